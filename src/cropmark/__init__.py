@@ -1,0 +1,1 @@
+"""cropmark makes pictures from URLs: `from cropmark import render, explain`."""

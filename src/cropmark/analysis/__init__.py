@@ -1,0 +1,1 @@
+"""What a picture is about: arrays in, boxes and maps out."""

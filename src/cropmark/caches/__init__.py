@@ -1,0 +1,1 @@
+"""Where renditions are kept: adapters of the Cache port."""

@@ -1,0 +1,104 @@
+"""What a dialect is: a table of parameters, a reader of asks, and the words of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from cropmark.formats import Format, Info
+from cropmark.plan.plan import Order, Warned
+from cropmark.plan.source import Where
+from cropmark.problems import Problem
+from cropmark.values import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request as a dialect sees it.
+
+    `path` is decoded and has no leading slash; `query` is the raw text behind the first question mark, still encoded.
+    `headers` holds those that the dialect reads (Dialect.headers, and accept), names in lower case. `base` is the
+    URL path that the site is mounted at, for root-relative addresses inside parameters.
+    """
+
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    base: str = ""
+
+    @property
+    def accept(self) -> str:
+        return self.headers.get("accept", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A row of a dialect's reference: what its documents and its JSON Schema are generated from."""
+
+    name: str
+    grammar: str
+    """The values it takes, in the reference's words: `1..8192`, `WIDTH,HEIGHT | RATIO`."""
+    default: str
+    about: str
+    example: str
+    source: str
+    """The page the rule was read on."""
+    pattern: str = ""
+    """A regular expression of the grammar for the JSON Schema; empty: any text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of an order, as far as an answer's headers may tell.
+
+    For an original, `format` and `size` are the source's and `original` says in one word of ours why it goes out.
+    """
+
+    bytes: int
+    format: Format | None
+    size: Size | None
+    source: Info | None
+    warnings: tuple[Warned, ...] = ()
+    focus: str | None = None
+    original: str | None = None
+    trouble: bool = False
+    """The original goes out because the source could not be worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body of the dialect's own: an error, or JSON."""
+
+    status: int
+    body: bytes
+    media_type: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Dialect(Protocol):
+    """One vendor's way to ask for pictures. Stateless: settings come with its construction."""
+
+    name: ClassVar[str]
+    params: ClassVar[tuple[Param, ...]]
+    headers: ClassVar[tuple[str, ...]]
+    """Request headers that it reads besides Accept, in lower case; part of the memo's key."""
+
+    def order(self, ask: Ask) -> Order:
+        """What the request asks for. Raises a Problem and nothing else, on any text."""
+        ...
+
+    def headers_of(self, order: Order, result: Result) -> Headers:
+        """The headers that the dialect adds to a picture's answer."""
+        ...
+
+    def refusal(self, problem: Problem, ask: Ask) -> Answer:
+        """The problem in the dialect's own status, body and words."""
+        ...
+
+
+__all__ = ["Answer", "Ask", "Dialect", "Headers", "Param", "Result", "Where"]

@@ -1,0 +1,1 @@
+"""Recipes become pictures; the only importer of pyvips. It decides nothing."""

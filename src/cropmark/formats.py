@@ -1,0 +1,145 @@
+"""Picture formats: their traits, how their bytes begin, what a client's Accept admits, what a header tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from cropmark.values import Size
+
+
+class Format(Enum):
+    """A picture format by its bytes. Progressive JPEG, png8 and lossless WebP are encodings of theirs, not formats."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    GIF = "gif"
+    AVIF = "avif"
+    TIFF = "tiff"
+    SVG = "svg"
+    HEIC = "heic"
+    JXL = "jxl"
+    BMP = "bmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What holds for every picture of a format, and what the shipped libvips does with it."""
+
+    media_type: str
+    extension: str
+    alpha: bool
+    animated: bool
+    """Whether we can write several frames."""
+    readable: bool
+    writable: bool
+
+
+# fmt: off
+TRAITS: dict[Format, Traits] = {
+    #                      media type       extension alpha  animated readable writable
+    Format.JPEG: Traits("image/jpeg",    "jpg",  False, False, True,  True),
+    Format.PNG:  Traits("image/png",     "png",  True,  False, True,  True),
+    Format.WEBP: Traits("image/webp",    "webp", True,  True,  True,  True),
+    Format.GIF:  Traits("image/gif",     "gif",  True,  True,  True,  True),
+    Format.AVIF: Traits("image/avif",    "avif", True,  False, True,  True),
+    Format.TIFF: Traits("image/tiff",    "tiff", True,  False, True,  False),
+    Format.SVG:  Traits("image/svg+xml", "svg",  True,  False, False, False),   # switched on by configuration only
+    Format.HEIC: Traits("image/heic",    "heic", True,  False, False, False),   # the wheel has no HEVC
+    Format.JXL:  Traits("image/jxl",     "jxl",  True,  False, False, False),   # nor JPEG XL
+    Format.BMP:  Traits("image/bmp",     "bmp",  False, False, False, False),
+}
+# fmt: on
+
+READABLE = frozenset(f for f, t in TRAITS.items() if t.readable)
+WRITABLE = frozenset(f for f, t in TRAITS.items() if t.writable)
+
+SNIFFED_BYTES = 4096
+"""How much of a file `sniffed` wants to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a picture's header tells; nothing here needs a pixel."""
+
+    format: Format
+    stored: Size
+    """As stored, before the Exif orientation."""
+    bytes: int
+    orientation: int = 1
+    """The Exif orientation, 1 to 8."""
+    frames: int = 1
+    alpha: bool = False
+    lossless: bool = False
+    progressive: bool = False
+
+    @property
+    def size(self) -> Size:
+        """Of the upright frame."""
+        return self.stored.turned if self.orientation >= 5 else self.stored
+
+    @property
+    def animated(self) -> bool:
+        return self.frames > 1
+
+
+def sniffed(head: bytes) -> Format | None:
+    """The format whose files begin like this; None for what is no picture we know by name."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return Format.JPEG
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return Format.PNG
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return Format.GIF
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return Format.WEBP
+    if head[4:8] == b"ftyp":
+        return _iso_media(head)
+    if head.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
+        return Format.TIFF
+    if head.startswith((b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")):
+        return Format.JXL
+    if head.startswith(b"BM") and len(head) >= 18 and head[14:18] in _BMP_HEADERS:
+        return Format.BMP
+    return Format.SVG if _looks_like_svg(head) else None
+
+
+# The length of the header that follows, the only part of a BMP's start that is not free.
+_BMP_HEADERS = {n.to_bytes(4, "little") for n in (12, 16, 40, 52, 56, 64, 108, 124)}
+
+
+def _iso_media(head: bytes) -> Format | None:
+    end = min(int.from_bytes(head[:4], "big"), len(head), 128)
+    brands = {head[8:12], *(head[i : i + 4] for i in range(16, end - 3, 4))}
+    if brands & {b"avif", b"avis"}:
+        return Format.AVIF
+    if brands & {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}:
+        return Format.HEIC
+    return None
+
+
+def _looks_like_svg(head: bytes) -> bool:
+    text = head[:SNIFFED_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"<svg"):
+        return True
+    return text.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text
+
+
+def accepted(header: str) -> frozenset[Format]:
+    """The formats that an Accept header names itself with a q above 0; wildcards name none.
+
+    Browsers that cannot show WebP send `image/*` and `*/*` too.
+    """
+    by_type = {t.media_type: f for f, t in TRAITS.items()}
+    found = set()
+    for item in header[:4096].lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        if name in by_type and not any(_is_zero_q(p) for p in parameters):
+            found.add(by_type[name])
+    return frozenset(found)
+
+
+def _is_zero_q(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    return name.strip() == "q" and value.strip().rstrip("0") in ("", ".", "0.")

@@ -1,0 +1,179 @@
+"""Plan and Order: all that a request asks for, as one frozen value, and the fingerprint that tells Plans apart."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from fractions import Fraction
+
+from cropmark.formats import READABLE, Format
+from cropmark.plan.source import Kind, Wanted
+from cropmark.plan.steps import AnyStep, Crop, Focus, Resize
+
+
+class Tell(Enum):
+    """A property of the result that may be asked for, refused, or taken from the source."""
+
+    YES = "yes"
+    NO = "no"
+    AS_SOURCE = "as_source"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One encoding that would do; the first whose conditions hold is taken.
+
+    `format` None is the source's own. It is passed over for sources of the kinds in `skipped_for`, where the build
+    cannot write it, where it would lose an animation and `keeps_animation` is set, and where the result is past
+    `Limits.areas` unless that area is to be refused (Limits.area_beyond). `missed` is the warning for whoever asked
+    for it by name and gets the next one.
+    """
+
+    format: Format | None = None
+    quality: int | None = None
+    """1 to 100; None: the encoder's default for the format."""
+    lossless: Tell = Tell.NO
+    """For WebP and AVIF; AS_SOURCE is lossless from a lossless source."""
+    progressive: Tell = Tell.NO
+    palette: bool = False
+    """PNG of up to 256 colours with 8-bit alpha."""
+    keeps_animation: bool = False
+    skipped_for: tuple[Kind, ...] = ()
+    refuse_beyond: bool = False
+    """Asked for by name: past its area it is refused, not passed over."""
+    missed: str | None = None
+
+
+class Keep(Enum):
+    """What of the metadata stays: everything else is removed."""
+
+    COPYRIGHT = "copyright"
+    ICC = "icc"
+    """The source's profile, pixels not converted to sRGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How the result is encoded.
+
+    `first_frame`: of an animation only that. `same`: the original goes out where nothing would be changed (no Op, the
+    source's own encoding, no quality that counts). `larger`: the original goes out where nothing but the encoding's
+    quality changed, the source stood upright, and the result has more bytes than the source.
+    """
+
+    choices: tuple[Choice, ...] = (Choice(),)
+    keeps: frozenset[Keep] = frozenset()
+    """Only from JPEG to JPEG."""
+    first_frame: bool = False
+    same_is_original: bool = False
+    larger_is_original: bool = False
+
+
+class Beyond(Enum):
+    """What becomes of a result whose sides are past the limit."""
+
+    REFUSE = "refuse"
+    SHRINK = "shrink"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a source and a result may be; at a limit still passes."""
+
+    source_bytes: int = 50 * 2**20
+    source_side: int = 12_000
+    source_frames: int = 1_000
+    source_pixels: int = 150_000_000
+    """Width times height times frames, checked on the header."""
+    side: int = 8_192
+    beyond: Beyond = Beyond.REFUSE
+    animation_area: int | None = 8_192 * 8_192
+    """All frames of a result together."""
+    avif_area: int | None = 4_096 * 4_096
+
+
+class Unusable(Enum):
+    """What goes out for a source that cannot be transformed."""
+
+    ORIGINAL = "original"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something odd that did not stop the answer: the parameter in the dialect's spelling, and a short sentence."""
+
+    parameter: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps and an Output; no picture known yet.
+
+    `unread` is what goes out for a format outside `reads`, `unusable` for a source that is past a limit or broken.
+    """
+
+    steps: tuple[AnyStep, ...] = ()
+    output: Output = Output()
+    reads: frozenset[Format] = READABLE
+    limits: Limits = Limits()
+    unread: Unusable = Unusable.PROBLEM
+    unusable: Unusable = Unusable.PROBLEM
+
+    @property
+    def wants_analysis(self) -> bool:
+        """Whether a Step asks the content where to look."""
+        return any(isinstance(s, Crop | Resize) and s.focus is Focus.SMART for s in self.steps)
+
+    def fingerprint(self) -> str:
+        """64 hex digits: equal for equal Plans, in every process; different for different ones."""
+        return hashlib.sha256(_told(self).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How the answer is sent; nothing here changes the picture."""
+
+    negotiated: bool = False
+    """Accept could have changed the answer: Vary says so, also on fallbacks, 304 and errors."""
+    versioned: bool = False
+    """The URL names one version for ever."""
+    private: bool = False
+    """Never cached or shared."""
+    filename: str | None = None
+    max_age_s: int | None = None
+    """None: the site's setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """All that a request asks for. Without a plan: the stored bytes of the first source as they are."""
+
+    sources: tuple[Wanted, ...]
+    plan: Plan | None
+    delivery: Delivery = Delivery()
+    warnings: tuple[Warned, ...] = ()
+
+
+def _told(value: object) -> str:
+    """A text of the value in which every part is tagged with its class, so that no two values share one."""
+    match value:
+        case Enum():
+            return f"{type(value).__name__}.{value.name}"
+        case Fraction():
+            return f"Fraction({value.numerator}/{value.denominator})"
+        case None | bool() | int():
+            return repr(value)
+        case str():
+            return f"str{len(value)}:{value}"
+        case tuple():
+            return f"({','.join(map(_told, value))})"
+        case frozenset():
+            return f"{{{','.join(sorted(map(_told, value)))}}}"
+        case _ if is_dataclass(value):
+            told = ",".join(f"{f.name}={_told(getattr(value, f.name))}" for f in fields(value))
+            return f"{type(value).__name__}({told})"
+        case _:
+            raise TypeError(f"a Plan holds no {type(value).__name__}")

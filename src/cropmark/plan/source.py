@@ -1,0 +1,68 @@
+"""Where the pictures of an order come from, and which pictures a rule is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cropmark.formats import Format, Info
+
+
+@dataclass(frozen=True, slots=True)
+class SitePath:
+    """A picture of the site's own source, by its decoded path without a leading slash."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebUrl:
+    """A picture somewhere on the web, fetched by the guarded web source."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Bytes that came with the request; `digest` is their SHA-256 in hex, the front holds them by it."""
+
+    digest: str
+
+
+Where = SitePath | WebUrl | Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One picture of an order. Where an optional one cannot be had, the answer is made without it, and says so."""
+
+    where: Where
+    optional: bool = False
+    parameter: str | None = None
+    """What named it, in the dialect's spelling, for warnings and errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Pictures that a rule is about; None asks for nothing.
+
+    Kind(frozenset({Format.GIF}), animated=True) is every animated GIF.
+    """
+
+    formats: frozenset[Format] | None = None
+    animated: bool | None = None
+    alpha: bool | None = None
+    lossless: bool | None = None
+
+    def holds(self, info: Info) -> bool:
+        """Whether the picture is one of these."""
+        return (
+            (self.formats is None or info.format in self.formats)
+            and (self.animated is None or info.animated == self.animated)
+            and (self.alpha is None or info.alpha == self.alpha)
+            and (self.lossless is None or info.lossless == self.lossless)
+        )
+
+
+def any_holds(kinds: tuple[Kind, ...], info: Info) -> bool:
+    """Whether the picture is of one of the kinds."""
+    return any(kind.holds(info) for kind in kinds)

@@ -1,0 +1,220 @@
+"""What cropmark needs of the outside, on one page. Adapters implement these; pipeline and web know nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NewType, Protocol
+
+from cropmark.formats import Format, Info
+from cropmark.geometry.findings import Analysis
+from cropmark.geometry.recipe import Reason
+from cropmark.plan.plan import Plan, Warned
+from cropmark.plan.source import SitePath, Upload, WebUrl
+from cropmark.values import Size
+
+Digest = NewType("Digest", str)
+"""64 hex digits."""
+
+MADE_BY = "1"
+"""Rises whenever the pixels that we make of an equal Plan change; part of every cache key."""
+
+
+# ---------------------------------------------------------------------------------------------- sources
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which bytes a name stands for now: equal stamps, equal bytes.
+
+    `identity` names the source (`files:sky/blue.jpg`, `web:https://…`), `version` changes whenever its bytes do.
+    `generation` counts purges of it. `modified_s` is for Last-Modified, `versioned` tells a name that never changes.
+    """
+
+    identity: str
+    version: str
+    generation: int = 0
+    modified_s: float | None = None
+    versioned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source ready to be read: a descriptor that whoever holds this closes by close(), its length, its stamp."""
+
+    descriptor: int
+    bytes: int
+    stamp: Stamp
+    close: Callable[[], None]
+
+
+class Source(Protocol):
+    """Where pictures come from.
+
+    Problems: SourceMissing, SourceRefused, SourceTooLarge, SourceFailed, SourceTimeout.
+    """
+
+    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp | None:
+        """The stamp, where it can be told at once and without waiting; None: open() will tell.
+
+        Raises SourceMissing where it can be told at once that there is none.
+        """
+        ...
+
+    async def open(self, where: SitePath | WebUrl | Upload) -> Opened: ...
+
+    def purge(self, identity_prefix: str) -> None:
+        """What begins with this is of a new generation from now on."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------------------------- renderers
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a renderer learned of the first source and of the result; all that headers tell of them."""
+
+    source: Info | None = None
+    size: Size | None = None
+    frames: int = 1
+    focus: str | None = None
+    drawn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds spent per stage, for Server-Timing."""
+
+    stages: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An encoded picture."""
+
+    body: bytes
+    format: Format
+    facts: Facts
+    warnings: tuple[Warned, ...] = ()
+    timing: Timing = Timing()
+    reduced: bool = False
+    """Made at the encoder's lowest effort because of load: kept for a minute only."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsItIs:
+    """The first source's bytes are the answer."""
+
+    reason: Reason
+    facts: Facts
+    warnings: tuple[Warned, ...] = ()
+    timing: Timing = Timing()
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """An analysis, or why there is none."""
+
+    analysis: Analysis | None
+    reason: str = ""
+
+
+class Renderers(Protocol):
+    """Processes around the engine. The only ones that decode.
+
+    Problems: Impossible, SourceUnusable, SourceTooLarge, Overloaded, Breakdown.
+    """
+
+    async def render(
+        self,
+        sources: Sequence[Opened | None],
+        plan: Plan,
+        analysed: Analysed | None = None,
+        *,
+        foreign: bool = False,
+    ) -> Made | AsItIs:
+        """Make the picture. Cancelled while queued, it is dropped; cancelled while running, it is finished."""
+        ...
+
+    async def inspect(self, source: Opened, *, foreign: bool = False) -> Info: ...
+
+    async def analyse(self, source: Opened, *, foreign: bool = False) -> Analysed: ...
+
+    async def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------------------------- caches
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All of a rendition but its body. Small; a 304 and every header are told from it alone."""
+
+    media_type: str
+    etag: str
+    """Quoted, strong: the digest of the body."""
+    length: int
+    facts: Facts = Facts()
+    warnings: tuple[Warned, ...] = ()
+    stamps: tuple[Stamp, ...] = ()
+    tags: tuple[str, ...] = ()
+    """What a purge may name it by: `source:<identity>`, `url:<path?query>`, `tag:<word>`."""
+    original: Reason | None = None
+    """The verdict that the first source goes out as it is; the body is empty then."""
+    expires_s: float | None = None
+    """Unix time after which it is not served; None: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """An encoded result with its record."""
+
+    body: bytes = field(repr=False)
+    record: Record = field(kw_only=True)
+
+
+class Cache(Protocol):
+    """Keeps renditions by key; may forget any of them at any time, and never answers with a damaged one."""
+
+    async def get(self, key: Digest) -> Rendition | None: ...
+
+    async def put(self, key: Digest, rendition: Rendition) -> None:
+        """Keep it if there is room; trouble with storage is logged and counted, never raised."""
+        ...
+
+    async def purge(self, tag_prefix: str) -> int:
+        """Forget all with a tag that begins with this; how many there were."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------------------------- limits
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Where a caller stands: so many in a window, so many left, and when to come back if none is."""
+
+    limit: int
+    remaining: int
+    retry_after_s: int = 0
+
+    @property
+    def exceeded(self) -> bool:
+        return self.retry_after_s > 0
+
+
+class Limiter(Protocol):
+    """Counts requests by key in windows of a second."""
+
+    async def take(self, key: str, limit_per_s: int) -> Quota:
+        """Count one."""
+        ...
+
+    def last(self, key: str, limit_per_s: int) -> Quota:
+        """What this process saw last; counts nothing, asks nobody."""
+        ...

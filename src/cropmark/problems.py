@@ -1,0 +1,171 @@
+"""What a caller is told went wrong. A Problem carries facts; a dialect gives it status, body and words of its own.
+
+Problem
+├── BadOrder            400  the request itself cannot be carried out, whatever the picture
+│   └── BadValue             one parameter's value: expected this, got that
+├── Refused             403  the caller may not
+│   ├── Unauthorised    401
+│   ├── Expired         410
+│   └── TooManyRequests 429
+├── NotFound            404  no such address here
+├── NotAllowed          405  the method
+├── SourceProblem            the picture cannot be had or used
+│   ├── SourceMissing   404
+│   ├── SourceRefused   400  an address that may not be fetched; one text for all such
+│   ├── SourceTooLarge  413
+│   ├── SourceUnusable  415  broken, or of a kind that is not read
+│   ├── SourceFailed    502
+│   └── SourceTimeout   504
+├── Impossible          400  well said, but not on this picture
+│   ├── CropOutOfBounds
+│   ├── NothingLeft
+│   └── OutputTooLarge
+├── Overloaded          503  come back later
+└── Breakdown           500  our fault
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from cropmark.values import Box, Size
+
+
+class Problem(Exception):
+    """What went wrong and what to do about it.
+
+    `detail` says what was expected and what came, `fix` what to write instead; `parameter` is the name in the
+    dialect's spelling, where one parameter is to blame. None of them holds a path, a key or an address of ours.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "problem"
+
+    def __init__(
+        self, detail: str, *, fix: str = "", parameter: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.fix = fix
+        self.parameter = parameter
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.detail} | fix: {self.fix}" if self.fix else self.detail
+
+
+class BadOrder(Problem):
+    status, code = 400, "bad_order"
+
+
+class BadValue(BadOrder):
+    """A parameter's value that does not match its grammar or lies out of its range."""
+
+    code = "bad_value"
+
+    def __init__(self, parameter: str, text: str, *, expected: str, fix: str = "") -> None:
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        super().__init__(f"{parameter}: expected {expected}, got {shown!r}", fix=fix, parameter=parameter)
+        self.expected = expected
+        self.text = shown
+
+
+class Refused(Problem):
+    status, code = 403, "refused"
+
+
+class Unauthorised(Refused):
+    status, code = 401, "unauthorised"
+
+
+class Expired(Refused):
+    status, code = 410, "expired"
+
+
+class TooManyRequests(Refused):
+    status, code = 429, "too_many_requests"
+
+
+class NotFound(Problem):
+    status, code = 404, "not_found"
+
+
+class NotAllowed(Problem):
+    status, code = 405, "method_not_allowed"
+
+
+class SourceProblem(Problem):
+    status, code = 502, "source_problem"
+
+
+class SourceMissing(SourceProblem):
+    status, code = 404, "source_missing"
+
+
+class SourceRefused(SourceProblem):
+    status, code = 400, "source_refused"
+
+
+class SourceTooLarge(SourceProblem):
+    status, code = 413, "source_too_large"
+
+
+class SourceUnusable(SourceProblem):
+    status, code = 415, "source_unusable"
+
+
+class SourceFailed(SourceProblem):
+    status, code = 502, "source_failed"
+
+
+class SourceTimeout(SourceProblem):
+    status, code = 504, "source_timeout"
+
+
+class Impossible(Problem):
+    status, code = 400, "impossible"
+
+
+class CropOutOfBounds(Impossible):
+    """The box of a crop reaches outside the frame, and may not be clipped."""
+
+    code = "crop_out_of_bounds"
+
+    def __init__(self, box: Box, frame: Size) -> None:
+        super().__init__(
+            f"the crop keeps {box}, the picture there is {frame}",
+            fix="ask for less, move it inside, or let it be clipped",
+        )
+
+
+class NothingLeft(Impossible):
+    """A trim that would remove every pixel."""
+
+    code = "nothing_left"
+
+
+class OutputTooLarge(Impossible):
+    code = "output_too_large"
+
+
+class Overloaded(Problem):
+    status, code = 503, "overloaded"
+
+
+class Breakdown(Problem):
+    status, code = 500, "breakdown"
+
+
+def _all_kinds(kind: type[Problem]) -> list[type[Problem]]:
+    return [kind, *(found for child in kind.__subclasses__() for found in _all_kinds(child))]
+
+
+KINDS: dict[str, type[Problem]] = {kind.code: kind for kind in _all_kinds(Problem)}
+
+
+def restored(code: str, detail: str, fix: str = "", parameter: str | None = None) -> Problem:
+    """The Problem that a renderer told by its code; a Breakdown where no Problem has that code."""
+    kind = KINDS.get(code, Breakdown)
+    problem = kind.__new__(kind)
+    Problem.__init__(problem, detail, fix=fix, parameter=parameter)
+    return problem

@@ -1,0 +1,1 @@
+"""Processes around the engine: tasks in, bytes out."""
