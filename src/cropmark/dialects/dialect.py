@@ -19,7 +19,8 @@ class Ask:
 
     `path` is decoded and has no leading slash; `query` is the raw text behind the first question mark, still encoded.
     `headers` holds those that the dialect reads (Dialect.headers, and accept), names in lower case. `base` is the
-    URL path that the site is mounted at, for root-relative addresses inside parameters.
+    URL path that the site is mounted at, for root-relative addresses inside parameters. `fields` are the parameters of
+    a body (PixLab), as text; `upload` is the SHA-256 of a picture that came with it, which the front holds.
     """
 
     path: str
@@ -27,6 +28,8 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
     base: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    upload: str | None = None
 
     @property
     def accept(self) -> str:
