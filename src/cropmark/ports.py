@@ -192,6 +192,18 @@ class Cache(Protocol):
     async def close(self) -> None: ...
 
 
+class Tiered(Cache, Protocol):
+    """Several caches read through from the quickest to the slowest."""
+
+    def peek(self, key: Digest) -> Rendition | None:
+        """What the quickest tier holds; at once, without waiting."""
+        ...
+
+    async def get_from(self, key: Digest) -> tuple[Rendition, str] | None:
+        """A rendition and the tier that had it: memory, disk or shared. It is in the quicker ones from now on."""
+        ...
+
+
 # ---------------------------------------------------------------------------------------------- limits
 
 

@@ -66,6 +66,7 @@ class Result:
     warnings: tuple[Warned, ...] = ()
     focus: str | None = None
     original: str | None = None
+    cached: bool = False
     trouble: bool = False
     """The original goes out because the source could not be worked on."""
 

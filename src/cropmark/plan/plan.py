@@ -142,6 +142,8 @@ class Delivery:
     """The URL names one version for ever."""
     private: bool = False
     """Never cached or shared."""
+    foreign: bool = False
+    """The bytes are a stranger's (uploads, PixLab's img): never decoded beside a site's own files."""
     filename: str | None = None
     max_age_s: int | None = None
     """None: the site's setting."""
