@@ -1,0 +1,257 @@
+"""The small readers that dialects share: the text of a query becomes exact values, or a BadValue that says the mend.
+
+A reader is named for what it reads and takes the parameter's name first, for the words of its refusal. Digits are
+ASCII, numbers exact, everything is bounded in length, and every reader takes time linear in its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from fractions import Fraction
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from cropmark.plan.steps import CENTRED, Area, At, Edges, Placement, Shape, Spare
+from cropmark.problems import BadOrder, BadValue
+from cropmark.values import Colour, Length, Pixels, Ratio, Share
+
+MAX_QUERY_CHARS = 32_768
+MAX_PAIRS = 256
+MAX_NUMBER_CHARS = 40
+MAX_ITEMS = 16
+
+T = TypeVar("T")
+
+
+# ------------------------------------------------------------------------------------------------ the query
+
+
+def pairs(raw: str) -> tuple[tuple[str, str], ...]:
+    """Every name and value of a raw query, decoded (`+` is a blank), in their order; question marks before it skipped.
+
+    Bytes that are no UTF-8 become U+FFFD. Raises BadOrder past MAX_QUERY_CHARS or MAX_PAIRS.
+    """
+    if len(raw) > MAX_QUERY_CHARS:
+        raise BadOrder(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
+    if raw.count("&") >= MAX_PAIRS:
+        raise BadOrder(f"the query has more than {MAX_PAIRS} parameters", fix="leave out those that do nothing")
+    return tuple(parse_qsl(raw.lstrip("?"), keep_blank_values=True, errors="replace"))
+
+
+def values(raw: str) -> dict[str, str]:
+    """The query's parameters by name; of a repeated one the last."""
+    return dict(pairs(raw))
+
+
+def is_blank(text: str) -> bool:
+    """Whether a value holds nothing but blanks and separators: what a template writes where it has no value."""
+    return not text.strip(" \t,:;")
+
+
+def items(parameter: str, text: str) -> tuple[str, ...]:
+    """The parts of a comma list without the blanks around them."""
+    if text.count(",") >= MAX_ITEMS:
+        raise BadValue(parameter, text, expected=f"at most {MAX_ITEMS} items", fix="leave out those that do nothing")
+    return tuple(item.strip(" \t") for item in text.split(","))
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+_DECIMAL = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_WHOLE = re.compile(r"[0-9]+")
+
+
+def decimal(text: str, *, signed: bool = False) -> Fraction | None:
+    """The exact number written as `12`, `12.5`, `12.` or `.5`, with a sign if `signed`; None for any other text."""
+    # Not Fraction() or float() alone: they take "1_000", " 5 ", "1e9", "3/4", full-width digits, and float() "nan".
+    digits = text[1:] if signed and text[:1] in ("+", "-") else text
+    if len(text) > MAX_NUMBER_CHARS or not _DECIMAL.fullmatch(digits):
+        return None
+    return Fraction(text)
+
+
+def whole(text: str) -> int | None:
+    """The whole number without a sign; None for any other text."""
+    return int(text) if len(text) <= MAX_NUMBER_CHARS and _WHOLE.fullmatch(text) else None
+
+
+def number(parameter: str, text: str, least: Fraction | int, most: Fraction | int) -> Fraction:
+    """A decimal number from `least` to `most`; a sign is read only where the range reaches below 0."""
+    found = decimal(text, signed=least < 0)
+    if found is None or not least <= found <= most:
+        raise _out_of_range(parameter, text, "a number", found, least, most)
+    return found
+
+
+def integer(parameter: str, text: str, least: int, most: int) -> int:
+    """A whole number from `least` to `most`, without a sign."""
+    found = whole(text)
+    if found is None or not least <= found <= most:
+        raise _out_of_range(parameter, text, "a whole number", found, least, most)
+    return found
+
+
+def _out_of_range(
+    parameter: str, text: str, what: str, found: Fraction | int | None, least: Fraction | int, most: Fraction | int
+) -> BadValue:
+    nearest = most if found is None or found > most else least
+    expected = f"{what} from {plain(least)} to {plain(most)}"
+    return BadValue(parameter, text, expected=expected, fix=f"write {plain(nearest)}")
+
+
+def plain(value: Fraction | int) -> str:
+    """The number as a person writes it: 1, 0.5."""
+    return str(int(value)) if value == int(value) else f"{float(value):g}"
+
+
+# ------------------------------------------------------------------------------------------------ lengths
+
+_LENGTH = "a length: pixels (200), a part of the side (0.5) or a percentage (50p)"
+
+
+def length(parameter: str, text: str) -> Length:
+    """A length: `200` is pixels, `0.5` half the side, `150p` one and a half times it, `0` nothing."""
+    percent = text.endswith("p")
+    found = decimal(text.removesuffix("p"))
+    if found is None:
+        raise BadValue(parameter, text, expected=_LENGTH, fix="write 200, 0.5 or 50p")
+    if percent:
+        return Share(found / 100)
+    return Share(found) if 0 < found < 1 else Pixels(found)
+
+
+def extent(parameter: str, text: str, most_px: int | None = None) -> Length:
+    """A length above 0, of at most `most_px` where it is told in pixels."""
+    found = length(parameter, text)
+    if found.of(1) == 0:
+        raise BadValue(parameter, text, expected="a length above 0", fix="leave it out, or write 200, 0.5 or 50p")
+    if most_px is not None and isinstance(found, Pixels) and found.count > most_px:
+        raise BadValue(parameter, text, expected=f"at most {most_px} pixels", fix=f"write {most_px} or less")
+    return found
+
+
+def ratio(parameter: str, text: str) -> Ratio:
+    """A ratio of two decimal numbers above 0: `16:9`, `2.5:1`."""
+    across, mark, down = text.partition(":")
+    width, height = decimal(across.strip(" ")), decimal(down.strip(" "))
+    if not (mark and width and height):
+        raise BadValue(parameter, text, expected="a ratio of numbers above 0", fix="write it like 16:9")
+    return Ratio(width, height)
+
+
+def edges(parameter: str, text: str) -> Edges:
+    """One to four lengths as in CSS: all; top and bottom, sides; top, sides, bottom; top, right, bottom, left."""
+    parts = items(parameter, text)
+    if len(parts) > 4:
+        raise BadValue(parameter, text, expected="one to four lengths", fix="write top,right,bottom,left")
+    found = [length(parameter, part) for part in parts]
+    top = found[0]
+    right = found[1] if len(found) > 1 else top
+    bottom = found[2] if len(found) > 2 else top
+    left = found[3] if len(found) > 3 else right
+    return Edges(top, right, bottom, left)
+
+
+# ------------------------------------------------------------------------------------------------ shapes and places
+
+
+def shape(parameter: str, text: str) -> tuple[Shape, tuple[str, ...]]:
+    """The shape that a list begins with, a ratio or a width and a height, and the items behind it."""
+    parts = items(parameter, text)
+    if ":" in parts[0]:
+        return ratio(parameter, parts[0]), parts[1:]
+    if len(parts) < 2:
+        raise BadValue(parameter, text, expected="a width and a height, or a ratio", fix="write 640,480 or 4:3")
+    return Area(extent(parameter, parts[0]), extent(parameter, parts[1])), parts[2:]
+
+
+def options(
+    parameter: str, words: Collection[str], *, valued: Collection[str], flags: Collection[str] = ()
+) -> dict[str, str]:
+    """Items by the word they begin with, with what stands behind it: {"offset-x": "10", "safe": ""}.
+
+    A flag stands alone. One that is repeated counts once where it says the same, and is refused where it does not.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name, text = _split(parameter, word, valued, flags)
+        if found.setdefault(name, text) != text:
+            raise BadValue(parameter, word, expected=f"{name} once", fix=f"keep {name}{found[name]} or {word}")
+    return found
+
+
+def _split(parameter: str, word: str, valued: Collection[str], flags: Collection[str]) -> tuple[str, str]:
+    if word in flags:
+        return word, ""
+    for name in sorted(valued, key=len, reverse=True):
+        if word.startswith(name):
+            return name, word[len(name) :]
+    known = ", ".join((*(f"{name}…" for name in valued), *flags))
+    raise BadValue(parameter, word, expected=f"one of {known}", fix="leave it out")
+
+
+def placement(parameter: str, found: Mapping[str, str], *, at: str, spare: str) -> Placement:
+    """Where something lies along one axis, from options(): `at` a distance, `spare` a part of the room left, or centred.
+
+    Both on one axis are refused.
+    """
+    if at in found and spare in found:
+        both = f"{at}{found[at]},{spare}{found[spare]}"
+        raise BadValue(parameter, both, expected=f"{at} or {spare}, not both", fix="leave one of them out")
+    if at in found:
+        return At(length(parameter, found[at]))
+    return Spare(spare_part(parameter, found[spare])) if spare in found else CENTRED
+
+
+def spare_part(parameter: str, text: str) -> Fraction:
+    """The part of the spare room, 0 to 1: `10` and `10p` are a tenth, and so is `0.1`: below 1 it is a fraction."""
+    found = decimal(text.removesuffix("p"))
+    if found is None or found > 100:
+        raise BadValue(parameter, text, expected="an offset from 0 to 100 percent", fix="write 50 for the middle")
+    return found if 0 < found < 1 and not text.endswith("p") else found / 100
+
+
+# ------------------------------------------------------------------------------------------------ colours and words
+
+_HEX = re.compile(r"[0-9A-Fa-f]+")
+
+
+def hex_parts(text: str) -> tuple[int, ...] | None:
+    """The parts of a colour in 3, 4, 6 or 8 hex digits, as written, short forms doubled; None for any other text."""
+    if len(text) not in (3, 4, 6, 8) or not _HEX.fullmatch(text):
+        return None
+    digits = text if len(text) > 4 else "".join(digit * 2 for digit in text)
+    return tuple(bytes.fromhex(digits))
+
+
+def colour(parameter: str, text: str) -> Colour:
+    """A colour: `f00`, `ff0000`, `255,0,0`, or with an alpha of 0 to 1 `255,0,0,0.5`."""
+    if "," in text:
+        return _colour_of_parts(parameter, text)
+    parts = hex_parts(text)
+    if parts is None or len(parts) != 3:
+        raise BadValue(
+            parameter, text, expected="a colour: 3 or 6 hex digits, or r,g,b or r,g,b,a", fix="write ff0000 or 255,0,0"
+        )
+    return Colour(*parts)
+
+
+def _colour_of_parts(parameter: str, text: str) -> Colour:
+    parts = items(parameter, text)
+    if len(parts) not in (3, 4):
+        raise BadValue(parameter, text, expected="three parts of a colour, or four with its alpha", fix="write 255,0,0")
+    red, green, blue = (integer(parameter, part, 0, 255) for part in parts[:3])
+    alpha = number(parameter, parts[3], 0, 1) if len(parts) == 4 else Fraction(1)
+    # Half up: alpha 0.5 is 127.5, so 128.
+    return Colour(red, green, blue, int(alpha * 255 + Fraction(1, 2)))
+
+
+def keyword(parameter: str, text: str, words: Mapping[str, T]) -> T:
+    """What a word stands for. A refusal names the words, and the nearest one as the mend."""
+    if text in words:
+        return words[text]
+    near = get_close_matches(text[:MAX_NUMBER_CHARS], words, n=1)
+    fix = f"write {near[0]}" if near else f"write one of {', '.join(words)}"
+    raise BadValue(parameter, text, expected=f"one of {', '.join(words)}", fix=fix)
