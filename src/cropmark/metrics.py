@@ -33,7 +33,7 @@ class Metrics:
         )
         self.bytes_out = Counter("cropmark_body_bytes", "Bytes of bodies sent.", ("dialect",), registry=self.registry)
         self.bytes_saved = Counter(
-            "cropmark_saved_bytes", "Bytes by which pictures made were smaller than their sources.", registry=self.registry
+            "cropmark_saved_bytes", "Bytes by which pictures were smaller than their sources.", registry=self.registry
         )
         self.in_hand = Gauge("cropmark_requests_in_hand", "Requests being answered now.", registry=self.registry)
         self.warnings = Counter(

@@ -81,7 +81,8 @@ class Facts:
     size: Size | None = None
     frames: int = 1
     focus: str | None = None
-    drawn: str = ""
+    format: Format | None = None
+    """Of the bytes that go out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +117,23 @@ class AsItIs:
 
 @dataclass(frozen=True, slots=True)
 class Analysed:
-    """An analysis, or why there is none."""
+    """An analysis, or why there is none; `passing` where another try may bring one."""
 
     analysis: Analysis | None
     reason: str = ""
+    passing: bool = False
+
+
+class AnalysisForm(Protocol):
+    """How an analysis is written for the cache; `version` rises whenever another one would come out."""
+
+    version: int
+
+    def written(self, analysis: Analysis) -> bytes: ...
+
+    def read(self, body: bytes) -> Analysis | None:
+        """None for what is not whole or of another version."""
+        ...
 
 
 class Renderers(Protocol):

@@ -1,0 +1,325 @@
+"""The whole line, once: an Order becomes a Delivered.
+
+stamps ─▶ key ─memory, disk─▶ hit
+miss: one flight a key ─▶ sources opened ─▶ [analysis: cache, or a task] ─▶ render ─▶ stored
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import structlog
+from cachetools import TTLCache
+
+from cropmark.flights import Flights
+from cropmark.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
+from cropmark.geometry.recipe import Reason
+from cropmark.metrics import Metrics
+from cropmark.plan.plan import Order, Plan, Warned
+from cropmark.plan.source import Wanted
+from cropmark.ports import (
+    MADE_BY,
+    Analysed,
+    AnalysisForm,
+    AsItIs,
+    Digest,
+    Made,
+    Opened,
+    Record,
+    Renderers,
+    Rendition,
+    Source,
+    Stamp,
+    Tiered,
+    Timing,
+)
+from cropmark.problems import Impossible, Problem, SourceMissing, SourceProblem, SourceUnusable, restored
+
+log = structlog.get_logger("cropmark.pipeline")
+
+SHORT_S = 10.0
+"""How long an answer made without an optional source is kept."""
+REDUCED_S = 60.0
+"""How long one made at reduced effort, or without the analysis it asked for, is kept."""
+TROUBLE_S = 5.0
+"""How long a picture that could not be made is not tried again."""
+
+Admit = Callable[[], Awaitable[None]]
+
+NOT_ORDERED = "original"
+"""Stands for the fingerprint of an order without a plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An answer: a rendition's record and body, or an original's record and the open file that is its body."""
+
+    record: Record
+    body: bytes | None
+    cache: str
+    """hit-memory, hit-disk, hit-shared or miss."""
+    opened: Opened | None = None
+    timing: Timing = Timing()
+
+
+def fingerprint_of(order: Order) -> str:
+    """What tells this order's picture from others of the same sources."""
+    return order.plan.fingerprint() if order.plan else NOT_ORDERED
+
+
+def key_of(stamps: Sequence[Stamp | None], fingerprint: str) -> Digest:
+    """The cache key: sources with their stamps, the fingerprint, and who made it."""
+    told = [MADE_BY, fingerprint]
+    for stamp in stamps:
+        told += [stamp.identity, stamp.version, str(stamp.generation)] if stamp else ["-", "-", "-"]
+    return Digest(hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest())
+
+
+class Pipeline:
+    """Knows the whole line and nothing of HTTP."""
+
+    def __init__(
+        self,
+        *,
+        cache: Tiered,
+        renderers: Renderers,
+        analyses: AnalysisForm,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._cache = cache
+        self._renderers = renderers
+        self._analyses = analyses
+        self._metrics = metrics
+        self._clock = clock
+        self._flights: Flights[Digest, tuple[Rendition, Timing]] = Flights()
+        self._analysing: Flights[Digest, Analysed] = Flights()
+        self._trouble: TTLCache[Digest, Problem] = TTLCache(4096, TROUBLE_S)
+
+    # ------------------------------------------------------------------------------------------ hits
+
+    def peek(self, source: Source, order: Order, fingerprint: str) -> Rendition | None:
+        """A rendition that is at hand: no wait, no thread, no database. None also where the sources must be opened."""
+        stamps = []
+        for wanted in order.sources:
+            try:
+                stamp = source.glance(wanted.where)
+            except SourceProblem:
+                return None
+            if stamp is None:
+                return None
+            stamps.append(stamp)
+        return self._cache.peek(key_of(stamps, fingerprint))
+
+    # ------------------------------------------------------------------------------------------ misses
+
+    async def deliver(
+        self, source: Source, order: Order, *, tags: tuple[str, ...] = (), admit: Admit | None = None
+    ) -> Delivered:
+        """The answer to an order, from a cache or made. Raises Problems.
+
+        `tags` are what a purge may name the rendition by, besides its sources. `admit` is asked before anything is
+        made or read from where sources are kept, and raises a Problem to refuse.
+        """
+        if order.plan is None:
+            if admit is not None:
+                await admit()
+            return await self._original(source, order, Record("", "", 0, original=Reason.ASKED), "miss")
+        stamps = await self._stamps(source, order)
+        key = key_of(stamps, order.plan.fingerprint())
+        found = None if order.delivery.private else await self._cache.get_from(key)
+        timing = Timing()
+        if found is not None:
+            rendition, tier = found[0], f"hit-{found[1]}"
+        else:
+            if (known := self._trouble.get(key)) is not None:
+                raise restored(known.code, known.detail, known.fix, known.parameter)
+            if admit is not None:
+                await admit()
+            flight = await self._flights.run(key, lambda: self._made(source, order, key, tags))
+            (rendition, timing), tier = flight.value, "miss"
+            if flight.shared:
+                self._metrics.shared_flights.inc()
+        if rendition.record.original is not None:
+            return await self._original(source, order, rendition.record, tier, timing)
+        return Delivered(rendition.record, rendition.body, tier, timing=timing)
+
+    async def _stamps(self, source: Source, order: Order) -> list[Stamp | None]:
+        stamps: list[Stamp | None] = []
+        for wanted in order.sources:
+            try:
+                stamp = source.glance(wanted.where)
+                if stamp is None:
+                    opened = await source.open(wanted.where)
+                    opened.close()
+                    stamp = opened.stamp
+            except SourceProblem:
+                if not wanted.optional:
+                    raise
+                stamp = None
+            stamps.append(stamp)
+        return stamps
+
+    async def _made(self, source: Source, order: Order, key: Digest, tags: tuple[str, ...]) -> tuple[Rendition, Timing]:
+        """Make the picture, and keep it."""
+        assert order.plan is not None
+        started = time.perf_counter()
+        with ExitStack() as held:
+            opened, warnings = await self._opened(source, order.sources, held)
+            fetched = time.perf_counter()
+            analysed = await self._analysed(opened[0], order.plan, foreign=order.delivery.foreign)
+            try:
+                outcome = await self._renderers.render(opened, order.plan, analysed, foreign=order.delivery.foreign)
+            except (Impossible, SourceUnusable) as problem:
+                self._trouble[key] = problem
+                raise
+        stamps = tuple(each.stamp for each in opened if each is not None)
+        rendition = _rendition(outcome, stamps, warnings, tags)
+        short = self._short_life(outcome, order.plan, analysed, incomplete=None in opened)
+        if short is not None:
+            rendition = replace(rendition, record=replace(rendition.record, expires_s=self._clock() + short))
+        if not order.delivery.private and self._current(source, order, stamps):
+            await self._cache.put(key, rendition)
+        self._count(outcome, opened[0])
+        stages = (("fetch", (fetched - started) * 1000), *outcome.timing.stages)
+        return rendition, Timing(stages)
+
+    async def _opened(
+        self, source: Source, sources: Sequence[Wanted], held: ExitStack
+    ) -> tuple[list[Opened | None], list[Warned]]:
+        opened: list[Opened | None] = []
+        warnings = []
+        for wanted in sources:
+            try:
+                one = await source.open(wanted.where)
+            except SourceProblem as problem:
+                if not wanted.optional:
+                    raise
+                name = wanted.parameter or "source"
+                warnings.append(Warned(name, f"{name}: left out, {problem.detail}"))
+                opened.append(None)
+                continue
+            held.callback(one.close)
+            opened.append(one)
+        return opened, warnings
+
+    def _current(self, source: Source, order: Order, stamps: tuple[Stamp, ...]) -> bool:
+        """Whether nothing was replaced or purged while the picture was made."""
+        for wanted in order.sources:
+            try:
+                now = source.glance(wanted.where)
+            except SourceProblem:
+                if wanted.optional:
+                    continue
+                return False
+            if now is not None and now not in stamps:
+                return False
+        return True
+
+    @staticmethod
+    def _short_life(outcome: Made | AsItIs, plan: Plan, analysed: Analysed | None, *, incomplete: bool) -> float | None:
+        if incomplete:
+            return SHORT_S
+        if isinstance(outcome, Made) and outcome.reduced:
+            return REDUCED_S
+        unanalysed = analysed is not None and analysed.analysis is None and analysed.passing
+        return REDUCED_S if plan.wants_analysis and unanalysed else None
+
+    def _count(self, outcome: Made | AsItIs, first: Opened | None) -> None:
+        for stage, ms in outcome.timing.stages:
+            self._metrics.stage_seconds.labels(stage).observe(ms / 1000)
+        if isinstance(outcome, Made) and first is not None:
+            self._metrics.bytes_saved.inc(max(0, first.bytes - len(outcome.body)))
+
+    # ------------------------------------------------------------------------------------------ analysis
+
+    async def analysis(self, opened: Opened, *, foreign: bool = False) -> Analysed:
+        """What the source is about: kept, or asked of a renderer; one flight a source."""
+        key = key_of([opened.stamp], f"analysis/{self._analyses.version}")
+        kept = None if foreign else await self._cache.get(key)
+        if kept is not None and (analysis := self._analyses.read(kept.body)) is not None:
+            return Analysed(analysis)
+        return (await self._analysing.run(key, lambda: self._analyse(opened, key, foreign=foreign))).value
+
+    async def _analysed(self, first: Opened | None, plan: Plan, *, foreign: bool) -> Analysed | None:
+        if not plan.wants_analysis or first is None:
+            return None
+        return await self.analysis(first, foreign=foreign)
+
+    async def _analyse(self, opened: Opened, key: Digest, *, foreign: bool) -> Analysed:
+        try:
+            analysed = await self._renderers.analyse(opened, foreign=foreign)
+        except Problem as problem:
+            log.warning("no analysis", source=opened.stamp.identity, why=problem.detail)
+            return Analysed(None, problem.detail, passing=True)
+        if analysed.analysis is not None and not foreign:
+            body = self._analyses.written(analysed.analysis)
+            tag = f"source:{opened.stamp.identity}"
+            record = Record("application/json", _etag(body), len(body), stamps=(opened.stamp,), tags=(tag,))
+            await self._cache.put(key, Rendition(body, record=record))
+        return analysed
+
+    # ------------------------------------------------------------------------------------------ originals
+
+    async def _original(
+        self, source: Source, order: Order, record: Record, cache: str, timing: Timing = Timing()
+    ) -> Delivered:
+        """The first source's bytes as they are, where they are a picture that may go out."""
+        opened = await source.open(order.sources[0].where)
+        try:
+            head = os.pread(opened.descriptor, SNIFFED_BYTES, 0)
+            found = sniffed(head)
+            if found is None:
+                raise SourceMissing("no picture at this address", fix="check the path")
+        except BaseException:
+            opened.close()
+            raise
+        return Delivered(_original_record(record, opened, found), None, cache, opened, timing)
+
+    async def purge(self, source: Source, identity: str) -> int:
+        """Forget every rendition and analysis of sources whose identity begins so; how many there were."""
+        source.purge(identity)
+        self._trouble.clear()
+        return await self._cache.purge(f"source:{identity}")
+
+    async def purge_tag(self, tag: str) -> int:
+        """Forget every rendition with a tag that begins so."""
+        self._trouble.clear()
+        return await self._cache.purge(tag)
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _rendition(
+    outcome: Made | AsItIs, stamps: tuple[Stamp, ...], warnings: list[Warned], tags: tuple[str, ...]
+) -> Rendition:
+    told = (*warnings, *outcome.warnings)
+    tags = (*(f"source:{stamp.identity}" for stamp in stamps), *tags)
+    if isinstance(outcome, AsItIs):
+        record = Record("", "", 0, outcome.facts, told, stamps, tags, outcome.reason)
+        return Rendition(b"", record=record)
+    media_type = TRAITS[outcome.format].media_type
+    facts = replace(outcome.facts, format=outcome.format)
+    record = Record(media_type, _etag(outcome.body), len(outcome.body), facts, told, stamps, tags)
+    return Rendition(outcome.body, record=record)
+
+
+def _original_record(record: Record, opened: Opened, found: Format) -> Record:
+    """The verdict's record with what is true of the file as it lies there now."""
+    stamp = opened.stamp
+    digest = hashlib.sha256(f"{stamp.identity}\n{stamp.version}".encode("utf-8", "surrogateescape")).hexdigest()
+    return replace(
+        record,
+        media_type=TRAITS[found].media_type,
+        etag=f'"{digest[:32]}"',
+        length=opened.bytes,
+        stamps=(stamp,),
+        facts=replace(record.facts, format=found),
+    )

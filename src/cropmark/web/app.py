@@ -1,0 +1,341 @@
+"""The ASGI app. A hit touches no framework, database or thread; all that is no picture goes to the pages.
+
+request ─memo─▶ Order ─▶ pipeline.peek ─▶ hit: sent
+                          └─ pipeline.deliver, watched for a client that hangs up ─▶ sent
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from cachetools import LRUCache
+
+from cropmark.dialects.dialect import Ask
+from cropmark.metrics import Metrics
+from cropmark.pipeline import Delivered, Pipeline, fingerprint_of
+from cropmark.plan.plan import Order
+from cropmark.ports import Limiter, Quota, Record
+from cropmark.problems import Breakdown, NotAllowed, Overloaded, Problem, TooManyRequests
+from cropmark.web import delivery
+from cropmark.web.delivery import RawHeaders
+from cropmark.web.requests import (
+    Heard,
+    Receive,
+    Scope,
+    Send,
+    ask_of,
+    checked_target,
+    heard,
+    host_name,
+    request_id,
+)
+from cropmark.web.site import Site, Sites
+
+log = structlog.get_logger("cropmark.access")
+
+HIT = b"cache;desc=hit-memory"
+MEMO_ENTRIES = 8192
+SILENT = 499
+"""The status logged for a client that hung up; nothing is sent."""
+
+Pages = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Known:
+    """A request read before: its order, and the headers of the rendition that answered it last."""
+
+    site: Site
+    ask: Ask
+    order: Order
+    fingerprint: str
+    etag: str = ""
+    headers: RawHeaders | None = None
+
+
+class App:
+    """Pictures by their sites' dialects; all other paths by `pages`."""
+
+    def __init__(
+        self,
+        *,
+        sites: Sites,
+        pipeline: Pipeline,
+        limiter: Limiter,
+        metrics: Metrics,
+        pages: Pages,
+        log_hits: bool = False,
+    ) -> None:
+        self._sites = sites
+        self._pipeline = pipeline
+        self._limiter = limiter
+        self._metrics = metrics
+        self._pages = pages
+        self._log_hits = log_hits
+        self._memo: LRUCache[tuple[object, ...], Known] = LRUCache(MEMO_ENTRIES)
+        self._read = frozenset(name.encode() for site in sites for name in site.dialect.headers)
+        self._hits = {site.name: metrics.requests.labels(site.dialect.name, "200", "hit-memory") for site in sites}
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.stopping = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self._in_hand += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._idle.set()
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Refuse new work from now on, and wait for what is in hand; False where some was left."""
+        self.stopping = True
+        if not self._in_hand:
+            return True
+        self._idle.clear()
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def in_hand(self) -> int:
+        """Requests being answered now."""
+        return self._in_hand
+
+    # ------------------------------------------------------------------------------------------ the hit
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        try:
+            asked = heard(scope, self._read)
+        except Problem as problem:
+            await self._plain(send, problem)
+            return
+        memo_key = (scope["raw_path"], scope["query_string"], asked.host, asked.accept, asked.others)
+        known = self._memo.get(memo_key) if method in ("GET", "HEAD") else None
+        if known is None:
+            await self._first_seen(scope, receive, send, asked, memo_key)
+            return
+        rendition = self._pipeline.peek(known.site.source, known.order, known.fingerprint)
+        if rendition is None or rendition.record.original is not None:
+            await self._miss(known, asked, scope, receive, send)
+            return
+        record = rendition.record
+        if known.headers is None or known.etag != record.etag:
+            known.headers = delivery.picture_headers(known.site, known.order, record, cached=True)
+            known.etag = record.etag
+        if (asked.if_none_match or asked.if_modified_since) and delivery.unchanged(asked, record):
+            await self._not_modified(known, record, "hit-memory", send)
+            return
+        headers = [*known.headers, (b"server-timing", HIT), (b"x-request-id", request_id().encode())]
+        if known.site.rate.per_s:
+            headers += delivery.quota_headers(self._limiter.last(known.site.rate.key, known.site.rate.per_s))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": rendition.body if method == "GET" else b""})
+        self._hits[known.site.name].inc()
+        if self._log_hits:
+            self._log(scope, known.site, 200, "hit-memory", record.length, 0.0, request_id())
+
+    # ------------------------------------------------------------------------------------------ the rest
+
+    async def _first_seen(
+        self, scope: Scope, receive: Receive, send: Send, asked: Heard, memo_key: tuple[object, ...]
+    ) -> None:
+        try:
+            path = checked_target(scope["raw_path"], scope["query_string"])
+        except Problem as problem:
+            await self._plain(send, problem)
+            return
+        found = self._sites.find(host_name(asked.host), path)
+        if found is None:
+            await self._pages(scope, receive, send)
+            return
+        site, rest = found
+        ask = ask_of(site, rest, scope["query_string"], asked, scope["method"])
+        try:
+            if self.stopping:
+                raise Overloaded("the server is stopping", retry_after_s=1)
+            if ask.method == "OPTIONS":
+                await delivery.send_whole(send, 204, PREFLIGHT)
+                return
+            if ask.method not in ("GET", "HEAD"):
+                raise NotAllowed(f"expected GET or HEAD, got {ask.method}", fix="send a GET")
+            order = site.dialect.order(ask)
+        except Problem as problem:
+            await self._refused(site, ask, problem, scope, send)
+            return
+        except Exception:
+            log.exception("a dialect failed", dialect=site.dialect.name)
+            await self._refused(site, ask, Breakdown("the request could not be read"), scope, send)
+            return
+        known = Known(site, ask, order, fingerprint_of(order))
+        self._memo[memo_key] = known
+        await self._miss(known, asked, scope, receive, send)
+
+    async def _miss(self, known: Known, asked: Heard, scope: Scope, receive: Receive, send: Send) -> None:
+        """Deliver, unless the client hangs up first: the server does not cancel us, so receive() is watched."""
+        started = time.perf_counter()
+        if self.stopping:
+            await self._refused(
+                known.site, known.ask, Overloaded("the server is stopping", retry_after_s=1), scope, send
+            )
+            return
+        work = asyncio.ensure_future(self._delivered(known, scope))
+        gone = asyncio.ensure_future(_hung_up(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                self._log(scope, known.site, SILENT, "gone", 0, time.perf_counter() - started, request_id())
+                return
+            delivered = work.result()
+        except Problem as problem:
+            await self._refused(known.site, known.ask, problem, scope, send)
+            return
+        except Exception:
+            log.exception("a delivery failed", dialect=known.site.dialect.name)
+            await self._refused(known.site, known.ask, Breakdown("the picture could not be made"), scope, send)
+            return
+        finally:
+            gone.cancel()
+            if not work.done():
+                work.cancel()
+        try:
+            await self._send(known, asked, delivered, scope, send, started)
+        finally:
+            if delivered.opened is not None:
+                delivered.opened.close()
+
+    async def _delivered(self, known: Known, scope: Scope) -> Delivered:
+        url = scope["raw_path"].decode("latin-1")
+        if scope["query_string"]:
+            url += "?" + scope["query_string"].decode("latin-1")
+        rate = known.site.rate
+        admit = self._admission(known.site) if rate.per_s else None
+        return await self._pipeline.deliver(known.site.source, known.order, tags=(f"url:{url}",), admit=admit)
+
+    def _admission(self, site: Site) -> Callable[[], Awaitable[None]]:
+        async def admit() -> None:
+            quota = await self._limiter.take(site.rate.key, site.rate.per_s)
+            if quota.exceeded:
+                raise TooManyRequests(
+                    f"expected at most {quota.limit} requests a second that miss the cache",
+                    fix="come back in a second",
+                    retry_after_s=quota.retry_after_s,
+                )
+
+        return admit
+
+    async def _send(
+        self, known: Known, asked: Heard, delivered: Delivered, scope: Scope, send: Send, started: float
+    ) -> None:
+        record, site = delivered.record, known.site
+        if delivery.unchanged(asked, record):
+            await self._not_modified(known, record, delivered.cache, send)
+            return
+        rid = request_id()
+        headers = delivery.picture_headers(site, known.order, record, cached=delivered.cache != "miss")
+        headers += [
+            (b"server-timing", delivery.server_timing(delivered.cache, delivered.timing)),
+            (b"x-request-id", rid.encode()),
+            *self._quota(site),
+        ]
+        if scope["method"] == "HEAD":
+            await delivery.send_whole(send, 200, headers)
+        elif delivered.opened is not None:
+            await delivery.send_file(send, headers, delivered.opened)
+        else:
+            await delivery.send_whole(send, 200, headers, delivered.body or b"")
+        self._metrics.requests.labels(site.dialect.name, "200", delivered.cache).inc()
+        self._metrics.bytes_out.labels(site.dialect.name).inc(record.length)
+        self._log(scope, site, 200, delivered.cache, record.length, time.perf_counter() - started, rid)
+
+    def _quota(self, site: Site) -> RawHeaders:
+        if not site.rate.per_s:
+            return []
+        return delivery.quota_headers(self._limiter.last(site.rate.key, site.rate.per_s))
+
+    async def _not_modified(self, known: Known, record: Record, cache: str, send: Send) -> None:
+        headers = delivery.raw(tuple(delivery.validators(known.site, known.order, record)))
+        headers += [(b"x-request-id", request_id().encode()), *self._quota(known.site)]
+        await delivery.send_whole(send, 304, headers)
+        self._metrics.requests.labels(known.site.dialect.name, "304", cache).inc()
+
+    async def _refused(self, site: Site, ask: Ask, problem: Problem, scope: Scope, send: Send) -> None:
+        answer, headers = delivery.refusal(site.dialect, problem, ask)
+        rid = request_id()
+        headers += [(b"x-request-id", rid.encode()), *self._refused_quota(site, problem)]
+        await delivery.send_whole(send, answer.status, headers, answer.body if ask.method != "HEAD" else b"")
+        self._metrics.requests.labels(site.dialect.name, str(answer.status), "none").inc()
+        self._log(scope, site, answer.status, "none", len(answer.body), 0.0, rid, problem=problem.code)
+
+    def _refused_quota(self, site: Site, problem: Problem) -> RawHeaders:
+        if isinstance(problem, TooManyRequests) and site.rate.per_s:
+            return delivery.quota_headers(Quota(site.rate.per_s, 0))
+        return self._quota(site)
+
+    async def _plain(self, send: Send, problem: Problem) -> None:
+        """A refusal before any site is known."""
+        body = f"{problem}\n".encode()
+        headers: RawHeaders = delivery.raw(
+            (
+                ("content-type", "text/plain; charset=utf-8"),
+                ("content-length", str(len(body))),
+                ("cache-control", "no-store"),
+                ("x-content-type-options", "nosniff"),
+                ("content-security-policy", delivery.INERT),
+                ("x-request-id", request_id()),
+            )
+        )
+        await delivery.send_whole(send, problem.status, headers, body)
+        self._metrics.requests.labels("none", str(problem.status), "none").inc()
+
+    def _log(
+        self,
+        scope: Scope,
+        site: Site,
+        status: int,
+        cache: str,
+        length: int,
+        seconds: float,
+        rid: str,
+        **more: str,
+    ) -> None:
+        log.info(
+            "request",
+            method=scope["method"],
+            path=scope["raw_path"].decode("latin-1"),
+            query=scope["query_string"].decode("latin-1")[:512],
+            site=site.name,
+            status=status,
+            cache=cache,
+            bytes=length,
+            ms=round(seconds * 1000, 1),
+            id=rid,
+            **more,
+        )
+
+
+PREFLIGHT: RawHeaders = [
+    (b"allow", b"GET, HEAD, OPTIONS"),
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
+    (b"access-control-max-age", b"86400"),
+    (b"content-length", b"0"),
+]
+
+
+async def _hung_up(receive: Receive) -> None:
+    """Returns when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,161 @@
+"""What goes out for a picture: headers from the record, conditionals, bodies in pieces, errors in the dialect's way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+
+from cropmark.dialects.dialect import Answer, Ask, Dialect, Result
+from cropmark.plan.plan import Order
+from cropmark.ports import Opened, Quota, Record, Timing
+from cropmark.problems import Problem
+from cropmark.web.requests import Heard, Send
+from cropmark.web.site import Site
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+PIECE = 256 * 1024
+SANDBOXED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+"""For SVG, which is a document: it may style itself and nothing else."""
+INERT = "default-src 'none'; sandbox"
+"""For all that is no picture of ours."""
+
+
+def raw(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
+    """Headers as they go on the wire.
+
+    Control characters cannot end a header early: what a URL or a source brought is replaced, not believed.
+    """
+    return [(name.lower().encode("ascii"), _field(value)) for name, value in headers]
+
+
+def _field(value: str) -> bytes:
+    text = value.encode("ascii", "replace").decode("ascii")
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:1024].encode("ascii")
+
+
+def picture_headers(site: Site, order: Order, record: Record, *, cached: bool) -> RawHeaders:
+    """All headers of a picture's answer that are the same for every request of it."""
+    headers = [
+        ("content-type", record.media_type),
+        ("content-length", str(record.length)),
+        *validators(site, order, record),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", SANDBOXED if record.media_type == "image/svg+xml" else INERT),
+    ]
+    if record.facts.focus:
+        headers.append(("x-cropmark-focus", record.facts.focus))
+    return raw((*headers, *site.dialect.headers_of(order, _result(order, record, cached=cached))))
+
+
+def validators(site: Site, order: Order, record: Record) -> list[tuple[str, str]]:
+    """ETag, Last-Modified, Cache-Control and Vary: what a 304 repeats too."""
+    headers = [("etag", record.etag), ("cache-control", cache_control(site, order, record))]
+    modified = record.stamps[0].modified_s if record.stamps else None
+    if modified is not None:
+        headers.append(("last-modified", format_datetime(datetime.fromtimestamp(int(modified), UTC), usegmt=True)))
+    if order.delivery.negotiated:
+        headers.append(("vary", "Accept"))
+    return headers
+
+
+def cache_control(site: Site, order: Order, record: Record) -> str:
+    """How long clients and shared caches may keep it."""
+    if order.delivery.private:
+        return "private, no-store"
+    if order.delivery.max_age_s is not None:
+        age = order.delivery.max_age_s
+    else:
+        age = site.freshness.versioned_s if order.delivery.versioned else site.freshness.max_age_s
+    if record.expires_s is not None:
+        age = min(age, 10)
+    return f"public, max-age={age}"
+
+
+def _result(order: Order, record: Record, *, cached: bool) -> Result:
+    original = record.original
+    return Result(
+        bytes=record.length,
+        format=record.facts.format,
+        size=record.facts.size,
+        source=record.facts.source,
+        warnings=(*order.warnings, *record.warnings),
+        focus=record.facts.focus,
+        original=original.value if original else None,
+        cached=cached,
+        trouble=original.is_trouble if original else False,
+    )
+
+
+def unchanged(heard: Heard, record: Record) -> bool:
+    """Whether the client has this very answer already: then 304."""
+    if heard.if_none_match:
+        if heard.if_none_match.strip() == "*":
+            return True
+        known = (tag.strip().removeprefix("W/") for tag in heard.if_none_match.split(","))
+        return record.etag in known
+    modified = record.stamps[0].modified_s if record.stamps else None
+    if not heard.if_modified_since or modified is None:
+        return False
+    try:
+        since = parsedate_to_datetime(heard.if_modified_since)
+    except (TypeError, ValueError):
+        return False
+    if since.tzinfo is None:
+        return False
+    return int(modified) <= since.timestamp()
+
+
+def server_timing(cache: str, timing: Timing) -> bytes:
+    """The Server-Timing value: where the answer came from, and milliseconds by stage."""
+    stages = (f"{name};dur={ms:.1f}" for name, ms in timing.stages)
+    return ", ".join((f"cache;desc={cache}", *stages)).encode("ascii")
+
+
+def quota_headers(quota: Quota) -> RawHeaders:
+    """Where the caller stands."""
+    return [
+        (b"x-ratelimit-limit", b"%d" % quota.limit),
+        (b"x-ratelimit-remaining", b"%d" % quota.remaining),
+    ]
+
+
+def refusal(dialect: Dialect, problem: Problem, ask: Ask) -> tuple[Answer, RawHeaders]:
+    """The problem as the dialect tells it, never cached, never active."""
+    answer = dialect.refusal(problem, ask)
+    names = {name.lower() for name, _ in answer.headers}
+    headers = [
+        ("content-type", answer.media_type),
+        ("content-length", str(len(answer.body))),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", INERT),
+    ]
+    if "cache-control" not in names:
+        headers.append(("cache-control", "no-store"))
+    if "vary" not in names:
+        headers.append(("vary", "Accept"))
+    if problem.retry_after_s is not None and "retry-after" not in names:
+        headers.append(("retry-after", str(problem.retry_after_s)))
+    return answer, raw((*headers, *answer.headers))
+
+
+async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes = b"") -> None:
+    """An answer in one piece."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_file(send: Send, headers: RawHeaders, opened: Opened) -> None:
+    """An original in pieces, read off the event loop; a file cut short meanwhile ends the connection early."""
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    at = 0
+    while at < opened.bytes:
+        piece = await asyncio.to_thread(os.pread, opened.descriptor, min(PIECE, opened.bytes - at), at)
+        if not piece:
+            break
+        at += len(piece)
+        await send({"type": "http.response.body", "body": piece, "more_body": at < opened.bytes})
+    if at < opened.bytes or opened.bytes == 0:
+        await send({"type": "http.response.body", "body": b""})

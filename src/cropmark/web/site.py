@@ -1,0 +1,68 @@
+"""A site: a host name or a path prefix, bound to one dialect and one source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from cropmark.dialects.dialect import Dialect
+from cropmark.ports import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """What clients and shared caches are told, in seconds."""
+
+    max_age_s: int = 3600
+    versioned_s: int = 31_536_000
+    """Where the URL names a version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many requests a second may miss the cache, counted under `key`; 0 switches it off."""
+
+    key: str = ""
+    per_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a dialect is spoken and over what.
+
+    `hosts` empty: any host. `prefix` begins with a slash and has none at its end; empty: the whole host.
+    """
+
+    name: str
+    dialect: Dialect
+    source: Source
+    prefix: str = ""
+    hosts: tuple[str, ...] = ()
+    freshness: Freshness = Freshness()
+    rate: Rate = Rate()
+
+    def rest_of(self, host: str, path: str) -> str | None:
+        """What the path names below the site, without a leading slash; None: the request is not for this site."""
+        if self.hosts and host not in self.hosts:
+            return None
+        if not path.startswith(self.prefix + "/"):
+            return None
+        return path[len(self.prefix) + 1 :]
+
+
+class Sites:
+    """All sites of a server; a host's own come before those of any host, longer prefixes before shorter ones."""
+
+    def __init__(self, sites: Iterable[Site]) -> None:
+        self._sites = sorted(sites, key=lambda s: (not s.hosts, -len(s.prefix)))
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self._sites)
+
+    def find(self, host: str, path: str) -> tuple[Site, str] | None:
+        """The site a request is for and what its path names there. `host` without a port, in lower case."""
+        for site in self._sites:
+            rest = site.rest_of(host, path)
+            if rest is not None:
+                return site, rest
+        return None
