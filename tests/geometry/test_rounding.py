@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.geometry.region import Region
+from cropmark.geometry.rounding import hull, length, length_below, r, root_below, shrunk_side, start
+from cropmark.values import Box
+
+# fmt: off
+NEAREST = [
+    # value        r      length
+    (Fraction(0),         0,     1),      # a side never vanishes
+    (Fraction(1, 2),      1,     1),      # ties go up
+    (Fraction(-1, 2),     0,     1),      # below zero too
+    (Fraction(5, 2),      3,     3),
+    (Fraction(-5, 2),    -2,     1),
+    (Fraction(7, 2),      4,     4),      # and not to the even side
+    (Fraction("685.71"), 686,  686),
+    (Fraction("711.11"), 711,  711),
+    (Fraction("0.4999"),  0,     1),
+]
+
+STARTS = [
+    # value        length  side  start
+    (Fraction(10),        5,      20,   10),
+    (Fraction("9.5"),     5,      20,   10),
+    (Fraction("15.5"),    5,      20,   15),   # 16 would end past the side
+    (Fraction("-0.6"),    5,      20,    0),
+    (Fraction(3),         20,     20,    0),
+]
+
+HULLS = [
+    (Region(Fraction("0.5"), Fraction(1), Fraction(2), Fraction(3)),            Box(0, 1, 3, 3)),
+    (Region(Fraction(0), Fraction("183.33"), Fraction(1600), Fraction("533.33")), Box(0, 183, 1600, 534)),
+    (Region(Fraction(2), Fraction(2), Fraction(0), Fraction(0)),                Box(2, 2, 1, 1)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("value", "rounded", "side"), NEAREST)
+def test_nearest(value: Fraction, rounded: int, side: int) -> None:
+    assert (r(value), length(value)) == (rounded, side)
+
+
+@pytest.mark.parametrize(("value", "size", "side", "first"), STARTS)
+def test_start(value: Fraction, size: int, side: int, first: int) -> None:
+    assert start(value, size, side) == first
+
+
+@pytest.mark.parametrize(("region", "box"), HULLS)
+def test_hull(region: Region, box: Box) -> None:
+    assert hull(region) == box
+
+
+def test_shrunk_side_counts_the_last_part() -> None:
+    assert [shrunk_side(side, 8) for side in (1000, 1001, 8, 7)] == [125, 126, 1, 1]
+
+
+@given(st.fractions(min_value=0, max_value=10**6))
+def test_root_below_never_passes_the_root(value: Fraction) -> None:
+    root = root_below(value)
+    assert root * root <= value < (root + Fraction(1, 2**31)) ** 2
+
+
+@given(st.fractions(min_value=1, max_value=10**6))
+def test_length_below_never_rounds_up(value: Fraction) -> None:
+    assert value - 1 < length_below(value) <= value
