@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
-from typing import TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
 from cropmark.plan.steps import CENTRED, Area, At, Edges, Placement, Shape, Spare
@@ -193,7 +194,7 @@ def _split(parameter: str, word: str, valued: Collection[str], flags: Collection
 
 
 def placement(parameter: str, found: Mapping[str, str], *, at: str, spare: str) -> Placement:
-    """Where something lies along one axis, from options(): `at` a distance, `spare` a part of the room left, or centred.
+    """Where something lies along one axis, from options(): `at` a distance, `spare` a part of the room, or centred.
 
     Both on one axis are refused.
     """
@@ -248,10 +249,36 @@ def _colour_of_parts(parameter: str, text: str) -> Colour:
     return Colour(red, green, blue, int(alpha * 255 + Fraction(1, 2)))
 
 
-def keyword(parameter: str, text: str, words: Mapping[str, T]) -> T:
-    """What a word stands for. A refusal names the words, and the nearest one as the mend."""
-    if text in words:
-        return words[text]
-    near = get_close_matches(text[:MAX_NUMBER_CHARS], words, n=1)
-    fix = f"write {near[0]}" if near else f"write one of {', '.join(words)}"
-    raise BadValue(parameter, text, expected=f"one of {', '.join(words)}", fix=fix)
+class UnknownWord(BadValue):
+    """A word that a list of words does not hold: some dialects ignore it where they refuse a bad number."""
+
+
+def keyword(parameter: str, text: str, known: Mapping[str, T]) -> T:
+    """What a word stands for. Raises UnknownWord, which names the words and the nearest one."""
+    if text not in known:
+        raise unknown_word(parameter, text, known)
+    return known[text]
+
+
+def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWord:
+    """The refusal of a word, with the words there are."""
+    near = get_close_matches(text[:MAX_NUMBER_CHARS], known, n=1)
+    listed = ", ".join(known)
+    return UnknownWord(parameter, text, expected=f"one of {listed}", fix=f"write {near[0] if near else listed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Words(Generic[T]):
+    """What the known words of a list stand for, in its order, and the words that stand for nothing."""
+
+    known: tuple[T, ...]
+    unknown: tuple[str, ...] = ()
+
+
+def words(parameter: str, text: str, known: Mapping[str, T]) -> Words[T]:
+    """A comma list of words, each once. Raises BadValue for too many, never for an unknown one."""
+    parts = tuple(dict.fromkeys(items(parameter, text)))
+    return Words(
+        known=tuple(dict.fromkeys(known[part] for part in parts if part in known)),
+        unknown=tuple(part for part in parts if part not in known),
+    )
