@@ -21,7 +21,7 @@ from cropmark.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.geometry.recipe import Reason
 from cropmark.metrics import Metrics
 from cropmark.plan.plan import Order, Plan, Warned
-from cropmark.plan.source import Wanted
+from cropmark.plan.source import Wanted, Where
 from cropmark.ports import (
     MADE_BY,
     Analysed,
@@ -67,6 +67,11 @@ class Delivered:
     timing: Timing = Timing()
 
 
+def tag_of(kind: str, name: str) -> str:
+    """A tag that a purge may name: closed by a newline, so that a name is not the beginning of a longer one."""
+    return f"{kind}:{name}\n"
+
+
 def fingerprint_of(order: Order) -> str:
     """What tells this order's picture from others of the same sources."""
     return order.plan.fingerprint() if order.plan else NOT_ORDERED
@@ -103,8 +108,11 @@ class Pipeline:
 
     # ------------------------------------------------------------------------------------------ hits
 
-    def peek(self, source: Source, order: Order, fingerprint: str) -> Rendition | None:
-        """A rendition that is at hand: no wait, no thread, no database. None also where the sources must be opened."""
+    def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
+        """A rendition that is at hand, and the tier that had it: no wait, no thread, no database.
+
+        None also where the sources must be opened to know which bytes they are.
+        """
         stamps = []
         for wanted in order.sources:
             try:
@@ -141,9 +149,9 @@ class Pipeline:
                 raise restored(known.code, known.detail, known.fix, known.parameter)
             if admit is not None:
                 await admit()
-            flight = await self._flights.run(key, lambda: self._made(source, order, key, tags))
-            (rendition, timing), tier = flight.value, "miss"
-            if flight.shared:
+            (rendition, timing), shared = await self._flights.run(key, lambda: self._made(source, order, key, tags))
+            tier = "miss"
+            if shared:
                 self._metrics.shared_flights.inc()
         if rendition.record.original is not None:
             return await self._original(source, order, rendition.record, tier, timing)
@@ -244,7 +252,8 @@ class Pipeline:
         kept = None if foreign else await self._cache.get(key)
         if kept is not None and (analysis := self._analyses.read(kept.body)) is not None:
             return Analysed(analysis)
-        return (await self._analysing.run(key, lambda: self._analyse(opened, key, foreign=foreign))).value
+        analysed, _ = await self._analysing.run(key, lambda: self._analyse(opened, key, foreign=foreign))
+        return analysed
 
     async def _analysed(self, first: Opened | None, plan: Plan, *, foreign: bool) -> Analysed | None:
         if not plan.wants_analysis or first is None:
@@ -259,7 +268,7 @@ class Pipeline:
             return Analysed(None, problem.detail, passing=True)
         if analysed.analysis is not None and not foreign:
             body = self._analyses.written(analysed.analysis)
-            tag = f"source:{opened.stamp.identity}"
+            tag = tag_of("source", opened.stamp.identity)
             record = Record("application/json", _etag(body), len(body), stamps=(opened.stamp,), tags=(tag,))
             await self._cache.put(key, Rendition(body, record=record))
         return analysed
@@ -281,14 +290,16 @@ class Pipeline:
             raise
         return Delivered(_original_record(record, opened, found), None, cache, opened, timing)
 
-    async def purge(self, source: Source, identity: str) -> int:
-        """Forget every rendition and analysis of sources whose identity begins so; how many there were."""
+    async def purge_source(self, source: Source, where: Where, *, below: bool = False) -> int:
+        """Forget every rendition and analysis of a source, or of all whose names begin so; how many there were."""
+        identity = source.identity(where)
         source.purge(identity)
         self._trouble.clear()
-        return await self._cache.purge(f"source:{identity}")
+        tag = tag_of("source", identity)
+        return await self._cache.purge(tag[:-1] if below else tag)
 
     async def purge_tag(self, tag: str) -> int:
-        """Forget every rendition with a tag that begins so."""
+        """Forget every rendition with this tag."""
         self._trouble.clear()
         return await self._cache.purge(tag)
 
@@ -301,7 +312,7 @@ def _rendition(
     outcome: Made | AsItIs, stamps: tuple[Stamp, ...], warnings: list[Warned], tags: tuple[str, ...]
 ) -> Rendition:
     told = (*warnings, *outcome.warnings)
-    tags = (*(f"source:{stamp.identity}" for stamp in stamps), *tags)
+    tags = (*(tag_of("source", stamp.identity) for stamp in stamps), *tags)
     if isinstance(outcome, AsItIs):
         record = Record("", "", 0, outcome.facts, told, stamps, tags, outcome.reason)
         return Rendition(b"", record=record)

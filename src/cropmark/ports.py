@@ -63,6 +63,10 @@ class Source(Protocol):
 
     async def open(self, where: SitePath | WebUrl | Upload) -> Opened: ...
 
+    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+        """What its stamps will call it, whether or not there is such a source."""
+        ...
+
     def purge(self, identity_prefix: str) -> None:
         """What begins with this is of a new generation from now on."""
         ...
@@ -175,7 +179,10 @@ class Record:
     warnings: tuple[Warned, ...] = ()
     stamps: tuple[Stamp, ...] = ()
     tags: tuple[str, ...] = ()
-    """What a purge may name it by: `source:<identity>`, `url:<path?query>`, `tag:<word>`."""
+    """What a purge may name it by: `source:<identity>`, `url:<path?query>`, `tag:<word>`, each closed by a newline.
+
+    A purge names the beginning; with the newline, the whole.
+    """
     original: Reason | None = None
     """The verdict that the first source goes out as it is; the body is empty then."""
     expires_s: float | None = None
@@ -209,8 +216,8 @@ class Cache(Protocol):
 class Tiered(Cache, Protocol):
     """Several caches read through from the quickest to the slowest."""
 
-    def peek(self, key: Digest) -> Rendition | None:
-        """What the quickest tier holds; at once, without waiting."""
+    def peek(self, key: Digest) -> tuple[Rendition, str] | None:
+        """A rendition and the tier that had it, where it can be told at once, without waiting."""
         ...
 
     async def get_from(self, key: Digest) -> tuple[Rendition, str] | None:

@@ -16,7 +16,7 @@ from cachetools import LRUCache
 
 from cropmark.dialects.dialect import Ask
 from cropmark.metrics import Metrics
-from cropmark.pipeline import Delivered, Pipeline, fingerprint_of
+from cropmark.pipeline import Delivered, Pipeline, fingerprint_of, tag_of
 from cropmark.plan.plan import Order
 from cropmark.ports import Limiter, Quota, Record
 from cropmark.problems import Breakdown, NotAllowed, Overloaded, Problem, TooManyRequests
@@ -37,7 +37,7 @@ from cropmark.web.site import Site, Sites
 
 log = structlog.get_logger("cropmark.access")
 
-HIT = b"cache;desc=hit-memory"
+HITS = {tier: f"cache;desc=hit-{tier}".encode() for tier in ("memory", "disk", "shared")}
 MEMO_ENTRIES = 8192
 SILENT = 499
 """The status logged for a client that hung up; nothing is sent."""
@@ -78,7 +78,11 @@ class App:
         self._log_hits = log_hits
         self._memo: LRUCache[tuple[object, ...], Known] = LRUCache(MEMO_ENTRIES)
         self._read = frozenset(name.encode() for site in sites for name in site.dialect.headers)
-        self._hits = {site.name: metrics.requests.labels(site.dialect.name, "200", "hit-memory") for site in sites}
+        self._hits = {
+            (site.name, tier): metrics.requests.labels(site.dialect.name, "200", f"hit-{tier}")
+            for site in sites
+            for tier in HITS
+        }
         self._in_hand = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -126,25 +130,26 @@ class App:
         if known is None:
             await self._first_seen(scope, receive, send, asked, memo_key)
             return
-        rendition = self._pipeline.peek(known.site.source, known.order, known.fingerprint)
-        if rendition is None or rendition.record.original is not None:
+        found = self._pipeline.peek(known.site.source, known.order, known.fingerprint)
+        if found is None or found[0].record.original is not None:
             await self._miss(known, asked, scope, receive, send)
             return
+        rendition, tier = found
         record = rendition.record
         if known.headers is None or known.etag != record.etag:
             known.headers = delivery.picture_headers(known.site, known.order, record, cached=True)
             known.etag = record.etag
         if (asked.if_none_match or asked.if_modified_since) and delivery.unchanged(asked, record):
-            await self._not_modified(known, record, "hit-memory", send)
+            await self._not_modified(known, record, f"hit-{tier}", send)
             return
-        headers = [*known.headers, (b"server-timing", HIT), (b"x-request-id", request_id().encode())]
+        headers = [*known.headers, (b"server-timing", HITS[tier]), (b"x-request-id", request_id().encode())]
         if known.site.rate.per_s:
             headers += delivery.quota_headers(self._limiter.last(known.site.rate.key, known.site.rate.per_s))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": rendition.body if method == "GET" else b""})
-        self._hits[known.site.name].inc()
+        self._hits[known.site.name, tier].inc()
         if self._log_hits:
-            self._log(scope, known.site, 200, "hit-memory", record.length, 0.0, request_id())
+            self._log(scope, known.site, 200, f"hit-{tier}", record.length, 0.0, request_id())
 
     # ------------------------------------------------------------------------------------------ the rest
 
@@ -222,7 +227,7 @@ class App:
             url += "?" + scope["query_string"].decode("latin-1")
         rate = known.site.rate
         admit = self._admission(known.site) if rate.per_s else None
-        return await self._pipeline.deliver(known.site.source, known.order, tags=(f"url:{url}",), admit=admit)
+        return await self._pipeline.deliver(known.site.source, known.order, tags=(tag_of("url", url),), admit=admit)
 
     def _admission(self, site: Site) -> Callable[[], Awaitable[None]]:
         async def admit() -> None:

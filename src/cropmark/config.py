@@ -1,0 +1,386 @@
+"""The configuration: a TOML file, then environment variables CROPMARK_*, then the command line; the later wins.
+
+pydantic-settings reads and checks. What it lacks stands here: a hint for a mistyped key or variable, the TOML line of a
+mistake, where each value came from, and masking.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from cropmark.dialects.contentstack import ContentstackSettings
+from cropmark.dialects.fastly import FastlySettings
+from cropmark.dialects.kontent import KontentSettings
+from cropmark.dialects.pixlab import PixLabSettings
+
+PREFIX = "CROPMARK_"
+DEFAULT_FILE = "cropmark.toml"
+MASK = "********"
+
+DialectName = Literal["fastly", "contentstack", "kontent"]
+
+
+def _listed(value: object) -> object:
+    """A comma list, as an environment variable writes it, is a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+
+
+class SiteSettings(BaseModel):
+    """A `[[site]]`: a host name or a path prefix, bound to one dialect and one source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("", description="What logs and metrics call it; the host or prefix where left out.")
+    hosts: Listed = Field((), description="Host names, without a port; none: any.")
+    prefix: str = Field("", description="URL path it is mounted at, such as `/shop`; empty: the whole host.")
+    dialect: DialectName = Field(description="`fastly`, `contentstack` or `kontent`.")
+    source: str = Field(description="A folder, or the origin's URL: `https://origin.example/path`.")
+    max_age_s: int | None = Field(None, ge=0, description="What clients are told; the server's setting where left out.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="The dialect's settings that differ here from the server's section."
+    )
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default; the names are those of the TOML file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    folder: Path | None = Field(None, description="Folder of pictures served under /fastly, /contentstack, /kontent.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free one.")
+    public_url: str = Field("", description="The server's own address in links; where it listens if left out.")
+    renderers: int | None = Field(None, ge=1, le=256, description="Renderer processes; one a core if left out.")
+    queue: int | None = Field(None, ge=1, description="Tasks that may wait for a renderer; 8 a renderer if left out.")
+    render_deadline_s: float = Field(
+        10.0, gt=0, le=600, description="Seconds a picture may take before it is given up."
+    )
+    analysis_deadline_s: float = Field(3.0, gt=0, le=600, description="Seconds an analysis for smart crops may take.")
+    sandbox: Literal["try", "require", "off"] = Field(
+        "try",
+        description="`try` warns where the kernel lacks something, `require` refuses to start, `off` is for debugging.",
+    )
+    isolation: Literal["shared", "request"] = Field(
+        "shared", description="`request` gives each foreign picture a renderer process of its own."
+    )
+    cache_dir: Path | None = Field(None, description="Disk cache; the platform's cache folder if left out.")
+    data_dir: Path | None = Field(None, description="What must be kept; the platform's data folder if left out.")
+    memory_cache: ByteSize = Field(ByteSize(64 * 2**20), description="Bytes of renditions kept in memory.")
+    disk_cache: ByteSize = Field(ByteSize(2 * 2**30), description="Bytes of renditions kept on disk.")
+    originals_cache: ByteSize = Field(ByteSize(2**30), description="Bytes of originals from the web kept on disk.")
+    max_age_s: int = Field(3600, ge=0, description="Seconds that clients may keep a picture (Cache-Control).")
+    versioned_max_age_s: int = Field(31_536_000, ge=0, description="The same where the URL names a version.")
+    admin_token: SecretStr | None = Field(None, description="Opens /admin/…; without one those paths are 404.")
+    pixlab_key: SecretStr | None = Field(
+        None, description="Key of the PixLab endpoints; a new one each start if left out."
+    )
+    web_allow: Listed = Field(
+        (), description="host:port pairs that the web source may reach although they are private or on other ports."
+    )
+    web_open: bool = Field(True, description="Whether PixLab's img may name any public host.")
+    smart: bool = Field(True, description="Content-aware cropping; off: the centre.")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="`auto`: text on a terminal, else JSON lines."
+    )
+    access_log: Literal["misses", "all", "off"] = Field(
+        "misses", description="Requests that are logged; hits from memory are counted in /metrics either way."
+    )
+    shutdown_s: float = Field(10.0, ge=0, description="Seconds that requests in hand are given when stopping.")
+    fastly: FastlySettings = Field(FastlySettings(), description="The Fastly dialect.")
+    contentstack: ContentstackSettings = Field(ContentstackSettings(), description="The Contentstack dialect.")
+    kontent: KontentSettings = Field(KontentSettings(), description="The Kontent.ai dialect.")
+    pixlab: PixLabSettings = Field(PixLabSettings(), description="The PixLab endpoints.")
+    site: tuple[SiteSettings, ...] = Field((), description="Sites, as `[[site]]` tables.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line before the environment before the file."""
+        given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
+        document = given.pop("toml_document", {})
+        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=document)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong with a configuration: where, what, and what to write instead."""
+
+    where: str
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f" | {self.mend}" if self.mend else "")
+
+
+class BadConfiguration(Exception):
+    """All mistakes at once."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("\n".join(map(str, mistakes)))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A setting's value as text, masked where secret, and where it came from."""
+
+    name: str
+    value: str
+    came_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Settings with the file they came from, if any, and the origin of each value."""
+
+    settings: Settings
+    file: Path | None
+    origins: tuple[Origin, ...]
+
+
+def configured(
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Configured:
+    """The configuration as it holds now. Raises BadConfiguration with every mistake that was found.
+
+    `file` None: cropmark.toml of the working folder where it is. `overrides`: what the command line says.
+    """
+    environ = os.environ if environ is None else environ
+    overrides = {k: v for k, v in (overrides or {}).items() if v is not None}
+    if file is None and Path(DEFAULT_FILE).is_file():
+        file = Path(DEFAULT_FILE)
+    text, document = _read(file) if file else ("", {})
+    mistakes = [*_unknown_keys(document, text, file), *_unknown_variables(environ)]
+    try:
+        settings = Settings(**{**overrides, "toml_document": _known_only(document)})
+    except ValidationError as error:
+        mistakes += _explained(error, text, file, overrides, environ)
+        raise BadConfiguration(tuple(mistakes)) from error
+    if mistakes:
+        raise BadConfiguration(tuple(mistakes))
+    return Configured(settings, file, tuple(_origins(settings, document, text, file, overrides, environ)))
+
+
+# ---------------------------------------------------------------------------------------------- the file
+
+
+def _read(file: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = file.read_text("utf-8")
+        return text, tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise BadConfiguration((Mistake(str(file), "there is no such file", "check --config"),)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfiguration((Mistake(str(file), f"cannot be read: {error}"),)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfiguration((Mistake(str(file), f"is not TOML: {error}", "strings stand in quotes"),)) from error
+
+
+_HEADER = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.\-]+)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_\-]+)\s*=")
+
+
+def _lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """The line of every key and table of a TOML text, by its path."""
+    found: dict[tuple[str | int, ...], int] = {}
+    table: tuple[str | int, ...] = ()
+    counts: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            name = header[2]
+            parts: tuple[str | int, ...] = tuple(name.split("."))
+            if header[1] == "[[":
+                counts[name] = counts.get(name, -1) + 1
+                parts = (*parts, counts[name])
+            elif parts and parts[0] in counts:
+                parts = (parts[0], counts[str(parts[0])], *parts[1:])
+            table = parts
+            found[table] = number
+        elif key := _KEY.match(line):
+            found[(*table, key[1])] = number
+    return found
+
+
+def _place(path: tuple[str | int, ...], text: str, file: Path | None) -> str:
+    lines = _lines(text)
+    for end in range(len(path), 0, -1):
+        if path[:end] in lines:
+            return f"{file}:{lines[path[:end]]}"
+    return str(file)
+
+
+# ---------------------------------------------------------------------------------------------- unknown names
+
+
+def _schema(kind: Any) -> dict[str, Any] | None:
+    """Names and types of a settings class' fields; None for what is no such class."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: info.annotation for name, info in kind.model_fields.items()}
+    if isinstance(kind, type) and is_dataclass(kind):
+        return {f.name: f.type for f in fields(kind)}
+    return None
+
+
+def _site_schema() -> dict[str, Any]:
+    return _schema(SiteSettings) or {}
+
+
+def _unknown_keys(document: Mapping[str, Any], text: str, file: Path | None) -> Iterator[Mistake]:
+    for path, names in _strangers(document):
+        where = _place(path, text, file)
+        yield Mistake(where, f"there is no setting {'.'.join(map(str, path))!r}", _hint(str(path[-1]), names))
+
+
+def _strangers(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
+    top = _schema(Settings) or {}
+    for key, value in document.items():
+        if key not in top:
+            yield (key,), list(top)
+        elif key == "site" and isinstance(value, list):
+            for number, table in enumerate(value):
+                names = _site_schema()
+                yield from (((key, number, k), list(names)) for k in table if k not in names)
+        elif isinstance(value, dict) and (names := _schema(top[key])) is not None:
+            yield from (((key, k), list(names)) for k in value if k not in names)
+
+
+def _known_only(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without the strangers, so that the rest is checked too."""
+    known: dict[str, Any] = {}
+    strangers = {path for path, _ in _strangers(document)}
+    for key, value in document.items():
+        if (key,) in strangers:
+            continue
+        if isinstance(value, dict):
+            value = {k: v for k, v in value.items() if (key, k) not in strangers}
+        elif key == "site" and isinstance(value, list):
+            value = [{k: v for k, v in t.items() if (key, n, k) not in strangers} for n, t in enumerate(value)]
+        known[key] = value
+    return known
+
+
+def variables() -> dict[str, str]:
+    """Every environment variable that is read, and the setting it sets."""
+    found = {}
+    for name, kind in (_schema(Settings) or {}).items():
+        inner = _schema(kind)
+        if inner is None:
+            found[f"{PREFIX}{name.upper()}"] = name
+        else:
+            found |= {f"{PREFIX}{name.upper()}__{k.upper()}": f"{name}.{k}" for k in inner}
+    return found
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Mistake]:
+    known = variables()
+    for name in environ:
+        if name.startswith(PREFIX) and name.upper() not in known:
+            yield Mistake(f"environment {name}", "there is no such variable", _hint(name, list(known)))
+
+
+def _hint(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else "see docs/configuration.md for the names"
+
+
+# ---------------------------------------------------------------------------------------------- mistakes
+
+
+def _explained(
+    error: ValidationError, text: str, file: Path | None, overrides: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[Mistake]:
+    for one in error.errors():
+        path = tuple(part for part in one["loc"] if part != "toml_document")
+        name = ".".join(map(str, path))
+        variable = PREFIX + "__".join(str(part).upper() for part in path)
+        if path and path[0] in overrides:
+            where = f"--{str(path[0]).replace('_', '-')}"
+        elif variable in environ:
+            where = f"environment {variable}"
+        else:
+            where = _place(path, text, file)
+        secret = any(word in name for word in ("key", "token", "secret"))
+        got = "" if secret or one["type"] == "missing" else f", got {one['input']!r}"
+        yield Mistake(where, f"{name}: {one['msg'][0].lower()}{one['msg'][1:]}{got}")
+
+
+def _origins(
+    settings: Settings,
+    document: Mapping[str, Any],
+    text: str,
+    file: Path | None,
+    overrides: Mapping[str, Any],
+    environ: Mapping[str, str],
+) -> Iterator[Origin]:
+    for path, value in leaves(settings):
+        variable = PREFIX + "__".join(path).upper()
+        inner = document.get(path[0])
+        in_file = path[0] in document and (len(path) == 1 or (isinstance(inner, dict) and path[1] in inner))
+        if path[0] in overrides:
+            came_from = f"--{path[0].replace('_', '-')}"
+        elif environ.get(variable):
+            came_from = variable
+        elif in_file:
+            came_from = _place(path, text, file)
+        else:
+            came_from = "default"
+        yield Origin(".".join(path), _shown(value), came_from)
+
+
+def leaves(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every single setting by its path, sections opened."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        inner = _schema(type(value))
+        if inner is None:
+            yield (name,), value
+        else:
+            yield from (((name, k), getattr(value, k)) for k in inner)
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case SecretStr():
+            return MASK
+        case None:
+            return "-"
+        case bool():
+            return str(value).lower()
+        case ByteSize():
+            return value.human_readable()
+        case tuple():
+            return ", ".join(_shown(v) for v in value) or "-"
+        case SiteSettings():
+            return f"{value.name or ','.join(value.hosts) or value.prefix}: {value.dialect} over {value.source}"
+        case _:
+            return str(value)

@@ -1,0 +1,145 @@
+"""What a request means, step by step, without making the picture: for `explain`, and for whoever asks why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import Any
+
+from cropmark.dialects.dialect import Ask, Dialect
+from cropmark.formats import Format, Info
+from cropmark.geometry.findings import Findings, Grid
+from cropmark.geometry.recipe import Need, Original, Recipe, Resolved
+from cropmark.geometry.resolve import resolve
+from cropmark.pipeline import Pipeline, fingerprint_of, key_of
+from cropmark.plan.plan import Order
+from cropmark.ports import Opened, Renderers, Source
+from cropmark.problems import Problem, SourceProblem
+
+# Rough nanoseconds a pixel: what a look-up in spec and benchmarks gives for one core, good to a factor of two.
+DECODE_NS = {Format.JPEG: 4, Format.PNG: 15, Format.WEBP: 12, Format.GIF: 10, Format.AVIF: 30, Format.TIFF: 4}
+ENCODE_NS = {Format.JPEG: 12, Format.PNG: 80, Format.WEBP: 45, Format.GIF: 150, Format.AVIF: 75, Format.TIFF: 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What a request means. With the source at hand also what its header makes of it."""
+
+    dialect: str
+    query: str
+    order: Order | None
+    fingerprint: str | None
+    problem: Problem | None = None
+    infos: tuple[Info | None, ...] = ()
+    resolved: Resolved | None = None
+    key: str | None = None
+    cost_ms: float | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """The whole as JSON would have it."""
+        told: dict[str, Any] = {"dialect": self.dialect, "query": self.query}
+        if self.problem is not None:
+            p = self.problem
+            told["problem"] = {"code": p.code, "status": p.status, "detail": p.detail, "fix": p.fix}
+        if self.order is not None:
+            told["order"] = plain(self.order)
+            told["fingerprint"] = self.fingerprint
+            told["warnings"] = [w.text for w in self.order.warnings]
+        if self.infos:
+            told["infos"] = [plain(info) for info in self.infos]
+        if self.resolved is not None:
+            told[type(self.resolved).__name__.lower()] = plain(self.resolved)
+        if self.key is not None:
+            told |= {"key": self.key, "cost_ms": self.cost_ms}
+        return told
+
+
+def explained(dialect: Dialect, ask: Ask) -> Explained:
+    """The Order that a request is read as, or the Problem that it is refused with."""
+    try:
+        order = dialect.order(ask)
+    except Problem as problem:
+        return Explained(dialect.name, ask.query, None, None, problem)
+    return Explained(dialect.name, ask.query, order, fingerprint_of(order))
+
+
+async def explained_with(
+    dialect: Dialect, ask: Ask, source: Source, renderers: Renderers, pipeline: Pipeline
+) -> Explained:
+    """The same, with what the pictures' headers make of it. What only pixels can tell stays a Need."""
+    first = explained(dialect, ask)
+    if first.order is None:
+        return first
+    order = first.order
+    try:
+        with ExitStack() as held:
+            opened = [await _opened(source, wanted.where, wanted.optional, held) for wanted in order.sources]
+            infos = tuple([None if each is None else await renderers.inspect(each) for each in opened])
+            key = key_of([each.stamp if each else None for each in opened], first.fingerprint or "")
+            resolved = None
+            if order.plan is not None:
+                findings = Findings()
+                if order.plan.wants_analysis and opened[0] is not None:
+                    analysed = await pipeline.analysis(opened[0])
+                    findings = Findings((), analysed.analysis, analysed.reason or "no analysis")
+                resolved = resolve(order.plan, infos, findings)
+    except Problem as problem:
+        return Explained(first.dialect, first.query, order, first.fingerprint, problem)
+    cost = _cost_ms(infos, resolved)
+    return Explained(first.dialect, first.query, order, first.fingerprint, None, infos, resolved, key, cost)
+
+
+async def _opened(source: Source, where: Any, optional: bool, held: ExitStack) -> Opened | None:
+    try:
+        opened = await source.open(where)
+    except SourceProblem:
+        if not optional:
+            raise
+        return None
+    held.callback(opened.close)
+    return opened
+
+
+def _cost_ms(infos: tuple[Info | None, ...], resolved: Resolved | None) -> float:
+    decode = sum(i.stored.area * i.frames * DECODE_NS.get(i.format, 10) for i in infos if i is not None)
+    encode = 0
+    if isinstance(resolved, Recipe):
+        encode = resolved.size.area * resolved.frames * ENCODE_NS[resolved.encoding.format]
+    return 0.0 if isinstance(resolved, Original) else round((decode + encode) / 1e6, 1)
+
+
+def plain(value: Any) -> Any:
+    """A frozen value as JSON would have it: a dataclass is an object with its class under `is`, a fraction a number."""
+    match value:
+        case None | bool() | int() | str() | float():
+            return value
+        case Fraction():
+            return int(value) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
+        case Enum():
+            return value.value
+        case bytes():
+            return f"{len(value)} bytes"
+        case Grid():
+            return f"a map of {value.columns} by {value.rows} cells"
+        case tuple() | list():
+            return [plain(v) for v in value]
+        case frozenset():
+            return sorted(str(plain(v)) for v in value)
+        case _ if is_dataclass(value):
+            return {"is": type(value).__name__, **dict(_told_fields(value))}
+        case _:
+            return str(value)
+
+
+def _told_fields(value: Any) -> Iterator[tuple[str, Any]]:
+    """Fields that say something: those that differ from an absent one's default are enough for a reader."""
+    for field in fields(value):
+        content = getattr(value, field.name)
+        if content not in (None, (), frozenset(), ""):
+            yield field.name, plain(content)
+
+
+__all__ = ["Explained", "Need", "explained", "explained_with", "plain"]

@@ -1,0 +1,218 @@
+"""All that is no picture: the start page, health, metrics, explanations, purges. Starlette serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from cropmark.dialects.dialect import Ask
+from cropmark.explaining import explained_with
+from cropmark.metrics import Metrics
+from cropmark.pipeline import Pipeline, tag_of
+from cropmark.plan.source import SitePath
+from cropmark.ports import Renderers
+from cropmark.problems import BadOrder, NotFound, Problem, Unauthorised
+from cropmark.web.pages import index
+from cropmark.web.requests import Heard, ask_of, host_name
+from cropmark.web.site import Site, Sites
+
+SHOWN = 60
+"""Pictures on the start page."""
+MAX_BODY = 64 * 1024
+
+PAGE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store"}
+
+
+class Pictures(Protocol):
+    """What the start page asks of a folder."""
+
+    def pictures(self, limit: int) -> list[str]: ...
+
+
+Readiness = Callable[[], Mapping[str, Any]]
+"""What /readyz tells; `ready` decides its status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """All that the pages need."""
+
+    sites: Sites
+    pipeline: Pipeline
+    renderers: Renderers
+    metrics: Metrics
+    readiness: Readiness
+    pictures: Pictures | None = None
+    folder: str = ""
+    admin_token: str | None = None
+    development: bool = True
+    more: Sequence[Route] = field(default=())
+    """Routes of other rooms of the web, such as PixLab's."""
+
+
+def pages(desk: Desk) -> Starlette:
+    """The Starlette app of all pages."""
+    routes = [
+        Route("/", _bound(_start_page, desk)),
+        Route("/healthz", _healthz),
+        Route("/readyz", _bound(_readyz, desk)),
+        Route("/metrics", _bound(_metrics, desk)),
+        Route("/_explain", _bound(_explain, desk)),
+        Route("/admin/purge", _bound(_purge, desk), methods=["POST"]),
+        *desk.more,
+    ]
+    return Starlette(routes=routes, exception_handlers={404: _missing, 405: _method, Problem: _problem, 500: _broken})
+
+
+def _bound(handler: Callable[[Desk, Request], Any], desk: Desk) -> Callable[[Request], Any]:
+    async def bound(request: Request) -> Response:
+        response: Response = await handler(desk, request)
+        return response
+
+    return bound
+
+
+# ---------------------------------------------------------------------------------------------- pages
+
+
+async def _start_page(desk: Desk, request: Request) -> Response:
+    if desk.pictures is None or not desk.development:
+        raise NotFound("there is no page here", fix="ask for a picture, or read the documentation")
+    names = await asyncio.to_thread(desk.pictures.pictures, 10_000)
+    sites = [site for site in desk.sites if not site.hosts and site.dialect.name in index.VARIANTS]
+    page = index.page(sites, names[:SHOWN], len(names), desk.folder)
+    return HTMLResponse(page, headers={**SAFE, "content-security-policy": PAGE_POLICY})
+
+
+async def _healthz(request: Request) -> Response:
+    return PlainTextResponse("ok\n", headers=SAFE)
+
+
+async def _readyz(desk: Desk, request: Request) -> Response:
+    told = dict(desk.readiness())
+    return JSONResponse(told, status_code=200 if told.get("ready") else 503, headers=SAFE)
+
+
+async def _metrics(desk: Desk, request: Request) -> Response:
+    return Response(desk.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8", headers=SAFE)
+
+
+async def _explain(desk: Desk, request: Request) -> Response:
+    """The Order, Recipe and key of one of our own picture URLs: /_explain?url=/fastly/a.jpg?width=100."""
+    if not desk.development:
+        raise NotFound("explanations are for development", fix="use cropmark explain")
+    raw = request.scope["query_string"].decode("utf-8", "surrogateescape")
+    url = request.query_params.get("url", "") if "%" in raw else raw.removeprefix("url=")
+    if not raw.startswith("url=") or not url:
+        raise BadOrder("url: expected a picture's URL", fix="write /_explain?url=/fastly/photo.jpg?width=100")
+    parts = urlsplit(url)
+    found = desk.sites.find(host_name(parts.netloc or request.headers.get("host", "")), parts.path)
+    if found is None:
+        raise NotFound(f"no site serves {parts.path[:80]!r}", fix="write the URL of a picture of this server")
+    site, rest = found
+    ask = _ask(site, rest, parts.query, request)
+    told = await explained_with(site.dialect, ask, site.source, desk.renderers, desk.pipeline)
+    return JSONResponse(told.plain(), headers=SAFE)
+
+
+def _ask(site: Site, rest: str, query: str, request: Request) -> Ask:
+    others = tuple((k, v) for k, v in request.headers.items() if k in site.dialect.headers)
+    heard = Heard("", request.headers.get("accept", ""), "", "", others)
+    return ask_of(site, rest, query.encode("utf-8", "surrogateescape"), heard, "GET")
+
+
+# ---------------------------------------------------------------------------------------------- purging
+
+
+async def _purge(desk: Desk, request: Request) -> Response:
+    """Forget renditions: {"url": …}, {"source": …} or {"prefix": …}; answers how many there were."""
+    _authorised(desk, request)
+    asked = await _json_body(request)
+    purged = 0
+    match asked:
+        case {"url": str(url)}:
+            purged = await _purge_url(desk, url)
+        case {"source": str(path)}:
+            purged = await _purge_sources(desk, path, below=False)
+        case {"prefix": str(path)}:
+            purged = await _purge_sources(desk, path, below=True)
+        case {"tag": str(tag)}:
+            purged = await desk.pipeline.purge_tag(tag_of("tag", tag))
+        case _:
+            raise BadOrder(
+                "expected a JSON object with url, source, prefix or tag",
+                fix='send {"source": "photo.jpg"}, {"prefix": "summer/"} or {"url": "/fastly/photo.jpg?width=100"}',
+            )
+    return JSONResponse({"purged": purged}, headers=SAFE)
+
+
+async def _purge_url(desk: Desk, url: str) -> int:
+    parts = urlsplit(url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    return await desk.pipeline.purge_tag(tag_of("url", target))
+
+
+async def _purge_sources(desk: Desk, path: str, *, below: bool) -> int:
+    """Sources of every site by their path; one that several sites share is purged once."""
+    total = 0
+    for source in {id(site.source): site.source for site in desk.sites}.values():
+        total += await desk.pipeline.purge_source(source, SitePath(path.lstrip("/")), below=below)
+    return total
+
+
+def _authorised(desk: Desk, request: Request) -> None:
+    """Raises NotFound without a token set, Unauthorised for a wrong one."""
+    if desk.admin_token is None:
+        raise NotFound("there is no such page", fix="set CROPMARK_ADMIN_TOKEN to open /admin")
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+    if not hmac.compare_digest(given, desk.admin_token.encode()):
+        raise Unauthorised("expected the admin token", fix="send Authorization: Bearer TOKEN")
+
+
+async def _json_body(request: Request) -> object:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise BadOrder(f"expected at most {MAX_BODY} bytes", fix="send one purge at a time")
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise BadOrder("expected a JSON object", fix='send {"source": "photo.jpg"}') from error
+
+
+# ---------------------------------------------------------------------------------------------- trouble
+
+
+def _told(status: int, detail: str, fix: str = "") -> Response:
+    body = {"type": "about:blank", "status": status, "detail": detail, **({"fix": fix} if fix else {})}
+    headers = {**SAFE, "content-security-policy": "default-src 'none'"}
+    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
+
+
+async def _missing(request: Request, error: Exception) -> Response:
+    return _told(404, "there is nothing at this address", "pictures are under the sites' prefixes, such as /fastly/")
+
+
+async def _method(request: Request, error: Exception) -> Response:
+    return _told(405, f"{request.method} is not answered here")
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _told(error.status, error.detail, error.fix)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return _told(500, "our fault: the log knows more")
