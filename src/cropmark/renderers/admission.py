@@ -1,0 +1,124 @@
+"""The queue before the renderers: bounded by tasks and by estimated work; past that, Overloaded at once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from cropmark.ports import Opened, Stamp
+from cropmark.problems import Overloaded
+from cropmark.renderers.cost import Sort
+from cropmark.renderers.replies import Told
+from cropmark.renderers.tasks import Task
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A task on its way through the pool; `answer` is done early where nobody waits any more."""
+
+    task: Task
+    sources: Sequence[Opened | None]
+    foreign: bool
+    sort: Sort
+    cost_ms: float
+    client: str | None
+    answer: asyncio.Future[Told]
+    entered_s: float = field(default_factory=time.perf_counter)
+
+    @property
+    def present(self) -> list[Opened]:
+        return [source for source in self.sources if source is not None]
+
+    @property
+    def stamps(self) -> list[Stamp]:
+        return [source.stamp for source in self.present]
+
+
+class Queue:
+    """Jobs in the order they came, at most `limit` of them and at most `most_wait_s` of estimated work ahead.
+
+    A full queue gives a place to whoever has few in it, at the cost of whoever has most: the latest job of the client
+    (then of the source) with the most jobs waiting gives way, so that no one of them can fill it for the others.
+    """
+
+    def __init__(self, limit: int, renderers: int, most_wait_s: float = 2.0) -> None:
+        self._limit = limit
+        self._renderers = renderers
+        self._most_ms = most_wait_s * 1000 * renderers
+        self._jobs: dict[Job, None] = {}
+        self.refused = 0
+        self.dropped = 0
+        self.work_ms = 0.0
+        """Estimated, of all that wait."""
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(tuple(self._jobs))
+
+    @property
+    def half_full(self) -> bool:
+        return 2 * len(self._jobs) >= self._limit or 2 * self.work_ms >= self._most_ms
+
+    def enter(self, job: Job) -> None:
+        """Take a place at the end. Raises Overloaded.
+
+        Whatever its cost, a job enters an empty queue.
+        """
+        while self._jobs and self._full_with(job):
+            giving_way = self._giving_way_to(job)
+            if giving_way is None:
+                self.refused += 1
+                raise self._overloaded()
+            self.leave(giving_way)
+            self.refused += 1
+            if not giving_way.answer.done():
+                giving_way.answer.set_exception(self._overloaded())
+        self._jobs[job] = None
+        self.work_ms += job.cost_ms
+        job.answer.add_done_callback(lambda _: self._abandoned(job))
+
+    def leave(self, job: Job) -> None:
+        """Give the place up, to be run or refused."""
+        if job in self._jobs:
+            del self._jobs[job]
+            self.work_ms = self.work_ms - job.cost_ms if self._jobs else 0.0
+
+    def _abandoned(self, job: Job) -> None:
+        if job in self._jobs:
+            self.leave(job)
+            self.dropped += job.answer.cancelled()
+
+    def _full_with(self, job: Job) -> bool:
+        return len(self._jobs) >= self._limit or self.work_ms + job.cost_ms > self._most_ms
+
+    def _giving_way_to(self, job: Job) -> Job | None:
+        """The latest job of who has most, where that is more than this one's owner would have."""
+        for owner in (_client, _source):
+            mine = owner(job)
+            counted = Counter(owner(other) for other in self._jobs)
+            most, count = counted.most_common(1)[0]
+            if mine is None or most is None or count <= counted[mine] + 1:
+                continue
+            return next(other for other in reversed(self._jobs) if owner(other) == most)
+        return None
+
+    def _overloaded(self) -> Overloaded:
+        return Overloaded(
+            f"{len(self._jobs)} pictures are waiting to be made",
+            fix="try again a little later",
+            retry_after_s=max(1, math.ceil(self.work_ms / 1000 / self._renderers)),
+        )
+
+
+def _client(job: Job) -> str | None:
+    return job.client
+
+
+def _source(job: Job) -> str | None:
+    return job.present[0].stamp.identity if job.present else None

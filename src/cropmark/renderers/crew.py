@@ -1,0 +1,208 @@
+"""Renderers of one trust class and one trade: kept at their number, replaced when one is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from cropmark.renderers.process import Died, End, OutOfForm, Process
+from cropmark.renderers.tasks import Sandbox, Setup
+
+log = structlog.get_logger("cropmark.renderers")
+
+READY_WITHIN_S = 20.0
+"""A start takes a tenth of a second; on a machine that swaps it may take a hundred times that."""
+RETIRES_AFTER_S = 60.0
+FAILURES_UNTIL_BROKEN = 3
+
+
+class Cause(Enum):
+    """Why a renderer was replaced."""
+
+    CRASH = "crash"
+    DEADLINE = "deadline"
+    OUT_OF_FORM = "out_of_form"
+    KILLED = "killed"
+    """From outside: by an operator, or by the kernel for want of memory."""
+    SPENT = "spent"
+    """It met a corrupt source, or served the one request it was for."""
+    UNSTARTED = "unstarted"
+
+
+class CannotStart(Exception):
+    """No renderer gets ready; its text is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the renderers of a crew are started."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    setup: Setup
+    most_body_bytes: int
+
+
+class Crew:
+    """Up to `size` renderers; `staying` of them from the start, the others while there is need of them."""
+
+    def __init__(self, terms: Terms, *, size: int, staying: int, changed: Callable[[], None]) -> None:
+        self._terms = terms
+        self._size = size
+        self._staying = staying
+        self._changed = changed
+        self._idle: dict[Process, float] = {}
+        self._busy: set[Process] = set()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._burials: set[asyncio.Task[End]] = set()
+        self._failures = 0
+        self._closed = False
+        self.trouble = ""
+        """Why the last one did not start."""
+        self.missing: tuple[str, ...] = ()
+        self.losses: Counter[Cause] = Counter()
+
+    @property
+    def alive(self) -> int:
+        return len(self._idle) + len(self._busy)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(process.pid for process in (*self._idle, *self._busy))
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody is there and none could be started for a while."""
+        return not self.alive and self._failures >= FAILURES_UNTIL_BROKEN
+
+    async def start(self) -> None:
+        """Have those ready that stay. Raises CannotStart."""
+        await asyncio.gather(*(self._one_more() for _ in range(self._staying)))
+
+    def taken(self) -> Process | None:
+        """One that is ready for a task; None where all work, and then another is started if there may be more."""
+        while self._idle:
+            process, _ = self._idle.popitem()  # the latest: its caches are warm, and the others may retire
+            process.unwatch()
+            if process.quiet():
+                self._busy.add(process)
+                return process
+            self.lose(process, Cause.KILLED)
+        if self.alive + len(self._starting) < self._size:
+            self._replace()
+        return None
+
+    def give_back(self, process: Process) -> None:
+        """It is ready for the next task."""
+        self._busy.discard(process)
+        self._rest(process)
+        self._changed()
+
+    def lose(self, process: Process, cause: Cause, *, grace_s: float = 0) -> asyncio.Task[End]:
+        """Have another one in its place; the task tells how it ended.
+
+        It is killed at once, or after `grace_s` for one that seems to be ending by itself.
+        """
+        self._idle.pop(process, None)
+        self._busy.discard(process)
+        self.losses[cause] += 1
+        if not self._closed:
+            self._replace()
+        return self._bury(process, grace_s)
+
+    async def close(self) -> None:
+        """Kill them all and wait until nothing is left of them."""
+        self._closed = True
+        for start in self._starting:
+            start.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        for process in (*self._idle, *self._busy):
+            process.unwatch()
+            self._bury(process, 0)
+        self._idle.clear()
+        self._busy.clear()
+        await asyncio.gather(*self._burials)
+
+    # ---------------------------------------------------------------------------------------------- started
+
+    def _replace(self) -> None:
+        start = asyncio.ensure_future(self._one_more_in_time())
+        self._starting.add(start)
+        start.add_done_callback(self._starting.discard)
+
+    async def _one_more_in_time(self) -> None:
+        """Another one; after failures only after a pause: what fails at once would fail a hundred times a second."""
+        if self._failures:
+            await asyncio.sleep(min(0.05 * 2**self._failures, 5.0))
+        try:
+            await self._one_more()
+        except CannotStart as failure:
+            log.error("a renderer did not start", why=str(failure))  # noqa: TRY400 - its text says it all, and a trace of ours nothing
+            if not self._closed:
+                self._replace()
+            self._changed()
+
+    async def _one_more(self) -> None:
+        """Start one and have it wait for tasks. Raises CannotStart."""
+        try:
+            process = Process(self._terms.command, self._terms.environment, self._terms.most_body_bytes)
+        except OSError as error:
+            raise self._failed(str(error)) from error
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                self.missing = await process.set_up(self._terms.setup)
+        except (Died, OutOfForm, TimeoutError) as error:
+            end = await self._bury(process, 0.2)
+            raise self._failed(f"{_why(error)}; {end}: {end.last_words[-1000:]}") from error
+        except asyncio.CancelledError:
+            self._bury(process, 0)
+            raise
+        if self.missing and self._terms.setup.sandbox is Sandbox.REQUIRE:
+            self._bury(process, 0)
+            raise self._failed(f"the sandbox is required, and this system lacks {'; '.join(self.missing)}")
+        self._failures = 0
+        self._rest(process)
+        self._changed()
+
+    def _failed(self, why: str) -> CannotStart:
+        self._failures += 1
+        self.losses[Cause.UNSTARTED] += 1
+        self.trouble = why
+        return CannotStart(why)
+
+    # ---------------------------------------------------------------------------------------------- idle, gone
+
+    def _rest(self, process: Process) -> None:
+        now = time.monotonic()
+        self._idle[process] = now
+        process.watch(lambda: self._stirred(process))
+        if self._staying < self._size:
+            asyncio.get_running_loop().call_later(RETIRES_AFTER_S, self._retire, process, now)
+
+    def _stirred(self, process: Process) -> None:
+        """One without a task ended, or spoke."""
+        process.unwatch()
+        log.warning("a renderer ended while it had nothing to do", pid=process.pid)
+        self.lose(process, Cause.KILLED)
+
+    def _retire(self, process: Process, since_s: float) -> None:
+        if self._idle.get(process) == since_s and self.alive > self._staying:
+            del self._idle[process]
+            process.unwatch()
+            self._bury(process, 0)
+
+    def _bury(self, process: Process, grace_s: float) -> asyncio.Task[End]:
+        burial = asyncio.ensure_future(process.buried(grace_s))
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+        return burial
+
+
+def _why(error: Died | OutOfForm | TimeoutError) -> str:
+    return str(error) or f"not ready within {READY_WITHIN_S:g} s"

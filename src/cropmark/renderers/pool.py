@@ -1,0 +1,354 @@
+"""The renderers as the front sees them: tasks go in, answers come out, whatever becomes of a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import structlog
+
+from cropmark.analysis.models import Models
+from cropmark.formats import Format, Info, sniffed
+from cropmark.plan.plan import Plan
+from cropmark.ports import Analysed, AsItIs, Made, Opened, Timing
+from cropmark.problems import Breakdown, Impossible, Overloaded, Problem, SourceUnusable
+from cropmark.renderers.admission import Job, Queue
+from cropmark.renderers.blame import Blame
+from cropmark.renderers.cost import Costs
+from cropmark.renderers.crew import CannotStart, Cause, Crew, Terms
+from cropmark.renderers.process import COMMAND, ENVIRONMENT, Died, End, OutOfForm, Process
+from cropmark.renderers.replies import Failed, Told
+from cropmark.renderers.tasks import (
+    MOST_SOURCES,
+    Analyse,
+    Answer,
+    Inspect,
+    Isolation,
+    Message,
+    Render,
+    Sandbox,
+    Setup,
+    Task,
+)
+
+log = structlog.get_logger("cropmark.renderers")
+
+UNSAFE = "the picture could not be decoded safely"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """What the pool is doing, for /readyz, metrics and the doctor."""
+
+    renderers: int
+    """Of a site's own files, asked for."""
+    alive: int
+    """Of all trust classes."""
+    running: int
+    queued: int
+    queued_ms: float
+    """Estimated work of all that wait, on one core."""
+    refused: int
+    dropped: int
+    """Tasks that nobody waited for any more when their turn came."""
+    restarts: Mapping[Cause, int]
+    sandbox: Sandbox
+    missing: tuple[str, ...]
+    """The walls that this kernel has not; empty also where none was asked for."""
+    trouble: str
+    """Why no renderer can be started; empty where one can."""
+
+    @property
+    def sandboxed(self) -> bool:
+        return self.sandbox is not Sandbox.OFF and not self.missing
+
+    @property
+    def ready(self) -> bool:
+        return self.alive > 0
+
+
+class Pool:
+    """Implements ports.Renderers. start() before the first task, close() after the last; all in one event loop."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        deadline_s: float = 10.0,
+        analysis_deadline_s: float = 3.0,
+        queue_limit: int | None = None,
+        sandbox: Sandbox = Sandbox.TRY,
+        isolation: Isolation = Isolation.SHARED,
+        models: Callable[[], Models] | None = None,
+        memory_bytes: int = 2 * 2**30,
+        most_body_bytes: int = 256 * 2**20,
+        command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] = ENVIRONMENT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`queue_limit` None: eight for each renderer. `models` None: there is no content analysis."""
+        self._count = count
+        self._deadline_s = deadline_s
+        self._analysis_deadline_s = analysis_deadline_s
+        self._isolation = isolation
+        self._sandbox = sandbox
+        self._models = models
+        self._queue = Queue(8 * count if queue_limit is None else queue_limit, count)
+        self._costs = Costs()
+        self._blame = Blame(clock)
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+        setup = Setup(sandbox, memory_bytes=memory_bytes)
+        terms = Terms(command, environment, setup, most_body_bytes)
+        analysts = replace(terms, setup=replace(setup, analyst=True))
+        crew = partial(Crew, changed=self._dispatch)
+        # Who analyses is apart from who renders: the networks' runtime takes 200 MB and a fifth of a second to load.
+        self._crews = {
+            # foreign, analyst
+            (False, False): crew(terms, size=count, staying=count),
+            (True, False): crew(terms, size=count, staying=0),
+            (False, True): crew(analysts, size=max(1, count // 2), staying=0),
+            (True, True): crew(analysts, size=max(1, count // 2), staying=0),
+        }
+
+    async def start(self) -> None:
+        """Have the renderers for a site's own files ready. Raises CannotStart; nothing is left of them then."""
+        try:
+            await self._crews[False, False].start()
+        except BaseException:
+            await self.close()
+            raise
+        if missing := self._crews[False, False].missing:
+            log.warning("renderers work without a whole sandbox", missing="; ".join(missing))
+
+    async def close(self) -> None:
+        """Refuse what waits, kill all renderers, and wait until nothing is left of them."""
+        self._closed = True
+        for job in self._queue:
+            if not job.answer.done():
+                job.answer.set_exception(_stopping())
+        for run in self._running:
+            run.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*(crew.close() for crew in self._crews.values()))
+
+    def state(self) -> PoolState:
+        restarts: Counter[Cause] = Counter()
+        for crew in self._crews.values():
+            restarts.update(crew.losses)
+        own = self._crews[False, False]
+        return PoolState(
+            renderers=self._count,
+            alive=sum(crew.alive for crew in self._crews.values()),
+            running=len(self._running),
+            queued=len(self._queue),
+            queued_ms=self._queue.work_ms,
+            refused=self._queue.refused,
+            dropped=self._queue.dropped,
+            restarts=restarts,
+            sandbox=self._sandbox,
+            missing=own.missing,
+            trouble=own.trouble if own.broken else "",
+        )
+
+    def pids(self) -> tuple[int, ...]:
+        """Of all renderers there are now."""
+        return tuple(pid for crew in self._crews.values() for pid in crew.pids)
+
+    # -------------------------------------------------------------------------------------------- asked
+
+    async def render(
+        self,
+        sources: Sequence[Opened | None],
+        plan: Plan,
+        analysed: Analysed | None = None,
+        *,
+        foreign: bool = False,
+        client: str | None = None,
+    ) -> Made | AsItIs:
+        """ports.Renderers.render; `client` is whoever asks, for fair shares of a full queue."""
+        told = await self._answer(Render(plan, analysed), sources, foreign=foreign, client=client)
+        assert isinstance(told, Made | AsItIs)
+        return told
+
+    async def inspect(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Info:
+        told = await self._answer(Inspect(), [source], foreign=foreign, client=client)
+        assert isinstance(told, Info)
+        return told
+
+    async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:
+        if self._models is None:
+            return Analysed(None, "content analysis is not installed")
+        told = await self._answer(Analyse(), [source], foreign=foreign, client=client)
+        assert isinstance(told, Analysed)
+        return told
+
+    async def _answer(
+        self, task: Task, sources: Sequence[Opened | None], *, foreign: bool, client: str | None
+    ) -> Answer:
+        """Wait for the answer. Raises the Problems of ports.Renderers."""
+        job = self._job(task, sources, foreign=foreign, client=client)
+        self._blame.check(job.stamps)
+        self._queue.enter(job)
+        self._dispatch()
+        told = await job.answer
+        if isinstance(told.answer, Failed):
+            raise told.answer.problem
+        return told.answer
+
+    def _job(self, task: Task, sources: Sequence[Opened | None], *, foreign: bool, client: str | None) -> Job:
+        if self._closed:
+            raise _stopping()
+        if len(sources) > MOST_SOURCES:
+            raise Impossible(f"{len(sources)} pictures at once; at most {MOST_SOURCES} can be put together")
+        known = [(f"{s.stamp.identity} {s.stamp.version}", s.bytes, _format(s)) for s in sources if s is not None]
+        sort, cost_ms = self._costs.guess_ms(task, known)
+        answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+        return Job(task, tuple(sources), foreign, sort, cost_ms, client, answer)
+
+    # -------------------------------------------------------------------------------------------- run
+
+    def _dispatch(self) -> None:
+        """Begin what can begin: the oldest first, as many at once as there are cores to use."""
+        for job in self._queue:
+            if len(self._running) >= self._count or self._closed:
+                return
+            crew = self._crews[job.foreign, isinstance(job.task, Analyse)]
+            if crew.broken and not job.answer.done():
+                job.answer.set_exception(Breakdown("no renderer can be started"))
+            while not job.answer.done() and (process := crew.taken()) is not None:
+                if self._begun(job, crew, process):
+                    break
+
+    def _begun(self, job: Job, crew: Crew, process: Process) -> bool:
+        """Whether the process has the task now; else it is another one's turn, or the job is done for."""
+        deadline_s = self._analysis_deadline_s if isinstance(job.task, Analyse) else self._deadline_s
+        lengths = tuple(None if source is None else source.bytes for source in job.sources)
+        message = Message(self._task(job, process), lengths)
+        try:
+            rest = process.ask(message, [source.descriptor for source in job.present], deadline_s)
+        except Died:
+            crew.lose(process, Cause.KILLED)
+            return False
+        except OSError:
+            log.exception("a source could not be handed over")
+            job.answer.set_exception(Breakdown("the source could not be handed to a renderer"))
+            crew.give_back(process)
+            return True
+        self._queue.leave(job)
+        run = asyncio.ensure_future(self._run(job, crew, process, rest, deadline_s))
+        self._running.add(run)
+        run.add_done_callback(self._ran)
+        return True
+
+    def _task(self, job: Job, process: Process) -> Task:
+        """The task as this renderer gets it."""
+        match job.task:
+            case Render() as task:
+                return replace(task, hurried=self._queue.half_full)
+            case Analyse() if self._models is not None and not process.knows_models:
+                process.knows_models = True
+                return Analyse(self._models())
+            case task:
+                return task
+
+    async def _run(self, job: Job, crew: Crew, process: Process, rest: bytes, deadline_s: float) -> None:
+        """See a task through: nothing that becomes of the process is raised, all of it is told to the job."""
+        began_s = time.perf_counter()
+        try:
+            async with asyncio.timeout(deadline_s):
+                told = await process.told(rest)
+        except TimeoutError:
+            crew.lose(process, Cause.DEADLINE)
+            self._brought_down(job, Cause.DEADLINE, _too_long(deadline_s), f"took longer than {deadline_s:g} s")
+        except OutOfForm as error:
+            crew.lose(process, Cause.OUT_OF_FORM)
+            self._brought_down(job, Cause.OUT_OF_FORM, SourceUnusable(UNSAFE), f"answered out of form: {error}")
+        except Died:
+            self._died(job, await crew.lose(process, Cause.CRASH, grace_s=0.2))
+        except asyncio.CancelledError:
+            _tell(job, _stopping())
+            raise
+        else:
+            took_ms = (time.perf_counter() - began_s) * 1000
+            self._costs.learn(job.sort, took_ms)
+            if told.spent or self._single_use(job):
+                crew.lose(process, Cause.SPENT)
+            else:
+                crew.give_back(process)
+            _tell(job, _logged(told, job), queued_ms=(began_s - job.entered_s) * 1000)
+
+    def _ran(self, run: asyncio.Task[None]) -> None:
+        self._running.discard(run)
+        self._dispatch()
+
+    def _single_use(self, job: Job) -> bool:
+        return job.foreign and self._isolation is Isolation.REQUEST
+
+    def _died(self, job: Job, end: End) -> None:
+        """The process ended by itself, or was killed."""
+        match end.signal:
+            case signal.SIGKILL:
+                # Not held against the source: an operator does this, and the kernel where all together take too much.
+                _tell(job, Overloaded("the renderer was stopped from outside", fix="try again", retry_after_s=1))
+                log.warning("a renderer was killed from outside", sources=_named(job))
+            case signal.SIGXCPU:
+                self._brought_down(job, Cause.DEADLINE, _too_long(self._deadline_s), "used up its CPU time")
+            case _:
+                self._brought_down(job, Cause.CRASH, SourceUnusable(UNSAFE), f"{end}: {end.last_words[-1000:]}")
+
+    def _brought_down(self, job: Job, cause: Cause, problem: Problem, how: str) -> None:
+        self._blame.note(job.stamps)
+        log.warning("a renderer was lost", cause=cause.value, sources=_named(job), how=how)
+        _tell(job, problem)
+
+
+def _tell(job: Job, outcome: Told | Problem, queued_ms: float = 0.0) -> None:
+    """Give the job its outcome, if anybody waits for it."""
+    if job.answer.done():
+        return
+    if isinstance(outcome, Problem):
+        job.answer.set_exception(outcome)
+        return
+    if isinstance(outcome.answer, Made | AsItIs):
+        stages = (("queue", queued_ms), *outcome.answer.timing.stages)
+        outcome = replace(outcome, answer=replace(outcome.answer, timing=Timing(stages)))
+    job.answer.set_result(outcome)
+
+
+def _logged(told: Told, job: Job) -> Told:
+    if isinstance(told.answer, Failed) and told.answer.log:
+        log.error("a renderer failed", sources=_named(job), trace=told.answer.log)
+    return told
+
+
+def _named(job: Job) -> str:
+    return ", ".join(stamp.identity[:200] for stamp in job.stamps)
+
+
+def _format(source: Opened) -> Format | None:
+    try:
+        return sniffed(os.pread(source.descriptor, 64, 0))
+    except OSError:
+        return None
+
+
+def _too_long(deadline_s: float) -> Problem:
+    return Overloaded(
+        f"the picture was not made within {deadline_s:g} s",
+        fix="ask for a smaller one, or less of it",
+        retry_after_s=10,
+    )
+
+
+def _stopping() -> Problem:
+    return Overloaded("the renderers are stopping", fix="try again", retry_after_s=1)
+
+
+__all__ = ["CannotStart", "Cause", "Isolation", "Pool", "PoolState", "Sandbox"]

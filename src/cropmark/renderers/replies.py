@@ -1,0 +1,315 @@
+"""Answers of a renderer as JSON and back: written by the renderer, read with suspicion by the front.
+
+The reader takes nothing on trust: every number has bounds, every text a length, every word stands in its Enum, and a
+body begins as pictures of its format do. What does not is OutOfForm, and the renderer is replaced.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar, assert_never
+
+from cropmark.formats import SNIFFED_BYTES, Format, Info, sniffed
+from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.geometry.recipe import Reason
+from cropmark.plan.plan import Warned
+from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
+from cropmark.problems import Problem, restored
+from cropmark.renderers.channel import Kind, OutOfForm, Reply
+from cropmark.renderers.tasks import Answer
+from cropmark.values import Size
+
+E = TypeVar("E", bound=Enum)
+T = TypeVar("T")
+
+_MOST_SIDE = 2**31
+_MOST_TEXT = 4096
+_MOST_ITEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why a task has no answer. `log` is for the log only: it may hold anything."""
+
+    problem: Problem
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a renderer answered. `spent`: it met something that it should not outlive."""
+
+    answer: Answer | Failed
+    spent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A renderer awaits its first task; `missing` names the walls that it works without."""
+
+    missing: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------- written
+
+
+def ready(told: Ready) -> Reply:
+    return Reply(Kind.READY, _json({"missing": told.missing}))
+
+
+def written(told: Told) -> Reply:
+    """The reply that says it."""
+    match told.answer:
+        case Made() as made:
+            header = {**_common(made), "format": made.format.value, "reduced": made.reduced}
+            return Reply(Kind.MADE, _json(header | {"spent": told.spent}), made.body)
+        case AsItIs() as kept:
+            return Reply(Kind.AS_IT_IS, _json({**_common(kept), "reason": kept.reason.value, "spent": told.spent}))
+        case Info() as info:
+            return Reply(Kind.INFO, _json({"info": _info(info), "spent": told.spent}))
+        case Analysed() as found:
+            return Reply(Kind.ANALYSED, _json({**_analysed(found), "spent": told.spent}))
+        case Failed(problem, log):
+            return Reply(Kind.PROBLEM, _json({**_problem(problem), "log": log[-_MOST_TEXT:], "spent": told.spent}))
+        case _:
+            assert_never(told.answer)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _common(answer: Made | AsItIs) -> dict[str, object]:
+    facts = answer.facts
+    return {
+        "source": facts.source and _info(facts.source),
+        "size": facts.size and [facts.size.width, facts.size.height],
+        "frames": facts.frames,
+        "focus": facts.focus,
+        "made": facts.format and facts.format.value,
+        "warnings": [[_shown(w.parameter), _shown(w.text)] for w in answer.warnings],
+        "timing": [[name, round(ms, 3)] for name, ms in answer.timing.stages],
+    }
+
+
+def _info(info: Info) -> dict[str, object]:
+    return {
+        "format": info.format.value,
+        "stored": [info.stored.width, info.stored.height],
+        "bytes": info.bytes,
+        "orientation": info.orientation,
+        "frames": info.frames,
+        "alpha": info.alpha,
+        "lossless": info.lossless,
+        "progressive": info.progressive,
+    }
+
+
+def _analysed(found: Analysed) -> dict[str, object]:
+    analysis = found.analysis
+    if analysis is None:
+        return {"analysis": None, "reason": _shown(found.reason), "passing": found.passing}
+    told = {
+        "version": analysis.version,
+        "faces": [[f.left, f.top, f.width, f.height, f.score] for f in analysis.faces],
+        "subject": _grid(analysis.subject),
+        "residual": _grid(analysis.residual),
+    }
+    return {"analysis": told, "reason": _shown(found.reason), "passing": found.passing}
+
+
+def _grid(grid: Grid) -> list[object]:
+    return [grid.columns, grid.rows, base64.b64encode(grid.cells).decode()]
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    told = {"code": problem.code, "detail": _shown(problem.detail), "fix": _shown(problem.fix)}
+    return {**told, "parameter": problem.parameter and _shown(problem.parameter)}
+
+
+def _shown(text: str) -> str:
+    """The text as the reader takes it: what libvips says of a broken file has line ends, and bytes of the file."""
+    return "".join(c if c.isprintable() else " " for c in text[:_MOST_TEXT])
+
+
+# ------------------------------------------------------------------------------------------------- read
+
+
+def read_ready(reply: Reply) -> Ready:
+    """What the first message of a renderer says. Raises OutOfForm."""
+    if reply.kind is not Kind.READY:
+        raise OutOfForm(f"a renderer that begins with {reply.kind.name}")
+    missing = _items(_Object(reply.header).value("missing"), 10)
+    return Ready(tuple(_text(item, 200) for item in missing))
+
+
+def read(reply: Reply) -> Told:
+    """What the reply says. Raises OutOfForm."""
+    found = _Object(reply.header)
+    try:
+        return Told(_ANSWERS[reply.kind](found, reply.body), found.flag("spent"))
+    except KeyError:
+        raise OutOfForm(f"{reply.kind.name} answers no task") from None
+    except ValueError as error:  # of the values themselves: a Size of nothing, a Grid with cells missing
+        raise OutOfForm(str(error)) from error
+
+
+class _Object:
+    """A JSON object whose members are asked for by name and kind."""
+
+    def __init__(self, found: object) -> None:
+        try:
+            value = json.loads(found) if isinstance(found, bytes) else found
+        except (ValueError, RecursionError) as error:
+            raise OutOfForm("the header is not JSON") from error
+        if not isinstance(value, dict):
+            raise OutOfForm("the header is not an object")
+        self._members: dict[str, object] = value
+
+    def value(self, name: str) -> object:
+        if name not in self._members:
+            raise OutOfForm(f"{name} is missing")
+        return self._members[name]
+
+    def whole(self, name: str, least: int, most: int) -> int:
+        return _whole(self.value(name), least, most)
+
+    def text(self, name: str, most: int = _MOST_TEXT) -> str:
+        return _text(self.value(name), most)
+
+    def flag(self, name: str) -> bool:
+        value = self.value(name)
+        if not isinstance(value, bool):
+            raise OutOfForm(f"{name} is neither true nor false")
+        return value
+
+    def word(self, name: str, words: type[E]) -> E:
+        try:
+            return words(self.value(name))
+        except ValueError:
+            raise OutOfForm(f"{name} is no {words.__name__}") from None
+
+    def perhaps(self, name: str, read_it: Callable[[object], T]) -> T | None:
+        value = self.value(name)
+        return None if value is None else read_it(value)
+
+
+def _whole(value: object, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise OutOfForm(f"a whole number from {least} to {most} was due")
+    return value
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise OutOfForm("a finite number was due")
+    return float(value)
+
+
+def _text(value: object, most: int = _MOST_TEXT) -> str:
+    if not isinstance(value, str) or len(value) > most or not value.isprintable():
+        raise OutOfForm(f"a printable text of up to {most} characters was due")
+    return value
+
+
+def _items(value: object, most: int = _MOST_ITEMS, *, exactly: int | None = None) -> list[object]:
+    if not isinstance(value, list) or len(value) > most or (exactly is not None and len(value) != exactly):
+        raise OutOfForm("a list of another length was due")
+    return value
+
+
+def _size(value: object) -> Size:
+    width, height = _items(value, exactly=2)
+    return Size(_whole(width, 1, _MOST_SIDE), _whole(height, 1, _MOST_SIDE))
+
+
+def _read_info(value: object) -> Info:
+    found = _Object(value)
+    return Info(
+        format=found.word("format", Format),
+        stored=_size(found.value("stored")),
+        bytes=found.whole("bytes", 0, 2**40),
+        orientation=found.whole("orientation", 1, 8),
+        frames=found.whole("frames", 1, _MOST_SIDE),
+        alpha=found.flag("alpha"),
+        lossless=found.flag("lossless"),
+        progressive=found.flag("progressive"),
+    )
+
+
+def _facts(found: _Object) -> Facts:
+    return Facts(
+        source=found.perhaps("source", _read_info),
+        size=found.perhaps("size", _size),
+        frames=found.whole("frames", 1, _MOST_SIDE),
+        focus=found.perhaps("focus", _text),
+        format=found.perhaps("made", lambda _: found.word("made", Format)),
+    )
+
+
+def _warnings(found: _Object) -> tuple[Warned, ...]:
+    pairs = (_items(item, exactly=2) for item in _items(found.value("warnings")))
+    return tuple(Warned(_text(parameter), _text(text)) for parameter, text in pairs)
+
+
+def _timing(found: _Object) -> Timing:
+    pairs = (_items(item, exactly=2) for item in _items(found.value("timing"), 20))
+    return Timing(tuple((_text(name, 40), _number(ms)) for name, ms in pairs))
+
+
+def _read_made(found: _Object, body: bytes) -> Made:
+    wanted = found.word("format", Format)
+    if sniffed(body[:SNIFFED_BYTES]) is not wanted:
+        raise OutOfForm(f"the body does not begin as {wanted.value} does")
+    return Made(body, wanted, _facts(found), _warnings(found), _timing(found), reduced=found.flag("reduced"))
+
+
+def _read_as_it_is(found: _Object, body: bytes) -> AsItIs:
+    return AsItIs(found.word("reason", Reason), _facts(found), _warnings(found), _timing(found))
+
+
+def _read_analysed(found: _Object, body: bytes) -> Analysed:
+    return Analysed(found.perhaps("analysis", _read_analysis), found.text("reason"), passing=found.flag("passing"))
+
+
+def _read_analysis(value: object) -> Analysis:
+    found = _Object(value)
+    faces = (_items(item, exactly=5) for item in _items(found.value("faces")))
+    return Analysis(
+        version=found.whole("version", 0, 10**6),
+        faces=tuple(Face(*map(_number, face)) for face in faces),
+        subject=_read_grid(found.value("subject")),
+        residual=_read_grid(found.value("residual")),
+    )
+
+
+def _read_grid(value: object) -> Grid:
+    columns, rows, cells = _items(value, exactly=3)
+    try:
+        raw = base64.b64decode(_text(cells, 64 * 1024), validate=True)
+    except binascii.Error as error:
+        raise OutOfForm("cells that are not base64") from error
+    return Grid(_whole(columns, 1, 256), _whole(rows, 1, 256), raw)
+
+
+def _read_failed(found: _Object, body: bytes) -> Failed:
+    problem = restored(
+        found.text("code", 40), found.text("detail"), found.text("fix"), found.perhaps("parameter", _text)
+    )
+    log = found.value("log")
+    return Failed(problem, log if isinstance(log, str) else "")
+
+
+_ANSWERS: dict[Kind, Callable[[_Object, bytes], Answer | Failed]] = {
+    Kind.MADE: _read_made,
+    Kind.AS_IT_IS: _read_as_it_is,
+    Kind.INFO: lambda found, body: _read_info(found.value("info")),
+    Kind.ANALYSED: _read_analysed,
+    Kind.PROBLEM: _read_failed,
+}

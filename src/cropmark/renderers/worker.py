@@ -1,0 +1,78 @@
+"""A renderer from the inside: takes tasks from its one socket until the front closes it.
+
+Started as `python -m cropmark.renderers.worker` with the socket as descriptor 0.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+
+from cropmark.formats import READABLE, SNIFFED_BYTES, sniffed
+from cropmark.geometry.recipe import Reason
+from cropmark.ports import AsItIs
+from cropmark.problems import Breakdown, Problem, SourceUnusable
+from cropmark.renderers import channel, replies
+from cropmark.renderers.replies import Failed, Ready, Told
+from cropmark.renderers.sandbox import confine
+from cropmark.renderers.tasks import MOST_SOURCES, Message, Setup, Sources, Task, Work
+
+
+def main(prepared: Callable[[Setup], Work]) -> None:
+    """Set up, lock in, say so, then answer one task after another.
+
+    `prepared` loads all that the tasks will need: after confine() nothing can be loaded any more.
+    """
+    end = socket.socket(fileno=0)
+    first = channel.receive(end)
+    if first is None:
+        return
+    setup = first[0]
+    assert isinstance(setup, Setup)
+    _limit(setup)
+    work = prepared(setup)
+    channel.tell(end, replies.ready(Ready(confine(setup.sandbox))))
+    while (received := channel.receive(end)) is not None:
+        message, descriptors = received
+        assert isinstance(message, Message)
+        sources = channel.contents(descriptors, message.lengths)
+        channel.tell(end, replies.written(told(work, message.task, sources)))
+    # Not sys.exit(): there is nothing to save, and tearing libvips down takes longer than all the rest.
+    os._exit(0)
+
+
+def told(work: Work, task: Task, sources: Sources) -> Told:
+    """What the work says, or why it says nothing."""
+    try:
+        answer = work(task, sources)
+    except Problem as problem:
+        return Told(Failed(problem), spent=isinstance(problem, SourceUnusable) and _was_decoded(sources))
+    except MemoryError:
+        return Told(Failed(SourceUnusable("the picture needs more memory than it may take")), spent=True)
+    except Exception:  # noqa: BLE001 - the front must hear of whatever it is, or it waits for its deadline
+        return Told(Failed(Breakdown("the renderer failed"), log=traceback.format_exc()), spent=True)
+    broken = isinstance(answer, AsItIs) and answer.reason is Reason.UNREADABLE
+    return Told(answer, spent=broken and _was_decoded(sources))
+
+
+def _limit(setup: Setup) -> None:
+    os.nice(setup.niceness)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * MOST_SOURCES, 2 * MOST_SOURCES))
+    if sys.platform == "linux":  # macOS knows the limit by name and refuses to set it
+        resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
+
+
+def _was_decoded(sources: Sources) -> bool:
+    """Whether any source is of a format that a decoder was let loose on."""
+    return any(source is not None and sniffed(source[:SNIFFED_BYTES]) in READABLE for source in sources)
+
+
+if __name__ == "__main__":
+    from cropmark.renderers.work import prepared
+
+    main(prepared)
