@@ -1,0 +1,49 @@
+# cropmark: `make` lists what there is. Nothing needs to be prepared but Python 3.11 or later.
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8000
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check conformance bench docs eval-smart lock format setup-run setup-dev
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup-run:
+	@tools/setup run
+
+setup-dev:
+	@tools/setup dev
+
+run: setup-run ## install and serve the sample pictures
+	@$(BIN)/cropmark serve examples/pictures --port $(PORT)
+
+test: setup-dev ## install and run the tests
+	@$(BIN)/python -m pytest
+
+check: setup-dev ## lint, types, layers, generated documents
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/documents.py --check
+
+conformance: setup-dev ## the dialects' cases against a started server
+	@$(BIN)/python tests/conformance/against_server.py
+
+bench: setup-dev ## measure against peers, write benchmarks/RESULTS.md
+	@$(BIN)/python benchmarks/run.py
+
+eval-smart: setup-dev ## score smart crops on the annotated photographs
+	@$(BIN)/python benchmarks/eval_smart.py
+
+docs: setup-dev ## write the documents that come from code
+	@$(BIN)/python tools/documents.py
+
+format: setup-dev ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: setup-dev ## pin what is installed, with hashes, from pyproject.toml
+	@tools/lock
