@@ -39,6 +39,8 @@ class Choice:
     palette: bool = False
     """PNG of up to 256 colours with 8-bit alpha."""
     keeps_animation: bool = False
+    first_frame: bool = False
+    """Of an animation only that, as Output.first_frame says it of every choice."""
     skipped_for: tuple[Kind, ...] = ()
     refuse_beyond: bool = False
     """Asked for by name: past its area it is refused, not passed over."""
@@ -64,7 +66,7 @@ class Output:
 
     choices: tuple[Choice, ...] = (Choice(),)
     keeps: frozenset[Keep] = frozenset()
-    """Only from JPEG to JPEG."""
+    """COPYRIGHT only from JPEG to JPEG, ICC in every format that can hold a profile."""
     first_frame: bool = False
     same_is_original: bool = False
     larger_is_original: bool = False

@@ -1,0 +1,37 @@
+"""What the answers of several dialects share: JSON bodies, and the headers that tell what was odd about an order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from cropmark.dialects.dialect import Answer, Headers
+from cropmark.plan.plan import Warned
+
+EVERY_ORIGIN: Headers = (("Access-Control-Allow-Origin", "*"),)
+MAX_WARNINGS = 8
+MAX_WARNING_CHARS = 200
+
+
+def json_answer(status: int, members: Mapping[str, object], headers: Headers = ()) -> Answer:
+    """The members as JSON in ASCII, typed application/json and nothing behind it."""
+    return Answer(status, json.dumps(members).encode("ascii"), "application/json", headers)
+
+
+def warning_headers(warnings: Iterable[Warned]) -> Headers:
+    """A header for each of the first MAX_WARNINGS different warnings: `w: expected a number above 0, got 'x'`.
+
+    What a URL brought into their texts is cut and kept to visible ASCII, so that no header ends early or grows.
+    """
+    texts = dict.fromkeys(f"{warned.parameter}: {warned.text}" for warned in warnings)
+    return tuple(("X-Cropmark-Warning", _visible(text)) for text in [*texts][:MAX_WARNINGS])
+
+
+def one_line(text: str, most: int) -> str:
+    """The text with every run of blanks and control characters as one blank, cut to `most` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
+def _visible(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in one_line(text, MAX_WARNING_CHARS))

@@ -1,0 +1,137 @@
+"""The readers of Kontent.ai's values: the text of one parameter becomes a value, or a BadValue.
+
+Source: https://kontent.ai/learn/docs/apis/image-transformation-api
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import Final, TypeVar
+
+from cropmark.dialects import grammar
+from cropmark.formats import Format
+from cropmark.plan.plan import Choice, Tell
+from cropmark.plan.source import Kind
+from cropmark.plan.steps import Area, At
+from cropmark.problems import BadValue
+from cropmark.values import Colour, Length, Pixels, Share
+
+T = TypeVar("T")
+
+
+class FitWord(Enum):
+    """How the picture meets the box of w and h."""
+
+    CLIP = "clip"
+    SCALE = "scale"
+    CROP = "crop"
+
+
+class CropWord(Enum):
+    """Where fit=crop looks."""
+
+    FOCAL_POINT = "focalpoint"
+    SMART = "smart"
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    """The region of the picture that counts as the input of all the rest."""
+
+    x: At
+    y: At
+    area: Area
+
+
+_FROM_GIF = Kind(frozenset({Format.GIF}))
+_FROM_WEBP = Kind(frozenset({Format.WEBP}))
+
+WEBP: Final = Choice(Format.WEBP, skipped_for=(_FROM_GIF,))
+"""A GIF never becomes WebP."""
+
+# fmt: off
+ENCODINGS: Final[Mapping[str, tuple[Choice, ...]]] = {
+    # A GIF keeps its frames as a GIF, an animated WebP only as WebP.
+    "gif":  (Choice(Format.GIF, skipped_for=(_FROM_WEBP,)), Choice(Format.GIF, first_frame=True)),
+    "png":  (Choice(Format.PNG),),
+    "png8": (Choice(Format.PNG, palette=True),),
+    "jpg":  (Choice(Format.JPEG),),
+    "jpeg": (Choice(Format.JPEG),),   # what unpic writes for its format: "jpg"
+    "pjpg": (Choice(Format.JPEG, progressive=Tell.YES),),
+    "webp": (WEBP,),
+}
+# fmt: on
+FITS: Final = {word.value: word for word in FitWord}
+CROPS: Final = {word.value: word for word in CropWord}
+LOSSLESS: Final = {"1": Tell.YES, "true": Tell.YES, "0": Tell.NO, "false": Tell.NO}
+
+
+def read_side(parameter: str, text: str) -> Length:
+    """The length of w or h, above 0: `300` is pixels, `0.1` a tenth of the side."""
+    return _length(read_above_zero(parameter, text))
+
+
+def read_rect(parameter: str, text: str) -> Rect:
+    """``x,y,width,height``, each told like w, x and y perhaps 0: `1,1,0.7,0.7` is 70 % from the second pixel on."""
+    numbers = [number for part in text.split(",", 4) if (number := _decimal(part)) is not None and number >= 0]
+    if text.count(",") != 3 or len(numbers) != 4 or 0 in numbers[2:]:
+        raise BadValue(parameter, text, expected="x,y,width,height of numbers, width and height above 0")
+    x, y, width, height = map(_length, numbers)
+    return Rect(At(x), At(y), Area(width, height))
+
+
+def read_background(parameter: str, text: str) -> Colour:
+    """A colour in hex digits, alpha first: `C0D`, `f00f` (opaque blue), `00ff00`, `6600ff00`; a `#` is dropped."""
+    parts = grammar.hex_parts(text.removeprefix("#"))
+    if parts is None:
+        raise BadValue(parameter, text, expected="3, 4, 6 or 8 hex digits: RGB, ARGB, RRGGBB or AARRGGBB")
+    *alpha, red, green, blue = parts
+    return Colour(red, green, blue, *alpha)
+
+
+def read_auto(parameter: str, text: str) -> bool:
+    """True where the comma list holds `format`; `webp`, which old SDKs sent, never did anything."""
+    if "format" not in (word.strip() for word in text.lower().split(",")):
+        raise BadValue(parameter, text, expected="format")
+    return True
+
+
+def word_of(words: Mapping[str, T]) -> Callable[[str, str], T]:
+    """The reader of these words, in any case."""
+    return lambda parameter, text: grammar.keyword(parameter, text.lower(), words)
+
+
+def read_number(parameter: str, text: str) -> Fraction:
+    """A number with or without a sign; its range is kept by whoever uses it."""
+    number = _decimal(text)
+    if number is None:
+        raise BadValue(parameter, text, expected="a number")
+    return number
+
+
+def read_above_zero(parameter: str, text: str) -> Fraction:
+    """A number above 0."""
+    number = _decimal(text)
+    if number is None or number <= 0:
+        raise BadValue(parameter, text, expected="a number above 0")
+    return number
+
+
+def read_zoom(parameter: str, text: str) -> Fraction:
+    """A number of at least 1."""
+    number = _decimal(text)
+    if number is None or number < 1:
+        raise BadValue(parameter, text, expected="a number of at least 1")
+    return number
+
+
+def _decimal(text: str) -> Fraction | None:
+    # The dialect knows no `12.`, which the shared reader takes.
+    return None if text.endswith(".") else grammar.decimal(text, signed=True)
+
+
+def _length(number: Fraction) -> Length:
+    return Share(number) if 0 < number < 1 else Pixels(number)

@@ -1,0 +1,219 @@
+"""Kontent.ai's parameters: each row of the reference beside the reader of its values."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cropmark.dialects.dialect import Param
+from cropmark.dialects.kontent.readers import (
+    CROPS,
+    ENCODINGS,
+    FITS,
+    LOSSLESS,
+    read_above_zero,
+    read_auto,
+    read_background,
+    read_number,
+    read_rect,
+    read_side,
+    read_zoom,
+    word_of,
+)
+from cropmark.dialects.table import Row
+
+API: Final = "https://kontent.ai/learn/docs/apis/image-transformation-api"
+
+_NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_PLUS = r"\+?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+
+WIDTH = Row(
+    Param(
+        "w",
+        "PIXELS >= 1 | 0 < FRACTION < 1",
+        "",
+        "The width: pixels, or below 1 a fraction of the width of the picture (of the rect, where there is one). "
+        "Only fit=scale enlarges.",
+        "w=300",
+        API,
+        rf"^{_PLUS}$",
+    ),
+    read_side,
+)
+HEIGHT = Row(
+    Param(
+        "h",
+        "PIXELS >= 1 | 0 < FRACTION < 1",
+        "",
+        "The height, told like the width.",
+        "h=0.1",
+        API,
+        rf"^{_PLUS}$",
+    ),
+    read_side,
+)
+DPR = Row(
+    Param(
+        "dpr",
+        "NUMBER > 0",
+        "1",
+        "The device's pixel ratio: multiplies w and h, above 5 counts as 5. Needs w or h.",
+        "w=300&dpr=2",
+        API,
+        rf"^{_PLUS}$",
+    ),
+    read_above_zero,
+)
+FIT = Row(
+    Param(
+        "fit",
+        "clip | scale | crop",
+        "clip",
+        "How the picture meets w and h: clip keeps all of it inside the box, scale distorts it to the box, crop "
+        "fills the box and cuts what hangs over. Needs w or h. crop takes pixels only: with a fraction the original "
+        "comes back.",
+        "w=300&h=150&fit=crop",
+        API,
+        r"^(?:[Cc][Ll][Ii][Pp]|[Ss][Cc][Aa][Ll][Ee]|[Cc][Rr][Oo][Pp])$",
+    ),
+    word_of(FITS),
+)
+RECT = Row(
+    Param(
+        "rect",
+        "X,Y,WIDTH,HEIGHT, each >= 0; below 1 a fraction of that side",
+        "the whole picture",
+        "The region that is kept, before anything is resized; cut to the picture. 1 is one pixel. With fit=crop, "
+        "crop=focalpoint or crop=smart, or wholly outside the picture, the original comes back.",
+        "rect=7,23,300,200",
+        API,
+        rf"^{_PLUS}(?:,{_PLUS}){{3}}$",
+    ),
+    read_rect,
+)
+CROP = Row(
+    Param(
+        "crop",
+        "focalpoint | smart",
+        "",
+        "Where fit=crop looks: at the point of fp-x and fp-y, or at the faces or the subject of the picture. smart "
+        "needs both w and h, and no fp-*; else the original comes back.",
+        "w=200&h=200&fit=crop&crop=smart",
+        API,
+        r"^(?:[Ff][Oo][Cc][Aa][Ll][Pp][Oo][Ii][Nn][Tt]|[Ss][Mm][Aa][Rr][Tt])$",
+    ),
+    word_of(CROPS),
+)
+FOCAL_X = Row(
+    Param(
+        "fp-x",
+        "0..1",
+        "0.5",
+        "The focal point from the left edge, as a fraction of the width. Needs fit=crop&crop=focalpoint.",
+        "w=200&h=200&fit=crop&crop=focalpoint&fp-x=0.7",
+        API,
+        rf"^{_NUMBER}$",
+    ),
+    read_number,
+)
+FOCAL_Y = Row(
+    Param(
+        "fp-y",
+        "0..1",
+        "0.5",
+        "The focal point from the top edge, as a fraction of the height. Needs fit=crop&crop=focalpoint.",
+        "w=200&h=200&fit=crop&crop=focalpoint&fp-y=0.3",
+        API,
+        rf"^{_NUMBER}$",
+    ),
+    read_number,
+)
+ZOOM = Row(
+    Param(
+        "fp-z",
+        ">= 1",
+        "1",
+        "The zoom: 2 shows half the width and height around the focal point. Needs fit=crop&crop=focalpoint.",
+        "fit=crop&crop=focalpoint&fp-z=3",
+        API,
+        rf"^{_PLUS}$",
+    ),
+    read_zoom,
+)
+BACKGROUND = Row(
+    Param(
+        "bg",
+        "RGB | ARGB | RRGGBB | AARRGGBB",
+        "",
+        "The colour under the picture's transparent parts, in hex digits, alpha first.",
+        "bg=6600ff00",
+        API,
+        r"^#?(?:[0-9A-Fa-f]{3,4}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})$",
+    ),
+    read_background,
+)
+ENCODING = Row(
+    Param(
+        "fm",
+        "gif | png | png8 | jpg | pjpg | webp",
+        "the source's type",
+        "The type of the answer. jpeg is taken as jpg. A GIF never becomes WebP.",
+        "fm=webp",
+        API,
+        r"^(?:[Gg][Ii][Ff]|[Pp][Nn][Gg]8?|[Pp]?[Jj][Pp][Gg]|[Jj][Pp][Ee][Gg]|[Ww][Ee][Bb][Pp])$",
+    ),
+    word_of(ENCODINGS),
+)
+QUALITY = Row(
+    Param(
+        "q",
+        "0..100",
+        "85",
+        "The quality of a JPEG or a lossy WebP.",
+        "fm=jpg&q=30",
+        API,
+        rf"^{_NUMBER}$",
+    ),
+    read_number,
+)
+LOSSLESSNESS = Row(
+    Param(
+        "lossless",
+        "1 | true | 0 | false",
+        "as the source is",
+        "Whether a WebP answer is lossless; without effect on other types.",
+        "fm=webp&lossless=1",
+        API,
+        r"^(?:1|0|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$",
+    ),
+    word_of(LOSSLESS),
+)
+AUTO = Row(
+    Param(
+        "auto",
+        "format",
+        "",
+        "WebP for clients whose Accept names it, before fm; for others fm, else the source's type.",
+        "fm=png&auto=format",
+        API,
+        r"^(?:[^,]*,)*[ ]*[Ff][Oo][Rr][Mm][Aa][Tt][ ]*(?:,.*)?$",
+    ),
+    read_auto,
+)
+
+ROWS: Final[tuple[Row[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
+    WIDTH,
+    HEIGHT,
+    DPR,
+    FIT,
+    RECT,
+    CROP,
+    FOCAL_X,
+    FOCAL_Y,
+    ZOOM,
+    BACKGROUND,
+    ENCODING,
+    QUALITY,
+    LOSSLESSNESS,
+    AUTO,
+)
+PARAMS: Final = tuple(row.param for row in ROWS)

@@ -1,0 +1,122 @@
+"""What a query wishes: what can be used as values, what cannot as warnings. Nothing is refused.
+
+The maker's notes state the aim: a parameter with an invalid value is ignored.
+Source: https://github.com/kontent-ai/delivery-sdk-php/issues/63
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from cropmark.dialects import grammar
+from cropmark.dialects.kontent import table
+from cropmark.dialects.kontent.readers import CropWord, FitWord, Rect
+from cropmark.dialects.table import Asked, Row, asked_of
+from cropmark.plan.plan import Choice, Tell, Warned
+from cropmark.problems import BadOrder
+from cropmark.values import Colour, Length
+
+MAX_DPR: Final = 5
+MAX_QUALITY: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FocalPoint:
+    """The fp-* parameters; each None where it is absent or unusable."""
+
+    x: Fraction | None = None
+    y: Fraction | None = None
+    zoom: Fraction | None = None
+    named: bool = False
+    """Whether the query holds any of the three, usable or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """Every parameter that is present and usable; None or nothing for the others."""
+
+    width: Length | None = None
+    height: Length | None = None
+    dpr: Fraction | None = None
+    fit: FitWord | None = None
+    rect: Rect | None = None
+    crop: CropWord | None = None
+    focal_point: FocalPoint = FocalPoint()
+    background: Colour | None = None
+    encodings: tuple[Choice, ...] = ()
+    quality: int | None = None
+    lossless: Tell | None = None
+    auto_format: bool = False
+    warnings: tuple[Warned, ...] = ()
+
+    @property
+    def crops(self) -> bool:
+        return self.fit is FitWord.CROP
+
+    @property
+    def has_size(self) -> bool:
+        return self.width is not None or self.height is not None
+
+    @property
+    def has_focal_point(self) -> bool:
+        """Whether fit=crop looks at a point, told or not."""
+        return self.crops and self.crop is CropWord.FOCAL_POINT
+
+    @property
+    def is_smart(self) -> bool:
+        return self.crops and self.crop is CropWord.SMART
+
+
+def read_query(raw: str) -> Wishes:
+    """All that the raw query wishes; raises nothing."""
+    texts, too_long = _texts(raw)
+    asked = asked_of(table.ROWS, texts, refuses=False)
+    dpr, clamped_dpr = _held(table.DPR, asked, 0, MAX_DPR)
+    x, clamped_x = _held(table.FOCAL_X, asked, 0, 1)
+    y, clamped_y = _held(table.FOCAL_Y, asked, 0, 1)
+    quality, clamped_quality = _held(table.QUALITY, asked, 0, MAX_QUALITY)
+    return Wishes(
+        width=table.WIDTH.of(asked),
+        height=table.HEIGHT.of(asked),
+        dpr=dpr,
+        fit=table.FIT.of(asked),
+        rect=table.RECT.of(asked),
+        crop=table.CROP.of(asked),
+        focal_point=FocalPoint(x, y, table.ZOOM.of(asked), named=any(name.startswith("fp-") for name in texts)),
+        background=table.BACKGROUND.of(asked),
+        encodings=table.ENCODING.of(asked) or (),
+        quality=_whole_quality(quality),
+        lossless=table.LOSSLESSNESS.of(asked),
+        auto_format=table.AUTO.of(asked) or False,
+        warnings=(*too_long, *asked.warnings, *clamped_dpr, *clamped_x, *clamped_y, *clamped_quality),
+    )
+
+
+def _texts(raw: str) -> tuple[Mapping[str, str], tuple[Warned, ...]]:
+    """The known parameters by name: of a repeated one the last, and an empty one counts as absent."""
+    known = {row.name for row in table.ROWS}
+    try:
+        # A plus stays a plus: here it can only be a sign.
+        texts = grammar.values(raw.replace("+", "%2B"))
+    except BadOrder as problem:
+        return {}, (Warned("query", f"ignored: {problem.detail}"),)
+    return {name: text for name, text in texts.items() if text and name in known}, ()
+
+
+def _held(row: Row[Fraction], asked: Asked, least: int, most: int) -> tuple[Fraction | None, tuple[Warned, ...]]:
+    """The row's value, or with a warning the bound that it is past."""
+    value = row.of(asked)
+    if value is None:
+        return None, ()
+    kept = min(max(value, Fraction(least)), Fraction(most))
+    if kept == value:
+        return value, ()
+    return kept, (Warned(row.name, f"{grammar.plain(value)} counts as {grammar.plain(kept)}"),)
+
+
+def _whole_quality(number: Fraction | None) -> int | None:
+    # At least 1: the dialect has a quality 0, libvips has none.
+    return None if number is None else max(1, int(number + Fraction(1, 2)))

@@ -1,0 +1,505 @@
+"""Kontent.ai: what a query orders, what it contradicts itself in, what it ignores, and how a problem is told.
+
+The tables follow https://kontent.ai/learn/docs/apis/image-transformation-api.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from fractions import Fraction
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.dialects.dialect import Ask, Dialect, Result
+from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
+from cropmark.dialects.kontent.table import PARAMS
+from cropmark.formats import Format, Info
+from cropmark.plan.plan import Beyond, Choice, Order, Plan, Tell, Unusable, Warned
+from cropmark.plan.source import SitePath, Wanted
+from cropmark.plan.steps import AnyStep, Area, At, Crop, Fit, Flatten, Focus, Overflow, Resize
+from cropmark.problems import NotAllowed, Overloaded, Problem, SourceFailed, SourceMissing, SourceTimeout
+from cropmark.values import NOTHING, WHOLE, Colour, Length, Pixels, Point, Share, Size
+
+CHROME = "image/avif,image/webp,image/apng,*/*;q=0.8"
+OLD_BROWSER = "image/png,image/*;q=0.8,*/*;q=0.5"
+
+
+def order(query: str, accept: str = "") -> Order:
+    return Kontent().order(Ask("flower.jpg", query, {"accept": accept}))
+
+
+def plan(query: str, accept: str = "") -> Plan:
+    found = order(query, accept).plan
+    assert found is not None, f"{query} orders the original"
+    return found
+
+
+def steps(query: str) -> tuple[AnyStep, ...]:
+    found = order(query).plan
+    return found.steps if found else ()
+
+
+def px(count: float | str) -> Pixels:
+    return Pixels(Fraction(str(count)))
+
+
+def part(share: str) -> Share:
+    return Share(Fraction(share))
+
+
+def clip(width: Length | None, height: Length | None = None, dpr: str = "1") -> Resize:
+    return Resize(width, height, Fit.INSIDE, dpr=Fraction(dpr), parameter="w")
+
+
+def scale(width: Length, height: Length, dpr: str = "1") -> Resize:
+    return Resize(width, height, Fit.STRETCH, enlarge=True, dpr=Fraction(dpr), parameter="w")
+
+
+def crop(
+    width: Length | None,
+    height: Length | None,
+    focus: tuple[str, str] | Focus | None = None,
+    zoom: str = "1",
+    dpr: str = "1",
+    parameter: str = "w",
+) -> Resize:
+    point = Point(Fraction(focus[0]), Fraction(focus[1])) if isinstance(focus, tuple) else focus
+    return Resize(width, height, Fit.COVER, dpr=Fraction(dpr), focus=point, zoom=Fraction(zoom), parameter=parameter)
+
+
+def rect(x: Length, y: Length, width: Length, height: Length) -> Crop:
+    return Crop(Area(width, height), At(x), At(y), overflow=Overflow.CLIP_OR_ORIGINAL, parameter="rect")
+
+
+MIDDLE = ("1/2", "1/2")
+FOCAL = "fit=crop&crop=focalpoint"
+
+# ---------------------------------------------------------------------------------------------- steps
+
+# fmt: off
+STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
+    # query                                   does
+    ("w=300",                                 (clip(px(300)),)),
+    ("h=0.1",                                 (clip(None, part("0.1")),)),
+    ("w=.5",                                  (clip(part("0.5")),)),
+    ("w=1",                                   (clip(px(1)),)),                           # one pixel, not 100 %
+    ("w=+300",                                (clip(px(300)),)),
+    ("w=%2B300",                              (clip(px(300)),)),
+    ("w=97.55",                               (clip(px("97.55")),)),                     # the .NET SDK's tests send it
+    ("w=9000",                                (clip(px(9000)),)),                        # the limit is the result's
+    ("w=400&h=0.5",                           (clip(px(400), part("0.5")),)),
+    ("h=100&fit=CLIP&w=200",                  (clip(px(200), px(100)),)),                # neither order nor case
+    ("w=300&dpr=2",                           (clip(px(300), dpr="2"),)),
+    ("w=300&dpr=0.5",                         (clip(px(300), dpr="0.5"),)),
+    ("w=100&dpr=9",                           (clip(px(100), dpr="5"),)),                # above 5 counts as 5
+    ("w=100&dpr=0",                           (clip(px(100)),)),
+    ("w=100&fit=fill",                        (clip(px(100)),)),                         # unknown: clip
+    ("w=1200&h=150&fit=scale",                (scale(px(1200), px(150)),)),
+    ("w=0.5&h=0.25&fit=scale&dpr=2",          (scale(part("0.5"), part("0.25"), "2"),)),
+    ("w=1200&fit=scale",                      (clip(px(1200)),)),                        # one side: nothing to distort
+    ("w=300&h=150&fit=crop",                  (crop(px(300), px(150)),)),
+    ("w=300&fit=crop",                        (crop(px(300), None),)),
+    ("w=200&h=100&dpr=1.5&fit=crop",          (crop(px(200), px(100), dpr="1.5"),)),
+    ("fit=clip&w=9&h=9&fit=crop",             (crop(px(9), px(9)),)),                    # of a repeated one the last
+    ("w=9&h=9&fit=crop&fp-x=0.9&fp-z=4",      (crop(px(9), px(9)),)),                    # needs crop=focalpoint
+    ("w=9&h=9&fit=crop&crop=edges",           (crop(px(9), px(9)),)),
+    (f"w=9&h=9&{FOCAL}",                      (crop(px(9), px(9), MIDDLE),)),
+    (f"w=9&h=9&{FOCAL}&fp-x=0.7",             (crop(px(9), px(9), ("0.7", "1/2")),)),
+    (f"w=9&{FOCAL}&fp-y=0&fp-z=2.5",          (crop(px(9), None, ("1/2", "0"), "2.5"),)),
+    (f"w=9&h=9&{FOCAL}&fp-x=560&fp-y=-3",     (crop(px(9), px(9), ("1", "0")),)),        # held within 0 and 1
+    (f"w=9&h=9&{FOCAL}&fp-x=left&fp-z=0.5",   (crop(px(9), px(9), MIDDLE),)),
+    (f"{FOCAL}&fp-z=3",                       (crop(WHOLE, WHOLE, MIDDLE, "3", parameter="fp-z"),)),
+    (f"{FOCAL}&fp-z=3&dpr=2",                 (crop(WHOLE, WHOLE, MIDDLE, "3", parameter="fp-z"),)),  # dpr needs w or h
+    ("w=9&h=12&fit=crop&crop=smart",          (crop(px(9), px(12), Focus.SMART),)),
+    ("w=9&h=12&fit=crop&crop=SMART&dpr=2",    (crop(px(9), px(12), Focus.SMART, dpr="2"),)),
+    ("w=9&h=12&crop=smart",                   (clip(px(9), px(12)),)),                   # needs fit=crop
+    ("rect=0,0,700,466",                      (rect(NOTHING, NOTHING, px(700), px(466)),)),
+    ("rect=1,1,0.7,0.7",                      (rect(px(1), px(1), part("0.7"), part("0.7")),)),
+    ("rect=0%2C0%2C0.5%2C0.5",                (rect(NOTHING, NOTHING, part("0.5"), part("0.5")),)),
+    ("w=9&fit=clip&rect=-0,.5,9000,1",        (rect(NOTHING, part(".5"), px(9000), px(1)), clip(px(9)))),
+    ("rect=7,23,30,20&w=9&h=9&fit=scale",     (rect(px(7), px(23), px(30), px(20)), scale(px(9), px(9)))),
+    ("rect=0,0,10,10&fp-x=0.5",               (rect(NOTHING, NOTHING, px(10), px(10)),)),  # bare, it contradicts nothing
+    ("%77=300",                               (clip(px(300)),)),                         # names are decoded too
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "expected"), STEPS)
+def test_a_query_orders_these_steps(query: str, expected: tuple[AnyStep, ...]) -> None:
+    assert plan(query).steps == expected
+
+
+# fmt: off
+BACKGROUNDS = [
+    # bg           red green blue alpha
+    ("C0D",      Colour(204, 0, 221)),
+    ("6600ff00", Colour(0, 255, 0, 102)),     # AARRGGBB: alpha comes first
+    ("f00f",     Colour(0, 0, 255)),          # ARGB: opaque blue
+    ("800F",     Colour(0, 0, 255, 136)),
+    ("00ff00",   Colour(0, 255, 0)),
+    ("%2300ff00", Colour(0, 255, 0)),         # the sign that CSS writes before a colour
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("text", "colour"), BACKGROUNDS)
+def test_bg_lies_under_the_resized_picture(text: str, colour: Colour) -> None:
+    resized, flattened = plan(f"bg={text}&w=100").steps
+    assert resized == clip(px(100))
+    assert isinstance(flattened, Flatten)
+    assert flattened.colour == colour
+
+
+def test_bg_is_left_out_where_nothing_is_transparent() -> None:
+    (flattened,) = plan("bg=00f").steps
+    opaque, clear = (Info(Format.PNG, Size(9, 9), 99, alpha=alpha) for alpha in (False, True))
+    assert [any(kind.holds(info) for kind in flattened.skipped_for) for info in (opaque, clear)] == [True, False]
+
+
+# ---------------------------------------------------------------------------------------------- the original
+
+# fmt: off
+CONTRADICTIONS = [
+    # query                                            blamed    words
+    ("rect=0,0,5,5&w=2&h=2&fit=crop",                  "rect",   "fit=crop"),          # I1
+    ("rect=0,0,500,500&fit=crop&fm=png&q=3",           "rect",   "fit=crop"),          # also without w and h
+    ("rect=0,0,5,5&w=2&crop=focalpoint",               "rect",   "crop=focalpoint"),   # I2, also without fit=crop
+    ("rect=0,0,5,5&crop=smart",                        "rect",   "crop=smart"),        # I3
+    ("w=0.5&h=0.5&fit=crop&fm=webp",                   "fit",    "whole pixels"),      # I4
+    ("w=300&h=0.5&fit=crop",                           "fit",    "whole pixels"),
+    ("w=.5&fit=crop&crop=focalpoint",                  "fit",    "whole pixels"),
+    ("w=9&h=9&fit=crop&crop=smart&fp-x=0.2",           "crop",   "fp-x"),              # I5
+    ("w=9&h=9&fit=crop&crop=smart&fp-z=none",          "crop",   "fp-x"),              # usable or not
+    ("w=9&fit=crop&crop=smart",                        "crop",   "both w and h"),      # I6
+    ("w=9&h=0&fit=crop&crop=smart",                    "crop",   "both w and h"),
+    ("fit=crop&crop=smart",                            "crop",   "both w and h"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "blamed", "words"), CONTRADICTIONS)
+def test_a_contradiction_gives_the_original(query: str, blamed: str, words: str) -> None:
+    found = order(query, CHROME)
+    assert found.plan is None
+    assert any(warned.parameter == blamed and words in warned.text for warned in found.warnings)
+
+
+NO_CONTRADICTION = [
+    "rect=0,0,0,5&w=9&h=9&fit=crop",  # an unusable rect contradicts nothing
+    "rect=0,0,5,5&w=9&h=9&fit=crop&fit=clip",
+    "rect=0,0,5,5&fp-x=0.5&fp-z=2",
+    "w=9&h=9&fit=crop&crop=smart&fp-x=",  # empty is absent
+    "w=0.5&h=0.5&crop=focalpoint&rect=1,2,3",
+    "w=0.5&h=0.5&fit=scale",
+]
+
+
+@pytest.mark.parametrize("query", NO_CONTRADICTION)
+def test_what_does_not_contradict_is_carried_out(query: str) -> None:
+    assert order(query).plan is not None
+
+
+NOTHING_ASKED = [
+    "",
+    "foo=bar&v=2",
+    "w=abc",
+    "w=&h=",
+    "w=300&w=",  # the last one counts, and it is empty
+    "W=300",  # names are lower case
+    "dpr=2",
+    "fit=crop",
+    "fit=scale&dpr=3&fp-x=0.1",
+    "crop=smart",
+    "crop=focalpoint&fp-z=3",
+    "fm=avif",
+    "auto=webp",  # what old SDKs sent, and it did nothing
+    "rect=1,2,3",
+    "bg=12345",
+    "bg=00123456",  # wholly clear
+    "w=300.",
+    "w=1e2",
+    "w=" + "9" * 5000,
+    "w=３００",
+    "w=1_000",
+]
+
+
+@pytest.mark.parametrize("query", NOTHING_ASKED)
+def test_a_query_without_an_effect_gives_the_original(query: str) -> None:
+    assert order(query).plan is None
+
+
+# ---------------------------------------------------------------------------------------------- warnings
+
+# fmt: off
+WARNINGS = [
+    # query                     parameter           words
+    ("w=abc",                   "w",                "a number above 0"),
+    ("h=-3",                    "h",                "a number above 0"),
+    ("dpr=7&w=3",               "dpr",              "7 counts as 5"),
+    ("fit=fill&w=3",            "fit",              "clip, scale, crop"),
+    ("rect=1,2,3",              "rect",             "x,y,width,height"),
+    ("rect=1,2,3,4,5",          "rect",             "x,y,width,height"),
+    ("rect=1,2,3,0",            "rect",             "above 0"),
+    ("rect=1,-2,3,4",           "rect",             "x,y,width,height"),
+    ("bg=red",                  "bg",               "hex digits"),
+    ("fm=avif&w=3",             "fm",               "gif, png, png8, jpg"),
+    ("q=101",                   "q",                "101 counts as 100"),
+    ("q=best",                  "q",                "a number"),
+    ("lossless=yes&w=3",        "lossless",         "1, true, 0, false"),
+    ("auto=compress",           "auto",             "format"),
+    ("dpr=2",                   "dpr",              "without w or h"),
+    ("fit=crop",                "fit",              "without w or h"),
+    ("crop=smart&w=3",          "crop",             "without fit=crop"),
+    ("w=3&h=3&fit=crop&fp-x=1", "fp-x, fp-y, fp-z", "without fit=crop&crop=focalpoint"),
+    ("&".join(["a=1"] * 300),   "query",            "parameters"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "parameter", "words"), WARNINGS)
+def test_what_is_ignored_or_held_is_told(query: str, parameter: str, words: str) -> None:
+    told = [warned.text for warned in order(query).warnings if warned.parameter == parameter]
+    assert len(told) == 1
+    assert words in told[0]
+
+
+@pytest.mark.parametrize("query", ["", "w=3", "v=2", "q=75&w=640&lossless=true&auto=format", "w=&fit="])
+def test_an_ordinary_query_is_told_nothing(query: str) -> None:
+    assert order(query).warnings == ()
+
+
+# ---------------------------------------------------------------------------------------------- encodings
+
+
+def made(query: str, source: Info, accept: str = "") -> Choice:
+    """The first choice of the plan that is not skipped for the source."""
+    choices = plan(query, accept).output.choices
+    return next(c for c in choices if not any(kind.holds(source) for kind in c.skipped_for))
+
+
+def picture(kind: Format, frames: int = 1) -> Info:
+    return Info(kind, Size(40, 30), 1000, frames=frames)
+
+
+JPEG, PNG, WEBP, GIF = (picture(kind) for kind in (Format.JPEG, Format.PNG, Format.WEBP, Format.GIF))
+MOVING_GIF, MOVING_WEBP = picture(Format.GIF, 4), picture(Format.WEBP, 4)
+
+# fmt: off
+ENCODINGS = [
+    # query                    source       Accept        becomes
+    ("w=9",                    JPEG,        CHROME,       Choice()),
+    ("w=9",                    MOVING_GIF,  CHROME,       Choice()),
+    ("fm=jpg",                 PNG,         "",           Choice(Format.JPEG)),
+    ("fm=JPEG",                PNG,         "",           Choice(Format.JPEG)),              # unpic's spelling
+    ("fm=pjpg",                PNG,         "",           Choice(Format.JPEG, progressive=Tell.YES)),
+    ("fm=png",                 JPEG,        "",           Choice(Format.PNG)),
+    ("fm=png8",                JPEG,        "",           Choice(Format.PNG, palette=True)),
+    ("fm=gif",                 MOVING_GIF,  "",           Choice(Format.GIF)),
+    ("fm=gif",                 MOVING_WEBP, "",           Choice(Format.GIF, first_frame=True)),
+    ("fm=webp",                JPEG,        "",           Choice(Format.WEBP)),
+    ("fm=webp",                GIF,         CHROME,       Choice()),                         # a GIF never becomes WebP
+    ("fm=webp",                MOVING_GIF,  "",           Choice()),
+    ("fm=avif&w=9",            JPEG,        CHROME,       Choice()),                         # no AVIF in this dialect
+    ("fm=png&auto=format",     JPEG,        CHROME,       Choice(Format.WEBP)),              # beats fm
+    ("fm=png&auto=format",     JPEG,        OLD_BROWSER,  Choice(Format.PNG)),
+    ("fm=png&auto=format",     GIF,         CHROME,       Choice(Format.PNG)),
+    ("auto=format&w=9",        JPEG,        OLD_BROWSER,  Choice()),
+    ("auto=format&w=9",        JPEG,        "image/webp;q=0, */*", Choice()),
+    ("auto=compress,Format",   JPEG,        CHROME,       Choice(Format.WEBP)),
+    ("auto=format",            MOVING_GIF,  CHROME,       Choice()),
+    ("auto=webp&w=9",          JPEG,        CHROME,       Choice()),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "source", "accept", "choice"), ENCODINGS)
+def test_the_type_of_the_answer(query: str, source: Info, accept: str, choice: Choice) -> None:
+    found = made(query, source, accept)
+    assert (found.format, found.progressive, found.palette, found.first_frame) == (
+        choice.format,
+        choice.progressive,
+        choice.palette,
+        choice.first_frame,
+    )
+
+
+# fmt: off
+QUALITIES = [
+    # query               quality  lossless
+    ("fm=webp",           None,    Tell.AS_SOURCE),   # the default, 85, is the encoders'
+    ("fm=webp&q=40",      40,      Tell.AS_SOURCE),
+    ("q=20",              20,      Tell.AS_SOURCE),
+    ("q=0",               1,       Tell.AS_SOURCE),   # libvips has no quality 0
+    ("q=79.5",            80,      Tell.AS_SOURCE),
+    ("q=-7",              1,       Tell.AS_SOURCE),
+    ("q=1000",            100,     Tell.AS_SOURCE),
+    ("q=high&w=9",        None,    Tell.AS_SOURCE),
+    ("lossless=1&q=10",   10,      Tell.YES),
+    ("lossless=TRUE",     None,    Tell.YES),
+    ("lossless=0&q=40",   40,      Tell.NO),
+    ("lossless=false",    None,    Tell.NO),
+    ("lossless=2&w=9",    None,    Tell.AS_SOURCE),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "quality", "lossless"), QUALITIES)
+def test_quality_and_lossless(query: str, quality: int | None, lossless: Tell) -> None:
+    found = made(query, JPEG)
+    assert (found.quality, found.lossless) == (quality, lossless)
+
+
+def test_the_source_type_is_the_last_resort() -> None:
+    assert [c.format for c in plan("fm=png&auto=format", CHROME).output.choices] == [Format.WEBP, Format.PNG, None]
+
+
+# ---------------------------------------------------------------------------------------------- all plans alike
+
+
+def test_a_source_that_cannot_be_transformed_goes_out_as_it_is() -> None:
+    found = plan("w=100")
+    assert found.reads == {Format.JPEG, Format.PNG, Format.GIF, Format.WEBP}
+    assert (found.unread, found.unusable) == (Unusable.ORIGINAL, Unusable.ORIGINAL)
+    assert found.output.same_is_original
+
+
+def test_limits_are_those_of_the_page() -> None:
+    limits = plan("w=100").limits
+    assert limits.source_bytes == 52_428_799  # under 50 MB
+    assert limits.source_side == 12_000
+    assert (limits.side, limits.beyond) == (8192, Beyond.SHRINK)
+
+
+def test_only_auto_format_is_negotiated() -> None:
+    queries = ("auto=format&w=9", "auto=format&rect=0,0,1,1&fit=crop", "auto=webp&w=9", "fm=webp", "")
+    assert [order(q, CHROME).delivery.negotiated for q in queries] == [True, True, False, False, False]
+
+
+def test_a_url_names_one_version_for_ever_unless_the_site_says_otherwise() -> None:
+    ask = Ask("flower.jpg", "w=9")
+    assert Kontent().order(ask).delivery.versioned
+    assert not Kontent(KontentSettings(versioned=False)).order(ask).delivery.versioned
+
+
+def test_the_picture_is_the_one_at_the_path() -> None:
+    assert order("w=9").sources == (Wanted(SitePath("flower.jpg")),)
+
+
+def test_it_is_a_dialect() -> None:
+    dialect: Dialect = Kontent()
+    assert (dialect.name, dialect.headers) == ("kontent", ())
+
+
+# ---------------------------------------------------------------------------------------------- answers
+
+JSON_PROBLEMS = [
+    (SourceMissing("no such picture"), 404),
+    (SourceFailed("the origin answered 500"), 502),
+    (SourceTimeout("the origin did not answer"), 504),
+    (Overloaded("too much to do", retry_after_s=2), 503),
+    (NotAllowed("expected GET"), 405),
+]
+
+
+@pytest.mark.parametrize(("problem", "status"), JSON_PROBLEMS)
+def test_a_problem_is_told_as_json(problem: Problem, status: int) -> None:
+    answer = Kontent().refusal(problem, Ask("a.jpg"))
+    assert (answer.status, answer.media_type) == (status, "application/json")
+    assert problem.detail in json.loads(answer.body)["message"]
+    headers = dict(answer.headers)
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers.get("Allow") == ("GET, HEAD, OPTIONS" if status == 405 else None)
+    assert headers.get("Retry-After") == ("2" if status == 503 else None)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "get", ""])
+def test_other_methods_are_not_allowed(method: str) -> None:
+    with pytest.raises(NotAllowed, match="expected GET or HEAD"):
+        Kontent().order(Ask("a.jpg", "w=9", method=method))
+
+
+def test_headers_tell_what_was_odd_and_open_the_picture_to_every_origin() -> None:
+    warnings = (Warned("w", "ignored\r\nSet-Cookie: a=b"), Warned("q", "300 counts as 100"), Warned("fm", "é"))
+    headers = Kontent().headers_of(order("w=9"), Result(9, Format.JPEG, Size(3, 3), None, warnings))
+    assert headers == (
+        ("Access-Control-Allow-Origin", "*"),
+        ("X-Cropmark-Warning", "w: ignored Set-Cookie: a=b"),
+        ("X-Cropmark-Warning", "q: 300 counts as 100"),
+        ("X-Cropmark-Warning", "fm: ?"),
+    )
+
+
+def test_warnings_are_bounded() -> None:
+    warnings = tuple(Warned("w", f"{n}" + "x" * 5000) for n in range(50))
+    told = Kontent().headers_of(order(""), Result(9, None, None, None, warnings))[1:]
+    assert len(told) == 8
+    assert all(len(value) == 200 for _, value in told)
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+
+@pytest.mark.parametrize("param", PARAMS, ids=lambda p: p.name)
+def test_every_example_of_the_reference_does_what_it_says(param: object) -> None:
+    row = next(p for p in PARAMS if p is param)
+    values = dict(parse_qsl(row.example))
+    assert row.name in values
+    assert re.fullmatch(row.pattern, values[row.name])
+    assert order(row.example, CHROME).plan is not None
+    assert order(row.example, CHROME).warnings == ()
+
+
+# fmt: off
+PATTERNS = [
+    # parameter  holds                                          holds not
+    ("w",        ["300", "0.5", ".5", "+3"],                    ["-3", "3.", "1e2", "", "wide"]),
+    ("rect",     ["1,1,0.7,0.7", "0,0,5,5"],                    ["1,2,3", "1,2,3,4,5", "-1,2,3,4"]),
+    ("fit",      ["clip", "Scale", "CROP"],                     ["fill"]),
+    ("crop",     ["focalpoint", "Smart"],                       ["edges"]),
+    ("bg",       ["C0D", "f00f", "00ff00", "6600ff00", "#fff"], ["red", "12345", "1234567"]),
+    ("fm",       ["png", "PNG8", "jpg", "pjpg", "jpeg", "webp", "gif"], ["avif", "auto", "pjpeg"]),
+    ("lossless", ["1", "true", "0", "False"],                   ["yes"]),
+    ("auto",     ["format", "compress,format", "Format"],       ["webp", "formats"]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), PATTERNS)
+def test_a_pattern_holds_what_the_reader_takes(name: str, good: list[str], bad: list[str]) -> None:
+    pattern = next(p.pattern for p in PARAMS if p.name == name)
+    assert [bool(re.search(pattern, text)) for text in (*good, *bad)] == [True] * len(good) + [False] * len(bad)
+    assert [any(w.parameter == name and "ignored" in w.text for w in order(urlencode({name: t})).warnings)
+            for t in (*good, *bad) if t] == [False] * len(good) + [True] * len([t for t in bad if t])  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- laws
+
+NAMES = st.sampled_from([param.name for param in PARAMS])
+VALUES = st.one_of(
+    st.text(max_size=12),
+    st.decimals(allow_nan=True).map(str),
+    st.sampled_from(["crop", "clip", "smart", "focalpoint", "0,0,9,9", "webp", "true", "format", "0.5", "300"]),
+)
+QUERIES = st.lists(st.tuples(NAMES, VALUES), max_size=8).map(lambda pairs: urlencode(pairs, errors="replace"))
+
+
+@given(query=st.one_of(QUERIES, st.text()), accept=st.text(max_size=40))
+def test_no_query_is_an_error(query: str, accept: str) -> None:
+    found = order(query, accept)
+    assert found.plan is None or found.plan.fingerprint()
+    assert all(
+        value.isprintable() for _, value in Kontent().headers_of(found, Result(1, None, None, None, found.warnings))
+    )
+
+
+@given(query=QUERIES)
+def test_the_order_of_different_parameters_means_nothing(query: str) -> None:
+    once = dict(parse_qsl(query))
+    there, back = urlencode(once), urlencode(dict(reversed(once.items())))
+    assert order(there).plan == order(back).plan
