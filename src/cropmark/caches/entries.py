@@ -1,0 +1,265 @@
+"""A folder of entries, one file a rendition: read, written, counted, thrown out. Plain blocking calls.
+
+    FOLDER/renditions/3f/3f9c…   an entry under its key
+    FOLDER/unfinished/…          being written; renamed into place when whole
+
+The files are the index: nothing is known of an entry but what its file tells, so that a restart loses nothing and two
+processes may share a folder (docs/decisions/0051). Files are 0600, folders 0700.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cropmark.caches import records
+from cropmark.caches.tier import tagged
+from cropmark.ports import Digest, Record, Rendition
+
+AT_ONCE_BYTES: Final = 256 * 1024
+"""Files up to here may be read on the event loop: 256 KiB take about 150 µs, checksum included."""
+
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)
+_START_BYTES: Final = 4_096
+_BLOCK: Final = 4_096
+_TOUCHED_AFTER_S: Final = 300
+_ABANDONED_AFTER_S: Final = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How many entries a folder holds, and the bytes of disk that they take."""
+
+    entries: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Held) -> Held:
+        return Held(self.entries + other.entries, self.bytes + other.bytes)
+
+    def __sub__(self, other: Held) -> Held:
+        return Held(max(self.entries - other.entries, 0), max(self.bytes - other.bytes, 0))
+
+    def within(self, limit: Held) -> bool:
+        return self.entries <= limit.entries and self.bytes <= limit.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    used_s: float
+    bytes: int
+    path: str
+
+
+class Entries:
+    """The entries under a folder. Every method may raise OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._renditions = folder / "renditions"
+        self._unfinished = folder / "unfinished"
+
+    def prepare(self) -> None:
+        """Make the folders ours; prove that a file can be written."""
+        self._renditions.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._renditions, self._unfinished):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _make_private(folder)
+        with tempfile.TemporaryFile(dir=self._unfinished):
+            pass
+
+    def read(self, key: Digest, *, at_once: bool = False) -> Rendition | None:
+        """The rendition under a key; None where there is none.
+
+        With `at_once` only what takes no waiting: BlockingIOError where the file is large or not in the page cache.
+        Raises Damaged.
+        """
+        try:
+            descriptor = os.open(self._path(key), _READ)
+        except FileNotFoundError:
+            return None
+        try:
+            status = os.fstat(descriptor)
+            data = _read_at_once(descriptor, status.st_size) if at_once else _read(descriptor, status.st_size)
+            _touch(descriptor, status)
+        finally:
+            os.close(descriptor)
+        return records.unpacked(key, data)
+
+    def write(self, key: Digest, parts: Iterable[bytes]) -> Held:
+        """Put an entry in its place, whole or not at all; how much more the folder holds by it."""
+        path = Path(self._path(key))
+        before = _size_of(path)
+        try:
+            size = self._write(path, parts)
+        except FileNotFoundError:  # the first of its shard, or somebody has emptied the folder
+            self._unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            size = self._write(path, parts)
+        # By what it was: two writers of one key, or a removal in between, put the count right at the next survey.
+        return Held(0, on_disk(size) - on_disk(before)) if before is not None else Held(1, on_disk(size))
+
+    def remove(self, key: Digest) -> None:
+        Path(self._path(key)).unlink(missing_ok=True)
+
+    def survey(self) -> Held:
+        """Count all entries; throw away what a killed writer left unfinished."""
+        self._tidy()
+        found = list(self._found())
+        return Held(len(found), sum(entry.bytes for entry in found))
+
+    def shrink(self, to: Held) -> tuple[Held, Held]:
+        """Remove the least recently used until no more than `to` is held: what is left, and what was removed."""
+        found = sorted(self._found(), key=lambda entry: entry.used_s)
+        left = Held(len(found), sum(entry.bytes for entry in found))
+        gone = Held()
+        for entry in found:
+            if left.within(to):
+                break
+            Path(entry.path).unlink(missing_ok=True)
+            gone += Held(1, entry.bytes)
+            left -= Held(1, entry.bytes)
+        return left, gone
+
+    def remove_tagged(self, tag_prefix: str) -> Held:
+        """Remove all with a tag that begins so, and whatever cannot be read; what was removed by its tag.
+
+        One file that cannot be removed does not save the others: its error is raised at the end.
+        """
+        gone, trouble = Held(), None
+        for entry in self._found():
+            try:
+                if self._is_tagged(entry.path, tag_prefix):
+                    Path(entry.path).unlink(missing_ok=True)
+                    gone += Held(1, entry.bytes)
+            except OSError as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
+        return gone
+
+    def _is_tagged(self, path: str, tag_prefix: str) -> bool:
+        try:
+            record = _record_in(path)
+        except FileNotFoundError:
+            return False
+        except ValueError:  # records.Damaged, or a name that is no key
+            Path(path).unlink(missing_ok=True)
+            return False
+        return tagged(record, tag_prefix)
+
+    def _write(self, path: Path, parts: Iterable[bytes]) -> int:
+        descriptor, name = tempfile.mkstemp(dir=self._unfinished)  # 0600
+        unfinished = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for part in parts:
+                    file.write(part)
+                size = file.tell()
+            # Not fsync(): a file that power loss left half is found by its checksums (docs/decisions/0051).
+            unfinished.replace(path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        return size
+
+    def _found(self) -> Iterator[_Found]:
+        for shard in _listed(self._renditions):
+            if not shard.is_dir(follow_symlinks=False):
+                continue
+            for file in _listed(shard.path):
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    status = file.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        yield _Found(status.st_mtime, on_disk(status.st_size), file.path)
+
+    def _tidy(self) -> None:
+        oldest_s = time.time() - _ABANDONED_AFTER_S
+        for file in _listed(self._unfinished):
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat(follow_symlinks=False).st_mtime < oldest_s:
+                    Path(file.path).unlink()
+
+    def _path(self, key: Digest) -> str:
+        # Text, not Path: a Path costs more than the whole lookup of a key that is not there.
+        return f"{self._renditions}/{key[:2]}/{key}"
+
+
+def on_disk(size: int) -> int:
+    """The bytes of disk that a file of that size takes: whole blocks.
+
+    So a bound on bytes is a bound on entries too: verdicts have no body, and millions of them would fit.
+    """
+    return max(-(-size // _BLOCK), 1) * _BLOCK
+
+
+def _make_private(folder: Path) -> None:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(folder))
+    if os.geteuid() not in (0, status.st_uid):
+        raise PermissionError(errno.EACCES, "belongs to another user", str(folder))
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        folder.chmod(0o700)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    return os.pread(descriptor, size, 0)
+
+
+def _read_at_once(descriptor: int, size: int) -> bytearray:
+    """The whole file out of the page cache. Raises BlockingIOError where it would have to wait for the disk."""
+    if size > AT_ONCE_BYTES or _NOWAIT is None:
+        raise BlockingIOError
+    data = bytearray(size)
+    try:
+        read = os.preadv(descriptor, [data], 0, _NOWAIT)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:  # some file systems cannot tell
+            raise BlockingIOError from error
+        raise
+    if read < size:  # a part of it is on the disk only
+        raise BlockingIOError
+    return data
+
+
+def _touch(descriptor: int, status: os.stat_result) -> None:
+    """Note that the entry was used: its mtime is that. Not each time, to spare the disk."""
+    if time.time() - status.st_mtime > _TOUCHED_AFTER_S:
+        with contextlib.suppress(OSError):
+            os.utime(descriptor)
+
+
+def _record_in(path: str) -> Record:
+    """The record of an entry, without reading its body. Raises FileNotFoundError, Damaged."""
+    descriptor = os.open(path, _READ)
+    try:
+        start = os.pread(descriptor, _START_BYTES, 0)
+        offset = records.body_offset(start)
+        if offset > len(start):
+            start += os.pread(descriptor, offset - len(start), len(start))
+    finally:
+        os.close(descriptor)
+    return records.record_of(Digest(Path(path).name), start)
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,95 @@
+"""The tiers of the cache as one: read from the quickest that has it, written to all, purged in all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from cropmark.caches.tier import Tier, TierStats
+from cropmark.ports import Digest, Rendition
+
+
+@runtime_checkable
+class _Peekable(Protocol):
+    """A tier that can answer at once."""
+
+    def peek(self, key: Digest) -> Rendition | None: ...
+
+
+@runtime_checkable
+class _Keeping(Protocol):
+    """A tier that can keep at once."""
+
+    def keep(self, key: Digest, rendition: Rendition) -> None: ...
+
+
+class Tiers:
+    """A Cache of caches, the quickest first. What a lower one had is put into those above it."""
+
+    def __init__(self, tiers: Sequence[Tier]) -> None:
+        self._tiers = tuple(tiers)
+        self._peeked = tuple((tier, tier.name) for tier in self._tiers if isinstance(tier, _Peekable))
+        self._keeping = tuple(tier for tier in self._tiers if isinstance(tier, _Keeping))
+        self._purges = 0
+        self._purging = 0
+
+    def peek(self, key: Digest) -> tuple[Rendition, str] | None:
+        """The rendition and the name of its tier, if any can tell at once."""
+        for place, (tier, name) in enumerate(self._peeked):
+            found = tier.peek(key)
+            if found is not None:
+                if place and not self._purging:
+                    self._keep_above(tier, key, found)
+                return found, name
+        return None
+
+    async def get_from(self, key: Digest) -> tuple[Rendition, str] | None:
+        """The rendition, and which tier had it: `memory`, `disk`, `shared`."""
+        purges = self._purges
+        for place, tier in enumerate(self._tiers):
+            found = await tier.get(key)
+            if found is None:
+                continue
+            for upper in self._tiers[:place]:
+                # Read before or during a purge, it may be just what is purged.
+                if self._purges == purges and not self._purging:
+                    await upper.put(key, found)
+            return found, tier.name
+        return None
+
+    async def get(self, key: Digest) -> Rendition | None:
+        found = await self.get_from(key)
+        return found[0] if found else None
+
+    async def put(self, key: Digest, rendition: Rendition) -> None:
+        await asyncio.gather(*(tier.put(key, rendition) for tier in self._tiers))
+
+    async def purge(self, tag_prefix: str) -> int:
+        """Forget in every tier; the largest number that one of them had, since most are in several.
+
+        A tier that fails does not save the others: its Problem is raised when all have ended.
+        """
+        self._purging += 1
+        try:
+            told = await asyncio.gather(*(tier.purge(tag_prefix) for tier in self._tiers), return_exceptions=True)
+        finally:
+            self._purging -= 1
+            self._purges += 1
+        for failure in told:
+            if isinstance(failure, BaseException):
+                raise failure
+        return max((count for count in told if isinstance(count, int)), default=0)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(tier.close() for tier in self._tiers))
+
+    def stats(self) -> tuple[TierStats, ...]:
+        """The figures of each tier, the quickest first."""
+        return tuple(tier.stats() for tier in self._tiers)
+
+    def _keep_above(self, lower: Tier, key: Digest, found: Rendition) -> None:
+        above = self._tiers[: self._tiers.index(lower)]
+        for tier in self._keeping:
+            if tier in above:
+                tier.keep(key, found)

@@ -1,0 +1,50 @@
+"""How many requests a caller may make in a second: fixed windows that begin with the first request counted."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import Final
+
+from cachetools import LRUCache
+from limits import RateLimitItem, RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.strategies import FixedWindowRateLimiter
+
+from cropmark.ports import Quota
+
+_REMEMBERED: Final = 10_000
+"""Callers whose last count is remembered for last(); a forgotten one is told that nothing is used up."""
+
+
+class MemoryLimiter:
+    """A Limiter that counts in this process, or in another async storage of the library `limits`.
+
+    A limit of 0 switches it off. Windows: spec of Contentstack's delivery, "each second, from the first request".
+    """
+
+    def __init__(self, storage: Storage | None = None) -> None:
+        self._windows = FixedWindowRateLimiter(storage or MemoryStorage())
+        self._seen: LRUCache[tuple[str, int], tuple[int, float]] = LRUCache(_REMEMBERED)
+
+    async def take(self, key: str, limit_per_s: int) -> Quota:
+        """Count one. Beyond the limit it is counted too, but the window ends no later for it."""
+        if limit_per_s <= 0:
+            return Quota(0, 0)
+        item = _per_second(limit_per_s)
+        is_allowed = await self._windows.hit(item, key)
+        window = await self._windows.get_window_stats(item, key)
+        self._seen[key, limit_per_s] = (window.remaining, window.reset_time)
+        return Quota(limit_per_s, window.remaining, retry_after_s=0 if is_allowed else 1)
+
+    def last(self, key: str, limit_per_s: int) -> Quota:
+        """Where the caller stands, as far as this process knows. Never exceeded: nothing was asked for."""
+        if limit_per_s <= 0:
+            return Quota(0, 0)
+        remaining, ends_s = self._seen.get((key, limit_per_s), (limit_per_s, 0.0))
+        return Quota(limit_per_s, remaining if time.time() < ends_s else limit_per_s)
+
+
+@lru_cache(maxsize=64)
+def _per_second(limit: int) -> RateLimitItem:
+    return RateLimitItemPerSecond(limit)

@@ -1,0 +1,160 @@
+"""The pictures of a folder, by their path under it.
+
+A path that does not name a picture file inside the folder is missing, whatever the reason: one text for all, so that
+nobody learns what else there is. Names that begin with a dot are never served, which shuts out `.` and `..` as well
+as `.git` and `.env`. Symbolic links are followed, but not out of the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import io
+import itertools
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NoReturn
+
+from cropmark.formats import SNIFFED_BYTES, sniffed
+from cropmark.plan.source import SitePath, Upload, WebUrl
+from cropmark.ports import Opened, Stamp
+from cropmark.problems import SourceMissing
+
+# O_NONBLOCK: a FIFO would keep us waiting for its writer. O_NOCTTY: a terminal would become ours.
+_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+# Each part: not empty, no dot first, no slash, backslash, NUL, or half of a surrogate pair.
+_PART: Final = r"[^./\\\0\ud800-\udfff][^/\\\0\ud800-\udfff]*"
+_NAME: Final = re.compile(rf"{_PART}(?:/{_PART})*")
+
+_GENERATIONS_LIMIT: Final = 64
+_WALKED_LIMIT: Final = 20_000
+
+
+class FolderSource:
+    """A Source over the files of a folder.
+
+    The folder may itself be a link that is pointed elsewhere while we run: it is looked up each time.
+    """
+
+    def __init__(self, root: Path, name: str = "files") -> None:
+        self.root = root.absolute()
+        self._prefix = f"{self.root}/"
+        self._name = name
+        self._purged: dict[str, int] = {}
+        self._generation = 0
+
+    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp:
+        """The stamp by one stat(). Whether the file lies inside is open()'s to tell: no cache has it until then."""
+        path = _name_of(where)
+        try:
+            status = os.stat(self._prefix + path)  # noqa: PTH116 - on the hit path; a Path costs three times the call
+        except (OSError, ValueError):
+            _missing()
+        return self._stamp(path, status)
+
+    async def open(self, where: SitePath | WebUrl | Upload) -> Opened:
+        return await asyncio.to_thread(self._opened, _name_of(where))
+
+    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+        """`files:sky/blue.jpg`; of a path that names no file as well, or the beginning of one. Raises SourceMissing."""
+        if not isinstance(where, SitePath):
+            _missing()
+        return f"{self._name}:{where.path}"
+
+    def purge(self, identity_prefix: str) -> None:
+        self._purged[identity_prefix] = self._purged.get(identity_prefix, 0) + 1
+        if len(self._purged) > _GENERATIONS_LIMIT:
+            # Everything becomes of a generation that nothing had before: it costs some hits, and no memory.
+            self._generation += sum(self._purged.values())
+            self._purged.clear()
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def pictures(self, limit: int) -> list[str]:
+        """Paths of the first pictures by name, folder by folder; of the first 20,000 files, only real pictures."""
+        return list(itertools.islice(self._pictures(), limit))
+
+    def count(self) -> int:
+        """How many pictures there are among the first 20,000 files."""
+        return sum(1 for _ in self._pictures())
+
+    def _opened(self, path: str) -> Opened:
+        try:
+            descriptor = os.open(self._prefix + path, _OPEN)
+        except (OSError, ValueError):
+            _missing()
+        try:
+            # Looked at through the descriptor: whatever is swapped in the folder now, it stays this file.
+            status = os.fstat(descriptor)
+            stamp = self._stamp(path, status)
+            if not _real_path(descriptor).is_relative_to(self.root.resolve()):
+                _missing()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # FileIO: its close() may be called twice, and one that is forgotten is closed all the same.
+        file = io.FileIO(descriptor)
+        return Opened(descriptor, status.st_size, stamp, file.close)
+
+    def _stamp(self, path: str, status: os.stat_result) -> Stamp:
+        """Raises SourceMissing for all but a regular file."""
+        if not stat.S_ISREG(status.st_mode):
+            _missing()
+        identity = f"{self._name}:{path}"
+        version = f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+        return Stamp(identity, version, self._generation_of(identity), status.st_mtime)
+
+    def _generation_of(self, identity: str) -> int:
+        if not self._purged:
+            return self._generation
+        return self._generation + sum(n for prefix, n in self._purged.items() if identity.startswith(prefix))
+
+    def _pictures(self) -> Iterator[str]:
+        return filter(self._is_picture, itertools.islice(_walked(self.root), _WALKED_LIMIT))
+
+    def _is_picture(self, path: str) -> bool:
+        try:
+            opened = self._opened(path)
+        except SourceMissing:
+            return False
+        try:
+            return sniffed(os.pread(opened.descriptor, SNIFFED_BYTES, 0)) is not None
+        except OSError:
+            return False
+        finally:
+            opened.close()
+
+
+def _name_of(where: SitePath | WebUrl | Upload) -> str:
+    """The path, if it is one that a file of ours could have. Raises SourceMissing.
+
+    It was percent-decoded once: what still looks like `%2e` is a name like any other.
+    """
+    if not isinstance(where, SitePath) or _NAME.fullmatch(where.path) is None:
+        _missing()
+    return where.path
+
+
+def _missing() -> NoReturn:
+    raise SourceMissing("there is no such picture") from None
+
+
+def _real_path(descriptor: int) -> Path:
+    """Where the opened file lies, links followed."""
+    if sys.platform == "darwin":
+        return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
+
+
+def _walked(root: Path) -> Iterator[str]:
+    """Paths of files under the root that could be named in a URL, sorted; links to folders are not followed."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if _NAME.fullmatch(name))
+        inside = Path(folder).relative_to(root)
+        yield from ((inside / name).as_posix() for name in sorted(files) if _NAME.fullmatch(name))
