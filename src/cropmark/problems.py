@@ -131,10 +131,11 @@ class CropOutOfBounds(Impossible):
 
     code = "crop_out_of_bounds"
 
-    def __init__(self, box: Box, frame: Size) -> None:
+    def __init__(self, box: Box, frame: Size, *, parameter: str | None = None) -> None:
         super().__init__(
             f"the crop keeps {box}, the picture there is {frame}",
             fix="ask for less, move it inside, or let it be clipped",
+            parameter=parameter,
         )
 
 

@@ -1,0 +1,93 @@
+"""A Plan met with the headers of its pictures: what is to be done, in whole pixels, or why nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cropmark.formats import TRAITS, Info
+from cropmark.geometry.drawing import Drawing
+from cropmark.geometry.encoding import Chosen, chosen, is_as_source
+from cropmark.geometry.fills import without_alpha
+from cropmark.geometry.findings import Findings
+from cropmark.geometry.limits import check_between, frames_within, sides_within, turned_away
+from cropmark.geometry.recipe import Need, Original, Reason, Recipe, Resolved, Scale
+from cropmark.geometry.stepping import Scene, after
+from cropmark.plan.plan import Plan
+from cropmark.problems import SourceMissing
+from cropmark.values import Size
+
+NO_FINDINGS = Findings()
+
+
+def resolve(plan: Plan, infos: Sequence[Info | None], findings: Findings = NO_FINDINGS) -> Resolved:
+    """The Recipe for a picture of these headers, a Need for what only its pixels tell, or that it goes out as it is.
+
+    infos[0] is the picture's, the others those of overlays and montage cells; None for one that could not be had.
+    Raises CropOutOfBounds, NothingLeft, OutputTooLarge, and where the plan answers so SourceUnusable, SourceTooLarge.
+    """
+    info = infos[0] if infos else None
+    if info is None:
+        raise SourceMissing("the picture could not be had")
+    verdict = turned_away(info, plan)
+    if verdict is not None:
+        return verdict
+    drawing = _drawn(Scene(plan, info, infos, findings))
+    return _finished(plan, info, drawing) if isinstance(drawing, Drawing) else drawing
+
+
+def _drawn(scene: Scene) -> Drawing | Need | Original:
+    """What all steps make of the picture, as for an output that holds alpha: no look depends on the encoding."""
+    drawing = Drawing.of(scene.info)
+    for step in scene.plan.steps:
+        found = after(step, drawing, scene)
+        if not isinstance(found, Drawing):
+            return found
+        drawing = found
+    return drawing
+
+
+def _finished(plan: Plan, info: Info, drawing: Drawing) -> Recipe | Original:
+    """The drawing within the limits of a result, and its encoding."""
+    # Of a montage nothing is left of the first source, so neither are its frames.
+    seen = info if drawing.view is not None else replace(info, frames=1)
+    drawing = _at_most(sides_within(drawing.frame, plan.limits), info, drawing)
+    how = chosen(plan.output, seen, drawing.frame, plan.limits)
+    drawing = _at_most(frames_within(drawing.frame, how.frames, plan.limits), info, drawing)
+    check_between(drawing.ops, info.size, how.frames, plan.limits)
+    warnings = (*drawing.warnings, *how.warnings)
+    if plan.output.same_is_original and not drawing.ops and is_as_source(how, info):
+        return Original(Reason.NOTHING_TO_DO, warnings)
+    return _recipe(plan, info, drawing, how)
+
+
+def _recipe(plan: Plan, info: Info, drawing: Drawing, how: Chosen) -> Recipe:
+    holds_alpha = TRAITS[how.encoding.format].alpha
+    ops = drawing.ops if holds_alpha else without_alpha(drawing.ops, alpha=info.alpha)
+    return Recipe(
+        ops=ops,
+        size=drawing.frame,
+        frames=how.frames,
+        encoding=how.encoding,
+        larger_is_original=plan.output.larger_is_original and not ops and _is_only_quality(how, info),
+        warnings=(*drawing.warnings, *how.warnings),
+        focus=drawing.focus,
+    )
+
+
+def _at_most(size: Size, info: Info, drawing: Drawing) -> Drawing:
+    """The drawing scaled down to the size, in one go with the scaling it ends with."""
+    if size == drawing.frame:
+        return drawing
+    told = drawing.warned("width", f"scaled down from {drawing.frame} to {size}, the most there is")
+    match drawing.ops:
+        case (*before, Scale(filter=kernel)):
+            anew = Drawing.of(info).then(*before, Scale(size, kernel))
+            return replace(told, ops=anew.ops, frame=anew.frame)
+        case _:
+            return told.then(Scale(size))
+
+
+def _is_only_quality(how: Chosen, info: Info) -> bool:
+    """Whether the source, byte for byte, shows the same as the result. Browsers turn by Exif, caches need not."""
+    return how.encoding.format is info.format and how.frames == info.frames and info.orientation == 1

@@ -1,0 +1,296 @@
+"""One Step met with the frame that the Steps before it left: what the Ops for it are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import assert_never
+
+from cropmark.formats import Info
+from cropmark.geometry.cutting import cut_and_scaled
+from cropmark.geometry.drawing import Drawing
+from cropmark.geometry.findings import BorderLook, Findings
+from cropmark.geometry.focusing import placed_by_content
+from cropmark.geometry.limits import sides_within, unfit
+from cropmark.geometry.overlaying import montage_cell, overlay
+from cropmark.geometry.placing import (
+    canvas_box,
+    crop_box,
+    padded_box,
+    shape_size,
+    trimmed_box,
+    window_around,
+    window_at,
+)
+from cropmark.geometry.recipe import (
+    BlackWhite,
+    Blank,
+    Embed,
+    Extract,
+    Gauss,
+    Need,
+    Op,
+    Original,
+    Reason,
+    Rotate,
+    Scale,
+    Tone,
+    Under,
+    Unsharp,
+)
+from cropmark.geometry.region import Region
+from cropmark.geometry.sizing import asked, covered, inside, outside, stretched
+from cropmark.plan.plan import Plan
+from cropmark.plan.source import any_holds
+from cropmark.plan.steps import (
+    CENTRED,
+    Adjust,
+    AnyStep,
+    At,
+    Blur,
+    Canvas,
+    Crop,
+    Fit,
+    Flatten,
+    Focus,
+    Monochrome,
+    Montage,
+    Orient,
+    Overflow,
+    Overlay,
+    Pad,
+    Resize,
+    Sharpen,
+    TrimBorder,
+    TrimEdges,
+)
+from cropmark.problems import NothingLeft
+from cropmark.values import CLEAR, WHITE, Box, Colour, Length, Pixels, Point, Share, Size
+
+_CENTRE = Point(Fraction(1, 2), Fraction(1, 2))
+_LARGEST_RADIUS = Fraction(1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a Step may know besides the frame it meets; the first of the infos is the picture's."""
+
+    plan: Plan
+    info: Info
+    infos: Sequence[Info | None]
+    findings: Findings
+
+
+def after(step: AnyStep, drawing: Drawing, scene: Scene) -> Drawing | Need | Original:
+    """The drawing after the step, or what stops it.
+
+    Raises NothingLeft, CropOutOfBounds, OutputTooLarge.
+    """
+    if any_holds(step.skipped_for, scene.info):
+        text = step.skipped_warning
+        return drawing if text is None else drawing.warned(_name(step), text)
+    match step:
+        case TrimBorder():
+            return _without_border(step, drawing, scene)
+        case TrimEdges():
+            return drawing.then(Extract(trimmed_box(step, drawing.frame)))
+        case Crop():
+            return _cropped(step, drawing, scene)
+        case Resize():
+            return _resized(step, drawing, scene)
+        case Pad(edges, colour):
+            clear = CLEAR if drawing.alpha else WHITE
+            return _seen_through(padded_box(edges, drawing.frame), colour or clear, drawing)
+        case Canvas():
+            return _on_canvas(step, drawing)
+        case Overlay():
+            return _overlaid(step, drawing, scene)
+        case Montage():
+            return _montage(step, drawing, scene)
+        case Orient() | Flatten() | Adjust() | Sharpen() | Blur() | Monochrome():
+            return drawing.then(_op(step, drawing.frame))
+        case _:
+            assert_never(step)
+
+
+# ------------------------------------------------------------------------------------------ cutting
+
+
+def _without_border(step: TrimBorder, drawing: Drawing, scene: Scene) -> Drawing | Need:
+    if drawing.looks == len(scene.findings.borders):
+        return Need(BorderLook(step.colour, step.tolerance), drawing.ops)
+    left = scene.findings.borders[drawing.looks]
+    if left is None:
+        raise NothingLeft(
+            f"{step.parameter}: nothing is left, the whole picture has the border's colour",
+            fix="name another colour or a smaller tolerance",
+            parameter=step.parameter,
+        )
+    return drawing.looked().then(Extract(left))
+
+
+def _cropped(crop: Crop, drawing: Drawing, scene: Scene) -> Drawing | Original:
+    if crop.focus is Focus.SMART:
+        crop, drawing = _with_place(crop, drawing, scene)
+    box = crop_box(crop, drawing.frame)
+    if box is not None:
+        return drawing.then(Extract(box))
+    if crop.overflow is Overflow.CLIP_OR_ORIGINAL:
+        return Original(Reason.OUTSIDE, drawing.warnings)
+    return drawing.warned(crop.parameter, "crop region lies outside the image")
+
+
+def _with_place(crop: Crop, drawing: Drawing, scene: Scene) -> tuple[Crop, Drawing]:
+    """The crop with the place that the content gives it, or the one written; the drawing knows which."""
+    size = shape_size(crop.shape, drawing.frame)
+    width, height = Fraction(size.width), Fraction(size.height)
+    placed = placed_by_content(width, height, drawing.frame, drawing.view, scene.findings)
+    if isinstance(placed, str):
+        written = "centre" if crop.x == crop.y == CENTRED else "position"
+        return crop, replace(drawing, focus=f"{written} ({placed})")
+    window = window_at(placed.left, placed.top, width, height, drawing.frame)
+    moved = replace(crop, x=At(Pixels(window.left)), y=At(Pixels(window.top)))
+    return moved, replace(drawing, focus=placed.by)
+
+
+# ------------------------------------------------------------------------------------------ resizing
+
+
+def _resized(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
+    """Scaled, and within the limit of a side at once, before a blur or a canvas meets a frame that is too large."""
+    frame, wanted = drawing.frame, asked(step, drawing.frame)
+    match step.fit:
+        case Fit.STRETCH:
+            size = stretched(frame, wanted)
+        case Fit.INSIDE:
+            size = inside(frame, wanted)
+        case Fit.OUTSIDE:
+            size = outside(frame, wanted)
+        case Fit.COVER:
+            return _covering(step, drawing, scene)
+        case _:
+            assert_never(step.fit)
+    return drawing.then(Scale(_limited(size, step, scene), step.filter))
+
+
+def _covering(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
+    shown = covered(drawing.frame, asked(step, drawing.frame), step.zoom)
+    window, drawing = _window(step, shown.width, shown.height, drawing, scene)
+    size = _limited(shown.size, step, scene)
+    return drawing.then(*cut_and_scaled(window, size, drawing.frame, step.filter))
+
+
+def _window(step: Resize, width: Fraction, height: Fraction, drawing: Drawing, scene: Scene) -> tuple[Region, Drawing]:
+    """The window that a covering resize keeps, and the drawing that knows what placed it."""
+    frame = drawing.frame
+    match step.focus:
+        case None:
+            return window_around(_CENTRE, width, height, frame), drawing
+        case Point():
+            return window_around(step.focus, width, height, frame), drawing
+        case Focus.SMART:
+            placed = placed_by_content(width, height, frame, drawing.view, scene.findings)
+        case _:
+            assert_never(step.focus)
+    if isinstance(placed, str):
+        return window_around(_CENTRE, width, height, frame), replace(drawing, focus=f"centre ({placed})")
+    return window_at(placed.left, placed.top, width, height, frame), replace(drawing, focus=placed.by)
+
+
+def _limited(size: Size, step: Resize, scene: Scene) -> Size:
+    return sides_within(size, scene.plan.limits, step.parameter)
+
+
+# ------------------------------------------------------------------------------------------ room around
+
+
+def _on_canvas(step: Canvas, drawing: Drawing) -> Drawing:
+    box, frame = canvas_box(step, drawing.frame), drawing.frame
+    holds_all = Box(-box.left, -box.top, frame.width, frame.height).within(box.size)
+    if step.warns_when_cut and not holds_all:
+        drawing = drawing.warned("canvas", f"the canvas of {box.size} cuts the picture of {frame}")
+    return _seen_through(box, step.colour or CLEAR, drawing)
+
+
+def _seen_through(box: Box, colour: Colour, drawing: Drawing) -> Drawing:
+    """The frame seen through a box in its coordinates: cut where the box lies inside it, else with room filled."""
+    if box.within(drawing.frame):
+        return drawing.then(Extract(box))
+    # A picture far outside is laid just outside: libvips knows no coordinates above ten millions.
+    left = max(-drawing.frame.width, min(-box.left, box.width))
+    top = max(-drawing.frame.height, min(-box.top, box.height))
+    return drawing.then(Embed(box.size, left, top, colour))
+
+
+# ------------------------------------------------------------------------------------------ pixels
+
+
+def _op(step: Orient | Flatten | Adjust | Sharpen | Blur | Monochrome, frame: Size) -> Op:
+    """The one op of a step that asks for nothing but the frame's size."""
+    match step:
+        case Orient(turn):
+            return Rotate(turn)
+        case Flatten(colour):
+            return Under(colour)
+        case Adjust(brightness, contrast, saturation):
+            return Tone(brightness, contrast, saturation)
+        case Sharpen(amount, radius, threshold):
+            sigma = _radius(radius, frame, Fraction(0), _LARGEST_RADIUS) / 2
+            return Unsharp(sigma, amount / 2, threshold)
+        case Blur(radius, least, most):
+            return Gauss(_radius(radius, frame, least, most) / 2)
+        case Monochrome(method):
+            return BlackWhite(method)
+        case _:
+            assert_never(step)
+
+
+def _radius(radius: Length, frame: Size, least: Fraction, most: Fraction) -> Fraction:
+    """In pixels; only a share is held within the bounds, since the dialect has refused pixels outside them."""
+    found = radius.of(min(frame.width, frame.height))
+    return max(least, min(found, most)) if isinstance(radius, Share) else found
+
+
+# ------------------------------------------------------------------------------------------ other sources
+
+
+def _overlaid(step: Overlay, drawing: Drawing, scene: Scene) -> Drawing:
+    """With the overlay, or without one that cannot be had or used; whoever fetched it has told of the former."""
+    info = _source(step.source, scene)
+    if info is None:
+        return drawing
+    found = unfit(info, scene.plan)
+    if found is not None:
+        return drawing.warned(step.parameter, f"left out, {found.detail}")
+    return drawing.then(overlay(step, drawing.frame, info, scene.plan.limits))
+
+
+def _montage(step: Montage, drawing: Drawing, scene: Scene) -> Drawing:
+    drawing = drawing.then(Blank(step.size, step.colour))
+    for cell in step.cells:
+        info = _source(cell.source, scene)
+        if info is None:
+            continue
+        found = unfit(info, scene.plan)
+        if found is not None:
+            drawing = drawing.warned("montage", f"picture {cell.source + 1} left out, {found.detail}")
+            continue
+        filled = montage_cell(step, cell, info)
+        if filled is None:
+            drawing = drawing.warned("padding", f"it leaves nothing of picture {cell.source + 1}")
+            continue
+        drawing = drawing.then(filled)
+    return drawing
+
+
+def _source(index: int, scene: Scene) -> Info | None:
+    return scene.infos[index] if index < len(scene.infos) else None
+
+
+def _name(step: AnyStep) -> str:
+    match step:
+        case TrimBorder() | TrimEdges() | Crop() | Resize() | Overlay():
+            return step.parameter
+        case _:
+            return type(step).__name__.lower()
