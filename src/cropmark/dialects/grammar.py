@@ -262,9 +262,9 @@ def keyword(parameter: str, text: str, known: Mapping[str, T]) -> T:
 
 def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWord:
     """The refusal of a word, with the words there are."""
-    near = get_close_matches(text[:MAX_NUMBER_CHARS], known, n=1)
+    near = get_close_matches(text[:MAX_NUMBER_CHARS], known, n=1, cutoff=0.7)
     listed = ", ".join(known)
-    return UnknownWord(parameter, text, expected=f"one of {listed}", fix=f"write {near[0] if near else listed}")
+    return UnknownWord(parameter, text, expected=f"one of {listed}", fix=f"write {near[0]}" if near else "leave it out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from fractions import Fraction
 from urllib.parse import unquote
 
 from cropmark.dialects.grammar import items, options, placement, shape, unknown_word
-from cropmark.plan.plan import Warned
+from cropmark.formats import Format
+from cropmark.plan.plan import Choice, Warned
+from cropmark.plan.source import Kind
 from cropmark.plan.steps import CENTRED, Area, Canvas, Crop, Filter, Focus, Overflow, Spare, Turn
 from cropmark.problems import BadValue
 
@@ -161,3 +163,34 @@ def below(base: str, path: str) -> str:
     """A root-relative path as one of the site mounted at `base`, without a leading slash."""
     prefix = base.rstrip("/") + "/"
     return path[len(prefix) :] if path.startswith(prefix) else path[1:]
+
+
+# ------------------------------------------------------------------------------------------------ output
+
+
+def from_formats(*formats: Format) -> Kind:
+    """Sources of these formats."""
+    return Kind(formats=frozenset(formats))
+
+
+GIFS = from_formats(Format.GIF)
+ANIMATED_GIFS = replace(GIFS, animated=True)
+ANIMATIONS = Kind(animated=True)
+STILLS = Kind(animated=False)
+OPAQUE = Kind(alpha=False)
+
+
+def only_from_its_own(choice: Choice) -> Choice:
+    """The choice, for sources that have its format already."""
+    others = frozenset(Format) - {choice.format}
+    return replace(choice, skipped_for=(*choice.skipped_for, Kind(formats=others)))
+
+
+def own_format(*, jpeg: Choice, webp: Choice, avif: Choice) -> tuple[Choice, ...]:
+    """The source's own format, with the encoding that each would have; a source that we do not write becomes a JPEG,
+    or a PNG where it has alpha.
+
+    Several choices in place of one, since a quality means another number in each format.
+    """
+    writable = (jpeg, Choice(Format.PNG), webp, Choice(Format.GIF), avif)
+    return (*map(only_from_its_own, writable), Choice(Format.PNG, skipped_for=(OPAQUE,)), jpeg)

@@ -11,7 +11,7 @@ from cropmark.dialects.grammar import UnknownWord
 from cropmark.plan.plan import Warned
 from cropmark.problems import BadValue
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +23,24 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Row(Generic[T]):
+class Row(Generic[T_co]):
     """A parameter: how it is described, and how its text becomes a value.
 
     `read` gets the parameter's name and its text. `forgives`: an unknown word is ignored with a warning.
     """
 
     param: Param
-    read: Callable[[str, str], T]
+    read: Callable[[str, str], T_co]
     forgives: bool = False
 
     @property
     def name(self) -> str:
         return self.param.name
 
-    def of(self, asked: Asked) -> T | None:
+    def of(self, asked: Asked) -> T_co | None:
         """This parameter's value; None where it is absent or was ignored."""
         # Sound, since only this row's reader writes under this row's name: asked_of().
-        return cast("T | None", asked.found.get(self.name))
+        return cast("T_co | None", asked.found.get(self.name))
 
 
 def asked_of(rows: Iterable[Row[object]], texts: Mapping[str, str], *, refuses: bool = True) -> Asked:

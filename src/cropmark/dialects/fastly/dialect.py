@@ -1,0 +1,38 @@
+"""The Fastly dialect: the sheet that the rest of the server sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result
+from cropmark.dialects.fastly import answers, orders
+from cropmark.dialects.fastly.params import ROWS
+from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
+from cropmark.dialects.fastly.settings import FastlySettings
+from cropmark.plan.plan import Order
+from cropmark.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Fastly:
+    """Fastly's Image Optimizer with one service's settings."""
+
+    settings: FastlySettings = field(default_factory=FastlySettings)
+
+    name: ClassVar[str] = "fastly"
+    params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in ROWS)
+    overlay_params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in OVERLAY_ROWS)
+    """Of the overlay header, and of the query where the operator switched them on."""
+    montage_params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in MONTAGE_ROWS)
+    """Of the montage header."""
+    headers: ClassVar[tuple[str, ...]] = (OVERLAY_HEADER, MONTAGE_HEADER, orders.API_HEADER)
+
+    def order(self, ask: Ask) -> Order:
+        return orders.order(ask, self.settings)
+
+    def headers_of(self, order: Order, result: Result) -> Headers:
+        return answers.picture_headers(result)
+
+    def refusal(self, problem: Problem, ask: Ask) -> Answer:
+        return answers.refusal(problem, ask)

@@ -1,0 +1,280 @@
+"""Fastly's parameters, each row of the reference beside its reader. The order of the rows is that of the reference.
+
+Base of the sources: https://www.fastly.com/documentation/reference/io/
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from cropmark.dialects import grammar, imageopto
+from cropmark.dialects.dialect import Param
+from cropmark.dialects.fastly import readers
+from cropmark.dialects.fastly.readers import FITS, FORMATS, KEPT, LEVELS, OPTIMIZED, PROFILES, word_of
+from cropmark.dialects.grammar import Words
+from cropmark.dialects.table import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
+from cropmark.formats import Format
+from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Fit, Monochrome, Sharpen, TrimBorder, Turn
+from cropmark.values import Colour, Length
+
+_IO = "https://www.fastly.com/documentation/reference/io/"
+_CROP = whole_text(rf"{SHAPE}({PLACE}|,safe|,smart)*")
+
+
+def _param(name: str, grammar: str, default: str, about: str, example: str, pattern: str = "") -> Param:
+    return Param(name, grammar, default, about, example, _IO + name, pattern)
+
+
+AUTO: Row[Words[Format]] = Row(
+    _param(
+        "auto",
+        "avif | webp, or a list of them; format and true are both",
+        "none",
+        "The first of AVIF and WebP that the client's Accept names, in place of `format`. Unknown words are ignored.",
+        "webp",
+    ),
+    readers.read_auto,
+)
+BG_COLOR: Row[Colour] = Row(
+    _param(
+        "bg-color",
+        "RGB | RRGGBB | r,g,b | r,g,b,a",
+        "white, or clear where the output holds it",
+        "Colour of the room that `pad` and `canvas` add, laid under what is transparent.",
+        "ff8800",
+        whole_text(COLOUR),
+    ),
+    grammar.colour,
+)
+BLUR: Row[Blur] = Row(
+    _param(
+        "blur", "0.5..1000 | NUMp", "none", "Gaussian blur by a radius in pixels of the output.", "10", whole_text(DIM)
+    ),
+    readers.read_blur,
+)
+BRIGHTNESS: Row[Fraction] = Row(
+    _param("brightness", "-100..100", "0", "-100 is black, 100 is white.", "20", whole_text(SIGNED)),
+    readers.read_level_of_tone,
+)
+BW: Row[Monochrome] = Row(
+    _param(
+        "bw",
+        "threshold | threshold,0..100 | atkinson",
+        "none",
+        "Only black and white pixels, by a luminance or dithered.",
+        "threshold,60",
+        whole_text(rf"(threshold(,{NUM})?|atkinson)"),
+    ),
+    readers.read_monochrome,
+)
+CANVAS: Row[Canvas] = Row(
+    _param(
+        "canvas",
+        "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y",
+        "none",
+        "Lays the picture, unscaled, on a canvas.",
+        "1:1,offset-y25",
+        whole_text(SHAPE + PLACE),
+    ),
+    imageopto.canvas,
+)
+CONTRAST: Row[Fraction] = Row(
+    _param("contrast", "-100..100", "0", "-100 is all grey.", "20", whole_text(SIGNED)), readers.read_level_of_tone
+)
+CROP: Row[Crop] = Row(
+    _param(
+        "crop",
+        "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
+        "none",
+        "Keeps a window: `safe` clips it to the picture, `smart` places one of a ratio by content.",
+        "16:9,smart",
+        _CROP,
+    ),
+    imageopto.crop,
+)
+DISABLE: Row[bool] = Row(
+    _param("disable", "upscale", "upscale", "A resize never enlarges; wins over `enable`.", "upscale", "^upscale$"),
+    word_of({"upscale": True}),
+)
+DPR: Row[Fraction] = Row(
+    _param("dpr", "1..10", "1", "Multiplies the size asked for.", "2", whole_text(NUM)), readers.read_dpr
+)
+ENABLE: Row[bool] = Row(
+    _param("enable", "upscale", "none", "A resize may enlarge.", "upscale", "^upscale$"), word_of({"upscale": True})
+)
+FIT: Row[Fit] = Row(
+    _param(
+        "fit",
+        "bounds | cover | crop",
+        "both sides are forced",
+        "How the picture meets a width and a height. Unknown words are ignored.",
+        "crop",
+        one_of(FITS),
+    ),
+    word_of(FITS),
+    forgives=True,
+)
+FORMAT: Row[readers.Named] = Row(
+    _param(
+        "format",
+        " | ".join(FORMATS),
+        "the source's",
+        "Format of the output; `auto` is the best that the client's Accept names.",
+        "webp",
+        one_of(FORMATS),
+    ),
+    word_of(FORMATS),
+)
+FRAME: Row[bool] = Row(
+    _param("frame", "1", "all frames", "Of an animation only the first frame.", "1", "^1$"), word_of({"1": True})
+)
+HEIGHT: Row[Length] = Row(
+    _param("height", "1..8192 | 0.NUM | NUMp", "natural", "Height of the output.", "50p", whole_text(DIM)),
+    readers.read_side,
+)
+LEVEL: Row[str] = Row(
+    _param("level", "1.0 .. 6.2", "3.0", "For mp4 only, so without effect.", "4.0", one_of(LEVELS)),
+    word_of({level: level for level in LEVELS}),
+    forgives=True,
+)
+METADATA: Row[Words[readers.Kept]] = Row(
+    _param(
+        "metadata",
+        "copyright | c2pa | copyright,c2pa",
+        "all is removed",
+        "What stays from JPEG to JPEG. c2pa is ignored: it needs keys to sign with.",
+        "copyright",
+        whole_text(f"({'|'.join(KEPT)})(,({'|'.join(KEPT)}))*"),
+    ),
+    readers.read_kept,
+)
+OPTIMIZE: Row[int] = Row(
+    _param(
+        "optimize",
+        "low | medium | high",
+        "none",
+        "Saving in place of `quality`: near the source, the same look, the smallest.",
+        "medium",
+        one_of(OPTIMIZED),
+    ),
+    word_of(OPTIMIZED),
+    forgives=True,
+)
+ORIENT: Row[Turn] = Row(
+    _param(
+        "orient", " | ".join(imageopto.TURNS), "upright", "Turns the upright picture.", "r", one_of(imageopto.TURNS)
+    ),
+    word_of(imageopto.TURNS),
+)
+PAD: Row[Edges] = Row(
+    _param(
+        "pad",
+        "1 to 4 lengths",
+        "none",
+        "Adds room outside the picture; ignored beside `canvas`.",
+        "20,10",
+        whole_text(EDGES),
+    ),
+    grammar.edges,
+)
+PRECROP: Row[Crop] = Row(
+    _param("precrop", "as crop", "none", "A crop before `trim` and `crop`.", "50p,100p,x0,y0", _CROP), imageopto.crop
+)
+PROFILE: Row[str] = Row(
+    _param("profile", " | ".join(PROFILES), "baseline", "For mp4 only, so without effect.", "main", one_of(PROFILES)),
+    word_of({profile: profile for profile in PROFILES}),
+    forgives=True,
+)
+QUALITY: Row[readers.Quality] = Row(
+    _param(
+        "quality",
+        "1..100 | 1..100,1..100",
+        "85",
+        "Quality of lossy formats; the second for WebP that `auto` chose.",
+        "85,70",
+        whole_text("[0-9]+(,[0-9]+)?"),
+    ),
+    readers.read_quality,
+)
+RESIZE_FILTER: Row[Filter] = Row(
+    _param(
+        "resize-filter",
+        " | ".join(imageopto.FILTERS),
+        "lanczos3",
+        "How a resize resamples. Unknown words are ignored.",
+        "bicubic",
+        one_of(imageopto.FILTERS),
+    ),
+    word_of(imageopto.FILTERS),
+    forgives=True,
+)
+SATURATION: Row[Fraction] = Row(
+    _param("saturation", "-100..100", "0", "-100 is grey scale.", "-50", whole_text(SIGNED)),
+    readers.read_level_of_tone,
+)
+SHARPEN: Row[Sharpen] = Row(
+    _param(
+        "sharpen",
+        "a0..10,r0.5..1000,t0..255",
+        "none",
+        "Unsharp mask by amount, radius and threshold.",
+        "a5,r2,t1",
+        whole_text(rf"[art]{NUM}(,[art]{NUM}){{2,}}"),
+    ),
+    readers.read_sharpen,
+)
+TRIM: Row[Edges] = Row(
+    _param("trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", whole_text(EDGES)),
+    grammar.edges,
+)
+TRIM_COLOR: Row[TrimBorder] = Row(
+    _param(
+        "trim-color",
+        "COLOUR | auto, then t0..1",
+        "none",
+        "Removes the border of one colour, not on GIF. `auto` is that of the top left pixel.",
+        "auto,t0.1",
+        whole_text(rf"(auto|{COLOUR})(,t{NUM})?"),
+    ),
+    readers.read_trim_border,
+)
+VIEWBOX: Row[bool] = Row(
+    _param("viewbox", "1", "none", "For SVG only, so without effect.", "1", "^1$"), word_of({"1": True})
+)
+WIDTH: Row[Length] = Row(
+    _param("width", "1..8192 | 0.NUM | NUMp", "natural", "Width of the output.", "300", whole_text(DIM)),
+    readers.read_side,
+)
+
+ROWS: tuple[Row[object], ...] = (
+    AUTO,
+    BG_COLOR,
+    BLUR,
+    BRIGHTNESS,
+    BW,
+    CANVAS,
+    CONTRAST,
+    CROP,
+    DISABLE,
+    DPR,
+    ENABLE,
+    FIT,
+    FORMAT,
+    FRAME,
+    HEIGHT,
+    LEVEL,
+    METADATA,
+    OPTIMIZE,
+    ORIENT,
+    PAD,
+    PRECROP,
+    PROFILE,
+    QUALITY,
+    RESIZE_FILTER,
+    SATURATION,
+    SHARPEN,
+    TRIM,
+    TRIM_COLOR,
+    VIEWBOX,
+    WIDTH,
+)

@@ -1,0 +1,255 @@
+"""Other pictures that a request brings in by header: an overlay laid over the picture, or a montage in its place.
+
+Source: https://www.fastly.com/documentation/reference/io/overlay, /montage
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeVar
+
+from cropmark.dialects import grammar, imageopto
+from cropmark.dialects.dialect import Param
+from cropmark.dialects.fastly import params, readers
+from cropmark.dialects.fastly.readers import word_of
+from cropmark.dialects.imageopto import REPEATS, Alignment, Repeat
+from cropmark.dialects.table import DIM, EDGES, Asked, Row, one_of, whole_text
+from cropmark.plan.source import SitePath, Wanted
+from cropmark.plan.steps import Cell, Edges, Montage, Overlay
+from cropmark.problems import BadValue, OutputTooLarge
+from cropmark.values import WHITE, Length, Size
+
+OVERLAY_HEADER = "x-fastly-imageopto-overlay"
+MONTAGE_HEADER = "x-fastly-imageopto-montage"
+
+T = TypeVar("T")
+
+_IO = "https://www.fastly.com/documentation/reference/io/"
+
+
+def _param(name: str, page: str, grammar: str, default: str, about: str, example: str, pattern: str = "") -> Param:
+    return Param(name, grammar, default, about, example, _IO + page, pattern)
+
+
+# ------------------------------------------------------------------------------------------------ overlay
+
+OVERLAY: Row[str] = Row(
+    _param("overlay", "overlay", "root-relative URL", "none", "A picture laid over the finished one.", "/logo.png"),
+    imageopto.site_path,
+)
+OVERLAY_BASE64: Row[str] = Row(
+    _param("overlay-base64", "overlay", "the same in base64", "none", "As `overlay`, which wins.", "L2xvZ28ucG5n"),
+    imageopto.base64_site_path,
+)
+OVERLAY_WIDTH: Row[Length] = Row(
+    _param(
+        "overlay-width",
+        "overlay",
+        "1..8192 | 0.NUM | NUMp",
+        "its own",
+        "Width, parts of the output.",
+        "0.5",
+        whole_text(DIM),
+    ),
+    readers.read_side,
+)
+OVERLAY_HEIGHT: Row[Length] = Row(
+    _param(
+        "overlay-height",
+        "overlay",
+        "1..8192 | 0.NUM | NUMp",
+        "its own",
+        "Height, parts of the output.",
+        "50",
+        whole_text(DIM),
+    ),
+    readers.read_side,
+)
+OVERLAY_ALIGN: Row[Alignment] = Row(
+    _param(
+        "overlay-align",
+        "overlay",
+        "top | middle | bottom, left | center | right",
+        "middle,center",
+        "Where it lies; one word or two.",
+        "bottom,right",
+        whole_text("(top|middle|bottom|left|center|right)(,(top|middle|bottom|left|center|right))?"),
+    ),
+    imageopto.alignment,
+)
+OVERLAY_PAD: Row[Edges] = Row(
+    _param("overlay-pad", "overlay", "1 to 4 lengths", "none", "Clear room around it.", "10", whole_text(EDGES)),
+    grammar.edges,
+)
+OVERLAY_REPEAT: Row[Repeat] = Row(
+    _param("overlay-repeat", "overlay", "x | y | both", "none", "Tiles it along an axis.", "x", one_of(REPEATS)),
+    word_of(REPEATS),
+)
+
+OVERLAY_ROWS: tuple[Row[object], ...] = (
+    OVERLAY,
+    OVERLAY_BASE64,
+    OVERLAY_WIDTH,
+    OVERLAY_HEIGHT,
+    OVERLAY_ALIGN,
+    OVERLAY_PAD,
+    OVERLAY_REPEAT,
+)
+
+
+def overlay_path(asked: Asked) -> str | None:
+    """The root-relative path of the overlay, if there is one."""
+    return OVERLAY.of(asked) or OVERLAY_BASE64.of(asked)
+
+
+def overlay_step(asked: Asked, source: int) -> Overlay:
+    """The overlay as it lies over the finished picture; `source` is its place among the order's sources."""
+    align = OVERLAY_ALIGN.of(asked) or Alignment()
+    repeat = OVERLAY_REPEAT.of(asked) or Repeat(across=False, down=False)
+    return Overlay(
+        source=source,
+        width=OVERLAY_WIDTH.of(asked),
+        height=OVERLAY_HEIGHT.of(asked),
+        x=align.x,
+        y=align.y,
+        edges=OVERLAY_PAD.of(asked) or Edges(),
+        repeat_across=repeat.across,
+        repeat_down=repeat.down,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ montage
+
+# Each digit is the cell of that image; the cell is the rectangle of its digits.
+LAYOUTS: Mapping[str, tuple[str, ...]] = {
+    "2a": ("01",),
+    "2b": ("0",
+           "1"),
+    "3a": ("01",
+           "02"),
+    "3b": ("00",
+           "12"),
+    "3c": ("012",),
+    "3d": ("0",
+           "1",
+           "2"),
+    "4a": ("01",
+           "23"),
+    "4b": ("01",
+           "02",
+           "03"),
+    "4c": ("000",
+           "123"),
+    "4d": ("0123",),
+    "4e": ("0",
+           "1",
+           "2",
+           "3"),
+}  # fmt: skip
+
+
+def _read_pixels(parameter: str, text: str) -> int:
+    return grammar.integer(parameter, text, 1, readers.MAX_SIDE)
+
+
+def _read_padding(parameter: str, text: str) -> int:
+    return grammar.integer(parameter, text, 0, readers.MAX_SIDE)
+
+
+def _read_images(parameter: str, text: str) -> tuple[str, ...]:
+    paths = text.split(";") if text.count(";") < 4 else ()
+    if not paths:
+        raise BadValue(parameter, text, expected="at most 4 paths with ; between them", fix="write /a.jpg;/b.jpg")
+    return tuple(imageopto.site_path(parameter, path.strip()) for path in paths)
+
+
+MONTAGE_WIDTH: Row[int] = Row(
+    _param("width", "montage", "1..8192", "needed", "Width in pixels.", "400", "^[0-9]+$"), _read_pixels
+)
+MONTAGE_HEIGHT: Row[int] = Row(
+    _param("height", "montage", "1..8192", "needed", "Height in pixels.", "200", "^[0-9]+$"), _read_pixels
+)
+LAYOUT: Row[tuple[str, ...]] = Row(
+    _param("layout", "montage", " | ".join(LAYOUTS), "needed", "Where the images lie.", "3a", one_of(LAYOUTS)),
+    word_of(LAYOUTS),
+)
+IMAGES: Row[tuple[str, ...]] = Row(
+    _param("images", "montage", "URL;URL[;URL[;URL]]", "needed", "Root-relative URLs.", "/a.jpg;/b.jpg"),
+    _read_images,
+)
+PADDING: Row[int] = Row(
+    _param("padding", "montage", "0..8192", "0", "Pixels inside the edges of each cell.", "10", "^[0-9]+$"),
+    _read_padding,
+)
+_SHARED = (params.DPR, params.BG_COLOR, params.FORMAT, params.QUALITY)
+
+MONTAGE_ROWS: tuple[Row[object], ...] = (MONTAGE_WIDTH, MONTAGE_HEIGHT, LAYOUT, IMAGES, PADDING, *_SHARED)
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A montage's Step, and the images that its cells name from 1 on."""
+
+    step: Montage
+    images: tuple[Wanted, ...]
+
+
+def montage(asked: Asked, base: str) -> Mounted:
+    """The montage that a header asks for. Raises BadValue for what it lacks, OutputTooLarge past 8192 px by dpr."""
+    layout = _needed(LAYOUT, asked)
+    paths = _needed(IMAGES, asked)
+    expected = len({digit for row in layout for digit in row})
+    if len(paths) != expected:
+        raise BadValue("images", ";".join(paths), expected=f"{expected} images for this layout", fix="add or remove")
+    step = Montage(
+        size=_size(asked),
+        cells=tuple(_cell(layout, index) for index in range(expected)),
+        padding=PADDING.of(asked) or 0,
+        colour=params.BG_COLOR.of(asked) or WHITE,
+    )
+    _check_padding(step)
+    return Mounted(step, tuple(Wanted(SitePath(imageopto.below(base, path)), parameter="images") for path in paths))
+
+
+def _size(asked: Asked) -> Size:
+    dpr = params.DPR.of(asked) or Fraction(1)
+    width, height = (int(_needed(row, asked) * dpr + Fraction(1, 2)) for row in (MONTAGE_WIDTH, MONTAGE_HEIGHT))
+    if max(width, height) > readers.MAX_SIDE:
+        raise OutputTooLarge(
+            f"the montage would be {width} by {height} pixels, more than {readers.MAX_SIDE}",
+            fix="write a smaller width, height or dpr",
+            parameter="dpr",
+        )
+    return Size(width, height)
+
+
+def _cell(layout: tuple[str, ...], index: int) -> Cell:
+    """The rectangle of an image's digits, as shares of the whole."""
+    down, across = len(layout), len(layout[0])
+    rows = [y for y in range(down) if str(index) in layout[y]]
+    columns = [x for x in range(across) if str(index) in layout[rows[0]][x]]
+    return Cell(
+        source=index + 1,
+        left=Fraction(columns[0], across),
+        top=Fraction(rows[0], down),
+        right=Fraction(columns[-1] + 1, across),
+        bottom=Fraction(rows[-1] + 1, down),
+    )
+
+
+def _check_padding(step: Montage) -> None:
+    """Refuses a padding that leaves nothing of the smallest cell, which loses up to a pixel in rounding."""
+    narrowest = min(int((cell.right - cell.left) * step.size.width) for cell in step.cells)
+    lowest = min(int((cell.bottom - cell.top) * step.size.height) for cell in step.cells)
+    most = (min(narrowest, lowest) - 1) // 2
+    if step.padding > max(most, 0):
+        raise BadValue("padding", str(step.padding), expected=f"at most {max(most, 0)} here", fix="write less")
+
+
+def _needed(row: Row[T], asked: Asked) -> T:
+    found = row.of(asked)
+    if found is None:
+        raise BadValue(row.name, "", expected=f"{row.param.grammar} in a montage", fix=f"add {row.name}=…")
+    return found

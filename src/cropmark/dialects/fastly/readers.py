@@ -1,0 +1,191 @@
+"""The readers of Fastly's parameters: text in, typed value out, no picture in sight. All raise BadValue.
+
+Text comes folded to lower case: words and hex digits are matched without regard to case (query.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from itertools import chain
+from typing import TypeVar
+
+from cropmark.dialects import grammar
+from cropmark.dialects.grammar import Words
+from cropmark.formats import Format
+from cropmark.plan.plan import Keep
+from cropmark.plan.steps import Auto, Blur, Dither, Fit, Monochrome, Sharpen, Threshold, TrimBorder
+from cropmark.problems import BadValue
+from cropmark.values import Length, Pixels
+
+T = TypeVar("T")
+
+MAX_SIDE = 8_192
+
+
+def word_of(known: Mapping[str, T]) -> Callable[[str, str], T]:
+    """A reader of one word."""
+
+    def read_word(parameter: str, text: str) -> T:
+        return grammar.keyword(parameter, text, known)
+
+    return read_word
+
+
+def read_side(parameter: str, text: str) -> Length:
+    """A width or height above 0; 1 to 8192 where it is told in pixels, any part or percentage."""
+    return grammar.extent(parameter, text, MAX_SIDE)
+
+
+def read_dpr(parameter: str, text: str) -> Fraction:
+    return grammar.number(parameter, text, 1, 10)
+
+
+def read_level_of_tone(parameter: str, text: str) -> Fraction:
+    return grammar.number(parameter, text, -100, 100)
+
+
+# ------------------------------------------------------------------------------------------------ pixels
+
+
+def read_trim_border(parameter: str, text: str) -> TrimBorder:
+    """``auto``, ``fff``, ``255,255,255``, each with a tolerance of 0 to 1 behind it: ``fff,t0.1``."""
+    parts = grammar.items(parameter, text)
+    last = parts[-1] if len(parts) > 1 and parts[-1].startswith("t") else None
+    colour = ",".join(parts[:-1] if last else parts)
+    return TrimBorder(
+        colour=Auto.TOP_LEFT if colour == "auto" else grammar.colour(parameter, colour),
+        tolerance=grammar.number(parameter, last[1:], 0, 1) if last else Fraction(0),
+        parameter=parameter,
+    )
+
+
+def read_sharpen(parameter: str, text: str) -> Sharpen:
+    """``a5,r2,t1``: amount 0 to 10, radius 0.5 to 1000 px, threshold 0 to 255; all three, in any order."""
+    found = grammar.options(parameter, grammar.items(parameter, text), valued=("a", "r", "t"))
+    if len(found) < 3:
+        raise BadValue(parameter, text, expected="an amount, a radius and a threshold", fix="write it like a5,r2,t1")
+    return Sharpen(
+        amount=grammar.number(parameter, found["a"], 0, 10),
+        radius=Pixels(grammar.number(parameter, found["r"], Fraction(1, 2), 1000)),
+        threshold=grammar.integer(parameter, found["t"], 0, 255),
+    )
+
+
+def read_blur(parameter: str, text: str) -> Blur:
+    """A radius of 0.5 to 1000 px, or a percentage of the smaller side, held to that range later."""
+    if text.endswith("p"):
+        return Blur(grammar.length(parameter, text))
+    return Blur(Pixels(grammar.number(parameter, text, Fraction(1, 2), 1000)))
+
+
+def read_monochrome(parameter: str, text: str) -> Monochrome:
+    """``threshold``, ``threshold,75`` (0 to 100, higher is darker), or ``atkinson``, which takes no luminance."""
+    method, mark, level = text.partition(",")
+    match method.strip(), bool(mark):
+        case "threshold", False:
+            return Monochrome(Threshold())
+        case "threshold", True:
+            return Monochrome(Threshold(grammar.number(parameter, level.strip(), 0, 100)))
+        case "atkinson", False:
+            return Monochrome(Dither.ATKINSON)
+        case _:
+            raise BadValue(
+                parameter,
+                text,
+                expected="threshold, threshold with a luminance of 0 to 100, or atkinson alone",
+                fix="write threshold,50 or atkinson",
+            )
+
+
+# ------------------------------------------------------------------------------------------------ output
+
+
+class Named(Enum):
+    """What a format word asks for."""
+
+    AUTO = "auto"
+    AVIF = "avif"
+    BASELINE_JPEG = "bjpg"
+    GIF = "gif"
+    JPEG = "jpg"
+    JXL = "jxl"
+    MP4 = "mp4"
+    PROGRESSIVE_JPEG = "pjpg"
+    PNG = "png"
+    PNG8 = "png8"
+    SVG = "svg"
+    WEBP = "webp"
+    LOSSLESS_WEBP = "webpll"
+    LOSSY_WEBP = "webply"
+
+
+FORMATS = {
+    **{named.value: named for named in Named},
+    "bjpeg": Named.BASELINE_JPEG,
+    "jpeg": Named.JPEG,
+    "jpegxl": Named.JXL,
+    "pjpeg": Named.PROGRESSIVE_JPEG,
+    "pjxl": Named.JXL,
+    "pjpegxl": Named.JXL,
+}
+
+# format and true stand in the wild on every picture of some sites and mean what their names promise.
+_AUTO = {
+    "avif": (Format.AVIF,),
+    "webp": (Format.WEBP,),
+    "format": (Format.AVIF, Format.WEBP),
+    "true": (Format.AVIF, Format.WEBP),
+}
+
+
+def read_auto(parameter: str, text: str) -> Words[Format]:
+    """The formats that may be chosen by Accept; their order means nothing."""
+    found = grammar.words(parameter, text, _AUTO)
+    return Words(tuple(dict.fromkeys(chain.from_iterable(found.known))), found.unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """1 to 100, and the one for WebP where `auto` chose it."""
+
+    usual: int
+    auto_webp: int | None = None
+
+
+def read_quality(parameter: str, text: str) -> Quality:
+    """``85`` or ``85,70``, the second for WebP chosen by auto."""
+    parts = grammar.items(parameter, text)
+    if len(parts) > 2:
+        raise BadValue(parameter, text, expected="one or two whole numbers from 1 to 100", fix="write 85 or 85,70")
+    usual, *rest = (grammar.integer(parameter, part, 1, 100) for part in parts)
+    return Quality(usual, *rest)
+
+
+OPTIMIZED = {"low": 90, "medium": 80, "high": 65}
+"""The quality, on JPEG's scale, that each word stands for."""
+
+
+class Kept(Enum):
+    COPYRIGHT = "copyright"
+    C2PA = "c2pa"
+
+    @property
+    def keep(self) -> Keep | None:
+        """What stays of it: a manifest would need keys to sign what was changed, so it never does."""
+        return Keep.COPYRIGHT if self is Kept.COPYRIGHT else None
+
+
+KEPT = {kept.value: kept for kept in Kept}
+
+
+def read_kept(parameter: str, text: str) -> Words[Kept]:
+    return grammar.words(parameter, text, KEPT)
+
+
+LEVELS = tuple(f"1.{minor}" for minor in range(4)) + tuple(f"{n}.{minor}" for n in range(2, 7) for minor in range(3))
+PROFILES = ("baseline", "main", "high")
+
+FITS = {"bounds": Fit.INSIDE, "cover": Fit.OUTSIDE, "crop": Fit.COVER}

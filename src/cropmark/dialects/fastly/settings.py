@@ -1,0 +1,64 @@
+"""What an operator decides for a whole service, in place of Fastly's service settings.
+
+Source: https://docs.rs/crate/fastly-api/latest/source/docs/DefaultSettings.md
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from cropmark.plan.plan import Tell
+from cropmark.plan.steps import Filter
+
+
+class JpegType(Enum):
+    """How a JPEG is written whose format was not named more closely."""
+
+    AUTO = "auto"
+    """As the source, baseline where that is no JPEG."""
+    BASELINE = "baseline"
+    PROGRESSIVE = "progressive"
+
+    @property
+    def progressive(self) -> Tell:
+        return _PROGRESSIVE[self]
+
+
+_PROGRESSIVE = {JpegType.AUTO: Tell.AS_SOURCE, JpegType.BASELINE: Tell.NO, JpegType.PROGRESSIVE: Tell.YES}
+
+
+class Malformed(Enum):
+    """What becomes of a request with a malformed parameter."""
+
+    REFUSE = "refuse"
+    IGNORE = "ignore"
+    """The parameter is ignored, with a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class FastlySettings:
+    """A service's defaults; those of Fastly where Fastly documents one."""
+
+    resize_filter: Filter = Filter.LANCZOS3
+    webp: bool = False
+    """As if every request said auto=webp."""
+    webp_quality: int = 85
+    jpeg_type: JpegType = JpegType.AUTO
+    jpeg_quality: int = 85
+    upscale: bool = False
+    """As if every request said enable=upscale."""
+    allow_video: bool = False
+    """Only changes the words in which format=mp4 is passed over: no build writes video."""
+    malformed: Malformed = Malformed.REFUSE
+    animated_webp: bool = False
+    """Animated GIFs may become animated WebP; Fastly leaves them GIFs."""
+    read_overlay_header: bool = True
+    read_montage_header: bool = True
+    overlay_parameters: bool = False
+    """Overlay parameters are read from the query too, the header's winning."""
+
+    def __post_init__(self) -> None:
+        for quality in (self.webp_quality, self.jpeg_quality):
+            if not 1 <= quality <= 100:
+                raise ValueError(f"a quality is 1 to 100, not {quality}")
