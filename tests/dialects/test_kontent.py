@@ -122,7 +122,7 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("rect=0%2C0%2C0.5%2C0.5",                (rect(NOTHING, NOTHING, part("0.5"), part("0.5")),)),
     ("w=9&fit=clip&rect=-0,.5,9000,1",        (rect(NOTHING, part(".5"), px(9000), px(1)), clip(px(9)))),
     ("rect=7,23,30,20&w=9&h=9&fit=scale",     (rect(px(7), px(23), px(30), px(20)), scale(px(9), px(9)))),
-    ("rect=0,0,10,10&fp-x=0.5",               (rect(NOTHING, NOTHING, px(10), px(10)),)),  # bare, it contradicts nothing
+    ("rect=0,0,10,10&fp-x=0.5",               (rect(NOTHING, NOTHING, px(10), px(10)),)),  # no contradiction
     ("%77=300",                               (clip(px(300)),)),                         # names are decoded too
 ]
 # fmt: on
