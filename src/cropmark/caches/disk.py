@@ -213,7 +213,7 @@ class _Keeper:
             return False
         needed = Held(1, on_disk(sum(map(len, parts))))
         if needed.bytes > self._limit.bytes // SHARE:
-            self._entries.remove(key)  # the older one under this key is no longer right
+            self.remove(key)  # the older one under this key is no longer right
             return False
         held = self._with_room(needed)
         try:
@@ -225,7 +225,9 @@ class _Keeper:
         return True
 
     def remove(self, key: Digest) -> None:
-        self._entries.remove(key)  # the next survey counts it
+        gone = self._entries.remove(key)
+        if self.held is not None:
+            self.held -= gone
 
     def purge(self, tag_prefix: str) -> int:
         try:

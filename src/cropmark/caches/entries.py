@@ -29,6 +29,8 @@ AT_ONCE_BYTES: Final = 256 * 1024
 
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)
+_CANNOT_TELL: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+"""What file systems and sandboxes answer that do not know RWF_NOWAIT."""
 _START_BYTES: Final = 4_096
 _BLOCK: Final = 4_096
 _TOUCHED_AFTER_S: Final = 300
@@ -106,8 +108,15 @@ class Entries:
         # By what it was: two writers of one key, or a removal in between, put the count right at the next survey.
         return Held(0, on_disk(size) - on_disk(before)) if before is not None else Held(1, on_disk(size))
 
-    def remove(self, key: Digest) -> None:
-        Path(self._path(key)).unlink(missing_ok=True)
+    def remove(self, key: Digest) -> Held:
+        """Remove an entry, if there is one; what was removed."""
+        path = Path(self._path(key))
+        try:
+            gone = Held(1, on_disk(path.lstat().st_size))
+            path.unlink()
+        except FileNotFoundError:
+            return Held()
+        return gone
 
     def survey(self) -> Held:
         """Count all entries; throw away what a killed writer left unfinished."""
@@ -222,7 +231,7 @@ def _read_at_once(descriptor: int, size: int) -> bytearray:
     try:
         read = os.preadv(descriptor, [data], 0, _NOWAIT)
     except OSError as error:
-        if error.errno == errno.EOPNOTSUPP:  # some file systems cannot tell
+        if error.errno in _CANNOT_TELL:
             raise BlockingIOError from error
         raise
     if read < size:  # a part of it is on the disk only

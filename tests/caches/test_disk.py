@@ -1,0 +1,296 @@
+"""Renditions in a folder: what the figures, bounds and files are, and how it is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cropmark.caches.disk import DiskCache
+from cropmark.caches.entries import AT_ONCE_BYTES
+from cropmark.caches.records import HEAD_BYTES
+from tests.adapters.renditions import key_of, rendition
+
+KIB, MIB = 1024, 1024 * 1024
+A = key_of("a")
+
+
+@pytest.fixture
+async def cache(tmp_path: Path) -> AsyncIterator[DiskCache]:
+    opened = await DiskCache.opened(tmp_path / "cache", 4 * MIB)
+    yield opened
+    await opened.close()
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in files_in(folder))
+
+
+# ------------------------------------------------------------------------------------------ files
+
+
+async def test_one_private_file_an_entry(tmp_path: Path, cache: DiskCache) -> None:
+    await cache.put(A, rendition())
+    (file,) = files_in(tmp_path)
+    assert file == tmp_path / "cache" / "renditions" / A[:2] / A
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    folders = [tmp_path / "cache", *(path for path in (tmp_path / "cache").rglob("*") if path.is_dir())]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+async def test_a_folder_of_ours_that_others_may_enter_is_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "renditions").mkdir(mode=0o755)
+    await (await DiskCache.opened(tmp_path)).close()
+    assert stat.S_IMODE((tmp_path / "renditions").stat().st_mode) == 0o700
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut short": lambda data: data[:-1],
+    "empty": lambda data: b"",
+    "a bit of the body": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "a bit of the record": lambda data: data[: HEAD_BYTES + 9] + b"\x7f" + data[HEAD_BYTES + 10 :],
+    "longer": lambda data: data + b"\0",
+    "all zero, as after power loss": lambda data: bytes(len(data)),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+async def test_a_damaged_file_is_a_miss_and_is_removed_check_40(tmp_path: Path, cache: DiskCache, how: str) -> None:
+    await cache.put(A, rendition(body=bytes(range(256))))
+    (file,) = files_in(tmp_path)
+    file.write_bytes(DAMAGES[how](file.read_bytes()))
+    assert cache.peek(A) is None
+    assert await cache.get(A) is None
+    assert not file.exists()
+    assert (cache.stats().damaged, cache.stats().misses, cache.stats().errors) == (1, 1, 0)
+    await cache.put(A, rendition())
+    assert await cache.get(A) == rendition()
+
+
+async def test_the_file_of_another_key_is_not_served(tmp_path: Path, cache: DiskCache) -> None:
+    await cache.put(A, rendition())
+    (file,) = files_in(tmp_path)
+    other = key_of("b")
+    moved = file.parents[1] / other[:2] / other
+    moved.parent.mkdir(exist_ok=True)
+    file.rename(moved)
+    assert await cache.get(other) is None
+
+
+async def test_a_link_is_not_followed(tmp_path: Path, cache: DiskCache) -> None:
+    await cache.put(A, rendition())
+    (file,) = files_in(tmp_path)
+    aside = file.rename(tmp_path / "aside")
+    file.symlink_to(aside)
+    assert await cache.get(A) is None
+    assert aside.exists()
+
+
+async def test_a_folder_that_somebody_emptied_is_made_again(tmp_path: Path, cache: DiskCache) -> None:
+    await cache.put(A, rendition())
+    for path in sorted((tmp_path / "cache").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (tmp_path / "cache").rmdir()
+    assert await cache.get(A) is None
+    await cache.put(A, rendition())
+    assert await cache.get(A) == rendition()
+
+
+# ------------------------------------------------------------------------------------------ peek
+
+
+async def test_a_peek_reads_what_lies_in_the_page_cache(cache: DiskCache) -> None:
+    await cache.put(A, rendition(body=bytes(40 * KIB)))
+    if cache.peek(A) is None:
+        pytest.skip("this file system cannot tell what is in the page cache")
+    assert cache.peek(A) == rendition(body=bytes(40 * KIB))
+    assert cache.stats().hits == 2
+
+
+async def test_a_large_file_is_left_to_the_threads(cache: DiskCache) -> None:
+    await cache.put(A, rendition(body=bytes(AT_ONCE_BYTES)))
+    assert cache.peek(A) is None
+    assert await cache.get(A) == rendition(body=bytes(AT_ONCE_BYTES))
+
+
+async def test_what_is_not_in_the_page_cache_is_read_by_a_thread(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cache.put(A, rendition())
+
+    def waits(*_: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, "would wait")
+
+    monkeypatch.setattr(os, "preadv", waits)
+    assert cache.peek(A) is None
+    assert await cache.get(A) == rendition()
+
+
+@pytest.mark.parametrize("refusal", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
+async def test_a_system_that_cannot_tell_is_no_trouble(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    await cache.put(A, rendition())
+
+    def refuses(*_: object) -> int:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "preadv", refuses)
+    assert cache.peek(A) is None
+    assert await cache.get(A) == rendition()
+    assert cache.stats().errors == 0
+
+
+# ------------------------------------------------------------------------------------------ bounds
+
+
+async def test_it_stays_within_its_limit_and_says_so_check_40(tmp_path: Path, cache: DiskCache) -> None:
+    for n in range(300):
+        await cache.put(key_of(str(n)), rendition(body=bytes(30 * KIB)))
+        assert cache.stats().bytes <= 4 * MIB
+    told = cache.stats()
+    assert bytes_in(tmp_path) <= told.bytes <= 4 * MIB
+    assert told.entries == len(files_in(tmp_path))
+    assert told.evictions == 300 - told.entries
+    assert await cache.get(key_of("299")) is not None
+    assert await cache.get(key_of("0")) is None
+
+
+async def test_entries_without_a_body_fill_it_too(tmp_path: Path) -> None:
+    cache = await DiskCache.opened(tmp_path, 256 * KIB)
+    for n in range(100):
+        await cache.put(key_of(str(n)), rendition(body=b""))
+    assert len(files_in(tmp_path)) <= 64  # a block of 4 KiB each
+    await cache.close()
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40 * KIB)), max_size=30)
+
+
+@given(STEPS)
+@settings(max_examples=25, deadline=None)
+async def test_whatever_is_put_the_limit_holds_and_the_count_is_right(
+    tmp_path_factory: pytest.TempPathFactory, puts: list[tuple[int, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("law")
+    cache = await DiskCache.opened(folder, 128 * KIB)
+    for name, size in puts:
+        await cache.put(key_of(str(name)), rendition(body=bytes(size)))
+        assert bytes_in(folder) <= 128 * KIB
+    again = await DiskCache.opened(folder, 128 * KIB)
+    await again.close()
+    assert (again.stats().entries, again.stats().bytes) == (len(files_in(folder)), cache.stats().bytes)
+    await cache.close()
+
+
+async def test_what_was_used_stays_longer_across_restarts(tmp_path: Path) -> None:
+    cache = await DiskCache.opened(tmp_path, MIB)
+    for n in range(8):
+        await cache.put(key_of(str(n)), rendition(body=bytes(100 * KIB)))
+        file = tmp_path / "renditions" / key_of(str(n))[:2] / key_of(str(n))
+        os.utime(file, (0, time.time() - 4_000 + n))  # as if put an hour ago, one after the other
+    assert await cache.get(key_of("0")) is not None
+    await cache.close()
+    cache = await DiskCache.opened(tmp_path, MIB)
+    for n in range(8, 12):
+        await cache.put(key_of(str(n)), rendition(body=bytes(100 * KIB)))
+    kept = [n for n in range(12) if await cache.get(key_of(str(n))) is not None]
+    assert 0 in kept
+    assert 1 not in kept
+    await cache.close()
+
+
+async def test_puts_that_pile_up_are_skipped_not_held(tmp_path: Path) -> None:
+    cache = await DiskCache.opened(tmp_path, 64 * MIB)
+    body = bytes(7 * MIB)
+    await asyncio.gather(*(cache.put(key_of(str(n)), rendition(body=body)) for n in range(12)))
+    assert cache.stats().skipped >= 12 - (32 + 8) // 7
+    assert cache.stats().entries + cache.stats().skipped == 12
+    await cache.close()
+
+
+# ------------------------------------------------------------------------------------------ opening
+
+
+async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
+    cache = await DiskCache.opened(tmp_path)
+    for n in range(20):
+        await cache.put(key_of(str(n)), rendition(str(n)))
+    await cache.close()
+    again = await DiskCache.opened(tmp_path)
+    assert [await again.get(key_of(str(n))) for n in range(20)] == [rendition(str(n)) for n in range(20)]
+    assert await again.purge("source:files:7\n") == 1
+    assert await again.get(key_of("7")) is None
+    await again.close()
+    assert again.stats().entries == 19
+
+
+async def test_a_purge_right_after_opening_misses_nothing(tmp_path: Path) -> None:
+    cache = await DiskCache.opened(tmp_path)
+    for n in range(200):
+        await cache.put(key_of(str(n)), rendition(str(n)))
+    await cache.close()
+    again = await DiskCache.opened(tmp_path)
+    assert await again.purge("source:") == 200
+    assert files_in(tmp_path) == []
+    await again.close()
+
+
+async def test_what_a_killed_writer_left_is_thrown_away_after_an_hour(tmp_path: Path) -> None:
+    (tmp_path / "unfinished").mkdir(parents=True)
+    old, new = tmp_path / "unfinished" / "old", tmp_path / "unfinished" / "new"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, time.time() - 3_700))
+    cache = await DiskCache.opened(tmp_path)
+    await cache.close()
+    assert not old.exists()
+    assert new.exists()  # another process may be writing it
+
+
+async def test_a_closed_cache_keeps_and_finds_nothing(tmp_path: Path) -> None:
+    cache = await DiskCache.opened(tmp_path)
+    await cache.put(A, rendition())
+    await cache.close()
+    await cache.put(key_of("b"), rendition())
+    assert cache.peek(A) is None
+    assert await cache.get(A) is None
+    assert len(files_in(tmp_path)) == 1
+
+
+async def test_a_folder_that_cannot_be_one_is_an_os_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileExistsError):
+        await DiskCache.opened(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        await DiskCache.opened(tmp_path / "file" / "below")
+    (tmp_path / "renditions").symlink_to("/")
+    with pytest.raises(NotADirectoryError, match="renditions"):
+        await DiskCache.opened(tmp_path)
+
+
+async def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere; test_trouble.py mounts a read-only file system instead")
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError):
+        await DiskCache.opened(tmp_path)
+
+
+async def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "renditions").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(PermissionError, match="another user"):
+        await DiskCache.opened(tmp_path)

@@ -1,0 +1,131 @@
+"""Tiers: read from the quickest that has it, written to all, purged in all."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cropmark.caches.disk import DiskCache
+from cropmark.caches.memory import MemoryCache
+from cropmark.caches.tier import TierStats
+from cropmark.caches.tiers import Tiers
+from cropmark.ports import Digest, Rendition
+from cropmark.problems import Breakdown
+from tests.adapters.renditions import key_of, rendition
+
+A = key_of("a")
+
+
+class Shared:
+    """A tier far away: a dictionary that answers when it is told to."""
+
+    name = "shared"
+
+    def __init__(self) -> None:
+        self.kept: dict[Digest, Rendition] = {}
+        self.go = asyncio.Event()
+        self.go.set()
+        self.fails: Exception | None = None
+
+    async def get(self, key: Digest) -> Rendition | None:
+        found = self.kept.get(key)
+        await self.go.wait()
+        return found
+
+    async def put(self, key: Digest, rendition: Rendition) -> None:
+        self.kept[key] = rendition
+
+    async def purge(self, tag_prefix: str) -> int:
+        if self.fails:
+            raise self.fails
+        gone = len(self.kept)
+        self.kept.clear()
+        return gone
+
+    async def close(self) -> None:
+        self.kept.clear()
+
+    def stats(self) -> TierStats:
+        return TierStats(self.name, entries=len(self.kept))
+
+
+@pytest.fixture
+def memory() -> MemoryCache:
+    return MemoryCache()
+
+
+async def test_a_hit_says_where_it_was_found_and_is_above_from_then_on(tmp_path: Path, memory: MemoryCache) -> None:
+    disk, shared = DiskCache(tmp_path), Shared()
+    tiers = Tiers([memory, disk, shared])
+    await shared.put(A, rendition())
+    assert await tiers.get_from(A) == (rendition(), "shared")
+    assert await disk.get(A) == rendition()
+    assert await tiers.get_from(A) == (rendition(), "memory")
+    await memory.purge("")
+    assert await tiers.get_from(A) == (rendition(), "disk")
+    assert await tiers.get_from(key_of("b")) is None
+    await tiers.close()
+
+
+async def test_a_peek_looks_where_it_need_not_wait(tmp_path: Path, memory: MemoryCache) -> None:
+    disk, shared = DiskCache(tmp_path), Shared()
+    tiers = Tiers([memory, disk, shared])
+    await shared.put(A, rendition())
+    assert tiers.peek(A) is None  # the shared tier would have to be waited for
+    await disk.put(A, rendition())
+    assert tiers.peek(A) == (rendition(), "disk")
+    assert tiers.peek(A) == (rendition(), "memory")
+    await tiers.close()
+
+
+async def test_a_put_reaches_every_tier(tmp_path: Path, memory: MemoryCache) -> None:
+    disk, shared = DiskCache(tmp_path), Shared()
+    tiers = Tiers([memory, disk, shared])
+    await tiers.put(A, rendition())
+    assert [await tier.get(A) for tier in (memory, disk, shared)] == [rendition()] * 3
+    assert await tiers.purge("source:") == 1
+    assert [await tier.get(A) for tier in (memory, disk, shared)] == [None] * 3
+    await tiers.close()
+
+
+async def test_what_was_read_before_a_purge_is_not_kept_after_it(memory: MemoryCache) -> None:
+    shared = Shared()
+    tiers = Tiers([memory, shared])
+    await shared.put(A, rendition())
+    shared.go.clear()
+    reading = asyncio.create_task(tiers.get_from(A))
+    await asyncio.sleep(0)
+    await tiers.purge("source:")
+    shared.go.set()
+    assert await reading == (rendition(), "shared")  # asked for before the purge, answered
+    assert memory.peek(A) is None  # but not kept
+
+
+async def test_a_peek_during_a_purge_keeps_nothing_either(tmp_path: Path, memory: MemoryCache) -> None:
+    disk = DiskCache(tmp_path)
+    tiers = Tiers([memory, disk])
+    await disk.put(A, rendition())
+    purging = asyncio.create_task(tiers.purge("source:"))
+    await asyncio.sleep(0)  # memory is purged, the disk not yet
+    tiers.peek(A)
+    await purging
+    assert tiers.peek(A) is None
+    await tiers.close()
+
+
+async def test_a_tier_that_cannot_purge_does_not_save_the_others(memory: MemoryCache) -> None:
+    shared = Shared()
+    shared.fails = Breakdown("the shared cache could not be purged")
+    tiers = Tiers([memory, shared])
+    await tiers.put(A, rendition())
+    with pytest.raises(Breakdown, match="shared cache"):
+        await tiers.purge("source:")
+    assert memory.peek(A) is None
+
+
+async def test_figures_come_tier_by_tier(memory: MemoryCache) -> None:
+    tiers = Tiers([memory, Shared()])
+    await tiers.put(A, rendition())
+    assert [(told.name, told.entries) for told in tiers.stats()] == [("memory", 1), ("shared", 1)]
