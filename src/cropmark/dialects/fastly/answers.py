@@ -10,7 +10,6 @@ from http import HTTPStatus
 
 from cropmark.dialects.answers import one_line
 from cropmark.dialects.dialect import Answer, Ask, Headers, Result
-from cropmark.formats import Format
 from cropmark.plan.plan import Warned
 from cropmark.problems import (
     BadOrder,
@@ -30,6 +29,8 @@ from cropmark.problems import (
 )
 
 MAX_HEADER_CHARS = 400
+
+_KNOWN = frozenset(HTTPStatus)
 
 _NOT_PARSED = "Image could not be parsed"
 _NOT_SUPPORTED = "Not a supported image format"
@@ -76,14 +77,10 @@ def _info(result: Result) -> Headers:
     if source is None or result.size is None or result.format is None:
         return ()
     told = (
-        f"ifsz={source.bytes} idim={source.stored} ifmt={_word(source.format)} "
-        f"ofsz={result.bytes} odim={result.size} ofmt={_word(result.format)}"
+        f"ifsz={source.bytes} idim={source.stored} ifmt={source.format.value} "
+        f"ofsz={result.bytes} odim={result.size} ofmt={result.format.value}"
     )
     return (("Fastly-IO-Info", told),)
-
-
-def _word(format_: Format) -> str:
-    return format_.value
 
 
 def _warning(warnings: tuple[Warned, ...]) -> Headers:
@@ -109,9 +106,15 @@ def refusal(problem: Problem, ask: Ask) -> Answer:
         headers.append(("Allow", "GET, HEAD, OPTIONS"))
     if _wants_json(ask.accept):
         body = json.dumps(_members(problem, line)).encode("ascii")
-        return Answer(problem.status, body, "application/problem+json", tuple(headers))
+        return Answer(_status(problem), body, "application/problem+json", tuple(headers))
     told = f"{line}\nFix: {problem.fix}\n" if problem.fix else f"{line}\n"
-    return Answer(problem.status, told.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
+    return Answer(_status(problem), told.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
+
+
+def _status(problem: Problem) -> int:
+    """The origin's own status where it refused or failed, else the problem's."""
+    origin = problem.origin_status if isinstance(problem, SourceProblem) else None
+    return origin if origin is not None and origin in _KNOWN and origin >= 400 else problem.status
 
 
 def _line(problem: Problem) -> str:
@@ -124,7 +127,7 @@ def _line(problem: Problem) -> str:
         case BadOrder():
             return f"Invalid request: {problem.detail}"
         case _:
-            return f"{HTTPStatus(problem.status).phrase}: {problem.detail}"
+            return f"{HTTPStatus(_status(problem)).phrase}: {problem.detail}"
 
 
 def _impossible(problem: Impossible) -> str:
@@ -149,8 +152,8 @@ def _reason(problem: Problem, line: str) -> str | None:
 def _members(problem: Problem, line: str) -> dict[str, object]:
     members = {
         "type": "about:blank",
-        "title": HTTPStatus(problem.status).phrase,
-        "status": problem.status,
+        "title": HTTPStatus(_status(problem)).phrase,
+        "status": _status(problem),
         "detail": line,
         "code": problem.code,
         "parameter": problem.parameter,
