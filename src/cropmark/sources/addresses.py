@@ -1,0 +1,123 @@
+"""What an internet address is for: anybody's, a network's own, or nobody's to fetch from. Pure tables, no look-ups.
+
+The tables follow the IANA registries of special-purpose addresses
+(https://www.iana.org/assignments/iana-ipv4-special-registry, .../iana-ipv6-special-registry), read 2026-11, and add
+the addresses at which clouds hand out credentials. `ipaddress.is_private` is not used: it is not the whole list, and it
+changes with the Python release.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+
+
+class Reach(Enum):
+    """Who may be found at an address."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    """This machine or this network: refused, unless the operator opens the host and port."""
+    NEVER = "never"
+    """Metadata, link-local, multicast, reserved, tunnels: opened by naming the very address only."""
+
+
+# fmt: off
+_PRIVATE_4 = tuple(IPv4Network(net) for net in (
+    "10.0.0.0/8",        # RFC 1918
+    "100.64.0.0/10",     # shared by carriers (CGNAT)
+    "127.0.0.0/8",       # loopback
+    "172.16.0.0/12",     # RFC 1918
+    "192.168.0.0/16",    # RFC 1918
+))
+_NEVER_4 = tuple(IPv4Network(net) for net in (
+    "0.0.0.0/8",          # this network; 0.0.0.0 connects to loopback
+    "100.100.100.200/32", # metadata of Alibaba Cloud, inside CGNAT
+    "168.63.129.16/32",   # Azure's host agent, on an address that looks public
+    "169.254.0.0/16",     # link-local, and the metadata of most clouds
+    "192.0.0.0/24",       # protocol assignments; Oracle's metadata
+    "192.0.2.0/24",       # documentation
+    "192.31.196.0/24",    # AS112
+    "192.52.193.0/24",    # AMT relays
+    "192.88.99.0/24",     # 6to4 relays, deprecated
+    "192.175.48.0/24",    # AS112
+    "198.18.0.0/15",      # benchmarks
+    "198.51.100.0/24",    # documentation
+    "203.0.113.0/24",     # documentation
+    "224.0.0.0/4",        # multicast
+    "240.0.0.0/4",        # reserved, and broadcast
+))
+_PRIVATE_6 = tuple(IPv6Network(net) for net in (
+    "::1/128",            # loopback
+    "fc00::/7",           # unique local
+))
+_METADATA_6 = frozenset(IPv6Address(text) for text in (
+    "fd00:ec2::254",      # Amazon
+    "fd00:42::42",        # Scaleway
+    "fd20:ce::254",       # Google
+    "fd00:c1::a9fe:a9fe", # Oracle
+))
+_GLOBAL_6 = IPv6Network("2000::/3")   # all that is handed out as global unicast
+_NEVER_6 = tuple(IPv6Network(net) for net in (
+    "2001::/23",          # protocol assignments: Teredo, benchmarks, ORCHID
+    "2001:db8::/32",      # documentation
+    "2002::/16",          # 6to4, deprecated: what it carries is not looked at
+    "2620:4f:8000::/48",  # AS112
+    "3fff::/20",          # documentation
+))
+_NAT64 = IPv6Network("64:ff9b::/96")  # DNS64 answers with these, so the public ones among them must work
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # upper half of the interface identifier (RFC 5214)
+# fmt: on
+
+_LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "arpa")
+
+
+def reach(address: Address) -> Reach:
+    """Who may be found at an address; IPv4 carried inside IPv6 is unwrapped first.
+
+    NAT64, IPv4-mapped and ISATAP forms are as reachable as what they carry. 6to4, Teredo, IPv4-compatible and
+    the local NAT64 prefix are NEVER, whatever they carry: no public server is found only there.
+    """
+    if isinstance(address, IPv4Address):
+        return _reach_4(address)
+    carried = embedded(address)
+    if address in _MAPPED or address in _NAT64:
+        assert carried is not None
+        return _reach_4(carried)
+    own = _reach_6(address)
+    if carried is None or own is not Reach.PUBLIC:
+        return own
+    return _reach_4(carried)
+
+
+def embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv4-mapped, NAT64 or ISATAP address carries in its last 32 bits."""
+    bits = int(address)
+    if address in _MAPPED or address in _NAT64 or (bits >> 32) & 0xFFFF_FFFF in _ISATAP:
+        return IPv4Address(bits & 0xFFFF_FFFF)
+    return None
+
+
+def local_name(host: str) -> bool:
+    """Whether a host name is one that only a private network answers: without a dot, or below a local suffix."""
+    last = host.rpartition(".")[2]
+    return "." not in host or last in _LOCAL_NAMES
+
+
+def _reach_4(address: IPv4Address) -> Reach:
+    if any(address in net for net in _NEVER_4):
+        return Reach.NEVER
+    return Reach.PRIVATE if any(address in net for net in _PRIVATE_4) else Reach.PUBLIC
+
+
+def _reach_6(address: IPv6Address) -> Reach:
+    if address.scope_id is not None or address in _METADATA_6:
+        return Reach.NEVER
+    if any(address in net for net in _PRIVATE_6):
+        return Reach.PRIVATE
+    if address not in _GLOBAL_6 or any(address in net for net in _NEVER_6):
+        return Reach.NEVER
+    return Reach.PUBLIC
