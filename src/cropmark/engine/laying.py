@@ -1,0 +1,71 @@
+"""One picture on another: canvases, colours laid under, overlays and their tiles."""
+
+from __future__ import annotations
+
+from pyvips import Image
+
+from cropmark.geometry.recipe import Compose
+from cropmark.values import Box, Colour, Size
+
+
+def blank(size: Size, fill: Colour) -> Image:
+    """A frame of one colour; with alpha only where the colour is not opaque."""
+    bands = _bands(fill, alpha=not fill.opaque)
+    return (Image.black(size.width, size.height, bands=len(bands)) + bands).cast("uchar").copy(interpretation="srgb")
+
+
+def embedded(frame: Image, size: Size, left: int, top: int, fill: Colour) -> Image:
+    """The frame at left, top of a frame of `size`, the rest filled; what reaches outside is cut."""
+    opaque = fill.opaque and not frame.hasalpha()
+    layer = frame if opaque or frame.hasalpha() else frame.bandjoin(255)
+    seen = Box(left, top, frame.width, frame.height).clipped_to(size)
+    if seen is None:
+        bare = blank(size, fill)
+        return bare if opaque or bare.hasalpha() else bare.bandjoin(255)
+    return _window(layer, seen, left, top).embed(
+        seen.left,
+        seen.top,
+        size.width,
+        size.height,
+        extend="background",
+        background=_bands(fill, alpha=not opaque),
+    )
+
+
+def laid_on(frame: Image, under: Colour) -> Image:
+    """The frame over a colour; an opaque one takes alpha away."""
+    # Asked first: flatten() of an opaque picture drops a colour band (libvips 8.18.7).
+    if not frame.hasalpha():
+        return frame
+    if under.opaque:
+        return frame.flatten(background=_bands(under, alpha=False))
+    return blank(Size(frame.width, frame.height), under).composite2(frame, "over").copy(interpretation="srgb")
+
+
+def composed(frame: Image, layer: Image, op: Compose) -> Image:
+    """The layer over the frame at the Op's place, tiled where it says so; the frame's size, and alpha or none, stay."""
+    left, across = _span(op.left, layer.width, frame.width, op.across)
+    top, down = _span(op.top, layer.height, frame.height, op.down)
+    tiled = layer.replicate(across, down) if (across, down) != (1, 1) else layer
+    seen = Box(left, top, tiled.width, tiled.height).clipped_to(Size(frame.width, frame.height))
+    if seen is None:
+        return frame
+    joined = frame.composite2(_window(tiled, seen, left, top), "over", x=seen.left, y=seen.top)
+    return joined if frame.hasalpha() else joined.extract_band(0, n=3)
+
+
+def _span(start: int, tile: int, side: int, tiled: bool) -> tuple[int, int]:
+    """Where the first tile that is seen along a side begins, and how many there are."""
+    if not tiled:
+        return start, 1
+    first = start % tile - tile if start % tile else 0
+    return first, -(-(side - first) // tile)
+
+
+def _window(frame: Image, seen: Box, left: int, top: int) -> Image:
+    """The part of a frame at left, top that `seen` shows."""
+    return frame.crop(seen.left - left, seen.top - top, seen.width, seen.height)
+
+
+def _bands(colour: Colour, *, alpha: bool) -> list[int]:
+    return [colour.red, colour.green, colour.blue, *([colour.alpha] if alpha else [])]

@@ -1,0 +1,177 @@
+"""Foreign bytes in, frames out: which loaders may run, what a header tells, and how pixels are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import pyvips
+from pyvips import Image
+
+from cropmark.engine import colour, turning
+from cropmark.engine.headers import is_lossless, too_few_bytes
+from cropmark.engine.picture import Picture, gathered
+from cropmark.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
+from cropmark.plan.steps import Turn
+from cropmark.problems import Breakdown, SourceUnusable
+from cropmark.values import Size
+
+# By name, for libvips' own guess would try every loader that it has.
+LOADERS: Mapping[Format, str] = MappingProxyType(
+    {
+        Format.JPEG: "jpegload_buffer",
+        Format.PNG: "pngload_buffer",
+        Format.WEBP: "webpload_buffer",
+        Format.GIF: "gifload_buffer",
+        Format.AVIF: "heifload_buffer",
+        Format.TIFF: "tiffload_buffer",
+    }
+)
+_CLASSES = (
+    "VipsForeignLoadJpegBuffer",
+    "VipsForeignLoadPngBuffer",
+    "VipsForeignLoadWebpBuffer",
+    "VipsForeignLoadNsgifBuffer",
+    "VipsForeignLoadHeifBuffer",
+    "VipsForeignLoadTiffBuffer",
+)
+_PAGED = frozenset({Format.WEBP, Format.GIF})
+_MOST_BANDS = 5
+
+_UNKNOWN = "the bytes are of no picture format that is read here"
+_BROKEN = "the picture is broken: its data ends early or breaks the rules of its format"
+_MEND = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that opens elsewhere"
+
+
+def prepare() -> None:
+    """Ready libvips in this process, once: one thread, no operation cache, and only the loaders of our formats.
+
+    Raises Breakdown where VIPS_UNLIMITED is set, for it takes the decoders' own limits away.
+    """
+    if "VIPS_UNLIMITED" in os.environ:
+        raise Breakdown("VIPS_UNLIMITED takes the limits of the decoders away", fix="unset VIPS_UNLIMITED")
+    pyvips.concurrency_set(1)
+    pyvips.cache_set_max(0)
+    pyvips.operation_block_set("VipsForeignLoad", True)
+    for name in _CLASSES:
+        pyvips.operation_block_set(name, False)
+    pyvips.block_untrusted_set(True)
+
+
+def info_of(data: bytes) -> Info:
+    """What the header tells; no pixel is decoded.
+
+    Of a format that is known but not read (SVG, HEIC, JPEG XL, BMP) only format and length are told, the size as 1x1.
+    AVIF stands upright already and shows its first picture, as TIFF does its first page.
+    Raises SourceUnusable where the format is unknown, the header broken, or the file too short for its size.
+    """
+    found = sniffed(data[:SNIFFED_BYTES])
+    if found is None:
+        raise SourceUnusable(_UNKNOWN, fix=_MEND)
+    if found not in READABLE:
+        return Info(found, Size(1, 1), len(data))
+    header = _opened(data, found)
+    _checked(header, data, found)
+    return Info(
+        format=found,
+        stored=Size(header.width, header.height),
+        bytes=len(data),
+        orientation=_orientation(header),
+        frames=_number(header, "n-pages", 1) if found in _PAGED else 1,
+        alpha=bool(header.hasalpha()),
+        lossless=is_lossless(data, found),
+        progressive=found is Format.JPEG and _number(header, "interlaced", 0) == 1,
+    )
+
+
+def loaded(data: bytes, info: Info, *, frames: int = 1, shrink: int = 1) -> Picture:
+    """The first `frames` frames, upright, in the source's own colours, read from top to bottom as they are pulled.
+
+    `shrink` (1, 2, 4 or 8) decodes a JPEG or a still WebP so many times smaller.
+    Raises SourceUnusable for a broken header; a broken body fails as pyvips.Error where its pixels are pulled.
+    """
+    options: dict[str, object] = {}
+    if info.format in _PAGED:
+        options["n"] = frames
+    if shrink > 1:
+        options |= {"shrink": shrink} if info.format is Format.JPEG else {"scale": 1 / shrink}
+    strip = _opened(data, info.format, **options)
+    height = strip.height // frames
+    cut = (strip,) if frames == 1 else tuple(strip.crop(0, at * height, strip.width, height) for at in range(frames))
+    turn = Turn(info.orientation)
+    upright = tuple(turning.turned(frame, turn) for frame in cut)
+    if frames == 1:
+        return Picture(upright)
+    return Picture(upright, _delays(strip, frames), _number(strip, "loop", 0))
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether every pixel of the source decodes; reads all of it."""
+    try:
+        info = info_of(data)
+        _opened(data, info.format, **({"n": -1} if info.format in _PAGED else {})).avg()
+    except (SourceUnusable, pyvips.Error):
+        return False
+    return True
+
+
+def small_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
+    """The upright first frame as 8-bit sRGB, at most `long_side` px long, alpha laid on white.
+
+    Returns its bytes (rows of RGB), its size, and the size of the whole upright frame. Raises SourceUnusable.
+    """
+    info = info_of(data)
+    full = info.size
+    if info.format not in READABLE:
+        raise SourceUnusable(_UNKNOWN, fix=_MEND)
+    size = _fitted(full, long_side)
+    shrink = max(s for s in (1, 2, 4, 8) if full.width >= s * size.width and full.height >= s * size.height)
+    try:
+        frame = loaded(data, info, shrink=shrink).frames[0]
+        small = frame.resize(size.width / frame.width, vscale=size.height / frame.height)
+        rgb = colour.srgb(gathered(small))
+        flat = rgb.flatten(background=[255, 255, 255]) if rgb.hasalpha() else rgb
+        return bytes(flat.write_to_memory()), size, full
+    except pyvips.Error as error:
+        raise SourceUnusable(_BROKEN, fix=_MEND) from error
+
+
+def broken() -> SourceUnusable:
+    """The Problem of a source whose pixels cannot be decoded."""
+    return SourceUnusable(_BROKEN, fix=_MEND)
+
+
+def _opened(data: bytes, stored_as: Format, **options: object) -> Image:
+    try:
+        # Corrupt input is refused, never guessed at: half a picture would be cached and shown.
+        return getattr(Image, LOADERS[stored_as])(data, access="sequential", fail_on="error", **options)
+    except pyvips.Error as error:
+        raise SourceUnusable(_BROKEN, fix=_MEND) from error
+
+
+def _checked(header: Image, data: bytes, stored_as: Format) -> None:
+    if header.bands > _MOST_BANDS:
+        raise SourceUnusable(f"the picture has {header.bands} colour planes, at most {_MOST_BANDS} are read", fix=_MEND)
+    bits = _number(header, "bits-per-sample", 8) * (1 if header.get_typeof("palette") else header.bands)
+    if too_few_bytes(len(data), header.width * header.height, stored_as, bits):
+        raise SourceUnusable(_BROKEN, fix=_MEND)
+
+
+def _orientation(header: Image) -> int:
+    found = _number(header, "orientation", 1)
+    return found if 1 <= found <= 8 else 1
+
+
+def _number(header: Image, field: str, otherwise: int) -> int:
+    return int(header.get(field)) if header.get_typeof(field) else otherwise
+
+
+def _delays(strip: Image, frames: int) -> tuple[int, ...]:
+    told = tuple(strip.get("delay")) if strip.get_typeof("delay") else ()
+    return (told + (100,) * frames)[:frames]
+
+
+def _fitted(full: Size, long_side: int) -> Size:
+    part = min(1.0, long_side / max(full.width, full.height))
+    return Size(max(1, round(full.width * part)), max(1, round(full.height * part)))

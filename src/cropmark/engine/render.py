@@ -1,0 +1,203 @@
+"""Sources and a Plan in, the encoded picture out: the renderer's whole line, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+import pyvips
+from pyvips import Image
+
+from cropmark.engine import colour, load
+from cropmark.engine.laying import blank
+from cropmark.engine.measure import border_box
+from cropmark.engine.operate import Layers, run
+from cropmark.engine.picture import Picture, gathered
+from cropmark.engine.rights import rights_of
+from cropmark.engine.save import encoded
+from cropmark.formats import Info
+from cropmark.geometry.decode import decoding
+from cropmark.geometry.findings import Findings
+from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Op, Original, Reason, Recipe, Rotate, Scale
+from cropmark.geometry.resolve import resolve
+from cropmark.plan.plan import Keep, Plan, Unusable
+from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
+from cropmark.problems import Breakdown, SourceUnusable
+from cropmark.values import Box, Size
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Milliseconds by stage."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[name] = self.spent.get(name, 0.0) + (perf_counter() - begun) * 1000
+
+    @property
+    def timing(self) -> Timing:
+        return Timing(tuple(self.spent.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The sources with their headers; None for one that could not be had."""
+
+    sources: tuple[bytes | None, ...]
+    infos: tuple[Info | None, ...]
+
+    def source(self, at: int) -> tuple[bytes, Info]:
+        data, info = self.sources[at], self.infos[at]
+        assert data is not None and info is not None, "a Recipe names only sources that resolve() saw"
+        return data, info
+
+
+def rendered(
+    sources: Sequence[bytes | None], plan: Plan, analysed: Analysed | None = None, *, hurried: bool = False
+) -> Made | AsItIs:
+    """The picture that the plan makes of these sources, or why the first goes out as it is.
+
+    sources[0] is the picture's, the others those of overlays and montage cells; one of those that is None or broken is
+    left out as resolve() tells. `hurried` encodes at the lowest effort.
+    Raises what resolve() raises, SourceUnusable, and Breakdown where an encoder fails.
+    """
+    clock = _Clock()
+    with clock.stage("inspect"):
+        infos = tuple(_info(data) for data in sources)
+    if not infos or infos[0] is None:
+        return _unusable(plan, None, clock)
+    job = _Job(tuple(sources), infos)
+    try:
+        return _made(job, plan, analysed, clock, hurried=hurried)
+    except pyvips.Error as error:
+        broken = _broken(job)
+        if not broken:
+            raise Breakdown("the picture was read, but could not be made or encoded") from error
+        if 0 in broken:
+            return _unusable(plan, infos[0], clock)
+        sound = [None if at in broken else data for at, data in enumerate(sources)]
+        return rendered(sound, plan, analysed, hurried=hurried)
+
+
+def _info(data: bytes | None) -> Info | None:
+    try:
+        return None if data is None else load.info_of(data)
+    except SourceUnusable:
+        return None
+
+
+def _broken(job: _Job) -> set[int]:
+    """The sources that do not decode; asked only once something failed, for libvips' errors do not tell whose it is."""
+    return {at for at, data in enumerate(job.sources) if data is not None and not load.is_sound(data)}
+
+
+def _unusable(plan: Plan, info: Info | None, clock: _Clock) -> AsItIs:
+    if plan.unusable is Unusable.PROBLEM:
+        raise load.broken()
+    return AsItIs(Reason.UNREADABLE, Facts(source=info), timing=clock.timing)
+
+
+def _made(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock, *, hurried: bool) -> Made | AsItIs:
+    recipe = _resolved(job, plan, analysed, clock)
+    facts = Facts(source=job.infos[0])
+    if isinstance(recipe, Original):
+        return AsItIs(recipe.reason, facts, recipe.warnings, clock.timing)
+    with clock.stage("render"):
+        body = _body(job, recipe, hurried=hurried)
+    data, _ = job.source(0)
+    if recipe.larger_is_original and len(body) > len(data):
+        return AsItIs(Reason.NO_GAIN, facts, recipe.warnings, clock.timing)
+    facts = replace(facts, size=recipe.size, frames=recipe.frames, focus=recipe.focus)
+    return Made(body, recipe.encoding.format, facts, recipe.warnings, clock.timing, reduced=hurried)
+
+
+def _resolved(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock) -> Recipe | Original:
+    """Ask resolve(), look at what it needs, ask again: at most once a Step."""
+    findings = _findings(analysed)
+    while True:
+        answer = resolve(plan, job.infos, findings)
+        if not isinstance(answer, Need):
+            return answer
+        with clock.stage("measure"):
+            findings = replace(findings, borders=(*findings.borders, _border(job, answer)))
+
+
+def _findings(analysed: Analysed | None) -> Findings:
+    if analysed is None:
+        return Findings()
+    return Findings(analysis=analysed.analysis, no_analysis=analysed.reason or "no analysis")
+
+
+def _border(job: _Job, need: Need) -> Box | None:
+    data, info = job.source(0)
+    layers = {op: _layer(job, op, op.ops) for op in _composed(need.ops)}
+    return border_box(_operated(load.loaded(data, info), need.ops, layers).frames[0], need.look)
+
+
+def _body(job: _Job, recipe: Recipe, *, hurried: bool) -> bytes:
+    start, ops = _start(job, recipe)
+    layers = {op: _shrunk_layer(job, op, recipe) for op in _composed(ops)}
+    keeps = recipe.encoding.keeps
+    picture = _operated(start, ops, layers, keep_profile=Keep.ICC in keeps)
+    rights = rights_of(start.frames[0]) if Keep.COPYRIGHT in keeps else None
+    return encoded(picture, recipe.encoding, hurried=hurried, rights=rights)
+
+
+def _start(job: _Job, recipe: Recipe) -> tuple[Picture, tuple[Op, ...]]:
+    """The frames that the recipe begins with, and the ops that remain; the source is not read for a montage."""
+    match recipe.ops:
+        case (Blank(size, fill), *rest):
+            return Picture((blank(size, fill),)), tuple(rest)
+        case _:
+            data, info = job.source(0)
+            read = decoding(recipe, info)
+            return load.loaded(data, info, frames=recipe.frames, shrink=read.shrink), read.ops
+
+
+def _operated(start: Picture, ops: tuple[Op, ...], layers: Layers, *, keep_profile: bool = False) -> Picture:
+    """The picture after every op, its colours made sRGB where the fewest pixels are left to convert."""
+    ahead = _cutting(ops, Size(start.frames[0].width, start.frames[0].height))
+    cut = run(start, ops[:ahead], layers)
+    converted = tuple(colour.kept(frame) if keep_profile else colour.srgb(frame) for frame in cut.frames)
+    return run(replace(cut, frames=converted), ops[ahead:], layers)
+
+
+def _cutting(ops: tuple[Op, ...], size: Size) -> int:
+    """How many of the first ops only cut, turn and shrink, which any colours can take."""
+    area = size.area
+    for at, op in enumerate(ops):
+        match op:
+            case Extract(box):
+                area = box.size.area
+            case Scale(to) if to.area <= area:
+                area = to.area
+            case Rotate():
+                pass
+            case _:
+                return at
+    return len(ops)
+
+
+def _composed(ops: tuple[Op, ...]) -> tuple[Compose, ...]:
+    return tuple(op for op in ops if isinstance(op, Compose))
+
+
+def _shrunk_layer(job: _Job, op: Compose, recipe: Recipe) -> Image:
+    """The layer from the cheapest reading of its source."""
+    _, info = job.source(op.source)
+    read = decoding(replace(recipe, ops=op.ops), info)
+    return _layer(job, op, read.ops, read.shrink)
+
+
+def _layer(job: _Job, op: Compose, ops: tuple[Op, ...], shrink: int = 1) -> Image:
+    """What a Compose lays over: the first frame of its source after its own ops, in memory."""
+    data, info = job.source(op.source)
+    return gathered(_operated(load.loaded(data, info, shrink=shrink), ops, {}).frames[0])

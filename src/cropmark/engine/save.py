@@ -1,0 +1,98 @@
+"""Frames to bytes, by the encoder settings that were measured to be worth their time."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from pyvips import GValue, Image
+
+from cropmark.engine.picture import Picture
+from cropmark.engine.riff import with_durations
+from cropmark.engine.rights import Rights, signed
+from cropmark.formats import Format
+from cropmark.geometry.recipe import Encoding
+from cropmark.plan.plan import Keep
+
+
+def encoded(picture: Picture, encoding: Encoding, *, hurried: bool = False, rights: Rights | None = None) -> bytes:
+    """The picture as a file. All metadata is removed but what the encoding keeps.
+
+    `hurried`: the encoder's lowest effort. `rights` are written where the format is JPEG.
+    Raises pyvips.Error: the encoder's, or a broken source's whose pixels are pulled only now.
+    """
+    strip = _strip(picture)
+    keep = "icc" if Keep.ICC in encoding.keeps else "none"
+    match encoding.format:
+        case Format.JPEG:
+            return _jpeg(strip, encoding, keep, rights)
+        case Format.PNG:
+            return _png(strip, encoding, keep, hurried=hurried)
+        case Format.WEBP:
+            return with_durations(_webp(strip, encoding, keep, hurried=hurried), picture.delays_ms)
+        case Format.GIF:
+            return bytes(strip.gifsave_buffer(effort=1, keep_duplicate_frames=True, keep=keep))
+        case Format.AVIF:
+            return _avif(strip, encoding, keep)
+        case Format.TIFF | Format.SVG | Format.HEIC | Format.JXL | Format.BMP:
+            raise ValueError(f"{encoding.format.value} cannot be written; resolve() never asks for it")
+        case _:
+            assert_never(encoding.format)
+
+
+def _strip(picture: Picture) -> Image:
+    """All frames one under the other, with what savers need to part them again."""
+    if len(picture.frames) == 1:
+        still = picture.frames[0].copy()
+        for field in ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop"):
+            still.remove(field)
+        return still
+    strip = Image.arrayjoin(list(picture.frames), across=1).copy()
+    strip.set_type(GValue.gint_type, "page-height", picture.frames[0].height)
+    strip.set_type(GValue.array_int_type, "delay", list(picture.delays_ms))
+    strip.set_type(GValue.gint_type, "loop", picture.loop)
+    return strip
+
+
+def _jpeg(strip: Image, encoding: Encoding, keep: str, rights: Rights | None) -> bytes:
+    signed_strip = strip if rights is None else signed(strip, rights)
+    return bytes(
+        signed_strip.jpegsave_buffer(
+            Q=encoding.quality,
+            interlace=encoding.progressive,
+            optimize_coding=True,
+            quant_table=3,  # 8 % smaller than the standard's at equal SSIMULACRA2
+            subsample_mode="auto",
+            keep=keep if rights is None else ["exif", "xmp", *([keep] if keep == "icc" else [])],
+        )
+    )
+
+
+def _png(strip: Image, encoding: Encoding, keep: str, *, hurried: bool) -> bytes:
+    compression = 1 if hurried else 6
+    if encoding.palette:
+        # Effort 1 takes a ninth of the default's time for 20 % more bytes.
+        return bytes(
+            strip.pngsave_buffer(palette=True, Q=encoding.quality, effort=1, compression=compression, keep=keep)
+        )
+    return bytes(strip.pngsave_buffer(compression=compression, filter="sub", keep=keep))
+
+
+def _webp(strip: Image, encoding: Encoding, keep: str, *, hurried: bool) -> bytes:
+    if encoding.lossless:
+        # `exact` keeps the colours under clear pixels, which a lossless picture has a right to.
+        return bytes(strip.webpsave_buffer(lossless=True, exact=True, effort=0 if hurried else 1, keep=keep))
+    return bytes(strip.webpsave_buffer(Q=encoding.quality, effort=0 if hurried else 2, keep=keep))
+
+
+def _avif(strip: Image, encoding: Encoding, keep: str) -> bytes:
+    # Effort 0 is quicker than WebP at 4 and smaller; there is nothing lower for the hurried.
+    return bytes(
+        strip.heifsave_buffer(
+            compression="av1",
+            Q=encoding.quality,
+            lossless=encoding.lossless,
+            effort=0,
+            bitdepth=8,
+            keep=keep,
+        )
+    )

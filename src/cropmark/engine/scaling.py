@@ -1,0 +1,44 @@
+"""Resampling to exact sizes."""
+
+from __future__ import annotations
+
+from pyvips import Image, Interpolate
+
+from cropmark.engine.weighing import weighed
+from cropmark.plan.steps import Filter
+from cropmark.values import Size
+
+
+def scaled(frame: Image, size: Size, kernel: Filter) -> Image:
+    """The frame resampled to exactly `size`; the same frame where it has that size."""
+    across, down = size.width / frame.width, size.height / frame.height
+    if across == down == 1:
+        return frame
+    if kernel is Filter.NEAREST:  # takes whole pixels, so alpha weighs nothing
+        return frame.resize(across, vscale=down, kernel=kernel.value)
+    return weighed(frame, lambda f: _grown(_shrunk(f, across, down, kernel), size, kernel))
+
+
+def _shrunk(frame: Image, across: float, down: float, kernel: Filter) -> Image:
+    if across >= 1 and down >= 1:
+        return frame
+    return frame.resize(min(1, across), vscale=min(1, down), kernel=kernel.value)
+
+
+def _grown(frame: Image, size: Size, kernel: Filter) -> Image:
+    """Enlarged about the pixels' centres, the edge pixels repeated beyond the edge.
+
+    Not by resize(): it moves an enlarged picture by half a pixel of the result (docs/decisions/0030).
+    """
+    across, down = size.width / frame.width, size.height / frame.height
+    if across == down == 1:
+        return frame
+    return frame.affine(
+        [across, 0, 0, down],
+        interpolate=Interpolate.new("bilinear" if kernel is Filter.LINEAR else "bicubic"),
+        idx=0.5 - 0.5 / across,
+        idy=0.5 - 0.5 / down,
+        oarea=[0, 0, size.width, size.height],
+        extend="copy",
+        premultiplied=True,
+    )
