@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -35,7 +35,6 @@ class Metrics:
         self.bytes_saved = Counter(
             "cropmark_saved_bytes", "Bytes by which pictures were smaller than their sources.", registry=self.registry
         )
-        self.in_hand = Gauge("cropmark_requests_in_hand", "Requests being answered now.", registry=self.registry)
         self.warnings = Counter(
             "cropmark_warnings", "Warnings told to callers.", ("dialect", "parameter"), registry=self.registry
         )

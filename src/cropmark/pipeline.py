@@ -10,12 +10,13 @@ import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 import structlog
 from cachetools import TTLCache
 
+from cropmark.analysis import form
 from cropmark.flights import Flights
 from cropmark.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.geometry.recipe import Reason
@@ -25,7 +26,6 @@ from cropmark.plan.source import Wanted, Where
 from cropmark.ports import (
     MADE_BY,
     Analysed,
-    AnalysisForm,
     AsItIs,
     Digest,
     Made,
@@ -93,13 +93,11 @@ class Pipeline:
         *,
         cache: Tiered,
         renderers: Renderers,
-        analyses: AnalysisForm,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cache = cache
-        self._renderers = renderers
-        self._analyses = analyses
+        self.renderers = renderers
         self._metrics = metrics
         self._clock = clock
         self._flights: Flights[Digest, tuple[Rendition, Timing]] = Flights()
@@ -123,6 +121,11 @@ class Pipeline:
                 return None
             stamps.append(stamp)
         return self._cache.peek(key_of(stamps, fingerprint))
+
+    async def close(self) -> None:
+        """Cancel all work in the air."""
+        await self._flights.close()
+        await self._analysing.close()
 
     # ------------------------------------------------------------------------------------------ misses
 
@@ -182,7 +185,7 @@ class Pipeline:
             fetched = time.perf_counter()
             analysed = await self._analysed(opened[0], order.plan, foreign=order.delivery.foreign)
             try:
-                outcome = await self._renderers.render(opened, order.plan, analysed, foreign=order.delivery.foreign)
+                outcome = await self.renderers.render(opened, order.plan, analysed, foreign=order.delivery.foreign)
             except (Impossible, SourceUnusable) as problem:
                 self._trouble[key] = problem
                 raise
@@ -248,10 +251,11 @@ class Pipeline:
 
     async def analysis(self, opened: Opened, *, foreign: bool = False) -> Analysed:
         """What the source is about: kept, or asked of a renderer; one flight a source."""
-        key = key_of([opened.stamp], f"analysis/{self._analyses.version}")
+        key = key_of([opened.stamp], f"analysis/{form.VERSION}")
         kept = None if foreign else await self._cache.get(key)
-        if kept is not None and (analysis := self._analyses.read(kept.body)) is not None:
-            return Analysed(analysis)
+        if kept is not None:
+            with suppress(form.Malformed):
+                return Analysed(form.read_analysis(kept.body))
         analysed, _ = await self._analysing.run(key, lambda: self._analyse(opened, key, foreign=foreign))
         return analysed
 
@@ -262,12 +266,12 @@ class Pipeline:
 
     async def _analyse(self, opened: Opened, key: Digest, *, foreign: bool) -> Analysed:
         try:
-            analysed = await self._renderers.analyse(opened, foreign=foreign)
+            analysed = await self.renderers.analyse(opened, foreign=foreign)
         except Problem as problem:
             log.warning("no analysis", source=opened.stamp.identity, why=problem.detail)
             return Analysed(None, problem.detail, passing=True)
         if analysed.analysis is not None and not foreign:
-            body = self._analyses.written(analysed.analysis)
+            body = form.analysis_json(analysed.analysis)
             tag = tag_of("source", opened.stamp.identity)
             record = Record("application/json", _etag(body), len(body), stamps=(opened.stamp,), tags=(tag,))
             await self._cache.put(key, Rendition(body, record=record))

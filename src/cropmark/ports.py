@@ -128,18 +128,6 @@ class Analysed:
     passing: bool = False
 
 
-class AnalysisForm(Protocol):
-    """How an analysis is written for the cache; `version` rises whenever another one would come out."""
-
-    version: int
-
-    def written(self, analysis: Analysis) -> bytes: ...
-
-    def read(self, body: bytes) -> Analysis | None:
-        """None for what is not whole or of another version."""
-        ...
-
-
 class Renderers(Protocol):
     """Processes around the engine. The only ones that decode.
 

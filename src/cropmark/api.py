@@ -1,0 +1,133 @@
+"""cropmark from Python: the engine without a server.
+
+>>> from cropmark import render, explain
+>>> picture = render("photo.jpg", "crop=16:9&width=640&format=webp")
+>>> picture.save("out.webp")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cropmark.caches.memory import MemoryCache
+from cropmark.caches.tiers import Tiers
+from cropmark.config import Settings
+from cropmark.dialects.dialect import Ask, Dialect
+from cropmark.explaining import Explained, explained, explained_with
+from cropmark.metrics import Metrics
+from cropmark.pipeline import Delivered, Pipeline
+from cropmark.plan.source import SitePath
+from cropmark.ports import Source
+from cropmark.problems import SourceMissing
+from cropmark.sources.files import FolderSource
+from cropmark.sources.site import SiteSource
+from cropmark.values import Size
+from cropmark.wiring import dialect_of, pool_of
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture and what came with it."""
+
+    body: bytes = field(repr=False)
+    media_type: str
+    size: Size | None
+    """Width and height in pixels; None where the original went out unread."""
+    warnings: tuple[str, ...] = ()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the body to a file, whole or not at all."""
+        target = Path(path)
+        part = target.with_name(f".{target.name}.part")
+        part.write_bytes(self.body)
+        part.replace(target)
+
+
+def render(
+    source: str | os.PathLike[str],
+    query: str,
+    *,
+    dialect: str = "fastly",
+    accept: str = "",
+    settings: Settings | None = None,
+) -> Picture:
+    """The picture that a server would answer with for this file and this query.
+
+    `dialect` is fastly, contentstack or kontent; `accept` stands for the client's Accept header. Pictures that the
+    query names (overlays) are looked for beside the file. Starts one renderer process for it: for many pictures at
+    once run a server. Raises a cropmark.problems.Problem that says what to write instead.
+    """
+    return asyncio.run(_render(_file(source), query, dialect, accept, settings or Settings()))
+
+
+def explain(
+    query: str,
+    *,
+    dialect: str = "fastly",
+    source: str | os.PathLike[str] | None = None,
+    accept: str = "",
+    settings: Settings | None = None,
+) -> Explained:
+    """What the query means: the Order it is read as; with a source also the Recipe, the cache key and the cost."""
+    settings = settings or Settings()
+    spoken = dialect_of(dialect, settings)
+    if source is None:
+        return explained(spoken, _ask(Path("picture"), query, spoken, accept))
+    return asyncio.run(_explain(_file(source), query, spoken, accept, settings))
+
+
+def _file(source: str | os.PathLike[str]) -> Path:
+    path = Path(source).resolve()
+    if not path.is_file():
+        raise SourceMissing(f"there is no file {source}", fix="check the path")
+    return path
+
+
+async def _render(path: Path, query: str, dialect: str, accept: str, settings: Settings) -> Picture:
+    spoken = dialect_of(dialect, settings)
+    ask = _ask(path, query, spoken, accept)
+    order = spoken.order(ask)
+    async with _engine(path, settings) as (pipeline, source):
+        delivered = await pipeline.deliver(source, order)
+        try:
+            body = delivered.body if delivered.body is not None else _read(delivered)
+        finally:
+            if delivered.opened is not None:
+                delivered.opened.close()
+    record = delivered.record
+    warnings = tuple(w.text for w in (*order.warnings, *record.warnings))
+    size = record.facts.size
+    if size is None and record.facts.source is not None:
+        size = record.facts.source.size
+    return Picture(body, record.media_type, size, warnings)
+
+
+async def _explain(path: Path, query: str, spoken: Dialect, accept: str, settings: Settings) -> Explained:
+    async with _engine(path, settings) as (pipeline, source):
+        return await explained_with(spoken, _ask(path, query, spoken, accept), source, pipeline.renderers, pipeline)
+
+
+@asynccontextmanager
+async def _engine(path: Path, settings: Settings) -> AsyncIterator[tuple[Pipeline, Source]]:
+    """A pipeline over the file's folder, with one renderer and a cache for one picture."""
+    async with AsyncExitStack() as stack:
+        pool = pool_of(settings.model_copy(update={"renderers": 1}))
+        await pool.start()
+        stack.push_async_callback(pool.close)
+        pipeline = Pipeline(cache=Tiers([MemoryCache(2**20)]), renderers=pool, metrics=Metrics())
+        stack.push_async_callback(pipeline.close)
+        yield pipeline, SiteSource({SitePath: FolderSource(path.parent)})
+
+
+def _ask(path: Path, query: str, spoken: Dialect, accept: str) -> Ask:
+    return Ask(path.name, query.removeprefix("?"), {"accept": accept})
+
+
+def _read(delivered: Delivered) -> bytes:
+    assert delivered.opened is not None
+    return os.pread(delivered.opened.descriptor, delivered.opened.bytes, 0)

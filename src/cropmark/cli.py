@@ -1,0 +1,277 @@
+"""The command line. Every failure is one line with its mend, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from cropmark.config import BadConfiguration, Configured, configured
+from cropmark.problems import Problem
+
+app = typer.Typer(
+    help="Make pictures from URLs: crop, resize, adjust and convert by query, in four vendors' dialects.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="Show or check the configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+out = Console()
+err = Console(stderr=True)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; ./cropmark.toml where it is.")]
+DialectName = Annotated[str, typer.Option("--dialect", "-d", help="fastly, contentstack or kontent.")]
+DIALECTS = ("fastly", "contentstack", "kontent")
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except (Problem, BadConfiguration) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(text: str, code: int = 1) -> NoReturn:
+    for line in text.splitlines():
+        what, _, mend = line.partition(" | ")
+        err.print(f"[red]cropmark:[/] {_escaped(what)}", highlight=False, soft_wrap=True)
+        if mend:
+            err.print(f"          {_escaped(mend)}", highlight=False, soft_wrap=True, style="dim")
+    sys.exit(code)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@app.command()
+def serve(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of pictures; without one the configuration names sites.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: a free one. [default: 8000]")] = None,
+    config: ConfigFile = None,
+    renderers: Annotated[int | None, typer.Option(help="Renderer processes. [default: one a core]")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the disk cache.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of what must be kept.")] = None,
+    require_sandbox: Annotated[
+        bool, typer.Option("--require-sandbox", help="Refuse to start without a whole sandbox.")
+    ] = False,
+) -> None:
+    """Serve pictures, made from their URLs."""
+    from cropmark.logs import set_up  # noqa: PLC0415 - the web stack is loaded by serve alone
+    from cropmark.serving import serve as run  # noqa: PLC0415
+    from cropmark.wiring import CannotStart  # noqa: PLC0415
+
+    overrides = {
+        "folder": folder,
+        "host": host,
+        "port": port,
+        "renderers": renderers,
+        "cache_dir": cache,
+        "data_dir": data,
+        "sandbox": "require" if require_sandbox else None,
+    }
+
+    def reread() -> Configured:
+        return configured(config, overrides)
+
+    found = reread()
+    if found.settings.folder is None and not found.settings.site:
+        _fail("there is nothing to serve | name a folder of pictures: cropmark serve FOLDER", 2)
+    set_up(found.settings.log_format)
+    try:
+        asyncio.run(run(found, reread=reread, started=_greeting))
+    except CannotStart as error:
+        _fail(str(error))
+
+
+def _greeting(started: Any) -> None:
+    """What a person sees first: the folder, how many pictures, and three links to click."""
+    server, address = started.server, started.address
+    out.print(f"[bold]cropmark[/] answers at [link={address}/]{address}/[/]", highlight=False)
+    if server.folder is None:
+        for site in server.sites:
+            where = ", ".join(site.hosts) or f"{address}{site.prefix}/"
+            out.print(f"  {site.name}: {site.dialect.name} at {where}", highlight=False)
+        return
+    names = server.folder.pictures(10_000)
+    out.print(
+        f"  {len(names)} pictures in {server.folder.root}, renditions kept in {server.cache_dir}", highlight=False
+    )
+    if not names:
+        out.print("  [yellow]No pictures there yet:[/] put some JPEG, PNG, WebP, GIF or AVIF files in it.")
+    queries = (
+        "crop=16:9&width=640",
+        "width=400&height=400&fit=crop&format=webp",
+        "crop=4:5,smart&width=480&saturation=-40",
+    )
+    for number, query in enumerate(queries if names else ()):
+        from urllib.parse import quote  # noqa: PLC0415
+
+        url = f"{address}/fastly/{quote(names[number % len(names)])}?{query}"
+        out.print(f"  [link={url}]{url}[/]", highlight=False, soft_wrap=True)
+    out.print("  Stop with Ctrl-C.", style="dim")
+
+
+@app.command()
+def render(
+    source: Annotated[Path, typer.Argument(help="The picture's file.")],
+    query: Annotated[str, typer.Argument(help="What a URL would have behind its question mark.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the result is written.")],
+    dialect: DialectName = "fastly",
+    accept: Annotated[str, typer.Option(help="The client's Accept header.")] = "",
+    config: ConfigFile = None,
+) -> None:
+    """Make one picture without a server."""
+    from cropmark import api  # noqa: PLC0415 - the engine is loaded by those that use it
+
+    settings = configured(config).settings
+    picture = api.render(source, query, dialect=_dialect(dialect), accept=accept, settings=settings)
+    try:
+        picture.save(output)
+    except OSError as error:
+        _fail(f"{output} cannot be written: {error.strerror} | name another file with -o")
+    for warning in picture.warnings:
+        err.print(f"[yellow]warning:[/] {_escaped(warning)}", highlight=False)
+    size = f"{picture.size}, " if picture.size else ""
+    out.print(f"{output}: {size}{picture.media_type}, {len(picture.body):,} bytes", highlight=False)
+
+
+@app.command()
+def explain(
+    query: Annotated[str, typer.Argument(help="What a URL has behind its question mark.")],
+    dialect: DialectName = "fastly",
+    source: Annotated[
+        Path | None, typer.Option(help="A picture: also tells what its header makes of the query.")
+    ] = None,
+    accept: Annotated[str, typer.Option(help="The client's Accept header.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a tree.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Tell what a query means, step by step."""
+    from cropmark import api  # noqa: PLC0415
+
+    settings = configured(config).settings
+    told = api.explain(query, dialect=_dialect(dialect), source=source, accept=accept, settings=settings).plain()
+    if as_json:
+        out.print_json(json.dumps(told))
+    else:
+        out.print(_tree(f"[bold]{_escaped(query) or '(no query)'}[/]", told))
+    if "problem" in told:
+        sys.exit(1)
+
+
+def _tree(name: str, value: Any) -> Tree:
+    tree = Tree(name, highlight=False)
+    items = value.items() if isinstance(value, dict) else enumerate(value, 1)
+    for key, inner in items:
+        if key == "is":
+            continue
+        label = f"[cyan]{key}[/]"
+        if isinstance(inner, dict) and "is" in inner:
+            label += f" [bold]{inner['is']}[/]"
+        if isinstance(inner, dict | list) and inner:
+            tree.add(_tree(label, inner))
+        else:
+            tree.add(f"{label} {_escaped(str(inner))}")
+    return tree
+
+
+@app.command()
+def purge(
+    source: Annotated[str | None, typer.Option(help="Path of one source, such as summer/beach.jpg.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="All sources whose path begins so.")] = None,
+    url: Annotated[str | None, typer.Option(help="One rendition by its URL.")] = None,
+    server: Annotated[str, typer.Option(help="The running server.")] = "http://127.0.0.1:8000",
+    token: Annotated[str | None, typer.Option(envvar="CROPMARK_ADMIN_TOKEN", help="The admin token.")] = None,
+) -> None:
+    """Make a running server forget renditions."""
+    asked = {k: v for k, v in {"source": source, "prefix": prefix, "url": url}.items() if v is not None}
+    if len(asked) != 1:
+        _fail("expected one of --source, --prefix and --url | name what is to be forgotten", 2)
+    if not token:
+        _fail("purging needs the admin token | set CROPMARK_ADMIN_TOKEN, here and for the server", 2)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{server.rstrip('/')}/admin/purge", json.dumps(asked).encode(), headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the operator's own server
+            told = json.load(answer)
+    except urllib.error.HTTPError as error:
+        _fail(f"the server refused: {_detail(error)}")
+    except (OSError, ValueError) as error:
+        _fail(f"no answer from {server}: {error} | name the server with --server")
+    out.print(f"{told['purged']} renditions forgotten", highlight=False)
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    try:
+        told = json.load(error)
+        return f"{told['detail']} | {told.get('fix', '')}"
+    except (ValueError, KeyError):
+        return str(error)
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile = None) -> None:
+    """Every setting, its value, and where that came from; secrets are masked."""
+    found = configured(config)
+    table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
+    for origin in found.origins:
+        style = None if origin.came_from != "default" else "dim"
+        table.add_row(origin.name, _escaped(origin.value), _escaped(origin.came_from), style=style)
+    out.print(table)
+
+
+@config_app.command("check")
+def config_check(config: ConfigFile = None) -> None:
+    """Say everything that is wrong with the configuration, with line and mend."""
+    found = configured(config)
+    out.print(f"[green]good[/]: {found.file or 'no file, environment and defaults'}", highlight=False)
+
+
+@app.command()
+def doctor(config: ConfigFile = None) -> None:
+    """Look at this machine: libraries, codecs, sandbox, folders, memory; each line good or bad with the mend."""
+    from cropmark.doctor import Finding, findings  # noqa: PLC0415
+
+    marks: dict[bool | None, str] = {True: "[green]good[/]", False: "[red]bad[/] ", None: "[yellow]note[/]"}
+
+    def show(found: Finding) -> None:
+        mend = f"\n       [dim]{_escaped(found.mend)}[/]" if found.mend else ""
+        out.print(f"{marks[found.good]}  {_escaped(found.what)}{mend}", highlight=False, soft_wrap=True)
+
+    good = _all_shown(findings(configured(config).settings), show)
+    sys.exit(0 if good else 1)
+
+
+def _all_shown(found: Any, show: Callable[[Any], None]) -> bool:
+    good = True
+    for one in found:
+        show(one)
+        good = good and one.good is not False
+    return good
+
+
+def _dialect(name: str) -> str:
+    if name not in DIALECTS:
+        _fail(f"there is no dialect {name!r} | write one of {', '.join(DIALECTS)}", 2)
+    return name
+if __name__ == "__main__":
+    main()

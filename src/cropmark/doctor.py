@@ -1,0 +1,122 @@
+"""Looks at this machine and says, line by line, what is good, what is bad, and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from cropmark.analysis import models
+from cropmark.config import Settings
+from cropmark.engine import natives
+from cropmark.renderers.pool import Pool, PoolState
+from cropmark.wiring import cache_folder, cores, pool_of
+
+NEEDED_MIB = 300
+"""What a server with two renderers takes, and a little more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was found, whether it is good (None: neither), and what to do about it."""
+
+    good: bool | None
+    what: str
+    mend: str = ""
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """All lines, each as soon as it is known."""
+    version = platform.python_version()
+    yield Finding(sys.version_info >= (3, 11), f"Python {version}", "")
+    yield from _libraries()
+    yield from _codecs()
+    yield _cache(cache_folder(settings))
+    yield _memory()
+    yield _smart(settings)
+    yield from _renderers(settings)
+
+
+def _libraries() -> Iterator[Finding]:
+    for name in ("pyvips", "granian", "starlette", "aiohttp"):
+        yield Finding(None, f"{name} {metadata.version(name)}")
+    vips = natives.libvips()
+    version = ".".join(map(str, vips.version))
+    if vips.sound:
+        yield Finding(True, f"libvips {version}")
+    else:
+        floor = ".".join(map(str, vips.floor))
+        mend = "upgrade pyvips-binary: older decoders have known memory bugs"
+        yield Finding(False, f"libvips {version}, older than {floor}", mend)
+
+
+def _codecs() -> Iterator[Finding]:
+    for name, trouble in natives.codecs():
+        if trouble:
+            yield Finding(False, f"{name}: {trouble}", "install pyvips-binary, whose libvips has all of them")
+        else:
+            yield Finding(True, f"{name} is read and written")
+
+
+def _cache(folder: Path) -> Finding:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        free = shutil.disk_usage(folder).free // 2**20
+    except OSError as error:
+        return Finding(False, f"cache folder {folder}: {error.strerror}", "name another with --cache")
+    if free < 1024:
+        return Finding(False, f"cache folder {folder}: {free} MiB free", "make room, or set disk_cache lower")
+    return Finding(True, f"cache folder {folder}: {free // 1024} GiB free")
+
+
+def _memory() -> Finding:
+    if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return Finding(None, "free memory cannot be told on this system")
+    mib = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    if mib < NEEDED_MIB:
+        return Finding(False, f"{mib} MiB of memory free", f"a server wants {NEEDED_MIB} MiB: use fewer --renderers")
+    return Finding(True, f"{mib} MiB of memory free, {cores()} cores")
+
+
+def _smart(settings: Settings) -> Finding:
+    if not settings.smart:
+        return Finding(None, "content-aware cropping is switched off: smart means the centre")
+    missing = models.available()
+    if missing:
+        return Finding(None, f"no content-aware cropping: {missing}", "install cropmark[smart]")
+    try:
+        models.load()
+    except models.ModelUnusable as error:
+        return Finding(False, f"content-aware cropping: {error}", "install cropmark anew")
+    return Finding(True, "content-aware cropping: both networks are whole")
+
+
+def _renderers(settings: Settings) -> Iterator[Finding]:
+    try:
+        state = asyncio.run(_tried(pool_of(settings)))
+    except Exception as error:  # noqa: BLE001 - whatever keeps a renderer from starting is the finding
+        yield Finding(False, f"no renderer starts: {error}", 'set sandbox = "off" to see whether the sandbox is why')
+        return
+    yield Finding(True, f"{state.alive} renderers start")
+    if state.sandboxed:
+        yield Finding(True, "renderers are sandboxed: no file, socket or process can be reached from a decoder")
+    else:
+        missing = ", ".join(state.missing) or "switched off"
+        yield Finding(None, f"renderers work without a whole sandbox: {missing}", "see docs/security.md")
+
+
+async def _tried(pool: Pool) -> PoolState:
+    await pool.start()
+    try:
+        return pool.state()
+    finally:
+        await pool.close()

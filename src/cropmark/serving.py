@@ -1,0 +1,159 @@
+"""The server's life: listen, answer, reload on SIGHUP, drain on SIGTERM, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server as Granian
+
+from cropmark.config import BadConfiguration, Configured
+from cropmark.web.requests import Receive, Scope, Send
+from cropmark.wiring import CannotStart, Server, wired
+
+log = structlog.get_logger("cropmark.server")
+
+HEADERS_S = 15
+"""How long a client may take to send its headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A server that answers now, and where."""
+
+    server: Server
+    address: str
+
+
+class _Front:
+    """The ASGI app that the HTTP server knows; behind it the wired server may be exchanged whole."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.server.app(scope, receive, send)
+
+
+async def serve(
+    configured: Configured, *, reread: Callable[[], Configured], started: Callable[[Started], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT. Raises CannotStart.
+
+    `reread` reads the configuration anew for SIGHUP; `started` is told once the first request would be answered.
+    """
+    settings = configured.settings
+    port = free_port(settings.host, settings.port)
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(wired(settings))
+        front = _Front(running)
+        granian = _granian(front, settings.host, port)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        reloads = _Reloads(front, reread)
+        loop.add_signal_handler(signal.SIGHUP, reloads.begin)
+        listening = asyncio.ensure_future(granian.serve())
+        await _answers(settings.host, port, listening)
+        started(Started(running, address(settings.host, port)))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not await front.server.app.drained(settings.shutdown_s):
+            log.warning("stopped with requests in hand", requests=front.server.app.in_hand)
+        granian.stop()  # type: ignore[no-untyped-call]  # granian types the rest
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        await reloads.close()
+
+
+class _Reloads:
+    """SIGHUP: a new server is wired from the configuration as it is now, and takes over whole or not at all."""
+
+    def __init__(self, front: _Front, reread: Callable[[], Configured]) -> None:
+        self._front = front
+        self._reread = reread
+        self._stack = AsyncExitStack()
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        fresh = AsyncExitStack()
+        try:
+            server = await fresh.enter_async_context(wired(self._reread().settings))
+        except (BadConfiguration, CannotStart) as error:
+            await fresh.aclose()
+            log.error("not reloaded, the old configuration goes on", why=str(error))  # noqa: TRY400 - told, no trace
+            return
+        old, self._front.server = self._front.server, server
+        await old.app.drained(30)
+        await self._stack.aclose()
+        self._stack = fresh
+        log.info("reloaded")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._stack.aclose()
+
+
+def _granian(front: _Front, host: str, port: int) -> Granian:
+    return Granian(
+        front,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        backlog=1024,
+        log_enabled=False,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_S * 1000, max_buffer_size=64 * 1024),
+    )
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, or a free one for 0. Raises CannotStart where it is taken or may not be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as error:
+            raise CannotStart(f"port {port} may not be listened on", "take one above 1023 with --port") from error
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise CannotStart(f"port {port} of {host} is not free: {why}", f"try --port {port + 1}") from error
+        found: int = probe.getsockname()[1]
+        return found
+
+
+def address(host: str, port: int) -> str:
+    """The URL that a browser on this machine opens."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - told
+    return f"http://{name}:{port}"
+
+
+async def _answers(host: str, port: int, listening: asyncio.Future[None]) -> None:
+    """Return as soon as a connection is taken. Raises CannotStart where none is within ten seconds."""
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a look-up, nothing is bound
+    for _ in range(200):
+        if listening.done():
+            break
+        try:
+            _, writer = await asyncio.open_connection(target, port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        return
+    raise CannotStart(f"nothing answers on port {port}", "look at the log above")

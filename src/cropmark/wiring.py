@@ -1,0 +1,259 @@
+"""The configuration becomes objects: the only place that knows every adapter by name."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import TypeAdapter
+
+from cropmark.analysis import models
+from cropmark.caches.disk import DiskCache
+from cropmark.caches.memory import MemoryCache
+from cropmark.caches.tiers import Tiers
+from cropmark.config import Settings, SiteSettings
+from cropmark.dialects.contentstack import Contentstack
+from cropmark.dialects.dialect import Dialect
+from cropmark.dialects.fastly import Fastly
+from cropmark.dialects.kontent import Kontent
+from cropmark.limits import MemoryLimiter
+from cropmark.metrics import Metrics
+from cropmark.pipeline import Pipeline
+from cropmark.plan.source import SitePath
+from cropmark.ports import Source
+from cropmark.renderers.pool import Pool
+from cropmark.renderers.tasks import Isolation, Sandbox
+from cropmark.sources.files import FolderSource
+from cropmark.sources.site import SiteSource
+from cropmark.web.admin import Desk, pages
+from cropmark.web.app import App
+from cropmark.web.site import Freshness, Rate, Site, Sites
+
+PREFIXES: dict[str, type[Fastly] | type[Contentstack] | type[Kontent]] = {
+    "fastly": Fastly,
+    "contentstack": Contentstack,
+    "kontent": Kontent,
+}
+"""The dialects that are spoken over a folder, by the prefix that they are mounted at."""
+
+
+class CannotStart(Exception):
+    """Why the server cannot start, in one line with the mend."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(f"{what} | {mend}")
+        self.what = what
+        self.mend = mend
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A wired server: its app, and what the command line wants to tell of it."""
+
+    app: App
+    pool: Pool
+    pipeline: Pipeline
+    sites: Sites
+    folder: FolderSource | None
+    cache_dir: Path
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where renditions are kept on disk."""
+    return settings.cache_dir or Path(platformdirs.user_cache_dir("cropmark", appauthor=False))
+
+
+def pool_of(settings: Settings) -> Pool:
+    """The renderers, not started yet."""
+    return Pool(
+        settings.renderers or cores(),
+        deadline_s=settings.render_deadline_s,
+        analysis_deadline_s=settings.analysis_deadline_s,
+        queue_limit=settings.queue,
+        sandbox=Sandbox(settings.sandbox),
+        isolation=Isolation(settings.isolation),
+        models=models_of(settings),
+    )
+
+
+def models_of(settings: Settings) -> Callable[[], models.Models] | None:
+    """What reads the networks for content-aware cropping; None where it is off or not installed."""
+    return cache(models.load) if settings.smart and models.available() is None else None
+
+
+def dialect_of(name: str, settings: Settings, differing: Mapping[str, Any] | None = None) -> Dialect:
+    """A dialect with the server's settings of it, and those that differ for one site."""
+    own = getattr(settings, name)
+    if differing:
+        own = TypeAdapter(type(own)).validate_python({**_fields(own), **differing})
+    return PREFIXES[name](own)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+@asynccontextmanager
+async def wired(settings: Settings) -> AsyncIterator[Server]:
+    """A server, ready to answer; everything it started is stopped at the end. Raises CannotStart."""
+    async with AsyncExitStack() as stack:
+        folder = _folder(settings)
+        disk = await _disk(settings)
+        metrics = Metrics()
+        tiers = Tiers([MemoryCache(settings.memory_cache), disk])
+        stack.push_async_callback(tiers.close)
+        pool = pool_of(settings)
+        await _started(pool)
+        stack.push_async_callback(pool.close)
+        pipeline = Pipeline(cache=tiers, renderers=pool, metrics=metrics)
+        stack.push_async_callback(pipeline.close)
+        sites = Sites(_sites(settings, folder))
+        app = _app(settings, sites, pipeline, pool, tiers, metrics, folder)
+        yield Server(app, pool, pipeline, sites, folder, cache_folder(settings))
+
+
+async def _started(pool: Pool) -> None:
+    try:
+        await pool.start()
+    except Exception as error:
+        raise CannotStart(f"no renderer can be started: {error}", "run cropmark doctor") from error
+
+
+def _folder(settings: Settings) -> FolderSource | None:
+    if settings.folder is None:
+        return None
+    if not settings.folder.is_dir():
+        raise CannotStart(f"{settings.folder} is not a folder", "name a folder of pictures: cropmark serve FOLDER")
+    return FolderSource(settings.folder)
+
+
+async def _disk(settings: Settings) -> DiskCache:
+    folder = cache_folder(settings)
+    try:
+        return await DiskCache.opened(folder, settings.disk_cache)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CannotStart(f"the cache folder {folder} cannot be written: {why}", "name another with --cache") from error
+
+
+def _sites(settings: Settings, folder: FolderSource | None) -> Iterable[Site]:
+    if folder is not None:
+        source = SiteSource({SitePath: folder})
+        for name in PREFIXES:
+            yield _site(settings, name, name, source, prefix=f"/{name}")
+    for number, one in enumerate(settings.site, 1):
+        yield _configured_site(settings, one, f"site-{number}")
+
+
+def _configured_site(settings: Settings, one: SiteSettings, fallback: str) -> Site:
+    path = Path(one.source).expanduser()
+    if not path.is_dir():
+        raise CannotStart(f"site {one.name or fallback}: {one.source} is not a folder", "name a folder")
+    source = SiteSource({SitePath: FolderSource(path, name=one.name or fallback)})
+    name = one.name or (one.hosts[0] if one.hosts else one.prefix.strip("/")) or fallback
+    site = _site(settings, name, one.dialect, source, prefix=one.prefix.rstrip("/"), differing=one.settings)
+    age = settings.max_age_s if one.max_age_s is None else one.max_age_s
+    return replace(site, hosts=tuple(h.lower() for h in one.hosts), freshness=replace(site.freshness, max_age_s=age))
+
+
+def _site(
+    settings: Settings,
+    name: str,
+    dialect: str,
+    source: Source,
+    *,
+    prefix: str,
+    differing: Mapping[str, Any] | None = None,
+) -> Site:
+    spoken = dialect_of(dialect, settings, differing)
+    freshness = Freshness(settings.max_age_s, settings.versioned_max_age_s)
+    rate = Rate("organization", settings.contentstack.rate_limit) if isinstance(spoken, Contentstack) else Rate()
+    return Site(name, spoken, source, prefix, freshness=freshness, rate=rate)
+
+
+def _app(
+    settings: Settings,
+    sites: Sites,
+    pipeline: Pipeline,
+    pool: Pool,
+    tiers: Tiers,
+    metrics: Metrics,
+    folder: FolderSource | None,
+) -> App:
+    def readiness() -> dict[str, Any]:
+        return _readiness(app, pool, settings)
+
+    desk = Desk(
+        sites=sites,
+        pipeline=pipeline,
+        renderers=pool,
+        metrics=metrics,
+        readiness=readiness,
+        pictures=folder,
+        folder=settings.folder.name if settings.folder else "",
+        admin_token=settings.admin_token.get_secret_value() if settings.admin_token else None,
+    )
+    app = App(
+        sites=sites,
+        pipeline=pipeline,
+        limiter=MemoryLimiter(),
+        metrics=metrics,
+        pages=pages(desk),
+        log_hits=settings.access_log == "all",
+    )
+    metrics.read_from(lambda: _rows(pool, tiers, app))
+    return app
+
+
+def _readiness(app: App, pool: Pool, settings: Settings) -> dict[str, Any]:
+    state = pool.state()
+    smart = models.available() if settings.smart else "switched off"
+    return {
+        "ready": state.ready and not app.stopping,
+        "stopping": app.stopping,
+        "renderers": {"alive": state.alive, "running": state.running, "queued": state.queued},
+        "sandbox": {"mode": settings.sandbox, "whole": state.sandboxed, "missing": list(state.missing)},
+        "smart": smart or "on",
+    }
+
+
+Row = tuple[str, str, dict[str, str], float]
+
+
+def _rows(pool: Pool, tiers: Tiers, app: App) -> Iterable[Row]:
+    """What is counted elsewhere, read when Prometheus asks."""
+    state = pool.state()
+    yield "cropmark_renderers", "Renderer processes alive.", {}, state.alive
+    yield "cropmark_renders_running", "Tasks being carried out.", {}, state.running
+    yield "cropmark_queue", "Tasks waiting for a renderer.", {}, state.queued
+    yield "cropmark_queue_seconds", "Estimated work that waits, on one core.", {}, state.queued_ms / 1000
+    yield "cropmark_queue_refused_total", "Tasks refused because the queue was full.", {}, state.refused
+    yield "cropmark_queue_dropped_total", "Tasks that nobody waited for any more.", {}, state.dropped
+    for cause, count in state.restarts.items():
+        yield "cropmark_renderer_restarts_total", "Renderers replaced.", {"cause": cause.value}, count
+    for tier in tiers.stats():
+        label = {"tier": tier.name}
+        yield "cropmark_cache_entries", "Entries kept.", label, tier.entries
+        yield "cropmark_cache_bytes", "Bytes kept.", label, tier.bytes
+        yield "cropmark_cache_hits_total", "Lookups that found something.", label, tier.hits
+        yield "cropmark_cache_misses_total", "Lookups that found nothing.", label, tier.misses
+        yield "cropmark_cache_evictions_total", "Entries removed to make room.", label, tier.evictions
+        yield "cropmark_cache_errors_total", "Troubles with storage.", label, tier.errors
+    yield "cropmark_requests_in_hand", "Requests being answered now.", {}, app.in_hand
+
+
+def new_key() -> str:
+    """A key to show once: 32 random bytes, URL-safe."""
+    return secrets.token_urlsafe(32)

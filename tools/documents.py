@@ -1,0 +1,186 @@
+"""Write the documents that come from code; with --check only say whether they are up to date.
+
+docs/dialects/<name>.md and .schema.json from the Param tables, docs/configuration.md from the settings,
+docs/cli.md from the command line, docs/errors.md from the Problem tree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import typer.main
+from cropmark.dialects.contentstack import Contentstack
+from cropmark.dialects.pixlab import PixLab
+
+from cropmark import cli
+from cropmark.config import PREFIX, Settings, SiteSettings, _schema, _shown
+from cropmark.dialects.dialect import Param
+from cropmark.dialects.fastly import Fastly
+from cropmark.dialects.kontent import Kontent
+from cropmark.problems import KINDS
+
+ROOT = Path(__file__).resolve().parent.parent
+MADE = "<!-- Made by `make docs` from the code; change it there. -->\n"
+TITLES = {
+    "fastly": "Fastly Image Optimizer",
+    "contentstack": "Contentstack Image Delivery",
+    "kontent": "Kontent.ai Image Transformation",
+    "pixlab": "PixLab",
+}
+
+
+def documents() -> Iterator[tuple[str, str]]:
+    """Every generated document: its path below docs/, and its text."""
+    for dialect in (Fastly, Contentstack, Kontent, PixLab):
+        yield f"dialects/{dialect.name}.md", _parameters(dialect.name, dialect.params)
+        yield f"dialects/{dialect.name}.schema.json", _json_schema(dialect.name, dialect.params)
+    yield "configuration.md", _configuration()
+    yield "cli.md", _cli()
+    yield "errors.md", _errors()
+
+
+def _parameters(name: str, params: tuple[Param, ...]) -> str:
+    rows = "\n".join(
+        f"| `{p.name}` | {_cell(p.grammar)} | {_cell(p.default)} | {_cell(p.about)} | `{_code(p.example)}` | {_source(p.source)} |"
+        for p in params
+    )
+    return f"""{MADE}
+# {TITLES[name]}: parameters
+
+{len(params)} parameters. A [JSON Schema]({name}.schema.json) of the same table is for editors and tests.
+
+| parameter | values | default | what it does | example | read on |
+| --- | --- | --- | --- | --- | --- |
+{rows}
+"""
+
+
+def _source(url: str) -> str:
+    return f"[page]({url})" if url.startswith("http") else _cell(url)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _json_schema(name: str, params: tuple[Param, ...]) -> str:
+    properties = {
+        p.name: {"type": "string", "description": p.about, "examples": [p.example.partition("=")[2] or p.example]}
+        | ({"pattern": p.pattern} if p.pattern else {})
+        for p in params
+    }
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{TITLES[name]} parameters",
+        "type": "object",
+        "properties": properties,
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _configuration() -> str:
+    top = [name for name in Settings.model_fields if _schema(type(getattr(Settings(), name))) is None]
+    lines = [
+        MADE,
+        "# Configuration\n",
+        "A TOML file (`--config`, or `cropmark.toml` in the working folder), then environment variables, then the command",
+        "line; the later wins. `cropmark config show` tells every value and where it came from, `cropmark config check`",
+        "every mistake with its line.\n",
+        "| setting | variable | default | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in top:
+        info = Settings.model_fields[name]
+        lines.append(
+            f"| `{name}` | `{PREFIX}{name.upper()}` | {_default(info.default)} | {_cell(info.description or '')} |"
+        )
+    for name, info in Settings.model_fields.items():
+        if name in top:
+            continue
+        lines += [
+            f"\n## `[{name}]`\n",
+            f"{info.description}\n",
+            "| setting | variable | default |",
+            "| --- | --- | --- |",
+        ]
+        for f in dataclasses.fields(info.default):
+            lines.append(
+                f"| `{f.name}` | `{PREFIX}{name.upper()}__{f.name.upper()}` | {_default(getattr(info.default, f.name))} |"
+            )
+    lines += [
+        "\n## `[[site]]`\n",
+        f"{SiteSettings.__doc__}\n",
+        "| setting | default | meaning |",
+        "| --- | --- | --- |",
+    ]
+    for name, info in SiteSettings.model_fields.items():
+        default = "needed" if info.is_required() else _default(info.get_default(call_default_factory=True))
+        lines.append(f"| `{name}` | {default} | {_cell(info.description or '')} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: Any) -> str:
+    shown = _shown(value)
+    return f"`{_code(shown)}`" if shown not in ("", "-", "{}") else "–"
+
+
+def _cli() -> str:
+    group = typer.main.get_command(cli.app)
+    parts = [MADE, "# Command line\n"]
+    parts += [f"## `{name}`\n\n```\n{text}```\n" for name, text in _commands(group, "cropmark")]
+    return "\n".join(parts)
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, str]]:
+    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+    formatter = click.HelpFormatter(width=100, max_width=100)
+    click.Command.format_help(command, context, formatter)
+    yield path, formatter.getvalue()
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, f"{path} {name}")
+
+
+def _errors() -> str:
+    lines = [
+        MADE,
+        "# Errors\n",
+        "What went wrong, by code, with the status that it has before a dialect gives it its own (the dialects' pages and",
+        "`Accept: application/json` show those). A body names the parameter, what was expected, what came, and the mend.\n",
+        "| code | status | kind | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for code, kind in sorted(KINDS.items()):
+        parent = kind.__mro__[1].__name__
+        about = (kind.__doc__ or "").strip().splitlines()
+        lines.append(f"| `{code}` | {kind.status} | {kind.__name__} < {parent} | {about[0] if about else ''} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name, text in documents():
+        path = ROOT / "docs" / name
+        if path.is_file() and path.read_text("utf-8") == text:
+            continue
+        stale.append(name)
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    for name in stale:
+        print(f"docs/{name} {'is not up to date: run make docs' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
