@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import hull, length, length_below, r, root_below, shrunk_side, start
+from cropmark.geometry.rounding import hull, length, length_below, nearest_even, r, root_below, start, whole_blocks
 from cropmark.values import Box
 
 # fmt: off
@@ -56,8 +56,12 @@ def test_hull(region: Region, box: Box) -> None:
     assert hull(region) == box
 
 
-def test_shrunk_side_counts_the_last_part() -> None:
-    assert [shrunk_side(side, 8) for side in (1000, 1001, 8, 7)] == [125, 126, 1, 1]
+def test_whole_blocks_leave_the_rest() -> None:
+    assert [whole_blocks(side, 8) for side in (1000, 1001, 8, 7)] == [125, 125, 1, 0]
+
+
+def test_nearest_even_is_rint() -> None:
+    assert [nearest_even(Fraction(n, 2)) for n in (1, 2, 3, 5, 501, 1003)] == [0, 1, 2, 2, 250, 502]
 
 
 @given(st.fractions(min_value=0, max_value=10**6))

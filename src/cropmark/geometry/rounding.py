@@ -36,9 +36,14 @@ def hull(region: Region) -> Box:
     return Box(left, top, max(1, ceil(region.right) - left), max(1, ceil(region.bottom) - top))
 
 
-def shrunk_side(side: int, shrink: int) -> int:
-    """What a decoder leaves of a side when it makes one pixel of every `shrink`; the last may stand for fewer."""
-    return ceil(Fraction(side, shrink))
+def whole_blocks(side: int, block: int) -> int:
+    """How many whole blocks of so many pixels a side holds."""
+    return side // block
+
+
+def nearest_even(value: Fraction) -> int:
+    """The nearest whole number, ties to the even one, as C's rint() has it: for sizes that libvips computes so."""
+    return round(value)
 
 
 def root_below(value: Fraction) -> Fraction:

@@ -1,0 +1,1 @@
+"""Plans met with headers: tables of the documents' examples, and laws."""

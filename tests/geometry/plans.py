@@ -1,0 +1,162 @@
+"""Short hands for Plans written by hand, and two ways to read a Recipe: the region it shows, its laws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import reduce
+from typing import Any
+
+from cropmark.formats import Format, Info
+from cropmark.geometry.drawing import Drawing
+from cropmark.geometry.findings import Findings
+from cropmark.geometry.recipe import (
+    BlackWhite,
+    Blank,
+    Compose,
+    Embed,
+    Extract,
+    Gauss,
+    Op,
+    Original,
+    Recipe,
+    Rotate,
+    Scale,
+    Tone,
+    Under,
+    Unsharp,
+)
+from cropmark.geometry.region import Region
+from cropmark.geometry.resolve import NO_FINDINGS, resolve
+from cropmark.plan.plan import Choice, Limits, Output, Plan
+from cropmark.plan.steps import AnyStep, Area, At, Crop, Edges, Fit, Overflow, Resize, Spare
+from cropmark.values import Length, Pixels, Ratio, Share, Size
+
+Words = dict[str, Any]
+
+HUNDRED = Size(100, 80)
+
+
+def px(count: str | int) -> Pixels:
+    return Pixels(Fraction(count))
+
+
+def part(share: str) -> Share:
+    return Share(Fraction(share))
+
+
+def area(width: Length, height: Length, **more: Any) -> Crop:
+    return Crop(Area(width, height), **more)
+
+
+def shape(width: str | int, height: str | int, **more: Any) -> Crop:
+    return Crop(Ratio(Fraction(width), Fraction(height)), **more)
+
+
+def to(width: Length | None = None, height: Length | None = None, **more: Any) -> Resize:
+    return Resize(width, height, **more)
+
+
+def edges(top: Length, right: Length, bottom: Length | None = None, left: Length | None = None) -> Edges:
+    """As in CSS, two, three or four of them."""
+    return Edges(top, right, bottom or top, left or right)
+
+
+def at(x: Length, y: Length) -> Words:
+    return {"x": At(x), "y": At(y)}
+
+
+def spare(axis: str, share: str) -> Words:
+    return {axis: Spare(Fraction(share))}
+
+
+SAFE: Words = {"overflow": Overflow.CLIP}
+UP: Words = {"enlarge": True}
+INSIDE: Words = {"fit": Fit.INSIDE}
+OUTSIDE: Words = {"fit": Fit.OUTSIDE}
+COVER: Words = {"fit": Fit.COVER}
+
+
+def header(size: Size = HUNDRED, kind: Format = Format.PNG, **more: Any) -> Info:
+    return Info(**{"format": kind, "stored": size, "bytes": 10_000, **more})
+
+
+def plan(*steps: AnyStep, choice: Choice | None = None, **more: Any) -> Plan:
+    """A plan of these steps; the other words are the Output's, but limits and the plan's own."""
+    own = {name: more.pop(name) for name in ("limits", "reads", "unread", "unusable") if name in more}
+    output = Output(choices=(choice or Choice(),), **more)
+    return Plan(tuple(steps), output, **own)
+
+
+def recipe_of(plan: Plan, *infos: Info | None, findings: Findings = NO_FINDINGS) -> Recipe:
+    found = resolve(plan, infos or (header(),), findings)
+    assert isinstance(found, Recipe)
+    return found
+
+
+def original_of(plan: Plan, *infos: Info | None) -> Original:
+    found = resolve(plan, infos or (header(),))
+    assert isinstance(found, Original)
+    return found
+
+
+def shown(ops: Sequence[Op], size: Size) -> Region:
+    """The region of the source that is seen after the ops, in the source's pixels."""
+    drawing = reduce(Drawing.then, ops, Drawing.of(header(size)))
+    assert drawing.view is not None
+    return drawing.view.shown.scaled(Fraction(size.width), Fraction(size.height))
+
+
+def is_near(found: Region, expected: Region, slack: Fraction) -> bool:
+    """Whether no edge is farther away than that."""
+    pairs = (
+        (found.left, expected.left),
+        (found.top, expected.top),
+        (found.right, expected.right),
+        (found.bottom, expected.bottom),
+    )
+    return all(abs(one - other) <= slack for one, other in pairs)
+
+
+def frame_at_the_end(ops: Sequence[Op], frame: Size, infos: Sequence[Info | None]) -> Size:
+    """The last frame, after it was seen that no op reaches outside the frame before it. Knows nothing of Drawing."""
+    for op in ops:
+        match op:
+            case Extract(box):
+                assert box.within(frame), f"{box} reaches outside {frame}"
+                frame = box.size
+            case Scale(size) | Blank(size):
+                frame = size
+            case Embed(size, left, top):
+                assert -frame.width <= left <= size.width
+                assert -frame.height <= top <= size.height
+                frame = size
+            case Rotate(turn):
+                frame = Size(frame.height, frame.width) if turn.value >= 5 else frame
+            case Compose(source, inner):
+                info = infos[source]
+                assert info is not None
+                frame_at_the_end(inner, info.size, infos)
+            case Gauss(sigma) | Unsharp(sigma):
+                assert sigma > 0
+            case Under() | Tone() | BlackWhite():
+                pass
+    return frame
+
+
+def is_opaque(ops: Sequence[Op], *, alpha: bool) -> bool:
+    """Whether no pixel can be clear after the ops. Knows nothing of Drawing."""
+    for op in ops:
+        match op:
+            case Under(colour) if colour.alpha == 255:
+                alpha = False
+            case Blank(colour=colour):
+                alpha = colour.alpha < 255
+            case Embed(fill=colour) if colour.alpha < 255:
+                alpha = True
+            case _:
+                pass
+    return not alpha
+
+
+SMALL = Limits(side=200, animation_area=200 * 200, avif_area=100 * 100)
