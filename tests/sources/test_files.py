@@ -1,0 +1,253 @@
+"""The pictures of a folder: which paths name one, and that nothing outside is ever opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cropmark.plan.source import SitePath, Upload, WebUrl, Where
+from cropmark.problems import SourceMissing
+from cropmark.sources.files import FolderSource
+
+JPEG = b"\xff\xd8\xff\xe0 picture"
+SECRET = b"\xff\xd8\xff\xe0 not for you"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with pictures, between others that are nobody's business."""
+    made = tmp_path / "pictures"
+    for path in (
+        "a.jpg",
+        "sky/blue.jpg",
+        "sky/%2e%2e.jpg",
+        "%2e%2e/b.jpg",
+        "ほし ü+&.jpg",
+        "...",
+        ".hidden/a.jpg",
+        ".env",
+    ):
+        (made / path).parent.mkdir(parents=True, exist_ok=True)
+        (made / path).write_bytes(JPEG)
+    for path in ("secret.jpg", "pictures-of-others/a.jpg"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(SECRET)
+    (made / "in.jpg").symlink_to("sky/blue.jpg")
+    (made / "in").symlink_to("sky")
+    (made / "absolute.jpg").symlink_to(made / "a.jpg")
+    (made / "out.jpg").symlink_to("../secret.jpg")
+    (made / "sibling").symlink_to(tmp_path / "pictures-of-others")
+    (made / "sky/up").symlink_to("../..")
+    (made / "loop").symlink_to("loop")
+    (made / "round").symlink_to(".")
+    (made / "dangling.jpg").symlink_to("none.jpg")
+    (made / "proc.jpg").symlink_to("/proc/self/environ")
+    (made / "zero.jpg").symlink_to("/dev/zero")
+    os.mkfifo(made / "fifo.jpg")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(made / "socket.jpg"))
+    return made
+
+
+async def read(source: FolderSource, path: str) -> bytes:
+    opened = await source.open(SitePath(path))
+    try:
+        return os.pread(opened.descriptor, 1_000, 0)
+    finally:
+        opened.close()
+
+
+# fmt: off
+SERVED = [
+    "a.jpg",
+    "sky/blue.jpg",
+    "sky/%2e%2e.jpg",     # decoded once: the rest is a name
+    "%2e%2e/b.jpg",
+    "ほし ü+&.jpg",
+    "in.jpg",             # links that stay inside
+    "in/blue.jpg",
+    "absolute.jpg",
+    "round/round/a.jpg",
+]
+
+MISSING = [
+    "none.jpg", "sky/none.jpg", "a.jpg/b.jpg",
+    "", "/", "sky", "sky/", "a.jpg/", "/a.jpg", "sky//blue.jpg",
+    "..", ".", "...", "../secret.jpg", "sky/../a.jpg", "./a.jpg", "sky/./blue.jpg", "sky/../../secret.jpg",
+    "..\\secret.jpg", "sky\\blue.jpg", "a.jpg\0", "a.jpg\0.png", "\0",
+    "%2e%2e/secret.jpg", "%2e%2e%2fsecret.jpg", "..%2fsecret.jpg", "%252e%252e/secret.jpg", "..;/secret.jpg",
+    "../pictures-of-others/a.jpg", "sibling/a.jpg",
+    ".env", ".hidden/a.jpg", "sky/.hidden", ".git/config",
+    "out.jpg", "sky/up/secret.jpg", "loop", "dangling.jpg",
+    "proc.jpg", "zero.jpg", "fifo.jpg", "socket.jpg", "round",
+    "x" * 256, "x" * 5_000, "x/" * 3_000 + "x",
+    "a.jpg\ud800", "\udcff.jpg", "\udc2e\udc2e/secret.jpg",
+    "/etc/passwd", "~/a.jpg", "C:\\a.jpg", "file:///etc/passwd", "//secret.jpg",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("path", SERVED)
+async def test_a_path_to_a_file_inside_is_served(root: Path, path: str) -> None:
+    assert await read(FolderSource(root), path) == JPEG
+
+
+@pytest.mark.parametrize("path", MISSING)
+async def test_any_other_path_is_missing_without_detail_check_22(root: Path, path: str) -> None:
+    async with asyncio.timeout(5):  # a FIFO would keep whoever opens it waiting
+        with pytest.raises(SourceMissing) as told:
+            await FolderSource(root).open(SitePath(path))
+    assert str(told.value) == "there is no such picture"
+    assert told.value.__cause__ is None
+
+
+LINKS_OUT = ["out.jpg", "sibling/a.jpg", "sky/up/secret.jpg", "proc.jpg"]
+
+
+@pytest.mark.parametrize("path", [path for path in MISSING if path not in LINKS_OUT])
+def test_a_glance_finds_no_more_than_links_that_open_refuses(root: Path, path: str) -> None:
+    with pytest.raises(SourceMissing, match="there is no such picture"):
+        FolderSource(root).glance(SitePath(path))
+
+
+@pytest.mark.parametrize("where", [WebUrl("http://127.0.0.1/a.jpg"), Upload("0" * 64)])
+async def test_what_is_no_path_is_missing(root: Path, where: Where) -> None:
+    with pytest.raises(SourceMissing):
+        FolderSource(root).glance(where)
+    with pytest.raises(SourceMissing):
+        await FolderSource(root).open(where)
+
+
+PARTS = ["test_files.py", "sources", "..", ".", "", "%2e%2e", "\0", "\\", "~", "\udcff", "caches", "test_disk.py"]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=6).map("/".join) | st.text(max_size=40))
+@settings(max_examples=300, deadline=None)
+async def test_no_text_opens_anything_outside(path: str) -> None:
+    here = Path(__file__).parent
+    try:
+        opened = await FolderSource(here).open(SitePath(path))
+    except SourceMissing:
+        return
+    real = Path(f"/proc/self/fd/{opened.descriptor}").readlink()
+    opened.close()
+    assert real.is_relative_to(here.resolve())
+
+
+async def test_a_swapped_link_never_opens_what_is_outside(root: Path, tmp_path: Path) -> None:
+    """A folder is exchanged for a link out of the root, over and over, while its file is opened."""
+    inside, outside, place = root / "real", root / "link", root / "swap"
+    inside.mkdir()
+    (inside / "a.jpg").write_bytes(JPEG)
+    outside.symlink_to(tmp_path / "pictures-of-others")
+    source, stop = FolderSource(root), threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            inside.rename(place)
+            place.rename(inside)
+            outside.rename(place)
+            place.rename(outside)
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    seen = {"opened": 0, "missing": 0}
+    until = time.monotonic() + 0.5
+    try:
+        while time.monotonic() < until:
+            try:
+                opened = await source.open(SitePath("swap/a.jpg"))
+            except SourceMissing:
+                seen["missing"] += 1
+                continue
+            assert os.pread(opened.descriptor, 100, 0) == JPEG
+            opened.close()
+            seen["opened"] += 1
+    finally:
+        stop.set()
+        swapping.join()
+    assert min(seen.values()) > 0
+
+
+# ------------------------------------------------------------------------------------------ stamps
+
+
+async def test_the_stamp_tells_when_it_was_modified(root: Path) -> None:
+    os.utime(root / "a.jpg", (0, 1_763_779_200.5))
+    stamp = FolderSource(root).glance(SitePath("a.jpg"))
+    assert (stamp.identity, stamp.modified_s, stamp.versioned) == ("files:a.jpg", 1_763_779_200.5, False)
+
+
+def test_a_file_of_the_same_time_and_length_put_in_its_place_is_another(root: Path) -> None:
+    source = FolderSource(root, name="shop")
+    os.utime(root / "a.jpg", (0, 1_763_779_200))
+    before = source.glance(SitePath("a.jpg"))
+    (root / "new").write_bytes(JPEG[::-1])
+    os.utime(root / "new", (0, 1_763_779_200))
+    (root / "new").rename(root / "a.jpg")
+    after = source.glance(SitePath("a.jpg"))
+    assert before.version != after.version
+    assert before.identity == after.identity == "shop:a.jpg"
+
+
+async def test_a_root_that_is_a_link_is_followed_to_where_it_points_now(tmp_path: Path) -> None:
+    for release in ("one", "two"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "a.jpg").write_bytes(JPEG + release.encode())
+    current = tmp_path / "current"
+    current.symlink_to("one")
+    source = FolderSource(current)
+    assert (await read(source, "a.jpg")).endswith(b"one")
+    current.unlink()
+    current.symlink_to("two")
+    assert (await read(source, "a.jpg")).endswith(b"two")
+
+
+async def test_nothing_is_left_open(root: Path) -> None:
+    source = FolderSource(root)
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (*SERVED, *MISSING):
+        try:
+            (await source.open(SitePath(path))).close()
+        except SourceMissing:
+            continue
+    source.pictures(100)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# ------------------------------------------------------------------------------------------ the start page
+
+
+def test_pictures_are_listed_by_what_they_are_in_order(tmp_path: Path) -> None:
+    for path in ("b.jpg", "a.txt", "z/c.png", "z/.d.jpg", ".e/f.jpg", "A.jpg"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(JPEG)
+    (tmp_path / "words.jpg").write_bytes(b"no picture")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "out.jpg").symlink_to("/etc/passwd")
+    (tmp_path / "round").symlink_to(".")
+    os.mkfifo(tmp_path / "fifo.jpg")
+    source = FolderSource(tmp_path)
+    assert source.pictures(10) == ["A.jpg", "a.txt", "b.jpg", "z/c.png"]
+    assert source.pictures(2) == ["A.jpg", "a.txt"]
+    assert source.count() == 4
+
+
+def test_names_that_no_url_can_say_are_not_listed(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/\xff.jpg", "wb") as file:
+        file.write(JPEG)
+    (tmp_path / "back\\slash.jpg").write_bytes(JPEG)
+    assert FolderSource(tmp_path).pictures(10) == []
+
+
+def test_a_folder_that_is_not_there_has_no_pictures(tmp_path: Path) -> None:
+    assert FolderSource(tmp_path / "none").pictures(10) == []
+    assert FolderSource(tmp_path / "none").count() == 0
