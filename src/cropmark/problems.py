@@ -2,7 +2,8 @@
 
 Problem
 ├── BadOrder            400  the request itself cannot be carried out, whatever the picture
-│   └── BadValue             one parameter's value: expected this, got that
+│   ├── BadValue             one parameter's value: expected this, got that
+│   └── UnknownBody     415  a body of a kind that is not read
 ├── Refused             403  the caller may not
 │   ├── Unauthorised    401
 │   ├── Expired         410
@@ -70,6 +71,10 @@ class BadValue(BadOrder):
         self.text = shown
 
 
+class UnknownBody(BadOrder):
+    status, code = 415, "unknown_body"
+
+
 class Refused(Problem):
     status, code = 403, "refused"
 
@@ -96,6 +101,8 @@ class NotAllowed(Problem):
 
 class SourceProblem(Problem):
     status, code = 502, "source_problem"
+    origin_status: int | None = None
+    """What the picture's own server answered, where it answered: some dialects keep the number (Fastly E1)."""
 
 
 class SourceMissing(SourceProblem):

@@ -19,6 +19,9 @@ class WebUrl:
     """A picture somewhere on the web, fetched by the guarded web source."""
 
     url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers of the client's request; those that the source's policy names go to the origin, and make it another
+    source."""
 
 
 @dataclass(frozen=True, slots=True)
