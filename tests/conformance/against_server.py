@@ -39,6 +39,7 @@ def main() -> int:
             "CROPMARK_CACHE_DIR": str(Path(folder, "cache")),
             "CROPMARK_DATA_DIR": str(Path(folder, "data")),
             "CROPMARK_PIXLAB_KEY": KEY,
+            "CROPMARK_ACCESS_LOG": "off",
             "CROPMARK_WEB_ALLOW": f"127.0.0.1:{images}",
         }
         command = [sys.executable, "-m", "cropmark.cli", "serve", str(sources), "--port", str(port)]

@@ -68,14 +68,16 @@ class App:
         limiter: Limiter,
         metrics: Metrics,
         pages: Pages,
-        log_hits: bool = False,
+        access_log: str = "misses",
     ) -> None:
+        """`access_log`: misses, all, or off. A line for each hit from memory costs more than the hit."""
         self._sites = sites
         self._pipeline = pipeline
         self._limiter = limiter
         self._metrics = metrics
         self._pages = pages
-        self._log_hits = log_hits
+        self._log_hits = access_log == "all"
+        self._logs = access_log != "off"
         self._memo: LRUCache[tuple[object, ...], Known] = LRUCache(MEMO_ENTRIES)
         self._read = frozenset(name.encode() for site in sites for name in site.dialect.headers)
         self._hits = {
@@ -316,6 +318,8 @@ class App:
         rid: str,
         **more: str,
     ) -> None:
+        if not self._logs:
+            return
         log.info(
             "request",
             method=scope["method"],
@@ -332,6 +336,7 @@ class App:
 
 
 PREFLIGHT: RawHeaders = [
+    (b"server", b"cropmark"),
     (b"allow", b"GET, HEAD, OPTIONS"),
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),

@@ -28,7 +28,7 @@ def raw(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
 
     Control characters cannot end a header early: what a URL or a source brought is replaced, not believed.
     """
-    return [(name.lower().encode("ascii"), _field(value)) for name, value in headers]
+    return [(b"server", b"cropmark"), *((name.lower().encode("ascii"), _field(value)) for name, value in headers)]
 
 
 def _field(value: str) -> bytes:
