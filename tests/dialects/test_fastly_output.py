@@ -1,0 +1,257 @@
+"""Fastly: which format comes out of which source for which client, and how it is encoded."""
+
+from __future__ import annotations
+
+import pytest
+
+from cropmark.dialects.dialect import Ask
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.dialects.fastly.output import translated
+from cropmark.dialects.fastly.settings import FastlySettings, JpegType
+from cropmark.formats import WRITABLE, Format, Info
+from cropmark.plan.plan import Choice, Keep, Order, Output, Tell
+from cropmark.plan.source import any_holds
+from cropmark.values import Size
+
+BROWSER = "image/avif,image/webp,image/apng,*/*;q=0.8"
+WEBP_ONLY = "image/webp,*/*"
+OLD = "image/jpeg,image/png,*/*;q=0.5"
+
+PNG = Info(Format.PNG, Size(400, 300), 1000, lossless=True)
+CUTOUT = Info(Format.PNG, Size(400, 300), 1000, lossless=True, alpha=True)
+JPEG = Info(Format.JPEG, Size(400, 300), 1000)
+GIF = Info(Format.GIF, Size(400, 300), 1000, lossless=True)
+ANIMATED_GIF = Info(Format.GIF, Size(400, 300), 1000, frames=4, lossless=True)
+WEBP = Info(Format.WEBP, Size(400, 300), 1000)
+LOSSLESS_WEBP = Info(Format.WEBP, Size(400, 300), 1000, lossless=True)
+ANIMATED_WEBP = Info(Format.WEBP, Size(400, 300), 1000, frames=4)
+AVIF = Info(Format.AVIF, Size(400, 300), 1000)
+
+
+def order_of(query: str, accept: str = "", settings: FastlySettings | None = None) -> Order:
+    return Fastly(settings or FastlySettings()).order(Ask("a.png", query, {"accept": accept}))
+
+
+def output_of(query: str, accept: str = "", settings: FastlySettings | None = None) -> Output:
+    plan = order_of(query, accept, settings).plan
+    assert plan is not None
+    return plan.output
+
+
+def taken(output: Output, source: Info) -> Choice:
+    """The first choice whose conditions hold, where nothing is past a limit."""
+    for choice in output.choices:
+        written = (choice.format or source.format) in WRITABLE
+        if written and not any_holds(choice.skipped_for, source):
+            return choice
+    raise AssertionError(f"no choice for {source}")
+
+
+def told(choice: Choice, source: Info) -> str:
+    """A choice in a few words: webpll 85, jpeg~ 85 (progressive as the source), png8."""
+    assert choice.format is not None
+    lossless = choice.lossless is Tell.YES or (choice.lossless is Tell.AS_SOURCE and source.lossless)
+    word = choice.format.value + ("8" if choice.palette else "") + ("ll" if lossless else "")
+    word += {Tell.YES: "+", Tell.NO: "", Tell.AS_SOURCE: "~"}[choice.progressive]
+    return f"{word} {choice.quality}" if choice.quality and not lossless else word
+
+
+# fmt: off
+OUTPUTS = [
+    # query                                 Accept     source         becomes
+    ("width=200",                           WEBP_ONLY, PNG,           "png"),            # Accept alone changes nothing
+    ("width=200",                           "",        JPEG,          "jpeg~ 85"),       # progressive as the source
+    ("width=200",                           "",        WEBP,          "webp 85"),
+    ("width=200",                           "",        LOSSLESS_WEBP, "webpll"),
+    ("width=200&quality=50",                "",        LOSSLESS_WEBP, "webp 50"),        # F12
+    ("width=200",                           "",        AVIF,          "avif 64"),        # F13
+    ("width=200",                           "",        GIF,           "gif"),
+    ("width=200&quality=50",                "",        PNG,           "png"),            # PNG ignores quality
+    ("format=jpg",                          "",        PNG,           "jpeg~ 85"),
+    ("format=JPEG&quality=30",              "",        PNG,           "jpeg~ 30"),       # W4
+    ("format=bjpg",                         "",        JPEG,          "jpeg 85"),
+    ("format=bjpeg",                        "",        JPEG,          "jpeg 85"),
+    ("format=pjpg",                         "",        PNG,           "jpeg+ 85"),
+    ("format=pjpeg",                        "",        ANIMATED_GIF,  "jpeg+ 85"),       # F8: the first frame
+    ("format=png",                          "",        JPEG,          "png"),
+    ("format=png8",                         "",        JPEG,          "png8"),
+    ("format=png8&quality=40",              "",        JPEG,          "png8 40"),        # F13
+    ("format=gif",                          "",        JPEG,          "gif"),
+    ("format=webp",                         "",        JPEG,          "webp 85"),
+    ("format=webp",                         "",        PNG,           "webpll"),         # F12
+    ("format=webp&quality=80",              "",        PNG,           "webp 80"),        # F12
+    ("format=webp",                         "",        ANIMATED_GIF,  "gif"),            # F8
+    ("format=webp&frame=1",                 "",        ANIMATED_GIF,  "webpll"),         # F9: a still then
+    ("format=webpll",                       "",        JPEG,          "webpll"),
+    ("format=webply",                       "",        PNG,           "webp 85"),
+    ("format=avif",                         "",        PNG,           "avif 64"),
+    ("format=avif&quality=50",              "",        PNG,           "avif 50"),
+    ("format=avif",                         "",        ANIMATED_GIF,  "gif"),            # F8
+    ("format=jxl",                          "",        PNG,           "png"),            # not written here
+    ("format=mp4",                          "",        ANIMATED_GIF,  "gif"),            # F10
+    ("format=svg",                          "",        JPEG,          "jpeg~ 85"),       # F16
+    # auto
+    ("auto=webp",                           WEBP_ONLY, PNG,           "webpll"),         # lossless base
+    ("auto=webp",                           "*/*",     PNG,           "png"),            # F2: a wildcard is no support
+    ("auto=webp",                           "image/webp;q=0", PNG,    "png"),
+    ("auto=webp",                           OLD,       JPEG,          "jpeg~ 85"),
+    ("auto=webp",                           WEBP_ONLY, JPEG,          "webp 85"),
+    ("auto=webp&format=pjpg",               WEBP_ONLY, PNG,           "webp 85"),        # base pjpg is lossy
+    ("auto=webp&format=pjpg",               OLD,       PNG,           "jpeg+ 85"),
+    ("auto=webp&format=png",                WEBP_ONLY, JPEG,          "webpll"),
+    ("auto=webp&format=png8",               WEBP_ONLY, JPEG,          "webp 85"),        # F1
+    ("auto=webp&format=webp",               WEBP_ONLY, PNG,           "webpll"),         # F12 holds for the base
+    ("auto=webp&quality=85,70&format=jpg",  WEBP_ONLY, PNG,           "webp 70"),
+    ("auto=webp&quality=85,70&format=jpg",  OLD,       PNG,           "jpeg~ 85"),
+    ("auto=webp",                           WEBP_ONLY, ANIMATED_GIF,  "gif"),            # F8
+    ("auto=webp",                           WEBP_ONLY, GIF,           "webpll"),
+    ("auto=webp",                           WEBP_ONLY, ANIMATED_WEBP, "webp 85"),
+    ("auto=avif",                           BROWSER,   ANIMATED_WEBP, "webp 85"),        # stays animated
+    ("auto=avif",                           BROWSER,   PNG,           "avif 64"),        # lossy even so
+    ("auto=avif",                           WEBP_ONLY, PNG,           "png"),
+    ("auto=webp,avif",                      BROWSER,   JPEG,          "avif 64"),        # F4: AVIF first
+    ("auto=webp,avif",                      WEBP_ONLY, JPEG,          "webp 85"),
+    ("auto=format",                         BROWSER,   JPEG,          "avif 64"),        # W2
+    ("auto=true",                           WEBP_ONLY, JPEG,          "webp 85"),        # W2
+    ("auto=compress,format",                WEBP_ONLY, JPEG,          "webp 85"),
+    # format=auto
+    ("format=auto",                         BROWSER,   PNG,           "avif 64"),
+    ("format=auto&auto=webp",               "image/webp,image/avif", PNG, "avif 64"),    # format=auto beats auto
+    ("format=auto",                         "image/jxl,image/webp", JPEG, "webp 82"),    # no JPEG XL in this build
+    ("format=auto",                         WEBP_ONLY, PNG,           "webp 82"),        # lossy
+    ("format=auto&quality=75",              WEBP_ONLY, PNG,           "webp 72"),
+    ("format=auto&quality=100",             WEBP_ONLY, JPEG,          "webpll"),
+    ("format=auto&quality=100",             BROWSER,   JPEG,          "avifll"),
+    ("format=auto&bw=atkinson",             WEBP_ONLY, JPEG,          "webpll"),
+    ("format=auto&bw=atkinson",             OLD,       JPEG,          "png"),            # without loss
+    ("format=auto",                         OLD,       PNG,           "png"),
+    ("format=auto",                         OLD,       JPEG,          "jpeg~ 85"),
+    ("format=auto",                         OLD,       GIF,           "gif"),
+    ("format=auto",                         OLD,       AVIF,          "jpeg~ 85"),
+    ("format=auto",                         OLD,       Info(Format.AVIF, Size(9, 9), 9, alpha=True), "png"),
+    ("format=auto",                         BROWSER,   ANIMATED_GIF,  "webp 82"),        # F6
+    ("format=auto",                         "image/avif", ANIMATED_GIF, "gif"),
+    ("format=auto",                         OLD,       ANIMATED_WEBP, "gif"),
+    ("format=auto&frame=1",                 BROWSER,   ANIMATED_GIF,  "avif 64"),
+    # optimize: 90, 80, 65 on JPEG's scale
+    ("optimize=low",                        "",        JPEG,          "jpeg~ 90"),
+    ("optimize=medium&format=webp",         "",        JPEG,          "webp 77"),
+    ("optimize=high&format=avif",           "",        JPEG,          "avif 49"),
+    ("optimize=high&quality=33",            "",        JPEG,          "jpeg~ 33"),       # quality wins
+    ("optimize=high",                       "",        PNG,           "png"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "accept", "source", "becomes"), OUTPUTS)
+def test_what_comes_out(query: str, accept: str, source: Info, becomes: str) -> None:
+    assert told(taken(output_of(query, accept), source), source) == becomes
+
+
+# fmt: off
+SERVICES = [
+    # settings                                 query          Accept     source        becomes
+    (FastlySettings(webp=True),                "width=9",     WEBP_ONLY, PNG,          "webpll"),
+    (FastlySettings(webp=True),                "auto=avif",   BROWSER,   JPEG,         "avif 64"),
+    (FastlySettings(webp_quality=70),          "format=webp", "",        JPEG,         "webp 70"),
+    (FastlySettings(jpeg_quality=60),          "",            "",        JPEG,         "jpeg~ 60"),
+    (FastlySettings(jpeg_quality=75),          "format=auto", WEBP_ONLY, JPEG,         "webp 72"),
+    (FastlySettings(jpeg_type=JpegType.PROGRESSIVE), "format=jpg", "",   PNG,          "jpeg+ 85"),
+    (FastlySettings(jpeg_type=JpegType.BASELINE), "width=9",  "",        JPEG,         "jpeg 85"),
+    (FastlySettings(jpeg_type=JpegType.BASELINE), "format=pjpg", "",     JPEG,         "jpeg+ 85"),
+    (FastlySettings(animated_webp=True),       "auto=webp",   WEBP_ONLY, ANIMATED_GIF, "webpll"),
+    (FastlySettings(animated_webp=True),       "format=avif", "",        ANIMATED_GIF, "gif"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("settings", "query", "accept", "source", "becomes"), SERVICES)
+def test_what_a_service_is_set_to(
+    settings: FastlySettings, query: str, accept: str, source: Info, becomes: str
+) -> None:
+    assert told(taken(output_of(query, accept, settings), source), source) == becomes
+
+
+def test_a_quality_is_1_to_100() -> None:
+    with pytest.raises(ValueError, match="1 to 100, not 0"):
+        FastlySettings(webp_quality=0)
+
+
+# fmt: off
+TRANSLATED = [
+    # JPEG  AVIF  WebP  JPEG XL
+    (50,    40,   48,   50),
+    (75,    55,   72,   74),
+    (85,    64,   82,   84),
+    (95,    80,   92,   94),
+    (65,    49,   62,   64),        # 49.0, 62.4, 64.4
+    (80,    60,   77,   79),        # 59.5 goes up
+    (90,    72,   87,   89),
+    (100,   100,  100,  100),       # and lossless
+    (1,     1,    1,    1),         # never 0
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("quality", "avif", "webp", "jxl"), TRANSLATED)
+def test_a_quality_translated(quality: int, avif: int, webp: int, jxl: int) -> None:
+    assert [translated(quality, to) for to in (Format.AVIF, Format.WEBP, Format.JXL)] == [avif, webp, jxl]
+
+
+def test_a_better_quality_is_never_translated_to_a_lower_one() -> None:
+    for to in (Format.AVIF, Format.WEBP, Format.JXL):
+        found = [translated(quality, to) for quality in range(1, 101)]
+        assert found == sorted(found)
+
+
+# fmt: off
+NEGOTIATED = [
+    ("auto=webp", True), ("auto=avif", True), ("format=auto", True), ("format=jpg&auto=webp", True),
+    ("width=200", False), ("auto=compress", False), ("format=webp", False),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "negotiated"), NEGOTIATED)
+@pytest.mark.parametrize("accept", [BROWSER, OLD, ""])
+def test_vary_is_sent_whenever_accept_could_matter(query: str, negotiated: bool, accept: str) -> None:
+    assert order_of(query, accept).delivery.negotiated is negotiated
+    assert order_of(query, accept, FastlySettings(webp=True)).delivery.negotiated
+
+
+def test_clients_that_accept_the_same_share_a_plan() -> None:
+    assert output_of("auto=webp", "image/webp") == output_of("auto=webp", "text/html, image/webp;q=0.1, */*")
+    assert output_of("width=9", BROWSER) == output_of("width=9", OLD)
+
+
+# fmt: off
+AS_IT_IS = [
+    # the original goes out where re-encoding made it larger
+    ("quality=80", True), ("optimize=low", True), ("", True), ("foo=bar", True), ("fit=crop&dpr=2", True),
+    ("level=4.0", True),
+    ("quality=80&width=200", False), ("format=jpg&quality=80", False), ("frame=1", False),
+    ("metadata=copyright", False), ("orient=r", False), ("format=auto", False),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "original"), AS_IT_IS)
+def test_where_the_source_may_go_out_as_it_is(query: str, original: bool) -> None:
+    assert output_of(query).larger_is_original is original
+
+
+def test_metadata_and_frames() -> None:
+    assert output_of("metadata=copyright,c2pa").keeps == {Keep.COPYRIGHT}
+    assert output_of("").keeps == frozenset()
+    assert output_of("frame=1").first_frame
+    assert not output_of("").first_frame
+
+
+def test_avif_past_its_area_is_refused_by_name_only() -> None:
+    assert output_of("format=avif").choices[0].refuse_beyond
+    assert not output_of("auto=avif", BROWSER).choices[0].refuse_beyond
+    assert not output_of("format=auto", BROWSER).choices[0].refuse_beyond
+    # What was asked for by name, or could have been, and is not had, says so.
+    assert output_of("auto=avif", BROWSER).choices[0].missed
+    assert output_of("format=jxl").choices[0].missed
+    assert output_of("format=webp").choices[0].missed
