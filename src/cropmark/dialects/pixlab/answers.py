@@ -1,0 +1,132 @@
+"""PixLab's answers: JSON with a status that is the HTTP status, typed application/json and nothing behind it.
+
+The PHP client compares the whole Content-Type and takes everything else for picture bytes.
+Source: https://github.com/symisc/pixlab-php, https://pixlab.io/api
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cropmark.dialects.answers import EVERY_ORIGIN, json_answer, one_line
+from cropmark.dialects.dialect import Answer, Ask, Headers
+from cropmark.dialects.pixlab.endpoints import endpoint_of
+from cropmark.formats import TRAITS, Format
+from cropmark.problems import (
+    BadOrder,
+    Impossible,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Problem,
+    Refused,
+    SourceProblem,
+    SourceRefused,
+    SourceTooLarge,
+    SourceUnusable,
+    TooManyRequests,
+    UnknownBody,
+)
+from cropmark.values import Box
+
+# fmt: off
+STATUSES: Final[tuple[tuple[type[Problem], int], ...]] = (
+    # The first class that fits; the service's list has no other codes (docs/decisions/0027).
+    (TooManyRequests, 429),
+    (Overloaded,      429),   # come back later
+    (Refused,         401),
+    (NotFound,        404),
+    (NotAllowed,      405),
+    (UnknownBody,     415),
+    (BadOrder,        400),
+    (Impossible,      400),
+    (SourceRefused,   400),
+    (SourceTooLarge,  400),
+    (SourceUnusable,  415),
+    (SourceProblem,   404),   # the picture cannot be had, for whatever reason
+    (Problem,         500),
+)
+# fmt: on
+REFUSED_ADDRESS: Final = "img: the address may not be fetched; name a picture by http or https on a public server"
+"""One text for all refusals: told apart, they would let a caller map the network behind the server."""
+NOT_TO_BE_HAD: Final = "img: the picture cannot be had from its address"
+"""One text as well: nothing of what an origin answered is passed on."""
+RETRY_AFTER_S: Final = 60
+MAX_ERROR_CHARS: Final = 500
+
+_JSON_HEADERS: Final[Headers] = (*EVERY_ORIGIN, ("Cache-Control", "no-store"))
+
+
+def success(link: str, ssl_link: str, media_id: str) -> Answer:
+    """A result was stored: where it is served, by its own address and by https, and its id."""
+    return _told({"status": 200, "link": link, "ssl_link": ssl_link, "id": media_id})
+
+
+def faces_answer(faces: Sequence[Box], *, count: bool) -> Answer:
+    """The boxes of the faces in pixels of the upright picture, the largest first; with `count` their number only."""
+    if count:
+        return _told({"status": 200, "faces": len(faces), "count": len(faces)})
+    largest_first = sorted(faces, key=lambda face: face.size.area, reverse=True)
+    return _told({"status": 200, "faces": [_face(number, face) for number, face in enumerate(largest_first)]})
+
+
+def _face(number: int, face: Box) -> dict[str, int]:
+    return {"face_id": number, "left": face.left, "top": face.top, "width": face.width, "height": face.height}
+
+
+def deleted() -> Answer:
+    """A stored result is gone."""
+    return _told({"status": 200})
+
+
+def preflight() -> Answer:
+    """To a browser that asks before it posts from another origin."""
+    allowed = (
+        ("Access-Control-Allow-Methods", "GET, POST"),
+        ("Access-Control-Allow-Headers", "Content-Type, WWW-Authenticate"),
+    )
+    return Answer(204, b"", "text/plain", (*EVERY_ORIGIN, *allowed))
+
+
+def blob_headers(media_id: str, kind: Format) -> Headers:
+    """What a picture that is sent itself brings beside the headers of every picture."""
+    return (("Content-Disposition", f'inline; filename="{media_id}.{TRAITS[kind].extension}"'),)
+
+
+def refusal(problem: Problem, ask: Ask) -> Answer:
+    """The problem as JSON, also where a picture was asked for: `{"status": 400, "error": "…"}`."""
+    status = status_of(problem)
+    headers = list(_JSON_HEADERS)
+    if status == 405:
+        headers.append(("Allow", _allowed(ask)))
+    if status == 429:
+        headers.append(("Retry-After", str(problem.retry_after_s or RETRY_AFTER_S)))
+    return json_answer(status, {"status": status, "error": error_of(problem)}, tuple(headers))
+
+
+def status_of(problem: Problem) -> int:
+    """The status of the service's list that the problem falls under."""
+    return next(status for kind, status in STATUSES if isinstance(problem, kind))
+
+
+def error_of(problem: Problem) -> str:
+    """The problem in one sentence, never empty: clients print it without looking."""
+    if isinstance(problem, SourceRefused):
+        return REFUSED_ADDRESS
+    if isinstance(problem, SourceProblem) and not isinstance(problem, SourceTooLarge | SourceUnusable):
+        return NOT_TO_BE_HAD
+    told = "; ".join(part for part in (problem.detail, problem.fix) if part.strip())
+    return one_line(told, MAX_ERROR_CHARS) or "the request failed"
+
+
+def _allowed(ask: Ask) -> str:
+    try:
+        methods = endpoint_of(ask).methods
+    except NotFound:
+        methods = ("GET", "POST")
+    return ", ".join((*methods, "OPTIONS"))
+
+
+def _told(members: dict[str, object]) -> Answer:
+    return json_answer(200, members, _JSON_HEADERS)

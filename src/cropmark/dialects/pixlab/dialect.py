@@ -1,0 +1,86 @@
+"""The PixLab dialect: the sheet that the rest of the server sees.
+
+The order of checks is the service's: the endpoint and its method, admit(); the key, key_of(); the fields,
+read_request(); and only then the picture. Where keys are kept, and that they are compared in constant time, is the
+web's part.
+Source: https://pixlab.io/endpoints/crop
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cropmark.dialects.answers import EVERY_ORIGIN, warning_headers
+from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result
+from cropmark.dialects.pixlab import answers, requests
+from cropmark.dialects.pixlab.endpoints import Endpoint, admitted
+from cropmark.dialects.pixlab.requests import MakePicture, Request
+from cropmark.dialects.pixlab.table import PARAMS
+from cropmark.plan.plan import Limits, Order
+from cropmark.problems import BadOrder, Problem, Unauthorised
+
+
+@dataclass(frozen=True, slots=True)
+class PixLabSettings:
+    """What an operator may choose: how large a picture may be, in bytes, pixels and on a side."""
+
+    source_bytes: int = 25 * 2**20
+    source_pixels: int = 100_000_000
+    side: int = 16_384
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            source_bytes=self.source_bytes,
+            source_side=self.side,
+            source_pixels=self.source_pixels,
+            side=self.side,
+            animation_area=self.source_pixels,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PixLab:
+    """PixLab's crop, resize and their neighbours."""
+
+    settings: PixLabSettings = PixLabSettings()
+
+    name: ClassVar[str] = "pixlab"
+    params: ClassVar[tuple[Param, ...]] = PARAMS
+    headers: ClassVar[tuple[str, ...]] = (requests.KEY_HEADER,)
+
+    def admit(self, ask: Ask) -> Endpoint:
+        """The endpoint asked for. Raises NotFound for an unknown one, NotAllowed for a method that it does not take."""
+        return admitted(ask)
+
+    def key_of(self, ask: Ask) -> str | None:
+        """The key that the request brings; None: none. Raises BadOrder for a query past all bounds."""
+        return requests.key_of(ask)
+
+    def unauthorised(self, key: str | None) -> Unauthorised:
+        """The Problem for a key that is missing (None), unknown or blocked; it does not hold the key."""
+        detail = "key: expected a key, got none" if key is None else "key: expected a valid key, got another"
+        return Unauthorised(detail, fix="write key=… or send the header WWW-Authenticate", parameter="key")
+
+    def read_request(self, ask: Ask) -> Request:
+        """What is asked of an endpoint, for whoever acts on it. Raises what admit() and the fields give cause to."""
+        return requests.read(admitted(ask), ask, self.settings.limits)
+
+    def order(self, ask: Ask) -> Order:
+        """The picture that is asked for; the key is not looked at.
+
+        Raises NotFound, NotAllowed, SourceRefused, BadOrder: also for an endpoint that makes no picture.
+        """
+        request = self.read_request(ask)
+        if isinstance(request, MakePicture):
+            return request.order
+        raise BadOrder(f"{admitted(ask).value} answers with JSON, it makes no picture", fix="use crop or resize")
+
+    def headers_of(self, order: Order, result: Result) -> Headers:
+        """CORS, and what was odd."""
+        return (*EVERY_ORIGIN, *warning_headers(result.warnings))
+
+    def refusal(self, problem: Problem, ask: Ask) -> Answer:
+        """The problem as the service's JSON."""
+        return answers.refusal(problem, ask)

@@ -1,0 +1,65 @@
+"""The endpoints, by the last segment of the path, and the methods and bodies that each takes.
+
+Source: https://pixlab.io/api
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from cropmark.dialects.answers import one_line
+from cropmark.dialects.dialect import Ask
+from cropmark.dialects.pixlab.bodies import Body, body_kind
+from cropmark.problems import NotAllowed, NotFound, UnknownBody
+
+
+class Endpoint(Enum):
+    """What is offered, by the name in the path."""
+
+    CROP = "crop"
+    SMARTCROP = "smartcrop"
+    """The old name of crop."""
+    RESIZE = "resize"
+    SMARTRESIZE = "smartresize"
+    CROPGIF = "cropgif"
+    RESIZEGIF = "resizegif"
+    FACEDETECT = "facedetect"
+    STORE = "store"
+    DELETE = "delete"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return _METHODS.get(self, ("GET", "POST"))
+
+
+_METHODS: Final = {Endpoint.STORE: ("POST",), Endpoint.DELETE: ("GET",)}
+_OFFERED: Final = ", ".join(endpoint.value for endpoint in Endpoint)
+
+
+def endpoint_of(ask: Ask) -> Endpoint:
+    """The endpoint that the path ends in. Raises NotFound for one that is not offered here."""
+    name = ask.path.rstrip("/").rpartition("/")[2]
+    for endpoint in Endpoint:
+        if endpoint.value == name:
+            return endpoint
+    raise NotFound(f"the endpoint {one_line(name, 40)!r} is not offered here", fix=f"use one of {_OFFERED}")
+
+
+def admitted(ask: Ask) -> Endpoint:
+    """The endpoint asked for, by a method that it takes. Raises NotFound, NotAllowed."""
+    endpoint = endpoint_of(ask)
+    if ask.method not in endpoint.methods:
+        expected = " or ".join(endpoint.methods)
+        raise NotAllowed(
+            f"{endpoint.value}: expected {expected}, got {one_line(ask.method, 20)}", fix="see the reference"
+        )
+    return endpoint
+
+
+def body_of(endpoint: Endpoint, content_type: str) -> Body:
+    """The kind of body of a POST to the endpoint. Raises UnknownBody; store takes nothing but multipart."""
+    kind = body_kind(content_type)
+    if endpoint is Endpoint.STORE and kind is not Body.MULTIPART:
+        raise UnknownBody(f"store: expected a body of {Body.MULTIPART.value}", fix="send the picture as the part file")
+    return kind

@@ -1,0 +1,195 @@
+"""PixLab's fields: each row of the reference beside the reader of its values."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Final
+
+from cropmark.dialects import grammar
+from cropmark.dialects.dialect import Param
+from cropmark.dialects.pixlab.endpoints import Endpoint
+from cropmark.dialects.table import Row
+from cropmark.problems import BadValue
+
+CROP: Final = "https://pixlab.io/endpoints/crop"
+REFERENCE: Final = "https://pixlab.io/api"
+SAMPLES: Final = "https://github.com/symisc/pixlab"
+
+_NUMBER = r"[0-9]+\.?[0-9]*|\.[0-9]+"
+_SIGNED = rf"^\s*[+-]?(?:{_NUMBER})\s*$"
+_PLUS = rf"^\s*\+?(?:{_NUMBER})\s*$"
+_TRUE = frozenset({"true", "1", "yes", "on"})
+
+
+def read_number(parameter: str, text: str) -> Fraction:
+    """A decimal number with or without a sign, blanks around it dropped. Whoever uses it cuts off its fraction."""
+    number = grammar.decimal(text.strip(), signed=True)
+    if number is None:
+        raise BadValue(parameter, text, expected="a whole number", fix=f"write {parameter}=100")
+    return number
+
+
+def read_length(parameter: str, text: str) -> Fraction:
+    """A number of pixels, 0 or more; 0 is as good as none."""
+    number = read_number(parameter, text)
+    if number < 0:
+        raise BadValue(parameter, text, expected="a whole number of 0 or more", fix=f"write {parameter}=100")
+    return number
+
+
+def read_boolean(parameter: str, text: str) -> bool:
+    """True for `true`, `1`, `yes`, `on` in any case, False for everything else: clients write all of them."""
+    return text.strip().lower() in _TRUE
+
+
+def read_text(parameter: str, text: str) -> str:
+    """The text as it is."""
+    return text
+
+
+KEY = Row(
+    Param(
+        "key",
+        "KEY",
+        "",
+        "The caller's key, needed by every endpoint; in a GET it may stand in the header WWW-Authenticate instead.",
+        "key=PIXLAB_KEY",
+        REFERENCE,
+    ),
+    read_text,
+)
+IMG = Row(
+    Param(
+        "img",
+        "URL | BASE64 | DATA_URI",
+        "",
+        "The picture: an http or https URL that the server fetches, base64, or a data URI. In its place a multipart "
+        "body may hold the picture as the part `file`.",
+        "img=https://host.example/photo.jpg",
+        CROP,
+    ),
+    read_text,
+)
+X = Row(
+    Param(
+        "x",
+        "PIXELS",
+        "",
+        "crop, smartcrop, cropgif: the left edge of the box; may lie outside.",
+        "x=164",
+        CROP,
+        _SIGNED,
+    ),
+    read_number,
+)
+Y = Row(
+    Param(
+        "y", "PIXELS", "", "crop, smartcrop, cropgif: the top edge of the box; may lie outside.", "y=95", CROP, _SIGNED
+    ),
+    read_number,
+)
+LEFT = Row(
+    Param("left", "PIXELS", "", "x, as facedetect calls it; read where x is absent.", "left=164", SAMPLES, _SIGNED),
+    read_number,
+)
+TOP = Row(
+    Param("top", "PIXELS", "", "y, as facedetect calls it; read where y is absent.", "top=95", SAMPLES, _SIGNED),
+    read_number,
+)
+WIDTH = Row(
+    Param(
+        "width",
+        "PIXELS",
+        "the height",
+        "The width of the box, or of the result of a resize. With smartresize 0 leaves it free.",
+        "width=145",
+        CROP,
+        _PLUS,
+    ),
+    read_length,
+)
+HEIGHT = Row(
+    Param(
+        "height",
+        "PIXELS",
+        "the width",
+        "The height of the box, or of the result of a resize. With smartresize 0 leaves it free.",
+        "height=145",
+        CROP,
+        _PLUS,
+    ),
+    read_length,
+)
+BLOB = Row(
+    Param(
+        "blob",
+        "true | false",
+        "false",
+        "Whether the answer is the picture itself; else it is JSON with a link to it. 1, yes and on are true too.",
+        "blob=true",
+        CROP,
+    ),
+    read_boolean,
+)
+COUNT = Row(
+    Param(
+        "count",
+        "true | false",
+        "false",
+        "facedetect: whether the number of faces is told in place of their boxes.",
+        "count=true",
+        REFERENCE,
+    ),
+    read_boolean,
+)
+COMMENT = Row(
+    Param("comment", "TEXT", "", "store: a note kept with the picture.", "comment=summer", REFERENCE),
+    read_text,
+)
+LINK = Row(
+    Param(
+        "link",
+        "URL",
+        "",
+        "delete: the link of the stored result that is to go.",
+        "link=https://host.example/2f7c9a.png",
+        SAMPLES,
+    ),
+    read_text,
+)
+
+ROWS: Final[tuple[Row[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
+    KEY,
+    IMG,
+    X,
+    Y,
+    LEFT,
+    TOP,
+    WIDTH,
+    HEIGHT,
+    BLOB,
+    COUNT,
+    COMMENT,
+    LINK,
+)
+PARAMS: Final = tuple(row.param for row in ROWS)
+
+_PICTURE: Final = (KEY, IMG)
+_BOX: Final = (X, Y, LEFT, TOP)
+_SIZE: Final = (WIDTH, HEIGHT, BLOB)
+_OF_ENDPOINTS: Final[dict[Endpoint, tuple[Row[Any], ...]]] = {  # as above
+    Endpoint.CROP: (*_PICTURE, *_BOX, *_SIZE),
+    Endpoint.SMARTCROP: (*_PICTURE, *_BOX, *_SIZE),
+    Endpoint.CROPGIF: (*_PICTURE, *_BOX, *_SIZE),
+    Endpoint.RESIZE: (*_PICTURE, *_SIZE),
+    Endpoint.SMARTRESIZE: (*_PICTURE, *_SIZE),
+    Endpoint.RESIZEGIF: (*_PICTURE, *_SIZE),
+    Endpoint.FACEDETECT: (*_PICTURE, COUNT),
+    Endpoint.STORE: (KEY, COMMENT),
+    Endpoint.DELETE: (KEY, LINK),
+}
+
+
+def rows_of(endpoint: Endpoint) -> tuple[Row[Any], ...]:  # as above
+    """The fields that an endpoint reads; it ignores all others."""
+    return _OF_ENDPOINTS[endpoint]
