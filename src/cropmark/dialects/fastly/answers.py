@@ -107,7 +107,8 @@ def refusal(problem: Problem, ask: Ask) -> Answer:
     if _wants_json(ask.accept):
         body = json.dumps(_members(problem, line)).encode("ascii")
         return Answer(_status(problem), body, "application/problem+json", tuple(headers))
-    told = f"{line}\nFix: {problem.fix}\n" if problem.fix else f"{line}\n"
+    fix = _fix(problem)
+    told = f"{line}\nFix: {fix}\n" if fix else f"{line}\n"
     return Answer(_status(problem), told.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
 
 
@@ -142,6 +143,12 @@ def _impossible(problem: Impossible) -> str:
             return "Invalid transformation"
 
 
+def _fix(problem: Problem) -> str:
+    """What to write instead, in this dialect's spelling."""
+    outside = isinstance(problem, CropOutOfBounds)
+    return "ask for less, move it inside, or add ,safe to clip it" if outside else problem.fix
+
+
 def _reason(problem: Problem, line: str) -> str | None:
     """Fastly-IO-Error: why the optimizer did not do it; none where it was not even asked."""
     if isinstance(problem, BadOrder | Impossible):
@@ -157,7 +164,7 @@ def _members(problem: Problem, line: str) -> dict[str, object]:
         "detail": line,
         "code": problem.code,
         "parameter": problem.parameter,
-        "fix": problem.fix,
+        "fix": _fix(problem),
     }
     return {name: value for name, value in members.items() if value}
 

@@ -1,0 +1,208 @@
+"""Fastly: the headers beside its pictures, and the words of its refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.dialects.dialect import Ask, Headers, Result
+from cropmark.dialects.fastly.answers import MAX_HEADER_CHARS
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.formats import Format, Info
+from cropmark.geometry.recipe import Reason
+from cropmark.plan.plan import Order, Warned
+from cropmark.problems import (
+    BadOrder,
+    BadValue,
+    Breakdown,
+    CropOutOfBounds,
+    NotAllowed,
+    NotFound,
+    NothingLeft,
+    OutputTooLarge,
+    Overloaded,
+    Problem,
+    SourceFailed,
+    SourceMissing,
+    SourceTimeout,
+    SourceTooLarge,
+    SourceUnusable,
+    restored,
+)
+from cropmark.values import Box, Size
+
+FASTLY = Fastly()
+ORDER = Order((), None)
+SOURCE = Info(Format.JPEG, Size(827, 788), 108501, orientation=6)
+
+
+def made(**others: object) -> Result:
+    return Result(bytes=13066, format=Format.WEBP, size=Size(300, 286), source=SOURCE, **others)  # type: ignore[arg-type]  # named fields of a fake
+
+
+def test_the_info_of_a_made_picture() -> None:
+    assert FASTLY.headers_of(ORDER, made()) == (
+        # The size going in is the stored one, before its Exif orientation.
+        ("Fastly-IO-Info", "ifsz=108501 idim=827x788 ifmt=jpeg ofsz=13066 odim=300x286 ofmt=webp"),
+        ("Fastly-Stats", "io=1"),
+    )
+
+
+# fmt: off
+TROUBLES = [
+    (Reason.DIMENSIONS,  "Image exceeds maximum dimensions"),
+    (Reason.FRAMES,      "Image exceeds maximum dimensions"),
+    (Reason.BYTES,       "Body exceeds maximum length"),
+    (Reason.UNREADABLE,  "Image could not be parsed"),
+    (Reason.UNSUPPORTED, "Not a supported image format"),
+]
+# fmt: on
+
+
+def test_every_trouble_has_its_words() -> None:
+    assert {reason for reason, _ in TROUBLES} == {reason for reason in Reason if reason.is_trouble}
+
+
+@pytest.mark.parametrize(("reason", "words"), TROUBLES)
+def test_an_unusable_source_says_why_and_has_no_info(reason: Reason, words: str) -> None:
+    headers = FASTLY.headers_of(ORDER, made(original=reason.value, trouble=True))
+    assert headers == (("Fastly-IO-Error", words),)
+
+
+def test_an_original_that_was_smaller_has_its_info_and_no_error() -> None:
+    names = [name for name, _ in FASTLY.headers_of(ORDER, made(original=Reason.NO_GAIN.value))]
+    assert names == ["Fastly-IO-Info", "Fastly-Stats"]
+
+
+def test_an_original_of_which_nothing_is_known_has_no_info() -> None:
+    result = Result(bytes=9, format=None, size=None, source=None)
+    assert FASTLY.headers_of(ORDER, result) == (("Fastly-Stats", "io=1"),)
+
+
+def test_warnings_share_a_header_each_once() -> None:
+    twice = (Warned("crop", "lies outside"), Warned("fit", "ignored"), Warned("crop", "lies outside"))
+    assert FASTLY.headers_of(ORDER, made(warnings=twice))[-1] == (
+        "Fastly-IO-Warning",
+        "crop: lies outside; fit: ignored",
+    )
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+OUT_OF_BOUNDS = "Invalid transformation for requested image: Invalid crop, region out of bounds"
+OUTSIDE = CropOutOfBounds(Box(0, 0, 2000, 500), Size(1600, 900))
+
+# fmt: off
+REFUSALS = [
+    # problem, status, how the body begins, Fastly-IO-Error
+    (BadValue("crop", "16:0", expected="a ratio", fix="write 16:9"), 400,
+        'Invalid value for parameter "crop": expected a ratio, got \'16:0\'\nFix: write 16:9\n',
+        'Invalid value for parameter "crop": expected a ratio, got \'16:0\''),
+    (OUTSIDE, 400,
+        f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})\nFix: ask for less, move it inside, or add ,safe to clip it\n",
+        f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})"),
+    (NothingLeft("nothing", parameter="trim"), 400,
+        "Invalid transformation for requested image: Invalid trim, nothing left",
+        "Invalid transformation for requested image: Invalid trim, nothing left (nothing)"),
+    (NothingLeft("nothing", parameter="trim-color"), 400,
+        "Invalid transformation for requested image: Invalid trim-color, nothing left",
+        "Invalid transformation for requested image: Invalid trim-color, nothing left (nothing)"),
+    (OutputTooLarge("9000x9000"), 400,
+        "Invalid transformation for requested image: Output exceeds maximum dimensions",
+        "Invalid transformation for requested image: Output exceeds maximum dimensions (9000x9000)"),
+    (BadOrder("the query is too long"), 400, "Invalid request: the query is too long",
+        "Invalid request: the query is too long"),
+    (SourceMissing("no such picture"),  404, "Not Found: no such picture", "Invalid status"),
+    (SourceFailed("it broke"),          502, "Bad Gateway: it broke", "Invalid status"),
+    (SourceTimeout("too slow"),         504, "Gateway Timeout: too slow", "Invalid status"),
+    (SourceTooLarge("60 MB"),           413, "Request Entity Too Large: 60 MB", "Body exceeds maximum length"),
+    (SourceUnusable("broken"),          415, "Unsupported Media Type: broken", "Image could not be parsed"),
+    (NotFound("nothing here"),          404, "Not Found: nothing here", None),
+    (Overloaded("busy"),                503, "Service Unavailable: busy", None),
+    (Breakdown("our fault"),            500, "Internal Server Error: our fault", None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("problem", "status", "body", "reason"), REFUSALS, ids=lambda value: type(value).__name__)
+def test_a_problem_is_told(problem: Problem, status: int, body: str, reason: str | None) -> None:
+    answer = FASTLY.refusal(problem, Ask("a.png"))
+    assert answer.status == status
+    assert answer.media_type == "text/plain; charset=utf-8"
+    assert answer.body.decode().startswith(body)
+    assert ("Cache-Control", "no-store") in answer.headers
+    assert dict(answer.headers).get("Fastly-IO-Error") == reason
+
+
+def test_a_problem_from_a_renderer_is_told_alike() -> None:
+    told = restored(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
+    assert FASTLY.refusal(told, Ask("a")).body == FASTLY.refusal(OUTSIDE, Ask("a")).body
+    value = BadValue("crop", "x", expected="a ratio", fix="write 16:9")
+    again = restored(value.code, value.detail, value.fix, "crop")
+    assert FASTLY.refusal(again, Ask("a")).body == FASTLY.refusal(value, Ask("a")).body
+
+
+@pytest.mark.parametrize(("origin", "status"), [(403, 403), (410, 410), (302, 502), (799, 502), (None, 502)])
+def test_an_origins_error_keeps_its_status(origin: int | None, status: int) -> None:
+    problem = SourceFailed("the origin refused")
+    problem.origin_status = origin
+    assert FASTLY.refusal(problem, Ask("a")).status == status
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html, application/problem+json;q=0.9"])
+def test_json_where_the_client_asks_for_it(accept: str) -> None:
+    problem = BadValue("crop", "16:0", expected="a ratio", fix="write 16:9")
+    answer = FASTLY.refusal(problem, Ask("a", headers={"accept": accept}))
+    assert answer.media_type == "application/problem+json"
+    assert json.loads(answer.body) == {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "Invalid value for parameter \"crop\": expected a ratio, got '16:0'",
+        "code": "bad_value",
+        "parameter": "crop",
+        "fix": "write 16:9",
+    }
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "image/webp,*/*", "application/*"])
+def test_text_for_everybody_else(accept: str) -> None:
+    answer = FASTLY.refusal(BadOrder("no"), Ask("a", headers={"accept": accept}))
+    assert answer.media_type.startswith("text/plain")
+
+
+def test_a_wrong_method_hears_the_right_ones() -> None:
+    answer = FASTLY.refusal(NotAllowed("PUT is not answered"), Ask("a"))
+    assert (answer.status, dict(answer.headers)["Allow"]) == (405, "GET, HEAD, OPTIONS")
+
+
+# ------------------------------------------------------------------------------------------------ laws
+
+
+def assert_clean(headers: Headers) -> None:
+    for name, value in headers:
+        assert name.isascii()
+        assert all(" " <= c <= "~" for c in value)
+        assert len(value) <= MAX_HEADER_CHARS
+
+
+@given(parameter=st.text(), text=st.text(), accept=st.sampled_from(["", "application/json"]))
+def test_no_text_breaks_out_of_a_header(parameter: str, text: str, accept: str) -> None:
+    assert_clean(FASTLY.headers_of(ORDER, made(warnings=(Warned(parameter, text),))))
+    for problem in (BadOrder(text), BadValue(parameter, text, expected="more"), NothingLeft(text, parameter=parameter)):
+        answer = FASTLY.refusal(problem, Ask("a", headers={"accept": accept}))
+        assert_clean(answer.headers)
+        assert answer.body
+
+
+def test_a_hostile_value_ends_up_cut_in_body_and_header() -> None:
+    ask = Ask("a", "fit=1&format=%0d%0aSet-Cookie:%20x=1%0d%0a" + "A" * 5000)
+    with pytest.raises(BadValue) as refused:
+        FASTLY.order(ask)
+    answer = FASTLY.refusal(refused.value, ask)
+    assert_clean(answer.headers)
+    assert len(answer.body) < 1000
+    assert b"\r" not in answer.body
