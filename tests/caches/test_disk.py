@@ -7,7 +7,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.caches.disk import DiskCache
-from cropmark.caches.entries import AT_ONCE_BYTES
-from cropmark.caches.records import HEAD_BYTES
+from cropmark.caches.entries import AT_ONCE_BYTES, Entries, Held
+from cropmark.caches.records import HEAD_BYTES, packed
 from tests.adapters.renditions import key_of, rendition
 
 KIB, MIB = 1024, 1024 * 1024
@@ -246,6 +247,52 @@ async def test_a_purge_right_after_opening_misses_nothing(tmp_path: Path) -> Non
     assert await again.purge("source:") == 200
     assert files_in(tmp_path) == []
     await again.close()
+
+
+async def test_purges_that_wait_together_look_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    look = Entries.remove_tagged
+
+    def counted(entries: Entries, tag_prefixes: Collection[str]) -> tuple[Held, Counter[str]]:
+        nonlocal looks
+        looks += 1
+        return look(entries, tag_prefixes)
+
+    monkeypatch.setattr(Entries, "remove_tagged", counted)
+    cache = await DiskCache.opened(tmp_path)
+    for n in range(60):
+        await cache.put(key_of(str(n)), rendition(f"{n % 30}.jpg"))
+    last = asyncio.create_task(cache.put(key_of("last"), rendition("29.jpg")))
+    await asyncio.sleep(0)
+    told = await asyncio.gather(*(cache.purge(f"source:files:{n}.jpg\n") for n in range(40)))
+    await last
+    assert told == [2] * 29 + [3] + [0] * 10
+    assert files_in(tmp_path) == []
+    assert looks < 10
+    assert cache.stats().entries == 0
+    await cache.close()
+
+
+TAGS = st.text(max_size=12) | st.sampled_from(['quo"te', "back\\slash", "ü ほし", "a/b\n", "\x00\x1f\x7f", "</script>"])
+
+
+@given(st.lists(TAGS, max_size=4), TAGS, st.integers(0, 12))
+@settings(max_examples=60, deadline=None)
+def test_a_purge_takes_just_what_has_such_a_tag(
+    tmp_path_factory: pytest.TempPathFactory, tags: list[str], other: str, length: int
+) -> None:
+    prefix = (tags[0] if tags else other)[:length]
+    entries = Entries(tmp_path_factory.mktemp("law"))
+    entries.prepare()
+    kept = rendition("x.jpg", tags=(*tags, prefix))
+    entries.write(A, packed(A, kept))
+    spared = rendition("x.jpg", tags=(other,))
+    entries.write(key_of("b"), packed(key_of("b"), spared))
+    _, by_prefix = entries.remove_tagged([prefix])
+    assert entries.read(A) is None
+    is_hit = any(tag.startswith(prefix) for tag in spared.record.tags)
+    assert entries.read(key_of("b")) == (None if is_hit else spared)
+    assert by_prefix[prefix] == 1 + is_hit
 
 
 async def test_what_a_killed_writer_left_is_thrown_away_after_an_hour(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cropmark.caches import disk
+from cropmark.caches import disk, keeper
 from cropmark.caches.disk import DiskCache
 from cropmark.problems import Breakdown
 from tests.adapters.renditions import key_of, rendition
@@ -29,13 +29,14 @@ A = key_of("a")
 
 
 class Clock:
-    """Stands for the module `time` in the disk cache."""
+    """Stands for the module `time` in the disk cache and its keeper."""
 
     def __init__(self) -> None:
         self.now_s = 1_000.0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(disk, "time", SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: self.now_s))
+        for module in (disk, keeper):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: self.now_s))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ folder happens in the order it was asked for, and a purge sees every put before 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import time
 from collections.abc import Callable
@@ -16,8 +15,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cropmark.caches import records
-from cropmark.caches.entries import Entries, Held, on_disk
+from cropmark.caches.entries import Entries, Held
+from cropmark.caches.keeper import FULL, Keeper
 from cropmark.caches.records import Damaged
 from cropmark.caches.tier import SHARE, Counts, TierStats
 from cropmark.ports import Digest, Rendition
@@ -30,10 +29,7 @@ PAUSE_S: Final = 5.0
 """For so long after a failure of the storage it is left alone."""
 LOG_EVERY_S: Final = 60.0
 
-_ENTRIES_LIMIT: Final = 500_000
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _WAITING_LIMIT_BYTES: Final = 32 * 2**20
-_SURVEYED_AFTER_S: Final = 600
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +41,7 @@ class DiskCache:
 
     def __init__(self, folder: Path, limit_bytes: int = 2 * GIB, *, now: Callable[[], float] = time.time) -> None:
         self._entries = Entries(folder)
-        self._keeper = _Keeper(self._entries, limit_bytes)
+        self._keeper = Keeper(self._entries, limit_bytes)
         self._limit_bytes = limit_bytes
         self._now = now
         self._counts = Counts()
@@ -66,7 +62,7 @@ class DiskCache:
         try:
             await cache._by(cache._writer, cache._entries.prepare)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 await cache.close()
                 raise
             cache._troubled("opening", error)
@@ -119,7 +115,9 @@ class DiskCache:
         Raises Breakdown where files could not be removed: to say nothing would leave what was purged in use.
         """
         try:
-            return await self._by(self._writer, self._keeper.purge, tag_prefix)
+            purged = self._keeper.asked(tag_prefix)
+            self._writer.submit(self._keeper.purge)
+            return await asyncio.wrap_future(purged)
         except OSError as error:
             self._troubled("purging", error)
             raise Breakdown(
@@ -183,78 +181,6 @@ class DiskCache:
 
     async def _by(self, pool: Executor, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
-
-
-class _Keeper:
-    """What changes the folder, and the count of what is in it. Lives on the one writing thread.
-
-    Each process counts what it writes itself, so several on one folder pass the limit by what the others wrote since
-    the last survey: at most a tenth of the limit for each, since one that meets it frees a tenth.
-    """
-
-    def __init__(self, entries: Entries, limit_bytes: int) -> None:
-        self._entries = entries
-        self._limit = Held(_ENTRIES_LIMIT, limit_bytes)
-        self._surveyed_s = 0.0
-        self.held: Held | None = None
-        self.evictions = 0
-
-    def survey(self) -> Held:
-        self.held = self._entries.survey()
-        self._surveyed_s = time.monotonic()
-        return self.held
-
-    def keep(self, key: Digest, rendition: Rendition) -> bool:
-        """Whether it was written. Raises OSError."""
-        try:
-            parts = records.packed(key, rendition)
-        except ValueError:
-            _log.warning("disk cache: a record that JSON cannot say is not kept: %s", key)
-            return False
-        needed = Held(1, on_disk(sum(map(len, parts))))
-        if needed.bytes > self._limit.bytes // SHARE:
-            self.remove(key)  # the older one under this key is no longer right
-            return False
-        held = self._with_room(needed)
-        try:
-            self.held = held + self._entries.write(key, parts)
-        except OSError as error:
-            if error.errno in _FULL:  # a disk smaller than the limit: go on within what there is
-                self._shrink(_nine_tenths(held))
-            raise
-        return True
-
-    def remove(self, key: Digest) -> None:
-        gone = self._entries.remove(key)
-        if self.held is not None:
-            self.held -= gone
-
-    def purge(self, tag_prefix: str) -> int:
-        try:
-            gone = self._entries.remove_tagged(tag_prefix)
-        except OSError:
-            self.held = None  # some were removed
-            raise
-        if self.held is not None:
-            self.held -= gone
-        return gone.entries
-
-    def _with_room(self, needed: Held) -> Held:
-        """What is held, once there is room for as much more."""
-        is_fresh = time.monotonic() - self._surveyed_s < _SURVEYED_AFTER_S
-        held = self.held if self.held is not None and is_fresh else self.survey()
-        if not (held + needed).within(self._limit):
-            held = self._shrink(_nine_tenths(self._limit) - needed)
-        return held
-
-    def _shrink(self, to: Held) -> Held:
-        self.held, gone = self._entries.shrink(to)
-        self.evictions += gone.entries
-        return self.held
-
-
-def _nine_tenths(held: Held) -> Held:
-    return Held(held.entries * 9 // 10, held.bytes * 9 // 10)
 
 
 class _Trouble:

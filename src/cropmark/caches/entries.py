@@ -15,14 +15,15 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cropmark.caches import records
 from cropmark.caches.tier import tagged
-from cropmark.ports import Digest, Record, Rendition
+from cropmark.ports import Digest, Rendition
 
 AT_ONCE_BYTES: Final = 256 * 1024
 """Files up to here may be read on the event loop: 256 KiB take about 150 µs, checksum included."""
@@ -137,32 +138,25 @@ class Entries:
             left -= Held(1, entry.bytes)
         return left, gone
 
-    def remove_tagged(self, tag_prefix: str) -> Held:
-        """Remove all with a tag that begins so, and whatever cannot be read; what was removed by its tag.
+    def remove_tagged(self, tag_prefixes: Collection[str]) -> tuple[Held, Counter[str]]:
+        """Remove all with a tag that begins with one of these: what was removed, and how many by each.
 
         One file that cannot be removed does not save the others: its error is raised at the end.
         """
-        gone, trouble = Held(), None
+        traces = dict(_traces(tag_prefixes))
+        gone, by_prefix, trouble = Held(), Counter[str](), None
         for entry in self._found():
             try:
-                if self._is_tagged(entry.path, tag_prefix):
+                hits = _prefixes_hit(entry.path, traces)
+                if hits:
                     Path(entry.path).unlink(missing_ok=True)
                     gone += Held(1, entry.bytes)
+                    by_prefix.update(hits)
             except OSError as error:
                 trouble = error
         if trouble is not None:
             raise trouble
-        return gone
-
-    def _is_tagged(self, path: str, tag_prefix: str) -> bool:
-        try:
-            record = _record_in(path)
-        except FileNotFoundError:
-            return False
-        except ValueError:  # records.Damaged, or a name that is no key
-            Path(path).unlink(missing_ok=True)
-            return False
-        return tagged(record, tag_prefix)
+        return gone, by_prefix
 
     def _write(self, path: Path, parts: Iterable[bytes]) -> int:
         descriptor, name = tempfile.mkstemp(dir=self._unfinished)  # 0600
@@ -246,8 +240,26 @@ def _touch(descriptor: int, status: os.stat_result) -> None:
             os.utime(descriptor)
 
 
-def _record_in(path: str) -> Record:
-    """The record of an entry, without reading its body. Raises FileNotFoundError, Damaged."""
+def _traces(tag_prefixes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    for prefix in tag_prefixes:
+        with contextlib.suppress(ValueError):  # no record has such a tag
+            yield prefix, records.trace_of(prefix)
+
+
+def _prefixes_hit(path: str, traces: Mapping[str, bytes]) -> list[str]:
+    """Those of the prefixes that a tag of the entry begins with."""
+    try:
+        start = _start_of(path)
+        # Looking for the text first spares parsing: three quarters of the time of a purge.
+        likely = [prefix for prefix, trace in traces.items() if trace in start]
+        record = records.record_of(Digest(Path(path).name), start) if likely else None
+    except (FileNotFoundError, ValueError):  # removed meanwhile, or damaged: never served, and removed when asked for
+        return []
+    return [prefix for prefix in likely if record is not None and tagged(record, prefix)]
+
+
+def _start_of(path: str) -> bytes:
+    """The file as far as its record goes. Raises FileNotFoundError, Damaged."""
     descriptor = os.open(path, _READ)
     try:
         start = os.pread(descriptor, _START_BYTES, 0)
@@ -256,7 +268,7 @@ def _record_in(path: str) -> Record:
             start += os.pread(descriptor, offset - len(start), len(start))
     finally:
         os.close(descriptor)
-    return records.record_of(Digest(Path(path).name), start)
+    return start
 
 
 def _size_of(path: Path) -> int | None:

@@ -19,6 +19,7 @@ import struct
 import zlib
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from cropmark.ports import Digest, Record, Rendition
 
@@ -64,6 +65,14 @@ def record_of(key: Digest, start: Bytes) -> Record:
     """The record alone, from a file's first bytes; the body is not looked at. Raises Damaged."""
     view = memoryview(start)
     return _record(view[HEAD_BYTES : _checked_head(key, view)[0]])
+
+
+def trace_of(tag_prefix: str) -> bytes:
+    """What the bytes of a record hold somewhere if it has a tag that begins so; others need not be parsed.
+
+    Raises ValueError for a text that no record could hold.
+    """
+    return to_json(tag_prefix)[:-1]  # without the closing quote
 
 
 def body_offset(start: Bytes) -> int:
