@@ -165,6 +165,14 @@ def test_headers_that_no_configuration_sets(name: str) -> None:
         Policy(forwarded=(name,))
 
 
+def test_headers_need_a_closed_list() -> None:
+    """check_24: with any host open, configured credentials would go to whoever is named."""
+    with pytest.raises(ValueError, match="to listed hosts only"):
+        Policy(open=True, headers=(("Authorization", "Bearer x"),))
+    with pytest.raises(ValueError, match="to listed hosts only"):
+        Policy(open=True, forwarded=("Authorization",))
+
+
 def test_scopes_tell_rules_apart() -> None:
     """What was kept under looser rules is not used under tighter ones; times do not matter."""
     policies = [Policy(), OPEN, LISTED, PLACED, BOTH, Policy(open=True, limit_bytes=1)]

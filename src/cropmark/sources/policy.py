@@ -141,6 +141,8 @@ class Policy:
         for name in (*self.forwarded, *(name for name, _ in self.headers)):
             if name.lower() in _NOT_CONFIGURABLE:
                 raise ValueError(f"the header {name} cannot be configured: the fetcher or the connection sets it")
+        if self.open and (self.forwarded or self.headers):
+            raise ValueError("headers are sent to listed hosts only: with any host open they would go to anybody")
         if min(self.connect_s, self.first_byte_s, self.total_s, self.limit_bytes, self.at_once) <= 0:
             raise ValueError("deadlines, the byte limit and the number at once are above 0")
 

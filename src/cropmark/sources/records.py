@@ -1,0 +1,84 @@
+"""The record of an original: where its bytes came from, which they are, and how long they may be used."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from enum import Enum
+from pathlib import Path
+from typing import get_type_hints
+
+from cropmark.ports import Stamp
+from cropmark.sources.freshness import Freshness
+
+
+class Use(Enum):
+    """How an original may be used."""
+
+    AS_IT_IS = "as it is"
+    MEANWHILE = "meanwhile"
+    """While a conditional request runs."""
+    NOT = "not"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """All that is known of an original but its bytes. Times are Unix seconds."""
+
+    identity: str
+    final_url: str
+    digest: str
+    bytes: int
+    fetched_s: float
+    fresh_until_s: float
+    revalidating_until_s: float
+    """Until then it is used stale while a conditional request runs."""
+    erring_until_s: float
+    """Until then it is used where its origin fails."""
+    etag: str | None = None
+    last_modified: str | None = None
+    modified_s: float | None = None
+    generation: int = 0
+
+    @property
+    def stamp(self) -> Stamp:
+        return Stamp(self.identity, self.digest, self.generation, self.modified_s)
+
+    def use(self, now_s: float, *, failing: bool) -> Use:
+        """How it may be used now; `failing`: its origin was asked a moment ago and could not answer."""
+        if now_s < self.fresh_until_s or (failing and now_s < self.erring_until_s):
+            return Use.AS_IT_IS
+        return Use.MEANWHILE if now_s < self.revalidating_until_s else Use.NOT
+
+    def renewed(self, now_s: float, fresh: Freshness) -> SourceRecord:
+        """The record with its clock set anew."""
+        until = now_s + fresh.fresh_s
+        return replace(
+            self,
+            fetched_s=now_s,
+            fresh_until_s=until,
+            revalidating_until_s=until + fresh.stale_while_revalidate_s,
+            erring_until_s=until + fresh.stale_if_error_s,
+        )
+
+    @property
+    def spans(self) -> Freshness:
+        """The freshness that it was kept with: it holds on where a 304 tells no other."""
+        until = self.fresh_until_s
+        return Freshness(until - self.fetched_s, self.revalidating_until_s - until, self.erring_until_s - until)
+
+
+def written(record: SourceRecord) -> str:
+    """The record as JSON, in ASCII."""
+    return json.dumps(asdict(record))
+
+
+def read_record(path: Path) -> SourceRecord | None:
+    """The record in a file; None where it is not one that this version wrote."""
+    try:
+        record = SourceRecord(**json.loads(path.read_text("ascii")))
+    except (OSError, ValueError, TypeError):
+        return None
+    kinds = get_type_hints(SourceRecord)
+    sound = all(isinstance(getattr(record, field.name), kinds[field.name]) for field in fields(record))
+    return record if sound and record.bytes > 0 else None
