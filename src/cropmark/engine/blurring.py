@@ -7,7 +7,7 @@ from math import ceil, exp, sqrt
 
 from pyvips import GValue, Image, Interpolate
 
-from cropmark.engine.weighing import weighed
+from cropmark.engine.weighing import beside_alpha
 
 # 256 steps a level: in 8 bits libvips' integer kernels are off by up to 5 levels, and by 2 on average.
 _STEPS = 256
@@ -17,25 +17,35 @@ _ENOUGH = 4  # sigma in pixels at which a shrunk copy still shows all that the b
 
 def blurred(frame: Image, sigma: Fraction) -> Image:
     """The 8-bit frame after a Gaussian of `sigma` px, within 1.5 levels of the exact one."""
-    return weighed(frame, lambda f: _gauss(f, float(sigma)) / _STEPS)
+    return _soft(frame, float(sigma)).rint().cast("uchar").copy(interpretation="srgb")
 
 
 def sharpened(frame: Image, sigma: Fraction, gain: Fraction, threshold: int) -> Image:
-    """The 8-bit frame with `gain` times its difference from its blur added where that is `threshold` levels or more."""
+    """The 8-bit frame with `gain` times its difference from its blur added where that is `threshold` levels or more.
+
+    Each band by itself. Alpha weighs in the blur and stays as it was.
+    """
     if gain == 0:
         return frame
-    return weighed(frame, lambda f: _unsharp(f, float(sigma), float(gain), threshold))
+    soft = _soft(frame, float(sigma))
+    return beside_alpha(frame, lambda colours: _sharp(colours, soft.extract_band(0, n=3), float(gain), threshold))
 
 
-def _unsharp(frame: Image, sigma: float, gain: float, threshold: int) -> Image:
-    mask = frame - _gauss(frame, sigma) / _STEPS
-    # bands apart: each is sharpened where its own difference is large enough
-    return (mask.abs() >= threshold).ifthenelse(frame + mask * gain, frame)
+def _sharp(colours: Image, soft: Image, gain: float, threshold: int) -> Image:
+    mask = colours - soft
+    return (mask.abs() >= threshold).ifthenelse(colours + mask * gain, colours).rint().cast("uchar")
+
+
+def _soft(frame: Image, sigma: float) -> Image:
+    """The blurred frame in fractions of a level, its colours weighed by alpha."""
+    if not frame.hasalpha():
+        return _gauss(frame, sigma) / _STEPS
+    return (_gauss(frame.premultiply(), sigma) / _STEPS).unpremultiply()
 
 
 def _gauss(frame: Image, sigma: float) -> Image:
     """The blur in 256ths of a level, as 16-bit samples."""
-    fine = (frame * _STEPS).rint().cast("ushort")
+    fine = frame.cast("ushort") << 8 if frame.format == "uchar" else (frame * _STEPS).rint().cast("ushort")
     factor = int(sigma / _ENOUGH)
     return fine.convsep(_kernel(sigma), precision="integer") if factor < 2 else _by_shrinking(fine, sigma, factor)
 
@@ -58,6 +68,7 @@ def _by_shrinking(frame: Image, sigma: float, factor: int) -> Image:
         idy=centre,
         oarea=[margin, margin, frame.width, frame.height],
         extend="copy",
+        premultiplied=True,
     )
 
 

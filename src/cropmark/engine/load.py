@@ -10,7 +10,7 @@ import pyvips
 from pyvips import Image
 
 from cropmark.engine import colour, turning
-from cropmark.engine.headers import is_lossless, too_few_bytes
+from cropmark.engine.headers import is_lossless, is_torn, too_few_bytes
 from cropmark.engine.picture import Picture, gathered
 from cropmark.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
 from cropmark.plan.steps import Turn
@@ -153,8 +153,10 @@ def _opened(data: bytes, stored_as: Format, **options: object) -> Image:
 def _checked(header: Image, data: bytes, stored_as: Format) -> None:
     if header.bands > _MOST_BANDS:
         raise SourceUnusable(f"the picture has {header.bands} colour planes, at most {_MOST_BANDS} are read", fix=_MEND)
-    bits = _number(header, "bits-per-sample", 8) * (1 if header.get_typeof("palette") else header.bands)
-    if too_few_bytes(len(data), header.width * header.height, stored_as, bits):
+    # Alpha is left out: PNG may tell it once for a colour and not for each pixel.
+    planes = 1 if header.get_typeof("palette") else header.bands - (1 if header.hasalpha() else 0)
+    bits = _number(header, "bits-per-sample", 8) * planes
+    if too_few_bytes(len(data), header.width * header.height, stored_as, bits) or is_torn(data, stored_as):
         raise SourceUnusable(_BROKEN, fix=_MEND)
 
 

@@ -17,7 +17,7 @@ from cropmark.engine.operate import Layers, run
 from cropmark.engine.picture import Picture, gathered
 from cropmark.engine.rights import rights_of
 from cropmark.engine.save import encoded
-from cropmark.formats import Info
+from cropmark.formats import SNIFFED_BYTES, Info, sniffed
 from cropmark.geometry.decode import decoding
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Op, Original, Reason, Recipe, Rotate, Scale
@@ -70,11 +70,11 @@ def rendered(
     Raises what resolve() raises, SourceUnusable, and Breakdown where an encoder fails.
     """
     clock = _Clock()
-    with clock.stage("inspect"):
-        infos = tuple(_info(data) for data in sources)
-    if not infos or infos[0] is None:
-        return _unusable(plan, None, clock)
-    job = _Job(tuple(sources), infos)
+    try:
+        with clock.stage("inspect"):
+            job = _inspected(sources)
+    except SourceUnusable as problem:
+        return _unusable(plan, sources, None, clock, problem)
     try:
         return _made(job, plan, analysed, clock, hurried=hurried)
     except pyvips.Error as error:
@@ -82,9 +82,14 @@ def rendered(
         if not broken:
             raise Breakdown("the picture was read, but could not be made or encoded") from error
         if 0 in broken:
-            return _unusable(plan, infos[0], clock)
+            return _unusable(plan, sources, job.infos[0], clock, load.broken())
         sound = [None if at in broken else data for at, data in enumerate(sources)]
         return rendered(sound, plan, analysed, hurried=hurried)
+
+
+def _inspected(sources: Sequence[bytes | None]) -> _Job:
+    first, *others = sources
+    return _Job(tuple(sources), (None if first is None else load.info_of(first), *map(_info, others)))
 
 
 def _info(data: bytes | None) -> Info | None:
@@ -99,23 +104,32 @@ def _broken(job: _Job) -> set[int]:
     return {at for at, data in enumerate(job.sources) if data is not None and not load.is_sound(data)}
 
 
-def _unusable(plan: Plan, info: Info | None, clock: _Clock) -> AsItIs:
-    if plan.unusable is Unusable.PROBLEM:
-        raise load.broken()
-    return AsItIs(Reason.UNREADABLE, Facts(source=info), timing=clock.timing)
+def _unusable(
+    plan: Plan, sources: Sequence[bytes | None], info: Info | None, clock: _Clock, problem: SourceUnusable
+) -> AsItIs:
+    """What the plan says of a first source that is no picture we know, or a broken one. Raises the problem."""
+    head = (sources[0] or b"")[:SNIFFED_BYTES]
+    unknown = sniffed(head) is None
+    if (plan.unread if unknown else plan.unusable) is Unusable.PROBLEM:
+        raise problem
+    return AsItIs(
+        Reason.UNSUPPORTED if unknown else Reason.UNREADABLE,
+        Facts(source=info, format=sniffed(head)),
+        timing=clock.timing,
+    )
 
 
 def _made(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock, *, hurried: bool) -> Made | AsItIs:
     recipe = _resolved(job, plan, analysed, clock)
-    facts = Facts(source=job.infos[0])
+    data, info = job.source(0)
+    as_is = Facts(source=info, size=info.size, frames=info.frames, format=info.format)
     if isinstance(recipe, Original):
-        return AsItIs(recipe.reason, facts, recipe.warnings, clock.timing)
+        return AsItIs(recipe.reason, as_is, recipe.warnings, clock.timing)
     with clock.stage("render"):
         body = _body(job, recipe, hurried=hurried)
-    data, _ = job.source(0)
     if recipe.larger_is_original and len(body) > len(data):
-        return AsItIs(Reason.NO_GAIN, facts, recipe.warnings, clock.timing)
-    facts = replace(facts, size=recipe.size, frames=recipe.frames, focus=recipe.focus)
+        return AsItIs(Reason.NO_GAIN, as_is, recipe.warnings, clock.timing)
+    facts = Facts(info, recipe.size, recipe.frames, recipe.focus, recipe.encoding.format)
     return Made(body, recipe.encoding.format, facts, recipe.warnings, clock.timing, reduced=hurried)
 
 

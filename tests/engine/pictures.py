@@ -1,0 +1,89 @@
+"""Small pictures made on the spot, by Pillow and numpy: never by the code that is tested."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageCms
+from pyvips import Image
+
+Array = NDArray[np.uint8]
+
+
+def rng(seed: int = 7) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def noise(width: int, height: int, bands: int = 3, seed: int = 7) -> Array:
+    """Every pixel another colour: shows any pixel that is not where it belongs."""
+    return rng(seed).integers(0, 256, (height, width, bands), dtype=np.uint8)
+
+
+def slopes(width: int, height: int) -> Array:
+    """Red grows to the right, green downwards, blue with both: smooth, as photographs mostly are."""
+    across, down = np.linspace(0, 255, width), np.linspace(0, 255, height)
+    red, green = np.broadcast_to(across, (height, width)), np.broadcast_to(down[:, None], (height, width))
+    return np.stack([red, green, (red + green) / 2], axis=2).round().astype(np.uint8)
+
+
+def file_of(array: Array, kind: str = "PNG", **options: Any) -> bytes:
+    return saved(Pillow.fromarray(array.squeeze()), kind, **options)
+
+
+def saved(image: Pillow.Image, kind: str, **options: Any) -> bytes:
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def seen(body: bytes, mode: str | None = None, frame: int = 0) -> Array:
+    """The pixels of a file as another library decodes them."""
+    image = Pillow.open(BytesIO(body))
+    image.seek(frame)
+    return np.asarray(image.convert(mode or image.mode))
+
+
+def opened(body: bytes) -> Pillow.Image:
+    return Pillow.open(BytesIO(body))
+
+
+def frame_of(array: Array) -> Image:
+    """An array as the engine's frames are: 8-bit sRGB, three bands or four."""
+    height, width, bands = array.shape
+    held = np.ascontiguousarray(array).tobytes()
+    return Image.new_from_memory(held, width, height, bands, "uchar").copy(interpretation="srgb")
+
+
+def pixels(frame: Image) -> Array:
+    assert frame.format == "uchar", frame.format
+    return np.frombuffer(frame.write_to_memory(), np.uint8).reshape(frame.height, frame.width, frame.bands)
+
+
+def off_by(one: Array, other: Array) -> int:
+    """The largest difference of two pictures of one shape, in levels."""
+    assert one.shape == other.shape, (one.shape, other.shape)
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def grb_profile() -> bytes:
+    """A profile whose red is what others call green: the first two primaries of sRGB, changed about."""
+    profile = bytearray(srgb_profile())
+    red, green = (_tag(profile, name) for name in (b"rXYZ", b"gXYZ"))
+    profile[red : red + 20], profile[green : green + 20] = profile[green : green + 20], profile[red : red + 20]
+    return bytes(profile)
+
+
+def _tag(profile: bytearray, name: bytes) -> int:
+    count = int.from_bytes(profile[128:132], "big")
+    for at in range(132, 132 + 12 * count, 12):
+        if profile[at : at + 4] == name:
+            return int.from_bytes(profile[at + 4 : at + 8], "big")
+    raise AssertionError(f"no tag {name!r}")
