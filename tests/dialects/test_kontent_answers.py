@@ -1,0 +1,239 @@
+"""Kontent.ai: the type of the answer, its limits and headers, how a problem is told, and the reference.
+
+The tables follow https://kontent.ai/learn/docs/apis/image-transformation-api.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+
+from cropmark.dialects.dialect import Ask, Dialect, Result
+from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
+from cropmark.dialects.kontent.table import PARAMS
+from cropmark.formats import Format, Info
+from cropmark.plan.plan import Beyond, Choice, Order, Plan, Tell, Unusable, Warned
+from cropmark.plan.source import SitePath, Wanted
+from cropmark.problems import NotAllowed, Overloaded, Problem, SourceFailed, SourceMissing, SourceTimeout
+from cropmark.values import Size
+
+CHROME = "image/avif,image/webp,image/apng,*/*;q=0.8"
+OLD_BROWSER = "image/png,image/*;q=0.8,*/*;q=0.5"
+
+
+def order(query: str, accept: str = "") -> Order:
+    return Kontent().order(Ask("flower.jpg", query, {"accept": accept}))
+
+
+def plan(query: str, accept: str = "") -> Plan:
+    found = order(query, accept).plan
+    assert found is not None, f"{query} orders the original"
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- encodings
+
+
+def made(query: str, source: Info, accept: str = "") -> Choice:
+    """The first choice of the plan that is not skipped for the source."""
+    choices = plan(query, accept).output.choices
+    return next(c for c in choices if not any(kind.holds(source) for kind in c.skipped_for))
+
+
+def picture(kind: Format, frames: int = 1) -> Info:
+    return Info(kind, Size(40, 30), 1000, frames=frames)
+
+
+JPEG, PNG, WEBP, GIF = (picture(kind) for kind in (Format.JPEG, Format.PNG, Format.WEBP, Format.GIF))
+MOVING_GIF, MOVING_WEBP = picture(Format.GIF, 4), picture(Format.WEBP, 4)
+
+# fmt: off
+ENCODINGS = [
+    # query                    source       Accept        becomes
+    ("w=9",                    JPEG,        CHROME,       Choice()),
+    ("w=9",                    MOVING_GIF,  CHROME,       Choice()),
+    ("fm=jpg",                 PNG,         "",           Choice(Format.JPEG)),
+    ("fm=JPEG",                PNG,         "",           Choice(Format.JPEG)),              # unpic's spelling
+    ("fm=pjpg",                PNG,         "",           Choice(Format.JPEG, progressive=Tell.YES)),
+    ("fm=png",                 JPEG,        "",           Choice(Format.PNG)),
+    ("fm=png8",                JPEG,        "",           Choice(Format.PNG, palette=True)),
+    ("fm=gif",                 MOVING_GIF,  "",           Choice(Format.GIF)),
+    ("fm=gif",                 MOVING_WEBP, "",           Choice(Format.GIF, first_frame=True)),
+    ("fm=webp",                JPEG,        "",           Choice(Format.WEBP)),
+    ("fm=webp",                GIF,         CHROME,       Choice()),                         # a GIF never becomes WebP
+    ("fm=webp",                MOVING_GIF,  "",           Choice()),
+    ("fm=avif&w=9",            JPEG,        CHROME,       Choice()),                         # no AVIF in this dialect
+    ("fm=png&auto=format",     JPEG,        CHROME,       Choice(Format.WEBP)),              # beats fm
+    ("fm=png&auto=format",     JPEG,        OLD_BROWSER,  Choice(Format.PNG)),
+    ("fm=png&auto=format",     GIF,         CHROME,       Choice(Format.PNG)),
+    ("auto=format&w=9",        JPEG,        OLD_BROWSER,  Choice()),
+    ("auto=format&w=9",        JPEG,        "image/webp;q=0, */*", Choice()),
+    ("auto=compress,Format",   JPEG,        CHROME,       Choice(Format.WEBP)),
+    ("auto=format",            MOVING_GIF,  CHROME,       Choice()),
+    ("auto=webp&w=9",          JPEG,        CHROME,       Choice()),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "source", "accept", "choice"), ENCODINGS)
+def test_the_type_of_the_answer(query: str, source: Info, accept: str, choice: Choice) -> None:
+    found = made(query, source, accept)
+    assert (found.format, found.progressive, found.palette, found.first_frame) == (
+        choice.format,
+        choice.progressive,
+        choice.palette,
+        choice.first_frame,
+    )
+
+
+# fmt: off
+QUALITIES = [
+    # query               quality  lossless
+    ("fm=webp",           None,    Tell.AS_SOURCE),   # the default, 85, is the encoders'
+    ("fm=webp&q=40",      40,      Tell.AS_SOURCE),
+    ("q=20",              20,      Tell.AS_SOURCE),
+    ("q=0",               1,       Tell.AS_SOURCE),   # libvips has no quality 0
+    ("q=79.5",            80,      Tell.AS_SOURCE),
+    ("q=-7",              1,       Tell.AS_SOURCE),
+    ("q=1000",            100,     Tell.AS_SOURCE),
+    ("q=high&w=9",        None,    Tell.AS_SOURCE),
+    ("lossless=1&q=10",   10,      Tell.YES),
+    ("lossless=TRUE",     None,    Tell.YES),
+    ("lossless=0&q=40",   40,      Tell.NO),
+    ("lossless=false",    None,    Tell.NO),
+    ("lossless=2&w=9",    None,    Tell.AS_SOURCE),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "quality", "lossless"), QUALITIES)
+def test_quality_and_lossless(query: str, quality: int | None, lossless: Tell) -> None:
+    found = made(query, JPEG)
+    assert (found.quality, found.lossless) == (quality, lossless)
+
+
+def test_the_source_type_is_the_last_resort() -> None:
+    assert [c.format for c in plan("fm=png&auto=format", CHROME).output.choices] == [Format.WEBP, Format.PNG, None]
+
+
+# ---------------------------------------------------------------------------------------------- all plans alike
+
+
+def test_a_source_that_cannot_be_transformed_goes_out_as_it_is() -> None:
+    found = plan("w=100")
+    assert found.reads == {Format.JPEG, Format.PNG, Format.GIF, Format.WEBP}
+    assert (found.unread, found.unusable) == (Unusable.ORIGINAL, Unusable.ORIGINAL)
+    assert found.output.same_is_original
+
+
+def test_limits_are_those_of_the_page() -> None:
+    limits = plan("w=100").limits
+    assert limits.source_bytes == 52_428_799  # under 50 MB
+    assert limits.source_side == 12_000
+    assert (limits.side, limits.beyond) == (8192, Beyond.SHRINK)
+
+
+def test_only_auto_format_is_negotiated() -> None:
+    queries = ("auto=format&w=9", "auto=format&rect=0,0,1,1&fit=crop", "auto=webp&w=9", "fm=webp", "")
+    assert [order(q, CHROME).delivery.negotiated for q in queries] == [True, True, False, False, False]
+
+
+def test_a_url_names_one_version_for_ever_unless_the_site_says_otherwise() -> None:
+    ask = Ask("flower.jpg", "w=9")
+    assert Kontent().order(ask).delivery.versioned
+    assert not Kontent(KontentSettings(versioned=False)).order(ask).delivery.versioned
+
+
+def test_the_picture_is_the_one_at_the_path() -> None:
+    assert order("w=9").sources == (Wanted(SitePath("flower.jpg")),)
+
+
+def test_it_is_a_dialect() -> None:
+    dialect: Dialect = Kontent()
+    assert (dialect.name, dialect.headers) == ("kontent", ())
+
+
+# ---------------------------------------------------------------------------------------------- answers
+
+JSON_PROBLEMS = [
+    (SourceMissing("no such picture"), 404),
+    (SourceFailed("the origin answered 500"), 502),
+    (SourceTimeout("the origin did not answer"), 504),
+    (Overloaded("too much to do", retry_after_s=2), 503),
+    (NotAllowed("expected GET"), 405),
+]
+
+
+@pytest.mark.parametrize(("problem", "status"), JSON_PROBLEMS)
+def test_a_problem_is_told_as_json(problem: Problem, status: int) -> None:
+    answer = Kontent().refusal(problem, Ask("a.jpg"))
+    assert (answer.status, answer.media_type) == (status, "application/json")
+    assert problem.detail in json.loads(answer.body)["message"]
+    headers = dict(answer.headers)
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers.get("Allow") == ("GET, HEAD, OPTIONS" if status == 405 else None)
+    assert headers.get("Retry-After") == ("2" if status == 503 else None)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "get", ""])
+def test_other_methods_are_not_allowed(method: str) -> None:
+    with pytest.raises(NotAllowed, match="expected GET or HEAD"):
+        Kontent().order(Ask("a.jpg", "w=9", method=method))
+
+
+def test_headers_tell_what_was_odd_and_open_the_picture_to_every_origin() -> None:
+    warnings = (Warned("w", "ignored\r\nSet-Cookie: a=b"), Warned("q", "300 counts as 100"), Warned("fm", "é"))
+    headers = Kontent().headers_of(order("w=9"), Result(9, Format.JPEG, Size(3, 3), None, warnings))
+    assert headers == (
+        ("Access-Control-Allow-Origin", "*"),
+        ("X-Cropmark-Warning", "w: ignored Set-Cookie: a=b"),
+        ("X-Cropmark-Warning", "q: 300 counts as 100"),
+        ("X-Cropmark-Warning", "fm: ?"),
+    )
+
+
+def test_warnings_are_bounded() -> None:
+    warnings = tuple(Warned("w", f"{n}" + "x" * 5000) for n in range(50))
+    told = Kontent().headers_of(order(""), Result(9, None, None, None, warnings))[1:]
+    assert len(told) == 8
+    assert all(len(value) == 200 for _, value in told)
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+
+@pytest.mark.parametrize("param", PARAMS, ids=lambda p: p.name)
+def test_every_example_of_the_reference_does_what_it_says(param: object) -> None:
+    row = next(p for p in PARAMS if p is param)
+    values = dict(parse_qsl(row.example))
+    assert row.name in values
+    assert re.fullmatch(row.pattern, values[row.name])
+    assert order(row.example, CHROME).plan is not None
+    assert order(row.example, CHROME).warnings == ()
+
+
+# fmt: off
+PATTERNS = [
+    # parameter  holds                                          holds not
+    ("w",        ["300", "0.5", ".5", "+3"],                    ["-3", "3.", "1e2", "", "wide"]),
+    ("rect",     ["1,1,0.7,0.7", "0,0,5,5"],                    ["1,2,3", "1,2,3,4,5", "-1,2,3,4"]),
+    ("fit",      ["clip", "Scale", "CROP"],                     ["fill"]),
+    ("crop",     ["focalpoint", "Smart"],                       ["edges"]),
+    ("bg",       ["C0D", "f00f", "00ff00", "6600ff00", "#fff"], ["red", "12345", "1234567"]),
+    ("fm",       ["png", "PNG8", "jpg", "pjpg", "jpeg", "webp", "gif"], ["avif", "auto", "pjpeg"]),
+    ("lossless", ["1", "true", "0", "False"],                   ["yes"]),
+    ("auto",     ["format", "compress,format", "Format"],       ["webp", "formats"]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), PATTERNS)
+def test_a_pattern_holds_what_the_reader_takes(name: str, good: list[str], bad: list[str]) -> None:
+    pattern = next(p.pattern for p in PARAMS if p.name == name)
+    assert [bool(re.search(pattern, text)) for text in (*good, *bad)] == [True] * len(good) + [False] * len(bad)
+    assert [any(w.parameter == name and "ignored" in w.text for w in order(urlencode({name: t})).warnings)
+            for t in (*good, *bad) if t] == [False] * len(good) + [True] * len([t for t in bad if t])  # fmt: skip

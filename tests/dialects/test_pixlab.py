@@ -1,0 +1,350 @@
+"""PixLab: which endpoint, whose key, and what the fields order.
+
+The tables follow https://pixlab.io/endpoints/crop and https://pixlab.io/api.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+
+from cropmark.dialects.dialect import Ask
+from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.dialects.pixlab.requests import FindFaces, ForgetResult, KeepUpload, MakePicture
+from cropmark.dialects.pixlab.table import PARAMS
+from cropmark.plan.plan import Delivery, Order, Warned
+from cropmark.plan.source import Upload, Wanted, WebUrl
+from cropmark.plan.steps import AnyStep, Area, At, Crop, Fit, Overflow, Resize
+from cropmark.problems import (
+    BadOrder,
+    NotAllowed,
+    NotFound,
+    Problem,
+    SourceRefused,
+)
+from cropmark.values import Pixels
+
+IMG = "https://pics.example/a.png"
+DIGEST = "ab" * 32
+PIXLAB = PixLab()
+
+
+def ask(endpoint: str, method: str = "GET", /, **fields: object) -> Ask:
+    """A request with these fields in its query, or in its body where it is a POST."""
+    texts = {name: str(value) for name, value in fields.items()}
+    if method == "POST":
+        return Ask(endpoint, method=method, fields=texts)
+    return Ask(endpoint, urlencode(texts), method=method)
+
+
+def order(endpoint: str, /, **fields: object) -> Order:
+    return PIXLAB.order(ask(endpoint, img=IMG, **fields))
+
+
+def step(endpoint: str, /, **fields: object) -> AnyStep:
+    plan = order(endpoint, **fields).plan
+    assert plan is not None
+    (found,) = plan.steps
+    return found
+
+
+def px(count: int) -> Pixels:
+    return Pixels(Fraction(count))
+
+
+def crop(x: int, y: int, width: int, height: int) -> Crop:
+    return Crop(Area(px(width), px(height)), At(px(x)), At(px(y)), overflow=Overflow.CLIP_OR_REFUSE)
+
+
+def resize(width: int, height: int) -> Resize:
+    return Resize(px(width), px(height), Fit.STRETCH, enlarge=True)
+
+
+def inside(width: int | None, height: int | None) -> Resize:
+    return Resize(
+        None if width is None else px(width), None if height is None else px(height), Fit.INSIDE, enlarge=True
+    )
+
+
+# ---------------------------------------------------------------------------------------------- fields
+
+# fmt: off
+STEPS: list[tuple[str, Mapping[str, object], AnyStep]] = [
+    # endpoint     fields                                              does
+    ("crop",       {"x": 164, "y": 95, "width": 145, "height": 145},   crop(164, 95, 145, 145)),
+    ("crop",       {"x": 10, "y": 20, "width": 100},                   crop(10, 20, 100, 100)),    # a missing side
+    ("crop",       {"x": 10, "y": 20, "height": 80},                   crop(10, 20, 80, 80)),      # takes the other's
+    ("crop",       {"x": 10, "y": 20, "width": 0, "height": 80},       crop(10, 20, 80, 80)),      # and so does 0
+    ("crop",       {"x": 10, "y": 20, "width": "", "height": 50},      crop(10, 20, 50, 50)),      # and an empty one
+    ("crop",       {"x": -20, "y": "-3", "width": 9},                  crop(-20, -3, 9, 9)),       # as face boxes begin
+    ("crop",       {"x": "164.7", "y": "-1.9", "width": "9.99"},       crop(164, -1, 9, 9)),       # cut, not rounded
+    ("crop",       {"x": " 5 ", "y": "+6", "width": "\t7\n"},          crop(5, 6, 7, 7)),
+    ("crop",       {"left": 5, "top": 6, "width": 7},                  crop(5, 6, 7, 7)),          # facedetect's words
+    ("crop",       {"x": 1, "left": 5, "top": 6, "width": 7},          crop(1, 6, 7, 7)),          # x before left
+    ("crop",       {"x": 1, "left": "far", "y": 6, "width": 7},        crop(1, 6, 7, 7)),
+    ("crop",       {"x": "", "left": 5, "y": 6, "width": 7},           crop(5, 6, 7, 7)),
+    ("smartcrop",  {"x": 200, "y": 100, "width": 40, "height": 30},    crop(200, 100, 40, 30)),    # crop's old name
+    ("cropgif",    {"x": 150, "y": 70, "width": 256},                  crop(150, 70, 256, 256)),
+    ("resize",     {"width": 200, "height": 100},                      resize(200, 100)),
+    ("resize",     {"width": 200},                                     resize(200, 200)),
+    ("resize",     {"width": 200, "x": "here"},                        resize(200, 200)),          # not resize's field
+    ("resizegif",  {"height": 90},                                     resize(90, 90)),
+    ("smartresize", {"width": 800, "height": 600},                     inside(800, 600)),
+    ("smartresize", {"width": 800},                                    inside(800, 800)),
+    ("smartresize", {"width": 800, "height": 0},                       inside(800, None)),         # 0 is free
+    ("smartresize", {"width": 0, "height": 9},                         inside(None, 9)),
+    ("v1/crop",    {"x": 1, "y": 2, "width": 3},                       crop(1, 2, 3, 3)),          # the last segment
+    ("crop/",      {"x": 1, "y": 2, "width": 3},                       crop(1, 2, 3, 3)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("endpoint", "fields", "expected"), STEPS)
+def test_fields_order_a_step(endpoint: str, fields: Mapping[str, object], expected: AnyStep) -> None:
+    assert step(endpoint, **fields) == expected
+
+
+# fmt: off
+REFUSALS: list[tuple[str, Mapping[str, object], str]] = [
+    # endpoint     fields                                              words
+    ("crop",       {"y": 2, "width": 3},                               "x: expected a whole number, got none"),
+    ("crop",       {"x": 2, "width": 3},                               "y: expected a whole number, got none"),
+    ("crop",       {"x": "", "y": 2, "width": 3},                      "x: expected a whole number, got none"),
+    ("crop",       {"x": 1, "y": 2},                                   "width, height: expected a number above 0"),
+    ("crop",       {"x": 1, "y": 2, "width": 0, "height": ""},         "width, height: expected a number above 0"),
+    ("crop",       {"x": 1, "y": 2, "width": "0.9"},                   "width, height: expected a number above 0"),
+    ("crop",       {"x": 1, "y": 2, "width": "wide", "height": 2},     "width: expected a whole number"),
+    ("crop",       {"x": "1e2", "y": 2, "width": 3},                   "x: expected a whole number"),
+    ("crop",       {"x": "nan", "y": 2, "width": 3},                   "x: expected a whole number"),
+    ("crop",       {"x": "1_0", "y": 2, "width": 3},                   "x: expected a whole number"),
+    ("crop",       {"x": "٣", "y": 2, "width": 3},                     "x: expected a whole number"),
+    ("crop",       {"x": "9" * 5000, "y": 2, "width": 3},              "x: expected a whole number"),
+    ("crop",       {"x": 1, "y": 2, "width": -3, "height": 4},         "width: expected a whole number of 0 or more"),
+    ("resize",     {},                                                 "width, height: expected a number above 0"),
+    ("smartresize", {"width": 0},                                      "width, height: expected a number above 0"),
+    ("smartresize", {"height": -1},                                    "height: expected a whole number of 0 or more"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("endpoint", "fields", "words"), REFUSALS)
+def test_fields_that_cannot_be_used_are_refused(endpoint: str, fields: Mapping[str, object], words: str) -> None:
+    with pytest.raises(BadOrder, match=re.escape(words)) as caught:
+        order(endpoint, **fields)
+    assert PIXLAB.refusal(caught.value, Ask(endpoint)).status == 400
+
+
+# fmt: off
+BLOBS = [
+    ("true", True), ("True", True), ("TRUE", True), ("1", True), ("yes", True), ("On", True), (" true ", True),
+    ("false", False), ("0", False), ("2", False), ("no", False), ("", False), ("blob", False),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("text", "blob"), BLOBS)
+def test_blob_is_written_in_the_ways_of_many_clients(text: str, blob: bool) -> None:
+    request = PIXLAB.read_request(ask("resize", img=IMG, width=3, blob=text))
+    assert isinstance(request, MakePicture)
+    assert request.blob is blob
+
+
+def test_a_fraction_that_is_cut_off_is_told() -> None:
+    assert order("crop", x="164.7", y=2, width=3).warnings == (Warned("x", "164.7 counts as 164"),)
+
+
+def test_the_body_comes_before_the_query_and_blank_fields_before_none() -> None:
+    mixed = Ask("resize", f"img={IMG}&width=5&height=6", method="POST", fields={"width": "50", "height": " "})
+    plan = PIXLAB.order(mixed).plan
+    assert plan is not None
+    assert plan.steps == (resize(50, 6),)
+
+
+def test_of_a_repeated_field_the_last_counts() -> None:
+    plan = PIXLAB.order(Ask("resize", f"img={IMG}&width=5&width=7")).plan
+    assert plan is not None
+    assert plan.steps == (resize(7, 7),)
+
+
+# ---------------------------------------------------------------------------------------------- the picture
+
+
+def uploaded(data: bytes) -> Wanted:
+    return Wanted(Upload(hashlib.sha256(data).hexdigest()), parameter="img")
+
+
+def fetched(url: str) -> Wanted:
+    return Wanted(WebUrl(url), parameter="img")
+
+
+FILE = Wanted(Upload(DIGEST), parameter="file")
+
+# fmt: off
+PICTURES = [
+    # request                                                         picture
+    (ask("resize", width=3, img=IMG),                                 fetched(IMG)),
+    (ask("resize", width=3, img=" HTTP://pics.example/a b.png "),     fetched("HTTP://pics.example/a b.png")),
+    (ask("resize", width=3, img="YWJj"),                              uploaded(b"abc")),
+    (ask("resize", width=3, img="data:image/png;base64,-_-_"),        uploaded(b"\xfb\xff\xbf")),
+    (Ask("resize", "img=YW+/&width=3"),                               uploaded(b"ao\xbf")),   # the + became a blank
+    (Ask("resize", f"img={IMG}&width=3", method="POST", upload=DIGEST), FILE),                # a file wins over img
+    (Ask("resize", "", method="POST", fields={"img": "!", "width": "3"}, upload=DIGEST), FILE),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("request_", "picture"), PICTURES)
+def test_the_picture(request_: Ask, picture: Wanted) -> None:
+    found = PIXLAB.order(request_)
+    assert found.sources == (picture,)
+    assert found.delivery == Delivery(private=True, foreign=True)
+
+
+# fmt: off
+NO_PICTURES: list[tuple[str, type[Problem], str]] = [
+    # img=                         raises          words
+    ("",                           BadOrder,       "img: expected a picture, got none"),
+    ("file:///etc/hostname",       SourceRefused,  "http or https"),
+    ("ftp://host.example/a.png",   SourceRefused,  "http or https"),
+    ("//host.example/a.png",       BadOrder,       "only base64"),
+    ("data:image/png,abc",         BadOrder,       "a data URI in base64"),
+    ("data:image/png;base64",      BadOrder,       "a data URI in base64"),
+    ("photo.png",                  BadOrder,       "only base64"),
+    ("YWJjZ",                      BadOrder,       "whole groups"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("text", "kind", "words"), NO_PICTURES)
+def test_what_is_no_picture_is_refused(text: str, kind: type[Problem], words: str) -> None:
+    with pytest.raises(kind, match=words) as caught:
+        PIXLAB.order(ask("resize", img=text, width=3))
+    assert PIXLAB.refusal(caught.value, Ask("resize")).status == 400
+    assert not text or repr(text) not in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------- endpoints and keys
+
+# fmt: off
+METHODS = [
+    # endpoint       GET    POST   others
+    ("crop",         True,  True),
+    ("smartcrop",    True,  True),
+    ("resize",       True,  True),
+    ("smartresize",  True,  True),
+    ("cropgif",      True,  True),
+    ("resizegif",    True,  True),
+    ("facedetect",   True,  True),
+    ("store",        False, True),
+    ("delete",       True,  False),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("endpoint", "get", "post"), METHODS)
+def test_an_endpoint_takes_its_methods(endpoint: str, get: bool, post: bool) -> None:
+    allowed = {"GET": get, "POST": post, "HEAD": False, "PUT": False, "get": False}
+    for method, fine in allowed.items():
+        request = Ask(endpoint, method=method)
+        if fine:
+            assert PIXLAB.admit(request).value == endpoint
+            continue
+        with pytest.raises(NotAllowed, match=f"{endpoint}: expected") as caught:
+            PIXLAB.admit(request)
+        answer = PIXLAB.refusal(caught.value, request)
+        assert answer.status == 405
+        assert dict(answer.headers)["Allow"] == ", ".join((*[m for m in ("GET", "POST") if allowed[m]], "OPTIONS"))
+
+
+@pytest.mark.parametrize("path", ["newimage", "", "/", "crop/x", "Crop", "v1/\r\nSet-Cookie"])
+def test_an_endpoint_that_is_not_offered_is_not_found(path: str) -> None:
+    with pytest.raises(NotFound, match="is not offered here") as caught:
+        PIXLAB.order(Ask(path))
+    assert PIXLAB.refusal(caught.value, Ask(path)).status == 404
+
+
+# fmt: off
+KEYS: list[tuple[Ask, str | None]] = [
+    (Ask("crop", "key=abc"),                                                       "abc"),
+    (Ask("crop", "", {"www-authenticate": " abc "}),                               "abc"),
+    (Ask("crop", "key=abc", {"www-authenticate": "def"}),                          "abc"),   # a parameter wins
+    (Ask("crop", "key=", {"www-authenticate": "def"}),                             "def"),   # an empty one is none
+    (Ask("crop", "key=abc", method="POST", fields={"key": "def"}),                 "def"),   # the body before the query
+    (Ask("crop", "key=abc", method="POST", fields={"key": ""}),                    "abc"),
+    (Ask("crop", "key=abc&key=def"),                                               "def"),
+    (Ask("crop", "", {"authorization": "abc"}),                                    None),
+    (Ask("crop", "", {"www-authenticate": " "}),                                   None),
+    (Ask("crop"),                                                                  None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("request_", "key"), KEYS)
+def test_the_key(request_: Ask, key: str | None) -> None:
+    assert PIXLAB.key_of(request_) == key
+
+
+@pytest.mark.parametrize("key", [None, "not-a-valid-key-0000"])
+def test_a_stranger_is_told_so_without_the_key(key: str | None) -> None:
+    answer = PIXLAB.refusal(PIXLAB.unauthorised(key), Ask("crop"))
+    assert answer.status == 401
+    assert b"WWW-Authenticate" in answer.body
+    assert b"not-a-valid" not in answer.body
+
+
+def test_a_pure_order_needs_no_key() -> None:
+    assert order("resize", width=3).plan is not None
+    assert PIXLAB.headers == ("www-authenticate",)
+
+
+# ---------------------------------------------------------------------------------------------- other requests
+
+
+def test_facedetect_names_its_picture_and_whether_to_count() -> None:
+    boxes, number = (PIXLAB.read_request(ask("facedetect", img=IMG, count=c, x="?")) for c in ("", "true"))
+    assert isinstance(boxes, FindFaces)
+    assert isinstance(number, FindFaces)
+    assert (boxes.count, number.count) == (False, True)
+    assert boxes.order.sources == (fetched(IMG),)
+    assert boxes.order.delivery.foreign
+
+
+def test_store_keeps_the_upload_as_it_came() -> None:
+    request = PIXLAB.read_request(Ask("store", method="POST", fields={"comment": "sea"}, upload=DIGEST))
+    assert request == KeepUpload(Order((FILE,), None, Delivery(private=True, foreign=True)), "sea")
+
+
+def test_store_takes_nothing_but_an_upload() -> None:
+    with pytest.raises(BadOrder, match="file: expected an upload, got none"):
+        PIXLAB.read_request(Ask("store", f"img={IMG}", method="POST"))
+
+
+def test_delete_names_a_link() -> None:
+    assert PIXLAB.read_request(ask("delete", link=" https://m.example/a.png ")) == ForgetResult(
+        "https://m.example/a.png"
+    )
+    with pytest.raises(BadOrder, match="link: expected the link of a stored result, got none"):
+        PIXLAB.read_request(ask("delete", link=""))
+
+
+@pytest.mark.parametrize("request_", [ask("facedetect", img=IMG), ask("delete", link="x"), ask("store", "POST")])
+def test_an_endpoint_without_a_picture_orders_none(request_: Ask) -> None:
+    with pytest.raises(BadOrder):
+        PIXLAB.order(request_)
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+
+@pytest.mark.parametrize("param", PARAMS, ids=lambda p: p.name)
+def test_every_example_of_the_reference_holds_its_own_pattern(param: object) -> None:
+    row = next(p for p in PARAMS if p is param)
+    ((name, text),) = parse_qsl(row.example)
+    assert name == row.name
+    assert re.search(row.pattern, text)
+    assert row.source.startswith("https://")

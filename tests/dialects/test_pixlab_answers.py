@@ -1,0 +1,205 @@
+"""PixLab's answers: JSON with the status of the service's list, whatever goes wrong.
+
+The tables follow https://pixlab.io/api.
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.dialects.dialect import Answer, Ask, Dialect, Result
+from cropmark.dialects.pixlab import answers
+from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.dialects.pixlab.endpoints import Endpoint
+from cropmark.dialects.pixlab.table import PARAMS
+from cropmark.formats import Format
+from cropmark.plan.plan import Warned
+from cropmark.problems import (
+    KINDS,
+    BadValue,
+    Breakdown,
+    Impossible,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Problem,
+    SourceFailed,
+    SourceMissing,
+    SourceRefused,
+    SourceTimeout,
+    SourceTooLarge,
+    SourceUnusable,
+    TooManyRequests,
+    Unauthorised,
+    UnknownBody,
+    restored,
+)
+from cropmark.values import Box
+
+IMG = "https://pics.example/a.png"
+DIGEST = "ab" * 32
+PIXLAB = PixLab()
+
+
+def ask(endpoint: str, method: str = "GET", /, **fields: object) -> Ask:
+    """A request with these fields in its query, or in its body where it is a POST."""
+    texts = {name: str(value) for name, value in fields.items()}
+    if method == "POST":
+        return Ask(endpoint, method=method, fields=texts)
+    return Ask(endpoint, urlencode(texts), method=method)
+
+
+# ---------------------------------------------------------------------------------------------- answers
+
+
+def told(answer: Answer) -> dict[str, object]:
+    """The members of an answer, after what holds for all of them."""
+    assert answer.media_type == "application/json"  # exactly: the PHP client compares the whole value
+    assert dict(answer.headers)["Access-Control-Allow-Origin"] == "*"
+    assert dict(answer.headers)["Cache-Control"] == "no-store"
+    members = json.loads(answer.body)
+    assert isinstance(members, dict)
+    assert members["status"] == answer.status
+    return members
+
+
+# fmt: off
+STATUSES: list[tuple[Problem, int]] = [
+    (BadValue("x", "wide", expected="a whole number"),      400),
+    (Impossible("the crop lies outside"),                   400),
+    (SourceRefused("169.254.169.254 is link-local"),        400),
+    (SourceTooLarge("the file has 9 bytes"),                400),   # 413 is not on the service's list
+    (Unauthorised("key: expected a key"),                   401),
+    (NotFound("no such endpoint"),                          404),
+    (SourceMissing("the origin answered 410"),              404),
+    (SourceFailed("the origin answered 500"),               404),
+    (SourceTimeout("the origin 10.0.0.1 took 8 s"),         404),
+    (NotAllowed("expected GET"),                            405),
+    (SourceUnusable("not a picture"),                       415),
+    (UnknownBody("expected a body of JSON"),                415),
+    (TooManyRequests("expected 60 a minute"),               429),
+    (Overloaded("too much to do"),                          429),
+    (Breakdown("no face detector is installed"),            500),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("problem", "status"), STATUSES)
+def test_a_problem_has_a_status_of_the_list(problem: Problem, status: int) -> None:
+    members = told(PIXLAB.refusal(problem, ask("crop", blob="true")))
+    assert members == {"status": status, "error": members["error"]}
+    assert members["error"]
+
+
+@pytest.mark.parametrize("problem", [SourceRefused("10.0.0.1 is private"), SourceRefused("port 6379", fix="try 80")])
+def test_all_addresses_are_refused_in_the_same_words(problem: Problem) -> None:
+    assert told(PIXLAB.refusal(problem, Ask("crop")))["error"] == answers.REFUSED_ADDRESS
+
+
+@pytest.mark.parametrize("kind", [SourceMissing, SourceFailed, SourceTimeout])
+def test_nothing_of_what_an_origin_said_is_passed_on(kind: type[Problem]) -> None:
+    assert told(PIXLAB.refusal(kind("the origin said 418"), Ask("crop")))["error"] == answers.NOT_TO_BE_HAD
+
+
+def test_whoever_comes_too_often_is_told_when_to_come_back() -> None:
+    soon, later = TooManyRequests("often", retry_after_s=7), TooManyRequests("often")
+    assert [dict(PIXLAB.refusal(p, Ask("crop")).headers)["Retry-After"] for p in (soon, later)] == ["7", "60"]
+
+
+@pytest.mark.parametrize("code", KINDS)
+def test_every_problem_is_told(code: str) -> None:
+    for detail in ("", " \n", "a\r\nb\x00c", "x" * 9999):
+        answer = PIXLAB.refusal(restored(code, detail), Ask("no such endpoint"))
+        error = told(answer)["error"]
+        assert isinstance(error, str)
+        assert error
+        assert len(error) <= 500
+        assert error.isprintable()
+
+
+def test_success_tells_both_links_and_the_id() -> None:
+    members = told(answers.success("http://m.example/a1.png", "https://m.example/a1.png", "a1"))
+    assert members == {
+        "status": 200,
+        "link": "http://m.example/a1.png",
+        "ssl_link": "https://m.example/a1.png",
+        "id": "a1",
+    }
+
+
+def test_faces_are_numbered_from_the_largest() -> None:
+    members = told(answers.faces_answer([Box(5, 6, 7, 8), Box(164, 95, 145, 145)], count=False))
+    assert members["faces"] == [
+        {"face_id": 0, "left": 164, "top": 95, "width": 145, "height": 145},
+        {"face_id": 1, "left": 5, "top": 6, "width": 7, "height": 8},
+    ]
+
+
+def test_no_face_is_an_empty_list() -> None:
+    assert told(answers.faces_answer([], count=False)) == {"status": 200, "faces": []}
+
+
+def test_counted_faces_are_a_number() -> None:
+    assert told(answers.faces_answer([Box(0, 0, 1, 1)] * 3, count=True)) == {"status": 200, "faces": 3, "count": 3}
+
+
+def test_deleted_is_nothing_but_a_status() -> None:
+    assert told(answers.deleted()) == {"status": 200}
+
+
+def test_a_browser_may_post_json_and_send_its_key_from_anywhere() -> None:
+    answer = answers.preflight()
+    assert (answer.status, answer.body) == (204, b"")
+    assert dict(answer.headers) == {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "Content-Type, WWW-Authenticate",
+    }
+
+
+def test_a_blob_has_a_file_name() -> None:
+    assert answers.blob_headers("a1", Format.JPEG) == (("Content-Disposition", 'inline; filename="a1.jpg"'),)
+
+
+def test_headers_of_a_picture() -> None:
+    result = Result(9, None, None, None, (Warned("x", "1.5 counts as 1"),))
+    headers = PIXLAB.headers_of(PIXLAB.order(ask("resize", img=IMG, width=3)), result)
+    assert headers == (("Access-Control-Allow-Origin", "*"), ("X-Cropmark-Warning", "x: 1.5 counts as 1"))
+
+
+def test_it_is_a_dialect() -> None:
+    dialect: Dialect = PIXLAB
+    assert dialect.name == "pixlab"
+
+
+# ---------------------------------------------------------------------------------------------- laws
+
+TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from([IMG, "YWJj", "data:image/png;base64,YQ", "ftp://x", "true", "0", "-3"]),
+)
+FIELDS = st.dictionaries(st.sampled_from([param.name for param in PARAMS]), TEXTS, max_size=8)
+PATHS = st.one_of(st.sampled_from([endpoint.value for endpoint in Endpoint]), st.text(max_size=9))
+
+
+@given(
+    path=PATHS,
+    query=st.one_of(FIELDS.map(lambda f: urlencode(f, errors="replace")), st.text(max_size=80)),
+    fields=FIELDS,
+    method=st.sampled_from(["GET", "POST", "PUT"]),
+)
+def test_order_raises_nothing_but_a_problem_and_every_problem_is_told(
+    path: str, query: str, fields: dict[str, str], method: str
+) -> None:
+    request = Ask(path, query, method=method, fields=fields)
+    try:
+        assert PIXLAB.order(request).plan is not None
+    except Problem as problem:
+        told(PIXLAB.refusal(problem, request))

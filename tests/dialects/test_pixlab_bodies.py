@@ -1,0 +1,132 @@
+"""Bodies of a POST: their kinds, and JSON and forms as fields. The rules: https://pixlab.io/api."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.dialects.dialect import Ask
+from cropmark.dialects.pixlab.bodies import MAX_FIELDS, Body, body_kind, fields_of_form, fields_of_json
+from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.dialects.pixlab.endpoints import Endpoint, body_of
+from cropmark.plan.steps import Resize
+from cropmark.problems import BadOrder, UnknownBody
+from cropmark.values import Pixels
+
+# fmt: off
+KINDS = [
+    # Content-Type                                       kind
+    ("application/json",                                 Body.JSON),
+    ("application/json; charset=utf-8",                  Body.JSON),
+    ("Application/JSON ;charset=UTF-8",                  Body.JSON),
+    ("multipart/form-data; boundary=x",                  Body.MULTIPART),
+    ("application/x-www-form-urlencoded",                Body.FORM),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("content_type", "kind"), KINDS)
+def test_the_kind_of_a_body(content_type: str, kind: Body) -> None:
+    assert body_kind(content_type) is kind
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "image/png", "application/jsonp", "multipart/mixed"])
+def test_other_bodies_are_415(content_type: str) -> None:
+    with pytest.raises(UnknownBody, match="expected a body of application/json") as caught:
+        body_kind(content_type)
+    assert PixLab().refusal(caught.value, Ask("crop", method="POST")).status == 415
+
+
+def test_store_takes_multipart_only() -> None:
+    assert body_of(Endpoint.STORE, "multipart/form-data; boundary=x") is Body.MULTIPART
+    assert body_of(Endpoint.CROP, "application/json") is Body.JSON
+    with pytest.raises(UnknownBody, match="store: expected a body of multipart/form-data"):
+        body_of(Endpoint.STORE, "application/json")
+
+
+# fmt: off
+OBJECTS = [
+    # JSON                                      fields
+    ('{"x": 30, "y": "40"}',                    {"x": "30", "y": "40"}),
+    ('{"x": -3, "y": 164.7}',                   {"x": "-3", "y": "164.7"}),
+    ('{"x": 1e2, "y": 1.5E1}',                  {"x": "100", "y": "15"}),
+    ('{"x": 1e999, "y": 1e-99}',                {"x": "1e999", "y": "1e-99"}),         # their readers refuse them
+    ('{"x": 1e99999999999999999999}',           {"x": "1e99999999999999999999"}),
+    ('{"blob": true, "count": false}',          {"blob": "true", "count": "false"}),
+    ('{"blob": 2, "count": 0}',                 {"blob": "true", "count": "false"}),   # a number but 0 is true
+    ('{"blob": 0.5, "count": 0.0}',             {"blob": "true", "count": "false"}),
+    ('{"blob": "2"}',                           {"blob": "2"}),                        # a text is none of the words
+    ('{"x": null, "y": [1], "z": {"a": 1}}',    {}),
+    ('{"x": 1, "x": 2}',                        {"x": "2"}),
+    ('{"img": "a\\/b\\u002b"}',                 {"img": "a/b+"}),                      # as PHP and .NET escape
+    ('{}',                                      {}),
+    ('\ufeff{"x": 1}',                          {"x": "1"}),
+]
+NO_OBJECTS = ["", "[]", "1", '"x"', "null", "{", '{"x": NaN}', '{"x": -Infinity}', "{'x': 1}", "[" * 100_000, "x=1"]
+# fmt: on
+
+
+@pytest.mark.parametrize(("text", "fields"), OBJECTS)
+def test_json_becomes_fields(text: str, fields: dict[str, str]) -> None:
+    assert fields_of_json(text.encode()) == fields
+
+
+@pytest.mark.parametrize("text", NO_OBJECTS)
+def test_what_is_no_object_is_refused(text: str) -> None:
+    with pytest.raises(BadOrder, match=r"expected a (body in JSON|JSON object)"):
+        fields_of_json(text.encode())
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(BadOrder, match="expected a body in JSON"):
+        fields_of_json(b'{"x": "\xff\xfe"}')
+
+
+def test_a_number_of_many_digits_does_no_harm() -> None:
+    assert fields_of_json(b'{"x": ' + b"9" * 100_000 + b"}").keys() == {"x"}
+
+
+def test_a_form_becomes_fields() -> None:
+    assert fields_of_form(b"x=1&img=a%2Bb+c&x=2&y=&%C3%A9=1") == {"x": "2", "img": "a+b c", "y": "", "é": "1"}
+    with pytest.raises(BadOrder, match="more than 256 fields"):
+        fields_of_form(b"&".join([b"x=1"] * (MAX_FIELDS + 1)))
+
+
+def test_fields_of_a_body_order_a_picture() -> None:
+    body = b'{"img": "https://pics.example/a.png", "width": 50.9, "blob": true}'
+    plan = PixLab().order(Ask("resize", method="POST", fields=fields_of_json(body))).plan
+    assert plan is not None
+    (step,) = plan.steps
+    assert isinstance(step, Resize)
+    assert (step.width, step.height) == (Pixels(Fraction(50)), Pixels(Fraction(50)))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(value=JSON)
+def test_every_object_becomes_fields_and_nothing_else_does(value: object) -> None:
+    body = json.dumps(value).encode()
+    if not isinstance(value, dict):
+        with pytest.raises(BadOrder):
+            fields_of_json(body)
+        return
+    fields = fields_of_json(body)
+    assert fields.keys() == {name for name, member in value.items() if isinstance(member, bool | int | float | str)}
+
+
+@given(body=st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    try:
+        assert isinstance(fields_of_json(body), dict)
+    except BadOrder as problem:
+        assert problem.detail
+    assert isinstance(fields_of_form(body), dict)
