@@ -8,7 +8,7 @@ from cropmark.dialects.dialect import Ask
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.output import translated
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
-from cropmark.formats import WRITABLE, Format, Info
+from cropmark.formats import TRAITS, Format, Info
 from cropmark.plan.plan import Choice, Keep, Order, Output, Tell
 from cropmark.plan.source import any_holds
 from cropmark.values import Size
@@ -41,8 +41,10 @@ def output_of(query: str, accept: str = "", settings: FastlySettings | None = No
 def taken(output: Output, source: Info) -> Choice:
     """The first choice whose conditions hold, where nothing is past a limit."""
     for choice in output.choices:
-        written = (choice.format or source.format) in WRITABLE
-        if written and not any_holds(choice.skipped_for, source):
+        named = choice.format or source.format
+        loses = source.animated and not (output.first_frame or TRAITS[named].animated)
+        kept = not (choice.keeps_animation and loses)
+        if TRAITS[named].writable and kept and not any_holds(choice.skipped_for, source):
             return choice
     raise AssertionError(f"no choice for {source}")
 

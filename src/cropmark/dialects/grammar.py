@@ -7,7 +7,7 @@ ASCII, numbers exact, everything is bounded in length, and every reader takes ti
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
@@ -258,6 +258,15 @@ def keyword(parameter: str, text: str, known: Mapping[str, T]) -> T:
     if text not in known:
         raise unknown_word(parameter, text, known)
     return known[text]
+
+
+def word_of(known: Mapping[str, T]) -> Callable[[str, str], T]:
+    """A reader of one of these words."""
+
+    def read_word(parameter: str, text: str) -> T:
+        return keyword(parameter, text, known)
+
+    return read_word
 
 
 def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWord:

@@ -9,8 +9,9 @@ from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, MONTAGE_ROWS, OVER
 from cropmark.dialects.fastly.query import texts
 from cropmark.dialects.fastly.readers import Named
 from cropmark.dialects.fastly.settings import FastlySettings, Malformed
-from cropmark.dialects.fastly.steps import idle_focus, steps
-from cropmark.dialects.imageopto import below
+from cropmark.dialects.fastly.steps import steps
+from cropmark.dialects.imageopto.readers import below
+from cropmark.dialects.imageopto.steps import idle_focus
 from cropmark.dialects.table import Asked, asked_of
 from cropmark.formats import accepted
 from cropmark.plan.plan import Delivery, Order, Output, Plan, Unusable, Warned
@@ -42,7 +43,7 @@ def _picture(ask: Ask, settings: FastlySettings) -> Order:
         warnings=(
             *asked.warnings,
             *laid.warnings,
-            *idle_focus(asked),
+            *idle_focus(params.PRECROP.of(asked), params.CROP.of(asked)),
             *output.warnings,
             *_unheard(query, ask, settings),
         ),

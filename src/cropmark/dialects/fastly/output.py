@@ -12,12 +12,14 @@ from itertools import pairwise
 from cropmark.dialects.fastly import params
 from cropmark.dialects.fastly.readers import Named
 from cropmark.dialects.fastly.settings import FastlySettings
-from cropmark.dialects.imageopto import (
+from cropmark.dialects.imageopto.encoding import (
     ANIMATED_GIFS,
-    ANIMATIONS,
+    AVIF_QUALITY,
+    GIF,
     OPAQUE,
+    PNG,
     STILLS,
-    only_from_its_own,
+    only_from,
     own_format,
 )
 from cropmark.dialects.table import Asked
@@ -25,9 +27,6 @@ from cropmark.formats import READABLE, Format
 from cropmark.plan.plan import Choice, Keep, Output, Tell, Warned
 
 READS = READABLE & {Format.AVIF, Format.HEIC, Format.JPEG, Format.JXL, Format.PNG, Format.GIF, Format.WEBP}
-
-AVIF_QUALITY = 64
-"""Looks like a JPEG of 85."""
 
 _STAYS_GIF = "an animated GIF stays one"
 _NOT_AVIF = "AVIF was passed over: the picture is animated or too large for it"
@@ -80,8 +79,7 @@ class _Qualities:
 def _qualities(asked: Asked, settings: FastlySettings) -> _Qualities:
     quality = params.QUALITY.of(asked)
     if quality is not None:
-        auto_webp = quality.usual if quality.auto_webp is None else quality.auto_webp
-        return _Qualities(quality.usual, quality.usual, auto_webp, quality.usual, named=True)
+        return _Qualities(quality.usual, quality.usual, quality.auto_webp, quality.usual, named=True)
     optimized = params.OPTIMIZE.of(asked)
     if optimized is not None:
         webp = translated(optimized, Format.WEBP)
@@ -150,11 +148,11 @@ class _Scheme:
         return {
             Named.AVIF: self.unless_animated_gif(avif),
             Named.BASELINE_JPEG: replace(self.jpeg, progressive=Tell.NO),
-            Named.GIF: Choice(Format.GIF),
+            Named.GIF: GIF,
             Named.JPEG: self.jpeg,
             Named.JXL: Choice(Format.JXL, quality.jpeg, missed=_NO_JXL),
             Named.PROGRESSIVE_JPEG: replace(self.jpeg, progressive=Tell.YES),
-            Named.PNG: Choice(Format.PNG),
+            Named.PNG: PNG,
             Named.PNG8: Choice(Format.PNG, quality.jpeg if quality.named else None, palette=True),
             Named.WEBP: self.unless_animated_gif(replace(webp, lossless=quality.webp_tell)),
             Named.LOSSLESS_WEBP: self.unless_animated_gif(replace(webp, lossless=Tell.YES)),
@@ -181,8 +179,7 @@ def _by_auto(offered: frozenset[Format], base: Named | None, scheme: _Scheme) ->
     """AVIF, then WebP: lossless where the base format is."""
     choices = []
     if Format.AVIF in offered:
-        choice = Choice(Format.AVIF, scheme.quality.avif, missed=_NOT_AVIF)
-        choices.append(choice if scheme.first_frame else replace(choice, skipped_for=(ANIMATIONS,)))
+        choices.append(Choice(Format.AVIF, scheme.quality.avif, keeps_animation=True, missed=_NOT_AVIF))
     if Format.WEBP in offered:
         lossless = _lossless_by_auto(base, scheme.quality)
         choices.append(scheme.unless_animated_gif(Choice(Format.WEBP, scheme.quality.auto_webp, lossless=lossless)))
@@ -213,21 +210,15 @@ def _best(asked: Asked, accepted: frozenset[Format], scheme: _Scheme) -> tuple[C
     quality, black_and_white = scheme.quality.jpeg, params.BW.of(asked) is not None
     lossless = Tell.YES if quality == 100 or black_and_white else Tell.NO
     modern = tuple(
-        Choice(
-            format_,
-            translated(quality, format_),
-            lossless=lossless,
-            skipped_for=() if format_ is Format.WEBP or scheme.first_frame else (ANIMATIONS,),
-        )
+        Choice(format_, translated(quality, format_), lossless=lossless, keeps_animation=True)
         for format_ in (Format.JXL, Format.AVIF, Format.WEBP)
         if format_ in accepted
     )
-    png, gif = Choice(Format.PNG), Choice(Format.GIF)
-    animation = () if scheme.first_frame else (replace(gif, skipped_for=(STILLS,)),)
+    animation = () if scheme.first_frame else (replace(GIF, skipped_for=(STILLS,)),)
     if black_and_white:
-        return (*modern, *animation, only_from_its_own(gif), png)
-    own = map(only_from_its_own, (scheme.jpeg, png, gif))
-    return (*modern, *animation, *own, replace(png, skipped_for=(OPAQUE,)), scheme.jpeg)
+        return (*modern, *animation, only_from(GIF, Format.GIF), PNG)
+    own = (only_from(scheme.jpeg, Format.JPEG), only_from(PNG, Format.PNG), only_from(GIF, Format.GIF))
+    return (*modern, *animation, *own, replace(PNG, skipped_for=(OPAQUE,)), scheme.jpeg)
 
 
 def _unwritable(named: Named | None, settings: FastlySettings) -> tuple[Warned, ...]:

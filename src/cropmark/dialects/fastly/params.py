@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from cropmark.dialects import grammar, imageopto
+from cropmark.dialects import grammar
 from cropmark.dialects.dialect import Param
 from cropmark.dialects.fastly import readers
-from cropmark.dialects.fastly.readers import FITS, FORMATS, KEPT, LEVELS, OPTIMIZED, PROFILES, word_of
-from cropmark.dialects.grammar import Words
+from cropmark.dialects.fastly.readers import FORMATS, KEPT, LEVELS, OPTIMIZED, PROFILES
+from cropmark.dialects.grammar import Words, word_of
+from cropmark.dialects.imageopto import readers as imageopto
+from cropmark.dialects.imageopto.readers import FILTERS, FITS, TURNS, Quality
 from cropmark.dialects.table import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
 from cropmark.formats import Format
 from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Fit, Monochrome, Sharpen, TrimBorder, Turn
@@ -54,7 +56,7 @@ BLUR: Row[Blur] = Row(
 )
 BRIGHTNESS: Row[Fraction] = Row(
     _param("brightness", "-100..100", "0", "-100 is black, 100 is white.", "20", whole_text(SIGNED)),
-    readers.read_level_of_tone,
+    imageopto.tone,
 )
 BW: Row[Monochrome] = Row(
     _param(
@@ -79,7 +81,7 @@ CANVAS: Row[Canvas] = Row(
     imageopto.canvas,
 )
 CONTRAST: Row[Fraction] = Row(
-    _param("contrast", "-100..100", "0", "-100 is all grey.", "20", whole_text(SIGNED)), readers.read_level_of_tone
+    _param("contrast", "-100..100", "0", "-100 is all grey.", "20", whole_text(SIGNED)), imageopto.tone
 )
 CROP: Row[Crop] = Row(
     _param(
@@ -130,7 +132,7 @@ FRAME: Row[bool] = Row(
 )
 HEIGHT: Row[Length] = Row(
     _param("height", "1..8192 | 0.NUM | NUMp", "natural", "Height of the output.", "50p", whole_text(DIM)),
-    readers.read_side,
+    imageopto.side,
 )
 LEVEL: Row[str] = Row(
     _param("level", "1.0 .. 6.2", "3.0", "For mp4 only, so without effect.", "4.0", one_of(LEVELS)),
@@ -161,10 +163,8 @@ OPTIMIZE: Row[int] = Row(
     forgives=True,
 )
 ORIENT: Row[Turn] = Row(
-    _param(
-        "orient", " | ".join(imageopto.TURNS), "upright", "Turns the upright picture.", "r", one_of(imageopto.TURNS)
-    ),
-    word_of(imageopto.TURNS),
+    _param("orient", " | ".join(TURNS), "upright", "Turns the upright picture.", "r", one_of(TURNS)),
+    word_of(TURNS),
 )
 PAD: Row[Edges] = Row(
     _param(
@@ -185,7 +185,7 @@ PROFILE: Row[str] = Row(
     word_of({profile: profile for profile in PROFILES}),
     forgives=True,
 )
-QUALITY: Row[readers.Quality] = Row(
+QUALITY: Row[Quality] = Row(
     _param(
         "quality",
         "1..100 | 1..100,1..100",
@@ -194,23 +194,23 @@ QUALITY: Row[readers.Quality] = Row(
         "85,70",
         whole_text("[0-9]+(,[0-9]+)?"),
     ),
-    readers.read_quality,
+    imageopto.quality,
 )
 RESIZE_FILTER: Row[Filter] = Row(
     _param(
         "resize-filter",
-        " | ".join(imageopto.FILTERS),
+        " | ".join(FILTERS),
         "lanczos3",
         "How a resize resamples. Unknown words are ignored.",
         "bicubic",
-        one_of(imageopto.FILTERS),
+        one_of(FILTERS),
     ),
-    word_of(imageopto.FILTERS),
+    word_of(FILTERS),
     forgives=True,
 )
 SATURATION: Row[Fraction] = Row(
     _param("saturation", "-100..100", "0", "-100 is grey scale.", "-50", whole_text(SIGNED)),
-    readers.read_level_of_tone,
+    imageopto.tone,
 )
 SHARPEN: Row[Sharpen] = Row(
     _param(
@@ -243,7 +243,7 @@ VIEWBOX: Row[bool] = Row(
 )
 WIDTH: Row[Length] = Row(
     _param("width", "1..8192 | 0.NUM | NUMp", "natural", "Width of the output.", "300", whole_text(DIM)),
-    readers.read_side,
+    imageopto.side,
 )
 
 ROWS: tuple[Row[object], ...] = (

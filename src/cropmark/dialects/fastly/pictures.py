@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from cropmark.dialects import grammar, imageopto
+from cropmark.dialects import grammar
 from cropmark.dialects.dialect import Param
-from cropmark.dialects.fastly import params, readers
-from cropmark.dialects.fastly.readers import word_of
-from cropmark.dialects.imageopto import REPEATS, Alignment, Repeat
+from cropmark.dialects.fastly import params
+from cropmark.dialects.grammar import word_of
+from cropmark.dialects.imageopto import readers as imageopto
+from cropmark.dialects.imageopto.readers import MAX_SIDE, REPEATS, Alignment, Repeat
 from cropmark.dialects.table import DIM, EDGES, Asked, Row, one_of, whole_text
 from cropmark.plan.source import SitePath, Wanted
 from cropmark.plan.steps import Cell, Edges, Montage, Overlay
@@ -53,7 +54,7 @@ OVERLAY_WIDTH: Row[Length] = Row(
         "0.5",
         whole_text(DIM),
     ),
-    readers.read_side,
+    imageopto.side,
 )
 OVERLAY_HEIGHT: Row[Length] = Row(
     _param(
@@ -65,7 +66,7 @@ OVERLAY_HEIGHT: Row[Length] = Row(
         "50",
         whole_text(DIM),
     ),
-    readers.read_side,
+    imageopto.side,
 )
 OVERLAY_ALIGN: Row[Alignment] = Row(
     _param(
@@ -151,11 +152,11 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = {
 
 
 def _read_pixels(parameter: str, text: str) -> int:
-    return grammar.integer(parameter, text, 1, readers.MAX_SIDE)
+    return grammar.integer(parameter, text, 1, MAX_SIDE)
 
 
 def _read_padding(parameter: str, text: str) -> int:
-    return grammar.integer(parameter, text, 0, readers.MAX_SIDE)
+    return grammar.integer(parameter, text, 0, MAX_SIDE)
 
 
 def _read_images(parameter: str, text: str) -> tuple[str, ...]:
@@ -216,9 +217,9 @@ def montage(asked: Asked, base: str) -> Mounted:
 def _size(asked: Asked) -> Size:
     dpr = params.DPR.of(asked) or Fraction(1)
     width, height = (int(_needed(row, asked) * dpr + Fraction(1, 2)) for row in (MONTAGE_WIDTH, MONTAGE_HEIGHT))
-    if max(width, height) > readers.MAX_SIDE:
+    if max(width, height) > MAX_SIDE:
         raise OutputTooLarge(
-            f"the montage would be {width} by {height} pixels, more than {readers.MAX_SIDE}",
+            f"the montage would be {width} by {height} pixels, more than {MAX_SIDE}",
             fix="write a smaller width, height or dpr",
             parameter="dpr",
         )

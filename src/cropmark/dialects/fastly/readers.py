@@ -5,46 +5,21 @@ Text comes folded to lower case: words and hex digits are matched without regard
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from itertools import chain
-from typing import TypeVar
 
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import Words
 from cropmark.formats import Format
 from cropmark.plan.plan import Keep
-from cropmark.plan.steps import Auto, Blur, Dither, Fit, Monochrome, Sharpen, Threshold, TrimBorder
+from cropmark.plan.steps import Auto, Blur, Dither, Monochrome, Sharpen, Threshold, TrimBorder
 from cropmark.problems import BadValue
-from cropmark.values import Length, Pixels
-
-T = TypeVar("T")
-
-MAX_SIDE = 8_192
-
-
-def word_of(known: Mapping[str, T]) -> Callable[[str, str], T]:
-    """A reader of one word."""
-
-    def read_word(parameter: str, text: str) -> T:
-        return grammar.keyword(parameter, text, known)
-
-    return read_word
-
-
-def read_side(parameter: str, text: str) -> Length:
-    """A width or height above 0; 1 to 8192 where it is told in pixels, any part or percentage."""
-    return grammar.extent(parameter, text, MAX_SIDE)
+from cropmark.values import Pixels
 
 
 def read_dpr(parameter: str, text: str) -> Fraction:
     return grammar.number(parameter, text, 1, 10)
-
-
-def read_level_of_tone(parameter: str, text: str) -> Fraction:
-    return grammar.number(parameter, text, -100, 100)
 
 
 # ------------------------------------------------------------------------------------------------ pixels
@@ -147,23 +122,6 @@ def read_auto(parameter: str, text: str) -> Words[Format]:
     return Words(tuple(dict.fromkeys(chain.from_iterable(found.known))), found.unknown)
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """1 to 100, and the one for WebP where `auto` chose it."""
-
-    usual: int
-    auto_webp: int | None = None
-
-
-def read_quality(parameter: str, text: str) -> Quality:
-    """``85`` or ``85,70``, the second for WebP chosen by auto."""
-    parts = grammar.items(parameter, text)
-    if len(parts) > 2:
-        raise BadValue(parameter, text, expected="one or two whole numbers from 1 to 100", fix="write 85 or 85,70")
-    usual, *rest = (grammar.integer(parameter, part, 1, 100) for part in parts)
-    return Quality(usual, *rest)
-
-
 OPTIMIZED = {"low": 90, "medium": 80, "high": 65}
 """The quality, on JPEG's scale, that each word stands for."""
 
@@ -187,5 +145,3 @@ def read_kept(parameter: str, text: str) -> Words[Kept]:
 
 LEVELS = tuple(f"1.{minor}" for minor in range(4)) + tuple(f"{n}.{minor}" for n in range(2, 7) for minor in range(3))
 PROFILES = ("baseline", "main", "high")
-
-FITS = {"bounds": Fit.INSIDE, "cover": Fit.OUTSIDE, "crop": Fit.COVER}

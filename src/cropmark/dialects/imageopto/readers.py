@@ -1,4 +1,4 @@
-"""What Fastly's Image Optimizer and the services built on it write alike: whole parameters, shared by their dialects.
+"""Readers of the parameters that Fastly's Image Optimizer and the services built on it write alike. All raise BadValue.
 
 Source: https://www.fastly.com/documentation/reference/io/ and
 https://www.contentstack.com/docs/developers/apis/image-delivery-api, which sold the former under its own name.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from urllib.parse import unquote
 
-from cropmark.dialects.grammar import items, options, placement, shape, unknown_word
-from cropmark.formats import Format
-from cropmark.plan.plan import Choice, Warned
-from cropmark.plan.source import Kind
-from cropmark.plan.steps import CENTRED, Area, Canvas, Crop, Filter, Focus, Overflow, Spare, Turn
+from cropmark.dialects import grammar
+from cropmark.dialects.grammar import Words, options, placement, shape
+from cropmark.plan.steps import CENTRED, Canvas, Crop, Filter, Fit, Focus, Overflow, Spare, Turn
 from cropmark.problems import BadValue
+from cropmark.values import Length
 
+MAX_SIDE = 8_192
 MAX_PATH_CHARS = 2_048
 
 _PLACES = ("x", "y", "offset-x", "offset-y")
@@ -50,6 +50,36 @@ FILTERS = {
 }
 
 
+FITS = {"bounds": Fit.INSIDE, "cover": Fit.OUTSIDE, "crop": Fit.COVER}
+
+
+def side(parameter: str, text: str) -> Length:
+    """A width or height above 0; 1 to 8192 where it is told in pixels, any part or percentage."""
+    return grammar.extent(parameter, text, MAX_SIDE)
+
+
+def tone(parameter: str, text: str) -> Fraction:
+    """How far brightness, contrast or saturation is moved, -100 to 100."""
+    return grammar.number(parameter, text, -100, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """1 to 100, and the one for WebP where `auto` chose it."""
+
+    usual: int
+    auto_webp: int
+
+
+def quality(parameter: str, text: str) -> Quality:
+    """``85`` or ``85,70``, the second for WebP chosen by auto."""
+    parts = grammar.items(parameter, text)
+    if len(parts) > 2:
+        raise BadValue(parameter, text, expected="one or two whole numbers from 1 to 100", fix="write 85 or 85,70")
+    found = [grammar.integer(parameter, part, 1, 100) for part in parts]
+    return Quality(found[0], found[-1])
+
+
 def crop(parameter: str, text: str) -> Crop:
     """A crop: a shape, then where it lies, then how it may fail, in any order behind the shape.
 
@@ -70,13 +100,6 @@ def crop(parameter: str, text: str) -> Crop:
         overflow=Overflow.CLIP if "safe" in found else Overflow.REFUSE,
         parameter=parameter,
     )
-
-
-def without_idle_focus(asked: Crop) -> tuple[Crop, tuple[Warned, ...]]:
-    """The crop, its focus left out with a warning where it has none to place: `smart` works with ratios only."""
-    if asked.focus is None or not isinstance(asked.shape, Area):
-        return asked, ()
-    return replace(asked, focus=None), (Warned(asked.parameter, "smart works with a ratio only and was ignored"),)
 
 
 def canvas(parameter: str, text: str) -> Canvas:
@@ -107,18 +130,25 @@ class Alignment:
 _START, _END = Spare(Fraction(0)), Spare(Fraction(1))
 _ACROSS = {"left": _START, "center": CENTRED, "right": _END}
 _DOWN = {"top": _START, "middle": CENTRED, "bottom": _END}
+_SIDES = {word: word for word in (*_DOWN, *_ACROSS)}
 
 
 def alignment(parameter: str, text: str) -> Alignment:
     """One or two words in any order, one an axis: `top`, `left,bottom`; the axis not named is centred."""
-    words = items(parameter, text)
-    for word in words:
-        if word not in _ACROSS and word not in _DOWN:
-            raise unknown_word(parameter, word, (*_DOWN, *_ACROSS))
-    across, down = [w for w in words if w in _ACROSS], [w for w in words if w in _DOWN]
+    found = tolerant_alignment(parameter, text)
+    if found.unknown:
+        raise grammar.unknown_word(parameter, found.unknown[0], _SIDES)
+    return found.known[0]
+
+
+def tolerant_alignment(parameter: str, text: str) -> Words[Alignment]:
+    """One alignment by the words that are known, and the words that are not."""
+    words = grammar.words(parameter, text, _SIDES)
+    across, down = [w for w in words.known if w in _ACROSS], [w for w in words.known if w in _DOWN]
     if len(across) > 1 or len(down) > 1:
         raise BadValue(parameter, text, expected="one word an axis", fix="write it like bottom,right")
-    return Alignment(_ACROSS[across[0]] if across else CENTRED, _DOWN[down[0]] if down else CENTRED)
+    aligned = Alignment(_ACROSS[across[0]] if across else CENTRED, _DOWN[down[0]] if down else CENTRED)
+    return Words((aligned,), words.unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,34 +193,3 @@ def below(base: str, path: str) -> str:
     """A root-relative path as one of the site mounted at `base`, without a leading slash."""
     prefix = base.rstrip("/") + "/"
     return path[len(prefix) :] if path.startswith(prefix) else path[1:]
-
-
-# ------------------------------------------------------------------------------------------------ output
-
-
-def from_formats(*formats: Format) -> Kind:
-    """Sources of these formats."""
-    return Kind(formats=frozenset(formats))
-
-
-GIFS = from_formats(Format.GIF)
-ANIMATED_GIFS = replace(GIFS, animated=True)
-ANIMATIONS = Kind(animated=True)
-STILLS = Kind(animated=False)
-OPAQUE = Kind(alpha=False)
-
-
-def only_from_its_own(choice: Choice) -> Choice:
-    """The choice, for sources that have its format already."""
-    others = frozenset(Format) - {choice.format}
-    return replace(choice, skipped_for=(*choice.skipped_for, Kind(formats=others)))
-
-
-def own_format(*, jpeg: Choice, webp: Choice, avif: Choice) -> tuple[Choice, ...]:
-    """The source's own format, with the encoding that each would have; a source that we do not write becomes a JPEG,
-    or a PNG where it has alpha.
-
-    Several choices in place of one, since a quality means another number in each format.
-    """
-    writable = (jpeg, Choice(Format.PNG), webp, Choice(Format.GIF), avif)
-    return (*map(only_from_its_own, writable), Choice(Format.PNG, skipped_for=(OPAQUE,)), jpeg)

@@ -1,0 +1,50 @@
+"""Choices of an encoding, alike in all dialects of the Image Optimizer, and the kinds of sources they turn on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cropmark.formats import Format
+from cropmark.plan.plan import Choice
+from cropmark.plan.source import Kind
+
+AVIF_QUALITY = 64
+"""Looks like a JPEG of 85."""
+
+
+def from_formats(*formats: Format) -> Kind:
+    """Sources of these formats."""
+    return Kind(formats=frozenset(formats))
+
+
+GIFS = from_formats(Format.GIF)
+ANIMATED_GIFS = replace(GIFS, animated=True)
+STILLS = Kind(animated=False)
+OPAQUE = Kind(alpha=False)
+
+
+def only_from(choice: Choice, *formats: Format) -> Choice:
+    """The choice, for sources of these formats only."""
+    others = frozenset(Format) - set(formats)
+    return replace(choice, skipped_for=(*choice.skipped_for, Kind(formats=others)))
+
+
+PNG = Choice(Format.PNG)
+GIF = Choice(Format.GIF)
+
+
+def own_format(*, jpeg: Choice, webp: Choice, avif: Choice) -> tuple[Choice, ...]:
+    """The source's own format, with the encoding that each would have.
+
+    A source that we do not write becomes a JPEG, or a PNG where it has alpha. Several choices in place of one, since a
+    quality means another number in each format.
+    """
+    return (
+        only_from(jpeg, Format.JPEG),
+        only_from(PNG, Format.PNG),
+        only_from(webp, Format.WEBP),
+        only_from(GIF, Format.GIF),
+        only_from(avif, Format.AVIF),
+        replace(PNG, skipped_for=(OPAQUE,)),
+        jpeg,
+    )

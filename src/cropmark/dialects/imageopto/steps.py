@@ -1,0 +1,76 @@
+"""Steps from what was read, alike in all dialects of the Image Optimizer; None is what was not asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from cropmark.plan.plan import Warned
+from cropmark.plan.steps import (
+    Adjust,
+    AnyStep,
+    Area,
+    Canvas,
+    Crop,
+    Edges,
+    Flatten,
+    Orient,
+    Pad,
+    Sharpen,
+    TrimEdges,
+    Turn,
+)
+from cropmark.values import Colour
+
+
+def present(*steps: AnyStep | None) -> tuple[AnyStep, ...]:
+    """Those that there are."""
+    return tuple(step for step in steps if step is not None)
+
+
+def cropped(crop: Crop | None) -> tuple[AnyStep, ...]:
+    """The crop; `smart` left out where a size in pixels leaves it nothing to choose."""
+    if crop is None:
+        return ()
+    return (replace(crop, focus=None) if _idle(crop) else crop,)
+
+
+def idle_focus(*crops: Crop | None) -> tuple[Warned, ...]:
+    """A warning for each crop whose `smart` is left out."""
+    words = "smart works with a ratio only and was ignored"
+    return tuple(Warned(crop.parameter, words) for crop in crops if crop is not None and _idle(crop))
+
+
+def _idle(crop: Crop) -> bool:
+    return crop.focus is not None and isinstance(crop.shape, Area)
+
+
+def trimmed(edges: Edges | None) -> tuple[AnyStep, ...]:
+    return () if edges is None else (TrimEdges(edges),)
+
+
+def turned(turn: Turn | None) -> tuple[AnyStep, ...]:
+    return () if turn is None or turn is Turn.NONE else (Orient(turn),)
+
+
+def ground(colour: Colour | None, canvas: Canvas | None, edges: Edges | None) -> tuple[AnyStep, ...]:
+    """What lies under the picture, and around it: the canvas, or else the padding.
+
+    The colour goes under the picture before the room is added in the same colour. The other way round, one with alpha
+    would be laid twice where the room is.
+    """
+    if canvas is not None:
+        around: AnyStep | None = replace(canvas, colour=colour)
+    else:
+        around = None if edges is None else Pad(edges, colour)
+    return present(None if colour is None else Flatten(colour), around)
+
+
+def toned(brightness: Fraction | None, contrast: Fraction | None, saturation: Fraction | None) -> tuple[AnyStep, ...]:
+    tones = [tone or Fraction(0) for tone in (brightness, contrast, saturation)]
+    return (Adjust(*tones),) if any(tones) else ()
+
+
+def sharpened(sharpen: Sharpen | None) -> tuple[AnyStep, ...]:
+    """An amount of 0 does nothing."""
+    return () if sharpen is None or not sharpen.amount else (sharpen,)
