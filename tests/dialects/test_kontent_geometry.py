@@ -226,8 +226,7 @@ FRAMES = [
     (WEBP,    "w=160",                            Format.WEBP, 4),
     (WEBP,    "fm=webp&w=160",                    Format.WEBP, 4),
     (WEBP,    "fm=png",                           Format.PNG,  1),
-    pytest.param(WEBP, "fm=gif",                  Format.GIF,  1,    # frames are kept only where WebP stays WebP
-                 marks=pytest.mark.xfail(reason="geometry does not read Choice.first_frame yet", strict=False)),
+    (WEBP,    "fm=gif",                           Format.GIF,  1),   # it keeps its frames only as WebP
 ]
 # fmt: on
 
