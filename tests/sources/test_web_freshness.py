@@ -52,7 +52,7 @@ FRESH = [
     ({"Last-Modified": HOUR_AGO, "Date": DATE},                   (360,   300,    DAY)),
     ({"Last-Modified": DATE, "Date": DATE},                       (300,   300,    DAY)),
     ({"Last-Modified": "yesterday"},                              (300,   300,    DAY)),
-    ({"Vary": "Accept-Encoding"},                                 (300,   300,    DAY)),  # what we send is always the same
+    ({"Vary": "Accept-Encoding"},                                 (300,   300,    DAY)),  # we always send the same
 ]
 
 NOT_KEPT = [
