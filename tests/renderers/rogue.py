@@ -8,16 +8,17 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason
-from cropmark.ports import AsItIs, Facts, Made
+from cropmark.ports import Analysed, AsItIs, Facts, Made
 from cropmark.problems import CropOutOfBounds, SourceUnusable
-from cropmark.renderers import channel
-from cropmark.renderers.channel import Kind, Reply
-from cropmark.renderers.tasks import Answer, Inspect, Render, Setup, Sources, Task, Work
+from cropmark.renderers import channel, replies
+from cropmark.renderers.channel import Kind
+from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Setup, Sources, Task, Work
 from cropmark.renderers.worker import main
 from cropmark.values import Box, Size
 
@@ -110,6 +111,25 @@ def say(data: bytes) -> Callable[[str, Task, Sources], Answer]:
     return said
 
 
+def hungry(argument: str, task: Task, sources: Sources) -> Answer:
+    raise MemoryError
+
+
+def models(argument: str, task: Task, sources: Sources) -> Answer:
+    """What came with an analysis."""
+    assert isinstance(task, Analyse)
+    sent = task.models
+    return Analysed(None, "none" if sent is None else f"{len(sent.face) + len(sent.subject)} bytes")
+
+
+def gif(argument: str, task: Task, sources: Sources) -> Answer:
+    return Made(JPEG, Format.GIF, Facts())
+
+
+def info(argument: str, task: Task, sources: Sources) -> Answer:
+    return Info(Format.JPEG, Size(4, 3), 4)
+
+
 def half(argument: str, task: Task, sources: Sources) -> Answer:
     whole = channel.TOLD.pack(channel.MARK, Kind.MADE, 2, 100) + b"{}" + JPEG
     socket.socket(fileno=os.dup(0)).sendall(whole)
@@ -117,8 +137,9 @@ def half(argument: str, task: Task, sources: Sources) -> Answer:
 
 
 def twice(argument: str, task: Task, sources: Sources) -> Answer:
-    """A right answer, with one more behind it."""
-    channel.tell(socket.socket(fileno=os.dup(0)), Reply(Kind.INFO, b"{}"))
+    """A right answer, with one more soon after it."""
+    end = socket.socket(fileno=os.dup(0))
+    threading.Timer(0.05, lambda: channel.tell(end, replies.written(replies.Told(info("", task, sources))))).start()
     return echo(argument, task, sources)
 
 
@@ -149,8 +170,13 @@ DEEDS: dict[str, Deed] = {
     "sleep": sleep,
     "memory": memory,
     "half": half,
+    "hungry": hungry,
+    "models": models,
+    "gif": gif,
+    "info": info,
     "twice": twice,
     "chatter": chatter,
+    "pause": say(channel.TOLD.pack(channel.MARK, Kind.MADE, 2, 100) + b"{}" + JPEG),
     "garbage": say(b"\x80\x05garbage" * 100),
     "bomb": say(channel.TOLD.pack(channel.MARK, Kind.MADE, 2, 2**62)),
     "header": say(channel.TOLD.pack(channel.MARK, Kind.MADE, 2**31, 0)),

@@ -263,7 +263,7 @@ class Pool:
         began_s = time.perf_counter()
         try:
             async with asyncio.timeout(deadline_s):
-                told = await process.told(rest)
+                told = await process.told(job.task, rest)
         except TimeoutError:
             crew.lose(process, Cause.DEADLINE)
             self._brought_down(job, Cause.DEADLINE, _too_long(deadline_s), f"took longer than {deadline_s:g} s")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cropmark.renderers import channel, replies
 from cropmark.renderers.channel import CHUNK_BYTES, TOLD, OutOfForm, Reply
-from cropmark.renderers.tasks import Message, Setup
+from cropmark.renderers.tasks import Message, Setup, Task
 
 COMMAND = (sys.executable, "-I", "-m", "cropmark.renderers.worker")
 
@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "VIPS_DISC_THRESHOLD": str(64 * 2**30),  # never a temporary file: there is no path left to put it
     "OPENBLAS_NUM_THREADS": "1",  # its threads would outlive the imports, outside Landlock
     "OMP_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # since 1.29 it opens a database in the home folder and calls Microsoft; 0043
 }
 """All that a renderer has of an environment."""
 
@@ -119,14 +120,14 @@ class Process:
             raise Died("its socket is closed") from error
         return data[sent:]
 
-    async def told(self, rest: bytes) -> replies.Told:
-        """What it answers to the task. Raises Died, OutOfForm."""
+    async def told(self, task: Task, rest: bytes) -> replies.Told:
+        """What it answers to the task, once the `rest` of it is sent. Raises Died, OutOfForm."""
         if rest:
             try:
                 await asyncio.get_running_loop().sock_sendall(self._end, rest)
             except OSError as error:
                 raise Died("its socket is closed") from error
-        return replies.read(await self.reply())
+        return replies.read(await self.reply(), task)
 
     async def reply(self) -> Reply:
         """Its next message. Raises Died, OutOfForm."""

@@ -7,7 +7,6 @@ body begins as pictures of its format do. What does not is OutOfForm, and the re
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from collections.abc import Callable
@@ -15,14 +14,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar, assert_never
 
-from cropmark.formats import SNIFFED_BYTES, Format, Info, sniffed
+from cropmark.formats import SNIFFED_BYTES, WRITABLE, Format, Info, sniffed
 from cropmark.geometry.findings import Analysis, Face, Grid
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Warned
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
 from cropmark.problems import Problem, restored
 from cropmark.renderers.channel import Kind, OutOfForm, Reply
-from cropmark.renderers.tasks import Answer
+from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Task
 from cropmark.values import Size
 
 E = TypeVar("E", bound=Enum)
@@ -149,13 +148,13 @@ def read_ready(reply: Reply) -> Ready:
     return Ready(tuple(_text(item, 200) for item in missing))
 
 
-def read(reply: Reply) -> Told:
-    """What the reply says. Raises OutOfForm."""
+def read(reply: Reply, task: Task) -> Told:
+    """What the reply says to the task. Raises OutOfForm."""
+    if reply.kind not in _SUITS[type(task)]:
+        raise OutOfForm(f"{reply.kind.name} answers no {type(task).__name__}")
     found = _Object(reply.header)
     try:
         return Told(_ANSWERS[reply.kind](found, reply.body), found.flag("spent"))
-    except KeyError:
-        raise OutOfForm(f"{reply.kind.name} answers no task") from None
     except ValueError as error:  # of the values themselves: a Size of nothing, a Grid with cells missing
         raise OutOfForm(str(error)) from error
 
@@ -207,9 +206,9 @@ def _whole(value: object, least: int, most: int) -> int:
 
 
 def _number(value: object) -> float:
-    if type(value) not in (int, float) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise OutOfForm("a finite number was due")
-    return float(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return float(_whole(value, -(2**53), 2**53))
 
 
 def _text(value: object, most: int = _MOST_TEXT) -> str:
@@ -265,6 +264,8 @@ def _timing(found: _Object) -> Timing:
 
 def _read_made(found: _Object, body: bytes) -> Made:
     wanted = found.word("format", Format)
+    if wanted not in WRITABLE:
+        raise OutOfForm(f"{wanted.value} is not written")
     if sniffed(body[:SNIFFED_BYTES]) is not wanted:
         raise OutOfForm(f"the body does not begin as {wanted.value} does")
     return Made(body, wanted, _facts(found), _warnings(found), _timing(found), reduced=found.flag("reduced"))
@@ -293,7 +294,7 @@ def _read_grid(value: object) -> Grid:
     columns, rows, cells = _items(value, exactly=3)
     try:
         raw = base64.b64decode(_text(cells, 64 * 1024), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or a letter that is not ASCII
         raise OutOfForm("cells that are not base64") from error
     return Grid(_whole(columns, 1, 256), _whole(rows, 1, 256), raw)
 
@@ -312,4 +313,10 @@ _ANSWERS: dict[Kind, Callable[[_Object, bytes], Answer | Failed]] = {
     Kind.INFO: lambda found, body: _read_info(found.value("info")),
     Kind.ANALYSED: _read_analysed,
     Kind.PROBLEM: _read_failed,
+}
+
+_SUITS: dict[type[Task], frozenset[Kind]] = {
+    Render: frozenset({Kind.MADE, Kind.AS_IT_IS, Kind.PROBLEM}),
+    Inspect: frozenset({Kind.INFO, Kind.PROBLEM}),
+    Analyse: frozenset({Kind.ANALYSED, Kind.PROBLEM}),
 }

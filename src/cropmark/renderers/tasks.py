@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from cropmark.analysis.models import Models
 from cropmark.formats import Info
 from cropmark.plan.plan import Plan
 from cropmark.ports import Analysed, AsItIs, Made
+
+if TYPE_CHECKING:  # it brings importlib.resources and with that e-mail: 9 ms of each renderer's start
+    from cropmark.analysis.models import Models
 
 
 class Sandbox(Enum):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from importlib import import_module
+from typing import TYPE_CHECKING, assert_never
 
-from cropmark.analysis.models import Models
 from cropmark.engine import load, render
 from cropmark.ports import Analysed
 from cropmark.problems import SourceUnusable
 from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Setup, Sources, Task, Work
+
+if TYPE_CHECKING:
+    from cropmark.analysis.models import Models
 
 
 def prepared(setup: Setup) -> Work:
@@ -16,7 +19,9 @@ def prepared(setup: Setup) -> Work:
     load.prepare()
     if not setup.analyst:
         return work
-    from cropmark.engine import analyse  # noqa: PLC0415 - brings numpy and onnxruntime: 0.2 s and 50 MB that others save
+    # Here and not above: numpy and onnxruntime take 0.2 s and 50 MB, which those who only render save.
+    import_module("numpy.fft")  # numpy loads it when it is first used, which would be inside the sandbox
+    analyse = import_module("cropmark.engine.analyse")
 
     known: list[Models] = []
 

@@ -1,0 +1,86 @@
+"""The frames on the socket between the front and a renderer."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.renderers import channel
+from cropmark.renderers.channel import TOLD, Kind, OutOfForm, Reply
+
+# fmt: off
+LENGTHS = [
+    # mark     kind  header  body
+    (b"crop",  2,    10,     500),
+    (b"crop",  6,    10,     0),
+    (b"crop",  1,    262144, 0),
+]
+REFUSALS = [
+    (b"corp",  2,    10,     10,       "does not begin with the mark"),
+    (b"crop",  0,    10,     10,       "no reply of kind 0"),
+    (b"crop",  7,    10,     10,       "no reply of kind 7"),
+    (b"crop",  2,    262145, 10,       "a header of 262145"),
+    (b"crop",  2,    10,     1001,     "a body of 1001"),
+    (b"crop",  2,    10,     2**64 - 1, "a body of"),
+    (b"crop",  4,    10,     1,        "a body of 1"),        # only pictures have one
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("mark", "kind", "header", "body"), LENGTHS)
+def test_lengths(mark: bytes, kind: int, header: int, body: int) -> None:
+    assert channel.read_lengths(TOLD.pack(mark, kind, header, body), 1000) == (kind, header, body)
+
+
+@pytest.mark.parametrize(("mark", "kind", "header", "body", "words"), REFUSALS)
+def test_lengths_out_of_form(mark: bytes, kind: int, header: int, body: int, words: str) -> None:
+    with pytest.raises(OutOfForm, match=words):
+        channel.read_lengths(TOLD.pack(mark, kind, header, body), 1000)
+
+
+@given(st.binary(min_size=TOLD.size, max_size=TOLD.size))
+def test_any_prefix_is_read_or_refused(prefix: bytes) -> None:
+    try:
+        _, header, body = channel.read_lengths(prefix, 1000)
+    except OutOfForm:
+        return
+    assert header <= channel.MOST_HEADER_BYTES
+    assert body <= 1000
+
+
+def test_a_message_arrives_with_its_descriptors(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    (tmp_path / "a").write_bytes(b"content")
+    descriptor = os.open(tmp_path / "a", os.O_RDONLY)
+    with ours, theirs:
+        socket.send_fds(ours, [channel.asked(("a task", 1))], [descriptor, descriptor])
+        received = channel.receive(theirs)
+        assert received is not None
+        message, descriptors = received
+        assert message == ("a task", 1)
+        assert channel.contents(descriptors, (7, None, 7)) == [b"content", None, b"content"]
+        for closed in descriptors:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(closed)
+        ours.close()
+        assert channel.receive(theirs) is None
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(("length", "found"), [(7, b"content"), (3, b"con"), (99, b"content"), (0, b"")])
+def test_as_much_as_is_there_and_no_more(tmp_path: Path, length: int, found: bytes) -> None:
+    """A file may shrink or grow after it was opened."""
+    (tmp_path / "a").write_bytes(b"content")
+    assert channel.contents([os.open(tmp_path / "a", os.O_RDONLY)], [length]) == [found]
+
+
+def test_a_reply_is_told_whole() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel.tell(theirs, Reply(Kind.MADE, b"{}", b"body"))
+        assert ours.recv(100) == TOLD.pack(b"crop", 2, 2, 4) + b"{}body"

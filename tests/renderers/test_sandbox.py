@@ -1,0 +1,171 @@
+"""What can be reached from inside a renderer, asked from inside one; and what lies about in it, seen from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from cropmark.plan.plan import Plan
+from cropmark.ports import Made
+from cropmark.problems import SourceUnusable
+from cropmark.renderers import sandbox
+from cropmark.renderers.crew import CannotStart, Cause
+from cropmark.renderers.pool import Pool
+from cropmark.renderers.process import COMMAND, ENVIRONMENT
+from cropmark.renderers.tasks import Sandbox
+from tests.renderers.conftest import ROGUE, Says, Started
+from tests.renderers.prisoner import JPEG
+
+if sys.platform != "linux":
+    pytest.skip("only Linux has seccomp and Landlock", allow_module_level=True)
+
+PRISONER = (sys.executable, "-I", str(Path(__file__).with_name("prisoner.py")))
+
+NOT_PERMITTED = {"EPERM"}
+ANSWERS = {"clone3": {"ENOSYS"}}  # so that libraries take clone(), whose flags can be seen
+
+
+async def probed(pool: Pool, says: Says) -> Mapping[str, Mapping[str, str]]:
+    made = await pool.render([says("probe")], Plan())
+    assert isinstance(made, Made)
+    found: Mapping[str, Mapping[str, str]] = json.loads(made.body.removeprefix(JPEG))
+    return found
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+async def test_nothing_can_be_reached_from_any_thread(started: Started, says: Says, foreign: bool) -> None:
+    """check_26: of the first thread, one older than the walls, one younger: each attempt is answered EPERM."""
+    pool = await started(command=PRISONER, sandbox=Sandbox.REQUIRE)
+    made = await pool.render([says("probe")], Plan(), foreign=foreign)
+    assert isinstance(made, Made)
+    found = json.loads(made.body.removeprefix(JPEG))
+    for thread in ("first", "older", "newer"):
+        assert len(found[thread]) >= 40
+        got_out = {name: got for name, got in found[thread].items() if got not in ANSWERS.get(name, NOT_PERMITTED)}
+        assert got_out == {}
+    assert found["source"] == {"content": "mine"}
+
+
+async def test_the_attempts_are_real(started: Started, says: Says) -> None:
+    """Without the walls the same attempts succeed: the test above could fail."""
+    pool = await started(command=PRISONER, sandbox=Sandbox.TRY)
+    assert pool.state().sandboxed
+    open_air = {"open /etc/passwd", "list /", "stat /etc", "socket", "socket pair", "memory to run", "pipe", "dumpable"}
+    pool = await started(command=(PRISONER[0], "-I", "-c", OPEN_AIR), sandbox=Sandbox.OFF)
+    found = await probed(pool, says)
+    assert {name for name in open_air if found["first"][name] == "done"} == open_air
+
+
+OPEN_AIR = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import prisoner
+harmless = {{"open /etc/passwd", "list /", "stat /etc", "socket", "socket pair", "memory to run", "pipe", "dumpable"}}
+all_of_them = prisoner.attempts
+prisoner.attempts = lambda writable: {{k: v for k, v in all_of_them(writable).items() if k in harmless}}
+prisoner.main(prisoner.prepared)
+"""
+
+
+async def test_environment_and_descriptors_are_bare(monkeypatch: pytest.MonkeyPatch, says: Says) -> None:
+    """check_25: seen from outside; keys and credentials of the front are not there, its sockets and files neither."""
+    monkeypatch.setenv("CROPMARK_ADMIN_TOKEN", "secret")
+    left_open = os.dup(0)
+    os.set_inheritable(left_open, True)
+    pool = Pool(1, command=ROGUE, sandbox=Sandbox.REQUIRE)
+    await pool.start()
+    try:
+        await pool.render([says("echo")], Plan())
+        (pid,) = pool.pids()
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+        assert {*environ.decode().strip("\0").split("\0")} == {f"{k}={v}" for k, v in ENVIRONMENT.items()}
+        kinds = {d.name: re.sub(r"\d+", "n", os.readlink(d)) for d in Path(f"/proc/{pid}/fd").iterdir()}
+        assert kinds == {"0": "socket:[n]", "1": "pipe:[n]", "2": "pipe:[n]"}
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert re.search(r"NoNewPrivs:\s+1\n", status)
+        assert re.search(r"Seccomp:\s+2\n", status)
+        assert os.getpriority(os.PRIO_PROCESS, pid) - os.getpriority(os.PRIO_PROCESS, 0) == 10
+        assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
+    finally:
+        await pool.close()
+        os.close(left_open)
+
+
+async def test_limits(started: Started) -> None:
+    """check_27."""
+    pool = await started(sandbox=Sandbox.REQUIRE)
+    (pid,) = pool.pids()
+    limits = {name: resource.prlimit(pid, getattr(resource, f"RLIMIT_{name}")) for name in ("CORE", "AS", "FSIZE")}
+    assert limits == {"CORE": (0, 0), "AS": (2 * 2**30, 2 * 2**30), "FSIZE": (0, 0)}
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[1] <= 128
+
+
+async def test_abort_still_ends_a_confined_renderer(started: Started, says: Says) -> None:
+    """glibc's own checks of the heap end in abort(), which must not be stopped."""
+    pool = await started(command=PRISONER, sandbox=Sandbox.REQUIRE)
+    with pytest.raises(SourceUnusable, match="decoded safely"):
+        await pool.render([says("abort")], Plan())
+    assert pool.state().restarts == {Cause.CRASH: 1}
+
+
+@pytest.mark.parametrize("lacking", ["seccomp", "landlock"])
+async def test_a_missing_wall_is_told_or_refused(started: Started, lacking: str) -> None:
+    """check_26: on a kernel without it."""
+    package = {"seccomp": "seccompy", "landlock": "landlockpy"}[lacking]
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import {package}; {package}.supported = lambda: False\n"
+        "import rogue; rogue.main(rogue.prepared)"
+    )
+    command = (sys.executable, "-I", "-c", script)
+    pool = await started(command=command, sandbox=Sandbox.TRY)
+    assert not pool.state().sandboxed
+    assert lacking in pool.state().missing[0].lower()
+    with pytest.raises(CannotStart, match=f"(?i)sandbox is required.*{lacking}"):
+        await started(command=command, sandbox=Sandbox.REQUIRE)
+
+
+async def test_a_wall_that_is_only_painted_is_told(started: Started) -> None:
+    """Some containers answer seccomp() with success, and filter nothing."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import seccompy, landlockpy\n"
+        "seccompy.Filter.load = lambda self: None\n"
+        "landlockpy.Ruleset.restrict = lambda self, flags: None\n"
+        "import rogue; rogue.main(rogue.prepared)"
+    )
+    pool = await started(command=(sys.executable, "-I", "-c", script), sandbox=Sandbox.TRY)
+    assert pool.state().missing == ("files can be opened all the same",)
+
+
+def test_elsewhere_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert sandbox.confine(Sandbox.TRY) == ("seccomp and Landlock: only Linux has them",)
+    assert sandbox.confine(Sandbox.OFF) == ()
+
+
+def test_no_call_that_reaches_out_is_allowed() -> None:
+    """A row added to the list in haste should be noticed."""
+    reaching = r"open|connect|socket$|bind|listen|accept|fork|exec|kill$|ptrace|process_|unlink|rename|mount|ioctl|dup"
+    names = {*sandbox.ALLOWED, *sandbox.guarded(1)}
+    assert {name for name in names if re.search(reaching, name)} == {"tgkill"}
+
+
+async def test_the_real_command_is_confined(says: Says) -> None:
+    """The engine itself, not a stand-in: it starts, and it is locked in."""
+    pool = Pool(1, command=COMMAND, sandbox=Sandbox.REQUIRE)
+    await pool.start()
+    try:
+        with pytest.raises(SourceUnusable):
+            await pool.inspect(says("no picture"))
+        status = Path(f"/proc/{pool.pids()[0]}/status").read_text()
+        assert re.search(r"Seccomp:\s+2\n", status)
+    finally:
+        await pool.close()
