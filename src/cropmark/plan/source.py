@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cropmark.formats import Format, Info
 
 
 @dataclass(frozen=True, slots=True)
+class Edition:
+    """Which edition of an asset a library is asked for: as published to an environment, of a branch, with a token."""
+
+    environment: str | None = None
+    branch: str = "main"
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SitePath:
-    """A picture of the site's own source, by its decoded path without a leading slash."""
+    """A picture of the site's own source, by its decoded path without a leading slash.
+
+    `edition` is for sources that are a library; a folder has one edition of everything.
+    """
 
     path: str
+    edition: Edition | None = None
 
 
 @dataclass(frozen=True, slots=True)

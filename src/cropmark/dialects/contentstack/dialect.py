@@ -1,0 +1,33 @@
+"""The Contentstack dialect: the sheet that the rest of the server sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from cropmark.dialects.contentstack import answers, orders
+from cropmark.dialects.contentstack.params import ROWS
+from cropmark.dialects.contentstack.settings import ContentstackSettings
+from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result
+from cropmark.plan.plan import Order
+from cropmark.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Contentstack:
+    """Contentstack's Image Delivery API with one site's settings."""
+
+    settings: ContentstackSettings = field(default_factory=ContentstackSettings)
+
+    name: ClassVar[str] = "contentstack"
+    params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in ROWS)
+    headers: ClassVar[tuple[str, ...]] = ()
+
+    def order(self, ask: Ask) -> Order:
+        return orders.order(ask, self.settings)
+
+    def headers_of(self, order: Order, result: Result) -> Headers:
+        return answers.picture_headers(result)
+
+    def refusal(self, problem: Problem, ask: Ask) -> Answer:
+        return answers.refusal(problem)

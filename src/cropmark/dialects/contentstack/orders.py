@@ -1,0 +1,128 @@
+"""The whole way of a request: query → what was asked → Steps → Plan → Order."""
+
+from __future__ import annotations
+
+import re
+
+from cropmark.dialects.contentstack import params
+from cropmark.dialects.contentstack.output import READS, output
+from cropmark.dialects.contentstack.query import texts
+from cropmark.dialects.contentstack.readers import Named
+from cropmark.dialects.contentstack.settings import ContentstackSettings
+from cropmark.dialects.contentstack.steps import steps
+from cropmark.dialects.dialect import Ask
+from cropmark.dialects.imageopto.readers import below
+from cropmark.dialects.imageopto.steps import idle_focus
+from cropmark.dialects.table import Asked, Row, asked_of
+from cropmark.formats import accepted
+from cropmark.plan.plan import Beyond, Delivery, Limits, Order, Plan, Unusable, Warned
+from cropmark.plan.source import Edition, SitePath, Wanted
+from cropmark.problems import BadOrder, NotFound
+
+LIMITS = Limits(beyond=Beyond.SHRINK)
+
+# Without one of these, or `auto`, the stored bytes go out: the others only say how one of these is to be done.
+_EFFECTIVE: tuple[Row[object], ...] = (
+    params.QUALITY,
+    params.FORMAT,
+    params.WIDTH,
+    params.HEIGHT,
+    params.CROP,
+    params.TRIM,
+    params.ORIENT,
+    params.OVERLAY,
+    params.PAD,
+    params.CANVAS,
+    params.BG_COLOR,
+    params.BRIGHTNESS,
+    params.CONTRAST,
+    params.SATURATION,
+    params.SHARPEN,
+    params.BLUR,
+    params.FRAME,
+)
+
+UNVERSIONED_MAX_AGE_S = 300
+_ONE_FILE = re.compile(r"v3/assets/[^/]+/[^/]+/[0-9a-f]{24}/[^/]+")
+
+
+def order(ask: Ask, settings: ContentstackSettings) -> Order:
+    """What the request asks for. Raises BadValue, BadOrder, and NotFound for what is not published here."""
+    asked = asked_of(params.ROWS, texts(ask.query))
+    edition = _edition(asked, settings)
+    return Order(
+        sources=_sources(asked, ask, edition),
+        plan=_plan(asked, ask, settings),
+        delivery=_delivery(asked, ask, edition),
+        warnings=(*asked.warnings, *_unknown_words(asked), *idle_focus(params.CROP.of(asked))),
+    )
+
+
+def _plan(asked: Asked, ask: Ask, settings: ContentstackSettings) -> Plan | None:
+    if not _asks_for_a_change(asked):
+        return None
+    done = steps(asked, settings)
+    return Plan(
+        steps=done,
+        output=output(asked, accepted(ask.accept), settings, changed=bool(done)),
+        reads=READS,
+        limits=LIMITS,
+        unread=Unusable.ORIGINAL,
+        unusable=Unusable.PROBLEM,
+    )
+
+
+def _asks_for_a_change(asked: Asked) -> bool:
+    auto = params.AUTO.of(asked)
+    return bool(auto and auto.known) or any(row.of(asked) not in (None, 0) for row in _EFFECTIVE)
+
+
+# ------------------------------------------------------------------------------------------------ what is published
+
+
+def _edition(asked: Asked, settings: ContentstackSettings) -> Edition | None:
+    """The edition that a library is asked for; None over a folder, whose files are all published alike."""
+    environment = params.ENVIRONMENT.of(asked)
+    branch = params.BRANCH.of(asked) or "main"
+    if environment is None and settings.require_environment:
+        raise BadOrder("an environment is needed here", fix="add environment=…", parameter="environment")
+    if settings.environments is None:
+        return Edition(environment, branch, params.ACCESS_TOKEN.of(asked))
+    if environment is not None and environment not in settings.environments:
+        raise _unpublished("environment", "the asset is not published in the environment that was named")
+    if branch not in settings.branches:
+        raise _unpublished("branch", "the asset does not exist in the branch that was named")
+    return None
+
+
+def _unpublished(parameter: str, detail: str) -> NotFound:
+    return NotFound(detail, fix=f"leave out {parameter}, or name one that is configured", parameter=parameter)
+
+
+def _sources(asked: Asked, ask: Ask, edition: Edition | None) -> tuple[Wanted, ...]:
+    picture = Wanted(SitePath(ask.path, edition))
+    path = params.OVERLAY.of(asked)
+    if path is None:
+        return (picture,)
+    return (picture, Wanted(SitePath(below(ask.base, path), edition), optional=True, parameter="overlay"))
+
+
+def _delivery(asked: Asked, ask: Ask, edition: Edition | None) -> Delivery:
+    """How long it may be kept: a year where the URL names one file and an environment, in a library.
+
+    Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management
+    """
+    negotiated = params.AUTO.of(asked) is not None or params.FORMAT.of(asked) is Named.AUTO
+    if edition is None:
+        return Delivery(negotiated=negotiated)
+    if edition.environment is not None and _ONE_FILE.fullmatch(ask.path):
+        return Delivery(negotiated=negotiated, versioned=True)
+    return Delivery(negotiated=negotiated, max_age_s=UNVERSIONED_MAX_AGE_S)
+
+
+def _unknown_words(asked: Asked) -> tuple[Warned, ...]:
+    """The words of lists that are not known; those of single words were told by the table."""
+    found = (("auto", params.AUTO.of(asked)), ("overlay-align", params.OVERLAY_ALIGN.of(asked)))
+    return tuple(
+        Warned(name, f"{word} is not known and was ignored") for name, words in found if words for word in words.unknown
+    )

@@ -1,0 +1,324 @@
+"""Contentstack's parameters, each row of the reference beside its reader. The order of the rows is the reference's."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from cropmark.dialects import grammar
+from cropmark.dialects.contentstack import readers
+from cropmark.dialects.contentstack.readers import FITS, FORMATS, Named
+from cropmark.dialects.dialect import Param
+from cropmark.dialects.grammar import Words, word_of
+from cropmark.dialects.imageopto import readers as imageopto
+from cropmark.dialects.imageopto.readers import FILTERS, REPEATS, TURNS, Alignment, Quality, Repeat
+from cropmark.dialects.table import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
+from cropmark.formats import Format
+from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Sharpen, Turn
+from cropmark.values import Colour, Length
+
+_IDA = "https://www.contentstack.com/docs/developers/apis/image-delivery-api"
+_ALIGN = "(top|middle|bottom|left|center|right)"
+_LENGTH = "1..8192 | 0..0.99 | Np"
+
+
+def _param(name: str, grammar: str, default: str, about: str, example: str, pattern: str = "", page: str = "") -> Param:
+    return Param(name, grammar, default, about, example, _IDA + page, pattern)
+
+
+ENVIRONMENT: Row[str] = Row(
+    _param("environment", "name", "not checked", "Serves what is published there, else 404.", "production"),
+    readers.read_name,
+)
+BRANCH: Row[str] = Row(_param("branch", "uid", "main", "The asset's branch.", "main"), readers.read_name)
+ACCESS_TOKEN: Row[str] = Row(
+    _param("access_token", "delivery token", "none", "For secured stacks.", "cs0123456789"), readers.read_name
+)
+AUTO: Row[Words[Format]] = Row(
+    _param(
+        "auto",
+        "webp | avif, or both",
+        "off",
+        "AVIF, then WebP, where the client's Accept names it; not for GIF. Unknown words are ignored.",
+        "webp",
+        page="/automate-optimization",
+    ),
+    readers.read_auto,
+)
+QUALITY: Row[Quality] = Row(
+    _param(
+        "quality",
+        "1..100 | 1..100,1..100",
+        "85",
+        "Quality of lossy formats; the second for WebP that `auto` chose.",
+        "75",
+        whole_text("[0-9]+(,[0-9]+)?"),
+        "/control-quality",
+    ),
+    imageopto.quality,
+)
+FORMAT: Row[Named] = Row(
+    _param(
+        "format",
+        " | ".join(FORMATS),
+        "the source's",
+        "Format of the output; not for GIF.",
+        "pjpg",
+        one_of(FORMATS),
+        "/convert-formats",
+    ),
+    word_of(FORMATS),
+)
+WIDTH: Row[Length] = Row(
+    _param(
+        "width", _LENGTH, "the source's", "Width of the output; not for GIF.", "300", whole_text(DIM), "/resize-images"
+    ),
+    imageopto.side,
+)
+HEIGHT: Row[Length] = Row(
+    _param(
+        "height",
+        _LENGTH,
+        "the source's",
+        "Height of the output; not for GIF.",
+        "0.5",
+        whole_text(DIM),
+        "/resize-images",
+    ),
+    imageopto.side,
+)
+DISABLE: Row[bool] = Row(
+    _param(
+        "disable", "upscale", "upscaling is on", "A resize never enlarges.", "upscale", "^upscale$", "/resize-images"
+    ),
+    word_of({"upscale": True}),
+    forgives=True,
+)
+DPR: Row[Fraction] = Row(
+    _param(
+        "dpr",
+        "above 0, up to 10000",
+        "1",
+        "Multiplies width and height.",
+        "1.5",
+        whole_text(NUM),
+        "/device-pixel-ratio",
+    ),
+    readers.read_dpr,
+)
+FIT: Row[str] = Row(
+    _param(
+        "fit",
+        " | ".join(FITS),
+        "both sides are forced",
+        "How the picture meets a width and a height. Unknown words are ignored.",
+        "crop",
+        one_of(FITS),
+        "/fit-mode",
+    ),
+    word_of({fit: fit for fit in FITS}),
+    forgives=True,
+)
+RESIZE_FILTER: Row[Filter] = Row(
+    _param(
+        "resize-filter",
+        " | ".join(FILTERS),
+        "lanczos3",
+        "How a resize resamples. Unknown words are ignored.",
+        "bicubic",
+        one_of(FILTERS),
+        "/resize-filter",
+    ),
+    word_of(FILTERS),
+    forgives=True,
+)
+CROP: Row[Crop] = Row(
+    _param(
+        "crop",
+        "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
+        "none",
+        "Keeps a window: `safe` clips it to the picture, `smart` places one of a ratio by content.",
+        "300,400,x50,y75,safe",
+        whole_text(rf"{SHAPE}({PLACE}|,safe|,smart)*"),
+        "/crop-images",
+    ),
+    imageopto.crop,
+)
+TRIM: Row[Edges] = Row(
+    _param(
+        "trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", whole_text(EDGES), "/trim-images"
+    ),
+    grammar.edges,
+)
+ORIENT: Row[Turn] = Row(
+    _param("orient", "1..8", "upright by Exif", "Turns the upright picture.", "6", one_of(TURNS)), word_of(TURNS)
+)
+OVERLAY: Row[str] = Row(
+    _param(
+        "overlay",
+        "root-relative path",
+        "none",
+        "Another asset laid over the picture.",
+        "/v3/assets/stack/asset/file/circle.png",
+        page="/overlay-settings",
+    ),
+    imageopto.site_path,
+)
+OVERLAY_ALIGN: Row[Words[Alignment]] = Row(
+    _param(
+        "overlay-align",
+        "top | middle | bottom, left | center | right",
+        "middle,center",
+        "Where the overlay lies; one word or two. Unknown words are ignored.",
+        "left,bottom",
+        whole_text(f"{_ALIGN}(,{_ALIGN})?"),
+        "/overlay-settings",
+    ),
+    imageopto.tolerant_alignment,
+)
+OVERLAY_REPEAT: Row[Repeat] = Row(
+    _param(
+        "overlay-repeat",
+        "x | y | both",
+        "none",
+        "Tiles the overlay along an axis. Unknown words are ignored.",
+        "x",
+        one_of(REPEATS),
+        "/overlay-settings",
+    ),
+    word_of(REPEATS),
+    forgives=True,
+)
+OVERLAY_WIDTH: Row[Length] = Row(
+    _param(
+        "overlay-width",
+        _LENGTH,
+        "the overlay's own",
+        "Its width, parts of the output's.",
+        "0.5",
+        whole_text(DIM),
+        "/overlay-settings",
+    ),
+    imageopto.side,
+)
+OVERLAY_HEIGHT: Row[Length] = Row(
+    _param(
+        "overlay-height",
+        _LENGTH,
+        "the overlay's own",
+        "Its height, parts of the output's.",
+        "50p",
+        whole_text(DIM),
+        "/overlay-settings",
+    ),
+    imageopto.side,
+)
+OVERLAY_PAD: Row[Edges] = Row(
+    _param(
+        "overlay-pad",
+        "1 to 4 lengths",
+        "none",
+        "Room around the overlay.",
+        "30,25,50",
+        whole_text(EDGES),
+        "/overlay-pad",
+    ),
+    grammar.edges,
+)
+PAD: Row[Edges] = Row(
+    _param(
+        "pad",
+        "1 to 4 lengths",
+        "none",
+        "Adds room outside the picture; ignored beside `canvas`.",
+        "25,50",
+        whole_text(EDGES),
+        "/image-pad",
+    ),
+    grammar.edges,
+)
+CANVAS: Row[Canvas] = Row(
+    _param(
+        "canvas",
+        "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y",
+        "none",
+        "Lays the picture, unscaled, on a canvas.",
+        "700,800,x150,y75",
+        whole_text(SHAPE + PLACE),
+        "/canvas",
+    ),
+    imageopto.canvas,
+)
+BG_COLOR: Row[Colour] = Row(
+    _param(
+        "bg-color",
+        "RGB | RRGGBB | r,g,b | r,g,b,a",
+        "white, or clear",
+        "Colour of the room that `pad` and `canvas` add, laid under what is transparent.",
+        "140,220,123,0.5",
+        whole_text(f"(#|rgb:)?{COLOUR}"),
+    ),
+    readers.read_background,
+)
+BRIGHTNESS: Row[Fraction] = Row(
+    _param("brightness", "-100..100", "0", "-100 is black, 100 is white.", "20", whole_text(SIGNED)), imageopto.tone
+)
+CONTRAST: Row[Fraction] = Row(
+    _param("contrast", "-100..100", "0", "-100 is all grey.", "50", whole_text(SIGNED)), imageopto.tone
+)
+SATURATION: Row[Fraction] = Row(
+    _param("saturation", "-100..100", "0", "-100 is grey scale.", "-30", whole_text(SIGNED)), imageopto.tone
+)
+SHARPEN: Row[Sharpen] = Row(
+    _param(
+        "sharpen",
+        "a0..10,r1..1000,t0..255",
+        "none",
+        "Unsharp mask by amount, radius and threshold; missing ones a1, r1, t0.",
+        "a5,r1000,t2",
+        whole_text(rf"[art]{DIM}(,[art]{DIM})*"),
+        "/sharpen",
+    ),
+    readers.read_sharpen,
+)
+BLUR: Row[Blur] = Row(
+    _param("blur", "1..1000 | Np", "none", "Gaussian blur by a radius in pixels of the output.", "10", whole_text(DIM)),
+    readers.read_blur,
+)
+FRAME: Row[bool] = Row(
+    _param("frame", "1", "all frames", "Of an animated GIF only the first frame.", "1", "^1$"),
+    word_of({"1": True}),
+    forgives=True,
+)
+
+ROWS: tuple[Row[object], ...] = (
+    ENVIRONMENT,
+    BRANCH,
+    ACCESS_TOKEN,
+    AUTO,
+    QUALITY,
+    FORMAT,
+    WIDTH,
+    HEIGHT,
+    DISABLE,
+    DPR,
+    FIT,
+    RESIZE_FILTER,
+    CROP,
+    TRIM,
+    ORIENT,
+    OVERLAY,
+    OVERLAY_ALIGN,
+    OVERLAY_REPEAT,
+    OVERLAY_WIDTH,
+    OVERLAY_HEIGHT,
+    OVERLAY_PAD,
+    PAD,
+    CANVAS,
+    BG_COLOR,
+    BRIGHTNESS,
+    CONTRAST,
+    SATURATION,
+    SHARPEN,
+    BLUR,
+    FRAME,
+)

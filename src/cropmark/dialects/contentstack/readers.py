@@ -1,0 +1,81 @@
+"""The readers of Contentstack's own parameters: text in, typed value out, no picture in sight. All raise BadValue."""
+
+from __future__ import annotations
+
+from enum import Enum
+from fractions import Fraction
+
+from cropmark.dialects import grammar
+from cropmark.dialects.grammar import Words
+from cropmark.formats import Format
+from cropmark.plan.steps import Blur, Sharpen
+from cropmark.problems import BadValue
+from cropmark.values import Colour, Length, Pixels, Share
+
+MOST_DPR = 10_000
+
+
+class Named(Enum):
+    """What a format word asks for."""
+
+    AUTO = "auto"
+    GIF = "gif"
+    PNG = "png"
+    JPEG = "jpg"
+    PROGRESSIVE_JPEG = "pjpg"
+    WEBP = "webp"
+    LOSSLESS_WEBP = "webpll"
+    LOSSY_WEBP = "webply"
+    AVIF = "avif"
+
+
+FORMATS = {**{named.value: named for named in Named}, "jpeg": Named.JPEG, "pjpeg": Named.PROGRESSIVE_JPEG}
+
+FITS = ("bounds", "cover", "crop")
+
+AUTO = {"webp": Format.WEBP, "avif": Format.AVIF}
+
+
+def read_auto(parameter: str, text: str) -> Words[Format]:
+    return grammar.words(parameter, text, AUTO)
+
+
+def read_name(parameter: str, text: str) -> str:
+    """A name or uid, compared exactly."""
+    if len(text) > 255:
+        raise BadValue(parameter, text, expected="at most 255 characters", fix="write the name as it was given")
+    return text
+
+
+def read_dpr(parameter: str, text: str) -> Fraction:
+    """Above 0, at most 10000; below 1 it shrinks."""
+    found = grammar.number(parameter, text, 0, MOST_DPR)
+    if found == 0:
+        raise BadValue(parameter, text, expected=f"a number above 0 and up to {MOST_DPR}", fix="leave it out")
+    return found
+
+
+def read_background(parameter: str, text: str) -> Colour:
+    """``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``; a `#` before it is dropped, as is Gatsby's ``rgb:``."""
+    return grammar.colour(parameter, text.removeprefix("rgb:").removeprefix("#"))
+
+
+def read_sharpen(parameter: str, text: str) -> Sharpen:
+    """``a5,r1000,t2``: amount 0 to 10, radius 1 to 1000 px or ``r5p``, threshold 0 to 255; missing ones a1, r1, t0."""
+    found = grammar.options(parameter, grammar.items(parameter, text), valued=("a", "r", "t"))
+    return Sharpen(
+        amount=grammar.number(parameter, found.get("a", "1"), 0, 10),
+        radius=_radius(parameter, found.get("r", "1")),
+        threshold=grammar.integer(parameter, found.get("t", "0"), 0, 255),
+    )
+
+
+def read_blur(parameter: str, text: str) -> Blur:
+    """A radius of 1 to 1000 px, or a percentage of the smaller side, held to that range later."""
+    return Blur(_radius(parameter, text), least=Fraction(1))
+
+
+def _radius(parameter: str, text: str) -> Length:
+    """1 to 1000 px, also where it is a decimal, or a percentage."""
+    percent = grammar.decimal(text.removesuffix("p")) if text.endswith("p") else None
+    return Share(percent / 100) if percent else Pixels(grammar.number(parameter, text, 1, 1000))
