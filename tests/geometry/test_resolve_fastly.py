@@ -151,5 +151,5 @@ def test_a_cut_between_pixels_is_made_after_scaling() -> None:
 
 
 def test_cuts_one_after_the_other_are_one() -> None:
-    recipe = recipe_of(plan(area(px(800), px(900), **at(px(800))), shape(1, 1)), header(W))
+    recipe = recipe_of(plan(area(px(800), px(900), **at(px(800), px(0))), shape(1, 1)), header(W))
     assert recipe.ops == (Extract(Box(800, 50, 800, 800)),)

@@ -44,7 +44,7 @@ def chosen(output: Output, info: Info, size: Size, limits: Limits) -> Chosen:
     for choice in (*output.choices, *_last_resorts(output, info)):
         named = choice.format or info.format
         if _holds(choice, named, output, info) and _area_holds(choice, named, size, limits):
-            frames = _frames(output, info, named)
+            frames = _frames(choice, named, output, info)
             return Chosen(_encoding(choice, named, output, info), choice, frames, tuple(missed))
         if choice.missed is not None:
             missed.append(Warned("format", choice.missed))
@@ -91,8 +91,9 @@ def _area_holds(choice: Choice, named: Format, size: Size, limits: Limits) -> bo
     return False
 
 
-def _frames(output: Output, info: Info, named: Format) -> int:
-    return 1 if output.first_frame or not TRAITS[named].animated else info.frames
+def _frames(choice: Choice, named: Format, output: Output, info: Info) -> int:
+    still = output.first_frame or choice.first_frame or not TRAITS[named].animated
+    return 1 if still else info.frames
 
 
 def _encoding(choice: Choice, named: Format, output: Output, info: Info) -> Encoding:

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.view import Placed, View
+from cropmark.geometry.window import smart_window
 from cropmark.values import Size
 
 _SAME_SHAPE = Fraction(102, 100)
@@ -25,6 +26,4 @@ def placed_by_content(
     shape = (width * frame.height) / (height * frame.width)
     if max(shape, 1 / shape) <= _SAME_SHAPE:
         return "same shape"
-    from cropmark.geometry.window import smart_window  # noqa: PLC0415 -- TEMP until window.py is there
-
     return smart_window((width, height), view, findings.analysis) or "nothing stands out"

@@ -1,0 +1,170 @@
+"""What only pixels can tell: borders, and where the content puts a window. And several sources."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from cropmark.formats import Format
+from cropmark.geometry.findings import Analysis, BorderLook, Face, Findings, Grid
+from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Scale
+from cropmark.geometry.resolve import resolve
+from cropmark.plan.plan import Choice
+from cropmark.plan.steps import AnyStep, Auto, Blur, Cell, Focus, Montage, Orient, TrimBorder, TrimEdges, Turn
+from cropmark.problems import NothingLeft
+from cropmark.values import CLEAR, WHITE, Box, Colour, Size
+from tests.geometry.plans import COVER, area, at, edges, header, plan, px, recipe_of, shape, shown, spare, to
+
+WIDE = Size(1000, 500)
+LOOK = BorderLook(WHITE, Fraction(0))
+
+# ------------------------------------------------------------------------------------------ borders
+
+
+def test_a_border_is_asked_for_and_then_cut() -> None:
+    order = plan(area(px(800), px(400), **at(px(0), px(0))), TrimBorder(WHITE), to(px(100)))
+    assert resolve(order, [header(WIDE)]) == Need(LOOK, (Extract(Box(0, 0, 800, 400)),))
+    recipe = recipe_of(order, header(WIDE), findings=Findings(borders=(Box(50, 60, 400, 200),)))
+    assert recipe.ops == (Extract(Box(50, 60, 400, 200)), Scale(Size(100, 50)))
+
+
+def test_each_border_is_asked_for_once() -> None:
+    order = plan(TrimBorder(WHITE), Orient(Turn.RIGHT), TrimBorder(Auto.TOP_LEFT, Fraction(1, 2)))
+    first = Findings(borders=(Box(0, 0, 1000, 500),))  # no border there
+    second = resolve(order, [header(WIDE)], first)
+    assert isinstance(second, Need)
+    assert second.look == BorderLook(Auto.TOP_LEFT, Fraction(1, 2))
+    both = replace(first, borders=(*first.borders, Box(10, 20, 300, 400)))
+    assert recipe_of(order, header(WIDE), findings=both).size == Size(300, 400)
+
+
+def test_nothing_but_border_is_refused() -> None:
+    with pytest.raises(NothingLeft, match="trim-color: nothing is left") as caught:
+        resolve(plan(TrimBorder(WHITE)), [header()], Findings(borders=(None,)))
+    assert caught.value.parameter == "trim-color"
+
+
+@pytest.mark.parametrize("encoded", [Format.PNG, Format.JPEG])
+def test_a_look_does_not_depend_on_the_encoding(encoded: Format) -> None:
+    order = plan(Blur(px(4)), TrimBorder(CLEAR), choice=Choice(encoded))
+    found = resolve(order, [header(alpha=True)])
+    assert isinstance(found, Need)
+    assert found == resolve(plan(Blur(px(4)), TrimBorder(CLEAR)), [header(alpha=True)])
+
+
+# ------------------------------------------------------------------------------------------ content
+
+FLAT = Grid(4, 2, bytes(8))
+
+
+def face_at(left: float, top: float) -> Analysis:
+    """A picture with one sure face, a fifth of its height."""
+    return Analysis(1, (Face(left, top, 0.1, 0.2, 0.99),), FLAT, FLAT)
+
+
+RIGHT_FACE = Findings(analysis=face_at(0.85, 0.3))
+SQUARE = shape(1, 1, focus=Focus.SMART)
+COVERING = to(px(100), px(100), **COVER, focus=Focus.SMART)
+
+# fmt: off
+PLACED = [
+    # steps                                                       size of the result
+    ([SQUARE],                                                    Size(500, 500)),
+    ([COVERING],                                                  Size(100, 100)),
+    ([TrimEdges(edges(px(0), px(0), px(0), px(200))), SQUARE],    Size(500, 500)),   # carried through the trim
+    ([to(px(200)), SQUARE],                                       Size(100, 100)),   # and the scaling
+    ([Orient(Turn.RIGHT), SQUARE],                                Size(500, 500)),   # and a turn: it slides down
+    ([Orient(Turn.FLIP_ACROSS), SQUARE],                          Size(500, 500)),
+]
+
+OFF, NO_FACES = Findings(no_analysis="off"), Findings(analysis=replace(face_at(0, 0), faces=()))
+
+FALLEN_BACK = [
+    # steps                                                findings     told as                        left
+    ([SQUARE],                                             OFF,         "centre (off)",                250),
+    ([shape(1, 1, focus=Focus.SMART, **spare("x", "0"))],  OFF,         "position (off)",              0),
+    ([COVERING],                                           OFF,         "centre (off)",                250),
+    ([shape(202, 100, focus=Focus.SMART)],                 RIGHT_FACE,  "centre (same shape)",         0),
+    ([SQUARE],                                             NO_FACES,    "centre (nothing stands out)", 250),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("steps", "size"), PLACED)
+def test_the_content_places_the_window(steps: list[AnyStep], size: Size) -> None:
+    recipe = recipe_of(plan(*steps), header(WIDE), findings=RIGHT_FACE)
+    seen = shown(recipe.ops, WIDE)
+    assert (recipe.size, recipe.focus) == (size, "faces")
+    assert seen.left <= 850 < 950 <= seen.right
+    assert seen.left > 250  # the centre would cut it
+
+
+@pytest.mark.parametrize(("steps", "findings", "focus", "left"), FALLEN_BACK)
+def test_without_a_word_from_the_content(steps: list[AnyStep], findings: Findings, focus: str, left: int) -> None:
+    recipe = recipe_of(plan(*steps), header(WIDE), findings=findings)
+    assert recipe.focus == focus
+    assert shown(recipe.ops, WIDE).left == left
+
+
+def test_nobody_asked_nobody_is_told() -> None:
+    assert recipe_of(plan(shape(1, 1)), header(WIDE), findings=RIGHT_FACE).focus is None
+
+
+def test_the_window_is_the_same_at_every_output_size() -> None:
+    places = {
+        shown(recipe_of(plan(SQUARE, to(px(side))), header(WIDE), findings=RIGHT_FACE).ops, WIDE).left
+        for side in (10, 100, 333, 499)
+    }
+    assert len(places) == 1
+
+
+# ------------------------------------------------------------------------------------------ montage
+
+HALVES = (
+    Cell(0, Fraction(0), Fraction(0), Fraction(1, 2), Fraction(1)),
+    Cell(1, Fraction(1, 2), Fraction(0), Fraction(1), Fraction(1)),
+)
+RED = Colour(255, 0, 0)
+
+
+def montage(padding: int = 0, width: int = 401) -> Montage:
+    return Montage(Size(width, 200), HALVES, padding=padding, colour=RED)
+
+
+def test_a_montage_fills_its_cells_from_their_centres() -> None:
+    recipe = recipe_of(plan(montage()), header(Size(800, 200)), header(Size(50, 100)))
+    assert recipe.ops == (
+        Blank(Size(401, 200), RED),
+        Compose(0, (Extract(Box(300, 0, 201, 200)),), 0, 0),  # edges at r(401/2) = 201: as large as it is
+        Compose(1, (Extract(Box(0, 25, 50, 50)), Scale(Size(200, 200))), 201, 0),
+    )
+
+
+def test_padding_lies_inside_each_cell() -> None:
+    recipe = recipe_of(plan(montage(10, 400)), header(Size(180, 180)), header(Size(90, 90)))
+    assert [(op.left, op.top) for op in recipe.ops if isinstance(op, Compose)] == [(10, 10), (210, 10)]
+    assert recipe.ops[-1] == Compose(1, (Scale(Size(180, 180)),), 210, 10)
+
+
+def test_padding_that_leaves_nothing_is_told() -> None:
+    recipe = recipe_of(plan(montage(100)), header(), header())
+    assert recipe.ops == (Blank(Size(401, 200), RED),)
+    assert "nothing of picture 1" in recipe.warnings[0].text
+
+
+def test_a_picture_that_could_not_be_had_leaves_its_cell_empty() -> None:
+    recipe = recipe_of(plan(montage()), header(), None)
+    assert [op.source for op in recipe.ops if isinstance(op, Compose)] == [0]
+
+
+def test_one_that_cannot_be_used_is_told() -> None:
+    recipe = recipe_of(plan(montage()), header(), header(kind=Format.SVG))
+    assert recipe.warnings[0].text == "picture 2 left out, svg pictures are not transformed here"
+
+
+def test_a_montage_is_one_frame_and_has_no_content() -> None:
+    order = plan(montage(), SQUARE)
+    recipe = recipe_of(order, header(WIDE, Format.GIF, frames=9), header(), findings=RIGHT_FACE)
+    assert (recipe.frames, recipe.focus) == (1, "centre (a montage)")

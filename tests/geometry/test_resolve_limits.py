@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from cropmark.formats import Format, Info
+from cropmark.geometry.recipe import Embed, Extract, Gauss, Reason, Scale, Unsharp
+from cropmark.geometry.resolve import resolve
+from cropmark.plan.plan import Beyond, Choice, Limits, Plan, Unusable, Warned
+from cropmark.plan.source import Kind
+from cropmark.plan.steps import (
+    Adjust,
+    AnyStep,
+    Area,
+    Blur,
+    Canvas,
+    Flatten,
+    Orient,
+    Overflow,
+    Pad,
+    Sharpen,
+    TrimBorder,
+    Turn,
+)
+from cropmark.problems import OutputTooLarge, SourceMissing, SourceProblem, SourceTooLarge, SourceUnusable
+from cropmark.values import CLEAR, WHITE, Box, Size
+from tests.geometry.plans import HUNDRED, UP, area, at, edges, header, original_of, part, plan, px, recipe_of, to
+
+GIF = Format.GIF
+MEGA = Size(1000, 1000)
+SHRINK = Limits(beyond=Beyond.SHRINK)
+
+# fmt: off
+SOURCES = [
+    # header                                  problem         reason              words
+    (header(kind=Format.SVG),                 SourceUnusable, Reason.UNSUPPORTED, "svg pictures"),
+    (header(bytes=50 * 2**20 + 1),            SourceTooLarge, Reason.BYTES,       "52428801 bytes, at most 52428800"),
+    (header(Size(12_001, 30)),                SourceTooLarge, Reason.DIMENSIONS,  "12001x30"),
+    (header(Size(30, 12_001), orientation=6), SourceTooLarge, Reason.DIMENSIONS,  "30x12001"),   # as stored
+    (header(kind=GIF, frames=1001),           SourceTooLarge, Reason.FRAMES,      "1001 frames, at most 1000"),
+    (header(MEGA, kind=GIF, frames=151),      SourceTooLarge, Reason.DIMENSIONS,  "151000000 pixels in all frames"),
+]
+
+JUST_FIT = [
+    header(bytes=50 * 2**20),
+    header(Size(12_000, 30)),
+    header(kind=GIF, frames=1000),
+    header(Size(1000, 1000), kind=GIF, frames=150),
+]
+
+RESULTS = [
+    # of              steps                                                     words
+    (Size(9000, 90),  [],                                                       "9000x90, a side may have 8192 px"),
+    (Size(90, 9000),  [to(px(10)), to(part("90"), **UP)],                       "900x90000"),
+    (HUNDRED,         [Canvas(Area(px(8193), px(10)))],                         "8193x10"),
+    # on the way: what comes out in the end may be small
+    (HUNDRED,         [Canvas(Area(px(10**9), px(10))), area(px(9), px(9))],    "on the way .* of 1000000000x10"),
+    (Size(12_000, 9), [Pad(edges(px(9000), px(9000))), area(px(9), px(9))],     "30000x18009"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("info", "problem", "reason", "words"), SOURCES)
+def test_a_source_that_is_not_worked_on(info: Info, problem: type[SourceProblem], reason: Reason, words: str) -> None:
+    with pytest.raises(problem, match=words):
+        resolve(plan(), [info])
+    generous = plan(unread=Unusable.ORIGINAL, unusable=Unusable.ORIGINAL)
+    assert original_of(generous, info).reason is reason
+
+
+@pytest.mark.parametrize("info", JUST_FIT)
+def test_at_a_limit_still_passes(info: Info) -> None:
+    assert recipe_of(plan(to(px(10))), info).size.width == 10
+
+
+def test_unread_and_unusable_are_told_apart() -> None:
+    mixed = plan(unread=Unusable.ORIGINAL, unusable=Unusable.PROBLEM)
+    assert original_of(mixed, header(kind=Format.SVG)).reason is Reason.UNSUPPORTED
+    with pytest.raises(SourceTooLarge):
+        resolve(mixed, [header(Size(12_001, 1))])
+
+
+def test_without_the_picture_there_is_no_answer() -> None:
+    for infos in ([], [None, header()]):
+        with pytest.raises(SourceMissing):
+            resolve(plan(), infos)
+
+
+@pytest.mark.parametrize(("size", "steps", "words"), RESULTS)
+def test_a_result_too_large_is_refused(size: Size, steps: list[AnyStep], words: str) -> None:
+    with pytest.raises(OutputTooLarge, match=words):
+        resolve(plan(*steps), [header(size)])
+
+
+def test_a_resize_past_the_limit_is_sized_down_before_the_steps_after_it() -> None:
+    recipe = recipe_of(plan(to(part("20"), **UP), Blur(px(10)), limits=SHRINK), header(Size(1000, 500)))
+    assert recipe.ops == (Scale(Size(8192, 4096)), Gauss(px(5).count))
+
+
+# An animation's frames together hold as many pixels as the largest still: 64 of 1024x1024.
+def test_an_animation_is_held_within_its_area() -> None:
+    moving = header(Size(1024, 1024), kind=GIF, frames=64)
+    assert recipe_of(plan(), moving).size == Size(1024, 1024)
+    with pytest.raises(OutputTooLarge, match="65 frames of 1024x1024"):
+        resolve(plan(), [replace(moving, frames=65)])
+    assert recipe_of(plan(choice=Choice(Format.PNG)), replace(moving, frames=65)).frames == 1
+
+
+def test_an_animation_is_sized_down_where_it_may_be() -> None:
+    moving = header(Size(1000, 1000), kind=GIF, frames=100)
+    recipe = recipe_of(plan(to(px(900)), limits=SHRINK), moving)
+    assert recipe.ops == (Scale(Size(819, 819)),)  # in one go; 100 frames of 820x820 are 131136 pixels too many
+    assert recipe.frames == 100
+
+
+# ------------------------------------------------------------------------------------------ what goes out as it is
+
+NO_GAIN = plan(choice=Choice(quality=50), larger_is_original=True)
+JPEG = header(kind=Format.JPEG)
+
+# fmt: off
+LARGER = [
+    # plan                                                   header                          compared?
+    (NO_GAIN,                                                JPEG,                           True),
+    (NO_GAIN,                                                replace(JPEG, orientation=3),   False),   # F11
+    (plan(larger_is_original=False),                         JPEG,                           False),
+    (plan(to(px(50)), larger_is_original=True),              JPEG,                           False),
+    (plan(to(px(100)), larger_is_original=True),             JPEG,                           True),   # as it is
+    (plan(choice=Choice(GIF), larger_is_original=True),      JPEG,                           False),
+    (plan(larger_is_original=True, first_frame=True),        header(kind=GIF, frames=2),     False),
+]
+
+SKIPPED = [
+    # kind of sources left out              of a GIF  of a PNG
+    (Kind(frozenset({GIF})),                (100, 80), (50, 40)),
+    (Kind(alpha=True),                      (50, 40), (50, 40)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("order", "info", "compared"), LARGER)
+def test_a_result_may_be_no_gain(order: Plan, info: Info, compared: bool) -> None:
+    assert recipe_of(order, info).larger_is_original is compared
+
+
+@pytest.mark.parametrize(("kind", "of_gif", "of_png"), SKIPPED)
+def test_a_step_is_left_out_for_some(kind: Kind, of_gif: tuple[int, int], of_png: tuple[int, int]) -> None:
+    step = to(px(50), skipped_for=(kind,))
+    assert recipe_of(plan(step), header(kind=GIF)).size == Size(*of_gif)
+    assert recipe_of(plan(step), header()).size == Size(*of_png)
+
+
+def test_a_step_left_out_is_told_where_it_matters() -> None:
+    gifs = (Kind(frozenset({GIF})),)
+    silent, told = (TrimBorder(WHITE, skipped_for=gifs, skipped_warning=text) for text in (None, "not on a GIF"))
+    recipe = recipe_of(
+        plan(silent, told, Orient(Turn.HALF, skipped_for=gifs, skipped_warning="neither")), header(kind=GIF)
+    )
+    assert [(w.parameter, w.text) for w in recipe.warnings] == [("trim-color", "not on a GIF"), ("orient", "neither")]
+
+
+def test_a_clipped_crop_with_nothing_inside_is_left_out_and_told() -> None:
+    outside = area(px(10), px(10), **at(px(100), px(0)), overflow=Overflow.CLIP, parameter="precrop")
+    recipe = recipe_of(plan(outside), header())
+    assert recipe.ops == ()
+    assert recipe.warnings == (Warned("precrop", "crop region lies outside the image"),)
+
+
+# ------------------------------------------------------------------------------------------ steps that change nothing
+
+# fmt: off
+IDLE = [
+    to(px(100)),
+    to(px(100), px(80)),
+    area(part("1"), part("1")),
+    Orient(Turn.NONE),
+    Pad(edges(px(0), px(0))),
+    Canvas(Area(part("1"), part("1"))),
+    Adjust(),
+    Sharpen(px(0).count, px(5), 0),
+    Sharpen(px(1).count, px(0), 0),
+    Flatten(WHITE),
+]
+
+SIGMAS = [
+    # blur of a 100x80 frame      sigma
+    (Blur(px(5)),                 "2.5"),
+    (Blur(part("0.1")),           "4"),       # of the smaller side
+    (Blur(part("0.001")),         "0.25"),    # X5: held at half a pixel
+    (Blur(part("90")),            "500"),     # and at a thousand
+    (Blur(part("0.001"), least=px(0).count), "0.04"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("step", IDLE)
+def test_what_changes_nothing_is_no_op(step: AnyStep) -> None:
+    assert recipe_of(plan(step), header()).ops == ()
+
+
+@pytest.mark.parametrize(("step", "sigma"), SIGMAS)
+def test_a_blur(step: Blur, sigma: str) -> None:
+    assert recipe_of(plan(step), header()).ops == (Gauss(Fraction(sigma)),)
+
+
+def test_a_sharpening() -> None:
+    recipe = recipe_of(plan(Sharpen(px(5).count, px(3), 7)), header())
+    assert recipe.ops == (Unsharp(sigma=Fraction(3, 2), gain=Fraction(5, 2), threshold=7),)
+
+
+def test_a_canvas_far_away_shows_its_colour_alone() -> None:
+    far = Canvas(Area(px(50), px(40)), **at(px(10**12), px(-(10**12))))
+    assert recipe_of(plan(far), header()).ops == (Embed(Size(50, 40), 50, -80, CLEAR),)
+
+
+def test_a_canvas_inside_the_picture_is_a_cut() -> None:
+    assert recipe_of(plan(Canvas(Area(px(50), px(40)))), header()).ops == (Extract(Box(25, 20, 50, 40)),)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.geometry.rounding import length
+from cropmark.geometry.sizing import Asked, asked, covered, inside, outside, stretched
+from cropmark.plan.steps import Resize
+from cropmark.values import Pixels, Share, Size
+
+W = Size(1600, 900)
+
+
+def box(width: str | int | None, height: str | int | None, *, enlarge: bool = False) -> Asked:
+    across, down = (None if side is None else Fraction(side) for side in (width, height))
+    return Asked(across, down, enlarge)
+
+
+# fmt: off
+STRETCHED = [
+    # fastly.md 7.5, one side: the other follows from the side already rounded
+    (W,               box("532.8", None),                   Size(533, 300)),   # 299.8 up
+    (W,               box(2000, None),                      Size(1600, 900)),
+    (W,               box(2000, None, enlarge=True),        Size(2000, 1125)),
+    (W,               box(None, 450),                       Size(800, 450)),
+    (Size(1000, 1),   box(10, None),                        Size(10, 1)),      # never 0
+    (Size(3, 1000),   box("0.4", None),                     Size(1, 333)),     # 1 from 0.4, then 1000/3
+    # both: each held on its own
+    (W,               box(2000, 400),                       Size(1600, 400)),
+    (W,               box(2000, 1000, enlarge=True),        Size(2000, 1000)),
+]
+
+INSIDE = [
+    (W,               box(400, 400),                        Size(400, 225)),
+    (W,               box(2000, 2000),                      Size(1600, 900)),
+    (W,               box(2000, 2000, enlarge=True),        Size(2000, 1125)),
+    (Size(640, 400),  box(2000, 200),                       Size(320, 200)),
+    (Size(640, 400),  box(2000, None),                      Size(640, 400)),
+    (Size(300, 200),  box(100, 100),                        Size(100, 67)),    # kontent.md 1.2
+    (Size(5184, 3456), box(1600, None),                     Size(1600, 1067)),
+    (Size(1000, 500), box(800, 600, enlarge=True),          Size(800, 400)),   # pixlab.md 4
+]
+
+OUTSIDE = [
+    (W,               box(400, 400),                        Size(711, 400)),
+    (W,               box(2000, 100),                       Size(1600, 900)),
+    (W,               box(2000, 100, enlarge=True),         Size(2000, 1125)),
+    (W,               box(None, 450),                       Size(800, 450)),
+]
+
+COVERED = [
+    # frame            asked                            zoom  result           shows
+    (W,                box(400, 400),                   1,    Size(400, 400),  (900, 900)),
+    (W,                box(600, 200),                   1,    Size(600, 200),  (1600, Fraction(1600, 3))),
+    (W,                box(2000, 2000),                 1,    Size(900, 900),  (900, 900)),
+    (W,                box(2000, 2000, enlarge=True),   1,    Size(2000, 2000), (900, 900)),
+    (W,                box(800, None),                  1,    Size(800, 450),  (1600, 900)),
+    # kontent.md 3.4 and 7
+    (Size(1000, 500),  box(100, 100),                   2,    Size(100, 100),  (250, 250)),
+    (Size(1200, 900),  box(1200, 900),                  3,    Size(400, 300),  (400, 300)),
+    (Size(1000, 500),  box(300, 300),                   2,    Size(250, 250),  (250, 250)),
+    (Size(1000, 500),  box(100, 100),                   1000, Size(1, 1),      (Fraction(1, 2), Fraction(1, 2))),
+]
+
+ASKED = [
+    # step                                                        of 1600x900
+    (Resize(Pixels(Fraction(200)), None, dpr=Fraction(2)),        box(400, None)),
+    (Resize(Share(Fraction(1, 2)), Share(Fraction(1, 2))),        box(800, 450)),
+    (Resize(None, None, dpr=Fraction(3, 2), enlarge=True),        box(2400, 1350, enlarge=True)),   # fastly.md R2
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("frame", "wanted", "size"), STRETCHED)
+def test_stretched(frame: Size, wanted: Asked, size: Size) -> None:
+    assert stretched(frame, wanted) == size
+
+
+@pytest.mark.parametrize(("frame", "wanted", "size"), INSIDE)
+def test_inside(frame: Size, wanted: Asked, size: Size) -> None:
+    assert inside(frame, wanted) == size
+
+
+@pytest.mark.parametrize(("frame", "wanted", "size"), OUTSIDE)
+def test_outside(frame: Size, wanted: Asked, size: Size) -> None:
+    assert outside(frame, wanted) == size
+
+
+@pytest.mark.parametrize(("frame", "wanted", "zoom", "size", "window"), COVERED)
+def test_covered(frame: Size, wanted: Asked, zoom: int, size: Size, window: tuple[Fraction, Fraction]) -> None:
+    found = covered(frame, wanted, Fraction(zoom))
+    assert (found.size, (found.width, found.height)) == (size, window)
+
+
+@pytest.mark.parametrize(("step", "wanted"), ASKED)
+def test_asked(step: Resize, wanted: Asked) -> None:
+    assert asked(step, W) == wanted
+
+
+@pytest.mark.parametrize(("width", "height"), [(None, None), (0, 10), (10, -1)])
+def test_a_size_is_asked_for_by_lengths_above_0(width: int | None, height: int | None) -> None:
+    with pytest.raises(ValueError, match="lengths above 0"):
+        box(width, height)
+
+
+lengths = st.fractions(min_value=Fraction(1, 100), max_value=5000, max_denominator=100)
+frames = st.builds(Size, st.integers(1, 3000), st.integers(1, 3000))
+boxes = st.builds(Asked, lengths, lengths, st.booleans())
+
+
+@given(frames, boxes)
+def test_inside_fits_and_outside_covers(frame: Size, wanted: Asked) -> None:
+    assert wanted.width is not None
+    assert wanted.height is not None
+    small, large = inside(frame, wanted), outside(frame, wanted)
+    assert small.width <= length(wanted.width)
+    assert small.height <= length(wanted.height)
+    assert small.width <= large.width
+    assert small.height <= large.height
+    if wanted.enlarge:
+        assert large.width >= length(wanted.width)
+        assert large.height >= length(wanted.height)
+
+
+@given(frames, boxes)
+def test_nothing_grows_that_may_not(frame: Size, wanted: Asked) -> None:
+    if wanted.enlarge:
+        return
+    for size in (stretched(frame, wanted), inside(frame, wanted), outside(frame, wanted), covered(frame, wanted).size):
+        assert size.width <= frame.width
+        assert size.height <= frame.height
+
+
+@given(frames, boxes, st.fractions(min_value=1, max_value=100, max_denominator=10))
+def test_a_covering_window_has_the_shape_of_the_box(frame: Size, wanted: Asked, zoom: Fraction) -> None:
+    assert wanted.width is not None
+    assert wanted.height is not None
+    found = covered(frame, wanted, zoom)
+    assert found.width * wanted.height == found.height * wanted.width
+    assert max(found.width / frame.width, found.height / frame.height) == 1 / zoom
