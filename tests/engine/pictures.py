@@ -31,7 +31,7 @@ def slopes(width: int, height: int) -> Array:
 
 
 def file_of(array: Array, kind: str = "PNG", **options: Any) -> bytes:
-    return saved(Pillow.fromarray(array.squeeze()), kind, **options)
+    return saved(Pillow.fromarray(array[:, :, 0] if array.shape[2] == 1 else array), kind, **options)
 
 
 def saved(image: Pillow.Image, kind: str, **options: Any) -> bytes:

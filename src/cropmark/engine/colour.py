@@ -7,6 +7,8 @@ from itertools import product
 
 from pyvips import GValue, Image
 
+from cropmark.engine.picture import blob
+
 _PROFILE = "icc-profile-data"
 _LONGEST_KEPT = 2**20
 
@@ -16,8 +18,8 @@ def srgb(frame: Image) -> Image:
 
     Grey, CMYK (without a profile as libvips' generic press), 16-bit and float samples are converted too.
     """
-    profile = _profile(frame)
-    if profile is None or (_is_plain_rgb(frame) and _is_srgb(profile)):
+    profile = blob(frame, _PROFILE)
+    if not profile or (_is_plain_rgb(frame) and _is_srgb(profile)):
         return _cut(frame if _is_plain_rgb(frame) else frame.colourspace("srgb"))
     # Perceptual, as most photographs want it; a profile without that table falls back to relative by itself.
     return _cut(frame.icc_transform("srgb", embedded=True, intent="perceptual", depth=8))
@@ -29,13 +31,9 @@ def kept(frame: Image) -> Image:
     Profiles of grey or press colours, and those of more than 1 MiB, are applied instead: what is drawn with our
     colours must be RGB.
     """
-    profile = _profile(frame)
-    fits = profile is not None and profile[16:20] == b"RGB " and len(profile) <= _LONGEST_KEPT
+    profile = blob(frame, _PROFILE)
+    fits = profile[16:20] == b"RGB " and len(profile) <= _LONGEST_KEPT
     return frame if fits and _is_plain_rgb(frame) else srgb(frame)
-
-
-def _profile(frame: Image) -> bytes | None:
-    return bytes(frame.get(_PROFILE)) if frame.get_typeof(_PROFILE) else None
 
 
 def _is_plain_rgb(frame: Image) -> bool:

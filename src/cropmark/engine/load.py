@@ -126,7 +126,8 @@ def small_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
     if info.format not in READABLE:
         raise SourceUnusable(_UNKNOWN, fix=_MEND)
     size = _fitted(full, long_side)
-    shrink = max(s for s in (1, 2, 4, 8) if full.width >= s * size.width and full.height >= s * size.height)
+    shrinks = (1, 2, 4, 8) if info.format is Format.JPEG else (1,)
+    shrink = max(s for s in shrinks if full.width >= s * size.width and full.height >= s * size.height)
     try:
         frame = loaded(data, info, shrink=shrink).frames[0]
         small = frame.resize(size.width / frame.width, vscale=size.height / frame.height)

@@ -29,3 +29,11 @@ def gathered(frame: Image) -> Image:
     still = frame.copy_memory().copy()
     still.remove(_STREAM)
     return still
+
+
+def blob(frame: Image, name: str) -> bytes:
+    """A piece of metadata as bytes; empty where there is none. pyvips stumbles over those that are there and empty."""
+    try:
+        return bytes(frame.get(name)) if frame.get_typeof(name) else b""
+    except RuntimeError:
+        return b""

@@ -10,6 +10,8 @@ from xml.sax.saxutils import escape
 
 from pyvips import GValue, Image
 
+from cropmark.engine.picture import blob
+
 _LONGEST_XMP = 256 * 1024
 _LONGEST_TEXT = 2_000
 
@@ -45,7 +47,7 @@ class Rights:
 
 def rights_of(image: Image) -> Rights:
     """What XMP tells, else IPTC, else Exif. Metadata that breaks its rules tells nothing."""
-    xmp, iptc, exif = (_blob(image, name) for name in ("xmp-data", "iptc-data", "exif-data"))
+    xmp, iptc, exif = (blob(image, name) for name in ("xmp-data", "iptc-data", "exif-data"))
     return _from_xmp(xmp).or_else(_from_iptc(iptc)).or_else(_from_exif(exif))
 
 
@@ -60,10 +62,6 @@ def signed(image: Image, rights: Rights) -> Image:
     if rights != Rights():
         bare.set_type(GValue.blob_type, "xmp-data", _xmp(rights))
     return bare
-
-
-def _blob(image: Image, name: str) -> bytes:
-    return bytes(image.get(name)) if image.get_typeof(name) else b""
 
 
 def _clean(text: str | None) -> str:
@@ -163,6 +161,8 @@ def _ascii_entries(tiff: bytes, order: str) -> Iterator[tuple[int, str]]:
         tag, kind, length, place = struct.unpack_from(order + "HHII", tiff, at)
         if kind == 2:
             first = place if length > 4 else at + 8
+            if first + length > len(tiff):
+                raise struct.error("a text that ends outside")
             yield tag, _clean(_decoded(tiff[first : first + length].replace(b"\0", b" ")))
 
 

@@ -1,0 +1,137 @@
+"""Whatever the colours of a source mean, 8-bit sRGB comes out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import pyvips
+from PIL import Image as Pillow
+
+from cropmark.engine import colour, load
+from tests.engine.pictures import Array, file_of, grb_profile, noise, off_by, pixels, saved, seen, slopes, srgb_profile
+
+PHOTO = slopes(48, 32)
+
+
+def srgb(body: bytes) -> Array:
+    return pixels(colour.srgb(load.loaded(body, load.info_of(body)).frames[0]))
+
+
+def rgb(picture: Pillow.Image) -> Array:
+    return np.asarray(picture.convert("RGB"))
+
+
+def sixteen_bit(bands: int) -> bytes:
+    wide = PHOTO[:, :, :bands].astype(np.uint16) * 257
+    kind = "grey16" if bands == 1 else "rgb16"
+    image = pyvips.Image.new_from_memory(np.ascontiguousarray(wide).tobytes(), 48, 32, bands, "ushort")
+    return bytes(image.copy(interpretation=kind).pngsave_buffer())
+
+
+GREY = Pillow.fromarray(PHOTO[:, :, 0])
+GREY_ALPHA = Pillow.merge("LA", [GREY, Pillow.fromarray(PHOTO[:, :, 1])])
+PALETTE = Pillow.fromarray(PHOTO).quantize(64)
+CLEAR_PALETTE = saved(PALETTE, "PNG", transparency=5)
+
+# fmt: off
+SOURCES = {
+    "rgb":            (file_of(PHOTO),                     PHOTO),
+    "rgba":           (file_of(noise(9, 9, 4)),            noise(9, 9, 4)),
+    "grey":           (saved(GREY, "PNG"),                 rgb(GREY)),
+    "grey jpeg":      (saved(GREY, "JPEG", quality=100),   rgb(GREY)),
+    "grey alpha":     (saved(GREY_ALPHA, "PNG"),           np.asarray(GREY_ALPHA.convert("RGBA"))),
+    "palette":        (saved(PALETTE, "PNG"),              rgb(PALETTE)),
+    "palette, clear": (CLEAR_PALETTE,                      seen(CLEAR_PALETTE, "RGBA")),
+    "one bit":        (saved(GREY.convert("1"), "PNG"),    rgb(GREY.convert("1"))),
+    "16-bit":         (sixteen_bit(3),                     PHOTO),
+    "16-bit grey":    (sixteen_bit(1),                     rgb(GREY)),
+    "gif":            (saved(PALETTE, "GIF"),              rgb(PALETTE)),
+    "tiff":           (file_of(PHOTO, "TIFF"),             PHOTO),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_kind_of_sample_becomes_srgb(name: str) -> None:
+    body, expected = SOURCES[name]
+    assert off_by(srgb(body), expected) <= 1
+
+
+def test_ink_becomes_srgb() -> None:
+    """CMYK without a profile is read as a generic press: paper is white, full ink black or nearly so, cyan no red."""
+    inks = np.zeros((8, 24, 4), np.uint8)
+    inks[:, 8:16], inks[:, 16:] = (255, 255, 255, 255), (255, 0, 0, 0)
+    out = srgb(saved(Pillow.fromarray(inks, "CMYK"), "JPEG", quality=100, subsampling=0))
+    assert out.shape == (8, 24, 3)
+    paper, full, cyan = (out[4, at].astype(int) for at in (3, 11, 20))
+    assert paper.min() >= 250
+    assert full.max() <= 50
+    assert cyan[0] < 60
+    assert cyan[1] > 120
+    assert cyan[2] > 180
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF"])
+def test_a_profile_is_applied(kind: str) -> None:
+    """Its red is our green, so red comes out green."""
+    options = {"PNG": {}, "TIFF": {}}.get(kind, {"quality": 100})
+    red = np.full((16, 16, 3), (220, 30, 40), np.uint8)
+    out = srgb(file_of(red, kind, icc_profile=grb_profile(), **options))
+    assert off_by(out, np.full((16, 16, 3), (30, 220, 40), np.uint8)) <= 6
+
+
+def test_a_profile_is_applied_beside_alpha_and_to_16_bits() -> None:
+    clear = np.full((4, 4, 4), (220, 30, 40, 99), np.uint8)
+    assert off_by(srgb(file_of(clear, icc_profile=grb_profile())), clear[:, :, [1, 0, 2, 3]]) <= 2
+
+
+def test_the_usual_profile_changes_nothing() -> None:
+    assert np.array_equal(srgb(file_of(PHOTO, icc_profile=srgb_profile())), PHOTO)
+
+
+# fmt: off
+BROKEN = {
+    "empty":        b"",
+    "noise":        b"not a profile" * 40,
+    "cut":          srgb_profile()[:200],
+    "of nowhere":   bytes(128) + srgb_profile()[128:],
+    "of another":   b"\0" * 16 + b"CMYK" + srgb_profile()[20:],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_check_36_a_broken_profile_is_left_out(name: str, mode: str) -> None:
+    picture = Pillow.fromarray(PHOTO).convert(mode)
+    out = srgb(saved(picture, "PNG", icc_profile=BROKEN[name]))
+    assert off_by(out[:, :, :3], rgb(picture)) <= 1
+
+
+def test_check_36_a_broken_profile_on_ink_is_left_out() -> None:
+    inks = Pillow.new("CMYK", (8, 8), (0, 0, 0, 0))
+    for broken in BROKEN.values():
+        assert srgb(saved(inks, "JPEG", icc_profile=broken)).min() >= 250
+
+
+def kept(body: bytes) -> pyvips.Image:
+    return colour.kept(load.loaded(body, load.info_of(body)).frames[0])
+
+
+def test_a_kept_profile_stays_with_its_pixels() -> None:
+    body = file_of(PHOTO, icc_profile=grb_profile())
+    frame = kept(body)
+    assert np.array_equal(pixels(frame), PHOTO)
+    assert frame.get("icc-profile-data") == grb_profile()
+
+
+def test_check_36_a_profile_of_more_than_a_mebibyte_is_applied_instead() -> None:
+    """The tables are where they were; only the file is longer than anyone needs."""
+    profile = grb_profile() + bytes(2**20)
+    long = len(profile).to_bytes(4, "big") + profile[4:]
+    assert off_by(pixels(kept(file_of(PHOTO, icc_profile=long))), PHOTO[:, :, [1, 0, 2]]) <= 2
+
+
+def test_a_profile_of_inks_is_not_kept_on_a_picture_in_srgb() -> None:
+    out = kept(saved(Pillow.new("CMYK", (8, 8)), "JPEG"))
+    assert (out.bands, out.interpretation) == (3, "srgb")

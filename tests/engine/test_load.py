@@ -1,0 +1,284 @@
+"""What headers tell, what is refused, and which loaders may run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zlib
+from contextlib import suppress
+from struct import pack
+
+import numpy as np
+import pytest
+import pyvips
+from PIL import Image as Pillow
+
+from cropmark.engine import load
+from cropmark.formats import Format, Info
+from cropmark.problems import SourceUnusable
+from cropmark.values import Size
+from tests.engine.pictures import Array, file_of, noise, off_by, opened, saved, slopes
+
+PHOTO = Pillow.fromarray(slopes(40, 30))
+CLEAR_PHOTO = PHOTO.convert("RGBA")
+CLEAR_PHOTO.putalpha(128)
+GREY = PHOTO.convert("L")
+PALETTE = PHOTO.quantize(16)
+FRAMES = [PHOTO.rotate(angle) for angle in (0, 40, 80)]
+
+
+def turned_by_exif(orientation: int) -> Pillow.Exif:
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+RIGHT, LEFT = turned_by_exif(6), turned_by_exif(8)
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='9'/>"
+
+
+def animated(kind: str, **options: object) -> bytes:
+    return saved(FRAMES[0], kind, save_all=True, append_images=FRAMES[1:], duration=[30, 40, 50], **options)
+
+
+def told(body: bytes, **changes: object) -> tuple[bytes, Info]:
+    defaults: dict[str, object] = {"stored": Size(40, 30), "bytes": len(body)}
+    return body, Info(**{**defaults, **changes})  # type: ignore[arg-type]  # a table reads better with names only
+
+
+# fmt: off
+INFOS = {
+    "jpeg":            told(saved(PHOTO, "JPEG"), format=Format.JPEG),
+    "progressive":     told(saved(PHOTO, "JPEG", progressive=True), format=Format.JPEG, progressive=True),
+    "grey jpeg":       told(saved(GREY, "JPEG"), format=Format.JPEG),
+    "cmyk jpeg":       told(saved(PHOTO.convert("CMYK"), "JPEG"), format=Format.JPEG),
+    "turned jpeg":     told(saved(PHOTO, "JPEG", exif=RIGHT), format=Format.JPEG, orientation=6),
+    "odd orientation": told(saved(PHOTO, "JPEG", exif=turned_by_exif(99)), format=Format.JPEG, orientation=1),
+    "png":             told(saved(PHOTO, "PNG"), format=Format.PNG, lossless=True),
+    "palette":         told(saved(PALETTE, "PNG"), format=Format.PNG, lossless=True),
+    "clear palette":   told(saved(PALETTE, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
+    "clear grey":      told(saved(GREY, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
+    "png with alpha":  told(saved(CLEAR_PHOTO, "PNG"), format=Format.PNG, lossless=True, alpha=True),
+    "16-bit png":      told(file_of(noise(40, 30, 1).astype(np.uint16)), format=Format.PNG, lossless=True),
+    "turned png":      told(saved(PHOTO, "PNG", exif=LEFT), format=Format.PNG, lossless=True, orientation=8),
+    "webp":            told(saved(PHOTO, "WEBP"), format=Format.WEBP),
+    "lossless webp":   told(saved(PHOTO, "WEBP", lossless=True), format=Format.WEBP, lossless=True),
+    "webp with alpha": told(saved(CLEAR_PHOTO, "WEBP"), format=Format.WEBP, alpha=True),
+    "gif":             told(saved(PALETTE, "GIF"), format=Format.GIF, lossless=True),
+    "clear gif":       told(saved(PALETTE, "GIF", transparency=0), format=Format.GIF, lossless=True, alpha=True),
+    "animated gif":    told(animated("GIF"), format=Format.GIF, lossless=True, frames=3),
+    "avif":            told(saved(PHOTO, "AVIF"), format=Format.AVIF),
+    "avif with alpha": told(saved(CLEAR_PHOTO, "AVIF"), format=Format.AVIF, alpha=True),
+    "tiff":            told(saved(PHOTO, "TIFF"), format=Format.TIFF),
+    # known, and not read: format and length, nothing else
+    "svg":             told(SVG, format=Format.SVG, stored=Size(1, 1)),
+    "bmp":             told(saved(PHOTO, "BMP"), format=Format.BMP, stored=Size(1, 1)),
+    "jxl":             told(b"\xff\x0a" + bytes(60), format=Format.JXL, stored=Size(1, 1)),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", INFOS)
+def test_the_header_tells(name: str) -> None:
+    body, info = INFOS[name]
+    assert load.info_of(body) == info
+
+
+def test_an_animated_webp_is_lossless_where_every_frame_is() -> None:
+    lossy, lossless = (load.info_of(animated("WEBP", lossless=both)) for both in (False, True))
+    assert (lossy.frames, lossy.lossless) == (3, False)
+    assert (lossless.frames, lossless.lossless) == (3, True)
+
+
+def test_the_name_counts_for_nothing() -> None:
+    """Bytes decide: there is no name to be told."""
+    assert load.info_of(saved(PHOTO, "WEBP")).format is Format.WEBP
+
+
+# fmt: off
+REFUSED = {
+    "nothing":           (b"", "no picture format"),
+    "a page":            (b"<!DOCTYPE html><p>not found", "no picture format"),
+    "a script":          (b"#!/bin/sh\n", "no picture format"),
+    "ppm":               (b"P6 2 2 255\n" + bytes(12), "no picture format"),
+    "libvips' own":      (b"\xb6\xa6\xf2\x08" + bytes(100), "no picture format"),
+    "pdf":               (b"%PDF-1.7\n" + bytes(100), "no picture format"),
+    "exr":               (b"\x76\x2f\x31\x01" + bytes(100), "no picture format"),
+    "matlab":            (b"MATLAB 5.0 MAT-file" + bytes(100), "no picture format"),
+    "magick's vectors":  (b"push graphic-context\nviewbox 0 0 9 9\n", "no picture format"),
+    "a jpeg's start":    (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "broken"),
+    "a png's start":     (b"\x89PNG\r\n\x1a\n", "broken"),
+    "a gif's start":     (b"GIF89a", "broken"),
+    "a webp's start":    (b"RIFF\x10\x00\x00\x00WEBP", "broken"),
+    "an avif's start":   (b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00avifmif1", "broken"),
+    "a tiff's start":    (b"II*\x00\x08\x00\x00\x00", "broken"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_check_28_what_is_no_picture_of_ours_is_refused(name: str) -> None:
+    body, words = REFUSED[name]
+    with pytest.raises(SourceUnusable, match=words):
+        load.info_of(body)
+
+
+def png_of_size(width: int, height: int, body: bytes) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return pack(">I", len(data)) + name + data + pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def jpeg_of_size(width: int, height: int) -> bytes:
+    """A small JPEG that says it is so large."""
+    body = bytearray(saved(PHOTO, "JPEG"))
+    at = body.index(b"\xff\xc0")
+    body[at + 5 : at + 9] = pack(">HH", height, width)
+    return bytes(body)
+
+
+BOMBS = {
+    "png without pixels": png_of_size(12_000, 12_000, zlib.compress(b"")),
+    "png with a hundredth": png_of_size(12_000, 12_000, zlib.compress(bytes(12_000 * 3 * 120))),
+    "jpeg without pixels": jpeg_of_size(12_000, 12_000),
+    "jpeg strip": jpeg_of_size(65_500, 600),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_check_30_a_file_too_short_for_its_size_is_refused_by_its_header(name: str) -> None:
+    with pytest.raises(SourceUnusable, match="broken"):
+        load.info_of(BOMBS[name])
+
+
+def test_check_30_the_plainest_picture_is_no_bomb() -> None:
+    plain = np.zeros((3000, 3000, 3), np.uint8)
+    for kind in ("PNG", "JPEG", "WEBP", "GIF"):
+        assert load.info_of(file_of(plain, kind)).stored == Size(3000, 3000)
+    flat = Pillow.new("1", (4000, 4000))
+    assert load.info_of(saved(flat, "PNG", transparency=0)).stored == Size(4000, 4000)
+
+
+def test_check_30_six_bands_are_too_many() -> None:
+    many = pyvips.Image.black(8, 8, bands=6).copy(interpretation="multiband").tiffsave_buffer()
+    with pytest.raises(SourceUnusable, match="6 colour planes, at most 5"):
+        load.info_of(many)
+
+
+@pytest.mark.parametrize("kept", range(1, 20))
+def test_check_31_a_gif_cut_anywhere_is_torn(kept: int) -> None:
+    body = animated("GIF")
+    with pytest.raises(SourceUnusable, match="broken"):
+        load.info_of(body[: len(body) * kept // 20])
+
+
+def test_a_gif_without_its_end_mark_is_whole() -> None:
+    body = animated("GIF")
+    assert body.endswith(b";")
+    assert load.info_of(body[:-1]).frames == 3
+
+
+# ---------------------------------------------------------------------------------------------- the process
+
+_BLOCKED = 32  # VIPS_OPERATION_BLOCKED
+
+
+def test_check_28_only_our_loaders_run() -> None:
+    """The live table of libvips: every loader that it has, those from files and sources too."""
+    found = loaders()
+    assert {"svgload_buffer", "vipsload", "jpegload", "jpegload_source", "pngload_buffer"} <= found
+    assert {name for name in found if not pyvips.Introspect(name).flags & _BLOCKED} == set(load.LOADERS.values())
+
+
+def test_check_28_a_blocked_loader_does_not_run() -> None:
+    with pytest.raises(pyvips.Error, match="blocked"):
+        pyvips.Image.svgload_buffer(b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>")
+
+
+def loaders() -> set[str]:
+    """Nicknames of all loaders that can be called."""
+    found: set[str] = set()
+
+    def visit(kind: int, *_: object) -> object:
+        with suppress(pyvips.Error):  # an abstract class
+            nickname = pyvips.nickname_find(kind)
+            pyvips.Introspect(nickname)
+            found.add(nickname)
+        pyvips.type_map(kind, visit)
+        return pyvips.ffi.NULL  # goes on
+
+    pyvips.type_map(pyvips.type_from_name("VipsForeignLoad"), visit)
+    return found
+
+
+def test_check_29_no_limits_no_start() -> None:
+    script = "from cropmark.engine import load; load.prepare()"
+    outcome = subprocess.run(
+        [sys.executable, "-c", script], env={"VIPS_UNLIMITED": "1"}, capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode != 0
+    assert "unset VIPS_UNLIMITED" in outcome.stderr
+
+
+def test_one_thread_and_no_cache() -> None:
+    assert pyvips.concurrency_get() == 1
+    assert pyvips.cache_get_max() == 0
+
+
+# ---------------------------------------------------------------------------------------------- small_rgb
+
+
+def as_array(held: bytes, size: Size) -> Array:
+    return np.frombuffer(held, np.uint8).reshape(size.height, size.width, 3)
+
+
+# fmt: off
+SMALL = [
+    # stored      side   small           whole, upright
+    ((400, 300),  100,   Size(100, 75),  Size(400, 300)),
+    ((300, 400),  100,   Size(75, 100),  Size(300, 400)),
+    ((40, 30),    640,   Size(40, 30),   Size(40, 30)),     # never enlarged
+    ((3000, 2),   100,   Size(100, 1),   Size(3000, 2)),
+    ((1, 1),      640,   Size(1, 1),     Size(1, 1)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("stored", "side", "small", "whole"), SMALL)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_small_copy(stored: tuple[int, int], side: int, small: Size, whole: Size, kind: str) -> None:
+    held, size, full = load.small_rgb(file_of(slopes(*stored), kind), side)
+    assert (size, full, len(held)) == (small, whole, 3 * small.area)
+
+
+def test_a_small_copy_stands_upright() -> None:
+    held, size, full = load.small_rgb(saved(PHOTO, "JPEG", quality=95, exif=turned_by_exif(6)), 20)
+    assert (size, full) == (Size(15, 20), Size(30, 40))
+    upright = np.asarray(PHOTO.transpose(Pillow.Transpose.ROTATE_270).resize((15, 20), Pillow.Resampling.LANCZOS))
+    assert off_by(as_array(held, size), upright) <= 12
+
+
+def test_a_small_copy_lies_on_white() -> None:
+    clear = Pillow.new("RGBA", (30, 30), (0, 0, 0, 0))
+    held, _, _ = load.small_rgb(saved(clear, "PNG"), 10)
+    assert set(held) == {255}
+
+
+@pytest.mark.parametrize("name", ["nothing", "a jpeg's start"])
+def test_no_small_copy_of_what_is_broken(name: str) -> None:
+    with pytest.raises(SourceUnusable):
+        load.small_rgb(REFUSED[name][0], 100)
+
+
+def test_no_small_copy_of_what_is_torn_or_not_read() -> None:
+    body = saved(Pillow.fromarray(noise(400, 400)), "JPEG")
+    for bad in (body[: len(body) // 2], INFOS["svg"][0]):
+        with pytest.raises(SourceUnusable):
+            load.small_rgb(bad, 100)
+
+
+def test_the_rows_above_come_from_another_library() -> None:
+    """If Pillow wrote no progressive JPEG, the row about it would say nothing."""
+    assert opened(INFOS["progressive"][0]).info.get("progressive") == 1

@@ -1,0 +1,287 @@
+"""Files as other libraries read them: the right kind, the right pixels, and nothing that was not asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from pyvips import GValue
+
+from cropmark.engine import load
+from cropmark.engine.picture import Picture
+from cropmark.engine.rights import Rights, rights_of
+from cropmark.engine.save import encoded
+from cropmark.formats import Format, sniffed
+from cropmark.geometry.recipe import Encoding
+from cropmark.plan.plan import Keep
+from tests.engine.pictures import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
+
+PHOTO = slopes(160, 120)
+SOFT = np.dstack([PHOTO, PHOTO[:, :, :1]])  # alpha grows to the right
+WEBP, AVIF, PNG, JPEG, GIF = Format.WEBP, Format.AVIF, Format.PNG, Format.JPEG, Format.GIF
+
+
+def written(array: Array, kind: Format, quality: int = 85, *, hurried: bool = False, **how: Any) -> bytes:
+    return encoded(Picture((frame_of(array),)), Encoding(kind, quality, **how), hurried=hurried)
+
+
+@pytest.mark.parametrize("kind", [JPEG, PNG, WEBP, GIF, AVIF])
+@pytest.mark.parametrize("hurried", [False, True])
+def test_the_file_is_of_its_kind_and_shows_the_picture(kind: Format, hurried: bool) -> None:
+    body = written(PHOTO, kind, hurried=hurried)
+    assert sniffed(body) is kind
+    assert np.abs(seen(body, "RGB").astype(int) - PHOTO).mean() < 5
+
+
+@pytest.mark.parametrize("kind", [WEBP, AVIF, PNG])
+@pytest.mark.parametrize("hurried", [False, True])
+def test_without_loss_every_pixel_is_as_it_was_clear_ones_too(kind: Format, hurried: bool) -> None:
+    picture = noise(40, 30, 4)
+    picture[:10, :, 3] = 0
+    body = written(picture, kind, lossless=True, hurried=hurried)
+    assert np.array_equal(seen(body, "RGBA"), picture)
+
+
+@pytest.mark.parametrize("kind", [WEBP, AVIF, PNG])
+def test_alpha_is_kept(kind: Format) -> None:
+    assert off_by(seen(written(SOFT, kind), "RGBA")[:, :, 3], SOFT[:, :, 3]) <= 12
+
+
+@pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG, PNG, GIF])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (3, 5)])
+def test_the_smallest_pictures(kind: Format, size: tuple[int, int]) -> None:
+    plain = np.full((size[1], size[0], 3), (10, 120, 200), np.uint8)
+    assert off_by(seen(written(plain, kind), "RGB"), plain) <= 12
+
+
+def test_jpegs_are_baseline_or_progressive_as_asked() -> None:
+    assert "progressive" not in opened(written(PHOTO, JPEG)).info
+    assert opened(written(PHOTO, JPEG, progressive=True)).info["progressive"] == 1
+
+
+def test_jpeg_chroma_is_halved_below_quality_90() -> None:
+    layers = [opened(written(PHOTO, JPEG, quality)).layer for quality in (89, 90)]  # type: ignore[attr-defined]  # Pillow's JpegImageFile has it
+    assert [sampling[0][1:3] for sampling in layers] == [(2, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG])
+def test_more_quality_is_more_bytes_and_fewer_errors(kind: Format) -> None:
+    picture = np.clip(PHOTO.astype(int) + noise(160, 120) // 4 - 32, 0, 255).astype(np.uint8)
+    bodies = [written(picture, kind, quality) for quality in (20, 50, 80, 100)]
+    errors = [np.abs(seen(body, "RGB").astype(int) - picture).mean() for body in bodies]
+    assert [len(body) for body in bodies] == sorted(len(body) for body in bodies)
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_png8_has_a_palette_with_alpha() -> None:
+    body = written(SOFT, PNG, palette=True)
+    image = opened(body)
+    assert image.mode == "P"
+    assert len(set(map(tuple, seen(body, "RGBA").reshape(-1, 4).tolist()))) <= 256
+    assert np.abs(seen(body, "RGBA")[:, :, 3].astype(int) - SOFT[:, :, 3]).mean() < 12
+    assert len(written(PHOTO, PNG, 10, palette=True)) < len(written(PHOTO, PNG, 100, palette=True))
+
+
+@pytest.mark.parametrize("kind", [Format.TIFF, Format.SVG, Format.HEIC, Format.JXL, Format.BMP])
+def test_what_cannot_be_written_is_our_mistake(kind: Format) -> None:
+    with pytest.raises(ValueError, match="cannot be written"):
+        written(PHOTO, kind)
+
+
+# ---------------------------------------------------------------------------------------------- animations
+
+
+def film(count: int, delays_ms: tuple[int, ...], loop: int, bands: int = 3) -> Picture:
+    frames = tuple(frame_of(np.roll(SOFT[:, :, :bands], 20 * at, axis=1)) for at in range(count))
+    return Picture(frames, delays_ms, loop)
+
+
+# fmt: off
+FILMS = [
+    # kind  delays              loop   what another library sees
+    (GIF,  (30, 40, 50),        0,     [30, 40, 50]),
+    (GIF,  (0, 10, 100),        5,     [0, 10, 100]),
+    (WEBP, (30, 40, 50),        0,     [30, 40, 50]),
+    (WEBP, (0, 10, 65_000),     5,     [0, 10, 65_000]),   # the encoder alone writes 100 for 10 and less
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("kind", "delays_ms", "loop", "expected"), FILMS)
+def test_frames_delays_and_loops(kind: Format, delays_ms: tuple[int, ...], loop: int, expected: list[int]) -> None:
+    body = encoded(film(3, delays_ms, loop), Encoding(kind, 85))
+    image = opened(body)
+    assert image.n_frames == 3  # type: ignore[attr-defined]  # Pillow's animated files have it
+    assert durations(image, 3) == expected
+    again = load.loaded(body, load.info_of(body), frames=3)
+    assert (again.delays_ms, again.loop) == (delays_ms, loop)
+    for at in range(3):
+        assert np.abs(seen(body, "RGB", at).astype(int) - np.roll(PHOTO, 20 * at, axis=1)).mean() < 6
+
+
+def durations(image: Pillow.Image, count: int) -> list[int]:
+    found = []
+    for at in range(count):
+        image.seek(at)
+        image.load()
+        found.append(int(image.info["duration"]))
+    return found
+
+
+def test_equal_frames_of_a_gif_stay_apart() -> None:
+    still = frame_of(PHOTO)
+    body = encoded(Picture((still,) * 4, (10, 20, 30, 40), 0), Encoding(GIF, 85))
+    assert load.info_of(body).frames == 4
+
+
+def test_a_still_of_an_animation_is_a_still() -> None:
+    source = encoded(film(3, (30, 40, 50), 2), Encoding(GIF, 85))
+    first = load.loaded(source, load.info_of(source))
+    for kind in (GIF, WEBP, PNG):
+        assert load.info_of(encoded(first, Encoding(kind, 85))).frames == 1
+
+
+# ---------------------------------------------------------------------------------------------- metadata
+
+SECRET = b"somewhere only we know"
+
+
+def laden(kind: str = "JPEG", **more: Any) -> bytes:
+    """A picture with all the metadata that there is, GPS and a preview among it."""
+    exif = Pillow.Exif()
+    exif[0x010F], exif[0x013B], exif[0x8298] = SECRET.decode(), "Ann Example", "© 2026 Ann Example"
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 0.0), 29: "2026:01:01"})
+    xmp = XMP.encode()
+    return file_of(PHOTO, kind, exif=exif, xmp=xmp, icc_profile=grb_profile(), **more)
+
+
+XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" xmlns:xmpRights="http://ns.adobe.com/xap/1.0/rights/"
+ xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/" xmlns:exif="http://ns.adobe.com/exif/1.0/"
+ photoshop:Credit="Agency &amp; Co" exif:GPSLatitude="52,30N" photoshop:City="somewhere only we know">
+<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">© 2026 Ann Example</rdf:li></rdf:Alt></dc:rights>
+<dc:creator><rdf:Seq><rdf:li>Ann Example</rdf:li><rdf:li>Bob Example</rdf:li></rdf:Seq></dc:creator>
+<xmpRights:WebStatement>https://example.com/licence</xmpRights:WebStatement>
+<plus:Licensor><rdf:Seq><rdf:li rdf:parseType="Resource"><plus:LicensorName>Ann &lt;Example&gt;</plus:LicensorName>
+<plus:LicensorURL>https://example.com/buy</plus:LicensorURL></rdf:li></rdf:Seq></plus:Licensor>
+</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
+
+ALL_RIGHTS = Rights(
+    notice="© 2026 Ann Example",
+    creator="Ann Example, Bob Example",
+    credit="Agency & Co",
+    licensor="Ann <Example>",
+    licensor_url="https://example.com/buy",
+    statement="https://example.com/licence",
+)
+
+
+def copied(body: bytes, kind: Format, **how: Any) -> bytes:
+    picture = load.loaded(body, load.info_of(body))
+    rights = rights_of(picture.frames[0]) if Keep.COPYRIGHT in how.get("keeps", ()) else None
+    return encoded(picture, Encoding(kind, 85, **how), rights=rights)
+
+
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+@pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG, PNG, GIF])
+def test_check_35_nothing_of_the_metadata_is_left(source: str, kind: Format) -> None:
+    body = copied(laden(source), kind)
+    image = opened(body)
+    assert not dict(image.getexif())
+    for name in ("exif", "icc_profile", "xmp", "photoshop", "comment"):
+        assert not image.info.get(name), name
+    for trace in (SECRET, b"GPS", b"Example", b"adobe"):
+        assert trace not in body
+
+
+def test_check_35_copyright_is_kept_and_nothing_else() -> None:
+    body = copied(laden(), JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+    exif = opened(body).getexif()
+    assert exif[0x8298] == "© 2026 Ann Example" or exif[0x8298].encode("latin-1").decode() == "© 2026 Ann Example"
+    assert exif[0x013B] == "Ann Example, Bob Example"
+    assert not exif.get_ifd(0x8825)
+    assert 0x010F not in exif
+    assert not opened(body).info.get("icc_profile")
+    for trace in (SECRET, b"GPS", b"City"):
+        assert trace not in body
+    assert rights_of(load.loaded(body, load.info_of(body)).frames[0]) == ALL_RIGHTS
+
+
+def test_where_only_exif_tells_it_is_believed() -> None:
+    exif = Pillow.Exif()
+    exif[0x8298] = "(c) Ann"
+    body = copied(file_of(PHOTO, "JPEG", exif=exif), JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+    assert opened(body).getexif()[0x8298] == "(c) Ann"
+    assert b"(c) Ann" in opened(body).info["xmp"]
+
+
+def test_where_only_iptc_tells_it_is_believed() -> None:
+    def field(number: int, text: bytes) -> bytes:
+        return bytes([0x1C, 2, number]) + len(text).to_bytes(2, "big") + text
+
+    iptc = field(80, b"Ann") + field(110, b"Agency") + field(116, "© Ann".encode("latin-1")) + field(90, SECRET)
+    block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc
+    plain = file_of(PHOTO, "JPEG")
+    body = plain[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:]
+    assert rights_of(load.loaded(body, load.info_of(body)).frames[0]) == Rights("© Ann", "Ann", "Agency")
+    assert SECRET not in copied(body, JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+
+
+def test_nothing_told_nothing_written() -> None:
+    body = copied(file_of(PHOTO, "JPEG"), JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+    assert "xmp" not in opened(body).info
+
+
+# fmt: off
+HOSTILE = {
+    "entities":   '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]><x>&b;</x>',
+    "not xml":    "<x:xmpmeta",
+    "nothing":    "",
+    "other xml":  "<html><p>©</p></html>",
+    "endless":    "<x>" + "a" * 300_000 + "</x>",
+    "controls":   XMP.replace("Agency", "Agency&#x9;").replace("utf", "\0"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_xmp_tells_nothing_or_what_it_tells_plainly(name: str) -> None:
+    frame = frame_of(PHOTO)
+    frame.set_type(GValue.blob_type, "xmp-data", HOSTILE[name].encode())
+    told = rights_of(frame)
+    assert told == Rights() or told.credit == "Agency & Co"
+
+
+@pytest.mark.parametrize("kept", range(0, 60, 3))
+def test_torn_exif_tells_nothing(kept: int) -> None:
+    exif = Pillow.Exif()
+    exif[0x8298] = "(c) Ann and some more"
+    frame = frame_of(PHOTO)
+    frame.set_type(GValue.blob_type, "exif-data", b"Exif\0\0" + exif.tobytes()[6:][:kept])
+    assert rights_of(frame).notice in ("", "(c) Ann and some more")
+
+
+@pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG, PNG])
+def test_a_profile_is_kept_where_asked_and_alone(kind: Format) -> None:
+    body = copied(laden(), kind, keeps=frozenset({Keep.ICC}))
+    assert opened(body).info["icc_profile"] == grb_profile()
+    assert SECRET not in body
+    assert not opened(body).info.get("xmp")
+
+
+def test_both_may_be_kept() -> None:
+    body = copied(laden(), JPEG, keeps=frozenset({Keep.ICC, Keep.COPYRIGHT}))
+    assert opened(body).info["icc_profile"] == grb_profile()
+    assert opened(body).getexif()[0x013B] == "Ann Example, Bob Example"
+
+
+def test_the_rows_above_read_what_was_there() -> None:
+    """If Pillow wrote no GPS, nothing could be found missing."""
+    source = laden()
+    assert SECRET in source
+    assert opened(source).getexif().get_ifd(0x8825)
+    assert saved(Pillow.fromarray(PHOTO), "JPEG") != source
