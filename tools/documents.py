@@ -12,17 +12,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
-import click
-import typer.main
-from cropmark.dialects.contentstack import Contentstack
-from cropmark.dialects.pixlab import PixLab
+from typer.testing import CliRunner
 
 from cropmark import cli
-from cropmark.config import PREFIX, Settings, SiteSettings, _schema, _shown
+from cropmark.config import PREFIX, Settings, SiteSettings, schema, shown
+from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Param
-from cropmark.dialects.fastly import Fastly
-from cropmark.dialects.kontent import Kontent
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.dialects.kontent.dialect import Kontent
+from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.problems import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +47,7 @@ def documents() -> Iterator[tuple[str, str]]:
 
 def _parameters(name: str, params: tuple[Param, ...]) -> str:
     rows = "\n".join(
-        f"| `{p.name}` | {_cell(p.grammar)} | {_cell(p.default)} | {_cell(p.about)} | `{_code(p.example)}` | {_source(p.source)} |"
+        f"| `{p.name}` | {_cell(p.grammar)} | {_cell(p.default)} | {_cell(p.about)} | `{_code(_whole(p))}` | {_source(p.source)} |"
         for p in params
     )
     return f"""{MADE}
@@ -59,6 +59,16 @@ def _parameters(name: str, params: tuple[Param, ...]) -> str:
 | --- | --- | --- | --- | --- | --- |
 {rows}
 """
+
+
+def _whole(p: Param) -> str:
+    """The example as it stands in a URL."""
+    return p.example if p.example.partition("=")[0] == p.name or "&" in p.example else f"{p.name}={p.example}"
+
+
+def _value(p: Param) -> str:
+    """The example's value of this parameter alone."""
+    return dict(parse_qsl(_whole(p), keep_blank_values=True)).get(p.name, p.example)
 
 
 def _source(url: str) -> str:
@@ -75,7 +85,7 @@ def _code(text: str) -> str:
 
 def _json_schema(name: str, params: tuple[Param, ...]) -> str:
     properties = {
-        p.name: {"type": "string", "description": p.about, "examples": [p.example.partition("=")[2] or p.example]}
+        p.name: {"type": "string", "description": p.about, "examples": [_value(p)]}
         | ({"pattern": p.pattern} if p.pattern else {})
         for p in params
     }
@@ -89,7 +99,7 @@ def _json_schema(name: str, params: tuple[Param, ...]) -> str:
 
 
 def _configuration() -> str:
-    top = [name for name in Settings.model_fields if _schema(type(getattr(Settings(), name))) is None]
+    top = [name for name in Settings.model_fields if schema(type(getattr(Settings(), name))) is None]
     lines = [
         MADE,
         "# Configuration\n",
@@ -130,24 +140,33 @@ def _configuration() -> str:
 
 
 def _default(value: Any) -> str:
-    shown = _shown(value)
-    return f"`{_code(shown)}`" if shown not in ("", "-", "{}") else "–"
+    text = shown(value)
+    return f"`{_code(text)}`" if text not in ("", "-", "{}") else "–"
 
 
 def _cli() -> str:
-    group = typer.main.get_command(cli.app)
     parts = [MADE, "# Command line\n"]
-    parts += [f"## `{name}`\n\n```\n{text}```\n" for name, text in _commands(group, "cropmark")]
+    parts += [f"## `{name}`\n\n```\n{_help(name.split()[1:])}\n```\n" for name in _commands()]
     return "\n".join(parts)
 
 
-def _commands(command: Any, path: str) -> Iterator[tuple[str, str]]:
-    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
-    formatter = click.HelpFormatter(width=100, max_width=100)
-    click.Command.format_help(command, context, formatter)
-    yield path, formatter.getvalue()
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from _commands(inner, f"{path} {name}")
+def _commands() -> Iterator[str]:
+    yield "cropmark"
+    for command in cli.app.registered_commands:
+        assert command.callback is not None
+        yield f"cropmark {command.name or command.callback.__name__}"
+    for group in cli.app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            yield f"cropmark {group.name} {command.name}"
+
+
+def _help(words: list[str]) -> str:
+    cli.app.rich_markup_mode = None
+    told = CliRunner().invoke(
+        cli.app, [*words, "--help"], env={"COLUMNS": "100", "TERMINAL_WIDTH": "100"}, prog_name="cropmark"
+    )
+    return "\n".join(line.rstrip() for line in told.output.strip().splitlines())
 
 
 def _errors() -> str:

@@ -24,10 +24,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from cropmark.dialects.contentstack import ContentstackSettings
-from cropmark.dialects.fastly import FastlySettings
-from cropmark.dialects.kontent import KontentSettings
-from cropmark.dialects.pixlab import PixLabSettings
+from cropmark.dialects.contentstack.settings import ContentstackSettings
+from cropmark.dialects.fastly.settings import FastlySettings
+from cropmark.dialects.kontent.dialect import KontentSettings
+from cropmark.dialects.pixlab.dialect import PixLabSettings
 
 PREFIX = "CROPMARK_"
 DEFAULT_FILE = "cropmark.toml"
@@ -242,7 +242,7 @@ def _place(path: tuple[str | int, ...], text: str, file: Path | None) -> str:
 # ---------------------------------------------------------------------------------------------- unknown names
 
 
-def _schema(kind: Any) -> dict[str, Any] | None:
+def schema(kind: Any) -> dict[str, Any] | None:
     """Names and types of a settings class' fields; None for what is no such class."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return {name: info.annotation for name, info in kind.model_fields.items()}
@@ -252,7 +252,7 @@ def _schema(kind: Any) -> dict[str, Any] | None:
 
 
 def _site_schema() -> dict[str, Any]:
-    return _schema(SiteSettings) or {}
+    return schema(SiteSettings) or {}
 
 
 def _unknown_keys(document: Mapping[str, Any], text: str, file: Path | None) -> Iterator[Mistake]:
@@ -262,7 +262,7 @@ def _unknown_keys(document: Mapping[str, Any], text: str, file: Path | None) -> 
 
 
 def _strangers(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], list[str]]]:
-    top = _schema(Settings) or {}
+    top: dict[str, Any] = schema(Settings) or {}
     for key, value in document.items():
         if key not in top:
             yield (key,), list(top)
@@ -270,8 +270,8 @@ def _strangers(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, .
             for number, table in enumerate(value):
                 names = _site_schema()
                 yield from (((key, number, k), list(names)) for k in table if k not in names)
-        elif isinstance(value, dict) and (names := _schema(top[key])) is not None:
-            yield from (((key, k), list(names)) for k in value if k not in names)
+        elif isinstance(value, dict) and (section := schema(top[key])) is not None:
+            yield from (((key, k), list(section)) for k in value if k not in section)
 
 
 def _known_only(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,8 +292,8 @@ def _known_only(document: Mapping[str, Any]) -> dict[str, Any]:
 def variables() -> dict[str, str]:
     """Every environment variable that is read, and the setting it sets."""
     found = {}
-    for name, kind in (_schema(Settings) or {}).items():
-        inner = _schema(kind)
+    for name, kind in (schema(Settings) or {}).items():
+        inner = schema(kind)
         if inner is None:
             found[f"{PREFIX}{name.upper()}"] = name
         else:
@@ -354,21 +354,21 @@ def _origins(
             came_from = _place(path, text, file)
         else:
             came_from = "default"
-        yield Origin(".".join(path), _shown(value), came_from)
+        yield Origin(".".join(path), shown(value), came_from)
 
 
 def leaves(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every single setting by its path, sections opened."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        inner = _schema(type(value))
+        inner = schema(type(value))
         if inner is None:
             yield (name,), value
         else:
             yield from (((name, k), getattr(value, k)) for k in inner)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     match value:
         case SecretStr():
             return MASK
@@ -379,7 +379,7 @@ def _shown(value: Any) -> str:
         case ByteSize():
             return value.human_readable()
         case tuple():
-            return ", ".join(_shown(v) for v in value) or "-"
+            return ", ".join(shown(v) for v in value) or "-"
         case SiteSettings():
             return f"{value.name or ','.join(value.hosts) or value.prefix}: {value.dialect} over {value.source}"
         case _:

@@ -19,19 +19,22 @@ from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
 from cropmark.config import Settings, SiteSettings
-from cropmark.dialects.contentstack import Contentstack
+from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Dialect
-from cropmark.dialects.fastly import Fastly
-from cropmark.dialects.kontent import Kontent
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.limits import MemoryLimiter
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
-from cropmark.plan.source import SitePath
+from cropmark.plan.source import SitePath, WebUrl
 from cropmark.ports import Source
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
 from cropmark.sources.files import FolderSource
+from cropmark.sources.originals import Originals
+from cropmark.sources.policy import HostRule, Place, Policy
 from cropmark.sources.site import SiteSource
+from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages
 from cropmark.web.app import App
 from cropmark.web.site import Freshness, Rate, Site, Sites
@@ -119,7 +122,10 @@ async def wired(settings: Settings) -> AsyncIterator[Server]:
         stack.push_async_callback(pool.close)
         pipeline = Pipeline(cache=tiers, renderers=pool, metrics=metrics)
         stack.push_async_callback(pipeline.close)
-        sites = Sites(_sites(settings, folder))
+        originals = _originals(settings)
+        sites = Sites(_sites(settings, folder, originals))
+        for site in sites:
+            stack.push_async_callback(site.source.close)
         app = _app(settings, sites, pipeline, pool, tiers, metrics, folder)
         yield Server(app, pool, pipeline, sites, folder, cache_folder(settings))
 
@@ -148,24 +154,51 @@ async def _disk(settings: Settings) -> DiskCache:
         raise CannotStart(f"the cache folder {folder} cannot be written: {why}", "name another with --cache") from error
 
 
-def _sites(settings: Settings, folder: FolderSource | None) -> Iterable[Site]:
+def _originals(settings: Settings) -> Originals:
+    """Where pictures from the web are kept, apart from renditions: either may be emptied alone."""
+    folder = cache_folder(settings) / "originals"
+    try:
+        return Originals(folder, settings.originals_cache)
+    except OSError as error:
+        raise CannotStart(
+            f"{folder} cannot be written: {error.strerror}", "name another folder with --cache"
+        ) from error
+
+
+def _sites(settings: Settings, folder: FolderSource | None, originals: Originals) -> Iterable[Site]:
     if folder is not None:
         source = SiteSource({SitePath: folder})
         for name in PREFIXES:
             yield _site(settings, name, name, source, prefix=f"/{name}")
     for number, one in enumerate(settings.site, 1):
-        yield _configured_site(settings, one, f"site-{number}")
+        yield _configured_site(settings, one, f"site-{number}", originals)
 
 
-def _configured_site(settings: Settings, one: SiteSettings, fallback: str) -> Site:
-    path = Path(one.source).expanduser()
-    if not path.is_dir():
-        raise CannotStart(f"site {one.name or fallback}: {one.source} is not a folder", "name a folder")
-    source = SiteSource({SitePath: FolderSource(path, name=one.name or fallback)})
+def _configured_site(settings: Settings, one: SiteSettings, fallback: str, originals: Originals) -> Site:
     name = one.name or (one.hosts[0] if one.hosts else one.prefix.strip("/")) or fallback
+    source = _configured_source(settings, one.source, name, originals)
     site = _site(settings, name, one.dialect, source, prefix=one.prefix.rstrip("/"), differing=one.settings)
     age = settings.max_age_s if one.max_age_s is None else one.max_age_s
     return replace(site, hosts=tuple(h.lower() for h in one.hosts), freshness=replace(site.freshness, max_age_s=age))
+
+
+def _configured_source(settings: Settings, text: str, name: str, originals: Originals) -> Source:
+    """A folder, or an origin on the web."""
+    if text.startswith(("http://", "https://")):
+        policy = Policy(allow=_allowed(settings), hosts=(HostRule.read(text),))
+        return SiteSource({WebUrl: WebSource(policy, originals)}, origin=text)
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise CannotStart(f"site {name}: {text} is not a folder", "name a folder, or the origin's https:// URL")
+    return SiteSource({SitePath: FolderSource(path, name=name)})
+
+
+def _allowed(settings: Settings) -> tuple[Place, ...]:
+    """The private places that the web source may reach. Raises CannotStart for one that is not host:port."""
+    try:
+        return tuple(Place.read(text) for text in settings.web_allow)
+    except ValueError as error:
+        raise CannotStart(f"web_allow: {error}", "write host:port, such as 10.0.0.7:8080") from error
 
 
 def _site(
@@ -179,7 +212,9 @@ def _site(
 ) -> Site:
     spoken = dialect_of(dialect, settings, differing)
     freshness = Freshness(settings.max_age_s, settings.versioned_max_age_s)
-    rate = Rate("organization", settings.contentstack.rate_limit) if isinstance(spoken, Contentstack) else Rate()
+    rate = Rate()
+    if isinstance(spoken, Contentstack):
+        rate = Rate(spoken.settings.organization, spoken.settings.rate_limit)
     return Site(name, spoken, source, prefix, freshness=freshness, rate=rate)
 
 
@@ -211,7 +246,7 @@ def _app(
         limiter=MemoryLimiter(),
         metrics=metrics,
         pages=pages(desk),
-        log_hits=settings.access_log == "all",
+        access_log=settings.access_log,
     )
     metrics.read_from(lambda: _rows(pool, tiers, app))
     return app
