@@ -22,6 +22,10 @@ RESIDUAL_WORTH = tuple(value / 255 for value in range(256))
 SURE_OF_ONE = 0.6
 SURE_OF_MEAN = 0.01
 LEAST_RESIDUAL = 0.04
+# A head is a tenth of a body, and what people look for.
+SLENDER_POWER = 0.65
+TOP_HEAVY = 0.5
+"""How much more than its middle the top of what stands out counts, and its foot less."""
 FLAT = 0.05
 """A line whose cells differ by less than that part of their mean says nothing."""
 
@@ -66,14 +70,13 @@ class Line:
     def flat(self) -> bool:
         return (max(self.cells) - min(self.cells)) * CELLS < FLAT
 
-    @property
-    def middle(self) -> float:
-        """Where the middle of all that stands out lies."""
-        return sum((i + 0.5) * cell for i, cell in enumerate(self.cells)) / CELLS
-
     def sums(self) -> list[float]:
         """What lies before each cell's beginning, and after the last cell all of it."""
         return [0.0, *accumulate(self.cells)]
+
+    def moments(self) -> list[float]:
+        """The same, each cell times the place of its middle: a moment by a sum is where the middle of a part lies."""
+        return [0.0, *accumulate(cell * (i + 0.5) / CELLS for i, cell in enumerate(self.cells))]
 
     def densities(self) -> list[float]:
         """How dense it is at each cell's beginning and at the end; 1 everywhere if it is spread evenly."""
@@ -81,11 +84,13 @@ class Line:
         between = [(one + two) * CELLS / 2 for one, two in pairwise(cells)]
         return [cells[0] * CELLS, *between, cells[-1] * CELLS]
 
-    def leaning(self, top_heavy: float) -> Line:
-        """The line where its first part counts so much more, its last so much less, by how much lies before."""
-        before = self.sums()
+    def from_top(self) -> Line:
+        """A line that runs down, made to value heads: what is slender counts nearly as what is broad, the top more."""
+        slender = [cell**SLENDER_POWER for cell in self.cells]
+        whole, before = sum(slender), [0.0, *accumulate(slender)]
         leant = [
-            cell * (1 + top_heavy * (1 - 2 * start - cell)) for cell, start in zip(self.cells, before, strict=False)
+            cell * (1 + TOP_HEAVY * (1 - (2 * start + cell) / whole))
+            for cell, start in zip(slender, before, strict=False)
         ]
         total = sum(leant)
         return replace(self, cells=tuple(cell / total for cell in leant))

@@ -22,25 +22,24 @@ FINEST = 10_000
 # What a place is worth. All that stands out is 1; the rest was set on annotated photographs (benchmarks/SMART.md).
 FACES = 2.7
 WHOLE, ROOM = 0.5, 0.5
-"""Of a face's worth, for keeping it whole and for the room around it."""
-CUT_FACE = 0.1
-FACES_OFF_PLACE = 0.05
-OFF_BALANCE = 0.05
+"""Of a face's worth: for keeping it whole, and for the room around it."""
+CUT_FACE = 0.2
 OFF_CENTRE = 0.045
+OFF_BALANCE = 0.1
+"""For what is kept lying at the window's edge instead of where it lies best."""
 CUT_AT_SIDE, CUT_ABOVE, CUT_BELOW = 0.09, 0.16, 0.06
-"""For an edge through what stands out: heads are above."""
-TOP_HEAVY = 0.5
-"""How much more than the middle the top of what stands out counts, and its foot less, in a window that slides down."""
+"""For an edge through what stands out; heads are above."""
 
 MARGIN = 0.06
 ROOM_BESIDE, ROOM_ABOVE = 0.2, 0.3
 """Of a face's box, on each side: what it takes to be whole, and what a good picture leaves around it."""
 FACES_ACROSS, FACES_DOWN = 0.5, 0.45
-"""Where in the window the faces' middle lies best."""
+"""Where in the window the middle of the faces that it keeps lies best."""
 
 LEAST_FACES = 0.1
 """Weight of all faces together, below which they decide nothing."""
 LEAST_SURE = 0.5
+NEAR = 1e-6
 
 
 def smart_window(window: tuple[Fraction, Fraction], view: View, analysis: Analysis) -> Placed | None:
@@ -103,16 +102,17 @@ class _Track:
     def worths(self, starts: list[float]) -> list[float]:
         """What windows that begin there are worth, by all that is to be weighed."""
         kept = _kept(self.line, starts, self.length, self.vertical)
-        middle = _middle(self.faces) if self.faces else self.line.middle
-        aim = (FACES_DOWN if self.vertical else FACES_ACROSS) if self.faces else 0.5
-        pull = self.weight * FACES_OFF_PLACE if self.faces else OFF_BALANCE
+        held = _held(self.faces, starts, self.length)
+        aim = FACES_DOWN if self.vertical else FACES_ACROSS
         half = self.length / 2
-        worths = [
-            worth - OFF_CENTRE * abs(start + half - 0.5) - pull * abs((middle - start) / self.length - aim)
-            for worth, start in zip(kept, starts, strict=True)
-        ]
-        for span in self.faces:
-            worths = _with_face(worths, span, starts, self.length, FACES * self.weight * span.weight)
+        worths = []
+        for start, (worth, middle), (face_worth, face_middle) in zip(starts, kept, held, strict=True):
+            if self.faces:
+                off = self.weight * abs((face_middle - start) / self.length - aim)
+            else:
+                off = abs((middle - start) / self.length - 0.5)
+            off_centre = abs(start + half - 0.5)
+            worths.append(worth + FACES * self.weight * face_worth - OFF_BALANCE * off - OFF_CENTRE * off_centre)
         return worths
 
 
@@ -128,7 +128,7 @@ def _track(view: View, analysis: Analysis, *, vertical: bool, length: float) -> 
         faces, total = (), 0.0
     found = found or Line((1 / CELLS,) * CELLS, 0.0)
     spans = tuple(_span(face, face.weight / total, vertical) for face in faces)
-    return _Track(vertical, length, found.leaning(TOP_HEAVY) if vertical else found, spans, min(total, 1.0))
+    return _Track(vertical, length, found.from_top() if vertical else found, spans, min(total, 1.0))
 
 
 def _span(face: Facing, weight: float, vertical: bool) -> _Span:
@@ -141,45 +141,50 @@ def _span(face: Facing, weight: float, vertical: bool) -> _Span:
     return _Span(with_room(0.0), with_room(MARGIN), with_room(ROOM_ABOVE if vertical else ROOM_BESIDE), weight)
 
 
-def _middle(faces: tuple[_Span, ...]) -> float:
-    return sum(span.weight * (span.face[0] + span.face[1]) / 2 for span in faces)
-
-
 # Written out over lists, without a call for each place: a choice must not take a millisecond.
 
 
-def _kept(line: Line, starts: list[float], length: float, vertical: bool) -> list[float]:
-    """How much of what stands out each window keeps, less what its edges cut through; frame edges cut nothing."""
-    sums, dense = line.sums(), line.densities()
+def _kept(line: Line, starts: list[float], length: float, vertical: bool) -> list[tuple[float, float]]:
+    """How much of what stands out each window keeps, less what its edges cut through, and where its middle lies."""
+    sums, moments, dense = line.sums(), line.moments(), line.densities()
     first_cut, last_cut = (CUT_ABOVE, CUT_BELOW) if vertical else (CUT_AT_SIDE, CUT_AT_SIDE)
     found = []
     for start in starts:
-        worth = 0.0
+        mass = moment = cuts = 0.0
         for edge, sign, cut in ((start, -1, first_cut), (start + length, 1, last_cut)):
             place = min(max(edge, 0.0), 1.0) * CELLS
             cell = min(int(place), CELLS - 1)
-            worth += sign * (sums[cell] + (place - cell) * (sums[cell + 1] - sums[cell]))
-            if 1e-9 < edge < 1 - 1e-9:
-                worth -= cut * (dense[cell] + (place - cell) * (dense[cell + 1] - dense[cell]))
-        found.append(worth)
+            part = place - cell
+            mass += sign * (sums[cell] + part * (sums[cell + 1] - sums[cell]))
+            moment += sign * (moments[cell] + part * (moments[cell + 1] - moments[cell]))
+            if 1e-9 < edge < 1 - 1e-9:  # the frame's own edges cut nothing
+                cuts += cut * (dense[cell] + part * (dense[cell + 1] - dense[cell]))
+        found.append((mass - cuts, moment / mass if mass > 1e-6 else start + length / 2))
     return found
 
 
-def _with_face(worths: list[float], span: _Span, starts: list[float], length: float, scale: float) -> list[float]:
-    """The worths with that of keeping a face added; the half of a face is worth less than none of it."""
-    (face_start, face_end), (start_needed, end_needed), (room_start, room_end) = span.face, span.margin, span.room
-    face_length, room_length = face_end - face_start, room_end - room_start
-    near = 1e-6
-    found = []
-    for worth, start in zip(worths, starts, strict=True):
-        end = start + length
-        room = (room_end if room_end < end else end) - (room_start if room_start > start else start)
-        value = ROOM * room / room_length if room > 0 else 0.0
-        if start <= start_needed + near and end >= end_needed - near:
+def _held(spans: tuple[_Span, ...], starts: list[float], length: float) -> list[tuple[float, float]]:
+    """What the faces in each window are worth, 1 for all of them with room, and where their middle lies."""
+    return [_held_from(spans, start, start + length) for start in starts]
+
+
+def _held_from(spans: tuple[_Span, ...], start: float, end: float) -> tuple[float, float]:
+    worth = weight = moment = 0.0
+    for span in spans:
+        room_first, room_last = span.room
+        room = (room_last if room_last < end else end) - (room_first if room_first > start else start)
+        if room <= 0:
+            continue
+        value = ROOM * room / (room_last - room_first)
+        first, last = span.face
+        inside = (last if last < end else end) - (first if first > start else start)
+        part = inside / (last - first) if inside > 0 else 0.0
+        if start <= span.margin[0] + NEAR and end >= span.margin[1] - NEAR:
             value += WHOLE
-        else:
-            inside = (face_end if face_end < end else end) - (face_start if face_start > start else start)
-            part = inside / face_length if inside > 0 else 0.0
+        else:  # half a face is worth less than none
             value -= CUT_FACE * 4 * part * (1 - part)
-        found.append(worth + scale * value)
-    return found
+        worth += span.weight * value
+        if part > 0.5:
+            weight += span.weight
+            moment += span.weight * (first + last) / 2
+    return worth, moment / weight if weight else (start + end) / 2
