@@ -271,7 +271,7 @@ def word_of(known: Mapping[str, T]) -> Callable[[str, str], T]:
 
 def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWord:
     """The refusal of a word, with the words there are."""
-    near = get_close_matches(text[:MAX_NUMBER_CHARS], known, n=1, cutoff=0.7)
+    near = get_close_matches(text[:MAX_NUMBER_CHARS].lower(), known, n=1, cutoff=0.7)
     listed = ", ".join(known)
     return UnknownWord(parameter, text, expected=f"one of {listed}", fix=f"write {near[0]}" if near else "leave it out")
 

@@ -73,6 +73,7 @@ def _plan(asked: Asked, ask: Ask, settings: ContentstackSettings) -> Plan | None
 
 
 def _asks_for_a_change(asked: Asked) -> bool:
+    """Whether anything but the stored bytes may be wanted; a tone moved by 0 is not."""
     auto = params.AUTO.of(asked)
     return bool(auto and auto.known) or any(row.of(asked) not in (None, 0) for row in _EFFECTIVE)
 
