@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cropmark.analysis.models import Models
+from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Plan
@@ -206,6 +206,7 @@ async def test_killed_while_working_costs_that_task(started: Started, says: Says
         await task
     assert problem.value.retry_after_s == 1
     assert told(await pool.render([says("echo")], PLAN))["sources"] == ["echo"]
+    assert pool.state().restarts == {Cause.KILLED: 1}
 
 
 async def test_source_that_killed_twice_is_refused_without_a_try(started: Started, says: Says) -> None:
@@ -231,6 +232,32 @@ async def test_a_source_replaced_by_another_version_is_tried(started: Started, s
         with pytest.raises(SourceUnusable):
             await pool.render([says("segv", name="a")], PLAN)
     assert told(await pool.render([says("echo", name="a", version="2")], PLAN))["sources"] == ["echo"]
+
+
+async def test_in_a_storm_every_answer_is_its_own(started: Started, says: Says) -> None:
+    """check_27: crashes, cancellations, kills and both trust classes at once; no answer is lost, late or another's."""
+    pool = await started(2, queue_limit=200)
+    words = ["echo", "sleep 0.01", "echo", "large 300000", "segv", "echo", "crop", "half", "sleep 0.02", "corrupt"]
+
+    async def ask(number: int) -> None:
+        text = f"{words[number % len(words)]} {number}" if number % len(words) in (0, 2, 5) else words[number % 10]
+        asked = pool.render([says(text, name=str(number))], PLAN, foreign=number % 3 == 0)
+        try:
+            made = await asyncio.wait_for(asked, 0.05 if number % 7 == 0 else 20)
+        except (Problem, TimeoutError):
+            return
+        if text.startswith("echo"):
+            assert told(made)["sources"] == [text]
+
+    asking = [asyncio.create_task(ask(number)) for number in range(60)]
+    for _ in range(3):
+        await asyncio.sleep(0.3)
+        for pid in pool.pids()[:1]:
+            os.kill(pid, signal.SIGKILL)
+    await asyncio.gather(*asking)
+    assert pool.state().queued == 0
+    for _ in range(4):
+        assert told(await pool.render([says("echo")], PLAN))["sources"] == ["echo"]
 
 
 # -------------------------------------------------------------------------------------------------- the queue
@@ -331,6 +358,14 @@ async def test_a_process_for_each_foreign_request(started: Started, says: Says) 
 async def test_no_models_no_analysis_and_no_process(started: Started, says: Says) -> None:
     pool = await started()
     assert await pool.analyse(says("echo")) == Analysed(None, "content analysis is not installed")
+
+
+async def test_models_that_cannot_be_used_are_told(started: Started, says: Says) -> None:
+    def models() -> Models:
+        raise ModelUnusable("wrong hash of face.onnx")
+
+    pool = await started(models=models)
+    assert await pool.analyse(says("echo")) == Analysed(None, "wrong hash of face.onnx")
 
 
 async def test_models_are_sent_with_the_first_analysis(started: Started, says: Says) -> None:

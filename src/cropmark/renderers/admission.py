@@ -7,10 +7,10 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from cropmark.ports import Opened, Stamp
-from cropmark.problems import Overloaded
+from cropmark.ports import AsItIs, Made, Opened, Stamp, Timing
+from cropmark.problems import Overloaded, Problem
 from cropmark.renderers.cost import Sort
 from cropmark.renderers.replies import Told
 from cropmark.renderers.tasks import Task
@@ -36,6 +36,25 @@ class Job:
     @property
     def stamps(self) -> list[Stamp]:
         return [source.stamp for source in self.present]
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return ", ".join(stamp.identity[:200] for stamp in self.stamps)
+
+    def tell(self, told: Told, queued_ms: float) -> None:
+        """Give it its answer, if anybody waits for it, with the time it stood in the queue."""
+        if self.answer.done():
+            return
+        if isinstance(told.answer, Made | AsItIs):
+            stages = (("queue", queued_ms), *told.answer.timing.stages)
+            told = replace(told, answer=replace(told.answer, timing=Timing(stages)))
+        self.answer.set_result(told)
+
+    def refuse(self, problem: Problem) -> None:
+        """Give it a Problem in place of an answer, if anybody waits for it."""
+        if not self.answer.done():
+            self.answer.set_exception(problem)
 
 
 class Queue:
@@ -77,8 +96,7 @@ class Queue:
                 raise self._overloaded()
             self.leave(giving_way)
             self.refused += 1
-            if not giving_way.answer.done():
-                giving_way.answer.set_exception(self._overloaded())
+            giving_way.refuse(self._overloaded())
         self._jobs[job] = None
         self.work_ms += job.cost_ms
         job.answer.add_done_callback(lambda _: self._abandoned(job))

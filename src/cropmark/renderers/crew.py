@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -83,10 +83,10 @@ class Crew:
 
     async def start(self) -> None:
         """Have those ready that stay. Raises CannotStart."""
-        await asyncio.gather(*(self._one_more() for _ in range(self._staying)))
+        await asyncio.gather(*(self._begin(self._one_more()) for _ in range(self._staying)))
 
     def taken(self) -> Process | None:
-        """One that is ready for a task; None where all work, and then another is started if there may be more."""
+        """One that is ready for a task, if there is."""
         while self._idle:
             process, _ = self._idle.popitem()  # the latest: its caches are warm, and the others may retire
             process.unwatch()
@@ -94,9 +94,12 @@ class Crew:
                 self._busy.add(process)
                 return process
             self.lose(process, Cause.KILLED)
-        if self.alive + len(self._starting) < self._size:
-            self._replace()
         return None
+
+    def want(self, count: int) -> None:
+        """So many tasks wait: start as many, if there may be more and they are not on their way."""
+        for _ in range(min(count, self._size - self.alive) - len(self._starting)):
+            self._replace()
 
     def give_back(self, process: Process) -> None:
         """It is ready for the next task."""
@@ -104,14 +107,16 @@ class Crew:
         self._rest(process)
         self._changed()
 
-    def lose(self, process: Process, cause: Cause, *, grace_s: float = 0) -> asyncio.Task[End]:
+    def lose(self, process: Process, cause: Cause | None, *, grace_s: float = 0) -> asyncio.Task[End]:
         """Have another one in its place; the task tells how it ended.
 
-        It is killed at once, or after `grace_s` for one that seems to be ending by itself.
+        It is killed at once, or after `grace_s` for one that seems to be ending by itself; without a cause, which only
+        its end tells, it is for the caller to count it.
         """
         self._idle.pop(process, None)
         self._busy.discard(process)
-        self.losses[cause] += 1
+        if cause is not None:
+            self.losses[cause] += 1
         if not self._closed:
             self._replace()
         return self._bury(process, grace_s)
@@ -132,9 +137,13 @@ class Crew:
     # ---------------------------------------------------------------------------------------------- started
 
     def _replace(self) -> None:
-        start = asyncio.ensure_future(self._one_more_in_time())
+        self._begin(self._one_more_in_time())
+
+    def _begin(self, starting: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        start = asyncio.ensure_future(starting)
         self._starting.add(start)
         start.add_done_callback(self._starting.discard)
+        return start
 
     async def _one_more_in_time(self) -> None:
         """Another one; after failures only after a pause: what fails at once would fail a hundred times a second."""

@@ -8,15 +8,15 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
-from cropmark.analysis.models import Models
+from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.formats import Format, Info, sniffed
 from cropmark.plan.plan import Plan
-from cropmark.ports import Analysed, AsItIs, Made, Opened, Timing
+from cropmark.ports import Analysed, AsItIs, Made, Opened
 from cropmark.problems import Breakdown, Impossible, Overloaded, Problem, SourceUnusable
 from cropmark.renderers.admission import Job, Queue
 from cropmark.renderers.blame import Blame
@@ -24,6 +24,7 @@ from cropmark.renderers.cost import Costs
 from cropmark.renderers.crew import CannotStart, Cause, Crew, Terms
 from cropmark.renderers.process import COMMAND, ENVIRONMENT, Died, End, OutOfForm, Process
 from cropmark.renderers.replies import Failed, Told
+from cropmark.renderers.state import PoolState
 from cropmark.renderers.tasks import (
     MOST_SOURCES,
     Analyse,
@@ -40,37 +41,6 @@ from cropmark.renderers.tasks import (
 log = structlog.get_logger("cropmark.renderers")
 
 UNSAFE = "the picture could not be decoded safely"
-
-
-@dataclass(frozen=True, slots=True)
-class PoolState:
-    """What the pool is doing, for /readyz, metrics and the doctor."""
-
-    renderers: int
-    """Of a site's own files, asked for."""
-    alive: int
-    """Of all trust classes."""
-    running: int
-    queued: int
-    queued_ms: float
-    """Estimated work of all that wait, on one core."""
-    refused: int
-    dropped: int
-    """Tasks that nobody waited for any more when their turn came."""
-    restarts: Mapping[Cause, int]
-    sandbox: Sandbox
-    missing: tuple[str, ...]
-    """The walls that this kernel has not; empty also where none was asked for."""
-    trouble: str
-    """Why no renderer can be started; empty where one can."""
-
-    @property
-    def sandboxed(self) -> bool:
-        return self.sandbox is not Sandbox.OFF and not self.missing
-
-    @property
-    def ready(self) -> bool:
-        return self.alive > 0
 
 
 class Pool:
@@ -99,6 +69,7 @@ class Pool:
         self._isolation = isolation
         self._sandbox = sandbox
         self._models = models
+        self._networks: Models | None = None
         self._queue = Queue(8 * count if queue_limit is None else queue_limit, count)
         self._costs = Costs()
         self._blame = Blame(clock)
@@ -131,8 +102,7 @@ class Pool:
         """Refuse what waits, kill all renderers, and wait until nothing is left of them."""
         self._closed = True
         for job in self._queue:
-            if not job.answer.done():
-                job.answer.set_exception(_stopping())
+            job.refuse(_stopping())
         for run in self._running:
             run.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -183,7 +153,11 @@ class Pool:
         return told
 
     async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:
-        if self._models is None:
+        try:
+            self._networks = self._networks or (self._models and self._models())
+        except ModelUnusable as error:
+            return Analysed(None, str(error))
+        if self._networks is None:
             return Analysed(None, "content analysis is not installed")
         told = await self._answer(Analyse(), [source], foreign=foreign, client=client)
         assert isinstance(told, Analysed)
@@ -216,15 +190,19 @@ class Pool:
 
     def _dispatch(self) -> None:
         """Begin what can begin: the oldest first, as many at once as there are cores to use."""
+        waiting: Counter[Crew] = Counter()
         for job in self._queue:
             if len(self._running) >= self._count or self._closed:
                 return
             crew = self._crews[job.foreign, isinstance(job.task, Analyse)]
-            if crew.broken and not job.answer.done():
-                job.answer.set_exception(Breakdown("no renderer can be started"))
+            if crew.broken:
+                job.refuse(Breakdown("no renderer can be started"))
             while not job.answer.done() and (process := crew.taken()) is not None:
                 if self._begun(job, crew, process):
                     break
+            else:
+                waiting[crew] += not job.answer.done()
+                crew.want(waiting[crew])
 
     def _begun(self, job: Job, crew: Crew, process: Process) -> bool:
         """Whether the process has the task now; else it is another one's turn, or the job is done for."""
@@ -233,12 +211,13 @@ class Pool:
         message = Message(self._task(job, process), lengths)
         try:
             rest = process.ask(message, [source.descriptor for source in job.present], deadline_s)
+            process.knows_models |= isinstance(job.task, Analyse)
         except Died:
             crew.lose(process, Cause.KILLED)
             return False
         except OSError:
             log.exception("a source could not be handed over")
-            job.answer.set_exception(Breakdown("the source could not be handed to a renderer"))
+            job.refuse(Breakdown("the source could not be handed to a renderer"))
             crew.give_back(process)
             return True
         self._queue.leave(job)
@@ -252,9 +231,8 @@ class Pool:
         match job.task:
             case Render() as task:
                 return replace(task, hurried=self._queue.half_full)
-            case Analyse() if self._models is not None and not process.knows_models:
-                process.knows_models = True
-                return Analyse(self._models())
+            case Analyse() if not process.knows_models:
+                return Analyse(self._networks)
             case task:
                 return task
 
@@ -271,9 +249,10 @@ class Pool:
             crew.lose(process, Cause.OUT_OF_FORM)
             self._brought_down(job, Cause.OUT_OF_FORM, SourceUnusable(UNSAFE), f"answered out of form: {error}")
         except Died:
-            self._died(job, await crew.lose(process, Cause.CRASH, grace_s=0.2))
+            cause = self._died(job, await crew.lose(process, None, grace_s=0.2))
+            crew.losses[cause] += 1
         except asyncio.CancelledError:
-            _tell(job, _stopping())
+            job.refuse(_stopping())
             raise
         else:
             took_ms = (time.perf_counter() - began_s) * 1000
@@ -282,7 +261,9 @@ class Pool:
                 crew.lose(process, Cause.SPENT)
             else:
                 crew.give_back(process)
-            _tell(job, _logged(told, job), queued_ms=(began_s - job.entered_s) * 1000)
+            if isinstance(told.answer, Failed) and told.answer.log:
+                log.error("a renderer failed", sources=job.name, trace=told.answer.log)
+            job.tell(told, queued_ms=(began_s - job.entered_s) * 1000)
 
     def _ran(self, run: asyncio.Task[None]) -> None:
         self._running.discard(run)
@@ -291,45 +272,25 @@ class Pool:
     def _single_use(self, job: Job) -> bool:
         return job.foreign and self._isolation is Isolation.REQUEST
 
-    def _died(self, job: Job, end: End) -> None:
-        """The process ended by itself, or was killed."""
+    def _died(self, job: Job, end: End) -> Cause:
+        """The process ended by itself, or was killed: tell the job, and why."""
         match end.signal:
             case signal.SIGKILL:
                 # Not held against the source: an operator does this, and the kernel where all together take too much.
-                _tell(job, Overloaded("the renderer was stopped from outside", fix="try again", retry_after_s=1))
-                log.warning("a renderer was killed from outside", sources=_named(job))
+                job.refuse(Overloaded("the renderer was stopped from outside", fix="try again", retry_after_s=1))
+                log.warning("a renderer was killed from outside", sources=job.name)
+                return Cause.KILLED
             case signal.SIGXCPU:
                 self._brought_down(job, Cause.DEADLINE, _too_long(self._deadline_s), "used up its CPU time")
+                return Cause.DEADLINE
             case _:
                 self._brought_down(job, Cause.CRASH, SourceUnusable(UNSAFE), f"{end}: {end.last_words[-1000:]}")
+                return Cause.CRASH
 
     def _brought_down(self, job: Job, cause: Cause, problem: Problem, how: str) -> None:
         self._blame.note(job.stamps)
-        log.warning("a renderer was lost", cause=cause.value, sources=_named(job), how=how)
-        _tell(job, problem)
-
-
-def _tell(job: Job, outcome: Told | Problem, queued_ms: float = 0.0) -> None:
-    """Give the job its outcome, if anybody waits for it."""
-    if job.answer.done():
-        return
-    if isinstance(outcome, Problem):
-        job.answer.set_exception(outcome)
-        return
-    if isinstance(outcome.answer, Made | AsItIs):
-        stages = (("queue", queued_ms), *outcome.answer.timing.stages)
-        outcome = replace(outcome, answer=replace(outcome.answer, timing=Timing(stages)))
-    job.answer.set_result(outcome)
-
-
-def _logged(told: Told, job: Job) -> Told:
-    if isinstance(told.answer, Failed) and told.answer.log:
-        log.error("a renderer failed", sources=_named(job), trace=told.answer.log)
-    return told
-
-
-def _named(job: Job) -> str:
-    return ", ".join(stamp.identity[:200] for stamp in job.stamps)
+        log.warning("a renderer was lost", cause=cause.value, sources=job.name, how=how)
+        job.refuse(problem)
 
 
 def _format(source: Opened) -> Format | None:
