@@ -7,7 +7,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.tree import Tree
 
 from cropmark.config import BadConfiguration, Configured, configured
+from cropmark.explaining import Explained, short
+from cropmark.geometry.recipe import Recipe
 from cropmark.problems import Problem
 
 app = typer.Typer(
@@ -49,6 +51,7 @@ def main() -> None:
 def _fail(text: str, code: int = 1) -> NoReturn:
     for line in text.splitlines():
         what, _, mend = line.partition(" | ")
+        mend = mend.removeprefix("fix: ")
         err.print(f"[red]cropmark:[/] {_escaped(what)}", highlight=False, soft_wrap=True)
         if mend:
             err.print(f"          {_escaped(mend)}", highlight=False, soft_wrap=True, style="dim")
@@ -169,29 +172,55 @@ def explain(
     from cropmark import api  # noqa: PLC0415
 
     settings = configured(config).settings
-    told = api.explain(query, dialect=_dialect(dialect), source=source, accept=accept, settings=settings).plain()
+    told = api.explain(query, dialect=_dialect(dialect), source=source, accept=accept, settings=settings)
     if as_json:
-        out.print_json(json.dumps(told))
+        out.print_json(json.dumps(told.plain()))
     else:
-        out.print(_tree(f"[bold]{_escaped(query) or '(no query)'}[/]", told))
-    if "problem" in told:
+        out.print(_tree(told))
+    if told.problem is not None:
         sys.exit(1)
 
 
-def _tree(name: str, value: Any) -> Tree:
-    tree = Tree(name, highlight=False)
-    items = value.items() if isinstance(value, dict) else enumerate(value, 1)
-    for key, inner in items:
-        if key == "is":
-            continue
-        label = f"[cyan]{key}[/]"
-        if isinstance(inner, dict) and "is" in inner:
-            label += f" [bold]{inner['is']}[/]"
-        if isinstance(inner, dict | list) and inner:
-            tree.add(_tree(label, inner))
+def _tree(told: Explained) -> Tree:
+    """What a query means, a line a Step and a line an Op."""
+    tree = Tree(f"[bold]{_escaped(told.query) or '(no query)'}[/] in {told.dialect}", highlight=False)
+    if told.problem is not None:
+        tree.add(f"[red]{told.problem.status}[/] {_escaped(told.problem.detail)}").add(_escaped(told.problem.fix))
+    if told.order is not None:
+        _branch(tree, "sources", told.order.sources)
+        if told.order.plan is None:
+            tree.add("the original, byte for byte")
         else:
-            tree.add(f"{label} {_escaped(str(inner))}")
+            _branch(tree, "steps", told.order.plan.steps)
+            _branch(tree, "encodings that would do, first come", told.order.plan.output.choices)
+        _branch(tree, "warnings", tuple(w.text for w in told.order.warnings))
+        tree.add(f"fingerprint {told.fingerprint}", style="dim")
+    _branch(tree, "headers", told.infos)
+    match told.resolved:
+        case Recipe() as recipe:
+            ops = _branch(tree, f"recipe, {recipe.size}", recipe.ops) or tree.add("recipe: nothing but encoding")
+            ops.add(_escaped(short(recipe.encoding)))
+            _branch(tree, "warnings", tuple(w.text for w in recipe.warnings))
+            if recipe.focus:
+                tree.add(f"window placed by {_escaped(recipe.focus)}")
+        case None:
+            pass
+        case other:
+            tree.add(_escaped(short(other)))
+    if told.key is not None:
+        tree.add(f"key {told.key}", style="dim")
+        tree.add(f"about {told.cost_ms:g} ms of one core", style="dim")
     return tree
+
+
+def _branch(tree: Tree, name: str, values: Iterable[Any]) -> Tree | None:
+    lines = [_escaped(value if isinstance(value, str) else short(value)) for value in values if value is not None]
+    if not lines:
+        return None
+    branch = tree.add(f"[cyan]{name}[/]")
+    for line in lines:
+        branch.add(line)
+    return branch
 
 
 @app.command()
@@ -273,5 +302,7 @@ def _dialect(name: str) -> str:
     if name not in DIALECTS:
         _fail(f"there is no dialect {name!r} | write one of {', '.join(DIALECTS)}", 2)
     return name
+
+
 if __name__ == "__main__":
     main()

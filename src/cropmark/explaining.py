@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
-from typing import Any
+from typing import Any, assert_never
 
 from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Findings, Grid
-from cropmark.geometry.recipe import Need, Original, Recipe, Resolved
+from cropmark.geometry.recipe import Original, Recipe, Resolved
 from cropmark.geometry.resolve import resolve
 from cropmark.pipeline import Pipeline, fingerprint_of, key_of
 from cropmark.plan.plan import Order
+from cropmark.plan.steps import At, Spare
 from cropmark.ports import Opened, Renderers, Source
 from cropmark.problems import Problem, SourceProblem
+from cropmark.values import Colour, Pixels, Ratio, Share
 
 # Rough nanoseconds a pixel: what a look-up in spec and benchmarks gives for one core, good to a factor of two.
 DECODE_NS = {Format.JPEG: 4, Format.PNG: 15, Format.WEBP: 12, Format.GIF: 10, Format.AVIF: 30, Format.TIFF: 4}
@@ -120,8 +122,6 @@ def plain(value: Any) -> Any:
             return int(value) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
         case Enum():
             return value.value
-        case bytes():
-            return f"{len(value)} bytes"
         case Grid():
             return f"a map of {value.columns} by {value.rows} cells"
         case tuple() | list():
@@ -129,17 +129,61 @@ def plain(value: Any) -> Any:
         case frozenset():
             return sorted(str(plain(v)) for v in value)
         case _ if is_dataclass(value):
-            return {"is": type(value).__name__, **dict(_told_fields(value))}
+            return {"is": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in fields(value)}}
         case _:
             return str(value)
 
 
-def _told_fields(value: Any) -> Iterator[tuple[str, Any]]:
-    """Fields that say something: those that differ from an absent one's default are enough for a reader."""
+def short(value: Any) -> str:
+    """A frozen value in one line for people: what has its default is left out, lengths and places are written out."""
+    match value:
+        case Pixels() | Share() | Ratio() | Colour() | At() | Spare():
+            return _measure(value)
+        case Fraction():
+            return f"{float(value):g}"
+        case Enum():
+            return str(value.value)
+        case tuple() | list():
+            return ", ".join(short(v) for v in value)
+        case frozenset():
+            others = ALL_FORMATS - value
+            told, few = ("all but ", others) if len(others) < len(value) <= len(ALL_FORMATS) else ("", value)
+            return told + " ".join(sorted(short(v) for v in few))
+        case _ if is_dataclass(value) and type(value).__str__ is object.__str__:
+            return f"{type(value).__name__}({', '.join(_telling(value))})"
+        case _:
+            return str(value)
+
+
+ALL_FORMATS = frozenset(Format)
+
+
+def _measure(value: Pixels | Share | Ratio | Colour | At | Spare) -> str:
+    match value:
+        case Pixels(count):
+            return f"{short(count)} px"
+        case Share(part):
+            return f"{short(part * 100)} %"
+        case Ratio(width, height):
+            return f"{short(width)}:{short(height)}"
+        case Colour(red, green, blue, alpha):
+            return f"#{red:02x}{green:02x}{blue:02x}" + ("" if alpha == 255 else f"{alpha:02x}")
+        case At(distance):
+            return f"at {short(distance)}"
+        case Spare(part):
+            return "centred" if part == Fraction(1, 2) else f"{short(part * 100)} % of the spare room before it"
+        case _:
+            assert_never(value)
+
+
+def _telling(value: Any) -> Iterator[str]:
+    """`name=value` of the fields that say something; the only one of a value goes without its name."""
+    alone = len(fields(value)) == 1
     for field in fields(value):
         content = getattr(value, field.name)
-        if content not in (None, (), frozenset(), ""):
-            yield field.name, plain(content)
+        if content is not None and content != _default(field):
+            yield short(content) if alone else f"{field.name}={short(content)}"
 
 
-__all__ = ["Explained", "Need", "explained", "explained_with", "plain"]
+def _default(field: Any) -> Any:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
