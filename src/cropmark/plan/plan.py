@@ -25,9 +25,9 @@ class Choice:
     """One encoding that would do; the first whose conditions hold is taken.
 
     `format` None is the source's own. It is passed over for sources of the kinds in `skipped_for`, where the build
-    cannot write it, where it would lose an animation and `keeps_animation` is set, and where the result is past
-    `Limits.areas` unless that area is to be refused (Limits.area_beyond). `missed` is the warning for whoever asked
-    for it by name and gets the next one.
+    cannot write it, where it would lose an animation and `keeps_animation` is set, and where an AVIF is past
+    `Limits.avif_area`, which is refused with `refuse_beyond`. `missed` is the warning for whoever asked for it by name
+    and gets the next one.
     """
 
     format: Format | None = None
