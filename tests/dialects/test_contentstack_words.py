@@ -44,7 +44,7 @@ OUTSIDE = CropOutOfBounds(Box(800, 0, 300, 400), Size(1000, 500))
 REFUSALS = [
     # problem                                             status  code  error_message                      errors of
     (BadValue("width", "0", expected="more", fix="write 1"), 400, 400, "width: expected more, got '0'",    "width"),
-    (BadOrder("which one?", parameter="environment"),        400, 400, "which one?",                       "environment"),
+    (BadOrder("which one?", parameter="environment"),        400, 400, "which one?",                     "environment"),
     (BadOrder("the query is too long"),                      400, 400, "the query is too long",            "query"),
     (OUTSIDE,                              400, 400, INVALID + "Invalid crop, region out of bounds",       "crop"),
     (NothingLeft("all", parameter="trim"), 400, 400, INVALID + "Invalid trim, nothing left",               "trim"),

@@ -1,0 +1,214 @@
+"""The fingerprint: equal for equal Plans, different for different ones, the same in every process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import fields, replace
+from enum import Enum
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.formats import Format
+from cropmark.plan.plan import Beyond, Choice, Keep, Limits, Output, Plan, Tell, Unusable
+from cropmark.plan.source import Kind
+from cropmark.plan.steps import (
+    Adjust,
+    Area,
+    At,
+    Auto,
+    Blur,
+    Canvas,
+    Cell,
+    Crop,
+    Dither,
+    Edges,
+    Fit,
+    Flatten,
+    Focus,
+    Monochrome,
+    Montage,
+    Orient,
+    Overflow,
+    Overlay,
+    Pad,
+    Resize,
+    Sharpen,
+    Spare,
+    Threshold,
+    TrimBorder,
+    TrimEdges,
+    Turn,
+)
+from cropmark.values import Colour, Pixels, Point, Ratio, Share, Size
+
+# ------------------------------------------------------------------------------------------------ any plan
+
+fractions = st.fractions(0, 5, max_denominator=4)
+above_0 = st.fractions(Fraction(1, 4), 5, max_denominator=4)
+lengths = st.builds(Pixels, fractions) | st.builds(Share, fractions)
+parts = st.integers(0, 255)
+colours = st.builds(Colour, parts, parts, parts, parts)
+ratios = st.builds(Ratio, above_0, above_0)
+shapes = st.builds(Area, lengths, lengths) | ratios
+spares = st.builds(Spare, fractions)
+placements = spares | st.builds(At, lengths)
+edges = st.builds(Edges, lengths, lengths, lengths, lengths)
+kinds = st.builds(
+    Kind,
+    st.none() | st.frozensets(st.sampled_from(Format), max_size=2),
+    st.none() | st.booleans(),
+    st.none() | st.booleans(),
+    st.none() | st.booleans(),
+)
+skipped = {"skipped_for": st.lists(kinds, max_size=1).map(tuple), "skipped_warning": st.none() | st.text(max_size=3)}
+maybe_length, maybe_colour = st.none() | lengths, st.none() | colours
+cells = st.builds(Cell, st.integers(0, 3), fractions, fractions, fractions, fractions)
+
+steps = st.one_of(
+    st.builds(Orient, st.sampled_from(Turn), **skipped),
+    st.builds(TrimBorder, colours | st.just(Auto.TOP_LEFT), fractions, **skipped),
+    st.builds(TrimEdges, edges, **skipped),
+    st.builds(Crop, shapes, placements, placements, st.none() | st.just(Focus.SMART), st.sampled_from(Overflow)),
+    st.builds(
+        Resize,
+        maybe_length,
+        maybe_length,
+        st.sampled_from(Fit),
+        st.booleans(),
+        above_0,
+        focus=st.none() | st.builds(Point, fractions, fractions),
+    ),
+    st.builds(Pad, edges, maybe_colour),
+    st.builds(Canvas, shapes, placements, placements, maybe_colour, st.booleans()),
+    st.builds(Flatten, colours),
+    st.builds(Adjust, fractions, fractions, fractions),
+    st.builds(Sharpen, fractions, lengths, parts),
+    st.builds(Blur, lengths),
+    st.builds(Monochrome, st.builds(Threshold, fractions) | st.just(Dither.ATKINSON)),
+    st.builds(Overlay, st.integers(1, 2), maybe_length, maybe_length, spares, spares, edges, st.booleans()),
+    st.builds(Montage, st.builds(Size, above_0.map(int).map(lambda n: n + 1), st.just(3)), st.tuples(cells, cells)),
+)
+choices = st.builds(
+    Choice,
+    st.none() | st.sampled_from(Format),
+    st.none() | st.integers(1, 3),
+    st.sampled_from(Tell),
+    st.sampled_from(Tell),
+    skipped_for=st.lists(kinds, max_size=1).map(tuple),
+    missed=st.none() | st.text(max_size=3),
+)
+plans = st.builds(
+    Plan,
+    st.lists(steps, max_size=3).map(tuple),
+    st.builds(
+        Output,
+        st.lists(choices, min_size=1, max_size=2).map(tuple),
+        st.frozensets(st.sampled_from(Keep)),
+        st.booleans(),
+    ),
+    st.frozensets(st.sampled_from(Format), min_size=1),
+    st.builds(Limits, side=st.integers(1, 3), beyond=st.sampled_from(Beyond)),
+    st.sampled_from(Unusable),
+    st.sampled_from(Unusable),
+)
+
+
+@given(plans, plans)
+def test_plans_are_equal_just_where_their_fingerprints_are(one: Plan, other: Plan) -> None:
+    assert (one == other) == (one.fingerprint() == other.fingerprint())
+    assert replace(one).fingerprint() == one.fingerprint()
+
+
+# fmt: off
+NEIGHBOURS: list[tuple[Plan, Plan]] = [
+    # plans that a careless text would take for one
+    (Plan((Pad(Edges()),)),                          Plan((TrimEdges(Edges()),))),
+    (Plan((Resize(Pixels(Fraction(1)), None),)),     Plan((Resize(Share(Fraction(1)), None),))),    # a pixel, the whole
+    (Plan((Resize(Pixels(Fraction(1)), None),)),     Plan((Resize(None, Pixels(Fraction(1))),))),
+    (Plan((Blur(Pixels(Fraction(3, 2))),)),          Plan((Blur(Pixels(Fraction(31, 20))),))),
+    (Plan((Blur(Pixels(Fraction(1))), Flatten(Colour(0, 0, 0)))),
+     Plan((Flatten(Colour(0, 0, 0)), Blur(Pixels(Fraction(1)))))),                                  # their order counts
+    (Plan((Crop(shape=Ratio(Fraction(2), Fraction(1))),)), Plan((Crop(shape=Ratio(Fraction(4), Fraction(2))),))),
+    (Plan(output=Output((Choice(missed="a"), Choice()))), Plan(output=Output((Choice(), Choice(missed="a"))))),
+    (Plan(output=Output((Choice(missed="None"),))),  Plan(output=Output((Choice(),)))),
+    (Plan(output=Output((Choice(quality=1),))),      Plan(output=Output((Choice(lossless=Tell.YES),)))),
+    (Plan((Crop(shape=Area(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a,b"),)),
+     Plan((Crop(shape=Area(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a"),))),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("one", "other"), NEIGHBOURS)
+def test_plans_that_are_nearly_alike_are_told_apart(one: Plan, other: Plan) -> None:
+    assert one.fingerprint() != other.fingerprint()
+
+
+def _changes(value: Any) -> list[Any]:
+    """Values that differ from a dataclass in one field each, by a change that is plainly another value."""
+    return [replace(value, **{each.name: _another(getattr(value, each.name))}) for each in fields(value)]
+
+
+def _another(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case tuple():
+            return (*value, Choice(quality=99)) if value else (Blur(Pixels(Fraction(1))),)
+        case frozenset():
+            return value ^ {next(iter(value))} if value else frozenset({Keep.ICC})
+        case Output() | Limits():
+            return _changes(value)[0]
+        case None:
+            return 7
+        case Enum():
+            members = [*type(value)]
+            return members[(members.index(value) + 1) % len(members)]
+        case _:
+            raise AssertionError(f"no other value than {value!r} is known")
+
+
+@pytest.mark.parametrize("changed", [*_changes(Plan()), *[Plan(output=o) for o in _changes(Output())]], ids=str)
+def test_no_field_is_left_out(changed: Plan) -> None:
+    assert changed.fingerprint() != Plan().fingerprint()
+
+
+@pytest.mark.parametrize("limits", _changes(Limits()), ids=str)
+def test_no_limit_is_left_out(limits: Limits) -> None:
+    assert Plan(limits=limits).fingerprint() != Plan().fingerprint()
+
+
+TOLD_ELSEWHERE = """
+from cropmark.dialects.dialect import Ask
+from cropmark.dialects.fastly.dialect import Fastly
+ask = Ask("a.png", "crop=4:3,smart&width=33.3p&bg-color=fff&auto=webp,avif", {"accept": "image/webp,image/avif"})
+print(Fastly().order(ask).plan.fingerprint())
+"""
+
+
+def test_it_is_the_same_in_every_process() -> None:
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", TOLD_ELSEWHERE],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        ).stdout.strip()
+        for seed in ("0", "1", "4242")
+    }
+    assert len(told) == 1
+    assert len(told.pop()) == 64
+
+
+def test_a_plan_holds_values_only() -> None:
+    with pytest.raises(TypeError, match="a Plan holds no float"):
+        Plan((Blur(Pixels(1.5)),)).fingerprint()  # type: ignore[arg-type]  # what the types forbid is refused too

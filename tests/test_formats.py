@@ -1,0 +1,99 @@
+"""Formats: how their files begin, which of them an Accept header admits, what a header's facts mean."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.formats import READABLE, SNIFFED_BYTES, TRAITS, WRITABLE, Format, Info, accepted, sniffed
+from cropmark.values import Size
+
+
+def ftyp(*brands: bytes) -> bytes:
+    body = b"ftyp" + brands[0] + b"\0\0\0\0" + b"".join(brands[1:])
+    return (len(body) + 4).to_bytes(4, "big") + body + b"mdat"
+
+
+# fmt: off
+HEADS = [
+    (b"\xff\xd8\xff\xe0\x00\x10JFIF",                 Format.JPEG),
+    (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",          Format.PNG),
+    (b"GIF89a",                                       Format.GIF),
+    (b"GIF87a",                                       Format.GIF),
+    (b"RIFF\x24\x00\x00\x00WEBPVP8 ",                 Format.WEBP),
+    (ftyp(b"avif", b"mif1", b"miaf"),                 Format.AVIF),
+    (ftyp(b"mif1", b"avif"),                          Format.AVIF),    # by a compatible brand
+    (ftyp(b"avis"),                                   Format.AVIF),
+    (ftyp(b"heic", b"mif1"),                          Format.HEIC),
+    (b"II*\x00\x08\x00\x00\x00",                      Format.TIFF),
+    (b"MM\x00*\x00\x00\x00\x08",                      Format.TIFF),
+    (b"\xff\x0a\xfa\x1f",                             Format.JXL),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n",               Format.JXL),
+    (b"BM" + bytes(12) + b"\x28\x00\x00\x00",         Format.BMP),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>",    Format.SVG),
+    (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg>",     Format.SVG),
+    (b"  <!-- drawn by hand --> <svg>",               Format.SVG),
+]
+NO_PICTURES = [
+    b"", b"GIF", b"RIFF\x24\x00\x00\x00WAVEfmt ", ftyp(b"isom", b"mp42"), b"BM, a letter that begins so",
+    b"<!DOCTYPE html><html><svg>", b"<html>", b"%PDF-1.7", b"PK\x03\x04", b"<?xml version='1.0'?><rss>",
+    b"#!/bin/sh", b"\x00\x00\x00\x18ftyp", b"II*", b"<?xml " + b" " * SNIFFED_BYTES + b"<svg>",
+]
+ACCEPTED = [
+    ("image/avif,image/webp,image/apng,*/*;q=0.8",    {Format.AVIF, Format.WEBP}),
+    ("image/webp, image/PNG ;q=0.5",                  {Format.WEBP, Format.PNG}),
+    ("*/*",                                           set()),          # wildcards name none
+    ("image/*",                                       set()),
+    ("image/webp;q=0",                                set()),
+    ("image/webp;q=0.000",                            set()),
+    ("image/webp; q=0.001",                           {Format.WEBP}),
+    ("image/webp;level=1;q=0",                        set()),
+    ("",                                              set()),
+    ("image/webpx,ximage/webp,webp",                  set()),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("head", "format_"), HEADS)
+def test_a_picture_is_known_by_its_first_bytes(head: bytes, format_: Format) -> None:
+    assert sniffed(head) is format_
+
+
+@pytest.mark.parametrize("head", NO_PICTURES)
+def test_what_is_no_picture(head: bytes) -> None:
+    assert sniffed(head) is None
+
+
+@given(st.binary(max_size=200))
+def test_sniffing_takes_any_bytes(head: bytes) -> None:
+    found = sniffed(head)
+    assert found is None or found in TRAITS
+
+
+@pytest.mark.parametrize(("header", "formats"), ACCEPTED)
+def test_what_a_client_accepts(header: str, formats: set[Format]) -> None:
+    assert accepted(header) == formats
+
+
+def test_a_hostile_accept_header_is_read_only_so_far() -> None:
+    assert accepted("," * 5000 + "image/webp") == frozenset()
+    assert accepted("image/webp;" * 100_000) == {Format.WEBP}
+
+
+def test_every_format_has_traits_and_we_read_what_we_write() -> None:
+    assert set(TRAITS) == set(Format)
+    assert WRITABLE <= READABLE
+    assert len({traits.media_type for traits in TRAITS.values()}) == len(TRAITS)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_from_5_up_swaps_the_sides(orientation: int) -> None:
+    info = Info(Format.JPEG, Size(400, 300), 1000, orientation=orientation)
+    assert info.size == (Size(300, 400) if orientation >= 5 else Size(400, 300))
+    assert info.stored == Size(400, 300)
+
+
+def test_one_frame_is_no_animation() -> None:
+    assert not Info(Format.GIF, Size(4, 3), 10).animated
+    assert Info(Format.GIF, Size(4, 3), 10, frames=2).animated

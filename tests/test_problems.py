@@ -1,0 +1,92 @@
+"""Problems: what they tell, and that one told by a renderer comes back as the same kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from cropmark.problems import (
+    KINDS,
+    BadOrder,
+    BadValue,
+    Breakdown,
+    CropOutOfBounds,
+    Expired,
+    Impossible,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Problem,
+    Refused,
+    SourceFailed,
+    SourceMissing,
+    SourceProblem,
+    SourceTimeout,
+    SourceTooLarge,
+    SourceUnusable,
+    TooManyRequests,
+    Unauthorised,
+    restored,
+)
+from cropmark.values import Box, Size
+
+# fmt: off
+STATUSES = [
+    (BadOrder, 400), (BadValue, 400), (Refused, 403), (Unauthorised, 401), (Expired, 410), (TooManyRequests, 429),
+    (NotFound, 404), (NotAllowed, 405), (SourceMissing, 404), (SourceTooLarge, 413), (SourceUnusable, 415),
+    (SourceFailed, 502), (SourceTimeout, 504), (Impossible, 400), (CropOutOfBounds, 400), (Overloaded, 503),
+    (Breakdown, 500),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("kind", "status"), STATUSES)
+def test_the_status_of_a_kind(kind: type[Problem], status: int) -> None:
+    assert kind.status == status
+
+
+def test_a_bad_value_says_what_was_expected_what_came_and_the_mend() -> None:
+    problem = BadValue("crop", "16:0", expected="a ratio of numbers above 0", fix="write crop=16:9")
+    assert str(problem) == "crop: expected a ratio of numbers above 0, got '16:0' | fix: write crop=16:9"
+    assert (problem.parameter, problem.detail, problem.fix) == (
+        "crop",
+        str(problem).partition(" |")[0],
+        "write crop=16:9",
+    )
+
+
+def test_a_long_or_strange_value_is_shown_cut_and_escaped() -> None:
+    problem = BadValue("crop", "\r\n" + "x" * 5000, expected="less")
+    assert len(problem.detail) < 150
+    assert "\n" not in problem.detail and "\r" not in problem.detail
+    assert problem.text.endswith("...")
+
+
+def test_a_crop_out_of_bounds_shows_both_boxes() -> None:
+    assert CropOutOfBounds(Box(800, 0, 300, 400), Size(1000, 500)).detail == (
+        "the crop keeps 300x400 at 800,0, the picture there is 1000x500"
+    )
+
+
+def test_a_problem_without_a_mend_is_its_detail() -> None:
+    assert str(Problem("no such page")) == "no such page"
+    assert Overloaded("busy", retry_after_s=2).retry_after_s == 2
+
+
+def test_every_kind_has_a_code_of_its_own() -> None:
+    assert {kind for kind, _ in STATUSES} <= set(KINDS.values())
+    for code, kind in KINDS.items():
+        assert kind.code == code
+        assert 400 <= kind.status < 600
+
+
+@pytest.mark.parametrize("code", KINDS)
+def test_a_problem_comes_back_as_its_own_kind(code: str) -> None:
+    found = restored(code, "what", "mend", "crop")
+    assert type(found) is KINDS[code]
+    assert (found.detail, found.fix, found.parameter, found.retry_after_s) == ("what", "mend", "crop", None)
+    assert str(found) == "what | fix: mend"
+    assert not isinstance(found, SourceProblem) or found.origin_status is None
+
+
+def test_an_unknown_code_is_our_fault() -> None:
+    assert type(restored("no_such_code", "what")) is Breakdown
