@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -69,6 +70,7 @@ def off_by(one: Array, other: Array) -> int:
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
+@cache  # it holds the second in which it was made
 def srgb_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -51,6 +51,9 @@ def prepare() -> None:
     """
     if "VIPS_UNLIMITED" in os.environ:
         raise Breakdown("VIPS_UNLIMITED takes the limits of the decoders away", fix="unset VIPS_UNLIMITED")
+    # pyvips hands libvips' warnings to Python's logging, in the thread that has one: if Python collects garbage there,
+    # an image is freed inside the pipeline that it belongs to, and the process aborts. A torn file is warning enough.
+    pyvips._remove_log_handler()
     pyvips.concurrency_set(1)
     pyvips.cache_set_max(0)
     pyvips.operation_block_set("VipsForeignLoad", True)
@@ -71,7 +74,10 @@ def info_of(data: bytes) -> Info:
         raise SourceUnusable(_UNKNOWN, fix=_MEND)
     if found not in READABLE:
         return Info(found, Size(1, 1), len(data))
-    header = _opened(data, found)
+    try:
+        header = _opened(data, found)
+    except pyvips.Error as error:
+        raise broken() from error
     _checked(header, data, found)
     return Info(
         format=found,
@@ -89,7 +95,7 @@ def loaded(data: bytes, info: Info, *, frames: int = 1, shrink: int = 1) -> Pict
     """The first `frames` frames, upright, in the source's own colours, read from top to bottom as they are pulled.
 
     `shrink` (1, 2, 4 or 8) decodes a JPEG or a still WebP so many times smaller.
-    Raises SourceUnusable for a broken header; a broken body fails as pyvips.Error where its pixels are pulled.
+    Raises pyvips.Error, of a broken body not before its pixels are pulled.
     """
     options: dict[str, object] = {}
     if info.format in _PAGED:
@@ -135,7 +141,7 @@ def small_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
         flat = rgb.flatten(background=[255, 255, 255]) if rgb.hasalpha() else rgb
         return bytes(flat.write_to_memory()), size, full
     except pyvips.Error as error:
-        raise SourceUnusable(_BROKEN, fix=_MEND) from error
+        raise broken() from error
 
 
 def broken() -> SourceUnusable:
@@ -144,11 +150,8 @@ def broken() -> SourceUnusable:
 
 
 def _opened(data: bytes, stored_as: Format, **options: object) -> Image:
-    try:
-        # Corrupt input is refused, never guessed at: half a picture would be cached and shown.
-        return getattr(Image, LOADERS[stored_as])(data, access="sequential", fail_on="error", **options)
-    except pyvips.Error as error:
-        raise SourceUnusable(_BROKEN, fix=_MEND) from error
+    # Corrupt input is refused, never guessed at: half a picture would be cached and shown.
+    return getattr(Image, LOADERS[stored_as])(data, access="sequential", fail_on="error", **options)
 
 
 def _checked(header: Image, data: bytes, stored_as: Format) -> None:
@@ -158,7 +161,7 @@ def _checked(header: Image, data: bytes, stored_as: Format) -> None:
     planes = 1 if header.get_typeof("palette") else header.bands - (1 if header.hasalpha() else 0)
     bits = _number(header, "bits-per-sample", 8) * planes
     if too_few_bytes(len(data), header.width * header.height, stored_as, bits) or is_torn(data, stored_as):
-        raise SourceUnusable(_BROKEN, fix=_MEND)
+        raise broken()
 
 
 def _orientation(header: Image) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -22,7 +22,8 @@ from cropmark.geometry.decode import decoding
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Op, Original, Reason, Recipe, Rotate, Scale
 from cropmark.geometry.resolve import resolve
-from cropmark.plan.plan import Keep, Plan, Unusable
+from cropmark.plan.plan import Keep, Plan, Unusable, Warned
+from cropmark.plan.steps import Overlay
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
 from cropmark.problems import Breakdown, SourceUnusable
 from cropmark.values import Box, Size
@@ -49,15 +50,24 @@ class _Clock:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The sources with their headers; None for one that could not be had."""
+    """The sources with their headers, None for one that could not be had or used; what to tell of the latter."""
 
     sources: tuple[bytes | None, ...]
     infos: tuple[Info | None, ...]
+    warnings: tuple[Warned, ...] = ()
 
     def source(self, at: int) -> tuple[bytes, Info]:
         data, info = self.sources[at], self.infos[at]
         assert data is not None and info is not None, "a Recipe names only sources that resolve() saw"
         return data, info
+
+    def without(self, broken: Collection[int], plan: Plan) -> _Job:
+        """The job with these sources left out."""
+        return _Job(
+            tuple(None if at in broken else data for at, data in enumerate(self.sources)),
+            tuple(None if at in broken else info for at, info in enumerate(self.infos)),
+            (*self.warnings, *(_left_out(at, plan) for at in sorted(broken))),
+        )
 
 
 def rendered(
@@ -65,31 +75,34 @@ def rendered(
 ) -> Made | AsItIs:
     """The picture that the plan makes of these sources, or why the first goes out as it is.
 
-    sources[0] is the picture's, the others those of overlays and montage cells; one of those that is None or broken is
-    left out as resolve() tells. `hurried` encodes at the lowest effort.
+    sources[0] is the picture's, the others those of overlays and montage cells; one of those that is None is left out,
+    one that is broken with a warning. `hurried` encodes at the lowest effort.
     Raises what resolve() raises, SourceUnusable, and Breakdown where an encoder fails.
     """
     clock = _Clock()
     try:
         with clock.stage("inspect"):
-            job = _inspected(sources)
+            job = _inspected(sources, plan)
     except SourceUnusable as problem:
         return _unusable(plan, sources, None, clock, problem)
-    try:
-        return _made(job, plan, analysed, clock, hurried=hurried)
-    except pyvips.Error as error:
-        broken = _broken(job)
-        if not broken:
-            raise Breakdown("the picture was read, but could not be made or encoded") from error
-        if 0 in broken:
-            return _unusable(plan, sources, job.infos[0], clock, load.broken())
-        sound = [None if at in broken else data for at, data in enumerate(sources)]
-        return rendered(sound, plan, analysed, hurried=hurried)
+    while True:
+        try:
+            return _made(job, plan, analysed, clock, hurried=hurried)
+        except pyvips.Error as error:
+            broken = _broken(job)
+            if not broken:
+                raise Breakdown("the picture was read, but could not be made or encoded") from error
+            if 0 in broken:
+                return _unusable(plan, sources, job.infos[0], clock, load.broken())
+            job = job.without(broken, plan)
 
 
-def _inspected(sources: Sequence[bytes | None]) -> _Job:
+def _inspected(sources: Sequence[bytes | None], plan: Plan) -> _Job:
+    """Raises SourceUnusable for the first source; others that are broken are left out."""
     first, *others = sources
-    return _Job(tuple(sources), (None if first is None else load.info_of(first), *map(_info, others)))
+    found = [None if first is None else load.info_of(first), *map(_info, others)]
+    broken = {at for at, info in enumerate(found) if info is None and sources[at] is not None}
+    return _Job(tuple(sources), tuple(found)).without(broken, plan)
 
 
 def _info(data: bytes | None) -> Info | None:
@@ -102,6 +115,13 @@ def _info(data: bytes | None) -> Info | None:
 def _broken(job: _Job) -> set[int]:
     """The sources that do not decode; asked only once something failed, for libvips' errors do not tell whose it is."""
     return {at for at, data in enumerate(job.sources) if data is not None and not load.is_sound(data)}
+
+
+def _left_out(at: int, plan: Plan) -> Warned:
+    for step in plan.steps:
+        if isinstance(step, Overlay) and step.source == at:
+            return Warned(step.parameter, "left out, it is broken or no picture")
+    return Warned("montage", f"picture {at + 1} left out, it is broken or no picture")
 
 
 def _unusable(
@@ -121,16 +141,17 @@ def _unusable(
 
 def _made(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock, *, hurried: bool) -> Made | AsItIs:
     recipe = _resolved(job, plan, analysed, clock)
+    warnings = (*job.warnings, *recipe.warnings)
     data, info = job.source(0)
     as_is = Facts(source=info, size=info.size, frames=info.frames, format=info.format)
     if isinstance(recipe, Original):
-        return AsItIs(recipe.reason, as_is, recipe.warnings, clock.timing)
+        return AsItIs(recipe.reason, as_is, warnings, clock.timing)
     with clock.stage("render"):
         body = _body(job, recipe, hurried=hurried)
     if recipe.larger_is_original and len(body) > len(data):
-        return AsItIs(Reason.NO_GAIN, as_is, recipe.warnings, clock.timing)
+        return AsItIs(Reason.NO_GAIN, as_is, warnings, clock.timing)
     facts = Facts(info, recipe.size, recipe.frames, recipe.focus, recipe.encoding.format)
-    return Made(body, recipe.encoding.format, facts, recipe.warnings, clock.timing, reduced=hurried)
+    return Made(body, recipe.encoding.format, facts, warnings, clock.timing, reduced=hurried)
 
 
 def _resolved(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock) -> Recipe | Original:

@@ -1,0 +1,481 @@
+"""Sources and a Plan in, a picture out; and what becomes of sources that are broken."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from PIL import ImageSequence
+
+from cropmark.engine import render
+from cropmark.formats import Format
+from cropmark.geometry.findings import Analysis, Grid
+from cropmark.geometry.recipe import Reason
+from cropmark.plan.plan import Choice, Keep, Output, Plan, Tell, Unusable
+from cropmark.plan.steps import (
+    Adjust,
+    AnyStep,
+    Area,
+    At,
+    Auto,
+    Blur,
+    Cell,
+    Crop,
+    Dither,
+    Edges,
+    Flatten,
+    Focus,
+    Monochrome,
+    Montage,
+    Orient,
+    Overlay,
+    Pad,
+    Resize,
+    Sharpen,
+    Spare,
+    Threshold,
+    TrimBorder,
+    Turn,
+)
+from cropmark.ports import Analysed, AsItIs, Made
+from cropmark.problems import Breakdown, CropOutOfBounds, NothingLeft, Problem, SourceMissing, SourceUnusable
+from cropmark.values import WHITE, Colour, Pixels, Ratio, Size
+from tests.engine.pictures import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
+
+F = Fraction
+PHOTO = slopes(160, 120)
+RED = Colour(255, 0, 0)
+
+
+def px(count: int) -> Pixels:
+    return Pixels(F(count))
+
+
+AS_PNG = Choice(Format.PNG)
+
+
+def plan(*steps: AnyStep, choice: Choice = AS_PNG, **more: Any) -> Plan:
+    output = Output((choice,), **{k: more.pop(k) for k in list(more) if k in Output.__slots__})
+    return Plan(steps, output, **more)
+
+
+def made(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> Made:
+    outcome = render.rendered([sources] if isinstance(sources, bytes) else sources, how, **more)
+    assert isinstance(outcome, Made), outcome
+    return outcome
+
+
+def kept(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> AsItIs:
+    outcome = render.rendered([sources] if isinstance(sources, bytes) else sources, how, **more)
+    assert isinstance(outcome, AsItIs), outcome
+    return outcome
+
+
+def to_width(width: int) -> Resize:
+    return Resize(px(width), None)
+
+
+def cut(left: int, top: int, width: int, height: int) -> Crop:
+    return Crop(Area(px(width), px(height)), At(px(left)), At(px(top)))
+
+
+# ---------------------------------------------------------------------------------------------- the line
+
+
+def test_facts_tell_of_the_source_and_of_the_result() -> None:
+    outcome = made(file_of(PHOTO, "JPEG"), plan(to_width(40), choice=Choice(Format.WEBP, 80)))
+    assert outcome.format is Format.WEBP
+    assert outcome.facts.source is not None
+    assert (outcome.facts.source.format, outcome.facts.source.stored) == (Format.JPEG, Size(160, 120))
+    assert (outcome.facts.size, outcome.facts.frames, outcome.facts.format) == (Size(40, 30), 1, Format.WEBP)
+    assert opened(outcome.body).size == (40, 30)
+    assert [name for name, _ in outcome.timing.stages] == ["inspect", "render"]
+    assert all(ms > 0 for _, ms in outcome.timing.stages)
+    assert not outcome.reduced
+
+
+def test_hurried_is_told() -> None:
+    outcome = made(file_of(PHOTO), plan(choice=Choice(Format.WEBP, 80)), hurried=True)
+    assert outcome.reduced
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_the_exif_orientation_is_undone(orientation: int, kind: str) -> None:
+    upright = slopes(96, 64)
+    stored = Pillow.fromarray(upright).transpose(UNDONE[orientation]) if orientation > 1 else Pillow.fromarray(upright)
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    body = made(saved(stored, kind, exif=exif, **({"tiffinfo": exif} if kind == "TIFF" else {})), plan()).body
+    assert off_by(seen(body, "RGB"), upright) <= 12
+
+
+# What was done to the picture that Exif now asks to undo.
+T = Pillow.Transpose
+UNDONE = {
+    2: T.FLIP_LEFT_RIGHT,
+    3: T.ROTATE_180,
+    4: T.FLIP_TOP_BOTTOM,
+    5: T.TRANSPOSE,
+    6: T.ROTATE_90,
+    7: T.TRANSVERSE,
+    8: T.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("width", [160, 100, 80, 40, 20, 10, 3, 1])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_shrunk_reading_shows_the_same(width: int, kind: str, orientation: int) -> None:
+    """JPEG and WebP are decoded smaller where the result is: against a scaling of the whole picture by Pillow."""
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    photo = Pillow.fromarray(slopes(333, 227))
+    source = saved(photo, kind, quality=95, exif=exif)
+    upright = photo if orientation == 1 else photo.transpose(T.ROTATE_270)
+    body = made(source, plan(to_width(width))).body
+    expected = upright.resize(opened(body).size, Pillow.Resampling.LANCZOS)
+    assert off_by(seen(body, "RGB"), np.asarray(expected)) <= 12
+
+
+def test_a_crop_before_a_scale_is_exact_on_a_shrunk_reading_too() -> None:
+    photo = Pillow.fromarray(slopes(1000, 700))
+    body = made(saved(photo, "JPEG", quality=95), plan(cut(333, 111, 401, 303), to_width(50))).body
+    size = opened(body).size
+    expected = photo.resize(size, Pillow.Resampling.LANCZOS, box=(333, 111, 734, 414))
+    assert off_by(seen(body, "RGB"), np.asarray(expected)) <= 4
+
+
+def test_one_pixel_in_one_pixel_out() -> None:
+    picture = noise(40, 30)
+    assert np.array_equal(seen(made(file_of(picture), plan(cut(7, 5, 20, 10))).body), picture[5:15, 7:27])
+
+
+# fmt: off
+CHAINS: dict[str, tuple[AnyStep, ...]] = {
+    "turned":           (Orient(Turn.RIGHT), to_width(30)),
+    "turned, then cut": (Orient(Turn.LEFT), cut(3, 5, 40, 60), to_width(20)),
+    "cut, then turned": (cut(3, 5, 60, 40), Orient(Turn.TRANSVERSE)),
+    "padded":           (to_width(50), Pad(Edges(px(3), px(4), px(5), px(6)), RED)),
+    "tones":            (Adjust(F(10), F(10), F(-30)), Blur(px(4)), Sharpen(F(2), px(2), 3)),
+    "enlarged":         (Resize(px(300), None, enlarge=True),),
+    "dithered":         (to_width(70), Monochrome(Dither.ATKINSON)),
+    "split":            (Monochrome(Threshold()), Orient(Turn.HALF)),
+    "flat":             (Flatten(RED), to_width(33)),
+    "trimmed":          (TrimBorder(Auto.TOP_LEFT, F(1, 20)), to_width(50)),
+}
+# fmt: on
+SOURCES = {
+    "jpeg": file_of(PHOTO, "JPEG"),
+    "interlaced png": bytes(frame_of(PHOTO).pngsave_buffer(interlace=True)),
+    "alpha": file_of(noise(160, 120, 4)),
+    "alpha webp": file_of(noise(160, 120, 4), "WEBP"),
+    "grey": file_of(PHOTO[:, :, :1]),
+    "ink": saved(Pillow.fromarray(PHOTO).convert("CMYK"), "JPEG"),
+    "film": saved(
+        Pillow.fromarray(PHOTO),
+        "GIF",
+        save_all=True,
+        append_images=[Pillow.fromarray(PHOTO[::-1]), Pillow.fromarray(PHOTO[:, ::-1])],
+        duration=[20, 50, 70],
+        loop=3,
+    ),
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("kind", [Format.JPEG, Format.PNG, Format.GIF])
+def test_every_chain_gives_the_size_that_was_told(chain: str, source: str, kind: Format) -> None:
+    """From top to bottom or about the picture: no order of ops runs into a stream that has gone by."""
+    outcome = made(SOURCES[source], plan(*CHAINS[chain], choice=Choice(kind)))
+    image = opened(outcome.body)
+    assert outcome.facts.size == Size(*image.size)
+    assert getattr(image, "n_frames", 1) == (3 if (source, kind) == ("film", Format.GIF) else 1)
+
+
+def test_a_border_is_measured_and_removed() -> None:
+    picture = np.full((60, 80, 3), 200, np.uint8)
+    picture[10:30, 20:60] = noise(40, 20) // 4
+    outcome = made(file_of(picture), plan(TrimBorder(Auto.TOP_LEFT)))
+    assert np.array_equal(seen(outcome.body), picture[10:30, 20:60])
+    assert [name for name, _ in outcome.timing.stages] == ["inspect", "measure", "render"]
+
+
+def test_a_border_is_seen_in_the_colours_of_srgb() -> None:
+    """The profile says that its red is green; who asks for a green border means what is seen."""
+    picture = np.full((20, 20, 3), (255, 0, 0), np.uint8)
+    picture[5:9, 4:12] = 90
+    body = file_of(picture, icc_profile=grb_profile())
+    assert opened(made(body, plan(TrimBorder(Colour(0, 255, 0), F(1, 50)))).body).size == (8, 4)
+
+
+def test_nothing_left_is_a_problem() -> None:
+    with pytest.raises(NothingLeft):
+        render.rendered([file_of(np.zeros((5, 5, 3), np.uint8))], plan(TrimBorder(Auto.TOP_LEFT)))
+
+
+def test_what_resolve_refuses_is_refused() -> None:
+    with pytest.raises(CropOutOfBounds):
+        render.rendered([file_of(PHOTO)], plan(cut(0, 0, 161, 10)))
+
+
+def test_the_analysis_places_a_smart_crop() -> None:
+    """The subject is at the right: so is the window."""
+    right = Grid(8, 6, bytes([0, 0, 0, 0, 0, 0, 255, 255] * 6))
+    found = Analysed(Analysis(1, (), right, right))
+    outcome = made(file_of(PHOTO), plan(Crop(Ratio(F(1), F(1)), focus=Focus.SMART)), analysed=found)
+    assert outcome.facts.focus is not None
+    assert seen(outcome.body)[0, -1, 0] > 240
+
+
+# ---------------------------------------------------------------------------------------------- originals
+
+
+def test_a_result_that_gains_nothing_is_not_sent() -> None:
+    source = file_of(PHOTO, "JPEG", quality=20)
+    how = plan(choice=Choice(None, 95), larger_is_original=True)
+    outcome = kept(source, how)
+    assert outcome.reason is Reason.NO_GAIN
+    assert (outcome.facts.format, outcome.facts.size) == (Format.JPEG, Size(160, 120))
+    assert len(made(source, plan(choice=Choice(None, 5), larger_is_original=True)).body) < len(source)
+
+
+def test_a_request_for_nothing_gets_the_original() -> None:
+    how = plan(choice=Choice(None, None, Tell.AS_SOURCE, Tell.AS_SOURCE), same_is_original=True)
+    assert kept(file_of(PHOTO, "JPEG"), how).reason is Reason.NOTHING_TO_DO
+
+
+# fmt: off
+NOT_READ = [
+    # bytes                          the plan's answer, by name       reason
+    (b"",                            {"unread": Unusable.ORIGINAL},   Reason.UNSUPPORTED),
+    (b"<html>",                      {"unread": Unusable.ORIGINAL},   Reason.UNSUPPORTED),
+    (saved(Pillow.new("1", (9, 9)), "BMP"), {"unread": Unusable.ORIGINAL}, Reason.UNSUPPORTED),
+    (file_of(PHOTO, "JPEG")[:300],   {"unusable": Unusable.ORIGINAL}, Reason.UNREADABLE),
+    (file_of(PHOTO, "JPEG")[:1500],  {"unusable": Unusable.ORIGINAL}, Reason.UNREADABLE),
+    (file_of(PHOTO, "PNG")[:500],    {"unusable": Unusable.ORIGINAL}, Reason.UNREADABLE),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("source", "answer", "reason"), NOT_READ)
+def test_what_cannot_be_used_is_answered_as_the_plan_says(
+    source: bytes, answer: dict[str, Any], reason: Reason
+) -> None:
+    assert kept(source, plan(to_width(20), **answer)).reason is reason
+    with pytest.raises(SourceUnusable):
+        render.rendered([source], plan(to_width(20)))
+
+
+def test_no_source_at_all() -> None:
+    with pytest.raises(SourceMissing):
+        render.rendered([None], plan(to_width(20)))
+
+
+KINDS: dict[str, bytes] = {
+    "jpeg": file_of(noise(90, 70), "JPEG"),
+    "progressive": file_of(noise(90, 70), "JPEG", progressive=True),
+    "png": file_of(noise(90, 70)),
+    "alpha": file_of(noise(90, 70, 4)),
+    "gif": saved(Pillow.fromarray(noise(90, 70)).quantize(64), "GIF"),
+    "film": SOURCES["film"],
+    "webp": file_of(noise(90, 70), "WEBP"),
+    "lossless webp": file_of(noise(90, 70, 4), "WEBP", lossless=True),
+    "avif": file_of(noise(90, 70), "AVIF"),
+    "tiff": file_of(noise(90, 70), "TIFF", compression="tiff_adobe_deflate"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("tenths", range(1, 10))
+def test_check_31_a_truncated_source_never_makes_half_a_picture(name: str, tenths: int) -> None:
+    torn = KINDS[name][: len(KINDS[name]) * tenths // 10]
+    for how in (plan(to_width(45)), plan(choice=Choice(Format.GIF)), plan(Orient(Turn.RIGHT))):
+        with pytest.raises(SourceUnusable):
+            render.rendered([torn], how)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_check_31_a_damaged_source_is_answered_alike_twenty_times(name: str) -> None:
+    damaged = bytearray(KINDS[name])
+    for at in range(len(damaged) // 2, len(damaged), max(1, len(damaged) // 40)):
+        damaged[at] ^= 0x5A
+    assert len({_outcome(bytes(damaged)) for _ in range(20)}) == 1
+
+
+def _outcome(source: bytes) -> bytes | str:
+    try:
+        return made(source, plan(to_width(45))).body
+    except Problem as problem:
+        return str(problem)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(KINDS)), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12))
+def test_damage_is_a_problem_or_a_picture_and_nothing_else(name: str, damage: list[tuple[float, int]]) -> None:
+    body = bytearray(KINDS[name])
+    for place, value in damage:
+        body[min(len(body) - 1, int(place * len(body)))] = value
+    outcome = _outcome(bytes(body))
+    assert isinstance(outcome, str) or opened(outcome).size
+
+
+def test_an_encoder_that_fails_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> bytes:
+        raise pyvips.Error("webp: no memory")
+
+    monkeypatch.setattr(render, "encoded", fails)
+    with pytest.raises(Breakdown, match="could not be made or encoded") as caught:
+        render.rendered([file_of(PHOTO)], plan(to_width(20), unusable=Unusable.ORIGINAL))
+    assert "no memory" not in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------- several sources
+
+MARK = np.full((10, 20, 3), (0, 0, 255), np.uint8)
+STAMP = Overlay(1, x=Spare(F(1)), y=Spare(F(1)))
+
+
+def test_an_overlay_lies_where_it_was_aligned() -> None:
+    out = seen(made([file_of(PHOTO), file_of(MARK)], plan(STAMP)).body)
+    assert np.array_equal(out[110:, 140:], MARK)
+    assert np.array_equal(out[:110], PHOTO[:110])
+    assert np.array_equal(out[:, :140], PHOTO[:, :140])
+
+
+def test_an_overlay_is_read_smaller_where_it_is_shown_smaller() -> None:
+    large = saved(Pillow.fromarray(slopes(800, 600)), "JPEG", quality=95)
+    out = seen(made([file_of(PHOTO), large], plan(Overlay(1, width=px(40), x=Spare(F(0)), y=Spare(F(0))))).body)
+    assert off_by(out[:30, :40], np.asarray(Pillow.fromarray(slopes(800, 600)).resize((40, 30)))) <= 8
+
+
+@pytest.mark.parametrize("broken", [b"", b"<svg/>", KINDS["png"][:300], KINDS["jpeg"][:700], KINDS["png"][:-200]])
+def test_an_overlay_that_is_broken_is_left_out_with_a_warning(broken: bytes) -> None:
+    outcome = made([file_of(PHOTO), broken], plan(STAMP))
+    assert np.array_equal(seen(outcome.body), PHOTO)
+    assert [(w.parameter, w.text[:8]) for w in outcome.warnings] == [("overlay", "left out")]
+
+
+def test_an_overlay_that_was_not_had_is_told_of_by_whoever_fetched_it() -> None:
+    outcome = made([file_of(PHOTO), None], plan(STAMP))
+    assert np.array_equal(seen(outcome.body), PHOTO)
+    assert outcome.warnings == ()
+
+
+def test_a_broken_picture_under_a_sound_overlay_is_still_broken() -> None:
+    torn = file_of(noise(90, 70), "JPEG")[:1500]
+    with pytest.raises(SourceUnusable):
+        render.rendered([torn, file_of(MARK)], plan(STAMP))
+
+
+def test_a_broken_cell_of_a_montage_stays_empty() -> None:
+    cells = (Cell(0, F(0), F(0), F(1, 2), F(1)), Cell(1, F(1, 2), F(0), F(1), F(1)))
+    outcome = made([file_of(MARK), KINDS["jpeg"][:900]], plan(Montage(Size(40, 20), cells, colour=RED)))
+    assert (seen(outcome.body)[:, 20:] == (255, 0, 0)).all()
+    assert [w.parameter for w in outcome.warnings] == ["montage"]
+
+
+def test_a_montage_fills_its_cells() -> None:
+    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    sources: list[bytes | None] = [file_of(np.full((30 + at, 40, 3), c, np.uint8)) for at, c in enumerate(colours)]
+    cells = tuple(Cell(at, F(at, 3), F(0), F(at + 1, 3), F(1)) for at in range(3))
+    outcome = made(sources, plan(Montage(Size(90, 60), cells, padding=2, colour=WHITE)))
+    out = seen(outcome.body)
+    assert out.shape == (60, 90, 3)
+    for at, colour in enumerate(colours):
+        assert (out[2:58, 30 * at + 2 : 30 * at + 28] == colour).all()
+    assert (out[:2] == 255).all()
+    assert (out[:, 28:32] == 255).all()
+
+
+# ---------------------------------------------------------------------------------------------- animations
+
+
+def film_of(frames: list[Array], kind: str, **options: Any) -> bytes:
+    images = [Pillow.fromarray(frame) for frame in frames]
+    return saved(images[0], kind, save_all=True, append_images=images[1:], **options)
+
+
+def shown(body: bytes) -> list[Array]:
+    """Every frame as a viewer shows it, by Pillow."""
+    return [np.asarray(frame.convert("RGBA")) for frame in ImageSequence.Iterator(opened(body))]
+
+
+@pytest.mark.parametrize("disposal", [0, 1, 2, 3])
+def test_frames_are_seen_as_a_viewer_shows_them(disposal: int) -> None:
+    """Frames that paint a part, over what was there, the background, or what was before."""
+    base = Pillow.new("RGBA", (40, 30), (0, 0, 0, 0))
+    frames = []
+    for at, colour in enumerate([(255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255)]):
+        frame = base.copy()
+        frame.paste(colour, (5 * at, 3 * at, 5 * at + 12, 3 * at + 9))
+        frames.append(frame)
+    source = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50, disposal=disposal)
+    body = made(source, plan(choice=Choice(Format.WEBP, lossless=Tell.YES))).body
+    for ours, theirs in zip(shown(body), shown(source), strict=True):
+        visible = theirs[:, :, 3] > 0
+        assert np.array_equal(ours[:, :, 3] > 0, visible)
+        assert np.array_equal(ours[visible], theirs[visible])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+@pytest.mark.parametrize("chain", sorted(CHAINS.keys() - {"trimmed"}))  # which is the first frame's for all of them
+def test_each_frame_is_worked_on_alone(kind: str, chain: str) -> None:
+    """A frame of the film comes out as the same picture does by itself: nothing crosses from frame to frame."""
+    frames = [np.full((40, 60, 3), colour, np.uint8) for colour in ((250, 250, 250), (5, 5, 5), (250, 250, 250))]
+    for frame in frames:
+        frame[12:30, 20:40] = (130, 130, 130)
+    steps = tuple(step for step in CHAINS[chain] if not isinstance(step, Crop))
+    how = plan(*steps, choice=Choice(Format.WEBP, lossless=Tell.YES))
+    whole = shown(made(film_of(frames, kind, duration=50, lossless=True), how).body)
+    alone = [shown(made(file_of(frame), how).body)[0] for frame in frames]
+    assert len(whole) == 3
+    assert max(off_by(a, b) for a, b in zip(whole, alone, strict=True)) <= 1
+
+
+def test_an_overlay_lies_on_every_frame() -> None:
+    source = film_of([np.full((40, 60, 3), level, np.uint8) for level in (0, 100, 200)], "GIF", duration=50)
+    body = made([source, file_of(MARK)], plan(STAMP, choice=Choice(Format.WEBP, lossless=Tell.YES))).body
+    for frame in shown(body):
+        assert (frame[30:, 40:, :3] == MARK).all()
+
+
+def test_the_first_frame_alone() -> None:
+    outcome = made(SOURCES["film"], plan(choice=Choice(Format.GIF), first_frame=True))
+    assert outcome.facts.frames == 1
+    assert getattr(opened(outcome.body), "n_frames", 1) == 1
+
+
+def test_delays_and_loops_go_from_gif_to_gif_and_webp() -> None:
+    for kind in (Format.GIF, Format.WEBP):
+        image = opened(made(SOURCES["film"], plan(to_width(50), choice=Choice(kind, 80))).body)
+        delays = []
+        for at in range(3):
+            image.seek(at)
+            image.load()
+            delays.append(image.info["duration"])
+        assert delays == [20, 50, 70]
+        # GIF counts repeats, WebP how often it is shown
+        assert image.info["loop"] == (3 if kind is Format.GIF else 4)
+
+
+# ---------------------------------------------------------------------------------------------- metadata
+
+
+def test_copyright_and_profile_are_kept_as_the_plan_says() -> None:
+    exif = Pillow.Exif()
+    exif[0x8298] = "Ann Example"
+    source = file_of(PHOTO, "JPEG", exif=exif, icc_profile=grb_profile(), quality=95)
+    neither = made(source, plan(to_width(80), choice=Choice(Format.JPEG, 90))).body
+    both = made(source, plan(to_width(80), choice=Choice(Format.JPEG, 90), keeps=frozenset(Keep))).body
+    assert not opened(neither).getexif()
+    assert opened(both).getexif()[0x8298] == "Ann Example"
+    assert opened(both).info["icc_profile"] == grb_profile()
+    assert off_by(seen(neither), seen(both)[:, :, [1, 0, 2]]) <= 12
