@@ -29,7 +29,9 @@ SMALL_AT_EDGE = 0.25
 AT_EDGE_WEIGHT = 0.25
 
 FAINT_WEIGHT = 0.35
-"""Of a face where the map of the subject says no; it can be wrong."""
+"""Of a small face where the map of the subject says no: somebody who walks by what the picture is of."""
+LARGE = 0.2
+"""Of the frame's short side: such faces need no map to tell that they matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,62 +47,67 @@ class Facing:
 
 def facing(analysis: Analysis, view: View) -> tuple[Facing, ...]:
     """The faces that the frame holds, heaviest first, at most MOST_FACES."""
-    across, down = axes(view)
     short_side = min(view.frame.width, view.frame.height) / view.frame.height
-    there = [(face, box) for face in analysis.faces if _is_there(box := _box(face, across, down), face)]
-    tallest = max((bottom - top for _, (_, top, _, bottom) in there), default=1.0)
-    found = [
-        Facing(*box, weight=_weight(box, tallest, short_side) * _trust(face) * _shown(face, analysis.subject))
-        for face, box in there
+    there = [found for face in analysis.faces if (found := _There(face, *axes(view), short_side)).counts]
+    tallest = max((found.height for found in there), default=1.0)
+    weighed = [
+        found.facing(found.size_weight(tallest) * found.trust * found.told_by(analysis.subject)) for found in there
     ]
-    return tuple(sorted(found, key=lambda face: -face.weight)[:MOST_FACES])
+    return tuple(sorted(weighed, key=lambda face: -face.weight)[:MOST_FACES])
 
 
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in shares of the frame's sides."""
+class _There:
+    """A face of the source where the frame has it, in shares of the frame's sides."""
+
+    def __init__(self, face: Face, across: Axis, down: Axis, short_side: float) -> None:
+        x, y = (face.left, face.width), (face.top, face.height)
+        self.face = face
+        self.left, self.right = across.place(*(y if across.of_rows else x))
+        self.top, self.bottom = down.place(*(y if down.of_rows else x))
+        self.height = (self.bottom - self.top) / short_side
+        """Of the frame's short side."""
+
+    def facing(self, weight: float) -> Facing:
+        return Facing(self.left, self.top, self.right, self.bottom, weight)
+
+    @property
+    def counts(self) -> bool:
+        inside = _inside(self.left, self.right) * _inside(self.top, self.bottom)
+        whole = (self.right - self.left) * (self.bottom - self.top)
+        return self.face.score >= LEAST_SCORE and inside >= LEAST_LEFT * whole
+
+    @property
+    def trust(self) -> float:
+        """By the detector's score."""
+        least = LEAST_SCORE - 0.15
+        return min(1.0, (self.face.score - least) / (SURE_SCORE - least))
+
+    def size_weight(self, tallest: float) -> float:
+        """By size, against the tallest face and against the frame; less for a small one that the side cuts."""
+        ratio = self.height / tallest
+        weight = math.sqrt(ratio) if ratio >= BYSTANDER else BYSTANDER_WEIGHT * ratio
+        weight *= min(1.0, self.height / SMALL)
+        at_edge = min(self.left, 1 - self.right) < AT_EDGE * (self.right - self.left)
+        return weight * AT_EDGE_WEIGHT if at_edge and self.height < SMALL_AT_EDGE else weight
+
+    def told_by(self, subject: Grid) -> float:
+        """By what the map of the subject says under the face: nothing about large ones, all about small ones."""
+        faint = max(FAINT_WEIGHT, min(1.0, FAINT_WEIGHT + (self.height - SMALL) / (LARGE - SMALL)))
+        return faint + (1 - faint) * _greatest_under(self.face, subject) / 255
 
 
-def _box(face: Face, across: Axis, down: Axis) -> Box:
-    x, y = (face.left, face.width), (face.top, face.height)
-    left, right = across.place(*(y if across.of_rows else x))
-    top, bottom = down.place(*(y if down.of_rows else x))
-    return left, top, right, bottom
+def _inside(start: float, end: float) -> float:
+    """The length of a span that lies between 0 and 1."""
+    return max(0.0, min(end, 1.0) - max(start, 0.0))
 
 
-def _is_there(box: Box, face: Face) -> bool:
-    left, top, right, bottom = box
-    inside = max(0.0, min(right, 1) - max(left, 0)) * max(0.0, min(bottom, 1) - max(top, 0))
-    return face.score >= LEAST_SCORE and inside >= LEAST_LEFT * (right - left) * (bottom - top)
-
-
-def _weight(box: Box, tallest: float, short_side: float) -> float:
-    """By size, against the tallest face and against the frame, and by place. Heights are shares of the frame's."""
-    left, top, right, bottom = box
-    height = bottom - top
-    ratio = height / tallest
-    weight = math.sqrt(ratio) if ratio >= BYSTANDER else BYSTANDER_WEIGHT * ratio
-    weight *= min(1.0, height / (SMALL * short_side))
-    if height < SMALL_AT_EDGE * short_side and min(left, 1 - right) < AT_EDGE * (right - left):
-        weight *= AT_EDGE_WEIGHT
-    return weight
-
-
-def _trust(face: Face) -> float:
-    least = LEAST_SCORE - 0.15
-    return min(1.0, max(0.0, (face.score - least) / (SURE_SCORE - least)))
-
-
-def _shown(face: Face, subject: Grid) -> float:
-    """By what the map of the subject says under the face."""
-    first, last = _cells(face.left, face.width, subject.columns)
-    top, bottom = _cells(face.top, face.height, subject.rows)
-    under = [
-        max(subject.cells[row * subject.columns + first : row * subject.columns + last]) for row in range(top, bottom)
-    ]
-    return FAINT_WEIGHT + (1 - FAINT_WEIGHT) * max(under) / 255
+def _greatest_under(face: Face, grid: Grid) -> int:
+    first, last = _cells(face.left, face.width, grid.columns)
+    rows = range(*_cells(face.top, face.height, grid.rows))
+    return max(max(grid.cells[row * grid.columns + first : row * grid.columns + last]) for row in rows)
 
 
 def _cells(start: float, length: float, cells: int) -> tuple[int, int]:
-    """The cells that a part of a side touches, at least one."""
+    """The cells that a part of a side touches, first and past the last; at least one."""
     first = min(max(int(start * cells), 0), cells - 1)
     return first, max(first + 1, min(math.ceil((start + length) * cells), cells))

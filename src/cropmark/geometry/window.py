@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil, floor
 
 from cropmark.geometry.content import CELLS, Line, axes, line
 from cropmark.geometry.facing import Facing, facing
@@ -55,10 +56,11 @@ def smart_window(window: tuple[Fraction, Fraction], view: View, analysis: Analys
     track = _track(view, analysis, vertical=vertical, length=float(1 - spare / side)) if spare > 0 else None
     if track is None:
         return None
-    before = spare * track.best()
+    part = track.best()
+    by, before = track.decided_by(part), spare * part
     if vertical:
-        return Placed(max(across, Fraction(0)) / 2, before, track.by)
-    return Placed(before, max(down, Fraction(0)) / 2, track.by)
+        return Placed(max(across, Fraction(0)) / 2, before, by)
+    return Placed(before, max(down, Fraction(0)) / 2, by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,37 +84,37 @@ class _Track:
     weight: float
     """Of all faces, at most 1."""
 
-    @property
-    def by(self) -> str:
-        if self.faces:
-            return "faces"
-        return "subject" if self.line.sure >= LEAST_SURE else "residual"
-
     def best(self) -> Fraction:
         """The part of the spare room that lies before the best place; of equals the one nearest to the centre."""
         spare = 1 - self.length
         parts = set(range(0, FINEST + 1, FINEST // PLACES))
         for span in self.faces:
             for begin, end in (span.room, span.margin):
-                parts |= {round(start / spare * FINEST) for start in (begin, end - self.length) if 0 < start < spare}
-        tried = sorted(parts, key=lambda part: abs(2 * part - FINEST))
+                # Rounded outwards, so that the face is still inside.
+                parts |= {floor(begin / spare * FINEST), ceil((end - self.length) / spare * FINEST)}
+        tried = sorted((part for part in parts if 0 <= part <= FINEST), key=lambda part: abs(2 * part - FINEST))
         worths = self.worths([part / FINEST * spare for part in tried])
         return Fraction(tried[worths.index(max(worths))], FINEST)
+
+    def decided_by(self, part: Fraction) -> str:
+        """Faces where the window there has any of them, else the map that the line is of."""
+        start = float(part) * (1 - self.length)
+        if _held(self.faces, start, start + self.length)[0] > 0:
+            return "faces"
+        return "subject" if self.line.sure >= LEAST_SURE else "residual"
 
     def worths(self, starts: list[float]) -> list[float]:
         """What windows that begin there are worth, by all that is to be weighed."""
         kept = _kept(self.line, starts, self.length, self.vertical)
-        held = _held(self.faces, starts, self.length)
         aim = FACES_DOWN if self.vertical else FACES_ACROSS
-        half = self.length / 2
         worths = []
-        for start, (worth, middle), (face_worth, face_middle) in zip(starts, kept, held, strict=True):
+        for start, (worth, middle) in zip(starts, kept, strict=True):
             if self.faces:
-                off = self.weight * abs((face_middle - start) / self.length - aim)
+                held, middle = _held(self.faces, start, start + self.length)
+                worth += self.weight * (FACES * held - OFF_BALANCE * abs((middle - start) / self.length - aim))
             else:
-                off = abs((middle - start) / self.length - 0.5)
-            off_centre = abs(start + half - 0.5)
-            worths.append(worth + FACES * self.weight * face_worth - OFF_BALANCE * off - OFF_CENTRE * off_centre)
+                worth -= OFF_BALANCE * abs((middle - start) / self.length - 0.5)
+            worths.append(worth - OFF_CENTRE * abs(start + self.length / 2 - 0.5))
         return worths
 
 
@@ -163,12 +165,8 @@ def _kept(line: Line, starts: list[float], length: float, vertical: bool) -> lis
     return found
 
 
-def _held(spans: tuple[_Span, ...], starts: list[float], length: float) -> list[tuple[float, float]]:
-    """What the faces in each window are worth, 1 for all of them with room, and where their middle lies."""
-    return [_held_from(spans, start, start + length) for start in starts]
-
-
-def _held_from(spans: tuple[_Span, ...], start: float, end: float) -> tuple[float, float]:
+def _held(spans: tuple[_Span, ...], start: float, end: float) -> tuple[float, float]:
+    """What the faces in a window are worth, 1 for all of them with room, and where the middle of those kept lies."""
     worth = weight = moment = 0.0
     for span in spans:
         room_first, room_last = span.room
