@@ -101,12 +101,22 @@ async def test_with_the_last_waiter_the_make_is_cancelled() -> None:
 
 async def test_who_comes_while_a_make_is_dying_gets_a_new_one() -> None:
     flights, works = Flights[str, str](), Works()
-    (only,) = await waiters(1, flights, works)
+    dying = asyncio.Event()
+
+    async def dies_slowly() -> str:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            dying.set()
+            await asyncio.sleep(0.05)
+        return "never"
+
+    only = asyncio.create_task(flights.run("a", dies_slowly))
+    await asyncio.sleep(0.01)
     only.cancel()
-    await asyncio.gather(only, return_exceptions=True)
-    late = asyncio.create_task(flights.run("a", works.make))  # the first make has not yet seen its end
+    await dying.wait()
     works.go.set()
-    assert await late == ("made 2", False)
+    assert await flights.run("a", works.make) == ("made 1", False)
 
 
 async def test_a_make_that_is_cut_off_from_within_is_a_problem_not_a_cancellation() -> None:
@@ -134,6 +144,7 @@ async def test_a_failure_that_nobody_waits_for_is_not_reported_by_asyncio() -> N
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await asyncio.sleep(0.01)
+    del task  # its traceback holds the flight
     gc.collect()
     assert reports == []
 

