@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Ask, Headers, Result
-from cropmark.dialects.fastly.answers import MAX_HEADER_CHARS
 from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.dialects.imageopto.words import MAX_HEADER_CHARS
 from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Order, Warned
@@ -83,11 +83,19 @@ def test_an_original_of_which_nothing_is_known_has_no_info() -> None:
 
 
 def test_warnings_share_a_header_each_once() -> None:
-    twice = (Warned("crop", "lies outside"), Warned("fit", "ignored"), Warned("crop", "lies outside"))
+    twice = (Warned("crop", "lies outside"), Warned("fit", "fit: ignored"), Warned("crop", "lies outside"))
     assert FASTLY.headers_of(ORDER, made(warnings=twice))[-1] == (
         "Fastly-IO-Warning",
         "crop: lies outside; fit: ignored",
     )
+
+
+def test_what_a_header_brought_in_is_not_given_to_those_who_did_not_send_it() -> None:
+    laid = FASTLY.order(Ask("a", headers={"x-fastly-imageopto-overlay": "overlay=/l.png"}))
+    assert ("Vary", "x-fastly-imageopto-overlay") in FASTLY.headers_of(laid, made())
+    montage = "width=9&height=9&layout=2a&images=/a;/b"
+    mounted = FASTLY.order(Ask("a", headers={"x-fastly-imageopto-montage": montage}))
+    assert ("Vary", "x-fastly-imageopto-montage") in FASTLY.headers_of(mounted, made())
 
 
 # ------------------------------------------------------------------------------------------------ refusals
@@ -104,7 +112,7 @@ REFUSALS = [
     (OUTSIDE, 400,
         f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})\nFix: ask for less, move it inside, or add ,safe to clip it\n",
         f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})"),
-    (NothingLeft("nothing", parameter="trim"), 400,
+    (NothingLeft("trim: nothing", parameter="trim"), 400,
         "Invalid transformation for requested image: Invalid trim, nothing left",
         "Invalid transformation for requested image: Invalid trim, nothing left (nothing)"),
     (NothingLeft("nothing", parameter="trim-color"), 400,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cropmark.dialects.answers import one_line
 from cropmark.dialects.dialect import Answer, Headers, Result
+from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
 from cropmark.plan.plan import Warned
 from cropmark.problems import (
     BadOrder,
@@ -18,8 +19,6 @@ from cropmark.problems import (
     Impossible,
     NotAllowed,
     NotFound,
-    NothingLeft,
-    OutputTooLarge,
     Problem,
     Refused,
     SourceMissing,
@@ -32,7 +31,6 @@ from cropmark.problems import (
 MAX_TEXT_CHARS = 400
 MEDIA_TYPE = "application/json; charset=utf-8"
 _NOT_FOUND = "Asset was not found."
-_INVALID = "Invalid transformation for requested image: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +68,7 @@ def picture_headers(result: Result) -> Headers:
 
 def _warning(warnings: tuple[Warned, ...]) -> Headers:
     names = dict.fromkeys(warned.parameter for warned in warnings)
-    return (("X-Cropmark-Warning", _visible(", ".join(names))),) if names else ()
-
-
-def _visible(text: str) -> str:
-    return "".join(c if " " <= c <= "~" else "?" for c in one_line(text, MAX_TEXT_CHARS))
+    return (("X-Cropmark-Warning", header_text(", ".join(names))),) if names else ()
 
 
 # ------------------------------------------------------------------------------------------------ problems
@@ -100,12 +94,8 @@ def _message(problem: Problem) -> str:
     match problem:
         case SourceMissing() | NotFound():
             return _NOT_FOUND
-        case CropOutOfBounds():
-            return f"{_INVALID}Invalid crop, region out of bounds"
-        case NothingLeft():
-            return f"{_INVALID}Invalid {problem.parameter or 'trim'}, nothing left"
-        case OutputTooLarge():
-            return f"{_INVALID}Output exceeds maximum dimensions"
+        case Impossible():
+            return invalid_transformation(problem)
         case _:
             return one_line(problem.detail, MAX_TEXT_CHARS)
 
@@ -117,7 +107,7 @@ def _errors(problem: Problem) -> dict[str, list[str]]:
     name = problem.parameter or _by_kind(problem)
     if name is None:
         return {}
-    lines = (problem.detail.removeprefix(f"{name}: "), _fix(problem))
+    lines = (without_name(problem.detail, name), mend(problem))
     return {name: [one_line(line, MAX_TEXT_CHARS) for line in lines if line]}
 
 
@@ -131,9 +121,3 @@ def _by_kind(problem: Problem) -> str | None:
             return "query"
         case _:
             return None
-
-
-def _fix(problem: Problem) -> str:
-    """What to write instead, in this dialect's spelling."""
-    outside = isinstance(problem, CropOutOfBounds)
-    return "ask for less, move it inside, or add ,safe to clip it" if outside else problem.fix

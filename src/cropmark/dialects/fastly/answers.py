@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
-from cropmark.dialects.answers import one_line
 from cropmark.dialects.dialect import Answer, Ask, Headers, Result
-from cropmark.plan.plan import Warned
+from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, OVERLAY, OVERLAY_HEADER
+from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
+from cropmark.plan.plan import Order, Warned
 from cropmark.problems import (
     BadOrder,
     BadValue,
-    CropOutOfBounds,
     Impossible,
     NotAllowed,
-    NothingLeft,
-    OutputTooLarge,
     Problem,
     SourceFailed,
     SourceMissing,
@@ -27,8 +25,6 @@ from cropmark.problems import (
     SourceTooLarge,
     SourceUnusable,
 )
-
-MAX_HEADER_CHARS = 400
 
 _KNOWN = frozenset(HTTPStatus)
 
@@ -60,12 +56,20 @@ _SOURCE_PROBLEMS: tuple[tuple[type[SourceProblem], str], ...] = (
 # ------------------------------------------------------------------------------------------------ pictures
 
 
-def picture_headers(result: Result) -> Headers:
+def picture_headers(order: Order, result: Result) -> Headers:
     """Fastly-IO-Info and Fastly-Stats where the optimizer worked, Fastly-IO-Error where it could not, and warnings."""
     if result.trouble:
         reason = _TROUBLES.get(result.original or "", _NOT_PARSED)
-        return (("Fastly-IO-Error", reason), *_warning(result.warnings))
-    return (*_info(result), ("Fastly-Stats", "io=1"), *_warning(result.warnings))
+        return (("Fastly-IO-Error", reason), *_warning(result.warnings), *_vary(order))
+    return (*_info(result), ("Fastly-Stats", "io=1"), *_warning(result.warnings), *_vary(order))
+
+
+def _vary(order: Order) -> Headers:
+    """The request header that brought other pictures in, so that no cache on the way gives its answer to others."""
+    if len(order.sources) < 2:
+        return ()
+    laid_over = order.sources[1].parameter == OVERLAY.name
+    return (("Vary", OVERLAY_HEADER if laid_over else MONTAGE_HEADER),)
 
 
 def _info(result: Result) -> Headers:
@@ -84,13 +88,8 @@ def _info(result: Result) -> Headers:
 
 
 def _warning(warnings: tuple[Warned, ...]) -> Headers:
-    texts = dict.fromkeys(f"{warned.parameter}: {warned.text}" for warned in warnings)
-    return (("Fastly-IO-Warning", _header("; ".join(texts))),) if texts else ()
-
-
-def _header(text: str) -> str:
-    """The text as a header value: one bounded line of visible ASCII."""
-    return "".join(c if " " <= c <= "~" else "?" for c in one_line(text, MAX_HEADER_CHARS))
+    texts = dict.fromkeys(f"{each.parameter}: {without_name(each.text, each.parameter)}" for each in warnings)
+    return (("Fastly-IO-Warning", header_text("; ".join(texts))),) if texts else ()
 
 
 # ------------------------------------------------------------------------------------------------ problems
@@ -101,13 +100,13 @@ def refusal(problem: Problem, ask: Ask) -> Answer:
     line = _line(problem)
     headers: list[tuple[str, str]] = [("Cache-Control", "no-store")]
     if (reason := _reason(problem, line)) is not None:
-        headers.append(("Fastly-IO-Error", _header(reason)))
+        headers.append(("Fastly-IO-Error", header_text(reason)))
     if isinstance(problem, NotAllowed):
         headers.append(("Allow", "GET, HEAD, OPTIONS"))
     if _wants_json(ask.accept):
         body = json.dumps(_members(problem, line)).encode("ascii")
         return Answer(_status(problem), body, "application/problem+json", tuple(headers))
-    fix = _fix(problem)
+    fix = mend(problem)
     told = f"{line}\nFix: {fix}\n" if fix else f"{line}\n"
     return Answer(_status(problem), told.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
 
@@ -122,31 +121,13 @@ def _line(problem: Problem) -> str:
     """What went wrong, in Fastly's words where it publishes any."""
     match problem:
         case BadValue(parameter=str(name)):
-            return f'Invalid value for parameter "{name}": {problem.detail.removeprefix(f"{name}: ")}'
+            return f'Invalid value for parameter "{name}": {without_name(problem.detail, name)}'
         case Impossible():
-            return f"Invalid transformation for requested image: {_impossible(problem)} ({problem.detail})"
+            return f"{invalid_transformation(problem)} ({without_name(problem.detail, problem.parameter)})"
         case BadOrder():
             return f"Invalid request: {problem.detail}"
         case _:
             return f"{HTTPStatus(_status(problem)).phrase}: {problem.detail}"
-
-
-def _impossible(problem: Impossible) -> str:
-    match problem:
-        case CropOutOfBounds():
-            return "Invalid crop, region out of bounds"
-        case NothingLeft():
-            return f"Invalid {problem.parameter or 'trim'}, nothing left"
-        case OutputTooLarge():
-            return "Output exceeds maximum dimensions"
-        case _:
-            return "Invalid transformation"
-
-
-def _fix(problem: Problem) -> str:
-    """What to write instead, in this dialect's spelling."""
-    outside = isinstance(problem, CropOutOfBounds)
-    return "ask for less, move it inside, or add ,safe to clip it" if outside else problem.fix
 
 
 def _reason(problem: Problem, line: str) -> str | None:
@@ -164,7 +145,7 @@ def _members(problem: Problem, line: str) -> dict[str, object]:
         "detail": line,
         "code": problem.code,
         "parameter": problem.parameter,
-        "fix": _fix(problem),
+        "fix": mend(problem),
     }
     return {name: value for name, value in members.items() if value}
 

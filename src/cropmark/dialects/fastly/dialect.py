@@ -32,7 +32,7 @@ class Fastly:
         return orders.order(ask, self.settings)
 
     def headers_of(self, order: Order, result: Result) -> Headers:
-        return answers.picture_headers(result)
+        return answers.picture_headers(order, result)
 
     def refusal(self, problem: Problem, ask: Ask) -> Answer:
         return answers.refusal(problem, ask)

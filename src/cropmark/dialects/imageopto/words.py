@@ -1,0 +1,41 @@
+"""The Image Optimizer's words for what cannot be done, and texts made fit for a header."""
+
+from __future__ import annotations
+
+from cropmark.dialects.answers import one_line
+from cropmark.problems import CropOutOfBounds, Impossible, NothingLeft, OutputTooLarge, Problem
+
+MAX_HEADER_CHARS = 400
+
+
+def header_text(text: str) -> str:
+    """The text as a header value: one line of visible ASCII, at most MAX_HEADER_CHARS long."""
+    return "".join(c if " " <= c <= "~" else "?" for c in one_line(text, MAX_HEADER_CHARS))
+
+
+def without_name(text: str, parameter: str | None) -> str:
+    """A detail without the parameter's name before it, for where the name stands anyhow."""
+    return text.removeprefix(f"{parameter}: ") if parameter else text
+
+
+def invalid_transformation(problem: Impossible) -> str:
+    """What cannot be done on this picture. The words of a crop are published, the others made after them.
+
+    Source: https://www.fastly.com/documentation/reference/io/crop
+    """
+    match problem:
+        case CropOutOfBounds():
+            reason = "Invalid crop, region out of bounds"
+        case NothingLeft():
+            reason = f"Invalid {problem.parameter or 'trim'}, nothing left"
+        case OutputTooLarge():
+            reason = "Output exceeds maximum dimensions"
+        case _:
+            reason = "Invalid transformation"
+    return f"Invalid transformation for requested image: {reason}"
+
+
+def mend(problem: Problem) -> str:
+    """What to write instead, in the Image Optimizer's spelling."""
+    outside = isinstance(problem, CropOutOfBounds)
+    return "ask for less, move it inside, or add ,safe to clip it" if outside else problem.fix
