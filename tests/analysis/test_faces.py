@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cropmark.analysis import models
+from cropmark.analysis.faces import detected, faces, large_faces, merged
+from cropmark.analysis.networks import Network, opened
+from cropmark.geometry.findings import Face
+from tests.analysis.corpus import annotated, pixels
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return opened(models.load()).face
+
+
+def overlap(face: Face, box: list[int], width: int, height: int) -> float:
+    """The area that both share, as a part of the area of either."""
+    left, top = face.left * width, face.top * height
+    across = min(left + face.width * width, box[0] + box[2]) - max(left, box[0])
+    down = min(top + face.height * height, box[1] + box[3]) - max(top, box[1])
+    shared = max(across, 0.0) * max(down, 0.0)
+    return shared / (face.width * width * face.height * height + box[2] * box[3] - shared)
+
+
+WITH_FACES = [name for name, told in annotated().items() if told["faces"]]
+WITHOUT_FACES = [name for name, told in annotated().items() if not told["faces"] and not told["heads"]]
+
+
+@pytest.mark.parametrize("name", WITH_FACES)
+def test_every_main_face_of_a_photograph_is_found(network: Network, name: str) -> None:
+    told = annotated()[name]
+    found = [face for face in faces(network, pixels(name)) if face.score >= 0.8]
+    for box in told["faces"]:
+        assert any(overlap(face, box, told["width"], told["height"]) > 0.5 for face in found), box
+
+
+@pytest.mark.parametrize("name", WITHOUT_FACES)
+def test_no_face_is_told_where_there_is_none(network: Network, name: str) -> None:
+    assert [face for face in faces(network, pixels(name)) if face.score >= 0.8] == []
+
+
+def test_a_face_that_fills_the_picture_is_told_once_as_the_small_copy_shows_it(network: Network) -> None:
+    left, top, width, height = annotated()["kpa_qt_logo.jpg"]["faces"][1]
+    around = pixels("kpa_qt_logo.jpg", long_side=800)[top - 20 : top + height + 20, left - 20 : left + width + 20]
+    close = np.kron(around, np.ones((3, 3, 1), np.uint8))
+    (large,) = large_faces(network, close)
+    assert len(detected(network, close)) == 1
+    (face,) = faces(network, close)
+    assert face.top == pytest.approx(large[1] / close.shape[0], abs=1e-4)
+    assert face.height > 0.75
+
+
+def test_the_largest_face_is_first_and_lies_inside(network: Network) -> None:
+    found = faces(network, pixels("kpa_bar55.jpg"))
+    areas = [face.width * face.height for face in found]
+    assert areas == sorted(areas, reverse=True)
+    assert len(found) >= 6
+
+
+def test_a_mirrored_picture_has_mirrored_faces(network: Network) -> None:
+    rgb = pixels("ski_astronaut.jpg")
+    (face,) = faces(network, rgb)
+    (other,) = faces(network, np.ascontiguousarray(rgb[:, ::-1]))
+    assert 1 - other.left - other.width == pytest.approx(face.left, abs=0.02)
+    assert other.top == pytest.approx(face.top, abs=0.02)
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (7, 640), (640, 7), (33, 65)])
+def test_pictures_of_odd_sizes_have_no_faces_and_no_trouble(network: Network, sides: tuple[int, int]) -> None:
+    assert faces(network, np.full((*sides, 3), 90, np.uint8)) == ()
+
+
+def rows(*boxes: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array(boxes, np.float32).reshape(-1, 5)
+
+
+SMALL = (100.0, 100.0, 50.0, 50.0, 0.9)
+AROUND = (60.0, 60.0, 300.0, 300.0, 0.8)
+APART = (500.0, 100.0, 50.0, 50.0, 0.9)
+
+# fmt: off
+MERGED = [
+    # found at full size   large ones       kept
+    (rows(SMALL, APART),   rows(),          [SMALL, APART]),
+    (rows(SMALL, APART),   rows(AROUND),    [APART, AROUND]),   # a part of the large face was taken for one
+    (rows(),               rows(AROUND),    [AROUND]),
+    (rows(),               rows(),          []),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("boxes", "large", "kept"), MERGED)
+def test_large_faces_take_the_place_of_what_they_overlap(
+    boxes: NDArray[np.float32], large: NDArray[np.float32], kept: list[tuple[float, ...]]
+) -> None:
+    np.testing.assert_allclose(merged(boxes, large), rows(*kept), rtol=1e-6)

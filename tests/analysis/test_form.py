@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.analysis.form import MOST_BYTES, MOST_FACES, VERSION, Malformed, analysis_json, read_analysis
+from cropmark.geometry.findings import Analysis, Face, Grid
+
+ANALYSIS = Analysis(
+    version=VERSION,
+    faces=(Face(0.25, 0.1, 0.125, 0.2, 0.91),),
+    subject=Grid(2, 1, b"\x00\xff"),
+    residual=Grid(2, 1, b"\x10\x20"),
+)
+
+
+def test_an_analysis_reads_as() -> None:
+    assert json.loads(analysis_json(ANALYSIS)) == {
+        "version": 1,
+        "grid": [2, 1],
+        "faces": [[0.25, 0.1, 0.125, 0.2, 0.91]],
+        "subject": "AP8=",
+        "residual": "ECA=",
+    }
+
+
+def rounded(least: float, most: float) -> st.SearchStrategy[float]:
+    return st.floats(least, most).map(lambda value: round(value, 4))
+
+
+faces = st.builds(Face, rounded(-1, 1), rounded(-1, 1), rounded(0.001, 1), rounded(0.001, 1), rounded(0, 1))
+sides = st.tuples(st.integers(1, 32), st.integers(1, 32))
+analyses = sides.flatmap(
+    lambda side: st.builds(
+        Analysis,
+        st.just(VERSION),
+        st.lists(faces, max_size=MOST_FACES).map(tuple),
+        *(st.binary(min_size=side[0] * side[1], max_size=side[0] * side[1]).map(lambda c: Grid(*side, c)),) * 2,
+    )
+)
+
+
+@given(analyses)
+def test_what_is_written_is_read_back(analysis: Analysis) -> None:
+    assert read_analysis(analysis_json(analysis)) == analysis
+
+
+def test_the_largest_analysis_is_small_enough() -> None:
+    face = Face(-0.1234, -0.1234, 0.1234, 0.1234, 0.999)
+    full = Grid(32, 32, bytes(range(256)) * 4)
+    assert len(analysis_json(Analysis(VERSION, (face,) * MOST_FACES, full, full))) <= MOST_BYTES
+
+
+def told(**changes: object) -> bytes:
+    form = {**json.loads(analysis_json(ANALYSIS)), **changes}
+    return json.dumps({name: value for name, value in form.items() if value is not None}).encode()
+
+
+# fmt: off
+REFUSED = [
+    # bytes                                             words
+    (b"",                                               "is JSON"),
+    (b"\xff\xfe",                                       "is JSON"),
+    (b"[" * 4000,                                       "is JSON"),
+    (b"[]",                                             "version, grid, faces"),
+    (b" " * 5000,                                       "at most 4096 bytes"),
+    (told(version=2),                                   "expected version 1, got 2"),
+    (told(version="1"),                                 "version, grid, faces"),
+    (told(faces=None),                                  "version, grid, faces"),
+    (told(more=1),                                      "version, grid, faces"),
+    (told(grid=[2, 1, 1]),                              "version, grid, faces"),
+    (told(grid=[0, 1]),                                 "1 to 32 cells"),
+    (told(grid=[33, 1]),                                "1 to 32 cells"),
+    (told(grid=[2, 2]),                                 "a byte a cell"),
+    (told(subject="A"),                                 "a byte a cell"),
+    (told(subject="AP8=!"),                             "a byte a cell"),
+    (told(residual=b64encode(b"abc").decode()),         "a byte a cell"),
+    (told(faces=[[0, 0, 1, 1, 1]] * 25),                "at most 24 faces"),
+    (told(faces=[[0, 0, 1, 1]]),                        "five numbers"),
+    (told(faces=["12345"]),                             "five numbers"),
+    (told(faces=[[0, 0, 1, 1, "1"]]),                   "five numbers"),
+    (told(faces=[[0, 0, 0, 1, 1]]),                     "lies in its picture"),
+    (told(faces=[[0, 0, 1, 1, 1.5]]),                   "lies in its picture"),
+    (told(faces=[[float("nan"), 0, 1, 1, 1]]),          "lies in its picture"),
+    (told(faces=[[float("inf"), 0, 1, 1, 1]]),          "lies in its picture"),
+    (told(faces=[[10**400, 0, 1, 1, 1]]),               "lies in its picture"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("data", "words"), REFUSED)
+def test_what_is_out_of_form_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(Malformed, match=words):
+        read_analysis(data)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        read_analysis(data)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cropmark.analysis import models
+from cropmark.analysis.networks import Network, opened
+from cropmark.analysis.salience import MOST_DOUBT, QUICK_SIDE, doubt, gridded, outlined, residual, subject
+from cropmark.geometry.findings import Grid
+from tests.analysis.corpus import annotated, pixels
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return opened(models.load()).subject
+
+
+def cells(grid: Grid) -> NDArray[np.uint8]:
+    return np.frombuffer(grid.cells, np.uint8).reshape(grid.rows, grid.columns)
+
+
+def share_inside(grid: Grid, box: list[int], width: int, height: int) -> float:
+    """How much of a map lies in a box of the picture."""
+    down, across = np.mgrid[0 : grid.rows, 0 : grid.columns] + 0.5
+    x, y = across / grid.columns * width, down / grid.rows * height
+    inside = (x >= box[0]) & (x < box[0] + box[2]) & (y >= box[1]) & (y < box[1] + box[3])
+    return float(cells(grid)[inside].sum() / cells(grid).sum())
+
+
+# fmt: off
+SUBJECTS = [
+    # photograph              at least this part of the map lies in the subject's box
+    ("gc_penguin.jpg",        0.90),
+    ("pk_yellow_car.jpg",     0.95),
+    ("cv_notice_sign.jpg",    0.80),   # a sign to read
+    ("skl_china.jpg",         0.90),
+    ("gc_kangaroo.jpg",       0.75),
+    ("mate_ladybird.jpg",     0.60),   # a tenth of the width: seen at the second look
+    ("ski_rocket.jpg",        0.50),   # a twentieth
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("name", "least"), SUBJECTS)
+def test_the_map_lies_on_the_subject(network: Network, name: str, least: float) -> None:
+    told = annotated()[name]
+    found = subject(network, pixels(name))
+    assert share_inside(found, told["subject"], told["width"], told["height"]) >= least
+
+
+def test_a_small_thing_is_seen_at_the_second_look(network: Network) -> None:
+    rgb = pixels("mate_ladybird.jpg")
+    quick = outlined(network, rgb, scale=QUICK_SIDE / 640)
+    assert doubt(quick) > MOST_DOUBT
+    assert cells(subject(network, rgb)).max() > 2 * 255 * gridded_max(quick, rgb)
+
+
+def gridded_max(seen: NDArray[np.float32], rgb: NDArray[np.uint8]) -> float:
+    return float(cells(gridded(seen, rgb.shape[1], rgb.shape[0])).max()) / 255
+
+
+def test_a_plain_subject_needs_no_second_look(network: Network) -> None:
+    assert doubt(outlined(network, pixels("pk_yellow_car.jpg"), scale=QUICK_SIDE / 640)) < MOST_DOUBT / 2
+
+
+# fmt: off
+DOUBTS = [
+    # a map of              doubt
+    ([0.0, 0.0],            0.0),
+    ([0.0, 1.0],            0.0),
+    ([0.5, 0.5],            0.5),
+    ([0.1, 0.1],            0.9),
+    ([1.0, 0.5],            1 / 6),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("values", "told"), DOUBTS)
+def test_doubt_is_how_far_a_map_is_from_yes_and_no(values: list[float], told: float) -> None:
+    assert doubt(np.array([values], np.float32)) == pytest.approx(told)
+
+
+def with_square(left: int, top: int) -> NDArray[np.uint8]:
+    """White, 120 x 240 px, with a black square of 16 px."""
+    rgb = np.full((120, 240, 3), 255, np.uint8)
+    rgb[top : top + 16, left : left + 16] = 0
+    return rgb
+
+
+@pytest.mark.parametrize(("left", "top"), [(30, 20), (180, 50), (100, 90)])
+def test_the_residual_is_greatest_where_a_lone_square_is(left: int, top: int) -> None:
+    found = cells(residual(with_square(left, top)))
+    row, column = np.unravel_index(int(found.argmax()), found.shape)
+    assert abs((column + 0.5) / found.shape[1] * 240 - (left + 8)) <= 12
+    assert abs((row + 0.5) / found.shape[0] * 120 - (top + 8)) <= 12
+    assert found.max() > 150
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_one_colour_leaves_no_residual(level: int) -> None:
+    assert cells(residual(np.full((50, 90, 3), level, np.uint8))).max() == 0
+
+
+# fmt: off
+GRIDS = [
+    # a picture of   has a map of
+    ((640, 480),     (32, 24)),
+    ((480, 640),     (24, 32)),
+    ((640, 640),     (32, 32)),
+    ((640, 3),       (32, 1)),
+    ((1, 1),         (32, 32)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("size", "grid"), GRIDS)
+def test_a_grid_has_the_shape_of_its_picture(size: tuple[int, int], grid: tuple[int, int]) -> None:
+    found = gridded(np.full((64, 64), 0.5, np.float32), *size)
+    assert (found.columns, found.rows) == grid
+    assert set(found.cells) == {128}
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (3, 640), (640, 3)])
+def test_pictures_of_odd_sizes_are_no_trouble(network: Network, sides: tuple[int, int]) -> None:
+    rgb = np.full((*sides, 3), 90, np.uint8)
+    assert subject(network, rgb).columns >= 1
+    assert residual(rgb).columns >= 1

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cropmark.engine.draw import FACE, FAINT_FACE, LONG_SIDE, WINDOW, drawing
+from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.problems import SourceUnusable
+from cropmark.values import Box
+from tests.engine.pictures import file_of, seen
+
+NOTHING = Grid(2, 1, b"\x00\x00")
+GREY = file_of(np.full((100, 200, 3), 100, np.uint8))
+
+
+def drawn(
+    analysis: Analysis, window: Box | None = None, data: bytes = GREY
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return seen(drawing(data, analysis, window), "RGB")
+
+
+def pixel(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], x: int, y: int) -> tuple[int, ...]:
+    return tuple(int(part) for part in picture[y, x])
+
+
+def test_nothing_found_is_the_picture_itself() -> None:
+    assert np.all(drawn(Analysis(1, (), NOTHING, NOTHING)) == 100)
+
+
+def test_a_face_is_a_box() -> None:
+    sure, faint = Face(0.1, 0.2, 0.2, 0.4, 0.9), Face(0.6, 0.2, 0.2, 0.4, 0.7)
+    picture = drawn(Analysis(1, (sure, faint), NOTHING, NOTHING))
+    assert pixel(picture, 20, 20) == pixel(picture, 59, 59) == FACE
+    assert pixel(picture, 120, 20) == FAINT_FACE
+    assert pixel(picture, 40, 40) == (100, 100, 100)
+
+
+def test_a_face_may_reach_outside() -> None:
+    picture = drawn(Analysis(1, (Face(-0.1, -0.2, 0.3, 0.6, 0.9),), NOTHING, NOTHING))
+    assert pixel(picture, 39, 10) == FACE
+
+
+def test_the_map_is_a_tint() -> None:
+    picture = drawn(Analysis(1, (), Grid(2, 1, b"\x00\xff"), NOTHING))
+    assert pixel(picture, 5, 50) == (100, 100, 100)
+    red, green, _ = pixel(picture, 195, 50)
+    assert red > 140
+    assert green < 80
+
+
+def test_outside_the_window_it_is_dark() -> None:
+    picture = drawn(Analysis(1, (), NOTHING, NOTHING), Box(50, 0, 100, 100))
+    assert pixel(picture, 50, 50) == pixel(picture, 149, 99) == WINDOW
+    assert pixel(picture, 100, 50) == (100, 100, 100)
+    assert pixel(picture, 10, 50) == (35, 35, 35)
+
+
+def test_a_large_source_is_drawn_small_with_its_window_where_it_was() -> None:
+    large = file_of(np.full((1000, 4000, 3), 100, np.uint8))
+    picture = drawn(Analysis(1, (), NOTHING, NOTHING), Box(1000, 0, 1000, 1000), large)
+    assert picture.shape == (LONG_SIDE // 4, LONG_SIDE, 3)
+    assert pixel(picture, 200, 100) == WINDOW
+    assert pixel(picture, 190, 100) == (35, 35, 35)
+
+
+def test_what_is_no_picture_is_refused() -> None:
+    with pytest.raises(SourceUnusable):
+        drawing(b"nothing", Analysis(1, (), NOTHING, NOTHING))
