@@ -456,6 +456,16 @@ async def test_renderers_end_with_their_front(says: Says) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_the_front_loads_no_decoder() -> None:
+    """check_25: nor what only an analysis needs."""
+    script = (
+        "import sys, cropmark.renderers.pool as _; sys.exit(str({'pyvips', 'numpy', 'onnxruntime'} & {*sys.modules}))"
+    )
+    front = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stderr=asyncio.subprocess.PIPE)
+    _, told_us = await front.communicate()
+    assert told_us.decode().strip() == "set()"
+
+
 def running(pid: int) -> bool:
     """Whether the process runs: one that nobody waits for may stay a zombie where there is no init."""
     try:

@@ -35,6 +35,8 @@ def main(prepared: Callable[[Setup], Work]) -> None:
     assert isinstance(setup, Setup)
     _limit(setup)
     work = prepared(setup)
+    # Only now: among busy renderers a start at their low rank takes twice as long, and somebody waits for it.
+    os.nice(setup.niceness)
     channel.tell(end, replies.ready(Ready(confine(setup.sandbox))))
     while (received := channel.receive(end)) is not None:
         message, descriptors = received
@@ -60,7 +62,6 @@ def told(work: Work, task: Task, sources: Sources) -> Told:
 
 
 def _limit(setup: Setup) -> None:
-    os.nice(setup.niceness)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (2 * MOST_SOURCES, 2 * MOST_SOURCES))
     if sys.platform == "linux":  # macOS knows the limit by name and refuses to set it
