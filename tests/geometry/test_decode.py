@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 import pyvips
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.formats import Format, Info
@@ -116,6 +116,7 @@ orders = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.builds(Size, sides, sides), st.sampled_from([JPEG, WEBP]), st.integers(1, 8), orders)
 def test_it_shows_what_the_recipe_shows(stored: Size, kind: Format, orientation: int, step: AnyStep) -> None:
     """The same size, no op outside its frame, no edge farther off than a pixel: half by the recipe, half by this."""

@@ -201,7 +201,7 @@ def boxes_in(draw: st.DrawFn, frame: Size) -> Box | None:
     return draw(st.sampled_from([Box(left, top, width, height)] * 9 + [None]))
 
 
-@settings(max_examples=400)
+@settings(max_examples=300, deadline=None)
 @given(plans, sources, st.data())
 def test_every_plan_comes_to_a_recipe_that_holds_or_a_problem(
     plan: Plan, sources: tuple[Info, Info | None], data: st.DataObject
@@ -221,6 +221,7 @@ def test_every_plan_comes_to_a_recipe_that_holds_or_a_problem(
         assert recipe.size.area <= limits.avif_area
 
 
+@settings(deadline=None)
 @given(plans, sources, outputs)
 def test_a_look_is_the_same_for_every_output(plan: Plan, sources: tuple[Info, Info | None], output: Output) -> None:
     try:
@@ -231,6 +232,7 @@ def test_a_look_is_the_same_for_every_output(plan: Plan, sources: tuple[Info, In
         assert resolve(replace(plan, output=output), sources) == found
 
 
+@settings(deadline=None)
 @given(crops, sizes)
 def test_a_crop_never_leaves_its_frame(crop: Crop, frame: Size) -> None:
     try:
@@ -241,6 +243,7 @@ def test_a_crop_never_leaves_its_frame(crop: Crop, frame: Size) -> None:
     assert box is None or box.within(frame)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(crops, resizes, st.builds(Orient, st.sampled_from(Turn))), max_size=4), sizes)
 def test_what_is_cut_scaled_and_turned_shows_a_part_of_the_source(steps: list[AnyStep], size: Size) -> None:
     info = Info(Format.PNG, size, 1000)

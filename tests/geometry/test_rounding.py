@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.region import Region
@@ -64,12 +64,14 @@ def test_nearest_even_is_rint() -> None:
     assert [nearest_even(Fraction(n, 2)) for n in (1, 2, 3, 5, 501, 1003)] == [0, 1, 2, 2, 250, 502]
 
 
+@settings(deadline=None)
 @given(st.fractions(min_value=0, max_value=10**6))
 def test_root_below_never_passes_the_root(value: Fraction) -> None:
     root = root_below(value)
     assert root * root <= value < (root + Fraction(1, 2**31)) ** 2
 
 
+@settings(deadline=None)
 @given(st.fractions(min_value=1, max_value=10**6))
 def test_length_below_never_rounds_up(value: Fraction) -> None:
     assert value - 1 < length_below(value) <= value

@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.rounding import length
@@ -111,6 +111,7 @@ frames = st.builds(Size, st.integers(1, 3000), st.integers(1, 3000))
 boxes = st.builds(Asked, lengths, lengths, st.booleans())
 
 
+@settings(deadline=None)
 @given(frames, boxes)
 def test_inside_fits_and_outside_covers(frame: Size, wanted: Asked) -> None:
     assert wanted.width is not None
@@ -125,6 +126,7 @@ def test_inside_fits_and_outside_covers(frame: Size, wanted: Asked) -> None:
         assert large.height >= length(wanted.height)
 
 
+@settings(deadline=None)
 @given(frames, boxes)
 def test_nothing_grows_that_may_not(frame: Size, wanted: Asked) -> None:
     if wanted.enlarge:
@@ -134,6 +136,7 @@ def test_nothing_grows_that_may_not(frame: Size, wanted: Asked) -> None:
         assert size.height <= frame.height
 
 
+@settings(deadline=None)
 @given(frames, boxes, st.fractions(min_value=1, max_value=100, max_denominator=10))
 def test_a_covering_window_has_the_shape_of_the_box(frame: Size, wanted: Asked, zoom: Fraction) -> None:
     assert wanted.width is not None

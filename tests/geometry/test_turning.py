@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.region import Region
@@ -73,6 +73,7 @@ def test_axes_that_run_backwards(turn: Turn, axes: tuple[bool, bool]) -> None:
     assert mirrored(turn) == axes
 
 
+@settings(deadline=None)
 @given(regions, turns)
 def test_unturned_undoes_turned(region: Region, turn: Turn) -> None:
     assert unturned(turned(region, turn), turn) == region

@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.region import Region
@@ -41,6 +41,7 @@ regions = st.builds(Region, shares, shares, shares, shares)
 changes = st.lists(st.one_of(boxes, sizes, st.sampled_from(Turn)), max_size=6)
 
 
+@settings(deadline=None)
 @given(sizes, changes, regions)
 def test_place_and_source_of_undo_each_other(source: Size, changes: list[Box | Size | Turn], region: Region) -> None:
     view = View(source)

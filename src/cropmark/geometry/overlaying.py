@@ -8,15 +8,13 @@ from cropmark.formats import TRAITS, Info
 from cropmark.geometry.cutting import cut_and_scaled
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.limits import check_between
-from cropmark.geometry.placing import padded_box, start_along, window_around
+from cropmark.geometry.placing import CENTRE, padded_box, start_along, window_around
 from cropmark.geometry.recipe import Compose, Embed, Scale
 from cropmark.geometry.rounding import r
 from cropmark.geometry.sizing import Asked, covered, stretched
 from cropmark.plan.plan import Limits
 from cropmark.plan.steps import Cell, Montage, Overlay
-from cropmark.values import CLEAR, WHITE, Box, Colour, Point, Size
-
-_CENTRE = Point(Fraction(1, 2), Fraction(1, 2))
+from cropmark.values import CLEAR, WHITE, Box, Colour, Size
 
 
 def overlay(step: Overlay, frame: Size, info: Info, limits: Limits) -> Compose:
@@ -47,7 +45,7 @@ def montage_cell(montage: Montage, cell: Cell, info: Info) -> Compose | None:
     if box is None:
         return None
     shown = covered(info.size, Asked(Fraction(box.width), Fraction(box.height), enlarge=True))
-    window = window_around(_CENTRE, shown.width, shown.height, info.size)
+    window = window_around(CENTRE, shown.width, shown.height, info.size)
     ops = cut_and_scaled(window, shown.size, info.size, montage.filter)
     return Compose(cell.source, Drawing.of(info).then(*ops).ops, box.left, box.top)
 

@@ -12,6 +12,8 @@ from cropmark.plan.steps import Area, At, Canvas, Crop, Edges, Overflow, Placeme
 from cropmark.problems import CropOutOfBounds, NothingLeft
 from cropmark.values import Box, Point, Ratio, Size
 
+CENTRE = Point(Fraction(1, 2), Fraction(1, 2))
+
 
 def shape_size(shape: Shape, frame: Size) -> Size:
     """The size of a crop's shape: an area by its lengths, a ratio as large as the frame holds it.

@@ -15,6 +15,7 @@ from cropmark.geometry.focusing import placed_by_content
 from cropmark.geometry.limits import sides_within, unfit
 from cropmark.geometry.overlaying import montage_cell, overlay
 from cropmark.geometry.placing import (
+    CENTRE,
     canvas_box,
     crop_box,
     padded_box,
@@ -68,7 +69,6 @@ from cropmark.plan.steps import (
 from cropmark.problems import NothingLeft
 from cropmark.values import CLEAR, WHITE, Box, Colour, Length, Pixels, Point, Share, Size
 
-_CENTRE = Point(Fraction(1, 2), Fraction(1, 2))
 _LARGEST_RADIUS = Fraction(1000)
 
 
@@ -186,7 +186,7 @@ def _window(step: Resize, width: Fraction, height: Fraction, drawing: Drawing, s
     frame = drawing.frame
     match step.focus:
         case None:
-            return window_around(_CENTRE, width, height, frame), drawing
+            return window_around(CENTRE, width, height, frame), drawing
         case Point():
             return window_around(step.focus, width, height, frame), drawing
         case Focus.SMART:
@@ -194,7 +194,7 @@ def _window(step: Resize, width: Fraction, height: Fraction, drawing: Drawing, s
         case _:
             assert_never(step.focus)
     if isinstance(placed, str):
-        return window_around(_CENTRE, width, height, frame), replace(drawing, focus=f"centre ({placed})")
+        return window_around(CENTRE, width, height, frame), replace(drawing, focus=f"centre ({placed})")
     return window_at(placed.left, placed.top, width, height, frame), replace(drawing, focus=placed.by)
 
 
