@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from fractions import Fraction
 
 import pytest
@@ -376,6 +377,14 @@ def test_the_table_is_complete_and_each_row_stands_once() -> None:
 names = st.sampled_from([row.name for row in ROWS]) | st.text(max_size=5)
 texts = st.text(alphabet="0123456789.,:px-+offset safmrtug%&=#?/", max_size=20) | st.text(max_size=20)
 queries = st.lists(st.tuples(names, texts), max_size=8).map(lambda given: "&".join(f"{n}={t}" for n, t in given))
+
+
+@pytest.mark.parametrize("query", ["?" * 100_000, "&" * 100_000, "overlay=?" * 11_000, "crop=" + "1," * 50_000])
+def test_a_hostile_query_is_refused_in_no_time(query: str) -> None:
+    started = time.process_time()
+    with pytest.raises(BadOrder):
+        order_of(query)
+    assert time.process_time() - started < 0.2
 
 
 @given(path=st.text(), query=queries | st.text(), accept=st.text())

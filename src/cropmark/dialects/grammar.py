@@ -29,16 +29,21 @@ T = TypeVar("T")
 # ------------------------------------------------------------------------------------------------ the query
 
 
-def pairs(raw: str) -> tuple[tuple[str, str], ...]:
-    """Every name and value of a raw query, decoded (`+` is a blank), in their order; question marks before it skipped.
-
-    Bytes that are no UTF-8 become U+FFFD. Raises BadOrder past MAX_QUERY_CHARS or MAX_PAIRS.
-    """
+def bounded(raw: str) -> str:
+    """The raw query, if it is no longer than we read. Raises BadOrder past MAX_QUERY_CHARS or MAX_PAIRS."""
     if len(raw) > MAX_QUERY_CHARS:
         raise BadOrder(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
     if raw.count("&") >= MAX_PAIRS:
         raise BadOrder(f"the query has more than {MAX_PAIRS} parameters", fix="leave out those that do nothing")
-    return tuple(parse_qsl(raw.lstrip("?"), keep_blank_values=True, errors="replace"))
+    return raw
+
+
+def pairs(raw: str) -> tuple[tuple[str, str], ...]:
+    """Every name and value of a raw query, decoded (`+` is a blank), in their order; question marks before it skipped.
+
+    Bytes that are no UTF-8 become U+FFFD. Raises BadOrder for a query that is too long: bounded().
+    """
+    return tuple(parse_qsl(bounded(raw).lstrip("?"), keep_blank_values=True, errors="replace"))
 
 
 def values(raw: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ def texts(raw: str) -> dict[str, str]:
 
     Raises BadOrder for a query that is too long.
     """
-    found = grammar.values(one_mark(raw))
+    found = grammar.values(one_mark(grammar.bounded(raw)))
     return {name: text.strip(" \t") for name, text in found.items() if not grammar.is_blank(text)}
 
 
