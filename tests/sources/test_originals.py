@@ -118,6 +118,7 @@ async def test_a_new_record_over_the_same_bytes(tmp_path: Path) -> None:
     assert store.find(key_of("a")) == Originals(tmp_path).find(key_of("a")) == renewed
     assert renewed.spans == Freshness(100, 10, 20)
     store.renew(key_of("a"), record_of("a", b"other bytes"))
+    store.renew(key_of("a"), record_of("a", b"abc", generation=1))  # purged meanwhile
     assert store.find(key_of("a")) == renewed
 
 

@@ -140,7 +140,7 @@ async def test_a_length_above_the_limit_is_not_waited_for(make_source: MakeSourc
     started = time.monotonic()
     source = make_source(opened_to(server, limit_bytes=LIMIT))
     assert isinstance(await problem_of(source, server.url("/")), SourceTooLarge)
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 1.5
 
 
 async def test_a_length_shorter_than_the_body_ends_it(source: WebSource, server: Origin) -> None:
@@ -161,6 +161,8 @@ async def test_a_length_shorter_than_the_body_ends_it(source: WebSource, server:
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n" + PNG, id="100 kB header"),
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another protocol"),
         pytest.param(b"", id="nothing"),
+        pytest.param(reply(PNG, Content_Encoding="br"), id="brotli that is none"),
+        pytest.param(reply(PNG, Content_Encoding="zstd"), id="zstd that is none"),
         pytest.param(reply(zlib.compress(PNG)[:50], Content_Encoding="gzip"), id="gzip that is none"),
         pytest.param(reply(gzip.compress(os.urandom(9000))[:5000], Content_Encoding="gzip"), id="gzip cut off"),
     ],

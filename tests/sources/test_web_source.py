@@ -289,6 +289,7 @@ ERRORS = [
     # the origin's answer                    may a stale original stand in for it
     (reply(b"", 500),                        True),
     (reply(b"", 503),                        True),
+    (reply(b"", 429),                        True),     # come back later
     (b"",                                    True),     # it hangs up
     (reply(b"", 404),                        False),    # it says that there is none
     (reply(b"", 410),                        False),
@@ -329,7 +330,9 @@ async def test_stale_if_error(
         await source.open(where)
 
 
-async def test_an_origin_that_hangs_is_an_error_too(source: WebSource, server: Origin, clock: Clock) -> None:
+async def test_an_origin_that_hangs_is_an_error_too(make_source: MakeSource, server: Origin, clock: Clock) -> None:
+    source = make_source(opened_to(server, first_byte_s=0.3))
+
     async def hangs(_: Heard, send: Send) -> None:
         await asyncio.sleep(5)
 
@@ -345,7 +348,7 @@ async def test_an_origin_that_hangs_is_an_error_too(source: WebSource, server: O
 
 async def test_a_background_request_that_fails_is_not_repeated(source: WebSource, server: Origin, clock: Clock) -> None:
     where = WebUrl(server.url("/a"))
-    server.answers["/a"] = reply(Cache_Control="max-age=60, stale-while-revalidate=600")
+    server.answers["/a"] = reply(Cache_Control="max-age=60, stale-while-revalidate=600, stale-if-error=0")
     await body_of(source, server.url("/a"))
     server.answers["/a"] = reply(b"", 500)
     clock.now += 100
@@ -448,6 +451,41 @@ async def test_a_fetch_from_before_a_purge_is_answered_and_not_kept(
     assert current is not None
     assert current.generation > old.stamp.generation
     assert len(originals) == 1
+
+
+async def test_nor_is_it_held_for_a_moment(source: WebSource, server: Origin) -> None:
+    go = asyncio.Event()
+
+    async def waits(_: Heard, send: Send) -> None:
+        await go.wait()
+        await send(reply(PNG, Cache_Control="no-store"))
+
+    server.answers["/a"] = waits
+    before = asyncio.create_task(body_of(source, server.url("/a")))
+    await asyncio.sleep(0.05)
+    source.purge("web:")
+    go.set()
+    assert await before == PNG
+    server.answers["/a"] = reply(GIF)
+    assert await body_of(source, server.url("/a")) == GIF
+
+
+async def test_a_failure_from_before_a_purge_is_not_remembered(source: WebSource, server: Origin) -> None:
+    go = asyncio.Event()
+
+    async def waits(_: Heard, send: Send) -> None:
+        await go.wait()
+        await send(reply(b"", 404))
+
+    server.answers["/a"] = waits
+    before = asyncio.create_task(source.open(WebUrl(server.url("/a"))))
+    await asyncio.sleep(0.05)
+    source.purge("web:")
+    go.set()
+    with pytest.raises(SourceMissing):
+        await before
+    server.answers["/a"] = reply()
+    assert await body_of(source, server.url("/a")) == PNG
 
 
 # ------------------------------------------------------------------------------------------ what others see

@@ -121,8 +121,8 @@ class Originals:
         entry = self._entries.get(key)
         if entry is None or entry.record.digest != record.digest or entry.record.generation != record.generation:
             return
-        if self._write(key, record):
-            entry.record = record
+        self._write(key, record)
+        entry.record = record  # also where the disk refuses: else each request would ask the origin again
 
     def drop(self, key: str) -> None:
         """Forget an original."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import get_type_hints
@@ -79,6 +79,8 @@ def read_record(path: Path) -> SourceRecord | None:
         record = SourceRecord(**json.loads(path.read_text("ascii")))
     except (OSError, ValueError, TypeError):
         return None
-    kinds = get_type_hints(SourceRecord)
-    sound = all(isinstance(getattr(record, field.name), kinds[field.name]) for field in fields(record))
+    sound = all(isinstance(getattr(record, name), kind) for name, kind in _KINDS.items())
     return record if sound and record.bytes > 0 else None
+
+
+_KINDS = get_type_hints(SourceRecord)

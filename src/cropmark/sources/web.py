@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
-import os
 import time
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import structlog
 from cachetools import LRUCache, TTLCache
@@ -26,6 +25,7 @@ from cropmark.problems import Problem, SourceFailed, SourceMissing, SourceProble
 from cropmark.sources.connecting import SYSTEM, Network
 from cropmark.sources.fetching import Answered, Asked, Fetcher, Validators
 from cropmark.sources.freshness import LIFETIMES, Lifetimes, freshness, http_date
+from cropmark.sources.held import Held, handed
 from cropmark.sources.originals import Originals
 from cropmark.sources.policy import Policy, forwardable
 from cropmark.sources.records import SourceRecord, Use
@@ -56,20 +56,6 @@ class _Failure:
     problem: SourceProblem
 
 
-class _Held:
-    """An open original that several share, closed when the last lets go of it."""
-
-    def __init__(self, descriptor: int, length: int, stamp: Stamp) -> None:
-        self.descriptor = descriptor
-        self.bytes = length
-        self.stamp = stamp
-        weakref.finalize(self, os.close, descriptor)
-
-    def opened(self) -> Opened:
-        """A descriptor of one's own."""
-        return _opened(os.dup(self.descriptor), self.bytes, self.stamp)
-
-
 class WebSource:
     """The Source of WebUrls.
 
@@ -94,10 +80,10 @@ class WebSource:
         self._fetcher = Fetcher(policy, network)
         self._clock = clock
         self._targets: LRUCache[WebUrl, _Target] = LRUCache(_TARGETS)
-        self._flights: Flights[tuple[str, int], _Held] = Flights()
+        self._flights: Flights[tuple[str, int], Held] = Flights()
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._failures: TTLCache[str, _Failure] = TTLCache(_FAILURES, lifetimes.failure_s, timer=clock)
-        self._moments: dict[str, _Held] = {}
+        self._moments: dict[str, Held] = {}
 
     def glance(self, where: SitePath | WebUrl | Upload) -> Stamp | None:
         """The stamp of what is kept and may be used now. Raises SourceRefused, and SourceMissing where just told."""
@@ -122,7 +108,7 @@ class WebSource:
             if use is Use.MEANWHILE:
                 self._refresh(target)
             if (kept := await self._originals.read(target.key)) is not None:
-                return _opened(kept[0], kept[1].bytes, kept[1].stamp)
+                return handed(kept[0], kept[1].bytes, kept[1].stamp)
         if (moment := self._moments.get(target.key)) is not None:
             return moment.opened()
         if (failure := self._failures.get(target.key)) is not None:
@@ -172,8 +158,12 @@ class WebSource:
         record = self._originals.find(target.key)
         if record is None:
             return None, Use.NOT
+        now = self._clock()
+        use = record.use(now, failing=False)
+        if use is Use.AS_IT_IS:  # the main case, on the path of every hit
+            return record, use
         failure = self._failures.get(target.key)
-        return record, record.use(self._clock(), failing=failure is not None and _passing(failure.problem))
+        return record, record.use(now, failing=failure is not None and _passing(failure.problem))
 
     # ---------------------------------------------------------------------------------------------- fetching
 
@@ -191,12 +181,12 @@ class WebSource:
         except Problem as problem:
             log.info("a stale original could not be renewed", origin=shown(target.url), why=problem.code)
 
-    async def _renewal(self, target: _Target) -> _Held:
+    async def _renewal(self, target: _Target) -> Held:
         generation = self._originals.generation(target.identity)
         # The generation is in the key: who asks after a purge must not join a fetch from before it.
         return (await self._flights.run((target.key, generation), lambda: self._renewed(target, generation)))[0]
 
-    async def _renewed(self, target: _Target, generation: int) -> _Held:
+    async def _renewed(self, target: _Target, generation: int) -> Held:
         """One fetch, conditional where an original is kept."""
         record = self._originals.find(target.key)
         known = None if record is None else Validators(record.final_url, record.etag, record.last_modified)
@@ -212,7 +202,7 @@ class WebSource:
         finally:
             answer.body.discard()
 
-    async def _despite(self, problem: SourceProblem, target: _Target, generation: int) -> _Held:
+    async def _despite(self, problem: SourceProblem, target: _Target, generation: int) -> Held:
         """The stale original where it may stand in for an error, else the error."""
         if generation == self._originals.generation(target.identity):
             self._failures[target.key] = _Failure(target.identity, problem)
@@ -222,10 +212,10 @@ class WebSource:
         if _passing(problem) and record is not None and self._clock() < record.erring_until_s:
             kept = await self._originals.read(target.key)
             if kept is not None:
-                return _Held(kept[0], kept[1].bytes, kept[1].stamp)
+                return Held(kept[0], kept[1].bytes, kept[1].stamp)
         raise problem
 
-    async def _confirmed(self, target: _Target, generation: int, answer: Answered) -> _Held:
+    async def _confirmed(self, target: _Target, generation: int, answer: Answered) -> Held:
         """The kept original, said to be current still."""
         record = self._originals.find(target.key)
         if record is not None:
@@ -236,11 +226,11 @@ class WebSource:
             if (kept := await self._originals.read(target.key)) is not None:
                 if not fresh.keep:
                     self._originals.drop(target.key)
-                return _Held(kept[0], kept[1].bytes, kept[1].stamp)
+                return Held(kept[0], kept[1].bytes, kept[1].stamp)
         # Purged, pushed out or damaged while the origin was asked: now there is nothing to ask conditionally with.
         return await self._renewed(target, generation)
 
-    def _taken(self, target: _Target, generation: int, answer: Answered) -> _Held:
+    def _taken(self, target: _Target, generation: int, answer: Answered) -> Held:
         """A new original: kept where it may be, held for a moment where not."""
         body = answer.body
         assert body is not None
@@ -260,14 +250,14 @@ class WebSource:
             modified_s=http_date(answer.headers.get("Last-Modified")),
             generation=generation,
         ).renewed(now, fresh)
-        held = _Held(body.reading(), body.bytes, record.stamp)
+        held = Held(body.reading(), body.bytes, record.stamp)
         if not fresh.keep:
             self._originals.drop(target.key)
         if not (fresh.keep and self._originals.keep(target.key, body, record)):
             self._hold(target, generation, held)
         return held
 
-    def _hold(self, target: _Target, generation: int, held: _Held) -> None:
+    def _hold(self, target: _Target, generation: int, held: Held) -> None:
         """Hold what is not kept for the moment in which one request looks at it several times."""
         current = generation == self._originals.generation(target.identity)
         if current and len(self._moments) < _MOMENTS:
@@ -288,23 +278,18 @@ def _identity(url: URL, headers: tuple[tuple[str, str], ...]) -> str:
 
 
 def _passing(problem: SourceProblem) -> bool:
-    """Whether it is trouble of the moment, for which a stale original may stand in (RFC 5861 4: 5xx, or no answer)."""
+    """Whether it is trouble of the moment, for which a stale original may stand in.
+
+    RFC 5861 4 names 5xx and no answer; 429 asks us to come back later, which says nothing against the picture.
+    """
     if isinstance(problem, SourceTimeout):
         return True
-    return isinstance(problem, SourceFailed) and (problem.origin_status is None or problem.origin_status >= 500)
+    status = problem.origin_status
+    return isinstance(problem, SourceFailed) and (
+        status is None or status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500
+    )
 
 
 def _validator(text: str | None) -> str | None:
     """A header's value that may be sent back."""
     return text if text and len(text) <= _LONGEST_VALIDATOR and text.isascii() and text.isprintable() else None
-
-
-def _opened(descriptor: int, length: int, stamp: Stamp) -> Opened:
-    left = [descriptor]
-
-    def close() -> None:
-        # Once: the number may be another file's by the second time.
-        if left:
-            os.close(left.pop())
-
-    return Opened(descriptor, length, stamp, close)

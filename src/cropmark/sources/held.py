@@ -1,0 +1,34 @@
+"""Open originals: one that several share, and what each of them is handed."""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+from cropmark.ports import Opened, Stamp
+
+
+class Held:
+    """An open original that several share, closed when the last lets go of it."""
+
+    def __init__(self, descriptor: int, length: int, stamp: Stamp) -> None:
+        self._descriptor = descriptor
+        self._bytes = length
+        self.stamp = stamp
+        weakref.finalize(self, os.close, descriptor)
+
+    def opened(self) -> Opened:
+        """A descriptor of one's own."""
+        return handed(os.dup(self._descriptor), self._bytes, self.stamp)
+
+
+def handed(descriptor: int, length: int, stamp: Stamp) -> Opened:
+    """The descriptor as whoever asked for it gets it: to be closed once, however often close() is called."""
+    left = [descriptor]
+
+    def close() -> None:
+        # The number may be another file's by the second time.
+        if left:
+            os.close(left.pop())
+
+    return Opened(descriptor, length, stamp, close)
