@@ -1,9 +1,10 @@
-"""How many requests a caller may make in a second: fixed windows that begin with the first request counted."""
+"""How many requests a caller may make in a second or a minute: fixed windows that begin with the first one counted."""
 
 from __future__ import annotations
 
 import time
 from functools import lru_cache
+from math import ceil
 from typing import Final
 
 from cachetools import LRUCache
@@ -20,22 +21,25 @@ _REMEMBERED: Final = 10_000
 class MemoryLimiter:
     """A Limiter that counts in this process, or in another async storage of the library `limits`.
 
-    A limit of 0 switches it off. Windows: spec of Contentstack's delivery, "each second, from the first request".
+    A limit of 0 switches it off. Windows: spec of Contentstack's delivery, "each second, from the first request";
+    `window_s` is for those who count by longer ones.
     """
 
-    def __init__(self, storage: Storage | None = None) -> None:
+    def __init__(self, storage: Storage | None = None, *, window_s: int = 1) -> None:
         self._windows = FixedWindowRateLimiter(storage or MemoryStorage())
+        self._window_s = window_s
         self._seen: LRUCache[tuple[str, int], tuple[int, float]] = LRUCache(_REMEMBERED)
 
     async def take(self, key: str, limit_per_s: int) -> Quota:
         """Count one. Beyond the limit it is counted too, but the window ends no later for it."""
         if limit_per_s <= 0:
             return Quota(0, 0)
-        item = _per_second(limit_per_s)
+        item = _item(limit_per_s, self._window_s)
         is_allowed = await self._windows.hit(item, key)
         window = await self._windows.get_window_stats(item, key)
         self._seen[key, limit_per_s] = (window.remaining, window.reset_time)
-        return Quota(limit_per_s, window.remaining, retry_after_s=0 if is_allowed else 1)
+        wait_s = max(1, min(self._window_s, ceil(window.reset_time - time.time())))
+        return Quota(limit_per_s, window.remaining, retry_after_s=0 if is_allowed else wait_s)
 
     def last(self, key: str, limit_per_s: int) -> Quota:
         """Where the caller stands, as far as this process knows. Never exceeded: nothing was asked for."""
@@ -46,5 +50,5 @@ class MemoryLimiter:
 
 
 @lru_cache(maxsize=64)
-def _per_second(limit: int) -> RateLimitItem:
-    return RateLimitItemPerSecond(limit)
+def _item(limit: int, window_s: int) -> RateLimitItem:
+    return RateLimitItemPerSecond(limit, window_s)

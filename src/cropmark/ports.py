@@ -239,3 +239,65 @@ class Limiter(Protocol):
     def last(self, key: str, limit_per_s: int) -> Quota:
         """What this process saw last; counts nothing, asks nobody."""
         ...
+
+
+# ---------------------------------------------------------------------------------------------- strangers' pictures
+
+
+class Intake(Protocol):
+    """The bytes of a picture on their way in, piece by piece; whoever began it discards it at the request's end."""
+
+    @property
+    def length(self) -> int:
+        """Bytes that have come."""
+        ...
+
+    def write(self, piece: bytes) -> None:
+        """Raises SourceTooLarge past the limit, Overloaded where there is no room."""
+        ...
+
+    def held(self) -> Upload:
+        """All has come: from now on the bytes can be opened by their digest."""
+        ...
+
+    def discard(self) -> None:
+        """Let go of the bytes; a second time does nothing."""
+        ...
+
+
+class Uploads(Source, Protocol):
+    """The Source of pictures that came with requests which are still being answered."""
+
+    def intake(self, limit_bytes: int) -> Intake: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A stored result: what is known of it, not its bytes. `owner` stands for the key that it was made with."""
+
+    id: str
+    format: Format
+    bytes: int
+    owner: str
+    made_s: float
+    expires_s: float | None
+    """Unix time from which on it is gone; None: only when it is forgotten, or room is needed."""
+    comment: str = ""
+
+
+class Results(Protocol):
+    """Keeps pictures under ids that nobody can guess. There is no list of them."""
+
+    async def keep(self, body: bytes | Opened, kind: Format, owner: str, comment: str = "") -> Kept:
+        """Raises Overloaded where there is no room."""
+        ...
+
+    async def open(self, media_id: str) -> tuple[Kept, Opened] | None:
+        """The result, which the caller closes; None where there is none of this id, or none any more."""
+        ...
+
+    async def forget(self, media_id: str, owner: str) -> bool:
+        """Remove it; False where the owner has none of this id."""
+        ...
+
+    async def close(self) -> None: ...

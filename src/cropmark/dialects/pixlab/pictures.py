@@ -60,7 +60,7 @@ def decoded_base64(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
     whose escaping got lost in a query. Blanks before the text are dropped, behind it they fill its last group of four.
     Raises BadOrder for everything else, once what came before it is out.
     """
-    reader = _Base64()
+    reader = Base64Reader()
     for chunk in chunks:
         if decoded := reader.feed(chunk.encode("utf-8", "replace") if isinstance(chunk, str) else chunk):
             yield decoded
@@ -68,8 +68,11 @@ def decoded_base64(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
         yield decoded
 
 
-class _Base64:
-    """Where the decoding stands: at most three digits wait for their group, and blanks for a digit behind them."""
+class Base64Reader:
+    """Where the decoding stands: at most three digits wait for their group, and blanks for a digit behind them.
+
+    Feed it every piece, then ask for the rest; together they are the bytes that decoded_base64() tells of.
+    """
 
     def __init__(self) -> None:
         self._digits = b""
