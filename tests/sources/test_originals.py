@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,40 +24,8 @@ from hypothesis import strategies as st
 from cropmark.problems import Overloaded
 from cropmark.sources.freshness import Freshness
 from cropmark.sources.originals import Originals
-from cropmark.sources.records import SourceRecord, Use, read_record, written
-
-NOW = 1_800_000_000.0
-
-
-def key_of(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def record_of(name: str, body: bytes, generation: int = 0) -> SourceRecord:
-    return SourceRecord(
-        identity=f"web:http://a.example/{name}",
-        final_url=f"http://a.example/{name}",
-        digest=hashlib.sha256(body).hexdigest(),
-        bytes=len(body),
-        fetched_s=NOW,
-        fresh_until_s=NOW + 60,
-        revalidating_until_s=NOW + 120,
-        erring_until_s=NOW + 600,
-        etag='"1"',
-        generation=generation,
-    )
-
-
-def keep(store: Originals, name: str, body: bytes) -> bool:
-    spool = store.spool()
-    try:
-        for at in range(0, len(body), 1000):
-            spool.write(body[at : at + 1000])
-        record = record_of(name, body, store.generation(f"web:http://a.example/{name}"))
-        assert (spool.digest, spool.bytes) == (record.digest, record.bytes)
-        return store.keep(key_of(name), spool, record)
-    finally:
-        spool.discard()
+from cropmark.sources.records import Use, read_record, written
+from tests.sources.keeping import NOW, keep, key_of, record_of
 
 
 async def body_of(store: Originals, name: str) -> bytes | None:
@@ -280,7 +249,7 @@ KILLED = """
     import hashlib, itertools, sys
     from pathlib import Path
     sys.path.insert(0, sys.argv[2])
-    from tests.sources.test_originals import keep
+    from tests.sources.keeping import keep
     from cropmark.sources.originals import Originals
     store = Originals(Path(sys.argv[1]), limit_bytes=400_000)
     print("ready", flush=True)
@@ -292,7 +261,7 @@ KILLED = """
 async def test_kill_9_leaves_whole_ones_only(tmp_path: Path) -> None:
     """DESIGN §5: killed in the middle of writing, every whole entry is still given and no half one."""
     root = Path(__file__).parents[2]
-    for wait_s in (0.05, 0.11, 0.17):
+    for wait_s in (0.07, 0.16):
         arguments = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), str(root)]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
@@ -380,11 +349,20 @@ def test_where_there_is_no_room_at_all_it_says_so(tmp_path: Path, monkeypatch: p
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-async def test_a_folder_that_cannot_be_used_keeps_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None:
+    """Later trouble is lived with; a wrong setting is better told to the operator."""
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    store = Originals(blocked / "originals")
-    assert not keep(store, "a", b"abc")
+    with pytest.raises(OSError, match="Not a directory"):
+        Originals(blocked / "originals")
+
+
+async def test_a_folder_that_goes_away_keeps_nothing(tmp_path: Path) -> None:
+    store = Originals(tmp_path / "originals")
+    assert keep(store, "a", b"abc")
+    shutil.rmtree(tmp_path / "originals")
+    assert not keep(store, "b", b"abc")
+    assert await body_of(store, "a") is None
     assert len(store) == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -35,7 +36,8 @@ class _Entry:
 
 
 class Originals:
-    """Keeps originals by key, the longest unused go first. Trouble with the disk is logged, never raised.
+    """Keeps originals by key, the longest unused go first. Trouble with the disk is logged; only a folder that cannot
+    be used at the start is raised, as OSError.
 
     The index is in memory, read from the records at the start; `find` and `generation` touch no disk. A key is 64 hex
     digits. After a restart the order of use is that of the fetches.
@@ -144,8 +146,10 @@ class Originals:
     # ---------------------------------------------------------------------------------------------- disk
 
     def _load(self) -> None:
-        with _logged("the folder of originals cannot be used"):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._folder))
+        with _logged("the folder of originals cannot be read"):
             found = sorted(self._folder.glob("*.json"), key=_written_s)
             for path in found:
                 self._take_in(path)

@@ -1,0 +1,41 @@
+"""Keeping an original as the web source does, without a web. Imported by a child process, too: no test libraries."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cropmark.sources.originals import Originals
+from cropmark.sources.records import SourceRecord
+
+NOW = 1_800_000_000.0
+
+
+def key_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def record_of(name: str, body: bytes, generation: int = 0) -> SourceRecord:
+    return SourceRecord(
+        identity=f"web:http://a.example/{name}",
+        final_url=f"http://a.example/{name}",
+        digest=hashlib.sha256(body).hexdigest(),
+        bytes=len(body),
+        fetched_s=NOW,
+        fresh_until_s=NOW + 60,
+        revalidating_until_s=NOW + 120,
+        erring_until_s=NOW + 600,
+        etag='"1"',
+        generation=generation,
+    )
+
+
+def keep(store: Originals, name: str, body: bytes) -> bool:
+    spool = store.spool()
+    try:
+        for at in range(0, len(body), 1000):
+            spool.write(body[at : at + 1000])
+        record = record_of(name, body, store.generation(f"web:http://a.example/{name}"))
+        assert (spool.digest, spool.bytes) == (record.digest, record.bytes)
+        return store.keep(key_of(name), spool, record)
+    finally:
+        spool.discard()
