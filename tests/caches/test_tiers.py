@@ -28,6 +28,7 @@ class Shared:
         self.go = asyncio.Event()
         self.go.set()
         self.fails: Exception | None = None
+        self.closed = False
 
     async def get(self, key: Digest) -> Rendition | None:
         found = self.kept.get(key)
@@ -67,6 +68,23 @@ class Near(Shared):
         return await super().purge(tag_prefix)
 
 
+class Slow(Shared):
+    """One that takes its time to keep."""
+
+    async def put(self, key: Digest, rendition: Rendition) -> None:
+        await self.go.wait()
+        await super().put(key, rendition)
+
+    async def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+
+async def settled(tiers: Tiers) -> None:
+    """When all that was begun is kept: purges come after it."""
+    await tiers.purge("nothing")
+
+
 @pytest.fixture
 def memory() -> MemoryCache:
     return MemoryCache()
@@ -77,6 +95,7 @@ async def test_a_hit_says_where_it_was_found_and_is_above_from_then_on(tmp_path:
     tiers = Tiers([memory, disk, shared])
     await shared.put(A, rendition())
     assert await tiers.get_from(A) == (rendition(), "shared")
+    await settled(tiers)
     assert await disk.get(A) == rendition()
     assert await tiers.get_from(A) == (rendition(), "memory")
     await memory.purge("")
@@ -131,6 +150,30 @@ async def test_a_peek_during_a_purge_keeps_nothing_either(memory: MemoryCache) -
     near.go.set()
     await purging
     assert tiers.peek(A) is None
+
+
+async def test_nobody_waits_long_for_a_slow_tier_and_nothing_is_lost_by_it(memory: MemoryCache) -> None:
+    slow = Slow()
+    tiers = Tiers([memory, slow])
+    slow.go.clear()
+    async with asyncio.timeout(1):
+        await tiers.put(A, rendition())
+    assert memory.peek(A) == rendition()
+    assert slow.kept == {}
+    asyncio.get_running_loop().call_later(0.05, slow.go.set)
+    kept = slow.kept
+    await tiers.close()
+    assert kept == {A: rendition()}
+
+
+async def test_a_purge_takes_what_is_on_its_way_to_a_slow_tier(memory: MemoryCache) -> None:
+    slow = Slow()
+    tiers = Tiers([memory, slow])
+    slow.go.clear()
+    await tiers.put(A, rendition())
+    asyncio.get_running_loop().call_later(0.02, slow.go.set)
+    await tiers.purge("source:")
+    assert slow.kept == {}
 
 
 async def test_a_tier_that_cannot_purge_does_not_save_the_others(memory: MemoryCache) -> None:

@@ -85,7 +85,7 @@ class DiskCache:
     async def get(self, key: Digest) -> Rendition | None:
         found = None if self._is_off else await self._read(key)
         if found is not None and self._is_expired(found):
-            await self._remove(key)
+            self._discard(key)
             found = None
         if found is None:
             self._counts.misses += 1
@@ -163,14 +163,13 @@ class DiskCache:
             _log.warning("disk cache: entry %s is damaged (%s), and removed", key, damage)
         except OSError as error:
             self._troubled("reading", error)
-        await self._remove(key)
+        self._discard(key)
         return None
 
-    async def _remove(self, key: Digest) -> None:
-        try:
-            await self._by(self._writer, self._keeper.remove, key)
-        except OSError as error:
-            self._troubled("removing", error)
+    def _discard(self, key: Digest) -> None:
+        """Have an entry removed that nobody may get; nobody waits for it either."""
+        if not self._is_closed:
+            self._writer.submit(self._keeper.discard, key)
 
     def _is_expired(self, found: Rendition) -> bool:
         return found.record.expires_s is not None and found.record.expires_s <= self._now()

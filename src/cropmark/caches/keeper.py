@@ -53,7 +53,7 @@ class Keeper:
             return False
         needed = Held(1, on_disk(sum(map(len, parts))))
         if needed.bytes > self._limit.bytes // SHARE:
-            self.remove(key)  # the older one under this key is no longer right
+            self.discard(key)  # the older one under this key is no longer right
             return False
         held = self._with_room(needed)
         try:
@@ -64,8 +64,12 @@ class Keeper:
             raise
         return True
 
-    def remove(self, key: Digest) -> None:
-        gone = self._entries.remove(key)
+    def discard(self, key: Digest) -> None:
+        """Remove an entry, if that can be done; else it is met again by whoever asks for it."""
+        try:
+            gone = self._entries.remove(key)
+        except OSError:
+            return
         if self.held is not None:
             self.held -= gone
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, Protocol, runtime_checkable
 
 from cropmark.caches.tier import Tier, TierStats
 from cropmark.ports import Digest, Rendition
+
+PATIENCE_S: Final = 0.05
+"""How long an answer waits for its being kept: a disk that is being counted, or a distant tier, may take seconds."""
 
 
 @runtime_checkable
@@ -31,6 +34,7 @@ class Tiers:
         self._tiers = tuple(tiers)
         self._peeked = tuple((tier, tier.name) for tier in self._tiers if isinstance(tier, _Peekable))
         self._keeping = tuple(tier for tier in self._tiers if isinstance(tier, _Keeping))
+        self._putting: set[asyncio.Task[None]] = set()
         self._purges = 0
         self._purging = 0
 
@@ -54,7 +58,7 @@ class Tiers:
             for upper in self._tiers[:place]:
                 # Read before or during a purge, it may be just what is purged.
                 if self._purges == purges and not self._purging:
-                    await upper.put(key, found)
+                    self._begin(upper.put(key, found))
             return found, tier.name
         return None
 
@@ -63,7 +67,9 @@ class Tiers:
         return found[0] if found else None
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
-        await asyncio.gather(*(tier.put(key, rendition) for tier in self._tiers))
+        """Keep it in every tier. What a tier has not done in PATIENCE_S, it goes on with while the answer leaves."""
+        begun = [self._begin(tier.put(key, rendition)) for tier in self._tiers]
+        await asyncio.wait(begun, timeout=PATIENCE_S)
 
     async def purge(self, tag_prefix: str) -> int:
         """Forget in every tier; the largest number that one of them had, since most are in several.
@@ -72,6 +78,7 @@ class Tiers:
         """
         self._purging += 1
         try:
+            await self._settled()  # else what is on its way would come after the purge
             told = await asyncio.gather(*(tier.purge(tag_prefix) for tier in self._tiers), return_exceptions=True)
         finally:
             self._purging -= 1
@@ -82,11 +89,23 @@ class Tiers:
         return max((count for count in told if isinstance(count, int)), default=0)
 
     async def close(self) -> None:
+        await self._settled()
         await asyncio.gather(*(tier.close() for tier in self._tiers))
 
     def stats(self) -> tuple[TierStats, ...]:
         """The figures of each tier, the quickest first."""
         return tuple(tier.stats() for tier in self._tiers)
+
+    def _begin(self, put: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Started in the order of calls, so that a purge that is called later comes later."""
+        task = asyncio.create_task(put)
+        self._putting.add(task)  # asyncio itself would not keep it alive
+        task.add_done_callback(self._putting.discard)
+        return task
+
+    async def _settled(self) -> None:
+        if self._putting:
+            await asyncio.wait(tuple(self._putting))
 
     def _keep_above(self, lower: Tier, key: Digest, found: Rendition) -> None:
         above = self._tiers[: self._tiers.index(lower)]
