@@ -24,6 +24,8 @@ FINEST = 10_000
 FACES = 2.7
 WHOLE, ROOM = 0.5, 0.5
 """Of a face's worth: for keeping it whole, and for the room around it."""
+NARROWLY = 0.3
+"""So much of that for a face without a margin: the detector's box may be too small."""
 CUT_FACE = 0.2
 OFF_CENTRE = 0.045
 OFF_BALANCE = 0.1
@@ -89,7 +91,7 @@ class _Track:
         spare = 1 - self.length
         parts = set(range(0, FINEST + 1, FINEST // PLACES))
         for span in self.faces:
-            for begin, end in (span.room, span.margin):
+            for begin, end in (span.room, span.margin, span.face):
                 # Rounded outwards, so that the face is still inside.
                 parts |= {floor(begin / spare * FINEST), ceil((end - self.length) / spare * FINEST)}
         tried = sorted((part for part in parts if 0 <= part <= FINEST), key=lambda part: abs(2 * part - FINEST))
@@ -179,6 +181,8 @@ def _held(spans: tuple[_Span, ...], start: float, end: float) -> tuple[float, fl
         part = inside / (last - first) if inside > 0 else 0.0
         if start <= span.margin[0] + NEAR and end >= span.margin[1] - NEAR:
             value += WHOLE
+        elif part >= 1 - NEAR:
+            value += WHOLE * NARROWLY
         else:  # half a face is worth less than none
             value -= CUT_FACE * 4 * part * (1 - part)
         worth += span.weight * value

@@ -1,0 +1,132 @@
+"""From a source's bytes to the window: what the analysis finds, through resolve(), as a server does it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cropmark.analysis import models
+from cropmark.analysis.models import Models
+from cropmark.engine.analyse import analysed
+from cropmark.engine.load import info_of
+from cropmark.geometry.findings import Findings
+from cropmark.geometry.recipe import Extract, Recipe
+from cropmark.geometry.resolve import resolve
+from cropmark.plan.plan import Plan
+from cropmark.plan.steps import AnyStep, At, Crop, Edges, Fit, Focus, Orient, Resize, TrimEdges, Turn
+from cropmark.values import Box, Pixels, Ratio, Share
+from tests.engine.pictures import file_of
+
+PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"
+
+
+@pytest.fixture(scope="module")
+def networks() -> Models:
+    return models.load()
+
+
+def square() -> Crop:
+    return Crop(shape=Ratio(Fraction(1), Fraction(1)), focus=Focus.SMART)
+
+
+def framed(width: int, height: int, box: Box) -> bytes:
+    """A red rectangle on white."""
+    picture = np.full((height, width, 3), 255, np.uint8)
+    picture[box.top : box.bottom, box.left : box.right] = (255, 0, 0)
+    return file_of(picture)
+
+
+def recipe_of(data: bytes, networks: Models, *steps: AnyStep) -> Recipe:
+    found = resolve(Plan(steps=steps), [info_of(data)], Findings(analysis=analysed(data, networks)))
+    assert isinstance(found, Recipe)
+    return found
+
+
+def window_of(recipe: Recipe) -> Box:
+    """The last cut's box, in the frame that it meets."""
+    return [op.box for op in recipe.ops if isinstance(op, Extract)][-1]
+
+
+THIRTY = TrimEdges(Edges(*(Share(Fraction(3, 10)),) * 4))
+
+# fmt: off
+FRAMED = [
+    # picture, the only thing in it                   before              a square that holds it starts at
+    ((1200, 400, Box(900, 100, 200, 200)),            (),                 (700, 800)),
+    ((1400, 400, Box(1050, 100, 200, 200)),           (),                 (850, 1000)),
+    ((1400, 400, Box(100, 100, 200, 200)),            (),                 (0, 100)),
+    ((400, 1200, Box(100, 900, 200, 200)),            (),                 (700, 800)),
+    ((400, 1200, Box(100, 900, 200, 200)),            (Orient(Turn.HALF),), (0, 100)),
+    ((1200, 400, Box(100, 100, 200, 200)),            (Orient(Turn.RIGHT),), (0, 100)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("picture", "before", "starts"), FRAMED)
+def test_the_only_thing_in_a_picture_is_kept(
+    networks: Models, picture: tuple[int, int, Box], before: tuple[AnyStep, ...], starts: tuple[int, int]
+) -> None:
+    window = window_of(recipe_of(framed(*picture), networks, *before, square()))
+    start = max(window.left, window.top)
+    assert (window.width, window.height) == (400, 400)
+    assert starts[0] <= start <= starts[1]
+
+
+def test_the_window_slides_inside_what_a_trim_left(networks: Models) -> None:
+    recipe = recipe_of(framed(2000, 1000, Box(1250, 450, 100, 100)), networks, THIRTY, square())
+    assert recipe.focus in ("subject", "residual")
+    # The trim leaves 800x400 from 600,300, with the thing at 650..750: one cut of the source in the end.
+    window = window_of(recipe)
+    assert 950 <= window.left <= 1000
+    assert (window.top, window.width, window.height) == (300, 400, 400)
+
+
+def resized(width: int, height: int | None = None, fit: Fit = Fit.STRETCH, focus: Focus | None = None) -> Resize:
+    tall = None if height is None else Pixels(Fraction(height))
+    return Resize(width=Pixels(Fraction(width)), height=tall, fit=fit, focus=focus)
+
+
+def test_eight_widths_of_a_srcset_show_the_same_window(networks: Models) -> None:
+    data = (PHOTOS / "fa_sample3.jpg").read_bytes()
+    widths = (120, 240, 320, 480, 640, 800, 960, 1100)
+    found = {width: recipe_of(data, networks, square(), resized(width)) for width in widths}
+    assert len({window_of(recipe) for recipe in found.values()}) == 1
+    assert {recipe.size.width for recipe in found.values()} == set(widths)
+
+
+def test_a_crop_and_a_covering_resize_of_one_shape_show_the_same_window(networks: Models) -> None:
+    data = (PHOTOS / "fa_sample3.jpg").read_bytes()
+    crop = window_of(recipe_of(data, networks, square()))
+    first = recipe_of(data, networks, resized(300, 300, Fit.COVER, Focus.SMART)).ops[0]
+    assert isinstance(first, Extract)
+    assert abs(first.box.left - crop.left) <= 1
+    assert first.box.height == crop.height
+
+
+# fmt: off
+TOLD = [
+    # source                                              aspect   told
+    ("ski_astronaut.jpg",                                 (9, 16), "faces"),
+    ("pk_yellow_car.jpg",                                 (1, 1),  "subject"),
+    ("pk_yellow_car.jpg",                                 (3, 2),  "centre (same shape)"),   # 1440x960 already is 3:2
+    ("kpa_anne_helene.jpg",                               (16, 9), "faces"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("name", "aspect", "told"), TOLD)
+def test_what_decided_is_told(networks: Models, name: str, aspect: tuple[int, int], told: str) -> None:
+    shape = Ratio(Fraction(aspect[0]), Fraction(aspect[1]))
+    crop = Crop(shape=shape, focus=Focus.SMART)
+    assert recipe_of((PHOTOS / name).read_bytes(), networks, crop).focus == told
+
+
+def test_where_nothing_stands_out_a_written_position_counts(networks: Models) -> None:
+    flat = file_of(np.full((400, 1000, 3), 180, np.uint8))
+    crop = Crop(shape=Ratio(Fraction(1), Fraction(1)), focus=Focus.SMART, x=At(Pixels(Fraction(30))))
+    recipe = recipe_of(flat, networks, crop)
+    assert window_of(recipe).left == 30
+    assert recipe.focus == "position (nothing stands out)"
