@@ -48,7 +48,8 @@ class Facing:
 def facing(analysis: Analysis, view: View) -> tuple[Facing, ...]:
     """The faces that the frame holds, heaviest first, at most MOST_FACES."""
     short_side = min(view.frame.width, view.frame.height) / view.frame.height
-    there = [found for face in analysis.faces if (found := _There(face, *axes(view), short_side)).counts]
+    across, down = axes(view)
+    there = [found for face in analysis.faces if (found := _There(face, across, down, short_side)).counts]
     tallest = max((found.height for found in there), default=1.0)
     weighed = [
         found.facing(found.size_weight(tallest) * found.trust * found.told_by(analysis.subject)) for found in there
