@@ -109,6 +109,8 @@ def _greeting(started: Any) -> None:
     """What a person sees first: the folder, how many pictures, and three links to click."""
     server, address = started.server, started.address
     out.print(f"[bold]cropmark[/] answers at [link={address}/]{address}/[/]", highlight=False)
+    if server.new_pixlab_key is not None:
+        out.print(f"  PixLab's key until the server stops: {server.new_pixlab_key}", highlight=False, soft_wrap=True)
     if server.folder is None:
         for site in server.sites:
             where = ", ".join(site.hosts) or f"{address}{site.prefix}/"

@@ -15,7 +15,16 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -33,7 +42,7 @@ PREFIX = "CROPMARK_"
 DEFAULT_FILE = "cropmark.toml"
 MASK = "********"
 
-DialectName = Literal["fastly", "contentstack", "kontent"]
+DialectName = Literal["fastly", "contentstack", "kontent", "pixlab"]
 
 
 def _listed(value: object) -> object:
@@ -52,12 +61,24 @@ class SiteSettings(BaseModel):
     name: str = Field("", description="What logs and metrics call it; the host or prefix where left out.")
     hosts: Listed = Field((), description="Host names, without a port; none: any.")
     prefix: str = Field("", description="URL path it is mounted at, such as `/shop`; empty: the whole host.")
-    dialect: DialectName = Field(description="`fastly`, `contentstack` or `kontent`.")
-    source: str = Field(description="A folder, or the origin's URL: `https://origin.example/path`.")
+    dialect: DialectName = Field(description="`fastly`, `contentstack`, `kontent` or `pixlab`.")
+    source: str = Field(
+        "", description="A folder, or the origin's URL: `https://origin.example/path`. For `pixlab` there is none."
+    )
     max_age_s: int | None = Field(None, ge=0, description="What clients are told; the server's setting where left out.")
     settings: dict[str, Any] = Field(
         default_factory=dict, description="The dialect's settings that differ here from the server's section."
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> SiteSettings:
+        if self.dialect != "pixlab" and not self.source:
+            raise ValueError("source: expected a folder or the origin's URL")
+        if self.dialect == "pixlab" and self.source:
+            raise ValueError("source: there is none for pixlab, whose callers name or send their pictures")
+        if self.dialect == "pixlab" and not (self.hosts or self.prefix.strip("/")):
+            raise ValueError("hosts or prefix: one of them is needed for pixlab")
+        return self
 
 
 class Settings(BaseSettings):
@@ -94,6 +115,15 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(None, description="Opens /admin/…; without one those paths are 404.")
     pixlab_key: SecretStr | None = Field(
         None, description="Key of the PixLab endpoints; a new one each start if left out."
+    )
+    pixlab_keep_s: int = Field(
+        7 * 86_400, ge=0, description="Seconds that PixLab's results stay behind their links; 0: until deleted."
+    )
+    pixlab_results: ByteSize = Field(
+        ByteSize(2**30), description="Bytes of PixLab's results kept on disk; beyond it the oldest go."
+    )
+    pixlab_per_minute: int = Field(
+        600, ge=0, description="Requests to PixLab's endpoints that one client address may make in a minute; 0: any."
     )
     web_allow: Listed = Field(
         (), description="host:port pairs that the web source may reach although they are private or on other ports."

@@ -53,14 +53,14 @@ async def serve(
     settings = configured.settings
     port = free_port(settings.host, settings.port)
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(wired(settings))
+        running = await stack.enter_async_context(wired(settings, address(settings.host, port)))
         front = _Front(running)
         granian = _granian(front, settings.host, port)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        reloads = _Reloads(front, reread)
+        reloads = _Reloads(front, reread, address(settings.host, port))
         loop.add_signal_handler(signal.SIGHUP, reloads.begin)
         listening = asyncio.ensure_future(granian.serve())
         await _answers(settings.host, port, listening)
@@ -78,8 +78,9 @@ async def serve(
 class _Reloads:
     """SIGHUP: a new server is wired from the configuration as it is now, and takes over whole or not at all."""
 
-    def __init__(self, front: _Front, reread: Callable[[], Configured]) -> None:
+    def __init__(self, front: _Front, reread: Callable[[], Configured], listening: str) -> None:
         self._front = front
+        self._listening = listening
         self._reread = reread
         self._stack = AsyncExitStack()
         self._task: asyncio.Task[None] | None = None
@@ -91,7 +92,7 @@ class _Reloads:
     async def _reload(self) -> None:
         fresh = AsyncExitStack()
         try:
-            server = await fresh.enter_async_context(wired(self._reread().settings))
+            server = await fresh.enter_async_context(wired(self._reread().settings, self._listening))
         except (BadConfiguration, CannotStart) as error:
             await fresh.aclose()
             log.error("not reloaded, the old configuration goes on", why=str(error))  # noqa: TRY400 - told, no trace

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 from pydantic import TypeAdapter
@@ -23,6 +23,8 @@ from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Dialect
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
+from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.library.results import DiskResults
 from cropmark.limits import MemoryLimiter
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
@@ -31,13 +33,19 @@ from cropmark.ports import Source
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
 from cropmark.sources.files import FolderSource
+from cropmark.sources.foreign import ForeignSource
 from cropmark.sources.originals import Originals
 from cropmark.sources.policy import HostRule, Place, Policy
 from cropmark.sources.site import SiteSource
+from cropmark.sources.uploads import Uploads
 from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages
-from cropmark.web.app import App
+from cropmark.web.app import App, Door
+from cropmark.web.media import Links, Media
+from cropmark.web.pixlab import Bureau, PixLabDoor, one_key
 from cropmark.web.site import Freshness, Rate, Site, Sites
+
+T = TypeVar("T")
 
 PREFIXES: dict[str, type[Fastly] | type[Contentstack] | type[Kontent]] = {
     "fastly": Fastly,
@@ -66,6 +74,8 @@ class Server:
     sites: Sites
     folder: FolderSource | None
     cache_dir: Path
+    new_pixlab_key: str | None = field(default=None, repr=False)
+    """PixLab's key where it is spoken and the configuration has none."""
 
 
 def cores() -> int:
@@ -76,6 +86,11 @@ def cores() -> int:
 def cache_folder(settings: Settings) -> Path:
     """Where renditions are kept on disk."""
     return settings.cache_dir or Path(platformdirs.user_cache_dir("cropmark", appauthor=False))
+
+
+def data_folder(settings: Settings) -> Path:
+    """Where things are that must be kept."""
+    return settings.data_dir or Path(platformdirs.user_data_dir("cropmark", appauthor=False))
 
 
 def pool_of(settings: Settings) -> Pool:
@@ -98,10 +113,12 @@ def models_of(settings: Settings) -> Callable[[], models.Models] | None:
 
 def dialect_of(name: str, settings: Settings, differing: Mapping[str, Any] | None = None) -> Dialect:
     """A dialect with the server's settings of it, and those that differ for one site."""
-    own = getattr(settings, name)
-    if differing:
-        own = TypeAdapter(type(own)).validate_python({**_fields(own), **differing})
-    return PREFIXES[name](own)
+    return PREFIXES[name](_with_differences(getattr(settings, name), differing))
+
+
+def _with_differences(own: T, differing: Mapping[str, Any] | None) -> T:
+    """A dialect's settings with those that differ for one site."""
+    return TypeAdapter(type(own)).validate_python({**_fields(own), **differing}) if differing else own
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -109,8 +126,11 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def wired(settings: Settings) -> AsyncIterator[Server]:
-    """A server, ready to answer; everything it started is stopped at the end. Raises CannotStart."""
+async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server]:
+    """A server, ready to answer; everything it started is stopped at the end. Raises CannotStart.
+
+    `listening` is the address that links begin with where the configuration names none.
+    """
     async with AsyncExitStack() as stack:
         folder = _folder(settings)
         disk = await _disk(settings)
@@ -126,8 +146,14 @@ async def wired(settings: Settings) -> AsyncIterator[Server]:
         sites = Sites(_sites(settings, folder, originals))
         for site in sites:
             stack.push_async_callback(site.source.close)
-        app = _app(settings, sites, pipeline, pool, tiers, metrics, folder)
-        yield Server(app, pool, pipeline, sites, folder, cache_folder(settings))
+        doors: list[Door] = []
+        app = _app(settings, sites, pipeline, pool, tiers, metrics, folder, doors)
+        new_key = None
+        if _pixlab_places(settings):
+            bureau = await _bureau(settings, listening, pipeline, originals, metrics, lambda: app.stopping, stack)
+            doors += [Media(bureau.results, bureau.links, sites, metrics), *_pixlab_doors(settings, bureau)]
+            new_key = None if settings.pixlab_key else _key_of_this_start()
+        yield Server(app, pool, pipeline, sites, folder, cache_folder(settings), new_key)
 
 
 async def _started(pool: Pool) -> None:
@@ -171,7 +197,8 @@ def _sites(settings: Settings, folder: FolderSource | None, originals: Originals
         for name in PREFIXES:
             yield _site(settings, name, name, source, prefix=f"/{name}")
     for number, one in enumerate(settings.site, 1):
-        yield _configured_site(settings, one, f"site-{number}", originals)
+        if one.dialect != "pixlab":
+            yield _configured_site(settings, one, f"site-{number}", originals)
 
 
 def _configured_site(settings: Settings, one: SiteSettings, fallback: str, originals: Originals) -> Site:
@@ -226,6 +253,7 @@ def _app(
     tiers: Tiers,
     metrics: Metrics,
     folder: FolderSource | None,
+    doors: Sequence[Door],
 ) -> App:
     def readiness() -> dict[str, Any]:
         return _readiness(app, pool, settings)
@@ -246,10 +274,76 @@ def _app(
         limiter=MemoryLimiter(),
         metrics=metrics,
         pages=pages(desk),
+        doors=doors,
         access_log=settings.access_log,
     )
     metrics.read_from(lambda: _rows(pool, tiers, app))
     return app
+
+
+def _pixlab_places(settings: Settings) -> list[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
+    """Where PixLab is spoken: prefix, hosts, and the dialect's settings that differ there."""
+    places: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
+        (one.prefix.rstrip("/"), tuple(host.lower() for host in one.hosts), one.settings)
+        for one in settings.site
+        if one.dialect == "pixlab"
+    ]
+    if settings.folder is not None:
+        places.append(("/pixlab", (), {}))
+    return sorted(places, key=lambda place: (not place[1], -len(place[0])))
+
+
+def _pixlab_doors(settings: Settings, bureau: Bureau) -> Iterable[PixLabDoor]:
+    for prefix, hosts, differing in _pixlab_places(settings):
+        own = _with_differences(settings.pixlab, differing)
+        yield PixLabDoor(replace(bureau, dialect=PixLab(own)), prefix=prefix, hosts=hosts)
+
+
+async def _bureau(
+    settings: Settings,
+    listening: str,
+    pipeline: Pipeline,
+    originals: Originals,
+    metrics: Metrics,
+    stopping: Callable[[], bool],
+    stack: AsyncExitStack,
+) -> Bureau:
+    """What PixLab's endpoints share; closed with the stack."""
+    policy = Policy(
+        allow=_allowed(settings),
+        open=settings.web_open,
+        limit_bytes=settings.pixlab.source_bytes,
+        connect_s=3.0,
+        total_s=8.0,
+    )
+    uploads = Uploads(cache_folder(settings) / "uploads")
+    source = ForeignSource(WebSource(policy, originals), uploads)
+    stack.push_async_callback(source.close)
+    results = await DiskResults.opened(
+        data_folder(settings) / "results", lifetime_s=settings.pixlab_keep_s, limit_bytes=settings.pixlab_results
+    )
+    stack.push_async_callback(results.close)
+    key = settings.pixlab_key.get_secret_value() if settings.pixlab_key else _key_of_this_start()
+    return Bureau(
+        dialect=PixLab(settings.pixlab),
+        pipeline=pipeline,
+        source=source,
+        uploads=uploads,
+        results=results,
+        links=Links((settings.public_url or listening).rstrip("/")),
+        keys=one_key(key),
+        limiter=MemoryLimiter(window_s=60),
+        metrics=metrics,
+        stopping=stopping,
+        per_minute=settings.pixlab_per_minute,
+        logs=settings.access_log != "off",
+    )
+
+
+@cache
+def _key_of_this_start() -> str:
+    """One a process: a reload must not lock out who was told the key at the start."""
+    return new_key()
 
 
 def _readiness(app: App, pool: Pool, settings: Settings) -> dict[str, Any]:

@@ -65,10 +65,9 @@ class DiskResults:
 
     @classmethod
     async def opened(cls, folder: Path, *, sweep_s: float = SWEEP_S, **limits: Any) -> DiskResults:  # as __init__ has
-        """The results in a folder, which is made where it is missing, swept now and then. Raises OSError."""
+        """The results in a folder, swept now and then; it is made with the first one that is kept."""
         results = cls(folder, **limits)
-        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-        await results.sweep()
+        await results._swept()
         results._sweeping = asyncio.create_task(results._swept_every(sweep_s))
         return results
 
@@ -131,10 +130,15 @@ class DiskResults:
     async def _swept_every(self, pause_s: float) -> None:
         while True:
             await asyncio.sleep(pause_s)
-            try:
-                await self.sweep()
-            except OSError as error:
-                log.warning("the results could not be swept", why=error.strerror)
+            await self._swept()
+
+    async def _swept(self) -> None:
+        try:
+            await self.sweep()
+        except FileNotFoundError:
+            return  # nothing was kept yet
+        except OSError as error:
+            log.warning("the results could not be swept", why=error.strerror)
 
     # ------------------------------------------------------------------------------------------ index
 
@@ -187,6 +191,7 @@ class DiskResults:
         return self._folder / f"{media_id}.json"
 
     def _write(self, kept: Kept, body: bytes | Opened) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._write_as(self._body(kept), _pieces(body))
             self._write_as(self._record(kept.id), iter([_told(kept)]))

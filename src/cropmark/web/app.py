@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 from cachetools import LRUCache
@@ -45,6 +46,16 @@ SILENT = 499
 Pages = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+class Door(Protocol):
+    """Paths that are no pictures by URL, such as PixLab's endpoints: it answers all that it opens for."""
+
+    def opens(self, host: str, path: str) -> bool:
+        """Whether a request is for it. `host` without a port, in lower case, `path` as it came."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
 @dataclass(slots=True)
 class Known:
     """A request read before: its order, and the headers of the rendition that answered it last."""
@@ -68,6 +79,7 @@ class App:
         limiter: Limiter,
         metrics: Metrics,
         pages: Pages,
+        doors: Sequence[Door] = (),
         access_log: str = "misses",
     ) -> None:
         """`access_log`: misses, all, or off. A line for each hit from memory costs more than the hit."""
@@ -76,6 +88,7 @@ class App:
         self._limiter = limiter
         self._metrics = metrics
         self._pages = pages
+        self._doors = doors
         self._log_hits = access_log == "all"
         self._logs = access_log != "off"
         self._memo: LRUCache[tuple[object, ...], Known] = LRUCache(MEMO_ENTRIES)
@@ -158,12 +171,17 @@ class App:
     async def _first_seen(
         self, scope: Scope, receive: Receive, send: Send, asked: Heard, memo_key: tuple[object, ...]
     ) -> None:
+        host = host_name(asked.host)
+        for door in self._doors:
+            if door.opens(host, scope["raw_path"].decode("latin-1")):
+                await door(scope, receive, send)
+                return
         try:
             path = checked_target(scope["raw_path"], scope["query_string"])
         except Problem as problem:
             await self._plain(send, problem)
             return
-        found = self._sites.find(host_name(asked.host), path)
+        found = self._sites.find(host, path)
         if found is None:
             await self._pages(scope, receive, send)
             return
