@@ -11,7 +11,7 @@ from typing import Any, Literal
 import structlog
 
 _SECRET = re.compile(r"((?:^|[?&])(?:key|token|access_token|signature|sig)=)[^&]*", re.IGNORECASE)
-_ALWAYS_TEXT = ("path", "query")
+_ALWAYS_TEXT = ("path", "query", "source", "sources")
 
 
 def _masked(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -296,11 +296,10 @@ class Pipeline:
 
     async def purge_source(self, source: Source, where: Where, *, below: bool = False) -> int:
         """Forget every rendition and analysis of a source, or of all whose names begin so; how many there were."""
-        identity = source.identity(where)
-        source.purge(identity)
+        named = source.identity(where) + ("" if below else "\n")
+        source.purge(named)
         self._trouble.clear()
-        tag = tag_of("source", identity)
-        return await self._cache.purge(tag[:-1] if below else tag)
+        return await self._cache.purge(f"source:{named}")
 
     async def purge_tag(self, tag: str) -> int:
         """Forget every rendition with this tag."""

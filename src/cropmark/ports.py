@@ -48,6 +48,11 @@ class Opened:
     close: Callable[[], None]
 
 
+def covers(named: str, identity: str) -> bool:
+    """Whether a purge means this source: `named` begins its identity, or is the whole of it with a newline behind."""
+    return f"{identity}\n".startswith(named)
+
+
 class Source(Protocol):
     """Where pictures come from.
 
@@ -67,8 +72,8 @@ class Source(Protocol):
         """What its stamps will call it, whether or not there is such a source."""
         ...
 
-    def purge(self, identity_prefix: str) -> None:
-        """What begins with this is of a new generation from now on."""
+    def purge(self, named: str) -> None:
+        """The sources that `named` covers are of a new generation from now on."""
         ...
 
     async def close(self) -> None: ...

@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 
 from cropmark.formats import SNIFFED_BYTES, sniffed
 from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.ports import Opened, Stamp
+from cropmark.ports import Opened, Stamp, covers
 from cropmark.problems import SourceMissing
 
 # O_NONBLOCK: a FIFO would keep us waiting for its writer. O_NOCTTY: a terminal would become ours.
@@ -66,8 +66,8 @@ class FolderSource:
             _missing()
         return f"{self._name}:{where.path}"
 
-    def purge(self, identity_prefix: str) -> None:
-        self._purged[identity_prefix] = self._purged.get(identity_prefix, 0) + 1
+    def purge(self, named: str) -> None:
+        self._purged[named] = self._purged.get(named, 0) + 1
         if len(self._purged) > _GENERATIONS_LIMIT:
             # Everything becomes of a generation that nothing had before: it costs some hits, and no memory.
             self._generation += sum(self._purged.values())
@@ -113,7 +113,7 @@ class FolderSource:
     def _generation_of(self, identity: str) -> int:
         if not self._purged:
             return self._generation
-        return self._generation + sum(n for prefix, n in self._purged.items() if identity.startswith(prefix))
+        return self._generation + sum(n for prefix, n in self._purged.items() if covers(prefix, identity))
 
     def _pictures(self) -> Iterator[str]:
         return filter(self._is_picture, itertools.islice(_walked(self.root), _WALKED_LIMIT))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from cropmark.ports import covers
 from cropmark.sources.records import SourceRecord, read_record, written
 from cropmark.sources.spool import PART, Spool
 
@@ -133,10 +134,10 @@ class Originals:
             self._remove(self._record(key))
             self._remove(self._body(key, record))
 
-    def purge(self, identity_prefix: str) -> None:
+    def purge(self, named: str) -> None:
         """Forget all whose identity begins so; what is fetched of them from now on is of a new generation."""
-        self._purges.add(identity_prefix)
-        for key in [k for k, e in self._entries.items() if e.record.identity.startswith(identity_prefix)]:
+        self._purges.add(named)
+        for key in [k for k, e in self._entries.items() if covers(named, e.record.identity)]:
             self.drop(key)
 
     def generation(self, identity: str) -> int:
@@ -238,7 +239,7 @@ class _Purges:
             self._floor = self._prefixes.popitem(last=False)[1]
 
     def generation(self, identity: str) -> int:
-        return max((at for prefix, at in self._prefixes.items() if identity.startswith(prefix)), default=self._floor)
+        return max((at for prefix, at in self._prefixes.items() if covers(prefix, identity)), default=self._floor)
 
 
 async def _whole(descriptor: int, entry: _Entry) -> bool:

@@ -29,9 +29,9 @@ class SiteSource:
         adapter, where = self._adapter(where)
         return adapter.identity(where)
 
-    def purge(self, identity_prefix: str) -> None:
+    def purge(self, named: str) -> None:
         for adapter in self._by_kind.values():
-            adapter.purge(identity_prefix)
+            adapter.purge(named)
 
     async def close(self) -> None:
         for adapter in self._by_kind.values():

@@ -20,7 +20,7 @@ from yarl import URL
 
 from cropmark.flights import Flights
 from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.ports import Opened, Stamp
+from cropmark.ports import Opened, Stamp, covers
 from cropmark.problems import Problem, SourceFailed, SourceMissing, SourceProblem, SourceTimeout
 from cropmark.sources.connecting import SYSTEM, Network
 from cropmark.sources.fetching import Answered, Asked, Fetcher, Validators
@@ -120,12 +120,12 @@ class WebSource:
         url, headers = self._read(_web_url(where))
         return _identity(url, headers)
 
-    def purge(self, identity_prefix: str) -> None:
+    def purge(self, named: str) -> None:
         """Forget originals, failures and moments; fetches under way are answered, and not kept."""
-        self._originals.purge(identity_prefix)
-        for key in [k for k, f in self._failures.items() if f.identity.startswith(identity_prefix)]:
+        self._originals.purge(named)
+        for key in [k for k, f in self._failures.items() if covers(named, f.identity)]:
             self._failures.pop(key, None)
-        for key in [k for k, held in self._moments.items() if held.stamp.identity.startswith(identity_prefix)]:
+        for key in [k for k, held in self._moments.items() if covers(named, held.stamp.identity)]:
             del self._moments[key]
 
     async def close(self) -> None:
