@@ -1,0 +1,23 @@
+"""One server for all tests that only ask it things, over pictures made here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.web.pictures import make_pictures
+from tests.web.running import Running, running
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small pictures; tests that change one use a folder of their own."""
+    return make_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="session")
+def server(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(str(pictures), cache=tmp_path_factory.mktemp("server") / "cache") as found:
+        yield found

@@ -1,0 +1,95 @@
+"""A real server for tests: `cropmark serve` as a user starts it, on a free port of the loopback address."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+TOKEN = "test-admin-token-0123456789abcdef"
+_ADDRESS = re.compile(r"answers at (http://\S+?)/?\s")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server and its first page of output."""
+
+    process: subprocess.Popen[str]
+    address: str
+    greeting: str
+    log: Path
+
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None, method: str = "GET") -> httpx.Response:
+        """The answer to a path that is sent as it is."""
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            request = client.build_request(method, self.address + "/", headers=dict(headers or {}))
+            request.extensions["target"] = path.encode("latin-1")
+            return client.send(request)
+
+    def renderers(self) -> list[int]:
+        """Process ids of the server's renderers."""
+        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
+
+@contextmanager
+def running(
+    *arguments: str, cache: Path, environment: Mapping[str, str] | None = None, renderers: int = 1
+) -> Iterator[Running]:
+    """A started server; stopped at the end, and killed where that takes long."""
+    log = cache.parent / f"{cache.name}.log"
+    command = [sys.executable, "-m", "cropmark.cli", "serve", *arguments, "--port", "0", "--cache", str(cache)]
+    given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
+    settings = {"CROPMARK_ADMIN_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [*command, "--renderers", str(renderers)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**given, **settings, **(environment or {})},
+        )
+        try:
+            greeting = _greeting(process, log)
+            found = _ADDRESS.search(greeting)
+            assert found is not None, greeting
+            yield Running(process, found[1], greeting, log)
+        finally:
+            _stop(process)
+
+
+def _greeting(process: subprocess.Popen[str], log: Path, until: Sequence[str] = ("Ctrl-C",)) -> str:
+    assert process.stdout is not None
+    told, end = "", time.monotonic() + 30
+    while time.monotonic() < end:
+        ready, _, _ = select.select([process.stdout], [], [], 0.5)
+        if ready:
+            line = process.stdout.readline()
+            told += line
+            if any(word in line for word in until) or not line:
+                break
+    if process.poll() is not None:
+        raise AssertionError(f"the server ended: {told}\n{log.read_text()}")
+    return told
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

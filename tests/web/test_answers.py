@@ -1,0 +1,244 @@
+"""What a running server answers, over HTTP and as a client would see it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from tests.web.running import TOKEN, Running
+
+WIDE = "/fastly/wide.jpg?width=100"
+
+
+def size(body: bytes) -> tuple[int, int]:
+    return Image.open(io.BytesIO(body)).size
+
+
+# fmt: off
+PICTURES = [
+    # path and query                                        type          size
+    ("/fastly/wide.jpg?width=100",                          "image/jpeg", (100, 50)),
+    ("/fastly/wide.jpg?crop=1:1&format=webp",               "image/webp", (200, 200)),
+    ("/fastly/tall.png?height=30",                          "image/png",  (10, 30)),
+    ("/fastly/moving.gif?width=32",                         "image/gif",  (32, 24)),
+    ("/fastly/with%20space%20%26%20more/%C3%A4.png?width=10", "image/png", (10, 10)),   # decoded once
+    ("/fastly//wide.jpg?width=0",                           "text/plain", None),
+    ("/contentstack/wide.jpg?width=100&environment=production", "image/jpeg", (100, 50)),
+    ("/kontent/wide.jpg?w=100",                             "image/jpeg", (100, 50)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("path", "media_type", "wanted"), PICTURES)
+def test_pictures(server: Running, path: str, media_type: str, wanted: tuple[int, int] | None) -> None:
+    answer = server.get(path)
+    assert answer.headers["content-type"].split(";")[0] == media_type
+    if wanted is None:
+        assert answer.status_code == 400
+    else:
+        assert answer.status_code == 200
+        assert size(answer.content) == wanted
+
+
+# fmt: off
+MISSING = [
+    "/fastly/no-such.jpg?width=10",
+    "/fastly/notes.txt",                       # no picture by its bytes
+    "/fastly/notes.txt?width=10",
+    "/fastly/",
+    "/fastly/with%20space%20%26%20more",       # a folder
+    "/fastly/../wide.jpg",
+    "/fastly/%2e%2e/%2e%2e/etc/passwd",
+    "/fastly/..%2f..%2fetc/passwd",
+    "/fastly/%252e%252e/etc/passwd",
+    "/fastly/wide.jpg%00",
+    "/fastly/a%5c..%5cwide.jpg",
+    "/fastly//etc/passwd",
+    "/fastly/" + "a" * 3000,
+    "/no-such-page",
+    "/fastlywide.jpg",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("path", MISSING)
+def test_check_22_missing_without_detail(server: Running, path: str) -> None:
+    answer = server.get(path)
+    assert answer.status_code == 404
+    assert "passwd" not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+
+
+# fmt: off
+REFUSED = [
+    # path                               method    status  words
+    ("/fastly/wide.jpg?crop=2000,10",    "GET",    400,    "region out of bounds"),
+    ("/fastly/wide.jpg?width=abc",       "GET",    400,    "width"),
+    ("/fastly/wide.jpg",                 "POST",   405,    "GET"),
+    ("/fastly/wide.jpg",                 "DELETE", 405,    "GET"),
+    ("/fastly/wide.jpg?" + "a" * 9000,   "GET",    414,    "8192"),
+    ("/contentstack/wide.jpg?width=abc", "GET",    400,    "error_message"),
+    ("/contentstack/wide.jpg?environment=staging", "GET", 404, "145"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("path", "method", "status", "words"), REFUSED)
+def test_refusals(server: Running, path: str, method: str, status: int, words: str) -> None:
+    answer = server.get(path, method=method)
+    assert answer.status_code == status
+    assert words in answer.text
+    assert "Traceback" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_errors_are_json_where_asked_for(server: Running) -> None:
+    answer = server.get("/fastly/wide.jpg?width=0", headers={"Accept": "application/json"})
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    told = json.loads(answer.content)
+    assert told["status"] == 400
+    assert "width" in json.dumps(told)
+
+
+def test_too_many_header_bytes(server: Running) -> None:
+    answer = server.get(WIDE, headers={"X-Long": "a" * 33_000})
+    assert answer.status_code == 431
+
+
+@pytest.mark.parametrize(
+    "path", [WIDE, "/", "/healthz", "/fastly/none.jpg", "/admin/purge", "/metrics", "/fastly/wide.jpg?width=0"]
+)
+def test_check_45_every_route_is_inert(server: Running, path: str) -> None:
+    answer = server.get(path)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers.get("server") == "cropmark"
+    assert not answer.headers["content-type"].startswith("text/html") or "content-security-policy" in answer.headers
+
+
+def test_every_header_of_a_picture(server: Running) -> None:
+    path = "/fastly/wide.jpg?width=77"
+    first, second = server.get(path), server.get(path)
+    assert "cache;desc=miss" in first.headers["server-timing"]
+    assert re.search(r"render;dur=\d", first.headers["server-timing"])
+    assert second.headers["server-timing"] == "cache;desc=hit-memory"
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    for name in ("etag", "cache-control", "last-modified", "content-type", "fastly-io-info", "fastly-stats"):
+        assert first.headers[name] == second.headers[name]
+    assert first.content == second.content
+
+
+def test_check_38_vary_only_where_accept_may_matter(server: Running) -> None:
+    assert "vary" not in server.get(WIDE).headers
+    for accept in ("image/webp", "*/*", "image/jpeg"):
+        assert server.get("/fastly/wide.jpg?auto=webp&width=90", headers={"Accept": accept}).headers["vary"] == "Accept"
+    assert server.get("/fastly/wide.jpg?auto=webp&width=0").headers["vary"] == "Accept"
+
+
+def test_negotiated_formats_do_not_share_an_entry(server: Running) -> None:
+    path = "/fastly/wide.jpg?auto=webp&width=91"
+    types = [server.get(path, headers={"Accept": a}).headers["content-type"] for a in ("image/webp", "*/*") * 2]
+    assert types == ["image/webp", "image/jpeg"] * 2
+
+
+# fmt: off
+CONDITIONAL = [
+    # header               value                              status
+    ("If-None-Match",      "{etag}",                          304),
+    ("If-None-Match",      'W/{etag}, "other"',               304),
+    ("If-None-Match",      "*",                               304),
+    ("If-None-Match",      '"other"',                         200),
+    ("If-Modified-Since",  "{modified}",                      304),
+    ("If-Modified-Since",  "Thu, 01 Jan 1970 00:00:00 GMT",   200),
+    ("If-Modified-Since",  "nonsense",                        200),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("name", "value", "status"), CONDITIONAL)
+def test_conditional_requests(server: Running, name: str, value: str, status: int) -> None:
+    known = server.get(WIDE)
+    text = value.format(etag=known.headers["etag"], modified=known.headers["last-modified"])
+    answer = server.get(WIDE, headers={name: text})
+    assert answer.status_code == status
+    if status == 304:
+        assert answer.content == b""
+        assert answer.headers["etag"] == known.headers["etag"]
+        assert answer.headers["cache-control"] == known.headers["cache-control"]
+
+
+def test_head_is_get_without_a_body(server: Running) -> None:
+    for path in (WIDE, "/fastly/wide.jpg?width=78", "/fastly/broken.jpg?width=10"):
+        head, get = server.get(path, method="HEAD"), server.get(path)
+        assert head.status_code == get.status_code == 200
+        assert head.content == b""
+        assert head.headers["content-length"] == str(len(get.content))
+        assert head.headers["etag"] == get.headers["etag"]
+
+
+def test_a_broken_picture_goes_out_as_it_is(server: Running) -> None:
+    answer = server.get("/fastly/broken.jpg?width=10")
+    assert answer.status_code == 200
+    assert len(answer.content) == 900
+    assert answer.headers["fastly-io-error"] == "Image could not be parsed"
+    assert "fastly-io-info" not in answer.headers
+
+
+def test_a_drawing_goes_out_sandboxed(server: Running) -> None:
+    answer = server.get("/fastly/drawing.svg")
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert "sandbox" in answer.headers["content-security-policy"]
+
+
+def test_health_and_metrics(server: Running) -> None:
+    assert server.get("/healthz").text == "ok\n"
+    ready = server.get("/readyz").json()
+    assert ready["ready"] is True
+    assert ready["renderers"]["alive"] >= 1
+    server.get(WIDE)
+    told = server.get("/metrics").text
+    for name in (
+        "cropmark_requests_total{",
+        "cropmark_stage_seconds_bucket{",
+        "cropmark_cache_hits_total{",
+        "cropmark_renderers ",
+        "cropmark_saved_bytes_total",
+        "cropmark_queue ",
+    ):
+        assert name in told, name
+
+
+def test_explain_tells_order_and_recipe(server: Running) -> None:
+    told = server.get("/_explain?url=/fastly/wide.jpg?crop=1:1&width=50").json()
+    assert told["recipe"]["size"] == {"is": "Size", "width": 50, "height": 50}
+    assert [step["is"] for step in told["order"]["plan"]["steps"]] == ["Crop", "Resize"]
+    assert server.get("/_explain").status_code == 400
+
+
+def test_the_start_page_lists_the_pictures(server: Running) -> None:
+    page = server.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "wide.jpg" in page.text
+    assert "/fastly/with%20space%20%26%20more/%C3%A4.png?" in page.text
+    assert "notes.txt" not in page.text
+    for link in re.findall(r'href="([^"]+wide\.jpg[^"]*)"', page.text):
+        assert server.get(link.replace("&amp;", "&")).status_code == 200, link
+
+
+def test_greeting_has_three_links_that_work(server: Running) -> None:
+    links = re.findall(r"http://\S+/fastly/\S+", server.greeting)
+    assert len(links) == 3
+    for link in links:
+        assert server.get(link.removeprefix(server.address)).status_code == 200
+
+
+def test_purging_needs_the_token(server: Running) -> None:
+    assert server.get("/admin/purge", method="POST").status_code == 401
+    wrong = {"Authorization": "Bearer nope"}
+    assert server.get("/admin/purge", method="POST", headers=wrong).status_code == 401
+    right = server.get("/admin/purge", method="POST", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert right.status_code == 400
+    assert "source" in right.json()["fix"]
