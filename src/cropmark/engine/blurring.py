@@ -39,13 +39,12 @@ def _sharp(colours: Image, soft: Image, gain: float, threshold: int) -> Image:
 def _soft(frame: Image, sigma: float) -> Image:
     """The blurred frame in fractions of a level, its colours weighed by alpha."""
     if not frame.hasalpha():
-        return _gauss(frame, sigma) / _STEPS
-    return (_gauss(frame.premultiply(), sigma) / _STEPS).unpremultiply()
+        return _gauss(frame.cast("ushort") << 8, sigma) / _STEPS
+    return (_gauss((frame.premultiply() * _STEPS).rint().cast("ushort"), sigma) / _STEPS).unpremultiply()
 
 
-def _gauss(frame: Image, sigma: float) -> Image:
-    """The blur in 256ths of a level, as 16-bit samples."""
-    fine = frame.cast("ushort") << 8 if frame.format == "uchar" else (frame * _STEPS).rint().cast("ushort")
+def _gauss(fine: Image, sigma: float) -> Image:
+    """The blur of 16-bit samples, 256ths of a level."""
     factor = int(sigma / _ENOUGH)
     return fine.convsep(_kernel(sigma), precision="integer") if factor < 2 else _by_shrinking(fine, sigma, factor)
 
