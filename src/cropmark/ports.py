@@ -11,7 +11,7 @@ from cropmark.geometry.findings import Analysis
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Plan, Warned
 from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.values import Size
+from cropmark.values import Box, Size
 
 Digest = NewType("Digest", str)
 """64 hex digits."""
@@ -153,6 +153,10 @@ class Renderers(Protocol):
     async def inspect(self, source: Opened, *, foreign: bool = False) -> Info: ...
 
     async def analyse(self, source: Opened, *, foreign: bool = False) -> Analysed: ...
+
+    async def draw(self, source: Opened, analysis: Analysis, window: Box | None) -> Made:
+        """A PNG of the source with what was found in it, and the window that was chosen, in upright pixels."""
+        ...
 
     async def close(self) -> None: ...
 

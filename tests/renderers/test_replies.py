@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cropmark.analysis import form
 from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Analysis, Face, Grid
 from cropmark.geometry.recipe import Reason
@@ -66,18 +67,17 @@ mades = st.sampled_from(sorted(BODIES, key=str)).flatmap(
 )
 originals = st.builds(AsItIs, st.sampled_from(Reason), facts, warnings)
 shares = st.floats(-1, 2, allow_nan=False)
-grids = st.tuples(st.integers(1, 32), st.integers(1, 32)).flatmap(
-    lambda sides: st.binary(min_size=sides[0] * sides[1], max_size=sides[0] * sides[1]).map(
-        lambda cells: Grid(*sides, cells)
-    )
-)
-analyses = st.builds(
-    Analysis,
-    version=st.integers(0, 100),
-    faces=st.lists(st.builds(Face, shares, shares, shares, shares, shares), max_size=5).map(tuple),
-    subject=grids,
-    residual=grids,
-)
+places, lengths, scores = st.floats(-2, 2), st.floats(1e-6, 3), st.floats(0, 1)
+
+
+def _analysis(columns: int, rows: int) -> st.SearchStrategy[Analysis]:
+    """Both maps are of one size; faces within what an analysis may tell."""
+    grids = st.binary(min_size=columns * rows, max_size=columns * rows).map(lambda cells: Grid(columns, rows, cells))
+    faces = st.lists(st.builds(Face, places, places, lengths, lengths, scores), max_size=5).map(tuple)
+    return st.builds(Analysis, version=st.just(form.VERSION), faces=faces, subject=grids, residual=grids)
+
+
+analyses = st.tuples(st.integers(1, 32), st.integers(1, 32)).flatmap(lambda size: _analysis(*size))
 analysed = st.builds(Analysed, st.none() | analyses, shown, st.booleans())
 
 
@@ -132,7 +132,7 @@ def test_readiness_names_what_is_missing() -> None:
 INFO = Info(Format.PNG, Size(4, 3), 99)
 MADE = Made(BODIES[Format.JPEG], Format.JPEG, Facts(INFO, Size(2, 2)), (Warned("w", "odd"),))
 GRID = Grid(2, 1, b"ab")
-ANALYSED = Analysed(Analysis(1, (Face(0.1, 0.1, 0.2, 0.2, 0.9),), GRID, GRID))
+ANALYSED = Analysed(Analysis(form.VERSION, (Face(0.1, 0.1, 0.2, 0.2, 0.9),), GRID, GRID))
 
 
 def altered(answer: Made | AsItIs | Info | Analysed | Failed, body: bytes | None = None, **members: object) -> Reply:
@@ -143,7 +143,13 @@ def altered(answer: Made | AsItIs | Info | Analysed | Failed, body: bytes | None
 
 
 INFO_MEMBERS = json.loads(replies.written(Told(INFO)).header)["info"]
-FOUND = json.loads(replies.written(Told(ANALYSED)).header)["analysis"]
+FOUND = json.loads(replies.written(Told(ANALYSED)).body)
+
+
+def misread(**members: object) -> Reply:
+    """The reply with an analysis whose members are changed."""
+    return altered(ANALYSED, json.dumps(FOUND | members).encode())
+
 
 # fmt: off
 REFUSALS = [
@@ -185,11 +191,13 @@ REFUSALS = [
     (altered(INFO, info=None),                                     Inspect(), "not an object"),
     (altered(INFO, info={**INFO_MEMBERS, "orientation": 9}),       Inspect(), "whole number from 1 to 8"),
     (altered(INFO, info={**INFO_MEMBERS, "stored": [2**40, 1]}),   Inspect(), "whole number from 1"),
-    (altered(ANALYSED, analysis={**FOUND, "faces": [[1, 2]]}),     Analyse(), "another length"),
-    (altered(ANALYSED, analysis={**FOUND, "faces": [[1] * 5] * 5000}), Analyse(), "another length"),
-    (altered(ANALYSED, analysis={**FOUND, "subject": [2, 2, "YWI="]}), Analyse(), "a grid of 2 by 2"),
-    (altered(ANALYSED, analysis={**FOUND, "subject": [2, 1, "!!"]}), Analyse(), "base64"),
-    (altered(ANALYSED, analysis={**FOUND, "subject": [2, 1, "é"]}), Analyse(), "base64"),
+    (misread(faces=[[1, 2]]),                                      Analyse(), "a bad analysis"),
+    (misread(faces=[[1] * 5] * 5000),                              Analyse(), "a bad analysis"),
+    (misread(faces=[[0.1, 0.1, 0, 0, 0.9]]),                       Analyse(), "a bad analysis"),
+    (misread(grid=[2, 2]),                                         Analyse(), "a bad analysis"),
+    (misread(subject="!!"),                                        Analyse(), "a bad analysis"),
+    (misread(version=99),                                          Analyse(), "a bad analysis"),
+    (altered(ANALYSED, b"{"),                                      Analyse(), "a bad analysis"),
     (altered(Failed(Impossible("no")), code=5),                    RENDER,    "printable"),
 ]
 # fmt: on

@@ -15,6 +15,7 @@ import structlog
 
 from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.formats import Format, Info, sniffed
+from cropmark.geometry.findings import Analysis
 from cropmark.plan.plan import Plan
 from cropmark.ports import Analysed, AsItIs, Made, Opened
 from cropmark.problems import Breakdown, Impossible, Overloaded, Problem, SourceUnusable
@@ -29,6 +30,7 @@ from cropmark.renderers.tasks import (
     MOST_SOURCES,
     Analyse,
     Answer,
+    Draw,
     Inspect,
     Isolation,
     Message,
@@ -37,6 +39,7 @@ from cropmark.renderers.tasks import (
     Setup,
     Task,
 )
+from cropmark.values import Box
 
 log = structlog.get_logger("cropmark.renderers")
 
@@ -150,6 +153,12 @@ class Pool:
     async def inspect(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Info:
         told = await self._answer(Inspect(), [source], foreign=foreign, client=client)
         assert isinstance(told, Info)
+        return told
+
+    async def draw(self, source: Opened, analysis: Analysis, window: Box | None) -> Made:
+        """ports.Renderers.draw."""
+        told = await self._answer(Draw(analysis, window), [source], foreign=False, client=None)
+        assert isinstance(told, Made)
         return told
 
     async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:

@@ -6,7 +6,6 @@ body begins as pictures of its format do. What does not is OutOfForm, and the re
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections.abc import Callable
@@ -14,14 +13,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar, assert_never
 
+from cropmark.analysis import form
 from cropmark.formats import SNIFFED_BYTES, WRITABLE, Format, Info, sniffed
-from cropmark.geometry.findings import Analysis, Face, Grid
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Warned
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
 from cropmark.problems import Problem, restored
 from cropmark.renderers.channel import Kind, OutOfForm, Reply
-from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Task
+from cropmark.renderers.tasks import Analyse, Answer, Draw, Inspect, Render, Task
 from cropmark.values import Size
 
 E = TypeVar("E", bound=Enum)
@@ -73,7 +72,9 @@ def written(told: Told) -> Reply:
         case Info() as info:
             return Reply(Kind.INFO, _json({"info": _info(info), "spent": told.spent}))
         case Analysed() as found:
-            return Reply(Kind.ANALYSED, _json({**_analysed(found), "spent": told.spent}))
+            header = {"reason": _shown(found.reason), "passing": found.passing, "spent": told.spent}
+            body = form.analysis_json(found.analysis) if found.analysis else b""
+            return Reply(Kind.ANALYSED, _json(header), body)
         case Failed(problem, log):
             return Reply(Kind.PROBLEM, _json({**_problem(problem), "log": log[-_MOST_TEXT:], "spent": told.spent}))
         case _:
@@ -108,23 +109,6 @@ def _info(info: Info) -> dict[str, object]:
         "lossless": info.lossless,
         "progressive": info.progressive,
     }
-
-
-def _analysed(found: Analysed) -> dict[str, object]:
-    analysis = found.analysis
-    if analysis is None:
-        return {"analysis": None, "reason": _shown(found.reason), "passing": found.passing}
-    told = {
-        "version": analysis.version,
-        "faces": [[f.left, f.top, f.width, f.height, f.score] for f in analysis.faces],
-        "subject": _grid(analysis.subject),
-        "residual": _grid(analysis.residual),
-    }
-    return {"analysis": told, "reason": _shown(found.reason), "passing": found.passing}
-
-
-def _grid(grid: Grid) -> list[object]:
-    return [grid.columns, grid.rows, base64.b64encode(grid.cells).decode()]
 
 
 def _problem(problem: Problem) -> dict[str, object]:
@@ -276,27 +260,11 @@ def _read_as_it_is(found: _Object, body: bytes) -> AsItIs:
 
 
 def _read_analysed(found: _Object, body: bytes) -> Analysed:
-    return Analysed(found.perhaps("analysis", _read_analysis), found.text("reason"), passing=found.flag("passing"))
-
-
-def _read_analysis(value: object) -> Analysis:
-    found = _Object(value)
-    faces = (_items(item, exactly=5) for item in _items(found.value("faces")))
-    return Analysis(
-        version=found.whole("version", 0, 10**6),
-        faces=tuple(Face(*map(_number, face)) for face in faces),
-        subject=_read_grid(found.value("subject")),
-        residual=_read_grid(found.value("residual")),
-    )
-
-
-def _read_grid(value: object) -> Grid:
-    columns, rows, cells = _items(value, exactly=3)
     try:
-        raw = base64.b64decode(_text(cells, 64 * 1024), validate=True)
-    except ValueError as error:  # binascii.Error, or a letter that is not ASCII
-        raise OutOfForm("cells that are not base64") from error
-    return Grid(_whole(columns, 1, 256), _whole(rows, 1, 256), raw)
+        analysis = form.read_analysis(body) if body else None
+    except form.Malformed as error:
+        raise OutOfForm(f"a bad analysis: {error}") from error
+    return Analysed(analysis, found.text("reason"), passing=found.flag("passing"))
 
 
 def _read_failed(found: _Object, body: bytes) -> Failed:
@@ -319,4 +287,5 @@ _SUITS: dict[type[Task], frozenset[Kind]] = {
     Render: frozenset({Kind.MADE, Kind.AS_IT_IS, Kind.PROBLEM}),
     Inspect: frozenset({Kind.INFO, Kind.PROBLEM}),
     Analyse: frozenset({Kind.ANALYSED, Kind.PROBLEM}),
+    Draw: frozenset({Kind.MADE, Kind.PROBLEM}),
 }

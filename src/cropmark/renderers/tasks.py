@@ -8,8 +8,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from cropmark.formats import Info
+from cropmark.geometry.findings import Analysis
 from cropmark.plan.plan import Plan
 from cropmark.ports import Analysed, AsItIs, Made
+from cropmark.values import Box
 
 if TYPE_CHECKING:  # it brings importlib.resources and with that e-mail: 9 ms of each renderer's start
     from cropmark.analysis.models import Models
@@ -66,7 +68,15 @@ class Render:
     hurried: bool = False
 
 
-Task = Inspect | Analyse | Render
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A PNG of the one source with what was found in it, and the window that was chosen, in upright pixels."""
+
+    analysis: Analysis
+    window: Box | None
+
+
+Task = Inspect | Analyse | Render | Draw
 Answer = Made | AsItIs | Info | Analysed
 Sources = Sequence[bytes | None]
 Work = Callable[[Task, Sources], Answer]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
-from cropmark.engine import load, render
-from cropmark.ports import Analysed
+from cropmark.engine import draw, load, render
+from cropmark.formats import Format
+from cropmark.ports import Analysed, Facts, Made
 from cropmark.problems import SourceUnusable
-from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Setup, Sources, Task, Work
+from cropmark.renderers.tasks import Analyse, Answer, Draw, Inspect, Render, Setup, Sources, Task, Work
 
 if TYPE_CHECKING:
     from cropmark.analysis.models import Models
@@ -40,6 +41,8 @@ def work(task: Task, sources: Sources) -> Answer:
     match task:
         case Render(plan, analysed, hurried):
             return render.rendered(sources, plan, analysed, hurried=hurried)
+        case Draw(analysis, window):
+            return Made(draw.drawing(_only(sources), analysis, window), Format.PNG, Facts())
         case Inspect():
             return load.info_of(_only(sources))
         case Analyse():
