@@ -104,6 +104,9 @@ class DiskResults:
         except OSError:
             self._leave(media_id)  # another process removed it
             return None
+        if os.fstat(descriptor).st_size != kept.bytes:
+            os.close(descriptor)
+            return None
         stamp = Stamp(f"result:{media_id}", media_id, versioned=True)
         return kept, Opened(descriptor, kept.bytes, stamp, _closing(descriptor))
 
@@ -116,7 +119,11 @@ class DiskResults:
 
     async def sweep(self) -> None:
         """Look at the folder: learn of what others kept, remove what is past its time, and what nobody finished."""
-        for kept in await asyncio.to_thread(self._found):
+        known = set(self._kept)
+        found = await asyncio.to_thread(self._found)
+        for media_id in known - {kept.id for kept in found}:
+            self._leave(media_id)
+        for kept in found:
             self._enter(kept)
         now = self._clock()
         await self._remove([kept for kept in self._kept.values() if _is_over(kept, now)])

@@ -1,0 +1,276 @@
+"""Stored results: whole or not there, behind ids that cannot be guessed, for as long as was said."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cropmark.formats import Format
+from cropmark.library.results import DiskResults
+from cropmark.ports import Kept, Opened, Results, Stamp
+from cropmark.problems import Overloaded
+
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(1000)
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: Clock) -> Callable[..., DiskResults]:
+    def made(**settings: Any) -> DiskResults:
+        return DiskResults(tmp_path / "results", clock=clock, **settings)
+
+    return made
+
+
+async def body_of(results: Results, media_id: str) -> bytes | None:
+    found = await results.open(media_id)
+    if found is None:
+        return None
+    opened = found[1]
+    try:
+        return os.pread(opened.descriptor, opened.bytes, 0)
+    finally:
+        opened.close()
+
+
+async def test_a_result_is_had_back_by_its_id(make: Callable[..., DiskResults]) -> None:
+    results = make(lifetime_s=60)
+    kept = await results.keep(PICTURE, Format.PNG, "anna", "summer")
+    assert await body_of(results, kept.id) == PICTURE
+    assert (kept.format, kept.bytes, kept.owner, kept.comment) == (Format.PNG, 1008, "anna", "summer")
+    assert kept.expires_s == kept.made_s + 60
+
+
+async def test_an_open_file_is_kept_whole(make: Callable[..., DiskResults], tmp_path: Path) -> None:
+    body = os.urandom(3 * 2**20 + 5)
+    (tmp_path / "upload").write_bytes(body)
+    with (tmp_path / "upload").open("rb") as file:
+        opened = Opened(file.fileno(), len(body), Stamp("upload:1", "1"), lambda: None)
+        kept = await make().keep(opened, Format.JPEG, "anna")
+    assert await body_of(make(), kept.id) == body
+
+
+async def test_ids_have_128_random_bits_at_least_and_suit_a_url(make: Callable[..., DiskResults]) -> None:
+    results = make()
+    ids = {(await results.keep(PICTURE, Format.PNG, "anna")).id for _ in range(50)}
+    assert len(ids) == 50
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{24}", one) for one in ids)  # 6 bits a character: 144
+
+
+NO_IDS = ["", "a", "../../../../etc/passwd", "A" * 23 + "/", "A" * 24, "A" * 24 + ".json", "\0" * 24]
+
+
+@pytest.mark.parametrize("media_id", NO_IDS)
+async def test_what_is_no_id_finds_nothing(make: Callable[..., DiskResults], media_id: str) -> None:
+    results = make()
+    await results.keep(PICTURE, Format.PNG, "anna")
+    assert await results.open(media_id) is None
+
+
+async def test_only_the_owner_may_remove_it(make: Callable[..., DiskResults], tmp_path: Path) -> None:
+    results = make()
+    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    assert not await results.forget(kept.id, "bert")
+    assert await body_of(results, kept.id) == PICTURE
+    assert await results.forget(kept.id, "anna")
+    assert await results.open(kept.id) is None
+    assert not await results.forget(kept.id, "anna")
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+async def test_past_its_time_it_is_gone_before_the_sweep_and_off_the_disk_after(
+    make: Callable[..., DiskResults], clock: Clock, tmp_path: Path
+) -> None:
+    results = make(lifetime_s=60)
+    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    clock.now += 59
+    assert await results.open(kept.id) is not None
+    clock.now += 1
+    assert await results.open(kept.id) is None
+    await results.sweep()
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+async def test_without_a_lifetime_it_stays(make: Callable[..., DiskResults], clock: Clock) -> None:
+    results = make(lifetime_s=0)
+    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    clock.now += 10 * 365 * 86_400
+    await results.sweep()
+    assert await body_of(results, kept.id) == PICTURE
+
+
+async def test_a_restart_forgets_nothing_and_the_sweep_goes_on(
+    make: Callable[..., DiskResults], clock: Clock, tmp_path: Path
+) -> None:
+    first = make(lifetime_s=60)
+    early = await first.keep(PICTURE, Format.PNG, "anna")
+    clock.now += 30
+    late = await first.keep(PICTURE, Format.GIF, "anna")
+    clock.now += 31  # early's time is up while nobody runs
+    again = make(lifetime_s=5)  # and what was promised is kept, whatever the setting is now
+    await again.sweep()
+    assert await again.open(early.id) is None
+    assert await body_of(again, late.id) == PICTURE
+    assert (len(again), again.bytes_kept) == (1, len(PICTURE))
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {f"{late.id}.gif", f"{late.id}.json"}
+
+
+async def test_what_another_process_kept_is_found(make: Callable[..., DiskResults]) -> None:
+    one, other = make(), make()
+    kept = await one.keep(PICTURE, Format.PNG, "anna")
+    assert await body_of(other, kept.id) == PICTURE
+    assert await other.forget(kept.id, "anna")
+    assert await one.open(kept.id) is None
+
+
+async def test_the_oldest_go_where_there_are_too_many_bytes(make: Callable[..., DiskResults], clock: Clock) -> None:
+    results = make(limit_bytes=3 * len(PICTURE))
+    kept: list[Kept] = []
+    for _ in range(5):
+        clock.now += 1
+        kept.append(await results.keep(PICTURE, Format.PNG, "anna"))
+    there = [await body_of(results, one.id) is not None for one in kept]
+    assert there == [False, False, True, True, True]
+    assert results.bytes_kept == 3 * len(PICTURE)
+
+
+async def test_the_oldest_go_where_there_are_too_many_of_them(make: Callable[..., DiskResults]) -> None:
+    results = make(limit_entries=2)
+    kept = [await results.keep(b"GIF89a", Format.GIF, "anna") for _ in range(4)]
+    assert [await body_of(results, one.id) is not None for one in kept] == [False, False, True, True]
+
+
+async def test_a_smaller_limit_after_a_restart_holds_at_once(make: Callable[..., DiskResults], clock: Clock) -> None:
+    results = make()
+    kept = []
+    for _ in range(4):
+        clock.now += 1
+        kept.append(await results.keep(PICTURE, Format.PNG, "anna"))
+    smaller = make(limit_bytes=2 * len(PICTURE))
+    await smaller.sweep()
+    assert [await body_of(smaller, one.id) is not None for one in kept] == [False, False, True, True]
+
+
+async def test_one_that_is_larger_than_the_room_is_refused_and_pushes_nothing_out(
+    make: Callable[..., DiskResults],
+) -> None:
+    results = make(limit_bytes=2000)
+    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    with pytest.raises(Overloaded, match="no room to keep"):
+        await results.keep(bytes(2001), Format.PNG, "anna")
+    assert await body_of(results, kept.id) == PICTURE
+
+
+async def test_a_full_disk_leaves_no_half_result(
+    make: Callable[..., DiskResults], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    results = make()
+    first = await results.keep(PICTURE, Format.PNG, "anna")
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.suffix == ".json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(Overloaded):
+        await results.keep(PICTURE, Format.PNG, "anna")
+    monkeypatch.undo()
+    assert await results.open(first.id) is None  # gave its room
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+DAMAGE: list[tuple[str, Callable[[Path, str], object]]] = [
+    ("the body is cut short", lambda folder, one: (folder / f"{one}.png").write_bytes(PICTURE[:10])),
+    ("the body is gone", lambda folder, one: (folder / f"{one}.png").unlink()),
+    ("the record is cut short", lambda folder, one: (folder / f"{one}.json").write_text('{"id": "')),
+    ("the record is of another kind", lambda folder, one: (folder / f"{one}.json").write_text("[]")),
+]
+
+
+@pytest.mark.parametrize(("how", "damage"), DAMAGE, ids=[how for how, _ in DAMAGE])
+async def test_a_damaged_one_is_not_there_after_a_restart(
+    make: Callable[..., DiskResults], tmp_path: Path, how: str, damage: Callable[[Path, str], object]
+) -> None:
+    kept = await make().keep(PICTURE, Format.PNG, "anna")
+    damage(tmp_path / "results", kept.id)
+    again = make()
+    await again.sweep()
+    assert len(again) == 0
+    assert await body_of(again, kept.id) is None
+
+
+async def test_unfinished_files_are_removed_once_they_are_nobodys(
+    make: Callable[..., DiskResults], tmp_path: Path
+) -> None:
+    results = make()
+    await results.keep(PICTURE, Format.PNG, "anna")
+    folder = tmp_path / "results"
+    for name, age_s in (("part-old", 7200), ("part-young", 10), ("A" * 24 + ".png", 7200)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    await results.sweep()
+    assert [path.name for path in folder.iterdir() if path.read_bytes() == b"half"] == ["part-young"]
+
+
+async def test_it_is_swept_now_and_then(tmp_path: Path, clock: Clock) -> None:
+    results = await DiskResults.opened(tmp_path / "results", sweep_s=0.01, lifetime_s=60, clock=clock)
+    await results.keep(PICTURE, Format.PNG, "anna")
+    clock.now += 61
+    async with asyncio.timeout(5):
+        while list((tmp_path / "results").iterdir()):
+            await asyncio.sleep(0.01)
+    await results.close()
+
+
+def test_killed_while_it_keeps_only_whole_results_are_left(tmp_path: Path) -> None:
+    writer = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from cropmark.library.results import DiskResults; from cropmark.formats import Format\n"
+        "async def main():\n"
+        "    results = DiskResults(Path(sys.argv[1]))\n"
+        "    while True:\n"
+        "        await asyncio.gather(*(results.keep(bytes([n]) * 300_000, Format.PNG, 'a') for n in range(8)))\n"
+        "        print('kept', flush=True)\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-c", writer, str(tmp_path / "results")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            assert process.stdout.readline() == b"kept\n"
+        process.send_signal(signal.SIGKILL)
+    asyncio.run(_all_whole(tmp_path / "results"))
+
+
+async def _all_whole(folder: Path) -> None:
+    results = DiskResults(folder)
+    await results.sweep()
+    assert len(results) >= 24
+    for record in folder.glob("*.json"):
+        body = await body_of(results, record.stem)
+        assert body is not None
+        assert body == body[:1] * 300_000
