@@ -18,7 +18,7 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
 from cropmark.config import Settings
 from cropmark.dialects.dialect import Ask, Dialect
-from cropmark.explaining import Explained, explained, explained_with
+from cropmark.explaining import Explained, drawn, explained, explained_with
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Delivered, Pipeline
 from cropmark.plan.source import SitePath
@@ -81,6 +81,17 @@ def explain(
     return asyncio.run(_explain(_file(source), query, spoken, accept, settings))
 
 
+def draw(
+    source: str | os.PathLike[str], query: str, *, dialect: str = "fastly", settings: Settings | None = None
+) -> bytes:
+    """A PNG of the source with faces, the map of the subject, and the window that the query keeps.
+
+    Raises a Problem, also where the picture could not be analysed.
+    """
+    settings = settings or Settings()
+    return asyncio.run(_draw(_file(source), query, dialect_of(dialect, settings), settings))
+
+
 def _file(source: str | os.PathLike[str]) -> Path:
     path = Path(source).resolve()
     if not path.is_file():
@@ -110,6 +121,11 @@ async def _render(path: Path, query: str, dialect: str, accept: str, settings: S
 async def _explain(path: Path, query: str, spoken: Dialect, accept: str, settings: Settings) -> Explained:
     async with _engine(path, settings) as (pipeline, source):
         return await explained_with(spoken, _ask(path, query, spoken, accept), source, pipeline.renderers, pipeline)
+
+
+async def _draw(path: Path, query: str, spoken: Dialect, settings: Settings) -> bytes:
+    async with _engine(path, settings) as (pipeline, source):
+        return await drawn(spoken, _ask(path, query, spoken, ""), source, pipeline.renderers, pipeline)
 
 
 @asynccontextmanager

@@ -168,6 +168,9 @@ def explain(
     ] = None,
     accept: Annotated[str, typer.Option(help="The client's Accept header.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a tree.")] = False,
+    draw: Annotated[
+        Path | None, typer.Option(help="Also draw faces, subject and window of a smart crop on the source: a PNG.")
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Tell what a query means, step by step."""
@@ -181,6 +184,10 @@ def explain(
         out.print(_tree(told))
     if told.problem is not None:
         sys.exit(1)
+    if draw is not None:
+        if source is None:
+            _fail("there is nothing to draw on | name the picture with --source", 2)
+        draw.write_bytes(api.draw(source, query, dialect=dialect, settings=settings))
 
 
 def _tree(told: Explained) -> Tree:

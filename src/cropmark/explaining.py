@@ -7,19 +7,20 @@ from contextlib import ExitStack
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
+from itertools import takewhile
 from typing import Any, assert_never
 
 from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Findings, Grid
-from cropmark.geometry.recipe import Original, Recipe, Resolved
+from cropmark.geometry.recipe import Extract, Original, Recipe, Resolved
 from cropmark.geometry.resolve import resolve
 from cropmark.pipeline import Pipeline, fingerprint_of, key_of
 from cropmark.plan.plan import Order
 from cropmark.plan.steps import At, Spare
 from cropmark.ports import Opened, Renderers, Source
-from cropmark.problems import Problem, SourceProblem
-from cropmark.values import Colour, Pixels, Ratio, Share
+from cropmark.problems import Impossible, Problem, SourceProblem
+from cropmark.values import Box, Colour, Pixels, Ratio, Share
 
 # Rough nanoseconds a pixel: what a look-up in spec and benchmarks gives for one core, good to a factor of two.
 DECODE_NS = {Format.JPEG: 4, Format.PNG: 15, Format.WEBP: 12, Format.GIF: 10, Format.AVIF: 30, Format.TIFF: 4}
@@ -92,6 +93,35 @@ async def explained_with(
         return Explained(first.dialect, first.query, order, first.fingerprint, problem)
     cost = _cost_ms(infos, resolved)
     return Explained(first.dialect, first.query, order, first.fingerprint, None, infos, resolved, key, cost)
+
+
+async def drawn(dialect: Dialect, ask: Ask, source: Source, renderers: Renderers, pipeline: Pipeline) -> bytes:
+    """A PNG of the picture with what content-aware cropping sees in it, and the window that the request keeps.
+
+    Raises Problems: the request's own, and Impossible where the picture was not analysed.
+    """
+    told = await explained_with(dialect, ask, source, renderers, pipeline)
+    if told.problem is not None:
+        raise told.problem
+    assert told.order is not None
+    with ExitStack() as held:
+        opened = await _opened(source, told.order.sources[0].where, False, held)
+        assert opened is not None
+        analysed = await pipeline.analysis(opened)
+        if analysed.analysis is None:
+            raise Impossible(f"there is no analysis to draw: {analysed.reason}", fix="see cropmark doctor")
+        return (await renderers.draw(opened, analysed.analysis, _kept(told.resolved))).body
+
+
+def _kept(resolved: Resolved | None) -> Box | None:
+    """The window of the upright source that the Recipe's first cuts keep; None where it cuts nothing."""
+    ops = resolved.ops if isinstance(resolved, Recipe) else ()
+    window: Box | None = None
+    for op in takewhile(lambda op: isinstance(op, Extract), ops):
+        assert isinstance(op, Extract)
+        left, top = (window.left, window.top) if window else (0, 0)
+        window = Box(left + op.box.left, top + op.box.top, op.box.width, op.box.height)
+    return window
 
 
 async def _opened(source: Source, where: Any, optional: bool, held: ExitStack) -> Opened | None:

@@ -23,6 +23,7 @@ COMMAND = (sys.executable, "-I", "-m", "cropmark.renderers.worker")
 ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",  # a fifth less peak memory at the same speed
     "VIPS_CONCURRENCY": "1",
+    "VIPS_WARNING": "0",  # set at all, it keeps libvips' warnings about each broken file off the standard error
     "VIPS_DISC_THRESHOLD": str(64 * 2**30),  # never a temporary file: there is no path left to put it
     "OPENBLAS_NUM_THREADS": "1",  # its threads would outlive the imports, outside Landlock
     "OMP_NUM_THREADS": "1",

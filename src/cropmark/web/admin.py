@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from cropmark.dialects.dialect import Ask
-from cropmark.explaining import explained_with
+from cropmark.explaining import drawn, explained_with
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline, tag_of
 from cropmark.plan.source import SitePath
@@ -74,6 +74,7 @@ def pages(desk: Desk) -> Starlette:
         Route("/readyz", _bound(_readyz, desk)),
         Route("/metrics", _bound(_metrics, desk)),
         Route("/_explain", _bound(_explain, desk)),
+        Route("/_explain.png", _bound(_drawing, desk)),
         Route("/admin/purge", _bound(_purge, desk), methods=["POST"]),
         *desk.more,
     ]
@@ -115,20 +116,33 @@ async def _metrics(desk: Desk, request: Request) -> Response:
 
 async def _explain(desk: Desk, request: Request) -> Response:
     """The Order, Recipe and key of one of our own picture URLs: /_explain?url=/fastly/a.jpg?width=100."""
+    site, ask = _explained_url(desk, request)
+    told = await explained_with(site.dialect, ask, site.source, desk.renderers, desk.pipeline)
+    return JSONResponse(told.plain(), headers=SAFE)
+
+
+async def _drawing(desk: Desk, request: Request) -> Response:
+    """The source with what content-aware cropping sees in it: /_explain.png?url=/fastly/a.jpg?crop=1:1,smart."""
+    site, ask = _explained_url(desk, request)
+    png = await drawn(site.dialect, ask, site.source, desk.renderers, desk.pipeline)
+    return Response(png, media_type="image/png", headers=SAFE)
+
+
+def _explained_url(desk: Desk, request: Request) -> tuple[Site, Ask]:
+    """What `url=` asks for: everything behind it as it stands, or percent-encoded as a whole."""
     if not desk.development:
         raise NotFound("explanations are for development", fix="use cropmark explain")
-    raw = request.scope["query_string"].decode("utf-8", "surrogateescape")
-    url = request.query_params.get("url", "") if "%" in raw else raw.removeprefix("url=")
-    if not raw.startswith("url=") or not url:
+    name, _, url = request.scope["query_string"].decode("utf-8", "surrogateescape").partition("=")
+    if url[:3].lower() == "%2f" or url[:7].lower() in ("http%3a", "https%3"):
+        url = unquote(url, errors="surrogateescape")
+    if name != "url" or not url:
         raise BadOrder("url: expected a picture's URL", fix="write /_explain?url=/fastly/photo.jpg?width=100")
     parts = urlsplit(url)
     found = desk.sites.find(host_name(parts.netloc or request.headers.get("host", "")), parts.path)
     if found is None:
         raise NotFound(f"no site serves {parts.path[:80]!r}", fix="write the URL of a picture of this server")
     site, rest = found
-    ask = _ask(site, rest, parts.query, request)
-    told = await explained_with(site.dialect, ask, site.source, desk.renderers, desk.pipeline)
-    return JSONResponse(told.plain(), headers=SAFE)
+    return site, _ask(site, rest, parts.query, request)
 
 
 def _ask(site: Site, rest: str, query: str, request: Request) -> Ask:
