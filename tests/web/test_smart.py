@@ -1,0 +1,132 @@
+"""Content-aware cropping over HTTP: one window a source and shape, told in a header, the centre when all else fails."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.web.running import Running, running
+
+pytest.importorskip("onnxruntime", reason="content-aware cropping is the extra smart")
+
+CORPUS = Path(__file__).parent.parent / "data" / "corpus" / "photos"
+FACES, SUBJECT = "kpa_qt_logo.jpg", "gc_toucan.jpg"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name in (FACES, SUBJECT):
+        shutil.copy(CORPUS / name, folder)
+    Image.new("RGB", (300, 100), (90, 90, 90)).save(folder / "flat.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def smart(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(str(photos), cache=tmp_path_factory.mktemp("smart") / "cache") as found:
+        yield found
+
+
+# fmt: off
+FOCUS = [
+    # path and query                                                      decided by
+    (f"/fastly/{FACES}?crop=1:1,smart&width=200",                         "faces"),
+    (f"/contentstack/{FACES}?crop=1:1,smart&width=200",                   "faces"),
+    (f"/kontent/{FACES}?w=200&h=200&fit=crop&crop=smart",                 "faces"),
+    (f"/fastly/{SUBJECT}?crop=1:1,smart&width=200",                       "subject"),
+    ("/fastly/flat.png?crop=1:1,smart&width=50",                          "centre"),
+    (f"/fastly/{FACES}?crop=800:542,smart&width=200",                     "centre"),     # the picture's own shape
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("path", "decided"), FOCUS)
+def test_the_answer_tells_what_decided(smart: Running, path: str, decided: str) -> None:
+    answer = smart.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["x-cropmark-focus"].split(" ")[0] == decided
+
+
+def test_no_focus_header_where_nobody_asked(smart: Running) -> None:
+    assert "x-cropmark-focus" not in smart.get(f"/fastly/{FACES}?crop=1:1&width=200").headers
+
+
+def test_a_srcset_shows_one_window(smart: Running) -> None:
+    """Eight widths, three dialects' spellings: the same section of the picture within rounding."""
+    widths = (60, 80, 120, 160, 200, 300, 400, 542)
+    paths = [f"/fastly/{FACES}?crop=1:1,smart&width={w}&format=png" for w in widths]
+    paths += [f"/kontent/{FACES}?w=200&h=200&fit=crop&crop=smart&fm=png"]
+    paths += [f"/contentstack/{FACES}?crop=1:1,smart&width=200&format=png"]
+    pictures = [_small(smart.get(path).content) for path in paths]
+    centred = _small(smart.get(f"/fastly/{FACES}?crop=1:1,offset-x0&width=300&format=png").content)
+    for picture in pictures[1:]:
+        assert np.abs(picture - pictures[7]).mean() < 7
+    assert np.abs(centred - pictures[7]).mean() > 15
+
+
+def _small(body: bytes) -> np.ndarray:
+    picture = Image.open(io.BytesIO(body)).convert("RGB").resize((30, 30), Image.Resampling.BOX)
+    return np.asarray(picture, dtype=float)
+
+
+def test_one_analysis_serves_all_variants(smart: Running) -> None:
+    for width in (70, 71, 72):
+        smart.get(f"/fastly/{SUBJECT}?crop=2:1,smart&width={width}")
+    told = smart.get("/_explain.png?url=" + f"/fastly/{SUBJECT}?crop=1:1,smart")
+    assert told.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(told.content)).width == 800
+
+
+def test_switched_off_smart_is_the_centre_and_says_so(photos: Path, tmp_path: Path) -> None:
+    settings = {"CROPMARK_SMART": "false"}
+    with running(str(photos), cache=tmp_path / "cache", environment=settings) as server:
+        answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
+        plain = server.get(f"/fastly/{FACES}?crop=1:1&width=200")
+    assert answer.headers["x-cropmark-focus"].startswith("centre (")
+    assert answer.content == plain.content
+
+
+def test_an_analysis_past_its_deadline_is_the_centre_for_a_minute(photos: Path, tmp_path: Path) -> None:
+    settings = {"CROPMARK_ANALYSIS_DEADLINE_S": "0.001"}
+    with running(str(photos), cache=tmp_path / "cache", environment=settings) as server:
+        answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
+        assert server.get(f"/fastly/{FACES}?width=100").status_code == 200
+        assert "no analysis" in server.log.read_text()
+    assert answer.status_code == 200
+    assert answer.headers["x-cropmark-focus"].startswith("centre (")
+    assert answer.headers["cache-control"] == "public, max-age=10"
+
+
+def test_a_renderer_killed_in_mid_analysis_costs_the_focus_only(photos: Path, tmp_path: Path) -> None:
+    with running(str(photos), cache=tmp_path / "cache") as server:
+        before = set(server.renderers())
+        stop = threading.Event()
+
+        def kill() -> None:
+            # As soon as the front has handed the task to the one that analyses.
+            while not stop.is_set():
+                running = server.get("/readyz").json()["renderers"]["running"]
+                for pid in set(server.renderers()) - before if running else ():
+                    os.kill(pid, signal.SIGKILL)
+                    return
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
+        finally:
+            stop.set()
+            killer.join()
+        assert answer.status_code == 200
+        assert answer.headers["x-cropmark-focus"].startswith("centre (")
+        assert server.get(f"/fastly/{FACES}?width=100").status_code == 200
