@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ _ADDRESS = re.compile(r"answers at (http://\S+?)/?\s")
 class Running:
     """A server and its first page of output."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     address: str
     greeting: str
     log: Path
@@ -56,7 +56,6 @@ def running(
             [*command, "--renderers", str(renderers)],
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
             env={**given, **settings, **(environment or {})},
         )
         try:
@@ -68,22 +67,20 @@ def running(
             _stop(process)
 
 
-def _greeting(process: subprocess.Popen[str], log: Path, until: Sequence[str] = ("Ctrl-C",)) -> str:
+def _greeting(process: subprocess.Popen[bytes], log: Path) -> str:
+    """All that the server says until it answers."""
     assert process.stdout is not None
-    told, end = "", time.monotonic() + 30
-    while time.monotonic() < end:
+    told, end = b"", time.monotonic() + 60
+    while b"Ctrl-C" not in told and time.monotonic() < end:
         ready, _, _ = select.select([process.stdout], [], [], 0.5)
-        if ready:
-            line = process.stdout.readline()
-            told += line
-            if any(word in line for word in until) or not line:
-                break
-    if process.poll() is not None:
-        raise AssertionError(f"the server ended: {told}\n{log.read_text()}")
-    return told
+        piece = os.read(process.stdout.fileno(), 65536) if ready else b""
+        told += piece
+        if ready and not piece:
+            raise AssertionError(f"the server ended: {told.decode()}\n{log.read_text()}")
+    return told.decode()
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:

@@ -32,6 +32,11 @@ def cache_of(answer: httpx.Response) -> str:
     return answer.headers["server-timing"].split(",")[0].removeprefix("cache;desc=")
 
 
+def pixels(body: bytes) -> bytes:
+    """Under load the encoder's effort falls, never what it encodes: bodies may differ, pixels not."""
+    return Image.open(io.BytesIO(body)).tobytes()
+
+
 def eventually(true: Callable[[], bool], within_s: float = 5.0) -> bool:
     end = time.monotonic() + within_s
     while not true():
@@ -108,9 +113,9 @@ def test_kill_9_of_renderers_under_load(folder: Path, tmp_path: Path) -> None:
         _purged(server)
         answers = asyncio.run(_load(server, list(expected), killing=True))
         made = [(w, a) for w, a in answers if a.status_code == 200]
-        assert all(a.status_code in (200, 503) for _, a in answers)
+        assert {a.status_code for _, a in answers} <= {200, 503}
         assert len(made) > len(answers) / 2
-        assert all(a.content == expected[w] for w, a in made)
+        assert [w for w, a in made if pixels(a.content) != pixels(expected[w])] == []
         assert eventually(lambda: server.get("/readyz").json()["renderers"]["alive"] == 2)
         assert server.get("/fastly/wide.jpg?width=333").status_code == 200
 
@@ -154,7 +159,8 @@ def test_kill_9_of_the_server_under_load(folder: Path, tmp_path: Path) -> None:
             assert eventually(lambda pids=pids: not any(_alive(pid) for pid in pids))  # type: ignore[misc]  # bound now
     with running(str(folder), cache=tmp_path / "cache") as server:
         answers = {w: server.get(f"/fastly/wide.jpg?width={w}&format=png") for w in widths}
-    assert all(a.status_code == 200 and a.content == expected[w] for w, a in answers.items())
+    assert {a.status_code for a in answers.values()} == {200}
+    assert [w for w, a in answers.items() if pixels(a.content) != pixels(expected[w])] == []
     assert "hit-disk" in {cache_of(a) for a in answers.values()}
 
 
