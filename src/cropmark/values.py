@@ -85,6 +85,10 @@ class Pixels:
         """The length in pixels, whatever the side."""
         return self.count
 
+    def times(self, factor: Fraction) -> Pixels:
+        """So many times longer."""
+        return Pixels(self.count * factor)
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -95,6 +99,10 @@ class Share:
     def of(self, side: int) -> Fraction:
         """The length in pixels on a side of that many."""
         return self.part * side
+
+    def times(self, factor: Fraction) -> Share:
+        """So many times longer."""
+        return Share(self.part * factor)
 
 
 Length = Pixels | Share

@@ -84,6 +84,35 @@ class Answer:
 Headers = tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A request as text: what stands behind the question mark, and what else is needed to say it.
+
+    `endpoint` is the last segment of the path in a dialect that has some; `headers` of the request.
+    """
+
+    text: str
+    endpoint: str = ""
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Requests that ask for an Order's Steps. They differ in how the result is encoded only; the plainest comes first.
+
+    They are proposals: whoever wants to know whether one means the same has the dialect read it.
+    """
+
+    queries: tuple[Query, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsayable:
+    """Which Steps or parts of them a dialect has no words for, and why, a sentence each."""
+
+    reasons: tuple[str, ...]
+
+
 class Dialect(Protocol):
     """One vendor's way to ask for pictures. Stateless: settings come with its construction."""
 
@@ -104,5 +133,9 @@ class Dialect(Protocol):
         """The problem in the dialect's own status, body and words."""
         ...
 
+    def says(self, order: Order) -> Said | Unsayable:
+        """The same Order in this dialect's words. Raises nothing."""
+        ...
 
-__all__ = ["Answer", "Ask", "Dialect", "Headers", "Param", "Result", "Where"]
+
+__all__ = ["Answer", "Ask", "Dialect", "Headers", "Param", "Query", "Result", "Said", "Unsayable", "Where"]

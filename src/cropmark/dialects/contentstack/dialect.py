@@ -8,7 +8,8 @@ from typing import ClassVar
 from cropmark.dialects.contentstack import answers, orders
 from cropmark.dialects.contentstack.params import ROWS
 from cropmark.dialects.contentstack.settings import ContentstackSettings
-from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result
+from cropmark.dialects.contentstack.writer import written
+from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
 from cropmark.plan.plan import Order
 from cropmark.problems import Problem
 
@@ -31,3 +32,6 @@ class Contentstack:
 
     def refusal(self, problem: Problem, ask: Ask) -> Answer:
         return answers.refusal(problem)
+
+    def says(self, order: Order) -> Said | Unsayable:
+        return written(order, self.settings)

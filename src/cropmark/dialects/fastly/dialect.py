@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result
+from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
 from cropmark.dialects.fastly import answers, orders
 from cropmark.dialects.fastly.params import ROWS
 from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
 from cropmark.dialects.fastly.settings import FastlySettings
+from cropmark.dialects.fastly.writer import written
 from cropmark.plan.plan import Order
 from cropmark.problems import Problem
 
@@ -36,3 +37,6 @@ class Fastly:
 
     def refusal(self, problem: Problem, ask: Ask) -> Answer:
         return answers.refusal(problem, ask)
+
+    def says(self, order: Order) -> Said | Unsayable:
+        return written(order, self.settings)

@@ -11,10 +11,11 @@ from fractions import Fraction
 from typing import ClassVar, Final, assert_never
 
 from cropmark.dialects.answers import EVERY_ORIGIN, json_answer, one_line, warning_headers
-from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result
+from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
 from cropmark.dialects.kontent.readers import WEBP, CropWord, FitWord
 from cropmark.dialects.kontent.table import PARAMS
 from cropmark.dialects.kontent.wishes import Wishes, read_query
+from cropmark.dialects.kontent.writer import written
 from cropmark.formats import Format, accepted
 from cropmark.plan.plan import Beyond, Choice, Delivery, Limits, Order, Output, Plan, Tell, Unusable, Warned
 from cropmark.plan.source import Kind, SitePath, Wanted
@@ -79,6 +80,9 @@ class Kontent:
         if problem.retry_after_s is not None:
             headers.append(("Retry-After", str(problem.retry_after_s)))
         return json_answer(problem.status, {"message": one_line(str(problem), 500)}, tuple(headers))
+
+    def says(self, order: Order) -> Said | Unsayable:
+        return written(order)
 
 
 # --------------------------------------------------------------------------------- what does not go together

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cropmark.dialects.answers import EVERY_ORIGIN, warning_headers
-from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result
+from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
 from cropmark.dialects.pixlab import answers, requests
 from cropmark.dialects.pixlab.endpoints import Endpoint, admitted
 from cropmark.dialects.pixlab.requests import MakePicture, Request
 from cropmark.dialects.pixlab.table import PARAMS
+from cropmark.dialects.pixlab.writer import written
 from cropmark.plan.plan import Limits, Order
 from cropmark.problems import BadOrder, Problem, Unauthorised
 
@@ -84,3 +85,6 @@ class PixLab:
     def refusal(self, problem: Problem, ask: Ask) -> Answer:
         """The problem as the service's JSON."""
         return answers.refusal(problem, ask)
+
+    def says(self, order: Order) -> Said | Unsayable:
+        return written(order)

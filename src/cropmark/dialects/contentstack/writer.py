@@ -1,0 +1,134 @@
+"""An Order as a Contentstack query: steps.py and output.py backwards."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import partial
+from typing import Final
+
+from cropmark.dialects.contentstack.readers import MOST_DPR, Named
+from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
+from cropmark.dialects.dialect import Said, Unsayable
+from cropmark.dialects.imageopto import writer as imageopto
+from cropmark.dialects.writing import (
+    Slot,
+    Unsaid,
+    Words,
+    asked_format,
+    combined,
+    is_first_frame,
+    length,
+    said,
+    told_in_order,
+    words_of,
+)
+from cropmark.formats import Format
+from cropmark.plan.plan import Order, Output
+from cropmark.plan.steps import (
+    Adjust,
+    Blur,
+    Canvas,
+    Crop,
+    Filter,
+    Fit,
+    Flatten,
+    Orient,
+    Overlay,
+    Pad,
+    Resize,
+    Sharpen,
+    TrimEdges,
+)
+from cropmark.values import Length, Pixels
+
+_LEAST_RADIUS: Final = Fraction(1)
+_LEAST_DPR: Final = Fraction(1, 10**6)
+_NAMED: Final = {
+    Format.JPEG: (Named.JPEG, Named.PROGRESSIVE_JPEG),
+    Format.PNG: (Named.PNG,),
+    Format.WEBP: (Named.WEBP, Named.LOSSLESS_WEBP, Named.LOSSY_WEBP),
+    Format.GIF: (Named.GIF,),
+    Format.AVIF: (Named.AVIF,),
+}
+
+
+def written(order: Order, settings: ContentstackSettings) -> Said | Unsayable:
+    """Queries for the Order's Steps; without any they ask for the stored bytes. Or which Steps there are no words for.
+
+    The environment is none of them: where one is needed, the site's own stands in every query.
+    """
+    if order.plan is None:
+        return said(_needed(settings), ({},))
+    words = told_in_order(order.plan.steps, _slots(order, settings))
+    if isinstance(words, Unsayable):
+        return words
+    return said({**_needed(settings), **words}, _encodings(order.plan.output))
+
+
+def _needed(settings: ContentstackSettings) -> Words:
+    if not settings.require_environment or not settings.environments:
+        return {}
+    return {"environment": settings.environments[0]}
+
+
+def _slots(order: Order, settings: ContentstackSettings) -> tuple[Slot, ...]:
+    return (
+        Slot(TrimEdges, imageopto.write_trim),
+        Slot(Crop, imageopto.write_crop("crop")),
+        Slot(Orient, imageopto.write_orient),
+        Slot(Resize, partial(_resize, settings=settings)),
+        Slot(Flatten, imageopto.write_flatten),
+        Slot(Canvas, imageopto.write_canvas),
+        Slot(Pad, imageopto.write_pad),
+        Slot(Adjust, imageopto.write_adjust),
+        Slot(Sharpen, _sharpen),
+        Slot(Blur, _blur),
+        Slot(Overlay, partial(imageopto.overlay_words, order=order)),
+    )
+
+
+def _resize(step: Resize, settings: ContentstackSettings) -> Words:
+    fits = {"bounds": Fit.INSIDE, "crop": Fit.COVER}
+    if settings.fit_cover is FitCover.FASTLY:
+        fits["cover"] = Fit.OUTSIDE
+    words = imageopto.write_size(step)
+    words |= imageopto.write_fit(step, fits)
+    words |= imageopto.write_dpr(step, _LEAST_DPR, Fraction(MOST_DPR))
+    words |= imageopto.write_filter(step, Filter.LANCZOS3)
+    if not step.enlarge:
+        words["disable"] = "upscale"
+    return words
+
+
+def _sharpen(step: Sharpen) -> Words:
+    return imageopto.write_sharpen(step, _radius("Sharpen.radius", step.radius))
+
+
+def _blur(step: Blur) -> Words:
+    if not isinstance(step.radius, Pixels) and step.least != _LEAST_RADIUS:
+        raise Unsaid("Blur.least", "a blur by percentage is at least a pixel here")
+    return {"blur": _radius("Blur.radius", step.radius)}
+
+
+def _radius(field: str, value: Length) -> str:
+    return imageopto.radius(field, value, _LEAST_RADIUS) if isinstance(value, Pixels) else length(field, value)
+
+
+# ------------------------------------------------------------------------------------------------ encodings
+
+
+def _encodings(output: Output) -> tuple[Words, ...]:
+    """What may say how the result is encoded, the plainest first."""
+    return combined(
+        words_of("format", _formats(output)),
+        imageopto.AUTOS,
+        imageopto.quality_words(output),
+        ({"frame": "1"},) if is_first_frame(output) else ({},),
+    )
+
+
+def _formats(output: Output) -> tuple[str, ...]:
+    asked = asked_format(output)
+    if asked is None:
+        return ("auto",)
+    return tuple(named.value for named in _NAMED.get(asked, ()))

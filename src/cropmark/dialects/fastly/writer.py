@@ -1,0 +1,161 @@
+"""An Order as a Fastly query: steps.py and output.py backwards."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import partial
+from typing import Final
+
+from cropmark.dialects.dialect import Headers, Said, Unsayable
+from cropmark.dialects.fastly.pictures import OVERLAY_HEADER
+from cropmark.dialects.fastly.readers import OPTIMIZED, Named
+from cropmark.dialects.fastly.settings import FastlySettings
+from cropmark.dialects.imageopto import writer as imageopto
+from cropmark.dialects.imageopto.readers import FITS
+from cropmark.dialects.writing import (
+    Slot,
+    Unsaid,
+    Words,
+    asked_format,
+    colour,
+    combined,
+    decimal,
+    is_first_frame,
+    joined,
+    length,
+    qualities,
+    said,
+    told_in_order,
+    words_of,
+)
+from cropmark.formats import Format
+from cropmark.plan.plan import Keep, Order, Output
+from cropmark.plan.steps import (
+    Adjust,
+    Auto,
+    Blur,
+    Canvas,
+    Crop,
+    Dither,
+    Flatten,
+    Monochrome,
+    Orient,
+    Overlay,
+    Pad,
+    Resize,
+    Sharpen,
+    Threshold,
+    TrimBorder,
+    TrimEdges,
+)
+from cropmark.values import Pixels
+
+_LEAST_RADIUS: Final = Fraction(1, 2)
+_NAMED: Final = {
+    Format.JPEG: (Named.JPEG, Named.PROGRESSIVE_JPEG, Named.BASELINE_JPEG),
+    Format.PNG: (Named.PNG, Named.PNG8),
+    Format.WEBP: (Named.WEBP, Named.LOSSLESS_WEBP, Named.LOSSY_WEBP),
+    Format.GIF: (Named.GIF,),
+    Format.AVIF: (Named.AVIF,),
+}
+
+
+def written(order: Order, settings: FastlySettings) -> Said | Unsayable:
+    """Queries for the Order's Steps, an overlay in its header; or which Steps Fastly has no words for."""
+    if order.plan is None:
+        return Unsayable(("Plan: the stored bytes cannot be asked for, every answer is encoded",))
+    words = told_in_order(order.plan.steps, _slots(order, settings))
+    if isinstance(words, Unsayable):
+        return words
+    laid = {name: text for name, text in words.items() if name.startswith("overlay")}
+    headers: Headers = ()
+    if laid and settings.read_overlay_header:
+        headers = ((OVERLAY_HEADER, joined(laid)),)
+        words = {name: text for name, text in words.items() if name not in laid}
+    return said(words, _encodings(order.plan.output), headers=headers)
+
+
+def _slots(order: Order, settings: FastlySettings) -> tuple[Slot, ...]:
+    return (
+        Slot(TrimBorder, _border),
+        Slot(Crop, imageopto.write_crop("precrop")),
+        Slot(TrimEdges, imageopto.write_trim),
+        Slot(Crop, imageopto.write_crop("crop")),
+        Slot(Orient, imageopto.write_orient),
+        Slot(Resize, partial(_resize, settings=settings)),
+        Slot(Flatten, imageopto.write_flatten),
+        Slot(Canvas, imageopto.write_canvas),
+        Slot(Pad, imageopto.write_pad),
+        Slot(Adjust, imageopto.write_adjust),
+        Slot(Sharpen, _sharpen),
+        Slot(Blur, _blur),
+        Slot(Overlay, partial(_overlay, order=order, settings=settings)),
+        Slot(Monochrome, _monochrome),
+    )
+
+
+def _border(step: TrimBorder) -> Words:
+    told = "auto" if step.colour is Auto.TOP_LEFT else colour(step.colour)
+    tolerance = f",t{decimal('TrimBorder.tolerance', step.tolerance)}" if step.tolerance else ""
+    return {"trim-color": told + tolerance}
+
+
+def _resize(step: Resize, settings: FastlySettings) -> Words:
+    words = imageopto.write_size(step)
+    words |= imageopto.write_fit(step, FITS)
+    words |= imageopto.write_dpr(step, Fraction(1), Fraction(10))
+    words |= imageopto.write_filter(step, settings.resize_filter)
+    if step.enlarge != settings.upscale:
+        words["enable" if step.enlarge else "disable"] = "upscale"
+    return words
+
+
+def _sharpen(step: Sharpen) -> Words:
+    return imageopto.write_sharpen(step, imageopto.radius("Sharpen.radius", step.radius, _LEAST_RADIUS))
+
+
+def _blur(step: Blur) -> Words:
+    if isinstance(step.radius, Pixels):
+        return {"blur": imageopto.radius("Blur.radius", step.radius, _LEAST_RADIUS)}
+    if step.least != _LEAST_RADIUS:
+        raise Unsaid("Blur.least", "a blur by percentage may be as small as half a pixel here")
+    return {"blur": length("Blur.radius", step.radius)}
+
+
+def _overlay(step: Overlay, order: Order, settings: FastlySettings) -> Words:
+    if not (settings.read_overlay_header or settings.overlay_parameters):
+        raise Unsaid("Overlay", "this site reads no overlay, neither in the header nor in the query")
+    return imageopto.overlay_words(step, order)
+
+
+def _monochrome(step: Monochrome) -> Words:
+    match step.method:
+        case Dither.ATKINSON:
+            return {"bw": "atkinson"}
+        case Threshold(level):
+            return {"bw": f"threshold,{decimal('Monochrome.method', level)}"}
+
+
+# ------------------------------------------------------------------------------------------------ encodings
+
+
+def _encodings(output: Output) -> tuple[Words, ...]:
+    """What may say how the result is encoded, the plainest first."""
+    return combined(
+        words_of("format", _formats(output)),
+        imageopto.AUTOS,
+        (*imageopto.quality_words(output), *_optimized(output)),
+        ({"frame": "1"},) if is_first_frame(output) else ({},),
+        ({"metadata": "copyright"},) if Keep.COPYRIGHT in output.keeps else ({},),
+    )
+
+
+def _formats(output: Output) -> tuple[str, ...]:
+    asked = asked_format(output)
+    if asked is None:
+        return ("auto",)
+    return tuple(named.value for named in _NAMED.get(asked, ()))
+
+
+def _optimized(output: Output) -> tuple[Words, ...]:
+    return tuple({"optimize": word} for word, quality in OPTIMIZED.items() if quality in qualities(output))

@@ -1,0 +1,168 @@
+"""An Order as a Kontent.ai query: dialect.py backwards. What would contradict itself there is not said."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from cropmark.dialects.dialect import Said, Unsayable
+from cropmark.dialects.kontent.wishes import MAX_DPR
+from cropmark.dialects.writing import (
+    Slot,
+    Unsaid,
+    Words,
+    asked_format,
+    combined,
+    decimal,
+    fraction_or_pixels,
+    only,
+    qualities,
+    said,
+    told_in_order,
+    words_of,
+)
+from cropmark.formats import Format
+from cropmark.plan.plan import Order, Output, Plan
+from cropmark.plan.steps import Area, At, Crop, Fit, Flatten, Focus, Placement, Resize
+from cropmark.values import WHOLE, Length, Pixels, Point
+
+_WORDS: Final = {
+    Format.JPEG: ("jpg", "pjpg"),
+    Format.PNG: ("png", "png8"),
+    Format.WEBP: ("webp",),
+    Format.GIF: ("gif",),
+}
+_MIDDLE: Final = Fraction(1, 2)
+
+
+def written(order: Order) -> Said | Unsayable:
+    """Queries for the Order's Steps, or which of them there are no words for.
+
+    An Order without a Plan is the stored bytes, which the empty query asks for.
+    """
+    if order.plan is None:
+        return said({}, ({},))
+    contradiction = _contradiction(order.plan)
+    if contradiction is not None:
+        return Unsayable((contradiction,))
+    words = told_in_order(order.plan.steps, _SLOTS)
+    return words if isinstance(words, Unsayable) else said(words, _encodings(order.plan.output))
+
+
+def _contradiction(plan: Plan) -> str | None:
+    """A region and a window around a point exclude each other: together they give the original."""
+    covers = any(isinstance(step, Resize) and step.fit is Fit.COVER for step in plan.steps)
+    if covers and any(isinstance(step, Crop) for step in plan.steps):
+        return "Crop, Resize.fit: rect cannot stand beside fit=crop"
+    return None
+
+
+def _rect(step: Crop) -> Words:
+    only(step, "shape", "x", "y", "overflow")
+    if not isinstance(step.shape, Area):
+        raise Unsaid("Crop.shape", "a region is told by its width and height, not by a ratio")
+    lengths = (
+        _start("Crop.x", step.x),
+        _start("Crop.y", step.y),
+        fraction_or_pixels("Crop.shape", step.shape.width),
+        fraction_or_pixels("Crop.shape", step.shape.height),
+    )
+    return {"rect": ",".join(lengths)}
+
+
+def _start(field: str, place: Placement) -> str:
+    match place:
+        case At(distance):
+            return fraction_or_pixels(field, distance)
+        case _ if place.part == 0:
+            return "0"
+        case _:
+            raise Unsaid(field, "a region is placed by its corner, not within the room that is left")
+
+
+# ------------------------------------------------------------------------------------------------ the resize
+
+
+def _resize(step: Resize) -> Words:
+    only(step, "width", "height", "fit", "enlarge", "dpr", "focus", "zoom")
+    if _zooms(step):
+        return {"fit": "crop", **_focus(step)}
+    return {**_size(step), **_fit(step)}
+
+
+def _zooms(step: Resize) -> bool:
+    """A window of the whole picture around a point, which is told without a size."""
+    return step.fit is Fit.COVER and step.width == step.height == WHOLE and isinstance(step.focus, Point)
+
+
+def _size(step: Resize) -> Words:
+    shared = 0 < step.dpr <= MAX_DPR
+    sides = {"w": step.width, "h": step.height}
+    if not shared:
+        sides = {name: value and value.times(step.dpr) for name, value in sides.items()}
+    words = {name: fraction_or_pixels("Resize.width", value) for name, value in sides.items() if value is not None}
+    return words | ({"dpr": decimal("Resize.dpr", step.dpr)} if shared and step.dpr != 1 else {})
+
+
+def _fit(step: Resize) -> Words:
+    both = step.width is not None and step.height is not None
+    if step.enlarge and not (both and step.fit is Fit.STRETCH):
+        raise Unsaid("Resize.enlarge", "only fit=scale with both sides enlarges")
+    match step.fit:
+        case Fit.COVER:
+            return {"fit": "crop", **_focus(step)}
+        case Fit.STRETCH if both:
+            if not step.enlarge:
+                raise Unsaid("Resize.enlarge", "fit=scale enlarges, it cannot be told not to")
+            return {"fit": "scale"}
+        case Fit.OUTSIDE if both:
+            raise Unsaid("Resize.fit", "no fit covers the box without cutting")
+        case _:
+            return {}
+
+
+def _focus(step: Resize) -> Words:
+    match step.focus:
+        case None if step.zoom == 1:
+            _pixels_only(step.width, step.height)
+            return {}
+        case Focus.SMART:
+            _pixels_only(step.width, step.height)
+            if step.width is None or step.height is None or step.zoom != 1:
+                raise Unsaid("Resize.focus", "crop=smart needs both sides and does not zoom")
+            return {"crop": "smart"}
+        case _:
+            point = step.focus or Point(_MIDDLE, _MIDDLE)
+            told = {"fp-x": (point.x, _MIDDLE), "fp-y": (point.y, _MIDDLE), "fp-z": (step.zoom, Fraction(1))}
+            differing = {
+                name: decimal("Resize.focus", value) for name, (value, usual) in told.items() if value != usual
+            }
+            return {"crop": "focalpoint", **differing}
+
+
+def _pixels_only(*sides: Length | None) -> None:
+    if any(side is not None and not isinstance(side, Pixels) for side in sides):
+        raise Unsaid("Resize.width", "fit=crop takes sides in pixels only")
+
+
+def _background(step: Flatten) -> Words:
+    colour = step.colour
+    alpha = "" if colour.opaque else f"{colour.alpha:02x}"
+    return {"bg": f"{alpha}{colour.red:02x}{colour.green:02x}{colour.blue:02x}"}
+
+
+_SLOTS: Final = (Slot(Crop, _rect), Slot(Resize, _resize), Slot(Flatten, _background))
+
+
+# ------------------------------------------------------------------------------------------------ encodings
+
+
+def _encodings(output: Output) -> tuple[Words, ...]:
+    """What may say how the result is encoded, the plainest first."""
+    asked = asked_format(output)
+    return combined(
+        words_of("fm", _WORDS.get(asked, ()) if asked else ()),
+        words_of("auto", ("format",)),
+        words_of("q", tuple(map(str, qualities(output)))),
+        words_of("lossless", ("1", "0")),
+    )
