@@ -139,9 +139,15 @@ def test_a_window_that_is_not_enlarged_is_not_resampled() -> None:
 
 
 def test_a_result_past_the_limit_is_sized_down() -> None:
-    recipe = recipe_of(kontent(choice=Choice(Format.PNG)), header(Size(9000, 90)))
+    recipe = recipe_of(kontent(choice=Choice(Format.PNG)), header(Size(9000, 90), Format.JPEG))
     assert (recipe.ops, recipe.size) == ((Scale(Size(8192, 82)),), Size(8192, 82))
     assert "scaled down from 9000x90 to 8192x82" in recipe.warnings[0].text
+
+
+@pytest.mark.parametrize("steps", [(), (to(px(20_000), **INSIDE),)])
+def test_an_original_that_goes_out_is_not_sized_down(steps: tuple[AnyStep, ...]) -> None:
+    same = kontent(*steps, choice=Choice(Format.PNG))
+    assert original_of(same, header(Size(9000, 90), Format.PNG)).reason is Reason.NOTHING_TO_DO
 
 
 def test_a_frame_less_is_a_change() -> None:

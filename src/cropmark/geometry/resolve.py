@@ -51,13 +51,14 @@ def _finished(plan: Plan, info: Info, drawing: Drawing) -> Recipe | Original:
     """The drawing within the limits of a result, and its encoding."""
     # Of a montage nothing is left of the first source, so neither are its frames.
     seen = info if drawing.view is not None else replace(info, frames=1)
+    if plan.output.same_is_original and not drawing.ops:
+        how = chosen(plan.output, seen, drawing.frame, plan.limits)
+        if is_as_source(how, info):  # before any limit of a result: what goes out is the source
+            return Original(Reason.NOTHING_TO_DO, (*drawing.warnings, *how.warnings))
     drawing = _at_most(sides_within(drawing.frame, plan.limits), info, drawing)
     how = chosen(plan.output, seen, drawing.frame, plan.limits)
     drawing = _at_most(frames_within(drawing.frame, how.frames, plan.limits), info, drawing)
     check_between(drawing.ops, info.size, how.frames, plan.limits)
-    warnings = (*drawing.warnings, *how.warnings)
-    if plan.output.same_is_original and not drawing.ops and is_as_source(how, info):
-        return Original(Reason.NOTHING_TO_DO, warnings)
     return _recipe(plan, info, drawing, how)
 
 

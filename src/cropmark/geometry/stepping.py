@@ -171,6 +171,8 @@ def _resized(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
             return _covering(step, drawing, scene)
         case _:
             assert_never(step.fit)
+    if size == frame:
+        return drawing  # not scaled, so not limited here: it may be an original that goes out as it is
     return drawing.then(Scale(_limited(size, step, scene), step.filter))
 
 
