@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import urllib.error
@@ -79,7 +78,7 @@ def serve(
 ) -> None:
     """Serve pictures, made from their URLs."""
     from cropmark.logs import set_up  # noqa: PLC0415 - the web stack is loaded by serve alone
-    from cropmark.serving import serve as run  # noqa: PLC0415
+    from cropmark.serving import run  # noqa: PLC0415
     from cropmark.wiring import CannotStart  # noqa: PLC0415
 
     overrides = {
@@ -100,7 +99,7 @@ def serve(
         _fail("there is nothing to serve | name a folder of pictures: cropmark serve FOLDER", 2)
     set_up(found.settings.log_format)
     try:
-        asyncio.run(run(found, reread=reread, started=_greeting))
+        run(found, reread=reread, started=_greeting)
     except CannotStart as error:
         _fail(str(error))
 
@@ -115,6 +114,9 @@ def _greeting(started: Any) -> None:
         for site in server.sites:
             where = ", ".join(site.hosts) or f"{address}{site.prefix}/"
             out.print(f"  {site.name}: {site.dialect.name} at {where}", highlight=False)
+        for prefix, hosts in server.pixlab:
+            out.print(f"  pixlab at {', '.join(hosts) or address}{prefix}/", highlight=False)
+        out.print("  Stop with Ctrl-C.", style="dim")
         return
     names = server.folder.pictures(10_000)
     out.print(

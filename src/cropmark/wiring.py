@@ -24,12 +24,14 @@ from cropmark.dialects.dialect import Dialect
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.keyrings import keyring
 from cropmark.library.results import DiskResults
 from cropmark.limits import MemoryLimiter
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath, WebUrl
 from cropmark.ports import Source
+from cropmark.production import refusals
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
 from cropmark.sources.files import FolderSource
@@ -41,8 +43,12 @@ from cropmark.sources.uploads import Uploads
 from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages
 from cropmark.web.app import App, Door
+from cropmark.web.budgets import Budget
+from cropmark.web.clients import Clients
+from cropmark.web.entrance import Entrance
 from cropmark.web.media import Links, Media
 from cropmark.web.pixlab import Bureau, PixLabDoor, one_key
+from cropmark.web.sharing import Sharing
 from cropmark.web.site import Freshness, Rate, Site, Sites
 
 T = TypeVar("T")
@@ -53,6 +59,10 @@ PREFIXES: dict[str, type[Fastly] | type[Contentstack] | type[Kontent]] = {
     "kontent": Kontent,
 }
 """The dialects that are spoken over a folder, by the prefix that they are mounted at."""
+
+
+VARIANTS_IN_PRODUCTION = 600
+"""A page that shows one picture in eight widths and three formats may be opened 25 times a minute from one office."""
 
 
 class CannotStart(Exception):
@@ -74,6 +84,8 @@ class Server:
     sites: Sites
     folder: FolderSource | None
     cache_dir: Path
+    pixlab: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Prefixes and hosts where PixLab is spoken."""
     new_pixlab_key: str | None = field(default=None, repr=False)
     """PixLab's key where it is spoken and the configuration has none."""
 
@@ -131,6 +143,7 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
 
     `listening` is the address that links begin with where the configuration names none.
     """
+    _refuse_to_start(settings)
     async with AsyncExitStack() as stack:
         folder = _folder(settings)
         disk = await _disk(settings)
@@ -153,7 +166,14 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
             bureau = await _bureau(settings, listening, pipeline, originals, metrics, lambda: app.stopping, stack)
             doors += [Media(bureau.results, bureau.links, sites, metrics), *_pixlab_doors(settings, bureau)]
             new_key = None if settings.pixlab_key else _key_of_this_start()
-        yield Server(app, pool, pipeline, sites, folder, cache_folder(settings), new_key)
+        pixlab = tuple((prefix, hosts) for prefix, hosts, _ in _pixlab_places(settings))
+        yield Server(app, pool, pipeline, sites, folder, cache_folder(settings), pixlab, new_key)
+
+
+def _refuse_to_start(settings: Settings) -> None:
+    """Raises CannotStart for what a server must not be started with."""
+    for mistake in refusals(settings):
+        raise CannotStart(f"{mistake.where}: {mistake.what}", mistake.mend)
 
 
 async def _started(pool: Pool) -> None:
@@ -206,7 +226,30 @@ def _configured_site(settings: Settings, one: SiteSettings, fallback: str, origi
     source = _configured_source(settings, one.source, name, originals)
     site = _site(settings, name, one.dialect, source, prefix=one.prefix.rstrip("/"), differing=one.settings)
     age = settings.max_age_s if one.max_age_s is None else one.max_age_s
-    return replace(site, hosts=tuple(h.lower() for h in one.hosts), freshness=replace(site.freshness, max_age_s=age))
+    return replace(
+        site,
+        hosts=tuple(h.lower() for h in one.hosts),
+        freshness=replace(site.freshness, max_age_s=age),
+        entrance=_entrance(settings, one),
+        sharing=_sharing(settings, one),
+    )
+
+
+def _entrance(settings: Settings, one: SiteSettings | None = None) -> Entrance:
+    """What requests must pass: those for the folder only the server's keys."""
+    entrance = Entrance(keyring(settings, one), most_pixels=settings.max_source_pixels)
+    if one is None:
+        return entrance
+    return replace(entrance, presets=one.presets, presets_only=one.presets_only, widths=tuple(sorted(one.widths)))
+
+
+def _sharing(settings: Settings, one: SiteSettings | None = None) -> Sharing:
+    """Who else may use the answers: the server's settings, and those that differ for one site."""
+    origins, policy = settings.cors_origins, settings.resource_policy
+    if one is not None:
+        origins = origins if one.cors_origins is None else one.cors_origins
+        policy = one.resource_policy or policy
+    return Sharing(origins, "" if policy == "off" else policy)
 
 
 def _configured_source(settings: Settings, text: str, name: str, originals: Originals) -> Source:
@@ -242,7 +285,8 @@ def _site(
     rate = Rate()
     if isinstance(spoken, Contentstack):
         rate = Rate(spoken.settings.organization, spoken.settings.rate_limit)
-    return Site(name, spoken, source, prefix, freshness=freshness, rate=rate)
+    entrance, sharing = _entrance(settings), _sharing(settings)
+    return Site(name, spoken, source, prefix, freshness=freshness, rate=rate, entrance=entrance, sharing=sharing)
 
 
 def _app(
@@ -267,6 +311,7 @@ def _app(
         pictures=folder,
         folder=settings.folder.name if settings.folder else "",
         admin_token=settings.admin_token.get_secret_value() if settings.admin_token else None,
+        development=not settings.production,
     )
     app = App(
         sites=sites,
@@ -276,9 +321,26 @@ def _app(
         pages=pages(desk),
         doors=doors,
         access_log=settings.access_log,
+        clients=_clients(settings),
+        budget=Budget(MemoryLimiter(window_s=60), _variants(settings)),
+        production=settings.production,
     )
     metrics.read_from(lambda: _rows(pool, tiers, app))
     return app
+
+
+def _clients(settings: Settings) -> Clients:
+    try:
+        return Clients(settings.trusted_proxies)
+    except ValueError as error:
+        raise CannotStart(f"trusted_proxies: {error}", "write addresses or networks, such as 10.0.0.0/8") from error
+
+
+def _variants(settings: Settings) -> int:
+    """New renditions of one picture that a client may ask for in a minute; 0: any."""
+    if settings.variants_per_minute is None:
+        return VARIANTS_IN_PRODUCTION if settings.production else 0
+    return settings.variants_per_minute
 
 
 def _pixlab_places(settings: Settings) -> list[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
@@ -311,7 +373,8 @@ async def _bureau(
     """What PixLab's endpoints share; closed with the stack."""
     policy = Policy(
         allow=_allowed(settings),
-        open=settings.web_open,
+        open=settings.web_open and not settings.web_hosts,
+        hosts=_named_hosts(settings),
         limit_bytes=settings.pixlab.source_bytes,
         connect_s=3.0,
         total_s=8.0,
@@ -338,6 +401,13 @@ async def _bureau(
         per_minute=settings.pixlab_per_minute,
         logs=settings.access_log != "off",
     )
+
+
+def _named_hosts(settings: Settings) -> tuple[HostRule, ...]:
+    try:
+        return tuple(HostRule.read(text) for text in settings.web_hosts)
+    except ValueError as error:
+        raise CannotStart(f"web_hosts: {error}", "write hosts such as *.example.com") from error
 
 
 @cache

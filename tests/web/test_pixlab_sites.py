@@ -1,0 +1,164 @@
+"""Where PixLab is spoken: beside a folder, on a host of its own, below a prefix; its key, its limits, its end."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from cropmark.config import BadConfiguration, Settings, configured
+from cropmark.web.requests import Message
+from cropmark.wiring import wired
+from tests.web.running import Running, running
+
+KEY = "a-key-of-more-than-fifteen-characters"
+
+
+def small() -> str:
+    found = io.BytesIO()
+    Image.new("RGB", (30, 20), (1, 2, 3)).save(found, "PNG")
+    return base64.b64encode(found.getvalue()).decode()
+
+
+CROP: dict[str, Any] = {"img": small(), "x": 0, "y": 0, "width": 9}
+
+
+def crop(running: Running, path: str, key: str, host: str | None = None) -> httpx.Response:
+    headers = {"Host": host} if host else {}
+    return httpx.post(f"{running.address}{path}", json={**CROP, "key": key}, headers=headers, trust_env=False)
+
+
+def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
+    (tmp_path / "cropmark.toml").write_text(
+        f"""
+        public_url = "https://media.example"
+        [[site]]
+        dialect = "pixlab"
+        hosts = ["api.pixlab.example"]
+        settings = {{ source_bytes = 50 }}
+        [[site]]
+        dialect = "pixlab"
+        prefix = "/faces/"
+        [[site]]
+        name = "shop"
+        dialect = "fastly"
+        hosts = ["shop.example"]
+        source = "{pictures}"
+        """
+    )
+    environment = {"CROPMARK_PIXLAB_KEY": KEY, "CROPMARK_DATA_DIR": str(tmp_path / "data")}
+    with running(
+        "--config", str(tmp_path / "cropmark.toml"), cache=tmp_path / "cache", environment=environment
+    ) as found:
+        told = crop(found, "/faces/crop", KEY).json()
+        assert told["link"] == told["ssl_link"] == f"https://media.example/media/{told['id']}.png"
+        media = found.get(f"/media/{told['id']}.png")
+        assert (media.status_code, media.headers["content-type"]) == (200, "image/png")
+        # A site's own settings: there a picture has 50 bytes at most.
+        on_host = crop(found, "/crop", KEY, "api.pixlab.example")
+        assert (on_host.status_code, "50 bytes" in on_host.json()["error"]) == (400, True)
+        assert crop(found, "/anything", KEY, "api.pixlab.example").status_code == 404
+        assert crop(found, "/crop", KEY).status_code == 404  # no site of that path on other hosts
+        assert crop(found, "/pixlab/crop", KEY).status_code == 404  # without a folder there is no such prefix
+        # On another site's host its own paths come first.
+        theirs = found.get(f"/media/{told['id']}.png", headers={"Host": "shop.example"})
+        assert theirs.status_code == 404
+        assert "fastly-io-error" in theirs.headers or theirs.headers["content-type"] != "application/json"
+        assert found.get("/wide.jpg?width=9", headers={"Host": "shop.example"}).status_code == 200
+
+
+def test_without_a_key_in_the_configuration_one_is_told_at_the_start(tmp_path: Path, pictures: Path) -> None:
+    environment = {"CROPMARK_DATA_DIR": str(tmp_path / "data"), "CROPMARK_PIXLAB_PER_MINUTE": "3"}
+    with running(str(pictures), cache=tmp_path / "cache", environment=environment) as found:
+        key = re.search(r"PixLab's key until the server stops: (\S{40,})", found.greeting)
+        assert key is not None
+        assert crop(found, "/pixlab/crop", key[1]).status_code == 200
+        assert crop(found, "/pixlab/crop", "").status_code == 401
+        # A reload does not lock out who was told the key.
+        found.process.send_signal(signal.SIGHUP)
+        _wait_for(found, "reloaded")
+        for _ in range(3):
+            assert crop(found, "/pixlab/crop", key[1]).status_code == 200
+        # And three a minute are three a minute.
+        beyond = crop(found, "/pixlab/crop", key[1])
+        assert (beyond.status_code, beyond.json()["status"]) == (429, 429)
+        assert 1 <= int(beyond.headers["retry-after"]) <= 60
+        assert key[1] not in found.log.read_text()
+
+
+def _wait_for(found: Running, word: str) -> None:
+    deadline = time.monotonic() + 15
+    while word not in found.log.read_text():
+        assert time.monotonic() < deadline, found.log.read_text()
+        time.sleep(0.05)
+
+
+async def test_while_it_stops_new_requests_are_told_to_come_back(tmp_path: Path, pictures: Path) -> None:
+    settings = Settings(
+        folder=pictures, cache_dir=tmp_path / "cache", data_dir=tmp_path / "data", renderers=1, sandbox="off"
+    )
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read any more")
+
+    async with wired(settings, "http://127.0.0.1:1") as server:
+        server.app.stopping = True
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "raw_path": b"/pixlab/crop",
+            "path": "/pixlab/crop",
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+            "client": ("127.0.0.1", 1),
+        }
+        await server.app(scope, receive, send)
+    headers = dict(sent[0]["headers"])
+    assert (sent[0]["status"], headers[b"retry-after"], headers[b"content-type"]) == (429, b"1", b"application/json")
+
+
+def test_a_request_in_hand_is_finished_before_the_end(tmp_path: Path, pictures: Path) -> None:
+    environment = {"CROPMARK_PIXLAB_KEY": KEY, "CROPMARK_DATA_DIR": str(tmp_path / "data")}
+    with running(str(pictures), cache=tmp_path / "cache", environment=environment) as found:
+        host, port = found.address.removeprefix("http://").split(":")
+        body = f'{{"key": "{KEY}", "blob": true, "x": 0, "y": 0, "width": 9, "img": "{small()}"}}'.encode()
+        head = f"POST /pixlab/crop HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body[:20])
+            time.sleep(0.3)
+            threading.Timer(0.5, lambda: connection.sendall(body[20:])).start()
+            found.process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"\x89PNG" in answer
+
+
+MISTAKES = [
+    # a [[site]] of                                     is told as
+    ('dialect = "pixlab"', "hosts or prefix"),
+    ('dialect = "pixlab"\nprefix = "/"', "hosts or prefix"),
+    ('dialect = "pixlab"\nprefix = "/p"\nsource = "."', "there is none for pixlab"),
+    ('dialect = "fastly"\nprefix = "/p"', "expected a folder or the origin's URL"),
+]
+
+
+@pytest.mark.parametrize(("lines", "words"), MISTAKES)
+def test_mistakes_in_a_site(tmp_path: Path, lines: str, words: str) -> None:
+    file = tmp_path / "cropmark.toml"
+    file.write_text(f"[[site]]\n{lines}\n")
+    with pytest.raises(BadConfiguration, match=words):
+        configured(file, environ={})
