@@ -268,6 +268,32 @@ def _detail(error: urllib.error.HTTPError) -> str:
         return str(error)
 
 
+@app.command()
+def sign(
+    url: Annotated[str, typer.Argument(help="A picture's URL as it goes over the wire, with host or without.")],
+    expires: Annotated[
+        str | None, typer.Option(help="How long it holds: 90s, 15m, 1h, 7d. [default: for ever]")
+    ] = None,
+    key_id: Annotated[str | None, typer.Option("--key-id", help="Id of the key. [default: the first key]")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the key in its first line, in place of the configuration's keys.")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Sign a picture's URL, as signing_keys of the configuration ask for it."""
+    from cropmark import keyrings  # noqa: PLC0415 - quick to load, but needed by sign alone
+
+    try:
+        keys = keyrings.ring_in(key_file) if key_file else keyrings.keyring_for(configured(config).settings, url)
+        if keys is None:
+            _fail("no keys sign this URL | set signing_keys, for the server or its site, or name a --key-file")
+        out.print(keyrings.signed(url, keys, expires, key_id), highlight=False, soft_wrap=True, markup=False)
+    except OSError as error:
+        _fail(f"{key_file} cannot be read: {error.strerror} | name another file with --key-file")
+    except ValueError as error:
+        _fail(f"{error} | see docs/signing.md", 2)
+
+
 @config_app.command("show")
 def config_show(config: ConfigFile = None) -> None:
     """Every setting, its value, and where that came from; secrets are masked."""
@@ -282,7 +308,11 @@ def config_show(config: ConfigFile = None) -> None:
 @config_app.command("check")
 def config_check(config: ConfigFile = None) -> None:
     """Say everything that is wrong with the configuration, with line and mend."""
+    from cropmark.production import refusals  # noqa: PLC0415 - needed by check alone
+
     found = configured(config)
+    if mistakes := tuple(refusals(found.settings)):
+        raise BadConfiguration(mistakes)
     out.print(f"[green]good[/]: {found.file or 'no file, environment and defaults'}", highlight=False)
 
 

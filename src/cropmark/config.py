@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -37,6 +38,7 @@ from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import KontentSettings
 from cropmark.dialects.pixlab.dialect import PixLabSettings
+from cropmark.signing import Key, Keyring
 
 PREFIX = "CROPMARK_"
 DEFAULT_FILE = "cropmark.toml"
@@ -53,6 +55,16 @@ def _listed(value: object) -> object:
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
+def _strong(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
+    if keys:
+        Keyring(Key.read(key.get_secret_value()) for key in keys)
+    return keys
+
+
+SigningKeys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_strong)]
+ResourcePolicy = Literal["cross-origin", "same-site", "same-origin", "off"]
+
+
 class SiteSettings(BaseModel):
     """A `[[site]]`: a host name or a path prefix, bound to one dialect and one source."""
 
@@ -66,6 +78,18 @@ class SiteSettings(BaseModel):
         "", description="A folder, or the origin's URL: `https://origin.example/path`. For `pixlab` there is none."
     )
     max_age_s: int | None = Field(None, ge=0, description="What clients are told; the server's setting where left out.")
+    signing_keys: SigningKeys | None = Field(
+        None, description="Keys of its own in place of the server's; `[]`: its URLs need no signature."
+    )
+    presets: dict[str, str] = Field(
+        default_factory=dict, description="Queries by name: `?preset=card` stands for the query named card."
+    )
+    presets_only: bool = Field(False, description="Only presets, by name or spelled out, are answered.")
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="The only widths that a resize gives; what is asked for is rounded up to one of them."
+    )
+    cors_origins: Listed | None = Field(None, description="As the server's setting, for this site.")
+    resource_policy: ResourcePolicy | None = Field(None, description="As the server's setting, for this site.")
     settings: dict[str, Any] = Field(
         default_factory=dict, description="The dialect's settings that differ here from the server's section."
     )
@@ -76,6 +100,10 @@ class SiteSettings(BaseModel):
             raise ValueError("source: expected a folder or the origin's URL")
         if self.dialect == "pixlab" and self.source:
             raise ValueError("source: there is none for pixlab, whose callers name or send their pictures")
+        if self.dialect == "pixlab" and (self.signing_keys or self.presets or self.presets_only or self.widths):
+            raise ValueError("signing_keys, presets, widths: there are none for pixlab, whose callers have a key")
+        if self.presets_only and not self.presets:
+            raise ValueError("presets: none is named, and nothing else would be answered")
         if self.dialect == "pixlab" and not (self.hosts or self.prefix.strip("/")):
             raise ValueError("hosts or prefix: one of them is needed for pixlab")
         return self
@@ -129,6 +157,34 @@ class Settings(BaseSettings):
         (), description="host:port pairs that the web source may reach although they are private or on other ports."
     )
     web_open: bool = Field(True, description="Whether PixLab's img may name any public host.")
+    web_hosts: Listed = Field(
+        (), description="Hosts that PixLab's img may name, such as `*.example.com`; given, it may name no others."
+    )
+    production: bool = Field(
+        False,
+        description="Refuses to start with weak keys or an open web source; pages for development are off.",
+    )
+    signing_keys: SigningKeys = Field(
+        (), description="Picture URLs must be signed by one of these: a key of 32 bytes or more, or `ID:KEY`."
+    )
+    trusted_proxies: Listed = Field(
+        (), description="Addresses and networks of proxies whose X-Forwarded-For is believed."
+    )
+    variants_per_minute: int | None = Field(
+        None,
+        ge=0,
+        description="New renditions of one picture that a client may ask for in a minute; 0: any. "
+        "If left out, 600 in production and any otherwise.",
+    )
+    cors_origins: Listed | None = Field(
+        None, description="Origins that may read answers, `*` for all; as the dialect does it if left out."
+    )
+    resource_policy: ResourcePolicy = Field(
+        "cross-origin", description="Cross-Origin-Resource-Policy of pictures: who may show them."
+    )
+    max_source_pixels: int = Field(
+        150_000_000, ge=1, description="Pixels in all frames of a source; where a dialect allows fewer, that stands."
+    )
     smart: bool = Field(True, description="Content-aware cropping; off: the centre.")
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="`auto`: text on a terminal, else JSON lines."

@@ -130,12 +130,18 @@ class Pipeline:
     # ------------------------------------------------------------------------------------------ misses
 
     async def deliver(
-        self, source: Source, order: Order, *, tags: tuple[str, ...] = (), admit: Admit | None = None
+        self,
+        source: Source,
+        order: Order,
+        *,
+        tags: tuple[str, ...] = (),
+        admit: Admit | None = None,
+        client: str | None = None,
     ) -> Delivered:
         """The answer to an order, from a cache or made. Raises Problems.
 
         `tags` are what a purge may name the rendition by, besides its sources. `admit` is asked before anything is
-        made or read from where sources are kept, and raises a Problem to refuse.
+        made or read from where sources are kept, and raises a Problem to refuse. `client` is who asks, for fair shares.
         """
         if order.plan is None:
             if admit is not None:
@@ -152,7 +158,9 @@ class Pipeline:
                 raise restored(known.code, known.detail, known.fix, known.parameter)
             if admit is not None:
                 await admit()
-            (rendition, timing), shared = await self._flights.run(key, lambda: self._made(source, order, key, tags))
+            (rendition, timing), shared = await self._flights.run(
+                key, lambda: self._made(source, order, key, tags, client)
+            )
             tier = "miss"
             if shared:
                 self._metrics.shared_flights.inc()
@@ -176,16 +184,19 @@ class Pipeline:
             stamps.append(stamp)
         return stamps
 
-    async def _made(self, source: Source, order: Order, key: Digest, tags: tuple[str, ...]) -> tuple[Rendition, Timing]:
+    async def _made(
+        self, source: Source, order: Order, key: Digest, tags: tuple[str, ...], client: str | None
+    ) -> tuple[Rendition, Timing]:
         """Make the picture, and keep it."""
         assert order.plan is not None
         started = time.perf_counter()
         with ExitStack() as held:
             opened, warnings = await self._opened(source, order.sources, held)
             fetched = time.perf_counter()
-            analysed = await self._analysed(opened[0], order.plan, foreign=order.delivery.foreign)
+            foreign = order.delivery.foreign
+            analysed = await self._analysed(opened[0], order.plan, foreign=foreign, client=client)
             try:
-                outcome = await self.renderers.render(opened, order.plan, analysed, foreign=order.delivery.foreign)
+                outcome = await self.renderers.render(opened, order.plan, analysed, foreign=foreign, client=client)
             except (Impossible, SourceUnusable) as problem:
                 self._trouble[key] = problem
                 raise
@@ -249,24 +260,26 @@ class Pipeline:
 
     # ------------------------------------------------------------------------------------------ analysis
 
-    async def analysis(self, opened: Opened, *, foreign: bool = False) -> Analysed:
+    async def analysis(self, opened: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:
         """What the source is about: kept, or asked of a renderer; one flight a source."""
         key = key_of([opened.stamp], f"analysis/{form.VERSION}")
         kept = None if foreign else await self._cache.get(key)
         if kept is not None:
             with suppress(form.Malformed):
                 return Analysed(form.read_analysis(kept.body))
-        analysed, _ = await self._analysing.run(key, lambda: self._analyse(opened, key, foreign=foreign))
+        analysed, _ = await self._analysing.run(key, lambda: self._analyse(opened, key, foreign=foreign, client=client))
         return analysed
 
-    async def _analysed(self, first: Opened | None, plan: Plan, *, foreign: bool) -> Analysed | None:
+    async def _analysed(
+        self, first: Opened | None, plan: Plan, *, foreign: bool, client: str | None
+    ) -> Analysed | None:
         if not plan.wants_analysis or first is None:
             return None
-        return await self.analysis(first, foreign=foreign)
+        return await self.analysis(first, foreign=foreign, client=client)
 
-    async def _analyse(self, opened: Opened, key: Digest, *, foreign: bool) -> Analysed:
+    async def _analyse(self, opened: Opened, key: Digest, *, foreign: bool, client: str | None) -> Analysed:
         try:
-            analysed = await self.renderers.analyse(opened, foreign=foreign)
+            analysed = await self.renderers.analyse(opened, foreign=foreign, client=client)
         except Problem as problem:
             log.warning("no analysis", source=opened.stamp.identity, why=problem.detail)
             return Analysed(None, problem.detail, passing=True)

@@ -136,6 +136,7 @@ class Analysed:
 class Renderers(Protocol):
     """Processes around the engine. The only ones that decode.
 
+    `client` is who asks, for fair shares of a full queue.
     Problems: Impossible, SourceUnusable, SourceTooLarge, Overloaded, Breakdown.
     """
 
@@ -146,13 +147,14 @@ class Renderers(Protocol):
         analysed: Analysed | None = None,
         *,
         foreign: bool = False,
+        client: str | None = None,
     ) -> Made | AsItIs:
         """Make the picture. Cancelled while queued, it is dropped; cancelled while running, it is finished."""
         ...
 
-    async def inspect(self, source: Opened, *, foreign: bool = False) -> Info: ...
+    async def inspect(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Info: ...
 
-    async def analyse(self, source: Opened, *, foreign: bool = False) -> Analysed: ...
+    async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed: ...
 
     async def draw(self, source: Opened, analysis: Analysis, window: Box | None) -> Made:
         """A PNG of the source with what was found in it, and the window that was chosen, in upright pixels."""

@@ -24,7 +24,7 @@ from cropmark.dialects.dialect import Dialect
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.keyrings import keyring
+from cropmark.guards import allowed, budget_of, clients_of, entrance_of, foreign_policy, sharing_of
 from cropmark.library.results import DiskResults
 from cropmark.limits import MemoryLimiter
 from cropmark.metrics import Metrics
@@ -37,18 +37,14 @@ from cropmark.renderers.tasks import Isolation, Sandbox
 from cropmark.sources.files import FolderSource
 from cropmark.sources.foreign import ForeignSource
 from cropmark.sources.originals import Originals
-from cropmark.sources.policy import HostRule, Place, Policy
+from cropmark.sources.policy import HostRule, Policy
 from cropmark.sources.site import SiteSource
 from cropmark.sources.uploads import Uploads
 from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages
 from cropmark.web.app import App, Door
-from cropmark.web.budgets import Budget
-from cropmark.web.clients import Clients
-from cropmark.web.entrance import Entrance
 from cropmark.web.media import Links, Media
 from cropmark.web.pixlab import Bureau, PixLabDoor, one_key
-from cropmark.web.sharing import Sharing
 from cropmark.web.site import Freshness, Rate, Site, Sites
 
 T = TypeVar("T")
@@ -59,10 +55,6 @@ PREFIXES: dict[str, type[Fastly] | type[Contentstack] | type[Kontent]] = {
     "kontent": Kontent,
 }
 """The dialects that are spoken over a folder, by the prefix that they are mounted at."""
-
-
-VARIANTS_IN_PRODUCTION = 600
-"""A page that shows one picture in eight widths and three formats may be opened 25 times a minute from one office."""
 
 
 class CannotStart(Exception):
@@ -230,45 +222,20 @@ def _configured_site(settings: Settings, one: SiteSettings, fallback: str, origi
         site,
         hosts=tuple(h.lower() for h in one.hosts),
         freshness=replace(site.freshness, max_age_s=age),
-        entrance=_entrance(settings, one),
-        sharing=_sharing(settings, one),
+        entrance=entrance_of(settings, one),
+        sharing=sharing_of(settings, one),
     )
-
-
-def _entrance(settings: Settings, one: SiteSettings | None = None) -> Entrance:
-    """What requests must pass: those for the folder only the server's keys."""
-    entrance = Entrance(keyring(settings, one), most_pixels=settings.max_source_pixels)
-    if one is None:
-        return entrance
-    return replace(entrance, presets=one.presets, presets_only=one.presets_only, widths=tuple(sorted(one.widths)))
-
-
-def _sharing(settings: Settings, one: SiteSettings | None = None) -> Sharing:
-    """Who else may use the answers: the server's settings, and those that differ for one site."""
-    origins, policy = settings.cors_origins, settings.resource_policy
-    if one is not None:
-        origins = origins if one.cors_origins is None else one.cors_origins
-        policy = one.resource_policy or policy
-    return Sharing(origins, "" if policy == "off" else policy)
 
 
 def _configured_source(settings: Settings, text: str, name: str, originals: Originals) -> Source:
     """A folder, or an origin on the web."""
     if text.startswith(("http://", "https://")):
-        policy = Policy(allow=_allowed(settings), hosts=(HostRule.read(text),))
+        policy = Policy(allow=allowed(settings), hosts=(HostRule.read(text),))
         return SiteSource({WebUrl: WebSource(policy, originals)}, origin=text)
     path = Path(text).expanduser()
     if not path.is_dir():
         raise CannotStart(f"site {name}: {text} is not a folder", "name a folder, or the origin's https:// URL")
     return SiteSource({SitePath: FolderSource(path, name=name)})
-
-
-def _allowed(settings: Settings) -> tuple[Place, ...]:
-    """The private places that the web source may reach. Raises CannotStart for one that is not host:port."""
-    try:
-        return tuple(Place.read(text) for text in settings.web_allow)
-    except ValueError as error:
-        raise CannotStart(f"web_allow: {error}", "write host:port, such as 10.0.0.7:8080") from error
 
 
 def _site(
@@ -285,7 +252,7 @@ def _site(
     rate = Rate()
     if isinstance(spoken, Contentstack):
         rate = Rate(spoken.settings.organization, spoken.settings.rate_limit)
-    entrance, sharing = _entrance(settings), _sharing(settings)
+    entrance, sharing = entrance_of(settings), sharing_of(settings)
     return Site(name, spoken, source, prefix, freshness=freshness, rate=rate, entrance=entrance, sharing=sharing)
 
 
@@ -321,26 +288,12 @@ def _app(
         pages=pages(desk),
         doors=doors,
         access_log=settings.access_log,
-        clients=_clients(settings),
-        budget=Budget(MemoryLimiter(window_s=60), _variants(settings)),
+        clients=clients_of(settings),
+        budget=budget_of(settings),
         production=settings.production,
     )
     metrics.read_from(lambda: _rows(pool, tiers, app))
     return app
-
-
-def _clients(settings: Settings) -> Clients:
-    try:
-        return Clients(settings.trusted_proxies)
-    except ValueError as error:
-        raise CannotStart(f"trusted_proxies: {error}", "write addresses or networks, such as 10.0.0.0/8") from error
-
-
-def _variants(settings: Settings) -> int:
-    """New renditions of one picture that a client may ask for in a minute; 0: any."""
-    if settings.variants_per_minute is None:
-        return VARIANTS_IN_PRODUCTION if settings.production else 0
-    return settings.variants_per_minute
 
 
 def _pixlab_places(settings: Settings) -> list[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
@@ -358,6 +311,7 @@ def _pixlab_places(settings: Settings) -> list[tuple[str, tuple[str, ...], Mappi
 def _pixlab_doors(settings: Settings, bureau: Bureau) -> Iterable[PixLabDoor]:
     for prefix, hosts, differing in _pixlab_places(settings):
         own = _with_differences(settings.pixlab, differing)
+        own = replace(own, source_pixels=min(own.source_pixels, settings.max_source_pixels))
         yield PixLabDoor(replace(bureau, dialect=PixLab(own)), prefix=prefix, hosts=hosts)
 
 
@@ -371,16 +325,8 @@ async def _bureau(
     stack: AsyncExitStack,
 ) -> Bureau:
     """What PixLab's endpoints share; closed with the stack."""
-    policy = Policy(
-        allow=_allowed(settings),
-        open=settings.web_open and not settings.web_hosts,
-        hosts=_named_hosts(settings),
-        limit_bytes=settings.pixlab.source_bytes,
-        connect_s=3.0,
-        total_s=8.0,
-    )
     uploads = Uploads(cache_folder(settings) / "uploads")
-    source = ForeignSource(WebSource(policy, originals), uploads)
+    source = ForeignSource(WebSource(foreign_policy(settings), originals), uploads)
     stack.push_async_callback(source.close)
     results = await DiskResults.opened(
         data_folder(settings) / "results", lifetime_s=settings.pixlab_keep_s, limit_bytes=settings.pixlab_results
@@ -401,13 +347,6 @@ async def _bureau(
         per_minute=settings.pixlab_per_minute,
         logs=settings.access_log != "off",
     )
-
-
-def _named_hosts(settings: Settings) -> tuple[HostRule, ...]:
-    try:
-        return tuple(HostRule.read(text) for text in settings.web_hosts)
-    except ValueError as error:
-        raise CannotStart(f"web_hosts: {error}", "write hosts such as *.example.com") from error
 
 
 @cache

@@ -22,6 +22,7 @@ from cropmark.pipeline import Pipeline, tag_of
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
 from cropmark.problems import BadOrder, NotFound, Problem, Unauthorised
+from cropmark.signing import target, unsigned
 from cropmark.web.pages import index
 from cropmark.web.requests import Heard, ask_of, host_name
 from cropmark.web.site import Site, Sites
@@ -33,6 +34,8 @@ MAX_BODY = 64 * 1024
 PAGE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 SAFE = {
     "server": "cropmark",
+    "content-security-policy": "default-src 'none'",
+    "cross-origin-resource-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
@@ -107,10 +110,14 @@ async def _healthz(request: Request) -> Response:
 
 async def _readyz(desk: Desk, request: Request) -> Response:
     told = dict(desk.readiness())
+    if not (desk.development or _has_token(desk, request)):
+        told = {"ready": told.get("ready")}
     return JSONResponse(told, status_code=200 if told.get("ready") else 503, headers=SAFE)
 
 
 async def _metrics(desk: Desk, request: Request) -> Response:
+    if not desk.development:
+        _authorised(desk, request)
     return Response(desk.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8", headers=SAFE)
 
 
@@ -177,9 +184,11 @@ async def _purge(desk: Desk, request: Request) -> Response:
 
 
 async def _purge_url(desk: Desk, url: str) -> int:
+    """The URL as it was asked for, signed or not: a signed one is kept under the URL that was signed."""
     parts = urlsplit(url)
-    target = parts.path + (f"?{parts.query}" if parts.query else "")
-    return await desk.pipeline.purge_tag(tag_of("url", target))
+    path, query = parts.path.encode(), parts.query.encode()
+    urls = {target(path, query), target(path, unsigned(query))}
+    return sum([await desk.pipeline.purge_tag(tag_of("url", one.decode())) for one in urls])
 
 
 async def _purge_sources(desk: Desk, path: str, *, below: bool) -> int:
@@ -194,9 +203,13 @@ def _authorised(desk: Desk, request: Request) -> None:
     """Raises NotFound without a token set, Unauthorised for a wrong one."""
     if desk.admin_token is None:
         raise NotFound("there is no such page", fix="set CROPMARK_ADMIN_TOKEN to open /admin")
-    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-    if not hmac.compare_digest(given, desk.admin_token.encode()):
+    if not _has_token(desk, request):
         raise Unauthorised("expected the admin token", fix="send Authorization: Bearer TOKEN")
+
+
+def _has_token(desk: Desk, request: Request) -> bool:
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+    return desk.admin_token is not None and hmac.compare_digest(given, desk.admin_token.encode())
 
 
 async def _json_body(request: Request) -> object:
@@ -216,8 +229,7 @@ async def _json_body(request: Request) -> object:
 
 def _told(status: int, detail: str, fix: str = "") -> Response:
     body = {"type": "about:blank", "status": status, "detail": detail, **({"fix": fix} if fix else {})}
-    headers = {**SAFE, "content-security-policy": "default-src 'none'"}
-    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
+    return JSONResponse(body, status, headers=SAFE, media_type="application/problem+json")
 
 
 async def _missing(request: Request, error: Exception) -> Response:

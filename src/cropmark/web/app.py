@@ -19,9 +19,12 @@ from cropmark.dialects.dialect import Ask
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Delivered, Pipeline, fingerprint_of, tag_of
 from cropmark.plan.plan import Order
-from cropmark.ports import Limiter, Quota, Record
+from cropmark.ports import Limiter, Quota, Record, Timing
 from cropmark.problems import Breakdown, NotAllowed, Overloaded, Problem, TooManyRequests
+from cropmark.signing import expired, target, unsigned
 from cropmark.web import delivery
+from cropmark.web.budgets import Budget
+from cropmark.web.clients import Clients
 from cropmark.web.delivery import RawHeaders
 from cropmark.web.requests import (
     Heard,
@@ -34,6 +37,7 @@ from cropmark.web.requests import (
     host_name,
     request_id,
 )
+from cropmark.web.sharing import ORIGIN
 from cropmark.web.site import Site, Sites
 
 log = structlog.get_logger("cropmark.access")
@@ -64,6 +68,9 @@ class Known:
     ask: Ask
     order: Order
     fingerprint: str
+    until_s: float = 0.0
+    """Unix time until which its signed address holds; 0: for ever."""
+    origin: str = ""
     etag: str = ""
     headers: RawHeaders | None = None
 
@@ -81,18 +88,29 @@ class App:
         pages: Pages,
         doors: Sequence[Door] = (),
         access_log: str = "misses",
+        clients: Clients | None = None,
+        budget: Budget | None = None,
+        production: bool = False,
     ) -> None:
-        """`access_log`: misses, all, or off. A line for each hit from memory costs more than the hit."""
+        """`access_log`: misses, all, or off. A line for each hit from memory costs more than the hit.
+
+        In `production` an answer tells less: no times by stage, and of our own faults only that there was one.
+        """
         self._sites = sites
         self._pipeline = pipeline
         self._limiter = limiter
         self._metrics = metrics
         self._pages = pages
         self._doors = doors
+        self._clients = clients or Clients()
+        self._budget = budget or Budget(limiter)
+        self._production = production
         self._log_hits = access_log == "all"
         self._logs = access_log != "off"
         self._memo: LRUCache[tuple[object, ...], Known] = LRUCache(MEMO_ENTRIES)
         self._read = frozenset(name.encode() for site in sites for name in site.dialect.headers)
+        if any(site.sharing.by_origin for site in sites):
+            self._read |= {ORIGIN.encode()}
         self._hits = {
             (site.name, tier): metrics.requests.labels(site.dialect.name, "200", f"hit-{tier}")
             for site in sites
@@ -145,6 +163,11 @@ class App:
         if known is None:
             await self._first_seen(scope, receive, send, asked, memo_key)
             return
+        if known.until_s:
+            known.headers = None  # they tell how long the address still holds
+            if time.time() > known.until_s:
+                await self._refused(known.site, known.ask, expired(), scope, send, known.origin)
+                return
         found = self._pipeline.peek(known.site.source, known.order, known.fingerprint)
         if found is None or found[0].record.original is not None:
             await self._miss(known, asked, scope, receive, send)
@@ -152,7 +175,7 @@ class App:
         rendition, tier = found
         record = rendition.record
         if known.headers is None or known.etag != record.etag:
-            known.headers = delivery.picture_headers(known.site, known.order, record, cached=True)
+            known.headers = self._headers(known, record, cached=True)
             known.etag = record.etag
         if (asked.if_none_match or asked.if_modified_since) and delivery.unchanged(asked, record):
             await self._not_modified(known, record, f"hit-{tier}", send)
@@ -187,23 +210,26 @@ class App:
             return
         site, rest = found
         ask = ask_of(site, rest, scope["query_string"], asked, scope["method"])
+        origin = dict(asked.others).get(ORIGIN, "")
         try:
             if self.stopping:
                 raise Overloaded("the server is stopping", retry_after_s=1)
             if ask.method == "OPTIONS":
-                await delivery.send_whole(send, 204, PREFLIGHT)
+                await delivery.send_whole(send, 204, site.sharing.preflight(origin))
                 return
             if ask.method not in ("GET", "HEAD"):
                 raise NotAllowed(f"expected GET or HEAD, got {ask.method}", fix="send a GET")
-            order = site.dialect.order(ask)
+            allowed = site.entrance.passed(scope["raw_path"], scope["query_string"], time.time())
+            ask = ask_of(site, rest, allowed.query, asked, scope["method"])
+            order = site.entrance.kept_to(site.dialect.order(ask))
         except Problem as problem:
-            await self._refused(site, ask, problem, scope, send)
+            await self._refused(site, ask, problem, scope, send, origin)
             return
         except Exception:
             log.exception("a dialect failed", dialect=site.dialect.name)
-            await self._refused(site, ask, Breakdown("the request could not be read"), scope, send)
+            await self._refused(site, ask, Breakdown("the request could not be read"), scope, send, origin)
             return
-        known = Known(site, ask, order, fingerprint_of(order))
+        known = Known(site, ask, order, fingerprint_of(order), allowed.until_s, origin)
         self._memo[memo_key] = known
         await self._miss(known, asked, scope, receive, send)
 
@@ -212,7 +238,7 @@ class App:
         started = time.perf_counter()
         if self.stopping:
             await self._refused(
-                known.site, known.ask, Overloaded("the server is stopping", retry_after_s=1), scope, send
+                known.site, known.ask, Overloaded("the server is stopping", retry_after_s=1), scope, send, known.origin
             )
             return
         work = asyncio.ensure_future(self._delivered(known, scope))
@@ -225,11 +251,12 @@ class App:
                 return
             delivered = work.result()
         except Problem as problem:
-            await self._refused(known.site, known.ask, problem, scope, send)
+            await self._refused(known.site, known.ask, problem, scope, send, known.origin)
             return
         except Exception:
             log.exception("a delivery failed", dialect=known.site.dialect.name)
-            await self._refused(known.site, known.ask, Breakdown("the picture could not be made"), scope, send)
+            fault = Breakdown("the picture could not be made")
+            await self._refused(known.site, known.ask, fault, scope, send, known.origin)
             return
         finally:
             gone.cancel()
@@ -242,15 +269,22 @@ class App:
                 delivered.opened.close()
 
     async def _delivered(self, known: Known, scope: Scope) -> Delivered:
-        url = scope["raw_path"].decode("latin-1")
-        if scope["query_string"]:
-            url += "?" + scope["query_string"].decode("latin-1")
-        rate = known.site.rate
-        admit = self._admission(known.site) if rate.per_s else None
-        return await self._pipeline.deliver(known.site.source, known.order, tags=(tag_of("url", url),), admit=admit)
+        query = unsigned(scope["query_string"]) if known.site.entrance.keys else scope["query_string"]
+        url = target(scope["raw_path"], query).decode("latin-1")
+        client = self._clients.of(scope)
+        return await self._pipeline.deliver(
+            known.site.source,
+            known.order,
+            tags=(tag_of("url", url),),
+            admit=self._admission(known, client),
+            client=client,
+        )
 
-    def _admission(self, site: Site) -> Callable[[], Awaitable[None]]:
+    def _admission(self, known: Known, client: str) -> Callable[[], Awaitable[None]]:
+        site = known.site
+
         async def admit() -> None:
+            await self._budget.take(site.source.identity(known.order.sources[0].where), client)
             quota = await self._limiter.take(site.rate.key, site.rate.per_s)
             if quota.exceeded:
                 raise TooManyRequests(
@@ -269,9 +303,10 @@ class App:
             await self._not_modified(known, record, delivered.cache, send)
             return
         rid = request_id()
-        headers = delivery.picture_headers(site, known.order, record, cached=delivered.cache != "miss")
+        headers = self._headers(known, record, cached=delivered.cache != "miss")
+        timing = Timing() if self._production else delivered.timing
         headers += [
-            (b"server-timing", delivery.server_timing(delivered.cache, delivered.timing)),
+            (b"server-timing", delivery.server_timing(delivered.cache, timing)),
             (b"x-request-id", rid.encode()),
             *self._quota(site),
         ]
@@ -285,19 +320,32 @@ class App:
         self._metrics.bytes_out.labels(site.dialect.name).inc(record.length)
         self._log(scope, site, 200, delivered.cache, record.length, time.perf_counter() - started, rid)
 
+    def _headers(self, known: Known, record: Record, *, cached: bool) -> RawHeaders:
+        left_s = known.until_s - time.time() if known.until_s else None
+        return delivery.picture_headers(
+            known.site, known.order, record, cached=cached, origin=known.origin, left_s=left_s
+        )
+
     def _quota(self, site: Site) -> RawHeaders:
         if not site.rate.per_s:
             return []
         return delivery.quota_headers(self._limiter.last(site.rate.key, site.rate.per_s))
 
     async def _not_modified(self, known: Known, record: Record, cache: str, send: Send) -> None:
-        headers = delivery.raw(tuple(delivery.validators(known.site, known.order, record)))
+        left_s = known.until_s - time.time() if known.until_s else None
+        headers = delivery.raw(tuple(delivery.validators(known.site, known.order, record, left_s)))
+        headers = known.site.sharing.dressed(headers, known.origin)
         headers += [(b"x-request-id", request_id().encode()), *self._quota(known.site)]
         await delivery.send_whole(send, 304, headers)
         self._metrics.requests.labels(known.site.dialect.name, "304", cache).inc()
 
-    async def _refused(self, site: Site, ask: Ask, problem: Problem, scope: Scope, send: Send) -> None:
+    async def _refused(
+        self, site: Site, ask: Ask, problem: Problem, scope: Scope, send: Send, origin: str = ""
+    ) -> None:
+        if self._production and isinstance(problem, Breakdown):
+            problem = Breakdown("our fault: the log knows more")
         answer, headers = delivery.refusal(site.dialect, problem, ask)
+        headers = site.sharing.dressed(headers, origin)
         rid = request_id()
         headers += [(b"x-request-id", rid.encode()), *self._refused_quota(site, problem)]
         await delivery.send_whole(send, answer.status, headers, answer.body if ask.method != "HEAD" else b"")
@@ -311,18 +359,8 @@ class App:
 
     async def _plain(self, send: Send, problem: Problem) -> None:
         """A refusal before any site is known."""
-        body = f"{problem}\n".encode()
-        headers: RawHeaders = delivery.raw(
-            (
-                ("content-type", "text/plain; charset=utf-8"),
-                ("content-length", str(len(body))),
-                ("cache-control", "no-store"),
-                ("x-content-type-options", "nosniff"),
-                ("content-security-policy", delivery.INERT),
-                ("x-request-id", request_id()),
-            )
-        )
-        await delivery.send_whole(send, problem.status, headers, body)
+        body, headers = delivery.plain(problem)
+        await delivery.send_whole(send, problem.status, [*headers, (b"x-request-id", request_id().encode())], body)
         self._metrics.requests.labels("none", str(problem.status), "none").inc()
 
     def _log(
@@ -351,16 +389,6 @@ class App:
             id=rid,
             **more,
         )
-
-
-PREFLIGHT: RawHeaders = [
-    (b"server", b"cropmark"),
-    (b"allow", b"GET, HEAD, OPTIONS"),
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
-    (b"access-control-max-age", b"86400"),
-    (b"content-length", b"0"),
-]
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -36,23 +36,29 @@ def _field(value: str) -> bytes:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:1024].encode("ascii")
 
 
-def picture_headers(site: Site, order: Order, record: Record, *, cached: bool) -> RawHeaders:
-    """All headers of a picture's answer that are the same for every request of it."""
+def picture_headers(
+    site: Site, order: Order, record: Record, *, cached: bool, origin: str = "", left_s: float | None = None
+) -> RawHeaders:
+    """All headers of a picture's answer that are the same for every request of it from one origin.
+
+    `left_s` are the seconds that a signed address still holds.
+    """
     headers = [
         ("content-type", record.media_type),
         ("content-length", str(record.length)),
-        *validators(site, order, record),
+        *validators(site, order, record, left_s),
         ("x-content-type-options", "nosniff"),
         ("content-security-policy", SANDBOXED if record.media_type == "image/svg+xml" else INERT),
     ]
     if record.facts.focus:
         headers.append(("x-cropmark-focus", record.facts.focus))
-    return raw((*headers, *site.dialect.headers_of(order, _result(order, record, cached=cached))))
+    told = raw((*headers, *site.dialect.headers_of(order, _result(order, record, cached=cached))))
+    return site.sharing.dressed(told, origin)
 
 
-def validators(site: Site, order: Order, record: Record) -> list[tuple[str, str]]:
+def validators(site: Site, order: Order, record: Record, left_s: float | None = None) -> list[tuple[str, str]]:
     """ETag, Last-Modified, Cache-Control and Vary: what a 304 repeats too."""
-    headers = [("etag", record.etag), ("cache-control", cache_control(site, order, record))]
+    headers = [("etag", record.etag), ("cache-control", cache_control(site, order, record, left_s))]
     modified = record.stamps[0].modified_s if record.stamps else None
     if modified is not None:
         headers.append(("last-modified", format_datetime(datetime.fromtimestamp(int(modified), UTC), usegmt=True)))
@@ -61,7 +67,7 @@ def validators(site: Site, order: Order, record: Record) -> list[tuple[str, str]
     return headers
 
 
-def cache_control(site: Site, order: Order, record: Record) -> str:
+def cache_control(site: Site, order: Order, record: Record, left_s: float | None = None) -> str:
     """How long clients and shared caches may keep it."""
     if order.delivery.private:
         return "private, no-store"
@@ -71,6 +77,8 @@ def cache_control(site: Site, order: Order, record: Record) -> str:
         age = site.freshness.versioned_s if order.delivery.versioned else site.freshness.max_age_s
     if record.expires_s is not None:
         age = min(age, 10)
+    if left_s is not None:
+        age = max(0, min(age, int(left_s)))
     return f"public, max-age={age}"
 
 
@@ -139,6 +147,20 @@ def refusal(dialect: Dialect, problem: Problem, ask: Ask) -> tuple[Answer, RawHe
     if problem.retry_after_s is not None and "retry-after" not in names:
         headers.append(("retry-after", str(problem.retry_after_s)))
     return answer, raw((*headers, *answer.headers))
+
+
+def plain(problem: Problem) -> tuple[bytes, RawHeaders]:
+    """The problem where no site and so no dialect is known."""
+    body = f"{problem}\n".encode()
+    headers = (
+        ("content-type", "text/plain; charset=utf-8"),
+        ("content-length", str(len(body))),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", INERT),
+        ("cross-origin-resource-policy", "same-origin"),
+    )
+    return body, raw(headers)
 
 
 async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes = b"") -> None:

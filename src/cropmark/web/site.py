@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cropmark.dialects.dialect import Dialect
 from cropmark.ports import Source
+from cropmark.web.entrance import Entrance
+from cropmark.web.sharing import Sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Site:
     hosts: tuple[str, ...] = ()
     freshness: Freshness = Freshness()
     rate: Rate = Rate()
+    entrance: Entrance = field(default_factory=Entrance)
+    sharing: Sharing = field(default_factory=Sharing)
 
     def rest_of(self, host: str, path: str) -> str | None:
         """What the path names below the site, without a leading slash; None: the request is not for this site."""

@@ -16,6 +16,7 @@ from cropmark.plan.plan import Warned
 from cropmark.problems import (
     BadOrder,
     CropOutOfBounds,
+    Expired,
     Impossible,
     NotAllowed,
     NotFound,
@@ -49,6 +50,7 @@ _TOLD: tuple[tuple[type[Problem], _Told], ...] = (
     (SourceUnusable, _Told(422, 422)),
     (Unauthorised, _Told(401, 105)),
     (TooManyRequests, _Told(429, 429)),
+    (Expired, _Told(410, 410)),
     (Refused, _Told(403, 162)),
 )
 

@@ -1,0 +1,83 @@
+"""The configuration's guards become values: what requests must pass, who counts as one client, what may be fetched.
+
+Raises BadConfiguration for what cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from cropmark.config import BadConfiguration, Mistake, Settings, SiteSettings
+from cropmark.keyrings import keyring
+from cropmark.limits import MemoryLimiter
+from cropmark.sources.policy import HostRule, Place, Policy
+from cropmark.web.budgets import Budget
+from cropmark.web.clients import Clients
+from cropmark.web.entrance import Entrance
+from cropmark.web.sharing import Sharing
+
+T = TypeVar("T")
+
+VARIANTS_IN_PRODUCTION: Final = 600
+"""A page that shows one picture in eight widths and three formats may be opened 25 times a minute from one office."""
+
+
+def entrance_of(settings: Settings, one: SiteSettings | None = None) -> Entrance:
+    """What a site's requests must pass; those for the folder (None) only the server's keys."""
+    entrance = Entrance(keyring(settings, one), most_pixels=settings.max_source_pixels)
+    if one is None:
+        return entrance
+    return replace(entrance, presets=one.presets, presets_only=one.presets_only, widths=tuple(sorted(one.widths)))
+
+
+def sharing_of(settings: Settings, one: SiteSettings | None = None) -> Sharing:
+    """Who else may use a site's answers: the server's settings, and those that differ for it."""
+    origins, policy = settings.cors_origins, settings.resource_policy
+    if one is not None:
+        origins = origins if one.cors_origins is None else one.cors_origins
+        policy = one.resource_policy or policy
+    return Sharing(origins, "" if policy == "off" else policy)
+
+
+def clients_of(settings: Settings) -> Clients:
+    """Who counts as one client."""
+    return _read("trusted_proxies", lambda: Clients(settings.trusted_proxies), "write 10.0.0.7 or 10.1.0.0/16")
+
+
+def budget_of(settings: Settings) -> Budget:
+    """How many new renditions of one picture a client may ask for."""
+    variants = settings.variants_per_minute
+    if variants is None:
+        variants = VARIANTS_IN_PRODUCTION if settings.production else 0
+    return Budget(MemoryLimiter(window_s=60), variants)
+
+
+def allowed(settings: Settings) -> tuple[Place, ...]:
+    """The private places that the web source may reach."""
+    return _read("web_allow", lambda: _each(Place.read, settings.web_allow), "write host:port, such as 10.0.0.7:8080")
+
+
+def foreign_policy(settings: Settings) -> Policy:
+    """What may be fetched for callers who name pictures themselves."""
+    hosts = _read("web_hosts", lambda: _each(HostRule.read, settings.web_hosts), "write hosts such as *.example.com")
+    return Policy(
+        allow=allowed(settings),
+        hosts=hosts,
+        open=settings.web_open and not hosts,
+        limit_bytes=settings.pixlab.source_bytes,
+        connect_s=3.0,
+        total_s=8.0,
+    )
+
+
+def _each(read: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
+    return tuple(read(text) for text in texts)
+
+
+def _read(name: str, reading: Callable[[], T], mend: str) -> T:
+    try:
+        return reading()
+    except ValueError as error:
+        raise BadConfiguration((Mistake(name, str(error), mend),)) from error

@@ -1,0 +1,28 @@
+"""How many new pictures of one source a client may have made in a minute: a bound to the explosion of variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cropmark.ports import Limiter
+from cropmark.problems import TooManyRequests
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`limiter` counts in minutes; `variants` 0: as many as anybody likes."""
+
+    limiter: Limiter
+    variants: int = 0
+
+    async def take(self, source: str, client: str) -> None:
+        """Count a picture that is to be made of `source`, a Stamp's identity. Raises TooManyRequests."""
+        if not self.variants:
+            return
+        quota = await self.limiter.take(f"{client} {source}", self.variants)
+        if quota.exceeded:
+            raise TooManyRequests(
+                f"expected at most {quota.limit} new renditions of one picture in a minute",
+                fix="come back later; those that were made are still there",
+                retry_after_s=quota.retry_after_s,
+            )
