@@ -344,6 +344,7 @@ async def _bureau(
         limiter=MemoryLimiter(window_s=60),
         metrics=metrics,
         stopping=stopping,
+        clients=clients_of(settings),
         per_minute=settings.pixlab_per_minute,
         logs=settings.access_log != "off",
     )

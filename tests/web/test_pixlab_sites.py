@@ -93,6 +93,9 @@ def test_without_a_key_in_the_configuration_one_is_told_at_the_start(tmp_path: P
         beyond = crop(found, "/pixlab/crop", key[1])
         assert (beyond.status_code, beyond.json()["status"]) == (429, 429)
         assert 1 <= int(beyond.headers["retry-after"]) <= 60
+        claimed = {"X-Forwarded-For": "203.0.113.9"}  # nobody said that this client is a proxy
+        url = f"{found.address}/pixlab/crop"
+        assert httpx.post(url, json={**CROP, "key": key[1]}, headers=claimed, trust_env=False).status_code == 429
         assert key[1] not in found.log.read_text()
 
 

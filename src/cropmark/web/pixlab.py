@@ -48,6 +48,7 @@ from cropmark.problems import (
 from cropmark.values import Box, Size
 from cropmark.web import delivery
 from cropmark.web.bodies import Gone, Parts, Taken, reader_of, taken
+from cropmark.web.clients import Clients
 from cropmark.web.media import Links
 from cropmark.web.requests import Receive, Scope, Send, checked_target, request_id
 
@@ -90,6 +91,7 @@ class Bureau:
     limiter: Limiter
     metrics: Metrics
     stopping: Callable[[], bool]
+    clients: Clients
     per_minute: int = 0
     """Requests of one client address; 0: as many as it likes. The limiter counts in minutes."""
     logs: bool = True
@@ -166,7 +168,7 @@ class PixLabDoor:
 
     async def _within_rate(self, scope: Scope) -> None:
         """Count the request. Raises TooManyRequests."""
-        client = (scope.get("client") or ("",))[0]
+        client = self._bureau.clients.of(scope)
         quota = await self._bureau.limiter.take(f"pixlab {client}", self._bureau.per_minute)
         if quota.exceeded:
             raise TooManyRequests(
