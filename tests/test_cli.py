@@ -1,0 +1,128 @@
+"""The command line as a person uses it: what it prints, how it ends, and one line with the mend for every failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.web.pictures import make_pictures
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+def cropmark(
+    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
+    return subprocess.run(
+        [sys.executable, "-m", "cropmark.cli", *arguments],
+        cwd=cwd,
+        env={**given, "COLUMNS": "100", "NO_COLOR": "1", **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_render_writes_a_picture(folder: Path) -> None:
+    told = cropmark("render", "wide.jpg", "crop=1:1&width=64&format=webp", "-o", "out.webp", cwd=folder)
+    assert told.returncode == 0
+    assert told.stdout.startswith("out.webp: 64x64, image/webp, ")
+    assert Image.open(folder / "out.webp").size == (64, 64)
+
+
+def test_render_tells_warnings(folder: Path) -> None:
+    told = cropmark("render", "wide.jpg", "crop=10,10,smart", "-o", "out.jpg", cwd=folder)
+    assert told.returncode == 0
+    assert "warning:" in told.stderr
+
+
+# fmt: off
+FAILURES = [
+    # code, arguments                                         words on the standard error
+    (1, ("render", "none.jpg", "width=1", "-o", "x"),              ("there is no file none.jpg", "check the path")),
+    (1, ("render", "wide.jpg", "width=0", "-o", "x"),              ("width: expected a length above 0, got '0'", "50p")),
+    (1, ("render", "wide.jpg", "crop=999,999", "-o", "x"),         ("the crop keeps 999x999", "ask for less")),
+    (1, ("render", "notes.txt", "width=9", "-o", "x"),             ("no picture",)),
+    (1, ("render", "wide.jpg", "width=9", "-o", "no/such/x"),      ("cannot be written", "name another file")),
+    (2, ("render", "wide.jpg", "w=9", "-o", "x", "-d", "imgix"),   ("there is no dialect 'imgix'", "fastly, contentstack")),
+    (1, ("serve", "none"),                                         ("none is not a folder", "name a folder")),
+    (2, ("serve",),                                                ("nothing to serve", "cropmark serve FOLDER")),
+    (1, ("serve", ".", "--cache", "wide.jpg"),                     ("the cache folder", "cannot be", "--cache")),
+    (1, ("serve", ".", "--config", "none.toml"),                   ("none.toml", "no such file")),
+    (2, ("purge",),                                                ("expected one of --source",)),
+    (2, ("purge", "--source", "a"),                                ("admin token", "CROPMARK_ADMIN_TOKEN")),
+    (1, ("purge", "--source", "a", "--token", "t", "--server", "http://127.0.0.1:9"), ("no answer from", "--server")),
+    (1, ("explain", "width=1", "--source", "none.jpg"),            ("there is no file",)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("code", "arguments", "words"), FAILURES)
+def test_failures(folder: Path, code: int, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    told = cropmark(*arguments, cwd=folder)
+    assert told.returncode == code, told.stderr
+    for word in words:
+        assert word in " ".join(told.stderr.split()), told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_port_that_is_taken(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told = cropmark("serve", ".", "--port", str(port), "--cache", "cache", cwd=folder)
+    assert told.returncode == 1
+    assert f"port {port} of 127.0.0.1 is not free" in told.stderr
+    assert f"--port {port + 1}" in told.stderr
+
+
+def test_explain_for_people(folder: Path) -> None:
+    told = cropmark("explain", "crop=1:1&width=50&pad=2", "--source", "wide.jpg", cwd=folder)
+    for words in ("Crop(shape=1:1)", "Resize(width=50 px)", "recipe, 54x54", "Extract(200x200 at 100,0)", "key "):
+        assert words in told.stdout
+    assert max(map(len, told.stdout.splitlines())) <= 100
+
+
+def test_explain_as_json(folder: Path) -> None:
+    told = json.loads(cropmark("explain", "w=50&h=50&fit=crop", "-d", "kontent", "--json", cwd=folder).stdout)
+    assert told["dialect"] == "kontent"
+    assert told["order"]["plan"]["steps"][0]["fit"] == "cover"
+
+
+def test_explain_tells_a_problem(folder: Path) -> None:
+    told = cropmark("explain", "width=abc", cwd=folder)
+    assert told.returncode == 1
+    assert "400 width: expected" in told.stdout
+
+
+def test_config_show_tells_origins_and_masks(folder: Path) -> None:
+    (folder / "some.toml").write_text("# mine\nport = 9000\n[fastly]\nwebp = true\n")
+    environment = {"CROPMARK_ADMIN_TOKEN": "very-secret-token-of-mine-0123456789", "CROPMARK_MAX_AGE_S": "5"}
+    told = cropmark("config", "show", "--config", "some.toml", cwd=folder, environment=environment).stdout
+    rows = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line.strip()}
+    assert rows["port"] == ["9000", "some.toml:2"]
+    assert rows["fastly.webp"] == ["true", "some.toml:4"]
+    assert rows["max_age_s"] == ["5", "CROPMARK_MAX_AGE_S"]
+    assert "very-secret" not in told
+    assert rows["admin_token"] == ["********", "CROPMARK_ADMIN_TOKEN"]
+
+
+def test_doctor_is_content_here(folder: Path) -> None:
+    told = cropmark("doctor", cwd=folder, environment={"CROPMARK_CACHE_DIR": str(folder / "cache")})
+    assert told.returncode == 0, told.stdout
+    for words in ("good  libvips 8.", "good  AVIF is read and written", "renderers start", "cache folder"):
+        assert words in told.stdout

@@ -1,0 +1,277 @@
+"""The line from Order to Delivered, with fakes of the ports around it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from cropmark.caches.memory import MemoryCache
+from cropmark.caches.tiers import Tiers
+from cropmark.formats import Format, Info
+from cropmark.geometry.findings import Analysis, Grid
+from cropmark.geometry.recipe import Reason
+from cropmark.metrics import Metrics
+from cropmark.pipeline import REDUCED_S, SHORT_S, TROUBLE_S, Pipeline, fingerprint_of, key_of
+from cropmark.plan.plan import Delivery, Order, Plan
+from cropmark.plan.source import SitePath, Wanted, Where
+from cropmark.plan.steps import Crop, Focus
+from cropmark.ports import Analysed, AsItIs, Facts, Made, Opened, Stamp, covers
+from cropmark.problems import Impossible, SourceMissing, SourceUnusable, TooManyRequests
+from cropmark.values import Box, Ratio, Size
+
+JPEG = b"\xff\xd8\xff rest of a picture"
+NOW = 1_000_000.0
+GRID = Grid(1, 1, b"\x00")
+ANALYSIS = Analysis(1, (), GRID, GRID)
+
+
+@dataclass
+class FakeSource:
+    """Files of a folder that count how often they are opened; `versions` is what their stamps say."""
+
+    folder: Path
+    versions: dict[str, str]
+    opened: int = 0
+    generations: dict[str, int] = field(default_factory=dict)
+
+    def glance(self, where: Where) -> Stamp:
+        assert isinstance(where, SitePath)
+        if where.path not in self.versions:
+            raise SourceMissing("no such picture")
+        name = self.identity(where)
+        generation = sum(n for prefix, n in self.generations.items() if covers(prefix, name))
+        return Stamp(name, self.versions[where.path], generation, modified_s=1.0)
+
+    async def open(self, where: Where) -> Opened:
+        stamp = self.glance(where)
+        self.opened += 1
+        path = self.folder / "picture"
+        path.write_bytes(JPEG)
+        descriptor = os.open(path, os.O_RDONLY)
+        return Opened(descriptor, len(JPEG), stamp, lambda: os.close(descriptor))
+
+    def identity(self, where: Where) -> str:
+        assert isinstance(where, SitePath)
+        return f"files:{where.path}"
+
+    def purge(self, named: str) -> None:
+        self.generations[named] = self.generations.get(named, 0) + 1
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class FakeRenderers:
+    """Answers with `outcome`, or raises it; `before` is awaited first."""
+
+    outcome: Made | AsItIs | Exception
+    analysed: Analysed | Exception = field(default_factory=lambda: Analysed(ANALYSIS))
+    before: Callable[[], Awaitable[None]] | None = None
+    renders: int = 0
+    analyses: int = 0
+    saw: list[Analysed | None] = field(default_factory=list)
+
+    async def render(
+        self,
+        sources: Sequence[Opened | None],
+        plan: Plan,
+        analysed: Analysed | None = None,
+        *,
+        foreign: bool = False,
+        client: str | None = None,
+    ) -> Made | AsItIs:
+        self.renders += 1
+        self.saw.append(analysed)
+        if self.before is not None:
+            await self.before()
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    async def inspect(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Info:
+        return Info(Format.JPEG, Size(4, 3), source.bytes)
+
+    async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:
+        self.analyses += 1
+        if isinstance(self.analysed, Exception):
+            raise self.analysed
+        return self.analysed
+
+    async def draw(self, source: Opened, analysis: Analysis, window: Box | None) -> Made:
+        raise AssertionError("nobody draws here")
+
+    async def close(self) -> None: ...
+
+
+MADE = Made(b"a small picture", Format.JPEG, Facts(Info(Format.JPEG, Size(4, 3), 99), Size(2, 2)))
+
+
+@dataclass
+class Line:
+    """A pipeline with its fakes."""
+
+    source: FakeSource
+    renderers: FakeRenderers
+    pipeline: Pipeline
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Line:
+    renderers = FakeRenderers(MADE)
+    clock = lambda: NOW  # noqa: E731 - a fixed clock
+    tiers = Tiers([MemoryCache(2**20, now=clock)])
+    source = FakeSource(tmp_path, {"a.jpg": "1", "b.jpg": "1"})
+    return Line(source, renderers, Pipeline(cache=tiers, renderers=renderers, metrics=Metrics(), clock=clock))
+
+
+def order(*names: str, plan: Plan | None = Plan(), private: bool = False) -> Order:  # noqa: B008 - a frozen value
+    first, *others = names or ("a.jpg",)
+    wanted = (Wanted(SitePath(first)), *(Wanted(SitePath(n), optional=True, parameter="overlay") for n in others))
+    return Order(wanted, plan, Delivery(private=private))
+
+
+SMART = Plan((Crop(Ratio(1, 1), focus=Focus.SMART),))  # type: ignore[arg-type]  # whole numbers are fractions too
+
+
+async def test_a_miss_is_made_once_and_then_at_hand(line: Line) -> None:
+    first = await line.pipeline.deliver(line.source, order())
+    second = await line.pipeline.deliver(line.source, order())
+    assert (first.cache, second.cache) == ("miss", "hit-memory")
+    assert first.body == second.body == MADE.body
+    assert line.renderers.renders == line.source.opened == 1
+    peeked = line.pipeline.peek(line.source, order(), fingerprint_of(order()))
+    assert peeked is not None
+    assert peeked[0].record == first.record
+    assert first.record.media_type == "image/jpeg"
+
+
+async def test_identical_misses_share_a_render(line: Line) -> None:
+    line.renderers.before = lambda: asyncio.sleep(0.02)
+    answers = await asyncio.gather(*(line.pipeline.deliver(line.source, order()) for _ in range(50)))
+    assert line.renderers.renders == 1
+    assert {a.body for a in answers} == {MADE.body}
+
+
+async def test_a_replaced_source_is_made_anew(line: Line) -> None:
+    await line.pipeline.deliver(line.source, order())
+    line.source.versions["a.jpg"] = "2"
+    assert (await line.pipeline.deliver(line.source, order())).cache == "miss"
+
+
+async def test_what_was_replaced_meanwhile_is_answered_but_not_kept(line: Line) -> None:
+    async def replaced() -> None:
+        line.source.versions["a.jpg"] = "2"
+
+    line.renderers.before = replaced
+    assert (await line.pipeline.deliver(line.source, order())).body == MADE.body
+    line.renderers.before = None
+    line.source.versions["a.jpg"] = "1"
+    assert (await line.pipeline.deliver(line.source, order())).cache == "miss"
+
+
+async def test_a_render_begun_before_a_purge_is_not_kept(line: Line) -> None:
+    async def purged() -> None:
+        await line.pipeline.purge_source(line.source, SitePath("a.jpg"))
+
+    line.renderers.before = purged
+    await line.pipeline.deliver(line.source, order())
+    line.renderers.before = None
+    assert (await line.pipeline.deliver(line.source, order())).cache == "miss"
+
+
+async def test_a_purge_forgets_picture_and_analysis(line: Line) -> None:
+    await line.pipeline.deliver(line.source, order(plan=SMART))
+    assert await line.pipeline.purge_source(line.source, SitePath("a.jpg")) == 2
+    await line.pipeline.deliver(line.source, order(plan=SMART))
+    assert line.renderers.analyses == 2
+
+
+async def test_a_missing_overlay_is_left_out_for_ten_seconds(line: Line) -> None:
+    delivered = await line.pipeline.deliver(line.source, order("a.jpg", "none.png"))
+    assert delivered.record.expires_s == NOW + SHORT_S
+    assert [w.parameter for w in delivered.record.warnings] == ["overlay"]
+
+
+async def test_what_was_made_in_a_hurry_is_kept_for_a_minute(line: Line) -> None:
+    line.renderers.outcome = replace(MADE, reduced=True)
+    assert (await line.pipeline.deliver(line.source, order())).record.expires_s == NOW + REDUCED_S
+
+
+async def test_private_answers_are_never_kept(line: Line) -> None:
+    for _ in range(2):
+        assert (await line.pipeline.deliver(line.source, order(private=True))).cache == "miss"
+
+
+@pytest.mark.parametrize("problem", [Impossible("no"), SourceUnusable("broken")])
+async def test_trouble_is_remembered_for_seconds(line: Line, problem: Exception) -> None:
+    line.renderers.outcome = problem
+    for _ in range(3):
+        with pytest.raises(type(problem)):
+            await line.pipeline.deliver(line.source, order())
+    assert line.renderers.renders == 1
+    assert TROUBLE_S <= 10
+
+
+async def test_other_failures_are_not(line: Line) -> None:
+    line.renderers.outcome = RuntimeError("ours")
+    with pytest.raises(RuntimeError):
+        await line.pipeline.deliver(line.source, order())
+    line.renderers.outcome = MADE
+    assert (await line.pipeline.deliver(line.source, order())).body == MADE.body
+
+
+async def test_who_admits_is_asked_for_misses_only(line: Line) -> None:
+    asked = []
+
+    async def admit() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise TooManyRequests("enough")
+
+    for _ in range(3):
+        await line.pipeline.deliver(line.source, order(), admit=admit)
+    assert len(asked) == 1
+    with pytest.raises(TooManyRequests):
+        await line.pipeline.deliver(line.source, order(plan=None), admit=admit)
+
+
+async def test_an_original_is_the_open_file(line: Line) -> None:
+    for plan, outcome in ((None, MADE), (Plan(), AsItIs(Reason.NO_GAIN, Facts()))):
+        line.renderers.outcome = outcome
+        delivered = await line.pipeline.deliver(line.source, order(plan=plan))
+        assert delivered.opened is not None
+        assert os.pread(delivered.opened.descriptor, 99, 0) == JPEG
+        assert (delivered.record.media_type, delivered.record.length) == ("image/jpeg", len(JPEG))
+        delivered.opened.close()
+    again = await line.pipeline.deliver(line.source, order())
+    assert again.cache == "hit-memory"  # the verdict, not the bytes
+    assert again.opened is not None
+    again.opened.close()
+
+
+async def test_an_analysis_is_made_once_a_source(line: Line) -> None:
+    shapes = [Plan((Crop(Ratio(w, 1), focus=Focus.SMART),)) for w in (1, 2, 3)]  # type: ignore[arg-type]  # as above
+    for plan in shapes:
+        await line.pipeline.deliver(line.source, order(plan=plan))
+    assert line.renderers.analyses == 1
+    assert [a and a.analysis for a in line.renderers.saw] == [ANALYSIS] * 3
+
+
+async def test_no_analysis_is_told_and_kept_for_a_minute(line: Line) -> None:
+    line.renderers.analysed = SourceUnusable("took longer than 3 s")
+    delivered = await line.pipeline.deliver(line.source, order(plan=SMART))
+    assert line.renderers.saw == [Analysed(None, "took longer than 3 s", passing=True)]
+    assert delivered.record.expires_s == NOW + REDUCED_S
+
+
+def test_keys_tell_sources_versions_generations_and_plans_apart() -> None:
+    stamp = Stamp("files:a", "1")
+    others = [Stamp("files:b", "1"), Stamp("files:a", "2"), Stamp("files:a", "1", 1)]
+    keys = {key_of([s], "f") for s in (stamp, *others)} | {key_of([stamp], "g"), key_of([stamp, None], "f")}
+    assert len(keys) == 6
+    assert key_of([replace(stamp, modified_s=5.0)], "f") == key_of([stamp], "f")
