@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
+import uvloop
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
@@ -41,6 +42,12 @@ class _Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.server.app(scope, receive, send)
+
+
+def run(configured: Configured, *, reread: Callable[[], Configured], started: Callable[[Started], None]) -> None:
+    """serve(), on uvloop: a hit takes a quarter less of the processor than on asyncio's own loop (decisions/0130)."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(configured, reread=reread, started=started))
 
 
 async def serve(
