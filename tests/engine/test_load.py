@@ -139,11 +139,21 @@ def jpeg_of_size(width: int, height: int) -> bytes:
     return bytes(body)
 
 
+def gif_of_size(width: int, height: int) -> bytes:
+    """A GIF of two pixels whose frame says that it is so large."""
+    body = bytearray(saved(Pillow.new("P", (2, 1)), "GIF"))
+    at = body.index(b"\x2c", 13)
+    body[at + 5 : at + 9] = pack("<HH", width, height)
+    return bytes(body)
+
+
 BOMBS = {
     "png without pixels": png_of_size(12_000, 12_000, zlib.compress(b"")),
     "png with a hundredth": png_of_size(12_000, 12_000, zlib.compress(bytes(12_000 * 3 * 120))),
     "jpeg without pixels": jpeg_of_size(12_000, 12_000),
     "jpeg strip": jpeg_of_size(65_500, 600),
+    "gif without pixels": gif_of_size(12_000, 12_000),
+    "gif of a few more": gif_of_size(400, 300),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import unpack_from
+
 from cropmark.engine.riff import picture_chunks
 from cropmark.formats import Format
 
@@ -36,7 +38,8 @@ def too_few_bytes(length: int, pixels: int, stored_as: Format, bits_per_pixel: i
 
 
 def is_torn(data: bytes, stored_as: Format) -> bool:
-    """Whether the file ends inside a block: asked of GIF, whose decoder shows half a frame and says nothing.
+    """Whether the file ends inside a block, or a frame has fewer bytes than its size needs: asked of GIF, whose
+    decoder shows half a frame and says nothing.
 
     A missing end mark after a whole block is forgiven. Source: https://www.w3.org/Graphics/GIF/spec-gif89a.txt
     """
@@ -48,15 +51,23 @@ def is_torn(data: bytes, stored_as: Format) -> bool:
         return True
 
 
+# A code of 12 bits, the longest, stands for 4096 pixels at most; shorter ones for fewer a bit.
+_GIF_PIXELS_A_BYTE = 2731
+
+
 def _gif_end(data: bytes) -> int:
-    """Where the last block ends. Raises IndexError where the data ends inside one."""
+    """Where the last block ends. Raises IndexError where the data ends inside one, or a frame's in the midst of it."""
     at = 13 + _table_bytes(data[10])
     while at < len(data):
         match data[at]:
             case 0x21:  # an extension: its label, then its parts
                 at = _parts_end(data, at + 2)
             case 0x2C:  # an image: its place, perhaps a table, the code size, then its parts
-                at = _parts_end(data, at + 11 + _table_bytes(data[at + 9]))
+                first = at + 11 + _table_bytes(data[at + 9])
+                width, height = unpack_from("<HH", data, at + 5)
+                at = _parts_end(data, first)
+                if width * height > (at - first) * _GIF_PIXELS_A_BYTE:
+                    raise IndexError("the frame has too few bytes")
             case _:  # the end mark, or what somebody put behind
                 return at
     return at
