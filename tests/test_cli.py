@@ -53,11 +53,11 @@ def test_render_tells_warnings(folder: Path) -> None:
 FAILURES = [
     # code, arguments                                         words on the standard error
     (1, ("render", "none.jpg", "width=1", "-o", "x"),              ("there is no file none.jpg", "check the path")),
-    (1, ("render", "wide.jpg", "width=0", "-o", "x"),              ("width: expected a length above 0, got '0'", "50p")),
+    (1, ("render", "wide.jpg", "width=0", "-o", "x"),              ("width: expected a length above 0", "50p")),
     (1, ("render", "wide.jpg", "crop=999,999", "-o", "x"),         ("the crop keeps 999x999", "ask for less")),
     (1, ("render", "notes.txt", "width=9", "-o", "x"),             ("no picture",)),
     (1, ("render", "wide.jpg", "width=9", "-o", "no/such/x"),      ("cannot be written", "name another file")),
-    (2, ("render", "wide.jpg", "w=9", "-o", "x", "-d", "imgix"),   ("there is no dialect 'imgix'", "fastly, contentstack")),
+    (2, ("render", "wide.jpg", "w=9", "-o", "x", "-d", "imgix"),   ("no dialect 'imgix'", "fastly, contentstack")),
     (1, ("serve", "none"),                                         ("none is not a folder", "name a folder")),
     (2, ("serve",),                                                ("nothing to serve", "cropmark serve FOLDER")),
     (1, ("serve", ".", "--cache", "wide.jpg"),                     ("the cache folder", "cannot be", "--cache")),

@@ -31,7 +31,7 @@ SHOWN = 60
 """Pictures on the start page."""
 MAX_BODY = 64 * 1024
 
-PAGE_POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+PAGE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 SAFE = {
     "server": "cropmark",
     "content-security-policy": "default-src 'none'",
@@ -99,7 +99,9 @@ async def _start_page(desk: Desk, request: Request) -> Response:
     if desk.pictures is None or not desk.development:
         raise NotFound("there is no page here", fix="ask for a picture, or read the documentation")
     names = await asyncio.to_thread(desk.pictures.pictures, 10_000)
-    sites = [site for site in desk.sites if not site.hosts and site.dialect.name in index.VARIANTS]
+    known = list(index.VARIANTS)
+    sites = [site for site in desk.sites if not site.hosts and site.dialect.name in known]
+    sites.sort(key=lambda site: known.index(site.dialect.name))
     page = index.page(sites, names[:SHOWN], len(names), desk.folder)
     return HTMLResponse(page, headers={**SAFE, "content-security-policy": PAGE_POLICY})
 

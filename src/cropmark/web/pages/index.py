@@ -30,6 +30,11 @@ VARIANTS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 # fmt: on
+THUMBNAILS = {
+    "fastly": "crop=16:9,smart&width=480",
+    "contentstack": "crop=16:9,smart&width=480",
+    "kontent": "w=480&h=270&fit=crop&crop=smart",
+}
 
 STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
@@ -56,6 +61,7 @@ def page(sites: Sequence[Site], names: Sequence[str], total: int, folder: str) -
     empty = "<p>No pictures yet: put some JPEG, PNG, WebP, GIF or AVIF files there and reload.</p>"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
 <title>cropmark: {escape(folder)}</title><style>{STYLE}</style></head><body>
 <h1>cropmark</h1>
 <p>{total} picture{"" if total == 1 else "s"} in {escape(folder)}.{shown}
@@ -66,7 +72,7 @@ Every link below is a picture made from its URL: change the query and reload.</p
 
 
 def _item(sites: Sequence[Site], name: str) -> str:
-    thumbnail = next((_url(site, name, VARIANTS[site.dialect.name][0][1]) for site in sites), "")
+    thumbnail = next((_url(site, name, THUMBNAILS[site.dialect.name]) for site in sites), "")
     rows = "\n".join(f"<dt>{escape(site.dialect.name)}</dt><dd>{_links(site, name)}</dd>" for site in sites)
     return f"""<li><img src="{escape(thumbnail)}" alt="" loading="lazy">
 <div><h2>{escape(name)}</h2><dl>{rows}</dl></div></li>"""
