@@ -19,9 +19,9 @@ from typing import Any, Final
 from cropmark.dialects.dialect import Ask, Dialect, Query, Unsayable
 from cropmark.explaining import short
 from cropmark.formats import Info
-from cropmark.geometry.meaning import KINDS, Meaning, meaning
+from cropmark.geometry.meaning import Meaning, meanings
 from cropmark.geometry.recipe import Encoding
-from cropmark.plan.plan import Order, Plan
+from cropmark.plan.plan import Order
 from cropmark.plan.steps import AnyStep, Overflow
 from cropmark.problems import Problem
 
@@ -74,10 +74,11 @@ def _read(dialect: Dialect, ask: Ask, clients: Sequence[str]) -> tuple[Order, ..
 
 
 def _translated(wanted: Sequence[Order], ask: Ask, other: Dialect, clients: Sequence[str]) -> Translation:
-    said = other.says(wanted[0])
+    # Where some clients get the stored bytes, what the others get tells more.
+    said = other.says(next((order for order in wanted if order.plan is not None), wanted[0]))
     if isinstance(said, Unsayable):
         return Translation(other.name, None, said.reasons)
-    meant = [_meanings(order.plan) for order in wanted]
+    meant = _meanings(wanted)
     best = Held.of(said.queries[0], meant, ask, other, clients)
     for query in said.queries[1:]:
         if best.distance == 0:
@@ -92,8 +93,13 @@ Meanings = Mapping[Info, Meaning]
 """What every kind of source that is read becomes; empty where the stored bytes go out."""
 
 
-def _meanings(plan: Plan | None) -> Meanings:
-    return {info: meaning(plan, info) for info in KINDS if info.format in plan.reads} if plan else {}
+def _meanings(orders: Sequence[Order]) -> list[Meanings]:
+    """One for each client; most dialects mean the same for most of them."""
+    found: list[Meanings] = []
+    for at, order in enumerate(orders):
+        like = next((n for n in range(at) if orders[n].plan == order.plan), None)
+        found.append(found[like] if like is not None else meanings(order.plan) if order.plan else {})
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,17 @@ class Pair:
         """Whether nothing differs but crops that reach outside, and how well the format is encoded."""
         return self.meant.lenient == self.found.lenient and self.meant.encoding.format is self.found.encoding.format
 
+    @property
+    def distance(self) -> int:
+        """How many things differ; a Step and the format weigh most."""
+        if self.like:
+            return 0
+        meant, found = self.meant, self.found
+        crops = (meant.steps != found.steps) + (meant.lenient != found.lenient) * _WEIGHT
+        format_ = (meant.encoding.format is not found.encoding.format) * _WEIGHT
+        how = sum(bool(getattr(meant.encoding, f.name) != getattr(found.encoding, f.name)) for f in fields(Encoding))
+        return crops + format_ + how + (meant.frames != found.frames)
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -128,7 +145,7 @@ class Held:
         """The query as the other dialect reads it."""
         again = Ask(query.endpoint or ask.path, query.text, dict(query.headers), base=ask.base)
         try:
-            found = [_meanings(order.plan) for order in _read(other, again, clients)]
+            found = _meanings(_read(other, again, clients))
         except Problem as problem:
             return cls(query, (), f"{other.name} refuses it: {problem.detail}")
         for was, made in zip(meant, found, strict=True):
@@ -144,11 +161,11 @@ class Held:
 
     @property
     def distance(self) -> float:
-        """0 where all are alike; every format of sources counts alike, and three times where it is not even near."""
+        """0 where all are alike; every format of sources counts alike, however many kinds of it there are."""
         if self.refused is not None:
             return math.inf
         kinds = Counter(pair.info.format for pair in self.pairs)
-        return sum((1 if pair.is_near else 3) / kinds[pair.info.format] for pair in self.pairs if not pair.like)
+        return sum(pair.distance / kinds[pair.info.format] for pair in self.pairs)
 
     @property
     def is_near(self) -> bool:
@@ -156,7 +173,7 @@ class Held:
         if self.refused is not None:
             return False
         kinds = Counter(pair.info.format for pair in self.pairs)
-        near = sum(1 / kinds[pair.info.format] for pair in self.pairs if pair.like or pair.is_near)
+        near = sum(1 / kinds[pair.info.format] for pair in self.pairs if pair.is_near)
         return near >= len(kinds) / 2
 
     def told(self, name: str, clients: Sequence[str]) -> tuple[str, ...]:
@@ -195,6 +212,7 @@ class Held:
 _ASKS_STORED: Final = "Plan: the stored bytes are asked for, and here every answer is encoded"
 _ASKS_ENCODING: Final = "Plan: here the same asks for nothing but the stored bytes"
 MOST_SENTENCES: Final = 8
+_WEIGHT: Final = 4
 
 
 # ------------------------------------------------------------------------------------------------ what differs
@@ -212,9 +230,12 @@ def differences(pair: Pair, name: str) -> Iterator[str]:
     """What one pair differs in, a sentence each."""
     if pair.meant.steps != pair.found.steps:
         yield from _of_steps(pair.meant.steps, pair.found.steps, name)
-    if (pair.meant.encoding, pair.meant.frames) != (pair.found.encoding, pair.found.frames):
-        meant, found = (_encoding(m.encoding, m.frames, pair.info) for m in (pair.meant, pair.found))
+    meant, found = (_encoding(m.encoding, m.frames, pair.info) for m in (pair.meant, pair.found))
+    if meant != found:
         yield f"Output: {meant} was meant, {name} makes {found}"
+    if pair.meant.encoding.keeps != pair.found.encoding.keeps:
+        was, made = (_kept(m.encoding) for m in (pair.meant, pair.found))
+        yield f"Output.keeps: {was} was to stay of the metadata, {name} keeps {made}"
 
 
 def _of_steps(meant: tuple[AnyStep, ...], found: tuple[AnyStep, ...], name: str) -> Iterator[str]:
@@ -253,9 +274,11 @@ def _encoding(how: Encoding, frames: int, info: Info) -> str:
         words.append(f"at {how.quality}")
     if info.animated and frames == 1:
         words.append("of the first frame")
-    if how.keeps:
-        words.append(f"with its {' and '.join(sorted(keep.value for keep in how.keeps))}")
     return " ".join(words)
+
+
+def _kept(how: Encoding) -> str:
+    return " and ".join(sorted(keep.value for keep in how.keeps)) or "nothing"
 
 
 _NO_QUALITY: Final = 100

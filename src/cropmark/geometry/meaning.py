@@ -6,9 +6,9 @@ an original goes out because nothing would be gained, and the words of warnings.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
 from typing import assert_never
 
 from cropmark.formats import READABLE, TRAITS, Format, Info
@@ -86,12 +86,17 @@ class Meaning:
         return tuple(replace(s, overflow=Overflow.CLIP) if isinstance(s, Crop) else s for s in self.steps)
 
 
-def meaning(plan: Plan, info: Info) -> Meaning:
-    """What the plan means for a source of these headers, at a size that no limit holds."""
+def meanings(plan: Plan) -> Mapping[Info, Meaning]:
+    """What the plan means for every kind of source that it reads, at a size that no limit holds."""
+    steps = tuple((step, normal(step)) for step in plan.steps)
+    return {info: _meaning(plan, steps, info) for info in KINDS if info.format in plan.reads}
+
+
+def _meaning(plan: Plan, steps: Sequence[tuple[AnyStep, AnyStep]], info: Info) -> Meaning:
     how = chosen(plan.output, info, _SIZE, Limits())
-    done = [normal(step) for step in plan.steps if not any_holds(step.skipped_for, info)]
-    steps = tuple(step for at, step in enumerate(done) if not _does_nothing(step, done[:at], info))
-    return Meaning(steps, _normal_encoding(how.encoding), how.frames)
+    done = [plain for step, plain in steps if not any_holds(step.skipped_for, info)]
+    told = tuple(step for at, step in enumerate(done) if not _does_nothing(step, done[:at], info))
+    return Meaning(told, _normal_encoding(how.encoding), how.frames)
 
 
 def _normal_encoding(how: Encoding) -> Encoding:
@@ -111,7 +116,6 @@ def _does_nothing(step: AnyStep, before: list[AnyStep], info: Info) -> bool:
 # ------------------------------------------------------------------------------------------------ steps
 
 
-@lru_cache(maxsize=256)
 def normal(step: AnyStep) -> AnyStep:
     """The step without the words of its messages, in the one form that all ways to say it share."""
     step = replace(step, skipped_for=(), skipped_warning=None)
