@@ -44,7 +44,8 @@ from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages
 from cropmark.web.app import App, Door
 from cropmark.web.media import Links, Media
-from cropmark.web.pixlab import Bureau, PixLabDoor, one_key
+from cropmark.web.pixlab import PixLabDoor, one_key
+from cropmark.web.pixlab_acts import Bureau
 from cropmark.web.site import Freshness, Rate, Site, Sites
 
 T = TypeVar("T")

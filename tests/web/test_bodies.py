@@ -21,7 +21,8 @@ from cropmark.dialects.pixlab.bodies import body_kind
 from cropmark.plan.source import Upload
 from cropmark.sources.uploads import Uploads
 from cropmark.web import bodies
-from cropmark.web.bodies import Gone, Parts, Taken, reader_of, taken
+from cropmark.web.bodies import Gone, reader_of, taken
+from cropmark.web.fields import FIELDS_BYTES, Parts, Taken
 from cropmark.web.requests import Message
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 80
@@ -165,7 +166,7 @@ def test_more_than_the_limit_is_not_read() -> None:
 
 
 def test_fields_of_more_than_a_megabyte_are_refused() -> None:
-    found = take(b"a=" + b"1" * (bodies.FIELDS_BYTES + 1), FORM, limit_bytes=10**7)
+    found = take(b"a=" + b"1" * (FIELDS_BYTES + 1), FORM, limit_bytes=10**7)
     assert found.problem is not None
     assert "1048576 bytes" in found.problem.detail
 

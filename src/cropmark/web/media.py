@@ -14,7 +14,7 @@ from cropmark.metrics import Metrics
 from cropmark.ports import Kept, Results
 from cropmark.web import delivery
 from cropmark.web.delivery import INERT, RawHeaders
-from cropmark.web.requests import Receive, Scope, Send, host_name, request_id
+from cropmark.web.requests import Receive, Scope, Send, request_id
 from cropmark.web.site import Sites
 
 _PATH = re.compile(r"/media/([A-Za-z0-9_-]{16,64})\.[a-z]{3,4}")
@@ -131,6 +131,3 @@ async def _refused(send: Send, status: int, error: str) -> int:
     )
     await delivery.send_whole(send, status, headers, answer.body)
     return status
-
-
-__all__ = ["Links", "Media", "host_name"]
