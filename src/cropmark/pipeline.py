@@ -20,6 +20,7 @@ from cropmark.analysis import form
 from cropmark.flights import Flights
 from cropmark.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.geometry.recipe import Reason
+from cropmark.glances import Glances
 from cropmark.metrics import Metrics
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.plan.source import Wanted, Where
@@ -100,6 +101,7 @@ class Pipeline:
         self.renderers = renderers
         self._metrics = metrics
         self._clock = clock
+        self._glances = Glances()
         self._flights: Flights[Digest, tuple[Rendition, Timing]] = Flights()
         self._analysing: Flights[Digest, Analysed] = Flights()
         self._trouble: TTLCache[Digest, Problem] = TTLCache(4096, TROUBLE_S)
@@ -114,7 +116,7 @@ class Pipeline:
         stamps = []
         for wanted in order.sources:
             try:
-                stamp = source.glance(wanted.where)
+                stamp = self._glances.stamp(source, wanted.where)
             except SourceProblem:
                 return None
             if stamp is None:
@@ -311,6 +313,7 @@ class Pipeline:
         """Forget every rendition and analysis of a source, or of all whose names begin so; how many there were."""
         named = source.identity(where) + ("" if below else "\n")
         source.purge(named)
+        self._glances.forget()
         self._trouble.clear()
         return await self._cache.purge(f"source:{named}")
 
