@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from typing import NewType, Protocol, TypeVar
 
+from cropmark import assets
+from cropmark.assets import Asset, Changes, Folder, Place, Publishing
 from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Analysis
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Plan, Warned
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.values import Box, Size
+
+T = TypeVar("T")
 
 Digest = NewType("Digest", str)
 """64 hex digits."""
@@ -36,6 +40,8 @@ class Stamp:
     generation: int = 0
     modified_s: float | None = None
     versioned: bool = False
+    private: bool = False
+    """Only for who asked: no shared cache may keep the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,3 +318,73 @@ class Results(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------------------------- the library
+
+
+class Library(Protocol):
+    """Keeps assets. Its calls wait for a database and a disk: made in threads. Each does all that it does, or nothing.
+
+    Problems: NotFound for what is not in the place, BadOrder, Overloaded where it cannot be reached.
+    """
+
+    def stack(self, api_key: str) -> assets.Stack | None: ...
+
+    def environments(self, stack: str) -> tuple[assets.Environment, ...]: ...
+
+    def new_environment(self, stack: str, name: str) -> assets.Environment:
+        """The environment of that name, made where there is none."""
+        ...
+
+    def add(self, place: Place, upload: assets.Upload, source: Opened, changes: Changes, by: str) -> Asset: ...
+
+    def replace(
+        self, place: Place, uid: str, upload: assets.Upload, source: Opened, changes: Changes, by: str
+    ) -> Asset:
+        """A new version. What is published stays published as it is."""
+        ...
+
+    def restore(self, place: Place, uid: str, number: int, by: str) -> Asset:
+        """An older version's bytes, as a new version."""
+        ...
+
+    def change(self, place: Place, uid: str, changes: Changes, by: str, *, slug: str | None = None) -> Asset: ...
+
+    def delete(self, place: Place, uid: str) -> None: ...
+
+    def publish(self, place: Place, uid: str, wanted: Publishing, by: str) -> None: ...
+
+    def unpublish(self, place: Place, uid: str, wanted: Publishing, by: str) -> None: ...
+
+    def asset(self, place: Place, uid: str, number: int | None = None) -> Asset: ...
+
+    def versions(self, place: Place, uid: str) -> tuple[assets.Version, ...]:
+        """The newest first."""
+        ...
+
+    def listed(self, place: Place, listing: assets.Listing) -> assets.Page: ...
+
+    def folder(self, place: Place, uid: str) -> Folder: ...
+
+    def new_folder(self, place: Place, name: str, parent_uid: str | None, by: str) -> Folder: ...
+
+    def change_folder(self, place: Place, uid: str, changes: Changes, by: str) -> Folder: ...
+
+    def delete_folder(self, place: Place, uid: str) -> None: ...
+
+
+class LiveLibrary(Protocol):
+    """A library as a server has it open."""
+
+    async def ask(self, act: Callable[[Library], T]) -> T:
+        """What the act returns, done in a thread."""
+        ...
+
+    async def change(self, act: Callable[[Library], T]) -> T:
+        """The same; when this returns, deliveries of this server know of what was changed."""
+        ...
+
+    def key(self, kind: assets.KeyKind, secret: str) -> assets.Key | None:
+        """Which key a secret is: nothing is waited for."""
+        ...

@@ -1,0 +1,175 @@
+"""Which bytes an address of delivery stands for, or why it may not be had.
+
+The vendors' forms: /v3/assets/{api key}/{asset}/{file}/{name}, …/{asset}/{slug}, …/{asset}; /{uuid}/{uuid}/{name}.
+Source: https://www.contentstack.com/docs/headless-cms/understanding-asset-url
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from sqlalchemy import Connection, Select, and_, select
+
+from cropmark.assets import FILE_UID, UID, UUID, KeyKind
+from cropmark.library import reading
+from cropmark.library.keys import digest_of
+from cropmark.library.tables import assets, clock, keys, publications, published, stacks, versions
+from cropmark.plan.source import Edition
+from cropmark.problems import Problem, Refused, SourceMissing, Unauthorised
+
+
+@dataclass(frozen=True, slots=True)
+class Contentstack:
+    """An asset's file; without one, its newest. `slug` is the permanent URL's."""
+
+    stack: str
+    asset: str
+    file: str | None = None
+    slug: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kontent:
+    """A file by Kontent.ai's form: one that was replaced is served as before."""
+
+    stack: str
+    file: str
+
+
+Address = Contentstack | Kontent
+
+_CONTENTSTACK = re.compile(
+    rf"v3/assets/(?P<stack>{UID.pattern})/(?P<asset>{UID.pattern})"
+    rf"(?:/(?P<file>{FILE_UID.pattern})/[^/]+|/(?P<slug>[^/]{{1,255}}))?"
+)
+_KONTENT = re.compile(rf"(?P<stack>{UUID.pattern})/(?P<file>{UUID.pattern})/[^/]+")
+
+
+def read_address(path: str) -> Address | None:
+    """What a path names; None: nothing that could be here."""
+    if found := _CONTENTSTACK.fullmatch(path):
+        return Contentstack(**found.groupdict())
+    if found := _KONTENT.fullmatch(path.lower()):
+        return Kontent(**found.groupdict())
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A version's bytes. `private`: only for whoever has the token."""
+
+    stack: str
+    asset: str
+    file_uid: str
+    digest: str
+    bytes: int
+    created_ms: int
+    private: bool
+
+    @property
+    def identity(self) -> str:
+        """What stamps call it."""
+        return f"library:{self.stack}/{self.asset}/{self.file_uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was found, or the Problem to raise, as it was when the clock stood at `n`.
+
+    `asset` is the one it is about, where that is known.
+    """
+
+    n: int
+    found: Found | Problem
+    asset: str
+
+
+def find(connection: Connection, address: Address, edition: Edition | None) -> Answered:
+    """The bytes, if there are any and they may be had in this edition."""
+    n = connection.execute(select(clock.c.n)).scalar_one()  # first: what is read after it is as new or newer
+    match address:
+        case Contentstack():
+            found = _contentstack(connection, address, edition or Edition())
+            return Answered(n, found, address.asset)
+        case Kontent():
+            row = connection.execute(_by_file_id(address)).first()
+            return Answered(n, _found(row, private=row.secured) if row else missing(), row.asset if row else "")
+        case _:
+            assert_never(address)
+
+
+def missing() -> SourceMissing:
+    """One text for all: whoever has no right to an asset does not learn whether there is one."""
+    return SourceMissing("there is no such asset here", fix="check the address, the environment and the branch")
+
+
+def _contentstack(connection: Connection, address: Contentstack, edition: Edition) -> Found | Problem:
+    stack = reading.stack_of(connection, address.stack)
+    if stack is None:
+        return missing()
+    if stack.secured and (refused := _refused(connection, address.stack, edition)) is not None:
+        return refused
+    environment = None
+    if edition.environment is not None:
+        environment = reading.environment_uid(connection, address.stack, edition.environment)
+        if environment is None:
+            return missing()
+    row = connection.execute(_wanted(address, edition.branch, environment)).first()
+    return _found(row, private=stack.secured) if row else missing()
+
+
+def _wanted(address: Contentstack, branch: str, environment: str | None) -> Select[Any]:
+    """The version that is meant; no row where there is none, or where it is not published."""
+    found = (
+        select(versions, assets.c.stack)
+        .join(assets, assets.c.uid == versions.c.asset)
+        .where(assets.c.uid == address.asset, assets.c.stack == address.stack, assets.c.branch == branch)
+    )
+    if address.slug is not None:
+        found = found.where(assets.c.slug == address.slug)
+    if address.file is not None:
+        found = found.where(versions.c.file_uid == address.file)
+    if environment is None:
+        return found if address.file else found.where(versions.c.number == assets.c.version)
+    here = and_(publications.c.asset == assets.c.uid, publications.c.environment == environment)
+    if address.file is None:
+        return found.join(publications, and_(here, publications.c.version == versions.c.number)).order_by(
+            publications.c.n.desc()
+        )
+    # An older file's URL goes on working while the asset is published: pages out there still carry it.
+    once = and_(published.c.asset == assets.c.uid, published.c.environment == environment)
+    return found.join(publications, here).join(published, and_(once, published.c.version == versions.c.number))
+
+
+def _by_file_id(address: Kontent) -> Select[Any]:
+    return (
+        select(versions, assets.c.stack, stacks.c.secured)
+        .join(assets, assets.c.uid == versions.c.asset)
+        .join(stacks, stacks.c.api_key == assets.c.stack)
+        .where(versions.c.file_id == address.file, stacks.c.kontent_id == address.stack, stacks.c.secured.is_(False))
+    )
+
+
+def _found(row: Any, *, private: bool) -> Found:  # a row of versions, with its stack
+    return Found(row.stack, row.asset, row.file_uid, row.digest, row.bytes, row.created_ms, private)
+
+
+def _refused(connection: Connection, stack: str, edition: Edition) -> Problem | None:
+    """Why a secured stack's asset may not be had with this token; None: it may."""
+    if not edition.token:
+        return Unauthorised("a delivery token is needed here", fix="add access_token=…", parameter="access_token")
+    digest = digest_of(edition.token)
+    row = connection.execute(select(keys).where(keys.c.digest == digest, keys.c.kind == KeyKind.DELIVERY.value)).first()
+    if row is None or not hmac.compare_digest(row.digest, digest) or row.stack not in (None, stack):
+        return Unauthorised("the delivery token is not valid", fix="use one of this stack", parameter="access_token")
+    if edition.environment is None:
+        return Refused("secured assets need an environment", fix="add environment=…", parameter="environment")
+    scope = json.loads(row.environments)
+    uid = reading.environment_uid(connection, stack, edition.environment)
+    if scope and edition.environment not in scope and uid not in scope:
+        return Refused("the delivery token is for another environment", fix="use its own", parameter="environment")
+    return None

@@ -1,0 +1,128 @@
+"""A library while a server has it open: its threads, its news, and what is to be done at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import structlog
+
+from cropmark.assets import Key, KeyKind
+from cropmark.library import mending
+from cropmark.library.database import Changed
+from cropmark.library.keys import Ring
+from cropmark.library.news import News
+from cropmark.library.source import LibrarySource
+from cropmark.library.store import Store
+from cropmark.ports import Library
+from cropmark.problems import Problem
+
+log = structlog.get_logger("cropmark.library")
+
+T = TypeVar("T")
+
+LOOK_S: Final = 0.4
+"""Between two looks at the news: with a slow database still within the second that the source trusts."""
+SWEEP_S: Final = 600.0
+THREADS: Final = 4
+
+Drop = Callable[[str], Awaitable[object]]
+"""Forgets the renditions of an asset, which is named `stack/asset/`."""
+
+
+async def _nothing(named: str) -> None:
+    """Nothing is cached."""
+
+
+class Live:
+    """Implements ports.LiveLibrary."""
+
+    def __init__(self, store: Store, *, look_s: float = LOOK_S, sweep_s: float = SWEEP_S) -> None:
+        self.store = store
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="library")
+        # A thread of its own: however long uploads take, news are heard.
+        self._listener = ThreadPoolExecutor(1, thread_name_prefix="library-news")
+        self.source = LibrarySource(store, self._threads)
+        self._ring = Ring()
+        self._look_s = look_s
+        self._sweep_s = sweep_s
+        self._drop: Drop = _nothing
+        self._seen: tuple[int, int] | None = None
+        """The library's clock, and the time, when news were heard last."""
+        self._looking = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, drop: Drop) -> None:
+        """Hear the news from now on; `drop` is called for each asset whose renditions are to be forgotten."""
+        self._drop = drop
+        await self.look()
+        self._tasks = [
+            asyncio.create_task(self._forever(self._look_s, self.look)),
+            asyncio.create_task(self._forever(self._sweep_s, self.sweep)),
+        ]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(Problem):
+            await self.sweep()
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._listener.shutdown)
+        self.store.close()
+
+    # ------------------------------------------------------------------------------------------ ports.LiveLibrary
+
+    async def ask(self, act: Callable[[Library], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act, self.store)
+
+    async def change(self, act: Callable[[Library], T]) -> T:
+        try:
+            return await self.ask(act)
+        finally:
+            await self.look()
+
+    def key(self, kind: KeyKind, secret: str) -> Key | None:
+        return self._ring.key(kind, secret, self.store.database.now_ms)
+
+    # ------------------------------------------------------------------------------------------ time
+
+    async def look(self) -> None:
+        """Hear the news, and do what is due."""
+        async with self._looking:
+            if (await self._hear()).due:
+                await self.ask(lambda _: self.store.carry_out_due())
+                await self._hear()
+
+    async def sweep(self) -> None:
+        """Tidy up, and write down when keys were used."""
+        uses = self._ring.taken_uses()
+        await self.ask(lambda _: self.store.keys_used(uses))
+        await self.ask(lambda _: mending.tidied(self.store))
+
+    async def _hear(self) -> News:
+        loop = asyncio.get_running_loop()
+        now_ms = self.store.database.now_ms
+        seen, looked_ms = self._seen or (None, now_ms)
+        news = await loop.run_in_executor(self._listener, self.store.news, seen, looked_ms)
+        if news.whole or any(change.kind is Changed.KEYS for change in news.changes):
+            self._ring.renew(await loop.run_in_executor(self._listener, self.store.keys))
+        self.source.learn(news)
+        self._seen = (news.n, now_ms)
+        for change in news.changes:
+            if change.kind in (Changed.GONE, Changed.WITHDRAWN):
+                await self._drop(f"{change.stack}/{change.uid}/")
+        return news
+
+    async def _forever(self, pause_s: float, act: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                await act()
+            except Problem as problem:
+                log.warning("the library does not answer", why=problem.detail)
+            except Exception:
+                log.exception("the library's news could not be heard")

@@ -1,0 +1,10 @@
+"""Where Alembic starts: always with a connection of ours, in a transaction of ours."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from cropmark.library.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

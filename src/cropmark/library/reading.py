@@ -1,0 +1,264 @@
+"""What is asked of the library without changing it: assets, lists, versions. Rows become values here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
+
+from cropmark.assets import (
+    Asset,
+    Entry,
+    Environment,
+    File,
+    Folder,
+    Listing,
+    Page,
+    Place,
+    Publication,
+    Shown,
+    Sort,
+    Stack,
+    Version,
+)
+from cropmark.formats import TRAITS, Format
+from cropmark.library.tables import assets, environments, publications, stacks, tags, versions
+from cropmark.problems import NotFound
+from cropmark.values import Size
+
+AnyRow = Row[Any]  # rows are typed by their columns' names only
+
+_COLUMNS: Final = (
+    *(column for column in assets.c if column is not assets.c.version),
+    assets.c.version.label("newest"),
+    *(column.label(f"file_{column.name}") for column in versions.c if column is not versions.c.asset),
+)
+_BY_MEDIA_TYPE: Final = {traits.media_type: kind for kind, traits in TRAITS.items()}
+_SORTS: Final = {
+    Sort.CREATED: assets.c.created_ms,
+    Sort.UPDATED: assets.c.updated_ms,
+    Sort.TITLE: assets.c.title,
+    Sort.UID: assets.c.uid,
+}
+
+
+# ------------------------------------------------------------------------------------------ stacks
+
+
+def stack_of(connection: Connection, api_key: str) -> Stack | None:
+    """The stack of that key."""
+    row = connection.execute(select(stacks).where(stacks.c.api_key == api_key)).first()
+    return Stack(**row._mapping) if row else None
+
+
+def stacks_of(connection: Connection) -> tuple[Stack, ...]:
+    """All stacks, the oldest first."""
+    rows = connection.execute(select(stacks).order_by(stacks.c.created_ms, stacks.c.api_key))
+    return tuple(Stack(**row._mapping) for row in rows)
+
+
+def environments_of(connection: Connection, stack: str) -> tuple[Environment, ...]:
+    """A stack's environments, the oldest first."""
+    found = select(environments).where(environments.c.stack == stack)
+    rows = connection.execute(found.order_by(environments.c.created_ms, environments.c.uid))
+    return tuple(Environment(row.uid, row.name, row.created_ms) for row in rows)
+
+
+# ------------------------------------------------------------------------------------------ one asset
+
+
+def asset_of(connection: Connection, place: Place, uid: str, number: int | None = None) -> Asset:
+    """An asset with its newest version, or the one of that number. Raises NotFound."""
+    row = connection.execute(_assets(place, number).where(assets.c.uid == uid, assets.c.is_dir.is_(False))).first()
+    if row is None or row.file_number is None:
+        raise missing()
+    found = _whole(connection, place, [row])[0]
+    assert isinstance(found, Asset)
+    return found
+
+
+def folder_of(connection: Connection, place: Place, uid: str) -> Folder:
+    """A folder. Raises NotFound."""
+    row = connection.execute(_assets(place).where(assets.c.uid == uid, assets.c.is_dir.is_(True))).first()
+    if row is None:
+        raise missing()
+    found = _whole(connection, place, [row])[0]
+    assert isinstance(found, Folder)
+    return found
+
+
+def versions_of(connection: Connection, uid: str) -> tuple[Version, ...]:
+    """All versions of an asset, the newest first."""
+    rows = connection.execute(
+        select(*(column.label(f"file_{column.name}") for column in versions.c))
+        .where(versions.c.asset == uid)
+        .order_by(versions.c.number.desc())
+    )
+    return tuple(_version(row) for row in rows)
+
+
+def missing() -> NotFound:
+    """What is told of an asset that is not there."""
+    return NotFound("there is no such asset", fix="check its uid, the stack and the branch", parameter="uid")
+
+
+# ------------------------------------------------------------------------------------------ lists
+
+
+def listed(connection: Connection, place: Place, listing: Listing) -> Page:
+    """A page of a list. Raises NotFound for a folder or an environment that is not there."""
+    wanted = _filtered(connection, place, listing)
+    count = None
+    if listing.counted:
+        count = connection.execute(select(func.count()).select_from(wanted.subquery())).scalar_one()
+    column = _SORTS[listing.sort]
+    order = column.desc() if listing.descending else column.asc()
+    rows = connection.execute(wanted.order_by(order, assets.c.uid).offset(listing.skip).limit(listing.limit)).all()
+    return Page(tuple(_whole(connection, place, rows)), count)
+
+
+def _filtered(connection: Connection, place: Place, listing: Listing) -> Select[Any]:
+    wanted = _assets(place)
+    if listing.environment is not None:
+        uid = _environment(connection, place.stack, listing.environment)
+        wanted = _published_in(place, uid)
+    match listing.shown:
+        case Shown.ASSETS:
+            wanted = wanted.where(assets.c.is_dir.is_(False))
+        case Shown.IMAGES:
+            wanted = wanted.where(assets.c.is_dir.is_(False), versions.c.format != Format.SVG.value)
+        case Shown.NOTHING:
+            wanted = wanted.where(assets.c.uid == "")
+        case Shown.ALL:
+            pass
+    if listing.folder == "":
+        wanted = wanted.where(assets.c.parent_uid.is_(None))
+    elif listing.folder is not None:
+        folder_of(connection, place, listing.folder)
+        wanted = wanted.where(assets.c.parent_uid == listing.folder)
+    return wanted.where(*(_equal(name, value) for name, value in listing.equal))
+
+
+def _equal(name: str, value: str | bool) -> ColumnElement[bool]:
+    """A field's name of the vendor's and the value it must have."""
+    if name == "is_dir":
+        return assets.c.is_dir.is_(bool(value))
+    if name == "tags":
+        return exists().where(tags.c.asset == assets.c.uid, tags.c.tag == value)
+    if name == "content_type":
+        kind = _BY_MEDIA_TYPE.get(str(value))
+        return versions.c.format == (kind.value if kind else "")
+    if name == "name":
+        return and_(assets.c.is_dir.is_(True), assets.c.title == value)
+    return {"uid": assets.c.uid, "title": assets.c.title, "filename": versions.c.filename}[name] == value
+
+
+def environment_uid(connection: Connection, stack: str, name: str) -> str | None:
+    """The uid of a stack's environment by its name, which is compared exactly, or by its uid."""
+    found: str | None = connection.execute(
+        select(environments.c.uid)
+        .where(environments.c.stack == stack, or_(environments.c.name == name, environments.c.uid == name))
+        .order_by(environments.c.name != name)
+    ).scalar()
+    return found
+
+
+def _environment(connection: Connection, stack: str, name: str) -> str:
+    uid = environment_uid(connection, stack, name)
+    if uid is None:
+        raise NotFound("there is no such environment", fix="name one of the stack's", parameter="environment")
+    return uid
+
+
+# ------------------------------------------------------------------------------------------ rows
+
+
+def _assets(place: Place, number: int | None = None) -> Select[Any]:
+    """Assets and folders, each with its newest version or that of a number."""
+    joined = versions.c.number == (assets.c.version if number is None else number)
+    return (
+        select(*_COLUMNS)
+        .join_from(assets, versions, and_(versions.c.asset == assets.c.uid, joined), isouter=True)
+        .where(assets.c.stack == place.stack, assets.c.branch == place.branch)
+    )
+
+
+def _published_in(place: Place, environment: str) -> Select[Any]:
+    """Assets that are published there, each with the version that is."""
+    current = newest_publication(environment)
+    return (
+        select(*_COLUMNS)
+        .join_from(assets, current, current.c.asset == assets.c.uid)
+        .join(versions, and_(versions.c.asset == assets.c.uid, versions.c.number == current.c.version))
+        .where(assets.c.stack == place.stack, assets.c.branch == place.branch)
+    )
+
+
+def newest_publication(environment: str) -> Any:
+    """What is published in an environment, one row an asset: of several locales the one published last."""
+    newest = (
+        select(publications.c.asset, func.max(publications.c.n).label("n"))
+        .where(publications.c.environment == environment)
+        .group_by(publications.c.asset)
+        .subquery()
+    )
+    return (
+        select(publications.c.asset, func.max(publications.c.version).label("version"))
+        .join(newest, and_(publications.c.asset == newest.c.asset, publications.c.n == newest.c.n))
+        .where(publications.c.environment == environment)
+        .group_by(publications.c.asset)
+        .subquery()
+    )
+
+
+def _whole(connection: Connection, place: Place, rows: Sequence[AnyRow]) -> list[Asset | Folder]:
+    """The rows as values, with their tags and publications, which are asked for all of them at once."""
+    uids = [row.uid for row in rows]
+    tagged = _grouped(
+        connection.execute(select(tags.c.asset, tags.c.tag).where(tags.c.asset.in_(uids)).order_by(tags.c.place))
+    )
+    published = _grouped(
+        connection.execute(
+            select(publications, environments.c.name)
+            .join(environments, environments.c.uid == publications.c.environment)
+            .where(publications.c.asset.in_(uids))
+            .order_by(publications.c.n, environments.c.name, publications.c.locale)
+        )
+    )
+    return [_item(place, row, tagged.get(row.uid, []), published.get(row.uid, [])) for row in rows]
+
+
+def _grouped(rows: Iterable[AnyRow]) -> dict[str, list[AnyRow]]:
+    grouped: dict[str, list[AnyRow]] = {}
+    for row in rows:
+        grouped.setdefault(row.asset, []).append(row)
+    return grouped
+
+
+def _item(place: Place, row: AnyRow, tagged: list[AnyRow], published: list[AnyRow]) -> Asset | Folder:
+    entry = Entry(
+        uid=row.uid,
+        place=place,
+        title=row.title,
+        description=row.description,
+        tags=tuple(tag.tag for tag in tagged),
+        parent_uid=row.parent_uid,
+        created_ms=row.created_ms,
+        updated_ms=row.updated_ms,
+        created_by=row.created_by,
+        updated_by=row.updated_by,
+    )
+    if row.is_dir:
+        return Folder(entry)
+    return Asset(entry, _version(row), row.newest, row.slug, tuple(map(_publication, published)))
+
+
+def _publication(row: AnyRow) -> Publication:
+    return Publication(row.environment, row.name, row.locale, row.version, row.at_ms, row.by)
+
+
+def _version(row: AnyRow) -> Version:
+    size = Size(row.file_width, row.file_height) if row.file_width else None
+    file = File(row.file_digest, row.file_filename, Format(row.file_format), row.file_bytes, size)
+    return Version(row.file_number, row.file_file_uid, row.file_file_id, file, row.file_created_ms, row.file_created_by)

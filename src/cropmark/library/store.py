@@ -1,0 +1,324 @@
+"""The library: assets, versions and what is published, each call one transaction.
+
+Bytes come first: they lie whole under their digest before a row names them, and are removed after the last such row. A
+crash at any point leaves the old state or the new one, and at worst bytes that nobody names: mending.py finds those.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from cropmark.assets import (
+    Asset,
+    Changes,
+    Environment,
+    File,
+    Folder,
+    Key,
+    KeyKind,
+    Listing,
+    Page,
+    Place,
+    Publishing,
+    Scope,
+    Stack,
+    Upload,
+    Version,
+)
+from cropmark.library import finding, keys, publishing, reading, rows
+from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
+from cropmark.library.database import Changed, Database, Writing
+from cropmark.library.news import News, news_since
+from cropmark.library.publishing import Act, new_uid
+from cropmark.library.tables import assets, stacks, versions
+from cropmark.plan.source import Edition
+from cropmark.ports import Opened
+from cropmark.problems import BadOrder, NotFound, Overloaded
+
+T = TypeVar("T")
+
+BYTES: Final = "assets"
+"""The folder of the bytes, beside the database."""
+
+
+class Store:
+    """Implements ports.Library over a database and a place for bytes."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self.database = database
+        self.blobs = blobs
+
+    @classmethod
+    def opened(cls, folder: Path, url: str = "", blobs: Blobs | None = None) -> Store:
+        """The library of a data folder; `url` where its database is elsewhere. Raises LibraryUnusable."""
+        return cls(Database.opened(url or folder), blobs or FolderBlobs(folder / BYTES))
+
+    def close(self) -> None:
+        self.database.close()
+
+    # ------------------------------------------------------------------------------------------ stacks
+
+    def stack(self, api_key: str) -> Stack | None:
+        return self._read(lambda c: reading.stack_of(c, api_key))
+
+    def stacks(self) -> tuple[Stack, ...]:
+        return self._read(reading.stacks_of)
+
+    def new_stack(self, name: str, *, secured: bool = False) -> Stack:
+        """Raises BadOrder where a stack has that name."""
+        with self.database.writing() as writing:
+            row = {
+                "api_key": new_uid(),
+                "name": name,
+                "kontent_id": str(uuid.uuid4()),
+                "secured": secured,
+                "created_ms": writing.now_ms,
+            }
+            try:
+                writing.connection.execute(insert(stacks).values(**row))
+            except IntegrityError as error:
+                raise BadOrder(f"there is a stack {name[:80]!r}", fix="choose another name") from error
+        return Stack(**row)  # type: ignore[arg-type]  # a row has the columns' types, which a dict cannot tell
+
+    def environments(self, stack: str) -> tuple[Environment, ...]:
+        return self._read(lambda c: reading.environments_of(c, stack))
+
+    def new_environment(self, stack: str, name: str) -> Environment:
+        """The environment of that name, made where there is none."""
+        with self.database.writing() as writing:
+            uid = publishing.environment_in(writing, stack, name, make=True)
+            writing.tell(Changed.STACK, stack)
+            return next(e for e in reading.environments_of(writing.connection, stack) if e.uid == uid)
+
+    # ------------------------------------------------------------------------------------------ assets
+
+    def add(
+        self,
+        place: Place,
+        upload: Upload,
+        source: Opened,
+        changes: Changes,
+        by: str,
+        *,
+        published: Publishing | None = None,
+        origin: str | None = None,
+    ) -> Asset:
+        """A new asset; `origin` is where an import has it from, once in a branch."""
+        file = self._kept(upload, source)
+        with self.database.writing() as writing:
+            uid = new_uid()
+            rows.insert_asset(writing, uid, place, changes.title or file.filename, by, newest=1, origin=origin)
+            self._insert_version(writing, uid, 1, file, by, source)
+            rows.apply(writing, place, uid, changes)
+            writing.tell(Changed.ASSET, place.stack, uid)
+            if published is not None:
+                publishing.done(writing, place.stack, uid, Act.PUBLISH, published, by)
+            return reading.asset_of(writing.connection, place, uid)
+
+    def replace(
+        self,
+        place: Place,
+        uid: str,
+        upload: Upload,
+        source: Opened,
+        changes: Changes,
+        by: str,
+        *,
+        published: Publishing | None = None,
+    ) -> Asset:
+        """A new version. What is published stays published as it is."""
+        self.asset(place, uid)
+        file = self._kept(upload, source)
+        with self.database.writing() as writing:
+            number = reading.asset_of(writing.connection, place, uid).newest + 1
+            self._insert_version(writing, uid, number, file, by, source)
+            rows.touch(writing, place, uid, by, version=number)
+            rows.apply(writing, place, uid, changes)
+            if published is not None:
+                publishing.done(writing, place.stack, uid, Act.PUBLISH, published, by)
+            return reading.asset_of(writing.connection, place, uid)
+
+    def restore(self, place: Place, uid: str, number: int, by: str) -> Asset:
+        """An older version's bytes, as a new version."""
+        with self.database.writing() as writing:
+            newest = reading.asset_of(writing.connection, place, uid).newest + 1
+            old = self._numbered(writing.connection, place, uid, number)
+            rows.insert_version(writing, uid, newest, old.version.file, by)
+            rows.touch(writing, place, uid, by, version=newest)
+            return reading.asset_of(writing.connection, place, uid)
+
+    def change(self, place: Place, uid: str, changes: Changes, by: str, *, slug: str | None = None) -> Asset:
+        """Raises BadOrder where the asset has another permanent URL already."""
+        with self.database.writing() as writing:
+            asset = reading.asset_of(writing.connection, place, uid)
+            if slug is not None and asset.slug not in (None, slug):
+                raise BadOrder("the permanent URL is set already, and can be set once", parameter="permanent_url")
+            rows.touch(writing, place, uid, by, **({"slug": slug} if slug else {}))
+            rows.apply(writing, place, uid, changes)
+            return reading.asset_of(writing.connection, place, uid)
+
+    def delete(self, place: Place, uid: str) -> None:
+        """Remove the asset with all its versions; their bytes too, where no other asset has the same."""
+        with self.database.writing() as writing:
+            reading.asset_of(writing.connection, place, uid)
+            digests = {version.file.digest for version in reading.versions_of(writing.connection, uid)}
+            rows.remove(writing, place, uid)
+        self.drop(digests)
+
+    # ------------------------------------------------------------------------------------------ publishing
+
+    def publish(self, place: Place, uid: str, wanted: Publishing, by: str) -> None:
+        self._publish(place, uid, Act.PUBLISH, wanted, by)
+
+    def unpublish(self, place: Place, uid: str, wanted: Publishing, by: str) -> None:
+        self._publish(place, uid, Act.UNPUBLISH, wanted, by)
+
+    def carry_out_due(self) -> int:
+        """Publish and unpublish what is due; how much it was."""
+        with self.database.writing() as writing:
+            return publishing.carry_out_due(writing)
+
+    # ------------------------------------------------------------------------------------------ asked
+
+    def asset(self, place: Place, uid: str, number: int | None = None) -> Asset:
+        """Raises NotFound, also for a version that it does not have."""
+        return self._read(lambda c: self._numbered(c, place, uid, number))
+
+    def imported(self, place: Place, origin: str) -> Asset | None:
+        """The asset that an import has from there."""
+        wanted = select(assets.c.uid).where(
+            assets.c.stack == place.stack, assets.c.branch == place.branch, assets.c.origin == origin
+        )
+        with self.database.reading() as connection:
+            uid = connection.execute(wanted).scalar()
+            return reading.asset_of(connection, place, uid) if uid else None
+
+    def versions(self, place: Place, uid: str) -> tuple[Version, ...]:
+        """The newest first."""
+        with self.database.reading() as connection:
+            reading.asset_of(connection, place, uid)
+            return reading.versions_of(connection, uid)
+
+    def listed(self, place: Place, listing: Listing) -> Page:
+        return self._read(lambda c: reading.listed(c, place, listing))
+
+    # ------------------------------------------------------------------------------------------ delivery
+
+    def find(self, address: finding.Address, edition: Edition | None) -> finding.Answered:
+        return self._read(lambda c: finding.find(c, address, edition))
+
+    def open_file(self, digest: str) -> int:
+        """A descriptor of the bytes. Raises OSError."""
+        return self.blobs.open(digest)
+
+    def news(self, n: int | None, looked_ms: int) -> News:
+        """What changed since the clock stood at `n`, which was looked at then."""
+        return self._read(lambda c: news_since(c, n, self.database.now_ms, looked_ms))
+
+    # ------------------------------------------------------------------------------------------ folders
+
+    def folder(self, place: Place, uid: str) -> Folder:
+        return self._read(lambda c: reading.folder_of(c, place, uid))
+
+    def new_folder(self, place: Place, name: str, parent_uid: str | None, by: str) -> Folder:
+        with self.database.writing() as writing:
+            uid = new_uid()
+            rows.insert_asset(writing, uid, place, name, by, newest=0, is_dir=True)
+            rows.apply(writing, place, uid, Changes(parent_uid=parent_uid))
+            return reading.folder_of(writing.connection, place, uid)
+
+    def change_folder(self, place: Place, uid: str, changes: Changes, by: str) -> Folder:
+        with self.database.writing() as writing:
+            reading.folder_of(writing.connection, place, uid)
+            rows.touch(writing, place, uid, by)
+            rows.apply(writing, place, uid, changes)
+            return reading.folder_of(writing.connection, place, uid)
+
+    def delete_folder(self, place: Place, uid: str) -> None:
+        """Remove a folder. Raises BadOrder where something is in it."""
+        with self.database.writing() as writing:
+            reading.folder_of(writing.connection, place, uid)
+            if writing.connection.execute(select(assets.c.uid).where(assets.c.parent_uid == uid)).first():
+                raise BadOrder("the folder is not empty", fix="move or delete what is in it", parameter="uid")
+            rows.remove(writing, place, uid)
+
+    # ------------------------------------------------------------------------------------------ keys
+
+    def keys(self) -> tuple[Key, ...]:
+        return self._read(keys.listed)
+
+    def new_key(self, kind: KeyKind, name: str, scope: Scope, secret: str) -> Key:
+        with self.database.writing() as writing:
+            return keys.create(writing, kind, name, scope, secret)
+
+    def revoke_key(self, key_id: str) -> bool:
+        with self.database.writing() as writing:
+            return keys.revoke(writing, key_id)
+
+    def keys_used(self, times_ms: dict[str, int]) -> None:
+        """When keys were used last, by their ids."""
+        if times_ms:
+            with self.database.writing() as writing:
+                keys.used(writing, times_ms)
+
+    # ------------------------------------------------------------------------------------------ bytes
+
+    def drop(self, digests: Iterable[str], *, young_s: float = 0.0) -> int:
+        """Remove these bytes where no version names them; how many were. Younger ones than that are left.
+
+        Done as a writer: whoever adds a version of them waits, and then keeps them anew.
+        """
+        with self.database.writing() as writing:
+            going = [digest for digest in digests if not self._named(writing.connection, digest)]
+            going = [digest for digest in going if (self.blobs.age_s(digest) or 0.0) >= young_s]
+            for digest in going:
+                self.blobs.remove(digest)
+        return len(going)
+
+    def _kept(self, upload: Upload, source: Opened) -> File:
+        """The file, its bytes kept, on which nothing has a claim yet."""
+        digest = digest_of(source)
+        self._put(digest, source)
+        return File(digest, upload.filename, upload.format, source.bytes, upload.size)
+
+    def _put(self, digest: str, source: Opened) -> None:
+        try:
+            self.blobs.put(digest, source)
+        except OSError as error:
+            raise Overloaded("the library's storage cannot be written", fix="try again", retry_after_s=10) from error
+
+    @staticmethod
+    def _named(connection: Connection, digest: str) -> bool:
+        return connection.execute(select(versions.c.digest).where(versions.c.digest == digest)).first() is not None
+
+    # ------------------------------------------------------------------------------------------ rows
+
+    def _read(self, ask: Callable[[Connection], T]) -> T:
+        with self.database.reading() as connection:
+            return ask(connection)
+
+    @staticmethod
+    def _numbered(connection: Connection, place: Place, uid: str, number: int | None) -> Asset:
+        newest = reading.asset_of(connection, place, uid)
+        if number in (None, newest.newest):
+            return newest
+        try:
+            return reading.asset_of(connection, place, uid, number)
+        except NotFound as error:
+            raise publishing.no_such_version() from error
+
+    def _publish(self, place: Place, uid: str, act: Act, wanted: Publishing, by: str) -> None:
+        with self.database.writing() as writing:
+            reading.asset_of(writing.connection, place, uid)
+            publishing.done(writing, place.stack, uid, act, wanted, by)
+
+    def _insert_version(self, writing: Writing, uid: str, number: int, file: File, by: str, source: Opened) -> None:
+        if self.blobs.age_s(file.digest) is None:
+            self._put(file.digest, source)  # removed a moment ago, with the last asset that had the same bytes
+        rows.insert_version(writing, uid, number, file, by)

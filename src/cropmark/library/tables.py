@@ -1,0 +1,164 @@
+"""The tables, for SQLite and PostgreSQL alike. A change here needs a migration beside it; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+"""One row. Whoever writes raises `n` first, and so waits for whoever wrote before: changes are seen in their order."""
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("stack", String(19), nullable=False),
+    Column("uid", String(19), nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+)
+"""What every front has to forget, for a day."""
+
+stacks = Table(
+    "stacks",
+    metadata,
+    Column("api_key", String(19), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("kontent_id", String(36), nullable=False, unique=True),
+    Column("secured", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("uid", String(19), primary_key=True),
+    Column("stack", ForeignKey("stacks.api_key", ondelete="CASCADE"), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    UniqueConstraint("stack", "name"),
+)
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("uid", String(19), primary_key=True),
+    Column("stack", ForeignKey("stacks.api_key", ondelete="CASCADE"), nullable=False),
+    Column("branch", String(255), nullable=False),
+    Column("is_dir", Boolean, nullable=False),
+    Column("parent_uid", ForeignKey("assets.uid", ondelete="CASCADE"), nullable=True, index=True),
+    Column("title", String(255), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("slug", String(255), nullable=True),
+    Column("version", Integer, nullable=False),
+    Column("origin", Text, nullable=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("updated_by", String(255), nullable=False),
+    UniqueConstraint("stack", "branch", "origin"),
+    Index(None, "stack", "branch", "updated_ms", "uid"),
+    Index(None, "stack", "branch", "created_ms", "uid"),
+    Index(None, "stack", "branch", "title"),
+)
+"""Folders too. `version` is the newest one's number, 0 for a folder; `origin` the path that an import took it from."""
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("asset", ForeignKey("assets.uid", ondelete="CASCADE"), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("tag", String(255), nullable=False, index=True),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("asset", ForeignKey("assets.uid", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("file_uid", String(24), nullable=False, unique=True),
+    Column("file_id", String(36), nullable=False, unique=True),
+    Column("digest", String(64), nullable=False, index=True),
+    Column("filename", String(255), nullable=False, index=True),
+    Column("format", String(8), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("width", Integer, nullable=True),
+    Column("height", Integer, nullable=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", String(255), nullable=False),
+)
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("asset", ForeignKey("assets.uid", ondelete="CASCADE"), primary_key=True),
+    Column("environment", ForeignKey("environments.uid", ondelete="CASCADE"), primary_key=True),
+    Column("locale", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("by", String(255), nullable=False),
+)
+"""What is published now; of several locales the one with the highest `n` is the newest."""
+
+published = Table(
+    "published",
+    metadata,
+    Column("asset", ForeignKey("assets.uid", ondelete="CASCADE"), primary_key=True),
+    Column("environment", ForeignKey("environments.uid", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+)
+"""Every version that was ever published in an environment: its URL is served there while the asset is."""
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("asset", ForeignKey("assets.uid", ondelete="CASCADE"), nullable=False, index=True),
+    Column("action", String(16), nullable=False),
+    Column("environments", Text, nullable=False),
+    Column("locales", Text, nullable=False),
+    Column("version", Integer, nullable=True),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    Column("by", String(255), nullable=False),
+)
+"""What is to be published or unpublished later; the lists are JSON."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("stack", ForeignKey("stacks.api_key", ondelete="CASCADE"), nullable=True),
+    Column("environments", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_used_ms", BigInteger, nullable=True),
+)
