@@ -1,0 +1,145 @@
+"""The app in the test's own process, over a pipeline that makes nothing: for what only the front decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.limits import MemoryLimiter
+from cropmark.metrics import Metrics
+from cropmark.pipeline import Admit, Delivered
+from cropmark.plan.plan import Order
+from cropmark.plan.source import SitePath, Upload, WebUrl
+from cropmark.ports import Opened, Record, Rendition, Source, Stamp
+from cropmark.problems import SourceMissing
+from cropmark.web.app import App
+from cropmark.web.requests import Receive, Scope, Send
+from cropmark.web.site import Site, Sites
+
+
+class NoSource:
+    """A Source whose names are all there and whose bytes are not."""
+
+    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp:
+        return Stamp(self.identity(where), "1")
+
+    async def open(self, where: SitePath | WebUrl | Upload) -> Opened:
+        raise SourceMissing("there are no bytes here")
+
+    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+        assert isinstance(where, SitePath)
+        return f"files:{where.path}"
+
+    def purge(self, named: str) -> None:
+        """Nothing is kept."""
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
+@dataclass
+class FakePipeline:
+    """Answers every order with one small picture; keeps what it was asked."""
+
+    record: Record = field(default_factory=lambda: Record("image/jpeg", '"etag"', 3))
+    kept: bool = False
+    """Whether everything is a hit."""
+    orders: list[Order] = field(default_factory=list)
+    tags: list[tuple[str, ...]] = field(default_factory=list)
+    clients: list[str | None] = field(default_factory=list)
+    fails_with: Exception | None = None
+
+    def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
+        return (Rendition(b"jpg", record=self.record), "memory") if self.kept else None
+
+    async def deliver(
+        self,
+        source: Source,
+        order: Order,
+        *,
+        tags: tuple[str, ...] = (),
+        admit: Admit | None = None,
+        client: str | None = None,
+    ) -> Delivered:
+        if admit is not None:
+            await admit()
+        if self.fails_with is not None:
+            raise self.fails_with
+        self.orders.append(order)
+        self.tags.append(tags)
+        self.clients.append(client)
+        return Delivered(self.record, b"jpg", "miss")
+
+
+@dataclass(frozen=True)
+class Answered:
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Its only value; None where there is none."""
+        found = [value for key, value in self.headers if key == name.encode()]
+        assert len(found) <= 1, (name, found)
+        return found[0].decode() if found else None
+
+
+def app_of(pipeline: FakePipeline, *, site: Site | None = None, **more: Any) -> App:
+    """The app with one site, Fastly's at /fastly if left out."""
+    limiter = MemoryLimiter()
+    return App(
+        sites=Sites([site or fastly()]),
+        pipeline=pipeline,  # type: ignore[arg-type]  # a fake of what the app uses of it
+        limiter=limiter,
+        metrics=Metrics(),
+        pages=_no_pages,
+        access_log="off",
+        **more,
+    )
+
+
+def fastly(**more: Any) -> Site:
+    return Site("fastly", Fastly(), NoSource(), "/fastly", **more)
+
+
+def asked(
+    app: App,
+    target: bytes,
+    *,
+    method: str = "GET",
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    client: tuple[str, int] | None = ("192.0.2.1", 4000),
+) -> Answered:
+    """The answer to one request; `target` is path and query as they came."""
+    path, _, query = target.partition(b"?")
+    scope: Scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": path,
+        "query_string": query,
+        "headers": [(b"host", b"img.example"), *headers],
+        "client": client,
+    }
+    return asyncio.run(_asked(app, scope))
+
+
+async def _asked(app: App, scope: Scope) -> Answered:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    await app(scope, receive, send)
+    start = sent[0]
+    return Answered(start["status"], tuple(start["headers"]), b"".join(m.get("body", b"") for m in sent[1:]))
+
+
+async def _no_pages(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b""})

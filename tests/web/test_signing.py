@@ -1,0 +1,481 @@
+"""Signed URLs: what is signed, what is refused, and what a dialect gets to read."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from cropmark import keyrings, signing
+from cropmark.config import BadConfiguration, Settings, SiteSettings, configured
+from cropmark.problems import Expired, Refused
+from cropmark.signing import SKEW_S, Key, Keyring, split, unsigned
+from cropmark.web.entrance import Entrance
+from tests.web.asking import Answered, FakePipeline, app_of, asked, fastly
+from tests.web.running import TOKEN, Running, running
+
+ROOT = Path(__file__).parent.parent.parent
+OLD, NEW = "old:" + "o" * 32, "new:" + "n" * 40
+KEYS = Keyring([Key.read(OLD), Key.read(NEW)])
+PATH = "/fastly/wide.jpg"
+NOW = 1_800_000_000
+
+
+def parted(url: str) -> tuple[bytes, bytes]:
+    path, _, query = url.encode().partition(b"?")
+    return path, query
+
+
+# ------------------------------------------------------------------------------------------------ pure
+
+
+# fmt: off
+READ = [
+    # signed                                          what the dialect reads
+    ("/a.jpg",                                        b""),
+    ("/a.jpg?width=3",                                b"width=3"),
+    ("/a.jpg?width=3&crop=16:9,smart",                b"width=3&crop=16:9,smart"),
+    ("/a%20b/%C3%A4.jpg?text=a+b%26c",                b"text=a+b%26c"),
+    ("/a.jpg?&width=3&",                              b"&width=3&"),
+    ("/sig=x/a.jpg?sigh=3&expo=4",                    b"sigh=3&expo=4"),
+    ("/a.jpg?b=?c",                                   b"b=?c"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("key_id", [None, "old", "new"])
+@pytest.mark.parametrize("end_s", [None, NOW])
+@pytest.mark.parametrize(("url", "query"), READ)
+def test_what_was_signed_is_what_is_read(url: str, query: bytes, end_s: int | None, key_id: str | None) -> None:
+    """check_01."""
+    allowed = KEYS.check(*parted(KEYS.sign(url, expires_s=end_s, key_id=key_id)), NOW)
+    assert allowed.query == query
+    assert allowed.until_s == (0 if end_s is None else NOW + SKEW_S)
+
+
+WIRE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#?"), max_size=60)
+
+
+@given(path=WIRE, query=WIRE)
+def test_every_address_survives_signing(path: str, query: str) -> None:
+    url = f"/{path}?{query}" if query else f"/{path}"
+    try:
+        signed = KEYS.sign(url, expires_s=NOW)
+    except ValueError:
+        assert any(word in query for word in ("kid=", "exp=", "sig="))
+        return
+    assert KEYS.check(*parted(signed), NOW).query == query.encode()
+
+
+@given(path=st.binary(max_size=80), query=st.binary(max_size=120))
+def test_nothing_unsigned_passes_and_nothing_else_is_raised(path: bytes, query: bytes) -> None:
+    with pytest.raises(Refused, match="expected a signed address"):
+        KEYS.check(path, query, NOW)
+    assert split(query) is None or unsigned(query) != query
+
+
+@given(at=st.integers(0, 200), byte=st.integers(0, 255))
+def test_every_byte_counts(at: int, byte: int) -> None:
+    """check_01: one changed byte anywhere."""
+    signed = KEYS.sign("/fastly/a.jpg?width=3&crop=4:3", expires_s=NOW).encode()
+    at %= len(signed)
+    changed = signed[:at] + bytes([byte]) + signed[at + 1 :]
+    if changed == signed:
+        return
+    path, _, query = changed.partition(b"?")
+    with pytest.raises(Refused, match="signed"):
+        KEYS.check(path, query, NOW)
+
+
+def test_check_04_two_keys_until_one_is_taken_away() -> None:
+    by_old, by_new = KEYS.sign("/a", key_id="old"), KEYS.sign("/a", key_id="new")
+    assert "kid=old" in by_old
+    assert [KEYS.check(*parted(url), NOW).query for url in (by_old, by_new)] == [b"", b""]
+    after = Keyring([Key.read(NEW)])
+    after.check(*parted(by_new), NOW)
+    with pytest.raises(Refused):
+        after.check(*parted(by_old), NOW)
+
+
+def test_check_04_a_key_id_names_that_key_alone() -> None:
+    """A URL signed by one key that names another."""
+    signed = b"/a?kid=old"
+    url = signed + b"&sig=" + signing.signature(Key.read(NEW).secret, signed)
+    with pytest.raises(Refused):
+        KEYS.check(*parted(url.decode()), NOW)
+
+
+# fmt: off
+ENDS = [
+    # seconds past exp    refused
+    (-100,                False),
+    (0,                   False),
+    (SKEW_S,              False),
+    (SKEW_S + 1,          True),
+    (10**9,               True),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("late", "refused"), ENDS)
+def test_check_05_the_end_is_signed(late: int, refused: bool) -> None:
+    url = KEYS.sign("/a.jpg?width=3", expires_s=NOW)
+    if refused:
+        with pytest.raises(Expired, match="held until"):
+            KEYS.check(*parted(url), NOW + late)
+    else:
+        KEYS.check(*parted(url), NOW + late)
+    for tampered in (url.replace(f"exp={NOW}", f"exp={NOW + 10**6}"), url.replace(f"exp={NOW}&", "")):
+        with pytest.raises(Refused) as problem:
+            KEYS.check(*parted(tampered), NOW)
+        assert not isinstance(problem.value, Expired)
+
+
+# fmt: off
+KEY_TEXTS = [
+    # text                    words of the refusal; None: it will do
+    ("k" * 32,                None),
+    ("id:" + "k" * 32,        None),
+    ("ü" * 16,                None),                 # bytes count
+    ("k" * 31,                "at least 32 bytes, got 31"),
+    ("",                      "at least 32 bytes, got 0"),
+    ("id:" + "k" * 31,        "got 31"),
+    (":" + "k" * 32,          "an id of letters"),
+    ("a b:" + "k" * 32,       "an id of letters"),
+    ("i" * 33 + ":" + "k" * 32, "an id of letters"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("text", "words"), KEY_TEXTS)
+def test_check_02_short_keys_are_refused(text: str, words: str | None) -> None:
+    if words is None:
+        assert len(Key.read(text).secret) >= 32
+        return
+    with pytest.raises(ValueError, match=words) as problem:
+        Key.read(text)
+    assert "kkkk" not in str(problem.value)
+
+
+def test_keys_do_not_show() -> None:
+    assert "nnnn" not in repr(Key.read(NEW))
+    with pytest.raises(ValueError, match="at least one key"):
+        Keyring([])
+    with pytest.raises(ValueError, match="a different id"):
+        Keyring([Key.read(NEW), Key.read(NEW)])
+
+
+def test_check_02_secrets_are_compared_in_constant_time() -> None:
+    """In the modules that hold a secret, no comparison by == or in of what a caller gave: by hmac.compare_digest."""
+    for name, function in (("signing", "_is_ours"), ("web/admin", "_has_token"), ("web/pixlab", "owner_of")):
+        tree = ast.parse((ROOT / f"src/cropmark/{name}.py").read_text())
+        body = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function)
+        assert "compare_digest" in ast.unparse(body)
+        compared = [ast.unparse(n) for n in ast.walk(body) if isinstance(n, ast.Compare)]
+        assert not [text for text in compared if any(w in text for w in ("given", "signature", "secret"))], compared
+
+
+# fmt: off
+UNSIGNABLE = [
+    ("a.jpg",              "begins with a slash"),
+    ("/a b.jpg",           "over the wire"),
+    ("/ä.jpg",             "over the wire"),
+    ("/a.jpg#top",         "without a fragment"),
+    ("/a.jpg?sig=x",       "no kid="),
+    ("/a.jpg?a=1&exp=3",   "no kid="),
+    ("/a.jpg?kid=3",       "no kid="),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("url", "words"), UNSIGNABLE)
+def test_what_cannot_be_signed(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        KEYS.sign(url)
+
+
+# ------------------------------------------------------------------------------------------------ configuration
+
+
+def test_check_02_the_server_refuses_a_short_key() -> None:
+    with pytest.raises(BadConfiguration) as told:
+        configured(environ={}, overrides={"signing_keys": "short"})
+    assert "at least 32 bytes, got 5" in str(told.value)
+
+
+def test_which_keys_a_site_takes() -> None:
+    site = SiteSettings(prefix="/own", dialect="fastly", source="x", signing_keys=(SecretStr("s" * 32),))
+    bare = SiteSettings(hosts=("open.example",), dialect="fastly", source="x", signing_keys=())
+    settings = Settings(signing_keys=(SecretStr("g" * 32),), site=(site, bare))
+    servers, own = Keyring([Key.read("g" * 32)]).sign("/fastly/a"), Keyring([Key.read("s" * 32)]).sign("/own/a")
+    assert keyrings.signed("/fastly/a", _some(keyrings.keyring_for(settings, "/fastly/a"))) == servers
+    assert keyrings.signed("/own/a", _some(keyrings.keyring_for(settings, "/own/a"))) == own
+    assert keyrings.keyring_for(settings, "https://open.example/a") is None
+    assert keyrings.keyring_for(Settings(), "/fastly/a") is None
+
+
+def _some(found: Keyring | None) -> Keyring:
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1h", 3600), ("7d", 604_800)])
+def test_periods(text: str, seconds: int) -> None:
+    assert keyrings.period_s(text) == seconds
+    with pytest.raises(ValueError, match="such as 90s"):
+        keyrings.period_s(text + "x")
+
+
+# ------------------------------------------------------------------------------------------------ the app
+
+
+def signed_app(pipeline: FakePipeline) -> Answered:
+    return asked(app_of(pipeline, site=fastly(entrance=Entrance(KEYS))), b"/fastly/a.jpg?width=3")
+
+
+def test_memoised_orders_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """check_05: 410 and no-store, also where the picture is at hand; until then nobody keeps it past its end."""
+    pipeline = FakePipeline(kept=True)
+    app = app_of(pipeline, site=fastly(entrance=Entrance(KEYS)))
+    url = KEYS.sign("/fastly/a.jpg?width=3", expires_s=NOW).encode()
+    monkeypatch.setattr(time, "time", lambda: NOW - 600.0)
+    first, second = asked(app, url), asked(app, url)
+    assert (first.status, second.status) == (200, 200)
+    assert second.header("cache-control") == f"public, max-age={600 + SKEW_S}"
+    monkeypatch.setattr(time, "time", lambda: NOW + SKEW_S + 1.0)
+    late = asked(app, url)
+    assert (late.status, late.header("cache-control")) == (410, "no-store")
+
+
+def test_check_37_the_signature_is_in_no_order_and_in_no_tag() -> None:
+    pipeline = FakePipeline()
+    app = app_of(pipeline, site=fastly(entrance=Entrance(KEYS)))
+    for key_id in ("old", "new"):
+        assert asked(app, KEYS.sign("/fastly/a.jpg?width=3", key_id=key_id).encode()).status == 200
+    assert pipeline.orders[0] == pipeline.orders[1]
+    assert pipeline.tags == [("url:/fastly/a.jpg?width=3\n",)] * 2
+
+
+def test_a_site_without_keys_asks_for_none() -> None:
+    assert asked(app_of(FakePipeline()), b"/fastly/a.jpg?width=3").status == 200
+    assert signed_app(FakePipeline()).status == 403
+
+
+def tampered(url: str) -> Iterator[tuple[str, str]]:
+    """What a signature must not survive, by what was done."""
+    head, _, sig = url.rpartition("sig=")
+    yield "no signature", head.rstrip("&?")
+    yield "the signature in the path too", url.replace("/fastly/", f"/fastly/sig={sig}/", 1)
+    yield "the signature at the path's end", f"{PATH}/sig={sig}"
+    yield "the signature in front", f"{PATH}?sig={sig}&width=50"
+    yield "the signature twice", f"{url}&sig={sig}"
+    yield "one byte of the path encoded", url.replace("wide", "wid%65", 1)
+    yield "one byte of the query encoded", url.replace("width", "widt%68", 1)
+    yield "the path encoded twice", url.replace("/fastly/wide", "/fastly/%77ide", 1).replace("%77", "%2577")
+    yield "a slash encoded", url.replace("/wide", "/%2Fwide", 1)
+    yield "a slash twice", url.replace("/wide", "//wide", 1)
+    yield "a dot segment", url.replace("/wide", "/./wide", 1)
+    yield "a question mark behind", url + "?"
+    yield "a semicolon behind", url + ";"
+    yield "an ampersand behind", url + "&"
+    yield "another parameter behind", url + "&width=9000"
+    yield "an ampersand before", url.replace("&sig=", "&&sig=", 1)
+    yield "a question mark twice", url.replace("?", "??", 1)
+    yield "a plus for %20", url.replace("%20", "+", 1)
+    yield "a blank more", url.replace("%20", "%20%20", 1)
+    yield "the parameters' order", f"{PATH}?text=a%20b&width=50&sig={sig}"
+    yield "padding", url + "="
+    yield "the spare bits of the last character", url[:-1] + chr(ord(url[-1]) + 1)
+    yield "upper case", f"{head}SIG={sig}"
+    yield "another case of the signature", f"{head}sig={sig.swapcase()}"
+    yield "another value", url.replace("width=50", "width=51", 1)
+    yield "encoded equals sign", f"{head}sig%3D{sig}"
+
+
+SIGNED = KEYS.sign(f"{PATH}?width=50&text=a%20b")
+
+
+@pytest.mark.parametrize(("what", "url"), [*tampered(SIGNED)])
+def test_check_01_what_a_signature_does_not_survive(live: Running, what: str, url: str) -> None:
+    """Over a real connection."""
+    assert url != SIGNED
+    answer = live.get(url)
+    assert answer.status_code == 403, what
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_check_01_a_fragment_in_the_bytes_received() -> None:
+    """The HTTP library of the server drops a fragment; where one came through, it would be refused."""
+    app = app_of(FakePipeline(), site=fastly(entrance=Entrance(KEYS)))
+    assert asked(app, SIGNED.encode()).status == 200
+    assert asked(app, SIGNED.encode() + b"#").status == 403
+    assert asked(app, SIGNED.encode() + b"#top").status == 403
+
+
+# ------------------------------------------------------------------------------------------------ a server
+
+
+@pytest.fixture(scope="module")
+def live(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    environment = {"CROPMARK_SIGNING_KEYS": f"{OLD},{NEW}"}
+    with running(str(pictures), cache=tmp_path_factory.mktemp("signed") / "cache", environment=environment) as found:
+        yield found
+
+
+def test_a_signed_picture(live: Running) -> None:
+    first, second = live.get(SIGNED), live.get(SIGNED)
+    assert first.status_code == second.status_code == 200
+    assert second.headers["server-timing"] == "cache;desc=hit-memory"
+    assert live.get(KEYS.sign(f"{PATH}?width=50&text=a%20b", key_id="new")).headers["etag"] == first.headers["etag"]
+
+
+@pytest.mark.parametrize("dialect", ["fastly", "contentstack", "kontent"])
+def test_check_05_every_dialect_says_gone(live: Running, dialect: str) -> None:
+    path = f"/{dialect}/wide.jpg"
+    gone = live.get(KEYS.sign(path, expires_s=int(time.time()) - SKEW_S - 60))
+    assert (gone.status_code, gone.headers["cache-control"]) == (410, "no-store")
+    assert live.get(path).status_code == 403
+    assert live.get(KEYS.sign(path, expires_s=int(time.time()) + 600)).status_code == 200
+
+
+def test_check_51_signatures_are_not_logged(live: Running) -> None:
+    url = KEYS.sign(f"{PATH}?width=53")
+    live.get(url)
+    live.get(url.replace("53", "52"))
+    told = live.log.read_text()
+    assert "width=53" in told
+    assert "width=52" in told
+    assert url.rpartition("sig=")[2] not in told
+
+
+def test_a_signed_picture_is_purged_by_its_url(live: Running) -> None:
+    url = KEYS.sign(f"{PATH}?width=54")
+    for named in (url, f"{PATH}?width=54"):
+        live.get(url)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        told = httpx.post(f"{live.address}/admin/purge", json={"url": named}, headers=headers, trust_env=False)
+        assert told.json() == {"purged": 1}
+
+
+def test_check_04_a_reload_takes_a_key_away(pictures: Path, tmp_path: Path) -> None:
+    file = tmp_path / "cropmark.toml"
+    file.write_text(f'signing_keys = ["{OLD}", "{NEW}"]\n')
+    by_old, by_new = KEYS.sign(f"{PATH}?width=20", key_id="old"), KEYS.sign(f"{PATH}?width=20", key_id="new")
+    with running(str(pictures), "--config", str(file), cache=tmp_path / "cache") as server:
+        assert [server.get(url).status_code for url in (by_old, by_new)] == [200, 200]
+        file.write_text(f'signing_keys = ["{NEW}"]\n')
+        server.process.send_signal(1)
+        end = time.monotonic() + 30
+        while server.get(by_old).status_code != 403:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert server.get(by_new).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------------ cropmark sign
+
+
+def sign(*arguments: str, keys: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cropmark.cli", "sign", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={"CROPMARK_SIGNING_KEYS": keys}, check=False)
+
+
+def test_the_sign_command(tmp_path: Path) -> None:
+    told = sign("https://img.example/fastly/a%20b.jpg?width=3", "--key-id", "new", keys=f"{OLD},{NEW}")
+    assert told.stdout == f"https://img.example{KEYS.sign('/fastly/a%20b.jpg?width=3', key_id='new')}\n"
+    (tmp_path / "key").write_text(OLD + "\n")
+    until = sign("/a.jpg", "--expires", "1h", "--key-file", str(tmp_path / "key")).stdout.strip()
+    assert KEYS.check(*parted(until), time.time() + 3500).query == b""
+    with pytest.raises(Expired):
+        KEYS.check(*parted(until), time.time() + 3700)
+
+
+# fmt: off
+UNSAID = [
+    # arguments                               keys   words
+    (["/a.jpg"],                              "",    "no keys sign this URL"),
+    (["/a.jpg?sig=1"],                        OLD,   "no kid="),
+    (["/a.jpg", "--expires", "soon"],         OLD,   "such as 90s"),
+    (["/a.jpg", "--key-id", "other"],         OLD,   "no key with the id"),
+    (["/a.jpg", "--key-file", "/no/such"],    OLD,   "cannot be read"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("arguments", "keys", "words"), UNSAID)
+def test_what_the_command_refuses(arguments: list[str], keys: str, words: str) -> None:
+    told = sign(*arguments, keys=keys)
+    assert told.returncode in (1, 2)
+    assert words in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+# ------------------------------------------------------------------------------------------------ vectors
+
+
+VECTORS = json.loads((ROOT / "docs/signing-vectors.json").read_text())["vectors"]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[v["about"] for v in VECTORS])
+def test_the_vectors(vector: dict[str, str]) -> None:
+    ring = Keyring([Key.read(vector["key"])])
+    path, _, query = vector["signed"].encode().partition(b"?")
+    ring.check(path, query, 0)  # long before any end
+    found = split(query)
+    assert found is not None
+    assert signing.target(path, found.signed).decode() == vector["text"]
+
+
+LANGUAGES = {"python": "python", "js": "node", "php": "php", "go": "go", "sh": "openssl"}
+
+
+def snippets() -> dict[str, str]:
+    """The code of docs/signing.md by its language."""
+    found: dict[str, str] = {}
+    for block in (ROOT / "docs/signing.md").read_text().split("\n```")[1::2]:
+        language, _, code = block.partition("\n")
+        if language in LANGUAGES:
+            found[language] = code + "\n"
+    return found
+
+
+def test_there_is_a_snippet_for_each_language() -> None:
+    assert set(snippets()) == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_snippets_sign_as_we_do(language: str, tmp_path: Path) -> None:
+    """Each takes key and text as arguments and prints the signed URL."""
+    if shutil.which(LANGUAGES[language]) is None:
+        pytest.skip(f"{LANGUAGES[language]} is not installed here")
+    extension = {"python": "py", "js": "mjs", "php": "php", "go": "go", "sh": "sh"}[language]
+    file = tmp_path / f"sign.{extension}"
+    file.write_text(snippets()[language])
+    commands: dict[str, list[str]] = {
+        "python": [sys.executable, str(file)],
+        "js": ["node", str(file)],
+        "php": ["php", str(file)],
+        "go": [str(tmp_path / "sign")],
+        "sh": ["sh", str(file)],
+    }
+    if language == "go":
+        build = ["go", "build", "-o", str(tmp_path / "sign"), str(file)]
+        environment = {"HOME": str(tmp_path), "PATH": "/usr/local/go/bin:/usr/bin:/bin", "GOFLAGS": "-mod=mod"}
+        subprocess.run(build, check=True, timeout=300, env=environment, cwd=tmp_path)
+    for vector in VECTORS:
+        secret = vector["key"].rpartition(":")[2]
+        told = subprocess.run(
+            [*commands[language], secret, vector["text"]], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert told.stdout.strip() == vector["signed"]
