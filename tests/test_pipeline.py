@@ -75,6 +75,8 @@ class FakeRenderers:
     renders: int = 0
     analyses: int = 0
     saw: list[Analysed | None] = field(default_factory=list)
+    slow: bool = False
+    read: list[bytes] = field(default_factory=list)
 
     async def render(
         self,
@@ -98,6 +100,9 @@ class FakeRenderers:
 
     async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:
         self.analyses += 1
+        if self.slow:
+            await asyncio.sleep(0.05)
+            self.read.append(os.pread(source.descriptor, 99, 0))
         if isinstance(self.analysed, Exception):
             raise self.analysed
         return self.analysed
@@ -267,6 +272,19 @@ async def test_no_analysis_is_told_and_kept_for_a_minute(line: Line) -> None:
     delivered = await line.pipeline.deliver(line.source, order(plan=SMART))
     assert line.renderers.saw == [Analysed(None, "took longer than 3 s", passing=True)]
     assert delivered.record.expires_s == NOW + REDUCED_S
+
+
+async def test_who_hangs_up_takes_no_descriptor_along(line: Line) -> None:
+    """Two variants wait for one analysis; the first to ask goes away while it is under way."""
+    line.renderers.slow = True
+    other = Plan((Crop(Ratio(2, 1), focus=Focus.SMART),))  # type: ignore[arg-type]  # as above
+    first = asyncio.create_task(line.pipeline.deliver(line.source, order(plan=SMART)))
+    second = asyncio.create_task(line.pipeline.deliver(line.source, order(plan=other)))
+    await asyncio.sleep(0.02)
+    first.cancel()
+    assert (await second).body == MADE.body
+    assert line.renderers.read == [JPEG]
+    assert line.renderers.saw == [Analysed(ANALYSIS)]
 
 
 def test_keys_tell_sources_versions_generations_and_plans_apart() -> None:

@@ -280,11 +280,15 @@ class Pipeline:
         return await self.analysis(first, foreign=foreign, client=client)
 
     async def _analyse(self, opened: Opened, key: Digest, *, foreign: bool, client: str | None) -> Analysed:
+        # A descriptor of its own: who asked first may hang up, and close theirs, while others wait for this.
+        held = replace(opened, descriptor=os.dup(opened.descriptor))
         try:
-            analysed = await self.renderers.analyse(opened, foreign=foreign, client=client)
+            analysed = await self.renderers.analyse(held, foreign=foreign, client=client)
         except Problem as problem:
             log.warning("no analysis", source=opened.stamp.identity, why=problem.detail)
             return Analysed(None, problem.detail, passing=True)
+        finally:
+            os.close(held.descriptor)
         if analysed.analysis is not None and not foreign:
             body = form.analysis_json(analysed.analysis)
             tag = tag_of("source", opened.stamp.identity)
