@@ -75,7 +75,8 @@ class SiteSettings(BaseModel):
     prefix: str = Field("", description="URL path it is mounted at, such as `/shop`; empty: the whole host.")
     dialect: DialectName = Field(description="`fastly`, `contentstack`, `kontent` or `pixlab`.")
     source: str = Field(
-        "", description="A folder, or the origin's URL: `https://origin.example/path`. For `pixlab` there is none."
+        "",
+        description="A folder, the origin's URL: `https://origin.example/path`, or `library`. For `pixlab` there is none.",
     )
     max_age_s: int | None = Field(None, ge=0, description="What clients are told; the server's setting where left out.")
     signing_keys: SigningKeys | None = Field(
@@ -121,7 +122,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free one.")
     public_url: str = Field("", description="The server's own address in links; where it listens if left out.")
     renderers: int | None = Field(None, ge=1, le=256, description="Renderer processes; one a core if left out.")
-    queue: int | None = Field(None, ge=1, description="Tasks that may wait for a renderer; 8 a renderer if left out.")
+    queue: int | None = Field(None, ge=1, description="Tasks that may wait whatever they cost; 8 a renderer if left out.")
     render_deadline_s: float = Field(
         10.0, gt=0, le=600, description="Seconds a picture may take before it is given up."
     )
@@ -135,6 +136,22 @@ class Settings(BaseSettings):
     )
     cache_dir: Path | None = Field(None, description="Disk cache; the platform's cache folder if left out.")
     data_dir: Path | None = Field(None, description="What must be kept; the platform's data folder if left out.")
+    database_url: SecretStr | None = Field(
+        None, description="The library's database, `postgresql://user@host/name`; SQLite in the data folder if left out."
+    )
+    library_store: str = Field(
+        "", description="Where the library's files are: `s3://bucket/prefix`; in the data folder if left out."
+    )
+    library_limit: ByteSize = Field(ByteSize(100 * 2**20), description="Bytes that an uploaded file may have.")
+    strict_environments: bool = Field(
+        False, description="Publishing to an environment that is not there is refused; otherwise it is made."
+    )
+    management_rate: int = Field(
+        10, ge=0, description="Reads and writes, each, a second and organization that the management API takes; 0: any."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Where servers count requests together, `redis://host:6379/0`; each alone if left out."
+    )
     memory_cache: ByteSize = Field(ByteSize(64 * 2**20), description="Bytes of renditions kept in memory.")
     disk_cache: ByteSize = Field(ByteSize(2 * 2**30), description="Bytes of renditions kept on disk.")
     originals_cache: ByteSize = Field(ByteSize(2**30), description="Bytes of originals from the web kept on disk.")

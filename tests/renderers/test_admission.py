@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from cropmark.ports import Opened, Stamp
 from cropmark.problems import Overloaded
-from cropmark.renderers.admission import Job, Queue
+from cropmark.renderers.admission import A_PAGE, HARD, Job, Queue
 from cropmark.renderers.cost import Sort
 from cropmark.renderers.tasks import Inspect
 
@@ -30,20 +31,71 @@ async def test_jobs_stand_in_the_order_they_came() -> None:
     assert list(filled(Queue(8, 1), *jobs)) == jobs
 
 
-async def test_full_by_count() -> None:
-    queue = filled(Queue(2, 1), job("a"), job("b"))
-    with pytest.raises(Overloaded, match="2 pictures are waiting"):
-        queue.enter(job("c"))
-    assert (len(queue), queue.refused) == (2, 1)
+# fmt: off
+FULL = [
+    # limit  waiting: tasks, ms each    comer, ms    full
+    (4,      4,              10,        10,          False),     # many small ones: 50 ms of work
+    (4,      3,              900,       900,         False),     # few large ones
+    (4,      4,              500,       1,           True),      # 2 s of work, and four of them
+    (4,      4,              499,       4,           False),
+    (4,      4,              499,       5,           True),
+    (4,      3,              2000,      2000,        False),
+    (4,      3,              2000,      2001,        True),      # more work than may ever wait
+    (4,      1,              8000,      1,           True),
+    (4,      63,             0.01,      0.01,        False),
+    (4,      64,             0.01,      0.01,        True),      # each holds a file open
+]
+# fmt: on
 
 
-async def test_full_by_estimated_work() -> None:
-    """Two seconds of it for each renderer, however few the tasks."""
-    queue = filled(Queue(100, 2), job("a", cost_ms=2000), job("b", cost_ms=1900))
+@pytest.mark.parametrize(("limit", "tasks", "each_ms", "comer_ms", "full"), FULL)
+async def test_full(limit: int, tasks: int, each_ms: float, comer_ms: float, full: bool) -> None:
+    """check_42: by tasks and work together, and by either far beyond; nobody is known, so nobody has a page."""
+    queue = Queue(limit, 1)
+    for number in range(tasks):
+        queue.enter(job(str(number), cost_ms=each_ms))
+    if not full:
+        queue.enter(job("comer", cost_ms=comer_ms))
+        return
+    with pytest.raises(Overloaded, match=f"{tasks} pictures are waiting"):
+        queue.enter(job("comer", cost_ms=comer_ms))
+    assert (len(queue), queue.refused) == (tasks, 1)
+
+
+async def test_retry_after_is_how_long_the_work_takes() -> None:
+    queue = filled(Queue(2, 2), job("a", cost_ms=2000), job("b", cost_ms=1900))
     with pytest.raises(Overloaded) as problem:
         queue.enter(job("c", cost_ms=200))
     assert problem.value.retry_after_s == 2  # 3.9 s of work for two
-    queue.enter(job("d", cost_ms=100))
+
+
+@pytest.mark.parametrize("renderers", [1, 2, 8])
+async def test_a_page_of_one_picture_in_24_sizes_gets_in(renderers: int) -> None:
+    """check_42: 24 MP in eight widths and three formats, by the estimates of cost.py: 5 s of work at once."""
+    queue = Queue(8 * renderers, renderers)
+    jobs = [job("photo", client="x", cost_ms=90 + encode) for encode in (8, 30, 50, 120, 150, 180, 200, 250) * 3]
+    assert list(filled(queue, *jobs)) == jobs
+    assert queue.half_full == (renderers < 8)
+
+
+async def test_a_client_that_asks_for_more_than_a_page_is_refused() -> None:
+    """check_42."""
+    queue = filled(Queue(8, 1), *(job(str(i), client="x", cost_ms=100) for i in range(A_PAGE)))
+    with pytest.raises(Overloaded):
+        queue.enter(job("more", client="x", cost_ms=100))
+    queue.enter(job("other", client="y", cost_ms=100))
+    assert len(queue) == A_PAGE + 1
+
+
+async def test_pages_are_bounded_too() -> None:
+    """However many clients bring one."""
+    queue = Queue(8, 1)
+    for client in range(20):
+        for number in range(4):
+            with suppress(Overloaded):
+                queue.enter(job(f"{client}/{number}", client=str(client), cost_ms=500))
+    assert queue.work_ms <= HARD * 2000
+    assert queue.refused > 0
 
 
 async def test_an_empty_queue_takes_whatever_it_costs() -> None:
@@ -51,12 +103,9 @@ async def test_an_empty_queue_takes_whatever_it_costs() -> None:
 
 
 async def test_half_full() -> None:
-    assert [filled(Queue(4, 1), *(job(str(i)) for i in range(n))).half_full for n in range(4)] == [
-        False,
-        False,
-        True,
-        True,
-    ]
+    """By work: a page of small pictures is made as well as any."""
+    assert not filled(Queue(4, 1), *(job(str(i)) for i in range(12))).half_full
+    assert not filled(Queue(100, 1), job(cost_ms=999)).half_full
     assert filled(Queue(100, 1), job(cost_ms=1000)).half_full
 
 
@@ -98,9 +147,10 @@ async def test_nobody_fills_it_for_the_others(
     standing: list[tuple[str, str | None]], comer: tuple[str, str | None], gives_way: int | None
 ) -> None:
     """check_42."""
-    jobs = [job(source, client=client) for source, client in standing]
+    each_ms = HARD * 2000 / len(standing)  # as much work as may ever wait
+    jobs = [job(source, client=client, cost_ms=each_ms) for source, client in standing]
     queue = filled(Queue(len(jobs), 1), *jobs)
-    new = job(comer[0], client=comer[1])
+    new = job(comer[0], client=comer[1], cost_ms=each_ms)
     if gives_way is None:
         with pytest.raises(Overloaded):
             queue.enter(new)

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,19 @@ from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Plan
+from cropmark.plan.steps import Resize
 from cropmark.ports import Analysed, AsItIs, Made
 from cropmark.problems import Breakdown, CropOutOfBounds, Impossible, Overloaded, Problem, SourceUnusable
 from cropmark.renderers.crew import CannotStart, Cause
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
-from cropmark.values import Size
+from cropmark.values import Pixels, Size
 from tests.renderers.conftest import ROGUE, Says, Started, alive, killed_and_replaced
 from tests.renderers.rogue import JPEG
 
 PLAN = Plan()
+COSTLY = Plan((Resize(Pixels(Fraction(4000)), None),))
+"""Guessed to take 960 ms, whatever the rogue makes of it."""
 JPEG_TEXT = JPEG.decode("latin-1")
 
 
@@ -274,13 +278,13 @@ async def test_in_a_storm_every_answer_is_its_own(started: Started, says: Says) 
 async def test_a_full_queue_refuses_at_once(started: Started, says: Says) -> None:
     """check_42, check_43."""
     pool = await started(queue_limit=2)
-    running = [asyncio.create_task(pool.render([says("sleep 0.3", name=str(i))], PLAN)) for i in range(3)]
+    running = [asyncio.create_task(pool.render([says("sleep 0.3", name=str(i))], COSTLY)) for i in range(3)]
     await asyncio.sleep(0.01)
     began_s = time.perf_counter()
     with pytest.raises(Overloaded, match="2 pictures are waiting") as problem:
-        await pool.render([says("echo")], PLAN)
+        await pool.render([says("echo")], COSTLY)
     assert time.perf_counter() - began_s < 0.2
-    assert problem.value.retry_after_s == 1
+    assert problem.value.retry_after_s == 2
     assert pool.state().refused == 1
     await asyncio.gather(*running)
 
@@ -288,7 +292,7 @@ async def test_a_full_queue_refuses_at_once(started: Started, says: Says) -> Non
 async def test_hurry_at_half_a_full_queue(started: Started, says: Says) -> None:
     """Effort falls before anything is refused, and comes back with the calm."""
     pool = await started(queue_limit=4)
-    tasks = [asyncio.create_task(pool.render([says("sleep 0.05", name=str(i))], PLAN)) for i in range(5)]
+    tasks = [asyncio.create_task(pool.render([says("sleep 0.05", name=str(i))], COSTLY)) for i in range(5)]
     made = await asyncio.gather(*tasks)
     assert [told(one)["hurried"] for one in made] == [False, True, True, True, False]
     assert [isinstance(one, Made) and one.reduced for one in made] == [False, True, True, True, False]

@@ -1,4 +1,13 @@
-"""The queue before the renderers: bounded by tasks and by estimated work; past that, Overloaded at once."""
+"""The queue before the renderers: bounded by tasks and by estimated work; past that, Overloaded at once.
+
+         work ▲
+4 x most_wait ┤████████████████████████
+              │          ░░░░░░░░░░░░░░    ░ only for a client that has less than a page of pictures waiting
+    most_wait ┤          ░░░░░░░░░░░░░░    █ for nobody
+              │                     ███
+              └──────────┬──────────┬──▶ tasks
+                       limit    16 x limit
+"""
 
 from __future__ import annotations
 
@@ -14,6 +23,13 @@ from cropmark.problems import Overloaded, Problem
 from cropmark.renderers.cost import Sort
 from cropmark.renderers.replies import Told
 from cropmark.renderers.tasks import Task
+
+A_PAGE = 32
+"""Pictures that one page may ask for at once: a srcset of eight widths in three formats is 24."""
+HARD = 4
+"""How many times most_wait_s of work may wait at the very most."""
+MOST_TASKS = 16
+"""How many times `limit` tasks may wait at the very most: each holds a file open."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +74,10 @@ class Job:
 
 
 class Queue:
-    """Jobs in the order they came, at most `limit` of them and at most `most_wait_s` of estimated work ahead.
+    """Jobs in the order they came: more than `limit` of them, or more than `most_wait_s` of estimated work, not both.
+
+    Many small ones do not wait long, and few large ones are soon told. A client's first A_PAGE are let in past both,
+    for half a page's pictures are worth little; HARD and MOST_TASKS bound that.
 
     A full queue gives a place to whoever has few in it, at the cost of whoever has most: the latest job of the client
     (then of the source) with the most jobs waiting gives way, so that no one of them can fill it for the others.
@@ -82,7 +101,8 @@ class Queue:
 
     @property
     def half_full(self) -> bool:
-        return 2 * len(self._jobs) >= self._limit or 2 * self.work_ms >= self._most_ms
+        """Whether half the work waits that may: a page of small pictures is none."""
+        return 2 * self.work_ms >= self._most_ms
 
     def enter(self, job: Job) -> None:
         """Take a place at the end. Raises Overloaded.
@@ -113,7 +133,13 @@ class Queue:
             self.dropped += job.answer.cancelled()
 
     def _full_with(self, job: Job) -> bool:
-        return len(self._jobs) >= self._limit or self.work_ms + job.cost_ms > self._most_ms
+        tasks, work_ms = len(self._jobs), self.work_ms + job.cost_ms
+        if tasks >= MOST_TASKS * self._limit or work_ms > HARD * self._most_ms:
+            return True
+        return tasks >= self._limit and work_ms > self._most_ms and not self._has_page_left(job)
+
+    def _has_page_left(self, job: Job) -> bool:
+        return job.client is not None and sum(other.client == job.client for other in self._jobs) < A_PAGE
 
     def _giving_way_to(self, job: Job) -> Job | None:
         """The latest job of who has most, where that is more than this one's owner would have."""
