@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
@@ -23,11 +24,12 @@ from cropmark.metrics import Metrics
 from cropmark.pipeline import Delivered, Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.ports import Source
-from cropmark.problems import SourceMissing
+from cropmark.problems import BadOrder, SourceMissing
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource
+from cropmark.translating import PATHS, Translation, translations
 from cropmark.values import Size
-from cropmark.wiring import dialect_of, pool_of
+from cropmark.wiring import dialect_of, dialects_of, pool_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,48 @@ def draw(
     """
     settings = settings or Settings()
     return asyncio.run(_draw(_file(source), query, dialect_of(dialect, settings), settings))
+
+
+def translate(
+    request: str,
+    *,
+    dialect: str | None = None,
+    to: Iterable[str] | None = None,
+    accept: str | None = None,
+    settings: Settings | None = None,
+) -> tuple[Translation, ...]:
+    """The request in the words of other dialects, all of them where `to` is left out.
+
+    `request` is a URL, a path, or a query; where a path begins with a dialect's prefix, `dialect` may be left out.
+    `accept` stands for one client's Accept header; without one the words are for every client. Raises a Problem where
+    the request is refused, or for a dialect that there is not.
+    """
+    dialects = {each.name: each for each in dialects_of(settings or Settings())}
+    name, ask = _request(request, dialect, dialects)
+    spoken = _known(name, dialects)
+    others = [_known(other, dialects) for other in (to or dialects) if to is not None or other != name]
+    return translations(ask, spoken, others, accept=accept)
+
+
+def _request(request: str, dialect: str | None, dialects: Mapping[str, Dialect]) -> tuple[str, Ask]:
+    """The dialect's name, and the request as it is asked."""
+    if "://" not in request and not request.startswith("/"):
+        name = dialect or "fastly"
+        return name, Ask(PATHS.get(name, "picture"), request.removeprefix("?"))
+    parts = urlsplit(request)
+    first, _, rest = parts.path.removeprefix("/").partition("/")
+    base = f"/{first}" if first in dialects and dialect in (None, first) else ""
+    if dialect is None and not base:
+        raise BadOrder(
+            f"expected a path that begins with a dialect, got {parts.path[:80]!r}", fix="name its dialect with --from"
+        )
+    return dialect or first, Ask(unquote(rest if base else parts.path.removeprefix("/")), parts.query, base=base)
+
+
+def _known(name: str, dialects: Mapping[str, Dialect]) -> Dialect:
+    if name not in dialects:
+        raise BadOrder(f"there is no dialect {name[:40]!r}", fix=f"write one of {', '.join(dialects)}")
+    return dialects[name]
 
 
 def _file(source: str | os.PathLike[str]) -> Path:

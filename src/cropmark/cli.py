@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from cropmark import moving
 from cropmark.config import BadConfiguration, Configured, configured
 from cropmark.explaining import Explained, short
 from cropmark.geometry.recipe import Recipe
@@ -232,6 +233,9 @@ def _branch(tree: Tree, name: str, values: Iterable[Any]) -> Tree | None:
     for line in lines:
         branch.add(line)
     return branch
+
+
+app.command()(moving.translate)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import platformdirs
 from pydantic import TypeAdapter
 
+from cropmark import libraries
 from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
@@ -25,8 +27,11 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.guards import allowed, budget_of, clients_of, entrance_of, foreign_policy, sharing_of
+from cropmark.libraries import data_folder
+from cropmark.library.database import LibraryUnusable
+from cropmark.library.live import Live
 from cropmark.library.results import DiskResults
-from cropmark.limits import MemoryLimiter
+from cropmark.limits import MemoryLimiter, limiter
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath, WebUrl
@@ -93,11 +98,6 @@ def cache_folder(settings: Settings) -> Path:
     return settings.cache_dir or Path(platformdirs.user_cache_dir("cropmark", appauthor=False))
 
 
-def data_folder(settings: Settings) -> Path:
-    """Where things are that must be kept."""
-    return settings.data_dir or Path(platformdirs.user_data_dir("cropmark", appauthor=False))
-
-
 def pool_of(settings: Settings) -> Pool:
     """The renderers, not started yet."""
     return Pool(
@@ -119,6 +119,11 @@ def models_of(settings: Settings) -> Callable[[], models.Models] | None:
 def dialect_of(name: str, settings: Settings, differing: Mapping[str, Any] | None = None) -> Dialect:
     """A dialect with the server's settings of it, and those that differ for one site."""
     return PREFIXES[name](_with_differences(getattr(settings, name), differing))
+
+
+def dialects_of(settings: Settings) -> tuple[Dialect, ...]:
+    """Every dialect with the server's settings of it, wherever it is spoken."""
+    return (*(dialect_of(name, settings) for name in PREFIXES), PixLab(settings.pixlab))
 
 
 def _with_differences(own: T, differing: Mapping[str, Any] | None) -> T:
@@ -149,11 +154,14 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
         pipeline = Pipeline(cache=tiers, renderers=pool, metrics=metrics)
         stack.push_async_callback(pipeline.close)
         originals = _originals(settings)
-        sites = Sites(_sites(settings, folder, originals))
+        library = await _library(settings, stack)
+        sites = Sites(_sites(settings, folder, originals, library))
         for site in sites:
             stack.push_async_callback(site.source.close)
         doors: list[Door] = []
         app = _app(settings, sites, pipeline, pool, tiers, metrics, folder, doors)
+        if library is not None:
+            await library.start(lambda named: pipeline.purge_source(library.source, SitePath(named), below=True))
         new_key = None
         if _pixlab_places(settings):
             bureau = await _bureau(settings, listening, pipeline, originals, metrics, lambda: app.stopping, stack)
@@ -193,6 +201,18 @@ async def _disk(settings: Settings) -> DiskCache:
         raise CannotStart(f"the cache folder {folder} cannot be written: {why}", "name another with --cache") from error
 
 
+async def _library(settings: Settings, stack: AsyncExitStack) -> Live | None:
+    """The library, where there is one; closed with the stack."""
+    if not libraries.is_there(settings):
+        return None
+    try:
+        library = Live(await asyncio.to_thread(libraries.opened, settings))
+    except LibraryUnusable as error:
+        raise CannotStart(error.what, error.mend) from error
+    stack.push_async_callback(library.close)
+    return library
+
+
 def _originals(settings: Settings) -> Originals:
     """Where pictures from the web are kept, apart from renditions: either may be emptied alone."""
     folder = cache_folder(settings) / "originals"
@@ -204,20 +224,34 @@ def _originals(settings: Settings) -> Originals:
         ) from error
 
 
-def _sites(settings: Settings, folder: FolderSource | None, originals: Originals) -> Iterable[Site]:
+def _sites(
+    settings: Settings, folder: FolderSource | None, originals: Originals, library: Live | None
+) -> Iterable[Site]:
     if folder is not None:
         source = SiteSource({SitePath: folder})
         for name in PREFIXES:
             yield _site(settings, name, name, source, prefix=f"/{name}")
+    for at in libraries.addresses(settings) if library is not None else ():
+        site = _site(settings, at.name, at.dialect, library.source, prefix=at.prefix, differing=at.differing)
+        yield replace(site, paths=at.paths)
     for number, one in enumerate(settings.site, 1):
         if one.dialect != "pixlab":
-            yield _configured_site(settings, one, f"site-{number}", originals)
+            yield _configured_site(settings, one, f"site-{number}", originals, library)
 
 
-def _configured_site(settings: Settings, one: SiteSettings, fallback: str, originals: Originals) -> Site:
+def _configured_site(
+    settings: Settings, one: SiteSettings, fallback: str, originals: Originals, library: Live | None
+) -> Site:
     name = one.name or (one.hosts[0] if one.hosts else one.prefix.strip("/")) or fallback
-    source = _configured_source(settings, one.source, name, originals)
-    site = _site(settings, name, one.dialect, source, prefix=one.prefix.rstrip("/"), differing=one.settings)
+    differing: Mapping[str, Any] = one.settings
+    if one.source == libraries.WORD:
+        if library is None:
+            raise CannotStart(f"site {name}: there is no library", "make one: cropmark assets add PATH")
+        source: Source = library.source
+        differing = {**libraries.IN_LIBRARY.get(one.dialect, {}), **one.settings}
+    else:
+        source = _configured_source(settings, one.source, name, originals)
+    site = _site(settings, name, one.dialect, source, prefix=one.prefix.rstrip("/"), differing=differing)
     age = settings.max_age_s if one.max_age_s is None else one.max_age_s
     return replace(
         site,
@@ -280,11 +314,12 @@ def _app(
         folder=settings.folder.name if settings.folder else "",
         admin_token=settings.admin_token.get_secret_value() if settings.admin_token else None,
         development=not settings.production,
+        dialects=dialects_of(settings),
     )
     app = App(
         sites=sites,
         pipeline=pipeline,
-        limiter=MemoryLimiter(),
+        limiter=limiter(settings.redis_url.get_secret_value() if settings.redis_url else ""),
         metrics=metrics,
         pages=pages(desk),
         doors=doors,

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.explaining import drawn, explained_with
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline, tag_of
@@ -23,6 +23,7 @@ from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
 from cropmark.problems import BadOrder, NotFound, Problem, Unauthorised
 from cropmark.signing import target, unsigned
+from cropmark.translating import translations
 from cropmark.web.pages import index
 from cropmark.web.requests import Heard, ask_of, host_name
 from cropmark.web.site import Site, Sites
@@ -65,6 +66,8 @@ class Desk:
     folder: str = ""
     admin_token: str | None = None
     development: bool = True
+    dialects: Sequence[Dialect] = ()
+    """Those that an explanation translates to."""
     more: Sequence[Route] = field(default=())
     """Routes of other rooms of the web, such as PixLab's."""
 
@@ -124,10 +127,17 @@ async def _metrics(desk: Desk, request: Request) -> Response:
 
 
 async def _explain(desk: Desk, request: Request) -> Response:
-    """The Order, Recipe and key of one of our own picture URLs: /_explain?url=/fastly/a.jpg?width=100."""
+    """The Order, Recipe and key of one of our own picture URLs, and the same in other dialects' words.
+
+    /_explain?url=/fastly/a.jpg?width=100
+    """
     site, ask = _explained_url(desk, request)
-    told = await explained_with(site.dialect, ask, site.source, desk.renderers, desk.pipeline)
-    return JSONResponse(told.plain(), headers=SAFE)
+    told = (await explained_with(site.dialect, ask, site.source, desk.renderers, desk.pipeline)).plain()
+    if "order" in told:
+        others = [other for other in desk.dialects if other.name != site.dialect.name]
+        found = await asyncio.to_thread(translations, ask, site.dialect, others)
+        told["in_other_words"] = [one.plain() for one in found]
+    return JSONResponse(told, headers=SAFE)
 
 
 async def _drawing(desk: Desk, request: Request) -> Response:
