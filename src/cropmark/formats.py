@@ -73,6 +73,8 @@ class Info:
     alpha: bool = False
     lossless: bool = False
     progressive: bool = False
+    palette: bool = False
+    """A PNG of at most 256 colours."""
 
     @property
     def size(self) -> Size:

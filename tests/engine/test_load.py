@@ -55,8 +55,10 @@ INFOS = {
     "turned jpeg":     told(saved(PHOTO, "JPEG", exif=RIGHT), format=Format.JPEG, orientation=6),
     "odd orientation": told(saved(PHOTO, "JPEG", exif=turned_by_exif(99)), format=Format.JPEG, orientation=1),
     "png":             told(saved(PHOTO, "PNG"), format=Format.PNG, lossless=True),
-    "palette":         told(saved(PALETTE, "PNG"), format=Format.PNG, lossless=True),
-    "clear palette":   told(saved(PALETTE, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
+    "palette":         told(saved(PALETTE, "PNG"), format=Format.PNG, lossless=True, palette=True),
+    "clear palette":   told(
+        saved(PALETTE, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True, palette=True
+    ),
     "clear grey":      told(saved(GREY, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
     "png with alpha":  told(saved(CLEAR_PHOTO, "PNG"), format=Format.PNG, lossless=True, alpha=True),
     "16-bit png":      told(file_of(noise(40, 30, 1).astype(np.uint16)), format=Format.PNG, lossless=True),

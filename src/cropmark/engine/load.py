@@ -88,6 +88,7 @@ def info_of(data: bytes) -> Info:
         alpha=bool(header.hasalpha()),
         lossless=is_lossless(data, found),
         progressive=found is Format.JPEG and _number(header, "interlaced", 0) == 1,
+        palette=found is Format.PNG and _number(header, "palette", 0) == 1,
     )
 
 

@@ -54,11 +54,13 @@ def chosen(output: Output, info: Info, size: Size, limits: Limits) -> Chosen:
 def is_as_source(chosen: Chosen, info: Info) -> bool:
     """Whether writing so would only write the source's own encoding once more.
 
-    A quality that counts changes it, and so does a frame less. A progressive JPEG is changed by who names JPEG, not by
-    who names no format. Source: https://kontent.ai/learn/docs/apis/image-transformation-api
+    A quality that counts changes it, and so does a frame less. A progressive JPEG is changed by who names JPEG, a PNG
+    with a palette by who names PNG; neither by who names no format. Source: https://kontent.ai/learn/docs/apis/image-transformation-api
     """
     encoding, choice = chosen.encoding, chosen.choice
-    if encoding.format is not info.format or encoding.palette or chosen.frames != info.frames:
+    if encoding.format is not info.format or chosen.frames != info.frames:
+        return False
+    if choice.format is Format.PNG and encoding.palette != info.palette:
         return False
     if encoding.format in _MAY_BE_LOSSLESS and encoding.lossless != info.lossless:
         return False

@@ -108,6 +108,7 @@ def _info(info: Info) -> dict[str, object]:
         "alpha": info.alpha,
         "lossless": info.lossless,
         "progressive": info.progressive,
+        "palette": info.palette,
     }
 
 
@@ -223,6 +224,7 @@ def _read_info(value: object) -> Info:
         alpha=found.flag("alpha"),
         lossless=found.flag("lossless"),
         progressive=found.flag("progressive"),
+        palette=found.flag("palette"),
     )
 
 
