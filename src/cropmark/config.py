@@ -76,7 +76,7 @@ class SiteSettings(BaseModel):
     dialect: DialectName = Field(description="`fastly`, `contentstack`, `kontent` or `pixlab`.")
     source: str = Field(
         "",
-        description="A folder, the origin's URL: `https://origin.example/path`, or `library`. For `pixlab` there is none.",
+        description="A folder, the URL of an origin: `https://origin.example/path`, or `library`; for `pixlab` none.",
     )
     max_age_s: int | None = Field(None, ge=0, description="What clients are told; the server's setting where left out.")
     signing_keys: SigningKeys | None = Field(
@@ -122,7 +122,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free one.")
     public_url: str = Field("", description="The server's own address in links; where it listens if left out.")
     renderers: int | None = Field(None, ge=1, le=256, description="Renderer processes; one a core if left out.")
-    queue: int | None = Field(None, ge=1, description="Tasks that may wait whatever they cost; 8 a renderer if left out.")
+    queue: int | None = Field(
+        None, ge=1, description="Tasks that may wait whatever they cost; 8 a renderer if left out."
+    )
     render_deadline_s: float = Field(
         10.0, gt=0, le=600, description="Seconds a picture may take before it is given up."
     )
@@ -137,7 +139,8 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(None, description="Disk cache; the platform's cache folder if left out.")
     data_dir: Path | None = Field(None, description="What must be kept; the platform's data folder if left out.")
     database_url: SecretStr | None = Field(
-        None, description="The library's database, `postgresql://user@host/name`; SQLite in the data folder if left out."
+        None,
+        description="The library's database, `postgresql://user@host/name`; a file in the data folder if left out.",
     )
     library_store: str = Field(
         "", description="Where the library's files are: `s3://bucket/prefix`; in the data folder if left out."

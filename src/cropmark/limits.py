@@ -7,13 +7,21 @@ from functools import lru_cache
 from math import ceil
 from typing import Final
 
+import structlog
 from cachetools import LRUCache
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
+from limits.storage import storage_from_string
 
 from cropmark.ports import Quota
 
+log = structlog.get_logger("cropmark.limits")
+
+_PATIENCE: Final = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25}
+"""Seconds that a request waits for Redis."""
+_SILENCE_S: Final = 1.0
+"""How long a Redis that did not answer is not asked again."""
 _REMEMBERED: Final = 10_000
 """Callers whose last count is remembered for last(); a forgotten one is told that nothing is used up."""
 
@@ -49,6 +57,40 @@ class MemoryLimiter:
         return Quota(limit_per_s, remaining if time.time() < ends_s else limit_per_s)
 
 
+class SharedLimiter(MemoryLimiter):
+    """Counts in a Redis. While that does not answer, each server counts alone: requests are not turned away for it."""
+
+    def __init__(self, redis_url: str, *, window_s: int = 1) -> None:
+        from redis.exceptions import RedisError  # noqa: PLC0415 - of the extra `redis`
+
+        self._troubles = (RedisError, OSError)
+        storage = storage_from_string(f"async+{redis_url}", implementation="redispy", **_PATIENCE)
+        assert isinstance(storage, Storage)
+        super().__init__(storage, window_s=window_s)
+        self._alone = MemoryLimiter(window_s=window_s)
+        self._silent_until_s = 0.0
+
+    async def take(self, key: str, limit_per_s: int) -> Quota:
+        if time.monotonic() >= self._silent_until_s:
+            try:
+                return await super().take(key, limit_per_s)
+            except self._troubles as error:
+                self._silent_until_s = time.monotonic() + _SILENCE_S
+                log.warning("Redis does not answer, this server counts alone", why=type(error).__name__)
+        return await self._alone.take(key, limit_per_s)
+
+    def last(self, key: str, limit_per_s: int) -> Quota:
+        is_alone = time.monotonic() < self._silent_until_s
+        return self._alone.last(key, limit_per_s) if is_alone else super().last(key, limit_per_s)
+
+
 @lru_cache(maxsize=64)
 def _item(limit: int, window_s: int) -> RateLimitItem:
     return RateLimitItemPerSecond(limit, window_s)
+
+
+def limiter(redis_url: str = "", *, window_s: int = 1) -> MemoryLimiter:
+    """A Limiter that counts in this process alone, or with all servers of one Redis."""
+    if not redis_url:
+        return MemoryLimiter(window_s=window_s)
+    return SharedLimiter(redis_url, window_s=window_s)

@@ -231,9 +231,10 @@ def _sites(
         source = SiteSource({SitePath: folder})
         for name in PREFIXES:
             yield _site(settings, name, name, source, prefix=f"/{name}")
-    for at in libraries.addresses(settings) if library is not None else ():
-        site = _site(settings, at.name, at.dialect, library.source, prefix=at.prefix, differing=at.differing)
-        yield replace(site, paths=at.paths)
+    if library is not None:
+        for at in libraries.addresses(settings):
+            site = _site(settings, at.name, at.dialect, library.source, prefix=at.prefix, differing=at.differing)
+            yield replace(site, paths=at.paths)
     for number, one in enumerate(settings.site, 1):
         if one.dialect != "pixlab":
             yield _configured_site(settings, one, f"site-{number}", originals, library)

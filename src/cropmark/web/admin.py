@@ -103,7 +103,7 @@ async def _start_page(desk: Desk, request: Request) -> Response:
         raise NotFound("there is no page here", fix="ask for a picture, or read the documentation")
     names = await asyncio.to_thread(desk.pictures.pictures, 10_000)
     known = list(index.VARIANTS)
-    sites = [site for site in desk.sites if not site.hosts and site.dialect.name in known]
+    sites = [s for s in desk.sites if not s.hosts and s.paths is None and s.dialect.name in known]
     sites.sort(key=lambda site: known.index(site.dialect.name))
     page = index.page(sites, names[:SHOWN], len(names), desk.folder)
     return HTMLResponse(page, headers={**SAFE, "content-security-policy": PAGE_POLICY})

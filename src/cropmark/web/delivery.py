@@ -69,7 +69,7 @@ def validators(site: Site, order: Order, record: Record, left_s: float | None = 
 
 def cache_control(site: Site, order: Order, record: Record, left_s: float | None = None) -> str:
     """How long clients and shared caches may keep it."""
-    if order.delivery.private:
+    if order.delivery.private or any(stamp.private for stamp in record.stamps):
         return "private, no-store"
     if order.delivery.max_age_s is not None:
         age = order.delivery.max_age_s

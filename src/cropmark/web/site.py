@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -44,6 +45,8 @@ class Site:
     rate: Rate = Rate()
     entrance: Entrance = field(default_factory=Entrance)
     sharing: Sharing = field(default_factory=Sharing)
+    paths: re.Pattern[str] | None = None
+    """What a path below the prefix must begin like; None: anything."""
 
     def rest_of(self, host: str, path: str) -> str | None:
         """What the path names below the site, without a leading slash; None: the request is not for this site."""
@@ -51,14 +54,18 @@ class Site:
             return None
         if not path.startswith(self.prefix + "/"):
             return None
-        return path[len(self.prefix) + 1 :]
+        rest = path[len(self.prefix) + 1 :]
+        return rest if self.paths is None or self.paths.match(rest) else None
 
 
 class Sites:
-    """All sites of a server; a host's own come before those of any host, longer prefixes before shorter ones."""
+    """All sites of a server; a host's own come before those of any host, longer prefixes before shorter ones.
+
+    Of those with one prefix, sites that are particular about paths come first.
+    """
 
     def __init__(self, sites: Iterable[Site]) -> None:
-        self._sites = sorted(sites, key=lambda s: (not s.hosts, -len(s.prefix)))
+        self._sites = sorted(sites, key=lambda s: (not s.hosts, -len(s.prefix), s.paths is None))
 
     def __iter__(self) -> Iterator[Site]:
         return iter(self._sites)

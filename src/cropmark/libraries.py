@@ -1,0 +1,71 @@
+"""The configuration's library becomes objects: where it lies, if there is one, and where it answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+
+from cropmark.assets import UID, UUID
+from cropmark.config import Settings
+from cropmark.library.blobs import Blobs
+from cropmark.library.database import FILE
+from cropmark.library.objects import ObjectBlobs
+from cropmark.library.store import Store
+
+WORD: Final = "library"
+"""What a site's source is called where it is the library; a folder of that name is ./library."""
+IN_LIBRARY: Final[Mapping[str, Mapping[str, Any]]] = {"contentstack": {"environments": None}}
+"""The settings of dialects that differ over a library: it knows itself what is published where."""
+
+_ASSETS = re.compile(rf"v3/assets/{UID.pattern}/{UID.pattern}(/|$)")
+_FILES = re.compile(rf"{UUID.pattern}/{UUID.pattern}/[^/]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the library answers without being configured: a dialect below a prefix, on the paths that fit."""
+
+    name: str
+    dialect: str
+    prefix: str
+    paths: re.Pattern[str]
+    differing: Mapping[str, Any] = field(default_factory=dict)
+
+
+def data_folder(settings: Settings) -> Path:
+    """Where things are that must be kept."""
+    return settings.data_dir or Path(platformdirs.user_data_dir("cropmark", appauthor=False))
+
+
+def library_folder(settings: Settings) -> Path:
+    """Where the library lies, but for what the configuration puts elsewhere."""
+    return data_folder(settings) / WORD
+
+
+def is_there(settings: Settings) -> bool:
+    """Whether there is a library, or one was asked for by its database."""
+    return bool(settings.database_url) or (library_folder(settings) / FILE).is_file()
+
+
+def opened(settings: Settings) -> Store:
+    """The library; an empty one where there was none. Raises LibraryUnusable."""
+    url = settings.database_url.get_secret_value() if settings.database_url else ""
+    return Store.opened(library_folder(settings), url, _blobs(settings))
+
+
+def addresses(settings: Settings) -> Iterator[Address]:
+    """Where the library answers: beside the folder, and as the vendor's own host does, unless a site is there."""
+    library = IN_LIBRARY["contentstack"]
+    yield Address("library", "contentstack", "/contentstack", _ASSETS, library)
+    yield Address("library-files", "kontent", "/kontent", _FILES)
+    if not any(not site.hosts and not site.prefix.strip("/") for site in settings.site):
+        yield Address("library-host", "contentstack", "", _ASSETS, library)
+
+
+def _blobs(settings: Settings) -> Blobs | None:
+    return ObjectBlobs.at(settings.library_store) if settings.library_store else None
