@@ -1,0 +1,222 @@
+"""Who counts as one client, how many variants it may have made, and sites that make few of them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmark.config import Settings, SiteSettings
+from cropmark.dialects.dialect import Ask
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.guards import VARIANTS_IN_PRODUCTION, budget_of, entrance_of
+from cropmark.limits import MemoryLimiter
+from cropmark.plan.plan import Order
+from cropmark.plan.steps import Resize
+from cropmark.values import Pixels
+from cropmark.web.budgets import Budget
+from cropmark.web.clients import MOST_HOPS, Clients
+from cropmark.web.entrance import Entrance
+from tests.web.asking import FakePipeline, app_of, asked, fastly
+
+TRUSTED = ("10.0.0.0/8", "fd00::1", "192.0.2.7")
+
+# fmt: off
+CLIENTS = [
+    # the connection's address   X-Forwarded-For                        client
+    ("203.0.113.9",              [],                                    "203.0.113.9"),
+    ("203.0.113.9",              ["198.51.100.1"],                      "203.0.113.9"),       # a client's own word
+    ("10.1.2.3",                 [],                                    "10.1.2.3"),
+    ("10.1.2.3",                 ["198.51.100.1"],                      "198.51.100.1"),
+    ("10.1.2.3",                 ["1.1.1.1, 198.51.100.1"],             "198.51.100.1"),      # 1.1.1.1 was made up
+    ("10.1.2.3",                 ["1.1.1.1, 198.51.100.1, 10.9.9.9"],   "198.51.100.1"),      # two proxies of ours
+    ("10.1.2.3",                 ["1.1.1.1", "198.51.100.1,10.9.9.9"],  "198.51.100.1"),      # two headers are one
+    ("10.1.2.3",                 ["10.0.0.1, 10.0.0.2"],                "10.0.0.1"),          # ours all the way
+    ("10.1.2.3",                 ["8.8.8.8, unknown"],                  "10.1.2.3"),
+    ("10.1.2.3",                 ["8.8.8.8, _hidden, 10.0.0.2"],        "10.0.0.2"),
+    ("10.1.2.3",                 ["8.8.8.8,"],                          "10.1.2.3"),
+    ("10.1.2.3",                 ["198.51.100.1:4711"],                 "198.51.100.1"),
+    ("10.1.2.3",                 ["[2001:db8::5]:4711"],                "2001:db8::/64"),
+    ("fd00::1",                  ["2001:db8:0:1:2:3:4:5"],              "2001:db8:0:1::/64"),
+    ("2001:db8::abcd",           ["1.1.1.1"],                           "2001:db8::/64"),     # one of 2**64, one client
+    ("::ffff:10.1.2.3",          ["198.51.100.1"],                      "198.51.100.1"),
+    ("192.0.2.7",                ["127.0.0.1"],                         "127.0.0.1"),         # counted, not trusted
+    ("",                         ["198.51.100.1"],                      "unknown"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("peer", "forwarded", "client"), CLIENTS)
+def test_check_47_the_right_most_untrusted_hop(peer: str, forwarded: list[str], client: str) -> None:
+    headers = [(b"x-forwarded-for", text.encode()) for text in forwarded]
+    assert Clients(TRUSTED).of({"client": (peer, 1), "headers": headers}) == client
+
+
+def test_check_47_without_proxies_nothing_is_believed() -> None:
+    headers = [(b"x-forwarded-for", b"1.1.1.1"), (b"forwarded", b"for=1.1.1.1"), (b"x-real-ip", b"1.1.1.1")]
+    assert Clients().of({"client": ("127.0.0.1", 1), "headers": headers}) == "127.0.0.1"
+    assert Clients().of({"client": None, "headers": headers}) == "unknown"
+    with pytest.raises(ValueError, match="does not appear to be"):
+        Clients(["proxy.example"])
+
+
+@given(st.lists(st.binary(max_size=60), max_size=4))
+def test_check_47_no_header_makes_it_fail(forwarded: list[bytes]) -> None:
+    headers = [(b"x-forwarded-for", text) for text in forwarded]
+    assert Clients(["10.0.0.0/8"]).of({"client": ("10.0.0.1", 1), "headers": headers})
+
+
+def test_check_47_hops_are_bounded() -> None:
+    headers = [(b"x-forwarded-for", b"9.9.9.9," + b"10.0.0.5," * MOST_HOPS + b"10.0.0.6")]
+    assert Clients(TRUSTED).of({"client": ("10.0.0.1", 1), "headers": headers}) == "10.0.0.5"
+
+
+# ------------------------------------------------------------------------------------------------ budgets
+
+
+def test_check_42_variants_are_bounded_by_source_and_client() -> None:
+    pipeline = FakePipeline()
+    app = app_of(pipeline, budget=Budget(MemoryLimiter(window_s=60), 3))
+
+    def status(name: str, width: int, client: str) -> int:
+        return asked(app, f"/fastly/{name}.jpg?width={width}".encode(), client=(client, 1)).status
+
+    assert [status("a", width, "1.1.1.1") for width in (1, 2, 3, 4, 5)] == [200, 200, 200, 429, 429]
+    assert status("a", 6, "2.2.2.2") == 200
+    assert status("b", 7, "1.1.1.1") == 200
+    assert pipeline.clients == ["1.1.1.1"] * 3 + ["2.2.2.2", "1.1.1.1"]
+    refused = asked(app, b"/fastly/a.jpg?width=8", client=("1.1.1.1", 1))
+    assert b"3 new renditions" in refused.body
+    assert 1 <= int(refused.header("retry-after") or 0) <= 60
+    assert refused.header("cache-control") == "no-store"
+    pipeline.kept = True
+    assert status("a", 1, "1.1.1.1") == 200  # a hit costs nothing
+
+
+def test_the_budget_is_generous_in_production_and_off_otherwise() -> None:
+    assert budget_of(Settings()).variants == 0
+    assert budget_of(Settings(production=True)).variants == VARIANTS_IN_PRODUCTION
+    assert budget_of(Settings(production=True, variants_per_minute=0)).variants == 0
+    assert budget_of(Settings(variants_per_minute=5)).variants == 5
+
+
+# ------------------------------------------------------------------------------------------------ presets, widths
+
+
+PRESETS = {"card": "width=300&crop=16:9", "raw": ""}
+
+# fmt: off
+PRESET = [
+    # query                              only      what the dialect reads; else the refusal's status
+    (b"preset=card",                     True,     b"width=300&crop=16:9"),
+    (b"preset=card",                     False,    b"width=300&crop=16:9"),
+    (b"width=300&crop=16:9",             True,     b"width=300&crop=16:9"),
+    (b"",                                True,     b""),                       # there is a preset for it
+    (b"crop=16:9&width=300",             True,     403),
+    (b"width=300",                       True,     403),
+    (b"preset=card&width=301",           True,     403),
+    (b"preset=other",                    True,     400),
+    (b"preset=other",                    False,    400),
+    (b"preset=",                         True,     400),
+    (b"preset=car%64",                   True,     400),
+    (b"width=300",                       False,    b"width=300"),
+    (b"preset=card&width=301",           False,    b"preset=card&width=301"),  # for the dialect to say
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "only", "wanted"), PRESET)
+def test_presets(query: bytes, only: bool, wanted: bytes | int) -> None:
+    entrance = Entrance(presets=PRESETS, presets_only=only)
+    if isinstance(wanted, bytes):
+        assert entrance.passed(b"/a", query, 0).query == wanted
+        return
+    answer = asked(app_of(FakePipeline(), site=fastly(entrance=entrance)), b"/fastly/a.jpg?" + query)
+    assert answer.status == wanted
+    assert b"preset" in answer.body
+
+
+def test_a_preset_and_its_query_are_one_order() -> None:
+    pipeline = FakePipeline()
+    app = app_of(pipeline, site=fastly(entrance=Entrance(presets=PRESETS, presets_only=True)))
+    for query in (b"preset=card", b"width=300&crop=16:9"):
+        assert asked(app, b"/fastly/a.jpg?" + query).status == 200
+    assert pipeline.orders[0] == pipeline.orders[1]
+
+
+def order(query: str) -> Order:
+    return Fastly().order(Ask("a.jpg", query))
+
+
+# fmt: off
+LADDER = [
+    # query                          width, height of the resize     warned
+    ("width=320",                    (320, None),                    False),
+    ("width=321",                    (640, None),                    True),
+    ("width=1",                      (320, None),                    True),
+    ("width=8000",                   (1280, None),                   True),     # the largest there is
+    ("width=160&dpr=2",              (160, None),                    False),    # 320 px
+    ("width=200&dpr=2",              (320, None),                    True),     # 640 px
+    ("height=400",                   (None, 640),                    True),
+    ("width=400&height=300&fit=crop", (640, 480),                    True),     # the shape stays
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "sides", "warned"), LADDER)
+def test_widths_are_rounded_up(query: str, sides: tuple[int | None, int | None], warned: bool) -> None:
+    """check_42."""
+    asked_for = order(query)
+    kept = Entrance(widths=(320, 640, 1280)).kept_to(asked_for)
+    assert kept.plan is not None
+    resize = next(step for step in kept.plan.steps if isinstance(step, Resize))
+    assert (resize.width, resize.height) == tuple(None if n is None else Pixels(Fraction(n)) for n in sides)
+    assert (len(kept.warnings) > len(asked_for.warnings)) is warned
+    if warned:
+        assert "one of this site's widths" in kept.warnings[-1].text
+
+
+def test_without_a_ladder_nothing_changes() -> None:
+    for query in ("width=321", "width=0.5", "crop=4:3", ""):
+        assert Entrance().kept_to(order(query)) == order(query)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_a_ladder_leaves_few_sizes(width: int, height: int) -> None:
+    kept = Entrance(widths=(320, 640)).kept_to(order(f"width={width}&height={height}"))
+    assert kept.plan is not None
+    first = next(step for step in kept.plan.steps if isinstance(step, Resize))
+    assert first.width in (Pixels(Fraction(320)), Pixels(Fraction(640)))
+
+
+def test_check_30_the_servers_bound_of_source_pixels() -> None:
+    few, many = Entrance(most_pixels=1000), Entrance(most_pixels=10**12)
+    asked_for = order("width=3")
+    assert asked_for.plan is not None
+    bounded = few.kept_to(asked_for).plan
+    assert bounded is not None
+    assert bounded.limits.source_pixels == 1000
+    assert bounded.fingerprint() != asked_for.plan.fingerprint()
+    assert many.kept_to(asked_for) == asked_for
+
+
+# fmt: off
+SITES: list[tuple[dict[str, Any], str | None]] = [
+    ({"dialect": "fastly", "source": "x", "presets": {"a": "width=3"}, "presets_only": True}, None),
+    ({"dialect": "fastly", "source": "x", "presets_only": True},                              "none is named"),
+    ({"dialect": "fastly", "source": "x", "widths": [0]},                                     "greater than or equal"),
+    ({"dialect": "pixlab", "prefix": "/p", "widths": [100]},                                  "none for pixlab"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("settings", "words"), SITES)
+def test_settings_of_sites(settings: dict[str, Any], words: str | None) -> None:
+    if words is None:
+        assert entrance_of(Settings(), SiteSettings(**settings)).presets_only
+        return
+    with pytest.raises(ValueError, match=words):
+        SiteSettings(**settings)
