@@ -236,6 +236,7 @@ def _branch(tree: Tree, name: str, values: Iterable[Any]) -> Tree | None:
 
 
 app.command()(moving.translate)
+app.command()(moving.compare)
 
 
 @app.command()

@@ -139,6 +139,19 @@ class Analysed:
     passing: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How far two pictures differ, in levels of 0 to 255, over their common size: on average, and at most.
+
+    `psnr_db` is the peak signal-to-noise ratio; None where no pixel differs.
+    """
+
+    size: Size
+    mean: float
+    most: int
+    psnr_db: float | None
+
+
 class Renderers(Protocol):
     """Processes around the engine. The only ones that decode.
 

@@ -33,6 +33,7 @@ class Kind(IntEnum):
     INFO = 4
     ANALYSED = 5
     PROBLEM = 6
+    COMPARED = 7
 
 
 @dataclass(frozen=True, slots=True)

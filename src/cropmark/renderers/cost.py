@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from cropmark.formats import Format
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Area, Canvas, Montage, Resize
-from cropmark.renderers.tasks import Analyse, Draw, Inspect, Render, Task
+from cropmark.renderers.tasks import Analyse, Compare, Draw, Inspect, Render, Task
 from cropmark.values import Length, Pixels
 
 # fmt: off
@@ -74,6 +74,8 @@ def _sort(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> Sort
     match task:
         case Inspect():
             return Sort(source, "inspect")
+        case Compare():
+            return Sort(source, "compare")
         case Draw():
             return Sort(source, "draw")
         case Analyse():
@@ -89,6 +91,8 @@ def _guess(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> flo
     match task:
         case Inspect():
             return INSPECT_MS
+        case Compare():
+            return _decoding(sources)
         case Draw():
             return _decoding(sources) + ENCODE_MS_PER_MP[Format.PNG]
         case Analyse():

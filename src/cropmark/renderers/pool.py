@@ -17,7 +17,7 @@ from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.formats import Format, Info, sniffed
 from cropmark.geometry.findings import Analysis
 from cropmark.plan.plan import Plan
-from cropmark.ports import Analysed, AsItIs, Made, Opened
+from cropmark.ports import Analysed, AsItIs, Compared, Made, Opened
 from cropmark.problems import Breakdown, Impossible, Overloaded, Problem, SourceUnusable
 from cropmark.renderers.admission import Job, Queue
 from cropmark.renderers.blame import Blame
@@ -30,6 +30,7 @@ from cropmark.renderers.tasks import (
     MOST_SOURCES,
     Analyse,
     Answer,
+    Compare,
     Draw,
     Inspect,
     Isolation,
@@ -159,6 +160,12 @@ class Pool:
         """ports.Renderers.draw."""
         told = await self._answer(Draw(analysis, window), [source], foreign=False, client=None)
         assert isinstance(told, Made)
+        return told
+
+    async def compare(self, one: Opened, two: Opened) -> Compared:
+        """How far two pictures differ; both may be anybody's. Raises SourceUnusable, SourceTooLarge, Overloaded."""
+        told = await self._answer(Compare(), [one, two], foreign=True, client=None)
+        assert isinstance(told, Compared)
         return told
 
     async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:

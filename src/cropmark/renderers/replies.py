@@ -17,10 +17,10 @@ from cropmark.analysis import form
 from cropmark.formats import SNIFFED_BYTES, WRITABLE, Format, Info, sniffed
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Warned
-from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
+from cropmark.ports import Analysed, AsItIs, Compared, Facts, Made, Timing
 from cropmark.problems import Problem, restored
 from cropmark.renderers.channel import Kind, OutOfForm, Reply
-from cropmark.renderers.tasks import Analyse, Answer, Draw, Inspect, Render, Task
+from cropmark.renderers.tasks import Analyse, Answer, Compare, Draw, Inspect, Render, Task
 from cropmark.values import Size
 
 E = TypeVar("E", bound=Enum)
@@ -75,6 +75,8 @@ def written(told: Told) -> Reply:
             header = {"reason": _shown(found.reason), "passing": found.passing, "spent": told.spent}
             body = form.analysis_json(found.analysis) if found.analysis else b""
             return Reply(Kind.ANALYSED, _json(header), body)
+        case Compared() as told_apart:
+            return Reply(Kind.COMPARED, _json({**_compared(told_apart), "spent": told.spent}))
         case Failed(problem, log):
             return Reply(Kind.PROBLEM, _json({**_problem(problem), "log": log[-_MOST_TEXT:], "spent": told.spent}))
         case _:
@@ -110,6 +112,11 @@ def _info(info: Info) -> dict[str, object]:
         "progressive": info.progressive,
         "palette": info.palette,
     }
+
+
+def _compared(found: Compared) -> dict[str, object]:
+    size = [found.size.width, found.size.height]
+    return {"size": size, "mean": found.mean, "most": found.most, "psnr_db": found.psnr_db}
 
 
 def _problem(problem: Problem) -> dict[str, object]:
@@ -269,6 +276,13 @@ def _read_analysed(found: _Object, body: bytes) -> Analysed:
     return Analysed(analysis, found.text("reason"), passing=found.flag("passing"))
 
 
+def _read_compared(found: _Object, body: bytes) -> Compared:
+    mean = _number(found.value("mean"))
+    if not 0 <= mean <= 255:
+        raise OutOfForm("a mean from 0 to 255 was due")
+    return Compared(_size(found.value("size")), mean, found.whole("most", 0, 255), found.perhaps("psnr_db", _number))
+
+
 def _read_failed(found: _Object, body: bytes) -> Failed:
     problem = restored(
         found.text("code", 40), found.text("detail"), found.text("fix"), found.perhaps("parameter", _text)
@@ -283,6 +297,7 @@ _ANSWERS: dict[Kind, Callable[[_Object, bytes], Answer | Failed]] = {
     Kind.INFO: lambda found, body: _read_info(found.value("info")),
     Kind.ANALYSED: _read_analysed,
     Kind.PROBLEM: _read_failed,
+    Kind.COMPARED: _read_compared,
 }
 
 _SUITS: dict[type[Task], frozenset[Kind]] = {
@@ -290,4 +305,5 @@ _SUITS: dict[type[Task], frozenset[Kind]] = {
     Inspect: frozenset({Kind.INFO, Kind.PROBLEM}),
     Analyse: frozenset({Kind.ANALYSED, Kind.PROBLEM}),
     Draw: frozenset({Kind.MADE, Kind.PROBLEM}),
+    Compare: frozenset({Kind.COMPARED, Kind.PROBLEM}),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cropmark.formats import Info
 from cropmark.geometry.findings import Analysis
 from cropmark.plan.plan import Plan
-from cropmark.ports import Analysed, AsItIs, Made
+from cropmark.ports import Analysed, AsItIs, Compared, Made
 from cropmark.values import Box
 
 if TYPE_CHECKING:  # it brings importlib.resources and with that e-mail: 9 ms of each renderer's start
@@ -76,8 +76,13 @@ class Draw:
     window: Box | None
 
 
-Task = Inspect | Analyse | Render | Draw
-Answer = Made | AsItIs | Info | Analysed
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """How far the two sources differ."""
+
+
+Task = Inspect | Analyse | Render | Draw | Compare
+Answer = Made | AsItIs | Info | Analysed | Compared
 Sources = Sequence[bytes | None]
 Work = Callable[[Task, Sources], Answer]
 """What carries tasks out, inside a renderer. Raises Problems."""

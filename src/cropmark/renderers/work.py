@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
-from cropmark.engine import draw, load, render
+from cropmark.engine import compare, draw, load, render
 from cropmark.formats import Format
 from cropmark.ports import Analysed, Facts, Made
 from cropmark.problems import SourceUnusable
-from cropmark.renderers.tasks import Analyse, Answer, Draw, Inspect, Render, Setup, Sources, Task, Work
+from cropmark.renderers.tasks import Analyse, Answer, Compare, Draw, Inspect, Render, Setup, Sources, Task, Work
 
 if TYPE_CHECKING:
     from cropmark.analysis.models import Models
@@ -45,10 +45,18 @@ def work(task: Task, sources: Sources) -> Answer:
             return Made(draw.drawing(_only(sources), analysis, window), Format.PNG, Facts())
         case Inspect():
             return load.info_of(_only(sources))
+        case Compare():
+            return compare.compared(*_both(sources))
         case Analyse():
             return Analysed(None, "this renderer has no networks")
         case _:
             assert_never(task)
+
+
+def _both(sources: Sources) -> tuple[bytes, bytes]:
+    if len(sources) != 2 or sources[0] is None or sources[1] is None:
+        raise SourceUnusable("two sources were due")
+    return sources[0], sources[1]
 
 
 def _only(sources: Sources) -> bytes:

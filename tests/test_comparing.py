@@ -1,0 +1,202 @@
+"""Two URLs held side by side, against a server on the loopback address and a renderer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cropmark import comparing
+from cropmark.cli import app
+from cropmark.comparing import Comparison, compared
+from cropmark.config import Settings
+from cropmark.ports import Compared
+from cropmark.problems import BadOrder, SourceFailed, SourceTooLarge
+from cropmark.renderers import replies
+from cropmark.renderers.channel import Kind, OutOfForm, Reply
+from cropmark.renderers.replies import Told
+from cropmark.renderers.tasks import Compare, Inspect
+from cropmark.values import Size
+from tests.engine.pictures import file_of, slopes
+
+PICTURE = slopes(120, 80)
+DARKER = (PICTURE * 0.8).astype(np.uint8)
+
+# fmt: off
+ANSWERS: dict[str, tuple[int, str, bytes]] = {
+    "/a.png":      (200, "image/png",  file_of(PICTURE)),
+    "/b.jpg":      (200, "image/jpeg", file_of(PICTURE, "JPEG", quality=95)),
+    "/c.jpg":      (200, "image/jpeg; charset=x", file_of(PICTURE, "JPEG", quality=92)),
+    "/dark.png":   (200, "image/png",  file_of(DARKER)),
+    "/small.png":  (200, "image/png",  file_of(slopes(60, 40))),
+    "/broken.png": (200, "image/png",  file_of(PICTURE)[:200]),
+    "/lost":       (404, "text/plain", b"not here"),
+    "/gone":       (410, "text/plain", b""),
+    "/a.svg":      (200, "image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+}
+# fmt: on
+
+
+ACCEPTED: list[str] = []
+"""The Accept header of every request."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        ACCEPTED.append(self.headers.get("Accept", ""))
+        status, kind, body = ANSWERS[self.path]
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
+        pass
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+
+
+# fmt: off
+PAIRS = [
+    # one          two            unlike
+    ("/a.png",     "/a.png",      ()),
+    ("/b.jpg",     "/c.jpg",      ()),                                 # bytes differ, as encoders do
+    ("/a.png",     "/b.jpg",      ("type",)),
+    ("/a.png",     "/dark.png",   ("picture",)),
+    ("/a.png",     "/small.png",  ("size",)),
+    ("/a.png",     "/lost",       ("status", "type", "size", "frames")),
+    ("/lost",      "/lost",       ()),                                 # neither has it: they agree
+    ("/lost",      "/gone",       ("status",)),
+    ("/a.png",     "/broken.png", ("picture",)),                       # its header is whole
+    ("/a.svg",     "/a.svg",      ()),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("one", "two", "unlike"), PAIRS)
+async def test_what_differs(origin: str, one: str, two: str, unlike: tuple[str, ...]) -> None:
+    found = await compared(origin + one, origin + two, settings=Settings())
+    assert found.unlike(3.0) == unlike
+
+
+async def test_all_that_is_told(origin: str) -> None:
+    found = await compared(f"{origin}/a.png", f"{origin}/small.png", settings=Settings())
+    told = found.plain(3.0)
+    assert told["one"] == {
+        "url": f"{origin}/a.png",
+        "status": 200,
+        "type": "image/png",
+        "bytes": len(ANSWERS["/a.png"][2]),
+        "sha256": told["one"]["sha256"],
+        "size": [120, 80],
+        "frames": 1,
+    }
+    assert told["difference"]["size"] == [60, 40]
+    assert told["unlike"] == ["size"]
+
+
+async def test_why_there_is_no_picture(origin: str) -> None:
+    async def trouble(path: str) -> str | None:
+        return (await compared(origin + path, f"{origin}/gone", settings=Settings())).one.trouble
+
+    assert await trouble("/lost") == "the bytes are of no picture format that is read here"
+    assert await trouble("/gone") == "there is no body"
+    assert await trouble("/a.svg") == "svg is not decoded here"
+
+
+async def test_what_cannot_be_fetched(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadOrder, match="expected a URL of http or https, got 'file:///etc/passwd'"):
+        await compared("file:///etc/passwd", f"{origin}/a.png", settings=Settings())
+    with pytest.raises(SourceFailed, match="gave no answer"):
+        await compared("http://127.0.0.1:1/", f"{origin}/a.png", settings=Settings())
+    monkeypatch.setattr(comparing, "MOST_BYTES", 100)
+    with pytest.raises(SourceTooLarge, match="more than 100 bytes"):
+        await compared(f"{origin}/a.png", f"{origin}/a.png", settings=Settings())
+
+
+def test_the_tolerance_is_the_operators() -> None:
+    seen = comparing.Seen("http://a.example", 200, "image/png", 5, "00")
+    found = Comparison(seen, seen, Compared(Size(4, 4), 2.5, 9, 30.0))
+    assert found.unlike(2.5) == ()
+    assert found.unlike(2.4) == ("picture",)
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def test_the_command(origin: str) -> None:
+    alike = CliRunner().invoke(app, ["compare", f"{origin}/b.jpg", f"{origin}/c.jpg"], env={"COLUMNS": "200"})
+    assert alike.exit_code == 0
+    assert alike.output.splitlines()[-1] == "alike"
+    for words in ("120x80", "image/jpeg", "PSNR", "mean"):
+        assert words in alike.output
+
+    unlike = CliRunner().invoke(app, ["compare", f"{origin}/a.png", f"{origin}/dark.png"], env={"COLUMNS": "200"})
+    assert unlike.exit_code == 1
+    assert unlike.output.splitlines()[-1] == "differs: picture"
+
+    forgiving = CliRunner().invoke(app, ["compare", f"{origin}/a.png", f"{origin}/dark.png", "--tolerance", "60"])
+    assert forgiving.exit_code == 0
+
+
+def test_the_command_as_json(origin: str) -> None:
+    found = CliRunner().invoke(
+        app, ["compare", f"{origin}/a.png", f"{origin}/lost", "--json", "--accept", "image/webp"]
+    )
+    assert found.exit_code == 1
+    told = json.loads(found.output)
+    assert told["two"]["status"] == 404
+    assert ACCEPTED[-2:] == ["image/webp", "image/webp"]
+    assert "difference" not in told
+
+
+# ------------------------------------------------------------------------------------------------ the renderer's reply
+
+
+@pytest.mark.parametrize("psnr_db", [None, 31.25])
+def test_a_comparison_crosses_unchanged(psnr_db: float | None) -> None:
+    told = Told(Compared(Size(3, 4), 1.5, 200, psnr_db), spent=True)
+    assert replies.read(replies.written(told), Compare()) == told
+
+
+# fmt: off
+OUT_OF_FORM = [
+    {"size": [0, 4], "mean": 1.0, "most": 2, "psnr_db": None, "spent": False},
+    {"size": [3, 4], "mean": 256.0, "most": 2, "psnr_db": None, "spent": False},
+    {"size": [3, 4], "mean": 1.0, "most": 256, "psnr_db": None, "spent": False},
+    {"size": [3, 4], "mean": 1.0, "most": 2, "psnr_db": "loud", "spent": False},
+    {"size": [3, 4], "mean": 1.0, "most": 2, "spent": False},
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("header", OUT_OF_FORM)
+def test_a_comparison_out_of_form_is_noticed(header: dict[str, object]) -> None:
+    with pytest.raises(OutOfForm):
+        replies.read(Reply(Kind.COMPARED, json.dumps(header).encode()), Compare())
+
+
+def test_a_comparison_answers_nothing_else() -> None:
+    told = replies.written(Told(Compared(Size(3, 4), 1.5, 200, None)))
+    with pytest.raises(OutOfForm, match="COMPARED answers no Inspect"):
+        replies.read(told, Inspect())
