@@ -50,6 +50,8 @@ def lost(server: Running, cause: str) -> int:
 async def hurt(server: Running, path: str, deed: int) -> tuple[httpx.Response, list[httpx.Response]]:
     """The answer to a slow request whose renderer gets a signal, and to others that are made meanwhile."""
     async with httpx.AsyncClient(base_url=server.address, trust_env=False, timeout=60) as client:
+        while (await client.get("/readyz")).json()["renderers"]["alive"] < 2:
+            await asyncio.sleep(0.02)  # one that starts is at work too, but not for us
         slow = asyncio.create_task(client.get(path))
         victim = await busy(server)
         others = [asyncio.create_task(client.get(GOOD.format(width=at))) for at in range(20, 30)]
