@@ -84,7 +84,10 @@ def pages(desk: Desk) -> Starlette:
         Route("/admin/purge", _bound(_purge, desk), methods=["POST"]),
         *desk.more,
     ]
-    return Starlette(routes=routes, exception_handlers={404: _missing, 405: _method, Problem: _problem, 500: _broken})
+    app = Starlette(routes=routes, exception_handlers={404: _missing, 405: _method, Problem: _problem, 500: _broken})
+    # It would send whoever asks to an address made of their own Host header.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _bound(handler: Callable[[Desk, Request], Any], desk: Desk) -> Callable[[Request], Any]:

@@ -1,0 +1,391 @@
+"""The server as hostile and odd HTTP clients meet it: over raw connections, and what every answer says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cropmark.dialects.contentstack.dialect import Contentstack
+from cropmark.dialects.dialect import Ask, Dialect
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.dialects.kontent.dialect import Kontent
+from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.formats import Format, Info
+from cropmark.plan.plan import Order, Plan, Warned
+from cropmark.plan.source import SitePath, Wanted
+from cropmark.ports import Facts, Record
+from cropmark.problems import KINDS, BadValue, Problem, restored
+from cropmark.serving import HEADERS_S
+from cropmark.values import Size
+from cropmark.web import delivery
+from cropmark.web.sharing import Sharing
+from cropmark.web.site import Site
+from tests.web.asking import FakePipeline, NoSource, app_of, asked, fastly
+from tests.web.pictures import make_pictures
+from tests.web.running import TOKEN, Running, running
+
+WIDE = "/fastly/wide.jpg?width=100"
+HIT = b"GET /fastly/wide.jpg?width=100 HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def said(server: Running, *pieces: bytes, pause_s: float = 0.0, wait_s: float = 5.0) -> bytes:
+    """All that the server answers on one connection until it closes it, or is silent for a while."""
+    url = httpx.URL(server.address)
+    heard = b""
+    with socket.create_connection((url.host, url.port or 80), timeout=wait_s) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(pause_s)
+        connection.settimeout(wait_s)
+        try:
+            while piece := connection.recv(65_536):
+                heard += piece
+        except (TimeoutError, ConnectionResetError):
+            pass
+    return heard
+
+
+def statuses(heard: bytes) -> list[int]:
+    return [int(found) for found in re.findall(rb"HTTP/1\.[01] ([0-9]{3}) ", heard)]
+
+
+# ------------------------------------------------------------------------------------------------ the wire
+
+
+def line(request_line: bytes, *headers: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([request_line, b"Host: a", b"Connection: close", *headers, b"", b""]) + body
+
+
+GET = b"GET /fastly/wide.jpg?width=100 HTTP/1.1"
+
+# fmt: off
+ODD = [
+    # what                        sent                                                           statuses that will do
+    ("a method nobody knows",     line(b"BREW /fastly/wide.jpg HTTP/1.1"),                       {405}),
+    ("a method in lower case",    line(b"get /fastly/wide.jpg HTTP/1.1"),                        {400, 405}),
+    ("TRACE",                     line(b"TRACE /fastly/wide.jpg HTTP/1.1"),                      {405}),
+    ("CONNECT",                   line(b"CONNECT other.example:443 HTTP/1.1"),                   {400, 404, 405}),
+    ("PROPFIND of a page",        line(b"PROPFIND / HTTP/1.1"),                                  {405}),
+    ("a whole URL",               line(b"GET http://a/fastly/wide.jpg?width=100 HTTP/1.1"),      {200, 400, 404}),
+    ("another's URL",             line(b"GET http://other.example/ HTTP/1.1"),                   {200, 400, 404}),
+    ("no path",                   line(b"GET  HTTP/1.1"),                                        {400}),
+    ("an asterisk",               line(b"OPTIONS * HTTP/1.1"),                                   {204, 400, 404, 405}),
+    ("no version",                b"GET /healthz\r\n\r\n",                                       {400}),
+    ("HTTP/9.9",                  line(b"GET /healthz HTTP/9.9"),                                {400, 505}),
+    ("a NUL in the path",         line(b"GET /fastly/wide\0.jpg HTTP/1.1"),                      {400}),
+    ("a blank in the path",       line(b"GET /fastly/wide .jpg HTTP/1.1"),                       {400}),
+    ("a bare CR in the query",    line(b"GET /fastly/wide.jpg?a=\rb HTTP/1.1"),                  {400}),
+    ("high bytes in the path",    line(b"GET /fastly/\xff\xfe.jpg HTTP/1.1"),                    {400, 404}),
+    ("a NUL in a header",         line(GET, b"X: a\0b"),                                         {400}),
+    ("a folded header",           line(GET, b"X: a\r\n b"),                                      {200, 400}),
+    ("two lengths",               line(GET, b"Content-Length: 3", b"Content-Length: 4", body=b"abc"), {400}),
+    ("length and chunks",         line(GET, b"Content-Length: 3", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+                                                                                                 {200, 400}),
+    ("a negative length",         line(GET, b"Content-Length: -1"),                              {400}),
+    ("a GET with a body",         line(GET, b"Content-Length: 3", body=b"abc"),                  {200}),
+    ("100-continue",              line(GET, b"Expect: 100-continue"),                            {200, 417}),
+    ("an upgrade",                line(GET, b"Upgrade: websocket", b"Connection: Upgrade"),      {200, 400, 426}),
+    ("HTTP/2 by knowledge",       b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",                           set()),
+    ("TLS",                       b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 200, {400}),
+    ("noise",                     bytes(range(256)) * 8,                                         {400}),
+    ("a line of 9,000 bytes",     line(b"GET /fastly/" + b"a" * 9_000 + b" HTTP/1.1"),           {414}),
+    ("a line of 200,000 bytes",   line(b"GET /fastly/" + b"a" * 200_000 + b" HTTP/1.1"),         {400, 414, 431}),
+    ("40,000 bytes of headers",   line(GET, *[b"X-%d: " % n + b"a" * 1_000 for n in range(40)]), {431}),
+    ("500 headers",               line(GET, *[b"X-%d: a" % n for n in range(500)]),              {400, 431}),
+    ("a header of a megabyte",    line(GET, b"X: " + b"a" * 1_000_000),                          {400, 431}),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("what", "sent", "will_do"), ODD, ids=[row[0] for row in ODD])
+def test_check_09_odd_requests(server: Running, what: str, sent: bytes, will_do: set[int]) -> None:
+    """Refused or answered as any other, in one answer; and the next one gets its picture."""
+    heard = said(server, sent, wait_s=3)
+    assert set(statuses(heard)) <= will_do, heard[:300]
+    assert len(statuses(heard)) <= 1
+    assert b"Traceback" not in heard
+    assert server.get(WIDE).status_code == 200
+
+
+def test_pipelined_garbage(server: Running) -> None:
+    """What stands before the garbage is answered, what stands behind it is not."""
+    server.get(WIDE)
+    heard = said(server, HIT * 3 + b"\x00\xff garbage\r\n\r\n" + HIT * 3)
+    assert statuses(heard)[:3] == [200, 200, 200]
+    assert set(statuses(heard)[3:]) <= {400}
+    assert statuses(said(server, HIT * 20, wait_s=2)) == [200] * 20
+
+
+def test_slow_clients_are_cut_off(server: Running) -> None:
+    """check_09: headers that drip are given up, connections that say nothing too; others do not wait meanwhile."""
+    url = httpx.URL(server.address)
+    address = (url.host, url.port or 80)
+    slow = [socket.create_connection(address) for _ in range(50)]
+    began_s = time.monotonic()
+    try:
+        for number, connection in enumerate(slow):
+            connection.sendall(HIT[: number % 20 + 1])
+        while time.monotonic() - began_s < HEADERS_S + 2:
+            for connection in slow:
+                try:
+                    connection.sendall(b"X")
+                except OSError:
+                    continue
+            assert server.get(WIDE).status_code == 200
+            time.sleep(2)
+        assert all(_is_closed(connection) for connection in slow)
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(5)
+    try:
+        while connection.recv(4096):
+            pass
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_nobody_is_sent_to_an_address_of_their_own_making(server: Running) -> None:
+    for path in ("/admin/purge/", "/healthz/", "//evil.example/", "/\\evil.example"):
+        answer = server.get(path, headers={"Host": "evil.example"})
+        assert (answer.status_code, answer.headers["server"]) == (404, "cropmark")
+        assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("asked_for", ["bytes=0-99", "bytes=-1", "bytes=99999-", "bytes=0-1,5-6", "lines=1", ""])
+def test_a_range_gets_the_whole_picture(server: Running, asked_for: str) -> None:
+    whole = server.get(WIDE)
+    part = server.get(WIDE, headers={"Range": asked_for, "If-Range": whole.headers["etag"]})
+    assert (part.status_code, part.content) == (200, whole.content)
+    assert "content-range" not in part.headers
+    assert "accept-ranges" not in part.headers
+
+
+def test_options(server: Running) -> None:
+    answer = server.get(WIDE, method="OPTIONS", headers={"Origin": "https://a.example"})
+    assert answer.status_code == 204
+    assert answer.headers["allow"] == answer.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
+
+
+# ------------------------------------------------------------------------------------------------ every answer
+
+
+# fmt: off
+ROUTES = [
+    # path                                  headers               Cross-Origin-Resource-Policy
+    (WIDE,                                  {},                   "cross-origin"),
+    ("/fastly/drawing.svg",                 {},                   "cross-origin"),
+    ("/fastly/none.jpg",                    {},                   "cross-origin"),
+    ("/fastly/wide.jpg?width=0",            {},                   "cross-origin"),
+    ("/contentstack/wide.jpg?width=abc",    {},                   "cross-origin"),
+    ("/kontent/wide.jpg?w=50",              {},                   "cross-origin"),
+    ("/",                                   {},                   "same-origin"),
+    ("/healthz",                            {},                   "same-origin"),
+    ("/readyz",                             {},                   "same-origin"),
+    ("/metrics",                            {},                   "same-origin"),
+    ("/_explain?url=/fastly/wide.jpg",      {},                   "same-origin"),
+    ("/_explain",                           {},                   "same-origin"),
+    ("/admin/purge",                        {},                   "same-origin"),
+    ("/no-such-page",                       {},                   "same-origin"),
+    ("/fastly/" + "a" * 9000,               {},                   "same-origin"),
+    (WIDE,                                  {"X": "a" * 33_000},  "same-origin"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("path", "headers", "policy"), ROUTES)
+def test_check_45_what_every_answer_says(server: Running, path: str, headers: dict[str, str], policy: str) -> None:
+    answer = server.get(path, headers=headers)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cross-origin-resource-policy"] == policy
+    assert answer.headers["server"] == "cropmark"
+    assert not re.search(r"granian|python|starlette|hyper", str(answer.headers), re.IGNORECASE)
+    assert not answer.headers["content-type"].startswith(("text/html", "application/javascript")) or path == "/"
+
+
+# fmt: off
+SHARED = [
+    # origins                             Origin                  allowed               vary
+    (None,                                "https://a.example",    None,                 None),     # Fastly sends none
+    ((),                                  "https://a.example",    None,                 None),
+    (("*",),                              "https://a.example",    "*",                  None),
+    (("https://a.example",),              "https://a.example",    "https://a.example",  "Origin"),
+    (("https://a.example",),              "https://b.example",    None,                 "Origin"),
+    (("https://a.example",),              "https://a.example.evil", None,               "Origin"),
+    (("https://a.example",),              "null",                 None,                 "Origin"),
+    (("https://a.example",),              "",                     None,                 "Origin"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(("origins", "origin", "allowed", "vary"), SHARED)
+def test_cors(origins: tuple[str, ...] | None, origin: str, allowed: str | None, vary: str | None, kept: bool) -> None:
+    app = app_of(FakePipeline(kept=kept), site=fastly(sharing=Sharing(origins)))
+    asked(app, b"/fastly/a.jpg?width=3", headers=[(b"origin", b"https://first.example")])
+    headers = [(b"origin", origin.encode())] if origin else []
+    for target in (b"/fastly/a.jpg?width=3", b"/fastly/a.jpg?width=3"):
+        answer = asked(app, target, headers=headers)
+        assert answer.header("access-control-allow-origin") == allowed
+        assert answer.header("vary") == vary
+    assert asked(app, b"/fastly/a.jpg?width=0", headers=headers).header("access-control-allow-origin") == allowed
+    same = asked(app, b"/fastly/a.jpg?width=3", headers=[*headers, (b"if-none-match", b'"etag"')])
+    assert (same.status, same.header("access-control-allow-origin")) == (304, allowed)
+    before = asked(app, b"/fastly/a.jpg?width=3", method="OPTIONS", headers=headers)
+    assert before.header("access-control-allow-origin") == (allowed if origins is not None else "*")
+
+
+@pytest.mark.parametrize("policy", ["cross-origin", "same-site", "same-origin", ""])
+def test_check_45_the_resource_policy_is_a_setting(policy: str) -> None:
+    site = fastly(sharing=Sharing(resource_policy=policy))
+    for target in (b"/fastly/a.jpg?width=3", b"/fastly/a.jpg?width=0"):
+        assert asked(app_of(FakePipeline(), site=site), target).header("cross-origin-resource-policy") == (
+            policy or None
+        )
+
+
+def test_a_dialects_own_word_of_origins_is_replaced() -> None:
+    """Kontent.ai sends `*`; a list of origins stands in its place, once."""
+    record = Record("image/jpeg", '"e"', 3)
+    order = Order((Wanted(SitePath("a.jpg")),), Plan())
+    for origins, wanted in ((None, [b"*"]), ((), []), (("https://a.example",), [b"https://a.example"])):
+        site = Site("k", Kontent(), NoSource(), sharing=Sharing(origins))
+        headers = delivery.picture_headers(site, order, record, cached=False, origin="https://a.example")
+        assert [value for name, value in headers if name == b"access-control-allow-origin"] == wanted
+
+
+# ------------------------------------------------------------------------------------------------ header values
+
+
+DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent(), PixLab())
+NAME = re.compile(rb"[a-z0-9-]+")
+VALUE = re.compile(rb"[\x20-\x7e]{0,1024}")
+ANYTHING = st.text(max_size=300) | st.sampled_from(["a\r\nSet-Cookie: x=1", "\0", "ä\u2028", "\ud800", "x" * 5000])
+
+
+def assert_sound(headers: delivery.RawHeaders) -> None:
+    for name, value in headers:
+        assert NAME.fullmatch(name), name
+        assert VALUE.fullmatch(value), (name, value)
+
+
+@given(warnings=st.lists(st.builds(Warned, ANYTHING, ANYTHING), max_size=12), text=ANYTHING)
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[Warned], text: str) -> None:
+    """Warnings, media type and words of an analysis: visible ASCII in headers, of bounded length and number."""
+    info = Info(Format.JPEG, Size(4, 3), 4)
+    facts = Facts(source=info, size=Size(4, 3), focus=text, format=Format.JPEG)
+    record = Record(text or "image/jpeg", f'"{text}"', 3, facts, tuple(warnings))
+    order = Order((Wanted(SitePath(text)),), Plan(), warnings=tuple(warnings))
+    site = Site("s", dialect, NoSource(), sharing=Sharing(("https://a.example",)))
+    headers = delivery.picture_headers(site, order, record, cached=False, origin=text)
+    assert_sound(headers)
+    assert len(headers) < 40
+
+
+@given(detail=ANYTHING, fix=ANYTHING, parameter=st.none() | ANYTHING, path=ANYTHING, query=ANYTHING)
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+def test_check_44_whatever_went_wrong(
+    dialect: Dialect, detail: str, fix: str, parameter: str | None, path: str, query: str
+) -> None:
+    problems: list[Problem] = [restored(code, detail, fix, parameter) for code in KINDS if code != "bad_value"]
+    for problem in (*problems, BadValue(parameter or "width", detail, expected=fix)):
+        answer, headers = delivery.refusal(dialect, problem, Ask(path, query))
+        assert_sound(headers)
+        assert 400 <= answer.status < 600
+        assert dict(headers)[b"content-type"] != b"text/html"
+
+
+@pytest.mark.parametrize("text", ["%0d%0aSet-Cookie:%20x=1", "%00", "%E2%80%A8", "a%22%3Cscript%3E"])
+def test_check_44_nothing_of_a_url_becomes_a_header(server: Running, text: str) -> None:
+    for path in (f"/fastly/{text}.jpg", f"/fastly/wide.jpg?{text}={text}&width={text}", f"/kontent/wide.jpg?w={text}"):
+        answer = server.get(path)
+        assert "set-cookie" not in answer.headers
+        assert answer.status_code in (200, 400, 404)
+
+
+# ------------------------------------------------------------------------------------------------ load
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_pictures(tmp_path_factory.mktemp("photo"))
+    noise = Image.effect_noise((3000, 2000), 60)
+    Image.merge("RGB", (noise, noise.rotate(180), noise)).resize((6000, 4000)).save(folder / "photo.jpg", quality=85)
+    return folder
+
+
+@pytest.fixture
+def busy(photo: Path, tmp_path: Path) -> Iterator[Running]:
+    with running(str(photo), cache=tmp_path / "cache", renderers=1) as found:
+        yield found
+
+
+async def _all(server: Running, paths: list[str]) -> list[tuple[httpx.Response, float]]:
+    limits = httpx.Limits(max_connections=400)
+    async with httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:
+
+        async def one(path: str) -> tuple[httpx.Response, float]:
+            began_s = time.perf_counter()
+            answer = await client.get(server.address + path, headers={"Accept": "image/avif,image/webp"})
+            return answer, time.perf_counter() - began_s
+
+        return list(await asyncio.gather(*(one(path) for path in paths)))
+
+
+def test_check_42_a_page_of_24_misses_of_one_photo_passes(busy: Running) -> None:
+    """Eight widths in three formats of 24 MP, one renderer, all at once."""
+    paths = [
+        f"/fastly/photo.jpg?width={width}&format={kind}"
+        for width in (160, 240, 320, 400, 480, 560, 640, 720)
+        for kind in ("jpg", "webp", "avif")
+    ]
+    answers = asyncio.run(_all(busy, paths))
+    assert [answer.status_code for answer, _ in answers] == [200] * 24
+    assert all(Image.open(io.BytesIO(a.content)).width > 0 for a, _ in answers)
+
+
+def test_check_42_beyond_what_may_wait_refusals_are_quick_and_hits_go_on(busy: Running) -> None:
+    """Two hundred misses at once: most are told to come back; health, metrics and hits do not notice."""
+    busy.get(WIDE)
+    paths = [f"/fastly/photo.jpg?width={width}&format=webp" for width in range(400, 600)]
+    others = [WIDE, "/healthz", "/readyz", f"/metrics?token={TOKEN}"]
+
+    async def both() -> tuple[list[tuple[httpx.Response, float]], list[tuple[httpx.Response, float]]]:
+        flood = asyncio.create_task(_all(busy, paths))
+        await asyncio.sleep(1.0)
+        meanwhile: list[tuple[httpx.Response, float]] = []
+        while not flood.done() and len(meanwhile) < 200:
+            meanwhile += await _all(busy, others)
+            await asyncio.sleep(0.05)
+        return await flood, meanwhile
+
+    flood, meanwhile = asyncio.run(both())
+    refused = [(answer, took) for answer, took in flood if answer.status_code == 503]
+    assert {answer.status_code for answer, _ in flood} == {200, 503}
+    assert len(refused) > 100
+    assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer, _ in refused)
+    assert all(answer.headers["cache-control"] == "no-store" for answer, _ in refused)
+    slowest_served = max(took for answer, took in flood if answer.status_code == 200)
+    assert sorted(took for _, took in refused)[len(refused) // 2] < max(1.0, slowest_served / 2)
+    assert len(meanwhile) >= 8
+    assert all(answer.status_code == 200 for answer, _ in meanwhile)
+    assert sorted(took for _, took in meanwhile)[len(meanwhile) // 2] < 0.1

@@ -1,0 +1,157 @@
+"""`production = true`: what is never started, and what a started one does not tell."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from cropmark.config import Settings, SiteSettings
+from cropmark.problems import Breakdown
+from cropmark.production import refusals
+from tests.web.asking import FakePipeline, app_of, asked
+from tests.web.running import TOKEN, Running, running
+
+LONG, SHORT = SecretStr("k" * 32), SecretStr("k" * 31)
+FOLDER: Mapping[str, Any] = {"production": True, "folder": Path("x"), "pixlab_key": LONG}
+SITE = SiteSettings(prefix="/p", dialect="fastly", source="x")
+PIXLAB = SiteSettings(prefix="/p", dialect="pixlab")
+
+# fmt: off
+REFUSED = [
+    # settings                                                      words of each refusal
+    ({**FOLDER},                                                    ["web_open"]),
+    ({**FOLDER, "web_hosts": ("*.example",)},                       []),
+    ({**FOLDER, "web_open": False},                                 []),
+    ({**FOLDER, "signing_keys": (LONG,)},                           []),
+    ({**FOLDER, "web_allow": ("10.0.0.7:80",)},                     ["web_open"]),   # opens private places, bounds none
+    ({**FOLDER, "web_open": False, "pixlab_key": None},             ["32 characters, got 0"]),
+    ({**FOLDER, "web_open": False, "pixlab_key": SHORT},            ["32 characters, got 31"]),
+    ({**FOLDER, "web_open": False, "admin_token": SHORT},           ["admin_token"]),
+    ({**FOLDER, "web_open": False, "admin_token": LONG},            []),
+    ({**FOLDER, "pixlab_key": None},                                ["web_open", "pixlab_key"]),
+    ({"production": True, "site": (SITE,)},                         []),             # nobody names an address
+    ({"production": True, "site": (PIXLAB,)},                       ["web_open", "pixlab_key"]),
+    ({"folder": Path("x")},                                         []),             # to try it out
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("settings", "words"), REFUSED)
+def test_check_03_what_is_refused(settings: dict[str, Any], words: list[str]) -> None:
+    found = list(refusals(Settings(**settings)))
+    assert len(found) == len(words)
+    for mistake, word in zip(found, words, strict=True):
+        assert word in mistake.what
+        assert mistake.mend
+        assert "kkkk" not in str(mistake)
+
+
+# fmt: off
+STARTS = [
+    # environment                                                     words
+    ({},                                                              "neither signing nor an allow-list"),
+    ({"WEB_OPEN": "false"},                                           "pixlab_key: expected at least 32"),
+    ({"WEB_OPEN": "false", "PIXLAB_KEY": "short"},                    "got 5"),
+    ({"SIGNING_KEYS": "short"},                                       "at least 32 bytes, got 5"),
+    ({"WEB_OPEN": "false", "PIXLAB_KEY": "k" * 32, "ADMIN_TOKEN": "t"}, "admin_token"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("environment", "words"), STARTS)
+@pytest.mark.parametrize("command", [["serve", "{folder}", "--port", "0"], ["config", "check"]])
+def test_check_03_it_does_not_start(
+    pictures: Path, tmp_path: Path, environment: dict[str, str], words: str, command: list[str]
+) -> None:
+    given = {f"CROPMARK_{name}": value for name, value in environment.items()}
+    given |= {"CROPMARK_PRODUCTION": "true", "CROPMARK_FOLDER": str(pictures), "CROPMARK_CACHE_DIR": str(tmp_path)}
+    arguments = [word.format(folder=pictures) for word in command]
+    told = subprocess.run(
+        [sys.executable, "-m", "cropmark.cli", *arguments],
+        env={**given, "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert words in told.stderr
+    assert "Traceback" not in told.stderr
+    assert "kkkk" not in told.stderr
+
+
+@pytest.fixture(scope="module")
+def live(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    environment = {"CROPMARK_PRODUCTION": "true", "CROPMARK_WEB_OPEN": "false", "CROPMARK_PIXLAB_KEY": "p" * 40}
+    cache = tmp_path_factory.mktemp("production") / "cache"
+    with running(str(pictures), cache=cache, environment=environment) as found:
+        yield found
+
+
+# fmt: off
+PAGES = [
+    # path                               without the token    with it
+    ("/",                                404,                 404),
+    ("/_explain?url=/fastly/wide.jpg",   404,                 404),
+    ("/_explain.png?url=/fastly/wide.jpg", 404,               404),
+    ("/metrics",                         401,                 200),
+    ("/healthz",                         200,                 200),
+    ("/readyz",                          200,                 200),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("path", "without", "with_token"), PAGES)
+def test_check_46_pages(live: Running, path: str, without: int, with_token: int) -> None:
+    assert live.get(path).status_code == without
+    assert live.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == with_token
+
+
+def test_check_46_readiness_tells_no_details(live: Running) -> None:
+    assert live.get("/readyz").json() == {"ready": True}
+    assert "sandbox" in live.get("/readyz", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+
+
+def test_check_46_times_by_stage_are_not_told(live: Running) -> None:
+    first, second = (live.get("/fastly/wide.jpg?width=31") for _ in range(2))
+    assert [a.headers["server-timing"] for a in (first, second)] == ["cache;desc=miss", "cache;desc=hit-memory"]
+
+
+def test_check_48_pixlabs_endpoints_need_their_key(live: Running) -> None:
+    for path in ("/pixlab/crop", "/pixlab/facedetect", "/pixlab/imgmeta"):
+        answer = live.get(f"{path}?img=https://img.example/a.jpg&key=wrong")
+        assert answer.status_code in (401, 404)
+
+
+@pytest.mark.parametrize("production", [True, False])
+def test_check_46_our_faults_are_told_without_details(production: bool) -> None:
+    secret = Breakdown("the disk /srv/private is gone")
+    answer = asked(app_of(FakePipeline(fails_with=secret), production=production), b"/fastly/a.jpg?width=3")
+    assert answer.status == 500
+    assert (b"/srv/private" in answer.body) is not production
+    crash = asked(app_of(FakePipeline(fails_with=ZeroDivisionError("x=17"))), b"/fastly/a.jpg?width=3")
+    assert crash.status == 500
+    assert b"17" not in crash.body
+
+
+def test_without_a_token_there_are_no_metrics(pictures: Path, tmp_path: Path) -> None:
+    """check_46: and no way to purge."""
+    environment = {
+        "CROPMARK_PRODUCTION": "true",
+        "CROPMARK_WEB_OPEN": "false",
+        "CROPMARK_PIXLAB_KEY": "p" * 40,
+        "CROPMARK_ADMIN_TOKEN": "",
+    }
+    with running(str(pictures), cache=tmp_path / "cache", environment=environment) as server:
+        assert server.get("/metrics", headers={"Authorization": "Bearer x"}).status_code == 404
+        purged = httpx.post(f"{server.address}/admin/purge", json={"prefix": ""}, trust_env=False)
+        assert purged.status_code == 404
+        assert json.loads(purged.content)["status"] == 404
