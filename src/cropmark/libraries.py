@@ -67,5 +67,19 @@ def addresses(settings: Settings) -> Iterator[Address]:
         yield Address("library-host", "contentstack", "", _ASSETS, library)
 
 
+def management_places(settings: Settings) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Where the management API answers: prefix, hosts, and hosts where it does not, for they are other sites'."""
+    others: list[str] = []
+    for site in settings.site:
+        hosts = tuple(host.lower() for host in site.hosts)
+        if site.source == WORD and site.dialect == "contentstack":
+            yield site.prefix.rstrip("/"), hosts, ()
+        else:
+            others += hosts
+    for at in addresses(settings):
+        if at.dialect == "contentstack":
+            yield at.prefix, (), tuple(others)
+
+
 def _blobs(settings: Settings) -> Blobs | None:
     return ObjectBlobs.at(settings.library_store) if settings.library_store else None

@@ -48,6 +48,7 @@ from cropmark.sources.uploads import Uploads
 from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages
 from cropmark.web.app import App, Door
+from cropmark.web.management import Counter, ManagementDoor
 from cropmark.web.media import Links, Media
 from cropmark.web.pixlab import PixLabDoor, one_key
 from cropmark.web.pixlab_acts import Bureau
@@ -162,6 +163,7 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
         app = _app(settings, sites, pipeline, pool, tiers, metrics, folder, doors)
         if library is not None:
             await library.start(lambda named: pipeline.purge_source(library.source, SitePath(named), below=True))
+            doors += _management_doors(settings, listening, library, app, pool, metrics)
         new_key = None
         if _pixlab_places(settings):
             bureau = await _bureau(settings, listening, pipeline, originals, metrics, lambda: app.stopping, stack)
@@ -350,6 +352,26 @@ def _pixlab_doors(settings: Settings, bureau: Bureau) -> Iterable[PixLabDoor]:
         own = _with_differences(settings.pixlab, differing)
         own = replace(own, source_pixels=min(own.source_pixels, settings.max_source_pixels))
         yield PixLabDoor(replace(bureau, dialect=PixLab(own)), prefix=prefix, hosts=hosts)
+
+
+def _management_doors(
+    settings: Settings, listening: str, library: Live, app: App, pool: Pool, metrics: Metrics
+) -> Iterable[ManagementDoor]:
+    counter = Counter(
+        library=library,
+        renderers=pool,
+        limiter=limiter(settings.redis_url.get_secret_value() if settings.redis_url else ""),
+        metrics=metrics,
+        base=(settings.public_url or listening).rstrip("/"),
+        stopping=lambda: app.stopping,
+        upload_bytes=settings.library_limit,
+        organization=settings.contentstack.organization,
+        per_s=settings.management_rate,
+        strict_environments=settings.strict_environments,
+        logs=settings.access_log != "off",
+    )
+    for prefix, hosts, not_hosts in libraries.management_places(settings):
+        yield ManagementDoor(counter, prefix=prefix, hosts=hosts, not_hosts=not_hosts)
 
 
 async def _bureau(

@@ -1,0 +1,1 @@
+"""The vendor's management API over a library: values in, JSON out, no HTTP."""

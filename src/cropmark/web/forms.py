@@ -1,0 +1,147 @@
+"""The body of a management call: JSON, also where nothing says so, or a form with a file.
+
+Source of the traps: requests of the vendor's own SDKs, which send JSON without a Content-Type after an upload, and name
+the file `asset` when they replace one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import Any, Final
+
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from cropmark.assets import MAX_NAME_CHARS, Upload
+from cropmark.formats import READABLE, SNIFFED_BYTES, sniffed
+from cropmark.management.calls import Sent, Unacceptable
+from cropmark.ports import Opened, Renderers, Stamp
+from cropmark.problems import SourceProblem
+from cropmark.web.requests import Receive
+
+JSON_BYTES: Final = 2**20
+FIELD_BYTES: Final = 64 * 1024
+FIELDS: Final = 50
+IDLE_S: Final = 15.0
+"""Between two pieces of a body."""
+FILES: Final = ("asset[upload]", "asset")
+
+
+class Gone(Exception):
+    """The client hung up before all of the request was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a body says, and the file in it."""
+
+    fields: Mapping[str, Any]
+    file: UploadFile | None = None
+    is_form: bool = False
+
+
+async def read(receive: Receive, headers: Mapping[str, str], limit_bytes: int, held: AsyncExitStack) -> Body:
+    """The whole body; its file is closed with the stack. Raises Unacceptable, Gone."""
+    content_type = headers.get("content-type", "")
+    try:
+        if content_type.lower().startswith("multipart/"):
+            return await _form(receive, content_type, limit_bytes, held)
+        return Body(_object(b"".join([piece async for piece in _pieces(receive, JSON_BYTES)])))
+    except TimeoutError as error:
+        raise Unacceptable("the body came too slowly", fix="send it at once") from error
+
+
+async def inspected(file: UploadFile, renderers: Renderers) -> Sent:
+    """The file as a renderer found it to be, whatever its name and the client say. Raises Unacceptable."""
+    source = await asyncio.to_thread(_on_disk, file.file)
+    kind = sniffed(os.pread(source.descriptor, SNIFFED_BYTES, 0))
+    if kind is None:
+        raise Unacceptable("the file is no picture that is known here", parameter="upload")
+    size = None
+    if kind in READABLE:
+        try:
+            info = await renderers.inspect(source, foreign=True)
+        except SourceProblem as problem:
+            raise Unacceptable(f"the picture cannot be used: {problem.detail}", parameter="upload") from problem
+        kind, size = info.format, info.size
+    return Sent(Upload(_name(file.filename or ""), kind, size), source)
+
+
+async def _form(receive: Receive, content_type: str, limit_bytes: int, held: AsyncExitStack) -> Body:
+    parser = MultiPartParser(
+        Headers({"content-type": content_type}),
+        _pieces(receive, limit_bytes + JSON_BYTES),
+        max_files=1,
+        max_fields=FIELDS,
+        max_part_size=FIELD_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, LookupError) as error:
+        raise Unacceptable("expected a whole form with one file", fix="let the client library write it") from error
+    held.push_async_callback(form.close)
+    file = next((form[name] for name in FILES if isinstance(form.get(name), UploadFile)), None)
+    if isinstance(file, UploadFile) and (file.size or 0) > limit_bytes:
+        raise Unacceptable(f"expected a file of at most {limit_bytes:,} bytes", parameter="upload")
+    return Body({"asset": _fields(form)}, file if isinstance(file, UploadFile) else None, is_form=True)
+
+
+def _fields(form: FormData) -> dict[str, str]:
+    """The texts of a form, `asset[title]` as `title`."""
+    named = ((name.removeprefix("asset[").removesuffix("]"), value) for name, value in form.items())
+    return {name: value for name, value in named if isinstance(value, str)}
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    """The JSON object; nothing at all is an empty one."""
+    if not text.strip():
+        return {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unacceptable("expected JSON", fix='send {"asset": {…}}', parameter="body") from error
+    if not isinstance(found, Mapping):
+        raise Unacceptable("expected a JSON object", fix='send {"asset": {…}}', parameter="body")
+    return found
+
+
+async def _pieces(receive: Receive, limit_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The body as it comes. Raises Unacceptable past the limit, Gone, TimeoutError."""
+    count, more = 0, True
+    while more:
+        async with asyncio.timeout(IDLE_S):
+            message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        piece = message.get("body", b"")
+        more = message.get("more_body", False)
+        count += len(piece)
+        if count > limit_bytes:
+            raise Unacceptable(f"expected a body of at most {limit_bytes:,} bytes", fix="send less", parameter="upload")
+        yield piece
+    yield b""  # tells the parser of its end
+
+
+def _on_disk(file: Any) -> Opened:  # typed as BinaryIO, and one that rolls over to the disk
+    assert isinstance(file, SpooledTemporaryFile)
+    file.rollover()
+    file.flush()
+    length = os.fstat(file.fileno()).st_size
+
+    def close() -> None:
+        """The form closes it."""
+
+    return Opened(file.fileno(), length, Stamp("upload:", ""), close)
+
+
+def _name(name: str) -> str:
+    """A name that can be the last part of a URL: no folders, no control characters, not too long."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    clean = "".join(c for c in last if c.isprintable()).encode("utf-8", "replace").decode("utf-8").strip(". ")
+    return clean[-MAX_NAME_CHARS:] or "file"
