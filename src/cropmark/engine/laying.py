@@ -38,8 +38,8 @@ def laid_on(frame: Image, under: Colour) -> Image:
     if not frame.hasalpha():
         return frame
     if under.opaque:
-        return frame.flatten(background=_bands(under, alpha=False))
-    return blank(Size(frame.width, frame.height), under).composite2(frame, "over").copy(interpretation="srgb")
+        return _to_levels(frame.cast("float").flatten(background=_bands(under, alpha=False)))
+    return _over(blank(Size(frame.width, frame.height), under), frame)
 
 
 def composed(frame: Image, layer: Image, op: Compose) -> Image:
@@ -50,8 +50,18 @@ def composed(frame: Image, layer: Image, op: Compose) -> Image:
     seen = Box(left, top, tiled.width, tiled.height).clipped_to(Size(frame.width, frame.height))
     if seen is None:
         return frame
-    joined = frame.composite2(_window(tiled, seen, left, top), "over", x=seen.left, y=seen.top)
+    joined = _over(frame, _window(tiled, seen, left, top), seen.left, seen.top)
     return joined if frame.hasalpha() else joined.extract_band(0, n=3)
+
+
+def _over(frame: Image, layer: Image, left: int = 0, top: int = 0) -> Image:
+    """The layer over the frame."""
+    return _to_levels(frame.cast("float").composite2(layer.cast("float"), "over", x=left, y=top))
+
+
+def _to_levels(mixed: Image) -> Image:
+    # Mixed as bytes, flatten() and composite2() would drop the fraction: nine in ten mixed pixels darker by a level.
+    return mixed.rint().cast("uchar").copy(interpretation="srgb")
 
 
 def _span(start: int, tile: int, side: int, tiled: bool) -> tuple[int, int]:
