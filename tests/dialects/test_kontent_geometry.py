@@ -5,7 +5,7 @@ The expected numbers are worked out by hand from https://kontent.ai/learn/docs/a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pytest
@@ -30,7 +30,8 @@ def picture(
 ) -> Info:
     lossless = told.get("lossless", kind in LOSSLESS)
     alpha = told.get("alpha", False)
-    return Info(kind, Size(width, height), 1000, frames=frames, alpha=alpha, lossless=lossless, progressive=progressive)
+    info = Info(kind, Size(width, height), 1000, frames=frames, alpha=alpha, lossless=lossless, progressive=progressive)
+    return replace(info, palette=told.get("palette", False))
 
 
 def answer(query: str, info: Info, accept: str = "") -> Recipe | Original:
@@ -153,6 +154,7 @@ ORIGINALS = [
     (picture(64, 40, Format.PNG),          "q=30",                          "",      Reason.NOTHING_TO_DO),
     (picture(64, 40, Format.WEBP),         "auto=format",                   CHROME,  Reason.NOTHING_TO_DO),
     (picture(64, 40, Format.WEBP, lossless=True), "q=9",                    "",      Reason.NOTHING_TO_DO),
+    (picture(64, 40, Format.PNG, palette=True), "fm=png8&q=9",              "",      Reason.NOTHING_TO_DO),
     (picture(64, 40, Format.WEBP),         "lossless=0",                    "",      Reason.NOTHING_TO_DO),
     (GIF,                                  "fm=webp",                       "",      Reason.NOTHING_TO_DO),
     (GIF,                                  "fm=webp&q=9",                   "",      Reason.NOTHING_TO_DO),
@@ -192,6 +194,7 @@ ENCODED = [
     (picture(64, 40, progressive=True),    "fm=jpg",              "",       written(Format.JPEG)),
     (picture(64, 40, Format.PNG),          "fm=jpg&q=30",         "",       written(Format.JPEG, 30)),
     (picture(64, 40, Format.PNG),          "fm=png8",             "",       written(Format.PNG, palette=True)),
+    (picture(64, 40, Format.PNG),          "fm=png8&q=5",         "",       written(Format.PNG, palette=True)),
     (WIDE,                                "fm=webp",             "",       written(Format.WEBP)),
     (WIDE,                                "fm=webp&lossless=1",  "",       written(Format.WEBP, lossless=True)),
     (picture(64, 40, Format.PNG),          "fm=webp",             "",       written(Format.WEBP, lossless=True)),

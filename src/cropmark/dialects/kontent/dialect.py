@@ -211,4 +211,9 @@ def choices_of(wishes: Wishes, accept: str) -> tuple[Choice, ...]:
     negotiated = (WEBP,) if wishes.auto_format and Format.WEBP in accepted(accept) else ()
     wanted = dict.fromkeys((*negotiated, *wishes.encodings, Choice()))
     lossless = wishes.lossless or Tell.AS_SOURCE
-    return tuple(replace(choice, quality=wishes.quality, lossless=lossless) for choice in wanted)
+    return tuple(replace(choice, quality=_quality(choice, wishes), lossless=lossless) for choice in wanted)
+
+
+def _quality(choice: Choice, wishes: Wishes) -> int | None:
+    # The engine's palette has a quality; the dialect's `q` counts for JPEG and lossy WebP alone.
+    return None if choice.palette else wishes.quality
