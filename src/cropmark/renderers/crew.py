@@ -12,6 +12,7 @@ from enum import Enum
 import structlog
 
 from cropmark.renderers.process import Died, End, OutOfForm, Process
+from cropmark.renderers.replies import Ready
 from cropmark.renderers.tasks import Sandbox, Setup
 
 log = structlog.get_logger("cropmark.renderers")
@@ -65,7 +66,8 @@ class Crew:
         self._closed = False
         self.trouble = ""
         """Why the last one did not start."""
-        self.missing: tuple[str, ...] = ()
+        self.ready = Ready()
+        """What the last one that started said of itself."""
         self.losses: Counter[Cause] = Counter()
 
     @property
@@ -165,16 +167,19 @@ class Crew:
             raise self._failed(str(error)) from error
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                self.missing = await process.set_up(self._terms.setup)
+                self.ready = await process.set_up(self._terms.setup)
         except (Died, OutOfForm, TimeoutError) as error:
             end = await self._bury(process, 0.2)
             raise self._failed(f"{_why(error)}; {end}: {end.last_words[-1000:]}") from error
         except asyncio.CancelledError:
             self._bury(process, 0)
             raise
-        if self.missing and self._terms.setup.sandbox is Sandbox.REQUIRE:
+        if self.ready.missing and self._terms.setup.sandbox is Sandbox.REQUIRE:
             self._bury(process, 0)
-            raise self._failed(f"the sandbox is required, and this system lacks {'; '.join(self.missing)}")
+            raise self._failed(f"the sandbox is required, and this system lacks {'; '.join(self.ready.missing)}")
+        if self.ready.outdated and self._terms.setup.floor:
+            self._bury(process, 0)
+            raise self._failed(f"{'; '.join(self.ready.outdated)}: its memory bugs are published")
         self._failures = 0
         self._rest(process)
         self._changed()

@@ -60,13 +60,17 @@ class Pool:
         sandbox: Sandbox = Sandbox.TRY,
         isolation: Isolation = Isolation.SHARED,
         models: Callable[[], Models] | None = None,
+        floor: bool = True,
         memory_bytes: int = 2 * 2**30,
         most_body_bytes: int = 256 * 2**20,
         command: Sequence[str] = COMMAND,
         environment: Mapping[str, str] = ENVIRONMENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`queue_limit` None: eight for each renderer. `models` None: there is no content analysis."""
+        """`queue_limit` None: eight for each renderer. `models` None: there is no content analysis.
+
+        `floor` refuses to start on libraries with published memory bugs; without it they are warned of.
+        """
         self._count = count
         self._deadline_s = deadline_s
         self._analysis_deadline_s = analysis_deadline_s
@@ -79,7 +83,7 @@ class Pool:
         self._blame = Blame(clock)
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
-        setup = Setup(sandbox, memory_bytes=memory_bytes)
+        setup = Setup(sandbox, memory_bytes=memory_bytes, floor=floor)
         terms = Terms(command, environment, setup, most_body_bytes)
         analysts = replace(terms, setup=replace(setup, analyst=True))
         crew = partial(Crew, changed=self._dispatch)
@@ -99,7 +103,9 @@ class Pool:
         except BaseException:
             await self.close()
             raise
-        if missing := self._crews[False, False].missing:
+        for old in self._crews[False, False].ready.outdated:
+            log.warning("a library has published memory bugs", which=old)
+        if missing := self._crews[False, False].ready.missing:
             log.warning("renderers work without a whole sandbox", missing="; ".join(missing))
 
     async def close(self) -> None:
@@ -127,7 +133,8 @@ class Pool:
             dropped=self._queue.dropped,
             restarts=restarts,
             sandbox=self._sandbox,
-            missing=own.missing,
+            missing=own.ready.missing,
+            libraries=own.ready.versions,
             trouble=own.trouble if own.broken else "",
         )
 

@@ -92,10 +92,10 @@ class Process:
     def pid(self) -> int:
         return self._process.pid
 
-    async def set_up(self, setup: Setup) -> tuple[str, ...]:
-        """Wait until it is ready; the walls that it works without. Raises Died, OutOfForm."""
+    async def set_up(self, setup: Setup) -> replies.Ready:
+        """Wait until it is ready; what it says of itself. Raises Died, OutOfForm."""
         self.send(channel.asked(setup), ())
-        return replies.read_ready(await self.reply()).missing
+        return replies.read_ready(await self.reply())
 
     # -------------------------------------------------------------------------------------------- asked
 

@@ -49,16 +49,21 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A renderer awaits its first task; `missing` names the walls that it works without."""
+    """A renderer awaits its first task; `missing` names the walls that it works without.
+
+    `versions` are of the native libraries that it decodes with, `outdated` tells those below their floor.
+    """
 
     missing: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------- written
 
 
 def ready(told: Ready) -> Reply:
-    return Reply(Kind.READY, _json({"missing": told.missing}))
+    return Reply(Kind.READY, _json({"missing": told.missing, "versions": told.versions, "outdated": told.outdated}))
 
 
 def written(told: Told) -> Reply:
@@ -136,8 +141,12 @@ def read_ready(reply: Reply) -> Ready:
     """What the first message of a renderer says. Raises OutOfForm."""
     if reply.kind is not Kind.READY:
         raise OutOfForm(f"a renderer that begins with {reply.kind.name}")
-    missing = _items(_Object(reply.header).value("missing"), 10)
-    return Ready(tuple(_text(item, 200) for item in missing))
+    found = _Object(reply.header)
+    missing, versions, outdated = (
+        tuple(_text(item, 200) for item in _items(found.value(name), 10))
+        for name in ("missing", "versions", "outdated")
+    )
+    return Ready(missing, versions, outdated)
 
 
 def read(reply: Reply, task: Task) -> Told:

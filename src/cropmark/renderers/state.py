@@ -30,6 +30,8 @@ class PoolState:
     """The walls that this system has not; empty also where none was asked for."""
     trouble: str
     """Why no renderer can be started; empty where one can."""
+    libraries: tuple[str, ...] = ()
+    """Name and version of the native libraries that decode."""
 
     @property
     def sandboxed(self) -> bool:

@@ -45,6 +45,8 @@ class Setup:
     """Loads what the content analysis needs, which the sandbox would not let it load later."""
     memory_bytes: int = 2 * 2**30
     niceness: int = 10
+    floor: bool = True
+    """Whether native libraries with published memory bugs keep it from starting."""
 
 
 @dataclass(frozen=True, slots=True)

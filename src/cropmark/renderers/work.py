@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
-from cropmark.engine import compare, draw, load, render
+from cropmark.engine import compare, draw, load, natives, render
 from cropmark.formats import Format
 from cropmark.ports import Analysed, Facts, Made
 from cropmark.problems import SourceUnusable
@@ -34,6 +34,14 @@ def prepared(setup: Setup) -> Work:
         return Analysed(analyse.analysed(_only(sources), known[0]))
 
     return with_analysis
+
+
+def libraries() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The versions of the native libraries that decode, and which of them are too old."""
+    vips = natives.libvips()
+    version, floor = (".".join(map(str, numbers)) for numbers in (vips.version, vips.floor))
+    outdated = () if vips.sound else (f"{vips.name} {version} is older than {floor}",)
+    return (f"{vips.name} {version}",), outdated
 
 
 def work(task: Task, sources: Sources) -> Answer:

@@ -21,8 +21,11 @@ from cropmark.renderers.replies import Failed, Ready, Told
 from cropmark.renderers.sandbox import confine
 from cropmark.renderers.tasks import MOST_SOURCES, Message, Setup, Sources, Task, Work
 
+Libraries = Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]
+"""Tells the versions of the native libraries that decode, and which of them are too old."""
 
-def main(prepared: Callable[[Setup], Work]) -> None:
+
+def main(prepared: Callable[[Setup], Work], libraries: Libraries = lambda: ((), ())) -> None:
     """Set up, lock in, say so, then answer one task after another.
 
     `prepared` loads all that the tasks will need: after confine() nothing can be loaded any more.
@@ -35,9 +38,10 @@ def main(prepared: Callable[[Setup], Work]) -> None:
     assert isinstance(setup, Setup)
     _limit(setup)
     work = prepared(setup)
+    told_of = libraries()
     # Only now: among busy renderers a start at their low rank takes twice as long, and somebody waits for it.
     os.nice(setup.niceness)
-    channel.tell(end, replies.ready(Ready(confine(setup.sandbox))))
+    channel.tell(end, replies.ready(Ready(confine(setup.sandbox), *told_of)))
     while (received := channel.receive(end)) is not None:
         message, descriptors = received
         assert isinstance(message, Message)
@@ -74,6 +78,6 @@ def _was_decoded(sources: Sources) -> bool:
 
 
 if __name__ == "__main__":
-    from cropmark.renderers.work import prepared
+    from cropmark.renderers.work import libraries, prepared
 
-    main(prepared)
+    main(prepared, libraries)

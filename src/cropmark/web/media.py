@@ -102,6 +102,7 @@ class Media:
                 ("etag", _etag(kept)),
                 ("content-security-policy", INERT),
                 ("x-content-type-options", "nosniff"),
+                ("cross-origin-resource-policy", "cross-origin"),
                 ("access-control-allow-origin", "*"),
                 ("x-request-id", request_id()),
             )
@@ -125,6 +126,7 @@ async def _refused(send: Send, status: int, error: str) -> int:
             ("cache-control", "no-store"),
             ("content-security-policy", INERT),
             ("x-content-type-options", "nosniff"),
+            ("cross-origin-resource-policy", "cross-origin"),
             ("x-request-id", request_id()),
             *((("allow", "GET, HEAD"),) if status == 405 else ()),
         )

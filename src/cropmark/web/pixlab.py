@@ -169,6 +169,7 @@ class PixLabDoor:
                 *((("content-type", answer.media_type),) if answer.body else ()),
                 ("content-length", str(len(answer.body))),
                 ("x-content-type-options", "nosniff"),
+                ("cross-origin-resource-policy", "cross-origin"),
                 ("content-security-policy", delivery.INERT),
                 ("x-request-id", request_id()),
                 *answer.headers,

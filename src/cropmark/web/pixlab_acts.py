@@ -93,9 +93,9 @@ class Acts:
             case MakePicture(order, blob):
                 return await self._picture(call, order, owner, blob=blob)
             case FindFaces(order, count):
-                return await _unless_gone(call, self._faces(order, count=count))
+                return await _unless_gone(call, self._faces(call, order, count=count))
             case KeepUpload(order, comment):
-                return await self._stored(order, owner, comment)
+                return await self._stored(call, order, owner, comment)
             case ForgetResult(link):
                 return await self._forgotten(link, owner)
             case _:
@@ -113,9 +113,12 @@ class Acts:
         )
         return Answer(200, body, TRAITS[kind].media_type, headers)
 
+    def _client(self, call: Call) -> str:
+        return self._bureau.clients.of(call.scope)
+
     async def _made(self, call: Call, order: Order) -> tuple[bytes, Format, tuple[Warned, ...]]:
         """The picture, or the original where that is the answer."""
-        delivered = await self._bureau.pipeline.deliver(self._bureau.source, order)
+        delivered = await self._bureau.pipeline.deliver(self._bureau.source, order, client=self._client(call))
         call.cache, call.timing = delivered.cache, delivered.timing
         try:
             body, kind = delivered.body, delivered.record.facts.format
@@ -128,13 +131,13 @@ class Acts:
             raise SourceUnusable("the picture is of a format that is not sent", fix="use JPEG, PNG, WebP or GIF")
         return body, kind, (*order.warnings, *delivered.record.warnings)
 
-    async def _faces(self, order: Order, *, count: bool) -> Answer:
+    async def _faces(self, call: Call, order: Order, *, count: bool) -> Answer:
         assert order.plan is not None
         opened = await self._bureau.source.open(order.sources[0].where)
         try:
-            size = await self._checked(opened, order.plan)
+            size = await self._checked(call, opened, order.plan)
             # Not by the pipeline, which takes trouble for no analysis: here the caller is told which.
-            analysed = await self._bureau.pipeline.renderers.analyse(opened, foreign=True)
+            analysed = await self._bureau.pipeline.renderers.analyse(opened, foreign=True, client=self._client(call))
         finally:
             opened.close()
         if analysed.analysis is None:
@@ -142,16 +145,16 @@ class Acts:
         boxes = [_box(face, size) for face in analysed.analysis.faces if face.score >= SURE_SCORE]
         return answers.faces_answer(boxes, count=count)
 
-    async def _checked(self, opened: Opened, plan: Plan) -> Size:
+    async def _checked(self, call: Call, opened: Opened, plan: Plan) -> Size:
         """The size of an upright picture that may be worked on. Raises SourceUnusable, SourceTooLarge."""
-        info = await self._bureau.pipeline.renderers.inspect(opened, foreign=True)
+        info = await self._bureau.pipeline.renderers.inspect(opened, foreign=True, client=self._client(call))
         turned_away(info, plan)
         return info.size
 
-    async def _stored(self, order: Order, owner: str, comment: str) -> Answer:
+    async def _stored(self, call: Call, order: Order, owner: str, comment: str) -> Answer:
         opened = await self._bureau.source.open(order.sources[0].where)
         try:
-            await self._checked(opened, Plan(limits=self._bureau.dialect.settings.limits))
+            await self._checked(call, opened, Plan(limits=self._bureau.dialect.settings.limits))
             kind = sniffed(os.pread(opened.descriptor, SNIFFED_BYTES, 0))
             if kind not in READABLE:
                 raise SourceUnusable("the file is no picture of a format that is kept", fix="use JPEG, PNG or WebP")

@@ -1,0 +1,46 @@
+"""Native libraries with published memory bugs keep a server from starting, and their versions are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from cropmark.engine import natives
+from cropmark.renderers.crew import CannotStart
+from cropmark.renderers.pool import Pool
+from cropmark.renderers.process import COMMAND
+from cropmark.renderers.replies import Ready, read_ready, ready
+from cropmark.renderers.work import libraries
+
+
+def test_check_29_the_version_is_told() -> None:
+    version = ".".join(map(str, natives.libvips().version))
+    assert libraries() == ((f"libvips {version}",), ())
+
+
+def test_check_29_a_version_below_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(natives, "LIBVIPS_FLOOR", (99, 0, 0))
+    _, outdated = libraries()
+    assert "is older than 99.0.0" in outdated[0]
+    assert read_ready(ready(Ready((), ("libvips 8.1.0",), outdated))).outdated == outdated
+
+
+OLD = """
+from cropmark.renderers.work import prepared
+from cropmark.renderers.worker import main
+main(prepared, lambda: (("libvips 8.1.0",), ("libvips 8.1.0 is older than 8.18.7",)))
+"""
+
+
+@pytest.mark.parametrize("floor", [True, False])
+async def test_check_29_refused_or_warned_of(floor: bool) -> None:
+    """A renderer that says so itself."""
+    pool = Pool(1, floor=floor, command=[*COMMAND[: COMMAND.index("-m")], "-c", OLD])
+    if floor:
+        with pytest.raises(CannotStart, match="is older than 8"):
+            await pool.start()
+        return
+    try:
+        await pool.start()
+        assert pool.state().libraries == ("libvips 8.1.0",)
+    finally:
+        await pool.close()
