@@ -384,7 +384,9 @@ class Library(Protocol):
 
     def change_folder(self, place: Place, uid: str, changes: Changes, by: str) -> Folder: ...
 
-    def delete_folder(self, place: Place, uid: str) -> None: ...
+    def delete_folder(self, place: Place, uid: str) -> None:
+        """With all that is in it."""
+        ...
 
 
 class LiveLibrary(Protocol):

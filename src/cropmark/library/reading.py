@@ -88,6 +88,14 @@ def folder_of(connection: Connection, place: Place, uid: str) -> Folder:
     return found
 
 
+def inside(connection: Connection, uid: str) -> list[str]:
+    """A folder and all that is in it, from the outside in."""
+    found = [uid]
+    for folder in found:
+        found += connection.execute(select(assets.c.uid).where(assets.c.parent_uid == folder)).scalars()
+    return found
+
+
 def versions_of(connection: Connection, uid: str) -> tuple[Version, ...]:
     """All versions of an asset, the newest first."""
     rows = connection.execute(

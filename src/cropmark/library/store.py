@@ -241,12 +241,14 @@ class Store:
             return reading.folder_of(writing.connection, place, uid)
 
     def delete_folder(self, place: Place, uid: str) -> None:
-        """Remove a folder. Raises BadOrder where something is in it."""
+        """Remove a folder with all that is in it, as the vendor does."""
         with self.database.writing() as writing:
             reading.folder_of(writing.connection, place, uid)
-            if writing.connection.execute(select(assets.c.uid).where(assets.c.parent_uid == uid)).first():
-                raise BadOrder("the folder is not empty", fix="move or delete what is in it", parameter="uid")
-            rows.remove(writing, place, uid)
+            inside = reading.inside(writing.connection, uid)
+            digests = {v.file.digest for one in inside for v in reading.versions_of(writing.connection, one)}
+            for one in reversed(inside):
+                rows.remove(writing, place, one)
+        self.drop(digests)
 
     # ------------------------------------------------------------------------------------------ keys
 

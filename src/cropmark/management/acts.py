@@ -167,6 +167,6 @@ def update_folder(library: Library, call: Call) -> Json:
 
 
 def delete_folder(library: Library, call: Call) -> Json:
-    """Remove a folder, which must be empty."""
+    """Remove a folder with all that is in it."""
     library.delete_folder(call.place, call.uid)
     return {"notice": "Folder deleted successfully."}

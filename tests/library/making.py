@@ -1,0 +1,103 @@
+"""Libraries and files for tests."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from cropmark.assets import Asset, Changes, KeyKind, Place, Publishing, Scope, Stack, Upload
+from cropmark.formats import Format
+from cropmark.libraries import WORD
+from cropmark.library.keys import new_secret
+from cropmark.library.store import Store
+from cropmark.ports import Opened, Stamp
+from cropmark.values import Size
+
+PRODUCTION = Publishing(("production",))
+STAGING = Publishing(("staging",))
+
+
+def opened(body: bytes) -> Opened:
+    """Bytes as an open file, closed by close()."""
+    with tempfile.TemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        descriptor = os.dup(file.fileno())
+    left = [descriptor]
+
+    def close() -> None:
+        if left:
+            os.close(left.pop())
+
+    return Opened(descriptor, len(body), Stamp("test:", ""), close)
+
+
+def upload(name: str = "owl.jpg") -> Upload:
+    return Upload(name, Format.JPEG, Size(4, 3))
+
+
+def added(
+    store: Store,
+    place: Place,
+    body: bytes,
+    name: str = "owl.jpg",
+    *,
+    published: Publishing | None = None,
+    changes: Changes = Changes(),  # noqa: B008 - frozen
+    origin: str | None = None,
+) -> Asset:
+    """A new asset with these bytes."""
+    source = opened(body)
+    try:
+        return store.add(place, upload(name), source, changes, "tester", published=published, origin=origin)
+    finally:
+        source.close()
+
+
+def replaced(store: Store, place: Place, uid: str, body: bytes, name: str = "owl.jpg") -> Asset:
+    source = opened(body)
+    try:
+        return store.replace(place, uid, upload(name), source, Changes(), "tester")
+    finally:
+        source.close()
+
+
+def picture(red: int = 200, size: tuple[int, int] = (40, 30)) -> bytes:
+    """A small PNG."""
+    out = io.BytesIO()
+    Image.new("RGB", size, (red, 80, 40)).save(out, "PNG")
+    return out.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A data folder with a stack in its library, and a token to manage it with."""
+
+    data: Path
+    stack: Stack
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"api_key": self.stack.api_key, "authorization": self.token}
+
+    @property
+    def place(self) -> Place:
+        return Place(self.stack.api_key)
+
+
+def shop(data: Path, url: str = "") -> Shop:
+    """A new one; `url` where its database is elsewhere."""
+    store = Store.opened(data / WORD, url)
+    try:
+        stack = store.new_stack("shop")
+        token = new_secret(KeyKind.MANAGEMENT)
+        store.new_key(KeyKind.MANAGEMENT, "tester", Scope(stack.api_key), token)
+        return Shop(data, stack, token)
+    finally:
+        store.close()
