@@ -1,0 +1,156 @@
+"""Ways to ask: a bounded number of requests from a few keep-alive connections, and wrk for as many as there can be."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+TIMEOUT = aiohttp.ClientTimeout(total=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one request went."""
+
+    status: int
+    media_type: str
+    body: bytes
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a number of requests went."""
+
+    answers: tuple[Answer, ...]
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Good answers a second."""
+        return sum(answer.status == 200 for answer in self.answers) / self.seconds
+
+    @property
+    def failed(self) -> int:
+        return sum(answer.status != 200 for answer in self.answers)
+
+    def percentile(self, part: float) -> float:
+        """Of the latencies, in ms."""
+        ranked = sorted(answer.ms for answer in self.answers)
+        return ranked[min(len(ranked) - 1, int(part * len(ranked)))]
+
+    @property
+    def median_bytes(self) -> float:
+        return statistics.median(len(answer.body) for answer in self.answers)
+
+
+@asynccontextmanager
+async def client(connections: int) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of so many connections, which neither decodes nor keeps anything."""
+    connector = aiohttp.TCPConnector(limit=connections)
+    async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, auto_decompress=False) as session:
+        yield session
+
+
+async def asked(session: aiohttp.ClientSession, url: str) -> Answer:
+    """One request; 0 for a status where there was no answer."""
+    started = time.perf_counter()
+    try:
+        async with session.get(url) as response:
+            body = await response.read()
+            media_type = response.headers.get("content-type", "").split(";")[0]
+            return Answer(response.status, media_type, body, (time.perf_counter() - started) * 1000)
+    except (aiohttp.ClientError, TimeoutError):
+        return Answer(0, "", b"", (time.perf_counter() - started) * 1000)
+
+
+def asked_once(url: str) -> Answer:
+    """One request over a connection of its own."""
+
+    async def once() -> Answer:
+        async with client(1) as session:
+            return await asked(session, url)
+
+    return asyncio.run(once())
+
+
+async def swept(urls: Iterable[str], connections: int) -> Run:
+    """Ask for each once, as fast as so many connections can."""
+    left = iter(urls)
+    answers: list[Answer] = []
+    async with client(connections) as session:
+        started = time.perf_counter()
+        await asyncio.gather(*(worker(session, left, answers) for _ in range(connections)))
+        return Run(tuple(answers), time.perf_counter() - started)
+
+
+async def worker(session: aiohttp.ClientSession, left: Iterator[str], answers: list[Answer]) -> None:
+    """Ask for what is left, one after the other."""
+    for url in left:
+        answer = await asked(session, url)
+        answers.append(answer)
+
+
+async def paced(urls: Sequence[str], connections: int, each_s: float, seconds: float) -> Run:
+    """So many clients for so long, each asking every `each_s`; a late answer makes the next one late, and no more."""
+    answers: list[Answer] = []
+
+    async def visitor(session: aiohttp.ClientSession, place: int) -> None:
+        await asyncio.sleep(each_s * place / connections)
+        for turn in range(round(seconds / each_s)):
+            answers.append(await asked(session, urls[(place + turn * connections) % len(urls)]))
+            await asyncio.sleep(max(0.0, each_s - answers[-1].ms / 1000))
+
+    async with client(connections) as session:
+        started = time.perf_counter()
+        await asyncio.gather(*(visitor(session, place) for place in range(connections)))
+        return Run(tuple(answers), time.perf_counter() - started)
+
+
+# ---------------------------------------------------------------------------------------------- wrk
+
+_LUA = """local paths = {{ {paths} }}
+local at = 0
+request = function()
+  at = at % #paths + 1
+  return wrk.format("GET", paths[at])
+end
+done = function(summary, latency)
+  io.write(string.format("p99_us=%d requests=%d us=%d errors=%d\\n", latency:percentile(99), summary.requests,
+    summary.duration, summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))
+end
+"""
+_TOLD = re.compile(r"p99_us=(\d+) requests=(\d+) us=(\d+) errors=(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """What wrk tells."""
+
+    rate: float
+    p99_ms: float
+    requests: int
+    errors: int
+
+
+def burst(wrk: str, origin: str, paths: Sequence[str], *, connections: int, seconds: float, folder: Path) -> Burst:
+    """The paths in turn, as fast as one thread of wrk can ask."""
+    script = folder / "paths.lua"
+    script.write_text(_LUA.format(paths=", ".join(f'"{path}"' for path in paths)))
+    whole = max(1, round(seconds))
+    command = [wrk, "-t1", f"-c{connections}", f"-d{whole}s", "-s", str(script), origin]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 30).stdout
+    found = _TOLD.search(told)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing that is understood: {told}")
+    p99, requests, us, errors = map(int, found.groups())
+    return Burst(requests / (us / 1e6), p99 / 1000, requests, errors)

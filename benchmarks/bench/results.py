@@ -1,0 +1,95 @@
+"""What is written of it: tables, what was to be reached, and a file whose sections are written apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.cold import Pace
+from bench.quality import Equal
+from bench.warm import Busy, Hits, Identical, Kept
+
+HEAD = "# What was measured\n\nEach section is written by its own command, and says which, when and on what machine.\n"
+
+
+def with_section(text: str, name: str, body: str) -> str:
+    """The file's text with this section in the place of the one of that name, or at its end."""
+    section = f"<!-- {name} -->\n{body.strip()}\n<!-- /{name} -->"
+    found = re.compile(rf"<!-- {re.escape(name)} -->.*?<!-- /{re.escape(name)} -->", re.DOTALL)
+    if found.search(text):
+        return found.sub(lambda _: section, text, count=1)
+    return f"{text.rstrip()}\n\n{section}\n"
+
+
+def write_section(file: Path, name: str, body: str) -> None:
+    text = file.read_text("utf-8") if file.exists() else HEAD
+    file.write_text(with_section(text, name, body), "utf-8")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column is text, the others are figures."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+def cold_table(found: Mapping[str, Mapping[str, Pace]], servers: Sequence[str]) -> str:
+    """Pictures a second, ms of processor time and kB of each; in brackets our rate over theirs."""
+    rows = []
+    for title, paces in found.items():
+        ours = paces["cropmark"].rate
+        rows.append([title, *(_pace(paces.get(name), ours, name == "cropmark") for name in servers)])
+    return table(("", *servers), rows)
+
+
+def _pace(pace: Pace | None, ours: float, is_ours: bool) -> str:
+    if pace is None:
+        return "–"
+    ratio = "" if is_ours else f" ({ours / pace.rate:.2f}×)"
+    return f"{pace.rate:.1f}/s{ratio}, {pace.cpu_ms:.1f} ms, {pace.bytes / 1000:.1f} kB"
+
+
+def equal_table(found: Mapping[str, Equal]) -> str:
+    rows = [
+        (
+            name,
+            str(equal.quality),
+            f"{equal.ours.score:.1f}",
+            f"{equal.theirs.score:.1f}",
+            f"{equal.ours.bytes / 1000:.1f} kB",
+            f"{equal.theirs.bytes / 1000:.1f} kB",
+            f"{equal.more_bytes:+.0%}",
+        )
+        for name, equal in found.items()
+    ]
+    heads = ("", "our quality", "our score", "sharp's score", "our size", "sharp's size", "bytes")
+    return table(heads, rows)
+
+
+def hits_table(found: Mapping[str, Hits], beside: str) -> str:
+    base = found.get(beside)
+    rows = []
+    for name, hits in found.items():
+        ratio = f"{hits.rate / base.rate:.2f}×" if base else "–"
+        rows.append((name, f"{hits.rate:,.0f}/s", ratio, f"{hits.cpu_us:.1f} µs", f"{hits.p99_ms:.2f} ms"))
+    return table(("", "hits", f"of {beside}", "processor time a hit", "p99"), rows)
+
+
+def one_table(busy: Busy, identical: Identical, kept: Sequence[Kept]) -> str:
+    """What has no peer to be compared with."""
+    closed = f"{busy.closed_p99_ms:.1f} ms" if busy.closed_p99_ms is not None else "not measured"
+    rows = [
+        ("hits beside saturated renderers, p50 and p99", f"{busy.p50_ms:.1f} and {busy.p99_ms:.1f} ms"),
+        ("the same, 16 clients that ask again at once, p99", closed),
+        ("of so many hits, beside so many misses", f"{busy.hits:,}, {busy.misses:,} ({busy.refused} refused)"),
+        (f"{identical.requests} identical misses: renders", str(identical.renders)),
+        ("processor time of all processes, each", f"{identical.cpu_ms:.2f} ms"),
+        ("until the last was answered", f"{identical.seconds:.2f} s"),
+    ]
+    for one in kept:
+        told = f"{one.memory.resident:.0f} MiB, {one.memory.proportional:.0f} with shared pages counted once"
+        rows.append((f"resident memory after {one.requests:,} mixed requests", told))
+    return table(("", "cropmark"), rows)

@@ -1,0 +1,122 @@
+"""What a run found, and what it had to reach: the project's figures for the first benchmark, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.cold import Pace
+from bench.peers import RENDERING
+from bench.quality import Equal, Looks
+from bench.results import table
+from bench.warm import Busy, Hits, Identical, Kept
+
+NGINX = "nginx, one worker"
+RIVALS = ("sharp", "IPX")
+NAMES = tuple(peer.name for peer in RENDERING)
+
+
+@dataclass(slots=True)
+class Found:
+    """What was measured; empty where it was not."""
+
+    cold: dict[str, Mapping[str, Pace]] = field(default_factory=dict)
+    looks: dict[str, Looks] = field(default_factory=dict)
+    equal: dict[str, Equal] = field(default_factory=dict)
+    limit_ms: float | None = None
+    hits: dict[str, Hits] = field(default_factory=dict)
+    hit_bytes: float = 0.0
+    identical: Identical | None = None
+    busy: Busy | None = None
+    kept: list[Kept] = field(default_factory=list)
+
+    def paces(self, beginning: str) -> Mapping[str, Pace]:
+        """Of the case whose title begins so."""
+        return next((paces for title, paces in self.cold.items() if title.startswith(beginning)), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A row of what is to be reached: what must be, what was found, and whether it holds (None: not measured)."""
+
+    what: str
+    demanded: str
+    found: str
+    holds: bool | None
+
+
+def at_least(what: str, demanded: float, found: float | None, more: str = "") -> Target:
+    """A ratio that must not be smaller."""
+    if found is None:
+        return Target(what, f"≥ {demanded:g}×", "not measured", None)
+    return Target(what, f"≥ {demanded:g}×", f"{found:.2f}×{more}", found >= demanded)
+
+
+def at_most(what: str, demanded: float, unit: str, found: float | None, more: str = "") -> Target:
+    """A quantity that must not be larger."""
+    if found is None:
+        return Target(what, f"≤ {demanded:g} {unit}", "not measured", None)
+    return Target(what, f"≤ {demanded:g} {unit}", f"{found:.3g} {unit}{more}", found <= demanded)
+
+
+def targets_table(targets: Sequence[Target]) -> str:
+    word = {True: "holds", False: "**misses**", None: "–"}
+    return table(("", "to reach", "found", ""), [(t.what, t.demanded, t.found, word[t.holds]) for t in targets])
+
+
+def against_best(paces: Mapping[str, Pace], rivals: Sequence[str], ours: str = "cropmark") -> float | None:
+    """Our rate over that of the quickest of these; None where none of them took part."""
+    there = [paces[name].rate for name in rivals if name in paces]
+    return paces[ours].rate / max(there) if there and ours in paces else None
+
+
+def targets(found: Found) -> list[Target]:
+    """What the first benchmark must show, row by row; the srcset burst comes with a later issue."""
+    rows = []
+    for setting in ("defaults", "quality 80"):
+        large, small = found.paces(f"12 MP → 800 px JPEG, {setting}"), found.paces(f"1 MP → 300 px JPEG, {setting}")
+        rows += [
+            at_least(f"12 MP → 800 px JPEG against {rival}, {setting}", 0.95, against_best(large, [rival]))
+            for rival in RIVALS
+        ]
+        everybody = [name for name in NAMES if name != "cropmark"]
+        best = max((small[name].rate, name) for name in everybody if name in small)[1] if len(small) > 1 else ""
+        what = f"1 MP → 300 px JPEG against the best of them, {setting}"
+        rows.append(at_least(what, 0.85, against_best(small, everybody), f" ({best})" if best else ""))
+    rows += [_equal(found, "WebP", 1.2, 0.05), _equal(found, "AVIF", 8, 0.25)]
+    return [*rows, *_held(found)]
+
+
+def _equal(found: Found, word: str, demanded: float, bytes_limit: float) -> Target:
+    equal = found.equal.get(word)
+    ratio = against_best(found.paces(f"12 MP → 800 px {word}, equal quality"), ["sharp"])
+    what = f"{word} at equal quality, bytes ≤ {bytes_limit:+.0%}, against sharp"
+    if equal is None or ratio is None:
+        return at_least(what, demanded, None)
+    holds = ratio >= demanded and equal.more_bytes <= bytes_limit
+    return Target(what, f"≥ {demanded:g}×", f"{ratio:.2f}×, bytes {equal.more_bytes:+.0%}", holds)
+
+
+def _held(found: Found) -> list[Target]:
+    identical, busy = found.identical, found.busy
+    after = {kept.requests: kept.memory.resident for kept in found.kept}
+    first, last = (min(after), max(after)) if after else (0, 0)
+    grown = f" ({after[last]:.0f} after {last:,})" if after else ""
+    is_one = identical.renders == 1 if identical else None
+    cpu_ms = found.paces("12 MP → 800 px JPEG, quality 80").get("cropmark")
+    told = f"{cpu_ms.cpu_ms / found.limit_ms:.2f}×" if cpu_ms and found.limit_ms else "not measured"
+    return [
+        Target("500 identical cold requests: renders", "1", str(identical.renders) if identical else "–", is_one),
+        at_most("the same, processor time a request", 1.5, "ms", identical.cpu_ms if identical else None),
+        at_least("hits from memory against nginx static", 0.35, _hit_ratio(found, "cropmark, memory")),
+        at_least("hits from disk against nginx static", 0.28, _hit_ratio(found, "cropmark, disk")),
+        at_most("hit p99 while the renderers are saturated", 15, "ms", busy.p99_ms if busy else None),
+        at_most(f"resident memory after {first:,} mixed requests", 300, "MiB", after.get(first), grown),
+        Target("cold processor time, of the libjpeg-turbo limit", "≤ 1.3× (an aim)", told, None),
+    ]
+
+
+def _hit_ratio(found: Found, name: str) -> float | None:
+    if name not in found.hits or NGINX not in found.hits:
+        return None
+    return found.hits[name].rate / found.hits[NGINX].rate

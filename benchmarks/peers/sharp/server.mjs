@@ -1,0 +1,20 @@
+// The least that answers pictures over HTTP with sharp, at sharp's defaults: GET /WIDTH/FORMAT/QUALITY/NAME,
+// quality 0 for sharp's own. It checks nothing, caches nothing and logs nothing.
+import { createServer } from "node:http";
+import { basename, join } from "node:path";
+import sharp from "sharp";
+
+const [folder, port] = process.argv.slice(2);
+
+createServer(async (request, response) => {
+  try {
+    const [, width, format, quality, name] = request.url.split("/");
+    const options = quality === "0" ? {} : { quality: Number(quality) };
+    const body = await sharp(join(folder, basename(name))).resize(Number(width)).toFormat(format, options).toBuffer();
+    response.writeHead(200, { "content-type": `image/${format}`, "content-length": body.length });
+    response.end(body);
+  } catch (error) {
+    response.writeHead(500, { "content-type": "text/plain" });
+    response.end(String(error));
+  }
+}).listen(Number(port), "127.0.0.1");
