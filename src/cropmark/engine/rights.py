@@ -55,7 +55,8 @@ def signed(image: Image, rights: Rights) -> Image:
     """The image with these and no other metadata but its profile: as Exif and XMP, for a saver told to keep those."""
     bare = image.copy()
     for name in image.get_fields():
-        if name.startswith(("exif-", "xmp-", "iptc-", "orientation")):
+        # The preview too: a saver that writes Exif writes it along, and it shows what was cropped away.
+        if name.startswith(("exif-", "xmp-", "iptc-", "orientation", "jpeg-thumbnail", "photoshop-")):
             bare.remove(name)
     if rights.notice or rights.creator:
         bare.set_type(GValue.blob_type, "exif-data", _exif(rights))
