@@ -108,6 +108,7 @@ def pool_of(settings: Settings) -> Pool:
         queue_limit=settings.queue,
         sandbox=Sandbox(settings.sandbox),
         isolation=Isolation(settings.isolation),
+        floor=settings.old_libraries == "refuse",
         models=models_of(settings),
     )
 
@@ -175,6 +176,8 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
 
 def _refuse_to_start(settings: Settings) -> None:
     """Raises CannotStart for what a server must not be started with."""
+    if "VIPS_UNLIMITED" in os.environ:
+        raise CannotStart("VIPS_UNLIMITED is set: libvips would check no sizes", "unset VIPS_UNLIMITED")
     for mistake in refusals(settings):
         raise CannotStart(f"{mistake.where}: {mistake.what}", mistake.mend)
 
@@ -268,7 +271,11 @@ def _configured_site(
 def _configured_source(settings: Settings, text: str, name: str, originals: Originals) -> Source:
     """A folder, or an origin on the web."""
     if text.startswith(("http://", "https://")):
-        policy = Policy(allow=allowed(settings), hosts=(HostRule.read(text),))
+        try:
+            origin = HostRule.read(text)
+        except ValueError as error:
+            raise CannotStart(f"site {name}: its source is no URL of an origin", "see cropmark config check") from error
+        policy = Policy(allow=allowed(settings), hosts=(origin,))
         return SiteSource({WebUrl: WebSource(policy, originals)}, origin=text)
     path = Path(text).expanduser()
     if not path.is_dir():
@@ -423,6 +430,7 @@ def _readiness(app: App, pool: Pool, settings: Settings) -> dict[str, Any]:
         "stopping": app.stopping,
         "renderers": {"alive": state.alive, "running": state.running, "queued": state.queued},
         "sandbox": {"mode": settings.sandbox, "whole": state.sandboxed, "missing": list(state.missing)},
+        "libraries": list(state.libraries),
         "smart": smart or "on",
     }
 

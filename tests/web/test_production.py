@@ -88,6 +88,20 @@ def test_check_03_it_does_not_start(
     assert "kkkk" not in told.stderr
 
 
+def test_check_29_unlimited_is_refused(pictures: Path, tmp_path: Path) -> None:
+    """Whoever sets it for another program has not thought of ours."""
+    command = [sys.executable, "-m", "cropmark.cli", "serve", str(pictures), "--port", "0", "--cache", str(tmp_path)]
+    environment = {"VIPS_UNLIMITED": "1", "COLUMNS": "200"}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 1
+    assert "VIPS_UNLIMITED is set" in told.stderr
+
+
+def test_check_29_the_libraries_are_told(live: Running) -> None:
+    told = live.get("/readyz", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    assert told["libraries"][0].startswith("libvips 8.")
+
+
 @pytest.fixture(scope="module")
 def live(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     environment = {"CROPMARK_PRODUCTION": "true", "CROPMARK_WEB_OPEN": "false", "CROPMARK_PIXLAB_KEY": "p" * 40}
