@@ -313,11 +313,11 @@ def config_show(config: ConfigFile = None) -> None:
 @config_app.command("check")
 def config_check(config: ConfigFile = None) -> None:
     """Say everything that is wrong with the configuration, with line and mend."""
-    from cropmark.production import refusals  # noqa: PLC0415 - needed by check alone
+    from cropmark.checking import mistakes  # noqa: PLC0415 - needed by check alone
 
     found = configured(config)
-    if mistakes := tuple(refusals(found.settings)):
-        raise BadConfiguration(mistakes)
+    if wrong := tuple(mistakes(found)):
+        raise BadConfiguration(wrong)
     out.print(f"[green]good[/]: {found.file or 'no file, environment and defaults'}", highlight=False)
 
 

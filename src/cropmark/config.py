@@ -42,6 +42,12 @@ class Configured:
     def file(self) -> Path | None:
         return self.document.file
 
+    def place(self, path: Steps) -> str:
+        """Where a setting was said: an option, a variable, or a line of the file; `default` where nowhere."""
+        name = ".".join(map(str, path[:1]))
+        said = next((o.came_from for o in self.origins if o.name == name), "default")
+        return self.document.place(path) if said.startswith(str(self.file)) else said
+
 
 def configured(
     file: Path | None = None,

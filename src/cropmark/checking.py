@@ -1,0 +1,61 @@
+"""What is wrong with settings that are well written: names that cannot be read, and places that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cropmark import libraries
+from cropmark.config import BadConfiguration, Configured, Mistake
+from cropmark.guards import clients_of, foreign_policy
+from cropmark.production import refusals
+from cropmark.sources.policy import HostRule
+
+WEB = ("http://", "https://")
+
+
+def mistakes(found: Configured) -> Iterator[Mistake]:
+    """Every mistake with its line and its mend, of what a server would not start with, or not serve as was meant."""
+    yield from _unreadable(found)
+    yield from _places(found)
+    yield from refusals(found.settings)
+
+
+def _unreadable(found: Configured) -> Iterator[Mistake]:
+    """Hosts, addresses and networks that are none."""
+    for reading in (clients_of, foreign_policy):
+        try:
+            reading(found.settings)
+        except BadConfiguration as bad:
+            for one in bad.mistakes:
+                yield Mistake(found.place((one.where,)), f"{one.where}: {one.what}", one.mend)
+
+
+def _places(found: Configured) -> Iterator[Mistake]:
+    settings = found.settings
+    if settings.folder is not None and not settings.folder.is_dir():
+        yield Mistake(
+            found.place(("folder",)), f"folder: {settings.folder} is not a folder", "name a folder of pictures"
+        )
+    for number, site in enumerate(settings.site):
+        what = _wrong_source(site.source)
+        if what is not None:
+            mend = "name a folder, the origin's https:// URL, or library"
+            yield Mistake(found.place(("site", number, "source")), f"site.{number}.source: {what}", mend)
+
+
+def _wrong_source(text: str) -> str | None:
+    if not text or text == libraries.WORD:
+        return None
+    if text.startswith(WEB):
+        return _wrong_origin(text)
+    return None if Path(text).expanduser().is_dir() else f"{text} is not a folder"
+
+
+def _wrong_origin(text: str) -> str | None:
+    try:
+        HostRule.read(text)
+    except ValueError:
+        # Not its own words, which speak of stars and quote the URL: it may hold a password.
+        return "the origin's URL cannot be read; it holds a scheme, a host, perhaps a port and a path, and nothing else"
+    return "an origin is one host, without *" if "*" in text else None

@@ -1,0 +1,229 @@
+# ruff: noqa: E501 - tables are read by their columns, one row a line
+"""What a configuration says, where each value came from, and every mistake with its line and its mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cropmark import config
+from cropmark.checking import mistakes
+from cropmark.cli import app
+from cropmark.config import BadConfiguration, Configured, configured
+from cropmark.dialects.fastly.settings import JpegType
+
+SITE = '[[site]]\nhosts = ["a.example"]\ndialect = "fastly"\nsource = "."\n'
+
+# fmt: off
+MISTAKES = [
+    # the file                                                  line  words
+    ("prot = 80\n",                                             1,    ("there is no setting 'prot'", "did you mean port?")),
+    ("\n# first\nport = 70000\n",                               3,    ("port: input should be less than or equal to 65535, got 70000", "port to listen on; 0: a free one")),
+    ("port = 'x'\n",                                            1,    ("port: input should be a valid integer", "got 'x'")),
+    ('"prot" = 80\n',                                           1,    ("there is no setting 'prot'",)),
+    ("sandbox = 'maybe'\n",                                     1,    ("'try', 'require' or 'off', got 'maybe'", "`try` warns")),
+    ("memory_cache = 'lots'\n",                                 1,    ("memory_cache: could not parse value and unit", "got 'lots'")),
+    ("xyzzy = 1\n",                                             1,    ("there is no setting 'xyzzy'", "see docs/configuration.md for the names")),
+    ("port = \n",                                               1,    ("is not TOML: Invalid value", "strings stand in quotes")),
+    ("port = 1\nport = 2\n",                                    2,    ("is not TOML: Cannot overwrite a value",)),
+    ("[fastly]\njpeg_qualty = 3\n",                             2,    ("there is no setting 'fastly.jpeg_qualty'", "did you mean jpeg_quality?")),
+    ("[fastly]\nresize_filter = 'best'\n",                      2,    ("fastly.resize_filter: input should be 'nearest'", "got 'best'")),
+    ("[fastly]\njpeg_quality = 500\n",                          1,    ("fastly: a quality is 1 to 100, not 500", "see docs/configuration.md")),
+    ("port = 1\nfastly.jpeg_quality = 500\n",                   2,    ("fastly: a quality is 1 to 100, not 500",)),
+    ("fastly = 3\n",                                            1,    ("fastly: input should be a dictionary",)),
+    ("[site]\nname = 'a'\n",                                    1,    ("site: input should be a valid tuple", "sites, as `[[site]]` tables")),
+    ("[[site]]\nhosts = ['a']\nsource = '.'\n",                 1,    ("site.0.dialect: field required", "`fastly`, `contentstack`")),
+    ("[[site]]\nhosts = ['a']\ndialect = 'imgix'\n",            3,    ("site.0.dialect: input should be 'fastly'", "got 'imgix'")),
+    ("[[site]]\nhosts = ['a']\ndialect = 'fastly'\n",           1,    ("source: expected a folder or the origin's URL",)),
+    (SITE + "prefx = '/x'\n",                                   5,    ("there is no setting 'site.0.prefx'", "did you mean prefix?")),
+    (SITE + SITE.replace("a.ex", "b.ex") + "max_age_s = -1\n",  9,    ("site.1.max_age_s: input should be greater than or equal to 0, got -1",)),
+    (SITE + "[site.settings]\nupscal = true\n",                 6,    ("there is no setting 'site.0.settings.upscal'", "did you mean upscale?")),
+    (SITE + "[site.settings]\nupscale = 'yes please'\n",        6,    ("site.0.settings.upscale: input should be a valid boolean", "got 'yes please'")),
+    (SITE + "settings = { jpeg_quality = 0 }\n",                5,    ("site.0.settings: a quality is 1 to 100, not 0",)),
+    (SITE.replace("a.example", "a.example:8000"),               2,    ("a host name alone, without scheme, port or path", "got 'a.example:8000'")),
+    (SITE.replace("a.example", "https://a.example"),            2,    ("a host name alone",)),
+    (SITE + "prefix = 'shop'\n",                                5,    ("site.0.prefix: expected a path that begins with a slash, such as /shop, got 'shop'",)),
+    (SITE + SITE.replace("a.example", "A.Example"),             5,    ("site.1: no request reaches it, site.0 is at a.example/ too", "another host or prefix")),
+    ("signing_keys = ['short']\n",                              1,    ("signing_keys: expected a key of at least 32 bytes, got 5",)),
+]
+
+CHECKED = [
+    # what reads well, but cannot be meant                      line  words
+    ("folder = 'no such'\n",                                    1,    ("folder: no such is not a folder", "name a folder of pictures")),
+    (SITE.replace('"."', '"no such"'),                          4,    ("site.0.source: no such is not a folder", "https:// URL")),
+    (SITE.replace('"."', '"https://"'),                         4,    ("site.0.source: the origin's URL cannot be read",)),
+    (SITE.replace('"."', '"https://me:pass@a.example"'),        4,    ("site.0.source: the origin's URL cannot be read",)),
+    (SITE.replace('"."', '"https://a.example/x?y=1"'),          4,    ("site.0.source: the origin's URL cannot be read",)),
+    (SITE.replace('"."', '"https://*.example"'),                4,    ("site.0.source: an origin is one host",)),
+    ("port = 1\nweb_allow = ['nothing']\n",                     2,    ("web_allow: expected host:port, got 'nothing'", "such as 10.0.0.7:8080")),
+    ("web_hosts = ['a b']\n",                                   1,    ("web_hosts: expected a host", "*.example.com")),
+    ("trusted_proxies = ['x']\n",                               1,    ("trusted_proxies: ", "10.0.0.7 or 10.1.0.0/16")),
+    ("production = true\nadmin_token = 'short'\n",              None, ("admin_token: expected at least 32 characters, got 5", "openssl rand")),
+]
+# fmt: on
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the configuration is written, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in config.variables():
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "cropmark.toml"
+
+
+def read(file: Path, text: str, **more: object) -> Configured:
+    file.write_text(text)
+    return configured(file, **{"environ": {}, **more})  # type: ignore[arg-type]  # each test gives what it is about
+
+
+@pytest.mark.parametrize(("text", "line", "words"), MISTAKES)
+def test_mistakes(file: Path, text: str, line: int, words: tuple[str, ...]) -> None:
+    with pytest.raises(BadConfiguration) as bad:
+        read(file, text)
+    (mistake,) = bad.value.mistakes
+    assert mistake.where == f"{file}:{line}"
+    assert all(word in str(mistake) for word in words), str(mistake)
+
+
+@pytest.mark.parametrize(("text", "line", "words"), CHECKED)
+def test_what_is_well_written_and_wrong(file: Path, text: str, line: int | None, words: tuple[str, ...]) -> None:
+    (mistake,) = mistakes(read(file, text))
+    assert mistake.where == ("production" if line is None else f"{file}:{line}")
+    assert all(word in str(mistake) for word in words), str(mistake)
+    assert "pass" not in str(mistake)
+
+
+def test_all_mistakes_at_once(file: Path) -> None:
+    with pytest.raises(BadConfiguration) as bad:
+        read(file, "prot = 1\nport = 70000\n[fastly]\nx = 1\n", environ={"CROPMARK_QUUE": "3", "CROPMARK_QUEUE": "0"})
+    places = [mistake.where for mistake in bad.value.mistakes]
+    at = str(file)
+    assert places == [f"{at}:1", f"{at}:4", "environment CROPMARK_QUUE", f"{at}:2", "environment CROPMARK_QUEUE"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        (
+            "CROPMARK_PROT",
+            "80",
+            ("environment CROPMARK_PROT: there is no such variable", "did you mean CROPMARK_PORT?"),
+        ),
+        ("CROPMARK_PORT", "many", ("environment CROPMARK_PORT: port: input should be a valid integer", "got 'many'")),
+        ("CROPMARK_FASTLY__UPSCALE", "perhaps", ("environment CROPMARK_FASTLY__UPSCALE: fastly.upscale",)),
+        ("CROPMARK_FASTLY__UPSCAL", "true", ("did you mean CROPMARK_FASTLY__UPSCALE?",)),
+    ],
+)
+def test_mistakes_in_variables(file: Path, name: str, text: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(BadConfiguration) as bad:
+        read(file, "", environ={name: text})
+    assert all(word in str(bad.value) for word in words), str(bad.value)
+
+
+def test_a_mistake_on_the_command_line(file: Path) -> None:
+    with pytest.raises(BadConfiguration, match="--port: port: input should be less than"):
+        read(file, "port = 80\n", overrides={"port": 70000})
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match="there is no such file"):
+        configured(tmp_path / "none.toml", environ={})
+
+
+# ------------------------------------------------------------------------------------------------ what wins, and why
+
+
+def test_the_command_line_before_the_environment_before_the_file(file: Path) -> None:
+    text = "port = 1\nqueue = 1\nrenderers = 1\n[fastly]\nupscale = true\njpeg_type = 'progressive'\n"
+    environ = {"CROPMARK_PORT": "2", "CROPMARK_QUEUE": "2", "CROPMARK_FASTLY__UPSCALE": "false"}
+    found = read(file, text, environ=environ, overrides={"port": 3})
+    settings = found.settings
+    assert (settings.port, settings.queue, settings.renderers, settings.host) == (3, 2, 1, "127.0.0.1")
+    assert (settings.fastly.upscale, settings.fastly.jpeg_type) == (False, JpegType.PROGRESSIVE)
+    came_from = {origin.name: origin.came_from for origin in found.origins}
+    assert came_from["port"] == "--port"
+    assert came_from["queue"] == "CROPMARK_QUEUE"
+    assert came_from["renderers"] == f"{file}:3"
+    assert came_from["host"] == "default"
+    assert came_from["fastly.upscale"] == "CROPMARK_FASTLY__UPSCALE"
+    assert came_from["fastly.jpeg_type"] == f"{file}:6"
+
+
+def test_an_empty_variable_says_nothing(file: Path) -> None:
+    found = read(file, "port = 1\n", environ={"CROPMARK_PORT": ""})
+    assert found.settings.port == 1
+    assert found.place(("port",)) == f"{file}:1"
+
+
+def test_lists_from_a_variable_are_written_with_commas(file: Path) -> None:
+    found = read(file, "", environ={"CROPMARK_WEB_ALLOW": "127.0.0.1:1, 127.0.0.1:2"})
+    assert found.settings.web_allow == ("127.0.0.1:1", "127.0.0.1:2")
+
+
+def test_the_file_of_the_working_folder_is_found(file: Path) -> None:
+    file.write_text("port = 4321\n")
+    assert configured(environ={}).settings.port == 4321
+
+
+def test_hosts_and_prefixes_have_one_form(file: Path) -> None:
+    (site,) = read(file, SITE.replace("a.example", "Img.Example") + "prefix = '/shop/'\n").settings.site
+    assert (site.hosts, site.prefix) == (("img.example",), "/shop")
+
+
+# ------------------------------------------------------------------------------------------------ secrets
+
+SECRET = "s3cr3t-" + "x" * 40
+
+
+def test_secrets_are_masked(file: Path) -> None:
+    text = f"admin_token = '{SECRET}'\nsigning_keys = ['{SECRET}']\nredis_url = 'redis://:{SECRET}@h'\n"
+    found = read(file, text, environ={"CROPMARK_PIXLAB_KEY": SECRET})
+    told = {origin.name: origin.value for origin in found.origins}
+    assert {told[name] for name in ("admin_token", "signing_keys", "redis_url", "pixlab_key")} == {config.MASK}
+    assert SECRET not in repr(found.settings)
+
+
+@pytest.mark.parametrize(
+    "text", [f"admin_token = ['{SECRET}']\n", f"redis_url = ['{SECRET}']\n", SITE + f"signing_keys = [['{SECRET}']]\n"]
+)
+def test_a_mistake_never_shows_a_secret(file: Path, text: str) -> None:
+    with pytest.raises(BadConfiguration) as bad:
+        read(file, text)
+    assert SECRET not in str(bad.value)
+
+
+# ------------------------------------------------------------------------------------------------ the commands
+
+
+def cropmark(*arguments: str) -> tuple[int, str]:
+    found = CliRunner().invoke(app, arguments, env={"COLUMNS": "250"})
+    return found.exit_code, found.output + str(found.exception or "")
+
+
+def test_check_says_good(file: Path) -> None:
+    file.write_text(SITE)
+    code, told = cropmark("config", "check", "--config", str(file))
+    assert (code, told.startswith("good: ")) == (0, True)
+
+
+@pytest.mark.parametrize("text", ["prot = 1\n", "web_allow = ['x']\n", SITE.replace('"."', '"none"')])
+def test_check_fails_with_the_line(file: Path, text: str) -> None:
+    file.write_text(text)
+    code, told = cropmark("config", "check", "--config", str(file))
+    assert code == 1
+    assert f"{file}:" in told
+
+
+def test_show_tells_where_each_value_came_from(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(f"port = 4321\nadmin_token = '{SECRET}'\n")
+    monkeypatch.setenv("CROPMARK_QUEUE", "7")
+    code, told = cropmark("config", "show", "--config", str(file))
+    assert code == 0
+    lines = {line.split()[0]: line.split() for line in told.splitlines() if line.strip()}
+    assert lines["port"][1:] == ["4321", f"{file}:1"]
+    assert lines["queue"][1:] == ["7", "CROPMARK_QUEUE"]
+    assert lines["admin_token"][1] == config.MASK
+    assert SECRET not in told
