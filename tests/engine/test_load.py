@@ -234,6 +234,17 @@ def test_check_29_no_limits_no_start() -> None:
     assert "unset VIPS_UNLIMITED" in outcome.stderr
 
 
+def test_check_31_an_error_that_quotes_bytes_of_the_file_is_an_error_like_any_other() -> None:
+    """Found by fuzzing: libheif names the property that it does not know, here one whose name is no UTF-8."""
+    turned = Pillow.Exif()
+    turned[0x0112] = 6
+    body = saved(PHOTO, "AVIF", exif=turned).replace(b"irot", b"ir\x82t")
+    for _ in range(2):
+        with pytest.raises(SourceUnusable, match="broken") as caught:
+            load.info_of(body)
+        assert "'ir\ufffdt'" in str(caught.value.__cause__)
+
+
 def test_one_thread_and_no_cache() -> None:
     assert pyvips.concurrency_get() == 1
     assert pyvips.cache_get_max() == 0

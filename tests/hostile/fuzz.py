@@ -72,6 +72,15 @@ class Fuzz:
         finally:
             await self._end()
 
+    async def these(self, files: list[bytes]) -> None:
+        """Files that are known, each by every dialect's plain query."""
+        try:
+            for data in files:
+                for dialect in DIALECTS[:3]:
+                    await self._one(data, dialect, PLAIN[dialect.name])
+        finally:
+            await self._end()
+
     def _wish(self) -> tuple[Dialect, str]:
         """A dialect and a few of its parameters, with the values of their examples."""
         dialect = self.chance.choice(DIALECTS[:3])

@@ -53,3 +53,11 @@ def test_what_fell_is_kept_with_its_query(tmp_path: Path) -> None:
 
 def test_crashers_are_small() -> None:
     assert [p.name for p in CRASHERS.glob("*") if p.stat().st_size > 100_000] == []
+
+
+@pytest.mark.parametrize("name", [p.name for p in sorted(CRASHERS.glob("*.*")) if p.suffix != ".txt"])
+async def test_check_34_what_fell_once_falls_no_more(name: str) -> None:
+    fuzz = Fuzz(random.Random(1))
+    await fuzz.these([(CRASHERS / name).read_bytes()] * 3)
+    assert fuzz.falls == []
+    assert sum(fuzz.told.values()) == 9

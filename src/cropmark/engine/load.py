@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import pyvips
 from pyvips import Image
@@ -54,12 +55,19 @@ def prepare() -> None:
     # pyvips hands libvips' warnings to Python's logging, in the thread that has one: if Python collects garbage there,
     # an image is freed inside the pipeline that it belongs to, and the process aborts. A torn file is warning enough.
     pyvips._remove_log_handler()
+    # Errors of libvips quote the file. Read strictly, a quote that is no UTF-8 hides the error behind another, and stays
+    # in libvips' buffer for all errors to come.
+    pyvips.error._to_string = _error_text
     pyvips.concurrency_set(1)
     pyvips.cache_set_max(0)
     pyvips.operation_block_set("VipsForeignLoad", True)
     for name in _CLASSES:
         pyvips.operation_block_set(name, False)
     pyvips.block_untrusted_set(True)
+
+
+def _error_text(buffer: Any) -> str:
+    return bytes(pyvips.ffi.string(buffer)).decode("utf-8", "replace")
 
 
 def info_of(data: bytes) -> Info:
