@@ -1,0 +1,161 @@
+"""Sites by host name: the vendor's own URL with only its host changed, over a folder and over an origin on the web."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from tests.web.pictures import make_pictures
+from tests.web.running import Running, running
+
+STACK, ASSET, FILE = "bltstack000000000", "blt0123456789abcdef", "0123456789abcdef01234567"
+ENVIRONMENT, FILE_ID = "975bf280-9091-4691-b05b-86a7d2f3b4c1", "0c0d7d9f-4d3f-4e1c-9d11-1f2b3c4d5e6f"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures where each vendor's paths have them."""
+    folder = make_pictures(tmp_path_factory.mktemp("pictures"))
+    for vendors in (f"v3/assets/{STACK}/{ASSET}/{FILE}", f"{ENVIRONMENT}/{FILE_ID}"):
+        (folder / vendors).mkdir(parents=True)
+        shutil.copy(folder / "wide.jpg", folder / vendors / "wide photo.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def origin(folder: Path) -> Iterator[str]:
+    """host:port of a server of the same pictures."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """All three dialects, each over the folder and over the origin, a site each."""
+    work = tmp_path_factory.mktemp("sites")
+    tables = [
+        f'[[site]]\nhosts = ["{dialect}-{kind}.example"]\ndialect = "{dialect}"\nsource = "{source}"\n'
+        for dialect in ("fastly", "contentstack", "kontent")
+        for kind, source in (("folder", folder), ("origin", f"http://{origin}"))
+    ]
+    tables.append(
+        f'[[site]]\nprefix = "/shop"\ndialect = "fastly"\nsource = "{folder}"\nsettings = {{ upscale = true }}\n'
+    )
+    tables.append(f'[[site]]\nhosts = ["based.example"]\ndialect = "fastly"\nsource = "http://{origin}/v3"\n')
+    config = work / "cropmark.toml"
+    config.write_text("\n".join(tables))
+    allowed = {"CROPMARK_WEB_ALLOW": origin}
+    with running("--config", str(config), cache=work / "cache", environment=allowed) as found:
+        yield found
+
+
+# fmt: off
+URLS = [
+    # the vendor's URL                                                                              size
+    ("https://fastly.example/wide.jpg?width=100",                                                   (100, 50)),
+    ("https://fastly.example/with%20space%20%26%20more/%C3%A4.png?crop=10,10",                      (10, 10)),
+    (f"https://contentstack.example/v3/assets/{STACK}/{ASSET}/{FILE}/wide%20photo.jpg?width=100",   (100, 50)),
+    (f"https://contentstack.example/v3/assets/{STACK}/{ASSET}/{FILE}/wide%20photo.jpg?environment=production?height=20",
+                                                                                                    (40, 20)),
+    (f"https://contentstack.example/v3/assets/{STACK}/{ASSET}/{FILE}/wide%20photo.jpg",             (400, 200)),
+    (f"https://kontent.example/{ENVIRONMENT}/{FILE_ID}/wide%20photo.jpg?w=60&h=60&fit=crop",        (60, 60)),
+    (f"https://kontent.example/{ENVIRONMENT}/{FILE_ID}/wide%20photo.jpg",                           (400, 200)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("kind", ["folder", "origin"])
+@pytest.mark.parametrize(("url", "size"), URLS)
+def test_only_the_host_changes(server: Running, kind: str, url: str, size: tuple[int, int]) -> None:
+    parts = urlsplit(url)
+    host = parts.netloc.replace(".example", f"-{kind}.example")
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    answer = server.get(path, headers={"Host": host})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/jpeg" or path.endswith(("10,10",))
+    assert Image.open(BytesIO(answer.content)).size == size
+
+
+def test_a_port_behind_the_host_and_capitals_change_nothing(server: Running) -> None:
+    for host in ("fastly-folder.example:8443", "Fastly-Folder.Example", "fastly-folder.example."):
+        assert server.get("/wide.jpg?width=10", headers={"Host": host}).status_code == 200
+
+
+# fmt: off
+MISSING = [
+    # host                          path                        status
+    ("fastly-folder.example",       "/none.jpg?width=10",       404),
+    ("fastly-origin.example",       "/none.jpg?width=10",       404),
+    ("fastly-folder.example",       "/../wide.jpg",             404),
+    ("based.example",               "/../wide.jpg",             400),      # outside the origin's path
+    ("based.example",               "/%2e%2e/wide.jpg",         400),
+    ("based.example",               "/%252e%252e/wide.jpg",     400),
+    ("based.example",               "/assets/%2e%2e/%2e%2e/wide.jpg", 400),
+    ("kontent-folder.example",      f"/{ENVIRONMENT}/none/wide%20photo.jpg?w=9", 404),
+    ("contentstack-folder.example", f"/v3/assets/{STACK}/{ASSET}/{FILE}/wide%20photo.jpg?environment=draft", 404),
+    ("elsewhere.example",           "/wide.jpg?width=10",       404),      # no site has this host
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("host", "path", "status"), MISSING)
+def test_what_is_not_there(server: Running, host: str, path: str, status: int) -> None:
+    answer = server.get(path, headers={"Host": host})
+    assert answer.status_code == status
+    assert not answer.headers["content-type"].startswith("image/")
+
+
+def test_an_origins_path_is_the_beginning_of_every_path(server: Running) -> None:
+    path = f"/assets/{STACK}/{ASSET}/{FILE}/wide%20photo.jpg?width=10"
+    assert server.get(path, headers={"Host": "based.example"}).status_code == 200
+
+
+def test_a_prefix_serves_any_host_with_its_own_settings(server: Running) -> None:
+    answer = server.get("/shop/wide.jpg?width=800", headers={"Host": "elsewhere.example"})
+    assert Image.open(BytesIO(answer.content)).size == (800, 400)
+
+
+def test_sites_of_one_path_do_not_share_renditions(server: Running) -> None:
+    """Fastly keeps 400 px where nothing may grow, Contentstack grows."""
+    fastly = server.get("/wide.jpg?width=800", headers={"Host": "fastly-folder.example"})
+    contentstack = server.get("/wide.jpg?width=800", headers={"Host": "contentstack-folder.example"})
+    assert Image.open(BytesIO(fastly.content)).size == (400, 200)
+    assert Image.open(BytesIO(contentstack.content)).size == (800, 400)
+    assert "x-ratelimit-limit" in contentstack.headers
+    assert "x-ratelimit-limit" not in fastly.headers
+
+
+def test_the_greeting_names_every_site(server: Running) -> None:
+    assert "fastly-folder.example" in server.greeting
+    assert "kontent at kontent-origin.example" in server.greeting
+
+
+def test_an_origin_that_is_not_allowed_is_not_fetched(
+    folder: Path, origin: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    work = tmp_path_factory.mktemp("guarded")
+    config = work / "cropmark.toml"
+    config.write_text(f'[[site]]\nhosts = ["a.example"]\ndialect = "fastly"\nsource = "http://{origin}"\n')
+    with running("--config", str(config), cache=work / "cache") as guarded:
+        answer = guarded.get("/wide.jpg?width=10", headers={"Host": "a.example"})
+    assert answer.status_code == 400
+    assert not answer.headers["content-type"].startswith("image/")
