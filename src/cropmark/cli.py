@@ -19,6 +19,7 @@ from cropmark import moving
 from cropmark.config import BadConfiguration, Configured, configured
 from cropmark.explaining import Explained, short
 from cropmark.geometry.recipe import Recipe
+from cropmark.keeping import assets, keys
 from cropmark.problems import Problem
 
 app = typer.Typer(
@@ -29,6 +30,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show or check the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(assets.app, name="assets")
+app.add_typer(keys.app, name="keys")
 
 out = Console()
 err = Console(stderr=True)
@@ -78,6 +81,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve pictures, made from their URLs."""
+    from cropmark.libraries import is_there  # noqa: PLC0415 - as below
     from cropmark.logs import set_up  # noqa: PLC0415 - the web stack is loaded by serve alone
     from cropmark.serving import run  # noqa: PLC0415
     from cropmark.wiring import CannotStart  # noqa: PLC0415
@@ -96,7 +100,7 @@ def serve(
         return configured(config, overrides)
 
     found = reread()
-    if found.settings.folder is None and not found.settings.site:
+    if found.settings.folder is None and not found.settings.site and not is_there(found.settings):
         _fail("there is nothing to serve | name a folder of pictures: cropmark serve FOLDER", 2)
     set_up(found.settings.log_format)
     try:

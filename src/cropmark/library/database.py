@@ -130,7 +130,10 @@ def _reachable() -> Iterator[None]:
 def _url(where: str | Path) -> URL:
     """Raises LibraryUnusable for what is no URL of a database that is known."""
     if isinstance(where, Path):
-        where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryUnusable(f"{where} cannot be made: {error.strerror}", "name another with --data") from error
         return URL.create("sqlite", database=str(where / FILE))
     mend = "write postgresql://user@host/database"
     try:

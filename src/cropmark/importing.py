@@ -1,0 +1,177 @@
+"""Many files into the library: begun anew, it goes on where it ended, whatever ended it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from cropmark.assets import MAX_NAME_CHARS, Asset, Changes, Place, Publication, Publishing, Upload
+from cropmark.formats import READABLE, SNIFFED_BYTES, sniffed
+from cropmark.library.blobs import digest_of
+from cropmark.library.store import Store
+from cropmark.ports import Opened, Renderers, Stamp
+from cropmark.problems import BadOrder, Problem, SourceMissing
+
+AT_ONCE: Final = 4
+"""Files in hand: reading, a renderer's look and the database's commit overlap."""
+_WALKED: Final = 1_000_000
+
+
+class Outcome(Enum):
+    """What became of a file."""
+
+    ADDED = "added"
+    UNCHANGED = "there already"
+    NEW_VERSION = "new versions"
+    CHANGED = "changed since, and left"
+    NO_PICTURE = "no pictures"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file and what became of it; the asset where there is one, the reason where there is none."""
+
+    path: Path
+    outcome: Outcome
+    asset: Asset | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """How files are taken in. `updates`: one that changed since becomes a new version."""
+
+    place: Place
+    by: str
+    published: Publishing | None = None
+    changes: Changes = field(default_factory=Changes)
+    updates: bool = False
+
+
+def files_in(paths: Iterable[Path]) -> list[Path]:
+    """The files, and those in the folders, sorted; hidden ones are left out. Raises SourceMissing."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(_walked(path))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise SourceMissing(f"there is no file {path}", fix="check the path")
+        if len(found) > _WALKED:
+            raise BadOrder(f"expected at most {_WALKED:,} files", fix="import a part of them at a time")
+    return found
+
+
+async def take_in(
+    store: Store, renderers: Renderers, files: Iterable[Path], how: Import, told: Callable[[Taken], None]
+) -> None:
+    """Take in the files, several at once; `told` hears of each as soon as it is kept.
+
+    Each is added and published in one transaction, under the path that it has: whoever begins anew finds it there.
+    """
+    waiting = iter(files)
+
+    async def work() -> None:
+        for path in waiting:
+            told(await _taken(store, renderers, path, how))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(work())
+
+
+async def _taken(store: Store, renderers: Renderers, path: Path, how: Import) -> Taken:
+    try:
+        source = await asyncio.to_thread(opened, path)
+    except OSError as error:
+        return Taken(path, Outcome.FAILED, why=error.strerror or str(error))
+    try:
+        known = await asyncio.to_thread(_known, store, path, source, how)
+        if known is not None:
+            return known
+        upload = await inspected(source, renderers, path.name)
+        return await asyncio.to_thread(_kept, store, path, upload, source, how)
+    except NoPicture as error:
+        return Taken(path, Outcome.NO_PICTURE, why=str(error))
+    except Problem as problem:
+        return Taken(path, Outcome.FAILED, why=problem.detail)
+    finally:
+        source.close()
+
+
+class NoPicture(Exception):
+    """A file that is none."""
+
+
+async def inspected(source: Opened, renderers: Renderers, name: str) -> Upload:
+    """What a renderer finds a file to be. Raises NoPicture, and Problems."""
+    kind = sniffed(os.pread(source.descriptor, SNIFFED_BYTES, 0))
+    if kind is None:
+        raise NoPicture("none of the formats that are known")
+    size = None
+    if kind in READABLE:
+        info = await renderers.inspect(source, foreign=True)
+        kind, size = info.format, info.size
+    return Upload(name[-MAX_NAME_CHARS:], kind, size)
+
+
+def _known(store: Store, path: Path, source: Opened, how: Import) -> Taken | None:
+    """What there is to tell of a file that was taken in before; None: it is to be taken in."""
+    asset = store.imported(how.place, _origin(path))
+    if asset is None:
+        return None
+    if asset.version.file.digest != digest_of(source):
+        return None if how.updates else Taken(path, Outcome.CHANGED, asset)
+    wanted = how.published
+    if wanted is not None and not _is_published(asset, wanted):
+        store.publish(how.place, asset.uid, wanted, how.by)
+    return Taken(path, Outcome.UNCHANGED, asset)
+
+
+def _kept(store: Store, path: Path, upload: Upload, source: Opened, how: Import) -> Taken:
+    origin = _origin(path)
+    old = store.imported(how.place, origin)
+    if old is not None:
+        asset = store.replace(how.place, old.uid, upload, source, how.changes, how.by, published=how.published)
+        return Taken(path, Outcome.NEW_VERSION, asset)
+    added = store.add(how.place, upload, source, how.changes, how.by, published=how.published, origin=origin)
+    return Taken(path, Outcome.ADDED, added)
+
+
+def _is_published(asset: Asset, wanted: Publishing) -> bool:
+    """Whether its newest version is published everywhere that it should be."""
+    there = {(name, p.locale) for p in asset.publications if p.version == asset.newest for name in _names(p)}
+    return all((name, locale) in there for name in wanted.environments for locale in wanted.locales)
+
+
+def _names(publication: Publication) -> tuple[str, ...]:
+    return (publication.environment, publication.environment_name)
+
+
+def _origin(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(root) / name for name in files if not name.startswith("."))
+
+
+def opened(path: Path) -> Opened:
+    """A file of this machine, to be closed. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    left = [descriptor]
+
+    def close() -> None:
+        if left:
+            os.close(left.pop())
+
+    return Opened(descriptor, os.fstat(descriptor).st_size, Stamp(f"import:{path.name}", ""), close)

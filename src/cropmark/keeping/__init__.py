@@ -1,0 +1,1 @@
+"""The commands for the library: its assets, and the keys to it."""

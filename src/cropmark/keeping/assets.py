@@ -1,0 +1,269 @@
+"""cropmark assets: pictures into the library, published, listed, replaced, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cropmark.assets import MAIN, Asset, Changes, Listing, Place, Publishing
+from cropmark.keeping.shared import ConfigFile, Data, StackName, err, library, ms_of, out, settings_of, stack_of
+from cropmark.problems import BadOrder
+
+if TYPE_CHECKING:  # as in shared.py
+    from cropmark.importing import Import, Taken
+    from cropmark.library.store import Store
+    from cropmark.settings import Settings
+
+app = typer.Typer(help="Keep pictures in the library, and publish them.", no_args_is_help=True)
+
+BY = "command line"
+"""Who it was, in what the library tells of its changes."""
+
+Branch = Annotated[str, typer.Option(help="Branch of the stack.")]
+Uids = Annotated[list[str], typer.Argument(help="Uids of assets.")]
+Locale = Annotated[str, typer.Option(help="Locale of the publication; for pictures any does.")]
+
+
+@app.command()
+def add(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, and folders of them.")],
+    publish: Annotated[list[str] | None, typer.Option(help="Environment to publish in; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Tag to give them; may be repeated.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Uid of a folder to put them in.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Files that changed since become new versions.")] = False,
+    stack: StackName = None,
+    branch: Branch = MAIN,
+    locale: Locale = "en-us",
+    data: Data = None,
+    config: ConfigFile = None,
+) -> None:
+    """Take files into the library.
+
+    May be ended at any time and begun anew: what is there is not taken in twice.
+    """
+    from cropmark.importing import Import, files_in  # noqa: PLC0415
+
+    settings = settings_of(config, data)
+    files = files_in(paths)
+    with library(settings, make=True) as store:
+        how = Import(
+            place=Place(stack_of(store, stack, make=True).api_key, branch),
+            by=BY,
+            published=Publishing(tuple(publish), (locale,)) if publish else None,
+            changes=Changes(tags=tuple(tag) if tag else None, parent_uid=folder),
+            updates=update,
+        )
+        _told_of_import(asyncio.run(_imported(store, settings, files, how)), settings)
+
+
+async def _imported(store: Store, settings: Settings, files: list[Path], how: Import) -> list[Taken]:
+    from cropmark.importing import take_in  # noqa: PLC0415
+    from cropmark.wiring import pool_of  # noqa: PLC0415
+
+    taken: list[Taken] = []
+    pool = pool_of(settings)
+    await pool.start()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=err, transient=True) as progress:
+            bar = progress.add_task("taking in", total=len(files))
+
+            def told(one: Taken) -> None:
+                taken.append(one)
+                progress.advance(bar)
+
+            await take_in(store, pool, files, how, told)
+    finally:
+        await pool.close()
+    return taken
+
+
+def _told_of_import(taken: list[Taken], settings: Settings) -> None:
+    """How many there were of each kind, what failed, and one URL to try."""
+    from cropmark.importing import Outcome  # noqa: PLC0415
+
+    counts = Counter(one.outcome for one in taken)
+    out.print(
+        ", ".join(f"{counts[kind]:,} {kind.value}" for kind in Outcome if counts[kind]) or "no files", highlight=False
+    )
+    for one in taken:
+        if one.outcome in (Outcome.NO_PICTURE, Outcome.FAILED):
+            err.print(f"[yellow]{escape(str(one.path))}[/]: {escape(one.why)}", highlight=False, soft_wrap=True)
+        if one.outcome is Outcome.CHANGED:
+            err.print(f"[yellow]{escape(str(one.path))}[/] changed: take it in with --update", highlight=False)
+    first = next((one.asset for one in taken if one.asset is not None), None)
+    if first is not None:
+        out.print(_url(first, settings), highlight=False, soft_wrap=True)
+    if counts[Outcome.FAILED]:
+        sys.exit(1)
+
+
+@app.command("list")
+def list_assets(
+    environment: Annotated[str | None, typer.Option(help="Only what is published there.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only what has this tag.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    stack: StackName = None,
+    branch: Branch = MAIN,
+    data: Data = None,
+    config: ConfigFile = None,
+) -> None:
+    """Show what the library holds, the newest first."""
+    settings = settings_of(config, data)
+    equal = (("tags", tag),) if tag else ()
+    with library(settings) as store:
+        place = Place(stack_of(store, stack).api_key, branch)
+        listing = Listing(environment=environment, equal=equal, skip=skip, limit=limit, counted=True)
+        page = store.listed(place, listing)
+    found = [item for item in page.items if isinstance(item, Asset)]
+    if as_json:
+        out.print_json(json.dumps([_plain(asset, settings) for asset in found]))
+        return
+    table = Table("uid", "title", "version", "picture", "published", box=None, pad_edge=False, header_style="bold")
+    for asset in found:
+        file = asset.version.file
+        picture = f"{file.size or 'unknown size'} {file.format.value}, {file.bytes:,} bytes"
+        table.add_row(asset.uid, escape(asset.entry.title), str(asset.version.number), picture, _published(asset))
+    out.print(table)
+    out.print(f"{len(found)} of {page.count}", highlight=False, style="dim")
+
+
+@app.command("publish")
+def publish_assets(
+    uids: Uids,
+    to: Annotated[list[str], typer.Option("--to", help="Environment; may be repeated.")],
+    version: Annotated[int | None, typer.Option(help="The version; the newest if left out.")] = None,
+    at: Annotated[datetime | None, typer.Option(help="When, in UTC; now if left out.")] = None,
+    stack: StackName = None,
+    branch: Branch = MAIN,
+    locale: Locale = "en-us",
+    data: Data = None,
+    config: ConfigFile = None,
+) -> None:
+    """Publish assets, or let a server do it at a time."""
+    wanted = Publishing(tuple(to), (locale,), version, ms_of(at))
+    with library(settings_of(config, data)) as store:
+        place = Place(stack_of(store, stack).api_key, branch)
+        for uid in uids:
+            store.publish(place, uid, wanted, BY)
+    out.print(f"{len(uids)} {'to be ' if at else ''}published", highlight=False)
+
+
+@app.command("unpublish")
+def unpublish_assets(
+    uids: Uids,
+    environments: Annotated[list[str], typer.Option("--from", help="Environment; may be repeated.")],
+    at: Annotated[datetime | None, typer.Option(help="When, in UTC; now if left out.")] = None,
+    stack: StackName = None,
+    branch: Branch = MAIN,
+    locale: Locale = "en-us",
+    data: Data = None,
+    config: ConfigFile = None,
+) -> None:
+    """Take assets from an environment; they stay in the library."""
+    wanted = Publishing(tuple(environments), (locale,), None, ms_of(at))
+    with library(settings_of(config, data)) as store:
+        place = Place(stack_of(store, stack).api_key, branch)
+        for uid in uids:
+            store.unpublish(place, uid, wanted, BY)
+    out.print(f"{len(uids)} {'to be ' if at else ''}unpublished", highlight=False)
+
+
+@app.command()
+def replace(
+    uid: Annotated[str, typer.Argument(help="Uid of the asset.")],
+    file: Annotated[Path, typer.Argument(help="The new picture.")],
+    publish: Annotated[list[str] | None, typer.Option(help="Environment to publish it in; may be repeated.")] = None,
+    stack: StackName = None,
+    branch: Branch = MAIN,
+    locale: Locale = "en-us",
+    data: Data = None,
+    config: ConfigFile = None,
+) -> None:
+    """Give an asset a new file; where it is published, the old one is served until the new one is published."""
+    settings = settings_of(config, data)
+    published = Publishing(tuple(publish), (locale,)) if publish else None
+    with library(settings) as store:
+        place = Place(stack_of(store, stack).api_key, branch)
+        asset = asyncio.run(_replaced(store, settings, place, uid, file, published))
+    out.print(f"version {asset.newest}: {_url(asset, settings)}", highlight=False, soft_wrap=True)
+
+
+async def _replaced(
+    store: Store, settings: Settings, place: Place, uid: str, file: Path, published: Publishing | None
+) -> Asset:
+    from cropmark.importing import NoPicture, inspected, opened  # noqa: PLC0415
+    from cropmark.wiring import pool_of  # noqa: PLC0415
+
+    pool = pool_of(settings)
+    await pool.start()
+    try:
+        source = opened(file)
+        try:
+            upload = await inspected(source, pool, file.name)
+            return store.replace(place, uid, upload, source, Changes(), BY, published=published)
+        finally:
+            source.close()
+    except (NoPicture, OSError) as error:
+        raise BadOrder(f"{file}: {error}", fix="name a picture") from error
+    finally:
+        await pool.close()
+
+
+@app.command()
+def remove(
+    uids: Uids,
+    stack: StackName = None,
+    branch: Branch = MAIN,
+    data: Data = None,
+    config: ConfigFile = None,
+) -> None:
+    """Delete assets with all their versions; every server forgets what it made of them."""
+    with library(settings_of(config, data)) as store:
+        place = Place(stack_of(store, stack).api_key, branch)
+        for uid in uids:
+            store.delete(place, uid)
+    out.print(f"{len(uids)} removed", highlight=False)
+
+
+def _url(asset: Asset, settings: Settings) -> str:
+    """Where a server answers with it."""
+    base = settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+    version = asset.version
+    path = f"{asset.entry.place.stack}/{asset.uid}/{version.file_uid}/{quote(version.file.filename)}"
+    names = list(dict.fromkeys(p.environment_name for p in asset.publications if p.version == version.number))
+    words = [f"environment={quote(name)}" for name in names[:1]]
+    if asset.entry.place.branch != MAIN:
+        words.append(f"branch={quote(asset.entry.place.branch)}")
+    return f"{base}/contentstack/v3/assets/{path}" + (f"?{'&'.join(words)}" if words else "")
+
+
+def _plain(asset: Asset, settings: Settings) -> dict[str, Any]:
+    return {
+        "uid": asset.uid,
+        "title": asset.entry.title,
+        "version": asset.version.number,
+        "file_uid": asset.version.file_uid,
+        "filename": asset.version.file.filename,
+        "tags": list(asset.entry.tags),
+        "published": {p.environment_name: p.version for p in asset.publications},
+        "url": _url(asset, settings),
+    }
+
+
+def _published(asset: Asset) -> str:
+    names = dict.fromkeys((p.environment_name, p.version) for p in asset.publications)
+    return escape(", ".join(f"{name} {version}" for name, version in names)) or "-"

@@ -1,0 +1,79 @@
+"""What the commands share: options, the library by its configuration, times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from cropmark.assets import Stack
+from cropmark.config import configured
+from cropmark.problems import BadOrder
+
+if TYPE_CHECKING:  # they bring the database, which whoever asks for --help need not wait for
+    from cropmark.library.store import Store
+    from cropmark.settings import Settings
+
+out = Console()
+err = Console(stderr=True)
+
+FIRST_STACK = "default"
+"""Made where a stack is needed and there is none."""
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; ./cropmark.toml where it is.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of what must be kept.")]
+StackName = Annotated[str | None, typer.Option("--stack", help="Name or api key; needed where there are several.")]
+
+
+def settings_of(config: Path | None, data: Path | None) -> Settings:
+    """The configuration with what the command line says."""
+    return configured(config, {"data_dir": data}).settings
+
+
+@contextmanager
+def library(settings: Settings, *, make: bool = False) -> Iterator[Store]:
+    """The library, which may be made where there is none. Raises BadOrder where it cannot be had."""
+    from cropmark import libraries  # noqa: PLC0415
+    from cropmark.library.database import LibraryUnusable  # noqa: PLC0415
+
+    if not make and not libraries.is_there(settings):
+        raise BadOrder(f"there is no library in {libraries.data_folder(settings)}", fix="cropmark assets add PATH")
+    try:
+        store = libraries.opened(settings)
+    except LibraryUnusable as error:
+        raise BadOrder(error.what, fix=error.mend) from error
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def stack_of(store: Store, name: str | None, *, make: bool = False) -> Stack:
+    """The stack of that name or api key; the only one where none is named."""
+    stacks = store.stacks()
+    if name is not None:
+        for stack in stacks:
+            if name in (stack.api_key, stack.name):
+                return stack
+        raise BadOrder(f"there is no stack {name!r}", fix=f"make it: cropmark keys create stack {name}")
+    if not stacks and make:
+        return store.new_stack(FIRST_STACK)
+    if len(stacks) != 1:
+        known = ", ".join(stack.name for stack in stacks) or "none yet"
+        raise BadOrder(f"expected one stack, there are {len(stacks)}: {known}", fix="name one with --stack")
+    return stacks[0]
+
+
+def day(ms: int) -> str:
+    """A time as people read it."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def ms_of(at: datetime | None) -> int | None:
+    """Unix milliseconds; without a zone, of UTC."""
+    return None if at is None else int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)
