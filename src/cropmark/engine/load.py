@@ -55,7 +55,7 @@ def prepare() -> None:
     # pyvips hands libvips' warnings to Python's logging, in the thread that has one: if Python collects garbage there,
     # an image is freed inside the pipeline that it belongs to, and the process aborts. A torn file is warning enough.
     pyvips._remove_log_handler()
-    # Errors of libvips quote the file. Read strictly, a quote that is no UTF-8 hides the error behind another, and stays
+    # Errors of libvips quote the file. Read strictly, a quote that is no UTF-8 hides the error behind another and stays
     # in libvips' buffer for all errors to come.
     pyvips.error._to_string = _error_text
     pyvips.concurrency_set(1)
