@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
+MINUTES ?= 10
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check conformance bench docs eval-smart lock format setup-run setup-dev
+.PHONY: help run test check conformance bench soak fuzz docs sbom eval-smart lock format setup-run setup-dev
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,15 @@ conformance: setup-dev ## the dialects' cases against a started server
 
 bench: setup-dev ## measure against peers, write benchmarks/RESULTS.md
 	@$(BIN)/python benchmarks/run.py
+
+soak: setup-dev ## ten minutes of everything at once, write benchmarks/RESULTS.md
+	@PYTHONPATH=. $(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
+
+fuzz: setup-dev ## changed pictures through a renderer until Ctrl-C; keeps what brings it down
+	@$(BIN)/python -m tests.hostile.fuzz
+
+sbom: setup-dev ## write docs/sbom.json, the native libraries inside the wheels
+	@$(BIN)/python tools/sbom.py
 
 eval-smart: setup-dev ## score smart crops on the annotated photographs
 	@$(BIN)/python benchmarks/eval_smart.py
