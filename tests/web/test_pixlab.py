@@ -472,6 +472,7 @@ POSTED = [
     ("no boundary", "multipart/form-data", b"x", 400, "boundary"),
     ("no base64", JSON, json.dumps({"img": "!" * 20_000, "x": 1, "y": 1, "width": 9}).encode(), 400, "base64"),
     ("store of JSON", JSON, b"{}", 415, "multipart"),
+    ("store of a form", "application/x-www-form-urlencoded", b"comment=x", 415, "multipart"),
 ]
 
 
@@ -482,7 +483,14 @@ def test_bodies_that_are_refused(
     path = "/store" if what.startswith("store") else "/crop"
     headers = {"Content-Type": kind}
     refused(client.post(path, params={"key": KEY}, content=body, headers=headers), status, words)
-    refused(client.post(path, content=body, headers=headers), 401)  # to a stranger it is the key that is missing
+    refused(client.post(path, params={"key": "wrong"}, content=body, headers=headers), 401)
+    # To a stranger it is the key that is missing, unless it may stand in what cannot be read.
+    refused(client.post(path, content=body, headers=headers), 415 if kind == "text/plain" else 401)
+
+
+def test_a_key_in_a_body_that_does_not_fit_is_read(client: httpx.Client) -> None:
+    refused(client.post("/store", json={"key": KEY}), 415, "multipart")
+    refused(client.post("/store", json={"key": "wrong"}), 401)
 
 
 def test_a_head_is_refused_without_a_body(client: httpx.Client) -> None:

@@ -17,7 +17,8 @@ import structlog
 
 from cropmark.dialects.dialect import Answer, Ask
 from cropmark.dialects.pixlab import answers, requests, table
-from cropmark.dialects.pixlab.endpoints import Endpoint, body_of
+from cropmark.dialects.pixlab.bodies import body_kind
+from cropmark.dialects.pixlab.endpoints import Endpoint, unfit_body
 from cropmark.dialects.pixlab.pictures import Base64Text, decoded_base64, picture_input
 from cropmark.ports import Intake
 from cropmark.problems import (
@@ -119,15 +120,23 @@ class PixLabDoor:
             )
 
     async def _body(self, call: Call, endpoint: Endpoint) -> Taken:
-        """What the body holds, with what is wrong with it. Raises Gone."""
+        """What the body holds, with what is wrong with it.
+
+        Raises Gone, and UnknownBody for one that cannot be read where the key may stand in it.
+        """
         if call.ask.method != "POST":
             return Taken({})
         content_type = _header(call.scope, b"content-type")
+        parts = Parts(lambda: self._intake(call))
         try:
-            parts = Parts(lambda: self._intake(call))
-            reader = reader_of(body_of(endpoint, content_type), content_type, parts)
+            kind = body_kind(content_type)
+            reader = reader_of(kind, content_type, parts)
         except (UnknownBody, BadOrder) as problem:
+            if isinstance(problem, UnknownBody) and self._bureau.dialect.key_of(call.ask) is None:
+                raise
             return Taken({}, problem=problem)
+        if unfit := unfit_body(endpoint, kind):
+            parts.note(unfit)
         declared = _header(call.scope, b"content-length")
         if declared.isdecimal() and int(declared[:12]) > BODY_BYTES:
             return Taken({}, problem=BadOrder(f"expected a body of at most {BODY_BYTES:,} bytes, got {declared[:12]}"))

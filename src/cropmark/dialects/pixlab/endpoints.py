@@ -10,7 +10,7 @@ from typing import Final
 
 from cropmark.dialects.answers import one_line
 from cropmark.dialects.dialect import Ask
-from cropmark.dialects.pixlab.bodies import Body, body_kind
+from cropmark.dialects.pixlab.bodies import Body
 from cropmark.problems import NotAllowed, NotFound, UnknownBody
 
 
@@ -57,9 +57,8 @@ def admitted(ask: Ask) -> Endpoint:
     return endpoint
 
 
-def body_of(endpoint: Endpoint, content_type: str) -> Body:
-    """The kind of body of a POST to the endpoint. Raises UnknownBody; store takes nothing but multipart."""
-    kind = body_kind(content_type)
+def unfit_body(endpoint: Endpoint, kind: Body) -> UnknownBody | None:
+    """What speaks against a kind of body that can be read: store takes nothing but multipart."""
     if endpoint is Endpoint.STORE and kind is not Body.MULTIPART:
-        raise UnknownBody(f"store: expected a body of {Body.MULTIPART.value}", fix="send the picture as the part file")
-    return kind
+        return UnknownBody(f"store: expected a body of {Body.MULTIPART.value}", fix="send the picture as the part file")
+    return None
