@@ -208,8 +208,9 @@ def _hits(bench: Bench, found: Found) -> None:
         if ours is None or disk is None:
             return
         static = bench.place / "static"
-        paths, found.hit_bytes = warm.forty_kilobytes(ours, bench.album, static)
-        warm.forty_kilobytes(disk, bench.album, static)
+        paths = warm.forty_kilobytes(bench.album)
+        found.hit_bytes = warm.made(ours, paths, static)
+        warm.made(disk, paths, static)
         asked = [("cropmark, memory", ours, paths), ("cropmark, disk", disk, paths)]
         for peer in (peers.STATIC, peers.STATIC_2):
             server = bench.started(stack, peer, peer.name, static)
@@ -233,7 +234,8 @@ def _alone(bench: Bench, found: Found) -> None:
             return
         bench.told(f"{bench.effort.identical} identical misses")
         found.identical = warm.identical(server, bench.album, bench.effort.identical)
-        paths, _ = warm.forty_kilobytes(server, bench.album, bench.place / "bodies")
+        paths = warm.forty_kilobytes(bench.album)
+        warm.made(server, paths, bench.place / "bodies")
         bench.told("hits while the renderers are saturated")
         seconds = min(SATURATED_S, 4 * bench.effort.seconds)
         wrk = machine.tool("wrk", "wrk")

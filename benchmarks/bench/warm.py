@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import load, machine
 from bench.cold import Told
+from bench.peers import CROPMARK
 from bench.pictures import Album, Kind, Wanted
 from bench.servers import Server
 
@@ -29,20 +30,21 @@ class Hits:
     p99_ms: float
 
 
-def forty_kilobytes(server: Server, album: Album, static: Path) -> tuple[list[str], float]:
-    """Paths of 64 pictures of about 40 kB, each of another source, made now; their bodies as files for nginx.
-
-    Also their mean size in bytes.
-    """
-    static.mkdir(parents=True, exist_ok=True)
+def forty_kilobytes(album: Album) -> list[str]:
+    """Paths of 64 pictures of about 40 kB, each of another source."""
     names = album.fresh(Kind.MP12, "hits", BODIES)
-    paths = [server.peer.path(Wanted(name, 480, "jpeg", 75)) or "" for name in names]
+    return [CROPMARK.path(Wanted(name, 480, "jpeg", 75)) or "" for name in names]
+
+
+def made(server: Server, paths: Sequence[str], static: Path) -> float:
+    """Have the server make and keep these, and their bodies lie as files for nginx; their mean size in bytes."""
+    static.mkdir(parents=True, exist_ok=True)
     run = asyncio.run(load.swept([server.origin + path for path in paths], 2))
     if run.failed:
         raise RuntimeError(f"{run.failed} pictures could not be made")
     for number, answer in enumerate(run.answers):
         (static / f"{number}.jpg").write_bytes(answer.body)
-    return paths, statistics.mean(len(answer.body) for answer in run.answers)
+    return statistics.mean(len(answer.body) for answer in run.answers)
 
 
 def hits(
