@@ -175,12 +175,12 @@ def _another(value: Any) -> Any:
             raise AssertionError(f"no other value than {value!r} is known")
 
 
-@pytest.mark.parametrize("changed", [*_changes(Plan()), *[Plan(output=o) for o in _changes(Output())]], ids=str)
+@pytest.mark.parametrize("changed", [*_changes(Plan()), *[Plan(output=o) for o in _changes(Output())]])
 def test_no_field_is_left_out(changed: Plan) -> None:
     assert changed.fingerprint() != Plan().fingerprint()
 
 
-@pytest.mark.parametrize("limits", _changes(Limits()), ids=str)
+@pytest.mark.parametrize("limits", _changes(Limits()))
 def test_no_limit_is_left_out(limits: Limits) -> None:
     assert Plan(limits=limits).fingerprint() != Plan().fingerprint()
 
