@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,11 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from pydantic import SecretStr
 
 from cropmark.config import Settings, SiteSettings
 from cropmark.problems import Breakdown
 from cropmark.production import refusals
+from cropmark.signing import Key, Keyring
 from tests.web.asking import FakePipeline, app_of, asked
 from tests.web.running import TOKEN, Running, running
 
@@ -143,6 +146,40 @@ def test_check_48_pixlabs_endpoints_need_their_key(live: Running) -> None:
     for path in ("/pixlab/crop", "/pixlab/facedetect", "/pixlab/imgmeta"):
         answer = live.get(f"{path}?img=https://img.example/a.jpg&key=wrong")
         assert answer.status_code in (401, 404)
+
+
+def test_check_48_explanations_tell_no_place_and_need_the_signature(tmp_path: Path) -> None:
+    """What a header tells of a picture with GPS, camera and preview: format, size, bytes, and how it stands."""
+    exif = Image.Exif()
+    exif[0x010F] = "SECRETCAMERA"
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 17.0), 29: "2026:01:01"})
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "pictures" / "where.jpg", exif=exif)
+    keys = Keyring([Key.read("k" * 32)])
+    with running(
+        str(tmp_path / "pictures"), cache=tmp_path / "cache", environment={"CROPMARK_SIGNING_KEYS": "k" * 32}
+    ) as server:
+        url = "/fastly/where.jpg?width=10"
+        assert server.get(f"/_explain?url={url}").status_code == 403
+        told = server.get(f"/_explain?url={keys.sign(url)}")
+        assert told.status_code == 200
+        assert told.json()["recipe"]["size"]["width"] == 10
+        for secret in ("secretcamera", "gps", "2026:01:01"):
+            assert secret not in told.text.lower()
+
+
+def test_check_51_no_request_forges_a_line_of_the_log(live: Running) -> None:
+    """Line ends and control characters of a URL are escaped, and a key in the query is not written."""
+    live.get('/fastly/wide.jpg?width=0&x=%0a{"event":"forged"}&key=SECRETKEY')
+    live.get("/fastly/a%0d%0aforged%1b[31m.jpg")
+    with socket.create_connection((httpx.URL(live.address).host, httpx.URL(live.address).port or 80)) as connection:
+        connection.sendall(b'GET /fastly/wide.jpg?width=0&y="\x85\xe2\x80\xa8forged HTTP/1.1\r\nHost: a\r\n\r\n')
+        connection.settimeout(5)
+        connection.recv(1000)
+    lines = live.log.read_text("utf-8").splitlines()
+    assert any("forged" in line for line in lines)
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    assert not any("SECRETKEY" in line or "\x1b" in line or "\x85" in line for line in lines)
 
 
 @pytest.mark.parametrize("production", [True, False])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -164,13 +165,15 @@ def _explained_url(desk: Desk, request: Request) -> tuple[Site, Ask]:
     if found is None:
         raise NotFound(f"no site serves {parts.path[:80]!r}", fix="write the URL of a picture of this server")
     site, rest = found
-    return site, _ask(site, rest, parts.query, request)
+    # What asks for a signature asks for it here too: an explanation tells of the picture, a drawing shows it.
+    path, query = (text.encode("utf-8", "surrogateescape") for text in (parts.path, parts.query))
+    return site, _ask(site, rest, site.entrance.passed(path, query, time.time()).query, request)
 
 
-def _ask(site: Site, rest: str, query: str, request: Request) -> Ask:
+def _ask(site: Site, rest: str, query: bytes, request: Request) -> Ask:
     others = tuple((k, v) for k, v in request.headers.items() if k in site.dialect.headers)
     heard = Heard("", request.headers.get("accept", ""), "", "", others)
-    return ask_of(site, rest, query.encode("utf-8", "surrogateescape"), heard, "GET")
+    return ask_of(site, rest, query, heard, "GET")
 
 
 # ---------------------------------------------------------------------------------------------- purging
