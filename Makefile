@@ -29,6 +29,7 @@ check: setup-dev ## lint, types, layers, generated documents
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/documents.py --check
+	@$(BIN)/python tools/sbom.py --check
 
 conformance: setup-dev ## the dialects' cases against a started server
 	@$(BIN)/python tests/conformance/against_server.py
