@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.values import CLEAR, NOTHING, WHITE, WHOLE, Box, Colour, Pixels, Ratio, Share, Size
+from cropmark.values import CLEAR, NOTHING, WHITE, WHOLE, Box, Colour, Pixels, Ratio, Share, Size, enclosing
 
 # fmt: off
 UNBUILDABLE: list[tuple[Callable[[], object], str]] = [
@@ -29,6 +29,13 @@ CLIPPED = [
     (Box(-5, -5, 2000, 2000),    Size(1000, 500), Box(0, 0, 1000, 500)),       # cut all around
     (Box(1000, 0, 10, 10),       Size(1000, 500), None),                       # right is exclusive: nothing shared
     (Box(-10, 0, 10, 10),        Size(1000, 500), None),
+]
+ENCLOSED = [
+    # boxes                                   the smallest that holds them
+    ([],                                      None),
+    ([Box(3, 4, 5, 6)],                       Box(3, 4, 5, 6)),
+    ([Box(0, 9, 2, 2), Box(5, 1, 1, 3)],      Box(0, 1, 6, 10)),
+    ([Box(0, 0, 9, 9), Box(2, 2, 1, 1)],      Box(0, 0, 9, 9)),
 ]
 LENGTHS = [
     (Pixels(Fraction(641, 2)), 1000, Fraction(641, 2)),    # whatever the side
@@ -50,6 +57,11 @@ def test_what_makes_no_sense_cannot_be_built(build: Callable[[], object], words:
 def test_a_box_clipped(box: Box, frame: Size, left: Box | None) -> None:
     assert box.clipped_to(frame) == left
     assert box.within(frame) == (left == box)
+
+
+@pytest.mark.parametrize(("boxes", "whole"), ENCLOSED)
+def test_the_box_that_holds_all(boxes: list[Box], whole: Box | None) -> None:
+    assert enclosing(boxes) == whole
 
 
 @pytest.mark.parametrize(("length", "side", "pixels"), LENGTHS)

@@ -6,6 +6,7 @@ Nothing here rounds: a fraction becomes a whole pixel in geometry/rounding.py an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -73,6 +74,15 @@ class Box:
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height} at {self.left},{self.top}"
+
+
+def enclosing(boxes: Iterable[Box]) -> Box | None:
+    """The smallest box that holds them all; None of none."""
+    held = tuple(boxes)
+    if not held:
+        return None
+    left, top = min(box.left for box in held), min(box.top for box in held)
+    return Box(left, top, max(box.right for box in held) - left, max(box.bottom for box in held) - top)
 
 
 @dataclass(frozen=True, slots=True)

@@ -426,7 +426,7 @@ def test_frames_are_seen_as_a_viewer_shows_them(disposal: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
-@pytest.mark.parametrize("chain", sorted(CHAINS.keys() - {"trimmed"}))  # which is the first frame's for all of them
+@pytest.mark.parametrize("chain", sorted(CHAINS.keys() - {"trimmed"}))  # which is one box for all of them
 def test_each_frame_is_worked_on_alone(kind: str, chain: str) -> None:
     """A frame of the film comes out as the same picture does by itself: nothing crosses from frame to frame."""
     frames = [np.full((40, 60, 3), colour, np.uint8) for colour in ((250, 250, 250), (5, 5, 5), (250, 250, 250))]
@@ -438,6 +438,40 @@ def test_each_frame_is_worked_on_alone(kind: str, chain: str) -> None:
     alone = [shown(made(file_of(frame), how).body)[0] for frame in frames]
     assert len(whole) == 3
     assert max(off_by(a, b) for a, b in zip(whole, alone, strict=True)) <= 1
+
+
+def _walk(*lefts: int) -> list[Array]:
+    """A mark of 4 by 6 px that stands elsewhere in each frame; the colour around it changes too."""
+    frames = [np.full((40, 60, 3), 250 - at, np.uint8) for at in range(len(lefts))]
+    for frame, left in zip(frames, lefts, strict=True):
+        frame[10:16, left : left + 4] = 0
+    return frames
+
+
+# fmt: off
+WALKS = [
+    # the mark stands at   what is looked at          remains
+    ((10, 30, 50),         {},                        (44, 6)),   # all that any frame shows
+    ((50, 30, 10),         {},                        (44, 6)),
+    ((10, 30, 50),         {"first_frame": True},     (4, 6)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("lefts", "frames", "size"), WALKS)
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_a_border_is_what_no_frame_paints(
+    kind: str, lefts: tuple[int, ...], frames: dict[str, bool], size: tuple[int, int]
+) -> None:
+    source = film_of(_walk(*lefts), kind, duration=50, lossless=True)
+    how = plan(TrimBorder(Auto.TOP_LEFT), choice=Choice(Format.WEBP, lossless=Tell.YES), **frames)
+    assert opened(made(source, how).body).size == size
+
+
+def test_a_frame_that_is_all_border_hides_no_other() -> None:
+    frames = [np.full((40, 60, 3), 9, np.uint8), *_walk(20)]
+    how = plan(TrimBorder(Auto.TOP_LEFT), choice=Choice(Format.WEBP, lossless=Tell.YES))
+    assert opened(made(film_of(frames, "WEBP", duration=50, lossless=True), how).body).size == (4, 6)
 
 
 def test_an_overlay_lies_on_every_frame() -> None:

@@ -26,7 +26,7 @@ from cropmark.plan.plan import Keep, Plan, Unusable, Warned
 from cropmark.plan.steps import Overlay
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
 from cropmark.problems import Breakdown, SourceUnusable
-from cropmark.values import Box, Size
+from cropmark.values import Box, Size, enclosing
 
 
 @dataclass(slots=True)
@@ -162,7 +162,7 @@ def _resolved(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock) -
         if not isinstance(answer, Need):
             return answer
         with clock.stage("measure"):
-            findings = replace(findings, borders=(*findings.borders, _border(job, answer)))
+            findings = replace(findings, borders=(*findings.borders, _border(job, answer, plan)))
 
 
 def _findings(analysed: Analysed | None) -> Findings:
@@ -171,10 +171,13 @@ def _findings(analysed: Analysed | None) -> Findings:
     return Findings(analysis=analysed.analysis, no_analysis=analysed.reason or "no analysis")
 
 
-def _border(job: _Job, need: Need) -> Box | None:
+def _border(job: _Job, need: Need, plan: Plan) -> Box | None:
+    """The smallest box that holds what any frame shows besides a border; a frame of nothing else has no say."""
     data, info = job.source(0)
     layers = {op: _layer(job, op, op.ops) for op in _composed(need.ops)}
-    return border_box(_operated(load.loaded(data, info), need.ops, layers).frames[0], need.look)
+    looked_at = 1 if plan.output.first_frame else info.frames
+    frames = _operated(load.loaded(data, info, frames=looked_at), need.ops, layers).frames
+    return enclosing(box for frame in frames if (box := border_box(frame, need.look)) is not None)
 
 
 def _body(job: _Job, recipe: Recipe, *, hurried: bool) -> bytes:
