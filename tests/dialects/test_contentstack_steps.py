@@ -342,6 +342,8 @@ KEPT = [
     (LIBRARY,                "",                       FILE,                           False,     300),
     (LIBRARY,                "environment=production", "v3/assets/blt0/blt1/slug",     False,     300),
     (ContentstackSettings(), "environment=production", FILE,                           False,     None),   # a folder
+    (ContentstackSettings(), "",                       FILE,                           False,     300),
+    (ContentstackSettings(), "environment=&width=9",   "owl.jpg",                      False,     300),
 ]
 # fmt: on
 

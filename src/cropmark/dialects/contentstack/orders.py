@@ -109,14 +109,17 @@ def _sources(asked: Asked, ask: Ask, edition: Edition | None) -> tuple[Wanted, .
 
 
 def _delivery(asked: Asked, ask: Ask, edition: Edition | None) -> Delivery:
-    """How long it may be kept: a year where the URL names one file and an environment, in a library.
+    """How long it may be kept: briefly without an environment, a year where the URL also names one file of a library.
+
+    A folder's files change under their names, so with an environment the site's setting holds for them.
 
     Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management
     """
     negotiated = params.AUTO.of(asked) is not None or params.FORMAT.of(asked) is Named.AUTO
-    if edition is None:
+    named = params.ENVIRONMENT.of(asked) is not None
+    if named and edition is None:
         return Delivery(negotiated=negotiated)
-    if edition.environment is not None and _ONE_FILE.fullmatch(ask.path):
+    if named and _ONE_FILE.fullmatch(ask.path):
         return Delivery(negotiated=negotiated, versioned=True)
     return Delivery(negotiated=negotiated, max_age_s=UNVERSIONED_MAX_AGE_S)
 
