@@ -16,6 +16,7 @@ from pathlib import Path
 from cropmark.analysis import models
 from cropmark.config import Settings
 from cropmark.engine import natives
+from cropmark.production import Point, points, refusals
 from cropmark.renderers.pool import Pool, PoolState
 from cropmark.wiring import cache_folder, cores, pool_of
 
@@ -42,6 +43,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _memory()
     yield _smart(settings)
     yield from _renderers(settings)
+    yield from _exposure(settings)
 
 
 def _libraries() -> Iterator[Finding]:
@@ -112,6 +114,27 @@ def _renderers(settings: Settings) -> Iterator[Finding]:
     else:
         missing = ", ".join(state.missing) or "switched off"
         yield Finding(None, f"renderers work without a whole sandbox: {missing}", "see docs/security.md")
+
+
+def _exposure(settings: Settings) -> Iterator[Finding]:
+    """How the deployment stands against docs/security.md; what is not kept is a note."""
+    for mistake in refusals(settings):
+        yield Finding(False, mistake.what, mistake.mend)
+    found = [*points(settings), *_place()]
+    for point in found:
+        yield Finding(point.kept or None, point.what, "" if point.kept else point.mend)
+    kept = sum(point.kept for point in found)
+    yield Finding(None, f"{kept} of {len(found)} points of docs/security.md are kept", "")
+
+
+def _place() -> Iterator[Point]:
+    """Where it runs."""
+    unlimited = "VIPS_UNLIMITED" in os.environ
+    yield Point(not unlimited, f"VIPS_UNLIMITED is {'' if unlimited else 'not '}set (check 29)", "unset VIPS_UNLIMITED")
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    yield Point(
+        not root, f"it runs as {'root' if root else 'a user of no privilege'} (check 50)", "use a user of its own"
+    )
 
 
 async def _tried(pool: Pool) -> PoolState:

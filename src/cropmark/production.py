@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from cropmark.config import Mistake, Settings
 from cropmark.signing import KEY_BYTES
 
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SECRET_CHARS: Final = KEY_BYTES
 """The least that a key or token may have."""
 
@@ -28,6 +30,52 @@ def refusals(settings: Settings) -> Iterator[Mistake]:
         yield from _weak("pixlab_key", settings.pixlab_key, "PixLab's endpoints need one that was set")
     if settings.admin_token is not None:
         yield from _weak("admin_token", settings.admin_token, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One line of docs/security.md's list as a deployment keeps it: whether it does, and what to do about it."""
+
+    kept: bool
+    what: str
+    mend: str = ""
+
+
+def points(settings: Settings) -> Iterator[Point]:
+    """How a deployment stands against the list in docs/security.md, as far as settings tell."""
+    on = settings.production
+    yield Point(on, f"production mode is {'on' if on else 'off'}", "set production = true")
+    if web_is_open(settings):
+        yield Point(False, "PixLab's img may name any public host (checks 3, 16)", "list hosts in web_hosts")
+    else:
+        yield Point(True, "pictures come from listed places alone (checks 3, 16)")
+    for name, bound in _bounds(settings):
+        mend = "set signing_keys, or presets and presets_only, or widths for it"
+        yield Point(bool(bound), f"{name}: {bound or 'anybody may ask for any variant'} (checks 1, 42)", mend)
+    budget = on if settings.variants_per_minute is None else settings.variants_per_minute > 0
+    yield Point(budget, f"new variants have {'a' if budget else 'no'} budget (check 42)", "set variants_per_minute")
+    required = settings.sandbox == "require"
+    told = "required" if required else f"set to {settings.sandbox!r}"
+    yield Point(required, f"the sandbox is {told} (check 26)", 'set sandbox = "require"')
+    refused = settings.old_libraries == "refuse"
+    yield Point(
+        refused, f"old libraries are {'refused' if refused else 'let in'} (check 29)", "leave old_libraries out"
+    )
+    behind = bool(settings.trusted_proxies) or settings.host in LOOPBACK
+    what = "clients are told apart behind" if settings.trusted_proxies else "clients are who connects:"
+    mend = "name them in trusted_proxies, where there are any"
+    yield Point(behind, f"{what} {', '.join(settings.trusted_proxies) or 'no proxy is trusted'} (check 47)", mend)
+
+
+def _bounds(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Each place that serves pictures by URL, and what bounds the variants that may be asked for; empty: nothing."""
+    if settings.folder is not None:
+        yield "the folder", "signed" if settings.signing_keys else ""
+    for site in settings.site:
+        if site.dialect != "pixlab":
+            signed = settings.signing_keys if site.signing_keys is None else site.signing_keys
+            bound = "signed" if signed else "presets only" if site.presets_only else "few widths" if site.widths else ""
+            yield site.name or ", ".join(site.hosts) or site.prefix, bound
 
 
 def web_is_open(settings: Settings) -> bool:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from cropmark.config import Settings, SiteSettings
 from cropmark.problems import Breakdown
-from cropmark.production import refusals
+from cropmark.production import points, refusals
 from cropmark.signing import Key, Keyring
 from tests.web.asking import FakePipeline, app_of, asked
 from tests.web.running import TOKEN, Running, running
@@ -206,3 +206,35 @@ def test_without_a_token_there_are_no_metrics(pictures: Path, tmp_path: Path) ->
         purged = httpx.post(f"{server.address}/admin/purge", json={"prefix": ""}, trust_env=False)
         assert purged.status_code == 404
         assert json.loads(purged.content)["status"] == 404
+
+
+# fmt: off
+DEPLOYED = [
+    # settings                                                                             points that are not kept
+    ({},                                                           ["production", "budget", "sandbox"]),
+    ({"production": True, "sandbox": "require"},                                           []),
+    ({"folder": Path("x")},                      ["production", "img", "folder", "budget", "sandbox"]),
+    ({**FOLDER, "sandbox": "require", "signing_keys": (LONG,), "web_hosts": ("a.example",)}, []),
+    ({"production": True, "sandbox": "require", "site": (SITE,)},                          ["/p"]),
+    ({"production": True, "sandbox": "require", "host": "0.0.0.0"},                        ["clients are"]),
+    ({"production": True, "sandbox": "require", "host": "0.0.0.0", "trusted_proxies": ("10.0.0.1",)}, []),
+    ({"production": True, "sandbox": "require", "old_libraries": "warn"},                  ["old libraries"]),
+    ({"production": True, "sandbox": "require", "variants_per_minute": 0},                 ["budget"]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("settings", "words"), DEPLOYED)
+def test_how_a_deployment_stands(settings: dict[str, Any], words: list[str]) -> None:
+    lacking = [point for point in points(Settings(**settings)) if not point.kept]
+    assert len(lacking) == len(words)
+    assert all(word in point.what for point, word in zip(lacking, words, strict=True))
+    assert all(point.mend for point in lacking)
+
+
+def test_the_doctor_counts(tmp_path: Path) -> None:
+    environment = {"CROPMARK_PRODUCTION": "true", "CROPMARK_CACHE_DIR": str(tmp_path), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "cropmark.cli", "doctor"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert "of 8 points of docs/security.md are kept" in told.stdout
+    assert "the sandbox is set to 'try' (check 26)" in told.stdout
