@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import structlog
 from cachetools import TTLCache
@@ -75,7 +76,12 @@ def tag_of(kind: str, name: str) -> str:
 
 def fingerprint_of(order: Order) -> str:
     """What tells this order's picture from others of the same sources."""
-    return order.plan.fingerprint() if order.plan else NOT_ORDERED
+    return _fingerprint(order.plan) if order.plan else NOT_ORDERED
+
+
+@lru_cache(1024)  # a site's pictures share few Plans, and a fingerprint takes ten times what finding it again does
+def _fingerprint(plan: Plan) -> str:
+    return plan.fingerprint()
 
 
 def key_of(stamps: Sequence[Stamp | None], fingerprint: str) -> Digest:
@@ -150,7 +156,7 @@ class Pipeline:
                 await admit()
             return await self._original(source, order, Record("", "", 0, original=Reason.ASKED), "miss")
         stamps = await self._stamps(source, order)
-        key = key_of(stamps, order.plan.fingerprint())
+        key = key_of(stamps, _fingerprint(order.plan))
         found = None if order.delivery.private else await self._cache.get_from(key)
         timing = Timing()
         if found is not None:

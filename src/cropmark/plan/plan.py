@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import cache
 
 from cropmark.formats import READABLE, Format
 from cropmark.plan.source import Kind, Wanted
@@ -166,8 +167,6 @@ def _told(value: object) -> str:
     match value:
         case Enum():
             return f"{type(value).__name__}.{value.name}"
-        case Fraction():
-            return f"Fraction({value.numerator}/{value.denominator})"
         case None | bool() | int():
             return repr(value)
         case str():
@@ -176,8 +175,16 @@ def _told(value: object) -> str:
             return f"({','.join(map(_told, value))})"
         case frozenset():
             return f"{{{','.join(sorted(map(_told, value)))}}}"
-        case _ if is_dataclass(value):
-            told = ",".join(f"{f.name}={_told(getattr(value, f.name))}" for f in fields(value))
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            told = ",".join(f"{name}={_told(getattr(value, name))}" for name in _names(type(value)))
             return f"{type(value).__name__}({told})"
+        case Fraction():  # last: to ask whether something is an abstract number takes longer than all the others
+            return f"Fraction({value.numerator}/{value.denominator})"
         case _:
             raise TypeError(f"a Plan holds no {type(value).__name__}")
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    """A dataclass' fields."""
+    return tuple(field.name for field in fields(kind))
