@@ -1,22 +1,45 @@
-"""A library for each test, and one server for those that only ask."""
+"""A library for each test, in either database, and one server for those tests that only ask."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cropmark.assets import Place
 from cropmark.library.store import Store
+from tests.library import postgres
 from tests.library.making import Shop, shop
+from tests.requirements import MUST
 from tests.web.pictures import make_pictures
 from tests.web.running import Running, running
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    why_not = postgres.why_not()
+    if why_not is not None and "postgresql" not in MUST:
+        pytest.skip(f"needs postgresql: {why_not}")
+    # Not below pytest's own folder, which is root's alone: PostgreSQL runs as somebody else.
+    with tempfile.TemporaryDirectory(prefix="cropmark-postgres-") as folder, postgres.cluster(Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes the URL of an empty database; "" for the one in the library's own folder."""
+    if request.param == "sqlite":
+        return lambda: ""
+    server: str = request.getfixturevalue("postgres_server")
+    counter = iter(range(10_000))
+    return lambda: postgres.new_database(server, f"{tmp_path.name}-{next(counter)}")
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store.opened(tmp_path / "library")
+def store(database: Callable[[], str], tmp_path: Path) -> Iterator[Store]:
+    found = Store.opened(tmp_path / "library", database())
     yield found
     found.close()
 

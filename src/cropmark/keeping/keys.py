@@ -52,7 +52,7 @@ def create_key(
 def list_keys(data: Data = None, config: ConfigFile = None) -> None:
     """Show stacks and keys; never a key itself."""
     with library(settings_of(config, data)) as store:
-        stacks, keys = store.stacks(), store.keys()
+        stacks, keys = store.stacks(), store.all_keys()
     names = {stack.api_key: stack.name for stack in stacks}
     table = Table("id", "kind", "name", "for", "made", "last used", box=None, pad_edge=False, header_style="bold")
     for column in table.columns:

@@ -109,7 +109,7 @@ class Live:
         seen, looked_ms = self._seen or (None, now_ms)
         news = await loop.run_in_executor(self._listener, self.store.news, seen, looked_ms)
         if news.whole or any(change.kind is Changed.KEYS for change in news.changes):
-            self._ring.renew(await loop.run_in_executor(self._listener, self.store.keys))
+            self._ring.renew(await loop.run_in_executor(self._listener, self.store.all_keys))
         self.source.learn(news)
         self._seen = (news.n, now_ms)
         for change in news.changes:

@@ -252,7 +252,7 @@ class Store:
 
     # ------------------------------------------------------------------------------------------ keys
 
-    def keys(self) -> tuple[Key, ...]:
+    def all_keys(self) -> tuple[Key, ...]:
         return self._read(keys.listed)
 
     def new_key(self, kind: KeyKind, name: str, scope: Scope, secret: str) -> Key:

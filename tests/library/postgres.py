@@ -1,0 +1,99 @@
+"""A real PostgreSQL for tests: a cluster of its own in a scratch folder, on a socket there and on loopback."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine
+
+USER = "cropmark"
+
+
+def binaries() -> Path | None:
+    """Where initdb and pg_ctl are; None where there is no PostgreSQL."""
+    found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    if (beside := shutil.which("initdb")) is not None:
+        found.append(Path(beside).resolve().parent)
+    return next((path for path in found if (path / "initdb").exists() and (path / "pg_ctl").exists()), None)
+
+
+def why_not() -> str | None:
+    """Why there can be no cluster here; None: there can."""
+    if binaries() is None:
+        return "there are no initdb and pg_ctl"
+    if os.geteuid() == 0 and _other_user() is None:
+        return "root may not run it, and there is no user postgres"
+    return None
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[str]:
+    """The URL of a started server, without a database at its end."""
+    found = binaries()
+    assert found is not None
+    data, port = folder / "data", _free_port()
+    data.mkdir(parents=True)
+    _let_in(folder)
+    _run(found / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off -c shared_buffers=16MB"
+    _run(found / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-t", "60", "-o", options, "start")
+    try:
+        yield f"postgresql://{USER}@127.0.0.1:{port}"
+    finally:
+        _run(found / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+def new_database(server: str, name: str) -> str:
+    """An empty database's URL."""
+    engine = create_engine(f"{server}/postgres".replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+    engine.dispose()
+    return f"{server}/{name}"
+
+
+def _other_user() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return None
+
+
+def _let_in(folder: Path) -> None:
+    """The folder is the other user's, and may be reached by them."""
+    other = _other_user()
+    if os.geteuid() != 0 or other is None:
+        return
+    subprocess.run(["chown", "-R", str(other.pw_uid), str(folder)], check=True)
+
+
+def _run(*command: object) -> None:
+    user = _other_user() if os.geteuid() == 0 else None
+    done = subprocess.run(
+        [str(part) for part in command],
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

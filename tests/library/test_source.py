@@ -1,0 +1,246 @@
+"""The library as a Source: what is known in memory is right, and is not used a moment longer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cropmark.assets import Asset, KeyKind, Place, Publishing, Scope
+from cropmark.library.finding import Address, Answered
+from cropmark.library.keys import new_secret
+from cropmark.library.live import Live
+from cropmark.library.source import TRUSTED_S, LibrarySource
+from cropmark.library.store import Store
+from cropmark.plan.source import Edition, SitePath, WebUrl
+from cropmark.problems import SourceFailed, SourceMissing, Unauthorised
+from tests.library.making import PRODUCTION, added, replaced
+
+PUBLISHED = Edition("production")
+
+
+class Counted:
+    """A store that counts what it is asked."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.asked = 0
+
+    def find(self, address: Address, edition: Edition | None) -> Answered:
+        self.asked += 1
+        return self.store.find(address, edition)
+
+    def open_file(self, digest: str) -> int:
+        return self.store.open_file(digest)
+
+
+class Front:
+    """A source over a store, with a clock of its own, that hears the news when it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.counted = Counted(store)
+        self.now_s = 100.0
+        self.threads = ThreadPoolExecutor(1)
+        self.source = LibrarySource(self.counted, self.threads, lambda: self.now_s)
+        self.n: int | None = None
+        self.hear()
+
+    def hear(self) -> None:
+        news = self.store.news(self.n, self.store.database.now_ms)
+        self.n = news.n
+        self.source.learn(news)
+
+    async def bytes_at(self, where: SitePath) -> bytes:
+        opened = await self.source.open(where)
+        try:
+            return os.pread(opened.descriptor, opened.bytes, 0)
+        finally:
+            opened.close()
+
+
+@pytest.fixture
+async def front(store: Store) -> AsyncIterator[Front]:
+    found = Front(store)
+    yield found
+    found.threads.shutdown()
+
+
+def at(asset: Asset, edition: Edition | None = PUBLISHED) -> SitePath:
+    version = asset.version
+    return SitePath(f"v3/assets/{asset.entry.place.stack}/{asset.uid}/{version.file_uid}/owl.jpg", edition)
+
+
+async def test_the_second_look_asks_no_database(front: Front, store: Store, place: Place) -> None:
+    asset = added(store, place, b"one", published=PRODUCTION)
+    assert front.source.glance(at(asset)) is None  # nothing is known yet
+    assert await front.bytes_at(at(asset)) == b"one"
+    stamp = front.source.glance(at(asset))
+    assert stamp is not None
+    assert stamp.identity == f"library:{place.stack}/{asset.uid}/{asset.version.file_uid}"
+    assert stamp.version == asset.version.file.digest
+    assert await front.bytes_at(at(asset)) == b"one"
+    assert front.counted.asked == 1
+
+
+async def test_an_address_with_nothing_is_known_too(front: Front, store: Store, place: Place) -> None:
+    asset = added(store, place, b"one")
+    for _ in range(2):
+        with pytest.raises(SourceMissing):
+            await front.source.open(at(asset))
+    with pytest.raises(SourceMissing):
+        front.source.glance(at(asset))
+    assert front.counted.asked == 1
+    store.publish(place, asset.uid, PRODUCTION, "tester")
+    front.hear()
+    assert await front.bytes_at(at(asset)) == b"one"
+
+
+async def test_what_is_unpublished_is_gone_with_the_news(front: Front, store: Store, place: Place) -> None:
+    asset, other = added(store, place, b"one", published=PRODUCTION), added(store, place, b"two", published=PRODUCTION)
+    await front.bytes_at(at(asset))
+    await front.bytes_at(at(other))
+    store.unpublish(place, asset.uid, PRODUCTION, "tester")
+    front.hear()
+    assert front.source.glance(at(asset)) is None
+    assert front.source.glance(at(other)) is not None  # whatever else is known stays known
+    with pytest.raises(SourceMissing):
+        await front.source.open(at(asset))
+
+
+async def test_what_is_deleted_is_known_to_be_gone(front: Front, store: Store, place: Place) -> None:
+    """A render that began before must not be kept: glance() says so without asking."""
+    asset = added(store, place, b"one", published=PRODUCTION)
+    await front.bytes_at(at(asset))
+    store.delete(place, asset.uid)
+    front.hear()
+    with pytest.raises(SourceMissing):
+        front.source.glance(at(asset))
+
+
+async def test_a_replaced_asset_is_another_at_once(front: Front, store: Store, place: Place) -> None:
+    asset = added(store, place, b"one")
+    newest = SitePath(f"v3/assets/{place.stack}/{asset.uid}")
+    assert await front.bytes_at(newest) == b"one"
+    replaced(store, place, asset.uid, b"two")
+    front.hear()
+    assert await front.bytes_at(newest) == b"two"
+
+
+async def test_without_news_nothing_is_believed(front: Front, store: Store, place: Place) -> None:
+    asset = added(store, place, b"one", published=PRODUCTION)
+    await front.bytes_at(at(asset))
+    front.now_s += TRUSTED_S + 0.01
+    assert front.source.glance(at(asset)) is None
+    store.unpublish(place, asset.uid, PRODUCTION, "tester")
+    with pytest.raises(SourceMissing):
+        await front.source.open(at(asset))
+
+
+async def test_an_answer_that_the_news_overtook_is_not_remembered(front: Front, store: Store, place: Place) -> None:
+    """Asked before the change, answered after its news: used once, and asked again."""
+    asset = added(store, place, b"one", published=PRODUCTION)
+    find = front.counted.find
+
+    def slow(address: Address, edition: Edition | None) -> Answered:
+        answered = find(address, edition)
+        store.unpublish(place, asset.uid, PRODUCTION, "tester")
+        front.hear()
+        return answered
+
+    front.counted.find = slow  # type: ignore[method-assign]  # for one call
+    await front.bytes_at(at(asset))
+    front.counted.find = find  # type: ignore[method-assign]  # as it was
+    assert front.source.glance(at(asset)) is None
+
+
+async def test_tokens_are_asked_for_by_open_and_never_by_glance(front: Front, store: Store) -> None:
+    place = Place(store.new_stack("secured", secured=True).api_key)
+    token = new_secret(KeyKind.DELIVERY)
+    key = store.new_key(KeyKind.DELIVERY, "site", Scope(place.stack), token)
+    asset = added(store, place, b"one", published=PRODUCTION)
+    with pytest.raises(Unauthorised):
+        await front.source.open(at(asset))
+    assert front.source.glance(at(asset)) is None
+    allowed = at(asset, Edition("production", token=token))
+    assert await front.bytes_at(allowed) == b"one"
+    stamp = front.source.glance(allowed)
+    assert stamp is not None
+    assert stamp.private
+    store.revoke_key(key.id)
+    front.hear()
+    with pytest.raises(Unauthorised):
+        await front.source.open(allowed)
+
+
+async def test_a_purge_makes_it_another_generation(front: Front, store: Store, place: Place) -> None:
+    asset, other = added(store, place, b"one", published=PRODUCTION), added(store, place, b"two", published=PRODUCTION)
+    for one in (asset, other):
+        await front.bytes_at(at(one))
+    front.source.purge(front.source.identity(SitePath(f"{place.stack}/{asset.uid}/")))
+    generations = [stamp.generation for one in (asset, other) if (stamp := front.source.glance(at(one)))]
+    assert generations == [1, 0]
+
+
+async def test_lost_bytes_are_our_fault_and_say_so(front: Front, store: Store, place: Place) -> None:
+    asset = added(store, place, b"one", published=PRODUCTION)
+    store.blobs.remove(asset.version.file.digest)
+    with pytest.raises(SourceFailed, match="cannot be read"):
+        await front.source.open(at(asset))
+
+
+async def test_other_kinds_of_sources_are_not_here(front: Front) -> None:
+    assert front.source.glance(WebUrl("https://example.com/a.jpg")) is None
+    with pytest.raises(SourceMissing):
+        await front.source.open(WebUrl("https://example.com/a.jpg"))
+    with pytest.raises(SourceMissing):
+        await front.source.open(SitePath("../../etc/passwd"))
+
+
+async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) -> None:
+    """Two servers, or a server and the command line, over one database."""
+    live = Live(Store.opened(tmp_path / "library"))
+    dropped: list[str] = []
+
+    async def drop(named: str) -> None:
+        dropped.append(named)
+
+    await live.start(drop)
+    other = Store.opened(tmp_path / "library")
+    try:
+        place = Place(other.new_stack("shop").api_key)
+        asset = added(other, place, b"one", published=PRODUCTION)
+        (await live.source.open(at(asset))).close()
+        other.publish(place, asset.uid, Publishing(("staging",), at_ms=other.database.now_ms + 300), "tester")
+        await asyncio.sleep(1.2)
+        (await live.source.open(at(asset, Edition("staging")))).close()  # what was due was done
+        other.delete(place, asset.uid)
+        await asyncio.sleep(1.0)
+        with pytest.raises(SourceMissing):
+            live.source.glance(at(asset))
+        assert dropped == [f"{place.stack}/{asset.uid}/"]
+    finally:
+        other.close()
+        await live.close()
+
+
+async def test_a_change_is_known_when_it_is_made(tmp_path: Path) -> None:
+    live = Live(Store.opened(tmp_path / "library"), look_s=3600)
+    place = Place(live.store.new_stack("shop").api_key)
+    asset = added(live.store, place, b"one", published=PRODUCTION)
+
+    async def drop(named: str) -> None:
+        """Nothing is cached."""
+
+    await live.start(drop)
+    try:
+        (await live.source.open(at(asset))).close()
+        await live.change(lambda library: library.unpublish(place, asset.uid, PRODUCTION, "tester"))
+        with pytest.raises(SourceMissing):
+            await live.source.open(at(asset))
+    finally:
+        await live.close()

@@ -1,0 +1,373 @@
+"""What every library keeps to, in either database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from cropmark.assets import Asset, Changes, KeyKind, Listing, Place, Publishing, Scope, Shown, Sort
+from cropmark.library import finding, mending, migrating
+from cropmark.library.database import HEAD, LibraryUnusable
+from cropmark.library.finding import Found, read_address
+from cropmark.library.keys import Ring, new_secret
+from cropmark.library.store import Store
+from cropmark.library.tables import metadata
+from cropmark.plan.source import Edition
+from cropmark.problems import BadOrder, NotFound, Problem
+from tests.library.making import PRODUCTION, STAGING, added, replaced
+
+
+def found(store: Store, path: str, edition: Edition | None = None) -> str:
+    """The file uid that an address stands for, or the code of the Problem."""
+    address = read_address(path)
+    assert address is not None, path
+    outcome = store.find(address, edition).found
+    return outcome.file_uid if isinstance(outcome, Found) else outcome.code
+
+
+def address(asset: Asset, file_uid: str | None = None) -> str:
+    """Where a version is delivered."""
+    version = file_uid or asset.version.file_uid
+    return f"v3/assets/{asset.entry.place.stack}/{asset.uid}/{version}/{asset.version.file.filename}"
+
+
+IN_PRODUCTION = Edition("production")
+
+
+# ------------------------------------------------------------------------------------------ the database
+
+
+def test_the_migrations_make_the_tables(store: Store) -> None:
+    with store.database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
+    assert migrating.head() == HEAD
+
+
+def test_a_newer_library_is_not_opened(store: Store, tmp_path: Path) -> None:
+    url = store.database.engine.url.render_as_string(hide_password=False)
+    with store.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(LibraryUnusable, match="newer cropmark"):
+        Store.opened(tmp_path / "library", url.replace("+psycopg", ""))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "is no URL"),
+        ("mysql://u@127.0.0.1/x", "no support for mysql"),
+        ("postgresql://u@127.0.0.1:1/x", "cannot be used"),
+    ],
+)
+def test_a_database_that_cannot_be_had_is_told(url: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(LibraryUnusable, match=words):
+        Store.opened(tmp_path, url)
+
+
+# ------------------------------------------------------------------------------------------ delivery
+
+
+def test_an_upload_is_not_published(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one")
+    assert found(store, address(asset)) == asset.version.file_uid  # without an environment: published or not
+    assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
+
+
+def test_published_in_one_environment_is_not_in_another(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one", published=PRODUCTION)
+    assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid
+    assert found(store, address(asset), Edition("staging")) == "source_missing"
+    assert found(store, address(asset), Edition("Production")) == "source_missing"  # compared exactly
+    uid = store.environments(place.stack)[0].uid
+    assert found(store, address(asset), Edition(uid)) == asset.version.file_uid
+
+
+def test_a_replaced_file_is_served_where_it_was_published(store: Store, place: Place) -> None:
+    old = added(store, place, b"one", published=PRODUCTION)
+    new = replaced(store, place, old.uid, b"two")
+    assert (new.newest, new.uid) == (2, old.uid)
+    assert found(store, address(old), IN_PRODUCTION) == old.version.file_uid
+    assert found(store, address(new), IN_PRODUCTION) == "source_missing"  # a version that was never published there
+    store.publish(place, old.uid, PRODUCTION, "tester")
+    assert found(store, address(new), IN_PRODUCTION) == new.version.file_uid
+    assert found(store, address(old), IN_PRODUCTION) == old.version.file_uid  # pages out there still carry its URL
+    store.unpublish(place, old.uid, PRODUCTION, "tester")
+    assert found(store, address(new), IN_PRODUCTION) == "source_missing"
+    assert found(store, address(old), IN_PRODUCTION) == "source_missing"
+
+
+def test_addresses_without_a_file_lead_to_the_newest(store: Store, place: Place) -> None:
+    old = added(store, place, b"one", published=PRODUCTION)
+    store.change(place, old.uid, Changes(), "tester", slug="our owl")
+    new = replaced(store, place, old.uid, b"two")
+    for path in (f"v3/assets/{place.stack}/{old.uid}", f"v3/assets/{place.stack}/{old.uid}/our owl"):
+        assert found(store, path) == new.version.file_uid
+        assert found(store, path, IN_PRODUCTION) == old.version.file_uid
+        assert found(store, path, Edition("staging")) == "source_missing"
+    assert found(store, f"v3/assets/{place.stack}/{old.uid}/another") == "source_missing"
+
+
+def test_a_permanent_url_is_set_once(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one")
+    assert store.change(place, asset.uid, Changes(), "tester", slug="owl").slug == "owl"
+    assert store.change(place, asset.uid, Changes(), "tester", slug="owl").slug == "owl"  # an SDK sends it back
+    with pytest.raises(BadOrder, match="can be set once"):
+        store.change(place, asset.uid, Changes(), "tester", slug="eagle")
+
+
+def test_branches_are_apart(store: Store, place: Place) -> None:
+    draft = Place(place.stack, "draft")
+    asset = added(store, draft, b"one", published=PRODUCTION)
+    assert found(store, address(asset), Edition("production", "draft")) == asset.version.file_uid
+    assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
+    with pytest.raises(NotFound):
+        store.asset(place, asset.uid)
+
+
+def test_uids_must_belong_together(store: Store, place: Place) -> None:
+    one, two = added(store, place, b"one"), added(store, place, b"two")
+    other = store.new_stack("other").api_key
+    assert found(store, address(one, two.version.file_uid)) == "source_missing"
+    assert found(store, address(one).replace(place.stack, other)) == "source_missing"
+
+
+def test_kontent_addresses_serve_every_file_as_long_as_it_is_there(store: Store, place: Place) -> None:
+    stack = store.stack(place.stack)
+    assert stack is not None
+    old = added(store, place, b"one")
+    new = replaced(store, place, old.uid, b"two")
+    for version in (old.version, new.version):
+        assert found(store, f"{stack.kontent_id}/{version.file_id}/owl.jpg") == version.file_uid
+    store.delete(place, old.uid)
+    assert found(store, f"{stack.kontent_id}/{old.version.file_id}/owl.jpg") == "source_missing"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "v3/assets",
+        "v3/assets/blt0123456789abcdef",
+        "v3/assets/blt0123456789ABCDEF/blt0123456789abcdef",
+        "v3/assets/blt0123456789abcdef/blt0123456789abcdef/0123456789abcdef01234567",  # a slug, by its form
+        "owl.jpg",
+        "00000000-0000-0000-0000-00000000000g/00000000-0000-0000-0000-000000000000/a.jpg",
+    ],
+)
+def test_what_is_no_address_with_a_file(path: str) -> None:
+    read = read_address(path)
+    assert read is None or (isinstance(read, finding.Contentstack) and read.file is None)
+
+
+def test_secured_stacks_ask_for_a_token_of_the_environment(store: Store) -> None:
+    place = Place(store.new_stack("secured", secured=True).api_key)
+    asset = added(store, place, b"one", published=PRODUCTION)
+    here, there = new_secret(KeyKind.DELIVERY), new_secret(KeyKind.DELIVERY)
+    store.new_key(KeyKind.DELIVERY, "here", Scope(place.stack, ("production",)), here)
+    store.new_key(KeyKind.DELIVERY, "there", Scope(place.stack, ("staging",)), there)
+    path = address(asset)
+    assert found(store, path, Edition("production", token=here)) == asset.version.file_uid
+    assert found(store, path, IN_PRODUCTION) == "unauthorised"
+    assert found(store, path, Edition("production", token="x" * 40)) == "unauthorised"
+    assert found(store, path, Edition("production", token=there)) == "refused"
+    assert found(store, path, Edition(None, token=here)) == "refused"
+
+
+# ------------------------------------------------------------------------------------------ publishing
+
+
+def test_what_is_scheduled_happens_when_it_is_due(store: Store, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = added(store, place, b"one")
+    now_ms = int(time.time() * 1000)
+    store.publish(place, asset.uid, Publishing(("production",), at_ms=now_ms + 60_000), "tester")
+    store.unpublish(place, asset.uid, Publishing(("production",), at_ms=now_ms + 120_000), "tester")
+    assert store.carry_out_due() == 0
+    monkeypatch.setattr(store.database, "_clock", lambda: now_ms / 1000 + 61)
+    assert store.news(0, 0).due
+    assert store.carry_out_due() == 1
+    assert store.carry_out_due() == 0
+    assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid
+    monkeypatch.setattr(store.database, "_clock", lambda: now_ms / 1000 + 121)
+    assert store.carry_out_due() == 1
+    assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
+
+
+def test_locales_are_published_apart(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one", published=Publishing(("production",), ("en-us", "de-de")))
+    store.unpublish(place, asset.uid, PRODUCTION, "tester")
+    assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid  # in German it still is
+    assert [p.locale for p in store.asset(place, asset.uid).publications] == ["de-de"]
+
+
+def test_a_version_that_is_not_there_is_not_published(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one")
+    with pytest.raises(NotFound, match="no such version"):
+        store.publish(place, asset.uid, Publishing(("production",), version=2), "tester")
+    assert store.environments(place.stack) == ()  # nothing of it happened
+
+
+def test_an_older_version_may_be_published_again(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one")
+    replaced(store, place, asset.uid, b"two")
+    store.publish(place, asset.uid, PRODUCTION, "tester")
+    store.publish(place, asset.uid, Publishing(("production",), version=1), "tester")
+    assert found(store, f"v3/assets/{place.stack}/{asset.uid}", IN_PRODUCTION) == asset.version.file_uid
+
+
+# ------------------------------------------------------------------------------------------ lists
+
+
+def test_lists_are_filtered_sorted_and_paged(store: Store, place: Place) -> None:
+    names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    for name in names:
+        added(store, place, name.encode(), name, changes=Changes(tags=("even",) if name in "b.jpg d.jpg" else ()))
+
+    def titles(listing: Listing) -> list[str]:
+        return [i.entry.title for i in store.listed(place, listing).items]
+
+    by_title = {"sort": Sort.TITLE, "descending": False}
+    assert titles(Listing(sort=Sort.TITLE, descending=False)) == names
+    assert titles(Listing(sort=Sort.TITLE)) == names[::-1]
+    assert titles(Listing(sort=Sort.TITLE, descending=False, skip=1, limit=2)) == ["b.jpg", "c.jpg"]
+    assert titles(Listing(equal=(("tags", "even"),), **by_title)) == ["b.jpg", "d.jpg"]  # type: ignore[arg-type]  # mixed
+    assert titles(Listing(equal=(("filename", "c.jpg"),))) == ["c.jpg"]
+    assert titles(Listing(equal=(("content_type", "image/png"),))) == []
+    assert titles(Listing(shown=Shown.NOTHING)) == []
+    assert store.listed(place, Listing(limit=1, counted=True)).count == 4
+
+
+def test_a_list_of_an_environment_holds_the_versions_that_are_published_there(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one", published=PRODUCTION)
+    replaced(store, place, asset.uid, b"two")
+    added(store, place, b"other", published=STAGING)
+    page = store.listed(place, Listing(environment="production", counted=True))
+    assert page.count == 1
+    assert [item.version.number for item in page.items if isinstance(item, Asset)] == [1]
+    with pytest.raises(NotFound, match="no such environment"):
+        store.listed(place, Listing(environment="moon"))
+
+
+def test_folders_hold_assets_and_folders(store: Store, place: Place) -> None:
+    outer = store.new_folder(place, "outer", None, "tester").entry.uid
+    inner = store.new_folder(place, "inner", outer, "tester").entry.uid
+    asset = added(store, place, b"one", changes=Changes(parent_uid=inner))
+    top = added(store, place, b"top")
+    assert [i.entry.title for i in store.listed(place, Listing(shown=Shown.ALL, folder=outer)).items] == ["inner"]
+    assert [i.entry.uid for i in store.listed(place, Listing(folder="")).items] == [top.uid]
+    with pytest.raises(BadOrder, match="into itself"):
+        store.change_folder(place, outer, Changes(parent_uid=inner), "tester")
+    with pytest.raises(NotFound):
+        store.change(place, top.uid, Changes(parent_uid=asset.uid), "tester")  # that is no folder
+    assert store.change(place, asset.uid, Changes(to_top=True), "tester").entry.parent_uid is None
+    store.change(place, asset.uid, Changes(parent_uid=inner), "tester")
+    store.delete_folder(place, outer)
+    with pytest.raises(NotFound):
+        store.asset(place, asset.uid)
+    assert mending.state_of(store).orphans == ()
+
+
+# ------------------------------------------------------------------------------------------ bytes
+
+
+def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: Store, place: Place) -> None:
+    one, two = added(store, place, b"same"), added(store, place, b"same")
+    assert len(list(store.blobs.digests())) == 1
+    store.delete(place, one.uid)
+    assert len(list(store.blobs.digests())) == 1
+    store.delete(place, two.uid)
+    assert list(store.blobs.digests()) == []
+
+
+def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one")
+    replaced(store, place, asset.uid, b"two")
+    restored = store.restore(place, asset.uid, 1, "tester")
+    assert restored.newest == 3
+    assert restored.version.file.digest == asset.version.file.digest
+    assert restored.version.file_uid != asset.version.file_uid
+    assert [v.number for v in store.versions(place, asset.uid)] == [3, 2, 1]
+
+
+def test_a_second_import_of_one_file_is_refused(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one", origin="/photos/owl.jpg")
+    assert store.imported(place, "/photos/owl.jpg") == store.asset(place, asset.uid)
+    assert store.imported(place, "/photos/other.jpg") is None
+    with pytest.raises(BadOrder, match="there already"):
+        added(store, place, b"two", origin="/photos/owl.jpg")
+
+
+# ------------------------------------------------------------------------------------------ keys
+
+
+def test_keys_are_found_by_what_they_are_and_only_while_they_are_there(store: Store, place: Place) -> None:
+    secret = new_secret(KeyKind.MANAGEMENT)
+    key = store.new_key(KeyKind.MANAGEMENT, "editor", Scope(place.stack), secret)
+    ring = Ring(store.all_keys())
+    assert ring.key(KeyKind.MANAGEMENT, secret, 7) == key
+    assert ring.key(KeyKind.ADMIN, secret, 7) is None  # of another kind
+    assert ring.key(KeyKind.MANAGEMENT, secret + "x", 7) is None
+    store.keys_used(ring.taken_uses())
+    assert [k.last_used_ms for k in store.all_keys()] == [7]
+    assert ring.taken_uses() == {}
+    assert store.revoke_key(key.id)
+    assert not store.revoke_key(key.id)
+    ring.renew(store.all_keys())
+    assert ring.key(KeyKind.MANAGEMENT, secret, 8) is None
+
+
+def test_a_key_is_kept_nowhere(store: Store, place: Place, tmp_path: Path) -> None:
+    secret = new_secret(KeyKind.ADMIN)
+    key = store.new_key(KeyKind.ADMIN, "admin", Scope(), secret)
+    assert secret not in repr(key)
+    assert len(secret) >= 32
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(("secret", "words"), [("x" * 14, "at least 15 characters, got 14")])
+def test_short_keys_are_refused(store: Store, secret: str, words: str) -> None:
+    with pytest.raises(BadOrder, match=words):
+        store.new_key(KeyKind.PIXLAB, "short", Scope(), secret)
+
+
+# ------------------------------------------------------------------------------------------ news
+
+
+def test_news_tell_every_change_in_its_order(store: Store, place: Place, database: Callable[[], str]) -> None:
+    start = store.news(None, 0)
+    assert start.whole
+    asset = added(store, place, b"one", published=PRODUCTION)
+    store.unpublish(place, asset.uid, PRODUCTION, "tester")
+    store.delete(place, asset.uid)
+    news = store.news(start.n, store.database.now_ms)
+    assert [change.kind.value for change in news.changes] == ["asset", "asset", "withdrawn", "gone"]
+    assert [change.n for change in news.changes] == sorted(change.n for change in news.changes)
+    assert store.news(news.n, store.database.now_ms).changes == ()
+
+
+def test_whoever_did_not_listen_for_long_begins_anew(store: Store, place: Place) -> None:
+    n = store.news(None, 0).n
+    assert store.news(n, store.database.now_ms - 20 * 3_600_000).whole
+
+
+def test_a_problem_is_a_problem(store: Store, place: Place) -> None:
+    """Whatever is not there is told in the same way, by every call."""
+    uid = "blt0123456789abcdef"
+    for act in (
+        lambda: store.asset(place, uid),
+        lambda: store.delete(place, uid),
+        lambda: store.versions(place, uid),
+        lambda: store.publish(place, uid, PRODUCTION, "tester"),
+        lambda: replaced(store, place, uid, b"x"),
+        lambda: store.folder(place, uid),
+    ):
+        with pytest.raises(Problem) as told:
+            act()
+        assert told.value.code == "not_found"
