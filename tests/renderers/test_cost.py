@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cropmark.formats import Format
 from cropmark.plan.plan import Choice, Output, Plan
+from cropmark.plan.source import Kind
 from cropmark.plan.steps import Area, Canvas, Crop, Edges, Montage, Pad, Resize
 from cropmark.renderers.cost import Costs, asked_pixels
 from cropmark.renderers.tasks import Analyse, Inspect, Render, Task
@@ -25,6 +26,14 @@ MP12 = ("photo 1", 4_500_000, Format.JPEG)
 
 def to(kind: Format | None, width: int = 800, height: int = 533) -> Render:
     return Render(Plan((Resize(PX(width), PX(height)),), Output((Choice(kind),))))
+
+
+GIF_ALONE = Choice(Format.GIF, skipped_for=(Kind(frozenset({Format.JPEG, Format.PNG})),))
+NOT_STILL = Choice(Format.GIF, skipped_for=(Kind(frozenset({Format.JPEG}), animated=False),))
+
+
+def first_of(*choices: Choice) -> Render:
+    return Render(Plan((Resize(PX(800), PX(533)),), Output(choices)))
 
 
 # fmt: off
@@ -54,6 +63,9 @@ GUESSES = [
     (to(Format.JPEG, 300, 200), ("small", 300_000, Format.JPEG),            3,    12),    # 6.2
     (to(Format.AVIF, 8192, 8192), MP12,                                  5000, 12000),
     (Render(Plan()),           MP12,                                      200,   600),    # at its own size
+    (first_of(GIF_ALONE, Choice(Format.JPEG)), MP12,                       40,    75),    # no GIF is made of a JPEG
+    (first_of(NOT_STILL, Choice(Format.JPEG)), MP12,                      150,   400),    # one is, of what moves
+    (first_of(GIF_ALONE),      MP12,                                       40,    75),
     (Inspect(),                MP12,                                        1,     5),
     (Analyse(),                MP12,                                      140,   250),
 ]

@@ -17,6 +17,7 @@ from cachetools import LRUCache
 
 from cropmark.formats import Format
 from cropmark.plan.plan import Plan
+from cropmark.plan.source import Kind
 from cropmark.plan.steps import Area, Canvas, Montage, Resize
 from cropmark.renderers.tasks import Analyse, Compare, Draw, Inspect, Render, Task
 from cropmark.values import Length, Pixels
@@ -82,7 +83,7 @@ def _sort(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> Sort
             return Sort(source, "analyse")
         case Render(plan):
             pixels = asked_pixels(plan) or 0
-            return Sort(source, "render", plan.output.choices[0].format, pixels.bit_length())
+            return Sort(source, "render", _written(plan, sources), pixels.bit_length())
         case _:
             assert_never(task)
 
@@ -100,10 +101,24 @@ def _guess(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> flo
         case Render(plan):
             first_bytes, first_format = (sources[0][1], sources[0][2]) if sources else (0, None)
             pixels = asked_pixels(plan) or min(first_bytes * _PIXELS_PER_BYTE, _MOST_GUESSED_PIXELS)
-            encode = ENCODE_MS_PER_MP.get(plan.output.choices[0].format or first_format, ENCODE_MS_PER_MP[None])
+            encode = ENCODE_MS_PER_MP.get(_written(plan, sources) or first_format, ENCODE_MS_PER_MP[None])
             return _decoding(sources) + pixels / 1e6 * (encode + _STEPS_MS_PER_MP)
         case _:
             assert_never(task)
+
+
+def _written(plan: Plan, sources: Sequence[tuple[str, int, Format | None]]) -> Format | None:
+    """The format of the first choice that the first source's format alone does not rule out; None: its own."""
+    kind = sources[0][2] if sources else None
+    for choice in plan.output.choices:
+        if not any(_of_format(kind, skipped) for skipped in choice.skipped_for):
+            return choice.format
+    return None
+
+
+def _of_format(kind: Format | None, rule: Kind) -> bool:
+    """Whether the rule is about all pictures of a format."""
+    return rule == Kind(rule.formats) and rule.formats is not None and kind in rule.formats
 
 
 def _decoding(sources: Sequence[tuple[str, int, Format | None]]) -> float:
