@@ -238,6 +238,19 @@ async def test_source_that_killed_twice_is_refused_without_a_try(started: Starte
         await pool.render([bad, logo], PLAN)
 
 
+async def test_a_picture_that_hangs_is_refused_but_not_for_what_was_asked_of_it(started: Started, says: Says) -> None:
+    """COSTLY alone may take all of the half second there is."""
+    pool = await started(deadline_s=0.5)
+    fair, hangs = says("sleep 9", name="fair"), says("sleep 9", name="hangs")
+    for source, plan in ((fair, COSTLY), (fair, COSTLY), (hangs, PLAN), (hangs, PLAN)):
+        with pytest.raises(Overloaded, match="not made within"):
+            await pool.render([source], plan)
+    with pytest.raises(SourceUnusable, match="brought 2 renderers down"):
+        await pool.render([hangs], PLAN)
+    with pytest.raises(Overloaded, match="not made within"):
+        await pool.render([fair], PLAN)
+
+
 async def test_a_source_replaced_by_another_version_is_tried(started: Started, says: Says) -> None:
     pool = await started()
     for _ in range(2):

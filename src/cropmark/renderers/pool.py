@@ -311,9 +311,17 @@ class Pool:
                 return Cause.CRASH
 
     def _brought_down(self, job: Job, cause: Cause, problem: Problem, how: str) -> None:
-        self._blame.note(job.stamps)
+        if cause is not Cause.DEADLINE or not self._is_dear(job):
+            self._blame.note(job.stamps)
         log.warning("a renderer was lost", cause=cause.value, sources=job.name, how=how)
         job.refuse(problem)
+
+    def _is_dear(self, job: Job) -> bool:
+        """Whether what was asked for was to take half of the time there is: its delay tells nothing of the picture.
+
+        Else whoever asks twice for the largest results there are gets somebody's picture refused for everybody.
+        """
+        return isinstance(job.task, Render) and job.cost_ms >= self._deadline_s * 1000 / 2
 
 
 def _format(source: Opened) -> Format | None:
