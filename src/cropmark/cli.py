@@ -137,7 +137,9 @@ def _greeting(started: Any) -> None:
     for number, query in enumerate(queries if names else ()):
         from urllib.parse import quote  # noqa: PLC0415
 
-        url = f"{address}/fastly/{quote(names[number % len(names)])}?{query}"
+        path = f"/fastly/{quote(names[number % len(names)])}?{query}"
+        keys = next((site.entrance.keys for site in server.sites if site.prefix == "/fastly"), None)
+        url = address + (keys.sign(path) if keys else path)
         out.print(f"  [link={url}]{url}[/]", highlight=False, soft_wrap=True)
     out.print("  Stop with Ctrl-C.", style="dim")
 

@@ -29,6 +29,10 @@ class Flights(Generic[K, V]):
         """How many are in the air."""
         return len(self._flights)
 
+    def __contains__(self, key: object) -> bool:
+        """Whether somebody makes it now."""
+        return key in self._flights
+
     async def run(self, key: K, make: Callable[[], Awaitable[V]]) -> tuple[V, bool]:
         """What `make` returns, and whether somebody else's make was shared for it.
 

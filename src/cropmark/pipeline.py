@@ -144,12 +144,14 @@ class Pipeline:
         *,
         tags: tuple[str, ...] = (),
         admit: Admit | None = None,
+        spend: Admit | None = None,
         client: str | None = None,
     ) -> Delivered:
         """The answer to an order, from a cache or made. Raises Problems.
 
         `tags` are what a purge may name the rendition by, besides its sources. `admit` is asked before anything is
-        made or read from where sources are kept, and raises a Problem to refuse. `client` is who asks, for fair shares.
+        made or read from where sources are kept, and raises a Problem to refuse. `spend` the
+        same, but only of whoever has something new made that nobody makes yet. `client` is who asks, for fair shares.
         """
         if order.plan is None:
             if admit is not None:
@@ -166,6 +168,8 @@ class Pipeline:
                 raise restored(known.code, known.detail, known.fix, known.parameter)
             if admit is not None:
                 await admit()
+            if spend is not None and key not in self._flights:
+                await spend()
             (rendition, timing), shared = await self._flights.run(
                 key, lambda: self._made(source, order, key, tags, client)
             )

@@ -62,10 +62,12 @@ class FakePipeline:
         *,
         tags: tuple[str, ...] = (),
         admit: Admit | None = None,
+        spend: Admit | None = None,
         client: str | None = None,
     ) -> Delivered:
-        if admit is not None:
-            await admit()
+        for asks in (admit, spend):
+            if asks is not None:
+                await asks()
         if self.fails_with is not None:
             raise self.fails_with
         self.orders.append(order)

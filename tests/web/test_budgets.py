@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +24,7 @@ from cropmark.web.budgets import Budget
 from cropmark.web.clients import MOST_HOPS, Clients
 from cropmark.web.entrance import Entrance
 from tests.web.asking import FakePipeline, app_of, asked, fastly
+from tests.web.running import running
 
 TRUSTED = ("10.0.0.0/8", "fd00::1", "192.0.2.7")
 
@@ -220,3 +224,19 @@ def test_settings_of_sites(settings: dict[str, Any], words: str | None) -> None:
         return
     with pytest.raises(ValueError, match=words):
         SiteSettings(**settings)
+
+
+def test_check_42_who_waits_for_anothers_render_spends_nothing(pictures: Path, tmp_path: Path) -> None:
+    """Fifty at once for one new picture are one rendition, with a budget of two."""
+    environment = {"CROPMARK_VARIANTS_PER_MINUTE": "2"}
+    with running(str(pictures), cache=tmp_path / "cache", environment=environment) as server:
+
+        async def all_of(path: str) -> list[int]:
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+                answers = await asyncio.gather(*(client.get(server.address + path) for _ in range(50)))
+                return [answer.status_code for answer in answers]
+
+        assert asyncio.run(all_of("/fastly/wide.jpg?width=301")) == [200] * 50
+        assert [server.get(f"/fastly/wide.jpg?width={width}").status_code for width in (302, 303)] == [200, 429]
+        assert server.get("/fastly/wide.jpg?width=301").status_code == 200
+        assert server.get("/contentstack/tall.png?width=50&environment=production").status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -338,6 +339,15 @@ def test_a_signed_picture(live: Running) -> None:
     assert first.status_code == second.status_code == 200
     assert second.headers["server-timing"] == "cache;desc=hit-memory"
     assert live.get(KEYS.sign(f"{PATH}?width=50&text=a%20b", key_id="new")).headers["etag"] == first.headers["etag"]
+
+
+def test_the_greeting_signs_its_links_and_the_page_has_none(live: Running) -> None:
+    """Whoever started the server holds the key; whoever opens the page may be anybody."""
+    links = re.findall(r"http://\S+/fastly/\S+", live.greeting)
+    assert len(links) == 3
+    assert [live.get(link.removeprefix(live.address)).status_code for link in links] == [200] * 3
+    assert "sig=" not in live.get("/").text
+    assert "/fastly/wide" not in live.get("/").text
 
 
 @pytest.mark.parametrize("dialect", ["fastly", "contentstack", "kontent"])

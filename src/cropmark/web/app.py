@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -276,15 +277,13 @@ class App:
             known.site.source,
             known.order,
             tags=(tag_of("url", url),),
-            admit=self._admission(known, client),
+            admit=self._admission(known.site) if known.site.rate.per_s else None,
+            spend=partial(self._budget.take, known.site.source.identity(known.order.sources[0].where), client),
             client=client,
         )
 
-    def _admission(self, known: Known, client: str) -> Callable[[], Awaitable[None]]:
-        site = known.site
-
+    def _admission(self, site: Site) -> Callable[[], Awaitable[None]]:
         async def admit() -> None:
-            await self._budget.take(site.source.identity(known.order.sources[0].where), client)
             quota = await self._limiter.take(site.rate.key, site.rate.per_s)
             if quota.exceeded:
                 raise TooManyRequests(
