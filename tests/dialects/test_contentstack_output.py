@@ -142,6 +142,13 @@ NEGOTIATED = [
     ("auto=webp", True), ("auto=avif&format=jpg", True), ("format=auto", True), ("format=webp", False),
     ("width=9", False),
 ]
+SETTLED = [
+    # GIFs may be converted  source        Accept changes nothing
+    (False,                  GIF,          True),
+    (False,                  ANIMATED_GIF, True),
+    (False,                  PNG,          False),
+    (True,                   GIF,          False),
+]
 AS_IT_IS = [
     # quality alone: the original goes out where the result was larger
     ("quality=100", True), ("quality=100&environment=production", True), ("quality=80&resize-filter=nearest", True),
@@ -154,6 +161,12 @@ AS_IT_IS = [
 @pytest.mark.parametrize("accept", [BROWSER, OLD])
 def test_vary_is_sent_whenever_accept_could_matter(query: str, negotiated: bool, accept: str) -> None:
     assert order_of(query, accept).delivery.negotiated is negotiated
+
+
+@pytest.mark.parametrize(("lifted", "source", "settled"), SETTLED)
+def test_vary_is_not_sent_for_what_is_not_converted(lifted: bool, source: Info, settled: bool) -> None:
+    order = order_of("auto=webp", settings=ContentstackSettings(gif_resize=lifted))
+    assert any_holds(order.delivery.never_for, source) is settled
 
 
 @pytest.mark.parametrize(("query", "original"), AS_IT_IS)

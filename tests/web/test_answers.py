@@ -136,6 +136,11 @@ def test_check_38_vary_only_where_accept_may_matter(server: Running) -> None:
     for accept in ("image/webp", "*/*", "image/jpeg"):
         assert server.get("/fastly/wide.jpg?auto=webp&width=90", headers={"Accept": accept}).headers["vary"] == "Accept"
     assert server.get("/fastly/wide.jpg?auto=webp&width=0").headers["vary"] == "Accept"
+    assert server.get("/contentstack/wide.jpg?auto=webp").headers["vary"] == "Accept"
+    gif = server.get("/contentstack/moving.gif?auto=webp")  # which Contentstack never converts
+    again = server.get("/contentstack/moving.gif?auto=webp", headers={"If-None-Match": gif.headers["etag"]})
+    assert again.status_code == 304
+    assert not {"vary"} & {*gif.headers, *again.headers}
 
 
 def test_negotiated_formats_do_not_share_an_entry(server: Running) -> None:

@@ -141,6 +141,8 @@ class Delivery:
 
     negotiated: bool = False
     """Accept could have changed the answer: Vary says so, also on fallbacks, 304 and errors."""
+    never_for: tuple[Kind, ...] = ()
+    """Pictures that are not negotiated all the same."""
     versioned: bool = False
     """The URL names one version for ever."""
     private: bool = False

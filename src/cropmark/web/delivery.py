@@ -9,6 +9,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 from cropmark.dialects.dialect import Answer, Ask, Dialect, Result
 from cropmark.plan.plan import Order
+from cropmark.plan.source import any_holds
 from cropmark.ports import Opened, Quota, Record, Timing
 from cropmark.problems import Problem
 from cropmark.web.requests import Heard, Send
@@ -62,9 +63,15 @@ def validators(site: Site, order: Order, record: Record, left_s: float | None = 
     modified = record.stamps[0].modified_s if record.stamps else None
     if modified is not None:
         headers.append(("last-modified", format_datetime(datetime.fromtimestamp(int(modified), UTC), usegmt=True)))
-    if order.delivery.negotiated:
+    if _negotiated(order, record):
         headers.append(("vary", "Accept"))
     return headers
+
+
+def _negotiated(order: Order, record: Record) -> bool:
+    source = record.facts.source
+    settled = source is not None and any_holds(order.delivery.never_for, source)
+    return order.delivery.negotiated and not settled
 
 
 def cache_control(site: Site, order: Order, record: Record, left_s: float | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.output import READS, output
@@ -11,6 +12,7 @@ from cropmark.dialects.contentstack.readers import Named
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.contentstack.steps import steps
 from cropmark.dialects.dialect import Ask
+from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.readers import below
 from cropmark.dialects.imageopto.steps import idle_focus
 from cropmark.dialects.table import Asked, Row, asked_of
@@ -53,7 +55,7 @@ def order(ask: Ask, settings: ContentstackSettings) -> Order:
     return Order(
         sources=_sources(asked, ask, edition),
         plan=_plan(asked, ask, settings),
-        delivery=_delivery(asked, ask, edition),
+        delivery=_delivery(asked, ask, edition, settings),
         warnings=(*asked.warnings, *_unknown_words(asked), *idle_focus(params.CROP.of(asked))),
     )
 
@@ -108,7 +110,7 @@ def _sources(asked: Asked, ask: Ask, edition: Edition | None) -> tuple[Wanted, .
     return (picture, Wanted(SitePath(below(ask.base, path), edition), optional=True, parameter="overlay"))
 
 
-def _delivery(asked: Asked, ask: Ask, edition: Edition | None) -> Delivery:
+def _delivery(asked: Asked, ask: Ask, edition: Edition | None, settings: ContentstackSettings) -> Delivery:
     """How long it may be kept: briefly without an environment, a year where the URL also names one file of a library.
 
     A folder's files change under their names, so with an environment the site's setting holds for them.
@@ -116,12 +118,13 @@ def _delivery(asked: Asked, ask: Ask, edition: Edition | None) -> Delivery:
     Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management
     """
     negotiated = params.AUTO.of(asked) is not None or params.FORMAT.of(asked) is Named.AUTO
+    usual = Delivery(negotiated=negotiated, never_for=() if settings.gif_resize else (GIFS,))
     named = params.ENVIRONMENT.of(asked) is not None
     if named and edition is None:
-        return Delivery(negotiated=negotiated)
+        return usual
     if named and _ONE_FILE.fullmatch(ask.path):
-        return Delivery(negotiated=negotiated, versioned=True)
-    return Delivery(negotiated=negotiated, max_age_s=UNVERSIONED_MAX_AGE_S)
+        return replace(usual, versioned=True)
+    return replace(usual, max_age_s=UNVERSIONED_MAX_AGE_S)
 
 
 def _unknown_words(asked: Asked) -> tuple[Warned, ...]:
