@@ -50,7 +50,7 @@ from cropmark.web.admin import Desk, pages
 from cropmark.web.app import App, Door
 from cropmark.web.management import Counter, ManagementDoor
 from cropmark.web.media import Links, Media
-from cropmark.web.pixlab import PixLabDoor, one_key
+from cropmark.web.pixlab import PixLabDoor, either, one_key
 from cropmark.web.pixlab_acts import Bureau
 from cropmark.web.site import Freshness, Rate, Site, Sites
 
@@ -161,13 +161,15 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
         for site in sites:
             stack.push_async_callback(site.source.close)
         doors: list[Door] = []
-        app = _app(settings, sites, pipeline, pool, tiers, metrics, folder, doors)
+        app = _app(settings, sites, pipeline, pool, tiers, metrics, folder, doors, library)
         if library is not None:
             await library.start(lambda named: pipeline.purge_source(library.source, SitePath(named), below=True))
             doors += _management_doors(settings, listening, library, app, pool, metrics)
         new_key = None
         if _pixlab_places(settings):
             bureau = await _bureau(settings, listening, pipeline, originals, metrics, lambda: app.stopping, stack)
+            if library is not None:
+                bureau = replace(bureau, keys=either(bureau.keys, library.pixlab_owner))
             doors += [Media(bureau.results, bureau.links, sites, metrics), *_pixlab_doors(settings, bureau)]
             new_key = None if settings.pixlab_key else _key_of_this_start()
         pixlab = tuple((prefix, hosts) for prefix, hosts, _ in _pixlab_places(settings))
@@ -310,6 +312,7 @@ def _app(
     metrics: Metrics,
     folder: FolderSource | None,
     doors: Sequence[Door],
+    library: Live | None,
 ) -> App:
     def readiness() -> dict[str, Any]:
         return _readiness(app, pool, settings)
@@ -323,6 +326,7 @@ def _app(
         pictures=folder,
         folder=settings.folder.name if settings.folder else "",
         admin_token=settings.admin_token.get_secret_value() if settings.admin_token else None,
+        admits=None if library is None else library.admits,
         development=not settings.production,
         dialects=dialects_of(settings),
     )

@@ -88,6 +88,15 @@ class Live:
     def key(self, kind: KeyKind, secret: str) -> Key | None:
         return self._ring.key(kind, secret, self.store.database.now_ms)
 
+    def admits(self, secret: str) -> bool:
+        """Whether a secret is an administrator's token."""
+        return self.key(KeyKind.ADMIN, secret) is not None
+
+    def pixlab_owner(self, secret: str) -> str | None:
+        """Who owns a key of PixLab's endpoints, by a name that does not tell the key."""
+        key = self.key(KeyKind.PIXLAB, secret)
+        return key and f"key:{key.id}"
+
     # ------------------------------------------------------------------------------------------ time
 
     async def look(self) -> None:

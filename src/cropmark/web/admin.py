@@ -66,6 +66,8 @@ class Desk:
     pictures: Pictures | None = None
     folder: str = ""
     admin_token: str | None = None
+    admits: Callable[[str], bool] | None = None
+    """Whether a token is one of the library's for administrators; None: there is no library."""
     development: bool = True
     dialects: Sequence[Dialect] = ()
     """Those that an explanation translates to."""
@@ -108,6 +110,7 @@ async def _start_page(desk: Desk, request: Request) -> Response:
     names = await asyncio.to_thread(desk.pictures.pictures, 10_000)
     known = list(index.VARIANTS)
     sites = [s for s in desk.sites if not s.hosts and s.paths is None and s.dialect.name in known]
+    sites = [s for s in sites if s.entrance.keys is None]  # the page signs nothing: whoever sees it could then
     sites.sort(key=lambda site: known.index(site.dialect.name))
     page = index.page(sites, names[:SHOWN], len(names), desk.folder)
     return HTMLResponse(page, headers={**SAFE, "content-security-policy": PAGE_POLICY})
@@ -219,15 +222,17 @@ async def _purge_sources(desk: Desk, path: str, *, below: bool) -> int:
 
 def _authorised(desk: Desk, request: Request) -> None:
     """Raises NotFound without a token set, Unauthorised for a wrong one."""
-    if desk.admin_token is None:
+    if desk.admin_token is None and desk.admits is None:
         raise NotFound("there is no such page", fix="set CROPMARK_ADMIN_TOKEN to open /admin")
     if not _has_token(desk, request):
         raise Unauthorised("expected the admin token", fix="send Authorization: Bearer TOKEN")
 
 
 def _has_token(desk: Desk, request: Request) -> bool:
-    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-    return desk.admin_token is not None and hmac.compare_digest(given, desk.admin_token.encode())
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if desk.admin_token is not None and hmac.compare_digest(given.encode(), desk.admin_token.encode()):
+        return True
+    return desk.admits is not None and desk.admits(given)
 
 
 async def _json_body(request: Request) -> object:

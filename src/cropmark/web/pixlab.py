@@ -53,6 +53,11 @@ def one_key(secret: str) -> Keys:
     return owner_of
 
 
+def either(first: Keys, second: Keys) -> Keys:
+    """The keys of both."""
+    return lambda given: first(given) or second(given)
+
+
 class PixLabDoor:
     """The endpoints of one site: below a prefix, or all paths of its hosts."""
 

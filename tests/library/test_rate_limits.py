@@ -1,0 +1,121 @@
+"""Bursts of requests that miss the cache: exactly so many pass, with one server and with two that share a Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cropmark.library.store import Store
+from cropmark.limits import SharedLimiter, limiter
+from cropmark.ports import Quota
+from tests.library.making import PRODUCTION, added, picture, shop
+from tests.library.redis_server import is_here, redis_server
+from tests.requirements import require
+from tests.web.running import running
+
+needs_redis = require("redis-server", is_here())
+
+PER_S = 7
+BURST = 20
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
+
+
+async def answers(addresses: Sequence[str], path: str, widths: Iterator[int]) -> tuple[list[httpx.Response], float]:
+    """A burst, spread over the servers, and the seconds that it took."""
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        for address in addresses:
+            await client.get(f"{address}/healthz")  # connected
+        began_s = time.monotonic()
+        urls = (f"{addresses[n % len(addresses)]}{path}&width={next(widths)}" for n in range(BURST))
+        found = await asyncio.gather(*(client.get(url) for url in urls))
+        return list(found), time.monotonic() - began_s
+
+
+async def burst(addresses: Sequence[str], path: str) -> list[httpx.Response]:
+    """A burst within one window: tried again where a busy machine took longer."""
+    widths = iter(range(1, 1000))
+    for _ in range(8):
+        await asyncio.sleep(1.1)  # a new window
+        found, seconds = await answers(addresses, path, widths)
+        if seconds < 0.95:
+            return found
+    pytest.skip("the machine is too busy for a burst within a second")
+
+
+@needs_redis
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_burst_passes_exactly_so_many(count: int, redis: str, tmp_path: Path) -> None:
+    own = shop(tmp_path / "data")
+    store = Store.opened(own.data / "library")
+    asset = added(store, own.place, picture(), "owl.png", published=PRODUCTION)
+    store.close()
+    path = f"/v3/assets/{own.stack.api_key}/{asset.uid}/{asset.version.file_uid}/owl.png?environment=production"
+    settings = {
+        "CROPMARK_REDIS_URL": redis,
+        "CROPMARK_CONTENTSTACK__RATE_LIMIT": str(PER_S),
+        "CROPMARK_CONTENTSTACK__ORGANIZATION": f"organization-{count}",
+    }
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(
+                running("--data", str(own.data), cache=tmp_path / f"cache-{n}", environment=settings)
+            ).address
+            for n in range(count)
+        ]
+        found = await burst(servers, path)
+        hit = await burst_of_hits(servers[0], path)
+    assert Counter(one.status_code for one in found) == {200: PER_S, 429: BURST - PER_S}
+    refused = next(one for one in found if one.status_code == 429)
+    assert refused.json()["error_code"] == 429
+    assert (refused.headers["retry-after"], refused.headers["x-ratelimit-limit"]) == ("1", str(PER_S))
+    assert sorted(int(one.headers["x-ratelimit-remaining"]) for one in found if one.status_code == 200)[0] == 0
+    assert hit == {200: BURST}
+
+
+async def burst_of_hits(address: str, path: str) -> Counter[int]:
+    """What is cached is exempt."""
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        await asyncio.sleep(1.1)
+        await client.get(f"{address}{path}&width=1")
+        found = await asyncio.gather(*(client.get(f"{address}{path}&width=1") for _ in range(BURST)))
+        return Counter(one.status_code for one in found)
+
+
+@needs_redis
+async def test_two_limiters_count_together(redis: str) -> None:
+    one, two = limiter(redis), limiter(redis)
+    for _ in range(8):
+        key = f"together {time.monotonic_ns()}"
+        began_s = time.monotonic()
+        taken = [await (one, two)[n % 2].take(key, 5) for n in range(8)]
+        if time.monotonic() - began_s < 0.9:
+            break
+    assert [quota.exceeded for quota in taken] == [False] * 5 + [True] * 3
+    assert [quota.remaining for quota in taken] == [4, 3, 2, 1, 0, 0, 0, 0]
+
+
+@needs_redis
+async def test_while_redis_is_away_a_server_counts_alone_and_turns_nobody_away() -> None:
+    with redis_server() as url:
+        found = limiter(url)
+        assert isinstance(found, SharedLimiter)
+        assert not (await found.take("key", 2)).exceeded
+    taken = [await found.take("key", 2) for _ in range(3)]
+    assert [quota.exceeded for quota in taken] == [False, False, True]
+    assert found.last("key", 2) == Quota(2, 0)
+
+
+def test_without_a_url_each_counts_for_itself() -> None:
+    assert not isinstance(limiter(), SharedLimiter)
