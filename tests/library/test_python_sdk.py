@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.library.making import Shop, picture
+from tests.requirements import require
 from tests.web.running import Running
 
-sdk = pytest.importorskip("contentstack_management", reason="contentstack-management is not installed")
+INSTALLED = find_spec("contentstack_management") is not None
+pytestmark = require("contentstack-management", INSTALLED)
+if INSTALLED:
+    sdk: Any = import_module("contentstack_management")  # it brings no types
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""The vendor's JavaScript library manages the library (manage.mjs); what it did is looked at from outside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.library.making import Shop, picture
+from tests.requirements import require
+from tests.web.running import Running
+
+HERE = Path(__file__).parent
+NODE = shutil.which("node")
+INSTALLED = NODE is not None and (HERE / "node_modules" / "@contentstack" / "management").is_dir()
+
+pytestmark = require("node", INSTALLED)
+
+
+def steps(server: Running, shop: Shop, folder: Path) -> dict[str, Any]:
+    """What the script told, by its steps."""
+    files = []
+    for name, red in (("owl.png", 200), ("other.png", 10)):
+        (folder / name).write_bytes(picture(red))
+        files.append(str(folder / name))
+    assert NODE is not None
+    command = [NODE, str(HERE / "manage.mjs"), f"{server.address}/v3", shop.stack.api_key, shop.token, *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:] + server.log.read_text()[-2000:]
+    return {told.pop("step"): told for told in map(json.loads, done.stdout.splitlines())}
+
+
+def test_the_javascript_library_uploads_publishes_replaces_and_deletes(
+    library_server: Running, own_shop: Shop, tmp_path: Path
+) -> None:
+    told = steps(library_server, own_shop, tmp_path)
+    uploaded = told["upload"]
+    assert (uploaded["title"], uploaded["tags"], uploaded["version"]) == ("An owl", ["bird", "night"], 1)
+    assert uploaded["url"].startswith(f"{library_server.address}/v3/assets/{own_shop.stack.api_key}/{uploaded['uid']}/")
+    assert told["publish"] == {"notice": "Asset sent for publishing."}
+    assert told["list"] == {"count": 1, "published": [1]}
+    assert told["update"] == {"title": "The owl", "version": 1}
+    assert told["replace"]["version"] == 2
+    assert told["replace"]["url"].endswith("/other.png")
+    assert told["unpublish"] == {"notice": "Asset sent for unpublishing."}
+    assert told["delete"] == {"notice": "Asset deleted successfully."}
+    assert told["gone"] == {"status": 422, "error_code": 145, "message": "Asset was not found."}
+    assert told["folder"] == {"name": "Birds", "is_dir": True}
+    assert "production" in told["environments"]["names"]
+    assert told["stranger"] == {"status": 401, "error_code": 105}
+    assert library_server.get(uploaded["url"].removeprefix(library_server.address)).status_code == 404
