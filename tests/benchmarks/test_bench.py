@@ -1,0 +1,158 @@
+"""The pieces of `make bench`: they load, write what was asked, and judge as the page of targets does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import run
+from bench import load, machine, report, results, targets
+from bench.cold import Case, Pace, cases
+from bench.peers import CROPMARK, FILTER, IPX, RENDERING, SHARP, THUMBOR
+from bench.pictures import Album, Kind, Wanted
+from bench.quality import Equal, Looks
+from bench.servers import Peer
+from bench.warm import Busy, Hits, Identical, Kept
+
+# fmt: off
+NEW = "<!-- speed -->\nnew\n<!-- /speed -->\n"
+SOAK = "<!-- soak -->\nkept\n<!-- /soak -->\n"
+
+SECTIONS = [
+    # the file before                                          after
+    ("# Head\n",                                               f"# Head\n\n{NEW}"),    # none yet
+    ("<!-- speed -->\nold\n<!-- /speed -->\n",                 NEW),                  # replaced
+    (SOAK,                                                     f"{SOAK}\n{NEW}"),      # beside another's
+    (f"<!-- speed -->\nold\n<!-- /speed -->\n\n{SOAK}",        f"{NEW}\n{SOAK}"),      # in its place
+]
+
+ASKED = [
+    # peer     picture                                  path
+    (CROPMARK, Wanted("a.jpg", 800, "jpeg"),            "/fastly/a.jpg?width=800&format=jpg"),
+    (CROPMARK, Wanted("a.jpg", 800, "webp", 80),        "/fastly/a.jpg?width=800&format=webp&quality=80"),
+    (SHARP,    Wanted("a.jpg", 800, "webp"),            "/800/webp/0/a.jpg"),
+    (SHARP,    Wanted("a.jpg", 800, "webp", 80),        "/800/webp/80/a.jpg"),
+    (IPX,      Wanted("a.jpg", 800, "avif", 50),        "/w_800,f_avif,q_50/a.jpg"),
+    (THUMBOR,  Wanted("a.jpg", 300, "jpeg", 80),        "/unsafe/300x0/filters:format(jpeg):quality(80)/a.jpg"),
+    (FILTER,   Wanted("a.jpg", 300, "jpeg"),            "/resize/300/75/a.jpg"),
+    (FILTER,   Wanted("a.jpg", 300, "webp"),            None),                       # it makes what it reads
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("before", "after"), SECTIONS)
+def test_a_section_is_written_apart(before: str, after: str) -> None:
+    assert results.with_section(before, "speed", "new\n") == after
+
+
+def test_a_file_that_is_not_there_is_begun(tmp_path: Path) -> None:
+    results.write_section(tmp_path / "RESULTS.md", "speed", r"a \1 in it")
+    assert (tmp_path / "RESULTS.md").read_text() == results.HEAD + "\n<!-- speed -->\na \\1 in it\n<!-- /speed -->\n"
+
+
+@pytest.mark.parametrize(("peer", "wanted", "path"), ASKED)
+def test_how_a_peer_is_asked(peer: Peer, wanted: Wanted, path: str | None) -> None:
+    assert peer.path(wanted) == path
+
+
+def test_every_rendering_peer_takes_part_in_the_table() -> None:
+    assert targets.NAMES == tuple(peer.name for peer in RENDERING) == tuple(dict.fromkeys(targets.NAMES))
+
+
+def _found(*, ours: float, renders: int) -> targets.Found:
+    plain, equal = cases(Kind.MP12, 800, "jpeg", 80)
+    small, small_equal = cases(Kind.MP1, 300, "jpeg", 80)
+    paces = {"cropmark": Pace(ours, 50.0, 1e5, 9), "sharp": Pace(40.0, 50.0, 1e5, 9), "IPX": Pace(20.0, 50.0, 1e5, 9)}
+    found = targets.Found(cold={case.title: paces for case in (plain, equal, small, small_equal)})
+    for word in ("WebP", "AVIF"):
+        found.cold[f"12 MP → 800 px {word}, equal quality"] = paces
+        found.equal[word] = Equal(70, Looks(80.0, 104_000), Looks(80.0, 100_000))
+    found.hits = {"cropmark, memory": Hits(40_000, 30, 1), "cropmark, disk": Hits(20_000, 60, 1)}
+    found.hits[targets.NGINX] = Hits(100_000, 7, 1)
+    found.identical, found.busy = Identical(500, renders, 0.5, 1.0), Busy(1, 9, 400, 100, 0, 20)
+    found.kept = [Kept(5_000, machine.Memory(250, 200)), Kept(10_000, machine.Memory(260, 210))]
+    found.limit_ms = 40.0
+    return found
+
+
+# fmt: off
+VERDICTS = [
+    # row begins with                                     found             holds with ours at 38 pictures a second
+    ("12 MP → 800 px JPEG against sharp, defaults",       "0.95×",          True),
+    ("12 MP → 800 px JPEG against IPX, quality 80",       "1.90×",          True),
+    ("1 MP → 300 px JPEG against the best of them",       "0.95× (sharp)",  True),
+    ("WebP at equal quality",                             "0.95×, bytes +4%", False),
+    ("AVIF at equal quality",                             "0.95×, bytes +4%", False),
+    ("500 identical cold requests: renders",              "2",              False),
+    ("the same, processor time",                          "0.5 ms",         True),
+    ("hits from memory",                                  "0.40×",          True),
+    ("hits from disk",                                    "0.20×",          False),
+    ("hit p99",                                           "9 ms",           True),
+    ("resident memory after 5,000",                       "250 MiB (260 after 10,000)", True),
+    ("cold processor time",                               "1.25×",          None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("beginning", "told", "holds"), VERDICTS)
+def test_what_holds(beginning: str, told: str, holds: bool | None) -> None:
+    row = next(row for row in targets.targets(_found(ours=38, renders=2)) if row.what.startswith(beginning))
+    assert (row.found, row.holds) == (told, holds)
+
+
+def test_what_was_not_measured_is_neither_held_nor_missed() -> None:
+    rows = targets.targets(targets.Found())
+    assert {row.holds for row in rows} == {None}
+
+
+def test_the_section_holds_all_that_was_found() -> None:
+    about = report.About(
+        date="2025-01-01 12:00 UTC",
+        machine="Some processor, 2 cores",
+        cores=machine.Cores((0, 1), (0, 1)),
+        load_before=0.1,
+        command="python benchmarks/run.py",
+        minutes=20,
+        rounds=5,
+        seconds=3,
+        versions={"sharp": "0.35.5"},
+        missing={"thumbor": "no index"},
+    )
+    text = report.section(about, _found(ours=38, renders=1))
+    for part in ("Some processor", "38.0/s", "(0.95×)", "sharp 0.35.5", "Left out: thumbor (no index)", "| 0.40× |"):
+        assert part in text
+
+
+def test_names_that_nobody_has_seen(tmp_path: Path) -> None:
+    album = Album(tmp_path)
+    album.prepare()
+    first, second = album.fresh(Kind.MP1, "sharp", 4), album.fresh(Kind.MP1, "sharp", 4)
+    assert not set(first) & set(second)
+    assert album.fresh(Kind.MP1, "IPX", 8) == first + second  # the same for all, in order
+    assert (tmp_path / first[0]).samefile(tmp_path / first[3])
+    assert not (tmp_path / first[0]).samefile(tmp_path / first[1])
+
+
+def test_a_run_counts_good_answers() -> None:
+    answers = tuple(load.Answer(200 if n else 503, "image/jpeg", b"x" * n, float(n)) for n in range(10))
+    asked = load.Run(answers, 3.0)
+    assert (asked.rate, asked.failed, asked.percentile(0.5), asked.percentile(0.99)) == (3.0, 1, 5.0, 9.0)
+
+
+def test_our_own_process_takes_time_and_memory() -> None:
+    pids = machine.family(os.getpid())
+    assert pids[0] == os.getpid()
+    assert machine.cpu_s(pids) > 0
+    assert 0 < machine.memory(pids).proportional <= machine.memory(pids).resident
+
+
+def test_a_case_leaves_out_who_cannot_make_it() -> None:
+    case = Case("WebP", Kind.MP12, 800, "webp")
+    assert [peer.name for peer in RENDERING if peer.path(case.wanted("a.jpg", peer.name)) is None] == [FILTER.name]
+
+
+def test_the_command_knows_its_options() -> None:
+    with pytest.raises(SystemExit) as ended:
+        run.main(["--help"])
+    assert ended.value.code == 0
