@@ -144,6 +144,18 @@ def test_sites_of_one_path_do_not_share_renditions(server: Running) -> None:
     assert "x-ratelimit-limit" not in fastly.headers
 
 
+def test_an_explanation_says_it_in_other_words(server: Running) -> None:
+    told = server.get("/_explain?url=/shop/wide.jpg?crop=2:1").json()
+    words = {one["dialect"]: one for one in told["in_other_words"]}
+    assert set(words) == {"contentstack", "kontent", "pixlab"}
+    assert words["contentstack"] == {"dialect": "contentstack", "same": True, "query": "crop=2:1"}
+    assert words["kontent"]["differs"] == ["Crop.shape: a region is told by its width and height, not by a ratio"]
+
+
+def test_what_is_refused_has_no_other_words(server: Running) -> None:
+    assert "in_other_words" not in server.get("/_explain?url=/shop/wide.jpg?crop=2").json()
+
+
 def test_the_greeting_names_every_site(server: Running) -> None:
     assert "fastly-folder.example" in server.greeting
     assert "kontent at kontent-origin.example" in server.greeting

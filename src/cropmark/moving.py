@@ -77,7 +77,7 @@ def compare(
     accept: Annotated[str, typer.Option(help="The Accept header that both are asked with.")] = "",
     tolerance: Annotated[
         float, typer.Option(min=0, max=255, help="Levels of 255 that the pictures may differ on average.")
-    ] = 3.0,
+    ] = 5.0,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
