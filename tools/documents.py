@@ -21,6 +21,7 @@ from cropmark.config import PREFIX, Settings, SiteSettings, schema, shown
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Param
 from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, OVERLAY_HEADER
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.problems import KINDS
@@ -38,7 +39,7 @@ TITLES = {
 def documents() -> Iterator[tuple[str, str]]:
     """Every generated document: its path below docs/, and its text."""
     for dialect in (Fastly, Contentstack, Kontent, PixLab):
-        yield f"dialects/{dialect.name}.md", _parameters(dialect.name, dialect.params)
+        yield f"dialects/{dialect.name}.md", _parameters(dialect.name, dialect.params) + _in_headers(dialect)
         yield f"dialects/{dialect.name}.schema.json", _json_schema(dialect.name, dialect.params)
     yield "configuration.md", _configuration()
     yield "cli.md", _cli()
@@ -46,19 +47,38 @@ def documents() -> Iterator[tuple[str, str]]:
 
 
 def _parameters(name: str, params: tuple[Param, ...]) -> str:
-    rows = "\n".join(
-        f"| `{p.name}` | {_cell(p.grammar)} | {_cell(p.default)} | {_cell(p.about)} | `{_code(_whole(p))}` | {_source(p.source)} |"
-        for p in params
-    )
     return f"""{MADE}
 # {TITLES[name]}: parameters
 
 {len(params)} parameters. A [JSON Schema]({name}.schema.json) of the same table is for editors and tests.
 
-| parameter | values | default | what it does | example | read on |
-| --- | --- | --- | --- | --- | --- |
-{rows}
+{_table(params)}
 """
+
+
+def _in_headers(dialect: Any) -> str:
+    """Parameters that a header brings as a query string."""
+    if dialect is not Fastly:
+        return ""
+    return f"""
+## In the header `{OVERLAY_HEADER}`
+
+{_table(Fastly.overlay_params)}
+
+## In the header `{MONTAGE_HEADER}`
+
+{_table(Fastly.montage_params)}
+"""
+
+
+def _table(params: tuple[Param, ...]) -> str:
+    rows = "\n".join(
+        f"| `{p.name}` | {_cell(p.grammar)} | {_cell(p.default)} | {_cell(p.about)} | `{_code(_whole(p))}` | {_source(p.source)} |"
+        for p in params
+    )
+    return f"""| parameter | values | default | what it does | example | read on |
+| --- | --- | --- | --- | --- | --- |
+{rows}"""
 
 
 def _whole(p: Param) -> str:
