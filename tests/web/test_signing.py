@@ -86,17 +86,24 @@ def test_nothing_unsigned_passes_and_nothing_else_is_raised(path: bytes, query: 
     assert split(query) is None or unsigned(query) != query
 
 
-@given(at=st.integers(0, 200), byte=st.integers(0, 255))
-def test_every_byte_counts(at: int, byte: int) -> None:
-    """check_01: one changed byte anywhere."""
-    signed = KEYS.sign("/fastly/a.jpg?width=3&crop=4:3", expires_s=NOW).encode()
-    at %= len(signed)
-    changed = signed[:at] + bytes([byte]) + signed[at + 1 :]
-    if changed == signed:
-        return
-    path, _, query = changed.partition(b"?")
-    with pytest.raises(Refused, match="signed"):
-        KEYS.check(path, query, NOW)
+@pytest.mark.parametrize("change", [0x20, 0x01, 0x80])
+def test_every_byte_counts(change: int) -> None:
+    """check_01: one bit of one byte changed, anywhere; 0x20 is upper case for lower case."""
+    signed = KEYS.sign("/fastly/A%20b.jpg?width=3&crop=4:3", expires_s=NOW).encode()
+    for at, byte in enumerate(signed):
+        path, _, query = (signed[:at] + bytes([byte ^ change]) + signed[at + 1 :]).partition(b"?")
+        with pytest.raises(Refused, match="signed"):
+            KEYS.check(path, query, NOW)
+
+
+@given(path=st.binary(max_size=20), query=st.binary(max_size=20))
+def test_nothing_can_be_put_in(path: bytes, query: bytes) -> None:
+    """check_01: in front of the query's end, or in the path."""
+    signed_path, signed_query = parted(KEYS.sign("/fastly/a.jpg?width=3"))
+    for changed in ((signed_path + path, signed_query), (signed_path, query + signed_query)):
+        if changed != (signed_path, signed_query):
+            with pytest.raises(Refused):
+                KEYS.check(*changed, NOW)
 
 
 def test_check_04_two_keys_until_one_is_taken_away() -> None:
