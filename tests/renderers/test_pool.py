@@ -413,6 +413,15 @@ async def test_an_analysis_has_its_own_deadline(started: Started, says: Says) ->
         await pool.analyse(says("sleep 60"))
 
 
+async def test_an_analysis_that_takes_too_long_gets_no_picture_refused(started: Started, says: Says) -> None:
+    """A busy machine brings it past its deadline; what hangs the decoder hangs the render after it too."""
+    pool = await started(models=lambda: Models(b"", b""), analysis_deadline_s=0.3)
+    for _ in range(3):
+        with pytest.raises(Overloaded, match=r"within 0\.3 s"):
+            await pool.analyse(says("sleep 60", name="a"))
+    assert told(await pool.render([says("echo", name="a")], PLAN))["sources"] == ["echo"]
+
+
 # -------------------------------------------------------------------------------------------------- start and end
 
 

@@ -319,9 +319,17 @@ class Pool:
     def _is_dear(self, job: Job) -> bool:
         """Whether what was asked for was to take half of the time there is: its delay tells nothing of the picture.
 
-        Else whoever asks twice for the largest results there are gets somebody's picture refused for everybody.
+        Else whoever asks twice for the largest results there are gets somebody's picture refused for everybody. An
+        analysis is dear whatever the picture, and a busy machine brings it past its deadline; one that hangs its
+        decoder is met again in the render that follows.
         """
-        return isinstance(job.task, Render) and job.cost_ms >= self._deadline_s * 1000 / 2
+        match job.task:
+            case Analyse():
+                return True
+            case Render():
+                return job.cost_ms >= self._deadline_s * 1000 / 2
+            case _:
+                return False
 
 
 def _format(source: Opened) -> Format | None:
