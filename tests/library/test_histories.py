@@ -1,0 +1,292 @@
+"""Nothing uploaded is lost, or served where it is not published: random histories against a model, with crashes.
+
+A crash is an exception out of the middle of a call, after which the library is opened anew, as a new process would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sqlalchemy import event
+
+from cropmark.assets import Asset, Listing, Place, Publishing
+from cropmark.library import mending
+from cropmark.library.finding import Found, read_address
+from cropmark.library.store import Store
+from cropmark.plan.source import Edition
+from cropmark.ports import Opened
+from tests.library.making import added, opened, replaced
+
+ENVIRONMENTS = ("production", "staging")
+BODIES = (b"a", b"b", b"c")
+"""Few: assets share bytes, and the last to go takes them along."""
+
+QUICK = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where waiting for the disk takes no time: what a crash of the machine loses is not the question here."""
+
+Bodies = st.sampled_from(BODIES)
+Environments = st.sampled_from(ENVIRONMENTS)
+Numbers = st.integers(0, 10)
+
+
+class Crash(Exception):
+    """The power failed."""
+
+
+@dataclass
+class Modelled:
+    """What an asset should be."""
+
+    uid: str
+    files: list[tuple[str, bytes]]
+    current: dict[str, int] = field(default_factory=dict)
+    """By environment, the version that is published there."""
+    ever: dict[str, set[int]] = field(default_factory=dict)
+
+
+class Histories(RuleBasedStateMachine):
+    """One library on SQLite and in a folder; the model beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="cropmark-histories-", dir=QUICK))
+        self.store = Store.opened(self.folder)
+        self.place = Place(self.store.new_stack("shop").api_key)
+        self.assets: list[Modelled] = []
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    # ------------------------------------------------------------------------------------------ what happens
+
+    @rule(body=Bodies, environment=st.none() | Environments)
+    def upload(self, body: bytes, environment: str | None) -> None:
+        published = Publishing((environment,)) if environment else None
+        self.assets.append(_modelled(added(self.store, self.place, body, published=published), body, environment))
+
+    @precondition(lambda self: bool(self.assets))
+    @rule(which=Numbers, body=Bodies)
+    def replace(self, which: int, body: bytes) -> None:
+        asset = self._asset(which)
+        new = replaced(self.store, self.place, asset.uid, body)
+        asset.files.append((new.version.file_uid, body))
+        assert new.newest == len(asset.files)
+
+    @precondition(lambda self: bool(self.assets))
+    @rule(which=Numbers, environment=Environments, number=Numbers)
+    def publish(self, which: int, environment: str, number: int) -> None:
+        asset = self._asset(which)
+        version = number % len(asset.files) + 1
+        self.store.publish(self.place, asset.uid, Publishing((environment,), version=version), "tester")
+        asset.current[environment] = version
+        asset.ever.setdefault(environment, set()).add(version)
+
+    @precondition(lambda self: bool(self.assets))
+    @rule(which=Numbers, environment=Environments)
+    def unpublish(self, which: int, environment: str) -> None:
+        asset = self._asset(which)
+        self.store.unpublish(self.place, asset.uid, Publishing((environment,)), "tester")
+        asset.current.pop(environment, None)
+
+    @precondition(lambda self: bool(self.assets))
+    @rule(which=Numbers)
+    def delete(self, which: int) -> None:
+        asset = self._asset(which)
+        self.store.delete(self.place, asset.uid)
+        self.assets.remove(asset)
+
+    @precondition(lambda self: bool(self.assets))
+    @rule(which=Numbers, body=Bodies, act=st.sampled_from(["upload", "replace", "delete", "publish"]), at=Numbers)
+    def crash(self, which: int, body: bytes, act: str, at: int) -> None:
+        """A call that ends at the n-th thing it does to disk or database: it has done all, or nothing."""
+        asset = self._asset(which)
+        before = self._known()
+        with contextlib.suppress(Crash), _failing(self.store, at):
+            match act:
+                case "upload":
+                    added(self.store, self.place, body)
+                case "replace":
+                    replaced(self.store, self.place, asset.uid, body)
+                case "delete":
+                    self.store.delete(self.place, asset.uid)
+                case _:
+                    self.store.publish(self.place, asset.uid, Publishing(ENVIRONMENTS), "tester")
+        self.store.close()
+        self.store = Store.opened(self.folder)
+        self._learn(before, asset, act, body)
+
+    @rule()
+    def tidy(self) -> None:
+        mending.mended(self.store, young_s=0)
+        assert mending.state_of(self.store).orphans == ()
+
+    # ------------------------------------------------------------------------------------------ what must hold
+
+    @invariant()
+    def every_version_has_its_bytes(self) -> None:
+        assert mending.state_of(self.store).lost == ()
+
+    @invariant()
+    def delivery_is_as_the_model_says(self) -> None:
+        for asset in self.assets:
+            for number, (file_uid, body) in enumerate(asset.files, 1):
+                assert self._served(asset.uid, file_uid, None) == body
+                for environment in ENVIRONMENTS:
+                    there = environment in asset.current and number in asset.ever[environment]
+                    assert self._served(asset.uid, file_uid, environment) == (body if there else None)
+            for environment in ENVIRONMENTS:
+                current = asset.current.get(environment)
+                wanted = asset.files[current - 1][1] if current else None
+                assert self._served(asset.uid, None, environment) == wanted
+
+    # ------------------------------------------------------------------------------------------ helpers
+
+    def _asset(self, which: int) -> Modelled:
+        return self.assets[which % len(self.assets)]
+
+    def _served(self, uid: str, file_uid: str | None, environment: str | None) -> bytes | None:
+        path = f"v3/assets/{self.place.stack}/{uid}" + (f"/{file_uid}/owl.jpg" if file_uid else "")
+        address = read_address(path)
+        assert address is not None
+        outcome = self.store.find(address, Edition(environment)).found
+        if not isinstance(outcome, Found):
+            return None
+        descriptor = self.store.open_file(outcome.digest)
+        try:
+            return os.read(descriptor, 10)
+        finally:
+            os.close(descriptor)
+
+    def _known(self) -> set[str]:
+        return {asset.uid for asset in self.assets}
+
+    def _listed(self) -> list[str]:
+        return [item.entry.uid for item in self.store.listed(self.place, Listing(limit=1000)).items]
+
+    def _learn(self, before: set[str], asset: Modelled, act: str, body: bytes) -> None:
+        """Whichever of the two it was, old or new, and nothing between them."""
+        now = set(self._listed())
+        match act:
+            case "upload":
+                fresh = now - before
+                assert len(fresh) <= 1
+                for uid in fresh:
+                    self.assets.append(_modelled(self.store.asset(self.place, uid), body, None))
+            case "delete":
+                assert before - now <= {asset.uid}
+                self.assets = [one for one in self.assets if one.uid in now]
+            case "replace":
+                found = self.store.asset(self.place, asset.uid)
+                assert found.newest - len(asset.files) in (0, 1)
+                if found.newest > len(asset.files):
+                    asset.files.append((found.version.file_uid, body))
+            case _:
+                published = {
+                    p.environment_name: p.version for p in self.store.asset(self.place, asset.uid).publications
+                }
+                newest = len(asset.files)
+                assert published in (asset.current, dict.fromkeys(ENVIRONMENTS, newest))
+                for name, version in published.items():
+                    asset.current[name] = version
+                    asset.ever.setdefault(name, set()).add(version)
+
+
+def _modelled(asset: Asset, body: bytes, environment: str | None) -> Modelled:
+    found = Modelled(asset.uid, [(asset.version.file_uid, body)])
+    if environment is not None:
+        found.current[environment] = 1
+        found.ever[environment] = {1}
+    return found
+
+
+@contextlib.contextmanager
+def _failing(store: Store, at: int) -> Iterator[None]:
+    """The power fails at the n-th statement, commit, or touch of a file."""
+    left = [at]
+
+    def count(*_: Any, **__: Any) -> None:  # as each hook is called
+        left[0] -= 1
+        if left[0] < 0:
+            raise Crash
+
+    class Failing:
+        """The store's blobs, with a crash before and after each touch."""
+
+        def __getattr__(self, name: str) -> Any:  # of whatever the blobs have
+            found = getattr(blobs, name)
+
+            def touched(*arguments: Any) -> Any:  # as above
+                count()
+                result = found(*arguments)
+                count()
+                return result
+
+            return touched
+
+    blobs = store.blobs
+    store.blobs = Failing()
+    hooks = [(name, count) for name in ("before_cursor_execute", "commit")]
+    for name, hook in hooks:
+        event.listen(store.database.engine, name, hook)
+    try:
+        yield
+    finally:
+        store.blobs = blobs
+        for name, hook in hooks:
+            event.remove(store.database.engine, name, hook)
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(
+    max_examples=15,
+    stateful_step_count=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+
+
+def test_an_upload_beside_a_deletion_of_the_same_bytes_keeps_them(tmp_path: Path) -> None:
+    """The other asset goes between the upload's bytes and its row."""
+    store = Store.opened(tmp_path)
+    place = Place(store.new_stack("shop").api_key)
+    old = added(store, place, b"same")
+    put = store.blobs.put
+    calls = []
+
+    def interrupted(digest: str, source: Opened) -> None:
+        put(digest, source)
+        calls.append(digest)
+        if len(calls) == 1:
+            store.delete(place, old.uid)
+
+    store.blobs.put = interrupted
+    new = added(store, place, b"same")
+    assert len(calls) == 2
+    os.close(store.open_file(new.version.file.digest))
+    store.close()
+
+
+def test_orphans_are_found_and_mended(tmp_path: Path) -> None:
+    store = Store.opened(tmp_path)
+    place = Place(store.new_stack("shop").api_key)
+    kept = added(store, place, b"kept")
+    source = opened(b"orphan")
+    store.blobs.put("ab" * 32, source)
+    source.close()
+    assert mending.state_of(store).orphans == ("ab" * 32,)
+    assert mending.mended(store) == 0  # too young: somebody may be about to name it
+    assert mending.mended(store, young_s=0) == 1
+    store.blobs.remove(kept.version.file.digest)
+    assert mending.state_of(store).lost == (kept.version.file.digest,)
+    store.close()

@@ -1,0 +1,159 @@
+"""cropmark assets add: thousands of files, ended in the middle, begun anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from cropmark.assets import Listing, Place
+from cropmark.library import mending
+from cropmark.library.database import LibraryUnusable
+from cropmark.library.store import Store
+from tests.library.making import picture
+
+FILES = 2000
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "cropmark.cli", *map(str, arguments)]
+
+
+def clean() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")} | {"COLUMNS": "200"}
+
+
+def run(*arguments: object, words: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), env=clean(), input=words, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def png(number: int) -> bytes:
+    """A picture of one pixel, and a text that is in no other."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
+    pixel = zlib.compress(bytes((0, number % 256, number // 256, 9)))
+    text = b"Comment\0number %d" % number
+    parts = (chunk(b"IHDR", header), chunk(b"tEXt", text), chunk(b"IDAT", pixel), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def kept(data: Path) -> int:
+    """How many assets there are; 0 before there is a library."""
+    try:
+        store = Store.opened(data / "library")
+    except LibraryUnusable:
+        return 0
+    try:
+        stacks = store.stacks()
+        if not stacks:
+            return 0
+        return store.listed(Place(stacks[0].api_key), Listing(limit=1, counted=True)).count or 0
+    finally:
+        store.close()
+
+
+def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
+    files, data = tmp_path / "files", tmp_path / "data"
+    for number in range(FILES):
+        path = files / f"{number // 100}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    importing = command("assets", "add", files, "--publish", "production", "--data", data)
+    first = subprocess.Popen(importing, env=clean(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while kept(data) < 150 and time.monotonic() < end and first.poll() is None:
+        time.sleep(0.1)
+    assert first.poll() is None, "it ended before it could be killed"
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    there = kept(data)
+    assert 0 < there < FILES
+
+    second = run("assets", "add", files, "--publish", "production", "--data", data)
+    assert second.returncode == 0, second.stderr
+    assert f"{FILES - there:,} added, {there:,} there already" in second.stdout
+    assert kept(data) == FILES
+    store = Store.opened(data / "library")
+    state = mending.state_of(store)
+    assert (state.kept, state.lost) == (FILES, ())
+    assert len(state.orphans) <= 4  # what was in hand when the power failed
+    place = Place(store.stacks()[0].api_key)
+    page = store.listed(place, Listing(limit=1, counted=True, environment="production"))
+    assert page.count == FILES
+    store.close()
+
+
+def test_what_changed_is_left_unless_told_otherwise(tmp_path: Path) -> None:
+    files, data = tmp_path / "files", tmp_path / "data"
+    files.mkdir()
+    (files / "owl.png").write_bytes(picture(1))
+    (files / "notes.txt").write_text("no picture")
+    (files / ".hidden.png").write_bytes(picture(2))
+    told = run("assets", "add", files, "--data", data)
+    assert told.returncode == 0, told.stderr
+    assert "1 added, 1 no pictures" in told.stdout
+    (files / "owl.png").write_bytes(picture(3))
+    told = run("assets", "add", files / "owl.png", "--data", data)
+    assert "1 changed since, and left" in told.stdout
+    assert "--update" in told.stderr
+    told = run("assets", "add", files / "owl.png", "--update", "--publish", "production", "--data", data)
+    assert "1 new versions" in told.stdout
+    assert "environment=production" in told.stdout
+
+
+REFUSED = [
+    # arguments                                            words of the refusal
+    (("assets", "add", "nowhere.png"), "there is no file nowhere.png"),
+    (("assets", "list"), "there is no library"),
+    (("assets", "publish", "blt0123456789abcdef", "--to", "x"), "there is no library"),
+    (("keys", "create", "house", "door"), "there is no kind of key 'house'"),
+    (("keys", "revoke", "0123"), "there is no library"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED)
+def test_refusals_say_what_to_do(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    told = run(*arguments, "--data", tmp_path)
+    assert told.returncode == 1
+    assert words in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_key_is_shown_once_and_one_that_is_given_is_not_shown(tmp_path: Path) -> None:
+    made = run("keys", "create", "pixlab", "app", "--data", tmp_path)
+    secret = made.stdout.strip()
+    assert len(secret) >= 32
+    given = run("keys", "create", "pixlab", "hand", "--secret", "--data", tmp_path, words="a-word-of-mine-x\n")
+    assert (given.returncode, given.stdout) == (0, "")
+    assert "warning" in given.stderr
+    short = run("keys", "create", "pixlab", "hand", "--secret", "--data", tmp_path, words="short\n")
+    assert (short.returncode, "at least 15 characters" in short.stderr) == (1, True)
+    listed = run("keys", "list", "--data", tmp_path).stdout
+    assert "app" in listed
+    assert "hand" in listed
+    assert secret not in listed
+
+
+def test_production_refuses_keys_that_are_too_short(tmp_path: Path) -> None:
+    told = subprocess.run(
+        command("keys", "create", "admin", "hand", "--secret", "--data", tmp_path),
+        env=clean() | {"CROPMARK_PRODUCTION": "true"},
+        input="a-word-of-mine-x\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert "production" in told.stderr
