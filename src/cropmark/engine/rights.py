@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape  # not xml.sax.saxutils, which loads an HTTP client into every renderer
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 from pyvips import GValue, Image
 
