@@ -270,7 +270,7 @@ def test_an_upload_beside_a_deletion_of_the_same_bytes_keeps_them(tmp_path: Path
         if len(calls) == 1:
             store.delete(place, old.uid)
 
-    store.blobs.put = interrupted
+    store.blobs.put = interrupted  # type: ignore[method-assign]  # for this test
     new = added(store, place, b"same")
     assert len(calls) == 2
     os.close(store.open_file(new.version.file.digest))

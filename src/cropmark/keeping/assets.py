@@ -253,6 +253,7 @@ def _url(asset: Asset, settings: Settings) -> str:
 
 def _plain(asset: Asset, settings: Settings) -> dict[str, Any]:
     return {
+        "stack": asset.entry.place.stack,
         "uid": asset.uid,
         "title": asset.entry.title,
         "version": asset.version.number,
