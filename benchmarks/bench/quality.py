@@ -35,12 +35,16 @@ class Equal:
 
     quality: int
     ours: Looks
+    below: Looks
+    """Ours one quality lower, which looks worse than theirs."""
     theirs: Looks
 
     @property
     def more_bytes(self) -> float:
-        """Ours over theirs, less one."""
-        return self.ours.bytes / self.theirs.bytes - 1
+        """Ours over theirs, less one, at just their score: one step of quality may be two points of score."""
+        step = self.ours.score - self.below.score
+        past = min(1.0, (self.ours.score - self.theirs.score) / step) if step > 0 else 0.0
+        return (self.ours.bytes - past * (self.ours.bytes - self.below.bytes)) / self.theirs.bytes - 1
 
 
 class Judge:
@@ -71,8 +75,10 @@ class Judge:
             middle = (low + high) // 2
             seen[middle] = self.looks(ours, Wanted("", self._width, codec, middle))
             low, high = (low, middle) if seen[middle].score >= theirs.score else (middle + 1, high)
-        found = seen.get(low) or self.looks(ours, Wanted("", self._width, codec, low))
-        return Equal(low, found, theirs)
+        for quality in (low, low - 1):
+            if quality not in seen:
+                seen[quality] = self.looks(ours, Wanted("", self._width, codec, quality))
+        return Equal(low, seen[low], seen[low - 1], theirs)
 
     def limit_ms(self, picture: Path, times: int) -> float:
         """What the same JPEG costs libjpeg-turbo alone, in ms of one core."""
