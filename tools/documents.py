@@ -1,7 +1,7 @@
 """Write the documents that come from code; with --check only say whether they are up to date.
 
 docs/dialects/<name>.md and .schema.json from the Param tables, docs/configuration.md from the settings,
-docs/cli.md from the command line, docs/errors.md from the Problem tree.
+docs/cli.md from the command line, docs/errors.md from the Problem tree, docs/openapi-management.json from the calls.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, OVERLAY_HEADER
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.management.openapi import openapi
 from cropmark.problems import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,7 @@ def documents() -> Iterator[tuple[str, str]]:
     yield "configuration.md", _configuration()
     yield "cli.md", _cli()
     yield "errors.md", _errors()
+    yield "openapi-management.json", json.dumps(openapi(), indent=2) + "\n"
 
 
 def _parameters(name: str, params: tuple[Param, ...]) -> str:

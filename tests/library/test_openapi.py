@@ -1,0 +1,38 @@
+"""The management API answers as its description says, whatever is sent: schemathesis makes up the requests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from cropmark.management.openapi import openapi
+from tests.library.making import Shop
+from tests.web.running import Running
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+schema = schemathesis.openapi.from_dict(openapi())
+
+
+def test_the_description_in_the_documents_is_this_one() -> None:
+    path = Path(__file__).parents[2] / "docs" / "openapi-management.json"
+    assert json.loads(path.read_text("utf-8")) == openapi()
+
+
+@schema.parametrize()
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_every_answer_is_described(
+    case: schemathesis.Case[Any], library_server: Running, own_shop: Shop, request: pytest.FixtureRequest
+) -> None:
+    case.call_and_validate(base_url=library_server.address, headers=own_shop.headers, checks=CHECKS, timeout=30)
