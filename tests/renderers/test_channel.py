@@ -23,7 +23,7 @@ LENGTHS = [
 REFUSALS = [
     (b"corp",  2,    10,     10,       "does not begin with the mark"),
     (b"crop",  0,    10,     10,       "no reply of kind 0"),
-    (b"crop",  7,    10,     10,       "no reply of kind 7"),
+    (b"crop",  99,   10,     10,       "no reply of kind 99"),
     (b"crop",  2,    262145, 10,       "a header of 262145"),
     (b"crop",  2,    10,     1001,     "a body of 1001"),
     (b"crop",  2,    10,     2**64 - 1, "a body of"),

@@ -446,7 +446,7 @@ async def test_none_can_be_started_any_more(started: Started, says: Says, tmp_pa
     program.write_text("raise SystemExit('gone')")
     with pytest.raises(SourceUnusable, match="decoded safely"):
         await pool.render([says("segv")], PLAN)
-    with pytest.raises(Breakdown, match="no renderer can be started"):
+    with pytest.raises(Overloaded, match="no renderer can be started"):
         await pool.render([says("echo")], PLAN)
     assert "gone" in pool.state().trouble
 

@@ -26,6 +26,7 @@ MAY = {
     "renderers/":             "socketpairs to its own child processes",
     "serving.py":             "listens, and asks itself whether it answers",
     "cli.py":                 "an operator's commands to the operator's own server",
+    "comparing.py":           "an operator's command, for the addresses on its own line",
 }
 # fmt: on
 

@@ -77,7 +77,7 @@ def rendered(
 
     sources[0] is the picture's, the others those of overlays and montage cells; one of those that is None is left out,
     one that is broken with a warning. `hurried` encodes at the lowest effort.
-    Raises what resolve() raises, SourceUnusable, and Breakdown where an encoder fails.
+    Raises what resolve() raises, SourceUnusable, Breakdown where an encoder fails, and MemoryError.
     """
     clock = _Clock()
     try:
@@ -89,6 +89,8 @@ def rendered(
         try:
             return _made(job, plan, analysed, clock, hurried=hurried)
         except pyvips.Error as error:
+            if "out of memory" in str(error):
+                raise MemoryError from error
             broken = _broken(job)
             if not broken:
                 raise Breakdown("the picture was read, but could not be made or encoded") from error

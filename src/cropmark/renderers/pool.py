@@ -219,7 +219,7 @@ class Pool:
                 return
             crew = self._crews[job.foreign, isinstance(job.task, Analyse)]
             if crew.broken:
-                job.refuse(Breakdown("no renderer can be started"))
+                job.refuse(Overloaded("no renderer can be started just now", fix="try again", retry_after_s=2))
             while not job.answer.done() and (process := crew.taken()) is not None:
                 if self._begun(job, crew, process):
                     break
