@@ -1,0 +1,243 @@
+"""The management API over HTTP: who may, what is refused in which words, and the traps of the vendor's clients."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from cropmark.assets import KeyKind, Scope
+from cropmark.library.keys import new_secret
+from cropmark.library.store import Store
+from tests.library.making import Shop, picture
+from tests.web.running import TOKEN, Running
+
+UNKNOWN = "blt0123456789abcdef"
+
+
+@pytest.fixture
+def ask(library_server: Running, own_shop: Shop) -> Any:  # a function with httpx' many arguments
+    def asked(method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+        own = own_shop.headers if headers is None else headers
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            return client.request(method, f"{library_server.address}{path}", headers=own, **more)
+
+    return asked
+
+
+def uploaded(ask: Any, name: str = "owl.png", **fields: str) -> dict[str, Any]:
+    data = {f"asset[{key}]": value for key, value in fields.items()}
+    answer = ask("POST", "/v3/assets", files={"asset[upload]": (name, picture())}, data=data)
+    assert answer.status_code == 201, answer.text
+    asset: dict[str, Any] = answer.json()["asset"]
+    return asset
+
+
+def soon(check: Callable[[], bool]) -> bool:
+    """Whether it comes true: what another process changed is known within a second."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if check():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+# ------------------------------------------------------------------------------------------ who may
+
+
+def test_who_may_not(ask: Any, own_shop: Shop) -> None:
+    key, token = own_shop.stack.api_key, own_shop.token
+    # fmt: off
+    rows = [
+        # headers                                             status  error_code
+        ({},                                                     412, 109),
+        ({"api_key": UNKNOWN, "authorization": token},           412, 109),
+        ({"api_key": "' OR 1=1", "authorization": token},        412, 109),
+        ({"api_key": key},                                       401, 105),
+        ({"api_key": key, "authorization": "x" * 50},            401, 105),
+        ({"api_key": key, "authtoken": ""},                      401, 105),
+        ({"api_key": key, "access_token": token},                401, 105),   # that is no delivery token
+        ({"api_key": key, "authorization": token},               200, None),
+        ({"api_key": key, "authorization": f"Bearer {token}"},   200, None),
+        ({"api_key": key, "authtoken": token},                   200, None),
+    ]
+    # fmt: on
+    for headers, status, number in rows:
+        answer = ask("GET", "/v3/assets", headers)
+        assert (answer.status_code, answer.json().get("error_code")) == (status, number), headers
+
+
+def test_a_delivery_token_reads_what_is_published_and_nothing_else(ask: Any, own_shop: Shop) -> None:
+    token = new_secret(KeyKind.DELIVERY)
+    store = Store.opened(own_shop.data / "library")
+    store.new_key(KeyKind.DELIVERY, "reader", Scope(own_shop.stack.api_key, ("reading",)), token)
+    store.close()
+    reader = {"api_key": own_shop.stack.api_key, "access_token": token}
+    asset, other = uploaded(ask, "published.png"), uploaded(ask, "draft.png")
+    body = {"asset": {"locales": ["en-us"], "environments": ["reading"]}}
+    assert ask("POST", f"/v3/assets/{asset['uid']}/publish", json=body).status_code == 200
+    assert soon(lambda: ask("GET", "/v3/assets?environment=reading", reader).status_code == 200)
+    answer = ask("GET", "/v3/assets?environment=reading", reader)
+    assert [one["uid"] for one in answer.json()["assets"]] == [asset["uid"]]
+    assert ask("GET", f"/v3/assets/{asset['uid']}?environment=reading", reader).status_code == 200
+    assert ask("GET", f"/v3/assets/{other['uid']}?environment=reading", reader).status_code == 422
+    assert ask("GET", "/v3/assets", reader).status_code == 422
+    assert ask("GET", "/v3/assets?environment=production", reader).json()["error_code"] == 162
+    assert ask("DELETE", f"/v3/assets/{asset['uid']}", reader).status_code == 403
+
+
+# ------------------------------------------------------------------------------------------ traps
+
+
+def test_json_without_a_content_type_is_json(ask: Any) -> None:
+    asset = uploaded(ask)
+    body = json.dumps({"asset": {"locales": ["en-us"], "environments": ["production"]}, "version": 1}).encode()
+    answer = ask("POST", f"/v3/assets/{asset['uid']}/publish", content=body)
+    assert "content-type" not in answer.request.headers
+    assert answer.json() == {"notice": "Asset sent for publishing."}
+
+
+def test_a_form_may_come_in_pieces_without_a_length(ask: Any, own_shop: Shop) -> None:
+    whole = httpx.Request("POST", "http://x", files={"asset": ("a b/ä.png", picture())})
+    content_type = whole.headers["content-type"]
+    body = whole.read()
+    answer = ask(
+        "POST",
+        "/v3/assets",
+        {**own_shop.headers, "content-type": content_type},
+        content=(body[at : at + 7] for at in range(0, len(body), 7)),
+    )
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["asset"]["filename"] == "ä.png"
+    assert answer.json()["asset"]["url"].endswith("/%C3%A4.png")
+
+
+def test_the_type_is_told_by_the_bytes(ask: Any) -> None:
+    answer = ask("POST", "/v3/assets", files={"asset[upload]": ("a.jpg", picture(), "text/html")})
+    assert answer.json()["asset"]["content_type"] == "image/png"
+
+
+def test_what_an_sdk_sends_back_whole_changes_only_what_is_ours(ask: Any) -> None:
+    asset = uploaded(ask, title="One", tags="a, b")
+    body = {"asset": {**asset, "title": "Two", "uid": UNKNOWN, "_version": 9, "file_size": "1", "ACL": []}}
+    found = ask("PUT", f"/v3/assets/{asset['uid']}", json=body).json()["asset"]
+    assert (found["title"], found["uid"], found["_version"], found["file_size"]) == (
+        "Two",
+        asset["uid"],
+        1,
+        asset["file_size"],
+    )
+
+
+# ------------------------------------------------------------------------------------------ calls
+
+
+def test_a_permanent_url_is_set_once_and_leads_to_the_newest(ask: Any, own_shop: Shop, library_server: Running) -> None:
+    asset = uploaded(ask)
+    base = f"{library_server.address}/v3/assets/{own_shop.stack.api_key}/{asset['uid']}"
+    body = {"asset": {"permanent_url": f"{base}/our-owl"}}
+    assert ask("PUT", f"/v3/assets/{asset['uid']}", json=body).json()["asset"]["permanent_url"] == f"{base}/our-owl"
+    answer = library_server.get(f"/v3/assets/{own_shop.stack.api_key}/{asset['uid']}/our-owl?width=10")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=300")
+    body = {"asset": {"permanent_url": f"{base}/another"}}
+    assert ask("PUT", f"/v3/assets/{asset['uid']}", json=body).status_code == 422
+
+
+def test_dimensions_details_and_branches_come_where_they_are_asked_for(ask: Any, own_shop: Shop) -> None:
+    draft = {**own_shop.headers, "branch": "draft"}
+    query = "include_dimension=true&include_branch=true&relative_urls=true&include_publish_details=true"
+    answer = ask("POST", f"/v3/assets?{query}", draft, files={"asset[upload]": ("owl.png", picture())})
+    asset = answer.json()["asset"]
+    assert asset["dimension"] == {"height": 30, "width": 40}
+    assert asset["_branch"] == "draft"
+    assert asset["publish_details"] == []
+    assert asset["url"].startswith(f"/v3/assets/{own_shop.stack.api_key}/")
+    assert asset["url"].endswith("/owl.png?branch=draft")
+    assert ask("GET", f"/v3/assets/{asset['uid']}").json()["error_code"] == 145  # main has it not
+
+
+def test_under_the_prefix_urls_begin_with_the_prefix(ask: Any, library_server: Running) -> None:
+    answer = ask("POST", "/contentstack/v3/assets", files={"asset[upload]": ("owl.png", picture())})
+    url = answer.json()["asset"]["url"]
+    assert url.startswith(f"{library_server.address}/contentstack/v3/assets/")
+    assert library_server.get(url.removeprefix(library_server.address)).status_code == 200
+
+
+PUBLISH = {"locales": ["en-us"], "environments": ["production"]}
+
+# fmt: off
+REFUSED: list[tuple[str, str, Any, str]] = [
+    # method, path behind /v3/,       JSON                                               words
+    ("POST", "assets/{uid}/publish",  {},                                                "an object named asset"),
+    ("POST", "assets/{uid}/publish",  {"asset": {"environments": ["production"]}},       "a list of locales"),
+    ("POST", "assets/{uid}/publish",  {"asset": {"locales": ["en-us"]}},                 "a list of environments"),
+    ("POST", "assets/{uid}/publish",  {"asset": PUBLISH, "version": "first"},            "version: expected a whole"),
+    ("POST", "assets/{uid}/publish",  {"asset": PUBLISH, "version": True},               "version: expected a whole"),
+    ("POST", "assets/{uid}/publish",  {"asset": PUBLISH, "scheduled_at": "tomorrow"},    "expected a time"),
+    ("PUT",  "assets/{uid}",          {"asset": {"title": "x" * 256}},                   "title: expected a text"),
+    ("PUT",  "assets/{uid}",          {"asset": {"title": "a\0b"}},                      "title: expected a text"),
+    ("PUT",  "assets/{uid}",          {"asset": {"tags": 7}},                            "a list of at most 100 tags"),
+    ("PUT",  "assets/{uid}",          {},                                                "expected an asset"),
+    ("PUT",  "assets/{uid}",          {"asset": {"permanent_url": "https://else/x"}},    "permanent URL"),
+    ("PUT",  "assets/{uid}",          [1],                                               "a JSON object"),
+    ("GET",  "assets?query={{",       None,                                              "query: expected JSON"),
+    ("GET",  "assets?query={{\"x\":1}}", None,                                           "query: expected an object"),
+    ("GET",  "assets?limit=many",     None,                                              "limit: expected a whole"),
+    ("GET",  "assets?asc=size",       None,                                              "to sort by"),
+    ("POST", "environments",          {"environment": {"name": ""}},                     "name: expected a text"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("method", "path", "body", "words"), REFUSED)
+def test_what_is_wrong_is_said(ask: Any, method: str, path: str, body: Any, words: str) -> None:
+    uid = uploaded(ask)["uid"]
+    more = {} if body is None else {"json": body}
+    answer = ask(method, "/v3/" + path.format(uid=uid), **more)
+    assert answer.status_code == 422, answer.text
+    assert words in answer.json()["error_message"]
+
+
+def test_files_that_are_refused(ask: Any) -> None:
+    # fmt: off
+    rows = [
+        ({"asset[upload]": ("a.txt", b"no picture")},          "no picture that is known"),
+        ({"asset[upload]": ("a.png", picture()[:20])},         "cannot be used"),
+        ({"something": ("a.png", picture())},                  "a file is needed"),
+    ]
+    # fmt: on
+    for files, words in rows:
+        answer = ask("POST", "/v3/assets", files=files)
+        assert answer.status_code == 422, answer.text
+        assert words in answer.json()["error_message"]
+
+
+def test_what_is_no_call_is_told(ask: Any) -> None:
+    assert ask("PATCH", "/v3/assets").status_code == 405
+    assert ask("POST", f"/v3/assets/{UNKNOWN}").status_code == 405
+    assert ask("GET", f"/v3/assets/{UNKNOWN}").json() == {
+        "error_message": "Asset was not found.",
+        "error_code": 145,
+        "errors": {"uid": ["is not valid."]},
+    }
+
+
+def test_an_admin_token_of_the_library_opens_admin(library_server: Running, own_shop: Shop) -> None:
+    secret = new_secret(KeyKind.ADMIN)
+    store = Store.opened(own_shop.data / "library")
+    store.new_key(KeyKind.ADMIN, "admin", Scope(), secret)
+    store.close()
+    with httpx.Client(trust_env=False, base_url=library_server.address) as client:
+
+        def purge(token: str) -> int:
+            headers = {"authorization": f"Bearer {token}"}
+            return client.post("/admin/purge", json={"tag": "x"}, headers=headers).status_code
+
+        assert purge(TOKEN) == 200  # the one that is set
+        assert purge("x" * 40) == 401
+        assert soon(lambda: purge(secret) == 200)
