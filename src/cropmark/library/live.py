@@ -95,7 +95,7 @@ class Live:
     def pixlab_owner(self, secret: str) -> str | None:
         """Who owns a key of PixLab's endpoints, by a name that does not tell the key."""
         key = self.key(KeyKind.PIXLAB, secret)
-        return key and f"key:{key.id}"
+        return None if key is None else f"key:{key.id}"
 
     # ------------------------------------------------------------------------------------------ time
 

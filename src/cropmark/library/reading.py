@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, assert_never
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, func, or_, select
 
 from cropmark.assets import (
     Asset,
@@ -70,7 +70,9 @@ def environments_of(connection: Connection, stack: str) -> tuple[Environment, ..
 
 def asset_of(connection: Connection, place: Place, uid: str, number: int | None = None) -> Asset:
     """An asset with its newest version, or the one of that number. Raises NotFound."""
-    row = connection.execute(_assets(place, number).where(assets.c.uid == uid, assets.c.is_dir.is_(False))).first()
+    wanted = assets.c.version if number is None else number
+    here = (assets.c.uid == uid, _in(place), assets.c.is_dir.is_(False))
+    row = connection.execute(_assets(wanted).where(*here)).first()
     if row is None or row.file_number is None:
         raise missing()
     found = _whole(connection, place, [row])[0]
@@ -80,7 +82,7 @@ def asset_of(connection: Connection, place: Place, uid: str, number: int | None 
 
 def folder_of(connection: Connection, place: Place, uid: str) -> Folder:
     """A folder. Raises NotFound."""
-    row = connection.execute(_assets(place).where(assets.c.uid == uid, assets.c.is_dir.is_(True))).first()
+    row = connection.execute(_assets().where(assets.c.uid == uid, _in(place), assets.c.is_dir.is_(True))).first()
     if row is None:
         raise missing()
     found = _whole(connection, place, [row])[0]
@@ -115,51 +117,87 @@ def missing() -> NotFound:
 
 
 def listed(connection: Connection, place: Place, listing: Listing) -> Page:
-    """A page of a list. Raises NotFound for a folder or an environment that is not there."""
-    wanted = _filtered(connection, place, listing)
+    """A page of a list. Raises NotFound for a folder or an environment that is not there.
+
+    Only the page's own rows are joined with all that belongs to them: ten thousand would take a while.
+    """
+    environment = None
+    if listing.environment is not None:
+        environment = _environment(connection, place.stack, listing.environment)
+    number = assets.c.version if environment is None else _published_version(environment)
+    conditions = tuple(_conditions(connection, place, listing, environment, number))
     count = None
     if listing.counted:
-        count = connection.execute(select(func.count()).select_from(wanted.subquery())).scalar_one()
-    column = _SORTS[listing.sort]
-    order = column.desc() if listing.descending else column.asc()
-    rows = connection.execute(wanted.order_by(order, assets.c.uid).offset(listing.skip).limit(listing.limit)).all()
-    return Page(tuple(_whole(connection, place, rows)), count)
+        count = connection.execute(select(func.count()).select_from(assets).where(*conditions)).scalar_one()
+    columns = (_SORTS[listing.sort], assets.c.uid)  # in one direction: then the index is in this order already
+    order = [column.desc() if listing.descending else column.asc() for column in columns]
+    wanted = select(assets.c.uid).where(*conditions).order_by(*order)
+    uids = list(connection.execute(wanted.offset(listing.skip).limit(listing.limit)).scalars())
+    rows = {row.uid: row for row in connection.execute(_assets(number).where(assets.c.uid.in_(uids)))}
+    return Page(tuple(_whole(connection, place, [rows[uid] for uid in uids])), count)
 
 
-def _filtered(connection: Connection, place: Place, listing: Listing) -> Select[Any]:
-    wanted = _assets(place)
-    if listing.environment is not None:
-        uid = _environment(connection, place.stack, listing.environment)
-        wanted = _published_in(place, uid)
+def _conditions(
+    connection: Connection, place: Place, listing: Listing, environment: str | None, number: ColumnElement[int]
+) -> Iterator[ColumnElement[bool]]:
+    """What the assets of a list have in common; `number` is that of the version that is listed."""
+    yield _in(place)
+    if environment is not None:
+        yield exists().where(publications.c.asset == assets.c.uid, publications.c.environment == environment)
     match listing.shown:
         case Shown.ASSETS:
-            wanted = wanted.where(assets.c.is_dir.is_(False))
+            yield assets.c.is_dir.is_(False)
         case Shown.IMAGES:
-            wanted = wanted.where(assets.c.is_dir.is_(False), versions.c.format != Format.SVG.value)
+            yield assets.c.is_dir.is_(False)
+            yield _has(number, versions.c.format != Format.SVG.value)
         case Shown.NOTHING:
-            wanted = wanted.where(assets.c.uid == "")
+            yield false()
         case Shown.ALL:
             pass
+        case _:
+            assert_never(listing.shown)
     if listing.folder == "":
-        wanted = wanted.where(assets.c.parent_uid.is_(None))
+        yield assets.c.parent_uid.is_(None)
     elif listing.folder is not None:
         folder_of(connection, place, listing.folder)
-        wanted = wanted.where(assets.c.parent_uid == listing.folder)
-    return wanted.where(*(_equal(name, value) for name, value in listing.equal))
+        yield assets.c.parent_uid == listing.folder
+    for name, value in listing.equal:
+        yield _equal(name, value, number)
 
 
-def _equal(name: str, value: str | bool) -> ColumnElement[bool]:
+def _equal(name: str, value: str | bool, number: ColumnElement[int]) -> ColumnElement[bool]:
     """A field's name of the vendor's and the value it must have."""
-    if name == "is_dir":
-        return assets.c.is_dir.is_(bool(value))
-    if name == "tags":
-        return exists().where(tags.c.asset == assets.c.uid, tags.c.tag == value)
-    if name == "content_type":
-        kind = _BY_MEDIA_TYPE.get(str(value))
-        return versions.c.format == (kind.value if kind else "")
-    if name == "name":
-        return and_(assets.c.is_dir.is_(True), assets.c.title == value)
-    return {"uid": assets.c.uid, "title": assets.c.title, "filename": versions.c.filename}[name] == value
+    match name:
+        case "is_dir":
+            return assets.c.is_dir.is_(bool(value))
+        case "tags":
+            return exists().where(tags.c.asset == assets.c.uid, tags.c.tag == value)
+        case "content_type":
+            kind = _BY_MEDIA_TYPE.get(str(value))
+            return _has(number, versions.c.format == (kind.value if kind else ""))
+        case "filename":
+            return _has(number, versions.c.filename == value)
+        case "name":
+            return and_(assets.c.is_dir.is_(True), assets.c.title == value)
+        case _:
+            return {"uid": assets.c.uid, "title": assets.c.title}[name] == value
+
+
+def _has(number: ColumnElement[int], condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The version that is listed is such a one."""
+    return exists().where(versions.c.asset == assets.c.uid, versions.c.number == number, condition)
+
+
+def _published_version(environment: str) -> ColumnElement[int]:
+    """The number of the version that is published there: of several locales the one published last."""
+    return (
+        select(publications.c.version)
+        .where(publications.c.asset == assets.c.uid, publications.c.environment == environment)
+        .order_by(publications.c.n.desc(), publications.c.version.desc())
+        .limit(1)
+        .correlate(assets)
+        .scalar_subquery()
+    )
 
 
 def environment_uid(connection: Connection, stack: str, name: str) -> str | None:
@@ -182,42 +220,14 @@ def _environment(connection: Connection, stack: str, name: str) -> str:
 # ------------------------------------------------------------------------------------------ rows
 
 
-def _assets(place: Place, number: int | None = None) -> Select[Any]:
+def _in(place: Place) -> ColumnElement[bool]:
+    return and_(assets.c.stack == place.stack, assets.c.branch == place.branch)
+
+
+def _assets(number: ColumnElement[int] | int = assets.c.version) -> Select[Any]:
     """Assets and folders, each with its newest version or that of a number."""
-    joined = versions.c.number == (assets.c.version if number is None else number)
-    return (
-        select(*_COLUMNS)
-        .join_from(assets, versions, and_(versions.c.asset == assets.c.uid, joined), isouter=True)
-        .where(assets.c.stack == place.stack, assets.c.branch == place.branch)
-    )
-
-
-def _published_in(place: Place, environment: str) -> Select[Any]:
-    """Assets that are published there, each with the version that is."""
-    current = newest_publication(environment)
-    return (
-        select(*_COLUMNS)
-        .join_from(assets, current, current.c.asset == assets.c.uid)
-        .join(versions, and_(versions.c.asset == assets.c.uid, versions.c.number == current.c.version))
-        .where(assets.c.stack == place.stack, assets.c.branch == place.branch)
-    )
-
-
-def newest_publication(environment: str) -> Any:
-    """What is published in an environment, one row an asset: of several locales the one published last."""
-    newest = (
-        select(publications.c.asset, func.max(publications.c.n).label("n"))
-        .where(publications.c.environment == environment)
-        .group_by(publications.c.asset)
-        .subquery()
-    )
-    return (
-        select(publications.c.asset, func.max(publications.c.version).label("version"))
-        .join(newest, and_(publications.c.asset == newest.c.asset, publications.c.n == newest.c.n))
-        .where(publications.c.environment == environment)
-        .group_by(publications.c.asset)
-        .subquery()
-    )
+    joined = and_(versions.c.asset == assets.c.uid, versions.c.number == number)
+    return select(*_COLUMNS).join_from(assets, versions, joined, isouter=True)
 
 
 def _whole(connection: Connection, place: Place, rows: Sequence[AnyRow]) -> list[Asset | Folder]:

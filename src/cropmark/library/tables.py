@@ -83,9 +83,9 @@ assets = Table(
     Column("created_by", String(255), nullable=False),
     Column("updated_by", String(255), nullable=False),
     UniqueConstraint("stack", "branch", "origin"),
-    Index(None, "stack", "branch", "updated_ms", "uid"),
-    Index(None, "stack", "branch", "created_ms", "uid"),
-    Index(None, "stack", "branch", "title"),
+    Index(None, "stack", "branch", "is_dir", "updated_ms", "uid"),
+    Index(None, "stack", "branch", "is_dir", "created_ms", "uid"),
+    Index(None, "stack", "branch", "is_dir", "title", "uid"),
 )
 """Folders too. `version` is the newest one's number, 0 for a folder; `origin` the path that an import took it from."""
 

@@ -62,11 +62,22 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_assets_parent_uid"), "assets", ["parent_uid"], unique=False)
     op.create_index(
-        op.f("ix_assets_stack_branch_created_ms_uid"), "assets", ["stack", "branch", "created_ms", "uid"], unique=False
+        op.f("ix_assets_stack_branch_is_dir_created_ms_uid"),
+        "assets",
+        ["stack", "branch", "is_dir", "created_ms", "uid"],
+        unique=False,
     )
-    op.create_index(op.f("ix_assets_stack_branch_title"), "assets", ["stack", "branch", "title"], unique=False)
     op.create_index(
-        op.f("ix_assets_stack_branch_updated_ms_uid"), "assets", ["stack", "branch", "updated_ms", "uid"], unique=False
+        op.f("ix_assets_stack_branch_is_dir_title_uid"),
+        "assets",
+        ["stack", "branch", "is_dir", "title", "uid"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_assets_stack_branch_is_dir_updated_ms_uid"),
+        "assets",
+        ["stack", "branch", "is_dir", "updated_ms", "uid"],
+        unique=False,
     )
     op.create_table(
         "environments",

@@ -1,0 +1,145 @@
+"""How long the library takes with ten thousand assets: list, get, delivery lookups, and a hit that asks nobody.
+
+python benchmarks/library.py [--assets 10000] [--url postgresql://…]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import insert
+
+from cropmark.assets import Asset, Changes, Listing, Place, Publishing, Sort, Upload
+from cropmark.formats import Format
+from cropmark.library.finding import read_address
+from cropmark.library.news import News
+from cropmark.library.publishing import new_uid
+from cropmark.library.source import LibrarySource
+from cropmark.library.store import Store
+from cropmark.library.tables import assets, publications, published, tags, versions
+from cropmark.plan.source import Edition, SitePath
+from cropmark.ports import Opened, Stamp
+from cropmark.values import Size
+
+RUNS = 200
+PUBLISHED = Edition("production")
+
+
+def filled(store: Store, count: int) -> Place:
+    """A stack of so many assets, half of them published: one by the store, the others by their rows."""
+    place = Place(store.new_stack("benchmark").api_key)
+    with tempfile.TemporaryFile() as file:
+        file.write(b"one body for all")
+        file.flush()
+        source = Opened(file.fileno(), 16, Stamp("benchmark:", ""), lambda: None)
+        first = store.add(
+            place,
+            Upload("first.jpg", Format.JPEG, Size(4, 3)),
+            source,
+            Changes(tags=("tag 0",)),
+            "benchmark",
+            published=Publishing(("production",)),
+        )
+    environment = first.publications[0].environment
+    with store.database.writing() as writing:
+        rows = [_rows(place, first, environment, number, writing.n) for number in range(1, count)]
+        for table in (assets, versions, tags, publications, published):
+            writing.connection.execute(insert(table), [row[table.name] for row in rows if table.name in row])
+    return place
+
+
+def _rows(place: Place, first: Asset, environment: str, number: int, n: int) -> dict[str, dict[str, object]]:
+    """The rows of one asset, by the names of their tables."""
+    uid, name, now_ms = new_uid(), f"{number}.jpg", first.entry.created_ms + number
+    who = {"created_ms": now_ms, "created_by": "benchmark"}
+    rows: dict[str, dict[str, object]] = {
+        "assets": who
+        | {"uid": uid, "stack": place.stack, "branch": place.branch, "is_dir": False, "title": name, "description": ""}
+        | {"version": 1, "updated_ms": now_ms, "updated_by": "benchmark"},
+        "versions": who
+        | {"asset": uid, "number": 1, "file_uid": uid[3:] + "0" * 8, "file_id": str(uuid4()), "filename": name}
+        | {"digest": first.version.file.digest, "format": "jpeg", "bytes": 16, "width": 4, "height": 3},
+        "tags": {"asset": uid, "place": 0, "tag": f"tag {number % 100}"},
+    }
+    if number % 2:
+        where = {"asset": uid, "environment": environment, "version": 1}
+        rows["published"] = where
+        rows["publications"] = where | {"locale": "en-us", "at_ms": now_ms, "n": n, "by": "benchmark"}
+    return rows
+
+
+def told(name: str, act: Callable[[], object], runs: int = RUNS) -> None:
+    """The median and the 99th of a hundred, in milliseconds."""
+    act()
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        act()
+        times.append((time.perf_counter() - began) * 1000)
+    times.sort()
+    print(f"{name:44} {statistics.median(times):8.3f} ms   {times[int(len(times) * 0.99)]:8.3f} ms")
+
+
+def glances(store: Store, paths: list[SitePath]) -> None:
+    """What a hit costs: the source asked for addresses that it knows."""
+    with ThreadPoolExecutor(1) as threads:
+        source = LibrarySource(store, threads)
+        source.learn(store.news(None, 0))
+
+        async def known() -> None:
+            for path in paths:
+                (await source.open(path)).close()
+
+        asyncio.run(known())
+        source.learn(News(0, (), whole=False, due=False))
+        count = 20_000
+        began = time.perf_counter()
+        for number in range(count):
+            source.glance(paths[number % len(paths)])
+        print(f"{'a hit: the source glances':44} {(time.perf_counter() - began) / count * 1e6:8.2f} µs")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--assets", type=int, default=10_000)
+    parser.add_argument("--url", default="")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.opened(Path(folder), asked.url)
+        place = filled(store, asked.assets)
+        page = store.listed(place, Listing(environment="production", limit=100))
+        found = [item for item in page.items if isinstance(item, Asset)]
+        paths = [
+            f"v3/assets/{place.stack}/{one.uid}/{one.version.file_uid}/{one.version.file.filename}" for one in found
+        ]
+        addresses = [address for path in paths if (address := read_address(path))]
+        newest = [address for one in found if (address := read_address(f"v3/assets/{place.stack}/{one.uid}"))]
+        print(f"{asked.assets:,} assets in {store.database.engine.dialect.name}: median, 99th of a hundred")
+        told("list, 100 of them", lambda: store.listed(place, Listing()))
+        told("list, 10 of them", lambda: store.listed(place, Listing(limit=10)))
+        told("list, 10 of them, counted", lambda: store.listed(place, Listing(limit=10, counted=True)))
+        told("list, 10 of one tag", lambda: store.listed(place, Listing(limit=10, equal=(("tags", "tag 7"),))))
+        told(
+            "list, 10 by title, the 5,000th on",
+            lambda: store.listed(place, Listing(sort=Sort.TITLE, skip=5000, limit=10)),
+        )
+        told("list, 10 of an environment", lambda: store.listed(place, Listing(environment="production", limit=10)))
+        told("get", lambda: store.asset(place, random.choice(found).uid))
+        told("delivery: a file in an environment", lambda: store.find(random.choice(addresses), PUBLISHED))
+        told("delivery: the newest in an environment", lambda: store.find(random.choice(newest), PUBLISHED))
+        told("delivery: a file, wherever", lambda: store.find(random.choice(addresses), None))
+        glances(store, [SitePath(path, PUBLISHED) for path in paths])
+        store.close()
+
+
+if __name__ == "__main__":
+    main()
