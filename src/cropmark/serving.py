@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 import uvloop
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
 
@@ -122,6 +122,7 @@ def _granian(front: _Front, host: str, port: int) -> Granian:
         address=host,
         port=port,
         interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,  # TLS is the proxy's, and so is HTTP/2; looking for it costs every connection
         websockets=False,
         backlog=1024,
         log_enabled=False,
