@@ -328,7 +328,10 @@ def config_check(config: ConfigFile = None) -> None:
 
 
 @app.command()
-def doctor(config: ConfigFile = None) -> None:
+def doctor(
+    config: ConfigFile = None,
+    mend: Annotated[bool, typer.Option("--mend", help="Remove what a crash left behind in the library.")] = False,
+) -> None:
     """Look at this machine: libraries, codecs, sandbox, folders, memory; each line good or bad with the mend."""
     from cropmark.doctor import Finding, findings  # noqa: PLC0415
 
@@ -338,7 +341,7 @@ def doctor(config: ConfigFile = None) -> None:
         mend = f"\n       [dim]{_escaped(found.mend)}[/]" if found.mend else ""
         out.print(f"{marks[found.good]}  {_escaped(found.what)}{mend}", highlight=False, soft_wrap=True)
 
-    good = _all_shown(findings(configured(config).settings), show)
+    good = _all_shown(findings(configured(config).settings, mend=mend), show)
     sys.exit(0 if good else 1)
 
 

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from cropmark import libraries
 from cropmark.analysis import models
 from cropmark.config import Settings
 from cropmark.engine import natives
+from cropmark.library import mending
+from cropmark.library.database import LibraryUnusable
 from cropmark.production import Point, points, refusals
 from cropmark.renderers.pool import Pool, PoolState
 from cropmark.wiring import cache_folder, cores, pool_of
@@ -33,13 +36,14 @@ class Finding:
     mend: str = ""
 
 
-def findings(settings: Settings) -> Iterator[Finding]:
-    """All lines, each as soon as it is known."""
+def findings(settings: Settings, *, mend: bool = False) -> Iterator[Finding]:
+    """All lines, each as soon as it is known. `mend`: what a crash left behind in the library is removed."""
     version = platform.python_version()
     yield Finding(sys.version_info >= (3, 11), f"Python {version}", "")
     yield from _libraries()
     yield from _codecs()
     yield _cache(cache_folder(settings))
+    yield from _library(settings, mend=mend)
     yield _memory()
     yield _smart(settings)
     yield from _renderers(settings)
@@ -78,6 +82,31 @@ def _cache(folder: Path) -> Finding:
     if free < 1024:
         return Finding(False, f"cache folder {folder}: {free} MiB free", "make room, or set disk_cache lower")
     return Finding(True, f"cache folder {folder}: {free // 1024} GiB free")
+
+
+def _library(settings: Settings, *, mend: bool) -> Iterator[Finding]:
+    """Whether every version has its bytes, and all bytes a version."""
+    if not libraries.is_there(settings):
+        yield Finding(None, "no library: nothing was put into one")
+        return
+    try:
+        store = libraries.opened(settings)
+    except LibraryUnusable as error:
+        yield Finding(False, f"library: {error.what}", error.mend)
+        return
+    try:
+        count = mending.mended(store) if mend else 0
+        state = mending.state_of(store)
+    finally:
+        store.close()
+    if state.lost:
+        yield Finding(False, f"library: the bytes of {len(state.lost)} files are lost", "bring them from a backup")
+    else:
+        yield Finding(True, f"library: {state.kept} files, each with its bytes")
+    if mend:
+        yield Finding(True, f"library: {count} files that no asset has were removed")
+    elif state.orphans:
+        yield Finding(None, f"library: {len(state.orphans)} files that no asset has", "cropmark doctor --mend")
 
 
 def _memory() -> Finding:
