@@ -1,0 +1,67 @@
+"""Two servers over one PostgreSQL agree on what is published, a second later at most."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cropmark.library.source import TRUSTED_S
+from tests.library import postgres
+from tests.library.making import picture, shop
+from tests.library.test_import import run
+from tests.web.running import running
+
+BODY = {"asset": {"locales": ["en-us"], "environments": ["production"]}}
+
+
+def test_two_servers_over_one_database_agree(postgres_server: str, tmp_path: Path) -> None:
+    url = postgres.new_database(postgres_server, tmp_path.name)
+    own = shop(tmp_path / "data", url)
+    settings = {"CROPMARK_DATABASE_URL": url, "CROPMARK_MANAGEMENT_RATE": "0", "CROPMARK_CONTENTSTACK__RATE_LIMIT": "0"}
+    with ExitStack() as stack:
+        one, two = (
+            stack.enter_context(
+                running("--data", str(own.data), cache=tmp_path / f"cache-{n}", environment=settings)
+            ).address
+            for n in range(2)
+        )
+        client = stack.enter_context(httpx.Client(trust_env=False, headers=own.headers, timeout=30))
+        asset = client.post(f"{one}/v3/assets", files={"asset": ("owl.png", picture())}).json()["asset"]
+        path = asset["url"].removeprefix(one) + "?environment=production&width=20"
+
+        def status(server: str) -> int:
+            return client.get(f"{server}{path}").status_code
+
+        def agrees_after(wanted: int) -> float:
+            """How long the other server takes to answer so, in seconds."""
+            began_s = time.monotonic()
+            while status(two) != wanted:
+                assert time.monotonic() - began_s < 20
+                time.sleep(0.02)
+            return time.monotonic() - began_s
+
+        assert (status(one), status(two)) == (404, 404)
+        for call, wanted in (("publish", 200), ("unpublish", 404), ("publish", 200)):
+            assert client.post(f"{one}/v3/assets/{asset['uid']}/{call}", json=BODY).status_code == 200
+            assert status(one) == wanted  # where it was changed, at once
+            assert agrees_after(wanted) < TRUSTED_S + 1.0  # the news, and a machine that is busy
+        assert client.delete(f"{two}/v3/assets/{asset['uid']}").status_code == 200
+        assert status(two) == 404
+
+
+def test_doctor_tells_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owl.png").write_bytes(picture())
+    data = tmp_path / "data"
+    assert run("assets", "add", tmp_path / "owl.png", "--data", data).returncode == 0
+    config = tmp_path / "cropmark.toml"
+    config.write_text(f'data_dir = "{data}"\ncache_dir = "{tmp_path / "cache"}"\n')
+    assert "library: 1 files, each with its bytes" in run("doctor", "--config", config).stdout
+    for path in (data / "library" / "assets").glob("??/*"):
+        path.unlink()
+    told = run("doctor", "--config", config)
+    assert told.returncode == 1
+    assert "the bytes of 1 files are lost" in told.stdout
