@@ -178,6 +178,7 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: Store) -> None
     assert found(store, path, Edition("production", token="x" * 40)) == "unauthorised"
     assert found(store, path, Edition("production", token=there)) == "refused"
     assert found(store, path, Edition(None, token=here)) == "refused"
+    assert found(store, path, Edition("production", token=here, beside=True)) == "source_missing"  # as an overlay
 
 
 # ------------------------------------------------------------------------------------------ publishing

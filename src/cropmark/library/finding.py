@@ -109,7 +109,7 @@ def missing() -> SourceMissing:
 
 def _contentstack(connection: Connection, address: Contentstack, edition: Edition) -> Found | Problem:
     stack = reading.stack_of(connection, address.stack)
-    if stack is None:
+    if stack is None or (stack.secured and edition.beside):
         return missing()
     if stack.secured and (refused := _refused(connection, address.stack, edition)) is not None:
         return refused

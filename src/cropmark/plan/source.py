@@ -14,6 +14,8 @@ class Edition:
     environment: str | None = None
     branch: str = "main"
     token: str | None = field(default=None, repr=False)
+    beside: bool = False
+    """Named by a parameter, as overlays are: not from where a token is needed."""
 
 
 @dataclass(frozen=True, slots=True)

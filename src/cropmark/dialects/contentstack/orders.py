@@ -107,7 +107,8 @@ def _sources(asked: Asked, ask: Ask, edition: Edition | None) -> tuple[Wanted, .
     path = params.OVERLAY.of(asked)
     if path is None:
         return (picture,)
-    return (picture, Wanted(SitePath(below(ask.base, path), edition), optional=True, parameter="overlay"))
+    aside = edition and replace(edition, beside=True)
+    return (picture, Wanted(SitePath(below(ask.base, path), aside), optional=True, parameter="overlay"))
 
 
 def _delivery(asked: Asked, ask: Ask, edition: Edition | None, settings: ContentstackSettings) -> Delivery:

@@ -1,0 +1,113 @@
+"""Every place for bytes keeps these promises."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
+from cropmark.library.database import LibraryUnusable
+from cropmark.library.objects import ObjectBlobs
+from tests.library.making import opened
+
+DIGEST = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+
+
+@pytest.fixture(params=["folder", "object store"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    if request.param == "folder":
+        return FolderBlobs(tmp_path / "bytes")
+    return ObjectBlobs.at((tmp_path / "bytes").as_uri())
+
+
+def put(blobs: Blobs, body: bytes) -> str:
+    source = opened(body)
+    try:
+        digest = digest_of(source)
+        blobs.put(digest, source)
+        return digest
+    finally:
+        source.close()
+
+
+def read(blobs: Blobs, digest: str) -> bytes:
+    descriptor = blobs.open(digest)
+    try:
+        return os.pread(descriptor, 3_000_000, 0)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("body", [b"hello", b"", bytes(2_500_000)])
+def test_what_was_put_is_there(blobs: Blobs, body: bytes) -> None:
+    digest = put(blobs, body)
+    assert read(blobs, digest) == body
+    assert list(blobs.digests()) == [digest]
+    age = blobs.age_s(digest)
+    assert age is not None
+    assert -2 < age < 60
+
+
+def test_the_digest_is_sha_256(blobs: Blobs) -> None:
+    assert put(blobs, b"hello") == DIGEST
+
+
+def test_a_second_time_is_no_other_file_and_makes_it_new(blobs: Blobs, tmp_path: Path) -> None:
+    put(blobs, b"hello")
+    for path in (tmp_path / "bytes").rglob(DIGEST[2:]):
+        os.utime(path, (time.time() - 9000, time.time() - 9000))
+    old = blobs.age_s(DIGEST)
+    assert old is not None
+    assert old > 8000
+    put(blobs, b"hello")
+    assert (blobs.age_s(DIGEST) or 0) < 100
+    assert list(blobs.digests()) == [DIGEST]
+
+
+def test_what_is_not_there(blobs: Blobs) -> None:
+    assert blobs.age_s(DIGEST) is None
+    with pytest.raises(FileNotFoundError):
+        blobs.open(DIGEST)
+    blobs.remove(DIGEST)
+    assert list(blobs.digests()) == []
+    assert blobs.tidy() == 0
+
+
+def test_what_is_removed_is_gone_and_can_be_put_again(blobs: Blobs) -> None:
+    put(blobs, b"hello")
+    blobs.remove(DIGEST)
+    assert blobs.age_s(DIGEST) is None
+    assert read(blobs, put(blobs, b"hello")) == b"hello"
+
+
+def test_what_was_never_finished_is_tidied_when_it_is_old(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    put(blobs, b"hello")
+    for name, age_s in (("old", 9000), ("young", 5)):
+        part = tmp_path / "incoming" / name
+        part.write_bytes(b"half")
+        os.utime(part, (time.time() - age_s, time.time() - age_s))
+    assert blobs.tidy() == 1
+    assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["young"]
+
+
+def test_a_file_that_stops_in_the_middle_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = FolderBlobs(tmp_path)
+    monkeypatch.setattr(os, "fsync", _full)
+    with pytest.raises(OSError, match="no space"):
+        put(blobs, b"hello")
+    assert list(blobs.digests()) == []
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def _full(descriptor: int) -> None:
+    raise OSError("no space left")
+
+
+@pytest.mark.parametrize("url", ["ftp://bucket/x", "nonsense"])
+def test_stores_that_there_are_not(url: str) -> None:
+    with pytest.raises(LibraryUnusable, match="library_store"):
+        ObjectBlobs.at(url)
