@@ -71,5 +71,7 @@ def test_what_is_not_translated(request_: str, kind: type[Exception], says: str)
 
 
 def test_a_dialect_that_there_is_not() -> None:
-    with pytest.raises(BadOrder, match=r"there is no dialect 'imgix' \| fix: write one of fastly, contentstack, kontent"):
+    with pytest.raises(
+        BadOrder, match=r"there is no dialect 'imgix' \| fix: write one of fastly, contentstack, kontent"
+    ):
         translate("crop=1:1", to=["imgix"])

@@ -25,11 +25,12 @@ from cropmark.pipeline import Delivered, Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.ports import Source
 from cropmark.problems import BadOrder, SourceMissing
+from cropmark.siting import dialect_of, dialects_of
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource
 from cropmark.translating import PATHS, Translation, translations
 from cropmark.values import Size
-from cropmark.wiring import dialect_of, dialects_of, pool_of
+from cropmark.wiring import pool_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def serve(
     from cropmark.libraries import is_there  # noqa: PLC0415 - as below
     from cropmark.logs import set_up  # noqa: PLC0415 - the web stack is loaded by serve alone
     from cropmark.serving import run  # noqa: PLC0415
-    from cropmark.wiring import CannotStart  # noqa: PLC0415
+    from cropmark.siting import CannotStart  # noqa: PLC0415
 
     overrides = {
         "folder": folder,

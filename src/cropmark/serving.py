@@ -17,8 +17,9 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
 
 from cropmark.config import BadConfiguration, Configured
+from cropmark.siting import CannotStart
 from cropmark.web.requests import Receive, Scope, Send
-from cropmark.wiring import CannotStart, Server, wired
+from cropmark.wiring import Server, wired
 
 log = structlog.get_logger("cropmark.server")
 

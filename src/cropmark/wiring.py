@@ -13,20 +13,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import platformdirs
-from pydantic import TypeAdapter
 
-from cropmark import libraries
+from cropmark import libraries, readings
 from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
-from cropmark.config import Settings, SiteSettings
-from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.dialect import Dialect
-from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.dialects.kontent.dialect import Kontent
+from cropmark.config import Settings
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.guards import allowed, budget_of, clients_of, entrance_of, foreign_policy, sharing_of
+from cropmark.guards import budget_of, clients_of, foreign_policy
 from cropmark.libraries import data_folder
 from cropmark.library.database import LibraryUnusable
 from cropmark.library.live import Live
@@ -34,16 +29,14 @@ from cropmark.library.results import DiskResults
 from cropmark.limits import MemoryLimiter, limiter
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
-from cropmark.plan.source import SitePath, WebUrl
-from cropmark.ports import Source
+from cropmark.plan.source import SitePath
 from cropmark.production import refusals
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
+from cropmark.siting import CannotStart, dialects_of, sites_of, with_differences
 from cropmark.sources.files import FolderSource
 from cropmark.sources.foreign import ForeignSource
 from cropmark.sources.originals import Originals
-from cropmark.sources.policy import HostRule, Policy
-from cropmark.sources.site import SiteSource
 from cropmark.sources.uploads import Uploads
 from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages
@@ -52,25 +45,9 @@ from cropmark.web.management import Counter, ManagementDoor
 from cropmark.web.media import Links, Media
 from cropmark.web.pixlab import PixLabDoor, either, one_key
 from cropmark.web.pixlab_acts import Bureau
-from cropmark.web.site import Freshness, Rate, Site, Sites
+from cropmark.web.site import Sites
 
 T = TypeVar("T")
-
-PREFIXES: dict[str, type[Fastly] | type[Contentstack] | type[Kontent]] = {
-    "fastly": Fastly,
-    "contentstack": Contentstack,
-    "kontent": Kontent,
-}
-"""The dialects that are spoken over a folder, by the prefix that they are mounted at."""
-
-
-class CannotStart(Exception):
-    """Why the server cannot start, in one line with the mend."""
-
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what} | {mend}")
-        self.what = what
-        self.mend = mend
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +95,6 @@ def models_of(settings: Settings) -> Callable[[], models.Models] | None:
     return cache(models.load) if settings.smart and models.available() is None else None
 
 
-def dialect_of(name: str, settings: Settings, differing: Mapping[str, Any] | None = None) -> Dialect:
-    """A dialect with the server's settings of it, and those that differ for one site."""
-    return PREFIXES[name](_with_differences(getattr(settings, name), differing))
-
-
-def dialects_of(settings: Settings) -> tuple[Dialect, ...]:
-    """Every dialect with the server's settings of it, wherever it is spoken."""
-    return (*(dialect_of(name, settings) for name in PREFIXES), PixLab(settings.pixlab))
-
-
-def _with_differences(own: T, differing: Mapping[str, Any] | None) -> T:
-    """A dialect's settings with those that differ for one site."""
-    return TypeAdapter(type(own)).validate_python({**_fields(own), **differing}) if differing else own
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}
-
-
 @asynccontextmanager
 async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server]:
     """A server, ready to answer; everything it started is stopped at the end. Raises CannotStart.
@@ -157,7 +115,7 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
         stack.push_async_callback(pipeline.close)
         originals = _originals(settings)
         library = await _library(settings, stack)
-        sites = Sites(_sites(settings, folder, originals, library))
+        sites = Sites(sites_of(settings, folder, originals, library))
         for site in sites:
             stack.push_async_callback(site.source.close)
         doors: list[Door] = []
@@ -231,78 +189,6 @@ def _originals(settings: Settings) -> Originals:
         ) from error
 
 
-def _sites(
-    settings: Settings, folder: FolderSource | None, originals: Originals, library: Live | None
-) -> Iterable[Site]:
-    if folder is not None:
-        source = SiteSource({SitePath: folder})
-        for name in PREFIXES:
-            yield _site(settings, name, name, source, prefix=f"/{name}")
-    if library is not None:
-        for at in libraries.addresses(settings):
-            site = _site(settings, at.name, at.dialect, library.source, prefix=at.prefix, differing=at.differing)
-            yield replace(site, paths=at.paths)
-    for number, one in enumerate(settings.site, 1):
-        if one.dialect != "pixlab":
-            yield _configured_site(settings, one, f"site-{number}", originals, library)
-
-
-def _configured_site(
-    settings: Settings, one: SiteSettings, fallback: str, originals: Originals, library: Live | None
-) -> Site:
-    name = one.name or (one.hosts[0] if one.hosts else one.prefix.strip("/")) or fallback
-    differing: Mapping[str, Any] = one.settings
-    if one.source == libraries.WORD:
-        if library is None:
-            raise CannotStart(f"site {name}: there is no library", "make one: cropmark assets add PATH")
-        source: Source = library.source
-        differing = {**libraries.IN_LIBRARY.get(one.dialect, {}), **one.settings}
-    else:
-        source = _configured_source(settings, one.source, name, originals)
-    site = _site(settings, name, one.dialect, source, prefix=one.prefix.rstrip("/"), differing=differing)
-    age = settings.max_age_s if one.max_age_s is None else one.max_age_s
-    return replace(
-        site,
-        hosts=tuple(h.lower() for h in one.hosts),
-        freshness=replace(site.freshness, max_age_s=age),
-        entrance=entrance_of(settings, one),
-        sharing=sharing_of(settings, one),
-    )
-
-
-def _configured_source(settings: Settings, text: str, name: str, originals: Originals) -> Source:
-    """A folder, or an origin on the web."""
-    if text.startswith(("http://", "https://")):
-        try:
-            origin = HostRule.read(text)
-        except ValueError as error:
-            raise CannotStart(f"site {name}: its source is no URL of an origin", "see cropmark config check") from error
-        policy = Policy(allow=allowed(settings), hosts=(origin,))
-        return SiteSource({WebUrl: WebSource(policy, originals)}, origin=text)
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        raise CannotStart(f"site {name}: {text} is not a folder", "name a folder, or the origin's https:// URL")
-    return SiteSource({SitePath: FolderSource(path, name=name)})
-
-
-def _site(
-    settings: Settings,
-    name: str,
-    dialect: str,
-    source: Source,
-    *,
-    prefix: str,
-    differing: Mapping[str, Any] | None = None,
-) -> Site:
-    spoken = dialect_of(dialect, settings, differing)
-    freshness = Freshness(settings.max_age_s, settings.versioned_max_age_s)
-    rate = Rate()
-    if isinstance(spoken, Contentstack):
-        rate = Rate(spoken.settings.organization, spoken.settings.rate_limit)
-    entrance, sharing = entrance_of(settings), sharing_of(settings)
-    return Site(name, spoken, source, prefix, freshness=freshness, rate=rate, entrance=entrance, sharing=sharing)
-
-
 def _app(
     settings: Settings,
     sites: Sites,
@@ -315,7 +201,7 @@ def _app(
     library: Live | None,
 ) -> App:
     def readiness() -> dict[str, Any]:
-        return _readiness(app, pool, settings)
+        return readings.readiness(app, pool, settings)
 
     desk = Desk(
         sites=sites,
@@ -342,7 +228,7 @@ def _app(
         budget=budget_of(settings),
         production=settings.production,
     )
-    metrics.read_from(lambda: _rows(pool, tiers, app))
+    metrics.read_from(lambda: readings.rows(pool, tiers, app))
     return app
 
 
@@ -360,7 +246,7 @@ def _pixlab_places(settings: Settings) -> list[tuple[str, tuple[str, ...], Mappi
 
 def _pixlab_doors(settings: Settings, bureau: Bureau) -> Iterable[PixLabDoor]:
     for prefix, hosts, differing in _pixlab_places(settings):
-        own = _with_differences(settings.pixlab, differing)
+        own = with_differences(settings.pixlab, differing)
         own = replace(own, source_pixels=min(own.source_pixels, settings.max_source_pixels))
         yield PixLabDoor(replace(bureau, dialect=PixLab(own)), prefix=prefix, hosts=hosts)
 
@@ -424,44 +310,6 @@ async def _bureau(
 def _key_of_this_start() -> str:
     """One a process: a reload must not lock out who was told the key at the start."""
     return new_key()
-
-
-def _readiness(app: App, pool: Pool, settings: Settings) -> dict[str, Any]:
-    state = pool.state()
-    smart = models.available() if settings.smart else "switched off"
-    return {
-        "ready": state.ready and not app.stopping,
-        "stopping": app.stopping,
-        "renderers": {"alive": state.alive, "running": state.running, "queued": state.queued},
-        "sandbox": {"mode": settings.sandbox, "whole": state.sandboxed, "missing": list(state.missing)},
-        "libraries": list(state.libraries),
-        "smart": smart or "on",
-    }
-
-
-Row = tuple[str, str, dict[str, str], float]
-
-
-def _rows(pool: Pool, tiers: Tiers, app: App) -> Iterable[Row]:
-    """What is counted elsewhere, read when Prometheus asks."""
-    state = pool.state()
-    yield "cropmark_renderers", "Renderer processes alive.", {}, state.alive
-    yield "cropmark_renders_running", "Tasks being carried out.", {}, state.running
-    yield "cropmark_queue", "Tasks waiting for a renderer.", {}, state.queued
-    yield "cropmark_queue_seconds", "Estimated work that waits, on one core.", {}, state.queued_ms / 1000
-    yield "cropmark_queue_refused_total", "Tasks refused because the queue was full.", {}, state.refused
-    yield "cropmark_queue_dropped_total", "Tasks that nobody waited for any more.", {}, state.dropped
-    for cause, count in state.restarts.items():
-        yield "cropmark_renderer_restarts_total", "Renderers replaced.", {"cause": cause.value}, count
-    for tier in tiers.stats():
-        label = {"tier": tier.name}
-        yield "cropmark_cache_entries", "Entries kept.", label, tier.entries
-        yield "cropmark_cache_bytes", "Bytes kept.", label, tier.bytes
-        yield "cropmark_cache_hits_total", "Lookups that found something.", label, tier.hits
-        yield "cropmark_cache_misses_total", "Lookups that found nothing.", label, tier.misses
-        yield "cropmark_cache_evictions_total", "Entries removed to make room.", label, tier.evictions
-        yield "cropmark_cache_errors_total", "Troubles with storage.", label, tier.errors
-    yield "cropmark_requests_in_hand", "Requests being answered now.", {}, app.in_hand
 
 
 def new_key() -> str:

@@ -211,7 +211,7 @@ def test_health_and_metrics(server: Running) -> None:
         "cropmark_cache_hits_total{",
         "cropmark_renderers ",
         "cropmark_saved_bytes_total",
-        "cropmark_queue ",
+        "cropmark_queue_tasks ",
     ):
         assert name in told, name
 

@@ -39,7 +39,8 @@ class PoolState:
 
     @property
     def ready(self) -> bool:
-        return self.alive > 0
+        """Whether tasks are carried out, if only as soon as a renderer that is being replaced has started."""
+        return self.alive > 0 or not self.trouble
 
     def rows(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
         """As metrics.Reading wants them: name, help, labels, value."""
