@@ -16,9 +16,15 @@ SECRET_CHARS: Final = KEY_BYTES
 """The least that a key or token may have."""
 
 
+SHORTEST_CHARS: Final = 15
+"""The least that one set by hand may have anywhere: PixLab's own client refuses shorter keys."""
+
+
 def refusals(settings: Settings) -> Iterator[Mistake]:
-    """What must be mended before `production = true` starts; nothing where production is off."""
+    """What must be mended before a server starts: short keys anywhere, and more with `production = true`."""
     if not settings.production:
+        for name, secret in _by_hand(settings):
+            yield from _weak(name, name, secret, SHORTEST_CHARS)
         return
     if web_is_open(settings) and not settings.signing_keys:
         yield Mistake(
@@ -27,9 +33,22 @@ def refusals(settings: Settings) -> Iterator[Mistake]:
             "list hosts in web_hosts, set web_open = false, or set signing_keys",
         )
     if speaks_pixlab(settings):
-        yield from _weak("pixlab_key", settings.pixlab_key, "PixLab's endpoints need one that was set")
+        yield from _weak("production", "pixlab_key", settings.pixlab_key, SECRET_CHARS)
     if settings.admin_token is not None:
-        yield from _weak("admin_token", settings.admin_token, "")
+        yield from _weak("production", "admin_token", settings.admin_token, SECRET_CHARS)
+
+
+def doubts(settings: Settings) -> Iterator[str]:
+    """What a server starts with all the same, but says: keys set by hand that production would refuse."""
+    for name, secret in _by_hand(settings):
+        if len(secret.get_secret_value()) < SECRET_CHARS:
+            yield f"{name} has fewer than {SECRET_CHARS} characters: production would refuse it"
+
+
+def _by_hand(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
+    for name, secret in (("pixlab_key", settings.pixlab_key), ("admin_token", settings.admin_token)):
+        if secret is not None:
+            yield name, secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +107,8 @@ def speaks_pixlab(settings: Settings) -> bool:
     return settings.folder is not None or any(site.dialect == "pixlab" for site in settings.site)
 
 
-def _weak(name: str, secret: SecretStr | None, missing: str) -> Iterator[Mistake]:
+def _weak(where: str, name: str, secret: SecretStr | None, least: int) -> Iterator[Mistake]:
     given = len(secret.get_secret_value()) if secret else 0
-    if given < SECRET_CHARS:
-        what = f"{name}: expected at least {SECRET_CHARS} characters, got {given}" + (
-            f" ({missing})" if missing else ""
-        )
-        yield Mistake("production", what, "write the output of: openssl rand -hex 32")
+    if given < least:
+        what = f"{name}: expected at least {least} characters, got {given}"
+        yield Mistake(where, what, "write the output of: openssl rand -hex 32")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import platformdirs
+import structlog
 
 from cropmark import libraries, readings
 from cropmark.analysis import models
@@ -30,7 +31,7 @@ from cropmark.limits import MemoryLimiter, limiter
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath
-from cropmark.production import refusals
+from cropmark.production import doubts, refusals
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
 from cropmark.siting import CannotStart, dialects_of, sites_of, with_differences
@@ -48,6 +49,9 @@ from cropmark.web.pixlab_acts import Bureau
 from cropmark.web.site import Sites
 
 T = TypeVar("T")
+
+
+log = structlog.get_logger("cropmark.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,8 @@ def _refuse_to_start(settings: Settings) -> None:
         raise CannotStart("VIPS_UNLIMITED is set: libvips would check no sizes", "unset VIPS_UNLIMITED")
     for mistake in refusals(settings):
         raise CannotStart(f"{mistake.where}: {mistake.what}", mistake.mend)
+    for doubt in doubts(settings):
+        log.warning(doubt)
 
 
 async def _started(pool: Pool) -> None:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from cropmark.config import Settings, SiteSettings
 from cropmark.problems import Breakdown
-from cropmark.production import points, refusals
+from cropmark.production import doubts, points, refusals
 from cropmark.signing import Key, Keyring
 from tests.web.asking import FakePipeline, app_of, asked
 from tests.web.running import TOKEN, Running, running
@@ -44,8 +44,16 @@ REFUSED = [
     ({"production": True, "site": (SITE,)},                         []),             # nobody names an address
     ({"production": True, "site": (PIXLAB,)},                       ["web_open", "pixlab_key"]),
     ({"folder": Path("x")},                                         []),             # to try it out
+    ({"folder": Path("x"), "pixlab_key": "k" * 14},                 ["15 characters, got 14"]),
+    ({"folder": Path("x"), "admin_token": "k" * 14},                ["15 characters, got 14"]),
+    ({"folder": Path("x"), "pixlab_key": "k" * 15},                 []),             # with a warning
 ]
 # fmt: on
+
+
+def test_a_key_that_is_short_is_told() -> None:
+    told = list(doubts(Settings(folder=Path("x"), pixlab_key=SecretStr("k" * 15), admin_token=LONG)))
+    assert told == ["pixlab_key has fewer than 32 characters: production would refuse it"]
 
 
 @pytest.mark.parametrize(("settings", "words"), REFUSED)
