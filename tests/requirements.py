@@ -1,6 +1,6 @@
 """What some tests need besides Python: skipped by name for a user who lacks it, failed where it must be there.
 
-CROPMARK_TEST_REQUIRE, a comma list, says what must be; CI sets it.
+TESTS_REQUIRE, a comma list, says what must be; CI sets it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-MUST = frozenset(os.environ.get("CROPMARK_TEST_REQUIRE", "").replace(" ", "").split(","))
+MUST = frozenset(os.environ.get("TESTS_REQUIRE", "").replace(" ", "").split(","))
 
 
 def require(name: str, present: bool) -> pytest.MarkDecorator:

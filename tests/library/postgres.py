@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import create_engine
+
+from tests.ports import free_port
 
 USER = "cropmark"
 
@@ -38,7 +39,7 @@ def cluster(folder: Path) -> Iterator[str]:
     """The URL of a started server, without a database at its end."""
     found = binaries()
     assert found is not None
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
     data.mkdir(parents=True)
     _let_in(folder)
     _run(found / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
@@ -90,10 +91,3 @@ def _run(*command: object) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 from PIL import Image
 
+from tests.ports import free_port
 from tests.requirements import require
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,7 @@ def script() -> str:
     """All blocks of commands, in their order."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 7
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return "set -euo pipefail\nset -m\n" + "\n".join(blocks).replace("8123", str(port))
+    return "set -euo pipefail\nset -m\n" + "\n".join(blocks).replace("8123", str(free_port()))
 
 
 def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from cropmark.renderers.state import PoolState
 from cropmark.renderers.tasks import Sandbox
 
 
-def state(sandbox: Sandbox = Sandbox.TRY, missing: tuple[str, ...] = (), alive: int = 2) -> PoolState:
+def state(
+    sandbox: Sandbox = Sandbox.TRY, missing: tuple[str, ...] = (), alive: int = 2, trouble: str = ""
+) -> PoolState:
     return PoolState(
         renderers=2,
         alive=alive,
@@ -22,7 +24,7 @@ def state(sandbox: Sandbox = Sandbox.TRY, missing: tuple[str, ...] = (), alive: 
         restarts={Cause.CRASH: 6},
         sandbox=sandbox,
         missing=missing,
-        trouble="",
+        trouble=trouble,
     )
 
 
@@ -32,7 +34,8 @@ STATES = [
     (state(),                                  True,      True),
     (state(missing=("Landlock",)),             False,     True),
     (state(Sandbox.OFF),                       False,     True),
-    (state(Sandbox.REQUIRE, alive=0),          True,      False),
+    (state(Sandbox.REQUIRE, alive=0),          True,      True),    # the only one is being replaced
+    (state(alive=0, trouble="no more memory"), True,      False),
 ]
 # fmt: on
 
