@@ -31,19 +31,21 @@ def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(VENV)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
-    shell = subprocess.Popen(
-        ["bash", "-c", script()],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        told, _ = shell.communicate(timeout=180)
-    finally:
-        subprocess.run(["pkill", "-9", "-s", str(shell.pid)], check=False)  # the session that was begun here
+    with (tmp_path / "told").open("w") as output:  # no pipe: a server left behind would keep it open
+        shell = subprocess.Popen(
+            ["bash", "-c", script()],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            shell.wait(timeout=90)
+        finally:
+            subprocess.run(["pkill", "-9", "-s", str(shell.pid)], check=False)  # the session that was begun here
+    told = (tmp_path / "told").read_text("utf-8")
     assert shell.returncode == 0, told
     assert "2 added" in told
     with Image.open(tmp_path / "shop" / "square.jpg") as square:
