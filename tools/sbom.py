@@ -38,6 +38,7 @@ _TOLD = (
     ("libvips", r"^(8\.\d+\.\d+)$"),
     ("libarchive", r"^libarchive (\d+\.\d+\.\d+)$"),
     ("aom", r"^AOMedia Project AV1 Decoder v(\d+\.\d+\.\d+)$"),
+    ("libjpeg-turbo", r"^libjpeg-turbo version (\d+\.\d+\.\d+)"),
     ("mozjpeg", r"^mozjpeg version (\d+\.\d+\.\d+)"),
     ("libpng", r"^(1\.6\.\d+)$"),
     ("zlib-ng", r"^(\d+(?:\.\d+)+)\.zlib-ng$"),

@@ -27,6 +27,9 @@ NEEDED_MIB = 300
 """What a server with two renderers takes, and a little more."""
 
 
+_WHEELS = {"libvips": "pyvips-binary", "simplejpeg": "simplejpeg"}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line: what was found, whether it is good (None: neither), and what to do about it."""
@@ -53,14 +56,10 @@ def findings(settings: Settings, *, mend: bool = False) -> Iterator[Finding]:
 def _libraries() -> Iterator[Finding]:
     for name in ("pyvips", "granian", "starlette", "aiohttp"):
         yield Finding(None, f"{name} {metadata.version(name)}")
-    vips = natives.libvips()
-    version = ".".join(map(str, vips.version))
-    if vips.sound:
-        yield Finding(True, f"libvips {version}")
-    else:
-        floor = ".".join(map(str, vips.floor))
-        mend = "upgrade pyvips-binary: older decoders have known memory bugs"
-        yield Finding(False, f"libvips {version}, older than {floor}", mend)
+    for one in natives.libraries():
+        old = "" if one.sound else f", older than {natives.dotted(one.floor)}"
+        mend = "" if one.sound else f"upgrade {_WHEELS[one.name]}: older decoders have known memory bugs"
+        yield Finding(one.sound, f"{one}{old}", mend)
 
 
 def _codecs() -> Iterator[Finding]:
@@ -97,6 +96,9 @@ def _library(settings: Settings, *, mend: bool) -> Iterator[Finding]:
     try:
         count = mending.mended(store) if mend else 0
         state = mending.state_of(store)
+    except OSError as error:
+        yield Finding(False, f"library: its storage cannot be used: {error}", "check library_store")
+        return
     finally:
         store.close()
     if state.lost:

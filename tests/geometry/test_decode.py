@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.formats import Format, Info
-from cropmark.geometry.decode import Decoding, decoding, shrunk_size
+from cropmark.geometry.decode import Decoding, decoded_size, decoding
 from cropmark.geometry.recipe import Encoding, Extract, Op, Recipe, Rotate, Scale, Under
 from cropmark.geometry.region import Region
 from cropmark.geometry.turning import mirrored
@@ -33,37 +33,43 @@ def scaled(width: int, height: int) -> Scale:
 
 
 # fmt: off
-SHRINKS = [
-    # ops                                                            smaller   since
-    ([scaled(1000, 750)],                                            2),       # twice the result remains
-    ([scaled(1001, 751)],                                            1),       # it would not
-    ([scaled(500, 375)],                                             4),
-    ([scaled(250, 187)],                                             8),
-    ([scaled(10, 8)],                                                8),       # JPEG knows no smaller
-    ([scaled(250, 3000)],                                            1),       # on both axes
-    ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)],             2),       # of what the cut leaves
-    ([scaled(100, 75), Under(WHITE)],                                8),
-    ([],                                                             1),
-    ([Extract(Box(0, 0, 9, 9))],                                     1),
-    ([Rotate(Turn.RIGHT), scaled(10, 10)],                           1),       # another op first
-    ([Under(WHITE), scaled(10, 10)],                                 1),
-    ([Scale(Size(10, 10), Filter.LANCZOS2)],                         8),
-    ([Scale(Size(10, 10), Filter.CUBIC)],                            8),
-    ([Scale(Size(10, 10), Filter.LINEAR)],                           1),       # R9: it reads single pixels
-    ([Scale(Size(10, 10), Filter.NEAREST)],                          1),
+EIGHTHS = [
+    # ops                                                            eighths   since
+    ([scaled(1000, 750)],                                            4),       # 3 would leave 1.5 times the result
+    ([scaled(937, 703)],                                             3),       # 1.6 times the result remains
+    ([scaled(938, 704)],                                             4),       # it would not
+    ([scaled(2187, 1640)],                                           7),
+    ([scaled(2188, 1641)],                                           8),
+    ([scaled(625, 468)],                                             2),
+    ([scaled(312, 234)],                                             1),
+    ([scaled(10, 8)],                                                1),       # JPEG knows no smaller
+    ([scaled(250, 3000)],                                            8),       # on both axes
+    ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)],             4),       # of what the cut leaves
+    ([scaled(100, 75), Under(WHITE)],                                1),
+    ([],                                                             8),
+    ([Extract(Box(0, 0, 9, 9))],                                     8),
+    ([Rotate(Turn.RIGHT), scaled(10, 10)],                           8),       # another op first
+    ([Under(WHITE), scaled(10, 10)],                                 8),
+    ([Scale(Size(10, 10), Filter.LANCZOS2)],                         1),
+    ([Scale(Size(10, 10), Filter.CUBIC)],                            1),
+    ([Scale(Size(10, 10), Filter.LINEAR)],                           8),       # R9: it reads single pixels
+    ([Scale(Size(10, 10), Filter.NEAREST)],                          8),
 ]
 
 SOURCES = [
-    # header                            smaller
-    (header(LARGE, JPEG),               8),
-    (header(LARGE, WEBP),               8),
-    (header(LARGE, PNG),                1),
-    (header(LARGE, Format.AVIF),        1),
-    (header(LARGE, WEBP, frames=2),     1),
+    # header                            to              eighths
+    (header(LARGE, JPEG),               (100, 75),      1),
+    (header(LARGE, WEBP),               (100, 75),      1),
+    (header(LARGE, WEBP),               (1000, 750),    4),
+    (header(LARGE, WEBP),               (1001, 751),    8),     # of a WebP twice the result must remain
+    (header(LARGE, WEBP),               (900, 675),     4),     # and 3/8 is not among what its decoder can do
+    (header(LARGE, PNG),                (100, 75),      8),
+    (header(LARGE, Format.AVIF),        (100, 75),      8),
+    (header(LARGE, WEBP, frames=2),     (100, 75),      8),
 ]
 
 REWRITTEN = [
-    # of a JPEG of 4001x3003, read 8 times smaller: 500x375, its last column and three rows are no whole block
+    # of a JPEG of 4000x3000, read 8 times smaller: 500x375
     ([scaled(250, 187)],                                      [scaled(250, 187)]),
     ([Extract(Box(800, 400, 1600, 1600)), scaled(100, 100)],  [Extract(Box(100, 50, 200, 200)), scaled(100, 100)]),
     # a cut between the blocks: those it touches are scaled, the rest is cut after it
@@ -76,35 +82,42 @@ REWRITTEN = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("ops", "shrink"), SHRINKS)
-def test_how_much_smaller(ops: list[Op], shrink: int) -> None:
-    assert read(header(LARGE, JPEG), *ops).shrink == shrink
+@pytest.mark.parametrize(("ops", "eighths"), EIGHTHS)
+def test_how_much_smaller(ops: list[Op], eighths: int) -> None:
+    assert read(header(LARGE, JPEG), *ops).scale == Fraction(eighths, 8)
 
 
-@pytest.mark.parametrize(("info", "shrink"), SOURCES)
-def test_which_sources(info: Info, shrink: int) -> None:
-    assert read(info, scaled(100, 75)).shrink == shrink
+@pytest.mark.parametrize(("info", "to", "eighths"), SOURCES)
+def test_which_sources(info: Info, to: tuple[int, int], eighths: int) -> None:
+    assert read(info, scaled(*to)).scale == Fraction(eighths, 8)
 
 
 @pytest.mark.parametrize(("ops", "rewritten"), REWRITTEN)
 def test_the_ops_for_the_smaller_frame(ops: list[Op], rewritten: list[Op]) -> None:
-    info = header(Size(4001, 3003), JPEG, alpha=any(isinstance(op, Under) for op in ops))
-    assert read(info, *ops) == Decoding(8, tuple(rewritten))
+    info = header(LARGE, JPEG, alpha=any(isinstance(op, Under) for op in ops))
+    assert read(info, *ops) == Decoding(Fraction(1, 8), tuple(rewritten))
+
+
+def test_a_last_pixel_that_reaches_beyond_the_picture_is_cut() -> None:
+    # 4001 px at an eighth touch 501 pixels, the last with one source pixel in it; at 5 to 1, 100.025 are asked for
+    ops = read(header(Size(4001, 800), JPEG), scaled(100, 20)).ops
+    assert ops == (scaled(100, 20),)
+    ops = read(header(Size(4001, 800), JPEG), scaled(300, 60)).ops
+    assert ops == (scaled(301, 60), Extract(Box(0, 0, 300, 60)))
 
 
 def test_what_is_not_shrunk_keeps_its_ops() -> None:
     ops = (scaled(2500, 2000), Under(WHITE))
-    assert decoding(recipe(*ops), header(LARGE, JPEG)) == Decoding(1, ops)
+    assert decoding(recipe(*ops), header(LARGE, JPEG)) == Decoding(Fraction(1), ops)
 
 
 # What libvips makes of a side is its own business: this is what we rely on.
-@pytest.mark.parametrize("shrink", [2, 4, 8])
+@pytest.mark.parametrize("eighths", [1, 2, 4])
 @pytest.mark.parametrize("size", [Size(1001, 777), Size(1003, 501), Size(64, 48), Size(1007, 1005)])
-def test_libvips_reads_the_frame_that_we_reckon_with(size: Size, shrink: int) -> None:
-    grey = pyvips.Image.black(size.width, size.height)
-    for kind, save, how in ((JPEG, ".jpg", {"shrink": shrink}), (WEBP, ".webp", {"scale": 1 / shrink})):
-        found = pyvips.Image.new_from_buffer(grey.write_to_buffer(save), "", **how)
-        assert Size(found.width, found.height) == shrunk_size(header(size, kind), shrink)
+def test_libvips_reads_a_webp_as_we_reckon(size: Size, eighths: int) -> None:
+    body = pyvips.Image.black(size.width, size.height).write_to_buffer(".webp")
+    found = pyvips.Image.new_from_buffer(body, "", scale=eighths / 8)
+    assert Size(found.width, found.height) == decoded_size(header(size, WEBP), Fraction(eighths, 8))
 
 
 sides = st.integers(100, 3000)
@@ -123,23 +136,23 @@ def test_it_shows_what_the_recipe_shows(stored: Size, kind: Format, orientation:
     info = header(stored, kind, orientation=orientation)
     made = recipe_of(plan(step), info)
     found = decoding(made, info)
-    if found.shrink == 1:
+    if found.scale == 1:
         assert found.ops == made.ops
         return
-    frame = shrunk_size(info, found.shrink)
+    frame = decoded_size(info, found.scale)
     assert frame_at_the_end(found.ops, frame, ()) == made.size
     expected = shown(made.ops, info.size)
     pixel = max(expected.width / made.size.width, expected.height / made.size.height)
-    assert is_near(in_the_source(shown(found.ops, frame), info, found.shrink), expected, pixel)
+    assert is_near(in_the_source(shown(found.ops, frame), info, found.scale), expected, pixel)
 
 
-def in_the_source(region: Region, info: Info, shrink: int) -> Region:
-    """A region of the smaller frame in pixels of the upright source: blocks count from where the file begins."""
-    frame = shrunk_size(info, shrink)
+def in_the_source(region: Region, info: Info, scale: Fraction) -> Region:
+    """A region of the smaller frame in pixels of the upright source: a JPEG's count from where the file begins."""
+    frame = decoded_size(info, scale)
     if info.format is WEBP:
         return region.scaled(Fraction(info.size.width, frame.width), Fraction(info.size.height, frame.height))
     across, down = mirrored(Turn(info.orientation))
-    return region.scaled(Fraction(shrink), Fraction(shrink)).moved(
-        Fraction(info.size.width - frame.width * shrink if across else 0),
-        Fraction(info.size.height - frame.height * shrink if down else 0),
+    return region.scaled(1 / scale, 1 / scale).moved(
+        info.size.width - frame.width / scale if across else Fraction(0),
+        info.size.height - frame.height / scale if down else Fraction(0),
     )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import hull, length, length_below, nearest_even, r, root_below, start, whole_blocks
+from cropmark.geometry.rounding import hull, length, length_below, nearest_even, r, root_below, start, touched
 from cropmark.values import Box
 
 # fmt: off
@@ -56,8 +56,8 @@ def test_hull(region: Region, box: Box) -> None:
     assert hull(region) == box
 
 
-def test_whole_blocks_leave_the_rest() -> None:
-    assert [whole_blocks(side, 8) for side in (1000, 1001, 8, 7)] == [125, 125, 1, 0]
+def test_a_pixel_touched_in_part_counts() -> None:
+    assert [touched(Fraction(side, 8)) for side in (1000, 1001, 8, 7)] == [125, 126, 1, 1]
 
 
 def test_nearest_even_is_rint() -> None:

@@ -13,15 +13,19 @@ from cropmark.renderers.work import libraries
 
 
 def test_check_29_the_version_is_told() -> None:
-    version = ".".join(map(str, natives.libvips().version))
-    assert libraries() == ((f"libvips {version}",), ())
+    told, outdated = libraries()
+    assert told == tuple(map(str, natives.libraries()))
+    assert [one.split()[0] for one in told] == ["libvips", "simplejpeg"]
+    assert outdated == ()
 
 
-def test_check_29_a_version_below_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(natives, "LIBVIPS_FLOOR", (99, 0, 0))
-    _, outdated = libraries()
-    assert "is older than 99.0.0" in outdated[0]
-    assert read_ready(ready(Ready((), ("libvips 8.1.0",), outdated))).outdated == outdated
+@pytest.mark.parametrize(("floor", "name"), [("LIBVIPS_FLOOR", "libvips"), ("SIMPLEJPEG_FLOOR", "simplejpeg")])
+def test_check_29_a_version_below_the_floor(monkeypatch: pytest.MonkeyPatch, floor: str, name: str) -> None:
+    monkeypatch.setattr(natives, floor, (99, 0, 0))
+    _, (outdated,) = libraries()
+    assert outdated.startswith(name)
+    assert outdated.endswith("is older than 99.0.0")
+    assert read_ready(ready(Ready((), ("libvips 8.1.0",), (outdated,)))).outdated == (outdated,)
 
 
 OLD = """

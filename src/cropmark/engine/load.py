@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
 import pyvips
 from pyvips import Image
 
-from cropmark.engine import colour, turning
+from cropmark.engine import colour, jpeg, turning
 from cropmark.engine.headers import is_lossless, is_torn, too_few_bytes
 from cropmark.engine.picture import Picture, gathered
 from cropmark.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
+from cropmark.geometry.decode import decoded_size
+from cropmark.geometry.rounding import touched
 from cropmark.plan.steps import Turn
 from cropmark.problems import Breakdown, SourceUnusable
 from cropmark.values import Size
@@ -39,6 +43,8 @@ _CLASSES = (
 )
 _PAGED = frozenset({Format.WEBP, Format.GIF})
 _MOST_BANDS = 5
+_MOSTLY = Fraction(1, 2)
+"""Of a picture's height: where less is looked at, reading row by row and stopping there is quicker."""
 
 _UNKNOWN = "the bytes are of no picture format that is read here"
 _BROKEN = "the picture is broken: its data ends early or breaks the rules of its format"
@@ -100,18 +106,20 @@ def info_of(data: bytes) -> Info:
     )
 
 
-def loaded(data: bytes, info: Info, *, frames: int = 1, shrink: int = 1) -> Picture:
+def loaded(
+    data: bytes, info: Info, *, frames: int = 1, scale: Fraction = Fraction(1), reach: Fraction = Fraction(1)
+) -> Picture:
     """The first `frames` frames, upright, in the source's own colours, read from top to bottom as they are pulled.
 
-    `shrink` (1, 2, 4 or 8) decodes a JPEG or a still WebP so many times smaller.
-    Raises pyvips.Error, of a broken body not before its pixels are pulled.
+    `scale` decodes a JPEG (eighths) or a still WebP (1/2, 1/4, 1/8) smaller; `reach` is how much of the upright height
+    will be looked at, from the top. Raises pyvips.Error, of a broken body not before its pixels are pulled.
     """
-    options: dict[str, object] = {}
-    if info.format in _PAGED:
-        options["n"] = frames
-    if shrink > 1:
-        options |= {"shrink": shrink} if info.format is Format.JPEG else {"scale": 1 / shrink}
-    strip = _opened(data, info.format, **options)
+    if info.format is Format.JPEG:
+        strip = _jpeg(data, info, scale, reach)
+    elif info.format in _PAGED:
+        strip = _opened(data, info.format, n=frames, **({} if scale == 1 else {"scale": float(scale)}))
+    else:
+        strip = _opened(data, info.format)
     height = strip.height // frames
     cut = (strip,) if frames == 1 else tuple(strip.crop(0, at * height, strip.width, height) for at in range(frames))
     turn = Turn(info.orientation)
@@ -119,6 +127,27 @@ def loaded(data: bytes, info: Info, *, frames: int = 1, shrink: int = 1) -> Pict
     if frames == 1:
         return Picture(upright)
     return Picture(upright, _delays(strip, frames), _number(strip, "loop", 0))
+
+
+def _jpeg(data: bytes, info: Info, scale: Fraction, reach: Fraction) -> Image:
+    """The stored frame at that scale."""
+    size = decoded_size(replace(info, orientation=1), scale)
+    header = _opened(data, Format.JPEG)
+    # libvips stops where nothing more is looked at.
+    is_whole = reach > _MOSTLY or info.orientation not in (1, 2)
+    frame = jpeg.decoded(data, header, size) if is_whole else None
+    return _jpeg_by_libvips(data, size, scale) if frame is None else frame
+
+
+def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
+    """libvips knows 1/2, 1/4 and 1/8, and leaves out what fills no whole pixel: the last that it reads stand for it."""
+    shrink = next(shrink for shrink in (8, 4, 2, 1) if shrink * scale <= 1)
+    part = _opened(data, Format.JPEG, shrink=shrink)
+    left = scale * shrink
+    whole = Size(touched(size.width / left), touched(size.height / left)) if left != 1 else size
+    if (part.width, part.height) != (whole.width, whole.height):
+        part = part.embed(0, 0, whole.width, whole.height, extend="copy")
+    return part if left == 1 else part.resize(size.width / part.width, vscale=size.height / part.height)
 
 
 def is_sound(data: bytes) -> bool:
@@ -144,7 +173,7 @@ def small_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
     shrinks = (1, 2, 4, 8) if info.format is Format.JPEG else (1,)
     shrink = max(s for s in shrinks if full.width >= s * size.width and full.height >= s * size.height)
     try:
-        frame = loaded(data, info, shrink=shrink).frames[0]
+        frame = loaded(data, info, scale=Fraction(1, shrink)).frames[0]
         small = frame.resize(size.width / frame.width, vscale=size.height / frame.height)
         rgb = colour.srgb(gathered(small))
         flat = rgb.flatten(background=[255, 255, 255]) if rgb.hasalpha() else rgb

@@ -1,4 +1,4 @@
-"""The native library of the wheel: its version, and whether each codec does a round trip here."""
+"""The native libraries that decode: their versions, and whether each codec does a round trip here."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyvips
+import simplejpeg
 
 LIBVIPS_FLOOR = (8, 18, 7)
 """Below this, published memory bugs, of it or of the decoders in its wheel, can be reached with a crafted picture."""
+SIMPLEJPEG_FLOOR = (1, 9, 0)
+"""Brings libjpeg-turbo 3.1.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,22 @@ class Library:
     def sound(self) -> bool:
         return self.version >= self.floor
 
+    def __str__(self) -> str:
+        return f"{self.name} {dotted(self.version)}"
 
-def libvips() -> Library:
-    """The libvips that is loaded."""
-    return Library("libvips", (pyvips.version(0), pyvips.version(1), pyvips.version(2)), LIBVIPS_FLOOR)
+
+def dotted(version: tuple[int, int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def libraries() -> tuple[Library, ...]:
+    """Those that are loaded."""
+    vips = (pyvips.version(0), pyvips.version(1), pyvips.version(2))
+    major, minor, patch = (int(part) for part in simplejpeg.__version__.split(".")[:3])
+    return (
+        Library("libvips", vips, LIBVIPS_FLOOR),
+        Library("simplejpeg", (major, minor, patch), SIMPLEJPEG_FLOOR),
+    )
 
 
 # name, saver, its options, loader

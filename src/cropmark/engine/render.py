@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from time import perf_counter
 
 import pyvips
@@ -18,7 +19,7 @@ from cropmark.engine.picture import Picture, gathered
 from cropmark.engine.rights import rights_of
 from cropmark.engine.save import encoded
 from cropmark.formats import SNIFFED_BYTES, Info, sniffed
-from cropmark.geometry.decode import decoding
+from cropmark.geometry.decode import Decoding, decoded_size, decoding
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Op, Original, Reason, Recipe, Rotate, Scale
 from cropmark.geometry.resolve import resolve
@@ -199,7 +200,16 @@ def _start(job: _Job, recipe: Recipe) -> tuple[Picture, tuple[Op, ...]]:
         case _:
             data, info = job.source(0)
             read = decoding(recipe, info)
-            return load.loaded(data, info, frames=recipe.frames, shrink=read.shrink), read.ops
+            return _loaded(data, info, read, recipe.frames), read.ops
+
+
+def _loaded(data: bytes, info: Info, read: Decoding, frames: int) -> Picture:
+    match read.ops:
+        case (Extract(box), *_):
+            reach = Fraction(box.bottom, decoded_size(info, read.scale).height)
+        case _:
+            reach = Fraction(1)
+    return load.loaded(data, info, frames=frames, scale=read.scale, reach=reach)
 
 
 def _operated(start: Picture, ops: tuple[Op, ...], layers: Layers, *, keep_profile: bool = False) -> Picture:
@@ -234,10 +244,10 @@ def _shrunk_layer(job: _Job, op: Compose, recipe: Recipe) -> Image:
     """The layer from the cheapest reading of its source."""
     _, info = job.source(op.source)
     read = decoding(replace(recipe, ops=op.ops), info)
-    return _layer(job, op, read.ops, read.shrink)
+    return _layer(job, op, read.ops, read.scale)
 
 
-def _layer(job: _Job, op: Compose, ops: tuple[Op, ...], shrink: int = 1) -> Image:
+def _layer(job: _Job, op: Compose, ops: tuple[Op, ...], scale: Fraction = Fraction(1)) -> Image:
     """What a Compose lays over: the first frame of its source after its own ops, in memory."""
     data, info = job.source(op.source)
-    return gathered(_operated(load.loaded(data, info, shrink=shrink), ops, {}).frames[0])
+    return gathered(_operated(load.loaded(data, info, scale=scale), ops, {}).frames[0])

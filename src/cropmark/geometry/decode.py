@@ -1,6 +1,6 @@
-"""Decoding at a smaller scale: JPEG and WebP can be read at a half, a quarter or an eighth, which costs far less.
+"""Decoding at a smaller scale: JPEG can be read at any eighth of its size, WebP at some, which costs far less.
 
-Only where at least twice the pixels of the result remain, and with a kernel that loses nothing by it.
+Only where enough more pixels than the result's remain, and with a kernel that loses nothing by it.
 Source: https://www.fastly.com/documentation/reference/io/resize-filter and the project's measurements
 """
 
@@ -14,49 +14,50 @@ from cropmark.geometry.cutting import cut_and_scaled
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.recipe import Extract, Op, Recipe, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import nearest_even, whole_blocks
+from cropmark.geometry.rounding import nearest_even, touched
 from cropmark.geometry.turning import mirrored
 from cropmark.plan.steps import Filter, Turn
 from cropmark.values import Box, Size
 
 _KERNELS = frozenset({Filter.LANCZOS3, Filter.LANCZOS2, Filter.CUBIC})
-_SHRINKS = (8, 4, 2)
-_REMAINS = 2
-"""At 1.25 times the result 18 % more time is saved, and 8 points of SSIMULACRA2 are lost."""
+_SCALES = {
+    Format.JPEG: tuple(Fraction(eighths, 8) for eighths in range(1, 8)),
+    Format.WEBP: (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2)),
+}
+"""What the decoders can do, the smallest first."""
+_REMAINS = {Format.JPEG: Fraction(8, 5), Format.WEBP: Fraction(2)}
+"""So many times the result on each axis. A JPEG at 1.67 looks as one at 2.5; at 1.25 it has lost 1.5 points of
+SSIMULACRA2 (docs/decisions/0136)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How the first source is read: 1, 2, 4 or 8 times smaller on each side, and what is then done in place of the
-    recipe's ops.
-    """
+    """How the first source is read: at what scale, and what is then done in place of the recipe's ops."""
 
-    shrink: int
+    scale: Fraction
     ops: tuple[Op, ...]
 
 
 def decoding(recipe: Recipe, info: Info) -> Decoding:
     """The cheapest reading of the source that shows the recipe's picture, its edges exact within half a pixel of it."""
-    as_is = Decoding(1, recipe.ops)
-    if info.format not in (Format.JPEG, Format.WEBP) or info.animated:
+    as_is = Decoding(Fraction(1), recipe.ops)
+    if info.format not in _SCALES or info.animated:
         return as_is
     match _cut(recipe.ops, info.size):
         case box, [Scale(size, kernel), *rest] if kernel in _KERNELS:
-            for shrink in _SHRINKS:
-                if box.width >= _REMAINS * shrink * size.width and box.height >= _REMAINS * shrink * size.height:
-                    return Decoding(shrink, _on_shrunk(box, Scale(size, kernel), tuple(rest), info, shrink))
+            remains = _REMAINS[info.format]
+            for scale in _SCALES[info.format]:
+                if box.width * scale >= remains * size.width and box.height * scale >= remains * size.height:
+                    return Decoding(scale, _on_scaled(box, Scale(size, kernel), tuple(rest), info, scale))
     return as_is
 
 
-def shrunk_size(info: Info, shrink: int) -> Size:
-    """The upright frame as libvips 8.18 reads it so many times smaller.
-
-    A JPEG loses the pixels at the right and bottom of the stored picture that fill no whole block; a WebP is scaled.
-    """
-    width, height = info.size.width, info.size.height
+def decoded_size(info: Info, scale: Fraction) -> Size:
+    """The upright frame as it is read at that scale: of a JPEG the pixels that are touched, a WebP's rounded."""
+    width, height = info.size.width * scale, info.size.height * scale
     if info.format is Format.JPEG:
-        return Size(whole_blocks(width, shrink), whole_blocks(height, shrink))
-    return Size(nearest_even(Fraction(width, shrink)), nearest_even(Fraction(height, shrink)))
+        return Size(touched(width), touched(height))
+    return Size(nearest_even(width), nearest_even(height))
 
 
 def _cut(ops: tuple[Op, ...], frame: Size) -> tuple[Box, list[Op]]:
@@ -68,29 +69,23 @@ def _cut(ops: tuple[Op, ...], frame: Size) -> tuple[Box, list[Op]]:
             return Box(0, 0, frame.width, frame.height), list(ops)
 
 
-def _on_shrunk(box: Box, scale: Scale, rest: tuple[Op, ...], info: Info, shrink: int) -> tuple[Op, ...]:
-    frame = shrunk_size(info, shrink)
-    window = _on_blocks(box, info, shrink) if info.format is Format.JPEG else _on_scaled(box, info.size, frame)
-    ops = cut_and_scaled(_held(window, frame), scale.size, frame, scale.filter)
+def _on_scaled(box: Box, to: Scale, rest: tuple[Op, ...], info: Info, scale: Fraction) -> tuple[Op, ...]:
+    frame = decoded_size(info, scale)
+    window = _of_jpeg(box, info, scale) if info.format is Format.JPEG else _of_webp(box, info.size, frame)
+    ops = cut_and_scaled(window, to.size, frame, to.filter)
     return Drawing(frame, info.alpha, view=None).then(*ops, *rest).ops
 
 
-def _on_blocks(box: Box, info: Info, shrink: int) -> Region:
-    """The box in blocks. They count from the stored picture's top left corner, wherever that is when it is upright."""
-    frame = shrunk_size(info, shrink)
+def _of_jpeg(box: Box, info: Info, scale: Fraction) -> Region:
+    """The box in pixels of the frame. They count from the stored picture's top left corner, wherever that is when it is
+    upright; the last of a row and of a column may reach beyond the picture.
+    """
+    frame = decoded_size(info, scale)
     from_right, from_bottom = mirrored(Turn(info.orientation))
-    lost_left = info.size.width - frame.width * shrink if from_right else 0
-    lost_top = info.size.height - frame.height * shrink if from_bottom else 0
-    region = Region.of(box).moved(Fraction(-lost_left), Fraction(-lost_top))
-    return region.scaled(Fraction(1, shrink), Fraction(1, shrink))
+    beyond_left = frame.width - info.size.width * scale if from_right else Fraction(0)
+    beyond_top = frame.height - info.size.height * scale if from_bottom else Fraction(0)
+    return Region.of(box).scaled(scale, scale).moved(beyond_left, beyond_top)
 
 
-def _on_scaled(box: Box, before: Size, frame: Size) -> Region:
+def _of_webp(box: Box, before: Size, frame: Size) -> Region:
     return Region.of(box).scaled(Fraction(frame.width, before.width), Fraction(frame.height, before.height))
-
-
-def _held(window: Region, frame: Size) -> Region:
-    """The part of the window inside the frame: it reaches outside by less than a pixel, where a block was lost."""
-    left, top = max(window.left, Fraction(0)), max(window.top, Fraction(0))
-    right, bottom = min(window.right, Fraction(frame.width)), min(window.bottom, Fraction(frame.height))
-    return Region(left, top, right - left, bottom - top)

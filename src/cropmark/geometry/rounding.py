@@ -36,9 +36,9 @@ def hull(region: Region) -> Box:
     return Box(left, top, max(1, ceil(region.right) - left), max(1, ceil(region.bottom) - top))
 
 
-def whole_blocks(side: int, block: int) -> int:
-    """How many whole blocks of so many pixels a side holds."""
-    return side // block
+def touched(side: Fraction) -> int:
+    """How many pixels a side covers, the last perhaps in part."""
+    return ceil(side)
 
 
 def nearest_even(value: Fraction) -> int:

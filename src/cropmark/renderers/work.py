@@ -38,10 +38,9 @@ def prepared(setup: Setup) -> Work:
 
 def libraries() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The versions of the native libraries that decode, and which of them are too old."""
-    vips = natives.libvips()
-    version, floor = (".".join(map(str, numbers)) for numbers in (vips.version, vips.floor))
-    outdated = () if vips.sound else (f"{vips.name} {version} is older than {floor}",)
-    return (f"{vips.name} {version}",), outdated
+    loaded = natives.libraries()
+    outdated = tuple(f"{one} is older than {natives.dotted(one.floor)}" for one in loaded if not one.sound)
+    return tuple(map(str, loaded)), outdated
 
 
 def work(task: Task, sources: Sources) -> Answer:
