@@ -37,6 +37,28 @@ TITLES = {
 }
 
 
+BUCKET = """
+## The library in a bucket
+
+`library_store = "s3://bucket/prefix"` puts the library's files into a bucket, which several servers may share. Where it is and the keys
+to it are told as Amazon's own tools have them, in the environment, not in the file:
+
+| variable | |
+| --- | --- |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | The key; left out on a machine of Amazon's that has a role. |
+| `AWS_SESSION_TOKEN` | With a key that lasts for a while only. |
+| `AWS_REGION` | Such as `eu-central-1`; `us-east-1` if left out. |
+| `AWS_ENDPOINT` | The address of another maker's store, such as `https://minio.example.com`; Amazon's if left out. |
+| `AWS_ALLOW_HTTP` | `true` for an endpoint that begins with `http://`. |
+| `AWS_VIRTUAL_HOSTED_STYLE_REQUEST` | `true` where the store wants the bucket's name in the host. |
+
+The key must be allowed to list the bucket, and to get, put and delete its objects. Files above 5 MiB are put in parts: a
+lifecycle rule that removes unfinished uploads after a day keeps what a crash may leave from adding up. A server does
+not start where the bucket does not answer, and `cropmark doctor` compares it with the database. `gs://` and `az://` are reached by
+the same library with the variables of their makers (`GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`, …); the
+project's tests run against S3 alone. `file:///folder` is a folder, also a mounted one."""
+
+
 def documents() -> Iterator[tuple[str, str]]:
     """Every generated document: its path below docs/, and its text."""
     for dialect in (Fastly, Contentstack, Kontent, PixLab):
@@ -136,6 +158,7 @@ def _configuration() -> str:
         lines.append(
             f"| `{name}` | `{PREFIX}{name.upper()}` | {_default(info.default)} | {_cell(info.description or '')} |"
         )
+    lines.append(BUCKET)
     for name, info in Settings.model_fields.items():
         if name in top:
             continue

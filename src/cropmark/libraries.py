@@ -82,4 +82,9 @@ def management_places(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]
 
 
 def _blobs(settings: Settings) -> Blobs | None:
-    return ObjectBlobs.at(settings.library_store) if settings.library_store else None
+    """Where the bytes are, if not in the data folder; known to answer. Raises LibraryUnusable."""
+    if not settings.library_store:
+        return None
+    found = ObjectBlobs.at(settings.library_store)
+    found.check()
+    return found

@@ -157,7 +157,9 @@ class Settings(BaseSettings):
         description="The library's database, `postgresql://user@host/name`; a file in the data folder if left out.",
     )
     library_store: str = Field(
-        "", description="Where the library's files are: `s3://bucket/prefix`; in the data folder if left out."
+        "",
+        description="Where the library's files are: `s3://bucket/prefix`, with the keys as told below; in the data "
+        "folder if left out.",
     )
     library_limit: ByteSize = Field(ByteSize(100 * 2**20), description="Bytes that an uploaded file may have.")
     strict_environments: bool = Field(

@@ -10,8 +10,9 @@ import pytest
 
 from cropmark.assets import Place
 from cropmark.library.store import Store
-from tests.library import postgres
+from tests.library import postgres, s3_server
 from tests.library.making import Shop, shop
+from tests.library.s3_server import S3Server
 from tests.requirements import MUST
 from tests.web.pictures import make_pictures
 from tests.web.running import Running, running
@@ -25,6 +26,14 @@ def postgres_server() -> Iterator[str]:
     # Not below pytest's own folder, which is root's alone: PostgreSQL runs as somebody else.
     with tempfile.TemporaryDirectory(prefix="cropmark-postgres-") as folder, postgres.cluster(Path(folder)) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    if not s3_server.is_here() and "s3-server" not in MUST:
+        pytest.skip("needs s3-server, which is not here: see requirements/s3.in")
+    with s3_server.s3_server(s3_server.BUCKET) as found:
+        yield found
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -46,7 +46,7 @@ class Front:
         self.counted = Counted(store)
         self.now_s = 100.0
         self.threads = ThreadPoolExecutor(1)
-        self.source = LibrarySource(self.counted, self.threads, lambda: self.now_s)
+        self.source = LibrarySource(self.counted, self.threads, self.threads, lambda: self.now_s)
         self.n: int | None = None
         self.hear()
 

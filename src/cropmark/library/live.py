@@ -42,10 +42,12 @@ class Live:
 
     def __init__(self, store: Store, *, look_s: float = LOOK_S, sweep_s: float = SWEEP_S) -> None:
         self.store = store
+        # Threads apart: however long uploads take, or a bucket, the database is asked, and its news are heard.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="library")
-        # A thread of its own: however long uploads take, news are heard.
+        self._writers = ThreadPoolExecutor(THREADS, thread_name_prefix="library-writer")
+        self._openers = ThreadPoolExecutor(THREADS, thread_name_prefix="library-opener")
         self._listener = ThreadPoolExecutor(1, thread_name_prefix="library-news")
-        self.source = LibrarySource(store, self._threads)
+        self.source = LibrarySource(store, self._threads, self._openers)
         self._ring = Ring()
         self._look_s = look_s
         self._sweep_s = sweep_s
@@ -69,9 +71,9 @@ class Live:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(Problem):
-            await self.sweep()
-        await asyncio.to_thread(self._threads.shutdown)
-        await asyncio.to_thread(self._listener.shutdown)
+            await self._write_down_uses()
+        for threads in (self._threads, self._writers, self._openers, self._listener):
+            await asyncio.to_thread(threads.shutdown)
         self.store.close()
 
     # ------------------------------------------------------------------------------------------ ports.LiveLibrary
@@ -81,7 +83,7 @@ class Live:
 
     async def change(self, act: Callable[[Library], T]) -> T:
         try:
-            return await self.ask(act)
+            return await asyncio.get_running_loop().run_in_executor(self._writers, act, self.store)
         finally:
             await self.look()
 
@@ -107,10 +109,13 @@ class Live:
                 await self._hear()
 
     async def sweep(self) -> None:
-        """Tidy up, and write down when keys were used."""
+        """Write down when keys were used, and tidy up."""
+        await self._write_down_uses()
+        await asyncio.get_running_loop().run_in_executor(self._writers, mending.tidied, self.store)
+
+    async def _write_down_uses(self) -> None:
         uses = self._ring.taken_uses()
         await self.ask(lambda _: self.store.keys_used(uses))
-        await self.ask(lambda _: mending.tidied(self.store))
 
     async def _hear(self) -> News:
         loop = asyncio.get_running_loop()
@@ -133,5 +138,7 @@ class Live:
                 await act()
             except Problem as problem:
                 log.warning("the library does not answer", why=problem.detail)
+            except OSError as error:
+                log.warning("the library's storage does not answer", why=str(error))
             except Exception:
                 log.exception("the library's news could not be heard")

@@ -55,9 +55,13 @@ class _Known:
 class LibrarySource:
     """Implements ports.Source over assets. `learn` must be called with the news, again and again."""
 
-    def __init__(self, asked: Asked, threads: Executor, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, asked: Asked, threads: Executor, openers: Executor, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`openers` wait for bytes, which may come from far away; `threads` for the database."""
         self._asked = asked
         self._threads = threads
+        self._openers = openers
         self._clock = clock
         self._present: LRUCache[SitePath, _Known] = LRUCache(REMEMBERED)
         self._absent: LRUCache[SitePath, _Known] = LRUCache(ABSENT)
@@ -159,7 +163,7 @@ class LibrarySource:
     async def _opened(self, found: Found, stamp: Stamp) -> Opened:
         loop = asyncio.get_running_loop()
         try:
-            descriptor = await loop.run_in_executor(self._threads, self._asked.open_file, found.digest)
+            descriptor = await loop.run_in_executor(self._openers, self._asked.open_file, found.digest)
         except OSError as error:
             raise SourceFailed("the asset's bytes cannot be read", fix="run cropmark doctor") from error
         return _handed(descriptor, found.bytes, stamp)

@@ -7,10 +7,12 @@ crash at any point leaves the old state or the new one, and at worst bytes that 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+import structlog
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
@@ -42,6 +44,8 @@ from cropmark.ports import Opened
 from cropmark.problems import BadOrder, NotFound, Overloaded
 
 T = TypeVar("T")
+
+log = structlog.get_logger("cropmark.library")
 
 BYTES: Final = "assets"
 """The folder of the bytes, beside the database."""
@@ -169,7 +173,7 @@ class Store:
             reading.asset_of(writing.connection, place, uid)
             digests = {version.file.digest for version in reading.versions_of(writing.connection, uid)}
             rows.remove(writing, place, uid)
-        self.drop(digests)
+        self._drop_deleted(digests)
 
     # ------------------------------------------------------------------------------------------ publishing
 
@@ -248,7 +252,7 @@ class Store:
             digests = {v.file.digest for one in inside for v in reading.versions_of(writing.connection, one)}
             for one in reversed(inside):
                 rows.remove(writing, place, one)
-        self.drop(digests)
+        self._drop_deleted(digests)
 
     # ------------------------------------------------------------------------------------------ keys
 
@@ -283,6 +287,13 @@ class Store:
                 self.blobs.remove(digest)
         return len(going)
 
+    def _drop_deleted(self, digests: Iterable[str]) -> None:
+        """Remove what no asset has any more; where the storage fails it is left for mending.py to find."""
+        try:
+            self.drop(digests)
+        except OSError as error:
+            log.warning("bytes of what was deleted are left, and removed later", why=str(error))
+
     def _kept(self, upload: Upload, source: Opened) -> File:
         """The file, its bytes kept, on which nothing has a claim yet."""
         digest = digest_of(source)
@@ -290,10 +301,8 @@ class Store:
         return File(digest, upload.filename, upload.format, source.bytes, upload.size)
 
     def _put(self, digest: str, source: Opened) -> None:
-        try:
+        with _writable():
             self.blobs.put(digest, source)
-        except OSError as error:
-            raise Overloaded("the library's storage cannot be written", fix="try again", retry_after_s=10) from error
 
     @staticmethod
     def _named(connection: Connection, digest: str) -> bool:
@@ -321,6 +330,17 @@ class Store:
             publishing.done(writing, place.stack, uid, act, wanted, by)
 
     def _insert_version(self, writing: Writing, uid: str, number: int, file: File, by: str, source: Opened) -> None:
-        if self.blobs.age_s(file.digest) is None:
+        with _writable():
+            is_gone = self.blobs.age_s(file.digest) is None
+        if is_gone:
             self._put(file.digest, source)  # removed a moment ago, with the last asset that had the same bytes
         rows.insert_version(writing, uid, number, file, by)
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    """Trouble with the place for bytes is told as Overloaded."""
+    try:
+        yield
+    except OSError as error:
+        raise Overloaded("the library's storage cannot be written", fix="try again", retry_after_s=10) from error

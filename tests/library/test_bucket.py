@@ -1,0 +1,137 @@
+"""A server whose library has its bytes in a bucket, and what it says where that cannot be had."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cropmark.library.objects import ObjectBlobs
+from tests.library.making import Shop, picture, shop
+from tests.library.s3_server import BUCKET, S3Server
+from tests.web.running import Running, running
+
+STORE = f"s3://{BUCKET}/shop"
+PUBLISH = {"asset": {"locales": ["en-us"], "environments": ["production"]}}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Shop:
+    return shop(tmp_path / "data")
+
+
+@pytest.fixture
+def server(own: Shop, s3: S3Server, tmp_path: Path) -> Iterator[Running]:
+    more = {"CROPMARK_LIBRARY_STORE": STORE, "CROPMARK_MANAGEMENT_RATE": "0", "CROPMARK_CONTENTSTACK__RATE_LIMIT": "0"}
+    with running("--data", str(own.data), cache=tmp_path / "cache", environment={**s3.environment, **more}) as found:
+        yield found
+
+
+@pytest.fixture
+def client(server: Running, own: Shop) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.address, headers=own.headers, trust_env=False, timeout=60) as found:
+        yield found
+
+
+@pytest.fixture
+def kept(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectBlobs:
+    """What is in the bucket."""
+    for name, text in s3.environment.items():
+        monkeypatch.setenv(name, text)
+    return ObjectBlobs.at(STORE)
+
+
+def sent(client: httpx.Client, method: str, path: str, red: int) -> dict[str, Any]:
+    answer = client.request(method, path, files={"asset[upload]": ("owl.png", picture(red))})
+    assert answer.is_success, answer.text
+    asset: dict[str, Any] = answer.json()["asset"]
+    return asset
+
+
+def published(client: httpx.Client, asset: Mapping[str, Any]) -> None:
+    assert client.post(f"/v3/assets/{asset['uid']}/publish", json=PUBLISH).is_success
+
+
+def delivered(client: httpx.Client, asset: Mapping[str, Any], query: str) -> httpx.Response:
+    return client.get(f"{asset['url']}?environment=production&{query}")
+
+
+def test_an_assets_life(client: httpx.Client, kept: ObjectBlobs) -> None:
+    first = sent(client, "POST", "/v3/assets", 10)
+    published(client, first)
+    assert delivered(client, first, "").content == picture(10)
+    assert delivered(client, first, "width=20").headers["content-type"] == "image/png"
+    assert len(set(kept.digests())) == 1
+    second = sent(client, "PUT", f"/v3/assets/{first['uid']}", 20)
+    published(client, second)
+    assert delivered(client, second, "").content == picture(20)
+    assert delivered(client, first, "").content == picture(10)
+    assert len(set(kept.digests())) == 2
+    assert client.delete(f"/v3/assets/{first['uid']}").is_success
+    assert delivered(client, second, "width=20").status_code == 404
+    assert list(kept.digests()) == []
+
+
+def test_a_bucket_that_does_not_answer_for_a_while(client: httpx.Client, server: Running, s3: S3Server) -> None:
+    asset, other = sent(client, "POST", "/v3/assets", 30), sent(client, "POST", "/v3/assets", 31)
+    published(client, asset)
+    assert delivered(client, asset, "width=20").is_success
+    s3.process.send_signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(3) as side_by_side:
+            began_s = time.monotonic()
+            upload = side_by_side.submit(client.post, "/v3/assets", files={"asset": ("owl.png", picture(32))})
+            made = side_by_side.submit(delivered, client, asset, "width=21")
+            gone = side_by_side.submit(client.delete, f"/v3/assets/{other['uid']}")
+            assert delivered(client, asset, "width=20").is_success  # from memory
+            assert time.monotonic() - began_s < 5
+            assert client.get("/v3/assets").is_success
+            refused, failed, deleted = upload.result(), made.result(), gone.result()
+            assert time.monotonic() - began_s < 50
+    finally:
+        s3.process.send_signal(signal.SIGCONT)
+    assert (refused.status_code, refused.json()["error_message"]) == (503, "the library's storage cannot be written")
+    assert refused.headers["retry-after"] == "10"
+    assert (failed.status_code, failed.headers["content-type"]) == (502, "application/json; charset=utf-8")
+    assert deleted.is_success
+    assert client.get(f"/v3/assets/{other['uid']}").status_code == 422
+    assert delivered(client, asset, "width=21").is_success
+    assert delivered(client, sent(client, "POST", "/v3/assets", 32), "").status_code == 404  # not published
+    log = server.log.read_text()
+    assert "the object store failed" in log
+    assert "Traceback" not in log
+
+
+REFUSED = [
+    # what is told wrongly                       what is said
+    ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch"),
+    ({"AWS_ACCESS_KEY_ID": "AKIAWRONG"}, "InvalidAccessKeyId"),
+    ({"CROPMARK_LIBRARY_STORE": "s3://another"}, "NoSuchBucket"),
+    ({"AWS_ENDPOINT": "http://127.0.0.1:9"}, "error sending request"),
+    ({"AWS_ALLOW_HTTP": "false"}, "AWS_ALLOW_HTTP=true"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), REFUSED)
+def test_a_server_does_not_start_without_its_bucket(
+    wrong: Mapping[str, str], said: str, own: Shop, s3: S3Server, tmp_path: Path
+) -> None:
+    given = {"CROPMARK_LIBRARY_STORE": STORE, "COLUMNS": "500", "PATH": "/usr/bin:/bin", **s3.environment, **wrong}
+    command = [sys.executable, "-m", "cropmark.cli", "serve", "--data", str(own.data), "--cache", str(tmp_path / "c")]
+    done = subprocess.run(
+        [*command, "--port", "0"], env=given, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    told = " ".join(done.stderr.split())
+    assert "library_store cannot be used" in told
+    assert said in told
+    assert "Traceback" not in told
+    assert s3.secret not in told
