@@ -130,6 +130,22 @@ def durations(image: Pillow.Image, count: int) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("lossless", [True, False])
+def test_clear_edges_around_the_opaque_middle_of_every_frame_stay_clear(lossless: bool) -> None:
+    framed = np.pad(np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)]), ((20, 20), (20, 20), (0, 0)))
+    frames = tuple(frame_of(np.ascontiguousarray(framed[::step])) for step in (1, -1))
+    image = opened(encoded(Picture(frames, (50, 50), 0), Encoding(WEBP, 85, lossless=lossless)))
+    assert image.mode == "RGBA"
+    for at in range(2):
+        image.seek(at)
+        assert image.getpixel((5, 5))[3] == 0  # type: ignore[index]  # a tuple: the picture has four bands
+        assert image.getpixel((100, 80))[3] == 255  # type: ignore[index]
+
+
+def test_an_opaque_animation_tells_of_no_transparency() -> None:
+    assert opened(encoded(film(2, (50, 50), 0), Encoding(WEBP, 85))).mode == "RGB"
+
+
 def test_equal_frames_of_a_gif_stay_apart() -> None:
     still = frame_of(PHOTO)
     body = encoded(Picture((still,) * 4, (10, 20, 30, 40), 0), Encoding(GIF, 85))

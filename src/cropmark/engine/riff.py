@@ -1,4 +1,4 @@
-"""The chunks of WebP files: what they hold, and the durations that the encoder does not write as told."""
+"""The chunks of WebP files: what they hold, and the durations and clear pixels that the encoder does not tell."""
 
 from __future__ import annotations
 
@@ -45,3 +45,18 @@ def with_durations(webp: bytes, delays_ms: tuple[int, ...]) -> bytes:
     for first, delay in zip(frames, delays_ms, strict=True):
         body[first + 12 : first + 15] = max(0, min(delay, 2**24 - 1)).to_bytes(3, "little")
     return bytes(body)
+
+
+def with_alpha(webp: bytes) -> bytes:
+    """The animation with a header that tells of clear pixels; of a still nothing is changed.
+
+    The encoder cuts clear edges off each frame. Where only opaque pixels are left inside, it tells of no transparency,
+    and readers paint the edges black.
+    """
+    for name, first, _ in chunks(webp):
+        if name == b"VP8X" and webp[first] & _ANIMATED:
+            return webp[:first] + bytes([webp[first] | _ALPHA]) + webp[first + 1 :]
+    return webp
+
+
+_ANIMATED, _ALPHA = 0x02, 0x10

@@ -8,7 +8,7 @@ from pyvips import GValue, Image
 from pyvips.enums import ForeignKeep
 
 from cropmark.engine.picture import Picture
-from cropmark.engine.riff import with_durations
+from cropmark.engine.riff import with_alpha, with_durations
 from cropmark.engine.rights import Rights, signed
 from cropmark.formats import Format
 from cropmark.geometry.recipe import Encoding
@@ -32,7 +32,8 @@ def encoded(picture: Picture, encoding: Encoding, *, hurried: bool = False, righ
         case Format.PNG:
             return _png(strip, encoding, keep, hurried=hurried)
         case Format.WEBP:
-            return with_durations(_webp(strip, encoding, keep, hurried=hurried), picture.delays_ms)
+            body = with_durations(_webp(strip, encoding, keep, hurried=hurried), picture.delays_ms)
+            return with_alpha(body) if strip.hasalpha() else body
         case Format.GIF:
             return bytes(strip.gifsave_buffer(effort=1, keep_duplicate_frames=True, keep=keep))
         case Format.AVIF:
