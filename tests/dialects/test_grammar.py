@@ -235,10 +235,14 @@ OPTIONS = [
     (("x10", "y20", "safe"), {"x": "10", "y": "20", "safe": ""}),
     (("offset-x0.25",),      {"offset-x": "0.25"}),        # not x with something before it
     (("x100", "x100"),       {"x": "100"}),                # K2: the same twice counts once
+    (("x10", "x10.0"),       {"x": "10"}),
+    (("y25p", "y25.p"),      {"y": "25p"}),
     ((),                     {}),
 ]
 OPTIONS_REFUSED = [
     (("x10", "x20"),  "crop: expected x once, got 'x20' | fix: keep x10 or x20"),
+    (("x10", "x10p"),  "expected x once, got 'x10p'"),
+    (("x", "x10"),    "expected x once, got 'x10'"),
     (("center",),     "expected one of x…, y…, offset-x…, offset-y…, safe, smart, got 'center'"),
     (("safe1",),      "got 'safe1'"),
     (("",),           "got ''"),

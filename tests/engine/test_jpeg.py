@@ -45,7 +45,7 @@ PLAIN = {
 }
 LEFT = {
     "press colours":     by_pillow(PHOTO.convert("CMYK")),
-    "very many scans":   with_scans(by_pillow(), 33),
+    "very many scans":   with_scans(by_pillow(progressive=True), 33),
     "torn":              by_pillow()[:-900],
     "noise in the data": by_pillow()[:4000] + bytes(range(256)) + by_pillow()[4256:],
 }

@@ -183,9 +183,15 @@ def options(
     found: dict[str, str] = {}
     for word in words:
         name, text = _split(parameter, word, valued, flags)
-        if found.setdefault(name, text) != text:
+        if not _alike(found.setdefault(name, text), text):
             raise BadValue(parameter, word, expected=f"{name} once", fix=f"keep {name}{found[name]} or {word}")
     return found
+
+
+def _alike(text: str, other: str) -> bool:
+    """Whether both say the same, `100` and `100.0` too."""
+    number, same = decimal(text.removesuffix("p")), decimal(other.removesuffix("p"))
+    return text == other or (number is not None and number == same and text.endswith("p") == other.endswith("p"))
 
 
 def _split(parameter: str, word: str, valued: Collection[str], flags: Collection[str]) -> tuple[str, str]:

@@ -26,7 +26,7 @@ def decoded(data: bytes, header: Image, size: Size) -> Image | None:
 
     `header` is what libvips told of the file: its metadata goes over to the frame.
     """
-    if not _is_plain(header) or size.area > _MOST_PIXELS or data.count(_SCAN) > _MOST_SCANS:
+    if not _is_plain(header) or size.area > _MOST_PIXELS or _has_many_scans(data, header):
         return None
     colours = "RGB" if header.bands == 3 else "GRAY"
     try:
@@ -42,6 +42,11 @@ def decoded(data: bytes, header: Image, size: Size) -> Image | None:
 
 def _is_plain(header: Image) -> bool:
     return header.format == "uchar" and (header.interpretation, header.bands) in (("srgb", 3), ("b-w", 1))
+
+
+def _has_many_scans(data: bytes, header: Image) -> bool:
+    is_progressive = bool(header.get_typeof("interlaced")) and header.get("interlaced") == 1
+    return is_progressive and data.count(_SCAN) > _MOST_SCANS
 
 
 def _with_metadata(frame: Image, header: Image) -> Image:

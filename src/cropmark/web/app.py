@@ -167,7 +167,7 @@ class App:
         if known.until_s:
             known.headers = None  # they tell how long the address still holds
             if time.time() > known.until_s:
-                await self._refused(known.site, known.ask, expired(), scope, send, known.origin)
+                await self._refused_known(known, expired(), scope, send)
                 return
         found = self._pipeline.peek(known.site.source, known.order, known.fingerprint)
         if found is None or found[0].record.original is not None:
@@ -224,11 +224,13 @@ class App:
             ask = ask_of(site, rest, allowed.query, asked, scope["method"])
             order = site.entrance.kept_to(site.dialect.order(ask))
         except Problem as problem:
-            await self._refused(site, ask, problem, scope, send, origin)
+            negotiated = not isinstance(problem, NotAllowed)  # the query was not read, so it may have been
+            await self._refused(site, ask, problem, scope, send, origin, negotiated=negotiated)
             return
         except Exception:
             log.exception("a dialect failed", dialect=site.dialect.name)
-            await self._refused(site, ask, Breakdown("the request could not be read"), scope, send, origin)
+            fault = Breakdown("the request could not be read")
+            await self._refused(site, ask, fault, scope, send, origin, negotiated=True)
             return
         known = Known(site, ask, order, fingerprint_of(order), allowed.until_s, origin)
         self._memo[memo_key] = known
@@ -238,9 +240,7 @@ class App:
         """Deliver, unless the client hangs up first: the server does not cancel us, so receive() is watched."""
         started = time.perf_counter()
         if self.stopping:
-            await self._refused(
-                known.site, known.ask, Overloaded("the server is stopping", retry_after_s=1), scope, send, known.origin
-            )
+            await self._refused_known(known, Overloaded("the server is stopping", retry_after_s=1), scope, send)
             return
         work = asyncio.ensure_future(self._delivered(known, scope))
         gone = asyncio.ensure_future(_hung_up(receive))
@@ -252,12 +252,11 @@ class App:
                 return
             delivered = work.result()
         except Problem as problem:
-            await self._refused(known.site, known.ask, problem, scope, send, known.origin)
+            await self._refused_known(known, problem, scope, send)
             return
         except Exception:
             log.exception("a delivery failed", dialect=known.site.dialect.name)
-            fault = Breakdown("the picture could not be made")
-            await self._refused(known.site, known.ask, fault, scope, send, known.origin)
+            await self._refused_known(known, Breakdown("the picture could not be made"), scope, send)
             return
         finally:
             gone.cancel()
@@ -332,18 +331,21 @@ class App:
 
     async def _not_modified(self, known: Known, record: Record, cache: str, send: Send) -> None:
         left_s = known.until_s - time.time() if known.until_s else None
-        headers = delivery.raw(tuple(delivery.validators(known.site, known.order, record, left_s)))
-        headers = known.site.sharing.dressed(headers, known.origin)
+        headers = delivery.unchanged_headers(known.site, known.order, record, origin=known.origin, left_s=left_s)
         headers += [(b"x-request-id", request_id().encode()), *self._quota(known.site)]
         await delivery.send_whole(send, 304, headers)
         self._metrics.requests.labels(known.site.dialect.name, "304", cache).inc()
 
+    async def _refused_known(self, known: Known, problem: Problem, scope: Scope, send: Send) -> None:
+        negotiated = known.order.delivery.negotiated
+        await self._refused(known.site, known.ask, problem, scope, send, known.origin, negotiated=negotiated)
+
     async def _refused(
-        self, site: Site, ask: Ask, problem: Problem, scope: Scope, send: Send, origin: str = ""
+        self, site: Site, ask: Ask, problem: Problem, scope: Scope, send: Send, origin: str, *, negotiated: bool
     ) -> None:
         if self._production and isinstance(problem, Breakdown):
             problem = Breakdown("our fault: the log knows more")
-        answer, headers = delivery.refusal(site.dialect, problem, ask)
+        answer, headers = delivery.refusal(site.dialect, problem, ask, negotiated=negotiated)
         headers = site.sharing.dressed(headers, origin)
         rid = request_id()
         headers += [(b"x-request-id", rid.encode()), *self._refused_quota(site, problem)]

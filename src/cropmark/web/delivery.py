@@ -22,6 +22,8 @@ SANDBOXED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandb
 """For SVG, which is a document: it may style itself and nothing else."""
 INERT = "default-src 'none'; sandbox"
 """For all that is no picture of ours."""
+REPEATED = frozenset({"access-control-allow-origin", "vary"})
+"""What a dialect says of a picture that its 304 says too."""
 
 
 def raw(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
@@ -55,6 +57,18 @@ def picture_headers(
         headers.append(("x-cropmark-focus", record.facts.focus))
     told = raw((*headers, *site.dialect.headers_of(order, _result(order, record, cached=cached))))
     return site.sharing.dressed(told, origin)
+
+
+def unchanged_headers(
+    site: Site, order: Order, record: Record, *, origin: str = "", left_s: float | None = None
+) -> RawHeaders:
+    """All headers of a 304: what a cache keeps by, and who may read it; a browser checks both on a 304 too.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5
+    """
+    told = site.dialect.headers_of(order, _result(order, record, cached=True))
+    repeated = (header for header in told if header[0].lower() in REPEATED)
+    return site.sharing.dressed(raw((*validators(site, order, record, left_s), *repeated)), origin)
 
 
 def validators(site: Site, order: Order, record: Record, left_s: float | None = None) -> list[tuple[str, str]]:
@@ -137,8 +151,11 @@ def quota_headers(quota: Quota) -> RawHeaders:
     ]
 
 
-def refusal(dialect: Dialect, problem: Problem, ask: Ask) -> tuple[Answer, RawHeaders]:
-    """The problem as the dialect tells it, never cached, never active."""
+def refusal(dialect: Dialect, problem: Problem, ask: Ask, *, negotiated: bool) -> tuple[Answer, RawHeaders]:
+    """The problem as the dialect tells it, never cached, never active.
+
+    `negotiated`: a picture in its place might have had its format from Accept.
+    """
     answer = dialect.refusal(problem, ask)
     names = {name.lower() for name, _ in answer.headers}
     headers = [
@@ -149,7 +166,7 @@ def refusal(dialect: Dialect, problem: Problem, ask: Ask) -> tuple[Answer, RawHe
     ]
     if "cache-control" not in names:
         headers.append(("cache-control", "no-store"))
-    if "vary" not in names:
+    if negotiated and "vary" not in names:
         headers.append(("vary", "Accept"))
     if problem.retry_after_s is not None and "retry-after" not in names:
         headers.append(("retry-after", str(problem.retry_after_s)))

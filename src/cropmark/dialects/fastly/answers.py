@@ -88,8 +88,16 @@ def _info(result: Result) -> Headers:
 
 
 def _warning(warnings: tuple[Warned, ...]) -> Headers:
-    texts = dict.fromkeys(f"{each.parameter}: {without_name(each.text, each.parameter)}" for each in warnings)
+    texts = dict.fromkeys(map(_told, warnings))
     return (("Fastly-IO-Warning", header_text("; ".join(texts))),) if texts else ()
+
+
+def _told(warned: Warned) -> str:
+    """The parameter's name before the text, unless the text begins with it: `crop region lies outside the image`."""
+    if warned.text.startswith(f"{warned.parameter} "):
+        return warned.text
+    return f"{warned.parameter}: {without_name(warned.text, warned.parameter)}"
+
 
 
 # ------------------------------------------------------------------------------------------------ problems
