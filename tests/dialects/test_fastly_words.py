@@ -82,6 +82,11 @@ def test_an_original_of_which_nothing_is_known_has_no_info() -> None:
     assert FASTLY.headers_of(ORDER, result) == (("Fastly-Stats", "io=1"),)
 
 
+def test_a_warning_that_begins_with_its_parameter_says_it_once() -> None:
+    outside = made(warnings=(Warned("crop", "crop region lies outside the image"),))
+    assert FASTLY.headers_of(ORDER, outside)[-1] == ("Fastly-IO-Warning", "crop region lies outside the image")
+
+
 def test_warnings_share_a_header_each_once() -> None:
     twice = (Warned("crop", "lies outside"), Warned("fit", "fit: ignored"), Warned("crop", "lies outside"))
     assert FASTLY.headers_of(ORDER, made(warnings=twice))[-1] == (

@@ -99,7 +99,6 @@ def _told(warned: Warned) -> str:
     return f"{warned.parameter}: {without_name(warned.text, warned.parameter)}"
 
 
-
 # ------------------------------------------------------------------------------------------------ problems
 
 
