@@ -143,6 +143,39 @@ def test_check_38_vary_only_where_accept_may_matter(server: Running) -> None:
     assert not {"vary"} & {*gif.headers, *again.headers}
 
 
+# fmt: off
+REFUSALS = [
+    # method  path                                         vary
+    ("GET",  "/kontent/no-such.jpg?w=9",                   None),
+    ("GET",  "/kontent/no-such.jpg?w=9&auto=format",       "Accept"),   # a picture in its place would have had it
+    ("GET",  "/contentstack/no-such.jpg?width=9",          None),
+    ("GET",  "/contentstack/no-such.jpg?auto=webp",        "Accept"),
+    ("GET",  "/fastly/no-such.jpg?width=9",                None),
+    ("GET",  "/fastly/no-such.jpg?auto=webp",              "Accept"),
+    ("POST", "/kontent/wide.jpg?auto=format",              None),       # no answer to a POST has a format
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("method", "path", "vary"), REFUSALS)
+def test_check_38_a_refusal_varies_as_its_picture_would(
+    server: Running, method: str, path: str, vary: str | None
+) -> None:
+    answer = server.get(path, method=method)
+    assert answer.status_code in (404, 405)
+    assert answer.headers.get("vary") == vary
+
+
+def test_a_304_says_again_who_may_read_it_and_what_it_varies_by(server: Running) -> None:
+    overlaid = {"x-fastly-imageopto-overlay": "overlay=/fastly/tall.png"}
+    for path, headers in (("/kontent/wide.jpg?w=70&auto=format", {}), ("/fastly/wide.jpg?width=71", overlaid)):
+        whole = server.get(path, headers=headers)
+        again = server.get(path, headers={**headers, "If-None-Match": whole.headers["etag"]})
+        assert again.status_code == 304
+        for name in ("access-control-allow-origin", "vary", "cache-control", "etag", "last-modified"):
+            assert again.headers.get_list(name) == whole.headers.get_list(name)
+
+
 def test_negotiated_formats_do_not_share_an_entry(server: Running) -> None:
     path = "/fastly/wide.jpg?auto=webp&width=91"
     types = [server.get(path, headers={"Accept": a}).headers["content-type"] for a in ("image/webp", "*/*") * 2]

@@ -308,7 +308,7 @@ def test_check_44_whatever_went_wrong(
 ) -> None:
     problems: list[Problem] = [restored(code, detail, fix, parameter) for code in KINDS if code != "bad_value"]
     for problem in (*problems, BadValue(parameter or "width", detail, expected=fix)):
-        answer, headers = delivery.refusal(dialect, problem, Ask(path, query))
+        answer, headers = delivery.refusal(dialect, problem, Ask(path, query), negotiated=True)
         assert_sound(headers)
         assert 400 <= answer.status < 600
         assert dict(headers)[b"content-type"] != b"text/html"
