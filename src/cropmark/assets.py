@@ -88,6 +88,8 @@ class Version:
     file: File
     created_ms: int
     created_by: str
+    name: str | None = None
+    """What people call it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,28 @@ def test_a_form_may_come_in_pieces_without_a_length(ask: Any, own_shop: Shop) ->
     assert answer.json()["asset"]["url"].endswith("/%C3%A4.png")
 
 
+def test_versions_have_names(ask: Any) -> None:
+    path = f"/v3/assets/{uploaded(ask)['uid']}/versions"
+    # fmt: off
+    rows = [
+        # method    below    body                                          status  error_code
+        ("POST",   "/1/name", {"asset": {"_version_name": "the first"}},      201, None),
+        ("POST",   "/1/name", {"_version_name": "the very first"},            201, None),
+        ("POST",   "/1/name", {"asset": {}},                                  422, 422),
+        ("POST",   "/1/name", {"asset": {"_version_name": "x" * 256}},        422, 422),
+        ("POST",   "/2/name", {"asset": {"_version_name": "the second"}},     422, 145),
+        ("POST",   "/x/name", {"asset": {"_version_name": "the second"}},     422, 422),
+        ("DELETE", "/2/name", None,                                           422, 145),
+    ]
+    # fmt: on
+    for method, below, body, status, number in rows:
+        answer = ask(method, path + below, json=body)
+        assert (answer.status_code, answer.json().get("error_code")) == (status, number), (method, below, body)
+    assert [v["_version_name"] for v in ask("GET", f"{path}?named=true").json()["versions"]] == ["the very first"]
+    assert ask("DELETE", f"{path}/1/name").status_code == 200
+    assert ask("GET", f"{path}?named=true").json()["versions"] == []
+
+
 def test_the_type_is_told_by_the_bytes(ask: Any) -> None:
     answer = ask("POST", "/v3/assets", files={"asset[upload]": ("a.jpg", picture(), "text/html")})
     assert answer.json()["asset"]["content_type"] == "image/png"

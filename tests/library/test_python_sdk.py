@@ -72,6 +72,13 @@ def test_upload_publish_list_replace_unpublish_delete(
     )
 
     assert [one["_version"] for one in assets(asset["uid"]).version().json()["versions"]] == [2, 1]
+    answer = assets(asset["uid"]).version_naming(1, {"upload": {"_version_name": "the first"}})
+    assert answer.status_code == 201, answer.text
+    assert [one.get("_version_name") for one in assets(asset["uid"]).version().json()["versions"]] == [
+        None,
+        "the first",
+    ]
+    assert assets(asset["uid"]).version_delete(1).status_code == 200
     assert assets(asset["uid"]).references().json() == {"references": [], "count": 0}
     assert assets(asset["uid"]).update({"asset": {"title": "An owl"}}).json()["asset"]["title"] == "An owl"
     assert assets(asset["uid"]).fetch().json()["asset"]["title"] == "An owl"

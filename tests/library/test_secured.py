@@ -47,6 +47,41 @@ def test_tokens_open_their_environment(library_server: Running, secured: tuple[s
         assert number is None or answer.json()["error_code"] == number
 
 
+def test_drafts_are_for_whoever_manages_the_stack(library_server: Running, own_shop: Shop) -> None:
+    store = Store.opened(own_shop.data / "library")
+    try:
+        place = Place(store.new_stack("drafts", secured=True).api_key)
+        asset = added(store, place, picture(77), "owl.png")
+        own, reader = new_secret(KeyKind.MANAGEMENT), new_secret(KeyKind.DELIVERY)
+        store.new_key(KeyKind.MANAGEMENT, "editor", Scope(place.stack), own)
+        store.new_key(KeyKind.DELIVERY, "reader", Scope(place.stack, ("production",)), reader)
+    finally:
+        store.close()
+    key, other = place.stack, own_shop.token
+    reading = f"environment=production&access_token={reader}"
+    # fmt: off
+    rows = [
+        # headers                                                query                            status
+        ({"api_key": key, "authtoken": own},                     "",                                200),
+        ({"api_key": key, "authorization": own},                 "&environment=production",         200),
+        ({"api_key": key, "authorization": f"Bearer {own}"},     "&environment=production",         200),
+        ({"api_key": key, "authorization": own},                 "&branch=development",             404),
+        ({},                                                     "&environment=production",         401),   # cached
+        ({},                                                     f"&{reading}",                     404),   # a draft
+        ({"authorization": own},                                 "",                                401),
+        ({"api_key": own_shop.stack.api_key, "authtoken": own},  "",                                401),
+        ({"api_key": key, "authorization": other},               "",                                401),
+        ({"api_key": key, "authorization": reader},              "",                                401),
+    ]
+    # fmt: on
+    path = f"/v3/assets/{key}/{asset.uid}/{asset.version.file_uid}/owl.png"
+    for headers, query, status in rows:
+        answer = library_server.get(f"{path}?width=20{query}", headers=headers)
+        assert answer.status_code == status, (headers, query, answer.text)
+        assert status != 200 or answer.headers["cache-control"] == "private, no-store"
+    assert own not in library_server.log.read_text()
+
+
 def test_answers_are_private_also_when_they_are_cached(library_server: Running, secured: tuple[str, str, str]) -> None:
     path, token, _ = secured
     for _ in range(2):

@@ -51,6 +51,20 @@ def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
     assert migrating.head() == HEAD
 
 
+def test_an_older_library_is_brought_up(tmp_path: Path) -> None:
+    store = Store.opened(tmp_path)
+    place = Place(store.new_stack("shop").api_key)
+    asset = added(store, place, b"one")
+    with store.database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE versions DROP COLUMN name")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    store.close()
+    store = Store.opened(tmp_path)
+    assert store.asset(place, asset.uid) == asset
+    store.name_version(place, asset.uid, 1, "the first")
+    store.close()
+
+
 def test_a_newer_library_is_not_opened(store: Store, tmp_path: Path) -> None:
     url = store.database.engine.url.render_as_string(hide_password=False)
     with store.database.engine.begin() as connection:
@@ -284,6 +298,17 @@ def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: Stor
     assert len(list(store.blobs.digests())) == 1
     store.delete(place, two.uid)
     assert list(store.blobs.digests()) == []
+
+
+def test_versions_have_names_that_can_be_taken_away(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one")
+    replaced(store, place, asset.uid, b"two")
+    store.name_version(place, asset.uid, 1, "the first")
+    assert [v.name for v in store.versions(place, asset.uid)] == [None, "the first"]
+    store.name_version(place, asset.uid, 1, None)
+    assert [v.name for v in store.versions(place, asset.uid)] == [None, None]
+    with pytest.raises(NotFound, match="no such version"):
+        store.name_version(place, asset.uid, 3, "none")
 
 
 def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: Store, place: Place) -> None:

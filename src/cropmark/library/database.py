@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from cropmark.library import tables
 from cropmark.problems import Overloaded
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration."""
 FILE = "library.sqlite3"
 _BUSY_MS = 15_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, and_, select
@@ -111,15 +111,33 @@ def _contentstack(connection: Connection, address: Contentstack, edition: Editio
     stack = reading.stack_of(connection, address.stack)
     if stack is None or (stack.secured and edition.beside):
         return missing()
-    if stack.secured and (refused := _refused(connection, address.stack, edition)) is not None:
-        return refused
+    if stack.secured:
+        if _manages(connection, address.stack, edition):
+            return _draft(connection, address, edition)
+        if (refused := _refused(connection, address.stack, edition)) is not None:
+            return refused
+    return _published(connection, address, edition, private=stack.secured)
+
+
+def _draft(connection: Connection, address: Contentstack, edition: Edition) -> Found | Problem:
+    """For whoever manages the stack: what is published in the environment, where there is none what is not yet."""
+    found = _published(connection, address, edition, private=True)
+    return (
+        found
+        if isinstance(found, Found)
+        else _published(connection, address, replace(edition, environment=None), private=True)
+    )
+
+
+def _published(connection: Connection, address: Contentstack, edition: Edition, *, private: bool) -> Found | Problem:
+    """What is published in the edition's environment, or if it names none, what is there."""
     environment = None
     if edition.environment is not None:
         environment = reading.environment_uid(connection, address.stack, edition.environment)
         if environment is None:
             return missing()
     row = connection.execute(_wanted(address, edition.branch, environment)).first()
-    return _found(row, private=stack.secured) if row else missing()
+    return _found(row, private=private) if row else missing()
 
 
 def _wanted(address: Contentstack, branch: str, environment: str | None) -> Select[Any]:
@@ -158,13 +176,24 @@ def _found(row: Any, *, private: bool) -> Found:  # a row of versions, with its 
     return Found(row.stack, row.asset, row.file_uid, row.digest, row.bytes, row.created_ms, private)
 
 
+def _manages(connection: Connection, stack: str, edition: Edition) -> bool:
+    """Whether who asks has a management token of the stack."""
+    row = _key_row(connection, KeyKind.MANAGEMENT, edition.manager) if edition.manager else None
+    return row is not None and row.stack in (None, stack)
+
+
+def _key_row(connection: Connection, kind: KeyKind, secret: str) -> Any:  # a row of keys, or None
+    digest = digest_of(secret)
+    row = connection.execute(select(keys).where(keys.c.digest == digest, keys.c.kind == kind.value)).first()
+    return row if row is not None and hmac.compare_digest(row.digest, digest) else None
+
+
 def _refused(connection: Connection, stack: str, edition: Edition) -> Problem | None:
     """Why a secured stack's asset may not be had with this token; None: it may."""
     if not edition.token:
         return Unauthorised("a delivery token is needed here", fix="add access_token=…", parameter="access_token")
-    digest = digest_of(edition.token)
-    row = connection.execute(select(keys).where(keys.c.digest == digest, keys.c.kind == KeyKind.DELIVERY.value)).first()
-    if row is None or not hmac.compare_digest(row.digest, digest) or row.stack not in (None, stack):
+    row = _key_row(connection, KeyKind.DELIVERY, edition.token)
+    if row is None or row.stack not in (None, stack):
         return Unauthorised("the delivery token is not valid", fix="use one of this stack", parameter="access_token")
     if edition.environment is None:
         return Refused("secured assets need an environment", fix="add environment=…", parameter="environment")

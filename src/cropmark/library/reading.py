@@ -279,4 +279,12 @@ def _publication(row: AnyRow) -> Publication:
 def _version(row: AnyRow) -> Version:
     size = Size(row.file_width, row.file_height) if row.file_width else None
     file = File(row.file_digest, row.file_filename, Format(row.file_format), row.file_bytes, size)
-    return Version(row.file_number, row.file_file_uid, row.file_file_id, file, row.file_created_ms, row.file_created_by)
+    return Version(
+        row.file_number,
+        row.file_file_uid,
+        row.file_file_id,
+        file,
+        row.file_created_ms,
+        row.file_created_by,
+        row.file_name,
+    )

@@ -99,6 +99,12 @@ def insert_version(writing: Writing, uid: str, number: int, file: File, by: str)
     writing.connection.execute(insert(versions).values(**row))
 
 
+def name_version(writing: Writing, uid: str, number: int, name: str | None) -> None:
+    """What people call a version that is there."""
+    here = (versions.c.asset == uid, versions.c.number == number)
+    writing.connection.execute(update(versions).where(*here).values(name=name))
+
+
 def _not_below(connection: Connection, place: Place, uid: str, parent_uid: str) -> None:
     """Raises NotFound where the parent is no folder, BadOrder where it is in what is moved."""
     above: str | None = parent_uid

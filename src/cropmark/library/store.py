@@ -157,6 +157,12 @@ class Store:
             rows.touch(writing, place, uid, by, version=newest)
             return reading.asset_of(writing.connection, place, uid)
 
+    def name_version(self, place: Place, uid: str, number: int, name: str | None) -> None:
+        """Raises NotFound for a version that the asset does not have."""
+        with self.database.writing() as writing:
+            self._numbered(writing.connection, place, uid, number)
+            rows.name_version(writing, uid, number, name)
+
     def change(self, place: Place, uid: str, changes: Changes, by: str, *, slug: str | None = None) -> Asset:
         """Raises BadOrder where the asset has another permanent URL already."""
         with self.database.writing() as writing:

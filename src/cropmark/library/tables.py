@@ -112,6 +112,7 @@ versions = Table(
     Column("height", Integer, nullable=True),
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(255), nullable=False),
+    Column("name", String(255), nullable=True),
 )
 
 publications = Table(

@@ -9,10 +9,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cropmark.assets import MAX_NAME_CHARS, Changes, Shown
-from cropmark.management.bodies import member, read_changes, read_publishing, read_slug, text_of, whole_of
+from cropmark.management.bodies import (
+    member,
+    read_changes,
+    read_publishing,
+    read_slug,
+    read_version_name,
+    text_of,
+    whole_of,
+)
 from cropmark.management.calls import Call, Json, Unacceptable
 from cropmark.management.queries import read_listing
-from cropmark.management.told import asset_json, environment_json, folder_json, item_json, time_text
+from cropmark.management.told import asset_json, environment_json, folder_json, item_json, version_json
 from cropmark.ports import Library
 from cropmark.problems import NotFound
 
@@ -88,12 +96,22 @@ def delete(library: Library, call: Call) -> Json:
 
 
 def versions(library: Library, call: Call) -> Json:
-    """All versions, the newest first."""
-    found = [
-        {"_version": v.number, "updated_at": time_text(v.created_ms), "updated_by": v.created_by}
-        for v in library.versions(call.place, call.uid)
-    ]
+    """All versions, or those that have names, the newest first."""
+    found = [version_json(v) for v in library.versions(call.place, call.uid) if v.name or not call.asks("named")]
     return {"versions": found, "count": len(found)}
+
+
+def name_version(library: Library, call: Call) -> Json:
+    """Name a version."""
+    name = read_version_name(call.body)
+    library.name_version(call.place, call.uid, whole_of(call.names["version"], "version"), name)
+    return {"notice": "Asset version name assigned successfully", "asset": {"_version_name": name}}
+
+
+def unname_version(library: Library, call: Call) -> Json:
+    """Take a version's name away."""
+    library.name_version(call.place, call.uid, whole_of(call.names["version"], "version"), None)
+    return {"notice": "Asset version name deleted successfully"}
 
 
 def references(library: Library, call: Call) -> Json:

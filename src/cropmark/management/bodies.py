@@ -50,6 +50,12 @@ def _tags(value: object) -> tuple[str, ...]:
     return tuple(text_of(word, "tags", MAX_NAME_CHARS) for word in words if word != "")
 
 
+def read_version_name(body: Mapping[str, Any]) -> str:
+    """The page has it in `asset`, the Python SDK's example in `upload`."""
+    inner = next((body[name] for name in ("asset", "upload") if isinstance(body.get(name), Mapping)), body)
+    return text_of(inner.get("_version_name"), "_version_name", MAX_NAME_CHARS)
+
+
 def read_slug(call: Call) -> str | None:
     """The last part of a permanent URL that is to be set."""
     asset = call.body.get("asset")

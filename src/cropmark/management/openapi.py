@@ -53,6 +53,13 @@ _ENVIRONMENT: Final[Json] = {
     "required": ["environment"],
     "properties": {"environment": {"type": "object", "required": ["name"], "properties": {"name": _TEXT}}},
 }
+_VERSION_NAME: Final[Json] = {
+    "type": "object",
+    "required": ["asset"],
+    "properties": {
+        "asset": {"type": "object", "required": ["_version_name"], "properties": {"_version_name": _TEXT}},
+    },
+}
 _FORM: Final[Json] = {
     "type": "object",
     "required": ["asset[upload]"],
@@ -67,6 +74,7 @@ _BODIES: Final = {
     "new_folder": _NAMED,
     "update_folder": _NAMED,
     "update": _UPDATE,
+    "name_version": _VERSION_NAME,
     "new_environment": _ENVIRONMENT,
 }
 
@@ -91,6 +99,7 @@ _QUERIES: Final[dict[str, dict[str, Json]]] = {
     "listed": _LIST | _SHOWN,
     "images": _LIST | _SHOWN,
     "one": _SHOWN | {"version": {"type": "integer", "minimum": 1}},
+    "versions": {"named": _FLAG},
     "upload": {"include_dimension": _FLAG, "relative_urls": _FLAG},
 }
 
@@ -156,7 +165,7 @@ def _content(route: Route, name: str) -> Json:
 
 def _path_parameters(path: str) -> list[Json]:
     uid = {"type": "string", "pattern": f"^{UID.pattern}$"}
-    kinds = {"uid": uid, "name": _TEXT}
+    kinds: dict[str, Json] = {"uid": uid, "name": _TEXT, "version": {"type": "integer", "minimum": 1}}
     names = re.findall(r"\{(\w+)\}", path)
     return [{"name": name, "in": "path", "required": True, "schema": kinds[name]} for name in names]
 

@@ -52,6 +52,8 @@ ROUTES: Final = (
     Route("POST",   "assets/{uid}/publish",    acts.publish,         Access.WRITE, body=("json",)),
     Route("POST",   "assets/{uid}/unpublish",  acts.unpublish,       Access.WRITE, body=("json",)),
     Route("GET",    "assets/{uid}/versions",   acts.versions,        Access.LOOK),
+    Route("POST",   "assets/{uid}/versions/{version}/name", acts.name_version,   Access.WRITE, 201, ("json",)),
+    Route("DELETE", "assets/{uid}/versions/{version}/name", acts.unname_version, Access.WRITE),
     Route("GET",    "assets/{uid}/references", acts.references,      Access.LOOK),
     Route("GET",    "environments",            acts.environments,    Access.LOOK),
     Route("POST",   "environments",            acts.new_environment, Access.WRITE, 201, ("json",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from cropmark.assets import MAIN, Asset, Entry, Environment, Folder, Publication
+from cropmark.assets import MAIN, Asset, Entry, Environment, Folder, Publication, Version
 from cropmark.management.calls import Call, Json
 
 
@@ -76,6 +76,11 @@ def _publication(found: Publication) -> Json:
         "user": found.by,
         "version": found.version,
     }
+
+
+def version_json(found: Version) -> Json:
+    told = {"_version": found.number, "updated_at": time_text(found.created_ms), "updated_by": found.created_by}
+    return told | ({"_version_name": found.name} if found.name else {})
 
 
 def environment_json(found: Environment) -> Json:

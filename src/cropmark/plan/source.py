@@ -14,6 +14,8 @@ class Edition:
     environment: str | None = None
     branch: str = "main"
     token: str | None = field(default=None, repr=False)
+    manager: str | None = field(default=None, repr=False)
+    """An authtoken or a management token, of whoever may see drafts too."""
     beside: bool = False
     """Named by a parameter, as overlays are: not from where a token is needed."""
 

@@ -22,7 +22,7 @@ class Contentstack:
 
     name: ClassVar[str] = "contentstack"
     params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in ROWS)
-    headers: ClassVar[tuple[str, ...]] = ()
+    headers: ClassVar[tuple[str, ...]] = orders.MANAGERS
 
     def order(self, ask: Ask) -> Order:
         return orders.order(ask, self.settings)

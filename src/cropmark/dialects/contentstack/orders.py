@@ -44,6 +44,8 @@ _EFFECTIVE: tuple[Row[object], ...] = (
     params.FRAME,
 )
 
+MANAGERS = ("api_key", "authtoken", "authorization")
+"""Headers of the management API, which open drafts of a secured stack."""
 UNVERSIONED_MAX_AGE_S = 300
 _ONE_FILE = re.compile(r"v3/assets/[^/]+/[^/]+/[0-9a-f]{24}/[^/]+")
 
@@ -51,7 +53,7 @@ _ONE_FILE = re.compile(r"v3/assets/[^/]+/[^/]+/[0-9a-f]{24}/[^/]+")
 def order(ask: Ask, settings: ContentstackSettings) -> Order:
     """What the request asks for. Raises BadValue, BadOrder, and NotFound for what is not published here."""
     asked = asked_of(params.ROWS, texts(ask.query))
-    edition = _edition(asked, settings)
+    edition = _edition(asked, ask, settings)
     return Order(
         sources=_sources(asked, ask, edition),
         plan=_plan(asked, ask, settings),
@@ -83,19 +85,30 @@ def _asks_for_a_change(asked: Asked) -> bool:
 # ------------------------------------------------------------------------------------------------ what is published
 
 
-def _edition(asked: Asked, settings: ContentstackSettings) -> Edition | None:
+def _edition(asked: Asked, ask: Ask, settings: ContentstackSettings) -> Edition | None:
     """The edition that a library is asked for; None over a folder, whose files are all published alike."""
     environment = params.ENVIRONMENT.of(asked)
     branch = params.BRANCH.of(asked) or "main"
     if environment is None and settings.require_environment:
         raise BadOrder("an environment is needed here", fix="add environment=…", parameter="environment")
     if settings.environments is None:
-        return Edition(environment, branch, params.ACCESS_TOKEN.of(asked))
+        return Edition(environment, branch, params.ACCESS_TOKEN.of(asked), _manager(ask))
     if environment is not None and environment not in settings.environments:
         raise _unpublished("environment", "the asset is not published in the environment that was named")
     if branch not in settings.branches:
         raise _unpublished("branch", "the asset does not exist in the branch that was named")
     return None
+
+
+def _manager(ask: Ask) -> str | None:
+    """The token of whoever manages the stack that the path names, and says so as in the management API.
+
+    Source: https://www.contentstack.com/docs/headless-cms/secure-public-urls-of-assets
+    """
+    api_key = ask.headers.get("api_key")
+    if not api_key or not ask.path.startswith(f"v3/assets/{api_key}/"):
+        return None
+    return ask.headers.get("authtoken") or ask.headers.get("authorization", "").removeprefix("Bearer ") or None
 
 
 def _unpublished(parameter: str, detail: str) -> NotFound:
