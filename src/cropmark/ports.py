@@ -404,6 +404,6 @@ class LiveLibrary(Protocol):
         """The same; when this returns, deliveries of this server know of what was changed."""
         ...
 
-    def key(self, kind: assets.KeyKind, secret: str) -> assets.Key | None:
-        """Which key a secret is: nothing is waited for."""
+    async def key(self, kind: assets.KeyKind, secret: str) -> assets.Key | None:
+        """Which key a secret is; None for no key. For one that is known nothing is waited for."""
         ...

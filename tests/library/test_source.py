@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from cropmark.assets import Asset, KeyKind, Place, Publishing, Scope
 from cropmark.library.finding import Address, Answered
 from cropmark.library.keys import new_secret
-from cropmark.library.live import Live
+from cropmark.library.live import AGAIN_S, Live
+from cropmark.library.news import News
 from cropmark.library.source import TRUSTED_S, LibrarySource
 from cropmark.library.store import Store
 from cropmark.plan.source import Edition, SitePath, WebUrl
@@ -228,15 +230,51 @@ async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) ->
         await live.close()
 
 
+async def test_an_unknown_key_makes_it_look_again_but_not_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = Live(Store.opened(tmp_path / "library"), look_s=3600)
+    await live.start(dropped_nowhere)
+    other = Store.opened(tmp_path / "library")
+    looks = 0
+    asked = live.store.news
+
+    def counted(n: int | None, looked_ms: int) -> News:
+        nonlocal looks
+        looks += 1
+        return asked(n, looked_ms)
+
+    monkeypatch.setattr(live.store, "news", counted)
+    try:
+        for kind in (KeyKind.MANAGEMENT, KeyKind.PIXLAB, KeyKind.ADMIN):
+            secret = new_secret(kind)
+            other.new_key(kind, "new", Scope(), secret)
+            keys = await asyncio.gather(*(live.key(kind, secret) for _ in range(3)))
+            assert [key.name for key in keys if key] == ["new"] * 3
+            assert await live.key(KeyKind.DELIVERY, secret) is None  # it is of another kind
+            await asyncio.sleep(AGAIN_S + 0.05)
+        before, began_s = looks, time.monotonic()
+        for n in range(300):
+            assert await live.key(KeyKind.ADMIN, f"guess {n}") is None
+        assert looks - before <= 1 + (time.monotonic() - began_s) / AGAIN_S
+        assert await live.key(KeyKind.ADMIN, "") is None
+        other.revoke_key(other.all_keys()[0].id)
+        await live.look()
+        assert await live.key(KeyKind.MANAGEMENT, secret) is None
+    finally:
+        other.close()
+        await live.close()
+
+
+async def dropped_nowhere(named: str) -> None:
+    """Nothing is cached."""
+
+
 async def test_a_change_is_known_when_it_is_made(tmp_path: Path) -> None:
     live = Live(Store.opened(tmp_path / "library"), look_s=3600)
     place = Place(live.store.new_stack("shop").api_key)
     asset = added(live.store, place, b"one", published=PRODUCTION)
-
-    async def drop(named: str) -> None:
-        """Nothing is cached."""
-
-    await live.start(drop)
+    await live.start(dropped_nowhere)
     try:
         (await live.source.open(at(asset))).close()
         await live.change(lambda library: library.unpublish(place, asset.uid, PRODUCTION, "tester"))

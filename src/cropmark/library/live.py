@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 LOOK_S: Final = 0.4
 """Between two looks at the news: with a slow database still within the second that the source trusts."""
+AGAIN_S: Final = 0.25
+"""Between two looks out of turn, for a key that is not known."""
 SWEEP_S: Final = 600.0
 THREADS: Final = 4
 
@@ -56,6 +58,9 @@ class Live:
         """The library's clock, and the time, when news were heard last."""
         self._looking = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._again: asyncio.Task[None] | None = None
+        """The last look out of turn, and when it began."""
+        self._again_s = 0.0
 
     async def start(self, drop: Drop) -> None:
         """Hear the news from now on; `drop` is called for each asset whose renditions are to be forgotten."""
@@ -69,7 +74,8 @@ class Live:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        again = () if self._again is None else (self._again,)
+        await asyncio.gather(*self._tasks, *again, return_exceptions=True)
         with contextlib.suppress(Problem):
             await self._write_down_uses()
         for threads in (self._threads, self._writers, self._openers, self._listener):
@@ -87,16 +93,20 @@ class Live:
         finally:
             await self.look()
 
-    def key(self, kind: KeyKind, secret: str) -> Key | None:
-        return self._ring.key(kind, secret, self.store.database.now_ms)
+    async def key(self, kind: KeyKind, secret: str) -> Key | None:
+        found = self._ring.key(kind, secret, self.store.database.now_ms)
+        if found is None and secret:
+            await self._looked_again()  # it may be new
+            found = self._ring.key(kind, secret, self.store.database.now_ms)
+        return found
 
-    def admits(self, secret: str) -> bool:
+    async def admits(self, secret: str) -> bool:
         """Whether a secret is an administrator's token."""
-        return self.key(KeyKind.ADMIN, secret) is not None
+        return await self.key(KeyKind.ADMIN, secret) is not None
 
-    def pixlab_owner(self, secret: str) -> str | None:
+    async def pixlab_owner(self, secret: str) -> str | None:
         """Who owns a key of PixLab's endpoints, by a name that does not tell the key."""
-        key = self.key(KeyKind.PIXLAB, secret)
+        key = await self.key(KeyKind.PIXLAB, secret)
         return None if key is None else f"key:{key.id}"
 
     # ------------------------------------------------------------------------------------------ time
@@ -107,6 +117,18 @@ class Live:
             if (await self._hear()).due:
                 await self.ask(lambda _: self.store.carry_out_due())
                 await self._hear()
+
+    async def _looked_again(self) -> None:
+        """Hear the news out of turn, all who ask for it together: whoever guesses keys makes no more work than that."""
+        now_s = asyncio.get_running_loop().time()
+        if self._again is None or (self._again.done() and now_s >= self._again_s + AGAIN_S):
+            self._again_s = now_s
+            self._again = asyncio.create_task(self._look_if_possible())
+        await asyncio.shield(self._again)
+
+    async def _look_if_possible(self) -> None:
+        with contextlib.suppress(Problem):
+            await self.look()
 
     async def sweep(self) -> None:
         """Write down when keys were used, and tidy up."""

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -66,7 +66,7 @@ class Desk:
     pictures: Pictures | None = None
     folder: str = ""
     admin_token: str | None = None
-    admits: Callable[[str], bool] | None = None
+    admits: Callable[[str], Awaitable[bool]] | None = None
     """Whether a token is one of the library's for administrators; None: there is no library."""
     development: bool = True
     dialects: Sequence[Dialect] = ()
@@ -122,14 +122,14 @@ async def _healthz(request: Request) -> Response:
 
 async def _readyz(desk: Desk, request: Request) -> Response:
     told = dict(desk.readiness())
-    if not (desk.development or _has_token(desk, request)):
+    if not (desk.development or await _has_token(desk, request)):
         told = {"ready": told.get("ready")}
     return JSONResponse(told, status_code=200 if told.get("ready") else 503, headers=SAFE)
 
 
 async def _metrics(desk: Desk, request: Request) -> Response:
     if not desk.development:
-        _authorised(desk, request)
+        await _authorised(desk, request)
     return Response(desk.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8", headers=SAFE)
 
 
@@ -184,7 +184,7 @@ def _ask(site: Site, rest: str, query: bytes, request: Request) -> Ask:
 
 async def _purge(desk: Desk, request: Request) -> Response:
     """Forget renditions: {"url": …}, {"source": …} or {"prefix": …}; answers how many there were."""
-    _authorised(desk, request)
+    await _authorised(desk, request)
     asked = await _json_body(request)
     purged = 0
     match asked:
@@ -220,19 +220,19 @@ async def _purge_sources(desk: Desk, path: str, *, below: bool) -> int:
     return total
 
 
-def _authorised(desk: Desk, request: Request) -> None:
+async def _authorised(desk: Desk, request: Request) -> None:
     """Raises NotFound without a token set, Unauthorised for a wrong one."""
     if desk.admin_token is None and desk.admits is None:
         raise NotFound("there is no such page", fix="set CROPMARK_ADMIN_TOKEN to open /admin")
-    if not _has_token(desk, request):
+    if not await _has_token(desk, request):
         raise Unauthorised("expected the admin token", fix="send Authorization: Bearer TOKEN")
 
 
-def _has_token(desk: Desk, request: Request) -> bool:
+async def _has_token(desk: Desk, request: Request) -> bool:
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if desk.admin_token is not None and hmac.compare_digest(given.encode(), desk.admin_token.encode()):
         return True
-    return desk.admits is not None and desk.admits(given)
+    return desk.admits is not None and await desk.admits(given)
 
 
 async def _json_body(request: Request) -> object:

@@ -150,7 +150,7 @@ class ManagementDoor:
         branch = headers.get("branch") or query.get("branch") or MAIN
         if len(branch) > MAX_NAME_CHARS or "\0" in branch:
             raise Unacceptable("branch: expected a name", parameter="branch")
-        key, is_reader = self._key(headers, api_key)
+        key, is_reader = await self._key(headers, api_key)
         call = Call(
             place=Place(api_key, branch),
             by=key.name,
@@ -161,14 +161,14 @@ class ManagementDoor:
         )
         return _as_reader(call, key, route) if is_reader else call
 
-    def _key(self, headers: Mapping[str, str], api_key: str) -> tuple[Key, bool]:
+    async def _key(self, headers: Mapping[str, str], api_key: str) -> tuple[Key, bool]:
         """The key of who asks, and whether it is one that reads what is published. Raises Unauthorised."""
         library = self._counter.library
         secret = headers.get("authtoken") or headers.get("authorization", "").removeprefix("Bearer ")
-        key = library.key(KeyKind.MANAGEMENT, secret) if secret else None
+        key = await library.key(KeyKind.MANAGEMENT, secret) if secret else None
         is_reader = key is None and bool(headers.get("access_token"))
         if is_reader:
-            key = library.key(KeyKind.DELIVERY, headers["access_token"])
+            key = await library.key(KeyKind.DELIVERY, headers["access_token"])
         if key is None or key.scope.stack not in (None, api_key):
             raise Unauthorised("the token is not valid", fix="send a management token of this stack as authorization")
         return key, is_reader

@@ -46,7 +46,7 @@ def one_key(secret: str) -> Keys:
     """A single key, compared in constant time."""
     owner = hashlib.sha256(b"cropmark pixlab owner\n" + secret.encode()).hexdigest()[:32]
 
-    def owner_of(given: str) -> str | None:
+    async def owner_of(given: str) -> str | None:
         same = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode())
         return owner if same else None
 
@@ -55,7 +55,11 @@ def one_key(secret: str) -> Keys:
 
 def either(first: Keys, second: Keys) -> Keys:
     """The keys of both."""
-    return lambda given: first(given) or second(given)
+
+    async def owner_of(given: str) -> str | None:
+        return await first(given) or await second(given)
+
+    return owner_of
 
 
 class PixLabDoor:
@@ -107,7 +111,7 @@ class PixLabDoor:
         await self._within_rate(call.scope)
         body = await self._body(call, endpoint)
         call.ask = replace(call.ask, fields=body.fields)
-        owner = self._owner(call.ask)
+        owner = await self._owner(call.ask)
         if body.problem is not None:
             raise body.problem
         await self._with_picture(call, endpoint, body)
@@ -152,10 +156,10 @@ class PixLabDoor:
         call.held.callback(intake.discard)
         return intake
 
-    def _owner(self, ask: Ask) -> str:
+    async def _owner(self, ask: Ask) -> str:
         """Who asks. Raises Unauthorised."""
         key = self._bureau.dialect.key_of(ask)
-        owner = None if key is None else self._bureau.keys(key)
+        owner = None if key is None else await self._bureau.keys(key)
         if owner is None:
             raise self._bureau.dialect.unauthorised(key)
         return owner

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -43,7 +43,7 @@ T = TypeVar("T")
 SURE_SCORE: Final = 0.8
 """Of a face that is told of: the dialect has no field for how sure the detector is."""
 
-Keys = Callable[[str], str | None]
+Keys = Callable[[str], Awaitable[str | None]]
 """Who owns a key, as a name that does not tell the key; None: nobody does."""
 
 
