@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from limits.errors import ConfigurationError
+
 from cropmark.config import BadConfiguration, Mistake, Settings, SiteSettings
 from cropmark.keyrings import keyring
-from cropmark.limits import MemoryLimiter
+from cropmark.limits import MemoryLimiter, limiter
 from cropmark.sources.policy import HostRule, Place, Policy
 from cropmark.web.budgets import Budget
 from cropmark.web.clients import Clients
@@ -51,7 +53,21 @@ def budget_of(settings: Settings) -> Budget:
     variants = settings.variants_per_minute
     if variants is None:
         variants = VARIANTS_IN_PRODUCTION if settings.production else 0
-    return Budget(MemoryLimiter(window_s=60), variants)
+    return Budget(limiter_of(settings, window_s=60), variants)
+
+
+def limiter_of(settings: Settings, *, window_s: int = 1) -> MemoryLimiter:
+    """What counts requests: for this server alone, or for all that share a Redis."""
+    url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    try:
+        return limiter(url, window_s=window_s)
+    except ImportError as error:
+        mistake = Mistake("redis_url", "Redis's client is not installed", "install cropmark[redis]")
+        raise BadConfiguration((mistake,)) from error
+    except (ConfigurationError, ValueError) as error:
+        raise BadConfiguration(
+            (Mistake("redis_url", "this is no URL of a Redis", "write redis://host:6379/0"),)
+        ) from error
 
 
 def allowed(settings: Settings) -> tuple[Place, ...]:

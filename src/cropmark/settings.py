@@ -169,7 +169,8 @@ class Settings(BaseSettings):
         10, ge=0, description="Reads and writes, each, a second and organization that the management API takes; 0: any."
     )
     redis_url: SecretStr | None = Field(
-        None, description="Where servers count requests together, `redis://host:6379/0`; each alone if left out."
+        None,
+        description="Where servers count requests and renditions together, `redis://host:6379/0`; alone if left out.",
     )
     memory_cache: ByteSize = Field(ByteSize(64 * 2**20), description="Bytes of renditions kept in memory.")
     disk_cache: ByteSize = Field(ByteSize(2 * 2**30), description="Bytes of renditions kept on disk.")

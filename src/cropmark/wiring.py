@@ -22,12 +22,11 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
 from cropmark.config import Settings
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.guards import budget_of, clients_of, foreign_policy
+from cropmark.guards import budget_of, clients_of, foreign_policy, limiter_of
 from cropmark.libraries import data_folder
 from cropmark.library.database import LibraryUnusable
 from cropmark.library.live import Live
 from cropmark.library.results import DiskResults
-from cropmark.limits import MemoryLimiter, limiter
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath
@@ -225,7 +224,7 @@ def _app(
     app = App(
         sites=sites,
         pipeline=pipeline,
-        limiter=limiter(settings.redis_url.get_secret_value() if settings.redis_url else ""),
+        limiter=limiter_of(settings),
         metrics=metrics,
         pages=pages(desk),
         doors=doors,
@@ -263,7 +262,7 @@ def _management_doors(
     counter = Counter(
         library=library,
         renderers=pool,
-        limiter=limiter(settings.redis_url.get_secret_value() if settings.redis_url else ""),
+        limiter=limiter_of(settings),
         metrics=metrics,
         base=(settings.public_url or listening).rstrip("/"),
         stopping=lambda: app.stopping,
@@ -303,7 +302,7 @@ async def _bureau(
         results=results,
         links=Links((settings.public_url or listening).rstrip("/")),
         keys=one_key(key),
-        limiter=MemoryLimiter(window_s=60),
+        limiter=limiter_of(settings, window_s=60),
         metrics=metrics,
         stopping=stopping,
         clients=clients_of(settings),

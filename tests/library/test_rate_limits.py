@@ -11,13 +11,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from cropmark.config import BadConfiguration, Settings
+from cropmark.guards import limiter_of
 from cropmark.library.store import Store
 from cropmark.limits import SharedLimiter, limiter
 from cropmark.ports import Quota
 from tests.library.making import PRODUCTION, added, picture, shop
 from tests.library.redis_server import is_here, redis_server
 from tests.requirements import require
+from tests.web.pictures import make_pictures
 from tests.web.running import running
 
 needs_redis = require("redis-server", is_here())
@@ -91,6 +95,46 @@ async def burst_of_hits(address: str, path: str) -> Counter[int]:
         await client.get(f"{address}{path}&width=1")
         found = await asyncio.gather(*(client.get(f"{address}{path}&width=1") for _ in range(BURST)))
         return Counter(one.status_code for one in found)
+
+
+@needs_redis
+def test_two_servers_share_the_limits_by_the_minute(redis: str, tmp_path: Path) -> None:
+    """PixLab's, and the budget of variants: 5 in a minute are 5, whoever answers."""
+    (tmp_path / "pictures").mkdir()
+    pictures = make_pictures(tmp_path / "pictures")
+    settings = {
+        "CROPMARK_REDIS_URL": redis,
+        "CROPMARK_VARIANTS_PER_MINUTE": "5",
+        "CROPMARK_PIXLAB_PER_MINUTE": "5",
+        "CROPMARK_PIXLAB_KEY": "k" * 32,
+    }
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(
+                running(
+                    str(pictures),
+                    "--data",
+                    str(tmp_path / f"data-{n}"),
+                    cache=tmp_path / f"cache-{n}",
+                    environment=settings,
+                )
+            )
+            for n in range(2)
+        ]
+        made = [servers[n % 2].get(f"/fastly/wide.jpg?width={n + 10}").status_code for n in range(8)]
+        again = [servers[n % 2].get(f"/fastly/wide.jpg?width={n + 10}").status_code for n in range(5)]
+        other = servers[1].get("/fastly/tall.png?width=10").status_code
+        asked = [servers[n % 2].get("/pixlab/crop?key=wrong").status_code for n in range(8)]
+    assert made == [200] * 5 + [429] * 3
+    assert again == [200] * 5  # what was made is free
+    assert other == 200
+    assert asked == [401] * 5 + [429] * 3
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1", "redis://127.0.0.1:port/0"])
+def test_what_is_no_url_of_a_redis(url: str) -> None:
+    with pytest.raises(BadConfiguration, match="redis_url: this is no URL of a Redis"):
+        limiter_of(Settings(redis_url=SecretStr(url)))
 
 
 @needs_redis

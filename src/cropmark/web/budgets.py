@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from cropmark.ports import Limiter
 from cropmark.problems import TooManyRequests
@@ -19,7 +20,9 @@ class Budget:
         """Count a picture that is to be made of `source`, a Stamp's identity. Raises TooManyRequests."""
         if not self.variants:
             return
-        quota = await self.limiter.take(f"{client} {source}", self.variants)
+        # A digest: the name may be a web address with a token in it, and may be counted in a database of others.
+        name = sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        quota = await self.limiter.take(f"variants {client} {name}", self.variants)
         if quota.exceeded:
             raise TooManyRequests(
                 f"expected at most {quota.limit} new renditions of one picture in a minute",
