@@ -19,6 +19,7 @@ from cropmark.caches.disk import DiskCache
 from cropmark.caches.entries import AT_ONCE_BYTES, Entries, Held
 from cropmark.caches.records import HEAD_BYTES, packed
 from tests.adapters.renditions import key_of, rendition
+from tests.caches.refusing import answered
 
 KIB, MIB = 1024, 1024 * 1024
 A = key_of("a")
@@ -133,12 +134,7 @@ async def test_what_is_not_all_in_the_page_cache_is_read_by_a_thread(
 ) -> None:
     await cache.put(A, rendition())
 
-    def reads_what_is_there(*_: object) -> int:
-        if in_page_cache is None:
-            raise BlockingIOError(errno.EAGAIN, "would wait")
-        return in_page_cache
-
-    monkeypatch.setattr(os, "preadv", reads_what_is_there)
+    answered(cache, monkeypatch, -1 if in_page_cache is None else in_page_cache, errno.EAGAIN)
     assert cache.peek(A) is None
     assert await cache.get(A) == rendition()
     assert cache.stats().damaged == 0
@@ -150,10 +146,7 @@ async def test_a_system_that_cannot_tell_is_no_trouble(
 ) -> None:
     await cache.put(A, rendition())
 
-    def refuses(*_: object) -> int:
-        raise OSError(refusal, os.strerror(refusal))
-
-    monkeypatch.setattr(os, "preadv", refuses)
+    answered(cache, monkeypatch, -1, refusal)
     assert cache.peek(A) is None
     assert await cache.get(A) == rendition()
     assert cache.stats().errors == 0

@@ -20,6 +20,7 @@ from cropmark.caches import disk, keeper
 from cropmark.caches.disk import DiskCache
 from cropmark.problems import Breakdown
 from tests.adapters.renditions import key_of, rendition
+from tests.caches.refusing import answered
 from tests.caches.writer import numbered
 
 KIB, MIB = 1024, 1024 * 1024
@@ -153,7 +154,7 @@ async def test_a_failing_read_is_a_miss(
 
     with monkeypatch.context() as broken, caplog.at_level(logging.WARNING):
         broken.setattr(os, "pread", fails)
-        broken.setattr(os, "preadv", fails)
+        answered(cache, broken, -1, errno.EIO)
         for _ in range(5):
             assert cache.peek(A) is None
             assert await cache.get(A) is None

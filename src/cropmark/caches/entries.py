@@ -24,14 +24,12 @@ from typing import Final
 from cropmark.caches import records
 from cropmark.caches.tier import tagged
 from cropmark.ports import Digest, Rendition
+from cropmark.syscalls import Calls
 
 AT_ONCE_BYTES: Final = 256 * 1024
 """Files up to here may be read on the event loop: 256 KiB take about 150 µs, checksum included."""
 
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-_NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)
-_CANNOT_TELL: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
-"""What file systems and sandboxes answer that do not know RWF_NOWAIT."""
 _START_BYTES: Final = 4_096
 _BLOCK: Final = 4_096
 _TOUCHED_AFTER_S: Final = 300
@@ -68,6 +66,7 @@ class Entries:
     def __init__(self, folder: Path) -> None:
         self._renditions = folder / "renditions"
         self._unfinished = folder / "unfinished"
+        self._calls = Calls()
 
     def prepare(self) -> None:
         """Make the folders ours; prove that a file can be written."""
@@ -85,15 +84,9 @@ class Entries:
         Raises Damaged.
         """
         try:
-            descriptor = os.open(self._path(key), _READ)
+            data = self._read_at_once(key) if at_once else self._read(key)
         except FileNotFoundError:
             return None
-        try:
-            status = os.fstat(descriptor)
-            data = _read_at_once(descriptor, status.st_size) if at_once else _read(descriptor, status.st_size)
-            _touch(descriptor, status)
-        finally:
-            os.close(descriptor)
         return records.unpacked(key, data)
 
     def write(self, key: Digest, parts: Iterable[bytes]) -> Held:
@@ -158,6 +151,21 @@ class Entries:
             raise trouble
         return gone, by_prefix
 
+    def _read_at_once(self, key: Digest) -> bytearray:
+        path = self._path(key).encode()
+        look, data = self._calls.read(path, AT_ONCE_BYTES)
+        _touch(path, look.mtime_ns / 1e9)
+        return data
+
+    def _read(self, key: Digest) -> bytes:
+        descriptor = os.open(self._path(key), _READ)
+        try:
+            status = os.fstat(descriptor)
+            _touch(descriptor, status.st_mtime)
+            return os.pread(descriptor, status.st_size, 0)
+        finally:
+            os.close(descriptor)
+
     def _write(self, path: Path, parts: Iterable[bytes]) -> int:
         descriptor, name = tempfile.mkstemp(dir=self._unfinished)  # 0600
         unfinished = Path(name)
@@ -213,31 +221,11 @@ def _make_private(folder: Path) -> None:
         folder.chmod(0o700)
 
 
-def _read(descriptor: int, size: int) -> bytes:
-    return os.pread(descriptor, size, 0)
-
-
-def _read_at_once(descriptor: int, size: int) -> bytearray:
-    """The whole file out of the page cache. Raises BlockingIOError where it would have to wait for the disk."""
-    if size > AT_ONCE_BYTES or _NOWAIT is None:
-        raise BlockingIOError
-    data = bytearray(size)
-    try:
-        read = os.preadv(descriptor, [data], 0, _NOWAIT)
-    except OSError as error:
-        if error.errno in _CANNOT_TELL:
-            raise BlockingIOError from error
-        raise
-    if read < size:  # a part of it is on the disk only
-        raise BlockingIOError
-    return data
-
-
-def _touch(descriptor: int, status: os.stat_result) -> None:
+def _touch(file: int | bytes, used_s: float) -> None:
     """Note that the entry was used: its mtime is that. Not each time, to spare the disk."""
-    if time.time() - status.st_mtime > _TOUCHED_AFTER_S:
+    if time.time() - used_s > _TOUCHED_AFTER_S:
         with contextlib.suppress(OSError):
-            os.utime(descriptor)
+            os.utime(file)
 
 
 def _traces(tag_prefixes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
