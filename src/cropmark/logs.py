@@ -7,18 +7,25 @@ import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import structlog
 
-_SECRET = re.compile(r"((?:^|[?&])(?:key|token|access_token|signature|sig)=)[^&]*", re.IGNORECASE)
+_PARAMETER = re.compile(r"(?P<begin>(?:^|[?&])(?P<name>[^?&=]*)=)[^?&]*(?:\?(?![^?&=]*=)[^?&]*)*")
+_SECRET = frozenset(("key", "token", "access_token", "authtoken", "authorization", "signature", "sig"))
 _ALWAYS_TEXT = ("path", "query", "source", "sources")
 
 
 def _masked(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for field in _ALWAYS_TEXT:
         if field in event:
-            event[field] = _SECRET.sub(r"\1***", str(event[field]))
+            event[field] = _PARAMETER.sub(_hidden, str(event[field]))
     return event
+
+
+def _hidden(found: re.Match[str]) -> str:
+    """A parameter without its value, where that is a secret. Its name may be percent-encoded."""
+    return f"{found['begin']}***" if unquote(found["name"]).strip().lower() in _SECRET else found[0]
 
 
 def set_up(form: Literal["auto", "text", "json"], *, level: int = logging.INFO) -> None:

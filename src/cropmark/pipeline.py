@@ -73,6 +73,11 @@ def tag_of(kind: str, name: str) -> str:
     return f"{kind}:{name}\n"
 
 
+def url_tag(url: str) -> str:
+    """The tag of an address, path and query: a digest, for tags are kept on disk, and there may be a token in it."""
+    return tag_of("url", hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32])
+
+
 def fingerprint_of(order: Order) -> str:
     """What tells this order's picture from others of the same sources."""
     return _fingerprint(order.plan) if order.plan else NOT_ORDERED

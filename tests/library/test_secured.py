@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from cropmark.assets import KeyKind, Place, Scope
 from cropmark.library.keys import new_secret
 from cropmark.library.store import Store
 from tests.library.making import PRODUCTION, Shop, added, picture
-from tests.web.running import Running
+from tests.web.running import TOKEN, Running
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,26 @@ def test_answers_are_private_also_when_they_are_cached(library_server: Running, 
         answer = library_server.get(f"{path}?environment=production&access_token={token}&width=21")
         assert answer.headers["cache-control"] == "private, no-store"
     assert answer.headers["x-cache"] == "HIT"
+
+
+def test_no_file_and_no_log_holds_a_token_and_its_url_is_purged(
+    library_server: Running, secured: tuple[str, str, str]
+) -> None:
+    path, token, _ = secured
+    spelled = [("access_token", 23), ("access%5Ftoken", 24)]
+    urls = [f"{path}?environment=production&{name}={token}&width={width}" for name, width in spelled]
+    for url in urls:
+        assert library_server.get(url).status_code == 200
+    cache = library_server.log.with_suffix("")
+    kept = [file.read_bytes() for file in cache.rglob("*") if file.is_file()]
+    assert any(b"PNG" in body for body in kept)
+    assert not any(token.encode() in body for body in kept)
+    assert token not in library_server.log.read_text()
+    with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=30) as admin:
+        for url in urls:
+            assert library_server.get(url).headers["x-cache"] == "HIT"
+            assert admin.post(f"{library_server.address}/admin/purge", json={"url": url}).json() == {"purged": 1}
+            assert library_server.get(url).headers["x-cache"] == "MISS"
 
 
 def test_overlays_are_left_out_with_a_warning(library_server: Running, secured: tuple[str, str, str]) -> None:

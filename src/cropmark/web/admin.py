@@ -19,7 +19,7 @@ from starlette.routing import Route
 from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.explaining import drawn, explained_with
 from cropmark.metrics import Metrics
-from cropmark.pipeline import Pipeline, tag_of
+from cropmark.pipeline import Pipeline, tag_of, url_tag
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
 from cropmark.problems import BadOrder, NotFound, Problem, Unauthorised
@@ -207,9 +207,9 @@ async def _purge(desk: Desk, request: Request) -> Response:
 async def _purge_url(desk: Desk, url: str) -> int:
     """The URL as it was asked for, signed or not: a signed one is kept under the URL that was signed."""
     parts = urlsplit(url)
-    path, query = parts.path.encode(), parts.query.encode()
+    path, query = parts.path.encode("utf-8", "replace"), parts.query.encode("utf-8", "replace")
     urls = {target(path, query), target(path, unsigned(query))}
-    return sum([await desk.pipeline.purge_tag(tag_of("url", one.decode())) for one in urls])
+    return sum([await desk.pipeline.purge_tag(url_tag(one.decode("latin-1"))) for one in urls])
 
 
 async def _purge_sources(desk: Desk, path: str, *, below: bool) -> int:

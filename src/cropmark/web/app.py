@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from cropmark.dialects.dialect import Ask
 from cropmark.metrics import Metrics
-from cropmark.pipeline import Delivered, Pipeline, fingerprint_of, tag_of
+from cropmark.pipeline import Delivered, Pipeline, fingerprint_of, url_tag
 from cropmark.plan.plan import Order
 from cropmark.ports import Limiter, Quota, Record, Timing
 from cropmark.problems import Breakdown, NotAllowed, Overloaded, Problem, TooManyRequests
@@ -275,7 +275,7 @@ class App:
         return await self._pipeline.deliver(
             known.site.source,
             known.order,
-            tags=(tag_of("url", url),),
+            tags=(url_tag(url),),
             admit=self._admission(known.site) if known.site.rate.per_s else None,
             spend=partial(self._budget.take, known.site.source.identity(known.order.sources[0].where), client),
             client=client,
