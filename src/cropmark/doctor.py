@@ -18,7 +18,7 @@ from cropmark.analysis import models
 from cropmark.config import Settings
 from cropmark.engine import natives
 from cropmark.library import mending
-from cropmark.library.database import LibraryUnusable
+from cropmark.library.places import LibraryUnusable
 from cropmark.production import Point, points, refusals
 from cropmark.renderers.pool import Pool, PoolState
 from cropmark.wiring import cache_folder, cores, pool_of

@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
 from cropmark.assets import UID, UUID
 from cropmark.config import Settings
-from cropmark.library.blobs import Blobs
-from cropmark.library.database import FILE
-from cropmark.library.objects import ObjectBlobs
-from cropmark.library.store import Store
+from cropmark.library.places import FILE
+
+if TYPE_CHECKING:
+    from cropmark.library.blobs import Blobs
+    from cropmark.library.store import Store
 
 WORD: Final = "library"
 """What a site's source is called where it is the library; a folder of that name is ./library."""
@@ -54,6 +55,8 @@ def is_there(settings: Settings) -> bool:
 
 def opened(settings: Settings) -> Store:
     """The library; an empty one where there was none. Raises LibraryUnusable."""
+    from cropmark.library.store import Store  # noqa: PLC0415 - as places.py says
+
     url = settings.database_url.get_secret_value() if settings.database_url else ""
     return Store.opened(library_folder(settings), url, _blobs(settings))
 
@@ -85,6 +88,8 @@ def _blobs(settings: Settings) -> Blobs | None:
     """Where the bytes are, if not in the data folder; known to answer. Raises LibraryUnusable."""
     if not settings.library_store:
         return None
+    from cropmark.library.objects import ObjectBlobs  # noqa: PLC0415 - as places.py says
+
     found = ObjectBlobs.at(settings.library_store)
     found.check()
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -17,7 +17,6 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.guards import allowed, entrance_of, sharing_of
-from cropmark.library.live import Live
 from cropmark.plan.source import SitePath, WebUrl
 from cropmark.ports import Source
 from cropmark.sources.files import FolderSource
@@ -26,6 +25,9 @@ from cropmark.sources.policy import HostRule, Policy
 from cropmark.sources.site import SiteSource
 from cropmark.sources.web import WebSource
 from cropmark.web.site import Freshness, Rate, Site
+
+if TYPE_CHECKING:
+    from cropmark.library.live import Live
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
 import structlog
@@ -24,8 +24,7 @@ from cropmark.config import Settings
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.guards import budget_of, clients_of, foreign_policy, limiter_of
 from cropmark.libraries import data_folder
-from cropmark.library.database import LibraryUnusable
-from cropmark.library.live import Live
+from cropmark.library.places import LibraryUnusable
 from cropmark.library.results import DiskResults
 from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
@@ -46,6 +45,9 @@ from cropmark.web.media import Links, Media
 from cropmark.web.pixlab import PixLabDoor, either, one_key
 from cropmark.web.pixlab_acts import Bureau
 from cropmark.web.site import Sites
+
+if TYPE_CHECKING:
+    from cropmark.library.live import Live
 
 T = TypeVar("T")
 
@@ -175,6 +177,8 @@ async def _library(settings: Settings, stack: AsyncExitStack) -> Live | None:
     """The library, where there is one; closed with the stack."""
     if not libraries.is_there(settings):
         return None
+    from cropmark.library.live import Live  # noqa: PLC0415 - as library/places.py says
+
     try:
         library = Live(await asyncio.to_thread(libraries.opened, settings))
     except LibraryUnusable as error:

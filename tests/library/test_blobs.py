@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
-from cropmark.library.database import LibraryUnusable
 from cropmark.library.objects import ObjectBlobs
+from cropmark.library.places import LibraryUnusable
 from tests.library.making import opened
 from tests.library.s3_server import BUCKET, S3Server
 

@@ -15,7 +15,7 @@ import pytest
 
 from cropmark.assets import Listing, Place
 from cropmark.library import mending
-from cropmark.library.database import LibraryUnusable
+from cropmark.library.places import LibraryUnusable
 from cropmark.library.store import Store
 from tests.library.making import picture
 

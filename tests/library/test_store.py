@@ -12,9 +12,10 @@ from alembic.migration import MigrationContext
 
 from cropmark.assets import Asset, Changes, KeyKind, Listing, Place, Publishing, Scope, Shown, Sort
 from cropmark.library import finding, mending, migrating
-from cropmark.library.database import HEAD, LibraryUnusable
+from cropmark.library.database import HEAD
 from cropmark.library.finding import Found, read_address
 from cropmark.library.keys import Ring, new_secret
+from cropmark.library.places import LibraryUnusable
 from cropmark.library.store import Store
 from cropmark.library.tables import metadata
 from cropmark.plan.source import Edition

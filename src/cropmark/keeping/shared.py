@@ -39,7 +39,7 @@ def settings_of(config: Path | None, data: Path | None) -> Settings:
 def library(settings: Settings, *, make: bool = False) -> Iterator[Store]:
     """The library, which may be made where there is none. Raises BadOrder where it cannot be had."""
     from cropmark import libraries  # noqa: PLC0415
-    from cropmark.library.database import LibraryUnusable  # noqa: PLC0415
+    from cropmark.library.places import LibraryUnusable  # noqa: PLC0415
 
     if not make and not libraries.is_there(settings):
         raise BadOrder(f"there is no library in {libraries.data_folder(settings)}", fix="cropmark assets add PATH")

@@ -19,21 +19,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from cropmark.library import tables
+from cropmark.library.places import FILE, LibraryUnusable
 from cropmark.problems import Overloaded
 
 HEAD = "0002"
 """The newest migration."""
-FILE = "library.sqlite3"
 _BUSY_MS = 15_000
-
-
-class LibraryUnusable(Exception):
-    """Why there is no library, and the mend."""
-
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what} | {mend}")
-        self.what = what
-        self.mend = mend
 
 
 class Changed(Enum):

@@ -22,7 +22,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
 from cropmark.library.blobs import pieces
-from cropmark.library.database import LibraryUnusable
+from cropmark.library.places import LibraryUnusable
 from cropmark.ports import Opened
 
 log = structlog.get_logger("cropmark.library")
