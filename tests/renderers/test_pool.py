@@ -56,6 +56,13 @@ async def settled(pool: Pool, alive: int, within_s: float = 5.0) -> float:
 # -------------------------------------------------------------------------------------------------- answers
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has the policy")
+async def test_a_renderer_steps_back_behind_the_front(started: Started) -> None:
+    (pid,) = (await started()).pids()
+    assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+    assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+
+
 async def test_sources_arrive_whole_and_in_order(started: Started, says: Says) -> None:
     pool = await started()
     made = await pool.render([says("echo"), None, says("two")], PLAN)

@@ -40,7 +40,7 @@ def main(prepared: Callable[[Setup], Work], libraries: Libraries = lambda: ((), 
     work = prepared(setup)
     told_of = libraries()
     # Only now: among busy renderers a start at their low rank takes twice as long, and somebody waits for it.
-    os.nice(setup.niceness)
+    _step_back(setup.niceness)
     channel.tell(end, replies.ready(Ready(confine(setup.sandbox), *told_of)))
     while (received := channel.receive(end)) is not None:
         message, descriptors = received
@@ -70,6 +70,13 @@ def _limit(setup: Setup) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (2 * MOST_SOURCES, 2 * MOST_SOURCES))
     if sys.platform == "linux":  # macOS knows the limit by name and refuses to set it
         resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
+
+
+def _step_back(niceness: int) -> None:
+    """Take a low rank, and interrupt nobody: else a renderer that is handed a task runs before the front goes on."""
+    os.nice(niceness)
+    if hasattr(os, "SCHED_BATCH"):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _was_decoded(sources: Sources) -> bool:
