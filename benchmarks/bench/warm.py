@@ -97,7 +97,7 @@ def busy(server: Server, paths: Sequence[str], album: Album, wrk: str | None, *,
         async with load.client(SATURATING) as session:
             sweeping = [asyncio.create_task(load.worker(session, left, made)) for _ in range(SATURATING)]
             await asyncio.sleep(0.5)
-            run = await load.paced(hits, SATURATING, 0.08, seconds)
+            run = await load.paced_apart(hits, SATURATING, 0.08, seconds)
             burst = None
             if wrk is not None:
                 burst = await asyncio.to_thread(
