@@ -36,9 +36,9 @@ async def taken(receive: Receive, reader: Reader, limit_bytes: int) -> Taken:
             await _fed(receive, reader, limit_bytes)
         reader.end()
     except Problem as problem:
-        reader.parts.note(problem)
+        reader.parts.break_off(problem)
     except TimeoutError:
-        reader.parts.note(BadOrder("the body came too slowly", fix="send it at once"))
+        reader.parts.break_off(BadOrder("the body came too slowly", fix="send it at once"))
     return reader.parts.taken()
 
 

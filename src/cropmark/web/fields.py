@@ -32,6 +32,8 @@ class Taken:
     text: Upload | None = None
     """The picture that the text in `img` stands for, where that is too long for a field."""
     problem: Problem | None = None
+    unread: bool = False
+    """Whether part of it could not be read; a key may stand there."""
 
 
 class _Sink(Protocol):
@@ -53,6 +55,7 @@ class Parts:
         self._room = FIELDS_BYTES
         self._count = 0
         self._problem: Problem | None = None
+        self._unread = False
         self._sink: _Sink = _Nowhere()
 
     def begin(self, name: str, *, is_file: bool) -> None:
@@ -94,10 +97,15 @@ class Parts:
         """Something is wrong; the first such thing is told."""
         self._problem = self._problem or problem
 
+    def break_off(self, problem: Problem) -> None:
+        """Something is so wrong that the rest cannot be read."""
+        self.note(problem)
+        self._unread = True
+
     def taken(self) -> Taken:
         """All that there was."""
         file = self.files.get(FILE) or self.files.get(PICTURE)
-        return Taken(self.fields, file, self.text, self._problem)
+        return Taken(self.fields, file, self.text, self._problem, self._unread)
 
 
 class _Nowhere:

@@ -111,7 +111,7 @@ class PixLabDoor:
         await self._within_rate(call.scope)
         body = await self._body(call, endpoint)
         call.ask = replace(call.ask, fields=body.fields)
-        owner = await self._owner(call.ask)
+        owner = await self._owner(call.ask, body)
         if body.problem is not None:
             raise body.problem
         await self._with_picture(call, endpoint, body)
@@ -129,10 +129,7 @@ class PixLabDoor:
             )
 
     async def _body(self, call: Call, endpoint: Endpoint) -> Taken:
-        """What the body holds, with what is wrong with it.
-
-        Raises Gone, and UnknownBody for one that cannot be read where the key may stand in it.
-        """
+        """What the body holds, with what is wrong with it. Raises Gone."""
         if call.ask.method != "POST":
             return Taken({})
         content_type = _header(call.scope, b"content-type")
@@ -141,14 +138,13 @@ class PixLabDoor:
             kind = body_kind(content_type)
             reader = reader_of(kind, content_type, parts)
         except (UnknownBody, BadOrder) as problem:
-            if isinstance(problem, UnknownBody) and self._bureau.dialect.key_of(call.ask) is None:
-                raise
-            return Taken({}, problem=problem)
+            return Taken({}, problem=problem, unread=True)
         if unfit := unfit_body(endpoint, kind):
             parts.note(unfit)
         declared = _header(call.scope, b"content-length")
         if declared.isdecimal() and int(declared[:12]) > BODY_BYTES:
-            return Taken({}, problem=BadOrder(f"expected a body of at most {BODY_BYTES:,} bytes, got {declared[:12]}"))
+            too_large = BadOrder(f"expected a body of at most {BODY_BYTES:,} bytes, got {declared[:12]}")
+            return Taken({}, problem=too_large, unread=True)
         return await taken(call.receive, reader, BODY_BYTES)
 
     def _intake(self, call: Call) -> Intake:
@@ -156,9 +152,11 @@ class PixLabDoor:
         call.held.callback(intake.discard)
         return intake
 
-    async def _owner(self, ask: Ask) -> str:
-        """Who asks. Raises Unauthorised."""
+    async def _owner(self, ask: Ask, body: Taken) -> str:
+        """Who asks. Raises Unauthorised, and what is wrong with a body that may hold the key but cannot be read."""
         key = self._bureau.dialect.key_of(ask)
+        if key is None and body.unread and body.problem is not None:
+            raise body.problem
         owner = None if key is None else await self._bureau.keys(key)
         if owner is None:
             raise self._bureau.dialect.unauthorised(key)
