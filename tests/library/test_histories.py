@@ -62,6 +62,8 @@ class Histories(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="cropmark-histories-", dir=QUICK))
         self.store = Store.opened(self.folder)
         self.place = Place(self.store.new_stack("shop").api_key)
+        for environment in ENVIRONMENTS:
+            self.store.new_environment(self.place.stack, environment)
         self.assets: list[Modelled] = []
 
     def teardown(self) -> None:

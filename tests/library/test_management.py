@@ -240,7 +240,11 @@ def test_files_that_are_refused(ask: Any) -> None:
 
 
 def test_what_is_no_call_is_told(ask: Any) -> None:
-    assert ask("PATCH", "/v3/assets").status_code == 405
+    patched = ask("PATCH", "/v3/assets")
+    assert (patched.status_code, patched.headers["allow"]) == (405, "GET, POST, HEAD, OPTIONS")
+    preflight = ask("OPTIONS", "/v3/assets")
+    assert (preflight.status_code, preflight.content) == (204, b"")
+    assert "content-length" not in preflight.headers
     assert ask("POST", f"/v3/assets/{UNKNOWN}").status_code == 405
     assert ask("GET", f"/v3/assets/{UNKNOWN}").json() == {
         "error_message": "Asset was not found.",

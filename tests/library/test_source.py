@@ -266,6 +266,28 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
         await live.close()
 
 
+async def test_a_delivery_token_was_used_last_when_something_was_delivered_by_it(tmp_path: Path) -> None:
+    live = Live(Store.opened(tmp_path / "library"))
+    place = Place(live.store.new_stack("secured", secured=True).api_key)
+    asset = added(live.store, place, b"one", published=PRODUCTION)
+    token = new_secret(KeyKind.DELIVERY)
+    live.store.new_key(KeyKind.DELIVERY, "reader", Scope(place.stack), token)
+    await live.start(dropped_nowhere)
+    try:
+        with pytest.raises(Unauthorised):
+            await live.source.open(at(asset, Edition("production", token="x" * 40)))
+        await live.sweep()
+        assert live.store.all_keys()[0].last_used_ms is None
+        for _ in range(2):  # from the database, then from memory
+            (await live.source.open(at(asset, Edition("production", token=token)))).close()
+            used_ms = live.store.all_keys()[0].last_used_ms or 0
+            await asyncio.sleep(0.01)
+            await live.sweep()
+            assert (live.store.all_keys()[0].last_used_ms or 0) > used_ms
+    finally:
+        await live.close()
+
+
 async def dropped_nowhere(named: str) -> None:
     """Nothing is cached."""
 

@@ -301,6 +301,15 @@ def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: Stor
     assert list(store.blobs.digests()) == []
 
 
+def test_a_misspelled_environment_does_not_pass_for_one_that_was_unpublished(store: Store, place: Place) -> None:
+    asset = added(store, place, b"one", published=PRODUCTION)
+    with pytest.raises(BadOrder, match="no environment 'prodction'"):
+        store.unpublish(place, asset.uid, Publishing(("production", "prodction")), "tester")
+    assert len(store.asset(place, asset.uid).publications) == 1
+    store.new_environment(place.stack, "empty")
+    store.unpublish(place, asset.uid, Publishing(("empty",)), "tester")  # where it never was, it is not
+
+
 def test_versions_have_names_that_can_be_taken_away(store: Store, place: Place) -> None:
     asset = added(store, place, b"one")
     replaced(store, place, asset.uid, b"two")

@@ -69,6 +69,8 @@ class Found:
     bytes: int
     created_ms: int
     private: bool
+    key: str = ""
+    """The id of the key by which it may be had."""
 
     @property
     def identity(self) -> str:
@@ -112,11 +114,17 @@ def _contentstack(connection: Connection, address: Contentstack, edition: Editio
     if stack is None or (stack.secured and edition.beside):
         return missing()
     if stack.secured:
-        if _manages(connection, address.stack, edition):
-            return _draft(connection, address, edition)
-        if (refused := _refused(connection, address.stack, edition)) is not None:
-            return refused
-    return _published(connection, address, edition, private=stack.secured)
+        if manager := _manager(connection, address.stack, edition):
+            return _by(manager, _draft(connection, address, edition))
+        reader = _reader(connection, address.stack, edition)
+        if isinstance(reader, Problem):
+            return reader
+        return _by(reader, _published(connection, address, edition, private=True))
+    return _published(connection, address, edition, private=False)
+
+
+def _by(key: str, found: Found | Problem) -> Found | Problem:
+    return replace(found, key=key) if isinstance(found, Found) else found
 
 
 def _draft(connection: Connection, address: Contentstack, edition: Edition) -> Found | Problem:
@@ -176,10 +184,10 @@ def _found(row: Any, *, private: bool) -> Found:  # a row of versions, with its 
     return Found(row.stack, row.asset, row.file_uid, row.digest, row.bytes, row.created_ms, private)
 
 
-def _manages(connection: Connection, stack: str, edition: Edition) -> bool:
-    """Whether who asks has a management token of the stack."""
+def _manager(connection: Connection, stack: str, edition: Edition) -> str | None:
+    """The id of the management token of the stack that whoever asks has."""
     row = _key_row(connection, KeyKind.MANAGEMENT, edition.manager) if edition.manager else None
-    return row is not None and row.stack in (None, stack)
+    return row.id if row is not None and row.stack in (None, stack) else None
 
 
 def _key_row(connection: Connection, kind: KeyKind, secret: str) -> Any:  # a row of keys, or None
@@ -188,8 +196,8 @@ def _key_row(connection: Connection, kind: KeyKind, secret: str) -> Any:  # a ro
     return row if row is not None and hmac.compare_digest(row.digest, digest) else None
 
 
-def _refused(connection: Connection, stack: str, edition: Edition) -> Problem | None:
-    """Why a secured stack's asset may not be had with this token; None: it may."""
+def _reader(connection: Connection, stack: str, edition: Edition) -> str | Problem:
+    """The id of the delivery token, or why a secured stack's asset may not be had with it."""
     if not edition.token:
         return Unauthorised("a delivery token is needed here", fix="add access_token=…", parameter="access_token")
     row = _key_row(connection, KeyKind.DELIVERY, edition.token)
@@ -201,4 +209,5 @@ def _refused(connection: Connection, stack: str, edition: Edition) -> Problem | 
     uid = reading.environment_uid(connection, stack, edition.environment)
     if scope and edition.environment not in scope and uid not in scope:
         return Refused("the delivery token is for another environment", fix="use its own", parameter="environment")
-    return None
+    found: str = row.id
+    return found

@@ -97,8 +97,12 @@ class Ring:
         found = self._by_digest.get(digest)
         if found is None or found.kind is not kind or not hmac.compare_digest(found.digest, digest):
             return None
-        self._used[found.id] = now_ms
+        self.use(found.id, now_ms)
         return found
+
+    def use(self, key_id: str, now_ms: int) -> None:
+        """A key was used, which somebody else has looked at."""
+        self._used[key_id] = now_ms
 
     def taken_uses(self) -> dict[str, int]:
         """When keys were used since this was asked last, by their ids."""

@@ -49,8 +49,10 @@ class Live:
         self._writers = ThreadPoolExecutor(THREADS, thread_name_prefix="library-writer")
         self._openers = ThreadPoolExecutor(THREADS, thread_name_prefix="library-opener")
         self._listener = ThreadPoolExecutor(1, thread_name_prefix="library-news")
-        self.source = LibrarySource(store, self._threads, self._openers)
         self._ring = Ring()
+        self.source = LibrarySource(
+            store, self._threads, self._openers, used=lambda key: self._ring.use(key, store.database.now_ms)
+        )
         self._look_s = look_s
         self._sweep_s = sweep_s
         self._drop: Drop = _nothing

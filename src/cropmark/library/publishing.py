@@ -12,7 +12,7 @@ from cropmark.assets import Publishing
 from cropmark.library import reading
 from cropmark.library.database import Changed, Writing
 from cropmark.library.tables import assets, environments, publications, published, schedules, versions
-from cropmark.problems import NotFound
+from cropmark.problems import BadOrder, NotFound
 
 
 class Act(Enum):
@@ -41,6 +41,20 @@ def done(writing: Writing, stack: str, uid: str, act: Act, wanted: Publishing, b
         if environment is not None:
             _carry_out(writing, uid, environment, act, wanted.locales, number, by)
     writing.tell(Changed.ASSET if act is Act.PUBLISH else Changed.WITHDRAWN, stack, uid)
+
+
+def check_environments(writing: Writing, stack: str, wanted: Publishing) -> None:
+    """Raises BadOrder for one that is not there: a misspelled name must not pass for an asset that was withdrawn.
+
+    What is to be done later may be about an environment that another schedule makes.
+    """
+    if wanted.at_ms is not None and wanted.at_ms > writing.now_ms:
+        return
+    for name in wanted.environments:
+        if reading.environment_uid(writing.connection, stack, name) is None:
+            raise BadOrder(
+                f"there is no environment {name[:80]!r}", fix="name one of the stack's", parameter="environments"
+            )
 
 
 def environment_in(writing: Writing, stack: str, name: str, *, make: bool) -> str | None:

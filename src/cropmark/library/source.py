@@ -50,15 +50,26 @@ class _Known:
     asset: str
     outcome: Found | Problem
     stamp: Stamp | None
+    key: str = ""
 
 
 class LibrarySource:
     """Implements ports.Source over assets. `learn` must be called with the news, again and again."""
 
     def __init__(
-        self, asked: Asked, threads: Executor, openers: Executor, clock: Callable[[], float] = time.monotonic
+        self,
+        asked: Asked,
+        threads: Executor,
+        openers: Executor,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        used: Callable[[str], None] = lambda key: None,
     ) -> None:
-        """`openers` wait for bytes, which may come from far away; `threads` for the database."""
+        """`openers` wait for bytes, which may come from far away; `threads` for the database.
+
+        `used` is told the ids of keys that something was had by.
+        """
+        self._used = used
         self._asked = asked
         self._threads = threads
         self._openers = openers
@@ -170,6 +181,8 @@ class LibrarySource:
 
     def _stamped(self, known: _Known) -> Stamp:
         assert known.stamp is not None
+        if known.key:
+            self._used(known.key)
         if not self._purged and not self._generation:
             return known.stamp
         stamp = known.stamp
@@ -181,7 +194,7 @@ def _known(address: finding.Address, answered: Answered) -> _Known:
     found = answered.found
     if isinstance(found, Found):
         stamp = Stamp(found.identity, found.digest, modified_s=found.created_ms / 1000, private=found.private)
-        return _Known(answered.n, found.stack, found.asset, found, stamp)
+        return _Known(answered.n, found.stack, found.asset, found, stamp, found.key)
     stack = address.stack if isinstance(address, Contentstack) else ""
     return _Known(answered.n, stack, answered.asset, found, None)
 

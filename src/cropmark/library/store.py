@@ -333,6 +333,8 @@ class Store:
     def _publish(self, place: Place, uid: str, act: Act, wanted: Publishing, by: str) -> None:
         with self.database.writing() as writing:
             reading.asset_of(writing.connection, place, uid)
+            if act is Act.UNPUBLISH:
+                publishing.check_environments(writing, place.stack, wanted)
             publishing.done(writing, place.stack, uid, act, wanted, by)
 
     def _insert_version(self, writing: Writing, uid: str, number: int, file: File, by: str, source: Opened) -> None:

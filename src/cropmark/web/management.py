@@ -62,6 +62,14 @@ class NoSuchCall(Problem):
     status, code = 404, "no_such_call"
 
 
+class WrongMethod(NotAllowed):
+    """A call that there is, by another method."""
+
+    def __init__(self, method: str, known: list[str]) -> None:
+        super().__init__(f"{method[:20]} is not answered here", fix=f"send one of {', '.join(known)}")
+        self.known = known
+
+
 @dataclass(frozen=True, slots=True)
 class Counter:
     """What all calls need. `base` is the server's own address, without a slash at its end."""
@@ -118,10 +126,11 @@ class ManagementDoor:
             except Exception:
                 log.exception("a management call failed")
                 reply = _refusal(Breakdown("the call failed"))
-            body = b"" if scope["method"] == "HEAD" else json.dumps(reply.body).encode("ascii")
-            headers = delivery.raw((*reply.headers, *_COMMON, ("content-length", str(len(body)))))
+            body = json.dumps(reply.body).encode("ascii") if reply.body else b""
+            described = (_JSON, ("content-length", str(len(body)))) if body else ()
+            headers = delivery.raw((*reply.headers, *_COMMON, *described))
             headers += [(b"x-request-id", request_id().encode()), *self._quota(scope)]
-            await delivery.send_whole(send, reply.status, headers, body)
+            await delivery.send_whole(send, reply.status, headers, b"" if scope["method"] == "HEAD" else body)
         self._log(scope, reply.status)
 
     async def _answer(self, scope: Scope, receive: Receive, held: AsyncExitStack) -> _Reply:
@@ -237,17 +246,17 @@ def _route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
     """The first of the table that fits, and the names in the path. Raises NotAllowed, NoSuchCall."""
     wanted = "GET" if method == "HEAD" else method
     segments = path.rstrip("/").split("/")
-    is_known = False
+    known = []
     for route in ROUTES:
         names = _names(route.path.split("/"), segments)
         if names is None:
             continue
         if route.method == wanted:
             return route, names
-        is_known = True
-    if not is_known:
+        known.append(route.method)
+    if not known:
         raise NoSuchCall("there is no such call", fix="see docs/openapi-management.json")
-    raise NotAllowed(f"{method[:20]} is not answered here", fix=f"send one of {', '.join(_METHODS)}")
+    raise WrongMethod(method, known)
 
 
 def _names(template: list[str], segments: list[str]) -> dict[str, str] | None:
@@ -297,8 +306,8 @@ def _as_reader(call: Call, key: Key, route: Route) -> Call:
 
 # ------------------------------------------------------------------------------------------ answers
 
+_JSON: Final = ("content-type", "application/json; charset=utf-8")
 _COMMON: Final = (
-    ("content-type", "application/json; charset=utf-8"),
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
     ("content-security-policy", delivery.INERT),
@@ -324,4 +333,6 @@ def _refusal(problem: Problem) -> _Reply:
     if number == 145:
         errors = {problem.parameter or "uid": ["is not valid."]}
     headers = (("retry-after", str(problem.retry_after_s)),) if problem.retry_after_s else ()
+    if isinstance(problem, WrongMethod):
+        headers = (("allow", ", ".join((*problem.known, *(("HEAD",) if "GET" in problem.known else ()), "OPTIONS"))),)
     return _Reply(status, {"error_message": message[:400], "error_code": number, "errors": errors}, headers)
