@@ -28,7 +28,7 @@ def encoded(picture: Picture, encoding: Encoding, *, hurried: bool = False, righ
     keep = ForeignKeep.ICC if Keep.ICC in encoding.keeps else ForeignKeep.NONE
     match encoding.format:
         case Format.JPEG:
-            return _jpeg(strip, encoding, keep, rights)
+            return _jpeg(strip, encoding, keep, rights, hurried=hurried)
         case Format.PNG:
             return _png(strip, encoding, keep, hurried=hurried)
         case Format.WEBP:
@@ -58,13 +58,13 @@ def _strip(picture: Picture) -> Image:
     return strip
 
 
-def _jpeg(strip: Image, encoding: Encoding, keep: ForeignKeep, rights: Rights | None) -> bytes:
+def _jpeg(strip: Image, encoding: Encoding, keep: ForeignKeep, rights: Rights | None, *, hurried: bool) -> bytes:
     signed_strip = strip if rights is None else signed(strip, rights)
     return bytes(
         signed_strip.jpegsave_buffer(
             Q=encoding.quality,
             interlace=encoding.progressive,
-            optimize_coding=True,
+            optimize_coding=not hurried,  # half of the time for 2 % fewer bytes
             quant_table=3,  # 8 % smaller than the standard's at equal SSIMULACRA2
             subsample_mode="auto",
             keep=keep if rights is None else keep | ForeignKeep.EXIF | ForeignKeep.XMP,
