@@ -20,7 +20,7 @@ T = TypeVar("T")
 Digest = NewType("Digest", str)
 """64 hex digits."""
 
-MADE_BY = "1"
+MADE_BY = "2"
 """Rises whenever the pixels that we make of an equal Plan change; part of every cache key."""
 
 
