@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NewType, Protocol, TypeVar
+from typing import TYPE_CHECKING, NewType, Protocol, TypeVar
 
-from cropmark import assets
-from cropmark.assets import Asset, Changes, Folder, Place, Publishing
 from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Analysis
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Plan, Warned
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.values import Box, Size
+
+if TYPE_CHECKING:  # a renderer, whose start somebody may wait for, needs none of it
+    from cropmark import assets
+    from cropmark.assets import Asset, Changes, Folder, Place, Publishing
 
 T = TypeVar("T")
 
