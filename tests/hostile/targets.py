@@ -57,7 +57,7 @@ def _ordered(dialect: Dialect, order: Order, ask: Ask) -> None:
 
 
 def _refused(dialect: Dialect, problem: Problem, ask: Ask) -> None:
-    answer, headers = delivery.refusal(dialect, problem, ask)
+    answer, headers = delivery.refusal(dialect, problem, ask, negotiated=True)
     assert 400 <= answer.status < 600
     assert len(answer.body) < 8_000
     _sendable(headers)
@@ -74,7 +74,8 @@ def tells(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     for dialect in DIALECTS:
         for problem in (BadValue(text, text, expected=text, fix=text), SourceUnusable(text, fix=text, parameter=text)):
-            answer, headers = delivery.refusal(dialect, problem, Ask("a.jpg", "", {"accept": text}))
+            asked = Ask("a.jpg", "", {"accept": text})
+            answer, headers = delivery.refusal(dialect, problem, asked, negotiated=True)
             assert b"html" not in answer.media_type.encode()
             _sendable(headers)
 
