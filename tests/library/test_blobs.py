@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import IO, Any
 
+import obstore
 import pytest
 
 from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
+from cropmark.library.copies import Copies
 from cropmark.library.objects import ObjectBlobs
 from cropmark.library.places import LibraryUnusable
 from tests.library.making import opened
@@ -113,6 +116,50 @@ def test_a_file_that_stops_in_the_middle_is_not_kept(tmp_path: Path, monkeypatch
 
 def _full(descriptor: int) -> None:
     raise OSError("no space left")
+
+
+def test_copies_are_few_and_small_and_close_their_files(tmp_path: Path) -> None:
+    copies = Copies(6400)
+
+    def took(digest: str, length: int) -> IO[bytes]:
+        file = (tmp_path / digest).open("w+b")
+        file.write(digest.encode() * length)
+        file.flush()
+        os.close(copies.take(digest, file))
+        return file
+
+    files = {digest: took(digest, 3000) for digest in "abc"}
+    assert [file.closed for file in files.values()] == [True, False, False]  # the oldest made room
+    for digest, there in (("a", False), ("b", True), ("c", True)):
+        descriptor = copies.open(digest)
+        assert (descriptor is not None) == there
+        if descriptor is not None:
+            assert os.pread(descriptor, 9000, 0) == digest.encode() * 3000
+            os.close(descriptor)
+    assert took("d", 7000).closed
+    assert took("b", 3000).closed is False
+    assert files["b"].closed  # another copy of the same
+    copies.forget("b")
+    copies.forget("never there")
+    assert copies.open("b") is None
+
+
+def test_a_picture_is_fetched_once_for_many_renditions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = ObjectBlobs.at((tmp_path / "bytes").as_uri())
+    put(blobs, b"hello")
+    fetched: list[str] = []
+    get = obstore.get
+
+    def counted(store: Any, path: str) -> Any:  # as obstore has them
+        fetched.append(path)
+        return get(store, path)
+
+    monkeypatch.setattr(obstore, "get", counted)
+    assert [read(blobs, DIGEST) for _ in range(3)] == [b"hello"] * 3
+    assert len(fetched) == 1
+    blobs.remove(DIGEST)
+    with pytest.raises(FileNotFoundError):
+        blobs.open(DIGEST)
 
 
 @pytest.mark.parametrize("url", ["ftp://bucket/x", "nonsense"])

@@ -81,17 +81,19 @@ def test_an_assets_life(client: httpx.Client, kept: ObjectBlobs) -> None:
 
 
 def test_a_bucket_that_does_not_answer_for_a_while(client: httpx.Client, server: Running, s3: S3Server) -> None:
-    asset, other = sent(client, "POST", "/v3/assets", 30), sent(client, "POST", "/v3/assets", 31)
-    published(client, asset)
+    asset, other, unread = (sent(client, "POST", "/v3/assets", red) for red in (30, 31, 33))
+    for one in (asset, unread):
+        published(client, one)
     assert delivered(client, asset, "width=20").is_success
     s3.process.send_signal(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(3) as side_by_side:
             began_s = time.monotonic()
             upload = side_by_side.submit(client.post, "/v3/assets", files={"asset": ("owl.png", picture(32))})
-            made = side_by_side.submit(delivered, client, asset, "width=21")
+            made = side_by_side.submit(delivered, client, unread, "width=21")
             gone = side_by_side.submit(client.delete, f"/v3/assets/{other['uid']}")
             assert delivered(client, asset, "width=20").is_success  # from memory
+            assert delivered(client, asset, "width=22").is_success  # from the copy that was fetched for it
             assert time.monotonic() - began_s < 5
             assert client.get("/v3/assets").is_success
             refused, failed, deleted = upload.result(), made.result(), gone.result()
@@ -103,7 +105,7 @@ def test_a_bucket_that_does_not_answer_for_a_while(client: httpx.Client, server:
     assert (failed.status_code, failed.headers["content-type"]) == (502, "application/json; charset=utf-8")
     assert deleted.is_success
     assert client.get(f"/v3/assets/{other['uid']}").status_code == 422
-    assert delivered(client, asset, "width=21").is_success
+    assert delivered(client, unread, "width=21").is_success
     assert delivered(client, sent(client, "POST", "/v3/assets", 32), "").status_code == 404  # not published
     log = server.log.read_text()
     assert "the object store failed" in log

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -22,6 +22,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
 from cropmark.library.blobs import pieces
+from cropmark.library.copies import Copies
 from cropmark.library.places import LibraryUnusable
 from cropmark.ports import Opened
 
@@ -47,6 +48,7 @@ class ObjectBlobs:
 
     def __init__(self, store: Any) -> None:  # obstore brings no types
         self._store = store
+        self._copies = Copies()
 
     @classmethod
     def at(cls, url: str) -> ObjectBlobs:
@@ -73,12 +75,21 @@ class ObjectBlobs:
         self._told(lambda: obstore.put(self._store, _name(digest), body))
 
     def open(self, digest: str) -> int:
-        """A descriptor of a copy without a name, which is gone when it is closed."""
-        with tempfile.TemporaryFile() as file:
-            for piece in self._told(lambda: obstore.get(self._store, _name(digest))).stream():
-                file.write(piece)
-            file.flush()
-            return os.open(f"/dev/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        """A descriptor of a copy without a name, which is gone some time after it is closed."""
+        descriptor = self._copies.open(digest)
+        if descriptor is not None:
+            return descriptor
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever takes it closes it
+        try:
+            self._told(lambda: self._fetch(digest, file))
+        except BaseException:
+            file.close()
+            raise
+        return self._copies.take(digest, file)
+
+    def _fetch(self, digest: str, file: IO[bytes]) -> None:
+        file.writelines(obstore.get(self._store, _name(digest)).stream())
+        file.flush()
 
     def age_s(self, digest: str) -> float | None:
         try:
@@ -89,6 +100,7 @@ class ObjectBlobs:
         return (datetime.now(UTC) - modified).total_seconds()
 
     def remove(self, digest: str) -> None:
+        self._copies.forget(digest)
         with contextlib.suppress(FileNotFoundError):
             self._told(lambda: obstore.delete(self._store, _name(digest)))
 
