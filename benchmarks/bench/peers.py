@@ -57,8 +57,11 @@ def _node_package(name: str) -> Callable[[], str]:
     return install
 
 
-def _sharp(pictures: Path, port: int, place: Path) -> Started:
-    return Started(["node", str(PLACE / "sharp" / "server.mjs"), str(pictures), str(port)])
+def _sharp(*how: str) -> Callable[[Path, int, Path], Started]:
+    def start(pictures: Path, port: int, place: Path) -> Started:
+        return Started(["node", str(PLACE / "sharp" / "server.mjs"), str(pictures), str(port), *how])
+
+    return start
 
 
 def _ipx(pictures: Path, port: int, place: Path) -> Started:
@@ -193,12 +196,13 @@ def _static_path(wanted: Wanted) -> str:
 
 # fmt: off
 CROPMARK = Peer("cropmark",           _cropmark_version,       _cropmark,                 _cropmark_path)
-SHARP    = Peer("sharp",              _node_package("sharp"),  _sharp,                    _sharp_path)
+SHARP    = Peer("sharp",              _node_package("sharp"),  _sharp(),                  _sharp_path)
+CAREFUL  = Peer("sharp, careful",     _node_package("sharp"),  _sharp("careful"),         _sharp_path)
 IPX      = Peer("IPX",                _node_package("ipx"),    _ipx,                      _ipx_path)
 THUMBOR  = Peer("thumbor",            _thumbor_installed,      _thumbor,                  _thumbor_path)
 FILTER   = Peer("nginx image_filter", _nginx_filter_installed, _nginx(2, resizes=True),   _nginx_path)
 STATIC   = Peer("nginx, one worker",  _nginx_installed,        _nginx(1, resizes=False),  _static_path)
 STATIC_2 = Peer("nginx, two workers", _nginx_installed,        _nginx(2, resizes=False),  _static_path)
 # fmt: on
-RENDERING = (CROPMARK, SHARP, IPX, THUMBOR, FILTER)
+RENDERING = (CROPMARK, SHARP, CAREFUL, IPX, THUMBOR, FILTER)
 ABSENT = "imgproxy and imagor are not compared: neither comes as a package that this command could install."

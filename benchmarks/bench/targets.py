@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.cold import Pace
-from bench.peers import RENDERING
+from bench.peers import CAREFUL, RENDERING
 from bench.quality import Equal, Looks
 from bench.results import table
 from bench.warm import Busy, Hits, Identical, Kept
@@ -79,7 +79,9 @@ def targets(found: Found) -> list[Target]:
             at_least(f"12 MP → 800 px JPEG against {rival}, {setting}", 0.95, against_best(large, [rival]))
             for rival in RIVALS
         ]
-        everybody = [name for name in NAMES if name != "cropmark"]
+        what = f"the same against sharp with fastShrinkOnLoad off, which looks as ours, {setting}"
+        rows.append(at_least(what, 0.95, against_best(large, [CAREFUL.name])))
+        everybody = [name for name in NAMES if name not in ("cropmark", CAREFUL.name)]
         best = max((small[name].rate, name) for name in everybody if name in small)[1] if len(small) > 1 else ""
         what = f"1 MP → 300 px JPEG against the best of them, {setting}"
         rows.append(at_least(what, 0.85, against_best(small, everybody), f" ({best})" if best else ""))
