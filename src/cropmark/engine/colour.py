@@ -42,6 +42,8 @@ def _is_plain_rgb(frame: Image) -> bool:
 
 def _cut(frame: Image) -> Image:
     """Without bands beyond alpha, as TIFF has them."""
+    if frame.interpretation == "srgb" and frame.bands <= 4 and frame.format == "uchar":
+        return frame
     flat = frame if frame.format == "uchar" else frame.cast("uchar")
     return (flat if flat.bands <= 4 else flat.extract_band(0, n=4)).copy(interpretation="srgb")
 

@@ -14,6 +14,7 @@ from cropmark.formats import Format
 from cropmark.geometry.recipe import Encoding
 from cropmark.plan.plan import Keep
 
+_OF_ANIMATIONS = ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop")
 _LARGE = 4_000_000
 """Pixels of all frames together."""
 
@@ -47,15 +48,23 @@ def encoded(picture: Picture, encoding: Encoding, *, hurried: bool = False, righ
 def _strip(picture: Picture) -> Image:
     """All frames one under the other, with what savers need to part them again."""
     if len(picture.frames) == 1:
-        still = picture.frames[0].copy()
-        for field in ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop"):
-            still.remove(field)
-        return still
+        return _still(picture.frames[0])
     strip = Image.arrayjoin(list(picture.frames), across=1).copy()
     strip.set_type(GValue.gint_type, "page-height", picture.frames[0].height)
     strip.set_type(GValue.array_int_type, "delay", list(picture.delays_ms))
     strip.set_type(GValue.gint_type, "loop", picture.loop)
     return strip
+
+
+def _still(frame: Image) -> Image:
+    """Without what savers take for more frames than one."""
+    told = [field for field in _OF_ANIMATIONS if frame.get_typeof(field)]
+    if not told:
+        return frame
+    still = frame.copy()
+    for field in told:
+        still.remove(field)
+    return still
 
 
 def _jpeg(strip: Image, encoding: Encoding, keep: ForeignKeep, rights: Rights | None, *, hurried: bool) -> bytes:
