@@ -24,6 +24,7 @@ from cropmark.pipeline import url_tag
 from cropmark.problems import Expired, Refused
 from cropmark.signing import SKEW_S, Key, Keyring, split, unsigned
 from cropmark.web.entrance import Entrance
+from tests.requirements import require
 from tests.web.asking import Answered, FakePipeline, app_of, asked, fastly
 from tests.web.running import TOKEN, Running, running
 
@@ -455,7 +456,7 @@ def test_the_vectors(vector: dict[str, str]) -> None:
     assert signing.target(path, found.signed).decode() == vector["text"]
 
 
-LANGUAGES = {"python": "python", "js": "node", "php": "php", "go": "go", "sh": "openssl"}
+LANGUAGES = {"python": sys.executable, "js": "node", "php": "php", "go": "go", "sh": "openssl"}
 
 
 def snippets() -> dict[str, str]:
@@ -472,11 +473,12 @@ def test_there_is_a_snippet_for_each_language() -> None:
     assert set(snippets()) == set(LANGUAGES)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "language",
+    [pytest.param(n, marks=require(program, shutil.which(program) is not None)) for n, program in LANGUAGES.items()],
+)
 def test_the_snippets_sign_as_we_do(language: str, tmp_path: Path) -> None:
     """Each takes key and text as arguments and prints the signed URL."""
-    if shutil.which(LANGUAGES[language]) is None:
-        pytest.skip(f"{LANGUAGES[language]} is not installed here")
     extension = {"python": "py", "js": "mjs", "php": "php", "go": "go", "sh": "sh"}[language]
     file = tmp_path / f"sign.{extension}"
     file.write_text(snippets()[language])
