@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from cropmark.dialects.fastly import params
@@ -194,6 +195,7 @@ def _lossless_by_auto(base: Named | None, quality: _Qualities) -> Tell:
     return Tell.YES if base in _LOSSLESS_BASES else Tell.NO
 
 
+@lru_cache(256)  # a site asks for few formats at few qualities
 def _by_name(named: Named | None, scheme: _Scheme) -> tuple[Choice, ...]:
     """What `format` asks for; behind what cannot always be had, the source's own format."""
     choice = scheme.by_name.get(named) if named else None
