@@ -1,18 +1,20 @@
 """Functions that take any bytes and hold what must hold of them: for Hypothesis, and for atheris where it is there.
 
-python -m tests.hostile.targets [seconds]      with atheris by coverage, without it by chance
+python -m tests.hostile.targets [seconds]      by coverage, where atheris is installed (requirements/fuzz.txt)
 """
 
 from __future__ import annotations
 
-import random
+import argparse
+import re
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 
 from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.dialect import Ask, Dialect, Result
+from cropmark.dialects.dialect import Ask, Dialect, Param, Result
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
@@ -24,6 +26,18 @@ from cropmark.web import delivery
 
 DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent(), PixLab())
 RING = Keyring([Key(bytes(range(32)), "a"), Key(bytes(range(1, 33)))])
+SIGNED = RING.sign("/fastly/a.jpg?width=300&crop=1%3A1").encode()
+MARKS = {
+    "jpeg": b"\xff\xd8\xff\xe0",
+    "png": b"\x89PNG\r\n\x1a\n",
+    "gif": b"GIF89a",
+    "webp": b"RIFF\0\0\0\0WEBPVP8X",
+    "avif": b"\0\0\0\x1cftypavif\0\0\0\0mif1",
+    "tiff": b"II*\0",
+    "svg": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'>",
+}
+INPUTS = Path(__file__).with_name("inputs")
+"""What fell once, as fixtures."""
 PATHS = ("a.jpg", "v3/assets/k/u/f/a.jpg", "crop", "")
 
 
@@ -85,13 +99,13 @@ def sends(data: bytes) -> None:
 
 
 def signs(data: bytes) -> None:
-    """No bytes pass for signed but by the keys."""
+    """No bytes pass for signed but those that were."""
     path, _, query = data.partition(b"?")
     try:
         RING.check(path, query, 0.0)
     except (Refused, Expired):
         return
-    raise AssertionError(f"taken as signed: {data!r}")
+    assert data == SIGNED, f"taken as signed: {data!r}"
 
 
 def sniffs(data: bytes) -> None:
@@ -111,20 +125,44 @@ def every(data: bytes) -> None:
         target(data)
 
 
+# ------------------------------------------------------------------------------------------------ by coverage
+
+
+def seeds() -> dict[str, bytes]:
+    """What the fuzzer begins with: each parameter's example by itself, a signed address, the start of each format."""
+    known = {f"{d.name}-{p.name}": _written(p) for d in DIALECTS for p in d.params}
+    return {**{name: b"0\n" + query + b"\nimage/webp" for name, query in known.items()}, "signed": SIGNED, **MARKS}
+
+
+def words() -> str:
+    """The names of all parameters and the words of their examples, as libFuzzer's dictionary."""
+    texts = {word for d in DIALECTS for p in d.params for word in (p.name, *re.split(r"[,=:&]", p.example))}
+    return "".join(f'"{word}"\n' for word in sorted(texts) if word and re.fullmatch(r"[\w.-]+", word, re.ASCII))
+
+
+def _written(param: Param) -> bytes:
+    text = param.example if param.example.startswith(f"{param.name}=") else f"{param.name}={param.example}"
+    return text.encode()
+
+
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60
-    try:
-        atheris = import_module("atheris")  # optional: few Pythons have a wheel
-    except ImportError:
-        chance, end, count = random.Random(), time.monotonic() + seconds, 0
-        while time.monotonic() < end:
-            every(chance.randbytes(chance.randrange(400)))
-            count += 1
-        print(f"{count} inputs by chance; nothing fell. atheris would go by coverage.")
-        return
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], f"-max_total_time={int(seconds)}"], every)
-    atheris.Fuzz()
+    parser = argparse.ArgumentParser(description="Any bytes to the functions of this file, by coverage.")
+    parser.add_argument("seconds", type=int, nargs="?", default=60)
+    parser.add_argument("--keep", type=Path, default=INPUTS, help="the folder for what fell")
+    asked = parser.parse_args()
+    asked.keep.mkdir(parents=True, exist_ok=True)
+    atheris = import_module("atheris")  # has no types; requirements/fuzz.txt says for which Pythons there is one
+    with tempfile.TemporaryDirectory() as name:
+        folder, dictionary = Path(name, "seeds"), Path(name, "words")
+        folder.mkdir()
+        dictionary.write_text(words())
+        for at, data in enumerate(seeds().values()):
+            (folder / str(at)).write_bytes(data)
+        options = (f"-max_total_time={asked.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=2048")
+        kept = (f"-dict={dictionary}", f"-artifact_prefix={asked.keep}/", "-print_final_stats=1", str(folder))
+        atheris.instrument_all()
+        atheris.Setup([sys.argv[0], *options, *kept], every)
+        atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import time
 from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -14,8 +20,11 @@ from cropmark.dialects.dialect import Ask
 from cropmark.problems import Problem
 from tests.hostile import targets
 from tests.hostile.load import slowness
-from tests.hostile.targets import DIALECTS, RING
+from tests.hostile.targets import DIALECTS, SIGNED
+from tests.requirements import require
 
+ROOT = Path(__file__).parents[2]
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "20"))
 NAMES = sorted({param.name for dialect in DIALECTS for param in dialect.params})
 EXAMPLES = sorted({param.example.partition("=")[2] or param.example for d in DIALECTS for param in d.params})
 ODD = ["nan", "inf", "-0", "1e400", "1_000", "٣", "１２", "9" * 400, "0x10", "1/0", "1:0", "%00", "\r\nX: y", "..", ""]
@@ -45,6 +54,28 @@ def test_check_34_any_bytes(name: str, data: bytes) -> None:
     targets.TARGETS[name](data)
 
 
+def test_check_34_what_the_fuzzer_begins_with_and_what_fell_once() -> None:
+    fallen = [path.read_bytes() for path in sorted(targets.INPUTS.glob("*"))]
+    known = targets.seeds()
+    assert len(known) > 80
+    for data in (*known.values(), *fallen):
+        targets.every(data)
+
+
+@require("atheris", find_spec("atheris") is not None)
+def test_check_34_any_bytes_by_coverage(tmp_path: Path) -> None:
+    """A bounded passage: FUZZ_SECONDS has it go on for longer."""
+    command = [sys.executable, "-m", "tests.hostile.targets", str(SECONDS), "--keep", str(tmp_path)]
+    told = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS + 300
+    )
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [], told.stderr[-4000:]
+    assert told.returncode == 0, told.stderr[-4000:]
+    units = re.search(r"number_of_executed_units: *(\d+)", told.stderr)
+    assert units is not None
+    assert int(units[1]) > len(targets.seeds())
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(MARKS), st.binary(max_size=5000))
 def test_check_34_sniffing_takes_any_bytes_behind_a_mark(mark: str, data: bytes) -> None:
@@ -56,9 +87,6 @@ def test_check_34_sniffing_takes_any_bytes_behind_a_mark(mark: str, data: bytes)
 def test_check_44_no_text_ends_a_header(text: str) -> None:
     targets.sends(text.encode("utf-8", "surrogatepass"))
     targets.tells(text.encode("utf-8", "surrogatepass"))
-
-
-SIGNED = RING.sign("/fastly/a.jpg?width=300&crop=1%3A1").encode()
 
 
 @settings(max_examples=200, deadline=None)
