@@ -38,10 +38,10 @@ TITLES = {
 
 
 BUCKET = """
-## The library in a bucket
+## A bucket for the library, and for results
 
-`library_store = "s3://bucket/prefix"` puts the library's files into a bucket, which several servers may share. Where it is and the keys
-to it are told as Amazon's own tools have them, in the environment, not in the file:
+`library_store = "s3://bucket/prefix"` puts the library's files into a bucket, which several servers may share, and `pixlab_store` the
+results behind PixLab's links. Where it is and the keys to it are told as Amazon's own tools have them, in the environment, not in the file:
 
 | variable | |
 | --- | --- |

@@ -185,7 +185,10 @@ class Settings(BaseSettings):
         7 * 86_400, ge=0, description="Seconds that PixLab's results stay behind their links; 0: until deleted."
     )
     pixlab_results: ByteSize = Field(
-        ByteSize(2**30), description="Bytes of PixLab's results kept on disk; beyond it the oldest go."
+        ByteSize(2**30), description="Bytes of PixLab's results that are kept; beyond it the oldest go."
+    )
+    pixlab_store: str = Field(
+        "", description="Where PixLab's results are: `s3://bucket/prefix`; in the data folder if left out."
     )
     pixlab_per_minute: int = Field(
         600, ge=0, description="Requests to PixLab's endpoints that one client address may make in a minute; 0: any."

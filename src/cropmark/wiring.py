@@ -48,6 +48,7 @@ from cropmark.web.site import Sites
 
 if TYPE_CHECKING:
     from cropmark.library.live import Live
+    from cropmark.library.object_results import ObjectResults
 
 T = TypeVar("T")
 
@@ -293,9 +294,7 @@ async def _bureau(
     uploads = Uploads(cache_folder(settings) / "uploads")
     source = ForeignSource(WebSource(foreign_policy(settings), originals), uploads)
     stack.push_async_callback(source.close)
-    results = await DiskResults.opened(
-        data_folder(settings) / "results", lifetime_s=settings.pixlab_keep_s, limit_bytes=settings.pixlab_results
-    )
+    results = await _results(settings)
     stack.push_async_callback(results.close)
     key = settings.pixlab_key.get_secret_value() if settings.pixlab_key else _key_of_this_start()
     return Bureau(
@@ -313,6 +312,21 @@ async def _bureau(
         per_minute=settings.pixlab_per_minute,
         logs=settings.access_log != "off",
     )
+
+
+async def _results(settings: Settings) -> DiskResults | ObjectResults:
+    """Where PixLab's results are kept."""
+    if not settings.pixlab_store:
+        return await DiskResults.opened(
+            data_folder(settings) / "results", lifetime_s=settings.pixlab_keep_s, limit_bytes=settings.pixlab_results
+        )
+    from cropmark.library.object_results import Limits, ObjectResults  # noqa: PLC0415 - as library/places.py says
+
+    limits = Limits(settings.pixlab_keep_s, settings.pixlab_results)
+    try:
+        return await ObjectResults.opened(settings.pixlab_store, limits)
+    except LibraryUnusable as error:
+        raise CannotStart(error.what, error.mend) from error
 
 
 @cache

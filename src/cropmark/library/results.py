@@ -34,7 +34,7 @@ ID: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 """144 random bits."""
 
 _PART: Final = "part-"
-_DEAD_S: Final = 3600.0
+DEAD_S: Final = 3600.0
 """Past this age a file that is unfinished or has no record is nobody's."""
 _PIECE: Final = 2**20
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -108,7 +108,7 @@ class DiskResults:
             os.close(descriptor)
             return None
         stamp = Stamp(f"result:{media_id}", media_id, versioned=True)
-        return kept, Opened(descriptor, kept.bytes, stamp, _closing(descriptor))
+        return kept, Opened(descriptor, kept.bytes, stamp, closing(descriptor))
 
     async def forget(self, media_id: str, owner: str) -> bool:
         kept = await self._find(media_id)
@@ -126,7 +126,7 @@ class DiskResults:
         for kept in found:
             self._enter(kept)
         now = self._clock()
-        await self._remove([kept for kept in self._kept.values() if _is_over(kept, now)])
+        await self._remove([kept for kept in self._kept.values() if is_over(kept, now)])
         await self._make_room(0)
 
     async def close(self) -> None:
@@ -155,7 +155,7 @@ class DiskResults:
         kept = self._kept.get(media_id)
         if kept is None:
             kept = await asyncio.to_thread(_read, self._record(media_id))
-        return None if kept is None or _is_over(kept, self._clock()) else kept
+        return None if kept is None or is_over(kept, self._clock()) else kept
 
     def _enter(self, kept: Kept) -> None:
         if kept.id not in self._kept:
@@ -201,7 +201,7 @@ class DiskResults:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._write_as(self._body(kept), _pieces(body))
-            self._write_as(self._record(kept.id), iter([_told(kept)]))
+            self._write_as(self._record(kept.id), iter([record_of(kept)]))
         except OSError:
             with contextlib.suppress(OSError):
                 self._body(kept).unlink(missing_ok=True)
@@ -243,11 +243,12 @@ class DiskResults:
         for stray in strays:
             # Young ones may be another process's, about to be finished.
             with contextlib.suppress(OSError):
-                if time.time() - stray.stat().st_mtime > _DEAD_S:
+                if time.time() - stray.stat().st_mtime > DEAD_S:
                     Path(stray.path).unlink()
 
 
-def _is_over(kept: Kept, now: float) -> bool:
+def is_over(kept: Kept, now: float) -> bool:
+    """Whether its time is up."""
     return kept.expires_s is not None and kept.expires_s <= now
 
 
@@ -259,7 +260,8 @@ def _pieces(body: bytes | Opened) -> Iterator[bytes]:
         yield os.pread(body.descriptor, min(_PIECE, body.bytes - at), at)
 
 
-def _told(kept: Kept) -> bytes:
+def record_of(kept: Kept) -> bytes:
+    """What is written beside a body."""
     members = {
         "id": kept.id,
         "format": kept.format.value,
@@ -275,9 +277,17 @@ def _told(kept: Kept) -> bytes:
 def _read(path: Path) -> Kept | None:
     """The record in a file; None for what is none."""
     try:
-        told = json.loads(path.read_bytes())
+        return read_record(path.stem, path.read_bytes())
+    except OSError:
+        return None
+
+
+def read_record(media_id: str, text: bytes) -> Kept | None:
+    """None for what is no record."""
+    try:
+        told = json.loads(text)
         return Kept(
-            id=path.stem,
+            id=media_id,
             format=Format(told["format"]),
             bytes=int(told["bytes"]),
             owner=str(told["owner"]),
@@ -285,7 +295,7 @@ def _read(path: Path) -> Kept | None:
             expires_s=None if told["expires_s"] is None else float(told["expires_s"]),
             comment=str(told["comment"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -296,7 +306,8 @@ def _length(path: Path) -> int:
         return -1
 
 
-def _closing(descriptor: int) -> Callable[[], None]:
+def closing(descriptor: int) -> Callable[[], None]:
+    """Closes it the first time it is called."""
     left = [descriptor]
 
     def close() -> None:

@@ -12,6 +12,7 @@ from cropmark.dialects.answers import json_answer
 from cropmark.formats import TRAITS
 from cropmark.metrics import Metrics
 from cropmark.ports import Kept, Results
+from cropmark.problems import Overloaded
 from cropmark.web import delivery
 from cropmark.web.delivery import INERT, RawHeaders
 from cropmark.web.requests import Receive, Scope, Send, request_id
@@ -75,7 +76,10 @@ class Media:
         if scope["method"] not in ("GET", "HEAD"):
             return await _refused(send, 405, "expected GET or HEAD")
         path = scope["raw_path"].decode("latin-1")
-        found = await self._results.open(self._links.id_in(path) or "")
+        try:
+            found = await self._results.open(self._links.id_in(path) or "")
+        except Overloaded as problem:
+            return await _refused(send, problem.status, problem.detail)
         if found is None:
             return await _refused(send, 404, "there is no such result, or none any more")
         kept, opened = found

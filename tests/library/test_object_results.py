@@ -1,0 +1,155 @@
+"""Results in an object store: as in a folder, and shared by servers. By file://, and against a real S3 server."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cropmark.formats import Format
+from cropmark.library.buckets import Bucket
+from cropmark.library.object_results import SETTING, Limits, ObjectResults
+from cropmark.problems import Overloaded
+from tests.library.making import opened
+from tests.library.s3_server import BUCKET, S3Server
+from tests.library.test_results import PICTURE, Clock, body_of
+from tests.web.pictures import make_pictures
+from tests.web.running import running
+
+KEY = "k" * 32
+
+
+@pytest.fixture
+def clock() -> Clock:
+    found = Clock()
+    found.now = time.time()  # a store tells its own time of what is written
+    return found
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    if request.param == "folder":
+        return Bucket.at((tmp_path / "results").as_uri(), SETTING)
+    server: S3Server = request.getfixturevalue("s3")
+    for name, text in server.environment.items():
+        monkeypatch.setenv(name, text)
+    return Bucket.at(f"s3://{BUCKET}/{tmp_path.name}", SETTING)
+
+
+@pytest.fixture
+def make(bucket: Bucket, clock: Clock) -> Callable[..., ObjectResults]:
+    return lambda **limits: ObjectResults(bucket, Limits(**limits), clock)
+
+
+async def test_a_result_is_had_back_by_its_id_from_every_server(make: Callable[..., ObjectResults]) -> None:
+    kept = await make().keep(PICTURE, Format.PNG, "anna", "summer")
+    found = await make().open(kept.id)
+    assert found is not None
+    found[1].close()
+    assert found[0] == kept
+    assert await body_of(make(), kept.id) == PICTURE
+
+
+async def test_a_file_is_kept_as_bytes_are(make: Callable[..., ObjectResults]) -> None:
+    for body in (b"", PICTURE, bytes(6_000_000)):
+        source = opened(body)
+        kept = await make().keep(source, Format.PNG, "anna")
+        source.close()
+        assert await body_of(make(), kept.id) == body
+
+
+@pytest.mark.parametrize("media_id", ["", "x" * 24, "../" * 8, "a.json", "\x00" * 24])
+async def test_what_is_not_there(make: Callable[..., ObjectResults], media_id: str) -> None:
+    assert await make().open(media_id) is None
+    assert not await make().forget(media_id, "anna")
+
+
+async def test_only_its_owner_removes_it(make: Callable[..., ObjectResults], bucket: Bucket) -> None:
+    results = make()
+    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    assert not await results.forget(kept.id, "berta")
+    assert await results.forget(kept.id, "anna")
+    assert await results.open(kept.id) is None
+    assert bucket.listed("results") == []
+
+
+async def test_what_is_past_its_time_is_gone_and_swept_away(
+    make: Callable[..., ObjectResults], clock: Clock, bucket: Bucket
+) -> None:
+    results = make(lifetime_s=60)
+    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    clock.now += 50
+    await results.sweep()
+    assert await body_of(results, kept.id) == PICTURE
+    clock.now += 20
+    assert await results.open(kept.id) is None
+    await results.sweep()
+    assert bucket.listed("results") == []
+
+
+async def test_the_oldest_go_where_there_is_too_much(make: Callable[..., ObjectResults]) -> None:
+    results = make(lifetime_s=0, bytes=5000)
+    kept = [await results.keep(PICTURE, Format.PNG, "anna") for _ in range(6)]
+    await results.sweep()
+    left = [one for one in kept if await body_of(results, one.id) == PICTURE]
+    assert 2 <= len(left) <= 4
+    with pytest.raises(Overloaded, match="no room"):
+        await results.keep(bytes(5001), Format.PNG, "anna")
+
+
+async def test_a_body_without_a_record_is_nobodys_after_an_hour(
+    make: Callable[..., ObjectResults], clock: Clock, bucket: Bucket
+) -> None:
+    bucket.put(f"results/{'x' * 24}.png", PICTURE)
+    await make().sweep()
+    assert len(bucket.listed("results")) == 1
+    clock.now += 3700
+    await make().sweep()
+    assert bucket.listed("results") == []
+
+
+async def test_a_store_that_cannot_be_had_is_told(clock: Clock, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {**s3.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}.items():
+        monkeypatch.setenv(name, text)
+    results = ObjectResults(Bucket.at(f"s3://{BUCKET}", SETTING), Limits(), clock)
+    acts: list[Any] = [results.keep(PICTURE, Format.PNG, "anna"), results.open("x" * 24), results.forget("x" * 24, "a")]
+    for act in acts:
+        with pytest.raises(Overloaded, match="results cannot be kept or read now"):
+            await act
+
+
+def test_a_link_of_one_server_is_good_at_the_other(s3: S3Server, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    pictures = make_pictures(tmp_path / "pictures")
+    more = {"CROPMARK_PIXLAB_STORE": f"s3://{BUCKET}/pixlab", "CROPMARK_PIXLAB_KEY": KEY}
+    with ExitStack() as stack:
+        one, two = (
+            stack.enter_context(
+                running(
+                    str(pictures),
+                    "--data",
+                    str(tmp_path / f"data-{n}"),
+                    cache=tmp_path / f"cache-{n}",
+                    environment={**s3.environment, **more, "CROPMARK_WEB_ALLOW": ""},
+                )
+            )
+            for n in range(2)
+        )
+        picture = "data:image/png;base64," + b64encode((pictures / "tall.png").read_bytes()).decode()
+        asked = {"img": picture, "key": KEY, "x": 1, "y": 1, "width": 20, "height": 10}
+        told = httpx.post(f"{one.address}/pixlab/crop", json=asked, trust_env=False, timeout=30).json()
+        assert told["status"] == 200, told
+        path = told["link"].removeprefix(one.address)
+        answers = [server.get(path) for server in (one, two)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[0].content == answers[1].content
+        gone = httpx.get(f"{two.address}/pixlab/delete", params={"link": told["link"], "key": KEY}, trust_env=False)
+        assert gone.json()["status"] == 200, gone.text
+        assert one.get(path).status_code == 404
+    assert not list((tmp_path / "data-0").rglob("*.png"))
