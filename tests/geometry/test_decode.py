@@ -72,12 +72,14 @@ REWRITTEN = [
     # of a JPEG of 4000x3000, read 8 times smaller: 500x375
     ([scaled(250, 187)],                                      [scaled(250, 187)]),
     ([Extract(Box(800, 400, 1600, 1600)), scaled(100, 100)],  [Extract(Box(100, 50, 200, 200)), scaled(100, 100)]),
-    # a cut between the blocks: those it touches are scaled, the rest is cut after it
-    ([Extract(Box(804, 404, 1600, 1600)), scaled(100, 100)],
-     [Extract(Box(100, 50, 201, 201)), scaled(101, 101), Extract(Box(0, 0, 100, 100))]),
+    # a cut between the blocks: those it touches are scaled, what is too much is cut after it
+    ([Extract(Box(807, 407, 1000, 1000)), scaled(78, 78)],
+     [Extract(Box(100, 50, 126, 126)), scaled(79, 79), Extract(Box(1, 1, 78, 78))]),
+    # or nothing, where that moves the edges less
+    ([Extract(Box(804, 404, 1600, 1600)), scaled(100, 100)], [Extract(Box(100, 50, 201, 201)), scaled(100, 100)]),
     # what comes after stays, and a second cut joins the first
-    ([Extract(Box(804, 404, 1600, 1600)), scaled(100, 100), Extract(Box(5, 5, 50, 50)), Under(WHITE)],
-     [Extract(Box(100, 50, 201, 201)), scaled(101, 101), Extract(Box(5, 5, 50, 50)), Under(WHITE)]),
+    ([Extract(Box(807, 407, 1000, 1000)), scaled(78, 78), Extract(Box(5, 5, 50, 50)), Under(WHITE)],
+     [Extract(Box(100, 50, 126, 126)), scaled(79, 79), Extract(Box(6, 6, 50, 50)), Under(WHITE)]),
 ]
 # fmt: on
 

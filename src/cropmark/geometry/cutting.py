@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 from cropmark.geometry.recipe import Extract, Op, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import hull, length, r, start
+from cropmark.geometry.rounding import hull, length, neighbours, start
 from cropmark.plan.steps import Filter
 from cropmark.values import Box, Size
 
@@ -23,12 +24,35 @@ def cut_and_scaled(window: Region, size: Size, frame: Size, kernel: Filter) -> t
         top = start(window.top, size.height, frame.height)
         return (Extract(Box(left, top, size.width, size.height)),)
     box = hull(window)
-    across, down = size.width / window.width, size.height / window.height
-    scaled = Size(length(box.width * across), length(box.height * down))
-    return (Extract(box), Scale(scaled, kernel), Extract(_inner(window, box, size, across, down)))
+    across = _along(window.left - box.left, window.width, box.width, size.width)
+    down = _along(window.top - box.top, window.height, box.height, size.height)
+    inner = Box(across.before, down.before, size.width, size.height)
+    return (Extract(box), Scale(Size(across.scaled, down.scaled), kernel), Extract(inner))
 
 
-def _inner(window: Region, box: Box, size: Size, across: Fraction, down: Fraction) -> Box:
-    """The result inside the scaled hull. It never passes its edge, since rounding keeps the order of numbers."""
-    left, top = r((window.left - box.left) * across), r((window.top - box.top) * down)
-    return Box(left, top, size.width, size.height)
+@dataclass(frozen=True, slots=True)
+class _Along:
+    """One axis: to how many pixels the hull is scaled, and how many of them lie before the result."""
+
+    scaled: int
+    before: int
+
+
+def _along(offset: Fraction, kept: Fraction, hull_side: int, side: int) -> _Along:
+    """The whole numbers by which `kept` px of the hull, `offset` px from its beginning, come out nearest at `side` px.
+
+    To round either by itself would let the errors add up to a whole pixel at the far edge.
+    """
+
+    def error(along: _Along) -> Fraction:
+        begins = Fraction(along.before * hull_side, along.scaled)
+        ends = Fraction((along.before + side) * hull_side, along.scaled)
+        return max(abs(begins - offset), abs(ends - offset - kept))
+
+    candidates = (
+        _Along(scaled, before)
+        for scaled in neighbours(side * hull_side / kept)
+        for before in neighbours(offset * scaled / hull_side)
+        if before + side <= scaled
+    )
+    return min(candidates, key=error)

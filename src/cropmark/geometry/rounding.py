@@ -36,6 +36,11 @@ def hull(region: Region) -> Box:
     return Box(left, top, max(1, ceil(region.right) - left), max(1, ceil(region.bottom) - top))
 
 
+def neighbours(value: Fraction) -> tuple[int, int]:
+    """The whole numbers below and above, for whoever tries both; twice the same for a whole number."""
+    return floor(value), ceil(value)
+
+
 def touched(side: Fraction) -> int:
     """How many pixels a side covers, the last perhaps in part."""
     return ceil(side)

@@ -1,0 +1,64 @@
+"""Windows between pixels: which whole pixels are scaled to what, and how far the edges are from where they belong."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cropmark.geometry.cutting import cut_and_scaled
+from cropmark.geometry.recipe import Extract, Op, Scale
+from cropmark.geometry.region import Region
+from cropmark.plan.steps import Filter
+from cropmark.values import Box, Size
+
+KERNEL = Filter.LANCZOS3
+
+# fmt: off
+WINDOWS = [
+    # left, width               of     to     what is scaled  to   and kept of that
+    (Fraction(0),    Fraction(400),     400,   100,  (0, 400),    100, (0, 100)),
+    (Fraction(100),  Fraction(200),     400,   100,  (100, 200),  100, (0, 100)),
+    (Fraction(5, 8), Fraction(795, 4),  200,   112,  (0, 200),    112, (0, 112)),   # 113, cut, would end farther off
+    (Fraction(7, 8), Fraction(125),     500,   78,   (0, 126),    79,  (1, 78)),
+    (Fraction(1, 3), Fraction(2, 3),    1,     20,   (0, 1),      30,  (10, 20)),   # enlarged thirtyfold
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("left", "width", "of", "to", "scaled", "size", "kept"), WINDOWS)
+def test_windows(
+    left: Fraction, width: Fraction, of: int, to: int, scaled: tuple[int, int], size: int, kept: tuple[int, int]
+) -> None:
+    ops = cut_and_scaled(Region(left, Fraction(0), width, Fraction(8)), Size(to, 4), Size(of, 8), KERNEL)
+    assert _across(ops) == (scaled, size, kept)
+
+
+def _across(ops: tuple[Op, ...]) -> tuple[tuple[int, int], int, tuple[int, int]]:
+    match ops:
+        case (Extract(box), Scale(size), Extract(inner)):
+            return (box.left, box.width), size.width, (inner.left, inner.width)
+        case _:
+            raise AssertionError(ops)
+
+
+def test_as_many_pixels_as_the_result_are_not_scaled() -> None:
+    window = Region(Fraction("3.5"), Fraction(0), Fraction(40), Fraction(8))
+    assert cut_and_scaled(window, Size(40, 8), Size(60, 8), KERNEL) == (Extract(Box(4, 0, 40, 8)),)
+
+
+sides, parts = st.integers(1, 300), st.fractions(0, 1, max_denominator=97)
+
+
+@settings(deadline=None)
+@given(of=sides, to=sides, left=parts, width=st.fractions(Fraction(1, 50), 1, max_denominator=97))
+def test_edges_lie_within_half_a_pixel_of_the_result(of: int, to: int, left: Fraction, width: Fraction) -> None:
+    window = Region(left * (1 - width) * of, Fraction(0), width * of, Fraction(8))
+    # Four rows of eight: scaled even where the columns need not be.
+    (first, count), size, (before, kept) = _across(cut_and_scaled(window, Size(to, 4), Size(of, 8), KERNEL))
+    pixel, half = Fraction(count, size), window.width / to / 2
+    assert abs(first + before * pixel - window.left) <= half
+    assert abs(first + (before + kept) * pixel - window.right) <= half
+    assert kept == to
