@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from cropmark.dialects.contentstack.dialect import Contentstack
@@ -236,6 +236,8 @@ def again_of(found: Translation) -> Ask:
 
 
 @given(requests)
+@example(("fastly", "auto=webp&canvas=1:1,offset-x25&quality=80,60"))
+@example(("contentstack", "quality=80,60&auto=webp&format=jpg"))
 @settings(max_examples=60, deadline=None)
 def test_every_dialect_can_say_what_it_said_itself(request: tuple[str, str]) -> None:
     dialect, query = request

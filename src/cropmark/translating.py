@@ -74,8 +74,7 @@ def _read(dialect: Dialect, ask: Ask, clients: Sequence[str]) -> tuple[Order, ..
 
 
 def _translated(wanted: Sequence[Order], ask: Ask, other: Dialect, clients: Sequence[str]) -> Translation:
-    # Where some clients get the stored bytes, what the others get tells more.
-    said = other.says(next((order for order in wanted if order.plan is not None), wanted[0]))
+    said = other.says(_all_told(wanted))
     if isinstance(said, Unsayable):
         return Translation(other.name, None, said.reasons)
     meant = _meanings(wanted)
@@ -85,6 +84,20 @@ def _translated(wanted: Sequence[Order], ask: Ask, other: Dialect, clients: Sequ
             break
         best = min(best, Held.of(query, meant, ask, other, clients), key=lambda held: held.distance)
     return Translation(other.name, best.query if best.is_near else None, best.told(other.name, clients))
+
+
+def _all_told(wanted: Sequence[Order]) -> Order:
+    """What the first client that gets a picture made asks for, and behind it, for their qualities, what the others get.
+
+    Where some get the stored bytes, what the others get tells more.
+    """
+    plans = [order.plan for order in wanted if order.plan is not None]
+    if not plans:
+        return wanted[0]
+    choices = dict.fromkeys(choice for plan in plans for choice in plan.output.choices)
+    first = next(order for order in wanted if order.plan is not None)
+    output = replace(plans[0].output, choices=tuple(choices))
+    return replace(first, plan=replace(plans[0], output=output))
 
 
 # ------------------------------------------------------------------------------------------------ held against
