@@ -12,8 +12,8 @@ from typing import Any
 import pyvips
 from pyvips import Image
 
-from cropmark.engine import colour, jpeg, turning
-from cropmark.engine.headers import is_lossless, is_torn, too_few_bytes
+from cropmark.engine import colour, gif, jpeg, turning
+from cropmark.engine.headers import is_lossless, too_few_bytes
 from cropmark.engine.picture import Picture, gathered
 from cropmark.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
 from cropmark.geometry.decode import decoded_size
@@ -99,7 +99,7 @@ def info_of(data: bytes) -> Info:
         bytes=len(data),
         orientation=_orientation(header),
         frames=_number(header, "n-pages", 1) if found in _PAGED else 1,
-        alpha=bool(header.hasalpha()),
+        alpha=_has_alpha(header, data, found),
         lossless=is_lossless(data, found),
         progressive=found is Format.JPEG and _number(header, "interlaced", 0) == 1,
         palette=found is Format.PNG and _number(header, "palette", 0) == 1,
@@ -120,6 +120,8 @@ def loaded(
         strip = _opened(data, info.format, n=frames, **({} if scale == 1 else {"scale": float(scale)}))
     else:
         strip = _opened(data, info.format)
+    if strip.hasalpha() and not info.alpha:  # an animated GIF, clear only where the frame before shows
+        strip = strip.extract_band(0, n=strip.bands - 1)
     height = strip.height // frames
     cut = (strip,) if frames == 1 else tuple(strip.crop(0, at * height, strip.width, height) for at in range(frames))
     turn = Turn(info.orientation)
@@ -198,8 +200,16 @@ def _checked(header: Image, data: bytes, stored_as: Format) -> None:
     # Alpha is left out: PNG may tell it once for a colour and not for each pixel.
     planes = 1 if header.get_typeof("palette") else header.bands - (1 if header.hasalpha() else 0)
     bits = _number(header, "bits-per-sample", 8) * planes
-    if too_few_bytes(len(data), header.width * header.height, stored_as, bits) or is_torn(data, stored_as):
+    if too_few_bytes(len(data), header.width * header.height, stored_as, bits):
         raise broken()
+    if stored_as is Format.GIF and gif.is_torn(data):
+        raise broken()
+
+
+def _has_alpha(header: Image, data: bytes, stored_as: Format) -> bool:
+    if stored_as is Format.GIF and _number(header, "n-pages", 1) > 1 and gif.is_opaque(data):
+        return False
+    return bool(header.hasalpha())
 
 
 def _orientation(header: Image) -> int:
