@@ -45,7 +45,7 @@ results behind PixLab's links. Where it is and the keys to it are told as Amazon
 
 | variable | |
 | --- | --- |
-| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | The key; left out on a machine of Amazon's that has a role. |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | The key; left out only with `bucket_role = true`, on a machine of Amazon's that has a role. |
 | `AWS_SESSION_TOKEN` | With a key that lasts for a while only. |
 | `AWS_REGION` | Such as `eu-central-1`; `us-east-1` if left out. |
 | `AWS_ENDPOINT` | The address of another maker's store, such as `https://minio.example.com`; Amazon's if left out. |

@@ -90,6 +90,6 @@ def _blobs(settings: Settings) -> Blobs | None:
         return None
     from cropmark.library.objects import ObjectBlobs  # noqa: PLC0415 - as places.py says
 
-    found = ObjectBlobs.at(settings.library_store)
+    found = ObjectBlobs.at(settings.library_store, role=settings.bucket_role)
     found.check()
     return found

@@ -161,6 +161,11 @@ class Settings(BaseSettings):
         description="Where the library's files are: `s3://bucket/prefix`, with the keys as told below; in the data "
         "folder if left out.",
     )
+    bucket_role: bool = Field(
+        False,
+        description="Where the environment holds no key to a bucket, the machine's own role is asked for one, at its "
+        "metadata address; otherwise the server does not start.",
+    )
     library_limit: ByteSize = Field(ByteSize(100 * 2**20), description="Bytes that an uploaded file may have.")
     strict_environments: bool = Field(
         False, description="Publishing to an environment that is not there is refused; otherwise it is made."

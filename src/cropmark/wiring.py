@@ -324,7 +324,7 @@ async def _results(settings: Settings) -> DiskResults | ObjectResults:
 
     limits = Limits(settings.pixlab_keep_s, settings.pixlab_results)
     try:
-        return await ObjectResults.opened(settings.pixlab_store, limits)
+        return await ObjectResults.opened(settings.pixlab_store, limits, role=settings.bucket_role)
     except LibraryUnusable as error:
         raise CannotStart(error.what, error.mend) from error
 

@@ -162,6 +162,34 @@ def test_a_picture_is_fetched_once_for_many_renditions(tmp_path: Path, monkeypat
         blobs.open(DIGEST)
 
 
+# fmt: off
+KEYS = [
+    ("s3://shop/x",    "AWS_ACCESS_KEY_ID"),
+    ("gs://shop/x",    "GOOGLE_SERVICE_ACCOUNT"),
+    ("az://shop/x",    "AZURE_STORAGE_ACCOUNT_KEY"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("url", "key"), KEYS)
+def test_check_23_no_key_is_asked_of_the_machine(url: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("AWS_", "GOOGLE_", "AZURE_")):
+            monkeypatch.delenv(name)
+    with pytest.raises(LibraryUnusable) as caught:
+        ObjectBlobs.at(url)
+    assert key in caught.value.mend
+    assert "bucket_role = true" in caught.value.mend
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "shop")
+    ObjectBlobs.at(url, role=True)
+
+
+def test_check_23_with_a_key_it_is_asked_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ours")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    ObjectBlobs.at("s3://shop/x")
+
+
 @pytest.mark.parametrize("url", ["ftp://bucket/x", "nonsense"])
 def test_stores_that_there_are_not(url: str) -> None:
     with pytest.raises(LibraryUnusable, match="library_store"):

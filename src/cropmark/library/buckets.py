@@ -37,6 +37,30 @@ _RETRIES: Final[Any] = {
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
 }
 _PATIENCE: Final[dict[str, Any]] = {"connect_timeout": "2s", "read_timeout": "5s", "timeout": "10m"}
+_AZURE: Final = (
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_SAS_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_CLIENT_SECRET",
+)
+_GOOGLE: Final = (
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_PATH",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+)
+_KEYS: Final = {
+    "s3": ("AWS_ACCESS_KEY_ID",),
+    "s3a": ("AWS_ACCESS_KEY_ID",),
+    "gs": _GOOGLE,
+    "az": _AZURE,
+    "adl": _AZURE,
+    "azure": _AZURE,
+    "abfs": _AZURE,
+    "abfss": _AZURE,
+}
+"""One of these must be set. Without a key the library would ask the machine's metadata address for one."""
 _YES: Final = ("1", "true", "yes", "on")
 _MEND: Final = "check its name, AWS_ENDPOINT (AWS_ALLOW_HTTP=true for http://) and the keys: docs/configuration.md"
 
@@ -51,10 +75,19 @@ class Bucket:
         self._store = store
 
     @classmethod
-    def at(cls, url: str, setting: str) -> Bucket:
-        """The store at `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///folder`. Raises LibraryUnusable."""
+    def at(cls, url: str, setting: str, *, role: bool = False) -> Bucket:
+        """The store at `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///folder`.
+
+        `role`: without a key in the environment the machine's own may be asked for. Raises LibraryUnusable.
+        """
+        parts = urlsplit(url)
+        keys = _KEYS.get(parts.scheme, ())
+        if keys and not role and not any(os.environ.get(key) for key in keys):
+            raise LibraryUnusable(
+                f"{setting}: there is no key to it in the environment",
+                f"set {keys[0]} and what belongs to it, or bucket_role = true to take the machine's own role",
+            )
         try:
-            parts = urlsplit(url)
             if parts.scheme == "file":
                 return cls(LocalStore(Path(unquote(parts.path)), mkdir=True))
             return cls(from_url(url, client_options=_client(), retry_config=_RETRIES))

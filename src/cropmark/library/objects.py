@@ -25,9 +25,9 @@ class ObjectBlobs:
         self._copies = Copies()
 
     @classmethod
-    def at(cls, url: str) -> ObjectBlobs:
-        """Raises LibraryUnusable for what is no URL of a store."""
-        return cls(Bucket.at(url, SETTING))
+    def at(cls, url: str, *, role: bool = False) -> ObjectBlobs:
+        """Raises LibraryUnusable for what is no URL of a store, or without a key to it."""
+        return cls(Bucket.at(url, SETTING, role=role))
 
     def check(self) -> None:
         """Raises LibraryUnusable where the store cannot be reached, or does not let us see what it holds."""
