@@ -73,6 +73,24 @@ def test_a_read_brings_all_of_it(folder: Path, name: str) -> None:
     data += b"more"  # nothing holds it fast
 
 
+@pytest.mark.parametrize("start", [0, 1, 4, 11])
+def test_the_rest_of_a_file_that_is_as_it_was(folder: Path, start: int) -> None:
+    path = os.fsencode(folder / "file")
+    made = Calls()
+    assert made.rest(path, made.look(path), start) == b"eleven byte"[start:]
+
+
+def test_nothing_of_a_file_that_is_not_as_it_was(folder: Path) -> None:
+    path = os.fsencode(folder / "file")
+    made = Calls()
+    known = made.look(path)
+    os.utime(path, ns=(0, known.mtime_ns + 1))
+    assert made.rest(path, known, 4) is None
+    (folder / "file").unlink()
+    with pytest.raises(FileNotFoundError):
+        made.rest(path, known, 4)
+
+
 # fmt: off
 REFUSED = [
     # name         most    error

@@ -77,6 +77,22 @@ class Calls:
         finally:
             self._close(descriptor)
 
+    def rest(self, path: bytes, known: Look, start: int) -> bytes | None:
+        """As read(), but what follows `start`, and only of a file whose state is the one that is known; else None."""
+        if self._statx is None or self._preadv2 is None or _NOWAIT is None:
+            raise BlockingIOError
+        descriptor = self._open(path, _OPEN, 0)
+        if descriptor < 0:
+            raise _error()
+        try:
+            if self._looked(descriptor, b"", _AT_EMPTY_PATH) != known:
+                return None
+            made: bytes = _new_bytes(None, known.size - start)
+            self._fill(descriptor, _bytes_address(made), len(made), start)
+            return made
+        finally:
+            self._close(descriptor)
+
     def _looked(self, descriptor: int, path: bytes, flags: int) -> Look:
         if self._statx(descriptor, path, flags, _BASIC_STATS, self._told_at[0]):
             raise _error()
@@ -87,18 +103,28 @@ class Calls:
         data = bytearray(size)
         if not size:
             return data
-        address, _ = kept = _address(data)
+        address, kept = _address(data)
+        self._fill(descriptor, address, size, 0)
+        del kept  # else the bytes could not be cut
+        return data
+
+    def _fill(self, descriptor: int, address: int, size: int, start: int) -> None:
         _IOVEC.pack_into(self._vector, 0, address, size)
-        read = self._preadv2(descriptor, self._vector_at[0], 1, 0, _NOWAIT)
-        del kept, _  # else the bytes could not be cut
+        read = self._preadv2(descriptor, self._vector_at[0], 1, start, _NOWAIT)
         if read < 0 and ctypes.get_errno() not in _CANNOT_TELL:
             raise _error()
         if read < size:  # a part of it is on the disk only
             raise BlockingIOError
-        return data
 
 
 _KINDS: Final = {"i": ctypes.c_int, "u": ctypes.c_uint, "l": ctypes.c_long, "p": ctypes.c_void_p, "P": ctypes.c_char_p}
+
+
+# Bytes that nobody has seen yet may be written: https://docs.python.org/3/c-api/bytes.html. It saves a copy.
+_new_bytes: Final = ctypes.pythonapi.PyBytes_FromStringAndSize
+_new_bytes.argtypes, _new_bytes.restype = [ctypes.c_void_p, ctypes.c_ssize_t], ctypes.py_object
+_bytes_address: Final = ctypes.pythonapi.PyBytes_AsString
+_bytes_address.argtypes, _bytes_address.restype = [ctypes.py_object], ctypes.c_void_p
 
 
 def _function(libc: Any, name: str, arguments: str) -> Any:

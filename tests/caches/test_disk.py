@@ -339,3 +339,47 @@ async def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(PermissionError, match="another user"):
         await DiskCache.opened(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------ read again
+
+
+async def test_a_file_that_was_changed_since_it_was_checked_is_never_served(tmp_path: Path, cache: DiskCache) -> None:
+    await cache.put(A, rendition(body=b"one picture"))
+    assert [cache.peek(A), cache.peek(A)] == [rendition(body=b"one picture")] * 2
+    (file,) = files_in(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"!")
+    os.utime(file, ns=(0, time.time_ns() + 10**9))  # whatever the file system's clock makes of two writes at once
+    assert cache.peek(A) is None
+    assert await cache.get(A) is None
+    assert cache.stats().damaged == 1
+
+
+async def test_another_rendition_under_the_key_is_read_anew(cache: DiskCache) -> None:
+    await cache.put(A, rendition(body=b"one picture"))
+    assert cache.peek(A) == cache.peek(A) == rendition(body=b"one picture")
+    await cache.put(A, rendition(body=b"its follower"))
+    assert cache.peek(A) == cache.peek(A) == rendition(body=b"its follower")
+
+
+async def test_after_a_minute_it_is_summed_up_again(
+    tmp_path: Path, cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of the disk below an unchanged file: as long as its pages lie in memory they are right."""
+    await cache.put(A, rendition(body=b"one picture"))
+    assert cache.peek(A) is not None
+    (file,) = files_in(tmp_path)
+    status, whole = file.stat(), file.read_bytes()
+    file.write_bytes(whole[:-1] + b"!")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert cache.peek(A) is None
+
+
+async def test_what_was_purged_is_gone_for_who_had_read_it(cache: DiskCache) -> None:
+    await cache.put(A, rendition(tags=("source:a",)))
+    assert cache.peek(A) is not None
+    await cache.purge("source:a")
+    assert cache.peek(A) is None

@@ -23,8 +23,8 @@ from typing import Final
 
 from cropmark.caches import records
 from cropmark.caches.tier import tagged
-from cropmark.ports import Digest, Rendition
-from cropmark.syscalls import Calls
+from cropmark.ports import Digest, Record, Rendition
+from cropmark.syscalls import Calls, Look
 
 AT_ONCE_BYTES: Final = 256 * 1024
 """Files up to here may be read on the event loop: 256 KiB take about 150 µs, checksum included."""
@@ -33,6 +33,9 @@ _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _START_BYTES: Final = 4_096
 _BLOCK: Final = 4_096
 _TOUCHED_AFTER_S: Final = 300
+_CHECKED_FOR_S: Final = 60.0
+"""For so long a file that is as it was when its checksums were right is not summed up again; it lies in memory."""
+_CHECKED_LIMIT: Final = 4_096
 _ABANDONED_AFTER_S: Final = 3_600
 
 
@@ -60,6 +63,16 @@ class _Found:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """An entry that was read and found whole: in that state of its file, until then, the body begins at `start`."""
+
+    look: Look
+    start: int
+    record: Record
+    until_s: float
+
+
 class Entries:
     """The entries under a folder. Every method may raise OSError."""
 
@@ -67,6 +80,7 @@ class Entries:
         self._renditions = folder / "renditions"
         self._unfinished = folder / "unfinished"
         self._calls = Calls()
+        self._checked: dict[Digest, _Checked] = {}
 
     def prepare(self) -> None:
         """Make the folders ours; prove that a file can be written."""
@@ -84,10 +98,9 @@ class Entries:
         Raises Damaged.
         """
         try:
-            data = self._read_at_once(key) if at_once else self._read(key)
+            return self._read_at_once(key) if at_once else records.unpacked(key, self._read(key))
         except FileNotFoundError:
             return None
-        return records.unpacked(key, data)
 
     def write(self, key: Digest, parts: Iterable[bytes]) -> Held:
         """Put an entry in its place, whole or not at all; how much more the folder holds by it."""
@@ -151,11 +164,24 @@ class Entries:
             raise trouble
         return gone, by_prefix
 
-    def _read_at_once(self, key: Digest) -> bytearray:
+    def _read_at_once(self, key: Digest) -> Rendition:
         path = self._path(key).encode()
+        checked = self._checked.get(key)
+        if checked is not None and checked.until_s > time.monotonic():
+            body = self._calls.rest(path, checked.look, checked.start)
+            if body is not None:
+                return Rendition(body, record=checked.record)
         look, data = self._calls.read(path, AT_ONCE_BYTES)
+        found = records.unpacked(key, data)
+        self._remember(key, look, found)
         _touch(path, look.mtime_ns / 1e9)
-        return data
+        return found
+
+    def _remember(self, key: Digest, look: Look, found: Rendition) -> None:
+        if len(self._checked) >= _CHECKED_LIMIT:
+            self._checked.clear()
+        until_s = time.monotonic() + _CHECKED_FOR_S
+        self._checked[key] = _Checked(look, look.size - len(found.body), found.record, until_s)
 
     def _read(self, key: Digest) -> bytes:
         descriptor = os.open(self._path(key), _READ)

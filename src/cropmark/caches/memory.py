@@ -47,7 +47,8 @@ class MemoryCache:
 
     def keep(self, key: Digest, rendition: Rendition) -> None:
         """As put(), at once."""
-        if weight(rendition) > self._kept.maxsize // SHARE:
+        most = self._kept.maxsize // SHARE
+        if len(rendition.body) > most or weight(rendition) > most:
             self._counts.skipped += 1
             self._kept.pop(key, None)  # the older one under this key is no longer right
         else:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import lru_cache
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -107,13 +106,8 @@ def _crc32(body: memoryview) -> int:
 
 
 def _record(text: memoryview) -> Record:
-    return _read_record(bytes(text))
-
-
-@lru_cache(2048)  # a hit's record was read before, more often than not
-def _read_record(text: bytes) -> Record:
     try:
-        return _RECORDS.validate_json(text)
+        return _RECORDS.validate_json(bytes(text))
     except ValueError as error:
         # Whole, but written when a Record had other fields.
         raise Damaged("a record of another time") from error

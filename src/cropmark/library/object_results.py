@@ -51,9 +51,7 @@ class ObjectResults:
         self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
-    async def opened(
-        cls, url: str, limits: Limits, *, role: bool = False, sweep_s: float = SWEEP_S
-    ) -> ObjectResults:
+    async def opened(cls, url: str, limits: Limits, *, role: bool = False, sweep_s: float = SWEEP_S) -> ObjectResults:
         """The results at a URL, swept now and then. Raises LibraryUnusable."""
         bucket = Bucket.at(url, SETTING, role=role)
         await asyncio.to_thread(bucket.check, _FOLDER, SETTING)
