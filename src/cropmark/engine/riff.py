@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+_ANIMATED, _ALPHA = 0x02, 0x10
+"""Flags of a VP8X chunk."""
+
 
 def chunks(data: bytes, start: int = 12, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
     """The chunks between two offsets: name, first byte and end of what they hold. Stops at the first torn one.
@@ -57,6 +60,3 @@ def with_alpha(webp: bytes) -> bytes:
         if name == b"VP8X" and webp[first] & _ANIMATED:
             return webp[:first] + bytes([webp[first] | _ALPHA]) + webp[first + 1 :]
     return webp
-
-
-_ANIMATED, _ALPHA = 0x02, 0x10
