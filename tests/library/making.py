@@ -91,11 +91,11 @@ class Shop:
         return Place(self.stack.api_key)
 
 
-def shop(data: Path, url: str = "") -> Shop:
+def shop(data: Path, url: str = "", name: str = "shop") -> Shop:
     """A new one; `url` where its database is elsewhere."""
     store = Store.opened(data / WORD, url)
     try:
-        stack = store.new_stack("shop")
+        stack = store.new_stack(name)
         token = new_secret(KeyKind.MANAGEMENT)
         store.new_key(KeyKind.MANAGEMENT, "tester", Scope(stack.api_key), token)
         return Shop(data, stack, token)

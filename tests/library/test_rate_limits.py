@@ -88,6 +88,29 @@ async def test_a_burst_passes_exactly_so_many(count: int, redis: str, tmp_path: 
     assert hit == {200: BURST}
 
 
+async def test_a_stack_may_have_a_limit_of_its_own(tmp_path: Path) -> None:
+    """Counted apart from all others', in memory here."""
+    own, other = shop(tmp_path / "data"), shop(tmp_path / "data", name="museum")
+    store = Store.opened(own.data / "library")
+    paths = []
+    for each in (own, other):
+        asset = added(store, each.place, picture(), "owl.png", published=PRODUCTION)
+        file = f"{asset.uid}/{asset.version.file_uid}/owl.png?environment=production"
+        paths.append(f"/v3/assets/{each.stack.api_key}/{file}")
+    store.close()
+    settings = {
+        "CROPMARK_CONTENTSTACK__RATE_LIMIT": str(BURST),
+        "CROPMARK_CONTENTSTACK__RATE_LIMITS": f"{own.stack.api_key}={PER_S}",
+    }
+    with running("--data", str(own.data), cache=tmp_path / "cache", environment=settings) as server:
+        found = await burst([server.address], paths[0])
+        others = await burst([server.address], paths[1])
+    assert Counter(one.status_code for one in found) == {200: PER_S, 429: BURST - PER_S}
+    assert {one.headers["x-ratelimit-limit"] for one in found} == {str(PER_S)}
+    assert Counter(one.status_code for one in others) == {200: BURST}
+    assert {one.headers["x-ratelimit-limit"] for one in others} == {str(BURST)}
+
+
 async def burst_of_hits(address: str, path: str) -> Counter[int]:
     """What is cached is exempt."""
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:

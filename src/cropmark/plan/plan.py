@@ -152,6 +152,8 @@ class Delivery:
     filename: str | None = None
     max_age_s: int | None = None
     """None: the site's setting."""
+    rate: tuple[str, int] | None = None
+    """Under which name requests that miss the cache are counted, and how many a second may; None: as the site says."""
 
 
 @dataclass(frozen=True, slots=True)

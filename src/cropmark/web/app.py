@@ -36,10 +36,11 @@ from cropmark.web.requests import (
     checked_target,
     heard,
     host_name,
+    hung_up,
     request_id,
 )
 from cropmark.web.sharing import ORIGIN
-from cropmark.web.site import Site, Sites
+from cropmark.web.site import Rate, Site, Sites
 
 log = structlog.get_logger("cropmark.access")
 
@@ -69,6 +70,7 @@ class Known:
     ask: Ask
     order: Order
     fingerprint: str
+    rate: Rate
     until_s: float = 0.0
     """Unix time until which its signed address holds; 0: for ever."""
     origin: str = ""
@@ -182,8 +184,8 @@ class App:
             await self._not_modified(known, record, f"hit-{tier}", send)
             return
         headers = [*known.headers, (b"server-timing", HITS[tier]), (b"x-request-id", request_id().encode())]
-        if known.site.rate.per_s:
-            headers += delivery.quota_headers(self._limiter.last(known.site.rate.key, known.site.rate.per_s))
+        if known.rate.per_s:
+            headers += delivery.quota_headers(self._limiter.last(known.rate.key, known.rate.per_s))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": rendition.body if method == "GET" else b""})
         self._hits[known.site.name, tier].inc()
@@ -224,15 +226,15 @@ class App:
             ask = ask_of(site, rest, allowed.query, asked, scope["method"])
             order = site.entrance.kept_to(site.dialect.order(ask))
         except Problem as problem:
-            negotiated = not isinstance(problem, NotAllowed)  # the query was not read, so it may have been
-            await self._refused(site, ask, problem, scope, send, origin, negotiated=negotiated)
+            await self._refused(site, ask, problem, scope, send, origin)
             return
         except Exception:
             log.exception("a dialect failed", dialect=site.dialect.name)
             fault = Breakdown("the request could not be read")
-            await self._refused(site, ask, fault, scope, send, origin, negotiated=True)
+            await self._refused(site, ask, fault, scope, send, origin)
             return
-        known = Known(site, ask, order, fingerprint_of(order), allowed.until_s, origin)
+        rate = Rate(*order.delivery.rate) if order.delivery.rate else site.rate
+        known = Known(site, ask, order, fingerprint_of(order), rate, allowed.until_s, origin)
         self._memo[memo_key] = known
         await self._miss(known, asked, scope, receive, send)
 
@@ -243,7 +245,7 @@ class App:
             await self._refused_known(known, Overloaded("the server is stopping", retry_after_s=1), scope, send)
             return
         work = asyncio.ensure_future(self._delivered(known, scope))
-        gone = asyncio.ensure_future(_hung_up(receive))
+        gone = asyncio.ensure_future(hung_up(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -276,14 +278,14 @@ class App:
             known.site.source,
             known.order,
             tags=(url_tag(url),),
-            admit=self._admission(known.site) if known.site.rate.per_s else None,
+            admit=self._admission(known.rate) if known.rate.per_s else None,
             spend=partial(self._budget.take, known.site.source.identity(known.order.sources[0].where), client),
             client=client,
         )
 
-    def _admission(self, site: Site) -> Callable[[], Awaitable[None]]:
+    def _admission(self, rate: Rate) -> Callable[[], Awaitable[None]]:
         async def admit() -> None:
-            quota = await self._limiter.take(site.rate.key, site.rate.per_s)
+            quota = await self._limiter.take(rate.key, rate.per_s)
             if quota.exceeded:
                 raise TooManyRequests(
                     f"expected at most {quota.limit} requests a second that miss the cache",
@@ -306,7 +308,7 @@ class App:
         headers += [
             (b"server-timing", delivery.server_timing(delivered.cache, timing)),
             (b"x-request-id", rid.encode()),
-            *self._quota(site),
+            *self._quota(known.rate),
         ]
         if scope["method"] == "HEAD":
             await delivery.send_whole(send, 200, headers)
@@ -324,39 +326,39 @@ class App:
             known.site, known.order, record, cached=cached, origin=known.origin, left_s=left_s
         )
 
-    def _quota(self, site: Site) -> RawHeaders:
-        if not site.rate.per_s:
-            return []
-        return delivery.quota_headers(self._limiter.last(site.rate.key, site.rate.per_s))
+    def _quota(self, rate: Rate) -> RawHeaders:
+        return delivery.quota_headers(self._limiter.last(rate.key, rate.per_s)) if rate.per_s else []
 
     async def _not_modified(self, known: Known, record: Record, cache: str, send: Send) -> None:
         left_s = known.until_s - time.time() if known.until_s else None
         headers = delivery.unchanged_headers(known.site, known.order, record, origin=known.origin, left_s=left_s)
-        headers += [(b"x-request-id", request_id().encode()), *self._quota(known.site)]
+        headers += [(b"x-request-id", request_id().encode()), *self._quota(known.rate)]
         await delivery.send_whole(send, 304, headers)
         self._metrics.requests.labels(known.site.dialect.name, "304", cache).inc()
 
     async def _refused_known(self, known: Known, problem: Problem, scope: Scope, send: Send) -> None:
-        negotiated = known.order.delivery.negotiated
-        await self._refused(known.site, known.ask, problem, scope, send, known.origin, negotiated=negotiated)
+        await self._refused(known.site, known.ask, problem, scope, send, known.origin, known)
 
     async def _refused(
-        self, site: Site, ask: Ask, problem: Problem, scope: Scope, send: Send, origin: str, *, negotiated: bool
+        self, site: Site, ask: Ask, problem: Problem, scope: Scope, send: Send, origin: str, known: Known | None = None
     ) -> None:
+        """`known` None: the query was not read, so Accept may have had a say, but for a method that is not allowed."""
+        rate = known.rate if known else site.rate
+        negotiated = known.order.delivery.negotiated if known else not isinstance(problem, NotAllowed)
         if self._production and isinstance(problem, Breakdown):
             problem = Breakdown("our fault: the log knows more")
         answer, headers = delivery.refusal(site.dialect, problem, ask, negotiated=negotiated)
         headers = site.sharing.dressed(headers, origin)
         rid = request_id()
-        headers += [(b"x-request-id", rid.encode()), *self._refused_quota(site, problem)]
+        headers += [(b"x-request-id", rid.encode()), *self._refused_quota(rate, problem)]
         await delivery.send_whole(send, answer.status, headers, answer.body if ask.method != "HEAD" else b"")
         self._metrics.requests.labels(site.dialect.name, str(answer.status), "none").inc()
         self._log(scope, site, answer.status, "none", len(answer.body), 0.0, rid, problem=problem.code)
 
-    def _refused_quota(self, site: Site, problem: Problem) -> RawHeaders:
-        if isinstance(problem, TooManyRequests) and site.rate.per_s:
-            return delivery.quota_headers(Quota(site.rate.per_s, 0))
-        return self._quota(site)
+    def _refused_quota(self, rate: Rate, problem: Problem) -> RawHeaders:
+        if isinstance(problem, TooManyRequests) and rate.per_s:
+            return delivery.quota_headers(Quota(rate.per_s, 0))
+        return self._quota(rate)
 
     async def _plain(self, send: Send, problem: Problem) -> None:
         """A refusal before any site is known."""
@@ -390,9 +392,3 @@ class App:
             id=rid,
             **more,
         )
-
-
-async def _hung_up(receive: Receive) -> None:
-    """Returns when the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -36,7 +36,7 @@ from cropmark.values import Box, Size
 from cropmark.web.bodies import Gone
 from cropmark.web.clients import Clients
 from cropmark.web.media import Links
-from cropmark.web.requests import Receive, Scope
+from cropmark.web.requests import Receive, Scope, hung_up
 
 T = TypeVar("T")
 
@@ -190,7 +190,7 @@ def _with_warnings(answer: Answer, warnings: tuple[Warned, ...]) -> Answer:
 async def _unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
     """What the work brings; dropped, with Gone, when the client hangs up: the server does not cancel us."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_hung_up(call.receive))
+    gone = asyncio.ensure_future(hung_up(call.receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -201,8 +201,3 @@ async def _unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-
-async def _hung_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

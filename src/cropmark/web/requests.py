@@ -75,6 +75,12 @@ def heard(scope: Scope, read_by_dialects: frozenset[bytes]) -> Heard:
     return Heard(host, accept, none_match, modified_since, tuple(others))
 
 
+async def hung_up(receive: Receive) -> None:
+    """Returns when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def host_name(host: str) -> str:
     """The Host header without its port, in lower case."""
     name = host.rsplit(":", 1)[0] if not host.endswith("]") and host.rsplit(":", 1)[-1].isdigit() else host

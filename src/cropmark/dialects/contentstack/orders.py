@@ -47,6 +47,7 @@ _EFFECTIVE: tuple[Row[object], ...] = (
 MANAGERS = ("api_key", "authtoken", "authorization")
 """Headers of the management API, which open drafts of a secured stack."""
 UNVERSIONED_MAX_AGE_S = 300
+_STACK = re.compile(r"v3/assets/([^/]+)/")
 _ONE_FILE = re.compile(r"v3/assets/[^/]+/[^/]+/[0-9a-f]{24}/[^/]+")
 
 
@@ -132,7 +133,8 @@ def _delivery(asked: Asked, ask: Ask, edition: Edition | None, settings: Content
     Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management
     """
     negotiated = params.AUTO.of(asked) is not None or params.FORMAT.of(asked) is Named.AUTO
-    usual = Delivery(negotiated=negotiated, never_for=() if settings.gif_resize else (GIFS,))
+    never_for = () if settings.gif_resize else (GIFS,)
+    usual = Delivery(negotiated=negotiated, never_for=never_for, rate=_rate(ask, settings))
     named = params.ENVIRONMENT.of(asked) is not None
     if named and edition is None:
         return usual
@@ -147,3 +149,10 @@ def _unknown_words(asked: Asked) -> tuple[Warned, ...]:
     return tuple(
         Warned(name, f"{word} is not known and was ignored") for name, words in found if words for word in words.unknown
     )
+
+
+def _rate(ask: Ask, settings: ContentstackSettings) -> tuple[str, int] | None:
+    """The limit of the stack that the path names, where it has one of its own."""
+    found = _STACK.match(ask.path)
+    per_s = settings.rate_limits.get(found[1]) if found else None
+    return None if found is None or per_s is None else (f"{settings.organization} {found[1]}", per_s)
