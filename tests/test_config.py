@@ -115,6 +115,9 @@ def test_all_mistakes_at_once(file: Path) -> None:
         ("CROPMARK_PORT", "many", ("environment CROPMARK_PORT: port: input should be a valid integer", "got 'many'")),
         ("CROPMARK_FASTLY__UPSCALE", "perhaps", ("environment CROPMARK_FASTLY__UPSCALE: fastly.upscale",)),
         ("CROPMARK_FASTLY__UPSCAL", "true", ("did you mean CROPMARK_FASTLY__UPSCALE?",)),
+        ("CROPMARK_CONTENTSTACK__RATE_LIMITS", "blt1", ("contentstack.rate_limits.blt1: input should be", "got ''")),
+        ("CROPMARK_CONTENTSTACK__RATE_LIMITS", "blt1=-1", ("a limit is 0, for none, or more, not -1",)),
+        ("CROPMARK_PIXLAB__SIDE", "0", ("limits are 1 or more",)),
     ],
 )
 def test_mistakes_in_variables(file: Path, name: str, text: str, words: tuple[str, ...]) -> None:
@@ -150,6 +153,17 @@ def test_the_command_line_before_the_environment_before_the_file(file: Path) -> 
     assert came_from["host"] == "default"
     assert came_from["fastly.upscale"] == "CROPMARK_FASTLY__UPSCALE"
     assert came_from["fastly.jpeg_type"] == f"{file}:6"
+
+
+def test_lists_and_tables_in_variables(file: Path) -> None:
+    """As commas write them; the file has them as TOML does."""
+    environ = {"CROPMARK_CONTENTSTACK__ENVIRONMENTS": "live, stage", "CROPMARK_CONTENTSTACK__RATE_LIMITS": "a=5,b = 0"}
+    said = read(file, "", environ=environ)
+    text = '[contentstack]\nenvironments = ["live", "stage"]\nrate_limits = { a = 5, b = 0 }\n'
+    assert said.settings == read(file, text, environ={}).settings
+    assert said.settings.contentstack.rate_limits == {"a": 5, "b": 0}
+    shown = {origin.name: origin.value for origin in said.origins}
+    assert (shown["contentstack.environments"], shown["contentstack.rate_limits"]) == ("live, stage", "a=5, b=0")
 
 
 def test_an_empty_variable_says_nothing(file: Path) -> None:

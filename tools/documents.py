@@ -6,10 +6,14 @@ docs/cli.md from the command line, docs/errors.md from the Problem tree, docs/op
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
 import json
 import sys
 from collections.abc import Iterator
+from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -165,13 +169,15 @@ def _configuration() -> str:
         lines += [
             f"\n## `[{name}]`\n",
             f"{info.description}\n",
-            "| setting | variable | default |",
-            "| --- | --- | --- |",
+            "| setting | variable | default | meaning |",
+            "| --- | --- | --- | --- |",
         ]
+        meanings = _meanings(type(info.default))
         for f in dataclasses.fields(info.default):
-            lines.append(
-                f"| `{f.name}` | `{PREFIX}{name.upper()}__{f.name.upper()}` | {_default(getattr(info.default, f.name))} |"
-            )
+            value = getattr(info.default, f.name)
+            words = f" ({' · '.join(f'`{shown(one)}`' for one in type(value))})" if isinstance(value, Enum) else ""
+            variable = f"{PREFIX}{name.upper()}__{f.name.upper()}"
+            lines.append(f"| `{f.name}` | `{variable}` | {_default(value)}{words} | {_cell(meanings[f.name])} |")
     lines += [
         "\n## `[[site]]`\n",
         f"{SiteSettings.__doc__}\n",
@@ -182,6 +188,18 @@ def _configuration() -> str:
         default = "needed" if info.is_required() else _default(info.get_default(call_default_factory=True))
         lines.append(f"| `{name}` | {default} | {_cell(info.description or '')} |")
     return "\n".join(lines) + "\n"
+
+
+def _meanings(section: type) -> dict[str, str]:
+    """The docstring under each field of a section of settings, all of which have one."""
+    (body,) = ast.parse(inspect.getsource(section)).body
+    assert isinstance(body, ast.ClassDef)
+    return {
+        name: " ".join(about.split())
+        for field, text in pairwise(body.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
+        for name, about in [(field.target.id, ast.literal_eval(text.value))]
+    }
 
 
 def _default(value: Any) -> str:

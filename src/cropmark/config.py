@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -282,10 +283,14 @@ def shown(value: Any) -> str:
             return "-"
         case bool():
             return str(value).lower()
+        case Enum():
+            return str(value.value)
         case ByteSize():
             return value.human_readable()
         case tuple():
             return ", ".join(shown(v) for v in value) or "-"
+        case dict():
+            return ", ".join(f"{name}={shown(v)}" for name, v in value.items()) or "-"
         case SiteSettings():
             return f"{value.name or ','.join(value.hosts) or value.prefix}: {value.dialect} over {value.source}"
         case _:

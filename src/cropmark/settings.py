@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -41,7 +43,25 @@ def _listed(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _table(value: object) -> object:
+    """A comma list of name=value, as an environment variable writes it, is a table."""
+    if not isinstance(value, str):
+        return value
+    pairs = (part.partition("=") for part in value.split(",") if part.strip())
+    return {name.strip(): inner.strip() for name, _, inner in pairs}
+
+
+def _section(value: object, kind: type) -> object:
+    """A dialect's settings, of class `kind`, with lists and tables read where variables wrote them as text."""
+    if not isinstance(value, dict):
+        return value
+    shapes = {name: {get_origin(one) for one in (hint, *get_args(hint))} for name, hint in get_type_hints(kind).items()}
+    reads = {name: _listed if tuple in found else _table for name, found in shapes.items() if found & {tuple, Mapping}}
+    return {name: reads[name](inner) if name in reads else inner for name, inner in value.items()}
+
+
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+ContentstackSection = Annotated[ContentstackSettings, BeforeValidator(partial(_section, kind=ContentstackSettings))]
 
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*|\[[0-9a-f:.]+\]")
@@ -239,7 +259,7 @@ class Settings(BaseSettings):
     )
     shutdown_s: float = Field(10.0, ge=0, description="Seconds that requests in hand are given when stopping.")
     fastly: FastlySettings = Field(FastlySettings(), description="The Fastly dialect.")
-    contentstack: ContentstackSettings = Field(ContentstackSettings(), description="The Contentstack dialect.")
+    contentstack: ContentstackSection = Field(ContentstackSettings(), description="The Contentstack dialect.")
     kontent: KontentSettings = Field(KontentSettings(), description="The Kontent.ai dialect.")
     pixlab: PixLabSettings = Field(PixLabSettings(), description="The PixLab endpoints.")
     site: tuple[SiteSettings, ...] = Field((), description="Sites, as `[[site]]` tables.")

@@ -41,20 +41,27 @@ class FastlySettings:
     """A service's defaults; those of Fastly where Fastly documents one."""
 
     resize_filter: Filter = Filter.LANCZOS3
+    """How pixels are resampled where resize-filter does not say."""
     webp: bool = False
     """As if every request said auto=webp."""
     webp_quality: int = 85
+    """1 to 100, where quality does not say."""
     jpeg_type: JpegType = JpegType.AUTO
+    """How a JPEG is written whose format is not named more closely; auto: as the source was."""
     jpeg_quality: int = 85
+    """1 to 100, where quality does not say."""
     upscale: bool = False
     """As if every request said enable=upscale."""
     allow_video: bool = False
     """Only changes the words in which format=mp4 is passed over: no build writes video."""
     malformed: Malformed = Malformed.REFUSE
+    """What becomes of a request with a value that cannot be read: refused, or answered without that parameter."""
     animated_webp: bool = False
     """Animated GIFs may become animated WebP; Fastly leaves them GIFs."""
     read_overlay_header: bool = True
+    """Whether x-fastly-imageopto-overlay is obeyed."""
     read_montage_header: bool = True
+    """Whether x-fastly-imageopto-montage is obeyed."""
     overlay_parameters: bool = False
     """Overlay parameters are read from the query too, the header's winning."""
 

@@ -27,8 +27,15 @@ class PixLabSettings:
     """What an operator may choose: how large a picture may be, in bytes, pixels and on a side."""
 
     source_bytes: int = 25 * 2**20
+    """Bytes that a picture may have which is sent or named."""
     source_pixels: int = 100_000_000
+    """Pixels of it, and of all frames of an animation."""
     side: int = 16_384
+    """Pixels that its sides may have, and those of a result."""
+
+    def __post_init__(self) -> None:
+        if min(self.source_bytes, self.source_pixels, self.side) < 1:
+            raise ValueError("limits are 1 or more")
 
     @property
     def limits(self) -> Limits:
