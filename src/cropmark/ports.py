@@ -22,7 +22,7 @@ T = TypeVar("T")
 Digest = NewType("Digest", str)
 """64 hex digits."""
 
-MADE_BY = "2"
+MADE_BY = "3"
 """Rises whenever the pixels that we make of an equal Plan change; part of every cache key."""
 
 

@@ -35,16 +35,16 @@ def scaled(width: int, height: int) -> Scale:
 # fmt: off
 EIGHTHS = [
     # ops                                                            eighths   since
-    ([scaled(1000, 750)],                                            4),       # 3 would leave 1.5 times the result
-    ([scaled(937, 703)],                                             3),       # 1.6 times the result remains
-    ([scaled(938, 704)],                                             4),       # it would not
-    ([scaled(2187, 1640)],                                           7),
-    ([scaled(2188, 1641)],                                           8),
-    ([scaled(625, 468)],                                             2),
-    ([scaled(312, 234)],                                             1),
+    ([scaled(1001, 750)],                                            4),       # 3 would leave less than 1.5 times it
+    ([scaled(1000, 750)],                                            3),       # 1.5 times the result remains
+    ([scaled(1000, 751)],                                            4),       # it would not
+    ([scaled(2333, 1750)],                                           7),
+    ([scaled(2334, 1751)],                                           8),
+    ([scaled(666, 500)],                                             2),
+    ([scaled(333, 250)],                                             1),
     ([scaled(10, 8)],                                                1),       # JPEG knows no smaller
     ([scaled(250, 3000)],                                            8),       # on both axes
-    ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)],             4),       # of what the cut leaves
+    ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)],             3),       # of what the cut leaves
     ([scaled(100, 75), Under(WHITE)],                                1),
     ([],                                                             8),
     ([Extract(Box(0, 0, 9, 9))],                                     8),

@@ -25,9 +25,9 @@ _SCALES = {
     Format.WEBP: (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2)),
 }
 """What the decoders can do, the smallest first."""
-_REMAINS = {Format.JPEG: Fraction(8, 5), Format.WEBP: Fraction(2)}
-"""So many times the result on each axis. A JPEG at 1.67 looks as one at 2.5; at 1.25 it has lost 1.5 points of
-SSIMULACRA2 (docs/decisions/0136)."""
+_REMAINS = {Format.JPEG: Fraction(3, 2), Format.WEBP: Fraction(2)}
+"""So many times the result on each axis. A JPEG at 1.5 has lost 0.1 points of SSIMULACRA2, at 1.25 1.7 of
+them (docs/decisions/0136)."""
 
 
 @dataclass(frozen=True, slots=True)
