@@ -25,6 +25,8 @@ INERT = "default-src 'none'; sandbox"
 REPEATED = frozenset({"access-control-allow-origin", "vary"})
 """What a dialect says of a picture that its 304 says too."""
 
+_CONTROLS = dict.fromkeys((*range(32), 127), "?")
+
 
 def raw(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
     """Headers as they go on the wire.
@@ -35,8 +37,7 @@ def raw(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
 
 
 def _field(value: str) -> bytes:
-    text = value.encode("ascii", "replace").decode("ascii")
-    return "".join(c if " " <= c <= "~" else "?" for c in text)[:1024].encode("ascii")
+    return value.translate(_CONTROLS).encode("ascii", "replace")[:1024]
 
 
 def picture_headers(
