@@ -1,6 +1,10 @@
-"""What logs hold of a request: no key."""
+"""What logs hold: of a request no key, of a failure its trace."""
 
 from __future__ import annotations
+
+import json
+import subprocess
+import sys
 
 import pytest
 
@@ -26,3 +30,30 @@ QUERIES = [
 @pytest.mark.parametrize(("query", "told"), QUERIES)
 def test_secrets_are_masked(query: str, told: str) -> None:
     assert _masked(None, "info", {"event": "request", "query": query}) == {"event": "request", "query": told}
+
+
+FAILING = """
+import logging, sys
+import structlog
+from cropmark.logs import set_up
+set_up(sys.argv[1])
+for log in (structlog.get_logger("ours"), logging.getLogger("a library's")):
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        log.exception("it failed")
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_trace_is_told(form: str) -> None:
+    """Of our own errors and of a library's, each event on a line of JSON."""
+    done = subprocess.run([sys.executable, "-c", FAILING, form], capture_output=True, text=True, check=True)
+    if form == "text":
+        assert done.stderr.count("ZeroDivisionError: division by zero") == 2
+        return
+    for told in map(json.loads, done.stderr.splitlines()):
+        assert (told["event"], told["level"]) == ("it failed", "error")
+        assert told["exception"].endswith("ZeroDivisionError: division by zero")
+        assert "exc_info" not in told
+        assert "exc_info" not in told
