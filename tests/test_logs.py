@@ -56,4 +56,3 @@ def test_a_trace_is_told(form: str) -> None:
         assert (told["event"], told["level"]) == ("it failed", "error")
         assert told["exception"].endswith("ZeroDivisionError: division by zero")
         assert "exc_info" not in told
-        assert "exc_info" not in told

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +44,20 @@ class Running:
 
 @contextmanager
 def running(
-    *arguments: str, cache: Path, environment: Mapping[str, str] | None = None, renderers: int = 1
+    *arguments: str,
+    cache: Path,
+    environment: Mapping[str, str] | None = None,
+    renderers: int = 1,
+    under: Sequence[str] = (),
 ) -> Iterator[Running]:
-    """A started server; stopped at the end, and killed where that takes long."""
+    """A started server; stopped at the end, and killed where that takes long. `under` is what starts the command."""
     log = cache.parent / f"{cache.name}.log"
     command = [sys.executable, "-m", "cropmark.cli", "serve", *arguments, "--port", "0", "--cache", str(cache)]
     given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
     settings = {"CROPMARK_ADMIN_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*command, "--renderers", str(renderers)],
+            [*under, *command, "--renderers", str(renderers)],
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**given, **settings, **(environment or {})},
