@@ -90,6 +90,28 @@ def test_a_port_that_is_taken(folder: Path) -> None:
     assert f"--port {port + 1}" in told.stderr
 
 
+HOMELESS = "import os.path; os.path.expanduser = str; from cropmark.cli import main; main()"
+"""As in a container that runs under a number that nobody has a name for."""
+
+
+@pytest.mark.parametrize("command", [("serve", "."), ("doctor",), ("assets", "list")])
+def test_a_user_without_a_home(command: tuple[str, ...], tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "HOME" and not k.startswith(("CROPMARK_", "XDG_"))}
+    told = subprocess.run(
+        [sys.executable, "-c", HOMELESS, *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert "this user has no home folder" in told.stderr
+    assert "set HOME, or name folders" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def test_explain_for_people(folder: Path) -> None:
     told = cropmark("explain", "crop=1:1&width=50&pad=2", "--source", "wide.jpg", cwd=folder)
     for words in ("Crop(shape=1:1)", "Resize(width=50 px)", "recipe, 54x54", "Extract(200x200 at 100,0)", "key "):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -43,12 +44,23 @@ DIALECTS = ("fastly", "contentstack", "kontent")
 
 def main() -> None:
     """The console script."""
+    _have_standard_streams()
     try:
         app()
     except (Problem, BadConfiguration) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _have_standard_streams() -> None:
+    """Some supervisors start without them: the first sockets would take their numbers, which libuv never closes."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
 
 
 def _fail(text: str, code: int = 1) -> NoReturn:

@@ -17,11 +17,12 @@ from cropmark import libraries
 from cropmark.analysis import models
 from cropmark.config import Settings
 from cropmark.engine import natives
+from cropmark.folders import cache_folder
 from cropmark.library import mending
 from cropmark.library.places import LibraryUnusable
 from cropmark.production import Point, points, refusals
 from cropmark.renderers.pool import Pool, PoolState
-from cropmark.wiring import cache_folder, cores, pool_of
+from cropmark.wiring import cores, pool_of
 
 NEEDED_MIB = 300
 """What a server with two renderers takes, and a little more."""

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import platformdirs
-
 from cropmark.assets import UID, UUID
 from cropmark.config import Settings
+from cropmark.folders import data_folder
 from cropmark.library.places import FILE
 
 if TYPE_CHECKING:
@@ -36,11 +35,6 @@ class Address:
     prefix: str
     paths: re.Pattern[str]
     differing: Mapping[str, Any] = field(default_factory=dict)
-
-
-def data_folder(settings: Settings) -> Path:
-    """Where things are that must be kept."""
-    return settings.data_dir or Path(platformdirs.user_data_dir("cropmark", appauthor=False))
 
 
 def library_folder(settings: Settings) -> Path:

@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 import uvloop
@@ -19,7 +17,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
 
 from cropmark.config import BadConfiguration, Configured
-from cropmark.libraries import data_folder
+from cropmark.folders import data_folder, have_temporary_files
 from cropmark.siting import CannotStart
 from cropmark.web.requests import Receive, Scope, Send
 from cropmark.wiring import Server, wired
@@ -65,7 +63,7 @@ async def serve(
     port = free_port(settings.host, settings.port)
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(wired(settings, address(settings.host, port)))
-        _have_temporary_files(data_folder(settings))
+        have_temporary_files(data_folder(settings))
         front = _Front(running)
         granian = _granian(front, settings.host, port)
         stop = asyncio.Event()
@@ -133,14 +131,6 @@ def _granian(front: _Front, host: str, port: int) -> Granian:
         log_enabled=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_S * 1000, max_buffer_size=64 * 1024),
     )
-
-
-def _have_temporary_files(data: Path) -> None:
-    """Uploads pass through files: in the data folder where the system's places for them may not be written."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        tempfile.tempdir = str(data)
 
 
 def free_port(host: str, port: int) -> int:

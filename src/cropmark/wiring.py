@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import platformdirs
 import structlog
 
 from cropmark import libraries, readings
@@ -22,8 +21,8 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
 from cropmark.config import Settings
 from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.folders import cache_folder, data_folder
 from cropmark.guards import budget_of, clients_of, foreign_policy, limiter_of
-from cropmark.libraries import data_folder
 from cropmark.library.places import LibraryUnusable
 from cropmark.library.results import DiskResults
 from cropmark.metrics import Metrics
@@ -75,11 +74,6 @@ class Server:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Where renditions are kept on disk."""
-    return settings.cache_dir or Path(platformdirs.user_cache_dir("cropmark", appauthor=False))
 
 
 def pool_of(settings: Settings) -> Pool:

@@ -57,6 +57,15 @@ def test_a_replaced_file_is_seen_at_once(folder: Path, tmp_path: Path) -> None:
         assert after.headers["etag"] != before.headers["etag"]
 
 
+@pytest.mark.parametrize("started", ['exec "$@" <&-', 'exec "$@" 2>&-', 'ulimit -n 64; exec "$@"'])
+def test_it_serves_whatever_it_is_started_with(folder: Path, tmp_path: Path, started: str) -> None:
+    """Without a standard stream, as under some supervisors; with few open files."""
+    with running(str(folder), cache=tmp_path / "cache", under=("sh", "-c", started, "sh")) as server:
+        assert server.get(WIDE).status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+
+
 def test_renditions_outlive_the_server(folder: Path, tmp_path: Path) -> None:
     with running(str(folder), cache=tmp_path / "cache") as server:
         first = server.get(WIDE)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cropmark.assets import Stack
 from cropmark.config import configured
+from cropmark.folders import data_folder
 from cropmark.problems import BadOrder
 
 if TYPE_CHECKING:  # they bring the database, which whoever asks for --help need not wait for
@@ -42,7 +43,7 @@ def library(settings: Settings, *, make: bool = False) -> Iterator[Store]:
     from cropmark.library.places import LibraryUnusable  # noqa: PLC0415
 
     if not make and not libraries.is_there(settings):
-        raise BadOrder(f"there is no library in {libraries.data_folder(settings)}", fix="cropmark assets add PATH")
+        raise BadOrder(f"there is no library in {data_folder(settings)}", fix="cropmark assets add PATH")
     try:
         store = libraries.opened(settings)
     except LibraryUnusable as error:

@@ -67,7 +67,9 @@ def told(work: Work, task: Task, sources: Sources) -> Told:
 
 def _limit(setup: Setup) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * MOST_SOURCES, 2 * MOST_SOURCES))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = 2 * MOST_SOURCES if most == resource.RLIM_INFINITY else min(2 * MOST_SOURCES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if sys.platform == "linux":  # macOS knows the limit by name and refuses to set it
         resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
 

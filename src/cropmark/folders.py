@@ -1,0 +1,38 @@
+"""Where the server keeps things: what can be made again, what must be kept, and what passes through."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+from cropmark.config import BadConfiguration, Mistake, Settings
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where renditions are kept on disk. Raises BadConfiguration."""
+    return settings.cache_dir or _of_this_user(platformdirs.user_cache_dir)
+
+
+def data_folder(settings: Settings) -> Path:
+    """Where things are that must be kept. Raises BadConfiguration."""
+    return settings.data_dir or _of_this_user(platformdirs.user_data_dir)
+
+
+def have_temporary_files(data: Path) -> None:
+    """Uploads pass through files: in the data folder where the system's places for them may not be written."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = str(data)
+
+
+def _of_this_user(find: Callable[..., str]) -> Path:
+    try:
+        return Path(find("cropmark", appauthor=False))
+    except RuntimeError as error:
+        mend = "set HOME, or name folders: cache_dir and data_dir"
+        mistake = Mistake("environment HOME", "this user has no home folder", mend)
+        raise BadConfiguration((mistake,)) from error
