@@ -152,7 +152,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free one.")
     public_url: str = Field("", description="The server's own address in links; where it listens if left out.")
-    renderers: int | None = Field(None, ge=1, le=256, description="Renderer processes; one a core if left out.")
+    renderers: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Renderer processes; one a core if left out, in a container one a core of its share.",
+    )
     queue: int | None = Field(
         None, ge=1, description="Tasks that may wait whatever they cost; 8 a renderer if left out."
     )

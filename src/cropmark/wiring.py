@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from cropmark import libraries, readings
+from cropmark import libraries, machine, readings
 from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
@@ -71,15 +71,10 @@ class Server:
     """PixLab's key where it is spoken and the configuration has none."""
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def pool_of(settings: Settings) -> Pool:
     """The renderers, not started yet."""
     return Pool(
-        settings.renderers or cores(),
+        settings.renderers or machine.cores(),
         deadline_s=settings.render_deadline_s,
         analysis_deadline_s=settings.analysis_deadline_s,
         queue_limit=settings.queue,

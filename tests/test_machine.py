@@ -1,0 +1,71 @@
+"""What a container is given of its machine, read from files as the kernel writes them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cropmark import machine
+
+UNIFIED = "0::/\n"
+SERVICE = "0::/system.slice/cropmark.service\n"
+FIRST = "4:memory:/docker/abc\n2:cpu,cpuacct:/docker/abc\n0::/docker/abc\n"
+UNIT = "system.slice/cropmark.service"
+
+# fmt: off
+CORES = [
+    # /proc/self/cgroup    files below /sys/fs/cgroup                                            of 8 cores
+    (UNIFIED,              {},                                                                   8),
+    (UNIFIED,              {"cpu.max": "max 100000"},                                            8),
+    (UNIFIED,              {"cpu.max": "200000 100000"},                                         2),
+    (UNIFIED,              {"cpu.max": "250000 100000"},                                         3),
+    (UNIFIED,              {"cpu.max": "50000 100000"},                                          1),
+    (UNIFIED,              {"cpu.max": "3200000 100000"},                                        8),
+    (UNIFIED,              {"cpu.max": "nonsense"},                                              8),
+    (UNIFIED,              {"cpu.max": "100000 0"},                                              8),
+    (SERVICE,              {f"{UNIT}/cpu.max": "400000 100000", "cpu.max": "max 100000"},        4),
+    (SERVICE,              {f"{UNIT}/cpu.max": "max 100000", "system.slice/cpu.max": "9 3"},     3),
+    (FIRST,                {"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+    (FIRST,                {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},    8),
+    ("0::/../elsewhere\n", {"cpu.max": "200000 100000"},                                         2),
+    ("",                   {"cpu.max": "200000 100000"},                                         8),
+]
+
+MEMORY = [
+    (UNIFIED,  {"memory.max": "536870912"},                                   [536870912]),
+    (UNIFIED,  {"memory.max": "max"},                                         []),
+    (FIRST,    {"memory/docker/abc/memory.limit_in_bytes": "5", "memory/memory.limit_in_bytes": "9"}, [5, 9]),
+    (SERVICE,  {},                                                            []),
+]
+# fmt: on
+
+
+@pytest.fixture
+def eight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+
+def written(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
+    for name, text in files.items():
+        (folder / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "groups" / name).write_text(text + "\n")
+    (folder / "own").write_text(own)
+    return folder / "groups", folder / "own"
+
+
+@pytest.mark.usefixtures("eight")
+@pytest.mark.parametrize(("own", "files", "cores"), CORES)
+def test_cores(own: str, files: dict[str, str], cores: int, tmp_path: Path) -> None:
+    assert machine.cores(*written(tmp_path, own, files)) == cores
+
+
+@pytest.mark.parametrize(("own", "files", "limits"), MEMORY)
+def test_memory(own: str, files: dict[str, str], limits: list[int], tmp_path: Path) -> None:
+    assert list(machine.memory_limits(*written(tmp_path, own, files))) == limits
+
+
+def test_where_nothing_is_told(tmp_path: Path) -> None:
+    assert machine.cores(tmp_path, tmp_path / "none") >= 1
+    assert list(machine.memory_limits(tmp_path, tmp_path / "none")) == []
