@@ -6,13 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from cropmark import config
 from cropmark.checking import mistakes
 from cropmark.cli import app
-from cropmark.config import BadConfiguration, Configured, configured
-from cropmark.dialects.fastly.settings import JpegType
+from cropmark.config import BadConfiguration, Configured, Settings, configured
+from cropmark.dialects.fastly.settings import FastlySettings, JpegType
+from cropmark.dialects.pixlab.dialect import PixLabSettings
 
 SITE = '[[site]]\nhosts = ["a.example"]\ndialect = "fastly"\nsource = "."\n'
 
@@ -30,8 +32,13 @@ MISTAKES = [
     ("port = 1\nport = 2\n",                                    2,    ("is not TOML: Cannot overwrite a value",)),
     ("[fastly]\njpeg_qualty = 3\n",                             2,    ("there is no setting 'fastly.jpeg_qualty'", "did you mean jpeg_quality?")),
     ("[fastly]\nresize_filter = 'best'\n",                      2,    ("fastly.resize_filter: input should be 'nearest'", "got 'best'")),
-    ("[fastly]\njpeg_quality = 500\n",                          1,    ("fastly: a quality is 1 to 100, not 500", "see docs/configuration.md")),
-    ("port = 1\nfastly.jpeg_quality = 500\n",                   2,    ("fastly: a quality is 1 to 100, not 500",)),
+    ("[fastly]\n\njpeg_quality = 500\n",                        3,    ("fastly.jpeg_quality: input should be less than or equal to 100, got 500", "see docs/configuration.md")),
+    ("[fastly]\nupscale = true\nwebp_quality = 0\n",            3,    ("fastly.webp_quality: input should be greater than or equal to 1, got 0",)),
+    ("port = 1\nfastly.jpeg_quality = 500\n",                   2,    ("fastly.jpeg_quality: ",)),
+    ("[contentstack]\nbranches = []\nrate_limit = -1\n",        3,    ("contentstack.rate_limit: input should be greater than or equal to 0, got -1",)),
+    ("[contentstack.rate_limits]\na = 1\nb = -1\n",             3,    ("contentstack.rate_limits.b: input should be greater than or equal to 0, got -1",)),
+    ("[pixlab]\nside = 9\nsource_bytes = 0\n",                  3,    ("pixlab.source_bytes: input should be greater than or equal to 1, got 0",)),
+    ("[pixlab]\nside = 9\nsource_pixels = 0\n",                 3,    ("pixlab.source_pixels: input should be",)),
     ("fastly = 3\n",                                            1,    ("fastly: input should be a dictionary",)),
     ("[site]\nname = 'a'\n",                                    1,    ("site: input should be a valid tuple", "sites, as `[[site]]` tables")),
     ("[[site]]\nhosts = ['a']\nsource = '.'\n",                 1,    ("site.0.dialect: field required", "`fastly`, `contentstack`")),
@@ -41,7 +48,7 @@ MISTAKES = [
     (SITE + SITE.replace("a.ex", "b.ex") + "max_age_s = -1\n",  9,    ("site.1.max_age_s: input should be greater than or equal to 0, got -1",)),
     (SITE + "[site.settings]\nupscal = true\n",                 6,    ("there is no setting 'site.0.settings.upscal'", "did you mean upscale?")),
     (SITE + "[site.settings]\nupscale = 'yes please'\n",        6,    ("site.0.settings.upscale: input should be a valid boolean", "got 'yes please'")),
-    (SITE + "settings = { jpeg_quality = 0 }\n",                5,    ("site.0.settings: a quality is 1 to 100, not 0",)),
+    (SITE + "settings = { jpeg_quality = 0 }\n",                5,    ("site.0.settings.jpeg_quality: input should be greater than or equal to 1, got 0",)),
     (SITE.replace("a.example", "a.example:8000"),               2,    ("a host name alone, without scheme, port or path", "got 'a.example:8000'")),
     (SITE.replace("a.example", "https://a.example"),            2,    ("a host name alone",)),
     (SITE + "prefix = 'shop'\n",                                5,    ("site.0.prefix: expected a path that begins with a slash, such as /shop, got 'shop'",)),
@@ -116,14 +123,28 @@ def test_all_mistakes_at_once(file: Path) -> None:
         ("CROPMARK_FASTLY__UPSCALE", "perhaps", ("environment CROPMARK_FASTLY__UPSCALE: fastly.upscale",)),
         ("CROPMARK_FASTLY__UPSCAL", "true", ("did you mean CROPMARK_FASTLY__UPSCALE?",)),
         ("CROPMARK_CONTENTSTACK__RATE_LIMITS", "blt1", ("contentstack.rate_limits.blt1: input should be", "got ''")),
-        ("CROPMARK_CONTENTSTACK__RATE_LIMITS", "blt1=-1", ("a limit is 0, for none, or more, not -1",)),
-        ("CROPMARK_PIXLAB__SIDE", "0", ("limits are 1 or more",)),
+        (
+            "CROPMARK_CONTENTSTACK__RATE_LIMITS",
+            "blt1=-1",
+            ("environment CROPMARK_CONTENTSTACK__RATE_LIMITS: contentstack.rate_limits.blt1: ", "got '-1'"),
+        ),
+        (
+            "CROPMARK_PIXLAB__SIDE",
+            "0",
+            ("environment CROPMARK_PIXLAB__SIDE: pixlab.side: input should be greater", "got '0'"),
+        ),
     ],
 )
 def test_mistakes_in_variables(file: Path, name: str, text: str, words: tuple[str, ...]) -> None:
     with pytest.raises(BadConfiguration) as bad:
         read(file, "", environ={name: text})
     assert all(word in str(bad.value) for word in words), str(bad.value)
+
+
+@pytest.mark.parametrize("section", [FastlySettings(webp_quality=0), PixLabSettings(side=0)])
+def test_a_section_made_in_python_has_the_same_bounds(section: FastlySettings | PixLabSettings) -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Settings(**{section.__class__.__name__.removesuffix("Settings").lower(): section})  # type: ignore[arg-type]  # by name
 
 
 def test_a_mistake_on_the_command_line(file: Path) -> None:

@@ -145,7 +145,12 @@ class Settings(BaseSettings):
     """Every setting, with its default; the names are those of the TOML file."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        revalidate_instances="always",  # a dialect's settings that were made in Python have the same bounds
     )
 
     folder: Path | None = Field(None, description="Folder of pictures served under /fastly, /contentstack, /kontent.")

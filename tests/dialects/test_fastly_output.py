@@ -174,11 +174,6 @@ def test_what_a_service_is_set_to(
     assert told(taken(output_of(query, accept, settings), source), source) == becomes
 
 
-def test_a_quality_is_1_to_100() -> None:
-    with pytest.raises(ValueError, match="1 to 100, not 0"):
-        FastlySettings(webp_quality=0)
-
-
 # fmt: off
 TRANSLATED = [
     # JPEG  AVIF  WebP  JPEG XL

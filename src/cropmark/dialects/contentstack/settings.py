@@ -8,8 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated
+
+from annotated_types import Ge
 
 from cropmark.plan.steps import Fit
+
+Rate = Annotated[int, Ge(0)]
 
 
 class FitCover(Enum):
@@ -39,14 +44,9 @@ class ContentstackSettings:
     """GIFs may be resized and converted, which Contentstack does not do."""
     fit_cover: FitCover = FitCover.CROP
     """What a picture with fit=cover becomes: cut to the box, or left as large as covers it, as Fastly has it."""
-    rate_limit: int = 80
+    rate_limit: Rate = 80
     """Requests a second that may miss the cache; 0: no limit."""
-    rate_limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    rate_limits: Mapping[str, Rate] = field(default_factory=dict, hash=False)
     """The same for single stacks, by API key: they are counted apart."""
     organization: str = "organization"
     """Sites of one organization share that limit."""
-
-    def __post_init__(self) -> None:
-        for limit in (self.rate_limit, *self.rate_limits.values()):
-            if limit < 0:
-                raise ValueError(f"a limit is 0, for none, or more, not {limit}")

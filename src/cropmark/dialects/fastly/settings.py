@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated
+
+from annotated_types import Interval
 
 from cropmark.plan.plan import Tell
 from cropmark.plan.steps import Filter
+
+Quality = Annotated[int, Interval(ge=1, le=100)]
 
 
 class JpegType(Enum):
@@ -44,11 +49,11 @@ class FastlySettings:
     """How pixels are resampled where resize-filter does not say."""
     webp: bool = False
     """As if every request said auto=webp."""
-    webp_quality: int = 85
+    webp_quality: Quality = 85
     """1 to 100, where quality does not say."""
     jpeg_type: JpegType = JpegType.AUTO
     """How a JPEG is written whose format is not named more closely; auto: as the source was."""
-    jpeg_quality: int = 85
+    jpeg_quality: Quality = 85
     """1 to 100, where quality does not say."""
     upscale: bool = False
     """As if every request said enable=upscale."""
@@ -64,8 +69,3 @@ class FastlySettings:
     """Whether x-fastly-imageopto-montage is obeyed."""
     overlay_parameters: bool = False
     """Overlay parameters are read from the query too, the header's winning."""
-
-    def __post_init__(self) -> None:
-        for quality in (self.webp_quality, self.jpeg_quality):
-            if not 1 <= quality <= 100:
-                raise ValueError(f"a quality is 1 to 100, not {quality}")

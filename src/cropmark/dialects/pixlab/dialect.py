@@ -9,7 +9,9 @@ Source: https://pixlab.io/endpoints/crop
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
 
 from cropmark.dialects.answers import EVERY_ORIGIN, warning_headers
 from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
@@ -21,21 +23,19 @@ from cropmark.dialects.pixlab.writer import written
 from cropmark.plan.plan import Limits, Order
 from cropmark.problems import BadOrder, Problem, Unauthorised
 
+Bound = Annotated[int, Ge(1)]
+
 
 @dataclass(frozen=True, slots=True)
 class PixLabSettings:
     """What an operator may choose: how large a picture may be, in bytes, pixels and on a side."""
 
-    source_bytes: int = 25 * 2**20
+    source_bytes: Bound = 25 * 2**20
     """Bytes that a picture may have which is sent or named."""
-    source_pixels: int = 100_000_000
+    source_pixels: Bound = 100_000_000
     """Pixels of it, and of all frames of an animation."""
-    side: int = 16_384
+    side: Bound = 16_384
     """Pixels that its sides may have, and those of a result."""
-
-    def __post_init__(self) -> None:
-        if min(self.source_bytes, self.source_pixels, self.side) < 1:
-            raise ValueError("limits are 1 or more")
 
     @property
     def limits(self) -> Limits:
