@@ -21,7 +21,21 @@ STACK, ASSET, FILE = "bltstack000000000", "blt0123456789abcdef", "0123456789abcd
 ENVIRONMENT, FILE_ID = "975bf280-9091-4691-b05b-86a7d2f3b4c1", "0c0d7d9f-4d3f-4e1c-9d11-1f2b3c4d5e6f"
 
 
+SAYS = {
+    "private.jpg": "private, max-age=60",
+    "secret.jpg": "no-store",
+    "brief.jpg": "max-age=1, must-revalidate",
+    "odd.jpg": "max-age=60, \xe9",
+}
+"""Cache-Control of the origin, by the file's name."""
+
+
 class _Quiet(SimpleHTTPRequestHandler):
+    def end_headers(self) -> None:
+        if said := SAYS.get(self.path.rsplit("/", 1)[-1]):
+            self.send_header("Cache-Control", said)
+        super().end_headers()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
         pass
 
@@ -33,6 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for vendors in (f"v3/assets/{STACK}/{ASSET}/{FILE}", f"{ENVIRONMENT}/{FILE_ID}"):
         (folder / vendors).mkdir(parents=True)
         shutil.copy(folder / "wide.jpg", folder / vendors / "wide photo.jpg")
+    for name in SAYS:
+        shutil.copy(folder / "wide.jpg", folder / name)
     return folder
 
 
@@ -127,6 +143,42 @@ def test_what_is_not_there(server: Running, host: str, path: str, status: int) -
 def test_an_origins_path_is_the_beginning_of_every_path(server: Running) -> None:
     path = f"/assets/{STACK}/{ASSET}/{FILE}/wide%20photo.jpg?width=10"
     assert server.get(path, headers={"Host": "based.example"}).status_code == 200
+
+
+# fmt: off
+KEPT = [
+    # host                          path                        Cache-Control
+    ("fastly-origin.example",       "/private.jpg?width=10",    "private, max-age=60"),         # H3: the origin's
+    ("fastly-origin.example",       "/secret.jpg?width=10",     "no-store"),
+    ("fastly-origin.example",       "/brief.jpg?width=10",      "max-age=1, must-revalidate"),
+    ("fastly-origin.example",       "/brief.jpg",               "max-age=1, must-revalidate"),
+    ("fastly-origin.example",       "/odd.jpg?width=10",        "no-store"),                    # not to be repeated
+    ("fastly-origin.example",       "/wide.jpg?width=10",       "public, max-age=3600"),        # it says nothing
+    ("fastly-origin.example",       "/broken.jpg?width=10",     "public, max-age=10"),
+    ("fastly-folder.example",       "/broken.jpg?width=10",     "public, max-age=10"),          # perhaps half there
+    ("kontent-origin.example",      "/private.jpg?w=10",        "private, no-store"),
+    ("kontent-origin.example",      "/brief.jpg?w=10",          "public, max-age=31536000"),    # by version
+    ("kontent-folder.example",      "/broken.jpg?w=10",         "public, max-age=10"),
+    ("contentstack-origin.example", "/private.jpg?width=10",    "private, no-store"),
+    ("contentstack-origin.example", "/secret.jpg?width=10&environment=production", "private, no-store"),
+    ("contentstack-origin.example", "/wide.jpg?width=10",       "public, max-age=300"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("host", "path", "kept"), KEPT)
+def test_how_long_answers_may_be_kept(server: Running, host: str, path: str, kept: str) -> None:
+    """When it is made, and when it is there."""
+    for _ in range(2):
+        answer = server.get(path, headers={"Host": host})
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, kept)
+
+
+def test_a_broken_original_says_so(server: Running) -> None:
+    fastly = server.get("/broken.jpg?width=10", headers={"Host": "fastly-folder.example"})
+    assert "fastly-io-error" in fastly.headers
+    kontent = server.get("/broken.jpg?w=10", headers={"Host": "kontent-folder.example"})
+    assert "the original was sent" in kontent.headers["x-cropmark-warning"]
 
 
 def test_a_prefix_serves_any_host_with_its_own_settings(server: Running) -> None:

@@ -44,6 +44,8 @@ class Stamp:
     versioned: bool = False
     private: bool = False
     """Only for who asked: no shared cache may keep the answer."""
+    cache_control: str | None = None
+    """What the web server that it came from said of keeping it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,11 @@ class Record:
     """The verdict that the first source goes out as it is; the body is empty then."""
     expires_s: float | None = None
     """Unix time after which it is not served; None: never."""
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether there may soon be a better one: it lacks something, or its source is broken, perhaps half there."""
+        return self.expires_s is not None or self.original is Reason.UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)

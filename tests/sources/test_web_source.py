@@ -251,6 +251,28 @@ async def test_what_may_not_be_kept_is_held_for_its_moment(
     assert server.paths() == ["/a", "/a"]
 
 
+async def test_what_becomes_private_is_another_picture(source: WebSource, server: Origin, clock: Clock) -> None:
+    """Else what was made of it when it was public would be told as public."""
+    server.answers["/a"] = versions = Versions("max-age=1, must-revalidate")
+    where = WebUrl(server.url("/a"))
+    stamps = []
+    for control in ("max-age=1, must-revalidate", "public, max-age=1", "private, max-age=9"):
+        versions.control = control
+        opened = await source.open(where)
+        opened.close()
+        stamps.append(opened.stamp)
+        clock.now += 400
+        await settled(source)
+    assert versions.statuses == [200, 304, 304]
+    assert [stamp.private for stamp in stamps] == [False, False, True]
+    assert [stamp.cache_control for stamp in stamps] == [
+        "max-age=1, must-revalidate",
+        "public, max-age=1",
+        "private, max-age=9",
+    ]
+    assert stamps[0].version == stamps[1].version != stamps[2].version
+
+
 async def test_what_may_no_longer_be_kept_is_dropped(
     source: WebSource, server: Origin, originals: Originals, clock: Clock
 ) -> None:

@@ -151,7 +151,9 @@ class Delivery:
     """The bytes are a stranger's (uploads, PixLab's img): never decoded beside a site's own files."""
     filename: str | None = None
     max_age_s: int | None = None
-    """None: the site's setting."""
+    """At most so long; None: the site's setting alone."""
+    as_origin: bool = False
+    """A source's own Cache-Control, where its origin sent one, is the answer's."""
     rate: tuple[str, int] | None = None
     """Under which name requests that miss the cache are counted, and how many a second may; None: as the site says."""
 

@@ -52,7 +52,7 @@ def freshness(headers: Mapping[str, str], now_s: float, lifetimes: Lifetimes) ->
     Header values that do not match their grammar count as absent, but a malformed Expires as past (RFC 9111 5.3).
     """
     said = directives(headers.get("Cache-Control", ""))
-    if {"no-store", "private"} & said.keys() or headers.get("Vary", "").strip() == "*":
+    if is_private(headers.get("Cache-Control")) or headers.get("Vary", "").strip() == "*":
         return Freshness(0, 0, 0, keep=False)
     strict = {"no-cache", "must-revalidate", "proxy-revalidate"} & said.keys()
     lifetime = 0.0 if "no-cache" in said else _lifetime(headers, said, now_s, lifetimes)
@@ -66,6 +66,11 @@ def freshness(headers: Mapping[str, str], now_s: float, lifetimes: Lifetimes) ->
         _named(said, "stale-while-revalidate", meanwhile),
         _named(said, "stale-if-error", lifetimes.stale_if_error_s),
     )
+
+
+def is_private(cache_control: str | None) -> bool:
+    """Whether it is for whoever asked alone."""
+    return bool({"no-store", "private"} & directives(cache_control or "").keys())
 
 
 def directives(text: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from cropmark.ports import Stamp
-from cropmark.sources.freshness import Freshness
+from cropmark.sources.freshness import Freshness, is_private
 
 
 class Use(Enum):
@@ -39,10 +39,15 @@ class SourceRecord:
     last_modified: str | None = None
     modified_s: float | None = None
     generation: int = 0
+    cache_control: str | None = None
 
     @property
     def stamp(self) -> Stamp:
-        return Stamp(self.identity, self.digest, self.generation, self.modified_s)
+        private = is_private(self.cache_control)
+        # Else what was made of a public picture would be told as public when the picture no longer is.
+        version = f"{self.digest}-private" if private else self.digest
+        said = self.cache_control
+        return Stamp(self.identity, version, self.generation, self.modified_s, private=private, cache_control=said)
 
     def use(self, now_s: float, *, failing: bool) -> Use:
         """How it may be used now; `failing`: its origin was asked a moment ago and could not answer."""

@@ -10,8 +10,8 @@ import asyncio
 import copy
 import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import structlog
@@ -222,7 +222,8 @@ class WebSource:
             told = "Cache-Control" in answer.headers or "Expires" in answer.headers
             now = self._clock()
             fresh = freshness(answer.headers, now, self._lifetimes) if told else record.spans
-            self._originals.renew(target.key, record.renewed(now, fresh))
+            said = _cache_control(answer.headers) if told else record.cache_control
+            self._originals.renew(target.key, replace(record.renewed(now, fresh), cache_control=said))
             if (kept := await self._originals.read(target.key)) is not None:
                 if not fresh.keep:
                     self._originals.drop(target.key)
@@ -249,6 +250,7 @@ class WebSource:
             last_modified=_validator(answer.headers.get("Last-Modified")),
             modified_s=http_date(answer.headers.get("Last-Modified")),
             generation=generation,
+            cache_control=_cache_control(answer.headers),
         ).renewed(now, fresh)
         held = Held(body.reading(), body.bytes, record.stamp)
         if not fresh.keep:
@@ -288,6 +290,12 @@ def _passing(problem: SourceProblem) -> bool:
     return isinstance(problem, SourceFailed) and (
         status is None or status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500
     )
+
+
+def _cache_control(headers: Mapping[str, str]) -> str | None:
+    """What the origin said of keeping its answer. What cannot be repeated counts as a no."""
+    text = headers.get("Cache-Control")
+    return None if text is None else _validator(text) or "no-store"
 
 
 def _validator(text: str | None) -> str | None:

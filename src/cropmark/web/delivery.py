@@ -91,13 +91,15 @@ def _negotiated(order: Order, record: Record) -> bool:
 
 def cache_control(site: Site, order: Order, record: Record, left_s: float | None = None) -> str:
     """How long clients and shared caches may keep it."""
+    origins = {stamp.cache_control for stamp in record.stamps} if order.delivery.as_origin else set()
+    if len(origins) == 1 and (said := origins.pop()) and not record.is_passing and left_s is None:
+        return said
     if order.delivery.private or any(stamp.private for stamp in record.stamps):
         return "private, no-store"
+    age = site.freshness.versioned_s if order.delivery.versioned else site.freshness.max_age_s
     if order.delivery.max_age_s is not None:
-        age = order.delivery.max_age_s
-    else:
-        age = site.freshness.versioned_s if order.delivery.versioned else site.freshness.max_age_s
-    if record.expires_s is not None:
+        age = min(age, order.delivery.max_age_s)
+    if record.is_passing:
         age = min(age, 10)
     if left_s is not None:
         age = max(0, min(age, int(left_s)))

@@ -39,7 +39,7 @@ def _picture(ask: Ask, settings: FastlySettings) -> Order:
     return Order(
         sources=(Wanted(SitePath(ask.path)), *_overlay_wanted(path, ask)),
         plan=_plan(done, output.output),
-        delivery=Delivery(negotiated=output.negotiated),
+        delivery=Delivery(negotiated=output.negotiated, as_origin=True),
         warnings=(
             *asked.warnings,
             *laid.warnings,
@@ -59,7 +59,7 @@ def _montage(mounted: dict[str, str], ask: Ask, settings: FastlySettings) -> Ord
     return Order(
         sources=(Wanted(SitePath(ask.path)), *montage.images),
         plan=_plan((montage.step,), output.output),
-        delivery=Delivery(negotiated=output.negotiated),
+        delivery=Delivery(negotiated=output.negotiated, as_origin=True),
         warnings=(*asked.warnings, *output.warnings),
     )
 

@@ -37,6 +37,9 @@ LIMITS: Final = Limits(
 )
 
 
+_UNWORKED: Final = Warned("source", "it could not be worked on: the original was sent")
+
+
 @dataclass(frozen=True, slots=True)
 class KontentSettings:
     """What a site may choose."""
@@ -70,7 +73,8 @@ class Kontent:
 
     def headers_of(self, order: Order, result: Result) -> Headers:
         """CORS, and what was odd. The service's own header set is not documented and not imitated."""
-        return (*EVERY_ORIGIN, *warning_headers(result.warnings))
+        trouble = (_UNWORKED,) if result.trouble else ()
+        return (*EVERY_ORIGIN, *warning_headers((*result.warnings, *trouble)))
 
     def refusal(self, problem: Problem, ask: Ask) -> Answer:
         """`{"message": …}`; the bodies of the service's errors are not documented."""
