@@ -75,7 +75,7 @@ async def test_a_page_of_one_picture_in_24_sizes_gets_in(renderers: int) -> None
     queue = Queue(8 * renderers, renderers)
     jobs = [job("photo", client="x", cost_ms=90 + encode) for encode in (8, 30, 50, 120, 150, 180, 200, 250) * 3]
     assert list(filled(queue, *jobs)) == jobs
-    assert queue.half_full == (renderers < 8)
+    assert queue.half_full_besides(jobs[0]) == (renderers < 8)
 
 
 async def test_a_client_that_asks_for_more_than_a_page_is_refused() -> None:
@@ -104,9 +104,15 @@ async def test_an_empty_queue_takes_whatever_it_costs() -> None:
 
 async def test_half_full() -> None:
     """By work: a page of small pictures is made as well as any."""
-    assert not filled(Queue(4, 1), *(job(str(i)) for i in range(12))).half_full
-    assert not filled(Queue(100, 1), job(cost_ms=999)).half_full
-    assert filled(Queue(100, 1), job(cost_ms=1000)).half_full
+    first = job(cost_ms=500)
+    assert not filled(Queue(4, 1), first, *(job(str(i)) for i in range(12))).half_full_besides(first)
+    assert not filled(Queue(100, 1), first, job(cost_ms=999)).half_full_besides(first)
+    assert filled(Queue(100, 1), first, job(cost_ms=1000)).half_full_besides(first)
+
+
+async def test_a_dear_one_alone_is_no_crowd() -> None:
+    alone = job(cost_ms=60_000)
+    assert not filled(Queue(4, 1), alone).half_full_besides(alone)
 
 
 async def test_who_leaves_takes_its_cost_along() -> None:

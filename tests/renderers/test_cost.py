@@ -29,6 +29,7 @@ def to(kind: Format | None, width: int = 800, height: int = 533) -> Render:
 
 
 GIF_ALONE = Choice(Format.GIF, skipped_for=(Kind(frozenset({Format.JPEG, Format.PNG})),))
+ANIMATIONS = Choice(Format.GIF, skipped_for=(Kind(animated=False),))
 NOT_STILL = Choice(Format.GIF, skipped_for=(Kind(frozenset({Format.JPEG}), animated=False),))
 
 
@@ -64,7 +65,9 @@ GUESSES = [
     (to(Format.AVIF, 8192, 8192), MP12,                                  5000, 12000),
     (Render(Plan()),           MP12,                                      200,   600),    # at its own size
     (first_of(GIF_ALONE, Choice(Format.JPEG)), MP12,                       40,    75),    # no GIF is made of a JPEG
-    (first_of(NOT_STILL, Choice(Format.JPEG)), MP12,                      150,   400),    # one is, of what moves
+    (first_of(ANIMATIONS, Choice(Format.JPEG)), MP12,                      40,    75),    # nor of what cannot move
+    (first_of(NOT_STILL, Choice(Format.JPEG)), MP12,                       40,    75),
+    (first_of(ANIMATIONS, Choice(Format.JPEG)), ("moving", 4_500_000, Format.WEBP), 400, 800),    # this one can
     (first_of(GIF_ALONE),      MP12,                                       40,    75),
     (Inspect(),                MP12,                                        1,     5),
     (Analyse(),                MP12,                                      140,   250),

@@ -99,10 +99,10 @@ class Queue:
     def __iter__(self) -> Iterator[Job]:
         return iter(tuple(self._jobs))
 
-    @property
-    def half_full(self) -> bool:
-        """Whether half the work waits that may: a page of small pictures is none."""
-        return 2 * self.work_ms >= self._most_ms
+    def half_full_besides(self, job: Job) -> bool:
+        """Whether half the work waits that may, without this job, which begins: a page of small pictures is none."""
+        others_ms = self.work_ms - job.cost_ms if job in self._jobs else self.work_ms
+        return 2 * others_ms >= self._most_ms
 
     def enter(self, job: Job) -> None:
         """Take a place at the end. Raises Overloaded.

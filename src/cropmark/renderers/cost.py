@@ -15,7 +15,7 @@ from typing import assert_never
 
 from cachetools import LRUCache
 
-from cropmark.formats import Format
+from cropmark.formats import TRAITS, Format
 from cropmark.plan.plan import Plan
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import Area, Canvas, Montage, Resize
@@ -117,8 +117,11 @@ def _written(plan: Plan, sources: Sequence[tuple[str, int, Format | None]]) -> F
 
 
 def _of_format(kind: Format | None, rule: Kind) -> bool:
-    """Whether the rule is about all pictures of a format."""
-    return rule == Kind(rule.formats) and rule.formats is not None and kind in rule.formats
+    """Whether the rule is about all pictures of a format; of one that never moves, so is a rule about stills."""
+    if kind is None or rule == Kind() or (rule.formats is not None and kind not in rule.formats):
+        return False
+    stills = rule.animated is False and not TRAITS[kind].animated
+    return rule == Kind(rule.formats, animated=False if stills else None)
 
 
 def _decoding(sources: Sequence[tuple[str, int, Format | None]]) -> float:

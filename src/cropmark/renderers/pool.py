@@ -253,7 +253,7 @@ class Pool:
         """The task as this renderer gets it."""
         match job.task:
             case Render() as task:
-                return replace(task, hurried=self._queue.half_full)
+                return replace(task, hurried=self._queue.half_full_besides(job))
             case Analyse() if not process.knows_models:
                 return Analyse(self._networks)
             case task:
