@@ -141,7 +141,7 @@ class CropOutOfBounds(Impossible):
     def __init__(self, box: Box, frame: Size, *, parameter: str | None = None) -> None:
         super().__init__(
             f"the crop keeps {box}, the picture there is {frame}",
-            fix="ask for less, move it inside, or let it be clipped",
+            fix="ask for less, or move it inside",
             parameter=parameter,
         )
 
