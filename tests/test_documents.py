@@ -171,3 +171,7 @@ def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8")):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_each_command_is_told() -> None:
+    assert "No such command" not in (ROOT / "docs" / "cli.md").read_text("utf-8")

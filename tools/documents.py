@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from cropmark import cli
-from cropmark.config import PREFIX, Settings, SiteSettings, schema, shown
+from cropmark.config import PREFIX, Settings, SiteSettings, schema, shown, variables
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Param
 from cropmark.dialects.fastly.dialect import Fastly
@@ -159,9 +160,9 @@ def _configuration() -> str:
     ]
     for name in top:
         info = Settings.model_fields[name]
-        lines.append(
-            f"| `{name}` | `{PREFIX}{name.upper()}` | {_default(info.default)} | {_cell(info.description or '')} |"
-        )
+        variable = f"{PREFIX}{name.upper()}"
+        told = f"`{variable}`" if variable in variables() else "–"
+        lines.append(f"| `{name}` | {told} | {_default(info.default)} | {_cell(info.description or '')} |")
     lines.append(BUCKET)
     for name, info in Settings.model_fields.items():
         if name in top:
@@ -209,19 +210,18 @@ def _default(value: Any) -> str:
 
 def _cli() -> str:
     parts = [MADE, "# Command line\n"]
-    parts += [f"## `{name}`\n\n```\n{_help(name.split()[1:])}\n```\n" for name in _commands()]
+    names = ("cropmark", *_commands(get_command(cli.app), "cropmark"))
+    parts += [f"## `{name}`\n\n```\n{_help(name.split()[1:])}\n```\n" for name in names]
     return "\n".join(parts)
 
 
-def _commands() -> Iterator[str]:
-    yield "cropmark"
-    for command in cli.app.registered_commands:
-        assert command.callback is not None
-        yield f"cropmark {command.name or command.callback.__name__}"
-    for group in cli.app.registered_groups:
-        assert group.typer_instance is not None
-        for command in group.typer_instance.registered_commands:
-            yield f"cropmark {group.name} {command.name}"
+def _commands(command: Any, words: str) -> Iterator[str]:
+    """Every command, with the groups that it is in before it."""
+    inner = getattr(command, "commands", {})
+    for name, one in inner.items():
+        yield from _commands(one, f"{words} {name}")
+    if not inner:
+        yield words
 
 
 def _help(words: list[str]) -> str:
