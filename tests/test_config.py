@@ -18,6 +18,8 @@ from cropmark.dialects.pixlab.dialect import PixLabSettings
 
 SITE = '[[site]]\nhosts = ["a.example"]\ndialect = "fastly"\nsource = "."\n'
 
+PIXLAB = '[[site]]\nprefix = "/p"\ndialect = "pixlab"\n'
+
 # fmt: off
 MISTAKES = [
     # the file                                                  line  words
@@ -53,6 +55,20 @@ MISTAKES = [
     (SITE.replace("a.example", "https://a.example"),            2,    ("a host name alone",)),
     (SITE + "prefix = 'shop'\n",                                5,    ("site.0.prefix: expected a path that begins with a slash, such as /shop, got 'shop'",)),
     (SITE + SITE.replace("a.example", "A.Example"),             5,    ("site.1: no request reaches it, site.0 is at a.example/ too", "another host or prefix")),
+    ("cors_origins = ['https://a.example', 'b.example']\n",      1,    ("cors_origins.1: expected an origin as browsers send it, such as https://example.com, got 'b.example'",)),
+    ("cors_origins = ['https://a.example/']\n",                  1,    ("cors_origins.0: expected an origin",)),
+    ("cors_origins = ['https://a.example/path']\n",              1,    ("cors_origins.0: expected an origin",)),
+    ("cors_origins = ['https://a.example:443']\n",               1,    ("cors_origins.0: expected an origin",)),   # never sent
+    (SITE + "cors_origins = ['http://*.a.example']\n",           5,    ("site.0.cors_origins.0: expected an origin",)),
+    ("public_url = 'api.example.com'\n",                         1,    ("public_url: expected scheme and host, perhaps port and path", "got 'api.example.com'")),
+    ("public_url = 'ftp://x'\n",                                 1,    ("public_url: expected scheme",)),
+    ("public_url = 'https://a.example/?q'\n",                    1,    ("public_url: expected scheme",)),
+    ("public_url = 'https://a.example/#q'\n",                    1,    ("public_url: expected scheme",)),
+    (PIXLAB + "max_age_s = 0\n",                                 1,    ("site.0: cors_origins, resource_policy, max_age_s: pixlab's answers",)),
+    (PIXLAB + "cors_origins = []\n",                             1,    ("site.0: cors_origins, resource_policy, max_age_s: ",)),
+    (PIXLAB + "resource_policy = 'off'\n",                       1,    ("site.0: cors_origins, resource_policy, max_age_s: ",)),
+    (SITE + "[site.presets]\ncard = ''\n'a b' = ''\n",          7,    ("site.0.presets.a b: expected a name of letters, digits and . _ ~ - only", "got 'a b'")),
+    (SITE + "presets = { 'größe' = '' }\n",                      5,    ("site.0.presets.größe: expected a name",)),
     ("signing_keys = ['short']\n",                              1,    ("signing_keys: expected a key of at least 32 bytes, got 5",)),
 ]
 
@@ -121,6 +137,10 @@ def test_all_mistakes_at_once(file: Path) -> None:
         ),
         ("CROPMARK_PORT", "many", ("environment CROPMARK_PORT: port: input should be a valid integer", "got 'many'")),
         ("CROPMARK_FASTLY__UPSCALE", "perhaps", ("environment CROPMARK_FASTLY__UPSCALE: fastly.upscale",)),
+        ("CROPMARK_SITE", "[{", ("environment CROPMARK_SITE: there is no such variable", "sites are said in the file")),
+        ("CROPMARK_SITE__0__NAME", "a", ("CROPMARK_SITE__0__NAME: there is no such variable", "sites are said in the")),
+        ("CROPMARK_FASTLY", "[{", ("environment CROPMARK_FASTLY: there is no such variable",)),
+        ("cropmark_port", "many", ("environment cropmark_port: port: input should be a valid integer",)),
         ("CROPMARK_FASTLY__UPSCAL", "true", ("did you mean CROPMARK_FASTLY__UPSCALE?",)),
         ("CROPMARK_CONTENTSTACK__RATE_LIMITS", "blt1", ("contentstack.rate_limits.blt1: input should be", "got ''")),
         (
@@ -145,6 +165,11 @@ def test_mistakes_in_variables(file: Path, name: str, text: str, words: tuple[st
 def test_a_section_made_in_python_has_the_same_bounds(section: FastlySettings | PixLabSettings) -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         Settings(**{section.__class__.__name__.removesuffix("Settings").lower(): section})  # type: ignore[arg-type]  # by name
+
+
+def test_sites_are_in_no_variable() -> None:
+    with pytest.raises(ValidationError, match="site"):
+        Settings(environ={"CROPMARK_SITE": "[{"})  # type: ignore[call-arg]  # for tests, as configured() gives it
 
 
 def test_a_mistake_on_the_command_line(file: Path) -> None:
@@ -198,6 +223,12 @@ def test_lists_from_a_variable_are_written_with_commas(file: Path) -> None:
     assert found.settings.web_allow == ("127.0.0.1:1", "127.0.0.1:2")
 
 
+def test_a_variable_may_be_written_small(file: Path) -> None:
+    found = read(file, "", environ={"Cropmark_Port": "7", "CROPMARK_PORT": ""})
+    assert found.settings.port == 7
+    assert found.place(("port",)) == "Cropmark_Port"
+
+
 def test_the_file_of_the_working_folder_is_found(file: Path) -> None:
     file.write_text("port = 4321\n")
     assert configured(environ={}).settings.port == 4321
@@ -206,6 +237,18 @@ def test_the_file_of_the_working_folder_is_found(file: Path) -> None:
 def test_hosts_and_prefixes_have_one_form(file: Path) -> None:
     (site,) = read(file, SITE.replace("a.example", "Img.Example") + "prefix = '/shop/'\n").settings.site
     assert (site.hosts, site.prefix) == (("img.example",), "/shop")
+    (site,) = read(file, SITE.replace('"."', '"HTTPS://o.example/A"')).settings.site
+    assert site.source == "https://o.example/A"
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "https://Example.com", "http://[::1]:8000", "app://x"])
+def test_origins(file: Path, origin: str) -> None:
+    assert read(file, f"cors_origins = ['{origin}']\n").settings.cors_origins == (origin.lower(),)
+
+
+@pytest.mark.parametrize("url", ["https://a.example", "http://127.0.0.1:8000/", "https://[::1]:1/cdn/x"])
+def test_public_urls(file: Path, url: str) -> None:
+    assert read(file, f"public_url = '{url}'\n").settings.public_url == url
 
 
 # ------------------------------------------------------------------------------------------------ secrets
@@ -215,10 +258,12 @@ SECRET = "s3cr3t-" + "x" * 40
 
 def test_secrets_are_masked(file: Path) -> None:
     text = f"admin_token = '{SECRET}'\nsigning_keys = ['{SECRET}']\nredis_url = 'redis://:{SECRET}@h'\n"
+    text += SITE.replace('"."', f'"https://user:{SECRET}@o.example"')
     found = read(file, text, environ={"CROPMARK_PIXLAB_KEY": SECRET})
     told = {origin.name: origin.value for origin in found.origins}
     assert {told[name] for name in ("admin_token", "signing_keys", "redis_url", "pixlab_key")} == {config.MASK}
-    assert SECRET not in repr(found.settings)
+    assert told["site"] == f"a.example: fastly over https://{config.MASK}@o.example"
+    assert not any(SECRET in value for value in told.values())
 
 
 @pytest.mark.parametrize(

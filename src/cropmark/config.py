@@ -7,6 +7,7 @@ key or variable, the TOML line of a mistake, where each value came from, and mas
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -69,7 +70,8 @@ def configured(
     mistakes = [*_unknown_keys(given.document), *_unknown_variables(given.environ), *_site_settings(given.document)]
     try:
         known = _known_only(given.document.values)
-        settings = Settings(**{**given.overrides, "toml_document": known, "environ": given.environ})
+        environ = {name: text for name, text in given.environ.items() if name.upper() in variables()}
+        settings = Settings(**{**given.overrides, "toml_document": known, "environ": environ})
     except ValidationError as error:
         mistakes += _explained(error, given)
         raise BadConfiguration(tuple(mistakes)) from error
@@ -91,10 +93,11 @@ class _Given:
         """Where a value was said: `--port`, `CROPMARK_PORT`, or the file's line; None: nowhere."""
         if path and path[0] in self.overrides:
             return f"--{str(path[0]).replace('_', '-')}"
+        said = {name.upper(): name for name, text in self.environ.items() if text}
         for end in range(len(path), 0, -1):
             variable = PREFIX + "__".join(str(part).upper() for part in path[:end])
-            if self.environ.get(variable):
-                return variable
+            if variable in said:
+                return said[variable]
         return self.document.place(path) if self._in_file(path) else None
 
     def _in_file(self, path: Steps) -> bool:
@@ -177,6 +180,8 @@ def variables() -> dict[str, str]:
     """Every environment variable that is read, and the setting it sets."""
     found = {}
     for name, kind in (schema(Settings) or {}).items():
+        if name == "site":
+            continue
         inner = schema(kind)
         if inner is None:
             found[f"{PREFIX}{name.upper()}"] = name
@@ -189,7 +194,10 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Mistake]:
     known = variables()
     for name in environ:
         if name.startswith(PREFIX) and name.upper() not in known:
-            yield Mistake(f"environment {name}", "there is no such variable", hint(name, list(known)))
+            mend = hint(name, list(known))
+            if name.upper().startswith(f"{PREFIX}SITE"):
+                mend = "sites are said in the file, as [[site]] tables"
+            yield Mistake(f"environment {name}", "there is no such variable", mend)
 
 
 # ---------------------------------------------------------------------------------------------- mistakes
@@ -197,9 +205,9 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Mistake]:
 
 def _explained(error: ValidationError, given: _Given) -> Iterator[Mistake]:
     for one in error.errors():
-        path = tuple(part for part in one["loc"] if part != "toml_document")
+        path = tuple(part for part in one["loc"] if part not in ("toml_document", "[key]"))
         where = given.origin(path) or given.document.place(path)
-        where = f"environment {where}" if where.startswith(PREFIX) else where
+        where = f"environment {where}" if where.upper().startswith(PREFIX) else where
         yield Mistake(where, f"{_dotted(path)}: {_words(one, path)}", _mend(path))
 
 
@@ -292,7 +300,8 @@ def shown(value: Any) -> str:
         case dict():
             return ", ".join(f"{name}={shown(v)}" for name, v in value.items()) or "-"
         case SiteSettings():
-            return f"{value.name or ','.join(value.hosts) or value.prefix}: {value.dialect} over {value.source}"
+            source = re.sub("//.*@", f"//{MASK}@", value.source)  # a password there is a mistake, and a secret
+            return f"{value.name or ','.join(value.hosts) or value.prefix}: {value.dialect} over {source}"
         case _:
             return str(value)
 

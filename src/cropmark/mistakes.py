@@ -68,7 +68,7 @@ class Document:
             within = [line for way, line in lines.items() if way[:end] == path[:end]]
             if within:
                 return f"{self.file}:{lines.get(path[:end], within[0])}"
-        return str(self.file)
+        return str(self.file or "configuration")
 
 
 _NAME = r"(?:[A-Za-z0-9_\-]+|\"[^\"]*\"|'[^']*')"

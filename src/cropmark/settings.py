@@ -82,6 +82,39 @@ def _prefix(text: str) -> str:
     return text.rstrip("/")
 
 
+_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://({_HOST.pattern})(:[0-9]{{1,5}})?")
+_ADDRESS = re.compile(rf"https?://({_HOST.pattern})(:[0-9]{{1,5}})?(/[^?#\s]*)?", re.IGNORECASE)
+
+
+def _origin(text: str) -> str:
+    """An origin as the Origin header has it, which knows no path and no default port."""
+    origin = text.lower()
+    usual_port = re.fullmatch(r"http:.*:80|https:.*:443", origin)
+    if origin not in ("*", "null") and (usual_port or not _ORIGIN.fullmatch(origin)):
+        raise ValueError("expected an origin as browsers send it, such as https://example.com")
+    return origin
+
+
+def _address(text: str) -> str:
+    """A URL that paths can be written behind."""
+    if text and not _ADDRESS.fullmatch(text):
+        raise ValueError("expected scheme and host, perhaps port and path, such as https://images.example.com")
+    return text
+
+
+def _source(text: str) -> str:
+    """A folder, or a URL with its scheme in small letters."""
+    return re.sub(r"^https?://", lambda scheme: scheme[0].lower(), text, flags=re.IGNORECASE)
+
+
+def _preset(name: str) -> str:
+    """A name that stands in a URL as it is."""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", name):
+        raise ValueError("expected a name of letters, digits and . _ ~ - only, for it stands in URLs")
+    return name
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_listed)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 
@@ -105,7 +138,7 @@ class SiteSettings(BaseModel):
     hosts: Hosts = Field((), description="Host names, without a port; none: any.")
     prefix: Prefix = Field("", description="URL path it is mounted at, such as `/shop`; empty: the whole host.")
     dialect: DialectName = Field(description="`fastly`, `contentstack`, `kontent` or `pixlab`.")
-    source: str = Field(
+    source: Annotated[str, AfterValidator(_source)] = Field(
         "",
         description="A folder, the URL of an origin: `https://origin.example/path`, or `library`; for `pixlab` none.",
     )
@@ -113,14 +146,14 @@ class SiteSettings(BaseModel):
     signing_keys: SigningKeys | None = Field(
         None, description="Keys of its own in place of the server's; `[]`: its URLs need no signature."
     )
-    presets: dict[str, str] = Field(
+    presets: dict[Annotated[str, AfterValidator(_preset)], str] = Field(
         default_factory=dict, description="Queries by name: `?preset=card` stands for the query named card."
     )
     presets_only: bool = Field(False, description="Only presets, by name or spelled out, are answered.")
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="The only widths that a resize gives; what is asked for is rounded up to one of them."
     )
-    cors_origins: Listed | None = Field(None, description="As the server's setting, for this site.")
+    cors_origins: Origins | None = Field(None, description="As the server's setting, for this site.")
     resource_policy: ResourcePolicy | None = Field(None, description="As the server's setting, for this site.")
     settings: dict[str, Any] = Field(
         default_factory=dict, description="The dialect's settings that differ here from the server's section."
@@ -134,6 +167,8 @@ class SiteSettings(BaseModel):
             raise ValueError("source: there is none for pixlab, whose callers name or send their pictures")
         if self.dialect == "pixlab" and (self.signing_keys or self.presets or self.presets_only or self.widths):
             raise ValueError("signing_keys, presets, widths: there are none for pixlab, whose callers have a key")
+        if self.dialect == "pixlab" and (self.cors_origins, self.resource_policy, self.max_age_s) != (None, None, None):
+            raise ValueError("cors_origins, resource_policy, max_age_s: pixlab's answers have its service's own")
         if self.presets_only and not self.presets:
             raise ValueError("presets: none is named, and nothing else would be answered")
         if self.dialect == "pixlab" and not (self.hosts or self.prefix.strip("/")):
@@ -156,7 +191,9 @@ class Settings(BaseSettings):
     folder: Path | None = Field(None, description="Folder of pictures served under /fastly, /contentstack, /kontent.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free one.")
-    public_url: str = Field("", description="The server's own address in links; where it listens if left out.")
+    public_url: Annotated[str, AfterValidator(_address)] = Field(
+        "", description="The server's own address in links; where it listens if left out."
+    )
     renderers: int | None = Field(
         None,
         ge=1,
@@ -251,7 +288,7 @@ class Settings(BaseSettings):
         description="New renditions of one picture that a client may ask for in a minute; 0: any. "
         "If left out, 600 in production and any otherwise.",
     )
-    cors_origins: Listed | None = Field(
+    cors_origins: Origins | None = Field(
         None, description="Origins that may read answers, `*` for all; as the dialect does it if left out."
     )
     resource_policy: ResourcePolicy = Field(
@@ -272,7 +309,9 @@ class Settings(BaseSettings):
     contentstack: ContentstackSection = Field(ContentstackSettings(), description="The Contentstack dialect.")
     kontent: KontentSettings = Field(KontentSettings(), description="The Kontent.ai dialect.")
     pixlab: PixLabSettings = Field(PixLabSettings(), description="The PixLab endpoints.")
-    site: tuple[SiteSettings, ...] = Field((), description="Sites, as `[[site]]` tables.")
+    site: Annotated[tuple[SiteSettings, ...], NoDecode] = Field(
+        (), description="Sites, as `[[site]]` tables; they are said in the file alone."
+    )
 
     @classmethod
     def settings_customise_sources(
