@@ -217,6 +217,15 @@ def test_head_is_get_without_a_body(server: Running) -> None:
         assert head.headers["etag"] == get.headers["etag"]
 
 
+@pytest.mark.parametrize("path", ["/fastly/none.jpg?width=9", "/fastly/wide.jpg?crop=9999,1", "/kontent/none.jpg?w=9"])
+def test_a_head_takes_no_words_from_the_errors_after_it(server: Running, path: str) -> None:
+    head, *gets = server.get(path, method="HEAD"), server.get(path), server.get(path)
+    assert head.content == b""
+    for get in gets:
+        assert get.text
+        assert (get.status_code, len(get.content)) == (head.status_code, int(get.headers["content-length"]))
+
+
 def test_a_broken_picture_goes_out_as_it_is(server: Running) -> None:
     answer = server.get("/fastly/broken.jpg?width=10")
     assert answer.status_code == 200

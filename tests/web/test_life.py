@@ -57,6 +57,18 @@ def test_a_replaced_file_is_seen_at_once(folder: Path, tmp_path: Path) -> None:
         assert after.headers["etag"] != before.headers["etag"]
 
 
+def test_a_date_is_of_one_source_only(folder: Path, tmp_path: Path) -> None:
+    """Last-Modified is the first one's: with an overlay that was replaced it is another answer all the same."""
+    overlaid = {"x-fastly-imageopto-overlay": "overlay=/fastly/tall.png"}
+    with running(str(folder), cache=tmp_path / "cache") as server:
+        before = server.get(WIDE, headers=overlaid)
+        since = {"if-modified-since": before.headers["last-modified"]}
+        Image.new("RGB", (9, 9)).save(folder / "tall.png")
+        after = server.get(WIDE, headers={**overlaid, **since})
+        assert (after.status_code, after.headers["etag"] == before.headers["etag"]) == (200, False)
+        assert server.get(WIDE, headers=since).status_code == 304
+
+
 @pytest.mark.parametrize("started", ['exec "$@" <&-', 'exec "$@" 2>&-', 'ulimit -n 64; exec "$@"'])
 def test_it_serves_whatever_it_is_started_with(folder: Path, tmp_path: Path, started: str) -> None:
     """Without a standard stream, as under some supervisors; with few open files."""

@@ -180,17 +180,18 @@ class App:
         if known.headers is None or known.etag != record.etag:
             known.headers = self._headers(known, record, cached=True)
             known.etag = record.etag
-        if (asked.if_none_match or asked.if_modified_since) and delivery.unchanged(asked, record):
+        if (asked.if_none_match or asked.if_modified_since) and delivery.unchanged(asked, known.order, record):
             await self._not_modified(known, record, f"hit-{tier}", send)
             return
-        headers = [*known.headers, (b"server-timing", HITS[tier]), (b"x-request-id", request_id().encode())]
+        rid = request_id()
+        headers = [*known.headers, (b"server-timing", HITS[tier]), (b"x-request-id", rid.encode())]
         if known.rate.per_s:
             headers += delivery.quota_headers(self._limiter.last(known.rate.key, known.rate.per_s))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": rendition.body if method == "GET" else b""})
         self._hits[known.site.name, tier].inc()
         if self._log_hits:
-            self._log(scope, known.site, 200, f"hit-{tier}", record.length, 0.0, request_id())
+            self._log(scope, known.site, 200, f"hit-{tier}", record.length, 0.0, rid)
 
     # ------------------------------------------------------------------------------------------ the rest
 
@@ -299,7 +300,7 @@ class App:
         self, known: Known, asked: Heard, delivered: Delivered, scope: Scope, send: Send, started: float
     ) -> None:
         record, site = delivered.record, known.site
-        if delivery.unchanged(asked, record):
+        if delivery.unchanged(asked, known.order, record):
             await self._not_modified(known, record, delivered.cache, send)
             return
         rid = request_id()
@@ -351,7 +352,7 @@ class App:
         headers = site.sharing.dressed(headers, origin)
         rid = request_id()
         headers += [(b"x-request-id", rid.encode()), *self._refused_quota(rate, problem)]
-        await delivery.send_whole(send, answer.status, headers, answer.body if ask.method != "HEAD" else b"")
+        await delivery.send_whole(send, answer.status, headers, answer.body if scope["method"] != "HEAD" else b"")
         self._metrics.requests.labels(site.dialect.name, str(answer.status), "none").inc()
         self._log(scope, site, answer.status, "none", len(answer.body), 0.0, rid, problem=problem.code)
 

@@ -121,14 +121,17 @@ def _result(order: Order, record: Record, *, cached: bool) -> Result:
     )
 
 
-def unchanged(heard: Heard, record: Record) -> bool:
-    """Whether the client has this very answer already: then 304."""
+def unchanged(heard: Heard, order: Order, record: Record) -> bool:
+    """Whether the client has this very answer already: then 304.
+
+    By its date only where there is one source: Last-Modified is the first one's, and another may have changed.
+    """
     if heard.if_none_match:
         if heard.if_none_match.strip() == "*":
             return True
         known = (tag.strip().removeprefix("W/") for tag in heard.if_none_match.split(","))
         return record.etag in known
-    modified = record.stamps[0].modified_s if record.stamps else None
+    modified = record.stamps[0].modified_s if record.stamps and len(order.sources) == 1 else None
     if not heard.if_modified_since or modified is None:
         return False
     try:
