@@ -134,7 +134,7 @@ class SiteSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field("", description="What logs and metrics call it; the host or prefix where left out.")
+    name: str = Field("", description="What logs call it; the host or prefix where left out.")
     hosts: Hosts = Field((), description="Host names, without a port; none: any.")
     prefix: Prefix = Field("", description="URL path it is mounted at, such as `/shop`; empty: the whole host.")
     dialect: DialectName = Field(description="`fastly`, `contentstack`, `kontent` or `pixlab`.")

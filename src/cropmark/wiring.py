@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -19,7 +19,7 @@ from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
-from cropmark.config import Settings
+from cropmark.config import Settings, SiteSettings
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.folders import cache_folder, data_folder
 from cropmark.guards import budget_of, clients_of, foreign_policy, limiter_of
@@ -119,13 +119,13 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
             await library.start(lambda named: pipeline.purge_source(library.source, SitePath(named), below=True))
             doors += _management_doors(settings, listening, library, app, pool, metrics)
         new_key = None
-        if _pixlab_places(settings):
+        if _pixlab_sites(settings):
             bureau = await _bureau(settings, listening, pipeline, originals, metrics, lambda: app.stopping, stack)
             if library is not None:
                 bureau = replace(bureau, keys=either(bureau.keys, library.pixlab_owner))
             doors += [Media(bureau.results, bureau.links, sites, metrics), *_pixlab_doors(settings, bureau)]
             new_key = None if settings.pixlab_key else _key_of_this_start()
-        pixlab = tuple((prefix, hosts) for prefix, hosts, _ in _pixlab_places(settings))
+        pixlab = tuple((one.prefix, one.hosts) for one in _pixlab_sites(settings))
         yield Server(app, pool, pipeline, sites, folder, cache_folder(settings), pixlab, new_key)
 
 
@@ -231,23 +231,21 @@ def _app(
     return app
 
 
-def _pixlab_places(settings: Settings) -> list[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
-    """Where PixLab is spoken: prefix, hosts, and the dialect's settings that differ there."""
-    places: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = [
-        (one.prefix.rstrip("/"), tuple(host.lower() for host in one.hosts), one.settings)
-        for one in settings.site
-        if one.dialect == "pixlab"
-    ]
+def _pixlab_sites(settings: Settings) -> list[SiteSettings]:
+    """Where PixLab is spoken, the most particular place first."""
+    found = [one for one in settings.site if one.dialect == "pixlab"]
     if settings.folder is not None:
-        places.append(("/pixlab", (), {}))
-    return sorted(places, key=lambda place: (not place[1], -len(place[0])))
+        found.append(SiteSettings(prefix="/pixlab", dialect="pixlab"))
+    return sorted(found, key=lambda one: (not one.hosts, -len(one.prefix)))
 
 
 def _pixlab_doors(settings: Settings, bureau: Bureau) -> Iterable[PixLabDoor]:
-    for prefix, hosts, differing in _pixlab_places(settings):
-        own = with_differences(settings.pixlab, differing)
+    for one in _pixlab_sites(settings):
+        own = with_differences(settings.pixlab, one.settings)
         own = replace(own, source_pixels=min(own.source_pixels, settings.max_source_pixels))
-        yield PixLabDoor(replace(bureau, dialect=PixLab(own)), prefix=prefix, hosts=hosts)
+        shared = replace(bureau, dialect=PixLab(own))
+        name = one.name or (one.hosts[0] if one.hosts else one.prefix.strip("/"))
+        yield PixLabDoor(shared, name=name, prefix=one.prefix, hosts=one.hosts)
 
 
 def _management_doors(

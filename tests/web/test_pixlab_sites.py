@@ -47,6 +47,7 @@ def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
         hosts = ["api.pixlab.example"]
         settings = {{ source_bytes = 50 }}
         [[site]]
+        name = "doors"
         dialect = "pixlab"
         prefix = "/faces/"
         [[site]]
@@ -70,6 +71,8 @@ def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
         assert crop(found, "/anything", KEY, "api.pixlab.example").status_code == 404
         assert crop(found, "/crop", KEY).status_code == 404  # no site of that path on other hosts
         assert crop(found, "/pixlab/crop", KEY).status_code == 404  # without a folder there is no such prefix
+        _wait_for(found, '"site": "doors"')
+        _wait_for(found, '"site": "api.pixlab.example"')
         # On another site's host its own paths come first.
         theirs = found.get(f"/media/{told['id']}.png", headers={"Host": "shop.example"})
         assert theirs.status_code == 404

@@ -65,8 +65,9 @@ def either(first: Keys, second: Keys) -> Keys:
 class PixLabDoor:
     """The endpoints of one site: below a prefix, or all paths of its hosts."""
 
-    def __init__(self, bureau: Bureau, *, prefix: str = "", hosts: tuple[str, ...] = ()) -> None:
+    def __init__(self, bureau: Bureau, *, name: str = "pixlab", prefix: str = "", hosts: tuple[str, ...] = ()) -> None:
         self._bureau = bureau
+        self._name = name
         self._prefix = f"{prefix}/"
         self._hosts = hosts
         self._acts = Acts(bureau)
@@ -207,7 +208,7 @@ class PixLabDoor:
             method=call.ask.method,
             path=call.scope["raw_path"].decode("latin-1")[:200],  # never the query: it holds key and picture
             img=call.picture,
-            site="pixlab",
+            site=self._name,
             status=status,
             cache=call.cache,
             bytes=sent,
