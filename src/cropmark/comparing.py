@@ -144,7 +144,11 @@ class _Answer:
 
 @contextmanager
 def _fetched(url: str, accept: str) -> Iterator[_Answer]:
-    if urlsplit(url).scheme not in ("http", "https"):
+    try:
+        readable = urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        readable = False
+    if not readable:
         raise BadOrder(f"expected a URL of http or https, got {url[:80]!r}", fix="write https://host/path?query")
     headers = {"User-Agent": _AGENT, **({"Accept": accept} if accept else {})}
     with tempfile.TemporaryFile() as body:
