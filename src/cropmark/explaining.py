@@ -50,7 +50,7 @@ class Explained:
         if self.order is not None:
             told["order"] = plain(self.order)
             told["fingerprint"] = self.fingerprint
-            told["warnings"] = [w.text for w in self.order.warnings]
+            told["warnings"] = [str(warned) for warned in self.order.warnings]
         if self.infos:
             told["infos"] = [plain(info) for info in self.infos]
         if self.resolved is not None:

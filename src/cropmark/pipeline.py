@@ -242,8 +242,7 @@ class Pipeline:
             except SourceProblem as problem:
                 if not wanted.optional:
                     raise
-                name = wanted.parameter or "source"
-                warnings.append(Warned(name, f"{name}: left out, {problem.detail}"))
+                warnings.append(Warned(wanted.parameter or "source", f"left out, {problem.detail}"))
                 opened.append(None)
                 continue
             held.callback(one.close)

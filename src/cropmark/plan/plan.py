@@ -110,6 +110,10 @@ class Warned:
     parameter: str
     text: str
 
+    def __str__(self) -> str:
+        """The parameter's name before the text, unless the text begins with it."""
+        return self.text if self.text.startswith(f"{self.parameter} ") else f"{self.parameter}: {self.text}"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
