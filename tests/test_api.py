@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +12,13 @@ import pytest
 from PIL import Image
 
 import cropmark
+from cropmark.api import Picture
 from cropmark.config import Settings
-from cropmark.problems import BadValue, CropOutOfBounds, SourceMissing
+from cropmark.problems import BadOrder, BadValue, CropOutOfBounds, SourceMissing
+from cropmark.values import Size
 from tests.web.pictures import make_pictures
+
+PICTURE = Picture(b"made", "image/jpeg", Size(1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +48,57 @@ def test_render(
     assert Image.open(tmp_path / "out").size == size
 
 
+def test_saving_keeps_a_link_and_replaces_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "there.jpg").write_bytes(b"before")
+    (tmp_path / "link.jpg").symlink_to("there.jpg")
+    (tmp_path / "dangling.jpg").symlink_to("new.jpg")
+    for name in ("link.jpg", "dangling.jpg"):
+        PICTURE.save(tmp_path / name)
+        assert (tmp_path / name).is_symlink()
+    held = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert held == dict.fromkeys(("there.jpg", "link.jpg", "dangling.jpg", "new.jpg"), PICTURE.body)
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_saving_writes_into_a_pipe(tmp_path: Path, through_a_link: bool) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("pipe")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        PICTURE.save(link if through_a_link else pipe)
+        assert os.read(reader, 100) == PICTURE.body
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+def test_saving_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "out.jpg").write_bytes(b"before")
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        PICTURE.save(tmp_path / "out.jpg")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out.jpg": b"before"}
+
+
 def test_render_finds_overlays_beside_the_file(folder: Path) -> None:
     query = "overlay=/tall.png&overlay-width=20&format=png"
     plain = cropmark.render(folder / "wide.jpg", "format=png", dialect="contentstack")
     laid = cropmark.render(folder / "wide.jpg", query, dialect="contentstack")
     assert laid.body != plain.body
     assert laid.warnings == ()
+
+
+def test_warnings_name_their_parameter_once(folder: Path) -> None:
+    query = "overlay=/none.png&overlay-width=20"
+    (missing,) = cropmark.render(folder / "wide.jpg", query, dialect="contentstack").warnings
+    assert missing.startswith("overlay: left out, ")
+    assert cropmark.render(folder / "wide.jpg", "w=30&dpr=9", dialect="kontent").warnings == ("dpr: 9 counts as 5",)
+    assert cropmark.explain("w=30&dpr=9", dialect="kontent").plain()["warnings"] == ["dpr: 9 counts as 5"]
 
 
 def test_accept_negotiates(folder: Path) -> None:
@@ -61,6 +112,11 @@ def test_problems_are_raised(folder: Path) -> None:
         cropmark.render(folder / "wide.jpg", "crop=900,900")
     with pytest.raises(SourceMissing, match="there is no file"):
         cropmark.render(folder / "none.jpg", "width=10")
+    with pytest.raises(SourceMissing, match=r"cannot be read: File name too long"):
+        cropmark.render(folder / ("a" * 300), "width=10")
+    for dialect in ("zz", "pixlab"):
+        with pytest.raises(BadOrder, match=f"there is no dialect '{dialect}' over files"):
+            cropmark.render(folder / "wide.jpg", "width=10", dialect=dialect)
 
 
 def test_explain(folder: Path) -> None:

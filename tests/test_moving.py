@@ -58,6 +58,7 @@ REFUSED = [
     # request                             kind      says
     ("/a.jpg?crop=1:1",                   BadOrder, "a path that begins with a dialect, got '/a.jpg' | fix: name its dialect with --from"),
     ("https://img.example/a.jpg?width=9", BadOrder, "name its dialect with --from"),
+    ("http://[::1/fastly/a.jpg?width=3",  BadOrder, "expected a URL, got 'http://[::1/fastly/a.jpg?width=3'"),
     ("width=0",                           BadValue, "width: expected a length above 0"),
 ]
 # fmt: on

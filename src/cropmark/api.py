@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,11 +45,30 @@ class Picture:
     warnings: tuple[str, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the body to a file, whole or not at all."""
-        target = Path(path)
-        part = target.with_name(f".{target.name}.part")
-        part.write_bytes(self.body)
+        """Write the body to a file, whole or not at all: see write()."""
+        write(path, self.body)
+
+
+def write(path: str | os.PathLike[str], body: bytes) -> None:
+    """Write a file, whole or not at all. A link stays one; into what is there and is no file, it is written.
+
+    Raises OSError.
+    """
+    target = Path(path)
+    # Asked before the link is followed: what /dev/stdout leads to has no path where that is a pipe.
+    if target.exists() and not target.is_file():
+        with target.open("wb") as there:
+            there.write(body)
+        return
+    target = Path(os.path.realpath(target))
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(body)
         part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def render(
@@ -121,7 +141,10 @@ def _request(request: str, dialect: str | None, dialects: Mapping[str, Dialect])
     if "://" not in request and not request.startswith("/"):
         name = dialect or "fastly"
         return name, Ask(PATHS.get(name, "picture"), request.removeprefix("?"))
-    parts = urlsplit(request)
+    try:
+        parts = urlsplit(request)
+    except ValueError as error:
+        raise BadOrder(f"expected a URL, got {request[:80]!r}: {error}", fix="write https://host/path?query") from error
     first, _, rest = parts.path.removeprefix("/").partition("/")
     base = f"/{first}" if first in dialects and dialect in (None, first) else ""
     if dialect is None and not base:
@@ -138,8 +161,12 @@ def _known(name: str, dialects: Mapping[str, Dialect]) -> Dialect:
 
 
 def _file(source: str | os.PathLike[str]) -> Path:
-    path = Path(source).resolve()
-    if not path.is_file():
+    path = Path(os.path.realpath(source))
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise SourceMissing(f"{source} cannot be read: {error.strerror}", fix="check who may read it") from error
+    if not there:
         raise SourceMissing(f"there is no file {source}", fix="check the path")
     return path
 
@@ -156,7 +183,7 @@ async def _render(path: Path, query: str, dialect: str, accept: str, settings: S
             if delivered.opened is not None:
                 delivered.opened.close()
     record = delivered.record
-    warnings = tuple(w.text for w in (*order.warnings, *record.warnings))
+    warnings = tuple(str(warned) for warned in (*order.warnings, *record.warnings))
     size = record.facts.size
     if size is None and record.facts.source is not None:
         size = record.facts.source.size

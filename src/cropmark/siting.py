@@ -19,6 +19,7 @@ from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.guards import allowed, entrance_of, sharing_of
 from cropmark.plan.source import SitePath, WebUrl
 from cropmark.ports import Source
+from cropmark.problems import BadOrder
 from cropmark.sources.files import FolderSource
 from cropmark.sources.originals import Originals
 from cropmark.sources.policy import HostRule, Policy
@@ -49,7 +50,12 @@ class CannotStart(Exception):
 
 
 def dialect_of(name: str, settings: Settings, differing: Mapping[str, Any] | None = None) -> Dialect:
-    """A dialect with the server's settings of it, and those that differ for one site."""
+    """A dialect with the server's settings of it, and those that differ for one site.
+
+    Raises BadOrder for one that is not spoken over a folder.
+    """
+    if name not in PREFIXES:
+        raise BadOrder(f"there is no dialect {name[:40]!r} over files", fix=f"write one of {', '.join(PREFIXES)}")
     return PREFIXES[name](with_differences(getattr(settings, name), differing))
 
 
