@@ -376,10 +376,11 @@ def test_a_broken_picture_under_a_sound_overlay_is_still_broken() -> None:
 
 
 def test_a_broken_cell_of_a_montage_stays_empty() -> None:
-    cells = (Cell(0, F(0), F(0), F(1, 2), F(1)), Cell(1, F(1, 2), F(0), F(1), F(1)))
-    outcome = made([file_of(MARK), KINDS["jpeg"][:900]], plan(Montage(Size(40, 20), cells, colour=RED)))
+    cells = (Cell(1, F(0), F(0), F(1, 2), F(1)), Cell(2, F(1, 2), F(0), F(1), F(1)))
+    outcome = made([file_of(PHOTO), file_of(MARK), KINDS["jpeg"][:900]], plan(Montage(Size(40, 20), cells, colour=RED)))
     assert (seen(outcome.body)[:, 20:] == (255, 0, 0)).all()
-    assert [w.parameter for w in outcome.warnings] == ["montage"]
+    told = [(w.parameter, w.text) for w in outcome.warnings]
+    assert told == [("montage", "picture 2 left out, it is broken or no picture")]
 
 
 def test_a_montage_fills_its_cells() -> None:

@@ -123,8 +123,8 @@ def test_the_window_is_the_same_at_every_output_size() -> None:
 # ------------------------------------------------------------------------------------------ montage
 
 HALVES = (
-    Cell(0, Fraction(0), Fraction(0), Fraction(1, 2), Fraction(1)),
-    Cell(1, Fraction(1, 2), Fraction(0), Fraction(1), Fraction(1)),
+    Cell(1, Fraction(0), Fraction(0), Fraction(1, 2), Fraction(1)),
+    Cell(2, Fraction(1, 2), Fraction(0), Fraction(1), Fraction(1)),
 )
 RED = Colour(255, 0, 0)
 
@@ -134,33 +134,33 @@ def montage(padding: int = 0, width: int = 401) -> Montage:
 
 
 def test_a_montage_fills_its_cells_from_their_centres() -> None:
-    recipe = recipe_of(plan(montage()), header(Size(800, 200)), header(Size(50, 100)))
+    recipe = recipe_of(plan(montage()), header(), header(Size(800, 200)), header(Size(50, 100)))
     assert recipe.ops == (
         Blank(Size(401, 200), RED),
-        Compose(0, (Extract(Box(300, 0, 201, 200)),), 0, 0),  # edges at r(401/2) = 201: as large as it is
-        Compose(1, (Extract(Box(0, 25, 50, 50)), Scale(Size(200, 200))), 201, 0),
+        Compose(1, (Extract(Box(300, 0, 201, 200)),), 0, 0),  # edges at r(401/2) = 201: as large as it is
+        Compose(2, (Extract(Box(0, 25, 50, 50)), Scale(Size(200, 200))), 201, 0),
     )
 
 
 def test_padding_lies_inside_each_cell() -> None:
-    recipe = recipe_of(plan(montage(10, 400)), header(Size(180, 180)), header(Size(90, 90)))
+    recipe = recipe_of(plan(montage(10, 400)), header(), header(Size(180, 180)), header(Size(90, 90)))
     assert [(op.left, op.top) for op in recipe.ops if isinstance(op, Compose)] == [(10, 10), (210, 10)]
-    assert recipe.ops[-1] == Compose(1, (Scale(Size(180, 180)),), 210, 10)
+    assert recipe.ops[-1] == Compose(2, (Scale(Size(180, 180)),), 210, 10)
 
 
 def test_padding_that_leaves_nothing_is_told() -> None:
-    recipe = recipe_of(plan(montage(100)), header(), header())
+    recipe = recipe_of(plan(montage(100)), header(), header(), header())
     assert recipe.ops == (Blank(Size(401, 200), RED),)
     assert "nothing of picture 1" in recipe.warnings[0].text
 
 
 def test_a_picture_that_could_not_be_had_leaves_its_cell_empty() -> None:
-    recipe = recipe_of(plan(montage()), header(), None)
-    assert [op.source for op in recipe.ops if isinstance(op, Compose)] == [0]
+    recipe = recipe_of(plan(montage()), header(), header(), None)
+    assert [op.source for op in recipe.ops if isinstance(op, Compose)] == [1]
 
 
 def test_one_that_cannot_be_used_is_told() -> None:
-    recipe = recipe_of(plan(montage()), header(), header(kind=Format.SVG))
+    recipe = recipe_of(plan(montage()), header(), header(), header(kind=Format.SVG))
     assert recipe.warnings[0].text == "picture 2 left out, svg pictures are not transformed here"
 
 

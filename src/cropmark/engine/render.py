@@ -124,7 +124,7 @@ def _left_out(at: int, plan: Plan) -> Warned:
     for step in plan.steps:
         if isinstance(step, Overlay) and step.source == at:
             return Warned(step.parameter, "left out, it is broken or no picture")
-    return Warned("montage", f"picture {at + 1} left out, it is broken or no picture")
+    return Warned("montage", f"picture {at} left out, it is broken or no picture")
 
 
 def _unusable(

@@ -276,11 +276,11 @@ def _montage(step: Montage, drawing: Drawing, scene: Scene) -> Drawing:
             continue
         found = unfit(info, scene.plan)
         if found is not None:
-            drawing = drawing.warned("montage", f"picture {cell.source + 1} left out, {found.detail}")
+            drawing = drawing.warned("montage", f"picture {cell.source} left out, {found.detail}")
             continue
         filled = montage_cell(step, cell, info)
         if filled is None:
-            drawing = drawing.warned("padding", f"it leaves nothing of picture {cell.source + 1}")
+            drawing = drawing.warned("padding", f"it leaves nothing of picture {cell.source}")
             continue
         drawing = drawing.then(filled)
     return drawing
