@@ -237,6 +237,12 @@ def test_a_montage_is_refused(header: str, parameter: str, words: str) -> None:
     assert refused.value.parameter == parameter
 
 
+def test_a_layout_that_is_none_is_not_to_be_left_out() -> None:
+    with pytest.raises(BadValue) as refused:
+        order_of(montage="width=2&height=2&layout=5a&images=/x;/y")
+    assert refused.value.fix == "write 2a for two pictures"
+
+
 def test_a_montage_computed_too_large_is_impossible() -> None:
     with pytest.raises(OutputTooLarge, match="10000 by 10000"):
         order_of(montage="width=5000&height=5000&dpr=2&layout=2a&images=/x;/y")

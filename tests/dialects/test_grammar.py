@@ -107,10 +107,11 @@ def test_a_sign_is_read_only_where_it_may_stand() -> None:
 
 NUMBERS_REFUSED = [
     # text    least most  the message holds
-    ("11", 1, 10, "dpr: expected a number from 1 to 10, got '11' | fix: write 10"),
-    ("0.4", Fraction(1, 2), 1000, "expected a number from 0.5 to 1000, got '0.4' | fix: write 0.5"),
-    ("-5", 0, 10, "expected a number from 0 to 10, got '-5'"),
-    ("wide", 1, 10, "got 'wide'"),
+    ("11", 1, 10, "dpr: expected a number from 1 to 10, got '11' | fix: write 10 in place of 11"),
+    ("0.4", Fraction(1, 2), 1000, "expected a number from 0.5 to 1000, got '0.4' | fix: write 0.5 in place of 0.4"),
+    ("-5", 0, 10, "expected a number from 0 to 10, got '-5' | fix: write such a number, or leave it out"),
+    ("-101", -100, 100, "got '-101' | fix: write -100 in place of -101"),
+    ("wide", 1, 10, "got 'wide' | fix: write such a number, or leave it out"),
 ]
 
 
@@ -342,7 +343,7 @@ def test_a_word_is_read_or_the_nearest_one_offered() -> None:
 
 
 def test_a_list_of_words_tells_those_it_does_not_know() -> None:
-    assert grammar.words("auto", "webp,x,avif,webp", {"avif": 1, "webp": 2}) == Words((2, 1), ("x",))
+    assert grammar.words("auto", ",webp,x,,avif, ,webp", {"avif": 1, "webp": 2}) == Words((2, 1), ("x",))
 
 
 # ------------------------------------------------------------------------------------------------ laws

@@ -102,9 +102,11 @@ def integer(parameter: str, text: str, least: int, most: int) -> int:
 def _out_of_range(
     parameter: str, text: str, what: str, found: Fraction | int | None, least: Fraction | int, most: Fraction | int
 ) -> BadValue:
-    nearest = most if found is None or found > most else least
     expected = f"{what} from {plain(least)} to {plain(most)}"
-    return BadValue(parameter, text, expected=expected, fix=f"write {plain(nearest)}")
+    if found is None:
+        return BadValue(parameter, text, expected=expected, fix="write such a number, or leave it out")
+    nearest = most if found > most else least
+    return BadValue(parameter, text, expected=expected, fix=f"write {plain(nearest)} in place of {text}")
 
 
 def plain(value: Fraction | int) -> str:
@@ -296,8 +298,8 @@ class Words(Generic[T]):
 
 
 def words(parameter: str, text: str, known: Mapping[str, T]) -> Words[T]:
-    """A comma list of words, each once. Raises BadValue for too many, never for an unknown one."""
-    parts = tuple(dict.fromkeys(items(parameter, text)))
+    """A comma list of words, each once, empty items skipped. Raises BadValue for too many, never for an unknown one."""
+    parts = tuple(dict.fromkeys(filter(None, items(parameter, text))))
     return Words(
         known=tuple(dict.fromkeys(known[part] for part in parts if part in known)),
         unknown=tuple(part for part in parts if part not in known),

@@ -49,9 +49,10 @@ def read_name(parameter: str, text: str) -> str:
 
 def read_dpr(parameter: str, text: str) -> Fraction:
     """Above 0, at most 10000; below 1 it shrinks."""
-    found = grammar.number(parameter, text, 0, MOST_DPR)
-    if found == 0:
-        raise BadValue(parameter, text, expected=f"a number above 0 and up to {MOST_DPR}", fix="leave it out")
+    found = grammar.decimal(text)
+    if not found or found > MOST_DPR:
+        expected = f"a number above 0, up to {MOST_DPR}"
+        raise BadValue(parameter, text, expected=expected, fix="write such a number, or leave it out")
     return found
 
 

@@ -159,6 +159,12 @@ def _read_padding(parameter: str, text: str) -> int:
     return grammar.integer(parameter, text, 0, MAX_SIDE)
 
 
+def _read_layout(parameter: str, text: str) -> tuple[str, ...]:
+    if text not in LAYOUTS:
+        raise BadValue(parameter, text, expected=f"one of {', '.join(LAYOUTS)}", fix="write 2a for two pictures")
+    return LAYOUTS[text]
+
+
 def _read_images(parameter: str, text: str) -> tuple[str, ...]:
     paths = text.split(";") if text.count(";") < 4 else ()
     if not paths:
@@ -174,7 +180,7 @@ MONTAGE_HEIGHT: Row[int] = Row(
 )
 LAYOUT: Row[tuple[str, ...]] = Row(
     _param("layout", "montage", " | ".join(LAYOUTS), "needed", "Where the images lie.", "3a", one_of(LAYOUTS)),
-    word_of(LAYOUTS),
+    _read_layout,
 )
 IMAGES: Row[tuple[str, ...]] = Row(
     _param("images", "montage", "URL;URL[;URL[;URL]]", "needed", "Root-relative URLs.", "/a.jpg;/b.jpg"),
