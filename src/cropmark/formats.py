@@ -129,16 +129,21 @@ def _looks_like_svg(head: bytes) -> bool:
 
 
 def accepted(header: str) -> frozenset[Format]:
-    """The formats that an Accept header names itself with a q above 0; wildcards name none.
+    """The formats that an Accept header names itself; wildcards name none.
 
     Browsers that cannot show WebP send `image/*` and `*/*` too.
     """
-    by_type = {t.media_type: f for f, t in TRAITS.items()}
+    named = named_types(header)
+    return frozenset(f for f, t in TRAITS.items() if t.media_type in named)
+
+
+def named_types(header: str) -> frozenset[str]:
+    """The media types that an Accept header names with a q above 0, wildcards as they stand there."""
     found = set()
     for item in header[:4096].lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
-        if name in by_type and not any(_is_zero_q(p) for p in parameters):
-            found.add(by_type[name])
+        if not any(_is_zero_q(p) for p in parameters):
+            found.add(name)
     return frozenset(found)
 
 

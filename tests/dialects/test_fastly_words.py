@@ -181,7 +181,7 @@ def test_json_where_the_client_asks_for_it(accept: str) -> None:
     }
 
 
-@pytest.mark.parametrize("accept", ["", "*/*", "image/webp,*/*", "application/*"])
+@pytest.mark.parametrize("accept", ["", "*/*", "image/webp,*/*", "application/*", "application/json;q=0.0,*/*"])
 def test_text_for_everybody_else(accept: str) -> None:
     answer = FASTLY.refusal(BadOrder("no"), Ask("a", headers={"accept": accept}))
     assert answer.media_type.startswith("text/plain")

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from cropmark.dialects.dialect import Answer, Ask, Headers, Result
 from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, OVERLAY, OVERLAY_HEADER
 from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
+from cropmark.formats import named_types
 from cropmark.plan.plan import Order, Warned
 from cropmark.problems import (
     BadOrder,
@@ -159,5 +160,4 @@ def _members(problem: Problem, line: str) -> dict[str, object]:
 
 def _wants_json(accept: str) -> bool:
     """Whether Accept names JSON itself; wildcards do not, for every picture's request sends them."""
-    names = (item.partition(";")[0].strip() for item in accept[:4096].lower().split(","))
-    return any(name in ("application/json", "application/problem+json") for name in names)
+    return not named_types(accept).isdisjoint(("application/json", "application/problem+json"))
