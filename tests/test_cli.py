@@ -146,5 +146,11 @@ def test_config_show_tells_origins_and_masks(folder: Path) -> None:
 def test_doctor_is_content_here(folder: Path) -> None:
     told = cropmark("doctor", cwd=folder, environment={"CROPMARK_CACHE_DIR": str(folder / "cache")})
     assert told.returncode == 0, told.stdout
-    for words in ("good  libvips 8.", "good  AVIF is read and written", "renderers start", "cache folder"):
+    for words in (
+        "good  libvips 8.",
+        "good  AVIF is read and written",
+        "renderers start",
+        "cache folder",
+        "data folder",
+    ):
         assert words in told.stdout

@@ -17,7 +17,7 @@ from cropmark import libraries, machine
 from cropmark.analysis import models
 from cropmark.config import Settings
 from cropmark.engine import natives
-from cropmark.folders import cache_folder
+from cropmark.folders import cache_folder, data_folder
 from cropmark.library import mending
 from cropmark.library.places import LibraryUnusable
 from cropmark.production import Point, points, refusals
@@ -46,7 +46,8 @@ def findings(settings: Settings, *, mend: bool = False) -> Iterator[Finding]:
     yield Finding(sys.version_info >= (3, 11), f"Python {version}", "")
     yield from _libraries()
     yield from _codecs()
-    yield _cache(cache_folder(settings))
+    yield _folder("cache", cache_folder(settings), "or set disk_cache lower")
+    yield _folder("data", data_folder(settings), "or set pixlab_results lower")
     yield from _library(settings, mend=mend)
     yield _memory()
     yield _smart(settings)
@@ -71,17 +72,17 @@ def _codecs() -> Iterator[Finding]:
             yield Finding(True, f"{name} is read and written")
 
 
-def _cache(folder: Path) -> Finding:
+def _folder(name: str, folder: Path, instead: str) -> Finding:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         free = shutil.disk_usage(folder).free // 2**20
     except OSError as error:
-        return Finding(False, f"cache folder {folder}: {error.strerror}", "name another with --cache")
+        return Finding(False, f"{name} folder {folder}: {error.strerror}", f"name another with --{name}")
     if free < 1024:
-        return Finding(False, f"cache folder {folder}: {free} MiB free", "make room, or set disk_cache lower")
-    return Finding(True, f"cache folder {folder}: {free // 1024} GiB free")
+        return Finding(False, f"{name} folder {folder}: {free} MiB free", f"make room, {instead}")
+    return Finding(True, f"{name} folder {folder}: {free // 1024} GiB free")
 
 
 def _library(settings: Settings, *, mend: bool) -> Iterator[Finding]:

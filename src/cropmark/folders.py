@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ def have_temporary_files(data: Path) -> None:
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
+        with contextlib.suppress(OSError):  # whoever needs a file is told then
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.tempdir = str(data)
 
 

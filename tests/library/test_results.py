@@ -19,7 +19,7 @@ import pytest
 from cropmark.formats import Format
 from cropmark.library.results import DiskResults
 from cropmark.ports import Kept, Opened, Results, Stamp
-from cropmark.problems import Overloaded
+from cropmark.problems import Breakdown, Overloaded
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(1000)
 
@@ -181,6 +181,13 @@ async def test_one_that_is_larger_than_the_room_is_refused_and_pushes_nothing_ou
     with pytest.raises(Overloaded, match="no room to keep"):
         await results.keep(bytes(2001), Format.PNG, "anna")
     assert await body_of(results, kept.id) == PICTURE
+
+
+async def test_a_folder_that_cannot_be_is_not_told_as_full(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    results = DiskResults(tmp_path / "file" / "results", lifetime_s=60, limit_bytes=2000)
+    with pytest.raises(Breakdown, match="could not be kept"):
+        await results.keep(PICTURE, Format.PNG, "anna")
 
 
 async def test_a_full_disk_leaves_no_half_result(

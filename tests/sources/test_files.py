@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.plan.source import SitePath, Upload, WebUrl, Where
-from cropmark.problems import SourceMissing
+from cropmark.problems import SourceFailed, SourceMissing
 from cropmark.sources.files import FolderSource
 
 JPEG = b"\xff\xd8\xff\xe0 picture"
@@ -107,6 +110,24 @@ async def test_any_other_path_is_missing_without_detail_check_22(root: Path, pat
             await FolderSource(root).open(SitePath(path))
     assert str(told.value) == "there is no such picture"
     assert told.value.__cause__ is None
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+async def test_trouble_is_not_told_as_missing(root: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """404 is kept by caches, and believed by editors: a picture that cannot be opened now is not gone."""
+    source = FolderSource(root)
+
+    def fails(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(source, "_look", fails)
+    with structlog.testing.capture_logs() as logs:
+        with pytest.raises(SourceFailed, match="cannot be read now"):
+            source.glance(SitePath("a.jpg"))
+        monkeypatch.setattr(os, "open", fails)
+        with pytest.raises(SourceFailed, match="cannot be read now"):
+            await source.open(SitePath("a.jpg"))
+    assert [(log["path"], log["why"]) for log in logs] == [("a.jpg", os.strerror(number))] * 2
 
 
 LINKS_OUT = ["out.jpg", "sibling/a.jpg", "sky/up/secret.jpg", "proc.jpg"]

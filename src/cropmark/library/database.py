@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, insert, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
@@ -21,6 +22,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from cropmark.library import tables
 from cropmark.library.places import FILE, LibraryUnusable
 from cropmark.problems import Overloaded
+
+log = structlog.get_logger("cropmark.library")
 
 HEAD = "0002"
 """The newest migration."""
@@ -115,6 +118,7 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
+        log.warning("the library cannot be reached", why=str(error.orig))
         raise Overloaded("the library cannot be reached", fix="try again", retry_after_s=1) from error
 
 

@@ -23,7 +23,7 @@ import structlog
 
 from cropmark.formats import TRAITS, Format
 from cropmark.ports import Kept, Opened, Stamp
-from cropmark.problems import Overloaded
+from cropmark.problems import Breakdown, Overloaded
 
 log = structlog.get_logger("cropmark.results")
 
@@ -88,10 +88,11 @@ class DiskResults:
         try:
             await asyncio.to_thread(self._write, kept, body)
         except OSError as error:
-            log.warning("a result could not be kept", why=error.strerror)
+            log.warning("a result could not be kept", folder=str(self._folder), why=error.strerror)
             if error.errno in _FULL:
                 await self._evict(self._bytes // 8, self._limit_entries)
-            raise _no_room() from error
+                raise _no_room() from error
+            raise Breakdown("the result could not be kept", fix="ask for it with blob=true") from error
         self._enter(kept)
         return kept
 

@@ -7,6 +7,7 @@ as `.git` and `.env`. Symbolic links are followed, but not out of the folder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import itertools
@@ -18,11 +19,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
+import structlog
+
 from cropmark.formats import SNIFFED_BYTES, sniffed
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Stamp, covers
-from cropmark.problems import SourceMissing
+from cropmark.problems import SourceFailed, SourceMissing
 from cropmark.syscalls import Calls, Look
+
+log = structlog.get_logger("cropmark.sources")
 
 # O_NONBLOCK: a FIFO would keep us waiting for its writer. O_NOCTTY: a terminal would become ours.
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -31,6 +36,10 @@ _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _PART: Final = r"[^./\\\0\ud800-\udfff][^/\\\0\ud800-\udfff]*"
 _NAME: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 
+_TROUBLE: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
+)
+"""What says nothing of whether there is such a file: too many are open, or the disk fails."""
 _GENERATIONS_LIMIT: Final = 64
 _SEEN_LIMIT: Final = 8192
 """Stamps that are kept, to be compared with what is seen: making one takes longer than the look."""
@@ -62,8 +71,8 @@ class FolderSource:
             path = _name_of(where)
         try:
             look = self._look(self._prefix_bytes + path.encode())
-        except OSError:
-            _missing()
+        except OSError as error:
+            _unopened(path, error)
         if known is not None and known[0] == look and known[1] == self._purges:
             return known[2]
         stamp = self._stamp(path, look)
@@ -105,8 +114,10 @@ class FolderSource:
     def _opened(self, path: str) -> Opened:
         try:
             descriptor = os.open(self._prefix + path, _OPEN)
-        except (OSError, ValueError):
+        except ValueError:
             _missing()
+        except OSError as error:
+            _unopened(path, error)
         try:
             # Looked at through the descriptor: whatever is swapped in the folder now, it stays this file.
             status = os.fstat(descriptor)
@@ -157,6 +168,16 @@ def _name_of(where: SitePath | WebUrl | Upload) -> str:
     if not isinstance(where, SitePath) or _NAME.fullmatch(where.path) is None:
         _missing()
     return where.path
+
+
+def _unopened(path: str, error: OSError) -> NoReturn:
+    """Raises SourceMissing, SourceFailed."""
+    if error.errno in _TROUBLE:
+        log.warning("a file cannot be opened", path=path, why=error.strerror)
+        raise SourceFailed("the picture cannot be read now", fix="try again later") from error
+    if error.errno == errno.EACCES:  # the client hears nothing of it, the operator must
+        log.warning("a file may not be read", path=path)
+    _missing()
 
 
 def _missing() -> NoReturn:
