@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import structlog
 
@@ -86,8 +86,14 @@ def pool_of(settings: Settings) -> Pool:
 
 
 def models_of(settings: Settings) -> Callable[[], models.Models] | None:
-    """What reads the networks for content-aware cropping; None where it is off or not installed."""
-    return cache(models.load) if settings.smart and models.available() is None else None
+    """What reads the networks for content-aware cropping; None where they are not installed."""
+    if not settings.smart:
+        return _switched_off
+    return cache(models.load) if models.available() is None else None
+
+
+def _switched_off() -> NoReturn:
+    raise models.ModelUnusable("content analysis is switched off")
 
 
 @asynccontextmanager
