@@ -265,6 +265,28 @@ def test_explain_tells_order_and_recipe(server: Running) -> None:
     assert server.get("/_explain").status_code == 400
 
 
+# fmt: off
+EXPLAINED = [
+    # url=                                                       path and query, encoded or not
+    "/fastly/wide.jpg?crop=1:1&width=50",
+    "/fastly/wide.jpg%3Fcrop%3D1%3A1%26width%3D50",              # as quote() writes it
+    "%2Ffastly%2Fwide.jpg%3fcrop=1:1%26width=50",                # as encodeURIComponent() does
+    "http%3A//img.example/fastly/wide.jpg%3Fcrop%3D1%3A1%26width%3D50",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("url", EXPLAINED)
+def test_an_explained_url_may_be_encoded(server: Running, url: str) -> None:
+    assert server.get(f"/_explain?url={url}").json()["recipe"]["size"] == {"is": "Size", "width": 50, "height": 50}
+
+
+@pytest.mark.parametrize("page", ["_explain", "_explain.png"])
+def test_what_is_no_url_is_not_explained(server: Running, page: str) -> None:
+    told = server.get(f"/{page}?url=http://[::1/x")
+    assert (told.status_code, told.json()["detail"]) == (400, "url: expected a URL, got 'http://[::1/x'")
+
+
 def test_the_start_page_lists_the_pictures(server: Running) -> None:
     page = server.get("/")
     assert page.headers["content-type"].startswith("text/html")

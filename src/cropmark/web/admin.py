@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
+import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -28,6 +29,8 @@ from cropmark.translating import translations
 from cropmark.web.pages import index
 from cropmark.web.requests import Heard, ask_of, host_name
 from cropmark.web.site import Site, Sites
+
+log = structlog.get_logger()
 
 SHOWN = 60
 """Pictures on the start page."""
@@ -155,15 +158,16 @@ async def _drawing(desk: Desk, request: Request) -> Response:
 
 
 def _explained_url(desk: Desk, request: Request) -> tuple[Site, Ask]:
-    """What `url=` asks for: everything behind it as it stands, or percent-encoded as a whole."""
+    """What `url=` asks for: everything behind it as it stands, or percent-encoded, its slashes too or not."""
     if not desk.development:
         raise NotFound("explanations are for development", fix="use cropmark explain")
     name, _, url = request.scope["query_string"].decode("utf-8", "surrogateescape").partition("=")
-    if url[:3].lower() == "%2f" or url[:7].lower() in ("http%3a", "https%3"):
+    whole = "?" not in url and "%3f" in url.lower()
+    if whole or url[:3].lower() == "%2f" or url[:7].lower() in ("http%3a", "https%3"):
         url = unquote(url, errors="surrogateescape")
     if name != "url" or not url:
         raise BadOrder("url: expected a picture's URL", fix="write /_explain?url=/fastly/photo.jpg?width=100")
-    parts = urlsplit(url)
+    parts = _split(url)
     found = desk.sites.find(host_name(parts.netloc or request.headers.get("host", "")), parts.path)
     if found is None:
         raise NotFound(f"no site serves {parts.path[:80]!r}", fix="write the URL of a picture of this server")
@@ -171,6 +175,14 @@ def _explained_url(desk: Desk, request: Request) -> tuple[Site, Ask]:
     # What asks for a signature asks for it here too: an explanation tells of the picture, a drawing shows it.
     path, query = (text.encode("utf-8", "surrogateescape") for text in (parts.path, parts.query))
     return site, _ask(site, rest, site.entrance.passed(path, query, time.time()).query, request)
+
+
+def _split(url: str) -> SplitResult:
+    """Raises BadOrder where it is no URL."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise BadOrder(f"url: expected a URL, got {url[:80]!r}", fix="write it as it is asked for") from error
 
 
 def _ask(site: Site, rest: str, query: bytes, request: Request) -> Ask:
@@ -206,7 +218,7 @@ async def _purge(desk: Desk, request: Request) -> Response:
 
 async def _purge_url(desk: Desk, url: str) -> int:
     """The URL as it was asked for, signed or not: a signed one is kept under the URL that was signed."""
-    parts = urlsplit(url)
+    parts = _split(url)
     path, query = parts.path.encode("utf-8", "replace"), parts.query.encode("utf-8", "replace")
     urls = {target(path, query), target(path, unsigned(query))}
     return sum([await desk.pipeline.purge_tag(url_tag(one.decode("latin-1"))) for one in urls])
@@ -269,4 +281,5 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:
+    log.error("a page failed", path=request.scope["path"], exc_info=error)
     return _told(500, "our fault: the log knows more")

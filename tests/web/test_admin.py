@@ -1,0 +1,30 @@
+"""The pages by themselves: what fails there is the log's to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import structlog
+
+from cropmark.metrics import Metrics
+from cropmark.web.admin import Desk, pages
+from cropmark.web.site import Sites
+
+
+def not_to_be_told() -> Mapping[str, Any]:
+    raise RuntimeError("the pool is no pool")
+
+
+async def test_a_page_that_fails_is_logged() -> None:
+    unused: Any = None
+    app = pages(Desk(Sites([]), pipeline=unused, renderers=unused, metrics=Metrics(), readiness=not_to_be_told))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://img.example") as client:
+        with structlog.testing.capture_logs() as logs:
+            answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["detail"]) == (500, "our fault: the log knows more")
+    (told,) = logs
+    assert (told["event"], told["log_level"], told["path"]) == ("a page failed", "error", "/readyz")
+    assert str(told["exc_info"]) == "the pool is no pool"
