@@ -77,6 +77,7 @@ def test_every_kind_has_a_code_of_its_own() -> None:
     for code, kind in KINDS.items():
         assert kind.code == code
         assert 400 <= kind.status < 600
+        assert vars(kind)["__doc__"], code  # docs/errors.md tells it
 
 
 @pytest.mark.parametrize("code", KINDS)

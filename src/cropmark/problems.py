@@ -56,6 +56,8 @@ class Problem(Exception):
 
 
 class BadOrder(Problem):
+    """The request cannot be carried out, whatever the picture."""
+
     status, code = 400, "bad_order"
 
 
@@ -72,64 +74,94 @@ class BadValue(BadOrder):
 
 
 class UnknownBody(BadOrder):
+    """A body of a kind that is not read here."""
+
     status, code = 415, "unknown_body"
 
 
 class Refused(Problem):
+    """The caller may not do this."""
+
     status, code = 403, "refused"
 
 
 class Unauthorised(Refused):
+    """A key or token is missing, or is not the right one."""
+
     status, code = 401, "unauthorised"
 
 
 class Expired(Refused):
+    """The signed URL held until a time that has passed."""
+
     status, code = 410, "expired"
 
 
 class TooManyRequests(Refused):
+    """The caller asked for more than its share, and may come back later."""
+
     status, code = 429, "too_many_requests"
 
 
 class NotFound(Problem):
+    """There is nothing at this address."""
+
     status, code = 404, "not_found"
 
 
 class NotAllowed(Problem):
+    """A method that is not answered at this address."""
+
     status, code = 405, "method_not_allowed"
 
 
 class SourceProblem(Problem):
+    """The picture cannot be had, or cannot be used."""
+
     status, code = 502, "source_problem"
     origin_status: int | None = None
     """What the picture's own server answered, where it answered: some dialects keep the number (Fastly E1)."""
 
 
 class SourceMissing(SourceProblem):
+    """There is no picture at the address that was named."""
+
     status, code = 404, "source_missing"
 
 
 class SourceRefused(SourceProblem):
+    """An address that no picture may be fetched from; which rule it breaks is not told."""
+
     status, code = 400, "source_refused"
 
 
 class SourceTooLarge(SourceProblem):
+    """The picture has more bytes or pixels than are taken."""
+
     status, code = 413, "source_too_large"
 
 
 class SourceUnusable(SourceProblem):
+    """The picture is broken, or of a kind that is not read."""
+
     status, code = 415, "source_unusable"
 
 
 class SourceFailed(SourceProblem):
+    """The picture's own server, or what keeps it, gave none."""
+
     status, code = 502, "source_failed"
 
 
 class SourceTimeout(SourceProblem):
+    """The picture's own server took too long."""
+
     status, code = 504, "source_timeout"
 
 
 class Impossible(Problem):
+    """What is asked for cannot be done on this picture."""
+
     status, code = 400, "impossible"
 
 
@@ -153,14 +185,20 @@ class NothingLeft(Impossible):
 
 
 class OutputTooLarge(Impossible):
+    """The result would have more pixels than are made."""
+
     code = "output_too_large"
 
 
 class Overloaded(Problem):
+    """The server has more to do than it can; `Retry-After` says when to come back."""
+
     status, code = 503, "overloaded"
 
 
 class Breakdown(Problem):
+    """The server's own fault, which its log tells more of."""
+
     status, code = 500, "breakdown"
 
 
