@@ -202,6 +202,32 @@ async def test_a_missing_overlay_is_left_out_for_ten_seconds(line: Line) -> None
     assert [w.parameter for w in delivered.record.warnings] == ["overlay"]
 
 
+@pytest.mark.parametrize("opened_only", [False, True])
+async def test_a_missing_picture_that_a_parameter_named_is_told_with_its_name(line: Line, opened_only: bool) -> None:
+    """Not as if the URL's were missing; the source's own Problem, which others may be told too, stays as it is."""
+    problem = SourceMissing("no such picture")
+    problem.origin_status = 410
+    glance = line.source.glance
+
+    async def refused(where: Where) -> Opened:
+        raise problem
+
+    def seen(where: Where) -> Stamp:
+        if where == SitePath("none.png") and not opened_only:
+            raise problem
+        return glance(SitePath("a.jpg"))
+
+    line.source.glance = seen  # type: ignore[method-assign]  # a source that fails early or late
+    line.source.open = refused  # type: ignore[method-assign]
+    wanted = (Wanted(SitePath("none.png"), parameter="images"),)
+    with pytest.raises(SourceMissing) as raised:
+        await line.pipeline.deliver(line.source, Order(wanted, Plan()))
+    told = raised.value
+    assert (told.detail, told.parameter) == ("images: 'none.png': no such picture", "images")
+    assert (told.fix, told.origin_status) == ("check the paths in images", 410)
+    assert (problem.detail, problem.parameter) == ("no such picture", None)
+
+
 async def test_what_was_made_in_a_hurry_is_kept_for_a_minute(line: Line) -> None:
     line.renderers.outcome = replace(MADE, reduced=True)
     assert (await line.pipeline.deliver(line.source, order())).record.expires_s == NOW + REDUCED_S

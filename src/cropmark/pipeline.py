@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -23,7 +24,7 @@ from cropmark.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.geometry.recipe import Reason
 from cropmark.metrics import Metrics
 from cropmark.plan.plan import Order, Plan, Warned
-from cropmark.plan.source import Wanted, Where
+from cropmark.plan.source import SitePath, Wanted, Where
 from cropmark.ports import (
     MADE_BY,
     Analysed,
@@ -197,9 +198,9 @@ class Pipeline:
                     opened = await source.open(wanted.where)
                     opened.close()
                     stamp = opened.stamp
-            except SourceProblem:
+            except SourceProblem as problem:
                 if not wanted.optional:
-                    raise
+                    raise _named(problem, wanted) from problem.__cause__
                 stamp = None
             stamps.append(stamp)
         return stamps
@@ -241,7 +242,7 @@ class Pipeline:
                 one = await source.open(wanted.where)
             except SourceProblem as problem:
                 if not wanted.optional:
-                    raise
+                    raise _named(problem, wanted) from problem.__cause__
                 warnings.append(Warned(wanted.parameter or "source", f"left out, {problem.detail}"))
                 opened.append(None)
                 continue
@@ -341,6 +342,16 @@ class Pipeline:
         """Forget every rendition with this tag."""
         self._trouble.clear()
         return await self._cache.purge(tag)
+
+
+def _named(problem: SourceProblem, wanted: Wanted) -> SourceProblem:
+    """The problem; of a picture of the site that a parameter named, with that name and the path."""
+    if wanted.parameter is None or not isinstance(wanted.where, SitePath):
+        return problem
+    named = copy(problem)  # the problem itself may be told to others too: sources remember failures
+    named.parameter, named.fix = wanted.parameter, f"check the paths in {wanted.parameter}"
+    named.detail = f"{wanted.parameter}: {wanted.where.path!r}: {problem.detail}"
+    return named
 
 
 def _etag(body: bytes) -> str:
