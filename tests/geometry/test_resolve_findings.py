@@ -11,7 +11,7 @@ from cropmark.formats import Format
 from cropmark.geometry.findings import Analysis, BorderLook, Face, Findings, Grid
 from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Scale
 from cropmark.geometry.resolve import resolve
-from cropmark.plan.plan import Choice
+from cropmark.plan.plan import Choice, Tell
 from cropmark.plan.steps import AnyStep, Auto, Blur, Cell, Focus, Montage, Orient, TrimBorder, TrimEdges, Turn
 from cropmark.problems import NothingLeft
 from cropmark.values import CLEAR, WHITE, Box, Colour, Size
@@ -140,6 +140,13 @@ def test_a_montage_fills_its_cells_from_their_centres() -> None:
         Compose(1, (Extract(Box(300, 0, 201, 200)),), 0, 0),  # edges at r(401/2) = 201: as large as it is
         Compose(2, (Extract(Box(0, 25, 50, 50)), Scale(Size(200, 200))), 201, 0),
     )
+
+
+def test_a_montage_that_goes_by_its_source_goes_by_a_plain_jpeg() -> None:
+    choice = Choice(progressive=Tell.AS_SOURCE, lossless=Tell.AS_SOURCE)
+    for source in (header(), header(kind=Format.WEBP, lossless=True), header(kind=Format.JPEG, progressive=True)):
+        encoding = recipe_of(plan(montage(), choice=choice), source, header(), header()).encoding
+        assert (encoding.format, encoding.progressive) == (Format.JPEG, False)
 
 
 def test_padding_lies_inside_each_cell() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cropmark.formats import TRAITS, Info
+from cropmark.formats import TRAITS, Format, Info
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.encoding import Chosen, chosen, is_as_source
 from cropmark.geometry.fills import without_alpha
@@ -49,8 +49,8 @@ def _drawn(scene: Scene) -> Drawing | Need | Original:
 
 def _finished(plan: Plan, info: Info, drawing: Drawing) -> Recipe | Original:
     """The drawing within the limits of a result, and its encoding."""
-    # Of a montage nothing is left of the first source, so neither are its frames.
-    seen = info if drawing.view is not None else replace(info, frames=1)
+    # Of a montage nothing is left of the first source: what goes by the source goes by a JPEG of its size.
+    seen = info if drawing.view is not None else Info(Format.JPEG, drawing.frame, info.bytes)
     if plan.output.same_is_original and not drawing.ops:
         how = chosen(plan.output, seen, drawing.frame, plan.limits)
         if is_as_source(how, info):  # before any limit of a result: what goes out is the source
