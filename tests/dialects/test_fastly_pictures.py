@@ -209,6 +209,8 @@ def test_a_montage_is_a_white_jpeg_unless_it_says_otherwise() -> None:
     assert isinstance(step, Montage)
     assert (step.padding, step.colour) == (0, WHITE)
     assert order_of(montage="width=4&height=2&layout=2a&images=/x;/y&format=auto").delivery.negotiated
+    defaults = {row.name: row.param.default for row in MONTAGE_ROWS}
+    assert (defaults["format"], defaults["bg-color"]) == ("jpg", "white")
 
 
 # fmt: off

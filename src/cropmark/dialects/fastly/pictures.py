@@ -6,7 +6,7 @@ Source: https://www.fastly.com/documentation/reference/io/overlay, /montage
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeVar
 
@@ -190,9 +190,23 @@ PADDING: Row[int] = Row(
     _param("padding", "montage", "0..8192", "0", "Pixels inside the edges of each cell.", "10", "^[0-9]+$"),
     _read_padding,
 )
-_SHARED = (params.DPR, params.BG_COLOR, params.FORMAT, params.QUALITY)
+_BG_COLOR = replace(
+    params.BG_COLOR,
+    param=replace(params.BG_COLOR.param, default="white", about="Colour of what the images leave free."),
+)
+_FORMAT = replace(params.FORMAT, param=replace(params.FORMAT.param, default="jpg"))
 
-MONTAGE_ROWS: tuple[Row[object], ...] = (MONTAGE_WIDTH, MONTAGE_HEIGHT, LAYOUT, IMAGES, PADDING, *_SHARED)
+MONTAGE_ROWS: tuple[Row[object], ...] = (
+    MONTAGE_WIDTH,
+    MONTAGE_HEIGHT,
+    LAYOUT,
+    IMAGES,
+    PADDING,
+    params.DPR,
+    _BG_COLOR,
+    _FORMAT,
+    params.QUALITY,
+)
 
 
 @dataclass(frozen=True, slots=True)
