@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.web.pictures import make_pictures
+from tests.web.running import running
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,9 @@ FAILURES = [
     (2, ("serve",),                                                ("nothing to serve", "cropmark serve FOLDER")),
     (1, ("serve", ".", "--cache", "wide.jpg"),                     ("the cache folder", "cannot be", "--cache")),
     (1, ("serve", ".", "--config", "none.toml"),                   ("none.toml", "no such file")),
+    (1, ("serve", ".", "--host", "http://x"),                      ("host: http://x is no address", "write 127.0.0.1")),
+    (1, ("serve", ".", "--host", "999.1.1.1"),                     ("host: 999.1.1.1 is no address", "127.0.0.1")),
+    (1, ("serve", ".", "--host", "192.0.2.1"),                     ("host: 192.0.2.1 is no address", "127.0.0.1")),
     (2, ("purge",),                                                ("expected one of --source",)),
     (2, ("purge", "--source", "a"),                                ("admin token", "CROPMARK_ADMIN_TOKEN")),
     (1, ("purge", "--source", "a", "--token", "t", "--server", "http://127.0.0.1:9"), ("no answer from", "--server")),
@@ -88,6 +93,18 @@ def test_a_port_that_is_taken(folder: Path) -> None:
     assert told.returncode == 1
     assert f"port {port} of 127.0.0.1 is not free" in told.stderr
     assert f"--port {port + 1}" in told.stderr
+
+
+@pytest.mark.parametrize(("host", "address"), [("::1", r"\[::1\]"), ("localhost", r"(127\.0\.0\.1|\[::1\])")])
+def test_a_host_by_ipv6_and_by_name_and_a_folder_with_brackets(tmp_path: Path, host: str, address: str) -> None:
+    folder = tmp_path / "pics [old]"
+    folder.mkdir()
+    make_pictures(folder)
+    with running(str(folder), "--host", host, cache=tmp_path / "cache") as server:
+        assert re.fullmatch(rf"http://{address}:\d+", server.address)
+        assert f"pictures in {folder}," in server.greeting
+        assert f"  {server.address}/fastly/" in server.greeting
+        assert server.get("/healthz").status_code == 200
 
 
 HOMELESS = "import os.path; os.path.expanduser = str; from cropmark.cli import main; main()"

@@ -13,7 +13,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from cropmark import moving
@@ -124,21 +126,20 @@ def serve(
 def _greeting(started: Any) -> None:
     """What a person sees first: the folder, how many pictures, and three links to click."""
     server, address = started.server, started.address
-    out.print(f"[bold]cropmark[/] answers at [link={address}/]{address}/[/]", highlight=False)
+    out.print("[bold]cropmark[/] answers at", _link(f"{address}/"), highlight=False)
     if server.new_pixlab_key is not None:
         out.print(f"  PixLab's key until the server stops: {server.new_pixlab_key}", highlight=False, soft_wrap=True)
     if server.folder is None:
         for site in server.sites:
             where = ", ".join(site.hosts) or f"{address}{site.prefix}/"
-            out.print(f"  {site.name}: {site.dialect.name} at {where}", highlight=False)
+            out.print(f"  {site.name}: {site.dialect.name} at {where}", highlight=False, markup=False)
         for prefix, hosts in server.pixlab:
-            out.print(f"  pixlab at {', '.join(hosts) or address}{prefix}/", highlight=False)
+            out.print(f"  pixlab at {', '.join(hosts) or address}{prefix}/", highlight=False, markup=False)
         out.print("  Stop with Ctrl-C.", style="dim")
         return
     names = server.folder.pictures(10_000)
-    out.print(
-        f"  {len(names)} pictures in {server.folder.root}, renditions kept in {server.cache_dir}", highlight=False
-    )
+    told = f"  {len(names)} pictures in {server.folder.root}, renditions kept in {server.cache_dir}"
+    out.print(told, highlight=False, markup=False)
     if not names:
         out.print("  [yellow]No pictures there yet:[/] put some JPEG, PNG, WebP, GIF or AVIF files in it.")
     queries = (
@@ -152,8 +153,13 @@ def _greeting(started: Any) -> None:
         path = f"/fastly/{quote(names[number % len(names)])}?{query}"
         keys = next((site.entrance.keys for site in server.sites if site.prefix == "/fastly"), None)
         url = address + (keys.sign(path) if keys else path)
-        out.print(f"  [link={url}]{url}[/]", highlight=False, soft_wrap=True)
+        out.print(" ", _link(url), highlight=False, soft_wrap=True)
     out.print("  Stop with Ctrl-C.", style="dim")
+
+
+def _link(url: str) -> Text:
+    """A URL to click. Not by markup, which an IPv6 address and a picture's name would break."""
+    return Text(url, Style(link=url))
 
 
 @app.command()
@@ -177,7 +183,7 @@ def render(
     for warning in picture.warnings:
         err.print(f"[yellow]warning:[/] {_escaped(warning)}", highlight=False)
     size = f"{picture.size}, " if picture.size else ""
-    out.print(f"{output}: {size}{picture.media_type}, {len(picture.body):,} bytes", highlight=False)
+    out.print(f"{output}: {size}{picture.media_type}, {len(picture.body):,} bytes", highlight=False, markup=False)
 
 
 @app.command()
@@ -336,7 +342,8 @@ def config_check(config: ConfigFile = None) -> None:
     found = configured(config)
     if wrong := tuple(mistakes(found)):
         raise BadConfiguration(wrong)
-    out.print(f"[green]good[/]: {found.file or 'no file, environment and defaults'}", highlight=False)
+    where = _escaped(str(found.file or "no file, environment and defaults"))
+    out.print(f"[green]good[/]: {where}", highlight=False)
 
 
 @app.command()

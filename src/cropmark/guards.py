@@ -5,6 +5,7 @@ Raises BadConfiguration for what cannot be read.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -24,6 +25,22 @@ T = TypeVar("T")
 
 VARIANTS_IN_PRODUCTION: Final = 600
 """A page that shows one picture in eight widths and three formats may be opened 25 times a minute from one office."""
+
+LISTENING: Final = "write 127.0.0.1, ::1 or 0.0.0.0"
+"""The mend of a host that cannot be listened on."""
+
+
+def addresses_of(settings: Settings) -> tuple[tuple[socket.AddressFamily, str], ...]:
+    """The addresses that the server's host stands for, the preferred one first."""
+    return _read("host", lambda: _addresses(settings.host), LISTENING)
+
+
+def _addresses(host: str) -> tuple[tuple[socket.AddressFamily, str], ...]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{host} is no address of this machine") from error
+    return tuple((family, str(at[0])) for family, _, _, _, at in found)
 
 
 def entrance_of(settings: Settings, one: SiteSettings | None = None) -> Entrance:

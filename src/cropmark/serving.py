@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
 
-from cropmark.config import BadConfiguration, Configured
+from cropmark.config import BadConfiguration, Configured, Settings
 from cropmark.folders import data_folder, have_temporary_files
+from cropmark.guards import LISTENING, addresses_of
 from cropmark.siting import CannotStart
 from cropmark.web.requests import Receive, Scope, Send
 from cropmark.wiring import Server, wired
@@ -55,26 +57,27 @@ def run(configured: Configured, *, reread: Callable[[], Configured], started: Ca
 async def serve(
     configured: Configured, *, reread: Callable[[], Configured], started: Callable[[Started], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Raises CannotStart.
+    """Serve until SIGTERM or SIGINT. Raises CannotStart, and BadConfiguration for a host that is none.
 
     `reread` reads the configuration anew for SIGHUP; `started` is told once the first request would be answered.
     """
     settings = configured.settings
-    port = free_port(settings.host, settings.port)
+    host, port = free_port(settings)
+    listening_at = address(host, port)
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(wired(settings, address(settings.host, port)))
+        running = await stack.enter_async_context(wired(settings, listening_at))
         have_temporary_files(data_folder(settings))
         front = _Front(running)
-        granian = _granian(front, settings.host, port)
+        granian = _granian(front, host, port)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        reloads = _Reloads(front, reread, address(settings.host, port))
+        reloads = _Reloads(front, reread, listening_at)
         loop.add_signal_handler(signal.SIGHUP, reloads.begin)
         listening = asyncio.ensure_future(granian.serve())
-        await _answers(settings.host, port, listening)
-        started(Started(running, address(settings.host, port)))
+        await _answers(host, port, listening)
+        started(Started(running, listening_at))
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not await front.server.app.drained(settings.shutdown_s):
@@ -133,18 +136,29 @@ def _granian(front: _Front, host: str, port: int) -> Granian:
     )
 
 
-def free_port(host: str, port: int) -> int:
-    """The port, or a free one for 0. Raises CannotStart where it is taken or may not be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def free_port(settings: Settings) -> tuple[str, int]:
+    """The address of the host and the port, or a free one for 0. Raises CannotStart where they may not be had."""
+    host, port = settings.host, settings.port
+    refused: list[OSError] = []
+    for family, found in addresses_of(settings):
         try:
-            probe.bind((host, port))
+            return found, _bound(family, found, port)
         except PermissionError as error:
             raise CannotStart(f"port {port} may not be listened on", "take one above 1023 with --port") from error
         except OSError as error:
-            why = error.strerror or str(error)
-            raise CannotStart(f"port {port} of {host} is not free: {why}", f"try --port {port + 1}") from error
+            refused.append(error)
+    first = refused[0]
+    if first.errno == errno.EADDRNOTAVAIL:
+        raise CannotStart(f"host: {host} is no address of this machine", LISTENING) from first
+    why = first.strerror or str(first)
+    raise CannotStart(f"port {port} of {host} is not free: {why}", f"try --port {port + 1}") from first
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> int:
+    """The port, or a free one for 0. Raises OSError."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
         found: int = probe.getsockname()[1]
         return found
 
