@@ -1,4 +1,4 @@
-"""Bodies of a POST: their kinds, and JSON and forms as fields. The rules: https://pixlab.io/api."""
+"""Bodies of a POST: their kinds, and JSON as fields. The rules: https://pixlab.io/api."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Ask
-from cropmark.dialects.pixlab.bodies import MAX_FIELDS, Body, body_kind, fields_of_form, fields_of_json
+from cropmark.dialects.pixlab.bodies import Body, body_kind, fields_of_json
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.endpoints import Endpoint, unfit_body
 from cropmark.plan.steps import Resize
@@ -90,12 +90,6 @@ def test_a_number_of_many_digits_does_no_harm() -> None:
     assert fields_of_json(b'{"x": ' + b"9" * 100_000 + b"}").keys() == {"x"}
 
 
-def test_a_form_becomes_fields() -> None:
-    assert fields_of_form(b"x=1&img=a%2Bb+c&x=2&y=&%C3%A9=1") == {"x": "2", "img": "a+b c", "y": "", "é": "1"}
-    with pytest.raises(BadOrder, match="more than 256 fields"):
-        fields_of_form(b"&".join([b"x=1"] * (MAX_FIELDS + 1)))
-
-
 def test_fields_of_a_body_order_a_picture() -> None:
     body = b'{"img": "https://pics.example/a.png", "width": 50.9, "blob": true}'
     plan = PixLab().order(Ask("resize", method="POST", fields=fields_of_json(body))).plan
@@ -129,4 +123,3 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         assert isinstance(fields_of_json(body), dict)
     except BadOrder as problem:
         assert problem.detail
-    assert isinstance(fields_of_form(body), dict)

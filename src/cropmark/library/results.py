@@ -74,11 +74,6 @@ class DiskResults:
     def __len__(self) -> int:
         return len(self._kept)
 
-    @property
-    def bytes_kept(self) -> int:
-        """Of all bodies known of."""
-        return self._bytes
-
     async def keep(self, body: bytes | Opened, kind: Format, owner: str, comment: str = "") -> Kept:
         length = len(body) if isinstance(body, bytes) else body.bytes
         now = self._clock()

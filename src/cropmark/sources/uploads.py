@@ -36,11 +36,6 @@ class Uploads:
         self._bytes = 0
         self._held: dict[str, _Held] = {}
 
-    @property
-    def bytes_in_hand(self) -> int:
-        """Of all that is on its way in or held."""
-        return self._bytes
-
     def intake(self, limit_bytes: int) -> Intake:
         """A new picture of at most so many bytes is on its way."""
         return Intake(self, limit_bytes)

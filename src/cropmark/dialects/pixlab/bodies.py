@@ -1,4 +1,4 @@
-"""The body of a POST: which kinds are read, and a JSON object or a form as fields of text.
+"""The body of a POST: which kinds are read, and a JSON object as fields of text.
 
 Source: https://pixlab.io/endpoints/crop
 """
@@ -9,7 +9,6 @@ import json
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final, NoReturn
-from urllib.parse import parse_qsl
 
 from cropmark.problems import BadOrder, UnknownBody
 
@@ -34,14 +33,6 @@ def body_kind(content_type: str) -> Body:
             return kind
     expected = ", ".join(kind.value for kind in Body)
     raise UnknownBody(f"expected a body of {expected}", fix=f"send Content-Type: {Body.JSON.value}")
-
-
-def fields_of_form(body: bytes) -> dict[str, str]:
-    """The fields of an urlencoded form; of a repeated one the last. Raises BadOrder past MAX_FIELDS."""
-    try:
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS))
-    except ValueError as error:
-        raise BadOrder(f"the form has more than {MAX_FIELDS} fields", fix="leave out those that do nothing") from error
 
 
 def fields_of_json(body: bytes) -> dict[str, str]:
