@@ -83,7 +83,16 @@ CHECKED = [
     ("port = 1\nweb_allow = ['nothing']\n",                     2,    ("web_allow: expected host:port, got 'nothing'", "such as 10.0.0.7:8080")),
     ("web_hosts = ['a b']\n",                                   1,    ("web_hosts: expected a host", "*.example.com")),
     ("trusted_proxies = ['x']\n",                               1,    ("trusted_proxies: ", "10.0.0.7 or 10.1.0.0/16")),
-    ("production = true\nadmin_token = 'short'\n",              None, ("admin_token: expected at least 32 characters, got 5", "openssl rand")),
+    ("port = 1\nredis_url = 'nonsense'\n",                       2,    ("redis_url: this is no URL of a Redis", "redis://host:6379/0")),
+    ("port = 1\ndatabase_url = 'nonsense'\n",                    2,    ("database_url: this is no URL", "postgresql://")),
+    ("port = 1\ndatabase_url = 'mysql://a/b'\n",                 2,    ("database_url: there is no support for mysql", "postgresql://")),
+    ("port = 1\nlibrary_store = 'b/p'\n",                        2,    ("library_store: ", "s3://bucket/prefix")),
+    ("port = 1\nlibrary_store = 's3://b/p'\n",                   2,    ("library_store: there is no key to it in the environment", "AWS_ACCESS_KEY_ID")),
+    ("port = 1\npixlab_store = 'nonsense'\n",                    2,    ("pixlab_store: ", "s3://bucket/prefix")),
+    ("port = 1\nhost = 'http://x'\n",                            2,    ("host: http://x is no address of this machine", "write 127.0.0.1")),
+    ("admin_token = 'short'\n",                                  1,    ("admin_token: expected at least 15 characters, got 5", "openssl rand")),
+    ("production = true\nadmin_token = 'short'\n",              2,    ("admin_token: expected at least 32 characters, got 5", "openssl rand")),
+    ("folder = '.'\nproduction = true\nweb_open = false\n",      2,    ("pixlab_key: expected at least 32 characters, got 0",)),
 ]
 # fmt: on
 
@@ -94,6 +103,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in config.variables():
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     return tmp_path / "cropmark.toml"
 
 
@@ -112,9 +122,9 @@ def test_mistakes(file: Path, text: str, line: int, words: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize(("text", "line", "words"), CHECKED)
-def test_what_is_well_written_and_wrong(file: Path, text: str, line: int | None, words: tuple[str, ...]) -> None:
+def test_what_is_well_written_and_wrong(file: Path, text: str, line: int, words: tuple[str, ...]) -> None:
     (mistake,) = mistakes(read(file, text))
-    assert mistake.where == ("production" if line is None else f"{file}:{line}")
+    assert mistake.where == f"{file}:{line}"
     assert all(word in str(mistake) for word in words), str(mistake)
     assert "pass" not in str(mistake)
 

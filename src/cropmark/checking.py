@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cropmark import libraries
 from cropmark.config import BadConfiguration, Configured, Mistake
-from cropmark.guards import clients_of, foreign_policy
+from cropmark.guards import addresses_of, clients_of, foreign_policy, limiter_of
 from cropmark.production import refusals
 from cropmark.sources.policy import HostRule
 
@@ -18,17 +18,27 @@ def mistakes(found: Configured) -> Iterator[Mistake]:
     """Every mistake with its line and its mend, of what a server would not start with, or not serve as was meant."""
     yield from _unreadable(found)
     yield from _places(found)
-    yield from refusals(found.settings)
+    for name, error in libraries.unusable(found.settings):
+        yield Mistake(found.place((name,)), f"{name}: {error.what.removeprefix(f'{name}: ')}", error.mend)
+    for one in refusals(found.settings):
+        yield _placed(found, one)
+
+
+def _placed(found: Configured, one: Mistake) -> Mistake:
+    """The mistake at its setting's place; where that is said nowhere, at that of `production`, which asks for it."""
+    places = [found.place((name,)) for name in (one.where, "production")]
+    where = next((place for place in places if place != "default"), "default")
+    return Mistake(where, f"{one.where}: {one.what}", one.mend)
 
 
 def _unreadable(found: Configured) -> Iterator[Mistake]:
-    """Hosts, addresses and networks that are none."""
-    for reading in (clients_of, foreign_policy):
+    """Hosts, addresses, networks and a Redis that are none."""
+    for reading in (addresses_of, clients_of, foreign_policy, limiter_of):
         try:
             reading(found.settings)
         except BadConfiguration as bad:
             for one in bad.mistakes:
-                yield Mistake(found.place((one.where,)), f"{one.where}: {one.what}", one.mend)
+                yield _placed(found, one)
 
 
 def _places(found: Configured) -> Iterator[Mistake]:

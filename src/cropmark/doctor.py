@@ -153,7 +153,7 @@ def _renderers(settings: Settings) -> Iterator[Finding]:
 def _exposure(settings: Settings) -> Iterator[Finding]:
     """How the deployment stands against docs/security.md; what is not kept is a note."""
     for mistake in refusals(settings):
-        yield Finding(False, mistake.what, mistake.mend)
+        yield Finding(False, f"{mistake.where}: {mistake.what}", mistake.mend)
     found = [*points(settings), *_place()]
     for point in found:
         yield Finding(point.kept or None, point.what, "" if point.kept else point.mend)

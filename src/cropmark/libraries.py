@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cropmark.assets import UID, UUID
 from cropmark.config import Settings
 from cropmark.folders import data_folder
-from cropmark.library.places import FILE
+from cropmark.library.places import FILE, LibraryUnusable
 
 if TYPE_CHECKING:
     from cropmark.library.blobs import Blobs
@@ -53,6 +54,28 @@ def opened(settings: Settings) -> Store:
 
     url = settings.database_url.get_secret_value() if settings.database_url else ""
     return Store.opened(library_folder(settings), url, _blobs(settings))
+
+
+def unusable(settings: Settings) -> Iterator[tuple[str, LibraryUnusable]]:
+    """Settings that name no database and no bucket, as their URLs tell: neither is asked, and no folder made."""
+    for name, read in _reading(settings):
+        try:
+            read()
+        except LibraryUnusable as error:
+            yield name, error
+
+
+def _reading(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
+    if settings.database_url:
+        from cropmark.library.database import Database, read_url  # noqa: PLC0415 - as places.py says
+
+        url = settings.database_url.get_secret_value()
+        yield "database_url", lambda: Database(read_url(url))
+    for name, store in (("library_store", settings.library_store), ("pixlab_store", settings.pixlab_store)):
+        if store and not store.startswith("file:"):
+            from cropmark.library.buckets import Bucket  # noqa: PLC0415
+
+            yield name, partial(Bucket.at, store, name, role=settings.bucket_role)
 
 
 def addresses(settings: Settings) -> Iterator[Address]:

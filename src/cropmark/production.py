@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from cropmark.config import Mistake, Settings
 from cropmark.signing import KEY_BYTES
+from cropmark.sources.policy import HostRule
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SECRET_CHARS: Final = KEY_BYTES
@@ -21,21 +22,24 @@ SHORTEST_CHARS: Final = 15
 
 
 def refusals(settings: Settings) -> Iterator[Mistake]:
-    """What must be mended before a server starts: short keys anywhere, and more with `production = true`."""
+    """What must be mended before a server starts: short keys anywhere, and more with `production = true`.
+
+    Each is at the name of its setting.
+    """
     if not settings.production:
         for name, secret in _by_hand(settings):
-            yield from _weak(name, name, secret, SHORTEST_CHARS)
+            yield from _weak(name, secret, SHORTEST_CHARS)
         return
     if web_is_open(settings) and not settings.signing_keys:
         yield Mistake(
-            "production",
-            "web_open: pictures may be fetched from any public host, with neither signing nor an allow-list",
+            "web_hosts" if settings.web_hosts else "web_open",
+            "pictures may be fetched from any public host, with neither signing nor an allow-list",
             "list hosts in web_hosts, set web_open = false, or set signing_keys",
         )
     if speaks_pixlab(settings):
-        yield from _weak("production", "pixlab_key", settings.pixlab_key, SECRET_CHARS)
+        yield from _weak("pixlab_key", settings.pixlab_key, SECRET_CHARS)
     if settings.admin_token is not None:
-        yield from _weak("production", "admin_token", settings.admin_token, SECRET_CHARS)
+        yield from _weak("admin_token", settings.admin_token, SECRET_CHARS)
 
 
 def doubts(settings: Settings) -> Iterator[str]:
@@ -99,7 +103,15 @@ def _bounds(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def web_is_open(settings: Settings) -> bool:
     """Whether callers may name any public host."""
-    return settings.web_open and not settings.web_hosts and speaks_pixlab(settings)
+    is_open = any(map(_names_any, settings.web_hosts)) if settings.web_hosts else settings.web_open
+    return is_open and speaks_pixlab(settings)
+
+
+def _names_any(text: str) -> bool:
+    try:
+        return HostRule.read(text).any_host
+    except ValueError:
+        return False  # told where the server's policy is read
 
 
 def speaks_pixlab(settings: Settings) -> bool:
@@ -107,8 +119,8 @@ def speaks_pixlab(settings: Settings) -> bool:
     return settings.folder is not None or any(site.dialect == "pixlab" for site in settings.site)
 
 
-def _weak(where: str, name: str, secret: SecretStr | None, least: int) -> Iterator[Mistake]:
+def _weak(name: str, secret: SecretStr | None, least: int) -> Iterator[Mistake]:
     given = len(secret.get_secret_value()) if secret else 0
     if given < least:
-        what = f"{name}: expected at least {least} characters, got {given}"
-        yield Mistake(where, what, "write the output of: openssl rand -hex 32")
+        what = f"expected at least {least} characters, got {given}"
+        yield Mistake(name, what, "write the output of: openssl rand -hex 32")

@@ -33,6 +33,8 @@ REFUSED = [
     # settings                                                      words of each refusal
     ({**FOLDER},                                                    ["web_open"]),
     ({**FOLDER, "web_hosts": ("*.example",)},                       []),
+    ({**FOLDER, "web_hosts": ("a.example", "https://**")},          ["web_hosts"]),  # which is any host
+    ({**FOLDER, "web_open": False, "web_hosts": ("*.*",)},          ["web_hosts"]),
     ({**FOLDER, "web_open": False},                                 []),
     ({**FOLDER, "signing_keys": (LONG,)},                           []),
     ({**FOLDER, "web_allow": ("10.0.0.7:80",)},                     ["web_open"]),   # opens private places, bounds none
@@ -61,7 +63,7 @@ def test_check_03_what_is_refused(settings: dict[str, Any], words: list[str]) ->
     found = list(refusals(Settings(**settings)))
     assert len(found) == len(words)
     for mistake, word in zip(found, words, strict=True):
-        assert word in mistake.what
+        assert word in str(mistake)
         assert mistake.mend
         assert "kkkk" not in str(mistake)
 

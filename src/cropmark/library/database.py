@@ -72,7 +72,7 @@ class Database:
 
         Raises LibraryUnusable.
         """
-        found = cls(_url(where), clock)
+        found = cls(read_url(where), clock)
         try:
             found._migrate()
         except (DBAPIError, OSError) as error:
@@ -122,7 +122,8 @@ def _reachable() -> Iterator[None]:
         raise Overloaded("the library cannot be reached", fix="try again", retry_after_s=1) from error
 
 
-def _url(where: str | Path) -> URL:
+def read_url(where: str | Path) -> URL:
+    """The URL of a database, or of the file in a folder, which is made. Raises LibraryUnusable."""
     """Raises LibraryUnusable for what is no URL of a database that is known."""
     if isinstance(where, Path):
         try:
@@ -134,7 +135,7 @@ def _url(where: str | Path) -> URL:
     try:
         url = make_url(where)
     except ArgumentError as error:
-        raise LibraryUnusable("database_url is no URL", mend) from error
+        raise LibraryUnusable("database_url: this is no URL", mend) from error
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database:

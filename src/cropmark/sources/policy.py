@@ -83,6 +83,11 @@ class HostRule:
         path = url.raw_path.rstrip("/") or "/"
         return cls(labels, url.scheme if named else None, url.explicit_port, path)
 
+    @property
+    def any_host(self) -> bool:
+        """Whether it names no host at all, like `**`."""
+        return all("*" in label for label in self.labels)
+
     def admits(self, url: URL) -> bool:
         """Whether a URL lies within the rule."""
         assert url.raw_host is not None
