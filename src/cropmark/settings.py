@@ -189,7 +189,7 @@ class Settings(BaseSettings):
     )
 
     folder: Path | None = Field(None, description="Folder of pictures served under /fastly, /contentstack, /kontent.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", description="Address to listen on, IPv4 or IPv6, or a name of it.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free one.")
     public_url: Annotated[str, AfterValidator(_address)] = Field(
         "", description="The server's own address in links; where it listens if left out."
