@@ -8,6 +8,8 @@ from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.dialect import Ask
 from cropmark.formats import TRAITS, Format, Info
+from cropmark.geometry.recipe import Original
+from cropmark.geometry.resolve import resolve
 from cropmark.plan.plan import Choice, Order, Output, Tell
 from cropmark.plan.source import any_holds
 from cropmark.values import Size
@@ -135,6 +137,36 @@ def test_what_comes_out(query: str, accept: str, source: Info, becomes: str) -> 
 @pytest.mark.parametrize(("query", "accept", "source", "becomes"), LIFTED)
 def test_what_comes_out_where_gifs_may_be_converted(query: str, accept: str, source: Info, becomes: str) -> None:
     assert told(taken(output_of(query, accept, ContentstackSettings(gif_resize=True)), source), source) == becomes
+
+
+# fmt: off
+GIFS_THEMSELVES = [
+    # query                    GIFs may be resized, the file's own bytes
+    ("width=50",               False, True),
+    ("width=50&height=9&dpr=2&fit=crop", False, True),
+    ("auto=webp",              False, True),
+    ("format=png",             False, True),
+    ("format=auto",            False, True),
+    ("quality=50",             False, True),
+    ("trim=0",                 False, True),
+    ("pad=0",                  False, True),
+    ("crop=1:1",               False, False),
+    ("brightness=5",           False, False),
+    ("frame=1",                False, False),
+    ("width=50",               True,  False),
+    ("width=400",              True,  False),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "lifted", "itself"), GIFS_THEMSELVES)
+def test_a_gif_goes_out_as_it_is_where_only_what_it_is_not_for_was_asked(
+    query: str, lifted: bool, itself: bool
+) -> None:
+    plan = order_of(query, BROWSER, ContentstackSettings(gif_resize=lifted)).plan
+    assert plan is not None
+    found = resolve(plan, [ANIMATED_GIF])
+    assert isinstance(found, Original) is itself
 
 
 # fmt: off

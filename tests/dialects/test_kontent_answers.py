@@ -16,7 +16,7 @@ from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
 from cropmark.dialects.kontent.table import PARAMS
 from cropmark.formats import Format, Info
 from cropmark.plan.plan import Beyond, Choice, Order, Plan, Tell, Unusable, Warned
-from cropmark.plan.source import SitePath, Wanted
+from cropmark.plan.source import Kind, SitePath, Wanted
 from cropmark.problems import NotAllowed, Overloaded, Problem, SourceFailed, SourceMissing, SourceTimeout
 from cropmark.values import Size
 
@@ -126,7 +126,7 @@ def test_a_source_that_cannot_be_transformed_goes_out_as_it_is() -> None:
     found = plan("w=100")
     assert found.reads == {Format.JPEG, Format.PNG, Format.GIF, Format.WEBP}
     assert (found.unread, found.unusable) == (Unusable.ORIGINAL, Unusable.ORIGINAL)
-    assert found.output.same_is_original
+    assert found.output.same_is_original == (Kind(),)
 
 
 def test_limits_are_those_of_the_page() -> None:

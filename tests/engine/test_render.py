@@ -18,6 +18,7 @@ from cropmark.formats import Format
 from cropmark.geometry.findings import Analysis, Grid
 from cropmark.geometry.recipe import Reason
 from cropmark.plan.plan import Choice, Keep, Output, Plan, Tell, Unusable
+from cropmark.plan.source import Kind
 from cropmark.plan.steps import (
     Adjust,
     AnyStep,
@@ -248,7 +249,7 @@ def test_a_result_that_gains_nothing_is_not_sent() -> None:
 
 
 def test_a_request_for_nothing_gets_the_original() -> None:
-    how = plan(choice=Choice(None, None, Tell.AS_SOURCE, Tell.AS_SOURCE), same_is_original=True)
+    how = plan(choice=Choice(None, None, Tell.AS_SOURCE, Tell.AS_SOURCE), same_is_original=(Kind(),))
     assert kept(file_of(PHOTO, "JPEG"), how).reason is Reason.NOTHING_TO_DO
 
 

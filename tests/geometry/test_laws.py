@@ -133,7 +133,7 @@ outputs = st.builds(
     Output,
     st.lists(choices, max_size=3).map(tuple),
     first_frame=st.booleans(),
-    same_is_original=st.booleans(),
+    same_is_original=st.sampled_from([(), (Kind(),)]),
     larger_is_original=st.booleans(),
 )
 limits = st.builds(

@@ -10,7 +10,8 @@ from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason, Scale
 from cropmark.geometry.region import Region
 from cropmark.plan.plan import Beyond, Choice, Limits, Plan, Tell, Unusable
-from cropmark.plan.steps import AnyStep, Flatten, Overflow
+from cropmark.plan.source import Kind
+from cropmark.plan.steps import AnyStep, Edges, Flatten, Overflow, Pad
 from cropmark.values import WHITE, Point, Size
 from tests.geometry.plans import (
     COVER,
@@ -44,7 +45,7 @@ def kontent(*steps: AnyStep, choice: Choice | None = None) -> Plan:
     return plan(
         *steps,
         choice=choice or Choice(lossless=Tell.AS_SOURCE),
-        same_is_original=True,
+        same_is_original=(Kind(),),
         limits=LIMITS,
         unread=Unusable.ORIGINAL,
         unusable=Unusable.ORIGINAL,
@@ -147,6 +148,32 @@ def test_a_result_past_the_limit_is_sized_down() -> None:
     assert "scaled down from 9000x90 to 8192x82" in recipe.warnings[0].text
 
 
+# fmt: off
+SIZED_DOWN = [
+    # of              steps                                                        the warning
+    (Size(9000, 90),  [],                                                          ("source", "9000x90 to 8192x82")),
+    (Size(9000, 90),  [to(px(8500), **INSIDE, parameter="w")],                     ("w", "8500x85 to 8192x82")),
+    (A,               [to(px(20_000), px(10), **UP, parameter="w")],               ("w", "20000x10 to 8192x4")),
+    (Size(9000, 90),  [to(px(8500), px(85), **COVER, parameter="w")],              ("w", "8500x85 to 8192x82")),
+    (Size(8000, 90),  [to(px(80), **INSIDE), Pad(Edges(right=px(9000)))],          ("pad", "9080x1 to 8192x1")),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("size", "steps", "warning"), SIZED_DOWN)
+def test_a_result_that_is_sized_down_is_told_by_what_named_its_size(
+    size: Size, steps: list[AnyStep], warning: tuple[str, str]
+) -> None:
+    (warned,) = recipe_of(kontent(*steps, choice=Choice(Format.PNG)), header(size, Format.JPEG)).warnings
+    assert (warned.parameter, warned.text) == (warning[0], f"scaled down from {warning[1]}, the most there is")
+
+
+def test_a_region_outside_is_told() -> None:
+    outside = kontent(area(px(5), px(5), **at(px(1080), px(0)), **RECT, parameter="rect"))
+    (warned,) = original_of(outside, header(A)).warnings
+    assert (warned.parameter, warned.text) == ("rect", "wholly outside the picture: the original was sent")
+
+
 @pytest.mark.parametrize("steps", [(), (to(px(20_000), **INSIDE),)])
 def test_an_original_that_goes_out_is_not_sized_down(steps: tuple[AnyStep, ...]) -> None:
     same = kontent(*steps, choice=Choice(Format.PNG))
@@ -154,7 +181,7 @@ def test_an_original_that_goes_out_is_not_sized_down(steps: tuple[AnyStep, ...])
 
 
 def test_a_frame_less_is_a_change() -> None:
-    still = plan(choice=Choice(lossless=Tell.AS_SOURCE), same_is_original=True, first_frame=True)
+    still = plan(choice=Choice(lossless=Tell.AS_SOURCE), same_is_original=(Kind(),), first_frame=True)
     assert recipe_of(still, header(kind=Format.GIF, frames=3)).frames == 1
 
 

@@ -57,6 +57,12 @@ class Drawing:
     def warned(self, parameter: str, text: str) -> Drawing:
         return replace(self, warnings=(*self.warnings, Warned(parameter, text)))
 
+    def shrunk(self, parameter: str, asked: Size, most: Size) -> Drawing:
+        """With a warning where the size asked for is past the most there is."""
+        if most == asked:
+            return self
+        return self.warned(parameter, f"scaled down from {asked} to {most}, the most there is")
+
     def looked(self) -> Drawing:
         return replace(self, looks=self.looks + 1)
 

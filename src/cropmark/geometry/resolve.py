@@ -12,8 +12,9 @@ from cropmark.geometry.fills import without_alpha
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.limits import check_between, frames_within, sides_within, turned_away
 from cropmark.geometry.recipe import Need, Original, Reason, Recipe, Resolved, Scale
-from cropmark.geometry.stepping import Scene, after
+from cropmark.geometry.stepping import Scene, after, sizing_name
 from cropmark.plan.plan import Plan
+from cropmark.plan.source import any_holds
 from cropmark.problems import SourceMissing
 from cropmark.values import Size
 
@@ -32,8 +33,9 @@ def resolve(plan: Plan, infos: Sequence[Info | None], findings: Findings = NO_FI
     verdict = turned_away(info, plan)
     if verdict is not None:
         return verdict
-    drawing = _drawn(Scene(plan, info, infos, findings))
-    return _finished(plan, info, drawing) if isinstance(drawing, Drawing) else drawing
+    scene = Scene(plan, info, infos, findings)
+    drawing = _drawn(scene)
+    return _finished(scene, drawing) if isinstance(drawing, Drawing) else drawing
 
 
 def _drawn(scene: Scene) -> Drawing | Need | Original:
@@ -47,17 +49,18 @@ def _drawn(scene: Scene) -> Drawing | Need | Original:
     return drawing
 
 
-def _finished(plan: Plan, info: Info, drawing: Drawing) -> Recipe | Original:
+def _finished(scene: Scene, drawing: Drawing) -> Recipe | Original:
     """The drawing within the limits of a result, and its encoding."""
+    plan, info = scene.plan, scene.info
     # Of a montage nothing is left of the first source: what goes by the source goes by a JPEG of its size.
     seen = info if drawing.view is not None else Info(Format.JPEG, drawing.frame, info.bytes)
-    if plan.output.same_is_original and not drawing.ops:
+    if not drawing.ops and any_holds(plan.output.same_is_original, info):
         how = chosen(plan.output, seen, drawing.frame, plan.limits)
         if is_as_source(how, info):  # before any limit of a result: what goes out is the source
             return Original(Reason.NOTHING_TO_DO, (*drawing.warnings, *how.warnings))
-    drawing = _at_most(sides_within(drawing.frame, plan.limits), info, drawing)
+    drawing = _at_most(sides_within(drawing.frame, plan.limits), scene, drawing)
     how = chosen(plan.output, seen, drawing.frame, plan.limits)
-    drawing = _at_most(frames_within(drawing.frame, how.frames, plan.limits), info, drawing)
+    drawing = _at_most(frames_within(drawing.frame, how.frames, plan.limits), scene, drawing)
     check_between(drawing.ops, info.size, how.frames, plan.limits)
     return _recipe(plan, info, drawing, how)
 
@@ -76,14 +79,14 @@ def _recipe(plan: Plan, info: Info, drawing: Drawing, how: Chosen) -> Recipe:
     )
 
 
-def _at_most(size: Size, info: Info, drawing: Drawing) -> Drawing:
+def _at_most(size: Size, scene: Scene, drawing: Drawing) -> Drawing:
     """The drawing scaled down to the size, in one go with the scaling it ends with."""
     if size == drawing.frame:
         return drawing
-    told = drawing.warned("width", f"scaled down from {drawing.frame} to {size}, the most there is")
+    told = drawing.shrunk(sizing_name(scene), drawing.frame, size)
     match drawing.ops:
         case (*before, Scale(filter=kernel)):
-            anew = Drawing.of(info).then(*before, Scale(size, kernel))
+            anew = Drawing.of(scene.info).then(*before, Scale(size, kernel))
             return replace(told, ops=anew.ops, frame=anew.frame)
         case _:
             return told.then(Scale(size))

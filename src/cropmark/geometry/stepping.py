@@ -137,7 +137,8 @@ def _cropped(crop: Crop, drawing: Drawing, scene: Scene) -> Drawing | Original:
     if box is not None:
         return drawing.then(Extract(box))
     if crop.overflow is Overflow.CLIP_OR_ORIGINAL:
-        return Original(Reason.OUTSIDE, drawing.warnings)
+        told = drawing.warned(crop.parameter, "wholly outside the picture: the original was sent")
+        return Original(Reason.OUTSIDE, told.warnings)
     return drawing.warned(crop.parameter, "crop region lies outside the image")
 
 
@@ -173,13 +174,15 @@ def _resized(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
             assert_never(step.fit)
     if size == frame:
         return drawing  # not scaled, so not limited here: it may be an original that goes out as it is
-    return drawing.then(Scale(_limited(size, step, scene), step.filter))
+    most = _limited(size, step, scene)
+    return drawing.shrunk(step.parameter, size, most).then(Scale(most, step.filter))
 
 
 def _covering(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
     shown = covered(drawing.frame, asked(step, drawing.frame), step.zoom)
     window, drawing = _window(step, shown.width, shown.height, drawing, scene)
     size = _limited(shown.size, step, scene)
+    drawing = drawing.shrunk(step.parameter, shown.size, size)
     return drawing.then(*cut_and_scaled(window, size, drawing.frame, step.filter))
 
 
@@ -288,6 +291,12 @@ def _montage(step: Montage, drawing: Drawing, scene: Scene) -> Drawing:
 
 def _source(index: int, scene: Scene) -> Info | None:
     return scene.infos[index] if index < len(scene.infos) else None
+
+
+def sizing_name(scene: Scene) -> str:
+    """What the caller named the size by; the source itself where nothing did."""
+    done = (step for step in reversed(scene.plan.steps) if not any_holds(step.skipped_for, scene.info))
+    return next((_name(step) for step in done if isinstance(step, Resize | Pad | Canvas)), "source")
 
 
 def _name(step: AnyStep) -> str:

@@ -61,15 +61,15 @@ class Output:
     """How the result is encoded.
 
     `first_frame`: of an animation only that. `same`: the original goes out where nothing would be changed (no Op, the
-    source's own encoding, no quality that counts). `larger`: the original goes out where nothing but the encoding's
-    quality changed, the source stood upright, and the result has more bytes than the source.
+    source's own encoding, no quality that counts), for sources of these kinds. `larger`: the original goes out where
+    nothing but the encoding's quality changed, the source stood upright, and the result has more bytes than the source.
     """
 
     choices: tuple[Choice, ...] = (Choice(),)
     keeps: frozenset[Keep] = frozenset()
     """COPYRIGHT only from JPEG to JPEG, ICC in every format that can hold a profile."""
     first_frame: bool = False
-    same_is_original: bool = False
+    same_is_original: tuple[Kind, ...] = ()
     larger_is_original: bool = False
 
 

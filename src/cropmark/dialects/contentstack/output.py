@@ -34,6 +34,8 @@ def output(asked: Asked, accepted: frozenset[Format], settings: ContentstackSett
     first_frame = params.FRAME.of(asked) is not None
     return Output(
         choices=_with_gif_rules(choices, settings, first_frame=first_frame),
+        # A GIF is neither resized nor converted: what asks for no more leaves it as it is, palette and all.
+        same_is_original=() if settings.gif_resize else (GIFS,),
         larger_is_original=not (changed or named or first_frame),
     )
 

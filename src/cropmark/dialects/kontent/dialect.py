@@ -145,7 +145,7 @@ def plan_of(wishes: Wishes, accept: str) -> Plan | None:
         return None
     return Plan(
         steps=steps,
-        output=Output(choices, same_is_original=True),
+        output=Output(choices, same_is_original=(Kind(),)),
         reads=READS,
         limits=LIMITS,
         unread=Unusable.ORIGINAL,
