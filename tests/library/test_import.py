@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import struct
@@ -10,11 +11,13 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from cropmark.assets import Listing, Place
 from cropmark.library import mending
+from cropmark.library.finding import Found, read_address
 from cropmark.library.places import LibraryUnusable
 from cropmark.library.store import Store
 from tests.library.making import picture
@@ -26,13 +29,13 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "cropmark.cli", *map(str, arguments)]
 
 
-def clean() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")} | {"COLUMNS": "200"}
+def clean(columns: int = 200) -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")} | {"COLUMNS": str(columns)}
 
 
-def run(*arguments: object, words: str = "") -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, words: str = "", columns: int = 200) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), env=clean(), input=words, capture_output=True, text=True, timeout=300, check=False
+        command(*arguments), env=clean(columns), input=words, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -62,6 +65,18 @@ def kept(data: Path) -> int:
         return store.listed(Place(stacks[0].api_key), Listing(limit=1, counted=True)).count or 0
     finally:
         store.close()
+
+
+def file_uid_at(data: Path, path: str) -> str | None:
+    """The version that an address serves."""
+    address = read_address(unquote(path))
+    assert address is not None
+    store = Store.opened(data / "library")
+    try:
+        found = store.find(address, None).found
+    finally:
+        store.close()
+    return found.file_uid if isinstance(found, Found) else None
 
 
 def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
@@ -129,6 +144,34 @@ def test_refusals_say_what_to_do(arguments: tuple[str, ...], words: str, tmp_pat
     assert told.returncode == 1
     assert words in told.stderr
     assert "Traceback" not in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_without_stacks_says_how_to_make_one(tmp_path: Path) -> None:
+    run("keys", "create", "pixlab", "app", "--data", tmp_path)
+    told = run("assets", "list", "--data", tmp_path)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "there is no stack yet" in told.stderr
+    assert "cropmark keys create stack NAME" in told.stderr
+
+
+def test_what_is_listed_can_be_copied(tmp_path: Path) -> None:
+    """Ids stand on one line of a narrow terminal, URLs of both forms in the JSON."""
+    (tmp_path / "a b.png").write_bytes(picture(1))
+    data = tmp_path / "data"
+    open_key = run("keys", "create", "stack", "a stack of pictures", "--data", data).stdout.strip()
+    secured_key = run("keys", "create", "stack", "kept", "--secured", "--data", data).stdout.strip()
+    for stack in (open_key, secured_key):
+        run("assets", "add", tmp_path / "a b.png", "--stack", stack, "--data", data)
+    keys = run("keys", "list", "--data", data, columns=80).stdout
+    assert open_key in keys
+    assert secured_key in keys
+    (asset,) = json.loads(run("assets", "list", "--json", "--stack", open_key, "--data", data).stdout)
+    assert asset["uid"] in run("assets", "list", "--stack", open_key, "--data", data, columns=60).stdout
+    assert asset["kontent_url"].startswith("http://127.0.0.1:8000/kontent/")
+    assert file_uid_at(data, asset["kontent_url"].partition("/kontent/")[2]) == asset["file_uid"]
+    (secured,) = json.loads(run("assets", "list", "--json", "--stack", secured_key, "--data", data).stdout)
+    assert secured["kontent_url"] is None
 
 
 def test_a_key_is_shown_once_and_one_that_is_given_is_not_shown(tmp_path: Path) -> None:

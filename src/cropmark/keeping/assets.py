@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cropmark.assets import MAIN, Asset, Changes, Listing, Place, Publishing
+from cropmark.assets import MAIN, Asset, Changes, Listing, Place, Publishing, Stack
 from cropmark.keeping.shared import ConfigFile, Data, StackName, err, library, ms_of, out, settings_of, stack_of
 from cropmark.problems import BadOrder
 
@@ -125,14 +125,16 @@ def list_assets(
     settings = settings_of(config, data)
     equal = (("tags", tag),) if tag else ()
     with library(settings) as store:
-        place = Place(stack_of(store, stack).api_key, branch)
+        of = stack_of(store, stack)
+        place = Place(of.api_key, branch)
         listing = Listing(environment=environment, equal=equal, skip=skip, limit=limit, counted=True)
         page = store.listed(place, listing)
     found = [item for item in page.items if isinstance(item, Asset)]
     if as_json:
-        out.print_json(json.dumps([_plain(asset, settings) for asset in found]))
+        out.print_json(json.dumps([_plain(asset, of, settings) for asset in found]))
         return
     table = Table("uid", "title", "version", "picture", "published", box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = True  # a uid is to be copied
     for asset in found:
         file = asset.version.file
         picture = f"{file.size or 'unknown size'} {file.format.value}, {file.bytes:,} bytes"
@@ -240,18 +242,27 @@ def remove(
 
 
 def _url(asset: Asset, settings: Settings) -> str:
-    """Where a server answers with it."""
-    base = settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+    """Where a server answers with it, as Contentstack has it."""
     version = asset.version
     path = f"{asset.entry.place.stack}/{asset.uid}/{version.file_uid}/{quote(version.file.filename)}"
     names = list(dict.fromkeys(p.environment_name for p in asset.publications if p.version == version.number))
     words = [f"environment={quote(name)}" for name in names[:1]]
     if asset.entry.place.branch != MAIN:
         words.append(f"branch={quote(asset.entry.place.branch)}")
-    return f"{base}/contentstack/v3/assets/{path}" + (f"?{'&'.join(words)}" if words else "")
+    return f"{_base(settings)}/contentstack/v3/assets/{path}" + (f"?{'&'.join(words)}" if words else "")
 
 
-def _plain(asset: Asset, settings: Settings) -> dict[str, Any]:
+def _kontent_url(asset: Asset, stack: Stack, settings: Settings) -> str | None:
+    """The same as Kontent.ai has it, where no picture is secured; None for a secured stack."""
+    path = f"{stack.kontent_id}/{asset.version.file_id}/{quote(asset.version.file.filename)}"
+    return None if stack.secured else f"{_base(settings)}/kontent/{path}"
+
+
+def _base(settings: Settings) -> str:
+    return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+
+
+def _plain(asset: Asset, stack: Stack, settings: Settings) -> dict[str, Any]:
     return {
         "stack": asset.entry.place.stack,
         "uid": asset.uid,
@@ -262,6 +273,7 @@ def _plain(asset: Asset, settings: Settings) -> dict[str, Any]:
         "tags": list(asset.entry.tags),
         "published": {p.environment_name: p.version for p in asset.publications},
         "url": _url(asset, settings),
+        "kontent_url": _kontent_url(asset, stack, settings),
     }
 
 

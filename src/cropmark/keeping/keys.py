@@ -34,14 +34,15 @@ def create_key(
 ) -> None:
     """Make a key, which is shown once, or a stack, whose api key is part of its URLs and no secret."""
     settings = settings_of(config, data)
-    with library(settings, make=True) as store:
-        if kind == "stack":
+    if kind == "stack":
+        with library(settings, make=True) as store:
             out.print(store.new_stack(name, secured=secured).api_key, highlight=False)
-            return
-        wanted = _kind(kind)
+        return
+    wanted = _kind(kind)
+    text = _given(settings) if secret else _new(wanted)
+    with library(settings, make=True) as store:
         scoped = wanted in (KeyKind.MANAGEMENT, KeyKind.DELIVERY)
         scope = Scope(stack_of(store, stack, make=True).api_key if scoped else None, tuple(environment or ()))
-        text = _given(settings) if secret else _new(wanted)
         store.new_key(wanted, name, scope, text)
     if not secret:
         out.print(text, highlight=False, soft_wrap=True)
@@ -57,6 +58,7 @@ def list_keys(data: Data = None, config: ConfigFile = None) -> None:
     table = Table("id", "kind", "name", "for", "made", "last used", box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
         column.overflow = "fold"
+    table.columns[0].no_wrap = True  # an id is to be copied
     for stack in stacks:
         kind = "secured stack" if stack.secured else "stack"
         table.add_row(stack.api_key, kind, escape(stack.name), stack.kontent_id, day(stack.created_ms), "")

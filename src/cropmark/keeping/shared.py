@@ -62,10 +62,12 @@ def stack_of(store: Store, name: str | None, *, make: bool = False) -> Stack:
             if name in (stack.api_key, stack.name):
                 return stack
         raise BadOrder(f"there is no stack {name!r}", fix=f"make it: cropmark keys create stack {name}")
-    if not stacks and make:
-        return store.new_stack(FIRST_STACK)
-    if len(stacks) != 1:
-        known = ", ".join(stack.name for stack in stacks) or "none yet"
+    if not stacks:
+        if make:
+            return store.new_stack(FIRST_STACK)
+        raise BadOrder("there is no stack yet", fix="make one: cropmark keys create stack NAME, or cropmark assets add")
+    if len(stacks) > 1:
+        known = ", ".join(stack.name for stack in stacks)
         raise BadOrder(f"expected one stack, there are {len(stacks)}: {known}", fix="name one with --stack")
     return stacks[0]
 
