@@ -9,6 +9,7 @@ from cropmark.problems import (
     BadOrder,
     BadValue,
     Breakdown,
+    BrokenEncoding,
     CropOutOfBounds,
     Expired,
     Impossible,
@@ -25,6 +26,7 @@ from cropmark.problems import (
     SourceUnusable,
     TooManyRequests,
     Unauthorised,
+    UnknownEncoding,
     restored,
 )
 from cropmark.values import Box, Size
@@ -33,6 +35,7 @@ from cropmark.values import Box, Size
 STATUSES = [
     (BadOrder, 400), (BadValue, 400), (Refused, 403), (Unauthorised, 401), (Expired, 410), (TooManyRequests, 429),
     (NotFound, 404), (NotAllowed, 405), (SourceMissing, 404), (SourceTooLarge, 413), (SourceUnusable, 415),
+    (UnknownEncoding, 415), (BrokenEncoding, 415),
     (SourceFailed, 502), (SourceTimeout, 504), (Impossible, 400), (CropOutOfBounds, 400), (Overloaded, 503),
     (Breakdown, 500),
 ]

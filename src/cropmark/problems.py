@@ -15,6 +15,8 @@ Problem
 │   ├── SourceRefused   400  an address that may not be fetched; one text for all such
 │   ├── SourceTooLarge  413
 │   ├── SourceUnusable  415  broken, or of a kind that is not read
+│   │   ├── UnknownEncoding  sent by a Content-Encoding that is not read
+│   │   └── BrokenEncoding   sent by one that could not be undone
 │   ├── SourceFailed    502
 │   └── SourceTimeout   504
 ├── Impossible          400  well said, but not on this picture
@@ -145,6 +147,18 @@ class SourceUnusable(SourceProblem):
     """The picture is broken, or of a kind that is not read."""
 
     status, code = 415, "source_unusable"
+
+
+class UnknownEncoding(SourceUnusable):
+    """The picture's own server sent it by a Content-Encoding that is not read here."""
+
+    code = "unknown_encoding"
+
+
+class BrokenEncoding(SourceUnusable):
+    """The picture's own server sent it by a Content-Encoding that could not be undone."""
+
+    code = "broken_encoding"
 
 
 class SourceFailed(SourceProblem):

@@ -18,6 +18,7 @@ from cropmark.problems import (
     BadOrder,
     BadValue,
     Breakdown,
+    BrokenEncoding,
     CropOutOfBounds,
     NotAllowed,
     NotFound,
@@ -30,6 +31,7 @@ from cropmark.problems import (
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
+    UnknownEncoding,
     restored,
 )
 from cropmark.values import Box, Size
@@ -133,6 +135,8 @@ REFUSALS = [
     (SourceTimeout("too slow"),         504, "Gateway Timeout: too slow", "Invalid status"),
     (SourceTooLarge("60 MB"),           413, "Request Entity Too Large: 60 MB", "Body exceeds maximum length"),
     (SourceUnusable("broken"),          415, "Unsupported Media Type: broken", "Image could not be parsed"),
+    (UnknownEncoding("packed"),         415, "Unsupported Media Type: packed", "Unsupported Content-Encoding"),
+    (BrokenEncoding("packed"),          415, "Unsupported Media Type: packed", "Gzipped body could not be decoded"),
     (NotFound("nothing here"),          404, "Not Found: nothing here", None),
     (Overloaded("busy"),                503, "Service Unavailable: busy", None),
     (Breakdown("our fault"),            500, "Internal Server Error: our fault", None),

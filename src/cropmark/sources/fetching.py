@@ -12,10 +12,12 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from cropmark.formats import SNIFFED_BYTES, sniffed
 from cropmark.problems import (
+    BrokenEncoding,
     Overloaded,
     SourceFailed,
     SourceMissing,
@@ -23,6 +25,7 @@ from cropmark.problems import (
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
+    UnknownEncoding,
 )
 from cropmark.sources.connecting import SYSTEM, AddressRefused, Network, SystemLookup, session
 from cropmark.sources.policy import Policy, Way
@@ -31,6 +34,7 @@ from cropmark.sources.urls import joined, origin, refusal
 
 _PIECE = 65_536
 _MOVED = frozenset({301, 302, 303, 307, 308})
+_UNPACKED = "let the server send it without a Content-Encoding"
 _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
@@ -90,7 +94,7 @@ class Fetcher:
         except aiohttp.ClientError as error:
             if isinstance(getattr(error, "os_error", None), AddressRefused):
                 raise refusal() from error
-            raise _failed("could not be reached, or broke off its answer") from error
+            raise _unread(error) from error
         except OSError as error:
             raise _failed("could not be reached") from error
 
@@ -210,6 +214,16 @@ def _check_status(status: int) -> None:
         problem = _failed("did not answer with a picture")
     problem.origin_status = status
     raise problem
+
+
+def _unread(error: aiohttp.ClientError) -> SourceProblem:
+    """Why there is no answer, or none that could be read to its end."""
+    if isinstance(error.__cause__, ContentEncodingError) and isinstance(error, aiohttp.ClientPayloadError):
+        return BrokenEncoding("what the picture's server sent could not be unpacked", fix=_UNPACKED)
+    # aiohttp's parser tells it before there is a response, and by its words alone.
+    if isinstance(error, aiohttp.ClientResponseError) and "content-encoding" in error.message:
+        return UnknownEncoding("the picture's server packs it in a way that is not read here", fix=_UNPACKED)
+    return _failed("could not be reached, or broke off its answer")
 
 
 def _failed(what: str) -> SourceFailed:

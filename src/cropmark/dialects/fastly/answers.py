@@ -16,6 +16,7 @@ from cropmark.plan.plan import Order, Warned
 from cropmark.problems import (
     BadOrder,
     BadValue,
+    BrokenEncoding,
     Impossible,
     NotAllowed,
     Problem,
@@ -25,6 +26,7 @@ from cropmark.problems import (
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
+    UnknownEncoding,
 )
 
 _KNOWN = frozenset(HTTPStatus)
@@ -50,6 +52,8 @@ _SOURCE_PROBLEMS: tuple[tuple[type[SourceProblem], str], ...] = (
     (SourceFailed, _BAD_STATUS),
     (SourceTimeout, _BAD_STATUS),
     (SourceTooLarge, _BODY_TOO_LARGE),
+    (UnknownEncoding, "Unsupported Content-Encoding"),
+    (BrokenEncoding, "Gzipped body could not be decoded"),
     (SourceUnusable, _NOT_PARSED),
 )
 
