@@ -271,6 +271,16 @@ async def test_who_admits_is_asked_for_misses_only(line: Line) -> None:
         await line.pipeline.deliver(line.source, order(plan=None), admit=admit)
 
 
+@pytest.mark.parametrize("plan", [None, Plan()])
+async def test_who_admits_is_not_asked_for_what_is_not_there(line: Line, plan: Plan | None) -> None:
+    async def admit() -> None:
+        raise TooManyRequests("enough")
+
+    line.source.versions.clear()
+    with pytest.raises(SourceMissing):
+        await line.pipeline.deliver(line.source, order(plan=plan), admit=admit)
+
+
 async def test_an_original_is_the_open_file(line: Line) -> None:
     for plan, outcome in ((None, MADE), (Plan(), AsItIs(Reason.NO_GAIN, Facts()))):
         line.renderers.outcome = outcome

@@ -111,9 +111,12 @@ class Pipeline:
         cache: Tiered,
         renderers: Renderers,
         metrics: Metrics,
+        sees: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`sees`: there is content analysis; what is made without it must not be shown once there is."""
         self._cache = cache
+        self._sees = sees
         self.renderers = renderers
         self._metrics = metrics
         self._clock = clock
@@ -137,7 +140,7 @@ class Pipeline:
             if stamp is None:
                 return None
             stamps.append(stamp)
-        return self._cache.peek(_key_of(tuple(stamps), fingerprint))
+        return self._cache.peek(_key_of(tuple(stamps), self._told(order.plan, fingerprint)))
 
     async def close(self) -> None:
         """Cancel all work in the air."""
@@ -163,11 +166,12 @@ class Pipeline:
         same, but only of whoever has something new made that nobody makes yet. `client` is who asks, for fair shares.
         """
         if order.plan is None:
+            await self._stamps(source, order)  # what is not there costs its caller nothing
             if admit is not None:
                 await admit()
             return await self._original(source, order, Record("", "", 0, original=Reason.ASKED), "miss")
         stamps = await self._stamps(source, order)
-        key = key_of(stamps, _fingerprint(order.plan))
+        key = key_of(stamps, self._told(order.plan, _fingerprint(order.plan)))
         found = None if order.delivery.private else await self._cache.get_from(key)
         timing = Timing()
         if found is not None:
@@ -188,6 +192,10 @@ class Pipeline:
         if rendition.record.original is not None:
             return await self._original(source, order, rendition.record, tier, timing)
         return Delivered(rendition.record, rendition.body, tier, timing=timing)
+
+    def _told(self, plan: Plan | None, fingerprint: str) -> str:
+        blind = not self._sees and plan is not None and plan.wants_analysis
+        return f"{fingerprint}/centre" if blind else fingerprint
 
     async def _stamps(self, source: Source, order: Order) -> list[Stamp | None]:
         stamps: list[Stamp | None] = []

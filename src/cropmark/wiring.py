@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -82,18 +82,13 @@ def pool_of(settings: Settings) -> Pool:
         isolation=Isolation(settings.isolation),
         floor=settings.old_libraries == "refuse",
         models=models_of(settings),
+        no_models=f"content analysis is {'not installed' if settings.smart else 'switched off'}",
     )
 
 
 def models_of(settings: Settings) -> Callable[[], models.Models] | None:
-    """What reads the networks for content-aware cropping; None where they are not installed."""
-    if not settings.smart:
-        return _switched_off
-    return cache(models.load) if models.available() is None else None
-
-
-def _switched_off() -> NoReturn:
-    raise models.ModelUnusable("content analysis is switched off")
+    """What reads the networks for content-aware cropping; None where it is off or not installed."""
+    return cache(models.load) if settings.smart and models.available() is None else None
 
 
 @asynccontextmanager
@@ -112,7 +107,7 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
         pool = pool_of(settings)
         await _started(pool)
         stack.push_async_callback(pool.close)
-        pipeline = Pipeline(cache=tiers, renderers=pool, metrics=metrics)
+        pipeline = Pipeline(cache=tiers, renderers=pool, metrics=metrics, sees=models_of(settings) is not None)
         stack.push_async_callback(pipeline.close)
         originals = _originals(settings)
         library = await _library(settings, stack)

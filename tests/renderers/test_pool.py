@@ -397,7 +397,7 @@ async def test_models_that_cannot_be_used_are_told(started: Started, says: Says)
         raise ModelUnusable("wrong hash of face.onnx")
 
     pool = await started(models=models)
-    assert await pool.analyse(says("echo")) == Analysed(None, "wrong hash of face.onnx")
+    assert await pool.analyse(says("echo")) == Analysed(None, "wrong hash of face.onnx", passing=True)
 
 
 async def test_models_are_sent_with_the_first_analysis(started: Started, says: Says) -> None:

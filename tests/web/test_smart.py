@@ -94,6 +94,10 @@ def test_switched_off_smart_is_the_centre_and_says_so(photos: Path, tmp_path: Pa
         plain = server.get(f"/fastly/{FACES}?crop=1:1&width=200")
     assert answer.headers["x-cropmark-focus"] == "centre (content analysis is switched off)"
     assert answer.content == plain.content
+    with running(str(photos), cache=tmp_path / "cache") as server:  # switched on, over the same cache
+        found = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
+        assert "hit-disk" in server.get(f"/fastly/{FACES}?crop=1:1&width=200").headers["server-timing"]
+    assert found.headers["x-cropmark-focus"].startswith("faces")
 
 
 def test_an_analysis_past_its_deadline_is_the_centre_for_a_minute(photos: Path, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class Pool:
         sandbox: Sandbox = Sandbox.TRY,
         isolation: Isolation = Isolation.SHARED,
         models: Callable[[], Models] | None = None,
+        no_models: str = "content analysis is not installed",
         floor: bool = True,
         memory_bytes: int = 2 * 2**30,
         most_body_bytes: int = 256 * 2**20,
@@ -67,7 +68,7 @@ class Pool:
         environment: Mapping[str, str] = ENVIRONMENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`queue_limit` None: eight for each renderer. `models` None: there is no content analysis.
+        """`queue_limit` None: eight for each renderer. `models` None: no content is analysed; `no_models` says why.
 
         `floor` refuses to start on libraries with published memory bugs; without it they are warned of.
         """
@@ -77,6 +78,7 @@ class Pool:
         self._isolation = isolation
         self._sandbox = sandbox
         self._models = models
+        self._no_models = no_models
         self._networks: Models | None = None
         self._queue = Queue(8 * count if queue_limit is None else queue_limit, count)
         self._costs = Costs()
@@ -179,9 +181,9 @@ class Pool:
         try:
             self._networks = self._networks or (self._models and self._models())
         except ModelUnusable as error:
-            return Analysed(None, str(error))
+            return Analysed(None, str(error), passing=True)
         if self._networks is None:
-            return Analysed(None, "content analysis is not installed")
+            return Analysed(None, self._no_models)
         told = await self._answer(Analyse(), [source], foreign=foreign, client=client)
         assert isinstance(told, Analysed)
         return told

@@ -141,7 +141,8 @@ class Acts:
         finally:
             opened.close()
         if analysed.analysis is None:
-            raise Breakdown(f"faces cannot be looked for here: {analysed.reason}", fix="install cropmark[smart], with smart = true")
+            mend = "install cropmark[smart], with smart = true"
+            raise Breakdown(f"faces cannot be looked for here: {analysed.reason}", fix=mend)
         boxes = [_box(face, size) for face in analysed.analysis.faces if face.score >= SURE_SCORE]
         return answers.faces_answer(boxes, count=count)
 
