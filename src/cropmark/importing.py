@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -119,7 +120,8 @@ async def inspected(source: Opened, renderers: Renderers, name: str) -> Upload:
     if kind in READABLE:
         info = await renderers.inspect(source, foreign=True)
         kind, size = info.format, info.size
-    return Upload(name[-MAX_NAME_CHARS:], kind, size)
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return Upload(text[-MAX_NAME_CHARS:], kind, size)
 
 
 def _known(store: Store, path: Path, source: Opened, how: Import) -> Taken | None:
@@ -156,7 +158,8 @@ def _names(publication: Publication) -> tuple[str, ...]:
 
 
 def _origin(path: Path) -> str:
-    return str(path.resolve())
+    """The whole path. Bytes that are no UTF-8 are escaped: two such names stay two."""
+    return os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")
 
 
 def _walked(folder: Path) -> Iterator[Path]:
@@ -166,12 +169,16 @@ def _walked(folder: Path) -> Iterator[Path]:
 
 
 def opened(path: Path) -> Opened:
-    """A file of this machine, to be closed. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """A file of this machine, to be closed. Raises OSError, also for what is no file of bytes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for its writer
     left = [descriptor]
 
     def close() -> None:
         if left:
             os.close(left.pop())
 
-    return Opened(descriptor, os.fstat(descriptor).st_size, Stamp(f"import:{path.name}", ""), close)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        close()
+        raise OSError("no file")
+    return Opened(descriptor, found.st_size, Stamp(f"import:{path.name}", ""), close)

@@ -128,6 +128,24 @@ def test_what_changed_is_left_unless_told_otherwise(tmp_path: Path) -> None:
     assert "environment=production" in told.stdout
 
 
+def test_odd_entries_of_a_folder_end_no_import(tmp_path: Path) -> None:
+    """Names that are no UTF-8, and what is no file."""
+    files, data = tmp_path / "files", tmp_path / "data"
+    files.mkdir()
+    odd = [Path(os.fsdecode(os.fsencode(files) + name)) for name in (b"/\xe9.png", b"/\xe8.png")]
+    for number, path in enumerate((*odd, files / "z.png")):
+        path.write_bytes(png(number))
+    os.mkfifo(files / "pipe")
+    told = run("assets", "add", files, "--data", data)
+    assert "3 added, 1 failed" in told.stdout, told.stderr
+    assert "pipe: no file" in told.stderr
+    assert "3 there already, 1 failed" in run("assets", "add", files, "--data", data).stdout
+    listed = json.loads(run("assets", "list", "--json", "--data", data).stdout)
+    assert sorted(one["filename"] for one in listed) == ["z.png", "\ufffd.png", "\ufffd.png"]
+    replaced = run("assets", "replace", listed[0]["uid"], odd[0], "--data", data)
+    assert "version 2: http" in replaced.stdout, replaced.stderr
+
+
 REFUSED = [
     # arguments                                            words of the refusal
     (("assets", "add", "nowhere.png"), "there is no file nowhere.png"),
