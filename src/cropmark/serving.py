@@ -73,7 +73,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        reloads = _Reloads(front, reread, listening_at)
+        reloads = _Reloads(front, reread, settings, listening_at)
         loop.add_signal_handler(signal.SIGHUP, reloads.begin)
         listening = asyncio.ensure_future(granian.serve())
         await _answers(host, port, listening)
@@ -91,8 +91,9 @@ async def serve(
 class _Reloads:
     """SIGHUP: a new server is wired from the configuration as it is now, and takes over whole or not at all."""
 
-    def __init__(self, front: _Front, reread: Callable[[], Configured], listening: str) -> None:
+    def __init__(self, front: _Front, reread: Callable[[], Configured], settings: Settings, listening: str) -> None:
         self._front = front
+        self._settings = settings
         self._listening = listening
         self._reread = reread
         self._stack = AsyncExitStack()
@@ -105,16 +106,23 @@ class _Reloads:
     async def _reload(self) -> None:
         fresh = AsyncExitStack()
         try:
-            server = await fresh.enter_async_context(wired(self._reread().settings, self._listening))
+            settings = self._reread().settings
+            server = await fresh.enter_async_context(wired(settings, self._listening))
         except (BadConfiguration, CannotStart) as error:
             await fresh.aclose()
             log.error("not reloaded, the old configuration goes on", why=str(error))  # noqa: TRY400 - told, no trace
+            return
+        except Exception:
+            await fresh.aclose()
+            log.exception("not reloaded, the old configuration goes on")
             return
         old, self._front.server = self._front.server, server
         await old.app.drained(30)
         await self._stack.aclose()
         self._stack = fresh
         log.info("reloaded")
+        if (settings.host, settings.port) != (self._settings.host, self._settings.port):
+            log.warning("another host or port is listened on from the next start on", listening=self._listening)
 
     async def close(self) -> None:
         if self._task is not None:

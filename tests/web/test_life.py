@@ -14,8 +14,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from PIL import Image
 
+from cropmark.config import Configured, Settings
+from cropmark.serving import _Front, _Reloads
+from cropmark.wiring import wired
 from tests.web.pictures import make_pictures
 from tests.web.running import TOKEN, Running, running
 
@@ -277,6 +281,27 @@ def test_sighup_reloads_whole_or_not_at_all(folder: Path, tmp_path: Path) -> Non
         server.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: "not reloaded" in server.log.read_text())
         assert server.get(WIDE).headers["cache-control"] == "public, max-age=200"
+        config.write_text("host = '127.0.0.2'\n")
+        server.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: "from the next start on" in server.log.read_text())
+
+
+async def test_a_reload_that_fails_is_told(folder: Path, tmp_path: Path) -> None:
+    """Whatever it fails of, at once: not when the next one comes."""
+    settings = Settings(folder=folder, cache_dir=tmp_path / "cache", data_dir=tmp_path / "data", renderers=1)
+
+    def reread() -> Configured:
+        raise OSError("the disk is gone")
+
+    async with wired(settings) as server:
+        front = _Front(server)
+        reloads = _Reloads(front, reread, settings, "http://127.0.0.1:1")
+        with structlog.testing.capture_logs() as logs:
+            await reloads._reload()
+        assert front.server is server
+    assert [(one["event"], one["log_level"]) for one in logs if "reloaded" in one["event"]] == [
+        ("not reloaded, the old configuration goes on", "error")
+    ]
 
 
 def test_sites_by_host_name(folder: Path, tmp_path: Path) -> None:
