@@ -328,7 +328,7 @@ def test_a_library_is_asked_for_an_edition_of_the_picture_and_of_its_overlay() -
     order = order_of(query, LIBRARY, "v3/assets/a/b/c/a.png")
     assert order.sources == (
         Wanted(SitePath("v3/assets/a/b/c/a.png", edition)),
-        Wanted(SitePath("v3/assets/a/b/c/l.png", replace(edition, beside=True)), optional=True, parameter="overlay"),
+        Wanted(SitePath("v3/assets/a/b/c/l.png", replace(edition, beside="a")), optional=True, parameter="overlay"),
     )
     assert "secret" not in repr(order)
     assert order_of("", LIBRARY).sources == (Wanted(SitePath("a.png", Edition(None, "main", None))),)

@@ -193,7 +193,21 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: Store) -> None
     assert found(store, path, Edition("production", token="x" * 40)) == "unauthorised"
     assert found(store, path, Edition("production", token=there)) == "refused"
     assert found(store, path, Edition(None, token=here)) == "refused"
-    assert found(store, path, Edition("production", token=here, beside=True)) == "source_missing"  # as an overlay
+    open_ = Place(store.new_stack("open").api_key)
+    free = address(added(store, open_, b"two", published=PRODUCTION))
+    # fmt: off
+    overlays = [
+        # the overlay, over a picture of    is had
+        (path, place.stack,                 False),
+        (path, open_.stack,                 False),
+        (free, place.stack,                 False),
+        (free, open_.stack,                 True),
+        (free, "",                          True),   # over what is no picture of a stack
+    ]
+    # fmt: on
+    for overlay, below, had in overlays:
+        answer = found(store, overlay, Edition("production", token=here, beside=below))
+        assert (answer != "source_missing") is had
 
 
 # ------------------------------------------------------------------------------------------ publishing

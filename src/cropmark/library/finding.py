@@ -14,7 +14,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, and_, select
 
-from cropmark.assets import FILE_UID, UID, UUID, KeyKind
+from cropmark.assets import FILE_UID, UID, UUID, KeyKind, Stack
 from cropmark.library import reading
 from cropmark.library.keys import digest_of
 from cropmark.library.tables import assets, clock, keys, publications, published, stacks, versions
@@ -111,7 +111,7 @@ def missing() -> SourceMissing:
 
 def _contentstack(connection: Connection, address: Contentstack, edition: Edition) -> Found | Problem:
     stack = reading.stack_of(connection, address.stack)
-    if stack is None or (stack.secured and edition.beside):
+    if stack is None or (edition.beside is not None and _one_is_secured(connection, stack, edition.beside)):
         return missing()
     if stack.secured:
         if manager := _manager(connection, address.stack, edition):
@@ -121,6 +121,12 @@ def _contentstack(connection: Connection, address: Contentstack, edition: Editio
             return reader
         return _by(reader, _published(connection, address, edition, private=True))
     return _published(connection, address, edition, private=False)
+
+
+def _one_is_secured(connection: Connection, stack: Stack, beside: str) -> bool:
+    """Whether an overlay's stack, or that of the picture below it, asks for a token."""
+    below = reading.stack_of(connection, beside)
+    return stack.secured or (below is not None and below.secured)
 
 
 def _by(key: str, found: Found | Problem) -> Found | Problem:

@@ -16,8 +16,9 @@ class Edition:
     token: str | None = field(default=None, repr=False)
     manager: str | None = field(default=None, repr=False)
     """An authtoken or a management token, of whoever may see drafts too."""
-    beside: bool = False
-    """Named by a parameter, as overlays are: not from where a token is needed."""
+    beside: str | None = None
+    """The stack of the picture beside which a parameter named this one, as overlays are: neither where a token is
+    needed."""
 
 
 @dataclass(frozen=True, slots=True)

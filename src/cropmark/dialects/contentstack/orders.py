@@ -121,7 +121,8 @@ def _sources(asked: Asked, ask: Ask, edition: Edition | None) -> tuple[Wanted, .
     path = params.OVERLAY.of(asked)
     if path is None:
         return (picture,)
-    aside = edition and replace(edition, beside=True)
+    stack = _STACK.match(ask.path)
+    aside = edition and replace(edition, beside=stack[1] if stack else "")
     return (picture, Wanted(SitePath(below(ask.base, path), aside), optional=True, parameter="overlay"))
 
 
