@@ -139,6 +139,22 @@ def test_versions_have_names(ask: Any) -> None:
     assert ask("GET", f"{path}?named=true").json()["versions"] == []
 
 
+# fmt: off
+MISSING = [
+    # path                    the message                          the parameter
+    (f"assets/{UNKNOWN}",     "Asset was not found.",              "uid"),
+    ("environments/zz",       "there is no such environment",      "name"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("path", "message", "parameter"), MISSING)
+def test_what_is_missing_is_told_as_what_it_is(ask: Any, path: str, message: str, parameter: str) -> None:
+    answer = ask("GET", f"/v3/{path}")
+    told = {"error_message": message, "error_code": 145, "errors": {parameter: ["is not valid."]}}
+    assert (answer.status_code, answer.json()) == (422, told)
+
+
 def test_the_type_is_told_by_the_bytes(ask: Any) -> None:
     answer = ask("POST", "/v3/assets", files={"asset[upload]": ("a.jpg", picture(), "text/html")})
     assert answer.json()["asset"]["content_type"] == "image/png"

@@ -329,9 +329,11 @@ def _refusal(problem: Problem) -> _Reply:
     errors = {}
     if problem.parameter:
         errors[problem.parameter] = [line for line in (problem.detail, problem.fix) if line]
-    message = "Asset was not found." if number == 145 else problem.detail
+    message = problem.detail
     if number == 145:
-        errors = {problem.parameter or "uid": ["is not valid."]}
+        missing = problem.parameter or "uid"
+        message = "Asset was not found." if missing == "uid" else message
+        errors = {missing: ["is not valid."]}
     headers = (("retry-after", str(problem.retry_after_s)),) if problem.retry_after_s else ()
     if isinstance(problem, WrongMethod):
         headers = (("allow", ", ".join((*problem.known, *(("HEAD",) if "GET" in problem.known else ()), "OPTIONS"))),)
