@@ -145,13 +145,14 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is said of an asset; None leaves it as it is. `to_top` moves it out of its folder."""
+    """What is said of an asset; None leaves it as it is. `to_top` moves it out of its folder; a slug is set once."""
 
     title: str | None = None
     description: str | None = None
     tags: tuple[str, ...] | None = None
     parent_uid: str | None = None
     to_top: bool = False
+    slug: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

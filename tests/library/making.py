@@ -59,10 +59,18 @@ def added(
         source.close()
 
 
-def replaced(store: Store, place: Place, uid: str, body: bytes, name: str = "owl.jpg") -> Asset:
+def replaced(
+    store: Store,
+    place: Place,
+    uid: str,
+    body: bytes,
+    name: str = "owl.jpg",
+    *,
+    changes: Changes = Changes(),  # noqa: B008 - frozen
+) -> Asset:
     source = opened(body)
     try:
-        return store.replace(place, uid, upload(name), source, Changes(), "tester")
+        return store.replace(place, uid, upload(name), source, changes, "tester")
     finally:
         source.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from structlog.testing import capture_logs
 
 from cropmark.assets import Asset, Changes, KeyKind, Listing, Place, Publishing, Scope, Shown, Sort
 from cropmark.library import finding, mending, migrating
@@ -19,7 +21,8 @@ from cropmark.library.places import LibraryUnusable
 from cropmark.library.store import Store
 from cropmark.library.tables import metadata
 from cropmark.plan.source import Edition
-from cropmark.problems import BadOrder, NotFound, Problem
+from cropmark.ports import Opened
+from cropmark.problems import BadOrder, NotFound, Overloaded, Problem
 from tests.library.making import PRODUCTION, STAGING, added, replaced
 
 
@@ -121,7 +124,7 @@ def test_a_replaced_file_is_served_where_it_was_published(store: Store, place: P
 
 def test_addresses_without_a_file_lead_to_the_newest(store: Store, place: Place) -> None:
     old = added(store, place, b"one", published=PRODUCTION)
-    store.change(place, old.uid, Changes(), "tester", slug="our owl")
+    store.change(place, old.uid, Changes(slug="our owl"), "tester")
     new = replaced(store, place, old.uid, b"two")
     for path in (f"v3/assets/{place.stack}/{old.uid}", f"v3/assets/{place.stack}/{old.uid}/our owl"):
         assert found(store, path) == new.version.file_uid
@@ -132,10 +135,15 @@ def test_addresses_without_a_file_lead_to_the_newest(store: Store, place: Place)
 
 def test_a_permanent_url_is_set_once(store: Store, place: Place) -> None:
     asset = added(store, place, b"one")
-    assert store.change(place, asset.uid, Changes(), "tester", slug="owl").slug == "owl"
-    assert store.change(place, asset.uid, Changes(), "tester", slug="owl").slug == "owl"  # an SDK sends it back
+    assert store.change(place, asset.uid, Changes(slug="owl"), "tester").slug == "owl"
+    assert store.change(place, asset.uid, Changes(slug="owl"), "tester").slug == "owl"  # an SDK sends it back
     with pytest.raises(BadOrder, match="can be set once"):
-        store.change(place, asset.uid, Changes(), "tester", slug="eagle")
+        store.change(place, asset.uid, Changes(slug="eagle"), "tester")
+    with pytest.raises(BadOrder, match="can be set once"):
+        replaced(store, place, asset.uid, b"two", changes=Changes(slug="eagle"))
+    assert len(store.versions(place, asset.uid)) == 1
+    assert mending.state_of(store).orphans == ()
+    assert replaced(store, place, asset.uid, b"two", changes=Changes(slug="owl")).slug == "owl"
 
 
 def test_branches_are_apart(store: Store, place: Place) -> None:
@@ -315,12 +323,25 @@ def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: Stor
     assert list(store.blobs.digests()) == []
 
 
+def test_the_log_knows_why_bytes_cannot_be_kept(store: Store, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(digest: str, source: Opened) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store.blobs, "put", full)
+    with capture_logs() as logs, pytest.raises(Overloaded, match="storage cannot be written"):
+        added(store, place, b"one")
+    assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
+
+
 def test_a_misspelled_environment_does_not_pass_for_one_that_was_unpublished(store: Store, place: Place) -> None:
     asset = added(store, place, b"one", published=PRODUCTION)
     with pytest.raises(BadOrder, match="no environment 'prodction'"):
         store.unpublish(place, asset.uid, Publishing(("production", "prodction")), "tester")
     assert len(store.asset(place, asset.uid).publications) == 1
-    store.new_environment(place.stack, "empty")
+    uid = store.new_environment(place.stack, "empty").uid
+    for taken in ("empty", uid):
+        with pytest.raises(BadOrder, match="an environment of that name"):
+            store.new_environment(place.stack, taken)
     store.unpublish(place, asset.uid, Publishing(("empty",)), "tester")  # where it never was, it is not
 
 

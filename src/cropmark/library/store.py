@@ -94,8 +94,10 @@ class Store:
         return self._read(lambda c: reading.environments_of(c, stack))
 
     def new_environment(self, stack: str, name: str) -> Environment:
-        """The environment of that name, made where there is none."""
+        """Raises BadOrder where an environment has that name."""
         with self.database.writing() as writing:
+            if reading.environment_uid(writing.connection, stack, name) is not None:
+                raise BadOrder("there is an environment of that name", fix="choose another", parameter="name")
             uid = publishing.environment_in(writing, stack, name, make=True)
             writing.tell(Changed.STACK, stack)
             return next(e for e in reading.environments_of(writing.connection, stack) if e.uid == uid)
@@ -136,13 +138,14 @@ class Store:
         *,
         published: Publishing | None = None,
     ) -> Asset:
-        """A new version. What is published stays published as it is."""
-        self.asset(place, uid)
+        """A new version. What is published stays published as it is. Raises BadOrder as change() does."""
+        _slug(self.asset(place, uid), changes)
         file = self._kept(upload, source)
         with self.database.writing() as writing:
-            number = reading.asset_of(writing.connection, place, uid).newest + 1
+            asset = reading.asset_of(writing.connection, place, uid)
+            number = asset.newest + 1
             self._insert_version(writing, uid, number, file, by, source)
-            rows.touch(writing, place, uid, by, version=number)
+            rows.touch(writing, place, uid, by, version=number, **_slug(asset, changes))
             rows.apply(writing, place, uid, changes)
             if published is not None:
                 publishing.done(writing, place.stack, uid, Act.PUBLISH, published, by)
@@ -163,13 +166,11 @@ class Store:
             self._numbered(writing.connection, place, uid, number)
             rows.name_version(writing, uid, number, name)
 
-    def change(self, place: Place, uid: str, changes: Changes, by: str, *, slug: str | None = None) -> Asset:
+    def change(self, place: Place, uid: str, changes: Changes, by: str) -> Asset:
         """Raises BadOrder where the asset has another permanent URL already."""
         with self.database.writing() as writing:
             asset = reading.asset_of(writing.connection, place, uid)
-            if slug is not None and asset.slug not in (None, slug):
-                raise BadOrder("the permanent URL is set already, and can be set once", parameter="permanent_url")
-            rows.touch(writing, place, uid, by, **({"slug": slug} if slug else {}))
+            rows.touch(writing, place, uid, by, **_slug(asset, changes))
             rows.apply(writing, place, uid, changes)
             return reading.asset_of(writing.connection, place, uid)
 
@@ -345,10 +346,20 @@ class Store:
         rows.insert_version(writing, uid, number, file, by)
 
 
+def _slug(asset: Asset, changes: Changes) -> dict[str, str]:
+    """The column of its permanent URL, where that is to be set. Raises BadOrder where the asset has another."""
+    if changes.slug is None:
+        return {}
+    if asset.slug not in (None, changes.slug):
+        raise BadOrder("the permanent URL is set already, and can be set once", parameter="permanent_url")
+    return {"slug": changes.slug}
+
+
 @contextmanager
 def _writable() -> Iterator[None]:
     """Trouble with the place for bytes is told as Overloaded."""
     try:
         yield
     except OSError as error:
+        log.warning("the library's storage cannot be written", why=str(error))
         raise Overloaded("the library's storage cannot be written", fix="try again", retry_after_s=10) from error

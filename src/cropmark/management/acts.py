@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cropmark.assets import MAX_NAME_CHARS, Changes, Shown
+from cropmark.assets import MAX_NAME_CHARS, Shown
 from cropmark.management.bodies import (
     member,
     read_changes,
@@ -31,8 +31,7 @@ def upload(library: Library, call: Call) -> Json:
     """Keep a new asset. It is not published."""
     if call.sent is None:
         raise Unacceptable("a file is needed", fix="send it as asset[upload]", parameter="upload")
-    slug = read_slug(call)
-    if slug is not None:
+    if read_slug(call) is not None:
         raise Unacceptable("an asset has a URL when it is there", fix="set it afterwards", parameter="permanent_url")
     asset = library.add(call.place, call.sent.upload, call.sent.source, read_changes(call.body), call.by)
     return {"notice": "Asset created successfully.", "asset": asset_json(asset, call)}
@@ -40,17 +39,13 @@ def upload(library: Library, call: Call) -> Json:
 
 def update(library: Library, call: Call) -> Json:
     """Replace the file, restore an old one, or change what is said of it."""
-    slug = read_slug(call)
+    changes = replace(read_changes(call.body), slug=read_slug(call))
     if call.sent is not None:
-        asset = library.replace(
-            call.place, call.uid, call.sent.upload, call.sent.source, read_changes(call.body), call.by
-        )
-        if slug is not None:
-            asset = library.change(call.place, call.uid, Changes(), call.by, slug=slug)
+        asset = library.replace(call.place, call.uid, call.sent.upload, call.sent.source, changes, call.by)
     elif call.body.get("version") is not None:
         asset = library.restore(call.place, call.uid, whole_of(call.body["version"], "version"), call.by)
     elif isinstance(call.body.get("asset"), Mapping):
-        asset = library.change(call.place, call.uid, read_changes(call.body), call.by, slug=slug)
+        asset = library.change(call.place, call.uid, changes, call.by)
     else:
         raise Unacceptable("expected an asset", fix='send {"asset": {"title": "…"}}', parameter="asset")
     return {"notice": "Asset updated successfully.", "asset": asset_json(asset, call)}
@@ -151,8 +146,6 @@ def environment(library: Library, call: Call) -> Json:
 def new_environment(library: Library, call: Call) -> Json:
     """Make an environment."""
     name = text_of(member(call.body, "environment").get("name"), "name", MAX_NAME_CHARS)
-    if any(e.name == name for e in library.environments(call.place.stack)):
-        raise Unacceptable("there is an environment of that name", parameter="name")
     found = library.new_environment(call.place.stack, name)
     return {"notice": "Environment created successfully.", "environment": environment_json(found)}
 
