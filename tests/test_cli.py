@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,8 +50,10 @@ def test_render_writes_a_picture(folder: Path) -> None:
 def test_render_tells_warnings(folder: Path) -> None:
     told = cropmark("render", "wide.jpg", "crop=10,10,smart", "-o", "out.jpg", cwd=folder)
     assert told.returncode == 0
-    assert "warning:" in told.stderr
+    assert "warning: crop: " in told.stderr
 
+
+PURGE = ("purge", "--source", "a", "--token", "t", "--server")
 
 # fmt: off
 FAILURES = [
@@ -59,6 +63,9 @@ FAILURES = [
     (1, ("render", "wide.jpg", "crop=999,999", "-o", "x"),         ("the crop keeps 999x999", "ask for less")),
     (1, ("render", "notes.txt", "width=9", "-o", "x"),             ("no picture",)),
     (1, ("render", "wide.jpg", "width=9", "-o", "no/such/x"),      ("cannot be written", "name another file")),
+    (1, ("render", "wide.jpg", "width=9", "-o", "."),              (". cannot be written: Is a directory",)),
+    (1, ("render", "[/b].jpg", "width=9", "-o", "x"),              ("there is no file [/b].jpg",)),
+    (1, ("render", "a" * 300, "width=9", "-o", "x"),               ("aaa cannot be read: File name too long",)),
     (2, ("render", "wide.jpg", "w=9", "-o", "x", "-d", "imgix"),   ("no dialect 'imgix'", "fastly, contentstack")),
     (1, ("serve", "none"),                                         ("none is not a folder", "name a folder")),
     (2, ("serve",),                                                ("nothing to serve", "cropmark serve FOLDER")),
@@ -69,8 +76,13 @@ FAILURES = [
     (1, ("serve", ".", "--host", "192.0.2.1"),                     ("host: 192.0.2.1 is no address", "127.0.0.1")),
     (2, ("purge",),                                                ("expected one of --source",)),
     (2, ("purge", "--source", "a"),                                ("admin token", "CROPMARK_ADMIN_TOKEN")),
-    (1, ("purge", "--source", "a", "--token", "t", "--server", "http://127.0.0.1:9"), ("no answer from", "--server")),
+    (1, (*PURGE, "http://127.0.0.1:9"),                            ("no answer from", "--server")),
+    (1, (*PURGE, "http://127.0.0.1:abc"),                          ("no answer from", "--server")),
+    (1, (*PURGE, "http://a b"),                                    ("no answer from http://a b", "--server")),
+    (1, (*PURGE, "http://[::1"),                                   ("no answer from http://[::1", "--server")),
     (1, ("explain", "width=1", "--source", "none.jpg"),            ("there is no file",)),
+    (1, ("explain", "width=9", "--source", "wide.jpg", "--draw", "no/x"), ("no/x cannot be written", "--draw")),
+    (1, ("assets", "add", "a" * 300),                              ("aaa: File name too long",)),
 ]
 # fmt: on
 
@@ -82,6 +94,64 @@ def test_failures(folder: Path, code: int, arguments: tuple[str, ...], words: tu
     for word in words:
         assert word in " ".join(told.stderr.split()), told.stderr
     assert "Traceback" not in told.stderr
+
+
+# fmt: off
+NO_SERVERS = [
+    # what it answers                              words on the standard error
+    (b'HTTP/1.0 200 OK\r\n\r\n{"ok": 1}',          "answers, but is no cropmark server"),
+    (b"HTTP/1.0 200 OK\r\n\r\n[]",                 "answers, but is no cropmark server"),
+    (b"HTTP/1.0 200 OK\r\n\r\n<html>",             "no answer from"),
+    (b"HTTP/1.0 403 Forbidden\r\n\r\n[]",          "the server refused: HTTP Error 403: Forbidden"),
+    (b"SSH-2.0-OpenSSH_9.6\r\n",                   "no answer from"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("answer", "words"), NO_SERVERS)
+def test_purging_where_no_cropmark_is(folder: Path, answer: bytes, words: str) -> None:
+    def answered() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            asked = b""
+            while b"}" not in asked:
+                asked += connection.recv(65536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        thread = threading.Thread(target=answered)
+        thread.start()
+        told = cropmark(*PURGE, f"http://127.0.0.1:{listening.getsockname()[1]}", cwd=folder)
+        thread.join()
+    assert told.returncode == 1
+    assert words in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_names_are_told_as_they_are(folder: Path) -> None:
+    """Brackets are no markup here."""
+    told = cropmark("render", "wide.jpg", "width=9", "-o", "o[draft].jpg", cwd=folder)
+    assert told.stdout.startswith("o[draft].jpg: ")
+    assert r"crop=\[/b] in fastly" in cropmark("explain", r"crop=\[/b]", cwd=folder).stdout
+
+
+def test_a_picture_in_a_pipe_is_followed_by_nothing(folder: Path) -> None:
+    """It may be the standard output; and a pipe stays one, as a link to it does."""
+    pipe, link = folder / "pipe", folder / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("pipe")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        told = cropmark("render", "wide.jpg", "width=10", "-o", "link", cwd=folder)
+        assert Image.open(io.BytesIO(os.read(reader, 65536))).size == (10, 5)
+    finally:
+        os.close(reader)
+    assert (told.returncode, told.stdout) == (0, "")
+    assert told.stderr.startswith("link: 10x5, image/jpeg")
+    assert (link.is_symlink(), pipe.is_fifo()) == (True, True)
+    link.unlink()
+    pipe.unlink()
 
 
 def test_a_port_that_is_taken(folder: Path) -> None:
@@ -136,6 +206,12 @@ def test_explain_for_people(folder: Path) -> None:
     assert max(map(len, told.stdout.splitlines())) <= 100
 
 
+def test_explain_tells_warnings_with_their_parameter(folder: Path) -> None:
+    told = cropmark("explain", "w=300&dpr=9&q=200", "-d", "kontent", cwd=folder).stdout
+    assert "dpr: 9 counts as 5" in told
+    assert "q: 200 counts as 100" in told
+
+
 def test_explain_as_json(folder: Path) -> None:
     told = json.loads(cropmark("explain", "w=50&h=50&fit=crop", "-d", "kontent", "--json", cwd=folder).stdout)
     assert told["dialect"] == "kontent"
@@ -163,6 +239,7 @@ def test_config_show_tells_origins_and_masks(folder: Path) -> None:
 def test_doctor_is_content_here(folder: Path) -> None:
     told = cropmark("doctor", cwd=folder, environment={"CROPMARK_CACHE_DIR": str(folder / "cache")})
     assert told.returncode == 0, told.stdout
+    assert "PixLab's img may name any public host" in told.stdout  # as serve FOLDER lets it
     for words in (
         "good  libvips 8.",
         "good  AVIF is read and written",

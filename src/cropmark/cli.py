@@ -8,11 +8,13 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -36,8 +38,8 @@ app.add_typer(config_app, name="config")
 app.add_typer(assets.app, name="assets")
 app.add_typer(keys.app, name="keys")
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; ./cropmark.toml where it is.")]
 DialectName = Annotated[str, typer.Option("--dialect", "-d", help="fastly, contentstack or kontent.")]
@@ -51,6 +53,8 @@ def main() -> None:
         app()
     except (Problem, BadConfiguration) as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -69,14 +73,10 @@ def _fail(text: str, code: int = 1) -> NoReturn:
     for line in text.splitlines():
         what, _, mend = line.partition(" | ")
         mend = mend.removeprefix("fix: ")
-        err.print(f"[red]cropmark:[/] {_escaped(what)}", highlight=False, soft_wrap=True)
+        err.print(f"[red]cropmark:[/] {escape(what)}", highlight=False, soft_wrap=True)
         if mend:
-            err.print(f"          {_escaped(mend)}", highlight=False, soft_wrap=True, style="dim")
+            err.print(f"          {escape(mend)}", highlight=False, soft_wrap=True, style="dim")
     sys.exit(code)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 @app.command()
@@ -176,14 +176,22 @@ def render(
 
     settings = configured(config).settings
     picture = api.render(source, query, dialect=_dialect(dialect), accept=accept, settings=settings)
-    try:
-        picture.save(output)
-    except OSError as error:
-        _fail(f"{output} cannot be written: {error.strerror} | name another file with -o")
+    _write(output, picture.body, "-o")
     for warning in picture.warnings:
-        err.print(f"[yellow]warning:[/] {_escaped(warning)}", highlight=False)
+        err.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
     size = f"{picture.size}, " if picture.size else ""
-    out.print(f"{output}: {size}{picture.media_type}, {len(picture.body):,} bytes", highlight=False, markup=False)
+    # A pipe may be our own standard output, where nothing may follow the picture.
+    told = out if output.is_file() else err
+    told.print(f"{output}: {size}{picture.media_type}, {len(picture.body):,} bytes", highlight=False, markup=False)
+
+
+def _write(path: Path, body: bytes, option: str) -> None:
+    from cropmark import api  # noqa: PLC0415 - loaded already by whoever made the body
+
+    try:
+        api.write(path, body)
+    except OSError as error:
+        _fail(f"{path} cannot be written: {error.strerror} | name another file with {option}")
 
 
 @app.command()
@@ -214,14 +222,14 @@ def explain(
     if draw is not None:
         if source is None:
             _fail("there is nothing to draw on | name the picture with --source", 2)
-        draw.write_bytes(api.draw(source, query, dialect=dialect, settings=settings))
+        _write(draw, api.draw(source, query, dialect=dialect, settings=settings), "--draw")
 
 
 def _tree(told: Explained) -> Tree:
     """What a query means, a line a Step and a line an Op."""
-    tree = Tree(f"[bold]{_escaped(told.query) or '(no query)'}[/] in {told.dialect}", highlight=False)
+    tree = Tree(f"[bold]{escape(told.query) or '(no query)'}[/] in {told.dialect}", highlight=False)
     if told.problem is not None:
-        tree.add(f"[red]{told.problem.status}[/] {_escaped(told.problem.detail)}").add(_escaped(told.problem.fix))
+        tree.add(f"[red]{told.problem.status}[/] {escape(told.problem.detail)}").add(escape(told.problem.fix))
     if told.order is not None:
         _branch(tree, "sources", told.order.sources)
         if told.order.plan is None:
@@ -229,20 +237,20 @@ def _tree(told: Explained) -> Tree:
         else:
             _branch(tree, "steps", told.order.plan.steps)
             _branch(tree, "encodings that would do, first come", told.order.plan.output.choices)
-        _branch(tree, "warnings", tuple(w.text for w in told.order.warnings))
+        _branch(tree, "warnings", map(str, told.order.warnings))
         tree.add(f"fingerprint {told.fingerprint}", style="dim")
     _branch(tree, "headers", told.infos)
     match told.resolved:
         case Recipe() as recipe:
             ops = _branch(tree, f"recipe, {recipe.size}", recipe.ops) or tree.add("recipe: nothing but encoding")
-            ops.add(_escaped(short(recipe.encoding)))
-            _branch(tree, "warnings", tuple(w.text for w in recipe.warnings))
+            ops.add(escape(short(recipe.encoding)))
+            _branch(tree, "warnings", map(str, recipe.warnings))
             if recipe.focus:
-                tree.add(f"window placed by {_escaped(recipe.focus)}")
+                tree.add(f"window placed by {escape(recipe.focus)}")
         case None:
             pass
         case other:
-            tree.add(_escaped(short(other)))
+            tree.add(escape(short(other)))
     if told.key is not None:
         tree.add(f"key {told.key}", style="dim")
         tree.add(f"about {told.cost_ms:g} ms of one core", style="dim")
@@ -250,7 +258,7 @@ def _tree(told: Explained) -> Tree:
 
 
 def _branch(tree: Tree, name: str, values: Iterable[Any]) -> Tree | None:
-    lines = [_escaped(value if isinstance(value, str) else short(value)) for value in values if value is not None]
+    lines = [escape(value if isinstance(value, str) else short(value)) for value in values if value is not None]
     if not lines:
         return None
     branch = tree.add(f"[cyan]{name}[/]")
@@ -278,22 +286,26 @@ def purge(
     if not token:
         _fail("purging needs the admin token | set CROPMARK_ADMIN_TOKEN, here and for the server", 2)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{server.rstrip('/')}/admin/purge", json.dumps(asked).encode(), headers)  # noqa: S310
     try:
+        request = urllib.request.Request(f"{server.rstrip('/')}/admin/purge", json.dumps(asked).encode(), headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the operator's own server
             told = json.load(answer)
     except urllib.error.HTTPError as error:
         _fail(f"the server refused: {_detail(error)}")
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         _fail(f"no answer from {server}: {error} | name the server with --server")
-    out.print(f"{told['purged']} renditions forgotten", highlight=False)
+    match told:
+        case {"purged": int(count)}:
+            out.print(f"{count} renditions forgotten", highlight=False)
+        case _:
+            _fail(f"{server} answers, but is no cropmark server | name the server with --server")
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
     try:
         told = json.load(error)
         return f"{told['detail']} | {told.get('fix', '')}"
-    except (ValueError, KeyError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return str(error)
 
 
@@ -330,7 +342,7 @@ def config_show(config: ConfigFile = None) -> None:
     table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
     for origin in found.origins:
         style = None if origin.came_from != "default" else "dim"
-        table.add_row(origin.name, _escaped(origin.value), _escaped(origin.came_from), style=style)
+        table.add_row(origin.name, escape(origin.value), escape(origin.came_from), style=style)
     out.print(table)
 
 
@@ -342,7 +354,7 @@ def config_check(config: ConfigFile = None) -> None:
     found = configured(config)
     if wrong := tuple(mistakes(found)):
         raise BadConfiguration(wrong)
-    where = _escaped(str(found.file or "no file, environment and defaults"))
+    where = escape(str(found.file or "no file, environment and defaults"))
     out.print(f"[green]good[/]: {where}", highlight=False)
 
 
@@ -357,8 +369,8 @@ def doctor(
     marks: dict[bool | None, str] = {True: "[green]good[/]", False: "[red]bad[/] ", None: "[yellow]note[/]"}
 
     def show(found: Finding) -> None:
-        mend = f"\n       [dim]{_escaped(found.mend)}[/]" if found.mend else ""
-        out.print(f"{marks[found.good]}  {_escaped(found.what)}{mend}", highlight=False, soft_wrap=True)
+        mend = f"\n       [dim]{escape(found.mend)}[/]" if found.mend else ""
+        out.print(f"{marks[found.good]}  {escape(found.what)}{mend}", highlight=False, soft_wrap=True)
 
     good = _all_shown(findings(configured(config).settings, mend=mend), show)
     sys.exit(0 if good else 1)

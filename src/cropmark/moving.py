@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # they bring the engine and the web stack, which whoever asks
     from cropmark.comparing import Comparison, Seen
     from cropmark.translating import Translation
 
-out = Console()
+out = Console(emoji=False)
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; ./cropmark.toml where it is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]

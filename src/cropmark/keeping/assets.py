@@ -104,7 +104,7 @@ def _told_of_import(taken: list[Taken], settings: Settings) -> None:
             err.print(f"[yellow]{escape(str(one.path))}[/] changed: take it in with --update", highlight=False)
     first = next((one.asset for one in taken if one.asset is not None), None)
     if first is not None:
-        out.print(_url(first, settings), highlight=False, soft_wrap=True)
+        out.print(_url(first, settings), highlight=False, markup=False, soft_wrap=True)
     if counts[Outcome.FAILED]:
         sys.exit(1)
 
@@ -201,7 +201,7 @@ def replace(
     with library(settings) as store:
         place = Place(stack_of(store, stack).api_key, branch)
         asset = asyncio.run(_replaced(store, settings, place, uid, file, published))
-    out.print(f"version {asset.newest}: {_url(asset, settings)}", highlight=False, soft_wrap=True)
+    out.print(f"version {asset.newest}: {_url(asset, settings)}", highlight=False, markup=False, soft_wrap=True)
 
 
 async def _replaced(
@@ -259,7 +259,9 @@ def _kontent_url(asset: Asset, stack: Stack, settings: Settings) -> str | None:
 
 
 def _base(settings: Settings) -> str:
-    return settings.public_url.rstrip("/") or f"http://{settings.host}:{settings.port}"
+    from cropmark.serving import address  # noqa: PLC0415 - it brings the web stack
+
+    return settings.public_url.rstrip("/") or address(settings.host, settings.port)
 
 
 def _plain(asset: Asset, stack: Stack, settings: Settings) -> dict[str, Any]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # they bring the database, which whoever asks for --help need
     from cropmark.library.store import Store
     from cropmark.settings import Settings
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 FIRST_STACK = "default"
 """Made where a stack is needed and there is none."""
