@@ -154,6 +154,8 @@ def _exposure(settings: Settings) -> Iterator[Finding]:
     """How the deployment stands against docs/security.md; what is not kept is a note."""
     for mistake in refusals(settings):
         yield Finding(False, f"{mistake.where}: {mistake.what}", mistake.mend)
+    if settings.folder is None and not settings.site and not libraries.is_there(settings):
+        settings = settings.model_copy(update={"folder": Path()})  # as serve FOLDER will have it
     found = [*points(settings), *_place()]
     for point in found:
         yield Finding(point.kept or None, point.what, "" if point.kept else point.mend)
