@@ -14,6 +14,7 @@ from cropmark.checking import mistakes
 from cropmark.cli import app
 from cropmark.config import BadConfiguration, Configured, Settings, configured
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
+from cropmark.dialects.imageopto.readers import FILTERS
 from cropmark.dialects.pixlab.dialect import PixLabSettings
 
 SITE = '[[site]]\nhosts = ["a.example"]\ndialect = "fastly"\nsource = "."\n'
@@ -220,6 +221,12 @@ def test_lists_and_tables_in_variables(file: Path) -> None:
     assert said.settings.contentstack.rate_limits == {"a": 5, "b": 0}
     shown = {origin.name: origin.value for origin in said.origins}
     assert (shown["contentstack.environments"], shown["contentstack.rate_limits"]) == ("live, stage", "a=5, b=0")
+
+
+@pytest.mark.parametrize("word", ["nearest", "bilinear", "bicubic", "lanczos2", "lanczos", "linear"])
+def test_a_resize_filter_is_written_as_in_a_query(file: Path, word: str) -> None:
+    said = read(file, f'[fastly]\nresize_filter = "{word}"\n').settings.fastly
+    assert said.resize_filter is FILTERS[word]
 
 
 def test_an_empty_variable_says_nothing(file: Path) -> None:

@@ -10,11 +10,18 @@ from enum import Enum
 from typing import Annotated
 
 from annotated_types import Interval
+from pydantic import BeforeValidator
 
+from cropmark.dialects.imageopto.readers import FILTERS
 from cropmark.plan.plan import Tell
 from cropmark.plan.steps import Filter
 
 Quality = Annotated[int, Interval(ge=1, le=100)]
+
+
+def _filter(word: object) -> object:
+    """The filter of the parameter's words too: bicubic is cubic."""
+    return FILTERS.get(word, word) if isinstance(word, str) else word
 
 
 class JpegType(Enum):
@@ -45,8 +52,8 @@ class Malformed(Enum):
 class FastlySettings:
     """A service's defaults; those of Fastly where Fastly documents one."""
 
-    resize_filter: Filter = Filter.LANCZOS3
-    """How pixels are resampled where resize-filter does not say."""
+    resize_filter: Annotated[Filter, BeforeValidator(_filter)] = Filter.LANCZOS3
+    """How pixels are resampled where resize-filter does not say; bilinear, bicubic and lanczos are read as there."""
     webp: bool = False
     """As if every request said auto=webp."""
     webp_quality: Quality = 85
