@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -28,6 +29,14 @@ schema = schemathesis.openapi.from_dict(openapi())
 def test_the_description_in_the_documents_is_this_one() -> None:
     path = Path(__file__).parents[2] / "docs" / "openapi-management.json"
     assert json.loads(path.read_text("utf-8")) == openapi()
+
+
+@pytest.mark.parametrize(
+    ("body", "valid"), [({}, False), ({"asset": {}}, True), ({"version": 1}, True), ({"version": 0}, False)]
+)
+def test_an_update_says_what_is_to_change(body: dict[str, Any], valid: bool) -> None:
+    content = openapi()["paths"]["/v3/assets/{uid}"]["put"]["requestBody"]["content"]
+    assert jsonschema_rs.is_valid(content["application/json"]["schema"], body) is valid
 
 
 @schema.parametrize()

@@ -44,7 +44,7 @@ def read_changes(body: Mapping[str, Any]) -> Changes:
 
 def _tags(value: object) -> tuple[str, ...]:
     """A list, or a comma list as forms have it."""
-    words = value.split(",") if isinstance(value, str) else value
+    words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
     if not isinstance(words, list) or len(words) > _MAX_TAGS:
         raise Unacceptable(f"expected a list of at most {_MAX_TAGS} tags", parameter="tags")
     return tuple(text_of(word, "tags", MAX_NAME_CHARS) for word in words if word != "")
@@ -63,14 +63,17 @@ def read_slug(call: Call) -> str | None:
     if not url:
         return None
     parts = urlsplit(text_of(url, "permanent_url", 2048)).path.split("/")
-    slug = unquote(parts[-1])
-    if parts[-4:-1] != ["assets", call.place.stack, call.names.get("uid")] or not 0 < len(slug) <= MAX_NAME_CHARS:
+    slug = unquote(parts[-1], errors="surrogateescape")
+    if parts[-4:-1] != ["assets", call.place.stack, call.names.get("uid")] or slug in (".", "..") or "/" in slug:
+        slug = ""  # one of another asset, or one that no request can ask for
+    try:
+        return text_of(slug, "permanent_url", MAX_NAME_CHARS)
+    except Unacceptable as error:
         raise Unacceptable(
             "expected this asset's permanent URL",
             fix="write …/v3/assets/{api key}/{uid}/{at most 255 characters}",
             parameter="permanent_url",
-        )
-    return slug
+        ) from error
 
 
 def read_publishing(library: Library, call: Call) -> Publishing:

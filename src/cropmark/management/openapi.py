@@ -34,6 +34,7 @@ _NAMED: Final[Json] = {
 }
 _UPDATE: Final[Json] = {
     "type": "object",
+    "anyOf": [{"required": ["asset"]}, {"required": ["version"]}],
     "properties": {
         "asset": {
             "type": "object",
