@@ -7,6 +7,7 @@ file. Published is a version in an environment, by locale.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -218,6 +219,11 @@ class Scope:
 
     stack: str | None = None
     environments: tuple[str, ...] = ()
+
+    def opens(self, environment: str, known: Iterable[Environment]) -> bool:
+        """Whether an environment of the stack may be read; it and the key may name it by its uid or its name."""
+        names = {environment}.union(*({e.name, e.uid} for e in known if environment in (e.name, e.uid)))
+        return not self.environments or not names.isdisjoint(self.environments)
 
 
 class KeyKind(Enum):

@@ -88,6 +88,8 @@ def test_a_delivery_token_reads_what_is_published_and_nothing_else(ask: Any, own
     assert ask("GET", f"/v3/assets/{other['uid']}?environment=reading", reader).status_code == 422
     assert ask("GET", "/v3/assets", reader).status_code == 422
     assert ask("GET", "/v3/assets?environment=production", reader).json()["error_code"] == 162
+    uid = ask("GET", "/v3/environments/reading").json()["environment"]["uid"]
+    assert ask("GET", f"/v3/assets?environment={uid}", reader).status_code == 200
     assert ask("DELETE", f"/v3/assets/{asset['uid']}", reader).status_code == 403
 
 
@@ -144,6 +146,7 @@ MISSING = [
     # path                    the message                          the parameter
     (f"assets/{UNKNOWN}",     "Asset was not found.",              "uid"),
     ("environments/zz",       "there is no such environment",      "name"),
+    (f"assets?folder={UNKNOWN}", "there is no such folder",        "folder"),
 ]
 # fmt: on
 
@@ -161,7 +164,8 @@ def test_the_type_is_told_by_the_bytes(ask: Any) -> None:
 
 
 def test_what_an_sdk_sends_back_whole_changes_only_what_is_ours(ask: Any) -> None:
-    asset = uploaded(ask, title="One", tags="a, b")
+    asset = uploaded(ask, title="One", tags=" a, b ,, ")
+    assert asset["tags"] == ["a", "b"]
     body = {"asset": {**asset, "title": "Two", "uid": UNKNOWN, "_version": 9, "file_size": "1", "ACL": []}}
     found = ask("PUT", f"/v3/assets/{asset['uid']}", json=body).json()["asset"]
     assert (found["title"], found["uid"], found["_version"], found["file_size"]) == (
@@ -178,6 +182,10 @@ def test_what_an_sdk_sends_back_whole_changes_only_what_is_ours(ask: Any) -> Non
 def test_a_permanent_url_is_set_once_and_leads_to_the_newest(ask: Any, own_shop: Shop, library_server: Running) -> None:
     asset = uploaded(ask)
     base = f"{library_server.address}/v3/assets/{own_shop.stack.api_key}/{asset['uid']}"
+    for slug in ("", ".", "..", "%2e%2E", "a%2Fb", "a%00", "%ff", "%20", "x" * 256):
+        body = {"asset": {"permanent_url": f"{base}/{slug}"}}
+        answer = ask("PUT", f"/v3/assets/{asset['uid']}", json=body)
+        assert (answer.status_code, answer.json()["error_code"]) == (422, 422), slug
     body = {"asset": {"permanent_url": f"{base}/our-owl"}}
     assert ask("PUT", f"/v3/assets/{asset['uid']}", json=body).json()["asset"]["permanent_url"] == f"{base}/our-owl"
     answer = library_server.get(f"/v3/assets/{own_shop.stack.api_key}/{asset['uid']}/our-owl?width=10")
@@ -222,6 +230,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("PUT",  "assets/{uid}",          {"asset": {"tags": 7}},                            "a list of at most 100 tags"),
     ("PUT",  "assets/{uid}",          {},                                                "expected an asset"),
     ("PUT",  "assets/{uid}",          {"asset": {"permanent_url": "https://else/x"}},    "permanent URL"),
+    ("PUT",  "assets/{uid}",          {"asset": {"parent_uid": UNKNOWN}},                "there is no such folder"),
     ("PUT",  "assets/{uid}",          [1],                                               "a JSON object"),
     ("GET",  "assets?query={{",       None,                                              "query: expected JSON"),
     ("GET",  "assets?query={{\"x\":1}}", None,                                           "query: expected an object"),
@@ -267,6 +276,13 @@ def test_what_is_no_call_is_told(ask: Any) -> None:
         "error_code": 145,
         "errors": {"uid": ["is not valid."]},
     }
+
+
+def test_the_log_has_the_id_that_the_client_was_told(ask: Any, library_server: Running) -> None:
+    told = ask("GET", f"/v3/assets/{UNKNOWN}").headers["x-request-id"]
+    assert soon(lambda: told in library_server.log.read_text())
+    line = next(line for line in library_server.log.read_text().splitlines() if told in line)
+    assert (json.loads(line)["id"], json.loads(line)["ms"] > 0) == (told, True)
 
 
 def test_an_admin_token_of_the_library_opens_admin(library_server: Running, own_shop: Shop) -> None:

@@ -197,6 +197,9 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: Store) -> None
     store.new_key(KeyKind.DELIVERY, "there", Scope(place.stack, ("staging",)), there)
     path = address(asset)
     assert found(store, path, Edition("production", token=here)) == asset.version.file_uid
+    uid = store.environments(place.stack)[0].uid
+    assert found(store, path, Edition(uid, token=here)) == asset.version.file_uid  # in place of its name
+    assert found(store, path, Edition(uid, token=there)) == "refused"
     assert found(store, path, IN_PRODUCTION) == "unauthorised"
     assert found(store, path, Edition("production", token="x" * 40)) == "unauthorised"
     assert found(store, path, Edition("production", token=there)) == "refused"

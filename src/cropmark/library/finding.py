@@ -14,7 +14,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, and_, select
 
-from cropmark.assets import FILE_UID, UID, UUID, KeyKind, Stack
+from cropmark.assets import FILE_UID, UID, UUID, KeyKind, Scope, Stack
 from cropmark.library import reading
 from cropmark.library.keys import digest_of
 from cropmark.library.tables import assets, clock, keys, publications, published, stacks, versions
@@ -211,9 +211,8 @@ def _reader(connection: Connection, stack: str, edition: Edition) -> str | Probl
         return Unauthorised("the delivery token is not valid", fix="use one of this stack", parameter="access_token")
     if edition.environment is None:
         return Refused("secured assets need an environment", fix="add environment=…", parameter="environment")
-    scope = json.loads(row.environments)
-    uid = reading.environment_uid(connection, stack, edition.environment)
-    if scope and edition.environment not in scope and uid not in scope:
+    scope = Scope(row.stack, tuple(json.loads(row.environments)))
+    if not scope.opens(edition.environment, reading.environments_of(connection, stack)):
         return Refused("the delivery token is for another environment", fix="use its own", parameter="environment")
     found: str = row.id
     return found

@@ -80,11 +80,11 @@ def asset_of(connection: Connection, place: Place, uid: str, number: int | None 
     return found
 
 
-def folder_of(connection: Connection, place: Place, uid: str) -> Folder:
-    """A folder. Raises NotFound."""
+def folder_of(connection: Connection, place: Place, uid: str, parameter: str = "uid") -> Folder:
+    """A folder. Raises NotFound, of the parameter that names it."""
     row = connection.execute(_assets().where(assets.c.uid == uid, _in(place), assets.c.is_dir.is_(True))).first()
     if row is None:
-        raise missing()
+        raise NotFound("there is no such folder", fix="check its uid, the stack and the branch", parameter=parameter)
     found = _whole(connection, place, [row])[0]
     assert isinstance(found, Folder)
     return found
@@ -159,7 +159,7 @@ def _conditions(
     if listing.folder == "":
         yield assets.c.parent_uid.is_(None)
     elif listing.folder is not None:
-        folder_of(connection, place, listing.folder)
+        folder_of(connection, place, listing.folder, "folder")
         yield assets.c.parent_uid == listing.folder
     for name, value in listing.equal:
         yield _equal(name, value, number)

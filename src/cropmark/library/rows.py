@@ -111,4 +111,4 @@ def _not_below(connection: Connection, place: Place, uid: str, parent_uid: str) 
     while above is not None:
         if above == uid:
             raise BadOrder("a folder cannot be moved into itself", fix="name another", parameter="parent_uid")
-        above = reading.folder_of(connection, place, above).entry.parent_uid
+        above = reading.folder_of(connection, place, above, "parent_uid").entry.parent_uid

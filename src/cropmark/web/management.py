@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 import structlog
 
-from cropmark.assets import MAIN, MAX_NAME_CHARS, UID, Key, KeyKind, Place
+from cropmark.assets import MAIN, MAX_NAME_CHARS, UID, Environment, Key, KeyKind, Place
 from cropmark.management.calls import Call, Json, Sent, Unacceptable, UnknownStack
 from cropmark.management.routes import ROUTES, Access, Route
 from cropmark.metrics import Metrics
@@ -115,23 +116,24 @@ class ManagementDoor:
         return found is not None and _ASSET.fullmatch(found[1]) is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        rid, started = request_id(), time.perf_counter()
         async with AsyncExitStack() as held:
             try:
                 reply = await self._answer(scope, receive, held)
             except Gone:
-                self._log(scope, SILENT)
+                self._log(scope, SILENT, rid, started)
                 return
             except Problem as problem:
                 reply = _refusal(problem)
             except Exception:
-                log.exception("a management call failed")
+                log.exception("a management call failed", id=rid)
                 reply = _refusal(Breakdown("the call failed"))
             body = json.dumps(reply.body).encode("ascii") if reply.body else b""
             described = (_JSON, ("content-length", str(len(body)))) if body else ()
             headers = delivery.raw((*reply.headers, *_COMMON, *described))
-            headers += [(b"x-request-id", request_id().encode()), *self._quota(scope)]
+            headers += [(b"x-request-id", rid.encode()), *self._quota(scope)]
             await delivery.send_whole(send, reply.status, headers, b"" if scope["method"] == "HEAD" else body)
-        self._log(scope, reply.status)
+        self._log(scope, reply.status, rid, started)
 
     async def _answer(self, scope: Scope, receive: Receive, held: AsyncExitStack) -> _Reply:
         """The checks, then the call. Raises Problems and Gone."""
@@ -168,7 +170,9 @@ class ManagementDoor:
             query=query,
             strict=counter.strict_environments,
         )
-        return _as_reader(call, key, route) if is_reader else call
+        if not is_reader:
+            return call
+        return _as_reader(call, key, route, await counter.library.ask(lambda lib: lib.environments(api_key)))
 
     async def _key(self, headers: Mapping[str, str], api_key: str) -> tuple[Key, bool]:
         """The key of who asks, and whether it is one that reads what is published. Raises Unauthorised."""
@@ -217,11 +221,12 @@ class ManagementDoor:
         quota: Quota = counter.limiter.last(self._rate_key(scope["method"]), counter.per_s)
         return delivery.quota_headers(quota)
 
-    def _log(self, scope: Scope, status: int) -> None:
+    def _log(self, scope: Scope, status: int, rid: str, started: float) -> None:
         self._counter.metrics.requests.labels("management", str(status), "none").inc()
         if self._counter.logs:
             path = scope["raw_path"].decode("latin-1")[:512]
-            log.info("request", method=scope["method"], path=path, site="management", status=status)
+            ms = round((time.perf_counter() - started) * 1000, 1)
+            log.info("request", method=scope["method"], path=path, site="management", status=status, ms=ms, id=rid)
 
 
 def _carried_out(route: Route, call: Call, library: Any) -> Json:  # a ports.Library, as LiveLibrary hands it
@@ -292,14 +297,14 @@ def _own_base(headers: Mapping[str, str]) -> str:
     return f"http://{host}" if re.fullmatch(r"[A-Za-z0-9.\-\[\]:]{1,255}", host) else ""
 
 
-def _as_reader(call: Call, key: Key, route: Route) -> Call:
+def _as_reader(call: Call, key: Key, route: Route, known: Iterable[Environment]) -> Call:
     """A reader's call: of what is published in an environment that the token is for."""
     environment = call.query.get("environment", "")
     if route.access is not Access.READ:
         raise Refused("a delivery token reads what is published, and nothing else", fix="use a management token")
     if not environment:
         raise Unacceptable("environment: readers name one", fix="add environment=…", parameter="environment")
-    if key.scope.environments and environment not in key.scope.environments:
+    if not key.scope.opens(environment, known):
         raise Refused("the delivery token is for another environment", fix="use its own", parameter="environment")
     return replace(call, reader=key)
 
