@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import AsyncExitStack
+from tempfile import SpooledTemporaryFile
+from typing import Any, cast
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from cropmark.assets import KeyKind, Scope
 from cropmark.library.keys import new_secret
 from cropmark.library.store import Store
+from cropmark.ports import Renderers
+from cropmark.problems import Overloaded
+from cropmark.web import forms
 from tests.library.making import Shop, picture
 from tests.web.running import TOKEN, Running
 
@@ -262,6 +269,26 @@ def test_files_that_are_refused(ask: Any) -> None:
         answer = ask("POST", "/v3/assets", files=files)
         assert answer.status_code == 422, answer.text
         assert words in answer.json()["error_message"]
+
+
+@pytest.mark.parametrize("length", [100, 2 * forms.JSON_BYTES])  # rolled over by us, and while it comes
+async def test_a_full_disk_is_told_and_logged(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SpooledTemporaryFile, "rollover", full)
+    sent = httpx.Request("POST", "http://x", files={"asset[upload]": ("a.png", bytes(length))})
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": sent.read()}
+
+    async with AsyncExitStack() as held:
+        with capture_logs() as logs, pytest.raises(Overloaded, match="no room") as told:
+            body = await forms.read(receive, sent.headers, 10 * forms.JSON_BYTES, held)
+            assert body.file is not None
+            await forms.inspected(body.file, cast("Renderers", None))
+    assert told.value.retry_after_s == 10
+    assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
 
 
 def test_what_is_no_call_is_told(ask: Any) -> None:

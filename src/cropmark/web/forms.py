@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
+import structlog
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -22,8 +23,10 @@ from cropmark.assets import MAX_NAME_CHARS, Upload
 from cropmark.formats import READABLE, SNIFFED_BYTES, sniffed
 from cropmark.management.calls import Sent, Unacceptable
 from cropmark.ports import Opened, Renderers, Stamp
-from cropmark.problems import SourceProblem
+from cropmark.problems import Overloaded, SourceProblem
 from cropmark.web.requests import Receive
+
+log = structlog.get_logger("cropmark.access")
 
 JSON_BYTES: Final = 2**20
 FIELD_BYTES: Final = 64 * 1024
@@ -47,7 +50,7 @@ class Body:
 
 
 async def read(receive: Receive, headers: Mapping[str, str], limit_bytes: int, held: AsyncExitStack) -> Body:
-    """The whole body; its file is closed with the stack. Raises Unacceptable, Gone."""
+    """The whole body; its file is closed with the stack. Raises Unacceptable, Gone, Overloaded."""
     content_type = headers.get("content-type", "")
     try:
         if content_type.lower().startswith("multipart/"):
@@ -58,8 +61,9 @@ async def read(receive: Receive, headers: Mapping[str, str], limit_bytes: int, h
 
 
 async def inspected(file: UploadFile, renderers: Renderers) -> Sent:
-    """The file as a renderer found it to be, whatever its name and the client say. Raises Unacceptable."""
-    source = await asyncio.to_thread(_on_disk, file.file)
+    """The file as a renderer found it to be, whatever its name and the client say. Raises Unacceptable, Overloaded."""
+    with _room():
+        source = await asyncio.to_thread(_on_disk, file.file)
     kind = sniffed(os.pread(source.descriptor, SNIFFED_BYTES, 0))
     if kind is None:
         raise Unacceptable("the file is no picture that is known here", parameter="upload")
@@ -82,7 +86,8 @@ async def _form(receive: Receive, content_type: str, limit_bytes: int, held: Asy
         max_part_size=FIELD_BYTES,
     )
     try:
-        form = await parser.parse()
+        with _room():
+            form = await parser.parse()
     except (MultiPartException, KeyError, LookupError) as error:
         raise Unacceptable("expected a whole form with one file", fix="let the client library write it") from error
     held.push_async_callback(form.close)
@@ -126,6 +131,18 @@ async def _pieces(receive: Receive, limit_bytes: int) -> AsyncGenerator[bytes, N
             raise Unacceptable(f"expected a body of at most {limit_bytes:,} bytes", fix="send less", parameter="upload")
         yield piece
     yield b""  # tells the parser of its end
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """A disk that takes no file now is told as Overloaded."""
+    try:
+        yield
+    except TimeoutError:  # an OSError too, and the client's
+        raise
+    except OSError as error:
+        log.warning("an upload cannot be taken in", why=str(error))
+        raise Overloaded("there is no room to take in a file", fix="try again later", retry_after_s=10) from error
 
 
 def _on_disk(file: Any) -> Opened:  # typed as BinaryIO, and one that rolls over to the disk
