@@ -96,7 +96,7 @@ def _library(settings: Settings, *, mend: bool) -> Iterator[Finding]:
         yield Finding(False, f"library: {error.what}", error.mend)
         return
     try:
-        count = mending.mended(store) if mend else 0
+        count = mending.mended(store, young_s=0.0) if mend else 0
         state = mending.state_of(store)
     except OSError as error:
         yield Finding(False, f"library: its storage cannot be used: {error}", "check library_store")

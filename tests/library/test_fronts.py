@@ -60,6 +60,11 @@ def test_doctor_tells_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyP
     config = tmp_path / "cropmark.toml"
     config.write_text(f'data_dir = "{data}"\ncache_dir = "{tmp_path / "cache"}"\n')
     assert "library: 1 files, each with its bytes" in run("doctor", "--config", config).stdout
+    orphan = data / "library" / "assets" / "ab" / ("ab" * 31)
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"of a moment ago")
+    assert "library: 1 files that no asset has" in run("doctor", "--config", config).stdout
+    assert "library: 1 files that no asset has were removed" in run("doctor", "--mend", "--config", config).stdout
     for path in (data / "library" / "assets").glob("??/*"):
         path.unlink()
     told = run("doctor", "--config", config)
