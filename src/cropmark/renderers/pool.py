@@ -231,7 +231,7 @@ class Pool:
 
     def _begun(self, job: Job, crew: Crew, process: Process) -> bool:
         """Whether the process has the task now; else it is another one's turn, or the job is done for."""
-        deadline_s = self._analysis_deadline_s if isinstance(job.task, Analyse) else self._deadline_s
+        deadline_s = self._deadline_of(job.task)
         lengths = tuple(None if source is None else source.bytes for source in job.sources)
         message = Message(self._task(job, process), lengths)
         try:
@@ -251,6 +251,9 @@ class Pool:
         run.add_done_callback(self._ran)
         return True
 
+    def _deadline_of(self, task: Task) -> float:
+        return self._analysis_deadline_s if isinstance(task, Analyse) else self._deadline_s
+
     def _task(self, job: Job, process: Process) -> Task:
         """The task as this renderer gets it."""
         match job.task:
@@ -269,7 +272,8 @@ class Pool:
                 told = await process.told(job.task, rest)
         except TimeoutError:
             crew.lose(process, Cause.DEADLINE)
-            self._brought_down(job, Cause.DEADLINE, _too_long(deadline_s), f"took longer than {deadline_s:g} s")
+            problem = _too_long(job.task, deadline_s)
+            self._brought_down(job, Cause.DEADLINE, problem, f"took longer than {deadline_s:g} s")
         except OutOfForm as error:
             crew.lose(process, Cause.OUT_OF_FORM)
             self._brought_down(job, Cause.OUT_OF_FORM, SourceUnusable(UNSAFE), f"answered out of form: {error}")
@@ -306,7 +310,8 @@ class Pool:
                 log.warning("a renderer was killed from outside", sources=job.name)
                 return Cause.KILLED
             case signal.SIGXCPU:
-                self._brought_down(job, Cause.DEADLINE, _too_long(self._deadline_s), "used up its CPU time")
+                problem = _too_long(job.task, self._deadline_of(job.task))
+                self._brought_down(job, Cause.DEADLINE, problem, "used up its CPU time")
                 return Cause.DEADLINE
             case _:
                 self._brought_down(job, Cause.CRASH, SourceUnusable(UNSAFE), f"{end}: {end.last_words[-1000:]}")
@@ -341,12 +346,11 @@ def _format(source: Opened) -> Format | None:
         return None
 
 
-def _too_long(deadline_s: float) -> Problem:
-    return Overloaded(
-        f"the picture was not made within {deadline_s:g} s",
-        fix="ask for a smaller one, or less of it",
-        retry_after_s=10,
-    )
+def _too_long(task: Task, deadline_s: float) -> Problem:
+    what, fix = "made", "ask for a smaller one, or less of it"
+    if not isinstance(task, Render):
+        what, fix = "looked at", "try again, or with a smaller one"
+    return Overloaded(f"the picture was not {what} within {deadline_s:g} s", fix=fix, retry_after_s=10)
 
 
 def _stopping() -> Problem:
