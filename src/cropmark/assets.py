@@ -17,6 +17,7 @@ from cropmark.values import Size
 MAIN = "main"
 """The branch of a request that names none."""
 MAX_NAME_CHARS = 255
+MAX_LOCALE_CHARS = 64
 
 UID = re.compile(r"blt[0-9a-f]{16}")
 """Stacks, environments, assets and folders."""

@@ -26,7 +26,8 @@ FILES = 2000
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "cropmark.cli", *map(str, arguments)]
+    texts = (os.fsdecode(one) if isinstance(one, bytes) else str(one) for one in arguments)
+    return [sys.executable, "-m", "cropmark.cli", *texts]
 
 
 def clean(columns: int = 200) -> dict[str, str]:
@@ -153,11 +154,19 @@ REFUSED = [
     (("assets", "publish", "blt0123456789abcdef", "--to", "x"), "there is no library"),
     (("keys", "create", "house", "door"), "there is no kind of key 'house'"),
     (("keys", "revoke", "0123"), "there is no library"),
+    (("keys", "create", "stack", ""), "'': expected a text of 1 to 255 characters"),
+    (("keys", "create", "stack", "x" * 256), "expected a text of 1 to 255 characters"),
+    (("keys", "create", "stack", b"\xff"), "'\\udcff': expected a text of whole characters"),
+    (("keys", "create", "pixlab", "app", "--environment", "production"), "--environment is for delivery tokens"),
+    (("assets", "add", ".", "--tag", "one", "--tag", ""), "expected a text of 1 to 255 characters"),
+    (("assets", "add", ".", "--branch", " "), "expected a text of 1 to 255 characters"),
+    (("assets", "publish", "blt0123456789abcdef", "--to", "x" * 256), "expected a text of 1 to 255 characters"),
+    (("assets", "publish", "blt0123456789abcdef", "--to", "x", "--locale", "x" * 65), "a text of 1 to 64 characters"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "words"), REFUSED)
-def test_refusals_say_what_to_do(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+def test_refusals_say_what_to_do(arguments: tuple[str | bytes, ...], words: str, tmp_path: Path) -> None:
     told = run(*arguments, "--data", tmp_path)
     assert told.returncode == 1
     assert words in told.stderr
@@ -171,6 +180,18 @@ def test_a_library_without_stacks_says_how_to_make_one(tmp_path: Path) -> None:
     assert (told.returncode, told.stdout) == (1, "")
     assert "there is no stack yet" in told.stderr
     assert "cropmark keys create stack NAME" in told.stderr
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture(1))
+    data, unknown = tmp_path / "data", "blt0123456789abcdef"
+    run("assets", "add", tmp_path / "a.png", "--data", data)
+    (asset,) = json.loads(run("assets", "list", "--json", "--data", data).stdout)
+    for arguments in (("publish", "--to", "production"), ("unpublish", "--from", "production"), ("remove",)):
+        told = run("assets", arguments[0], asset["uid"], unknown, *arguments[1:], "--data", data)
+        assert f"{unknown}: there is no such asset" in told.stderr
+    told = run("assets", "add", tmp_path / "a.png", tmp_path / "a.png", "--folder", unknown, "--data", data)
+    assert told.stderr.splitlines()[0] == f"cropmark: {unknown}: there is no such folder"
 
 
 def test_what_is_listed_can_be_copied(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +19,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cropmark.assets import MAIN, Asset, Changes, Listing, Place, Publishing, Stack
-from cropmark.keeping.shared import ConfigFile, Data, StackName, err, library, ms_of, out, settings_of, stack_of
-from cropmark.problems import BadOrder
+from cropmark.keeping.shared import (
+    ConfigFile,
+    Data,
+    StackName,
+    err,
+    library,
+    locale_of,
+    ms_of,
+    name_of,
+    out,
+    settings_of,
+    stack_of,
+)
+from cropmark.problems import BadOrder, NotFound
 
 if TYPE_CHECKING:  # as in shared.py
     from cropmark.importing import Import, Taken
@@ -30,17 +44,18 @@ app = typer.Typer(help="Keep pictures in the library, and publish them.", no_arg
 BY = "command line"
 """Who it was, in what the library tells of its changes."""
 
-Branch = Annotated[str, typer.Option(help="Branch of the stack.")]
-Uids = Annotated[list[str], typer.Argument(help="Uids of assets.")]
-Locale = Annotated[str, typer.Option(help="Locale of the publication; for pictures any does.")]
+Branch = Annotated[str, typer.Option(parser=name_of, help="Branch of the stack.")]
+Uids = Annotated[list[str], typer.Argument(parser=name_of, help="Uids of assets.")]
+Locale = Annotated[str, typer.Option(parser=locale_of, help="Locale of the publication; for pictures any does.")]
+Publish = Annotated[list[str] | None, typer.Option(parser=name_of, help="Environment to publish in; may be repeated.")]
 
 
 @app.command()
 def add(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, and folders of them.")],
-    publish: Annotated[list[str] | None, typer.Option(help="Environment to publish in; may be repeated.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="Tag to give them; may be repeated.")] = None,
-    folder: Annotated[str | None, typer.Option(help="Uid of a folder to put them in.")] = None,
+    publish: Publish = None,
+    tag: Annotated[list[str] | None, typer.Option(parser=name_of, help="Tag to give them; may be repeated.")] = None,
+    folder: Annotated[str | None, typer.Option(parser=name_of, help="Uid of a folder to put them in.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Files that changed since become new versions.")] = False,
     stack: StackName = None,
     branch: Branch = MAIN,
@@ -57,8 +72,12 @@ def add(
     settings = settings_of(config, data)
     files = files_in(paths)
     with library(settings, make=True) as store:
+        place = Place(stack_of(store, stack, make=True).api_key, branch)
+        if folder is not None:
+            with _told_of(folder):
+                store.folder(place, folder)
         how = Import(
-            place=Place(stack_of(store, stack, make=True).api_key, branch),
+            place=place,
             by=BY,
             published=Publishing(tuple(publish), (locale,)) if publish else None,
             changes=Changes(tags=tuple(tag) if tag else None, parent_uid=folder),
@@ -111,8 +130,8 @@ def _told_of_import(taken: list[Taken], settings: Settings) -> None:
 
 @app.command("list")
 def list_assets(
-    environment: Annotated[str | None, typer.Option(help="Only what is published there.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only what has this tag.")] = None,
+    environment: Annotated[str | None, typer.Option(parser=name_of, help="Only what is published there.")] = None,
+    tag: Annotated[str | None, typer.Option(parser=name_of, help="Only what has this tag.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
     skip: Annotated[int, typer.Option(min=0, help="Leave out the first so many.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
@@ -146,7 +165,7 @@ def list_assets(
 @app.command("publish")
 def publish_assets(
     uids: Uids,
-    to: Annotated[list[str], typer.Option("--to", help="Environment; may be repeated.")],
+    to: Annotated[list[str], typer.Option("--to", parser=name_of, help="Environment; may be repeated.")],
     version: Annotated[int | None, typer.Option(help="The version; the newest if left out.")] = None,
     at: Annotated[datetime | None, typer.Option(help="When, in UTC; now if left out.")] = None,
     stack: StackName = None,
@@ -160,14 +179,15 @@ def publish_assets(
     with library(settings_of(config, data)) as store:
         place = Place(stack_of(store, stack).api_key, branch)
         for uid in uids:
-            store.publish(place, uid, wanted, BY)
+            with _told_of(uid):
+                store.publish(place, uid, wanted, BY)
     out.print(f"{len(uids)} {'to be ' if at else ''}published", highlight=False)
 
 
 @app.command("unpublish")
 def unpublish_assets(
     uids: Uids,
-    environments: Annotated[list[str], typer.Option("--from", help="Environment; may be repeated.")],
+    environments: Annotated[list[str], typer.Option("--from", parser=name_of, help="Environment; may be repeated.")],
     at: Annotated[datetime | None, typer.Option(help="When, in UTC; now if left out.")] = None,
     stack: StackName = None,
     branch: Branch = MAIN,
@@ -180,15 +200,16 @@ def unpublish_assets(
     with library(settings_of(config, data)) as store:
         place = Place(stack_of(store, stack).api_key, branch)
         for uid in uids:
-            store.unpublish(place, uid, wanted, BY)
+            with _told_of(uid):
+                store.unpublish(place, uid, wanted, BY)
     out.print(f"{len(uids)} {'to be ' if at else ''}unpublished", highlight=False)
 
 
 @app.command()
 def replace(
-    uid: Annotated[str, typer.Argument(help="Uid of the asset.")],
+    uid: Annotated[str, typer.Argument(parser=name_of, help="Uid of the asset.")],
     file: Annotated[Path, typer.Argument(help="The new picture.")],
-    publish: Annotated[list[str] | None, typer.Option(help="Environment to publish it in; may be repeated.")] = None,
+    publish: Publish = None,
     stack: StackName = None,
     branch: Branch = MAIN,
     locale: Locale = "en-us",
@@ -237,8 +258,18 @@ def remove(
     with library(settings_of(config, data)) as store:
         place = Place(stack_of(store, stack).api_key, branch)
         for uid in uids:
-            store.delete(place, uid)
+            with _told_of(uid):
+                store.delete(place, uid)
     out.print(f"{len(uids)} removed", highlight=False)
+
+
+@contextmanager
+def _told_of(uid: str) -> Iterator[None]:
+    """What is not there is named."""
+    try:
+        yield
+    except NotFound as error:
+        raise BadOrder(f"{uid}: {error.detail}", fix=error.fix) from error
 
 
 def _url(asset: Asset, settings: Settings) -> str:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cropmark.assets import Key, KeyKind, Scope
-from cropmark.keeping.shared import ConfigFile, Data, StackName, day, err, library, out, settings_of, stack_of
+from cropmark.keeping.shared import ConfigFile, Data, StackName, day, err, library, name_of, out, settings_of, stack_of
 from cropmark.problems import BadOrder
 
 if TYPE_CHECKING:  # as in shared.py
@@ -22,9 +22,10 @@ app = typer.Typer(help="Make and revoke keys, and stacks.", no_args_is_help=True
 @app.command("create")
 def create_key(
     kind: Annotated[str, typer.Argument(help="stack, management, delivery, pixlab or admin.")],
-    name: Annotated[str, typer.Argument(help="What it is called; no two stacks have one name.")],
+    name: Annotated[str, typer.Argument(parser=name_of, help="What it is called; no two stacks have one name.")],
     environment: Annotated[
-        list[str] | None, typer.Option(help="Environment that a delivery token is for; may be repeated.")
+        list[str] | None,
+        typer.Option(parser=name_of, help="Environment that a delivery token is for; may be repeated."),
     ] = None,
     secured: Annotated[bool, typer.Option("--secured", help="A stack whose pictures need a delivery token.")] = False,
     secret: Annotated[bool, typer.Option("--secret", help="Take the key from the standard input.")] = False,
@@ -33,6 +34,8 @@ def create_key(
     config: ConfigFile = None,
 ) -> None:
     """Make a key, which is shown once, or a stack, whose api key is part of its URLs and no secret."""
+    if environment and kind != KeyKind.DELIVERY.value:
+        raise BadOrder("--environment is for delivery tokens", fix="leave it out")
     settings = settings_of(config, data)
     if kind == "stack":
         with library(settings, make=True) as store:
@@ -70,7 +73,7 @@ def list_keys(data: Data = None, config: ConfigFile = None) -> None:
 
 @app.command("revoke")
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="Its id, as the list shows it.")],
+    key_id: Annotated[str, typer.Argument(parser=name_of, help="Its id, as the list shows it.")],
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from cropmark.assets import Stack
+from cropmark.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Stack
 from cropmark.config import configured
 from cropmark.folders import data_folder
+from cropmark.management.bodies import text_of
 from cropmark.problems import BadOrder
 
 if TYPE_CHECKING:  # they bring the database, which whoever asks for --help need not wait for
@@ -26,9 +27,22 @@ err = Console(stderr=True, emoji=False)
 FIRST_STACK = "default"
 """Made where a stack is needed and there is none."""
 
+
+def name_of(text: str) -> str:
+    """What the management API takes as a name too. Raises BadOrder for any other."""
+    return text_of(text, repr(text[:80]), MAX_NAME_CHARS)
+
+
+def locale_of(text: str) -> str:
+    """The same of a locale."""
+    return text_of(text, repr(text[:80]), MAX_LOCALE_CHARS)
+
+
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; ./cropmark.toml where it is.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of what must be kept.")]
-StackName = Annotated[str | None, typer.Option("--stack", help="Name or api key; needed where there are several.")]
+StackName = Annotated[
+    str | None, typer.Option("--stack", parser=name_of, help="Name or api key; needed where there are several.")
+]
 
 
 def settings_of(config: Path | None, data: Path | None) -> Settings:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from cropmark.assets import MAX_NAME_CHARS, Changes, Publishing
+from cropmark.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Changes, Publishing
 from cropmark.management.calls import Call, Unacceptable
 from cropmark.ports import Library
 
@@ -97,7 +97,7 @@ def _names(asset: Mapping[str, Any], name: str) -> tuple[str, ...]:
     found = asset.get(name)
     if not isinstance(found, list) or not 0 < len(found) <= _MAX_TAGS:
         raise Unacceptable(f"expected a list of {name}", fix=f'send {{"asset": {{"{name}": […]}}}}', parameter=name)
-    return tuple(text_of(one, name, MAX_NAME_CHARS if name == "environments" else 64) for one in found)
+    return tuple(text_of(one, name, MAX_NAME_CHARS if name == "environments" else MAX_LOCALE_CHARS) for one in found)
 
 
 def text_of(value: object, name: str, most: int, *, least: int = 1) -> str:
