@@ -115,6 +115,8 @@ def test_check_27_a_picture_that_hangs_is_given_up_and_then_refused(server: Runn
 
 def test_check_27_memory_that_is_not_there_costs_one_request(server: Running) -> None:
     """Both renderers may have 24 MiB more than now: the large picture fails in words, small ones are made."""
+    while server.get("/readyz").json()["renderers"]["alive"] < 2:
+        time.sleep(0.02)  # one that starts has not set its own limits yet
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_AS) for pid in server.renderers()}
     for pid, (_, hard) in limits.items():
         resource.prlimit(pid, resource.RLIMIT_AS, (mapped(pid) + 24 * 2**20, hard))
