@@ -35,7 +35,7 @@ class PixLabSettings:
     source_pixels: Bound = 100_000_000
     """Pixels of it, and of all frames of an animation."""
     side: Bound = 16_384
-    """Pixels that its sides may have, and those of a result."""
+    """Pixels that its sides may have, and those of a crop; a resize gives 10,000 at most."""
 
     @property
     def limits(self) -> Limits:
