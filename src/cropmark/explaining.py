@@ -81,7 +81,7 @@ async def explained_with(
         with ExitStack() as held:
             opened = [await _opened(source, wanted.where, wanted.optional, held) for wanted in order.sources]
             infos = tuple([None if each is None else await renderers.inspect(each) for each in opened])
-            key = key_of([each.stamp if each else None for each in opened], first.fingerprint or "")
+            key = key_of([each.stamp if each else None for each in opened], pipeline.fingerprint_of(order))
             resolved = None
             if order.plan is not None:
                 findings = Findings()

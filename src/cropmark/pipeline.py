@@ -124,6 +124,11 @@ class Pipeline:
         self._analysing: Flights[Digest, Analysed] = Flights()
         self._trouble: TTLCache[Digest, Problem] = TTLCache(4096, TROUBLE_S)
 
+    def fingerprint_of(self, order: Order) -> str:
+        """What tells the picture that is made here of this order from others of the same sources."""
+        blind = not self._sees and order.plan is not None and order.plan.wants_analysis
+        return f"{fingerprint_of(order)}/centre" if blind else fingerprint_of(order)
+
     # ------------------------------------------------------------------------------------------ hits
 
     def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
@@ -140,7 +145,7 @@ class Pipeline:
             if stamp is None:
                 return None
             stamps.append(stamp)
-        return self._cache.peek(_key_of(tuple(stamps), self._told(order.plan, fingerprint)))
+        return self._cache.peek(_key_of(tuple(stamps), fingerprint))
 
     async def close(self) -> None:
         """Cancel all work in the air."""
@@ -166,12 +171,17 @@ class Pipeline:
         same, but only of whoever has something new made that nobody makes yet. `client` is who asks, for fair shares.
         """
         if order.plan is None:
-            await self._stamps(source, order)  # what is not there costs its caller nothing
-            if admit is not None:
-                await admit()
-            return await self._original(source, order, Record("", "", 0, original=Reason.ASKED), "miss")
+            delivered = await self._original(source, order, Record("", "", 0, original=Reason.ASKED), "miss")
+            try:
+                if admit is not None:  # only now: what is not there costs its caller nothing
+                    await admit()
+            except BaseException:
+                assert delivered.opened is not None
+                delivered.opened.close()
+                raise
+            return delivered
         stamps = await self._stamps(source, order)
-        key = key_of(stamps, self._told(order.plan, _fingerprint(order.plan)))
+        key = key_of(stamps, self.fingerprint_of(order))
         found = None if order.delivery.private else await self._cache.get_from(key)
         timing = Timing()
         if found is not None:
@@ -192,10 +202,6 @@ class Pipeline:
         if rendition.record.original is not None:
             return await self._original(source, order, rendition.record, tier, timing)
         return Delivered(rendition.record, rendition.body, tier, timing=timing)
-
-    def _told(self, plan: Plan | None, fingerprint: str) -> str:
-        blind = not self._sees and plan is not None and plan.wants_analysis
-        return f"{fingerprint}/centre" if blind else fingerprint
 
     async def _stamps(self, source: Source, order: Order) -> list[Stamp | None]:
         stamps: list[Stamp | None] = []

@@ -10,7 +10,7 @@ from typing import Any
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.limits import MemoryLimiter
 from cropmark.metrics import Metrics
-from cropmark.pipeline import Admit, Delivered
+from cropmark.pipeline import Admit, Delivered, fingerprint_of
 from cropmark.plan.plan import Order
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Record, Rendition, Source, Stamp
@@ -51,6 +51,9 @@ class FakePipeline:
     tags: list[tuple[str, ...]] = field(default_factory=list)
     clients: list[str | None] = field(default_factory=list)
     fails_with: Exception | None = None
+
+    def fingerprint_of(self, order: Order) -> str:
+        return fingerprint_of(order)
 
     def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
         return (Rendition(b"jpg", record=self.record), "memory") if self.kept else None

@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from cropmark.dialects.dialect import Ask
 from cropmark.metrics import Metrics
-from cropmark.pipeline import Delivered, Pipeline, fingerprint_of, url_tag
+from cropmark.pipeline import Delivered, Pipeline, url_tag
 from cropmark.plan.plan import Order
 from cropmark.ports import Limiter, Quota, Record, Timing
 from cropmark.problems import Breakdown, NotAllowed, Overloaded, Problem, TooManyRequests
@@ -235,7 +235,7 @@ class App:
             await self._refused(site, ask, fault, scope, send, origin)
             return
         rate = Rate(*order.delivery.rate) if order.delivery.rate else site.rate
-        known = Known(site, ask, order, fingerprint_of(order), rate, allowed.until_s, origin)
+        known = Known(site, ask, order, self._pipeline.fingerprint_of(order), rate, allowed.until_s, origin)
         self._memo[memo_key] = known
         await self._miss(known, asked, scope, receive, send)
 
