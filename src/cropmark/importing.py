@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -171,14 +172,8 @@ def _walked(folder: Path) -> Iterator[Path]:
 def opened(path: Path) -> Opened:
     """A file of this machine, to be closed. Raises OSError, also for what is no file of bytes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for its writer
-    left = [descriptor]
-
-    def close() -> None:
-        if left:
-            os.close(left.pop())
-
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        close()
+        os.close(descriptor)
         raise OSError("no file")
-    return Opened(descriptor, found.st_size, Stamp(f"import:{path.name}", ""), close)
+    return Opened(descriptor, found.st_size, Stamp(f"import:{path.name}", ""), io.FileIO(descriptor).close)

@@ -22,7 +22,7 @@ import structlog
 
 from cropmark.formats import TRAITS, Format
 from cropmark.library.buckets import Bucket
-from cropmark.library.results import DEAD_S, GIB, ID, SWEEP_S, WEEK_S, closing, is_over, read_record, record_of
+from cropmark.library.results import DEAD_S, GIB, ID, SWEEP_S, WEEK_S, is_over, no_room, read_record, record_of
 from cropmark.ports import Kept, Opened, Stamp
 from cropmark.problems import Overloaded
 
@@ -62,7 +62,7 @@ class ObjectResults:
     async def keep(self, body: bytes | Opened, kind: Format, owner: str, comment: str = "") -> Kept:
         length = len(body) if isinstance(body, bytes) else body.bytes
         if length > self._limits.bytes:
-            raise Overloaded("there is no room to keep the result", fix="ask for it with blob=true", retry_after_s=60)
+            raise no_room()
         now = self._clock()
         expires_s = now + self._limits.lifetime_s if self._limits.lifetime_s else None
         kept = Kept(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
@@ -127,7 +127,9 @@ class ObjectResults:
         with tempfile.TemporaryFile() as file:
             self._bucket.fetch(_body(kept), file)
             descriptor = os.dup(file.fileno())
-        return Opened(descriptor, kept.bytes, Stamp(f"result:{kept.id}", kept.id, versioned=True), closing(descriptor))
+        return Opened(
+            descriptor, kept.bytes, Stamp(f"result:{kept.id}", kept.id, versioned=True), io.FileIO(descriptor).close
+        )
 
     def _remove(self, paths: list[str]) -> None:
         for path in paths:

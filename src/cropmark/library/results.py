@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -86,7 +87,7 @@ class DiskResults:
             log.warning("a result could not be kept", folder=str(self._folder), why=error.strerror)
             if error.errno in _FULL:
                 await self._evict(self._bytes // 8, self._limit_entries)
-                raise _no_room() from error
+                raise no_room() from error
             raise Breakdown("the result could not be kept", fix="ask for it with blob=true") from error
         self._enter(kept)
         return kept
@@ -104,7 +105,7 @@ class DiskResults:
             os.close(descriptor)
             return None
         stamp = Stamp(f"result:{media_id}", media_id, versioned=True)
-        return kept, Opened(descriptor, kept.bytes, stamp, closing(descriptor))
+        return kept, Opened(descriptor, kept.bytes, stamp, io.FileIO(descriptor).close)
 
     async def forget(self, media_id: str, owner: str) -> bool:
         kept = await self._find(media_id)
@@ -166,7 +167,7 @@ class DiskResults:
     async def _make_room(self, length: int) -> None:
         """Raises Overloaded where the room is less than that."""
         if length > self._limit_bytes:
-            raise _no_room()
+            raise no_room()
         await self._evict(self._bytes + length - self._limit_bytes, self._limit_entries - bool(length))
 
     async def _evict(self, least_bytes: int, most_entries: int) -> None:
@@ -302,17 +303,5 @@ def _length(path: Path) -> int:
         return -1
 
 
-def closing(descriptor: int) -> Callable[[], None]:
-    """Closes it the first time it is called."""
-    left = [descriptor]
-
-    def close() -> None:
-        # Once: the number may be another file's by the second time.
-        if left:
-            os.close(left.pop())
-
-    return close
-
-
-def _no_room() -> Overloaded:
+def no_room() -> Overloaded:
     return Overloaded("there is no room to keep the result", fix="ask for it with blob=true", retry_after_s=60)

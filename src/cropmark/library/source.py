@@ -7,7 +7,7 @@ line, changed something, it is known here. Without news nothing is believed, and
 from __future__ import annotations
 
 import asyncio
-import os
+import io
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -200,11 +200,5 @@ def _known(address: finding.Address, answered: Answered) -> _Known:
 
 
 def _handed(descriptor: int, length: int, stamp: Stamp) -> Opened:
-    left = [descriptor]
-
-    def close() -> None:
-        # Once: the number may be another file's by the second time.
-        if left:
-            os.close(left.pop())
-
-    return Opened(descriptor, length, stamp, close)
+    # FileIO closes once: the number may be another file's by the second time.
+    return Opened(descriptor, length, stamp, io.FileIO(descriptor).close)

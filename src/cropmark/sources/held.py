@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import weakref
 
@@ -24,11 +25,5 @@ class Held:
 
 def handed(descriptor: int, length: int, stamp: Stamp) -> Opened:
     """The descriptor as whoever asked for it gets it: to be closed once, however often close() is called."""
-    left = [descriptor]
-
-    def close() -> None:
-        # The number may be another file's by the second time.
-        if left:
-            os.close(left.pop())
-
-    return Opened(descriptor, length, stamp, close)
+    # FileIO closes once: the number may be another file's by the second time.
+    return Opened(descriptor, length, stamp, io.FileIO(descriptor).close)

@@ -12,6 +12,7 @@ from pathlib import Path
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Stamp
 from cropmark.problems import Overloaded, SourceMissing, SourceTooLarge
+from cropmark.sources.held import handed
 
 ALL_BYTES = 2**30
 """Of all that is held at the same time: strangers must not fill the disk."""
@@ -45,14 +46,7 @@ class Uploads:
 
     async def open(self, where: SitePath | WebUrl | Upload) -> Opened:
         held, stamp = self._found(where)
-        left = [os.dup(held.descriptor)]
-
-        def close() -> None:
-            # Once: the number may be another file's by the second time.
-            if left:
-                os.close(left.pop())
-
-        return Opened(left[0], held.bytes, stamp, close)
+        return handed(os.dup(held.descriptor), held.bytes, stamp)
 
     def identity(self, where: SitePath | WebUrl | Upload) -> str:
         """`upload:` and the digest. Raises SourceMissing for what is no upload."""
