@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +28,7 @@ from pydantic_settings import (
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import KontentSettings
+from cropmark.dialects.listing import listed
 from cropmark.dialects.pixlab.dialect import PixLabSettings
 from cropmark.signing import Key, Keyring
 
@@ -38,30 +37,7 @@ PREFIX = "CROPMARK_"
 DialectName = Literal["fastly", "contentstack", "kontent", "pixlab"]
 
 
-def _listed(value: object) -> object:
-    """A comma list, as an environment variable writes it, is a list."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _table(value: object) -> object:
-    """A comma list of name=value, as an environment variable writes it, is a table."""
-    if not isinstance(value, str):
-        return value
-    pairs = (part.partition("=") for part in value.split(",") if part.strip())
-    return {name.strip(): inner.strip() for name, _, inner in pairs}
-
-
-def _section(value: object, kind: type) -> object:
-    """A dialect's settings, of class `kind`, with lists and tables read where variables wrote them as text."""
-    if not isinstance(value, dict):
-        return value
-    shapes = {name: {get_origin(one) for one in (hint, *get_args(hint))} for name, hint in get_type_hints(kind).items()}
-    reads = {name: _listed if tuple in found else _table for name, found in shapes.items() if found & {tuple, Mapping}}
-    return {name: reads[name](inner) if name in reads else inner for name, inner in value.items()}
-
-
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-ContentstackSection = Annotated[ContentstackSettings, BeforeValidator(partial(_section, kind=ContentstackSettings))]
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)]
 
 
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*|\[[0-9a-f:.]+\]")
@@ -114,8 +90,8 @@ def _preset(name: str) -> str:
     return name
 
 
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
-Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_listed)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(listed)]
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, BeforeValidator(listed)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 
 
@@ -125,7 +101,7 @@ def _strong(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
     return keys
 
 
-SigningKeys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_strong)]
+SigningKeys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(listed), AfterValidator(_strong)]
 ResourcePolicy = Literal["cross-origin", "same-site", "same-origin", "off"]
 
 
@@ -306,7 +282,7 @@ class Settings(BaseSettings):
     )
     shutdown_s: float = Field(10.0, ge=0, description="Seconds that requests in hand are given when stopping.")
     fastly: FastlySettings = Field(FastlySettings(), description="The Fastly dialect.")
-    contentstack: ContentstackSection = Field(ContentstackSettings(), description="The Contentstack dialect.")
+    contentstack: ContentstackSettings = Field(ContentstackSettings(), description="The Contentstack dialect.")
     kontent: KontentSettings = Field(KontentSettings(), description="The Kontent.ai dialect.")
     pixlab: PixLabSettings = Field(PixLabSettings(), description="The PixLab endpoints.")
     site: Annotated[tuple[SiteSettings, ...], NoDecode] = Field(

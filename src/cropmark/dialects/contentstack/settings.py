@@ -11,10 +11,13 @@ from enum import Enum
 from typing import Annotated
 
 from annotated_types import Ge
+from pydantic import BeforeValidator
 
+from cropmark.dialects.listing import listed, tabled
 from cropmark.plan.steps import Fit
 
 Rate = Annotated[int, Ge(0)]
+Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
 class FitCover(Enum):
@@ -34,9 +37,9 @@ class FitCover(Enum):
 class ContentstackSettings:
     """How a site of this dialect is set up."""
 
-    environments: tuple[str, ...] | None = ("production",)
+    environments: Names | None = ("production",)
     """Where every file of a folder counts as published. None: the source is a library, which knows of each asset."""
-    branches: tuple[str, ...] = ("main",)
+    branches: Names = ("main",)
     """The branches of a folder."""
     require_environment: bool = False
     """A request that names no environment is refused."""
@@ -46,7 +49,7 @@ class ContentstackSettings:
     """What a picture with fit=cover becomes: cut to the box, or left as large as covers it, as Fastly has it."""
     rate_limit: Rate = 80
     """Requests a second that may miss the cache; 0: no limit."""
-    rate_limits: Mapping[str, Rate] = field(default_factory=dict, hash=False)
+    rate_limits: Annotated[Mapping[str, Rate], BeforeValidator(tabled)] = field(default_factory=dict, hash=False)
     """The same for single stacks, by API key: they are counted apart."""
     organization: str = "organization"
     """Sites of one organization share that limit."""
