@@ -27,7 +27,7 @@ from smart_corpus import ASPECTS, Photo, photos
 from smart_methods import Cropmark, Method, Times, peers, resident_mb
 from smart_sheet import sheet
 
-from cropmark.values import Box
+from cropmark.model.values import Box
 
 HERE = Path(__file__).parent
 CORPUS = HERE.parent / "tests" / "data" / "corpus"

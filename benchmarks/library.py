@@ -18,17 +18,17 @@ from uuid import uuid4
 
 from sqlalchemy import insert
 
-from cropmark.assets import Asset, Changes, Listing, Place, Publishing, Sort, Upload
-from cropmark.formats import Format
 from cropmark.library.finding import read_address
 from cropmark.library.news import News
 from cropmark.library.publishing import new_uid
 from cropmark.library.source import LibrarySource
 from cropmark.library.store import Store
 from cropmark.library.tables import assets, publications, published, tags, versions
+from cropmark.model.assets import Asset, Changes, Listing, Place, Publishing, Sort, Upload
+from cropmark.model.formats import Format
+from cropmark.model.values import Size
 from cropmark.plan.source import Edition, SitePath
 from cropmark.ports import Opened, Stamp
-from cropmark.values import Size
 
 RUNS = 200
 PUBLISHED = Edition("production")

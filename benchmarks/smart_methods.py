@@ -23,9 +23,9 @@ from cropmark.geometry.recipe import Extract, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.geometry.view import View
 from cropmark.geometry.window import smart_window
+from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Crop, Focus
-from cropmark.values import Box, Size
 
 
 class Method(Protocol):

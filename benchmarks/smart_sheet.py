@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from smart_corpus import ASPECTS, Photo
 
 from cropmark.geometry.findings import Analysis
-from cropmark.values import Box
+from cropmark.model.values import Box
 
 CELL = 160
 GAP = 4

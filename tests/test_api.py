@@ -14,8 +14,8 @@ from PIL import Image
 import cropmark
 from cropmark.api import Picture
 from cropmark.config import Settings
-from cropmark.problems import BadOrder, BadValue, CropOutOfBounds, SourceMissing
-from cropmark.values import Size
+from cropmark.model.problems import BadOrder, BadValue, CropOutOfBounds, SourceMissing
+from cropmark.model.values import Size
 from tests.web.pictures import make_pictures
 
 PICTURE = Picture(b"made", "image/jpeg", Size(1, 1))

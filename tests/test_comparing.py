@@ -16,13 +16,13 @@ from cropmark import comparing
 from cropmark.cli import app
 from cropmark.comparing import Comparison, compared
 from cropmark.config import Settings
+from cropmark.model.problems import BadOrder, SourceFailed, SourceTooLarge
+from cropmark.model.values import Size
 from cropmark.ports import Compared
-from cropmark.problems import BadOrder, SourceFailed, SourceTooLarge
 from cropmark.renderers import replies
 from cropmark.renderers.channel import Kind, OutOfForm, Reply
 from cropmark.renderers.replies import Told
 from cropmark.renderers.tasks import Compare, Inspect
-from cropmark.values import Size
 from tests.engine.pictures import file_of, slopes
 
 PICTURE = slopes(120, 80)

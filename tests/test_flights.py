@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cropmark.flights import Flights
-from cropmark.problems import Breakdown, SourceFailed
+from cropmark.model.problems import Breakdown, SourceFailed
 
 
 class Works:

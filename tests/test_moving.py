@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from cropmark.api import translate
 from cropmark.cli import app
-from cropmark.problems import BadOrder, BadValue
+from cropmark.model.problems import BadOrder, BadValue
 
 
 def cropmark(*arguments: str) -> Result:

@@ -12,17 +12,17 @@ import pytest
 
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
-from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Analysis, Grid
 from cropmark.geometry.recipe import Reason
 from cropmark.metrics import Metrics
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import Impossible, SourceMissing, SourceUnusable, TooManyRequests
+from cropmark.model.values import Box, Ratio, Size
 from cropmark.pipeline import REDUCED_S, SHORT_S, TROUBLE_S, Pipeline, fingerprint_of, key_of
 from cropmark.plan.plan import Delivery, Order, Plan
 from cropmark.plan.source import SitePath, Wanted, Where
 from cropmark.plan.steps import Crop, Focus
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Opened, Stamp, covers
-from cropmark.problems import Impossible, SourceMissing, SourceUnusable, TooManyRequests
-from cropmark.values import Box, Ratio, Size
 
 JPEG = b"\xff\xd8\xff rest of a picture"
 NOW = 1_000_000.0

@@ -16,14 +16,14 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.formats import Info
 from cropmark.geometry.meaning import KINDS
 from cropmark.geometry.recipe import Original, Reason, Recipe
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import Info
+from cropmark.model.problems import BadValue, Problem
+from cropmark.model.values import Size
 from cropmark.plan.plan import Plan
-from cropmark.problems import BadValue, Problem
 from cropmark.translating import CLIENTS, Translation, translations
-from cropmark.values import Size
 
 DIALECTS: dict[str, Dialect] = {d.name: d for d in (Fastly(), Contentstack(), Kontent(), PixLab())}
 

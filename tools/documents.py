@@ -30,7 +30,7 @@ from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, OVERLAY_HEADER
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.management.openapi import openapi
-from cropmark.problems import KINDS
+from cropmark.model.problems import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- Made by `make docs` from the code; change it there. -->\n"

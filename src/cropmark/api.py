@@ -22,15 +22,15 @@ from cropmark.config import Settings
 from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.explaining import Explained, drawn, explained, explained_with
 from cropmark.metrics import Metrics
+from cropmark.model.problems import BadOrder, SourceMissing
+from cropmark.model.values import Size
 from cropmark.pipeline import Delivered, Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.ports import Source
-from cropmark.problems import BadOrder, SourceMissing
 from cropmark.siting import dialect_of, dialects_of
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource
 from cropmark.translating import PATHS, Translation, translations
-from cropmark.values import Size
 from cropmark.wiring import pool_of
 
 
@@ -83,7 +83,7 @@ def render(
 
     `dialect` is fastly, contentstack or kontent; `accept` stands for the client's Accept header. Pictures that the
     query names (overlays) are looked for beside the file. Starts one renderer process for it: for many pictures at
-    once run a server. Raises a cropmark.problems.Problem that says what to write instead.
+    once run a server. Raises a cropmark.model.problems.Problem that says what to write instead.
     """
     return asyncio.run(_render(_file(source), query, dialect, accept, settings or Settings()))
 

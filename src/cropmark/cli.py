@@ -25,7 +25,7 @@ from cropmark.config import BadConfiguration, Configured, configured
 from cropmark.explaining import Explained, short
 from cropmark.geometry.recipe import Recipe
 from cropmark.keeping import assets, keys
-from cropmark.problems import Problem
+from cropmark.model.problems import Problem
 
 app = typer.Typer(
     help="Make pictures from URLs: crop, resize, adjust and convert by query, in four vendors' dialects.",

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 from cropmark.config import Settings
-from cropmark.formats import READABLE, Info
+from cropmark.model.formats import READABLE, Info
+from cropmark.model.problems import BadOrder, Problem, SourceFailed, SourceTooLarge, SourceUnusable
 from cropmark.ports import Compared, Opened, Stamp
-from cropmark.problems import BadOrder, Problem, SourceFailed, SourceTooLarge, SourceUnusable
 from cropmark.renderers.pool import Pool
 from cropmark.wiring import pool_of
 

@@ -11,16 +11,16 @@ from itertools import takewhile
 from typing import Any, assert_never
 
 from cropmark.dialects.dialect import Ask, Dialect
-from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Findings, Grid
 from cropmark.geometry.recipe import Extract, Original, Recipe, Resolved
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import Impossible, Problem, SourceProblem
+from cropmark.model.values import Box, Colour, Pixels, Ratio, Share
 from cropmark.pipeline import Pipeline, fingerprint_of, key_of
 from cropmark.plan.plan import Order
 from cropmark.plan.steps import At, Spare
 from cropmark.ports import Opened, Renderers, Source
-from cropmark.problems import Impossible, Problem, SourceProblem
-from cropmark.values import Box, Colour, Pixels, Ratio, Share
 
 # Rough nanoseconds a pixel: what a look-up in spec and benchmarks gives for one core, good to a factor of two.
 DECODE_NS = {Format.JPEG: 4, Format.PNG: 15, Format.WEBP: 12, Format.GIF: 10, Format.AVIF: 30, Format.TIFF: 4}

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from cropmark.problems import Breakdown
+from cropmark.model.problems import Breakdown
 
 K = TypeVar("K")
 V = TypeVar("V")

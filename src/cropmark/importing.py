@@ -12,12 +12,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from cropmark.assets import MAX_NAME_CHARS, Asset, Changes, Place, Publication, Publishing, Upload
-from cropmark.formats import READABLE, SNIFFED_BYTES, sniffed
 from cropmark.library.blobs import digest_of
 from cropmark.library.store import Store
+from cropmark.model.assets import MAX_NAME_CHARS, Asset, Changes, Place, Publication, Publishing, Upload
+from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
+from cropmark.model.problems import BadOrder, Problem, SourceMissing
 from cropmark.ports import Opened, Renderers, Stamp
-from cropmark.problems import BadOrder, Problem, SourceMissing
 
 AT_ONCE: Final = 4
 """Files in hand: reading, a renderer's look and the database's commit overlap."""

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cropmark.assets import UID, UUID
 from cropmark.config import Settings
 from cropmark.folders import data_folder
 from cropmark.library.places import FILE, LibraryUnusable
+from cropmark.model.assets import UID, UUID
 
 if TYPE_CHECKING:
     from cropmark.library.blobs import Blobs

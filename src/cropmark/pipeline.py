@@ -20,9 +20,10 @@ from cachetools import TTLCache
 
 from cropmark.analysis import form
 from cropmark.flights import Flights
-from cropmark.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.geometry.recipe import Reason
 from cropmark.metrics import Metrics
+from cropmark.model.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
+from cropmark.model.problems import Impossible, Problem, SourceMissing, SourceProblem, SourceUnusable, restored
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.plan.source import SitePath, Wanted, Where
 from cropmark.ports import (
@@ -40,7 +41,6 @@ from cropmark.ports import (
     Tiered,
     Timing,
 )
-from cropmark.problems import Impossible, Problem, SourceMissing, SourceProblem, SourceUnusable, restored
 
 log = structlog.get_logger("cropmark.pipeline")
 

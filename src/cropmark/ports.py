@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType, Protocol, TypeVar
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Analysis
 from cropmark.geometry.recipe import Reason
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan, Warned
 from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.values import Box, Size
 
 if TYPE_CHECKING:  # a renderer, whose start somebody may wait for, needs none of it
-    from cropmark import assets
-    from cropmark.assets import Asset, Changes, Folder, Place, Publishing
+    from cropmark.model import assets
+    from cropmark.model.assets import Asset, Changes, Folder, Place, Publishing
 
 T = TypeVar("T")
 

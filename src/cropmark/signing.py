@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from cropmark.problems import Expired, Refused
+from cropmark.model.problems import Expired, Refused
 
 KEY_BYTES: Final = 32
 """The least that a key may have: what HMAC-SHA-256 can use."""

@@ -17,9 +17,9 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.guards import allowed, entrance_of, sharing_of
+from cropmark.model.problems import BadOrder
 from cropmark.plan.source import SitePath, WebUrl
 from cropmark.ports import Source
-from cropmark.problems import BadOrder
 from cropmark.sources.files import FolderSource
 from cropmark.sources.originals import Originals
 from cropmark.sources.policy import HostRule, Policy

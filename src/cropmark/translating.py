@@ -18,12 +18,12 @@ from typing import Any, Final
 
 from cropmark.dialects.dialect import Ask, Dialect, Query, Unsayable
 from cropmark.explaining import short
-from cropmark.formats import Info
 from cropmark.geometry.meaning import Meaning, meanings
 from cropmark.geometry.recipe import Encoding
+from cropmark.model.formats import Info
+from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
 from cropmark.plan.steps import AnyStep, Overflow
-from cropmark.problems import Problem
 
 CLIENTS: Final = ("", "image/webp", "image/avif", "image/avif,image/webp")
 """Accept headers of every sort of client that a dialect tells apart."""

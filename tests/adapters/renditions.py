@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from cropmark.formats import Format, Info
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import Size
 from cropmark.plan.plan import Warned
 from cropmark.ports import Digest, Facts, Record, Rendition, Stamp
-from cropmark.values import Size
 
 
 def key_of(name: str) -> Digest:

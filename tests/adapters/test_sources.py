@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cropmark.model.problems import SourceProblem
 from cropmark.plan.source import SitePath, Where
 from cropmark.ports import Opened, Source
-from cropmark.problems import SourceProblem
 from cropmark.sources.files import FolderSource
 
 BODY = b"\xff\xd8\xff\xe0 the picture"

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.caches.records import HEAD_BYTES, Damaged, packed, record_of, unpacked
+from cropmark.model.values import Size
 from cropmark.ports import Record, Rendition
-from cropmark.values import Size
 from tests.adapters.renditions import key_of, rendition
 
 KEY = key_of("a")

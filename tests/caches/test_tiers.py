@@ -11,8 +11,8 @@ from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tier import TierStats
 from cropmark.caches.tiers import Tiers
+from cropmark.model.problems import Breakdown
 from cropmark.ports import Digest, Rendition
-from cropmark.problems import Breakdown
 from tests.adapters.renditions import key_of, rendition
 
 A = key_of("a")

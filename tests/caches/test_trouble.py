@@ -18,7 +18,7 @@ import pytest
 
 from cropmark.caches import disk, keeper
 from cropmark.caches.disk import DiskCache
-from cropmark.problems import Breakdown
+from cropmark.model.problems import Breakdown
 from tests.adapters.renditions import key_of, rendition
 from tests.caches.refusing import answered
 from tests.caches.writer import numbered

@@ -7,12 +7,12 @@ import pytest
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.dialect import Ask
-from cropmark.formats import TRAITS, Format, Info
 from cropmark.geometry.recipe import Original
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import TRAITS, Format, Info
+from cropmark.model.values import Size
 from cropmark.plan.plan import Choice, Order, Output, Tell
 from cropmark.plan.source import any_holds
-from cropmark.values import Size
 
 BROWSER = "image/avif,image/webp,image/apng,*/*;q=0.8"
 WEBP_ONLY = "image/webp,*/*"

@@ -17,7 +17,9 @@ from cropmark.dialects.contentstack.query import one_mark
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.table import Row, asked_of
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.problems import BadOrder, BadValue, NotFound, Problem
+from cropmark.model.values import Colour, Pixels, Ratio, Share
 from cropmark.plan.plan import Beyond, Order, Plan, Unusable
 from cropmark.plan.source import Edition, Kind, SitePath, Wanted
 from cropmark.plan.steps import (
@@ -43,8 +45,6 @@ from cropmark.plan.steps import (
     TrimEdges,
     Turn,
 )
-from cropmark.problems import BadOrder, BadValue, NotFound, Problem
-from cropmark.values import Colour, Pixels, Ratio, Share
 
 
 def px(count: int | str) -> Pixels:

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Ask, Result
-from cropmark.plan.plan import Order, Warned
-from cropmark.problems import (
+from cropmark.model.problems import (
     BadOrder,
     BadValue,
     Breakdown,
@@ -32,7 +31,8 @@ from cropmark.problems import (
     Unauthorised,
     restored,
 )
-from cropmark.values import Box, Size
+from cropmark.model.values import Box, Size
+from cropmark.plan.plan import Order, Warned
 
 CONTENTSTACK = Contentstack()
 ORDER = Order((), None)

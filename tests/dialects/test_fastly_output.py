@@ -8,10 +8,10 @@ from cropmark.dialects.dialect import Ask
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.output import translated
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
-from cropmark.formats import TRAITS, Format, Info
+from cropmark.model.formats import TRAITS, Format, Info
+from cropmark.model.values import Size
 from cropmark.plan.plan import Choice, Keep, Order, Output, Tell
 from cropmark.plan.source import any_holds
-from cropmark.values import Size
 
 BROWSER = "image/avif,image/webp,image/apng,*/*;q=0.8"
 WEBP_ONLY = "image/webp,*/*"

@@ -12,12 +12,12 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.pictures import LAYOUTS, MONTAGE_ROWS, OVERLAY_ROWS
 from cropmark.dialects.fastly.settings import FastlySettings, Malformed
 from cropmark.dialects.table import Row, asked_of
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.problems import BadValue, OutputTooLarge
+from cropmark.model.values import WHITE, Colour, Pixels, Share, Size
 from cropmark.plan.plan import Order, Plan
 from cropmark.plan.source import SitePath, Wanted
 from cropmark.plan.steps import CENTRED, Edges, Monochrome, Montage, Overlay, Resize, Spare
-from cropmark.problems import BadValue, OutputTooLarge
-from cropmark.values import WHITE, Colour, Pixels, Share, Size
 
 OVERLAY, MONTAGE, API = Fastly.headers
 

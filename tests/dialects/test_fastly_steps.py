@@ -15,6 +15,8 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.params import ROWS
 from cropmark.dialects.fastly.settings import FastlySettings, Malformed
 from cropmark.dialects.table import Row, asked_of
+from cropmark.model.problems import BadOrder, BadValue, Problem
+from cropmark.model.values import WHOLE, Colour, Pixels, Ratio, Share
 from cropmark.plan.plan import Order, Plan, Unusable
 from cropmark.plan.source import SitePath, Wanted
 from cropmark.plan.steps import (
@@ -44,8 +46,6 @@ from cropmark.plan.steps import (
     TrimEdges,
     Turn,
 )
-from cropmark.problems import BadOrder, BadValue, Problem
-from cropmark.values import WHOLE, Colour, Pixels, Ratio, Share
 
 
 def px(count: int | str) -> Pixels:

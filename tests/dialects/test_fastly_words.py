@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from cropmark.dialects.dialect import Ask, Headers, Result
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.imageopto.words import MAX_HEADER_CHARS
-from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason
-from cropmark.plan.plan import Order, Warned
-from cropmark.problems import (
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import (
     BadOrder,
     BadValue,
     Breakdown,
@@ -34,7 +33,8 @@ from cropmark.problems import (
     UnknownEncoding,
     restored,
 )
-from cropmark.values import Box, Size
+from cropmark.model.values import Box, Size
+from cropmark.plan.plan import Order, Warned
 
 FASTLY = Fastly()
 ORDER = Order((), None)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import MAX_PAIRS, MAX_QUERY_CHARS, UnknownWord, Words
+from cropmark.model.problems import BadOrder, BadValue
+from cropmark.model.values import Colour, Length, Pixels, Ratio, Share
 from cropmark.plan.steps import CENTRED, Area, At, Edges, Placement, Shape, Spare
-from cropmark.problems import BadOrder, BadValue
-from cropmark.values import Colour, Length, Pixels, Ratio, Share
 
 
 def px(count: int | str) -> Pixels:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from cropmark.dialects.dialect import Ask, Result
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.kontent.table import PARAMS
-from cropmark.formats import Format, Info
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import NOTHING, WHOLE, Colour, Length, Pixels, Point, Share, Size
 from cropmark.plan.plan import Order, Plan
 from cropmark.plan.steps import AnyStep, Area, At, Crop, Fit, Flatten, Focus, Overflow, Resize
-from cropmark.values import NOTHING, WHOLE, Colour, Length, Pixels, Point, Share, Size
 
 CHROME = "image/avif,image/webp,image/apng,*/*;q=0.8"
 OLD_BROWSER = "image/png,image/*;q=0.8,*/*;q=0.5"

@@ -14,11 +14,11 @@ import pytest
 from cropmark.dialects.dialect import Ask, Dialect, Result
 from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
 from cropmark.dialects.kontent.table import PARAMS
-from cropmark.formats import Format, Info
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import NotAllowed, Overloaded, Problem, SourceFailed, SourceMissing, SourceTimeout
+from cropmark.model.values import Size
 from cropmark.plan.plan import Beyond, Choice, Order, Plan, Tell, Unusable, Warned
 from cropmark.plan.source import Kind, SitePath, Wanted
-from cropmark.problems import NotAllowed, Overloaded, Problem, SourceFailed, SourceMissing, SourceTimeout
-from cropmark.values import Size
 
 CHROME = "image/avif,image/webp,image/apng,*/*;q=0.8"
 OLD_BROWSER = "image/png,image/*;q=0.8,*/*;q=0.5"

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.kontent.dialect import Kontent
-from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Encoding, Extract, Original, Reason, Recipe, Scale
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import Size
 from cropmark.plan.source import SitePath
-from cropmark.values import Size
 
 CHROME = "image/avif,image/webp,image/apng,*/*;q=0.8"
 CROPPED = "fit=crop&crop=focalpoint"

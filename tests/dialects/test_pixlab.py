@@ -17,17 +17,11 @@ from cropmark.dialects.dialect import Ask
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.requests import FindFaces, ForgetResult, KeepUpload, MakePicture
 from cropmark.dialects.pixlab.table import PARAMS
+from cropmark.model.problems import BadOrder, NotAllowed, NotFound, Problem, SourceRefused
+from cropmark.model.values import Pixels
 from cropmark.plan.plan import Delivery, Order, Warned
 from cropmark.plan.source import Upload, Wanted, WebUrl
 from cropmark.plan.steps import AnyStep, Area, At, Crop, Fit, Overflow, Resize
-from cropmark.problems import (
-    BadOrder,
-    NotAllowed,
-    NotFound,
-    Problem,
-    SourceRefused,
-)
-from cropmark.values import Pixels
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32

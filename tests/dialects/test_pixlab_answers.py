@@ -17,9 +17,8 @@ from cropmark.dialects.pixlab import answers
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.endpoints import Endpoint
 from cropmark.dialects.pixlab.table import PARAMS
-from cropmark.formats import Format
-from cropmark.plan.plan import Warned
-from cropmark.problems import (
+from cropmark.model.formats import Format
+from cropmark.model.problems import (
     KINDS,
     BadValue,
     Breakdown,
@@ -39,7 +38,8 @@ from cropmark.problems import (
     UnknownBody,
     restored,
 )
-from cropmark.values import Box
+from cropmark.model.values import Box
+from cropmark.plan.plan import Warned
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32

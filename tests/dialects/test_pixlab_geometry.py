@@ -14,16 +14,12 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.pixlab.dialect import PixLab, PixLabSettings
-from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Encoding, Extract, Recipe
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import Impossible, Problem, SourceUnusable
+from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Keep, Order
-from cropmark.problems import (
-    Impossible,
-    Problem,
-    SourceUnusable,
-)
-from cropmark.values import Box, Size
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.pixlab.bodies import fields_of_json
 from cropmark.dialects.pixlab.long_json import MAX_OTHERS_BYTES, JsonBody
-from cropmark.problems import BadOrder
+from cropmark.model.problems import BadOrder
 
 
 def read(pieces: list[bytes]) -> tuple[bytes, dict[str, str]]:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.pixlab.pictures import Base64Text, decoded_base64, picture_input
+from cropmark.model.problems import BadOrder, SourceRefused
 from cropmark.plan.source import WebUrl
-from cropmark.problems import BadOrder, SourceRefused
 
 # fmt: off
 INPUTS = [

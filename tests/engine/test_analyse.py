@@ -14,7 +14,7 @@ from cropmark.analysis.form import MOST_BYTES, analysis_json, read_analysis
 from cropmark.analysis.models import Models
 from cropmark.engine.analyse import analysed
 from cropmark.geometry.findings import Analysis
-from cropmark.problems import SourceUnusable
+from cropmark.model.problems import SourceUnusable
 from tests.engine.pictures import file_of, saved
 
 PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"

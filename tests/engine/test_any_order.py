@@ -19,10 +19,10 @@ from cropmark.dialects.dialect import Ask, Dialect, Param
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.engine.render import rendered
-from cropmark.formats import TRAITS
+from cropmark.model.formats import TRAITS
+from cropmark.model.problems import Breakdown, Problem
 from cropmark.pipeline import fingerprint_of, key_of
 from cropmark.ports import Made, Stamp
-from cropmark.problems import Breakdown, Problem
 
 DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent())
 # fmt: off

@@ -8,8 +8,8 @@ from PIL import Image as Pillow
 
 from cropmark.engine import compare
 from cropmark.engine.compare import compared
-from cropmark.problems import SourceTooLarge, SourceUnusable
-from cropmark.values import Size
+from cropmark.model.problems import SourceTooLarge, SourceUnusable
+from cropmark.model.values import Size
 from tests.engine.pictures import Array, file_of, noise, saved, slopes
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from cropmark.engine.draw import FACE, FAINT_FACE, LONG_SIDE, WINDOW, drawing
 from cropmark.geometry.findings import Analysis, Face, Grid
-from cropmark.problems import SourceUnusable
-from cropmark.values import Box
+from cropmark.model.problems import SourceUnusable
+from cropmark.model.values import Box
 from tests.engine.pictures import file_of, seen
 
 NOTHING = Grid(2, 1, b"\x00\x00")

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from cropmark.engine import jpeg, load
 from cropmark.engine.picture import blob
 from cropmark.geometry.decode import decoded_size
-from cropmark.values import Size
+from cropmark.model.values import Size
 from tests.engine.pictures import Array, noise, saved, slopes
 
 WIDTH, HEIGHT = 403, 301

@@ -14,9 +14,9 @@ import pyvips
 from PIL import Image as Pillow
 
 from cropmark.engine import load
-from cropmark.formats import Format, Info
-from cropmark.problems import SourceUnusable
-from cropmark.values import Size
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import SourceUnusable
+from cropmark.model.values import Size
 from tests.engine.pictures import Array, file_of, noise, off_by, opened, saved, slopes
 
 PHOTO = Pillow.fromarray(slopes(40, 30))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cropmark.engine.measure import border_box
 from cropmark.geometry.findings import BorderLook
+from cropmark.model.values import CLEAR, WHITE, Box, Colour
 from cropmark.plan.steps import Auto
-from cropmark.values import CLEAR, WHITE, Box, Colour
 from tests.engine.pictures import Array, frame_of, noise
 
 F = Fraction

@@ -19,11 +19,11 @@ from PIL import Image as Pillow
 from PIL import PngImagePlugin
 
 from cropmark.engine.render import rendered
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.values import Pixels
 from cropmark.plan.plan import Choice, Keep, Output, Plan
 from cropmark.plan.steps import Resize
 from cropmark.ports import Made
-from cropmark.values import Pixels
 from tests.engine.pictures import file_of, grb_profile, opened, slopes
 
 PHOTO = slopes(120, 80)

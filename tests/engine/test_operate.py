@@ -26,8 +26,8 @@ from cropmark.geometry.recipe import (
     Under,
     Unsharp,
 )
+from cropmark.model.values import CLEAR, WHITE, Box, Colour, Size
 from cropmark.plan.steps import Dither, Filter, Threshold, Turn
-from cropmark.values import CLEAR, WHITE, Box, Colour, Size
 from tests.engine.pictures import Array, frame_of, noise, off_by, pixels, slopes
 
 F = Fraction

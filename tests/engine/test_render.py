@@ -14,9 +14,11 @@ from PIL import Image as Pillow
 from PIL import ImageSequence
 
 from cropmark.engine import render
-from cropmark.formats import Format
 from cropmark.geometry.findings import Analysis, Grid
 from cropmark.geometry.recipe import Reason
+from cropmark.model.formats import Format
+from cropmark.model.problems import Breakdown, CropOutOfBounds, NothingLeft, Problem, SourceMissing, SourceUnusable
+from cropmark.model.values import WHITE, Colour, Pixels, Ratio, Size
 from cropmark.plan.plan import Choice, Keep, Output, Plan, Tell, Unusable
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import (
@@ -45,8 +47,6 @@ from cropmark.plan.steps import (
     Turn,
 )
 from cropmark.ports import Analysed, AsItIs, Made
-from cropmark.problems import Breakdown, CropOutOfBounds, NothingLeft, Problem, SourceMissing, SourceUnusable
-from cropmark.values import WHITE, Colour, Pixels, Ratio, Size
 from tests.engine.pictures import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
 
 F = Fraction

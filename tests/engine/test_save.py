@@ -13,8 +13,8 @@ from cropmark.engine import load
 from cropmark.engine.picture import Picture
 from cropmark.engine.rights import Rights, rights_of
 from cropmark.engine.save import encoded
-from cropmark.formats import Format, sniffed
 from cropmark.geometry.recipe import Encoding
+from cropmark.model.formats import Format, sniffed
 from cropmark.plan.plan import Keep
 from tests.engine.pictures import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
 

@@ -15,9 +15,9 @@ from cropmark.engine.load import info_of
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Extract, Recipe
 from cropmark.geometry.resolve import resolve
+from cropmark.model.values import Box, Pixels, Ratio, Share
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import AnyStep, At, Crop, Edges, Fit, Focus, Orient, Resize, TrimEdges, Turn
-from cropmark.values import Box, Pixels, Ratio, Share
 from tests.engine.pictures import file_of
 
 PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"

@@ -7,7 +7,6 @@ from fractions import Fraction
 from functools import reduce
 from typing import Any
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import (
@@ -28,9 +27,10 @@ from cropmark.geometry.recipe import (
 )
 from cropmark.geometry.region import Region
 from cropmark.geometry.resolve import NO_FINDINGS, resolve
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import Length, Pixels, Ratio, Share, Size
 from cropmark.plan.plan import Choice, Limits, Output, Plan
 from cropmark.plan.steps import AnyStep, Area, At, Crop, Edges, Fit, Overflow, Resize, Spare
-from cropmark.values import Length, Pixels, Ratio, Share, Size
 
 Words = dict[str, Any]
 

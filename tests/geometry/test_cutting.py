@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from cropmark.geometry.cutting import cut_and_scaled
 from cropmark.geometry.recipe import Extract, Op, Scale
 from cropmark.geometry.region import Region
+from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter
-from cropmark.values import Box, Size
 
 KERNEL = Filter.LANCZOS3
 

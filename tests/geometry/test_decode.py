@@ -7,13 +7,13 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.decode import Decoding, decoded_size, decoding
 from cropmark.geometry.recipe import Encoding, Extract, Op, Recipe, Rotate, Scale, Under
 from cropmark.geometry.region import Region
 from cropmark.geometry.turning import mirrored
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import WHITE, Box, Size
 from cropmark.plan.steps import AnyStep, Filter, Turn
-from cropmark.values import WHITE, Box, Size
 from tests.geometry.plans import COVER, frame_at_the_end, header, is_near, plan, px, recipe_of, shown, to
 
 JPEG, WEBP, PNG = Format.JPEG, Format.WEBP, Format.PNG

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.encoding import chosen
 from cropmark.geometry.recipe import Encoding
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import OutputTooLarge
+from cropmark.model.values import Size
 from cropmark.plan.plan import Choice, Keep, Limits, Output, Tell
 from cropmark.plan.source import Kind
-from cropmark.problems import OutputTooLarge
-from cropmark.values import Size
 from tests.geometry.plans import HUNDRED, header
 
 JPEG, PNG, WEBP, GIF, AVIF, TIFF, JXL = (

@@ -4,12 +4,12 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.formats import Format
 from cropmark.geometry.fills import on_white
 from cropmark.geometry.recipe import BlackWhite, Embed, Op, Tone, Under
+from cropmark.model.formats import Format
+from cropmark.model.values import CLEAR, WHITE, Colour, Size
 from cropmark.plan.plan import Choice
 from cropmark.plan.steps import Adjust, AnyStep, Area, Canvas, Flatten, Monochrome, Pad, Threshold
-from cropmark.values import CLEAR, WHITE, Colour, Size
 from tests.geometry.plans import edges, header, plan, px, recipe_of
 
 RED, HALF_RED = Colour(255, 0, 0), Colour(255, 0, 0, 128)

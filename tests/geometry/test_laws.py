@@ -9,12 +9,14 @@ from fractions import Fraction
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cropmark.formats import READABLE, TRAITS, Format, Info
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.findings import Analysis, Face, Findings, Grid
 from cropmark.geometry.placing import crop_box
 from cropmark.geometry.recipe import Need, Original, Recipe
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import READABLE, TRAITS, Format, Info
+from cropmark.model.problems import Problem
+from cropmark.model.values import Box, Colour, Pixels, Point, Ratio, Share, Size
 from cropmark.plan.plan import Beyond, Choice, Limits, Output, Plan, Tell, Unusable
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import (
@@ -47,8 +49,6 @@ from cropmark.plan.steps import (
     TrimEdges,
     Turn,
 )
-from cropmark.problems import Problem
-from cropmark.values import Box, Colour, Pixels, Point, Ratio, Share, Size
 from tests.geometry.plans import frame_at_the_end, is_opaque
 
 

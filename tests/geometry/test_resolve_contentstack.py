@@ -6,13 +6,13 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Compose, Embed, Scale
 from cropmark.geometry.region import Region
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import CropOutOfBounds, OutputTooLarge
+from cropmark.model.values import CLEAR, WHITE, Length, Ratio, Size
 from cropmark.plan.plan import Beyond, Limits
 from cropmark.plan.steps import AnyStep, Area, At, Canvas, Edges, Overflow, Overlay, Pad, Spare, TrimEdges
-from cropmark.problems import CropOutOfBounds, OutputTooLarge
-from cropmark.values import CLEAR, WHITE, Length, Ratio, Size
 from tests.geometry.plans import (
     COVER,
     INSIDE,

@@ -8,9 +8,9 @@ import pytest
 
 from cropmark.geometry.recipe import Embed, Extract, Scale
 from cropmark.geometry.region import Region
+from cropmark.model.problems import CropOutOfBounds, NothingLeft, OutputTooLarge, Problem
+from cropmark.model.values import Box, Length, Ratio, Size
 from cropmark.plan.steps import AnyStep, Area, At, Canvas, Focus, Orient, Pad, Spare, TrimEdges, Turn
-from cropmark.problems import CropOutOfBounds, NothingLeft, OutputTooLarge, Problem
-from cropmark.values import Box, Length, Ratio, Size
 from tests.geometry.plans import (
     COVER,
     INSIDE,

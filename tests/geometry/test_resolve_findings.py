@@ -7,14 +7,14 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.formats import Format
 from cropmark.geometry.findings import Analysis, BorderLook, Face, Findings, Grid
 from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Scale
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import Format
+from cropmark.model.problems import NothingLeft
+from cropmark.model.values import CLEAR, WHITE, Box, Colour, Size
 from cropmark.plan.plan import Choice, Tell
 from cropmark.plan.steps import AnyStep, Auto, Blur, Cell, Focus, Montage, Orient, TrimBorder, TrimEdges, Turn
-from cropmark.problems import NothingLeft
-from cropmark.values import CLEAR, WHITE, Box, Colour, Size
 from tests.geometry.plans import COVER, area, at, edges, header, plan, px, recipe_of, shape, shown, spare, to
 
 WIDE = Size(1000, 500)

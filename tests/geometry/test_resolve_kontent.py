@@ -6,13 +6,13 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason, Scale
 from cropmark.geometry.region import Region
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import WHITE, Point, Size
 from cropmark.plan.plan import Beyond, Choice, Limits, Plan, Tell, Unusable
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import AnyStep, Edges, Flatten, Overflow, Pad
-from cropmark.values import WHITE, Point, Size
 from tests.geometry.plans import (
     COVER,
     INSIDE,

@@ -5,9 +5,11 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Embed, Extract, Gauss, Reason, Scale, Unsharp
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import OutputTooLarge, SourceMissing, SourceProblem, SourceTooLarge, SourceUnusable
+from cropmark.model.values import CLEAR, WHITE, Box, Size
 from cropmark.plan.plan import Beyond, Choice, Limits, Plan, Unusable, Warned
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import (
@@ -24,8 +26,6 @@ from cropmark.plan.steps import (
     TrimBorder,
     Turn,
 )
-from cropmark.problems import OutputTooLarge, SourceMissing, SourceProblem, SourceTooLarge, SourceUnusable
-from cropmark.values import CLEAR, WHITE, Box, Size
 from tests.geometry.plans import HUNDRED, UP, area, at, edges, header, original_of, part, plan, px, recipe_of, to
 
 GIF = Format.GIF

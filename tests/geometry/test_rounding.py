@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import hull, length, length_below, nearest_even, r, root_below, start, touched
-from cropmark.values import Box
+from cropmark.model.values import Box
 
 # fmt: off
 NEAREST = [

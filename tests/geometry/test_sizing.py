@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cropmark.geometry.rounding import length
 from cropmark.geometry.sizing import Asked, asked, covered, inside, outside, stretched
+from cropmark.model.values import Pixels, Share, Size
 from cropmark.plan.steps import Resize
-from cropmark.values import Pixels, Share, Size
 
 W = Size(1600, 900)
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cropmark.geometry.region import Region
 from cropmark.geometry.view import View
+from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Turn
-from cropmark.values import Box, Size
 
 WHOLE = View(Size(1000, 500))
 FACE = Region(Fraction(3, 4), Fraction(1, 5), Fraction(1, 10), Fraction(2, 5))  # 750..850 by 100..300 of 1000x500

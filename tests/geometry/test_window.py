@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from cropmark.geometry.findings import Analysis, Face, Grid
 from cropmark.geometry.view import View
 from cropmark.geometry.window import smart_window
+from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Turn
-from cropmark.values import Box, Size
 
 Area = tuple[float, float, float, float]
 """Left, top, width, height in shares of the upright source."""

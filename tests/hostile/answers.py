@@ -7,7 +7,7 @@ from enum import Enum
 
 import httpx
 
-from cropmark.formats import TRAITS, sniffed
+from cropmark.model.formats import TRAITS, sniffed
 
 TYPES = {traits.media_type for traits in TRAITS.values()}
 ERROR_TYPES = {

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cropmark.dialects.dialect import Ask, Dialect
+from cropmark.model.problems import Problem
 from cropmark.ports import AsItIs, Made
-from cropmark.problems import Problem
 from cropmark.renderers.process import COMMAND, ENVIRONMENT, Died, OutOfForm, Process
 from cropmark.renderers.replies import Failed
 from cropmark.renderers.tasks import Message, Render, Sandbox, Setup

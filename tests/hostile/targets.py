@@ -18,9 +18,9 @@ from cropmark.dialects.dialect import Ask, Dialect, Param, Result
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.formats import TRAITS, Format, accepted, sniffed
+from cropmark.model.formats import TRAITS, Format, accepted, sniffed
+from cropmark.model.problems import BadValue, Expired, Problem, Refused, SourceUnusable
 from cropmark.plan.plan import Order
-from cropmark.problems import BadValue, Expired, Problem, Refused, SourceUnusable
 from cropmark.signing import Key, Keyring
 from cropmark.web import delivery
 

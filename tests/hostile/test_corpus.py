@@ -20,7 +20,7 @@ import pytest
 from cropmark.dialects.contentstack.output import READS as CONTENTSTACK_READS
 from cropmark.dialects.fastly.output import READS as FASTLY_READS
 from cropmark.dialects.kontent.dialect import READS as KONTENT_READS
-from cropmark.formats import Format, sniffed
+from cropmark.model.formats import Format, sniffed
 from tests.hostile import make, seeds
 from tests.hostile.answers import Kind, Seen, seen
 from tests.hostile.judge import Judged, judged

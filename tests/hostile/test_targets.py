@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Ask
-from cropmark.problems import Problem
+from cropmark.model.problems import Problem
 from tests.hostile import targets
 from tests.hostile.load import slowness
 from tests.hostile.targets import DIALECTS, SIGNED

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cropmark.formats import sniffed
+from cropmark.model.formats import sniffed
 from tests.hostile import make, seeds
 from tests.hostile.answers import OF_THE_KITCHEN
 from tests.hostile.judge import judged

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cropmark.assets import Place
 from cropmark.library.store import Store
+from cropmark.model.assets import Place
 from tests.library import postgres, s3_server
 from tests.library.making import Shop, shop
 from tests.library.s3_server import S3Server

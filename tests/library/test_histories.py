@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import event
 
-from cropmark.assets import Asset, Listing, Place, Publishing
 from cropmark.library import mending
 from cropmark.library.finding import Found, read_address
 from cropmark.library.store import Store
+from cropmark.model.assets import Asset, Listing, Place, Publishing
 from cropmark.plan.source import Edition
 from cropmark.ports import Opened
 from tests.library.making import added, opened, replaced

@@ -15,11 +15,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from cropmark.assets import Listing, Place
 from cropmark.library import mending
 from cropmark.library.finding import Found, read_address
 from cropmark.library.places import LibraryUnusable
 from cropmark.library.store import Store
+from cropmark.model.assets import Listing, Place
 from tests.library.making import picture
 
 FILES = 2000

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from cropmark.assets import KeyKind, Scope
 from cropmark.library.keys import new_secret
 from cropmark.library.store import Store
+from cropmark.model.assets import KeyKind, Scope
+from cropmark.model.problems import Overloaded
 from cropmark.ports import Renderers
-from cropmark.problems import Overloaded
 from cropmark.web import forms
 from tests.library.making import Shop, picture
 from tests.web.running import TOKEN, Running

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from cropmark.formats import Format
 from cropmark.library.buckets import Bucket
 from cropmark.library.object_results import SETTING, Limits, ObjectResults
-from cropmark.problems import Overloaded
+from cropmark.model.formats import Format
+from cropmark.model.problems import Overloaded
 from tests.library.making import opened
 from tests.library.s3_server import BUCKET, S3Server
 from tests.library.test_results import PICTURE, Clock, body_of

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from cropmark.formats import Format
 from cropmark.library.results import DiskResults
+from cropmark.model.formats import Format
+from cropmark.model.problems import Breakdown, Overloaded
 from cropmark.ports import Kept, Opened, Results, Stamp
-from cropmark.problems import Breakdown, Overloaded
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(1000)
 
@@ -255,7 +255,7 @@ async def test_it_is_swept_now_and_then(tmp_path: Path, clock: Clock) -> None:
 def test_killed_while_it_keeps_only_whole_results_are_left(tmp_path: Path) -> None:
     writer = (
         "import asyncio, sys; from pathlib import Path\n"
-        "from cropmark.library.results import DiskResults; from cropmark.formats import Format\n"
+        "from cropmark.library.results import DiskResults; from cropmark.model.formats import Format\n"
         "async def main():\n"
         "    results = DiskResults(Path(sys.argv[1]))\n"
         "    while True:\n"

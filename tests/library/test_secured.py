@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from cropmark.assets import KeyKind, Place, Scope
 from cropmark.library.keys import new_secret
 from cropmark.library.store import Store
+from cropmark.model.assets import KeyKind, Place, Scope
 from tests.library.making import PRODUCTION, Shop, added, picture
 from tests.web.running import TOKEN, Running
 

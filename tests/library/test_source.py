@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from cropmark.assets import Asset, KeyKind, Place, Publishing, Scope
 from cropmark.library.finding import Address, Answered
 from cropmark.library.keys import new_secret
 from cropmark.library.live import AGAIN_S, Live
 from cropmark.library.news import News
 from cropmark.library.source import TRUSTED_S, LibrarySource
 from cropmark.library.store import Store
+from cropmark.model.assets import Asset, KeyKind, Place, Publishing, Scope
+from cropmark.model.problems import SourceFailed, SourceMissing, Unauthorised
 from cropmark.plan.source import Edition, SitePath, WebUrl
-from cropmark.problems import SourceFailed, SourceMissing, Unauthorised
 from tests.library.making import PRODUCTION, added, replaced
 
 PUBLISHED = Edition("production")

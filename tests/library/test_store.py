@@ -12,7 +12,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from structlog.testing import capture_logs
 
-from cropmark.assets import Asset, Changes, KeyKind, Listing, Place, Publishing, Scope, Shown, Sort
 from cropmark.library import finding, mending, migrating
 from cropmark.library.database import HEAD
 from cropmark.library.finding import Found, read_address
@@ -20,9 +19,10 @@ from cropmark.library.keys import Ring, new_secret
 from cropmark.library.places import LibraryUnusable
 from cropmark.library.store import Store
 from cropmark.library.tables import metadata
+from cropmark.model.assets import Asset, Changes, KeyKind, Listing, Place, Publishing, Scope, Shown, Sort
+from cropmark.model.problems import BadOrder, NotFound, Overloaded, Problem
 from cropmark.plan.source import Edition
 from cropmark.ports import Opened
-from cropmark.problems import BadOrder, NotFound, Overloaded, Problem
 from tests.library.making import PRODUCTION, STAGING, added, replaced
 
 

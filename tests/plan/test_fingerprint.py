@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.values import Colour, Pixels, Point, Ratio, Share, Size
 from cropmark.plan.plan import Beyond, Choice, Keep, Limits, Output, Plan, Tell, Unusable
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import (
@@ -45,7 +46,6 @@ from cropmark.plan.steps import (
     TrimEdges,
     Turn,
 )
-from cropmark.values import Colour, Pixels, Point, Ratio, Share, Size
 
 # ------------------------------------------------------------------------------------------------ any plan
 

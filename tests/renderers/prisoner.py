@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import seccompy
 
-from cropmark.formats import Format
+from cropmark.model.formats import Format
 from cropmark.ports import Facts, Made
 from cropmark.renderers.tasks import Answer, Setup, Sources, Task, Work
 from cropmark.renderers.worker import main

@@ -12,15 +12,15 @@ import threading
 import time
 from collections.abc import Callable
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import CropOutOfBounds, SourceUnusable
+from cropmark.model.values import Box, Size
 from cropmark.ports import Analysed, AsItIs, Facts, Made
-from cropmark.problems import CropOutOfBounds, SourceUnusable
 from cropmark.renderers import channel, replies
 from cropmark.renderers.channel import Kind
 from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Setup, Sources, Task, Work
 from cropmark.renderers.worker import main
-from cropmark.values import Box, Size
 
 JPEG = b"\xff\xd8\xff\xe0"
 

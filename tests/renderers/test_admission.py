@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
+from cropmark.model.problems import Overloaded
 from cropmark.ports import Opened, Stamp
-from cropmark.problems import Overloaded
 from cropmark.renderers.admission import A_PAGE, HARD, Job, Queue
 from cropmark.renderers.cost import Sort
 from cropmark.renderers.tasks import Inspect

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from cropmark.model.problems import SourceUnusable
 from cropmark.ports import Stamp
-from cropmark.problems import SourceUnusable
 from cropmark.renderers.blame import Blame
 
 A, B, LOGO = Stamp("a", "1"), Stamp("b", "1"), Stamp("logo", "1")

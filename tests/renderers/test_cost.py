@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.values import WHOLE, Pixels, Ratio, Share, Size
 from cropmark.plan.plan import Choice, Output, Plan
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import Area, Canvas, Crop, Edges, Montage, Pad, Resize
 from cropmark.renderers.cost import Costs, asked_pixels
 from cropmark.renderers.tasks import Analyse, Inspect, Render, Task
-from cropmark.values import WHOLE, Pixels, Ratio, Share, Size
 
 
 def PX(count: int) -> Pixels:  # noqa: N802 - a table reads better with two letters

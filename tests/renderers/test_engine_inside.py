@@ -12,15 +12,15 @@ import pytest
 import pyvips
 
 from cropmark.analysis import models
-from cropmark.formats import READABLE, WRITABLE, Format, sniffed
+from cropmark.model.formats import READABLE, WRITABLE, Format, sniffed
+from cropmark.model.problems import SourceUnusable
+from cropmark.model.values import Pixels, Size
 from cropmark.plan.plan import Choice, Output, Plan
 from cropmark.plan.steps import Resize
 from cropmark.ports import Made, Opened, Stamp
-from cropmark.problems import SourceUnusable
 from cropmark.renderers.crew import Cause
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Sandbox
-from cropmark.values import Pixels, Size
 from tests.renderers.conftest import killed_and_replaced
 
 PICTURES = Path(__file__).parents[2] / "examples" / "pictures"

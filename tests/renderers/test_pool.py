@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 
 from cropmark.analysis.models import Models, ModelUnusable
-from cropmark.formats import Format, Info
 from cropmark.geometry.recipe import Reason
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import Breakdown, CropOutOfBounds, Impossible, Overloaded, Problem, SourceUnusable
+from cropmark.model.values import Pixels, Size
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Resize
 from cropmark.ports import Analysed, AsItIs, Made
-from cropmark.problems import Breakdown, CropOutOfBounds, Impossible, Overloaded, Problem, SourceUnusable
 from cropmark.renderers.crew import CannotStart, Cause
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
-from cropmark.values import Pixels, Size
 from tests.renderers.conftest import ROGUE, Says, Started, alive, killed_and_replaced
 from tests.renderers.rogue import JPEG
 

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.analysis import form
-from cropmark.formats import Format, Info
 from cropmark.geometry.findings import Analysis, Face, Grid
 from cropmark.geometry.recipe import Reason
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import KINDS, BadValue, Breakdown, CropOutOfBounds, Impossible
+from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan, Warned
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
-from cropmark.problems import KINDS, BadValue, Breakdown, CropOutOfBounds, Impossible
 from cropmark.renderers import replies
 from cropmark.renderers.channel import Kind, OutOfForm, Reply
 from cropmark.renderers.replies import Failed, Ready, Told
 from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Task
-from cropmark.values import Box, Size
 
 RENDER = Render(Plan())
 BODIES = {

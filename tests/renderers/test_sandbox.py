@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from cropmark.model.problems import SourceUnusable
 from cropmark.plan.plan import Plan
 from cropmark.ports import Made
-from cropmark.problems import SourceUnusable
 from cropmark.renderers import sandbox
 from cropmark.renderers.crew import CannotStart, Cause
 from cropmark.renderers.pool import Pool

@@ -16,8 +16,8 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cropmark.model.problems import SourceFailed, SourceMissing
 from cropmark.plan.source import SitePath, Upload, WebUrl, Where
-from cropmark.problems import SourceFailed, SourceMissing
 from cropmark.sources.files import FolderSource
 
 JPEG = b"\xff\xd8\xff\xe0 picture"

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.problems import Overloaded
+from cropmark.model.problems import Overloaded
 from cropmark.sources.freshness import Freshness
 from cropmark.sources.originals import Originals
 from cropmark.sources.records import Use, read_record, written

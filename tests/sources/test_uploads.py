@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cropmark.model.problems import Overloaded, SourceMissing, SourceTooLarge
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened
-from cropmark.problems import Overloaded, SourceMissing, SourceTooLarge
 from cropmark.sources.foreign import ForeignSource
 from cropmark.sources.uploads import Uploads
 

@@ -11,8 +11,7 @@ import zlib
 
 import pytest
 
-from cropmark.plan.source import WebUrl
-from cropmark.problems import (
+from cropmark.model.problems import (
     BrokenEncoding,
     Overloaded,
     Problem,
@@ -24,6 +23,7 @@ from cropmark.problems import (
     SourceUnusable,
     UnknownEncoding,
 )
+from cropmark.plan.source import WebUrl
 from cropmark.sources.connecting import Network
 from cropmark.sources.originals import Originals
 from cropmark.sources.policy import Policy

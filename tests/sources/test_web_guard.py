@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from cropmark.model.problems import SourceFailed, SourceMissing, SourceRefused
 from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.problems import SourceFailed, SourceMissing, SourceRefused
 from cropmark.sources.connecting import AddressRefused, Guard, Network, session
 from cropmark.sources.originals import Originals
 from cropmark.sources.policy import HostRule, Place, Policy, Way

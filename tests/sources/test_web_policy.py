@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.problems import SourceRefused
+from cropmark.model.problems import SourceRefused
 from cropmark.sources.policy import HostRule, Place, Policy, Way, forwardable
 from cropmark.sources.urls import read_url
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import structlog
 
+from cropmark.model.problems import Problem, SourceFailed, SourceMissing, SourceRefused, SourceTimeout, SourceUnusable
 from cropmark.plan.source import WebUrl
 from cropmark.ports import Source, Stamp
-from cropmark.problems import Problem, SourceFailed, SourceMissing, SourceRefused, SourceTimeout, SourceUnusable
 from cropmark.sources.freshness import Lifetimes
 from cropmark.sources.originals import Originals
 from cropmark.sources.policy import HostRule, Policy

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.problems import SourceRefused
+from cropmark.model.problems import SourceRefused
 from cropmark.sources.urls import climbs, joined, read_url, refusal, shown
 
 # fmt: off

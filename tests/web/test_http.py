@@ -21,13 +21,13 @@ from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.formats import Format, Info
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import KINDS, BadValue, Problem, restored
+from cropmark.model.values import Size
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.plan.source import SitePath, Wanted
 from cropmark.ports import Facts, Record
-from cropmark.problems import KINDS, BadValue, Problem, restored
 from cropmark.serving import HEADERS_S
-from cropmark.values import Size
 from cropmark.web import delivery
 from cropmark.web.sharing import Sharing
 from cropmark.web.site import Site

@@ -25,8 +25,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from cropmark.formats import Format
 from cropmark.library.results import DiskResults
+from cropmark.model.formats import Format
 from tests.web.running import Running, running
 
 KEY = "a-key-of-more-than-fifteen-characters"

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from cropmark.config import Settings, SiteSettings
-from cropmark.problems import Breakdown
+from cropmark.model.problems import Breakdown
 from cropmark.production import doubts, points, refusals
 from cropmark.signing import Key, Keyring
 from tests.web.asking import FakePipeline, app_of, asked

@@ -20,8 +20,8 @@ from pydantic import SecretStr
 
 from cropmark import keyrings, signing
 from cropmark.config import BadConfiguration, Settings, SiteSettings, configured
+from cropmark.model.problems import Expired, Refused
 from cropmark.pipeline import url_tag
-from cropmark.problems import Expired, Refused
 from cropmark.signing import SKEW_S, Key, Keyring, split, unsigned
 from cropmark.web.entrance import Entrance
 from tests.requirements import require

@@ -19,8 +19,8 @@ from cropmark.caches.entries import Entries, Held
 from cropmark.caches.keeper import FULL, Keeper
 from cropmark.caches.records import Damaged
 from cropmark.caches.tier import SHARE, Counts, TierStats
+from cropmark.model.problems import Breakdown
 from cropmark.ports import Digest, Rendition
-from cropmark.problems import Breakdown
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from cropmark.formats import Format, Info
+from cropmark.model.formats import Format, Info
+from cropmark.model.problems import Problem
+from cropmark.model.values import Size
 from cropmark.plan.plan import Order, Warned
 from cropmark.plan.source import Where
-from cropmark.problems import Problem
-from cropmark.values import Size
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
+from cropmark.model.problems import BadOrder, BadValue
+from cropmark.model.values import Colour, Length, Pixels, Ratio, Share
 from cropmark.plan.steps import CENTRED, Area, At, Edges, Placement, Shape, Spare
-from cropmark.problems import BadOrder, BadValue
-from cropmark.values import Colour, Length, Pixels, Ratio, Share
 
 MAX_QUERY_CHARS = 32_768
 MAX_PAIRS = 256

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar, cast
 
 from cropmark.dialects.dialect import Param
 from cropmark.dialects.grammar import UnknownWord
+from cropmark.model.problems import BadValue
 from cropmark.plan.plan import Warned
-from cropmark.problems import BadValue
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -14,11 +14,11 @@ from urllib.parse import urlencode
 
 from cropmark.dialects.dialect import Headers, Query, Said, Unsayable
 from cropmark.dialects.grammar import MAX_NUMBER_CHARS
-from cropmark.formats import Format, Info
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import Colour, Length, Pixels, Ratio, Share, Size
 from cropmark.plan.plan import Choice, Output
 from cropmark.plan.source import any_holds
 from cropmark.plan.steps import AnyStep, Area, At, Edges, Placement, Shape
-from cropmark.values import Colour, Length, Pixels, Ratio, Share, Size
 
 Words = Mapping[str, str]
 """Parameters and their texts, decoded."""

@@ -9,10 +9,10 @@ from pyvips import Image
 
 from cropmark.engine import colour, load
 from cropmark.engine.picture import gathered
-from cropmark.formats import READABLE
+from cropmark.model.formats import READABLE
+from cropmark.model.problems import SourceTooLarge
+from cropmark.model.values import Size
 from cropmark.ports import Compared
-from cropmark.problems import SourceTooLarge
-from cropmark.values import Size
 
 MOST_PIXELS = 100_000_000
 

@@ -6,7 +6,7 @@ from pyvips import Image
 
 from cropmark.engine.load import small_rgb
 from cropmark.geometry.findings import Analysis, Face, Grid
-from cropmark.values import Box, Size
+from cropmark.model.values import Box, Size
 
 LONG_SIDE = 800
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cropmark.engine.riff import picture_chunks
-from cropmark.formats import Format
+from cropmark.model.formats import Format
 
 
 def is_lossless(data: bytes, stored_as: Format) -> bool:

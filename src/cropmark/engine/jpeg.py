@@ -12,7 +12,7 @@ from pyvips import GValue, Image
 from simplejpeg import decode_jpeg
 
 from cropmark.engine.picture import blob
-from cropmark.values import Size
+from cropmark.model.values import Size
 
 _MOST_PIXELS: Final = 16_000_000
 _MOST_SCANS: Final = 32

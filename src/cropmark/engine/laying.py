@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyvips import Image
 
 from cropmark.geometry.recipe import Compose
-from cropmark.values import Box, Colour, Size
+from cropmark.model.values import Box, Colour, Size
 
 
 def blank(size: Size, fill: Colour) -> Image:

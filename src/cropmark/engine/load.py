@@ -15,12 +15,12 @@ from pyvips import Image
 from cropmark.engine import colour, gif, jpeg, turning
 from cropmark.engine.headers import is_lossless, too_few_bytes
 from cropmark.engine.picture import Picture, gathered
-from cropmark.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
 from cropmark.geometry.decode import decoded_size
 from cropmark.geometry.rounding import touched
+from cropmark.model.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
+from cropmark.model.problems import Breakdown, SourceUnusable
+from cropmark.model.values import Size
 from cropmark.plan.steps import Turn
-from cropmark.problems import Breakdown, SourceUnusable
-from cropmark.values import Size
 
 # By name, for libvips' own guess would try every loader that it has.
 LOADERS: Mapping[Format, str] = MappingProxyType(

@@ -9,8 +9,8 @@ from pyvips import Image
 
 from cropmark.engine.picture import gathered
 from cropmark.geometry.findings import BorderLook
+from cropmark.model.values import Box, Colour
 from cropmark.plan.steps import Auto
-from cropmark.values import Box, Colour
 
 _LEVELS = range(256)
 

@@ -18,16 +18,16 @@ from cropmark.engine.operate import Layers, run
 from cropmark.engine.picture import Picture, gathered
 from cropmark.engine.rights import rights_of
 from cropmark.engine.save import encoded
-from cropmark.formats import SNIFFED_BYTES, Info, sniffed
 from cropmark.geometry.decode import Decoding, decoded_size, decoding
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Op, Original, Reason, Recipe, Rotate, Scale
 from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import SNIFFED_BYTES, Info, sniffed
+from cropmark.model.problems import Breakdown, SourceUnusable
+from cropmark.model.values import Box, Size, enclosing
 from cropmark.plan.plan import Keep, Plan, Unusable, Warned
 from cropmark.plan.steps import Overlay
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
-from cropmark.problems import Breakdown, SourceUnusable
-from cropmark.values import Box, Size, enclosing
 
 
 @dataclass(slots=True)

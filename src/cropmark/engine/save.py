@@ -10,8 +10,8 @@ from pyvips.enums import ForeignKeep
 from cropmark.engine.picture import Picture
 from cropmark.engine.riff import with_alpha, with_durations
 from cropmark.engine.rights import Rights, signed
-from cropmark.formats import Format
 from cropmark.geometry.recipe import Encoding
+from cropmark.model.formats import Format
 from cropmark.plan.plan import Keep
 
 _OF_ANIMATIONS = ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop")

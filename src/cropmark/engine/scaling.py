@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyvips import Image, Interpolate
 
 from cropmark.engine.weighing import weighed
+from cropmark.model.values import Size
 from cropmark.plan.steps import Filter
-from cropmark.values import Size
 
 
 def scaled(frame: Image, size: Size, kernel: Filter) -> Image:

@@ -8,8 +8,8 @@ from fractions import Fraction
 from cropmark.geometry.recipe import Extract, Op, Scale
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import hull, length, neighbours, start
+from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter
-from cropmark.values import Box, Size
 
 
 def cut_and_scaled(window: Region, size: Size, frame: Size, kernel: Filter) -> tuple[Op, ...]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.formats import Format, Info
 from cropmark.geometry.cutting import cut_and_scaled
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.recipe import Extract, Op, Recipe, Scale
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import nearest_even, touched
 from cropmark.geometry.turning import mirrored
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter, Turn
-from cropmark.values import Box, Size
 
 _KERNELS = frozenset({Filter.LANCZOS3, Filter.LANCZOS2, Filter.CUBIC})
 _SCALES = {

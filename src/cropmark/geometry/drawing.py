@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from cropmark.formats import Info
 from cropmark.geometry.recipe import (
     BlackWhite,
     Blank,
@@ -21,9 +20,10 @@ from cropmark.geometry.recipe import (
     Unsharp,
 )
 from cropmark.geometry.view import View
+from cropmark.model.formats import Info
+from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Warned
 from cropmark.plan.steps import Turn
-from cropmark.values import Box, Size
 
 
 @dataclass(frozen=True, slots=True)

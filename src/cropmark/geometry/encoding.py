@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cropmark.formats import TRAITS, Format, Info
 from cropmark.geometry.limits import too_large
 from cropmark.geometry.recipe import Encoding
+from cropmark.model.formats import TRAITS, Format, Info
+from cropmark.model.values import Size
 from cropmark.plan.plan import Choice, Keep, Limits, Output, Tell, Warned
 from cropmark.plan.source import any_holds
-from cropmark.values import Size
 
 # fmt: off
 QUALITIES: dict[Format, int] = {

@@ -8,7 +8,7 @@ from fractions import Fraction
 from cropmark.geometry.drawing import alpha_after
 from cropmark.geometry.recipe import BlackWhite, Blank, Embed, Op, Under
 from cropmark.geometry.rounding import r
-from cropmark.values import WHITE, Colour
+from cropmark.model.values import WHITE, Colour
 
 
 def on_white(colour: Colour) -> Colour:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from cropmark.model.values import Box, Colour
 from cropmark.plan.steps import Auto
-from cropmark.values import Box, Colour
 
 
 @dataclass(frozen=True, slots=True)

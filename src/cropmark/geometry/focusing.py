@@ -7,7 +7,7 @@ from fractions import Fraction
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.view import Placed, View
 from cropmark.geometry.window import smart_window
-from cropmark.values import Size
+from cropmark.model.values import Size
 
 _SAME_SHAPE = Fraction(102, 100)
 

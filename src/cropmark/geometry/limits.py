@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.formats import Info
 from cropmark.geometry.drawing import frame_after
 from cropmark.geometry.recipe import Compose, Op, Original, Reason
 from cropmark.geometry.rounding import length, length_below, root_below
+from cropmark.model.formats import Info
+from cropmark.model.problems import OutputTooLarge, SourceTooLarge, SourceUnusable
+from cropmark.model.values import Size
 from cropmark.plan.plan import Beyond, Limits, Plan, Unusable
-from cropmark.problems import OutputTooLarge, SourceTooLarge, SourceUnusable
-from cropmark.values import Size
 
 BETWEEN = 8
 """How many times longer than a result's side limit a side may be on the way to the result."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import assert_never
 
-from cropmark.formats import READABLE, TRAITS, Format, Info
 from cropmark.geometry.encoding import chosen
 from cropmark.geometry.recipe import Encoding
+from cropmark.model.formats import READABLE, TRAITS, Format, Info
+from cropmark.model.values import NOTHING, Length, Pixels, Point, Ratio, Share, Size
 from cropmark.plan.plan import Limits, Plan
 from cropmark.plan.source import any_holds
 from cropmark.plan.steps import (
@@ -41,7 +42,6 @@ from cropmark.plan.steps import (
     TrimBorder,
     TrimEdges,
 )
-from cropmark.values import NOTHING, Length, Pixels, Point, Ratio, Share, Size
 
 _SIZE = Size(64, 64)
 _CENTRE = Point(Fraction(1, 2), Fraction(1, 2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from cropmark.formats import TRAITS, Info
 from cropmark.geometry.cutting import cut_and_scaled
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.limits import check_between
@@ -12,9 +11,10 @@ from cropmark.geometry.placing import CENTRE, padded_box, start_along, window_ar
 from cropmark.geometry.recipe import Compose, Embed, Scale
 from cropmark.geometry.rounding import r
 from cropmark.geometry.sizing import Asked, covered, stretched
+from cropmark.model.formats import TRAITS, Info
+from cropmark.model.values import CLEAR, WHITE, Box, Colour, Size
 from cropmark.plan.plan import Limits
 from cropmark.plan.steps import Cell, Montage, Overlay
-from cropmark.values import CLEAR, WHITE, Box, Colour, Size
 
 
 def overlay(step: Overlay, frame: Size, info: Info, limits: Limits) -> Compose:

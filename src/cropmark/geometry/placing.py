@@ -8,9 +8,9 @@ from typing import assert_never
 
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import length, r
+from cropmark.model.problems import CropOutOfBounds, NothingLeft
+from cropmark.model.values import Box, Point, Ratio, Size
 from cropmark.plan.steps import Area, At, Canvas, Crop, Edges, Overflow, Placement, Shape, Spare, TrimEdges
-from cropmark.problems import CropOutOfBounds, NothingLeft
-from cropmark.values import Box, Point, Ratio, Size
 
 CENTRE = Point(Fraction(1, 2), Fraction(1, 2))
 

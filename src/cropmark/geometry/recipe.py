@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
-from cropmark.formats import Format
 from cropmark.geometry.findings import BorderLook
+from cropmark.model.formats import Format
+from cropmark.model.values import Box, Colour, Size
 from cropmark.plan.plan import Keep, Warned
 from cropmark.plan.steps import Dither, Filter, Threshold, Turn
-from cropmark.values import Box, Colour, Size
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.values import Box, Size
+from cropmark.model.values import Box, Size
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cropmark.formats import TRAITS, Format, Info
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.encoding import Chosen, chosen, is_as_source
 from cropmark.geometry.fills import without_alpha
@@ -13,10 +12,11 @@ from cropmark.geometry.findings import Findings
 from cropmark.geometry.limits import check_between, frames_within, sides_within, turned_away
 from cropmark.geometry.recipe import Need, Original, Reason, Recipe, Resolved, Scale
 from cropmark.geometry.stepping import Scene, after, sizing_name
+from cropmark.model.formats import TRAITS, Format, Info
+from cropmark.model.problems import SourceMissing
+from cropmark.model.values import Size
 from cropmark.plan.plan import Plan
 from cropmark.plan.source import any_holds
-from cropmark.problems import SourceMissing
-from cropmark.values import Size
 
 NO_FINDINGS = Findings()
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import ceil, floor, isqrt
 
 from cropmark.geometry.region import Region
-from cropmark.values import Box
+from cropmark.model.values import Box
 
 _HALF = Fraction(1, 2)
 

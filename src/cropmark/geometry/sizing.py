@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cropmark.geometry.rounding import length
+from cropmark.model.values import Size
 from cropmark.plan.steps import Resize
-from cropmark.values import Size
 
 
 @dataclass(frozen=True, slots=True)

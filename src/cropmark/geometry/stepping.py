@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import assert_never
 
-from cropmark.formats import Info
 from cropmark.geometry.cutting import cut_and_scaled
 from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.findings import BorderLook, Findings
@@ -42,6 +41,9 @@ from cropmark.geometry.recipe import (
 )
 from cropmark.geometry.region import Region
 from cropmark.geometry.sizing import asked, covered, inside, outside, stretched
+from cropmark.model.formats import Info
+from cropmark.model.problems import NothingLeft
+from cropmark.model.values import CLEAR, WHITE, Box, Colour, Length, Pixels, Point, Share, Size
 from cropmark.plan.plan import Plan
 from cropmark.plan.source import any_holds
 from cropmark.plan.steps import (
@@ -66,8 +68,6 @@ from cropmark.plan.steps import (
     TrimBorder,
     TrimEdges,
 )
-from cropmark.problems import NothingLeft
-from cropmark.values import CLEAR, WHITE, Box, Colour, Length, Pixels, Point, Share, Size
 
 _LARGEST_RADIUS = Fraction(1000)
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from cropmark.geometry.region import UNIT, Region
 from cropmark.geometry.turning import composed, turned, unturned
+from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Turn
-from cropmark.values import Box, Size
 
 
 @dataclass(frozen=True, slots=True)

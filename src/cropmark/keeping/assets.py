@@ -18,7 +18,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cropmark.assets import MAIN, Asset, Changes, Listing, Place, Publishing, Stack
 from cropmark.keeping.shared import (
     ConfigFile,
     Data,
@@ -32,7 +31,8 @@ from cropmark.keeping.shared import (
     settings_of,
     stack_of,
 )
-from cropmark.problems import BadOrder, NotFound
+from cropmark.model.assets import MAIN, Asset, Changes, Listing, Place, Publishing, Stack
+from cropmark.model.problems import BadOrder, NotFound
 
 if TYPE_CHECKING:  # as in shared.py
     from cropmark.importing import Import, Taken

@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cropmark.assets import Key, KeyKind, Scope
 from cropmark.keeping.shared import ConfigFile, Data, StackName, day, err, library, name_of, out, settings_of, stack_of
-from cropmark.problems import BadOrder
+from cropmark.model.assets import Key, KeyKind, Scope
+from cropmark.model.problems import BadOrder
 
 if TYPE_CHECKING:  # as in shared.py
     from cropmark.settings import Settings

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from cropmark.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Stack
 from cropmark.config import configured
 from cropmark.folders import data_folder
 from cropmark.management.bodies import text_of
-from cropmark.problems import BadOrder
+from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Stack
+from cropmark.model.problems import BadOrder
 
 if TYPE_CHECKING:  # they bring the database, which whoever asks for --help need not wait for
     from cropmark.library.store import Store

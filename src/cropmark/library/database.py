@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 
 from cropmark.library import tables
 from cropmark.library.places import FILE, LibraryUnusable
-from cropmark.problems import Overloaded
+from cropmark.model.problems import Overloaded
 
 log = structlog.get_logger("cropmark.library")
 

@@ -14,12 +14,12 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, and_, select
 
-from cropmark.assets import FILE_UID, UID, UUID, KeyKind, Scope, Stack
 from cropmark.library import reading
 from cropmark.library.keys import digest_of
 from cropmark.library.tables import assets, clock, keys, publications, published, stacks, versions
+from cropmark.model.assets import FILE_UID, UID, UUID, KeyKind, Scope, Stack
+from cropmark.model.problems import Problem, Refused, SourceMissing, Unauthorised
 from cropmark.plan.source import Edition
-from cropmark.problems import Problem, Refused, SourceMissing, Unauthorised
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cropmark.assets import Key, KeyKind, Scope
 from cropmark.library.database import Changed, Writing
 from cropmark.library.tables import keys
-from cropmark.problems import BadOrder
+from cropmark.model.assets import Key, KeyKind, Scope
+from cropmark.model.problems import BadOrder
 
 LEAST_CHARS: Final = 15
 """Of a key that is set by hand: the shortest that PixLab's client sends."""

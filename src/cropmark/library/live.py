@@ -10,15 +10,15 @@ from typing import Final, TypeVar
 
 import structlog
 
-from cropmark.assets import Key, KeyKind
 from cropmark.library import mending
 from cropmark.library.database import Changed
 from cropmark.library.keys import Ring
 from cropmark.library.news import News
 from cropmark.library.source import LibrarySource
 from cropmark.library.store import Store
+from cropmark.model.assets import Key, KeyKind
+from cropmark.model.problems import Problem
 from cropmark.ports import Library
-from cropmark.problems import Problem
 
 log = structlog.get_logger("cropmark.library")
 

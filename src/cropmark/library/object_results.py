@@ -20,11 +20,11 @@ from typing import Final
 
 import structlog
 
-from cropmark.formats import TRAITS, Format
 from cropmark.library.buckets import Bucket
 from cropmark.library.results import DEAD_S, GIB, ID, SWEEP_S, WEEK_S, is_over, no_room, read_record, record_of
+from cropmark.model.formats import TRAITS, Format
+from cropmark.model.problems import Overloaded
 from cropmark.ports import Kept, Opened, Stamp
-from cropmark.problems import Overloaded
 
 log = structlog.get_logger("cropmark.results")
 

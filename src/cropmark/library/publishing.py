@@ -8,11 +8,11 @@ from enum import Enum
 
 from sqlalchemy import delete, insert, select
 
-from cropmark.assets import Publishing
 from cropmark.library import reading
 from cropmark.library.database import Changed, Writing
 from cropmark.library.tables import assets, environments, publications, published, schedules, versions
-from cropmark.problems import BadOrder, NotFound
+from cropmark.model.assets import Publishing
+from cropmark.model.problems import BadOrder, NotFound
 
 
 class Act(Enum):

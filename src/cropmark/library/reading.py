@@ -7,7 +7,8 @@ from typing import Any, Final, assert_never
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, func, or_, select
 
-from cropmark.assets import (
+from cropmark.library.tables import assets, environments, publications, stacks, tags, versions
+from cropmark.model.assets import (
     Asset,
     Entry,
     Environment,
@@ -22,10 +23,9 @@ from cropmark.assets import (
     Stack,
     Version,
 )
-from cropmark.formats import TRAITS, Format
-from cropmark.library.tables import assets, environments, publications, stacks, tags, versions
-from cropmark.problems import NotFound
-from cropmark.values import Size
+from cropmark.model.formats import TRAITS, Format
+from cropmark.model.problems import NotFound
+from cropmark.model.values import Size
 
 AnyRow = Row[Any]  # rows are typed by their columns' names only
 

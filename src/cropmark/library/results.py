@@ -22,9 +22,9 @@ from typing import Any, Final
 
 import structlog
 
-from cropmark.formats import TRAITS, Format
+from cropmark.model.formats import TRAITS, Format
+from cropmark.model.problems import Breakdown, Overloaded
 from cropmark.ports import Kept, Opened, Stamp
-from cropmark.problems import Breakdown, Overloaded
 
 log = structlog.get_logger("cropmark.results")
 

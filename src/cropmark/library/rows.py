@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from cropmark.assets import Changes, File, Place
 from cropmark.library import reading
 from cropmark.library.database import Changed, Writing
 from cropmark.library.tables import assets, tags, versions
-from cropmark.problems import BadOrder
+from cropmark.model.assets import Changes, File, Place
+from cropmark.model.problems import BadOrder
 
 
 def insert_asset(

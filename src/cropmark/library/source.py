@@ -20,9 +20,9 @@ from cachetools import LRUCache
 from cropmark.library import finding
 from cropmark.library.finding import Answered, Contentstack, Found
 from cropmark.library.news import Changed, News
+from cropmark.model.problems import Problem, SourceFailed, SourceMissing
 from cropmark.plan.source import Edition, SitePath, Where
 from cropmark.ports import Opened, Stamp, covers
-from cropmark.problems import Problem, SourceFailed, SourceMissing
 
 REMEMBERED: Final = 65_536
 """Addresses that are known; about 500 bytes each."""

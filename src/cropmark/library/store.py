@@ -16,7 +16,13 @@ import structlog
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from cropmark.assets import (
+from cropmark.library import finding, keys, publishing, reading, rows
+from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
+from cropmark.library.database import Changed, Database, Writing
+from cropmark.library.news import News, news_since
+from cropmark.library.publishing import Act, new_uid
+from cropmark.library.tables import assets, stacks, versions
+from cropmark.model.assets import (
     Asset,
     Changes,
     Environment,
@@ -33,15 +39,9 @@ from cropmark.assets import (
     Upload,
     Version,
 )
-from cropmark.library import finding, keys, publishing, reading, rows
-from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
-from cropmark.library.database import Changed, Database, Writing
-from cropmark.library.news import News, news_since
-from cropmark.library.publishing import Act, new_uid
-from cropmark.library.tables import assets, stacks, versions
+from cropmark.model.problems import BadOrder, NotFound, Overloaded
 from cropmark.plan.source import Edition
 from cropmark.ports import Opened
-from cropmark.problems import BadOrder, NotFound, Overloaded
 
 T = TypeVar("T")
 

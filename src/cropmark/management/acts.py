@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cropmark.assets import MAX_NAME_CHARS, Shown
 from cropmark.management.bodies import (
     member,
     read_changes,
@@ -21,8 +20,9 @@ from cropmark.management.bodies import (
 from cropmark.management.calls import Call, Json, Unacceptable
 from cropmark.management.queries import read_listing
 from cropmark.management.told import asset_json, environment_json, folder_json, item_json, version_json
+from cropmark.model.assets import MAX_NAME_CHARS, Shown
+from cropmark.model.problems import NotFound
 from cropmark.ports import Library
-from cropmark.problems import NotFound
 
 # ------------------------------------------------------------------------------------------ assets
 

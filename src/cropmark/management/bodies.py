@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from cropmark.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Changes, Publishing
 from cropmark.management.calls import Call, Unacceptable
+from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Changes, Publishing
 from cropmark.ports import Library
 
 ROOT: Final = "cs_root"

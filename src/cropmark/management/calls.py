@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cropmark.assets import Key, Place, Upload
+from cropmark.model.assets import Key, Place, Upload
+from cropmark.model.problems import BadOrder, Refused
 from cropmark.ports import Opened
-from cropmark.problems import BadOrder, Refused
 
 Json = dict[str, Any]  # what json.dumps takes
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from cropmark.assets import MAX_NAME_CHARS, UID
 from cropmark.management.calls import Json
 from cropmark.management.queries import MOST
 from cropmark.management.routes import ROUTES, Access, Route
+from cropmark.model.assets import MAX_NAME_CHARS, UID
 
 _TEXT: Final[Json] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}
 _FLAG: Final[Json] = {"type": "string", "enum": ["true", "false"]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from cropmark.assets import MAIN, Asset, Entry, Environment, Folder, Publication, Version
 from cropmark.management.calls import Call, Json
+from cropmark.model.assets import MAIN, Asset, Entry, Environment, Folder, Publication, Version
 
 
 def asset_json(asset: Asset, call: Call, *, listed: bool = False) -> Json:

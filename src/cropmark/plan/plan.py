@@ -8,7 +8,7 @@ from enum import Enum
 from fractions import Fraction
 from functools import cache
 
-from cropmark.formats import READABLE, Format
+from cropmark.model.formats import READABLE, Format
 from cropmark.plan.source import Kind, Wanted
 from cropmark.plan.steps import AnyStep, Crop, Focus, Resize
 

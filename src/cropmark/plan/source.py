@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cropmark.formats import Format, Info
+from cropmark.model.formats import Format, Info
 
 
 @dataclass(frozen=True, slots=True)

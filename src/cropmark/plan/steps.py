@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
+from cropmark.model.values import NOTHING, WHITE, Colour, Length, Point, Ratio, Size
 from cropmark.plan.source import Kind
-from cropmark.values import NOTHING, WHITE, Colour, Length, Point, Ratio, Size
 
 
 class Turn(Enum):

@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from cropmark.model.problems import Overloaded, Problem
 from cropmark.ports import AsItIs, Made, Opened, Stamp, Timing
-from cropmark.problems import Overloaded, Problem
 from cropmark.renderers.cost import Sort
 from cropmark.renderers.replies import Told
 from cropmark.renderers.tasks import Task

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from cachetools import TTLCache
 
+from cropmark.model.problems import SourceUnusable
 from cropmark.ports import Stamp
-from cropmark.problems import SourceUnusable
 
 _MOST_SUSPECTS = 4096
 

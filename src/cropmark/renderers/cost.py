@@ -15,12 +15,12 @@ from typing import assert_never
 
 from cachetools import LRUCache
 
-from cropmark.formats import TRAITS, Format
+from cropmark.model.formats import TRAITS, Format
+from cropmark.model.values import Length, Pixels
 from cropmark.plan.plan import Plan
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import Area, Canvas, Montage, Resize
 from cropmark.renderers.tasks import Analyse, Compare, Draw, Inspect, Render, Task
-from cropmark.values import Length, Pixels
 
 # fmt: off
 DECODE_MS_PER_MB: dict[Format | None, float] = {

@@ -14,11 +14,12 @@ from functools import partial
 import structlog
 
 from cropmark.analysis.models import Models, ModelUnusable
-from cropmark.formats import Format, Info, sniffed
 from cropmark.geometry.findings import Analysis
+from cropmark.model.formats import Format, Info, sniffed
+from cropmark.model.problems import Breakdown, Impossible, Overloaded, Problem, SourceUnusable
+from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
 from cropmark.ports import Analysed, AsItIs, Compared, Made, Opened
-from cropmark.problems import Breakdown, Impossible, Overloaded, Problem, SourceUnusable
 from cropmark.renderers.admission import Job, Queue
 from cropmark.renderers.blame import Blame
 from cropmark.renderers.cost import Costs
@@ -40,7 +41,6 @@ from cropmark.renderers.tasks import (
     Setup,
     Task,
 )
-from cropmark.values import Box
 
 log = structlog.get_logger("cropmark.renderers")
 

@@ -14,14 +14,14 @@ from enum import Enum
 from typing import TypeVar, assert_never
 
 from cropmark.analysis import form
-from cropmark.formats import SNIFFED_BYTES, WRITABLE, Format, Info, sniffed
 from cropmark.geometry.recipe import Reason
+from cropmark.model.formats import SNIFFED_BYTES, WRITABLE, Format, Info, sniffed
+from cropmark.model.problems import Problem, restored
+from cropmark.model.values import Size
 from cropmark.plan.plan import Warned
 from cropmark.ports import Analysed, AsItIs, Compared, Facts, Made, Timing
-from cropmark.problems import Problem, restored
 from cropmark.renderers.channel import Kind, OutOfForm, Reply
 from cropmark.renderers.tasks import Analyse, Answer, Compare, Draw, Inspect, Render, Task
-from cropmark.values import Size
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from cropmark.formats import Info
 from cropmark.geometry.findings import Analysis
+from cropmark.model.formats import Info
+from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
 from cropmark.ports import Analysed, AsItIs, Compared, Made
-from cropmark.values import Box
 
 if TYPE_CHECKING:  # it brings importlib.resources and with that e-mail: 9 ms of each renderer's start
     from cropmark.analysis.models import Models

@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
 from cropmark.engine import compare, draw, load, natives, render
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.problems import SourceUnusable
 from cropmark.ports import Analysed, Facts, Made
-from cropmark.problems import SourceUnusable
 from cropmark.renderers.tasks import Analyse, Answer, Compare, Draw, Inspect, Render, Setup, Sources, Task, Work
 
 if TYPE_CHECKING:

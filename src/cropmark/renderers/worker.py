@@ -12,10 +12,10 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from cropmark.formats import READABLE, SNIFFED_BYTES, sniffed
 from cropmark.geometry.recipe import Reason
+from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
+from cropmark.model.problems import Breakdown, Problem, SourceUnusable
 from cropmark.ports import AsItIs
-from cropmark.problems import Breakdown, Problem, SourceUnusable
 from cropmark.renderers import channel, replies
 from cropmark.renderers.replies import Failed, Ready, Told
 from cropmark.renderers.sandbox import confine

@@ -15,8 +15,8 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
-from cropmark.formats import SNIFFED_BYTES, sniffed
-from cropmark.problems import (
+from cropmark.model.formats import SNIFFED_BYTES, sniffed
+from cropmark.model.problems import (
     BrokenEncoding,
     Overloaded,
     SourceFailed,

@@ -21,10 +21,10 @@ from typing import Final, NoReturn
 
 import structlog
 
-from cropmark.formats import SNIFFED_BYTES, sniffed
+from cropmark.model.formats import SNIFFED_BYTES, sniffed
+from cropmark.model.problems import SourceFailed, SourceMissing
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Stamp, covers
-from cropmark.problems import SourceFailed, SourceMissing
 from cropmark.syscalls import Calls, Look
 
 log = structlog.get_logger("cropmark.sources")

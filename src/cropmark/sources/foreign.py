@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import assert_never
 from urllib.parse import urlsplit
 
+from cropmark.model.problems import SourceMissing
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Source, Stamp
-from cropmark.problems import SourceMissing
 
 
 class ForeignSource:

@@ -9,7 +9,7 @@ from enum import Enum
 
 from yarl import URL
 
-from cropmark.problems import SourceRefused
+from cropmark.model.problems import SourceRefused
 from cropmark.sources.addresses import local_name
 from cropmark.sources.urls import climbs, read_url, refusal
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from cropmark.model.problems import SourceRefused
 from cropmark.plan.source import SitePath, WebUrl, Where
 from cropmark.ports import Opened, Source, Stamp
-from cropmark.problems import SourceRefused
 
 
 class SiteSource:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from cropmark.problems import Overloaded
+from cropmark.model.problems import Overloaded
 
 log = structlog.get_logger("cropmark.sources")
 

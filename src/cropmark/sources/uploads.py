@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cropmark.model.problems import Overloaded, SourceMissing, SourceTooLarge
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Stamp
-from cropmark.problems import Overloaded, SourceMissing, SourceTooLarge
 from cropmark.sources.held import handed
 
 ALL_BYTES = 2**30

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
-from cropmark.problems import SourceRefused
+from cropmark.model.problems import SourceRefused
 
 LONGEST = 8192
 """Characters of a URL that are read."""

@@ -15,7 +15,7 @@ from python_multipart.multipart import MultipartParser, QuerystringParser, parse
 
 from cropmark.dialects.pixlab.bodies import Body
 from cropmark.dialects.pixlab.long_json import JsonBody
-from cropmark.problems import BadOrder, Problem
+from cropmark.model.problems import BadOrder, Problem
 from cropmark.web.fields import PICTURE, Parts, Taken
 from cropmark.web.requests import Receive
 

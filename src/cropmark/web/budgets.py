@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
+from cropmark.model.problems import TooManyRequests
 from cropmark.ports import Limiter
-from cropmark.problems import TooManyRequests
 
 
 @dataclass(frozen=True, slots=True)

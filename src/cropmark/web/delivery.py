@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from cropmark.dialects.dialect import Answer, Ask, Dialect, Result
+from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
 from cropmark.plan.source import any_holds
 from cropmark.ports import Opened, Quota, Record, Timing
-from cropmark.problems import Problem
 from cropmark.web.requests import Heard, Send
 from cropmark.web.site import Site
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from cropmark.model.problems import BadOrder, Refused
+from cropmark.model.values import Length, Pixels
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.plan.steps import AnyStep, Resize
-from cropmark.problems import BadOrder, Refused
 from cropmark.signing import Allowed, Keyring
-from cropmark.values import Length, Pixels
 
 _NAMED = b"preset="
 

@@ -8,9 +8,9 @@ from typing import Final, Protocol
 
 from cropmark.dialects.pixlab.bodies import MAX_FIELDS
 from cropmark.dialects.pixlab.pictures import Base64Reader, Base64Text, picture_input
+from cropmark.model.problems import BadOrder, Problem
 from cropmark.plan.source import Upload
 from cropmark.ports import Intake
-from cropmark.problems import BadOrder, Problem
 
 FIELDS_BYTES: Final = 2**20
 """All names and texts of a body together, pictures aside."""

@@ -19,11 +19,11 @@ import structlog
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from cropmark.assets import MAX_NAME_CHARS, Upload
-from cropmark.formats import READABLE, SNIFFED_BYTES, sniffed
 from cropmark.management.calls import Sent, Unacceptable
+from cropmark.model.assets import MAX_NAME_CHARS, Upload
+from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
+from cropmark.model.problems import Overloaded, SourceProblem
 from cropmark.ports import Opened, Renderers, Stamp
-from cropmark.problems import Overloaded, SourceProblem
 from cropmark.web.requests import Receive
 
 log = structlog.get_logger("cropmark.access")

@@ -18,12 +18,11 @@ from urllib.parse import parse_qsl, unquote
 
 import structlog
 
-from cropmark.assets import MAIN, MAX_NAME_CHARS, UID, Environment, Key, KeyKind, Place
 from cropmark.management.calls import Call, Json, Sent, Unacceptable, UnknownStack
 from cropmark.management.routes import ROUTES, Access, Route
 from cropmark.metrics import Metrics
-from cropmark.ports import Limiter, LiveLibrary, Quota, Renderers
-from cropmark.problems import (
+from cropmark.model.assets import MAIN, MAX_NAME_CHARS, UID, Environment, Key, KeyKind, Place
+from cropmark.model.problems import (
     BadOrder,
     Breakdown,
     NotAllowed,
@@ -34,6 +33,7 @@ from cropmark.problems import (
     TooManyRequests,
     Unauthorised,
 )
+from cropmark.ports import Limiter, LiveLibrary, Quota, Renderers
 from cropmark.web import delivery, forms
 from cropmark.web.forms import Body, Gone
 from cropmark.web.requests import Receive, Scope, Send, checked_target, request_id

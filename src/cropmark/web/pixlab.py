@@ -20,15 +20,8 @@ from cropmark.dialects.pixlab import answers, requests, table
 from cropmark.dialects.pixlab.bodies import body_kind
 from cropmark.dialects.pixlab.endpoints import Endpoint, unfit_body
 from cropmark.dialects.pixlab.pictures import Base64Text, decoded_base64, picture_input
+from cropmark.model.problems import BadOrder, Breakdown, Overloaded, Problem, TooManyRequests, UnknownBody
 from cropmark.ports import Intake
-from cropmark.problems import (
-    BadOrder,
-    Breakdown,
-    Overloaded,
-    Problem,
-    TooManyRequests,
-    UnknownBody,
-)
 from cropmark.web import delivery
 from cropmark.web.bodies import Gone, reader_of, taken
 from cropmark.web.fields import Parts, Taken

@@ -19,20 +19,16 @@ from cropmark.dialects.dialect import Answer, Ask
 from cropmark.dialects.pixlab import answers
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.requests import FindFaces, ForgetResult, KeepUpload, MakePicture, Request
-from cropmark.formats import READABLE, SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.geometry.findings import Face
 from cropmark.geometry.limits import turned_away
 from cropmark.geometry.rounding import length, r
 from cropmark.metrics import Metrics
+from cropmark.model.formats import READABLE, SNIFFED_BYTES, TRAITS, Format, sniffed
+from cropmark.model.problems import Breakdown, NotFound, SourceUnusable
+from cropmark.model.values import Box, Size
 from cropmark.pipeline import Pipeline
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.ports import Limiter, Opened, Results, Source, Timing, Uploads
-from cropmark.problems import (
-    Breakdown,
-    NotFound,
-    SourceUnusable,
-)
-from cropmark.values import Box, Size
 from cropmark.web.bodies import Gone
 from cropmark.web.clients import Clients
 from cropmark.web.media import Links

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from cropmark.dialects.dialect import Ask
-from cropmark.problems import BadOrder
+from cropmark.model.problems import BadOrder
 from cropmark.web.site import Site
 
 Scope = MutableMapping[str, Any]

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from cropmark.dialects.answers import one_line
 from cropmark.dialects.dialect import Answer, Headers, Result
 from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
-from cropmark.plan.plan import Warned
-from cropmark.problems import (
+from cropmark.model.problems import (
     BadOrder,
     CropOutOfBounds,
     Expired,
@@ -28,6 +27,7 @@ from cropmark.problems import (
     TooManyRequests,
     Unauthorised,
 )
+from cropmark.plan.plan import Warned
 
 MAX_TEXT_CHARS = 400
 MEDIA_TYPE = "application/json; charset=utf-8"

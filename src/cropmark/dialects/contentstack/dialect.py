@@ -10,8 +10,8 @@ from cropmark.dialects.contentstack.params import ROWS
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.contentstack.writer import written
 from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
+from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
-from cropmark.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.readers import below
 from cropmark.dialects.imageopto.steps import idle_focus
 from cropmark.dialects.table import Asked, Row, asked_of
-from cropmark.formats import accepted
+from cropmark.model.formats import accepted
+from cropmark.model.problems import BadOrder, NotFound
 from cropmark.plan.plan import Beyond, Delivery, Limits, Order, Plan, Unusable, Warned
 from cropmark.plan.source import Edition, SitePath, Wanted
-from cropmark.problems import BadOrder, NotFound
 
 LIMITS = Limits(beyond=Beyond.SHRINK)
 

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import Words
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.problems import BadValue
+from cropmark.model.values import Colour, Length, Pixels, Share
 from cropmark.plan.steps import Blur, Sharpen
-from cropmark.problems import BadValue
-from cropmark.values import Colour, Length, Pixels, Share
 
 MOST_DPR = 10_000
 

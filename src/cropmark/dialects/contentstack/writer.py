@@ -22,7 +22,8 @@ from cropmark.dialects.writing import (
     told_in_order,
     words_of,
 )
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.values import Length, Pixels
 from cropmark.plan.plan import Order, Output
 from cropmark.plan.steps import (
     Adjust,
@@ -39,7 +40,6 @@ from cropmark.plan.steps import (
     Sharpen,
     TrimEdges,
 )
-from cropmark.values import Length, Pixels
 
 _LEAST_RADIUS: Final = Fraction(1)
 _LEAST_DPR: Final = Fraction(1, 10**6)

@@ -11,9 +11,8 @@ from http import HTTPStatus
 from cropmark.dialects.dialect import Answer, Ask, Headers, Result
 from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, OVERLAY, OVERLAY_HEADER
 from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
-from cropmark.formats import named_types
-from cropmark.plan.plan import Order, Warned
-from cropmark.problems import (
+from cropmark.model.formats import named_types
+from cropmark.model.problems import (
     BadOrder,
     BadValue,
     BrokenEncoding,
@@ -28,6 +27,7 @@ from cropmark.problems import (
     SourceUnusable,
     UnknownEncoding,
 )
+from cropmark.plan.plan import Order, Warned
 
 _KNOWN = frozenset(HTTPStatus)
 

@@ -11,8 +11,8 @@ from cropmark.dialects.fastly.params import ROWS
 from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.fastly.writer import written
+from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
-from cropmark.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)

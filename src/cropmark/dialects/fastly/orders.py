@@ -13,7 +13,7 @@ from cropmark.dialects.fastly.steps import steps
 from cropmark.dialects.imageopto.readers import below
 from cropmark.dialects.imageopto.steps import idle_focus
 from cropmark.dialects.table import Asked, asked_of
-from cropmark.formats import accepted
+from cropmark.model.formats import accepted
 from cropmark.plan.plan import Delivery, Order, Output, Plan, Unusable, Warned
 from cropmark.plan.source import SitePath, Wanted
 from cropmark.plan.steps import AnyStep

@@ -24,7 +24,7 @@ from cropmark.dialects.imageopto.encoding import (
     own_format,
 )
 from cropmark.dialects.table import Asked
-from cropmark.formats import READABLE, Format
+from cropmark.model.formats import READABLE, Format
 from cropmark.plan.plan import Choice, Keep, Output, Tell, Warned
 
 READS = READABLE & {Format.AVIF, Format.HEIC, Format.JPEG, Format.JXL, Format.PNG, Format.GIF, Format.WEBP}

@@ -15,9 +15,9 @@ from cropmark.dialects.grammar import Words, word_of
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import FILTERS, FITS, TURNS, Quality
 from cropmark.dialects.table import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.values import Colour, Length
 from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Fit, Monochrome, Sharpen, TrimBorder, Turn
-from cropmark.values import Colour, Length
 
 _IO = "https://www.fastly.com/documentation/reference/io/"
 _CROP = whole_text(rf"{SHAPE}({PLACE}|,safe|,smart)*")

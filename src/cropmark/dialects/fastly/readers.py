@@ -11,11 +11,11 @@ from itertools import chain
 
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import Words
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.problems import BadValue
+from cropmark.model.values import Pixels
 from cropmark.plan.plan import Keep
 from cropmark.plan.steps import Auto, Blur, Dither, Monochrome, Sharpen, Threshold, TrimBorder
-from cropmark.problems import BadValue
-from cropmark.values import Pixels
 
 
 def read_dpr(parameter: str, text: str) -> Fraction:

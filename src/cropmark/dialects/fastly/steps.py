@@ -13,8 +13,8 @@ from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.steps import cropped, ground, present, sharpened, toned, trimmed, turned
 from cropmark.dialects.table import Asked
+from cropmark.model.values import WHOLE
 from cropmark.plan.steps import AnyStep, Fit, Overlay, Resize, TrimBorder
-from cropmark.values import WHOLE
 
 _NOT_ON_GIF = "a GIF keeps its border"
 

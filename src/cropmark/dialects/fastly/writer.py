@@ -28,7 +28,8 @@ from cropmark.dialects.writing import (
     told_in_order,
     words_of,
 )
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.values import Pixels
 from cropmark.plan.plan import Keep, Order, Output
 from cropmark.plan.steps import (
     Adjust,
@@ -48,7 +49,6 @@ from cropmark.plan.steps import (
     TrimBorder,
     TrimEdges,
 )
-from cropmark.values import Pixels
 
 _LEAST_RADIUS: Final = Fraction(1, 2)
 _NAMED: Final = {

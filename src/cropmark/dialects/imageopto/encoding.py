@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cropmark.formats import Format
+from cropmark.model.formats import Format
 from cropmark.plan.plan import Choice
 from cropmark.plan.source import Kind
 

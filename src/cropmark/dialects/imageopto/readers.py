@@ -14,9 +14,9 @@ from urllib.parse import unquote
 
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import Words, options, placement, shape
+from cropmark.model.problems import BadValue
+from cropmark.model.values import Length
 from cropmark.plan.steps import CENTRED, Canvas, Crop, Filter, Fit, Focus, Overflow, Spare, Turn
-from cropmark.problems import BadValue
-from cropmark.values import Length
 
 MAX_SIDE = 8_192
 MAX_PATH_CHARS = 2_048

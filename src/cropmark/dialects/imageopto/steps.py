@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+from cropmark.model.values import Colour
 from cropmark.plan.plan import Warned
 from cropmark.plan.steps import (
     Adjust,
@@ -20,7 +21,6 @@ from cropmark.plan.steps import (
     TrimEdges,
     Turn,
 )
-from cropmark.values import Colour
 
 
 def present(*steps: AnyStep | None) -> tuple[AnyStep, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cropmark.dialects.answers import one_line
-from cropmark.problems import CropOutOfBounds, Impossible, NothingLeft, OutputTooLarge, Problem
+from cropmark.model.problems import CropOutOfBounds, Impossible, NothingLeft, OutputTooLarge, Problem
 
 MAX_HEADER_CHARS = 400
 

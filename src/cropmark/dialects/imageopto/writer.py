@@ -23,6 +23,7 @@ from cropmark.dialects.writing import (
     word_for,
     words_of,
 )
+from cropmark.model.values import Length, Pixels, Ratio
 from cropmark.plan.plan import Order, Output
 from cropmark.plan.source import SitePath
 from cropmark.plan.steps import (
@@ -44,7 +45,6 @@ from cropmark.plan.steps import (
     Spare,
     TrimEdges,
 )
-from cropmark.values import Length, Pixels, Ratio
 
 
 def write_crop(name: str) -> Callable[[Crop], Words]:

@@ -16,12 +16,12 @@ from cropmark.dialects.kontent.readers import WEBP, CropWord, FitWord
 from cropmark.dialects.kontent.table import PARAMS
 from cropmark.dialects.kontent.wishes import Wishes, read_query
 from cropmark.dialects.kontent.writer import written
-from cropmark.formats import Format, accepted
+from cropmark.model.formats import Format, accepted
+from cropmark.model.problems import NotAllowed, Problem
+from cropmark.model.values import WHOLE, Point, Share
 from cropmark.plan.plan import Beyond, Choice, Delivery, Limits, Order, Output, Plan, Tell, Unusable, Warned
 from cropmark.plan.source import Kind, SitePath, Wanted
 from cropmark.plan.steps import AnyStep, Crop, Fit, Flatten, Focus, Overflow, Resize
-from cropmark.problems import NotAllowed, Problem
-from cropmark.values import WHOLE, Point, Share
 
 METHODS: Final = ("GET", "HEAD")
 

@@ -12,12 +12,12 @@ from fractions import Fraction
 from typing import Final, TypeVar
 
 from cropmark.dialects import grammar
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.problems import BadValue
+from cropmark.model.values import Colour, Length, Pixels, Share
 from cropmark.plan.plan import Choice, Tell
 from cropmark.plan.source import Kind
 from cropmark.plan.steps import Area, At
-from cropmark.problems import BadValue
-from cropmark.values import Colour, Length, Pixels, Share
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from cropmark.dialects import grammar
 from cropmark.dialects.kontent import table
 from cropmark.dialects.kontent.readers import CropWord, FitWord, Rect
 from cropmark.dialects.table import Asked, Row, asked_of
+from cropmark.model.problems import BadOrder
+from cropmark.model.values import Colour, Length
 from cropmark.plan.plan import Choice, Tell, Warned
-from cropmark.problems import BadOrder
-from cropmark.values import Colour, Length
 
 MAX_DPR: Final = 5
 MAX_QUALITY: Final = 100

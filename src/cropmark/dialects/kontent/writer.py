@@ -21,10 +21,10 @@ from cropmark.dialects.writing import (
     told_in_order,
     words_of,
 )
-from cropmark.formats import Format
+from cropmark.model.formats import Format
+from cropmark.model.values import WHOLE, Length, Pixels, Point
 from cropmark.plan.plan import Order, Output, Plan
 from cropmark.plan.steps import Area, At, Crop, Fit, Flatten, Focus, Placement, Resize
-from cropmark.values import WHOLE, Length, Pixels, Point
 
 _WORDS: Final = {
     Format.JPEG: ("jpg", "pjpg"),

@@ -12,8 +12,8 @@ from typing import Final
 from cropmark.dialects.answers import EVERY_ORIGIN, json_answer, one_line
 from cropmark.dialects.dialect import Answer, Ask, Headers
 from cropmark.dialects.pixlab.endpoints import endpoint_of
-from cropmark.formats import TRAITS, Format
-from cropmark.problems import (
+from cropmark.model.formats import TRAITS, Format
+from cropmark.model.problems import (
     BadOrder,
     Impossible,
     NotAllowed,
@@ -28,7 +28,7 @@ from cropmark.problems import (
     TooManyRequests,
     UnknownBody,
 )
-from cropmark.values import Box
+from cropmark.model.values import Box
 
 # fmt: off
 STATUSES: Final[tuple[tuple[type[Problem], int], ...]] = (

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final, NoReturn
 
-from cropmark.problems import BadOrder, UnknownBody
+from cropmark.model.problems import BadOrder, UnknownBody
 
 BOOLEANS: Final = frozenset({"blob", "count"})
 MAX_FIELDS: Final = 256

@@ -20,8 +20,8 @@ from cropmark.dialects.pixlab.endpoints import Endpoint, admitted
 from cropmark.dialects.pixlab.requests import MakePicture, Request
 from cropmark.dialects.pixlab.table import PARAMS
 from cropmark.dialects.pixlab.writer import written
+from cropmark.model.problems import BadOrder, Problem, Unauthorised
 from cropmark.plan.plan import Limits, Order
-from cropmark.problems import BadOrder, Problem, Unauthorised
 
 Bound = Annotated[int, Ge(1)]
 

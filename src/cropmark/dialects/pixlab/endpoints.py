@@ -11,7 +11,7 @@ from typing import Final
 from cropmark.dialects.answers import one_line
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.pixlab.bodies import Body
-from cropmark.problems import NotAllowed, NotFound, UnknownBody
+from cropmark.model.problems import NotAllowed, NotFound, UnknownBody
 
 
 class Endpoint(Enum):

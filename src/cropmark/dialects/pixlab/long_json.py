@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from cropmark.dialects.pixlab.bodies import fields_of_json
-from cropmark.problems import BadOrder
+from cropmark.model.problems import BadOrder
 
 MAX_OTHERS_BYTES: Final = 2**20
 

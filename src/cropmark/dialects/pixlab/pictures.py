@@ -9,8 +9,8 @@ from binascii import Error, a2b_base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from cropmark.model.problems import BadOrder, SourceRefused
 from cropmark.plan.source import WebUrl
-from cropmark.problems import BadOrder, SourceRefused
 
 _SCHEMES = ("http", "https")
 _DATA = "data:"

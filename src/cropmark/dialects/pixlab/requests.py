@@ -17,12 +17,12 @@ from cropmark.dialects.pixlab import table
 from cropmark.dialects.pixlab.endpoints import Endpoint
 from cropmark.dialects.pixlab.pictures import Base64Text, decoded_base64, picture_input
 from cropmark.dialects.table import Asked, Row, asked_of
-from cropmark.formats import READABLE, Format
+from cropmark.model.formats import READABLE, Format
+from cropmark.model.problems import BadOrder
+from cropmark.model.values import Pixels
 from cropmark.plan.plan import Choice, Delivery, Keep, Limits, Order, Output, Plan, Tell, Warned
 from cropmark.plan.source import Kind, Upload, Wanted
 from cropmark.plan.steps import Area, At, Crop, Fit, Overflow, Resize
-from cropmark.problems import BadOrder
-from cropmark.values import Pixels
 
 KEY_HEADER: Final = "www-authenticate"
 

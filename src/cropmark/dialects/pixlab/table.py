@@ -9,7 +9,7 @@ from cropmark.dialects import grammar
 from cropmark.dialects.dialect import Param
 from cropmark.dialects.pixlab.endpoints import Endpoint
 from cropmark.dialects.table import Row
-from cropmark.problems import BadValue
+from cropmark.model.problems import BadValue
 
 CROP: Final = "https://pixlab.io/endpoints/crop"
 REFERENCE: Final = "https://pixlab.io/api"

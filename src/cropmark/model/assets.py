@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from cropmark.formats import TRAITS, Format
-from cropmark.values import Size
+from cropmark.model.formats import TRAITS, Format
+from cropmark.model.values import Size
 
 MAIN = "main"
 """The branch of a request that names none."""

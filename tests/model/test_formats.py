@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.formats import READABLE, SNIFFED_BYTES, TRAITS, WRITABLE, Format, Info, accepted, sniffed
-from cropmark.values import Size
+from cropmark.model.formats import READABLE, SNIFFED_BYTES, TRAITS, WRITABLE, Format, Info, accepted, sniffed
+from cropmark.model.values import Size
 
 
 def ftyp(*brands: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.values import CLEAR, NOTHING, WHITE, WHOLE, Box, Colour, Pixels, Ratio, Share, Size, enclosing
+from cropmark.model.values import CLEAR, NOTHING, WHITE, WHOLE, Box, Colour, Pixels, Ratio, Share, Size, enclosing
 
 # fmt: off
 UNBUILDABLE: list[tuple[Callable[[], object], str]] = [

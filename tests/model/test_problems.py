@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.problems import (
+from cropmark.model.problems import (
     KINDS,
     BadOrder,
     BadValue,
@@ -29,7 +29,7 @@ from cropmark.problems import (
     UnknownEncoding,
     restored,
 )
-from cropmark.values import Box, Size
+from cropmark.model.values import Box, Size
 
 # fmt: off
 STATUSES = [

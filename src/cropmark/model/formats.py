@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from cropmark.values import Size
+from cropmark.model.values import Size
 
 
 class Format(Enum):

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cropmark.values import Box, Size
+from cropmark.model.values import Box, Size
 
 
 class Problem(Exception):
