@@ -14,7 +14,6 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
 from cropmark.geometry.findings import Analysis, Grid
 from cropmark.geometry.recipe import Reason
-from cropmark.metrics import Metrics
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Impossible, SourceMissing, SourceUnusable, TooManyRequests
 from cropmark.model.values import Box, Ratio, Size
@@ -23,6 +22,7 @@ from cropmark.plan.plan import Delivery, Order, Plan
 from cropmark.plan.source import SitePath, Wanted, Where
 from cropmark.plan.steps import Crop, Focus
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Opened, Stamp, covers
+from cropmark.runtime.metrics import Metrics
 
 JPEG = b"\xff\xd8\xff rest of a picture"
 NOW = 1_000_000.0

@@ -21,12 +21,12 @@ from cropmark.caches.tiers import Tiers
 from cropmark.config import Settings
 from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.explaining import Explained, drawn, explained, explained_with
-from cropmark.metrics import Metrics
 from cropmark.model.problems import BadOrder, SourceMissing
 from cropmark.model.values import Size
 from cropmark.pipeline import Delivered, Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.ports import Source
+from cropmark.runtime.metrics import Metrics
 from cropmark.siting import dialect_of, dialects_of
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource

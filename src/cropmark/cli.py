@@ -96,7 +96,7 @@ def serve(
 ) -> None:
     """Serve pictures, made from their URLs."""
     from cropmark.libraries import is_there  # noqa: PLC0415 - as below
-    from cropmark.logs import set_up  # noqa: PLC0415 - the web stack is loaded by serve alone
+    from cropmark.runtime.logging import set_up  # noqa: PLC0415 - the web stack is loaded by serve alone
     from cropmark.serving import run  # noqa: PLC0415
     from cropmark.siting import CannotStart  # noqa: PLC0415
 

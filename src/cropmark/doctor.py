@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from cropmark import libraries, machine
+from cropmark import libraries
 from cropmark.analysis import models
 from cropmark.config import Settings
 from cropmark.engine import natives
@@ -22,6 +22,7 @@ from cropmark.library import mending
 from cropmark.library.places import LibraryUnusable
 from cropmark.production import Point, points, refusals
 from cropmark.renderers.pool import Pool, PoolState
+from cropmark.runtime import cgroups
 from cropmark.wiring import pool_of
 
 NEEDED_MIB = 300
@@ -117,10 +118,10 @@ def _memory() -> Finding:
     if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
         return Finding(None, "free memory cannot be told on this system")
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    mib = min([free, *machine.memory_limits()]) // 2**20
+    mib = min([free, *cgroups.memory_limits()]) // 2**20
     if mib < NEEDED_MIB:
         return Finding(False, f"{mib} MiB of memory to use", f"a server wants {NEEDED_MIB} MiB: use fewer --renderers")
-    return Finding(True, f"{mib} MiB of memory to use, {machine.cores()} cores")
+    return Finding(True, f"{mib} MiB of memory to use, {cgroups.cores()} cores")
 
 
 def _smart(settings: Settings) -> Finding:

@@ -19,9 +19,7 @@ import structlog
 from cachetools import TTLCache
 
 from cropmark.analysis import form
-from cropmark.flights import Flights
 from cropmark.geometry.recipe import Reason
-from cropmark.metrics import Metrics
 from cropmark.model.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.model.problems import Impossible, Problem, SourceMissing, SourceProblem, SourceUnusable, restored
 from cropmark.plan.plan import Order, Plan, Warned
@@ -41,6 +39,8 @@ from cropmark.ports import (
     Tiered,
     Timing,
 )
+from cropmark.runtime.metrics import Metrics
+from cropmark.runtime.singleflight import Flights
 
 log = structlog.get_logger("cropmark.pipeline")
 

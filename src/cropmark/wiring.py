@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from cropmark import libraries, machine, readings
+from cropmark import libraries, readings
 from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
@@ -25,12 +25,13 @@ from cropmark.folders import cache_folder, data_folder
 from cropmark.guards import budget_of, clients_of, foreign_policy, limiter_of
 from cropmark.library.places import LibraryUnusable
 from cropmark.library.results import DiskResults
-from cropmark.metrics import Metrics
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.production import doubts, refusals
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
+from cropmark.runtime import cgroups
+from cropmark.runtime.metrics import Metrics
 from cropmark.siting import CannotStart, dialects_of, sites_of, with_differences
 from cropmark.sources.files import FolderSource
 from cropmark.sources.foreign import ForeignSource
@@ -74,7 +75,7 @@ class Server:
 def pool_of(settings: Settings) -> Pool:
     """The renderers, not started yet."""
     return Pool(
-        settings.renderers or machine.cores(),
+        settings.renderers or cgroups.cores(),
         deadline_s=settings.render_deadline_s,
         analysis_deadline_s=settings.analysis_deadline_s,
         queue_limit=settings.queue,

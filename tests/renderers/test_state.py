@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.metrics import Metrics
 from cropmark.renderers.crew import Cause
 from cropmark.renderers.state import PoolState
 from cropmark.renderers.tasks import Sandbox
+from cropmark.runtime.metrics import Metrics
 
 
 def state(

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import structlog
 
-from cropmark.metrics import Metrics
+from cropmark.runtime.metrics import Metrics
 from cropmark.web.admin import Desk, pages
 from cropmark.web.site import Sites
 

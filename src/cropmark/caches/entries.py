@@ -24,7 +24,7 @@ from typing import Final
 from cropmark.caches import records
 from cropmark.caches.tier import tagged
 from cropmark.ports import Digest, Record, Rendition
-from cropmark.syscalls import Calls, Look
+from cropmark.runtime.file_io import Calls, Look
 
 AT_ONCE_BYTES: Final = 256 * 1024
 """Files up to here may be read on the event loop: 256 KiB take about 150 µs, checksum included."""

@@ -25,7 +25,7 @@ from cropmark.model.formats import SNIFFED_BYTES, sniffed
 from cropmark.model.problems import SourceFailed, SourceMissing
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Stamp, covers
-from cropmark.syscalls import Calls, Look
+from cropmark.runtime.file_io import Calls, Look
 
 log = structlog.get_logger("cropmark.sources")
 

@@ -18,10 +18,10 @@ import structlog
 from cachetools import LRUCache, TTLCache
 from yarl import URL
 
-from cropmark.flights import Flights
 from cropmark.model.problems import Problem, SourceFailed, SourceMissing, SourceProblem, SourceTimeout
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Stamp, covers
+from cropmark.runtime.singleflight import Flights
 from cropmark.sources.connecting import SYSTEM, Network
 from cropmark.sources.fetching import Answered, Asked, Fetcher, Validators
 from cropmark.sources.freshness import LIFETIMES, Lifetimes, freshness, http_date

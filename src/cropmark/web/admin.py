@@ -19,11 +19,11 @@ from starlette.routing import Route
 
 from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.explaining import drawn, explained_with
-from cropmark.metrics import Metrics
 from cropmark.model.problems import BadOrder, NotFound, Problem, Unauthorised
 from cropmark.pipeline import Pipeline, tag_of, url_tag
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
+from cropmark.runtime.metrics import Metrics
 from cropmark.signing import target, unsigned
 from cropmark.translating import translations
 from cropmark.web.pages import index

@@ -17,11 +17,11 @@ import structlog
 from cachetools import LRUCache
 
 from cropmark.dialects.dialect import Ask
-from cropmark.metrics import Metrics
 from cropmark.model.problems import Breakdown, NotAllowed, Overloaded, Problem, TooManyRequests
 from cropmark.pipeline import Delivered, Pipeline, url_tag
 from cropmark.plan.plan import Order
 from cropmark.ports import Limiter, Quota, Record, Timing
+from cropmark.runtime.metrics import Metrics
 from cropmark.signing import expired, target, unsigned
 from cropmark.web import delivery
 from cropmark.web.budgets import Budget

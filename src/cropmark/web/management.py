@@ -20,7 +20,6 @@ import structlog
 
 from cropmark.management.calls import Call, Json, Sent, Unacceptable, UnknownStack
 from cropmark.management.routes import ROUTES, Access, Route
-from cropmark.metrics import Metrics
 from cropmark.model.assets import MAIN, MAX_NAME_CHARS, UID, Environment, Key, KeyKind, Place
 from cropmark.model.problems import (
     BadOrder,
@@ -34,6 +33,7 @@ from cropmark.model.problems import (
     Unauthorised,
 )
 from cropmark.ports import Limiter, LiveLibrary, Quota, Renderers
+from cropmark.runtime.metrics import Metrics
 from cropmark.web import delivery, forms
 from cropmark.web.forms import Body, Gone
 from cropmark.web.requests import Receive, Scope, Send, checked_target, request_id

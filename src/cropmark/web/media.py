@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cropmark.dialects.answers import json_answer
-from cropmark.metrics import Metrics
 from cropmark.model.formats import TRAITS
 from cropmark.model.problems import Overloaded
 from cropmark.ports import Kept, Results
+from cropmark.runtime.metrics import Metrics
 from cropmark.web import delivery
 from cropmark.web.delivery import INERT, RawHeaders
 from cropmark.web.requests import Receive, Scope, Send, request_id

@@ -22,13 +22,13 @@ from cropmark.dialects.pixlab.requests import FindFaces, ForgetResult, KeepUploa
 from cropmark.geometry.findings import Face
 from cropmark.geometry.limits import turned_away
 from cropmark.geometry.rounding import length, r
-from cropmark.metrics import Metrics
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.model.problems import Breakdown, NotFound, SourceUnusable
 from cropmark.model.values import Box, Size
 from cropmark.pipeline import Pipeline
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.ports import Limiter, Opened, Results, Source, Timing, Uploads
+from cropmark.runtime.metrics import Metrics
 from cropmark.web.bodies import Gone
 from cropmark.web.clients import Clients
 from cropmark.web.media import Links

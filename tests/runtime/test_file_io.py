@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.syscalls import Calls, Look
+from cropmark.runtime.file_io import Calls, Look
 
 NS = 1_000_000_000
 

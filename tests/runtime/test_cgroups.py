@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cropmark import machine
+from cropmark.runtime import cgroups
 
 UNIFIED = "0::/\n"
 SERVICE = "0::/system.slice/cropmark.service\n"
@@ -58,14 +58,14 @@ def written(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
 @pytest.mark.usefixtures("eight")
 @pytest.mark.parametrize(("own", "files", "cores"), CORES)
 def test_cores(own: str, files: dict[str, str], cores: int, tmp_path: Path) -> None:
-    assert machine.cores(*written(tmp_path, own, files)) == cores
+    assert cgroups.cores(*written(tmp_path, own, files)) == cores
 
 
 @pytest.mark.parametrize(("own", "files", "limits"), MEMORY)
 def test_memory(own: str, files: dict[str, str], limits: list[int], tmp_path: Path) -> None:
-    assert list(machine.memory_limits(*written(tmp_path, own, files))) == limits
+    assert list(cgroups.memory_limits(*written(tmp_path, own, files))) == limits
 
 
 def test_where_nothing_is_told(tmp_path: Path) -> None:
-    assert machine.cores(tmp_path, tmp_path / "none") >= 1
-    assert list(machine.memory_limits(tmp_path, tmp_path / "none")) == []
+    assert cgroups.cores(tmp_path, tmp_path / "none") >= 1
+    assert list(cgroups.memory_limits(tmp_path, tmp_path / "none")) == []

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cropmark.logs import _masked
+from cropmark.runtime.logging import _masked
 
 # fmt: off
 QUERIES = [

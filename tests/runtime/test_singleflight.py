@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cropmark.flights import Flights
 from cropmark.model.problems import Breakdown, SourceFailed
+from cropmark.runtime.singleflight import Flights
 
 
 class Works:
