@@ -14,7 +14,7 @@ from limits.errors import ConfigurationError
 
 from cropmark.config import BadConfiguration, Mistake, Settings, SiteSettings
 from cropmark.keyrings import keyring
-from cropmark.limits import MemoryLimiter, limiter
+from cropmark.security.rate_limit import MemoryLimiter, limiter
 from cropmark.sources.policy import HostRule, Place, Policy
 from cropmark.web.budgets import Budget
 from cropmark.web.clients import Clients

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cropmark.config import Settings, SiteSettings
-from cropmark.signing import Key, Keyring
+from cropmark.security.signing import Key, Keyring
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PERIOD = re.compile(r"([0-9]{1,9})([smhd]?)")

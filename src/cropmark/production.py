@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from cropmark.config import Mistake, Settings
-from cropmark.signing import KEY_BYTES
+from cropmark.security.signing import KEY_BYTES
 from cropmark.sources.policy import HostRule
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")

@@ -30,7 +30,7 @@ from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import KontentSettings
 from cropmark.dialects.listing import listed
 from cropmark.dialects.pixlab.dialect import PixLabSettings
-from cropmark.signing import Key, Keyring
+from cropmark.security.signing import Key, Keyring
 
 PREFIX = "CROPMARK_"
 

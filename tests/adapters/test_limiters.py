@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cropmark.limits import MemoryLimiter
 from cropmark.ports import Limiter, Quota
+from cropmark.security.rate_limit import MemoryLimiter
 
 
 @pytest.fixture(params=[MemoryLimiter])

@@ -21,7 +21,7 @@ from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.model.formats import TRAITS, Format, accepted, sniffed
 from cropmark.model.problems import BadValue, Expired, Problem, Refused, SourceUnusable
 from cropmark.plan.plan import Order
-from cropmark.signing import Key, Keyring
+from cropmark.security.signing import Key, Keyring
 from cropmark.web import delivery
 
 DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent(), PixLab())

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from cropmark.config import BadConfiguration, Settings
 from cropmark.guards import limiter_of
 from cropmark.library.store import Store
-from cropmark.limits import SharedLimiter, limiter
 from cropmark.ports import Quota
+from cropmark.security.rate_limit import SharedLimiter, limiter
 from tests.library.making import PRODUCTION, added, picture, shop
 from tests.library.redis_server import is_here, redis_server
 from tests.requirements import require

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.limits import MemoryLimiter
 from cropmark.model.problems import SourceMissing
 from cropmark.pipeline import Admit, Delivered, fingerprint_of
 from cropmark.plan.plan import Order
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Record, Rendition, Source, Stamp
 from cropmark.runtime.metrics import Metrics
+from cropmark.security.rate_limit import MemoryLimiter
 from cropmark.web.app import App
 from cropmark.web.requests import Receive, Scope, Send
 from cropmark.web.site import Site, Sites

@@ -16,10 +16,10 @@ from cropmark.config import Settings, SiteSettings
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.guards import VARIANTS_IN_PRODUCTION, budget_of, entrance_of
-from cropmark.limits import MemoryLimiter
 from cropmark.model.values import Pixels
 from cropmark.plan.plan import Order
 from cropmark.plan.steps import Resize
+from cropmark.security.rate_limit import MemoryLimiter
 from cropmark.web.budgets import Budget
 from cropmark.web.clients import MOST_HOPS, Clients
 from cropmark.web.entrance import Entrance

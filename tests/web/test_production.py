@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from cropmark.config import Settings, SiteSettings
 from cropmark.model.problems import Breakdown
 from cropmark.production import doubts, points, refusals
-from cropmark.signing import Key, Keyring
+from cropmark.security.signing import Key, Keyring
 from tests.web.asking import FakePipeline, app_of, asked
 from tests.web.running import TOKEN, Running, running
 

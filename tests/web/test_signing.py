@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from cropmark import keyrings, signing
+from cropmark import keyrings
 from cropmark.config import BadConfiguration, Settings, SiteSettings, configured
 from cropmark.model.problems import Expired, Refused
 from cropmark.pipeline import url_tag
-from cropmark.signing import SKEW_S, Key, Keyring, split, unsigned
+from cropmark.security import signing
+from cropmark.security.signing import SKEW_S, Key, Keyring, split, unsigned
 from cropmark.web.entrance import Entrance
 from tests.requirements import require
 from tests.web.asking import Answered, FakePipeline, app_of, asked, fastly

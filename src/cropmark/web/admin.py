@@ -24,7 +24,7 @@ from cropmark.pipeline import Pipeline, tag_of, url_tag
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
 from cropmark.runtime.metrics import Metrics
-from cropmark.signing import target, unsigned
+from cropmark.security.signing import target, unsigned
 from cropmark.translating import translations
 from cropmark.web.pages import index
 from cropmark.web.requests import Heard, ask_of, host_name

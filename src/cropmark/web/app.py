@@ -22,7 +22,7 @@ from cropmark.pipeline import Delivered, Pipeline, url_tag
 from cropmark.plan.plan import Order
 from cropmark.ports import Limiter, Quota, Record, Timing
 from cropmark.runtime.metrics import Metrics
-from cropmark.signing import expired, target, unsigned
+from cropmark.security.signing import expired, target, unsigned
 from cropmark.web import delivery
 from cropmark.web.budgets import Budget
 from cropmark.web.clients import Clients

@@ -13,7 +13,7 @@ from cropmark.model.problems import BadOrder, Refused
 from cropmark.model.values import Length, Pixels
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.plan.steps import AnyStep, Resize
-from cropmark.signing import Allowed, Keyring
+from cropmark.security.signing import Allowed, Keyring
 
 _NAMED = b"preset="
 

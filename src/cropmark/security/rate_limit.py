@@ -16,7 +16,7 @@ from limits.storage import storage_from_string
 
 from cropmark.ports import Quota
 
-log = structlog.get_logger("cropmark.limits")
+log = structlog.get_logger("cropmark.security.rate_limit")
 
 _PATIENCE: Final = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25}
 """Seconds that a request waits for Redis."""

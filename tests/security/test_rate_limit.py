@@ -8,7 +8,7 @@ import time
 import pytest
 from limits.aio.storage import MemoryStorage
 
-from cropmark.limits import MemoryLimiter
+from cropmark.security.rate_limit import MemoryLimiter
 
 
 async def test_callers_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

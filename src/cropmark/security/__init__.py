@@ -1,0 +1,1 @@
+"""URL signatures and rate limits."""
