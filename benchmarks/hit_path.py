@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ByteSize
 
-from cropmark.config import Settings
+from cropmark.config.loader import Settings
 from cropmark.web.app import App
 from cropmark.wiring import wired
 

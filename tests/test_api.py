@@ -13,7 +13,7 @@ from PIL import Image
 
 import cropmark
 from cropmark.api import Picture
-from cropmark.config import Settings
+from cropmark.config.loader import Settings
 from cropmark.model.problems import BadOrder, BadValue, CropOutOfBounds, SourceMissing
 from cropmark.model.values import Size
 from tests.web.pictures import make_pictures

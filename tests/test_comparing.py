@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cropmark import comparing
 from cropmark.cli import app
 from cropmark.comparing import Comparison, compared
-from cropmark.config import Settings
+from cropmark.config.loader import Settings
 from cropmark.model.problems import BadOrder, SourceFailed, SourceTooLarge
 from cropmark.model.values import Size
 from cropmark.ports import Compared

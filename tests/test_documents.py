@@ -27,7 +27,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cropmark.cli import app
-from cropmark.config import configured
+from cropmark.config.loader import configured
 from tests.web.running import running
 
 ROOT = Path(__file__).parent.parent

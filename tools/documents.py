@@ -22,7 +22,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from cropmark import cli
-from cropmark.config import PREFIX, Settings, SiteSettings, schema, shown, variables
+from cropmark.config.loader import PREFIX, Settings, SiteSettings, schema, shown, variables
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Param
 from cropmark.dialects.fastly.dialect import Fastly

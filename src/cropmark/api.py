@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
-from cropmark.config import Settings
+from cropmark.config.loader import Settings
 from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.explaining import Explained, drawn, explained, explained_with
 from cropmark.model.problems import BadOrder, SourceMissing

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cropmark import libraries
-from cropmark.config import BadConfiguration, Configured, Mistake
+from cropmark.config.loader import BadConfiguration, Configured, Mistake
+from cropmark.config.production import refusals
 from cropmark.guards import addresses_of, clients_of, foreign_policy, limiter_of
-from cropmark.production import refusals
 from cropmark.sources.policy import HostRule
 
 WEB = ("http://", "https://")

@@ -21,7 +21,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from cropmark import moving
-from cropmark.config import BadConfiguration, Configured, configured
+from cropmark.config.loader import BadConfiguration, Configured, configured
 from cropmark.explaining import Explained, short
 from cropmark.geometry.recipe import Recipe
 from cropmark.keeping import assets, keys
@@ -322,13 +322,15 @@ def sign(
     config: ConfigFile = None,
 ) -> None:
     """Sign a picture's URL, as signing_keys of the configuration ask for it."""
-    from cropmark import keyrings  # noqa: PLC0415 - quick to load, but needed by sign alone
+    from cropmark.config import signing_keys  # noqa: PLC0415 - quick to load, but needed by sign alone
 
     try:
-        keys = keyrings.ring_in(key_file) if key_file else keyrings.keyring_for(configured(config).settings, url)
+        keys = (
+            signing_keys.ring_in(key_file) if key_file else signing_keys.keyring_for(configured(config).settings, url)
+        )
         if keys is None:
             _fail("no keys sign this URL | set signing_keys, for the server or its site, or name a --key-file")
-        out.print(keyrings.signed(url, keys, expires, key_id), highlight=False, soft_wrap=True, markup=False)
+        out.print(signing_keys.signed(url, keys, expires, key_id), highlight=False, soft_wrap=True, markup=False)
     except OSError as error:
         _fail(f"{key_file} cannot be read: {error.strerror} | name another file with --key-file")
     except ValueError as error:

@@ -17,7 +17,7 @@ from http.client import HTTPException
 from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
-from cropmark.config import Settings
+from cropmark.config.loader import Settings
 from cropmark.model.formats import READABLE, Info
 from cropmark.model.problems import BadOrder, Problem, SourceFailed, SourceTooLarge, SourceUnusable
 from cropmark.ports import Compared, Opened, Stamp

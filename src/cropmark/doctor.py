@@ -15,12 +15,12 @@ from pathlib import Path
 
 from cropmark import libraries
 from cropmark.analysis import models
-from cropmark.config import Settings
+from cropmark.config.loader import Settings
+from cropmark.config.paths import cache_folder, data_folder
+from cropmark.config.production import Point, points, refusals
 from cropmark.engine import natives
-from cropmark.folders import cache_folder, data_folder
 from cropmark.library import mending
 from cropmark.library.places import LibraryUnusable
-from cropmark.production import Point, points, refusals
 from cropmark.renderers.pool import Pool, PoolState
 from cropmark.runtime import cgroups
 from cropmark.wiring import pool_of

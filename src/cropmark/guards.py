@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 from limits.errors import ConfigurationError
 
-from cropmark.config import BadConfiguration, Mistake, Settings, SiteSettings
-from cropmark.keyrings import keyring
+from cropmark.config.loader import BadConfiguration, Mistake, Settings, SiteSettings
+from cropmark.config.signing_keys import keyring
 from cropmark.security.rate_limit import MemoryLimiter, limiter
 from cropmark.sources.policy import HostRule, Place, Policy
 from cropmark.web.budgets import Budget

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cropmark.config import Settings
-from cropmark.folders import data_folder
+from cropmark.config.loader import Settings
+from cropmark.config.paths import data_folder
 from cropmark.library.places import FILE, LibraryUnusable
 from cropmark.model.assets import UID, UUID
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from cropmark.config import configured
+from cropmark.config.loader import configured
 
 if TYPE_CHECKING:  # they bring the engine and the web stack, which whoever asks for --help need not wait for
     from cropmark.comparing import Comparison, Seen

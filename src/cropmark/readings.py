@@ -7,7 +7,7 @@ from typing import Any
 
 from cropmark.analysis import models
 from cropmark.caches.tiers import Tiers
-from cropmark.config import Settings
+from cropmark.config.loader import Settings
 from cropmark.renderers.pool import Pool
 from cropmark.web.app import App
 

@@ -17,8 +17,8 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
 
-from cropmark.config import BadConfiguration, Configured, Settings
-from cropmark.folders import data_folder, have_temporary_files
+from cropmark.config.loader import BadConfiguration, Configured, Settings
+from cropmark.config.paths import data_folder, have_temporary_files
 from cropmark.guards import LISTENING, addresses_of
 from cropmark.siting import CannotStart
 from cropmark.web.requests import Receive, Scope, Send

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter
 
 from cropmark import libraries
-from cropmark.config import Settings, SiteSettings
+from cropmark.config.loader import Settings, SiteSettings
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Dialect
 from cropmark.dialects.fastly.dialect import Fastly

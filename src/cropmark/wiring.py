@@ -19,15 +19,15 @@ from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiers import Tiers
-from cropmark.config import Settings, SiteSettings
+from cropmark.config.loader import Settings, SiteSettings
+from cropmark.config.paths import cache_folder, data_folder
+from cropmark.config.production import doubts, refusals
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.folders import cache_folder, data_folder
 from cropmark.guards import budget_of, clients_of, foreign_policy, limiter_of
 from cropmark.library.places import LibraryUnusable
 from cropmark.library.results import DiskResults
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath
-from cropmark.production import doubts, refusals
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
 from cropmark.runtime import cgroups

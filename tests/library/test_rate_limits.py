@@ -13,7 +13,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cropmark.config import BadConfiguration, Settings
+from cropmark.config.loader import BadConfiguration, Settings
 from cropmark.guards import limiter_of
 from cropmark.library.store import Store
 from cropmark.ports import Quota

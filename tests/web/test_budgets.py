@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.config import Settings, SiteSettings
+from cropmark.config.loader import Settings, SiteSettings
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.guards import VARIANTS_IN_PRODUCTION, budget_of, entrance_of

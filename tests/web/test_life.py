@@ -17,7 +17,7 @@ import pytest
 import structlog
 from PIL import Image
 
-from cropmark.config import Configured, Settings
+from cropmark.config.loader import Configured, Settings
 from cropmark.serving import _Front, _Reloads
 from cropmark.wiring import wired
 from tests.web.pictures import make_pictures

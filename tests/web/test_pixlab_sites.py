@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from cropmark.config import BadConfiguration, Settings, configured
+from cropmark.config.loader import BadConfiguration, Settings, configured
 from cropmark.web.requests import Message
 from cropmark.wiring import wired
 from tests.web.running import Running, running

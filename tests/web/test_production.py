@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from cropmark.config import Settings, SiteSettings
+from cropmark.config.loader import Settings, SiteSettings
+from cropmark.config.production import doubts, points, refusals
 from cropmark.model.problems import Breakdown
-from cropmark.production import doubts, points, refusals
 from cropmark.security.signing import Key, Keyring
 from tests.web.asking import FakePipeline, app_of, asked
 from tests.web.running import TOKEN, Running, running

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from cropmark import keyrings
-from cropmark.config import BadConfiguration, Settings, SiteSettings, configured
+from cropmark.config import signing_keys
+from cropmark.config.loader import BadConfiguration, Settings, SiteSettings, configured
 from cropmark.model.problems import Expired, Refused
 from cropmark.pipeline import url_tag
 from cropmark.security import signing
@@ -230,10 +230,10 @@ def test_which_keys_a_site_takes() -> None:
     bare = SiteSettings(hosts=("open.example",), dialect="fastly", source="x", signing_keys=())
     settings = Settings(signing_keys=(SecretStr("g" * 32),), site=(site, bare))
     servers, own = Keyring([Key.read("g" * 32)]).sign("/fastly/a"), Keyring([Key.read("s" * 32)]).sign("/own/a")
-    assert keyrings.signed("/fastly/a", _some(keyrings.keyring_for(settings, "/fastly/a"))) == servers
-    assert keyrings.signed("/own/a", _some(keyrings.keyring_for(settings, "/own/a"))) == own
-    assert keyrings.keyring_for(settings, "https://open.example/a") is None
-    assert keyrings.keyring_for(Settings(), "/fastly/a") is None
+    assert signing_keys.signed("/fastly/a", _some(signing_keys.keyring_for(settings, "/fastly/a"))) == servers
+    assert signing_keys.signed("/own/a", _some(signing_keys.keyring_for(settings, "/own/a"))) == own
+    assert signing_keys.keyring_for(settings, "https://open.example/a") is None
+    assert signing_keys.keyring_for(Settings(), "/fastly/a") is None
 
 
 def _some(found: Keyring | None) -> Keyring:
@@ -243,9 +243,9 @@ def _some(found: Keyring | None) -> Keyring:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1h", 3600), ("7d", 604_800)])
 def test_periods(text: str, seconds: int) -> None:
-    assert keyrings.period_s(text) == seconds
+    assert signing_keys.period_s(text) == seconds
     with pytest.raises(ValueError, match="such as 90s"):
-        keyrings.period_s(text + "x")
+        signing_keys.period_s(text + "x")
 
 
 # ------------------------------------------------------------------------------------------------ the app

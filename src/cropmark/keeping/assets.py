@@ -35,9 +35,9 @@ from cropmark.model.assets import MAIN, Asset, Changes, Listing, Place, Publishi
 from cropmark.model.problems import BadOrder, NotFound
 
 if TYPE_CHECKING:  # as in shared.py
+    from cropmark.config.settings import Settings
     from cropmark.importing import Import, Taken
     from cropmark.library.store import Store
-    from cropmark.settings import Settings
 
 app = typer.Typer(help="Keep pictures in the library, and publish them.", no_args_is_help=True)
 

@@ -14,7 +14,7 @@ from cropmark.model.assets import Key, KeyKind, Scope
 from cropmark.model.problems import BadOrder
 
 if TYPE_CHECKING:  # as in shared.py
-    from cropmark.settings import Settings
+    from cropmark.config.settings import Settings
 
 app = typer.Typer(help="Make and revoke keys, and stacks.", no_args_is_help=True)
 

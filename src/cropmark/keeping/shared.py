@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from cropmark.config import configured
-from cropmark.folders import data_folder
+from cropmark.config.loader import configured
+from cropmark.config.paths import data_folder
 from cropmark.management.bodies import text_of
 from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Stack
 from cropmark.model.problems import BadOrder
 
 if TYPE_CHECKING:  # they bring the database, which whoever asks for --help need not wait for
+    from cropmark.config.settings import Settings
     from cropmark.library.store import Store
-    from cropmark.settings import Settings
 
 out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cropmark.config import Settings, SiteSettings
+from cropmark.config.loader import Settings, SiteSettings
 from cropmark.security.signing import Key, Keyring
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}

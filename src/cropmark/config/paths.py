@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from cropmark.config import BadConfiguration, Mistake, Settings
+from cropmark.config.loader import BadConfiguration, Mistake, Settings
 
 
 def cache_folder(settings: Settings) -> Path:

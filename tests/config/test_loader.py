@@ -9,10 +9,10 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from cropmark import config
 from cropmark.checking import mistakes
 from cropmark.cli import app
-from cropmark.config import BadConfiguration, Configured, Settings, configured
+from cropmark.config import loader
+from cropmark.config.loader import BadConfiguration, Configured, Settings, configured
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
 from cropmark.dialects.imageopto.readers import FILTERS
 from cropmark.dialects.pixlab.dialect import PixLabSettings
@@ -102,7 +102,7 @@ CHECKED = [
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the configuration is written, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    for name in config.variables():
+    for name in loader.variables():
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     return tmp_path / "cropmark.toml"
@@ -278,8 +278,8 @@ def test_secrets_are_masked(file: Path) -> None:
     text += SITE.replace('"."', f'"https://user:{SECRET}@o.example"')
     found = read(file, text, environ={"CROPMARK_PIXLAB_KEY": SECRET})
     told = {origin.name: origin.value for origin in found.origins}
-    assert {told[name] for name in ("admin_token", "signing_keys", "redis_url", "pixlab_key")} == {config.MASK}
-    assert told["site"] == f"a.example: fastly over https://{config.MASK}@o.example"
+    assert {told[name] for name in ("admin_token", "signing_keys", "redis_url", "pixlab_key")} == {loader.MASK}
+    assert told["site"] == f"a.example: fastly over https://{loader.MASK}@o.example"
     assert not any(SECRET in value for value in told.values())
 
 
@@ -323,5 +323,5 @@ def test_show_tells_where_each_value_came_from(file: Path, monkeypatch: pytest.M
     lines = {line.split()[0]: line.split() for line in told.splitlines() if line.strip()}
     assert lines["port"][1:] == ["4321", f"{file.name}:1"]
     assert lines["queue"][1:] == ["7", "CROPMARK_QUEUE"]
-    assert lines["admin_token"][1] == config.MASK
+    assert lines["admin_token"][1] == loader.MASK
     assert SECRET not in told

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from cropmark.config import Mistake, Settings
+from cropmark.config.loader import Mistake, Settings
 from cropmark.security.signing import KEY_BYTES
 from cropmark.sources.policy import HostRule
 

@@ -16,8 +16,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ByteSize, SecretStr, TypeAdapter, ValidationError
 
-from cropmark.mistakes import BadConfiguration, Document, Mistake, Steps, hint
-from cropmark.settings import PREFIX, DialectName, Settings, SiteSettings
+from cropmark.config.errors import BadConfiguration, Document, Mistake, Steps, hint
+from cropmark.config.settings import PREFIX, DialectName, Settings, SiteSettings
 
 DEFAULT_FILE = "cropmark.toml"
 MASK = "********"

@@ -1,0 +1,1 @@
+"""Settings: their schema, loading, errors and checks for production."""
