@@ -19,8 +19,8 @@ from typing import Any
 from pydantic import ByteSize
 
 from cropmark.config.loader import Settings
+from cropmark.server.wiring import wired
 from cropmark.web.app import App
-from cropmark.wiring import wired
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5

@@ -27,11 +27,11 @@ from cropmark.pipeline import Delivered, Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.ports import Source
 from cropmark.runtime.metrics import Metrics
-from cropmark.siting import dialect_of, dialects_of
+from cropmark.server.sites import dialect_of, dialects_of
+from cropmark.server.wiring import pool_of
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource
 from cropmark.translating import PATHS, Translation, translations
-from cropmark.wiring import pool_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,10 +95,10 @@ def serve(
     ] = False,
 ) -> None:
     """Serve pictures, made from their URLs."""
-    from cropmark.libraries import is_there  # noqa: PLC0415 - as below
     from cropmark.runtime.logging import set_up  # noqa: PLC0415 - the web stack is loaded by serve alone
-    from cropmark.serving import run  # noqa: PLC0415
-    from cropmark.siting import CannotStart  # noqa: PLC0415
+    from cropmark.server.library import is_there  # noqa: PLC0415 - as below
+    from cropmark.server.run import run  # noqa: PLC0415
+    from cropmark.server.sites import CannotStart  # noqa: PLC0415
 
     overrides = {
         "folder": folder,
@@ -351,7 +351,7 @@ def config_show(config: ConfigFile = None) -> None:
 @config_app.command("check")
 def config_check(config: ConfigFile = None) -> None:
     """Say everything that is wrong with the configuration, with line and mend."""
-    from cropmark.checking import mistakes  # noqa: PLC0415 - needed by check alone
+    from cropmark.server.check import mistakes  # noqa: PLC0415 - needed by check alone
 
     found = configured(config)
     if wrong := tuple(mistakes(found)):

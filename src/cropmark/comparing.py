@@ -22,7 +22,7 @@ from cropmark.model.formats import READABLE, Info
 from cropmark.model.problems import BadOrder, Problem, SourceFailed, SourceTooLarge, SourceUnusable
 from cropmark.ports import Compared, Opened, Stamp
 from cropmark.renderers.pool import Pool
-from cropmark.wiring import pool_of
+from cropmark.server.wiring import pool_of
 
 MOST_BYTES: Final = 50 * 2**20
 TIMEOUT_S: Final = 30.0

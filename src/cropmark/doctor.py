@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from cropmark import libraries
 from cropmark.analysis import models
 from cropmark.config.loader import Settings
 from cropmark.config.paths import cache_folder, data_folder
@@ -23,7 +22,8 @@ from cropmark.library import mending
 from cropmark.library.places import LibraryUnusable
 from cropmark.renderers.pool import Pool, PoolState
 from cropmark.runtime import cgroups
-from cropmark.wiring import pool_of
+from cropmark.server import library
+from cropmark.server.wiring import pool_of
 
 NEEDED_MIB = 300
 """What a server with two renderers takes, and a little more."""
@@ -88,11 +88,11 @@ def _folder(name: str, folder: Path, instead: str) -> Finding:
 
 def _library(settings: Settings, *, mend: bool) -> Iterator[Finding]:
     """Whether every version has its bytes, and all bytes a version."""
-    if not libraries.is_there(settings):
+    if not library.is_there(settings):
         yield Finding(None, "no library: nothing was put into one")
         return
     try:
-        store = libraries.opened(settings)
+        store = library.opened(settings)
     except LibraryUnusable as error:
         yield Finding(False, f"library: {error.what}", error.mend)
         return
@@ -155,7 +155,7 @@ def _exposure(settings: Settings) -> Iterator[Finding]:
     """How the deployment stands against docs/security.md; what is not kept is a note."""
     for mistake in refusals(settings):
         yield Finding(False, f"{mistake.where}: {mistake.what}", mistake.mend)
-    if settings.folder is None and not settings.site and not libraries.is_there(settings):
+    if settings.folder is None and not settings.site and not library.is_there(settings):
         settings = settings.model_copy(update={"folder": Path()})  # as serve FOLDER will have it
     found = [*points(settings), *_place()]
     for point in found:

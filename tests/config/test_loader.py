@@ -9,13 +9,13 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from cropmark.checking import mistakes
 from cropmark.cli import app
 from cropmark.config import loader
 from cropmark.config.loader import BadConfiguration, Configured, Settings, configured
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
 from cropmark.dialects.imageopto.readers import FILTERS
 from cropmark.dialects.pixlab.dialect import PixLabSettings
+from cropmark.server.check import mistakes
 
 SITE = '[[site]]\nhosts = ["a.example"]\ndialect = "fastly"\nsource = "."\n'
 

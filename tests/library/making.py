@@ -10,13 +10,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from cropmark.libraries import WORD
 from cropmark.library.keys import new_secret
 from cropmark.library.store import Store
 from cropmark.model.assets import Asset, Changes, KeyKind, Place, Publishing, Scope, Stack, Upload
 from cropmark.model.formats import Format
 from cropmark.model.values import Size
 from cropmark.ports import Opened, Stamp
+from cropmark.server.library import WORD
 
 PRODUCTION = Publishing(("production",))
 STAGING = Publishing(("staging",))

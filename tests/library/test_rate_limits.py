@@ -14,10 +14,10 @@ import pytest
 from pydantic import SecretStr
 
 from cropmark.config.loader import BadConfiguration, Settings
-from cropmark.guards import limiter_of
 from cropmark.library.store import Store
 from cropmark.ports import Quota
 from cropmark.security.rate_limit import SharedLimiter, limiter
+from cropmark.server.policies import limiter_of
 from tests.library.making import PRODUCTION, added, picture, shop
 from tests.library.redis_server import is_here, redis_server
 from tests.requirements import require

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from cropmark.config.loader import Settings, SiteSettings
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.guards import VARIANTS_IN_PRODUCTION, budget_of, entrance_of
 from cropmark.model.values import Pixels
 from cropmark.plan.plan import Order
 from cropmark.plan.steps import Resize
 from cropmark.security.rate_limit import MemoryLimiter
+from cropmark.server.policies import VARIANTS_IN_PRODUCTION, budget_of, entrance_of
 from cropmark.web.budgets import Budget
 from cropmark.web.clients import MOST_HOPS, Clients
 from cropmark.web.entrance import Entrance

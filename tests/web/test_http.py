@@ -27,7 +27,7 @@ from cropmark.model.values import Size
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.plan.source import SitePath, Wanted
 from cropmark.ports import Facts, Record
-from cropmark.serving import HEADERS_S
+from cropmark.server.run import HEADERS_S
 from cropmark.web import delivery
 from cropmark.web.sharing import Sharing
 from cropmark.web.site import Site

@@ -18,8 +18,8 @@ import structlog
 from PIL import Image
 
 from cropmark.config.loader import Configured, Settings
-from cropmark.serving import _Front, _Reloads
-from cropmark.wiring import wired
+from cropmark.server.run import _Front, _Reloads
+from cropmark.server.wiring import wired
 from tests.web.pictures import make_pictures
 from tests.web.running import TOKEN, Running, running
 

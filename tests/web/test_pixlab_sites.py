@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from cropmark.config.loader import BadConfiguration, Settings, configured
+from cropmark.server.wiring import wired
 from cropmark.web.requests import Message
-from cropmark.wiring import wired
 from tests.web.running import Running, running
 
 KEY = "a-key-of-more-than-fifteen-characters"

@@ -88,7 +88,7 @@ def add(
 
 async def _imported(store: Store, settings: Settings, files: list[Path], how: Import) -> list[Taken]:
     from cropmark.importing import take_in  # noqa: PLC0415
-    from cropmark.wiring import pool_of  # noqa: PLC0415
+    from cropmark.server.wiring import pool_of  # noqa: PLC0415
 
     taken: list[Taken] = []
     pool = pool_of(settings)
@@ -229,7 +229,7 @@ async def _replaced(
     store: Store, settings: Settings, place: Place, uid: str, file: Path, published: Publishing | None
 ) -> Asset:
     from cropmark.importing import NoPicture, inspected, opened  # noqa: PLC0415
-    from cropmark.wiring import pool_of  # noqa: PLC0415
+    from cropmark.server.wiring import pool_of  # noqa: PLC0415
 
     pool = pool_of(settings)
     await pool.start()
@@ -290,7 +290,7 @@ def _kontent_url(asset: Asset, stack: Stack, settings: Settings) -> str | None:
 
 
 def _base(settings: Settings) -> str:
-    from cropmark.serving import address  # noqa: PLC0415 - it brings the web stack
+    from cropmark.server.run import address  # noqa: PLC0415 - it brings the web stack
 
     return settings.public_url.rstrip("/") or address(settings.host, settings.port)
 

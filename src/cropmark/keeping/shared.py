@@ -53,13 +53,13 @@ def settings_of(config: Path | None, data: Path | None) -> Settings:
 @contextmanager
 def library(settings: Settings, *, make: bool = False) -> Iterator[Store]:
     """The library, which may be made where there is none. Raises BadOrder where it cannot be had."""
-    from cropmark import libraries  # noqa: PLC0415
     from cropmark.library.places import LibraryUnusable  # noqa: PLC0415
+    from cropmark.server import library as library_setup  # noqa: PLC0415
 
-    if not make and not libraries.is_there(settings):
+    if not make and not library_setup.is_there(settings):
         raise BadOrder(f"there is no library in {data_folder(settings)}", fix="cropmark assets add PATH")
     try:
-        store = libraries.opened(settings)
+        store = library_setup.opened(settings)
     except LibraryUnusable as error:
         raise BadOrder(error.what, fix=error.mend) from error
     try:

@@ -19,10 +19,10 @@ from granian.server.embed import Server as Granian
 
 from cropmark.config.loader import BadConfiguration, Configured, Settings
 from cropmark.config.paths import data_folder, have_temporary_files
-from cropmark.guards import LISTENING, addresses_of
-from cropmark.siting import CannotStart
+from cropmark.server.policies import LISTENING, addresses_of
+from cropmark.server.sites import CannotStart
+from cropmark.server.wiring import Server, wired
 from cropmark.web.requests import Receive, Scope, Send
-from cropmark.wiring import Server, wired
 
 log = structlog.get_logger("cropmark.server")
 

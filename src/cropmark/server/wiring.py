@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from cropmark import libraries, readings
 from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
@@ -23,7 +22,6 @@ from cropmark.config.loader import Settings, SiteSettings
 from cropmark.config.paths import cache_folder, data_folder
 from cropmark.config.production import doubts, refusals
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.guards import budget_of, clients_of, foreign_policy, limiter_of
 from cropmark.library.places import LibraryUnusable
 from cropmark.library.results import DiskResults
 from cropmark.pipeline import Pipeline
@@ -32,7 +30,10 @@ from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
 from cropmark.runtime import cgroups
 from cropmark.runtime.metrics import Metrics
-from cropmark.siting import CannotStart, dialects_of, sites_of, with_differences
+from cropmark.server import library as library_setup
+from cropmark.server import status
+from cropmark.server.policies import budget_of, clients_of, foreign_policy, limiter_of
+from cropmark.server.sites import CannotStart, dialects_of, sites_of, with_differences
 from cropmark.sources.files import FolderSource
 from cropmark.sources.foreign import ForeignSource
 from cropmark.sources.originals import Originals
@@ -167,12 +168,12 @@ async def _disk(settings: Settings) -> DiskCache:
 
 async def _library(settings: Settings, stack: AsyncExitStack) -> Live | None:
     """The library, where there is one; closed with the stack."""
-    if not libraries.is_there(settings):
+    if not library_setup.is_there(settings):
         return None
     from cropmark.library.live import Live  # noqa: PLC0415 - as library/places.py says
 
     try:
-        library = Live(await asyncio.to_thread(libraries.opened, settings))
+        library = Live(await asyncio.to_thread(library_setup.opened, settings))
     except LibraryUnusable as error:
         raise CannotStart(error.what, error.mend) from error
     stack.push_async_callback(library.close)
@@ -202,7 +203,7 @@ def _app(
     library: Live | None,
 ) -> App:
     def readiness() -> dict[str, Any]:
-        return readings.readiness(app, pool, settings)
+        return status.readiness(app, pool, settings)
 
     desk = Desk(
         sites=sites,
@@ -229,7 +230,7 @@ def _app(
         budget=budget_of(settings),
         production=settings.production,
     )
-    metrics.read_from(lambda: readings.rows(pool, tiers, app))
+    metrics.read_from(lambda: status.rows(pool, tiers, app))
     return app
 
 
@@ -266,7 +267,7 @@ def _management_doors(
         strict_environments=settings.strict_environments,
         logs=settings.access_log != "off",
     )
-    for prefix, hosts, not_hosts in libraries.management_places(settings):
+    for prefix, hosts, not_hosts in library_setup.management_places(settings):
         yield ManagementDoor(counter, prefix=prefix, hosts=hosts, not_hosts=not_hosts)
 
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from cropmark import libraries
 from cropmark.config.loader import Settings, SiteSettings
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Dialect
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.guards import allowed, entrance_of, sharing_of
 from cropmark.model.problems import BadOrder
 from cropmark.plan.source import SitePath, WebUrl
 from cropmark.ports import Source
+from cropmark.server import library as library_setup
+from cropmark.server.policies import allowed, entrance_of, sharing_of
 from cropmark.sources.files import FolderSource
 from cropmark.sources.originals import Originals
 from cropmark.sources.policy import HostRule, Policy
@@ -81,7 +81,7 @@ def sites_of(
         for name in PREFIXES:
             yield _site(settings, name, name, source, prefix=f"/{name}")
     if library is not None:
-        for at in libraries.addresses(settings):
+        for at in library_setup.addresses(settings):
             site = _site(settings, at.name, at.dialect, library.source, prefix=at.prefix, differing=at.differing)
             yield replace(site, paths=at.paths)
     for number, one in enumerate(settings.site, 1):
@@ -94,11 +94,11 @@ def _configured_site(
 ) -> Site:
     name = one.name or (one.hosts[0] if one.hosts else one.prefix.strip("/")) or fallback
     differing: Mapping[str, Any] = one.settings
-    if one.source == libraries.WORD:
+    if one.source == library_setup.WORD:
         if library is None:
             raise CannotStart(f"site {name}: there is no library", "make one: cropmark assets add PATH")
         source: Source = library.source
-        differing = {**libraries.IN_LIBRARY.get(one.dialect, {}), **one.settings}
+        differing = {**library_setup.IN_LIBRARY.get(one.dialect, {}), **one.settings}
     else:
         source = _configured_source(settings, one.source, name, originals)
     site = _site(settings, name, one.dialect, source, prefix=one.prefix.rstrip("/"), differing=differing)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cropmark import libraries
 from cropmark.config.loader import BadConfiguration, Configured, Mistake
 from cropmark.config.production import refusals
-from cropmark.guards import addresses_of, clients_of, foreign_policy, limiter_of
+from cropmark.server import library
+from cropmark.server.policies import addresses_of, clients_of, foreign_policy, limiter_of
 from cropmark.sources.policy import HostRule
 
 WEB = ("http://", "https://")
@@ -18,7 +18,7 @@ def mistakes(found: Configured) -> Iterator[Mistake]:
     """Every mistake with its line and its mend, of what a server would not start with, or not serve as was meant."""
     yield from _unreadable(found)
     yield from _places(found)
-    for name, error in libraries.unusable(found.settings):
+    for name, error in library.unusable(found.settings):
         yield Mistake(found.place((name,)), f"{name}: {error.what.removeprefix(f'{name}: ')}", error.mend)
     for one in refusals(found.settings):
         yield _placed(found, one)
@@ -55,7 +55,7 @@ def _places(found: Configured) -> Iterator[Mistake]:
 
 
 def _wrong_source(text: str) -> str | None:
-    if not text or text == libraries.WORD:
+    if not text or text == library.WORD:
         return None
     if text.startswith(WEB):
         return _wrong_origin(text)

@@ -1,0 +1,1 @@
+"""The server process: wiring, sites, start, reload and stop."""
