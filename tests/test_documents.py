@@ -26,7 +26,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from cropmark.cli import app
+from cropmark.cli.main import app
 from cropmark.config.loader import configured
 from tests.web.running import running
 

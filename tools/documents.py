@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from cropmark import cli
+from cropmark.cli import main as cli
 from cropmark.config.loader import PREFIX, Settings, SiteSettings, schema, shown, variables
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Param

@@ -28,7 +28,7 @@ def _cropmark_version() -> str:
 
 
 def _cropmark(pictures: Path, port: int, place: Path) -> Started:
-    command = [sys.executable, "-m", "cropmark.cli", "serve", str(pictures), "--port", str(port)]
+    command = [sys.executable, "-m", "cropmark.cli.main", "serve", str(pictures), "--port", str(port)]
     return Started([*command, "--cache", str(place / "cache"), "--data", str(place / "data")])
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from cropmark.cli import app
+from cropmark.cli.main import app
 from cropmark.config import loader
 from cropmark.config.loader import BadConfiguration, Configured, Settings, configured
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType

@@ -42,7 +42,7 @@ def main() -> int:
             "CROPMARK_ACCESS_LOG": "off",
             "CROPMARK_WEB_ALLOW": f"127.0.0.1:{images}",
         }
-        command = [sys.executable, "-m", "cropmark.cli", "serve", str(sources), "--port", str(port)]
+        command = [sys.executable, "-m", "cropmark.cli.main", "serve", str(sources), "--port", str(port)]
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as server:
             try:
                 _wait_for(f"http://127.0.0.1:{port}/readyz", server)

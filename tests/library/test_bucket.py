@@ -127,7 +127,16 @@ def test_a_server_does_not_start_without_its_bucket(
     wrong: Mapping[str, str], said: str, own: Shop, s3: S3Server, tmp_path: Path
 ) -> None:
     given = {"CROPMARK_LIBRARY_STORE": STORE, "COLUMNS": "500", "PATH": "/usr/bin:/bin", **s3.environment, **wrong}
-    command = [sys.executable, "-m", "cropmark.cli", "serve", "--data", str(own.data), "--cache", str(tmp_path / "c")]
+    command = [
+        sys.executable,
+        "-m",
+        "cropmark.cli.main",
+        "serve",
+        "--data",
+        str(own.data),
+        "--cache",
+        str(tmp_path / "c"),
+    ]
     done = subprocess.run(
         [*command, "--port", "0"], env=given, capture_output=True, text=True, timeout=120, check=False
     )

@@ -27,7 +27,7 @@ FILES = 2000
 
 def command(*arguments: object) -> list[str]:
     texts = (os.fsdecode(one) if isinstance(one, bytes) else str(one) for one in arguments)
-    return [sys.executable, "-m", "cropmark.cli", *texts]
+    return [sys.executable, "-m", "cropmark.cli.main", *texts]
 
 
 def clean(columns: int = 200) -> dict[str, str]:

@@ -52,7 +52,7 @@ def running(
 ) -> Iterator[Running]:
     """A started server; stopped at the end, and killed where that takes long. `under` is what starts the command."""
     log = cache.parent / f"{cache.name}.log"
-    command = [sys.executable, "-m", "cropmark.cli", "serve", *arguments, "--port", "0", "--cache", str(cache)]
+    command = [sys.executable, "-m", "cropmark.cli.main", "serve", *arguments, "--port", "0", "--cache", str(cache)]
     given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
     settings = {"CROPMARK_ADMIN_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     with log.open("w") as errors:

@@ -128,7 +128,7 @@ def test_the_purge_command(folder: Path, tmp_path: Path) -> None:
         assert cache_of(server.get(WIDE)) == "miss"
 
 
-CROPMARK = [sys.executable, "-c", "import sys; sys.argv[0] = 'cropmark'; from cropmark.cli import main; main()"]
+CROPMARK = [sys.executable, "-c", "import sys; sys.argv[0] = 'cropmark'; from cropmark.cli.main import main; main()"]
 
 
 def test_kill_9_of_renderers_under_load(folder: Path, tmp_path: Path) -> None:

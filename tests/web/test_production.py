@@ -89,7 +89,7 @@ def test_check_03_it_does_not_start(
     given |= {"CROPMARK_PRODUCTION": "true", "CROPMARK_FOLDER": str(pictures), "CROPMARK_CACHE_DIR": str(tmp_path)}
     arguments = [word.format(folder=pictures) for word in command]
     told = subprocess.run(
-        [sys.executable, "-m", "cropmark.cli", *arguments],
+        [sys.executable, "-m", "cropmark.cli.main", *arguments],
         env={**given, "COLUMNS": "300"},
         capture_output=True,
         text=True,
@@ -104,7 +104,17 @@ def test_check_03_it_does_not_start(
 
 def test_check_29_unlimited_is_refused(pictures: Path, tmp_path: Path) -> None:
     """Whoever sets it for another program has not thought of ours."""
-    command = [sys.executable, "-m", "cropmark.cli", "serve", str(pictures), "--port", "0", "--cache", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "cropmark.cli.main",
+        "serve",
+        str(pictures),
+        "--port",
+        "0",
+        "--cache",
+        str(tmp_path),
+    ]
     environment = {"VIPS_UNLIMITED": "1", "COLUMNS": "200"}
     told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode == 1
@@ -248,7 +258,7 @@ def test_how_a_deployment_stands(settings: dict[str, Any], words: list[str]) -> 
 
 def test_the_doctor_counts(tmp_path: Path) -> None:
     environment = {"CROPMARK_PRODUCTION": "true", "CROPMARK_CACHE_DIR": str(tmp_path), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "cropmark.cli", "doctor"]
+    command = [sys.executable, "-m", "cropmark.cli.main", "doctor"]
     told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert "of 9 points of docs/security.md are kept" in told.stdout  # one of them of a folder, as serve would have it
     assert "the sandbox is set to 'try' (check 26)" in told.stdout

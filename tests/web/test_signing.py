@@ -407,7 +407,7 @@ def test_check_04_a_reload_takes_a_key_away(pictures: Path, tmp_path: Path) -> N
 
 
 def sign(*arguments: str, keys: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cropmark.cli", "sign", *arguments]
+    command = [sys.executable, "-m", "cropmark.cli.main", "sign", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={"CROPMARK_SIGNING_KEYS": keys}, check=False)
 
 

@@ -17,8 +17,8 @@ from rich.table import Table
 from cropmark.config.loader import configured
 
 if TYPE_CHECKING:  # they bring the engine and the web stack, which whoever asks for --help need not wait for
-    from cropmark.comparing import Comparison, Seen
-    from cropmark.translating import Translation
+    from cropmark.replay.compare import Comparison, Seen
+    from cropmark.translate import Translation
 
 out = Console(emoji=False)
 
@@ -82,7 +82,7 @@ def compare(
     config: ConfigFile = None,
 ) -> None:
     """Fetch two URLs and tell what differs: status, type, size, frames, picture. Ends with 1 where something does."""
-    from cropmark.comparing import compared  # noqa: PLC0415 - it brings the engine
+    from cropmark.replay.compare import compared  # noqa: PLC0415 - it brings the engine
 
     found = asyncio.run(compared(one, two, accept=accept, settings=configured(config).settings))
     unlike = found.unlike(tolerance)

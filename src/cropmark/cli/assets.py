@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cropmark.keeping.shared import (
+from cropmark.cli.options import (
     ConfigFile,
     Data,
     StackName,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from cropmark.dialects.dialect import Ask, Dialect, Query, Unsayable
-from cropmark.explaining import short
+from cropmark.explain import short
 from cropmark.geometry.meaning import Meaning, meanings
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Info

@@ -20,11 +20,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from cropmark import moving
+from cropmark.cli import assets, keys, migrate
 from cropmark.config.loader import BadConfiguration, Configured, configured
-from cropmark.explaining import Explained, short
+from cropmark.explain import Explained, short
 from cropmark.geometry.recipe import Recipe
-from cropmark.keeping import assets, keys
 from cropmark.model.problems import Problem
 
 app = typer.Typer(
@@ -267,8 +266,8 @@ def _branch(tree: Tree, name: str, values: Iterable[Any]) -> Tree | None:
     return branch
 
 
-app.command()(moving.translate)
-app.command()(moving.compare)
+app.command()(migrate.translate)
+app.command()(migrate.compare)
 
 
 @app.command()
@@ -366,7 +365,7 @@ def doctor(
     mend: Annotated[bool, typer.Option("--mend", help="Remove what a crash left behind in the library.")] = False,
 ) -> None:
     """Look at this machine: libraries, codecs, sandbox, folders, memory; each line good or bad with the mend."""
-    from cropmark.doctor import Finding, findings  # noqa: PLC0415
+    from cropmark.cli.doctor import Finding, findings  # noqa: PLC0415
 
     marks: dict[bool | None, str] = {True: "[green]good[/]", False: "[red]bad[/] ", None: "[yellow]note[/]"}
 

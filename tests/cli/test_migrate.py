@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cropmark.api import translate
-from cropmark.cli import app
+from cropmark.cli.main import app
 from cropmark.model.problems import BadOrder, BadValue
 
 

@@ -30,7 +30,7 @@ def cropmark(
 ) -> subprocess.CompletedProcess[str]:
     given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
     return subprocess.run(
-        [sys.executable, "-m", "cropmark.cli", *arguments],
+        [sys.executable, "-m", "cropmark.cli.main", *arguments],
         cwd=cwd,
         env={**given, "COLUMNS": "100", "NO_COLOR": "1", **(environment or {})},
         capture_output=True,
@@ -177,7 +177,7 @@ def test_a_host_by_ipv6_and_by_name_and_a_folder_with_brackets(tmp_path: Path, h
         assert server.get("/healthz").status_code == 200
 
 
-HOMELESS = "import os.path; os.path.expanduser = str; from cropmark.cli import main; main()"
+HOMELESS = "import os.path; os.path.expanduser = str; from cropmark.cli.main import main; main()"
 """As in a container that runs under a number that nobody has a name for."""
 
 

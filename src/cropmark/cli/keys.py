@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cropmark.keeping.shared import ConfigFile, Data, StackName, day, err, library, name_of, out, settings_of, stack_of
+from cropmark.cli.options import ConfigFile, Data, StackName, day, err, library, name_of, out, settings_of, stack_of
 from cropmark.model.assets import Key, KeyKind, Scope
 from cropmark.model.problems import BadOrder
 

@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cropmark import comparing
-from cropmark.cli import app
-from cropmark.comparing import Comparison, compared
+from cropmark.cli.main import app
 from cropmark.config.loader import Settings
 from cropmark.model.problems import BadOrder, SourceFailed, SourceTooLarge
 from cropmark.model.values import Size
@@ -23,6 +21,8 @@ from cropmark.renderers import replies
 from cropmark.renderers.channel import Kind, OutOfForm, Reply
 from cropmark.renderers.replies import Told
 from cropmark.renderers.tasks import Compare, Inspect
+from cropmark.replay import compare
+from cropmark.replay.compare import Comparison, compared
 from tests.engine.pictures import file_of, slopes
 
 PICTURE = slopes(120, 80)
@@ -131,13 +131,13 @@ async def test_what_cannot_be_fetched(origin: str, monkeypatch: pytest.MonkeyPat
             await compared(url, f"{origin}/a.png", settings=Settings())
     with pytest.raises(SourceFailed, match="gave no answer"):
         await compared("http://127.0.0.1:1/", f"{origin}/a.png", settings=Settings())
-    monkeypatch.setattr(comparing, "MOST_BYTES", 100)
+    monkeypatch.setattr(compare, "MOST_BYTES", 100)
     with pytest.raises(SourceTooLarge, match="more than 100 bytes"):
         await compared(f"{origin}/a.png", f"{origin}/a.png", settings=Settings())
 
 
 def test_the_tolerance_is_the_operators() -> None:
-    seen = comparing.Seen("http://a.example", 200, "image/png", 5, "00")
+    seen = compare.Seen("http://a.example", 200, "image/png", 5, "00")
     found = Comparison(seen, seen, Compared(Size(4, 4), 2.5, 9, 30.0))
     assert found.unlike(2.5) == ()
     assert found.unlike(2.4) == ("picture",)
