@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cropmark.config.loader import configured
 from cropmark.config.paths import data_folder
-from cropmark.management.bodies import text_of
+from cropmark.management.parse import text_of
 from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Stack
 from cropmark.model.problems import BadOrder
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from cropmark.management.calls import Json
-from cropmark.management.queries import MOST
+from cropmark.management.parse_query import MOST
+from cropmark.management.request import Json
 from cropmark.management.routes import ROUTES, Access, Route
 from cropmark.model.assets import MAX_NAME_CHARS, UID
 

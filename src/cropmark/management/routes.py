@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from cropmark.management import acts
-from cropmark.management.calls import Call, Json
+from cropmark.management import handlers
+from cropmark.management.request import Call, Json
 from cropmark.ports import Library
 
 
@@ -37,26 +37,26 @@ class Route:
 
 # fmt: off
 ROUTES: Final = (
-    Route("GET",    "assets",                  acts.listed,          Access.READ),
-    Route("POST",   "assets",                  acts.upload,          Access.WRITE, 201, ("multipart",)),
-    Route("GET",    "assets/images",           acts.images,          Access.READ),
-    Route("GET",    "assets/videos",           acts.nothing,         Access.READ),
-    Route("GET",    "assets/rt",               acts.nothing,         Access.READ),
-    Route("POST",   "assets/folders",          acts.new_folder,      Access.WRITE, 201, ("json",)),
-    Route("GET",    "assets/folders/{uid}",    acts.folder,          Access.LOOK),
-    Route("PUT",    "assets/folders/{uid}",    acts.update_folder,   Access.WRITE, body=("json",)),
-    Route("DELETE", "assets/folders/{uid}",    acts.delete_folder,   Access.WRITE),
-    Route("GET",    "assets/{uid}",            acts.one,             Access.READ),
-    Route("PUT",    "assets/{uid}",            acts.update,          Access.WRITE, body=("json", "multipart")),
-    Route("DELETE", "assets/{uid}",            acts.delete,          Access.WRITE),
-    Route("POST",   "assets/{uid}/publish",    acts.publish,         Access.WRITE, body=("json",)),
-    Route("POST",   "assets/{uid}/unpublish",  acts.unpublish,       Access.WRITE, body=("json",)),
-    Route("GET",    "assets/{uid}/versions",   acts.versions,        Access.LOOK),
-    Route("POST",   "assets/{uid}/versions/{version}/name", acts.name_version,   Access.WRITE, 201, ("json",)),
-    Route("DELETE", "assets/{uid}/versions/{version}/name", acts.unname_version, Access.WRITE),
-    Route("GET",    "assets/{uid}/references", acts.references,      Access.LOOK),
-    Route("GET",    "environments",            acts.environments,    Access.LOOK),
-    Route("POST",   "environments",            acts.new_environment, Access.WRITE, 201, ("json",)),
-    Route("GET",    "environments/{name}",     acts.environment,     Access.LOOK),
+    Route("GET",    "assets",                  handlers.listed,          Access.READ),
+    Route("POST",   "assets",                  handlers.upload,          Access.WRITE, 201, ("multipart",)),
+    Route("GET",    "assets/images",           handlers.images,          Access.READ),
+    Route("GET",    "assets/videos",           handlers.nothing,         Access.READ),
+    Route("GET",    "assets/rt",               handlers.nothing,         Access.READ),
+    Route("POST",   "assets/folders",          handlers.new_folder,      Access.WRITE, 201, ("json",)),
+    Route("GET",    "assets/folders/{uid}",    handlers.folder,          Access.LOOK),
+    Route("PUT",    "assets/folders/{uid}",    handlers.update_folder,   Access.WRITE, body=("json",)),
+    Route("DELETE", "assets/folders/{uid}",    handlers.delete_folder,   Access.WRITE),
+    Route("GET",    "assets/{uid}",            handlers.one,             Access.READ),
+    Route("PUT",    "assets/{uid}",            handlers.update,          Access.WRITE, body=("json", "multipart")),
+    Route("DELETE", "assets/{uid}",            handlers.delete,          Access.WRITE),
+    Route("POST",   "assets/{uid}/publish",    handlers.publish,         Access.WRITE, body=("json",)),
+    Route("POST",   "assets/{uid}/unpublish",  handlers.unpublish,       Access.WRITE, body=("json",)),
+    Route("GET",    "assets/{uid}/versions",   handlers.versions,        Access.LOOK),
+    Route("POST",   "assets/{uid}/versions/{version}/name", handlers.name_version,   Access.WRITE, 201, ("json",)),
+    Route("DELETE", "assets/{uid}/versions/{version}/name", handlers.unname_version, Access.WRITE),
+    Route("GET",    "assets/{uid}/references", handlers.references,      Access.LOOK),
+    Route("GET",    "environments",            handlers.environments,    Access.LOOK),
+    Route("POST",   "environments",            handlers.new_environment, Access.WRITE, 201, ("json",)),
+    Route("GET",    "environments/{name}",     handlers.environment,     Access.LOOK),
 )
 # fmt: on

@@ -19,7 +19,7 @@ import structlog
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from cropmark.management.calls import Sent, Unacceptable
+from cropmark.management.request import Sent, Unacceptable
 from cropmark.model.assets import MAX_NAME_CHARS, Upload
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
 from cropmark.model.problems import Overloaded, SourceProblem

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 import structlog
 
-from cropmark.management.calls import Call, Json, Sent, Unacceptable, UnknownStack
+from cropmark.management.request import Call, Json, Sent, Unacceptable, UnknownStack
 from cropmark.management.routes import ROUTES, Access, Route
 from cropmark.model.assets import MAIN, MAX_NAME_CHARS, UID, Environment, Key, KeyKind, Place
 from cropmark.model.problems import (

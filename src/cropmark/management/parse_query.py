@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from cropmark.management.bodies import ROOT, text_of, whole_of
-from cropmark.management.calls import Call, Unacceptable
+from cropmark.management.parse import ROOT, text_of, whole_of
+from cropmark.management.request import Call, Unacceptable
 from cropmark.model.assets import MAX_NAME_CHARS, Listing, Shown, Sort
 
 MOST: Final = 100

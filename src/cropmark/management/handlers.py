@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cropmark.management.bodies import (
+from cropmark.management.parse import (
     member,
     read_changes,
     read_publishing,
@@ -17,9 +17,9 @@ from cropmark.management.bodies import (
     text_of,
     whole_of,
 )
-from cropmark.management.calls import Call, Json, Unacceptable
-from cropmark.management.queries import read_listing
-from cropmark.management.told import asset_json, environment_json, folder_json, item_json, version_json
+from cropmark.management.parse_query import read_listing
+from cropmark.management.request import Call, Json, Unacceptable
+from cropmark.management.serialize import asset_json, environment_json, folder_json, item_json, version_json
 from cropmark.model.assets import MAX_NAME_CHARS, Shown
 from cropmark.model.problems import NotFound
 from cropmark.ports import Library

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from cropmark.management.calls import Call, Json
+from cropmark.management.request import Call, Json
 from cropmark.model.assets import MAIN, Asset, Entry, Environment, Folder, Publication, Version
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from cropmark.management.calls import Call, Unacceptable
+from cropmark.management.request import Call, Unacceptable
 from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Changes, Publishing
 from cropmark.ports import Library
 
