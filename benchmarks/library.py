@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from sqlalchemy import insert
 
-from cropmark.library.finding import read_address
-from cropmark.library.news import News
+from cropmark.library.changes import News
+from cropmark.library.lookup import read_address
 from cropmark.library.publishing import new_uid
 from cropmark.library.source import LibrarySource
 from cropmark.library.store import Store

@@ -10,10 +10,10 @@ from typing import IO, Any
 import obstore
 import pytest
 
+from cropmark.library.blob_cache import Copies
 from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
-from cropmark.library.copies import Copies
-from cropmark.library.objects import ObjectBlobs
-from cropmark.library.places import LibraryUnusable
+from cropmark.library.bucket_blobs import ObjectBlobs
+from cropmark.library.errors import LibraryUnusable
 from tests.library.making import opened
 from tests.library.s3_server import BUCKET, S3Server
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cropmark.library.objects import ObjectBlobs
+from cropmark.library.bucket_blobs import ObjectBlobs
 from tests.library.making import Shop, picture, shop
 from tests.library.s3_server import BUCKET, S3Server
 from tests.web.running import Running, running

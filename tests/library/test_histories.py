@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import event
 
-from cropmark.library import mending
-from cropmark.library.finding import Found, read_address
+from cropmark.library import garbage
+from cropmark.library.lookup import Found, read_address
 from cropmark.library.store import Store
 from cropmark.model.assets import Asset, Listing, Place, Publishing
 from cropmark.plan.source import Edition
@@ -130,14 +130,14 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def tidy(self) -> None:
-        mending.mended(self.store, young_s=0)
-        assert mending.state_of(self.store).orphans == ()
+        garbage.mended(self.store, young_s=0)
+        assert garbage.state_of(self.store).orphans == ()
 
     # ------------------------------------------------------------------------------------------ what must hold
 
     @invariant()
     def every_version_has_its_bytes(self) -> None:
-        assert mending.state_of(self.store).lost == ()
+        assert garbage.state_of(self.store).lost == ()
 
     @invariant()
     def delivery_is_as_the_model_says(self) -> None:
@@ -286,9 +286,9 @@ def test_orphans_are_found_and_mended(tmp_path: Path) -> None:
     source = opened(b"orphan")
     store.blobs.put("ab" * 32, source)
     source.close()
-    assert mending.state_of(store).orphans == ("ab" * 32,)
-    assert mending.mended(store) == 0  # too young: somebody may be about to name it
-    assert mending.mended(store, young_s=0) == 1
+    assert garbage.state_of(store).orphans == ("ab" * 32,)
+    assert garbage.mended(store) == 0  # too young: somebody may be about to name it
+    assert garbage.mended(store, young_s=0) == 1
     store.blobs.remove(kept.version.file.digest)
-    assert mending.state_of(store).lost == (kept.version.file.digest,)
+    assert garbage.state_of(store).lost == (kept.version.file.digest,)
     store.close()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cropmark.library.finding import Address, Answered
+from cropmark.library.changes import News
 from cropmark.library.keys import new_secret
-from cropmark.library.live import AGAIN_S, Live
-from cropmark.library.news import News
+from cropmark.library.lookup import Address, Answered
+from cropmark.library.service import AGAIN_S, Live
 from cropmark.library.source import TRUSTED_S, LibrarySource
 from cropmark.library.store import Store
 from cropmark.model.assets import Asset, KeyKind, Place, Publishing, Scope

@@ -12,11 +12,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from structlog.testing import capture_logs
 
-from cropmark.library import finding, mending, migrating
+from cropmark.library import garbage, lookup, migrate
 from cropmark.library.database import HEAD
-from cropmark.library.finding import Found, read_address
+from cropmark.library.errors import LibraryUnusable
 from cropmark.library.keys import Ring, new_secret
-from cropmark.library.places import LibraryUnusable
+from cropmark.library.lookup import Found, read_address
 from cropmark.library.store import Store
 from cropmark.library.tables import metadata
 from cropmark.model.assets import Asset, Changes, KeyKind, Listing, Place, Publishing, Scope, Shown, Sort
@@ -52,7 +52,7 @@ def test_the_migrations_make_the_tables(store: Store) -> None:
 
 
 def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
-    assert migrating.head() == HEAD
+    assert migrate.head() == HEAD
 
 
 def test_an_older_library_is_brought_up(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_permanent_url_is_set_once(store: Store, place: Place) -> None:
     with pytest.raises(BadOrder, match="can be set once"):
         replaced(store, place, asset.uid, b"two", changes=Changes(slug="eagle"))
     assert len(store.versions(place, asset.uid)) == 1
-    assert mending.state_of(store).orphans == ()
+    assert garbage.state_of(store).orphans == ()
     assert replaced(store, place, asset.uid, b"two", changes=Changes(slug="owl")).slug == "owl"
 
 
@@ -186,7 +186,7 @@ def test_kontent_addresses_serve_every_file_as_long_as_it_is_there(store: Store,
 )
 def test_what_is_no_address_with_a_file(path: str) -> None:
     read = read_address(path)
-    assert read is None or (isinstance(read, finding.Contentstack) and read.file is None)
+    assert read is None or (isinstance(read, lookup.Contentstack) and read.file is None)
 
 
 def test_secured_stacks_ask_for_a_token_of_the_environment(store: Store) -> None:
@@ -311,7 +311,7 @@ def test_folders_hold_assets_and_folders(store: Store, place: Place) -> None:
     store.delete_folder(place, outer)
     with pytest.raises(NotFound):
         store.asset(place, asset.uid)
-    assert mending.state_of(store).orphans == ()
+    assert garbage.state_of(store).orphans == ()
 
 
 # ------------------------------------------------------------------------------------------ bytes

@@ -36,7 +36,7 @@ from cropmark.model.problems import BadOrder, NotFound
 
 if TYPE_CHECKING:  # as in shared.py
     from cropmark.config.settings import Settings
-    from cropmark.importing import Import, Taken
+    from cropmark.library.bulk_import import Import, Taken
     from cropmark.library.store import Store
 
 app = typer.Typer(help="Keep pictures in the library, and publish them.", no_args_is_help=True)
@@ -67,7 +67,7 @@ def add(
 
     May be ended at any time and begun anew: what is there is not taken in twice.
     """
-    from cropmark.importing import Import, files_in  # noqa: PLC0415
+    from cropmark.library.bulk_import import Import, files_in  # noqa: PLC0415
 
     settings = settings_of(config, data)
     files = files_in(paths)
@@ -87,7 +87,7 @@ def add(
 
 
 async def _imported(store: Store, settings: Settings, files: list[Path], how: Import) -> list[Taken]:
-    from cropmark.importing import take_in  # noqa: PLC0415
+    from cropmark.library.bulk_import import take_in  # noqa: PLC0415
     from cropmark.server.wiring import pool_of  # noqa: PLC0415
 
     taken: list[Taken] = []
@@ -110,7 +110,7 @@ async def _imported(store: Store, settings: Settings, files: list[Path], how: Im
 
 def _told_of_import(taken: list[Taken], settings: Settings) -> None:
     """How many there were of each kind, what failed, and one URL to try."""
-    from cropmark.importing import Outcome  # noqa: PLC0415
+    from cropmark.library.bulk_import import Outcome  # noqa: PLC0415
 
     counts = Counter(one.outcome for one in taken)
     out.print(
@@ -228,7 +228,7 @@ def replace(
 async def _replaced(
     store: Store, settings: Settings, place: Place, uid: str, file: Path, published: Publishing | None
 ) -> Asset:
-    from cropmark.importing import NoPicture, inspected, opened  # noqa: PLC0415
+    from cropmark.library.bulk_import import NoPicture, inspected, opened  # noqa: PLC0415
     from cropmark.server.wiring import pool_of  # noqa: PLC0415
 
     pool = pool_of(settings)

@@ -18,8 +18,8 @@ from cropmark.config.loader import Settings
 from cropmark.config.paths import cache_folder, data_folder
 from cropmark.config.production import Point, points, refusals
 from cropmark.engine import natives
-from cropmark.library import mending
-from cropmark.library.places import LibraryUnusable
+from cropmark.library import garbage
+from cropmark.library.errors import LibraryUnusable
 from cropmark.renderers.pool import Pool, PoolState
 from cropmark.runtime import cgroups
 from cropmark.server import library
@@ -97,8 +97,8 @@ def _library(settings: Settings, *, mend: bool) -> Iterator[Finding]:
         yield Finding(False, f"library: {error.what}", error.mend)
         return
     try:
-        count = mending.mended(store, young_s=0.0) if mend else 0
-        state = mending.state_of(store)
+        count = garbage.mended(store, young_s=0.0) if mend else 0
+        state = garbage.state_of(store)
     except OSError as error:
         yield Finding(False, f"library: its storage cannot be used: {error}", "check library_store")
         return

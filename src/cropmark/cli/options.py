@@ -53,7 +53,7 @@ def settings_of(config: Path | None, data: Path | None) -> Settings:
 @contextmanager
 def library(settings: Settings, *, make: bool = False) -> Iterator[Store]:
     """The library, which may be made where there is none. Raises BadOrder where it cannot be had."""
-    from cropmark.library.places import LibraryUnusable  # noqa: PLC0415
+    from cropmark.library.errors import LibraryUnusable  # noqa: PLC0415
     from cropmark.server import library as library_setup  # noqa: PLC0415
 
     if not make and not library_setup.is_there(settings):

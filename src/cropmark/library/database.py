@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from cropmark.library import tables
-from cropmark.library.places import FILE, LibraryUnusable
+from cropmark.library.errors import FILE, LibraryUnusable
 from cropmark.model.problems import Overloaded
 
 log = structlog.get_logger("cropmark.library")
@@ -107,9 +107,9 @@ class Database:
     def _migrate(self) -> None:
         if _revision(self.engine) == HEAD:
             return
-        from cropmark.library import migrating  # noqa: PLC0415 - Alembic takes its time, and is seldom needed
+        from cropmark.library import migrate  # noqa: PLC0415 - Alembic takes its time, and is seldom needed
 
-        migrating.upgrade(self.engine)
+        migrate.upgrade(self.engine)
 
 
 @contextmanager

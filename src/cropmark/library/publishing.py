@@ -8,7 +8,7 @@ from enum import Enum
 
 from sqlalchemy import delete, insert, select
 
-from cropmark.library import reading
+from cropmark.library import queries
 from cropmark.library.database import Changed, Writing
 from cropmark.library.tables import assets, environments, publications, published, schedules, versions
 from cropmark.model.assets import Publishing
@@ -51,7 +51,7 @@ def check_environments(writing: Writing, stack: str, wanted: Publishing) -> None
     if wanted.at_ms is not None and wanted.at_ms > writing.now_ms:
         return
     for name in wanted.environments:
-        if reading.environment_uid(writing.connection, stack, name) is None:
+        if queries.environment_uid(writing.connection, stack, name) is None:
             raise BadOrder(
                 f"there is no environment {name[:80]!r}", fix="name one of the stack's", parameter="environments"
             )
@@ -59,7 +59,7 @@ def check_environments(writing: Writing, stack: str, wanted: Publishing) -> None
 
 def environment_in(writing: Writing, stack: str, name: str, *, make: bool) -> str | None:
     """The uid of an environment by its name or uid; a new one is made where it may be."""
-    found = reading.environment_uid(writing.connection, stack, name)
+    found = queries.environment_uid(writing.connection, stack, name)
     if found is not None or not make:
         return found
     uid = new_uid()

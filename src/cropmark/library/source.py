@@ -17,9 +17,9 @@ from typing import Final, Protocol
 
 from cachetools import LRUCache
 
-from cropmark.library import finding
-from cropmark.library.finding import Answered, Contentstack, Found
-from cropmark.library.news import Changed, News
+from cropmark.library import lookup
+from cropmark.library.changes import Changed, News
+from cropmark.library.lookup import Answered, Contentstack, Found
 from cropmark.model.problems import Problem, SourceFailed, SourceMissing
 from cropmark.plan.source import Edition, SitePath, Where
 from cropmark.ports import Opened, Stamp, covers
@@ -36,7 +36,7 @@ _PURGES: Final = 1024
 class Asked(Protocol):
     """What is asked of the library, in threads."""
 
-    def find(self, address: finding.Address, edition: Edition | None) -> Answered: ...
+    def find(self, address: lookup.Address, edition: Edition | None) -> Answered: ...
 
     def open_file(self, digest: str) -> int: ...
 
@@ -96,7 +96,7 @@ class LibrarySource:
 
     async def open(self, where: Where) -> Opened:
         if not isinstance(where, SitePath):
-            raise finding.missing()
+            raise lookup.missing()
         known = self._known(where) or await self._found(where)
         if known.stamp is None or not isinstance(known.outcome, Found):
             assert isinstance(known.outcome, Problem)
@@ -106,7 +106,7 @@ class LibrarySource:
     def identity(self, where: Where) -> str:
         """`library:stack/asset/file`; for an address that names less, as much as it names."""
         if not isinstance(where, SitePath):
-            raise finding.missing()
+            raise lookup.missing()
         known = self._present.get(where)
         if known is not None and isinstance(known.outcome, Found):
             return known.outcome.identity
@@ -151,7 +151,7 @@ class LibrarySource:
         if known is None:
             return None
         if known.asset in self._gone:
-            raise finding.missing()
+            raise lookup.missing()
         if self._clock() - self._heard_s > TRUSTED_S or self._is_older(known):
             return None
         return known
@@ -160,9 +160,9 @@ class LibrarySource:
         return known.n < self._changed.get(known.asset, 0) or known.n < self._changed.get(known.stack, 0)
 
     async def _found(self, where: SitePath) -> _Known:
-        address = finding.read_address(where.path)
+        address = lookup.read_address(where.path)
         if address is None:
-            raise finding.missing()
+            raise lookup.missing()
         asked = asyncio.get_running_loop().run_in_executor(self._threads, self._asked.find, address, where.edition)
         answered = await asked
         known = _known(address, answered)
@@ -190,7 +190,7 @@ class LibrarySource:
         return Stamp(stamp.identity, stamp.version, count, stamp.modified_s, private=stamp.private)
 
 
-def _known(address: finding.Address, answered: Answered) -> _Known:
+def _known(address: lookup.Address, answered: Answered) -> _Known:
     found = answered.found
     if isinstance(found, Found):
         stamp = Stamp(found.identity, found.digest, modified_s=found.created_ms / 1000, private=found.private)

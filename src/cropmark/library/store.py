@@ -16,10 +16,10 @@ import structlog
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from cropmark.library import finding, keys, publishing, reading, rows
+from cropmark.library import keys, lookup, publishing, queries, writes
 from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
+from cropmark.library.changes import News, news_since
 from cropmark.library.database import Changed, Database, Writing
-from cropmark.library.news import News, news_since
 from cropmark.library.publishing import Act, new_uid
 from cropmark.library.tables import assets, stacks, versions
 from cropmark.model.assets import (
@@ -69,10 +69,10 @@ class Store:
     # ------------------------------------------------------------------------------------------ stacks
 
     def stack(self, api_key: str) -> Stack | None:
-        return self._read(lambda c: reading.stack_of(c, api_key))
+        return self._read(lambda c: queries.stack_of(c, api_key))
 
     def stacks(self) -> tuple[Stack, ...]:
-        return self._read(reading.stacks_of)
+        return self._read(queries.stacks_of)
 
     def new_stack(self, name: str, *, secured: bool = False) -> Stack:
         """Raises BadOrder where a stack has that name."""
@@ -91,16 +91,16 @@ class Store:
         return Stack(**row)  # type: ignore[arg-type]  # a row has the columns' types, which a dict cannot tell
 
     def environments(self, stack: str) -> tuple[Environment, ...]:
-        return self._read(lambda c: reading.environments_of(c, stack))
+        return self._read(lambda c: queries.environments_of(c, stack))
 
     def new_environment(self, stack: str, name: str) -> Environment:
         """Raises BadOrder where an environment has that name."""
         with self.database.writing() as writing:
-            if reading.environment_uid(writing.connection, stack, name) is not None:
+            if queries.environment_uid(writing.connection, stack, name) is not None:
                 raise BadOrder("there is an environment of that name", fix="choose another", parameter="name")
             uid = publishing.environment_in(writing, stack, name, make=True)
             writing.tell(Changed.STACK, stack)
-            return next(e for e in reading.environments_of(writing.connection, stack) if e.uid == uid)
+            return next(e for e in queries.environments_of(writing.connection, stack) if e.uid == uid)
 
     # ------------------------------------------------------------------------------------------ assets
 
@@ -119,13 +119,13 @@ class Store:
         file = self._kept(upload, source)
         with self.database.writing() as writing:
             uid = new_uid()
-            rows.insert_asset(writing, uid, place, changes.title or file.filename, by, newest=1, origin=origin)
+            writes.insert_asset(writing, uid, place, changes.title or file.filename, by, newest=1, origin=origin)
             self._insert_version(writing, uid, 1, file, by, source)
-            rows.apply(writing, place, uid, changes)
+            writes.apply(writing, place, uid, changes)
             writing.tell(Changed.ASSET, place.stack, uid)
             if published is not None:
                 publishing.done(writing, place.stack, uid, Act.PUBLISH, published, by)
-            return reading.asset_of(writing.connection, place, uid)
+            return queries.asset_of(writing.connection, place, uid)
 
     def replace(
         self,
@@ -142,44 +142,44 @@ class Store:
         _slug(self.asset(place, uid), changes)
         file = self._kept(upload, source)
         with self.database.writing() as writing:
-            asset = reading.asset_of(writing.connection, place, uid)
+            asset = queries.asset_of(writing.connection, place, uid)
             number = asset.newest + 1
             self._insert_version(writing, uid, number, file, by, source)
-            rows.touch(writing, place, uid, by, version=number, **_slug(asset, changes))
-            rows.apply(writing, place, uid, changes)
+            writes.touch(writing, place, uid, by, version=number, **_slug(asset, changes))
+            writes.apply(writing, place, uid, changes)
             if published is not None:
                 publishing.done(writing, place.stack, uid, Act.PUBLISH, published, by)
-            return reading.asset_of(writing.connection, place, uid)
+            return queries.asset_of(writing.connection, place, uid)
 
     def restore(self, place: Place, uid: str, number: int, by: str) -> Asset:
         """An older version's bytes, as a new version."""
         with self.database.writing() as writing:
-            newest = reading.asset_of(writing.connection, place, uid).newest + 1
+            newest = queries.asset_of(writing.connection, place, uid).newest + 1
             old = self._numbered(writing.connection, place, uid, number)
-            rows.insert_version(writing, uid, newest, old.version.file, by)
-            rows.touch(writing, place, uid, by, version=newest)
-            return reading.asset_of(writing.connection, place, uid)
+            writes.insert_version(writing, uid, newest, old.version.file, by)
+            writes.touch(writing, place, uid, by, version=newest)
+            return queries.asset_of(writing.connection, place, uid)
 
     def name_version(self, place: Place, uid: str, number: int, name: str | None) -> None:
         """Raises NotFound for a version that the asset does not have."""
         with self.database.writing() as writing:
             self._numbered(writing.connection, place, uid, number)
-            rows.name_version(writing, uid, number, name)
+            writes.name_version(writing, uid, number, name)
 
     def change(self, place: Place, uid: str, changes: Changes, by: str) -> Asset:
         """Raises BadOrder where the asset has another permanent URL already."""
         with self.database.writing() as writing:
-            asset = reading.asset_of(writing.connection, place, uid)
-            rows.touch(writing, place, uid, by, **_slug(asset, changes))
-            rows.apply(writing, place, uid, changes)
-            return reading.asset_of(writing.connection, place, uid)
+            asset = queries.asset_of(writing.connection, place, uid)
+            writes.touch(writing, place, uid, by, **_slug(asset, changes))
+            writes.apply(writing, place, uid, changes)
+            return queries.asset_of(writing.connection, place, uid)
 
     def delete(self, place: Place, uid: str) -> None:
         """Remove the asset with all its versions; their bytes too, where no other asset has the same."""
         with self.database.writing() as writing:
-            reading.asset_of(writing.connection, place, uid)
-            digests = {version.file.digest for version in reading.versions_of(writing.connection, uid)}
-            rows.remove(writing, place, uid)
+            queries.asset_of(writing.connection, place, uid)
+            digests = {version.file.digest for version in queries.versions_of(writing.connection, uid)}
+            writes.remove(writing, place, uid)
         self._drop_deleted(digests)
 
     # ------------------------------------------------------------------------------------------ publishing
@@ -208,21 +208,21 @@ class Store:
         )
         with self.database.reading() as connection:
             uid = connection.execute(wanted).scalar()
-            return reading.asset_of(connection, place, uid) if uid else None
+            return queries.asset_of(connection, place, uid) if uid else None
 
     def versions(self, place: Place, uid: str) -> tuple[Version, ...]:
         """The newest first."""
         with self.database.reading() as connection:
-            reading.asset_of(connection, place, uid)
-            return reading.versions_of(connection, uid)
+            queries.asset_of(connection, place, uid)
+            return queries.versions_of(connection, uid)
 
     def listed(self, place: Place, listing: Listing) -> Page:
-        return self._read(lambda c: reading.listed(c, place, listing))
+        return self._read(lambda c: queries.listed(c, place, listing))
 
     # ------------------------------------------------------------------------------------------ delivery
 
-    def find(self, address: finding.Address, edition: Edition | None) -> finding.Answered:
-        return self._read(lambda c: finding.find(c, address, edition))
+    def find(self, address: lookup.Address, edition: Edition | None) -> lookup.Answered:
+        return self._read(lambda c: lookup.find(c, address, edition))
 
     def open_file(self, digest: str) -> int:
         """A descriptor of the bytes. Raises OSError."""
@@ -235,30 +235,30 @@ class Store:
     # ------------------------------------------------------------------------------------------ folders
 
     def folder(self, place: Place, uid: str) -> Folder:
-        return self._read(lambda c: reading.folder_of(c, place, uid))
+        return self._read(lambda c: queries.folder_of(c, place, uid))
 
     def new_folder(self, place: Place, name: str, parent_uid: str | None, by: str) -> Folder:
         with self.database.writing() as writing:
             uid = new_uid()
-            rows.insert_asset(writing, uid, place, name, by, newest=0, is_dir=True)
-            rows.apply(writing, place, uid, Changes(parent_uid=parent_uid))
-            return reading.folder_of(writing.connection, place, uid)
+            writes.insert_asset(writing, uid, place, name, by, newest=0, is_dir=True)
+            writes.apply(writing, place, uid, Changes(parent_uid=parent_uid))
+            return queries.folder_of(writing.connection, place, uid)
 
     def change_folder(self, place: Place, uid: str, changes: Changes, by: str) -> Folder:
         with self.database.writing() as writing:
-            reading.folder_of(writing.connection, place, uid)
-            rows.touch(writing, place, uid, by)
-            rows.apply(writing, place, uid, changes)
-            return reading.folder_of(writing.connection, place, uid)
+            queries.folder_of(writing.connection, place, uid)
+            writes.touch(writing, place, uid, by)
+            writes.apply(writing, place, uid, changes)
+            return queries.folder_of(writing.connection, place, uid)
 
     def delete_folder(self, place: Place, uid: str) -> None:
         """Remove a folder with all that is in it, as the vendor does."""
         with self.database.writing() as writing:
-            reading.folder_of(writing.connection, place, uid)
-            inside = reading.inside(writing.connection, uid)
-            digests = {v.file.digest for one in inside for v in reading.versions_of(writing.connection, one)}
+            queries.folder_of(writing.connection, place, uid)
+            inside = queries.inside(writing.connection, uid)
+            digests = {v.file.digest for one in inside for v in queries.versions_of(writing.connection, one)}
             for one in reversed(inside):
-                rows.remove(writing, place, one)
+                writes.remove(writing, place, one)
         self._drop_deleted(digests)
 
     # ------------------------------------------------------------------------------------------ keys
@@ -323,17 +323,17 @@ class Store:
 
     @staticmethod
     def _numbered(connection: Connection, place: Place, uid: str, number: int | None) -> Asset:
-        newest = reading.asset_of(connection, place, uid)
+        newest = queries.asset_of(connection, place, uid)
         if number in (None, newest.newest):
             return newest
         try:
-            return reading.asset_of(connection, place, uid, number)
+            return queries.asset_of(connection, place, uid, number)
         except NotFound as error:
             raise publishing.no_such_version() from error
 
     def _publish(self, place: Place, uid: str, act: Act, wanted: Publishing, by: str) -> None:
         with self.database.writing() as writing:
-            reading.asset_of(writing.connection, place, uid)
+            queries.asset_of(writing.connection, place, uid)
             if act is Act.UNPUBLISH:
                 publishing.check_environments(writing, place.stack, wanted)
             publishing.done(writing, place.stack, uid, act, wanted, by)
@@ -343,7 +343,7 @@ class Store:
             is_gone = self.blobs.age_s(file.digest) is None
         if is_gone:
             self._put(file.digest, source)  # removed a moment ago, with the last asset that had the same bytes
-        rows.insert_version(writing, uid, number, file, by)
+        writes.insert_version(writing, uid, number, file, by)
 
 
 def _slug(asset: Asset, changes: Changes) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cropmark.config.loader import Settings
 from cropmark.config.paths import data_folder
-from cropmark.library.places import FILE, LibraryUnusable
+from cropmark.library.errors import FILE, LibraryUnusable
 from cropmark.model.assets import UID, UUID
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _reading(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
         yield "database_url", lambda: Database(read_url(url))
     for name, store in (("library_store", settings.library_store), ("pixlab_store", settings.pixlab_store)):
         if store and not store.startswith("file:"):
-            from cropmark.library.buckets import Bucket  # noqa: PLC0415
+            from cropmark.library.bucket import Bucket  # noqa: PLC0415
 
             yield name, partial(Bucket.at, store, name, role=settings.bucket_role)
 
@@ -105,7 +105,7 @@ def _blobs(settings: Settings) -> Blobs | None:
     """Where the bytes are, if not in the data folder; known to answer. Raises LibraryUnusable."""
     if not settings.library_store:
         return None
-    from cropmark.library.objects import ObjectBlobs  # noqa: PLC0415 - as places.py says
+    from cropmark.library.bucket_blobs import ObjectBlobs  # noqa: PLC0415 - as places.py says
 
     found = ObjectBlobs.at(settings.library_store, role=settings.bucket_role)
     found.check()

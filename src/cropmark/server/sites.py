@@ -28,7 +28,7 @@ from cropmark.sources.web import WebSource
 from cropmark.web.site import Freshness, Rate, Site
 
 if TYPE_CHECKING:
-    from cropmark.library.live import Live
+    from cropmark.library.service import Live
 
 T = TypeVar("T")
 

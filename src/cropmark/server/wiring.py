@@ -22,7 +22,7 @@ from cropmark.config.loader import Settings, SiteSettings
 from cropmark.config.paths import cache_folder, data_folder
 from cropmark.config.production import doubts, refusals
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.library.places import LibraryUnusable
+from cropmark.library.errors import LibraryUnusable
 from cropmark.library.results import DiskResults
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath
@@ -48,8 +48,8 @@ from cropmark.web.pixlab_acts import Bureau
 from cropmark.web.site import Sites
 
 if TYPE_CHECKING:
-    from cropmark.library.live import Live
-    from cropmark.library.object_results import ObjectResults
+    from cropmark.library.bucket_results import ObjectResults
+    from cropmark.library.service import Live
 
 T = TypeVar("T")
 
@@ -170,7 +170,7 @@ async def _library(settings: Settings, stack: AsyncExitStack) -> Live | None:
     """The library, where there is one; closed with the stack."""
     if not library_setup.is_there(settings):
         return None
-    from cropmark.library.live import Live  # noqa: PLC0415 - as library/places.py says
+    from cropmark.library.service import Live  # noqa: PLC0415 - as library/errors.py says
 
     try:
         library = Live(await asyncio.to_thread(library_setup.opened, settings))
@@ -310,7 +310,7 @@ async def _results(settings: Settings) -> DiskResults | ObjectResults:
         return await DiskResults.opened(
             data_folder(settings) / "results", lifetime_s=settings.pixlab_keep_s, limit_bytes=settings.pixlab_results
         )
-    from cropmark.library.object_results import Limits, ObjectResults  # noqa: PLC0415 - as library/places.py says
+    from cropmark.library.bucket_results import Limits, ObjectResults  # noqa: PLC0415 - as library/errors.py says
 
     limits = Limits(settings.pixlab_keep_s, settings.pixlab_results)
     try:

@@ -10,10 +10,10 @@ from typing import Final, TypeVar
 
 import structlog
 
-from cropmark.library import mending
+from cropmark.library import garbage
+from cropmark.library.changes import News
 from cropmark.library.database import Changed
 from cropmark.library.keys import Ring
-from cropmark.library.news import News
 from cropmark.library.source import LibrarySource
 from cropmark.library.store import Store
 from cropmark.model.assets import Key, KeyKind
@@ -135,7 +135,7 @@ class Live:
     async def sweep(self) -> None:
         """Write down when keys were used, and tidy up."""
         await self._write_down_uses()
-        await asyncio.get_running_loop().run_in_executor(self._writers, mending.tidied, self.store)
+        await asyncio.get_running_loop().run_in_executor(self._writers, garbage.tidied, self.store)
 
     async def _write_down_uses(self) -> None:
         uses = self._ring.taken_uses()

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from cropmark.library import news
+from cropmark.library import changes
 from cropmark.library.store import Store
 from cropmark.library.tables import versions
 
@@ -44,4 +44,4 @@ def tidied(store: Store) -> None:
     """What a server does now and then: mend, and forget old news."""
     mended(store)
     with store.database.writing() as writing:
-        news.prune(writing)
+        changes.prune(writing)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from cropmark.library import reading
+from cropmark.library import queries
 from cropmark.library.database import Changed, Writing
 from cropmark.library.tables import assets, tags, versions
 from cropmark.model.assets import Changes, File, Place
@@ -28,8 +28,8 @@ def insert_asset(
     origin: str | None = None,
 ) -> None:
     """An asset or a folder. Raises NotFound without its stack, BadOrder where that import has brought it already."""
-    if reading.stack_of(writing.connection, place.stack) is None:
-        raise reading.missing()
+    if queries.stack_of(writing.connection, place.stack) is None:
+        raise queries.missing()
     row = {
         "uid": uid,
         "stack": place.stack,
@@ -111,4 +111,4 @@ def _not_below(connection: Connection, place: Place, uid: str, parent_uid: str) 
     while above is not None:
         if above == uid:
             raise BadOrder("a folder cannot be moved into itself", fix="name another", parameter="parent_uid")
-        above = reading.folder_of(connection, place, above, "parent_uid").entry.parent_uid
+        above = queries.folder_of(connection, place, above, "parent_uid").entry.parent_uid

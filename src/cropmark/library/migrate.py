@@ -11,7 +11,7 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
-from cropmark.library.places import LibraryUnusable
+from cropmark.library.errors import LibraryUnusable
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x63726F70

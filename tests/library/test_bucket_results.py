@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cropmark.library.buckets import Bucket
-from cropmark.library.object_results import SETTING, Limits, ObjectResults
+from cropmark.library.bucket import Bucket
+from cropmark.library.bucket_results import SETTING, Limits, ObjectResults
 from cropmark.model.formats import Format
 from cropmark.model.problems import Overloaded
 from tests.library.making import opened

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from cropmark.library.buckets import Bucket
-from cropmark.library.copies import Copies
+from cropmark.library.blob_cache import Copies
+from cropmark.library.bucket import Bucket
 from cropmark.ports import Opened
 
 SETTING: Final = "library_store"

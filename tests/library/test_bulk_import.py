@@ -15,9 +15,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from cropmark.library import mending
-from cropmark.library.finding import Found, read_address
-from cropmark.library.places import LibraryUnusable
+from cropmark.library import garbage
+from cropmark.library.errors import LibraryUnusable
+from cropmark.library.lookup import Found, read_address
 from cropmark.library.store import Store
 from cropmark.model.assets import Listing, Place
 from tests.library.making import picture
@@ -102,7 +102,7 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert f"{FILES - there:,} added, {there:,} there already" in second.stdout
     assert kept(data) == FILES
     store = Store.opened(data / "library")
-    state = mending.state_of(store)
+    state = garbage.state_of(store)
     assert (state.kept, state.lost) == (FILES, ())
     assert len(state.orphans) <= 4  # what was in hand when the power failed
     place = Place(store.stacks()[0].api_key)

@@ -20,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from cropmark.library.buckets import Bucket
+from cropmark.library.bucket import Bucket
 from cropmark.library.results import DEAD_S, GIB, ID, SWEEP_S, WEEK_S, is_over, no_room, read_record, record_of
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import Overloaded

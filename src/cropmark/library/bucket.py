@@ -20,7 +20,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
 from cropmark.library.blobs import pieces
-from cropmark.library.places import LibraryUnusable
+from cropmark.library.errors import LibraryUnusable
 from cropmark.ports import Opened
 
 T = TypeVar("T")

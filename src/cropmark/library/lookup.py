@@ -14,7 +14,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, and_, select
 
-from cropmark.library import reading
+from cropmark.library import queries
 from cropmark.library.keys import digest_of
 from cropmark.library.tables import assets, clock, keys, publications, published, stacks, versions
 from cropmark.model.assets import FILE_UID, UID, UUID, KeyKind, Scope, Stack
@@ -110,7 +110,7 @@ def missing() -> SourceMissing:
 
 
 def _contentstack(connection: Connection, address: Contentstack, edition: Edition) -> Found | Problem:
-    stack = reading.stack_of(connection, address.stack)
+    stack = queries.stack_of(connection, address.stack)
     if stack is None or (edition.beside is not None and _one_is_secured(connection, stack, edition.beside)):
         return missing()
     if stack.secured:
@@ -125,7 +125,7 @@ def _contentstack(connection: Connection, address: Contentstack, edition: Editio
 
 def _one_is_secured(connection: Connection, stack: Stack, beside: str) -> bool:
     """Whether an overlay's stack, or that of the picture below it, asks for a token."""
-    below = reading.stack_of(connection, beside)
+    below = queries.stack_of(connection, beside)
     return stack.secured or (below is not None and below.secured)
 
 
@@ -147,7 +147,7 @@ def _published(connection: Connection, address: Contentstack, edition: Edition, 
     """What is published in the edition's environment, or if it names none, what is there."""
     environment = None
     if edition.environment is not None:
-        environment = reading.environment_uid(connection, address.stack, edition.environment)
+        environment = queries.environment_uid(connection, address.stack, edition.environment)
         if environment is None:
             return missing()
     row = connection.execute(_wanted(address, edition.branch, environment)).first()
@@ -212,7 +212,7 @@ def _reader(connection: Connection, stack: str, edition: Edition) -> str | Probl
     if edition.environment is None:
         return Refused("secured assets need an environment", fix="add environment=…", parameter="environment")
     scope = Scope(row.stack, tuple(json.loads(row.environments)))
-    if not scope.opens(edition.environment, reading.environments_of(connection, stack)):
+    if not scope.opens(edition.environment, queries.environments_of(connection, stack)):
         return Refused("the delivery token is for another environment", fix="use its own", parameter="environment")
     found: str = row.id
     return found
