@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from cropmark.caches import entries
+from cropmark.caches import entry_store
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
 from cropmark.ports import Digest, Record, Rendition, Stamp
@@ -55,9 +55,9 @@ async def measure(folder: Path) -> None:
     await told("disk: peek, in the page cache", lambda: disk.peek(a), 2_000)
     await told("disk: peek, nothing there", lambda: disk.peek(key_of("none")), 2_000)
     await told("disk: get, on the event loop", lambda: disk.get(a), 2_000)
-    limit, entries.AT_ONCE_BYTES = entries.AT_ONCE_BYTES, 0  # type: ignore[misc]  # Final, but for this comparison
+    limit, entry_store.AT_ONCE_BYTES = entry_store.AT_ONCE_BYTES, 0  # type: ignore[misc]  # Final, but for this comparison
     await told("disk: get, by a thread", lambda: disk.get(a), 1_000)
-    entries.AT_ONCE_BYTES = limit  # type: ignore[misc]  # as before
+    entry_store.AT_ONCE_BYTES = limit  # type: ignore[misc]  # as before
     await told("disk: put", lambda: disk.put(key_of(next(numbers)), picture), 200)
     small = rendition(bytes(3_000))
     for n in range(SCANNED):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cropmark.caches.memory import MemoryCache
-from cropmark.caches.tiers import Tiers
+from cropmark.caches.tiered import Tiers
 from cropmark.geometry.findings import Analysis, Grid
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info

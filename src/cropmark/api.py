@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cropmark.caches.memory import MemoryCache
-from cropmark.caches.tiers import Tiers
+from cropmark.caches.tiered import Tiers
 from cropmark.config.loader import Settings
 from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.explain import Explained, drawn, explained, explained_with

@@ -11,8 +11,8 @@ import pytest
 
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
-from cropmark.caches.tier import Tier
-from cropmark.caches.tiers import Tiers
+from cropmark.caches.stats import Tier
+from cropmark.caches.tiered import Tiers
 from cropmark.geometry.recipe import Reason
 from cropmark.ports import Cache, Rendition
 from tests.adapters.renditions import key_of, rendition

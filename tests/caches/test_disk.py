@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.caches.disk import DiskCache
-from cropmark.caches.entries import AT_ONCE_BYTES, Entries, Held
-from cropmark.caches.records import HEAD_BYTES, packed
+from cropmark.caches.entry_format import HEAD_BYTES, packed
+from cropmark.caches.entry_store import AT_ONCE_BYTES, Entries, Held
 from tests.adapters.renditions import key_of, rendition
 from tests.caches.refusing import answered
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cropmark.caches import disk, keeper
+from cropmark.caches import disk, evictor
 from cropmark.caches.disk import DiskCache
 from cropmark.model.problems import Breakdown
 from tests.adapters.renditions import key_of, rendition
@@ -35,7 +35,7 @@ class Clock:
         self.now_s = 1_000.0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (disk, keeper):
+        for module in (disk, evictor):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: self.now_s))
 
 

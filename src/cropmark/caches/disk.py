@@ -15,10 +15,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cropmark.caches.entries import Entries, Held
-from cropmark.caches.keeper import FULL, Keeper
-from cropmark.caches.records import Damaged
-from cropmark.caches.tier import SHARE, Counts, TierStats
+from cropmark.caches.entry_format import Damaged
+from cropmark.caches.entry_store import Entries, Held
+from cropmark.caches.evictor import FULL, Keeper
+from cropmark.caches.stats import SHARE, Counts, TierStats
 from cropmark.model.problems import Breakdown
 from cropmark.ports import Digest, Rendition
 

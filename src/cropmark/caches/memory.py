@@ -8,7 +8,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from cropmark.caches.tier import SHARE, Counts, TierStats, tagged
+from cropmark.caches.stats import SHARE, Counts, TierStats, tagged
 from cropmark.ports import Digest, Rendition
 
 MIB: Final = 2**20

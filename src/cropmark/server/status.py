@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cropmark.analysis import models
-from cropmark.caches.tiers import Tiers
+from cropmark.caches.tiered import Tiers
 from cropmark.config.loader import Settings
 from cropmark.renderers.pool import Pool
 from cropmark.web.app import App

@@ -17,7 +17,7 @@ import structlog
 from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
-from cropmark.caches.tiers import Tiers
+from cropmark.caches.tiered import Tiers
 from cropmark.config.loader import Settings, SiteSettings
 from cropmark.config.paths import cache_folder, data_folder
 from cropmark.config.production import doubts, refusals

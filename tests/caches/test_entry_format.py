@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.caches.records import HEAD_BYTES, Damaged, packed, record_of, unpacked
+from cropmark.caches.entry_format import HEAD_BYTES, Damaged, packed, record_of, unpacked
 from cropmark.model.values import Size
 from cropmark.ports import Record, Rendition
 from tests.adapters.renditions import key_of, rendition

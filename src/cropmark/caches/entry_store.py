@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cropmark.caches import records
-from cropmark.caches.tier import tagged
+from cropmark.caches import entry_format
+from cropmark.caches.stats import tagged
 from cropmark.ports import Digest, Record, Rendition
 from cropmark.runtime.file_io import Calls, Look
 
@@ -98,7 +98,7 @@ class Entries:
         Raises Damaged.
         """
         try:
-            return self._read_at_once(key) if at_once else records.unpacked(key, self._read(key))
+            return self._read_at_once(key) if at_once else entry_format.unpacked(key, self._read(key))
         except FileNotFoundError:
             return None
 
@@ -172,7 +172,7 @@ class Entries:
             if body is not None:
                 return Rendition(body, record=checked.record)
         look, data = self._calls.read(path, AT_ONCE_BYTES)
-        found = records.unpacked(key, data)
+        found = entry_format.unpacked(key, data)
         self._remember(key, look, found)
         _touch(path, look.mtime_ns / 1e9)
         return found
@@ -257,7 +257,7 @@ def _touch(file: int | bytes, used_s: float) -> None:
 def _traces(tag_prefixes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     for prefix in tag_prefixes:
         with contextlib.suppress(ValueError):  # no record has such a tag
-            yield prefix, records.trace_of(prefix)
+            yield prefix, entry_format.trace_of(prefix)
 
 
 def _prefixes_hit(path: str, traces: Mapping[str, bytes]) -> list[str]:
@@ -266,7 +266,7 @@ def _prefixes_hit(path: str, traces: Mapping[str, bytes]) -> list[str]:
         start = _start_of(path)
         # Looking for the text first spares parsing: three quarters of the time of a purge.
         likely = [prefix for prefix, trace in traces.items() if trace in start]
-        record = records.record_of(Digest(Path(path).name), start) if likely else None
+        record = entry_format.record_of(Digest(Path(path).name), start) if likely else None
     except (FileNotFoundError, ValueError):  # removed meanwhile, or damaged: never served, and removed when asked for
         return []
     return [prefix for prefix in likely if record is not None and tagged(record, prefix)]
@@ -277,7 +277,7 @@ def _start_of(path: str) -> bytes:
     descriptor = os.open(path, _READ)
     try:
         start = os.pread(descriptor, _START_BYTES, 0)
-        offset = records.body_offset(start)
+        offset = entry_format.body_offset(start)
         if offset > len(start):
             start += os.pread(descriptor, offset - len(start), len(start))
     finally:

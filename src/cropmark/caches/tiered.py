@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
-from cropmark.caches.tier import Tier, TierStats
+from cropmark.caches.stats import Tier, TierStats
 from cropmark.ports import Digest, Rendition
 
 PATIENCE_S: Final = 0.05

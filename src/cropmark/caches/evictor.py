@@ -9,9 +9,9 @@ import time
 from concurrent.futures import Future
 from typing import Final
 
-from cropmark.caches import records
-from cropmark.caches.entries import Entries, Held, on_disk
-from cropmark.caches.tier import SHARE
+from cropmark.caches import entry_format
+from cropmark.caches.entry_store import Entries, Held, on_disk
+from cropmark.caches.stats import SHARE
 from cropmark.ports import Digest, Rendition
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -47,7 +47,7 @@ class Keeper:
     def keep(self, key: Digest, rendition: Rendition) -> bool:
         """Whether it was written. Raises OSError."""
         try:
-            parts = records.packed(key, rendition)
+            parts = entry_format.packed(key, rendition)
         except ValueError:
             _log.warning("disk cache: a record that JSON cannot say is not kept: %s", key)
             return False

@@ -9,8 +9,8 @@ import pytest
 
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
-from cropmark.caches.tier import TierStats
-from cropmark.caches.tiers import Tiers
+from cropmark.caches.stats import TierStats
+from cropmark.caches.tiered import Tiers
 from cropmark.model.problems import Breakdown
 from cropmark.ports import Digest, Rendition
 from tests.adapters.renditions import key_of, rendition
