@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cropmark.sources.freshness import LIFETIMES, Lifetimes
-from cropmark.sources.originals import Originals
+from cropmark.sources.original_cache import Originals
 from cropmark.sources.policy import Place, Policy
 from cropmark.sources.web import WebSource
 from tests.sources.origins import Origin, Web, origin

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from cropmark.sources.connecting import Network
+from cropmark.sources.connection import Network
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 """Enough of a picture for a source: it looks at the first bytes only."""

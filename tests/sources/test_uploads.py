@@ -13,7 +13,7 @@ import pytest
 from cropmark.model.problems import Overloaded, SourceMissing, SourceTooLarge
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened
-from cropmark.sources.foreign import ForeignSource
+from cropmark.sources.untrusted import ForeignSource
 from cropmark.sources.uploads import Uploads
 
 CAT = b"a picture of a cat" * 1000

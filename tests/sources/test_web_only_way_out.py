@@ -21,8 +21,8 @@ CALLS = {"open_connection", "create_connection", "sock_connect", "open_unix_conn
 
 MAY = {
     # module              why it may
-    "sources/connecting.py":  "the guard itself",
-    "sources/fetching.py":    "the one fetcher, behind the guard",
+    "sources/connection.py":  "the guard itself",
+    "sources/fetcher.py":    "the one fetcher, behind the guard",
     "renderers/":             "socketpairs to its own child processes",
     "serving.py":             "listens, and asks itself whether it answers",
     "guards.py":              "asks which addresses the host has that is to be listened on; opens nothing",
@@ -62,8 +62,8 @@ def test_no_other_module_opens_connections(module: str) -> None:
 
 
 def test_the_fetcher_does() -> None:
-    assert reaches_out((ROOT / "sources/fetching.py").read_text("utf-8")) == ["aiohttp"]
-    assert {"aiohttp", "socket"} <= set(reaches_out((ROOT / "sources/connecting.py").read_text("utf-8")))
+    assert reaches_out((ROOT / "sources/fetcher.py").read_text("utf-8")) == ["aiohttp"]
+    assert {"aiohttp", "socket"} <= set(reaches_out((ROOT / "sources/connection.py").read_text("utf-8")))
 
 
 @pytest.mark.parametrize(

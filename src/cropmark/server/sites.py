@@ -21,7 +21,7 @@ from cropmark.ports import Source
 from cropmark.server import library as library_setup
 from cropmark.server.policies import allowed, entrance_of, sharing_of
 from cropmark.sources.files import FolderSource
-from cropmark.sources.originals import Originals
+from cropmark.sources.original_cache import Originals
 from cropmark.sources.policy import HostRule, Policy
 from cropmark.sources.site import SiteSource
 from cropmark.sources.web import WebSource

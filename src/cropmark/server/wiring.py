@@ -35,8 +35,8 @@ from cropmark.server import status
 from cropmark.server.policies import budget_of, clients_of, foreign_policy, limiter_of
 from cropmark.server.sites import CannotStart, dialects_of, sites_of, with_differences
 from cropmark.sources.files import FolderSource
-from cropmark.sources.foreign import ForeignSource
-from cropmark.sources.originals import Originals
+from cropmark.sources.original_cache import Originals
+from cropmark.sources.untrusted import ForeignSource
 from cropmark.sources.uploads import Uploads
 from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages

@@ -12,7 +12,7 @@ from pathlib import Path
 from cropmark.model.problems import Overloaded, SourceMissing, SourceTooLarge
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Stamp
-from cropmark.sources.held import handed
+from cropmark.sources.shared_file import handed
 
 ALL_BYTES = 2**30
 """Of all that is held at the same time: strangers must not fill the disk."""

@@ -22,13 +22,13 @@ from cropmark.model.problems import Problem, SourceFailed, SourceMissing, Source
 from cropmark.plan.source import SitePath, Upload, WebUrl
 from cropmark.ports import Opened, Stamp, covers
 from cropmark.runtime.singleflight import Flights
-from cropmark.sources.connecting import SYSTEM, Network
-from cropmark.sources.fetching import Answered, Asked, Fetcher, Validators
+from cropmark.sources.connection import SYSTEM, Network
+from cropmark.sources.fetcher import Answered, Asked, Fetcher, Validators
 from cropmark.sources.freshness import LIFETIMES, Lifetimes, freshness, http_date
-from cropmark.sources.held import Held, handed
-from cropmark.sources.originals import Originals
+from cropmark.sources.original_cache import Originals
+from cropmark.sources.original_record import SourceRecord, Use
 from cropmark.sources.policy import Policy, forwardable
-from cropmark.sources.records import SourceRecord, Use
+from cropmark.sources.shared_file import Held, handed
 from cropmark.sources.urls import read_url, shown
 
 log = structlog.get_logger("cropmark.sources")

@@ -13,8 +13,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cropmark.model.problems import SourceFailed, SourceMissing, SourceRefused
 from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.sources.connecting import AddressRefused, Guard, Network, session
-from cropmark.sources.originals import Originals
+from cropmark.sources.connection import AddressRefused, Guard, Network, session
+from cropmark.sources.original_cache import Originals
 from cropmark.sources.policy import HostRule, Place, Policy, Way
 from cropmark.sources.urls import refusal
 from cropmark.sources.web import WebSource

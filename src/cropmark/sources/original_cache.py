@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from cropmark.ports import covers
-from cropmark.sources.records import SourceRecord, read_record, written
+from cropmark.sources.original_record import SourceRecord, read_record, written
 from cropmark.sources.spool import PART, Spool
 
 log = structlog.get_logger("cropmark.sources")

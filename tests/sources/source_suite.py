@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from cropmark.sources.originals import Originals
-from cropmark.sources.records import SourceRecord
+from cropmark.sources.original_cache import Originals
+from cropmark.sources.original_record import SourceRecord
 
 NOW = 1_800_000_000.0
 

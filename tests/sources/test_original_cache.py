@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from cropmark.model.problems import Overloaded
 from cropmark.sources.freshness import Freshness
-from cropmark.sources.originals import Originals
-from cropmark.sources.records import Use, read_record, written
-from tests.sources.keeping import NOW, keep, key_of, record_of
+from cropmark.sources.original_cache import Originals
+from cropmark.sources.original_record import Use, read_record, written
+from tests.sources.source_suite import NOW, keep, key_of, record_of
 
 
 async def body_of(store: Originals, name: str) -> bytes | None:

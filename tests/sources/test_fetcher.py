@@ -24,8 +24,8 @@ from cropmark.model.problems import (
     UnknownEncoding,
 )
 from cropmark.plan.source import WebUrl
-from cropmark.sources.connecting import Network
-from cropmark.sources.originals import Originals
+from cropmark.sources.connection import Network
+from cropmark.sources.original_cache import Originals
 from cropmark.sources.policy import Policy
 from cropmark.sources.web import WebSource
 from tests.sources.conftest import MakeSource, opened_to

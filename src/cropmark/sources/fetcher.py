@@ -27,7 +27,7 @@ from cropmark.model.problems import (
     SourceUnusable,
     UnknownEncoding,
 )
-from cropmark.sources.connecting import SYSTEM, AddressRefused, Network, SystemLookup, session
+from cropmark.sources.connection import SYSTEM, AddressRefused, Network, SystemLookup, session
 from cropmark.sources.policy import Policy, Way
 from cropmark.sources.spool import Spool
 from cropmark.sources.urls import joined, origin, refusal

@@ -14,7 +14,7 @@ from cropmark.model.problems import Problem, SourceFailed, SourceMissing, Source
 from cropmark.plan.source import WebUrl
 from cropmark.ports import Source, Stamp
 from cropmark.sources.freshness import Lifetimes
-from cropmark.sources.originals import Originals
+from cropmark.sources.original_cache import Originals
 from cropmark.sources.policy import HostRule, Policy
 from cropmark.sources.web import WebSource
 from tests.sources.conftest import Clock, MakeSource, opened_to
