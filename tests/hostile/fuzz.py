@@ -25,7 +25,7 @@ from cropmark.dialects.dialect import Ask, Dialect
 from cropmark.model.problems import Problem
 from cropmark.ports import AsItIs, Made
 from cropmark.renderers.process import COMMAND, ENVIRONMENT, Died, OutOfForm, Process
-from cropmark.renderers.replies import Failed
+from cropmark.renderers.protocol import Failed
 from cropmark.renderers.tasks import Message, Render, Sandbox, Setup
 from tests.hostile import seeds
 from tests.hostile.make import CRASHERS, changed

@@ -17,9 +17,9 @@ from cropmark.model.formats import Format, Info
 from cropmark.model.problems import CropOutOfBounds, SourceUnusable
 from cropmark.model.values import Box, Size
 from cropmark.ports import Analysed, AsItIs, Facts, Made
-from cropmark.renderers import channel, replies
-from cropmark.renderers.channel import Kind
+from cropmark.renderers import protocol, transport
 from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Setup, Sources, Task, Work
+from cropmark.renderers.transport import Kind
 from cropmark.renderers.worker import main
 
 JPEG = b"\xff\xd8\xff\xe0"
@@ -131,7 +131,7 @@ def info(argument: str, task: Task, sources: Sources) -> Answer:
 
 
 def half(argument: str, task: Task, sources: Sources) -> Answer:
-    whole = channel.TOLD.pack(channel.MARK, Kind.MADE, 2, 100) + b"{}" + JPEG
+    whole = transport.TOLD.pack(transport.MARK, Kind.MADE, 2, 100) + b"{}" + JPEG
     socket.socket(fileno=os.dup(0)).sendall(whole)
     os._exit(0)
 
@@ -139,7 +139,7 @@ def half(argument: str, task: Task, sources: Sources) -> Answer:
 def twice(argument: str, task: Task, sources: Sources) -> Answer:
     """A right answer, with one more soon after it."""
     end = socket.socket(fileno=os.dup(0))
-    threading.Timer(0.05, lambda: channel.tell(end, replies.written(replies.Told(info("", task, sources))))).start()
+    threading.Timer(0.05, lambda: transport.tell(end, protocol.written(protocol.Told(info("", task, sources))))).start()
     return echo(argument, task, sources)
 
 
@@ -176,13 +176,13 @@ DEEDS: dict[str, Deed] = {
     "info": info,
     "twice": twice,
     "chatter": chatter,
-    "pause": say(channel.TOLD.pack(channel.MARK, Kind.MADE, 2, 100) + b"{}" + JPEG),
+    "pause": say(transport.TOLD.pack(transport.MARK, Kind.MADE, 2, 100) + b"{}" + JPEG),
     "garbage": say(b"\x80\x05garbage" * 100),
-    "bomb": say(channel.TOLD.pack(channel.MARK, Kind.MADE, 2, 2**62)),
-    "header": say(channel.TOLD.pack(channel.MARK, Kind.MADE, 2**31, 0)),
-    "kind": say(channel.TOLD.pack(channel.MARK, 99, 2, 0) + b"{}"),
-    "ready": say(channel.TOLD.pack(channel.MARK, Kind.READY, 14, 0) + b'{"missing":[]}'),
-    "words": say(channel.TOLD.pack(channel.MARK, Kind.MADE, 2, 4) + b"{}" + JPEG),
+    "bomb": say(transport.TOLD.pack(transport.MARK, Kind.MADE, 2, 2**62)),
+    "header": say(transport.TOLD.pack(transport.MARK, Kind.MADE, 2**31, 0)),
+    "kind": say(transport.TOLD.pack(transport.MARK, 99, 2, 0) + b"{}"),
+    "ready": say(transport.TOLD.pack(transport.MARK, Kind.READY, 14, 0) + b'{"missing":[]}'),
+    "words": say(transport.TOLD.pack(transport.MARK, Kind.MADE, 2, 4) + b"{}" + JPEG),
 }
 
 if __name__ == "__main__":

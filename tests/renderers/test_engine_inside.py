@@ -18,7 +18,7 @@ from cropmark.model.values import Pixels, Size
 from cropmark.plan.plan import Choice, Output, Plan
 from cropmark.plan.steps import Resize
 from cropmark.ports import Made, Opened, Stamp
-from cropmark.renderers.crew import Cause
+from cropmark.renderers.group import Cause
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Sandbox
 from tests.renderers.conftest import killed_and_replaced

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from cropmark.engine import natives
-from cropmark.renderers.crew import CannotStart
+from cropmark.renderers.group import CannotStart
+from cropmark.renderers.handlers import libraries
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.process import COMMAND
-from cropmark.renderers.replies import Ready, read_ready, ready
-from cropmark.renderers.work import libraries
+from cropmark.renderers.protocol import Ready, read_ready, ready
 
 
 def test_check_29_the_version_is_told() -> None:

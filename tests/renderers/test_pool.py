@@ -25,7 +25,7 @@ from cropmark.model.values import Pixels, Size
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Resize
 from cropmark.ports import Analysed, AsItIs, Made
-from cropmark.renderers.crew import CannotStart, Cause
+from cropmark.renderers.group import CannotStart, Cause
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
 from tests.renderers.conftest import ROGUE, Says, Started, alive, killed_and_replaced

@@ -16,7 +16,7 @@ from cropmark.model.problems import SourceUnusable
 from cropmark.plan.plan import Plan
 from cropmark.ports import Made
 from cropmark.renderers import sandbox
-from cropmark.renderers.crew import CannotStart, Cause
+from cropmark.renderers.group import CannotStart, Cause
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.process import COMMAND, ENVIRONMENT
 from cropmark.renderers.tasks import Sandbox

@@ -17,10 +17,10 @@ from cropmark.config.loader import Settings
 from cropmark.model.problems import BadOrder, SourceFailed, SourceTooLarge
 from cropmark.model.values import Size
 from cropmark.ports import Compared
-from cropmark.renderers import replies
-from cropmark.renderers.channel import Kind, OutOfForm, Reply
-from cropmark.renderers.replies import Told
+from cropmark.renderers import protocol
+from cropmark.renderers.protocol import Told
 from cropmark.renderers.tasks import Compare, Inspect
+from cropmark.renderers.transport import Kind, OutOfForm, Reply
 from cropmark.replay import compare
 from cropmark.replay.compare import Comparison, compared
 from tests.engine.pictures import file_of, slopes
@@ -178,7 +178,7 @@ def test_the_command_as_json(origin: str) -> None:
 @pytest.mark.parametrize("psnr_db", [None, 31.25])
 def test_a_comparison_crosses_unchanged(psnr_db: float | None) -> None:
     told = Told(Compared(Size(3, 4), 1.5, 200, psnr_db), spent=True)
-    assert replies.read(replies.written(told), Compare()) == told
+    assert protocol.read(protocol.written(told), Compare()) == told
 
 
 # fmt: off
@@ -195,10 +195,10 @@ OUT_OF_FORM = [
 @pytest.mark.parametrize("header", OUT_OF_FORM)
 def test_a_comparison_out_of_form_is_noticed(header: dict[str, object]) -> None:
     with pytest.raises(OutOfForm):
-        replies.read(Reply(Kind.COMPARED, json.dumps(header).encode()), Compare())
+        protocol.read(Reply(Kind.COMPARED, json.dumps(header).encode()), Compare())
 
 
 def test_a_comparison_answers_nothing_else() -> None:
-    told = replies.written(Told(Compared(Size(3, 4), 1.5, 200, None)))
+    told = protocol.written(Told(Compared(Size(3, 4), 1.5, 200, None)))
     with pytest.raises(OutOfForm, match="COMPARED answers no Inspect"):
-        replies.read(told, Inspect())
+        protocol.read(told, Inspect())

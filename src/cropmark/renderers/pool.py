@@ -20,13 +20,13 @@ from cropmark.model.problems import Breakdown, Impossible, Overloaded, Problem, 
 from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
 from cropmark.ports import Analysed, AsItIs, Compared, Made, Opened
-from cropmark.renderers.admission import Job, Queue
-from cropmark.renderers.blame import Blame
 from cropmark.renderers.cost import Costs
-from cropmark.renderers.crew import CannotStart, Cause, Crew, Terms
+from cropmark.renderers.group import CannotStart, Cause, Crew, Terms
 from cropmark.renderers.process import COMMAND, ENVIRONMENT, Died, End, OutOfForm, Process
-from cropmark.renderers.replies import Failed, Told
-from cropmark.renderers.state import PoolState
+from cropmark.renderers.protocol import Failed, Told
+from cropmark.renderers.quarantine import Blame
+from cropmark.renderers.queue import Job, Queue
+from cropmark.renderers.stats import PoolState
 from cropmark.renderers.tasks import (
     MOST_SOURCES,
     Analyse,

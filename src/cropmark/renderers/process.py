@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cropmark.renderers import channel, replies
-from cropmark.renderers.channel import CHUNK_BYTES, TOLD, OutOfForm, Reply
+from cropmark.renderers import protocol, transport
 from cropmark.renderers.tasks import Message, Setup, Task
+from cropmark.renderers.transport import CHUNK_BYTES, TOLD, OutOfForm, Reply
 
 COMMAND = (sys.executable, "-I", "-m", "cropmark.renderers.worker")
 
@@ -92,10 +92,10 @@ class Process:
     def pid(self) -> int:
         return self._process.pid
 
-    async def set_up(self, setup: Setup) -> replies.Ready:
+    async def set_up(self, setup: Setup) -> protocol.Ready:
         """Wait until it is ready; what it says of itself. Raises Died, OutOfForm."""
-        self.send(channel.asked(setup), ())
-        return replies.read_ready(await self.reply())
+        self.send(transport.asked(setup), ())
+        return protocol.read_ready(await self.reply())
 
     # -------------------------------------------------------------------------------------------- asked
 
@@ -106,7 +106,7 @@ class Process:
         which whoever waits may close, nothing may come.
         """
         self._grant(deadline_s)
-        return self.send(channel.asked(message), descriptors)
+        return self.send(transport.asked(message), descriptors)
 
     def send(self, data: bytes, descriptors: Sequence[int]) -> bytes:
         """Send as much as the socket takes, the descriptors with it; returns the rest.
@@ -119,19 +119,19 @@ class Process:
             raise Died("it ended before it was asked") from error
         return data[sent:]
 
-    async def told(self, task: Task, rest: bytes) -> replies.Told:
+    async def told(self, task: Task, rest: bytes) -> protocol.Told:
         """What it answers to the task, once the `rest` of it is sent. Raises Died, OutOfForm."""
         if rest:
             try:
                 await asyncio.get_running_loop().sock_sendall(self._end, rest)
             except OSError as error:
                 raise Died("its socket is closed") from error
-        return replies.read(await self.reply(), task)
+        return protocol.read(await self.reply(), task)
 
     async def reply(self) -> Reply:
         """Its next message. Raises Died, OutOfForm."""
         prefix = await self._received(TOLD.size)
-        kind, header_bytes, body_bytes = channel.read_lengths(prefix, self._most_body_bytes)
+        kind, header_bytes, body_bytes = transport.read_lengths(prefix, self._most_body_bytes)
         header = await self._received(header_bytes)
         body = await self._received(body_bytes) if body_bytes else b""
         self._drain()

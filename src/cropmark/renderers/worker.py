@@ -16,8 +16,8 @@ from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
 from cropmark.model.problems import Breakdown, Problem, SourceUnusable
 from cropmark.ports import AsItIs
-from cropmark.renderers import channel, replies
-from cropmark.renderers.replies import Failed, Ready, Told
+from cropmark.renderers import protocol, transport
+from cropmark.renderers.protocol import Failed, Ready, Told
 from cropmark.renderers.sandbox import confine
 from cropmark.renderers.tasks import MOST_SOURCES, Message, Setup, Sources, Task, Work
 
@@ -31,7 +31,7 @@ def main(prepared: Callable[[Setup], Work], libraries: Libraries = lambda: ((), 
     `prepared` loads all that the tasks will need: after confine() nothing can be loaded any more.
     """
     end = socket.socket(fileno=0)
-    first = channel.receive(end)
+    first = transport.receive(end)
     if first is None:
         return
     setup = first[0]
@@ -41,12 +41,12 @@ def main(prepared: Callable[[Setup], Work], libraries: Libraries = lambda: ((), 
     told_of = libraries()
     # Only now: among busy renderers a start at their low rank takes twice as long, and somebody waits for it.
     _step_back(setup.niceness)
-    channel.tell(end, replies.ready(Ready(confine(setup.sandbox), *told_of)))
-    while (received := channel.receive(end)) is not None:
+    transport.tell(end, protocol.ready(Ready(confine(setup.sandbox), *told_of)))
+    while (received := transport.receive(end)) is not None:
         message, descriptors = received
         assert isinstance(message, Message)
-        sources = channel.contents(descriptors, message.lengths)
-        channel.tell(end, replies.written(told(work, message.task, sources)))
+        sources = transport.contents(descriptors, message.lengths)
+        transport.tell(end, protocol.written(told(work, message.task, sources)))
     # Not sys.exit(): there is nothing to save, and tearing libvips down takes longer than all the rest.
     os._exit(0)
 
@@ -87,6 +87,6 @@ def _was_decoded(sources: Sources) -> bool:
 
 
 if __name__ == "__main__":
-    from cropmark.renderers.work import libraries, prepared
+    from cropmark.renderers.handlers import libraries, prepared
 
     main(prepared, libraries)

@@ -12,7 +12,7 @@ from enum import Enum
 import structlog
 
 from cropmark.renderers.process import Died, End, OutOfForm, Process
-from cropmark.renderers.replies import Ready
+from cropmark.renderers.protocol import Ready
 from cropmark.renderers.tasks import Sandbox, Setup
 
 log = structlog.get_logger("cropmark.renderers")

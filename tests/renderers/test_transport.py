@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.renderers import channel
-from cropmark.renderers.channel import TOLD, Kind, OutOfForm, Reply
+from cropmark.renderers import transport
+from cropmark.renderers.transport import TOLD, Kind, OutOfForm, Reply
 
 # fmt: off
 LENGTHS = [
@@ -34,22 +34,22 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("mark", "kind", "header", "body"), LENGTHS)
 def test_lengths(mark: bytes, kind: int, header: int, body: int) -> None:
-    assert channel.read_lengths(TOLD.pack(mark, kind, header, body), 1000) == (kind, header, body)
+    assert transport.read_lengths(TOLD.pack(mark, kind, header, body), 1000) == (kind, header, body)
 
 
 @pytest.mark.parametrize(("mark", "kind", "header", "body", "words"), REFUSALS)
 def test_lengths_out_of_form(mark: bytes, kind: int, header: int, body: int, words: str) -> None:
     with pytest.raises(OutOfForm, match=words):
-        channel.read_lengths(TOLD.pack(mark, kind, header, body), 1000)
+        transport.read_lengths(TOLD.pack(mark, kind, header, body), 1000)
 
 
 @given(st.binary(min_size=TOLD.size, max_size=TOLD.size))
 def test_any_prefix_is_read_or_refused(prefix: bytes) -> None:
     try:
-        _, header, body = channel.read_lengths(prefix, 1000)
+        _, header, body = transport.read_lengths(prefix, 1000)
     except OutOfForm:
         return
-    assert header <= channel.MOST_HEADER_BYTES
+    assert header <= transport.MOST_HEADER_BYTES
     assert body <= 1000
 
 
@@ -58,17 +58,17 @@ def test_a_message_arrives_with_its_descriptors(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"content")
     descriptor = os.open(tmp_path / "a", os.O_RDONLY)
     with ours, theirs:
-        socket.send_fds(ours, [channel.asked(("a task", 1))], [descriptor, descriptor])
-        received = channel.receive(theirs)
+        socket.send_fds(ours, [transport.asked(("a task", 1))], [descriptor, descriptor])
+        received = transport.receive(theirs)
         assert received is not None
         message, descriptors = received
         assert message == ("a task", 1)
-        assert channel.contents(descriptors, (7, None, 7)) == [b"content", None, b"content"]
+        assert transport.contents(descriptors, (7, None, 7)) == [b"content", None, b"content"]
         for closed in descriptors:
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(closed)
         ours.close()
-        assert channel.receive(theirs) is None
+        assert transport.receive(theirs) is None
     os.close(descriptor)
 
 
@@ -76,11 +76,11 @@ def test_a_message_arrives_with_its_descriptors(tmp_path: Path) -> None:
 def test_as_much_as_is_there_and_no_more(tmp_path: Path, length: int, found: bytes) -> None:
     """A file may shrink or grow after it was opened."""
     (tmp_path / "a").write_bytes(b"content")
-    assert channel.contents([os.open(tmp_path / "a", os.O_RDONLY)], [length]) == [found]
+    assert transport.contents([os.open(tmp_path / "a", os.O_RDONLY)], [length]) == [found]
 
 
 def test_a_reply_is_told_whole() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        channel.tell(theirs, Reply(Kind.MADE, b"{}", b"body"))
+        transport.tell(theirs, Reply(Kind.MADE, b"{}", b"body"))
         assert ours.recv(100) == TOLD.pack(b"crop", 2, 2, 4) + b"{}body"

@@ -20,8 +20,8 @@ from cropmark.model.problems import Problem, restored
 from cropmark.model.values import Size
 from cropmark.plan.plan import Warned
 from cropmark.ports import Analysed, AsItIs, Compared, Facts, Made, Timing
-from cropmark.renderers.channel import Kind, OutOfForm, Reply
 from cropmark.renderers.tasks import Analyse, Answer, Compare, Draw, Inspect, Render, Task
+from cropmark.renderers.transport import Kind, OutOfForm, Reply
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")

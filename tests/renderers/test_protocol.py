@@ -16,10 +16,10 @@ from cropmark.model.problems import KINDS, BadValue, Breakdown, CropOutOfBounds,
 from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan, Warned
 from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
-from cropmark.renderers import replies
-from cropmark.renderers.channel import Kind, OutOfForm, Reply
-from cropmark.renderers.replies import Failed, Ready, Told
+from cropmark.renderers import protocol
+from cropmark.renderers.protocol import Failed, Ready, Told
 from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Task
+from cropmark.renderers.transport import Kind, OutOfForm, Reply
 
 RENDER = Render(Plan())
 BODIES = {
@@ -83,24 +83,24 @@ analysed = st.builds(Analysed, st.none() | analyses, shown, st.booleans())
 
 @given(st.booleans(), mades | originals)
 def test_pictures_arrive_as_they_left(spent: bool, answer: Made | AsItIs) -> None:
-    assert replies.read(replies.written(Told(answer, spent)), RENDER) == Told(answer, spent)
+    assert protocol.read(protocol.written(Told(answer, spent)), RENDER) == Told(answer, spent)
 
 
 @given(infos)
 def test_infos_arrive_as_they_left(info: Info) -> None:
-    assert replies.read(replies.written(Told(info)), Inspect()) == Told(info)
+    assert protocol.read(protocol.written(Told(info)), Inspect()) == Told(info)
 
 
 @given(analysed)
 def test_analyses_arrive_as_they_left(found: Analysed) -> None:
-    assert replies.read(replies.written(Told(found)), Analyse()) == Told(found)
+    assert protocol.read(protocol.written(Told(found)), Analyse()) == Told(found)
 
 
 @pytest.mark.parametrize("code", sorted(KINDS))
 def test_problems_cross_by_their_code(code: str) -> None:
     problem = KINDS[code].__new__(KINDS[code])
     problem.detail, problem.fix, problem.parameter, problem.retry_after_s = "what\nwent wrong", "do that", "crop", None
-    found = replies.read(replies.written(Told(Failed(problem, log="a trace\nof it"))), RENDER).answer
+    found = protocol.read(protocol.written(Told(Failed(problem, log="a trace\nof it"))), RENDER).answer
     assert isinstance(found, Failed)
     assert type(found.problem) is KINDS[code]
     assert (found.problem.detail, found.problem.fix) == ("what went wrong", "do that")
@@ -109,22 +109,22 @@ def test_problems_cross_by_their_code(code: str) -> None:
 
 @pytest.mark.parametrize("problem", [CropOutOfBounds(Box(0, 0, 9, 9), Size(4, 3)), BadValue("w", "x", expected="a n")])
 def test_problems_with_words_of_their_own_keep_them(problem: Impossible) -> None:
-    found = replies.read(replies.written(Told(Failed(problem))), RENDER).answer
+    found = protocol.read(protocol.written(Told(Failed(problem))), RENDER).answer
     assert isinstance(found, Failed)
     assert str(found.problem) == str(problem)
 
 
 def test_an_unknown_problem_is_a_breakdown() -> None:
     reply = altered(Failed(Impossible("no")), code="sudo")
-    found = replies.read(reply, RENDER).answer
+    found = protocol.read(reply, RENDER).answer
     assert isinstance(found, Failed)
     assert type(found.problem) is Breakdown
 
 
 def test_readiness_names_what_is_missing() -> None:
-    assert replies.read_ready(replies.ready(Ready(("seccomp",)))) == Ready(("seccomp",))
+    assert protocol.read_ready(protocol.ready(Ready(("seccomp",)))) == Ready(("seccomp",))
     with pytest.raises(OutOfForm, match="begins with INFO"):
-        replies.read_ready(Reply(Kind.INFO, b"{}"))
+        protocol.read_ready(Reply(Kind.INFO, b"{}"))
 
 
 # ------------------------------------------------------------------------------------------------- refusals
@@ -137,13 +137,13 @@ ANALYSED = Analysed(Analysis(form.VERSION, (Face(0.1, 0.1, 0.2, 0.2, 0.9),), GRI
 
 def altered(answer: Made | AsItIs | Info | Analysed | Failed, body: bytes | None = None, **members: object) -> Reply:
     """The reply with members of its header changed."""
-    reply = replies.written(Told(answer))
+    reply = protocol.written(Told(answer))
     header = json.loads(reply.header) | members
     return Reply(reply.kind, json.dumps(header).encode(), reply.body if body is None else body)
 
 
-INFO_MEMBERS = json.loads(replies.written(Told(INFO)).header)["info"]
-FOUND = json.loads(replies.written(Told(ANALYSED)).body)
+INFO_MEMBERS = json.loads(protocol.written(Told(INFO)).header)["info"]
+FOUND = json.loads(protocol.written(Told(ANALYSED)).body)
 
 
 def misread(**members: object) -> Reply:
@@ -206,7 +206,7 @@ REFUSALS = [
 @pytest.mark.parametrize(("reply", "task", "words"), REFUSALS)
 def test_out_of_form(reply: Reply, task: Task, words: str) -> None:
     with pytest.raises(OutOfForm, match=words):
-        replies.read(reply, task)
+        protocol.read(reply, task)
 
 
 @given(
@@ -218,7 +218,7 @@ def test_out_of_form(reply: Reply, task: Task, words: str) -> None:
 )
 def test_nothing_but_out_of_form_is_raised(kind: Kind, header: bytes, body: bytes, task: Task) -> None:
     with pytest.raises(OutOfForm):
-        replies.read(Reply(kind, header, body), task)
+        protocol.read(Reply(kind, header, body), task)
 
 
 PAIRS: list[tuple[Answer, Task]] = [(MADE, RENDER), (INFO, Inspect()), (ANALYSED, Analyse())]
@@ -228,13 +228,13 @@ PAIRS: list[tuple[Answer, Task]] = [(MADE, RENDER), (INFO, Inspect()), (ANALYSED
 def test_a_damaged_header_is_read_or_refused(data: st.DataObject) -> None:
     """One member replaced by any value: an answer of the right type, or OutOfForm."""
     answer, task = data.draw(st.sampled_from(PAIRS))
-    header = json.loads(replies.written(Told(answer)).header)
+    header = json.loads(protocol.written(Told(answer)).header)
     where = header.get("info", header)
     value = data.draw(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
     where[data.draw(st.sampled_from(sorted(where)))] = value
-    reply = replies.written(Told(answer))
+    reply = protocol.written(Told(answer))
     try:
-        found = replies.read(Reply(reply.kind, json.dumps(header).encode(), reply.body), task)
+        found = protocol.read(Reply(reply.kind, json.dumps(header).encode(), reply.body), task)
     except OutOfForm:
         return
     assert type(found.answer) is type(answer)

@@ -9,8 +9,8 @@ import pytest
 
 from cropmark.model.problems import Overloaded
 from cropmark.ports import Opened, Stamp
-from cropmark.renderers.admission import A_PAGE, HARD, Job, Queue
 from cropmark.renderers.cost import Sort
+from cropmark.renderers.queue import A_PAGE, HARD, Job, Queue
 from cropmark.renderers.tasks import Inspect
 
 

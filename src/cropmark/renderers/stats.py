@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cropmark.renderers.crew import Cause
+from cropmark.renderers.group import Cause
 from cropmark.renderers.tasks import Sandbox
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.renderers.crew import Cause
-from cropmark.renderers.state import PoolState
+from cropmark.renderers.group import Cause
+from cropmark.renderers.stats import PoolState
 from cropmark.renderers.tasks import Sandbox
 from cropmark.runtime.metrics import Metrics
 

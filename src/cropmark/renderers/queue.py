@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from cropmark.model.problems import Overloaded, Problem
 from cropmark.ports import AsItIs, Made, Opened, Stamp, Timing
 from cropmark.renderers.cost import Sort
-from cropmark.renderers.replies import Told
+from cropmark.renderers.protocol import Told
 from cropmark.renderers.tasks import Task
 
 A_PAGE = 32

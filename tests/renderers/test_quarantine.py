@@ -8,7 +8,7 @@ import pytest
 
 from cropmark.model.problems import SourceUnusable
 from cropmark.ports import Stamp
-from cropmark.renderers.blame import Blame
+from cropmark.renderers.quarantine import Blame
 
 A, B, LOGO = Stamp("a", "1"), Stamp("b", "1"), Stamp("logo", "1")
 
