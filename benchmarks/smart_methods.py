@@ -16,7 +16,7 @@ from PIL import Image
 from smart_corpus import Photo, ratio
 
 from cropmark.analysis import models
-from cropmark.engine.analyse import analysed
+from cropmark.engine.analyze import analysed
 from cropmark.engine.load import info_of
 from cropmark.geometry.findings import Analysis, Findings
 from cropmark.geometry.recipe import Extract, Recipe

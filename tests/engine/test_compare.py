@@ -10,7 +10,7 @@ from cropmark.engine import compare
 from cropmark.engine.compare import compared
 from cropmark.model.problems import SourceTooLarge, SourceUnusable
 from cropmark.model.values import Size
-from tests.engine.pictures import Array, file_of, noise, saved, slopes
+from tests.engine.images import Array, file_of, noise, saved, slopes
 
 
 def flat(width: int, height: int, *levels: int) -> Array:

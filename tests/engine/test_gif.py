@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cropmark.engine import gif, load
-from tests.engine.pictures import opened, slopes
+from tests.engine.images import opened, slopes
 
 WIDTH, HEIGHT = 40, 30
 GREEN = (0, 160, 0)

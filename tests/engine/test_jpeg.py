@@ -10,10 +10,10 @@ import pyvips
 from PIL import Image as Pillow
 
 from cropmark.engine import jpeg, load
-from cropmark.engine.picture import blob
+from cropmark.engine.image import blob
 from cropmark.geometry.decode import decoded_size
 from cropmark.model.values import Size
-from tests.engine.pictures import Array, noise, saved, slopes
+from tests.engine.images import Array, noise, saved, slopes
 
 WIDTH, HEIGHT = 403, 301
 PHOTO = Pillow.fromarray(slopes(WIDTH, HEIGHT))

@@ -17,7 +17,7 @@ from cropmark.engine import load
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Size
-from tests.engine.pictures import Array, file_of, noise, off_by, opened, saved, slopes
+from tests.engine.images import Array, file_of, noise, off_by, opened, saved, slopes
 
 PHOTO = Pillow.fromarray(slopes(40, 30))
 CLEAR_PHOTO = PHOTO.convert("RGBA")

@@ -24,7 +24,7 @@ from cropmark.model.values import Pixels
 from cropmark.plan.plan import Choice, Keep, Output, Plan
 from cropmark.plan.steps import Resize
 from cropmark.ports import Made
-from tests.engine.pictures import file_of, grb_profile, opened, slopes
+from tests.engine.images import file_of, grb_profile, opened, slopes
 
 PHOTO = slopes(120, 80)
 SECRETS = [b"SECRET%02d" % number for number in range(16)]

@@ -47,7 +47,7 @@ from cropmark.plan.steps import (
     Turn,
 )
 from cropmark.ports import Analysed, AsItIs, Made
-from tests.engine.pictures import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
+from tests.engine.images import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
 
 F = Fraction
 PHOTO = slopes(160, 120)

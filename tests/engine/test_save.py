@@ -10,13 +10,13 @@ from PIL import Image as Pillow
 from pyvips import GValue
 
 from cropmark.engine import load
-from cropmark.engine.picture import Picture
-from cropmark.engine.rights import Rights, rights_of
+from cropmark.engine.image import Picture
+from cropmark.engine.metadata import Rights, rights_of
 from cropmark.engine.save import encoded
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format, sniffed
 from cropmark.plan.plan import Keep
-from tests.engine.pictures import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
+from tests.engine.images import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
 
 PHOTO = slopes(160, 120)
 SOFT = np.dstack([PHOTO, PHOTO[:, :, :1]])  # alpha grows to the right

@@ -10,7 +10,7 @@ import pytest
 
 from cropmark.analysis import models
 from cropmark.analysis.models import Models
-from cropmark.engine.analyse import analysed
+from cropmark.engine.analyze import analysed
 from cropmark.engine.load import info_of
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Extract, Recipe
@@ -18,7 +18,7 @@ from cropmark.geometry.resolve import resolve
 from cropmark.model.values import Box, Pixels, Ratio, Share
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import AnyStep, At, Crop, Edges, Fit, Focus, Orient, Resize, TrimEdges, Turn
-from tests.engine.pictures import file_of
+from tests.engine.images import file_of
 
 PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"
 

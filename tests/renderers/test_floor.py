@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.engine import natives
+from cropmark.engine import versions
 from cropmark.renderers.group import CannotStart
 from cropmark.renderers.handlers import libraries
 from cropmark.renderers.pool import Pool
@@ -14,14 +14,14 @@ from cropmark.renderers.protocol import Ready, read_ready, ready
 
 def test_check_29_the_version_is_told() -> None:
     told, outdated = libraries()
-    assert told == tuple(map(str, natives.libraries()))
+    assert told == tuple(map(str, versions.libraries()))
     assert [one.split()[0] for one in told] == ["libvips", "simplejpeg"]
     assert outdated == ()
 
 
 @pytest.mark.parametrize(("floor", "name"), [("LIBVIPS_FLOOR", "libvips"), ("SIMPLEJPEG_FLOOR", "simplejpeg")])
 def test_check_29_a_version_below_the_floor(monkeypatch: pytest.MonkeyPatch, floor: str, name: str) -> None:
-    monkeypatch.setattr(natives, floor, (99, 0, 0))
+    monkeypatch.setattr(versions, floor, (99, 0, 0))
     _, (outdated,) = libraries()
     assert outdated.startswith(name)
     assert outdated.endswith("is older than 99.0.0")

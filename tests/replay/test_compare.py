@@ -23,7 +23,7 @@ from cropmark.renderers.tasks import Compare, Inspect
 from cropmark.renderers.transport import Kind, OutOfForm, Reply
 from cropmark.replay import compare
 from cropmark.replay.compare import Comparison, compared
-from tests.engine.pictures import file_of, slopes
+from tests.engine.images import file_of, slopes
 
 PICTURE = slopes(120, 80)
 DARKER = (PICTURE * 0.8).astype(np.uint8)

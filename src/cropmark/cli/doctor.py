@@ -17,7 +17,7 @@ from cropmark.analysis import models
 from cropmark.config.loader import Settings
 from cropmark.config.paths import cache_folder, data_folder
 from cropmark.config.production import Point, points, refusals
-from cropmark.engine import natives
+from cropmark.engine import versions
 from cropmark.library import garbage
 from cropmark.library.errors import LibraryUnusable
 from cropmark.renderers.pool import Pool, PoolState
@@ -59,14 +59,14 @@ def findings(settings: Settings, *, mend: bool = False) -> Iterator[Finding]:
 def _libraries() -> Iterator[Finding]:
     for name in ("pyvips", "granian", "starlette", "aiohttp"):
         yield Finding(None, f"{name} {metadata.version(name)}")
-    for one in natives.libraries():
-        old = "" if one.sound else f", older than {natives.dotted(one.floor)}"
+    for one in versions.libraries():
+        old = "" if one.sound else f", older than {versions.dotted(one.floor)}"
         mend = "" if one.sound else f"upgrade {_WHEELS[one.name]}: older decoders have known memory bugs"
         yield Finding(one.sound, f"{one}{old}", mend)
 
 
 def _codecs() -> Iterator[Finding]:
-    for name, trouble in natives.codecs():
+    for name, trouble in versions.codecs():
         if trouble:
             yield Finding(False, f"{name}: {trouble}", "install pyvips-binary, whose libvips has all of them")
         else:

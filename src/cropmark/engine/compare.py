@@ -7,8 +7,8 @@ from math import log10
 import pyvips
 from pyvips import Image
 
-from cropmark.engine import colour, load
-from cropmark.engine.picture import gathered
+from cropmark.engine import color, load
+from cropmark.engine.image import gathered
 from cropmark.model.formats import READABLE
 from cropmark.model.problems import SourceTooLarge
 from cropmark.model.values import Size
@@ -40,7 +40,7 @@ def _frame(data: bytes) -> Image:
         raise load.broken()
     if info.stored.area > MOST_PIXELS:
         raise SourceTooLarge(f"the picture has {info.stored.area} pixels, at most {MOST_PIXELS} are compared")
-    return colour.srgb(gathered(load.loaded(data, info).frames[0]))
+    return color.srgb(gathered(load.loaded(data, info).frames[0]))
 
 
 def _levels(frame: Image, size: Size, *, alpha: bool) -> Image:

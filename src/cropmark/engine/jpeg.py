@@ -11,7 +11,7 @@ from typing import Final
 from pyvips import GValue, Image
 from simplejpeg import decode_jpeg
 
-from cropmark.engine.picture import blob
+from cropmark.engine.image import blob
 from cropmark.model.values import Size
 
 _MOST_PIXELS: Final = 16_000_000

@@ -12,9 +12,9 @@ from typing import Any
 import pyvips
 from pyvips import Image
 
-from cropmark.engine import colour, gif, jpeg, turning
-from cropmark.engine.headers import is_lossless, too_few_bytes
-from cropmark.engine.picture import Picture, gathered
+from cropmark.engine import color, gif, jpeg, rotate
+from cropmark.engine.bounds import is_lossless, too_few_bytes
+from cropmark.engine.image import Picture, gathered
 from cropmark.geometry.decode import decoded_size
 from cropmark.geometry.rounding import touched
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
@@ -125,7 +125,7 @@ def loaded(
     height = strip.height // frames
     cut = (strip,) if frames == 1 else tuple(strip.crop(0, at * height, strip.width, height) for at in range(frames))
     turn = Turn(info.orientation)
-    upright = tuple(turning.turned(frame, turn) for frame in cut)
+    upright = tuple(rotate.turned(frame, turn) for frame in cut)
     if frames == 1:
         return Picture(upright)
     return Picture(upright, _delays(strip, frames), _number(strip, "loop", 0))
@@ -177,7 +177,7 @@ def small_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
     try:
         frame = loaded(data, info, scale=Fraction(1, shrink)).frames[0]
         small = frame.resize(size.width / frame.width, vscale=size.height / frame.height)
-        rgb = colour.srgb(gathered(small))
+        rgb = color.srgb(gathered(small))
         flat = rgb.flatten(background=[255, 255, 255]) if rgb.hasalpha() else rgb
         return bytes(flat.write_to_memory()), size, full
     except pyvips.Error as error:

@@ -7,9 +7,9 @@ from typing import assert_never
 
 from pyvips import Image
 
+from cropmark.engine.adjust import WEIGHTS
 from cropmark.engine.dithering import atkinson
-from cropmark.engine.tone import WEIGHTS
-from cropmark.engine.weighing import beside_alpha
+from cropmark.engine.premultiply import beside_alpha
 from cropmark.plan.steps import Dither, Threshold
 
 

@@ -11,13 +11,13 @@ from time import perf_counter
 import pyvips
 from pyvips import Image
 
-from cropmark.engine import colour, load
-from cropmark.engine.laying import blank
-from cropmark.engine.measure import border_box
-from cropmark.engine.operate import Layers, run
-from cropmark.engine.picture import Picture, gathered
-from cropmark.engine.rights import rights_of
+from cropmark.engine import color, load
+from cropmark.engine.compose import blank
+from cropmark.engine.image import Picture, gathered
+from cropmark.engine.metadata import rights_of
+from cropmark.engine.ops import Layers, run
 from cropmark.engine.save import encoded
+from cropmark.engine.trim import border_box
 from cropmark.geometry.decode import Decoding, decoded_size, decoding
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Op, Original, Reason, Recipe, Rotate, Scale
@@ -216,7 +216,7 @@ def _operated(start: Picture, ops: tuple[Op, ...], layers: Layers, *, keep_profi
     """The picture after every op, its colours made sRGB where the fewest pixels are left to convert."""
     ahead = _cutting(ops, Size(start.frames[0].width, start.frames[0].height))
     cut = run(start, ops[:ahead], layers)
-    converted = tuple(colour.kept(frame) if keep_profile else colour.srgb(frame) for frame in cut.frames)
+    converted = tuple(color.kept(frame) if keep_profile else color.srgb(frame) for frame in cut.frames)
     return run(replace(cut, frames=converted), ops[ahead:], layers)
 
 

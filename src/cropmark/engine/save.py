@@ -7,9 +7,9 @@ from typing import assert_never
 from pyvips import GValue, Image
 from pyvips.enums import ForeignKeep
 
-from cropmark.engine.picture import Picture
-from cropmark.engine.riff import with_alpha, with_durations
-from cropmark.engine.rights import Rights, signed
+from cropmark.engine.image import Picture
+from cropmark.engine.metadata import Rights, signed
+from cropmark.engine.webp import with_alpha, with_durations
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format
 from cropmark.plan.plan import Keep

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
-from cropmark.engine import compare, draw, load, natives, render
+from cropmark.engine import compare, debug_overlay, load, render, versions
 from cropmark.model.formats import Format
 from cropmark.model.problems import SourceUnusable
 from cropmark.ports import Analysed, Facts, Made
@@ -22,7 +22,7 @@ def prepared(setup: Setup) -> Work:
         return work
     # Here and not above: numpy and onnxruntime take 0.2 s and 50 MB, which those who only render save.
     import_module("numpy.fft")  # numpy loads it when it is first used, which would be inside the sandbox
-    analyse = import_module("cropmark.engine.analyse")
+    analyse = import_module("cropmark.engine.analyze")
 
     known: list[Models] = []
 
@@ -38,8 +38,8 @@ def prepared(setup: Setup) -> Work:
 
 def libraries() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The versions of the native libraries that decode, and which of them are too old."""
-    loaded = natives.libraries()
-    outdated = tuple(f"{one} is older than {natives.dotted(one.floor)}" for one in loaded if not one.sound)
+    loaded = versions.libraries()
+    outdated = tuple(f"{one} is older than {versions.dotted(one.floor)}" for one in loaded if not one.sound)
     return tuple(map(str, loaded)), outdated
 
 
@@ -49,7 +49,7 @@ def work(task: Task, sources: Sources) -> Answer:
         case Render(plan, analysed, hurried):
             return render.rendered(sources, plan, analysed, hurried=hurried)
         case Draw(analysis, window):
-            return Made(draw.drawing(_only(sources), analysis, window), Format.PNG, Facts())
+            return Made(debug_overlay.drawing(_only(sources), analysis, window), Format.PNG, Facts())
         case Inspect():
             return load.info_of(_only(sources))
         case Compare():

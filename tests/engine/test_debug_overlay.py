@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cropmark.engine.draw import FACE, FAINT_FACE, LONG_SIDE, WINDOW, drawing
+from cropmark.engine.debug_overlay import FACE, FAINT_FACE, LONG_SIDE, WINDOW, drawing
 from cropmark.geometry.findings import Analysis, Face, Grid
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Box
-from tests.engine.pictures import file_of, seen
+from tests.engine.images import file_of, seen
 
 NOTHING = Grid(2, 1, b"\x00\x00")
 GREY = file_of(np.full((100, 200, 3), 100, np.uint8))

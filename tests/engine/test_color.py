@@ -7,14 +7,14 @@ import pytest
 import pyvips
 from PIL import Image as Pillow
 
-from cropmark.engine import colour, load
-from tests.engine.pictures import Array, file_of, grb_profile, noise, off_by, pixels, saved, seen, slopes, srgb_profile
+from cropmark.engine import color, load
+from tests.engine.images import Array, file_of, grb_profile, noise, off_by, pixels, saved, seen, slopes, srgb_profile
 
 PHOTO = slopes(48, 32)
 
 
 def srgb(body: bytes) -> Array:
-    return pixels(colour.srgb(load.loaded(body, load.info_of(body)).frames[0]))
+    return pixels(color.srgb(load.loaded(body, load.info_of(body)).frames[0]))
 
 
 def rgb(picture: Pillow.Image) -> Array:
@@ -115,7 +115,7 @@ def test_check_36_a_broken_profile_on_ink_is_left_out() -> None:
 
 
 def kept(body: bytes) -> pyvips.Image:
-    return colour.kept(load.loaded(body, load.info_of(body)).frames[0])
+    return color.kept(load.loaded(body, load.info_of(body)).frames[0])
 
 
 def test_a_kept_profile_stays_with_its_pixels() -> None:

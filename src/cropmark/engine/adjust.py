@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from pyvips import Image
 
-from cropmark.engine.weighing import beside_alpha
+from cropmark.engine.premultiply import beside_alpha
 from cropmark.geometry.recipe import Tone
 
 # Luminance times 10,000, so that all sums are of whole numbers.

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from pyvips import GValue, Image
 
-from cropmark.engine.picture import blob
+from cropmark.engine.image import blob
 
 _LONGEST_XMP = 256 * 1024
 _LONGEST_TEXT = 2_000

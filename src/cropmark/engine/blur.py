@@ -7,7 +7,7 @@ from math import ceil, exp, sqrt
 
 from pyvips import GValue, Image, Interpolate
 
-from cropmark.engine.weighing import beside_alpha
+from cropmark.engine.premultiply import beside_alpha
 
 # 256 steps a level: in 8 bits libvips' integer kernels are off by up to 5 levels, and by 2 on average.
 _STEPS = 256

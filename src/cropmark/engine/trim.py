@@ -7,7 +7,7 @@ from math import ceil, floor
 
 from pyvips import Image
 
-from cropmark.engine.picture import gathered
+from cropmark.engine.image import gathered
 from cropmark.geometry.findings import BorderLook
 from cropmark.model.values import Box, Colour
 from cropmark.plan.steps import Auto

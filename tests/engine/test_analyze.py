@@ -12,10 +12,10 @@ from PIL import Image, ImageOps
 from cropmark.analysis import models
 from cropmark.analysis.form import MOST_BYTES, analysis_json, read_analysis
 from cropmark.analysis.models import Models
-from cropmark.engine.analyse import analysed
+from cropmark.engine.analyze import analysed
 from cropmark.geometry.findings import Analysis
 from cropmark.model.problems import SourceUnusable
-from tests.engine.pictures import file_of, saved
+from tests.engine.images import file_of, saved
 
 PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"
 ASTRONAUT = PHOTOS / "ski_astronaut.jpg"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cropmark.engine.riff import picture_chunks
+from cropmark.engine.webp import picture_chunks
 from cropmark.model.formats import Format
 
 

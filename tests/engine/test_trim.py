@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.engine.measure import border_box
+from cropmark.engine.trim import border_box
 from cropmark.geometry.findings import BorderLook
 from cropmark.model.values import CLEAR, WHITE, Box, Colour
 from cropmark.plan.steps import Auto
-from tests.engine.pictures import Array, frame_of, noise
+from tests.engine.images import Array, frame_of, noise
 
 F = Fraction
 AUTO = Auto.TOP_LEFT

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from pyvips import Image
 
-from cropmark.engine.picture import gathered
+from cropmark.engine.image import gathered
 from cropmark.plan.steps import Turn
 
 

@@ -7,7 +7,7 @@ from itertools import product
 
 from pyvips import GValue, Image
 
-from cropmark.engine.picture import blob
+from cropmark.engine.image import blob
 
 _PROFILE = "icc-profile-data"
 _LONGEST_KEPT = 2**20

@@ -9,13 +9,13 @@ from typing import assert_never
 
 from pyvips import Image
 
-from cropmark.engine.blurring import blurred, sharpened
-from cropmark.engine.laying import blank, composed, embedded, laid_on
+from cropmark.engine.adjust import toned
+from cropmark.engine.blur import blurred, sharpened
+from cropmark.engine.compose import blank, composed, embedded, laid_on
+from cropmark.engine.image import Picture, gathered
 from cropmark.engine.monochrome import black_and_white
-from cropmark.engine.picture import Picture, gathered
-from cropmark.engine.scaling import scaled
-from cropmark.engine.tone import toned
-from cropmark.engine.turning import turned
+from cropmark.engine.resize import scaled
+from cropmark.engine.rotate import turned
 from cropmark.geometry.recipe import (
     BlackWhite,
     Blank,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cropmark.engine.operate import Layers, operated
+from cropmark.engine.ops import Layers, operated
 from cropmark.geometry.recipe import (
     BlackWhite,
     Blank,
@@ -28,7 +28,7 @@ from cropmark.geometry.recipe import (
 )
 from cropmark.model.values import CLEAR, WHITE, Box, Colour, Size
 from cropmark.plan.steps import Dither, Filter, Threshold, Turn
-from tests.engine.pictures import Array, frame_of, noise, off_by, pixels, slopes
+from tests.engine.images import Array, frame_of, noise, off_by, pixels, slopes
 
 F = Fraction
 RED, HALF_BLUE = Colour(200, 10, 20), Colour(10, 20, 200, 128)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyvips import Image, Interpolate
 
-from cropmark.engine.weighing import weighed
+from cropmark.engine.premultiply import weighed
 from cropmark.model.values import Size
 from cropmark.plan.steps import Filter
 
