@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from cropmark.geometry.placing import shape_size
+from cropmark.geometry.placement import shape_size
 from cropmark.model.values import Box, Ratio, Size
 
 ASPECTS = ("1:1", "16:9", "9:16", "4:5", "3:1")

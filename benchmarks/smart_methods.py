@@ -21,8 +21,8 @@ from cropmark.engine.load import info_of
 from cropmark.geometry.findings import Analysis, Findings
 from cropmark.geometry.recipe import Extract, Recipe
 from cropmark.geometry.resolve import resolve
+from cropmark.geometry.smart_crop import smart_window
 from cropmark.geometry.view import View
-from cropmark.geometry.window import smart_window
 from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Crop, Focus

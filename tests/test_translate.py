@@ -16,7 +16,7 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.geometry.meaning import KINDS
+from cropmark.geometry.normalize import KINDS
 from cropmark.geometry.recipe import Original, Reason, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Info

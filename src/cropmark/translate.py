@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cropmark.dialects.dialect import Ask, Dialect, Query, Unsayable
 from cropmark.explain import short
-from cropmark.geometry.meaning import Meaning, meanings
+from cropmark.geometry.normalize import Meaning, meanings
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Info
 from cropmark.model.problems import Problem

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from cropmark.engine import jpeg, load
 from cropmark.engine.image import blob
-from cropmark.geometry.decode import decoded_size
+from cropmark.geometry.shrink_on_load import decoded_size
 from cropmark.model.values import Size
 from tests.engine.images import Array, noise, saved, slopes
 

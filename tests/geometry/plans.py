@@ -7,8 +7,8 @@ from fractions import Fraction
 from functools import reduce
 from typing import Any
 
-from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.findings import Findings
+from cropmark.geometry.frame_state import Drawing
 from cropmark.geometry.recipe import (
     BlackWhite,
     Blank,

@@ -9,9 +9,9 @@ from fractions import Fraction
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.findings import Analysis, Face, Findings, Grid
-from cropmark.geometry.placing import crop_box
+from cropmark.geometry.frame_state import Drawing
+from cropmark.geometry.placement import crop_box
 from cropmark.geometry.recipe import Need, Original, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import READABLE, TRAITS, Format, Info

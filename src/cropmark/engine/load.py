@@ -15,8 +15,8 @@ from pyvips import Image
 from cropmark.engine import color, gif, jpeg, rotate
 from cropmark.engine.bounds import is_lossless, too_few_bytes
 from cropmark.engine.image import Picture, gathered
-from cropmark.geometry.decode import decoded_size
 from cropmark.geometry.rounding import touched
+from cropmark.geometry.shrink_on_load import decoded_size
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
 from cropmark.model.problems import Breakdown, SourceUnusable
 from cropmark.model.values import Size

@@ -18,10 +18,10 @@ from cropmark.engine.metadata import rights_of
 from cropmark.engine.ops import Layers, run
 from cropmark.engine.save import encoded
 from cropmark.engine.trim import border_box
-from cropmark.geometry.decode import Decoding, decoded_size, decoding
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Op, Original, Reason, Recipe, Rotate, Scale
 from cropmark.geometry.resolve import resolve
+from cropmark.geometry.shrink_on_load import Decoding, decoded_size, decoding
 from cropmark.model.formats import SNIFFED_BYTES, Info, sniffed
 from cropmark.model.problems import Breakdown, SourceUnusable
 from cropmark.model.values import Box, Size, enclosing

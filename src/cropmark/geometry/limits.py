@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.geometry.drawing import frame_after
+from cropmark.geometry.frame_state import frame_after
 from cropmark.geometry.recipe import Compose, Op, Original, Reason
 from cropmark.geometry.rounding import length, length_below, root_below
 from cropmark.model.formats import Info

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cropmark.geometry.drawing import Drawing
+from cropmark.geometry.alpha import without_alpha
 from cropmark.geometry.encoding import Chosen, chosen, is_as_source
-from cropmark.geometry.fills import without_alpha
 from cropmark.geometry.findings import Findings
+from cropmark.geometry.frame_state import Drawing
 from cropmark.geometry.limits import check_between, frames_within, sides_within, turned_away
 from cropmark.geometry.recipe import Need, Original, Reason, Recipe, Resolved, Scale
-from cropmark.geometry.stepping import Scene, after, sizing_name
+from cropmark.geometry.steps import Scene, after, sizing_name
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.problems import SourceMissing
 from cropmark.model.values import Size

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from cropmark.geometry.orientation import composed, turned, unturned
 from cropmark.geometry.region import UNIT, Region
-from cropmark.geometry.turning import composed, turned, unturned
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Turn
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from cropmark.geometry.findings import Findings
+from cropmark.geometry.smart_crop import smart_window
 from cropmark.geometry.view import Placed, View
-from cropmark.geometry.window import smart_window
 from cropmark.model.values import Size
 
 _SAME_SHAPE = Fraction(102, 100)

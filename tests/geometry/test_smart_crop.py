@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.geometry.smart_crop import smart_window
 from cropmark.geometry.view import View
-from cropmark.geometry.window import smart_window
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Turn
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cropmark.geometry.orientation import composed, mirrored, turned, unturned
 from cropmark.geometry.region import Region
-from cropmark.geometry.turning import composed, mirrored, turned, unturned
 from cropmark.plan.steps import Turn
 
 turns = st.sampled_from(Turn)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.cutting import cut_and_scaled
 from cropmark.geometry.recipe import Extract, Op, Scale
 from cropmark.geometry.region import Region
+from cropmark.geometry.subpixel_crop import cut_and_scaled
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter
 

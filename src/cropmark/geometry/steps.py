@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import assert_never
 
-from cropmark.geometry.cutting import cut_and_scaled
-from cropmark.geometry.drawing import Drawing
 from cropmark.geometry.findings import BorderLook, Findings
-from cropmark.geometry.focusing import placed_by_content
+from cropmark.geometry.frame_state import Drawing
 from cropmark.geometry.limits import sides_within, unfit
-from cropmark.geometry.overlaying import montage_cell, overlay
-from cropmark.geometry.placing import (
+from cropmark.geometry.overlay import montage_cell, overlay
+from cropmark.geometry.placement import (
     CENTRE,
     canvas_box,
     crop_box,
@@ -40,7 +38,9 @@ from cropmark.geometry.recipe import (
     Unsharp,
 )
 from cropmark.geometry.region import Region
-from cropmark.geometry.sizing import asked, covered, inside, outside, stretched
+from cropmark.geometry.resize import asked, covered, inside, outside, stretched
+from cropmark.geometry.smart import placed_by_content
+from cropmark.geometry.subpixel_crop import cut_and_scaled
 from cropmark.model.formats import Info
 from cropmark.model.problems import NothingLeft
 from cropmark.model.values import CLEAR, WHITE, Box, Colour, Length, Pixels, Point, Share, Size

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cropmark.geometry.content import Axis, axes
 from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.geometry.smart_profile import Axis, axes
 from cropmark.geometry.view import View
 
 LEAST_SCORE = 0.6

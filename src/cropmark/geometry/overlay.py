@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from cropmark.geometry.cutting import cut_and_scaled
-from cropmark.geometry.drawing import Drawing
+from cropmark.geometry.frame_state import Drawing
 from cropmark.geometry.limits import check_between
-from cropmark.geometry.placing import CENTRE, padded_box, start_along, window_around
+from cropmark.geometry.placement import CENTRE, padded_box, start_along, window_around
 from cropmark.geometry.recipe import Compose, Embed, Scale
+from cropmark.geometry.resize import Asked, covered, stretched
 from cropmark.geometry.rounding import r
-from cropmark.geometry.sizing import Asked, covered, stretched
+from cropmark.geometry.subpixel_crop import cut_and_scaled
 from cropmark.model.formats import TRAITS, Info
 from cropmark.model.values import CLEAR, WHITE, Box, Colour, Size
 from cropmark.plan.plan import Limits

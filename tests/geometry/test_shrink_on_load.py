@@ -7,10 +7,10 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.decode import Decoding, decoded_size, decoding
+from cropmark.geometry.orientation import mirrored
 from cropmark.geometry.recipe import Encoding, Extract, Op, Recipe, Rotate, Scale, Under
 from cropmark.geometry.region import Region
-from cropmark.geometry.turning import mirrored
+from cropmark.geometry.shrink_on_load import Decoding, decoded_size, decoding
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import WHITE, Box, Size
 from cropmark.plan.steps import AnyStep, Filter, Turn

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from cropmark.geometry.content import CELLS, Line, axes, line
-from cropmark.geometry.facing import Facing, facing
 from cropmark.geometry.findings import Analysis
+from cropmark.geometry.smart_faces import Facing, facing
+from cropmark.geometry.smart_profile import CELLS, Line, axes, line
 from cropmark.geometry.view import Placed, View
 
 PLACES = 100

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.geometry.fills import on_white
+from cropmark.geometry.alpha import on_white
 from cropmark.geometry.recipe import BlackWhite, Embed, Op, Tone, Under
 from cropmark.model.formats import Format
 from cropmark.model.values import CLEAR, WHITE, Colour, Size

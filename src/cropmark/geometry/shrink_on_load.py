@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.geometry.cutting import cut_and_scaled
-from cropmark.geometry.drawing import Drawing
+from cropmark.geometry.frame_state import Drawing
+from cropmark.geometry.orientation import mirrored
 from cropmark.geometry.recipe import Extract, Op, Recipe, Scale
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import nearest_even, touched
-from cropmark.geometry.turning import mirrored
+from cropmark.geometry.subpixel_crop import cut_and_scaled
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter, Turn

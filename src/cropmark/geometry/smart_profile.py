@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from cropmark.geometry.findings import Analysis, Grid
+from cropmark.geometry.orientation import LAID, mirrored
 from cropmark.geometry.region import UNIT
-from cropmark.geometry.turning import LAID, mirrored
 from cropmark.geometry.view import View
 
 CELLS = 64

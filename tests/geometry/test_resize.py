@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cropmark.geometry.resize import Asked, asked, covered, inside, outside, stretched
 from cropmark.geometry.rounding import length
-from cropmark.geometry.sizing import Asked, asked, covered, inside, outside, stretched
 from cropmark.model.values import Pixels, Share, Size
 from cropmark.plan.steps import Resize
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from cropmark.geometry.drawing import alpha_after
+from cropmark.geometry.frame_state import alpha_after
 from cropmark.geometry.recipe import BlackWhite, Blank, Embed, Op, Under
 from cropmark.geometry.rounding import r
 from cropmark.model.values import WHITE, Colour
