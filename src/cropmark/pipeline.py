@@ -18,7 +18,7 @@ from functools import lru_cache
 import structlog
 from cachetools import TTLCache
 
-from cropmark.analysis import form
+from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
 from cropmark.model.problems import Impossible, Problem, SourceMissing, SourceProblem, SourceUnusable, restored
@@ -296,11 +296,11 @@ class Pipeline:
 
     async def analysis(self, opened: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:
         """What the source is about: kept, or asked of a renderer; one flight a source."""
-        key = key_of([opened.stamp], f"analysis/{form.VERSION}")
+        key = key_of([opened.stamp], f"analysis/{codec.VERSION}")
         kept = None if foreign else await self._cache.get(key)
         if kept is not None:
-            with suppress(form.Malformed):
-                return Analysed(form.read_analysis(kept.body))
+            with suppress(codec.Malformed):
+                return Analysed(codec.read_analysis(kept.body))
         analysed, _ = await self._analysing.run(key, lambda: self._analyse(opened, key, foreign=foreign, client=client))
         return analysed
 
@@ -322,7 +322,7 @@ class Pipeline:
         finally:
             os.close(held.descriptor)
         if analysed.analysis is not None and not foreign:
-            body = form.analysis_json(analysed.analysis)
+            body = codec.analysis_json(analysed.analysis)
             tag = tag_of("source", opened.stamp.identity)
             record = Record("application/json", _etag(body), len(body), stamps=(opened.stamp,), tags=(tag,))
             await self._cache.put(key, Rendition(body, record=record))

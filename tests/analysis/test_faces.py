@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from cropmark.analysis import models
 from cropmark.analysis.faces import detected, faces, large_faces, merged
-from cropmark.analysis.networks import Network, opened
+from cropmark.analysis.sessions import Network, opened
 from cropmark.geometry.findings import Face
 from tests.analysis.corpus import annotated, pixels
 

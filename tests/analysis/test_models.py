@@ -73,7 +73,7 @@ def test_a_missing_runtime_is_told(monkeypatch: pytest.MonkeyPatch, names: tuple
 
 def test_asking_loads_neither_numpy_nor_the_runtime() -> None:
     code = (
-        "import sys, cropmark.analysis.models as m, cropmark.analysis.form, cropmark.geometry.smart_crop; m.available();"
+        "import sys, cropmark.analysis.models as m, cropmark.analysis.codec, cropmark.geometry.smart_crop; m.available();"
         "m.load(); print(sorted({'numpy', 'onnxruntime'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from cropmark.analysis import models
-from cropmark.analysis.form import MOST_BYTES, analysis_json, read_analysis
+from cropmark.analysis.codec import MOST_BYTES, analysis_json, read_analysis
 from cropmark.analysis.models import Models
 from cropmark.engine.analyze import analysed
 from cropmark.geometry.findings import Analysis

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.analysis import form
+from cropmark.analysis import codec
 from cropmark.geometry.findings import Analysis, Face, Grid
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
@@ -74,7 +74,7 @@ def _analysis(columns: int, rows: int) -> st.SearchStrategy[Analysis]:
     """Both maps are of one size; faces within what an analysis may tell."""
     grids = st.binary(min_size=columns * rows, max_size=columns * rows).map(lambda cells: Grid(columns, rows, cells))
     faces = st.lists(st.builds(Face, places, places, lengths, lengths, scores), max_size=5).map(tuple)
-    return st.builds(Analysis, version=st.just(form.VERSION), faces=faces, subject=grids, residual=grids)
+    return st.builds(Analysis, version=st.just(codec.VERSION), faces=faces, subject=grids, residual=grids)
 
 
 analyses = st.tuples(st.integers(1, 32), st.integers(1, 32)).flatmap(lambda size: _analysis(*size))
@@ -132,7 +132,7 @@ def test_readiness_names_what_is_missing() -> None:
 INFO = Info(Format.PNG, Size(4, 3), 99)
 MADE = Made(BODIES[Format.JPEG], Format.JPEG, Facts(INFO, Size(2, 2)), (Warned("w", "odd"),))
 GRID = Grid(2, 1, b"ab")
-ANALYSED = Analysed(Analysis(form.VERSION, (Face(0.1, 0.1, 0.2, 0.2, 0.9),), GRID, GRID))
+ANALYSED = Analysed(Analysis(codec.VERSION, (Face(0.1, 0.1, 0.2, 0.2, 0.9),), GRID, GRID))
 
 
 def altered(answer: Made | AsItIs | Info | Analysed | Failed, body: bytes | None = None, **members: object) -> Reply:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmark.analysis.form import MOST_FACES
-from cropmark.analysis.networks import Network, Tensor
+from cropmark.analysis.codec import MOST_FACES
 from cropmark.analysis.resample import resampled
+from cropmark.analysis.sessions import Network, Tensor
 from cropmark.geometry.findings import Face
 
 STRIDES = (8, 16, 32)

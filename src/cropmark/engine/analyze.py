@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cropmark.analysis.codec import VERSION
 from cropmark.analysis.faces import faces
-from cropmark.analysis.form import VERSION
-from cropmark.analysis.memory import give_back, mapped_blocks
+from cropmark.analysis.malloc import give_back, mapped_blocks
 from cropmark.analysis.models import Models
-from cropmark.analysis.networks import opened
-from cropmark.analysis.salience import residual, subject
+from cropmark.analysis.saliency import residual, subject
+from cropmark.analysis.sessions import opened
 from cropmark.engine.load import small_rgb
 from cropmark.geometry.findings import Analysis
 

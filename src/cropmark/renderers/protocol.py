@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar, assert_never
 
-from cropmark.analysis import form
+from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import SNIFFED_BYTES, WRITABLE, Format, Info, sniffed
 from cropmark.model.problems import Problem, restored
@@ -78,7 +78,7 @@ def written(told: Told) -> Reply:
             return Reply(Kind.INFO, _json({"info": _info(info), "spent": told.spent}))
         case Analysed() as found:
             header = {"reason": _shown(found.reason), "passing": found.passing, "spent": told.spent}
-            body = form.analysis_json(found.analysis) if found.analysis else b""
+            body = codec.analysis_json(found.analysis) if found.analysis else b""
             return Reply(Kind.ANALYSED, _json(header), body)
         case Compared() as told_apart:
             return Reply(Kind.COMPARED, _json({**_compared(told_apart), "spent": told.spent}))
@@ -279,8 +279,8 @@ def _read_as_it_is(found: _Object, body: bytes) -> AsItIs:
 
 def _read_analysed(found: _Object, body: bytes) -> Analysed:
     try:
-        analysis = form.read_analysis(body) if body else None
-    except form.Malformed as error:
+        analysis = codec.read_analysis(body) if body else None
+    except codec.Malformed as error:
         raise OutOfForm(f"a bad analysis: {error}") from error
     return Analysed(analysis, found.text("reason"), passing=found.flag("passing"))
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cropmark.analysis import form
+from cropmark.analysis import codec
 from cropmark.renderers.tasks import MOST_SOURCES
 
 MARK = b"crop"
@@ -64,7 +64,7 @@ def read_lengths(prefix: bytes, most_body_bytes: int) -> tuple[Kind, int, int]:
         raise OutOfForm(f"there is no reply of kind {kind}")
     if header > MOST_HEADER_BYTES:
         raise OutOfForm(f"a header of {header} bytes")
-    if body > {Kind.MADE: most_body_bytes, Kind.ANALYSED: form.MOST_BYTES}.get(Kind(kind), 0):
+    if body > {Kind.MADE: most_body_bytes, Kind.ANALYSED: codec.MOST_BYTES}.get(Kind(kind), 0):
         raise OutOfForm(f"a body of {body} bytes")
     return Kind(kind), header, body
 

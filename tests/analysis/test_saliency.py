@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cropmark.analysis import models
-from cropmark.analysis.networks import Network, opened
-from cropmark.analysis.salience import MOST_DOUBT, QUICK_SIDE, doubt, gridded, outlined, residual, subject
+from cropmark.analysis.saliency import MOST_DOUBT, QUICK_SIDE, doubt, gridded, outlined, residual, subject
+from cropmark.analysis.sessions import Network, opened
 from cropmark.geometry.findings import Grid
 from tests.analysis.corpus import annotated, pixels
 

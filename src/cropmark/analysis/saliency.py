@@ -8,8 +8,8 @@ import numpy as np
 import numpy.fft as _fft  # numpy would load it at its first use, which a sandbox forbids
 from numpy.typing import NDArray
 
-from cropmark.analysis.networks import Network
 from cropmark.analysis.resample import Plane, resampled
+from cropmark.analysis.sessions import Network
 from cropmark.geometry.findings import Grid
 
 GRID_SIDE = 32

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.analysis.form import MOST_BYTES, MOST_FACES, VERSION, Malformed, analysis_json, read_analysis
+from cropmark.analysis.codec import MOST_BYTES, MOST_FACES, VERSION, Malformed, analysis_json, read_analysis
 from cropmark.geometry.findings import Analysis, Face, Grid
 
 ANALYSIS = Analysis(
