@@ -26,7 +26,7 @@ from cropmark.config.loader import PREFIX, Settings, SiteSettings, schema, shown
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Param
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, OVERLAY_HEADER
+from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, OVERLAY_HEADER
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.management.openapi import openapi

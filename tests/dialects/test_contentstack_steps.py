@@ -16,7 +16,7 @@ from cropmark.dialects.contentstack.params import ROWS
 from cropmark.dialects.contentstack.query import one_mark
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
 from cropmark.dialects.dialect import Ask
-from cropmark.dialects.table import Row, asked_of
+from cropmark.dialects.params import Row, asked_of
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadOrder, BadValue, NotFound, Problem
 from cropmark.model.values import Colour, Pixels, Ratio, Share

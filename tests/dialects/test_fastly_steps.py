@@ -14,7 +14,7 @@ from cropmark.dialects.dialect import Ask
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.params import ROWS
 from cropmark.dialects.fastly.settings import FastlySettings, Malformed
-from cropmark.dialects.table import Row, asked_of
+from cropmark.dialects.params import Row, asked_of
 from cropmark.model.problems import BadOrder, BadValue, Problem
 from cropmark.model.values import WHOLE, Colour, Pixels, Ratio, Share
 from cropmark.plan.plan import Order, Plan, Unusable

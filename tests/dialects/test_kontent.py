@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Ask, Result
 from cropmark.dialects.kontent.dialect import Kontent
-from cropmark.dialects.kontent.table import PARAMS
+from cropmark.dialects.kontent.params import PARAMS
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import NOTHING, WHOLE, Colour, Length, Pixels, Point, Share, Size
 from cropmark.plan.plan import Order, Plan

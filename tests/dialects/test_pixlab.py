@@ -15,8 +15,8 @@ import pytest
 
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.dialects.pixlab.requests import FindFaces, ForgetResult, KeepUpload, MakePicture
-from cropmark.dialects.pixlab.table import PARAMS
+from cropmark.dialects.pixlab.params import PARAMS
+from cropmark.dialects.pixlab.parse import FindFaces, ForgetResult, KeepUpload, MakePicture
 from cropmark.model.problems import BadOrder, NotAllowed, NotFound, Problem, SourceRefused
 from cropmark.model.values import Pixels
 from cropmark.plan.plan import Delivery, Order, Warned

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.dialects.pixlab.bodies import body_kind
+from cropmark.dialects.pixlab.query import body_kind
 from cropmark.plan.source import Upload
 from cropmark.sources.uploads import Uploads
 from cropmark.web import bodies

@@ -26,9 +26,9 @@ from pydantic_settings import (
 )
 
 from cropmark.dialects.contentstack.settings import ContentstackSettings
+from cropmark.dialects.env_values import listed
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import KontentSettings
-from cropmark.dialects.listing import listed
 from cropmark.dialects.pixlab.dialect import PixLabSettings
 from cropmark.security.signing import Key, Keyring
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote_to_bytes
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, QuerystringParser, parse_options_header
 
-from cropmark.dialects.pixlab.bodies import Body
 from cropmark.dialects.pixlab.long_json import JsonBody
+from cropmark.dialects.pixlab.query import Body
 from cropmark.model.problems import BadOrder, Problem
 from cropmark.web.fields import PICTURE, Parts, Taken
 from cropmark.web.requests import Receive

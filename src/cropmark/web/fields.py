@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cropmark.dialects.pixlab.bodies import MAX_FIELDS
-from cropmark.dialects.pixlab.pictures import Base64Reader, Base64Text, picture_input
+from cropmark.dialects.pixlab.query import MAX_FIELDS
+from cropmark.dialects.pixlab.steps import Base64Reader, Base64Text, picture_input
 from cropmark.model.problems import BadOrder, Problem
 from cropmark.plan.source import Upload
 from cropmark.ports import Intake

@@ -45,7 +45,7 @@ SILENT: Final = 499
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 
 # The first row that fits is taken. 105, 109, 145 and 162 are recollected from the original; no page that was found has
-# them. They stand in dialects/contentstack/answers.py too, for delivery, whose statuses are others.
+# them. They stand in dialects/contentstack/responses.py too, for delivery, whose statuses are others.
 _TOLD: Final[tuple[tuple[type[Problem], int, int], ...]] = (
     (UnknownStack, 412, 109),
     (Unauthorised, 401, 105),

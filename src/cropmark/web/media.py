@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from cropmark.dialects.answers import json_answer
+from cropmark.dialects.responses import json_answer
 from cropmark.model.formats import TRAITS
 from cropmark.model.problems import Overloaded
 from cropmark.ports import Kept, Results

@@ -16,10 +16,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import structlog
 
 from cropmark.dialects.dialect import Answer, Ask
-from cropmark.dialects.pixlab import answers, requests, table
-from cropmark.dialects.pixlab.bodies import body_kind
+from cropmark.dialects.pixlab import params, parse, responses
 from cropmark.dialects.pixlab.endpoints import Endpoint, unfit_body
-from cropmark.dialects.pixlab.pictures import Base64Text, decoded_base64, picture_input
+from cropmark.dialects.pixlab.query import body_kind
+from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
 from cropmark.model.problems import BadOrder, Breakdown, Overloaded, Problem, TooManyRequests, UnknownBody
 from cropmark.ports import Intake
 from cropmark.web import delivery
@@ -89,8 +89,8 @@ class PixLabDoor:
     def _ask(self, scope: Scope) -> Ask:
         rest = scope["raw_path"].decode("latin-1")[len(self._prefix) :]
         path = unquote_to_bytes(rest).decode("utf-8", "surrogateescape")
-        key = [value.decode("latin-1") for name, value in scope["headers"] if name == requests.KEY_HEADER.encode()]
-        headers = {requests.KEY_HEADER: key[-1]} if key else {}
+        key = [value.decode("latin-1") for name, value in scope["headers"] if name == parse.KEY_HEADER.encode()]
+        headers = {parse.KEY_HEADER: key[-1]} if key else {}
         return Ask(path, scope["query_string"].decode("utf-8", "surrogateescape"), headers, scope["method"])
 
     async def _answer(self, call: Call) -> Answer:
@@ -99,7 +99,7 @@ class PixLabDoor:
         if bureau.stopping():
             raise Overloaded("the server is stopping", fix="try again", retry_after_s=1)
         if call.ask.method == "OPTIONS":
-            return answers.preflight()
+            return responses.preflight()
         endpoint = bureau.dialect.admit(call.ask)
         checked_target(call.scope["raw_path"], call.scope["query_string"])
         await self._within_rate(call.scope)
@@ -159,9 +159,9 @@ class PixLabDoor:
     async def _with_picture(self, call: Call, endpoint: Endpoint, body: Taken) -> None:
         """The ask with the picture that came along: a file, or what base64 stands for. Raises BadOrder."""
         upload, call.picture = body.file, "upload" if body.file else ""
-        if upload is None and table.IMG in table.rows_of(endpoint):
+        if upload is None and params.IMG in params.rows_of(endpoint):
             upload, call.picture = body.text, "base64"
-            text = requests.texts_of(call.ask).get(table.IMG.name)
+            text = parse.texts_of(call.ask).get(params.IMG.name)
             if upload is None and text is not None:
                 found = picture_input(text)
                 call.picture = "base64" if isinstance(found, Base64Text) else _origin(found.url)

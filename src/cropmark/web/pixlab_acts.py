@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final, TypeVar, assert_never
 
-from cropmark.dialects.answers import EVERY_ORIGIN, warning_headers
 from cropmark.dialects.dialect import Answer, Ask
-from cropmark.dialects.pixlab import answers
+from cropmark.dialects.pixlab import responses
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.dialects.pixlab.requests import FindFaces, ForgetResult, KeepUpload, MakePicture, Request
+from cropmark.dialects.pixlab.parse import FindFaces, ForgetResult, KeepUpload, MakePicture, Request
+from cropmark.dialects.responses import EVERY_ORIGIN, warning_headers
 from cropmark.geometry.findings import Face
 from cropmark.geometry.limits import turned_away
 from cropmark.geometry.rounding import length, r
@@ -104,7 +104,7 @@ class Acts:
         headers = (
             *EVERY_ORIGIN,
             *warning_headers(warnings),
-            *answers.blob_headers(secrets.token_urlsafe(12), kind),
+            *responses.blob_headers(secrets.token_urlsafe(12), kind),
             ("Cache-Control", "private, no-store"),
         )
         return Answer(200, body, TRAITS[kind].media_type, headers)
@@ -140,7 +140,7 @@ class Acts:
             mend = "install cropmark[smart], with smart = true"
             raise Breakdown(f"faces cannot be looked for here: {analysed.reason}", fix=mend)
         boxes = [_box(face, size) for face in analysed.analysis.faces if face.score >= SURE_SCORE]
-        return answers.faces_answer(boxes, count=count)
+        return responses.faces_answer(boxes, count=count)
 
     async def _checked(self, call: Call, opened: Opened, plan: Plan) -> Size:
         """The size of an upright picture that may be worked on. Raises SourceUnusable, SourceTooLarge."""
@@ -163,14 +163,14 @@ class Acts:
         kept = await self._bureau.results.keep(body, kind, owner, comment)
         link = self._bureau.links.of(kept)
         # The one link is https where the server's public address is, and there is no other address.
-        return answers.success(link, link, kept.id)
+        return responses.success(link, link, kept.id)
 
     async def _forgotten(self, link: str, owner: str) -> Answer:
         media_id = self._bureau.links.id_in(link)
         if media_id is None or not await self._bureau.results.forget(media_id, owner):
             # One text whether it never was, is gone, or belongs to another key.
             raise NotFound("link: there is no stored result of this key at that link", parameter="link")
-        return answers.deleted()
+        return responses.deleted()
 
 
 def _box(face: Face, size: Size) -> Box:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cropmark.dialects.contentstack import answers, orders
+from cropmark.dialects.contentstack import parse, responses
 from cropmark.dialects.contentstack.params import ROWS
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.contentstack.writer import written
@@ -22,16 +22,16 @@ class Contentstack:
 
     name: ClassVar[str] = "contentstack"
     params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in ROWS)
-    headers: ClassVar[tuple[str, ...]] = orders.MANAGERS
+    headers: ClassVar[tuple[str, ...]] = parse.MANAGERS
 
     def order(self, ask: Ask) -> Order:
-        return orders.order(ask, self.settings)
+        return parse.order(ask, self.settings)
 
     def headers_of(self, order: Order, result: Result) -> Headers:
-        return answers.picture_headers(result)
+        return responses.picture_headers(result)
 
     def refusal(self, problem: Problem, ask: Ask) -> Answer:
-        return answers.refusal(problem)
+        return responses.refusal(problem)
 
     def says(self, order: Order) -> Said | Unsayable:
         return written(order, self.settings)

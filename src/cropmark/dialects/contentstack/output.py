@@ -11,7 +11,7 @@ from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.readers import Named
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.imageopto.encoding import AVIF_QUALITY, GIF, GIFS, OPAQUE, PNG, STILLS, only_from, own_format
-from cropmark.dialects.table import Asked
+from cropmark.dialects.params import Asked
 from cropmark.model.formats import READABLE, Format
 from cropmark.plan.plan import Choice, Output, Tell
 

@@ -11,7 +11,7 @@ from cropmark.dialects.dialect import Param
 from cropmark.dialects.grammar import Words, word_of
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import FILTERS, REPEATS, TURNS, Alignment, Quality, Repeat
-from cropmark.dialects.table import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
+from cropmark.dialects.params import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
 from cropmark.model.formats import Format
 from cropmark.model.values import Colour, Length
 from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Sharpen, Turn

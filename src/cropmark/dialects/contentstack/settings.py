@@ -13,7 +13,7 @@ from typing import Annotated
 from annotated_types import Ge
 from pydantic import BeforeValidator
 
-from cropmark.dialects.listing import listed, tabled
+from cropmark.dialects.env_values import listed, tabled
 from cropmark.plan.steps import Fit
 
 Rate = Annotated[int, Ge(0)]

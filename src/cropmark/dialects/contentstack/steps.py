@@ -13,7 +13,7 @@ from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.readers import Alignment, Repeat
 from cropmark.dialects.imageopto.steps import cropped, ground, present, sharpened, toned, trimmed, turned
-from cropmark.dialects.table import Asked
+from cropmark.dialects.params import Asked
 from cropmark.plan.steps import AnyStep, Canvas, Edges, Filter, Fit, Overlay, Resize
 
 _NOT_ON_GIF = "a GIF is not resized"

@@ -10,7 +10,7 @@ from cropmark.dialects.contentstack.readers import MOST_DPR, Named
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
 from cropmark.dialects.dialect import Said, Unsayable
 from cropmark.dialects.imageopto import writer as imageopto
-from cropmark.dialects.writing import (
+from cropmark.dialects.writers import (
     Slot,
     Unsaid,
     Words,

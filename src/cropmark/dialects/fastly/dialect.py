@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
-from cropmark.dialects.fastly import answers, orders
+from cropmark.dialects.fastly import parse, responses
+from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
 from cropmark.dialects.fastly.params import ROWS
-from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.fastly.writer import written
 from cropmark.model.problems import Problem
@@ -27,16 +27,16 @@ class Fastly:
     """Of the overlay header, and of the query where the operator switched them on."""
     montage_params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in MONTAGE_ROWS)
     """Of the montage header."""
-    headers: ClassVar[tuple[str, ...]] = (OVERLAY_HEADER, MONTAGE_HEADER, orders.API_HEADER)
+    headers: ClassVar[tuple[str, ...]] = (OVERLAY_HEADER, MONTAGE_HEADER, parse.API_HEADER)
 
     def order(self, ask: Ask) -> Order:
-        return orders.order(ask, self.settings)
+        return parse.order(ask, self.settings)
 
     def headers_of(self, order: Order, result: Result) -> Headers:
-        return answers.picture_headers(order, result)
+        return responses.picture_headers(order, result)
 
     def refusal(self, problem: Problem, ask: Ask) -> Answer:
-        return answers.refusal(problem, ask)
+        return responses.refusal(problem, ask)
 
     def says(self, order: Order) -> Said | Unsayable:
         return written(order, self.settings)

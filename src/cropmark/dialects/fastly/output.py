@@ -23,7 +23,7 @@ from cropmark.dialects.imageopto.encoding import (
     only_from,
     own_format,
 )
-from cropmark.dialects.table import Asked
+from cropmark.dialects.params import Asked
 from cropmark.model.formats import READABLE, Format
 from cropmark.plan.plan import Choice, Keep, Output, Tell, Warned
 

@@ -14,7 +14,7 @@ from cropmark.dialects.fastly.readers import FORMATS, KEPT, LEVELS, OPTIMIZED, P
 from cropmark.dialects.grammar import Words, word_of
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import FILTERS, FITS, TURNS, Quality
-from cropmark.dialects.table import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
+from cropmark.dialects.params import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
 from cropmark.model.formats import Format
 from cropmark.model.values import Colour, Length
 from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Fit, Monochrome, Sharpen, TrimBorder, Turn

@@ -12,7 +12,7 @@ from cropmark.dialects.fastly import params
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.steps import cropped, ground, present, sharpened, toned, trimmed, turned
-from cropmark.dialects.table import Asked
+from cropmark.dialects.params import Asked
 from cropmark.model.values import WHOLE
 from cropmark.plan.steps import AnyStep, Fit, Overlay, Resize, TrimBorder
 

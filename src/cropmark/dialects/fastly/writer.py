@@ -7,12 +7,12 @@ from functools import partial
 from typing import Final
 
 from cropmark.dialects.dialect import Headers, Said, Unsayable
-from cropmark.dialects.fastly.pictures import OVERLAY_HEADER
+from cropmark.dialects.fastly.overlays import OVERLAY_HEADER
 from cropmark.dialects.fastly.readers import OPTIMIZED, Named
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto import writer as imageopto
 from cropmark.dialects.imageopto.readers import FITS
-from cropmark.dialects.writing import (
+from cropmark.dialects.writers import (
     Slot,
     Unsaid,
     Words,

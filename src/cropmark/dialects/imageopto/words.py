@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cropmark.dialects.answers import one_line
+from cropmark.dialects.responses import one_line
 from cropmark.model.problems import CropOutOfBounds, Impossible, NothingLeft, OutputTooLarge, Problem
 
 MAX_HEADER_CHARS = 400

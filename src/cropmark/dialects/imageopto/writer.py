@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from cropmark.dialects.imageopto.readers import FILTERS, MAX_SIDE, REPEATS, TURNS, Repeat
-from cropmark.dialects.writing import (
+from cropmark.dialects.writers import (
     Unsaid,
     Words,
     colour,

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar, Final, assert_never
 
-from cropmark.dialects.answers import EVERY_ORIGIN, json_answer, one_line, warning_headers
 from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
+from cropmark.dialects.kontent.params import PARAMS
+from cropmark.dialects.kontent.query import Wishes, read_query
 from cropmark.dialects.kontent.readers import WEBP, CropWord, FitWord
-from cropmark.dialects.kontent.table import PARAMS
-from cropmark.dialects.kontent.wishes import Wishes, read_query
 from cropmark.dialects.kontent.writer import written
+from cropmark.dialects.responses import EVERY_ORIGIN, json_answer, one_line, warning_headers
 from cropmark.model.formats import Format, accepted
 from cropmark.model.problems import NotAllowed, Problem
 from cropmark.model.values import WHOLE, Point, Share

@@ -6,8 +6,8 @@ from fractions import Fraction
 from typing import Final
 
 from cropmark.dialects.dialect import Said, Unsayable
-from cropmark.dialects.kontent.wishes import MAX_DPR
-from cropmark.dialects.writing import (
+from cropmark.dialects.kontent.query import MAX_DPR
+from cropmark.dialects.writers import (
     Slot,
     Unsaid,
     Words,

@@ -13,13 +13,13 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
-from cropmark.dialects.answers import EVERY_ORIGIN, warning_headers
 from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
-from cropmark.dialects.pixlab import answers, requests
+from cropmark.dialects.pixlab import parse, responses
 from cropmark.dialects.pixlab.endpoints import Endpoint, admitted
-from cropmark.dialects.pixlab.requests import MakePicture, Request
-from cropmark.dialects.pixlab.table import PARAMS
+from cropmark.dialects.pixlab.params import PARAMS
+from cropmark.dialects.pixlab.parse import MakePicture, Request
 from cropmark.dialects.pixlab.writer import written
+from cropmark.dialects.responses import EVERY_ORIGIN, warning_headers
 from cropmark.model.problems import BadOrder, Problem, Unauthorised
 from cropmark.plan.plan import Limits, Order
 
@@ -56,7 +56,7 @@ class PixLab:
 
     name: ClassVar[str] = "pixlab"
     params: ClassVar[tuple[Param, ...]] = PARAMS
-    headers: ClassVar[tuple[str, ...]] = (requests.KEY_HEADER,)
+    headers: ClassVar[tuple[str, ...]] = (parse.KEY_HEADER,)
 
     def admit(self, ask: Ask) -> Endpoint:
         """The endpoint asked for. Raises NotFound for an unknown one, NotAllowed for a method that it does not take."""
@@ -64,7 +64,7 @@ class PixLab:
 
     def key_of(self, ask: Ask) -> str | None:
         """The key that the request brings; None: none. Raises BadOrder for a query past all bounds."""
-        return requests.key_of(ask)
+        return parse.key_of(ask)
 
     def unauthorised(self, key: str | None) -> Unauthorised:
         """The Problem for a key that is missing (None), unknown or blocked; it does not hold the key."""
@@ -73,7 +73,7 @@ class PixLab:
 
     def read_request(self, ask: Ask) -> Request:
         """What is asked of an endpoint, for whoever acts on it. Raises what admit() and the fields give cause to."""
-        return requests.read(admitted(ask), ask, self.settings.limits)
+        return parse.read(admitted(ask), ask, self.settings.limits)
 
     def order(self, ask: Ask) -> Order:
         """The picture that is asked for; the key is not looked at.
@@ -91,7 +91,7 @@ class PixLab:
 
     def refusal(self, problem: Problem, ask: Ask) -> Answer:
         """The problem as the service's JSON."""
-        return answers.refusal(problem, ask)
+        return responses.refusal(problem, ask)
 
     def says(self, order: Order) -> Said | Unsayable:
         return written(order)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from cropmark.dialects.answers import one_line
 from cropmark.dialects.dialect import Ask
-from cropmark.dialects.pixlab.bodies import Body
+from cropmark.dialects.pixlab.query import Body
+from cropmark.dialects.responses import one_line
 from cropmark.model.problems import NotAllowed, NotFound, UnknownBody
 
 

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Final
 
-from cropmark.dialects.pixlab.bodies import fields_of_json
+from cropmark.dialects.pixlab.query import fields_of_json
 from cropmark.model.problems import BadOrder
 
 MAX_OTHERS_BYTES: Final = 2**20

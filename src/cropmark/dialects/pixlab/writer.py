@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from cropmark.dialects.dialect import Query, Said, Unsayable
 from cropmark.dialects.pixlab.endpoints import Endpoint
-from cropmark.dialects.writing import Unsaid, Words, joined, only, whole_pixels
+from cropmark.dialects.writers import Unsaid, Words, joined, only, whole_pixels
 from cropmark.plan.plan import Order
 from cropmark.plan.source import SitePath, WebUrl
 from cropmark.plan.steps import AnyStep, Area, At, Crop, Fit, Resize

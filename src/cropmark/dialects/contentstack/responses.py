@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from cropmark.dialects.answers import one_line
 from cropmark.dialects.dialect import Answer, Headers, Result
 from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
+from cropmark.dialects.responses import one_line
 from cropmark.model.problems import (
     BadOrder,
     CropOutOfBounds,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.pixlab.pictures import Base64Text, decoded_base64, picture_input
+from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
 from cropmark.model.problems import BadOrder, SourceRefused
 from cropmark.plan.source import WebUrl
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from cropmark.dialects import grammar
 from cropmark.dialects.dialect import Param
+from cropmark.dialects.params import Row
 from cropmark.dialects.pixlab.endpoints import Endpoint
-from cropmark.dialects.table import Row
 from cropmark.model.problems import BadValue
 
 CROP: Final = "https://pixlab.io/endpoints/crop"

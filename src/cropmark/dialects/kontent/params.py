@@ -19,7 +19,7 @@ from cropmark.dialects.kontent.readers import (
     read_zoom,
     word_of,
 )
-from cropmark.dialects.table import Row
+from cropmark.dialects.params import Row
 
 API: Final = "https://kontent.ai/learn/docs/apis/image-transformation-api"
 

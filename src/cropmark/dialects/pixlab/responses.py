@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from cropmark.dialects.answers import EVERY_ORIGIN, json_answer, one_line
 from cropmark.dialects.dialect import Answer, Ask, Headers
 from cropmark.dialects.pixlab.endpoints import endpoint_of
+from cropmark.dialects.responses import EVERY_ORIGIN, json_answer, one_line
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import (
     BadOrder,

@@ -12,9 +12,9 @@ from fractions import Fraction
 from typing import Final
 
 from cropmark.dialects import grammar
-from cropmark.dialects.kontent import table
+from cropmark.dialects.kontent import params
 from cropmark.dialects.kontent.readers import CropWord, FitWord, Rect
-from cropmark.dialects.table import Asked, Row, asked_of
+from cropmark.dialects.params import Asked, Row, asked_of
 from cropmark.model.problems import BadOrder
 from cropmark.model.values import Colour, Length
 from cropmark.plan.plan import Choice, Tell, Warned
@@ -73,31 +73,31 @@ class Wishes:
 def read_query(raw: str) -> Wishes:
     """All that the raw query wishes; raises nothing."""
     texts, too_long = _texts(raw)
-    asked = asked_of(table.ROWS, texts, refuses=False)
-    dpr, clamped_dpr = _held(table.DPR, asked, 0, MAX_DPR)
-    x, clamped_x = _held(table.FOCAL_X, asked, 0, 1)
-    y, clamped_y = _held(table.FOCAL_Y, asked, 0, 1)
-    quality, clamped_quality = _held(table.QUALITY, asked, 0, MAX_QUALITY)
+    asked = asked_of(params.ROWS, texts, refuses=False)
+    dpr, clamped_dpr = _held(params.DPR, asked, 0, MAX_DPR)
+    x, clamped_x = _held(params.FOCAL_X, asked, 0, 1)
+    y, clamped_y = _held(params.FOCAL_Y, asked, 0, 1)
+    quality, clamped_quality = _held(params.QUALITY, asked, 0, MAX_QUALITY)
     return Wishes(
-        width=table.WIDTH.of(asked),
-        height=table.HEIGHT.of(asked),
+        width=params.WIDTH.of(asked),
+        height=params.HEIGHT.of(asked),
         dpr=dpr,
-        fit=table.FIT.of(asked),
-        rect=table.RECT.of(asked),
-        crop=table.CROP.of(asked),
-        focal_point=FocalPoint(x, y, table.ZOOM.of(asked), named=any(name.startswith("fp-") for name in texts)),
-        background=table.BACKGROUND.of(asked),
-        encodings=table.ENCODING.of(asked) or (),
+        fit=params.FIT.of(asked),
+        rect=params.RECT.of(asked),
+        crop=params.CROP.of(asked),
+        focal_point=FocalPoint(x, y, params.ZOOM.of(asked), named=any(name.startswith("fp-") for name in texts)),
+        background=params.BACKGROUND.of(asked),
+        encodings=params.ENCODING.of(asked) or (),
         quality=_whole_quality(quality),
-        lossless=table.LOSSLESSNESS.of(asked),
-        auto_format=table.AUTO.of(asked) or False,
+        lossless=params.LOSSLESSNESS.of(asked),
+        auto_format=params.AUTO.of(asked) or False,
         warnings=(*too_long, *asked.warnings, *clamped_dpr, *clamped_x, *clamped_y, *clamped_quality),
     )
 
 
 def _texts(raw: str) -> tuple[Mapping[str, str], tuple[Warned, ...]]:
     """The known parameters by name: of a repeated one the last, and an empty one counts as absent."""
-    known = {row.name for row in table.ROWS}
+    known = {row.name for row in params.ROWS}
     try:
         # A plus stays a plus: here it can only be a sign.
         texts = grammar.values(raw.replace("+", "%2B"))

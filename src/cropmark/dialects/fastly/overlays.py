@@ -16,7 +16,7 @@ from cropmark.dialects.fastly import params
 from cropmark.dialects.grammar import word_of
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import MAX_SIDE, REPEATS, Alignment, Repeat
-from cropmark.dialects.table import DIM, EDGES, Asked, Row, one_of, whole_text
+from cropmark.dialects.params import DIM, EDGES, Asked, Row, one_of, whole_text
 from cropmark.model.problems import BadValue, OutputTooLarge
 from cropmark.model.values import WHITE, Length, Size
 from cropmark.plan.source import SitePath, Wanted

@@ -13,10 +13,10 @@ from typing import Final, assert_never
 
 from cropmark.dialects import grammar
 from cropmark.dialects.dialect import Ask
-from cropmark.dialects.pixlab import table
+from cropmark.dialects.params import Asked, Row, asked_of
+from cropmark.dialects.pixlab import params
 from cropmark.dialects.pixlab.endpoints import Endpoint
-from cropmark.dialects.pixlab.pictures import Base64Text, decoded_base64, picture_input
-from cropmark.dialects.table import Asked, Row, asked_of
+from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
 from cropmark.model.formats import READABLE, Format
 from cropmark.model.problems import BadOrder
 from cropmark.model.values import Pixels
@@ -66,13 +66,13 @@ def key_of(ask: Ask) -> str | None:
 
     Raises BadOrder for a query past all bounds.
     """
-    return texts_of(ask).get(table.KEY.name) or ask.headers.get(KEY_HEADER, "").strip() or None
+    return texts_of(ask).get(params.KEY.name) or ask.headers.get(KEY_HEADER, "").strip() or None
 
 
 def texts_of(ask: Ask) -> Mapping[str, str]:
     """The fields by name, those of the body before those of the query; blank ones are missing ones."""
     found = {**_filled(grammar.values(ask.query)), **_filled(ask.fields)}
-    for name, alias in ((table.X.name, table.LEFT.name), (table.Y.name, table.TOP.name)):
+    for name, alias in ((params.X.name, params.LEFT.name), (params.Y.name, params.TOP.name)):
         if name in found:
             found.pop(alias, None)
     return found
@@ -87,7 +87,7 @@ def read(endpoint: Endpoint, ask: Ask, limits: Limits) -> Request:
 
     Raises BadOrder for fields that are missing or cannot be used, SourceRefused for an `img` of another scheme.
     """
-    asked = asked_of(table.rows_of(endpoint), texts_of(ask))
+    asked = asked_of(params.rows_of(endpoint), texts_of(ask))
     match endpoint:
         case Endpoint.CROP | Endpoint.SMARTCROP | Endpoint.CROPGIF:
             return _making(endpoint, _crop(asked), asked, ask, limits)
@@ -97,9 +97,9 @@ def read(endpoint: Endpoint, ask: Ask, limits: Limits) -> Request:
             return _making(endpoint, _smart_resize(asked), asked, ask, _enlarging(limits))
         case Endpoint.FACEDETECT:
             plan = Plan(output=Output(first_frame=True), limits=limits)
-            return FindFaces(_order(_picture(asked, ask), plan), table.COUNT.of(asked) or False)
+            return FindFaces(_order(_picture(asked, ask), plan), params.COUNT.of(asked) or False)
         case Endpoint.STORE:
-            return KeepUpload(_order(_upload(ask), None), table.COMMENT.of(asked) or "")
+            return KeepUpload(_order(_upload(ask), None), params.COMMENT.of(asked) or "")
         case Endpoint.DELETE:
             return ForgetResult(_link(asked))
         case _:
@@ -138,7 +138,7 @@ def _enlarging(limits: Limits) -> Limits:
 def _making(endpoint: Endpoint, step: Crop | Resize, asked: Asked, ask: Ask, limits: Limits) -> MakePicture:
     plan = Plan((step,), MOVING if endpoint in _ALL_FRAMES else STILL, limits=limits)
     order = replace(_order(_picture(asked, ask), plan), warnings=_cut_off(asked))
-    return MakePicture(order, table.BLOB.of(asked) or False)
+    return MakePicture(order, params.BLOB.of(asked) or False)
 
 
 def _order(picture: Wanted, plan: Plan | None) -> Order:
@@ -147,8 +147,8 @@ def _order(picture: Wanted, plan: Plan | None) -> Order:
 
 def _crop(asked: Asked) -> Crop:
     """The box, cut to the picture; where nothing of it lies inside, it is refused."""
-    x = _needed(table.X, asked, table.LEFT)
-    y = _needed(table.Y, asked, table.TOP)
+    x = _needed(params.X, asked, params.LEFT)
+    y = _needed(params.Y, asked, params.TOP)
     width, height = _box(asked)
     return Crop(Area(_pixels(width), _pixels(height)), At(_pixels(x)), At(_pixels(y)), overflow=Overflow.CLIP_OR_REFUSE)
 
@@ -161,7 +161,7 @@ def _resize(asked: Asked) -> Resize:
 
 def _smart_resize(asked: Asked) -> Resize:
     """All of the picture inside the box. A missing side takes the other's value, one of 0 is free."""
-    width, height = _whole(table.WIDTH, asked), _whole(table.HEIGHT, asked)
+    width, height = _whole(params.WIDTH, asked), _whole(params.HEIGHT, asked)
     width, height = height if width is None else width, width if height is None else height
     if not width and not height:
         raise _no_size()
@@ -170,7 +170,7 @@ def _smart_resize(asked: Asked) -> Resize:
 
 def _box(asked: Asked) -> tuple[int, int]:
     """Width and height; one that is missing or 0 takes the other's value."""
-    width, height = _whole(table.WIDTH, asked), _whole(table.HEIGHT, asked)
+    width, height = _whole(params.WIDTH, asked), _whole(params.HEIGHT, asked)
     found = width or height, height or width
     if not found[0] or not found[1]:
         raise _no_size()
@@ -201,7 +201,7 @@ def _pixels(count: int) -> Pixels:
 
 
 def _cut_off(asked: Asked) -> tuple[Warned, ...]:
-    rows = (table.X, table.Y, table.LEFT, table.TOP, table.WIDTH, table.HEIGHT)
+    rows = (params.X, params.Y, params.LEFT, params.TOP, params.WIDTH, params.HEIGHT)
     numbers = ((row.name, row.of(asked)) for row in rows)
     return tuple(
         Warned(name, f"{grammar.plain(number)} counts as {int(number)}")
@@ -217,7 +217,7 @@ def _picture(asked: Asked, ask: Ask) -> Wanted:
     """The upload that came with the request, else what `img` holds."""
     if ask.upload is not None:
         return _upload(ask)
-    text = table.IMG.of(asked)
+    text = params.IMG.of(asked)
     if text is None:
         raise BadOrder(
             "img: expected a picture, got none", fix="give a URL, base64, or an upload named file", parameter="img"
@@ -243,7 +243,7 @@ def _digest(text: Base64Text) -> str:
 
 
 def _link(asked: Asked) -> str:
-    link = table.LINK.of(asked)
+    link = params.LINK.of(asked)
     if link is None:
         raise BadOrder(
             "link: expected the link of a stored result, got none", fix="write link=https://…", parameter="link"

@@ -15,7 +15,7 @@ from cropmark.dialects.dialect import Ask
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.readers import below
 from cropmark.dialects.imageopto.steps import idle_focus
-from cropmark.dialects.table import Asked, Row, asked_of
+from cropmark.dialects.params import Asked, Row, asked_of
 from cropmark.model.formats import accepted
 from cropmark.model.problems import BadOrder, NotFound
 from cropmark.plan.plan import Beyond, Delivery, Limits, Order, Plan, Unusable, Warned

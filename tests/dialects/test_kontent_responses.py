@@ -13,7 +13,7 @@ import pytest
 
 from cropmark.dialects.dialect import Ask, Dialect, Result
 from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
-from cropmark.dialects.kontent.table import PARAMS
+from cropmark.dialects.kontent.params import PARAMS
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import NotAllowed, Overloaded, Problem, SourceFailed, SourceMissing, SourceTimeout
 from cropmark.model.values import Size

@@ -9,9 +9,9 @@ import pytest
 
 from cropmark.dialects.dialect import Ask
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.dialects.fastly.pictures import LAYOUTS, MONTAGE_ROWS, OVERLAY_ROWS
+from cropmark.dialects.fastly.overlays import LAYOUTS, MONTAGE_ROWS, OVERLAY_ROWS
 from cropmark.dialects.fastly.settings import FastlySettings, Malformed
-from cropmark.dialects.table import Row, asked_of
+from cropmark.dialects.params import Row, asked_of
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue, OutputTooLarge
 from cropmark.model.values import WHITE, Colour, Pixels, Share, Size

@@ -9,7 +9,7 @@ import json
 from http import HTTPStatus
 
 from cropmark.dialects.dialect import Answer, Ask, Headers, Result
-from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, OVERLAY, OVERLAY_HEADER
+from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, OVERLAY, OVERLAY_HEADER
 from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
 from cropmark.model.formats import named_types
 from cropmark.model.problems import (

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Ask
-from cropmark.dialects.pixlab.bodies import Body, body_kind, fields_of_json
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.endpoints import Endpoint, unfit_body
+from cropmark.dialects.pixlab.query import Body, body_kind, fields_of_json
 from cropmark.model.problems import BadOrder, UnknownBody
 from cropmark.model.values import Pixels
 from cropmark.plan.steps import Resize

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Answer, Ask, Dialect, Result
-from cropmark.dialects.pixlab import answers
+from cropmark.dialects.pixlab import responses
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.endpoints import Endpoint
-from cropmark.dialects.pixlab.table import PARAMS
+from cropmark.dialects.pixlab.params import PARAMS
 from cropmark.model.formats import Format
 from cropmark.model.problems import (
     KINDS,
@@ -98,12 +98,12 @@ def test_a_problem_has_a_status_of_the_list(problem: Problem, status: int) -> No
 
 @pytest.mark.parametrize("problem", [SourceRefused("10.0.0.1 is private"), SourceRefused("port 6379", fix="try 80")])
 def test_all_addresses_are_refused_in_the_same_words(problem: Problem) -> None:
-    assert told(PIXLAB.refusal(problem, Ask("crop")))["error"] == answers.REFUSED_ADDRESS
+    assert told(PIXLAB.refusal(problem, Ask("crop")))["error"] == responses.REFUSED_ADDRESS
 
 
 @pytest.mark.parametrize("kind", [SourceMissing, SourceFailed, SourceTimeout])
 def test_nothing_of_what_an_origin_said_is_passed_on(kind: type[Problem]) -> None:
-    assert told(PIXLAB.refusal(kind("the origin said 418"), Ask("crop")))["error"] == answers.NOT_TO_BE_HAD
+    assert told(PIXLAB.refusal(kind("the origin said 418"), Ask("crop")))["error"] == responses.NOT_TO_BE_HAD
 
 
 def test_whoever_comes_too_often_is_told_when_to_come_back() -> None:
@@ -123,7 +123,7 @@ def test_every_problem_is_told(code: str) -> None:
 
 
 def test_success_tells_both_links_and_the_id() -> None:
-    members = told(answers.success("http://m.example/a1.png", "https://m.example/a1.png", "a1"))
+    members = told(responses.success("http://m.example/a1.png", "https://m.example/a1.png", "a1"))
     assert members == {
         "status": 200,
         "link": "http://m.example/a1.png",
@@ -133,7 +133,7 @@ def test_success_tells_both_links_and_the_id() -> None:
 
 
 def test_faces_are_numbered_from_the_largest() -> None:
-    members = told(answers.faces_answer([Box(5, 6, 7, 8), Box(164, 95, 145, 145)], count=False))
+    members = told(responses.faces_answer([Box(5, 6, 7, 8), Box(164, 95, 145, 145)], count=False))
     assert members["faces"] == [
         {"face_id": 0, "left": 164, "top": 95, "width": 145, "height": 145},
         {"face_id": 1, "left": 5, "top": 6, "width": 7, "height": 8},
@@ -141,19 +141,19 @@ def test_faces_are_numbered_from_the_largest() -> None:
 
 
 def test_no_face_is_an_empty_list() -> None:
-    assert told(answers.faces_answer([], count=False)) == {"status": 200, "faces": []}
+    assert told(responses.faces_answer([], count=False)) == {"status": 200, "faces": []}
 
 
 def test_counted_faces_are_a_number() -> None:
-    assert told(answers.faces_answer([Box(0, 0, 1, 1)] * 3, count=True)) == {"status": 200, "faces": 3, "count": 3}
+    assert told(responses.faces_answer([Box(0, 0, 1, 1)] * 3, count=True)) == {"status": 200, "faces": 3, "count": 3}
 
 
 def test_deleted_is_nothing_but_a_status() -> None:
-    assert told(answers.deleted()) == {"status": 200}
+    assert told(responses.deleted()) == {"status": 200}
 
 
 def test_a_browser_may_post_json_and_send_its_key_from_anywhere() -> None:
-    answer = answers.preflight()
+    answer = responses.preflight()
     assert (answer.status, answer.body) == (204, b"")
     assert dict(answer.headers) == {
         "Access-Control-Allow-Origin": "*",
@@ -163,7 +163,7 @@ def test_a_browser_may_post_json_and_send_its_key_from_anywhere() -> None:
 
 
 def test_a_blob_has_a_file_name() -> None:
-    assert answers.blob_headers("a1", Format.JPEG) == (("Content-Disposition", 'inline; filename="a1.jpg"'),)
+    assert responses.blob_headers("a1", Format.JPEG) == (("Content-Disposition", 'inline; filename="a1.jpg"'),)
 
 
 def test_headers_of_a_picture() -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from cropmark.dialects.dialect import Ask
-from cropmark.dialects.fastly import params, pictures
+from cropmark.dialects.fastly import overlays, params
 from cropmark.dialects.fastly.output import READS, encoded
-from cropmark.dialects.fastly.pictures import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
+from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
 from cropmark.dialects.fastly.query import texts
 from cropmark.dialects.fastly.readers import Named
 from cropmark.dialects.fastly.settings import FastlySettings, Malformed
 from cropmark.dialects.fastly.steps import steps
 from cropmark.dialects.imageopto.readers import below
 from cropmark.dialects.imageopto.steps import idle_focus
-from cropmark.dialects.table import Asked, asked_of
+from cropmark.dialects.params import Asked, asked_of
 from cropmark.model.formats import accepted
 from cropmark.plan.plan import Delivery, Order, Output, Plan, Unusable, Warned
 from cropmark.plan.source import SitePath, Wanted
@@ -32,8 +32,8 @@ def _picture(ask: Ask, settings: FastlySettings) -> Order:
     refuses = settings.malformed is Malformed.REFUSE
     asked = asked_of(params.ROWS, query, refuses=refuses)
     laid = asked_of(OVERLAY_ROWS, _overlay_texts(query, ask, settings), refuses=refuses)
-    path = pictures.overlay_path(laid)
-    overlay = None if path is None else pictures.overlay_step(laid, source=1)
+    path = overlays.overlay_path(laid)
+    overlay = None if path is None else overlays.overlay_step(laid, source=1)
     done = steps(asked, overlay, settings)
     output = encoded(asked, accepted(ask.accept), settings, changed=bool(done))
     return Order(
@@ -53,7 +53,7 @@ def _picture(ask: Ask, settings: FastlySettings) -> Order:
 def _montage(mounted: dict[str, str], ask: Ask, settings: FastlySettings) -> Order:
     """A montage: its header is all that counts, the query and the other headers are ignored."""
     asked = asked_of(MONTAGE_ROWS, mounted, refuses=settings.malformed is Malformed.REFUSE)
-    montage = pictures.montage(asked, ask.base)
+    montage = overlays.montage(asked, ask.base)
     asked = Asked({"format": Named.JPEG, **asked.found, "frame": True}, asked.warnings)
     output = encoded(asked, accepted(ask.accept), settings, changed=True)
     return Order(
