@@ -39,7 +39,7 @@ from tests.hostile.answers import Kind, seen
 from tests.hostile.judge import judged
 from tests.hostile.make import Hostile, Must
 from tests.hostile.probe import probing
-from tests.web.running import Running, running
+from tests.web.server_process import Running, running
 
 from cropmark.web.app import MEMO_ENTRIES
 

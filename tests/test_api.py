@@ -16,7 +16,7 @@ from cropmark.api import Picture
 from cropmark.config.loader import Settings
 from cropmark.model.problems import BadOrder, BadValue, CropOutOfBounds, SourceMissing
 from cropmark.model.values import Size
-from tests.web.pictures import make_pictures
+from tests.web.images import make_pictures
 
 PICTURE = Picture(b"made", "image/jpeg", Size(1, 1))
 

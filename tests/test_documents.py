@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 
 from cropmark.cli.main import app
 from cropmark.config.loader import configured
-from tests.web.running import running
+from tests.web.server_process import running
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "examples" / "pictures"

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.web.pictures import make_pictures
-from tests.web.running import running
+from tests.web.images import make_pictures
+from tests.web.server_process import running
 
 
 @pytest.fixture(scope="module")

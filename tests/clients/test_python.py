@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from tests.requirements import require
-from tests.web.pictures import make_pictures
-from tests.web.running import Running, running
+from tests.web.images import make_pictures
+from tests.web.server_process import Running, running
 
 pytestmark = require("contentstack", find_spec("contentstack") is not None)
 

@@ -22,7 +22,7 @@ from cropmark.model.formats import TRAITS, Format, accepted, sniffed
 from cropmark.model.problems import BadValue, Expired, Problem, Refused, SourceUnusable
 from cropmark.plan.plan import Order
 from cropmark.security.signing import Key, Keyring
-from cropmark.web import delivery
+from cropmark.web import response
 
 DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent(), PixLab())
 RING = Keyring([Key(bytes(range(32)), "a"), Key(bytes(range(1, 33)))])
@@ -67,17 +67,17 @@ def _ordered(dialect: Dialect, order: Order, ask: Ask) -> None:
     assert order.plan is None or order.plan.fingerprint() == order.plan.fingerprint()
     assert order == dialect.order(ask)
     result = Result(9, Format.PNG, None, None, order.warnings)
-    _sendable(delivery.raw(dialect.headers_of(order, result)))
+    _sendable(response.raw(dialect.headers_of(order, result)))
 
 
 def _refused(dialect: Dialect, problem: Problem, ask: Ask) -> None:
-    answer, headers = delivery.refusal(dialect, problem, ask, negotiated=True)
+    answer, headers = response.refusal(dialect, problem, ask, negotiated=True)
     assert 400 <= answer.status < 600
     assert len(answer.body) < 8_000
     _sendable(headers)
 
 
-def _sendable(headers: delivery.RawHeaders) -> None:
+def _sendable(headers: response.RawHeaders) -> None:
     for name, value in headers:
         assert name.replace(b"-", b"").isalnum()
         assert all(0x20 <= byte <= 0x7E for byte in value), (name, value)
@@ -89,13 +89,13 @@ def tells(data: bytes) -> None:
     for dialect in DIALECTS:
         for problem in (BadValue(text, text, expected=text, fix=text), SourceUnusable(text, fix=text, parameter=text)):
             asked = Ask("a.jpg", "", {"accept": text})
-            answer, headers = delivery.refusal(dialect, problem, asked, negotiated=True)
+            answer, headers = response.refusal(dialect, problem, asked, negotiated=True)
             assert b"html" not in answer.media_type.encode()
             _sendable(headers)
 
 
 def sends(data: bytes) -> None:
-    _sendable(delivery.raw((("x-told", data.decode("latin-1")), ("x-also", data.decode("utf-8", "surrogateescape")))))
+    _sendable(response.raw((("x-told", data.decode("latin-1")), ("x-also", data.decode("utf-8", "surrogateescape")))))
 
 
 def signs(data: bytes) -> None:

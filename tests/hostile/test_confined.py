@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from tests.library.making import Shop, shop
-from tests.web.pictures import make_pictures
-from tests.web.running import Running, running
+from tests.web.images import make_pictures
+from tests.web.server_process import Running, running
 
 KEY = "a-key-for-tests-0123456789abcdef"
 READ_ONLY = """

@@ -27,7 +27,7 @@ from tests.hostile.judge import Judged, judged
 from tests.hostile.load import slowness
 from tests.hostile.make import Hostile, Must
 from tests.hostile.probe import probing
-from tests.web.running import TOKEN, Running, running
+from tests.web.server_process import TOKEN, Running, running
 
 pytestmark = pytest.mark.xdist_group("hostile")  # one server, one passage of the corpus
 

@@ -20,7 +20,7 @@ import pytest
 
 from tests.hostile import seeds
 from tests.hostile.load import slowness
-from tests.web.running import Running, running
+from tests.web.server_process import Running, running
 
 REFUSED = "brought 2 renderers down and is refused for now"
 SLOW = "/contentstack/{name}.jpg?width={width}&format=webpll"

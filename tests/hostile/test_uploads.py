@@ -17,7 +17,7 @@ from tests.hostile import make, seeds
 from tests.hostile.answers import OF_THE_KITCHEN
 from tests.hostile.judge import judged
 from tests.hostile.make import Must
-from tests.web.running import Running, running
+from tests.web.server_process import Running, running
 
 KEY = "hostile-uploads-key"
 SENT = [each for number, each in enumerate(make.corpus()) if number % 7 == 3]

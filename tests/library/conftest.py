@@ -14,8 +14,8 @@ from tests.library import postgres, s3_server
 from tests.library.making import Shop, shop
 from tests.library.s3_server import S3Server
 from tests.requirements import MUST
-from tests.web.pictures import make_pictures
-from tests.web.running import Running, running
+from tests.web.images import make_pictures
+from tests.web.server_process import Running, running
 
 
 @pytest.fixture(scope="session")

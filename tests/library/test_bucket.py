@@ -17,7 +17,7 @@ import pytest
 from cropmark.library.bucket_blobs import ObjectBlobs
 from tests.library.making import Shop, picture, shop
 from tests.library.s3_server import BUCKET, S3Server
-from tests.web.running import Running, running
+from tests.web.server_process import Running, running
 
 STORE = f"s3://{BUCKET}/shop"
 PUBLISH = {"asset": {"locales": ["en-us"], "environments": ["production"]}}

@@ -19,8 +19,8 @@ from cropmark.model.problems import Overloaded
 from tests.library.making import opened
 from tests.library.s3_server import BUCKET, S3Server
 from tests.library.test_results import PICTURE, Clock, body_of
-from tests.web.pictures import make_pictures
-from tests.web.running import running
+from tests.web.images import make_pictures
+from tests.web.server_process import running
 
 KEY = "k" * 32
 

@@ -13,7 +13,7 @@ from cropmark.library.source import TRUSTED_S
 from tests.library import postgres
 from tests.library.making import picture, shop
 from tests.library.test_bulk_import import run
-from tests.web.running import running
+from tests.web.server_process import running
 
 BODY = {"asset": {"locales": ["en-us"], "environments": ["production"]}}
 

@@ -19,9 +19,9 @@ from cropmark.library.store import Store
 from cropmark.model.assets import KeyKind, Scope
 from cropmark.model.problems import Overloaded
 from cropmark.ports import Renderers
-from cropmark.web import forms
+from cropmark.web.management import body as upload_body
 from tests.library.making import Shop, picture
-from tests.web.running import TOKEN, Running
+from tests.web.server_process import TOKEN, Running
 
 UNKNOWN = "blt0123456789abcdef"
 
@@ -271,7 +271,7 @@ def test_files_that_are_refused(ask: Any) -> None:
         assert words in answer.json()["error_message"]
 
 
-@pytest.mark.parametrize("length", [100, 2 * forms.JSON_BYTES])  # rolled over by us, and while it comes
+@pytest.mark.parametrize("length", [100, 2 * upload_body.JSON_BYTES])  # rolled over by us, and while it comes
 async def test_a_full_disk_is_told_and_logged(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(file: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -284,9 +284,9 @@ async def test_a_full_disk_is_told_and_logged(length: int, monkeypatch: pytest.M
 
     async with AsyncExitStack() as held:
         with capture_logs() as logs, pytest.raises(Overloaded, match="no room") as told:
-            body = await forms.read(receive, sent.headers, 10 * forms.JSON_BYTES, held)
+            body = await upload_body.read(receive, sent.headers, 10 * upload_body.JSON_BYTES, held)
             assert body.file is not None
-            await forms.inspected(body.file, cast("Renderers", None))
+            await upload_body.inspected(body.file, cast("Renderers", None))
     assert told.value.retry_after_s == 10
     assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
 

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 
 from cropmark.management.openapi import openapi
 from tests.library.making import Shop
-from tests.web.running import Running
+from tests.web.server_process import Running
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.library.making import Shop, picture
 from tests.requirements import require
-from tests.web.running import Running
+from tests.web.server_process import Running
 
 INSTALLED = find_spec("contentstack_management") is not None
 pytestmark = require("contentstack-management", INSTALLED)

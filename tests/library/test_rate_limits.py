@@ -21,8 +21,8 @@ from cropmark.server.policies import limiter_of
 from tests.library.making import PRODUCTION, added, picture, shop
 from tests.library.redis_server import is_here, redis_server
 from tests.requirements import require
-from tests.web.pictures import make_pictures
-from tests.web.running import running
+from tests.web.images import make_pictures
+from tests.web.server_process import running
 
 needs_redis = require("redis-server", is_here())
 

@@ -9,7 +9,7 @@ from cropmark.library.keys import new_secret
 from cropmark.library.store import Store
 from cropmark.model.assets import KeyKind, Place, Scope
 from tests.library.making import PRODUCTION, Shop, added, picture
-from tests.web.running import TOKEN, Running
+from tests.web.server_process import TOKEN, Running
 
 
 @pytest.fixture(scope="module")

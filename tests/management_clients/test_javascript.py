@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.library.making import Shop, picture
 from tests.requirements import require
-from tests.web.running import Running
+from tests.web.server_process import Running
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")

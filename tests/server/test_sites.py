@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from tests.web.pictures import make_pictures
-from tests.web.running import Running, running
+from tests.web.images import make_pictures
+from tests.web.server_process import Running, running
 
 STACK, ASSET, FILE = "bltstack000000000", "blt0123456789abcdef", "0123456789abcdef01234567"
 ENVIRONMENT, FILE_ID = "975bf280-9091-4691-b05b-86a7d2f3b4c1", "0c0d7d9f-4d3f-4e1c-9d11-1f2b3c4d5e6f"

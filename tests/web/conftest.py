@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.pictures import make_pictures
-from tests.web.running import Running, running
+from tests.web.images import make_pictures
+from tests.web.server_process import Running, running
 
 
 @pytest.fixture(scope="session")

@@ -28,12 +28,12 @@ from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.plan.source import SitePath, Wanted
 from cropmark.ports import Facts, Record
 from cropmark.server.run import HEADERS_S
-from cropmark.web import delivery
-from cropmark.web.sharing import Sharing
+from cropmark.web import response
+from cropmark.web.cors import Sharing
 from cropmark.web.site import Site
-from tests.web.asking import FakePipeline, NoSource, app_of, asked, fastly
-from tests.web.pictures import make_pictures
-from tests.web.running import TOKEN, Running, running
+from tests.web.asgi_client import FakePipeline, NoSource, app_of, asked, fastly
+from tests.web.images import make_pictures
+from tests.web.server_process import TOKEN, Running, running
 
 WIDE = "/fastly/wide.jpg?width=100"
 HIT = b"GET /fastly/wide.jpg?width=100 HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -268,7 +268,7 @@ def test_a_dialects_own_word_of_origins_is_replaced() -> None:
     order = Order((Wanted(SitePath("a.jpg")),), Plan())
     for origins, wanted in ((None, [b"*"]), ((), []), (("https://a.example",), [b"https://a.example"])):
         site = Site("k", Kontent(), NoSource(), sharing=Sharing(origins))
-        headers = delivery.picture_headers(site, order, record, cached=False, origin="https://a.example")
+        headers = response.picture_headers(site, order, record, cached=False, origin="https://a.example")
         assert [value for name, value in headers if name == b"access-control-allow-origin"] == wanted
 
 
@@ -281,7 +281,7 @@ VALUE = re.compile(rb"[\x20-\x7e]{0,1024}")
 ANYTHING = st.text(max_size=300) | st.sampled_from(["a\r\nSet-Cookie: x=1", "\0", "ä\u2028", "\ud800", "x" * 5000])
 
 
-def assert_sound(headers: delivery.RawHeaders) -> None:
+def assert_sound(headers: response.RawHeaders) -> None:
     for name, value in headers:
         assert NAME.fullmatch(name), name
         assert VALUE.fullmatch(value), (name, value)
@@ -296,7 +296,7 @@ def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[Wa
     record = Record(text or "image/jpeg", f'"{text}"', 3, facts, tuple(warnings))
     order = Order((Wanted(SitePath(text)),), Plan(), warnings=tuple(warnings))
     site = Site("s", dialect, NoSource(), sharing=Sharing(("https://a.example",)))
-    headers = delivery.picture_headers(site, order, record, cached=False, origin=text)
+    headers = response.picture_headers(site, order, record, cached=False, origin=text)
     assert_sound(headers)
     assert len(headers) < 40
 
@@ -308,7 +308,7 @@ def test_check_44_whatever_went_wrong(
 ) -> None:
     problems: list[Problem] = [restored(code, detail, fix, parameter) for code in KINDS if code != "bad_value"]
     for problem in (*problems, BadValue(parameter or "width", detail, expected=fix)):
-        answer, headers = delivery.refusal(dialect, problem, Ask(path, query), negotiated=True)
+        answer, headers = response.refusal(dialect, problem, Ask(path, query), negotiated=True)
         assert_sound(headers)
         assert 400 <= answer.status < 600
         assert dict(headers)[b"content-type"] != b"text/html"

@@ -20,8 +20,8 @@ from PIL import Image
 from cropmark.config.loader import Configured, Settings
 from cropmark.server.run import _Front, _Reloads
 from cropmark.server.wiring import wired
-from tests.web.pictures import make_pictures
-from tests.web.running import TOKEN, Running, running
+from tests.web.images import make_pictures
+from tests.web.server_process import TOKEN, Running, running
 
 WIDE = "/fastly/wide.jpg?width=100"
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, sync_playwright
 
 from tests.requirements import require
-from tests.web.running import Running
+from tests.web.server_process import Running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

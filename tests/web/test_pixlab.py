@@ -27,7 +27,7 @@ from PIL import Image
 
 from cropmark.library.results import DiskResults
 from cropmark.model.formats import Format
-from tests.web.running import Running, running
+from tests.web.server_process import Running, running
 
 KEY = "a-key-of-more-than-fifteen-characters"
 PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"

@@ -18,8 +18,8 @@ from PIL import Image
 
 from cropmark.config.loader import BadConfiguration, Settings, configured
 from cropmark.server.wiring import wired
-from cropmark.web.requests import Message
-from tests.web.running import Running, running
+from cropmark.web.request import Message
+from tests.web.server_process import Running, running
 
 KEY = "a-key-of-more-than-fifteen-characters"
 

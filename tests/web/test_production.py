@@ -20,8 +20,8 @@ from cropmark.config.loader import Settings, SiteSettings
 from cropmark.config.production import doubts, points, refusals
 from cropmark.model.problems import Breakdown
 from cropmark.security.signing import Key, Keyring
-from tests.web.asking import FakePipeline, app_of, asked
-from tests.web.running import TOKEN, Running, running
+from tests.web.asgi_client import FakePipeline, app_of, asked
+from tests.web.server_process import TOKEN, Running, running
 
 LONG, SHORT = SecretStr("k" * 32), SecretStr("k" * 31)
 FOLDER: Mapping[str, Any] = {"production": True, "folder": Path("x"), "pixlab_key": LONG}

@@ -24,10 +24,10 @@ from cropmark.model.problems import Expired, Refused
 from cropmark.pipeline import url_tag
 from cropmark.security import signing
 from cropmark.security.signing import SKEW_S, Key, Keyring, split, unsigned
-from cropmark.web.entrance import Entrance
+from cropmark.web.access import Entrance
 from tests.requirements import require
-from tests.web.asking import Answered, FakePipeline, app_of, asked, fastly
-from tests.web.running import TOKEN, Running, running
+from tests.web.asgi_client import Answered, FakePipeline, app_of, asked, fastly
+from tests.web.server_process import TOKEN, Running, running
 
 ROOT = Path(__file__).parent.parent.parent
 OLD, NEW = "old:" + "o" * 32, "new:" + "n" * 40

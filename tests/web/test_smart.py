@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.web.running import Running, running
+from tests.web.server_process import Running, running
 
 pytest.importorskip("onnxruntime", reason="content-aware cropping is the extra smart")
 

@@ -16,10 +16,10 @@ from cropmark.config.loader import BadConfiguration, Mistake, Settings, SiteSett
 from cropmark.config.signing_keys import keyring
 from cropmark.security.rate_limit import MemoryLimiter, limiter
 from cropmark.sources.policy import HostRule, Place, Policy
-from cropmark.web.budgets import Budget
-from cropmark.web.clients import Clients
-from cropmark.web.entrance import Entrance
-from cropmark.web.sharing import Sharing
+from cropmark.web.access import Entrance
+from cropmark.web.client_ip import Clients
+from cropmark.web.cors import Sharing
+from cropmark.web.variant_quota import Budget
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from cropmark.config.paths import data_folder, have_temporary_files
 from cropmark.server.policies import LISTENING, addresses_of
 from cropmark.server.sites import CannotStart
 from cropmark.server.wiring import Server, wired
-from cropmark.web.requests import Receive, Scope, Send
+from cropmark.web.request import Receive, Scope, Send
 
 log = structlog.get_logger("cropmark.server")
 

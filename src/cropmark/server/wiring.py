@@ -41,10 +41,10 @@ from cropmark.sources.uploads import Uploads
 from cropmark.sources.web import WebSource
 from cropmark.web.admin import Desk, pages
 from cropmark.web.app import App, Door
-from cropmark.web.management import Counter, ManagementDoor
-from cropmark.web.media import Links, Media
-from cropmark.web.pixlab import PixLabDoor, either, one_key
-from cropmark.web.pixlab_acts import Bureau
+from cropmark.web.management.endpoint import Counter, ManagementDoor
+from cropmark.web.pixlab.actions import Bureau
+from cropmark.web.pixlab.endpoint import PixLabDoor, either, one_key
+from cropmark.web.pixlab.results import Links, Media
 from cropmark.web.site import Sites
 
 if TYPE_CHECKING:

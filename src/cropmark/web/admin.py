@@ -27,7 +27,7 @@ from cropmark.runtime.metrics import Metrics
 from cropmark.security.signing import target, unsigned
 from cropmark.translate import translations
 from cropmark.web.pages import index
-from cropmark.web.requests import Heard, ask_of, host_name
+from cropmark.web.request import Heard, ask_of, host_name
 from cropmark.web.site import Site, Sites
 
 log = structlog.get_logger()

@@ -23,11 +23,10 @@ from cropmark.plan.plan import Order
 from cropmark.ports import Limiter, Quota, Record, Timing
 from cropmark.runtime.metrics import Metrics
 from cropmark.security.signing import expired, target, unsigned
-from cropmark.web import delivery
-from cropmark.web.budgets import Budget
-from cropmark.web.clients import Clients
-from cropmark.web.delivery import RawHeaders
-from cropmark.web.requests import (
+from cropmark.web import response
+from cropmark.web.client_ip import Clients
+from cropmark.web.cors import ORIGIN
+from cropmark.web.request import (
     Heard,
     Receive,
     Scope,
@@ -39,8 +38,9 @@ from cropmark.web.requests import (
     hung_up,
     request_id,
 )
-from cropmark.web.sharing import ORIGIN
+from cropmark.web.response import RawHeaders
 from cropmark.web.site import Rate, Site, Sites
+from cropmark.web.variant_quota import Budget
 
 log = structlog.get_logger("cropmark.access")
 
@@ -180,13 +180,13 @@ class App:
         if known.headers is None or known.etag != record.etag:
             known.headers = self._headers(known, record, cached=True)
             known.etag = record.etag
-        if (asked.if_none_match or asked.if_modified_since) and delivery.unchanged(asked, known.order, record):
+        if (asked.if_none_match or asked.if_modified_since) and response.unchanged(asked, known.order, record):
             await self._not_modified(known, record, f"hit-{tier}", send)
             return
         rid = request_id()
         headers = [*known.headers, (b"server-timing", HITS[tier]), (b"x-request-id", rid.encode())]
         if known.rate.per_s:
-            headers += delivery.quota_headers(self._limiter.last(known.rate.key, known.rate.per_s))
+            headers += response.quota_headers(self._limiter.last(known.rate.key, known.rate.per_s))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": rendition.body if method == "GET" else b""})
         self._hits[known.site.name, tier].inc()
@@ -219,7 +219,7 @@ class App:
             if self.stopping:
                 raise Overloaded("the server is stopping", retry_after_s=1)
             if ask.method == "OPTIONS":
-                await delivery.send_whole(send, 204, site.sharing.preflight(origin))
+                await response.send_whole(send, 204, site.sharing.preflight(origin))
                 return
             if ask.method not in ("GET", "HEAD"):
                 raise NotAllowed(f"expected GET or HEAD, got {ask.method}", fix="send a GET")
@@ -300,41 +300,41 @@ class App:
         self, known: Known, asked: Heard, delivered: Delivered, scope: Scope, send: Send, started: float
     ) -> None:
         record, site = delivered.record, known.site
-        if delivery.unchanged(asked, known.order, record):
+        if response.unchanged(asked, known.order, record):
             await self._not_modified(known, record, delivered.cache, send)
             return
         rid = request_id()
         headers = self._headers(known, record, cached=delivered.cache != "miss")
         timing = Timing() if self._production else delivered.timing
         headers += [
-            (b"server-timing", delivery.server_timing(delivered.cache, timing)),
+            (b"server-timing", response.server_timing(delivered.cache, timing)),
             (b"x-request-id", rid.encode()),
             *self._quota(known.rate),
         ]
         if scope["method"] == "HEAD":
-            await delivery.send_whole(send, 200, headers)
+            await response.send_whole(send, 200, headers)
         elif delivered.opened is not None:
-            await delivery.send_file(send, headers, delivered.opened)
+            await response.send_file(send, headers, delivered.opened)
         else:
-            await delivery.send_whole(send, 200, headers, delivered.body or b"")
+            await response.send_whole(send, 200, headers, delivered.body or b"")
         self._metrics.requests.labels(site.dialect.name, "200", delivered.cache).inc()
         self._metrics.bytes_out.labels(site.dialect.name).inc(record.length)
         self._log(scope, site, 200, delivered.cache, record.length, time.perf_counter() - started, rid)
 
     def _headers(self, known: Known, record: Record, *, cached: bool) -> RawHeaders:
         left_s = known.until_s - time.time() if known.until_s else None
-        return delivery.picture_headers(
+        return response.picture_headers(
             known.site, known.order, record, cached=cached, origin=known.origin, left_s=left_s
         )
 
     def _quota(self, rate: Rate) -> RawHeaders:
-        return delivery.quota_headers(self._limiter.last(rate.key, rate.per_s)) if rate.per_s else []
+        return response.quota_headers(self._limiter.last(rate.key, rate.per_s)) if rate.per_s else []
 
     async def _not_modified(self, known: Known, record: Record, cache: str, send: Send) -> None:
         left_s = known.until_s - time.time() if known.until_s else None
-        headers = delivery.unchanged_headers(known.site, known.order, record, origin=known.origin, left_s=left_s)
+        headers = response.unchanged_headers(known.site, known.order, record, origin=known.origin, left_s=left_s)
         headers += [(b"x-request-id", request_id().encode()), *self._quota(known.rate)]
-        await delivery.send_whole(send, 304, headers)
+        await response.send_whole(send, 304, headers)
         self._metrics.requests.labels(known.site.dialect.name, "304", cache).inc()
 
     async def _refused_known(self, known: Known, problem: Problem, scope: Scope, send: Send) -> None:
@@ -348,23 +348,23 @@ class App:
         negotiated = known.order.delivery.negotiated if known else not isinstance(problem, NotAllowed)
         if self._production and isinstance(problem, Breakdown):
             problem = Breakdown("our fault: the log knows more")
-        answer, headers = delivery.refusal(site.dialect, problem, ask, negotiated=negotiated)
+        answer, headers = response.refusal(site.dialect, problem, ask, negotiated=negotiated)
         headers = site.sharing.dressed(headers, origin)
         rid = request_id()
         headers += [(b"x-request-id", rid.encode()), *self._refused_quota(rate, problem)]
-        await delivery.send_whole(send, answer.status, headers, answer.body if scope["method"] != "HEAD" else b"")
+        await response.send_whole(send, answer.status, headers, answer.body if scope["method"] != "HEAD" else b"")
         self._metrics.requests.labels(site.dialect.name, str(answer.status), "none").inc()
         self._log(scope, site, answer.status, "none", len(answer.body), 0.0, rid, problem=problem.code)
 
     def _refused_quota(self, rate: Rate, problem: Problem) -> RawHeaders:
         if isinstance(problem, TooManyRequests) and rate.per_s:
-            return delivery.quota_headers(Quota(rate.per_s, 0))
+            return response.quota_headers(Quota(rate.per_s, 0))
         return self._quota(rate)
 
     async def _plain(self, send: Send, problem: Problem) -> None:
         """A refusal before any site is known."""
-        body, headers = delivery.plain(problem)
-        await delivery.send_whole(send, problem.status, [*headers, (b"x-request-id", request_id().encode())], body)
+        body, headers = response.plain(problem)
+        await response.send_whole(send, problem.status, [*headers, (b"x-request-id", request_id().encode())], body)
         self._metrics.requests.labels("none", str(problem.status), "none").inc()
 
     def _log(

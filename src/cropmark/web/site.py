@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from cropmark.dialects.dialect import Dialect
 from cropmark.ports import Source
-from cropmark.web.entrance import Entrance
-from cropmark.web.sharing import Sharing
+from cropmark.web.access import Entrance
+from cropmark.web.cors import Sharing
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from cropmark.model.assets import MAX_NAME_CHARS, Upload
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
 from cropmark.model.problems import Overloaded, SourceProblem
 from cropmark.ports import Opened, Renderers, Stamp
-from cropmark.web.requests import Receive
+from cropmark.web.request import Receive
 
 log = structlog.get_logger("cropmark.access")
 

@@ -20,11 +20,11 @@ from cropmark.plan.plan import Order
 from cropmark.plan.steps import Resize
 from cropmark.security.rate_limit import MemoryLimiter
 from cropmark.server.policies import VARIANTS_IN_PRODUCTION, budget_of, entrance_of
-from cropmark.web.budgets import Budget
-from cropmark.web.clients import MOST_HOPS, Clients
-from cropmark.web.entrance import Entrance
-from tests.web.asking import FakePipeline, app_of, asked, fastly
-from tests.web.running import running
+from cropmark.web.access import Entrance
+from cropmark.web.client_ip import MOST_HOPS, Clients
+from cropmark.web.variant_quota import Budget
+from tests.web.asgi_client import FakePipeline, app_of, asked, fastly
+from tests.web.server_process import running
 
 TRUSTED = ("10.0.0.0/8", "fd00::1", "192.0.2.7")
 

@@ -16,8 +16,8 @@ from python_multipart.multipart import MultipartParser, QuerystringParser, parse
 from cropmark.dialects.pixlab.long_json import JsonBody
 from cropmark.dialects.pixlab.query import Body
 from cropmark.model.problems import BadOrder, Problem
-from cropmark.web.fields import PICTURE, Parts, Taken
-from cropmark.web.requests import Receive
+from cropmark.web.pixlab.fields import PICTURE, Parts, Taken
+from cropmark.web.request import Receive
 
 PIECE: Final = 65_536
 IDLE_S: Final = 15.0

@@ -12,7 +12,7 @@ from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
 from cropmark.plan.source import any_holds
 from cropmark.ports import Opened, Quota, Record, Timing
-from cropmark.web.requests import Heard, Send
+from cropmark.web.request import Heard, Send
 from cropmark.web.site import Site
 
 RawHeaders = list[tuple[bytes, bytes]]

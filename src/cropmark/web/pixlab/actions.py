@@ -29,10 +29,10 @@ from cropmark.pipeline import Pipeline
 from cropmark.plan.plan import Order, Plan, Warned
 from cropmark.ports import Limiter, Opened, Results, Source, Timing, Uploads
 from cropmark.runtime.metrics import Metrics
-from cropmark.web.bodies import Gone
-from cropmark.web.clients import Clients
-from cropmark.web.media import Links
-from cropmark.web.requests import Receive, Scope, hung_up
+from cropmark.web.client_ip import Clients
+from cropmark.web.pixlab.body import Gone
+from cropmark.web.pixlab.results import Links
+from cropmark.web.request import Receive, Scope, hung_up
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from cropmark.ports import Opened, Record, Rendition, Source, Stamp
 from cropmark.runtime.metrics import Metrics
 from cropmark.security.rate_limit import MemoryLimiter
 from cropmark.web.app import App
-from cropmark.web.requests import Receive, Scope, Send
+from cropmark.web.request import Receive, Scope, Send
 from cropmark.web.site import Site, Sites
 
 

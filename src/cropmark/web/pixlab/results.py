@@ -13,9 +13,9 @@ from cropmark.model.formats import TRAITS
 from cropmark.model.problems import Overloaded
 from cropmark.ports import Kept, Results
 from cropmark.runtime.metrics import Metrics
-from cropmark.web import delivery
-from cropmark.web.delivery import INERT, RawHeaders
-from cropmark.web.requests import Receive, Scope, Send, request_id
+from cropmark.web import response
+from cropmark.web.request import Receive, Scope, Send, request_id
+from cropmark.web.response import INERT, RawHeaders
 from cropmark.web.site import Sites
 
 _PATH = re.compile(r"/media/([A-Za-z0-9_-]{16,64})\.[a-z]{3,4}")
@@ -86,20 +86,20 @@ class Media:
         try:
             headers = self._headers(kept)
             if _etag(kept).encode() in _header(scope, b"if-none-match"):
-                await delivery.send_whole(send, 304, headers)
+                await response.send_whole(send, 304, headers)
                 return 304
             headers.append((b"content-length", b"%d" % kept.bytes))
             if scope["method"] == "HEAD":
-                await delivery.send_whole(send, 200, headers)
+                await response.send_whole(send, 200, headers)
             else:
-                await delivery.send_file(send, headers, opened)
+                await response.send_file(send, headers, opened)
         finally:
             opened.close()
         return 200
 
     def _headers(self, kept: Kept) -> RawHeaders:
         rest = _UNENDING_S if kept.expires_s is None else max(0, int(kept.expires_s - self._clock()))
-        return delivery.raw(
+        return response.raw(
             (
                 ("content-type", TRAITS[kept.format].media_type),
                 ("cache-control", f"public, max-age={rest}"),
@@ -123,7 +123,7 @@ def _header(scope: Scope, name: bytes) -> bytes:
 
 async def _refused(send: Send, status: int, error: str) -> int:
     answer = json_answer(status, {"status": status, "error": error})
-    headers = delivery.raw(
+    headers = response.raw(
         (
             ("content-type", answer.media_type),
             ("content-length", str(len(answer.body))),
@@ -135,5 +135,5 @@ async def _refused(send: Send, status: int, error: str) -> int:
             *((("allow", "GET, HEAD"),) if status == 405 else ()),
         )
     )
-    await delivery.send_whole(send, status, headers, answer.body)
+    await response.send_whole(send, status, headers, answer.body)
     return status

@@ -9,7 +9,7 @@ import re
 import pytest
 from PIL import Image
 
-from tests.web.running import TOKEN, Running
+from tests.web.server_process import TOKEN, Running
 
 WIDE = "/fastly/wide.jpg?width=100"
 

@@ -22,11 +22,11 @@ from cropmark.dialects.pixlab.query import body_kind
 from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
 from cropmark.model.problems import BadOrder, Breakdown, Overloaded, Problem, TooManyRequests, UnknownBody
 from cropmark.ports import Intake
-from cropmark.web import delivery
-from cropmark.web.bodies import Gone, reader_of, taken
-from cropmark.web.fields import Parts, Taken
-from cropmark.web.pixlab_acts import Acts, Bureau, Call, Keys
-from cropmark.web.requests import Receive, Scope, Send, checked_target, request_id
+from cropmark.web import response
+from cropmark.web.pixlab.actions import Acts, Bureau, Call, Keys
+from cropmark.web.pixlab.body import Gone, reader_of, taken
+from cropmark.web.pixlab.fields import Parts, Taken
+from cropmark.web.request import Receive, Scope, Send, checked_target, request_id
 
 log = structlog.get_logger("cropmark.access")
 
@@ -174,21 +174,21 @@ class PixLabDoor:
             call.ask = replace(call.ask, upload=upload.digest)
 
     async def _send(self, call: Call, answer: Answer, send: Send) -> None:
-        headers = delivery.raw(
+        headers = response.raw(
             (
                 *((("content-type", answer.media_type),) if answer.body else ()),
                 ("content-length", str(len(answer.body))),
                 ("x-content-type-options", "nosniff"),
                 ("cross-origin-resource-policy", "cross-origin"),
-                ("content-security-policy", delivery.INERT),
+                ("content-security-policy", response.INERT),
                 ("x-request-id", request_id()),
                 *answer.headers,
             )
         )
         if call.cache != "none":
-            headers.append((b"server-timing", delivery.server_timing(call.cache, call.timing)))
+            headers.append((b"server-timing", response.server_timing(call.cache, call.timing)))
         body = b"" if call.ask.method == "HEAD" else answer.body
-        await delivery.send_whole(send, answer.status, headers, body)
+        await response.send_whole(send, answer.status, headers, body)
 
     def _log(self, call: Call, status: int, sent: int, began_s: float) -> None:
         metrics = self._bureau.metrics

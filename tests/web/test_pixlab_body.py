@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from cropmark.dialects.pixlab.query import body_kind
 from cropmark.plan.source import Upload
 from cropmark.sources.uploads import Uploads
-from cropmark.web import bodies
-from cropmark.web.bodies import Gone, reader_of, taken
-from cropmark.web.fields import FIELDS_BYTES, Parts, Taken
-from cropmark.web.requests import Message
+from cropmark.web.pixlab import body as request_body
+from cropmark.web.pixlab.body import Gone, reader_of, taken
+from cropmark.web.pixlab.fields import FIELDS_BYTES, Parts, Taken
+from cropmark.web.request import Message
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 80
 """20 kB: as base64 longer than what passes for a field."""
@@ -190,7 +190,7 @@ def test_a_client_that_hangs_up_is_told_as_gone(tmp_path: Path) -> None:
 
 
 def test_a_client_that_waits_between_two_pieces_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "IDLE_S", 0.05)
+    monkeypatch.setattr(request_body, "IDLE_S", 0.05)
 
     async def receive() -> Message:
         await asyncio.sleep(5)

@@ -34,9 +34,10 @@ from cropmark.model.problems import (
 )
 from cropmark.ports import Limiter, LiveLibrary, Quota, Renderers
 from cropmark.runtime.metrics import Metrics
-from cropmark.web import delivery, forms
-from cropmark.web.forms import Body, Gone
-from cropmark.web.requests import Receive, Scope, Send, checked_target, request_id
+from cropmark.web import response
+from cropmark.web.management import body as upload_body
+from cropmark.web.management.body import Body, Gone
+from cropmark.web.request import Receive, Scope, Send, checked_target, request_id
 
 log = structlog.get_logger("cropmark.access")
 
@@ -130,9 +131,9 @@ class ManagementDoor:
                 reply = _refusal(Breakdown("the call failed"))
             body = json.dumps(reply.body).encode("ascii") if reply.body else b""
             described = (_JSON, ("content-length", str(len(body)))) if body else ()
-            headers = delivery.raw((*reply.headers, *_COMMON, *described))
+            headers = response.raw((*reply.headers, *_COMMON, *described))
             headers += [(b"x-request-id", rid.encode()), *self._quota(scope)]
-            await delivery.send_whole(send, reply.status, headers, b"" if scope["method"] == "HEAD" else body)
+            await response.send_whole(send, reply.status, headers, b"" if scope["method"] == "HEAD" else body)
         self._log(scope, reply.status, rid, started)
 
     async def _answer(self, scope: Scope, receive: Receive, held: AsyncExitStack) -> _Reply:
@@ -202,24 +203,24 @@ class ManagementDoor:
         if not route.body:
             return call
         counter = self._counter
-        body: Body = await forms.read(receive, headers, counter.upload_bytes, held)
+        body: Body = await upload_body.read(receive, headers, counter.upload_bytes, held)
         kind = "multipart" if body.is_form else "json"
         if kind not in route.body:
             raise Unacceptable(f"expected a body of {' or '.join(route.body)}", parameter="content-type")
         sent: Sent | None = None
         if body.file is not None:
-            sent = await forms.inspected(body.file, counter.renderers)
+            sent = await upload_body.inspected(body.file, counter.renderers)
         return replace(call, body=body.fields, sent=sent)
 
     def _rate_key(self, method: str) -> str:
         return f"management {'read' if method in ('GET', 'HEAD') else 'write'} {self._counter.organization}"
 
-    def _quota(self, scope: Scope) -> delivery.RawHeaders:
+    def _quota(self, scope: Scope) -> response.RawHeaders:
         counter = self._counter
         if not counter.per_s:
             return []
         quota: Quota = counter.limiter.last(self._rate_key(scope["method"]), counter.per_s)
-        return delivery.quota_headers(quota)
+        return response.quota_headers(quota)
 
     def _log(self, scope: Scope, status: int, rid: str, started: float) -> None:
         self._counter.metrics.requests.labels("management", str(status), "none").inc()
@@ -315,7 +316,7 @@ _JSON: Final = ("content-type", "application/json; charset=utf-8")
 _COMMON: Final = (
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
-    ("content-security-policy", delivery.INERT),
+    ("content-security-policy", response.INERT),
     ("access-control-allow-origin", "*"),
 )
 _PREFLIGHT: Final = (

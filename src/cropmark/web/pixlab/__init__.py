@@ -1,0 +1,1 @@
+"""PixLab's endpoints over HTTP."""
