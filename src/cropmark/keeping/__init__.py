@@ -1,1 +1,0 @@
-"""The commands for the library: its assets, and the keys to it."""
