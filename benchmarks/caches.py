@@ -18,7 +18,7 @@ from pathlib import Path
 from cropmark.caches import entry_store
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
-from cropmark.ports import Digest, Record, Rendition, Stamp
+from cropmark.ports import Digest, Record, Rendition, SourceVersion
 
 ROUNDS = 5
 SCANNED = 20_000
@@ -30,7 +30,9 @@ def key_of(name: object) -> Digest:
 
 def rendition(body: bytes) -> Rendition:
     tags = ("source:files:sky/blue.jpg\n", "url:/fastly/sky/blue.jpg?width=800&format=webp\n")
-    record = Record("image/webp", f'"{"0" * 32}"', len(body), stamps=(Stamp("files:sky/blue.jpg", "1-2-3"),), tags=tags)
+    record = Record(
+        "image/webp", f'"{"0" * 32}"', len(body), versions=(SourceVersion("files:sky/blue.jpg", "1-2-3"),), tags=tags
+    )
     return Rendition(body, record=record)
 
 
@@ -48,8 +50,8 @@ async def told(what: str, call: Callable[[], object], times: int) -> None:
 
 async def measure(folder: Path) -> None:
     a, picture, numbers = key_of("a"), rendition(os.urandom(40_000)), itertools.count()
-    memory, disk = MemoryCache(), await DiskCache.opened(folder)
-    memory.keep(a, picture)
+    memory, disk = MemoryCache(), await DiskCache.open(folder)
+    memory.store(a, picture)
     await disk.put(a, picture)
     await told("memory: peek", lambda: memory.peek(a), 20_000)
     await told("disk: peek, in the page cache", lambda: disk.peek(a), 2_000)

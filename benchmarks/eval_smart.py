@@ -1,4 +1,4 @@
-"""Scores smart crops on annotated photographs, against the centre, libvips and smartcrop.py.
+"""Scores smart crops on annotated photographs, against the center, libvips and smartcrop.py.
 
     python benchmarks/eval_smart.py                      the project's photographs; writes SMART.md and smart.jpg
     python benchmarks/eval_smart.py FOLDER [--out DIR]   other ones: annotations.json and photos/, as in
@@ -198,8 +198,8 @@ def _page(scores: dict[str, Score], facts: Sequence[str], count: int) -> str:
         "",
         "In the sheet, first the photograph: faces green, bystanders yellow, animals' heads blue, the subject red,",
         "what was detected as rings. Then by aspect: what cropmark keeps bright, and as lines what others would keep:",
-        "the centre white, libvips' attention orange, smartcrop.py blue.",
-        "Photographers and licences: `tests/data/corpus/CREDITS.md`.",
+        "the center white, libvips' attention orange, smartcrop.py blue.",
+        "Photographers and licenses: `tests/data/corpus/CREDITS.md`.",
         "",
     ]
     return "\n".join(lines)

@@ -18,46 +18,46 @@ from uuid import uuid4
 
 from sqlalchemy import insert
 
-from cropmark.library.changes import News
+from cropmark.library.changes import ChangeFeed
 from cropmark.library.lookup import read_address
 from cropmark.library.publishing import new_uid
 from cropmark.library.source import LibrarySource
-from cropmark.library.store import Store
+from cropmark.library.store import LibraryStore
 from cropmark.library.tables import assets, publications, published, tags, versions
-from cropmark.model.assets import Asset, Changes, Listing, Place, Publishing, Sort, Upload
+from cropmark.model.assets import Asset, BranchRef, Changes, Listing, Publishing, SortField, UploadInfo
 from cropmark.model.formats import Format
 from cropmark.model.values import Size
-from cropmark.plan.source import Edition, SitePath
-from cropmark.ports import Opened, Stamp
+from cropmark.plan.source import PublishScope, SitePath
+from cropmark.ports import OpenSource, SourceVersion
 
 RUNS = 200
-PUBLISHED = Edition("production")
+PUBLISHED = PublishScope("production")
 
 
-def filled(store: Store, count: int) -> Place:
+def filled(store: LibraryStore, count: int) -> BranchRef:
     """A stack of so many assets, half of them published: one by the store, the others by their rows."""
-    place = Place(store.new_stack("benchmark").api_key)
+    place = BranchRef(store.new_stack("benchmark").api_key)
     with tempfile.TemporaryFile() as file:
         file.write(b"one body for all")
         file.flush()
-        source = Opened(file.fileno(), 16, Stamp("benchmark:", ""), lambda: None)
+        source = OpenSource(file.fileno(), 16, SourceVersion("benchmark:", ""), lambda: None)
         first = store.add(
             place,
-            Upload("first.jpg", Format.JPEG, Size(4, 3)),
+            UploadInfo("first.jpg", Format.JPEG, Size(4, 3)),
             source,
             Changes(tags=("tag 0",)),
             "benchmark",
             published=Publishing(("production",)),
         )
     environment = first.publications[0].environment
-    with store.database.writing() as writing:
+    with store.database.write_transaction() as writing:
         rows = [_rows(place, first, environment, number, writing.n) for number in range(1, count)]
         for table in (assets, versions, tags, publications, published):
             writing.connection.execute(insert(table), [row[table.name] for row in rows if table.name in row])
     return place
 
 
-def _rows(place: Place, first: Asset, environment: str, number: int, n: int) -> dict[str, dict[str, object]]:
+def _rows(place: BranchRef, first: Asset, environment: str, number: int, n: int) -> dict[str, dict[str, object]]:
     """The rows of one asset, by the names of their tables."""
     uid, name, now_ms = new_uid(), f"{number}.jpg", first.entry.created_ms + number
     who = {"created_ms": now_ms, "created_by": "benchmark"}
@@ -89,22 +89,22 @@ def told(name: str, act: Callable[[], object], runs: int = RUNS) -> None:
     print(f"{name:44} {statistics.median(times):8.3f} ms   {times[int(len(times) * 0.99)]:8.3f} ms")
 
 
-def glances(store: Store, paths: list[SitePath]) -> None:
+def glances(store: LibraryStore, paths: list[SitePath]) -> None:
     """What a hit costs: the source asked for addresses that it knows."""
     with ThreadPoolExecutor(1) as threads:
         source = LibrarySource(store, threads)
-        source.learn(store.news(None, 0))
+        source.apply(store.changes_since(None, 0))
 
         async def known() -> None:
             for path in paths:
                 (await source.open(path)).close()
 
         asyncio.run(known())
-        source.learn(News(0, (), whole=False, due=False))
+        source.apply(ChangeFeed(0, (), whole=False, due=False))
         count = 20_000
         began = time.perf_counter()
         for number in range(count):
-            source.glance(paths[number % len(paths)])
+            source.stat(paths[number % len(paths)])
         print(f"{'a hit: the source glances':44} {(time.perf_counter() - began) / count * 1e6:8.2f} µs")
 
 
@@ -114,9 +114,9 @@ def main() -> None:
     parser.add_argument("--url", default="")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        store = Store.opened(Path(folder), asked.url)
+        store = LibraryStore.opened(Path(folder), asked.url)
         place = filled(store, asked.assets)
-        page = store.listed(place, Listing(environment="production", limit=100))
+        page = store.list_entries(place, Listing(environment="production", limit=100))
         found = [item for item in page.items if isinstance(item, Asset)]
         paths = [
             f"v3/assets/{place.stack}/{one.uid}/{one.version.file_uid}/{one.version.file.filename}" for one in found
@@ -124,15 +124,17 @@ def main() -> None:
         addresses = [address for path in paths if (address := read_address(path))]
         newest = [address for one in found if (address := read_address(f"v3/assets/{place.stack}/{one.uid}"))]
         print(f"{asked.assets:,} assets in {store.database.engine.dialect.name}: median, 99th of a hundred")
-        told("list, 100 of them", lambda: store.listed(place, Listing()))
-        told("list, 10 of them", lambda: store.listed(place, Listing(limit=10)))
-        told("list, 10 of them, counted", lambda: store.listed(place, Listing(limit=10, counted=True)))
-        told("list, 10 of one tag", lambda: store.listed(place, Listing(limit=10, equal=(("tags", "tag 7"),))))
+        told("list, 100 of them", lambda: store.list_entries(place, Listing()))
+        told("list, 10 of them", lambda: store.list_entries(place, Listing(limit=10)))
+        told("list, 10 of them, counted", lambda: store.list_entries(place, Listing(limit=10, counted=True)))
+        told("list, 10 of one tag", lambda: store.list_entries(place, Listing(limit=10, equal=(("tags", "tag 7"),))))
         told(
             "list, 10 by title, the 5,000th on",
-            lambda: store.listed(place, Listing(sort=Sort.TITLE, skip=5000, limit=10)),
+            lambda: store.list_entries(place, Listing(sort=SortField.TITLE, skip=5000, limit=10)),
         )
-        told("list, 10 of an environment", lambda: store.listed(place, Listing(environment="production", limit=10)))
+        told(
+            "list, 10 of an environment", lambda: store.list_entries(place, Listing(environment="production", limit=10))
+        )
         told("get", lambda: store.asset(place, random.choice(found).uid))
         told("delivery: a file in an environment", lambda: store.find(random.choice(addresses), PUBLISHED))
         told("delivery: the newest in an environment", lambda: store.find(random.choice(newest), PUBLISHED))

@@ -16,7 +16,7 @@ from PIL import Image
 from smart_corpus import Photo, ratio
 
 from cropmark.analysis import models
-from cropmark.engine.analyze import analysed
+from cropmark.engine.analyze import analyzed
 from cropmark.engine.load import info_of
 from cropmark.geometry.findings import Analysis, Findings
 from cropmark.geometry.recipe import Extract, Recipe
@@ -57,7 +57,7 @@ class Times:
 
 
 class Cropmark:
-    """The source analysed and the plan resolved as a server does it."""
+    """The source analyzed and the plan resolved as a server does it."""
 
     name = "cropmark"
 
@@ -71,9 +71,9 @@ class Cropmark:
     def found(self, photo: Photo) -> Analysis:
         if photo.name not in self.analyses:
             if not self.analyses:
-                analysed(photo.data, self.models)  # the first one makes the networks
+                analyzed(photo.data, self.models)  # the first one makes the networks
             with self.analysis.one():
-                self.analyses[photo.name] = analysed(photo.data, self.models)
+                self.analyses[photo.name] = analyzed(photo.data, self.models)
             self.resident_mb = resident_mb()
         return self.analyses[photo.name]
 
@@ -107,8 +107,8 @@ class Cropmark:
         ]
 
 
-class Centre:
-    name = "centre"
+class Center:
+    name = "center"
 
     def window(self, photo: Photo, aspect: str) -> Box:
         size = photo.window_size(aspect)
@@ -154,5 +154,5 @@ def _moved_inside(box: Box, frame: Size) -> Box:
 
 
 def peers() -> list[Method]:
-    found: list[Method] = [Centre(), Libvips("attention"), Libvips("entropy")]
+    found: list[Method] = [Center(), Libvips("attention"), Libvips("entropy")]
     return [*found, SmartcropPy()] if find_spec("smartcrop") else found

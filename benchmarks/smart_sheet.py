@@ -17,7 +17,7 @@ TEXT = 12
 
 FACE, MINOR, HEAD, SUBJECT, DETECTED = "#20ff20", "#ffe000", "#40a0ff", "#ff3030", "#ffffff"
 OURS = "#20ff20"
-LINES = {"centre": "#ffffff", "libvips attention": "#ff9000", "smartcrop.py": "#40a0ff"}
+LINES = {"center": "#ffffff", "libvips attention": "#ff9000", "smartcrop.py": "#40a0ff"}
 
 Windows = Mapping[tuple[str, str], Box]
 
@@ -51,9 +51,9 @@ def _annotated(small: Image.Image, photo: Photo, analysis: Analysis) -> Image.Im
     cell = small.copy()
     scale = small.width / photo.size.width
     groups = ((photo.subject,), photo.faces, photo.minor_faces, photo.heads)
-    for boxes, colour in zip(groups, (SUBJECT, FACE, MINOR, HEAD), strict=True):
+    for boxes, color in zip(groups, (SUBJECT, FACE, MINOR, HEAD), strict=True):
         for box in boxes:
-            _outline(cell, box, scale, colour)
+            _outline(cell, box, scale, color)
     draw = ImageDraw.Draw(cell)
     for face in analysis.faces:
         x, y = (face.left + face.width / 2) * small.width, (face.top + face.height / 2) * small.height
@@ -67,13 +67,13 @@ def _windowed(small: Image.Image, photo: Photo, aspect: str, windows: Mapping[st
     left, top, right, bottom = (round(side * scale) for side in (ours.left, ours.top, ours.right, ours.bottom))
     cell = ImageEnhance.Brightness(small).enhance(0.4)
     cell.paste(small.crop((left, top, right, bottom)), (left, top))
-    for name, colour in LINES.items():
+    for name, color in LINES.items():
         if name in windows:
-            _outline(cell, windows[name][photo.name, aspect], scale, colour)
+            _outline(cell, windows[name][photo.name, aspect], scale, color)
     _outline(cell, ours, scale, OURS)
     return cell
 
 
-def _outline(cell: Image.Image, box: Box, scale: float, colour: str) -> None:
+def _outline(cell: Image.Image, box: Box, scale: float, color: str) -> None:
     left, top, right, bottom = (round(side * scale) for side in (box.left, box.top, box.right, box.bottom))
-    ImageDraw.Draw(cell).rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour)
+    ImageDraw.Draw(cell).rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color)

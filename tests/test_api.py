@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 import cropmark
-from cropmark.api import Picture
+from cropmark.api import RenderedImage
 from cropmark.config.loader import Settings
-from cropmark.model.problems import BadOrder, BadValue, CropOutOfBounds, SourceMissing
+from cropmark.model.problems import BadRequest, BadValue, CropOutOfBounds, SourceNotFound
 from cropmark.model.values import Size
 from tests.web.images import make_pictures
 
-PICTURE = Picture(b"made", "image/jpeg", Size(1, 1))
+PICTURE = RenderedImage(b"made", "image/jpeg", Size(1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +110,12 @@ def test_problems_are_raised(folder: Path) -> None:
         cropmark.render(folder / "wide.jpg", "width=0")
     with pytest.raises(CropOutOfBounds):
         cropmark.render(folder / "wide.jpg", "crop=900,900")
-    with pytest.raises(SourceMissing, match="there is no file"):
+    with pytest.raises(SourceNotFound, match="there is no file"):
         cropmark.render(folder / "none.jpg", "width=10")
-    with pytest.raises(SourceMissing, match=r"cannot be read: File name too long"):
+    with pytest.raises(SourceNotFound, match=r"cannot be read: File name too long"):
         cropmark.render(folder / ("a" * 300), "width=10")
     for dialect in ("zz", "pixlab"):
-        with pytest.raises(BadOrder, match=f"there is no dialect '{dialect}' over files"):
+        with pytest.raises(BadRequest, match=f"there is no dialect '{dialect}' over files"):
             cropmark.render(folder / "wide.jpg", "width=10", dialect=dialect)
 
 

@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 
 from cropmark.caches.memory import MemoryCache
-from cropmark.caches.tiered import Tiers
-from cropmark.geometry.findings import Analysis, Grid
+from cropmark.caches.tiered import TieredCaches
+from cropmark.geometry.findings import Analysis, SaliencyMap
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import Impossible, SourceMissing, SourceUnusable, TooManyRequests
+from cropmark.model.problems import SourceNotFound, SourceUnusable, TooManyRequests, Unprocessable
 from cropmark.model.values import Box, Ratio, Size
-from cropmark.pipeline import REDUCED_S, SHORT_S, TROUBLE_S, Pipeline, fingerprint_of, key_of
+from cropmark.pipeline import LOW_EFFORT_TTL_S, NEGATIVE_TTL_S, PARTIAL_TTL_S, Pipeline, fingerprint_of, key_of
 from cropmark.plan.plan import Delivery, Order, Plan
-from cropmark.plan.source import SitePath, Wanted, Where
+from cropmark.plan.source import SitePath, SourceRef, SourceRequest
 from cropmark.plan.steps import Crop, Focus
-from cropmark.ports import Analysed, AsItIs, Facts, Made, Opened, Stamp, covers
+from cropmark.ports import AnalysisResult, Facts, OpenSource, Passthrough, Rendered, SourceVersion, purge_matches
 from cropmark.runtime.metrics import Metrics
 
 JPEG = b"\xff\xd8\xff rest of a picture"
 NOW = 1_000_000.0
-GRID = Grid(1, 1, b"\x00")
+GRID = SaliencyMap(1, 1, b"\x00")
 ANALYSIS = Analysis(1, (), GRID, GRID)
 
 
@@ -39,23 +39,23 @@ class FakeSource:
     opened: int = 0
     generations: dict[str, int] = field(default_factory=dict)
 
-    def glance(self, where: Where) -> Stamp:
+    def stat(self, where: SourceRef) -> SourceVersion:
         assert isinstance(where, SitePath)
         if where.path not in self.versions:
-            raise SourceMissing("no such picture")
+            raise SourceNotFound("no such picture")
         name = self.identity(where)
-        generation = sum(n for prefix, n in self.generations.items() if covers(prefix, name))
-        return Stamp(name, self.versions[where.path], generation, modified_s=1.0)
+        generation = sum(n for prefix, n in self.generations.items() if purge_matches(prefix, name))
+        return SourceVersion(name, self.versions[where.path], generation, modified_s=1.0)
 
-    async def open(self, where: Where) -> Opened:
-        stamp = self.glance(where)
+    async def open(self, where: SourceRef) -> OpenSource:
+        stamp = self.stat(where)
         self.opened += 1
         path = self.folder / "picture"
         path.write_bytes(JPEG)
         descriptor = os.open(path, os.O_RDONLY)
-        return Opened(descriptor, len(JPEG), stamp, lambda: os.close(descriptor))
+        return OpenSource(descriptor, len(JPEG), stamp, lambda: os.close(descriptor))
 
-    def identity(self, where: Where) -> str:
+    def identity(self, where: SourceRef) -> str:
         assert isinstance(where, SitePath)
         return f"files:{where.path}"
 
@@ -69,51 +69,51 @@ class FakeSource:
 class FakeRenderers:
     """Answers with `outcome`, or raises it; `before` is awaited first."""
 
-    outcome: Made | AsItIs | Exception
-    analysed: Analysed | Exception = field(default_factory=lambda: Analysed(ANALYSIS))
+    outcome: Rendered | Passthrough | Exception
+    analyzed: AnalysisResult | Exception = field(default_factory=lambda: AnalysisResult(ANALYSIS))
     before: Callable[[], Awaitable[None]] | None = None
     renders: int = 0
     analyses: int = 0
-    saw: list[Analysed | None] = field(default_factory=list)
+    saw: list[AnalysisResult | None] = field(default_factory=list)
     slow: bool = False
     read: list[bytes] = field(default_factory=list)
 
     async def render(
         self,
-        sources: Sequence[Opened | None],
+        sources: Sequence[OpenSource | None],
         plan: Plan,
-        analysed: Analysed | None = None,
+        analyzed: AnalysisResult | None = None,
         *,
         foreign: bool = False,
         client: str | None = None,
-    ) -> Made | AsItIs:
+    ) -> Rendered | Passthrough:
         self.renders += 1
-        self.saw.append(analysed)
+        self.saw.append(analyzed)
         if self.before is not None:
             await self.before()
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
 
-    async def inspect(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Info:
+    async def inspect(self, source: OpenSource, *, foreign: bool = False, client: str | None = None) -> Info:
         return Info(Format.JPEG, Size(4, 3), source.bytes)
 
-    async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:
+    async def analyze(self, source: OpenSource, *, foreign: bool = False, client: str | None = None) -> AnalysisResult:
         self.analyses += 1
         if self.slow:
             await asyncio.sleep(0.05)
             self.read.append(os.pread(source.descriptor, 99, 0))
-        if isinstance(self.analysed, Exception):
-            raise self.analysed
-        return self.analysed
+        if isinstance(self.analyzed, Exception):
+            raise self.analyzed
+        return self.analyzed
 
-    async def draw(self, source: Opened, analysis: Analysis, window: Box | None) -> Made:
+    async def draw(self, source: OpenSource, analysis: Analysis, window: Box | None) -> Rendered:
         raise AssertionError("nobody draws here")
 
     async def close(self) -> None: ...
 
 
-MADE = Made(b"a small picture", Format.JPEG, Facts(Info(Format.JPEG, Size(4, 3), 99), Size(2, 2)))
+MADE = Rendered(b"a small picture", Format.JPEG, Facts(Info(Format.JPEG, Size(4, 3), 99), Size(2, 2)))
 
 
 @dataclass
@@ -129,14 +129,17 @@ class Line:
 def line(tmp_path: Path) -> Line:
     renderers = FakeRenderers(MADE)
     clock = lambda: NOW  # noqa: E731 - a fixed clock
-    tiers = Tiers([MemoryCache(2**20, now=clock)])
+    tiers = TieredCaches([MemoryCache(2**20, now=clock)])
     source = FakeSource(tmp_path, {"a.jpg": "1", "b.jpg": "1"})
     return Line(source, renderers, Pipeline(cache=tiers, renderers=renderers, metrics=Metrics(), clock=clock))
 
 
 def order(*names: str, plan: Plan | None = Plan(), private: bool = False) -> Order:  # noqa: B008 - a frozen value
     first, *others = names or ("a.jpg",)
-    wanted = (Wanted(SitePath(first)), *(Wanted(SitePath(n), optional=True, parameter="overlay") for n in others))
+    wanted = (
+        SourceRequest(SitePath(first)),
+        *(SourceRequest(SitePath(n), optional=True, parameter="overlay") for n in others),
+    )
     return Order(wanted, plan, Delivery(private=private))
 
 
@@ -198,29 +201,29 @@ async def test_a_purge_forgets_picture_and_analysis(line: Line) -> None:
 
 async def test_a_missing_overlay_is_left_out_for_ten_seconds(line: Line) -> None:
     delivered = await line.pipeline.deliver(line.source, order("a.jpg", "none.png"))
-    assert delivered.record.expires_s == NOW + SHORT_S
+    assert delivered.record.expires_s == NOW + PARTIAL_TTL_S
     assert [w.parameter for w in delivered.record.warnings] == ["overlay"]
 
 
 @pytest.mark.parametrize("opened_only", [False, True])
 async def test_a_missing_picture_that_a_parameter_named_is_told_with_its_name(line: Line, opened_only: bool) -> None:
     """Not as if the URL's were missing; the source's own Problem, which others may be told too, stays as it is."""
-    problem = SourceMissing("no such picture")
+    problem = SourceNotFound("no such picture")
     problem.origin_status = 410
-    glance = line.source.glance
+    glance = line.source.stat
 
-    async def refused(where: Where) -> Opened:
+    async def refused(where: SourceRef) -> OpenSource:
         raise problem
 
-    def seen(where: Where) -> Stamp:
+    def seen(where: SourceRef) -> SourceVersion:
         if where == SitePath("none.png") and not opened_only:
             raise problem
         return glance(SitePath("a.jpg"))
 
-    line.source.glance = seen  # type: ignore[method-assign]  # a source that fails early or late
+    line.source.stat = seen  # type: ignore[method-assign]  # a source that fails early or late
     line.source.open = refused  # type: ignore[method-assign]
-    wanted = (Wanted(SitePath("none.png"), parameter="images"),)
-    with pytest.raises(SourceMissing) as raised:
+    wanted = (SourceRequest(SitePath("none.png"), parameter="images"),)
+    with pytest.raises(SourceNotFound) as raised:
         await line.pipeline.deliver(line.source, Order(wanted, Plan()))
     told = raised.value
     assert (told.detail, told.parameter) == ("images: 'none.png': no such picture", "images")
@@ -229,8 +232,8 @@ async def test_a_missing_picture_that_a_parameter_named_is_told_with_its_name(li
 
 
 async def test_what_was_made_in_a_hurry_is_kept_for_a_minute(line: Line) -> None:
-    line.renderers.outcome = replace(MADE, reduced=True)
-    assert (await line.pipeline.deliver(line.source, order())).record.expires_s == NOW + REDUCED_S
+    line.renderers.outcome = replace(MADE, low_effort=True)
+    assert (await line.pipeline.deliver(line.source, order())).record.expires_s == NOW + LOW_EFFORT_TTL_S
 
 
 async def test_private_answers_are_never_kept(line: Line) -> None:
@@ -238,14 +241,14 @@ async def test_private_answers_are_never_kept(line: Line) -> None:
         assert (await line.pipeline.deliver(line.source, order(private=True))).cache == "miss"
 
 
-@pytest.mark.parametrize("problem", [Impossible("no"), SourceUnusable("broken")])
+@pytest.mark.parametrize("problem", [Unprocessable("no"), SourceUnusable("broken")])
 async def test_trouble_is_remembered_for_seconds(line: Line, problem: Exception) -> None:
     line.renderers.outcome = problem
     for _ in range(3):
         with pytest.raises(type(problem)):
             await line.pipeline.deliver(line.source, order())
     assert line.renderers.renders == 1
-    assert TROUBLE_S <= 10
+    assert NEGATIVE_TTL_S <= 10
 
 
 async def test_other_failures_are_not(line: Line) -> None:
@@ -277,12 +280,12 @@ async def test_who_admits_is_not_asked_for_what_is_not_there(line: Line, plan: P
         raise TooManyRequests("enough")
 
     line.source.versions.clear()
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceNotFound):
         await line.pipeline.deliver(line.source, order(plan=plan), admit=admit)
 
 
 async def test_an_original_is_the_open_file(line: Line) -> None:
-    for plan, outcome in ((None, MADE), (Plan(), AsItIs(Reason.NO_GAIN, Facts()))):
+    for plan, outcome in ((None, MADE), (Plan(), Passthrough(Reason.NO_GAIN, Facts()))):
         line.renderers.outcome = outcome
         delivered = await line.pipeline.deliver(line.source, order(plan=plan))
         assert delivered.opened is not None
@@ -304,10 +307,10 @@ async def test_an_analysis_is_made_once_a_source(line: Line) -> None:
 
 
 async def test_no_analysis_is_told_and_kept_for_a_minute(line: Line) -> None:
-    line.renderers.analysed = SourceUnusable("took longer than 3 s")
+    line.renderers.analyzed = SourceUnusable("took longer than 3 s")
     delivered = await line.pipeline.deliver(line.source, order(plan=SMART))
-    assert line.renderers.saw == [Analysed(None, "took longer than 3 s", passing=True)]
-    assert delivered.record.expires_s == NOW + REDUCED_S
+    assert line.renderers.saw == [AnalysisResult(None, "took longer than 3 s", transient=True)]
+    assert delivered.record.expires_s == NOW + LOW_EFFORT_TTL_S
 
 
 async def test_who_hangs_up_takes_no_descriptor_along(line: Line) -> None:
@@ -320,12 +323,12 @@ async def test_who_hangs_up_takes_no_descriptor_along(line: Line) -> None:
     first.cancel()
     assert (await second).body == MADE.body
     assert line.renderers.read == [JPEG]
-    assert line.renderers.saw == [Analysed(ANALYSIS)]
+    assert line.renderers.saw == [AnalysisResult(ANALYSIS)]
 
 
 def test_keys_tell_sources_versions_generations_and_plans_apart() -> None:
-    stamp = Stamp("files:a", "1")
-    others = [Stamp("files:b", "1"), Stamp("files:a", "2"), Stamp("files:a", "1", 1)]
+    stamp = SourceVersion("files:a", "1")
+    others = [SourceVersion("files:b", "1"), SourceVersion("files:a", "2"), SourceVersion("files:a", "1", 1)]
     keys = {key_of([s], "f") for s in (stamp, *others)} | {key_of([stamp], "g"), key_of([stamp, None], "f")}
     assert len(keys) == 6
     assert key_of([replace(stamp, modified_s=5.0)], "f") == key_of([stamp], "f")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
-from cropmark.dialects.dialect import Ask, Dialect
+from cropmark.dialects.dialect import Dialect, ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.geometry.normalize import KINDS
-from cropmark.geometry.recipe import Original, Reason, Recipe
+from cropmark.geometry.recipe import OriginalBytes, Reason, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Info
 from cropmark.model.problems import BadValue, Problem
@@ -28,8 +28,8 @@ from cropmark.translate import CLIENTS, Translation, translations
 DIALECTS: dict[str, Dialect] = {d.name: d for d in (Fastly(), Contentstack(), Kontent(), PixLab())}
 
 
-def ask_of(dialect: str, query: str) -> Ask:
-    return Ask("crop" if dialect == "pixlab" else "a.jpg", query)
+def ask_of(dialect: str, query: str) -> ImageRequest:
+    return ImageRequest("crop" if dialect == "pixlab" else "a.jpg", query)
 
 
 def translated(dialect: str, query: str, to: str, accept: str | None = None) -> Translation:
@@ -129,26 +129,26 @@ def test_an_overlay_goes_into_fastlys_header_and_comes_back() -> None:
     assert dict(found.headers) == {
         "x-fastly-imageopto-overlay": "overlay=/logos/a%2520b.png&overlay-width=50p&overlay-align=bottom,left"
     }
-    back = translations(Ask("a.jpg", found.text, dict(found.headers)), Fastly(), [Contentstack()])[0]
+    back = translations(ImageRequest("a.jpg", found.text, dict(found.headers)), Fastly(), [Contentstack()])[0]
     assert back.same
     assert back.query is not None
-    assert Contentstack().order(Ask("a.jpg", back.query.text)).sources[1].where == _overlay_of(query)
+    assert Contentstack().order(ImageRequest("a.jpg", back.query.text)).sources[1].ref == _overlay_of(query)
 
 
 def _overlay_of(query: str) -> object:
-    return Contentstack().order(Ask("a.jpg", query)).sources[1].where
+    return Contentstack().order(ImageRequest("a.jpg", query)).sources[1].ref
 
 
 def test_where_a_site_reads_no_overlay_it_is_named() -> None:
     deaf = Fastly(FastlySettings(read_overlay_header=False))
-    found = translations(Ask("a.jpg", "overlay=/a.png"), Contentstack(), [deaf])[0]
+    found = translations(ImageRequest("a.jpg", "overlay=/a.png"), Contentstack(), [deaf])[0]
     assert found.differs == ("Overlay: this site reads no overlay, neither in the header nor in the query",)
 
 
 def test_a_sites_settings_are_part_of_its_words() -> None:
     growing = Fastly(FastlySettings(upscale=True))
     as_fastly = Contentstack(ContentstackSettings(gif_resize=True, fit_cover=FitCover.FASTLY))
-    ask = Ask("a.jpg", "width=300&height=200&fit=cover&format=jpg")
+    ask = ImageRequest("a.jpg", "width=300&height=200&fit=cover&format=jpg")
     found = translations(ask, growing, [as_fastly, growing, Fastly()])
     assert [one.query and one.query.text for one in found] == [
         "width=300&height=200&fit=cover&format=jpg",
@@ -226,13 +226,13 @@ def queries(draw: st.DrawFn, dialect: str) -> str:
 requests = st.sampled_from(sorted(TEXTS)).flatmap(lambda name: st.tuples(st.just(name), queries(name)))
 
 
-def plan_of(dialect: str, ask: Ask, client: str) -> Plan | None:
+def plan_of(dialect: str, ask: ImageRequest, client: str) -> Plan | None:
     return DIALECTS[dialect].order(replace(ask, headers={**ask.headers, "accept": client})).plan
 
 
-def again_of(found: Translation) -> Ask:
+def again_of(found: Translation) -> ImageRequest:
     assert found.query is not None
-    return Ask(found.query.endpoint or "a.jpg", found.query.text, dict(found.query.headers))
+    return ImageRequest(found.query.endpoint or "a.jpg", found.query.text, dict(found.query.headers))
 
 
 @given(requests)
@@ -295,7 +295,7 @@ def made(plan: Plan, info: Info) -> object:
     match found:
         case Recipe():
             return found.ops, found.size
-        case Original(Reason.NOTHING_TO_DO):
+        case OriginalBytes(Reason.NOTHING_TO_DO):
             return (), info.size
         case _:
             return found

@@ -22,9 +22,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from cropmark.cli import main as cli
-from cropmark.config.loader import PREFIX, Settings, SiteSettings, schema, shown, variables
+from cropmark.config.loader import PREFIX, Settings, SiteSettings, format_value, schema, variables
 from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.dialect import Param
+from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, OVERLAY_HEADER
 from cropmark.dialects.kontent.dialect import Kontent
@@ -75,7 +75,7 @@ def documents() -> Iterator[tuple[str, str]]:
     yield "openapi-management.json", json.dumps(openapi(), indent=2) + "\n"
 
 
-def _parameters(name: str, params: tuple[Param, ...]) -> str:
+def _parameters(name: str, params: tuple[ParameterDoc, ...]) -> str:
     return f"""{MADE}
 # {TITLES[name]}: parameters
 
@@ -100,7 +100,7 @@ def _in_headers(dialect: Any) -> str:
 """
 
 
-def _table(params: tuple[Param, ...]) -> str:
+def _table(params: tuple[ParameterDoc, ...]) -> str:
     rows = "\n".join(
         f"| `{p.name}` | {_cell(p.grammar)} | {_cell(p.default)} | {_cell(p.about)} | `{_code(_whole(p))}` | {_source(p.source)} |"
         for p in params
@@ -110,12 +110,12 @@ def _table(params: tuple[Param, ...]) -> str:
 {rows}"""
 
 
-def _whole(p: Param) -> str:
+def _whole(p: ParameterDoc) -> str:
     """The example as it stands in a URL."""
     return p.example if p.example.partition("=")[0] == p.name or "&" in p.example else f"{p.name}={p.example}"
 
 
-def _value(p: Param) -> str:
+def _value(p: ParameterDoc) -> str:
     """The example's value of this parameter alone."""
     return dict(parse_qsl(_whole(p), keep_blank_values=True)).get(p.name, p.example)
 
@@ -132,7 +132,7 @@ def _code(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _json_schema(name: str, params: tuple[Param, ...]) -> str:
+def _json_schema(name: str, params: tuple[ParameterDoc, ...]) -> str:
     properties = {
         p.name: {"type": "string", "description": p.about, "examples": [_value(p)]}
         | ({"pattern": p.pattern} if p.pattern else {})
@@ -176,7 +176,9 @@ def _configuration() -> str:
         meanings = _meanings(type(info.default))
         for f in dataclasses.fields(info.default):
             value = getattr(info.default, f.name)
-            words = f" ({' · '.join(f'`{shown(one)}`' for one in type(value))})" if isinstance(value, Enum) else ""
+            words = (
+                f" ({' · '.join(f'`{format_value(one)}`' for one in type(value))})" if isinstance(value, Enum) else ""
+            )
             variable = f"{PREFIX}{name.upper()}__{f.name.upper()}"
             lines.append(f"| `{f.name}` | `{variable}` | {_default(value)}{words} | {_cell(meanings[f.name])} |")
     lines += [
@@ -204,7 +206,7 @@ def _meanings(section: type) -> dict[str, str]:
 
 
 def _default(value: Any) -> str:
-    text = shown(value)
+    text = format_value(value)
     return f"`{_code(text)}`" if text not in ("", "-", "{}") else "–"
 
 

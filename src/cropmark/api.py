@@ -17,11 +17,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cropmark.caches.memory import MemoryCache
-from cropmark.caches.tiered import Tiers
+from cropmark.caches.tiered import TieredCaches
 from cropmark.config.loader import Settings
-from cropmark.dialects.dialect import Ask, Dialect
-from cropmark.explain import Explained, drawn, explained, explained_with
-from cropmark.model.problems import BadOrder, SourceMissing
+from cropmark.dialects.dialect import Dialect, ImageRequest
+from cropmark.explain import Explanation, drawn, explained, explained_with
+from cropmark.model.problems import BadRequest, SourceNotFound
 from cropmark.model.values import Size
 from cropmark.pipeline import Delivered, Pipeline
 from cropmark.plan.source import SitePath
@@ -35,7 +35,7 @@ from cropmark.translate import PATHS, Translation, translations
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class RenderedImage:
     """An encoded picture and what came with it."""
 
     body: bytes = field(repr=False)
@@ -78,7 +78,7 @@ def render(
     dialect: str = "fastly",
     accept: str = "",
     settings: Settings | None = None,
-) -> Picture:
+) -> RenderedImage:
     """The picture that a server would answer with for this file and this query.
 
     `dialect` is fastly, contentstack or kontent; `accept` stands for the client's Accept header. Pictures that the
@@ -95,7 +95,7 @@ def explain(
     source: str | os.PathLike[str] | None = None,
     accept: str = "",
     settings: Settings | None = None,
-) -> Explained:
+) -> Explanation:
     """What the query means: the Order it is read as; with a source also the Recipe, the cache key and the cost."""
     settings = settings or Settings()
     spoken = dialect_of(dialect, settings)
@@ -109,7 +109,7 @@ def draw(
 ) -> bytes:
     """A PNG of the source with faces, the map of the subject, and the window that the query keeps.
 
-    Raises a Problem, also where the picture could not be analysed.
+    Raises a Problem, also where the picture could not be analyzed.
     """
     settings = settings or Settings()
     return asyncio.run(_draw(_file(source), query, dialect_of(dialect, settings), settings))
@@ -136,27 +136,31 @@ def translate(
     return translations(ask, spoken, others, accept=accept)
 
 
-def _request(request: str, dialect: str | None, dialects: Mapping[str, Dialect]) -> tuple[str, Ask]:
+def _request(request: str, dialect: str | None, dialects: Mapping[str, Dialect]) -> tuple[str, ImageRequest]:
     """The dialect's name, and the request as it is asked."""
     if "://" not in request and not request.startswith("/"):
         name = dialect or "fastly"
-        return name, Ask(PATHS.get(name, "picture"), request.removeprefix("?"))
+        return name, ImageRequest(PATHS.get(name, "picture"), request.removeprefix("?"))
     try:
         parts = urlsplit(request)
     except ValueError as error:
-        raise BadOrder(f"expected a URL, got {request[:80]!r}: {error}", fix="write https://host/path?query") from error
+        raise BadRequest(
+            f"expected a URL, got {request[:80]!r}: {error}", fix="write https://host/path?query"
+        ) from error
     first, _, rest = parts.path.removeprefix("/").partition("/")
     base = f"/{first}" if first in dialects and dialect in (None, first) else ""
     if dialect is None and not base:
-        raise BadOrder(
+        raise BadRequest(
             f"expected a path that begins with a dialect, got {parts.path[:80]!r}", fix="name its dialect with --from"
         )
-    return dialect or first, Ask(unquote(rest if base else parts.path.removeprefix("/")), parts.query, base=base)
+    return dialect or first, ImageRequest(
+        unquote(rest if base else parts.path.removeprefix("/")), parts.query, base=base
+    )
 
 
 def _known(name: str, dialects: Mapping[str, Dialect]) -> Dialect:
     if name not in dialects:
-        raise BadOrder(f"there is no dialect {name[:40]!r}", fix=f"write one of {', '.join(dialects)}")
+        raise BadRequest(f"there is no dialect {name[:40]!r}", fix=f"write one of {', '.join(dialects)}")
     return dialects[name]
 
 
@@ -165,13 +169,13 @@ def _file(source: str | os.PathLike[str]) -> Path:
     try:
         there = path.is_file()
     except OSError as error:
-        raise SourceMissing(f"{source} cannot be read: {error.strerror}", fix="check who may read it") from error
+        raise SourceNotFound(f"{source} cannot be read: {error.strerror}", fix="check who may read it") from error
     if not there:
-        raise SourceMissing(f"there is no file {source}", fix="check the path")
+        raise SourceNotFound(f"there is no file {source}", fix="check the path")
     return path
 
 
-async def _render(path: Path, query: str, dialect: str, accept: str, settings: Settings) -> Picture:
+async def _render(path: Path, query: str, dialect: str, accept: str, settings: Settings) -> RenderedImage:
     spoken = dialect_of(dialect, settings)
     ask = _ask(path, query, spoken, accept)
     order = spoken.order(ask)
@@ -187,10 +191,10 @@ async def _render(path: Path, query: str, dialect: str, accept: str, settings: S
     size = record.facts.size
     if size is None and record.facts.source is not None:
         size = record.facts.source.size
-    return Picture(body, record.media_type, size, warnings)
+    return RenderedImage(body, record.media_type, size, warnings)
 
 
-async def _explain(path: Path, query: str, spoken: Dialect, accept: str, settings: Settings) -> Explained:
+async def _explain(path: Path, query: str, spoken: Dialect, accept: str, settings: Settings) -> Explanation:
     async with _engine(path, settings) as (pipeline, source):
         return await explained_with(spoken, _ask(path, query, spoken, accept), source, pipeline.renderers, pipeline)
 
@@ -207,13 +211,13 @@ async def _engine(path: Path, settings: Settings) -> AsyncIterator[tuple[Pipelin
         pool = pool_of(settings.model_copy(update={"renderers": 1}))
         await pool.start()
         stack.push_async_callback(pool.close)
-        pipeline = Pipeline(cache=Tiers([MemoryCache(2**20)]), renderers=pool, metrics=Metrics())
+        pipeline = Pipeline(cache=TieredCaches([MemoryCache(2**20)]), renderers=pool, metrics=Metrics())
         stack.push_async_callback(pipeline.close)
         yield pipeline, SiteSource({SitePath: FolderSource(path.parent)})
 
 
-def _ask(path: Path, query: str, spoken: Dialect, accept: str) -> Ask:
-    return Ask(path.name, query.removeprefix("?"), {"accept": accept})
+def _ask(path: Path, query: str, spoken: Dialect, accept: str) -> ImageRequest:
+    return ImageRequest(path.name, query.removeprefix("?"), {"accept": accept})
 
 
 def _read(delivered: Delivered) -> bytes:

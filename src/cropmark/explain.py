@@ -10,17 +10,17 @@ from fractions import Fraction
 from itertools import takewhile
 from typing import Any, assert_never
 
-from cropmark.dialects.dialect import Ask, Dialect
-from cropmark.geometry.findings import Findings, Grid
-from cropmark.geometry.recipe import Extract, Original, Recipe, Resolved
+from cropmark.dialects.dialect import Dialect, ImageRequest
+from cropmark.geometry.findings import Findings, SaliencyMap
+from cropmark.geometry.recipe import Extract, OriginalBytes, Recipe, Resolved
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import Impossible, Problem, SourceProblem
-from cropmark.model.values import Box, Colour, Pixels, Ratio, Share
+from cropmark.model.problems import Problem, SourceProblem, Unprocessable
+from cropmark.model.values import Box, Color, Pixels, Ratio, Share
 from cropmark.pipeline import Pipeline, fingerprint_of, key_of
 from cropmark.plan.plan import Order
-from cropmark.plan.steps import At, Spare
-from cropmark.ports import Opened, Renderers, Source
+from cropmark.plan.steps import Align, Offset
+from cropmark.ports import OpenSource, Renderers, Source
 
 # Rough nanoseconds a pixel: what a look-up in spec and benchmarks gives for one core, good to a factor of two.
 DECODE_NS = {Format.JPEG: 4, Format.PNG: 15, Format.WEBP: 12, Format.GIF: 10, Format.AVIF: 30, Format.TIFF: 4}
@@ -28,7 +28,7 @@ ENCODE_NS = {Format.JPEG: 12, Format.PNG: 80, Format.WEBP: 45, Format.GIF: 150, 
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class Explanation:
     """What a request means. With the source at hand also what its header makes of it."""
 
     dialect: str
@@ -60,18 +60,18 @@ class Explained:
         return told
 
 
-def explained(dialect: Dialect, ask: Ask) -> Explained:
+def explained(dialect: Dialect, ask: ImageRequest) -> Explanation:
     """The Order that a request is read as, or the Problem that it is refused with."""
     try:
         order = dialect.order(ask)
     except Problem as problem:
-        return Explained(dialect.name, ask.query, None, None, problem)
-    return Explained(dialect.name, ask.query, order, fingerprint_of(order))
+        return Explanation(dialect.name, ask.query, None, None, problem)
+    return Explanation(dialect.name, ask.query, order, fingerprint_of(order))
 
 
 async def explained_with(
-    dialect: Dialect, ask: Ask, source: Source, renderers: Renderers, pipeline: Pipeline
-) -> Explained:
+    dialect: Dialect, ask: ImageRequest, source: Source, renderers: Renderers, pipeline: Pipeline
+) -> Explanation:
     """The same, with what the pictures' headers make of it. What only pixels can tell stays a Need."""
     first = explained(dialect, ask)
     if first.order is None:
@@ -79,38 +79,38 @@ async def explained_with(
     order = first.order
     try:
         with ExitStack() as held:
-            opened = [await _opened(source, wanted.where, wanted.optional, held) for wanted in order.sources]
+            opened = [await _opened(source, wanted.ref, wanted.optional, held) for wanted in order.sources]
             infos = tuple([None if each is None else await renderers.inspect(each) for each in opened])
             key = key_of([each.stamp if each else None for each in opened], pipeline.fingerprint_of(order))
             resolved = None
             if order.plan is not None:
                 findings = Findings()
                 if order.plan.wants_analysis and opened[0] is not None:
-                    analysed = await pipeline.analysis(opened[0])
-                    findings = Findings((), analysed.analysis, analysed.reason or "no analysis")
+                    analyzed = await pipeline.analysis(opened[0])
+                    findings = Findings((), analyzed.analysis, analyzed.reason or "no analysis")
                 resolved = resolve(order.plan, infos, findings)
     except Problem as problem:
-        return Explained(first.dialect, first.query, order, first.fingerprint, problem)
+        return Explanation(first.dialect, first.query, order, first.fingerprint, problem)
     cost = _cost_ms(infos, resolved)
-    return Explained(first.dialect, first.query, order, first.fingerprint, None, infos, resolved, key, cost)
+    return Explanation(first.dialect, first.query, order, first.fingerprint, None, infos, resolved, key, cost)
 
 
-async def drawn(dialect: Dialect, ask: Ask, source: Source, renderers: Renderers, pipeline: Pipeline) -> bytes:
+async def drawn(dialect: Dialect, ask: ImageRequest, source: Source, renderers: Renderers, pipeline: Pipeline) -> bytes:
     """A PNG of the picture with what content-aware cropping sees in it, and the window that the request keeps.
 
-    Raises Problems: the request's own, and Impossible where the picture was not analysed.
+    Raises Problems: the request's own, and Impossible where the picture was not analyzed.
     """
     told = await explained_with(dialect, ask, source, renderers, pipeline)
     if told.problem is not None:
         raise told.problem
     assert told.order is not None
     with ExitStack() as held:
-        opened = await _opened(source, told.order.sources[0].where, False, held)
+        opened = await _opened(source, told.order.sources[0].ref, False, held)
         assert opened is not None
-        analysed = await pipeline.analysis(opened)
-        if analysed.analysis is None:
-            raise Impossible(f"there is no analysis to draw: {analysed.reason}", fix="see cropmark doctor")
-        return (await renderers.draw(opened, analysed.analysis, _kept(told.resolved))).body
+        analyzed = await pipeline.analysis(opened)
+        if analyzed.analysis is None:
+            raise Unprocessable(f"there is no analysis to draw: {analyzed.reason}", fix="see cropmark doctor")
+        return (await renderers.draw(opened, analyzed.analysis, _kept(told.resolved))).body
 
 
 def _kept(resolved: Resolved | None) -> Box | None:
@@ -124,7 +124,7 @@ def _kept(resolved: Resolved | None) -> Box | None:
     return window
 
 
-async def _opened(source: Source, where: Any, optional: bool, held: ExitStack) -> Opened | None:
+async def _opened(source: Source, where: Any, optional: bool, held: ExitStack) -> OpenSource | None:
     try:
         opened = await source.open(where)
     except SourceProblem:
@@ -140,7 +140,7 @@ def _cost_ms(infos: tuple[Info | None, ...], resolved: Resolved | None) -> float
     encode = 0
     if isinstance(resolved, Recipe):
         encode = resolved.size.area * resolved.frames * ENCODE_NS[resolved.encoding.format]
-    return 0.0 if isinstance(resolved, Original) else round((decode + encode) / 1e6, 1)
+    return 0.0 if isinstance(resolved, OriginalBytes) else round((decode + encode) / 1e6, 1)
 
 
 def plain(value: Any) -> Any:
@@ -152,7 +152,7 @@ def plain(value: Any) -> Any:
             return int(value) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
         case Enum():
             return value.value
-        case Grid():
+        case SaliencyMap():
             return f"a map of {value.columns} by {value.rows} cells"
         case tuple() | list():
             return [plain(v) for v in value]
@@ -167,7 +167,7 @@ def plain(value: Any) -> Any:
 def short(value: Any) -> str:
     """A frozen value in one line for people: what has its default is left out, lengths and places are written out."""
     match value:
-        case Pixels() | Share() | Ratio() | Colour() | At() | Spare():
+        case Pixels() | Share() | Ratio() | Color() | Offset() | Align():
             return _measure(value)
         case Fraction():
             return f"{float(value):g}"
@@ -188,7 +188,7 @@ def short(value: Any) -> str:
 ALL_FORMATS = frozenset(Format)
 
 
-def _measure(value: Pixels | Share | Ratio | Colour | At | Spare) -> str:
+def _measure(value: Pixels | Share | Ratio | Color | Offset | Align) -> str:
     match value:
         case Pixels(count):
             return f"{short(count)} px"
@@ -196,12 +196,12 @@ def _measure(value: Pixels | Share | Ratio | Colour | At | Spare) -> str:
             return f"{short(part * 100)} %"
         case Ratio(width, height):
             return f"{short(width)}:{short(height)}"
-        case Colour(red, green, blue, alpha):
+        case Color(red, green, blue, alpha):
             return f"#{red:02x}{green:02x}{blue:02x}" + ("" if alpha == 255 else f"{alpha:02x}")
-        case At(distance):
+        case Offset(distance):
             return f"at {short(distance)}"
-        case Spare(part):
-            return "centred" if part == Fraction(1, 2) else f"{short(part * 100)} % of the spare room before it"
+        case Align(part):
+            return "centered" if part == Fraction(1, 2) else f"{short(part * 100)} % of the spare room before it"
         case _:
             assert_never(value)
 

@@ -21,39 +21,46 @@ from cachetools import TTLCache
 from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
-from cropmark.model.problems import Impossible, Problem, SourceMissing, SourceProblem, SourceUnusable, restored
-from cropmark.plan.plan import Order, Plan, Warned
-from cropmark.plan.source import SitePath, Wanted, Where
+from cropmark.model.problems import (
+    Problem,
+    SourceNotFound,
+    SourceProblem,
+    SourceUnusable,
+    Unprocessable,
+    restored_problem,
+)
+from cropmark.plan.plan import Order, Plan, RequestWarning
+from cropmark.plan.source import SitePath, SourceRef, SourceRequest
 from cropmark.ports import (
-    MADE_BY,
-    Analysed,
-    AsItIs,
+    RENDER_VERSION,
+    AnalysisResult,
     Digest,
-    Made,
-    Opened,
+    OpenSource,
+    Passthrough,
     Record,
+    Rendered,
     Renderers,
     Rendition,
     Source,
-    Stamp,
-    Tiered,
+    SourceVersion,
+    TieredCache,
     Timing,
 )
 from cropmark.runtime.metrics import Metrics
-from cropmark.runtime.singleflight import Flights
+from cropmark.runtime.singleflight import SingleFlight
 
 log = structlog.get_logger("cropmark.pipeline")
 
-SHORT_S = 10.0
+PARTIAL_TTL_S = 10.0
 """How long an answer made without an optional source is kept."""
-REDUCED_S = 60.0
+LOW_EFFORT_TTL_S = 60.0
 """How long one made at reduced effort, or without the analysis it asked for, is kept."""
-TROUBLE_S = 5.0
+NEGATIVE_TTL_S = 5.0
 """How long a picture that could not be made is not tried again."""
 
 Admit = Callable[[], Awaitable[None]]
 
-NOT_ORDERED = "original"
+NO_PLAN = "original"
 """Stands for the fingerprint of an order without a plan."""
 
 
@@ -65,7 +72,7 @@ class Delivered:
     body: bytes | None
     cache: str
     """hit-memory, hit-disk, hit-shared or miss."""
-    opened: Opened | None = None
+    opened: OpenSource | None = None
     timing: Timing = Timing()
 
 
@@ -81,7 +88,7 @@ def url_tag(url: str) -> str:
 
 def fingerprint_of(order: Order) -> str:
     """What tells this order's picture from others of the same sources."""
-    return _fingerprint(order.plan) if order.plan else NOT_ORDERED
+    return _fingerprint(order.plan) if order.plan else NO_PLAN
 
 
 @lru_cache(1024)  # a site's pictures share few Plans, and a fingerprint takes ten times what finding it again does
@@ -89,16 +96,16 @@ def _fingerprint(plan: Plan) -> str:
     return plan.fingerprint()
 
 
-def key_of(stamps: Sequence[Stamp | None], fingerprint: str) -> Digest:
+def key_of(stamps: Sequence[SourceVersion | None], fingerprint: str) -> Digest:
     """The cache key: sources with their stamps, the fingerprint, and who made it."""
-    told = [MADE_BY, fingerprint]
+    told = [RENDER_VERSION, fingerprint]
     for stamp in stamps:
         told += [stamp.identity, stamp.version, str(stamp.generation)] if stamp else ["-", "-", "-"]
     return Digest(hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest())
 
 
 @lru_cache(8192)  # of a hit: three times quicker than working it out
-def _key_of(stamps: tuple[Stamp, ...], fingerprint: str) -> Digest:
+def _key_of(stamps: tuple[SourceVersion, ...], fingerprint: str) -> Digest:
     return key_of(stamps, fingerprint)
 
 
@@ -108,26 +115,26 @@ class Pipeline:
     def __init__(
         self,
         *,
-        cache: Tiered,
+        cache: TieredCache,
         renderers: Renderers,
         metrics: Metrics,
-        sees: bool = True,
+        analysis_enabled: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`sees`: there is content analysis; what is made without it must not be shown once there is."""
         self._cache = cache
-        self._sees = sees
+        self._sees = analysis_enabled
         self.renderers = renderers
         self._metrics = metrics
         self._clock = clock
-        self._flights: Flights[Digest, tuple[Rendition, Timing]] = Flights()
-        self._analysing: Flights[Digest, Analysed] = Flights()
-        self._trouble: TTLCache[Digest, Problem] = TTLCache(4096, TROUBLE_S)
+        self._flights: SingleFlight[Digest, tuple[Rendition, Timing]] = SingleFlight()
+        self._analyzing: SingleFlight[Digest, AnalysisResult] = SingleFlight()
+        self._trouble: TTLCache[Digest, Problem] = TTLCache(4096, NEGATIVE_TTL_S)
 
     def fingerprint_of(self, order: Order) -> str:
         """What tells the picture that is made here of this order from others of the same sources."""
         blind = not self._sees and order.plan is not None and order.plan.wants_analysis
-        return f"{fingerprint_of(order)}/centre" if blind else fingerprint_of(order)
+        return f"{fingerprint_of(order)}/center" if blind else fingerprint_of(order)
 
     # ------------------------------------------------------------------------------------------ hits
 
@@ -139,7 +146,7 @@ class Pipeline:
         stamps = []
         for wanted in order.sources:
             try:
-                stamp = source.glance(wanted.where)
+                stamp = source.stat(wanted.ref)
             except SourceProblem:
                 return None
             if stamp is None:
@@ -150,7 +157,7 @@ class Pipeline:
     async def close(self) -> None:
         """Cancel all work in the air."""
         await self._flights.close()
-        await self._analysing.close()
+        await self._analyzing.close()
 
     # ------------------------------------------------------------------------------------------ misses
 
@@ -182,13 +189,13 @@ class Pipeline:
             return delivered
         stamps = await self._stamps(source, order)
         key = key_of(stamps, self.fingerprint_of(order))
-        found = None if order.delivery.private else await self._cache.get_from(key)
+        found = None if order.delivery.private else await self._cache.lookup(key)
         timing = Timing()
         if found is not None:
             rendition, tier = found[0], f"hit-{found[1]}"
         else:
             if (known := self._trouble.get(key)) is not None:
-                raise restored(known.code, known.detail, known.fix, known.parameter)
+                raise restored_problem(known.code, known.detail, known.fix, known.parameter)
             if admit is not None:
                 await admit()
             if spend is not None and key not in self._flights:
@@ -203,13 +210,13 @@ class Pipeline:
             return await self._original(source, order, rendition.record, tier, timing)
         return Delivered(rendition.record, rendition.body, tier, timing=timing)
 
-    async def _stamps(self, source: Source, order: Order) -> list[Stamp | None]:
-        stamps: list[Stamp | None] = []
+    async def _stamps(self, source: Source, order: Order) -> list[SourceVersion | None]:
+        stamps: list[SourceVersion | None] = []
         for wanted in order.sources:
             try:
-                stamp = source.glance(wanted.where)
+                stamp = source.stat(wanted.ref)
                 if stamp is None:
-                    opened = await source.open(wanted.where)
+                    opened = await source.open(wanted.ref)
                     opened.close()
                     stamp = opened.stamp
             except SourceProblem as problem:
@@ -228,16 +235,16 @@ class Pipeline:
         with ExitStack() as held:
             opened, warnings = await self._opened(source, order.sources, held)
             fetched = time.perf_counter()
-            foreign = order.delivery.foreign
-            analysed = await self._analysed(opened[0], order.plan, foreign=foreign, client=client)
+            foreign = order.delivery.untrusted
+            analyzed = await self._analyzed(opened[0], order.plan, foreign=foreign, client=client)
             try:
-                outcome = await self.renderers.render(opened, order.plan, analysed, foreign=foreign, client=client)
-            except (Impossible, SourceUnusable) as problem:
+                outcome = await self.renderers.render(opened, order.plan, analyzed, foreign=foreign, client=client)
+            except (Unprocessable, SourceUnusable) as problem:
                 self._trouble[key] = problem
                 raise
         stamps = tuple(each.stamp for each in opened if each is not None)
         rendition = _rendition(outcome, stamps, warnings, tags)
-        short = self._short_life(outcome, order.plan, analysed, incomplete=None in opened)
+        short = self._short_life(outcome, order.plan, analyzed, incomplete=None in opened)
         if short is not None:
             rendition = replace(rendition, record=replace(rendition.record, expires_s=self._clock() + short))
         if not order.delivery.private and self._current(source, order, stamps):
@@ -247,28 +254,28 @@ class Pipeline:
         return rendition, Timing(stages)
 
     async def _opened(
-        self, source: Source, sources: Sequence[Wanted], held: ExitStack
-    ) -> tuple[list[Opened | None], list[Warned]]:
-        opened: list[Opened | None] = []
+        self, source: Source, sources: Sequence[SourceRequest], held: ExitStack
+    ) -> tuple[list[OpenSource | None], list[RequestWarning]]:
+        opened: list[OpenSource | None] = []
         warnings = []
         for wanted in sources:
             try:
-                one = await source.open(wanted.where)
+                one = await source.open(wanted.ref)
             except SourceProblem as problem:
                 if not wanted.optional:
                     raise _named(problem, wanted) from problem.__cause__
-                warnings.append(Warned(wanted.parameter or "source", f"left out, {problem.detail}"))
+                warnings.append(RequestWarning(wanted.parameter or "source", f"left out, {problem.detail}"))
                 opened.append(None)
                 continue
             held.callback(one.close)
             opened.append(one)
         return opened, warnings
 
-    def _current(self, source: Source, order: Order, stamps: tuple[Stamp, ...]) -> bool:
+    def _current(self, source: Source, order: Order, stamps: tuple[SourceVersion, ...]) -> bool:
         """Whether nothing was replaced or purged while the picture was made."""
         for wanted in order.sources:
             try:
-                now = source.glance(wanted.where)
+                now = source.stat(wanted.ref)
             except SourceProblem:
                 if wanted.optional:
                     continue
@@ -278,55 +285,57 @@ class Pipeline:
         return True
 
     @staticmethod
-    def _short_life(outcome: Made | AsItIs, plan: Plan, analysed: Analysed | None, *, incomplete: bool) -> float | None:
+    def _short_life(
+        outcome: Rendered | Passthrough, plan: Plan, analyzed: AnalysisResult | None, *, incomplete: bool
+    ) -> float | None:
         if incomplete:
-            return SHORT_S
-        if isinstance(outcome, Made) and outcome.reduced:
-            return REDUCED_S
-        unanalysed = analysed is not None and analysed.analysis is None and analysed.passing
-        return REDUCED_S if plan.wants_analysis and unanalysed else None
+            return PARTIAL_TTL_S
+        if isinstance(outcome, Rendered) and outcome.low_effort:
+            return LOW_EFFORT_TTL_S
+        unanalyzed = analyzed is not None and analyzed.analysis is None and analyzed.transient
+        return LOW_EFFORT_TTL_S if plan.wants_analysis and unanalyzed else None
 
-    def _count(self, outcome: Made | AsItIs, first: Opened | None) -> None:
+    def _count(self, outcome: Rendered | Passthrough, first: OpenSource | None) -> None:
         for stage, ms in outcome.timing.stages:
             self._metrics.stage_seconds.labels(stage).observe(ms / 1000)
-        if isinstance(outcome, Made) and first is not None:
+        if isinstance(outcome, Rendered) and first is not None:
             self._metrics.bytes_saved.inc(max(0, first.bytes - len(outcome.body)))
 
     # ------------------------------------------------------------------------------------------ analysis
 
-    async def analysis(self, opened: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed:
+    async def analysis(self, opened: OpenSource, *, foreign: bool = False, client: str | None = None) -> AnalysisResult:
         """What the source is about: kept, or asked of a renderer; one flight a source."""
         key = key_of([opened.stamp], f"analysis/{codec.VERSION}")
         kept = None if foreign else await self._cache.get(key)
         if kept is not None:
-            with suppress(codec.Malformed):
-                return Analysed(codec.read_analysis(kept.body))
-        analysed, _ = await self._analysing.run(key, lambda: self._analyse(opened, key, foreign=foreign, client=client))
-        return analysed
+            with suppress(codec.MalformedAnalysis):
+                return AnalysisResult(codec.read_analysis(kept.body))
+        analyzed, _ = await self._analyzing.run(key, lambda: self._analyze(opened, key, foreign=foreign, client=client))
+        return analyzed
 
-    async def _analysed(
-        self, first: Opened | None, plan: Plan, *, foreign: bool, client: str | None
-    ) -> Analysed | None:
+    async def _analyzed(
+        self, first: OpenSource | None, plan: Plan, *, foreign: bool, client: str | None
+    ) -> AnalysisResult | None:
         if not plan.wants_analysis or first is None:
             return None
         return await self.analysis(first, foreign=foreign, client=client)
 
-    async def _analyse(self, opened: Opened, key: Digest, *, foreign: bool, client: str | None) -> Analysed:
+    async def _analyze(self, opened: OpenSource, key: Digest, *, foreign: bool, client: str | None) -> AnalysisResult:
         # A descriptor of its own: who asked first may hang up, and close theirs, while others wait for this.
         held = replace(opened, descriptor=os.dup(opened.descriptor))
         try:
-            analysed = await self.renderers.analyse(held, foreign=foreign, client=client)
+            analyzed = await self.renderers.analyze(held, foreign=foreign, client=client)
         except Problem as problem:
             log.warning("no analysis", source=opened.stamp.identity, why=problem.detail)
-            return Analysed(None, problem.detail, passing=True)
+            return AnalysisResult(None, problem.detail, transient=True)
         finally:
             os.close(held.descriptor)
-        if analysed.analysis is not None and not foreign:
-            body = codec.analysis_json(analysed.analysis)
+        if analyzed.analysis is not None and not foreign:
+            body = codec.analysis_json(analyzed.analysis)
             tag = tag_of("source", opened.stamp.identity)
-            record = Record("application/json", _etag(body), len(body), stamps=(opened.stamp,), tags=(tag,))
+            record = Record("application/json", _etag(body), len(body), versions=(opened.stamp,), tags=(tag,))
             await self._cache.put(key, Rendition(body, record=record))
-        return analysed
+        return analyzed
 
     # ------------------------------------------------------------------------------------------ originals
 
@@ -334,18 +343,18 @@ class Pipeline:
         self, source: Source, order: Order, record: Record, cache: str, timing: Timing = Timing()
     ) -> Delivered:
         """The first source's bytes as they are, where they are a picture that may go out."""
-        opened = await source.open(order.sources[0].where)
+        opened = await source.open(order.sources[0].ref)
         try:
             head = os.pread(opened.descriptor, SNIFFED_BYTES, 0)
             found = sniffed(head)
             if found is None:
-                raise SourceMissing("no picture at this address", fix="check the path")
+                raise SourceNotFound("no picture at this address", fix="check the path")
         except BaseException:
             opened.close()
             raise
         return Delivered(_original_record(record, opened, found), None, cache, opened, timing)
 
-    async def purge_source(self, source: Source, where: Where, *, below: bool = False) -> int:
+    async def purge_source(self, source: Source, where: SourceRef, *, below: bool = False) -> int:
         """Forget every rendition and analysis of a source, or of all whose names begin so; how many there were."""
         named = source.identity(where) + ("" if below else "\n")
         source.purge(named)
@@ -358,13 +367,13 @@ class Pipeline:
         return await self._cache.purge(tag)
 
 
-def _named(problem: SourceProblem, wanted: Wanted) -> SourceProblem:
+def _named(problem: SourceProblem, wanted: SourceRequest) -> SourceProblem:
     """The problem; of a picture of the site that a parameter named, with that name and the path."""
-    if wanted.parameter is None or not isinstance(wanted.where, SitePath):
+    if wanted.parameter is None or not isinstance(wanted.ref, SitePath):
         return problem
     named = copy(problem)  # the problem itself may be told to others too: sources remember failures
     named.parameter, named.fix = wanted.parameter, f"check the paths in {wanted.parameter}"
-    named.detail = f"{wanted.parameter}: {wanted.where.path!r}: {problem.detail}"
+    named.detail = f"{wanted.parameter}: {wanted.ref.path!r}: {problem.detail}"
     return named
 
 
@@ -373,11 +382,14 @@ def _etag(body: bytes) -> str:
 
 
 def _rendition(
-    outcome: Made | AsItIs, stamps: tuple[Stamp, ...], warnings: list[Warned], tags: tuple[str, ...]
+    outcome: Rendered | Passthrough,
+    stamps: tuple[SourceVersion, ...],
+    warnings: list[RequestWarning],
+    tags: tuple[str, ...],
 ) -> Rendition:
     told = (*warnings, *outcome.warnings)
     tags = (*(tag_of("source", stamp.identity) for stamp in stamps), *tags)
-    if isinstance(outcome, AsItIs):
+    if isinstance(outcome, Passthrough):
         record = Record("", "", 0, outcome.facts, told, stamps, tags, outcome.reason)
         return Rendition(b"", record=record)
     media_type = TRAITS[outcome.format].media_type
@@ -386,7 +398,7 @@ def _rendition(
     return Rendition(outcome.body, record=record)
 
 
-def _original_record(record: Record, opened: Opened, found: Format) -> Record:
+def _original_record(record: Record, opened: OpenSource, found: Format) -> Record:
     """The verdict's record with what is true of the file as it lies there now."""
     stamp = opened.stamp
     digest = hashlib.sha256(f"{stamp.identity}\n{stamp.version}".encode("utf-8", "surrogateescape")).hexdigest()
@@ -395,6 +407,6 @@ def _original_record(record: Record, opened: Opened, found: Format) -> Record:
         media_type=TRAITS[found].media_type,
         etag=f'"{digest[:32]}"',
         length=opened.bytes,
-        stamps=(stamp,),
+        versions=(stamp,),
         facts=replace(record.facts, format=found),
     )

@@ -10,19 +10,19 @@ from cropmark.geometry.findings import Analysis
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Box, Size
-from cropmark.plan.plan import Plan, Warned
-from cropmark.plan.source import SitePath, Upload, WebUrl
+from cropmark.plan.plan import Plan, RequestWarning
+from cropmark.plan.source import SitePath, UploadRef, WebUrl
 
 if TYPE_CHECKING:  # a renderer, whose start somebody may wait for, needs none of it
     from cropmark.model import assets
-    from cropmark.model.assets import Asset, Changes, Folder, Place, Publishing
+    from cropmark.model.assets import Asset, BranchRef, Changes, Folder, Publishing
 
 T = TypeVar("T")
 
 Digest = NewType("Digest", str)
 """64 hex digits."""
 
-MADE_BY = "3"
+RENDER_VERSION = "3"
 """Rises whenever the pixels that we make of an equal Plan change; part of every cache key."""
 
 
@@ -30,7 +30,7 @@ MADE_BY = "3"
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class SourceVersion:
     """Which bytes a name stands for now: equal stamps, equal bytes.
 
     `identity` names the source (`files:sky/blue.jpg`, `web:https://…`), `version` changes whenever its bytes do.
@@ -49,16 +49,16 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenSource:
     """A source ready to be read: a descriptor that whoever holds this closes by close(), its length, its stamp."""
 
     descriptor: int
     bytes: int
-    stamp: Stamp
+    stamp: SourceVersion
     close: Callable[[], None]
 
 
-def covers(named: str, identity: str) -> bool:
+def purge_matches(named: str, identity: str) -> bool:
     """Whether a purge means this source: `named` begins its identity, or is the whole of it with a newline behind."""
     return f"{identity}\n".startswith(named)
 
@@ -69,16 +69,16 @@ class Source(Protocol):
     Problems: SourceMissing, SourceRefused, SourceTooLarge, SourceFailed, SourceTimeout.
     """
 
-    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp | None:
+    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion | None:
         """The stamp, where it can be told at once and without waiting; None: open() will tell.
 
         Raises SourceMissing where it can be told at once that there is none.
         """
         ...
 
-    async def open(self, where: SitePath | WebUrl | Upload) -> Opened: ...
+    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource: ...
 
-    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
         """What its stamps will call it, whether or not there is such a source."""
         ...
 
@@ -112,39 +112,39 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Rendered:
     """An encoded picture."""
 
     body: bytes
     format: Format
     facts: Facts
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
     timing: Timing = Timing()
-    reduced: bool = False
+    low_effort: bool = False
     """Made at the encoder's lowest effort because of load: kept for a minute only."""
 
 
 @dataclass(frozen=True, slots=True)
-class AsItIs:
+class Passthrough:
     """The first source's bytes are the answer."""
 
     reason: Reason
     facts: Facts
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
     timing: Timing = Timing()
 
 
 @dataclass(frozen=True, slots=True)
-class Analysed:
+class AnalysisResult:
     """An analysis, or why there is none; `passing` where another try may bring one."""
 
     analysis: Analysis | None
     reason: str = ""
-    passing: bool = False
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ImageDifference:
     """How far two pictures differ, in levels of 0 to 255, over their common size: on average, and at most.
 
     `psnr_db` is the peak signal-to-noise ratio; None where no pixel differs.
@@ -152,7 +152,7 @@ class Compared:
 
     size: Size
     mean: float
-    most: int
+    maximum: int
     psnr_db: float | None
 
 
@@ -165,21 +165,23 @@ class Renderers(Protocol):
 
     async def render(
         self,
-        sources: Sequence[Opened | None],
+        sources: Sequence[OpenSource | None],
         plan: Plan,
-        analysed: Analysed | None = None,
+        analyzed: AnalysisResult | None = None,
         *,
         foreign: bool = False,
         client: str | None = None,
-    ) -> Made | AsItIs:
+    ) -> Rendered | Passthrough:
         """Make the picture. Cancelled while queued, it is dropped; cancelled while running, it is finished."""
         ...
 
-    async def inspect(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Info: ...
+    async def inspect(self, source: OpenSource, *, foreign: bool = False, client: str | None = None) -> Info: ...
 
-    async def analyse(self, source: Opened, *, foreign: bool = False, client: str | None = None) -> Analysed: ...
+    async def analyze(
+        self, source: OpenSource, *, foreign: bool = False, client: str | None = None
+    ) -> AnalysisResult: ...
 
-    async def draw(self, source: Opened, analysis: Analysis, window: Box | None) -> Made:
+    async def draw(self, source: OpenSource, analysis: Analysis, window: Box | None) -> Rendered:
         """A PNG of the source with what was found in it, and the window that was chosen, in upright pixels."""
         ...
 
@@ -198,8 +200,8 @@ class Record:
     """Quoted, strong: the digest of the body."""
     length: int
     facts: Facts = Facts()
-    warnings: tuple[Warned, ...] = ()
-    stamps: tuple[Stamp, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
+    versions: tuple[SourceVersion, ...] = ()
     tags: tuple[str, ...] = ()
     """What a purge may name it by: `source:<identity>`, `url:<path?query>`, `tag:<word>`, each closed by a newline.
 
@@ -211,7 +213,7 @@ class Record:
     """Unix time after which it is not served; None: never."""
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether there may soon be a better one: it lacks something, or its source is broken, perhaps half there."""
         return self.expires_s is not None or self.original is Reason.UNREADABLE
 
@@ -240,14 +242,14 @@ class Cache(Protocol):
     async def close(self) -> None: ...
 
 
-class Tiered(Cache, Protocol):
+class TieredCache(Cache, Protocol):
     """Several caches read through from the quickest to the slowest."""
 
     def peek(self, key: Digest) -> tuple[Rendition, str] | None:
         """A rendition and the tier that had it, where it can be told at once, without waiting."""
         ...
 
-    async def get_from(self, key: Digest) -> tuple[Rendition, str] | None:
+    async def lookup(self, key: Digest) -> tuple[Rendition, str] | None:
         """A rendition and the tier that had it: memory, disk or shared. It is in the quicker ones from now on."""
         ...
 
@@ -271,11 +273,11 @@ class Quota:
 class Limiter(Protocol):
     """Counts requests by key in windows of a second."""
 
-    async def take(self, key: str, limit_per_s: int) -> Quota:
+    async def hit(self, key: str, limit_per_s: int) -> Quota:
         """Count one."""
         ...
 
-    def last(self, key: str, limit_per_s: int) -> Quota:
+    def peek(self, key: str, limit_per_s: int) -> Quota:
         """What this process saw last; counts nothing, asks nobody."""
         ...
 
@@ -283,7 +285,7 @@ class Limiter(Protocol):
 # ---------------------------------------------------------------------------------------------- strangers' pictures
 
 
-class Intake(Protocol):
+class UploadWriter(Protocol):
     """The bytes of a picture on their way in, piece by piece; whoever began it discards it at the request's end."""
 
     @property
@@ -295,7 +297,7 @@ class Intake(Protocol):
         """Raises SourceTooLarge past the limit, Overloaded where there is no room."""
         ...
 
-    def held(self) -> Upload:
+    def finish(self) -> UploadRef:
         """All has come: from now on the bytes can be opened by their digest."""
         ...
 
@@ -304,38 +306,38 @@ class Intake(Protocol):
         ...
 
 
-class Uploads(Source, Protocol):
+class UploadStore(Source, Protocol):
     """The Source of pictures that came with requests which are still being answered."""
 
-    def intake(self, limit_bytes: int) -> Intake: ...
+    def new_writer(self, limit_bytes: int) -> UploadWriter: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredResult:
     """A stored result: what is known of it, not its bytes. `owner` stands for the key that it was made with."""
 
     id: str
     format: Format
     bytes: int
     owner: str
-    made_s: float
+    created_s: float
     expires_s: float | None
     """Unix time from which on it is gone; None: only when it is forgotten, or room is needed."""
     comment: str = ""
 
 
-class Results(Protocol):
+class ResultStore(Protocol):
     """Keeps pictures under ids that nobody can guess. There is no list of them."""
 
-    async def keep(self, body: bytes | Opened, kind: Format, owner: str, comment: str = "") -> Kept:
+    async def put(self, body: bytes | OpenSource, kind: Format, owner: str, comment: str = "") -> StoredResult:
         """Raises Overloaded where there is no room."""
         ...
 
-    async def open(self, media_id: str) -> tuple[Kept, Opened] | None:
+    async def open(self, media_id: str) -> tuple[StoredResult, OpenSource] | None:
         """The result, which the caller closes; None where there is none of this id, or none any more."""
         ...
 
-    async def forget(self, media_id: str, owner: str) -> bool:
+    async def delete(self, media_id: str, owner: str) -> bool:
         """Remove it; False where the owner has none of this id."""
         ...
 
@@ -359,60 +361,62 @@ class Library(Protocol):
         """Raises BadOrder where an environment has that name."""
         ...
 
-    def add(self, place: Place, upload: assets.Upload, source: Opened, changes: Changes, by: str) -> Asset: ...
+    def add(
+        self, place: BranchRef, upload: assets.UploadInfo, source: OpenSource, changes: Changes, by: str
+    ) -> Asset: ...
 
     def replace(
-        self, place: Place, uid: str, upload: assets.Upload, source: Opened, changes: Changes, by: str
+        self, place: BranchRef, uid: str, upload: assets.UploadInfo, source: OpenSource, changes: Changes, by: str
     ) -> Asset:
         """A new version. What is published stays published as it is."""
         ...
 
-    def restore(self, place: Place, uid: str, number: int, by: str) -> Asset:
+    def restore(self, place: BranchRef, uid: str, number: int, by: str) -> Asset:
         """An older version's bytes, as a new version."""
         ...
 
-    def name_version(self, place: Place, uid: str, number: int, name: str | None) -> None:
+    def name_version(self, place: BranchRef, uid: str, number: int, name: str | None) -> None:
         """What people call a version; None: its number."""
         ...
 
-    def change(self, place: Place, uid: str, changes: Changes, by: str) -> Asset: ...
+    def change(self, place: BranchRef, uid: str, changes: Changes, by: str) -> Asset: ...
 
-    def delete(self, place: Place, uid: str) -> None: ...
+    def delete(self, place: BranchRef, uid: str) -> None: ...
 
-    def publish(self, place: Place, uid: str, wanted: Publishing, by: str) -> None: ...
+    def publish(self, place: BranchRef, uid: str, wanted: Publishing, by: str) -> None: ...
 
-    def unpublish(self, place: Place, uid: str, wanted: Publishing, by: str) -> None: ...
+    def unpublish(self, place: BranchRef, uid: str, wanted: Publishing, by: str) -> None: ...
 
-    def asset(self, place: Place, uid: str, number: int | None = None) -> Asset: ...
+    def asset(self, place: BranchRef, uid: str, number: int | None = None) -> Asset: ...
 
-    def versions(self, place: Place, uid: str) -> tuple[assets.Version, ...]:
+    def versions(self, place: BranchRef, uid: str) -> tuple[assets.Version, ...]:
         """The newest first."""
         ...
 
-    def listed(self, place: Place, listing: assets.Listing) -> assets.Page: ...
+    def list_entries(self, place: BranchRef, listing: assets.Listing) -> assets.ListPage: ...
 
-    def folder(self, place: Place, uid: str) -> Folder: ...
+    def folder(self, place: BranchRef, uid: str) -> Folder: ...
 
-    def new_folder(self, place: Place, name: str, parent_uid: str | None, by: str) -> Folder: ...
+    def new_folder(self, place: BranchRef, name: str, parent_uid: str | None, by: str) -> Folder: ...
 
-    def change_folder(self, place: Place, uid: str, changes: Changes, by: str) -> Folder: ...
+    def change_folder(self, place: BranchRef, uid: str, changes: Changes, by: str) -> Folder: ...
 
-    def delete_folder(self, place: Place, uid: str) -> None:
+    def delete_folder(self, place: BranchRef, uid: str) -> None:
         """With all that is in it."""
         ...
 
 
-class LiveLibrary(Protocol):
+class LibraryAccess(Protocol):
     """A library as a server has it open."""
 
-    async def ask(self, act: Callable[[Library], T]) -> T:
+    async def read(self, act: Callable[[Library], T]) -> T:
         """What the act returns, done in a thread."""
         ...
 
-    async def change(self, act: Callable[[Library], T]) -> T:
+    async def write(self, act: Callable[[Library], T]) -> T:
         """The same; when this returns, deliveries of this server know of what was changed."""
         ...
 
-    async def key(self, kind: assets.KeyKind, secret: str) -> assets.Key | None:
+    async def key(self, kind: assets.KeyKind, secret: str) -> assets.LibraryKey | None:
         """Which key a secret is; None for no key. For one that is known nothing is waited for."""
         ...

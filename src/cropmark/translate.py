@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from cropmark.dialects.dialect import Ask, Dialect, Query, Unsayable
+from cropmark.dialects.dialect import Dialect, DialectQuery, ImageRequest, Unsupported
 from cropmark.explain import short
-from cropmark.geometry.normalize import Meaning, meanings
+from cropmark.geometry.normalize import NormalizedPlan, meanings
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Info
 from cropmark.model.problems import Problem
@@ -40,7 +40,7 @@ class Translation:
     """
 
     dialect: str
-    query: Query | None
+    query: DialectQuery | None
     differs: tuple[str, ...] = ()
 
     @property
@@ -58,7 +58,7 @@ class Translation:
 
 
 def translations(
-    ask: Ask, spoken: Dialect, others: Iterable[Dialect], *, accept: str | None = None
+    ask: ImageRequest, spoken: Dialect, others: Iterable[Dialect], *, accept: str | None = None
 ) -> tuple[Translation, ...]:
     """The request in each of the other dialects. Raises the Problem that `spoken` refuses it with.
 
@@ -69,20 +69,20 @@ def translations(
     return tuple(_translated(wanted, ask, other, clients) for other in others)
 
 
-def _read(dialect: Dialect, ask: Ask, clients: Sequence[str]) -> tuple[Order, ...]:
+def _read(dialect: Dialect, ask: ImageRequest, clients: Sequence[str]) -> tuple[Order, ...]:
     return tuple(dialect.order(replace(ask, headers={**ask.headers, "accept": client})) for client in clients)
 
 
-def _translated(wanted: Sequence[Order], ask: Ask, other: Dialect, clients: Sequence[str]) -> Translation:
-    said = other.says(_all_told(wanted))
-    if isinstance(said, Unsayable):
+def _translated(wanted: Sequence[Order], ask: ImageRequest, other: Dialect, clients: Sequence[str]) -> Translation:
+    said = other.serialize(_all_told(wanted))
+    if isinstance(said, Unsupported):
         return Translation(other.name, None, said.reasons)
     meant = _meanings(wanted)
-    best = Held.of(said.queries[0], meant, ask, other, clients)
+    best = CheckedTranslation.of(said.queries[0], meant, ask, other, clients)
     for query in said.queries[1:]:
         if best.distance == 0:
             break
-        best = min(best, Held.of(query, meant, ask, other, clients), key=lambda held: held.distance)
+        best = min(best, CheckedTranslation.of(query, meant, ask, other, clients), key=lambda held: held.distance)
     return Translation(other.name, best.query if best.is_near else None, best.told(other.name, clients))
 
 
@@ -102,7 +102,7 @@ def _all_told(wanted: Sequence[Order]) -> Order:
 
 # ------------------------------------------------------------------------------------------------ held against
 
-Meanings = Mapping[Info, Meaning]
+Meanings = Mapping[Info, NormalizedPlan]
 """What every kind of source that is read becomes; empty where the stored bytes go out."""
 
 
@@ -116,13 +116,13 @@ def _meanings(orders: Sequence[Order]) -> list[Meanings]:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TranslationPair:
     """What one kind of source becomes for one client: what was meant, and what the translation makes of it."""
 
     client: int
     info: Info
-    meant: Meaning
-    found: Meaning
+    meant: NormalizedPlan
+    found: NormalizedPlan
 
     @property
     def like(self) -> bool:
@@ -131,7 +131,10 @@ class Pair:
     @property
     def is_near(self) -> bool:
         """Whether nothing differs but crops that reach outside, and how well the format is encoded."""
-        return self.meant.lenient == self.found.lenient and self.meant.encoding.format is self.found.encoding.format
+        return (
+            self.meant.ignoring_overflow == self.found.ignoring_overflow
+            and self.meant.encoding.format is self.found.encoding.format
+        )
 
     @property
     def distance(self) -> int:
@@ -139,24 +142,26 @@ class Pair:
         if self.like:
             return 0
         meant, found = self.meant, self.found
-        crops = (meant.steps != found.steps) + (meant.lenient != found.lenient) * _WEIGHT
+        crops = (meant.steps != found.steps) + (meant.ignoring_overflow != found.ignoring_overflow) * _WEIGHT
         format_ = (meant.encoding.format is not found.encoding.format) * _WEIGHT
         how = sum(bool(getattr(meant.encoding, f.name) != getattr(found.encoding, f.name)) for f in fields(Encoding))
         return crops + format_ + how + (meant.frames != found.frames)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CheckedTranslation:
     """A proposal held against what was meant; `refused` says why there is nothing to hold."""
 
-    query: Query
-    pairs: tuple[Pair, ...]
+    query: DialectQuery
+    pairs: tuple[TranslationPair, ...]
     refused: str | None = None
 
     @classmethod
-    def of(cls, query: Query, meant: Sequence[Meanings], ask: Ask, other: Dialect, clients: Sequence[str]) -> Held:
+    def of(
+        cls, query: DialectQuery, meant: Sequence[Meanings], ask: ImageRequest, other: Dialect, clients: Sequence[str]
+    ) -> CheckedTranslation:
         """The query as the other dialect reads it."""
-        again = Ask(query.endpoint or ask.path, query.text, dict(query.headers), base=ask.base)
+        again = ImageRequest(query.endpoint or ask.path, query.text, dict(query.headers), base=ask.base)
         try:
             found = _meanings(_read(other, again, clients))
         except Problem as problem:
@@ -165,7 +170,7 @@ class Held:
             if bool(was) is not bool(made):
                 return cls(query, (), _ASKS_ENCODING if was else _ASKS_STORED)
         pairs = (
-            Pair(client, info, was[info], made[info])
+            TranslationPair(client, info, was[info], made[info])
             for client, (was, made) in enumerate(zip(meant, found, strict=True))
             for info in was
             if info in made
@@ -193,7 +198,7 @@ class Held:
         """What it does otherwise, a sentence for all sources and clients that differ alike."""
         if self.refused is not None:
             return (self.refused,)
-        alike: dict[str, list[Pair]] = {}
+        alike: dict[str, list[TranslationPair]] = {}
         for pair in self.pairs:
             for what in differences(pair, name):
                 alike.setdefault(what, []).append(pair)
@@ -201,7 +206,7 @@ class Held:
         more = len(told) - MOST_SENTENCES
         return (*told[:MOST_SENTENCES], *((f"and {more} more",) if more > 0 else ()))
 
-    def _whose(self, pairs: Sequence[Pair], clients: Sequence[str]) -> str:
+    def _whose(self, pairs: Sequence[TranslationPair], clients: Sequence[str]) -> str:
         """Which sources and clients a sentence is about; nothing where it is about all."""
         if len(pairs) == len(self.pairs):
             return ""
@@ -239,7 +244,7 @@ def kind(info: Info) -> str:
     return told + (", lossless" if may_be_either and info.lossless else "")
 
 
-def differences(pair: Pair, name: str) -> Iterator[str]:
+def differences(pair: TranslationPair, name: str) -> Iterator[str]:
     """What one pair differs in, a sentence each."""
     if pair.meant.steps != pair.found.steps:
         yield from _of_steps(pair.meant.steps, pair.found.steps, name)

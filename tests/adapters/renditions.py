@@ -6,8 +6,8 @@ import hashlib
 
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import Warned
-from cropmark.ports import Digest, Facts, Record, Rendition, Stamp
+from cropmark.plan.plan import RequestWarning
+from cropmark.ports import Digest, Facts, Record, Rendition, SourceVersion
 
 
 def key_of(name: str) -> Digest:
@@ -27,8 +27,8 @@ def rendition(
         etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
         length=len(body),
         facts=Facts(Info(Format.JPEG, Size(4000, 3000), 2_500_000), Size(800, 600), format=Format.JPEG),
-        warnings=(Warned("crop", "crop: smart needs the extra, centred instead"),),
-        stamps=(Stamp(f"files:{name}", "18ea3c9d-67-1a", modified_s=1763779.25),),
+        warnings=(RequestWarning("crop", "crop: smart needs the extra, centered instead"),),
+        versions=(SourceVersion(f"files:{name}", "18ea3c9d-67-1a", modified_s=1763779.25),),
         tags=(f"source:files:{name}\n", *tags),
         expires_s=expires_s,
     )

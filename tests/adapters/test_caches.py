@@ -12,7 +12,7 @@ import pytest
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.stats import Tier
-from cropmark.caches.tiered import Tiers
+from cropmark.caches.tiered import TieredCaches
 from cropmark.geometry.recipe import Reason
 from cropmark.ports import Cache, Rendition
 from tests.adapters.renditions import key_of, rendition
@@ -32,7 +32,7 @@ def disk(folder: Path) -> Tier:
 
 
 def tiers(folder: Path) -> Cache:
-    return Tiers([memory(folder), disk(folder)])
+    return TieredCaches([memory(folder), disk(folder)])
 
 
 @pytest.fixture(params=[memory, disk, tiers])

@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_so_many_in_a_second_and_no_more(limiter: Limiter, clock: list[float]) -> None:
-    assert [await limiter.take("a", 3) for _ in range(5)] == [
+    assert [await limiter.hit("a", 3) for _ in range(5)] == [
         Quota(3, 2),
         Quota(3, 1),
         Quota(3, 0),
@@ -38,47 +38,47 @@ async def test_so_many_in_a_second_and_no_more(limiter: Limiter, clock: list[flo
 async def test_the_window_begins_with_the_first_request_not_with_the_second_hand(
     limiter: Limiter, clock: list[float]
 ) -> None:
-    await limiter.take("a", 1)
+    await limiter.hit("a", 1)
     clock[0] += 0.99  # in the clock's next second
-    assert (await limiter.take("a", 1)).exceeded
+    assert (await limiter.hit("a", 1)).exceeded
     clock[0] += 0.02
-    assert await limiter.take("a", 1) == Quota(1, 0)
+    assert await limiter.hit("a", 1) == Quota(1, 0)
 
 
 async def test_refused_requests_do_not_lengthen_the_window(limiter: Limiter, clock: list[float]) -> None:
     for _ in range(10):
-        await limiter.take("a", 1)
+        await limiter.hit("a", 1)
         clock[0] += 0.1
     clock[0] += 0.01
-    assert not (await limiter.take("a", 1)).exceeded
+    assert not (await limiter.hit("a", 1)).exceeded
 
 
 async def test_keys_are_counted_apart(limiter: Limiter, clock: list[float]) -> None:
-    await limiter.take("a", 1)
-    assert await limiter.take("b", 1) == Quota(1, 0)
+    await limiter.hit("a", 1)
+    assert await limiter.hit("b", 1) == Quota(1, 0)
 
 
 async def test_last_tells_without_counting(limiter: Limiter, clock: list[float]) -> None:
-    assert limiter.last("a", 3) == Quota(3, 3)
-    await limiter.take("a", 3)
-    assert [limiter.last("a", 3) for _ in range(5)] == [Quota(3, 2)] * 5
-    assert await limiter.take("a", 3) == Quota(3, 1)
+    assert limiter.peek("a", 3) == Quota(3, 3)
+    await limiter.hit("a", 3)
+    assert [limiter.peek("a", 3) for _ in range(5)] == [Quota(3, 2)] * 5
+    assert await limiter.hit("a", 3) == Quota(3, 1)
 
 
 async def test_last_is_full_again_when_the_window_has_ended(limiter: Limiter, clock: list[float]) -> None:
-    await limiter.take("a", 3)
+    await limiter.hit("a", 3)
     clock[0] += 1.0
-    assert limiter.last("a", 3) == Quota(3, 3)
+    assert limiter.peek("a", 3) == Quota(3, 3)
 
 
 async def test_last_is_never_exceeded_for_it_asks_for_nothing(limiter: Limiter, clock: list[float]) -> None:
     for _ in range(3):
-        await limiter.take("a", 1)
-    assert limiter.last("a", 1) == Quota(1, 0)
+        await limiter.hit("a", 1)
+    assert limiter.peek("a", 1) == Quota(1, 0)
 
 
 async def test_a_limit_of_0_is_off(limiter: Limiter, clock: list[float]) -> None:
-    told = [await limiter.take("a", 0) for _ in range(200)]
+    told = [await limiter.hit("a", 0) for _ in range(200)]
     assert told == [Quota(0, 0)] * 200
-    assert limiter.last("a", 0) == Quota(0, 0)
+    assert limiter.peek("a", 0) == Quota(0, 0)
     assert not told[-1].exceeded

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cropmark.model.problems import SourceProblem
-from cropmark.plan.source import SitePath, Where
-from cropmark.ports import Opened, Source
+from cropmark.plan.source import SitePath, SourceRef
+from cropmark.ports import OpenSource, Source
 from cropmark.sources.files import FolderSource
 
 BODY = b"\xff\xd8\xff\xe0 the picture"
@@ -22,8 +22,8 @@ class Shop:
     """A source with what a test needs of it: where BODY is kept, how it is replaced, and a place that is empty."""
 
     source: Source
-    where: Where
-    nowhere: Where
+    where: SourceRef
+    nowhere: SourceRef
     replace: Callable[[bytes], None]
 
 
@@ -45,7 +45,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
     return make(tmp_path)
 
 
-def body_of(opened: Opened) -> bytes:
+def body_of(opened: OpenSource) -> bytes:
     return os.pread(opened.descriptor, opened.bytes + 1, 0)
 
 
@@ -77,7 +77,7 @@ async def test_a_renderer_gets_no_descriptor_it_was_not_given(shop: Shop) -> Non
 async def test_glance_and_open_tell_the_same_stamp(shop: Shop) -> None:
     opened = await shop.source.open(shop.where)
     opened.close()
-    assert shop.source.glance(shop.where) in (opened.stamp, None)
+    assert shop.source.stat(shop.where) in (opened.stamp, None)
     assert opened.stamp.identity == shop.source.identity(shop.where)
 
 

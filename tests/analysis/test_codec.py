@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.analysis.codec import MOST_BYTES, MOST_FACES, VERSION, Malformed, analysis_json, read_analysis
-from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.analysis.codec import MOST_BYTES, MOST_FACES, VERSION, MalformedAnalysis, analysis_json, read_analysis
+from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 
 ANALYSIS = Analysis(
     version=VERSION,
     faces=(Face(0.25, 0.1, 0.125, 0.2, 0.91),),
-    subject=Grid(2, 1, b"\x00\xff"),
-    residual=Grid(2, 1, b"\x10\x20"),
+    subject=SaliencyMap(2, 1, b"\x00\xff"),
+    residual=SaliencyMap(2, 1, b"\x10\x20"),
 )
 
 
@@ -39,7 +39,7 @@ analyses = sides.flatmap(
         Analysis,
         st.just(VERSION),
         st.lists(faces, max_size=MOST_FACES).map(tuple),
-        *(st.binary(min_size=side[0] * side[1], max_size=side[0] * side[1]).map(lambda c: Grid(*side, c)),) * 2,
+        *(st.binary(min_size=side[0] * side[1], max_size=side[0] * side[1]).map(lambda c: SaliencyMap(*side, c)),) * 2,
     )
 )
 
@@ -51,7 +51,7 @@ def test_what_is_written_is_read_back(analysis: Analysis) -> None:
 
 def test_the_largest_analysis_is_small_enough() -> None:
     face = Face(-0.1234, -0.1234, 0.1234, 0.1234, 0.999)
-    full = Grid(32, 32, bytes(range(256)) * 4)
+    full = SaliencyMap(32, 32, bytes(range(256)) * 4)
     assert len(analysis_json(Analysis(VERSION, (face,) * MOST_FACES, full, full))) <= MOST_BYTES
 
 
@@ -94,11 +94,11 @@ REFUSED = [
 
 @pytest.mark.parametrize(("data", "words"), REFUSED)
 def test_what_is_out_of_form_is_refused(data: bytes, words: str) -> None:
-    with pytest.raises(Malformed, match=words):
+    with pytest.raises(MalformedAnalysis, match=words):
         read_analysis(data)
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedAnalysis):
         read_analysis(data)

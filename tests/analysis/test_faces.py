@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 
 from cropmark.analysis import models
 from cropmark.analysis.faces import detected, faces, large_faces, merged
-from cropmark.analysis.sessions import Network, opened
+from cropmark.analysis.sessions import ModelSession, opened
 from cropmark.geometry.findings import Face
 from tests.analysis.corpus import annotated, pixels
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def network() -> ModelSession:
     return opened(models.load()).face
 
 
@@ -30,7 +30,7 @@ WITHOUT_FACES = [name for name, told in annotated().items() if not told["faces"]
 
 
 @pytest.mark.parametrize("name", WITH_FACES)
-def test_every_main_face_of_a_photograph_is_found(network: Network, name: str) -> None:
+def test_every_main_face_of_a_photograph_is_found(network: ModelSession, name: str) -> None:
     told = annotated()[name]
     found = [face for face in faces(network, pixels(name)) if face.score >= 0.8]
     for box in told["faces"]:
@@ -38,11 +38,11 @@ def test_every_main_face_of_a_photograph_is_found(network: Network, name: str) -
 
 
 @pytest.mark.parametrize("name", WITHOUT_FACES)
-def test_no_face_is_told_where_there_is_none(network: Network, name: str) -> None:
+def test_no_face_is_told_where_there_is_none(network: ModelSession, name: str) -> None:
     assert [face for face in faces(network, pixels(name)) if face.score >= 0.8] == []
 
 
-def test_a_face_that_fills_the_picture_is_told_once_as_the_small_copy_shows_it(network: Network) -> None:
+def test_a_face_that_fills_the_picture_is_told_once_as_the_small_copy_shows_it(network: ModelSession) -> None:
     left, top, width, height = annotated()["kpa_qt_logo.jpg"]["faces"][1]
     around = pixels("kpa_qt_logo.jpg", long_side=800)[top - 20 : top + height + 20, left - 20 : left + width + 20]
     close = np.kron(around, np.ones((3, 3, 1), np.uint8))
@@ -53,14 +53,14 @@ def test_a_face_that_fills_the_picture_is_told_once_as_the_small_copy_shows_it(n
     assert face.height > 0.75
 
 
-def test_the_largest_face_is_first_and_lies_inside(network: Network) -> None:
+def test_the_largest_face_is_first_and_lies_inside(network: ModelSession) -> None:
     found = faces(network, pixels("kpa_bar55.jpg"))
     areas = [face.width * face.height for face in found]
     assert areas == sorted(areas, reverse=True)
     assert len(found) >= 6
 
 
-def test_a_mirrored_picture_has_mirrored_faces(network: Network) -> None:
+def test_a_mirrored_picture_has_mirrored_faces(network: ModelSession) -> None:
     rgb = pixels("ski_astronaut.jpg")
     (face,) = faces(network, rgb)
     (other,) = faces(network, np.ascontiguousarray(rgb[:, ::-1]))
@@ -69,7 +69,7 @@ def test_a_mirrored_picture_has_mirrored_faces(network: Network) -> None:
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (7, 640), (640, 7), (33, 65)])
-def test_pictures_of_odd_sizes_have_no_faces_and_no_trouble(network: Network, sides: tuple[int, int]) -> None:
+def test_pictures_of_odd_sizes_have_no_faces_and_no_trouble(network: ModelSession, sides: tuple[int, int]) -> None:
     assert faces(network, np.full((*sides, 3), 90, np.uint8)) == ()
 
 

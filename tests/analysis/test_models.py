@@ -41,14 +41,14 @@ def test_a_changed_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         models.load()
 
 
-def test_files_hashes_licences_and_the_page_about_them_agree() -> None:
+def test_files_hashes_licenses_and_the_page_about_them_agree() -> None:
     page = (FOLDER / "README.md").read_text()
     for name, digest in HASHES.items():
         assert f"`{name}`" in page
         assert digest in page
-    for licence in ("LICENSE-yunet.txt", "LICENSE-u2netp.txt"):
-        assert licence in page
-        assert (FOLDER / licence).stat().st_size > 1000
+    for text in ("LICENSE-yunet.txt", "LICENSE-u2netp.txt"):
+        assert text in page
+        assert (FOLDER / text).stat().st_size > 1000
 
 
 def test_the_runtime_is_available_here() -> None:
@@ -73,7 +73,8 @@ def test_a_missing_runtime_is_told(monkeypatch: pytest.MonkeyPatch, names: tuple
 
 def test_asking_loads_neither_numpy_nor_the_runtime() -> None:
     code = (
-        "import sys, cropmark.analysis.models as m, cropmark.analysis.codec, cropmark.geometry.smart_crop; m.available();"
+        "import sys, cropmark.analysis.models as m, cropmark.analysis.codec, cropmark.geometry.smart_crop;"
+        "m.available();"
         "m.load(); print(sorted({'numpy', 'onnxruntime'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

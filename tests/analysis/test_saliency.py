@@ -6,21 +6,21 @@ from numpy.typing import NDArray
 
 from cropmark.analysis import models
 from cropmark.analysis.saliency import MOST_DOUBT, QUICK_SIDE, doubt, gridded, outlined, residual, subject
-from cropmark.analysis.sessions import Network, opened
-from cropmark.geometry.findings import Grid
+from cropmark.analysis.sessions import ModelSession, opened
+from cropmark.geometry.findings import SaliencyMap
 from tests.analysis.corpus import annotated, pixels
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def network() -> ModelSession:
     return opened(models.load()).subject
 
 
-def cells(grid: Grid) -> NDArray[np.uint8]:
+def cells(grid: SaliencyMap) -> NDArray[np.uint8]:
     return np.frombuffer(grid.cells, np.uint8).reshape(grid.rows, grid.columns)
 
 
-def share_inside(grid: Grid, box: list[int], width: int, height: int) -> float:
+def share_inside(grid: SaliencyMap, box: list[int], width: int, height: int) -> float:
     """How much of a map lies in a box of the picture."""
     down, across = np.mgrid[0 : grid.rows, 0 : grid.columns] + 0.5
     x, y = across / grid.columns * width, down / grid.rows * height
@@ -43,13 +43,13 @@ SUBJECTS = [
 
 
 @pytest.mark.parametrize(("name", "least"), SUBJECTS)
-def test_the_map_lies_on_the_subject(network: Network, name: str, least: float) -> None:
+def test_the_map_lies_on_the_subject(network: ModelSession, name: str, least: float) -> None:
     told = annotated()[name]
     found = subject(network, pixels(name))
     assert share_inside(found, told["subject"], told["width"], told["height"]) >= least
 
 
-def test_a_small_thing_is_seen_at_the_second_look(network: Network) -> None:
+def test_a_small_thing_is_seen_at_the_second_look(network: ModelSession) -> None:
     rgb = pixels("mate_ladybird.jpg")
     quick = outlined(network, rgb, scale=QUICK_SIDE / 640)
     assert doubt(quick) > MOST_DOUBT
@@ -60,7 +60,7 @@ def gridded_max(seen: NDArray[np.float32], rgb: NDArray[np.uint8]) -> float:
     return float(cells(gridded(seen, rgb.shape[1], rgb.shape[0])).max()) / 255
 
 
-def test_a_plain_subject_needs_no_second_look(network: Network) -> None:
+def test_a_plain_subject_needs_no_second_look(network: ModelSession) -> None:
     assert doubt(outlined(network, pixels("pk_yellow_car.jpg"), scale=QUICK_SIDE / 640)) < MOST_DOUBT / 2
 
 
@@ -98,7 +98,7 @@ def test_the_residual_is_greatest_where_a_lone_square_is(left: int, top: int) ->
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_one_colour_leaves_no_residual(level: int) -> None:
+def test_one_color_leaves_no_residual(level: int) -> None:
     assert cells(residual(np.full((50, 90, 3), level, np.uint8))).max() == 0
 
 
@@ -122,7 +122,7 @@ def test_a_grid_has_the_shape_of_its_picture(size: tuple[int, int], grid: tuple[
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (3, 640), (640, 3)])
-def test_pictures_of_odd_sizes_are_no_trouble(network: Network, sides: tuple[int, int]) -> None:
+def test_pictures_of_odd_sizes_are_no_trouble(network: ModelSession, sides: tuple[int, int]) -> None:
     rgb = np.full((*sides, 3), 90, np.uint8)
     assert subject(network, rgb).columns >= 1
     assert residual(rgb).columns >= 1

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.entry_format import HEAD_BYTES, packed
-from cropmark.caches.entry_store import AT_ONCE_BYTES, Entries, Held
+from cropmark.caches.entry_store import AT_ONCE_BYTES, EntryStore, Usage
 from tests.adapters.renditions import key_of, rendition
 from tests.caches.refusing import answered
 
@@ -27,7 +27,7 @@ A = key_of("a")
 
 @pytest.fixture
 async def cache(tmp_path: Path) -> AsyncIterator[DiskCache]:
-    opened = await DiskCache.opened(tmp_path / "cache", 4 * MIB)
+    opened = await DiskCache.open(tmp_path / "cache", 4 * MIB)
     yield opened
     await opened.close()
 
@@ -54,7 +54,7 @@ async def test_one_private_file_an_entry(tmp_path: Path, cache: DiskCache) -> No
 
 async def test_a_folder_of_ours_that_others_may_enter_is_closed_to_them(tmp_path: Path) -> None:
     (tmp_path / "renditions").mkdir(mode=0o755)
-    await (await DiskCache.opened(tmp_path)).close()
+    await (await DiskCache.open(tmp_path)).close()
     assert stat.S_IMODE((tmp_path / "renditions").stat().st_mode) == 0o700
 
 
@@ -168,7 +168,7 @@ async def test_it_stays_within_its_limit_and_says_so_check_40(tmp_path: Path, ca
 
 
 async def test_entries_without_a_body_fill_it_too(tmp_path: Path) -> None:
-    cache = await DiskCache.opened(tmp_path, 256 * KIB)
+    cache = await DiskCache.open(tmp_path, 256 * KIB)
     for n in range(100):
         await cache.put(key_of(str(n)), rendition(body=b""))
     assert len(files_in(tmp_path)) <= 64  # a block of 4 KiB each
@@ -184,25 +184,25 @@ async def test_whatever_is_put_the_limit_holds_and_the_count_is_right(
     tmp_path_factory: pytest.TempPathFactory, puts: list[tuple[int, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("law")
-    cache = await DiskCache.opened(folder, 128 * KIB)
+    cache = await DiskCache.open(folder, 128 * KIB)
     for name, size in puts:
         await cache.put(key_of(str(name)), rendition(body=bytes(size)))
         assert bytes_in(folder) <= 128 * KIB
-    again = await DiskCache.opened(folder, 128 * KIB)
+    again = await DiskCache.open(folder, 128 * KIB)
     await again.close()
     assert (again.stats().entries, again.stats().bytes) == (len(files_in(folder)), cache.stats().bytes)
     await cache.close()
 
 
 async def test_what_was_used_stays_longer_across_restarts(tmp_path: Path) -> None:
-    cache = await DiskCache.opened(tmp_path, MIB)
+    cache = await DiskCache.open(tmp_path, MIB)
     for n in range(8):
         await cache.put(key_of(str(n)), rendition(body=bytes(100 * KIB)))
         file = tmp_path / "renditions" / key_of(str(n))[:2] / key_of(str(n))
         os.utime(file, (0, time.time() - 4_000 + n))  # as if put an hour ago, one after the other
     assert await cache.get(key_of("0")) is not None
     await cache.close()
-    cache = await DiskCache.opened(tmp_path, MIB)
+    cache = await DiskCache.open(tmp_path, MIB)
     for n in range(8, 12):
         await cache.put(key_of(str(n)), rendition(body=bytes(100 * KIB)))
     kept = [n for n in range(12) if await cache.get(key_of(str(n))) is not None]
@@ -212,7 +212,7 @@ async def test_what_was_used_stays_longer_across_restarts(tmp_path: Path) -> Non
 
 
 async def test_puts_that_pile_up_are_skipped_not_held(tmp_path: Path) -> None:
-    cache = await DiskCache.opened(tmp_path, 64 * MIB)
+    cache = await DiskCache.open(tmp_path, 64 * MIB)
     body = bytes(7 * MIB)
     await asyncio.gather(*(cache.put(key_of(str(n)), rendition(body=body)) for n in range(12)))
     assert cache.stats().skipped >= 12 - (32 + 8) // 7
@@ -224,11 +224,11 @@ async def test_puts_that_pile_up_are_skipped_not_held(tmp_path: Path) -> None:
 
 
 async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
-    cache = await DiskCache.opened(tmp_path)
+    cache = await DiskCache.open(tmp_path)
     for n in range(20):
         await cache.put(key_of(str(n)), rendition(str(n)))
     await cache.close()
-    again = await DiskCache.opened(tmp_path)
+    again = await DiskCache.open(tmp_path)
     assert [await again.get(key_of(str(n))) for n in range(20)] == [rendition(str(n)) for n in range(20)]
     assert await again.purge("source:files:7\n") == 1
     assert await again.get(key_of("7")) is None
@@ -237,11 +237,11 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_purge_right_after_opening_misses_nothing(tmp_path: Path) -> None:
-    cache = await DiskCache.opened(tmp_path)
+    cache = await DiskCache.open(tmp_path)
     for n in range(200):
         await cache.put(key_of(str(n)), rendition(str(n)))
     await cache.close()
-    again = await DiskCache.opened(tmp_path)
+    again = await DiskCache.open(tmp_path)
     assert await again.purge("source:") == 200
     assert files_in(tmp_path) == []
     await again.close()
@@ -249,15 +249,15 @@ async def test_a_purge_right_after_opening_misses_nothing(tmp_path: Path) -> Non
 
 async def test_purges_that_wait_together_look_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
-    look = Entries.remove_tagged
+    look = EntryStore.remove_tagged
 
-    def counted(entries: Entries, tag_prefixes: Collection[str]) -> tuple[Held, Counter[str]]:
+    def counted(entries: EntryStore, tag_prefixes: Collection[str]) -> tuple[Usage, Counter[str]]:
         nonlocal looks
         looks += 1
         return look(entries, tag_prefixes)
 
-    monkeypatch.setattr(Entries, "remove_tagged", counted)
-    cache = await DiskCache.opened(tmp_path)
+    monkeypatch.setattr(EntryStore, "remove_tagged", counted)
+    cache = await DiskCache.open(tmp_path)
     for n in range(60):
         await cache.put(key_of(str(n)), rendition(f"{n % 30}.jpg"))
     last = asyncio.create_task(cache.put(key_of("last"), rendition("29.jpg")))
@@ -280,7 +280,7 @@ def test_a_purge_takes_just_what_has_such_a_tag(
     tmp_path_factory: pytest.TempPathFactory, tags: list[str], other: str, length: int
 ) -> None:
     prefix = (tags[0] if tags else other)[:length]
-    entries = Entries(tmp_path_factory.mktemp("law"))
+    entries = EntryStore(tmp_path_factory.mktemp("law"))
     entries.prepare()
     kept = rendition("x.jpg", tags=(*tags, prefix))
     entries.write(A, packed(A, kept))
@@ -299,14 +299,14 @@ async def test_what_a_killed_writer_left_is_thrown_away_after_an_hour(tmp_path: 
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, time.time() - 3_700))
-    cache = await DiskCache.opened(tmp_path)
+    cache = await DiskCache.open(tmp_path)
     await cache.close()
     assert not old.exists()
     assert new.exists()  # another process may be writing it
 
 
 async def test_a_closed_cache_keeps_and_finds_nothing(tmp_path: Path) -> None:
-    cache = await DiskCache.opened(tmp_path)
+    cache = await DiskCache.open(tmp_path)
     await cache.put(A, rendition())
     await cache.close()
     await cache.put(key_of("b"), rendition())
@@ -318,12 +318,12 @@ async def test_a_closed_cache_keeps_and_finds_nothing(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_one_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileExistsError):
-        await DiskCache.opened(tmp_path / "file")
+        await DiskCache.open(tmp_path / "file")
     with pytest.raises(NotADirectoryError):
-        await DiskCache.opened(tmp_path / "file" / "below")
+        await DiskCache.open(tmp_path / "file" / "below")
     (tmp_path / "renditions").symlink_to("/")
     with pytest.raises(NotADirectoryError, match="renditions"):
-        await DiskCache.opened(tmp_path)
+        await DiskCache.open(tmp_path)
 
 
 async def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
@@ -331,14 +331,14 @@ async def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) ->
         pytest.skip("root may write everywhere; test_trouble.py mounts a read-only file system instead")
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError):
-        await DiskCache.opened(tmp_path)
+        await DiskCache.open(tmp_path)
 
 
 async def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "renditions").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(PermissionError, match="another user"):
-        await DiskCache.opened(tmp_path)
+        await DiskCache.open(tmp_path)
 
 
 # ------------------------------------------------------------------------------------------ read again

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.caches.entry_format import HEAD_BYTES, Damaged, packed, record_of, unpacked
+from cropmark.caches.entry_format import HEAD_BYTES, CorruptEntry, packed, record_of, unpacked
 from cropmark.model.values import Size
 from cropmark.ports import Record, Rendition
 from tests.adapters.renditions import key_of, rendition
@@ -39,7 +39,7 @@ def test_no_bit_may_differ(kept: Rendition, data: st.DataObject) -> None:
     whole = bytearray(b"".join(packed(KEY, kept)))
     at = data.draw(st.integers(0, len(whole) - 1))
     whole[at] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptEntry):
         unpacked(KEY, whole)
 
 
@@ -47,14 +47,14 @@ def test_not_one_byte_of_a_file_may_differ() -> None:
     whole = b"".join(packed(KEY, rendition()))
     for at in range(len(whole)):
         flipped = whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :]
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptEntry):
             unpacked(KEY, flipped)
 
 
 def test_no_part_of_a_file_is_a_file() -> None:
     whole = b"".join(packed(KEY, rendition()))
     for length in range(len(whole)):
-        with pytest.raises(Damaged):
+        with pytest.raises(CorruptEntry):
             unpacked(KEY, whole[:length])
 
 
@@ -74,12 +74,12 @@ REFUSED = [
 
 @pytest.mark.parametrize(("change", "why"), REFUSED)
 def test_what_is_no_whole_entry_is_refused(change, why) -> None:  # type: ignore[no-untyped-def]  # lambdas of a table
-    with pytest.raises(Damaged, match=why):
+    with pytest.raises(CorruptEntry, match=why):
         unpacked(KEY, change(b"".join(packed(KEY, rendition()))))
 
 
 def test_an_entry_is_of_its_key_only() -> None:
-    with pytest.raises(Damaged, match="another key"):
+    with pytest.raises(CorruptEntry, match="another key"):
         unpacked(key_of("b"), b"".join(packed(KEY, rendition())))
 
 

@@ -25,7 +25,7 @@ def test_it_never_holds_more_than_its_limit_and_never_answers_with_another_body(
     last: dict[int, int] = {}
     for step, name, size in steps:
         if step == "keep":
-            cache.keep(key_of(str(name)), rendition(body=bytes(size)))
+            cache.store(key_of(str(name)), rendition(body=bytes(size)))
             last[name] = size
         elif (found := cache.peek(key_of(str(name)))) is not None:
             assert len(found.body) == last[name]
@@ -37,10 +37,10 @@ def test_it_never_holds_more_than_its_limit_and_never_answers_with_another_body(
 def test_what_was_looked_at_stays_longer() -> None:
     cache = MemoryCache(8 * 6 * KIB)
     for name in "abcdefg":
-        cache.keep(key_of(name), rendition(body=bytes(4 * KIB)))
+        cache.store(key_of(name), rendition(body=bytes(4 * KIB)))
     cache.peek(key_of("a"))
     for name in "xyz":
-        cache.keep(key_of(name), rendition(body=bytes(4 * KIB)))
+        cache.store(key_of(name), rendition(body=bytes(4 * KIB)))
     assert cache.peek(key_of("a")) is not None
     assert cache.peek(key_of("b")) is None
     assert cache.stats().evictions == 2

@@ -10,8 +10,8 @@ import pytest
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.stats import TierStats
-from cropmark.caches.tiered import Tiers
-from cropmark.model.problems import Breakdown
+from cropmark.caches.tiered import TieredCaches
+from cropmark.model.problems import InternalError
 from cropmark.ports import Digest, Rendition
 from tests.adapters.renditions import key_of, rendition
 
@@ -80,7 +80,7 @@ class Slow(Shared):
         self.closed = True
 
 
-async def settled(tiers: Tiers) -> None:
+async def settled(tiers: TieredCaches) -> None:
     """When all that was begun is kept: purges come after it."""
     await tiers.purge("nothing")
 
@@ -92,21 +92,21 @@ def memory() -> MemoryCache:
 
 async def test_a_hit_says_where_it_was_found_and_is_above_from_then_on(tmp_path: Path, memory: MemoryCache) -> None:
     disk, shared = DiskCache(tmp_path), Shared()
-    tiers = Tiers([memory, disk, shared])
+    tiers = TieredCaches([memory, disk, shared])
     await shared.put(A, rendition())
-    assert await tiers.get_from(A) == (rendition(), "shared")
+    assert await tiers.lookup(A) == (rendition(), "shared")
     await settled(tiers)
     assert await disk.get(A) == rendition()
-    assert await tiers.get_from(A) == (rendition(), "memory")
+    assert await tiers.lookup(A) == (rendition(), "memory")
     await memory.purge("")
-    assert await tiers.get_from(A) == (rendition(), "disk")
-    assert await tiers.get_from(key_of("b")) is None
+    assert await tiers.lookup(A) == (rendition(), "disk")
+    assert await tiers.lookup(key_of("b")) is None
     await tiers.close()
 
 
 async def test_a_peek_looks_where_it_need_not_wait(tmp_path: Path, memory: MemoryCache) -> None:
     disk, shared = DiskCache(tmp_path), Shared()
-    tiers = Tiers([memory, disk, shared])
+    tiers = TieredCaches([memory, disk, shared])
     await shared.put(A, rendition())
     assert tiers.peek(A) is None  # the shared tier would have to be waited for
     await disk.put(A, rendition())
@@ -117,7 +117,7 @@ async def test_a_peek_looks_where_it_need_not_wait(tmp_path: Path, memory: Memor
 
 async def test_a_put_reaches_every_tier(tmp_path: Path, memory: MemoryCache) -> None:
     disk, shared = DiskCache(tmp_path), Shared()
-    tiers = Tiers([memory, disk, shared])
+    tiers = TieredCaches([memory, disk, shared])
     await tiers.put(A, rendition())
     assert [await tier.get(A) for tier in (memory, disk, shared)] == [rendition()] * 3
     assert await tiers.purge("source:") == 1
@@ -127,10 +127,10 @@ async def test_a_put_reaches_every_tier(tmp_path: Path, memory: MemoryCache) -> 
 
 async def test_what_was_read_before_a_purge_is_not_kept_after_it(memory: MemoryCache) -> None:
     shared = Shared()
-    tiers = Tiers([memory, shared])
+    tiers = TieredCaches([memory, shared])
     await shared.put(A, rendition())
     shared.go.clear()
-    reading = asyncio.create_task(tiers.get_from(A))
+    reading = asyncio.create_task(tiers.lookup(A))
     await asyncio.sleep(0)
     await tiers.purge("source:")
     shared.go.set()
@@ -140,13 +140,13 @@ async def test_what_was_read_before_a_purge_is_not_kept_after_it(memory: MemoryC
 
 async def test_a_peek_during_a_purge_keeps_nothing_either(memory: MemoryCache) -> None:
     near = Near()
-    tiers = Tiers([memory, near])
+    tiers = TieredCaches([memory, near])
     await near.put(A, rendition())
     near.go.clear()
     purging = asyncio.create_task(tiers.purge("source:"))
     await asyncio.sleep(0.01)  # memory is purged, the other tier not yet
     assert tiers.peek(A) == (rendition(), "near")
-    assert await tiers.get_from(A) == (rendition(), "near")
+    assert await tiers.lookup(A) == (rendition(), "near")
     near.go.set()
     await purging
     assert tiers.peek(A) is None
@@ -154,7 +154,7 @@ async def test_a_peek_during_a_purge_keeps_nothing_either(memory: MemoryCache) -
 
 async def test_nobody_waits_long_for_a_slow_tier_and_nothing_is_lost_by_it(memory: MemoryCache) -> None:
     slow = Slow()
-    tiers = Tiers([memory, slow])
+    tiers = TieredCaches([memory, slow])
     slow.go.clear()
     async with asyncio.timeout(1):
         await tiers.put(A, rendition())
@@ -168,7 +168,7 @@ async def test_nobody_waits_long_for_a_slow_tier_and_nothing_is_lost_by_it(memor
 
 async def test_a_purge_takes_what_is_on_its_way_to_a_slow_tier(memory: MemoryCache) -> None:
     slow = Slow()
-    tiers = Tiers([memory, slow])
+    tiers = TieredCaches([memory, slow])
     slow.go.clear()
     await tiers.put(A, rendition())
     asyncio.get_running_loop().call_later(0.02, slow.go.set)
@@ -178,15 +178,15 @@ async def test_a_purge_takes_what_is_on_its_way_to_a_slow_tier(memory: MemoryCac
 
 async def test_a_tier_that_cannot_purge_does_not_save_the_others(memory: MemoryCache) -> None:
     shared = Shared()
-    shared.fails = Breakdown("the shared cache could not be purged")
-    tiers = Tiers([memory, shared])
+    shared.fails = InternalError("the shared cache could not be purged")
+    tiers = TieredCaches([memory, shared])
     await tiers.put(A, rendition())
-    with pytest.raises(Breakdown, match="shared cache"):
+    with pytest.raises(InternalError, match="shared cache"):
         await tiers.purge("source:")
     assert memory.peek(A) is None
 
 
 async def test_figures_come_tier_by_tier(memory: MemoryCache) -> None:
-    tiers = Tiers([memory, Shared()])
+    tiers = TieredCaches([memory, Shared()])
     await tiers.put(A, rendition())
     assert [(told.name, told.entries) for told in tiers.stats()] == [("memory", 1), ("shared", 1)]

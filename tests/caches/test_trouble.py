@@ -18,7 +18,7 @@ import pytest
 
 from cropmark.caches import disk, evictor
 from cropmark.caches.disk import DiskCache
-from cropmark.model.problems import Breakdown
+from cropmark.model.problems import InternalError
 from tests.adapters.renditions import key_of, rendition
 from tests.caches.refusing import answered
 from tests.caches.writer import numbered
@@ -65,7 +65,7 @@ async def test_a_full_disk_costs_caching_and_no_answer_check_40(
     clock = Clock()
     clock.install(monkeypatch)
     with mounted(tmp_path / "small") as folder:
-        cache = await DiskCache.opened(folder)  # 2 GiB on a disk of 1 MiB
+        cache = await DiskCache.open(folder)  # 2 GiB on a disk of 1 MiB
         for n in range(100):
             await cache.put(key_of(str(n)), rendition(str(n), body=bytes(40 * KIB)))
             clock.now_s += 6  # past the pause
@@ -83,7 +83,7 @@ async def test_a_full_disk_is_no_reason_not_to_start(tmp_path: Path) -> None:
     with mounted(tmp_path / "small", "nr_inodes=3") as folder:
         for name in ("one", "two"):
             (folder / name).write_bytes(b"")
-        cache = await DiskCache.opened(folder)
+        cache = await DiskCache.open(folder)
         await cache.put(A, rendition())
         assert await cache.get(A) is None
         assert cache.stats().errors == 1
@@ -93,17 +93,17 @@ async def test_a_full_disk_is_no_reason_not_to_start(tmp_path: Path) -> None:
 async def test_a_read_only_disk_is_told_when_opened(tmp_path: Path) -> None:
     with mounted(tmp_path / "fixed", "ro") as folder:
         with pytest.raises(OSError, match="Read-only") as told:
-            await DiskCache.opened(folder)
+            await DiskCache.open(folder)
         assert told.value.errno == errno.EROFS
 
 
 async def test_a_disk_that_becomes_read_only_still_serves_and_tells_of_a_failed_purge(tmp_path: Path) -> None:
     with mounted(tmp_path / "small") as folder:
-        cache = await DiskCache.opened(folder)
+        cache = await DiskCache.open(folder)
         await cache.put(A, rendition())
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         assert await cache.get(A) == rendition()
-        with pytest.raises(Breakdown, match="could not be purged whole"):
+        with pytest.raises(InternalError, match="could not be purged whole"):
             await cache.purge("source:")
         await cache.close()
 
@@ -117,7 +117,7 @@ async def test_trouble_is_counted_logged_once_a_minute_and_waited_out(
 ) -> None:
     clock = Clock()
     clock.install(monkeypatch)
-    cache = await DiskCache.opened(tmp_path)
+    cache = await DiskCache.open(tmp_path)
     await cache.put(A, rendition())
     tries = 0
 
@@ -146,7 +146,7 @@ async def test_a_failing_read_is_a_miss(
 ) -> None:
     clock = Clock()
     clock.install(monkeypatch)
-    cache = await DiskCache.opened(tmp_path)
+    cache = await DiskCache.open(tmp_path)
     await cache.put(A, rendition())
 
     def fails(*_: object) -> int:
@@ -170,7 +170,7 @@ async def test_a_failing_read_is_a_miss(
 
 
 async def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = await DiskCache.opened(tmp_path)
+    cache = await DiskCache.open(tmp_path)
 
     class Half:
         def __init__(self, descriptor: int) -> None:
@@ -212,7 +212,7 @@ async def test_after_kill_9_every_whole_entry_is_served_and_no_half_one(tmp_path
         process.kill()
         told.update(int(line) for line in process.stdout.read().split())
         process.wait()
-        cache = await DiskCache.opened(tmp_path)
+        cache = await DiskCache.open(tmp_path)
         for number in range(first, first + 1_000):
             found = await cache.get(key_of(str(number)))
             assert found in ((numbered(number),) if number in told else (numbered(number), None))
@@ -223,7 +223,7 @@ async def test_after_kill_9_every_whole_entry_is_served_and_no_half_one(tmp_path
 
 async def test_two_processes_share_a_folder(tmp_path: Path) -> None:
     limit = 4 * MIB
-    cache = await DiskCache.opened(tmp_path, limit)
+    cache = await DiskCache.open(tmp_path, limit)
     process = writer(tmp_path, limit, 0, 400)
     assert process.stdout is not None
     process.stdout.readline()

@@ -21,7 +21,7 @@ def numbered(number: int) -> Rendition:
 
 
 async def fill(folder: Path, limit_bytes: int, numbers: range) -> None:
-    cache = await DiskCache.opened(folder, limit_bytes)
+    cache = await DiskCache.open(folder, limit_bytes)
     for number in numbers:
         await cache.put(key_of(str(number)), numbered(number))
         sys.stdout.write(f"{number}\n")

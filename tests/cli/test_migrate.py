@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from cropmark.api import translate
 from cropmark.cli.main import app
-from cropmark.model.problems import BadOrder, BadValue
+from cropmark.model.problems import BadRequest, BadValue
 
 
 def cropmark(*arguments: str) -> Result:
@@ -56,9 +56,9 @@ def test_translate_as_json() -> None:
 # fmt: off
 REFUSED = [
     # request                             kind      says
-    ("/a.jpg?crop=1:1",                   BadOrder, "a path that begins with a dialect, got '/a.jpg' | fix: name its dialect with --from"),
-    ("https://img.example/a.jpg?width=9", BadOrder, "name its dialect with --from"),
-    ("http://[::1/fastly/a.jpg?width=3",  BadOrder, "expected a URL, got 'http://[::1/fastly/a.jpg?width=3'"),
+    ("/a.jpg?crop=1:1",                   BadRequest, "a path that begins with a dialect, got '/a.jpg' | fix: name its dialect with --from"),
+    ("https://img.example/a.jpg?width=9", BadRequest, "name its dialect with --from"),
+    ("http://[::1/fastly/a.jpg?width=3",  BadRequest, "expected a URL, got 'http://[::1/fastly/a.jpg?width=3'"),
     ("width=0",                           BadValue, "width: expected a length above 0"),
 ]
 # fmt: on
@@ -73,6 +73,6 @@ def test_what_is_not_translated(request_: str, kind: type[Exception], says: str)
 
 def test_a_dialect_that_there_is_not() -> None:
     with pytest.raises(
-        BadOrder, match=r"there is no dialect 'imgix' \| fix: write one of fastly, contentstack, kontent"
+        BadRequest, match=r"there is no dialect 'imgix' \| fix: write one of fastly, contentstack, kontent"
     ):
         translate("crop=1:1", to=["imgix"])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cropmark.cli.main import app
 from cropmark.config import loader
-from cropmark.config.loader import BadConfiguration, Configured, Settings, configured
+from cropmark.config.loader import InvalidConfiguration, LoadedSettings, Settings, configured
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
 from cropmark.dialects.imageopto.readers import FILTERS
 from cropmark.dialects.pixlab.dialect import PixLabSettings
@@ -108,14 +108,14 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cropmark.toml"
 
 
-def read(file: Path, text: str, **more: object) -> Configured:
+def read(file: Path, text: str, **more: object) -> LoadedSettings:
     file.write_text(text)
     return configured(file, **{"environ": {}, **more})  # type: ignore[arg-type]  # each test gives what it is about
 
 
 @pytest.mark.parametrize(("text", "line", "words"), MISTAKES)
 def test_mistakes(file: Path, text: str, line: int, words: tuple[str, ...]) -> None:
-    with pytest.raises(BadConfiguration) as bad:
+    with pytest.raises(InvalidConfiguration) as bad:
         read(file, text)
     (mistake,) = bad.value.mistakes
     assert mistake.where == f"{file}:{line}"
@@ -131,7 +131,7 @@ def test_what_is_well_written_and_wrong(file: Path, text: str, line: int, words:
 
 
 def test_all_mistakes_at_once(file: Path) -> None:
-    with pytest.raises(BadConfiguration) as bad:
+    with pytest.raises(InvalidConfiguration) as bad:
         read(file, "prot = 1\nport = 70000\n[fastly]\nx = 1\n", environ={"CROPMARK_QUUE": "3", "CROPMARK_QUEUE": "0"})
     places = [mistake.where for mistake in bad.value.mistakes]
     at = str(file)
@@ -167,7 +167,7 @@ def test_all_mistakes_at_once(file: Path) -> None:
     ],
 )
 def test_mistakes_in_variables(file: Path, name: str, text: str, words: tuple[str, ...]) -> None:
-    with pytest.raises(BadConfiguration) as bad:
+    with pytest.raises(InvalidConfiguration) as bad:
         read(file, "", environ={name: text})
     assert all(word in str(bad.value) for word in words), str(bad.value)
 
@@ -184,12 +184,12 @@ def test_sites_are_in_no_variable() -> None:
 
 
 def test_a_mistake_on_the_command_line(file: Path) -> None:
-    with pytest.raises(BadConfiguration, match="--port: port: input should be less than"):
+    with pytest.raises(InvalidConfiguration, match="--port: port: input should be less than"):
         read(file, "port = 80\n", overrides={"port": 70000})
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BadConfiguration, match="there is no such file"):
+    with pytest.raises(InvalidConfiguration, match="there is no such file"):
         configured(tmp_path / "none.toml", environ={})
 
 
@@ -287,7 +287,7 @@ def test_secrets_are_masked(file: Path) -> None:
     "text", [f"admin_token = ['{SECRET}']\n", f"redis_url = ['{SECRET}']\n", SITE + f"signing_keys = [['{SECRET}']]\n"]
 )
 def test_a_mistake_never_shows_a_secret(file: Path, text: str) -> None:
-    with pytest.raises(BadConfiguration) as bad:
+    with pytest.raises(InvalidConfiguration) as bad:
         read(file, text)
     assert SECRET not in str(bad.value)
 

@@ -6,13 +6,13 @@ import pytest
 
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.contentstack.settings import ContentstackSettings
-from cropmark.dialects.dialect import Ask
-from cropmark.geometry.recipe import Original
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.geometry.recipe import OriginalBytes
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import Choice, Order, Output, Tell
-from cropmark.plan.source import any_holds
+from cropmark.plan.plan import Choice, Order, Output, TriState
+from cropmark.plan.source import matches_any
 
 BROWSER = "image/avif,image/webp,image/apng,*/*;q=0.8"
 WEBP_ONLY = "image/webp,*/*"
@@ -30,7 +30,7 @@ AVIF = Info(Format.AVIF, Size(400, 300), 1000)
 
 
 def order_of(query: str, accept: str = "", settings: ContentstackSettings | None = None) -> Order:
-    return Contentstack(settings or ContentstackSettings()).order(Ask("a.png", query, {"accept": accept}))
+    return Contentstack(settings or ContentstackSettings()).order(ImageRequest("a.png", query, {"accept": accept}))
 
 
 def output_of(query: str, accept: str = "", settings: ContentstackSettings | None = None) -> Output:
@@ -45,7 +45,7 @@ def taken(output: Output, source: Info) -> Choice:
         named = choice.format or source.format
         loses = source.animated and not (output.first_frame or choice.first_frame or TRAITS[named].animated)
         kept = not (choice.keeps_animation and loses)
-        if TRAITS[named].writable and kept and not any_holds(choice.skipped_for, source):
+        if TRAITS[named].writable and kept and not matches_any(choice.skipped_for, source):
             return choice
     raise AssertionError(f"no choice for {source}")
 
@@ -53,9 +53,9 @@ def taken(output: Output, source: Info) -> Choice:
 def told(choice: Choice, source: Info) -> str:
     """A choice in a few words: webpll, jpeg~ 85 (progressive as the source), gif/1 (the first frame)."""
     assert choice.format is not None
-    lossless = choice.lossless is Tell.YES or (choice.lossless is Tell.AS_SOURCE and source.lossless)
+    lossless = choice.lossless is TriState.YES or (choice.lossless is TriState.AS_SOURCE and source.lossless)
     word = choice.format.value + ("ll" if lossless else "") + ("/1" if choice.first_frame else "")
-    word += {Tell.YES: "+", Tell.NO: "", Tell.AS_SOURCE: "~"}[choice.progressive]
+    word += {TriState.YES: "+", TriState.NO: "", TriState.AS_SOURCE: "~"}[choice.progressive]
     return f"{word} {choice.quality}" if choice.quality and not lossless else word
 
 
@@ -166,7 +166,7 @@ def test_a_gif_goes_out_as_it_is_where_only_what_it_is_not_for_was_asked(
     plan = order_of(query, BROWSER, ContentstackSettings(gif_resize=lifted)).plan
     assert plan is not None
     found = resolve(plan, [ANIMATED_GIF])
-    assert isinstance(found, Original) is itself
+    assert isinstance(found, OriginalBytes) is itself
 
 
 # fmt: off
@@ -198,7 +198,7 @@ def test_vary_is_sent_whenever_accept_could_matter(query: str, negotiated: bool,
 @pytest.mark.parametrize(("lifted", "source", "settled"), SETTLED)
 def test_vary_is_not_sent_for_what_is_not_converted(lifted: bool, source: Info, settled: bool) -> None:
     order = order_of("auto=webp", settings=ContentstackSettings(gif_resize=lifted))
-    assert any_holds(order.delivery.never_for, source) is settled
+    assert matches_any(order.delivery.never_for, source) is settled
 
 
 @pytest.mark.parametrize(("query", "original"), AS_IT_IS)

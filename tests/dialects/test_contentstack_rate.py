@@ -6,7 +6,7 @@ import pytest
 
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.contentstack.settings import ContentstackSettings
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 
 SETTINGS = ContentstackSettings(organization="shops", rate_limits={"blt0": 5, "blt9": 0})
 
@@ -25,6 +25,6 @@ RATES = [
 
 @pytest.mark.parametrize(("path", "rate"), RATES)
 def test_a_stack_may_have_a_limit_of_its_own(path: str, rate: tuple[str, int] | None) -> None:
-    ask = Ask(path, "environment=production&width=90", {"accept": ""})
+    ask = ImageRequest(path, "environment=production&width=90", {"accept": ""})
     assert Contentstack(SETTINGS).order(ask).delivery.rate == rate
     assert Contentstack().order(ask).delivery.rate is None

@@ -9,30 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.dialect import Ask, Result
+from cropmark.dialects.dialect import ImageRequest, Result
 from cropmark.model.problems import (
-    BadOrder,
+    BadRequest,
     BadValue,
-    Breakdown,
     CropOutOfBounds,
-    NotAllowed,
+    EmptyResult,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
     NotFound,
-    NothingLeft,
     OutputTooLarge,
     Overloaded,
     Problem,
-    Refused,
     SourceFailed,
-    SourceMissing,
+    SourceNotFound,
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
     TooManyRequests,
-    Unauthorised,
-    restored,
+    Unauthorized,
+    restored_problem,
 )
 from cropmark.model.values import Box, Size
-from cropmark.plan.plan import Order, Warned
+from cropmark.plan.plan import Order, RequestWarning
 
 CONTENTSTACK = Contentstack()
 ORDER = Order((), None)
@@ -44,21 +44,21 @@ OUTSIDE = CropOutOfBounds(Box(800, 0, 300, 400), Size(1000, 500))
 REFUSALS = [
     # problem                                             status  code  error_message                      errors of
     (BadValue("width", "0", expected="more", fix="write 1"), 400, 400, "width: expected more, got '0'",    "width"),
-    (BadOrder("which one?", parameter="environment"),        400, 400, "which one?",                     "environment"),
-    (BadOrder("the query is too long"),                      400, 400, "the query is too long",            "query"),
+    (BadRequest("which one?", parameter="environment"),        400, 400, "which one?",                   "environment"),
+    (BadRequest("the query is too long"),                      400, 400, "the query is too long",            "query"),
     (OUTSIDE,                              400, 400, INVALID + "Invalid crop, region out of bounds",       "crop"),
-    (NothingLeft("all", parameter="trim"), 400, 400, INVALID + "Invalid trim, nothing left",               "trim"),
+    (EmptyResult("all", parameter="trim"), 400, 400, INVALID + "Invalid trim, nothing left",               "trim"),
     (OutputTooLarge("an AVIF", parameter="format"), 400, 400, INVALID + "Output exceeds maximum dimensions", "format"),
-    (SourceMissing("none"),                404, 145, "Asset was not found.",                               "uid"),
+    (SourceNotFound("none"),                404, 145, "Asset was not found.",                               "uid"),
     (NotFound("none", parameter="branch"), 404, 145, "Asset was not found.",                               "branch"),
     (NotFound("none"),                     404, 145, "Asset was not found.",                               "uid"),
-    (Unauthorised("no token"),             401, 105, "no token",                                           None),
-    (Refused("another environment"),       403, 162, "another environment",                                None),
-    (NotAllowed("PUT"),                    405, 405, "PUT",                                                None),
+    (Unauthorized("no token"),             401, 105, "no token",                                           None),
+    (Forbidden("another environment"),       403, 162, "another environment",                                None),
+    (MethodNotAllowed("PUT"),                    405, 405, "PUT",                                                None),
     (SourceTooLarge("12100 px wide"),      422, 422, "12100 px wide",                                      None),
     (SourceUnusable("broken"),             422, 422, "broken",                                             None),
     (TooManyRequests("80 a second"),       429, 429, "80 a second",                                        None),
-    (Breakdown("our fault"),               500, 500, "our fault",                                          None),
+    (InternalError("our fault"),               500, 500, "our fault",                                          None),
     (SourceFailed("origin"),               502, 502, "origin",                                             None),
     (Overloaded("busy"),                   503, 503, "busy",                                               None),
     (SourceTimeout("slow"),                504, 504, "slow",                                               None),
@@ -70,7 +70,7 @@ REFUSALS = [
     ("problem", "status", "code", "message", "named"), REFUSALS, ids=lambda value: type(value).__name__
 )
 def test_a_problem_is_told(problem: Problem, status: int, code: int, message: str, named: str | None) -> None:
-    answer = CONTENTSTACK.refusal(problem, Ask("a.png"))
+    answer = CONTENTSTACK.error_response(problem, ImageRequest("a.png"))
     assert (answer.status, answer.media_type) == (status, "application/json; charset=utf-8")
     told = json.loads(answer.body)
     assert (told["error_message"], told["error_code"]) == (message, code)
@@ -80,28 +80,35 @@ def test_a_problem_is_told(problem: Problem, status: int, code: int, message: st
 
 def test_an_error_says_what_is_wrong_and_the_mend() -> None:
     value = BadValue("width", "0", expected="a length above 0", fix="leave it out")
-    told = json.loads(CONTENTSTACK.refusal(value, Ask("a")).body)
+    told = json.loads(CONTENTSTACK.error_response(value, ImageRequest("a")).body)
     assert told["errors"] == {"width": ["expected a length above 0, got '0'", "leave it out"]}
-    crop = json.loads(CONTENTSTACK.refusal(OUTSIDE, Ask("a")).body)
+    crop = json.loads(CONTENTSTACK.error_response(OUTSIDE, ImageRequest("a")).body)
     assert crop["errors"]["crop"][0] == "the crop keeps 300x400 at 800,0, the picture there is 1000x500"
     assert ",safe" in crop["errors"]["crop"][1]
-    missing = json.loads(CONTENTSTACK.refusal(SourceMissing("none"), Ask("a")).body)
+    missing = json.loads(CONTENTSTACK.error_response(SourceNotFound("none"), ImageRequest("a")).body)
     assert missing == {"error_message": "Asset was not found.", "error_code": 145, "errors": {"uid": ["is not valid."]}}
 
 
 def test_a_problem_from_a_renderer_is_told_alike() -> None:
-    again = restored(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
-    assert CONTENTSTACK.refusal(again, Ask("a")).body == CONTENTSTACK.refusal(OUTSIDE, Ask("a")).body
+    again = restored_problem(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
+    assert (
+        CONTENTSTACK.error_response(again, ImageRequest("a")).body
+        == CONTENTSTACK.error_response(OUTSIDE, ImageRequest("a")).body
+    )
 
 
 def test_who_asks_too_often_hears_when_to_come_back() -> None:
-    assert ("Retry-After", "1") in CONTENTSTACK.refusal(TooManyRequests("80 a second"), Ask("a")).headers
+    assert ("Retry-After", "1") in CONTENTSTACK.error_response(
+        TooManyRequests("80 a second"), ImageRequest("a")
+    ).headers
     later = TooManyRequests("80 a second", retry_after_s=7)
-    assert ("Retry-After", "7") in CONTENTSTACK.refusal(later, Ask("a")).headers
-    assert ("Allow", "GET, HEAD, OPTIONS") in CONTENTSTACK.refusal(NotAllowed("PUT"), Ask("a")).headers
+    assert ("Retry-After", "7") in CONTENTSTACK.error_response(later, ImageRequest("a")).headers
+    assert ("Allow", "GET, HEAD, OPTIONS") in CONTENTSTACK.error_response(
+        MethodNotAllowed("PUT"), ImageRequest("a")
+    ).headers
 
 
-def made(cached: bool, *warnings: Warned) -> Result:
+def made(cached: bool, *warnings: RequestWarning) -> Result:
     return Result(bytes=9, format=None, size=None, source=None, warnings=warnings, cached=cached)
 
 
@@ -112,18 +119,18 @@ def test_the_headers_beside_a_picture() -> None:
 
 
 def test_a_warning_names_its_parameters_each_once() -> None:
-    odd = (Warned("crop", "one"), Warned("fit", "two"), Warned("crop", "three"))
+    odd = (RequestWarning("crop", "one"), RequestWarning("fit", "two"), RequestWarning("crop", "three"))
     assert CONTENTSTACK.headers_of(ORDER, made(True, *odd))[-1] == ("X-Cropmark-Warning", "crop, fit")
 
 
 @given(parameter=st.text(), text=st.text())
 def test_no_text_breaks_out_of_a_header_or_the_json(parameter: str, text: str) -> None:
-    for name, value in CONTENTSTACK.headers_of(ORDER, made(False, Warned(parameter, text))):
+    for name, value in CONTENTSTACK.headers_of(ORDER, made(False, RequestWarning(parameter, text))):
         assert name.isascii()
         assert all(" " <= c <= "~" for c in value)
         assert len(value) <= 400
-    for problem in (BadOrder(text), BadValue(parameter, text, expected="x"), NothingLeft(text, parameter=parameter)):
-        assert set(json.loads(CONTENTSTACK.refusal(problem, Ask("a")).body)) == {
+    for problem in (BadRequest(text), BadValue(parameter, text, expected="x"), EmptyResult(text, parameter=parameter)):
+        assert set(json.loads(CONTENTSTACK.error_response(problem, ImageRequest("a")).body)) == {
             "error_message",
             "error_code",
             "errors",

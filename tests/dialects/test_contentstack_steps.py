@@ -15,35 +15,35 @@ from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.contentstack.params import ROWS
 from cropmark.dialects.contentstack.query import one_mark
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
-from cropmark.dialects.dialect import Ask
-from cropmark.dialects.params import Row, asked_of
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.dialects.params import Parameter, asked_of
 from cropmark.model.formats import Format
-from cropmark.model.problems import BadOrder, BadValue, NotFound, Problem
-from cropmark.model.values import Colour, Pixels, Ratio, Share
-from cropmark.plan.plan import Beyond, Order, Plan, Unusable
-from cropmark.plan.source import Edition, Kind, SitePath, Wanted
+from cropmark.model.problems import BadRequest, BadValue, NotFound, Problem
+from cropmark.model.values import Color, Pixels, Ratio, Share
+from cropmark.plan.plan import Fallback, Order, OverLimit, Plan
+from cropmark.plan.source import PublishScope, SitePath, SourceFilter, SourceRequest
 from cropmark.plan.steps import (
     Adjust,
+    Align,
     AnyStep,
-    Area,
-    At,
     Blur,
     Canvas,
     Crop,
+    Dimensions,
     Edges,
     Filter,
     Fit,
     Flatten,
     Focus,
+    Offset,
     Orient,
+    Orientation,
     Overflow,
     Overlay,
     Pad,
     Resize,
     Sharpen,
-    Spare,
     TrimEdges,
-    Turn,
 )
 
 
@@ -56,7 +56,7 @@ def part(share: str) -> Share:
 
 
 def order_of(query: str, settings: ContentstackSettings | None = None, path: str = "a.png") -> Order:
-    return Contentstack(settings or ContentstackSettings()).order(Ask(path, query, base="/contentstack"))
+    return Contentstack(settings or ContentstackSettings()).order(ImageRequest(path, query, base="/contentstack"))
 
 
 def plan_of(query: str, settings: ContentstackSettings | None = None) -> Plan:
@@ -73,13 +73,13 @@ def warned(query: str) -> list[str]:
     return [each.parameter for each in order_of(query).warnings]
 
 
-GIFS = Kind(formats=frozenset({Format.GIF}))
+GIFS = SourceFilter(formats=frozenset({Format.GIF}))
 
 
 def resize(width: Pixels | Share | None, height: Pixels | Share | None, **others: object) -> Resize:
     """A resize as this dialect has it: it may enlarge, and is left out for GIFs."""
     name = "width" if width else "height"
-    known = {"enlarge": True, "parameter": name, "skipped_for": (GIFS,), "skipped_warning": "a GIF is not resized"}
+    known = {"enlarge": True, "parameter": name, "skipped_for": (GIFS,), "warns_if_skipped": "a GIF is not resized"}
     return Resize(width=width, height=height, **{**known, **others})  # type: ignore[arg-type]  # named fields of a step
 
 
@@ -88,27 +88,27 @@ SQUARE = Ratio(Fraction(1), Fraction(1))
 # fmt: off
 STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     # crop: the examples of the page
-    ("crop=400,300",                     (Crop(shape=Area(px(400), px(300))),)),
-    ("crop=0.50,0.60",                   (Crop(shape=Area(part("0.5"), part("0.6"))),)),
-    ("crop=300,0.60",                    (Crop(shape=Area(px(300), part("0.6"))),)),
-    ("crop=300,400,x150,y75",            (Crop(shape=Area(px(300), px(400)), x=At(px(150)), y=At(px(75))),)),
-    ("crop=300,400,x150.0,y75.0",        (Crop(shape=Area(px(300), px(400)), x=At(px(150)), y=At(px(75))),)),   # Swift
-    ("crop=50,75,x0.10,y0.20",           (Crop(shape=Area(px(50), px(75)), x=At(part("0.1")), y=At(part("0.2"))),)),
+    ("crop=400,300",                     (Crop(shape=Dimensions(px(400), px(300))),)),
+    ("crop=0.50,0.60",                   (Crop(shape=Dimensions(part("0.5"), part("0.6"))),)),
+    ("crop=300,0.60",                    (Crop(shape=Dimensions(px(300), part("0.6"))),)),
+    ("crop=300,400,x150,y75",         (Crop(shape=Dimensions(px(300), px(400)), x=Offset(px(150)), y=Offset(px(75))),)),
+    ("crop=300,400,x150.0,y75.0", (Crop(shape=Dimensions(px(300), px(400)), x=Offset(px(150)), y=Offset(px(75))),)),
+    ("crop=50,75,x0.10,y0.20", (Crop(shape=Dimensions(px(50), px(75)), x=Offset(part("0.1")), y=Offset(part("0.2"))),)),
     ("crop=300,400,offset-x10.5,offset-y50",
-        (Crop(shape=Area(px(300), px(400)), x=Spare(Fraction(21, 200)), y=Spare(Fraction(1, 2))),)),
-    ("crop=300,400,offset-x0.25",        (Crop(shape=Area(px(300), px(400)), x=Spare(Fraction(1, 4))),)),
+        (Crop(shape=Dimensions(px(300), px(400)), x=Align(Fraction(21, 200)), y=Align(Fraction(1, 2))),)),
+    ("crop=300,400,offset-x0.25",        (Crop(shape=Dimensions(px(300), px(400)), x=Align(Fraction(1, 4))),)),
     ("crop=500,400,x700,y200,safe",
-        (Crop(shape=Area(px(500), px(400)), x=At(px(700)), y=At(px(200)), overflow=Overflow.CLIP),)),
+        (Crop(shape=Dimensions(px(500), px(400)), x=Offset(px(700)), y=Offset(px(200)), overflow=Overflow.CLIP),)),
     ("crop=1:1,smart",                   (Crop(shape=SQUARE, focus=Focus.SMART),)),
-    ("crop=300,400,smart",               (Crop(shape=Area(px(300), px(400))),)),               # idle beside pixels
-    ("crop=150%2C100",                   (Crop(shape=Area(px(150), px(100))),)),               # the JavaScript SDK
+    ("crop=300,400,smart",              (Crop(shape=Dimensions(px(300), px(400))),)),               # idle beside pixels
+    ("crop=150%2C100",                  (Crop(shape=Dimensions(px(150), px(100))),)),               # the JavaScript SDK
     ("crop=1:1&width=200",               (Crop(shape=SQUARE), resize(px(200), None))),
     # trim
     ("trim=25,50,75",                    (TrimEdges(Edges(px(25), px(50), px(75), px(50))),)),
     ("trim=0.10",                        (TrimEdges(Edges(*[part("0.1")] * 4)),)),
     # orient
-    ("orient=6",                         (Orient(Turn.RIGHT),)),
-    ("orient=hv",                        (Orient(Turn.HALF),)),
+    ("orient=6",                         (Orient(Orientation.RIGHT),)),
+    ("orient=hv",                        (Orient(Orientation.HALF),)),
     ("orient=1",                         ()),                                                  # upright, and no more
     # sizes
     ("width=0.25",                       (resize(part("0.25"), None),)),
@@ -125,13 +125,13 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     # room
     ("pad=25,50,75,100",                 (Pad(Edges(px(25), px(50), px(75), px(100))),)),
     ("pad=10&bg-color=FF0000",
-        (Flatten(Colour(255, 0, 0)), Pad(Edges(*[px(10)] * 4), Colour(255, 0, 0)))),
+        (Flatten(Color(255, 0, 0)), Pad(Edges(*[px(10)] * 4), Color(255, 0, 0)))),
     ("canvas=700,800,offset-x0.65",
-        (Canvas(shape=Area(px(700), px(800)), x=Spare(Fraction(13, 20)), warns_when_cut=True),)),
+        (Canvas(shape=Dimensions(px(700), px(800)), x=Align(Fraction(13, 20)), warns_when_cut=True),)),
     ("canvas=1:1&pad=50",                (Canvas(shape=SQUARE, warns_when_cut=True),)),
-    ("bg-color=140,220,123,0.5",         (Flatten(Colour(140, 220, 123, 128)),)),
-    ("bg-color=%23ccc",                  (Flatten(Colour(204, 204, 204)),)),
-    ("bg-color=rgb:ff0000",              (Flatten(Colour(255, 0, 0)),)),                       # W2: Gatsby
+    ("bg-color=140,220,123,0.5",         (Flatten(Color(140, 220, 123, 128)),)),
+    ("bg-color=%23ccc",                  (Flatten(Color(204, 204, 204)),)),
+    ("bg-color=rgb:ff0000",              (Flatten(Color(255, 0, 0)),)),                       # W2: Gatsby
     # pixels
     ("saturation=-30&contrast=50&brightness=20", (Adjust(Fraction(20), Fraction(50), Fraction(-30)),)),
     ("sharpen=a5,r1000,t2",              (Sharpen(Fraction(5), px(1000), 2),)),
@@ -142,7 +142,7 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     # overlay
     ("overlay=/v3/assets/a/b/c/d.png",   (Overlay(source=1, opaque_padding=True),)),
     ("overlay=/d.png&overlay-align=left,bottom&overlay-width=50p&overlay-repeat=y&overlay-pad=30,25,50",
-        (Overlay(source=1, width=part("0.5"), x=Spare(Fraction(0)), y=Spare(Fraction(1)), repeat_down=True,
+        (Overlay(source=1, width=part("0.5"), x=Align(Fraction(0)), y=Align(Fraction(1)), repeat_down=True,
                  edges=Edges(px(30), px(25), px(50), px(25)), opaque_padding=True),)),
 ]
 # fmt: on
@@ -174,10 +174,10 @@ def test_the_order_of_the_query_plays_no_part(query: list[str]) -> None:
 def test_what_a_source_may_be_and_what_goes_out_instead() -> None:
     plan = plan_of("width=200")
     assert {f.value for f in plan.reads} == {"jpeg", "png", "webp", "gif", "avif"}
-    assert (plan.unread, plan.unusable) == (Unusable.ORIGINAL, Unusable.PROBLEM)
+    assert (plan.on_unsupported, plan.on_unusable) == (Fallback.ORIGINAL, Fallback.PROBLEM)
     limits = plan.limits
     assert (limits.source_bytes, limits.source_side, limits.source_frames) == (50 * 2**20, 12_000, 1_000)
-    assert (limits.side, limits.beyond, limits.avif_area) == (8_192, Beyond.SHRINK, 4_096**2)
+    assert (limits.side, limits.beyond, limits.avif_area) == (8_192, OverLimit.SHRINK, 4_096**2)
 
 
 # ------------------------------------------------------------------------------------------------ what SDKs send
@@ -241,7 +241,7 @@ def test_an_unknown_word_is_ignored_with_a_warning(query: str, parameter: str) -
 def test_of_an_alignment_the_known_word_counts() -> None:
     (step,) = steps_of("overlay=/l.png&overlay-align=middel,left")
     assert isinstance(step, Overlay)
-    assert (step.x, step.y) == (Spare(Fraction(0)), Spare(Fraction(1, 2)))
+    assert (step.x, step.y) == (Align(Fraction(0)), Align(Fraction(1, 2)))
 
 
 # fmt: off
@@ -291,7 +291,7 @@ def test_a_bad_value_is_refused(query: str, parameter: str, words: str) -> None:
 def test_every_file_is_published_in_the_configured_environments() -> None:
     settings = ContentstackSettings(environments=("production", "staging"), branches=("main", "dev"))
     for query in ("", "environment=staging", "environment=production&branch=dev", "environment="):
-        assert order_of(query, settings).sources == (Wanted(SitePath("a.png")),)
+        assert order_of(query, settings).sources == (SourceRequest(SitePath("a.png")),)
 
 
 # fmt: off
@@ -313,7 +313,7 @@ def test_an_unknown_environment_or_branch_is_not_found(query: str, parameter: st
 
 def test_an_environment_may_be_required() -> None:
     strict = ContentstackSettings(require_environment=True)
-    with pytest.raises(BadOrder, match="an environment is needed") as refused:
+    with pytest.raises(BadRequest, match="an environment is needed") as refused:
         order_of("width=9", strict)
     assert refused.value.parameter == "environment"
     assert order_of("width=9&environment=production", strict).plan
@@ -324,14 +324,16 @@ LIBRARY = ContentstackSettings(environments=None)
 
 def test_a_library_is_asked_for_an_edition_of_the_picture_and_of_its_overlay() -> None:
     query = "environment=anything&branch=dev&access_token=secret&overlay=/contentstack/v3/assets/a/b/c/l.png"
-    edition = Edition("anything", "dev", "secret")
+    edition = PublishScope("anything", "dev", "secret")
     order = order_of(query, LIBRARY, "v3/assets/a/b/c/a.png")
     assert order.sources == (
-        Wanted(SitePath("v3/assets/a/b/c/a.png", edition)),
-        Wanted(SitePath("v3/assets/a/b/c/l.png", replace(edition, beside="a")), optional=True, parameter="overlay"),
+        SourceRequest(SitePath("v3/assets/a/b/c/a.png", edition)),
+        SourceRequest(
+            SitePath("v3/assets/a/b/c/l.png", replace(edition, beside="a")), optional=True, parameter="overlay"
+        ),
     )
     assert "secret" not in repr(order)
-    assert order_of("", LIBRARY).sources == (Wanted(SitePath("a.png", Edition(None, "main", None))),)
+    assert order_of("", LIBRARY).sources == (SourceRequest(SitePath("a.png", PublishScope(None, "main", None))),)
 
 
 FILE = "v3/assets/blt0/blt1/" + "0123456789abcdef01234567" + "/owl.jpg"
@@ -361,7 +363,7 @@ def test_how_long_an_answer_may_be_kept(
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_row_reads_its_own_example(row: Row[object]) -> None:
+def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
     assert row.of(asked_of(ROWS, {row.name: row.param.example})) is not None
     assert re.search(row.param.pattern, row.param.example)
 
@@ -385,7 +387,7 @@ queries = st.lists(st.tuples(names, texts), max_size=8).map(lambda given: "&".jo
 @pytest.mark.parametrize("query", ["?" * 100_000, "&" * 100_000, "overlay=?" * 11_000, "crop=" + "1," * 50_000])
 def test_a_hostile_query_is_refused_in_no_time(query: str) -> None:
     started = time.process_time()
-    with pytest.raises(BadOrder):
+    with pytest.raises(BadRequest):
         order_of(query)
     assert time.process_time() - started < 0.2
 
@@ -393,7 +395,7 @@ def test_a_hostile_query_is_refused_in_no_time(query: str) -> None:
 @given(path=st.text(), query=queries | st.text(), accept=st.text())
 def test_order_raises_nothing_but_a_problem(path: str, query: str, accept: str) -> None:
     try:
-        order = Contentstack().order(Ask(path, query, {"accept": accept}, base="/contentstack"))
+        order = Contentstack().order(ImageRequest(path, query, {"accept": accept}, base="/contentstack"))
     except Problem as problem:
         assert problem.status in (400, 404)
     else:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.output import translated
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import Choice, Keep, Order, Output, Tell
-from cropmark.plan.source import any_holds
+from cropmark.plan.plan import Choice, KeepMetadata, Order, Output, TriState
+from cropmark.plan.source import matches_any
 
 BROWSER = "image/avif,image/webp,image/apng,*/*;q=0.8"
 WEBP_ONLY = "image/webp,*/*"
@@ -29,7 +29,7 @@ AVIF = Info(Format.AVIF, Size(400, 300), 1000)
 
 
 def order_of(query: str, accept: str = "", settings: FastlySettings | None = None) -> Order:
-    return Fastly(settings or FastlySettings()).order(Ask("a.png", query, {"accept": accept}))
+    return Fastly(settings or FastlySettings()).order(ImageRequest("a.png", query, {"accept": accept}))
 
 
 def output_of(query: str, accept: str = "", settings: FastlySettings | None = None) -> Output:
@@ -44,7 +44,7 @@ def taken(output: Output, source: Info) -> Choice:
         named = choice.format or source.format
         loses = source.animated and not (output.first_frame or TRAITS[named].animated)
         kept = not (choice.keeps_animation and loses)
-        if TRAITS[named].writable and kept and not any_holds(choice.skipped_for, source):
+        if TRAITS[named].writable and kept and not matches_any(choice.skipped_for, source):
             return choice
     raise AssertionError(f"no choice for {source}")
 
@@ -52,9 +52,9 @@ def taken(output: Output, source: Info) -> Choice:
 def told(choice: Choice, source: Info) -> str:
     """A choice in a few words: webpll 85, jpeg~ 85 (progressive as the source), png8."""
     assert choice.format is not None
-    lossless = choice.lossless is Tell.YES or (choice.lossless is Tell.AS_SOURCE and source.lossless)
+    lossless = choice.lossless is TriState.YES or (choice.lossless is TriState.AS_SOURCE and source.lossless)
     word = choice.format.value + ("8" if choice.palette else "") + ("ll" if lossless else "")
-    word += {Tell.YES: "+", Tell.NO: "", Tell.AS_SOURCE: "~"}[choice.progressive]
+    word += {TriState.YES: "+", TriState.NO: "", TriState.AS_SOURCE: "~"}[choice.progressive]
     return f"{word} {choice.quality}" if choice.quality and not lossless else word
 
 
@@ -238,7 +238,7 @@ def test_where_the_source_may_go_out_as_it_is(query: str, original: bool) -> Non
 
 
 def test_metadata_and_frames() -> None:
-    assert output_of("metadata=copyright,c2pa").keeps == {Keep.COPYRIGHT}
+    assert output_of("metadata=copyright,c2pa").keeps == {KeepMetadata.COPYRIGHT}
     assert output_of("").keeps == frozenset()
     assert output_of("frame=1").first_frame
     assert not output_of("").first_frame
@@ -249,6 +249,6 @@ def test_avif_past_its_area_is_refused_by_name_only() -> None:
     assert not output_of("auto=avif", BROWSER).choices[0].refuse_beyond
     assert not output_of("format=auto", BROWSER).choices[0].refuse_beyond
     # What was asked for by name, or could have been, and is not had, says so.
-    assert output_of("auto=avif", BROWSER).choices[0].missed
-    assert output_of("format=jxl").choices[0].missed
-    assert output_of("format=webp").choices[0].missed
+    assert output_of("auto=avif", BROWSER).choices[0].warning_if_skipped
+    assert output_of("format=jxl").choices[0].warning_if_skipped
+    assert output_of("format=webp").choices[0].warning_if_skipped

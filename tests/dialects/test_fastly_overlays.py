@@ -7,24 +7,24 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.overlays import LAYOUTS, MONTAGE_ROWS, OVERLAY_ROWS
-from cropmark.dialects.fastly.settings import FastlySettings, Malformed
-from cropmark.dialects.params import Row, asked_of
+from cropmark.dialects.fastly.settings import FastlySettings, OnMalformed
+from cropmark.dialects.params import Parameter, asked_of
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue, OutputTooLarge
-from cropmark.model.values import WHITE, Colour, Pixels, Share, Size
+from cropmark.model.values import WHITE, Color, Pixels, Share, Size
 from cropmark.plan.plan import Order, Plan
-from cropmark.plan.source import SitePath, Wanted
-from cropmark.plan.steps import CENTRED, Edges, Monochrome, Montage, Overlay, Resize, Spare
+from cropmark.plan.source import SitePath, SourceRequest
+from cropmark.plan.steps import CENTERED, Align, Edges, Monochrome, Montage, Overlay, Resize
 
 OVERLAY, MONTAGE, API = Fastly.headers
 
 
 def order_of(query: str = "", settings: FastlySettings | None = None, **given: str) -> Order:
     headers = {f"x-fastly-imageopto-{name}": value for name, value in given.items()}
-    return Fastly(settings or FastlySettings()).order(Ask("a.png", query, headers, base="/fastly"))
+    return Fastly(settings or FastlySettings()).order(ImageRequest("a.png", query, headers, base="/fastly"))
 
 
 def plan_of(order: Order) -> Plan:
@@ -36,7 +36,7 @@ def px(count: int) -> Pixels:
     return Pixels(Fraction(count))
 
 
-START, END = Spare(Fraction(0)), Spare(Fraction(1))
+START, END = Align(Fraction(0)), Align(Fraction(1))
 
 # fmt: off
 OVERLAYS = [
@@ -47,7 +47,7 @@ OVERLAYS = [
     ("overlay=/l.png&overlay-align=top",            Overlay(source=1, y=START)),
     ("overlay=/l.png&overlay-align=bottom,right",   Overlay(source=1, x=END, y=END)),
     ("overlay=/l.png&overlay-align=right,bottom",   Overlay(source=1, x=END, y=END)),     # V3: their order is free
-    ("overlay=/l.png&overlay-align=middle,center",  Overlay(source=1, x=CENTRED, y=CENTRED)),
+    ("overlay=/l.png&overlay-align=middle,center",  Overlay(source=1, x=CENTERED, y=CENTERED)),
     ("overlay=/l.png&overlay-pad=1,2",              Overlay(source=1, edges=Edges(px(1), px(2), px(1), px(2)))),
     ("overlay=/l.png&overlay-repeat=both",          Overlay(source=1, repeat_across=True, repeat_down=True)),
     ("overlay=/l.png&overlay-repeat=x",             Overlay(source=1, repeat_across=True)),
@@ -75,8 +75,8 @@ def test_an_overlay_is(header: str, step: Overlay) -> None:
 
 @pytest.mark.parametrize(("url", "path"), PATHS)
 def test_an_overlay_is_of_this_site(url: str, path: str) -> None:
-    wanted = Wanted(SitePath(path), optional=True, parameter="overlay")
-    assert order_of(overlay=f"overlay={url}").sources == (Wanted(SitePath("a.png")), wanted)
+    wanted = SourceRequest(SitePath(path), optional=True, parameter="overlay")
+    assert order_of(overlay=f"overlay={url}").sources == (SourceRequest(SitePath("a.png")), wanted)
 
 
 @pytest.mark.parametrize("url", PATHS_REFUSED)
@@ -92,7 +92,7 @@ def test_a_path_in_base64_is_the_same_path(encode, path: str) -> None:  # type: 
     text = encode(path.encode()).decode()
     kept = path.partition("?")[0].removeprefix("/")
     for header in (f"overlay-base64={text}", f"overlay-base64={text.rstrip('=')}"):
-        assert order_of(overlay=header).sources[1].where == SitePath(kept)
+        assert order_of(overlay=header).sources[1].ref == SitePath(kept)
 
 
 @pytest.mark.parametrize("text", ["!!!", "L2xv1", "/w==", "aHR0cDovL2V2aWwvYS5wbmc=", "\u0661"])
@@ -118,7 +118,7 @@ def test_an_overlay_is_refused(header: str, parameter: str, words: str) -> None:
     with pytest.raises(BadValue, match=words) as refused:
         order_of(overlay=f"overlay=/l.png&{header}")
     assert refused.value.parameter == parameter
-    lenient = order_of("", FastlySettings(malformed=Malformed.IGNORE), overlay=f"overlay=/l.png&{header}")
+    lenient = order_of("", FastlySettings(malformed=OnMalformed.IGNORE), overlay=f"overlay=/l.png&{header}")
     assert [warned.parameter for warned in lenient.warnings] == [parameter]
 
 
@@ -133,7 +133,7 @@ def test_the_operator_may_turn_headers_off_and_parameters_on() -> None:
     assert order_of("", deaf, overlay="overlay=/l.png", montage=montage) == order_of()
     open_ = FastlySettings(overlay_parameters=True)
     found = order_of("overlay=/q.png&overlay-align=top", open_, overlay="overlay=/h.png")
-    assert found.sources[1].where == SitePath("h.png")  # the header's wins
+    assert found.sources[1].ref == SitePath("h.png")  # the header's wins
     assert plan_of(found).steps == (Overlay(source=1, y=START),)
     assert found.warnings == ()
 
@@ -190,13 +190,13 @@ def test_a_montage_ignores_everything_else() -> None:
     header = "width=400&height=200&layout=2a&images=/fastly/x.png;/y.png&format=png&padding=5&bg-color=f00&dpr=1.5"
     order = order_of("width=wide&crop=1", montage=header, overlay="overlay=nonsense")
     assert order.sources == (
-        Wanted(SitePath("a.png")),
-        Wanted(SitePath("x.png"), parameter="images"),
-        Wanted(SitePath("y.png"), parameter="images"),
+        SourceRequest(SitePath("a.png")),
+        SourceRequest(SitePath("x.png"), parameter="images"),
+        SourceRequest(SitePath("y.png"), parameter="images"),
     )
     (step,) = plan_of(order).steps
     assert isinstance(step, Montage)
-    assert (step.size, step.padding, step.colour) == (Size(600, 300), 5, Colour(255, 0, 0))
+    assert (step.size, step.padding, step.color) == (Size(600, 300), 5, Color(255, 0, 0))
     assert [choice.format for choice in plan_of(order).output.choices] == [Format.PNG]
     assert plan_of(order).output.first_frame
 
@@ -207,7 +207,7 @@ def test_a_montage_is_a_white_jpeg_unless_it_says_otherwise() -> None:
     assert (choice.format, choice.quality) == (Format.JPEG, 40)
     (step,) = plan_of(order).steps
     assert isinstance(step, Montage)
-    assert (step.padding, step.colour) == (0, WHITE)
+    assert (step.padding, step.color) == (0, WHITE)
     assert order_of(montage="width=4&height=2&layout=2a&images=/x;/y&format=auto").delivery.negotiated
     defaults = {row.name: row.param.default for row in MONTAGE_ROWS}
     assert (defaults["format"], defaults["bg-color"]) == ("jpg", "white")
@@ -251,5 +251,5 @@ def test_a_montage_computed_too_large_is_impossible() -> None:
 
 
 @pytest.mark.parametrize("row", [*OVERLAY_ROWS, *MONTAGE_ROWS], ids=lambda row: row.name)
-def test_a_row_reads_its_own_example(row: Row[object]) -> None:
+def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
     assert row.of(asked_of([row], {row.name: row.param.example})) is not None

@@ -8,33 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.dialect import Ask, Headers, Result
+from cropmark.dialects.dialect import Headers, ImageRequest, Result
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.imageopto.words import MAX_HEADER_CHARS
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import (
-    BadOrder,
+    BadRequest,
     BadValue,
-    Breakdown,
     BrokenEncoding,
     CropOutOfBounds,
-    NotAllowed,
+    EmptyResult,
+    InternalError,
+    MethodNotAllowed,
     NotFound,
-    NothingLeft,
     OutputTooLarge,
     Overloaded,
     Problem,
     SourceFailed,
-    SourceMissing,
+    SourceNotFound,
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
     UnknownEncoding,
-    restored,
+    restored_problem,
 )
 from cropmark.model.values import Box, Size
-from cropmark.plan.plan import Order, Warned
+from cropmark.plan.plan import Order, RequestWarning
 
 FASTLY = Fastly()
 ORDER = Order((), None)
@@ -85,12 +85,16 @@ def test_an_original_of_which_nothing_is_known_has_no_info() -> None:
 
 
 def test_a_warning_that_begins_with_its_parameter_says_it_once() -> None:
-    outside = made(warnings=(Warned("crop", "crop region lies outside the image"),))
+    outside = made(warnings=(RequestWarning("crop", "crop region lies outside the image"),))
     assert FASTLY.headers_of(ORDER, outside)[-1] == ("Fastly-IO-Warning", "crop region lies outside the image")
 
 
 def test_warnings_share_a_header_each_once() -> None:
-    twice = (Warned("crop", "lies outside"), Warned("fit", "fit: ignored"), Warned("crop", "lies outside"))
+    twice = (
+        RequestWarning("crop", "lies outside"),
+        RequestWarning("fit", "fit: ignored"),
+        RequestWarning("crop", "lies outside"),
+    )
     assert FASTLY.headers_of(ORDER, made(warnings=twice))[-1] == (
         "Fastly-IO-Warning",
         "crop: lies outside; fit: ignored",
@@ -98,10 +102,10 @@ def test_warnings_share_a_header_each_once() -> None:
 
 
 def test_what_a_header_brought_in_is_not_given_to_those_who_did_not_send_it() -> None:
-    laid = FASTLY.order(Ask("a", headers={"x-fastly-imageopto-overlay": "overlay=/l.png"}))
+    laid = FASTLY.order(ImageRequest("a", headers={"x-fastly-imageopto-overlay": "overlay=/l.png"}))
     assert ("Vary", "x-fastly-imageopto-overlay") in FASTLY.headers_of(laid, made())
     montage = "width=9&height=9&layout=2a&images=/a;/b"
-    mounted = FASTLY.order(Ask("a", headers={"x-fastly-imageopto-montage": montage}))
+    mounted = FASTLY.order(ImageRequest("a", headers={"x-fastly-imageopto-montage": montage}))
     assert ("Vary", "x-fastly-imageopto-montage") in FASTLY.headers_of(mounted, made())
 
 
@@ -119,18 +123,18 @@ REFUSALS = [
     (OUTSIDE, 400,
         f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})\nFix: ask for less, move it inside, or add ,safe to clip it\n",
         f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})"),
-    (NothingLeft("trim: nothing", parameter="trim"), 400,
+    (EmptyResult("trim: nothing", parameter="trim"), 400,
         "Invalid transformation for requested image: Invalid trim, nothing left",
         "Invalid transformation for requested image: Invalid trim, nothing left (nothing)"),
-    (NothingLeft("nothing", parameter="trim-color"), 400,
+    (EmptyResult("nothing", parameter="trim-color"), 400,
         "Invalid transformation for requested image: Invalid trim-color, nothing left",
         "Invalid transformation for requested image: Invalid trim-color, nothing left (nothing)"),
     (OutputTooLarge("9000x9000"), 400,
         "Invalid transformation for requested image: Output exceeds maximum dimensions",
         "Invalid transformation for requested image: Output exceeds maximum dimensions (9000x9000)"),
-    (BadOrder("the query is too long"), 400, "Invalid request: the query is too long",
+    (BadRequest("the query is too long"), 400, "Invalid request: the query is too long",
         "Invalid request: the query is too long"),
-    (SourceMissing("no such picture"),  404, "Not Found: no such picture", "Invalid status"),
+    (SourceNotFound("no such picture"),  404, "Not Found: no such picture", "Invalid status"),
     (SourceFailed("it broke"),          502, "Bad Gateway: it broke", "Invalid status"),
     (SourceTimeout("too slow"),         504, "Gateway Timeout: too slow", "Invalid status"),
     (SourceTooLarge("60 MB"),           413, "Request Entity Too Large: 60 MB", "Body exceeds maximum length"),
@@ -139,14 +143,14 @@ REFUSALS = [
     (BrokenEncoding("packed"),          415, "Unsupported Media Type: packed", "Gzipped body could not be decoded"),
     (NotFound("nothing here"),          404, "Not Found: nothing here", None),
     (Overloaded("busy"),                503, "Service Unavailable: busy", None),
-    (Breakdown("our fault"),            500, "Internal Server Error: our fault", None),
+    (InternalError("our fault"),            500, "Internal Server Error: our fault", None),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("problem", "status", "body", "reason"), REFUSALS, ids=lambda value: type(value).__name__)
 def test_a_problem_is_told(problem: Problem, status: int, body: str, reason: str | None) -> None:
-    answer = FASTLY.refusal(problem, Ask("a.png"))
+    answer = FASTLY.error_response(problem, ImageRequest("a.png"))
     assert answer.status == status
     assert answer.media_type == "text/plain; charset=utf-8"
     assert answer.body.decode().startswith(body)
@@ -155,24 +159,24 @@ def test_a_problem_is_told(problem: Problem, status: int, body: str, reason: str
 
 
 def test_a_problem_from_a_renderer_is_told_alike() -> None:
-    told = restored(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
-    assert FASTLY.refusal(told, Ask("a")).body == FASTLY.refusal(OUTSIDE, Ask("a")).body
+    told = restored_problem(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
+    assert FASTLY.error_response(told, ImageRequest("a")).body == FASTLY.error_response(OUTSIDE, ImageRequest("a")).body
     value = BadValue("crop", "x", expected="a ratio", fix="write 16:9")
-    again = restored(value.code, value.detail, value.fix, "crop")
-    assert FASTLY.refusal(again, Ask("a")).body == FASTLY.refusal(value, Ask("a")).body
+    again = restored_problem(value.code, value.detail, value.fix, "crop")
+    assert FASTLY.error_response(again, ImageRequest("a")).body == FASTLY.error_response(value, ImageRequest("a")).body
 
 
 @pytest.mark.parametrize(("origin", "status"), [(403, 403), (410, 410), (302, 502), (799, 502), (None, 502)])
 def test_an_origins_error_keeps_its_status(origin: int | None, status: int) -> None:
     problem = SourceFailed("the origin refused")
     problem.origin_status = origin
-    assert FASTLY.refusal(problem, Ask("a")).status == status
+    assert FASTLY.error_response(problem, ImageRequest("a")).status == status
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html, application/problem+json;q=0.9"])
 def test_json_where_the_client_asks_for_it(accept: str) -> None:
     problem = BadValue("crop", "16:0", expected="a ratio", fix="write 16:9")
-    answer = FASTLY.refusal(problem, Ask("a", headers={"accept": accept}))
+    answer = FASTLY.error_response(problem, ImageRequest("a", headers={"accept": accept}))
     assert answer.media_type == "application/problem+json"
     assert json.loads(answer.body) == {
         "type": "about:blank",
@@ -187,12 +191,12 @@ def test_json_where_the_client_asks_for_it(accept: str) -> None:
 
 @pytest.mark.parametrize("accept", ["", "*/*", "image/webp,*/*", "application/*", "application/json;q=0.0,*/*"])
 def test_text_for_everybody_else(accept: str) -> None:
-    answer = FASTLY.refusal(BadOrder("no"), Ask("a", headers={"accept": accept}))
+    answer = FASTLY.error_response(BadRequest("no"), ImageRequest("a", headers={"accept": accept}))
     assert answer.media_type.startswith("text/plain")
 
 
 def test_a_wrong_method_hears_the_right_ones() -> None:
-    answer = FASTLY.refusal(NotAllowed("PUT is not answered"), Ask("a"))
+    answer = FASTLY.error_response(MethodNotAllowed("PUT is not answered"), ImageRequest("a"))
     assert (answer.status, dict(answer.headers)["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
@@ -208,18 +212,22 @@ def assert_clean(headers: Headers) -> None:
 
 @given(parameter=st.text(), text=st.text(), accept=st.sampled_from(["", "application/json"]))
 def test_no_text_breaks_out_of_a_header(parameter: str, text: str, accept: str) -> None:
-    assert_clean(FASTLY.headers_of(ORDER, made(warnings=(Warned(parameter, text),))))
-    for problem in (BadOrder(text), BadValue(parameter, text, expected="more"), NothingLeft(text, parameter=parameter)):
-        answer = FASTLY.refusal(problem, Ask("a", headers={"accept": accept}))
+    assert_clean(FASTLY.headers_of(ORDER, made(warnings=(RequestWarning(parameter, text),))))
+    for problem in (
+        BadRequest(text),
+        BadValue(parameter, text, expected="more"),
+        EmptyResult(text, parameter=parameter),
+    ):
+        answer = FASTLY.error_response(problem, ImageRequest("a", headers={"accept": accept}))
         assert_clean(answer.headers)
         assert answer.body
 
 
 def test_a_hostile_value_ends_up_cut_in_body_and_header() -> None:
-    ask = Ask("a", "fit=1&format=%0d%0aSet-Cookie:%20x=1%0d%0a" + "A" * 5000)
+    ask = ImageRequest("a", "fit=1&format=%0d%0aSet-Cookie:%20x=1%0d%0a" + "A" * 5000)
     with pytest.raises(BadValue) as refused:
         FASTLY.order(ask)
-    answer = FASTLY.refusal(refused.value, ask)
+    answer = FASTLY.error_response(refused.value, ask)
     assert_clean(answer.headers)
     assert len(answer.body) < 1000
     assert b"\r" not in answer.body

@@ -10,24 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.params import ROWS
-from cropmark.dialects.fastly.settings import FastlySettings, Malformed
-from cropmark.dialects.params import Row, asked_of
-from cropmark.model.problems import BadOrder, BadValue, Problem
-from cropmark.model.values import WHOLE, Colour, Pixels, Ratio, Share
-from cropmark.plan.plan import Order, Plan, Unusable
-from cropmark.plan.source import SitePath, Wanted
+from cropmark.dialects.fastly.settings import FastlySettings, OnMalformed
+from cropmark.dialects.params import Parameter, asked_of
+from cropmark.model.problems import BadRequest, BadValue, Problem
+from cropmark.model.values import WHOLE, Color, Pixels, Ratio, Share
+from cropmark.plan.plan import Fallback, Order, Plan
+from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.plan.steps import (
     Adjust,
+    Align,
     AnyStep,
-    Area,
-    At,
-    Auto,
+    AutoColor,
     Blur,
     Canvas,
     Crop,
+    Dimensions,
     Dither,
     Edges,
     Filter,
@@ -35,16 +35,16 @@ from cropmark.plan.steps import (
     Flatten,
     Focus,
     Monochrome,
+    Offset,
     Orient,
+    Orientation,
     Overflow,
     Pad,
     Resize,
     Sharpen,
-    Spare,
     Threshold,
     TrimBorder,
     TrimEdges,
-    Turn,
 )
 
 
@@ -57,7 +57,7 @@ def part(share: str) -> Share:
 
 
 def order_of(query: str, settings: FastlySettings | None = None) -> Order:
-    return Fastly(settings or FastlySettings()).order(Ask("a.png", query))
+    return Fastly(settings or FastlySettings()).order(ImageRequest("a.png", query))
 
 
 def plan_of(query: str, settings: FastlySettings | None = None) -> Plan:
@@ -79,28 +79,29 @@ SQUARE = Ratio(Fraction(1), Fraction(1))
 # fmt: off
 CROPS = [
     # the worked examples of the specification, as Steps
-    ("crop=640,480",                     Crop(shape=Area(px(640), px(480)))),
-    ("crop=640,480,x10,y20",             Crop(shape=Area(px(640), px(480)), x=At(px(10)), y=At(px(20)))),
-    ("crop=640,480,x10",                 Crop(shape=Area(px(640), px(480)), x=At(px(10)))),
-    ("crop=0.5,0.25",                    Crop(shape=Area(part("0.5"), part("0.25")))),
-    ("crop=25p,100p,x75p",               Crop(shape=Area(part("0.25"), part("1")), x=At(part("0.75")))),
-    ("crop=640,50p,offset-x0",           Crop(shape=Area(px(640), part("0.5")), x=Spare(Fraction(0)))),
+    ("crop=640,480",                     Crop(shape=Dimensions(px(640), px(480)))),
+    ("crop=640,480,x10,y20",             Crop(shape=Dimensions(px(640), px(480)), x=Offset(px(10)), y=Offset(px(20)))),
+    ("crop=640,480,x10",                 Crop(shape=Dimensions(px(640), px(480)), x=Offset(px(10)))),
+    ("crop=0.5,0.25",                    Crop(shape=Dimensions(part("0.5"), part("0.25")))),
+    ("crop=25p,100p,x75p",               Crop(shape=Dimensions(part("0.25"), part("1")), x=Offset(part("0.75")))),
+    ("crop=640,50p,offset-x0",           Crop(shape=Dimensions(px(640), part("0.5")), x=Align(Fraction(0)))),
     ("crop=400,300,offset-x30,offset-y60",
-        Crop(shape=Area(px(400), px(300)), x=Spare(Fraction(3, 10)), y=Spare(Fraction(3, 5)))),
-    ("crop=400,300,x200,offset-y60",     Crop(shape=Area(px(400), px(300)), x=At(px(200)), y=Spare(Fraction(3, 5)))),
-    ("crop=400,300,offset-x0.3",         Crop(shape=Area(px(400), px(300)), x=Spare(Fraction(3, 10)))),   # K1
+        Crop(shape=Dimensions(px(400), px(300)), x=Align(Fraction(3, 10)), y=Align(Fraction(3, 5)))),
+    ("crop=400,300,x200,offset-y60",
+        Crop(shape=Dimensions(px(400), px(300)), x=Offset(px(200)), y=Align(Fraction(3, 5)))),
+    ("crop=400,300,offset-x0.3",         Crop(shape=Dimensions(px(400), px(300)), x=Align(Fraction(3, 10)))),   # K1
     ("crop=2.5:1",                       Crop(shape=Ratio(Fraction(5, 2), Fraction(1)))),
-    ("crop=1:1,offset-x100",             Crop(shape=SQUARE, x=Spare(Fraction(1)))),
-    ("crop=2000,500,safe",               Crop(shape=Area(px(2000), px(500)), overflow=Overflow.CLIP)),
+    ("crop=1:1,offset-x100",             Crop(shape=SQUARE, x=Align(Fraction(1)))),
+    ("crop=2000,500,safe",               Crop(shape=Dimensions(px(2000), px(500)), overflow=Overflow.CLIP)),
     ("?crop=3000,600,x100,x100,safe",                                                                     # Q6, K2
-        Crop(shape=Area(px(3000), px(600)), x=At(px(100)), overflow=Overflow.CLIP)),
+        Crop(shape=Dimensions(px(3000), px(600)), x=Offset(px(100)), overflow=Overflow.CLIP)),
     ("crop=1:1,smart",                   Crop(shape=SQUARE, focus=Focus.SMART)),
     ("crop=1:1,smart,safe,y10",                                                                           # K5, K6
-        Crop(shape=SQUARE, y=At(px(10)), focus=Focus.SMART, overflow=Overflow.CLIP)),
-    ("crop=300,200,smart",               Crop(shape=Area(px(300), px(200)))),                             # K5: idle
+        Crop(shape=SQUARE, y=Offset(px(10)), focus=Focus.SMART, overflow=Overflow.CLIP)),
+    ("crop=300,200,smart",               Crop(shape=Dimensions(px(300), px(200)))),                           # K5: idle
     ("crop=4.000000:3.000000,offset-x10.000000,y0.000000p",                                               # its SDK
-        Crop(shape=Ratio(Fraction(4), Fraction(3)), x=Spare(Fraction(1, 10)), y=At(part("0")))),
-    ("crop=400%2C300%2Cx10%2Cy20",       Crop(shape=Area(px(400), px(300)), x=At(px(10)), y=At(px(20)))),
+        Crop(shape=Ratio(Fraction(4), Fraction(3)), x=Align(Fraction(1, 10)), y=Offset(part("0")))),
+    ("crop=400%2C300%2Cx10%2Cy20",       Crop(shape=Dimensions(px(400), px(300)), x=Offset(px(10)), y=Offset(px(20)))),
     ("CROP=1:1&crop=1:1,SMART",          Crop(shape=SQUARE, focus=Focus.SMART)),                          # Q1
     ("precrop=1:1",                      Crop(shape=SQUARE, parameter="precrop")),
 ]
@@ -109,10 +110,10 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("",                                 ()),
     ("trim=25,50,75,100",                (TrimEdges(Edges(px(25), px(50), px(75), px(100))),)),
     ("trim=25p,0,25p,0",                 (TrimEdges(Edges(part("0.25"), px(0), part("0.25"), px(0))),)),    # W5
-    ("orient=r",                         (Orient(Turn.RIGHT),)),
-    ("orient=R",                         (Orient(Turn.RIGHT),)),
-    ("orient=2",                         (Orient(Turn.FLIP_ACROSS),)),    # the table, not the slip in an example
-    ("orient=vr",                        (Orient(Turn.TRANSPOSE),)),      # the flip comes first, as for 5
+    ("orient=r",                         (Orient(Orientation.RIGHT),)),
+    ("orient=R",                         (Orient(Orientation.RIGHT),)),
+    ("orient=2",                         (Orient(Orientation.FLIP_ACROSS),)),    # the table, not the slip in an example
+    ("orient=vr",                        (Orient(Orientation.TRANSPOSE),)),      # the flip comes first, as for 5
     ("orient=1",                         ()),
     ("width=400",                        (Resize(width=px(400), height=None),)),
     ("height=0.3",                       (Resize(width=None, height=part("0.3"), parameter="height"),)),
@@ -135,12 +136,12 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("resize-filter=nearest&fit=crop",   ()),
     ("pad=20,10",                        (Pad(Edges(px(20), px(10), px(20), px(10))),)),
     ("pad=10&bg-color=0,255,0,0.5",                                                        # laid once, not twice
-        (Flatten(Colour(0, 255, 0, 128)), Pad(Edges(px(10), px(10), px(10), px(10)), Colour(0, 255, 0, 128)))),
+        (Flatten(Color(0, 255, 0, 128)), Pad(Edges(px(10), px(10), px(10), px(10)), Color(0, 255, 0, 128)))),
     ("canvas=1200,800,x25p,y50p",
-        (Canvas(shape=Area(px(1200), px(800)), x=At(part("0.25")), y=At(part("0.5"))),)),
-    ("canvas=1:1,offset-y25",            (Canvas(shape=SQUARE, y=Spare(Fraction(1, 4))),)),
-    ("canvas=300,300&pad=50",            (Canvas(shape=Area(px(300), px(300))),)),         # canvas beats pad
-    ("bg-color=F80",                     (Flatten(Colour(255, 136, 0)),)),
+        (Canvas(shape=Dimensions(px(1200), px(800)), x=Offset(part("0.25")), y=Offset(part("0.5"))),)),
+    ("canvas=1:1,offset-y25",            (Canvas(shape=SQUARE, y=Align(Fraction(1, 4))),)),
+    ("canvas=300,300&pad=50",            (Canvas(shape=Dimensions(px(300), px(300))),)),         # canvas beats pad
+    ("bg-color=F80",                     (Flatten(Color(255, 136, 0)),)),
     ("brightness=20&contrast=-10.5&saturation=5", (Adjust(Fraction(20), Fraction(-21, 2), Fraction(5)),)),
     ("brightness=0",                     ()),
     ("sharpen=a5,r2,t1",                 (Sharpen(Fraction(5), px(2), 1),)),
@@ -167,23 +168,23 @@ def test_a_query_becomes(query: str, steps: tuple[AnyStep, ...]) -> None:
 
 # fmt: off
 BORDERS = [
-    ("auto",                 Auto.TOP_LEFT, Fraction(0)),
-    ("auto,t0.1",            Auto.TOP_LEFT, Fraction(1, 10)),
-    ("FFFFFF,t0.1",          Colour(255, 255, 255), Fraction(1, 10)),
-    ("1,2,3",                Colour(1, 2, 3), Fraction(0)),
-    ("1,2,3,0.5,t1",         Colour(1, 2, 3, 128), Fraction(1)),
+    ("auto",                 AutoColor.TOP_LEFT, Fraction(0)),
+    ("auto,t0.1",            AutoColor.TOP_LEFT, Fraction(1, 10)),
+    ("FFFFFF,t0.1",          Color(255, 255, 255), Fraction(1, 10)),
+    ("1,2,3",                Color(1, 2, 3), Fraction(0)),
+    ("1,2,3,0.5,t1",         Color(1, 2, 3, 128), Fraction(1)),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("text", "colour", "tolerance"), BORDERS)
-def test_a_border_to_trim_is(text: str, colour: Colour | Auto, tolerance: Fraction) -> None:
+@pytest.mark.parametrize(("text", "color", "tolerance"), BORDERS)
+def test_a_border_to_trim_is(text: str, color: Color | AutoColor, tolerance: Fraction) -> None:
     (step,) = steps_of(f"trim-color={text}")
     assert isinstance(step, TrimBorder)
-    assert (step.colour, step.tolerance) == (colour, tolerance)
+    assert (step.color, step.tolerance) == (color, tolerance)
     # Not on GIF: which the source is, only its header tells.
     assert [kind.formats and [f.value for f in kind.formats] for kind in step.skipped_for] == [["gif"]]
-    assert step.skipped_warning
+    assert step.warns_if_skipped
 
 
 EVERYTHING = (
@@ -206,10 +207,10 @@ def test_the_order_of_the_query_plays_no_part(query: list[str]) -> None:
 def test_what_the_source_may_be_and_what_goes_out_instead() -> None:
     plan = plan_of("width=200")
     assert {f.value for f in plan.reads} == {"jpeg", "png", "webp", "gif", "avif"}
-    assert (plan.unread, plan.unusable) == (Unusable.ORIGINAL, Unusable.ORIGINAL)
+    assert (plan.on_unsupported, plan.on_unusable) == (Fallback.ORIGINAL, Fallback.ORIGINAL)
     assert (plan.limits.source_bytes, plan.limits.source_side, plan.limits.source_frames) == (50 * 2**20, 12_000, 1_000)
     assert (plan.limits.side, plan.limits.animation_area, plan.limits.avif_area) == (8_192, 8_192**2, 4_096**2)
-    assert order_of("width=200").sources == (Wanted(SitePath("a.png")),)
+    assert order_of("width=200").sources == (SourceRequest(SitePath("a.png")),)
 
 
 # ---------------------------------------------------------------------------------- absent, ignored, refused
@@ -299,7 +300,7 @@ REFUSED = [
     ("blur=1001",                    "blur",       "from 0.5 to 1000"),
     ("bw=atkinson,50",               "bw",         "atkinson alone"),
     ("bw=threshold,101",             "bw",         "from 0 to 100"),
-    ("bw=grey",                      "bw",         "threshold"),
+    ("bw=gray",                      "bw",         "threshold"),
     ("format=bmp",                   "format",     "got 'bmp'"),
     ("frame=2",                      "frame",      "one of 1"),
     ("quality=0",                    "quality",    "from 1 to 100"),
@@ -322,7 +323,7 @@ def test_malformed(query: str, parameter: str, words: str) -> None:
 
 @pytest.mark.parametrize(("query", "parameter", "words"), REFUSED)
 def test_malformed_is_ignored_where_the_operator_says_so(query: str, parameter: str, words: str) -> None:
-    lenient = FastlySettings(malformed=Malformed.IGNORE)
+    lenient = FastlySettings(malformed=OnMalformed.IGNORE)
     assert steps_of(query, lenient) == ()
     assert warned(query, lenient) == [parameter]
 
@@ -344,7 +345,7 @@ def test_the_service_may_enlarge_and_resample_otherwise() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_row_reads_its_own_example(row: Row[object]) -> None:
+def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
     assert row.of(asked_of(ROWS, {row.name: row.param.example})) is not None
     assert re.search(row.param.pattern, row.param.example)
 
@@ -370,9 +371,9 @@ headers = st.dictionaries(st.sampled_from([*Fastly.headers, "accept"]), queries 
 @given(path=st.text(), query=queries | st.text(), headers=headers)
 def test_order_raises_nothing_but_a_problem(path: str, query: str, headers: dict[str, str]) -> None:
     try:
-        order = Fastly().order(Ask(path, query, headers, base="/fastly"))
+        order = Fastly().order(ImageRequest(path, query, headers, base="/fastly"))
     except Problem as problem:
-        assert isinstance(problem, BadOrder) or problem.status == 400
+        assert isinstance(problem, BadRequest) or problem.status == 400
     else:
         assert order.plan is not None
         assert len(order.plan.fingerprint()) == 64
@@ -380,7 +381,7 @@ def test_order_raises_nothing_but_a_problem(path: str, query: str, headers: dict
 
 @given(query=queries)
 def test_a_lenient_service_refuses_no_query(query: str) -> None:
-    assert plan_of(query, FastlySettings(malformed=Malformed.IGNORE)).unusable is Unusable.ORIGINAL
+    assert plan_of(query, FastlySettings(malformed=OnMalformed.IGNORE)).on_unusable is Fallback.ORIGINAL
 
 
 def test_equal_wishes_make_equal_plans() -> None:

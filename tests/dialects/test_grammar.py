@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects import grammar
-from cropmark.dialects.grammar import MAX_PAIRS, MAX_QUERY_CHARS, UnknownWord, Words
-from cropmark.model.problems import BadOrder, BadValue
-from cropmark.model.values import Colour, Length, Pixels, Ratio, Share
-from cropmark.plan.steps import CENTRED, Area, At, Edges, Placement, Shape, Spare
+from cropmark.dialects.grammar import MAX_PAIRS, MAX_QUERY_CHARS, UnknownWord, WordList
+from cropmark.model.problems import BadRequest, BadValue
+from cropmark.model.values import Color, Length, Pixels, Ratio, Share
+from cropmark.plan.steps import CENTERED, Align, Dimensions, Edges, Offset, Placement, Shape
 
 
 def px(count: int | str) -> Pixels:
@@ -53,9 +53,9 @@ def test_a_query_holds(raw: str, parameters: dict[str, str]) -> None:
 
 
 def test_a_query_is_bounded() -> None:
-    with pytest.raises(BadOrder, match=f"more than {MAX_QUERY_CHARS}"):
+    with pytest.raises(BadRequest, match=f"more than {MAX_QUERY_CHARS}"):
         grammar.values("a" * (MAX_QUERY_CHARS + 1))
-    with pytest.raises(BadOrder, match=f"more than {MAX_PAIRS} parameters"):
+    with pytest.raises(BadRequest, match=f"more than {MAX_PAIRS} parameters"):
         grammar.values("a&" * MAX_PAIRS + "a")
     assert len(grammar.pairs("&".join(f"a{n}=1" for n in range(MAX_PAIRS)))) == MAX_PAIRS
 
@@ -202,12 +202,12 @@ def test_edges_are_refused(text: str, words: str) -> None:
 
 # fmt: off
 SHAPES: list[tuple[str, Shape, tuple[str, ...]]] = [
-    ("640,480",             Area(px(640), px(480)), ()),
-    ("300,0.5",             Area(px(300), part("0.5")), ()),               # units may differ
+    ("640,480",             Dimensions(px(640), px(480)), ()),
+    ("300,0.5",             Dimensions(px(300), part("0.5")), ()),               # units may differ
     ("16:9",                Ratio(Fraction(16), Fraction(9)), ()),
     ("2.5:1,smart",         Ratio(Fraction(5, 2), Fraction(1)), ("smart",)),
     ("4.000000:3.000000",   Ratio(Fraction(4), Fraction(3)), ()),
-    ("640,480, x10,safe",   Area(px(640), px(480)), ("x10", "safe")),
+    ("640,480, x10,safe",   Dimensions(px(640), px(480)), ("x10", "safe")),
 ]
 SHAPES_REFUSED = [
     ("640", "a width and a height, or a ratio"),
@@ -265,17 +265,17 @@ def test_options_are_refused(words: tuple[str, ...], message: str) -> None:
 
 # fmt: off
 PLACEMENTS: list[tuple[dict[str, str], Placement]] = [
-    ({},                     CENTRED),
-    ({"y": "20"},            CENTRED),                     # the other axis
-    ({"x": "10"},            At(px(10))),
-    ({"x": "75p"},           At(part("0.75"))),
-    ({"offset-x": "10"},     Spare(Fraction(1, 10))),
-    ({"offset-x": "0.25"},   Spare(Fraction(1, 4))),       # K1: below 1 it is a fraction
-    ({"offset-x": "0.5p"},   Spare(Fraction(1, 200))),     # K1: half a percent
-    ({"offset-x": "10.5"},   Spare(Fraction(21, 200))),
-    ({"offset-x": "0"},      Spare(Fraction(0))),
-    ({"offset-x": "1"},      Spare(Fraction(1, 100))),     # from 1 up it is a percentage
-    ({"offset-x": "100"},    Spare(Fraction(1))),
+    ({},                     CENTERED),
+    ({"y": "20"},            CENTERED),                     # the other axis
+    ({"x": "10"},            Offset(px(10))),
+    ({"x": "75p"},           Offset(part("0.75"))),
+    ({"offset-x": "10"},     Align(Fraction(1, 10))),
+    ({"offset-x": "0.25"},   Align(Fraction(1, 4))),       # K1: below 1 it is a fraction
+    ({"offset-x": "0.5p"},   Align(Fraction(1, 200))),     # K1: half a percent
+    ({"offset-x": "10.5"},   Align(Fraction(21, 200))),
+    ({"offset-x": "0"},      Align(Fraction(0))),
+    ({"offset-x": "1"},      Align(Fraction(1, 100))),     # from 1 up it is a percentage
+    ({"offset-x": "100"},    Align(Fraction(1))),
 ]
 PLACEMENTS_REFUSED = [
     ({"x": "1", "offset-x": "2"}, "x or offset-x, not both"),
@@ -298,18 +298,18 @@ def test_a_placement_is_refused(found: dict[str, str], words: str) -> None:
         grammar.placement("crop", found, at="x", spare="offset-x")
 
 
-# ------------------------------------------------------------------------------------------------ colours and words
+# ------------------------------------------------------------------------------------------------ colors and words
 
 # fmt: off
-COLOURS = [
-    ("f80",             Colour(255, 136, 0)),
-    ("FF8800",          Colour(255, 136, 0)),
-    ("255,136,0",       Colour(255, 136, 0)),
-    ("0,255,0,0.5",     Colour(0, 255, 0, 128)),           # 127.5 goes up
-    ("0,0,0,0",         Colour(0, 0, 0, 0)),
-    ("0, 0, 0, 1.0",    Colour(0, 0, 0)),
+COLORS = [
+    ("f80",             Color(255, 136, 0)),
+    ("FF8800",          Color(255, 136, 0)),
+    ("255,136,0",       Color(255, 136, 0)),
+    ("0,255,0,0.5",     Color(0, 255, 0, 128)),           # 127.5 goes up
+    ("0,0,0,0",         Color(0, 0, 0, 0)),
+    ("0, 0, 0, 1.0",    Color(0, 0, 0)),
 ]
-COLOURS_REFUSED = [
+COLORS_REFUSED = [
     ("#fff", "3 or 6 hex digits"), ("ff", "3 or 6 hex digits"), ("fffff", "hex"), ("ffff", "hex"), ("ggg", "hex"),
     ("256,0,0", "a whole number from 0 to 255"), ("1,2", "three parts"), ("1,2,3,4,5", "three parts"),
     ("1,2,3,1.5", "a number from 0 to 1"), ("-1,2,3", "0 to 255"), ("1.5,2,3", "0 to 255"), ("red", "hex"),
@@ -318,15 +318,15 @@ COLOURS_REFUSED = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("text", "colour"), COLOURS)
-def test_a_colour_is(text: str, colour: Colour) -> None:
-    assert grammar.colour("bg-color", text) == colour
+@pytest.mark.parametrize(("text", "color"), COLORS)
+def test_a_color_is(text: str, color: Color) -> None:
+    assert grammar.color("bg-color", text) == color
 
 
-@pytest.mark.parametrize(("text", "words"), COLOURS_REFUSED)
-def test_a_colour_is_refused(text: str, words: str) -> None:
+@pytest.mark.parametrize(("text", "words"), COLORS_REFUSED)
+def test_a_color_is_refused(text: str, words: str) -> None:
     with pytest.raises(BadValue, match=words):
-        grammar.colour("bg-color", text)
+        grammar.color("bg-color", text)
 
 
 def test_hex_parts_keep_their_order_and_double_short_forms() -> None:
@@ -343,7 +343,7 @@ def test_a_word_is_read_or_the_nearest_one_offered() -> None:
 
 
 def test_a_list_of_words_tells_those_it_does_not_know() -> None:
-    assert grammar.words("auto", ",webp,x,,avif, ,webp", {"avif": 1, "webp": 2}) == Words((2, 1), ("x",))
+    assert grammar.words("auto", ",webp,x,,avif, ,webp", {"avif": 1, "webp": 2}) == WordList((2, 1), ("x",))
 
 
 # ------------------------------------------------------------------------------------------------ laws
@@ -358,7 +358,7 @@ READERS = [
     lambda text: grammar.options("p", grammar.items("p", text), valued=VALUED, flags=FLAGS),
     lambda text: grammar.placement("p", {"x": text}, at="x", spare="offset-x"),
     lambda text: grammar.spare_part("p", text),
-    lambda text: grammar.colour("p", text),
+    lambda text: grammar.color("p", text),
     lambda text: grammar.keyword("p", text, {"a": 1}),
     lambda text: grammar.words("p", text, {"a": 1}),
     grammar.values,
@@ -372,7 +372,7 @@ near_misses = st.text(alphabet="0123456789.,:px-+ safetmroucolng#%&=?\u0661\udc8
 def test_a_reader_raises_nothing_but_a_problem(read, text: str) -> None:  # type: ignore[no-untyped-def]  # one table of readers of unlike types
     try:
         read(text)
-    except BadOrder as problem:
+    except BadRequest as problem:
         assert problem.detail
 
 
@@ -385,6 +385,6 @@ def test_hostile_text_is_read_in_no_time(read, text: str) -> None:  # type: igno
     started = time.process_time()
     try:
         read(text)
-    except BadOrder as problem:
+    except BadRequest as problem:
         assert len(problem.detail) < 400
     assert time.process_time() - started < 0.2

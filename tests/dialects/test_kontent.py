@@ -12,20 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.dialect import Ask, Result
+from cropmark.dialects.dialect import ImageRequest, Result
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.kontent.params import PARAMS
 from cropmark.model.formats import Format, Info
-from cropmark.model.values import NOTHING, WHOLE, Colour, Length, Pixels, Point, Share, Size
+from cropmark.model.values import NOTHING, WHOLE, Color, Length, Pixels, Point, Share, Size
 from cropmark.plan.plan import Order, Plan
-from cropmark.plan.steps import AnyStep, Area, At, Crop, Fit, Flatten, Focus, Overflow, Resize
+from cropmark.plan.steps import AnyStep, Crop, Dimensions, Fit, Flatten, Focus, Offset, Overflow, Resize
 
 CHROME = "image/avif,image/webp,image/apng,*/*;q=0.8"
 OLD_BROWSER = "image/png,image/*;q=0.8,*/*;q=0.5"
 
 
 def order(query: str, accept: str = "") -> Order:
-    return Kontent().order(Ask("flower.jpg", query, {"accept": accept}))
+    return Kontent().order(ImageRequest("flower.jpg", query, {"accept": accept}))
 
 
 def plan(query: str, accept: str = "") -> Plan:
@@ -68,7 +68,7 @@ def crop(
 
 
 def rect(x: Length, y: Length, width: Length, height: Length) -> Crop:
-    return Crop(Area(width, height), At(x), At(y), overflow=Overflow.CLIP_OR_ORIGINAL, parameter="rect")
+    return Crop(Dimensions(width, height), Offset(x), Offset(y), overflow=Overflow.CLIP_OR_ORIGINAL, parameter="rect")
 
 
 MIDDLE = ("1/2", "1/2")
@@ -132,28 +132,28 @@ def test_a_query_orders_these_steps(query: str, expected: tuple[AnyStep, ...]) -
 # fmt: off
 BACKGROUNDS = [
     # bg           red green blue alpha
-    ("C0D",      Colour(204, 0, 221)),
-    ("6600ff00", Colour(0, 255, 0, 102)),     # AARRGGBB: alpha comes first
-    ("f00f",     Colour(0, 0, 255)),          # ARGB: opaque blue
-    ("800F",     Colour(0, 0, 255, 136)),
-    ("00ff00",   Colour(0, 255, 0)),
-    ("%2300ff00", Colour(0, 255, 0)),         # the sign that CSS writes before a colour
+    ("C0D",      Color(204, 0, 221)),
+    ("6600ff00", Color(0, 255, 0, 102)),     # AARRGGBB: alpha comes first
+    ("f00f",     Color(0, 0, 255)),          # ARGB: opaque blue
+    ("800F",     Color(0, 0, 255, 136)),
+    ("00ff00",   Color(0, 255, 0)),
+    ("%2300ff00", Color(0, 255, 0)),         # the sign that CSS writes before a color
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("text", "colour"), BACKGROUNDS)
-def test_bg_lies_under_the_resized_picture(text: str, colour: Colour) -> None:
+@pytest.mark.parametrize(("text", "color"), BACKGROUNDS)
+def test_bg_lies_under_the_resized_picture(text: str, color: Color) -> None:
     resized, flattened = plan(f"bg={text}&w=100").steps
     assert resized == clip(px(100))
     assert isinstance(flattened, Flatten)
-    assert flattened.colour == colour
+    assert flattened.color == color
 
 
 def test_bg_is_left_out_where_nothing_is_transparent() -> None:
     (flattened,) = plan("bg=00f").steps
     opaque, clear = (Info(Format.PNG, Size(9, 9), 99, alpha=alpha) for alpha in (False, True))
-    assert [any(kind.holds(info) for kind in flattened.skipped_for) for info in (opaque, clear)] == [True, False]
+    assert [any(kind.matches(info) for kind in flattened.skipped_for) for info in (opaque, clear)] == [True, False]
 
 
 # ---------------------------------------------------------------------------------------------- the original

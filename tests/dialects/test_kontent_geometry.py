@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.kontent.dialect import Kontent
-from cropmark.geometry.recipe import Encoding, Extract, Original, Reason, Recipe, Scale
+from cropmark.geometry.recipe import Encoding, Extract, OriginalBytes, Reason, Recipe, Scale
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Size
@@ -34,13 +34,13 @@ def picture(
     return replace(info, palette=told.get("palette", False))
 
 
-def answer(query: str, info: Info, accept: str = "") -> Recipe | Original:
-    order = Kontent().order(Ask("a", query, {"accept": accept}))
-    assert [wanted.where for wanted in order.sources] == [SitePath("a")]
+def answer(query: str, info: Info, accept: str = "") -> Recipe | OriginalBytes:
+    order = Kontent().order(ImageRequest("a", query, {"accept": accept}))
+    assert [wanted.ref for wanted in order.sources] == [SitePath("a")]
     if order.plan is None:
-        return Original(Reason.ASKED)
+        return OriginalBytes(Reason.ASKED)
     found = resolve(order.plan, (info,))
-    assert isinstance(found, Recipe | Original)
+    assert isinstance(found, Recipe | OriginalBytes)
     return found
 
 
@@ -175,7 +175,7 @@ ORIGINALS = [
 @pytest.mark.parametrize(("source", "query", "accept", "reason"), ORIGINALS)
 def test_the_file_itself_goes_out(source: Info, query: str, accept: str, reason: Reason) -> None:
     found = answer(query, source, accept)
-    assert isinstance(found, Original), found
+    assert isinstance(found, OriginalBytes), found
     assert found.reason is reason
 
 

@@ -11,21 +11,21 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from cropmark.dialects.dialect import Ask, Dialect, Result
+from cropmark.dialects.dialect import Dialect, ImageRequest, Result
 from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
 from cropmark.dialects.kontent.params import PARAMS
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import NotAllowed, Overloaded, Problem, SourceFailed, SourceMissing, SourceTimeout
+from cropmark.model.problems import MethodNotAllowed, Overloaded, Problem, SourceFailed, SourceNotFound, SourceTimeout
 from cropmark.model.values import Size
-from cropmark.plan.plan import Beyond, Choice, Order, Plan, Tell, Unusable, Warned
-from cropmark.plan.source import Kind, SitePath, Wanted
+from cropmark.plan.plan import Choice, Fallback, Order, OverLimit, Plan, RequestWarning, TriState
+from cropmark.plan.source import SitePath, SourceFilter, SourceRequest
 
 CHROME = "image/avif,image/webp,image/apng,*/*;q=0.8"
 OLD_BROWSER = "image/png,image/*;q=0.8,*/*;q=0.5"
 
 
 def order(query: str, accept: str = "") -> Order:
-    return Kontent().order(Ask("flower.jpg", query, {"accept": accept}))
+    return Kontent().order(ImageRequest("flower.jpg", query, {"accept": accept}))
 
 
 def plan(query: str, accept: str = "") -> Plan:
@@ -40,7 +40,7 @@ def plan(query: str, accept: str = "") -> Plan:
 def made(query: str, source: Info, accept: str = "") -> Choice:
     """The first choice of the plan that is not skipped for the source."""
     choices = plan(query, accept).output.choices
-    return next(c for c in choices if not any(kind.holds(source) for kind in c.skipped_for))
+    return next(c for c in choices if not any(kind.matches(source) for kind in c.skipped_for))
 
 
 def picture(kind: Format, frames: int = 1) -> Info:
@@ -57,7 +57,7 @@ ENCODINGS = [
     ("w=9",                    MOVING_GIF,  CHROME,       Choice()),
     ("fm=jpg",                 PNG,         "",           Choice(Format.JPEG)),
     ("fm=JPEG",                PNG,         "",           Choice(Format.JPEG)),              # unpic's spelling
-    ("fm=pjpg",                PNG,         "",           Choice(Format.JPEG, progressive=Tell.YES)),
+    ("fm=pjpg",                PNG,         "",           Choice(Format.JPEG, progressive=TriState.YES)),
     ("fm=png",                 JPEG,        "",           Choice(Format.PNG)),
     ("fm=png8",                JPEG,        "",           Choice(Format.PNG, palette=True)),
     ("fm=gif",                 MOVING_GIF,  "",           Choice(Format.GIF)),
@@ -92,25 +92,25 @@ def test_the_type_of_the_answer(query: str, source: Info, accept: str, choice: C
 # fmt: off
 QUALITIES = [
     # query               quality  lossless
-    ("fm=webp",           None,    Tell.AS_SOURCE),   # the default, 85, is the encoders'
-    ("fm=webp&q=40",      40,      Tell.AS_SOURCE),
-    ("q=20",              20,      Tell.AS_SOURCE),
-    ("q=0",               1,       Tell.AS_SOURCE),   # libvips has no quality 0
-    ("q=79.5",            80,      Tell.AS_SOURCE),
-    ("q=-7",              1,       Tell.AS_SOURCE),
-    ("q=1000",            100,     Tell.AS_SOURCE),
-    ("q=high&w=9",        None,    Tell.AS_SOURCE),
-    ("lossless=1&q=10",   10,      Tell.YES),
-    ("lossless=TRUE",     None,    Tell.YES),
-    ("lossless=0&q=40",   40,      Tell.NO),
-    ("lossless=false",    None,    Tell.NO),
-    ("lossless=2&w=9",    None,    Tell.AS_SOURCE),
+    ("fm=webp",           None,    TriState.AS_SOURCE),   # the default, 85, is the encoders'
+    ("fm=webp&q=40",      40,      TriState.AS_SOURCE),
+    ("q=20",              20,      TriState.AS_SOURCE),
+    ("q=0",               1,       TriState.AS_SOURCE),   # libvips has no quality 0
+    ("q=79.5",            80,      TriState.AS_SOURCE),
+    ("q=-7",              1,       TriState.AS_SOURCE),
+    ("q=1000",            100,     TriState.AS_SOURCE),
+    ("q=high&w=9",        None,    TriState.AS_SOURCE),
+    ("lossless=1&q=10",   10,      TriState.YES),
+    ("lossless=TRUE",     None,    TriState.YES),
+    ("lossless=0&q=40",   40,      TriState.NO),
+    ("lossless=false",    None,    TriState.NO),
+    ("lossless=2&w=9",    None,    TriState.AS_SOURCE),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("query", "quality", "lossless"), QUALITIES)
-def test_quality_and_lossless(query: str, quality: int | None, lossless: Tell) -> None:
+def test_quality_and_lossless(query: str, quality: int | None, lossless: TriState) -> None:
     found = made(query, JPEG)
     assert (found.quality, found.lossless) == (quality, lossless)
 
@@ -125,15 +125,15 @@ def test_the_source_type_is_the_last_resort() -> None:
 def test_a_source_that_cannot_be_transformed_goes_out_as_it_is() -> None:
     found = plan("w=100")
     assert found.reads == {Format.JPEG, Format.PNG, Format.GIF, Format.WEBP}
-    assert (found.unread, found.unusable) == (Unusable.ORIGINAL, Unusable.ORIGINAL)
-    assert found.output.same_is_original == (Kind(),)
+    assert (found.on_unsupported, found.on_unusable) == (Fallback.ORIGINAL, Fallback.ORIGINAL)
+    assert found.output.same_is_original == (SourceFilter(),)
 
 
 def test_limits_are_those_of_the_page() -> None:
     limits = plan("w=100").limits
     assert limits.source_bytes == 52_428_799  # under 50 MB
     assert limits.source_side == 12_000
-    assert (limits.side, limits.beyond) == (8192, Beyond.SHRINK)
+    assert (limits.side, limits.beyond) == (8192, OverLimit.SHRINK)
 
 
 def test_only_auto_format_is_negotiated() -> None:
@@ -142,13 +142,13 @@ def test_only_auto_format_is_negotiated() -> None:
 
 
 def test_a_url_names_one_version_for_ever_unless_the_site_says_otherwise() -> None:
-    ask = Ask("flower.jpg", "w=9")
+    ask = ImageRequest("flower.jpg", "w=9")
     assert Kontent().order(ask).delivery.versioned
     assert not Kontent(KontentSettings(versioned=False)).order(ask).delivery.versioned
 
 
 def test_the_picture_is_the_one_at_the_path() -> None:
-    assert order("w=9").sources == (Wanted(SitePath("flower.jpg")),)
+    assert order("w=9").sources == (SourceRequest(SitePath("flower.jpg")),)
 
 
 def test_it_is_a_dialect() -> None:
@@ -159,17 +159,17 @@ def test_it_is_a_dialect() -> None:
 # ---------------------------------------------------------------------------------------------- answers
 
 JSON_PROBLEMS = [
-    (SourceMissing("no such picture"), 404),
+    (SourceNotFound("no such picture"), 404),
     (SourceFailed("the origin answered 500"), 502),
     (SourceTimeout("the origin did not answer"), 504),
     (Overloaded("too much to do", retry_after_s=2), 503),
-    (NotAllowed("expected GET"), 405),
+    (MethodNotAllowed("expected GET"), 405),
 ]
 
 
 @pytest.mark.parametrize(("problem", "status"), JSON_PROBLEMS)
 def test_a_problem_is_told_as_json(problem: Problem, status: int) -> None:
-    answer = Kontent().refusal(problem, Ask("a.jpg"))
+    answer = Kontent().error_response(problem, ImageRequest("a.jpg"))
     assert (answer.status, answer.media_type) == (status, "application/json")
     assert problem.detail in json.loads(answer.body)["message"]
     headers = dict(answer.headers)
@@ -181,12 +181,16 @@ def test_a_problem_is_told_as_json(problem: Problem, status: int) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "get", ""])
 def test_other_methods_are_not_allowed(method: str) -> None:
-    with pytest.raises(NotAllowed, match="expected GET or HEAD"):
-        Kontent().order(Ask("a.jpg", "w=9", method=method))
+    with pytest.raises(MethodNotAllowed, match="expected GET or HEAD"):
+        Kontent().order(ImageRequest("a.jpg", "w=9", method=method))
 
 
 def test_headers_tell_what_was_odd_and_open_the_picture_to_every_origin() -> None:
-    warnings = (Warned("w", "ignored\r\nSet-Cookie: a=b"), Warned("q", "300 counts as 100"), Warned("fm", "é"))
+    warnings = (
+        RequestWarning("w", "ignored\r\nSet-Cookie: a=b"),
+        RequestWarning("q", "300 counts as 100"),
+        RequestWarning("fm", "é"),
+    )
     headers = Kontent().headers_of(order("w=9"), Result(9, Format.JPEG, Size(3, 3), None, warnings))
     assert headers == (
         ("Access-Control-Allow-Origin", "*"),
@@ -197,7 +201,7 @@ def test_headers_tell_what_was_odd_and_open_the_picture_to_every_origin() -> Non
 
 
 def test_warnings_are_bounded() -> None:
-    warnings = tuple(Warned("w", f"{n}" + "x" * 5000) for n in range(50))
+    warnings = tuple(RequestWarning("w", f"{n}" + "x" * 5000) for n in range(50))
     told = Kontent().headers_of(order(""), Result(9, None, None, None, warnings))[1:]
     assert len(told) == 8
     assert all(len(value) == 200 for _, value in told)

@@ -13,27 +13,27 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.params import PARAMS
-from cropmark.dialects.pixlab.parse import FindFaces, ForgetResult, KeepUpload, MakePicture
-from cropmark.model.problems import BadOrder, NotAllowed, NotFound, Problem, SourceRefused
+from cropmark.dialects.pixlab.parse import DeleteResult, FindFaces, RenderImage, StoreUpload
+from cropmark.model.problems import BadRequest, MethodNotAllowed, NotFound, Problem, SourceForbidden
 from cropmark.model.values import Pixels
-from cropmark.plan.plan import Delivery, Order, Warned
-from cropmark.plan.source import Upload, Wanted, WebUrl
-from cropmark.plan.steps import AnyStep, Area, At, Crop, Fit, Overflow, Resize
+from cropmark.plan.plan import Delivery, Order, RequestWarning
+from cropmark.plan.source import SourceRequest, UploadRef, WebUrl
+from cropmark.plan.steps import AnyStep, Crop, Dimensions, Fit, Offset, Overflow, Resize
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32
 PIXLAB = PixLab()
 
 
-def ask(endpoint: str, method: str = "GET", /, **fields: object) -> Ask:
+def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
     """A request with these fields in its query, or in its body where it is a POST."""
     texts = {name: str(value) for name, value in fields.items()}
     if method == "POST":
-        return Ask(endpoint, method=method, fields=texts)
-    return Ask(endpoint, urlencode(texts), method=method)
+        return ImageRequest(endpoint, method=method, fields=texts)
+    return ImageRequest(endpoint, urlencode(texts), method=method)
 
 
 def order(endpoint: str, /, **fields: object) -> Order:
@@ -52,7 +52,7 @@ def px(count: int) -> Pixels:
 
 
 def crop(x: int, y: int, width: int, height: int) -> Crop:
-    return Crop(Area(px(width), px(height)), At(px(x)), At(px(y)), overflow=Overflow.CLIP_OR_REFUSE)
+    return Crop(Dimensions(px(width), px(height)), Offset(px(x)), Offset(px(y)), overflow=Overflow.CLIP_OR_REFUSE)
 
 
 def resize(width: int, height: int) -> Resize:
@@ -128,9 +128,9 @@ REFUSALS: list[tuple[str, Mapping[str, object], str]] = [
 
 @pytest.mark.parametrize(("endpoint", "fields", "words"), REFUSALS)
 def test_fields_that_cannot_be_used_are_refused(endpoint: str, fields: Mapping[str, object], words: str) -> None:
-    with pytest.raises(BadOrder, match=re.escape(words)) as caught:
+    with pytest.raises(BadRequest, match=re.escape(words)) as caught:
         order(endpoint, **fields)
-    assert PIXLAB.refusal(caught.value, Ask(endpoint)).status == 400
+    assert PIXLAB.error_response(caught.value, ImageRequest(endpoint)).status == 400
 
 
 # fmt: off
@@ -144,23 +144,23 @@ BLOBS = [
 @pytest.mark.parametrize(("text", "blob"), BLOBS)
 def test_blob_is_written_in_the_ways_of_many_clients(text: str, blob: bool) -> None:
     request = PIXLAB.read_request(ask("resize", img=IMG, width=3, blob=text))
-    assert isinstance(request, MakePicture)
+    assert isinstance(request, RenderImage)
     assert request.blob is blob
 
 
 def test_a_fraction_that_is_cut_off_is_told() -> None:
-    assert order("crop", x="164.7", y=2, width=3).warnings == (Warned("x", "164.7 counts as 164"),)
+    assert order("crop", x="164.7", y=2, width=3).warnings == (RequestWarning("x", "164.7 counts as 164"),)
 
 
 def test_the_body_comes_before_the_query_and_blank_fields_before_none() -> None:
-    mixed = Ask("resize", f"img={IMG}&width=5&height=6", method="POST", fields={"width": "50", "height": " "})
+    mixed = ImageRequest("resize", f"img={IMG}&width=5&height=6", method="POST", fields={"width": "50", "height": " "})
     plan = PIXLAB.order(mixed).plan
     assert plan is not None
     assert plan.steps == (resize(50, 6),)
 
 
 def test_of_a_repeated_field_the_last_counts() -> None:
-    plan = PIXLAB.order(Ask("resize", f"img={IMG}&width=5&width=7")).plan
+    plan = PIXLAB.order(ImageRequest("resize", f"img={IMG}&width=5&width=7")).plan
     assert plan is not None
     assert plan.steps == (resize(7, 7),)
 
@@ -168,15 +168,15 @@ def test_of_a_repeated_field_the_last_counts() -> None:
 # ---------------------------------------------------------------------------------------------- the picture
 
 
-def uploaded(data: bytes) -> Wanted:
-    return Wanted(Upload(hashlib.sha256(data).hexdigest()), parameter="img")
+def uploaded(data: bytes) -> SourceRequest:
+    return SourceRequest(UploadRef(hashlib.sha256(data).hexdigest()), parameter="img")
 
 
-def fetched(url: str) -> Wanted:
-    return Wanted(WebUrl(url), parameter="img")
+def fetched(url: str) -> SourceRequest:
+    return SourceRequest(WebUrl(url), parameter="img")
 
 
-FILE = Wanted(Upload(DIGEST), parameter="file")
+FILE = SourceRequest(UploadRef(DIGEST), parameter="file")
 
 # fmt: off
 PICTURES = [
@@ -185,31 +185,31 @@ PICTURES = [
     (ask("resize", width=3, img=" HTTP://pics.example/a b.png "),     fetched("HTTP://pics.example/a b.png")),
     (ask("resize", width=3, img="YWJj"),                              uploaded(b"abc")),
     (ask("resize", width=3, img="data:image/png;base64,-_-_"),        uploaded(b"\xfb\xff\xbf")),
-    (Ask("resize", "img=YW+/&width=3"),                               uploaded(b"ao\xbf")),   # the + became a blank
-    (Ask("resize", f"img={IMG}&width=3", method="POST", upload=DIGEST), FILE),                # a file wins over img
-    (Ask("resize", "", method="POST", fields={"img": "!", "width": "3"}, upload=DIGEST), FILE),
+    (ImageRequest("resize", "img=YW+/&width=3"),                          uploaded(b"ao\xbf")),   # the + became a blank
+    (ImageRequest("resize", f"img={IMG}&width=3", method="POST", upload=DIGEST), FILE),           # a file wins over img
+    (ImageRequest("resize", "", method="POST", fields={"img": "!", "width": "3"}, upload=DIGEST), FILE),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("request_", "picture"), PICTURES)
-def test_the_picture(request_: Ask, picture: Wanted) -> None:
+def test_the_picture(request_: ImageRequest, picture: SourceRequest) -> None:
     found = PIXLAB.order(request_)
     assert found.sources == (picture,)
-    assert found.delivery == Delivery(private=True, foreign=True)
+    assert found.delivery == Delivery(private=True, untrusted=True)
 
 
 # fmt: off
 NO_PICTURES: list[tuple[str, type[Problem], str]] = [
     # img=                         raises          words
-    ("",                           BadOrder,       "img: expected a picture, got none"),
-    ("file:///etc/hostname",       SourceRefused,  "http or https"),
-    ("ftp://host.example/a.png",   SourceRefused,  "http or https"),
-    ("//host.example/a.png",       BadOrder,       "only base64"),
-    ("data:image/png,abc",         BadOrder,       "a data URI in base64"),
-    ("data:image/png;base64",      BadOrder,       "a data URI in base64"),
-    ("photo.png",                  BadOrder,       "only base64"),
-    ("YWJjZ",                      BadOrder,       "whole groups"),
+    ("",                           BadRequest,       "img: expected a picture, got none"),
+    ("file:///etc/hostname",       SourceForbidden,  "http or https"),
+    ("ftp://host.example/a.png",   SourceForbidden,  "http or https"),
+    ("//host.example/a.png",       BadRequest,       "only base64"),
+    ("data:image/png,abc",         BadRequest,       "a data URI in base64"),
+    ("data:image/png;base64",      BadRequest,       "a data URI in base64"),
+    ("photo.png",                  BadRequest,       "only base64"),
+    ("YWJjZ",                      BadRequest,       "whole groups"),
 ]
 # fmt: on
 
@@ -218,7 +218,7 @@ NO_PICTURES: list[tuple[str, type[Problem], str]] = [
 def test_what_is_no_picture_is_refused(text: str, kind: type[Problem], words: str) -> None:
     with pytest.raises(kind, match=words) as caught:
         PIXLAB.order(ask("resize", img=text, width=3))
-    assert PIXLAB.refusal(caught.value, Ask("resize")).status == 400
+    assert PIXLAB.error_response(caught.value, ImageRequest("resize")).status == 400
     assert not text or repr(text) not in str(caught.value)
 
 
@@ -244,13 +244,13 @@ METHODS = [
 def test_an_endpoint_takes_its_methods(endpoint: str, get: bool, post: bool) -> None:
     allowed = {"GET": get, "POST": post, "HEAD": False, "PUT": False, "get": False}
     for method, fine in allowed.items():
-        request = Ask(endpoint, method=method)
+        request = ImageRequest(endpoint, method=method)
         if fine:
             assert PIXLAB.admit(request).value == endpoint
             continue
-        with pytest.raises(NotAllowed, match=f"{endpoint}: expected") as caught:
+        with pytest.raises(MethodNotAllowed, match=f"{endpoint}: expected") as caught:
             PIXLAB.admit(request)
-        answer = PIXLAB.refusal(caught.value, request)
+        answer = PIXLAB.error_response(caught.value, request)
         assert answer.status == 405
         assert dict(answer.headers)["Allow"] == ", ".join((*[m for m in ("GET", "POST") if allowed[m]], "OPTIONS"))
 
@@ -258,34 +258,34 @@ def test_an_endpoint_takes_its_methods(endpoint: str, get: bool, post: bool) -> 
 @pytest.mark.parametrize("path", ["newimage", "", "/", "crop/x", "Crop", "v1/\r\nSet-Cookie"])
 def test_an_endpoint_that_is_not_offered_is_not_found(path: str) -> None:
     with pytest.raises(NotFound, match="is not offered here") as caught:
-        PIXLAB.order(Ask(path))
-    assert PIXLAB.refusal(caught.value, Ask(path)).status == 404
+        PIXLAB.order(ImageRequest(path))
+    assert PIXLAB.error_response(caught.value, ImageRequest(path)).status == 404
 
 
 # fmt: off
-KEYS: list[tuple[Ask, str | None]] = [
-    (Ask("crop", "key=abc"),                                                       "abc"),
-    (Ask("crop", "", {"www-authenticate": " abc "}),                               "abc"),
-    (Ask("crop", "key=abc", {"www-authenticate": "def"}),                          "abc"),   # a parameter wins
-    (Ask("crop", "key=", {"www-authenticate": "def"}),                             "def"),   # an empty one is none
-    (Ask("crop", "key=abc", method="POST", fields={"key": "def"}),                 "def"),   # the body before the query
-    (Ask("crop", "key=abc", method="POST", fields={"key": ""}),                    "abc"),
-    (Ask("crop", "key=abc&key=def"),                                               "def"),
-    (Ask("crop", "", {"authorization": "abc"}),                                    None),
-    (Ask("crop", "", {"www-authenticate": " "}),                                   None),
-    (Ask("crop"),                                                                  None),
+KEYS: list[tuple[ImageRequest, str | None]] = [
+    (ImageRequest("crop", "key=abc"),                                                       "abc"),
+    (ImageRequest("crop", "", {"www-authenticate": " abc "}),                               "abc"),
+    (ImageRequest("crop", "key=abc", {"www-authenticate": "def"}),                          "abc"),   # a parameter wins
+    (ImageRequest("crop", "key=", {"www-authenticate": "def"}),                         "def"),   # an empty one is none
+    (ImageRequest("crop", "key=abc", method="POST", fields={"key": "def"}),        "def"),   # the body before the query
+    (ImageRequest("crop", "key=abc", method="POST", fields={"key": ""}),                    "abc"),
+    (ImageRequest("crop", "key=abc&key=def"),                                               "def"),
+    (ImageRequest("crop", "", {"authorization": "abc"}),                                    None),
+    (ImageRequest("crop", "", {"www-authenticate": " "}),                                   None),
+    (ImageRequest("crop"),                                                                  None),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("request_", "key"), KEYS)
-def test_the_key(request_: Ask, key: str | None) -> None:
+def test_the_key(request_: ImageRequest, key: str | None) -> None:
     assert PIXLAB.key_of(request_) == key
 
 
 @pytest.mark.parametrize("key", [None, "not-a-valid-key-0000"])
 def test_a_stranger_is_told_so_without_the_key(key: str | None) -> None:
-    answer = PIXLAB.refusal(PIXLAB.unauthorised(key), Ask("crop"))
+    answer = PIXLAB.error_response(PIXLAB.unauthorized(key), ImageRequest("crop"))
     assert answer.status == 401
     assert b"WWW-Authenticate" in answer.body
     assert b"not-a-valid" not in answer.body
@@ -305,30 +305,30 @@ def test_facedetect_names_its_picture_and_whether_to_count() -> None:
     assert isinstance(number, FindFaces)
     assert (boxes.count, number.count) == (False, True)
     assert boxes.order.sources == (fetched(IMG),)
-    assert boxes.order.delivery.foreign
+    assert boxes.order.delivery.untrusted
 
 
 def test_store_keeps_the_upload_as_it_came() -> None:
-    request = PIXLAB.read_request(Ask("store", method="POST", fields={"comment": "sea"}, upload=DIGEST))
-    assert request == KeepUpload(Order((FILE,), None, Delivery(private=True, foreign=True)), "sea")
+    request = PIXLAB.read_request(ImageRequest("store", method="POST", fields={"comment": "sea"}, upload=DIGEST))
+    assert request == StoreUpload(Order((FILE,), None, Delivery(private=True, untrusted=True)), "sea")
 
 
 def test_store_takes_nothing_but_an_upload() -> None:
-    with pytest.raises(BadOrder, match="file: expected an upload, got none"):
-        PIXLAB.read_request(Ask("store", f"img={IMG}", method="POST"))
+    with pytest.raises(BadRequest, match="file: expected an upload, got none"):
+        PIXLAB.read_request(ImageRequest("store", f"img={IMG}", method="POST"))
 
 
 def test_delete_names_a_link() -> None:
-    assert PIXLAB.read_request(ask("delete", link=" https://m.example/a.png ")) == ForgetResult(
+    assert PIXLAB.read_request(ask("delete", link=" https://m.example/a.png ")) == DeleteResult(
         "https://m.example/a.png"
     )
-    with pytest.raises(BadOrder, match="link: expected the link of a stored result, got none"):
+    with pytest.raises(BadRequest, match="link: expected the link of a stored result, got none"):
         PIXLAB.read_request(ask("delete", link=""))
 
 
 @pytest.mark.parametrize("request_", [ask("facedetect", img=IMG), ask("delete", link="x"), ask("store", "POST")])
-def test_an_endpoint_without_a_picture_orders_none(request_: Ask) -> None:
-    with pytest.raises(BadOrder):
+def test_an_endpoint_without_a_picture_orders_none(request_: ImageRequest) -> None:
+    with pytest.raises(BadRequest):
         PIXLAB.order(request_)
 
 

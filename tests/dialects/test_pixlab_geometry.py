@@ -12,26 +12,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.pixlab.dialect import PixLab, PixLabSettings
 from cropmark.geometry.recipe import Encoding, Extract, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import Impossible, Problem, SourceUnusable
+from cropmark.model.problems import Problem, SourceUnusable, Unprocessable
 from cropmark.model.values import Box, Size
-from cropmark.plan.plan import Keep, Order
+from cropmark.plan.plan import KeepMetadata, Order
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32
 PIXLAB = PixLab()
 
 
-def ask(endpoint: str, method: str = "GET", /, **fields: object) -> Ask:
+def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
     """A request with these fields in its query, or in its body where it is a POST."""
     texts = {name: str(value) for name, value in fields.items()}
     if method == "POST":
-        return Ask(endpoint, method=method, fields=texts)
-    return Ask(endpoint, urlencode(texts), method=method)
+        return ImageRequest(endpoint, method=method, fields=texts)
+    return ImageRequest(endpoint, urlencode(texts), method=method)
 
 
 def order(endpoint: str, /, **fields: object) -> Order:
@@ -74,9 +74,9 @@ OUTSIDE = [{"x": 400, "y": 10, "width": 50}, {"x": -50, "y": 10, "width": 50}, {
 
 @pytest.mark.parametrize("fields", OUTSIDE)
 def test_a_crop_of_nothing_is_refused(fields: Mapping[str, object]) -> None:
-    with pytest.raises(Impossible) as caught:
+    with pytest.raises(Unprocessable) as caught:
         made("crop", picture(400, 300), **fields)
-    assert PIXLAB.refusal(caught.value, Ask("crop")).status == 400
+    assert PIXLAB.error_response(caught.value, ImageRequest("crop")).status == 400
 
 
 # fmt: off
@@ -100,7 +100,7 @@ def test_resize_gives(
 
 
 def still(kind: Format, quality: int, *, lossless: bool = False) -> Encoding:
-    return Encoding(kind, quality, lossless, keeps=frozenset({Keep.ICC}))
+    return Encoding(kind, quality, lossless, keeps=frozenset({KeepMetadata.ICC}))
 
 
 # fmt: off
@@ -148,7 +148,7 @@ TOO_LARGE = [
 def test_too_large_is_400(info: Info, endpoint: str, fields: Mapping[str, object]) -> None:
     with pytest.raises(Problem) as caught:
         made(endpoint, info, **fields)
-    assert PIXLAB.refusal(caught.value, Ask(endpoint)).status == 400
+    assert PIXLAB.error_response(caught.value, ImageRequest(endpoint)).status == 400
 
 
 def test_at_the_limits_it_still_works() -> None:
@@ -172,14 +172,14 @@ def test_of_an_animation_only_the_first_frame_counts_in_crop() -> None:
 def test_a_type_that_is_not_read_is_415(kind: Format) -> None:
     with pytest.raises(SourceUnusable) as caught:
         made("resize", picture(4, 3, kind), width=2)
-    assert PIXLAB.refusal(caught.value, Ask("resize")).status == 415
+    assert PIXLAB.error_response(caught.value, ImageRequest("resize")).status == 415
 
 
 @given(x=st.integers(-900, 900), y=st.integers(-900, 900), width=st.integers(1, 900), height=st.integers(1, 900))
 def test_a_crop_is_the_box_cut_to_the_picture(x: int, y: int, width: int, height: int) -> None:
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + width, 400), min(y + height, 300)
     if right <= left or bottom <= top:
-        with pytest.raises(Impossible):
+        with pytest.raises(Unprocessable):
             made("crop", picture(400, 300), x=x, y=y, width=width, height=height)
         return
     recipe = made("crop", picture(400, 300), x=x, y=y, width=width, height=height)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.pixlab.long_json import MAX_OTHERS_BYTES, JsonBody
 from cropmark.dialects.pixlab.query import fields_of_json
-from cropmark.model.problems import BadOrder
+from cropmark.model.problems import BadRequest
 
 
 def read(pieces: list[bytes]) -> tuple[bytes, dict[str, str]]:
@@ -54,16 +54,16 @@ def test_a_body_in_pieces(body: bytes, picture: bytes, others: dict[str, str]) -
 @pytest.mark.parametrize("body", NO_JSON)
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     for pieces in ([body], each_byte(body)):
-        with pytest.raises(BadOrder, match=r"expected a (?:body in JSON|JSON object)"):
+        with pytest.raises(BadRequest, match=r"expected a (?:body in JSON|JSON object)"):
             read(pieces)
 
 
 def test_only_img_may_be_long() -> None:
     long = b"x" * (MAX_OTHERS_BYTES + 1)
     assert read([b'{"img": "', long, b'", "x": 1}']) == (long, {"x": "1"})
-    with pytest.raises(BadOrder, match="besides img"):
+    with pytest.raises(BadRequest, match="besides img"):
         read([b'{"key": "', long, b'"}'])
-    with pytest.raises(BadOrder, match="besides img"):
+    with pytest.raises(BadRequest, match="besides img"):
         read([b'{"img": "a"', *[b" " * 60_000] * 20])
 
 
@@ -107,7 +107,7 @@ def test_it_is_what_json_loads_reads(
 def test_any_bytes_are_read_or_refused(pieces: list[bytes]) -> None:
     try:
         picture, others = read(pieces)
-    except BadOrder as problem:
+    except BadRequest as problem:
         assert problem.detail
     else:
         assert len(picture) <= len(b"".join(pieces))

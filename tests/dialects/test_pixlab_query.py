@@ -9,43 +9,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.dialects.pixlab.endpoints import Endpoint, unfit_body
-from cropmark.dialects.pixlab.query import Body, body_kind, fields_of_json
-from cropmark.model.problems import BadOrder, UnknownBody
+from cropmark.dialects.pixlab.endpoints import EndpointName, unfit_body
+from cropmark.dialects.pixlab.query import BodyKind, body_kind, fields_of_json
+from cropmark.model.problems import BadRequest, UnsupportedMediaType
 from cropmark.model.values import Pixels
 from cropmark.plan.steps import Resize
 
 # fmt: off
 KINDS = [
     # Content-Type                                       kind
-    ("application/json",                                 Body.JSON),
-    ("application/json; charset=utf-8",                  Body.JSON),
-    ("Application/JSON ;charset=UTF-8",                  Body.JSON),
-    ("multipart/form-data; boundary=x",                  Body.MULTIPART),
-    ("application/x-www-form-urlencoded",                Body.FORM),
+    ("application/json",                                 BodyKind.JSON),
+    ("application/json; charset=utf-8",                  BodyKind.JSON),
+    ("Application/JSON ;charset=UTF-8",                  BodyKind.JSON),
+    ("multipart/form-data; boundary=x",                  BodyKind.MULTIPART),
+    ("application/x-www-form-urlencoded",                BodyKind.FORM),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("content_type", "kind"), KINDS)
-def test_the_kind_of_a_body(content_type: str, kind: Body) -> None:
+def test_the_kind_of_a_body(content_type: str, kind: BodyKind) -> None:
     assert body_kind(content_type) is kind
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "image/png", "application/jsonp", "multipart/mixed"])
 def test_other_bodies_are_415(content_type: str) -> None:
-    with pytest.raises(UnknownBody, match="expected a body of application/json") as caught:
+    with pytest.raises(UnsupportedMediaType, match="expected a body of application/json") as caught:
         body_kind(content_type)
-    assert PixLab().refusal(caught.value, Ask("crop", method="POST")).status == 415
+    assert PixLab().error_response(caught.value, ImageRequest("crop", method="POST")).status == 415
 
 
 def test_store_takes_multipart_only() -> None:
-    assert unfit_body(Endpoint.STORE, Body.MULTIPART) is None
-    assert unfit_body(Endpoint.CROP, Body.JSON) is None
-    for kind in (Body.JSON, Body.FORM):
-        assert "store: expected a body of multipart/form-data" in str(unfit_body(Endpoint.STORE, kind))
+    assert unfit_body(EndpointName.STORE, BodyKind.MULTIPART) is None
+    assert unfit_body(EndpointName.CROP, BodyKind.JSON) is None
+    for kind in (BodyKind.JSON, BodyKind.FORM):
+        assert "store: expected a body of multipart/form-data" in str(unfit_body(EndpointName.STORE, kind))
 
 
 # fmt: off
@@ -77,12 +77,12 @@ def test_json_becomes_fields(text: str, fields: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("text", NO_OBJECTS)
 def test_what_is_no_object_is_refused(text: str) -> None:
-    with pytest.raises(BadOrder, match=r"expected a (body in JSON|JSON object)"):
+    with pytest.raises(BadRequest, match=r"expected a (body in JSON|JSON object)"):
         fields_of_json(text.encode())
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
-    with pytest.raises(BadOrder, match="expected a body in JSON"):
+    with pytest.raises(BadRequest, match="expected a body in JSON"):
         fields_of_json(b'{"x": "\xff\xfe"}')
 
 
@@ -92,7 +92,7 @@ def test_a_number_of_many_digits_does_no_harm() -> None:
 
 def test_fields_of_a_body_order_a_picture() -> None:
     body = b'{"img": "https://pics.example/a.png", "width": 50.9, "blob": true}'
-    plan = PixLab().order(Ask("resize", method="POST", fields=fields_of_json(body))).plan
+    plan = PixLab().order(ImageRequest("resize", method="POST", fields=fields_of_json(body))).plan
     assert plan is not None
     (step,) = plan.steps
     assert isinstance(step, Resize)
@@ -110,7 +110,7 @@ JSON = st.recursive(
 def test_every_object_becomes_fields_and_nothing_else_does(value: object) -> None:
     body = json.dumps(value).encode()
     if not isinstance(value, dict):
-        with pytest.raises(BadOrder):
+        with pytest.raises(BadRequest):
             fields_of_json(body)
         return
     fields = fields_of_json(body)
@@ -121,5 +121,5 @@ def test_every_object_becomes_fields_and_nothing_else_does(value: object) -> Non
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     try:
         assert isinstance(fields_of_json(body), dict)
-    except BadOrder as problem:
+    except BadRequest as problem:
         assert problem.detail

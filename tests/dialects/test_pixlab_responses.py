@@ -12,52 +12,52 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.dialect import Answer, Ask, Dialect, Result
+from cropmark.dialects.dialect import Dialect, ImageRequest, Response, Result
 from cropmark.dialects.pixlab import responses
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.dialects.pixlab.endpoints import Endpoint
+from cropmark.dialects.pixlab.endpoints import EndpointName
 from cropmark.dialects.pixlab.params import PARAMS
 from cropmark.model.formats import Format
 from cropmark.model.problems import (
     KINDS,
     BadValue,
-    Breakdown,
-    Impossible,
-    NotAllowed,
+    InternalError,
+    MethodNotAllowed,
     NotFound,
     Overloaded,
     Problem,
     SourceFailed,
-    SourceMissing,
-    SourceRefused,
+    SourceForbidden,
+    SourceNotFound,
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
     TooManyRequests,
-    Unauthorised,
-    UnknownBody,
-    restored,
+    Unauthorized,
+    Unprocessable,
+    UnsupportedMediaType,
+    restored_problem,
 )
 from cropmark.model.values import Box
-from cropmark.plan.plan import Warned
+from cropmark.plan.plan import RequestWarning
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32
 PIXLAB = PixLab()
 
 
-def ask(endpoint: str, method: str = "GET", /, **fields: object) -> Ask:
+def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
     """A request with these fields in its query, or in its body where it is a POST."""
     texts = {name: str(value) for name, value in fields.items()}
     if method == "POST":
-        return Ask(endpoint, method=method, fields=texts)
-    return Ask(endpoint, urlencode(texts), method=method)
+        return ImageRequest(endpoint, method=method, fields=texts)
+    return ImageRequest(endpoint, urlencode(texts), method=method)
 
 
 # ---------------------------------------------------------------------------------------------- answers
 
 
-def told(answer: Answer) -> dict[str, object]:
+def told(answer: Response) -> dict[str, object]:
     """The members of an answer, after what holds for all of them."""
     assert answer.media_type == "application/json"  # exactly: the PHP client compares the whole value
     assert dict(answer.headers)["Access-Control-Allow-Origin"] == "*"
@@ -71,50 +71,58 @@ def told(answer: Answer) -> dict[str, object]:
 # fmt: off
 STATUSES: list[tuple[Problem, int]] = [
     (BadValue("x", "wide", expected="a whole number"),      400),
-    (Impossible("the crop lies outside"),                   400),
-    (SourceRefused("169.254.169.254 is link-local"),        400),
+    (Unprocessable("the crop lies outside"),                   400),
+    (SourceForbidden("169.254.169.254 is link-local"),        400),
     (SourceTooLarge("the file has 9 bytes"),                400),   # 413 is not on the service's list
-    (Unauthorised("key: expected a key"),                   401),
+    (Unauthorized("key: expected a key"),                   401),
     (NotFound("no such endpoint"),                          404),
-    (SourceMissing("the origin answered 410"),              404),
+    (SourceNotFound("the origin answered 410"),              404),
     (SourceFailed("the origin answered 500"),               404),
     (SourceTimeout("the origin 10.0.0.1 took 8 s"),         404),
-    (NotAllowed("expected GET"),                            405),
+    (MethodNotAllowed("expected GET"),                            405),
     (SourceUnusable("not a picture"),                       415),
-    (UnknownBody("expected a body of JSON"),                415),
+    (UnsupportedMediaType("expected a body of JSON"),                415),
     (TooManyRequests("expected 60 a minute"),               429),
     (Overloaded("too much to do"),                          429),
-    (Breakdown("no face detector is installed"),            500),
+    (InternalError("no face detector is installed"),            500),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("problem", "status"), STATUSES)
 def test_a_problem_has_a_status_of_the_list(problem: Problem, status: int) -> None:
-    members = told(PIXLAB.refusal(problem, ask("crop", blob="true")))
+    members = told(PIXLAB.error_response(problem, ask("crop", blob="true")))
     assert members == {"status": status, "error": members["error"]}
     assert members["error"]
 
 
-@pytest.mark.parametrize("problem", [SourceRefused("10.0.0.1 is private"), SourceRefused("port 6379", fix="try 80")])
+@pytest.mark.parametrize(
+    "problem", [SourceForbidden("10.0.0.1 is private"), SourceForbidden("port 6379", fix="try 80")]
+)
 def test_all_addresses_are_refused_in_the_same_words(problem: Problem) -> None:
-    assert told(PIXLAB.refusal(problem, Ask("crop")))["error"] == responses.REFUSED_ADDRESS
+    assert told(PIXLAB.error_response(problem, ImageRequest("crop")))["error"] == responses.REFUSED_ADDRESS
 
 
-@pytest.mark.parametrize("kind", [SourceMissing, SourceFailed, SourceTimeout])
+@pytest.mark.parametrize("kind", [SourceNotFound, SourceFailed, SourceTimeout])
 def test_nothing_of_what_an_origin_said_is_passed_on(kind: type[Problem]) -> None:
-    assert told(PIXLAB.refusal(kind("the origin said 418"), Ask("crop")))["error"] == responses.NOT_TO_BE_HAD
+    assert (
+        told(PIXLAB.error_response(kind("the origin said 418"), ImageRequest("crop")))["error"]
+        == responses.NOT_TO_BE_HAD
+    )
 
 
 def test_whoever_comes_too_often_is_told_when_to_come_back() -> None:
     soon, later = TooManyRequests("often", retry_after_s=7), TooManyRequests("often")
-    assert [dict(PIXLAB.refusal(p, Ask("crop")).headers)["Retry-After"] for p in (soon, later)] == ["7", "60"]
+    assert [dict(PIXLAB.error_response(p, ImageRequest("crop")).headers)["Retry-After"] for p in (soon, later)] == [
+        "7",
+        "60",
+    ]
 
 
 @pytest.mark.parametrize("code", KINDS)
 def test_every_problem_is_told(code: str) -> None:
     for detail in ("", " \n", "a\r\nb\x00c", "x" * 9999):
-        answer = PIXLAB.refusal(restored(code, detail), Ask("no such endpoint"))
+        answer = PIXLAB.error_response(restored_problem(code, detail), ImageRequest("no such endpoint"))
         error = told(answer)["error"]
         assert isinstance(error, str)
         assert error
@@ -167,7 +175,7 @@ def test_a_blob_has_a_file_name() -> None:
 
 
 def test_headers_of_a_picture() -> None:
-    result = Result(9, None, None, None, (Warned("x", "1.5 counts as 1"),))
+    result = Result(9, None, None, None, (RequestWarning("x", "1.5 counts as 1"),))
     headers = PIXLAB.headers_of(PIXLAB.order(ask("resize", img=IMG, width=3)), result)
     assert headers == (("Access-Control-Allow-Origin", "*"), ("X-Cropmark-Warning", "x: 1.5 counts as 1"))
 
@@ -186,7 +194,7 @@ TEXTS = st.one_of(
     st.sampled_from([IMG, "YWJj", "data:image/png;base64,YQ", "ftp://x", "true", "0", "-3"]),
 )
 FIELDS = st.dictionaries(st.sampled_from([param.name for param in PARAMS]), TEXTS, max_size=8)
-PATHS = st.one_of(st.sampled_from([endpoint.value for endpoint in Endpoint]), st.text(max_size=9))
+PATHS = st.one_of(st.sampled_from([endpoint.value for endpoint in EndpointName]), st.text(max_size=9))
 
 
 @given(
@@ -198,8 +206,8 @@ PATHS = st.one_of(st.sampled_from([endpoint.value for endpoint in Endpoint]), st
 def test_order_raises_nothing_but_a_problem_and_every_problem_is_told(
     path: str, query: str, fields: dict[str, str], method: str
 ) -> None:
-    request = Ask(path, query, method=method, fields=fields)
+    request = ImageRequest(path, query, method=method, fields=fields)
     try:
         assert PIXLAB.order(request).plan is not None
     except Problem as problem:
-        told(PIXLAB.refusal(problem, request))
+        told(PIXLAB.error_response(problem, request))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
-from cropmark.model.problems import BadOrder, SourceRefused
+from cropmark.model.problems import BadRequest, SourceForbidden
 from cropmark.plan.source import WebUrl
 
 # fmt: off
@@ -40,7 +40,7 @@ def test_what_img_holds(text: str, found: WebUrl | Base64Text) -> None:
     "text", ["file:///etc/hostname", "ftp://h/a", "gopher://h", "://h", "x http://h", "javascript://"]
 )
 def test_only_http_is_fetched(text: str) -> None:
-    with pytest.raises(SourceRefused, match="http or https"):
+    with pytest.raises(SourceForbidden, match="http or https"):
         picture_input(text)
 
 
@@ -48,7 +48,7 @@ def test_only_http_is_fetched(text: str) -> None:
     "text", ["data:", "data:image/png,a", "data:image/png;base64", "data:" + "x" * 300 + ";base64,YQ"]
 )
 def test_a_data_uri_is_base64(text: str) -> None:
-    with pytest.raises(BadOrder, match="img: expected a data URI in base64"):
+    with pytest.raises(BadRequest, match="img: expected a data URI in base64"):
         picture_input(text)
 
 
@@ -104,7 +104,7 @@ def test_base64_is_decoded_however_it_is_cut(text: str, data: bytes) -> None:
 @pytest.mark.parametrize(("text", "words"), REFUSED)
 def test_everything_else_is_refused_however_it_is_cut(text: str, words: str) -> None:
     for chunks in ([text], list(text)):
-        with pytest.raises(BadOrder, match=f"img: expected.*{words}|img: {words}"):
+        with pytest.raises(BadRequest, match=f"img: expected.*{words}|img: {words}"):
             b"".join(decoded_base64(chunks))
 
 
@@ -112,7 +112,7 @@ def test_pieces_come_as_they_are_decoded() -> None:
     pieces = decoded_base64(iter(["YWJjZ", "GVm", "!"]))
     assert next(pieces) == b"abc"
     assert next(pieces) == b"def"
-    with pytest.raises(BadOrder):
+    with pytest.raises(BadRequest):
         next(pieces)
 
 
@@ -134,7 +134,7 @@ def test_no_text_does_anything_else_than_decode_or_be_refused(chunks: list[str])
     def outcome(pieces: list[str]) -> bytes | None:
         try:
             return b"".join(decoded_base64(pieces))
-        except BadOrder:
+        except BadRequest:
             return None
 
     assert outcome(chunks) == outcome(["".join(chunks)])

@@ -20,7 +20,7 @@ def rng(seed: int = 7) -> np.random.Generator:
 
 
 def noise(width: int, height: int, bands: int = 3, seed: int = 7) -> Array:
-    """Every pixel another colour: shows any pixel that is not where it belongs."""
+    """Every pixel another color: shows any pixel that is not where it belongs."""
     return rng(seed).integers(0, 256, (height, width, bands), dtype=np.uint8)
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from cropmark.analysis import models
 from cropmark.analysis.codec import MOST_BYTES, analysis_json, read_analysis
 from cropmark.analysis.models import Models
-from cropmark.engine.analyze import analysed
+from cropmark.engine.analyze import analyzed
 from cropmark.geometry.findings import Analysis
 from cropmark.model.problems import SourceUnusable
 from tests.engine.images import file_of, saved
@@ -28,19 +28,19 @@ def networks() -> Models:
 
 @pytest.fixture(scope="module")
 def astronaut(networks: Models) -> Analysis:
-    return analysed(ASTRONAUT.read_bytes(), networks)
+    return analyzed(ASTRONAUT.read_bytes(), networks)
 
 
-def centre(analysis: Analysis) -> tuple[float, float]:
+def center(analysis: Analysis) -> tuple[float, float]:
     (face,) = (face for face in analysis.faces if face.score >= 0.8)
     return face.left + face.width / 2, face.top + face.height / 2
 
 
 def near(analysis: Analysis, x: float, y: float) -> bool:
-    return centre(analysis) == pytest.approx((x, y), abs=0.03)
+    return center(analysis) == pytest.approx((x, y), abs=0.03)
 
 
-def test_a_photograph_is_analysed(astronaut: Analysis) -> None:
+def test_a_photograph_is_analyzed(astronaut: Analysis) -> None:
     assert near(astronaut, 226 / 512, 118 / 512)  # the annotated face
     assert (astronaut.subject.columns, astronaut.subject.rows) == (32, 32)
     assert max(astronaut.subject.cells) == 255
@@ -53,7 +53,7 @@ def test_it_is_small_and_reads_back(astronaut: Analysis) -> None:
 
 
 def test_it_is_the_same_each_time(networks: Models, astronaut: Analysis) -> None:
-    assert analysed(ASTRONAUT.read_bytes(), networks) == astronaut
+    assert analyzed(ASTRONAUT.read_bytes(), networks) == astronaut
 
 
 def photo(path: Path) -> Image.Image:
@@ -66,7 +66,7 @@ STORED = [
     # how the same photograph is stored        as a file
     ("PNG",                                    lambda image: saved(image, "PNG")),
     ("WebP",                                   lambda image: saved(image, "WEBP", quality=90)),
-    ("grey",                                   lambda image: saved(image.convert("L"), "JPEG")),
+    ("gray",                                   lambda image: saved(image.convert("L"), "JPEG")),
     ("with alpha",                             lambda image: saved(image.convert("RGBA"), "PNG")),
     ("larger",                                 lambda image: saved(image.resize((1500, 1500)), "JPEG")),
     ("the first frame of an animation",        lambda image: animated(image)),
@@ -83,7 +83,7 @@ def animated(first: Image.Image) -> bytes:
 @pytest.mark.parametrize(("how", "stored"), STORED, ids=[row[0] for row in STORED])
 def test_the_face_is_found_however_it_is_stored(networks: Models, how: str, stored: object) -> None:
     assert callable(stored)
-    assert near(analysed(stored(photo(ASTRONAUT)), networks), 226 / 512, 118 / 512), how
+    assert near(analyzed(stored(photo(ASTRONAUT)), networks), 226 / 512, 118 / 512), how
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
@@ -95,11 +95,11 @@ def test_the_picture_is_turned_upright_first(networks: Models, orientation: int)
     exif[0x0112] = orientation
     stored = saved(lying, "JPEG", exif=exif, quality=90)
     assert ImageOps.exif_transpose(Image.open(BytesIO(stored))).size == image.size
-    assert near(analysed(stored, networks), 226 / 512, 118 / 512)
+    assert near(analyzed(stored, networks), 226 / 512, 118 / 512)
 
 
-def test_of_one_colour_nothing_stands_out(networks: Models) -> None:
-    found = analysed(file_of(np.full((300, 400, 3), 200, np.uint8)), networks)
+def test_of_one_color_nothing_stands_out(networks: Models) -> None:
+    found = analyzed(file_of(np.full((300, 400, 3), 200, np.uint8)), networks)
     assert found.faces == ()
     assert max(found.residual.cells) == 0
 
@@ -107,13 +107,13 @@ def test_of_one_colour_nothing_stands_out(networks: Models) -> None:
 @pytest.mark.parametrize("data", [b"", b"no picture", ASTRONAUT.read_bytes()[:20_000]])
 def test_what_is_no_whole_picture_is_refused(networks: Models, data: bytes) -> None:
     with pytest.raises(SourceUnusable):
-        analysed(data, networks)
+        analyzed(data, networks)
 
 
 SEALED = """
 import sys
 from cropmark.analysis import models
-from cropmark.engine import analyse
+from cropmark.engine import analyze
 
 networks, photo = models.load(), open(sys.argv[1], "rb").read()
 
@@ -122,7 +122,7 @@ def refuse(event, _):
         raise PermissionError(event)
 
 sys.addaudithook(refuse)
-print(len(analyse.analysed(photo, networks).faces))
+print(len(analyze.analyzed(photo, networks).faces))
 """
 
 
@@ -145,10 +145,10 @@ photos = [open(name, "rb").read() for name in sys.argv[1:]]
 small_rgb(photos[0], 640)
 before = resident()
 from cropmark.analysis import models
-from cropmark.engine.analyse import analysed
+from cropmark.engine.analyze import analyzed
 networks = models.load()
 for photo in photos:
-    analysed(photo, networks)
+    analyzed(photo, networks)
 print(resident() - before)
 """
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.dialect import Ask, Dialect, Param
+from cropmark.dialects.dialect import Dialect, ImageRequest, ParameterDoc
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.engine.render import rendered
 from cropmark.model.formats import TRAITS
-from cropmark.model.problems import Breakdown, Problem
+from cropmark.model.problems import InternalError, Problem
 from cropmark.pipeline import fingerprint_of, key_of
-from cropmark.ports import Made, Stamp
+from cropmark.ports import Rendered, SourceVersion
 
 DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent())
 # fmt: off
@@ -57,23 +57,23 @@ SOURCES = [
 ]
 
 
-def _whole(param: Param) -> str:
+def _whole(param: ParameterDoc) -> str:
     """The reference's own example, as it stands in a query."""
     return param.example if "=" in param.example else f"{param.name}={param.example}"
 
 
 @st.composite
-def asks(draw: st.DrawFn) -> tuple[Dialect, Ask]:
+def asks(draw: st.DrawFn) -> tuple[Dialect, ImageRequest]:
     dialect = draw(st.sampled_from(DIALECTS))
     told = st.sampled_from([_whole(param) for param in dialect.params])
     odd = st.builds("{}={}".format, st.sampled_from([p.name for p in dialect.params]), st.sampled_from(VALUES))
     query = "&".join([*draw(st.lists(told, max_size=6)), *draw(st.lists(odd, max_size=2))])
-    return dialect, Ask("a.png", query, {"accept": "image/avif,image/webp"})
+    return dialect, ImageRequest("a.png", query, {"accept": "image/avif,image/webp"})
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(asks(), st.sampled_from(SOURCES))
-def test_check_06_nothing_native_is_ever_raised(asked: tuple[Dialect, Ask], source: bytes) -> None:
+def test_check_06_nothing_native_is_ever_raised(asked: tuple[Dialect, ImageRequest], source: bytes) -> None:
     """check_06, check_10: nor is a result larger than its limits, whatever was asked in which order."""
     dialect, ask = asked
     try:
@@ -86,11 +86,11 @@ def test_check_06_nothing_native_is_ever_raised(asked: tuple[Dialect, Ask], sour
     try:
         outcome = rendered([source, *(None for _ in order.sources[1:])], order.plan)
     except Problem as problem:
-        assert not isinstance(problem, Breakdown), problem
+        assert not isinstance(problem, InternalError), problem
         event(f"could not: {problem.code}")
         return
     event(type(outcome).__name__)
-    if isinstance(outcome, Made):
+    if isinstance(outcome, Rendered):
         made = Image.open(io.BytesIO(outcome.body))
         assert max(made.size) <= order.plan.limits.side
         assert made.get_format_mimetype() == TRAITS[outcome.format].media_type
@@ -100,8 +100,8 @@ def test_check_06_nothing_native_is_ever_raised(asked: tuple[Dialect, Ask], sour
 
 
 def key(query: str, stamp: str = "files:a.jpg", accept: str = "") -> str:
-    order = Fastly().order(Ask("a.jpg", query, {"accept": accept}))
-    return key_of([Stamp(stamp, "1")], fingerprint_of(order))
+    order = Fastly().order(ImageRequest("a.jpg", query, {"accept": accept}))
+    return key_of([SourceVersion(stamp, "1")], fingerprint_of(order))
 
 
 def test_check_37_a_thousand_spellings_are_one_key() -> None:

@@ -1,4 +1,4 @@
-"""Whatever the colours of a source mean, 8-bit sRGB comes out."""
+"""Whatever the colors of a source mean, 8-bit sRGB comes out."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def sixteen_bit(bands: int) -> bytes:
     return bytes(image.copy(interpretation=kind).pngsave_buffer())
 
 
-GREY = Pillow.fromarray(PHOTO[:, :, 0])
-GREY_ALPHA = Pillow.merge("LA", [GREY, Pillow.fromarray(PHOTO[:, :, 1])])
+GRAY = Pillow.fromarray(PHOTO[:, :, 0])
+GRAY_ALPHA = Pillow.merge("LA", [GRAY, Pillow.fromarray(PHOTO[:, :, 1])])
 PALETTE = Pillow.fromarray(PHOTO).quantize(64)
 CLEAR_PALETTE = saved(PALETTE, "PNG", transparency=5)
 
@@ -37,14 +37,14 @@ CLEAR_PALETTE = saved(PALETTE, "PNG", transparency=5)
 SOURCES = {
     "rgb":            (file_of(PHOTO),                     PHOTO),
     "rgba":           (file_of(noise(9, 9, 4)),            noise(9, 9, 4)),
-    "grey":           (saved(GREY, "PNG"),                 rgb(GREY)),
-    "grey jpeg":      (saved(GREY, "JPEG", quality=100),   rgb(GREY)),
-    "grey alpha":     (saved(GREY_ALPHA, "PNG"),           np.asarray(GREY_ALPHA.convert("RGBA"))),
+    "gray":           (saved(GRAY, "PNG"),                 rgb(GRAY)),
+    "gray jpeg":      (saved(GRAY, "JPEG", quality=100),   rgb(GRAY)),
+    "gray alpha":     (saved(GRAY_ALPHA, "PNG"),           np.asarray(GRAY_ALPHA.convert("RGBA"))),
     "palette":        (saved(PALETTE, "PNG"),              rgb(PALETTE)),
     "palette, clear": (CLEAR_PALETTE,                      seen(CLEAR_PALETTE, "RGBA")),
-    "one bit":        (saved(GREY.convert("1"), "PNG"),    rgb(GREY.convert("1"))),
+    "one bit":        (saved(GRAY.convert("1"), "PNG"),    rgb(GRAY.convert("1"))),
     "16-bit":         (sixteen_bit(3),                     PHOTO),
-    "16-bit grey":    (sixteen_bit(1),                     rgb(GREY)),
+    "16-bit gray":    (sixteen_bit(1),                     rgb(GRAY)),
     "gif":            (saved(PALETTE, "GIF"),              rgb(PALETTE)),
     "tiff":           (file_of(PHOTO, "TIFF"),             PHOTO),
 }

@@ -34,7 +34,7 @@ DIFFERENCES = [
 @pytest.mark.parametrize(("one", "two", "size", "mean", "most", "psnr"), DIFFERENCES)
 def test_differences(one: Array, two: Array, size: Size, mean: float, most: int, psnr: float | None) -> None:
     found = compared(file_of(one), file_of(two))
-    assert (found.size, found.most) == (size, most)
+    assert (found.size, found.maximum) == (size, most)
     assert found.mean == pytest.approx(mean)
     assert found.psnr_db == (None if psnr is None else pytest.approx(psnr, abs=0.2))
     assert compared(file_of(two), file_of(one)) == found
@@ -45,7 +45,7 @@ def test_noise_against_numpy() -> None:
     gap = one.astype(int) - two
     found = compared(file_of(one), file_of(two))
     assert found.mean == pytest.approx(np.abs(gap).mean())
-    assert found.most == np.abs(gap).max()
+    assert found.maximum == np.abs(gap).max()
     assert found.psnr_db == pytest.approx(10 * np.log10(255**2 / (gap**2).mean()))
 
 
@@ -62,7 +62,7 @@ def test_exif_is_undone_before() -> None:
     turned = Pillow.fromarray(np.rot90(picture))
     exif = Pillow.Exif()
     exif[0x0112] = 6
-    assert compared(file_of(picture), saved(turned, "PNG", exif=exif)).most == 0
+    assert compared(file_of(picture), saved(turned, "PNG", exif=exif)).maximum == 0
 
 
 def test_what_is_no_picture_is_told() -> None:

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from cropmark.engine.debug_overlay import FACE, FAINT_FACE, LONG_SIDE, WINDOW, drawing
-from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Box
 from tests.engine.images import file_of, seen
 
-NOTHING = Grid(2, 1, b"\x00\x00")
-GREY = file_of(np.full((100, 200, 3), 100, np.uint8))
+NOTHING = SaliencyMap(2, 1, b"\x00\x00")
+GRAY = file_of(np.full((100, 200, 3), 100, np.uint8))
 
 
 def drawn(
-    analysis: Analysis, window: Box | None = None, data: bytes = GREY
+    analysis: Analysis, window: Box | None = None, data: bytes = GRAY
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return seen(drawing(data, analysis, window), "RGB")
 
@@ -41,7 +41,7 @@ def test_a_face_may_reach_outside() -> None:
 
 
 def test_the_map_is_a_tint() -> None:
-    picture = drawn(Analysis(1, (), Grid(2, 1, b"\x00\xff"), NOTHING))
+    picture = drawn(Analysis(1, (), SaliencyMap(2, 1, b"\x00\xff"), NOTHING))
     assert pixel(picture, 5, 50) == (100, 100, 100)
     red, green, _ = pixel(picture, 195, 50)
     assert red > 140

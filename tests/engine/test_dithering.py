@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from cropmark.engine.dithering import atkinson
 
 
-def plainly(grey: bytes, width: int, height: int) -> bytes:
-    rows = [list(grey[y * width : (y + 1) * width]) for y in range(height)]
+def plainly(gray: bytes, width: int, height: int) -> bytes:
+    rows = [list(gray[y * width : (y + 1) * width]) for y in range(height)]
     for y in range(height):
         for x in range(width):
             old = rows[y][x]
@@ -26,25 +26,25 @@ def plainly(grey: bytes, width: int, height: int) -> bytes:
 
 
 @st.composite
-def greys(draw: st.DrawFn) -> tuple[bytes, int, int]:
+def grays(draw: st.DrawFn) -> tuple[bytes, int, int]:
     width, height = draw(st.integers(1, 24)), draw(st.integers(1, 24))
     return draw(st.binary(min_size=width * height, max_size=width * height)), width, height
 
 
-@given(greys())
+@given(grays())
 def test_it_is_the_plain_loop(picture: tuple[bytes, int, int]) -> None:
     assert atkinson(*picture) == plainly(*picture)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 50), (50, 1), (2, 9), (3, 3), (4, 40), (40, 4)])
 def test_narrow_pictures(width: int, height: int) -> None:
-    grey = os.urandom(width * height)
-    assert atkinson(grey, width, height) == plainly(grey, width, height)
+    gray = os.urandom(width * height)
+    assert atkinson(gray, width, height) == plainly(gray, width, height)
 
 
 # fmt: off
 SHARES = [
-    # grey  white, from to
+    # gray  white, from to
     (  0, 0.00, 0.00),
     ( 31, 0.00, 0.00),   # a quarter of every error is lost, so the darkest eighth stays black
     ( 64, 0.10, 0.25),
@@ -64,7 +64,7 @@ def test_the_share_of_white(level: int, least: float, most: float) -> None:
 
 def test_twelve_million_pixels_take_no_two_seconds() -> None:
     """The largest result, 67 million, is made within the 10 s that a task may take; measured, it takes 2.3 s."""
-    grey = os.urandom(4000 * 3000)
+    gray = os.urandom(4000 * 3000)
     begun = perf_counter()
-    atkinson(grey, 4000, 3000)
+    atkinson(gray, 4000, 3000)
     assert perf_counter() - begun < 2

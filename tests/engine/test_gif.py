@@ -1,4 +1,4 @@
-"""What a GIF's blocks tell: animations that name a clear colour for what does not change are not clear anywhere."""
+"""What a GIF's blocks tell: animations that name a clear color for what does not change are not clear anywhere."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_alpha_is_told_where_something_shows_through(body: bytes, alpha: bool) -
     assert load.info_of(body).alpha == alpha
 
 
-def test_the_file_of_this_test_does_name_a_clear_colour() -> None:
+def test_the_file_of_this_test_does_name_a_clear_color() -> None:
     body = animated(OPAQUE)
     control = body.index(b"\x21\xf9\x04", body.index(b"\x21\xf9\x04") + 3)
-    assert body[control + 3] & 1, "the second frame has no clear colour"
+    assert body[control + 3] & 1, "the second frame has no clear color"
     assert gif.is_opaque(body)
 
 

@@ -39,12 +39,12 @@ PLAIN = {
     "no subsampling": by_pillow(subsampling=0),
     "4:2:0":         by_pillow(subsampling=2),
     "progressive":   by_pillow(progressive=True),
-    "grey":          by_pillow(PHOTO.convert("L")),
+    "gray":          by_pillow(PHOTO.convert("L")),
     "restarts":      by_pillow(restart_marker_rows=1),
     "red comment":   by_pillow(comment=b"\xff\xd8 not another one"),
 }
 LEFT = {
-    "press colours":     by_pillow(PHOTO.convert("CMYK")),
+    "press colors":     by_pillow(PHOTO.convert("CMYK")),
     "very many scans":   with_scans(by_pillow(progressive=True), 33),
     "torn":              by_pillow()[:-900],
     "noise in the data": by_pillow()[:4000] + bytes(range(256)) + by_pillow()[4256:],

@@ -22,7 +22,7 @@ from tests.engine.images import Array, file_of, noise, off_by, opened, saved, sl
 PHOTO = Pillow.fromarray(slopes(40, 30))
 CLEAR_PHOTO = PHOTO.convert("RGBA")
 CLEAR_PHOTO.putalpha(128)
-GREY = PHOTO.convert("L")
+GRAY = PHOTO.convert("L")
 PALETTE = PHOTO.quantize(16)
 FRAMES = [PHOTO.rotate(angle) for angle in (0, 40, 80)]
 
@@ -50,7 +50,7 @@ def told(body: bytes, **changes: object) -> tuple[bytes, Info]:
 INFOS = {
     "jpeg":            told(saved(PHOTO, "JPEG"), format=Format.JPEG),
     "progressive":     told(saved(PHOTO, "JPEG", progressive=True), format=Format.JPEG, progressive=True),
-    "grey jpeg":       told(saved(GREY, "JPEG"), format=Format.JPEG),
+    "gray jpeg":       told(saved(GRAY, "JPEG"), format=Format.JPEG),
     "cmyk jpeg":       told(saved(PHOTO.convert("CMYK"), "JPEG"), format=Format.JPEG),
     "turned jpeg":     told(saved(PHOTO, "JPEG", exif=RIGHT), format=Format.JPEG, orientation=6),
     "odd orientation": told(saved(PHOTO, "JPEG", exif=turned_by_exif(99)), format=Format.JPEG, orientation=1),
@@ -59,7 +59,7 @@ INFOS = {
     "clear palette":   told(
         saved(PALETTE, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True, palette=True
     ),
-    "clear grey":      told(saved(GREY, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
+    "clear gray":      told(saved(GRAY, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
     "png with alpha":  told(saved(CLEAR_PHOTO, "PNG"), format=Format.PNG, lossless=True, alpha=True),
     "16-bit png":      told(file_of(noise(40, 30, 1).astype(np.uint16)), format=Format.PNG, lossless=True),
     "turned png":      told(saved(PHOTO, "PNG", exif=LEFT), format=Format.PNG, lossless=True, orientation=8),
@@ -175,7 +175,7 @@ def test_check_30_the_plainest_picture_is_no_bomb() -> None:
 
 def test_check_30_six_bands_are_too_many() -> None:
     many = pyvips.Image.black(8, 8, bands=6).copy(interpretation="multiband").tiffsave_buffer()
-    with pytest.raises(SourceUnusable, match="6 colour planes, at most 5"):
+    with pytest.raises(SourceUnusable, match="6 color planes, at most 5"):
         load.info_of(many)
 
 

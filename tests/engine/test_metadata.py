@@ -21,9 +21,9 @@ from PIL import PngImagePlugin
 from cropmark.engine.render import rendered
 from cropmark.model.formats import Format
 from cropmark.model.values import Pixels
-from cropmark.plan.plan import Choice, Keep, Output, Plan
+from cropmark.plan.plan import Choice, KeepMetadata, Output, Plan
 from cropmark.plan.steps import Resize
-from cropmark.ports import Made
+from cropmark.ports import Rendered
 from tests.engine.images import file_of, grb_profile, opened, slopes
 
 PHOTO = slopes(120, 80)
@@ -207,10 +207,10 @@ NEEDED: dict[Format, tuple[Callable[[bytes], Iterator[str]], set[str]]] = {
 # fmt: on
 
 
-def made(body: bytes, kind: Format, *, keeps: frozenset[Keep] = frozenset()) -> bytes:
+def made(body: bytes, kind: Format, *, keeps: frozenset[KeepMetadata] = frozenset()) -> bytes:
     plan = Plan((Resize(Pixels(Fraction(60)), None),), Output((Choice(kind),), keeps=keeps))
     outcome = rendered([body], plan)
-    assert isinstance(outcome, Made)
+    assert isinstance(outcome, Rendered)
     return outcome.body
 
 
@@ -226,7 +226,7 @@ def test_check_35_only_what_a_picture_needs(name: str, kind: Format) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("JPEG")])
 def test_check_35_copyright_keeps_no_place_and_no_preview(name: str) -> None:
-    body = made(SOURCES[name][0](), Format.JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+    body = made(SOURCES[name][0](), Format.JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
     assert not [secret for secret in SECRETS if secret in body]
     found = opened(body).getexif()
     assert not found.get_ifd(0x8825)
@@ -238,7 +238,7 @@ def test_check_35_copyright_keeps_no_place_and_no_preview(name: str) -> None:
 @pytest.mark.parametrize("kind", [k for k in NEEDED if k not in (Format.JPEG, Format.GIF)], ids=lambda k: k.value)
 def test_check_35_a_profile_is_kept_alone(kind: Format) -> None:
     """Where it is asked for; no other secret comes along with it."""
-    body = made(jpeg(), kind, keeps=frozenset({Keep.ICC}))
+    body = made(jpeg(), kind, keeps=frozenset({KeepMetadata.ICC}))
     assert opened(body).info["icc_profile"] == grb_profile()
     assert not [secret for secret in SECRETS if secret in body]
 
@@ -259,9 +259,11 @@ BROKEN = {
 # fmt: on
 
 
-@pytest.mark.parametrize("keeps", [frozenset[Keep](), frozenset({Keep.ICC})])
+@pytest.mark.parametrize("keeps", [frozenset[KeepMetadata](), frozenset({KeepMetadata.ICC})])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("name", BROKEN)
-def test_check_36_a_broken_profile_does_not_fail_the_picture(name: str, kind: str, keeps: frozenset[Keep]) -> None:
+def test_check_36_a_broken_profile_does_not_fail_the_picture(
+    name: str, kind: str, keeps: frozenset[KeepMetadata]
+) -> None:
     body = made(file_of(PHOTO, kind, icc_profile=BROKEN[name]), Format.JPEG, keeps=keeps)
     assert opened(body).size == (60, 40)

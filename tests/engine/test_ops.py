@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 
 from cropmark.engine.ops import Layers, operated
 from cropmark.geometry.recipe import (
-    BlackWhite,
-    Blank,
+    Background,
+    Bilevel,
+    ColorAdjust,
     Compose,
     Embed,
     Extract,
-    Gauss,
+    GaussianBlur,
     Op,
     Rotate,
     Scale,
-    Tone,
-    Under,
-    Unsharp,
+    SolidColor,
+    UnsharpMask,
 )
-from cropmark.model.values import CLEAR, WHITE, Box, Colour, Size
-from cropmark.plan.steps import Dither, Filter, Threshold, Turn
+from cropmark.model.values import CLEAR, WHITE, Box, Color, Size
+from cropmark.plan.steps import Dither, Filter, Orientation, Threshold
 from tests.engine.images import Array, frame_of, noise, off_by, pixels, slopes
 
 F = Fraction
-RED, HALF_BLUE = Colour(200, 10, 20), Colour(10, 20, 200, 128)
+RED, HALF_BLUE = Color(200, 10, 20), Color(10, 20, 200, 128)
 
 
 def done(array: Array, *ops: Op, layers: Layers | None = None) -> Array:
@@ -49,21 +49,21 @@ def test_extract_keeps_the_box() -> None:
 # fmt: off
 TURNS = [
     # out(x, y) is in(...), as in the table of the dialect
-    (Turn.NONE,        lambda p: p),
-    (Turn.FLIP_ACROSS, lambda p: p[:, ::-1]),
-    (Turn.HALF,        lambda p: p[::-1, ::-1]),
-    (Turn.FLIP_DOWN,   lambda p: p[::-1]),
-    (Turn.TRANSPOSE,   lambda p: p.transpose(1, 0, 2)),
-    (Turn.RIGHT,       lambda p: p[::-1].transpose(1, 0, 2)),
-    (Turn.TRANSVERSE,  lambda p: p[::-1, ::-1].transpose(1, 0, 2)),
-    (Turn.LEFT,        lambda p: p[:, ::-1].transpose(1, 0, 2)),
+    (Orientation.NONE,        lambda p: p),
+    (Orientation.FLIP_ACROSS, lambda p: p[:, ::-1]),
+    (Orientation.HALF,        lambda p: p[::-1, ::-1]),
+    (Orientation.FLIP_DOWN,   lambda p: p[::-1]),
+    (Orientation.TRANSPOSE,   lambda p: p.transpose(1, 0, 2)),
+    (Orientation.RIGHT,       lambda p: p[::-1].transpose(1, 0, 2)),
+    (Orientation.TRANSVERSE,  lambda p: p[::-1, ::-1].transpose(1, 0, 2)),
+    (Orientation.LEFT,        lambda p: p[:, ::-1].transpose(1, 0, 2)),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("turn", "expected"), TURNS)
 @pytest.mark.parametrize("bands", [3, 4])
-def test_rotate_lays_it(turn: Turn, expected: object, bands: int) -> None:
+def test_rotate_lays_it(turn: Orientation, expected: object, bands: int) -> None:
     picture = noise(12, 8, bands)
     assert callable(expected)
     assert np.array_equal(done(picture, Rotate(turn)), expected(picture))
@@ -71,7 +71,7 @@ def test_rotate_lays_it(turn: Turn, expected: object, bands: int) -> None:
 
 def test_a_quarter_turn_right_in_the_words_of_the_dialect() -> None:
     picture = noise(120, 80)
-    out = done(picture, Rotate(Turn.RIGHT))
+    out = done(picture, Rotate(Orientation.RIGHT))
     assert out.shape == (120, 80, 3)
     for (x, y), (from_x, from_y) in {(0, 0): (0, 79), (79, 0): (0, 0), (79, 119): (119, 0)}.items():
         assert np.array_equal(out[y, x], picture[from_y, from_x])
@@ -92,7 +92,7 @@ def test_scale_gives_exactly_the_size(sides: tuple[int, ...], kernel: Filter, ba
 @pytest.mark.parametrize("kernel", [Filter.LINEAR, Filter.CUBIC, Filter.LANCZOS2, Filter.LANCZOS3])
 @pytest.mark.parametrize("size", [Size(400, 200), Size(50, 25), Size(37, 91), Size(100, 150), Size(250, 20)])
 def test_scale_keeps_everything_in_its_place(kernel: Filter, size: Size) -> None:
-    """A slope sampled at the centres of the pixels: half a pixel's shift would show as several levels."""
+    """A slope sampled at the centers of the pixels: half a pixel's shift would show as several levels."""
     width, height = 100, 100
     ramp = np.stack(
         [np.tile(np.arange(width) * 2, (height, 1)), np.tile(np.arange(height)[:, None] * 2, (1, width))] * 2, 2
@@ -108,8 +108,8 @@ def test_scale_keeps_everything_in_its_place(kernel: Filter, size: Size) -> None
 @pytest.mark.parametrize("size", [Size(3, 3), Size(5, 4), Size(20, 10), Size(31, 7)])
 def test_nearest_takes_pixels_as_they_are(size: Size) -> None:
     picture = noise(10, 10, 4)
-    colours = {tuple(pixel) for row in picture for pixel in row}
-    assert {tuple(pixel) for row in done(picture, Scale(size, Filter.NEAREST)) for pixel in row} <= colours
+    colors = {tuple(pixel) for row in picture for pixel in row}
+    assert {tuple(pixel) for row in done(picture, Scale(size, Filter.NEAREST)) for pixel in row} <= colors
 
 
 def test_nearest_takes_the_middle_one() -> None:
@@ -123,14 +123,14 @@ def test_what_is_hidden_under_clear_pixels_does_not_bleed() -> None:
     picture = np.zeros((40, 40, 4), np.uint8)
     picture[:, :20] = (255, 0, 0, 255)
     picture[:, 20:] = (0, 255, 0, 0)
-    for op in (Scale(Size(13, 13)), Scale(Size(77, 77)), Gauss(F(3))):
+    for op in (Scale(Size(13, 13)), Scale(Size(77, 77)), GaussianBlur(F(3))):
         out = done(picture, op)
         visible = out[out[:, :, 3] > 8].astype(int)
         assert visible[:, 1].max() <= 2, op
         assert visible[:, 0].min() >= 250, op
 
 
-def test_alpha_and_colour_survive_a_plain_scale() -> None:
+def test_alpha_and_color_survive_a_plain_scale() -> None:
     picture = np.full((20, 20, 4), (200, 100, 50, 77), np.uint8)
     assert off_by(done(picture, Scale(Size(7, 9))), np.full((9, 7, 4), (200, 100, 50, 77), np.uint8)) <= 1
 
@@ -138,14 +138,14 @@ def test_alpha_and_colour_survive_a_plain_scale() -> None:
 # ---------------------------------------------------------------------------------------------- laying
 
 
-def by_hand(under: Colour, over: Array) -> Array:
+def by_hand(under: Color, over: Array) -> Array:
     """One over the other, by Porter and Duff, in floats."""
     a_over, a_under = over[..., 3:] / 255, under.alpha / 255
     alpha = a_over + a_under * (1 - a_over)
     base = np.array([under.red, under.green, under.blue], float)
     mixed = over[..., :3] * a_over + base * a_under * (1 - a_over)
-    colour = np.divide(mixed, alpha, out=np.zeros_like(mixed), where=alpha > 0)
-    laid: Array = np.rint(np.concatenate([colour, alpha * 255], axis=2)).astype(np.uint8)
+    color = np.divide(mixed, alpha, out=np.zeros_like(mixed), where=alpha > 0)
+    laid: Array = np.rint(np.concatenate([color, alpha * 255], axis=2)).astype(np.uint8)
     return laid
 
 
@@ -178,12 +178,12 @@ def test_embed_cuts_what_reaches_outside(size: Size, left: int, top: int, rows: 
 
 @pytest.mark.parametrize(("left", "top"), [(8, 0), (0, 9), (-4, 0), (0, -3), (-50, -50), (50, 50)])
 @pytest.mark.parametrize("bands", [3, 4])
-def test_embed_of_what_lies_all_outside_is_the_colour(left: int, top: int, bands: int) -> None:
+def test_embed_of_what_lies_all_outside_is_the_color(left: int, top: int, bands: int) -> None:
     out = done(noise(4, 3, bands), Embed(Size(8, 6), left, top, RED))
     assert np.array_equal(out, np.full((6, 8, bands), (200, 10, 20, 255)[:bands], np.uint8))
 
 
-def test_embed_in_a_clear_colour_gives_an_opaque_picture_alpha() -> None:
+def test_embed_in_a_clear_color_gives_an_opaque_picture_alpha() -> None:
     picture = noise(2, 2)
     out = done(picture, Embed(Size(4, 4), 1, 1, CLEAR))
     assert np.array_equal(out[1:3, 1:3, :3], picture)
@@ -191,32 +191,32 @@ def test_embed_in_a_clear_colour_gives_an_opaque_picture_alpha() -> None:
     assert out[0, 0].tolist() == [0, 0, 0, 0]
 
 
-def test_an_opaque_colour_under_takes_alpha_away() -> None:
+def test_an_opaque_color_under_takes_alpha_away() -> None:
     picture = noise(9, 9, 4)
-    out = done(picture, Under(RED))
+    out = done(picture, Background(RED))
     assert np.array_equal(out, by_hand(RED, picture)[:, :, :3])
     assert out.shape == (9, 9, 3)
 
 
-def test_a_colour_with_alpha_under_leaves_its_alpha() -> None:
+def test_a_color_with_alpha_under_leaves_its_alpha() -> None:
     picture = noise(9, 9, 4)
     picture[0, 0, 3], picture[1, 1, 3] = 0, 255
-    out = done(picture, Under(HALF_BLUE))
+    out = done(picture, Background(HALF_BLUE))
     assert np.array_equal(out, by_hand(HALF_BLUE, picture))
     assert out[0, 0].tolist() == [10, 20, 200, 128]
     assert out[1, 1].tolist() == picture[1, 1].tolist()
 
 
-@pytest.mark.parametrize("colour", [WHITE, HALF_BLUE, CLEAR])
-def test_nothing_shows_under_an_opaque_picture(colour: Colour) -> None:
+@pytest.mark.parametrize("color", [WHITE, HALF_BLUE, CLEAR])
+def test_nothing_shows_under_an_opaque_picture(color: Color) -> None:
     """libvips 8.18.7 drops a band where an opaque picture is flattened."""
     picture = noise(5, 5)
-    assert np.array_equal(done(picture, Under(colour)), picture)
+    assert np.array_equal(done(picture, Background(color)), picture)
 
 
-@pytest.mark.parametrize(("colour", "pixel"), [(RED, [200, 10, 20]), (HALF_BLUE, [10, 20, 200, 128])])
-def test_blank_is_of_one_colour(colour: Colour, pixel: list[int]) -> None:
-    out = done(noise(5, 5), Blank(Size(3, 2), colour))
+@pytest.mark.parametrize(("color", "pixel"), [(RED, [200, 10, 20]), (HALF_BLUE, [10, 20, 200, 128])])
+def test_blank_is_of_one_color(color: Color, pixel: list[int]) -> None:
+    out = done(noise(5, 5), SolidColor(Size(3, 2), color))
     assert np.array_equal(out, np.full((2, 3, len(pixel)), pixel, np.uint8))
 
 
@@ -252,7 +252,7 @@ def test_compose_mixes_by_the_layers_alpha(bands: int) -> None:
     layer = noise(5, 5, 4)
     base = np.full((5, 5, bands), (200, 10, 20, 128)[:bands], np.uint8)
     op = Compose(1, (), 0, 0)
-    expected = by_hand(Colour(200, 10, 20, 128 if bands == 4 else 255), layer)[:, :, :bands]
+    expected = by_hand(Color(200, 10, 20, 128 if bands == 4 else 255), layer)[:, :, :bands]
     assert np.array_equal(done(base, op, layers={op: frame_of(layer)}), expected)
 
 
@@ -286,38 +286,38 @@ TONES = [
 @pytest.mark.parametrize("tone", TONES)
 def test_tone_is_the_formula_to_the_level(tone: tuple[int, int, int]) -> None:
     picture = noise(40, 40)
-    picture[0] = (np.arange(40) * 5)[:, None]  # greys with many halves among their results
+    picture[0] = (np.arange(40) * 5)[:, None]  # grays with many halves among their results
     brightness, contrast, saturation = (F(part) for part in tone)
     expected = [[toned(pixel, brightness, contrast, saturation) for pixel in row] for row in picture.tolist()]
-    assert done(picture, Tone(brightness, contrast, saturation)).tolist() == expected
+    assert done(picture, ColorAdjust(brightness, contrast, saturation)).tolist() == expected
 
 
 # fmt: off
 EXACT = [
     # tone                            pixel            becomes
-    (Tone(F(100), F(0), F(0)),       (1, 2, 3),       (255, 255, 255)),
-    (Tone(F(-100), F(0), F(0)),      (250, 2, 3),     (0, 0, 0)),
-    (Tone(F(50), F(0), F(0)),        (0, 100, 200),   (128, 178, 228)),   # 127.5, 177.5, 227.5: halves up
-    (Tone(F(-50), F(0), F(0)),       (1, 101, 255),   (1, 51, 128)),
-    (Tone(F(0), F(-100), F(0)),      (0, 100, 255),   (128, 128, 128)),
-    (Tone(F(0), F(0), F(-100)),      (255, 0, 0),     (54, 54, 54)),      # 0.2126 of 255 is 54.2
-    (Tone(F(0), F(0), F(-100)),      (90, 90, 90),    (90, 90, 90)),
-    (Tone(F(0), F(0), F(100)),       (100, 100, 110), (99, 99, 119)),     # luminance 100.722
-    (Tone(F(1, 3), F(0), F(0)),      (0, 105, 105),   (1, 106, 106)),     # 0.85, 105.5
+    (ColorAdjust(F(100), F(0), F(0)),       (1, 2, 3),       (255, 255, 255)),
+    (ColorAdjust(F(-100), F(0), F(0)),      (250, 2, 3),     (0, 0, 0)),
+    (ColorAdjust(F(50), F(0), F(0)),        (0, 100, 200),   (128, 178, 228)),   # 127.5, 177.5, 227.5: halves up
+    (ColorAdjust(F(-50), F(0), F(0)),       (1, 101, 255),   (1, 51, 128)),
+    (ColorAdjust(F(0), F(-100), F(0)),      (0, 100, 255),   (128, 128, 128)),
+    (ColorAdjust(F(0), F(0), F(-100)),      (255, 0, 0),     (54, 54, 54)),      # 0.2126 of 255 is 54.2
+    (ColorAdjust(F(0), F(0), F(-100)),      (90, 90, 90),    (90, 90, 90)),
+    (ColorAdjust(F(0), F(0), F(100)),       (100, 100, 110), (99, 99, 119)),     # luminance 100.722
+    (ColorAdjust(F(1, 3), F(0), F(0)),      (0, 105, 105),   (1, 106, 106)),     # 0.85, 105.5
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("tone", "pixel", "expected"), EXACT)
-def test_tone_of_one_pixel(tone: Tone, pixel: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def test_tone_of_one_pixel(tone: ColorAdjust, pixel: tuple[int, ...], expected: tuple[int, ...]) -> None:
     assert done(np.array([[pixel]], np.uint8), tone)[0, 0].tolist() == list(expected)
 
 
 def test_tone_leaves_alpha_alone() -> None:
     picture = noise(20, 20, 4)
-    out = done(picture, Tone(F(30), F(20), F(10)))
+    out = done(picture, ColorAdjust(F(30), F(20), F(10)))
     assert np.array_equal(out[:, :, 3], picture[:, :, 3])
-    assert np.array_equal(out[:, :, :3], done(picture[:, :, :3], Tone(F(30), F(20), F(10))))
+    assert np.array_equal(out[:, :, :3], done(picture[:, :, :3], ColorAdjust(F(30), F(20), F(10))))
 
 
 # ---------------------------------------------------------------------------------------------- blur
@@ -340,14 +340,14 @@ def gaussian(picture: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
 def test_blur_is_the_true_gaussian(sigma: F) -> None:
     picture = np.concatenate([noise(60, 50), slopes(60, 50), np.full((50, 60, 3), 255, np.uint8)], axis=1)
     expected = gaussian(picture.astype(float), float(sigma))
-    assert np.abs(done(picture, Gauss(sigma)) - expected).max() <= 2
+    assert np.abs(done(picture, GaussianBlur(sigma)) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("sigma", [F(1), F(30), F(500)])
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (64, 48)])
-def test_blur_leaves_one_colour_alone(sigma: F, size: tuple[int, int]) -> None:
+def test_blur_leaves_one_color_alone(sigma: F, size: tuple[int, int]) -> None:
     picture = np.full((size[1], size[0], 4), (200, 100, 50, 120), np.uint8)
-    assert off_by(done(picture, Gauss(sigma)), picture) <= 1
+    assert off_by(done(picture, GaussianBlur(sigma)), picture) <= 1
 
 
 # fmt: off
@@ -369,14 +369,14 @@ def test_sharpen_adds_the_mask_where_it_is_large_enough(sigma: F, gain: F, thres
     expected = np.where(np.abs(mask) >= threshold, picture + float(gain) * mask, picture)
     # a mask that is a hair from the threshold may fall on either side of it
     clear = np.abs(np.abs(mask) - threshold) > 0.6
-    wrong = np.abs(done(picture, Unsharp(sigma, gain, threshold)) - np.clip(expected, 0, 255))
+    wrong = np.abs(done(picture, UnsharpMask(sigma, gain, threshold)) - np.clip(expected, 0, 255))
     assert wrong[clear].max() <= 1 + 0.7 * float(gain)
 
 
 def test_sharpen_leaves_alpha_alone_and_by_nothing_all() -> None:
     picture = noise(20, 20, 4)
-    assert np.array_equal(done(picture, Unsharp(F(1), F(2), 0))[:, :, 3], picture[:, :, 3])
-    assert np.array_equal(done(picture, Unsharp(F(1), F(0), 0)), picture)
+    assert np.array_equal(done(picture, UnsharpMask(F(1), F(2), 0))[:, :, 3], picture[:, :, 3])
+    assert np.array_equal(done(picture, UnsharpMask(F(1), F(0), 0)), picture)
 
 
 # ---------------------------------------------------------------------------------------------- black and white
@@ -402,7 +402,7 @@ CUT_OFFS = [
 
 @pytest.mark.parametrize(("level", "pixel", "white"), CUT_OFFS)
 def test_the_cut_off_is_exact(level: F, pixel: tuple[int, ...], white: bool) -> None:
-    out = done(np.array([[pixel]], np.uint8), BlackWhite(Threshold(level)))
+    out = done(np.array([[pixel]], np.uint8), Bilevel(Threshold(level)))
     assert out[0, 0].tolist() == [255 if white else 0] * 3
 
 
@@ -410,7 +410,7 @@ def test_the_cut_off_is_exact(level: F, pixel: tuple[int, ...], white: bool) -> 
 @pytest.mark.parametrize("bands", [3, 4])
 def test_only_black_and_white_come_out_and_alpha_stays(method: Threshold | Dither, bands: int) -> None:
     picture = noise(31, 17, bands)
-    out = done(picture, BlackWhite(method))
+    out = done(picture, Bilevel(method))
     assert out.shape == picture.shape
     assert set(out[:, :, :3].ravel().tolist()) == {0, 255}
     assert np.array_equal(out[:, :, 3:], picture[:, :, 3:])

@@ -14,44 +14,44 @@ from PIL import Image as Pillow
 from PIL import ImageSequence
 
 from cropmark.engine import render
-from cropmark.geometry.findings import Analysis, Grid
+from cropmark.geometry.findings import Analysis, SaliencyMap
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format
-from cropmark.model.problems import Breakdown, CropOutOfBounds, NothingLeft, Problem, SourceMissing, SourceUnusable
-from cropmark.model.values import WHITE, Colour, Pixels, Ratio, Size
-from cropmark.plan.plan import Choice, Keep, Output, Plan, Tell, Unusable
-from cropmark.plan.source import Kind
+from cropmark.model.problems import CropOutOfBounds, EmptyResult, InternalError, Problem, SourceNotFound, SourceUnusable
+from cropmark.model.values import WHITE, Color, Pixels, Ratio, Size
+from cropmark.plan.plan import Choice, Fallback, KeepMetadata, Output, Plan, TriState
+from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
+    Align,
     AnyStep,
-    Area,
-    At,
-    Auto,
+    AutoColor,
     Blur,
     Cell,
     Crop,
+    Dimensions,
     Dither,
     Edges,
     Flatten,
     Focus,
     Monochrome,
     Montage,
+    Offset,
     Orient,
+    Orientation,
     Overlay,
     Pad,
     Resize,
     Sharpen,
-    Spare,
     Threshold,
     TrimBorder,
-    Turn,
 )
-from cropmark.ports import Analysed, AsItIs, Made
+from cropmark.ports import AnalysisResult, Passthrough, Rendered
 from tests.engine.images import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
 
 F = Fraction
 PHOTO = slopes(160, 120)
-RED = Colour(255, 0, 0)
+RED = Color(255, 0, 0)
 
 
 def px(count: int) -> Pixels:
@@ -66,15 +66,15 @@ def plan(*steps: AnyStep, choice: Choice = AS_PNG, **more: Any) -> Plan:
     return Plan(steps, output, **more)
 
 
-def made(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> Made:
+def made(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> Rendered:
     outcome = render.rendered([sources] if isinstance(sources, bytes) else sources, how, **more)
-    assert isinstance(outcome, Made), outcome
+    assert isinstance(outcome, Rendered), outcome
     return outcome
 
 
-def kept(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> AsItIs:
+def kept(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> Passthrough:
     outcome = render.rendered([sources] if isinstance(sources, bytes) else sources, how, **more)
-    assert isinstance(outcome, AsItIs), outcome
+    assert isinstance(outcome, Passthrough), outcome
     return outcome
 
 
@@ -83,7 +83,7 @@ def to_width(width: int) -> Resize:
 
 
 def cut(left: int, top: int, width: int, height: int) -> Crop:
-    return Crop(Area(px(width), px(height)), At(px(left)), At(px(top)))
+    return Crop(Dimensions(px(width), px(height)), Offset(px(left)), Offset(px(top)))
 
 
 # ---------------------------------------------------------------------------------------------- the line
@@ -98,12 +98,12 @@ def test_facts_tell_of_the_source_and_of_the_result() -> None:
     assert opened(outcome.body).size == (40, 30)
     assert [name for name, _ in outcome.timing.stages] == ["inspect", "render"]
     assert all(ms > 0 for _, ms in outcome.timing.stages)
-    assert not outcome.reduced
+    assert not outcome.low_effort
 
 
 def test_hurried_is_told() -> None:
-    outcome = made(file_of(PHOTO), plan(choice=Choice(Format.WEBP, 80)), hurried=True)
-    assert outcome.reduced
+    outcome = made(file_of(PHOTO), plan(choice=Choice(Format.WEBP, 80)), low_effort=True)
+    assert outcome.low_effort
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -160,16 +160,16 @@ def test_one_pixel_in_one_pixel_out() -> None:
 
 # fmt: off
 CHAINS: dict[str, tuple[AnyStep, ...]] = {
-    "turned":           (Orient(Turn.RIGHT), to_width(30)),
-    "turned, then cut": (Orient(Turn.LEFT), cut(3, 5, 40, 60), to_width(20)),
-    "cut, then turned": (cut(3, 5, 60, 40), Orient(Turn.TRANSVERSE)),
+    "turned":           (Orient(Orientation.RIGHT), to_width(30)),
+    "turned, then cut": (Orient(Orientation.LEFT), cut(3, 5, 40, 60), to_width(20)),
+    "cut, then turned": (cut(3, 5, 60, 40), Orient(Orientation.TRANSVERSE)),
     "padded":           (to_width(50), Pad(Edges(px(3), px(4), px(5), px(6)), RED)),
     "tones":            (Adjust(F(10), F(10), F(-30)), Blur(px(4)), Sharpen(F(2), px(2), 3)),
     "enlarged":         (Resize(px(300), None, enlarge=True),),
     "dithered":         (to_width(70), Monochrome(Dither.ATKINSON)),
-    "split":            (Monochrome(Threshold()), Orient(Turn.HALF)),
+    "split":            (Monochrome(Threshold()), Orient(Orientation.HALF)),
     "flat":             (Flatten(RED), to_width(33)),
-    "trimmed":          (TrimBorder(Auto.TOP_LEFT, F(1, 20)), to_width(50)),
+    "trimmed":          (TrimBorder(AutoColor.TOP_LEFT, F(1, 20)), to_width(50)),
 }
 # fmt: on
 SOURCES = {
@@ -177,7 +177,7 @@ SOURCES = {
     "interlaced png": bytes(frame_of(PHOTO).pngsave_buffer(interlace=True)),
     "alpha": file_of(noise(160, 120, 4)),
     "alpha webp": file_of(noise(160, 120, 4), "WEBP"),
-    "grey": file_of(PHOTO[:, :, :1]),
+    "gray": file_of(PHOTO[:, :, :1]),
     "ink": saved(Pillow.fromarray(PHOTO).convert("CMYK"), "JPEG"),
     "film": saved(
         Pillow.fromarray(PHOTO),
@@ -204,22 +204,22 @@ def test_every_chain_gives_the_size_that_was_told(chain: str, source: str, kind:
 def test_a_border_is_measured_and_removed() -> None:
     picture = np.full((60, 80, 3), 200, np.uint8)
     picture[10:30, 20:60] = noise(40, 20) // 4
-    outcome = made(file_of(picture), plan(TrimBorder(Auto.TOP_LEFT)))
+    outcome = made(file_of(picture), plan(TrimBorder(AutoColor.TOP_LEFT)))
     assert np.array_equal(seen(outcome.body), picture[10:30, 20:60])
     assert [name for name, _ in outcome.timing.stages] == ["inspect", "measure", "render"]
 
 
-def test_a_border_is_seen_in_the_colours_of_srgb() -> None:
+def test_a_border_is_seen_in_the_colors_of_srgb() -> None:
     """The profile says that its red is green; who asks for a green border means what is seen."""
     picture = np.full((20, 20, 3), (255, 0, 0), np.uint8)
     picture[5:9, 4:12] = 90
     body = file_of(picture, icc_profile=grb_profile())
-    assert opened(made(body, plan(TrimBorder(Colour(0, 255, 0), F(1, 50)))).body).size == (8, 4)
+    assert opened(made(body, plan(TrimBorder(Color(0, 255, 0), F(1, 50)))).body).size == (8, 4)
 
 
 def test_nothing_left_is_a_problem() -> None:
-    with pytest.raises(NothingLeft):
-        render.rendered([file_of(np.zeros((5, 5, 3), np.uint8))], plan(TrimBorder(Auto.TOP_LEFT)))
+    with pytest.raises(EmptyResult):
+        render.rendered([file_of(np.zeros((5, 5, 3), np.uint8))], plan(TrimBorder(AutoColor.TOP_LEFT)))
 
 
 def test_what_resolve_refuses_is_refused() -> None:
@@ -229,9 +229,9 @@ def test_what_resolve_refuses_is_refused() -> None:
 
 def test_the_analysis_places_a_smart_crop() -> None:
     """The subject is at the right: so is the window."""
-    right = Grid(8, 6, bytes([0, 0, 0, 0, 0, 0, 255, 255] * 6))
-    found = Analysed(Analysis(1, (), right, right))
-    outcome = made(file_of(PHOTO), plan(Crop(Ratio(F(1), F(1)), focus=Focus.SMART)), analysed=found)
+    right = SaliencyMap(8, 6, bytes([0, 0, 0, 0, 0, 0, 255, 255] * 6))
+    found = AnalysisResult(Analysis(1, (), right, right))
+    outcome = made(file_of(PHOTO), plan(Crop(Ratio(F(1), F(1)), focus=Focus.SMART)), analyzed=found)
     assert outcome.facts.focus is not None
     assert seen(outcome.body)[0, -1, 0] > 240
 
@@ -249,19 +249,19 @@ def test_a_result_that_gains_nothing_is_not_sent() -> None:
 
 
 def test_a_request_for_nothing_gets_the_original() -> None:
-    how = plan(choice=Choice(None, None, Tell.AS_SOURCE, Tell.AS_SOURCE), same_is_original=(Kind(),))
+    how = plan(choice=Choice(None, None, TriState.AS_SOURCE, TriState.AS_SOURCE), same_is_original=(SourceFilter(),))
     assert kept(file_of(PHOTO, "JPEG"), how).reason is Reason.NOTHING_TO_DO
 
 
 # fmt: off
 NOT_READ = [
     # bytes                          the plan's answer, by name       reason
-    (b"",                            {"unread": Unusable.ORIGINAL},   Reason.UNSUPPORTED),
-    (b"<html>",                      {"unread": Unusable.ORIGINAL},   Reason.UNSUPPORTED),
-    (saved(Pillow.new("1", (9, 9)), "BMP"), {"unread": Unusable.ORIGINAL}, Reason.UNSUPPORTED),
-    (file_of(PHOTO, "JPEG")[:300],   {"unusable": Unusable.ORIGINAL}, Reason.UNREADABLE),
-    (file_of(PHOTO, "JPEG")[:1500],  {"unusable": Unusable.ORIGINAL}, Reason.UNREADABLE),
-    (file_of(PHOTO, "PNG")[:500],    {"unusable": Unusable.ORIGINAL}, Reason.UNREADABLE),
+    (b"",                            {"on_unsupported": Fallback.ORIGINAL},   Reason.UNSUPPORTED),
+    (b"<html>",                      {"on_unsupported": Fallback.ORIGINAL},   Reason.UNSUPPORTED),
+    (saved(Pillow.new("1", (9, 9)), "BMP"), {"on_unsupported": Fallback.ORIGINAL}, Reason.UNSUPPORTED),
+    (file_of(PHOTO, "JPEG")[:300],   {"on_unusable": Fallback.ORIGINAL}, Reason.UNREADABLE),
+    (file_of(PHOTO, "JPEG")[:1500],  {"on_unusable": Fallback.ORIGINAL}, Reason.UNREADABLE),
+    (file_of(PHOTO, "PNG")[:500],    {"on_unusable": Fallback.ORIGINAL}, Reason.UNREADABLE),
 ]
 # fmt: on
 
@@ -276,7 +276,7 @@ def test_what_cannot_be_used_is_answered_as_the_plan_says(
 
 
 def test_no_source_at_all() -> None:
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceNotFound):
         render.rendered([None], plan(to_width(20)))
 
 
@@ -298,7 +298,7 @@ KINDS: dict[str, bytes] = {
 @pytest.mark.parametrize("tenths", range(1, 10))
 def test_check_31_a_truncated_source_never_makes_half_a_picture(name: str, tenths: int) -> None:
     torn = KINDS[name][: len(KINDS[name]) * tenths // 10]
-    for how in (plan(to_width(45)), plan(choice=Choice(Format.GIF)), plan(Orient(Turn.RIGHT))):
+    for how in (plan(to_width(45)), plan(choice=Choice(Format.GIF)), plan(Orient(Orientation.RIGHT))):
         with pytest.raises(SourceUnusable):
             render.rendered([torn], how)
 
@@ -333,15 +333,15 @@ def test_an_encoder_that_fails_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> 
         raise pyvips.Error("webp: no memory")
 
     monkeypatch.setattr(render, "encoded", fails)
-    with pytest.raises(Breakdown, match="could not be made or encoded") as caught:
-        render.rendered([file_of(PHOTO)], plan(to_width(20), unusable=Unusable.ORIGINAL))
+    with pytest.raises(InternalError, match="could not be made or encoded") as caught:
+        render.rendered([file_of(PHOTO)], plan(to_width(20), on_unusable=Fallback.ORIGINAL))
     assert "no memory" not in str(caught.value)
 
 
 # ---------------------------------------------------------------------------------------------- several sources
 
 MARK = np.full((10, 20, 3), (0, 0, 255), np.uint8)
-STAMP = Overlay(1, x=Spare(F(1)), y=Spare(F(1)))
+STAMP = Overlay(1, x=Align(F(1)), y=Align(F(1)))
 
 
 def test_an_overlay_lies_where_it_was_aligned() -> None:
@@ -353,7 +353,7 @@ def test_an_overlay_lies_where_it_was_aligned() -> None:
 
 def test_an_overlay_is_read_smaller_where_it_is_shown_smaller() -> None:
     large = saved(Pillow.fromarray(slopes(800, 600)), "JPEG", quality=95)
-    out = seen(made([file_of(PHOTO), large], plan(Overlay(1, width=px(40), x=Spare(F(0)), y=Spare(F(0))))).body)
+    out = seen(made([file_of(PHOTO), large], plan(Overlay(1, width=px(40), x=Align(F(0)), y=Align(F(0))))).body)
     assert off_by(out[:30, :40], np.asarray(Pillow.fromarray(slopes(800, 600)).resize((40, 30)))) <= 8
 
 
@@ -378,21 +378,21 @@ def test_a_broken_picture_under_a_sound_overlay_is_still_broken() -> None:
 
 def test_a_broken_cell_of_a_montage_stays_empty() -> None:
     cells = (Cell(1, F(0), F(0), F(1, 2), F(1)), Cell(2, F(1, 2), F(0), F(1), F(1)))
-    outcome = made([file_of(PHOTO), file_of(MARK), KINDS["jpeg"][:900]], plan(Montage(Size(40, 20), cells, colour=RED)))
+    outcome = made([file_of(PHOTO), file_of(MARK), KINDS["jpeg"][:900]], plan(Montage(Size(40, 20), cells, color=RED)))
     assert (seen(outcome.body)[:, 20:] == (255, 0, 0)).all()
     told = [(w.parameter, w.text) for w in outcome.warnings]
     assert told == [("montage", "picture 2 left out, it is broken or no picture")]
 
 
 def test_a_montage_fills_its_cells() -> None:
-    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
-    sources: list[bytes | None] = [file_of(np.full((30 + at, 40, 3), c, np.uint8)) for at, c in enumerate(colours)]
+    colors = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    sources: list[bytes | None] = [file_of(np.full((30 + at, 40, 3), c, np.uint8)) for at, c in enumerate(colors)]
     cells = tuple(Cell(at, F(at, 3), F(0), F(at + 1, 3), F(1)) for at in range(3))
-    outcome = made(sources, plan(Montage(Size(90, 60), cells, padding=2, colour=WHITE)))
+    outcome = made(sources, plan(Montage(Size(90, 60), cells, padding=2, color=WHITE)))
     out = seen(outcome.body)
     assert out.shape == (60, 90, 3)
-    for at, colour in enumerate(colours):
-        assert (out[2:58, 30 * at + 2 : 30 * at + 28] == colour).all()
+    for at, color in enumerate(colors):
+        assert (out[2:58, 30 * at + 2 : 30 * at + 28] == color).all()
     assert (out[:2] == 255).all()
     assert (out[:, 28:32] == 255).all()
 
@@ -415,12 +415,12 @@ def test_frames_are_seen_as_a_viewer_shows_them(disposal: int) -> None:
     """Frames that paint a part, over what was there, the background, or what was before."""
     base = Pillow.new("RGBA", (40, 30), (0, 0, 0, 0))
     frames = []
-    for at, colour in enumerate([(255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255)]):
+    for at, color in enumerate([(255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255)]):
         frame = base.copy()
-        frame.paste(colour, (5 * at, 3 * at, 5 * at + 12, 3 * at + 9))
+        frame.paste(color, (5 * at, 3 * at, 5 * at + 12, 3 * at + 9))
         frames.append(frame)
     source = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50, disposal=disposal)
-    body = made(source, plan(choice=Choice(Format.WEBP, lossless=Tell.YES))).body
+    body = made(source, plan(choice=Choice(Format.WEBP, lossless=TriState.YES))).body
     for ours, theirs in zip(shown(body), shown(source), strict=True):
         visible = theirs[:, :, 3] > 0
         assert np.array_equal(ours[:, :, 3] > 0, visible)
@@ -431,11 +431,11 @@ def test_frames_are_seen_as_a_viewer_shows_them(disposal: int) -> None:
 @pytest.mark.parametrize("chain", sorted(CHAINS.keys() - {"trimmed"}))  # which is one box for all of them
 def test_each_frame_is_worked_on_alone(kind: str, chain: str) -> None:
     """A frame of the film comes out as the same picture does by itself: nothing crosses from frame to frame."""
-    frames = [np.full((40, 60, 3), colour, np.uint8) for colour in ((250, 250, 250), (5, 5, 5), (250, 250, 250))]
+    frames = [np.full((40, 60, 3), color, np.uint8) for color in ((250, 250, 250), (5, 5, 5), (250, 250, 250))]
     for frame in frames:
         frame[12:30, 20:40] = (130, 130, 130)
     steps = tuple(step for step in CHAINS[chain] if not isinstance(step, Crop))
-    how = plan(*steps, choice=Choice(Format.WEBP, lossless=Tell.YES))
+    how = plan(*steps, choice=Choice(Format.WEBP, lossless=TriState.YES))
     whole = shown(made(film_of(frames, kind, duration=50, lossless=True), how).body)
     alone = [shown(made(file_of(frame), how).body)[0] for frame in frames]
     assert len(whole) == 3
@@ -443,7 +443,7 @@ def test_each_frame_is_worked_on_alone(kind: str, chain: str) -> None:
 
 
 def _walk(*lefts: int) -> list[Array]:
-    """A mark of 4 by 6 px that stands elsewhere in each frame; the colour around it changes too."""
+    """A mark of 4 by 6 px that stands elsewhere in each frame; the color around it changes too."""
     frames = [np.full((40, 60, 3), 250 - at, np.uint8) for at in range(len(lefts))]
     for frame, left in zip(frames, lefts, strict=True):
         frame[10:16, left : left + 4] = 0
@@ -466,19 +466,19 @@ def test_a_border_is_what_no_frame_paints(
     kind: str, lefts: tuple[int, ...], frames: dict[str, bool], size: tuple[int, int]
 ) -> None:
     source = film_of(_walk(*lefts), kind, duration=50, lossless=True)
-    how = plan(TrimBorder(Auto.TOP_LEFT), choice=Choice(Format.WEBP, lossless=Tell.YES), **frames)
+    how = plan(TrimBorder(AutoColor.TOP_LEFT), choice=Choice(Format.WEBP, lossless=TriState.YES), **frames)
     assert opened(made(source, how).body).size == size
 
 
 def test_a_frame_that_is_all_border_hides_no_other() -> None:
     frames = [np.full((40, 60, 3), 9, np.uint8), *_walk(20)]
-    how = plan(TrimBorder(Auto.TOP_LEFT), choice=Choice(Format.WEBP, lossless=Tell.YES))
+    how = plan(TrimBorder(AutoColor.TOP_LEFT), choice=Choice(Format.WEBP, lossless=TriState.YES))
     assert opened(made(film_of(frames, "WEBP", duration=50, lossless=True), how).body).size == (4, 6)
 
 
 def test_an_overlay_lies_on_every_frame() -> None:
     source = film_of([np.full((40, 60, 3), level, np.uint8) for level in (0, 100, 200)], "GIF", duration=50)
-    body = made([source, file_of(MARK)], plan(STAMP, choice=Choice(Format.WEBP, lossless=Tell.YES))).body
+    body = made([source, file_of(MARK)], plan(STAMP, choice=Choice(Format.WEBP, lossless=TriState.YES))).body
     for frame in shown(body):
         assert (frame[30:, 40:, :3] == MARK).all()
 
@@ -510,7 +510,7 @@ def test_copyright_and_profile_are_kept_as_the_plan_says() -> None:
     exif[0x8298] = "Ann Example"
     source = file_of(PHOTO, "JPEG", exif=exif, icc_profile=grb_profile(), quality=95)
     neither = made(source, plan(to_width(80), choice=Choice(Format.JPEG, 90))).body
-    both = made(source, plan(to_width(80), choice=Choice(Format.JPEG, 90), keeps=frozenset(Keep))).body
+    both = made(source, plan(to_width(80), choice=Choice(Format.JPEG, 90), keeps=frozenset(KeepMetadata))).body
     assert not opened(neither).getexif()
     assert opened(both).getexif()[0x8298] == "Ann Example"
     assert opened(both).info["icc_profile"] == grb_profile()

@@ -10,12 +10,12 @@ from PIL import Image as Pillow
 from pyvips import GValue
 
 from cropmark.engine import load
-from cropmark.engine.image import Picture
-from cropmark.engine.metadata import Rights, rights_of
+from cropmark.engine.image import DecodedImage
+from cropmark.engine.metadata import RightsMetadata, rights_of
 from cropmark.engine.save import encoded
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format, sniffed
-from cropmark.plan.plan import Keep
+from cropmark.plan.plan import KeepMetadata
 from tests.engine.images import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
 
 PHOTO = slopes(160, 120)
@@ -23,24 +23,24 @@ SOFT = np.dstack([PHOTO, PHOTO[:, :, :1]])  # alpha grows to the right
 WEBP, AVIF, PNG, JPEG, GIF = Format.WEBP, Format.AVIF, Format.PNG, Format.JPEG, Format.GIF
 
 
-def written(array: Array, kind: Format, quality: int = 85, *, hurried: bool = False, **how: Any) -> bytes:
-    return encoded(Picture((frame_of(array),)), Encoding(kind, quality, **how), hurried=hurried)
+def written(array: Array, kind: Format, quality: int = 85, *, low_effort: bool = False, **how: Any) -> bytes:
+    return encoded(DecodedImage((frame_of(array),)), Encoding(kind, quality, **how), low_effort=low_effort)
 
 
 @pytest.mark.parametrize("kind", [JPEG, PNG, WEBP, GIF, AVIF])
-@pytest.mark.parametrize("hurried", [False, True])
-def test_the_file_is_of_its_kind_and_shows_the_picture(kind: Format, hurried: bool) -> None:
-    body = written(PHOTO, kind, hurried=hurried)
+@pytest.mark.parametrize("low_effort", [False, True])
+def test_the_file_is_of_its_kind_and_shows_the_picture(kind: Format, low_effort: bool) -> None:
+    body = written(PHOTO, kind, low_effort=low_effort)
     assert sniffed(body) is kind
     assert np.abs(seen(body, "RGB").astype(int) - PHOTO).mean() < 5
 
 
 @pytest.mark.parametrize("kind", [WEBP, AVIF, PNG])
-@pytest.mark.parametrize("hurried", [False, True])
-def test_without_loss_every_pixel_is_as_it_was_clear_ones_too(kind: Format, hurried: bool) -> None:
+@pytest.mark.parametrize("low_effort", [False, True])
+def test_without_loss_every_pixel_is_as_it_was_clear_ones_too(kind: Format, low_effort: bool) -> None:
     picture = noise(40, 30, 4)
     picture[:10, :, 3] = 0
-    body = written(picture, kind, lossless=True, hurried=hurried)
+    body = written(picture, kind, lossless=True, low_effort=low_effort)
     assert np.array_equal(seen(body, "RGBA"), picture)
 
 
@@ -93,9 +93,9 @@ def test_what_cannot_be_written_is_our_mistake(kind: Format) -> None:
 # ---------------------------------------------------------------------------------------------- animations
 
 
-def film(count: int, delays_ms: tuple[int, ...], loop: int, bands: int = 3) -> Picture:
+def film(count: int, delays_ms: tuple[int, ...], loop: int, bands: int = 3) -> DecodedImage:
     frames = tuple(frame_of(np.roll(SOFT[:, :, :bands], 20 * at, axis=1)) for at in range(count))
-    return Picture(frames, delays_ms, loop)
+    return DecodedImage(frames, delays_ms, loop)
 
 
 # fmt: off
@@ -134,7 +134,7 @@ def durations(image: Pillow.Image, count: int) -> list[int]:
 def test_clear_edges_around_the_opaque_middle_of_every_frame_stay_clear(lossless: bool) -> None:
     framed = np.pad(np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)]), ((20, 20), (20, 20), (0, 0)))
     frames = tuple(frame_of(np.ascontiguousarray(framed[::step])) for step in (1, -1))
-    image = opened(encoded(Picture(frames, (50, 50), 0), Encoding(WEBP, 85, lossless=lossless)))
+    image = opened(encoded(DecodedImage(frames, (50, 50), 0), Encoding(WEBP, 85, lossless=lossless)))
     assert image.mode == "RGBA"
     for at in range(2):
         image.seek(at)
@@ -148,7 +148,7 @@ def test_an_opaque_animation_tells_of_no_transparency() -> None:
 
 def test_equal_frames_of_a_gif_stay_apart() -> None:
     still = frame_of(PHOTO)
-    body = encoded(Picture((still,) * 4, (10, 20, 30, 40), 0), Encoding(GIF, 85))
+    body = encoded(DecodedImage((still,) * 4, (10, 20, 30, 40), 0), Encoding(GIF, 85))
     assert load.info_of(body).frames == 4
 
 
@@ -181,24 +181,24 @@ XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
  photoshop:Credit="Agency &amp; Co" exif:GPSLatitude="52,30N" photoshop:City="somewhere only we know">
 <dc:rights><rdf:Alt><rdf:li xml:lang="x-default">© 2026 Ann Example</rdf:li></rdf:Alt></dc:rights>
 <dc:creator><rdf:Seq><rdf:li>Ann Example</rdf:li><rdf:li>Bob Example</rdf:li></rdf:Seq></dc:creator>
-<xmpRights:WebStatement>https://example.com/licence</xmpRights:WebStatement>
+<xmpRights:WebStatement>https://example.com/license</xmpRights:WebStatement>
 <plus:Licensor><rdf:Seq><rdf:li rdf:parseType="Resource"><plus:LicensorName>Ann &lt;Example&gt;</plus:LicensorName>
 <plus:LicensorURL>https://example.com/buy</plus:LicensorURL></rdf:li></rdf:Seq></plus:Licensor>
 </rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
 
-ALL_RIGHTS = Rights(
+ALL_RIGHTS = RightsMetadata(
     notice="© 2026 Ann Example",
     creator="Ann Example, Bob Example",
     credit="Agency & Co",
     licensor="Ann <Example>",
     licensor_url="https://example.com/buy",
-    statement="https://example.com/licence",
+    statement="https://example.com/license",
 )
 
 
 def copied(body: bytes, kind: Format, **how: Any) -> bytes:
     picture = load.loaded(body, load.info_of(body))
-    rights = rights_of(picture.frames[0]) if Keep.COPYRIGHT in how.get("keeps", ()) else None
+    rights = rights_of(picture.frames[0]) if KeepMetadata.COPYRIGHT in how.get("keeps", ()) else None
     return encoded(picture, Encoding(kind, 85, **how), rights=rights)
 
 
@@ -215,7 +215,7 @@ def test_check_35_nothing_of_the_metadata_is_left(source: str, kind: Format) -> 
 
 
 def test_check_35_copyright_is_kept_and_nothing_else() -> None:
-    body = copied(laden(), JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+    body = copied(laden(), JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
     exif = opened(body).getexif()
     assert exif[0x8298] == "© 2026 Ann Example" or exif[0x8298].encode("latin-1").decode() == "© 2026 Ann Example"
     assert exif[0x013B] == "Ann Example, Bob Example"
@@ -230,7 +230,7 @@ def test_check_35_copyright_is_kept_and_nothing_else() -> None:
 def test_where_only_exif_tells_it_is_believed() -> None:
     exif = Pillow.Exif()
     exif[0x8298] = "(c) Ann"
-    body = copied(file_of(PHOTO, "JPEG", exif=exif), JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+    body = copied(file_of(PHOTO, "JPEG", exif=exif), JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
     assert opened(body).getexif()[0x8298] == "(c) Ann"
     assert b"(c) Ann" in opened(body).info["xmp"]
 
@@ -243,12 +243,12 @@ def test_where_only_iptc_tells_it_is_believed() -> None:
     block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc
     plain = file_of(PHOTO, "JPEG")
     body = plain[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:]
-    assert rights_of(load.loaded(body, load.info_of(body)).frames[0]) == Rights("© Ann", "Ann", "Agency")
-    assert SECRET not in copied(body, JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+    assert rights_of(load.loaded(body, load.info_of(body)).frames[0]) == RightsMetadata("© Ann", "Ann", "Agency")
+    assert SECRET not in copied(body, JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
 
 
 def test_nothing_told_nothing_written() -> None:
-    body = copied(file_of(PHOTO, "JPEG"), JPEG, keeps=frozenset({Keep.COPYRIGHT}))
+    body = copied(file_of(PHOTO, "JPEG"), JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
     assert "xmp" not in opened(body).info
 
 
@@ -269,7 +269,7 @@ def test_hostile_xmp_tells_nothing_or_what_it_tells_plainly(name: str) -> None:
     frame = frame_of(PHOTO)
     frame.set_type(GValue.blob_type, "xmp-data", HOSTILE[name].encode())
     told = rights_of(frame)
-    assert told == Rights() or told.credit == "Agency & Co"
+    assert told == RightsMetadata() or told.credit == "Agency & Co"
 
 
 @pytest.mark.parametrize("kept", range(0, 60, 3))
@@ -283,14 +283,14 @@ def test_torn_exif_tells_nothing(kept: int) -> None:
 
 @pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG, PNG])
 def test_a_profile_is_kept_where_asked_and_alone(kind: Format) -> None:
-    body = copied(laden(), kind, keeps=frozenset({Keep.ICC}))
+    body = copied(laden(), kind, keeps=frozenset({KeepMetadata.ICC}))
     assert opened(body).info["icc_profile"] == grb_profile()
     assert SECRET not in body
     assert not opened(body).info.get("xmp")
 
 
 def test_both_may_be_kept() -> None:
-    body = copied(laden(), JPEG, keeps=frozenset({Keep.ICC, Keep.COPYRIGHT}))
+    body = copied(laden(), JPEG, keeps=frozenset({KeepMetadata.ICC, KeepMetadata.COPYRIGHT}))
     assert opened(body).info["icc_profile"] == grb_profile()
     assert opened(body).getexif()[0x013B] == "Ann Example, Bob Example"
 

@@ -10,14 +10,14 @@ import pytest
 
 from cropmark.analysis import models
 from cropmark.analysis.models import Models
-from cropmark.engine.analyze import analysed
+from cropmark.engine.analyze import analyzed
 from cropmark.engine.load import info_of
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Extract, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.values import Box, Pixels, Ratio, Share
 from cropmark.plan.plan import Plan
-from cropmark.plan.steps import AnyStep, At, Crop, Edges, Fit, Focus, Orient, Resize, TrimEdges, Turn
+from cropmark.plan.steps import AnyStep, Crop, Edges, Fit, Focus, Offset, Orient, Orientation, Resize, TrimEdges
 from tests.engine.images import file_of
 
 PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"
@@ -40,7 +40,7 @@ def framed(width: int, height: int, box: Box) -> bytes:
 
 
 def recipe_of(data: bytes, networks: Models, *steps: AnyStep) -> Recipe:
-    found = resolve(Plan(steps=steps), [info_of(data)], Findings(analysis=analysed(data, networks)))
+    found = resolve(Plan(steps=steps), [info_of(data)], Findings(analysis=analyzed(data, networks)))
     assert isinstance(found, Recipe)
     return found
 
@@ -59,8 +59,8 @@ FRAMED = [
     ((1400, 400, Box(1050, 100, 200, 200)),           (),                 (850, 1000)),
     ((1400, 400, Box(100, 100, 200, 200)),            (),                 (0, 100)),
     ((400, 1200, Box(100, 900, 200, 200)),            (),                 (700, 800)),
-    ((400, 1200, Box(100, 900, 200, 200)),            (Orient(Turn.HALF),), (0, 100)),
-    ((1200, 400, Box(100, 100, 200, 200)),            (Orient(Turn.RIGHT),), (0, 100)),
+    ((400, 1200, Box(100, 900, 200, 200)),            (Orient(Orientation.HALF),), (0, 100)),
+    ((1200, 400, Box(100, 100, 200, 200)),            (Orient(Orientation.RIGHT),), (0, 100)),
 ]
 # fmt: on
 
@@ -111,7 +111,7 @@ TOLD = [
     # source                                              aspect   told
     ("ski_astronaut.jpg",                                 (9, 16), "faces"),
     ("pk_yellow_car.jpg",                                 (1, 1),  "subject"),
-    ("pk_yellow_car.jpg",                                 (3, 2),  "centre (same shape)"),   # 1440x960 already is 3:2
+    ("pk_yellow_car.jpg",                                 (3, 2),  "center (same shape)"),   # 1440x960 already is 3:2
     ("kpa_anne_helene.jpg",                               (16, 9), "faces"),
 ]
 # fmt: on
@@ -126,7 +126,7 @@ def test_what_decided_is_told(networks: Models, name: str, aspect: tuple[int, in
 
 def test_where_nothing_stands_out_a_written_position_counts(networks: Models) -> None:
     flat = file_of(np.full((400, 1000, 3), 180, np.uint8))
-    crop = Crop(shape=Ratio(Fraction(1), Fraction(1)), focus=Focus.SMART, x=At(Pixels(Fraction(30))))
+    crop = Crop(shape=Ratio(Fraction(1), Fraction(1)), focus=Focus.SMART, x=Offset(Pixels(Fraction(30))))
     recipe = recipe_of(flat, networks, crop)
     assert window_of(recipe).left == 30
     assert recipe.focus == "position (nothing stands out)"

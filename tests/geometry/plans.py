@@ -8,29 +8,29 @@ from functools import reduce
 from typing import Any
 
 from cropmark.geometry.findings import Findings
-from cropmark.geometry.frame_state import Drawing
+from cropmark.geometry.frame_state import FrameState
 from cropmark.geometry.recipe import (
-    BlackWhite,
-    Blank,
+    Background,
+    Bilevel,
+    ColorAdjust,
     Compose,
     Embed,
     Extract,
-    Gauss,
+    GaussianBlur,
     Op,
-    Original,
+    OriginalBytes,
     Recipe,
     Rotate,
     Scale,
-    Tone,
-    Under,
-    Unsharp,
+    SolidColor,
+    UnsharpMask,
 )
 from cropmark.geometry.region import Region
 from cropmark.geometry.resolve import NO_FINDINGS, resolve
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Length, Pixels, Ratio, Share, Size
 from cropmark.plan.plan import Choice, Limits, Output, Plan
-from cropmark.plan.steps import AnyStep, Area, At, Crop, Edges, Fit, Overflow, Resize, Spare
+from cropmark.plan.steps import Align, AnyStep, Crop, Dimensions, Edges, Fit, Offset, Overflow, Resize
 
 Words = dict[str, Any]
 
@@ -46,7 +46,7 @@ def part(share: str) -> Share:
 
 
 def area(width: Length, height: Length, **more: Any) -> Crop:
-    return Crop(Area(width, height), **more)
+    return Crop(Dimensions(width, height), **more)
 
 
 def shape(width: str | int, height: str | int, **more: Any) -> Crop:
@@ -63,11 +63,11 @@ def edges(top: Length, right: Length, bottom: Length | None = None, left: Length
 
 
 def at(x: Length, y: Length) -> Words:
-    return {"x": At(x), "y": At(y)}
+    return {"x": Offset(x), "y": Offset(y)}
 
 
 def spare(axis: str, share: str) -> Words:
-    return {axis: Spare(Fraction(share))}
+    return {axis: Align(Fraction(share))}
 
 
 SAFE: Words = {"overflow": Overflow.CLIP}
@@ -83,7 +83,7 @@ def header(size: Size = HUNDRED, kind: Format = Format.PNG, **more: Any) -> Info
 
 def plan(*steps: AnyStep, choice: Choice | None = None, **more: Any) -> Plan:
     """A plan of these steps; the other words are the Output's, but limits and the plan's own."""
-    own = {name: more.pop(name) for name in ("limits", "reads", "unread", "unusable") if name in more}
+    own = {name: more.pop(name) for name in ("limits", "reads", "on_unsupported", "on_unusable") if name in more}
     output = Output(choices=(choice or Choice(),), **more)
     return Plan(tuple(steps), output, **own)
 
@@ -94,15 +94,15 @@ def recipe_of(plan: Plan, *infos: Info | None, findings: Findings = NO_FINDINGS)
     return found
 
 
-def original_of(plan: Plan, *infos: Info | None) -> Original:
+def original_of(plan: Plan, *infos: Info | None) -> OriginalBytes:
     found = resolve(plan, infos or (header(),))
-    assert isinstance(found, Original)
+    assert isinstance(found, OriginalBytes)
     return found
 
 
 def shown(ops: Sequence[Op], size: Size) -> Region:
     """The region of the source that is seen after the ops, in the source's pixels."""
-    drawing = reduce(Drawing.then, ops, Drawing.of(header(size)))
+    drawing = reduce(FrameState.then, ops, FrameState.of(header(size)))
     assert drawing.view is not None
     return drawing.view.shown.scaled(Fraction(size.width), Fraction(size.height))
 
@@ -125,7 +125,7 @@ def frame_at_the_end(ops: Sequence[Op], frame: Size, infos: Sequence[Info | None
             case Extract(box):
                 assert box.within(frame), f"{box} reaches outside {frame}"
                 frame = box.size
-            case Scale(size) | Blank(size):
+            case Scale(size) | SolidColor(size):
                 frame = size
             case Embed(size, left, top):
                 assert -frame.width <= left <= size.width
@@ -137,9 +137,9 @@ def frame_at_the_end(ops: Sequence[Op], frame: Size, infos: Sequence[Info | None
                 info = infos[source]
                 assert info is not None
                 frame_at_the_end(inner, info.size, infos)
-            case Gauss(sigma) | Unsharp(sigma):
+            case GaussianBlur(sigma) | UnsharpMask(sigma):
                 assert sigma > 0
-            case Under() | Tone() | BlackWhite():
+            case Background() | ColorAdjust() | Bilevel():
                 pass
     return frame
 
@@ -148,11 +148,11 @@ def is_opaque(ops: Sequence[Op], *, alpha: bool) -> bool:
     """Whether no pixel can be clear after the ops. Knows nothing of Drawing."""
     for op in ops:
         match op:
-            case Under(colour) if colour.alpha == 255:
+            case Background(color) if color.alpha == 255:
                 alpha = False
-            case Blank(colour=colour):
-                alpha = colour.alpha < 255
-            case Embed(fill=colour) if colour.alpha < 255:
+            case SolidColor(color=color):
+                alpha = color.alpha < 255
+            case Embed(fill=color) if color.alpha < 255:
                 alpha = True
             case _:
                 pass

@@ -7,8 +7,8 @@ from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import OutputTooLarge
 from cropmark.model.values import Size
-from cropmark.plan.plan import Choice, Keep, Limits, Output, Tell
-from cropmark.plan.source import Kind
+from cropmark.plan.plan import Choice, KeepMetadata, Limits, Output, TriState
+from cropmark.plan.source import SourceFilter
 from tests.geometry.plans import HUNDRED, header
 
 JPEG, PNG, WEBP, GIF, AVIF, TIFF, JXL = (
@@ -20,7 +20,7 @@ JPEG, PNG, WEBP, GIF, AVIF, TIFF, JXL = (
     Format.TIFF,
     Format.JXL,
 )
-ANIMATED = Kind(frozenset({GIF}), animated=True)
+ANIMATED = SourceFilter(frozenset({GIF}), animated=True)
 STILL_WEBP, MOVING_WEBP, MOVING_GIF = header(kind=WEBP), header(kind=WEBP, frames=5), header(kind=GIF, frames=5)
 BASELINE, PROGRESSIVE, LOSSLESS = header(kind=JPEG), header(kind=JPEG, progressive=True), header(lossless=True)
 LARGE = Size(5000, 4000)
@@ -55,21 +55,21 @@ ENCODINGS = [
     (header(),       Choice(JPEG, palette=True),               Encoding(JPEG, 85)),
     (BASELINE,       Choice(quality=1),                        Encoding(JPEG, 1)),
     (header(kind=TIFF), Choice(quality=30),                    Encoding(JPEG, 30)),
-    (LOSSLESS,       Choice(WEBP, lossless=Tell.AS_SOURCE),    Encoding(WEBP, 85, lossless=True)),
-    (BASELINE,       Choice(WEBP, lossless=Tell.AS_SOURCE),    Encoding(WEBP, 85)),
-    (BASELINE,       Choice(AVIF, lossless=Tell.YES),          Encoding(AVIF, 64, lossless=True)),
-    (LOSSLESS,       Choice(JPEG, lossless=Tell.YES),          Encoding(JPEG, 85)),
-    (PROGRESSIVE,    Choice(progressive=Tell.AS_SOURCE),       Encoding(JPEG, 85, progressive=True)),
-    (PROGRESSIVE,    Choice(progressive=Tell.NO),              Encoding(JPEG, 85)),
-    (PROGRESSIVE,    Choice(PNG, progressive=Tell.AS_SOURCE),  Encoding(PNG, 85)),
+    (LOSSLESS,       Choice(WEBP, lossless=TriState.AS_SOURCE),    Encoding(WEBP, 85, lossless=True)),
+    (BASELINE,       Choice(WEBP, lossless=TriState.AS_SOURCE),    Encoding(WEBP, 85)),
+    (BASELINE,       Choice(AVIF, lossless=TriState.YES),          Encoding(AVIF, 64, lossless=True)),
+    (LOSSLESS,       Choice(JPEG, lossless=TriState.YES),          Encoding(JPEG, 85)),
+    (PROGRESSIVE,    Choice(progressive=TriState.AS_SOURCE),       Encoding(JPEG, 85, progressive=True)),
+    (PROGRESSIVE,    Choice(progressive=TriState.NO),              Encoding(JPEG, 85)),
+    (PROGRESSIVE,    Choice(PNG, progressive=TriState.AS_SOURCE),  Encoding(PNG, 85)),
 ]
 
 METADATA = [
     # source   output  stays
-    (JPEG,     JPEG,   {Keep.COPYRIGHT, Keep.ICC}),
-    (JPEG,     PNG,    {Keep.ICC}),
-    (PNG,      JPEG,   {Keep.ICC}),
-    (PNG,      PNG,    {Keep.ICC}),
+    (JPEG,     JPEG,   {KeepMetadata.COPYRIGHT, KeepMetadata.ICC}),
+    (JPEG,     PNG,    {KeepMetadata.ICC}),
+    (PNG,      JPEG,   {KeepMetadata.ICC}),
+    (PNG,      PNG,    {KeepMetadata.ICC}),
 ]
 # fmt: on
 
@@ -86,8 +86,8 @@ def test_an_encoding(info: Info, choice: Choice, encoding: Encoding) -> None:
 
 
 @pytest.mark.parametrize(("source", "output", "stays"), METADATA)
-def test_what_stays_of_the_metadata(source: Format, output: Format, stays: set[Keep]) -> None:
-    keeps = frozenset({Keep.COPYRIGHT, Keep.ICC})
+def test_what_stays_of_the_metadata(source: Format, output: Format, stays: set[KeepMetadata]) -> None:
+    keeps = frozenset({KeepMetadata.COPYRIGHT, KeepMetadata.ICC})
     found = chosen(Output((Choice(output),), keeps=keeps), header(kind=source), HUNDRED, Limits())
     assert found.encoding.keeps == stays
 
@@ -103,7 +103,7 @@ def test_of_a_first_frame_no_animation_is_lost() -> None:
 
 
 def test_whoever_asked_by_name_hears_of_the_next() -> None:
-    output = Output((Choice(JXL, missed="jxl cannot be written here"), Choice(AVIF, quality=50)))
+    output = Output((Choice(JXL, warning_if_skipped="jxl cannot be written here"), Choice(AVIF, quality=50)))
     found = chosen(output, header(), HUNDRED, Limits())
     assert (found.encoding, found.warnings[0].text) == (Encoding(AVIF, 50), "jxl cannot be written here")
 

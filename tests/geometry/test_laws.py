@@ -9,26 +9,26 @@ from fractions import Fraction
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.findings import Analysis, Face, Findings, Grid
-from cropmark.geometry.frame_state import Drawing
+from cropmark.geometry.findings import Analysis, Face, Findings, SaliencyMap
+from cropmark.geometry.frame_state import FrameState
 from cropmark.geometry.placement import crop_box
-from cropmark.geometry.recipe import Need, Original, Recipe
+from cropmark.geometry.recipe import Need, OriginalBytes, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import READABLE, TRAITS, Format, Info
 from cropmark.model.problems import Problem
-from cropmark.model.values import Box, Colour, Pixels, Point, Ratio, Share, Size
-from cropmark.plan.plan import Beyond, Choice, Limits, Output, Plan, Tell, Unusable
-from cropmark.plan.source import Kind
+from cropmark.model.values import Box, Color, Pixels, Point, Ratio, Share, Size
+from cropmark.plan.plan import Choice, Fallback, Limits, Output, OverLimit, Plan, TriState
+from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
+    Align,
     AnyStep,
-    Area,
-    At,
-    Auto,
+    AutoColor,
     Blur,
     Canvas,
     Cell,
     Crop,
+    Dimensions,
     Dither,
     Edges,
     Filter,
@@ -37,17 +37,17 @@ from cropmark.plan.steps import (
     Focus,
     Monochrome,
     Montage,
+    Offset,
     Orient,
+    Orientation,
     Overflow,
     Overlay,
     Pad,
     Resize,
     Sharpen,
-    Spare,
     Threshold,
     TrimBorder,
     TrimEdges,
-    Turn,
 )
 from tests.geometry.plans import frame_at_the_end, is_opaque
 
@@ -61,19 +61,20 @@ parts = fractions(0, 1)
 lengths = st.one_of(st.builds(Pixels, fractions(FEW, 500)), st.builds(Share, fractions(FEW, 4)))
 distances = st.one_of(st.builds(Pixels, fractions(0, 400)), st.builds(Share, fractions(0, 2)))
 shapes = st.one_of(
-    st.builds(Area, lengths, lengths), st.builds(Ratio, fractions(Fraction(1, 10), 10), fractions(Fraction(1, 10), 10))
+    st.builds(Dimensions, lengths, lengths),
+    st.builds(Ratio, fractions(Fraction(1, 10), 10), fractions(Fraction(1, 10), 10)),
 )
-placements = st.one_of(st.builds(At, distances), st.builds(Spare, parts))
+placements = st.one_of(st.builds(Offset, distances), st.builds(Align, parts))
 edges = st.builds(Edges, distances, distances, distances, distances)
-colours = st.builds(Colour, *[st.integers(0, 255)] * 4)
+colors = st.builds(Color, *[st.integers(0, 255)] * 4)
 points = st.builds(Point, parts, parts)
 smart = st.sampled_from([None, Focus.SMART])
-kinds = st.lists(st.builds(Kind, animated=st.booleans(), alpha=st.booleans()), max_size=1).map(tuple)
+kinds = st.lists(st.builds(SourceFilter, animated=st.booleans(), alpha=st.booleans()), max_size=1).map(tuple)
 amounts = fractions(-100, 100)
 texts = st.sampled_from([None, "left out"])
 
 crops = st.builds(
-    Crop, shapes, placements, placements, smart, st.sampled_from(Overflow), skipped_for=kinds, skipped_warning=texts
+    Crop, shapes, placements, placements, smart, st.sampled_from(Overflow), skipped_for=kinds, warns_if_skipped=texts
 )
 resizes = st.builds(
     Resize,
@@ -88,12 +89,12 @@ resizes = st.builds(
     skipped_for=kinds,
 )
 others = st.one_of(
-    st.builds(Orient, st.sampled_from(Turn)),
-    st.builds(TrimBorder, st.one_of(colours, st.just(Auto.TOP_LEFT)), parts),
+    st.builds(Orient, st.sampled_from(Orientation)),
+    st.builds(TrimBorder, st.one_of(colors, st.just(AutoColor.TOP_LEFT)), parts),
     st.builds(TrimEdges, edges),
-    st.builds(Pad, edges, st.none() | colours),
-    st.builds(Canvas, shapes, placements, placements, st.none() | colours, st.booleans()),
-    st.builds(Flatten, colours),
+    st.builds(Pad, edges, st.none() | colors),
+    st.builds(Canvas, shapes, placements, placements, st.none() | colors, st.booleans()),
+    st.builds(Flatten, colors),
     st.builds(Adjust, amounts, amounts, amounts),
     st.builds(Sharpen, fractions(0, 10), lengths, st.integers(0, 255)),
     st.builds(Blur, lengths),
@@ -103,8 +104,8 @@ others = st.one_of(
         st.integers(1, 2),
         st.none() | lengths,
         st.none() | lengths,
-        st.builds(Spare, parts),
-        st.builds(Spare, parts),
+        st.builds(Align, parts),
+        st.builds(Align, parts),
         edges,
         st.booleans(),
     ),
@@ -120,20 +121,20 @@ choices = st.builds(
     Choice,
     st.none() | st.sampled_from(Format),
     st.none() | st.integers(1, 100),
-    st.sampled_from(Tell),
-    st.sampled_from(Tell),
+    st.sampled_from(TriState),
+    st.sampled_from(TriState),
     palette=st.booleans(),
     keeps_animation=st.booleans(),
     first_frame=st.booleans(),
     skipped_for=kinds,
     refuse_beyond=st.booleans(),
-    missed=texts,
+    warning_if_skipped=texts,
 )
 outputs = st.builds(
     Output,
     st.lists(choices, max_size=3).map(tuple),
     first_frame=st.booleans(),
-    same_is_original=st.sampled_from([(), (Kind(),)]),
+    same_is_original=st.sampled_from([(), (SourceFilter(),)]),
     larger_is_original=st.booleans(),
 )
 limits = st.builds(
@@ -141,7 +142,7 @@ limits = st.builds(
     source_side=st.sampled_from([250, 12_000]),
     source_pixels=st.sampled_from([40_000, 150_000_000]),
     side=st.sampled_from([100, 1000, 8192]),
-    beyond=st.sampled_from(Beyond),
+    beyond=st.sampled_from(OverLimit),
     animation_area=st.none() | st.integers(1, 10**6),
     avif_area=st.none() | st.integers(1, 10**5),
 )
@@ -150,8 +151,8 @@ plans = st.builds(
     st.lists(steps, max_size=5).map(tuple),
     outputs,
     limits=limits,
-    unread=st.sampled_from(Unusable),
-    unusable=st.sampled_from(Unusable),
+    on_unsupported=st.sampled_from(Fallback),
+    on_unusable=st.sampled_from(Fallback),
 )
 sizes = st.builds(Size, st.integers(1, 300), st.integers(1, 300))
 infos = st.builds(
@@ -171,11 +172,11 @@ analyses = st.none() | st.builds(
     Analysis,
     st.just(1),
     st.lists(st.builds(Face, floats, floats, lengths_of_faces, lengths_of_faces, floats), max_size=3).map(tuple),
-    *[st.binary(min_size=64, max_size=64).map(lambda cells: Grid(8, 8, cells))] * 2,
+    *[st.binary(min_size=64, max_size=64).map(lambda cells: SaliencyMap(8, 8, cells))] * 2,
 )
 
 
-def resolved(plan: Plan, sources: Sequence[Info | None], data: st.DataObject) -> Recipe | Original | None:
+def resolved(plan: Plan, sources: Sequence[Info | None], data: st.DataObject) -> Recipe | OriginalBytes | None:
     """What comes of a plan, its looks answered by any boxes; None for a Problem. Each look is answered once."""
     findings = Findings(analysis=data.draw(analyses))
     looks = sum(isinstance(step, TrimBorder) for step in plan.steps)
@@ -244,7 +245,7 @@ def test_a_crop_never_leaves_its_frame(crop: Crop, frame: Size) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(crops, resizes, st.builds(Orient, st.sampled_from(Turn))), max_size=4), sizes)
+@given(st.lists(st.one_of(crops, resizes, st.builds(Orient, st.sampled_from(Orientation))), max_size=4), sizes)
 def test_what_is_cut_scaled_and_turned_shows_a_part_of_the_source(steps: list[AnyStep], size: Size) -> None:
     info = Info(Format.PNG, size, 1000)
     try:
@@ -253,7 +254,7 @@ def test_what_is_cut_scaled_and_turned_shows_a_part_of_the_source(steps: list[An
         return
     if not isinstance(recipe, Recipe):
         return
-    view = Drawing.of(info).then(*recipe.ops).view
+    view = FrameState.of(info).then(*recipe.ops).view
     assert view is not None
     assert view.shown.left >= 0
     assert view.shown.top >= 0

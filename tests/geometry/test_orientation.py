@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from cropmark.geometry.orientation import composed, mirrored, turned, unturned
 from cropmark.geometry.region import Region
-from cropmark.plan.steps import Turn
+from cropmark.plan.steps import Orientation
 
-turns = st.sampled_from(Turn)
+turns = st.sampled_from(Orientation)
 shares = st.fractions(min_value=0, max_value=1, max_denominator=50)
 regions = st.builds(Region, shares, shares, shares, shares)
 
@@ -20,19 +20,19 @@ PICTURE = ["abc", "def"]
 # fmt: off
 PICTURES = [
     # fastly.md 6: out(x, y) = in(...)
-    (Turn.NONE,        ["abc", "def"]),
-    (Turn.FLIP_ACROSS, ["cba", "fed"]),          # W-1-x, y
-    (Turn.HALF,        ["fed", "cba"]),          # W-1-x, H-1-y
-    (Turn.FLIP_DOWN,   ["def", "abc"]),          # x, H-1-y
-    (Turn.TRANSPOSE,   ["ad", "be", "cf"]),      # y, x
-    (Turn.RIGHT,       ["da", "eb", "fc"]),      # y, H-1-x
-    (Turn.TRANSVERSE,  ["fc", "eb", "da"]),      # W-1-y, H-1-x
-    (Turn.LEFT,        ["cf", "be", "ad"]),      # W-1-y, x
+    (Orientation.NONE,        ["abc", "def"]),
+    (Orientation.FLIP_ACROSS, ["cba", "fed"]),          # W-1-x, y
+    (Orientation.HALF,        ["fed", "cba"]),          # W-1-x, H-1-y
+    (Orientation.FLIP_DOWN,   ["def", "abc"]),          # x, H-1-y
+    (Orientation.TRANSPOSE,   ["ad", "be", "cf"]),      # y, x
+    (Orientation.RIGHT,       ["da", "eb", "fc"]),      # y, H-1-x
+    (Orientation.TRANSVERSE,  ["fc", "eb", "da"]),      # W-1-y, H-1-x
+    (Orientation.LEFT,        ["cf", "be", "ad"]),      # W-1-y, x
 ]
 # fmt: on
 
 
-def laid(picture: list[str], turn: Turn) -> list[str]:
+def laid(picture: list[str], turn: Orientation) -> list[str]:
     """The picture turned pixel by pixel, each pixel's square carried by `turned`."""
     height, width = len(picture), len(picture[0])
     pixel = Region(Fraction(0), Fraction(0), Fraction(1, width), Fraction(1, height))
@@ -46,34 +46,34 @@ def laid(picture: list[str], turn: Turn) -> list[str]:
 
 
 @pytest.mark.parametrize(("turn", "picture"), PICTURES)
-def test_a_turn_lays_the_pixels(turn: Turn, picture: list[str]) -> None:
+def test_a_turn_lays_the_pixels(turn: Orientation, picture: list[str]) -> None:
     assert laid(PICTURE, turn) == picture
 
 
-@pytest.mark.parametrize("then", Turn)
-@pytest.mark.parametrize("first", Turn)
-def test_two_turns_are_one(first: Turn, then: Turn) -> None:
+@pytest.mark.parametrize("then", Orientation)
+@pytest.mark.parametrize("first", Orientation)
+def test_two_turns_are_one(first: Orientation, then: Orientation) -> None:
     assert laid(laid(PICTURE, first), then) == laid(PICTURE, composed(first, then))
 
 
 # fmt: off
 MIRRORED = [
     # turn              x, y of the result run against the picture's
-    (Turn.NONE,         (False, False)),
-    (Turn.FLIP_ACROSS,  (True,  False)),
-    (Turn.RIGHT,        (True,  False)),   # its x is the picture's y, from the bottom
-    (Turn.LEFT,         (False, True)),
-    (Turn.TRANSVERSE,   (True,  True)),
+    (Orientation.NONE,         (False, False)),
+    (Orientation.FLIP_ACROSS,  (True,  False)),
+    (Orientation.RIGHT,        (True,  False)),   # its x is the picture's y, from the bottom
+    (Orientation.LEFT,         (False, True)),
+    (Orientation.TRANSVERSE,   (True,  True)),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("turn", "axes"), MIRRORED)
-def test_axes_that_run_backwards(turn: Turn, axes: tuple[bool, bool]) -> None:
+def test_axes_that_run_backwards(turn: Orientation, axes: tuple[bool, bool]) -> None:
     assert mirrored(turn) == axes
 
 
 @settings(deadline=None)
 @given(regions, turns)
-def test_unturned_undoes_turned(region: Region, turn: Turn) -> None:
+def test_unturned_undoes_turned(region: Region, turn: Orientation) -> None:
     assert unturned(turned(region, turn), turn) == region

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.resize import Asked, asked, covered, inside, outside, stretched
+from cropmark.geometry.resize import RequestedSize, asked, covered, inside, outside, stretched
 from cropmark.geometry.rounding import length
 from cropmark.model.values import Pixels, Share, Size
 from cropmark.plan.steps import Resize
@@ -14,9 +14,9 @@ from cropmark.plan.steps import Resize
 W = Size(1600, 900)
 
 
-def box(width: str | int | None, height: str | int | None, *, enlarge: bool = False) -> Asked:
+def box(width: str | int | None, height: str | int | None, *, enlarge: bool = False) -> RequestedSize:
     across, down = (None if side is None else Fraction(side) for side in (width, height))
-    return Asked(across, down, enlarge)
+    return RequestedSize(across, down, enlarge)
 
 
 # fmt: off
@@ -75,28 +75,28 @@ ASKED = [
 
 
 @pytest.mark.parametrize(("frame", "wanted", "size"), STRETCHED)
-def test_stretched(frame: Size, wanted: Asked, size: Size) -> None:
+def test_stretched(frame: Size, wanted: RequestedSize, size: Size) -> None:
     assert stretched(frame, wanted) == size
 
 
 @pytest.mark.parametrize(("frame", "wanted", "size"), INSIDE)
-def test_inside(frame: Size, wanted: Asked, size: Size) -> None:
+def test_inside(frame: Size, wanted: RequestedSize, size: Size) -> None:
     assert inside(frame, wanted) == size
 
 
 @pytest.mark.parametrize(("frame", "wanted", "size"), OUTSIDE)
-def test_outside(frame: Size, wanted: Asked, size: Size) -> None:
+def test_outside(frame: Size, wanted: RequestedSize, size: Size) -> None:
     assert outside(frame, wanted) == size
 
 
 @pytest.mark.parametrize(("frame", "wanted", "zoom", "size", "window"), COVERED)
-def test_covered(frame: Size, wanted: Asked, zoom: int, size: Size, window: tuple[Fraction, Fraction]) -> None:
+def test_covered(frame: Size, wanted: RequestedSize, zoom: int, size: Size, window: tuple[Fraction, Fraction]) -> None:
     found = covered(frame, wanted, Fraction(zoom))
     assert (found.size, (found.width, found.height)) == (size, window)
 
 
 @pytest.mark.parametrize(("step", "wanted"), ASKED)
-def test_asked(step: Resize, wanted: Asked) -> None:
+def test_asked(step: Resize, wanted: RequestedSize) -> None:
     assert asked(step, W) == wanted
 
 
@@ -108,12 +108,12 @@ def test_a_size_is_asked_for_by_lengths_above_0(width: int | None, height: int |
 
 lengths = st.fractions(min_value=Fraction(1, 100), max_value=5000, max_denominator=100)
 frames = st.builds(Size, st.integers(1, 3000), st.integers(1, 3000))
-boxes = st.builds(Asked, lengths, lengths, st.booleans())
+boxes = st.builds(RequestedSize, lengths, lengths, st.booleans())
 
 
 @settings(deadline=None)
 @given(frames, boxes)
-def test_inside_fits_and_outside_covers(frame: Size, wanted: Asked) -> None:
+def test_inside_fits_and_outside_covers(frame: Size, wanted: RequestedSize) -> None:
     assert wanted.width is not None
     assert wanted.height is not None
     small, large = inside(frame, wanted), outside(frame, wanted)
@@ -128,7 +128,7 @@ def test_inside_fits_and_outside_covers(frame: Size, wanted: Asked) -> None:
 
 @settings(deadline=None)
 @given(frames, boxes)
-def test_nothing_grows_that_may_not(frame: Size, wanted: Asked) -> None:
+def test_nothing_grows_that_may_not(frame: Size, wanted: RequestedSize) -> None:
     if wanted.enlarge:
         return
     for size in (stretched(frame, wanted), inside(frame, wanted), outside(frame, wanted), covered(frame, wanted).size):
@@ -138,7 +138,7 @@ def test_nothing_grows_that_may_not(frame: Size, wanted: Asked) -> None:
 
 @settings(deadline=None)
 @given(frames, boxes, st.fractions(min_value=1, max_value=100, max_denominator=10))
-def test_a_covering_window_has_the_shape_of_the_box(frame: Size, wanted: Asked, zoom: Fraction) -> None:
+def test_a_covering_window_has_the_shape_of_the_box(frame: Size, wanted: RequestedSize, zoom: Fraction) -> None:
     assert wanted.width is not None
     assert wanted.height is not None
     found = covered(frame, wanted, zoom)

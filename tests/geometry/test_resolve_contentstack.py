@@ -11,8 +11,8 @@ from cropmark.geometry.region import Region
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import CropOutOfBounds, OutputTooLarge
 from cropmark.model.values import CLEAR, WHITE, Length, Ratio, Size
-from cropmark.plan.plan import Beyond, Limits
-from cropmark.plan.steps import AnyStep, Area, At, Canvas, Edges, Overflow, Overlay, Pad, Spare, TrimEdges
+from cropmark.plan.plan import Limits, OverLimit
+from cropmark.plan.steps import Align, AnyStep, Canvas, Dimensions, Edges, Offset, Overflow, Overlay, Pad, TrimEdges
 from tests.geometry.plans import (
     COVER,
     INSIDE,
@@ -35,7 +35,7 @@ from tests.geometry.plans import (
 )
 
 K, F, T, E = Size(1000, 500), Size(400, 300), Size(300, 200), Size(500, 500)
-LIMITS = Limits(beyond=Beyond.SHRINK)
+LIMITS = Limits(beyond=OverLimit.SHRINK)
 OR_REFUSE = {"overflow": Overflow.CLIP_OR_REFUSE}
 
 
@@ -73,7 +73,7 @@ EXAMPLES = [
     (K, [area(px(300), px(400), **at(px(150), px(75)))],                      (300, 400),   (150, 75, 300, 400)),
     (K, [area(px(50), px(75), **at(part("0.1"), part("0.2")))],               (50, 75),     (100, 100, 50, 75)),
     (K, [area(px(400), px(300), **spare("x", "0.1"), **spare("y", "0.5"))],   (400, 300),   (60, 100, 400, 300)),
-    (K, [area(px(400), px(300), x=At(px(0)))],                                (400, 300),   (0, 100, 400, 300)),
+    (K, [area(px(400), px(300), x=Offset(px(0)))],                                (400, 300),   (0, 100, 400, 300)),
     (K, [area(px(500), px(400), **at(px(700), px(200)), **SAFE)],             (300, 300),   (700, 200, 300, 300)),
     (K, [area(px(1500), px(400), **SAFE)],                                    (1000, 400),  (0, 50, 1000, 400)),
     (K, [area(px(400), px(200)), to(px(200), **UP)],                          (200, 100),   (300, 150, 400, 200)),
@@ -100,13 +100,13 @@ ROOM = [
     (F,             [Pad(Edges(px(25), px(50), px(75), px(100)))],                    (550, 400), (100, 25)),
     (F,             [Pad(edges(px(10), px(10)))],                                     (420, 320), (10, 10)),
     (Size(400, 400), [Pad(edges(part("0.25"), part("0.25")))],                        (600, 600), (100, 100)),
-    (F,             [Canvas(Area(px(700), px(800)))],                                 (700, 800), (150, 250)),
-    (F,             [Canvas(Area(px(700), px(800)), **at(px(150), px(75)))],          (700, 800), (150, 75)),
-    (F,             [Canvas(Area(px(700), px(800)), **spare("x", "0.65"), **spare("y", "0.8"))],
+    (F,             [Canvas(Dimensions(px(700), px(800)))],                                 (700, 800), (150, 250)),
+    (F,             [Canvas(Dimensions(px(700), px(800)), **at(px(150), px(75)))],          (700, 800), (150, 75)),
+    (F,             [Canvas(Dimensions(px(700), px(800)), **spare("x", "0.65"), **spare("y", "0.8"))],
                                                                                       (700, 800), (195, 400)),
-    (F,             [Canvas(Area(px(600), px(600)), **spare("x", "0.1"), **spare("y", "0.9"))],
+    (F,             [Canvas(Dimensions(px(600), px(600)), **spare("x", "0.1"), **spare("y", "0.9"))],
                                                                                       (600, 600), (20, 270)),
-    (F,             [Canvas(Area(part("1.5"), part("2")))],                           (600, 600), (100, 150)),
+    (F,             [Canvas(Dimensions(part("1.5"), part("2")))],                           (600, 600), (100, 150)),
     (F,             [Canvas(Ratio(Fraction(1), Fraction(1)))],                        (400, 400), (0, 50)),
 ]
 
@@ -118,12 +118,12 @@ REFUSED = [
 OVERLAYS = [
     # 7.11: picture 300x200, overlay 50x40      left, top    its size
     (Overlay(1),                                 (125, 80),  (50, 40)),
-    (Overlay(1, x=Spare(Fraction(0)), y=Spare(Fraction(1))), (0, 160), (50, 40)),
-    (Overlay(1, y=Spare(Fraction(0))),           (125, 0),   (50, 40)),
+    (Overlay(1, x=Align(Fraction(0)), y=Align(Fraction(1))), (0, 160), (50, 40)),
+    (Overlay(1, y=Align(Fraction(0))),           (125, 0),   (50, 40)),
     (Overlay(1, width=px(100)),                  (100, 60),  (100, 80)),
     (Overlay(1, width=part("0.5")),              (75, 40),   (150, 120)),
     (Overlay(1, width=px(10), height=px(90)),    (145, 55),  (10, 90)),
-    (Overlay(1, x=Spare(Fraction(0)), y=Spare(Fraction(0)), edges=Edges(px(30), px(25), px(50), px(25))),
+    (Overlay(1, x=Align(Fraction(0)), y=Align(Fraction(0)), edges=Edges(px(30), px(25), px(50), px(25))),
                                                  (0, 0),     (100, 120)),
     (Overlay(1, width=part("2")),                (-150, -140), (600, 480)),   # cut at the picture's edges
 ]
@@ -162,10 +162,10 @@ def test_refused(size: Size, steps: list[AnyStep], words: str) -> None:
 
 
 def test_a_canvas_that_cuts_is_told() -> None:
-    small = Canvas(Area(part("0.7"), part("0.8")), warns_when_cut=True)
+    small = Canvas(Dimensions(part("0.7"), part("0.8")), warns_when_cut=True)
     recipe = recipe_of(plan(small), header(F))
     assert (recipe.size, recipe.warnings[0].parameter) == (Size(280, 240), "canvas")
-    assert recipe_of(plan(Canvas(Area(px(700), px(800)), warns_when_cut=True)), header(F)).warnings == ()
+    assert recipe_of(plan(Canvas(Dimensions(px(700), px(800)), warns_when_cut=True)), header(F)).warnings == ()
 
 
 # ------------------------------------------------------------------------------------------ overlays

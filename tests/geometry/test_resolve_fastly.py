@@ -8,9 +8,9 @@ import pytest
 
 from cropmark.geometry.recipe import Embed, Extract, Scale
 from cropmark.geometry.region import Region
-from cropmark.model.problems import CropOutOfBounds, NothingLeft, OutputTooLarge, Problem
+from cropmark.model.problems import CropOutOfBounds, EmptyResult, OutputTooLarge, Problem
 from cropmark.model.values import Box, Length, Ratio, Size
-from cropmark.plan.steps import AnyStep, Area, At, Canvas, Focus, Orient, Pad, Spare, TrimEdges, Turn
+from cropmark.plan.steps import Align, AnyStep, Canvas, Dimensions, Focus, Offset, Orient, Orientation, Pad, TrimEdges
 from tests.geometry.plans import (
     COVER,
     INSIDE,
@@ -39,7 +39,7 @@ SMART = {"focus": Focus.SMART}
 
 
 def x(distance: Length) -> Words:
-    return {"x": At(distance)}
+    return {"x": Offset(distance)}
 
 
 # fmt: off
@@ -84,8 +84,8 @@ EXAMPLES = [
     (W, [to(px(1000), dpr=Fraction(2))],                                      (1600, 900), (0, 0, 1600, 900)),
     (W, [to(px(2000), px(2000), **COVER)],                                    (900, 900),  (350, 0, 900, 900)),
     (W, [to(px(2000), px(2000), **INSIDE)],                                   (1600, 900), (0, 0, 1600, 900)),
-    (W, [Orient(Turn.RIGHT), to(px(450))],                                    (450, 800),  (0, 0, 1600, 900)),
-    (W, [area(px(400), px(200), **at(px(0), px(0))), Orient(Turn.LEFT)],      (200, 400),  (0, 0, 400, 200)),
+    (W, [Orient(Orientation.RIGHT), to(px(450))],                                    (450, 800),  (0, 0, 1600, 900)),
+    (W, [area(px(400), px(200), **at(px(0), px(0))), Orient(Orientation.LEFT)],      (200, 400),  (0, 0, 400, 200)),
     # section 7
     (Size(600, 400), [to(px(1000), px(1000), **COVER)],                       (400, 400),  (100, 0, 400, 400)),   # R7
     (W, [to(dpr=Fraction(2), **UP)],                                          (3200, 1800), (0, 0, 1600, 900)),  # R2
@@ -97,12 +97,12 @@ ROOM = [
     # of      steps                                                       output       picture's corner
     (P, [to(px(400)), Pad(edges(px(20), px(10)))],                        (420, 240),  (10, 20)),
     (P, [Pad(edges(part("0.1"), part("0.1")))],                                        (960, 480),  (80, 40)),
-    (P, [Canvas(Area(px(1000), px(600)))],                                (1000, 600), (100, 100)),
-    (P, [Canvas(Ratio(Fraction(1), Fraction(1)), y=Spare(Fraction(1, 4)))], (800, 800), (0, 100)),
-    (P, [Canvas(Area(px(1200), px(800)), At(part("0.25")), At(part("0.5")))], (1200, 800), (200, 200)),
-    (P, [to(px(200)), Canvas(Area(px(300), px(300)))],                    (300, 300),  (50, 100)),
+    (P, [Canvas(Dimensions(px(1000), px(600)))],                                (1000, 600), (100, 100)),
+    (P, [Canvas(Ratio(Fraction(1), Fraction(1)), y=Align(Fraction(1, 4)))], (800, 800), (0, 100)),
+    (P, [Canvas(Dimensions(px(1200), px(800)), Offset(part("0.25")), Offset(part("0.5")))], (1200, 800), (200, 200)),
+    (P, [to(px(200)), Canvas(Dimensions(px(300), px(300)))],                    (300, 300),  (50, 100)),
     # C6: a smaller canvas cuts by the same formula
-    (P, [Canvas(Area(px(900), px(300)))],                                 (900, 300),  (50, -50)),
+    (P, [Canvas(Dimensions(px(900), px(300)))],                                 (900, 300),  (50, -50)),
 ]
 
 REFUSED = [
@@ -110,8 +110,8 @@ REFUSED = [
     (W, [area(px(500), px(500), **at(px(1300), px(600)))],           CropOutOfBounds, "1600x900"),
     (W, [to(part("9"), **UP)],                               OutputTooLarge,  "14400x8100"),
     (P, [Pad(edges(px(4000), px(4000)))],                    OutputTooLarge,  "8800x8400"),
-    (P, [TrimEdges(edges(part("0.5"), px(0)))],              NothingLeft,     "trim: nothing is left of 800x400"),
-    (P, [TrimEdges(edges(px(0), px(400)))],                  NothingLeft,     "0, 400, 0, 400 px"),
+    (P, [TrimEdges(edges(part("0.5"), px(0)))],              EmptyResult,     "trim: nothing is left of 800x400"),
+    (P, [TrimEdges(edges(px(0), px(400)))],                  EmptyResult,     "0, 400, 0, 400 px"),
 ]
 # fmt: on
 

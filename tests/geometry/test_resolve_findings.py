@@ -7,18 +7,29 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.geometry.findings import Analysis, BorderLook, Face, Findings, Grid
-from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Scale
+from cropmark.geometry.findings import Analysis, Face, FindBorder, Findings, SaliencyMap
+from cropmark.geometry.recipe import Compose, Extract, Need, Scale, SolidColor
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format
-from cropmark.model.problems import NothingLeft
-from cropmark.model.values import CLEAR, WHITE, Box, Colour, Size
-from cropmark.plan.plan import Choice, Tell
-from cropmark.plan.steps import AnyStep, Auto, Blur, Cell, Focus, Montage, Orient, TrimBorder, TrimEdges, Turn
+from cropmark.model.problems import EmptyResult
+from cropmark.model.values import CLEAR, WHITE, Box, Color, Size
+from cropmark.plan.plan import Choice, TriState
+from cropmark.plan.steps import (
+    AnyStep,
+    AutoColor,
+    Blur,
+    Cell,
+    Focus,
+    Montage,
+    Orient,
+    Orientation,
+    TrimBorder,
+    TrimEdges,
+)
 from tests.geometry.plans import COVER, area, at, edges, header, plan, px, recipe_of, shape, shown, spare, to
 
 WIDE = Size(1000, 500)
-LOOK = BorderLook(WHITE, Fraction(0))
+LOOK = FindBorder(WHITE, Fraction(0))
 
 # ------------------------------------------------------------------------------------------ borders
 
@@ -31,17 +42,17 @@ def test_a_border_is_asked_for_and_then_cut() -> None:
 
 
 def test_each_border_is_asked_for_once() -> None:
-    order = plan(TrimBorder(WHITE), Orient(Turn.RIGHT), TrimBorder(Auto.TOP_LEFT, Fraction(1, 2)))
+    order = plan(TrimBorder(WHITE), Orient(Orientation.RIGHT), TrimBorder(AutoColor.TOP_LEFT, Fraction(1, 2)))
     first = Findings(borders=(Box(0, 0, 1000, 500),))  # no border there
     second = resolve(order, [header(WIDE)], first)
     assert isinstance(second, Need)
-    assert second.look == BorderLook(Auto.TOP_LEFT, Fraction(1, 2))
+    assert second.look == FindBorder(AutoColor.TOP_LEFT, Fraction(1, 2))
     both = replace(first, borders=(*first.borders, Box(10, 20, 300, 400)))
     assert recipe_of(order, header(WIDE), findings=both).size == Size(300, 400)
 
 
 def test_nothing_but_border_is_refused() -> None:
-    with pytest.raises(NothingLeft, match="trim-color: nothing is left") as caught:
+    with pytest.raises(EmptyResult, match="trim-color: nothing is left") as caught:
         resolve(plan(TrimBorder(WHITE)), [header()], Findings(borders=(None,)))
     assert caught.value.parameter == "trim-color"
 
@@ -56,7 +67,7 @@ def test_a_look_does_not_depend_on_the_encoding(encoded: Format) -> None:
 
 # ------------------------------------------------------------------------------------------ content
 
-FLAT = Grid(4, 2, bytes(8))
+FLAT = SaliencyMap(4, 2, bytes(8))
 
 
 def face_at(left: float, top: float) -> Analysis:
@@ -75,19 +86,19 @@ PLACED = [
     ([COVERING],                                                  Size(100, 100)),
     ([TrimEdges(edges(px(0), px(0), px(0), px(200))), SQUARE],    Size(500, 500)),   # carried through the trim
     ([to(px(200)), SQUARE],                                       Size(100, 100)),   # and the scaling
-    ([Orient(Turn.RIGHT), SQUARE],                                Size(500, 500)),   # and a turn: it slides down
-    ([Orient(Turn.FLIP_ACROSS), SQUARE],                          Size(500, 500)),
+    ([Orient(Orientation.RIGHT), SQUARE],                                Size(500, 500)),   # and a turn: it slides down
+    ([Orient(Orientation.FLIP_ACROSS), SQUARE],                          Size(500, 500)),
 ]
 
 OFF, NO_FACES = Findings(no_analysis="off"), Findings(analysis=replace(face_at(0, 0), faces=()))
 
 FALLEN_BACK = [
     # steps                                                findings     told as                        left
-    ([SQUARE],                                             OFF,         "centre (off)",                250),
+    ([SQUARE],                                             OFF,         "center (off)",                250),
     ([shape(1, 1, focus=Focus.SMART, **spare("x", "0"))],  OFF,         "position (off)",              0),
-    ([COVERING],                                           OFF,         "centre (off)",                250),
-    ([shape(202, 100, focus=Focus.SMART)],                 RIGHT_FACE,  "centre (same shape)",         0),
-    ([SQUARE],                                             NO_FACES,    "centre (nothing stands out)", 250),
+    ([COVERING],                                           OFF,         "center (off)",                250),
+    ([shape(202, 100, focus=Focus.SMART)],                 RIGHT_FACE,  "center (same shape)",         0),
+    ([SQUARE],                                             NO_FACES,    "center (nothing stands out)", 250),
 ]
 # fmt: on
 
@@ -98,7 +109,7 @@ def test_the_content_places_the_window(steps: list[AnyStep], size: Size) -> None
     seen = shown(recipe.ops, WIDE)
     assert (recipe.size, recipe.focus) == (size, "faces")
     assert seen.left <= 850 < 950 <= seen.right
-    assert seen.left > 250  # the centre would cut it
+    assert seen.left > 250  # the center would cut it
 
 
 @pytest.mark.parametrize(("steps", "findings", "focus", "left"), FALLEN_BACK)
@@ -126,24 +137,24 @@ HALVES = (
     Cell(1, Fraction(0), Fraction(0), Fraction(1, 2), Fraction(1)),
     Cell(2, Fraction(1, 2), Fraction(0), Fraction(1), Fraction(1)),
 )
-RED = Colour(255, 0, 0)
+RED = Color(255, 0, 0)
 
 
 def montage(padding: int = 0, width: int = 401) -> Montage:
-    return Montage(Size(width, 200), HALVES, padding=padding, colour=RED)
+    return Montage(Size(width, 200), HALVES, padding=padding, color=RED)
 
 
-def test_a_montage_fills_its_cells_from_their_centres() -> None:
+def test_a_montage_fills_its_cells_from_their_centers() -> None:
     recipe = recipe_of(plan(montage()), header(), header(Size(800, 200)), header(Size(50, 100)))
     assert recipe.ops == (
-        Blank(Size(401, 200), RED),
+        SolidColor(Size(401, 200), RED),
         Compose(1, (Extract(Box(300, 0, 201, 200)),), 0, 0),  # edges at r(401/2) = 201: as large as it is
         Compose(2, (Extract(Box(0, 25, 50, 50)), Scale(Size(200, 200))), 201, 0),
     )
 
 
 def test_a_montage_that_goes_by_its_source_goes_by_a_plain_jpeg() -> None:
-    choice = Choice(progressive=Tell.AS_SOURCE, lossless=Tell.AS_SOURCE)
+    choice = Choice(progressive=TriState.AS_SOURCE, lossless=TriState.AS_SOURCE)
     for source in (header(), header(kind=Format.WEBP, lossless=True), header(kind=Format.JPEG, progressive=True)):
         encoding = recipe_of(plan(montage(), choice=choice), source, header(), header()).encoding
         assert (encoding.format, encoding.progressive) == (Format.JPEG, False)
@@ -157,7 +168,7 @@ def test_padding_lies_inside_each_cell() -> None:
 
 def test_padding_that_leaves_nothing_is_told() -> None:
     recipe = recipe_of(plan(montage(100)), header(), header(), header())
-    assert recipe.ops == (Blank(Size(401, 200), RED),)
+    assert recipe.ops == (SolidColor(Size(401, 200), RED),)
     assert "nothing of picture 1" in recipe.warnings[0].text
 
 
@@ -174,4 +185,4 @@ def test_one_that_cannot_be_used_is_told() -> None:
 def test_a_montage_is_one_frame_and_has_no_content() -> None:
     order = plan(montage(), SQUARE)
     recipe = recipe_of(order, header(WIDE, Format.GIF, frames=9), header(), findings=RIGHT_FACE)
-    assert (recipe.frames, recipe.focus) == (1, "centre (a montage)")
+    assert (recipe.frames, recipe.focus) == (1, "center (a montage)")

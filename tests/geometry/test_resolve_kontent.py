@@ -10,8 +10,8 @@ from cropmark.geometry.recipe import Reason, Scale
 from cropmark.geometry.region import Region
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import WHITE, Point, Size
-from cropmark.plan.plan import Beyond, Choice, Limits, Plan, Tell, Unusable
-from cropmark.plan.source import Kind
+from cropmark.plan.plan import Choice, Fallback, Limits, OverLimit, Plan, TriState
+from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import AnyStep, Edges, Flatten, Overflow, Pad
 from tests.geometry.plans import (
     COVER,
@@ -32,7 +32,7 @@ from tests.geometry.plans import (
 )
 
 RECT = {"overflow": Overflow.CLIP_OR_ORIGINAL}
-LIMITS = Limits(beyond=Beyond.SHRINK, source_side=12_000, animation_area=None)
+LIMITS = Limits(beyond=OverLimit.SHRINK, source_side=12_000, animation_area=None)
 A, B, C = Size(1080, 720), Size(1000, 500), Size(640, 400)
 
 
@@ -44,11 +44,11 @@ def kontent(*steps: AnyStep, choice: Choice | None = None) -> Plan:
     """A plan as the dialect makes it: the original where nothing would change, or nothing can be changed."""
     return plan(
         *steps,
-        choice=choice or Choice(lossless=Tell.AS_SOURCE),
-        same_is_original=(Kind(),),
+        choice=choice or Choice(lossless=TriState.AS_SOURCE),
+        same_is_original=(SourceFilter(),),
         limits=LIMITS,
-        unread=Unusable.ORIGINAL,
-        unusable=Unusable.ORIGINAL,
+        on_unsupported=Fallback.ORIGINAL,
+        on_unusable=Fallback.ORIGINAL,
     )
 
 
@@ -91,23 +91,23 @@ THEMSELVES = [
 CHANGES = [
     # header of the source                            choice                                       answered by
     # 2.3: nothing to do
-    (header(),                                        Choice(lossless=Tell.AS_SOURCE),             None),
+    (header(),                                        Choice(lossless=TriState.AS_SOURCE),             None),
     (header(kind=Format.JPEG, progressive=True),      Choice(),                                    None),
     (header(kind=Format.JPEG, orientation=6),         Choice(),                                    None),  # 0014
-    (header(kind=Format.WEBP, lossless=True),         Choice(lossless=Tell.AS_SOURCE),             None),
+    (header(kind=Format.WEBP, lossless=True),         Choice(lossless=TriState.AS_SOURCE),             None),
     (header(kind=Format.GIF, frames=3),               Choice(),                                    None),
     (header(),                                        Choice(Format.PNG, quality=30),              None),  # none counts
-    (header(kind=Format.WEBP, lossless=True),         Choice(quality=9, lossless=Tell.AS_SOURCE),  None),
+    (header(kind=Format.WEBP, lossless=True),         Choice(quality=9, lossless=TriState.AS_SOURCE),  None),
     # and something
     (header(kind=Format.JPEG, progressive=True),      Choice(Format.JPEG),                         Format.JPEG),
-    (header(kind=Format.JPEG),                        Choice(Format.JPEG, progressive=Tell.YES),   Format.JPEG),
+    (header(kind=Format.JPEG),                        Choice(Format.JPEG, progressive=TriState.YES),   Format.JPEG),
     (header(kind=Format.JPEG),                        Choice(quality=30),                          Format.JPEG),
     (header(),                                        Choice(Format.PNG, palette=True),            Format.PNG),
     (header(palette=True),                            Choice(Format.PNG),                          Format.PNG),
     (header(palette=True),                            Choice(),                                    None),
     (header(palette=True),                            Choice(Format.PNG, palette=True),            None),
-    (header(kind=Format.WEBP),                        Choice(lossless=Tell.YES),                   Format.WEBP),
-    (header(kind=Format.WEBP, lossless=True),         Choice(lossless=Tell.NO),                    Format.WEBP),
+    (header(kind=Format.WEBP),                        Choice(lossless=TriState.YES),                   Format.WEBP),
+    (header(kind=Format.WEBP, lossless=True),         Choice(lossless=TriState.NO),                    Format.WEBP),
     (header(),                                        Choice(Format.WEBP),                         Format.WEBP),
 ]
 # fmt: on
@@ -181,7 +181,7 @@ def test_an_original_that_goes_out_is_not_sized_down(steps: tuple[AnyStep, ...])
 
 
 def test_a_frame_less_is_a_change() -> None:
-    still = plan(choice=Choice(lossless=Tell.AS_SOURCE), same_is_original=(Kind(),), first_frame=True)
+    still = plan(choice=Choice(lossless=TriState.AS_SOURCE), same_is_original=(SourceFilter(),), first_frame=True)
     assert recipe_of(still, header(kind=Format.GIF, frames=3)).frames == 1
 
 

@@ -5,32 +5,32 @@ from fractions import Fraction
 
 import pytest
 
-from cropmark.geometry.recipe import Embed, Extract, Gauss, Reason, Scale, Unsharp
+from cropmark.geometry.recipe import Embed, Extract, GaussianBlur, Reason, Scale, UnsharpMask
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import OutputTooLarge, SourceMissing, SourceProblem, SourceTooLarge, SourceUnusable
+from cropmark.model.problems import OutputTooLarge, SourceNotFound, SourceProblem, SourceTooLarge, SourceUnusable
 from cropmark.model.values import CLEAR, WHITE, Box, Size
-from cropmark.plan.plan import Beyond, Choice, Limits, Plan, Unusable, Warned
-from cropmark.plan.source import Kind
+from cropmark.plan.plan import Choice, Fallback, Limits, OverLimit, Plan, RequestWarning
+from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
     AnyStep,
-    Area,
     Blur,
     Canvas,
+    Dimensions,
     Flatten,
     Orient,
+    Orientation,
     Overflow,
     Pad,
     Sharpen,
     TrimBorder,
-    Turn,
 )
 from tests.geometry.plans import HUNDRED, UP, area, at, edges, header, original_of, part, plan, px, recipe_of, to
 
 GIF = Format.GIF
 MEGA = Size(1000, 1000)
-SHRINK = Limits(beyond=Beyond.SHRINK)
+SHRINK = Limits(beyond=OverLimit.SHRINK)
 
 # fmt: off
 SOURCES = [
@@ -54,9 +54,9 @@ RESULTS = [
     # of              steps                                                     words
     (Size(9000, 90),  [],                                                       "9000x90, a side may have 8192 px"),
     (Size(90, 9000),  [to(px(10)), to(part("90"), **UP)],                       "900x90000"),
-    (HUNDRED,         [Canvas(Area(px(8193), px(10)))],                         "8193x10"),
+    (HUNDRED,         [Canvas(Dimensions(px(8193), px(10)))],                         "8193x10"),
     # on the way: what comes out in the end may be small
-    (HUNDRED,         [Canvas(Area(px(10**9), px(10))), area(px(9), px(9))],    "on the way .* of 1000000000x10"),
+    (HUNDRED,         [Canvas(Dimensions(px(10**9), px(10))), area(px(9), px(9))],    "on the way .* of 1000000000x10"),
     (Size(12_000, 9), [Pad(edges(px(9000), px(9000))), area(px(9), px(9))],     "30000x18009"),
 ]
 # fmt: on
@@ -66,7 +66,7 @@ RESULTS = [
 def test_a_source_that_is_not_worked_on(info: Info, problem: type[SourceProblem], reason: Reason, words: str) -> None:
     with pytest.raises(problem, match=words):
         resolve(plan(), [info])
-    generous = plan(unread=Unusable.ORIGINAL, unusable=Unusable.ORIGINAL)
+    generous = plan(on_unsupported=Fallback.ORIGINAL, on_unusable=Fallback.ORIGINAL)
     assert original_of(generous, info).reason is reason
 
 
@@ -76,7 +76,7 @@ def test_at_a_limit_still_passes(info: Info) -> None:
 
 
 def test_unread_and_unusable_are_told_apart() -> None:
-    mixed = plan(unread=Unusable.ORIGINAL, unusable=Unusable.PROBLEM)
+    mixed = plan(on_unsupported=Fallback.ORIGINAL, on_unusable=Fallback.PROBLEM)
     assert original_of(mixed, header(kind=Format.SVG)).reason is Reason.UNSUPPORTED
     with pytest.raises(SourceTooLarge):
         resolve(mixed, [header(Size(12_001, 1))])
@@ -84,7 +84,7 @@ def test_unread_and_unusable_are_told_apart() -> None:
 
 def test_without_the_picture_there_is_no_answer() -> None:
     for infos in ([], [None, header()]):
-        with pytest.raises(SourceMissing):
+        with pytest.raises(SourceNotFound):
             resolve(plan(), infos)
 
 
@@ -96,7 +96,7 @@ def test_a_result_too_large_is_refused(size: Size, steps: list[AnyStep], words: 
 
 def test_a_resize_past_the_limit_is_sized_down_before_the_steps_after_it() -> None:
     recipe = recipe_of(plan(to(part("20"), **UP), Blur(px(10)), limits=SHRINK), header(Size(1000, 500)))
-    assert recipe.ops == (Scale(Size(8192, 4096)), Gauss(px(5).count))
+    assert recipe.ops == (Scale(Size(8192, 4096)), GaussianBlur(px(5).count))
 
 
 # An animation's frames together hold as many pixels as the largest still: 64 of 1024x1024.
@@ -134,8 +134,8 @@ LARGER = [
 
 SKIPPED = [
     # kind of sources left out              of a GIF  of a PNG
-    (Kind(frozenset({GIF})),                (100, 80), (50, 40)),
-    (Kind(alpha=True),                      (50, 40), (50, 40)),
+    (SourceFilter(frozenset({GIF})),                (100, 80), (50, 40)),
+    (SourceFilter(alpha=True),                      (50, 40), (50, 40)),
 ]
 # fmt: on
 
@@ -146,17 +146,17 @@ def test_a_result_may_be_no_gain(order: Plan, info: Info, compared: bool) -> Non
 
 
 @pytest.mark.parametrize(("kind", "of_gif", "of_png"), SKIPPED)
-def test_a_step_is_left_out_for_some(kind: Kind, of_gif: tuple[int, int], of_png: tuple[int, int]) -> None:
+def test_a_step_is_left_out_for_some(kind: SourceFilter, of_gif: tuple[int, int], of_png: tuple[int, int]) -> None:
     step = to(px(50), skipped_for=(kind,))
     assert recipe_of(plan(step), header(kind=GIF)).size == Size(*of_gif)
     assert recipe_of(plan(step), header()).size == Size(*of_png)
 
 
 def test_a_step_left_out_is_told_where_it_matters() -> None:
-    gifs = (Kind(frozenset({GIF})),)
-    silent, told = (TrimBorder(WHITE, skipped_for=gifs, skipped_warning=text) for text in (None, "not on a GIF"))
+    gifs = (SourceFilter(frozenset({GIF})),)
+    silent, told = (TrimBorder(WHITE, skipped_for=gifs, warns_if_skipped=text) for text in (None, "not on a GIF"))
     recipe = recipe_of(
-        plan(silent, told, Orient(Turn.HALF, skipped_for=gifs, skipped_warning="neither")), header(kind=GIF)
+        plan(silent, told, Orient(Orientation.HALF, skipped_for=gifs, warns_if_skipped="neither")), header(kind=GIF)
     )
     assert [(w.parameter, w.text) for w in recipe.warnings] == [("trim-color", "not on a GIF"), ("orient", "neither")]
 
@@ -165,7 +165,7 @@ def test_a_clipped_crop_with_nothing_inside_is_left_out_and_told() -> None:
     outside = area(px(10), px(10), **at(px(100), px(0)), overflow=Overflow.CLIP, parameter="precrop")
     recipe = recipe_of(plan(outside), header())
     assert recipe.ops == ()
-    assert recipe.warnings == (Warned("precrop", "crop region lies outside the image"),)
+    assert recipe.warnings == (RequestWarning("precrop", "crop region lies outside the image"),)
 
 
 # ------------------------------------------------------------------------------------------ steps that change nothing
@@ -175,9 +175,9 @@ IDLE = [
     to(px(100)),
     to(px(100), px(80)),
     area(part("1"), part("1")),
-    Orient(Turn.NONE),
+    Orient(Orientation.NONE),
     Pad(edges(px(0), px(0))),
-    Canvas(Area(part("1"), part("1"))),
+    Canvas(Dimensions(part("1"), part("1"))),
     Adjust(),
     Sharpen(px(0).count, px(5), 0),
     Sharpen(px(1).count, px(0), 0),
@@ -202,18 +202,18 @@ def test_what_changes_nothing_is_no_op(step: AnyStep) -> None:
 
 @pytest.mark.parametrize(("step", "sigma"), SIGMAS)
 def test_a_blur(step: Blur, sigma: str) -> None:
-    assert recipe_of(plan(step), header()).ops == (Gauss(Fraction(sigma)),)
+    assert recipe_of(plan(step), header()).ops == (GaussianBlur(Fraction(sigma)),)
 
 
 def test_a_sharpening() -> None:
     recipe = recipe_of(plan(Sharpen(px(5).count, px(3), 7)), header())
-    assert recipe.ops == (Unsharp(sigma=Fraction(3, 2), gain=Fraction(5, 2), threshold=7),)
+    assert recipe.ops == (UnsharpMask(sigma=Fraction(3, 2), gain=Fraction(5, 2), threshold=7),)
 
 
-def test_a_canvas_far_away_shows_its_colour_alone() -> None:
-    far = Canvas(Area(px(50), px(40)), **at(px(10**12), px(-(10**12))))
+def test_a_canvas_far_away_shows_its_color_alone() -> None:
+    far = Canvas(Dimensions(px(50), px(40)), **at(px(10**12), px(-(10**12))))
     assert recipe_of(plan(far), header()).ops == (Embed(Size(50, 40), 50, -80, CLEAR),)
 
 
 def test_a_canvas_inside_the_picture_is_a_cut() -> None:
-    assert recipe_of(plan(Canvas(Area(px(50), px(40)))), header()).ops == (Extract(Box(25, 20, 50, 40)),)
+    assert recipe_of(plan(Canvas(Dimensions(px(50), px(40)))), header()).ops == (Extract(Box(25, 20, 50, 40)),)

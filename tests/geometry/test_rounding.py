@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import hull, length, length_below, nearest_even, r, root_below, start, touched
+from cropmark.geometry.rounding import (
+    ceil_px,
+    length,
+    length_below,
+    nearest_even,
+    outer_box,
+    root_below,
+    round_half_up,
+    start,
+)
 from cropmark.model.values import Box
 
 # fmt: off
@@ -43,7 +52,7 @@ HULLS = [
 
 @pytest.mark.parametrize(("value", "rounded", "side"), NEAREST)
 def test_nearest(value: Fraction, rounded: int, side: int) -> None:
-    assert (r(value), length(value)) == (rounded, side)
+    assert (round_half_up(value), length(value)) == (rounded, side)
 
 
 @pytest.mark.parametrize(("value", "size", "side", "first"), STARTS)
@@ -53,11 +62,11 @@ def test_start(value: Fraction, size: int, side: int, first: int) -> None:
 
 @pytest.mark.parametrize(("region", "box"), HULLS)
 def test_hull(region: Region, box: Box) -> None:
-    assert hull(region) == box
+    assert outer_box(region) == box
 
 
 def test_a_pixel_touched_in_part_counts() -> None:
-    assert [touched(Fraction(side, 8)) for side in (1000, 1001, 8, 7)] == [125, 126, 1, 1]
+    assert [ceil_px(Fraction(side, 8)) for side in (1000, 1001, 8, 7)] == [125, 126, 1, 1]
 
 
 def test_nearest_even_is_rint() -> None:

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.orientation import mirrored
-from cropmark.geometry.recipe import Encoding, Extract, Op, Recipe, Rotate, Scale, Under
+from cropmark.geometry.recipe import Background, Encoding, Extract, Op, Recipe, Rotate, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.shrink_on_load import Decoding, decoded_size, decoding
+from cropmark.geometry.shrink_on_load import DecodePlan, decoded_size, decoding
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import WHITE, Box, Size
-from cropmark.plan.steps import AnyStep, Filter, Turn
+from cropmark.plan.steps import AnyStep, Filter, Orientation
 from tests.geometry.plans import COVER, frame_at_the_end, header, is_near, plan, px, recipe_of, shown, to
 
 JPEG, WEBP, PNG = Format.JPEG, Format.WEBP, Format.PNG
@@ -24,7 +24,7 @@ def recipe(*ops: Op, frames: int = 1) -> Recipe:
     return Recipe(ops, Size(1, 1), frames, Encoding(JPEG, 85))
 
 
-def read(info: Info, *ops: Op) -> Decoding:
+def read(info: Info, *ops: Op) -> DecodePlan:
     return decoding(recipe(*ops), info)
 
 
@@ -45,11 +45,11 @@ EIGHTHS = [
     ([scaled(10, 8)],                                                1),       # JPEG knows no smaller
     ([scaled(250, 3000)],                                            8),       # on both axes
     ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)],             3),       # of what the cut leaves
-    ([scaled(100, 75), Under(WHITE)],                                1),
+    ([scaled(100, 75), Background(WHITE)],                                1),
     ([],                                                             8),
     ([Extract(Box(0, 0, 9, 9))],                                     8),
-    ([Rotate(Turn.RIGHT), scaled(10, 10)],                           8),       # another op first
-    ([Under(WHITE), scaled(10, 10)],                                 8),
+    ([Rotate(Orientation.RIGHT), scaled(10, 10)],                           8),       # another op first
+    ([Background(WHITE), scaled(10, 10)],                                 8),
     ([Scale(Size(10, 10), Filter.LANCZOS2)],                         1),
     ([Scale(Size(10, 10), Filter.CUBIC)],                            1),
     ([Scale(Size(10, 10), Filter.LINEAR)],                           8),       # R9: it reads single pixels
@@ -78,8 +78,8 @@ REWRITTEN = [
     # or nothing, where that moves the edges less
     ([Extract(Box(804, 404, 1600, 1600)), scaled(100, 100)], [Extract(Box(100, 50, 201, 201)), scaled(100, 100)]),
     # what comes after stays, and a second cut joins the first
-    ([Extract(Box(807, 407, 1000, 1000)), scaled(78, 78), Extract(Box(5, 5, 50, 50)), Under(WHITE)],
-     [Extract(Box(100, 50, 126, 126)), scaled(79, 79), Extract(Box(6, 6, 50, 50)), Under(WHITE)]),
+    ([Extract(Box(807, 407, 1000, 1000)), scaled(78, 78), Extract(Box(5, 5, 50, 50)), Background(WHITE)],
+     [Extract(Box(100, 50, 126, 126)), scaled(79, 79), Extract(Box(6, 6, 50, 50)), Background(WHITE)]),
 ]
 # fmt: on
 
@@ -96,8 +96,8 @@ def test_which_sources(info: Info, to: tuple[int, int], eighths: int) -> None:
 
 @pytest.mark.parametrize(("ops", "rewritten"), REWRITTEN)
 def test_the_ops_for_the_smaller_frame(ops: list[Op], rewritten: list[Op]) -> None:
-    info = header(LARGE, JPEG, alpha=any(isinstance(op, Under) for op in ops))
-    assert read(info, *ops) == Decoding(Fraction(1, 8), tuple(rewritten))
+    info = header(LARGE, JPEG, alpha=any(isinstance(op, Background) for op in ops))
+    assert read(info, *ops) == DecodePlan(Fraction(1, 8), tuple(rewritten))
 
 
 def test_a_last_pixel_that_reaches_beyond_the_picture_is_cut() -> None:
@@ -109,8 +109,8 @@ def test_a_last_pixel_that_reaches_beyond_the_picture_is_cut() -> None:
 
 
 def test_what_is_not_shrunk_keeps_its_ops() -> None:
-    ops = (scaled(2500, 2000), Under(WHITE))
-    assert decoding(recipe(*ops), header(LARGE, JPEG)) == Decoding(Fraction(1), ops)
+    ops = (scaled(2500, 2000), Background(WHITE))
+    assert decoding(recipe(*ops), header(LARGE, JPEG)) == DecodePlan(Fraction(1), ops)
 
 
 # What libvips makes of a side is its own business: this is what we rely on.
@@ -153,7 +153,7 @@ def in_the_source(region: Region, info: Info, scale: Fraction) -> Region:
     frame = decoded_size(info, scale)
     if info.format is WEBP:
         return region.scaled(Fraction(info.size.width, frame.width), Fraction(info.size.height, frame.height))
-    across, down = mirrored(Turn(info.orientation))
+    across, down = mirrored(Orientation(info.orientation))
     return region.scaled(1 / scale, 1 / scale).moved(
         info.size.width - frame.width / scale if across else Fraction(0),
         info.size.height - frame.height / scale if down else Fraction(0),

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 from cropmark.geometry.smart_crop import smart_window
 from cropmark.geometry.view import View
 from cropmark.model.values import Box, Size
-from cropmark.plan.steps import Turn
+from cropmark.plan.steps import Orientation
 
 Area = tuple[float, float, float, float]
 """Left, top, width, height in shares of the upright source."""
@@ -22,8 +22,8 @@ WIDE = Size(1000, 500)
 TALL = Size(500, 1000)
 
 
-def grid(frame: Size, *areas: Area, value: int = 255) -> Grid:
-    """A map with so much in every cell whose centre lies in one of the areas."""
+def grid(frame: Size, *areas: Area, value: int = 255) -> SaliencyMap:
+    """A map with so much in every cell whose center lies in one of the areas."""
     scale = 32 / max(frame.width, frame.height)
     columns, rows = round(frame.width * scale), round(frame.height * scale)
     cells = bytearray(columns * rows)
@@ -32,7 +32,7 @@ def grid(frame: Size, *areas: Area, value: int = 255) -> Grid:
             x, y = (column + 0.5) / columns, (row + 0.5) / rows
             if any(left <= x < left + width and top <= y < top + height for left, top, width, height in areas):
                 cells[row * columns + column] = value
-    return Grid(columns, rows, bytes(cells))
+    return SaliencyMap(columns, rows, bytes(cells))
 
 
 def scene(
@@ -167,21 +167,21 @@ def test_a_face_that_the_trim_cut_in_two_counts_for_nothing() -> None:
 # fmt: off
 TURNS = [
     # turned so, the face at the far left of 1000x500 lies
-    (Turn.NONE,        "left"),
-    (Turn.FLIP_ACROSS, "right"),
-    (Turn.HALF,        "right"),
-    (Turn.FLIP_DOWN,   "left"),
-    (Turn.RIGHT,       "top"),
-    (Turn.LEFT,        "bottom"),
-    (Turn.TRANSPOSE,   "top"),
-    (Turn.TRANSVERSE,  "bottom"),
+    (Orientation.NONE,        "left"),
+    (Orientation.FLIP_ACROSS, "right"),
+    (Orientation.HALF,        "right"),
+    (Orientation.FLIP_DOWN,   "left"),
+    (Orientation.RIGHT,       "top"),
+    (Orientation.LEFT,        "bottom"),
+    (Orientation.TRANSPOSE,   "top"),
+    (Orientation.TRANSVERSE,  "bottom"),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("turn", "where"), TURNS)
 @pytest.mark.parametrize("what", ["face", "subject"])
-def test_what_was_found_turns_with_the_frame(turn: Turn, where: str, what: str) -> None:
+def test_what_was_found_turns_with_the_frame(turn: Orientation, where: str, what: str) -> None:
     area: Area = (0.02, 0.3, 0.12, 0.3)
     analysis = scene(WIDE, faces=(area,)) if what == "face" else scene(WIDE, subject=(area,))
     placed = smart_window((Fraction(300), Fraction(300)), View(WIDE).rotated(turn), analysis)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cropmark.geometry.region import Region
 from cropmark.geometry.view import View
 from cropmark.model.values import Box, Size
-from cropmark.plan.steps import Turn
+from cropmark.plan.steps import Orientation
 
 WHOLE = View(Size(1000, 500))
 FACE = Region(Fraction(3, 4), Fraction(1, 5), Fraction(1, 10), Fraction(2, 5))  # 750..850 by 100..300 of 1000x500
@@ -21,9 +21,9 @@ PLACES = [
     (WHOLE.extracted(Box(500, 100, 500, 400)),                 (250,   0, 100, 200)),
     (WHOLE.extracted(Box(0, 0, 500, 500)),                     (750, 100, 100, 200)),   # outside, where it would be
     (WHOLE.scaled(Size(100, 100)),                             ( 75,  20,  10,  40)),
-    (WHOLE.rotated(Turn.RIGHT),                                (200, 750, 200, 100)),   # top right becomes bottom right
-    (WHOLE.rotated(Turn.FLIP_ACROSS),                          (150, 100, 100, 200)),
-    (WHOLE.rotated(Turn.RIGHT).extracted(Box(100, 700, 400, 300)), (100, 50, 200, 100)),
+    (WHOLE.rotated(Orientation.RIGHT),                         (200, 750, 200, 100)),   # top right becomes bottom right
+    (WHOLE.rotated(Orientation.FLIP_ACROSS),                          (150, 100, 100, 200)),
+    (WHOLE.rotated(Orientation.RIGHT).extracted(Box(100, 700, 400, 300)), (100, 50, 200, 100)),
     (WHOLE.extracted(Box(-10, -20, 1100, 600)),                (760, 120, 100, 200)),   # room added around it
 ]
 # fmt: on
@@ -38,12 +38,14 @@ boxes = st.builds(Box, st.integers(-50, 50), st.integers(-50, 50), st.integers(1
 sizes = st.builds(Size, st.integers(1, 300), st.integers(1, 300))
 shares = st.fractions(min_value=-1, max_value=2, max_denominator=20)
 regions = st.builds(Region, shares, shares, shares, shares)
-changes = st.lists(st.one_of(boxes, sizes, st.sampled_from(Turn)), max_size=6)
+changes = st.lists(st.one_of(boxes, sizes, st.sampled_from(Orientation)), max_size=6)
 
 
 @settings(deadline=None)
 @given(sizes, changes, regions)
-def test_place_and_source_of_undo_each_other(source: Size, changes: list[Box | Size | Turn], region: Region) -> None:
+def test_place_and_source_of_undo_each_other(
+    source: Size, changes: list[Box | Size | Orientation], region: Region
+) -> None:
     view = View(source)
     for change in changes:
         match change:
@@ -51,6 +53,6 @@ def test_place_and_source_of_undo_each_other(source: Size, changes: list[Box | S
                 view = view.extracted(change)
             case Size():
                 view = view.scaled(change)
-            case Turn():
+            case Orientation():
                 view = view.rotated(change)
     assert view.source_of(view.place(region)) == region

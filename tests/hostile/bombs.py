@@ -59,8 +59,8 @@ def _claims() -> dict[str, bytes]:
         "claims-11999x11999-lossless.webp": raw.vp8l(11999, 11999),
         "claims-11999x11999.avif": raw.avif_sized(torn["plain.avif"], 11999, 11999),
         "claims-11999x11999.png": png(ihdr(11999, 11999), idat(bytes(64))),
-        "claims-50000x50000-without-data.png": png(ihdr(50000, 50000, 1, raw.GREY)),
-        "claims-11999x11999-without-data.png": png(ihdr(11999, 11999, 1, raw.GREY), end=False),
+        "claims-50000x50000-without-data.png": png(ihdr(50000, 50000, 1, raw.GRAY)),
+        "claims-11999x11999-without-data.png": png(ihdr(11999, 11999, 1, raw.GRAY), end=False),
         "strips-1x65535.tiff": tiff(tiff_tags(1, 65535, rows=1), bytes(8)),
         "bands-65535.tiff": tiff(tiff_tags(9, 9, bands=65535), bytes(8)),
     }
@@ -110,8 +110,8 @@ def heavy() -> Mapping[str, bytes]:
     torn = seeds.torn_seeds()
     still = torn["lossy.webp"]
     return {
-        "plain-12000x12000-1bit.png": png(ihdr(12000, 12000, 1, raw.GREY), chunk(b"IDAT", raw.zeros(1501 * 12000))),
-        "plain-12000x12000.png": png(ihdr(12000, 12000, 8, raw.GREY), chunk(b"IDAT", raw.zeros(12001 * 12000))),
+        "plain-12000x12000-1bit.png": png(ihdr(12000, 12000, 1, raw.GRAY), chunk(b"IDAT", raw.zeros(1501 * 12000))),
+        "plain-12000x12000.png": png(ihdr(12000, 12000, 8, raw.GRAY), chunk(b"IDAT", raw.zeros(12001 * 12000))),
         "plain-8000x8000-interlaced.png": _interlaced(8000),
         "unpacks-to-256-mib.png": png(ihdr(8, 8), chunk(b"IDAT", raw.zeros(2**28))),
         "profile-of-128-mib.png": _packed(torn["plain.png"], b"iCCP", b"bomb\0\0"),
@@ -144,10 +144,10 @@ def _after_head(seed: bytes, more: bytes) -> bytes:
 
 
 def _interlaced(side: int) -> bytes:
-    """A plain grey PNG in seven passes; each row has a filter byte before it."""
+    """A plain gray PNG in seven passes; each row has a filter byte before it."""
     passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
     count = sum((-(-(side - x) // dx) + 1) * -(-(side - y) // dy) for x, y, dx, dy in passes)
-    return png(ihdr(side, side, 8, raw.GREY, interlaced=True), chunk(b"IDAT", raw.zeros(count)))
+    return png(ihdr(side, side, 8, raw.GRAY, interlaced=True), chunk(b"IDAT", raw.zeros(count)))
 
 
 def _deflated() -> bytes:

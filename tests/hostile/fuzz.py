@@ -21,11 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cropmark.dialects.dialect import Ask, Dialect
+from cropmark.dialects.dialect import Dialect, ImageRequest
 from cropmark.model.problems import Problem
-from cropmark.ports import AsItIs, Made
-from cropmark.renderers.process import COMMAND, ENVIRONMENT, Died, OutOfForm, Process
-from cropmark.renderers.protocol import Failed
+from cropmark.ports import Passthrough, Rendered
+from cropmark.renderers.process import COMMAND, ENVIRONMENT, ProtocolError, WorkerExited, WorkerProcess
+from cropmark.renderers.protocol import Failure
 from cropmark.renderers.tasks import Message, Render, Sandbox, Setup
 from tests.hostile import seeds
 from tests.hostile.make import CRASHERS, changed
@@ -60,7 +60,7 @@ class Fuzz:
     chance: random.Random
     told: Counter[str] = field(default_factory=Counter)
     falls: list[Fall] = field(default_factory=list)
-    process: Process | None = None
+    process: WorkerProcess | None = None
 
     async def run(self, goes_on: Callable[[], bool]) -> None:
         sound = list(seeds.sound().values())
@@ -90,7 +90,7 @@ class Fuzz:
 
     async def _one(self, data: bytes, dialect: Dialect, query: str) -> None:
         try:
-            order = dialect.order(Ask("a.jpg", query, base="/here"))
+            order = dialect.order(ImageRequest("a.jpg", query, base="/here"))
         except Problem:
             return
         if order.plan is None:
@@ -112,30 +112,30 @@ class Fuzz:
                 told = await process.told(message.task, process.ask(message, [source], DEADLINE_S))
         except TimeoutError:
             return f"fell: longer than {DEADLINE_S:g} s"
-        except (Died, OutOfForm) as error:
+        except (WorkerExited, ProtocolError) as error:
             self.process = None
-            return f"fell: {error}, {await process.buried(1.0)}"
+            return f"fell: {error}, {await process.reap(1.0)}"
         finally:
             os.close(source)
         match told.answer:
-            case Made():
+            case Rendered():
                 return "made"
-            case AsItIs():
+            case Passthrough():
                 return "as it is"
-            case Failed(log=log) if log:
+            case Failure(log=log) if log:
                 return f"\n{log}"
             case _:
                 return "refused"
 
-    async def _ready(self) -> Process:
+    async def _ready(self) -> WorkerProcess:
         if self.process is None:
-            self.process = Process(COMMAND, ENVIRONMENT, 256 * 2**20)
+            self.process = WorkerProcess(COMMAND, ENVIRONMENT, 256 * 2**20)
             await self.process.set_up(Setup(Sandbox.TRY, memory_bytes=MEMORY))
         return self.process
 
     async def _end(self) -> None:
         if self.process is not None:
-            await self.process.buried()
+            await self.process.reap()
             self.process = None
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 PNG_MARK = b"\x89PNG\r\n\x1a\n"
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-"""The colour types of PNG."""
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+"""The color types of PNG."""
 
 
 def chunk(name: bytes, data: bytes = b"") -> bytes:
@@ -17,8 +17,8 @@ def chunk(name: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def ihdr(width: int, height: int, bits: int = 8, colour: int = RGB, *, interlaced: bool = False) -> bytes:
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced))
+def ihdr(width: int, height: int, bits: int = 8, color: int = RGB, *, interlaced: bool = False) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, interlaced))
 
 
 def png(head: bytes, *chunks: bytes, end: bool = True) -> bytes:
@@ -43,13 +43,13 @@ def zeros(count: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class GifFrame:
-    """A picture of a GIF: where it lies, the colour of all its pixels, how it goes away."""
+    """A picture of a GIF: where it lies, the color of all its pixels, how it goes away."""
 
     left: int
     top: int
     width: int
     height: int
-    colour: int = 1
+    color: int = 1
     disposal: int = 0
     delay_cs: int = 10
     interlaced: bool = False
@@ -57,12 +57,12 @@ class GifFrame:
     clear: int | None = None
 
 
-COLOURS = bytes((0, 0, 0, 200, 40, 10, 10, 160, 60, 30, 60, 220))
+COLORS = bytes((0, 0, 0, 200, 40, 10, 10, 160, 60, 30, 60, 220))
 
 
 def gif(width: int, height: int, frames: Iterable[GifFrame], *, end: bool = True, loop: bool = True) -> bytes:
-    """A GIF of four colours; its codes are not compressed but for a clear code now and then."""
-    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x91, 0, 0) + COLOURS
+    """A GIF of four colors; its codes are not compressed but for a clear code now and then."""
+    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x91, 0, 0) + COLORS
     again = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00" if loop else b""
     return head + again + b"".join(map(_gif_frame, frames)) + (b"\x3b" if end else b"")
 
@@ -72,20 +72,20 @@ def _gif_frame(frame: GifFrame) -> bytes:
     control = b"\x21\xf9\x04" + struct.pack("<BHBB", packed, frame.delay_cs, frame.clear or 0, 0)
     flags = (0x40 if frame.interlaced else 0) | (0x81 if frame.local else 0)
     place = b"\x2c" + struct.pack("<HHHHB", frame.left, frame.top, frame.width, frame.height, flags)
-    table = bytes(reversed(COLOURS)) if frame.local else b""
-    pixels = bytes([frame.colour]) * (frame.width * frame.height)
+    table = bytes(reversed(COLORS)) if frame.local else b""
+    pixels = bytes([frame.color]) * (frame.width * frame.height)
     return control + place + table + b"\x02" + parts(gif_codes(pixels))
 
 
 def gif_sized(width: int, height: int) -> bytes:
     """A GIF whose only frame claims a size and holds two pixels."""
     sound = gif(width, height, [GifFrame(0, 0, 2, 1)], loop=False)
-    at = sound.index(b"\x2c", 13 + len(COLOURS)) + 5
+    at = sound.index(b"\x2c", 13 + len(COLORS)) + 5
     return sound[:at] + struct.pack("<HH", width, height) + sound[at + 4 :]
 
 
 def gif_codes(pixels: bytes) -> bytes:
-    """Two-bit colours as three-bit codes: 4 clears, 5 ends. A clear after every two keeps the code's length."""
+    """Two-bit colors as three-bit codes: 4 clears, 5 ends. A clear after every two keeps the code's length."""
     codes: list[int] = []
     for at in range(0, len(pixels), 2):
         codes += [4, *pixels[at : at + 2]]
@@ -116,7 +116,7 @@ def _three(number: int) -> bytes:
 
 
 def vp8x(width: int, height: int, flags: int = 0x02) -> bytes:
-    """The header of an extended WebP; 0x02: it moves, 0x20: it has a colour profile."""
+    """The header of an extended WebP; 0x02: it moves, 0x20: it has a color profile."""
     return webp_chunk(b"VP8X", bytes([flags, 0, 0, 0]) + _three(width - 1) + _three(height - 1))
 
 

@@ -44,7 +44,7 @@ def timeless(avif: bytes) -> bytes:
 
 
 def by_vips(suffix: str, mode: str = "RGB", bits: int = 8, **options: Any) -> bytes:
-    """What Pillow does not write: interlaced PNG, 16 bits in colour, tiles, AVIF of ten bits."""
+    """What Pillow does not write: interlaced PNG, 16 bits in color, tiles, AVIF of ten bits."""
     image = pyvips.Image.new_from_memory(noise(mode).tobytes(), WIDE, HIGH, len(mode), "uchar")
     image = image.copy(interpretation="srgb" if len(mode) > 2 else "b-w")
     if bits == 16:
@@ -92,7 +92,7 @@ def sound() -> Mapping[str, bytes]:
 def _jpegs() -> dict[str, bytes]:
     found = {f"turned-{n}.jpg": saved(noise(), "JPEG", exif=exif(n)) for n in range(1, 9)}
     return found | {
-        "grey.jpg": saved(noise("L"), "JPEG"),
+        "gray.jpg": saved(noise("L"), "JPEG"),
         "ink.jpg": saved(noise("CMYK"), "JPEG"),
         "ink-profile-of-light.jpg": saved(noise("CMYK"), "JPEG", icc_profile=profile()),
         "profile.jpg": saved(noise(), "JPEG", icc_profile=profile()),
@@ -114,14 +114,14 @@ def _jpegs() -> dict[str, bytes]:
 def _pngs() -> dict[str, bytes]:
     clear = noise("P")
     return {
-        "grey.png": saved(noise("L"), "PNG"),
+        "gray.png": saved(noise("L"), "PNG"),
         "bits-1.png": saved(noise("1"), "PNG"),
-        "grey-alpha.png": saved(noise("LA"), "PNG"),
+        "gray-alpha.png": saved(noise("LA"), "PNG"),
         "palette.png": saved(noise("P"), "PNG"),
         "palette-2bit.png": saved(noise("P").quantize(4), "PNG", bits=2),
         "palette-clear.png": saved(clear, "PNG", transparency=3),
         "rgb-clear.png": saved(noise(), "PNG", transparency=(1, 2, 3)),
-        "grey-16.png": saved(noise("I").convert("I;16"), "PNG"),
+        "gray-16.png": saved(noise("I").convert("I;16"), "PNG"),
         "rgb-16.png": by_vips(".png", bits=16),
         "rgba-interlaced.png": by_vips(".png", "RGBA", interlace=True),
         "moving.png": moving("PNG"),
@@ -153,7 +153,7 @@ def _tiffs() -> dict[str, bytes]:
         "bits-1-fax.tiff": saved(noise("1"), "TIFF", compression="group4"),
         "ink.tiff": saved(noise("CMYK"), "TIFF"),
         "palette.tiff": saved(noise("P"), "TIFF"),
-        "grey-16.tiff": saved(noise("I").convert("I;16"), "TIFF"),
+        "gray-16.tiff": saved(noise("I").convert("I;16"), "TIFF"),
         "float.tiff": saved(noise("F"), "TIFF"),
         "rgba.tiff": saved(noise("RGBA"), "TIFF"),
         "pages.tiff": saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]),

@@ -124,7 +124,7 @@ def pictures_too() -> Mapping[str, bytes]:
         "png-then-zip.png": torn["plain.png"] + b"PK\x05\x06" + bytes(18),
         "gif-of-script.gif": script
         + b"\x91\0\0"
-        + raw.COLOURS
+        + raw.COLORS
         + b"\x21\xfe"
         + raw.parts(b"*/=alert(1);/*")
         + raw.gif(10_799, 42, [raw.GifFrame(0, 0, 2, 2)], loop=False)[13 + 12 :],

@@ -14,18 +14,18 @@ from importlib import import_module
 from pathlib import Path
 
 from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.dialect import Ask, Dialect, Param, Result
+from cropmark.dialects.dialect import Dialect, ImageRequest, ParameterDoc, Result
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.model.formats import TRAITS, Format, accepted, sniffed
-from cropmark.model.problems import BadValue, Expired, Problem, Refused, SourceUnusable
+from cropmark.model.problems import BadValue, Forbidden, Problem, SignatureExpired, SourceUnusable
 from cropmark.plan.plan import Order
-from cropmark.security.signing import Key, Keyring
+from cropmark.security.signing import Keyring, SigningKey
 from cropmark.web import response
 
 DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent(), PixLab())
-RING = Keyring([Key(bytes(range(32)), "a"), Key(bytes(range(1, 33)))])
+RING = Keyring([SigningKey(bytes(range(32)), "a"), SigningKey(bytes(range(1, 33)))])
 SIGNED = RING.sign("/fastly/a.jpg?width=300&crop=1%3A1").encode()
 MARKS = {
     "jpeg": b"\xff\xd8\xff\xe0",
@@ -53,7 +53,7 @@ def reads(data: bytes) -> None:
     """All dialects: an Order or a Problem, and an answer that can be sent in either case."""
     path, query, accept = parts(data)
     for dialect in DIALECTS:
-        ask = Ask(path, query, {"accept": accept}, base="/here")
+        ask = ImageRequest(path, query, {"accept": accept}, base="/here")
         try:
             order = dialect.order(ask)
         except Problem as problem:
@@ -62,7 +62,7 @@ def reads(data: bytes) -> None:
             _ordered(dialect, order, ask)
 
 
-def _ordered(dialect: Dialect, order: Order, ask: Ask) -> None:
+def _ordered(dialect: Dialect, order: Order, ask: ImageRequest) -> None:
     assert order.sources
     assert order.plan is None or order.plan.fingerprint() == order.plan.fingerprint()
     assert order == dialect.order(ask)
@@ -70,7 +70,7 @@ def _ordered(dialect: Dialect, order: Order, ask: Ask) -> None:
     _sendable(response.raw(dialect.headers_of(order, result)))
 
 
-def _refused(dialect: Dialect, problem: Problem, ask: Ask) -> None:
+def _refused(dialect: Dialect, problem: Problem, ask: ImageRequest) -> None:
     answer, headers = response.refusal(dialect, problem, ask, negotiated=True)
     assert 400 <= answer.status < 600
     assert len(answer.body) < 8_000
@@ -88,7 +88,7 @@ def tells(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     for dialect in DIALECTS:
         for problem in (BadValue(text, text, expected=text, fix=text), SourceUnusable(text, fix=text, parameter=text)):
-            asked = Ask("a.jpg", "", {"accept": text})
+            asked = ImageRequest("a.jpg", "", {"accept": text})
             answer, headers = response.refusal(dialect, problem, asked, negotiated=True)
             assert b"html" not in answer.media_type.encode()
             _sendable(headers)
@@ -103,7 +103,7 @@ def signs(data: bytes) -> None:
     path, _, query = data.partition(b"?")
     try:
         RING.check(path, query, 0.0)
-    except (Refused, Expired):
+    except (Forbidden, SignatureExpired):
         return
     assert data == SIGNED, f"taken as signed: {data!r}"
 
@@ -140,7 +140,7 @@ def words() -> str:
     return "".join(f'"{word}"\n' for word in sorted(texts) if word and re.fullmatch(r"[\w.-]+", word, re.ASCII))
 
 
-def _written(param: Param) -> bytes:
+def _written(param: ParameterDoc) -> bytes:
     text = param.example if param.example.startswith(f"{param.name}=") else f"{param.name}={param.example}"
     return text.encode()
 

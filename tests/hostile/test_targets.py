@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.model.problems import Problem
 from tests.hostile import targets
 from tests.hostile.load import slowness
@@ -125,6 +125,6 @@ def test_check_08_hostile_texts_are_read_in_ten_milliseconds(name: str) -> None:
         for _ in range(3):
             began = time.perf_counter()
             with suppress(Problem):
-                dialect.order(Ask("a.jpg", HOSTILE_TEXTS[name]))
+                dialect.order(ImageRequest("a.jpg", HOSTILE_TEXTS[name]))
             took.append(time.perf_counter() - began)
         assert min(took) < 0.010 * slowness(), dialect.name

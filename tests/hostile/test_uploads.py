@@ -60,7 +60,7 @@ def test_check_31_uploads_become_whole_pictures_or_are_refused_in_words(server: 
     assert found.keys() == {str(number) for number in kinds}
     assert [f"{kinds[int(n)].name}: {told.why}" for n, told in found.items() if told.why] == []
     made = [each.name for each in kinds.values() if each.must is Must.NOT_BE_MADE]
-    # PixLab bounds the area alone, and a JPEG strip whose data end too early is grey there (docs/decisions/0110).
+    # PixLab bounds the area alone, and a JPEG strip whose data end too early is gray there (docs/decisions/0110).
     assert [name for name in made if not ("12001" in name and "jpg" in name)] == []
     assert len(kinds) > 10
     assert server.process.poll() is None

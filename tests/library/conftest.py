@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cropmark.library.store import Store
-from cropmark.model.assets import Place
+from cropmark.library.store import LibraryStore
+from cropmark.model.assets import BranchRef
 from tests.library import postgres, s3_server
 from tests.library.making import Shop, shop
 from tests.library.s3_server import S3Server
@@ -47,15 +47,15 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str
 
 
 @pytest.fixture
-def store(database: Callable[[], str], tmp_path: Path) -> Iterator[Store]:
-    found = Store.opened(tmp_path / "library", database())
+def store(database: Callable[[], str], tmp_path: Path) -> Iterator[LibraryStore]:
+    found = LibraryStore.opened(tmp_path / "library", database())
     yield found
     found.close()
 
 
 @pytest.fixture
-def place(store: Store) -> Place:
-    return Place(store.new_stack("shop").api_key)
+def place(store: LibraryStore) -> BranchRef:
+    return BranchRef(store.new_stack("shop").api_key)
 
 
 @pytest.fixture(scope="session")

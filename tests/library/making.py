@@ -11,18 +11,18 @@ from pathlib import Path
 from PIL import Image
 
 from cropmark.library.keys import new_secret
-from cropmark.library.store import Store
-from cropmark.model.assets import Asset, Changes, KeyKind, Place, Publishing, Scope, Stack, Upload
+from cropmark.library.store import LibraryStore
+from cropmark.model.assets import Asset, BranchRef, Changes, KeyKind, KeyScope, Publishing, Stack, UploadInfo
 from cropmark.model.formats import Format
 from cropmark.model.values import Size
-from cropmark.ports import Opened, Stamp
-from cropmark.server.library import WORD
+from cropmark.ports import OpenSource, SourceVersion
+from cropmark.server.library import LIBRARY_SOURCE
 
 PRODUCTION = Publishing(("production",))
 STAGING = Publishing(("staging",))
 
 
-def opened(body: bytes) -> Opened:
+def opened(body: bytes) -> OpenSource:
     """Bytes as an open file, closed by close()."""
     with tempfile.TemporaryFile() as file:
         file.write(body)
@@ -34,16 +34,16 @@ def opened(body: bytes) -> Opened:
         if left:
             os.close(left.pop())
 
-    return Opened(descriptor, len(body), Stamp("test:", ""), close)
+    return OpenSource(descriptor, len(body), SourceVersion("test:", ""), close)
 
 
-def upload(name: str = "owl.jpg") -> Upload:
-    return Upload(name, Format.JPEG, Size(4, 3))
+def upload(name: str = "owl.jpg") -> UploadInfo:
+    return UploadInfo(name, Format.JPEG, Size(4, 3))
 
 
 def added(
-    store: Store,
-    place: Place,
+    store: LibraryStore,
+    place: BranchRef,
     body: bytes,
     name: str = "owl.jpg",
     *,
@@ -60,8 +60,8 @@ def added(
 
 
 def replaced(
-    store: Store,
-    place: Place,
+    store: LibraryStore,
+    place: BranchRef,
     uid: str,
     body: bytes,
     name: str = "owl.jpg",
@@ -95,17 +95,17 @@ class Shop:
         return {"api_key": self.stack.api_key, "authorization": self.token}
 
     @property
-    def place(self) -> Place:
-        return Place(self.stack.api_key)
+    def place(self) -> BranchRef:
+        return BranchRef(self.stack.api_key)
 
 
 def shop(data: Path, url: str = "", name: str = "shop") -> Shop:
     """A new one; `url` where its database is elsewhere."""
-    store = Store.opened(data / WORD, url)
+    store = LibraryStore.opened(data / LIBRARY_SOURCE, url)
     try:
         stack = store.new_stack(name)
         token = new_secret(KeyKind.MANAGEMENT)
-        store.new_key(KeyKind.MANAGEMENT, "tester", Scope(stack.api_key), token)
+        store.new_key(KeyKind.MANAGEMENT, "tester", KeyScope(stack.api_key), token)
         return Shop(data, stack, token)
     finally:
         store.close()

@@ -10,10 +10,10 @@ from typing import IO, Any
 import obstore
 import pytest
 
-from cropmark.library.blob_cache import Copies
-from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
-from cropmark.library.bucket_blobs import ObjectBlobs
-from cropmark.library.errors import LibraryUnusable
+from cropmark.library.blob_cache import BlobCache
+from cropmark.library.blobs import BlobStore, FolderBlobStore, digest_of
+from cropmark.library.bucket_blobs import BucketBlobStore
+from cropmark.library.errors import LibraryUnavailable
 from tests.library.making import opened
 from tests.library.s3_server import BUCKET, S3Server
 
@@ -21,20 +21,20 @@ DIGEST = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
 
 @pytest.fixture(params=["folder", "folder by obstore", "bucket"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blobs:
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BlobStore:
     if request.param == "folder":
-        return FolderBlobs(tmp_path / "bytes")
+        return FolderBlobStore(tmp_path / "bytes")
     if request.param == "folder by obstore":
-        return ObjectBlobs.at((tmp_path / "bytes").as_uri())
+        return BucketBlobStore.at((tmp_path / "bytes").as_uri())
     server: S3Server = request.getfixturevalue("s3")
     for name, text in server.environment.items():
         monkeypatch.setenv(name, text)
-    found = ObjectBlobs.at(f"s3://{BUCKET}/{tmp_path.name}")
+    found = BucketBlobStore.at(f"s3://{BUCKET}/{tmp_path.name}")
     found.check()
     return found
 
 
-def put(blobs: Blobs, body: bytes) -> str:
+def put(blobs: BlobStore, body: bytes) -> str:
     source = opened(body)
     try:
         digest = digest_of(source)
@@ -44,7 +44,7 @@ def put(blobs: Blobs, body: bytes) -> str:
         source.close()
 
 
-def read(blobs: Blobs, digest: str) -> bytes:
+def read(blobs: BlobStore, digest: str) -> bytes:
     descriptor = blobs.open(digest)
     try:
         return os.pread(descriptor, 9_000_000, 0)
@@ -53,7 +53,7 @@ def read(blobs: Blobs, digest: str) -> bytes:
 
 
 @pytest.mark.parametrize("body", [b"hello", b"", bytes(2_500_000), bytes(6_500_000)], ids=len)
-def test_what_was_put_is_there(blobs: Blobs, body: bytes) -> None:
+def test_what_was_put_is_there(blobs: BlobStore, body: bytes) -> None:
     digest = put(blobs, body)
     assert read(blobs, digest) == body
     assert list(blobs.digests()) == [digest]
@@ -62,11 +62,11 @@ def test_what_was_put_is_there(blobs: Blobs, body: bytes) -> None:
     assert -2 < age < 60
 
 
-def test_the_digest_is_sha_256(blobs: Blobs) -> None:
+def test_the_digest_is_sha_256(blobs: BlobStore) -> None:
     assert put(blobs, b"hello") == DIGEST
 
 
-def test_a_second_time_is_no_other_file_and_makes_it_new(blobs: Blobs) -> None:
+def test_a_second_time_is_no_other_file_and_makes_it_new(blobs: BlobStore) -> None:
     put(blobs, b"hello")
     time.sleep(2.1)  # a bucket tells whole seconds
     old = blobs.age_s(DIGEST)
@@ -78,7 +78,7 @@ def test_a_second_time_is_no_other_file_and_makes_it_new(blobs: Blobs) -> None:
     assert list(blobs.digests()) == [DIGEST]
 
 
-def test_what_is_not_there(blobs: Blobs) -> None:
+def test_what_is_not_there(blobs: BlobStore) -> None:
     assert blobs.age_s(DIGEST) is None
     with pytest.raises(FileNotFoundError):
         blobs.open(DIGEST)
@@ -87,7 +87,7 @@ def test_what_is_not_there(blobs: Blobs) -> None:
     assert blobs.tidy() == 0
 
 
-def test_what_is_removed_is_gone_and_can_be_put_again(blobs: Blobs) -> None:
+def test_what_is_removed_is_gone_and_can_be_put_again(blobs: BlobStore) -> None:
     put(blobs, b"hello")
     blobs.remove(DIGEST)
     assert blobs.age_s(DIGEST) is None
@@ -95,7 +95,7 @@ def test_what_is_removed_is_gone_and_can_be_put_again(blobs: Blobs) -> None:
 
 
 def test_what_was_never_finished_is_tidied_when_it_is_old(tmp_path: Path) -> None:
-    blobs = FolderBlobs(tmp_path)
+    blobs = FolderBlobStore(tmp_path)
     put(blobs, b"hello")
     for name, age_s in (("old", 9000), ("young", 5)):
         part = tmp_path / "incoming" / name
@@ -106,7 +106,7 @@ def test_what_was_never_finished_is_tidied_when_it_is_old(tmp_path: Path) -> Non
 
 
 def test_a_file_that_stops_in_the_middle_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blobs = FolderBlobs(tmp_path)
+    blobs = FolderBlobStore(tmp_path)
     monkeypatch.setattr(os, "fsync", _full)
     with pytest.raises(OSError, match="no space"):
         put(blobs, b"hello")
@@ -119,7 +119,7 @@ def _full(descriptor: int) -> None:
 
 
 def test_copies_are_few_and_small_and_close_their_files(tmp_path: Path) -> None:
-    copies = Copies(6400)
+    copies = BlobCache(6400)
 
     def took(digest: str, length: int) -> IO[bytes]:
         file = (tmp_path / digest).open("w+b")
@@ -139,13 +139,13 @@ def test_copies_are_few_and_small_and_close_their_files(tmp_path: Path) -> None:
     assert took("d", 7000).closed
     assert took("b", 3000).closed is False
     assert files["b"].closed  # another copy of the same
-    copies.forget("b")
-    copies.forget("never there")
+    copies.evict("b")
+    copies.evict("never there")
     assert copies.open("b") is None
 
 
 def test_a_picture_is_fetched_once_for_many_renditions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blobs = ObjectBlobs.at((tmp_path / "bytes").as_uri())
+    blobs = BucketBlobStore.at((tmp_path / "bytes").as_uri())
     put(blobs, b"hello")
     fetched: list[str] = []
     get = obstore.get
@@ -176,21 +176,21 @@ def test_check_23_no_key_is_asked_of_the_machine(url: str, key: str, monkeypatch
     for name in os.environ:
         if name.startswith(("AWS_", "GOOGLE_", "AZURE_")):
             monkeypatch.delenv(name)
-    with pytest.raises(LibraryUnusable) as caught:
-        ObjectBlobs.at(url)
-    assert key in caught.value.mend
-    assert "bucket_role = true" in caught.value.mend
+    with pytest.raises(LibraryUnavailable) as caught:
+        BucketBlobStore.at(url)
+    assert key in caught.value.fix
+    assert "bucket_role = true" in caught.value.fix
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "shop")
-    ObjectBlobs.at(url, role=True)
+    BucketBlobStore.at(url, role=True)
 
 
 def test_check_23_with_a_key_it_is_asked_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ours")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    ObjectBlobs.at("s3://shop/x")
+    BucketBlobStore.at("s3://shop/x")
 
 
 @pytest.mark.parametrize("url", ["ftp://bucket/x", "nonsense"])
 def test_stores_that_there_are_not(url: str) -> None:
-    with pytest.raises(LibraryUnusable, match="library_store"):
-        ObjectBlobs.at(url)
+    with pytest.raises(LibraryUnavailable, match="library_store"):
+        BucketBlobStore.at(url)

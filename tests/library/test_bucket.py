@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cropmark.library.bucket_blobs import ObjectBlobs
+from cropmark.library.bucket_blobs import BucketBlobStore
 from tests.library.making import Shop, picture, shop
 from tests.library.s3_server import BUCKET, S3Server
 from tests.web.server_process import Running, running
@@ -42,11 +42,11 @@ def client(server: Running, own: Shop) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def kept(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectBlobs:
+def kept(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> BucketBlobStore:
     """What is in the bucket."""
     for name, text in s3.environment.items():
         monkeypatch.setenv(name, text)
-    return ObjectBlobs.at(STORE)
+    return BucketBlobStore.at(STORE)
 
 
 def sent(client: httpx.Client, method: str, path: str, red: int) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def delivered(client: httpx.Client, asset: Mapping[str, Any], query: str) -> htt
     return client.get(f"{asset['url']}?environment=production&{query}")
 
 
-def test_an_assets_life(client: httpx.Client, kept: ObjectBlobs) -> None:
+def test_an_assets_life(client: httpx.Client, kept: BucketBlobStore) -> None:
     first = sent(client, "POST", "/v3/assets", 10)
     published(client, first)
     assert delivered(client, first, "").content == picture(10)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from cropmark.library.bucket import Bucket
-from cropmark.library.bucket_results import SETTING, Limits, ObjectResults
+from cropmark.library.bucket_results import SETTING, BucketResults, ResultLimits
 from cropmark.model.formats import Format
 from cropmark.model.problems import Overloaded
 from tests.library.making import opened
@@ -43,12 +43,12 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def make(bucket: Bucket, clock: Clock) -> Callable[..., ObjectResults]:
-    return lambda **limits: ObjectResults(bucket, Limits(**limits), clock)
+def make(bucket: Bucket, clock: Clock) -> Callable[..., BucketResults]:
+    return lambda **limits: BucketResults(bucket, ResultLimits(**limits), clock)
 
 
-async def test_a_result_is_had_back_by_its_id_from_every_server(make: Callable[..., ObjectResults]) -> None:
-    kept = await make().keep(PICTURE, Format.PNG, "anna", "summer")
+async def test_a_result_is_had_back_by_its_id_from_every_server(make: Callable[..., BucketResults]) -> None:
+    kept = await make().put(PICTURE, Format.PNG, "anna", "summer")
     found = await make().open(kept.id)
     assert found is not None
     found[1].close()
@@ -56,34 +56,34 @@ async def test_a_result_is_had_back_by_its_id_from_every_server(make: Callable[.
     assert await body_of(make(), kept.id) == PICTURE
 
 
-async def test_a_file_is_kept_as_bytes_are(make: Callable[..., ObjectResults]) -> None:
+async def test_a_file_is_kept_as_bytes_are(make: Callable[..., BucketResults]) -> None:
     for body in (b"", PICTURE, bytes(6_000_000)):
         source = opened(body)
-        kept = await make().keep(source, Format.PNG, "anna")
+        kept = await make().put(source, Format.PNG, "anna")
         source.close()
         assert await body_of(make(), kept.id) == body
 
 
 @pytest.mark.parametrize("media_id", ["", "x" * 24, "../" * 8, "a.json", "\x00" * 24])
-async def test_what_is_not_there(make: Callable[..., ObjectResults], media_id: str) -> None:
+async def test_what_is_not_there(make: Callable[..., BucketResults], media_id: str) -> None:
     assert await make().open(media_id) is None
-    assert not await make().forget(media_id, "anna")
+    assert not await make().delete(media_id, "anna")
 
 
-async def test_only_its_owner_removes_it(make: Callable[..., ObjectResults], bucket: Bucket) -> None:
+async def test_only_its_owner_removes_it(make: Callable[..., BucketResults], bucket: Bucket) -> None:
     results = make()
-    kept = await results.keep(PICTURE, Format.PNG, "anna")
-    assert not await results.forget(kept.id, "berta")
-    assert await results.forget(kept.id, "anna")
+    kept = await results.put(PICTURE, Format.PNG, "anna")
+    assert not await results.delete(kept.id, "berta")
+    assert await results.delete(kept.id, "anna")
     assert await results.open(kept.id) is None
     assert bucket.listed("results") == []
 
 
 async def test_what_is_past_its_time_is_gone_and_swept_away(
-    make: Callable[..., ObjectResults], clock: Clock, bucket: Bucket
+    make: Callable[..., BucketResults], clock: Clock, bucket: Bucket
 ) -> None:
     results = make(lifetime_s=60)
-    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    kept = await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 50
     await results.sweep()
     assert await body_of(results, kept.id) == PICTURE
@@ -93,18 +93,18 @@ async def test_what_is_past_its_time_is_gone_and_swept_away(
     assert bucket.listed("results") == []
 
 
-async def test_the_oldest_go_where_there_is_too_much(make: Callable[..., ObjectResults]) -> None:
+async def test_the_oldest_go_where_there_is_too_much(make: Callable[..., BucketResults]) -> None:
     results = make(lifetime_s=0, bytes=5000)
-    kept = [await results.keep(PICTURE, Format.PNG, "anna") for _ in range(6)]
+    kept = [await results.put(PICTURE, Format.PNG, "anna") for _ in range(6)]
     await results.sweep()
     left = [one for one in kept if await body_of(results, one.id) == PICTURE]
     assert 2 <= len(left) <= 4
     with pytest.raises(Overloaded, match="no room"):
-        await results.keep(bytes(5001), Format.PNG, "anna")
+        await results.put(bytes(5001), Format.PNG, "anna")
 
 
 async def test_a_body_without_a_record_is_nobodys_after_an_hour(
-    make: Callable[..., ObjectResults], clock: Clock, bucket: Bucket
+    make: Callable[..., BucketResults], clock: Clock, bucket: Bucket
 ) -> None:
     bucket.put(f"results/{'x' * 24}.png", PICTURE)
     await make().sweep()
@@ -117,8 +117,8 @@ async def test_a_body_without_a_record_is_nobodys_after_an_hour(
 async def test_a_store_that_cannot_be_had_is_told(clock: Clock, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in {**s3.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}.items():
         monkeypatch.setenv(name, text)
-    results = ObjectResults(Bucket.at(f"s3://{BUCKET}", SETTING), Limits(), clock)
-    acts: list[Any] = [results.keep(PICTURE, Format.PNG, "anna"), results.open("x" * 24), results.forget("x" * 24, "a")]
+    results = BucketResults(Bucket.at(f"s3://{BUCKET}", SETTING), ResultLimits(), clock)
+    acts: list[Any] = [results.put(PICTURE, Format.PNG, "anna"), results.open("x" * 24), results.delete("x" * 24, "a")]
     for act in acts:
         with pytest.raises(Overloaded, match="results cannot be kept or read now"):
             await act

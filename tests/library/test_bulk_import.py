@@ -16,10 +16,10 @@ from urllib.parse import unquote
 import pytest
 
 from cropmark.library import garbage
-from cropmark.library.errors import LibraryUnusable
-from cropmark.library.lookup import Found, read_address
-from cropmark.library.store import Store
-from cropmark.model.assets import Listing, Place
+from cropmark.library.errors import LibraryUnavailable
+from cropmark.library.lookup import FoundVersion, read_address
+from cropmark.library.store import LibraryStore
+from cropmark.model.assets import BranchRef, Listing
 from tests.library.making import picture
 
 FILES = 2000
@@ -56,14 +56,14 @@ def png(number: int) -> bytes:
 def kept(data: Path) -> int:
     """How many assets there are; 0 before there is a library."""
     try:
-        store = Store.opened(data / "library")
-    except LibraryUnusable:
+        store = LibraryStore.opened(data / "library")
+    except LibraryUnavailable:
         return 0
     try:
         stacks = store.stacks()
         if not stacks:
             return 0
-        return store.listed(Place(stacks[0].api_key), Listing(limit=1, counted=True)).count or 0
+        return store.list_entries(BranchRef(stacks[0].api_key), Listing(limit=1, counted=True)).count or 0
     finally:
         store.close()
 
@@ -72,12 +72,12 @@ def file_uid_at(data: Path, path: str) -> str | None:
     """The version that an address serves."""
     address = read_address(unquote(path))
     assert address is not None
-    store = Store.opened(data / "library")
+    store = LibraryStore.opened(data / "library")
     try:
         found = store.find(address, None).found
     finally:
         store.close()
-    return found.file_uid if isinstance(found, Found) else None
+    return found.file_uid if isinstance(found, FoundVersion) else None
 
 
 def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
@@ -101,12 +101,12 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert second.returncode == 0, second.stderr
     assert f"{FILES - there:,} added, {there:,} there already" in second.stdout
     assert kept(data) == FILES
-    store = Store.opened(data / "library")
+    store = LibraryStore.opened(data / "library")
     state = garbage.state_of(store)
     assert (state.kept, state.lost) == (FILES, ())
     assert len(state.orphans) <= 4  # what was in hand when the power failed
-    place = Place(store.stacks()[0].api_key)
-    page = store.listed(place, Listing(limit=1, counted=True, environment="production"))
+    place = BranchRef(store.stacks()[0].api_key)
+    page = store.list_entries(place, Listing(limit=1, counted=True, environment="production"))
     assert page.count == FILES
     store.close()
 

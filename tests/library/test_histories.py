@@ -20,11 +20,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import event
 
 from cropmark.library import garbage
-from cropmark.library.lookup import Found, read_address
-from cropmark.library.store import Store
-from cropmark.model.assets import Asset, Listing, Place, Publishing
-from cropmark.plan.source import Edition
-from cropmark.ports import Opened
+from cropmark.library.lookup import FoundVersion, read_address
+from cropmark.library.store import LibraryStore
+from cropmark.model.assets import Asset, BranchRef, Listing, Publishing
+from cropmark.plan.source import PublishScope
+from cropmark.ports import OpenSource
 from tests.library.making import added, opened, replaced
 
 ENVIRONMENTS = ("production", "staging")
@@ -60,8 +60,8 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="cropmark-histories-", dir=QUICK))
-        self.store = Store.opened(self.folder)
-        self.place = Place(self.store.new_stack("shop").api_key)
+        self.store = LibraryStore.opened(self.folder)
+        self.place = BranchRef(self.store.new_stack("shop").api_key)
         for environment in ENVIRONMENTS:
             self.store.new_environment(self.place.stack, environment)
         self.assets: list[Modelled] = []
@@ -125,7 +125,7 @@ class Histories(RuleBasedStateMachine):
                 case _:
                     self.store.publish(self.place, asset.uid, Publishing(ENVIRONMENTS), "tester")
         self.store.close()
-        self.store = Store.opened(self.folder)
+        self.store = LibraryStore.opened(self.folder)
         self._learn(before, asset, act, body)
 
     @rule()
@@ -161,8 +161,8 @@ class Histories(RuleBasedStateMachine):
         path = f"v3/assets/{self.place.stack}/{uid}" + (f"/{file_uid}/owl.jpg" if file_uid else "")
         address = read_address(path)
         assert address is not None
-        outcome = self.store.find(address, Edition(environment)).found
-        if not isinstance(outcome, Found):
+        outcome = self.store.find(address, PublishScope(environment)).found
+        if not isinstance(outcome, FoundVersion):
             return None
         descriptor = self.store.open_file(outcome.digest)
         try:
@@ -174,7 +174,7 @@ class Histories(RuleBasedStateMachine):
         return {asset.uid for asset in self.assets}
 
     def _listed(self) -> list[str]:
-        return [item.entry.uid for item in self.store.listed(self.place, Listing(limit=1000)).items]
+        return [item.entry.uid for item in self.store.list_entries(self.place, Listing(limit=1000)).items]
 
     def _learn(self, before: set[str], asset: Modelled, act: str, body: bytes) -> None:
         """Whichever of the two it was, old or new, and nothing between them."""
@@ -213,7 +213,7 @@ def _modelled(asset: Asset, body: bytes, environment: str | None) -> Modelled:
 
 
 @contextlib.contextmanager
-def _failing(store: Store, at: int) -> Iterator[None]:
+def _failing(store: LibraryStore, at: int) -> Iterator[None]:
     """The power fails at the n-th statement, commit, or touch of a file."""
     left = [at]
 
@@ -260,13 +260,13 @@ TestHistories.settings = settings(
 
 def test_an_upload_beside_a_deletion_of_the_same_bytes_keeps_them(tmp_path: Path) -> None:
     """The other asset goes between the upload's bytes and its row."""
-    store = Store.opened(tmp_path)
-    place = Place(store.new_stack("shop").api_key)
+    store = LibraryStore.opened(tmp_path)
+    place = BranchRef(store.new_stack("shop").api_key)
     old = added(store, place, b"same")
     put = store.blobs.put
     calls = []
 
-    def interrupted(digest: str, source: Opened) -> None:
+    def interrupted(digest: str, source: OpenSource) -> None:
         put(digest, source)
         calls.append(digest)
         if len(calls) == 1:
@@ -280,8 +280,8 @@ def test_an_upload_beside_a_deletion_of_the_same_bytes_keeps_them(tmp_path: Path
 
 
 def test_orphans_are_found_and_mended(tmp_path: Path) -> None:
-    store = Store.opened(tmp_path)
-    place = Place(store.new_stack("shop").api_key)
+    store = LibraryStore.opened(tmp_path)
+    place = BranchRef(store.new_stack("shop").api_key)
     kept = added(store, place, b"kept")
     source = opened(b"orphan")
     store.blobs.put("ab" * 32, source)

@@ -15,8 +15,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from cropmark.library.keys import new_secret
-from cropmark.library.store import Store
-from cropmark.model.assets import KeyKind, Scope
+from cropmark.library.store import LibraryStore
+from cropmark.model.assets import KeyKind, KeyScope
 from cropmark.model.problems import Overloaded
 from cropmark.ports import Renderers
 from cropmark.web.management import body as upload_body
@@ -81,8 +81,8 @@ def test_who_may_not(ask: Any, own_shop: Shop) -> None:
 
 def test_a_delivery_token_reads_what_is_published_and_nothing_else(ask: Any, own_shop: Shop) -> None:
     token = new_secret(KeyKind.DELIVERY)
-    store = Store.opened(own_shop.data / "library")
-    store.new_key(KeyKind.DELIVERY, "reader", Scope(own_shop.stack.api_key, ("reading",)), token)
+    store = LibraryStore.opened(own_shop.data / "library")
+    store.new_key(KeyKind.DELIVERY, "reader", KeyScope(own_shop.stack.api_key, ("reading",)), token)
     store.close()
     reader = {"api_key": own_shop.stack.api_key, "access_token": token}
     asset, other = uploaded(ask, "published.png"), uploaded(ask, "draft.png")
@@ -314,8 +314,8 @@ def test_the_log_has_the_id_that_the_client_was_told(ask: Any, library_server: R
 
 def test_an_admin_token_of_the_library_opens_admin(library_server: Running, own_shop: Shop) -> None:
     secret = new_secret(KeyKind.ADMIN)
-    store = Store.opened(own_shop.data / "library")
-    store.new_key(KeyKind.ADMIN, "admin", Scope(), secret)
+    store = LibraryStore.opened(own_shop.data / "library")
+    store.new_key(KeyKind.ADMIN, "admin", KeyScope(), secret)
     store.close()
     with httpx.Client(trust_env=False, base_url=library_server.address) as client:
 

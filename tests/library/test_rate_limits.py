@@ -13,10 +13,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cropmark.config.loader import BadConfiguration, Settings
-from cropmark.library.store import Store
+from cropmark.config.loader import InvalidConfiguration, Settings
+from cropmark.library.store import LibraryStore
 from cropmark.ports import Quota
-from cropmark.security.rate_limit import SharedLimiter, limiter
+from cropmark.security.rate_limit import RedisLimiter, limiter
 from cropmark.server.policies import limiter_of
 from tests.library.making import PRODUCTION, added, picture, shop
 from tests.library.redis_server import is_here, redis_server
@@ -62,7 +62,7 @@ async def burst(addresses: Sequence[str], path: str) -> list[httpx.Response]:
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_burst_passes_exactly_so_many(count: int, redis: str, tmp_path: Path) -> None:
     own = shop(tmp_path / "data")
-    store = Store.opened(own.data / "library")
+    store = LibraryStore.opened(own.data / "library")
     asset = added(store, own.place, picture(), "owl.png", published=PRODUCTION)
     store.close()
     path = f"/v3/assets/{own.stack.api_key}/{asset.uid}/{asset.version.file_uid}/owl.png?environment=production"
@@ -91,7 +91,7 @@ async def test_a_burst_passes_exactly_so_many(count: int, redis: str, tmp_path: 
 async def test_a_stack_may_have_a_limit_of_its_own(tmp_path: Path) -> None:
     """Counted apart from all others', in memory here."""
     own, other = shop(tmp_path / "data"), shop(tmp_path / "data", name="museum")
-    store = Store.opened(own.data / "library")
+    store = LibraryStore.opened(own.data / "library")
     paths = []
     for each in (own, other):
         asset = added(store, each.place, picture(), "owl.png", published=PRODUCTION)
@@ -156,7 +156,7 @@ def test_two_servers_share_the_limits_by_the_minute(redis: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1", "redis://127.0.0.1:port/0"])
 def test_what_is_no_url_of_a_redis(url: str) -> None:
-    with pytest.raises(BadConfiguration, match="redis_url: this is no URL of a Redis"):
+    with pytest.raises(InvalidConfiguration, match="redis_url: this is no URL of a Redis"):
         limiter_of(Settings(redis_url=SecretStr(url)))
 
 
@@ -166,7 +166,7 @@ async def test_two_limiters_count_together(redis: str) -> None:
     for _ in range(8):
         key = f"together {time.monotonic_ns()}"
         began_s = time.monotonic()
-        taken = [await (one, two)[n % 2].take(key, 5) for n in range(8)]
+        taken = [await (one, two)[n % 2].hit(key, 5) for n in range(8)]
         if time.monotonic() - began_s < 0.9:
             break
     assert [quota.exceeded for quota in taken] == [False] * 5 + [True] * 3
@@ -177,12 +177,12 @@ async def test_two_limiters_count_together(redis: str) -> None:
 async def test_while_redis_is_away_a_server_counts_alone_and_turns_nobody_away() -> None:
     with redis_server() as url:
         found = limiter(url)
-        assert isinstance(found, SharedLimiter)
-        assert not (await found.take("key", 2)).exceeded
-    taken = [await found.take("key", 2) for _ in range(3)]
+        assert isinstance(found, RedisLimiter)
+        assert not (await found.hit("key", 2)).exceeded
+    taken = [await found.hit("key", 2) for _ in range(3)]
     assert [quota.exceeded for quota in taken] == [False, False, True]
-    assert found.last("key", 2) == Quota(2, 0)
+    assert found.peek("key", 2) == Quota(2, 0)
 
 
 def test_without_a_url_each_counts_for_itself() -> None:
-    assert not isinstance(limiter(), SharedLimiter)
+    assert not isinstance(limiter(), RedisLimiter)

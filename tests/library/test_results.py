@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from cropmark.library.results import DiskResults
+from cropmark.library.results import FolderResults
 from cropmark.model.formats import Format
-from cropmark.model.problems import Breakdown, Overloaded
-from cropmark.ports import Kept, Opened, Results, Stamp
+from cropmark.model.problems import InternalError, Overloaded
+from cropmark.ports import OpenSource, ResultStore, SourceVersion, StoredResult
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(1000)
 
@@ -37,14 +37,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make(tmp_path: Path, clock: Clock) -> Callable[..., DiskResults]:
-    def made(**settings: Any) -> DiskResults:
-        return DiskResults(tmp_path / "results", clock=clock, **settings)
+def make(tmp_path: Path, clock: Clock) -> Callable[..., FolderResults]:
+    def made(**settings: Any) -> FolderResults:
+        return FolderResults(tmp_path / "results", clock=clock, **settings)
 
     return made
 
 
-async def body_of(results: Results, media_id: str) -> bytes | None:
+async def body_of(results: ResultStore, media_id: str) -> bytes | None:
     found = await results.open(media_id)
     if found is None:
         return None
@@ -55,26 +55,26 @@ async def body_of(results: Results, media_id: str) -> bytes | None:
         opened.close()
 
 
-async def test_a_result_is_had_back_by_its_id(make: Callable[..., DiskResults]) -> None:
+async def test_a_result_is_had_back_by_its_id(make: Callable[..., FolderResults]) -> None:
     results = make(lifetime_s=60)
-    kept = await results.keep(PICTURE, Format.PNG, "anna", "summer")
+    kept = await results.put(PICTURE, Format.PNG, "anna", "summer")
     assert await body_of(results, kept.id) == PICTURE
     assert (kept.format, kept.bytes, kept.owner, kept.comment) == (Format.PNG, 1008, "anna", "summer")
-    assert kept.expires_s == kept.made_s + 60
+    assert kept.expires_s == kept.created_s + 60
 
 
-async def test_an_open_file_is_kept_whole(make: Callable[..., DiskResults], tmp_path: Path) -> None:
+async def test_an_open_file_is_kept_whole(make: Callable[..., FolderResults], tmp_path: Path) -> None:
     body = os.urandom(3 * 2**20 + 5)
     (tmp_path / "upload").write_bytes(body)
     with (tmp_path / "upload").open("rb") as file:
-        opened = Opened(file.fileno(), len(body), Stamp("upload:1", "1"), lambda: None)
-        kept = await make().keep(opened, Format.JPEG, "anna")
+        opened = OpenSource(file.fileno(), len(body), SourceVersion("upload:1", "1"), lambda: None)
+        kept = await make().put(opened, Format.JPEG, "anna")
     assert await body_of(make(), kept.id) == body
 
 
-async def test_ids_have_128_random_bits_at_least_and_suit_a_url(make: Callable[..., DiskResults]) -> None:
+async def test_ids_have_128_random_bits_at_least_and_suit_a_url(make: Callable[..., FolderResults]) -> None:
     results = make()
-    ids = {(await results.keep(PICTURE, Format.PNG, "anna")).id for _ in range(50)}
+    ids = {(await results.put(PICTURE, Format.PNG, "anna")).id for _ in range(50)}
     assert len(ids) == 50
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{24}", one) for one in ids)  # 6 bits a character: 144
 
@@ -83,28 +83,28 @@ NO_IDS = ["", "a", "../../../../etc/passwd", "A" * 23 + "/", "A" * 24, "A" * 24 
 
 
 @pytest.mark.parametrize("media_id", NO_IDS)
-async def test_what_is_no_id_finds_nothing(make: Callable[..., DiskResults], media_id: str) -> None:
+async def test_what_is_no_id_finds_nothing(make: Callable[..., FolderResults], media_id: str) -> None:
     results = make()
-    await results.keep(PICTURE, Format.PNG, "anna")
+    await results.put(PICTURE, Format.PNG, "anna")
     assert await results.open(media_id) is None
 
 
-async def test_only_the_owner_may_remove_it(make: Callable[..., DiskResults], tmp_path: Path) -> None:
+async def test_only_the_owner_may_remove_it(make: Callable[..., FolderResults], tmp_path: Path) -> None:
     results = make()
-    kept = await results.keep(PICTURE, Format.PNG, "anna")
-    assert not await results.forget(kept.id, "bert")
+    kept = await results.put(PICTURE, Format.PNG, "anna")
+    assert not await results.delete(kept.id, "bert")
     assert await body_of(results, kept.id) == PICTURE
-    assert await results.forget(kept.id, "anna")
+    assert await results.delete(kept.id, "anna")
     assert await results.open(kept.id) is None
-    assert not await results.forget(kept.id, "anna")
+    assert not await results.delete(kept.id, "anna")
     assert list((tmp_path / "results").iterdir()) == []
 
 
 async def test_past_its_time_it_is_gone_before_the_sweep_and_off_the_disk_after(
-    make: Callable[..., DiskResults], clock: Clock, tmp_path: Path
+    make: Callable[..., FolderResults], clock: Clock, tmp_path: Path
 ) -> None:
     results = make(lifetime_s=60)
-    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    kept = await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 59
     assert await results.open(kept.id) is not None
     clock.now += 1
@@ -113,21 +113,21 @@ async def test_past_its_time_it_is_gone_before_the_sweep_and_off_the_disk_after(
     assert list((tmp_path / "results").iterdir()) == []
 
 
-async def test_without_a_lifetime_it_stays(make: Callable[..., DiskResults], clock: Clock) -> None:
+async def test_without_a_lifetime_it_stays(make: Callable[..., FolderResults], clock: Clock) -> None:
     results = make(lifetime_s=0)
-    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    kept = await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 10 * 365 * 86_400
     await results.sweep()
     assert await body_of(results, kept.id) == PICTURE
 
 
 async def test_a_restart_forgets_nothing_and_the_sweep_goes_on(
-    make: Callable[..., DiskResults], clock: Clock, tmp_path: Path
+    make: Callable[..., FolderResults], clock: Clock, tmp_path: Path
 ) -> None:
     first = make(lifetime_s=60)
-    early = await first.keep(PICTURE, Format.PNG, "anna")
+    early = await first.put(PICTURE, Format.PNG, "anna")
     clock.now += 30
-    late = await first.keep(PICTURE, Format.GIF, "anna")
+    late = await first.put(PICTURE, Format.GIF, "anna")
     clock.now += 31  # early's time is up while nobody runs
     again = make(lifetime_s=5)  # and what was promised is kept, whatever the setting is now
     await again.sweep()
@@ -137,63 +137,63 @@ async def test_a_restart_forgets_nothing_and_the_sweep_goes_on(
     assert {path.name for path in (tmp_path / "results").iterdir()} == {f"{late.id}.gif", f"{late.id}.json"}
 
 
-async def test_what_another_process_kept_is_found(make: Callable[..., DiskResults]) -> None:
+async def test_what_another_process_kept_is_found(make: Callable[..., FolderResults]) -> None:
     one, other = make(), make()
-    kept = await one.keep(PICTURE, Format.PNG, "anna")
+    kept = await one.put(PICTURE, Format.PNG, "anna")
     assert await body_of(other, kept.id) == PICTURE
-    assert await other.forget(kept.id, "anna")
+    assert await other.delete(kept.id, "anna")
     assert await one.open(kept.id) is None
 
 
-async def test_the_oldest_go_where_there_are_too_many_bytes(make: Callable[..., DiskResults], clock: Clock) -> None:
+async def test_the_oldest_go_where_there_are_too_many_bytes(make: Callable[..., FolderResults], clock: Clock) -> None:
     results = make(limit_bytes=3 * len(PICTURE))
-    kept: list[Kept] = []
+    kept: list[StoredResult] = []
     for _ in range(5):
         clock.now += 1
-        kept.append(await results.keep(PICTURE, Format.PNG, "anna"))
+        kept.append(await results.put(PICTURE, Format.PNG, "anna"))
     there = [await body_of(results, one.id) is not None for one in kept]
     assert there == [False, False, True, True, True]
 
 
-async def test_the_oldest_go_where_there_are_too_many_of_them(make: Callable[..., DiskResults]) -> None:
+async def test_the_oldest_go_where_there_are_too_many_of_them(make: Callable[..., FolderResults]) -> None:
     results = make(limit_entries=2)
-    kept = [await results.keep(b"GIF89a", Format.GIF, "anna") for _ in range(4)]
+    kept = [await results.put(b"GIF89a", Format.GIF, "anna") for _ in range(4)]
     assert [await body_of(results, one.id) is not None for one in kept] == [False, False, True, True]
 
 
-async def test_a_smaller_limit_after_a_restart_holds_at_once(make: Callable[..., DiskResults], clock: Clock) -> None:
+async def test_a_smaller_limit_after_a_restart_holds_at_once(make: Callable[..., FolderResults], clock: Clock) -> None:
     results = make()
     kept = []
     for _ in range(4):
         clock.now += 1
-        kept.append(await results.keep(PICTURE, Format.PNG, "anna"))
+        kept.append(await results.put(PICTURE, Format.PNG, "anna"))
     smaller = make(limit_bytes=2 * len(PICTURE))
     await smaller.sweep()
     assert [await body_of(smaller, one.id) is not None for one in kept] == [False, False, True, True]
 
 
 async def test_one_that_is_larger_than_the_room_is_refused_and_pushes_nothing_out(
-    make: Callable[..., DiskResults],
+    make: Callable[..., FolderResults],
 ) -> None:
     results = make(limit_bytes=2000)
-    kept = await results.keep(PICTURE, Format.PNG, "anna")
+    kept = await results.put(PICTURE, Format.PNG, "anna")
     with pytest.raises(Overloaded, match="no room to keep"):
-        await results.keep(bytes(2001), Format.PNG, "anna")
+        await results.put(bytes(2001), Format.PNG, "anna")
     assert await body_of(results, kept.id) == PICTURE
 
 
 async def test_a_folder_that_cannot_be_is_not_told_as_full(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    results = DiskResults(tmp_path / "file" / "results", lifetime_s=60, limit_bytes=2000)
-    with pytest.raises(Breakdown, match="could not be kept"):
-        await results.keep(PICTURE, Format.PNG, "anna")
+    results = FolderResults(tmp_path / "file" / "results", lifetime_s=60, limit_bytes=2000)
+    with pytest.raises(InternalError, match="could not be kept"):
+        await results.put(PICTURE, Format.PNG, "anna")
 
 
 async def test_a_full_disk_leaves_no_half_result(
-    make: Callable[..., DiskResults], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make: Callable[..., FolderResults], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     results = make()
-    first = await results.keep(PICTURE, Format.PNG, "anna")
+    first = await results.put(PICTURE, Format.PNG, "anna")
     replace = Path.replace
 
     def full(self: Path, target: Path) -> Path:
@@ -203,7 +203,7 @@ async def test_a_full_disk_leaves_no_half_result(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(Overloaded):
-        await results.keep(PICTURE, Format.PNG, "anna")
+        await results.put(PICTURE, Format.PNG, "anna")
     monkeypatch.undo()
     assert await results.open(first.id) is None  # gave its room
     assert list((tmp_path / "results").iterdir()) == []
@@ -219,9 +219,9 @@ DAMAGE: list[tuple[str, Callable[[Path, str], object]]] = [
 
 @pytest.mark.parametrize(("how", "damage"), DAMAGE, ids=[how for how, _ in DAMAGE])
 async def test_a_damaged_one_is_not_there_after_a_restart(
-    make: Callable[..., DiskResults], tmp_path: Path, how: str, damage: Callable[[Path, str], object]
+    make: Callable[..., FolderResults], tmp_path: Path, how: str, damage: Callable[[Path, str], object]
 ) -> None:
-    kept = await make().keep(PICTURE, Format.PNG, "anna")
+    kept = await make().put(PICTURE, Format.PNG, "anna")
     damage(tmp_path / "results", kept.id)
     again = make()
     await again.sweep()
@@ -230,10 +230,10 @@ async def test_a_damaged_one_is_not_there_after_a_restart(
 
 
 async def test_unfinished_files_are_removed_once_they_are_nobodys(
-    make: Callable[..., DiskResults], tmp_path: Path
+    make: Callable[..., FolderResults], tmp_path: Path
 ) -> None:
     results = make()
-    await results.keep(PICTURE, Format.PNG, "anna")
+    await results.put(PICTURE, Format.PNG, "anna")
     folder = tmp_path / "results"
     for name, age_s in (("part-old", 7200), ("part-young", 10), ("A" * 24 + ".png", 7200)):
         (folder / name).write_bytes(b"half")
@@ -243,8 +243,8 @@ async def test_unfinished_files_are_removed_once_they_are_nobodys(
 
 
 async def test_it_is_swept_now_and_then(tmp_path: Path, clock: Clock) -> None:
-    results = await DiskResults.opened(tmp_path / "results", sweep_s=0.01, lifetime_s=60, clock=clock)
-    await results.keep(PICTURE, Format.PNG, "anna")
+    results = await FolderResults.opened(tmp_path / "results", sweep_s=0.01, lifetime_s=60, clock=clock)
+    await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 61
     async with asyncio.timeout(5):
         while list((tmp_path / "results").iterdir()):
@@ -273,7 +273,7 @@ def test_killed_while_it_keeps_only_whole_results_are_left(tmp_path: Path) -> No
 
 
 async def _all_whole(folder: Path) -> None:
-    results = DiskResults(folder)
+    results = FolderResults(folder)
     await results.sweep()
     assert len(results) >= 24
     for record in folder.glob("*.json"):

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from cropmark.library.keys import new_secret
-from cropmark.library.store import Store
-from cropmark.model.assets import KeyKind, Place, Scope
+from cropmark.library.store import LibraryStore
+from cropmark.model.assets import BranchRef, KeyKind, KeyScope
 from tests.library.making import PRODUCTION, Shop, added, picture
 from tests.web.server_process import TOKEN, Running
 
@@ -15,14 +15,14 @@ from tests.web.server_process import TOKEN, Running
 @pytest.fixture(scope="module")
 def secured(own_shop: Shop) -> tuple[str, str, str]:
     """An asset's address, the token for production, and one for staging."""
-    store = Store.opened(own_shop.data / "library")
+    store = LibraryStore.opened(own_shop.data / "library")
     try:
-        place = Place(store.new_stack("secured", secured=True).api_key)
+        place = BranchRef(store.new_stack("secured", secured=True).api_key)
         asset = added(store, place, picture(), "owl.png", published=PRODUCTION)
         tokens = []
         for environment in ("production", "staging"):
             token = new_secret(KeyKind.DELIVERY)
-            store.new_key(KeyKind.DELIVERY, environment, Scope(place.stack, (environment,)), token)
+            store.new_key(KeyKind.DELIVERY, environment, KeyScope(place.stack, (environment,)), token)
             tokens.append(token)
         return f"/v3/assets/{place.stack}/{asset.uid}/{asset.version.file_uid}/owl.png", tokens[0], tokens[1]
     finally:
@@ -49,13 +49,13 @@ def test_tokens_open_their_environment(library_server: Running, secured: tuple[s
 
 
 def test_drafts_are_for_whoever_manages_the_stack(library_server: Running, own_shop: Shop) -> None:
-    store = Store.opened(own_shop.data / "library")
+    store = LibraryStore.opened(own_shop.data / "library")
     try:
-        place = Place(store.new_stack("drafts", secured=True).api_key)
+        place = BranchRef(store.new_stack("drafts", secured=True).api_key)
         asset = added(store, place, picture(77), "owl.png")
         own, reader = new_secret(KeyKind.MANAGEMENT), new_secret(KeyKind.DELIVERY)
-        store.new_key(KeyKind.MANAGEMENT, "editor", Scope(place.stack), own)
-        store.new_key(KeyKind.DELIVERY, "reader", Scope(place.stack, ("production",)), reader)
+        store.new_key(KeyKind.MANAGEMENT, "editor", KeyScope(place.stack), own)
+        store.new_key(KeyKind.DELIVERY, "reader", KeyScope(place.stack, ("production",)), reader)
     finally:
         store.close()
     key, other = place.stack, own_shop.token

@@ -11,28 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from cropmark.library.changes import News
+from cropmark.library.changes import ChangeFeed
 from cropmark.library.keys import new_secret
-from cropmark.library.lookup import Address, Answered
-from cropmark.library.service import AGAIN_S, Live
+from cropmark.library.lookup import Address, LookupResult
+from cropmark.library.service import AGAIN_S, LibraryService
 from cropmark.library.source import TRUSTED_S, LibrarySource
-from cropmark.library.store import Store
-from cropmark.model.assets import Asset, KeyKind, Place, Publishing, Scope
-from cropmark.model.problems import SourceFailed, SourceMissing, Unauthorised
-from cropmark.plan.source import Edition, SitePath, WebUrl
+from cropmark.library.store import LibraryStore
+from cropmark.model.assets import Asset, BranchRef, KeyKind, KeyScope, Publishing
+from cropmark.model.problems import SourceFailed, SourceNotFound, Unauthorized
+from cropmark.plan.source import PublishScope, SitePath, WebUrl
 from tests.library.making import PRODUCTION, added, replaced
 
-PUBLISHED = Edition("production")
+PUBLISHED = PublishScope("production")
 
 
 class Counted:
     """A store that counts what it is asked."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: LibraryStore) -> None:
         self.store = store
         self.asked = 0
 
-    def find(self, address: Address, edition: Edition | None) -> Answered:
+    def find(self, address: Address, edition: PublishScope | None) -> LookupResult:
         self.asked += 1
         return self.store.find(address, edition)
 
@@ -43,7 +43,7 @@ class Counted:
 class Front:
     """A source over a store, with a clock of its own, that hears the news when it is told to."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: LibraryStore) -> None:
         self.store = store
         self.counted = Counted(store)
         self.now_s = 100.0
@@ -53,9 +53,9 @@ class Front:
         self.hear()
 
     def hear(self) -> None:
-        news = self.store.news(self.n, self.store.database.now_ms)
+        news = self.store.changes_since(self.n, self.store.database.now_ms)
         self.n = news.n
-        self.source.learn(news)
+        self.source.apply(news)
 
     async def bytes_at(self, where: SitePath) -> bytes:
         opened = await self.source.open(where)
@@ -66,22 +66,22 @@ class Front:
 
 
 @pytest.fixture
-async def front(store: Store) -> AsyncIterator[Front]:
+async def front(store: LibraryStore) -> AsyncIterator[Front]:
     found = Front(store)
     yield found
     found.threads.shutdown()
 
 
-def at(asset: Asset, edition: Edition | None = PUBLISHED) -> SitePath:
+def at(asset: Asset, edition: PublishScope | None = PUBLISHED) -> SitePath:
     version = asset.version
     return SitePath(f"v3/assets/{asset.entry.place.stack}/{asset.uid}/{version.file_uid}/owl.jpg", edition)
 
 
-async def test_the_second_look_asks_no_database(front: Front, store: Store, place: Place) -> None:
+async def test_the_second_look_asks_no_database(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one", published=PRODUCTION)
-    assert front.source.glance(at(asset)) is None  # nothing is known yet
+    assert front.source.stat(at(asset)) is None  # nothing is known yet
     assert await front.bytes_at(at(asset)) == b"one"
-    stamp = front.source.glance(at(asset))
+    stamp = front.source.stat(at(asset))
     assert stamp is not None
     assert stamp.identity == f"library:{place.stack}/{asset.uid}/{asset.version.file_uid}"
     assert stamp.version == asset.version.file.digest
@@ -89,42 +89,42 @@ async def test_the_second_look_asks_no_database(front: Front, store: Store, plac
     assert front.counted.asked == 1
 
 
-async def test_an_address_with_nothing_is_known_too(front: Front, store: Store, place: Place) -> None:
+async def test_an_address_with_nothing_is_known_too(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one")
     for _ in range(2):
-        with pytest.raises(SourceMissing):
+        with pytest.raises(SourceNotFound):
             await front.source.open(at(asset))
-    with pytest.raises(SourceMissing):
-        front.source.glance(at(asset))
+    with pytest.raises(SourceNotFound):
+        front.source.stat(at(asset))
     assert front.counted.asked == 1
     store.publish(place, asset.uid, PRODUCTION, "tester")
     front.hear()
     assert await front.bytes_at(at(asset)) == b"one"
 
 
-async def test_what_is_unpublished_is_gone_with_the_news(front: Front, store: Store, place: Place) -> None:
+async def test_what_is_unpublished_is_gone_with_the_news(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset, other = added(store, place, b"one", published=PRODUCTION), added(store, place, b"two", published=PRODUCTION)
     await front.bytes_at(at(asset))
     await front.bytes_at(at(other))
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
     front.hear()
-    assert front.source.glance(at(asset)) is None
-    assert front.source.glance(at(other)) is not None  # whatever else is known stays known
-    with pytest.raises(SourceMissing):
+    assert front.source.stat(at(asset)) is None
+    assert front.source.stat(at(other)) is not None  # whatever else is known stays known
+    with pytest.raises(SourceNotFound):
         await front.source.open(at(asset))
 
 
-async def test_what_is_deleted_is_known_to_be_gone(front: Front, store: Store, place: Place) -> None:
+async def test_what_is_deleted_is_known_to_be_gone(front: Front, store: LibraryStore, place: BranchRef) -> None:
     """A render that began before must not be kept: glance() says so without asking."""
     asset = added(store, place, b"one", published=PRODUCTION)
     await front.bytes_at(at(asset))
     store.delete(place, asset.uid)
     front.hear()
-    with pytest.raises(SourceMissing):
-        front.source.glance(at(asset))
+    with pytest.raises(SourceNotFound):
+        front.source.stat(at(asset))
 
 
-async def test_a_replaced_asset_is_another_at_once(front: Front, store: Store, place: Place) -> None:
+async def test_a_replaced_asset_is_another_at_once(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one")
     newest = SitePath(f"v3/assets/{place.stack}/{asset.uid}")
     assert await front.bytes_at(newest) == b"one"
@@ -133,22 +133,24 @@ async def test_a_replaced_asset_is_another_at_once(front: Front, store: Store, p
     assert await front.bytes_at(newest) == b"two"
 
 
-async def test_without_news_nothing_is_believed(front: Front, store: Store, place: Place) -> None:
+async def test_without_news_nothing_is_believed(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one", published=PRODUCTION)
     await front.bytes_at(at(asset))
     front.now_s += TRUSTED_S + 0.01
-    assert front.source.glance(at(asset)) is None
+    assert front.source.stat(at(asset)) is None
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceNotFound):
         await front.source.open(at(asset))
 
 
-async def test_an_answer_that_the_news_overtook_is_not_remembered(front: Front, store: Store, place: Place) -> None:
+async def test_an_answer_that_the_news_overtook_is_not_remembered(
+    front: Front, store: LibraryStore, place: BranchRef
+) -> None:
     """Asked before the change, answered after its news: used once, and asked again."""
     asset = added(store, place, b"one", published=PRODUCTION)
     find = front.counted.find
 
-    def slow(address: Address, edition: Edition | None) -> Answered:
+    def slow(address: Address, edition: PublishScope | None) -> LookupResult:
         answered = find(address, edition)
         store.unpublish(place, asset.uid, PRODUCTION, "tester")
         front.hear()
@@ -157,38 +159,38 @@ async def test_an_answer_that_the_news_overtook_is_not_remembered(front: Front, 
     front.counted.find = slow  # type: ignore[method-assign]  # for one call
     await front.bytes_at(at(asset))
     front.counted.find = find  # type: ignore[method-assign]  # as it was
-    assert front.source.glance(at(asset)) is None
+    assert front.source.stat(at(asset)) is None
 
 
-async def test_tokens_are_asked_for_by_open_and_never_by_glance(front: Front, store: Store) -> None:
-    place = Place(store.new_stack("secured", secured=True).api_key)
+async def test_tokens_are_asked_for_by_open_and_never_by_glance(front: Front, store: LibraryStore) -> None:
+    place = BranchRef(store.new_stack("secured", secured=True).api_key)
     token = new_secret(KeyKind.DELIVERY)
-    key = store.new_key(KeyKind.DELIVERY, "site", Scope(place.stack), token)
+    key = store.new_key(KeyKind.DELIVERY, "site", KeyScope(place.stack), token)
     asset = added(store, place, b"one", published=PRODUCTION)
-    with pytest.raises(Unauthorised):
+    with pytest.raises(Unauthorized):
         await front.source.open(at(asset))
-    assert front.source.glance(at(asset)) is None
-    allowed = at(asset, Edition("production", token=token))
+    assert front.source.stat(at(asset)) is None
+    allowed = at(asset, PublishScope("production", token=token))
     assert await front.bytes_at(allowed) == b"one"
-    stamp = front.source.glance(allowed)
+    stamp = front.source.stat(allowed)
     assert stamp is not None
     assert stamp.private
     store.revoke_key(key.id)
     front.hear()
-    with pytest.raises(Unauthorised):
+    with pytest.raises(Unauthorized):
         await front.source.open(allowed)
 
 
-async def test_a_purge_makes_it_another_generation(front: Front, store: Store, place: Place) -> None:
+async def test_a_purge_makes_it_another_generation(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset, other = added(store, place, b"one", published=PRODUCTION), added(store, place, b"two", published=PRODUCTION)
     for one in (asset, other):
         await front.bytes_at(at(one))
     front.source.purge(front.source.identity(SitePath(f"{place.stack}/{asset.uid}/")))
-    generations = [stamp.generation for one in (asset, other) if (stamp := front.source.glance(at(one)))]
+    generations = [stamp.generation for one in (asset, other) if (stamp := front.source.stat(at(one)))]
     assert generations == [1, 0]
 
 
-async def test_lost_bytes_are_our_fault_and_say_so(front: Front, store: Store, place: Place) -> None:
+async def test_lost_bytes_are_our_fault_and_say_so(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one", published=PRODUCTION)
     store.blobs.remove(asset.version.file.digest)
     with pytest.raises(SourceFailed, match="cannot be read"):
@@ -196,34 +198,34 @@ async def test_lost_bytes_are_our_fault_and_say_so(front: Front, store: Store, p
 
 
 async def test_other_kinds_of_sources_are_not_here(front: Front) -> None:
-    assert front.source.glance(WebUrl("https://example.com/a.jpg")) is None
-    with pytest.raises(SourceMissing):
+    assert front.source.stat(WebUrl("https://example.com/a.jpg")) is None
+    with pytest.raises(SourceNotFound):
         await front.source.open(WebUrl("https://example.com/a.jpg"))
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceNotFound):
         await front.source.open(SitePath("../../etc/passwd"))
 
 
 async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) -> None:
     """Two servers, or a server and the command line, over one database."""
-    live = Live(Store.opened(tmp_path / "library"))
+    live = LibraryService(LibraryStore.opened(tmp_path / "library"))
     dropped: list[str] = []
 
     async def drop(named: str) -> None:
         dropped.append(named)
 
     await live.start(drop)
-    other = Store.opened(tmp_path / "library")
+    other = LibraryStore.opened(tmp_path / "library")
     try:
-        place = Place(other.new_stack("shop").api_key)
+        place = BranchRef(other.new_stack("shop").api_key)
         asset = added(other, place, b"one", published=PRODUCTION)
         (await live.source.open(at(asset))).close()
         other.publish(place, asset.uid, Publishing(("staging",), at_ms=other.database.now_ms + 300), "tester")
         await asyncio.sleep(1.2)
-        (await live.source.open(at(asset, Edition("staging")))).close()  # what was due was done
+        (await live.source.open(at(asset, PublishScope("staging")))).close()  # what was due was done
         other.delete(place, asset.uid)
         await asyncio.sleep(1.0)
-        with pytest.raises(SourceMissing):
-            live.source.glance(at(asset))
+        with pytest.raises(SourceNotFound):
+            live.source.stat(at(asset))
         assert dropped == [f"{place.stack}/{asset.uid}/"]
     finally:
         other.close()
@@ -233,13 +235,13 @@ async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) ->
 async def test_an_unknown_key_makes_it_look_again_but_not_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = Live(Store.opened(tmp_path / "library"), look_s=3600)
+    live = LibraryService(LibraryStore.opened(tmp_path / "library"), look_s=3600)
     await live.start(dropped_nowhere)
-    other = Store.opened(tmp_path / "library")
+    other = LibraryStore.opened(tmp_path / "library")
     looks = 0
-    asked = live.store.news
+    asked = live.store.changes_since
 
-    def counted(n: int | None, looked_ms: int) -> News:
+    def counted(n: int | None, looked_ms: int) -> ChangeFeed:
         nonlocal looks
         looks += 1
         return asked(n, looked_ms)
@@ -248,7 +250,7 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
     try:
         for kind in (KeyKind.MANAGEMENT, KeyKind.PIXLAB, KeyKind.ADMIN):
             secret = new_secret(kind)
-            other.new_key(kind, "new", Scope(), secret)
+            other.new_key(kind, "new", KeyScope(), secret)
             keys = await asyncio.gather(*(live.key(kind, secret) for _ in range(3)))
             assert [key.name for key in keys if key] == ["new"] * 3
             assert await live.key(KeyKind.DELIVERY, secret) is None  # it is of another kind
@@ -259,7 +261,7 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
         assert looks - before <= 1 + (time.monotonic() - began_s) / AGAIN_S
         assert await live.key(KeyKind.ADMIN, "") is None
         other.revoke_key(other.all_keys()[0].id)
-        await live.look()
+        await live.poll()
         assert await live.key(KeyKind.MANAGEMENT, secret) is None
     finally:
         other.close()
@@ -267,19 +269,19 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
 
 
 async def test_a_delivery_token_was_used_last_when_something_was_delivered_by_it(tmp_path: Path) -> None:
-    live = Live(Store.opened(tmp_path / "library"))
-    place = Place(live.store.new_stack("secured", secured=True).api_key)
+    live = LibraryService(LibraryStore.opened(tmp_path / "library"))
+    place = BranchRef(live.store.new_stack("secured", secured=True).api_key)
     asset = added(live.store, place, b"one", published=PRODUCTION)
     token = new_secret(KeyKind.DELIVERY)
-    live.store.new_key(KeyKind.DELIVERY, "reader", Scope(place.stack), token)
+    live.store.new_key(KeyKind.DELIVERY, "reader", KeyScope(place.stack), token)
     await live.start(dropped_nowhere)
     try:
-        with pytest.raises(Unauthorised):
-            await live.source.open(at(asset, Edition("production", token="x" * 40)))
+        with pytest.raises(Unauthorized):
+            await live.source.open(at(asset, PublishScope("production", token="x" * 40)))
         await live.sweep()
         assert live.store.all_keys()[0].last_used_ms is None
         for _ in range(2):  # from the database, then from memory
-            (await live.source.open(at(asset, Edition("production", token=token)))).close()
+            (await live.source.open(at(asset, PublishScope("production", token=token)))).close()
             used_ms = live.store.all_keys()[0].last_used_ms or 0
             await asyncio.sleep(0.01)
             await live.sweep()
@@ -293,14 +295,14 @@ async def dropped_nowhere(named: str) -> None:
 
 
 async def test_a_change_is_known_when_it_is_made(tmp_path: Path) -> None:
-    live = Live(Store.opened(tmp_path / "library"), look_s=3600)
-    place = Place(live.store.new_stack("shop").api_key)
+    live = LibraryService(LibraryStore.opened(tmp_path / "library"), look_s=3600)
+    place = BranchRef(live.store.new_stack("shop").api_key)
     asset = added(live.store, place, b"one", published=PRODUCTION)
     await live.start(dropped_nowhere)
     try:
         (await live.source.open(at(asset))).close()
-        await live.change(lambda library: library.unpublish(place, asset.uid, PRODUCTION, "tester"))
-        with pytest.raises(SourceMissing):
+        await live.write(lambda library: library.unpublish(place, asset.uid, PRODUCTION, "tester"))
+        with pytest.raises(SourceNotFound):
             await live.source.open(at(asset))
     finally:
         await live.close()

@@ -14,24 +14,34 @@ from structlog.testing import capture_logs
 
 from cropmark.library import garbage, lookup, migrate
 from cropmark.library.database import HEAD
-from cropmark.library.errors import LibraryUnusable
-from cropmark.library.keys import Ring, new_secret
-from cropmark.library.lookup import Found, read_address
-from cropmark.library.store import Store
+from cropmark.library.errors import LibraryUnavailable
+from cropmark.library.keys import KeyIndex, new_secret
+from cropmark.library.lookup import FoundVersion, read_address
+from cropmark.library.store import LibraryStore
 from cropmark.library.tables import metadata
-from cropmark.model.assets import Asset, Changes, KeyKind, Listing, Place, Publishing, Scope, Shown, Sort
-from cropmark.model.problems import BadOrder, NotFound, Overloaded, Problem
-from cropmark.plan.source import Edition
-from cropmark.ports import Opened
+from cropmark.model.assets import (
+    Asset,
+    AssetFilter,
+    BranchRef,
+    Changes,
+    KeyKind,
+    KeyScope,
+    Listing,
+    Publishing,
+    SortField,
+)
+from cropmark.model.problems import BadRequest, NotFound, Overloaded, Problem
+from cropmark.plan.source import PublishScope
+from cropmark.ports import OpenSource
 from tests.library.making import PRODUCTION, STAGING, added, replaced
 
 
-def found(store: Store, path: str, edition: Edition | None = None) -> str:
+def found(store: LibraryStore, path: str, edition: PublishScope | None = None) -> str:
     """The file uid that an address stands for, or the code of the Problem."""
     address = read_address(path)
     assert address is not None, path
     outcome = store.find(address, edition).found
-    return outcome.file_uid if isinstance(outcome, Found) else outcome.code
+    return outcome.file_uid if isinstance(outcome, FoundVersion) else outcome.code
 
 
 def address(asset: Asset, file_uid: str | None = None) -> str:
@@ -40,13 +50,13 @@ def address(asset: Asset, file_uid: str | None = None) -> str:
     return f"v3/assets/{asset.entry.place.stack}/{asset.uid}/{version}/{asset.version.file.filename}"
 
 
-IN_PRODUCTION = Edition("production")
+IN_PRODUCTION = PublishScope("production")
 
 
 # ------------------------------------------------------------------------------------------ the database
 
 
-def test_the_migrations_make_the_tables(store: Store) -> None:
+def test_the_migrations_make_the_tables(store: LibraryStore) -> None:
     with store.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
@@ -56,25 +66,25 @@ def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
 
 
 def test_an_older_library_is_brought_up(tmp_path: Path) -> None:
-    store = Store.opened(tmp_path)
-    place = Place(store.new_stack("shop").api_key)
+    store = LibraryStore.opened(tmp_path)
+    place = BranchRef(store.new_stack("shop").api_key)
     asset = added(store, place, b"one")
     with store.database.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE versions DROP COLUMN name")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     store.close()
-    store = Store.opened(tmp_path)
+    store = LibraryStore.opened(tmp_path)
     assert store.asset(place, asset.uid) == asset
     store.name_version(place, asset.uid, 1, "the first")
     store.close()
 
 
-def test_a_newer_library_is_not_opened(store: Store, tmp_path: Path) -> None:
+def test_a_newer_library_is_not_opened(store: LibraryStore, tmp_path: Path) -> None:
     url = store.database.engine.url.render_as_string(hide_password=False)
     with store.database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(LibraryUnusable, match="newer cropmark"):
-        Store.opened(tmp_path / "library", url.replace("+psycopg", ""))
+    with pytest.raises(LibraryUnavailable, match="newer cropmark"):
+        LibraryStore.opened(tmp_path / "library", url.replace("+psycopg", ""))
 
 
 @pytest.mark.parametrize(
@@ -86,29 +96,29 @@ def test_a_newer_library_is_not_opened(store: Store, tmp_path: Path) -> None:
     ],
 )
 def test_a_database_that_cannot_be_had_is_told(url: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(LibraryUnusable, match=words):
-        Store.opened(tmp_path, url)
+    with pytest.raises(LibraryUnavailable, match=words):
+        LibraryStore.opened(tmp_path, url)
 
 
 # ------------------------------------------------------------------------------------------ delivery
 
 
-def test_an_upload_is_not_published(store: Store, place: Place) -> None:
+def test_an_upload_is_not_published(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one")
     assert found(store, address(asset)) == asset.version.file_uid  # without an environment: published or not
     assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
 
 
-def test_published_in_one_environment_is_not_in_another(store: Store, place: Place) -> None:
+def test_published_in_one_environment_is_not_in_another(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one", published=PRODUCTION)
     assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid
-    assert found(store, address(asset), Edition("staging")) == "source_missing"
-    assert found(store, address(asset), Edition("Production")) == "source_missing"  # compared exactly
+    assert found(store, address(asset), PublishScope("staging")) == "source_missing"
+    assert found(store, address(asset), PublishScope("Production")) == "source_missing"  # compared exactly
     uid = store.environments(place.stack)[0].uid
-    assert found(store, address(asset), Edition(uid)) == asset.version.file_uid
+    assert found(store, address(asset), PublishScope(uid)) == asset.version.file_uid
 
 
-def test_a_replaced_file_is_served_where_it_was_published(store: Store, place: Place) -> None:
+def test_a_replaced_file_is_served_where_it_was_published(store: LibraryStore, place: BranchRef) -> None:
     old = added(store, place, b"one", published=PRODUCTION)
     new = replaced(store, place, old.uid, b"two")
     assert (new.newest, new.uid) == (2, old.uid)
@@ -122,47 +132,47 @@ def test_a_replaced_file_is_served_where_it_was_published(store: Store, place: P
     assert found(store, address(old), IN_PRODUCTION) == "source_missing"
 
 
-def test_addresses_without_a_file_lead_to_the_newest(store: Store, place: Place) -> None:
+def test_addresses_without_a_file_lead_to_the_newest(store: LibraryStore, place: BranchRef) -> None:
     old = added(store, place, b"one", published=PRODUCTION)
     store.change(place, old.uid, Changes(slug="our owl"), "tester")
     new = replaced(store, place, old.uid, b"two")
     for path in (f"v3/assets/{place.stack}/{old.uid}", f"v3/assets/{place.stack}/{old.uid}/our owl"):
         assert found(store, path) == new.version.file_uid
         assert found(store, path, IN_PRODUCTION) == old.version.file_uid
-        assert found(store, path, Edition("staging")) == "source_missing"
+        assert found(store, path, PublishScope("staging")) == "source_missing"
     assert found(store, f"v3/assets/{place.stack}/{old.uid}/another") == "source_missing"
 
 
-def test_a_permanent_url_is_set_once(store: Store, place: Place) -> None:
+def test_a_permanent_url_is_set_once(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one")
     assert store.change(place, asset.uid, Changes(slug="owl"), "tester").slug == "owl"
     assert store.change(place, asset.uid, Changes(slug="owl"), "tester").slug == "owl"  # an SDK sends it back
-    with pytest.raises(BadOrder, match="can be set once"):
+    with pytest.raises(BadRequest, match="can be set once"):
         store.change(place, asset.uid, Changes(slug="eagle"), "tester")
-    with pytest.raises(BadOrder, match="can be set once"):
+    with pytest.raises(BadRequest, match="can be set once"):
         replaced(store, place, asset.uid, b"two", changes=Changes(slug="eagle"))
     assert len(store.versions(place, asset.uid)) == 1
     assert garbage.state_of(store).orphans == ()
     assert replaced(store, place, asset.uid, b"two", changes=Changes(slug="owl")).slug == "owl"
 
 
-def test_branches_are_apart(store: Store, place: Place) -> None:
-    draft = Place(place.stack, "draft")
+def test_branches_are_apart(store: LibraryStore, place: BranchRef) -> None:
+    draft = BranchRef(place.stack, "draft")
     asset = added(store, draft, b"one", published=PRODUCTION)
-    assert found(store, address(asset), Edition("production", "draft")) == asset.version.file_uid
+    assert found(store, address(asset), PublishScope("production", "draft")) == asset.version.file_uid
     assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
     with pytest.raises(NotFound):
         store.asset(place, asset.uid)
 
 
-def test_uids_must_belong_together(store: Store, place: Place) -> None:
+def test_uids_must_belong_together(store: LibraryStore, place: BranchRef) -> None:
     one, two = added(store, place, b"one"), added(store, place, b"two")
     other = store.new_stack("other").api_key
     assert found(store, address(one, two.version.file_uid)) == "source_missing"
     assert found(store, address(one).replace(place.stack, other)) == "source_missing"
 
 
-def test_kontent_addresses_serve_every_file_as_long_as_it_is_there(store: Store, place: Place) -> None:
+def test_kontent_addresses_serve_every_file_as_long_as_it_is_there(store: LibraryStore, place: BranchRef) -> None:
     stack = store.stack(place.stack)
     assert stack is not None
     old = added(store, place, b"one")
@@ -186,25 +196,25 @@ def test_kontent_addresses_serve_every_file_as_long_as_it_is_there(store: Store,
 )
 def test_what_is_no_address_with_a_file(path: str) -> None:
     read = read_address(path)
-    assert read is None or (isinstance(read, lookup.Contentstack) and read.file is None)
+    assert read is None or (isinstance(read, lookup.ContentstackUrl) and read.file is None)
 
 
-def test_secured_stacks_ask_for_a_token_of_the_environment(store: Store) -> None:
-    place = Place(store.new_stack("secured", secured=True).api_key)
+def test_secured_stacks_ask_for_a_token_of_the_environment(store: LibraryStore) -> None:
+    place = BranchRef(store.new_stack("secured", secured=True).api_key)
     asset = added(store, place, b"one", published=PRODUCTION)
     here, there = new_secret(KeyKind.DELIVERY), new_secret(KeyKind.DELIVERY)
-    store.new_key(KeyKind.DELIVERY, "here", Scope(place.stack, ("production",)), here)
-    store.new_key(KeyKind.DELIVERY, "there", Scope(place.stack, ("staging",)), there)
+    store.new_key(KeyKind.DELIVERY, "here", KeyScope(place.stack, ("production",)), here)
+    store.new_key(KeyKind.DELIVERY, "there", KeyScope(place.stack, ("staging",)), there)
     path = address(asset)
-    assert found(store, path, Edition("production", token=here)) == asset.version.file_uid
+    assert found(store, path, PublishScope("production", token=here)) == asset.version.file_uid
     uid = store.environments(place.stack)[0].uid
-    assert found(store, path, Edition(uid, token=here)) == asset.version.file_uid  # in place of its name
-    assert found(store, path, Edition(uid, token=there)) == "refused"
-    assert found(store, path, IN_PRODUCTION) == "unauthorised"
-    assert found(store, path, Edition("production", token="x" * 40)) == "unauthorised"
-    assert found(store, path, Edition("production", token=there)) == "refused"
-    assert found(store, path, Edition(None, token=here)) == "refused"
-    open_ = Place(store.new_stack("open").api_key)
+    assert found(store, path, PublishScope(uid, token=here)) == asset.version.file_uid  # in place of its name
+    assert found(store, path, PublishScope(uid, token=there)) == "refused"
+    assert found(store, path, IN_PRODUCTION) == "unauthorized"
+    assert found(store, path, PublishScope("production", token="x" * 40)) == "unauthorized"
+    assert found(store, path, PublishScope("production", token=there)) == "refused"
+    assert found(store, path, PublishScope(None, token=here)) == "refused"
+    open_ = BranchRef(store.new_stack("open").api_key)
     free = address(added(store, open_, b"two", published=PRODUCTION))
     # fmt: off
     overlays = [
@@ -217,44 +227,46 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: Store) -> None
     ]
     # fmt: on
     for overlay, below, had in overlays:
-        answer = found(store, overlay, Edition("production", token=here, beside=below))
+        answer = found(store, overlay, PublishScope("production", token=here, beside=below))
         assert (answer != "source_missing") is had
 
 
 # ------------------------------------------------------------------------------------------ publishing
 
 
-def test_what_is_scheduled_happens_when_it_is_due(store: Store, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_scheduled_happens_when_it_is_due(
+    store: LibraryStore, place: BranchRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asset = added(store, place, b"one")
     now_ms = int(time.time() * 1000)
     store.publish(place, asset.uid, Publishing(("production",), at_ms=now_ms + 60_000), "tester")
     store.unpublish(place, asset.uid, Publishing(("production",), at_ms=now_ms + 120_000), "tester")
-    assert store.carry_out_due() == 0
+    assert store.run_due() == 0
     monkeypatch.setattr(store.database, "_clock", lambda: now_ms / 1000 + 61)
-    assert store.news(0, 0).due
-    assert store.carry_out_due() == 1
-    assert store.carry_out_due() == 0
+    assert store.changes_since(0, 0).due
+    assert store.run_due() == 1
+    assert store.run_due() == 0
     assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid
     monkeypatch.setattr(store.database, "_clock", lambda: now_ms / 1000 + 121)
-    assert store.carry_out_due() == 1
+    assert store.run_due() == 1
     assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
 
 
-def test_locales_are_published_apart(store: Store, place: Place) -> None:
+def test_locales_are_published_apart(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one", published=Publishing(("production",), ("en-us", "de-de")))
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
     assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid  # in German it still is
     assert [p.locale for p in store.asset(place, asset.uid).publications] == ["de-de"]
 
 
-def test_a_version_that_is_not_there_is_not_published(store: Store, place: Place) -> None:
+def test_a_version_that_is_not_there_is_not_published(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one")
     with pytest.raises(NotFound, match="no such version"):
         store.publish(place, asset.uid, Publishing(("production",), version=2), "tester")
     assert store.environments(place.stack) == ()  # nothing of it happened
 
 
-def test_an_older_version_may_be_published_again(store: Store, place: Place) -> None:
+def test_an_older_version_may_be_published_again(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one")
     replaced(store, place, asset.uid, b"two")
     store.publish(place, asset.uid, PRODUCTION, "tester")
@@ -265,44 +277,48 @@ def test_an_older_version_may_be_published_again(store: Store, place: Place) -> 
 # ------------------------------------------------------------------------------------------ lists
 
 
-def test_lists_are_filtered_sorted_and_paged(store: Store, place: Place) -> None:
+def test_lists_are_filtered_sorted_and_paged(store: LibraryStore, place: BranchRef) -> None:
     names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
     for name in names:
         added(store, place, name.encode(), name, changes=Changes(tags=("even",) if name in "b.jpg d.jpg" else ()))
 
     def titles(listing: Listing) -> list[str]:
-        return [i.entry.title for i in store.listed(place, listing).items]
+        return [i.entry.title for i in store.list_entries(place, listing).items]
 
-    by_title = {"sort": Sort.TITLE, "descending": False}
-    assert titles(Listing(sort=Sort.TITLE, descending=False)) == names
-    assert titles(Listing(sort=Sort.TITLE)) == names[::-1]
-    assert titles(Listing(sort=Sort.TITLE, descending=False, skip=1, limit=2)) == ["b.jpg", "c.jpg"]
+    by_title = {"sort": SortField.TITLE, "descending": False}
+    assert titles(Listing(sort=SortField.TITLE, descending=False)) == names
+    assert titles(Listing(sort=SortField.TITLE)) == names[::-1]
+    assert titles(Listing(sort=SortField.TITLE, descending=False, skip=1, limit=2)) == ["b.jpg", "c.jpg"]
     assert titles(Listing(equal=(("tags", "even"),), **by_title)) == ["b.jpg", "d.jpg"]  # type: ignore[arg-type]  # mixed
     assert titles(Listing(equal=(("filename", "c.jpg"),))) == ["c.jpg"]
     assert titles(Listing(equal=(("content_type", "image/png"),))) == []
-    assert titles(Listing(shown=Shown.NOTHING)) == []
-    assert store.listed(place, Listing(limit=1, counted=True)).count == 4
+    assert titles(Listing(shown=AssetFilter.NONE)) == []
+    assert store.list_entries(place, Listing(limit=1, counted=True)).count == 4
 
 
-def test_a_list_of_an_environment_holds_the_versions_that_are_published_there(store: Store, place: Place) -> None:
+def test_a_list_of_an_environment_holds_the_versions_that_are_published_there(
+    store: LibraryStore, place: BranchRef
+) -> None:
     asset = added(store, place, b"one", published=PRODUCTION)
     replaced(store, place, asset.uid, b"two")
     added(store, place, b"other", published=STAGING)
-    page = store.listed(place, Listing(environment="production", counted=True))
+    page = store.list_entries(place, Listing(environment="production", counted=True))
     assert page.count == 1
     assert [item.version.number for item in page.items if isinstance(item, Asset)] == [1]
     with pytest.raises(NotFound, match="no such environment"):
-        store.listed(place, Listing(environment="moon"))
+        store.list_entries(place, Listing(environment="moon"))
 
 
-def test_folders_hold_assets_and_folders(store: Store, place: Place) -> None:
+def test_folders_hold_assets_and_folders(store: LibraryStore, place: BranchRef) -> None:
     outer = store.new_folder(place, "outer", None, "tester").entry.uid
     inner = store.new_folder(place, "inner", outer, "tester").entry.uid
     asset = added(store, place, b"one", changes=Changes(parent_uid=inner))
     top = added(store, place, b"top")
-    assert [i.entry.title for i in store.listed(place, Listing(shown=Shown.ALL, folder=outer)).items] == ["inner"]
-    assert [i.entry.uid for i in store.listed(place, Listing(folder="")).items] == [top.uid]
-    with pytest.raises(BadOrder, match="into itself"):
+    assert [i.entry.title for i in store.list_entries(place, Listing(shown=AssetFilter.ALL, folder=outer)).items] == [
+        "inner"
+    ]
+    assert [i.entry.uid for i in store.list_entries(place, Listing(folder="")).items] == [top.uid]
+    with pytest.raises(BadRequest, match="into itself"):
         store.change_folder(place, outer, Changes(parent_uid=inner), "tester")
     with pytest.raises(NotFound):
         store.change(place, top.uid, Changes(parent_uid=asset.uid), "tester")  # that is no folder
@@ -317,7 +333,7 @@ def test_folders_hold_assets_and_folders(store: Store, place: Place) -> None:
 # ------------------------------------------------------------------------------------------ bytes
 
 
-def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: Store, place: Place) -> None:
+def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: LibraryStore, place: BranchRef) -> None:
     one, two = added(store, place, b"same"), added(store, place, b"same")
     assert len(list(store.blobs.digests())) == 1
     store.delete(place, one.uid)
@@ -326,8 +342,10 @@ def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: Stor
     assert list(store.blobs.digests()) == []
 
 
-def test_the_log_knows_why_bytes_cannot_be_kept(store: Store, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(digest: str, source: Opened) -> None:
+def test_the_log_knows_why_bytes_cannot_be_kept(
+    store: LibraryStore, place: BranchRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(digest: str, source: OpenSource) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(store.blobs, "put", full)
@@ -336,19 +354,21 @@ def test_the_log_knows_why_bytes_cannot_be_kept(store: Store, place: Place, monk
     assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
 
 
-def test_a_misspelled_environment_does_not_pass_for_one_that_was_unpublished(store: Store, place: Place) -> None:
+def test_a_misspelled_environment_does_not_pass_for_one_that_was_unpublished(
+    store: LibraryStore, place: BranchRef
+) -> None:
     asset = added(store, place, b"one", published=PRODUCTION)
-    with pytest.raises(BadOrder, match="no environment 'prodction'"):
+    with pytest.raises(BadRequest, match="no environment 'prodction'"):
         store.unpublish(place, asset.uid, Publishing(("production", "prodction")), "tester")
     assert len(store.asset(place, asset.uid).publications) == 1
     uid = store.new_environment(place.stack, "empty").uid
     for taken in ("empty", uid):
-        with pytest.raises(BadOrder, match="an environment of that name"):
+        with pytest.raises(BadRequest, match="an environment of that name"):
             store.new_environment(place.stack, taken)
     store.unpublish(place, asset.uid, Publishing(("empty",)), "tester")  # where it never was, it is not
 
 
-def test_versions_have_names_that_can_be_taken_away(store: Store, place: Place) -> None:
+def test_versions_have_names_that_can_be_taken_away(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one")
     replaced(store, place, asset.uid, b"two")
     store.name_version(place, asset.uid, 1, "the first")
@@ -359,7 +379,7 @@ def test_versions_have_names_that_can_be_taken_away(store: Store, place: Place) 
         store.name_version(place, asset.uid, 3, "none")
 
 
-def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: Store, place: Place) -> None:
+def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one")
     replaced(store, place, asset.uid, b"two")
     restored = store.restore(place, asset.uid, 1, "tester")
@@ -369,21 +389,21 @@ def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: Store, place: 
     assert [v.number for v in store.versions(place, asset.uid)] == [3, 2, 1]
 
 
-def test_a_second_import_of_one_file_is_refused(store: Store, place: Place) -> None:
+def test_a_second_import_of_one_file_is_refused(store: LibraryStore, place: BranchRef) -> None:
     asset = added(store, place, b"one", origin="/photos/owl.jpg")
     assert store.imported(place, "/photos/owl.jpg") == store.asset(place, asset.uid)
     assert store.imported(place, "/photos/other.jpg") is None
-    with pytest.raises(BadOrder, match="there already"):
+    with pytest.raises(BadRequest, match="there already"):
         added(store, place, b"two", origin="/photos/owl.jpg")
 
 
 # ------------------------------------------------------------------------------------------ keys
 
 
-def test_keys_are_found_by_what_they_are_and_only_while_they_are_there(store: Store, place: Place) -> None:
+def test_keys_are_found_by_what_they_are_and_only_while_they_are_there(store: LibraryStore, place: BranchRef) -> None:
     secret = new_secret(KeyKind.MANAGEMENT)
-    key = store.new_key(KeyKind.MANAGEMENT, "editor", Scope(place.stack), secret)
-    ring = Ring(store.all_keys())
+    key = store.new_key(KeyKind.MANAGEMENT, "editor", KeyScope(place.stack), secret)
+    ring = KeyIndex(store.all_keys())
     assert ring.key(KeyKind.MANAGEMENT, secret, 7) == key
     assert ring.key(KeyKind.ADMIN, secret, 7) is None  # of another kind
     assert ring.key(KeyKind.MANAGEMENT, secret + "x", 7) is None
@@ -396,9 +416,9 @@ def test_keys_are_found_by_what_they_are_and_only_while_they_are_there(store: St
     assert ring.key(KeyKind.MANAGEMENT, secret, 8) is None
 
 
-def test_a_key_is_kept_nowhere(store: Store, place: Place, tmp_path: Path) -> None:
+def test_a_key_is_kept_nowhere(store: LibraryStore, place: BranchRef, tmp_path: Path) -> None:
     secret = new_secret(KeyKind.ADMIN)
-    key = store.new_key(KeyKind.ADMIN, "admin", Scope(), secret)
+    key = store.new_key(KeyKind.ADMIN, "admin", KeyScope(), secret)
     assert secret not in repr(key)
     assert len(secret) >= 32
     for path in tmp_path.rglob("*"):
@@ -406,32 +426,34 @@ def test_a_key_is_kept_nowhere(store: Store, place: Place, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("secret", "words"), [("x" * 14, "at least 15 characters, got 14")])
-def test_short_keys_are_refused(store: Store, secret: str, words: str) -> None:
-    with pytest.raises(BadOrder, match=words):
-        store.new_key(KeyKind.PIXLAB, "short", Scope(), secret)
+def test_short_keys_are_refused(store: LibraryStore, secret: str, words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        store.new_key(KeyKind.PIXLAB, "short", KeyScope(), secret)
 
 
 # ------------------------------------------------------------------------------------------ news
 
 
-def test_news_tell_every_change_in_its_order(store: Store, place: Place, database: Callable[[], str]) -> None:
-    start = store.news(None, 0)
+def test_news_tell_every_change_in_its_order(
+    store: LibraryStore, place: BranchRef, database: Callable[[], str]
+) -> None:
+    start = store.changes_since(None, 0)
     assert start.whole
     asset = added(store, place, b"one", published=PRODUCTION)
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
     store.delete(place, asset.uid)
-    news = store.news(start.n, store.database.now_ms)
+    news = store.changes_since(start.n, store.database.now_ms)
     assert [change.kind.value for change in news.changes] == ["asset", "asset", "withdrawn", "gone"]
     assert [change.n for change in news.changes] == sorted(change.n for change in news.changes)
-    assert store.news(news.n, store.database.now_ms).changes == ()
+    assert store.changes_since(news.n, store.database.now_ms).changes == ()
 
 
-def test_whoever_did_not_listen_for_long_begins_anew(store: Store, place: Place) -> None:
-    n = store.news(None, 0).n
-    assert store.news(n, store.database.now_ms - 20 * 3_600_000).whole
+def test_whoever_did_not_listen_for_long_begins_anew(store: LibraryStore, place: BranchRef) -> None:
+    n = store.changes_since(None, 0).n
+    assert store.changes_since(n, store.database.now_ms - 20 * 3_600_000).whole
 
 
-def test_a_problem_is_a_problem(store: Store, place: Place) -> None:
+def test_a_problem_is_a_problem(store: LibraryStore, place: BranchRef) -> None:
     """Whatever is not there is told in the same way, by every call."""
     uid = "blt0123456789abcdef"
     for act in (

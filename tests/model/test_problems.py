@@ -6,38 +6,39 @@ import pytest
 
 from cropmark.model.problems import (
     KINDS,
-    BadOrder,
+    BadRequest,
     BadValue,
-    Breakdown,
     BrokenEncoding,
     CropOutOfBounds,
-    Expired,
-    Impossible,
-    NotAllowed,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
     NotFound,
     Overloaded,
     Problem,
-    Refused,
+    SignatureExpired,
     SourceFailed,
-    SourceMissing,
+    SourceNotFound,
     SourceProblem,
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
     TooManyRequests,
-    Unauthorised,
+    Unauthorized,
     UnknownEncoding,
-    restored,
+    Unprocessable,
+    restored_problem,
 )
 from cropmark.model.values import Box, Size
 
 # fmt: off
 STATUSES = [
-    (BadOrder, 400), (BadValue, 400), (Refused, 403), (Unauthorised, 401), (Expired, 410), (TooManyRequests, 429),
-    (NotFound, 404), (NotAllowed, 405), (SourceMissing, 404), (SourceTooLarge, 413), (SourceUnusable, 415),
+    (BadRequest, 400), (BadValue, 400), (Forbidden, 403), (Unauthorized, 401), (SignatureExpired, 410),
+    (TooManyRequests, 429),
+    (NotFound, 404), (MethodNotAllowed, 405), (SourceNotFound, 404), (SourceTooLarge, 413), (SourceUnusable, 415),
     (UnknownEncoding, 415), (BrokenEncoding, 415),
-    (SourceFailed, 502), (SourceTimeout, 504), (Impossible, 400), (CropOutOfBounds, 400), (Overloaded, 503),
-    (Breakdown, 500),
+    (SourceFailed, 502), (SourceTimeout, 504), (Unprocessable, 400), (CropOutOfBounds, 400), (Overloaded, 503),
+    (InternalError, 500),
 ]
 # fmt: on
 
@@ -85,7 +86,7 @@ def test_every_kind_has_a_code_of_its_own() -> None:
 
 @pytest.mark.parametrize("code", KINDS)
 def test_a_problem_comes_back_as_its_own_kind(code: str) -> None:
-    found = restored(code, "what", "mend", "crop")
+    found = restored_problem(code, "what", "mend", "crop")
     assert type(found) is KINDS[code]
     assert (found.detail, found.fix, found.parameter, found.retry_after_s) == ("what", "mend", "crop", None)
     assert str(found) == "what | fix: mend"
@@ -93,4 +94,4 @@ def test_a_problem_comes_back_as_its_own_kind(code: str) -> None:
 
 
 def test_an_unknown_code_is_our_fault() -> None:
-    assert type(restored("no_such_code", "what")) is Breakdown
+    assert type(restored_problem("no_such_code", "what")) is InternalError

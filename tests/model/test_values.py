@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.model.values import CLEAR, NOTHING, WHITE, WHOLE, Box, Colour, Pixels, Ratio, Share, Size, enclosing
+from cropmark.model.values import CLEAR, NOTHING, WHITE, WHOLE, Box, Color, Pixels, Ratio, Share, Size, enclosing
 
 # fmt: off
 UNBUILDABLE: list[tuple[Callable[[], object], str]] = [
@@ -18,8 +18,8 @@ UNBUILDABLE: list[tuple[Callable[[], object], str]] = [
     (lambda: Box(0, 0, 0, 5),                    "at least 1 by 1, not 0 by 5"),
     (lambda: Ratio(Fraction(16), Fraction(0)),   "numbers above 0, not 16:0"),
     (lambda: Ratio(Fraction(-1), Fraction(1)),   "numbers above 0"),
-    (lambda: Colour(256, 0, 0),                  "0 to 255"),
-    (lambda: Colour(0, 0, 0, -1),                "0 to 255"),
+    (lambda: Color(256, 0, 0),                  "0 to 255"),
+    (lambda: Color(0, 0, 0, -1),                "0 to 255"),
 ]
 CLIPPED = [
     # box                        in a frame of    leaves
@@ -78,7 +78,7 @@ def test_what_follows_from_a_value() -> None:
     box = Box(10, 20, 30, 40)
     assert (box.right, box.bottom, box.size) == (40, 60, Size(30, 40))
     assert (Size(3, 4).area, Size(3, 4).turned) == (12, Size(4, 3))
-    assert (WHITE.opaque, CLEAR.opaque, Colour(1, 2, 3, 254).opaque) == (True, False, False)
+    assert (WHITE.opaque, CLEAR.opaque, Color(1, 2, 3, 254).opaque) == (True, False, False)
 
 
 sides = st.integers(1, 10_000)

@@ -15,18 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.model.formats import Format
-from cropmark.model.values import Colour, Pixels, Point, Ratio, Share, Size
-from cropmark.plan.plan import Beyond, Choice, Keep, Limits, Output, Plan, Tell, Unusable
-from cropmark.plan.source import Kind
+from cropmark.model.values import Color, Pixels, Point, Ratio, Share, Size
+from cropmark.plan.plan import Choice, Fallback, KeepMetadata, Limits, Output, OverLimit, Plan, TriState
+from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
-    Area,
-    At,
-    Auto,
+    Align,
+    AutoColor,
     Blur,
     Canvas,
     Cell,
     Crop,
+    Dimensions,
     Dither,
     Edges,
     Fit,
@@ -34,17 +34,17 @@ from cropmark.plan.steps import (
     Focus,
     Monochrome,
     Montage,
+    Offset,
     Orient,
+    Orientation,
     Overflow,
     Overlay,
     Pad,
     Resize,
     Sharpen,
-    Spare,
     Threshold,
     TrimBorder,
     TrimEdges,
-    Turn,
 )
 
 # ------------------------------------------------------------------------------------------------ any plan
@@ -53,26 +53,26 @@ fractions = st.fractions(0, 5, max_denominator=4)
 above_0 = st.fractions(Fraction(1, 4), 5, max_denominator=4)
 lengths = st.builds(Pixels, fractions) | st.builds(Share, fractions)
 parts = st.integers(0, 255)
-colours = st.builds(Colour, parts, parts, parts, parts)
+colors = st.builds(Color, parts, parts, parts, parts)
 ratios = st.builds(Ratio, above_0, above_0)
-shapes = st.builds(Area, lengths, lengths) | ratios
-spares = st.builds(Spare, fractions)
-placements = spares | st.builds(At, lengths)
+shapes = st.builds(Dimensions, lengths, lengths) | ratios
+spares = st.builds(Align, fractions)
+placements = spares | st.builds(Offset, lengths)
 edges = st.builds(Edges, lengths, lengths, lengths, lengths)
 kinds = st.builds(
-    Kind,
+    SourceFilter,
     st.none() | st.frozensets(st.sampled_from(Format), max_size=2),
     st.none() | st.booleans(),
     st.none() | st.booleans(),
     st.none() | st.booleans(),
 )
-skipped = {"skipped_for": st.lists(kinds, max_size=1).map(tuple), "skipped_warning": st.none() | st.text(max_size=3)}
-maybe_length, maybe_colour = st.none() | lengths, st.none() | colours
+skipped = {"skipped_for": st.lists(kinds, max_size=1).map(tuple), "warns_if_skipped": st.none() | st.text(max_size=3)}
+maybe_length, maybe_color = st.none() | lengths, st.none() | colors
 cells = st.builds(Cell, st.integers(0, 3), fractions, fractions, fractions, fractions)
 
 steps = st.one_of(
-    st.builds(Orient, st.sampled_from(Turn), **skipped),
-    st.builds(TrimBorder, colours | st.just(Auto.TOP_LEFT), fractions, **skipped),
+    st.builds(Orient, st.sampled_from(Orientation), **skipped),
+    st.builds(TrimBorder, colors | st.just(AutoColor.TOP_LEFT), fractions, **skipped),
     st.builds(TrimEdges, edges, **skipped),
     st.builds(Crop, shapes, placements, placements, st.none() | st.just(Focus.SMART), st.sampled_from(Overflow)),
     st.builds(
@@ -84,9 +84,9 @@ steps = st.one_of(
         above_0,
         focus=st.none() | st.builds(Point, fractions, fractions),
     ),
-    st.builds(Pad, edges, maybe_colour),
-    st.builds(Canvas, shapes, placements, placements, maybe_colour, st.booleans()),
-    st.builds(Flatten, colours),
+    st.builds(Pad, edges, maybe_color),
+    st.builds(Canvas, shapes, placements, placements, maybe_color, st.booleans()),
+    st.builds(Flatten, colors),
     st.builds(Adjust, fractions, fractions, fractions),
     st.builds(Sharpen, fractions, lengths, parts),
     st.builds(Blur, lengths),
@@ -98,10 +98,10 @@ choices = st.builds(
     Choice,
     st.none() | st.sampled_from(Format),
     st.none() | st.integers(1, 3),
-    st.sampled_from(Tell),
-    st.sampled_from(Tell),
+    st.sampled_from(TriState),
+    st.sampled_from(TriState),
     skipped_for=st.lists(kinds, max_size=1).map(tuple),
-    missed=st.none() | st.text(max_size=3),
+    warning_if_skipped=st.none() | st.text(max_size=3),
 )
 plans = st.builds(
     Plan,
@@ -109,13 +109,13 @@ plans = st.builds(
     st.builds(
         Output,
         st.lists(choices, min_size=1, max_size=2).map(tuple),
-        st.frozensets(st.sampled_from(Keep)),
+        st.frozensets(st.sampled_from(KeepMetadata)),
         st.booleans(),
     ),
     st.frozensets(st.sampled_from(Format), min_size=1),
-    st.builds(Limits, side=st.integers(1, 3), beyond=st.sampled_from(Beyond)),
-    st.sampled_from(Unusable),
-    st.sampled_from(Unusable),
+    st.builds(Limits, side=st.integers(1, 3), beyond=st.sampled_from(OverLimit)),
+    st.sampled_from(Fallback),
+    st.sampled_from(Fallback),
 )
 
 
@@ -126,25 +126,26 @@ def test_plans_are_equal_just_where_their_fingerprints_are(one: Plan, other: Pla
 
 
 # fmt: off
-NEIGHBOURS: list[tuple[Plan, Plan]] = [
+NEIGHBORS: list[tuple[Plan, Plan]] = [
     # plans that a careless text would take for one
     (Plan((Pad(Edges()),)),                          Plan((TrimEdges(Edges()),))),
     (Plan((Resize(Pixels(Fraction(1)), None),)),     Plan((Resize(Share(Fraction(1)), None),))),    # a pixel, the whole
     (Plan((Resize(Pixels(Fraction(1)), None),)),     Plan((Resize(None, Pixels(Fraction(1))),))),
     (Plan((Blur(Pixels(Fraction(3, 2))),)),          Plan((Blur(Pixels(Fraction(31, 20))),))),
-    (Plan((Blur(Pixels(Fraction(1))), Flatten(Colour(0, 0, 0)))),
-     Plan((Flatten(Colour(0, 0, 0)), Blur(Pixels(Fraction(1)))))),                                  # their order counts
+    (Plan((Blur(Pixels(Fraction(1))), Flatten(Color(0, 0, 0)))),
+     Plan((Flatten(Color(0, 0, 0)), Blur(Pixels(Fraction(1)))))),                                  # their order counts
     (Plan((Crop(shape=Ratio(Fraction(2), Fraction(1))),)), Plan((Crop(shape=Ratio(Fraction(4), Fraction(2))),))),
-    (Plan(output=Output((Choice(missed="a"), Choice()))), Plan(output=Output((Choice(), Choice(missed="a"))))),
-    (Plan(output=Output((Choice(missed="None"),))),  Plan(output=Output((Choice(),)))),
-    (Plan(output=Output((Choice(quality=1),))),      Plan(output=Output((Choice(lossless=Tell.YES),)))),
-    (Plan((Crop(shape=Area(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a,b"),)),
-     Plan((Crop(shape=Area(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a"),))),
+    (Plan(output=Output((Choice(warning_if_skipped="a"), Choice()))),
+     Plan(output=Output((Choice(), Choice(warning_if_skipped="a"))))),
+    (Plan(output=Output((Choice(warning_if_skipped="None"),))),  Plan(output=Output((Choice(),)))),
+    (Plan(output=Output((Choice(quality=1),))),      Plan(output=Output((Choice(lossless=TriState.YES),)))),
+    (Plan((Crop(shape=Dimensions(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a,b"),)),
+     Plan((Crop(shape=Dimensions(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a"),))),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("one", "other"), NEIGHBOURS)
+@pytest.mark.parametrize(("one", "other"), NEIGHBORS)
 def test_plans_that_are_nearly_alike_are_told_apart(one: Plan, other: Plan) -> None:
     assert one.fingerprint() != other.fingerprint()
 
@@ -163,7 +164,7 @@ def _another(value: Any) -> Any:
         case tuple():
             return (*value, Choice(quality=99)) if value else (Blur(Pixels(Fraction(1))),)
         case frozenset():
-            return value ^ {next(iter(value))} if value else frozenset({Keep.ICC})
+            return value ^ {next(iter(value))} if value else frozenset({KeepMetadata.ICC})
         case Output() | Limits():
             return _changes(value)[0]
         case None:
@@ -186,9 +187,9 @@ def test_no_limit_is_left_out(limits: Limits) -> None:
 
 
 TOLD_ELSEWHERE = """
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
-ask = Ask("a.png", "crop=4:3,smart&width=33.3p&bg-color=fff&auto=webp,avif", {"accept": "image/webp,image/avif"})
+ask = ImageRequest("a.png", "crop=4:3,smart&width=33.3p&bg-color=fff&auto=webp,avif", {"accept": "image/webp,image/avif"})
 print(Fastly().order(ask).plan.fingerprint())
 """
 

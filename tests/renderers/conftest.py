@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from cropmark.ports import Opened, Stamp
+from cropmark.ports import OpenSource, SourceVersion
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Sandbox
 
@@ -22,20 +22,20 @@ ROGUE = (sys.executable, "-I", str(Path(__file__).with_name("rogue.py")))
 
 
 class Says(Protocol):
-    def __call__(self, text: str, *, name: str | None = None, version: str = "1") -> Opened: ...
+    def __call__(self, text: str, *, name: str | None = None, version: str = "1") -> OpenSource: ...
 
 
 @pytest.fixture
 def says(tmp_path: Path) -> Says:
     """A source of that text, one file each."""
-    made: list[Opened] = []
+    made: list[OpenSource] = []
 
-    def opened(text: str, *, name: str | None = None, version: str = "1") -> Opened:
+    def opened(text: str, *, name: str | None = None, version: str = "1") -> OpenSource:
         file = tmp_path / str(len(made))
         file.write_bytes(text.encode("latin-1"))
         descriptor = os.open(file, os.O_RDONLY)
-        stamp = Stamp(f"files:{text if name is None else name}", version)
-        made.append(Opened(descriptor, len(text), stamp, lambda: os.close(descriptor)))
+        stamp = SourceVersion(f"files:{text if name is None else name}", version)
+        made.append(OpenSource(descriptor, len(text), stamp, lambda: os.close(descriptor)))
         return made[-1]
 
     return opened

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import seccompy
 
 from cropmark.model.formats import Format
-from cropmark.ports import Facts, Made
+from cropmark.ports import Facts, Rendered
 from cropmark.renderers.tasks import Answer, Setup, Sources, Task, Work
 from cropmark.renderers.worker import main
 
@@ -141,7 +141,7 @@ def prepared(setup: Setup) -> Work:
             "source": {"content": os.pread(writable, 100, 0).decode()},
             "environ": dict(os.environ),
         }
-        return Made(JPEG + json.dumps(told).encode(), Format.JPEG, Facts())
+        return Rendered(JPEG + json.dumps(told).encode(), Format.JPEG, Facts())
 
     return work
 

@@ -16,10 +16,10 @@ from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import CropOutOfBounds, SourceUnusable
 from cropmark.model.values import Box, Size
-from cropmark.ports import Analysed, AsItIs, Facts, Made
+from cropmark.ports import AnalysisResult, Facts, Passthrough, Rendered
 from cropmark.renderers import protocol, transport
-from cropmark.renderers.tasks import Analyse, Answer, Inspect, Render, Setup, Sources, Task, Work
-from cropmark.renderers.transport import Kind
+from cropmark.renderers.tasks import Analyze, Answer, Inspect, Render, Setup, Sources, Task, Work
+from cropmark.renderers.transport import MessageKind
 from cropmark.renderers.worker import main
 
 JPEG = b"\xff\xd8\xff\xe0"
@@ -40,13 +40,13 @@ def echo(argument: str, task: Task, sources: Sources) -> Answer:
     if isinstance(task, Inspect):
         assert sources[0] is not None
         return Info(Format.JPEG, Size(4, 3), len(sources[0]))
-    hurried = isinstance(task, Render) and task.hurried
-    told = {"pid": os.getpid(), "sources": [s and s.decode("latin-1") for s in sources], "hurried": hurried}
-    return Made(JPEG + json.dumps(told).encode(), Format.JPEG, Facts(size=Size(4, 3)), reduced=hurried)
+    low_effort = isinstance(task, Render) and task.low_effort
+    told = {"pid": os.getpid(), "sources": [s and s.decode("latin-1") for s in sources], "low_effort": low_effort}
+    return Rendered(JPEG + json.dumps(told).encode(), Format.JPEG, Facts(size=Size(4, 3)), low_effort=low_effort)
 
 
 def large(argument: str, task: Task, sources: Sources) -> Answer:
-    return Made(JPEG + bytes(int(argument)), Format.JPEG, Facts())
+    return Rendered(JPEG + bytes(int(argument)), Format.JPEG, Facts())
 
 
 def crop(argument: str, task: Task, sources: Sources) -> Answer:
@@ -58,7 +58,7 @@ def corrupt(argument: str, task: Task, sources: Sources) -> Answer:
 
 
 def unreadable(argument: str, task: Task, sources: Sources) -> Answer:
-    return AsItIs(Reason.UNREADABLE, Facts())
+    return Passthrough(Reason.UNREADABLE, Facts())
 
 
 def wrong(argument: str, task: Task, sources: Sources) -> Answer:
@@ -117,13 +117,13 @@ def hungry(argument: str, task: Task, sources: Sources) -> Answer:
 
 def models(argument: str, task: Task, sources: Sources) -> Answer:
     """What came with an analysis."""
-    assert isinstance(task, Analyse)
+    assert isinstance(task, Analyze)
     sent = task.models
-    return Analysed(None, "none" if sent is None else f"{len(sent.face) + len(sent.subject)} bytes")
+    return AnalysisResult(None, "none" if sent is None else f"{len(sent.face) + len(sent.subject)} bytes")
 
 
 def gif(argument: str, task: Task, sources: Sources) -> Answer:
-    return Made(JPEG, Format.GIF, Facts())
+    return Rendered(JPEG, Format.GIF, Facts())
 
 
 def info(argument: str, task: Task, sources: Sources) -> Answer:
@@ -131,7 +131,7 @@ def info(argument: str, task: Task, sources: Sources) -> Answer:
 
 
 def half(argument: str, task: Task, sources: Sources) -> Answer:
-    whole = transport.TOLD.pack(transport.MARK, Kind.MADE, 2, 100) + b"{}" + JPEG
+    whole = transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2, 100) + b"{}" + JPEG
     socket.socket(fileno=os.dup(0)).sendall(whole)
     os._exit(0)
 
@@ -139,7 +139,9 @@ def half(argument: str, task: Task, sources: Sources) -> Answer:
 def twice(argument: str, task: Task, sources: Sources) -> Answer:
     """A right answer, with one more soon after it."""
     end = socket.socket(fileno=os.dup(0))
-    threading.Timer(0.05, lambda: transport.tell(end, protocol.written(protocol.Told(info("", task, sources))))).start()
+    threading.Timer(
+        0.05, lambda: transport.tell(end, protocol.written(protocol.Reply(info("", task, sources))))
+    ).start()
     return echo(argument, task, sources)
 
 
@@ -176,13 +178,13 @@ DEEDS: dict[str, Deed] = {
     "info": info,
     "twice": twice,
     "chatter": chatter,
-    "pause": say(transport.TOLD.pack(transport.MARK, Kind.MADE, 2, 100) + b"{}" + JPEG),
+    "pause": say(transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2, 100) + b"{}" + JPEG),
     "garbage": say(b"\x80\x05garbage" * 100),
-    "bomb": say(transport.TOLD.pack(transport.MARK, Kind.MADE, 2, 2**62)),
-    "header": say(transport.TOLD.pack(transport.MARK, Kind.MADE, 2**31, 0)),
+    "bomb": say(transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2, 2**62)),
+    "header": say(transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2**31, 0)),
     "kind": say(transport.TOLD.pack(transport.MARK, 99, 2, 0) + b"{}"),
-    "ready": say(transport.TOLD.pack(transport.MARK, Kind.READY, 14, 0) + b'{"missing":[]}'),
-    "words": say(transport.TOLD.pack(transport.MARK, Kind.MADE, 2, 4) + b"{}" + JPEG),
+    "ready": say(transport.TOLD.pack(transport.MARK, MessageKind.READY, 14, 0) + b'{"missing":[]}'),
+    "words": say(transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2, 4) + b"{}" + JPEG),
 }
 
 if __name__ == "__main__":

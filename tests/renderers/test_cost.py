@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from cropmark.model.formats import Format
 from cropmark.model.values import WHOLE, Pixels, Ratio, Share, Size
 from cropmark.plan.plan import Choice, Output, Plan
-from cropmark.plan.source import Kind
-from cropmark.plan.steps import Area, Canvas, Crop, Edges, Montage, Pad, Resize
-from cropmark.renderers.cost import Costs, asked_pixels
-from cropmark.renderers.tasks import Analyse, Inspect, Render, Task
+from cropmark.plan.source import SourceFilter
+from cropmark.plan.steps import Canvas, Crop, Dimensions, Edges, Montage, Pad, Resize
+from cropmark.renderers.cost import CostModel, asked_pixels
+from cropmark.renderers.tasks import Analyze, Inspect, Render, Task
 
 
 def PX(count: int) -> Pixels:  # noqa: N802 - a table reads better with two letters
@@ -28,9 +28,9 @@ def to(kind: Format | None, width: int = 800, height: int = 533) -> Render:
     return Render(Plan((Resize(PX(width), PX(height)),), Output((Choice(kind),))))
 
 
-GIF_ALONE = Choice(Format.GIF, skipped_for=(Kind(frozenset({Format.JPEG, Format.PNG})),))
-ANIMATIONS = Choice(Format.GIF, skipped_for=(Kind(animated=False),))
-NOT_STILL = Choice(Format.GIF, skipped_for=(Kind(frozenset({Format.JPEG}), animated=False),))
+GIF_ALONE = Choice(Format.GIF, skipped_for=(SourceFilter(frozenset({Format.JPEG, Format.PNG})),))
+ANIMATIONS = Choice(Format.GIF, skipped_for=(SourceFilter(animated=False),))
+NOT_STILL = Choice(Format.GIF, skipped_for=(SourceFilter(frozenset({Format.JPEG}), animated=False),))
 
 
 def first_of(*choices: Choice) -> Render:
@@ -48,8 +48,8 @@ ASKED = [
     ((Resize(PX(400), PX(300), dpr=Fraction(2)),),                        480_000),
     ((Resize(Share(Fraction(1, 2)), None),),                              None),
     ((Resize(PX(9000), PX(9000)), Resize(PX(8), PX(8))),                  81_000_000),    # it is done all the same
-    ((Canvas(Area(PX(1000), PX(10))),),                                   10_000),
-    ((Canvas(Area(WHOLE, WHOLE)),),                                       None),
+    ((Canvas(Dimensions(PX(1000), PX(10))),),                                   10_000),
+    ((Canvas(Dimensions(WHOLE, WHOLE)),),                                       None),
     ((Montage(Size(300, 200), ()),),                                      60_000),
     ((Pad(Edges(top=PX(10))),),                                           None),
 ]
@@ -70,7 +70,7 @@ GUESSES = [
     (first_of(ANIMATIONS, Choice(Format.JPEG)), ("moving", 4_500_000, Format.WEBP), 400, 800),    # this one can
     (first_of(GIF_ALONE),      MP12,                                       40,    75),
     (Inspect(),                MP12,                                        1,     5),
-    (Analyse(),                MP12,                                      140,   250),
+    (Analyze(),                MP12,                                      140,   250),
 ]
 # fmt: on
 
@@ -82,17 +82,17 @@ def test_asked_pixels(steps: tuple[Resize, ...], pixels: int | None) -> None:
 
 @pytest.mark.parametrize(("task", "source", "least", "most"), GUESSES)
 def test_guess(task: Task, source: tuple[str, int, Format | None], least: float, most: float) -> None:
-    _, ms = Costs().guess_ms(task, [source])
+    _, ms = CostModel().guess_ms(task, [source])
     assert least <= ms <= most
 
 
 def test_every_source_counts() -> None:
     task = to(Format.JPEG)
-    assert Costs().guess_ms(task, [MP12, MP12])[1] > Costs().guess_ms(task, [MP12])[1] + 40
+    assert CostModel().guess_ms(task, [MP12, MP12])[1] > CostModel().guess_ms(task, [MP12])[1] + 40
 
 
 def test_what_was_seen_replaces_the_guess() -> None:
-    costs, task = Costs(), to(Format.JPEG)
+    costs, task = CostModel(), to(Format.JPEG)
     sort, _ = costs.guess_ms(task, [MP12])
     costs.learn(sort, 300.0)
     assert costs.guess_ms(task, [MP12])[1] == 300.0
@@ -114,13 +114,13 @@ APART = [
 
 @pytest.mark.parametrize(("what", "task", "source"), APART)
 def test_it_says_nothing_of(what: str, task: Task, source: tuple[str, int, Format | None]) -> None:
-    costs = Costs()
+    costs = CostModel()
     costs.learn(costs.guess_ms(to(Format.JPEG), [MP12])[0], 9999.0)
     assert costs.guess_ms(task, [source])[1] < 1000
 
 
 def test_the_memory_of_it_is_bounded() -> None:
-    costs = Costs()
+    costs = CostModel()
     for i in range(20_000):
         costs.learn(costs.guess_ms(Inspect(), [(str(i), 1, None)])[0], 7.0)
     assert costs.guess_ms(Inspect(), [("19999", 1, None)])[1] == 7.0
@@ -130,5 +130,5 @@ def test_the_memory_of_it_is_bounded() -> None:
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.none() | st.sampled_from(Format))
 def test_more_bytes_never_cost_less(few: int, more: int, kind: Format | None) -> None:
     few, more = sorted((few, more))
-    cheap, dear = (Costs().guess_ms(to(Format.WEBP), [("a", count, kind)])[1] for count in (few, more))
+    cheap, dear = (CostModel().guess_ms(to(Format.WEBP), [("a", count, kind)])[1] for count in (few, more))
     assert 0 < cheap <= dear

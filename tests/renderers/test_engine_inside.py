@@ -17,8 +17,8 @@ from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Pixels, Size
 from cropmark.plan.plan import Choice, Output, Plan
 from cropmark.plan.steps import Resize
-from cropmark.ports import Made, Opened, Stamp
-from cropmark.renderers.group import Cause
+from cropmark.ports import OpenSource, Rendered, SourceVersion
+from cropmark.renderers.group import ExitReason
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Sandbox
 from tests.renderers.conftest import killed_and_replaced
@@ -27,16 +27,16 @@ PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
 PHOTO = PICTURES / "astronaut.jpg"
 POLICY = Sandbox.REQUIRE if sys.platform == "linux" else Sandbox.TRY
 
-Opens = Callable[[bytes], Opened]
+Opens = Callable[[bytes], OpenSource]
 
 
 @pytest.fixture
 def opens(tmp_path: Path) -> Opens:
-    def opened(data: bytes) -> Opened:
+    def opened(data: bytes) -> OpenSource:
         file = tmp_path / str(len(list(tmp_path.iterdir())))
         file.write_bytes(data)
         descriptor = os.open(file, os.O_RDONLY)
-        return Opened(descriptor, len(data), Stamp(f"files:{file.name}", "1"), lambda: os.close(descriptor))
+        return OpenSource(descriptor, len(data), SourceVersion(f"files:{file.name}", "1"), lambda: os.close(descriptor))
 
     return opened
 
@@ -53,9 +53,9 @@ def to(kind: Format, width: int = 200) -> Plan:
     return Plan((Resize(Pixels(Fraction(width)), None),), Output((Choice(kind),)))
 
 
-async def rendered(pool: Pool, source: Opened, plan: Plan) -> Made:
+async def rendered(pool: Pool, source: OpenSource, plan: Plan) -> Rendered:
     made = await pool.render([source], plan)
-    assert isinstance(made, Made)
+    assert isinstance(made, Rendered)
     return made
 
 
@@ -85,7 +85,7 @@ async def test_a_broken_picture_is_refused_and_its_renderer_replaced(pool: Pool,
         await pool.render([opens(photo[: len(photo) // 2])], to(Format.JPEG))
     assert (await rendered(pool, opens(photo), to(Format.JPEG))).facts.size == Size(200, 200)
     assert pool.pids() != before
-    assert pool.state().restarts == {Cause.SPENT: 1}
+    assert pool.state().restarts == {ExitReason.SPENT: 1}
 
 
 async def test_the_same_bytes_from_every_renderer(pool: Pool, opens: Opens) -> None:
@@ -99,11 +99,11 @@ async def test_the_same_bytes_from_every_renderer(pool: Pool, opens: Opens) -> N
 @pytest.mark.skipif(models.available() is not None, reason="the extra `smart` is not installed")
 async def test_the_networks_run_in_the_sandbox_and_leave_nothing_open(pool: Pool, opens: Opens) -> None:
     """check_25, check_26: with telemetry on, onnxruntime would keep a database open and a thread that calls home."""
-    found = await pool.analyse(opens(PHOTO.read_bytes()))
+    found = await pool.analyze(opens(PHOTO.read_bytes()))
     assert found.analysis is not None
     assert len(found.analysis.faces) == 1
     if sys.platform == "linux":
         for pid in pool.pids():
             assert {d.name for d in Path(f"/proc/{pid}/fd").iterdir()} == {"0", "1", "2"}
     with pytest.raises(SourceUnusable):
-        await pool.analyse(opens(b"no picture at all"))
+        await pool.analyze(opens(b"no picture at all"))

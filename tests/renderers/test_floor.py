@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cropmark.engine import versions
-from cropmark.renderers.group import CannotStart
+from cropmark.renderers.group import WorkerStartError
 from cropmark.renderers.handlers import libraries
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.process import COMMAND
@@ -40,7 +40,7 @@ async def test_check_29_refused_or_warned_of(floor: bool) -> None:
     """A renderer that says so itself."""
     pool = Pool(1, floor=floor, command=[*COMMAND[: COMMAND.index("-m")], "-c", OLD])
     if floor:
-        with pytest.raises(CannotStart, match="is older than 8"):
+        with pytest.raises(WorkerStartError, match="is older than 8"):
             await pool.start()
         return
     try:

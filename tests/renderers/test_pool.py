@@ -20,12 +20,12 @@ import pytest
 from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import Breakdown, CropOutOfBounds, Impossible, Overloaded, Problem, SourceUnusable
+from cropmark.model.problems import CropOutOfBounds, InternalError, Overloaded, Problem, SourceUnusable, Unprocessable
 from cropmark.model.values import Pixels, Size
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Resize
-from cropmark.ports import Analysed, AsItIs, Made
-from cropmark.renderers.group import CannotStart, Cause
+from cropmark.ports import AnalysisResult, Passthrough, Rendered
+from cropmark.renderers.group import ExitReason, WorkerStartError
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Isolation, Sandbox
 from tests.renderers.conftest import ROGUE, Says, Started, alive, killed_and_replaced
@@ -37,9 +37,9 @@ COSTLY = Plan((Resize(Pixels(Fraction(4000)), None),))
 JPEG_TEXT = JPEG.decode("latin-1")
 
 
-def told(made: Made | AsItIs) -> Mapping[str, Any]:
+def told(made: Rendered | Passthrough) -> Mapping[str, Any]:
     """What the rogue's echo says of itself."""
-    assert isinstance(made, Made)
+    assert isinstance(made, Rendered)
     found: Mapping[str, Any] = json.loads(made.body.removeprefix(JPEG))
     return found
 
@@ -67,7 +67,7 @@ async def test_sources_arrive_whole_and_in_order(started: Started, says: Says) -
     pool = await started()
     made = await pool.render([says("echo"), None, says("two")], PLAN)
     assert told(made)["sources"] == ["echo", None, "two"]
-    assert isinstance(made, Made)
+    assert isinstance(made, Rendered)
     assert [name for name, _ in made.timing.stages] == ["queue"]
 
 
@@ -83,14 +83,14 @@ async def test_info_and_original(started: Started, says: Says) -> None:
     pool = await started()
     assert await pool.inspect(says("echo")) == Info(Format.JPEG, Size(4, 3), 4)
     kept = await pool.render([says(f"{JPEG_TEXT}unreadable")], PLAN)
-    assert isinstance(kept, AsItIs)
+    assert isinstance(kept, Passthrough)
     assert kept.reason is Reason.UNREADABLE
 
 
 async def test_large_bodies_pass(started: Started, says: Says) -> None:
     pool = await started()
     made = await pool.render([says("large 20000000")], PLAN)
-    assert isinstance(made, Made)
+    assert isinstance(made, Rendered)
     assert made.body == JPEG + bytes(20_000_000)
 
 
@@ -117,33 +117,33 @@ MISHAPS = [
     # the source says            the caller hears                       and the renderer is replaced for
     ("crop",                     CropOutOfBounds, "the crop keeps 9x9", None),
     ("corrupt",                  SourceUnusable,  "broken at line 2",   None),        # no decoder saw it: no picture
-    (f"{JPEG_TEXT}corrupt",      SourceUnusable,  "broken at line 2",   Cause.SPENT),
-    ("wrong",                    Breakdown,       "renderer failed",    Cause.SPENT),
-    ("hungry",                   SourceUnusable,  "more memory",        Cause.SPENT),
-    ("segv",                     SourceUnusable,  "decoded safely",     Cause.CRASH),
-    ("fpe",                      SourceUnusable,  "decoded safely",     Cause.CRASH),
-    ("abort",                    SourceUnusable,  "decoded safely",     Cause.CRASH),
-    ("exit 0",                   SourceUnusable,  "decoded safely",     Cause.CRASH),
-    ("exit 3",                   SourceUnusable,  "decoded safely",     Cause.CRASH),
-    ("loop",                     Overloaded,      "within 0.5 s",       Cause.DEADLINE),
-    ("sleep 60",                 Overloaded,      "within 0.5 s",       Cause.DEADLINE),
-    ("half",                     SourceUnusable,  "decoded safely",     Cause.CRASH),
-    ("pause",                    Overloaded,      "within 0.5 s",       Cause.DEADLINE),   # then silence
-    ("garbage",                  SourceUnusable,  "decoded safely",     Cause.OUT_OF_FORM),
-    ("bomb",                     SourceUnusable,  "decoded safely",     Cause.OUT_OF_FORM),   # says 2**62 bytes
-    ("header",                   SourceUnusable,  "decoded safely",     Cause.OUT_OF_FORM),
-    ("kind",                     SourceUnusable,  "decoded safely",     Cause.OUT_OF_FORM),
-    ("ready",                    SourceUnusable,  "decoded safely",     Cause.OUT_OF_FORM),
-    ("words",                    SourceUnusable,  "decoded safely",     Cause.OUT_OF_FORM),
-    ("info",                     SourceUnusable,  "decoded safely",     Cause.OUT_OF_FORM),   # of another kind
-    ("gif",                      SourceUnusable,  "decoded safely",     Cause.OUT_OF_FORM),   # begins as JPEG does
+    (f"{JPEG_TEXT}corrupt",      SourceUnusable,  "broken at line 2",   ExitReason.SPENT),
+    ("wrong",                    InternalError,       "renderer failed",    ExitReason.SPENT),
+    ("hungry",                   SourceUnusable,  "more memory",        ExitReason.SPENT),
+    ("segv",                     SourceUnusable,  "decoded safely",     ExitReason.CRASH),
+    ("fpe",                      SourceUnusable,  "decoded safely",     ExitReason.CRASH),
+    ("abort",                    SourceUnusable,  "decoded safely",     ExitReason.CRASH),
+    ("exit 0",                   SourceUnusable,  "decoded safely",     ExitReason.CRASH),
+    ("exit 3",                   SourceUnusable,  "decoded safely",     ExitReason.CRASH),
+    ("loop",                     Overloaded,      "within 0.5 s",       ExitReason.DEADLINE),
+    ("sleep 60",                 Overloaded,      "within 0.5 s",       ExitReason.DEADLINE),
+    ("half",                     SourceUnusable,  "decoded safely",     ExitReason.CRASH),
+    ("pause",                    Overloaded,      "within 0.5 s",       ExitReason.DEADLINE),   # then silence
+    ("garbage",                  SourceUnusable,  "decoded safely",     ExitReason.OUT_OF_FORM),
+    ("bomb",                     SourceUnusable,  "decoded safely",     ExitReason.OUT_OF_FORM),   # says 2**62 bytes
+    ("header",                   SourceUnusable,  "decoded safely",     ExitReason.OUT_OF_FORM),
+    ("kind",                     SourceUnusable,  "decoded safely",     ExitReason.OUT_OF_FORM),
+    ("ready",                    SourceUnusable,  "decoded safely",     ExitReason.OUT_OF_FORM),
+    ("words",                    SourceUnusable,  "decoded safely",     ExitReason.OUT_OF_FORM),
+    ("info",                     SourceUnusable,  "decoded safely",     ExitReason.OUT_OF_FORM),   # of another kind
+    ("gif",                      SourceUnusable,  "decoded safely",     ExitReason.OUT_OF_FORM),   # begins as JPEG does
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("text", "kind", "words", "cause"), MISHAPS, ids=[row[0] for row in MISHAPS])
 async def test_mishap_costs_its_own_task_only(
-    started: Started, says: Says, text: str, kind: type[Problem], words: str, cause: Cause | None
+    started: Started, says: Says, text: str, kind: type[Problem], words: str, cause: ExitReason | None
 ) -> None:
     """check_27: the one gets a Problem, what runs and waits beside it gets its picture, and all is as before."""
     pool = await started(2, deadline_s=0.5)
@@ -212,7 +212,7 @@ async def test_killed_while_idle_is_replaced_and_nobody_hears(started: Started, 
     await asyncio.sleep(0.05)  # until they are dead: who asks in the same instant shares their fate
     assert told(await pool.render([says("echo")], PLAN))["pid"] not in before
     await settled(pool, 2)
-    assert pool.state().restarts == {Cause.KILLED: 2}
+    assert pool.state().restarts == {ExitReason.KILLED: 2}
 
 
 async def test_killed_while_working_costs_that_task(started: Started, says: Says) -> None:
@@ -225,7 +225,7 @@ async def test_killed_while_working_costs_that_task(started: Started, says: Says
         await task
     assert problem.value.retry_after_s == 1
     assert told(await pool.render([says("echo")], PLAN))["sources"] == ["echo"]
-    assert pool.state().restarts == {Cause.KILLED: 1}
+    assert pool.state().restarts == {ExitReason.KILLED: 1}
 
 
 async def test_source_that_killed_twice_is_refused_without_a_try(started: Started, says: Says) -> None:
@@ -238,7 +238,7 @@ async def test_source_that_killed_twice_is_refused_without_a_try(started: Starte
             await pool.render([bad, logo], PLAN)
     with pytest.raises(SourceUnusable, match="brought 2 renderers down"):
         await pool.render([bad, logo], PLAN)
-    assert pool.state().restarts == {Cause.CRASH: 2}
+    assert pool.state().restarts == {ExitReason.CRASH: 2}
     await pool.render([logo], PLAN)
     now_s = 601.0
     with pytest.raises(SourceUnusable, match="decoded safely"):
@@ -314,8 +314,8 @@ async def test_hurry_at_half_a_full_queue(started: Started, says: Says) -> None:
     pool = await started(queue_limit=4)
     tasks = [asyncio.create_task(pool.render([says("sleep 0.05", name=str(i))], COSTLY)) for i in range(5)]
     made = await asyncio.gather(*tasks)
-    assert [told(one)["hurried"] for one in made] == [False, True, True, False, False]
-    assert [isinstance(one, Made) and one.reduced for one in made] == [False, True, True, False, False]
+    assert [told(one)["low_effort"] for one in made] == [False, True, True, False, False]
+    assert [isinstance(one, Rendered) and one.low_effort for one in made] == [False, True, True, False, False]
 
 
 async def test_queued_and_cancelled_is_dropped(started: Started, says: Says) -> None:
@@ -350,7 +350,7 @@ async def test_running_and_cancelled_is_finished(started: Started, says: Says) -
 async def test_a_closed_descriptor_is_our_fault_and_costs_no_renderer(started: Started, says: Says) -> None:
     pool, source = await started(), says("echo")
     source.close()
-    with pytest.raises(Breakdown, match="could not be handed"):
+    with pytest.raises(InternalError, match="could not be handed"):
         await pool.render([source], PLAN)
     os.open("/dev/null", os.O_RDONLY)  # the number is taken again, for the fixture to close
     assert told(await pool.render([says("echo")], PLAN))["sources"] == ["echo"]
@@ -361,7 +361,7 @@ async def test_too_many_sources(started: Started, says: Says) -> None:
     pool = await started()
     made = await pool.render([says("echo"), *[None] * 63], PLAN)
     assert len(told(made)["sources"]) == 64
-    with pytest.raises(Impossible, match="at most 64"):
+    with pytest.raises(Unprocessable, match="at most 64"):
         await pool.render([says("echo"), *[None] * 64], PLAN)
 
 
@@ -389,7 +389,7 @@ async def test_a_process_for_each_foreign_request(started: Started, says: Says) 
 
 async def test_no_models_no_analysis_and_no_process(started: Started, says: Says) -> None:
     pool = await started()
-    assert await pool.analyse(says("echo")) == Analysed(None, "content analysis is not installed")
+    assert await pool.analyze(says("echo")) == AnalysisResult(None, "content analysis is not installed")
 
 
 async def test_models_that_cannot_be_used_are_told(started: Started, says: Says) -> None:
@@ -397,7 +397,7 @@ async def test_models_that_cannot_be_used_are_told(started: Started, says: Says)
         raise ModelUnusable("wrong hash of face.onnx")
 
     pool = await started(models=models)
-    assert await pool.analyse(says("echo")) == Analysed(None, "wrong hash of face.onnx", passing=True)
+    assert await pool.analyze(says("echo")) == AnalysisResult(None, "wrong hash of face.onnx", transient=True)
 
 
 async def test_models_are_sent_with_the_first_analysis(started: Started, says: Says) -> None:
@@ -409,7 +409,7 @@ async def test_models_are_sent_with_the_first_analysis(started: Started, says: S
         return Models(b"f" * 300_000, b"s" * 5_000_000)
 
     pool = await started(models=models)
-    reasons = [(await pool.analyse(says("models"))).reason for _ in range(3)]
+    reasons = [(await pool.analyze(says("models"))).reason for _ in range(3)]
     assert reasons == ["5300000 bytes", "none", "none"]
     assert read == 1
 
@@ -417,7 +417,7 @@ async def test_models_are_sent_with_the_first_analysis(started: Started, says: S
 async def test_an_analysis_has_its_own_deadline(started: Started, says: Says) -> None:
     pool = await started(models=lambda: Models(b"", b""), analysis_deadline_s=0.3)
     with pytest.raises(Overloaded, match=r"not looked at within 0\.3 s"):
-        await pool.analyse(says("sleep 60"))
+        await pool.analyze(says("sleep 60"))
 
 
 async def test_an_analysis_that_takes_too_long_gets_no_picture_refused(started: Started, says: Says) -> None:
@@ -425,7 +425,7 @@ async def test_an_analysis_that_takes_too_long_gets_no_picture_refused(started: 
     pool = await started(models=lambda: Models(b"", b""), analysis_deadline_s=0.3)
     for _ in range(3):
         with pytest.raises(Overloaded, match=r"within 0\.3 s"):
-            await pool.analyse(says("sleep 60", name="a"))
+            await pool.analyze(says("sleep 60", name="a"))
     assert told(await pool.render([says("echo", name="a")], PLAN))["sources"] == ["echo"]
 
 
@@ -434,14 +434,14 @@ async def test_an_analysis_that_takes_too_long_gets_no_picture_refused(started: 
 
 async def test_a_renderer_that_cannot_start_says_why() -> None:
     pool = Pool(1, command=(sys.executable, "-c", "raise SystemExit('no libvips here')"))
-    with pytest.raises(CannotStart, match="exited with 1: no libvips here"):
+    with pytest.raises(WorkerStartError, match="exited with 1: no libvips here"):
         await pool.start()
     assert pool.state().alive == 0
 
 
 async def test_no_such_command() -> None:
     pool = Pool(1, command=("/nonexistent/python",))
-    with pytest.raises(CannotStart, match="No such file"):
+    with pytest.raises(WorkerStartError, match="No such file"):
         await pool.start()
 
 

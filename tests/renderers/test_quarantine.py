@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from cropmark.model.problems import SourceUnusable
-from cropmark.ports import Stamp
-from cropmark.renderers.quarantine import Blame
+from cropmark.ports import SourceVersion
+from cropmark.renderers.quarantine import Quarantine
 
-A, B, LOGO = Stamp("a", "1"), Stamp("b", "1"), Stamp("logo", "1")
+A, B, LOGO = SourceVersion("a", "1"), SourceVersion("b", "1"), SourceVersion("logo", "1")
 
 # fmt: off
 CASES = [
@@ -18,7 +18,7 @@ CASES = [
     ([[A]],                           [0],      [A],          1,      False),
     ([[A], [A]],                      [0, 1],   [A],          2,      True),
     ([[A], [A]],                      [0, 1],   [B],          2,      False),
-    ([[A], [A]],                      [0, 1],   [Stamp("a", "2")], 2, False),   # another version of it
+    ([[A], [A]],                      [0, 1],   [SourceVersion("a", "2")], 2, False),   # another version of it
     ([[A], [A]],                      [0, 599], [A],          600,    True),
     ([[A], [A]],                      [0, 601], [A],          602,    False),   # not within ten minutes
     ([[A], [A]],                      [0, 1],   [A],          600,    True),
@@ -34,14 +34,18 @@ CASES = [
 
 @pytest.mark.parametrize(("deaths", "times_s", "asked", "now_s", "refused"), CASES)
 def test_blame(
-    deaths: Sequence[Sequence[Stamp]], times_s: Sequence[float], asked: Sequence[Stamp], now_s: float, refused: bool
+    deaths: Sequence[Sequence[SourceVersion]],
+    times_s: Sequence[float],
+    asked: Sequence[SourceVersion],
+    now_s: float,
+    refused: bool,
 ) -> None:
     """check_27."""
     clock = [0.0]
-    blame = Blame(lambda: clock[0])
+    blame = Quarantine(lambda: clock[0])
     for stamps, at_s in zip(deaths, times_s, strict=True):
         clock[0] = at_s
-        blame.note(stamps)
+        blame.record(stamps)
     clock[0] = now_s
     if refused:
         with pytest.raises(SourceUnusable, match="brought 2 renderers down"):
@@ -51,10 +55,10 @@ def test_blame(
 
 
 def test_many_suspects_are_no_load() -> None:
-    blame = Blame(lambda: 0.0)
+    blame = Quarantine(lambda: 0.0)
     for i in range(10_000):
-        blame.note([Stamp(str(i), "1")])
-        blame.note([Stamp(str(i), "1")])
-    blame.check([Stamp("0", "1")])
+        blame.record([SourceVersion(str(i), "1")])
+        blame.record([SourceVersion(str(i), "1")])
+    blame.check([SourceVersion("0", "1")])
     with pytest.raises(SourceUnusable):
-        blame.check([Stamp("9999", "1")])
+        blame.check([SourceVersion("9999", "1")])

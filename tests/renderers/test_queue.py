@@ -8,16 +8,16 @@ from contextlib import suppress
 import pytest
 
 from cropmark.model.problems import Overloaded
-from cropmark.ports import Opened, Stamp
-from cropmark.renderers.cost import Sort
+from cropmark.ports import OpenSource, SourceVersion
+from cropmark.renderers.cost import CostKey
 from cropmark.renderers.queue import A_PAGE, HARD, Job, Queue
 from cropmark.renderers.tasks import Inspect
 
 
 def job(source: str = "a", *, client: str | None = None, cost_ms: float = 10) -> Job:
-    opened = Opened(0, 1, Stamp(source, "1"), lambda: None)
+    opened = OpenSource(0, 1, SourceVersion(source, "1"), lambda: None)
     answer = asyncio.get_running_loop().create_future()
-    return Job(Inspect(), (opened,), False, Sort(source, "inspect"), cost_ms, client, answer)
+    return Job(Inspect(), (opened,), False, CostKey(source, "inspect"), cost_ms, client, answer)
 
 
 def filled(queue: Queue, *jobs: Job) -> Queue:

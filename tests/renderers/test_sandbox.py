@@ -14,9 +14,9 @@ import pytest
 
 from cropmark.model.problems import SourceUnusable
 from cropmark.plan.plan import Plan
-from cropmark.ports import Made
+from cropmark.ports import Rendered
 from cropmark.renderers import sandbox
-from cropmark.renderers.group import CannotStart, Cause
+from cropmark.renderers.group import ExitReason, WorkerStartError
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.process import COMMAND, ENVIRONMENT
 from cropmark.renderers.tasks import Sandbox
@@ -34,7 +34,7 @@ ANSWERS = {"clone3": {"ENOSYS"}}  # so that libraries take clone(), whose flags 
 
 async def probed(pool: Pool, says: Says) -> Mapping[str, Mapping[str, str]]:
     made = await pool.render([says("probe")], Plan())
-    assert isinstance(made, Made)
+    assert isinstance(made, Rendered)
     found: Mapping[str, Mapping[str, str]] = json.loads(made.body.removeprefix(JPEG))
     return found
 
@@ -44,7 +44,7 @@ async def test_nothing_can_be_reached_from_any_thread(started: Started, says: Sa
     """check_26: of the first thread, one older than the walls, one younger: each attempt is answered EPERM."""
     pool = await started(command=PRISONER, sandbox=Sandbox.REQUIRE)
     made = await pool.render([says("probe")], Plan(), foreign=foreign)
-    assert isinstance(made, Made)
+    assert isinstance(made, Rendered)
     found = json.loads(made.body.removeprefix(JPEG))
     for thread in ("first", "older", "newer"):
         assert len(found[thread]) >= 40
@@ -112,7 +112,7 @@ async def test_abort_still_ends_a_confined_renderer(started: Started, says: Says
     pool = await started(command=PRISONER, sandbox=Sandbox.REQUIRE)
     with pytest.raises(SourceUnusable, match="decoded safely"):
         await pool.render([says("abort")], Plan())
-    assert pool.state().restarts == {Cause.CRASH: 1}
+    assert pool.state().restarts == {ExitReason.CRASH: 1}
 
 
 @pytest.mark.parametrize("lacking", ["seccomp", "landlock"])
@@ -128,7 +128,7 @@ async def test_a_missing_wall_is_told_or_refused(started: Started, lacking: str)
     pool = await started(command=command, sandbox=Sandbox.TRY)
     assert not pool.state().sandboxed
     assert lacking in pool.state().missing[0].lower()
-    with pytest.raises(CannotStart, match=f"(?i)sandbox is required.*{lacking}"):
+    with pytest.raises(WorkerStartError, match=f"(?i)sandbox is required.*{lacking}"):
         await started(command=command, sandbox=Sandbox.REQUIRE)
 
 

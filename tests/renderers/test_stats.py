@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.renderers.group import Cause
+from cropmark.renderers.group import ExitReason
 from cropmark.renderers.stats import PoolState
 from cropmark.renderers.tasks import Sandbox
 from cropmark.runtime.metrics import Metrics
@@ -21,7 +21,7 @@ def state(
         queued_ms=1500.0,
         refused=4,
         dropped=5,
-        restarts={Cause.CRASH: 6},
+        restarts={ExitReason.CRASH: 6},
         sandbox=sandbox,
         missing=missing,
         trouble=trouble,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.renderers import transport
-from cropmark.renderers.transport import TOLD, Kind, OutOfForm, Reply
+from cropmark.renderers.transport import TOLD, MessageKind, ProtocolError, RawReply
 
 # fmt: off
 LENGTHS = [
@@ -39,7 +39,7 @@ def test_lengths(mark: bytes, kind: int, header: int, body: int) -> None:
 
 @pytest.mark.parametrize(("mark", "kind", "header", "body", "words"), REFUSALS)
 def test_lengths_out_of_form(mark: bytes, kind: int, header: int, body: int, words: str) -> None:
-    with pytest.raises(OutOfForm, match=words):
+    with pytest.raises(ProtocolError, match=words):
         transport.read_lengths(TOLD.pack(mark, kind, header, body), 1000)
 
 
@@ -47,7 +47,7 @@ def test_lengths_out_of_form(mark: bytes, kind: int, header: int, body: int, wor
 def test_any_prefix_is_read_or_refused(prefix: bytes) -> None:
     try:
         _, header, body = transport.read_lengths(prefix, 1000)
-    except OutOfForm:
+    except ProtocolError:
         return
     assert header <= transport.MOST_HEADER_BYTES
     assert body <= 1000
@@ -82,5 +82,5 @@ def test_as_much_as_is_there_and_no_more(tmp_path: Path, length: int, found: byt
 def test_a_reply_is_told_whole() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        transport.tell(theirs, Reply(Kind.MADE, b"{}", b"body"))
+        transport.tell(theirs, RawReply(MessageKind.MADE, b"{}", b"body"))
         assert ours.recv(100) == TOLD.pack(b"crop", 2, 2, 4) + b"{}body"

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from cropmark.cli.main import app
 from cropmark.config.loader import Settings
-from cropmark.model.problems import BadOrder, SourceFailed, SourceTooLarge
+from cropmark.model.problems import BadRequest, SourceFailed, SourceTooLarge
 from cropmark.model.values import Size
-from cropmark.ports import Compared
+from cropmark.ports import ImageDifference
 from cropmark.renderers import protocol
-from cropmark.renderers.protocol import Told
+from cropmark.renderers.protocol import Reply
 from cropmark.renderers.tasks import Compare, Inspect
-from cropmark.renderers.transport import Kind, OutOfForm, Reply
+from cropmark.renderers.transport import MessageKind, ProtocolError, RawReply
 from cropmark.replay import compare
 from cropmark.replay.compare import Comparison, compared
 from tests.engine.images import file_of, slopes
@@ -127,7 +127,7 @@ async def test_why_there_is_no_picture(origin: str) -> None:
 
 async def test_what_cannot_be_fetched(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("file:///etc/passwd", "http://[::1/x"):
-        with pytest.raises(BadOrder, match=re.escape(f"expected a URL of http or https, got '{url}'")):
+        with pytest.raises(BadRequest, match=re.escape(f"expected a URL of http or https, got '{url}'")):
             await compared(url, f"{origin}/a.png", settings=Settings())
     with pytest.raises(SourceFailed, match="gave no answer"):
         await compared("http://127.0.0.1:1/", f"{origin}/a.png", settings=Settings())
@@ -137,8 +137,8 @@ async def test_what_cannot_be_fetched(origin: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_tolerance_is_the_operators() -> None:
-    seen = compare.Seen("http://a.example", 200, "image/png", 5, "00")
-    found = Comparison(seen, seen, Compared(Size(4, 4), 2.5, 9, 30.0))
+    seen = compare.FetchedUrl("http://a.example", 200, "image/png", 5, "00")
+    found = Comparison(seen, seen, ImageDifference(Size(4, 4), 2.5, 9, 30.0))
     assert found.unlike(2.5) == ()
     assert found.unlike(2.4) == ("picture",)
 
@@ -177,7 +177,7 @@ def test_the_command_as_json(origin: str) -> None:
 
 @pytest.mark.parametrize("psnr_db", [None, 31.25])
 def test_a_comparison_crosses_unchanged(psnr_db: float | None) -> None:
-    told = Told(Compared(Size(3, 4), 1.5, 200, psnr_db), spent=True)
+    told = Reply(ImageDifference(Size(3, 4), 1.5, 200, psnr_db), spent=True)
     assert protocol.read(protocol.written(told), Compare()) == told
 
 
@@ -194,11 +194,11 @@ OUT_OF_FORM = [
 
 @pytest.mark.parametrize("header", OUT_OF_FORM)
 def test_a_comparison_out_of_form_is_noticed(header: dict[str, object]) -> None:
-    with pytest.raises(OutOfForm):
-        protocol.read(Reply(Kind.COMPARED, json.dumps(header).encode()), Compare())
+    with pytest.raises(ProtocolError):
+        protocol.read(RawReply(MessageKind.COMPARED, json.dumps(header).encode()), Compare())
 
 
 def test_a_comparison_answers_nothing_else() -> None:
-    told = protocol.written(Told(Compared(Size(3, 4), 1.5, 200, None)))
-    with pytest.raises(OutOfForm, match="COMPARED answers no Inspect"):
+    told = protocol.written(Reply(ImageDifference(Size(3, 4), 1.5, 200, None)))
+    with pytest.raises(ProtocolError, match="COMPARED answers no Inspect"):
         protocol.read(told, Inspect())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.runtime.file_io import Calls, Look
+from cropmark.runtime.file_io import FileCalls, FileState
 
 NS = 1_000_000_000
 
@@ -29,9 +29,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def calls(*, bare: bool = False) -> Calls:
+def calls(*, bare: bool = False) -> FileCalls:
     """`bare`: as where libc has none of the newer calls."""
-    made = Calls()
+    made = FileCalls()
     if bare:
         made._statx = made._preadv2 = None
     return made
@@ -41,14 +41,14 @@ def calls(*, bare: bool = False) -> Calls:
 @pytest.mark.parametrize("name", ["file", "empty", "grün und 空", "folder", "link", "fifo", "/dev/null"])
 def test_a_look_tells_what_stat_tells(folder: Path, name: str, bare: bool) -> None:
     path = folder / name
-    assert calls(bare=bare).look(os.fsencode(path)) == Look.of(path.stat())
+    assert calls(bare=bare).stat(os.fsencode(path)) == FileState.of(path.stat())
 
 
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("name", ["nothing", "dangling", "file/below", "x" * 300])
 def test_nothing_to_see(folder: Path, name: str, bare: bool) -> None:
     with pytest.raises(OSError) as caught:
-        calls(bare=bare).look(os.fsencode(folder / name))
+        calls(bare=bare).stat(os.fsencode(folder / name))
     with pytest.raises(OSError) as expected:
         (folder / name).stat()
     assert caught.value.errno == expected.value.errno
@@ -61,29 +61,29 @@ def test_any_time(tmp_path_factory: pytest.TempPathFactory, seconds: int, nanose
     path = tmp_path_factory.getbasetemp() / "timed"
     path.touch()
     os.utime(path, ns=(0, seconds * NS + nanoseconds))
-    assert Calls().look(os.fsencode(path)) == Look.of(path.stat())
+    assert FileCalls().stat(os.fsencode(path)) == FileState.of(path.stat())
 
 
 @pytest.mark.parametrize("name", ["file", "empty", "grün und 空"])
 def test_a_read_brings_all_of_it(folder: Path, name: str) -> None:
     path = folder / name
-    look, data = Calls().read(os.fsencode(path), 5000)
+    look, data = FileCalls().read(os.fsencode(path), 5000)
     assert data == path.read_bytes()
-    assert look == Look.of(path.stat())
+    assert look == FileState.of(path.stat())
     data += b"more"  # nothing holds it fast
 
 
 @pytest.mark.parametrize("start", [0, 1, 4, 11])
 def test_the_rest_of_a_file_that_is_as_it_was(folder: Path, start: int) -> None:
     path = os.fsencode(folder / "file")
-    made = Calls()
-    assert made.rest(path, made.look(path), start) == b"eleven byte"[start:]
+    made = FileCalls()
+    assert made.rest(path, made.stat(path), start) == b"eleven byte"[start:]
 
 
 def test_nothing_of_a_file_that_is_not_as_it_was(folder: Path) -> None:
     path = os.fsencode(folder / "file")
-    made = Calls()
-    known = made.look(path)
+    made = FileCalls()
+    known = made.stat(path)
     os.utime(path, ns=(0, known.mtime_ns + 1))
     assert made.rest(path, known, 4) is None
     (folder / "file").unlink()
@@ -104,7 +104,7 @@ REFUSED = [
 @pytest.mark.parametrize(("name", "most", "error"), REFUSED)
 def test_what_is_not_read(folder: Path, name: str, most: int, error: type[OSError]) -> None:
     with pytest.raises(error):
-        Calls().read(os.fsencode(folder / name), most)
+        FileCalls().read(os.fsencode(folder / name), most)
 
 
 @pytest.mark.parametrize(("read", "number"), [(-1, errno.EAGAIN), (-1, errno.EOPNOTSUPP), (3, 0)])
@@ -125,7 +125,7 @@ def test_without_the_newer_calls_nothing_is_read_at_once(folder: Path) -> None:
 
 
 def test_no_descriptor_stays_open(folder: Path) -> None:
-    made, before = Calls(), len(os.listdir("/proc/self/fd"))
+    made, before = FileCalls(), len(os.listdir("/proc/self/fd"))
     for name in ("file", "nothing", "link", "empty") * 20:
         with contextlib.suppress(OSError):
             made.read(os.fsencode(folder / name), 4)

@@ -35,7 +35,7 @@ def test_secrets_are_masked(query: str, told: str) -> None:
 FAILING = """
 import logging, sys
 import structlog
-from cropmark.logs import set_up
+from cropmark.runtime.logging import set_up
 set_up(sys.argv[1])
 for log in (structlog.get_logger("ours"), logging.getLogger("a library's")):
     try:

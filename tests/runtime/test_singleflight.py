@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cropmark.model.problems import Breakdown, SourceFailed
-from cropmark.runtime.singleflight import Flights
+from cropmark.model.problems import InternalError, SourceFailed
+from cropmark.runtime.singleflight import SingleFlight
 
 
 class Works:
@@ -33,7 +33,7 @@ class Works:
         return f"made {self.begun}"
 
 
-async def waiters(count: int, flights: Flights[str, str], works: Works) -> list[asyncio.Task[tuple[str, bool]]]:
+async def waiters(count: int, flights: SingleFlight[str, str], works: Works) -> list[asyncio.Task[tuple[str, bool]]]:
     """So many tasks, all waiting for the key `a`."""
     tasks = [asyncio.create_task(flights.run("a", works.make)) for _ in range(count)]
     await asyncio.sleep(0.01)
@@ -41,7 +41,7 @@ async def waiters(count: int, flights: Flights[str, str], works: Works) -> list[
 
 
 async def test_500_at_once_make_it_once_check_41() -> None:
-    flights, works = Flights[str, str](), Works()
+    flights, works = SingleFlight[str, str](), Works()
     tasks = await waiters(500, flights, works)
     works.go.set()
     answers = await asyncio.gather(*tasks)
@@ -51,21 +51,21 @@ async def test_500_at_once_make_it_once_check_41() -> None:
 
 
 async def test_other_keys_are_made_apart() -> None:
-    flights, works = Flights[str, str](), Works()
+    flights, works = SingleFlight[str, str](), Works()
     works.go.set()
     await asyncio.gather(flights.run("a", works.make), flights.run("b", works.make))
     assert works.begun == 2
 
 
 async def test_a_result_is_not_kept() -> None:
-    flights, works = Flights[str, str](), Works()
+    flights, works = SingleFlight[str, str](), Works()
     works.go.set()
     assert await flights.run("a", works.make) == ("made 1", False)
     assert await flights.run("a", works.make) == ("made 2", False)
 
 
 async def test_a_failure_is_told_to_those_who_wait_and_to_nobody_later_check_41() -> None:
-    flights, works = Flights[str, str](), Works()
+    flights, works = SingleFlight[str, str](), Works()
     works.fails = SourceFailed("the origin answered 500")
     tasks = await waiters(3, flights, works)
     works.go.set()
@@ -76,7 +76,7 @@ async def test_a_failure_is_told_to_those_who_wait_and_to_nobody_later_check_41(
 
 
 async def test_who_is_cancelled_hurts_no_other_not_even_as_the_first() -> None:
-    flights, works = Flights[str, str](), Works()
+    flights, works = SingleFlight[str, str](), Works()
     first, second, third = await waiters(3, flights, works)
     first.cancel()
     third.cancel()
@@ -89,7 +89,7 @@ async def test_who_is_cancelled_hurts_no_other_not_even_as_the_first() -> None:
 
 
 async def test_with_the_last_waiter_the_make_is_cancelled() -> None:
-    flights, works = Flights[str, str](), Works()
+    flights, works = SingleFlight[str, str](), Works()
     tasks = await waiters(3, flights, works)
     for task in tasks:
         task.cancel()
@@ -100,7 +100,7 @@ async def test_with_the_last_waiter_the_make_is_cancelled() -> None:
 
 
 async def test_who_comes_while_a_make_is_dying_gets_a_new_one() -> None:
-    flights, works = Flights[str, str](), Works()
+    flights, works = SingleFlight[str, str](), Works()
     dying = asyncio.Event()
 
     async def dies_slowly() -> str:
@@ -123,12 +123,12 @@ async def test_a_make_that_is_cut_off_from_within_is_a_problem_not_a_cancellatio
     async def cut_off() -> str:
         raise asyncio.CancelledError
 
-    with pytest.raises(Breakdown, match="cut off"):
-        await Flights[str, str]().run("a", cut_off)
+    with pytest.raises(InternalError, match="cut off"):
+        await SingleFlight[str, str]().run("a", cut_off)
 
 
 async def test_a_failure_that_nobody_waits_for_is_not_reported_by_asyncio() -> None:
-    flights = Flights[str, str]()
+    flights = SingleFlight[str, str]()
     reports: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
 
@@ -150,9 +150,9 @@ async def test_a_failure_that_nobody_waits_for_is_not_reported_by_asyncio() -> N
 
 
 async def test_closing_cuts_off_what_is_in_the_air() -> None:
-    flights, works = Flights[str, str](), Works()
+    flights, works = SingleFlight[str, str](), Works()
     tasks = await waiters(2, flights, works)
     await flights.close()
     told = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(each) for each in told] == [Breakdown, Breakdown]
+    assert [type(each) for each in told] == [InternalError, InternalError]
     assert works.cut_off == 1

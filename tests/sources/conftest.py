@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cropmark.sources.freshness import LIFETIMES, Lifetimes
-from cropmark.sources.original_cache import Originals
-from cropmark.sources.policy import Place, Policy
+from cropmark.sources.freshness import LIFETIMES, LifetimeBounds
+from cropmark.sources.original_cache import OriginalCache
+from cropmark.sources.policy import AllowedHost, Policy
 from cropmark.sources.web import WebSource
 from tests.sources.origins import Origin, Web, origin
 
@@ -42,19 +42,19 @@ def web() -> Web:
 
 
 @pytest.fixture
-def originals(tmp_path: Path, clock: Clock) -> Originals:
-    return Originals(tmp_path / "originals", clock=clock)
+def originals(tmp_path: Path, clock: Clock) -> OriginalCache:
+    return OriginalCache(tmp_path / "originals", clock=clock)
 
 
 MakeSource = Callable[..., WebSource]
 
 
 @pytest.fixture
-async def make_source(originals: Originals, web: Web, clock: Clock) -> AsyncIterator[MakeSource]:
+async def make_source(originals: OriginalCache, web: Web, clock: Clock) -> AsyncIterator[MakeSource]:
     """A source on the pretended internet; closed at the end."""
     made: list[WebSource] = []
 
-    def make(policy: Policy, lifetimes: Lifetimes = LIFETIMES) -> WebSource:
+    def make(policy: Policy, lifetimes: LifetimeBounds = LIFETIMES) -> WebSource:
         made.append(WebSource(policy, originals, lifetimes=lifetimes, network=web.network(), clock=clock))
         return made[-1]
 
@@ -72,4 +72,4 @@ def source(make_source: MakeSource, server: Origin) -> WebSource:
 def opened_to(server: Origin, **settings: object) -> Policy:
     """A policy that admits the loopback origin, with deadlines that no honest answer misses unless told otherwise."""
     times: dict[str, object] = {"connect_s": 2.0, "first_byte_s": 2.0, "total_s": 4.0}
-    return Policy(allow=(Place("127.0.0.1", server.port),), **(times | settings))  # type: ignore[arg-type]  # by name
+    return Policy(allow=(AllowedHost("127.0.0.1", server.port),), **(times | settings))  # type: ignore[arg-type]  # by name

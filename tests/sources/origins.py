@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from cropmark.sources.connection import Network
+from cropmark.sources.connection import NetworkAccess
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 """Enough of a picture for a source: it looks at the first bytes only."""
@@ -128,11 +128,11 @@ class Web:
         answers = self.names[host]
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    def network(self, tls: ssl.SSLContext | None = None) -> Network:
+    def network(self, tls: ssl.SSLContext | None = None) -> NetworkAccess:
         def new_socket(family: int, kind: int, protocol: int) -> socket.socket:
             self.sockets += 1
             made = Detour(family, kind, protocol)
             made.ways = self.ways
             return made
 
-        return Network(self.lookup, new_socket, tls)
+        return NetworkAccess(self.lookup, new_socket, tls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from cropmark.sources.original_cache import Originals
+from cropmark.sources.original_cache import OriginalCache
 from cropmark.sources.original_record import SourceRecord
 
 NOW = 1_800_000_000.0
@@ -22,20 +22,20 @@ def record_of(name: str, body: bytes, generation: int = 0) -> SourceRecord:
         bytes=len(body),
         fetched_s=NOW,
         fresh_until_s=NOW + 60,
-        revalidating_until_s=NOW + 120,
-        erring_until_s=NOW + 600,
+        stale_while_revalidate_until_s=NOW + 120,
+        stale_if_error_until_s=NOW + 600,
         etag='"1"',
         generation=generation,
     )
 
 
-def keep(store: Originals, name: str, body: bytes) -> bool:
+def keep(store: OriginalCache, name: str, body: bytes) -> bool:
     spool = store.spool()
     try:
         for at in range(0, len(body), 1000):
             spool.write(body[at : at + 1000])
         record = record_of(name, body, store.generation(f"web:http://a.example/{name}"))
         assert (spool.digest, spool.bytes) == (record.digest, record.bytes)
-        return store.keep(key_of(name), spool, record)
+        return store.store(key_of(name), spool, record)
     finally:
         spool.discard()

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from cropmark.model.problems import SourceFailed, SourceMissing, SourceRefused
-from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.sources.connection import AddressRefused, Guard, Network, session
-from cropmark.sources.original_cache import Originals
-from cropmark.sources.policy import HostRule, Place, Policy, Way
+from cropmark.model.problems import SourceFailed, SourceForbidden, SourceNotFound
+from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.sources.connection import AddressRefused, Guard, NetworkAccess, session
+from cropmark.sources.original_cache import OriginalCache
+from cropmark.sources.policy import AllowedHost, HostRule, Policy, Reachability
 from cropmark.sources.urls import refusal
 from cropmark.sources.web import WebSource
 from tests.sources.conftest import MakeSource, opened_to
@@ -32,7 +32,7 @@ async def fetched(source: WebSource, url: str) -> int:
 
 
 async def refused(source: WebSource, url: str) -> None:
-    with pytest.raises(SourceRefused) as caught:
+    with pytest.raises(SourceForbidden) as caught:
         await source.open(WebUrl(url))
     # The same words for all: neither a port nor a name can be told by them.
     assert str(caught.value) == str(refusal())
@@ -106,7 +106,7 @@ class Careless(AbstractResolver):
 async def test_the_socket_factory_alone_is_wall_enough(web: Web, server: Origin) -> None:
     """check_13: whatever a resolver answers, no socket is made for what the guard refuses."""
     web.ways = {("127.0.0.1", 80): server.port, ("127.0.0.2", 80): server.port}
-    async with session(OPEN, Way.PUBLIC, web.network(), web.lookup) as client:
+    async with session(OPEN, Reachability.PUBLIC, web.network(), web.lookup) as client:
         client.connector._resolver = Careless()  # type: ignore[union-attr]  # there is one; aiohttp offers no setter
         with pytest.raises(OSError, match="not an address to fetch from"):
             await client.get("http://careless.example/")
@@ -145,26 +145,26 @@ async def test_an_opened_name_may_be_private_but_not_metadata(
     server.answers["/a.png"] = reply()
     web.place("images.internal", server.port, 9000, "10.1.2.3")
     web.place("evil.internal", server.port, 9000, "169.254.169.254")
-    policy = Policy(allow=(Place("images.internal", 9000), Place("evil.internal", 9000)))
+    policy = Policy(allow=(AllowedHost("images.internal", 9000), AllowedHost("evil.internal", 9000)))
     assert await fetched(make_source(policy), "http://images.internal:9000/a.png") == len(PNG)
     await refused(make_source(policy), "http://evil.internal:9000/a.png")
 
 
 @pytest.mark.parametrize("text", ["not-an-address", "fe80::1%lo", ""])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    guard = Guard(OPEN, Way.PUBLIC, Network())
+    guard = Guard(OPEN, Reachability.PUBLIC, NetworkAccess())
     with pytest.raises(AddressRefused):
         guard.socket((socket.AF_INET, socket.SOCK_STREAM, 6, "", (text, 80)))
 
 
 def test_metadata_is_opened_by_its_very_address_only() -> None:
-    policy = Policy(allow=(Place("169.254.169.254", 80),))
-    guard = Guard(policy, Way.OPENED, Network())
+    policy = Policy(allow=(AllowedHost("169.254.169.254", 80),))
+    guard = Guard(policy, Reachability.ALLOWED_PRIVATE, NetworkAccess())
     assert guard.admits("169.254.169.254", 80)
     assert not guard.admits("169.254.169.254", 81)
     assert not guard.admits("169.254.170.2", 80)
     assert guard.admits("127.0.0.1", 80)
-    assert not Guard(policy, Way.PUBLIC, Network()).admits("169.254.169.254", 80)
+    assert not Guard(policy, Reachability.PUBLIC, NetworkAccess()).admits("169.254.169.254", 80)
 
 
 async def test_names_that_are_not_there_fail(make_source: MakeSource) -> None:
@@ -331,7 +331,7 @@ def _served_with(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_tls_names_the_host_and_is_verified(certificate: Path, originals: Originals, web: Web) -> None:
+async def test_tls_names_the_host_and_is_verified(certificate: Path, originals: OriginalCache, web: Web) -> None:
     """check_13: the checked address is connected, SNI, certificate and Host are the name's."""
     async with origin(_served_with(certificate)) as server:
         web.place("pictures.example", server.port, 443)
@@ -356,7 +356,7 @@ async def test_tls_names_the_host_and_is_verified(certificate: Path, originals: 
 
 @pytest.mark.parametrize(("start", "works"), [("http", True), ("https", False)])
 async def test_redirects_between_schemes(
-    certificate: Path, originals: Originals, web: Web, server: Origin, start: str, works: bool
+    certificate: Path, originals: OriginalCache, web: Web, server: Origin, start: str, works: bool
 ) -> None:
     """check_14: up to https, never down from it."""
     async with origin(_served_with(certificate)) as secure:
@@ -377,8 +377,8 @@ async def test_redirects_between_schemes(
 async def test_glance_refuses_as_open_does(make_source: MakeSource) -> None:
     """And other kinds of names are missing."""
     source = make_source(Policy())
-    with pytest.raises(SourceRefused):
-        source.glance(WebUrl("http://a.example/"))
-    for other in (SitePath("a.jpg"), Upload("0" * 64)):
-        with pytest.raises(SourceMissing):
-            source.glance(other)
+    with pytest.raises(SourceForbidden):
+        source.stat(WebUrl("http://a.example/"))
+    for other in (SitePath("a.jpg"), UploadRef("0" * 64)):
+        with pytest.raises(SourceNotFound):
+            source.stat(other)

@@ -16,7 +16,7 @@ from cropmark.model.problems import (
     Overloaded,
     Problem,
     SourceFailed,
-    SourceMissing,
+    SourceNotFound,
     SourceProblem,
     SourceTimeout,
     SourceTooLarge,
@@ -24,8 +24,8 @@ from cropmark.model.problems import (
     UnknownEncoding,
 )
 from cropmark.plan.source import WebUrl
-from cropmark.sources.connection import Network
-from cropmark.sources.original_cache import Originals
+from cropmark.sources.connection import NetworkAccess
+from cropmark.sources.original_cache import OriginalCache
 from cropmark.sources.policy import Policy
 from cropmark.sources.web import WebSource
 from tests.sources.conftest import MakeSource, opened_to
@@ -55,8 +55,8 @@ async def problem_of(source: WebSource, url: str) -> Problem:
 # fmt: off
 STATUSES = [
     # origin  what it is told as
-    (404,     SourceMissing),
-    (410,     SourceMissing),
+    (404,     SourceNotFound),
+    (410,     SourceNotFound),
     (201,     SourceFailed),
     (204,     SourceFailed),
     (206,     SourceFailed),   # nobody asked for a part
@@ -167,7 +167,7 @@ async def test_a_length_shorter_than_the_body_ends_it(source: WebSource, server:
         pytest.param(reply(gzip.compress(os.urandom(9000))[:5000], Content_Encoding="gzip"), id="gzip cut off"),
     ],
 )
-async def test_broken_answers_fail(source: WebSource, server: Origin, originals: Originals, answer: bytes) -> None:
+async def test_broken_answers_fail(source: WebSource, server: Origin, originals: OriginalCache, answer: bytes) -> None:
     server.answers["/"] = answer
     problem = await problem_of(source, server.url("/"))
     assert isinstance(problem, SourceFailed | SourceUnusable)
@@ -183,7 +183,7 @@ async def test_broken_answers_fail(source: WebSource, server: Origin, originals:
     ],
 )
 async def test_an_encoding_that_cannot_be_undone_is_told(
-    source: WebSource, server: Origin, originals: Originals, answer: bytes, kind: type[SourceUnusable]
+    source: WebSource, server: Origin, originals: OriginalCache, answer: bytes, kind: type[SourceUnusable]
 ) -> None:
     """Not as if the server could not be reached: it answered 200."""
     server.answers["/"] = answer
@@ -247,7 +247,7 @@ async def test_a_body_that_stops_is_left(make_source: MakeSource, server: Origin
     assert time.monotonic() - started < 1.0
 
 
-async def test_a_drip_is_cut_at_the_total(make_source: MakeSource, server: Origin, originals: Originals) -> None:
+async def test_a_drip_is_cut_at_the_total(make_source: MakeSource, server: Origin, originals: OriginalCache) -> None:
     """check_20: each byte comes in time, all of them never."""
     dripped = 0
 
@@ -298,14 +298,14 @@ async def test_redirects_share_the_total(make_source: MakeSource, server: Origin
     assert len(server.heard) == 3
 
 
-async def test_a_name_that_is_not_answered_is_left(originals: Originals) -> None:
+async def test_a_name_that_is_not_answered_is_left(originals: OriginalCache) -> None:
     """check_20: the look-up is part of connecting."""
 
     async def never(_: str) -> list[str]:
         await asyncio.sleep(5)
         return []
 
-    source = WebSource(Policy(open=True, connect_s=0.2, total_s=3.0), originals, network=Network(never))
+    source = WebSource(Policy(open=True, connect_s=0.2, total_s=3.0), originals, network=NetworkAccess(never))
     started = time.monotonic()
     assert isinstance(await problem_of(source, "http://slow.example/"), SourceTimeout)
     assert time.monotonic() - started < 1.0
@@ -324,7 +324,7 @@ NO_PICTURES = [
 
 @pytest.mark.parametrize("body", NO_PICTURES)
 async def test_what_is_no_picture_is_not_taken(
-    source: WebSource, server: Origin, originals: Originals, body: bytes
+    source: WebSource, server: Origin, originals: OriginalCache, body: bytes
 ) -> None:
     """check_21: whatever its Content-Type says."""
     server.answers["/"] = reply(body, Content_Type="image/png")

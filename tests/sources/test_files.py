@@ -16,8 +16,8 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.model.problems import SourceFailed, SourceMissing
-from cropmark.plan.source import SitePath, Upload, WebUrl, Where
+from cropmark.model.problems import SourceFailed, SourceNotFound
+from cropmark.plan.source import SitePath, SourceRef, UploadRef, WebUrl
 from cropmark.sources.files import FolderSource
 
 JPEG = b"\xff\xd8\xff\xe0 picture"
@@ -106,7 +106,7 @@ async def test_a_path_to_a_file_inside_is_served(root: Path, path: str) -> None:
 @pytest.mark.parametrize("path", MISSING)
 async def test_any_other_path_is_missing_without_detail_check_22(root: Path, path: str) -> None:
     async with asyncio.timeout(5):  # a FIFO would keep whoever opens it waiting
-        with pytest.raises(SourceMissing) as told:
+        with pytest.raises(SourceNotFound) as told:
             await FolderSource(root).open(SitePath(path))
     assert str(told.value) == "there is no such picture"
     assert told.value.__cause__ is None
@@ -123,7 +123,7 @@ async def test_trouble_is_not_told_as_missing(root: Path, number: int, monkeypat
     monkeypatch.setattr(source, "_look", fails)
     with structlog.testing.capture_logs() as logs:
         with pytest.raises(SourceFailed, match="cannot be read now"):
-            source.glance(SitePath("a.jpg"))
+            source.stat(SitePath("a.jpg"))
         monkeypatch.setattr(os, "open", fails)
         with pytest.raises(SourceFailed, match="cannot be read now"):
             await source.open(SitePath("a.jpg"))
@@ -135,15 +135,15 @@ LINKS_OUT = ["out.jpg", "sibling/a.jpg", "sky/up/secret.jpg", "proc.jpg"]
 
 @pytest.mark.parametrize("path", [path for path in MISSING if path not in LINKS_OUT])
 def test_a_glance_finds_no_more_than_links_that_open_refuses(root: Path, path: str) -> None:
-    with pytest.raises(SourceMissing, match="there is no such picture"):
-        FolderSource(root).glance(SitePath(path))
+    with pytest.raises(SourceNotFound, match="there is no such picture"):
+        FolderSource(root).stat(SitePath(path))
 
 
-@pytest.mark.parametrize("where", [WebUrl("http://127.0.0.1/a.jpg"), Upload("0" * 64)])
-async def test_what_is_no_path_is_missing(root: Path, where: Where) -> None:
-    with pytest.raises(SourceMissing):
-        FolderSource(root).glance(where)
-    with pytest.raises(SourceMissing):
+@pytest.mark.parametrize("where", [WebUrl("http://127.0.0.1/a.jpg"), UploadRef("0" * 64)])
+async def test_what_is_no_path_is_missing(root: Path, where: SourceRef) -> None:
+    with pytest.raises(SourceNotFound):
+        FolderSource(root).stat(where)
+    with pytest.raises(SourceNotFound):
         await FolderSource(root).open(where)
 
 
@@ -156,7 +156,7 @@ async def test_no_text_opens_anything_outside(path: str) -> None:
     here = Path(__file__).parent
     try:
         opened = await FolderSource(here).open(SitePath(path))
-    except SourceMissing:
+    except SourceNotFound:
         return
     real = Path(f"/proc/self/fd/{opened.descriptor}").readlink()
     opened.close()
@@ -186,7 +186,7 @@ async def test_a_swapped_link_never_opens_what_is_outside(root: Path, tmp_path: 
         while time.monotonic() < until:
             try:
                 opened = await source.open(SitePath("swap/a.jpg"))
-            except SourceMissing:
+            except SourceNotFound:
                 seen["missing"] += 1
                 continue
             assert os.pread(opened.descriptor, 100, 0) == JPEG
@@ -203,18 +203,18 @@ async def test_a_swapped_link_never_opens_what_is_outside(root: Path, tmp_path: 
 
 async def test_the_stamp_tells_when_it_was_modified(root: Path) -> None:
     os.utime(root / "a.jpg", (0, 1_763_779_200.5))
-    stamp = FolderSource(root).glance(SitePath("a.jpg"))
+    stamp = FolderSource(root).stat(SitePath("a.jpg"))
     assert (stamp.identity, stamp.modified_s, stamp.versioned) == ("files:a.jpg", 1_763_779_200.5, False)
 
 
 def test_a_file_of_the_same_time_and_length_put_in_its_place_is_another(root: Path) -> None:
     source = FolderSource(root, name="shop")
     os.utime(root / "a.jpg", (0, 1_763_779_200))
-    before = source.glance(SitePath("a.jpg"))
+    before = source.stat(SitePath("a.jpg"))
     (root / "new").write_bytes(JPEG[::-1])
     os.utime(root / "new", (0, 1_763_779_200))
     (root / "new").rename(root / "a.jpg")
-    after = source.glance(SitePath("a.jpg"))
+    after = source.stat(SitePath("a.jpg"))
     assert before.version != after.version
     assert before.identity == after.identity == "shop:a.jpg"
 
@@ -238,7 +238,7 @@ async def test_nothing_is_left_open(root: Path) -> None:
     for path in (*SERVED, *MISSING):
         try:
             (await source.open(SitePath(path))).close()
-        except SourceMissing:
+        except SourceNotFound:
             continue
     source.pictures(100)
     assert len(os.listdir("/proc/self/fd")) == before

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from cropmark.sources.freshness import LIFETIMES, Freshness, Lifetimes, directives, freshness, http_date
+from cropmark.sources.freshness import LIFETIMES, LifetimeBounds, Lifetimes, directives, freshness, http_date
 
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
 DATE = "Fri, 15 Jan 2027 08:00:00 GMT"
@@ -64,16 +64,16 @@ NOT_KEPT = [
 
 @pytest.mark.parametrize(("headers", "expected"), FRESH)
 def test_fresh(headers: dict[str, str], expected: tuple[float, float, float]) -> None:
-    assert freshness(CIMultiDict(headers), NOW, LIFETIMES) == Freshness(*expected)
+    assert freshness(CIMultiDict(headers), NOW, LIFETIMES) == Lifetimes(*expected)
 
 
 @pytest.mark.parametrize("headers", NOT_KEPT)
 def test_not_kept(headers: dict[str, str]) -> None:
-    assert freshness(CIMultiDict(headers), NOW, LIFETIMES) == Freshness(0, 0, 0, keep=False)
+    assert freshness(CIMultiDict(headers), NOW, LIFETIMES) == Lifetimes(0, 0, 0, storable=False)
 
 
 def test_the_operator_has_the_last_word() -> None:
-    bounds = Lifetimes(minimum_s=30, maximum_s=90)
+    bounds = LifetimeBounds(minimum_s=30, maximum_s=90)
     assert freshness(CIMultiDict({"Cache-Control": "max-age=5"}), NOW, bounds).fresh_s == 30
     assert freshness(CIMultiDict({"Cache-Control": "max-age=500"}), NOW, bounds).fresh_s == 90
 
@@ -82,7 +82,7 @@ def test_the_operator_has_the_last_word() -> None:
 def test_whatever_headers_come_the_bounds_hold(control: str, expires: str, age: str) -> None:
     headers = CIMultiDict({"Cache-Control": control, "Expires": expires, "Age": age, "Last-Modified": expires})
     found = freshness(headers, NOW, LIFETIMES)
-    assert not found.keep or LIFETIMES.minimum_s <= found.fresh_s <= LIFETIMES.maximum_s
+    assert not found.storable or LIFETIMES.minimum_s <= found.fresh_s <= LIFETIMES.maximum_s
     assert found.stale_while_revalidate_s >= 0
     assert found.stale_if_error_s >= 0
 

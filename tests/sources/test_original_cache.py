@@ -22,13 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.model.problems import Overloaded
-from cropmark.sources.freshness import Freshness
-from cropmark.sources.original_cache import Originals
-from cropmark.sources.original_record import Use, read_record, written
+from cropmark.sources.freshness import Lifetimes
+from cropmark.sources.original_cache import OriginalCache
+from cropmark.sources.original_record import Freshness, read_record, written
 from tests.sources.source_suite import NOW, keep, key_of, record_of
 
 
-async def body_of(store: Originals, name: str) -> bytes | None:
+async def body_of(store: OriginalCache, name: str) -> bytes | None:
     found = await store.read(key_of(name))
     if found is None:
         return None
@@ -47,7 +47,7 @@ def files(folder: Path) -> list[str]:
 
 
 async def test_what_is_kept_comes_back(tmp_path: Path) -> None:
-    store = Originals(tmp_path / "originals")
+    store = OriginalCache(tmp_path / "originals")
     assert keep(store, "a", b"abc" * 1000)
     assert await body_of(store, "a") == b"abc" * 1000
     assert store.find(key_of("a")) == record_of("a", b"abc" * 1000)
@@ -57,7 +57,7 @@ async def test_what_is_kept_comes_back(tmp_path: Path) -> None:
 
 
 async def test_a_newer_body_takes_the_place(tmp_path: Path) -> None:
-    store = Originals(tmp_path)
+    store = OriginalCache(tmp_path)
     keep(store, "a", b"old")
     held = await store.read(key_of("a"))
     keep(store, "a", b"newer")
@@ -70,24 +70,24 @@ async def test_a_newer_body_takes_the_place(tmp_path: Path) -> None:
 
 
 async def test_after_a_restart_all_is_there(tmp_path: Path) -> None:
-    before = Originals(tmp_path)
+    before = OriginalCache(tmp_path)
     for name in "abc":
         keep(before, name, name.encode() * 100)
-    after = Originals(tmp_path)
+    after = OriginalCache(tmp_path)
     assert (len(after), after.bytes) == (3, 300)
     assert [await body_of(after, name) for name in "abc"] == [b"a" * 100, b"b" * 100, b"c" * 100]
     assert after.find(key_of("a")) == before.find(key_of("a"))
 
 
 async def test_a_new_record_over_the_same_bytes(tmp_path: Path) -> None:
-    store = Originals(tmp_path)
+    store = OriginalCache(tmp_path)
     keep(store, "a", b"abc")
-    renewed = record_of("a", b"abc").renewed(NOW + 50, Freshness(100, 10, 20))
-    store.renew(key_of("a"), renewed)
-    assert store.find(key_of("a")) == Originals(tmp_path).find(key_of("a")) == renewed
-    assert renewed.spans == Freshness(100, 10, 20)
-    store.renew(key_of("a"), record_of("a", b"other bytes"))
-    store.renew(key_of("a"), record_of("a", b"abc", generation=1))  # purged meanwhile
+    renewed = record_of("a", b"abc").revalidated(NOW + 50, Lifetimes(100, 10, 20))
+    store.update(key_of("a"), renewed)
+    assert store.find(key_of("a")) == OriginalCache(tmp_path).find(key_of("a")) == renewed
+    assert renewed.lifetimes == Lifetimes(100, 10, 20)
+    store.update(key_of("a"), record_of("a", b"other bytes"))
+    store.update(key_of("a"), record_of("a", b"abc", generation=1))  # purged meanwhile
     assert store.find(key_of("a")) == renewed
 
 
@@ -95,7 +95,7 @@ async def test_a_new_record_over_the_same_bytes(tmp_path: Path) -> None:
 
 
 async def test_the_longest_unused_go_first(tmp_path: Path) -> None:
-    store = Originals(tmp_path, limit_bytes=1000)
+    store = OriginalCache(tmp_path, limit_bytes=1000)
     for n in range(10):
         keep(store, f"{n}", b"x" * 100)
     store.find(key_of("0"))
@@ -107,16 +107,16 @@ async def test_the_longest_unused_go_first(tmp_path: Path) -> None:
 
 
 def test_so_many_entries_and_no_more(tmp_path: Path) -> None:
-    store = Originals(tmp_path, limit_entries=3)
+    store = OriginalCache(tmp_path, limit_entries=3)
     for n in range(5):
         keep(store, f"{n}", b"x")
     assert [store.find(key_of(f"{n}")) is not None for n in range(5)] == [False, False, True, True, True]
-    assert len(Originals(tmp_path, limit_entries=2)) == 2
+    assert len(OriginalCache(tmp_path, limit_entries=2)) == 2
 
 
 @pytest.mark.parametrize(("length", "kept"), [(125, True), (126, False)])
 def test_one_is_an_eighth_at_most(tmp_path: Path, length: int, kept: bool) -> None:
-    store = Originals(tmp_path, limit_bytes=1000)
+    store = OriginalCache(tmp_path, limit_bytes=1000)
     assert keep(store, "a", b"x" * length) is kept
     assert files(tmp_path) == ([".body", ".json"] if kept else [])
 
@@ -127,7 +127,7 @@ def test_the_count_is_that_of_the_files(
 ) -> None:
     """Whatever is kept, replaced, dropped and purged: the bytes counted lie on disk, within the bound."""
     folder = tmp_path_factory.mktemp("originals")
-    store = Originals(folder, limit_bytes=500)
+    store = OriginalCache(folder, limit_bytes=500)
     for name, length, stays in steps:
         keep(store, name, name.encode() * min(length, 62))
         if not stays:
@@ -143,7 +143,7 @@ def test_the_count_is_that_of_the_files(
 
 async def test_a_purge_makes_a_new_generation(tmp_path: Path) -> None:
     now = [NOW]
-    store = Originals(tmp_path, clock=lambda: now[0])
+    store = OriginalCache(tmp_path, clock=lambda: now[0])
     keep(store, "a/1", b"x")
     keep(store, "b/1", b"y")
     assert store.generation("web:http://a.example/a/1") == 0
@@ -158,21 +158,21 @@ async def test_a_purge_makes_a_new_generation(tmp_path: Path) -> None:
 
 
 def test_what_was_begun_before_a_purge_is_not_kept(tmp_path: Path) -> None:
-    store = Originals(tmp_path)
+    store = OriginalCache(tmp_path)
     spool = store.spool()
     spool.write(b"x")
     store.purge("web:")
-    assert not store.keep(key_of("a"), spool, record_of("a", b"x", generation=0))
+    assert not store.store(key_of("a"), spool, record_of("a", b"x", generation=0))
     spool.discard()
     assert keep(store, "a", b"x")
-    record = Originals(tmp_path).find(key_of("a"))
+    record = OriginalCache(tmp_path).find(key_of("a"))
     assert record is not None
-    assert record.stamp.generation == store.generation("web:")  # it outlives the process
+    assert record.version.generation == store.generation("web:")  # it outlives the process
 
 
 def test_purges_are_remembered_within_a_bound(tmp_path: Path) -> None:
     """What falls out of the list counts for all: a generation may rise too often, never too seldom."""
-    store = Originals(tmp_path)
+    store = OriginalCache(tmp_path)
     store.purge("web:http://first.example/")
     first = store.generation("web:http://first.example/a")
     for n in range(2000):
@@ -205,9 +205,9 @@ RECORDS = [
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 async def test_a_damaged_body_is_never_given(tmp_path: Path, damage: Damage) -> None:
     """check_40. In the process that wrote it a changed bit stays unseen: digests are compared after a restart."""
-    keep(Originals(tmp_path), "a", b"abc" * 100)
+    keep(OriginalCache(tmp_path), "a", b"abc" * 100)
     damage(next(tmp_path.glob("*.body")))
-    after = Originals(tmp_path)
+    after = OriginalCache(tmp_path)
     assert await body_of(after, "a") is None
     assert (len(after), after.bytes) == (0, 0)
     assert after.find(key_of("a")) is None
@@ -216,29 +216,29 @@ async def test_a_damaged_body_is_never_given(tmp_path: Path, damage: Damage) -> 
 
 @pytest.mark.parametrize("text", RECORDS)
 async def test_a_damaged_record_is_never_read(tmp_path: Path, text: str) -> None:
-    keep(Originals(tmp_path), "a", b"x")
+    keep(OriginalCache(tmp_path), "a", b"x")
     next(tmp_path.glob("*.json")).write_text(text)
-    assert len(Originals(tmp_path)) == 0
+    assert len(OriginalCache(tmp_path)) == 0
     assert list(tmp_path.glob("*.json")) == []
 
 
 async def test_leftovers_are_swept_when_they_are_old(tmp_path: Path) -> None:
     """But for a minute they may be another process' own."""
-    keep(Originals(tmp_path), "a", b"x")
+    keep(OriginalCache(tmp_path), "a", b"x")
     old, young, stray = tmp_path / "part-old", tmp_path / "part-young", tmp_path / f"{key_of('b')}-0123.body"
     for path in (old, young, stray):
         path.write_bytes(b"half")
     for path in (old, stray):
         os.utime(path, (time.time() - 100, time.time() - 100))
-    assert len(Originals(tmp_path)) == 1
+    assert len(OriginalCache(tmp_path)) == 1
     assert (old.exists(), stray.exists(), young.exists()) == (False, False, True)
 
 
 async def test_two_processes_may_share_a_folder(tmp_path: Path) -> None:
     """What one pushes out the other misses, and no more."""
-    one = Originals(tmp_path)
+    one = OriginalCache(tmp_path)
     keep(one, "a", b"abc")
-    two = Originals(tmp_path)
+    two = OriginalCache(tmp_path)
     one.drop(key_of("a"))
     assert two.find(key_of("a")) is not None
     assert await body_of(two, "a") is None
@@ -249,9 +249,9 @@ KILLED = """
     import hashlib, itertools, sys
     from pathlib import Path
     sys.path.insert(0, sys.argv[2])
-    from tests.sources.keeping import keep
-    from cropmark.sources.originals import Originals
-    store = Originals(Path(sys.argv[1]), limit_bytes=400_000)
+    from tests.sources.source_suite import keep
+    from cropmark.sources.original_cache import OriginalCache
+    store = OriginalCache(Path(sys.argv[1]), limit_bytes=400_000)
     print("ready", flush=True)
     for n in itertools.count():
         keep(store, f"{n % 40}", f"{n}".encode() * 5000)
@@ -268,7 +268,7 @@ async def test_kill_9_leaves_whole_ones_only(tmp_path: Path) -> None:
             assert process.stdout.readline() == b"ready\n"
             await asyncio.sleep(wait_s)
             process.send_signal(signal.SIGKILL)
-        store = Originals(tmp_path, limit_bytes=400_000)
+        store = OriginalCache(tmp_path, limit_bytes=400_000)
         records = {name: store.find(key_of(name)) for name in map(str, range(40))}
         kept = {name: record for name, record in records.items() if record is not None}
         assert len(kept) > 0
@@ -303,7 +303,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc to tell 
 async def test_on_a_full_disk_the_picture_is_still_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """check_40: it goes on in the system's temporary folder, is read from there, and not kept. Room is made."""
     folder = tmp_path / "originals"
-    store = Originals(folder)
+    store = OriginalCache(folder)
     for n in range(16):
         keep(store, f"{n}", b"x" * 100)
     monkeypatch.setattr(os, "pwrite", FullDisk((str(folder),), after=1500))
@@ -313,7 +313,7 @@ async def test_on_a_full_disk_the_picture_is_still_had(tmp_path: Path, monkeypat
         spool.write(body[at : at + 700])
     assert spool.digest == hashlib.sha256(body).hexdigest()
     descriptor = spool.reading()
-    assert not store.keep(key_of("new"), spool, record_of("new", body))
+    assert not store.store(key_of("new"), spool, record_of("new", body))
     spool.discard()
     assert os.pread(descriptor, 9999, 0) == body
     os.close(descriptor)
@@ -323,7 +323,7 @@ async def test_on_a_full_disk_the_picture_is_still_had(tmp_path: Path, monkeypat
 
 @linux
 async def test_where_room_could_be_made_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Originals(tmp_path)
+    store = OriginalCache(tmp_path)
     full = FullDisk((str(tmp_path),), after=100)
     monkeypatch.setattr(os, "pwrite", full)
 
@@ -337,7 +337,7 @@ async def test_where_room_could_be_made_it_is_kept(tmp_path: Path, monkeypatch: 
 
 @linux
 def test_where_there_is_no_room_at_all_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Originals(tmp_path)
+    store = OriginalCache(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(os, "pwrite", FullDisk(("/",), after=10))
     spool = store.spool()
@@ -354,11 +354,11 @@ def test_a_folder_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> No
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.raises(OSError, match="Not a directory"):
-        Originals(blocked / "originals")
+        OriginalCache(blocked / "originals")
 
 
 async def test_a_folder_that_goes_away_keeps_nothing(tmp_path: Path) -> None:
-    store = Originals(tmp_path / "originals")
+    store = OriginalCache(tmp_path / "originals")
     assert keep(store, "a", b"abc")
     shutil.rmtree(tmp_path / "originals")
     assert not keep(store, "b", b"abc")
@@ -369,7 +369,7 @@ async def test_a_folder_that_goes_away_keeps_nothing(tmp_path: Path) -> None:
 async def test_a_record_that_cannot_be_written_takes_its_body_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Originals(tmp_path)
+    store = OriginalCache(tmp_path)
     monkeypatch.setattr(os, "fdopen", _no_room)
     assert not keep(store, "a", b"abc")
     monkeypatch.undo()
@@ -387,21 +387,21 @@ def _no_room(descriptor: int, *_: object, **__: object) -> None:
 # fmt: off
 USES = [
     # seconds after it was fetched, its origin failing   use
-    (0,   False, Use.AS_IT_IS),
-    (59,  False, Use.AS_IT_IS),
-    (60,  False, Use.MEANWHILE),
-    (60,  True,  Use.AS_IT_IS),     # it was asked a moment ago
-    (119, False, Use.MEANWHILE),
-    (120, False, Use.NOT),
-    (120, True,  Use.AS_IT_IS),     # stale-if-error
-    (599, True,  Use.AS_IT_IS),
-    (600, True,  Use.NOT),
+    (0,   False, Freshness.FRESH),
+    (59,  False, Freshness.FRESH),
+    (60,  False, Freshness.STALE),
+    (60,  True,  Freshness.FRESH),     # it was asked a moment ago
+    (119, False, Freshness.STALE),
+    (120, False, Freshness.EXPIRED),
+    (120, True,  Freshness.FRESH),     # stale-if-error
+    (599, True,  Freshness.FRESH),
+    (600, True,  Freshness.EXPIRED),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("after_s", "failing", "expected"), USES)
-def test_use(after_s: float, failing: bool, expected: Use) -> None:
+def test_use(after_s: float, failing: bool, expected: Freshness) -> None:
     assert record_of("a", b"x").use(NOW + after_s, failing=failing) is expected
 
 

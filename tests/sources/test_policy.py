@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.model.problems import SourceRefused
-from cropmark.sources.policy import HostRule, Place, Policy, Way, forwardable
+from cropmark.model.problems import SourceForbidden
+from cropmark.sources.policy import AllowedHost, HostRule, Policy, Reachability, forwardable
 from cropmark.sources.urls import read_url
 
 # fmt: off
@@ -64,10 +64,10 @@ NO_RULES = ["", "*.", "a*.example.com", "a.**.example.com", "https://u@example.c
             "https://example.com/a*", "https://example.com/?x", "https://", "exa mple.com", "127.1"]
 
 PLACES = [
-    ("127.0.0.1:8001",        Place("127.0.0.1", 8001)),
-    ("images.internal:80",    Place("images.internal", 80)),
-    ("Images.Internal:9000",  Place("images.internal", 9000)),
-    ("[0::1]:8080",           Place("::1", 8080)),
+    ("127.0.0.1:8001",        AllowedHost("127.0.0.1", 8001)),
+    ("images.internal:80",    AllowedHost("images.internal", 80)),
+    ("Images.Internal:9000",  AllowedHost("images.internal", 9000)),
+    ("[0::1]:8080",           AllowedHost("::1", 8080)),
 ]
 
 NO_PLACES = ["", "127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:x", "127.0.0.1:80/", "http://a:80", "*:80", "127.1:80",
@@ -75,39 +75,40 @@ NO_PLACES = ["", "127.0.0.1", "127.0.0.1:", ":80", "127.0.0.1:x", "127.0.0.1:80/
 
 OPEN = Policy(open=True)
 LISTED = Policy(hosts=(HostRule.read("https://cdn.example.com:8443/pics"), HostRule.read("a.example.com")))
-PLACED = Policy(open=True, allow=(Place.read("127.0.0.1:8001"), Place.read("redis:80")))
-BOTH = Policy(hosts=(HostRule.read("a.example.com"), HostRule.read("http://redis")), allow=(Place.read("redis:80"),))
+PLACED = Policy(open=True, allow=(AllowedHost.read("127.0.0.1:8001"), AllowedHost.read("redis:80")))
+BOTH = Policy(hosts=(HostRule.read("a.example.com"), HostRule.read("http://redis")),
+              allow=(AllowedHost.read("redis:80"),))
 
 WAYS = [
     # policy   URL                                 how far, or None for refused
     (Policy(), "https://example.com/",             None),          # nothing is allowed unless something is
-    (OPEN,     "https://example.com/",             Way.PUBLIC),
-    (OPEN,     "http://example.com/",              Way.PUBLIC),
-    (OPEN,     "http://example.com:443/",          Way.PUBLIC),
+    (OPEN,     "https://example.com/",             Reachability.PUBLIC),
+    (OPEN,     "http://example.com/",              Reachability.PUBLIC),
+    (OPEN,     "http://example.com:443/",          Reachability.PUBLIC),
     (OPEN,     "http://example.com:8080/",         None),
     (OPEN,     "http://example.com:22/",           None),
     (OPEN,     "http://localhost/",                None),
     (OPEN,     "http://redis/",                    None),
     (OPEN,     "http://metadata.google.internal/", None),
-    (OPEN,     "http://127.0.0.1/",                Way.PUBLIC),    # admitted here; the guard refuses the address
-    (OPEN,     "http://[::1]/",                    Way.PUBLIC),
-    (LISTED,   "https://cdn.example.com:8443/pics/a", Way.PUBLIC), # a rule's port is open
-    (LISTED,   "https://a.example.com/",           Way.PUBLIC),
+    (OPEN,     "http://127.0.0.1/",              Reachability.PUBLIC),    # admitted here; the guard refuses the address
+    (OPEN,     "http://[::1]/",                    Reachability.PUBLIC),
+    (LISTED,   "https://cdn.example.com:8443/pics/a", Reachability.PUBLIC), # a rule's port is open
+    (LISTED,   "https://a.example.com/",           Reachability.PUBLIC),
     (LISTED,   "https://a.example.com:8443/",      None),          # but for that rule only
     (LISTED,   "https://b.example.com/",           None),
-    (PLACED,   "http://127.0.0.1:8001/x",          Way.OPENED),
-    (PLACED,   "https://127.0.0.1:8001/x",         Way.OPENED),
+    (PLACED,   "http://127.0.0.1:8001/x",          Reachability.ALLOWED_PRIVATE),
+    (PLACED,   "https://127.0.0.1:8001/x",         Reachability.ALLOWED_PRIVATE),
     (PLACED,   "http://127.0.0.1:6379/x",          None),          # by port (PixLab 6.4)
     (PLACED,   "http://127.0.0.2:8001/x",          None),
     (PLACED,   "http://localhost:8001/x",          None),          # by the very name
     (PLACED,   "http://[::ffff:127.0.0.1]:8001/",  None),
-    (PLACED,   "http://redis/",                    Way.OPENED),
+    (PLACED,   "http://redis/",                    Reachability.ALLOWED_PRIVATE),
     (PLACED,   "https://redis/",                   None),
-    (BOTH,     "http://redis/",                    Way.OPENED),
-    (BOTH,     "http://a.example.com/",            Way.PUBLIC),
-    (Policy(allow=(Place("10.0.0.5", 80),)), "http://10.0.0.5/", Way.OPENED),
-    (Policy(allow=(Place("10.0.0.5", 80),)), "http://a.example.com/", None),
-    (Policy(allow=(Place("10.0.0.5", 80),), hosts=(HostRule.read("a.example.com"),)), "http://10.0.0.5/", None),
+    (BOTH,     "http://redis/",                    Reachability.ALLOWED_PRIVATE),
+    (BOTH,     "http://a.example.com/",            Reachability.PUBLIC),
+    (Policy(allow=(AllowedHost("10.0.0.5", 80),)), "http://10.0.0.5/", Reachability.ALLOWED_PRIVATE),
+    (Policy(allow=(AllowedHost("10.0.0.5", 80),)), "http://a.example.com/", None),
+    (Policy(allow=(AllowedHost("10.0.0.5", 80),), hosts=(HostRule.read("a.example.com"),)), "http://10.0.0.5/", None),
 ]
 # fmt: on
 
@@ -130,23 +131,23 @@ def test_no_rule(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), PLACES)
-def test_place(text: str, expected: Place) -> None:
-    assert Place.read(text) == expected
+def test_place(text: str, expected: AllowedHost) -> None:
+    assert AllowedHost.read(text) == expected
 
 
 @pytest.mark.parametrize("text", NO_PLACES)
 def test_no_place(text: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):
-        Place.read(text)
+        AllowedHost.read(text)
 
 
 @pytest.mark.parametrize(("policy", "url", "way"), WAYS)
-def test_way(policy: Policy, url: str, way: Way | None) -> None:
+def test_way(policy: Policy, url: str, way: Reachability | None) -> None:
     """check_15, check_16"""
     if way is not None:
         assert policy.way(read_url(url)) is way
         return
-    with pytest.raises(SourceRefused, match="the address of the picture may not be fetched"):
+    with pytest.raises(SourceForbidden, match="the address of the picture may not be fetched"):
         policy.way(read_url(url))
 
 

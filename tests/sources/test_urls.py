@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.model.problems import SourceRefused
+from cropmark.model.problems import SourceForbidden
 from cropmark.sources.urls import climbs, joined, read_url, refusal, shown
 
 # fmt: off
@@ -131,7 +131,7 @@ def test_read(text: str, expected: str) -> None:
 @pytest.mark.parametrize("text", REFUSED)
 def test_refused(text: str) -> None:
     """check_12 and check_15; one text for all, so that nothing is learned from it."""
-    with pytest.raises(SourceRefused) as caught:
+    with pytest.raises(SourceForbidden) as caught:
         read_url(text)
     assert str(caught.value) == str(refusal())
     assert caught.value.detail == "the address of the picture may not be fetched"
@@ -145,7 +145,7 @@ def test_joined(base: str, location: str, expected: str) -> None:
 @pytest.mark.parametrize("location", NOT_JOINED)
 def test_not_joined(location: str) -> None:
     """check_14: a Location is read as strictly as the first URL."""
-    with pytest.raises(SourceRefused):
+    with pytest.raises(SourceForbidden):
         joined(read_url("https://a.example/x/y"), location)
 
 
@@ -154,7 +154,7 @@ def test_whatever_comes_is_read_or_refused(rest: str) -> None:
     """And what was read is read again as itself: no second reader finds another host in it."""
     try:
         url = read_url(f"http://{rest}")
-    except SourceRefused:
+    except SourceForbidden:
         return
     assert read_url(str(url)) == url
     assert url.raw_user is None

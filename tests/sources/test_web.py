@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 import structlog
 
-from cropmark.model.problems import Problem, SourceFailed, SourceMissing, SourceRefused, SourceTimeout, SourceUnusable
+from cropmark.model.problems import (
+    Problem,
+    SourceFailed,
+    SourceForbidden,
+    SourceNotFound,
+    SourceTimeout,
+    SourceUnusable,
+)
 from cropmark.plan.source import WebUrl
-from cropmark.ports import Source, Stamp
-from cropmark.sources.freshness import Lifetimes
-from cropmark.sources.original_cache import Originals
+from cropmark.ports import Source, SourceVersion
+from cropmark.sources.freshness import LifetimeBounds
+from cropmark.sources.original_cache import OriginalCache
 from cropmark.sources.policy import HostRule, Policy
 from cropmark.sources.web import WebSource
 from tests.sources.conftest import Clock, MakeSource, opened_to
@@ -67,13 +74,13 @@ class Versions:
 async def test_a_picture_is_fetched_once(source: WebSource, server: Origin) -> None:
     server.answers["/a"] = reply(Last_Modified=MODIFIED)
     where = WebUrl(server.url("/a"))
-    assert source.glance(where) is None
+    assert source.stat(where) is None
     opened = await source.open(where)
     opened.close()
     assert opened.bytes == len(PNG)
     digest = hashlib.sha256(PNG).hexdigest()
-    assert opened.stamp == Stamp(f"web:{server.url('/a')}", digest, modified_s=MODIFIED_S)
-    assert source.glance(where) == opened.stamp
+    assert opened.stamp == SourceVersion(f"web:{server.url('/a')}", digest, modified_s=MODIFIED_S)
+    assert source.stat(where) == opened.stamp
     assert await body_of(source, server.url("/a")) == PNG
     assert server.paths() == ["/a"]
     assert is_source(source).identity(where) == opened.stamp.identity
@@ -123,12 +130,12 @@ async def test_queries_are_part_of_it(source: WebSource, server: Origin) -> None
 
 
 async def test_after_a_restart_nothing_is_fetched(
-    make_source: MakeSource, server: Origin, originals: Originals, web: Web, clock: Clock, tmp_path: Path
+    make_source: MakeSource, server: Origin, originals: OriginalCache, web: Web, clock: Clock, tmp_path: Path
 ) -> None:
     server.answers["/a"] = reply()
     await body_of(make_source(opened_to(server)), server.url("/a"))
-    again = WebSource(opened_to(server), Originals(tmp_path / "originals"), network=web.network(), clock=clock)
-    assert again.glance(WebUrl(server.url("/a"))) is not None
+    again = WebSource(opened_to(server), OriginalCache(tmp_path / "originals"), network=web.network(), clock=clock)
+    assert again.stat(WebUrl(server.url("/a"))) is not None
     assert await body_of(again, server.url("/a")) == PNG
     assert server.paths() == ["/a"]
     await again.close()
@@ -141,8 +148,8 @@ async def test_what_one_policy_let_in_is_not_anothers(make_source: MakeSource, s
     server.answers |= {"/1": reply(b"", 302, Location="http://b.example/2"), "/2": reply()}
     assert await body_of(make_source(Policy(open=True)), "http://a.example/1") == PNG
     narrow = make_source(Policy(hosts=(HostRule.read("a.example"),)))
-    assert narrow.glance(WebUrl("http://a.example/1")) is None
-    with pytest.raises(SourceRefused):
+    assert narrow.stat(WebUrl("http://a.example/1")) is None
+    with pytest.raises(SourceForbidden):
         await narrow.open(WebUrl("http://a.example/1"))
 
 
@@ -162,12 +169,12 @@ async def test_past_all_windows_it_is_asked_conditionally(source: WebSource, ser
     server.answers["/a"] = versions = Versions("max-age=60, must-revalidate")
     where = WebUrl(server.url("/a"))
     await body_of(source, server.url("/a"))
-    stamp = source.glance(where)
+    stamp = source.stat(where)
     for _ in range(2):
         clock.now += 61
-        assert source.glance(where) is None
+        assert source.stat(where) is None
         assert await body_of(source, server.url("/a")) == PNG
-        assert source.glance(where) == stamp
+        assert source.stat(where) == stamp
     assert versions.statuses == [200, 304, 304]
     assert versions.asked[1] == (f'"{hashlib.md5(PNG).hexdigest()}"', MODIFIED)
 
@@ -176,11 +183,11 @@ async def test_a_changed_picture_is_taken(source: WebSource, server: Origin, clo
     server.answers["/a"] = versions = Versions("max-age=60, must-revalidate")
     where = WebUrl(server.url("/a"))
     await body_of(source, server.url("/a"))
-    before = source.glance(where)
+    before = source.stat(where)
     versions.body = OTHER
     clock.now += 61
     assert await body_of(source, server.url("/a")) == OTHER
-    after = source.glance(where)
+    after = source.stat(where)
     assert versions.statuses == [200, 200]
     assert before is not None
     assert after is not None
@@ -195,9 +202,9 @@ async def test_a_304_without_freshness_keeps_the_old_one(source: WebSource, serv
     clock.now += 101
     assert await body_of(source, server.url("/a")) == PNG
     clock.now += 99
-    assert source.glance(where) is not None
+    assert source.stat(where) is not None
     clock.now += 2
-    assert source.glance(where) is None
+    assert source.stat(where) is None
 
 
 async def test_validators_go_to_the_url_that_gave_them(source: WebSource, server: Origin, clock: Clock) -> None:
@@ -233,20 +240,20 @@ async def test_a_damaged_fresh_one_is_fetched_again(source: WebSource, server: O
 
 @pytest.mark.parametrize("control", ["no-store", "private", "no-store, max-age=600"])
 async def test_what_may_not_be_kept_is_held_for_its_moment(
-    make_source: MakeSource, server: Origin, originals: Originals, tmp_path: Path, control: str
+    make_source: MakeSource, server: Origin, originals: OriginalCache, tmp_path: Path, control: str
 ) -> None:
     """One request looks at it twice (for its stamp, for its bytes); the next one fetches it anew."""
     server.answers["/a"] = reply(Cache_Control=control)
-    source = make_source(opened_to(server), Lifetimes(minimum_s=0.1))
+    source = make_source(opened_to(server), LifetimeBounds(minimum_s=0.1))
     where = WebUrl(server.url("/a"))
     assert await body_of(source, server.url("/a")) == PNG
-    assert source.glance(where) is not None
+    assert source.stat(where) is not None
     assert await body_of(source, server.url("/a")) == PNG
     assert server.paths() == ["/a"]
     assert len(originals) == 0
     assert list((tmp_path / "originals").iterdir()) == []
     await asyncio.sleep(0.15)
-    assert source.glance(where) is None
+    assert source.stat(where) is None
     await body_of(source, server.url("/a"))
     assert server.paths() == ["/a", "/a"]
 
@@ -274,7 +281,7 @@ async def test_what_becomes_private_is_another_picture(source: WebSource, server
 
 
 async def test_what_may_no_longer_be_kept_is_dropped(
-    source: WebSource, server: Origin, originals: Originals, clock: Clock
+    source: WebSource, server: Origin, originals: OriginalCache, clock: Clock
 ) -> None:
     server.answers["/a"] = versions = Versions("max-age=1, must-revalidate")
     await body_of(source, server.url("/a"))
@@ -293,17 +300,17 @@ async def test_stale_while_revalidate(source: WebSource, server: Origin, clock: 
     server.answers["/a"] = versions = Versions("max-age=60, stale-while-revalidate=30")
     where = WebUrl(server.url("/a"))
     await body_of(source, server.url("/a"))
-    old = source.glance(where)
+    old = source.stat(where)
     versions.body = OTHER
     clock.now += 75
-    assert [source.glance(where) for _ in range(5)] == [old] * 5
+    assert [source.stat(where) for _ in range(5)] == [old] * 5
     assert await body_of(source, server.url("/a")) == PNG
     await settled(source)
     assert len(versions.asked) == 2
-    assert source.glance(where) != old
+    assert source.stat(where) != old
     assert await body_of(source, server.url("/a")) == OTHER
     clock.now += 91
-    assert source.glance(where) is None
+    assert source.stat(where) is None
 
 
 # fmt: off
@@ -324,12 +331,12 @@ ERRORS = [
 
 @pytest.mark.parametrize(("answer", "stands_in"), ERRORS)
 async def test_stale_if_error(
-    source: WebSource, server: Origin, originals: Originals, clock: Clock, answer: bytes, stands_in: bool
+    source: WebSource, server: Origin, originals: OriginalCache, clock: Clock, answer: bytes, stands_in: bool
 ) -> None:
     where = WebUrl(server.url("/a"))
     server.answers["/a"] = reply(ETag='"1"', Cache_Control="max-age=60, stale-while-revalidate=0, stale-if-error=600")
     await body_of(source, server.url("/a"))
-    stamp = source.glance(where)
+    stamp = source.stat(where)
     server.answers["/a"] = answer
     clock.now += 100
     if not stands_in:
@@ -340,7 +347,7 @@ async def test_stale_if_error(
     assert await body_of(source, server.url("/a")) == PNG
     # For some seconds the origin is left alone.
     asked = len(server.heard)
-    assert source.glance(where) == stamp
+    assert source.stat(where) == stamp
     assert await body_of(source, server.url("/a")) == PNG
     assert len(server.heard) == asked
     clock.now += 6
@@ -376,7 +383,7 @@ async def test_a_background_request_that_fails_is_not_repeated(source: WebSource
     clock.now += 100
     stamps = set()
     for _ in range(5):
-        stamps.add(source.glance(where))
+        stamps.add(source.stat(where))
         await settled(source)
     assert len(stamps) == 1
     assert len(server.heard) == 2
@@ -387,7 +394,7 @@ async def test_a_background_request_that_fails_is_not_repeated(source: WebSource
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
-    [(reply(b"", 404), SourceMissing), (reply(b"", 500), SourceFailed), (reply(b"<html>"), SourceUnusable)],
+    [(reply(b"", 404), SourceNotFound), (reply(b"", 500), SourceFailed), (reply(b"<html>"), SourceUnusable)],
 )
 async def test_failures_are_remembered_for_seconds(
     source: WebSource, server: Origin, clock: Clock, answer: bytes, kind: type[Problem]
@@ -400,11 +407,11 @@ async def test_failures_are_remembered_for_seconds(
     assert len(server.heard) == 1
     status = getattr(caught.value, "origin_status", None)
     assert status == (None if kind is SourceUnusable else int(answer[9:12]))
-    if kind is SourceMissing:
-        with pytest.raises(SourceMissing):
-            source.glance(where)
+    if kind is SourceNotFound:
+        with pytest.raises(SourceNotFound):
+            source.stat(where)
     else:
-        assert source.glance(where) is None
+        assert source.stat(where) is None
     clock.now += 5.1
     server.answers["/a"] = reply()
     assert await body_of(source, server.url("/a")) == PNG
@@ -413,7 +420,7 @@ async def test_failures_are_remembered_for_seconds(
 async def test_many_failures_are_remembered_within_a_bound(source: WebSource, server: Origin) -> None:
     source._failures = type(source._failures)(3, 60, timer=lambda: 0.0)
     for n in range(6):
-        with pytest.raises(SourceMissing):
+        with pytest.raises(SourceNotFound):
             await source.open(WebUrl(server.url(f"/{n}")))
     assert len(source._failures) == 3
 
@@ -425,11 +432,11 @@ async def test_a_purged_picture_is_fetched_anew(source: WebSource, server: Origi
     where = WebUrl(server.url("/a"))
     server.answers["/a"] = reply()
     await body_of(source, server.url("/a"))
-    before = source.glance(where)
+    before = source.stat(where)
     source.purge(source.identity(where))
-    assert source.glance(where) is None
+    assert source.stat(where) is None
     await body_of(source, server.url("/a"))
-    after = source.glance(where)
+    after = source.stat(where)
     assert before is not None
     assert after is not None
     assert (after.version, after.generation > before.generation) == (before.version, True)
@@ -438,7 +445,7 @@ async def test_a_purged_picture_is_fetched_anew(source: WebSource, server: Origi
 
 async def test_a_purge_forgets_failures_and_moments(source: WebSource, server: Origin) -> None:
     server.answers |= {"/b": reply(Cache_Control="no-store")}
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceNotFound):
         await source.open(WebUrl(server.url("/a")))
     await body_of(source, server.url("/b"))
     source.purge(f"web:{server.url('/')}")
@@ -448,7 +455,7 @@ async def test_a_purge_forgets_failures_and_moments(source: WebSource, server: O
 
 
 async def test_a_fetch_from_before_a_purge_is_answered_and_not_kept(
-    source: WebSource, server: Origin, originals: Originals
+    source: WebSource, server: Origin, originals: OriginalCache
 ) -> None:
     """DESIGN §5. Who asks after the purge does not join it."""
     go = asyncio.Event()
@@ -469,7 +476,7 @@ async def test_a_fetch_from_before_a_purge_is_answered_and_not_kept(
     old.close()
     assert old.bytes == len(PNG)
     assert await body_of(source, server.url("/a")) == GIF
-    current = source.glance(where)
+    current = source.stat(where)
     assert current is not None
     assert current.generation > old.stamp.generation
     assert len(originals) == 1
@@ -504,7 +511,7 @@ async def test_a_failure_from_before_a_purge_is_not_remembered(source: WebSource
     await asyncio.sleep(0.05)
     source.purge("web:")
     go.set()
-    with pytest.raises(SourceMissing):
+    with pytest.raises(SourceNotFound):
         await before
     server.answers["/a"] = reply()
     assert await body_of(source, server.url("/a")) == PNG
@@ -521,9 +528,9 @@ async def test_no_secrets_in_logs(source: WebSource, server: Origin, clock: Cloc
         await body_of(source, where.url)
         server.answers["/secret"] = reply(b"", 500)
         clock.now += 10
-        source.glance(where)
+        source.stat(where)
         await settled(source)
-        with pytest.raises(SourceMissing):
+        with pytest.raises(SourceNotFound):
             await source.open(WebUrl(server.url("/nothing?token=hush")))
     assert len(logs) == 2
     assert logs[0]["origin"] == f"http://127.0.0.1:{server.port}"
@@ -539,7 +546,7 @@ async def test_close_stops_what_is_under_way(make_source: MakeSource, server: Or
     await body_of(source, server.url("/a"))
     server.answers["/a"] = never
     clock.now += 10
-    source.glance(WebUrl(server.url("/a")))
+    source.stat(WebUrl(server.url("/a")))
     waiting = asyncio.create_task(source.open(WebUrl(server.url("/a?2"))))
     await asyncio.sleep(0.05)
     async with asyncio.timeout(1):

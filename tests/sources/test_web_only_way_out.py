@@ -24,10 +24,10 @@ MAY = {
     "sources/connection.py":  "the guard itself",
     "sources/fetcher.py":    "the one fetcher, behind the guard",
     "renderers/":             "socketpairs to its own child processes",
-    "serving.py":             "listens, and asks itself whether it answers",
-    "guards.py":              "asks which addresses the host has that is to be listened on; opens nothing",
-    "cli.py":                 "an operator's commands to the operator's own server",
-    "comparing.py":           "an operator's command, for the addresses on its own line",
+    "server/run.py":             "listens, and asks itself whether it answers",
+    "server/policies.py":              "asks which addresses the host has that is to be listened on; opens nothing",
+    "cli/main.py":                 "an operator's commands to the operator's own server",
+    "replay/compare.py":           "an operator's command, for the addresses on its own line",
 }
 # fmt: on
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.model.problems import SourceMissing
+from cropmark.model.problems import SourceNotFound
 from cropmark.pipeline import Admit, Delivered, fingerprint_of
 from cropmark.plan.plan import Order
-from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.ports import Opened, Record, Rendition, Source, Stamp
+from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.ports import OpenSource, Record, Rendition, Source, SourceVersion
 from cropmark.runtime.metrics import Metrics
 from cropmark.security.rate_limit import MemoryLimiter
 from cropmark.web.app import App
@@ -23,13 +23,13 @@ from cropmark.web.site import Site, Sites
 class NoSource:
     """A Source whose names are all there and whose bytes are not."""
 
-    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp:
-        return Stamp(self.identity(where), "1")
+    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion:
+        return SourceVersion(self.identity(where), "1")
 
-    async def open(self, where: SitePath | WebUrl | Upload) -> Opened:
-        raise SourceMissing("there are no bytes here")
+    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource:
+        raise SourceNotFound("there are no bytes here")
 
-    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
         assert isinstance(where, SitePath)
         return f"files:{where.path}"
 

@@ -9,7 +9,7 @@ import httpx
 import structlog
 
 from cropmark.runtime.metrics import Metrics
-from cropmark.web.admin import Desk, pages
+from cropmark.web.admin import AdminContext, pages
 from cropmark.web.site import Sites
 
 
@@ -19,7 +19,7 @@ def not_to_be_told() -> Mapping[str, Any]:
 
 async def test_a_page_that_fails_is_logged() -> None:
     unused: Any = None
-    app = pages(Desk(Sites([]), pipeline=unused, renderers=unused, metrics=Metrics(), readiness=not_to_be_told))
+    app = pages(AdminContext(Sites([]), pipeline=unused, renderers=unused, metrics=Metrics(), readiness=not_to_be_told))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://img.example") as client:
         with structlog.testing.capture_logs() as logs:

@@ -17,19 +17,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.dialect import Ask, Dialect
+from cropmark.dialects.dialect import Dialect, ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import KINDS, BadValue, Problem, restored
+from cropmark.model.problems import KINDS, BadValue, Problem, restored_problem
 from cropmark.model.values import Size
-from cropmark.plan.plan import Order, Plan, Warned
-from cropmark.plan.source import SitePath, Wanted
+from cropmark.plan.plan import Order, Plan, RequestWarning
+from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.ports import Facts, Record
 from cropmark.server.run import HEADERS_S
 from cropmark.web import response
-from cropmark.web.cors import Sharing
+from cropmark.web.cors import CorsPolicy
 from cropmark.web.site import Site
 from tests.web.asgi_client import FakePipeline, NoSource, app_of, asked, fastly
 from tests.web.images import make_pictures
@@ -239,7 +239,7 @@ SHARED = [
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize(("origins", "origin", "allowed", "vary"), SHARED)
 def test_cors(origins: tuple[str, ...] | None, origin: str, allowed: str | None, vary: str | None, kept: bool) -> None:
-    app = app_of(FakePipeline(kept=kept), site=fastly(sharing=Sharing(origins)))
+    app = app_of(FakePipeline(kept=kept), site=fastly(cors=CorsPolicy(origins)))
     asked(app, b"/fastly/a.jpg?width=3", headers=[(b"origin", b"https://first.example")])
     headers = [(b"origin", origin.encode())] if origin else []
     for target in (b"/fastly/a.jpg?width=3", b"/fastly/a.jpg?width=3"):
@@ -255,7 +255,7 @@ def test_cors(origins: tuple[str, ...] | None, origin: str, allowed: str | None,
 
 @pytest.mark.parametrize("policy", ["cross-origin", "same-site", "same-origin", ""])
 def test_check_45_the_resource_policy_is_a_setting(policy: str) -> None:
-    site = fastly(sharing=Sharing(resource_policy=policy))
+    site = fastly(cors=CorsPolicy(resource_policy=policy))
     for target in (b"/fastly/a.jpg?width=3", b"/fastly/a.jpg?width=0"):
         assert asked(app_of(FakePipeline(), site=site), target).header("cross-origin-resource-policy") == (
             policy or None
@@ -265,9 +265,9 @@ def test_check_45_the_resource_policy_is_a_setting(policy: str) -> None:
 def test_a_dialects_own_word_of_origins_is_replaced() -> None:
     """Kontent.ai sends `*`; a list of origins stands in its place, once."""
     record = Record("image/jpeg", '"e"', 3)
-    order = Order((Wanted(SitePath("a.jpg")),), Plan())
+    order = Order((SourceRequest(SitePath("a.jpg")),), Plan())
     for origins, wanted in ((None, [b"*"]), ((), []), (("https://a.example",), [b"https://a.example"])):
-        site = Site("k", Kontent(), NoSource(), sharing=Sharing(origins))
+        site = Site("k", Kontent(), NoSource(), cors=CorsPolicy(origins))
         headers = response.picture_headers(site, order, record, cached=False, origin="https://a.example")
         assert [value for name, value in headers if name == b"access-control-allow-origin"] == wanted
 
@@ -287,15 +287,15 @@ def assert_sound(headers: response.RawHeaders) -> None:
         assert VALUE.fullmatch(value), (name, value)
 
 
-@given(warnings=st.lists(st.builds(Warned, ANYTHING, ANYTHING), max_size=12), text=ANYTHING)
+@given(warnings=st.lists(st.builds(RequestWarning, ANYTHING, ANYTHING), max_size=12), text=ANYTHING)
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
-def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[Warned], text: str) -> None:
+def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[RequestWarning], text: str) -> None:
     """Warnings, media type and words of an analysis: visible ASCII in headers, of bounded length and number."""
     info = Info(Format.JPEG, Size(4, 3), 4)
     facts = Facts(source=info, size=Size(4, 3), focus=text, format=Format.JPEG)
     record = Record(text or "image/jpeg", f'"{text}"', 3, facts, tuple(warnings))
-    order = Order((Wanted(SitePath(text)),), Plan(), warnings=tuple(warnings))
-    site = Site("s", dialect, NoSource(), sharing=Sharing(("https://a.example",)))
+    order = Order((SourceRequest(SitePath(text)),), Plan(), warnings=tuple(warnings))
+    site = Site("s", dialect, NoSource(), cors=CorsPolicy(("https://a.example",)))
     headers = response.picture_headers(site, order, record, cached=False, origin=text)
     assert_sound(headers)
     assert len(headers) < 40
@@ -306,9 +306,9 @@ def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[Wa
 def test_check_44_whatever_went_wrong(
     dialect: Dialect, detail: str, fix: str, parameter: str | None, path: str, query: str
 ) -> None:
-    problems: list[Problem] = [restored(code, detail, fix, parameter) for code in KINDS if code != "bad_value"]
+    problems: list[Problem] = [restored_problem(code, detail, fix, parameter) for code in KINDS if code != "bad_value"]
     for problem in (*problems, BadValue(parameter or "width", detail, expected=fix)):
-        answer, headers = response.refusal(dialect, problem, Ask(path, query), negotiated=True)
+        answer, headers = response.refusal(dialect, problem, ImageRequest(path, query), negotiated=True)
         assert_sound(headers)
         assert 400 <= answer.status < 600
         assert dict(headers)[b"content-type"] != b"text/html"

@@ -17,8 +17,8 @@ import pytest
 import structlog
 from PIL import Image
 
-from cropmark.config.loader import Configured, Settings
-from cropmark.server.run import _Front, _Reloads
+from cropmark.config.loader import LoadedSettings, Settings
+from cropmark.server.run import _Reloader, _SwappableApp
 from cropmark.server.wiring import wired
 from tests.web.images import make_pictures
 from tests.web.server_process import TOKEN, Running, running
@@ -290,12 +290,12 @@ async def test_a_reload_that_fails_is_told(folder: Path, tmp_path: Path) -> None
     """Whatever it fails of, at once: not when the next one comes."""
     settings = Settings(folder=folder, cache_dir=tmp_path / "cache", data_dir=tmp_path / "data", renderers=1)
 
-    def reread() -> Configured:
+    def reread() -> LoadedSettings:
         raise OSError("the disk is gone")
 
     async with wired(settings) as server:
-        front = _Front(server)
-        reloads = _Reloads(front, reread, settings, "http://127.0.0.1:1")
+        front = _SwappableApp(server)
+        reloads = _Reloader(front, reread, settings, "http://127.0.0.1:1")
         with structlog.testing.capture_logs() as logs:
             await reloads._reload()
         assert front.server is server

@@ -25,7 +25,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from cropmark.library.results import DiskResults
+from cropmark.library.results import FolderResults
 from cropmark.model.formats import Format
 from tests.web.server_process import Running, running
 
@@ -285,7 +285,7 @@ def test_a_blob_is_the_picture_itself_and_nothing_is_kept(client: httpx.Client, 
 
 
 # fmt: off
-NEIGHBOURS = [
+NEIGHBORS = [
     # endpoint       fields                                    size         frames  type
     ("smartcrop",   {**BOX},                                   (145, 145),  1,      "image/png"),
     ("crop",        {"x": 600, "y": -10, "width": 50},         (20, 40),    1,      "image/png"),   # cut to the edge
@@ -296,8 +296,8 @@ NEIGHBOURS = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("endpoint", "fields", "size", "frames", "kind"), NEIGHBOURS)
-def test_neighbours(
+@pytest.mark.parametrize(("endpoint", "fields", "size", "frames", "kind"), NEIGHBORS)
+def test_neighbors(
     client: httpx.Client,
     origin: Origin,
     endpoint: str,
@@ -385,7 +385,7 @@ def test_store_keeps_pictures_only(client: httpx.Client, data: Path, body: bytes
 
 
 def test_another_keys_result_is_not_deleted(client: httpx.Client, server: Running, data: Path) -> None:
-    kept = asyncio.run(DiskResults(data / "results").keep(PICTURE, Format.PNG, "somebody else"))
+    kept = asyncio.run(FolderResults(data / "results").put(PICTURE, Format.PNG, "somebody else"))
     link = f"{server.address}/media/{kept.id}.png"
     refused(client.get("/delete", params={"link": link, "key": KEY}), 404, "no stored result of this key")
     assert httpx.get(link, trust_env=False).content == PICTURE
@@ -547,8 +547,8 @@ def test_each_face_that_is_found_can_be_cut_out(client: httpx.Client) -> None:
     areas = [face["width"] * face["height"] for face in faces]
     assert areas == sorted(areas, reverse=True)
     # Two people, by hand: 262,215 115x148 and 352,145 112x155.
-    centres = {(face["left"] + face["width"] // 2, face["top"] + face["height"] // 2) for face in faces[:2]}
-    assert all(any(abs(x - a) < 40 and abs(y - b) < 50 for x, y in centres) for a, b in ((319, 289), (408, 222)))
+    centers = {(face["left"] + face["width"] // 2, face["top"] + face["height"] // 2) for face in faces[:2]}
+    assert all(any(abs(x - a) < 40 and abs(y - b) < 50 for x, y in centers) for a, b in ((319, 289), (408, 222)))
     for face in faces:
         box = {name: str(face[name]) for name in ("left", "top", "width", "height")}
         cut = client.post("/crop", data={"key": KEY, "blob": "1", **box}, files={"file": ("bar.jpg", body)})

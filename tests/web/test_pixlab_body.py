@@ -18,17 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.dialects.pixlab.query import body_kind
-from cropmark.plan.source import Upload
-from cropmark.sources.uploads import Uploads
+from cropmark.plan.source import UploadRef
+from cropmark.sources.uploads import TemporaryUploads
 from cropmark.web.pixlab import body as request_body
 from cropmark.web.pixlab.body import Gone, reader_of, taken
-from cropmark.web.pixlab.fields import FIELDS_BYTES, Parts, Taken
+from cropmark.web.pixlab.fields import FIELDS_BYTES, FieldReader, ParsedFields
 from cropmark.web.request import Message
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 80
 """20 kB: as base64 longer than what passes for a field."""
 BASE64 = base64.b64encode(PICTURE).decode()
-SENT = Upload(hashlib.sha256(PICTURE).hexdigest())
+SENT = UploadRef(hashlib.sha256(PICTURE).hexdigest())
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -43,7 +43,7 @@ def part(name: str, body: bytes, filename: str | None = None) -> bytes:
 END = b"--XX--\r\n"
 
 
-def take(body: bytes, content_type: str, cuts: Sequence[int] = (), limit_bytes: int = 10**6) -> Taken:
+def take(body: bytes, content_type: str, cuts: Sequence[int] = (), limit_bytes: int = 10**6) -> ParsedFields:
     """What a body that arrives cut at these places holds."""
     places = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
     pieces = [body[a:b] for a, b in itertools.pairwise(places)] or [b""]
@@ -55,14 +55,14 @@ def take(body: bytes, content_type: str, cuts: Sequence[int] = (), limit_bytes: 
         return next(messages)
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
-        uploads = Uploads(Path(folder))
+        uploads = TemporaryUploads(Path(folder))
 
         def new_intake() -> object:
-            intake = uploads.intake(100_000)
+            intake = uploads.new_writer(100_000)
             held.callback(intake.discard)
             return intake
 
-        parts = Parts(new_intake)  # type: ignore[arg-type]  # an Intake, told as object
+        parts = FieldReader(new_intake)  # type: ignore[arg-type]  # an Intake, told as object
         return asyncio.run(taken(receive, reader_of(body_kind(content_type), content_type, parts), limit_bytes))
 
 
@@ -70,55 +70,55 @@ def take(body: bytes, content_type: str, cuts: Sequence[int] = (), limit_bytes: 
 BODIES = [
     # what it is                          type       body                                                      holds
     ("an object of JSON",                 JSON,      b'{"x": 1, "blob": true, "img": "https://a.example/"}',
-     Taken({"x": "1", "blob": "true", "img": "https://a.example/"})),
+     ParsedFields({"x": "1", "blob": "true", "img": "https://a.example/"})),
     ("the picture in base64",             JSON,      json.dumps({"img": BASE64, "key": "k"}).encode(),
-     Taken({"key": "k"}, text=SENT)),
+     ParsedFields({"key": "k"}, text=SENT)),
     ("the picture as a data URI",         JSON,      json.dumps({"img": f"data:image/png;base64,{BASE64}"}).encode(),
-     Taken({}, text=SENT)),
+     ParsedFields({}, text=SENT)),
     ("as PHP escapes it",                 JSON,      b'{"img": "' + BASE64.replace("/", "\\/").encode() + b'"}',
-     Taken({}, text=SENT)),
+     ParsedFields({}, text=SENT)),
     ("a short picture stays a field",     JSON,      b'{"img": "iVBORw0KGgo="}',
-     Taken({"img": "iVBORw0KGgo="})),
+     ParsedFields({"img": "iVBORw0KGgo="})),
     ("a form",                            FORM,      b"x=1&y=+2&img=https%3A%2F%2Fa.example%2Fb%20c&key=%C3%A9",
-     Taken({"x": "1", "y": " 2", "img": "https://a.example/b c", "key": "é"})),
+     ParsedFields({"x": "1", "y": " 2", "img": "https://a.example/b c", "key": "é"})),
     ("of a repeated name the last",       FORM,      b"x=1&x=2",
-     Taken({"x": "2"})),
+     ParsedFields({"x": "2"})),
     ("base64 in a form",                  FORM,      urlencode({"img": BASE64, "x": 1}).encode(),
-     Taken({"x": "1"}, text=SENT)),
+     ParsedFields({"x": "1"}, text=SENT)),
     ("its escaping forgotten",            FORM,      f"x=1&img={BASE64}".encode(),
-     Taken({"x": "1"}, text=SENT)),
+     ParsedFields({"x": "1"}, text=SENT)),
     ("an empty form",                     FORM,      b"",
-     Taken({})),
+     ParsedFields({})),
     ("multipart",                         MULTIPART, part("x", b"1") + part("file", PICTURE, "a.png") + END,
-     Taken({"x": "1"}, file=SENT)),
+     ParsedFields({"x": "1"}, file=SENT)),
     ("the file first",                    MULTIPART, part("file", PICTURE, "a.png") + part("key", b"k") + END,
-     Taken({"key": "k"}, file=SENT)),
+     ParsedFields({"key": "k"}, file=SENT)),
     ("a file named img",                  MULTIPART, part("img", PICTURE, "a.png") + END,
-     Taken({}, file=SENT)),
+     ParsedFields({}, file=SENT)),
     ("file wins over img",                MULTIPART, part("img", b"GIF89a", "b.gif") + part("file", PICTURE, "a") + END,
-     Taken({}, file=SENT)),
+     ParsedFields({}, file=SENT)),
     ("a file without a file name",        MULTIPART, part("file", PICTURE) + END,
-     Taken({}, file=SENT)),
+     ParsedFields({}, file=SENT)),
     ("other files are left out",          MULTIPART, part("more", PICTURE, "a.png") + part("y", b"2") + END,
-     Taken({"y": "2"})),
+     ParsedFields({"y": "2"})),
     ("an empty file is none",             MULTIPART, part("file", b"", "") + part("img", b"https://a.example/") + END,
-     Taken({"img": "https://a.example/"})),
+     ParsedFields({"img": "https://a.example/"})),
     ("base64 in a part",                  MULTIPART, part("img", BASE64.encode()) + END,
-     Taken({}, text=SENT)),
+     ParsedFields({}, text=SENT)),
     ("a boundary in quotes",              'multipart/form-data; boundary="XX"', part("x", b"1") + END,
-     Taken({"x": "1"})),
+     ParsedFields({"x": "1"})),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("what", "kind", "body", "holds"), BODIES, ids=[row[0] for row in BODIES])
-def test_a_body_holds(what: str, kind: str, body: bytes, holds: Taken) -> None:
+def test_a_body_holds(what: str, kind: str, body: bytes, holds: ParsedFields) -> None:
     assert take(body, kind) == holds
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(BODIES), st.lists(st.integers(0, 60_000), max_size=12))
-def test_however_it_is_cut_it_holds_the_same(row: tuple[str, str, bytes, Taken], cuts: list[int]) -> None:
+def test_however_it_is_cut_it_holds_the_same(row: tuple[str, str, bytes, ParsedFields], cuts: list[int]) -> None:
     _, kind, body, holds = row
     assert take(body, kind, cuts) == holds
 
@@ -184,7 +184,7 @@ def test_a_client_that_hangs_up_is_told_as_gone(tmp_path: Path) -> None:
     async def receive() -> Message:
         return next(messages)
 
-    parts = Parts(lambda: Uploads(tmp_path).intake(10))
+    parts = FieldReader(lambda: TemporaryUploads(tmp_path).new_writer(10))
     with pytest.raises(Gone):
         asyncio.run(taken(receive, reader_of(body_kind(FORM), FORM, parts), 100))
 
@@ -196,7 +196,7 @@ def test_a_client_that_waits_between_two_pieces_is_given_up(tmp_path: Path, monk
         await asyncio.sleep(5)
         raise AssertionError
 
-    parts = Parts(lambda: Uploads(tmp_path).intake(10))
+    parts = FieldReader(lambda: TemporaryUploads(tmp_path).new_writer(10))
     found = asyncio.run(taken(receive, reader_of(body_kind(FORM), FORM, parts), 100))
     assert found.problem is not None
     assert "too slowly" in found.problem.detail
@@ -207,4 +207,4 @@ def test_a_client_that_waits_between_two_pieces_is_given_up(tmp_path: Path, monk
 def test_a_form_is_read_as_the_standard_library_writes_it(fields: dict[str, str], plus: bool) -> None:
     fields = {name: text for name, text in fields.items() if name not in ("img", "file")}
     body = urlencode(fields, quote_via=quote_plus if plus else quote).encode()
-    assert take(body, FORM) == Taken(fields)
+    assert take(body, FORM) == ParsedFields(fields)

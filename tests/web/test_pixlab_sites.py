@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from cropmark.config.loader import BadConfiguration, Settings, configured
+from cropmark.config.loader import InvalidConfiguration, Settings, configured
 from cropmark.server.wiring import wired
 from cropmark.web.request import Message
 from tests.web.server_process import Running, running
@@ -166,5 +166,5 @@ MISTAKES = [
 def test_mistakes_in_a_site(tmp_path: Path, lines: str, words: str) -> None:
     file = tmp_path / "cropmark.toml"
     file.write_text(f"[[site]]\n{lines}\n")
-    with pytest.raises(BadConfiguration, match=words):
+    with pytest.raises(InvalidConfiguration, match=words):
         configured(file, environ={})

@@ -17,9 +17,9 @@ from PIL import Image
 from pydantic import SecretStr
 
 from cropmark.config.loader import Settings, SiteSettings
-from cropmark.config.production import doubts, points, refusals
-from cropmark.model.problems import Breakdown
-from cropmark.security.signing import Key, Keyring
+from cropmark.config.production import errors, points, warnings
+from cropmark.model.problems import InternalError
+from cropmark.security.signing import Keyring, SigningKey
 from tests.web.asgi_client import FakePipeline, app_of, asked
 from tests.web.server_process import TOKEN, Running, running
 
@@ -54,17 +54,17 @@ REFUSED = [
 
 
 def test_a_key_that_is_short_is_told() -> None:
-    told = list(doubts(Settings(folder=Path("x"), pixlab_key=SecretStr("k" * 15), admin_token=LONG)))
+    told = list(warnings(Settings(folder=Path("x"), pixlab_key=SecretStr("k" * 15), admin_token=LONG)))
     assert told == ["pixlab_key has fewer than 32 characters: production would refuse it"]
 
 
 @pytest.mark.parametrize(("settings", "words"), REFUSED)
 def test_check_03_what_is_refused(settings: dict[str, Any], words: list[str]) -> None:
-    found = list(refusals(Settings(**settings)))
+    found = list(errors(Settings(**settings)))
     assert len(found) == len(words)
     for mistake, word in zip(found, words, strict=True):
         assert word in str(mistake)
-        assert mistake.mend
+        assert mistake.fix
         assert "kkkk" not in str(mistake)
 
 
@@ -176,7 +176,7 @@ def test_check_48_explanations_tell_no_place_and_need_the_signature(tmp_path: Pa
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 17.0), 29: "2026:01:01"})
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (40, 30)).save(tmp_path / "pictures" / "where.jpg", exif=exif)
-    keys = Keyring([Key.read("k" * 32)])
+    keys = Keyring([SigningKey.read("k" * 32)])
     with running(
         str(tmp_path / "pictures"), cache=tmp_path / "cache", environment={"CROPMARK_SIGNING_KEYS": "k" * 32}
     ) as server:
@@ -208,7 +208,7 @@ def test_check_51_no_request_forges_a_line_of_the_log(live: Running) -> None:
 
 @pytest.mark.parametrize("production", [True, False])
 def test_check_46_our_faults_are_told_without_details(production: bool) -> None:
-    secret = Breakdown("the disk /srv/private is gone")
+    secret = InternalError("the disk /srv/private is gone")
     answer = asked(app_of(FakePipeline(fails_with=secret), production=production), b"/fastly/a.jpg?width=3")
     assert answer.status == 500
     assert (b"/srv/private" in answer.body) is not production
@@ -250,10 +250,10 @@ DEPLOYED = [
 
 @pytest.mark.parametrize(("settings", "words"), DEPLOYED)
 def test_how_a_deployment_stands(settings: dict[str, Any], words: list[str]) -> None:
-    lacking = [point for point in points(Settings(**settings)) if not point.kept]
+    lacking = [point for point in points(Settings(**settings)) if not point.passed]
     assert len(lacking) == len(words)
     assert all(word in point.what for point, word in zip(lacking, words, strict=True))
-    assert all(point.mend for point in lacking)
+    assert all(point.fix for point in lacking)
 
 
 def test_the_doctor_counts(tmp_path: Path) -> None:

@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from cropmark.config import signing_keys
-from cropmark.config.loader import BadConfiguration, Settings, SiteSettings, configured
-from cropmark.model.problems import Expired, Refused
+from cropmark.config.loader import InvalidConfiguration, Settings, SiteSettings, configured
+from cropmark.model.problems import Forbidden, SignatureExpired
 from cropmark.pipeline import url_tag
 from cropmark.security import signing
-from cropmark.security.signing import SKEW_S, Key, Keyring, split, unsigned
-from cropmark.web.access import Entrance
+from cropmark.security.signing import SKEW_S, Keyring, SigningKey, split, unsigned
+from cropmark.web.access import AccessPolicy
 from tests.requirements import require
 from tests.web.asgi_client import Answered, FakePipeline, app_of, asked, fastly
 from tests.web.server_process import TOKEN, Running, running
 
 ROOT = Path(__file__).parent.parent.parent
 OLD, NEW = "old:" + "o" * 32, "new:" + "n" * 40
-KEYS = Keyring([Key.read(OLD), Key.read(NEW)])
+KEYS = Keyring([SigningKey.read(OLD), SigningKey.read(NEW)])
 PATH = "/fastly/wide.jpg"
 NOW = 1_800_000_000
 
@@ -84,7 +84,7 @@ def test_every_address_survives_signing(path: str, query: str) -> None:
 
 @given(path=st.binary(max_size=80), query=st.binary(max_size=120))
 def test_nothing_unsigned_passes_and_nothing_else_is_raised(path: bytes, query: bytes) -> None:
-    with pytest.raises(Refused, match="expected a signed address"):
+    with pytest.raises(Forbidden, match="expected a signed address"):
         KEYS.check(path, query, NOW)
     assert split(query) is None or unsigned(query) != query
 
@@ -95,7 +95,7 @@ def test_every_byte_counts(change: int) -> None:
     signed = KEYS.sign("/fastly/A%20b.jpg?width=3&crop=4:3", expires_s=NOW).encode()
     for at, byte in enumerate(signed):
         path, _, query = (signed[:at] + bytes([byte ^ change]) + signed[at + 1 :]).partition(b"?")
-        with pytest.raises(Refused, match="signed"):
+        with pytest.raises(Forbidden, match="signed"):
             KEYS.check(path, query, NOW)
 
 
@@ -105,7 +105,7 @@ def test_nothing_can_be_put_in(path: bytes, query: bytes) -> None:
     signed_path, signed_query = parted(KEYS.sign("/fastly/a.jpg?width=3"))
     for changed in ((signed_path + path, signed_query), (signed_path, query + signed_query)):
         if changed != (signed_path, signed_query):
-            with pytest.raises(Refused):
+            with pytest.raises(Forbidden):
                 KEYS.check(*changed, NOW)
 
 
@@ -113,17 +113,17 @@ def test_check_04_two_keys_until_one_is_taken_away() -> None:
     by_old, by_new = KEYS.sign("/a", key_id="old"), KEYS.sign("/a", key_id="new")
     assert "kid=old" in by_old
     assert [KEYS.check(*parted(url), NOW).query for url in (by_old, by_new)] == [b"", b""]
-    after = Keyring([Key.read(NEW)])
+    after = Keyring([SigningKey.read(NEW)])
     after.check(*parted(by_new), NOW)
-    with pytest.raises(Refused):
+    with pytest.raises(Forbidden):
         after.check(*parted(by_old), NOW)
 
 
 def test_check_04_a_key_id_names_that_key_alone() -> None:
     """A URL signed by one key that names another."""
     signed = b"/a?kid=old"
-    url = signed + b"&sig=" + signing.signature(Key.read(NEW).secret, signed)
-    with pytest.raises(Refused):
+    url = signed + b"&sig=" + signing.signature(SigningKey.read(NEW).secret, signed)
+    with pytest.raises(Forbidden):
         KEYS.check(*parted(url.decode()), NOW)
 
 
@@ -143,14 +143,14 @@ ENDS = [
 def test_check_05_the_end_is_signed(late: int, refused: bool) -> None:
     url = KEYS.sign("/a.jpg?width=3", expires_s=NOW)
     if refused:
-        with pytest.raises(Expired, match="held until"):
+        with pytest.raises(SignatureExpired, match="held until"):
             KEYS.check(*parted(url), NOW + late)
     else:
         KEYS.check(*parted(url), NOW + late)
     for tampered in (url.replace(f"exp={NOW}", f"exp={NOW + 10**6}"), url.replace(f"exp={NOW}&", "")):
-        with pytest.raises(Refused) as problem:
+        with pytest.raises(Forbidden) as problem:
             KEYS.check(*parted(tampered), NOW)
-        assert not isinstance(problem.value, Expired)
+        assert not isinstance(problem.value, SignatureExpired)
 
 
 # fmt: off
@@ -172,19 +172,19 @@ KEY_TEXTS = [
 @pytest.mark.parametrize(("text", "words"), KEY_TEXTS)
 def test_check_02_short_keys_are_refused(text: str, words: str | None) -> None:
     if words is None:
-        assert len(Key.read(text).secret) >= 32
+        assert len(SigningKey.read(text).secret) >= 32
         return
     with pytest.raises(ValueError, match=words) as problem:
-        Key.read(text)
+        SigningKey.read(text)
     assert "kkkk" not in str(problem.value)
 
 
 def test_keys_do_not_show() -> None:
-    assert "nnnn" not in repr(Key.read(NEW))
+    assert "nnnn" not in repr(SigningKey.read(NEW))
     with pytest.raises(ValueError, match="at least one key"):
         Keyring([])
     with pytest.raises(ValueError, match="a different id"):
-        Keyring([Key.read(NEW), Key.read(NEW)])
+        Keyring([SigningKey.read(NEW), SigningKey.read(NEW)])
 
 
 def test_check_02_secrets_are_compared_in_constant_time() -> None:
@@ -220,7 +220,7 @@ def test_what_cannot_be_signed(url: str, words: str) -> None:
 
 
 def test_check_02_the_server_refuses_a_short_key() -> None:
-    with pytest.raises(BadConfiguration) as told:
+    with pytest.raises(InvalidConfiguration) as told:
         configured(environ={}, overrides={"signing_keys": "short"})
     assert "at least 32 bytes, got 5" in str(told.value)
 
@@ -229,7 +229,10 @@ def test_which_keys_a_site_takes() -> None:
     site = SiteSettings(prefix="/own", dialect="fastly", source="x", signing_keys=(SecretStr("s" * 32),))
     bare = SiteSettings(hosts=("open.example",), dialect="fastly", source="x", signing_keys=())
     settings = Settings(signing_keys=(SecretStr("g" * 32),), site=(site, bare))
-    servers, own = Keyring([Key.read("g" * 32)]).sign("/fastly/a"), Keyring([Key.read("s" * 32)]).sign("/own/a")
+    servers, own = (
+        Keyring([SigningKey.read("g" * 32)]).sign("/fastly/a"),
+        Keyring([SigningKey.read("s" * 32)]).sign("/own/a"),
+    )
     assert signing_keys.signed("/fastly/a", _some(signing_keys.keyring_for(settings, "/fastly/a"))) == servers
     assert signing_keys.signed("/own/a", _some(signing_keys.keyring_for(settings, "/own/a"))) == own
     assert signing_keys.keyring_for(settings, "https://open.example/a") is None
@@ -252,13 +255,13 @@ def test_periods(text: str, seconds: int) -> None:
 
 
 def signed_app(pipeline: FakePipeline) -> Answered:
-    return asked(app_of(pipeline, site=fastly(entrance=Entrance(KEYS))), b"/fastly/a.jpg?width=3")
+    return asked(app_of(pipeline, site=fastly(access=AccessPolicy(KEYS))), b"/fastly/a.jpg?width=3")
 
 
 def test_memoised_orders_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """check_05: 410 and no-store, also where the picture is at hand; until then nobody keeps it past its end."""
     pipeline = FakePipeline(kept=True)
-    app = app_of(pipeline, site=fastly(entrance=Entrance(KEYS)))
+    app = app_of(pipeline, site=fastly(access=AccessPolicy(KEYS)))
     url = KEYS.sign("/fastly/a.jpg?width=3", expires_s=NOW).encode()
     monkeypatch.setattr(time, "time", lambda: NOW - 600.0)
     first, second = asked(app, url), asked(app, url)
@@ -271,7 +274,7 @@ def test_memoised_orders_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_check_37_the_signature_is_in_no_order_and_in_no_tag() -> None:
     pipeline = FakePipeline()
-    app = app_of(pipeline, site=fastly(entrance=Entrance(KEYS)))
+    app = app_of(pipeline, site=fastly(access=AccessPolicy(KEYS)))
     for key_id in ("old", "new"):
         assert asked(app, KEYS.sign("/fastly/a.jpg?width=3", key_id=key_id).encode()).status == 200
     assert pipeline.orders[0] == pipeline.orders[1]
@@ -328,7 +331,7 @@ def test_check_01_what_a_signature_does_not_survive(live: Running, what: str, ur
 
 def test_check_01_a_fragment_in_the_bytes_received() -> None:
     """The HTTP library of the server drops a fragment; where one came through, it would be refused."""
-    app = app_of(FakePipeline(), site=fastly(entrance=Entrance(KEYS)))
+    app = app_of(FakePipeline(), site=fastly(access=AccessPolicy(KEYS)))
     assert asked(app, SIGNED.encode()).status == 200
     assert asked(app, SIGNED.encode() + b"#").status == 403
     assert asked(app, SIGNED.encode() + b"#top").status == 403
@@ -417,7 +420,7 @@ def test_the_sign_command(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(OLD + "\n")
     until = sign("/a.jpg", "--expires", "1h", "--key-file", str(tmp_path / "key")).stdout.strip()
     assert KEYS.check(*parted(until), time.time() + 3500).query == b""
-    with pytest.raises(Expired):
+    with pytest.raises(SignatureExpired):
         KEYS.check(*parted(until), time.time() + 3700)
 
 
@@ -449,7 +452,7 @@ VECTORS = json.loads((ROOT / "docs/signing-vectors.json").read_text())["vectors"
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[v["about"] for v in VECTORS])
 def test_the_vectors(vector: dict[str, str]) -> None:
-    ring = Keyring([Key.read(vector["key"])])
+    ring = Keyring([SigningKey.read(vector["key"])])
     path, _, query = vector["signed"].encode().partition(b"?")
     ring.check(path, query, 0)  # long before any end
     found = split(query)

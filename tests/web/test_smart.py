@@ -1,4 +1,4 @@
-"""Content-aware cropping over HTTP: one window a source and shape, told in a header, the centre when all else fails."""
+"""Content-aware cropping over HTTP: one window a source and shape, told in a header, the center when all else fails."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ FOCUS = [
     (f"/contentstack/{FACES}?crop=1:1,smart&width=200",                   "faces"),
     (f"/kontent/{FACES}?w=200&h=200&fit=crop&crop=smart",                 "faces"),
     (f"/fastly/{SUBJECT}?crop=1:1,smart&width=200",                       "subject"),
-    ("/fastly/flat.png?crop=1:1,smart&width=50",                          "centre"),
-    (f"/fastly/{FACES}?crop=800:542,smart&width=200",                     "centre"),     # the picture's own shape
+    ("/fastly/flat.png?crop=1:1,smart&width=50",                          "center"),
+    (f"/fastly/{FACES}?crop=800:542,smart&width=200",                     "center"),     # the picture's own shape
 ]
 # fmt: on
 
@@ -68,10 +68,10 @@ def test_a_srcset_shows_one_window(smart: Running) -> None:
     paths += [f"/kontent/{FACES}?w=200&h=200&fit=crop&crop=smart&fm=png"]
     paths += [f"/contentstack/{FACES}?crop=1:1,smart&width=200&format=png"]
     pictures = [_small(smart.get(path).content) for path in paths]
-    centred = _small(smart.get(f"/fastly/{FACES}?crop=1:1,offset-x0&width=300&format=png").content)
+    centered = _small(smart.get(f"/fastly/{FACES}?crop=1:1,offset-x0&width=300&format=png").content)
     for picture in pictures[1:]:
         assert np.abs(picture - pictures[7]).mean() < 7
-    assert np.abs(centred - pictures[7]).mean() > 15
+    assert np.abs(centered - pictures[7]).mean() > 15
 
 
 def _small(body: bytes) -> np.ndarray:
@@ -87,12 +87,12 @@ def test_one_analysis_serves_all_variants(smart: Running) -> None:
     assert Image.open(io.BytesIO(told.content)).width == 800
 
 
-def test_switched_off_smart_is_the_centre_and_says_so(photos: Path, tmp_path: Path) -> None:
+def test_switched_off_smart_is_the_center_and_says_so(photos: Path, tmp_path: Path) -> None:
     settings = {"CROPMARK_SMART": "false"}
     with running(str(photos), cache=tmp_path / "cache", environment=settings) as server:
         answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
         plain = server.get(f"/fastly/{FACES}?crop=1:1&width=200")
-    assert answer.headers["x-cropmark-focus"] == "centre (content analysis is switched off)"
+    assert answer.headers["x-cropmark-focus"] == "center (content analysis is switched off)"
     assert answer.content == plain.content
     with running(str(photos), cache=tmp_path / "cache") as server:  # switched on, over the same cache
         found = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
@@ -100,14 +100,14 @@ def test_switched_off_smart_is_the_centre_and_says_so(photos: Path, tmp_path: Pa
     assert found.headers["x-cropmark-focus"].startswith("faces")
 
 
-def test_an_analysis_past_its_deadline_is_the_centre_for_a_minute(photos: Path, tmp_path: Path) -> None:
+def test_an_analysis_past_its_deadline_is_the_center_for_a_minute(photos: Path, tmp_path: Path) -> None:
     settings = {"CROPMARK_ANALYSIS_DEADLINE_S": "0.001"}
     with running(str(photos), cache=tmp_path / "cache", environment=settings) as server:
         answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
         assert server.get(f"/fastly/{FACES}?width=100").status_code == 200
         assert "no analysis" in server.log.read_text()
     assert answer.status_code == 200
-    assert answer.headers["x-cropmark-focus"].startswith("centre (")
+    assert answer.headers["x-cropmark-focus"].startswith("center (")
     assert answer.headers["cache-control"] == "public, max-age=10"
 
 
@@ -132,5 +132,5 @@ def test_a_renderer_killed_in_mid_analysis_costs_the_focus_only(photos: Path, tm
             stop.set()
             killer.join()
         assert answer.status_code == 200
-        assert answer.headers["x-cropmark-focus"].startswith("centre (")
+        assert answer.headers["x-cropmark-focus"].startswith("center (")
         assert server.get(f"/fastly/{FACES}?width=100").status_code == 200

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.config.loader import Settings, SiteSettings
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.model.values import Pixels
 from cropmark.plan.plan import Order
 from cropmark.plan.steps import Resize
 from cropmark.security.rate_limit import MemoryLimiter
 from cropmark.server.policies import VARIANTS_IN_PRODUCTION, budget_of, entrance_of
-from cropmark.web.access import Entrance
-from cropmark.web.client_ip import MOST_HOPS, Clients
-from cropmark.web.variant_quota import Budget
+from cropmark.web.access import AccessPolicy
+from cropmark.web.client_ip import MOST_HOPS, ClientIp
+from cropmark.web.variant_quota import VariantQuota
 from tests.web.asgi_client import FakePipeline, app_of, asked, fastly
 from tests.web.server_process import running
 
@@ -56,26 +56,26 @@ CLIENTS = [
 @pytest.mark.parametrize(("peer", "forwarded", "client"), CLIENTS)
 def test_check_47_the_right_most_untrusted_hop(peer: str, forwarded: list[str], client: str) -> None:
     headers = [(b"x-forwarded-for", text.encode()) for text in forwarded]
-    assert Clients(TRUSTED).of({"client": (peer, 1), "headers": headers}) == client
+    assert ClientIp(TRUSTED).resolve({"client": (peer, 1), "headers": headers}) == client
 
 
 def test_check_47_without_proxies_nothing_is_believed() -> None:
     headers = [(b"x-forwarded-for", b"1.1.1.1"), (b"forwarded", b"for=1.1.1.1"), (b"x-real-ip", b"1.1.1.1")]
-    assert Clients().of({"client": ("127.0.0.1", 1), "headers": headers}) == "127.0.0.1"
-    assert Clients().of({"client": None, "headers": headers}) == "unknown"
+    assert ClientIp().resolve({"client": ("127.0.0.1", 1), "headers": headers}) == "127.0.0.1"
+    assert ClientIp().resolve({"client": None, "headers": headers}) == "unknown"
     with pytest.raises(ValueError, match="does not appear to be"):
-        Clients(["proxy.example"])
+        ClientIp(["proxy.example"])
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_check_47_no_header_makes_it_fail(forwarded: list[bytes]) -> None:
     headers = [(b"x-forwarded-for", text) for text in forwarded]
-    assert Clients(["10.0.0.0/8"]).of({"client": ("10.0.0.1", 1), "headers": headers})
+    assert ClientIp(["10.0.0.0/8"]).resolve({"client": ("10.0.0.1", 1), "headers": headers})
 
 
 def test_check_47_hops_are_bounded() -> None:
     headers = [(b"x-forwarded-for", b"9.9.9.9," + b"10.0.0.5," * MOST_HOPS + b"10.0.0.6")]
-    assert Clients(TRUSTED).of({"client": ("10.0.0.1", 1), "headers": headers}) == "10.0.0.5"
+    assert ClientIp(TRUSTED).resolve({"client": ("10.0.0.1", 1), "headers": headers}) == "10.0.0.5"
 
 
 # ------------------------------------------------------------------------------------------------ budgets
@@ -83,7 +83,7 @@ def test_check_47_hops_are_bounded() -> None:
 
 def test_check_42_variants_are_bounded_by_source_and_client() -> None:
     pipeline = FakePipeline()
-    app = app_of(pipeline, budget=Budget(MemoryLimiter(window_s=60), 3))
+    app = app_of(pipeline, budget=VariantQuota(MemoryLimiter(window_s=60), 3))
 
     def status(name: str, width: int, client: str) -> int:
         return asked(app, f"/fastly/{name}.jpg?width={width}".encode(), client=(client, 1)).status
@@ -134,25 +134,25 @@ PRESET = [
 
 @pytest.mark.parametrize(("query", "only", "wanted"), PRESET)
 def test_presets(query: bytes, only: bool, wanted: bytes | int) -> None:
-    entrance = Entrance(presets=PRESETS, presets_only=only)
+    entrance = AccessPolicy(presets=PRESETS, presets_only=only)
     if isinstance(wanted, bytes):
-        assert entrance.passed(b"/a", query, 0).query == wanted
+        assert entrance.authorize(b"/a", query, 0).query == wanted
         return
-    answer = asked(app_of(FakePipeline(), site=fastly(entrance=entrance)), b"/fastly/a.jpg?" + query)
+    answer = asked(app_of(FakePipeline(), site=fastly(access=entrance)), b"/fastly/a.jpg?" + query)
     assert answer.status == wanted
     assert b"preset" in answer.body
 
 
 def test_a_preset_and_its_query_are_one_order() -> None:
     pipeline = FakePipeline()
-    app = app_of(pipeline, site=fastly(entrance=Entrance(presets=PRESETS, presets_only=True)))
+    app = app_of(pipeline, site=fastly(access=AccessPolicy(presets=PRESETS, presets_only=True)))
     for query in (b"preset=card", b"width=300&crop=16:9"):
         assert asked(app, b"/fastly/a.jpg?" + query).status == 200
     assert pipeline.orders[0] == pipeline.orders[1]
 
 
 def order(query: str) -> Order:
-    return Fastly().order(Ask("a.jpg", query))
+    return Fastly().order(ImageRequest("a.jpg", query))
 
 
 # fmt: off
@@ -174,7 +174,7 @@ LADDER = [
 def test_widths_are_rounded_up(query: str, sides: tuple[int | None, int | None], warned: bool) -> None:
     """check_42."""
     asked_for = order(query)
-    kept = Entrance(widths=(320, 640, 1280)).kept_to(asked_for)
+    kept = AccessPolicy(widths=(320, 640, 1280)).constrain(asked_for)
     assert kept.plan is not None
     resize = next(step for step in kept.plan.steps if isinstance(step, Resize))
     assert (resize.width, resize.height) == tuple(None if n is None else Pixels(Fraction(n)) for n in sides)
@@ -185,26 +185,26 @@ def test_widths_are_rounded_up(query: str, sides: tuple[int | None, int | None],
 
 def test_without_a_ladder_nothing_changes() -> None:
     for query in ("width=321", "width=0.5", "crop=4:3", ""):
-        assert Entrance().kept_to(order(query)) == order(query)
+        assert AccessPolicy().constrain(order(query)) == order(query)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_a_ladder_leaves_few_sizes(width: int, height: int) -> None:
-    kept = Entrance(widths=(320, 640)).kept_to(order(f"width={width}&height={height}"))
+    kept = AccessPolicy(widths=(320, 640)).constrain(order(f"width={width}&height={height}"))
     assert kept.plan is not None
     first = next(step for step in kept.plan.steps if isinstance(step, Resize))
     assert first.width in (Pixels(Fraction(320)), Pixels(Fraction(640)))
 
 
 def test_check_30_the_servers_bound_of_source_pixels() -> None:
-    few, many = Entrance(most_pixels=1000), Entrance(most_pixels=10**12)
+    few, many = AccessPolicy(most_pixels=1000), AccessPolicy(most_pixels=10**12)
     asked_for = order("width=3")
     assert asked_for.plan is not None
-    bounded = few.kept_to(asked_for).plan
+    bounded = few.constrain(asked_for).plan
     assert bounded is not None
     assert bounded.limits.source_pixels == 1000
     assert bounded.fingerprint() != asked_for.plan.fingerprint()
-    assert many.kept_to(asked_for) == asked_for
+    assert many.constrain(asked_for) == asked_for
 
 
 # fmt: off

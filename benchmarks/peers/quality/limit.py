@@ -1,7 +1,7 @@
 """The least that a JPEG of so many pixels costs, by libjpeg-turbo: python limit.py FILE WIDTH TIMES; ms of one core.
 
 Decoded at the smallest scale that still has the width, averaged down by Pillow's box filter, encoded at quality 80.
-The median of so many times. No process of ours in between, no HTTP, no colour management, no care for broken files.
+The median of so many times. No process of ours in between, no HTTP, no color management, no care for broken files.
 """
 
 import statistics

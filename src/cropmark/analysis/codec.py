@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 
-from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 
 VERSION = 1
-"""Rises whenever equal pictures are analysed differently; part of the cache key."""
+"""Rises whenever equal pictures are analyzed differently; part of the cache key."""
 
 MOST_BYTES = 4096
 MOST_CELLS_A_SIDE = 32
@@ -18,7 +18,7 @@ MOST_FACES = 24
 FACE_RANGES = ((-2, 2), (-2, 2), (1e-6, 3), (1e-6, 3), (0, 1))
 
 
-class Malformed(ValueError):
+class MalformedAnalysis(ValueError):
     """Bytes that are no analysis of this version."""
 
 
@@ -41,11 +41,11 @@ def analysis_json(analysis: Analysis) -> bytes:
 def read_analysis(data: bytes) -> Analysis:
     """The analysis that analysis_json() wrote. Raises Malformed at the first thing out of form."""
     if len(data) > MOST_BYTES:
-        raise Malformed(f"an analysis has at most {MOST_BYTES} bytes, not {len(data)}")
+        raise MalformedAnalysis(f"an analysis has at most {MOST_BYTES} bytes, not {len(data)}")
     try:
         form = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise Malformed("an analysis is JSON") from error
+        raise MalformedAnalysis("an analysis is JSON") from error
     match form:
         case {
             "version": int(version),
@@ -55,32 +55,32 @@ def read_analysis(data: bytes) -> Analysis:
             "residual": str(residual),
         } if len(form) == 5:
             return _analysis(version, (columns, rows), faces, (subject, residual))
-    raise Malformed("an analysis has version, grid, faces, subject and residual")
+    raise MalformedAnalysis("an analysis has version, grid, faces, subject and residual")
 
 
 def _analysis(version: int, grid: tuple[int, int], faces: list[object], maps: tuple[str, str]) -> Analysis:
     if version != VERSION:
-        raise Malformed(f"expected version {VERSION}, got {version}")
+        raise MalformedAnalysis(f"expected version {VERSION}, got {version}")
     if not all(1 <= side <= MOST_CELLS_A_SIDE for side in grid):
-        raise Malformed(f"a grid is 1 to {MOST_CELLS_A_SIDE} cells a side, not {grid}")
+        raise MalformedAnalysis(f"a grid is 1 to {MOST_CELLS_A_SIDE} cells a side, not {grid}")
     if len(faces) > MOST_FACES:
-        raise Malformed(f"at most {MOST_FACES} faces, got {len(faces)}")
+        raise MalformedAnalysis(f"at most {MOST_FACES} faces, got {len(faces)}")
     subject, residual = (_grid(*grid, text) for text in maps)
     return Analysis(version, tuple(_face(row) for row in faces), subject, residual)
 
 
 def _face(row: object) -> Face:
     if not (isinstance(row, list) and len(row) == 5 and all(isinstance(number, int | float) for number in row)):
-        raise Malformed("a face is five numbers")
+        raise MalformedAnalysis("a face is five numbers")
     # Compared before float(), which fails on a number of a thousand digits; NaN is in no range.
     if not all(least <= number <= most for number, (least, most) in zip(row, FACE_RANGES, strict=True)):
-        raise Malformed("a face lies in its picture, its score between 0 and 1")
+        raise MalformedAnalysis("a face lies in its picture, its score between 0 and 1")
     return Face(*(float(number) for number in row))
 
 
-def _grid(columns: int, rows: int, text: str) -> Grid:
+def _grid(columns: int, rows: int, text: str) -> SaliencyMap:
     try:
         cells = b64decode(text, validate=True)
-        return Grid(columns, rows, cells)
+        return SaliencyMap(columns, rows, cells)
     except ValueError as error:
-        raise Malformed("a map is base64 of a byte a cell") from error
+        raise MalformedAnalysis("a map is base64 of a byte a cell") from error

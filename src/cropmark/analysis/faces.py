@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cropmark.analysis.codec import MOST_FACES
 from cropmark.analysis.resample import resampled
-from cropmark.analysis.sessions import Network, Tensor
+from cropmark.analysis.sessions import ModelSession, Tensor
 from cropmark.geometry.findings import Face
 
 STRIDES = (8, 16, 32)
@@ -32,7 +32,7 @@ Boxes = NDArray[np.float32]
 """Rows of left, top, width, height in px, and score."""
 
 
-def faces(network: Network, rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
+def faces(network: ModelSession, rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
     """The faces of an upright picture (height x width x 3) of at most 640 px, as shares of its sides.
 
     Largest first, at most MOST_FACES.
@@ -54,7 +54,7 @@ def _face(row: list[float], width: int, height: int) -> Face:
     )
 
 
-def large_faces(network: Network, rgb: NDArray[np.uint8]) -> Boxes:
+def large_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> Boxes:
     """The faces that fill more than a third of the long side, found in a small copy, in px of the picture given."""
     height, width = rgb.shape[:2]
     scale = SMALL_SIDE / max(height, width)
@@ -96,14 +96,14 @@ def _area(box: Boxes) -> float:
     return float(box[2] * box[3])
 
 
-def detected(network: Network, rgb: NDArray[np.uint8] | Tensor) -> Boxes:
+def detected(network: ModelSession, rgb: NDArray[np.uint8] | Tensor) -> Boxes:
     """What one run finds at the picture's own size, strongest first."""
     picture = _as_input(rgb)
     names = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox")]
     outputs = network.run(picture, *names)
     columns = picture.shape[3]
     lattices = [
-        _Lattice(stride, columns // stride, *(output[0] for output in outputs[3 * i : 3 * i + 3]))
+        _StrideGrid(stride, columns // stride, *(output[0] for output in outputs[3 * i : 3 * i + 3]))
         for i, stride in enumerate(STRIDES)
     ]
     return _suppressed(np.concatenate([lattice.boxes() for lattice in lattices]))
@@ -118,7 +118,7 @@ def _as_input(rgb: NDArray[np.uint8] | Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lattice:
+class _StrideGrid:
     """What the network says for each cell of one stride."""
 
     stride: int
@@ -131,9 +131,9 @@ class _Lattice:
         score = np.sqrt(np.clip(self.sure[:, 0], 0, 1) * np.clip(self.here[:, 0], 0, 1))
         cells = np.nonzero(score >= LEAST_SCORE)[0]
         corner = np.stack([cells % self.columns, cells // self.columns], axis=1)
-        centre = (corner + self.box[cells, :2]) * self.stride
+        center = (corner + self.box[cells, :2]) * self.stride
         size = np.exp(self.box[cells, 2:]) * self.stride
-        return np.concatenate([centre - size / 2, size, score[cells, None]], axis=1).astype(np.float32)
+        return np.concatenate([center - size / 2, size, score[cells, None]], axis=1).astype(np.float32)
 
 
 def _suppressed(boxes: Boxes) -> Boxes:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 FACE = "face_yunet_2023mar_dynamic.onnx"
 SUBJECT = "subject_u2netp_dynamic.onnx"
 
-# models/README.md tells where each file comes from and under which licence.
+# models/README.md tells where each file comes from and under which license.
 HASHES = {
     FACE: "652b0d8f13cadb55aeec2493271f0ab2373c26eaff409d086034db90935b7a48",
     SUBJECT: "7be9da68d568b32bc3b415af38e00ab58c9e577a25023dea8b1f7fa8864d09f1",
@@ -32,7 +32,7 @@ class Models:
 
 
 def available() -> str | None:
-    """Why pictures cannot be analysed by this installation, None where they can.
+    """Why pictures cannot be analyzed by this installation, None where they can.
 
     Loads nothing: numpy and onnxruntime take 50 MB and a third of a second, which only renderers pay.
     """

@@ -9,8 +9,8 @@ import numpy.fft as _fft  # numpy would load it at its first use, which a sandbo
 from numpy.typing import NDArray
 
 from cropmark.analysis.resample import Plane, resampled
-from cropmark.analysis.sessions import Network
-from cropmark.geometry.findings import Grid
+from cropmark.analysis.sessions import ModelSession
+from cropmark.geometry.findings import SaliencyMap
 
 GRID_SIDE = 32
 """Cells along the long side of a stored map."""
@@ -28,10 +28,10 @@ DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 RESIDUAL_SIDE = 64
 RESIDUAL_BLUR = 2.5
 LEAST_CONTRAST = 1.0
-"""Standard deviation of grey, in levels of 255, below which a picture is one colour and noise."""
+"""Standard deviation of gray, in levels of 255, below which a picture is one color and noise."""
 
 
-def subject(network: Network, rgb: NDArray[np.uint8]) -> Grid:
+def subject(network: ModelSession, rgb: NDArray[np.uint8]) -> SaliencyMap:
     """How surely each cell of an upright picture belongs to its subject, 0 to 255."""
     height, width = rgb.shape[:2]
     seen = outlined(network, rgb, scale=QUICK_SIDE / max(height, width))
@@ -41,7 +41,7 @@ def subject(network: Network, rgb: NDArray[np.uint8]) -> Grid:
     return gridded(seen, width, height)
 
 
-def outlined(network: Network, rgb: NDArray[np.uint8], *, scale: float) -> Plane:
+def outlined(network: ModelSession, rgb: NDArray[np.uint8], *, scale: float) -> Plane:
     """What the network answers, 0 to 1, for a copy of that scale, its sides rounded to multiples of 32 px.
 
     Source: U²-Net, https://github.com/xuebinqin/U-2-Net, the small network; its output d0.
@@ -58,16 +58,16 @@ def doubt(seen: Plane) -> float:
     return float((seen * (1 - seen)).sum()) / total if total > 0 else 0.0
 
 
-def residual(rgb: NDArray[np.uint8]) -> Grid:
-    """What the picture's spectrum does not foretell of each cell, 0 to 255, the greatest 255; all 0 if one colour.
+def residual(rgb: NDArray[np.uint8]) -> SaliencyMap:
+    """What the picture's spectrum does not foretell of each cell, 0 to 255, the greatest 255; all 0 if one color.
 
     Source: Hou and Zhang, "Saliency detection: a spectral residual approach", CVPR 2007.
     """
     height, width = rgb.shape[:2]
-    grey = resampled(rgb, RESIDUAL_SIDE, RESIDUAL_SIDE) @ np.array((0.299, 0.587, 0.114), np.float32)
-    if float(grey.std()) < LEAST_CONTRAST:
-        return gridded(np.zeros_like(grey), width, height)
-    spectrum = _fft.fft2(grey)
+    gray = resampled(rgb, RESIDUAL_SIDE, RESIDUAL_SIDE) @ np.array((0.299, 0.587, 0.114), np.float32)
+    if float(gray.std()) < LEAST_CONTRAST:
+        return gridded(np.zeros_like(gray), width, height)
+    spectrum = _fft.fft2(gray)
     strength = np.log(np.abs(spectrum) + 1e-8)
     unforeseen = np.exp(strength - _mean_of_nine(strength) + 1j * np.angle(spectrum))
     seen = _blurred(np.abs(_fft.ifft2(unforeseen)) ** 2)
@@ -89,9 +89,9 @@ def _blurred(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.apply_along_axis(np.convolve, 0, across, weights, mode="valid")
 
 
-def gridded(plane: Plane, width: int, height: int) -> Grid:
+def gridded(plane: Plane, width: int, height: int) -> SaliencyMap:
     """A map of values 0 to 1 in as many cells as a picture of that size is kept in."""
     scale = GRID_SIDE / max(width, height)
     columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
     cells = resampled(np.asarray(plane, np.float32), rows, columns)
-    return Grid(columns, rows, np.rint(np.clip(cells, 0, 1) * 255).astype(np.uint8).tobytes())
+    return SaliencyMap(columns, rows, np.rint(np.clip(cells, 0, 1) * 255).astype(np.uint8).tobytes())

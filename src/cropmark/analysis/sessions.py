@@ -15,7 +15,7 @@ Tensor = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class ModelSession:
     """One network: a picture of 1 x 3 x height x width in, arrays by name out."""
 
     session: onnxruntime.InferenceSession = field(repr=False)
@@ -27,15 +27,15 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Networks:
-    face: Network
-    subject: Network
+class ModelSessions:
+    face: ModelSession
+    subject: ModelSession
 
 
 @lru_cache(maxsize=1)  # a renderer is handed one set of models in its life
-def opened(models: Models) -> Networks:
+def opened(models: Models) -> ModelSessions:
     """The networks behind these bytes, made once in a process (0.1 s, 40 MB)."""
-    return Networks(face=Network(_session(models.face)), subject=Network(_session(models.subject)))
+    return ModelSessions(face=ModelSession(_session(models.face)), subject=ModelSession(_session(models.subject)))
 
 
 def _session(model: bytes) -> onnxruntime.InferenceSession:

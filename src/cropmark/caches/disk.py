@@ -15,11 +15,11 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cropmark.caches.entry_format import Damaged
-from cropmark.caches.entry_store import Entries, Held
-from cropmark.caches.evictor import FULL, Keeper
-from cropmark.caches.stats import SHARE, Counts, TierStats
-from cropmark.model.problems import Breakdown
+from cropmark.caches.entry_format import CorruptEntry
+from cropmark.caches.entry_store import EntryStore, Usage
+from cropmark.caches.evictor import FULL, Evictor
+from cropmark.caches.stats import SHARE, TierCounters, TierStats
+from cropmark.model.problems import InternalError
 from cropmark.ports import Digest, Rendition
 
 T = TypeVar("T")
@@ -40,19 +40,19 @@ class DiskCache:
     name: Final = "disk"
 
     def __init__(self, folder: Path, limit_bytes: int = 2 * GIB, *, now: Callable[[], float] = time.time) -> None:
-        self._entries = Entries(folder)
-        self._keeper = Keeper(self._entries, limit_bytes)
+        self._entries = EntryStore(folder)
+        self._keeper = Evictor(self._entries, limit_bytes)
         self._limit_bytes = limit_bytes
         self._now = now
-        self._counts = Counts()
-        self._trouble = _Trouble()
+        self._counts = TierCounters()
+        self._trouble = _StorageBackoff()
         self._waiting_bytes = 0
         self._is_closed = False
         self._readers = ThreadPoolExecutor(2, "cache-reader")
         self._writer = ThreadPoolExecutor(1, "cache-writer")
 
     @classmethod
-    async def opened(cls, folder: Path, limit_bytes: int = 2 * GIB) -> DiskCache:
+    async def open(cls, folder: Path, limit_bytes: int = 2 * GIB) -> DiskCache:
         """The cache of a folder, which is made where it is missing; its entries are counted meanwhile.
 
         Raises OSError where it cannot be written: PermissionError, NotADirectoryError, FileExistsError, or another of
@@ -66,7 +66,7 @@ class DiskCache:
                 await cache.close()
                 raise
             cache._troubled("opening", error)
-        cache._writer.submit(cache._keeper.survey)
+        cache._writer.submit(cache._keeper.scan)
         return cache
 
     def peek(self, key: Digest) -> Rendition | None:
@@ -75,7 +75,7 @@ class DiskCache:
             return None
         try:
             found = self._entries.read(key, at_once=True)
-        except (OSError, Damaged):
+        except (OSError, CorruptEntry):
             return None  # get() meets it again, and deals with it
         if found is None or self._is_expired(found):
             return None
@@ -101,7 +101,7 @@ class DiskCache:
             return
         self._waiting_bytes += size
         try:
-            kept = await self._by(self._writer, self._keeper.keep, key, rendition)
+            kept = await self._by(self._writer, self._keeper.store, key, rendition)
             self._counts.skipped += not kept
         except OSError as error:
             self._counts.skipped += 1
@@ -115,12 +115,12 @@ class DiskCache:
         Raises Breakdown where files could not be removed: to say nothing would leave what was purged in use.
         """
         try:
-            purged = self._keeper.asked(tag_prefix)
+            purged = self._keeper.touch(tag_prefix)
             self._writer.submit(self._keeper.purge)
             return await asyncio.wrap_future(purged)
         except OSError as error:
             self._troubled("purging", error)
-            raise Breakdown(
+            raise InternalError(
                 "the disk cache could not be purged whole",
                 fix="see the log for the reason, mend it and purge again, or empty the cache folder",
             ) from error
@@ -134,7 +134,7 @@ class DiskCache:
     def stats(self) -> TierStats:
         """What is held now, and what happened so far. The entries are 0 until they have been counted."""
         keeper, counts = self._keeper, self._counts
-        held = keeper.held or Held()
+        held = keeper.held or Usage()
         return TierStats(
             self.name,
             entries=held.entries,
@@ -158,7 +158,7 @@ class DiskCache:
                 return self._entries.read(key, at_once=True)
             except BlockingIOError:
                 return await self._by(self._readers, self._entries.read, key)
-        except Damaged as damage:
+        except CorruptEntry as damage:
             self._counts.damaged += 1
             _log.warning("disk cache: entry %s is damaged (%s), and removed", key, damage)
         except OSError as error:
@@ -182,7 +182,7 @@ class DiskCache:
         return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
 
 
-class _Trouble:
+class _StorageBackoff:
     """Failures of the storage: told once a minute, and a reason to leave it alone for a moment."""
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ _PIECE = 5 * 1024
 Bytes = bytes | bytearray | memoryview
 
 
-class Damaged(ValueError):
+class CorruptEntry(ValueError):
     """Bytes that are not a whole rendition of ours under this key."""
 
 
@@ -58,7 +58,7 @@ def unpacked(key: Digest, data: Bytes) -> Rendition:
     start, length, check = _checked_head(key, view)
     body = view[start:]
     if len(body) != length or _crc32(body) != check:
-        raise Damaged("the body is not what was written")
+        raise CorruptEntry("the body is not what was written")
     return Rendition(bytes(body), record=_record(view[HEAD_BYTES:start]))
 
 
@@ -79,7 +79,7 @@ def trace_of(tag_prefix: str) -> bytes:
 def body_offset(start: Bytes) -> int:
     """Where the body begins, by a file's first bytes; unchecked. Raises Damaged where there is no head."""
     if len(start) < HEAD_BYTES:
-        raise Damaged("shorter than a head")
+        raise CorruptEntry("shorter than a head")
     return HEAD_BYTES + int(_FIELDS.unpack_from(start)[2])
 
 
@@ -88,12 +88,12 @@ def _checked_head(key: Digest, view: memoryview) -> tuple[int, int, int]:
     start = body_offset(view)
     magic, version, _, length, owner, check = _FIELDS.unpack_from(view)
     if (magic, version, owner) != (MAGIC, VERSION, bytes.fromhex(key)):
-        raise Damaged("of another form, or under another key")
+        raise CorruptEntry("of another form, or under another key")
     if len(view) < start:
-        raise Damaged("shorter than its record")
+        raise CorruptEntry("shorter than its record")
     found = zlib.crc32(view[HEAD_BYTES:start], zlib.crc32(view[: _FIELDS.size]))
     if found != _CHECK.unpack_from(view, _FIELDS.size)[0]:
-        raise Damaged("the record is not what was written")
+        raise CorruptEntry("the record is not what was written")
     return start, length, check
 
 
@@ -110,4 +110,4 @@ def _record(text: memoryview) -> Record:
         return _RECORDS.validate_json(bytes(text))
     except ValueError as error:
         # Whole, but written when a Record had other fields.
-        raise Damaged("a record of another time") from error
+        raise CorruptEntry("a record of another time") from error

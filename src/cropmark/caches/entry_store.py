@@ -24,7 +24,7 @@ from typing import Final
 from cropmark.caches import entry_format
 from cropmark.caches.stats import tagged
 from cropmark.ports import Digest, Record, Rendition
-from cropmark.runtime.file_io import Calls, Look
+from cropmark.runtime.file_io import FileCalls, FileState
 
 AT_ONCE_BYTES: Final = 256 * 1024
 """Files up to here may be read on the event loop: 256 KiB take about 150 µs, checksum included."""
@@ -40,19 +40,19 @@ _ABANDONED_AFTER_S: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Usage:
     """How many entries a folder holds, and the bytes of disk that they take."""
 
     entries: int = 0
     bytes: int = 0
 
-    def __add__(self, other: Held) -> Held:
-        return Held(self.entries + other.entries, self.bytes + other.bytes)
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.entries + other.entries, self.bytes + other.bytes)
 
-    def __sub__(self, other: Held) -> Held:
-        return Held(max(self.entries - other.entries, 0), max(self.bytes - other.bytes, 0))
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(max(self.entries - other.entries, 0), max(self.bytes - other.bytes, 0))
 
-    def within(self, limit: Held) -> bool:
+    def within(self, limit: Usage) -> bool:
         return self.entries <= limit.entries and self.bytes <= limit.bytes
 
 
@@ -67,19 +67,19 @@ class _Found:
 class _Checked:
     """An entry that was read and found whole: in that state of its file, until then, the body begins at `start`."""
 
-    look: Look
+    look: FileState
     start: int
     record: Record
     until_s: float
 
 
-class Entries:
+class EntryStore:
     """The entries under a folder. Every method may raise OSError."""
 
     def __init__(self, folder: Path) -> None:
         self._renditions = folder / "renditions"
         self._unfinished = folder / "unfinished"
-        self._calls = Calls()
+        self._calls = FileCalls()
         self._checked: dict[Digest, _Checked] = {}
 
     def prepare(self) -> None:
@@ -102,7 +102,7 @@ class Entries:
         except FileNotFoundError:
             return None
 
-    def write(self, key: Digest, parts: Iterable[bytes]) -> Held:
+    def write(self, key: Digest, parts: Iterable[bytes]) -> Usage:
         """Put an entry in its place, whole or not at all; how much more the folder holds by it."""
         path = Path(self._path(key))
         before = _size_of(path)
@@ -113,50 +113,50 @@ class Entries:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             size = self._write(path, parts)
         # By what it was: two writers of one key, or a removal in between, put the count right at the next survey.
-        return Held(0, on_disk(size) - on_disk(before)) if before is not None else Held(1, on_disk(size))
+        return Usage(0, on_disk(size) - on_disk(before)) if before is not None else Usage(1, on_disk(size))
 
-    def remove(self, key: Digest) -> Held:
+    def remove(self, key: Digest) -> Usage:
         """Remove an entry, if there is one; what was removed."""
         path = Path(self._path(key))
         try:
-            gone = Held(1, on_disk(path.lstat().st_size))
+            gone = Usage(1, on_disk(path.lstat().st_size))
             path.unlink()
         except FileNotFoundError:
-            return Held()
+            return Usage()
         return gone
 
-    def survey(self) -> Held:
+    def scan(self) -> Usage:
         """Count all entries; throw away what a killed writer left unfinished."""
         self._tidy()
         found = list(self._found())
-        return Held(len(found), sum(entry.bytes for entry in found))
+        return Usage(len(found), sum(entry.bytes for entry in found))
 
-    def shrink(self, to: Held) -> tuple[Held, Held]:
+    def shrink(self, to: Usage) -> tuple[Usage, Usage]:
         """Remove the least recently used until no more than `to` is held: what is left, and what was removed."""
         found = sorted(self._found(), key=lambda entry: entry.used_s)
-        left = Held(len(found), sum(entry.bytes for entry in found))
-        gone = Held()
+        left = Usage(len(found), sum(entry.bytes for entry in found))
+        gone = Usage()
         for entry in found:
             if left.within(to):
                 break
             Path(entry.path).unlink(missing_ok=True)
-            gone += Held(1, entry.bytes)
-            left -= Held(1, entry.bytes)
+            gone += Usage(1, entry.bytes)
+            left -= Usage(1, entry.bytes)
         return left, gone
 
-    def remove_tagged(self, tag_prefixes: Collection[str]) -> tuple[Held, Counter[str]]:
+    def remove_tagged(self, tag_prefixes: Collection[str]) -> tuple[Usage, Counter[str]]:
         """Remove all with a tag that begins with one of these: what was removed, and how many by each.
 
         One file that cannot be removed does not save the others: its error is raised at the end.
         """
         traces = dict(_traces(tag_prefixes))
-        gone, by_prefix, trouble = Held(), Counter[str](), None
+        gone, by_prefix, trouble = Usage(), Counter[str](), None
         for entry in self._found():
             try:
                 hits = _prefixes_hit(entry.path, traces)
                 if hits:
                     Path(entry.path).unlink(missing_ok=True)
-                    gone += Held(1, entry.bytes)
+                    gone += Usage(1, entry.bytes)
                     by_prefix.update(hits)
             except OSError as error:
                 trouble = error
@@ -177,7 +177,7 @@ class Entries:
         _touch(path, look.mtime_ns / 1e9)
         return found
 
-    def _remember(self, key: Digest, look: Look, found: Rendition) -> None:
+    def _remember(self, key: Digest, look: FileState, found: Rendition) -> None:
         if len(self._checked) >= _CHECKED_LIMIT:
             self._checked.clear()
         until_s = time.monotonic() + _CHECKED_FOR_S

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from cropmark.caches import entry_format
-from cropmark.caches.entry_store import Entries, Held, on_disk
+from cropmark.caches.entry_store import EntryStore, Usage, on_disk
 from cropmark.caches.stats import SHARE
 from cropmark.ports import Digest, Rendition
 
@@ -22,36 +22,36 @@ _SURVEYED_AFTER_S: Final = 600
 _log = logging.getLogger(__name__)
 
 
-class Keeper:
+class Evictor:
     """Changes an entry folder, and counts what is in it. All but asked() is called on the one writing thread.
 
     Each process counts what it writes itself, so several on one folder pass the limit by what the others wrote since
     the last survey: at most a tenth of the limit for each, since one that meets it frees a tenth.
     """
 
-    def __init__(self, entries: Entries, limit_bytes: int) -> None:
+    def __init__(self, entries: EntryStore, limit_bytes: int) -> None:
         self._entries = entries
-        self._limit = Held(_ENTRIES_LIMIT, limit_bytes)
+        self._limit = Usage(_ENTRIES_LIMIT, limit_bytes)
         self._surveyed_s = 0.0
         self._asking = threading.Lock()
         self._asked: list[tuple[str, Future[int]]] = []
         self._jobs = 0
-        self.held: Held | None = None
+        self.held: Usage | None = None
         self.evictions = 0
 
-    def survey(self) -> Held:
-        self.held = self._entries.survey()
+    def scan(self) -> Usage:
+        self.held = self._entries.scan()
         self._surveyed_s = time.monotonic()
         return self.held
 
-    def keep(self, key: Digest, rendition: Rendition) -> bool:
+    def store(self, key: Digest, rendition: Rendition) -> bool:
         """Whether it was written. Raises OSError."""
         try:
             parts = entry_format.packed(key, rendition)
         except ValueError:
             _log.warning("disk cache: a record that JSON cannot say is not kept: %s", key)
             return False
-        needed = Held(1, on_disk(sum(map(len, parts))))
+        needed = Usage(1, on_disk(sum(map(len, parts))))
         if needed.bytes > self._limit.bytes // SHARE:
             self.discard(key)  # the older one under this key is no longer right
             return False
@@ -73,7 +73,7 @@ class Keeper:
         if self.held is not None:
             self.held -= gone
 
-    def asked(self, tag_prefix: str) -> Future[int]:
+    def touch(self, tag_prefix: str) -> Future[int]:
         """Note a purge, from any thread; a job for purge() must follow."""
         future = Future[int]()
         with self._asking:
@@ -103,19 +103,19 @@ class Keeper:
         for prefix, future in waiting:
             future.set_result(by_prefix[prefix])
 
-    def _with_room(self, needed: Held) -> Held:
+    def _with_room(self, needed: Usage) -> Usage:
         """What is held, once there is room for as much more."""
         is_fresh = time.monotonic() - self._surveyed_s < _SURVEYED_AFTER_S
-        held = self.held if self.held is not None and is_fresh else self.survey()
+        held = self.held if self.held is not None and is_fresh else self.scan()
         if not (held + needed).within(self._limit):
             held = self._shrink(_nine_tenths(self._limit) - needed)
         return held
 
-    def _shrink(self, to: Held) -> Held:
+    def _shrink(self, to: Usage) -> Usage:
         self.held, gone = self._entries.shrink(to)
         self.evictions += gone.entries
         return self.held
 
 
-def _nine_tenths(held: Held) -> Held:
-    return Held(held.entries * 9 // 10, held.bytes * 9 // 10)
+def _nine_tenths(held: Usage) -> Usage:
+    return Usage(held.entries * 9 // 10, held.bytes * 9 // 10)

@@ -8,7 +8,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from cropmark.caches.stats import SHARE, Counts, TierStats, tagged
+from cropmark.caches.stats import SHARE, TierCounters, TierStats, tagged
 from cropmark.ports import Digest, Rendition
 
 MIB: Final = 2**20
@@ -23,8 +23,8 @@ class MemoryCache:
     name: Final = "memory"
 
     def __init__(self, limit_bytes: int = 64 * MIB, *, now: Callable[[], float] = time.time) -> None:
-        self._kept = _Kept(limit_bytes)
-        self._counts = Counts()
+        self._kept = _ByteLru(limit_bytes)
+        self._counts = TierCounters()
         self._now = now
 
     def peek(self, key: Digest) -> Rendition | None:
@@ -45,7 +45,7 @@ class MemoryCache:
             self._counts.misses += 1
         return found
 
-    def keep(self, key: Digest, rendition: Rendition) -> None:
+    def store(self, key: Digest, rendition: Rendition) -> None:
         """As put(), at once."""
         most = self._kept.maxsize // SHARE
         if len(rendition.body) > most or weight(rendition) > most:
@@ -55,7 +55,7 @@ class MemoryCache:
             self._kept[key] = rendition
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
-        self.keep(key, rendition)
+        self.store(key, rendition)
 
     async def purge(self, tag_prefix: str) -> int:
         gone = [k for k, kept in self._kept.items() if tagged(kept.record, tag_prefix)]
@@ -81,7 +81,7 @@ class MemoryCache:
         )
 
 
-class _Kept(LRUCache[Digest, Rendition]):
+class _ByteLru(LRUCache[Digest, Rendition]):
     """cachetools' LRU, weighed by bytes and counting what it throws out."""
 
     def __init__(self, limit_bytes: int) -> None:
@@ -98,7 +98,7 @@ def weight(rendition: Rendition) -> int:
     record = rendition.record
     text = (
         sum(map(len, record.tags))
-        + sum(len(s.identity) + len(s.version) for s in record.stamps)
+        + sum(len(s.identity) + len(s.version) for s in record.versions)
         + sum(len(w.parameter) + len(w.text) for w in record.warnings)
     )
     return len(rendition.body) + text + _FIXED_BYTES

@@ -41,7 +41,7 @@ class Tier(Cache, Protocol):
 
 
 @dataclass(slots=True)
-class Counts:
+class TierCounters:
     """The counters behind TierStats. Changed on the event loop only, so that no increment is lost."""
 
     hits: int = 0

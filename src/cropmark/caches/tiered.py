@@ -21,19 +21,19 @@ class _Peekable(Protocol):
 
 
 @runtime_checkable
-class _Keeping(Protocol):
+class _Storing(Protocol):
     """A tier that can keep at once."""
 
-    def keep(self, key: Digest, rendition: Rendition) -> None: ...
+    def store(self, key: Digest, rendition: Rendition) -> None: ...
 
 
-class Tiers:
+class TieredCaches:
     """A Cache of caches, the quickest first. What a lower one had is put into those above it."""
 
     def __init__(self, tiers: Sequence[Tier]) -> None:
         self._tiers = tuple(tiers)
         self._peeked = tuple((tier, tier.name) for tier in self._tiers if isinstance(tier, _Peekable))
-        self._keeping = tuple(tier for tier in self._tiers if isinstance(tier, _Keeping))
+        self._keeping = tuple(tier for tier in self._tiers if isinstance(tier, _Storing))
         self._putting: set[asyncio.Task[None]] = set()
         self._purges = 0
         self._purging = 0
@@ -48,7 +48,7 @@ class Tiers:
                 return found, name
         return None
 
-    async def get_from(self, key: Digest) -> tuple[Rendition, str] | None:
+    async def lookup(self, key: Digest) -> tuple[Rendition, str] | None:
         """The rendition, and which tier had it: `memory`, `disk`, `shared`."""
         purges = self._purges
         for place, tier in enumerate(self._tiers):
@@ -63,7 +63,7 @@ class Tiers:
         return None
 
     async def get(self, key: Digest) -> Rendition | None:
-        found = await self.get_from(key)
+        found = await self.lookup(key)
         return found[0] if found else None
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
@@ -111,4 +111,4 @@ class Tiers:
         above = self._tiers[: self._tiers.index(lower)]
         for tier in self._keeping:
             if tier in above:
-                tier.keep(key, found)
+                tier.store(key, found)

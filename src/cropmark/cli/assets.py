@@ -31,13 +31,13 @@ from cropmark.cli.options import (
     settings_of,
     stack_of,
 )
-from cropmark.model.assets import MAIN, Asset, Changes, Listing, Place, Publishing, Stack
-from cropmark.model.problems import BadOrder, NotFound
+from cropmark.model.assets import MAIN, Asset, BranchRef, Changes, Listing, Publishing, Stack
+from cropmark.model.problems import BadRequest, NotFound
 
 if TYPE_CHECKING:  # as in shared.py
     from cropmark.config.settings import Settings
-    from cropmark.library.bulk_import import Import, Taken
-    from cropmark.library.store import Store
+    from cropmark.library.bulk_import import BulkImport, ImportRecord
+    from cropmark.library.store import LibraryStore
 
 app = typer.Typer(help="Keep pictures in the library, and publish them.", no_args_is_help=True)
 
@@ -67,16 +67,16 @@ def add(
 
     May be ended at any time and begun anew: what is there is not taken in twice.
     """
-    from cropmark.library.bulk_import import Import, files_in  # noqa: PLC0415
+    from cropmark.library.bulk_import import BulkImport, files_in  # noqa: PLC0415
 
     settings = settings_of(config, data)
     files = files_in(paths)
     with library(settings, make=True) as store:
-        place = Place(stack_of(store, stack, make=True).api_key, branch)
+        place = BranchRef(stack_of(store, stack, make=True).api_key, branch)
         if folder is not None:
             with _told_of(folder):
                 store.folder(place, folder)
-        how = Import(
+        how = BulkImport(
             place=place,
             by=BY,
             published=Publishing(tuple(publish), (locale,)) if publish else None,
@@ -86,11 +86,11 @@ def add(
         _told_of_import(asyncio.run(_imported(store, settings, files, how)), settings)
 
 
-async def _imported(store: Store, settings: Settings, files: list[Path], how: Import) -> list[Taken]:
+async def _imported(store: LibraryStore, settings: Settings, files: list[Path], how: BulkImport) -> list[ImportRecord]:
     from cropmark.library.bulk_import import take_in  # noqa: PLC0415
     from cropmark.server.wiring import pool_of  # noqa: PLC0415
 
-    taken: list[Taken] = []
+    taken: list[ImportRecord] = []
     pool = pool_of(settings)
     await pool.start()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -98,7 +98,7 @@ async def _imported(store: Store, settings: Settings, files: list[Path], how: Im
         with Progress(*columns, console=err, transient=True) as progress:
             bar = progress.add_task("taking in", total=len(files))
 
-            def told(one: Taken) -> None:
+            def told(one: ImportRecord) -> None:
                 taken.append(one)
                 progress.advance(bar)
 
@@ -108,23 +108,24 @@ async def _imported(store: Store, settings: Settings, files: list[Path], how: Im
     return taken
 
 
-def _told_of_import(taken: list[Taken], settings: Settings) -> None:
+def _told_of_import(taken: list[ImportRecord], settings: Settings) -> None:
     """How many there were of each kind, what failed, and one URL to try."""
-    from cropmark.library.bulk_import import Outcome  # noqa: PLC0415
+    from cropmark.library.bulk_import import ImportOutcome  # noqa: PLC0415
 
     counts = Counter(one.outcome for one in taken)
     out.print(
-        ", ".join(f"{counts[kind]:,} {kind.value}" for kind in Outcome if counts[kind]) or "no files", highlight=False
+        ", ".join(f"{counts[kind]:,} {kind.value}" for kind in ImportOutcome if counts[kind]) or "no files",
+        highlight=False,
     )
     for one in taken:
-        if one.outcome in (Outcome.NO_PICTURE, Outcome.FAILED):
+        if one.outcome in (ImportOutcome.NOT_AN_IMAGE, ImportOutcome.FAILED):
             err.print(f"[yellow]{escape(str(one.path))}[/]: {escape(one.why)}", highlight=False, soft_wrap=True)
-        if one.outcome is Outcome.CHANGED:
+        if one.outcome is ImportOutcome.CHANGED:
             err.print(f"[yellow]{escape(str(one.path))}[/] changed: take it in with --update", highlight=False)
     first = next((one.asset for one in taken if one.asset is not None), None)
     if first is not None:
         out.print(_url(first, settings), highlight=False, markup=False, soft_wrap=True)
-    if counts[Outcome.FAILED]:
+    if counts[ImportOutcome.FAILED]:
         sys.exit(1)
 
 
@@ -145,9 +146,9 @@ def list_assets(
     equal = (("tags", tag),) if tag else ()
     with library(settings) as store:
         of = stack_of(store, stack)
-        place = Place(of.api_key, branch)
+        place = BranchRef(of.api_key, branch)
         listing = Listing(environment=environment, equal=equal, skip=skip, limit=limit, counted=True)
-        page = store.listed(place, listing)
+        page = store.list_entries(place, listing)
     found = [item for item in page.items if isinstance(item, Asset)]
     if as_json:
         out.print_json(json.dumps([_plain(asset, of, settings) for asset in found]))
@@ -177,7 +178,7 @@ def publish_assets(
     """Publish assets, or let a server do it at a time."""
     wanted = Publishing(tuple(to), (locale,), version, ms_of(at))
     with library(settings_of(config, data)) as store:
-        place = Place(stack_of(store, stack).api_key, branch)
+        place = BranchRef(stack_of(store, stack).api_key, branch)
         for uid in uids:
             with _told_of(uid):
                 store.publish(place, uid, wanted, BY)
@@ -198,7 +199,7 @@ def unpublish_assets(
     """Take assets from an environment; they stay in the library."""
     wanted = Publishing(tuple(environments), (locale,), None, ms_of(at))
     with library(settings_of(config, data)) as store:
-        place = Place(stack_of(store, stack).api_key, branch)
+        place = BranchRef(stack_of(store, stack).api_key, branch)
         for uid in uids:
             with _told_of(uid):
                 store.unpublish(place, uid, wanted, BY)
@@ -220,15 +221,15 @@ def replace(
     settings = settings_of(config, data)
     published = Publishing(tuple(publish), (locale,)) if publish else None
     with library(settings) as store:
-        place = Place(stack_of(store, stack).api_key, branch)
+        place = BranchRef(stack_of(store, stack).api_key, branch)
         asset = asyncio.run(_replaced(store, settings, place, uid, file, published))
     out.print(f"version {asset.newest}: {_url(asset, settings)}", highlight=False, markup=False, soft_wrap=True)
 
 
 async def _replaced(
-    store: Store, settings: Settings, place: Place, uid: str, file: Path, published: Publishing | None
+    store: LibraryStore, settings: Settings, place: BranchRef, uid: str, file: Path, published: Publishing | None
 ) -> Asset:
-    from cropmark.library.bulk_import import NoPicture, inspected, opened  # noqa: PLC0415
+    from cropmark.library.bulk_import import NotAnImage, inspected, opened  # noqa: PLC0415
     from cropmark.server.wiring import pool_of  # noqa: PLC0415
 
     pool = pool_of(settings)
@@ -240,8 +241,8 @@ async def _replaced(
             return store.replace(place, uid, upload, source, Changes(), BY, published=published)
         finally:
             source.close()
-    except (NoPicture, OSError) as error:
-        raise BadOrder(f"{file}: {error}", fix="name a picture") from error
+    except (NotAnImage, OSError) as error:
+        raise BadRequest(f"{file}: {error}", fix="name a picture") from error
     finally:
         await pool.close()
 
@@ -256,7 +257,7 @@ def remove(
 ) -> None:
     """Delete assets with all their versions; every server forgets what it made of them."""
     with library(settings_of(config, data)) as store:
-        place = Place(stack_of(store, stack).api_key, branch)
+        place = BranchRef(stack_of(store, stack).api_key, branch)
         for uid in uids:
             with _told_of(uid):
                 store.delete(place, uid)
@@ -269,7 +270,7 @@ def _told_of(uid: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise BadOrder(f"{uid}: {error.detail}", fix=error.fix) from error
+        raise BadRequest(f"{uid}: {error.detail}", fix=error.fix) from error
 
 
 def _url(asset: Asset, settings: Settings) -> str:

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cropmark.cli.options import ConfigFile, Data, StackName, day, err, library, name_of, out, settings_of, stack_of
-from cropmark.model.assets import Key, KeyKind, Scope
-from cropmark.model.problems import BadOrder
+from cropmark.model.assets import KeyKind, KeyScope, LibraryKey
+from cropmark.model.problems import BadRequest
 
 if TYPE_CHECKING:  # as in shared.py
     from cropmark.config.settings import Settings
@@ -35,7 +35,7 @@ def create_key(
 ) -> None:
     """Make a key, which is shown once, or a stack, whose api key is part of its URLs and no secret."""
     if environment and kind != KeyKind.DELIVERY.value:
-        raise BadOrder("--environment is for delivery tokens", fix="leave it out")
+        raise BadRequest("--environment is for delivery tokens", fix="leave it out")
     settings = settings_of(config, data)
     if kind == "stack":
         with library(settings, make=True) as store:
@@ -45,7 +45,7 @@ def create_key(
     text = _given(settings) if secret else _new(wanted)
     with library(settings, make=True) as store:
         scoped = wanted in (KeyKind.MANAGEMENT, KeyKind.DELIVERY)
-        scope = Scope(stack_of(store, stack, make=True).api_key if scoped else None, tuple(environment or ()))
+        scope = KeyScope(stack_of(store, stack, make=True).api_key if scoped else None, tuple(environment or ()))
         store.new_key(wanted, name, scope, text)
     if not secret:
         out.print(text, highlight=False, soft_wrap=True)
@@ -80,7 +80,7 @@ def revoke_key(
     """Make a key useless, on every server within a second."""
     with library(settings_of(config, data)) as store:
         if not store.revoke_key(key_id):
-            raise BadOrder(f"there is no key {key_id!r}", fix="see cropmark keys list")
+            raise BadRequest(f"there is no key {key_id!r}", fix="see cropmark keys list")
     out.print("revoked", highlight=False)
 
 
@@ -89,7 +89,7 @@ def _kind(text: str) -> KeyKind:
         return KeyKind(text)
     except ValueError as error:
         kinds = ", ".join(kind.value for kind in KeyKind)
-        raise BadOrder(f"there is no kind of key {text!r}", fix=f"write one of stack, {kinds}") from error
+        raise BadRequest(f"there is no kind of key {text!r}", fix=f"write one of stack, {kinds}") from error
 
 
 def _new(kind: KeyKind) -> str:
@@ -106,11 +106,11 @@ def _given(settings: Settings) -> str:
     if len(secret) < SAFE_CHARS:
         told = f"a key of {len(secret)} characters can be guessed where a made one cannot"
         if settings.production:
-            raise BadOrder(f"production: {told}", fix=f"give one of {SAFE_CHARS} or more, or let one be made")
+            raise BadRequest(f"production: {told}", fix=f"give one of {SAFE_CHARS} or more, or let one be made")
         err.print(f"[yellow]warning:[/] {told}", highlight=False)
     return secret
 
 
-def _scope(key: Key, names: dict[str, str]) -> str:
+def _scope(key: LibraryKey, names: dict[str, str]) -> str:
     stack = names.get(key.scope.stack or "", key.scope.stack or "")
     return ": ".join(part for part in (stack, ", ".join(key.scope.environments)) if part) or "-"

@@ -21,8 +21,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from cropmark.cli import assets, keys, migrate
-from cropmark.config.loader import BadConfiguration, Configured, configured
-from cropmark.explain import Explained, short
+from cropmark.config.loader import InvalidConfiguration, LoadedSettings, configured
+from cropmark.explain import Explanation, short
 from cropmark.geometry.recipe import Recipe
 from cropmark.model.problems import Problem
 
@@ -50,7 +50,7 @@ def main() -> None:
     _have_standard_streams()
     try:
         app()
-    except (Problem, BadConfiguration) as error:
+    except (Problem, InvalidConfiguration) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -97,7 +97,7 @@ def serve(
     from cropmark.runtime.logging import set_up  # noqa: PLC0415 - the web stack is loaded by serve alone
     from cropmark.server.library import is_there  # noqa: PLC0415 - as below
     from cropmark.server.run import run  # noqa: PLC0415
-    from cropmark.server.sites import CannotStart  # noqa: PLC0415
+    from cropmark.server.sites import StartupError  # noqa: PLC0415
 
     overrides = {
         "folder": folder,
@@ -109,7 +109,7 @@ def serve(
         "sandbox": "require" if require_sandbox else None,
     }
 
-    def reread() -> Configured:
+    def reread() -> LoadedSettings:
         return configured(config, overrides)
 
     found = reread()
@@ -118,7 +118,7 @@ def serve(
     set_up(found.settings.log_format)
     try:
         run(found, reread=reread, started=_greeting)
-    except CannotStart as error:
+    except StartupError as error:
         _fail(str(error))
 
 
@@ -150,7 +150,7 @@ def _greeting(started: Any) -> None:
         from urllib.parse import quote  # noqa: PLC0415
 
         path = f"/fastly/{quote(names[number % len(names)])}?{query}"
-        keys = next((site.entrance.keys for site in server.sites if site.prefix == "/fastly"), None)
+        keys = next((site.access.keys for site in server.sites if site.prefix == "/fastly"), None)
         url = address + (keys.sign(path) if keys else path)
         out.print(" ", _link(url), highlight=False, soft_wrap=True)
     out.print("  Stop with Ctrl-C.", style="dim")
@@ -224,7 +224,7 @@ def explain(
         _write(draw, api.draw(source, query, dialect=dialect, settings=settings), "--draw")
 
 
-def _tree(told: Explained) -> Tree:
+def _tree(told: Explanation) -> Tree:
     """What a query means, a line a Step and a line an Op."""
     tree = Tree(f"[bold]{escape(told.query) or '(no query)'}[/] in {told.dialect}", highlight=False)
     if told.problem is not None:
@@ -354,7 +354,7 @@ def config_check(config: ConfigFile = None) -> None:
 
     found = configured(config)
     if wrong := tuple(mistakes(found)):
-        raise BadConfiguration(wrong)
+        raise InvalidConfiguration(wrong)
     where = escape(str(found.file or "no file, environment and defaults"))
     out.print(f"[green]good[/]: {where}", highlight=False)
 
@@ -365,13 +365,13 @@ def doctor(
     mend: Annotated[bool, typer.Option("--mend", help="Remove what a crash left behind in the library.")] = False,
 ) -> None:
     """Look at this machine: libraries, codecs, sandbox, folders, memory; each line good or bad with the mend."""
-    from cropmark.cli.doctor import Finding, findings  # noqa: PLC0415
+    from cropmark.cli.doctor import Check, findings  # noqa: PLC0415
 
     marks: dict[bool | None, str] = {True: "[green]good[/]", False: "[red]bad[/] ", None: "[yellow]note[/]"}
 
-    def show(found: Finding) -> None:
-        mend = f"\n       [dim]{escape(found.mend)}[/]" if found.mend else ""
-        out.print(f"{marks[found.good]}  {escape(found.what)}{mend}", highlight=False, soft_wrap=True)
+    def show(found: Check) -> None:
+        mend = f"\n       [dim]{escape(found.fix)}[/]" if found.fix else ""
+        out.print(f"{marks[found.status]}  {escape(found.what)}{mend}", highlight=False, soft_wrap=True)
 
     good = _all_shown(findings(configured(config).settings, mend=mend), show)
     sys.exit(0 if good else 1)
@@ -381,7 +381,7 @@ def _all_shown(found: Any, show: Callable[[Any], None]) -> bool:
     good = True
     for one in found:
         show(one)
-        good = good and one.good is not False
+        good = good and one.status is not False
     return good
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from cropmark.config.loader import configured
 
 if TYPE_CHECKING:  # they bring the engine and the web stack, which whoever asks for --help need not wait for
-    from cropmark.replay.compare import Comparison, Seen
+    from cropmark.replay.compare import Comparison, FetchedUrl
     from cropmark.translate import Translation
 
 out = Console(emoji=False)
@@ -104,11 +104,11 @@ def _table(found: Comparison, unlike: tuple[str, ...]) -> Table:
         d = found.difference
         psnr = "no pixel differs" if d.psnr_db is None else f"PSNR {d.psnr_db:.1f} dB"
         mark = "[red]differs[/]" if "picture" in unlike else ""
-        table.add_row("picture", f"mean {d.mean:.2f}, most {d.most} of 255 over {d.size}", psnr, mark)
+        table.add_row("picture", f"mean {d.mean:.2f}, most {d.maximum} of 255 over {d.size}", psnr, mark)
     return table
 
 
-def _cell(seen: Seen, name: str) -> str:
+def _cell(seen: FetchedUrl, name: str) -> str:
     match name:
         case "status":
             return str(seen.status)

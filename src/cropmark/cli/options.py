@@ -15,11 +15,11 @@ from cropmark.config.loader import configured
 from cropmark.config.paths import data_folder
 from cropmark.management.parse import text_of
 from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Stack
-from cropmark.model.problems import BadOrder
+from cropmark.model.problems import BadRequest
 
 if TYPE_CHECKING:  # they bring the database, which whoever asks for --help need not wait for
     from cropmark.config.settings import Settings
-    from cropmark.library.store import Store
+    from cropmark.library.store import LibraryStore
 
 out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
@@ -51,38 +51,40 @@ def settings_of(config: Path | None, data: Path | None) -> Settings:
 
 
 @contextmanager
-def library(settings: Settings, *, make: bool = False) -> Iterator[Store]:
+def library(settings: Settings, *, make: bool = False) -> Iterator[LibraryStore]:
     """The library, which may be made where there is none. Raises BadOrder where it cannot be had."""
-    from cropmark.library.errors import LibraryUnusable  # noqa: PLC0415
+    from cropmark.library.errors import LibraryUnavailable  # noqa: PLC0415
     from cropmark.server import library as library_setup  # noqa: PLC0415
 
     if not make and not library_setup.is_there(settings):
-        raise BadOrder(f"there is no library in {data_folder(settings)}", fix="cropmark assets add PATH")
+        raise BadRequest(f"there is no library in {data_folder(settings)}", fix="cropmark assets add PATH")
     try:
         store = library_setup.opened(settings)
-    except LibraryUnusable as error:
-        raise BadOrder(error.what, fix=error.mend) from error
+    except LibraryUnavailable as error:
+        raise BadRequest(error.what, fix=error.fix) from error
     try:
         yield store
     finally:
         store.close()
 
 
-def stack_of(store: Store, name: str | None, *, make: bool = False) -> Stack:
+def stack_of(store: LibraryStore, name: str | None, *, make: bool = False) -> Stack:
     """The stack of that name or api key; the only one where none is named."""
     stacks = store.stacks()
     if name is not None:
         for stack in stacks:
             if name in (stack.api_key, stack.name):
                 return stack
-        raise BadOrder(f"there is no stack {name!r}", fix=f"make it: cropmark keys create stack {name}")
+        raise BadRequest(f"there is no stack {name!r}", fix=f"make it: cropmark keys create stack {name}")
     if not stacks:
         if make:
             return store.new_stack(FIRST_STACK)
-        raise BadOrder("there is no stack yet", fix="make one: cropmark keys create stack NAME, or cropmark assets add")
+        raise BadRequest(
+            "there is no stack yet", fix="make one: cropmark keys create stack NAME, or cropmark assets add"
+        )
     if len(stacks) > 1:
         known = ", ".join(stack.name for stack in stacks)
-        raise BadOrder(f"expected one stack, there are {len(stacks)}: {known}", fix="name one with --stack")
+        raise BadRequest(f"expected one stack, there are {len(stacks)}: {known}", fix="name one with --stack")
     return stacks[0]
 
 

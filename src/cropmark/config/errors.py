@@ -15,27 +15,27 @@ Steps = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ConfigIssue:
     """One thing wrong with a configuration: where, what, and what to write instead."""
 
     where: str
     what: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f" | {self.mend}" if self.mend else "")
+        return f"{self.where}: {self.what}" + (f" | {self.fix}" if self.fix else "")
 
 
-class BadConfiguration(Exception):
+class InvalidConfiguration(Exception):
     """All mistakes at once."""
 
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+    def __init__(self, mistakes: tuple[ConfigIssue, ...]) -> None:
         super().__init__("\n".join(map(str, mistakes)))
         self.mistakes = mistakes
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class TomlDocument:
     """A configuration file: what it says, and its text, which knows the lines. Without a file both are empty."""
 
     file: Path | None
@@ -43,7 +43,7 @@ class Document:
     values: dict[str, Any]
 
     @classmethod
-    def read(cls, file: Path | None) -> Document:
+    def read(cls, file: Path | None) -> TomlDocument:
         """The file's. Raises BadConfiguration for one that is missing or no TOML."""
         if file is None:
             return cls(None, "", {})
@@ -51,14 +51,14 @@ class Document:
             text = file.read_text("utf-8")
             return cls(file, text, tomllib.loads(text))
         except FileNotFoundError as error:
-            raise BadConfiguration((Mistake(str(file), "there is no such file", "check --config"),)) from error
+            raise InvalidConfiguration((ConfigIssue(str(file), "there is no such file", "check --config"),)) from error
         except (OSError, UnicodeDecodeError) as error:
-            raise BadConfiguration((Mistake(str(file), f"cannot be read: {error}"),)) from error
+            raise InvalidConfiguration((ConfigIssue(str(file), f"cannot be read: {error}"),)) from error
         except tomllib.TOMLDecodeError as error:
             what, _, at = str(error).partition(" (at line ")
             where = f"{file}:{at.partition(',')[0]}" if at else str(file)
             mend = "strings stand in quotes, lists in brackets"
-            raise BadConfiguration((Mistake(where, f"is not TOML: {what}", mend),)) from error
+            raise InvalidConfiguration((ConfigIssue(where, f"is not TOML: {what}", mend),)) from error
 
     def place(self, path: Steps) -> str:
         """The file and line of a value, or of the innermost table around it that has one."""

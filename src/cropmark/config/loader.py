@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ByteSize, SecretStr, TypeAdapter, ValidationError
 
-from cropmark.config.errors import BadConfiguration, Document, Mistake, Steps, hint
+from cropmark.config.errors import ConfigIssue, InvalidConfiguration, Steps, TomlDocument, hint
 from cropmark.config.settings import PREFIX, DialectName, Settings, SiteSettings
 
 DEFAULT_FILE = "cropmark.toml"
@@ -24,7 +24,7 @@ MASK = "********"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SettingOrigin:
     """A setting's value as text, masked where secret, and where it came from."""
 
     name: str
@@ -33,12 +33,12 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
+class LoadedSettings:
     """Settings with the file they came from, if any, and the origin of each value."""
 
     settings: Settings
-    document: Document
-    origins: tuple[Origin, ...]
+    document: TomlDocument
+    origins: tuple[SettingOrigin, ...]
 
     @property
     def file(self) -> Path | None:
@@ -55,15 +55,15 @@ def configured(
     file: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Configured:
+) -> LoadedSettings:
     """The configuration as it holds now. Raises BadConfiguration with every mistake that was found.
 
     `file` None: cropmark.toml of the working folder where it is. `overrides`: what the command line says.
     """
     if file is None and Path(DEFAULT_FILE).is_file():
         file = Path(DEFAULT_FILE)
-    given = _Given(
-        Document.read(file),
+    given = _ConfigInputs(
+        TomlDocument.read(file),
         {name: value for name, value in (overrides or {}).items() if value is not None},
         os.environ if environ is None else environ,
     )
@@ -74,18 +74,18 @@ def configured(
         settings = Settings(**{**given.overrides, "toml_document": known, "environ": environ})
     except ValidationError as error:
         mistakes += _explained(error, given)
-        raise BadConfiguration(tuple(mistakes)) from error
+        raise InvalidConfiguration(tuple(mistakes)) from error
     mistakes += _unreachable(settings, given.document)
     if mistakes:
-        raise BadConfiguration(tuple(mistakes))
-    return Configured(settings, given.document, tuple(_origins(settings, given)))
+        raise InvalidConfiguration(tuple(mistakes))
+    return LoadedSettings(settings, given.document, tuple(_origins(settings, given)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _ConfigInputs:
     """All that a configuration is made of."""
 
-    document: Document
+    document: TomlDocument
     overrides: Mapping[str, Any]
     environ: Mapping[str, str]
 
@@ -123,9 +123,9 @@ def schema(kind: Any) -> dict[str, Any] | None:
     return None
 
 
-def _unknown_keys(document: Document) -> Iterator[Mistake]:
+def _unknown_keys(document: TomlDocument) -> Iterator[ConfigIssue]:
     for path, names in _strangers(document.values):
-        yield Mistake(document.place(path), f"there is no setting {_dotted(path)!r}", hint(str(path[-1]), names))
+        yield ConfigIssue(document.place(path), f"there is no setting {_dotted(path)!r}", hint(str(path[-1]), names))
 
 
 def _dotted(path: Steps) -> str:
@@ -190,25 +190,25 @@ def variables() -> dict[str, str]:
     return found
 
 
-def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Mistake]:
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
     known = variables()
     for name in environ:
         if name.startswith(PREFIX) and name.upper() not in known:
             mend = hint(name, list(known))
             if name.upper().startswith(f"{PREFIX}SITE"):
                 mend = "sites are said in the file, as [[site]] tables"
-            yield Mistake(f"environment {name}", "there is no such variable", mend)
+            yield ConfigIssue(f"environment {name}", "there is no such variable", mend)
 
 
 # ---------------------------------------------------------------------------------------------- mistakes
 
 
-def _explained(error: ValidationError, given: _Given) -> Iterator[Mistake]:
+def _explained(error: ValidationError, given: _ConfigInputs) -> Iterator[ConfigIssue]:
     for one in error.errors():
         path = tuple(part for part in one["loc"] if part not in ("toml_document", "[key]"))
         where = given.origin(path) or given.document.place(path)
         where = f"environment {where}" if where.upper().startswith(PREFIX) else where
-        yield Mistake(where, f"{_dotted(path)}: {_words(one, path)}", _mend(path))
+        yield ConfigIssue(where, f"{_dotted(path)}: {_words(one, path)}", _mend(path))
 
 
 def _words(one: Any, path: Steps) -> str:
@@ -235,7 +235,7 @@ def _mend(path: Steps) -> str:
     return (first if rest[:1].isupper() else first.lower()) + rest
 
 
-def _site_settings(document: Document) -> Iterator[Mistake]:
+def _site_settings(document: TomlDocument) -> Iterator[ConfigIssue]:
     """What a dialect does not take of a site's own settings."""
     sites = _known_only(document.values).get("site")
     for number, table in enumerate(sites if isinstance(sites, list) else ()):
@@ -247,12 +247,12 @@ def _site_settings(document: Document) -> Iterator[Mistake]:
         except ValidationError as error:
             for one in error.errors():
                 path = ("site", number, "settings", *one["loc"])
-                yield Mistake(
+                yield ConfigIssue(
                     document.place(path), f"{_dotted(path)}: {_words(one, path)}", "see docs/configuration.md"
                 )
 
 
-def _unreachable(settings: Settings, document: Document) -> Iterator[Mistake]:
+def _unreachable(settings: Settings, document: TomlDocument) -> Iterator[ConfigIssue]:
     """Sites that an earlier one with the same host and prefix leaves nothing for."""
     first: dict[tuple[str, str], int] = {}
     for number, site in enumerate(settings.site):
@@ -260,19 +260,19 @@ def _unreachable(settings: Settings, document: Document) -> Iterator[Mistake]:
             before = first.setdefault((host, site.prefix), number)
             if before != number:
                 at = f"{host}{site.prefix}/"
-                yield Mistake(
+                yield ConfigIssue(
                     document.place(("site", number)),
                     f"site.{number}: no request reaches it, site.{before} is at {at} too",
                     "give one of them another host or prefix",
                 )
 
 
-def _origins(settings: Settings, given: _Given) -> Iterator[Origin]:
-    for path, value in leaves(settings):
-        yield Origin(_dotted(path), shown(value), given.origin(path) or "default")
+def _origins(settings: Settings, given: _ConfigInputs) -> Iterator[SettingOrigin]:
+    for path, value in iter_settings(settings):
+        yield SettingOrigin(_dotted(path), format_value(value), given.origin(path) or "default")
 
 
-def leaves(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
+def iter_settings(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every single setting by its path, sections opened."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -283,7 +283,7 @@ def leaves(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield from (((name, k), getattr(value, k)) for k in inner)
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     match value:
         case SecretStr():
             return MASK
@@ -296,9 +296,9 @@ def shown(value: Any) -> str:
         case ByteSize():
             return value.human_readable()
         case tuple():
-            return ", ".join(shown(v) for v in value) or "-"
+            return ", ".join(format_value(v) for v in value) or "-"
         case dict():
-            return ", ".join(f"{name}={shown(v)}" for name, v in value.items()) or "-"
+            return ", ".join(f"{name}={format_value(v)}" for name, v in value.items()) or "-"
         case SiteSettings():
             source = re.sub("//.*@", f"//{MASK}@", value.source)  # a password there is a mistake, and a secret
             return f"{value.name or ','.join(value.hosts) or value.prefix}: {value.dialect} over {source}"
@@ -309,15 +309,15 @@ def shown(value: Any) -> str:
 __all__ = [
     "MASK",
     "PREFIX",
-    "BadConfiguration",
-    "Configured",
-    "Mistake",
-    "Origin",
+    "ConfigIssue",
+    "InvalidConfiguration",
+    "LoadedSettings",
+    "SettingOrigin",
     "Settings",
     "SiteSettings",
     "configured",
-    "leaves",
+    "format_value",
+    "iter_settings",
     "schema",
-    "shown",
     "variables",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from cropmark.config.loader import BadConfiguration, Mistake, Settings
+from cropmark.config.loader import ConfigIssue, InvalidConfiguration, Settings
 
 
 def cache_folder(settings: Settings) -> Path:
@@ -37,5 +37,5 @@ def _of_this_user(find: Callable[..., str]) -> Path:
         return Path(find("cropmark", appauthor=False))
     except RuntimeError as error:
         mend = "set HOME, or name folders: cache_dir and data_dir"
-        mistake = Mistake("environment HOME", "this user has no home folder", mend)
-        raise BadConfiguration((mistake,)) from error
+        mistake = ConfigIssue("environment HOME", "this user has no home folder", mend)
+        raise InvalidConfiguration((mistake,)) from error

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from cropmark.config.loader import Mistake, Settings
+from cropmark.config.loader import ConfigIssue, Settings
 from cropmark.security.signing import KEY_BYTES
 from cropmark.sources.policy import HostRule
 
@@ -21,7 +21,7 @@ SHORTEST_CHARS: Final = 15
 """The least that one set by hand may have anywhere: PixLab's own client refuses shorter keys."""
 
 
-def refusals(settings: Settings) -> Iterator[Mistake]:
+def errors(settings: Settings) -> Iterator[ConfigIssue]:
     """What must be mended before a server starts: short keys anywhere, and more with `production = true`.
 
     Each is at the name of its setting.
@@ -31,7 +31,7 @@ def refusals(settings: Settings) -> Iterator[Mistake]:
             yield from _weak(name, secret, SHORTEST_CHARS)
         return
     if web_is_open(settings) and not settings.signing_keys:
-        yield Mistake(
+        yield ConfigIssue(
             "web_hosts" if settings.web_hosts else "web_open",
             "pictures may be fetched from any public host, with neither signing nor an allow-list",
             "list hosts in web_hosts, set web_open = false, or set signing_keys",
@@ -42,7 +42,7 @@ def refusals(settings: Settings) -> Iterator[Mistake]:
         yield from _weak("admin_token", settings.admin_token, SECRET_CHARS)
 
 
-def doubts(settings: Settings) -> Iterator[str]:
+def warnings(settings: Settings) -> Iterator[str]:
     """What a server starts with all the same, but says: keys set by hand that production would refuse."""
     for name, secret in _by_hand(settings):
         if len(secret.get_secret_value()) < SECRET_CHARS:
@@ -56,38 +56,42 @@ def _by_hand(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SecurityCheck:
     """One line of docs/security.md's list as a deployment keeps it: whether it does, and what to do about it."""
 
-    kept: bool
+    passed: bool
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
-def points(settings: Settings) -> Iterator[Point]:
+def points(settings: Settings) -> Iterator[SecurityCheck]:
     """How a deployment stands against the list in docs/security.md, as far as settings tell."""
     on = settings.production
-    yield Point(on, f"production mode is {'on' if on else 'off'}", "set production = true")
+    yield SecurityCheck(on, f"production mode is {'on' if on else 'off'}", "set production = true")
     if web_is_open(settings):
-        yield Point(False, "PixLab's img may name any public host (checks 3, 16)", "list hosts in web_hosts")
+        yield SecurityCheck(False, "PixLab's img may name any public host (checks 3, 16)", "list hosts in web_hosts")
     else:
-        yield Point(True, "pictures come from listed places alone (checks 3, 16)")
+        yield SecurityCheck(True, "pictures come from listed places alone (checks 3, 16)")
     for name, bound in _bounds(settings):
         mend = "set signing_keys, or presets and presets_only, or widths for it"
-        yield Point(bool(bound), f"{name}: {bound or 'anybody may ask for any variant'} (checks 1, 42)", mend)
+        yield SecurityCheck(bool(bound), f"{name}: {bound or 'anybody may ask for any variant'} (checks 1, 42)", mend)
     budget = on if settings.variants_per_minute is None else settings.variants_per_minute > 0
-    yield Point(budget, f"new variants have {'a' if budget else 'no'} budget (check 42)", "set variants_per_minute")
+    yield SecurityCheck(
+        budget, f"new variants have {'a' if budget else 'no'} budget (check 42)", "set variants_per_minute"
+    )
     required = settings.sandbox == "require"
     told = "required" if required else f"set to {settings.sandbox!r}"
-    yield Point(required, f"the sandbox is {told} (check 26)", 'set sandbox = "require"')
+    yield SecurityCheck(required, f"the sandbox is {told} (check 26)", 'set sandbox = "require"')
     refused = settings.old_libraries == "refuse"
-    yield Point(
+    yield SecurityCheck(
         refused, f"old libraries are {'refused' if refused else 'let in'} (check 29)", "leave old_libraries out"
     )
     behind = bool(settings.trusted_proxies) or settings.host in LOOPBACK
     what = "clients are told apart behind" if settings.trusted_proxies else "clients are who connects:"
     mend = "name them in trusted_proxies, where there are any"
-    yield Point(behind, f"{what} {', '.join(settings.trusted_proxies) or 'no proxy is trusted'} (check 47)", mend)
+    yield SecurityCheck(
+        behind, f"{what} {', '.join(settings.trusted_proxies) or 'no proxy is trusted'} (check 47)", mend
+    )
 
 
 def _bounds(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -119,8 +123,8 @@ def speaks_pixlab(settings: Settings) -> bool:
     return settings.folder is not None or any(site.dialect == "pixlab" for site in settings.site)
 
 
-def _weak(name: str, secret: SecretStr | None, least: int) -> Iterator[Mistake]:
+def _weak(name: str, secret: SecretStr | None, least: int) -> Iterator[ConfigIssue]:
     given = len(secret.get_secret_value()) if secret else 0
     if given < least:
         what = f"expected at least {least} characters, got {given}"
-        yield Mistake(name, what, "write the output of: openssl rand -hex 32")
+        yield ConfigIssue(name, what, "write the output of: openssl rand -hex 32")

@@ -30,7 +30,7 @@ from cropmark.dialects.env_values import listed
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import KontentSettings
 from cropmark.dialects.pixlab.dialect import PixLabSettings
-from cropmark.security.signing import Key, Keyring
+from cropmark.security.signing import Keyring, SigningKey
 
 PREFIX = "CROPMARK_"
 
@@ -97,7 +97,7 @@ Prefix = Annotated[str, AfterValidator(_prefix)]
 
 def _strong(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
     if keys:
-        Keyring(Key.read(key.get_secret_value()) for key in keys)
+        Keyring(SigningKey.read(key.get_secret_value()) for key in keys)
     return keys
 
 
@@ -273,7 +273,7 @@ class Settings(BaseSettings):
     max_source_pixels: int = Field(
         150_000_000, ge=1, description="Pixels in all frames of a source; where a dialect allows fewer, that stands."
     )
-    smart: bool = Field(True, description="Content-aware cropping; off: the centre.")
+    smart: bool = Field(True, description="Content-aware cropping; off: the center.")
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="`auto`: text on a terminal, else JSON lines."
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cropmark.config.loader import Settings, SiteSettings
-from cropmark.security.signing import Key, Keyring
+from cropmark.security.signing import Keyring, SigningKey
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PERIOD = re.compile(r"([0-9]{1,9})([smhd]?)")
@@ -23,7 +23,7 @@ def keyring(settings: Settings, site: SiteSettings | None = None) -> Keyring | N
 
 def ring(keys: Sequence[str]) -> Keyring | None:
     """Raises ValueError for a key that will not do."""
-    return Keyring(Key.read(key) for key in keys) if keys else None
+    return Keyring(SigningKey.read(key) for key in keys) if keys else None
 
 
 def keyring_for(settings: Settings, url: str) -> Keyring | None:
@@ -38,7 +38,7 @@ def keyring_for(settings: Settings, url: str) -> Keyring | None:
 def ring_in(file: Path) -> Keyring:
     """The key in a file's first line. Raises OSError, and ValueError for a key that will not do."""
     lines = file.read_text("utf-8").splitlines()
-    return Keyring([Key.read(lines[0].strip() if lines else "")])
+    return Keyring([SigningKey.read(lines[0].strip() if lines else "")])
 
 
 def signed(url: str, keys: Keyring, expires: str | None = None, key_id: str | None = None) -> str:

@@ -9,12 +9,12 @@ from typing import ClassVar, Protocol
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Problem
 from cropmark.model.values import Size
-from cropmark.plan.plan import Order, Warned
-from cropmark.plan.source import Where
+from cropmark.plan.plan import Order, RequestWarning
+from cropmark.plan.source import SourceRef
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ImageRequest:
     """A request as a dialect sees it.
 
     `path` is decoded and has no leading slash; `query` is the raw text behind the first question mark, still encoded.
@@ -37,7 +37,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Param:
+class ParameterDoc:
     """A row of a dialect's reference: what its documents and its JSON Schema are generated from."""
 
     name: str
@@ -63,7 +63,7 @@ class Result:
     format: Format | None
     size: Size | None
     source: Info | None
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
     focus: str | None = None
     original: str | None = None
     cached: bool = False
@@ -72,7 +72,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A body of the dialect's own: an error, or JSON."""
 
     status: int
@@ -85,7 +85,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class DialectQuery:
     """A request as text: what stands behind the question mark, and what else is needed to say it.
 
     `endpoint` is the last segment of the path in a dialect that has some; `headers` of the request.
@@ -97,17 +97,17 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Serialized:
     """Requests that ask for an Order's Steps. They differ in how the result is encoded only; the plainest comes first.
 
     They are proposals: whoever wants to know whether one means the same has the dialect read it.
     """
 
-    queries: tuple[Query, ...]
+    queries: tuple[DialectQuery, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Unsayable:
+class Unsupported:
     """Which Steps or parts of them a dialect has no words for, and why, a sentence each."""
 
     reasons: tuple[str, ...]
@@ -117,11 +117,11 @@ class Dialect(Protocol):
     """One vendor's way to ask for pictures. Stateless: settings come with its construction."""
 
     name: ClassVar[str]
-    params: ClassVar[tuple[Param, ...]]
+    params: ClassVar[tuple[ParameterDoc, ...]]
     headers: ClassVar[tuple[str, ...]]
     """Request headers that it reads besides Accept, in lower case; part of the memo's key."""
 
-    def order(self, ask: Ask) -> Order:
+    def order(self, ask: ImageRequest) -> Order:
         """What the request asks for. Raises a Problem and nothing else, on any text."""
         ...
 
@@ -129,13 +129,24 @@ class Dialect(Protocol):
         """The headers that the dialect adds to a picture's answer."""
         ...
 
-    def refusal(self, problem: Problem, ask: Ask) -> Answer:
+    def error_response(self, problem: Problem, ask: ImageRequest) -> Response:
         """The problem in the dialect's own status, body and words."""
         ...
 
-    def says(self, order: Order) -> Said | Unsayable:
+    def serialize(self, order: Order) -> Serialized | Unsupported:
         """The same Order in this dialect's words. Raises nothing."""
         ...
 
 
-__all__ = ["Answer", "Ask", "Dialect", "Headers", "Param", "Query", "Result", "Said", "Unsayable", "Where"]
+__all__ = [
+    "Dialect",
+    "DialectQuery",
+    "Headers",
+    "ImageRequest",
+    "ParameterDoc",
+    "Response",
+    "Result",
+    "Serialized",
+    "SourceRef",
+    "Unsupported",
+]

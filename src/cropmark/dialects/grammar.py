@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
-from cropmark.model.problems import BadOrder, BadValue
-from cropmark.model.values import Colour, Length, Pixels, Ratio, Share
-from cropmark.plan.steps import CENTRED, Area, At, Edges, Placement, Shape, Spare
+from cropmark.model.problems import BadRequest, BadValue
+from cropmark.model.values import Color, Length, Pixels, Ratio, Share
+from cropmark.plan.steps import CENTERED, Align, Dimensions, Edges, Offset, Placement, Shape
 
 MAX_QUERY_CHARS = 32_768
 MAX_PAIRS = 256
@@ -32,9 +32,9 @@ T = TypeVar("T")
 def bounded(raw: str) -> str:
     """The raw query, if it is no longer than we read. Raises BadOrder past MAX_QUERY_CHARS or MAX_PAIRS."""
     if len(raw) > MAX_QUERY_CHARS:
-        raise BadOrder(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
+        raise BadRequest(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
     if raw.count("&") >= MAX_PAIRS:
-        raise BadOrder(f"the query has more than {MAX_PAIRS} parameters", fix="leave out those that do nothing")
+        raise BadRequest(f"the query has more than {MAX_PAIRS} parameters", fix="leave out those that do nothing")
     return raw
 
 
@@ -172,7 +172,7 @@ def shape(parameter: str, text: str) -> tuple[Shape, tuple[str, ...]]:
         return ratio(parameter, parts[0]), parts[1:]
     if len(parts) < 2:
         raise BadValue(parameter, text, expected="a width and a height, or a ratio", fix="write 640,480 or 4:3")
-    return Area(extent(parameter, parts[0]), extent(parameter, parts[1])), parts[2:]
+    return Dimensions(extent(parameter, parts[0]), extent(parameter, parts[1])), parts[2:]
 
 
 def options(
@@ -207,7 +207,7 @@ def _split(parameter: str, word: str, valued: Collection[str], flags: Collection
 
 
 def placement(parameter: str, found: Mapping[str, str], *, at: str, spare: str) -> Placement:
-    """Where something lies along one axis, from options(): `at` a distance, `spare` a part of the room, or centred.
+    """Where something lies along one axis, from options(): `at` a distance, `spare` a part of the room, or centered.
 
     Both on one axis are refused.
     """
@@ -215,8 +215,8 @@ def placement(parameter: str, found: Mapping[str, str], *, at: str, spare: str) 
         both = f"{at}{found[at]},{spare}{found[spare]}"
         raise BadValue(parameter, both, expected=f"{at} or {spare}, not both", fix="leave one of them out")
     if at in found:
-        return At(length(parameter, found[at]))
-    return Spare(spare_part(parameter, found[spare])) if spare in found else CENTRED
+        return Offset(length(parameter, found[at]))
+    return Align(spare_part(parameter, found[spare])) if spare in found else CENTERED
 
 
 def spare_part(parameter: str, text: str) -> Fraction:
@@ -227,39 +227,39 @@ def spare_part(parameter: str, text: str) -> Fraction:
     return found if 0 < found < 1 and not text.endswith("p") else found / 100
 
 
-# ------------------------------------------------------------------------------------------------ colours and words
+# ------------------------------------------------------------------------------------------------ colors and words
 
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 
 
 def hex_parts(text: str) -> tuple[int, ...] | None:
-    """The parts of a colour in 3, 4, 6 or 8 hex digits, as written, short forms doubled; None for any other text."""
+    """The parts of a color in 3, 4, 6 or 8 hex digits, as written, short forms doubled; None for any other text."""
     if len(text) not in (3, 4, 6, 8) or not _HEX.fullmatch(text):
         return None
     digits = text if len(text) > 4 else "".join(digit * 2 for digit in text)
     return tuple(bytes.fromhex(digits))
 
 
-def colour(parameter: str, text: str) -> Colour:
-    """A colour: `f00`, `ff0000`, `255,0,0`, or with an alpha of 0 to 1 `255,0,0,0.5`."""
+def color(parameter: str, text: str) -> Color:
+    """A color: `f00`, `ff0000`, `255,0,0`, or with an alpha of 0 to 1 `255,0,0,0.5`."""
     if "," in text:
-        return _colour_of_parts(parameter, text)
+        return _color_of_parts(parameter, text)
     parts = hex_parts(text)
     if parts is None or len(parts) != 3:
         raise BadValue(
-            parameter, text, expected="a colour: 3 or 6 hex digits, or r,g,b or r,g,b,a", fix="write ff0000 or 255,0,0"
+            parameter, text, expected="a color: 3 or 6 hex digits, or r,g,b or r,g,b,a", fix="write ff0000 or 255,0,0"
         )
-    return Colour(*parts)
+    return Color(*parts)
 
 
-def _colour_of_parts(parameter: str, text: str) -> Colour:
+def _color_of_parts(parameter: str, text: str) -> Color:
     parts = items(parameter, text)
     if len(parts) not in (3, 4):
-        raise BadValue(parameter, text, expected="three parts of a colour, or four with its alpha", fix="write 255,0,0")
+        raise BadValue(parameter, text, expected="three parts of a color, or four with its alpha", fix="write 255,0,0")
     red, green, blue = (integer(parameter, part, 0, 255) for part in parts[:3])
     alpha = number(parameter, parts[3], 0, 1) if len(parts) == 4 else Fraction(1)
     # Half up: alpha 0.5 is 127.5, so 128.
-    return Colour(red, green, blue, int(alpha * 255 + Fraction(1, 2)))
+    return Color(red, green, blue, int(alpha * 255 + Fraction(1, 2)))
 
 
 class UnknownWord(BadValue):
@@ -290,17 +290,17 @@ def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWo
 
 
 @dataclass(frozen=True, slots=True)
-class Words(Generic[T]):
+class WordList(Generic[T]):
     """What the known words of a list stand for, in its order, and the words that stand for nothing."""
 
     known: tuple[T, ...]
     unknown: tuple[str, ...] = ()
 
 
-def words(parameter: str, text: str, known: Mapping[str, T]) -> Words[T]:
+def words(parameter: str, text: str, known: Mapping[str, T]) -> WordList[T]:
     """A comma list of words, each once, empty items skipped. Raises BadValue for too many, never for an unknown one."""
     parts = tuple(dict.fromkeys(filter(None, items(parameter, text))))
-    return Words(
+    return WordList(
         known=tuple(dict.fromkeys(known[part] for part in parts if part in known)),
         unknown=tuple(part for part in parts if part not in known),
     )

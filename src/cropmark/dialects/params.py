@@ -6,30 +6,30 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
-from cropmark.dialects.dialect import Param
+from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.grammar import UnknownWord
 from cropmark.model.problems import BadValue
-from cropmark.plan.plan import Warned
+from cropmark.plan.plan import RequestWarning
 
 T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedParams:
     """What a query asks for: the value read for each parameter that is there, and what was ignored with a warning."""
 
     found: Mapping[str, object]
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Row(Generic[T_co]):
+class Parameter(Generic[T_co]):
     """A parameter: how it is described, and how its text becomes a value.
 
     `read` gets the parameter's name and its text. `forgives`: an unknown word is ignored with a warning.
     """
 
-    param: Param
+    param: ParameterDoc
     read: Callable[[str, str], T_co]
     forgives: bool = False
 
@@ -37,19 +37,19 @@ class Row(Generic[T_co]):
     def name(self) -> str:
         return self.param.name
 
-    def of(self, asked: Asked) -> T_co | None:
+    def of(self, asked: ParsedParams) -> T_co | None:
         """This parameter's value; None where it is absent or was ignored."""
         # Sound, since only this row's reader writes under this row's name: asked_of().
         return cast("T_co | None", asked.found.get(self.name))
 
 
-def asked_of(rows: Iterable[Row[object]], texts: Mapping[str, str], *, refuses: bool = True) -> Asked:
+def asked_of(rows: Iterable[Parameter[object]], texts: Mapping[str, str], *, refuses: bool = True) -> ParsedParams:
     """Every row's value, in the order of the table, from the texts by name; what the table lacks is dropped.
 
     Raises BadValue for the first malformed one; unless `refuses`, it is ignored with a warning.
     """
     found: dict[str, object] = {}
-    warnings: list[Warned] = []
+    warnings: list[RequestWarning] = []
     for row in rows:
         if row.name not in texts:
             continue
@@ -59,8 +59,8 @@ def asked_of(rows: Iterable[Row[object]], texts: Mapping[str, str], *, refuses: 
             forgiven = row.forgives and isinstance(problem, UnknownWord)
             if refuses and not forgiven:
                 raise
-            warnings.append(Warned(row.name, f"ignored, expected {problem.expected}"))
-    return Asked(found, tuple(warnings))
+            warnings.append(RequestWarning(row.name, f"ignored, expected {problem.expected}"))
+    return ParsedParams(found, tuple(warnings))
 
 
 # ------------------------------------------------------------------------------------------------ patterns
@@ -72,7 +72,7 @@ RATIO = rf"{NUM}:{NUM}"
 SHAPE = rf"({DIM},{DIM}|{RATIO})"
 PLACE = rf"(,(offset-)?[xy]{DIM})*"
 EDGES = rf"{DIM}(,{DIM}){{0,3}}"
-COLOUR = rf"([0-9A-Fa-f]{{3}}|[0-9A-Fa-f]{{6}}|[0-9]+,[0-9]+,[0-9]+(,{NUM})?)"
+COLOR = rf"([0-9A-Fa-f]{{3}}|[0-9A-Fa-f]{{6}}|[0-9]+,[0-9]+,[0-9]+(,{NUM})?)"
 SIGNED = rf"[+-]?{NUM}"
 
 

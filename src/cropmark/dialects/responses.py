@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from cropmark.dialects.dialect import Answer, Headers
-from cropmark.plan.plan import Warned
+from cropmark.dialects.dialect import Headers, Response
+from cropmark.plan.plan import RequestWarning
 
 EVERY_ORIGIN: Headers = (("Access-Control-Allow-Origin", "*"),)
 MAX_WARNINGS = 8
 MAX_WARNING_CHARS = 200
 
 
-def json_answer(status: int, members: Mapping[str, object], headers: Headers = ()) -> Answer:
+def json_answer(status: int, members: Mapping[str, object], headers: Headers = ()) -> Response:
     """The members as JSON in ASCII, typed application/json and nothing behind it."""
-    return Answer(status, json.dumps(members).encode("ascii"), "application/json", headers)
+    return Response(status, json.dumps(members).encode("ascii"), "application/json", headers)
 
 
-def warning_headers(warnings: Iterable[Warned]) -> Headers:
+def warning_headers(warnings: Iterable[RequestWarning]) -> Headers:
     """A header for each of the first MAX_WARNINGS different warnings: `w: expected a number above 0, got 'x'`.
 
     What a URL brought into their texts is cut and kept to visible ASCII, so that no header ends early or grows.

@@ -12,13 +12,13 @@ from itertools import product
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from cropmark.dialects.dialect import Headers, Query, Said, Unsayable
+from cropmark.dialects.dialect import DialectQuery, Headers, Serialized, Unsupported
 from cropmark.dialects.grammar import MAX_NUMBER_CHARS
 from cropmark.model.formats import Format, Info
-from cropmark.model.values import Colour, Length, Pixels, Ratio, Share, Size
+from cropmark.model.values import Color, Length, Pixels, Ratio, Share, Size
 from cropmark.plan.plan import Choice, Output
-from cropmark.plan.source import any_holds
-from cropmark.plan.steps import AnyStep, Area, At, Edges, Placement, Shape
+from cropmark.plan.source import matches_any
+from cropmark.plan.steps import AnyStep, Dimensions, Edges, Offset, Placement, Shape
 
 Words = Mapping[str, str]
 """Parameters and their texts, decoded."""
@@ -26,7 +26,7 @@ Words = Mapping[str, str]
 _SAFE: Final = ",:/;"
 
 
-class Unsaid(Exception):
+class UnsupportedValue(Exception):
     """What there are no words for: `Crop.focus: this dialect places no window by content`."""
 
     def __init__(self, field: str, why: str) -> None:
@@ -44,7 +44,7 @@ class Slot:
     write: Callable[[Any], Words]  # of the Step's own type, which Slots of one tuple do not share
 
 
-def told_in_order(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> Words | Unsayable:
+def told_in_order(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> Words | Unsupported:
     """The words of all Steps, each in a slot behind that of the Step before it.
 
     Taken from the last Step back, each in the last slot that is left: a crop before a trim is a precrop then.
@@ -60,10 +60,10 @@ def told_in_order(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> Words | Un
         free = at
         try:
             told.append(slots[at].write(step))
-        except Unsaid as unsaid:
+        except UnsupportedValue as unsaid:
             reasons.append(str(unsaid))
     if reasons:
-        return Unsayable(tuple(reversed(reasons)))
+        return Unsupported(tuple(reversed(reasons)))
     return _as_one(told[::-1])
 
 
@@ -74,21 +74,21 @@ def _no_slot(step: AnyStep, slots: Sequence[Slot]) -> str:
     return f"{name}: this dialect has no such step"
 
 
-def _as_one(told: Sequence[Words]) -> Words | Unsayable:
-    """One text for each name: a colour that two Steps are told by must be the same."""
+def _as_one(told: Sequence[Words]) -> Words | Unsupported:
+    """One text for each name: a color that two Steps are told by must be the same."""
     words: dict[str, str] = {}
     for name, text in (pair for each in told for pair in each.items()):
         if words.setdefault(name, text) != text:
-            return Unsayable((f"{name}: one request cannot say both {words[name]} and {text}",))
+            return Unsupported((f"{name}: one request cannot say both {words[name]} and {text}",))
     return words
 
 
 def only(step: AnyStep, *said: str) -> None:
     """Raises Unsaid for a field of the Step that is not at its default and not among those that are said."""
-    told = {"skipped_for", "skipped_warning", "parameter", *said}
+    told = {"skipped_for", "warns_if_skipped", "parameter", *said}
     for field in fields(step):
         if field.name not in told and getattr(step, field.name) != field.default:
-            raise Unsaid(f"{type(step).__name__}.{field.name}", "this dialect has no word for it")
+            raise UnsupportedValue(f"{type(step).__name__}.{field.name}", "this dialect has no word for it")
 
 
 # ------------------------------------------------------------------------------------------------ the query
@@ -99,10 +99,10 @@ def joined(words: Words) -> str:
     return urlencode(words, safe=_SAFE)
 
 
-def said(words: Words, encodings: Sequence[Words], *, endpoint: str = "", headers: Headers = ()) -> Said:
+def said(words: Words, encodings: Sequence[Words], *, endpoint: str = "", headers: Headers = ()) -> Serialized:
     """The Steps' words with each of the encodings' behind them."""
     texts = dict.fromkeys(joined({**words, **encoding}) for encoding in encodings)
-    return Said(tuple(Query(text, endpoint, headers) for text in texts))
+    return Serialized(tuple(DialectQuery(text, endpoint, headers) for text in texts))
 
 
 def combined(*choices: Sequence[Words]) -> tuple[Words, ...]:
@@ -129,7 +129,7 @@ def asked_format(output: Output) -> Format | None:
 
 
 def _leading(output: Output, info: Info) -> Format:
-    fitting = (choice for choice in output.choices if not any_holds(choice.skipped_for, info))
+    fitting = (choice for choice in output.choices if not matches_any(choice.skipped_for, info))
     return next(fitting, Choice()).format or info.format
 
 
@@ -152,7 +152,7 @@ def word_for(field: str, words: Mapping[str, Any], wanted: object) -> str:
     """The first word that stands for a value. Raises Unsaid."""
     found = spellings(words, wanted)
     if not found:
-        raise Unsaid(field, f"this dialect has no word for {getattr(wanted, 'value', wanted)}")
+        raise UnsupportedValue(field, f"this dialect has no word for {getattr(wanted, 'value', wanted)}")
     return found[0]
 
 
@@ -169,7 +169,7 @@ def decimal(field: str, value: Fraction) -> str:
         text = f"{digits[:-places]}.{digits[-places:]}" if places else digits
         if len(text) < MAX_NUMBER_CHARS:
             return f"-{text}" if value < 0 else text
-    raise Unsaid(field, f"{value} has no short decimal form")
+    raise UnsupportedValue(field, f"{value} has no short decimal form")
 
 
 def length(field: str, value: Length) -> str:
@@ -180,7 +180,7 @@ def length(field: str, value: Length) -> str:
         case Pixels(count) if count >= 1 or count == 0:
             return decimal(field, count)
         case Pixels(count):
-            raise Unsaid(field, f"{count} of a pixel would be read as a part of the side")
+            raise UnsupportedValue(field, f"{count} of a pixel would be read as a part of the side")
 
 
 def fraction_or_pixels(field: str, value: Length) -> str:
@@ -189,11 +189,11 @@ def fraction_or_pixels(field: str, value: Length) -> str:
         case Share(part) if 0 < part < 1 or part == 0:
             return decimal(field, part)
         case Share(part):
-            raise Unsaid(field, f"parts of a side are below 1 here, not {decimal(field, part)}")
+            raise UnsupportedValue(field, f"parts of a side are below 1 here, not {decimal(field, part)}")
         case Pixels(count) if count >= 1 or count == 0:
             return decimal(field, count)
         case Pixels(count):
-            raise Unsaid(field, f"{count} of a pixel would be read as a part of the side")
+            raise UnsupportedValue(field, f"{count} of a pixel would be read as a part of the side")
 
 
 def whole_pixels(field: str, value: Length | None) -> int:
@@ -204,7 +204,7 @@ def whole_pixels(field: str, value: Length | None) -> int:
         case Pixels(count) if count.denominator == 1:
             return int(count)
         case _:
-            raise Unsaid(field, "lengths are whole pixels here")
+            raise UnsupportedValue(field, "lengths are whole pixels here")
 
 
 def edges(field: str, value: Edges) -> str:
@@ -217,7 +217,7 @@ def edges(field: str, value: Edges) -> str:
     return top if top == right else f"{top},{right}"
 
 
-# ------------------------------------------------------------------------------------------------ shapes and colours
+# ------------------------------------------------------------------------------------------------ shapes and colors
 
 
 def shape(field: str, value: Shape) -> str:
@@ -226,14 +226,14 @@ def shape(field: str, value: Shape) -> str:
         case Ratio(width, height):
             proportion = width / height
             return f"{proportion.numerator}:{proportion.denominator}"
-        case Area(width, height):
+        case Dimensions(width, height):
             return f"{length(field, width)},{length(field, height)}"
 
 
 def placement(axis: str, field: str, value: Placement) -> tuple[str, ...]:
-    """`x10` or `offset-x25`, as an item of a list; nothing where it is centred."""
+    """`x10` or `offset-x25`, as an item of a list; nothing where it is centered."""
     match value:
-        case At(distance):
+        case Offset(distance):
             return (f"{axis}{length(field, distance)}",)
         case _ if value.part == Fraction(1, 2):
             return ()
@@ -242,7 +242,7 @@ def placement(axis: str, field: str, value: Placement) -> tuple[str, ...]:
             return (f"offset-{axis}{decimal(field, value.part * 100)}p",)
 
 
-def colour(value: Colour) -> str:
+def color(value: Color) -> str:
     """`ff8800`, or with alpha `255,136,0,0.502`, which reads back as the same level."""
     if value.opaque:
         return f"{value.red:02x}{value.green:02x}{value.blue:02x}"

@@ -21,7 +21,7 @@ LONG_SIDE = 640
 """Of the picture that is looked at; faces of less than 10 px there are not found."""
 
 
-def analysed(data: bytes, models: Models) -> Analysis:
+def analyzed(data: bytes, models: Models) -> Analysis:
     """What the first frame of an encoded picture is about.
 
     Raises SourceUnusable. Takes 0.15 s (0.3 where the subject is hard to see), the first time 0.1 s

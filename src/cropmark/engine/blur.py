@@ -28,16 +28,16 @@ def sharpened(frame: Image, sigma: Fraction, gain: Fraction, threshold: int) -> 
     if gain == 0:
         return frame
     soft = _soft(frame, float(sigma))
-    return beside_alpha(frame, lambda colours: _sharp(colours, soft.extract_band(0, n=3), float(gain), threshold))
+    return beside_alpha(frame, lambda colors: _sharp(colors, soft.extract_band(0, n=3), float(gain), threshold))
 
 
-def _sharp(colours: Image, soft: Image, gain: float, threshold: int) -> Image:
-    mask = colours - soft
-    return (mask.abs() >= threshold).ifthenelse(colours + mask * gain, colours).rint().cast("uchar")
+def _sharp(colors: Image, soft: Image, gain: float, threshold: int) -> Image:
+    mask = colors - soft
+    return (mask.abs() >= threshold).ifthenelse(colors + mask * gain, colors).rint().cast("uchar")
 
 
 def _soft(frame: Image, sigma: float) -> Image:
-    """The blurred frame in fractions of a level, its colours weighed by alpha."""
+    """The blurred frame in fractions of a level, its colors weighed by alpha."""
     if not frame.hasalpha():
         return _gauss(frame.cast("ushort") << 8, sigma) / _STEPS
     return (_gauss((frame.premultiply() * _STEPS).rint().cast("ushort"), sigma) / _STEPS).unpremultiply()
@@ -59,12 +59,12 @@ def _by_shrinking(frame: Image, sigma: float, factor: int) -> Image:
     width, height = (-(-(side + 2 * margin) // factor) * factor for side in (frame.width, frame.height))
     small = frame.embed(margin, margin, width, height, extend="copy").shrink(factor, factor).copy_memory()
     rest = sqrt(sigma**2 - (factor**2 - 1) / 12 - factor**2 / 6) / factor
-    centre = 0.5 - 0.5 / factor
+    center = 0.5 - 0.5 / factor
     return small.convsep(_kernel(rest), precision="integer").affine(
         [factor, 0, 0, factor],
         interpolate=Interpolate.new("bilinear"),
-        idx=centre,
-        idy=centre,
+        idx=center,
+        idy=center,
         oarea=[margin, margin, frame.width, frame.height],
         extend="copy",
         premultiplied=True,

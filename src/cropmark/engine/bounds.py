@@ -24,7 +24,7 @@ def too_few_bytes(length: int, pixels: int, stored_as: Format, bits_per_pixel: i
     """Whether a file of so many bytes cannot hold so many pixels, whatever they show: a bomb or a torn file.
 
     Deflate grows 1032 times at most, and every 8 by 8 block of a JPEG costs at least a bit. The other formats can
-    hold a plain colour in next to nothing.
+    hold a plain color in next to nothing.
     """
     match stored_as:
         case Format.PNG:

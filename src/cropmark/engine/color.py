@@ -1,4 +1,4 @@
-"""Whatever a source's colours mean, as 8-bit sRGB; or its profile kept."""
+"""Whatever a source's colors mean, as 8-bit sRGB; or its profile kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_KEPT = 2**20
 def srgb(frame: Image) -> Image:
     """The frame as 8-bit sRGB of three bands, or four with alpha. An embedded profile is applied; a broken one is not.
 
-    Grey, CMYK (without a profile as libvips' generic press), 16-bit and float samples are converted too.
+    Gray, CMYK (without a profile as libvips' generic press), 16-bit and float samples are converted too.
     """
     profile = blob(frame, _PROFILE)
     if not profile or (_is_plain_rgb(frame) and _is_srgb(profile)):
@@ -26,10 +26,10 @@ def srgb(frame: Image) -> Image:
 
 
 def kept(frame: Image) -> Image:
-    """The frame in the colours of its own RGB profile, the profile still on it; as `srgb` where there is none to keep.
+    """The frame in the colors of its own RGB profile, the profile still on it; as `srgb` where there is none to keep.
 
-    Profiles of grey or press colours, and those of more than 1 MiB, are applied instead: what is drawn with our
-    colours must be RGB.
+    Profiles of gray or press colors, and those of more than 1 MiB, are applied instead: what is drawn with our
+    colors must be RGB.
     """
     profile = blob(frame, _PROFILE)
     fits = profile[16:20] == b"RGB " and len(profile) <= _LONGEST_KEPT
@@ -50,12 +50,12 @@ def _cut(frame: Image) -> Image:
 
 @lru_cache(maxsize=64)
 def _is_srgb(profile: bytes) -> bool:
-    """Whether the profile changes no colour by more than a level: tried on 512 colours all over the cube.
+    """Whether the profile changes no color by more than a level: tried on 512 colors all over the cube.
 
     Most photographs carry such a profile; not converting 800 by 600 pixels saves 6 of 35 ms.
     """
     steps = (0, 36, 73, 109, 146, 182, 219, 255)
-    cube = bytes(part for colour in product(steps, repeat=3) for part in colour)
+    cube = bytes(part for color in product(steps, repeat=3) for part in color)
     plain = Image.new_from_memory(cube, 64, 8, 3, "uchar").copy(interpretation="srgb")
     tagged = plain.copy()
     tagged.set_type(GValue.blob_type, _PROFILE, profile)

@@ -12,15 +12,15 @@ from cropmark.engine.image import gathered
 from cropmark.model.formats import READABLE
 from cropmark.model.problems import SourceTooLarge
 from cropmark.model.values import Size
-from cropmark.ports import Compared
+from cropmark.ports import ImageDifference
 
 MOST_PIXELS = 100_000_000
 
 
-def compared(one: bytes, two: bytes) -> Compared:
+def compared(one: bytes, two: bytes) -> ImageDifference:
     """The difference of two pictures' first frames, upright and in sRGB, over their common size.
 
-    Where a side is longer in one of them, that one is scaled to the other's first. Colours are weighed by alpha: what
+    Where a side is longer in one of them, that one is scaled to the other's first. Colors are weighed by alpha: what
     cannot be seen does not count. Raises SourceUnusable for what cannot be decoded, SourceTooLarge past MOST_PIXELS.
     """
     try:
@@ -29,7 +29,7 @@ def compared(one: bytes, two: bytes) -> Compared:
         alpha = first.hasalpha() or second.hasalpha()
         difference = (_levels(first, size, alpha=alpha) - _levels(second, size, alpha=alpha)).abs()
         squares = (difference * difference).avg()
-        return Compared(size, difference.avg(), round(difference.max()), _psnr_db(squares))
+        return ImageDifference(size, difference.avg(), round(difference.max()), _psnr_db(squares))
     except pyvips.Error as error:
         raise load.broken() from error
 

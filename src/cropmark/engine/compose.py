@@ -1,20 +1,20 @@
-"""One picture on another: canvases, colours laid under, overlays and their tiles."""
+"""One picture on another: canvases, colors laid under, overlays and their tiles."""
 
 from __future__ import annotations
 
 from pyvips import Image
 
 from cropmark.geometry.recipe import Compose
-from cropmark.model.values import Box, Colour, Size
+from cropmark.model.values import Box, Color, Size
 
 
-def blank(size: Size, fill: Colour) -> Image:
-    """A frame of one colour; with alpha only where the colour is not opaque."""
+def blank(size: Size, fill: Color) -> Image:
+    """A frame of one color; with alpha only where the color is not opaque."""
     bands = _bands(fill, alpha=not fill.opaque)
     return (Image.black(size.width, size.height, bands=len(bands)) + bands).cast("uchar").copy(interpretation="srgb")
 
 
-def embedded(frame: Image, size: Size, left: int, top: int, fill: Colour) -> Image:
+def embedded(frame: Image, size: Size, left: int, top: int, fill: Color) -> Image:
     """The frame at left, top of a frame of `size`, the rest filled; what reaches outside is cut."""
     opaque = fill.opaque and not frame.hasalpha()
     layer = frame if opaque or frame.hasalpha() else frame.bandjoin(255)
@@ -32,9 +32,9 @@ def embedded(frame: Image, size: Size, left: int, top: int, fill: Colour) -> Ima
     )
 
 
-def laid_on(frame: Image, under: Colour) -> Image:
-    """The frame over a colour; an opaque one takes alpha away."""
-    # Asked first: flatten() of an opaque picture drops a colour band (libvips 8.18.7).
+def laid_on(frame: Image, under: Color) -> Image:
+    """The frame over a color; an opaque one takes alpha away."""
+    # Asked first: flatten() of an opaque picture drops a color band (libvips 8.18.7).
     if not frame.hasalpha():
         return frame
     if under.opaque:
@@ -77,5 +77,5 @@ def _window(frame: Image, seen: Box, left: int, top: int) -> Image:
     return frame.crop(seen.left - left, seen.top - top, seen.width, seen.height)
 
 
-def _bands(colour: Colour, *, alpha: bool) -> list[int]:
-    return [colour.red, colour.green, colour.blue, *([colour.alpha] if alpha else [])]
+def _bands(color: Color, *, alpha: bool) -> list[int]:
+    return [color.red, color.green, color.blue, *([color.alpha] if alpha else [])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyvips import Image
 
 from cropmark.engine.load import small_rgb
-from cropmark.geometry.findings import Analysis, Face, Grid
+from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 from cropmark.model.values import Box, Size
 
 LONG_SIDE = 800
@@ -33,13 +33,13 @@ def drawing(data: bytes, analysis: Analysis, window: Box | None = None) -> bytes
     if window is not None:
         picture = _windowed(picture, _shrunk(window, full, size))
     for face in analysis.faces:
-        colour = FACE if face.score >= SHOWN_SCORE else FAINT_FACE
-        picture = _outlined(picture, _box_of(face, size), colour)
+        color = FACE if face.score >= SHOWN_SCORE else FAINT_FACE
+        picture = _outlined(picture, _box_of(face, size), color)
     png: bytes = picture.pngsave_buffer(compression=6)
     return png
 
 
-def _tinted(picture: Image, grid: Grid) -> Image:
+def _tinted(picture: Image, grid: SaliencyMap) -> Image:
     cells = Image.new_from_memory(grid.cells, grid.columns, grid.rows, 1, "uchar")
     across, down = picture.width / grid.columns, picture.height / grid.rows
     strength = cells.resize(across, vscale=down, kernel="linear").linear(MAP_STRENGTH / 255, 0)
@@ -52,11 +52,11 @@ def _windowed(picture: Image, window: Box) -> Image:
     return _outlined(dark.insert(bright, window.left, window.top), window, WINDOW)
 
 
-def _outlined(picture: Image, box: Box, colour: tuple[int, int, int]) -> Image:
+def _outlined(picture: Image, box: Box, color: tuple[int, int, int]) -> Image:
     """With the box's edge drawn on it, two pixels wide to the inside; what lies outside is not drawn."""
-    picture = picture.draw_rect(list(colour), box.left, box.top, box.width, box.height)
+    picture = picture.draw_rect(list(color), box.left, box.top, box.width, box.height)
     if min(box.width, box.height) > 2:
-        picture = picture.draw_rect(list(colour), box.left + 1, box.top + 1, box.width - 2, box.height - 2)
+        picture = picture.draw_rect(list(color), box.left + 1, box.top + 1, box.width - 2, box.height - 2)
     return picture
 
 

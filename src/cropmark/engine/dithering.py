@@ -1,12 +1,12 @@
 """Atkinson's dithering, quick enough for the largest pictures without a library of arrays.
 
-Each pixel becomes black or white, and an eighth of the error goes to each of six neighbours not yet visited::
+Each pixel becomes black or white, and an eighth of the error goes to each of six neighbors not yet visited::
 
           *  1  1
        1  1  1
           1
 
-A pixel thus waits for its two left neighbours, for three of the row above and for one two rows above. Along the
+A pixel thus waits for its two left neighbors, for three of the row above and for one two rows above. Along the
 slanted line of all (x, y) with x + 2y = step none waits for another, so a whole line is done at once: its pixels are
 the lanes, 16 bits each, of one long integer, and Python adds such integers as fast as memory allows
 (docs/decisions/0031 has the figures).
@@ -28,18 +28,18 @@ _BIT = 9
 _BACK = 384 - 128 - 4
 
 
-def atkinson(grey: bytes, width: int, height: int) -> bytes:
-    """Rows of 0 and 255 for rows of grey levels; from 128 up is white, what leaves the picture is lost."""
+def atkinson(gray: bytes, width: int, height: int) -> bytes:
+    """Rows of 0 and 255 for rows of gray levels; from 128 up is white, what leaves the picture is lost."""
     pitch = max(width, 3)  # from row to row, a slanted line steps by two less
     if pitch == width:
-        return bytes(_dithered(grey, width, height, pitch))
-    rows = b"".join(grey[at : at + width].ljust(pitch, b"\0") for at in range(0, width * height, width))
+        return bytes(_dithered(gray, width, height, pitch))
+    rows = b"".join(gray[at : at + width].ljust(pitch, b"\0") for at in range(0, width * height, width))
     wide = _dithered(rows, width, height, pitch)
     return b"".join(wide[at : at + width] for at in range(0, pitch * height, pitch))
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Wavefront:
     """The pixels x + 2y = step inside the picture: rows `first` to `end`, in lanes that count from row `base`."""
 
     step: int
@@ -54,20 +54,20 @@ class _Line:
         return slice(start, start + (self.end - self.first - 1) * stride + 1, stride)
 
 
-def _lines(width: int, height: int) -> Iterator[_Line]:
+def _lines(width: int, height: int) -> Iterator[_Wavefront]:
     for step in range(width + 2 * height - 2):
         first, end = max(0, (step - width + 2) // 2), min(height, step // 2 + 1)
         # Two rows that are done stay for the rows below, which still ask for their errors.
-        yield _Line(step, first, end, max(0, first - 2))
+        yield _Wavefront(step, first, end, max(0, first - 2))
 
 
-def _dithered(grey: bytes, width: int, height: int, pitch: int) -> bytearray:
+def _dithered(gray: bytes, width: int, height: int, pitch: int) -> bytearray:
     lanes = min(height, width // 2 + 1) + 3
     ones = int.from_bytes(b"\1\0" * lanes, "little")
     all_bits = (1 << _LANE * lanes) - 1
     none = _NO_ERROR * ones
     above_top, above_both = 3 * _NO_ERROR, _NO_ERROR * (1 | 1 << _LANE)
-    done = bytearray(len(grey))
+    done = bytearray(len(gray))
     one = two = three = four = none  # the errors of the lines one to four steps before
     base = 0
     for line in _lines(width, height):
@@ -76,7 +76,7 @@ def _dithered(grey: bytes, width: int, height: int, pitch: int) -> bytearray:
             one, two, three, four = (e >> _LANE | _NO_ERROR << _LANE * (lanes - 1) for e in (one, two, three, four))
         beside = one + two
         above = (beside + three) << _LANE | above_top
-        value = _spread(grey[line.pixels(pitch)], line) + beside + (above & all_bits) + _LIFT * ones
+        value = _spread(gray[line.pixels(pitch)], line) + beside + (above & all_bits) + _LIFT * ones
         value += (four << 2 * _LANE | above_both) & all_bits
         white = value >> _BIT & ones
         error = (value - _BACK * ones - 255 * white) >> 3 & 0x3F * ones
@@ -85,18 +85,18 @@ def _dithered(grey: bytes, width: int, height: int, pitch: int) -> bytearray:
     return done
 
 
-def _spread(levels: bytes, line: _Line) -> int:
+def _spread(levels: bytes, line: _Wavefront) -> int:
     """Bytes as lanes of one integer."""
     wide = bytearray(2 * len(levels))
     wide[::2] = levels
     return int.from_bytes(wide, "little") << _LANE * (line.first - line.base)
 
 
-def _gathered(white: int, line: _Line, lanes: int) -> bytes:
+def _gathered(white: int, line: _Wavefront, lanes: int) -> bytes:
     """The lanes of the line's pixels as bytes."""
     return white.to_bytes(2 * lanes, "little")[2 * (line.first - line.base) : 2 * (line.end - line.base) : 2]
 
 
-def _inside(line: _Line) -> int:
+def _inside(line: _Wavefront) -> int:
     """All bits of the lanes whose pixels are inside the picture."""
     return ((1 << _LANE * (line.end - line.first)) - 1) << _LANE * (line.first - line.base)

@@ -16,7 +16,7 @@ _TO_BACKGROUND = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class _GifFrame:
     """One image: how it is laid on what stands before it, and how many bytes its pixels have."""
 
     corner: tuple[int, int]
@@ -39,7 +39,7 @@ def is_torn(data: bytes) -> bool:
 def is_opaque(data: bytes) -> bool:
     """Whether an animation, which is not torn, covers its canvas at every moment.
 
-    Those that were made small name a clear colour for what does not change: it shows the frame before.
+    Those that were made small name a clear color for what does not change: it shows the frame before.
     """
     frames = _frames(data)
     first = next(frames, None)
@@ -53,7 +53,7 @@ def is_opaque(data: bytes) -> bool:
     return True
 
 
-def _frames(data: bytes) -> Iterator[_Frame]:
+def _frames(data: bytes) -> Iterator[_GifFrame]:
     """Raises IndexError where the data ends inside a block."""
     at, control = 13 + _table_bytes(data[10]), 0
     while at < len(data):
@@ -65,7 +65,7 @@ def _frames(data: bytes) -> Iterator[_Frame]:
                 first = at + 11 + _table_bytes(data[at + 9])
                 left, top, width, height = _place(data, at + 1)
                 at = _parts_end(data, first)
-                yield _Frame((left, top), (width, height), bool(control & 1), control >> 2 & 7, at - first)
+                yield _GifFrame((left, top), (width, height), bool(control & 1), control >> 2 & 7, at - first)
                 control = 0
             case _:  # the end mark, or what somebody put behind
                 break

@@ -10,7 +10,7 @@ _STREAM = "vips-sequential"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """Frames of one size, upright; for animations how long each shows (ms) and how often all play (0: forever)."""
 
     frames: tuple[Image, ...]

@@ -1,6 +1,6 @@
 """JPEG by libjpeg-turbo, which is given the file whole: a fifth quicker than through libvips, and to any eighth of it.
 
-What is not plain (press colours, very many scans), too large to lie in memory whole, or broken in any way, is left to
+What is not plain (press colors, very many scans), too large to lie in memory whole, or broken in any way, is left to
 libvips: it reads row by row, and its word on what is broken is the one that counts (docs/decisions/0014).
 """
 
@@ -28,10 +28,10 @@ def decoded(data: bytes, header: Image, size: Size) -> Image | None:
     """
     if not _is_plain(header) or size.area > _MOST_PIXELS or _has_many_scans(data, header):
         return None
-    colours = "RGB" if header.bands == 3 else "GRAY"
+    colors = "RGB" if header.bands == 3 else "GRAY"
     try:
         # Strict: at the first doubt about the data it gives up, and libvips looks at it.
-        pixels = decode_jpeg(data, colours, min_width=size.width, min_height=size.height, min_factor=1, strict=True)
+        pixels = decode_jpeg(data, colors, min_width=size.width, min_height=size.height, min_factor=1, strict=True)
     except ValueError:
         return None
     if pixels.shape[:2] != (size.height, size.width):

@@ -14,13 +14,13 @@ from pyvips import Image
 
 from cropmark.engine import color, gif, jpeg, rotate
 from cropmark.engine.bounds import is_lossless, too_few_bytes
-from cropmark.engine.image import Picture, gathered
-from cropmark.geometry.rounding import touched
+from cropmark.engine.image import DecodedImage, gathered
+from cropmark.geometry.rounding import ceil_px
 from cropmark.geometry.shrink_on_load import decoded_size
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
-from cropmark.model.problems import Breakdown, SourceUnusable
+from cropmark.model.problems import InternalError, SourceUnusable
 from cropmark.model.values import Size
-from cropmark.plan.steps import Turn
+from cropmark.plan.steps import Orientation
 
 # By name, for libvips' own guess would try every loader that it has.
 LOADERS: Mapping[Format, str] = MappingProxyType(
@@ -57,7 +57,7 @@ def prepare() -> None:
     Raises Breakdown where VIPS_UNLIMITED is set, for it takes the decoders' own limits away.
     """
     if "VIPS_UNLIMITED" in os.environ:
-        raise Breakdown("VIPS_UNLIMITED takes the limits of the decoders away", fix="unset VIPS_UNLIMITED")
+        raise InternalError("VIPS_UNLIMITED takes the limits of the decoders away", fix="unset VIPS_UNLIMITED")
     # pyvips hands libvips' warnings to Python's logging, in the thread that has one: if Python collects garbage there,
     # an image is freed inside the pipeline that it belongs to, and the process aborts. A torn file is warning enough.
     pyvips._remove_log_handler()
@@ -108,8 +108,8 @@ def info_of(data: bytes) -> Info:
 
 def loaded(
     data: bytes, info: Info, *, frames: int = 1, scale: Fraction = Fraction(1), reach: Fraction = Fraction(1)
-) -> Picture:
-    """The first `frames` frames, upright, in the source's own colours, read from top to bottom as they are pulled.
+) -> DecodedImage:
+    """The first `frames` frames, upright, in the source's own colors, read from top to bottom as they are pulled.
 
     `scale` decodes a JPEG (eighths) or a still WebP (1/2, 1/4, 1/8) smaller; `reach` is how much of the upright height
     will be looked at, from the top. Raises pyvips.Error, of a broken body not before its pixels are pulled.
@@ -124,11 +124,11 @@ def loaded(
         strip = strip.extract_band(0, n=strip.bands - 1)
     height = strip.height // frames
     cut = (strip,) if frames == 1 else tuple(strip.crop(0, at * height, strip.width, height) for at in range(frames))
-    turn = Turn(info.orientation)
+    turn = Orientation(info.orientation)
     upright = tuple(rotate.turned(frame, turn) for frame in cut)
     if frames == 1:
-        return Picture(upright)
-    return Picture(upright, _delays(strip, frames), _number(strip, "loop", 0))
+        return DecodedImage(upright)
+    return DecodedImage(upright, _delays(strip, frames), _number(strip, "loop", 0))
 
 
 def _jpeg(data: bytes, info: Info, scale: Fraction, reach: Fraction) -> Image:
@@ -146,7 +146,7 @@ def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
     shrink = next(shrink for shrink in (8, 4, 2, 1) if shrink * scale <= 1)
     part = _opened(data, Format.JPEG, shrink=shrink)
     left = scale * shrink
-    whole = Size(touched(size.width / left), touched(size.height / left)) if left != 1 else size
+    whole = Size(ceil_px(size.width / left), ceil_px(size.height / left)) if left != 1 else size
     if (part.width, part.height) != (whole.width, whole.height):
         part = part.embed(0, 0, whole.width, whole.height, extend="copy")
     return part if left == 1 else part.resize(size.width / part.width, vscale=size.height / part.height)
@@ -196,8 +196,8 @@ def _opened(data: bytes, stored_as: Format, **options: object) -> Image:
 
 def _checked(header: Image, data: bytes, stored_as: Format) -> None:
     if header.bands > _MOST_BANDS:
-        raise SourceUnusable(f"the picture has {header.bands} colour planes, at most {_MOST_BANDS} are read", fix=_MEND)
-    # Alpha is left out: PNG may tell it once for a colour and not for each pixel.
+        raise SourceUnusable(f"the picture has {header.bands} color planes, at most {_MOST_BANDS} are read", fix=_MEND)
+    # Alpha is left out: PNG may tell it once for a color and not for each pixel.
     planes = 1 if header.get_typeof("palette") else header.bands - (1 if header.hasalpha() else 0)
     bits = _number(header, "bits-per-sample", 8) * planes
     if too_few_bytes(len(data), header.width * header.height, stored_as, bits):

@@ -26,7 +26,7 @@ _IPTC_BYLINE, _IPTC_CREDIT, _IPTC_NOTICE = 80, 110, 116
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class RightsMetadata:
     """The five fields that search engines show of a picture; empty where the source does not tell.
 
     Source: https://www.fastly.com/documentation/reference/io/metadata and the IPTC Photo Metadata Standard
@@ -39,19 +39,19 @@ class Rights:
     licensor_url: str = ""
     statement: str = ""
 
-    def or_else(self, other: Rights) -> Rights:
+    def or_else(self, other: RightsMetadata) -> RightsMetadata:
         """These, and the other's where one is empty."""
         pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
-        return Rights(*(mine or theirs for mine, theirs in pairs))
+        return RightsMetadata(*(mine or theirs for mine, theirs in pairs))
 
 
-def rights_of(image: Image) -> Rights:
+def rights_of(image: Image) -> RightsMetadata:
     """What XMP tells, else IPTC, else Exif. Metadata that breaks its rules tells nothing."""
     xmp, iptc, exif = (blob(image, name) for name in ("xmp-data", "iptc-data", "exif-data"))
     return _from_xmp(xmp).or_else(_from_iptc(iptc)).or_else(_from_exif(exif))
 
 
-def signed(image: Image, rights: Rights) -> Image:
+def signed(image: Image, rights: RightsMetadata) -> Image:
     """The image with these and no other metadata but its profile: as Exif and XMP, for a saver told to keep those."""
     bare = image.copy()
     for name in image.get_fields():
@@ -60,7 +60,7 @@ def signed(image: Image, rights: Rights) -> Image:
             bare.remove(name)
     if rights.notice or rights.creator:
         bare.set_type(GValue.blob_type, "exif-data", _exif(rights))
-    if rights != Rights():
+    if rights != RightsMetadata():
         bare.set_type(GValue.blob_type, "xmp-data", _xmp(rights))
     return bare
 
@@ -73,15 +73,15 @@ def _clean(text: str | None) -> str:
 # ---------------------------------------------------------------------------------------------- XMP
 
 
-def _from_xmp(blob: bytes) -> Rights:
+def _from_xmp(blob: bytes) -> RightsMetadata:
     # No entities, so nothing to expand: XMP has no use for a document type.
     if len(blob) > _LONGEST_XMP or b"<!DOCTYPE" in blob or b"<!ENTITY" in blob:
-        return Rights()
+        return RightsMetadata()
     try:
         root = ElementTree.fromstring(blob.rstrip(b"\0"))  # noqa: S314 (bounded, no DOCTYPE, in a renderer)
     except (ElementTree.ParseError, ValueError, LookupError):
-        return Rights()
-    return Rights(
+        return RightsMetadata()
+    return RightsMetadata(
         notice=_told(root, _DC, "rights"),
         creator=_told(root, _DC, "creator"),
         credit=_told(root, _PHOTOSHOP, "Credit"),
@@ -103,7 +103,7 @@ def _told(root: ElementTree.Element, space: str, name: str) -> str:
     return ""
 
 
-def _xmp(rights: Rights) -> bytes:
+def _xmp(rights: RightsMetadata) -> bytes:
     def lines() -> Iterator[str]:
         if rights.notice:
             notice = f'<rdf:li xml:lang="x-default">{escape(rights.notice)}</rdf:li>'
@@ -131,7 +131,7 @@ def _xmp(rights: Rights) -> bytes:
 # ---------------------------------------------------------------------------------------------- IPTC and Exif
 
 
-def _from_iptc(blob: bytes) -> Rights:
+def _from_iptc(blob: bytes) -> RightsMetadata:
     """Of the application record: 2:80 by-line, 2:110 credit, 2:116 copyright notice."""
     found: dict[int, str] = {}
     at = blob.find(b"\x1c\x02")
@@ -139,20 +139,20 @@ def _from_iptc(blob: bytes) -> Rights:
         number, length = blob[at + 2], int.from_bytes(blob[at + 3 : at + 5], "big")
         found.setdefault(number, _clean(_decoded(blob[at + 5 : at + 5 + length])))
         at += 5 + length
-    return Rights(found.get(_IPTC_NOTICE, ""), found.get(_IPTC_BYLINE, ""), found.get(_IPTC_CREDIT, ""))
+    return RightsMetadata(found.get(_IPTC_NOTICE, ""), found.get(_IPTC_BYLINE, ""), found.get(_IPTC_CREDIT, ""))
 
 
-def _from_exif(blob: bytes) -> Rights:
+def _from_exif(blob: bytes) -> RightsMetadata:
     """Of the first directory only: copyright and artist, both ASCII by the standard and UTF-8 in the wild."""
     tiff = blob.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
-        return Rights()
+        return RightsMetadata()
     try:
         texts = dict(_ascii_entries(tiff, order))
     except struct.error:
-        return Rights()
-    return Rights(texts.get(_EXIF_COPYRIGHT, ""), texts.get(_EXIF_ARTIST, ""))
+        return RightsMetadata()
+    return RightsMetadata(texts.get(_EXIF_COPYRIGHT, ""), texts.get(_EXIF_ARTIST, ""))
 
 
 def _ascii_entries(tiff: bytes, order: str) -> Iterator[tuple[int, str]]:
@@ -167,7 +167,7 @@ def _ascii_entries(tiff: bytes, order: str) -> Iterator[tuple[int, str]]:
             yield tag, _clean(_decoded(tiff[first : first + length].replace(b"\0", b" ")))
 
 
-def _exif(rights: Rights) -> bytes:
+def _exif(rights: RightsMetadata) -> bytes:
     """One directory with artist and copyright, nothing that points anywhere."""
     texts = [(_EXIF_ARTIST, rights.creator), (_EXIF_COPYRIGHT, rights.notice)]
     entries = [(tag, text.encode() + b"\0") for tag, text in texts if text]

@@ -15,24 +15,24 @@ from cropmark.plan.steps import Dither, Threshold
 
 def black_and_white(frame: Image, method: Threshold | Dither) -> Image:
     """The 8-bit frame with every pixel black or white, its alpha as it was."""
-    return beside_alpha(frame, lambda colours: _grey_as_rgb(_split(colours, method)))
+    return beside_alpha(frame, lambda colors: _gray_as_rgb(_split(colors, method)))
 
 
-def _split(colours: Image, method: Threshold | Dither) -> Image:
+def _split(colors: Image, method: Threshold | Dither) -> Image:
     # Times 10,000: whole numbers below 2**24, which the single precision of recomb() holds exactly.
-    luminance = colours.recomb(Image.new_from_array([list(WEIGHTS)]))
+    luminance = colors.recomb(Image.new_from_array([list(WEIGHTS)]))
     match method:
         case Threshold(level):
             return luminance >= ceil(level * 25_500)
         case Dither.ATKINSON:
-            grey = (luminance / 10_000).rint().cast("uchar")
-            width, height = grey.width, grey.height
+            gray = (luminance / 10_000).rint().cast("uchar")
+            width, height = gray.width, gray.height
             return Image.new_from_memory(
-                atkinson(bytes(grey.write_to_memory()), width, height), width, height, 1, "uchar"
+                atkinson(bytes(gray.write_to_memory()), width, height), width, height, 1, "uchar"
             )
         case _:
             assert_never(method)
 
 
-def _grey_as_rgb(grey: Image) -> Image:
-    return grey.bandjoin([grey, grey]).copy(interpretation="srgb")
+def _gray_as_rgb(gray: Image) -> Image:
+    return gray.bandjoin([gray, gray]).copy(interpretation="srgb")

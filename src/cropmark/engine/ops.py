@@ -12,30 +12,30 @@ from pyvips import Image
 from cropmark.engine.adjust import toned
 from cropmark.engine.blur import blurred, sharpened
 from cropmark.engine.compose import blank, composed, embedded, laid_on
-from cropmark.engine.image import Picture, gathered
+from cropmark.engine.image import DecodedImage, gathered
 from cropmark.engine.monochrome import black_and_white
 from cropmark.engine.resize import scaled
 from cropmark.engine.rotate import turned
 from cropmark.geometry.recipe import (
-    BlackWhite,
-    Blank,
+    Background,
+    Bilevel,
+    ColorAdjust,
     Compose,
     Embed,
     Extract,
-    Gauss,
+    GaussianBlur,
     Op,
     Rotate,
     Scale,
-    Tone,
-    Under,
-    Unsharp,
+    SolidColor,
+    UnsharpMask,
 )
 
 Layers = Mapping[Compose, Image]
 """What each Compose lays over, done already, in memory: every frame of an animation gets the same."""
 
 
-def run(picture: Picture, ops: Sequence[Op], layers: Layers) -> Picture:
+def run(picture: DecodedImage, ops: Sequence[Op], layers: Layers) -> DecodedImage:
     """The picture after every Op, done to each frame in order.
 
     Most Ops are lazy: a broken source fails as pyvips.Error here, or not before save pulls the pixels.
@@ -59,17 +59,17 @@ def applied(frame: Image, op: Op, layers: Layers) -> Image:
             return turned(frame, turn)
         case Embed(size, left, top, fill):
             return embedded(frame, size, left, top, fill)
-        case Under(under):
+        case Background(under):
             return laid_on(frame, under)
-        case Tone():
+        case ColorAdjust():
             return toned(frame, op)
-        case Gauss(sigma):
+        case GaussianBlur(sigma):
             return blurred(gathered(frame), sigma)
-        case Unsharp(sigma, gain, threshold):
+        case UnsharpMask(sigma, gain, threshold):
             return sharpened(gathered(frame), sigma, gain, threshold)
-        case BlackWhite(method):
+        case Bilevel(method):
             return black_and_white(gathered(frame), method)
-        case Blank(size, fill):
+        case SolidColor(size, fill):
             return blank(size, fill)
         case Compose():
             return composed(frame, layers[op], op)

@@ -1,4 +1,4 @@
-"""Alpha's part in what is done to colours."""
+"""Alpha's part in what is done to colors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pyvips import Image
 
 
 def weighed(frame: Image, change: Callable[[Image], Image]) -> Image:
-    """Change a frame with its colours weighed by alpha, its format kept.
+    """Change a frame with its colors weighed by alpha, its format kept.
 
-    Unweighed, the colour hidden under transparent pixels bleeds into what is visible.
+    Unweighed, the color hidden under transparent pixels bleeds into what is visible.
     """
     if not frame.hasalpha():
         return change(frame).rint().cast(frame.format)
@@ -19,7 +19,7 @@ def weighed(frame: Image, change: Callable[[Image], Image]) -> Image:
 
 
 def beside_alpha(frame: Image, change: Callable[[Image], Image]) -> Image:
-    """Change the colour bands of a frame; its alpha, if it has one, stays as it was."""
+    """Change the color bands of a frame; its alpha, if it has one, stays as it was."""
     if not frame.hasalpha():
         return change(frame)
     last = frame.bands - 1

@@ -13,25 +13,36 @@ from pyvips import Image
 
 from cropmark.engine import color, load
 from cropmark.engine.compose import blank
-from cropmark.engine.image import Picture, gathered
+from cropmark.engine.image import DecodedImage, gathered
 from cropmark.engine.metadata import rights_of
 from cropmark.engine.ops import Layers, run
 from cropmark.engine.save import encoded
 from cropmark.engine.trim import border_box
 from cropmark.geometry.findings import Findings
-from cropmark.geometry.recipe import Blank, Compose, Extract, Need, Op, Original, Reason, Recipe, Rotate, Scale
+from cropmark.geometry.recipe import (
+    Compose,
+    Extract,
+    Need,
+    Op,
+    OriginalBytes,
+    Reason,
+    Recipe,
+    Rotate,
+    Scale,
+    SolidColor,
+)
 from cropmark.geometry.resolve import resolve
-from cropmark.geometry.shrink_on_load import Decoding, decoded_size, decoding
+from cropmark.geometry.shrink_on_load import DecodePlan, decoded_size, decoding
 from cropmark.model.formats import SNIFFED_BYTES, Info, sniffed
-from cropmark.model.problems import Breakdown, SourceUnusable
+from cropmark.model.problems import InternalError, SourceUnusable
 from cropmark.model.values import Box, Size, enclosing
-from cropmark.plan.plan import Keep, Plan, Unusable, Warned
+from cropmark.plan.plan import Fallback, KeepMetadata, Plan, RequestWarning
 from cropmark.plan.steps import Overlay
-from cropmark.ports import Analysed, AsItIs, Facts, Made, Timing
+from cropmark.ports import AnalysisResult, Facts, Passthrough, Rendered, Timing
 
 
 @dataclass(slots=True)
-class _Clock:
+class _StageClock:
     """Milliseconds by stage."""
 
     spent: dict[str, float] = field(default_factory=dict)
@@ -50,21 +61,21 @@ class _Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _LoadedSources:
     """The sources with their headers, None for one that could not be had or used; what to tell of the latter."""
 
     sources: tuple[bytes | None, ...]
     infos: tuple[Info | None, ...]
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
     def source(self, at: int) -> tuple[bytes, Info]:
         data, info = self.sources[at], self.infos[at]
         assert data is not None and info is not None, "a Recipe names only sources that resolve() saw"
         return data, info
 
-    def without(self, broken: Collection[int], plan: Plan) -> _Job:
+    def without(self, broken: Collection[int], plan: Plan) -> _LoadedSources:
         """The job with these sources left out."""
-        return _Job(
+        return _LoadedSources(
             tuple(None if at in broken else data for at, data in enumerate(self.sources)),
             tuple(None if at in broken else info for at, info in enumerate(self.infos)),
             (*self.warnings, *(_left_out(at, plan) for at in sorted(broken))),
@@ -72,15 +83,15 @@ class _Job:
 
 
 def rendered(
-    sources: Sequence[bytes | None], plan: Plan, analysed: Analysed | None = None, *, hurried: bool = False
-) -> Made | AsItIs:
+    sources: Sequence[bytes | None], plan: Plan, analyzed: AnalysisResult | None = None, *, low_effort: bool = False
+) -> Rendered | Passthrough:
     """The picture that the plan makes of these sources, or why the first goes out as it is.
 
     sources[0] is the picture's, the others those of overlays and montage cells; one of those that is None is left out,
-    one that is broken with a warning. `hurried` encodes at the lowest effort.
+    one that is broken with a warning. `low_effort` encodes at the lowest effort.
     Raises what resolve() raises, SourceUnusable, Breakdown where an encoder fails, and MemoryError.
     """
-    clock = _Clock()
+    clock = _StageClock()
     try:
         with clock.stage("inspect"):
             job = _inspected(sources, plan)
@@ -88,24 +99,24 @@ def rendered(
         return _unusable(plan, sources, None, clock, problem)
     while True:
         try:
-            return _made(job, plan, analysed, clock, hurried=hurried)
+            return _made(job, plan, analyzed, clock, low_effort=low_effort)
         except pyvips.Error as error:
             if "out of memory" in str(error):
                 raise MemoryError from error
             broken = _broken(job)
             if not broken:
-                raise Breakdown("the picture was read, but could not be made or encoded") from error
+                raise InternalError("the picture was read, but could not be made or encoded") from error
             if 0 in broken:
                 return _unusable(plan, sources, job.infos[0], clock, load.broken())
             job = job.without(broken, plan)
 
 
-def _inspected(sources: Sequence[bytes | None], plan: Plan) -> _Job:
+def _inspected(sources: Sequence[bytes | None], plan: Plan) -> _LoadedSources:
     """Raises SourceUnusable for the first source; others that are broken are left out."""
     first, *others = sources
     found = [None if first is None else load.info_of(first), *map(_info, others)]
     broken = {at for at, info in enumerate(found) if info is None and sources[at] is not None}
-    return _Job(tuple(sources), tuple(found)).without(broken, plan)
+    return _LoadedSources(tuple(sources), tuple(found)).without(broken, plan)
 
 
 def _info(data: bytes | None) -> Info | None:
@@ -115,51 +126,55 @@ def _info(data: bytes | None) -> Info | None:
         return None
 
 
-def _broken(job: _Job) -> set[int]:
+def _broken(job: _LoadedSources) -> set[int]:
     """The sources that do not decode; asked only once something failed, for libvips' errors do not tell whose it is."""
     return {at for at, data in enumerate(job.sources) if data is not None and not load.is_sound(data)}
 
 
-def _left_out(at: int, plan: Plan) -> Warned:
+def _left_out(at: int, plan: Plan) -> RequestWarning:
     for step in plan.steps:
         if isinstance(step, Overlay) and step.source == at:
-            return Warned(step.parameter, "left out, it is broken or no picture")
-    return Warned("montage", f"picture {at} left out, it is broken or no picture")
+            return RequestWarning(step.parameter, "left out, it is broken or no picture")
+    return RequestWarning("montage", f"picture {at} left out, it is broken or no picture")
 
 
 def _unusable(
-    plan: Plan, sources: Sequence[bytes | None], info: Info | None, clock: _Clock, problem: SourceUnusable
-) -> AsItIs:
+    plan: Plan, sources: Sequence[bytes | None], info: Info | None, clock: _StageClock, problem: SourceUnusable
+) -> Passthrough:
     """What the plan says of a first source that is no picture we know, or a broken one. Raises the problem."""
     head = (sources[0] or b"")[:SNIFFED_BYTES]
     unknown = sniffed(head) is None
-    if (plan.unread if unknown else plan.unusable) is Unusable.PROBLEM:
+    if (plan.on_unsupported if unknown else plan.on_unusable) is Fallback.PROBLEM:
         raise problem
-    return AsItIs(
+    return Passthrough(
         Reason.UNSUPPORTED if unknown else Reason.UNREADABLE,
         Facts(source=info, format=sniffed(head)),
         timing=clock.timing,
     )
 
 
-def _made(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock, *, hurried: bool) -> Made | AsItIs:
-    recipe = _resolved(job, plan, analysed, clock)
+def _made(
+    job: _LoadedSources, plan: Plan, analyzed: AnalysisResult | None, clock: _StageClock, *, low_effort: bool
+) -> Rendered | Passthrough:
+    recipe = _resolved(job, plan, analyzed, clock)
     warnings = (*job.warnings, *recipe.warnings)
     data, info = job.source(0)
     as_is = Facts(source=info, size=info.size, frames=info.frames, format=info.format)
-    if isinstance(recipe, Original):
-        return AsItIs(recipe.reason, as_is, warnings, clock.timing)
+    if isinstance(recipe, OriginalBytes):
+        return Passthrough(recipe.reason, as_is, warnings, clock.timing)
     with clock.stage("render"):
-        body = _body(job, recipe, hurried=hurried)
+        body = _body(job, recipe, low_effort=low_effort)
     if recipe.larger_is_original and len(body) > len(data):
-        return AsItIs(Reason.NO_GAIN, as_is, warnings, clock.timing)
+        return Passthrough(Reason.NO_GAIN, as_is, warnings, clock.timing)
     facts = Facts(info, recipe.size, recipe.frames, recipe.focus, recipe.encoding.format)
-    return Made(body, recipe.encoding.format, facts, warnings, clock.timing, reduced=hurried)
+    return Rendered(body, recipe.encoding.format, facts, warnings, clock.timing, low_effort=low_effort)
 
 
-def _resolved(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock) -> Recipe | Original:
+def _resolved(
+    job: _LoadedSources, plan: Plan, analyzed: AnalysisResult | None, clock: _StageClock
+) -> Recipe | OriginalBytes:
     """Ask resolve(), look at what it needs, ask again: at most once a Step."""
-    findings = _findings(analysed)
+    findings = _findings(analyzed)
     while True:
         answer = resolve(plan, job.infos, findings)
         if not isinstance(answer, Need):
@@ -168,13 +183,13 @@ def _resolved(job: _Job, plan: Plan, analysed: Analysed | None, clock: _Clock) -
             findings = replace(findings, borders=(*findings.borders, _border(job, answer, plan)))
 
 
-def _findings(analysed: Analysed | None) -> Findings:
-    if analysed is None:
+def _findings(analyzed: AnalysisResult | None) -> Findings:
+    if analyzed is None:
         return Findings()
-    return Findings(analysis=analysed.analysis, no_analysis=analysed.reason or "no analysis")
+    return Findings(analysis=analyzed.analysis, no_analysis=analyzed.reason or "no analysis")
 
 
-def _border(job: _Job, need: Need, plan: Plan) -> Box | None:
+def _border(job: _LoadedSources, need: Need, plan: Plan) -> Box | None:
     """The smallest box that holds what any frame shows besides a border; a frame of nothing else has no say."""
     data, info = job.source(0)
     layers = {op: _layer(job, op, op.ops) for op in _composed(need.ops)}
@@ -183,27 +198,27 @@ def _border(job: _Job, need: Need, plan: Plan) -> Box | None:
     return enclosing(box for frame in frames if (box := border_box(frame, need.look)) is not None)
 
 
-def _body(job: _Job, recipe: Recipe, *, hurried: bool) -> bytes:
+def _body(job: _LoadedSources, recipe: Recipe, *, low_effort: bool) -> bytes:
     start, ops = _start(job, recipe)
     layers = {op: _shrunk_layer(job, op, recipe) for op in _composed(ops)}
     keeps = recipe.encoding.keeps
-    picture = _operated(start, ops, layers, keep_profile=Keep.ICC in keeps)
-    rights = rights_of(start.frames[0]) if Keep.COPYRIGHT in keeps else None
-    return encoded(picture, recipe.encoding, hurried=hurried, rights=rights)
+    picture = _operated(start, ops, layers, keep_profile=KeepMetadata.ICC in keeps)
+    rights = rights_of(start.frames[0]) if KeepMetadata.COPYRIGHT in keeps else None
+    return encoded(picture, recipe.encoding, low_effort=low_effort, rights=rights)
 
 
-def _start(job: _Job, recipe: Recipe) -> tuple[Picture, tuple[Op, ...]]:
+def _start(job: _LoadedSources, recipe: Recipe) -> tuple[DecodedImage, tuple[Op, ...]]:
     """The frames that the recipe begins with, and the ops that remain; the source is not read for a montage."""
     match recipe.ops:
-        case (Blank(size, fill), *rest):
-            return Picture((blank(size, fill),)), tuple(rest)
+        case (SolidColor(size, fill), *rest):
+            return DecodedImage((blank(size, fill),)), tuple(rest)
         case _:
             data, info = job.source(0)
             read = decoding(recipe, info)
             return _loaded(data, info, read, recipe.frames), read.ops
 
 
-def _loaded(data: bytes, info: Info, read: Decoding, frames: int) -> Picture:
+def _loaded(data: bytes, info: Info, read: DecodePlan, frames: int) -> DecodedImage:
     match read.ops:
         case (Extract(box), *_):
             reach = Fraction(box.bottom, decoded_size(info, read.scale).height)
@@ -212,8 +227,8 @@ def _loaded(data: bytes, info: Info, read: Decoding, frames: int) -> Picture:
     return load.loaded(data, info, frames=frames, scale=read.scale, reach=reach)
 
 
-def _operated(start: Picture, ops: tuple[Op, ...], layers: Layers, *, keep_profile: bool = False) -> Picture:
-    """The picture after every op, its colours made sRGB where the fewest pixels are left to convert."""
+def _operated(start: DecodedImage, ops: tuple[Op, ...], layers: Layers, *, keep_profile: bool = False) -> DecodedImage:
+    """The picture after every op, its colors made sRGB where the fewest pixels are left to convert."""
     ahead = _cutting(ops, Size(start.frames[0].width, start.frames[0].height))
     cut = run(start, ops[:ahead], layers)
     converted = tuple(color.kept(frame) if keep_profile else color.srgb(frame) for frame in cut.frames)
@@ -221,7 +236,7 @@ def _operated(start: Picture, ops: tuple[Op, ...], layers: Layers, *, keep_profi
 
 
 def _cutting(ops: tuple[Op, ...], size: Size) -> int:
-    """How many of the first ops only cut, turn and shrink, which any colours can take."""
+    """How many of the first ops only cut, turn and shrink, which any colors can take."""
     area = size.area
     for at, op in enumerate(ops):
         match op:
@@ -240,14 +255,14 @@ def _composed(ops: tuple[Op, ...]) -> tuple[Compose, ...]:
     return tuple(op for op in ops if isinstance(op, Compose))
 
 
-def _shrunk_layer(job: _Job, op: Compose, recipe: Recipe) -> Image:
+def _shrunk_layer(job: _LoadedSources, op: Compose, recipe: Recipe) -> Image:
     """The layer from the cheapest reading of its source."""
     _, info = job.source(op.source)
     read = decoding(replace(recipe, ops=op.ops), info)
     return _layer(job, op, read.ops, read.scale)
 
 
-def _layer(job: _Job, op: Compose, ops: tuple[Op, ...], scale: Fraction = Fraction(1)) -> Image:
+def _layer(job: _LoadedSources, op: Compose, ops: tuple[Op, ...], scale: Fraction = Fraction(1)) -> Image:
     """What a Compose lays over: the first frame of its source after its own ops, in memory."""
     data, info = job.source(op.source)
     return gathered(_operated(load.loaded(data, info, scale=scale), ops, {}).frames[0])

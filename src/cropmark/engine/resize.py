@@ -26,7 +26,7 @@ def _shrunk(frame: Image, across: float, down: float, kernel: Filter) -> Image:
 
 
 def _grown(frame: Image, size: Size, kernel: Filter) -> Image:
-    """Enlarged about the pixels' centres, the edge pixels repeated beyond the edge.
+    """Enlarged about the pixels' centers, the edge pixels repeated beyond the edge.
 
     Not by resize(): it moves an enlarged picture by half a pixel of the result (docs/decisions/0030).
     """

@@ -7,27 +7,27 @@ from typing import assert_never
 from pyvips import Image
 
 from cropmark.engine.image import gathered
-from cropmark.plan.steps import Turn
+from cropmark.plan.steps import Orientation
 
 
-def turned(frame: Image, turn: Turn) -> Image:
+def turned(frame: Image, turn: Orientation) -> Image:
     """The frame laid in one of the eight ways."""
     match turn:
-        case Turn.NONE:
+        case Orientation.NONE:
             return frame
-        case Turn.FLIP_ACROSS:
+        case Orientation.FLIP_ACROSS:
             return frame.fliphor()  # row by row: the only turn that a stream can make
-        case Turn.HALF:
+        case Orientation.HALF:
             return gathered(frame).rot180()
-        case Turn.FLIP_DOWN:
+        case Orientation.FLIP_DOWN:
             return gathered(frame).flipver()
-        case Turn.TRANSPOSE:
+        case Orientation.TRANSPOSE:
             return gathered(frame).rot90().fliphor()
-        case Turn.RIGHT:
+        case Orientation.RIGHT:
             return gathered(frame).rot90()
-        case Turn.TRANSVERSE:
+        case Orientation.TRANSVERSE:
             return gathered(frame).rot90().flipver()
-        case Turn.LEFT:
+        case Orientation.LEFT:
             return gathered(frame).rot270()
         case _:
             assert_never(turn)

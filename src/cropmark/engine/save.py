@@ -7,45 +7,47 @@ from typing import assert_never
 from pyvips import GValue, Image
 from pyvips.enums import ForeignKeep
 
-from cropmark.engine.image import Picture
-from cropmark.engine.metadata import Rights, signed
+from cropmark.engine.image import DecodedImage
+from cropmark.engine.metadata import RightsMetadata, signed
 from cropmark.engine.webp import with_alpha, with_durations
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format
-from cropmark.plan.plan import Keep
+from cropmark.plan.plan import KeepMetadata
 
 _OF_ANIMATIONS = ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop")
 _LARGE = 4_000_000
 """Pixels of all frames together."""
 
 
-def encoded(picture: Picture, encoding: Encoding, *, hurried: bool = False, rights: Rights | None = None) -> bytes:
+def encoded(
+    picture: DecodedImage, encoding: Encoding, *, low_effort: bool = False, rights: RightsMetadata | None = None
+) -> bytes:
     """The picture as a file. All metadata is removed but what the encoding keeps.
 
-    `hurried`: the encoder's lowest effort. `rights` are written where the format is JPEG.
+    `low_effort`: the encoder's lowest effort. `rights` are written where the format is JPEG.
     Raises pyvips.Error: the encoder's, or a broken source's whose pixels are pulled only now.
     """
     strip = _strip(picture)
-    keep = ForeignKeep.ICC if Keep.ICC in encoding.keeps else ForeignKeep.NONE
+    keep = ForeignKeep.ICC if KeepMetadata.ICC in encoding.keeps else ForeignKeep.NONE
     match encoding.format:
         case Format.JPEG:
-            return _jpeg(strip, encoding, keep, rights, hurried=hurried)
+            return _jpeg(strip, encoding, keep, rights, low_effort=low_effort)
         case Format.PNG:
-            return _png(strip, encoding, keep, hurried=hurried)
+            return _png(strip, encoding, keep, low_effort=low_effort)
         case Format.WEBP:
-            body = with_durations(_webp(strip, encoding, keep, hurried=hurried), picture.delays_ms)
+            body = with_durations(_webp(strip, encoding, keep, low_effort=low_effort), picture.delays_ms)
             return with_alpha(body) if strip.hasalpha() else body
         case Format.GIF:
             return bytes(strip.gifsave_buffer(effort=1, keep_duplicate_frames=True, keep=keep))
         case Format.AVIF:
-            return _avif(strip, encoding, keep, hurried=hurried)
+            return _avif(strip, encoding, keep, low_effort=low_effort)
         case Format.TIFF | Format.SVG | Format.HEIC | Format.JXL | Format.BMP:
             raise ValueError(f"{encoding.format.value} cannot be written; resolve() never asks for it")
         case _:
             assert_never(encoding.format)
 
 
-def _strip(picture: Picture) -> Image:
+def _strip(picture: DecodedImage) -> Image:
     """All frames one under the other, with what savers need to part them again."""
     if len(picture.frames) == 1:
         return _still(picture.frames[0])
@@ -67,13 +69,15 @@ def _still(frame: Image) -> Image:
     return still
 
 
-def _jpeg(strip: Image, encoding: Encoding, keep: ForeignKeep, rights: Rights | None, *, hurried: bool) -> bytes:
+def _jpeg(
+    strip: Image, encoding: Encoding, keep: ForeignKeep, rights: RightsMetadata | None, *, low_effort: bool
+) -> bytes:
     signed_strip = strip if rights is None else signed(strip, rights)
     return bytes(
         signed_strip.jpegsave_buffer(
             Q=encoding.quality,
             interlace=encoding.progressive,
-            optimize_coding=not hurried,  # half of the time for 2 % fewer bytes
+            optimize_coding=not low_effort,  # half of the time for 2 % fewer bytes
             quant_table=3,  # 8 % smaller than the standard's at equal SSIMULACRA2
             subsample_mode="auto",
             keep=keep if rights is None else keep | ForeignKeep.EXIF | ForeignKeep.XMP,
@@ -81,8 +85,8 @@ def _jpeg(strip: Image, encoding: Encoding, keep: ForeignKeep, rights: Rights | 
     )
 
 
-def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, hurried: bool) -> bytes:
-    compression = 1 if hurried else 6
+def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bool) -> bytes:
+    compression = 1 if low_effort else 6
     if encoding.palette:
         # Effort 1 takes a ninth of the default's time for 20 % more bytes.
         return bytes(
@@ -91,19 +95,19 @@ def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, hurried: bool) 
     return bytes(strip.pngsave_buffer(compression=compression, filter="sub", keep=keep))
 
 
-def _webp(strip: Image, encoding: Encoding, keep: ForeignKeep, *, hurried: bool) -> bytes:
+def _webp(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bool) -> bytes:
     if encoding.lossless:
         # Effort 1 takes 2.5 times as long as 0 and saves 9 %; large pictures would take it past every deadline.
-        effort = 0 if hurried or strip.width * strip.height > _LARGE else 1
-        # `exact` keeps the colours under clear pixels, which a lossless picture has a right to.
+        effort = 0 if low_effort or strip.width * strip.height > _LARGE else 1
+        # `exact` keeps the colors under clear pixels, which a lossless picture has a right to.
         return bytes(strip.webpsave_buffer(lossless=True, exact=True, effort=effort, keep=keep))
-    return bytes(strip.webpsave_buffer(Q=encoding.quality, effort=0 if hurried else 2, keep=keep))
+    return bytes(strip.webpsave_buffer(Q=encoding.quality, effort=0 if low_effort else 2, keep=keep))
 
 
-def _avif(strip: Image, encoding: Encoding, keep: ForeignKeep, *, hurried: bool) -> bytes:
+def _avif(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bool) -> bytes:
     # At equal SSIMULACRA2 effort 1 takes 14 % more bytes than the library's 4 for a thirteenth of its time, and 0 takes
     # 29 % more for a fiftieth (docs/decisions/0132). 0 is still smaller than WebP.
-    quick = hurried or encoding.lossless or strip.width * strip.height > _LARGE
+    quick = low_effort or encoding.lossless or strip.width * strip.height > _LARGE
     return bytes(
         strip.heifsave_buffer(
             compression="av1",

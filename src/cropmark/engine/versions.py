@@ -16,16 +16,16 @@ SIMPLEJPEG_FLOOR = (1, 9, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class NativeLibrary:
     """A native library and its version; `floor` is the oldest that will do."""
 
     name: str
     version: tuple[int, int, int]
-    floor: tuple[int, int, int]
+    minimum_version: tuple[int, int, int]
 
     @property
-    def sound(self) -> bool:
-        return self.version >= self.floor
+    def is_safe(self) -> bool:
+        return self.version >= self.minimum_version
 
     def __str__(self) -> str:
         return f"{self.name} {dotted(self.version)}"
@@ -35,13 +35,13 @@ def dotted(version: tuple[int, int, int]) -> str:
     return ".".join(map(str, version))
 
 
-def libraries() -> tuple[Library, ...]:
+def libraries() -> tuple[NativeLibrary, ...]:
     """Those that are loaded."""
     vips = (pyvips.version(0), pyvips.version(1), pyvips.version(2))
     major, minor, patch = (int(part) for part in simplejpeg.__version__.split(".")[:3])
     return (
-        Library("libvips", vips, LIBVIPS_FLOOR),
-        Library("simplejpeg", (major, minor, patch), SIMPLEJPEG_FLOOR),
+        NativeLibrary("libvips", vips, LIBVIPS_FLOOR),
+        NativeLibrary("simplejpeg", (major, minor, patch), SIMPLEJPEG_FLOOR),
     )
 
 

@@ -1,4 +1,4 @@
-"""Colours that meet an output without alpha."""
+"""Colors that meet an output without alpha."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import replace
 from fractions import Fraction
 
 from cropmark.geometry.frame_state import alpha_after
-from cropmark.geometry.recipe import BlackWhite, Blank, Embed, Op, Under
-from cropmark.geometry.rounding import r
-from cropmark.model.values import WHITE, Colour
+from cropmark.geometry.recipe import Background, Bilevel, Embed, Op, SolidColor
+from cropmark.geometry.rounding import round_half_up
+from cropmark.model.values import WHITE, Color
 
 
-def on_white(colour: Colour) -> Colour:
-    """The opaque colour that is seen where this one lies on white: half of black is (127, 127, 127)."""
-    if colour.opaque:
-        return colour
+def on_white(color: Color) -> Color:
+    """The opaque color that is seen where this one lies on white: half of black is (127, 127, 127)."""
+    if color.opaque:
+        return color
     red, green, blue = (
-        r(Fraction(part * colour.alpha + 255 * (255 - colour.alpha), 255))
-        for part in (colour.red, colour.green, colour.blue)
+        round_half_up(Fraction(part * color.alpha + 255 * (255 - color.alpha), 255))
+        for part in (color.red, color.green, color.blue)
     )
-    return Colour(red, green, blue)
+    return Color(red, green, blue)
 
 
 def without_alpha(ops: tuple[Op, ...], *, alpha: bool) -> tuple[Op, ...]:
@@ -31,16 +31,16 @@ def without_alpha(ops: tuple[Op, ...], *, alpha: bool) -> tuple[Op, ...]:
     Source: https://www.fastly.com/documentation/reference/io/bg-color
     """
     opaque: list[Op] = []
-    for op in (*ops, Under(WHITE)):
+    for op in (*ops, Background(WHITE)):
         match op:
-            case Under() if not alpha:
+            case Background() if not alpha:
                 continue
-            case BlackWhite() if alpha:
-                made: tuple[Op, ...] = (Under(WHITE), op)
-            case Embed(fill=colour):
-                made = (replace(op, fill=on_white(colour)),)
-            case Under(colour) | Blank(colour=colour):
-                made = (replace(op, colour=on_white(colour)),)
+            case Bilevel() if alpha:
+                made: tuple[Op, ...] = (Background(WHITE), op)
+            case Embed(fill=color):
+                made = (replace(op, fill=on_white(color)),)
+            case Background(color) | SolidColor(color=color):
+                made = (replace(op, color=on_white(color)),)
             case _:
                 made = (op,)
         opaque += made

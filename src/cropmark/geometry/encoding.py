@@ -9,8 +9,8 @@ from cropmark.geometry.limits import too_large
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import Choice, Keep, Limits, Output, Tell, Warned
-from cropmark.plan.source import any_holds
+from cropmark.plan.plan import Choice, KeepMetadata, Limits, Output, RequestWarning, TriState
+from cropmark.plan.source import matches_any
 
 # fmt: off
 QUALITIES: dict[Format, int] = {
@@ -25,33 +25,33 @@ _MAY_BE_LOSSLESS = frozenset({Format.WEBP, Format.AVIF})
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenEncoding:
     """An encoding, the choice it came from, how many frames are written, and what the caller asked for in vain."""
 
     encoding: Encoding
     choice: Choice
     frames: int
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
 
-def chosen(output: Output, info: Info, size: Size, limits: Limits) -> Chosen:
+def chosen(output: Output, info: Info, size: Size, limits: Limits) -> ChosenEncoding:
     """How a picture of these headers is written at `size`.
 
     Where no choice holds: as its source, else as PNG where the source has alpha, else as JPEG, by the last choice's
     quality. Raises OutputTooLarge for an area that a choice refuses.
     """
-    missed: list[Warned] = []
+    missed: list[RequestWarning] = []
     for choice in (*output.choices, *_last_resorts(output, info)):
         named = choice.format or info.format
         if _holds(choice, named, output, info) and _area_holds(choice, named, size, limits):
             frames = _frames(choice, named, output, info)
-            return Chosen(_encoding(choice, named, output, info), choice, frames, tuple(missed))
-        if choice.missed is not None:
-            missed.append(Warned("format", choice.missed))
+            return ChosenEncoding(_encoding(choice, named, output, info), choice, frames, tuple(missed))
+        if choice.warning_if_skipped is not None:
+            missed.append(RequestWarning("format", choice.warning_if_skipped))
     raise AssertionError("JPEG and PNG can always be written")
 
 
-def is_as_source(chosen: Chosen, info: Info) -> bool:
+def is_as_source(chosen: ChosenEncoding, info: Info) -> bool:
     """Whether writing so would only write the source's own encoding once more.
 
     A quality that counts changes it, and so does a frame less. A progressive JPEG is changed by who names JPEG, a PNG
@@ -71,7 +71,7 @@ def is_as_source(chosen: Chosen, info: Info) -> bool:
 
 def _last_resorts(output: Output, info: Info) -> Iterator[Choice]:
     last = output.choices[-1] if output.choices else Choice()
-    free = replace(last, keeps_animation=False, skipped_for=(), refuse_beyond=False, missed=None)
+    free = replace(last, keeps_animation=False, skipped_for=(), refuse_beyond=False, warning_if_skipped=None)
     yield replace(free, format=None)
     yield replace(free, format=Format.PNG if info.alpha else Format.JPEG)
 
@@ -80,7 +80,7 @@ def _holds(choice: Choice, named: Format, output: Output, info: Info) -> bool:
     loses_animation = info.animated and not output.first_frame and not TRAITS[named].animated
     return (
         TRAITS[named].writable
-        and not any_holds(choice.skipped_for, info)
+        and not matches_any(choice.skipped_for, info)
         and not (choice.keeps_animation and loses_animation)
     )
 
@@ -109,20 +109,20 @@ def _encoding(choice: Choice, named: Format, output: Output, info: Info) -> Enco
     )
 
 
-def _kept(output: Output, named: Format, info: Info) -> frozenset[Keep]:
+def _kept(output: Output, named: Format, info: Info) -> frozenset[KeepMetadata]:
     """What stays of the metadata: a profile in any format, the rest only from JPEG to JPEG."""
     if named is info.format is Format.JPEG:
         return output.keeps
-    return output.keeps & {Keep.ICC}
+    return output.keeps & {KeepMetadata.ICC}
 
 
-def _told(tell: Tell, *, as_source: bool) -> bool:
+def _told(tell: TriState, *, as_source: bool) -> bool:
     match tell:
-        case Tell.YES:
+        case TriState.YES:
             return True
-        case Tell.NO:
+        case TriState.NO:
             return False
-        case Tell.AS_SOURCE:
+        case TriState.AS_SOURCE:
             return as_source
 
 

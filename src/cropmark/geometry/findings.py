@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.model.values import Box, Colour
-from cropmark.plan.steps import Auto
+from cropmark.model.values import Box, Color
+from cropmark.plan.steps import AutoColor
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class SaliencyMap:
     """A map over the upright source: rows of columns, each cell 0 to 255, left to right, top to bottom."""
 
     columns: int
@@ -39,15 +39,15 @@ class Analysis:
 
     version: int
     faces: tuple[Face, ...]
-    subject: Grid
-    residual: Grid
+    subject: SaliencyMap
+    residual: SaliencyMap
 
 
 @dataclass(frozen=True, slots=True)
-class BorderLook:
-    """Find the smallest box that holds every pixel farther than `tolerance` (0 to 1) from the colour."""
+class FindBorder:
+    """Find the smallest box that holds every pixel farther than `tolerance` (0 to 1) from the color."""
 
-    colour: Colour | Auto
+    color: Color | AutoColor
     tolerance: Fraction
 
 

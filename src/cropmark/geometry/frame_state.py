@@ -6,28 +6,28 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from cropmark.geometry.recipe import (
-    BlackWhite,
-    Blank,
+    Background,
+    Bilevel,
+    ColorAdjust,
     Compose,
     Embed,
     Extract,
-    Gauss,
+    GaussianBlur,
     Op,
     Rotate,
     Scale,
-    Tone,
-    Under,
-    Unsharp,
+    SolidColor,
+    UnsharpMask,
 )
 from cropmark.geometry.view import View
 from cropmark.model.formats import Info
 from cropmark.model.values import Box, Size
-from cropmark.plan.plan import Warned
-from cropmark.plan.steps import Turn
+from cropmark.plan.plan import RequestWarning
+from cropmark.plan.steps import Orientation
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class FrameState:
     """The frame after `ops`, and what else the next Step must know.
 
     `view` is None where the frame shows something else than the source. `looks` counts the borders looked for.
@@ -39,14 +39,14 @@ class Drawing:
     ops: tuple[Op, ...] = ()
     looks: int = 0
     focus: str | None = None
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
     @classmethod
-    def of(cls, info: Info) -> Drawing:
+    def of(cls, info: Info) -> FrameState:
         """The picture as it is loaded."""
         return cls(info.size, info.alpha, View(info.size))
 
-    def then(self, *ops: Op) -> Drawing:
+    def then(self, *ops: Op) -> FrameState:
         """After these ops too; those that change nothing are left out."""
         drawing = self
         for op in ops:
@@ -54,19 +54,19 @@ class Drawing:
                 drawing = drawing._after(op)
         return drawing
 
-    def warned(self, parameter: str, text: str) -> Drawing:
-        return replace(self, warnings=(*self.warnings, Warned(parameter, text)))
+    def warned(self, parameter: str, text: str) -> FrameState:
+        return replace(self, warnings=(*self.warnings, RequestWarning(parameter, text)))
 
-    def shrunk(self, parameter: str, asked: Size, most: Size) -> Drawing:
+    def shrunk(self, parameter: str, asked: Size, most: Size) -> FrameState:
         """With a warning where the size asked for is past the most there is."""
         if most == asked:
             return self
         return self.warned(parameter, f"scaled down from {asked} to {most}, the most there is")
 
-    def looked(self) -> Drawing:
+    def looked(self) -> FrameState:
         return replace(self, looks=self.looks + 1)
 
-    def _after(self, op: Op) -> Drawing:
+    def _after(self, op: Op) -> FrameState:
         return replace(
             self,
             frame=frame_after(op, self.frame),
@@ -84,18 +84,18 @@ def is_idle(op: Op, frame: Size, *, alpha: bool) -> bool:
         case Scale(size):
             return size == frame
         case Rotate(turn):
-            return turn is Turn.NONE
+            return turn is Orientation.NONE
         case Embed(size, left, top):
             return size == frame and (left, top) == (0, 0)
-        case Under(colour):
-            return not alpha or colour.alpha == 0
-        case Tone(brightness, contrast, saturation):
+        case Background(color):
+            return not alpha or color.alpha == 0
+        case ColorAdjust(brightness, contrast, saturation):
             return brightness == contrast == saturation == 0
-        case Gauss(sigma):
+        case GaussianBlur(sigma):
             return sigma == 0
-        case Unsharp(sigma, gain):
+        case UnsharpMask(sigma, gain):
             return sigma == 0 or gain == 0
-        case BlackWhite() | Blank() | Compose():
+        case Bilevel() | SolidColor() | Compose():
             return False
         case _:
             assert_never(op)
@@ -106,11 +106,11 @@ def frame_after(op: Op, frame: Size) -> Size:
     match op:
         case Extract(box):
             return box.size
-        case Scale(size) | Embed(size) | Blank(size):
+        case Scale(size) | Embed(size) | SolidColor(size):
             return size
         case Rotate(turn):
             return frame.turned if turn.swaps_sides else frame
-        case Under() | Tone() | Gauss() | Unsharp() | BlackWhite() | Compose():
+        case Background() | ColorAdjust() | GaussianBlur() | UnsharpMask() | Bilevel() | Compose():
             return frame
         case _:
             assert_never(op)
@@ -119,13 +119,13 @@ def frame_after(op: Op, frame: Size) -> Size:
 def alpha_after(op: Op, *, alpha: bool) -> bool:
     """Whether some pixel may be less than opaque after the op."""
     match op:
-        case Embed(fill=colour):
-            return alpha or not colour.opaque
-        case Under(colour):
-            return alpha and not colour.opaque
-        case Blank(colour=colour):
-            return not colour.opaque
-        case Extract() | Scale() | Rotate() | Tone() | Gauss() | Unsharp() | BlackWhite() | Compose():
+        case Embed(fill=color):
+            return alpha or not color.opaque
+        case Background(color):
+            return alpha and not color.opaque
+        case SolidColor(color=color):
+            return not color.opaque
+        case Extract() | Scale() | Rotate() | ColorAdjust() | GaussianBlur() | UnsharpMask() | Bilevel() | Compose():
             return alpha
         case _:
             assert_never(op)
@@ -151,9 +151,9 @@ def _view_after(op: Op, view: View) -> View | None:
             return view.rotated(turn)
         case Embed(size, left, top):
             return view.extracted(Box(-left, -top, size.width, size.height))
-        case Blank():
+        case SolidColor():
             return None
-        case Under() | Tone() | Gauss() | Unsharp() | BlackWhite() | Compose():
+        case Background() | ColorAdjust() | GaussianBlur() | UnsharpMask() | Bilevel() | Compose():
             return view
         case _:
             assert_never(op)

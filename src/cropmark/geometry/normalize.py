@@ -16,20 +16,21 @@ from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import READABLE, TRAITS, Format, Info
 from cropmark.model.values import NOTHING, Length, Pixels, Point, Ratio, Share, Size
 from cropmark.plan.plan import Limits, Plan
-from cropmark.plan.source import any_holds
+from cropmark.plan.source import matches_any
 from cropmark.plan.steps import (
     Adjust,
+    Align,
     AnyStep,
-    Area,
-    At,
     Blur,
     Canvas,
     Crop,
+    Dimensions,
     Edges,
     Fit,
     Flatten,
     Monochrome,
     Montage,
+    Offset,
     Orient,
     Overflow,
     Overlay,
@@ -38,13 +39,12 @@ from cropmark.plan.steps import (
     Resize,
     Shape,
     Sharpen,
-    Spare,
     TrimBorder,
     TrimEdges,
 )
 
 _SIZE = Size(64, 64)
-_CENTRE = Point(Fraction(1, 2), Fraction(1, 2))
+_CENTER = Point(Fraction(1, 2), Fraction(1, 2))
 _BLUR = Blur(NOTHING)
 
 
@@ -70,7 +70,7 @@ KINDS = _kinds()
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class NormalizedPlan:
     """What is done to a source of one kind, and how the result is written, both in their normal form.
 
     Frozen values all the way down: equal means the same picture.
@@ -81,22 +81,22 @@ class Meaning:
     frames: int
 
     @property
-    def lenient(self) -> tuple[AnyStep, ...]:
+    def ignoring_overflow(self) -> tuple[AnyStep, ...]:
         """The steps but for what becomes of crops that reach outside the frame."""
         return tuple(replace(s, overflow=Overflow.CLIP) if isinstance(s, Crop) else s for s in self.steps)
 
 
-def meanings(plan: Plan) -> Mapping[Info, Meaning]:
+def meanings(plan: Plan) -> Mapping[Info, NormalizedPlan]:
     """What the plan means for every kind of source that it reads, at a size that no limit holds."""
     steps = tuple((step, normal(step)) for step in plan.steps)
     return {info: _meaning(plan, steps, info) for info in KINDS if info.format in plan.reads}
 
 
-def _meaning(plan: Plan, steps: Sequence[tuple[AnyStep, AnyStep]], info: Info) -> Meaning:
+def _meaning(plan: Plan, steps: Sequence[tuple[AnyStep, AnyStep]], info: Info) -> NormalizedPlan:
     how = chosen(plan.output, info, _SIZE, Limits())
-    done = [plain for step, plain in steps if not any_holds(step.skipped_for, info)]
+    done = [plain for step, plain in steps if not matches_any(step.skipped_for, info)]
     told = tuple(step for at, step in enumerate(done) if not _does_nothing(step, done[:at], info))
-    return Meaning(told, _normal_encoding(how.encoding), how.frames)
+    return NormalizedPlan(told, _normal_encoding(how.encoding), how.frames)
 
 
 def _normal_encoding(how: Encoding) -> Encoding:
@@ -106,11 +106,11 @@ def _normal_encoding(how: Encoding) -> Encoding:
 
 
 def _does_nothing(step: AnyStep, before: list[AnyStep], info: Info) -> bool:
-    """A colour under what is opaque, or a clear one."""
+    """A color under what is opaque, or a clear one."""
     if not isinstance(step, Flatten):
         return False
     may_be_clear = info.alpha or any(isinstance(earlier, Pad | Canvas) for earlier in before)
-    return step.colour.alpha == 0 or not may_be_clear
+    return step.color.alpha == 0 or not may_be_clear
 
 
 # ------------------------------------------------------------------------------------------------ steps
@@ -118,7 +118,7 @@ def _does_nothing(step: AnyStep, before: list[AnyStep], info: Info) -> bool:
 
 def normal(step: AnyStep) -> AnyStep:
     """The step without the words of its messages, in the one form that all ways to say it share."""
-    step = replace(step, skipped_for=(), skipped_warning=None)
+    step = replace(step, skipped_for=(), warns_if_skipped=None)
     match step:
         case Crop():
             return _crop(step)
@@ -153,30 +153,30 @@ def _crop(step: Crop) -> Crop:
 def _stays_inside(step: Crop) -> bool:
     """Whether no frame is too small for the crop, nor its corner anywhere but where there is room."""
     match step.shape:
-        case Area(Share(width), Share(height)):
+        case Dimensions(Share(width), Share(height)):
             fits = width <= 1 and height <= 1
-        case Area():
+        case Dimensions():
             fits = False
         case Ratio():
             fits = True
-    return fits and all(isinstance(place, Spare) or place == At(NOTHING) for place in (step.x, step.y))
+    return fits and all(isinstance(place, Align) or place == Offset(NOTHING) for place in (step.x, step.y))
 
 
 def _shape(shape: Shape) -> Shape:
     match shape:
         case Ratio(width, height):
             return Ratio(width / height, Fraction(1))
-        case Area():
+        case Dimensions():
             return shape
 
 
 def _placement(place: Placement) -> Placement:
     match place:
-        case At(distance):
-            return At(_length(distance))
-        case Spare(part) if part == 0:
-            return At(NOTHING)
-        case Spare():
+        case Offset(distance):
+            return Offset(_length(distance))
+        case Align(part) if part == 0:
+            return Offset(NOTHING)
+        case Align():
             return place
 
 
@@ -192,7 +192,7 @@ def _resize(step: Resize) -> Resize:
     """With dpr multiplied in, without an `enlarge` that cannot, and one side alone under one name of its fit."""
     width, height = (side and side.times(step.dpr) for side in (step.width, step.height))
     step = replace(step, width=width, height=height, dpr=Fraction(1), parameter="")
-    if step.focus == _CENTRE:
+    if step.focus == _CENTER:
         step = replace(step, focus=None)
     sides = [side for side in (width, height) if side is not None]
     if step.zoom == 1 and all(isinstance(side, Share) and side.part <= 1 for side in sides):

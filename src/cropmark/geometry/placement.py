@@ -7,12 +7,12 @@ from fractions import Fraction
 from typing import assert_never
 
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import length, r
-from cropmark.model.problems import CropOutOfBounds, NothingLeft
+from cropmark.geometry.rounding import length, round_half_up
+from cropmark.model.problems import CropOutOfBounds, EmptyResult
 from cropmark.model.values import Box, Point, Ratio, Size
-from cropmark.plan.steps import Area, At, Canvas, Crop, Edges, Overflow, Placement, Shape, Spare, TrimEdges
+from cropmark.plan.steps import Align, Canvas, Crop, Dimensions, Edges, Offset, Overflow, Placement, Shape, TrimEdges
 
-CENTRE = Point(Fraction(1, 2), Fraction(1, 2))
+CENTER = Point(Fraction(1, 2), Fraction(1, 2))
 
 
 def shape_size(shape: Shape, frame: Size) -> Size:
@@ -21,7 +21,7 @@ def shape_size(shape: Shape, frame: Size) -> Size:
     21:9 in 1600x900 is 1600x686. Source: https://www.fastly.com/documentation/reference/io/crop
     """
     match shape:
-        case Area(width, height):
+        case Dimensions(width, height):
             return Size(length(width.of(frame.width)), length(height.of(frame.height)))
         case Ratio(width, height):
             scale = min(frame.width / width, frame.height / height)
@@ -36,7 +36,7 @@ def canvas_size(shape: Shape, frame: Size) -> Size:
     Source: https://www.fastly.com/documentation/reference/io/canvas
     """
     match shape:
-        case Area():
+        case Dimensions():
             return shape_size(shape, frame)
         case Ratio(width, height):
             scale = max(frame.width / width, frame.height / height)
@@ -52,10 +52,10 @@ def start_along(placement: Placement, length: int, side: int) -> int:
     the length exceeds the side; callers check. Source: https://www.fastly.com/documentation/reference/io/crop
     """
     match placement:
-        case At(distance):
-            return r(distance.of(side))
-        case Spare(part):
-            return r((side - length) * part)
+        case Offset(distance):
+            return round_half_up(distance.of(side))
+        case Align(part):
+            return round_half_up((side - length) * part)
         case _:
             assert_never(placement)
 
@@ -93,10 +93,10 @@ class Margins:
     @classmethod
     def of(cls, edges: Edges, frame: Size) -> Margins:
         return cls(
-            top=r(edges.top.of(frame.height)),
-            right=r(edges.right.of(frame.width)),
-            bottom=r(edges.bottom.of(frame.height)),
-            left=r(edges.left.of(frame.width)),
+            top=round_half_up(edges.top.of(frame.height)),
+            right=round_half_up(edges.right.of(frame.width)),
+            bottom=round_half_up(edges.bottom.of(frame.height)),
+            left=round_half_up(edges.left.of(frame.width)),
         )
 
 
@@ -108,7 +108,7 @@ def trimmed_box(trim: TrimEdges, frame: Size) -> Box:
     cut = Margins.of(trim.edges, frame)
     width, height = frame.width - cut.left - cut.right, frame.height - cut.top - cut.bottom
     if width < 1 or height < 1:
-        raise NothingLeft(
+        raise EmptyResult(
             f"{trim.parameter}: nothing is left of {frame} after {cut.top}, {cut.right}, {cut.bottom}, {cut.left} px "
             "were cut from its top, right, bottom and left",
             fix="cut less, so that opposite edges together leave a pixel",
@@ -144,16 +144,16 @@ def canvas_box(canvas: Canvas, frame: Size) -> Box:
 
 def _picture_start(placement: Placement, picture: int, canvas: int) -> int:
     match placement:
-        case At(distance):
-            return r(distance.of(picture))
-        case Spare():
+        case Offset(distance):
+            return round_half_up(distance.of(picture))
+        case Align():
             return start_along(placement, picture, canvas)
         case _:
             assert_never(placement)
 
 
 def window_around(point: Point, width: Fraction, height: Fraction, frame: Size) -> Region:
-    """A window of the frame with the point at its centre, as far as the edges let it; unrounded.
+    """A window of the frame with the point at its center, as far as the edges let it; unrounded.
 
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api (focal point)
     """

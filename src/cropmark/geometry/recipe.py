@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
-from cropmark.geometry.findings import BorderLook
+from cropmark.geometry.findings import FindBorder
 from cropmark.model.formats import Format
-from cropmark.model.values import Box, Colour, Size
-from cropmark.plan.plan import Keep, Warned
-from cropmark.plan.steps import Dither, Filter, Threshold, Turn
+from cropmark.model.values import Box, Color, Size
+from cropmark.plan.plan import KeepMetadata, RequestWarning
+from cropmark.plan.steps import Dither, Filter, Orientation, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +28,28 @@ class Scale:
 class Rotate:
     """Lay the frame in one of the eight ways."""
 
-    turn: Turn
+    turn: Orientation
 
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """Lay the frame at left, top (perhaps negative) on a frame of `size` filled with the colour; the rest is cut."""
+    """Lay the frame at left, top (perhaps negative) on a frame of `size` filled with the color; the rest is cut."""
 
     size: Size
     left: int
     top: int
-    fill: Colour
+    fill: Color
 
 
 @dataclass(frozen=True, slots=True)
-class Under:
-    """Lay a colour under the frame. An opaque one removes the alpha plane."""
+class Background:
+    """Lay a color under the frame. An opaque one removes the alpha plane."""
 
-    colour: Colour
+    color: Color
 
 
 @dataclass(frozen=True, slots=True)
-class Tone:
+class ColorAdjust:
     """Brightness, then contrast, then saturation, each -100 to 100 (plan.steps.Adjust)."""
 
     brightness: Fraction
@@ -58,12 +58,12 @@ class Tone:
 
 
 @dataclass(frozen=True, slots=True)
-class Gauss:
+class GaussianBlur:
     sigma: Fraction
 
 
 @dataclass(frozen=True, slots=True)
-class Unsharp:
+class UnsharpMask:
     """m = v - gauss(v, sigma); where |m| >= threshold, v + gain * m."""
 
     sigma: Fraction
@@ -72,16 +72,16 @@ class Unsharp:
 
 
 @dataclass(frozen=True, slots=True)
-class BlackWhite:
+class Bilevel:
     method: Threshold | Dither
 
 
 @dataclass(frozen=True, slots=True)
-class Blank:
-    """A new frame of one colour in place of the one before."""
+class SolidColor:
+    """A new frame of one color in place of the one before."""
 
     size: Size
-    colour: Colour
+    color: Color
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,19 @@ class Compose:
     down: bool = False
 
 
-Op = Extract | Scale | Rotate | Embed | Under | Tone | Gauss | Unsharp | BlackWhite | Blank | Compose
+Op = (
+    Extract
+    | Scale
+    | Rotate
+    | Embed
+    | Background
+    | ColorAdjust
+    | GaussianBlur
+    | UnsharpMask
+    | Bilevel
+    | SolidColor
+    | Compose
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +124,7 @@ class Encoding:
     lossless: bool = False
     progressive: bool = False
     palette: bool = False
-    keeps: frozenset[Keep] = frozenset()
+    keeps: frozenset[KeepMetadata] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +140,16 @@ class Recipe:
     frames: int
     encoding: Encoding
     larger_is_original: bool = False
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
     focus: str | None = None
-    """What placed the window: faces, subject, residual, or centre with a reason; None where nobody asked."""
+    """What placed the window: faces, subject, residual, or center with a reason; None where nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """resolve() cannot go on before somebody looks at the pixels of the first frame after these ops."""
 
-    look: BorderLook
+    look: FindBorder
     ops: tuple[Op, ...]
 
 
@@ -164,11 +176,11 @@ _TROUBLE = frozenset({Reason.DIMENSIONS, Reason.FRAMES, Reason.BYTES, Reason.UNR
 
 
 @dataclass(frozen=True, slots=True)
-class Original:
+class OriginalBytes:
     """The first source's bytes go out as they are."""
 
     reason: Reason
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
 
-Resolved = Recipe | Need | Original
+Resolved = Recipe | Need | OriginalBytes

@@ -14,7 +14,7 @@ from cropmark.plan.steps import Resize
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestedSize:
     """The lengths asked for in pixels, exact and above 0, dpr included; None: it follows from the other."""
 
     width: Fraction | None
@@ -35,16 +35,16 @@ class Asked:
         return [wanted / side for wanted, side in sides if wanted is not None]
 
 
-def asked(step: Resize, frame: Size) -> Asked:
+def asked(step: Resize, frame: Size) -> RequestedSize:
     """What a resize asks for in a frame. Without any length: the frame's own, times dpr."""
     width = None if step.width is None else step.width.of(frame.width) * step.dpr
     height = None if step.height is None else step.height.of(frame.height) * step.dpr
     if width is None and height is None:
         width, height = frame.width * step.dpr, frame.height * step.dpr
-    return Asked(width, height, step.enlarge)
+    return RequestedSize(width, height, step.enlarge)
 
 
-def stretched(frame: Size, asked: Asked) -> Size:
+def stretched(frame: Size, asked: RequestedSize) -> Size:
     """Exactly the box; one length alone takes the other side along, in proportion of the side already rounded.
 
     Where nothing may grow each axis is held on its own: 1600x900 asked for 2000x400 becomes 1600x400.
@@ -62,7 +62,7 @@ def stretched(frame: Size, asked: Asked) -> Size:
     )
 
 
-def inside(frame: Size, asked: Asked) -> Size:
+def inside(frame: Size, asked: RequestedSize) -> Size:
     """The whole picture inside the box: s = min(tw/W, th/H). A length left out sets no bound.
 
     Source: https://www.fastly.com/documentation/reference/io/fit
@@ -70,7 +70,7 @@ def inside(frame: Size, asked: Asked) -> Size:
     return _scaled(frame, _not_grown(min(asked.scales(frame)), asked))
 
 
-def outside(frame: Size, asked: Asked) -> Size:
+def outside(frame: Size, asked: RequestedSize) -> Size:
     """The box covered, nothing cut: s = max(tw/W, th/H).
 
     Source: https://www.fastly.com/documentation/reference/io/fit
@@ -79,7 +79,7 @@ def outside(frame: Size, asked: Asked) -> Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Covered:
+class Coverage:
     """A result, and how much of the frame, in its pixels and not whole ones, it shows."""
 
     size: Size
@@ -87,7 +87,7 @@ class Covered:
     height: Fraction
 
 
-def covered(frame: Size, asked: Asked, zoom: Fraction = Fraction(1)) -> Covered:
+def covered(frame: Size, asked: RequestedSize, zoom: Fraction = Fraction(1)) -> Coverage:
     """The box covered, the overhang cut: s = max(tw/W, th/H) · zoom, and tw/s by th/s of the frame are shown.
 
     Where nothing may grow, a box that asks for more pixels than its window has is shrunk as a whole, so that the same
@@ -97,14 +97,14 @@ def covered(frame: Size, asked: Asked, zoom: Fraction = Fraction(1)) -> Covered:
     width, height = _both_lengths(frame, asked)
     scale = max(width / frame.width, height / frame.height) * zoom
     excess = scale / _not_grown(scale, asked)
-    return Covered(
+    return Coverage(
         size=Size(length(width / excess), length(height / excess)),
         width=width / scale,
         height=height / scale,
     )
 
 
-def _both_lengths(frame: Size, asked: Asked) -> tuple[Fraction, Fraction]:
+def _both_lengths(frame: Size, asked: RequestedSize) -> tuple[Fraction, Fraction]:
     """The box, a missing side in the frame's proportion."""
     scale = asked.scales(frame)[0]
     width = frame.width * scale if asked.width is None else asked.width
@@ -112,13 +112,13 @@ def _both_lengths(frame: Size, asked: Asked) -> tuple[Fraction, Fraction]:
     return width, height
 
 
-def _held(wanted: Fraction | None, side: int, asked: Asked) -> Fraction:
+def _held(wanted: Fraction | None, side: int, asked: RequestedSize) -> Fraction:
     if wanted is None:
         return Fraction(side)
     return wanted if asked.enlarge else min(wanted, Fraction(side))
 
 
-def _not_grown(scale: Fraction, asked: Asked) -> Fraction:
+def _not_grown(scale: Fraction, asked: RequestedSize) -> Fraction:
     return scale if asked.enlarge else min(scale, Fraction(1))
 
 

@@ -11,7 +11,7 @@ from cropmark.model.values import Box
 _HALF = Fraction(1, 2)
 
 
-def r(value: Fraction) -> int:
+def round_half_up(value: Fraction) -> int:
     """The nearest whole number, ties up, below zero too: 5/2 is 3, -5/2 is -2.
 
     Source: https://www.fastly.com/documentation/reference/io/crop
@@ -22,26 +22,26 @@ def r(value: Fraction) -> int:
 
 def length(value: Fraction) -> int:
     """The nearest whole number, at least 1: a side never vanishes by rounding."""
-    return max(1, r(value))
+    return max(1, round_half_up(value))
 
 
 def start(value: Fraction, length: int, side: int) -> int:
     """The first pixel nearest to `value` at which `length` px still lie inside a `side` of at least as many."""
-    return max(0, min(r(value), side - length))
+    return max(0, min(round_half_up(value), side - length))
 
 
-def hull(region: Region) -> Box:
+def outer_box(region: Region) -> Box:
     """The smallest box of whole pixels that holds the region."""
     left, top = floor(region.left), floor(region.top)
     return Box(left, top, max(1, ceil(region.right) - left), max(1, ceil(region.bottom) - top))
 
 
-def neighbours(value: Fraction) -> tuple[int, int]:
+def neighbors(value: Fraction) -> tuple[int, int]:
     """The whole numbers below and above, for whoever tries both; twice the same for a whole number."""
     return floor(value), ceil(value)
 
 
-def touched(side: Fraction) -> int:
+def ceil_px(side: Fraction) -> int:
     """How many pixels a side covers, the last perhaps in part."""
     return ceil(side)
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.geometry.frame_state import Drawing
+from cropmark.geometry.frame_state import FrameState
 from cropmark.geometry.orientation import mirrored
 from cropmark.geometry.recipe import Extract, Op, Recipe, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import nearest_even, touched
+from cropmark.geometry.rounding import ceil_px, nearest_even
 from cropmark.geometry.subpixel_crop import cut_and_scaled
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Box, Size
-from cropmark.plan.steps import Filter, Turn
+from cropmark.plan.steps import Filter, Orientation
 
 _KERNELS = frozenset({Filter.LANCZOS3, Filter.LANCZOS2, Filter.CUBIC})
 _SCALES = {
@@ -31,16 +31,16 @@ them (docs/decisions/0136)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
+class DecodePlan:
     """How the first source is read: at what scale, and what is then done in place of the recipe's ops."""
 
     scale: Fraction
     ops: tuple[Op, ...]
 
 
-def decoding(recipe: Recipe, info: Info) -> Decoding:
+def decoding(recipe: Recipe, info: Info) -> DecodePlan:
     """The cheapest reading of the source that shows the recipe's picture, its edges exact within half a pixel of it."""
-    as_is = Decoding(Fraction(1), recipe.ops)
+    as_is = DecodePlan(Fraction(1), recipe.ops)
     if info.format not in _SCALES or info.animated:
         return as_is
     match _cut(recipe.ops, info.size):
@@ -48,7 +48,7 @@ def decoding(recipe: Recipe, info: Info) -> Decoding:
             remains = _REMAINS[info.format]
             for scale in _SCALES[info.format]:
                 if box.width * scale >= remains * size.width and box.height * scale >= remains * size.height:
-                    return Decoding(scale, _on_scaled(box, Scale(size, kernel), tuple(rest), info, scale))
+                    return DecodePlan(scale, _on_scaled(box, Scale(size, kernel), tuple(rest), info, scale))
     return as_is
 
 
@@ -56,7 +56,7 @@ def decoded_size(info: Info, scale: Fraction) -> Size:
     """The upright frame as it is read at that scale: of a JPEG the pixels that are touched, a WebP's rounded."""
     width, height = info.size.width * scale, info.size.height * scale
     if info.format is Format.JPEG:
-        return Size(touched(width), touched(height))
+        return Size(ceil_px(width), ceil_px(height))
     return Size(nearest_even(width), nearest_even(height))
 
 
@@ -73,7 +73,7 @@ def _on_scaled(box: Box, to: Scale, rest: tuple[Op, ...], info: Info, scale: Fra
     frame = decoded_size(info, scale)
     window = _of_jpeg(box, info, scale) if info.format is Format.JPEG else _of_webp(box, info.size, frame)
     ops = cut_and_scaled(window, to.size, frame, to.filter)
-    return Drawing(frame, info.alpha, view=None).then(*ops, *rest).ops
+    return FrameState(frame, info.alpha, view=None).then(*ops, *rest).ops
 
 
 def _of_jpeg(box: Box, info: Info, scale: Fraction) -> Region:
@@ -81,7 +81,7 @@ def _of_jpeg(box: Box, info: Info, scale: Fraction) -> Region:
     upright; the last of a row and of a column may reach beyond the picture.
     """
     frame = decoded_size(info, scale)
-    from_right, from_bottom = mirrored(Turn(info.orientation))
+    from_right, from_bottom = mirrored(Orientation(info.orientation))
     beyond_left = frame.width - info.size.width * scale if from_right else Fraction(0)
     beyond_top = frame.height - info.size.height * scale if from_bottom else Fraction(0)
     return Region.of(box).scaled(scale, scale).moved(beyond_left, beyond_top)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.smart_crop import smart_window
-from cropmark.geometry.view import Placed, View
+from cropmark.geometry.view import SmartPlacement, View
 from cropmark.model.values import Size
 
 _SAME_SHAPE = Fraction(102, 100)
@@ -14,7 +14,7 @@ _SAME_SHAPE = Fraction(102, 100)
 
 def placed_by_content(
     width: Fraction, height: Fraction, frame: Size, view: View | None, findings: Findings
-) -> Placed | str:
+) -> SmartPlacement | str:
     """The window's place in the frame, of so many px, by what was found in the source; else in words, why not.
 
     A window whose shape is within 2 % of the frame's has no room to be placed in.

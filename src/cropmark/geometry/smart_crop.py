@@ -11,9 +11,9 @@ from fractions import Fraction
 from math import ceil, floor
 
 from cropmark.geometry.findings import Analysis
-from cropmark.geometry.smart_faces import Facing, facing
-from cropmark.geometry.smart_profile import CELLS, Line, axes, line
-from cropmark.geometry.view import Placed, View
+from cropmark.geometry.smart_faces import WeightedFace, facing
+from cropmark.geometry.smart_profile import CELLS, SaliencyProfile, axes, line
+from cropmark.geometry.view import SmartPlacement, View
 
 PLACES = 100
 """Steps in which the spare room is tried, beside the places where a face begins or ends."""
@@ -27,7 +27,7 @@ WHOLE, ROOM = 0.5, 0.5
 NARROWLY = 0.3
 """So much of that for a face without a margin: the detector's box may be too small."""
 CUT_FACE = 0.2
-OFF_CENTRE = 0.045
+OFF_CENTER = 0.045
 OFF_BALANCE = 0.1
 """For what is kept lying at the window's edge instead of where it lies best."""
 CUT_AT_SIDE, CUT_ABOVE, CUT_BELOW = 0.09, 0.16, 0.06
@@ -45,7 +45,7 @@ LEAST_SURE = 0.5
 NEAR = 1e-6
 
 
-def smart_window(window: tuple[Fraction, Fraction], view: View, analysis: Analysis) -> Placed | None:
+def smart_window(window: tuple[Fraction, Fraction], view: View, analysis: Analysis) -> SmartPlacement | None:
     """The place of a window of that width and height, in px of the frame, that the content asks for.
 
     None where the content decides nothing: nothing stands out, or there is no room to slide in.
@@ -61,12 +61,12 @@ def smart_window(window: tuple[Fraction, Fraction], view: View, analysis: Analys
     part = track.best()
     by, before = track.decided_by(part), spare * part
     if vertical:
-        return Placed(max(across, Fraction(0)) / 2, before, by)
-    return Placed(before, max(down, Fraction(0)) / 2, by)
+        return SmartPlacement(max(across, Fraction(0)) / 2, before, by)
+    return SmartPlacement(before, max(down, Fraction(0)) / 2, by)
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class _FaceSpan:
     """A face along the axis, cut at the frame's edges; with a margin; with the room that it would like."""
 
     face: tuple[float, float]
@@ -76,18 +76,18 @@ class _Span:
 
 
 @dataclass(frozen=True, slots=True)
-class _Track:
+class _WindowAxis:
     """The axis that a window of `length` (a share of the side) slides along, and what lies there."""
 
     vertical: bool
     length: float
-    line: Line
-    faces: tuple[_Span, ...]
+    line: SaliencyProfile
+    faces: tuple[_FaceSpan, ...]
     weight: float
     """Of all faces, at most 1."""
 
     def best(self) -> Fraction:
-        """The part of the spare room that lies before the best place; of equals the one nearest to the centre."""
+        """The part of the spare room that lies before the best place; of equals the one nearest to the center."""
         spare = 1 - self.length
         parts = set(range(0, FINEST + 1, FINEST // PLACES))
         for span in self.faces:
@@ -116,11 +116,11 @@ class _Track:
                 worth += self.weight * (FACES * held - OFF_BALANCE * abs((middle - start) / self.length - aim))
             else:
                 worth -= OFF_BALANCE * abs((middle - start) / self.length - 0.5)
-            worths.append(worth - OFF_CENTRE * abs(start + self.length / 2 - 0.5))
+            worths.append(worth - OFF_CENTER * abs(start + self.length / 2 - 0.5))
         return worths
 
 
-def _track(view: View, analysis: Analysis, *, vertical: bool, length: float) -> _Track | None:
+def _track(view: View, analysis: Analysis, *, vertical: bool, length: float) -> _WindowAxis | None:
     across, down = axes(view)
     along, other = (down, across) if vertical else (across, down)
     found = line(analysis, along, other)
@@ -130,25 +130,25 @@ def _track(view: View, analysis: Analysis, *, vertical: bool, length: float) -> 
         if found is None or found.flat:
             return None
         faces, total = (), 0.0
-    found = found or Line((1 / CELLS,) * CELLS, 0.0)
+    found = found or SaliencyProfile((1 / CELLS,) * CELLS, 0.0)
     spans = tuple(_span(face, face.weight / total, vertical) for face in faces)
-    return _Track(vertical, length, found.from_top() if vertical else found, spans, min(total, 1.0))
+    return _WindowAxis(vertical, length, found.from_top() if vertical else found, spans, min(total, 1.0))
 
 
-def _span(face: Facing, weight: float, vertical: bool) -> _Span:
+def _span(face: WeightedFace, weight: float, vertical: bool) -> _FaceSpan:
     start, end = (face.top, face.bottom) if vertical else (face.left, face.right)
     length = end - start
 
     def with_room(share: float) -> tuple[float, float]:
         return max(start - share * length, 0.0), min(end + share * length, 1.0)
 
-    return _Span(with_room(0.0), with_room(MARGIN), with_room(ROOM_ABOVE if vertical else ROOM_BESIDE), weight)
+    return _FaceSpan(with_room(0.0), with_room(MARGIN), with_room(ROOM_ABOVE if vertical else ROOM_BESIDE), weight)
 
 
 # Written out over lists, without a call for each place: a choice must not take a millisecond.
 
 
-def _kept(line: Line, starts: list[float], length: float, vertical: bool) -> list[tuple[float, float]]:
+def _kept(line: SaliencyProfile, starts: list[float], length: float, vertical: bool) -> list[tuple[float, float]]:
     """How much of what stands out each window keeps, less what its edges cut through, and where its middle lies."""
     sums, moments, dense = line.sums(), line.moments(), line.densities()
     first_cut, last_cut = (CUT_ABOVE, CUT_BELOW) if vertical else (CUT_AT_SIDE, CUT_AT_SIDE)
@@ -167,7 +167,7 @@ def _kept(line: Line, starts: list[float], length: float, vertical: bool) -> lis
     return found
 
 
-def _held(spans: tuple[_Span, ...], start: float, end: float) -> tuple[float, float]:
+def _held(spans: tuple[_FaceSpan, ...], start: float, end: float) -> tuple[float, float]:
     """What the faces in a window are worth, 1 for all of them with room, and where the middle of those kept lies."""
     worth = weight = moment = 0.0
     for span in spans:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cropmark.geometry.findings import Analysis, Face, Grid
-from cropmark.geometry.smart_profile import Axis, axes
+from cropmark.geometry.findings import Analysis, Face, SaliencyMap
+from cropmark.geometry.smart_profile import SourceAxis, axes
 from cropmark.geometry.view import View
 
 LEAST_SCORE = 0.6
@@ -35,7 +35,7 @@ LARGE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Facing:
+class WeightedFace:
     """A face's box in shares of the frame's sides, perhaps reaching outside, and its weight, 0 to 1."""
 
     left: float
@@ -45,11 +45,11 @@ class Facing:
     weight: float
 
 
-def facing(analysis: Analysis, view: View) -> tuple[Facing, ...]:
+def facing(analysis: Analysis, view: View) -> tuple[WeightedFace, ...]:
     """The faces that the frame holds, heaviest first, at most MOST_FACES."""
     short_side = min(view.frame.width, view.frame.height) / view.frame.height
     across, down = axes(view)
-    there = [found for face in analysis.faces if (found := _There(face, across, down, short_side)).counts]
+    there = [found for face in analysis.faces if (found := FaceInFrame(face, across, down, short_side)).counts]
     tallest = max((found.height for found in there), default=1.0)
     weighed = [
         found.facing(found.size_weight(tallest) * found.trust * found.told_by(analysis.subject)) for found in there
@@ -57,10 +57,10 @@ def facing(analysis: Analysis, view: View) -> tuple[Facing, ...]:
     return tuple(sorted(weighed, key=lambda face: -face.weight)[:MOST_FACES])
 
 
-class _There:
+class FaceInFrame:
     """A face of the source where the frame has it, in shares of the frame's sides."""
 
-    def __init__(self, face: Face, across: Axis, down: Axis, short_side: float) -> None:
+    def __init__(self, face: Face, across: SourceAxis, down: SourceAxis, short_side: float) -> None:
         x, y = (face.left, face.width), (face.top, face.height)
         self.face = face
         self.left, self.right = across.place(*(y if across.of_rows else x))
@@ -68,8 +68,8 @@ class _There:
         self.height = (self.bottom - self.top) / short_side
         """Of the frame's short side."""
 
-    def facing(self, weight: float) -> Facing:
-        return Facing(self.left, self.top, self.right, self.bottom, weight)
+    def facing(self, weight: float) -> WeightedFace:
+        return WeightedFace(self.left, self.top, self.right, self.bottom, weight)
 
     @property
     def counts(self) -> bool:
@@ -91,7 +91,7 @@ class _There:
         at_edge = min(self.left, 1 - self.right) < AT_EDGE * (self.right - self.left)
         return weight * AT_EDGE_WEIGHT if at_edge and self.height < SMALL_AT_EDGE else weight
 
-    def told_by(self, subject: Grid) -> float:
+    def told_by(self, subject: SaliencyMap) -> float:
         """By what the map of the subject says under the face: nothing about large ones, all about small ones."""
         faint = max(FAINT_WEIGHT, min(1.0, FAINT_WEIGHT + (self.height - SMALL) / (LARGE - SMALL)))
         return faint + (1 - faint) * _greatest_under(self.face, subject) / 255
@@ -102,7 +102,7 @@ def _inside(start: float, end: float) -> float:
     return max(0.0, min(end, 1.0) - max(start, 0.0))
 
 
-def _greatest_under(face: Face, grid: Grid) -> int:
+def _greatest_under(face: Face, grid: SaliencyMap) -> int:
     first, last = _cells(face.left, face.width, grid.columns)
     rows = range(*_cells(face.top, face.height, grid.rows))
     return max(max(grid.cells[row * grid.columns + first : row * grid.columns + last]) for row in rows)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from cropmark.geometry.findings import Analysis, Grid
+from cropmark.geometry.findings import Analysis, SaliencyMap
 from cropmark.geometry.orientation import LAID, mirrored
 from cropmark.geometry.region import UNIT
 from cropmark.geometry.view import View
@@ -31,7 +31,7 @@ FLAT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class SourceAxis:
     """Where the source lies along an axis of a frame: its beginning and length in shares of the frame's side."""
 
     start: float
@@ -46,20 +46,20 @@ class Axis:
         return self.start + first * self.length, self.start + (first + length) * self.length
 
 
-def axes(view: View) -> tuple[Axis, Axis]:
+def axes(view: View) -> tuple[SourceAxis, SourceAxis]:
     """The frame's two axes, across and down."""
     whole = view.place(UNIT)
     width, height = view.frame.width, view.frame.height
     against_x, against_y = mirrored(view.turn)
     swaps = LAID[view.turn].swaps
     return (
-        Axis(float(whole.left / width), float(whole.width / width), against_x, of_rows=swaps),
-        Axis(float(whole.top / height), float(whole.height / height), against_y, of_rows=not swaps),
+        SourceAxis(float(whole.left / width), float(whole.width / width), against_x, of_rows=swaps),
+        SourceAxis(float(whole.top / height), float(whole.height / height), against_y, of_rows=not swaps),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SaliencyProfile:
     """How what stands out is spread along an axis: CELLS cells of equal length, together 1."""
 
     cells: tuple[float, ...]
@@ -84,7 +84,7 @@ class Line:
         between = [(one + two) * CELLS / 2 for one, two in pairwise(cells)]
         return [cells[0] * CELLS, *between, cells[-1] * CELLS]
 
-    def from_top(self) -> Line:
+    def from_top(self) -> SaliencyProfile:
         """A line that runs down, made to value heads: what is slender counts nearly as what is broad, the top more."""
         slender = [cell**SLENDER_POWER for cell in self.cells]
         whole, before = sum(slender), [0.0, *accumulate(slender)]
@@ -96,7 +96,7 @@ class Line:
         return replace(self, cells=tuple(cell / total for cell in leant))
 
 
-def line(analysis: Analysis, along: Axis, other: Axis) -> Line | None:
+def line(analysis: Analysis, along: SourceAxis, other: SourceAxis) -> SaliencyProfile | None:
     """The subject's map with a little of the residual, or the other way round where no subject is sure.
 
     None where neither map has anything inside the frame.
@@ -108,12 +108,12 @@ def line(analysis: Analysis, along: Axis, other: Axis) -> Line | None:
     residual = _spread(_inside(analysis.residual, along, other), RESIDUAL_WORTH)
     if subject is None or residual is None:
         only = subject or residual
-        return None if only is None else Line(only, sure)
+        return None if only is None else SaliencyProfile(only, sure)
     share = (1 - LEAST_RESIDUAL) * sure
-    return Line(tuple(share * s + (1 - share) * r for s, r in zip(subject, residual, strict=True)), sure)
+    return SaliencyProfile(tuple(share * s + (1 - share) * r for s, r in zip(subject, residual, strict=True)), sure)
 
 
-def _inside(grid: Grid, along: Axis, other: Axis) -> list[tuple[float, float, bytes]]:
+def _inside(grid: SaliencyMap, along: SourceAxis, other: SourceAxis) -> list[tuple[float, float, bytes]]:
     """The grid cut into slices across an axis: where each begins and ends in the frame, and its cells inside."""
     slices, deep = (grid.rows, grid.columns) if along.of_rows else (grid.columns, grid.rows)
     within = [i for i in range(deep) if 0 <= sum(other.place(i / deep, 1 / deep)) / 2 <= 1]

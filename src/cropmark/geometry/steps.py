@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import assert_never
 
-from cropmark.geometry.findings import BorderLook, Findings
-from cropmark.geometry.frame_state import Drawing
-from cropmark.geometry.limits import sides_within, unfit
+from cropmark.geometry.findings import FindBorder, Findings
+from cropmark.geometry.frame_state import FrameState
+from cropmark.geometry.limits import rejection_of, sides_within
 from cropmark.geometry.overlay import montage_cell, overlay
 from cropmark.geometry.placement import (
-    CENTRE,
+    CENTER,
     canvas_box,
     crop_box,
     padded_box,
@@ -22,35 +22,34 @@ from cropmark.geometry.placement import (
     window_at,
 )
 from cropmark.geometry.recipe import (
-    BlackWhite,
-    Blank,
+    Background,
+    Bilevel,
+    ColorAdjust,
     Embed,
     Extract,
-    Gauss,
+    GaussianBlur,
     Need,
     Op,
-    Original,
+    OriginalBytes,
     Reason,
     Rotate,
     Scale,
-    Tone,
-    Under,
-    Unsharp,
+    SolidColor,
+    UnsharpMask,
 )
 from cropmark.geometry.region import Region
 from cropmark.geometry.resize import asked, covered, inside, outside, stretched
 from cropmark.geometry.smart import placed_by_content
 from cropmark.geometry.subpixel_crop import cut_and_scaled
 from cropmark.model.formats import Info
-from cropmark.model.problems import NothingLeft
-from cropmark.model.values import CLEAR, WHITE, Box, Colour, Length, Pixels, Point, Share, Size
+from cropmark.model.problems import EmptyResult
+from cropmark.model.values import CLEAR, WHITE, Box, Color, Length, Pixels, Point, Share, Size
 from cropmark.plan.plan import Plan
-from cropmark.plan.source import any_holds
+from cropmark.plan.source import matches_any
 from cropmark.plan.steps import (
-    CENTRED,
+    CENTERED,
     Adjust,
     AnyStep,
-    At,
     Blur,
     Canvas,
     Crop,
@@ -59,6 +58,7 @@ from cropmark.plan.steps import (
     Focus,
     Monochrome,
     Montage,
+    Offset,
     Orient,
     Overflow,
     Overlay,
@@ -73,7 +73,7 @@ _LARGEST_RADIUS = Fraction(1000)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ResolveContext:
     """All that a Step may know besides the frame it meets; the first of the infos is the picture's."""
 
     plan: Plan
@@ -82,13 +82,13 @@ class Scene:
     findings: Findings
 
 
-def after(step: AnyStep, drawing: Drawing, scene: Scene) -> Drawing | Need | Original:
+def after(step: AnyStep, drawing: FrameState, scene: ResolveContext) -> FrameState | Need | OriginalBytes:
     """The drawing after the step, or what stops it.
 
     Raises NothingLeft, CropOutOfBounds, OutputTooLarge.
     """
-    if any_holds(step.skipped_for, scene.info):
-        text = step.skipped_warning
+    if matches_any(step.skipped_for, scene.info):
+        text = step.warns_if_skipped
         return drawing if text is None else drawing.warned(_name(step), text)
     match step:
         case TrimBorder():
@@ -99,9 +99,9 @@ def after(step: AnyStep, drawing: Drawing, scene: Scene) -> Drawing | Need | Ori
             return _cropped(step, drawing, scene)
         case Resize():
             return _resized(step, drawing, scene)
-        case Pad(edges, colour):
+        case Pad(edges, color):
             clear = CLEAR if drawing.alpha else WHITE
-            return _seen_through(padded_box(edges, drawing.frame), colour or clear, drawing)
+            return _seen_through(padded_box(edges, drawing.frame), color or clear, drawing)
         case Canvas():
             return _on_canvas(step, drawing)
         case Overlay():
@@ -117,20 +117,20 @@ def after(step: AnyStep, drawing: Drawing, scene: Scene) -> Drawing | Need | Ori
 # ------------------------------------------------------------------------------------------ cutting
 
 
-def _without_border(step: TrimBorder, drawing: Drawing, scene: Scene) -> Drawing | Need:
+def _without_border(step: TrimBorder, drawing: FrameState, scene: ResolveContext) -> FrameState | Need:
     if drawing.looks == len(scene.findings.borders):
-        return Need(BorderLook(step.colour, step.tolerance), drawing.ops)
+        return Need(FindBorder(step.color, step.tolerance), drawing.ops)
     left = scene.findings.borders[drawing.looks]
     if left is None:
-        raise NothingLeft(
-            f"{step.parameter}: nothing is left, the whole picture has the border's colour",
-            fix="name another colour or a smaller tolerance",
+        raise EmptyResult(
+            f"{step.parameter}: nothing is left, the whole picture has the border's color",
+            fix="name another color or a smaller tolerance",
             parameter=step.parameter,
         )
     return drawing.looked().then(Extract(left))
 
 
-def _cropped(crop: Crop, drawing: Drawing, scene: Scene) -> Drawing | Original:
+def _cropped(crop: Crop, drawing: FrameState, scene: ResolveContext) -> FrameState | OriginalBytes:
     if crop.focus is Focus.SMART:
         crop, drawing = _with_place(crop, drawing, scene)
     box = crop_box(crop, drawing.frame)
@@ -138,27 +138,27 @@ def _cropped(crop: Crop, drawing: Drawing, scene: Scene) -> Drawing | Original:
         return drawing.then(Extract(box))
     if crop.overflow is Overflow.CLIP_OR_ORIGINAL:
         told = drawing.warned(crop.parameter, "wholly outside the picture: the original was sent")
-        return Original(Reason.OUTSIDE, told.warnings)
+        return OriginalBytes(Reason.OUTSIDE, told.warnings)
     return drawing.warned(crop.parameter, "crop region lies outside the image")
 
 
-def _with_place(crop: Crop, drawing: Drawing, scene: Scene) -> tuple[Crop, Drawing]:
+def _with_place(crop: Crop, drawing: FrameState, scene: ResolveContext) -> tuple[Crop, FrameState]:
     """The crop with the place that the content gives it, or the one written; the drawing knows which."""
     size = shape_size(crop.shape, drawing.frame)
     width, height = Fraction(size.width), Fraction(size.height)
     placed = placed_by_content(width, height, drawing.frame, drawing.view, scene.findings)
     if isinstance(placed, str):
-        written = "centre" if crop.x == crop.y == CENTRED else "position"
+        written = "center" if crop.x == crop.y == CENTERED else "position"
         return crop, replace(drawing, focus=f"{written} ({placed})")
     window = window_at(placed.left, placed.top, width, height, drawing.frame)
-    moved = replace(crop, x=At(Pixels(window.left)), y=At(Pixels(window.top)))
+    moved = replace(crop, x=Offset(Pixels(window.left)), y=Offset(Pixels(window.top)))
     return moved, replace(drawing, focus=placed.by)
 
 
 # ------------------------------------------------------------------------------------------ resizing
 
 
-def _resized(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
+def _resized(step: Resize, drawing: FrameState, scene: ResolveContext) -> FrameState:
     """Scaled, and within the limit of a side at once, before a blur or a canvas meets a frame that is too large."""
     frame, wanted = drawing.frame, asked(step, drawing.frame)
     match step.fit:
@@ -178,7 +178,7 @@ def _resized(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
     return drawing.shrunk(step.parameter, size, most).then(Scale(most, step.filter))
 
 
-def _covering(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
+def _covering(step: Resize, drawing: FrameState, scene: ResolveContext) -> FrameState:
     shown = covered(drawing.frame, asked(step, drawing.frame), step.zoom)
     window, drawing = _window(step, shown.width, shown.height, drawing, scene)
     size = _limited(shown.size, step, scene)
@@ -186,12 +186,14 @@ def _covering(step: Resize, drawing: Drawing, scene: Scene) -> Drawing:
     return drawing.then(*cut_and_scaled(window, size, drawing.frame, step.filter))
 
 
-def _window(step: Resize, width: Fraction, height: Fraction, drawing: Drawing, scene: Scene) -> tuple[Region, Drawing]:
+def _window(
+    step: Resize, width: Fraction, height: Fraction, drawing: FrameState, scene: ResolveContext
+) -> tuple[Region, FrameState]:
     """The window that a covering resize keeps, and the drawing that knows what placed it."""
     frame = drawing.frame
     match step.focus:
         case None:
-            return window_around(CENTRE, width, height, frame), drawing
+            return window_around(CENTER, width, height, frame), drawing
         case Point():
             return window_around(step.focus, width, height, frame), drawing
         case Focus.SMART:
@@ -199,33 +201,33 @@ def _window(step: Resize, width: Fraction, height: Fraction, drawing: Drawing, s
         case _:
             assert_never(step.focus)
     if isinstance(placed, str):
-        return window_around(CENTRE, width, height, frame), replace(drawing, focus=f"centre ({placed})")
+        return window_around(CENTER, width, height, frame), replace(drawing, focus=f"center ({placed})")
     return window_at(placed.left, placed.top, width, height, frame), replace(drawing, focus=placed.by)
 
 
-def _limited(size: Size, step: Resize, scene: Scene) -> Size:
+def _limited(size: Size, step: Resize, scene: ResolveContext) -> Size:
     return sides_within(size, scene.plan.limits, step.parameter)
 
 
 # ------------------------------------------------------------------------------------------ room around
 
 
-def _on_canvas(step: Canvas, drawing: Drawing) -> Drawing:
+def _on_canvas(step: Canvas, drawing: FrameState) -> FrameState:
     box, frame = canvas_box(step, drawing.frame), drawing.frame
     holds_all = Box(-box.left, -box.top, frame.width, frame.height).within(box.size)
     if step.warns_when_cut and not holds_all:
         drawing = drawing.warned("canvas", f"the canvas of {box.size} cuts the picture of {frame}")
-    return _seen_through(box, step.colour or CLEAR, drawing)
+    return _seen_through(box, step.color or CLEAR, drawing)
 
 
-def _seen_through(box: Box, colour: Colour, drawing: Drawing) -> Drawing:
+def _seen_through(box: Box, color: Color, drawing: FrameState) -> FrameState:
     """The frame seen through a box in its coordinates: cut where the box lies inside it, else with room filled."""
     if box.within(drawing.frame):
         return drawing.then(Extract(box))
     # A picture far outside is laid just outside: libvips knows no coordinates above ten millions.
     left = max(-drawing.frame.width, min(-box.left, box.width))
     top = max(-drawing.frame.height, min(-box.top, box.height))
-    return drawing.then(Embed(box.size, left, top, colour))
+    return drawing.then(Embed(box.size, left, top, color))
 
 
 # ------------------------------------------------------------------------------------------ pixels
@@ -236,17 +238,17 @@ def _op(step: Orient | Flatten | Adjust | Sharpen | Blur | Monochrome, frame: Si
     match step:
         case Orient(turn):
             return Rotate(turn)
-        case Flatten(colour):
-            return Under(colour)
+        case Flatten(color):
+            return Background(color)
         case Adjust(brightness, contrast, saturation):
-            return Tone(brightness, contrast, saturation)
+            return ColorAdjust(brightness, contrast, saturation)
         case Sharpen(amount, radius, threshold):
             sigma = _radius(radius, frame, Fraction(0), _LARGEST_RADIUS) / 2
-            return Unsharp(sigma, amount / 2, threshold)
+            return UnsharpMask(sigma, amount / 2, threshold)
         case Blur(radius, least, most):
-            return Gauss(_radius(radius, frame, least, most) / 2)
+            return GaussianBlur(_radius(radius, frame, least, most) / 2)
         case Monochrome(method):
-            return BlackWhite(method)
+            return Bilevel(method)
         case _:
             assert_never(step)
 
@@ -260,24 +262,24 @@ def _radius(radius: Length, frame: Size, least: Fraction, most: Fraction) -> Fra
 # ------------------------------------------------------------------------------------------ other sources
 
 
-def _overlaid(step: Overlay, drawing: Drawing, scene: Scene) -> Drawing:
+def _overlaid(step: Overlay, drawing: FrameState, scene: ResolveContext) -> FrameState:
     """With the overlay, or without one that cannot be had or used; whoever fetched it has told of the former."""
     info = _source(step.source, scene)
     if info is None:
         return drawing
-    found = unfit(info, scene.plan)
+    found = rejection_of(info, scene.plan)
     if found is not None:
         return drawing.warned(step.parameter, f"left out, {found.detail}")
     return drawing.then(overlay(step, drawing.frame, info, scene.plan.limits))
 
 
-def _montage(step: Montage, drawing: Drawing, scene: Scene) -> Drawing:
-    drawing = drawing.then(Blank(step.size, step.colour))
+def _montage(step: Montage, drawing: FrameState, scene: ResolveContext) -> FrameState:
+    drawing = drawing.then(SolidColor(step.size, step.color))
     for cell in step.cells:
         info = _source(cell.source, scene)
         if info is None:
             continue
-        found = unfit(info, scene.plan)
+        found = rejection_of(info, scene.plan)
         if found is not None:
             drawing = drawing.warned("montage", f"picture {cell.source} left out, {found.detail}")
             continue
@@ -289,13 +291,13 @@ def _montage(step: Montage, drawing: Drawing, scene: Scene) -> Drawing:
     return drawing
 
 
-def _source(index: int, scene: Scene) -> Info | None:
+def _source(index: int, scene: ResolveContext) -> Info | None:
     return scene.infos[index] if index < len(scene.infos) else None
 
 
-def sizing_name(scene: Scene) -> str:
+def sizing_name(scene: ResolveContext) -> str:
     """What the caller named the size by; the source itself where nothing did."""
-    done = (step for step in reversed(scene.plan.steps) if not any_holds(step.skipped_for, scene.info))
+    done = (step for step in reversed(scene.plan.steps) if not matches_any(step.skipped_for, scene.info))
     return next((_name(step) for step in done if isinstance(step, Resize | Pad | Canvas)), "source")
 
 

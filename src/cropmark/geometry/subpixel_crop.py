@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from cropmark.geometry.recipe import Extract, Op, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import hull, length, neighbours, start
+from cropmark.geometry.rounding import length, neighbors, outer_box, start
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter
 
@@ -23,7 +23,7 @@ def cut_and_scaled(window: Region, size: Size, frame: Size, kernel: Filter) -> t
         left = start(window.left, size.width, frame.width)
         top = start(window.top, size.height, frame.height)
         return (Extract(Box(left, top, size.width, size.height)),)
-    box = hull(window)
+    box = outer_box(window)
     across = _along(window.left - box.left, window.width, box.width, size.width)
     down = _along(window.top - box.top, window.height, box.height, size.height)
     inner = Box(across.before, down.before, size.width, size.height)
@@ -51,8 +51,8 @@ def _along(offset: Fraction, kept: Fraction, hull_side: int, side: int) -> _Alon
 
     candidates = (
         _Along(scaled, before)
-        for scaled in neighbours(side * hull_side / kept)
-        for before in neighbours(offset * scaled / hull_side)
+        for scaled in neighbors(side * hull_side / kept)
+        for before in neighbors(offset * scaled / hull_side)
         if before + side <= scaled
     )
     return min(candidates, key=error)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from cropmark.geometry.orientation import composed, turned, unturned
 from cropmark.geometry.region import UNIT, Region
 from cropmark.model.values import Box, Size
-from cropmark.plan.steps import Turn
+from cropmark.plan.steps import Orientation
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class View:
 
     frame: Size
     shown: Region = UNIT
-    turn: Turn = Turn.NONE
+    turn: Orientation = Orientation.NONE
 
     def place(self, region: Region) -> Region:
         """Where a region in shares of the upright source lies in the frame, in its pixels; perhaps outside.
@@ -42,7 +42,7 @@ class View:
         """The view after the frame was cut to the box, or laid on a larger one that begins outside it."""
         return replace(self, frame=box.size, shown=self.source_of(Region.of(box)))
 
-    def rotated(self, turn: Turn) -> View:
+    def rotated(self, turn: Orientation) -> View:
         frame = self.frame.turned if turn.swaps_sides else self.frame
         return replace(self, frame=frame, turn=composed(self.turn, turn))
 
@@ -55,7 +55,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class SmartPlacement:
     """Where the content puts a window: its corner in the frame's pixels, unrounded, and what decided.
 
     `by` is one of faces, subject, residual.

@@ -17,7 +17,7 @@ HELD: Final = 64
 """Copies: each keeps a descriptor open."""
 
 
-class Copies:
+class BlobCache:
     """Files by the digest of what is in them, so none is ever stale. For threads; readers use pread."""
 
     def __init__(self, most_bytes: int = HELD_BYTES) -> None:
@@ -41,7 +41,7 @@ class Copies:
                 self._files[digest] = file
             return descriptor
 
-    def forget(self, digest: str) -> None:
+    def evict(self, digest: str) -> None:
         with self._lock:
             self._files.forget(digest)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from cropmark.ports import Opened
+from cropmark.ports import OpenSource
 
 PIECE: Final = 2**20
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -24,10 +24,10 @@ _DEAD_S: Final = 3600.0
 """Past this age a file on its way in is nobody's."""
 
 
-class Blobs(Protocol):
+class BlobStore(Protocol):
     """Where the bytes of a library lie. All calls wait for storage; OSError tells of trouble with it."""
 
-    def put(self, digest: str, source: Opened) -> None:
+    def put(self, digest: str, source: OpenSource) -> None:
         """Keep the bytes, which have this digest; where they are kept already, they count as new."""
         ...
 
@@ -50,7 +50,7 @@ class Blobs(Protocol):
         ...
 
 
-def digest_of(source: Opened) -> str:
+def digest_of(source: OpenSource) -> str:
     """The SHA-256 of an open file, in hex."""
     total = hashlib.sha256()
     for piece in pieces(source):
@@ -58,20 +58,20 @@ def digest_of(source: Opened) -> str:
     return total.hexdigest()
 
 
-def pieces(source: Opened) -> Iterator[bytes]:
+def pieces(source: OpenSource) -> Iterator[bytes]:
     """An open file from its beginning, in pieces."""
     for at in range(0, source.bytes, PIECE):
         yield os.pread(source.descriptor, min(PIECE, source.bytes - at), at)
 
 
-class FolderBlobs:
+class FolderBlobStore:
     """Implements Blobs: `ab/cdef…` below the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._incoming = folder / _INCOMING
 
-    def put(self, digest: str, source: Opened) -> None:
+    def put(self, digest: str, source: OpenSource) -> None:
         path = self._path(digest)
         with contextlib.suppress(FileNotFoundError):
             os.utime(path)

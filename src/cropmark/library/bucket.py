@@ -20,8 +20,8 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
 from cropmark.library.blobs import pieces
-from cropmark.library.errors import LibraryUnusable
-from cropmark.ports import Opened
+from cropmark.library.errors import LibraryUnavailable
+from cropmark.ports import OpenSource
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class Bucket:
         parts = urlsplit(url)
         keys = _KEYS.get(parts.scheme, ())
         if keys and not role and not any(os.environ.get(key) for key in keys):
-            raise LibraryUnusable(
+            raise LibraryUnavailable(
                 f"{setting}: there is no key to it in the environment",
                 f"set {keys[0]} and what belongs to it, or bucket_role = true to take the machine's own role",
             )
@@ -92,16 +92,18 @@ class Bucket:
                 return cls(LocalStore(Path(unquote(parts.path)), mkdir=True))
             return cls(from_url(url, client_options=_client(), retry_config=_RETRIES))
         except Exception as error:
-            raise LibraryUnusable(f"{setting}: {_why(error)}", "write s3://bucket/prefix or file:///folder") from error
+            raise LibraryUnavailable(
+                f"{setting}: {_why(error)}", "write s3://bucket/prefix or file:///folder"
+            ) from error
 
     def check(self, folder: str, setting: str) -> None:
         """Raises LibraryUnusable where the store cannot be reached, or does not let us see what it holds."""
         try:
             next(iter(obstore.list(self._store, folder)), None)
         except BaseError as error:
-            raise LibraryUnusable(f"{setting} cannot be used: {_why(error)}", _MEND) from error
+            raise LibraryUnavailable(f"{setting} cannot be used: {_why(error)}", _MEND) from error
 
-    def put(self, path: str, body: bytes | Opened) -> None:
+    def put(self, path: str, body: bytes | OpenSource) -> None:
         sent: bytes | Iterator[bytes] = body if isinstance(body, bytes) else pieces(body)
         if not isinstance(body, bytes) and body.bytes <= _WHOLE:
             sent = b"".join(pieces(body))

@@ -8,24 +8,24 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from cropmark.library.blob_cache import Copies
+from cropmark.library.blob_cache import BlobCache
 from cropmark.library.bucket import Bucket
-from cropmark.ports import Opened
+from cropmark.ports import OpenSource
 
 SETTING: Final = "library_store"
 _FOLDER: Final = "assets"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
-class ObjectBlobs:
+class BucketBlobStore:
     """Implements Blobs: one object a digest, `assets/ab/cdef…`."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._copies = Copies()
+        self._copies = BlobCache()
 
     @classmethod
-    def at(cls, url: str, *, role: bool = False) -> ObjectBlobs:
+    def at(cls, url: str, *, role: bool = False) -> BucketBlobStore:
         """Raises LibraryUnusable for what is no URL of a store, or without a key to it."""
         return cls(Bucket.at(url, SETTING, role=role))
 
@@ -33,7 +33,7 @@ class ObjectBlobs:
         """Raises LibraryUnusable where the store cannot be reached, or does not let us see what it holds."""
         self._bucket.check(_FOLDER, SETTING)
 
-    def put(self, digest: str, source: Opened) -> None:
+    def put(self, digest: str, source: OpenSource) -> None:
         # Also where it is there already: it counts as new from now on.
         self._bucket.put(_name(digest), source)
 
@@ -58,7 +58,7 @@ class ObjectBlobs:
         return (datetime.now(UTC) - modified).total_seconds()
 
     def remove(self, digest: str) -> None:
-        self._copies.forget(digest)
+        self._copies.evict(digest)
         self._bucket.remove(_name(digest))
 
     def digests(self) -> Iterator[str]:

@@ -24,7 +24,7 @@ from cropmark.library.bucket import Bucket
 from cropmark.library.results import DEAD_S, GIB, ID, SWEEP_S, WEEK_S, is_over, no_room, read_record, record_of
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import Overloaded
-from cropmark.ports import Kept, Opened, Stamp
+from cropmark.ports import OpenSource, SourceVersion, StoredResult
 
 log = structlog.get_logger("cropmark.results")
 
@@ -33,7 +33,7 @@ _FOLDER: Final = "results"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ResultLimits:
     """`lifetime_s` 0: until they are forgotten, or room is needed."""
 
     lifetime_s: float = WEEK_S
@@ -41,17 +41,19 @@ class Limits:
     entries: int = 100_000
 
 
-class ObjectResults:
+class BucketResults:
     """Implements ports.Results."""
 
-    def __init__(self, bucket: Bucket, limits: Limits, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bucket: Bucket, limits: ResultLimits, clock: Callable[[], float] = time.time) -> None:
         self._bucket = bucket
         self._limits = limits
         self._clock = clock
         self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
-    async def opened(cls, url: str, limits: Limits, *, role: bool = False, sweep_s: float = SWEEP_S) -> ObjectResults:
+    async def opened(
+        cls, url: str, limits: ResultLimits, *, role: bool = False, sweep_s: float = SWEEP_S
+    ) -> BucketResults:
         """The results at a URL, swept now and then. Raises LibraryUnusable."""
         bucket = Bucket.at(url, SETTING, role=role)
         await asyncio.to_thread(bucket.check, _FOLDER, SETTING)
@@ -59,20 +61,20 @@ class ObjectResults:
         results._sweeping = asyncio.create_task(results._swept_every(sweep_s))
         return results
 
-    async def keep(self, body: bytes | Opened, kind: Format, owner: str, comment: str = "") -> Kept:
+    async def put(self, body: bytes | OpenSource, kind: Format, owner: str, comment: str = "") -> StoredResult:
         length = len(body) if isinstance(body, bytes) else body.bytes
         if length > self._limits.bytes:
             raise no_room()
         now = self._clock()
         expires_s = now + self._limits.lifetime_s if self._limits.lifetime_s else None
-        kept = Kept(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
+        kept = StoredResult(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
         try:
             await asyncio.to_thread(self._write, kept, body)
         except OSError as error:
             raise _away() from error
         return kept
 
-    async def open(self, media_id: str) -> tuple[Kept, Opened] | None:
+    async def open(self, media_id: str) -> tuple[StoredResult, OpenSource] | None:
         try:
             kept = await asyncio.to_thread(self._find, media_id)
             return None if kept is None else (kept, await asyncio.to_thread(self._fetched, kept))
@@ -81,7 +83,7 @@ class ObjectResults:
         except OSError as error:
             raise _away() from error
 
-    async def forget(self, media_id: str, owner: str) -> bool:
+    async def delete(self, media_id: str, owner: str) -> bool:
         try:
             kept = await asyncio.to_thread(self._find, media_id)
             if kept is None or kept.owner != owner:
@@ -108,11 +110,11 @@ class ObjectResults:
 
     # ------------------------------------------------------------------------------------------ in threads
 
-    def _write(self, kept: Kept, body: bytes | Opened) -> None:
+    def _write(self, kept: StoredResult, body: bytes | OpenSource) -> None:
         self._bucket.put(_body(kept), body)
         self._bucket.put(_record(kept.id), record_of(kept))
 
-    def _find(self, media_id: str) -> Kept | None:
+    def _find(self, media_id: str) -> StoredResult | None:
         if ID.fullmatch(media_id) is None:
             return None
         told = io.BytesIO()
@@ -123,12 +125,15 @@ class ObjectResults:
         kept = read_record(media_id, told.getvalue())
         return None if kept is None or is_over(kept, self._clock()) else kept
 
-    def _fetched(self, kept: Kept) -> Opened:
+    def _fetched(self, kept: StoredResult) -> OpenSource:
         with tempfile.TemporaryFile() as file:
             self._bucket.fetch(_body(kept), file)
             descriptor = os.dup(file.fileno())
-        return Opened(
-            descriptor, kept.bytes, Stamp(f"result:{kept.id}", kept.id, versioned=True), io.FileIO(descriptor).close
+        return OpenSource(
+            descriptor,
+            kept.bytes,
+            SourceVersion(f"result:{kept.id}", kept.id, versioned=True),
+            io.FileIO(descriptor).close,
         )
 
     def _remove(self, paths: list[str]) -> None:
@@ -190,7 +195,7 @@ def _record(media_id: str) -> str:
     return f"{_FOLDER}/{media_id}.json"
 
 
-def _body(kept: Kept) -> str:
+def _body(kept: StoredResult) -> str:
     return f"{_FOLDER}/{kept.id}.{TRAITS[kept.format].extension}"
 
 

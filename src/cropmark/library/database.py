@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from cropmark.library import tables
-from cropmark.library.errors import FILE, LibraryUnusable
+from cropmark.library.errors import FILE, LibraryUnavailable
 from cropmark.model.problems import Overloaded
 
 log = structlog.get_logger("cropmark.library")
@@ -30,7 +30,7 @@ HEAD = "0002"
 _BUSY_MS = 15_000
 
 
-class Changed(Enum):
+class ChangeKind(Enum):
     """What a row of the table `changes` tells."""
 
     ASSET = "asset"
@@ -44,7 +44,7 @@ class Changed(Enum):
 
 
 @dataclass(slots=True)
-class Writing:
+class WriteTransaction:
     """A transaction that writes: its number, and what others have to be told of it."""
 
     connection: Connection
@@ -52,7 +52,7 @@ class Writing:
     now_ms: int
     _count: int = field(default=0, repr=False)
 
-    def tell(self, kind: Changed, stack: str = "", uid: str = "") -> None:
+    def record_change(self, kind: ChangeKind, stack: str = "", uid: str = "") -> None:
         """Every front is to forget what it knows of this."""
         row = {"n": self.n, "place": self._count, "kind": kind.value, "stack": stack, "uid": uid}
         self.connection.execute(insert(tables.changes).values(**row, at_ms=self.now_ms))
@@ -78,8 +78,8 @@ class Database:
         except (DBAPIError, OSError) as error:
             found.close()
             why = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-            raise LibraryUnusable(f"the library's database cannot be used: {why}", "check database_url") from error
-        except LibraryUnusable:
+            raise LibraryUnavailable(f"the library's database cannot be used: {why}", "check database_url") from error
+        except LibraryUnavailable:
             found.close()
             raise
         return found
@@ -89,17 +89,17 @@ class Database:
         return int(self._clock() * 1000)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def read_transaction(self) -> Iterator[Connection]:
         """A transaction that changes nothing."""
         with _reachable(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Writing]:
+    def write_transaction(self) -> Iterator[WriteTransaction]:
         """A transaction that is kept whole where the block ends well, and leaves nothing behind where it does not."""
         with _reachable(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             raised = update(tables.clock).values(n=tables.clock.c.n + 1).returning(tables.clock.c.n)
-            yield Writing(connection, connection.execute(raised).scalar_one(), self.now_ms)
+            yield WriteTransaction(connection, connection.execute(raised).scalar_one(), self.now_ms)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -129,18 +129,18 @@ def read_url(where: str | Path) -> URL:
         try:
             where.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise LibraryUnusable(f"{where} cannot be made: {error.strerror}", "name another with --data") from error
+            raise LibraryUnavailable(f"{where} cannot be made: {error.strerror}", "name another with --data") from error
         return URL.create("sqlite", database=str(where / FILE))
     mend = "write postgresql://user@host/database"
     try:
         url = make_url(where)
     except ArgumentError as error:
-        raise LibraryUnusable("database_url: this is no URL", mend) from error
+        raise LibraryUnavailable("database_url: this is no URL", mend) from error
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database:
         return url
-    raise LibraryUnusable(f"database_url: there is no support for {url.get_backend_name()}", mend)
+    raise LibraryUnavailable(f"database_url: there is no support for {url.get_backend_name()}", mend)
 
 
 def _engine(url: URL) -> Engine:
@@ -152,7 +152,7 @@ def _engine(url: URL) -> Engine:
     try:
         return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
     except (ImportError, NoSuchModuleError) as error:
-        raise LibraryUnusable("PostgreSQL's client is not installed", "install cropmark[postgres]") from error
+        raise LibraryUnavailable("PostgreSQL's client is not installed", "install cropmark[postgres]") from error
 
 
 def _as_wal(connection: Any, record: Any) -> None:  # as the driver hands them

@@ -9,10 +9,10 @@ from typing import Final
 FILE: Final = "library.sqlite3"
 
 
-class LibraryUnusable(Exception):
+class LibraryUnavailable(Exception):
     """Why there is no library, and the mend."""
 
     def __init__(self, what: str, mend: str) -> None:
         super().__init__(f"{what} | {mend}")
         self.what = what
-        self.mend = mend
+        self.fix = mend

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import select
 
 from cropmark.library import changes
-from cropmark.library.store import Store
+from cropmark.library.store import LibraryStore
 from cropmark.library.tables import versions
 
 YOUNG_S: Final = 3600.0
@@ -19,7 +19,7 @@ YOUNG_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class LibraryState:
     """How a library is: `orphans` are digests of bytes that no version names, `lost` of versions without bytes."""
 
     kept: int
@@ -27,21 +27,21 @@ class State:
     lost: tuple[str, ...]
 
 
-def state_of(store: Store) -> State:
+def state_of(store: LibraryStore) -> LibraryState:
     """Compare the bytes with the versions."""
-    with store.database.reading() as connection:
+    with store.database.read_transaction() as connection:
         named = set(connection.execute(select(versions.c.digest).distinct()).scalars())
     there = set(store.blobs.digests())
-    return State(len(there & named), tuple(sorted(there - named)), tuple(sorted(named - there)))
+    return LibraryState(len(there & named), tuple(sorted(there - named)), tuple(sorted(named - there)))
 
 
-def mended(store: Store, *, young_s: float = YOUNG_S) -> int:
+def mended(store: LibraryStore, *, young_s: float = YOUNG_S) -> int:
     """Remove the orphans that are older than that, and what was never finished; how much it was."""
     return store.drop(state_of(store).orphans, young_s=young_s) + store.blobs.tidy()
 
 
-def tidied(store: Store) -> None:
+def tidied(store: LibraryStore) -> None:
     """What a server does now and then: mend, and forget old news."""
     mended(store)
-    with store.database.writing() as writing:
+    with store.database.write_transaction() as writing:
         changes.prune(writing)

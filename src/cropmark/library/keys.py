@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cropmark.library.database import Changed, Writing
+from cropmark.library.database import ChangeKind, WriteTransaction
 from cropmark.library.tables import keys
-from cropmark.model.assets import Key, KeyKind, Scope
-from cropmark.model.problems import BadOrder
+from cropmark.model.assets import KeyKind, KeyScope, LibraryKey
+from cropmark.model.problems import BadRequest
 
 LEAST_CHARS: Final = 15
 """Of a key that is set by hand: the shortest that PixLab's client sends."""
@@ -35,13 +35,15 @@ def new_secret(kind: KeyKind) -> str:
     return f"cropmark_{kind.value}_{secrets.token_urlsafe(32)}"
 
 
-def create(writing: Writing, kind: KeyKind, name: str, scope: Scope, secret: str) -> Key:
+def create(writing: WriteTransaction, kind: KeyKind, name: str, scope: KeyScope, secret: str) -> LibraryKey:
     """Keep a key. Raises BadOrder for one that is too short, or kept already."""
     if len(secret) < LEAST_CHARS:
-        raise BadOrder(f"expected a key of at least {LEAST_CHARS} characters, got {len(secret)}", fix="let one be made")
+        raise BadRequest(
+            f"expected a key of at least {LEAST_CHARS} characters, got {len(secret)}", fix="let one be made"
+        )
     digest = digest_of(secret)
     if writing.connection.execute(select(keys.c.id).where(keys.c.digest == digest)).first():
-        raise BadOrder("this key is there already", fix="choose another, or let one be made")
+        raise BadRequest("this key is there already", fix="choose another, or let one be made")
     row: dict[str, Any] = {
         "id": secrets.token_hex(6),
         "kind": kind.value,
@@ -53,42 +55,42 @@ def create(writing: Writing, kind: KeyKind, name: str, scope: Scope, secret: str
         "last_used_ms": None,
     }
     writing.connection.execute(insert(keys).values(**row))
-    writing.tell(Changed.KEYS, scope.stack or "")
+    writing.record_change(ChangeKind.KEYS, scope.stack or "")
     return _key(row)
 
 
-def revoke(writing: Writing, key_id: str) -> bool:
+def revoke(writing: WriteTransaction, key_id: str) -> bool:
     """Forget a key; False where there is none."""
     gone = writing.connection.execute(delete(keys).where(keys.c.id == key_id).returning(keys.c.stack)).all()
     for row in gone:
-        writing.tell(Changed.KEYS, row.stack or "")
+        writing.record_change(ChangeKind.KEYS, row.stack or "")
     return bool(gone)
 
 
-def listed(connection: Connection) -> tuple[Key, ...]:
+def listed(connection: Connection) -> tuple[LibraryKey, ...]:
     """All keys, the oldest first."""
     return tuple(_key(row._mapping) for row in connection.execute(select(keys).order_by(keys.c.created_ms, keys.c.id)))
 
 
-def used(writing: Writing, times_ms: dict[str, int]) -> None:
+def used(writing: WriteTransaction, times_ms: dict[str, int]) -> None:
     """Remember when keys were used last."""
     for key_id, at_ms in times_ms.items():
         writing.connection.execute(update(keys).where(keys.c.id == key_id).values(last_used_ms=at_ms))
 
 
-class Ring:
+class KeyIndex:
     """The keys in memory: which key a secret is, without asking the database."""
 
-    def __init__(self, found: Iterable[Key] = ()) -> None:
-        self._by_digest: dict[str, Key] = {}
+    def __init__(self, found: Iterable[LibraryKey] = ()) -> None:
+        self._by_digest: dict[str, LibraryKey] = {}
         self._used: dict[str, int] = {}
         self.renew(found)
 
-    def renew(self, found: Iterable[Key]) -> None:
+    def renew(self, found: Iterable[LibraryKey]) -> None:
         """These are the keys from now on."""
         self._by_digest = {key.digest: key for key in found}
 
-    def key(self, kind: KeyKind, secret: str, now_ms: int) -> Key | None:
+    def key(self, kind: KeyKind, secret: str, now_ms: int) -> LibraryKey | None:
         """The key of that kind; None where there is none.
 
         Found by its digest, which tells nobody who measures times how much of a guess was right.
@@ -110,8 +112,8 @@ class Ring:
         return taken
 
 
-def _key(row: Any) -> Key:  # a mapping of the table's columns
-    scope = Scope(row["stack"], tuple(json.loads(row["environments"])))
-    return Key(
+def _key(row: Any) -> LibraryKey:  # a mapping of the table's columns
+    scope = KeyScope(row["stack"], tuple(json.loads(row["environments"])))
+    return LibraryKey(
         row["id"], KeyKind(row["kind"]), row["name"], row["digest"], scope, row["created_ms"], row["last_used_ms"]
     )

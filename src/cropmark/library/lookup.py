@@ -17,13 +17,13 @@ from sqlalchemy import Connection, Select, and_, select
 from cropmark.library import queries
 from cropmark.library.keys import digest_of
 from cropmark.library.tables import assets, clock, keys, publications, published, stacks, versions
-from cropmark.model.assets import FILE_UID, UID, UUID, KeyKind, Scope, Stack
-from cropmark.model.problems import Problem, Refused, SourceMissing, Unauthorised
-from cropmark.plan.source import Edition
+from cropmark.model.assets import FILE_UID, UID, UUID, KeyKind, KeyScope, Stack
+from cropmark.model.problems import Forbidden, Problem, SourceNotFound, Unauthorized
+from cropmark.plan.source import PublishScope
 
 
 @dataclass(frozen=True, slots=True)
-class Contentstack:
+class ContentstackUrl:
     """An asset's file; without one, its newest. `slug` is the permanent URL's."""
 
     stack: str
@@ -33,14 +33,14 @@ class Contentstack:
 
 
 @dataclass(frozen=True, slots=True)
-class Kontent:
+class KontentUrl:
     """A file by Kontent.ai's form: one that was replaced is served as before."""
 
     stack: str
     file: str
 
 
-Address = Contentstack | Kontent
+Address = ContentstackUrl | KontentUrl
 
 _CONTENTSTACK = re.compile(
     rf"v3/assets/(?P<stack>{UID.pattern})/(?P<asset>{UID.pattern})"
@@ -52,14 +52,14 @@ _KONTENT = re.compile(rf"(?P<stack>{UUID.pattern})/(?P<file>{UUID.pattern})/[^/]
 def read_address(path: str) -> Address | None:
     """What a path names; None: nothing that could be here."""
     if found := _CONTENTSTACK.fullmatch(path):
-        return Contentstack(**found.groupdict())
+        return ContentstackUrl(**found.groupdict())
     if found := _KONTENT.fullmatch(path.lower()):
-        return Kontent(**found.groupdict())
+        return KontentUrl(**found.groupdict())
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundVersion:
     """A version's bytes. `private`: only for whoever has the token."""
 
     stack: str
@@ -79,37 +79,37 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class LookupResult:
     """What was found, or the Problem to raise, as it was when the clock stood at `n`.
 
     `asset` is the one it is about, where that is known.
     """
 
     n: int
-    found: Found | Problem
+    found: FoundVersion | Problem
     asset: str
 
 
-def find(connection: Connection, address: Address, edition: Edition | None) -> Answered:
+def find(connection: Connection, address: Address, edition: PublishScope | None) -> LookupResult:
     """The bytes, if there are any and they may be had in this edition."""
     n = connection.execute(select(clock.c.n)).scalar_one()  # first: what is read after it is as new or newer
     match address:
-        case Contentstack():
-            found = _contentstack(connection, address, edition or Edition())
-            return Answered(n, found, address.asset)
-        case Kontent():
+        case ContentstackUrl():
+            found = _contentstack(connection, address, edition or PublishScope())
+            return LookupResult(n, found, address.asset)
+        case KontentUrl():
             row = connection.execute(_by_file_id(address)).first()
-            return Answered(n, _found(row, private=row.secured) if row else missing(), row.asset if row else "")
+            return LookupResult(n, _found(row, private=row.secured) if row else missing(), row.asset if row else "")
         case _:
             assert_never(address)
 
 
-def missing() -> SourceMissing:
+def missing() -> SourceNotFound:
     """One text for all: whoever has no right to an asset does not learn whether there is one."""
-    return SourceMissing("there is no such asset here", fix="check the address, the environment and the branch")
+    return SourceNotFound("there is no such asset here", fix="check the address, the environment and the branch")
 
 
-def _contentstack(connection: Connection, address: Contentstack, edition: Edition) -> Found | Problem:
+def _contentstack(connection: Connection, address: ContentstackUrl, edition: PublishScope) -> FoundVersion | Problem:
     stack = queries.stack_of(connection, address.stack)
     if stack is None or (edition.beside is not None and _one_is_secured(connection, stack, edition.beside)):
         return missing()
@@ -129,21 +129,23 @@ def _one_is_secured(connection: Connection, stack: Stack, beside: str) -> bool:
     return stack.secured or (below is not None and below.secured)
 
 
-def _by(key: str, found: Found | Problem) -> Found | Problem:
-    return replace(found, key=key) if isinstance(found, Found) else found
+def _by(key: str, found: FoundVersion | Problem) -> FoundVersion | Problem:
+    return replace(found, key=key) if isinstance(found, FoundVersion) else found
 
 
-def _draft(connection: Connection, address: Contentstack, edition: Edition) -> Found | Problem:
+def _draft(connection: Connection, address: ContentstackUrl, edition: PublishScope) -> FoundVersion | Problem:
     """For whoever manages the stack: what is published in the environment, where there is none what is not yet."""
     found = _published(connection, address, edition, private=True)
     return (
         found
-        if isinstance(found, Found)
+        if isinstance(found, FoundVersion)
         else _published(connection, address, replace(edition, environment=None), private=True)
     )
 
 
-def _published(connection: Connection, address: Contentstack, edition: Edition, *, private: bool) -> Found | Problem:
+def _published(
+    connection: Connection, address: ContentstackUrl, edition: PublishScope, *, private: bool
+) -> FoundVersion | Problem:
     """What is published in the edition's environment, or if it names none, what is there."""
     environment = None
     if edition.environment is not None:
@@ -154,7 +156,7 @@ def _published(connection: Connection, address: Contentstack, edition: Edition, 
     return _found(row, private=private) if row else missing()
 
 
-def _wanted(address: Contentstack, branch: str, environment: str | None) -> Select[Any]:
+def _wanted(address: ContentstackUrl, branch: str, environment: str | None) -> Select[Any]:
     """The version that is meant; no row where there is none, or where it is not published."""
     found = (
         select(versions, assets.c.stack)
@@ -177,7 +179,7 @@ def _wanted(address: Contentstack, branch: str, environment: str | None) -> Sele
     return found.join(publications, here).join(published, and_(once, published.c.version == versions.c.number))
 
 
-def _by_file_id(address: Kontent) -> Select[Any]:
+def _by_file_id(address: KontentUrl) -> Select[Any]:
     return (
         select(versions, assets.c.stack, stacks.c.secured)
         .join(assets, assets.c.uid == versions.c.asset)
@@ -186,11 +188,11 @@ def _by_file_id(address: Kontent) -> Select[Any]:
     )
 
 
-def _found(row: Any, *, private: bool) -> Found:  # a row of versions, with its stack
-    return Found(row.stack, row.asset, row.file_uid, row.digest, row.bytes, row.created_ms, private)
+def _found(row: Any, *, private: bool) -> FoundVersion:  # a row of versions, with its stack
+    return FoundVersion(row.stack, row.asset, row.file_uid, row.digest, row.bytes, row.created_ms, private)
 
 
-def _manager(connection: Connection, stack: str, edition: Edition) -> str | None:
+def _manager(connection: Connection, stack: str, edition: PublishScope) -> str | None:
     """The id of the management token of the stack that whoever asks has."""
     row = _key_row(connection, KeyKind.MANAGEMENT, edition.manager) if edition.manager else None
     return row.id if row is not None and row.stack in (None, stack) else None
@@ -202,17 +204,17 @@ def _key_row(connection: Connection, kind: KeyKind, secret: str) -> Any:  # a ro
     return row if row is not None and hmac.compare_digest(row.digest, digest) else None
 
 
-def _reader(connection: Connection, stack: str, edition: Edition) -> str | Problem:
+def _reader(connection: Connection, stack: str, edition: PublishScope) -> str | Problem:
     """The id of the delivery token, or why a secured stack's asset may not be had with it."""
     if not edition.token:
-        return Unauthorised("a delivery token is needed here", fix="add access_token=…", parameter="access_token")
+        return Unauthorized("a delivery token is needed here", fix="add access_token=…", parameter="access_token")
     row = _key_row(connection, KeyKind.DELIVERY, edition.token)
     if row is None or row.stack not in (None, stack):
-        return Unauthorised("the delivery token is not valid", fix="use one of this stack", parameter="access_token")
+        return Unauthorized("the delivery token is not valid", fix="use one of this stack", parameter="access_token")
     if edition.environment is None:
-        return Refused("secured assets need an environment", fix="add environment=…", parameter="environment")
-    scope = Scope(row.stack, tuple(json.loads(row.environments)))
+        return Forbidden("secured assets need an environment", fix="add environment=…", parameter="environment")
+    scope = KeyScope(row.stack, tuple(json.loads(row.environments)))
     if not scope.opens(edition.environment, queries.environments_of(connection, stack)):
-        return Refused("the delivery token is for another environment", fix="use its own", parameter="environment")
+        return Forbidden("the delivery token is for another environment", fix="use its own", parameter="environment")
     found: str = row.id
     return found

@@ -11,7 +11,7 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
-from cropmark.library.errors import LibraryUnusable
+from cropmark.library.errors import LibraryUnavailable
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x63726F70
@@ -40,6 +40,6 @@ def upgrade(engine: Engine) -> None:
         try:
             command.upgrade(made, "head")
         except (CommandError, ResolutionError) as error:
-            raise LibraryUnusable(
+            raise LibraryUnavailable(
                 "the library was made by a newer cropmark than this one", "upgrade cropmark"
             ) from error

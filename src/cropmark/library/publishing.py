@@ -9,13 +9,13 @@ from enum import Enum
 from sqlalchemy import delete, insert, select
 
 from cropmark.library import queries
-from cropmark.library.database import Changed, Writing
+from cropmark.library.database import ChangeKind, WriteTransaction
 from cropmark.library.tables import assets, environments, publications, published, schedules, versions
 from cropmark.model.assets import Publishing
-from cropmark.model.problems import BadOrder, NotFound
+from cropmark.model.problems import BadRequest, NotFound
 
 
-class Act(Enum):
+class PublishAction(Enum):
     """What is done, now or later."""
 
     PUBLISH = "publish"
@@ -27,7 +27,7 @@ def new_uid() -> str:
     return "blt" + secrets.token_hex(8)
 
 
-def done(writing: Writing, stack: str, uid: str, act: Act, wanted: Publishing, by: str) -> None:
+def done(writing: WriteTransaction, stack: str, uid: str, act: PublishAction, wanted: Publishing, by: str) -> None:
     """Publish or unpublish, or remember to. The asset is known to be there.
 
     Raises NotFound for a version that it does not have.
@@ -37,13 +37,13 @@ def done(writing: Writing, stack: str, uid: str, act: Act, wanted: Publishing, b
         _remember(writing, uid, act, wanted, number, by)
         return
     for name in wanted.environments:
-        environment = environment_in(writing, stack, name, make=act is Act.PUBLISH)
+        environment = environment_in(writing, stack, name, make=act is PublishAction.PUBLISH)
         if environment is not None:
             _carry_out(writing, uid, environment, act, wanted.locales, number, by)
-    writing.tell(Changed.ASSET if act is Act.PUBLISH else Changed.WITHDRAWN, stack, uid)
+    writing.record_change(ChangeKind.ASSET if act is PublishAction.PUBLISH else ChangeKind.WITHDRAWN, stack, uid)
 
 
-def check_environments(writing: Writing, stack: str, wanted: Publishing) -> None:
+def check_environments(writing: WriteTransaction, stack: str, wanted: Publishing) -> None:
     """Raises BadOrder for one that is not there: a misspelled name must not pass for an asset that was withdrawn.
 
     What is to be done later may be about an environment that another schedule makes.
@@ -52,12 +52,12 @@ def check_environments(writing: Writing, stack: str, wanted: Publishing) -> None
         return
     for name in wanted.environments:
         if queries.environment_uid(writing.connection, stack, name) is None:
-            raise BadOrder(
+            raise BadRequest(
                 f"there is no environment {name[:80]!r}", fix="name one of the stack's", parameter="environments"
             )
 
 
-def environment_in(writing: Writing, stack: str, name: str, *, make: bool) -> str | None:
+def environment_in(writing: WriteTransaction, stack: str, name: str, *, make: bool) -> str | None:
     """The uid of an environment by its name or uid; a new one is made where it may be."""
     found = queries.environment_uid(writing.connection, stack, name)
     if found is not None or not make:
@@ -68,7 +68,7 @@ def environment_in(writing: Writing, stack: str, name: str, *, make: bool) -> st
     return uid
 
 
-def carry_out_due(writing: Writing) -> int:
+def carry_out_due(writing: WriteTransaction) -> int:
     """All that is due by now, in the order of its times; how much it was.
 
     The rows are removed in the transaction that acts on them: of several fronts one does it, once.
@@ -82,11 +82,11 @@ def carry_out_due(writing: Writing) -> int:
     for row in due:
         names, locales = tuple(json.loads(row.environments)), tuple(json.loads(row.locales))
         writing.connection.execute(delete(schedules).where(schedules.c.id == row.id))
-        done(writing, row.stack, row.asset, Act(row.action), Publishing(names, locales, row.version), row.by)
+        done(writing, row.stack, row.asset, PublishAction(row.action), Publishing(names, locales, row.version), row.by)
     return len(due)
 
 
-def _number(writing: Writing, uid: str, number: int | None) -> int:
+def _number(writing: WriteTransaction, uid: str, number: int | None) -> int:
     """Of the version that is meant."""
     if number is None:
         newest: int = writing.connection.execute(select(assets.c.version).where(assets.c.uid == uid)).scalar_one()
@@ -102,7 +102,9 @@ def no_such_version() -> NotFound:
     return NotFound("the asset has no such version", fix="name one of its versions", parameter="version")
 
 
-def _remember(writing: Writing, uid: str, act: Act, wanted: Publishing, number: int, by: str) -> None:
+def _remember(
+    writing: WriteTransaction, uid: str, act: PublishAction, wanted: Publishing, number: int, by: str
+) -> None:
     row = {
         "id": secrets.token_hex(16),
         "asset": uid,
@@ -117,11 +119,17 @@ def _remember(writing: Writing, uid: str, act: Act, wanted: Publishing, number: 
 
 
 def _carry_out(
-    writing: Writing, uid: str, environment: str, act: Act, locales: tuple[str, ...], number: int, by: str
+    writing: WriteTransaction,
+    uid: str,
+    environment: str,
+    act: PublishAction,
+    locales: tuple[str, ...],
+    number: int,
+    by: str,
 ) -> None:
     here = (publications.c.asset == uid, publications.c.environment == environment)
     writing.connection.execute(delete(publications).where(*here, publications.c.locale.in_(locales)))
-    if act is Act.UNPUBLISH:
+    if act is PublishAction.UNPUBLISH:
         return
     for locale in dict.fromkeys(locales):
         row = {"asset": uid, "environment": environment, "locale": locale, "version": number}

@@ -10,16 +10,16 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fal
 from cropmark.library.tables import assets, environments, publications, stacks, tags, versions
 from cropmark.model.assets import (
     Asset,
-    Entry,
+    AssetFilter,
+    BranchRef,
+    EntryDetails,
     Environment,
     File,
     Folder,
     Listing,
-    Page,
-    Place,
+    ListPage,
     Publication,
-    Shown,
-    Sort,
+    SortField,
     Stack,
     Version,
 )
@@ -36,10 +36,10 @@ _COLUMNS: Final = (
 )
 _BY_MEDIA_TYPE: Final = {traits.media_type: kind for kind, traits in TRAITS.items()}
 _SORTS: Final = {
-    Sort.CREATED: assets.c.created_ms,
-    Sort.UPDATED: assets.c.updated_ms,
-    Sort.TITLE: assets.c.title,
-    Sort.UID: assets.c.uid,
+    SortField.CREATED: assets.c.created_ms,
+    SortField.UPDATED: assets.c.updated_ms,
+    SortField.TITLE: assets.c.title,
+    SortField.UID: assets.c.uid,
 }
 
 
@@ -68,7 +68,7 @@ def environments_of(connection: Connection, stack: str) -> tuple[Environment, ..
 # ------------------------------------------------------------------------------------------ one asset
 
 
-def asset_of(connection: Connection, place: Place, uid: str, number: int | None = None) -> Asset:
+def asset_of(connection: Connection, place: BranchRef, uid: str, number: int | None = None) -> Asset:
     """An asset with its newest version, or the one of that number. Raises NotFound."""
     wanted = assets.c.version if number is None else number
     here = (assets.c.uid == uid, _in(place), assets.c.is_dir.is_(False))
@@ -80,7 +80,7 @@ def asset_of(connection: Connection, place: Place, uid: str, number: int | None 
     return found
 
 
-def folder_of(connection: Connection, place: Place, uid: str, parameter: str = "uid") -> Folder:
+def folder_of(connection: Connection, place: BranchRef, uid: str, parameter: str = "uid") -> Folder:
     """A folder. Raises NotFound, of the parameter that names it."""
     row = connection.execute(_assets().where(assets.c.uid == uid, _in(place), assets.c.is_dir.is_(True))).first()
     if row is None:
@@ -116,7 +116,7 @@ def missing() -> NotFound:
 # ------------------------------------------------------------------------------------------ lists
 
 
-def listed(connection: Connection, place: Place, listing: Listing) -> Page:
+def listed(connection: Connection, place: BranchRef, listing: Listing) -> ListPage:
     """A page of a list. Raises NotFound for a folder or an environment that is not there.
 
     Only the page's own rows are joined with all that belongs to them: ten thousand would take a while.
@@ -134,25 +134,25 @@ def listed(connection: Connection, place: Place, listing: Listing) -> Page:
     wanted = select(assets.c.uid).where(*conditions).order_by(*order)
     uids = list(connection.execute(wanted.offset(listing.skip).limit(listing.limit)).scalars())
     rows = {row.uid: row for row in connection.execute(_assets(number).where(assets.c.uid.in_(uids)))}
-    return Page(tuple(_whole(connection, place, [rows[uid] for uid in uids])), count)
+    return ListPage(tuple(_whole(connection, place, [rows[uid] for uid in uids])), count)
 
 
 def _conditions(
-    connection: Connection, place: Place, listing: Listing, environment: str | None, number: ColumnElement[int]
+    connection: Connection, place: BranchRef, listing: Listing, environment: str | None, number: ColumnElement[int]
 ) -> Iterator[ColumnElement[bool]]:
     """What the assets of a list have in common; `number` is that of the version that is listed."""
     yield _in(place)
     if environment is not None:
         yield exists().where(publications.c.asset == assets.c.uid, publications.c.environment == environment)
     match listing.shown:
-        case Shown.ASSETS:
+        case AssetFilter.ASSETS:
             yield assets.c.is_dir.is_(False)
-        case Shown.IMAGES:
+        case AssetFilter.IMAGES:
             yield assets.c.is_dir.is_(False)
             yield _has(number, versions.c.format != Format.SVG.value)
-        case Shown.NOTHING:
+        case AssetFilter.NONE:
             yield false()
-        case Shown.ALL:
+        case AssetFilter.ALL:
             pass
         case _:
             assert_never(listing.shown)
@@ -220,7 +220,7 @@ def _environment(connection: Connection, stack: str, name: str) -> str:
 # ------------------------------------------------------------------------------------------ rows
 
 
-def _in(place: Place) -> ColumnElement[bool]:
+def _in(place: BranchRef) -> ColumnElement[bool]:
     return and_(assets.c.stack == place.stack, assets.c.branch == place.branch)
 
 
@@ -230,7 +230,7 @@ def _assets(number: ColumnElement[int] | int = assets.c.version) -> Select[Any]:
     return select(*_COLUMNS).join_from(assets, versions, joined, isouter=True)
 
 
-def _whole(connection: Connection, place: Place, rows: Sequence[AnyRow]) -> list[Asset | Folder]:
+def _whole(connection: Connection, place: BranchRef, rows: Sequence[AnyRow]) -> list[Asset | Folder]:
     """The rows as values, with their tags and publications, which are asked for all of them at once."""
     uids = [row.uid for row in rows]
     tagged = _grouped(
@@ -254,8 +254,8 @@ def _grouped(rows: Iterable[AnyRow]) -> dict[str, list[AnyRow]]:
     return grouped
 
 
-def _item(place: Place, row: AnyRow, tagged: list[AnyRow], published: list[AnyRow]) -> Asset | Folder:
-    entry = Entry(
+def _item(place: BranchRef, row: AnyRow, tagged: list[AnyRow], published: list[AnyRow]) -> Asset | Folder:
+    entry = EntryDetails(
         uid=row.uid,
         place=place,
         title=row.title,

@@ -23,8 +23,8 @@ from typing import Any, Final
 import structlog
 
 from cropmark.model.formats import TRAITS, Format
-from cropmark.model.problems import Breakdown, Overloaded
-from cropmark.ports import Kept, Opened, Stamp
+from cropmark.model.problems import InternalError, Overloaded
+from cropmark.ports import OpenSource, SourceVersion, StoredResult
 
 log = structlog.get_logger("cropmark.results")
 
@@ -41,7 +41,7 @@ _PIECE: Final = 2**20
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-class DiskResults:
+class FolderResults:
     """Implements ports.Results in a folder. The oldest go where there are too many bytes or files."""
 
     def __init__(
@@ -59,13 +59,13 @@ class DiskResults:
         self._limit_bytes = limit_bytes
         self._limit_entries = limit_entries
         self._clock = clock
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, StoredResult] = {}
         """By id, the oldest first."""
         self._bytes = 0
         self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
-    async def opened(cls, folder: Path, *, sweep_s: float = SWEEP_S, **limits: Any) -> DiskResults:  # as __init__ has
+    async def opened(cls, folder: Path, *, sweep_s: float = SWEEP_S, **limits: Any) -> FolderResults:  # as __init__ has
         """The results in a folder, swept now and then; it is made with the first one that is kept."""
         results = cls(folder, **limits)
         await results._swept()
@@ -75,11 +75,11 @@ class DiskResults:
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def keep(self, body: bytes | Opened, kind: Format, owner: str, comment: str = "") -> Kept:
+    async def put(self, body: bytes | OpenSource, kind: Format, owner: str, comment: str = "") -> StoredResult:
         length = len(body) if isinstance(body, bytes) else body.bytes
         now = self._clock()
         expires_s = now + self._lifetime_s if self._lifetime_s else None
-        kept = Kept(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
+        kept = StoredResult(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
         await self._make_room(length)
         try:
             await asyncio.to_thread(self._write, kept, body)
@@ -88,11 +88,11 @@ class DiskResults:
             if error.errno in _FULL:
                 await self._evict(self._bytes // 8, self._limit_entries)
                 raise no_room() from error
-            raise Breakdown("the result could not be kept", fix="ask for it with blob=true") from error
+            raise InternalError("the result could not be kept", fix="ask for it with blob=true") from error
         self._enter(kept)
         return kept
 
-    async def open(self, media_id: str) -> tuple[Kept, Opened] | None:
+    async def open(self, media_id: str) -> tuple[StoredResult, OpenSource] | None:
         kept = await self._find(media_id)
         if kept is None:
             return None
@@ -104,10 +104,10 @@ class DiskResults:
         if os.fstat(descriptor).st_size != kept.bytes:
             os.close(descriptor)
             return None
-        stamp = Stamp(f"result:{media_id}", media_id, versioned=True)
-        return kept, Opened(descriptor, kept.bytes, stamp, io.FileIO(descriptor).close)
+        stamp = SourceVersion(f"result:{media_id}", media_id, versioned=True)
+        return kept, OpenSource(descriptor, kept.bytes, stamp, io.FileIO(descriptor).close)
 
-    async def forget(self, media_id: str, owner: str) -> bool:
+    async def delete(self, media_id: str, owner: str) -> bool:
         kept = await self._find(media_id)
         if kept is None or kept.owner != owner:
             return False
@@ -146,7 +146,7 @@ class DiskResults:
 
     # ------------------------------------------------------------------------------------------ index
 
-    async def _find(self, media_id: str) -> Kept | None:
+    async def _find(self, media_id: str) -> StoredResult | None:
         if ID.fullmatch(media_id) is None:
             return None
         kept = self._kept.get(media_id)
@@ -154,7 +154,7 @@ class DiskResults:
             kept = await asyncio.to_thread(_read, self._record(media_id))
         return None if kept is None or is_over(kept, self._clock()) else kept
 
-    def _enter(self, kept: Kept) -> None:
+    def _enter(self, kept: StoredResult) -> None:
         if kept.id not in self._kept:
             self._kept[kept.id] = kept
             self._bytes += kept.bytes
@@ -172,7 +172,7 @@ class DiskResults:
 
     async def _evict(self, least_bytes: int, most_entries: int) -> None:
         """Remove the oldest, until so many bytes are free and so many entries left."""
-        going: list[Kept] = []
+        going: list[StoredResult] = []
         for kept in self._kept.values():
             if least_bytes <= 0 and len(self._kept) - len(going) <= most_entries:
                 break
@@ -180,7 +180,7 @@ class DiskResults:
             least_bytes -= kept.bytes
         await self._remove(going)
 
-    async def _remove(self, going: list[Kept]) -> None:
+    async def _remove(self, going: list[StoredResult]) -> None:
         for kept in going:
             self._leave(kept.id)
         if going:
@@ -188,13 +188,13 @@ class DiskResults:
 
     # ------------------------------------------------------------------------------------------ disk, in threads
 
-    def _body(self, kept: Kept) -> Path:
+    def _body(self, kept: StoredResult) -> Path:
         return self._folder / f"{kept.id}.{TRAITS[kept.format].extension}"
 
     def _record(self, media_id: str) -> Path:
         return self._folder / f"{media_id}.json"
 
-    def _write(self, kept: Kept, body: bytes | Opened) -> None:
+    def _write(self, kept: StoredResult, body: bytes | OpenSource) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._write_as(self._body(kept), _pieces(body))
@@ -216,15 +216,15 @@ class DiskResults:
                 Path(part).unlink(missing_ok=True)
             raise
 
-    def _unlink(self, going: list[Kept]) -> None:
+    def _unlink(self, going: list[StoredResult]) -> None:
         for kept in going:
             with contextlib.suppress(OSError):
                 self._record(kept.id).unlink(missing_ok=True)
                 self._body(kept).unlink(missing_ok=True)
 
-    def _found(self) -> list[Kept]:
+    def _found(self) -> list[StoredResult]:
         """All that is whole, the oldest first; what is not, and old, is removed."""
-        found: list[Kept] = []
+        found: list[StoredResult] = []
         names = {entry.name: entry for entry in os.scandir(self._folder)}
         bodies = set()
         for name in [name for name in names if name.endswith(".json")]:
@@ -234,7 +234,7 @@ class DiskResults:
                 bodies.add(self._body(kept).name)
                 bodies.add(name)
         self._tidy(names[name] for name in names.keys() - bodies)
-        return sorted(found, key=lambda kept: kept.made_s)
+        return sorted(found, key=lambda kept: kept.created_s)
 
     def _tidy(self, strays: Iterator[os.DirEntry[str]]) -> None:
         for stray in strays:
@@ -244,12 +244,12 @@ class DiskResults:
                     Path(stray.path).unlink()
 
 
-def is_over(kept: Kept, now: float) -> bool:
+def is_over(kept: StoredResult, now: float) -> bool:
     """Whether its time is up."""
     return kept.expires_s is not None and kept.expires_s <= now
 
 
-def _pieces(body: bytes | Opened) -> Iterator[bytes]:
+def _pieces(body: bytes | OpenSource) -> Iterator[bytes]:
     if isinstance(body, bytes):
         yield body
         return
@@ -257,21 +257,21 @@ def _pieces(body: bytes | Opened) -> Iterator[bytes]:
         yield os.pread(body.descriptor, min(_PIECE, body.bytes - at), at)
 
 
-def record_of(kept: Kept) -> bytes:
+def record_of(kept: StoredResult) -> bytes:
     """What is written beside a body."""
     members = {
         "id": kept.id,
         "format": kept.format.value,
         "bytes": kept.bytes,
         "owner": kept.owner,
-        "made_s": kept.made_s,
+        "made_s": kept.created_s,
         "expires_s": kept.expires_s,
         "comment": kept.comment,
     }
     return json.dumps(members).encode("ascii")
 
 
-def _read(path: Path) -> Kept | None:
+def _read(path: Path) -> StoredResult | None:
     """The record in a file; None for what is none."""
     try:
         return read_record(path.stem, path.read_bytes())
@@ -279,16 +279,16 @@ def _read(path: Path) -> Kept | None:
         return None
 
 
-def read_record(media_id: str, text: bytes) -> Kept | None:
+def read_record(media_id: str, text: bytes) -> StoredResult | None:
     """None for what is no record."""
     try:
         told = json.loads(text)
-        return Kept(
+        return StoredResult(
             id=media_id,
             format=Format(told["format"]),
             bytes=int(told["bytes"]),
             owner=str(told["owner"]),
-            made_s=float(told["made_s"]),
+            created_s=float(told["made_s"]),
             expires_s=None if told["expires_s"] is None else float(told["expires_s"]),
             comment=str(told["comment"]),
         )

@@ -11,12 +11,12 @@ from typing import Final, TypeVar
 import structlog
 
 from cropmark.library import garbage
-from cropmark.library.changes import News
-from cropmark.library.database import Changed
-from cropmark.library.keys import Ring
+from cropmark.library.changes import ChangeFeed
+from cropmark.library.database import ChangeKind
+from cropmark.library.keys import KeyIndex
 from cropmark.library.source import LibrarySource
-from cropmark.library.store import Store
-from cropmark.model.assets import Key, KeyKind
+from cropmark.library.store import LibraryStore
+from cropmark.model.assets import KeyKind, LibraryKey
 from cropmark.model.problems import Problem
 from cropmark.ports import Library
 
@@ -39,17 +39,17 @@ async def _nothing(named: str) -> None:
     """Nothing is cached."""
 
 
-class Live:
+class LibraryService:
     """Implements ports.LiveLibrary."""
 
-    def __init__(self, store: Store, *, look_s: float = LOOK_S, sweep_s: float = SWEEP_S) -> None:
+    def __init__(self, store: LibraryStore, *, look_s: float = LOOK_S, sweep_s: float = SWEEP_S) -> None:
         self.store = store
         # Threads apart: however long uploads take, or a bucket, the database is asked, and its news are heard.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="library")
         self._writers = ThreadPoolExecutor(THREADS, thread_name_prefix="library-writer")
         self._openers = ThreadPoolExecutor(THREADS, thread_name_prefix="library-opener")
         self._listener = ThreadPoolExecutor(1, thread_name_prefix="library-news")
-        self._ring = Ring()
+        self._ring = KeyIndex()
         self.source = LibrarySource(
             store, self._threads, self._openers, used=lambda key: self._ring.use(key, store.database.now_ms)
         )
@@ -67,9 +67,9 @@ class Live:
     async def start(self, drop: Drop) -> None:
         """Hear the news from now on; `drop` is called for each asset whose renditions are to be forgotten."""
         self._drop = drop
-        await self.look()
+        await self.poll()
         self._tasks = [
-            asyncio.create_task(self._forever(self._look_s, self.look)),
+            asyncio.create_task(self._forever(self._look_s, self.poll)),
             asyncio.create_task(self._forever(self._sweep_s, self.sweep)),
         ]
 
@@ -79,26 +79,26 @@ class Live:
         again = () if self._again is None else (self._again,)
         await asyncio.gather(*self._tasks, *again, return_exceptions=True)
         with contextlib.suppress(Problem):
-            await self._write_down_uses()
+            await self._store_key_uses()
         for threads in (self._threads, self._writers, self._openers, self._listener):
             await asyncio.to_thread(threads.shutdown)
         self.store.close()
 
     # ------------------------------------------------------------------------------------------ ports.LiveLibrary
 
-    async def ask(self, act: Callable[[Library], T]) -> T:
+    async def read(self, act: Callable[[Library], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, act, self.store)
 
-    async def change(self, act: Callable[[Library], T]) -> T:
+    async def write(self, act: Callable[[Library], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._writers, act, self.store)
         finally:
-            await self.look()
+            await self.poll()
 
-    async def key(self, kind: KeyKind, secret: str) -> Key | None:
+    async def key(self, kind: KeyKind, secret: str) -> LibraryKey | None:
         found = self._ring.key(kind, secret, self.store.database.now_ms)
         if found is None and secret:
-            await self._looked_again()  # it may be new
+            await self._poll_again()  # it may be new
             found = self._ring.key(kind, secret, self.store.database.now_ms)
         return found
 
@@ -113,45 +113,45 @@ class Live:
 
     # ------------------------------------------------------------------------------------------ time
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Hear the news, and do what is due."""
         async with self._looking:
-            if (await self._hear()).due:
-                await self.ask(lambda _: self.store.carry_out_due())
-                await self._hear()
+            if (await self._apply_changes()).due:
+                await self.read(lambda _: self.store.run_due())
+                await self._apply_changes()
 
-    async def _looked_again(self) -> None:
+    async def _poll_again(self) -> None:
         """Hear the news out of turn, all who ask for it together: whoever guesses keys makes no more work than that."""
         now_s = asyncio.get_running_loop().time()
         if self._again is None or (self._again.done() and now_s >= self._again_s + AGAIN_S):
             self._again_s = now_s
-            self._again = asyncio.create_task(self._look_if_possible())
+            self._again = asyncio.create_task(self._try_poll())
         await asyncio.shield(self._again)
 
-    async def _look_if_possible(self) -> None:
+    async def _try_poll(self) -> None:
         with contextlib.suppress(Problem):
-            await self.look()
+            await self.poll()
 
     async def sweep(self) -> None:
         """Write down when keys were used, and tidy up."""
-        await self._write_down_uses()
+        await self._store_key_uses()
         await asyncio.get_running_loop().run_in_executor(self._writers, garbage.tidied, self.store)
 
-    async def _write_down_uses(self) -> None:
+    async def _store_key_uses(self) -> None:
         uses = self._ring.taken_uses()
-        await self.ask(lambda _: self.store.keys_used(uses))
+        await self.read(lambda _: self.store.keys_used(uses))
 
-    async def _hear(self) -> News:
+    async def _apply_changes(self) -> ChangeFeed:
         loop = asyncio.get_running_loop()
         now_ms = self.store.database.now_ms
         seen, looked_ms = self._seen or (None, now_ms)
-        news = await loop.run_in_executor(self._listener, self.store.news, seen, looked_ms)
-        if news.whole or any(change.kind is Changed.KEYS for change in news.changes):
+        news = await loop.run_in_executor(self._listener, self.store.changes_since, seen, looked_ms)
+        if news.whole or any(change.kind is ChangeKind.KEYS for change in news.changes):
             self._ring.renew(await loop.run_in_executor(self._listener, self.store.all_keys))
-        self.source.learn(news)
+        self.source.apply(news)
         self._seen = (news.n, now_ms)
         for change in news.changes:
-            if change.kind in (Changed.GONE, Changed.WITHDRAWN):
+            if change.kind in (ChangeKind.GONE, ChangeKind.WITHDRAWN):
                 await self._drop(f"{change.stack}/{change.uid}/")
         return news
 

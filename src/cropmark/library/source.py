@@ -18,11 +18,11 @@ from typing import Final, Protocol
 from cachetools import LRUCache
 
 from cropmark.library import lookup
-from cropmark.library.changes import Changed, News
-from cropmark.library.lookup import Answered, Contentstack, Found
-from cropmark.model.problems import Problem, SourceFailed, SourceMissing
-from cropmark.plan.source import Edition, SitePath, Where
-from cropmark.ports import Opened, Stamp, covers
+from cropmark.library.changes import ChangeFeed, ChangeKind
+from cropmark.library.lookup import ContentstackUrl, FoundVersion, LookupResult
+from cropmark.model.problems import Problem, SourceFailed, SourceNotFound
+from cropmark.plan.source import PublishScope, SitePath, SourceRef
+from cropmark.ports import OpenSource, SourceVersion, purge_matches
 
 REMEMBERED: Final = 65_536
 """Addresses that are known; about 500 bytes each."""
@@ -33,10 +33,10 @@ TRUSTED_S: Final = 1.0
 _PURGES: Final = 1024
 
 
-class Asked(Protocol):
+class LibraryRequest(Protocol):
     """What is asked of the library, in threads."""
 
-    def find(self, address: lookup.Address, edition: Edition | None) -> Answered: ...
+    def find(self, address: lookup.Address, edition: PublishScope | None) -> LookupResult: ...
 
     def open_file(self, digest: str) -> int: ...
 
@@ -48,8 +48,8 @@ class _Known:
     n: int
     stack: str
     asset: str
-    outcome: Found | Problem
-    stamp: Stamp | None
+    outcome: FoundVersion | Problem
+    stamp: SourceVersion | None
     key: str = ""
 
 
@@ -58,7 +58,7 @@ class LibrarySource:
 
     def __init__(
         self,
-        asked: Asked,
+        asked: LibraryRequest,
         threads: Executor,
         openers: Executor,
         clock: Callable[[], float] = time.monotonic,
@@ -85,30 +85,30 @@ class LibrarySource:
 
     # ------------------------------------------------------------------------------------------ ports.Source
 
-    def glance(self, where: Where) -> Stamp | None:
+    def stat(self, where: SourceRef) -> SourceVersion | None:
         known = self._known(where) if isinstance(where, SitePath) else None
         if known is None:
             return None
-        if isinstance(known.outcome, SourceMissing):
+        if isinstance(known.outcome, SourceNotFound):
             raise known.outcome
         # A Problem of another kind is open()'s to raise.
         return self._stamped(known) if known.stamp else None
 
-    async def open(self, where: Where) -> Opened:
+    async def open(self, where: SourceRef) -> OpenSource:
         if not isinstance(where, SitePath):
             raise lookup.missing()
         known = self._known(where) or await self._found(where)
-        if known.stamp is None or not isinstance(known.outcome, Found):
+        if known.stamp is None or not isinstance(known.outcome, FoundVersion):
             assert isinstance(known.outcome, Problem)
             raise known.outcome
         return await self._opened(known.outcome, self._stamped(known))
 
-    def identity(self, where: Where) -> str:
+    def identity(self, where: SourceRef) -> str:
         """`library:stack/asset/file`; for an address that names less, as much as it names."""
         if not isinstance(where, SitePath):
             raise lookup.missing()
         known = self._present.get(where)
-        if known is not None and isinstance(known.outcome, Found):
+        if known is not None and isinstance(known.outcome, FoundVersion):
             return known.outcome.identity
         return "library:" + where.path.removeprefix("v3/assets/")
 
@@ -123,16 +123,16 @@ class LibrarySource:
 
     # ------------------------------------------------------------------------------------------ news
 
-    def learn(self, news: News) -> None:
+    def apply(self, news: ChangeFeed) -> None:
         """Forget what the news are about, and believe the rest for another while."""
         self._heard_s = self._clock()
         if news.whole:
             self._forget()
         for change in news.changes:
             self._changed[change.uid or change.stack] = change.n
-            if change.kind is Changed.GONE:
+            if change.kind is ChangeKind.GONE:
                 self._gone[change.uid] = None
-            if change.kind is Changed.KEYS:
+            if change.kind is ChangeKind.KEYS:
                 self._forget()  # a token may have come or gone; this is seldom
         if news.changes:
             self._absent.clear()
@@ -163,7 +163,7 @@ class LibrarySource:
         address = lookup.read_address(where.path)
         if address is None:
             raise lookup.missing()
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._asked.find, address, where.edition)
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._asked.find, address, where.scope)
         answered = await asked
         known = _known(address, answered)
         if not self._is_older(known):
@@ -171,7 +171,7 @@ class LibrarySource:
             table[where] = known
         return known
 
-    async def _opened(self, found: Found, stamp: Stamp) -> Opened:
+    async def _opened(self, found: FoundVersion, stamp: SourceVersion) -> OpenSource:
         loop = asyncio.get_running_loop()
         try:
             descriptor = await loop.run_in_executor(self._openers, self._asked.open_file, found.digest)
@@ -179,26 +179,26 @@ class LibrarySource:
             raise SourceFailed("the asset's bytes cannot be read", fix="run cropmark doctor") from error
         return _handed(descriptor, found.bytes, stamp)
 
-    def _stamped(self, known: _Known) -> Stamp:
+    def _stamped(self, known: _Known) -> SourceVersion:
         assert known.stamp is not None
         if known.key:
             self._used(known.key)
         if not self._purged and not self._generation:
             return known.stamp
         stamp = known.stamp
-        count = self._generation + sum(n for named, n in self._purged.items() if covers(named, stamp.identity))
-        return Stamp(stamp.identity, stamp.version, count, stamp.modified_s, private=stamp.private)
+        count = self._generation + sum(n for named, n in self._purged.items() if purge_matches(named, stamp.identity))
+        return SourceVersion(stamp.identity, stamp.version, count, stamp.modified_s, private=stamp.private)
 
 
-def _known(address: lookup.Address, answered: Answered) -> _Known:
+def _known(address: lookup.Address, answered: LookupResult) -> _Known:
     found = answered.found
-    if isinstance(found, Found):
-        stamp = Stamp(found.identity, found.digest, modified_s=found.created_ms / 1000, private=found.private)
+    if isinstance(found, FoundVersion):
+        stamp = SourceVersion(found.identity, found.digest, modified_s=found.created_ms / 1000, private=found.private)
         return _Known(answered.n, found.stack, found.asset, found, stamp, found.key)
-    stack = address.stack if isinstance(address, Contentstack) else ""
+    stack = address.stack if isinstance(address, ContentstackUrl) else ""
     return _Known(answered.n, stack, answered.asset, found, None)
 
 
-def _handed(descriptor: int, length: int, stamp: Stamp) -> Opened:
+def _handed(descriptor: int, length: int, stamp: SourceVersion) -> OpenSource:
     # FileIO closes once: the number may be another file's by the second time.
-    return Opened(descriptor, length, stamp, io.FileIO(descriptor).close)
+    return OpenSource(descriptor, length, stamp, io.FileIO(descriptor).close)

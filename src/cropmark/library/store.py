@@ -17,31 +17,31 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from cropmark.library import keys, lookup, publishing, queries, writes
-from cropmark.library.blobs import Blobs, FolderBlobs, digest_of
-from cropmark.library.changes import News, news_since
-from cropmark.library.database import Changed, Database, Writing
-from cropmark.library.publishing import Act, new_uid
+from cropmark.library.blobs import BlobStore, FolderBlobStore, digest_of
+from cropmark.library.changes import ChangeFeed, news_since
+from cropmark.library.database import ChangeKind, Database, WriteTransaction
+from cropmark.library.publishing import PublishAction, new_uid
 from cropmark.library.tables import assets, stacks, versions
 from cropmark.model.assets import (
     Asset,
+    BranchRef,
     Changes,
     Environment,
     File,
     Folder,
-    Key,
     KeyKind,
+    KeyScope,
+    LibraryKey,
     Listing,
-    Page,
-    Place,
+    ListPage,
     Publishing,
-    Scope,
     Stack,
-    Upload,
+    UploadInfo,
     Version,
 )
-from cropmark.model.problems import BadOrder, NotFound, Overloaded
-from cropmark.plan.source import Edition
-from cropmark.ports import Opened
+from cropmark.model.problems import BadRequest, NotFound, Overloaded
+from cropmark.plan.source import PublishScope
+from cropmark.ports import OpenSource
 
 T = TypeVar("T")
 
@@ -51,17 +51,17 @@ BYTES: Final = "assets"
 """The folder of the bytes, beside the database."""
 
 
-class Store:
+class LibraryStore:
     """Implements ports.Library over a database and a place for bytes."""
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
+    def __init__(self, database: Database, blobs: BlobStore) -> None:
         self.database = database
         self.blobs = blobs
 
     @classmethod
-    def opened(cls, folder: Path, url: str = "", blobs: Blobs | None = None) -> Store:
+    def opened(cls, folder: Path, url: str = "", blobs: BlobStore | None = None) -> LibraryStore:
         """The library of a data folder; `url` where its database is elsewhere. Raises LibraryUnusable."""
-        return cls(Database.opened(url or folder), blobs or FolderBlobs(folder / BYTES))
+        return cls(Database.opened(url or folder), blobs or FolderBlobStore(folder / BYTES))
 
     def close(self) -> None:
         self.database.close()
@@ -76,7 +76,7 @@ class Store:
 
     def new_stack(self, name: str, *, secured: bool = False) -> Stack:
         """Raises BadOrder where a stack has that name."""
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             row = {
                 "api_key": new_uid(),
                 "name": name,
@@ -87,7 +87,7 @@ class Store:
             try:
                 writing.connection.execute(insert(stacks).values(**row))
             except IntegrityError as error:
-                raise BadOrder(f"there is a stack {name[:80]!r}", fix="choose another name") from error
+                raise BadRequest(f"there is a stack {name[:80]!r}", fix="choose another name") from error
         return Stack(**row)  # type: ignore[arg-type]  # a row has the columns' types, which a dict cannot tell
 
     def environments(self, stack: str) -> tuple[Environment, ...]:
@@ -95,20 +95,20 @@ class Store:
 
     def new_environment(self, stack: str, name: str) -> Environment:
         """Raises BadOrder where an environment has that name."""
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             if queries.environment_uid(writing.connection, stack, name) is not None:
-                raise BadOrder("there is an environment of that name", fix="choose another", parameter="name")
+                raise BadRequest("there is an environment of that name", fix="choose another", parameter="name")
             uid = publishing.environment_in(writing, stack, name, make=True)
-            writing.tell(Changed.STACK, stack)
+            writing.record_change(ChangeKind.STACK, stack)
             return next(e for e in queries.environments_of(writing.connection, stack) if e.uid == uid)
 
     # ------------------------------------------------------------------------------------------ assets
 
     def add(
         self,
-        place: Place,
-        upload: Upload,
-        source: Opened,
+        place: BranchRef,
+        upload: UploadInfo,
+        source: OpenSource,
         changes: Changes,
         by: str,
         *,
@@ -117,22 +117,22 @@ class Store:
     ) -> Asset:
         """A new asset; `origin` is where an import has it from, once in a branch."""
         file = self._kept(upload, source)
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             uid = new_uid()
             writes.insert_asset(writing, uid, place, changes.title or file.filename, by, newest=1, origin=origin)
             self._insert_version(writing, uid, 1, file, by, source)
             writes.apply(writing, place, uid, changes)
-            writing.tell(Changed.ASSET, place.stack, uid)
+            writing.record_change(ChangeKind.ASSET, place.stack, uid)
             if published is not None:
-                publishing.done(writing, place.stack, uid, Act.PUBLISH, published, by)
+                publishing.done(writing, place.stack, uid, PublishAction.PUBLISH, published, by)
             return queries.asset_of(writing.connection, place, uid)
 
     def replace(
         self,
-        place: Place,
+        place: BranchRef,
         uid: str,
-        upload: Upload,
-        source: Opened,
+        upload: UploadInfo,
+        source: OpenSource,
         changes: Changes,
         by: str,
         *,
@@ -141,42 +141,42 @@ class Store:
         """A new version. What is published stays published as it is. Raises BadOrder as change() does."""
         _slug(self.asset(place, uid), changes)
         file = self._kept(upload, source)
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             asset = queries.asset_of(writing.connection, place, uid)
             number = asset.newest + 1
             self._insert_version(writing, uid, number, file, by, source)
             writes.touch(writing, place, uid, by, version=number, **_slug(asset, changes))
             writes.apply(writing, place, uid, changes)
             if published is not None:
-                publishing.done(writing, place.stack, uid, Act.PUBLISH, published, by)
+                publishing.done(writing, place.stack, uid, PublishAction.PUBLISH, published, by)
             return queries.asset_of(writing.connection, place, uid)
 
-    def restore(self, place: Place, uid: str, number: int, by: str) -> Asset:
+    def restore(self, place: BranchRef, uid: str, number: int, by: str) -> Asset:
         """An older version's bytes, as a new version."""
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             newest = queries.asset_of(writing.connection, place, uid).newest + 1
             old = self._numbered(writing.connection, place, uid, number)
             writes.insert_version(writing, uid, newest, old.version.file, by)
             writes.touch(writing, place, uid, by, version=newest)
             return queries.asset_of(writing.connection, place, uid)
 
-    def name_version(self, place: Place, uid: str, number: int, name: str | None) -> None:
+    def name_version(self, place: BranchRef, uid: str, number: int, name: str | None) -> None:
         """Raises NotFound for a version that the asset does not have."""
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             self._numbered(writing.connection, place, uid, number)
             writes.name_version(writing, uid, number, name)
 
-    def change(self, place: Place, uid: str, changes: Changes, by: str) -> Asset:
+    def change(self, place: BranchRef, uid: str, changes: Changes, by: str) -> Asset:
         """Raises BadOrder where the asset has another permanent URL already."""
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             asset = queries.asset_of(writing.connection, place, uid)
             writes.touch(writing, place, uid, by, **_slug(asset, changes))
             writes.apply(writing, place, uid, changes)
             return queries.asset_of(writing.connection, place, uid)
 
-    def delete(self, place: Place, uid: str) -> None:
+    def delete(self, place: BranchRef, uid: str) -> None:
         """Remove the asset with all its versions; their bytes too, where no other asset has the same."""
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             queries.asset_of(writing.connection, place, uid)
             digests = {version.file.digest for version in queries.versions_of(writing.connection, uid)}
             writes.remove(writing, place, uid)
@@ -184,76 +184,76 @@ class Store:
 
     # ------------------------------------------------------------------------------------------ publishing
 
-    def publish(self, place: Place, uid: str, wanted: Publishing, by: str) -> None:
-        self._publish(place, uid, Act.PUBLISH, wanted, by)
+    def publish(self, place: BranchRef, uid: str, wanted: Publishing, by: str) -> None:
+        self._publish(place, uid, PublishAction.PUBLISH, wanted, by)
 
-    def unpublish(self, place: Place, uid: str, wanted: Publishing, by: str) -> None:
-        self._publish(place, uid, Act.UNPUBLISH, wanted, by)
+    def unpublish(self, place: BranchRef, uid: str, wanted: Publishing, by: str) -> None:
+        self._publish(place, uid, PublishAction.UNPUBLISH, wanted, by)
 
-    def carry_out_due(self) -> int:
+    def run_due(self) -> int:
         """Publish and unpublish what is due; how much it was."""
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             return publishing.carry_out_due(writing)
 
     # ------------------------------------------------------------------------------------------ asked
 
-    def asset(self, place: Place, uid: str, number: int | None = None) -> Asset:
+    def asset(self, place: BranchRef, uid: str, number: int | None = None) -> Asset:
         """Raises NotFound, also for a version that it does not have."""
         return self._read(lambda c: self._numbered(c, place, uid, number))
 
-    def imported(self, place: Place, origin: str) -> Asset | None:
+    def imported(self, place: BranchRef, origin: str) -> Asset | None:
         """The asset that an import has from there."""
         wanted = select(assets.c.uid).where(
             assets.c.stack == place.stack, assets.c.branch == place.branch, assets.c.origin == origin
         )
-        with self.database.reading() as connection:
+        with self.database.read_transaction() as connection:
             uid = connection.execute(wanted).scalar()
             return queries.asset_of(connection, place, uid) if uid else None
 
-    def versions(self, place: Place, uid: str) -> tuple[Version, ...]:
+    def versions(self, place: BranchRef, uid: str) -> tuple[Version, ...]:
         """The newest first."""
-        with self.database.reading() as connection:
+        with self.database.read_transaction() as connection:
             queries.asset_of(connection, place, uid)
             return queries.versions_of(connection, uid)
 
-    def listed(self, place: Place, listing: Listing) -> Page:
+    def list_entries(self, place: BranchRef, listing: Listing) -> ListPage:
         return self._read(lambda c: queries.listed(c, place, listing))
 
     # ------------------------------------------------------------------------------------------ delivery
 
-    def find(self, address: lookup.Address, edition: Edition | None) -> lookup.Answered:
+    def find(self, address: lookup.Address, edition: PublishScope | None) -> lookup.LookupResult:
         return self._read(lambda c: lookup.find(c, address, edition))
 
     def open_file(self, digest: str) -> int:
         """A descriptor of the bytes. Raises OSError."""
         return self.blobs.open(digest)
 
-    def news(self, n: int | None, looked_ms: int) -> News:
+    def changes_since(self, n: int | None, looked_ms: int) -> ChangeFeed:
         """What changed since the clock stood at `n`, which was looked at then."""
         return self._read(lambda c: news_since(c, n, self.database.now_ms, looked_ms))
 
     # ------------------------------------------------------------------------------------------ folders
 
-    def folder(self, place: Place, uid: str) -> Folder:
+    def folder(self, place: BranchRef, uid: str) -> Folder:
         return self._read(lambda c: queries.folder_of(c, place, uid))
 
-    def new_folder(self, place: Place, name: str, parent_uid: str | None, by: str) -> Folder:
-        with self.database.writing() as writing:
+    def new_folder(self, place: BranchRef, name: str, parent_uid: str | None, by: str) -> Folder:
+        with self.database.write_transaction() as writing:
             uid = new_uid()
             writes.insert_asset(writing, uid, place, name, by, newest=0, is_dir=True)
             writes.apply(writing, place, uid, Changes(parent_uid=parent_uid))
             return queries.folder_of(writing.connection, place, uid)
 
-    def change_folder(self, place: Place, uid: str, changes: Changes, by: str) -> Folder:
-        with self.database.writing() as writing:
+    def change_folder(self, place: BranchRef, uid: str, changes: Changes, by: str) -> Folder:
+        with self.database.write_transaction() as writing:
             queries.folder_of(writing.connection, place, uid)
             writes.touch(writing, place, uid, by)
             writes.apply(writing, place, uid, changes)
             return queries.folder_of(writing.connection, place, uid)
 
-    def delete_folder(self, place: Place, uid: str) -> None:
+    def delete_folder(self, place: BranchRef, uid: str) -> None:
         """Remove a folder with all that is in it, as the vendor does."""
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             queries.folder_of(writing.connection, place, uid)
             inside = queries.inside(writing.connection, uid)
             digests = {v.file.digest for one in inside for v in queries.versions_of(writing.connection, one)}
@@ -263,21 +263,21 @@ class Store:
 
     # ------------------------------------------------------------------------------------------ keys
 
-    def all_keys(self) -> tuple[Key, ...]:
+    def all_keys(self) -> tuple[LibraryKey, ...]:
         return self._read(keys.listed)
 
-    def new_key(self, kind: KeyKind, name: str, scope: Scope, secret: str) -> Key:
-        with self.database.writing() as writing:
+    def new_key(self, kind: KeyKind, name: str, scope: KeyScope, secret: str) -> LibraryKey:
+        with self.database.write_transaction() as writing:
             return keys.create(writing, kind, name, scope, secret)
 
     def revoke_key(self, key_id: str) -> bool:
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             return keys.revoke(writing, key_id)
 
     def keys_used(self, times_ms: dict[str, int]) -> None:
         """When keys were used last, by their ids."""
         if times_ms:
-            with self.database.writing() as writing:
+            with self.database.write_transaction() as writing:
                 keys.used(writing, times_ms)
 
     # ------------------------------------------------------------------------------------------ bytes
@@ -287,7 +287,7 @@ class Store:
 
         Done as a writer: whoever adds a version of them waits, and then keeps them anew.
         """
-        with self.database.writing() as writing:
+        with self.database.write_transaction() as writing:
             going = [digest for digest in digests if not self._named(writing.connection, digest)]
             going = [digest for digest in going if (self.blobs.age_s(digest) or 0.0) >= young_s]
             for digest in going:
@@ -301,13 +301,13 @@ class Store:
         except OSError as error:
             log.warning("bytes of what was deleted are left, and removed later", why=str(error))
 
-    def _kept(self, upload: Upload, source: Opened) -> File:
+    def _kept(self, upload: UploadInfo, source: OpenSource) -> File:
         """The file, its bytes kept, on which nothing has a claim yet."""
         digest = digest_of(source)
         self._put(digest, source)
         return File(digest, upload.filename, upload.format, source.bytes, upload.size)
 
-    def _put(self, digest: str, source: Opened) -> None:
+    def _put(self, digest: str, source: OpenSource) -> None:
         with _writable():
             self.blobs.put(digest, source)
 
@@ -318,11 +318,11 @@ class Store:
     # ------------------------------------------------------------------------------------------ rows
 
     def _read(self, ask: Callable[[Connection], T]) -> T:
-        with self.database.reading() as connection:
+        with self.database.read_transaction() as connection:
             return ask(connection)
 
     @staticmethod
-    def _numbered(connection: Connection, place: Place, uid: str, number: int | None) -> Asset:
+    def _numbered(connection: Connection, place: BranchRef, uid: str, number: int | None) -> Asset:
         newest = queries.asset_of(connection, place, uid)
         if number in (None, newest.newest):
             return newest
@@ -331,14 +331,16 @@ class Store:
         except NotFound as error:
             raise publishing.no_such_version() from error
 
-    def _publish(self, place: Place, uid: str, act: Act, wanted: Publishing, by: str) -> None:
-        with self.database.writing() as writing:
+    def _publish(self, place: BranchRef, uid: str, act: PublishAction, wanted: Publishing, by: str) -> None:
+        with self.database.write_transaction() as writing:
             queries.asset_of(writing.connection, place, uid)
-            if act is Act.UNPUBLISH:
+            if act is PublishAction.UNPUBLISH:
                 publishing.check_environments(writing, place.stack, wanted)
             publishing.done(writing, place.stack, uid, act, wanted, by)
 
-    def _insert_version(self, writing: Writing, uid: str, number: int, file: File, by: str, source: Opened) -> None:
+    def _insert_version(
+        self, writing: WriteTransaction, uid: str, number: int, file: File, by: str, source: OpenSource
+    ) -> None:
         with _writable():
             is_gone = self.blobs.age_s(file.digest) is None
         if is_gone:
@@ -351,7 +353,7 @@ def _slug(asset: Asset, changes: Changes) -> dict[str, str]:
     if changes.slug is None:
         return {}
     if asset.slug not in (None, changes.slug):
-        raise BadOrder("the permanent URL is set already, and can be set once", parameter="permanent_url")
+        raise BadRequest("the permanent URL is set already, and can be set once", parameter="permanent_url")
     return {"slug": changes.slug}
 
 

@@ -10,16 +10,16 @@ from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from cropmark.library import queries
-from cropmark.library.database import Changed, Writing
+from cropmark.library.database import ChangeKind, WriteTransaction
 from cropmark.library.tables import assets, tags, versions
-from cropmark.model.assets import Changes, File, Place
-from cropmark.model.problems import BadOrder
+from cropmark.model.assets import BranchRef, Changes, File
+from cropmark.model.problems import BadRequest
 
 
 def insert_asset(
-    writing: Writing,
+    writing: WriteTransaction,
     uid: str,
-    place: Place,
+    place: BranchRef,
     title: str,
     by: str,
     *,
@@ -47,17 +47,19 @@ def insert_asset(
     try:
         writing.connection.execute(insert(assets).values(**row))
     except IntegrityError as error:
-        raise BadOrder("this file is there already", fix="replace it") from error
+        raise BadRequest("this file is there already", fix="replace it") from error
 
 
-def touch(writing: Writing, place: Place, uid: str, by: str, **more: Any) -> None:  # columns by their names
+def touch(
+    writing: WriteTransaction, place: BranchRef, uid: str, by: str, **more: Any
+) -> None:  # columns by their names
     """Somebody changed it now."""
     row = {"updated_ms": writing.now_ms, "updated_by": by, **more}
     writing.connection.execute(update(assets).where(assets.c.uid == uid).values(**row))
-    writing.tell(Changed.ASSET, place.stack, uid)
+    writing.record_change(ChangeKind.ASSET, place.stack, uid)
 
 
-def apply(writing: Writing, place: Place, uid: str, changes: Changes) -> None:
+def apply(writing: WriteTransaction, place: BranchRef, uid: str, changes: Changes) -> None:
     """What is said of an asset or a folder. Raises NotFound for a parent that is not there."""
     row: dict[str, Any] = {"title": changes.title, "description": changes.description}
     row = {name: value for name, value in row.items() if value is not None}
@@ -74,13 +76,13 @@ def apply(writing: Writing, place: Place, uid: str, changes: Changes) -> None:
             writing.connection.execute(insert(tags), rows)
 
 
-def remove(writing: Writing, place: Place, uid: str) -> None:
+def remove(writing: WriteTransaction, place: BranchRef, uid: str) -> None:
     """It is gone, with all that hangs on it."""
     writing.connection.execute(delete(assets).where(assets.c.uid == uid))
-    writing.tell(Changed.GONE, place.stack, uid)
+    writing.record_change(ChangeKind.GONE, place.stack, uid)
 
 
-def insert_version(writing: Writing, uid: str, number: int, file: File, by: str) -> None:
+def insert_version(writing: WriteTransaction, uid: str, number: int, file: File, by: str) -> None:
     """A version, whose bytes are kept already."""
     row = {
         "asset": uid,
@@ -99,16 +101,16 @@ def insert_version(writing: Writing, uid: str, number: int, file: File, by: str)
     writing.connection.execute(insert(versions).values(**row))
 
 
-def name_version(writing: Writing, uid: str, number: int, name: str | None) -> None:
+def name_version(writing: WriteTransaction, uid: str, number: int, name: str | None) -> None:
     """What people call a version that is there."""
     here = (versions.c.asset == uid, versions.c.number == number)
     writing.connection.execute(update(versions).where(*here).values(name=name))
 
 
-def _not_below(connection: Connection, place: Place, uid: str, parent_uid: str) -> None:
+def _not_below(connection: Connection, place: BranchRef, uid: str, parent_uid: str) -> None:
     """Raises NotFound where the parent is no folder, BadOrder where it is in what is moved."""
     above: str | None = parent_uid
     while above is not None:
         if above == uid:
-            raise BadOrder("a folder cannot be moved into itself", fix="name another", parameter="parent_uid")
+            raise BadRequest("a folder cannot be moved into itself", fix="name another", parameter="parent_uid")
         above = queries.folder_of(connection, place, above, "parent_uid").entry.parent_uid

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cropmark.management.parse_query import MOST
 from cropmark.management.request import Json
-from cropmark.management.routes import ROUTES, Access, Route
+from cropmark.management.routes import ROUTES, Route, RouteAccess
 from cropmark.model.assets import MAX_NAME_CHARS, UID
 
 _TEXT: Final[Json] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}
@@ -140,17 +140,17 @@ def openapi() -> Json:
 
 
 def _operation(route: Route) -> Json:
-    name = route.act.__name__
+    name = route.handler.__name__
     told: Json = {
         "operationId": f"{route.method.lower()} {route.path}",
-        "summary": (route.act.__doc__ or "").partition("\n")[0],
+        "summary": (route.handler.__doc__ or "").partition("\n")[0],
         "parameters": [*_path_parameters(route.path), *_query_parameters(_QUERIES.get(name, {}))],
         "responses": {str(route.status): _json("Done.", {"type": "object"})}
         | {str(status): _json(text, {"$ref": "#/components/schemas/Problem"}) for status, text in _PROBLEMS.items()},
     }
     if route.body:
         told["requestBody"] = {"required": True, "content": _content(route, name)}
-    if route.access is Access.READ:
+    if route.access is RouteAccess.READ:
         told["description"] = "Readers of what is published send access_token instead of authorization."
     return told
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from cropmark.management.request import Call, Unacceptable
+from cropmark.management.request import ManagementRequest, Unprocessable
 from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Changes, Publishing
 from cropmark.ports import Library
 
@@ -20,7 +20,7 @@ def member(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An object within the body."""
     found = body.get(name)
     if not isinstance(found, Mapping):
-        raise Unacceptable(f"expected an object named {name}", fix=f'send {{"{name}": {{…}}}}', parameter=name)
+        raise Unprocessable(f"expected an object named {name}", fix=f'send {{"{name}": {{…}}}}', parameter=name)
     return found
 
 
@@ -46,7 +46,7 @@ def _tags(value: object) -> tuple[str, ...]:
     """A list, or a comma list as forms have it."""
     words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
     if not isinstance(words, list) or len(words) > _MAX_TAGS:
-        raise Unacceptable(f"expected a list of at most {_MAX_TAGS} tags", parameter="tags")
+        raise Unprocessable(f"expected a list of at most {_MAX_TAGS} tags", parameter="tags")
     return tuple(text_of(word, "tags", MAX_NAME_CHARS) for word in words if word != "")
 
 
@@ -56,7 +56,7 @@ def read_version_name(body: Mapping[str, Any]) -> str:
     return text_of(inner.get("_version_name"), "_version_name", MAX_NAME_CHARS)
 
 
-def read_slug(call: Call) -> str | None:
+def read_slug(call: ManagementRequest) -> str | None:
     """The last part of a permanent URL that is to be set."""
     asset = call.body.get("asset")
     url = asset.get("permanent_url") if isinstance(asset, Mapping) else None
@@ -68,22 +68,22 @@ def read_slug(call: Call) -> str | None:
         slug = ""  # one of another asset, or one that no request can ask for
     try:
         return text_of(slug, "permanent_url", MAX_NAME_CHARS)
-    except Unacceptable as error:
-        raise Unacceptable(
+    except Unprocessable as error:
+        raise Unprocessable(
             "expected this asset's permanent URL",
             fix="write …/v3/assets/{api key}/{uid}/{at most 255 characters}",
             parameter="permanent_url",
         ) from error
 
 
-def read_publishing(library: Library, call: Call) -> Publishing:
+def read_publishing(library: Library, call: ManagementRequest) -> Publishing:
     asset = member(call.body, "asset")
     version = call.body.get("version", asset.get("version"))
     names = _names(asset, "environments")
     if call.strict:
         known = {n for e in library.environments(call.place.stack) for n in (e.name, e.uid)}
         if missing := [name for name in names if name not in known]:
-            raise Unacceptable(f"there is no environment {missing[0]!r}", parameter="environments")
+            raise Unprocessable(f"there is no environment {missing[0]!r}", parameter="environments")
     at = call.body.get("scheduled_at") or None
     return Publishing(
         names,
@@ -96,18 +96,18 @@ def read_publishing(library: Library, call: Call) -> Publishing:
 def _names(asset: Mapping[str, Any], name: str) -> tuple[str, ...]:
     found = asset.get(name)
     if not isinstance(found, list) or not 0 < len(found) <= _MAX_TAGS:
-        raise Unacceptable(f"expected a list of {name}", fix=f'send {{"asset": {{"{name}": […]}}}}', parameter=name)
+        raise Unprocessable(f"expected a list of {name}", fix=f'send {{"asset": {{"{name}": […]}}}}', parameter=name)
     return tuple(text_of(one, name, MAX_NAME_CHARS if name == "environments" else MAX_LOCALE_CHARS) for one in found)
 
 
 def text_of(value: object, name: str, most: int, *, least: int = 1) -> str:
     """A text that a database can hold."""
     if not isinstance(value, str) or not least <= len(value.strip()) or len(value) > most or "\0" in value:
-        raise Unacceptable(f"{name}: expected a text of {least} to {most} characters", parameter=name)
+        raise Unprocessable(f"{name}: expected a text of {least} to {most} characters", parameter=name)
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Unacceptable(f"{name}: expected a text of whole characters", parameter=name) from error
+        raise Unprocessable(f"{name}: expected a text of whole characters", parameter=name) from error
     return value
 
 
@@ -117,7 +117,7 @@ def whole_of(value: object, name: str, *, least: int = 1, most: int = 2**31 - 1)
     except ValueError:  # more digits than Python reads
         found = None
     if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
-        raise Unacceptable(f"{name}: expected a whole number of {least} or more", parameter=name)
+        raise Unprocessable(f"{name}: expected a whole number of {least} or more", parameter=name)
     return found
 
 
@@ -127,6 +127,6 @@ def _ms(value: object) -> int:
         found = datetime.fromisoformat(value if isinstance(value, str) else "")
         return int(found.replace(tzinfo=found.tzinfo or UTC).timestamp() * 1000)
     except (ValueError, OverflowError) as error:
-        raise Unacceptable(
+        raise Unprocessable(
             "scheduled_at: expected a time", fix="write 2026-11-21T10:00:00.000Z", parameter="scheduled_at"
         ) from error

@@ -6,47 +6,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cropmark.model.assets import Key, Place, Upload
-from cropmark.model.problems import BadOrder, Refused
-from cropmark.ports import Opened
+from cropmark.model.assets import BranchRef, LibraryKey, UploadInfo
+from cropmark.model.problems import BadRequest, Forbidden
+from cropmark.ports import OpenSource
 
 Json = dict[str, Any]  # what json.dumps takes
 
 
-class Unacceptable(BadOrder):
+class Unprocessable(BadRequest):
     """Well-formed, and not what this call takes."""
 
     status, code = 422, "unacceptable"
 
 
-class UnknownStack(Refused):
+class UnknownStack(Forbidden):
     """No api key, or one of no stack."""
 
     status, code = 412, "unknown_stack"
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class UploadedFile:
     """A file that came with a call: its bytes, and what a renderer found them to be."""
 
-    upload: Upload
-    source: Opened
+    upload: UploadInfo
+    source: OpenSource
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ManagementRequest:
     """A call of somebody who may make it. `base` is where URLs of assets begin; `names` are those in the path."""
 
-    place: Place
+    place: BranchRef
     by: str
     base: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
-    sent: Sent | None = None
+    sent: UploadedFile | None = None
     strict: bool = False
     """Environments are not made by publishing to them."""
-    reader: Key | None = None
+    reader: LibraryKey | None = None
     """The delivery token of a reader: only what is published is there for them."""
 
     def asks(self, name: str) -> bool:

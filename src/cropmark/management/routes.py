@@ -8,11 +8,11 @@ from enum import Enum
 from typing import Final
 
 from cropmark.management import handlers
-from cropmark.management.request import Call, Json
+from cropmark.management.request import Json, ManagementRequest
 from cropmark.ports import Library
 
 
-class Access(Enum):
+class RouteAccess(Enum):
     """Who may make a call."""
 
     READ = "read"
@@ -28,8 +28,8 @@ class Route:
 
     method: str
     path: str
-    act: Callable[[Library, Call], Json]
-    access: Access
+    handler: Callable[[Library, ManagementRequest], Json]
+    access: RouteAccess
     status: int = 200
     body: tuple[str, ...] = ()
     """Of `json` and `multipart`."""
@@ -37,26 +37,26 @@ class Route:
 
 # fmt: off
 ROUTES: Final = (
-    Route("GET",    "assets",                  handlers.listed,          Access.READ),
-    Route("POST",   "assets",                  handlers.upload,          Access.WRITE, 201, ("multipart",)),
-    Route("GET",    "assets/images",           handlers.images,          Access.READ),
-    Route("GET",    "assets/videos",           handlers.nothing,         Access.READ),
-    Route("GET",    "assets/rt",               handlers.nothing,         Access.READ),
-    Route("POST",   "assets/folders",          handlers.new_folder,      Access.WRITE, 201, ("json",)),
-    Route("GET",    "assets/folders/{uid}",    handlers.folder,          Access.LOOK),
-    Route("PUT",    "assets/folders/{uid}",    handlers.update_folder,   Access.WRITE, body=("json",)),
-    Route("DELETE", "assets/folders/{uid}",    handlers.delete_folder,   Access.WRITE),
-    Route("GET",    "assets/{uid}",            handlers.one,             Access.READ),
-    Route("PUT",    "assets/{uid}",            handlers.update,          Access.WRITE, body=("json", "multipart")),
-    Route("DELETE", "assets/{uid}",            handlers.delete,          Access.WRITE),
-    Route("POST",   "assets/{uid}/publish",    handlers.publish,         Access.WRITE, body=("json",)),
-    Route("POST",   "assets/{uid}/unpublish",  handlers.unpublish,       Access.WRITE, body=("json",)),
-    Route("GET",    "assets/{uid}/versions",   handlers.versions,        Access.LOOK),
-    Route("POST",   "assets/{uid}/versions/{version}/name", handlers.name_version,   Access.WRITE, 201, ("json",)),
-    Route("DELETE", "assets/{uid}/versions/{version}/name", handlers.unname_version, Access.WRITE),
-    Route("GET",    "assets/{uid}/references", handlers.references,      Access.LOOK),
-    Route("GET",    "environments",            handlers.environments,    Access.LOOK),
-    Route("POST",   "environments",            handlers.new_environment, Access.WRITE, 201, ("json",)),
-    Route("GET",    "environments/{name}",     handlers.environment,     Access.LOOK),
+    Route("GET",    "assets",                  handlers.listed,          RouteAccess.READ),
+    Route("POST",   "assets",                  handlers.upload,          RouteAccess.WRITE, 201, ("multipart",)),
+    Route("GET",    "assets/images",           handlers.images,          RouteAccess.READ),
+    Route("GET",    "assets/videos",           handlers.nothing,         RouteAccess.READ),
+    Route("GET",    "assets/rt",               handlers.nothing,         RouteAccess.READ),
+    Route("POST",   "assets/folders",          handlers.new_folder,      RouteAccess.WRITE, 201, ("json",)),
+    Route("GET",    "assets/folders/{uid}",    handlers.folder,          RouteAccess.LOOK),
+    Route("PUT",    "assets/folders/{uid}",    handlers.update_folder,   RouteAccess.WRITE, body=("json",)),
+    Route("DELETE", "assets/folders/{uid}",    handlers.delete_folder,   RouteAccess.WRITE),
+    Route("GET",    "assets/{uid}",            handlers.one,             RouteAccess.READ),
+    Route("PUT",    "assets/{uid}",            handlers.update,          RouteAccess.WRITE, body=("json", "multipart")),
+    Route("DELETE", "assets/{uid}",            handlers.delete,          RouteAccess.WRITE),
+    Route("POST",   "assets/{uid}/publish",    handlers.publish,         RouteAccess.WRITE, body=("json",)),
+    Route("POST",   "assets/{uid}/unpublish",  handlers.unpublish,       RouteAccess.WRITE, body=("json",)),
+    Route("GET",    "assets/{uid}/versions",   handlers.versions,        RouteAccess.LOOK),
+    Route("POST",   "assets/{uid}/versions/{version}/name", handlers.name_version,   RouteAccess.WRITE, 201, ("json",)),
+    Route("DELETE", "assets/{uid}/versions/{version}/name", handlers.unname_version, RouteAccess.WRITE),
+    Route("GET",    "assets/{uid}/references", handlers.references,      RouteAccess.LOOK),
+    Route("GET",    "environments",            handlers.environments,    RouteAccess.LOOK),
+    Route("POST",   "environments",            handlers.new_environment, RouteAccess.WRITE, 201, ("json",)),
+    Route("GET",    "environments/{name}",     handlers.environment,     RouteAccess.LOOK),
 )
 # fmt: on

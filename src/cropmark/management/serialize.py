@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from cropmark.management.request import Call, Json
-from cropmark.model.assets import MAIN, Asset, Entry, Environment, Folder, Publication, Version
+from cropmark.management.request import Json, ManagementRequest
+from cropmark.model.assets import MAIN, Asset, EntryDetails, Environment, Folder, Publication, Version
 
 
-def asset_json(asset: Asset, call: Call, *, listed: bool = False) -> Json:
+def asset_json(asset: Asset, call: ManagementRequest, *, listed: bool = False) -> Json:
     """The vendor's asset object."""
     file = asset.version.file
     told = _entry(asset.entry) | {
@@ -34,7 +34,7 @@ def asset_json(asset: Asset, call: Call, *, listed: bool = False) -> Json:
     return told
 
 
-def item_json(item: Asset | Folder, call: Call, *, listed: bool) -> Json:
+def item_json(item: Asset | Folder, call: ManagementRequest, *, listed: bool) -> Json:
     return folder_json(item) if isinstance(item, Folder) else asset_json(item, call, listed=listed)
 
 
@@ -48,7 +48,7 @@ def folder_json(found: Folder) -> Json:
     }
 
 
-def _entry(entry: Entry) -> Json:
+def _entry(entry: EntryDetails) -> Json:
     return {
         "uid": entry.uid,
         "created_at": time_text(entry.created_ms),
@@ -61,7 +61,7 @@ def _entry(entry: Entry) -> Json:
     }
 
 
-def _url(asset: Asset, call: Call, rest: str) -> str:
+def _url(asset: Asset, call: ManagementRequest, rest: str) -> str:
     base = urlsplit(call.base).path if call.asks("relative_urls") else call.base
     branch = asset.entry.place.branch
     query = "" if branch == MAIN else f"?branch={quote(branch, safe='')}"

@@ -49,7 +49,7 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BranchRef:
     """Where in a library: a branch of a stack."""
 
     stack: str
@@ -72,7 +72,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadInfo:
     """What is known of a file before it is kept; its bytes come beside."""
 
     filename: str
@@ -107,11 +107,11 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EntryDetails:
     """What assets and folders have in common."""
 
     uid: str
-    place: Place
+    place: BranchRef
     title: str
     description: str
     tags: tuple[str, ...]
@@ -126,14 +126,14 @@ class Entry:
 class Folder:
     """A folder; its title is its name."""
 
-    entry: Entry
+    entry: EntryDetails
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
     """An asset with the version that was asked for, the newest unless told otherwise, and its number of them."""
 
-    entry: Entry
+    entry: EntryDetails
     version: Version
     newest: int
     slug: str | None
@@ -170,16 +170,16 @@ class Publishing:
     at_ms: int | None = None
 
 
-class Shown(Enum):
+class AssetFilter(Enum):
     """What a list holds."""
 
     ALL = "all"
     ASSETS = "assets"
     IMAGES = "images"
-    NOTHING = "nothing"
+    NONE = "nothing"
 
 
-class Sort(Enum):
+class SortField(Enum):
     """What a list is sorted by."""
 
     CREATED = "created_at"
@@ -195,11 +195,11 @@ class Listing:
     `environment`: only what is published there, each asset with the version that is.
     """
 
-    shown: Shown = Shown.ASSETS
+    shown: AssetFilter = AssetFilter.ASSETS
     folder: str | None = None
     environment: str | None = None
     equal: tuple[tuple[str, str | bool], ...] = ()
-    sort: Sort = Sort.UPDATED
+    sort: SortField = SortField.UPDATED
     descending: bool = True
     skip: int = 0
     limit: int = 100
@@ -207,7 +207,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListPage:
     """`count` of all that the list holds; None where it was not asked for."""
 
     items: tuple[Asset | Folder, ...]
@@ -215,7 +215,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class KeyScope:
     """What a key opens: a stack, or all of them; environments of it, or all."""
 
     stack: str | None = None
@@ -237,13 +237,13 @@ class KeyKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class LibraryKey:
     """A key as it is kept: its digest, never itself."""
 
     id: str
     kind: KeyKind
     name: str
     digest: str = field(repr=False)
-    scope: Scope
+    scope: KeyScope
     created_ms: int
     last_used_ms: int | None

@@ -74,7 +74,7 @@ class Info:
     lossless: bool = False
     progressive: bool = False
     palette: bool = False
-    """A PNG of at most 256 colours."""
+    """A PNG of at most 256 colors."""
 
     @property
     def size(self) -> Size:

@@ -5,7 +5,7 @@ Problem
 │   ├── BadValue             one parameter's value: expected this, got that
 │   └── UnknownBody     415  a body of a kind that is not read
 ├── Refused             403  the caller may not
-│   ├── Unauthorised    401
+│   ├── Unauthorized    401
 │   ├── Expired         410
 │   └── TooManyRequests 429
 ├── NotFound            404  no such address here
@@ -57,13 +57,13 @@ class Problem(Exception):
         return f"{self.detail} | fix: {self.fix}" if self.fix else self.detail
 
 
-class BadOrder(Problem):
+class BadRequest(Problem):
     """The request cannot be carried out, whatever the picture."""
 
     status, code = 400, "bad_order"
 
 
-class BadValue(BadOrder):
+class BadValue(BadRequest):
     """A parameter's value that does not match its grammar or lies out of its range."""
 
     code = "bad_value"
@@ -75,31 +75,31 @@ class BadValue(BadOrder):
         self.text = shown
 
 
-class UnknownBody(BadOrder):
+class UnsupportedMediaType(BadRequest):
     """A body of a kind that is not read here."""
 
     status, code = 415, "unknown_body"
 
 
-class Refused(Problem):
+class Forbidden(Problem):
     """The caller may not do this."""
 
     status, code = 403, "refused"
 
 
-class Unauthorised(Refused):
+class Unauthorized(Forbidden):
     """A key or token is missing, or is not the right one."""
 
-    status, code = 401, "unauthorised"
+    status, code = 401, "unauthorized"
 
 
-class Expired(Refused):
+class SignatureExpired(Forbidden):
     """The signed URL held until a time that has passed."""
 
     status, code = 410, "expired"
 
 
-class TooManyRequests(Refused):
+class TooManyRequests(Forbidden):
     """The caller asked for more than its share, and may come back later."""
 
     status, code = 429, "too_many_requests"
@@ -111,7 +111,7 @@ class NotFound(Problem):
     status, code = 404, "not_found"
 
 
-class NotAllowed(Problem):
+class MethodNotAllowed(Problem):
     """A method that is not answered at this address."""
 
     status, code = 405, "method_not_allowed"
@@ -125,13 +125,13 @@ class SourceProblem(Problem):
     """What the picture's own server answered, where it answered: some dialects keep the number (Fastly E1)."""
 
 
-class SourceMissing(SourceProblem):
+class SourceNotFound(SourceProblem):
     """There is no picture at the address that was named."""
 
     status, code = 404, "source_missing"
 
 
-class SourceRefused(SourceProblem):
+class SourceForbidden(SourceProblem):
     """An address that no picture may be fetched from; which rule it breaks is not told."""
 
     status, code = 400, "source_refused"
@@ -173,13 +173,13 @@ class SourceTimeout(SourceProblem):
     status, code = 504, "source_timeout"
 
 
-class Impossible(Problem):
+class Unprocessable(Problem):
     """What is asked for cannot be done on this picture."""
 
     status, code = 400, "impossible"
 
 
-class CropOutOfBounds(Impossible):
+class CropOutOfBounds(Unprocessable):
     """The box of a crop reaches outside the frame, and may not be clipped."""
 
     code = "crop_out_of_bounds"
@@ -192,13 +192,13 @@ class CropOutOfBounds(Impossible):
         )
 
 
-class NothingLeft(Impossible):
+class EmptyResult(Unprocessable):
     """A trim that would remove every pixel."""
 
     code = "nothing_left"
 
 
-class OutputTooLarge(Impossible):
+class OutputTooLarge(Unprocessable):
     """The result would have more pixels than are made."""
 
     code = "output_too_large"
@@ -210,7 +210,7 @@ class Overloaded(Problem):
     status, code = 503, "overloaded"
 
 
-class Breakdown(Problem):
+class InternalError(Problem):
     """The server's own fault, which its log tells more of."""
 
     status, code = 500, "breakdown"
@@ -223,9 +223,9 @@ def _all_kinds(kind: type[Problem]) -> list[type[Problem]]:
 KINDS: dict[str, type[Problem]] = {kind.code: kind for kind in _all_kinds(Problem)}
 
 
-def restored(code: str, detail: str, fix: str = "", parameter: str | None = None) -> Problem:
+def restored_problem(code: str, detail: str, fix: str = "", parameter: str | None = None) -> Problem:
     """The Problem that a renderer told by its code; a Breakdown where no Problem has that code."""
-    kind = KINDS.get(code, Breakdown)
+    kind = KINDS.get(code, InternalError)
     problem = kind.__new__(kind)
     Problem.__init__(problem, detail, fix=fix, parameter=parameter)
     return problem

@@ -1,4 +1,4 @@
-"""The small exact values everything else is said in: sizes, boxes, lengths, ratios, colours.
+"""The small exact values everything else is said in: sizes, boxes, lengths, ratios, colors.
 
 Coordinates count from the top left corner of the upright frame; right and bottom are exclusive.
 Nothing here rounds: a fraction becomes a whole pixel in geometry/rounding.py and nowhere else.
@@ -123,7 +123,7 @@ NOTHING = Pixels(Fraction(0))
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place as shares of the frame's sides: (1/2, 1/2) is its centre."""
+    """A place as shares of the frame's sides: (1/2, 1/2) is its center."""
 
     x: Fraction
     y: Fraction
@@ -142,8 +142,8 @@ class Ratio:
 
 
 @dataclass(frozen=True, slots=True)
-class Colour:
-    """An sRGB colour, parts 0 to 255; alpha 0 is clear, 255 opaque. Not premultiplied."""
+class Color:
+    """An sRGB color, parts 0 to 255; alpha 0 is clear, 255 opaque. Not premultiplied."""
 
     red: int
     green: int
@@ -152,12 +152,12 @@ class Colour:
 
     def __post_init__(self) -> None:
         if not all(0 <= part <= 255 for part in (self.red, self.green, self.blue, self.alpha)):
-            raise ValueError(f"the parts of a colour are 0 to 255, not {self}")
+            raise ValueError(f"the parts of a color are 0 to 255, not {self}")
 
     @property
     def opaque(self) -> bool:
         return self.alpha == 255
 
 
-WHITE = Colour(255, 255, 255)
-CLEAR = Colour(0, 0, 0, 0)
+WHITE = Color(255, 255, 255)
+CLEAR = Color(0, 0, 0, 0)

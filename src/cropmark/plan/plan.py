@@ -9,11 +9,11 @@ from fractions import Fraction
 from functools import cache
 
 from cropmark.model.formats import READABLE, Format
-from cropmark.plan.source import Kind, Wanted
+from cropmark.plan.source import SourceFilter, SourceRequest
 from cropmark.plan.steps import AnyStep, Crop, Focus, Resize
 
 
-class Tell(Enum):
+class TriState(Enum):
     """A property of the result that may be asked for, refused, or taken from the source."""
 
     YES = "yes"
@@ -34,21 +34,21 @@ class Choice:
     format: Format | None = None
     quality: int | None = None
     """1 to 100; None: the encoder's default for the format."""
-    lossless: Tell = Tell.NO
+    lossless: TriState = TriState.NO
     """For WebP and AVIF; AS_SOURCE is lossless from a lossless source."""
-    progressive: Tell = Tell.NO
+    progressive: TriState = TriState.NO
     palette: bool = False
-    """PNG of up to 256 colours with 8-bit alpha."""
+    """PNG of up to 256 colors with 8-bit alpha."""
     keeps_animation: bool = False
     first_frame: bool = False
     """Of an animation only that, as Output.first_frame says it of every choice."""
-    skipped_for: tuple[Kind, ...] = ()
+    skipped_for: tuple[SourceFilter, ...] = ()
     refuse_beyond: bool = False
     """Asked for by name: past its area it is refused, not passed over."""
-    missed: str | None = None
+    warning_if_skipped: str | None = None
 
 
-class Keep(Enum):
+class KeepMetadata(Enum):
     """What of the metadata stays: everything else is removed."""
 
     COPYRIGHT = "copyright"
@@ -66,14 +66,14 @@ class Output:
     """
 
     choices: tuple[Choice, ...] = (Choice(),)
-    keeps: frozenset[Keep] = frozenset()
+    keeps: frozenset[KeepMetadata] = frozenset()
     """COPYRIGHT only from JPEG to JPEG, ICC in every format that can hold a profile."""
     first_frame: bool = False
-    same_is_original: tuple[Kind, ...] = ()
+    same_is_original: tuple[SourceFilter, ...] = ()
     larger_is_original: bool = False
 
 
-class Beyond(Enum):
+class OverLimit(Enum):
     """What becomes of a result whose sides are past the limit."""
 
     REFUSE = "refuse"
@@ -90,13 +90,13 @@ class Limits:
     source_pixels: int = 150_000_000
     """Width times height times frames, checked on the header."""
     side: int = 8_192
-    beyond: Beyond = Beyond.REFUSE
+    beyond: OverLimit = OverLimit.REFUSE
     animation_area: int | None = 8_192 * 8_192
     """All frames of a result together."""
     avif_area: int | None = 4_096 * 4_096
 
 
-class Unusable(Enum):
+class Fallback(Enum):
     """What goes out for a source that cannot be transformed."""
 
     ORIGINAL = "original"
@@ -104,7 +104,7 @@ class Unusable(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
+class RequestWarning:
     """Something odd that did not stop the answer: the parameter in the dialect's spelling, and a short sentence."""
 
     parameter: str
@@ -126,8 +126,8 @@ class Plan:
     output: Output = Output()
     reads: frozenset[Format] = READABLE
     limits: Limits = Limits()
-    unread: Unusable = Unusable.PROBLEM
-    unusable: Unusable = Unusable.PROBLEM
+    on_unsupported: Fallback = Fallback.PROBLEM
+    on_unusable: Fallback = Fallback.PROBLEM
 
     @property
     def wants_analysis(self) -> bool:
@@ -145,13 +145,13 @@ class Delivery:
 
     negotiated: bool = False
     """Accept could have changed the answer: Vary says so, also on fallbacks, 304 and errors."""
-    never_for: tuple[Kind, ...] = ()
+    never_for: tuple[SourceFilter, ...] = ()
     """Pictures that are not negotiated all the same."""
     versioned: bool = False
     """The URL names one version for ever."""
     private: bool = False
     """Never cached or shared."""
-    foreign: bool = False
+    untrusted: bool = False
     """The bytes are a stranger's (uploads, PixLab's img): never decoded beside a site's own files."""
     filename: str | None = None
     max_age_s: int | None = None
@@ -166,10 +166,10 @@ class Delivery:
 class Order:
     """All that a request asks for. Without a plan: the stored bytes of the first source as they are."""
 
-    sources: tuple[Wanted, ...]
+    sources: tuple[SourceRequest, ...]
     plan: Plan | None
     delivery: Delivery = Delivery()
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
 
 def _told(value: object) -> str:

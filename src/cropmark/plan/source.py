@@ -8,7 +8,7 @@ from cropmark.model.formats import Format, Info
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class PublishScope:
     """Which edition of an asset a library is asked for: as published to an environment, of a branch, with a token."""
 
     environment: str | None = None
@@ -29,7 +29,7 @@ class SitePath:
     """
 
     path: str
-    edition: Edition | None = None
+    scope: PublishScope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +43,27 @@ class WebUrl:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadRef:
     """Bytes that came with the request; `digest` is their SHA-256 in hex, the front holds them by it."""
 
     digest: str
 
 
-Where = SitePath | WebUrl | Upload
+SourceRef = SitePath | WebUrl | UploadRef
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SourceRequest:
     """One picture of an order. Where an optional one cannot be had, the answer is made without it, and says so."""
 
-    where: Where
+    ref: SourceRef
     optional: bool = False
     parameter: str | None = None
     """What named it, in the dialect's spelling, for warnings and errors."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SourceFilter:
     """Pictures that a rule is about; None asks for nothing.
 
     Kind(frozenset({Format.GIF}), animated=True) is every animated GIF.
@@ -74,7 +74,7 @@ class Kind:
     alpha: bool | None = None
     lossless: bool | None = None
 
-    def holds(self, info: Info) -> bool:
+    def matches(self, info: Info) -> bool:
         """Whether the picture is one of these."""
         return (
             (self.formats is None or info.format in self.formats)
@@ -84,6 +84,6 @@ class Kind:
         )
 
 
-def any_holds(kinds: tuple[Kind, ...], info: Info) -> bool:
+def matches_any(kinds: tuple[SourceFilter, ...], info: Info) -> bool:
     """Whether the picture is of one of the kinds."""
-    return any(kind.holds(info) for kind in kinds)
+    return any(kind.matches(info) for kind in kinds)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
-from cropmark.model.values import NOTHING, WHITE, Colour, Length, Point, Ratio, Size
-from cropmark.plan.source import Kind
+from cropmark.model.values import NOTHING, WHITE, Color, Length, Point, Ratio, Size
+from cropmark.plan.source import SourceFilter
 
 
-class Turn(Enum):
+class Orientation(Enum):
     """The eight ways to lay a frame, by their Exif numbers, read as «do this»."""
 
     NONE = 1
@@ -74,32 +74,32 @@ class Filter(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class At:
+class Offset:
     """The first pixel, from the left or top edge."""
 
     distance: Length
 
 
 @dataclass(frozen=True, slots=True)
-class Spare:
-    """The part of the spare room (0 to 1) that lies before: Spare(1/2) is centred."""
+class Align:
+    """The part of the spare room (0 to 1) that lies before: Spare(1/2) is centered."""
 
     part: Fraction
 
 
-Placement = At | Spare
-CENTRED = Spare(Fraction(1, 2))
+Placement = Offset | Align
+CENTERED = Align(Fraction(1, 2))
 
 
 @dataclass(frozen=True, slots=True)
-class Area:
+class Dimensions:
     """A shape by its two lengths, of the width and of the height of the frame it meets."""
 
     width: Length
     height: Length
 
 
-Shape = Area | Ratio
+Shape = Dimensions | Ratio
 """A Ratio is the largest area of that shape in a frame, for a canvas the smallest around it."""
 
 
@@ -117,26 +117,26 @@ class Edges:
 class Step:
     """One thing to do; left out for sources of these kinds, with a warning where the caller should hear of it."""
 
-    skipped_for: tuple[Kind, ...] = ()
-    skipped_warning: str | None = None
+    skipped_for: tuple[SourceFilter, ...] = ()
+    warns_if_skipped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Orient(Step):
-    turn: Turn
+    turn: Orientation
 
 
-class Auto(Enum):
-    """A colour that the picture decides."""
+class AutoColor(Enum):
+    """A color that the picture decides."""
 
     TOP_LEFT = "top_left"
 
 
 @dataclass(frozen=True, slots=True)
 class TrimBorder(Step):
-    """Remove the border of one colour: all outer rows and columns whose every pixel is within `tolerance` (0 to 1)."""
+    """Remove the border of one color: all outer rows and columns whose every pixel is within `tolerance` (0 to 1)."""
 
-    colour: Colour | Auto
+    color: Color | AutoColor
     tolerance: Fraction = Fraction(0)
     parameter: str = "trim-color"
 
@@ -152,8 +152,8 @@ class Crop(Step):
     """Keep a window. With a focus the content places it, and x, y only where that decides nothing."""
 
     shape: Shape
-    x: Placement = CENTRED
-    y: Placement = CENTRED
+    x: Placement = CENTERED
+    y: Placement = CENTERED
     focus: Focus | None = None
     overflow: Overflow = Overflow.REFUSE
     parameter: str = "crop"
@@ -163,7 +163,7 @@ class Crop(Step):
 class Resize(Step):
     """Scale to a box of width by height, both multiplied by dpr; a length left out follows as `fit` says.
 
-    With Fit.COVER, `focus` tells what the window that is kept lies around (None: the centre; a Point: centred there as
+    With Fit.COVER, `focus` tells what the window that is kept lies around (None: the center; a Point: centered there as
     far as the edges let it; SMART: the content), and `zoom` (≥ 1) how many times narrower than the largest it is.
     """
 
@@ -182,35 +182,35 @@ class Resize(Step):
 class Pad(Step):
     """Room outside the picture.
 
-    Without a colour: clear where the picture has alpha and the output holds it, else white.
+    Without a color: clear where the picture has alpha and the output holds it, else white.
     """
 
     edges: Edges
-    colour: Colour | None = None
+    color: Color | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas(Step):
     """Lay the picture, unscaled, on a canvas; what lies outside is cut.
 
-    Without a colour: clear where the output holds alpha, else white. Shares in x and y are of the picture's sides.
+    Without a color: clear where the output holds alpha, else white. Shares in x and y are of the picture's sides.
     """
 
     shape: Shape
-    x: Placement = CENTRED
-    y: Placement = CENTRED
-    colour: Colour | None = None
+    x: Placement = CENTERED
+    y: Placement = CENTERED
+    color: Color | None = None
     warns_when_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Flatten(Step):
-    """Lay a colour under the picture.
+    """Lay a color under the picture.
 
     One with alpha leaves alpha where the output holds it, else it is mixed with white.
     """
 
-    colour: Colour
+    color: Color
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,15 +266,15 @@ class Overlay(Step):
     """Another source laid over the picture with its own alpha, cut at the picture's edges.
 
     Shares in width and height are of the picture; one alone keeps the overlay's ratio, none its size. `edges` pads it
-    (Shares of its own sized sides) in `colour`, or without one clear where its format holds alpha, else white. `repeat`
+    (Shares of its own sized sides) in `color`, or without one clear where its format holds alpha, else white. `repeat`
     continues its tiles along an axis from where it lies.
     """
 
     source: int
     width: Length | None = None
     height: Length | None = None
-    x: Spare = CENTRED
-    y: Spare = CENTRED
+    x: Align = CENTERED
+    y: Align = CENTERED
     edges: Edges = Edges()
     opaque_padding: bool = False
     """White padding for overlays whose format holds no alpha; else padding is always clear."""
@@ -296,15 +296,15 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Montage(Step):
-    """Several sources on one canvas of `size` px, each filling its cell, cut from its centre, enlarged where needed.
+    """Several sources on one canvas of `size` px, each filling its cell, cut from its center, enlarged where needed.
 
-    `padding` px in `colour` lie inside the edges of each cell. It takes the place of the first source's picture.
+    `padding` px in `color` lie inside the edges of each cell. It takes the place of the first source's picture.
     """
 
     size: Size
     cells: tuple[Cell, ...]
     padding: int = 0
-    colour: Colour = WHITE
+    color: Color = WHITE
     filter: Filter = Filter.LANCZOS3
 
 

@@ -18,9 +18,9 @@ from cachetools import LRUCache
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.values import Length, Pixels
 from cropmark.plan.plan import Plan
-from cropmark.plan.source import Kind
-from cropmark.plan.steps import Area, Canvas, Montage, Resize
-from cropmark.renderers.tasks import Analyse, Compare, Draw, Inspect, Render, Task
+from cropmark.plan.source import SourceFilter
+from cropmark.plan.steps import Canvas, Dimensions, Montage, Resize
+from cropmark.renderers.tasks import Analyze, Compare, DrawOverlay, Inspect, Render, Task
 
 # fmt: off
 DECODE_MS_PER_MB: dict[Format | None, float] = {
@@ -31,7 +31,7 @@ ENCODE_MS_PER_MP: dict[Format | None, float] = {
 }
 # fmt: on
 INSPECT_MS = 2.0
-ANALYSE_MS = 140.0
+ANALYZE_MS = 140.0
 _STEPS_MS_PER_MP = 15.0
 _PIXELS_PER_BYTE = 3
 """Of a source whose size nobody knows, for a Plan that does not resize it."""
@@ -40,7 +40,7 @@ _LEARNED = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Sort:
+class CostKey:
     """Tasks that take about the same time on one source: its name, what is done, pixels asked for by powers of two."""
 
     source: str
@@ -49,13 +49,13 @@ class Sort:
     magnitude: int = 0
 
 
-class Costs:
+class CostModel:
     """Guesses, and what became of them. Bounded; the least recently used is forgotten."""
 
     def __init__(self) -> None:
-        self._learned: LRUCache[Sort, float] = LRUCache(_LEARNED)
+        self._learned: LRUCache[CostKey, float] = LRUCache(_LEARNED)
 
-    def guess_ms(self, task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> tuple[Sort, float]:
+    def guess_ms(self, task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> tuple[CostKey, float]:
         """The task's sort, and how long it will take.
 
         `sources` are name and version in one, bytes, and format of each that is there.
@@ -64,26 +64,26 @@ class Costs:
         learned = self._learned.get(sort)
         return sort, _guess(task, sources) if learned is None else learned
 
-    def learn(self, sort: Sort, took_ms: float) -> None:
+    def learn(self, sort: CostKey, took_ms: float) -> None:
         """How long one of the sort took. One that took longer than before says more of the load than of itself."""
         before = self._learned.get(sort, took_ms)
         self._learned[sort] = before + (took_ms - before) / (4 if took_ms > before else 2)
 
 
-def _sort(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> Sort:
+def _sort(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> CostKey:
     source = sources[0][0] if sources else ""
     match task:
         case Inspect():
-            return Sort(source, "inspect")
+            return CostKey(source, "inspect")
         case Compare():
-            return Sort(source, "compare")
-        case Draw():
-            return Sort(source, "draw")
-        case Analyse():
-            return Sort(source, "analyse")
+            return CostKey(source, "compare")
+        case DrawOverlay():
+            return CostKey(source, "draw")
+        case Analyze():
+            return CostKey(source, "analyze")
         case Render(plan):
             pixels = asked_pixels(plan) or 0
-            return Sort(source, "render", _written(plan, sources), pixels.bit_length())
+            return CostKey(source, "render", _written(plan, sources), pixels.bit_length())
         case _:
             assert_never(task)
 
@@ -94,10 +94,10 @@ def _guess(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> flo
             return INSPECT_MS
         case Compare():
             return _decoding(sources)
-        case Draw():
+        case DrawOverlay():
             return _decoding(sources) + ENCODE_MS_PER_MP[Format.PNG]
-        case Analyse():
-            return ANALYSE_MS + _decoding(sources)
+        case Analyze():
+            return ANALYZE_MS + _decoding(sources)
         case Render(plan):
             first_bytes, first_format = (sources[0][1], sources[0][2]) if sources else (0, None)
             pixels = asked_pixels(plan) or min(first_bytes * _PIXELS_PER_BYTE, _MOST_GUESSED_PIXELS)
@@ -116,12 +116,12 @@ def _written(plan: Plan, sources: Sequence[tuple[str, int, Format | None]]) -> F
     return None
 
 
-def _of_format(kind: Format | None, rule: Kind) -> bool:
+def _of_format(kind: Format | None, rule: SourceFilter) -> bool:
     """Whether the rule is about all pictures of a format; of one that never moves, so is a rule about stills."""
-    if kind is None or rule == Kind() or (rule.formats is not None and kind not in rule.formats):
+    if kind is None or rule == SourceFilter() or (rule.formats is not None and kind not in rule.formats):
         return False
     stills = rule.animated is False and not TRAITS[kind].animated
-    return rule == Kind(rule.formats, animated=False if stills else None)
+    return rule == SourceFilter(rule.formats, animated=False if stills else None)
 
 
 def _decoding(sources: Sequence[tuple[str, int, Format | None]]) -> float:
@@ -143,7 +143,7 @@ def _asked_by(step: object) -> int | None:
             return size.area
         case Resize(width=width, height=height, dpr=dpr):
             return _area(width, height, dpr)
-        case Canvas(shape=Area(width, height)):
+        case Canvas(shape=Dimensions(width, height)):
             return _area(width, height, Fraction(1))
         case _:
             return None

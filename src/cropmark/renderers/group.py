@@ -11,7 +11,7 @@ from enum import Enum
 
 import structlog
 
-from cropmark.renderers.process import Died, End, OutOfForm, Process
+from cropmark.renderers.process import ExitStatus, ProtocolError, WorkerExited, WorkerProcess
 from cropmark.renderers.protocol import Ready
 from cropmark.renderers.tasks import Sandbox, Setup
 
@@ -23,7 +23,7 @@ RETIRES_AFTER_S = 60.0
 FAILURES_UNTIL_BROKEN = 3
 
 
-class Cause(Enum):
+class ExitReason(Enum):
     """Why a renderer was replaced."""
 
     CRASH = "crash"
@@ -36,12 +36,12 @@ class Cause(Enum):
     UNSTARTED = "unstarted"
 
 
-class CannotStart(Exception):
+class WorkerStartError(Exception):
     """No renderer gets ready; its text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class WorkerSpec:
     """How the renderers of a crew are started."""
 
     command: Sequence[str]
@@ -50,25 +50,25 @@ class Terms:
     most_body_bytes: int
 
 
-class Crew:
+class WorkerGroup:
     """Up to `size` renderers; `staying` of them from the start, the others while there is need of them."""
 
-    def __init__(self, terms: Terms, *, size: int, staying: int, changed: Callable[[], None]) -> None:
+    def __init__(self, terms: WorkerSpec, *, size: int, min_idle: int, changed: Callable[[], None]) -> None:
         self._terms = terms
         self._size = size
-        self._staying = staying
+        self._staying = min_idle
         self._changed = changed
-        self._idle: dict[Process, float] = {}
-        self._busy: set[Process] = set()
+        self._idle: dict[WorkerProcess, float] = {}
+        self._busy: set[WorkerProcess] = set()
         self._starting: set[asyncio.Task[None]] = set()
-        self._burials: set[asyncio.Task[End]] = set()
+        self._burials: set[asyncio.Task[ExitStatus]] = set()
         self._failures = 0
         self._closed = False
         self.trouble = ""
         """Why the last one did not start."""
         self.ready = Ready()
         """What the last one that started said of itself."""
-        self.losses: Counter[Cause] = Counter()
+        self.losses: Counter[ExitReason] = Counter()
 
     @property
     def alive(self) -> int:
@@ -87,7 +87,7 @@ class Crew:
         """Have those ready that stay. Raises CannotStart."""
         await asyncio.gather(*(self._begin(self._one_more()) for _ in range(self._staying)))
 
-    def taken(self) -> Process | None:
+    def acquire(self) -> WorkerProcess | None:
         """One that is ready for a task, if there is."""
         while self._idle:
             process, _ = self._idle.popitem()  # the latest: its caches are warm, and the others may retire
@@ -95,7 +95,7 @@ class Crew:
             if process.quiet():
                 self._busy.add(process)
                 return process
-            self.lose(process, Cause.KILLED)
+            self.discard(process, ExitReason.KILLED)
         return None
 
     def want(self, count: int) -> None:
@@ -103,13 +103,15 @@ class Crew:
         for _ in range(min(count, self._size - self.alive) - len(self._starting)):
             self._replace()
 
-    def give_back(self, process: Process) -> None:
+    def release(self, process: WorkerProcess) -> None:
         """It is ready for the next task."""
         self._busy.discard(process)
         self._rest(process)
         self._changed()
 
-    def lose(self, process: Process, cause: Cause | None, *, grace_s: float = 0) -> asyncio.Task[End]:
+    def discard(
+        self, process: WorkerProcess, cause: ExitReason | None, *, grace_s: float = 0
+    ) -> asyncio.Task[ExitStatus]:
         """Have another one in its place; the task tells how it ended.
 
         It is killed at once, or after `grace_s` for one that seems to be ending by itself; without a cause, which only
@@ -121,7 +123,7 @@ class Crew:
             self.losses[cause] += 1
         if not self._closed:
             self._replace()
-        return self._bury(process, grace_s)
+        return self._reap(process, grace_s)
 
     async def close(self) -> None:
         """Kill them all and wait until nothing is left of them."""
@@ -131,7 +133,7 @@ class Crew:
         await asyncio.gather(*self._starting, return_exceptions=True)
         for process in (*self._idle, *self._busy):
             process.unwatch()
-            self._bury(process, 0)
+            self._reap(process, 0)
         self._idle.clear()
         self._busy.clear()
         await asyncio.gather(*self._burials)
@@ -153,7 +155,7 @@ class Crew:
             await asyncio.sleep(min(0.05 * 2**self._failures, 5.0))
         try:
             await self._one_more()
-        except CannotStart as failure:
+        except WorkerStartError as failure:
             log.error("a renderer did not start", why=str(failure))  # noqa: TRY400 - its text says it all, and a trace of ours nothing
             if not self._closed:
                 self._replace()
@@ -162,61 +164,61 @@ class Crew:
     async def _one_more(self) -> None:
         """Start one and have it wait for tasks. Raises CannotStart."""
         try:
-            process = Process(self._terms.command, self._terms.environment, self._terms.most_body_bytes)
+            process = WorkerProcess(self._terms.command, self._terms.environment, self._terms.most_body_bytes)
         except OSError as error:
             raise self._failed(str(error)) from error
         try:
             async with asyncio.timeout(READY_WITHIN_S):
                 self.ready = await process.set_up(self._terms.setup)
-        except (Died, OutOfForm, TimeoutError) as error:
-            end = await self._bury(process, 0.2)
-            raise self._failed(f"{_why(error)}; {end}: {end.last_words[-1000:]}") from error
+        except (WorkerExited, ProtocolError, TimeoutError) as error:
+            end = await self._reap(process, 0.2)
+            raise self._failed(f"{_why(error)}; {end}: {end.stderr_tail[-1000:]}") from error
         except asyncio.CancelledError:
-            self._bury(process, 0)
+            self._reap(process, 0)
             raise
         if self.ready.missing and self._terms.setup.sandbox is Sandbox.REQUIRE:
-            self._bury(process, 0)
+            self._reap(process, 0)
             raise self._failed(f"the sandbox is required, and this system lacks {'; '.join(self.ready.missing)}")
         if self.ready.outdated and self._terms.setup.floor:
-            self._bury(process, 0)
+            self._reap(process, 0)
             raise self._failed(f"{'; '.join(self.ready.outdated)}: its memory bugs are published")
         self._failures = 0
         self._rest(process)
         self._changed()
 
-    def _failed(self, why: str) -> CannotStart:
+    def _failed(self, why: str) -> WorkerStartError:
         self._failures += 1
-        self.losses[Cause.UNSTARTED] += 1
+        self.losses[ExitReason.UNSTARTED] += 1
         self.trouble = why
-        return CannotStart(why)
+        return WorkerStartError(why)
 
     # ---------------------------------------------------------------------------------------------- idle, gone
 
-    def _rest(self, process: Process) -> None:
+    def _rest(self, process: WorkerProcess) -> None:
         now = time.monotonic()
         self._idle[process] = now
         process.watch(lambda: self._stirred(process))
         if self._staying < self._size:
             asyncio.get_running_loop().call_later(RETIRES_AFTER_S, self._retire, process, now)
 
-    def _stirred(self, process: Process) -> None:
+    def _stirred(self, process: WorkerProcess) -> None:
         """One without a task ended, or spoke."""
         process.unwatch()
         log.warning("a renderer ended while it had nothing to do", pid=process.pid)
-        self.lose(process, Cause.KILLED)
+        self.discard(process, ExitReason.KILLED)
 
-    def _retire(self, process: Process, since_s: float) -> None:
+    def _retire(self, process: WorkerProcess, since_s: float) -> None:
         if self._idle.get(process) == since_s and self.alive > self._staying:
             del self._idle[process]
             process.unwatch()
-            self._bury(process, 0)
+            self._reap(process, 0)
 
-    def _bury(self, process: Process, grace_s: float) -> asyncio.Task[End]:
-        burial = asyncio.ensure_future(process.buried(grace_s))
+    def _reap(self, process: WorkerProcess, grace_s: float) -> asyncio.Task[ExitStatus]:
+        burial = asyncio.ensure_future(process.reap(grace_s))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
         return burial
 
 
-def _why(error: Died | OutOfForm | TimeoutError) -> str:
+def _why(error: WorkerExited | ProtocolError | TimeoutError) -> str:
     return str(error) or f"not ready within {READY_WITHIN_S:g} s"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, assert_never
 from cropmark.engine import compare, debug_overlay, load, render, versions
 from cropmark.model.formats import Format
 from cropmark.model.problems import SourceUnusable
-from cropmark.ports import Analysed, Facts, Made
-from cropmark.renderers.tasks import Analyse, Answer, Compare, Draw, Inspect, Render, Setup, Sources, Task, Work
+from cropmark.ports import AnalysisResult, Facts, Rendered
+from cropmark.renderers.tasks import Analyze, Answer, Compare, DrawOverlay, Inspect, Render, Setup, Sources, Task, Work
 
 if TYPE_CHECKING:
     from cropmark.analysis.models import Models
@@ -22,16 +22,16 @@ def prepared(setup: Setup) -> Work:
         return work
     # Here and not above: numpy and onnxruntime take 0.2 s and 50 MB, which those who only render save.
     import_module("numpy.fft")  # numpy loads it when it is first used, which would be inside the sandbox
-    analyse = import_module("cropmark.engine.analyze")
+    analyze = import_module("cropmark.engine.analyze")
 
     known: list[Models] = []
 
     def with_analysis(task: Task, sources: Sources) -> Answer:
-        if not isinstance(task, Analyse):
+        if not isinstance(task, Analyze):
             return work(task, sources)
         if task.models is not None:
             known[:] = [task.models]
-        return Analysed(analyse.analysed(_only(sources), known[0]))
+        return AnalysisResult(analyze.analyzed(_only(sources), known[0]))
 
     return with_analysis
 
@@ -39,23 +39,23 @@ def prepared(setup: Setup) -> Work:
 def libraries() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The versions of the native libraries that decode, and which of them are too old."""
     loaded = versions.libraries()
-    outdated = tuple(f"{one} is older than {versions.dotted(one.floor)}" for one in loaded if not one.sound)
+    outdated = tuple(f"{one} is older than {versions.dotted(one.minimum_version)}" for one in loaded if not one.is_safe)
     return tuple(map(str, loaded)), outdated
 
 
 def work(task: Task, sources: Sources) -> Answer:
     """Carry out a task. Raises Problems."""
     match task:
-        case Render(plan, analysed, hurried):
-            return render.rendered(sources, plan, analysed, hurried=hurried)
-        case Draw(analysis, window):
-            return Made(debug_overlay.drawing(_only(sources), analysis, window), Format.PNG, Facts())
+        case Render(plan, analyzed, low_effort):
+            return render.rendered(sources, plan, analyzed, low_effort=low_effort)
+        case DrawOverlay(analysis, window):
+            return Rendered(debug_overlay.drawing(_only(sources), analysis, window), Format.PNG, Facts())
         case Inspect():
             return load.info_of(_only(sources))
         case Compare():
             return compare.compared(*_both(sources))
-        case Analyse():
-            return Analysed(None, "this renderer has no networks")
+        case Analyze():
+            return AnalysisResult(None, "this renderer has no networks")
         case _:
             assert_never(task)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cropmark.renderers import protocol, transport
 from cropmark.renderers.tasks import Message, Setup, Task
-from cropmark.renderers.transport import CHUNK_BYTES, TOLD, OutOfForm, Reply
+from cropmark.renderers.transport import CHUNK_BYTES, TOLD, ProtocolError, RawReply
 
 COMMAND = (sys.executable, "-I", "-m", "cropmark.renderers.worker")
 
@@ -34,17 +34,17 @@ ENVIRONMENT = {
 _TAIL_BYTES = 4096
 
 
-class Died(Exception):
+class WorkerExited(Exception):
     """The process ended, or closed its socket, before it had answered."""
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ExitStatus:
     """How a process ended: its return code as subprocess tells it, and the last it wrote to its standard error."""
 
     code: int
     by_us: bool
-    last_words: str
+    stderr_tail: str
 
     @property
     def signal(self) -> signal.Signals | None:
@@ -57,7 +57,7 @@ class End:
         return f"killed by {self.signal.name}" if self.signal else f"exited with {self.code}"
 
 
-class Process:
+class WorkerProcess:
     """A renderer. Answers one task at a time; unusable for good after the first thing that went wrong."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], most_body_bytes: int) -> None:
@@ -116,26 +116,26 @@ class Process:
         try:
             sent = socket.send_fds(self._end, [data], list(descriptors))
         except ConnectionError as error:
-            raise Died("it ended before it was asked") from error
+            raise WorkerExited("it ended before it was asked") from error
         return data[sent:]
 
-    async def told(self, task: Task, rest: bytes) -> protocol.Told:
+    async def told(self, task: Task, rest: bytes) -> protocol.Reply:
         """What it answers to the task, once the `rest` of it is sent. Raises Died, OutOfForm."""
         if rest:
             try:
                 await asyncio.get_running_loop().sock_sendall(self._end, rest)
             except OSError as error:
-                raise Died("its socket is closed") from error
+                raise WorkerExited("its socket is closed") from error
         return protocol.read(await self.reply(), task)
 
-    async def reply(self) -> Reply:
+    async def reply(self) -> RawReply:
         """Its next message. Raises Died, OutOfForm."""
         prefix = await self._received(TOLD.size)
         kind, header_bytes, body_bytes = transport.read_lengths(prefix, self._most_body_bytes)
         header = await self._received(header_bytes)
         body = await self._received(body_bytes) if body_bytes else b""
         self._drain()
-        return Reply(kind, header, body)
+        return RawReply(kind, header, body)
 
     async def _received(self, count: int) -> bytes:
         """So many bytes. Memory is taken as they come, not as they were announced."""
@@ -145,9 +145,9 @@ class Process:
             try:
                 part = await loop.sock_recv(self._end, min(count, CHUNK_BYTES))
             except OSError as error:
-                raise Died("its socket is closed") from error
+                raise WorkerExited("its socket is closed") from error
             if not part:
-                raise Died("it ended before it had answered")
+                raise WorkerExited("it ended before it had answered")
             parts.append(part)
             count -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -187,7 +187,7 @@ class Process:
 
     # -------------------------------------------------------------------------------------------- ended
 
-    async def buried(self, grace_s: float = 0) -> End:
+    async def reap(self, grace_s: float = 0) -> ExitStatus:
         """Kill it, unless it ends by itself within `grace_s`; how it ended, once nothing of it is left."""
         killed = await self._ended(grace_s) is False
         if killed:
@@ -197,7 +197,7 @@ class Process:
         self._close()
         code = self._process.returncode
         last_words = self._tail.decode("utf-8", "replace").strip()
-        return End(code, killed, last_words)
+        return ExitStatus(code, killed, last_words)
 
     async def _ended(self, within_s: float) -> bool:
         """Whether it ended in that time."""
@@ -222,4 +222,4 @@ class Process:
             self._words = -1
 
 
-__all__ = ["COMMAND", "ENVIRONMENT", "Died", "End", "OutOfForm", "Process"]
+__all__ = ["COMMAND", "ENVIRONMENT", "ExitStatus", "ProtocolError", "WorkerExited", "WorkerProcess"]

@@ -16,12 +16,12 @@ from typing import TypeVar, assert_never
 from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import SNIFFED_BYTES, WRITABLE, Format, Info, sniffed
-from cropmark.model.problems import Problem, restored
+from cropmark.model.problems import Problem, restored_problem
 from cropmark.model.values import Size
-from cropmark.plan.plan import Warned
-from cropmark.ports import Analysed, AsItIs, Compared, Facts, Made, Timing
-from cropmark.renderers.tasks import Analyse, Answer, Compare, Draw, Inspect, Render, Task
-from cropmark.renderers.transport import Kind, OutOfForm, Reply
+from cropmark.plan.plan import RequestWarning
+from cropmark.ports import AnalysisResult, Facts, ImageDifference, Passthrough, Rendered, Timing
+from cropmark.renderers.tasks import Analyze, Answer, Compare, DrawOverlay, Inspect, Render, Task
+from cropmark.renderers.transport import MessageKind, ProtocolError, RawReply
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
@@ -32,7 +32,7 @@ _MOST_ITEMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class Failure:
     """Why a task has no answer. `log` is for the log only: it may hold anything."""
 
     problem: Problem
@@ -40,10 +40,10 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reply:
     """What a renderer answered. `spent`: it met something that it should not outlive."""
 
-    answer: Answer | Failed
+    answer: Answer | Failure
     spent: bool = False
 
 
@@ -62,28 +62,34 @@ class Ready:
 # ------------------------------------------------------------------------------------------------- written
 
 
-def ready(told: Ready) -> Reply:
-    return Reply(Kind.READY, _json({"missing": told.missing, "versions": told.versions, "outdated": told.outdated}))
+def ready(told: Ready) -> RawReply:
+    return RawReply(
+        MessageKind.READY, _json({"missing": told.missing, "versions": told.versions, "outdated": told.outdated})
+    )
 
 
-def written(told: Told) -> Reply:
+def written(told: Reply) -> RawReply:
     """The reply that says it."""
     match told.answer:
-        case Made() as made:
-            header = {**_common(made), "format": made.format.value, "reduced": made.reduced}
-            return Reply(Kind.MADE, _json(header | {"spent": told.spent}), made.body)
-        case AsItIs() as kept:
-            return Reply(Kind.AS_IT_IS, _json({**_common(kept), "reason": kept.reason.value, "spent": told.spent}))
+        case Rendered() as made:
+            header = {**_common(made), "format": made.format.value, "low_effort": made.low_effort}
+            return RawReply(MessageKind.MADE, _json(header | {"spent": told.spent}), made.body)
+        case Passthrough() as kept:
+            return RawReply(
+                MessageKind.AS_IT_IS, _json({**_common(kept), "reason": kept.reason.value, "spent": told.spent})
+            )
         case Info() as info:
-            return Reply(Kind.INFO, _json({"info": _info(info), "spent": told.spent}))
-        case Analysed() as found:
-            header = {"reason": _shown(found.reason), "passing": found.passing, "spent": told.spent}
+            return RawReply(MessageKind.INFO, _json({"info": _info(info), "spent": told.spent}))
+        case AnalysisResult() as found:
+            header = {"reason": _shown(found.reason), "passing": found.transient, "spent": told.spent}
             body = codec.analysis_json(found.analysis) if found.analysis else b""
-            return Reply(Kind.ANALYSED, _json(header), body)
-        case Compared() as told_apart:
-            return Reply(Kind.COMPARED, _json({**_compared(told_apart), "spent": told.spent}))
-        case Failed(problem, log):
-            return Reply(Kind.PROBLEM, _json({**_problem(problem), "log": log[-_MOST_TEXT:], "spent": told.spent}))
+            return RawReply(MessageKind.ANALYZED, _json(header), body)
+        case ImageDifference() as told_apart:
+            return RawReply(MessageKind.COMPARED, _json({**_compared(told_apart), "spent": told.spent}))
+        case Failure(problem, log):
+            return RawReply(
+                MessageKind.PROBLEM, _json({**_problem(problem), "log": log[-_MOST_TEXT:], "spent": told.spent})
+            )
         case _:
             assert_never(told.answer)
 
@@ -92,7 +98,7 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _common(answer: Made | AsItIs) -> dict[str, object]:
+def _common(answer: Rendered | Passthrough) -> dict[str, object]:
     facts = answer.facts
     return {
         "source": facts.source and _info(facts.source),
@@ -119,9 +125,9 @@ def _info(info: Info) -> dict[str, object]:
     }
 
 
-def _compared(found: Compared) -> dict[str, object]:
+def _compared(found: ImageDifference) -> dict[str, object]:
     size = [found.size.width, found.size.height]
-    return {"size": size, "mean": found.mean, "most": found.most, "psnr_db": found.psnr_db}
+    return {"size": size, "mean": found.mean, "most": found.maximum, "psnr_db": found.psnr_db}
 
 
 def _problem(problem: Problem) -> dict[str, object]:
@@ -137,10 +143,10 @@ def _shown(text: str) -> str:
 # ------------------------------------------------------------------------------------------------- read
 
 
-def read_ready(reply: Reply) -> Ready:
+def read_ready(reply: RawReply) -> Ready:
     """What the first message of a renderer says. Raises OutOfForm."""
-    if reply.kind is not Kind.READY:
-        raise OutOfForm(f"a renderer that begins with {reply.kind.name}")
+    if reply.kind is not MessageKind.READY:
+        raise ProtocolError(f"a renderer that begins with {reply.kind.name}")
     found = _Object(reply.header)
     missing, versions, outdated = (
         tuple(_text(item, 200) for item in _items(found.value(name), 10))
@@ -149,15 +155,15 @@ def read_ready(reply: Reply) -> Ready:
     return Ready(missing, versions, outdated)
 
 
-def read(reply: Reply, task: Task) -> Told:
+def read(reply: RawReply, task: Task) -> Reply:
     """What the reply says to the task. Raises OutOfForm."""
     if reply.kind not in _SUITS[type(task)]:
-        raise OutOfForm(f"{reply.kind.name} answers no {type(task).__name__}")
+        raise ProtocolError(f"{reply.kind.name} answers no {type(task).__name__}")
     found = _Object(reply.header)
     try:
-        return Told(_ANSWERS[reply.kind](found, reply.body), found.flag("spent"))
+        return Reply(_ANSWERS[reply.kind](found, reply.body), found.flag("spent"))
     except ValueError as error:  # of the values themselves: a Size of nothing, a Grid with cells missing
-        raise OutOfForm(str(error)) from error
+        raise ProtocolError(str(error)) from error
 
 
 class _Object:
@@ -167,14 +173,14 @@ class _Object:
         try:
             value = json.loads(found) if isinstance(found, bytes) else found
         except (ValueError, RecursionError) as error:
-            raise OutOfForm("the header is not JSON") from error
+            raise ProtocolError("the header is not JSON") from error
         if not isinstance(value, dict):
-            raise OutOfForm("the header is not an object")
+            raise ProtocolError("the header is not an object")
         self._members: dict[str, object] = value
 
     def value(self, name: str) -> object:
         if name not in self._members:
-            raise OutOfForm(f"{name} is missing")
+            raise ProtocolError(f"{name} is missing")
         return self._members[name]
 
     def whole(self, name: str, least: int, most: int) -> int:
@@ -186,14 +192,14 @@ class _Object:
     def flag(self, name: str) -> bool:
         value = self.value(name)
         if not isinstance(value, bool):
-            raise OutOfForm(f"{name} is neither true nor false")
+            raise ProtocolError(f"{name} is neither true nor false")
         return value
 
     def word(self, name: str, words: type[E]) -> E:
         try:
             return words(self.value(name))
         except ValueError:
-            raise OutOfForm(f"{name} is no {words.__name__}") from None
+            raise ProtocolError(f"{name} is no {words.__name__}") from None
 
     def perhaps(self, name: str, read_it: Callable[[object], T]) -> T | None:
         value = self.value(name)
@@ -202,7 +208,7 @@ class _Object:
 
 def _whole(value: object, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise OutOfForm(f"a whole number from {least} to {most} was due")
+        raise ProtocolError(f"a whole number from {least} to {most} was due")
     return value
 
 
@@ -214,13 +220,13 @@ def _number(value: object) -> float:
 
 def _text(value: object, most: int = _MOST_TEXT) -> str:
     if not isinstance(value, str) or len(value) > most or not value.isprintable():
-        raise OutOfForm(f"a printable text of up to {most} characters was due")
+        raise ProtocolError(f"a printable text of up to {most} characters was due")
     return value
 
 
 def _items(value: object, most: int = _MOST_ITEMS, *, exactly: int | None = None) -> list[object]:
     if not isinstance(value, list) or len(value) > most or (exactly is not None and len(value) != exactly):
-        raise OutOfForm("a list of another length was due")
+        raise ProtocolError("a list of another length was due")
     return value
 
 
@@ -254,9 +260,9 @@ def _facts(found: _Object) -> Facts:
     )
 
 
-def _warnings(found: _Object) -> tuple[Warned, ...]:
+def _warnings(found: _Object) -> tuple[RequestWarning, ...]:
     pairs = (_items(item, exactly=2) for item in _items(found.value("warnings")))
-    return tuple(Warned(_text(parameter), _text(text)) for parameter, text in pairs)
+    return tuple(RequestWarning(_text(parameter), _text(text)) for parameter, text in pairs)
 
 
 def _timing(found: _Object) -> Timing:
@@ -264,55 +270,57 @@ def _timing(found: _Object) -> Timing:
     return Timing(tuple((_text(name, 40), _number(ms)) for name, ms in pairs))
 
 
-def _read_made(found: _Object, body: bytes) -> Made:
+def _read_made(found: _Object, body: bytes) -> Rendered:
     wanted = found.word("format", Format)
     if wanted not in WRITABLE:
-        raise OutOfForm(f"{wanted.value} is not written")
+        raise ProtocolError(f"{wanted.value} is not written")
     if sniffed(body[:SNIFFED_BYTES]) is not wanted:
-        raise OutOfForm(f"the body does not begin as {wanted.value} does")
-    return Made(body, wanted, _facts(found), _warnings(found), _timing(found), reduced=found.flag("reduced"))
+        raise ProtocolError(f"the body does not begin as {wanted.value} does")
+    return Rendered(body, wanted, _facts(found), _warnings(found), _timing(found), low_effort=found.flag("low_effort"))
 
 
-def _read_as_it_is(found: _Object, body: bytes) -> AsItIs:
-    return AsItIs(found.word("reason", Reason), _facts(found), _warnings(found), _timing(found))
+def _read_as_it_is(found: _Object, body: bytes) -> Passthrough:
+    return Passthrough(found.word("reason", Reason), _facts(found), _warnings(found), _timing(found))
 
 
-def _read_analysed(found: _Object, body: bytes) -> Analysed:
+def _read_analyzed(found: _Object, body: bytes) -> AnalysisResult:
     try:
         analysis = codec.read_analysis(body) if body else None
-    except codec.Malformed as error:
-        raise OutOfForm(f"a bad analysis: {error}") from error
-    return Analysed(analysis, found.text("reason"), passing=found.flag("passing"))
+    except codec.MalformedAnalysis as error:
+        raise ProtocolError(f"a bad analysis: {error}") from error
+    return AnalysisResult(analysis, found.text("reason"), transient=found.flag("passing"))
 
 
-def _read_compared(found: _Object, body: bytes) -> Compared:
+def _read_compared(found: _Object, body: bytes) -> ImageDifference:
     mean = _number(found.value("mean"))
     if not 0 <= mean <= 255:
-        raise OutOfForm("a mean from 0 to 255 was due")
-    return Compared(_size(found.value("size")), mean, found.whole("most", 0, 255), found.perhaps("psnr_db", _number))
+        raise ProtocolError("a mean from 0 to 255 was due")
+    return ImageDifference(
+        _size(found.value("size")), mean, found.whole("most", 0, 255), found.perhaps("psnr_db", _number)
+    )
 
 
-def _read_failed(found: _Object, body: bytes) -> Failed:
-    problem = restored(
+def _read_failed(found: _Object, body: bytes) -> Failure:
+    problem = restored_problem(
         found.text("code", 40), found.text("detail"), found.text("fix"), found.perhaps("parameter", _text)
     )
     log = found.value("log")
-    return Failed(problem, log if isinstance(log, str) else "")
+    return Failure(problem, log if isinstance(log, str) else "")
 
 
-_ANSWERS: dict[Kind, Callable[[_Object, bytes], Answer | Failed]] = {
-    Kind.MADE: _read_made,
-    Kind.AS_IT_IS: _read_as_it_is,
-    Kind.INFO: lambda found, body: _read_info(found.value("info")),
-    Kind.ANALYSED: _read_analysed,
-    Kind.PROBLEM: _read_failed,
-    Kind.COMPARED: _read_compared,
+_ANSWERS: dict[MessageKind, Callable[[_Object, bytes], Answer | Failure]] = {
+    MessageKind.MADE: _read_made,
+    MessageKind.AS_IT_IS: _read_as_it_is,
+    MessageKind.INFO: lambda found, body: _read_info(found.value("info")),
+    MessageKind.ANALYZED: _read_analyzed,
+    MessageKind.PROBLEM: _read_failed,
+    MessageKind.COMPARED: _read_compared,
 }
 
-_SUITS: dict[type[Task], frozenset[Kind]] = {
-    Render: frozenset({Kind.MADE, Kind.AS_IT_IS, Kind.PROBLEM}),
-    Inspect: frozenset({Kind.INFO, Kind.PROBLEM}),
-    Analyse: frozenset({Kind.ANALYSED, Kind.PROBLEM}),
-    Draw: frozenset({Kind.MADE, Kind.PROBLEM}),
-    Compare: frozenset({Kind.COMPARED, Kind.PROBLEM}),
+_SUITS: dict[type[Task], frozenset[MessageKind]] = {
+    Render: frozenset({MessageKind.MADE, MessageKind.AS_IT_IS, MessageKind.PROBLEM}),
+    Inspect: frozenset({MessageKind.INFO, MessageKind.PROBLEM}),
+    Analyze: frozenset({MessageKind.ANALYZED, MessageKind.PROBLEM}),
+    DrawOverlay: frozenset({MessageKind.MADE, MessageKind.PROBLEM}),
+    Compare: frozenset({MessageKind.COMPARED, MessageKind.PROBLEM}),
 }

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cropmark.model.problems import Overloaded, Problem
-from cropmark.ports import AsItIs, Made, Opened, Stamp, Timing
-from cropmark.renderers.cost import Sort
-from cropmark.renderers.protocol import Told
+from cropmark.ports import OpenSource, Passthrough, Rendered, SourceVersion, Timing
+from cropmark.renderers.cost import CostKey
+from cropmark.renderers.protocol import Reply
 from cropmark.renderers.tasks import Task
 
 A_PAGE = 32
@@ -37,20 +37,20 @@ class Job:
     """A task on its way through the pool; `answer` is done early where nobody waits any more."""
 
     task: Task
-    sources: Sequence[Opened | None]
+    sources: Sequence[OpenSource | None]
     foreign: bool
-    sort: Sort
+    sort: CostKey
     cost_ms: float
     client: str | None
-    answer: asyncio.Future[Told]
+    answer: asyncio.Future[Reply]
     entered_s: float = field(default_factory=time.perf_counter)
 
     @property
-    def present(self) -> list[Opened]:
+    def present(self) -> list[OpenSource]:
         return [source for source in self.sources if source is not None]
 
     @property
-    def stamps(self) -> list[Stamp]:
+    def stamps(self) -> list[SourceVersion]:
         return [source.stamp for source in self.present]
 
     @property
@@ -58,11 +58,11 @@ class Job:
         """For the log."""
         return ", ".join(stamp.identity[:200] for stamp in self.stamps)
 
-    def tell(self, told: Told, queued_ms: float) -> None:
+    def tell(self, told: Reply, queued_ms: float) -> None:
         """Give it its answer, if anybody waits for it, with the time it stood in the queue."""
         if self.answer.done():
             return
-        if isinstance(told.answer, Made | AsItIs):
+        if isinstance(told.answer, Rendered | Passthrough):
             stages = (("queue", queued_ms), *told.answer.timing.stages)
             told = replace(told, answer=replace(told.answer, timing=Timing(stages)))
         self.answer.set_result(told)

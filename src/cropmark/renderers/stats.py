@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cropmark.renderers.group import Cause
+from cropmark.renderers.group import ExitReason
 from cropmark.renderers.tasks import Sandbox
 
 
@@ -24,7 +24,7 @@ class PoolState:
     refused: int
     dropped: int
     """Tasks that nobody waited for any more when their turn came."""
-    restarts: Mapping[Cause, int]
+    restarts: Mapping[ExitReason, int]
     sandbox: Sandbox
     missing: tuple[str, ...]
     """The walls that this system has not; empty also where none was asked for."""
@@ -52,5 +52,5 @@ class PoolState:
         yield "cropmark_queue_dropped_total", "Tasks dropped because nobody waited any more.", {}, self.dropped
         yield "cropmark_sandboxed", "1 where every wall of the sandbox stands.", {}, self.sandboxed
         about = "Renderers replaced, by cause."
-        for cause in Cause:
+        for cause in ExitReason:
             yield "cropmark_renderer_restarts_total", about, {"cause": cause.value}, self.restarts.get(cause, 0)

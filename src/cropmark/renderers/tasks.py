@@ -11,7 +11,7 @@ from cropmark.geometry.findings import Analysis
 from cropmark.model.formats import Info
 from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
-from cropmark.ports import Analysed, AsItIs, Compared, Made
+from cropmark.ports import AnalysisResult, ImageDifference, Passthrough, Rendered
 
 if TYPE_CHECKING:  # it brings importlib.resources and with that e-mail: 9 ms of each renderer's start
     from cropmark.analysis.models import Models
@@ -55,7 +55,7 @@ class Inspect:
 
 
 @dataclass(frozen=True, slots=True)
-class Analyse:
+class Analyze:
     """The analysis of the one source. `models` comes with a renderer's first one, which keeps them."""
 
     models: Models | None = None
@@ -63,15 +63,15 @@ class Analyse:
 
 @dataclass(frozen=True, slots=True)
 class Render:
-    """The picture that a Plan makes of the sources; `hurried`: at the encoder's lowest effort."""
+    """The picture that a Plan makes of the sources; `low_effort`: at the encoder's lowest effort."""
 
     plan: Plan
-    analysed: Analysed | None = None
-    hurried: bool = False
+    analyzed: AnalysisResult | None = None
+    low_effort: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class DrawOverlay:
     """A PNG of the one source with what was found in it, and the window that was chosen, in upright pixels."""
 
     analysis: Analysis
@@ -83,8 +83,8 @@ class Compare:
     """How far the two sources differ."""
 
 
-Task = Inspect | Analyse | Render | Draw | Compare
-Answer = Made | AsItIs | Info | Analysed | Compared
+Task = Inspect | Analyze | Render | DrawOverlay | Compare
+Answer = Rendered | Passthrough | Info | AnalysisResult | ImageDifference
 Sources = Sequence[bytes | None]
 Work = Callable[[Task, Sources], Answer]
 """What carries tasks out, inside a renderer. Raises Problems."""

@@ -24,28 +24,28 @@ MOST_HEADER_BYTES = 256 * 1024
 CHUNK_BYTES = 256 * 1024
 
 
-class Kind(IntEnum):
+class MessageKind(IntEnum):
     """What a renderer says."""
 
     READY = 1
     MADE = 2
     AS_IT_IS = 3
     INFO = 4
-    ANALYSED = 5
+    ANALYZED = 5
     PROBLEM = 6
     COMPARED = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RawReply:
     """One message of a renderer, its lengths and kind checked, nothing else."""
 
-    kind: Kind
+    kind: MessageKind
     header: bytes
     body: bytes = b""
 
 
-class OutOfForm(Exception):
+class ProtocolError(Exception):
     """A renderer said what no renderer of ours says."""
 
 
@@ -55,18 +55,18 @@ def asked(message: object) -> bytes:
     return ASKED.pack(len(told)) + told
 
 
-def read_lengths(prefix: bytes, most_body_bytes: int) -> tuple[Kind, int, int]:
+def read_lengths(prefix: bytes, most_body_bytes: int) -> tuple[MessageKind, int, int]:
     """Kind, header length and body length of the reply that begins so. Raises OutOfForm."""
     mark, kind, header, body = TOLD.unpack(prefix)
     if mark != MARK:
-        raise OutOfForm("the reply does not begin with the mark")
-    if kind not in Kind.__members__.values():
-        raise OutOfForm(f"there is no reply of kind {kind}")
+        raise ProtocolError("the reply does not begin with the mark")
+    if kind not in MessageKind.__members__.values():
+        raise ProtocolError(f"there is no reply of kind {kind}")
     if header > MOST_HEADER_BYTES:
-        raise OutOfForm(f"a header of {header} bytes")
-    if body > {Kind.MADE: most_body_bytes, Kind.ANALYSED: codec.MOST_BYTES}.get(Kind(kind), 0):
-        raise OutOfForm(f"a body of {body} bytes")
-    return Kind(kind), header, body
+        raise ProtocolError(f"a header of {header} bytes")
+    if body > {MessageKind.MADE: most_body_bytes, MessageKind.ANALYZED: codec.MOST_BYTES}.get(MessageKind(kind), 0):
+        raise ProtocolError(f"a body of {body} bytes")
+    return MessageKind(kind), header, body
 
 
 # -------------------------------------------------------------------------------------- the renderer's end, blocking
@@ -88,7 +88,7 @@ def receive(end: socket.socket) -> tuple[object, list[int]] | None:
     return pickle.loads(memoryview(told)[ASKED.size :]), descriptors  # noqa: S301 - the front is trusted, and nobody else holds the other end
 
 
-def tell(end: socket.socket, reply: Reply) -> None:
+def tell(end: socket.socket, reply: RawReply) -> None:
     """Send the reply whole."""
     end.sendall(TOLD.pack(MARK, reply.kind, len(reply.header), len(reply.body)) + reply.header)
     if reply.body:

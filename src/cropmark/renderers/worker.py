@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
-from cropmark.model.problems import Breakdown, Problem, SourceUnusable
-from cropmark.ports import AsItIs
+from cropmark.model.problems import InternalError, Problem, SourceUnusable
+from cropmark.ports import Passthrough
 from cropmark.renderers import protocol, transport
-from cropmark.renderers.protocol import Failed, Ready, Told
+from cropmark.renderers.protocol import Failure, Ready, Reply
 from cropmark.renderers.sandbox import confine
 from cropmark.renderers.tasks import MOST_SOURCES, Message, Setup, Sources, Task, Work
 
@@ -51,18 +51,18 @@ def main(prepared: Callable[[Setup], Work], libraries: Libraries = lambda: ((), 
     os._exit(0)
 
 
-def told(work: Work, task: Task, sources: Sources) -> Told:
+def told(work: Work, task: Task, sources: Sources) -> Reply:
     """What the work says, or why it says nothing."""
     try:
         answer = work(task, sources)
     except Problem as problem:
-        return Told(Failed(problem), spent=isinstance(problem, SourceUnusable) and _was_decoded(sources))
+        return Reply(Failure(problem), spent=isinstance(problem, SourceUnusable) and _was_decoded(sources))
     except MemoryError:
-        return Told(Failed(SourceUnusable("the picture needs more memory than it may take")), spent=True)
+        return Reply(Failure(SourceUnusable("the picture needs more memory than it may take")), spent=True)
     except Exception:  # noqa: BLE001 - the front must hear of whatever it is, or it waits for its deadline
-        return Told(Failed(Breakdown("the renderer failed"), log=traceback.format_exc()), spent=True)
-    broken = isinstance(answer, AsItIs) and answer.reason is Reason.UNREADABLE
-    return Told(answer, spent=broken and _was_decoded(sources))
+        return Reply(Failure(InternalError("the renderer failed"), log=traceback.format_exc()), spent=True)
+    broken = isinstance(answer, Passthrough) and answer.reason is Reason.UNREADABLE
+    return Reply(answer, spent=broken and _was_decoded(sources))
 
 
 def _limit(setup: Setup) -> None:

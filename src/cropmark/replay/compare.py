@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from cropmark.config.loader import Settings
 from cropmark.model.formats import READABLE, Info
-from cropmark.model.problems import BadOrder, Problem, SourceFailed, SourceTooLarge, SourceUnusable
-from cropmark.ports import Compared, Opened, Stamp
+from cropmark.model.problems import BadRequest, Problem, SourceFailed, SourceTooLarge, SourceUnusable
+from cropmark.ports import ImageDifference, OpenSource, SourceVersion
 from cropmark.renderers.pool import Pool
 from cropmark.server.wiring import pool_of
 
@@ -32,7 +32,7 @@ _AGENT: Final = "cropmark-compare"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FetchedUrl:
     """What a URL answered. `info` is None for what is no picture that can be read; `trouble` says why."""
 
     url: str
@@ -61,9 +61,9 @@ class Seen:
 class Comparison:
     """Two answers, and the difference of their pictures where both have some that can be decoded."""
 
-    one: Seen
-    two: Seen
-    difference: Compared | None
+    one: FetchedUrl
+    two: FetchedUrl
+    difference: ImageDifference | None
 
     def unlike(self, tolerance: float) -> tuple[str, ...]:
         """What differs: `status`, `type`, `size`, `frames`, `picture`. Bytes may differ, for encoders do.
@@ -92,7 +92,7 @@ class Comparison:
         if self.difference is not None:
             d = self.difference
             size = [d.size.width, d.size.height]
-            told["difference"] = {"size": size, "mean": d.mean, "most": d.most, "psnr_db": d.psnr_db}
+            told["difference"] = {"size": size, "mean": d.mean, "most": d.maximum, "psnr_db": d.psnr_db}
         return {**told, "unlike": list(self.unlike(tolerance))}
 
 
@@ -116,44 +116,46 @@ async def compared(one: str, two: str, *, accept: str = "", settings: Settings) 
     return Comparison(seen[0], seen[1], difference)
 
 
-async def _inspected(answer: _Answer, pool: Pool) -> Seen:
+async def _inspected(answer: _RawAnswer, pool: Pool) -> FetchedUrl:
     found = (answer.url, answer.status, answer.media_type, answer.opened.bytes, answer.opened.stamp.version)
     if not answer.opened.bytes:
-        return Seen(*found, trouble="there is no body")
+        return FetchedUrl(*found, trouble="there is no body")
     try:
         info = await pool.inspect(answer.opened, foreign=True)
     except Problem as problem:
-        return Seen(*found, trouble=problem.detail)
+        return FetchedUrl(*found, trouble=problem.detail)
     if info.format not in READABLE:
-        return Seen(*found, trouble=f"{info.format.value} is not decoded here")
-    return Seen(*found, info=info)
+        return FetchedUrl(*found, trouble=f"{info.format.value} is not decoded here")
+    return FetchedUrl(*found, info=info)
 
 
 # ------------------------------------------------------------------------------------------------ fetching
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _RawAnswer:
     """An answer whose body lies in a temporary file."""
 
     url: str
     status: int
     media_type: str
-    opened: Opened
+    opened: OpenSource
 
 
 @contextmanager
-def _fetched(url: str, accept: str) -> Iterator[_Answer]:
+def _fetched(url: str, accept: str) -> Iterator[_RawAnswer]:
     try:
         readable = urlsplit(url).scheme in ("http", "https")
     except ValueError:
         readable = False
     if not readable:
-        raise BadOrder(f"expected a URL of http or https, got {url[:80]!r}", fix="write https://host/path?query")
+        raise BadRequest(f"expected a URL of http or https, got {url[:80]!r}", fix="write https://host/path?query")
     headers = {"User-Agent": _AGENT, **({"Accept": accept} if accept else {})}
     with tempfile.TemporaryFile() as body:
         status, media_type, digest, length = _get(url, headers, body)
-        yield _Answer(url, status, media_type, Opened(body.fileno(), length, Stamp(url, digest), lambda: None))
+        yield _RawAnswer(
+            url, status, media_type, OpenSource(body.fileno(), length, SourceVersion(url, digest), lambda: None)
+        )
 
 
 def _get(url: str, headers: dict[str, str], body: BinaryIO) -> tuple[int, str, str, int]:

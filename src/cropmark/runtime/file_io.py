@@ -26,7 +26,7 @@ _CANNOT_TELL: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, e
 """What file systems and sandboxes answer that do not know RWF_NOWAIT, and what it says itself."""
 
 
-class Look(NamedTuple):
+class FileState(NamedTuple):
     """What tells one state of a file from another."""
 
     mode: int
@@ -35,11 +35,11 @@ class Look(NamedTuple):
     mtime_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> Look:
+    def of(cls, status: os.stat_result) -> FileState:
         return cls(status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-class Calls:
+class FileCalls:
     """The calls, with their buffers: for one thread. Paths hold no NUL."""
 
     def __init__(self) -> None:
@@ -53,13 +53,13 @@ class Calls:
         self._vector = bytearray(_IOVEC.size)
         self._vector_at = _address(self._vector)
 
-    def look(self, path: bytes) -> Look:
+    def stat(self, path: bytes) -> FileState:
         """Links followed. Raises OSError."""
         if self._statx is None:
-            return Look.of(os.stat(path))  # noqa: PTH116 - a Path costs three times the call
+            return FileState.of(os.stat(path))  # noqa: PTH116 - a Path costs three times the call
         return self._looked(_AT_FDCWD, path, 0)
 
-    def read(self, path: bytes, most_bytes: int) -> tuple[Look, bytearray]:
+    def read(self, path: bytes, most_bytes: int) -> tuple[FileState, bytearray]:
         """A whole file that lies in the page cache; its last link is not followed.
 
         Raises BlockingIOError where it is larger, would have to come from the disk, or nobody can tell; OSError.
@@ -77,7 +77,7 @@ class Calls:
         finally:
             self._close(descriptor)
 
-    def rest(self, path: bytes, known: Look, start: int) -> bytes | None:
+    def rest(self, path: bytes, known: FileState, start: int) -> bytes | None:
         """As read(), but what follows `start`, and only of a file whose state is the one that is known; else None."""
         if self._statx is None or self._preadv2 is None or _NOWAIT is None:
             raise BlockingIOError
@@ -93,11 +93,11 @@ class Calls:
         finally:
             self._close(descriptor)
 
-    def _looked(self, descriptor: int, path: bytes, flags: int) -> Look:
+    def _looked(self, descriptor: int, path: bytes, flags: int) -> FileState:
         if self._statx(descriptor, path, flags, _BASIC_STATS, self._told_at[0]):
             raise _error()
         mode, inode, size, seconds, nanoseconds = _STATX.unpack_from(self._told)
-        return Look(mode, inode, size, seconds * 1_000_000_000 + nanoseconds)
+        return FileState(mode, inode, size, seconds * 1_000_000_000 + nanoseconds)
 
     def _read(self, descriptor: int, size: int) -> bytearray:
         data = bytearray(size)

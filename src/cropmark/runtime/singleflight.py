@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from cropmark.model.problems import Breakdown
+from cropmark.model.problems import InternalError
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -19,7 +19,7 @@ class _Flight(Generic[V]):
     waiting: int = 0
 
 
-class Flights(Generic[K, V]):
+class SingleFlight(Generic[K, V]):
     """Work in the air, by key. Nothing is kept once it has landed: neither results nor failures."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Flights(Generic[K, V]):
             return await asyncio.shield(flight.task), found is not None
         except asyncio.CancelledError as error:
             if flight.task.cancelled() and not _is_cancelled():
-                raise Breakdown("the work was cut off before it was done", fix="ask again") from error
+                raise InternalError("the work was cut off before it was done", fix="ask again") from error
             raise
         finally:
             flight.waiting -= 1

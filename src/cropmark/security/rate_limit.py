@@ -38,7 +38,7 @@ class MemoryLimiter:
         self._window_s = window_s
         self._seen: LRUCache[tuple[str, int], tuple[int, float]] = LRUCache(_REMEMBERED)
 
-    async def take(self, key: str, limit_per_s: int) -> Quota:
+    async def hit(self, key: str, limit_per_s: int) -> Quota:
         """Count one. Beyond the limit it is counted too, but the window ends no later for it."""
         if limit_per_s <= 0:
             return Quota(0, 0)
@@ -49,7 +49,7 @@ class MemoryLimiter:
         wait_s = max(1, min(self._window_s, ceil(window.reset_time - time.time())))
         return Quota(limit_per_s, window.remaining, retry_after_s=0 if is_allowed else wait_s)
 
-    def last(self, key: str, limit_per_s: int) -> Quota:
+    def peek(self, key: str, limit_per_s: int) -> Quota:
         """Where the caller stands, as far as this process knows. Never exceeded: nothing was asked for."""
         if limit_per_s <= 0:
             return Quota(0, 0)
@@ -57,7 +57,7 @@ class MemoryLimiter:
         return Quota(limit_per_s, remaining if time.time() < ends_s else limit_per_s)
 
 
-class SharedLimiter(MemoryLimiter):
+class RedisLimiter(MemoryLimiter):
     """Counts in a Redis. While that does not answer, each server counts alone: requests are not turned away for it."""
 
     def __init__(self, redis_url: str, *, window_s: int = 1) -> None:
@@ -70,18 +70,18 @@ class SharedLimiter(MemoryLimiter):
         self._alone = MemoryLimiter(window_s=window_s)
         self._silent_until_s = 0.0
 
-    async def take(self, key: str, limit_per_s: int) -> Quota:
+    async def hit(self, key: str, limit_per_s: int) -> Quota:
         if time.monotonic() >= self._silent_until_s:
             try:
-                return await super().take(key, limit_per_s)
+                return await super().hit(key, limit_per_s)
             except self._troubles as error:
                 self._silent_until_s = time.monotonic() + _SILENCE_S
                 log.warning("Redis does not answer, this server counts alone", why=type(error).__name__)
-        return await self._alone.take(key, limit_per_s)
+        return await self._alone.hit(key, limit_per_s)
 
-    def last(self, key: str, limit_per_s: int) -> Quota:
+    def peek(self, key: str, limit_per_s: int) -> Quota:
         is_alone = time.monotonic() < self._silent_until_s
-        return self._alone.last(key, limit_per_s) if is_alone else super().last(key, limit_per_s)
+        return self._alone.peek(key, limit_per_s) if is_alone else super().peek(key, limit_per_s)
 
 
 @lru_cache(maxsize=64)
@@ -93,4 +93,4 @@ def limiter(redis_url: str = "", *, window_s: int = 1) -> MemoryLimiter:
     """A Limiter that counts in this process alone, or with all servers of one Redis."""
     if not redis_url:
         return MemoryLimiter(window_s=window_s)
-    return SharedLimiter(redis_url, window_s=window_s)
+    return RedisLimiter(redis_url, window_s=window_s)

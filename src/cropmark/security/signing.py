@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from cropmark.model.problems import Expired, Refused
+from cropmark.model.problems import Forbidden, SignatureExpired
 
 KEY_BYTES: Final = 32
 """The least that a key may have: what HMAC-SHA-256 can use."""
@@ -37,14 +37,14 @@ _OURS = re.compile(rb"(?:\A|[?&])(?:kid|exp|sig)=")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SigningKey:
     """A secret of at least 32 bytes, and the id that a URL may name it by."""
 
     secret: bytes = field(repr=False)
     id: str | None = None
 
     @classmethod
-    def read(cls, text: str) -> Key:
+    def read(cls, text: str) -> SigningKey:
         """`SECRET`, or `ID:SECRET`. Raises ValueError, which never holds the secret."""
         name, colon, rest = text.partition(":")
         secret = (rest if colon else text).encode()
@@ -56,7 +56,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class VerifiedQuery:
     """A URL that may be answered: its query without our parameters, and the Unix time until which; 0: for ever."""
 
     query: bytes
@@ -66,7 +66,7 @@ class Allowed:
 class Keyring:
     """The keys that a site takes: several at once, so that a new one may come before the old one goes."""
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[SigningKey]) -> None:
         self._keys = tuple(keys)
         if not self._keys:
             raise ValueError("expected at least one key")
@@ -74,7 +74,7 @@ class Keyring:
         if len(set(ids)) < len(ids):
             raise ValueError("expected a different id for each key")
 
-    def check(self, path: bytes, query: bytes, now_s: float) -> Allowed:
+    def check(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
         """The query as it was before it was signed. `path` and `query` are the bytes received.
 
         Raises Refused for a signature that is missing or wrong, Expired for one that was right once.
@@ -82,10 +82,10 @@ class Keyring:
         found = split(query)
         if found is None or not self._is_ours(found.key_id, target(path, found.signed), found.signature):
             # One text for all: what exactly was wrong helps only whoever guesses.
-            raise Refused("expected a signed address", fix="end the query with sig=…, see docs/signing.md")
+            raise Forbidden("expected a signed address", fix="end the query with sig=…, see docs/signing.md")
         if found.until_s and now_s > found.until_s:
             raise expired()
-        return Allowed(found.query, found.until_s)
+        return VerifiedQuery(found.query, found.until_s)
 
     def sign(self, url: str, *, expires_s: int | None = None, key_id: str | None = None) -> str:
         """The path and query with a signature; by the key of that id, else by the first. Raises ValueError."""
@@ -102,13 +102,13 @@ class Keyring:
         return any(matches)
 
 
-def expired() -> Expired:
+def expired() -> SignatureExpired:
     """What is told of an address past its `exp`."""
-    return Expired("the address held until a while ago", fix="ask for a new one")
+    return SignatureExpired("the address held until a while ago", fix="ask for a new one")
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SignedQuery:
     """A signed query taken apart; `signed` is what of it the signature is over, `query` what a dialect reads."""
 
     query: bytes
@@ -118,7 +118,7 @@ class Split:
     until_s: float
 
 
-def split(query: bytes) -> Split | None:
+def split(query: bytes) -> SignedQuery | None:
     """The query taken apart; None where it does not end in a signature."""
     head, joint, given = query.rpartition(b"sig=")
     if len(given) != 43 or not joint or head[-1:] not in (b"", b"&") or head == b"&":
@@ -129,7 +129,7 @@ def split(query: bytes) -> Split | None:
         until_s, rest = float(int(expiry[1]) + SKEW_S), rest[: expiry.start()]
     if named := _KID.search(rest):
         key_id, rest = named[1].decode(), rest[: named.start()]
-    return Split(rest, signed, given, key_id, until_s)
+    return SignedQuery(rest, signed, given, key_id, until_s)
 
 
 def target(path: bytes, query: bytes) -> bytes:
@@ -160,7 +160,7 @@ def _plain(url: str) -> bytes:
     return plain
 
 
-def _with_ours(plain: bytes, key: Key, expires_s: int | None) -> bytes:
+def _with_ours(plain: bytes, key: SigningKey, expires_s: int | None) -> bytes:
     if key.id is not None:
         plain += f"{_joint(plain)}kid={key.id}".encode()
     if expires_s is not None:

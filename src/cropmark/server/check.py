@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cropmark.config.loader import BadConfiguration, Configured, Mistake
-from cropmark.config.production import refusals
+from cropmark.config.loader import ConfigIssue, InvalidConfiguration, LoadedSettings
+from cropmark.config.production import errors
 from cropmark.server import library
 from cropmark.server.policies import addresses_of, clients_of, foreign_policy, limiter_of
 from cropmark.sources.policy import HostRule
@@ -14,48 +14,48 @@ from cropmark.sources.policy import HostRule
 WEB = ("http://", "https://")
 
 
-def mistakes(found: Configured) -> Iterator[Mistake]:
+def mistakes(found: LoadedSettings) -> Iterator[ConfigIssue]:
     """Every mistake with its line and its mend, of what a server would not start with, or not serve as was meant."""
     yield from _unreadable(found)
     yield from _places(found)
     for name, error in library.unusable(found.settings):
-        yield Mistake(found.place((name,)), f"{name}: {error.what.removeprefix(f'{name}: ')}", error.mend)
-    for one in refusals(found.settings):
+        yield ConfigIssue(found.place((name,)), f"{name}: {error.what.removeprefix(f'{name}: ')}", error.fix)
+    for one in errors(found.settings):
         yield _placed(found, one)
 
 
-def _placed(found: Configured, one: Mistake) -> Mistake:
+def _placed(found: LoadedSettings, one: ConfigIssue) -> ConfigIssue:
     """The mistake at its setting's place; where that is said nowhere, at that of `production`, which asks for it."""
     places = [found.place((name,)) for name in (one.where, "production")]
     where = next((place for place in places if place != "default"), "default")
-    return Mistake(where, f"{one.where}: {one.what}", one.mend)
+    return ConfigIssue(where, f"{one.where}: {one.what}", one.fix)
 
 
-def _unreadable(found: Configured) -> Iterator[Mistake]:
+def _unreadable(found: LoadedSettings) -> Iterator[ConfigIssue]:
     """Hosts, addresses, networks and a Redis that are none."""
     for reading in (addresses_of, clients_of, foreign_policy, limiter_of):
         try:
             reading(found.settings)
-        except BadConfiguration as bad:
+        except InvalidConfiguration as bad:
             for one in bad.mistakes:
                 yield _placed(found, one)
 
 
-def _places(found: Configured) -> Iterator[Mistake]:
+def _places(found: LoadedSettings) -> Iterator[ConfigIssue]:
     settings = found.settings
     if settings.folder is not None and not settings.folder.is_dir():
-        yield Mistake(
+        yield ConfigIssue(
             found.place(("folder",)), f"folder: {settings.folder} is not a folder", "name a folder of pictures"
         )
     for number, site in enumerate(settings.site):
         what = _wrong_source(site.source)
         if what is not None:
             mend = "name a folder, the origin's https:// URL, or library"
-            yield Mistake(found.place(("site", number, "source")), f"site.{number}.source: {what}", mend)
+            yield ConfigIssue(found.place(("site", number, "source")), f"site.{number}.source: {what}", mend)
 
 
 def _wrong_source(text: str) -> str | None:
-    if not text or text == library.WORD:
+    if not text or text == library.LIBRARY_SOURCE:
         return None
     if text.startswith(WEB):
         return _wrong_origin(text)

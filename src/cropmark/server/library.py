@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cropmark.config.loader import Settings
 from cropmark.config.paths import data_folder
-from cropmark.library.errors import FILE, LibraryUnusable
+from cropmark.library.errors import FILE, LibraryUnavailable
 from cropmark.model.assets import UID, UUID
 
 if TYPE_CHECKING:
-    from cropmark.library.blobs import Blobs
-    from cropmark.library.store import Store
+    from cropmark.library.blobs import BlobStore
+    from cropmark.library.store import LibraryStore
 
-WORD: Final = "library"
+LIBRARY_SOURCE: Final = "library"
 """What a site's source is called where it is the library; a folder of that name is ./library."""
 IN_LIBRARY: Final[Mapping[str, Mapping[str, Any]]] = {"contentstack": {"environments": None}}
 """The settings of dialects that differ over a library: it knows itself what is published where."""
@@ -28,7 +28,7 @@ _FILES = re.compile(rf"{UUID.pattern}/{UUID.pattern}/[^/]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class LibraryMount:
     """Where the library answers without being configured: a dialect below a prefix, on the paths that fit."""
 
     name: str
@@ -40,7 +40,7 @@ class Address:
 
 def library_folder(settings: Settings) -> Path:
     """Where the library lies, but for what the configuration puts elsewhere."""
-    return data_folder(settings) / WORD
+    return data_folder(settings) / LIBRARY_SOURCE
 
 
 def is_there(settings: Settings) -> bool:
@@ -48,20 +48,20 @@ def is_there(settings: Settings) -> bool:
     return bool(settings.database_url) or (library_folder(settings) / FILE).is_file()
 
 
-def opened(settings: Settings) -> Store:
+def opened(settings: Settings) -> LibraryStore:
     """The library; an empty one where there was none. Raises LibraryUnusable."""
-    from cropmark.library.store import Store  # noqa: PLC0415 - as places.py says
+    from cropmark.library.store import LibraryStore  # noqa: PLC0415 - as places.py says
 
     url = settings.database_url.get_secret_value() if settings.database_url else ""
-    return Store.opened(library_folder(settings), url, _blobs(settings))
+    return LibraryStore.opened(library_folder(settings), url, _blobs(settings))
 
 
-def unusable(settings: Settings) -> Iterator[tuple[str, LibraryUnusable]]:
+def unusable(settings: Settings) -> Iterator[tuple[str, LibraryUnavailable]]:
     """Settings that name no database and no bucket, as their URLs tell: neither is asked, and no folder made."""
     for name, read in _reading(settings):
         try:
             read()
-        except LibraryUnusable as error:
+        except LibraryUnavailable as error:
             yield name, error
 
 
@@ -78,13 +78,13 @@ def _reading(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
             yield name, partial(Bucket.at, store, name, role=settings.bucket_role)
 
 
-def addresses(settings: Settings) -> Iterator[Address]:
+def addresses(settings: Settings) -> Iterator[LibraryMount]:
     """Where the library answers: beside the folder, and as the vendor's own host does, unless a site is there."""
     library = IN_LIBRARY["contentstack"]
-    yield Address("library", "contentstack", "/contentstack", _ASSETS, library)
-    yield Address("library-files", "kontent", "/kontent", _FILES)
+    yield LibraryMount("library", "contentstack", "/contentstack", _ASSETS, library)
+    yield LibraryMount("library-files", "kontent", "/kontent", _FILES)
     if not any(not site.hosts and not site.prefix.strip("/") for site in settings.site):
-        yield Address("library-host", "contentstack", "", _ASSETS, library)
+        yield LibraryMount("library-host", "contentstack", "", _ASSETS, library)
 
 
 def management_places(settings: Settings) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
@@ -92,7 +92,7 @@ def management_places(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]
     others: list[str] = []
     for site in settings.site:
         hosts = tuple(host.lower() for host in site.hosts)
-        if site.source == WORD and site.dialect == "contentstack":
+        if site.source == LIBRARY_SOURCE and site.dialect == "contentstack":
             yield site.prefix.rstrip("/"), hosts, ()
         else:
             others += hosts
@@ -101,12 +101,12 @@ def management_places(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]
             yield at.prefix, (), tuple(others)
 
 
-def _blobs(settings: Settings) -> Blobs | None:
+def _blobs(settings: Settings) -> BlobStore | None:
     """Where the bytes are, if not in the data folder; known to answer. Raises LibraryUnusable."""
     if not settings.library_store:
         return None
-    from cropmark.library.bucket_blobs import ObjectBlobs  # noqa: PLC0415 - as places.py says
+    from cropmark.library.bucket_blobs import BucketBlobStore  # noqa: PLC0415 - as places.py says
 
-    found = ObjectBlobs.at(settings.library_store, role=settings.bucket_role)
+    found = BucketBlobStore.at(settings.library_store, role=settings.bucket_role)
     found.check()
     return found

@@ -12,14 +12,14 @@ from typing import Final, TypeVar
 
 from limits.errors import ConfigurationError
 
-from cropmark.config.loader import BadConfiguration, Mistake, Settings, SiteSettings
+from cropmark.config.loader import ConfigIssue, InvalidConfiguration, Settings, SiteSettings
 from cropmark.config.signing_keys import keyring
 from cropmark.security.rate_limit import MemoryLimiter, limiter
-from cropmark.sources.policy import HostRule, Place, Policy
-from cropmark.web.access import Entrance
-from cropmark.web.client_ip import Clients
-from cropmark.web.cors import Sharing
-from cropmark.web.variant_quota import Budget
+from cropmark.sources.policy import AllowedHost, HostRule, Policy
+from cropmark.web.access import AccessPolicy
+from cropmark.web.client_ip import ClientIp
+from cropmark.web.cors import CorsPolicy
+from cropmark.web.variant_quota import VariantQuota
 
 T = TypeVar("T")
 
@@ -43,34 +43,34 @@ def _addresses(host: str) -> tuple[tuple[socket.AddressFamily, str], ...]:
     return tuple((family, str(at[0])) for family, _, _, _, at in found)
 
 
-def entrance_of(settings: Settings, one: SiteSettings | None = None) -> Entrance:
+def entrance_of(settings: Settings, one: SiteSettings | None = None) -> AccessPolicy:
     """What a site's requests must pass; those for the folder (None) only the server's keys."""
-    entrance = Entrance(keyring(settings, one), most_pixels=settings.max_source_pixels)
+    entrance = AccessPolicy(keyring(settings, one), most_pixels=settings.max_source_pixels)
     if one is None:
         return entrance
     return replace(entrance, presets=one.presets, presets_only=one.presets_only, widths=tuple(sorted(one.widths)))
 
 
-def sharing_of(settings: Settings, one: SiteSettings | None = None) -> Sharing:
+def sharing_of(settings: Settings, one: SiteSettings | None = None) -> CorsPolicy:
     """Who else may use a site's answers: the server's settings, and those that differ for it."""
     origins, policy = settings.cors_origins, settings.resource_policy
     if one is not None:
         origins = origins if one.cors_origins is None else one.cors_origins
         policy = one.resource_policy or policy
-    return Sharing(origins, "" if policy == "off" else policy)
+    return CorsPolicy(origins, "" if policy == "off" else policy)
 
 
-def clients_of(settings: Settings) -> Clients:
+def clients_of(settings: Settings) -> ClientIp:
     """Who counts as one client."""
-    return _read("trusted_proxies", lambda: Clients(settings.trusted_proxies), "write 10.0.0.7 or 10.1.0.0/16")
+    return _read("trusted_proxies", lambda: ClientIp(settings.trusted_proxies), "write 10.0.0.7 or 10.1.0.0/16")
 
 
-def budget_of(settings: Settings) -> Budget:
+def budget_of(settings: Settings) -> VariantQuota:
     """How many new renditions of one picture a client may ask for."""
     variants = settings.variants_per_minute
     if variants is None:
         variants = VARIANTS_IN_PRODUCTION if settings.production else 0
-    return Budget(limiter_of(settings, window_s=60), variants)
+    return VariantQuota(limiter_of(settings, window_s=60), variants)
 
 
 def limiter_of(settings: Settings, *, window_s: int = 1) -> MemoryLimiter:
@@ -79,17 +79,19 @@ def limiter_of(settings: Settings, *, window_s: int = 1) -> MemoryLimiter:
     try:
         return limiter(url, window_s=window_s)
     except ImportError as error:
-        mistake = Mistake("redis_url", "Redis's client is not installed", "install cropmark[redis]")
-        raise BadConfiguration((mistake,)) from error
+        mistake = ConfigIssue("redis_url", "Redis's client is not installed", "install cropmark[redis]")
+        raise InvalidConfiguration((mistake,)) from error
     except (ConfigurationError, ValueError) as error:
-        raise BadConfiguration(
-            (Mistake("redis_url", "this is no URL of a Redis", "write redis://host:6379/0"),)
+        raise InvalidConfiguration(
+            (ConfigIssue("redis_url", "this is no URL of a Redis", "write redis://host:6379/0"),)
         ) from error
 
 
-def allowed(settings: Settings) -> tuple[Place, ...]:
+def allowed(settings: Settings) -> tuple[AllowedHost, ...]:
     """The private places that the web source may reach."""
-    return _read("web_allow", lambda: _each(Place.read, settings.web_allow), "write host:port, such as 10.0.0.7:8080")
+    return _read(
+        "web_allow", lambda: _each(AllowedHost.read, settings.web_allow), "write host:port, such as 10.0.0.7:8080"
+    )
 
 
 def foreign_policy(settings: Settings) -> Policy:
@@ -113,4 +115,4 @@ def _read(name: str, reading: Callable[[], T], mend: str) -> T:
     try:
         return reading()
     except ValueError as error:
-        raise BadConfiguration((Mistake(name, str(error), mend),)) from error
+        raise InvalidConfiguration((ConfigIssue(name, str(error), mend),)) from error

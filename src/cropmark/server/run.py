@@ -17,10 +17,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as Granian
 
-from cropmark.config.loader import BadConfiguration, Configured, Settings
+from cropmark.config.loader import InvalidConfiguration, LoadedSettings, Settings
 from cropmark.config.paths import data_folder, have_temporary_files
 from cropmark.server.policies import LISTENING, addresses_of
-from cropmark.server.sites import CannotStart
+from cropmark.server.sites import StartupError
 from cropmark.server.wiring import Server, wired
 from cropmark.web.request import Receive, Scope, Send
 
@@ -31,14 +31,14 @@ HEADERS_S = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class RunningServer:
     """A server that answers now, and where."""
 
     server: Server
     address: str
 
 
-class _Front:
+class _SwappableApp:
     """The ASGI app that the HTTP server knows; behind it the wired server may be exchanged whole."""
 
     def __init__(self, server: Server) -> None:
@@ -48,14 +48,16 @@ class _Front:
         await self.server.app(scope, receive, send)
 
 
-def run(configured: Configured, *, reread: Callable[[], Configured], started: Callable[[Started], None]) -> None:
+def run(
+    configured: LoadedSettings, *, reread: Callable[[], LoadedSettings], started: Callable[[RunningServer], None]
+) -> None:
     """serve(), on uvloop: a hit takes a quarter less of the processor than on asyncio's own loop (decisions/0130)."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(configured, reread=reread, started=started))
 
 
 async def serve(
-    configured: Configured, *, reread: Callable[[], Configured], started: Callable[[Started], None]
+    configured: LoadedSettings, *, reread: Callable[[], LoadedSettings], started: Callable[[RunningServer], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotStart, and BadConfiguration for a host that is none.
 
@@ -67,17 +69,17 @@ async def serve(
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(wired(settings, listening_at))
         have_temporary_files(data_folder(settings))
-        front = _Front(running)
+        front = _SwappableApp(running)
         granian = _granian(front, host, port)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        reloads = _Reloads(front, reread, settings, listening_at)
+        reloads = _Reloader(front, reread, settings, listening_at)
         loop.add_signal_handler(signal.SIGHUP, reloads.begin)
         listening = asyncio.ensure_future(granian.serve())
         await _answers(host, port, listening)
-        started(Started(running, listening_at))
+        started(RunningServer(running, listening_at))
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not await front.server.app.drained(settings.shutdown_s):
@@ -88,10 +90,12 @@ async def serve(
         await reloads.close()
 
 
-class _Reloads:
+class _Reloader:
     """SIGHUP: a new server is wired from the configuration as it is now, and takes over whole or not at all."""
 
-    def __init__(self, front: _Front, reread: Callable[[], Configured], settings: Settings, listening: str) -> None:
+    def __init__(
+        self, front: _SwappableApp, reread: Callable[[], LoadedSettings], settings: Settings, listening: str
+    ) -> None:
         self._front = front
         self._settings = settings
         self._listening = listening
@@ -108,7 +112,7 @@ class _Reloads:
         try:
             settings = self._reread().settings
             server = await fresh.enter_async_context(wired(settings, self._listening))
-        except (BadConfiguration, CannotStart) as error:
+        except (InvalidConfiguration, StartupError) as error:
             await fresh.aclose()
             log.error("not reloaded, the old configuration goes on", why=str(error))  # noqa: TRY400 - told, no trace
             return
@@ -130,7 +134,7 @@ class _Reloads:
         await self._stack.aclose()
 
 
-def _granian(front: _Front, host: str, port: int) -> Granian:
+def _granian(front: _SwappableApp, host: str, port: int) -> Granian:
     return Granian(
         front,
         address=host,
@@ -152,14 +156,14 @@ def free_port(settings: Settings) -> tuple[str, int]:
         try:
             return found, _bound(family, found, port)
         except PermissionError as error:
-            raise CannotStart(f"port {port} may not be listened on", "take one above 1023 with --port") from error
+            raise StartupError(f"port {port} may not be listened on", "take one above 1023 with --port") from error
         except OSError as error:
             refused.append(error)
     first = refused[0]
     if first.errno == errno.EADDRNOTAVAIL:
-        raise CannotStart(f"host: {host} is no address of this machine", LISTENING) from first
+        raise StartupError(f"host: {host} is no address of this machine", LISTENING) from first
     why = first.strerror or str(first)
-    raise CannotStart(f"port {port} of {host} is not free: {why}", f"try --port {port + 1}") from first
+    raise StartupError(f"port {port} of {host} is not free: {why}", f"try --port {port + 1}") from first
 
 
 def _bound(family: socket.AddressFamily, host: str, port: int) -> int:
@@ -190,4 +194,4 @@ async def _answers(host: str, port: int, listening: asyncio.Future[None]) -> Non
             continue
         writer.close()
         return
-    raise CannotStart(f"nothing answers on port {port}", "look at the log above")
+    raise StartupError(f"nothing answers on port {port}", "look at the log above")

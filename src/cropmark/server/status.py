@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cropmark.analysis import models
-from cropmark.caches.tiered import Tiers
+from cropmark.caches.tiered import TieredCaches
 from cropmark.config.loader import Settings
 from cropmark.renderers.pool import Pool
 from cropmark.web.app import App
@@ -29,7 +29,7 @@ def readiness(app: App, pool: Pool, settings: Settings) -> dict[str, Any]:
 Row = tuple[str, str, dict[str, str], float]
 
 
-def rows(pool: Pool, tiers: Tiers, app: App) -> Iterable[Row]:
+def rows(pool: Pool, tiers: TieredCaches, app: App) -> Iterable[Row]:
     """What Prometheus gets besides the counters: name, help, labels, value."""
     yield from pool.state().rows()
     for tier in tiers.stats():

@@ -17,13 +17,13 @@ import structlog
 from cropmark.analysis import models
 from cropmark.caches.disk import DiskCache
 from cropmark.caches.memory import MemoryCache
-from cropmark.caches.tiered import Tiers
+from cropmark.caches.tiered import TieredCaches
 from cropmark.config.loader import Settings, SiteSettings
 from cropmark.config.paths import cache_folder, data_folder
-from cropmark.config.production import doubts, refusals
+from cropmark.config.production import errors, warnings
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.library.errors import LibraryUnusable
-from cropmark.library.results import DiskResults
+from cropmark.library.errors import LibraryUnavailable
+from cropmark.library.results import FolderResults
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.renderers.pool import Pool
@@ -33,23 +33,23 @@ from cropmark.runtime.metrics import Metrics
 from cropmark.server import library as library_setup
 from cropmark.server import status
 from cropmark.server.policies import budget_of, clients_of, foreign_policy, limiter_of
-from cropmark.server.sites import CannotStart, dialects_of, sites_of, with_differences
+from cropmark.server.sites import StartupError, dialects_of, sites_of, with_overrides
 from cropmark.sources.files import FolderSource
-from cropmark.sources.original_cache import Originals
-from cropmark.sources.untrusted import ForeignSource
-from cropmark.sources.uploads import Uploads
+from cropmark.sources.original_cache import OriginalCache
+from cropmark.sources.untrusted import UntrustedSource
+from cropmark.sources.uploads import TemporaryUploads
 from cropmark.sources.web import WebSource
-from cropmark.web.admin import Desk, pages
-from cropmark.web.app import App, Door
-from cropmark.web.management.endpoint import Counter, ManagementDoor
-from cropmark.web.pixlab.actions import Bureau
-from cropmark.web.pixlab.endpoint import PixLabDoor, either, one_key
-from cropmark.web.pixlab.results import Links, Media
+from cropmark.web.admin import AdminContext, pages
+from cropmark.web.app import App, Endpoint
+from cropmark.web.management.endpoint import ManagementContext, ManagementEndpoint
+from cropmark.web.pixlab.actions import PixLabContext
+from cropmark.web.pixlab.endpoint import PixLabEndpoint, either, one_key
+from cropmark.web.pixlab.results import ResultDownloads, ResultUrls
 from cropmark.web.site import Sites
 
 if TYPE_CHECKING:
-    from cropmark.library.bucket_results import ObjectResults
-    from cropmark.library.service import Live
+    from cropmark.library.bucket_results import BucketResults
+    from cropmark.library.service import LibraryService
 
 T = TypeVar("T")
 
@@ -104,19 +104,21 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
         folder = _folder(settings)
         disk = await _disk(settings)
         metrics = Metrics()
-        tiers = Tiers([MemoryCache(settings.memory_cache), disk])
+        tiers = TieredCaches([MemoryCache(settings.memory_cache), disk])
         stack.push_async_callback(tiers.close)
         pool = pool_of(settings)
         await _started(pool)
         stack.push_async_callback(pool.close)
-        pipeline = Pipeline(cache=tiers, renderers=pool, metrics=metrics, sees=models_of(settings) is not None)
+        pipeline = Pipeline(
+            cache=tiers, renderers=pool, metrics=metrics, analysis_enabled=models_of(settings) is not None
+        )
         stack.push_async_callback(pipeline.close)
         originals = _originals(settings)
         library = await _library(settings, stack)
         sites = Sites(sites_of(settings, folder, originals, library))
         for site in sites:
             stack.push_async_callback(site.source.close)
-        doors: list[Door] = []
+        doors: list[Endpoint] = []
         app = _app(settings, sites, pipeline, pool, tiers, metrics, folder, doors, library)
         if library is not None:
             await library.start(lambda named: pipeline.purge_source(library.source, SitePath(named), below=True))
@@ -126,7 +128,7 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
             bureau = await _bureau(settings, listening, pipeline, originals, metrics, lambda: app.stopping, stack)
             if library is not None:
                 bureau = replace(bureau, keys=either(bureau.keys, library.pixlab_owner))
-            doors += [Media(bureau.results, bureau.links, sites, metrics), *_pixlab_doors(settings, bureau)]
+            doors += [ResultDownloads(bureau.results, bureau.links, sites, metrics), *_pixlab_doors(settings, bureau)]
             new_key = None if settings.pixlab_key else _key_of_this_start()
         pixlab = tuple((one.prefix, one.hosts) for one in _pixlab_sites(settings))
         yield Server(app, pool, pipeline, sites, folder, cache_folder(settings), pixlab, new_key)
@@ -135,10 +137,10 @@ async def wired(settings: Settings, listening: str = "") -> AsyncIterator[Server
 def _refuse_to_start(settings: Settings) -> None:
     """Raises CannotStart for what a server must not be started with."""
     if "VIPS_UNLIMITED" in os.environ:
-        raise CannotStart("VIPS_UNLIMITED is set: libvips would check no sizes", "unset VIPS_UNLIMITED")
-    for mistake in refusals(settings):
-        raise CannotStart(f"{mistake.where}: {mistake.what}", mistake.mend)
-    for doubt in doubts(settings):
+        raise StartupError("VIPS_UNLIMITED is set: libvips would check no sizes", "unset VIPS_UNLIMITED")
+    for mistake in errors(settings):
+        raise StartupError(f"{mistake.where}: {mistake.what}", mistake.fix)
+    for doubt in warnings(settings):
         log.warning(doubt)
 
 
@@ -146,47 +148,49 @@ async def _started(pool: Pool) -> None:
     try:
         await pool.start()
     except Exception as error:
-        raise CannotStart(f"no renderer can be started: {error}", "run cropmark doctor") from error
+        raise StartupError(f"no renderer can be started: {error}", "run cropmark doctor") from error
 
 
 def _folder(settings: Settings) -> FolderSource | None:
     if settings.folder is None:
         return None
     if not settings.folder.is_dir():
-        raise CannotStart(f"{settings.folder} is not a folder", "name a folder of pictures: cropmark serve FOLDER")
+        raise StartupError(f"{settings.folder} is not a folder", "name a folder of pictures: cropmark serve FOLDER")
     return FolderSource(settings.folder)
 
 
 async def _disk(settings: Settings) -> DiskCache:
     folder = cache_folder(settings)
     try:
-        return await DiskCache.opened(folder, settings.disk_cache)
+        return await DiskCache.open(folder, settings.disk_cache)
     except OSError as error:
         why = error.strerror or str(error)
-        raise CannotStart(f"the cache folder {folder} cannot be written: {why}", "name another with --cache") from error
+        raise StartupError(
+            f"the cache folder {folder} cannot be written: {why}", "name another with --cache"
+        ) from error
 
 
-async def _library(settings: Settings, stack: AsyncExitStack) -> Live | None:
+async def _library(settings: Settings, stack: AsyncExitStack) -> LibraryService | None:
     """The library, where there is one; closed with the stack."""
     if not library_setup.is_there(settings):
         return None
-    from cropmark.library.service import Live  # noqa: PLC0415 - as library/errors.py says
+    from cropmark.library.service import LibraryService  # noqa: PLC0415 - as library/errors.py says
 
     try:
-        library = Live(await asyncio.to_thread(library_setup.opened, settings))
-    except LibraryUnusable as error:
-        raise CannotStart(error.what, error.mend) from error
+        library = LibraryService(await asyncio.to_thread(library_setup.opened, settings))
+    except LibraryUnavailable as error:
+        raise StartupError(error.what, error.fix) from error
     stack.push_async_callback(library.close)
     return library
 
 
-def _originals(settings: Settings) -> Originals:
+def _originals(settings: Settings) -> OriginalCache:
     """Where pictures from the web are kept, apart from renditions: either may be emptied alone."""
     folder = cache_folder(settings) / "originals"
     try:
-        return Originals(folder, settings.originals_cache)
+        return OriginalCache(folder, settings.originals_cache)
     except OSError as error:
-        raise CannotStart(
+        raise StartupError(
             f"{folder} cannot be written: {error.strerror}", "name another folder with --cache"
         ) from error
 
@@ -196,16 +200,16 @@ def _app(
     sites: Sites,
     pipeline: Pipeline,
     pool: Pool,
-    tiers: Tiers,
+    tiers: TieredCaches,
     metrics: Metrics,
     folder: FolderSource | None,
-    doors: Sequence[Door],
-    library: Live | None,
+    doors: Sequence[Endpoint],
+    library: LibraryService | None,
 ) -> App:
     def readiness() -> dict[str, Any]:
         return status.readiness(app, pool, settings)
 
-    desk = Desk(
+    desk = AdminContext(
         sites=sites,
         pipeline=pipeline,
         renderers=pool,
@@ -242,19 +246,19 @@ def _pixlab_sites(settings: Settings) -> list[SiteSettings]:
     return sorted(found, key=lambda one: (not one.hosts, -len(one.prefix)))
 
 
-def _pixlab_doors(settings: Settings, bureau: Bureau) -> Iterable[PixLabDoor]:
+def _pixlab_doors(settings: Settings, bureau: PixLabContext) -> Iterable[PixLabEndpoint]:
     for one in _pixlab_sites(settings):
-        own = with_differences(settings.pixlab, one.settings)
+        own = with_overrides(settings.pixlab, one.settings)
         own = replace(own, source_pixels=min(own.source_pixels, settings.max_source_pixels))
         shared = replace(bureau, dialect=PixLab(own))
         name = one.name or (one.hosts[0] if one.hosts else one.prefix.strip("/"))
-        yield PixLabDoor(shared, name=name, prefix=one.prefix, hosts=one.hosts)
+        yield PixLabEndpoint(shared, name=name, prefix=one.prefix, hosts=one.hosts)
 
 
 def _management_doors(
-    settings: Settings, listening: str, library: Live, app: App, pool: Pool, metrics: Metrics
-) -> Iterable[ManagementDoor]:
-    counter = Counter(
+    settings: Settings, listening: str, library: LibraryService, app: App, pool: Pool, metrics: Metrics
+) -> Iterable[ManagementEndpoint]:
+    counter = ManagementContext(
         library=library,
         renderers=pool,
         limiter=limiter_of(settings),
@@ -268,32 +272,32 @@ def _management_doors(
         logs=settings.access_log != "off",
     )
     for prefix, hosts, not_hosts in library_setup.management_places(settings):
-        yield ManagementDoor(counter, prefix=prefix, hosts=hosts, not_hosts=not_hosts)
+        yield ManagementEndpoint(counter, prefix=prefix, hosts=hosts, not_hosts=not_hosts)
 
 
 async def _bureau(
     settings: Settings,
     listening: str,
     pipeline: Pipeline,
-    originals: Originals,
+    originals: OriginalCache,
     metrics: Metrics,
     stopping: Callable[[], bool],
     stack: AsyncExitStack,
-) -> Bureau:
+) -> PixLabContext:
     """What PixLab's endpoints share; closed with the stack."""
-    uploads = Uploads(cache_folder(settings) / "uploads")
-    source = ForeignSource(WebSource(foreign_policy(settings), originals), uploads)
+    uploads = TemporaryUploads(cache_folder(settings) / "uploads")
+    source = UntrustedSource(WebSource(foreign_policy(settings), originals), uploads)
     stack.push_async_callback(source.close)
     results = await _results(settings)
     stack.push_async_callback(results.close)
     key = settings.pixlab_key.get_secret_value() if settings.pixlab_key else _key_of_this_start()
-    return Bureau(
+    return PixLabContext(
         dialect=PixLab(settings.pixlab),
         pipeline=pipeline,
         source=source,
         uploads=uploads,
         results=results,
-        links=Links((settings.public_url or listening).rstrip("/")),
+        links=ResultUrls((settings.public_url or listening).rstrip("/")),
         keys=one_key(key),
         limiter=limiter_of(settings, window_s=60),
         metrics=metrics,
@@ -304,19 +308,19 @@ async def _bureau(
     )
 
 
-async def _results(settings: Settings) -> DiskResults | ObjectResults:
+async def _results(settings: Settings) -> FolderResults | BucketResults:
     """Where PixLab's results are kept."""
     if not settings.pixlab_store:
-        return await DiskResults.opened(
+        return await FolderResults.opened(
             data_folder(settings) / "results", lifetime_s=settings.pixlab_keep_s, limit_bytes=settings.pixlab_results
         )
-    from cropmark.library.bucket_results import Limits, ObjectResults  # noqa: PLC0415 - as library/errors.py says
+    from cropmark.library.bucket_results import BucketResults, ResultLimits  # noqa: PLC0415 - as library/errors.py says
 
-    limits = Limits(settings.pixlab_keep_s, settings.pixlab_results)
+    limits = ResultLimits(settings.pixlab_keep_s, settings.pixlab_results)
     try:
-        return await ObjectResults.opened(settings.pixlab_store, limits, role=settings.bucket_role)
-    except LibraryUnusable as error:
-        raise CannotStart(error.what, error.mend) from error
+        return await BucketResults.opened(settings.pixlab_store, limits, role=settings.bucket_role)
+    except LibraryUnavailable as error:
+        raise StartupError(error.what, error.fix) from error
 
 
 @cache

@@ -20,7 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cropmark.sources.addresses import Reach, reach
-from cropmark.sources.policy import Place, Policy, Way
+from cropmark.sources.policy import AllowedHost, Policy, Reachability
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
 """The addresses of a host name, as text. Raises OSError."""
@@ -38,7 +38,7 @@ class AddressRefused(PermissionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class NetworkAccess:
     """What the guard stands on. Tests put their own in its place; the checks come before any of it is used."""
 
     lookup: Lookup | None = None
@@ -48,13 +48,13 @@ class Network:
     """None: the system's certificate authorities."""
 
 
-SYSTEM = Network()
+SYSTEM = NetworkAccess()
 
 
 class Guard:
     """Judges addresses and makes the sockets to them, for one Way."""
 
-    def __init__(self, policy: Policy, way: Way, network: Network) -> None:
+    def __init__(self, policy: Policy, way: Reachability, network: NetworkAccess) -> None:
         self._way = way
         self._named = frozenset(policy.allow)
         self._new_socket = network.new_socket
@@ -69,9 +69,9 @@ class Guard:
             case Reach.PUBLIC:
                 return True
             case Reach.PRIVATE:
-                return self._way is Way.OPENED
+                return self._way is Reachability.ALLOWED_PRIVATE
             case Reach.NEVER:
-                return self._way is Way.OPENED and Place(str(found), port) in self._named
+                return self._way is Reachability.ALLOWED_PRIVATE and AllowedHost(str(found), port) in self._named
 
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
         """A socket for an address of getaddrinfo's form; it is not connected yet. Raises AddressRefused."""
@@ -81,7 +81,7 @@ class Guard:
         return self._new_socket(family, kind, protocol)
 
 
-class Names(AbstractResolver):
+class GuardedResolver(AbstractResolver):
     """Looks names up, and refuses those of which any address is refused."""
 
     def __init__(self, guard: Guard, lookup: Lookup) -> None:
@@ -99,7 +99,7 @@ class Names(AbstractResolver):
         """Nothing to close: the look-up is shared."""
 
 
-class SystemLookup:
+class SystemResolver:
     """The system's resolver, in threads of its own: names that never answer must not hold up other work."""
 
     def __init__(self) -> None:
@@ -114,11 +114,11 @@ class SystemLookup:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def session(policy: Policy, way: Way, network: Network, lookup: Lookup) -> aiohttp.ClientSession:
+def session(policy: Policy, way: Reachability, network: NetworkAccess, lookup: Lookup) -> aiohttp.ClientSession:
     """A client session behind the guard: no cookies, no proxies of the environment, no redirects of its own."""
     guard = Guard(policy, way, network)
     connector = aiohttp.TCPConnector(
-        resolver=Names(guard, lookup),
+        resolver=GuardedResolver(guard, lookup),
         socket_factory=guard.socket,
         ssl=network.tls or True,
         use_dns_cache=False,  # the system's resolver caches; a second cache would only widen the rebinding window

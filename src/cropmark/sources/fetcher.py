@@ -20,15 +20,15 @@ from cropmark.model.problems import (
     BrokenEncoding,
     Overloaded,
     SourceFailed,
-    SourceMissing,
+    SourceNotFound,
     SourceProblem,
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
     UnknownEncoding,
 )
-from cropmark.sources.connection import SYSTEM, AddressRefused, Network, SystemLookup, session
-from cropmark.sources.policy import Policy, Way
+from cropmark.sources.connection import SYSTEM, AddressRefused, NetworkAccess, SystemResolver, session
+from cropmark.sources.policy import Policy, Reachability
 from cropmark.sources.spool import Spool
 from cropmark.sources.urls import joined, origin, refusal
 
@@ -53,7 +53,7 @@ class Validators:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OriginRequest:
     """What is fetched: a URL, headers for its own origin, and what is known of it already."""
 
     url: URL
@@ -62,7 +62,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class OriginResponse:
     """A picture's bytes, or None where those known still hold (304), with the headers that came."""
 
     final_url: str
@@ -73,14 +73,14 @@ class Answered:
 class Fetcher:
     """Fetches by one Policy. Holds two sessions, so that no connection to an opened place is used for another."""
 
-    def __init__(self, policy: Policy, network: Network = SYSTEM) -> None:
+    def __init__(self, policy: Policy, network: NetworkAccess = SYSTEM) -> None:
         self._policy = policy
         self._network = network
-        self._system = SystemLookup() if network.lookup is None else None
-        self._sessions: dict[Way, aiohttp.ClientSession] = {}
-        self._gate = Gate(policy.at_once, policy.at_once_per_host)
+        self._system = SystemResolver() if network.lookup is None else None
+        self._sessions: dict[Reachability, aiohttp.ClientSession] = {}
+        self._gate = ConcurrencyLimit(policy.at_once, policy.at_once_per_host)
 
-    async def fetch(self, asked: Asked, new_spool: Callable[[], Spool]) -> Answered:
+    async def fetch(self, asked: OriginRequest, new_spool: Callable[[], Spool]) -> OriginResponse:
         """The answer to a GET, redirects followed; whoever holds it discards its Spool.
 
         Raises SourceRefused, SourceMissing, SourceTooLarge, SourceUnusable, SourceFailed, SourceTimeout; Overloaded
@@ -105,20 +105,22 @@ class Fetcher:
         if self._system is not None:
             self._system.close()
 
-    async def _followed(self, asked: Asked, new_spool: Callable[[], Spool]) -> Answered:
+    async def _followed(self, asked: OriginRequest, new_spool: Callable[[], Spool]) -> OriginResponse:
         url = asked.url
         for _ in range(self._policy.max_redirects + 1):
             way = self._policy.way(url)
             async with self._gate.passed(url.raw_host or "", self._policy.connect_s):
                 found = await self._hop(url, way, asked, new_spool)
-            if isinstance(found, Answered):
+            if isinstance(found, OriginResponse):
                 return found
             if (url.scheme, found.scheme) == ("https", "http"):
                 raise refusal()
             url = found
         raise _failed("redirects too often")
 
-    async def _hop(self, url: URL, way: Way, asked: Asked, new_spool: Callable[[], Spool]) -> Answered | URL:
+    async def _hop(
+        self, url: URL, way: Reachability, asked: OriginRequest, new_spool: Callable[[], Spool]
+    ) -> OriginResponse | URL:
         """One request: an answer, or where it is said to be."""
         known = asked.known if asked.known is not None and asked.known.final_url == str(url) else None
         own = (*self._policy.headers, *asked.headers)
@@ -129,14 +131,14 @@ class Fetcher:
             if response.status in _MOVED and location is not None:
                 return joined(url, location)
             if response.status == HTTPStatus.NOT_MODIFIED and known is not None and known.headers:
-                return Answered(str(url), response.headers, None)
+                return OriginResponse(str(url), response.headers, None)
             _check_status(response.status)
-            return Answered(str(url), response.headers, await self._body(response, new_spool))
+            return OriginResponse(str(url), response.headers, await self._body(response, new_spool))
 
-    async def _response(self, url: URL, way: Way, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _response(self, url: URL, way: Reachability, headers: dict[str, str]) -> aiohttp.ClientResponse:
         client = self._sessions.get(way)
         if client is None:
-            lookup = self._network.lookup or cast(SystemLookup, self._system)
+            lookup = self._network.lookup or cast(SystemResolver, self._system)
             client = self._sessions[way] = session(self._policy, way, self._network, lookup)
         # A header that drips keeps sock_read content; this does not.
         async with asyncio.timeout(self._policy.connect_s + self._policy.first_byte_s):
@@ -164,7 +166,7 @@ class Fetcher:
         return spool
 
 
-class Gate:
+class ConcurrencyLimit:
     """At most so many fetches at once, and so many of them from one host."""
 
     def __init__(self, at_once: int, per_host: int) -> None:
@@ -209,7 +211,7 @@ def _check_status(status: int) -> None:
         return
     problem: SourceProblem
     if status in _GONE:
-        problem = SourceMissing("the picture's server has nothing at this address", fix="check the address")
+        problem = SourceNotFound("the picture's server has nothing at this address", fix="check the address")
     else:
         problem = _failed("did not answer with a picture")
     problem.origin_status = status

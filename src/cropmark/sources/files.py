@@ -22,10 +22,10 @@ from typing import Final, NoReturn
 import structlog
 
 from cropmark.model.formats import SNIFFED_BYTES, sniffed
-from cropmark.model.problems import SourceFailed, SourceMissing
-from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.ports import Opened, Stamp, covers
-from cropmark.runtime.file_io import Calls, Look
+from cropmark.model.problems import SourceFailed, SourceNotFound
+from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.ports import OpenSource, SourceVersion, purge_matches
+from cropmark.runtime.file_io import FileCalls, FileState
 
 log = structlog.get_logger("cropmark.sources")
 
@@ -57,13 +57,13 @@ class FolderSource:
         self._prefix = f"{self.root}/"
         self._prefix_bytes = os.fsencode(self._prefix)
         self._name = name
-        self._look = Calls().look
-        self._seen: dict[str, tuple[Look, int, Stamp]] = {}
+        self._look = FileCalls().stat
+        self._seen: dict[str, tuple[FileState, int, SourceVersion]] = {}
         self._purges = 0
         self._purged: dict[str, int] = {}
         self._generation = 0
 
-    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp:
+    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion:
         """The stamp by one look. Whether the file lies inside is open()'s to tell: no cache has it until then."""
         path = where.path if isinstance(where, SitePath) else ""
         known = self._seen.get(path)
@@ -81,12 +81,12 @@ class FolderSource:
         self._seen[path] = (look, self._purges, stamp)
         return stamp
 
-    async def open(self, where: SitePath | WebUrl | Upload) -> Opened:
+    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource:
         # Not by a thread, whose coming and going takes half a millisecond of the processor: it is a few system calls,
         # none of which reads the file or waits for a writer, and glance() is on the event loop too.
         return self._opened(_name_of(where))
 
-    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
         """`files:sky/blue.jpg`; of a path that names no file as well, or the beginning of one. Raises SourceMissing."""
         if not isinstance(where, SitePath):
             _missing()
@@ -111,7 +111,7 @@ class FolderSource:
         """How many pictures there are among the first 20,000 files."""
         return sum(1 for _ in self._pictures())
 
-    def _opened(self, path: str) -> Opened:
+    def _opened(self, path: str) -> OpenSource:
         try:
             descriptor = os.open(self._prefix + path, _OPEN)
         except ValueError:
@@ -121,7 +121,7 @@ class FolderSource:
         try:
             # Looked at through the descriptor: whatever is swapped in the folder now, it stays this file.
             status = os.fstat(descriptor)
-            stamp = self._stamp(path, Look.of(status))
+            stamp = self._stamp(path, FileState.of(status))
             if not _real_path(descriptor).is_relative_to(self.root.resolve()):
                 _missing()
         except BaseException:
@@ -129,20 +129,20 @@ class FolderSource:
             raise
         # FileIO: its close() may be called twice, and one that is forgotten is closed all the same.
         file = io.FileIO(descriptor)
-        return Opened(descriptor, status.st_size, stamp, file.close)
+        return OpenSource(descriptor, status.st_size, stamp, file.close)
 
-    def _stamp(self, path: str, look: Look) -> Stamp:
+    def _stamp(self, path: str, look: FileState) -> SourceVersion:
         """Raises SourceMissing for all but a regular file."""
         if not stat.S_ISREG(look.mode):
             _missing()
         identity = f"{self._name}:{path}"
         version = f"{look.mtime_ns:x}-{look.size:x}-{look.inode:x}"
-        return Stamp(identity, version, self._generation_of(identity), look.mtime_ns / 1e9)
+        return SourceVersion(identity, version, self._generation_of(identity), look.mtime_ns / 1e9)
 
     def _generation_of(self, identity: str) -> int:
         if not self._purged:
             return self._generation
-        return self._generation + sum(n for prefix, n in self._purged.items() if covers(prefix, identity))
+        return self._generation + sum(n for prefix, n in self._purged.items() if purge_matches(prefix, identity))
 
     def _pictures(self) -> Iterator[str]:
         return filter(self._is_picture, itertools.islice(_walked(self.root), _WALKED_LIMIT))
@@ -150,7 +150,7 @@ class FolderSource:
     def _is_picture(self, path: str) -> bool:
         try:
             opened = self._opened(path)
-        except SourceMissing:
+        except SourceNotFound:
             return False
         try:
             return sniffed(os.pread(opened.descriptor, SNIFFED_BYTES, 0)) is not None
@@ -160,7 +160,7 @@ class FolderSource:
             opened.close()
 
 
-def _name_of(where: SitePath | WebUrl | Upload) -> str:
+def _name_of(where: SitePath | WebUrl | UploadRef) -> str:
     """The path, if it is one that a file of ours could have. Raises SourceMissing.
 
     It was percent-decoded once: what still looks like `%2e` is a name like any other.
@@ -181,7 +181,7 @@ def _unopened(path: str, error: OSError) -> NoReturn:
 
 
 def _missing() -> NoReturn:
-    raise SourceMissing("there is no such picture") from None
+    raise SourceNotFound("there is no such picture") from None
 
 
 def _real_path(descriptor: int) -> Path:

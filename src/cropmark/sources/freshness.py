@@ -16,7 +16,7 @@ _DIRECTIVE = re.compile(r'([!#$%&\'*+\-.^_`|~0-9A-Za-z]{1,64})(?:=(?:"([^"]*)"|(
 
 
 @dataclass(frozen=True, slots=True)
-class Lifetimes:
+class LifetimeBounds:
     """The operator's bounds, in seconds.
 
     `minimum_s` holds against the origin's word too: one picture in eight widths is looked at more than once.
@@ -32,36 +32,36 @@ class Lifetimes:
     """How long a fetch that failed is not tried again."""
 
 
-LIFETIMES = Lifetimes()
+LIFETIMES = LifetimeBounds()
 
 
 @dataclass(frozen=True, slots=True)
-class Freshness:
+class Lifetimes:
     """Seconds from now: how long it is fresh, and how long past that it may be used while, or because, ..."""
 
     fresh_s: float
     stale_while_revalidate_s: float
     stale_if_error_s: float
-    keep: bool = True
+    storable: bool = True
     """Whether it may be kept at all: not with no-store or private, and not where Vary hides what it depends on."""
 
 
-def freshness(headers: Mapping[str, str], now_s: float, lifetimes: Lifetimes) -> Freshness:
+def freshness(headers: Mapping[str, str], now_s: float, lifetimes: LifetimeBounds) -> Lifetimes:
     """What the headers of an answer (names in any case, if the mapping ignores it) tell at that Unix time.
 
     Header values that do not match their grammar count as absent, but a malformed Expires as past (RFC 9111 5.3).
     """
     said = directives(headers.get("Cache-Control", ""))
     if is_private(headers.get("Cache-Control")) or headers.get("Vary", "").strip() == "*":
-        return Freshness(0, 0, 0, keep=False)
+        return Lifetimes(0, 0, 0, storable=False)
     strict = {"no-cache", "must-revalidate", "proxy-revalidate"} & said.keys()
     lifetime = 0.0 if "no-cache" in said else _lifetime(headers, said, now_s, lifetimes)
     fresh = min(max(lifetime - _seconds(headers.get("Age")), lifetimes.minimum_s), lifetimes.maximum_s)
     if strict:
-        return Freshness(fresh, 0, 0)
+        return Lifetimes(fresh, 0, 0)
     # Judgement: unless the origin says so, nothing is used stale for longer than it was fresh; max-age=0 is meant.
     meanwhile = min(lifetimes.stale_while_revalidate_s, lifetime)
-    return Freshness(
+    return Lifetimes(
         fresh,
         _named(said, "stale-while-revalidate", meanwhile),
         _named(said, "stale-if-error", lifetimes.stale_if_error_s),
@@ -91,7 +91,7 @@ def http_date(text: str | None) -> float | None:
         return None
 
 
-def _lifetime(headers: Mapping[str, str], said: Mapping[str, str], now_s: float, lifetimes: Lifetimes) -> float:
+def _lifetime(headers: Mapping[str, str], said: Mapping[str, str], now_s: float, lifetimes: LifetimeBounds) -> float:
     for name in ("s-maxage", "max-age"):
         if name in said:
             return _seconds(said[name])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from cropmark.ports import covers
+from cropmark.ports import purge_matches
 from cropmark.sources.original_record import SourceRecord, read_record, written
 from cropmark.sources.spool import PART, Spool
 
@@ -36,7 +36,7 @@ class _Entry:
     """Whether this process wrote the body or has compared its digest."""
 
 
-class Originals:
+class OriginalCache:
     """Keeps originals by key, the longest unused go first. Trouble with the disk is logged; only a folder that cannot
     be used at the start is raised, as OSError.
 
@@ -57,7 +57,7 @@ class Originals:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
-        self._purges = _Purges(clock)
+        self._purges = _PurgeGenerations(clock)
         self._load()
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class Originals:
         """Where the body of a new original is written to."""
         return Spool(self._folder, self._shrink)
 
-    def keep(self, key: str, spool: Spool, record: SourceRecord) -> bool:
+    def store(self, key: str, spool: Spool, record: SourceRecord) -> bool:
         """Keep a finished body with its record; False where it is too large, purged meanwhile, or the disk refuses."""
         if record.bytes * LARGEST_PART > self._limit_bytes or record.generation != self.generation(record.identity):
             return False
@@ -119,7 +119,7 @@ class Originals:
         self._evict(self._limit_bytes, self._limit_entries)
         return True
 
-    def renew(self, key: str, record: SourceRecord) -> None:
+    def update(self, key: str, record: SourceRecord) -> None:
         """A new record over the same bytes, as after a 304; nothing where they are gone or were purged."""
         entry = self._entries.get(key)
         if entry is None or entry.record.digest != record.digest or entry.record.generation != record.generation:
@@ -137,7 +137,7 @@ class Originals:
     def purge(self, named: str) -> None:
         """Forget all whose identity begins so; what is fetched of them from now on is of a new generation."""
         self._purges.add(named)
-        for key in [k for k, e in self._entries.items() if covers(named, e.record.identity)]:
+        for key in [k for k, e in self._entries.items() if purge_matches(named, e.record.identity)]:
             self.drop(key)
 
     def generation(self, identity: str) -> int:
@@ -219,7 +219,7 @@ class Originals:
         self._evict(self._bytes - self._bytes // LARGEST_PART, self._limit_entries)
 
 
-class _Purges:
+class _PurgeGenerations:
     """Which identities were purged when. A bounded list: what falls out of it counts for all."""
 
     LONGEST = 1024
@@ -239,7 +239,9 @@ class _Purges:
             self._floor = self._prefixes.popitem(last=False)[1]
 
     def generation(self, identity: str) -> int:
-        return max((at for prefix, at in self._prefixes.items() if covers(prefix, identity)), default=self._floor)
+        return max(
+            (at for prefix, at in self._prefixes.items() if purge_matches(prefix, identity)), default=self._floor
+        )
 
 
 async def _whole(descriptor: int, entry: _Entry) -> bool:

@@ -8,17 +8,17 @@ from enum import Enum
 from pathlib import Path
 from typing import get_type_hints
 
-from cropmark.ports import Stamp
-from cropmark.sources.freshness import Freshness, is_private
+from cropmark.ports import SourceVersion
+from cropmark.sources.freshness import Lifetimes, is_private
 
 
-class Use(Enum):
+class Freshness(Enum):
     """How an original may be used."""
 
-    AS_IT_IS = "as it is"
-    MEANWHILE = "meanwhile"
+    FRESH = "as it is"
+    STALE = "meanwhile"
     """While a conditional request runs."""
-    NOT = "not"
+    EXPIRED = "not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class SourceRecord:
     bytes: int
     fetched_s: float
     fresh_until_s: float
-    revalidating_until_s: float
+    stale_while_revalidate_until_s: float
     """Until then it is used stale while a conditional request runs."""
-    erring_until_s: float
+    stale_if_error_until_s: float
     """Until then it is used where its origin fails."""
     etag: str | None = None
     last_modified: str | None = None
@@ -42,35 +42,39 @@ class SourceRecord:
     cache_control: str | None = None
 
     @property
-    def stamp(self) -> Stamp:
+    def version(self) -> SourceVersion:
         private = is_private(self.cache_control)
         # Else what was made of a public picture would be told as public when the picture no longer is.
         version = f"{self.digest}-private" if private else self.digest
         said = self.cache_control
-        return Stamp(self.identity, version, self.generation, self.modified_s, private=private, cache_control=said)
+        return SourceVersion(
+            self.identity, version, self.generation, self.modified_s, private=private, cache_control=said
+        )
 
-    def use(self, now_s: float, *, failing: bool) -> Use:
+    def use(self, now_s: float, *, failing: bool) -> Freshness:
         """How it may be used now; `failing`: its origin was asked a moment ago and could not answer."""
-        if now_s < self.fresh_until_s or (failing and now_s < self.erring_until_s):
-            return Use.AS_IT_IS
-        return Use.MEANWHILE if now_s < self.revalidating_until_s else Use.NOT
+        if now_s < self.fresh_until_s or (failing and now_s < self.stale_if_error_until_s):
+            return Freshness.FRESH
+        return Freshness.STALE if now_s < self.stale_while_revalidate_until_s else Freshness.EXPIRED
 
-    def renewed(self, now_s: float, fresh: Freshness) -> SourceRecord:
+    def revalidated(self, now_s: float, fresh: Lifetimes) -> SourceRecord:
         """The record with its clock set anew."""
         until = now_s + fresh.fresh_s
         return replace(
             self,
             fetched_s=now_s,
             fresh_until_s=until,
-            revalidating_until_s=until + fresh.stale_while_revalidate_s,
-            erring_until_s=until + fresh.stale_if_error_s,
+            stale_while_revalidate_until_s=until + fresh.stale_while_revalidate_s,
+            stale_if_error_until_s=until + fresh.stale_if_error_s,
         )
 
     @property
-    def spans(self) -> Freshness:
+    def lifetimes(self) -> Lifetimes:
         """The freshness that it was kept with: it holds on where a 304 tells no other."""
         until = self.fresh_until_s
-        return Freshness(until - self.fetched_s, self.revalidating_until_s - until, self.erring_until_s - until)
+        return Lifetimes(
+            until - self.fetched_s, self.stale_while_revalidate_until_s - until, self.stale_if_error_until_s - until
+        )
 
 
 def written(record: SourceRecord) -> str:

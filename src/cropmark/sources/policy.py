@@ -9,7 +9,7 @@ from enum import Enum
 
 from yarl import URL
 
-from cropmark.model.problems import SourceRefused
+from cropmark.model.problems import SourceForbidden
 from cropmark.sources.addresses import local_name
 from cropmark.sources.urls import climbs, read_url, refusal
 
@@ -27,25 +27,25 @@ _NOT_CONFIGURABLE = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AllowedHost:
     """A host and port that an operator opened although its address is private; exactly these."""
 
     host: str
     port: int
 
     @classmethod
-    def read(cls, text: str) -> Place:
+    def read(cls, text: str) -> AllowedHost:
         """`127.0.0.1:8001`, `images.internal:80`, `[::1]:8080`. Raises ValueError with words for an operator."""
         if not text.rpartition(":")[2].isdecimal() or "/" in text:
             raise ValueError(f"expected host:port, got {text!r}; write 127.0.0.1:8001")
         try:
             url = read_url(f"http://{text}/")
-        except SourceRefused as refused:
+        except SourceForbidden as refused:
             raise ValueError(f"expected host:port, got {text!r}; write 127.0.0.1:8001") from refused
         return cls.of(url)
 
     @classmethod
-    def of(cls, url: URL) -> Place:
+    def of(cls, url: URL) -> AllowedHost:
         assert url.raw_host is not None and url.port is not None  # read_url() saw to it
         return cls(url.raw_host, url.port)
 
@@ -73,7 +73,7 @@ class HostRule:
         plain = (text if named else f"https://{text}").replace("**", _MANY).replace("*", _ONE)
         try:
             url = read_url(plain)
-        except SourceRefused as refused:
+        except SourceForbidden as refused:
             raise ValueError(words) from refused
         assert url.raw_host is not None
         labels = _address_or_labels(url.raw_host.replace(_MANY, "**").replace(_ONE, "*"))
@@ -106,11 +106,11 @@ class HostRule:
 _ONE, _MANY = "xx-one-label-xx", "xx-many-labels-xx"
 
 
-class Way(Enum):
+class Reachability(Enum):
     """How far a connection may reach."""
 
     PUBLIC = "public"
-    OPENED = "opened"
+    ALLOWED_PRIVATE = "opened"
     """To the private address of a place the operator opened."""
 
 
@@ -123,7 +123,7 @@ class Policy:
     enter the source's identity; `headers` are sent always. Neither crosses to another origin.
     """
 
-    allow: tuple[Place, ...] = ()
+    allow: tuple[AllowedHost, ...] = ()
     open: bool = False
     hosts: tuple[HostRule, ...] = ()
     ports: frozenset[int] = frozenset({80, 443})
@@ -151,17 +151,17 @@ class Policy:
         if min(self.connect_s, self.first_byte_s, self.total_s, self.limit_bytes, self.at_once) <= 0:
             raise ValueError("deadlines, the byte limit and the number at once are above 0")
 
-    def way(self, url: URL) -> Way:
+    def way(self, url: URL) -> Reachability:
         """How a URL may be connected to. Raises SourceRefused where it may not be."""
-        opened = Place.of(url) in self.allow
+        opened = AllowedHost.of(url) in self.allow
         ruled = [rule for rule in self.hosts if rule.admits(url)]
         if not (self.open or ruled or (opened and not self.hosts)):
             raise refusal()
         if opened:
-            return Way.OPENED
+            return Reachability.ALLOWED_PRIVATE
         if local_name(_host(url)) or not (url.port in self.ports or any(rule.port for rule in ruled)):
             raise refusal()
-        return Way.PUBLIC
+        return Reachability.PUBLIC
 
     @property
     def scope(self) -> str:

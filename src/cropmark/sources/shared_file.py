@@ -6,24 +6,24 @@ import io
 import os
 import weakref
 
-from cropmark.ports import Opened, Stamp
+from cropmark.ports import OpenSource, SourceVersion
 
 
-class Held:
+class SharedFile:
     """An open original that several share, closed when the last lets go of it."""
 
-    def __init__(self, descriptor: int, length: int, stamp: Stamp) -> None:
+    def __init__(self, descriptor: int, length: int, stamp: SourceVersion) -> None:
         self._descriptor = descriptor
         self._bytes = length
         self.stamp = stamp
         weakref.finalize(self, os.close, descriptor)
 
-    def opened(self) -> Opened:
+    def opened(self) -> OpenSource:
         """A descriptor of one's own."""
         return handed(os.dup(self._descriptor), self._bytes, self.stamp)
 
 
-def handed(descriptor: int, length: int, stamp: Stamp) -> Opened:
+def handed(descriptor: int, length: int, stamp: SourceVersion) -> OpenSource:
     """The descriptor as whoever asked for it gets it: to be closed once, however often close() is called."""
     # FileIO closes once: the number may be another file's by the second time.
-    return Opened(descriptor, length, stamp, io.FileIO(descriptor).close)
+    return OpenSource(descriptor, length, stamp, io.FileIO(descriptor).close)

@@ -10,27 +10,27 @@ from dataclasses import replace
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from cropmark.model.problems import SourceMissing
-from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.ports import Opened, Source, Stamp
+from cropmark.model.problems import SourceNotFound
+from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.ports import OpenSource, Source, SourceVersion
 
 
-class ForeignSource:
+class UntrustedSource:
     """A Source of WebUrls and Uploads."""
 
     def __init__(self, web: Source, uploads: Source) -> None:
         self._web = web
         self._uploads = uploads
 
-    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp | None:
-        stamp = self._adapter(where).glance(where)
+    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion | None:
+        stamp = self._adapter(where).stat(where)
         return None if stamp is None else _discreet(stamp)
 
-    async def open(self, where: SitePath | WebUrl | Upload) -> Opened:
+    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource:
         opened = await self._adapter(where).open(where)
         return replace(opened, stamp=_discreet(opened.stamp))
 
-    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
         """`img:https://host#…` with a digest of the whole address, or the upload's own."""
         return _shortened(self._adapter(where).identity(where))
 
@@ -42,19 +42,19 @@ class ForeignSource:
         await self._web.close()
         await self._uploads.close()
 
-    def _adapter(self, where: SitePath | WebUrl | Upload) -> Source:
+    def _adapter(self, where: SitePath | WebUrl | UploadRef) -> Source:
         match where:
             case WebUrl():
                 return self._web
-            case Upload():
+            case UploadRef():
                 return self._uploads
             case SitePath():
-                raise SourceMissing("there are no pictures by path here", fix="name one by its URL, or send it")
+                raise SourceNotFound("there are no pictures by path here", fix="name one by its URL, or send it")
             case _:
                 assert_never(where)
 
 
-def _discreet(stamp: Stamp) -> Stamp:
+def _discreet(stamp: SourceVersion) -> SourceVersion:
     return replace(stamp, identity=_shortened(stamp.identity))
 
 

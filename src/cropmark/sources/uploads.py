@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cropmark.model.problems import Overloaded, SourceMissing, SourceTooLarge
-from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.ports import Opened, Stamp
+from cropmark.model.problems import Overloaded, SourceNotFound, SourceTooLarge
+from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.ports import OpenSource, SourceVersion
 from cropmark.sources.shared_file import handed
 
 ALL_BYTES = 2**30
@@ -25,7 +25,7 @@ class _Held:
     requests: int = 1
 
 
-class Uploads:
+class TemporaryUploads:
     """Implements ports.Uploads. The files lie in `folder`; nothing of them is left when the process dies.
 
     Equal bytes of several requests are held once, and until the last of these lets go.
@@ -37,20 +37,20 @@ class Uploads:
         self._bytes = 0
         self._held: dict[str, _Held] = {}
 
-    def intake(self, limit_bytes: int) -> Intake:
+    def new_writer(self, limit_bytes: int) -> TemporaryUploadWriter:
         """A new picture of at most so many bytes is on its way."""
-        return Intake(self, limit_bytes)
+        return TemporaryUploadWriter(self, limit_bytes)
 
-    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp:
+    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion:
         return self._found(where)[1]
 
-    async def open(self, where: SitePath | WebUrl | Upload) -> Opened:
+    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource:
         held, stamp = self._found(where)
         return handed(os.dup(held.descriptor), held.bytes, stamp)
 
-    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
         """`upload:` and the digest. Raises SourceMissing for what is no upload."""
-        if not isinstance(where, Upload):
+        if not isinstance(where, UploadRef):
             raise _missing()
         return f"upload:{where.digest}"
 
@@ -89,7 +89,7 @@ class Uploads:
             held.requests += 1
             self.shrink(count)
 
-    def let_go(self, digest: str) -> None:
+    def release(self, digest: str) -> None:
         """One request less that needs it."""
         held = self._held.get(digest)
         if held is None:
@@ -100,19 +100,19 @@ class Uploads:
             os.close(held.descriptor)
             self.shrink(held.bytes)
 
-    def _found(self, where: SitePath | WebUrl | Upload) -> tuple[_Held, Stamp]:
+    def _found(self, where: SitePath | WebUrl | UploadRef) -> tuple[_Held, SourceVersion]:
         identity = self.identity(where)
         digest = identity.partition(":")[2]
         held = self._held.get(digest)
         if held is None:
             raise _missing()
-        return held, Stamp(identity, digest, versioned=True)
+        return held, SourceVersion(identity, digest, versioned=True)
 
 
-class Intake:
+class TemporaryUploadWriter:
     """Implements ports.Intake: one picture on its way to a file without a name."""
 
-    def __init__(self, uploads: Uploads, limit_bytes: int) -> None:
+    def __init__(self, uploads: TemporaryUploads, limit_bytes: int) -> None:
         self._uploads = uploads
         self._limit_bytes = limit_bytes
         self._descriptor = -1
@@ -140,17 +140,17 @@ class Intake:
             raise _no_room() from full
         self._sum.update(piece)
 
-    def held(self) -> Upload:
+    def finish(self) -> UploadRef:
         self._open()
         digest = self._sum.hexdigest()
         self._uploads.take(digest, self._length, self._reading)
         self._digest = digest
         self._close()
-        return Upload(digest)
+        return UploadRef(digest)
 
     def discard(self) -> None:
         if self._digest:
-            self._uploads.let_go(self._digest)
+            self._uploads.release(self._digest)
         else:
             self._uploads.shrink(self._length)
         self._digest, self._length = "", 0
@@ -178,8 +178,8 @@ def _write_all(descriptor: int, piece: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _missing() -> SourceMissing:
-    return SourceMissing("there is no such upload", fix="send the picture with the request")
+def _missing() -> SourceNotFound:
+    return SourceNotFound("there is no such upload", fix="send the picture with the request")
 
 
 def _no_room() -> Overloaded:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
-from cropmark.model.problems import SourceRefused
+from cropmark.model.problems import SourceForbidden
 
 LONGEST = 8192
 """Characters of a URL that are read."""
@@ -18,12 +18,12 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
-def refusal() -> SourceRefused:
+def refusal() -> SourceForbidden:
     """The one Problem for every address that may not be fetched.
 
     One text for all: told apart, refusals would let a caller map our network (PixLab 6.5).
     """
-    return SourceRefused(
+    return SourceForbidden(
         "the address of the picture may not be fetched",
         fix="name a picture by http or https on a public server, or have the operator allow the address",
     )

@@ -18,17 +18,17 @@ import structlog
 from cachetools import LRUCache, TTLCache
 from yarl import URL
 
-from cropmark.model.problems import Problem, SourceFailed, SourceMissing, SourceProblem, SourceTimeout
-from cropmark.plan.source import SitePath, Upload, WebUrl
-from cropmark.ports import Opened, Stamp, covers
-from cropmark.runtime.singleflight import Flights
-from cropmark.sources.connection import SYSTEM, Network
-from cropmark.sources.fetcher import Answered, Asked, Fetcher, Validators
-from cropmark.sources.freshness import LIFETIMES, Lifetimes, freshness, http_date
-from cropmark.sources.original_cache import Originals
-from cropmark.sources.original_record import SourceRecord, Use
+from cropmark.model.problems import Problem, SourceFailed, SourceNotFound, SourceProblem, SourceTimeout
+from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.ports import OpenSource, SourceVersion, purge_matches
+from cropmark.runtime.singleflight import SingleFlight
+from cropmark.sources.connection import SYSTEM, NetworkAccess
+from cropmark.sources.fetcher import Fetcher, OriginRequest, OriginResponse, Validators
+from cropmark.sources.freshness import LIFETIMES, LifetimeBounds, freshness, http_date
+from cropmark.sources.original_cache import OriginalCache
+from cropmark.sources.original_record import Freshness, SourceRecord
 from cropmark.sources.policy import Policy, forwardable
-from cropmark.sources.shared_file import Held, handed
+from cropmark.sources.shared_file import SharedFile, handed
 from cropmark.sources.urls import read_url, shown
 
 log = structlog.get_logger("cropmark.sources")
@@ -67,10 +67,10 @@ class WebSource:
     def __init__(
         self,
         policy: Policy,
-        originals: Originals,
+        originals: OriginalCache,
         *,
-        lifetimes: Lifetimes = LIFETIMES,
-        network: Network = SYSTEM,
+        lifetimes: LifetimeBounds = LIFETIMES,
+        network: NetworkAccess = SYSTEM,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._policy = policy
@@ -80,42 +80,42 @@ class WebSource:
         self._fetcher = Fetcher(policy, network)
         self._clock = clock
         self._targets: LRUCache[WebUrl, _Target] = LRUCache(_TARGETS)
-        self._flights: Flights[tuple[str, int], Held] = Flights()
+        self._flights: SingleFlight[tuple[str, int], SharedFile] = SingleFlight()
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._failures: TTLCache[str, _Failure] = TTLCache(_FAILURES, lifetimes.failure_s, timer=clock)
-        self._moments: dict[str, Held] = {}
+        self._moments: dict[str, SharedFile] = {}
 
-    def glance(self, where: SitePath | WebUrl | Upload) -> Stamp | None:
+    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion | None:
         """The stamp of what is kept and may be used now. Raises SourceRefused, and SourceMissing where just told."""
         target = self._target(where)
         record, use = self._kept(target)
-        if record is not None and use is not Use.NOT:
-            if use is Use.MEANWHILE:
+        if record is not None and use is not Freshness.EXPIRED:
+            if use is Freshness.STALE:
                 self._refresh(target)
-            return record.stamp
+            return record.version
         if (moment := self._moments.get(target.key)) is not None:
             return moment.stamp
         failure = self._failures.get(target.key)
-        if failure is not None and isinstance(failure.problem, SourceMissing):
+        if failure is not None and isinstance(failure.problem, SourceNotFound):
             raise copy.copy(failure.problem)
         return None
 
-    async def open(self, where: SitePath | WebUrl | Upload) -> Opened:
+    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource:
         """The original, kept or fetched."""
         target = self._target(where)
         use = self._kept(target)[1]
-        if use is not Use.NOT:
-            if use is Use.MEANWHILE:
+        if use is not Freshness.EXPIRED:
+            if use is Freshness.STALE:
                 self._refresh(target)
             if (kept := await self._originals.read(target.key)) is not None:
-                return handed(kept[0], kept[1].bytes, kept[1].stamp)
+                return handed(kept[0], kept[1].bytes, kept[1].version)
         if (moment := self._moments.get(target.key)) is not None:
             return moment.opened()
         if (failure := self._failures.get(target.key)) is not None:
             raise copy.copy(failure.problem)
         return (await self._renewal(target)).opened()
 
-    def identity(self, where: SitePath | WebUrl | Upload) -> str:
+    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
         """`web:https://host/path`, with a digest behind a # where headers are forwarded. Raises SourceRefused."""
         url, headers = self._read(_web_url(where))
         return _identity(url, headers)
@@ -123,9 +123,9 @@ class WebSource:
     def purge(self, named: str) -> None:
         """Forget originals, failures and moments; fetches under way are answered, and not kept."""
         self._originals.purge(named)
-        for key in [k for k, f in self._failures.items() if covers(named, f.identity)]:
+        for key in [k for k, f in self._failures.items() if purge_matches(named, f.identity)]:
             self._failures.pop(key, None)
-        for key in [k for k, held in self._moments.items() if covers(named, held.stamp.identity)]:
+        for key in [k for k, held in self._moments.items() if purge_matches(named, held.stamp.identity)]:
             del self._moments[key]
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ class WebSource:
 
     # ---------------------------------------------------------------------------------------------- what is asked
 
-    def _target(self, where: SitePath | WebUrl | Upload) -> _Target:
+    def _target(self, where: SitePath | WebUrl | UploadRef) -> _Target:
         asked = _web_url(where)
         target = self._targets.get(asked)
         if target is None:
@@ -154,13 +154,13 @@ class WebSource:
     def _read(self, asked: WebUrl) -> tuple[URL, tuple[tuple[str, str], ...]]:
         return read_url(asked.url), forwardable(self._policy, asked.headers)
 
-    def _kept(self, target: _Target) -> tuple[SourceRecord | None, Use]:
+    def _kept(self, target: _Target) -> tuple[SourceRecord | None, Freshness]:
         record = self._originals.find(target.key)
         if record is None:
-            return None, Use.NOT
+            return None, Freshness.EXPIRED
         now = self._clock()
         use = record.use(now, failing=False)
-        if use is Use.AS_IT_IS:  # the main case, on the path of every hit
+        if use is Freshness.FRESH:  # the main case, on the path of every hit
             return record, use
         failure = self._failures.get(target.key)
         return record, record.use(now, failing=failure is not None and _passing(failure.problem))
@@ -181,17 +181,17 @@ class WebSource:
         except Problem as problem:
             log.info("a stale original could not be renewed", origin=shown(target.url), why=problem.code)
 
-    async def _renewal(self, target: _Target) -> Held:
+    async def _renewal(self, target: _Target) -> SharedFile:
         generation = self._originals.generation(target.identity)
         # The generation is in the key: who asks after a purge must not join a fetch from before it.
         return (await self._flights.run((target.key, generation), lambda: self._renewed(target, generation)))[0]
 
-    async def _renewed(self, target: _Target, generation: int) -> Held:
+    async def _renewed(self, target: _Target, generation: int) -> SharedFile:
         """One fetch, conditional where an original is kept."""
         record = self._originals.find(target.key)
         known = None if record is None else Validators(record.final_url, record.etag, record.last_modified)
         try:
-            answer = await self._fetcher.fetch(Asked(target.url, target.headers, known), self._originals.spool)
+            answer = await self._fetcher.fetch(OriginRequest(target.url, target.headers, known), self._originals.spool)
         except SourceProblem as problem:
             log.info("fetch failed", origin=shown(target.url), why=problem.code, status=problem.origin_status)
             return await self._despite(problem, target, generation)
@@ -202,36 +202,36 @@ class WebSource:
         finally:
             answer.body.discard()
 
-    async def _despite(self, problem: SourceProblem, target: _Target, generation: int) -> Held:
+    async def _despite(self, problem: SourceProblem, target: _Target, generation: int) -> SharedFile:
         """The stale original where it may stand in for an error, else the error."""
         if generation == self._originals.generation(target.identity):
             self._failures[target.key] = _Failure(target.identity, problem)
             if not _passing(problem):
                 self._originals.drop(target.key)
         record = self._originals.find(target.key)
-        if _passing(problem) and record is not None and self._clock() < record.erring_until_s:
+        if _passing(problem) and record is not None and self._clock() < record.stale_if_error_until_s:
             kept = await self._originals.read(target.key)
             if kept is not None:
-                return Held(kept[0], kept[1].bytes, kept[1].stamp)
+                return SharedFile(kept[0], kept[1].bytes, kept[1].version)
         raise problem
 
-    async def _confirmed(self, target: _Target, generation: int, answer: Answered) -> Held:
+    async def _confirmed(self, target: _Target, generation: int, answer: OriginResponse) -> SharedFile:
         """The kept original, said to be current still."""
         record = self._originals.find(target.key)
         if record is not None:
             told = "Cache-Control" in answer.headers or "Expires" in answer.headers
             now = self._clock()
-            fresh = freshness(answer.headers, now, self._lifetimes) if told else record.spans
+            fresh = freshness(answer.headers, now, self._lifetimes) if told else record.lifetimes
             said = _cache_control(answer.headers) if told else record.cache_control
-            self._originals.renew(target.key, replace(record.renewed(now, fresh), cache_control=said))
+            self._originals.update(target.key, replace(record.revalidated(now, fresh), cache_control=said))
             if (kept := await self._originals.read(target.key)) is not None:
-                if not fresh.keep:
+                if not fresh.storable:
                     self._originals.drop(target.key)
-                return Held(kept[0], kept[1].bytes, kept[1].stamp)
+                return SharedFile(kept[0], kept[1].bytes, kept[1].version)
         # Purged, pushed out or damaged while the origin was asked: now there is nothing to ask conditionally with.
         return await self._renewed(target, generation)
 
-    def _taken(self, target: _Target, generation: int, answer: Answered) -> Held:
+    def _taken(self, target: _Target, generation: int, answer: OriginResponse) -> SharedFile:
         """A new original: kept where it may be, held for a moment where not."""
         body = answer.body
         assert body is not None
@@ -244,22 +244,22 @@ class WebSource:
             bytes=body.bytes,
             fetched_s=now,
             fresh_until_s=now,
-            revalidating_until_s=now,
-            erring_until_s=now,
+            stale_while_revalidate_until_s=now,
+            stale_if_error_until_s=now,
             etag=_validator(answer.headers.get("ETag")),
             last_modified=_validator(answer.headers.get("Last-Modified")),
             modified_s=http_date(answer.headers.get("Last-Modified")),
             generation=generation,
             cache_control=_cache_control(answer.headers),
-        ).renewed(now, fresh)
-        held = Held(body.reading(), body.bytes, record.stamp)
-        if not fresh.keep:
+        ).revalidated(now, fresh)
+        held = SharedFile(body.reading(), body.bytes, record.version)
+        if not fresh.storable:
             self._originals.drop(target.key)
-        if not (fresh.keep and self._originals.keep(target.key, body, record)):
+        if not (fresh.storable and self._originals.store(target.key, body, record)):
             self._hold(target, generation, held)
         return held
 
-    def _hold(self, target: _Target, generation: int, held: Held) -> None:
+    def _hold(self, target: _Target, generation: int, held: SharedFile) -> None:
         """Hold what is not kept for the moment in which one request looks at it several times."""
         current = generation == self._originals.generation(target.identity)
         if current and len(self._moments) < _MOMENTS:
@@ -267,9 +267,9 @@ class WebSource:
             asyncio.get_running_loop().call_later(self._lifetimes.minimum_s, self._moments.pop, target.key, None)
 
 
-def _web_url(where: SitePath | WebUrl | Upload) -> WebUrl:
+def _web_url(where: SitePath | WebUrl | UploadRef) -> WebUrl:
     if not isinstance(where, WebUrl):
-        raise SourceMissing("no such picture on the web", fix="name it by its URL")
+        raise SourceNotFound("no such picture on the web", fix="name it by its URL")
     return where
 
 

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from cropmark.model.problems import BadOrder, Refused
+from cropmark.model.problems import BadRequest, Forbidden
 from cropmark.model.values import Length, Pixels
-from cropmark.plan.plan import Order, Plan, Warned
+from cropmark.plan.plan import Order, Plan, RequestWarning
 from cropmark.plan.steps import AnyStep, Resize
-from cropmark.security.signing import Allowed, Keyring
+from cropmark.security.signing import Keyring, VerifiedQuery
 
 _NAMED = b"preset="
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class AccessPolicy:
     """A site's rules; the defaults let everything pass."""
 
     keys: Keyring | None = None
@@ -32,22 +32,24 @@ class Entrance:
     most_pixels: int | None = None
     """Of a source in all frames, where the dialect would take more; None: as the dialect says."""
 
-    def passed(self, path: bytes, query: bytes, now_s: float) -> Allowed:
+    def authorize(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
         """The query to be read. Raises Refused, Expired, and BadOrder for a preset that there is not."""
-        allowed = Allowed(query) if self.keys is None else self.keys.check(path, query, now_s)
+        allowed = VerifiedQuery(query) if self.keys is None else self.keys.check(path, query, now_s)
         return replace(allowed, query=self._meant(allowed.query)) if self.presets or self.presets_only else allowed
 
     def _meant(self, query: bytes) -> bytes:
         if query.startswith(_NAMED) and b"&" not in query:
             name = query.removeprefix(_NAMED).decode("latin-1")
             if name not in self.presets:
-                raise BadOrder(f"preset: there is none of the name {name[:80]!r}", fix="use one of this site's presets")
+                raise BadRequest(
+                    f"preset: there is none of the name {name[:80]!r}", fix="use one of this site's presets"
+                )
             return self.presets[name].encode()
         if self.presets_only and query not in {text.encode() for text in self.presets.values()}:
-            raise Refused("this site makes its presets only", fix="write ?preset=NAME")
+            raise Forbidden("this site makes its presets only", fix="write ?preset=NAME")
         return query
 
-    def kept_to(self, order: Order) -> Order:
+    def constrain(self, order: Order) -> Order:
         """The order within the server's bounds, its sizes on the ladder, with a warning where one of them was not."""
         if order.plan is None:
             return order
@@ -74,9 +76,9 @@ class Entrance:
         )
 
 
-def _told(step: AnyStep) -> Warned:
+def _told(step: AnyStep) -> RequestWarning:
     assert isinstance(step, Resize)  # the ladder changes nothing else
-    return Warned(step.parameter, f"rounded to {_asked(step)} px, one of this site's widths")
+    return RequestWarning(step.parameter, f"rounded to {_asked(step)} px, one of this site's widths")
 
 
 def _asked(step: Resize) -> Fraction | None:

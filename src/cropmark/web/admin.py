@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from cropmark.dialects.dialect import Ask, Dialect
+from cropmark.dialects.dialect import Dialect, ImageRequest
 from cropmark.explain import drawn, explained_with
-from cropmark.model.problems import BadOrder, NotFound, Problem, Unauthorised
+from cropmark.model.problems import BadRequest, NotFound, Problem, Unauthorized
 from cropmark.pipeline import Pipeline, tag_of, url_tag
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
@@ -27,7 +27,7 @@ from cropmark.runtime.metrics import Metrics
 from cropmark.security.signing import target, unsigned
 from cropmark.translate import translations
 from cropmark.web.pages import index
-from cropmark.web.request import Heard, ask_of, host_name
+from cropmark.web.request import RequestHeaders, ask_of, host_name
 from cropmark.web.site import Site, Sites
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ SAFE = {
 }
 
 
-class Pictures(Protocol):
+class ImageFolder(Protocol):
     """What the start page asks of a folder."""
 
     def pictures(self, limit: int) -> list[str]: ...
@@ -58,7 +58,7 @@ Readiness = Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class AdminContext:
     """All that the pages need."""
 
     sites: Sites
@@ -66,7 +66,7 @@ class Desk:
     renderers: Renderers
     metrics: Metrics
     readiness: Readiness
-    pictures: Pictures | None = None
+    pictures: ImageFolder | None = None
     folder: str = ""
     admin_token: str | None = None
     admits: Callable[[str], Awaitable[bool]] | None = None
@@ -78,7 +78,7 @@ class Desk:
     """Routes of other rooms of the web, such as PixLab's."""
 
 
-def pages(desk: Desk) -> Starlette:
+def pages(desk: AdminContext) -> Starlette:
     """The Starlette app of all pages."""
     routes = [
         Route("/", _bound(_start_page, desk)),
@@ -96,7 +96,7 @@ def pages(desk: Desk) -> Starlette:
     return app
 
 
-def _bound(handler: Callable[[Desk, Request], Any], desk: Desk) -> Callable[[Request], Any]:
+def _bound(handler: Callable[[AdminContext, Request], Any], desk: AdminContext) -> Callable[[Request], Any]:
     async def bound(request: Request) -> Response:
         response: Response = await handler(desk, request)
         return response
@@ -107,13 +107,13 @@ def _bound(handler: Callable[[Desk, Request], Any], desk: Desk) -> Callable[[Req
 # ---------------------------------------------------------------------------------------------- pages
 
 
-async def _start_page(desk: Desk, request: Request) -> Response:
+async def _start_page(desk: AdminContext, request: Request) -> Response:
     if desk.pictures is None or not desk.development:
         raise NotFound("there is no page here", fix="ask for a picture, or read the documentation")
     names = await asyncio.to_thread(desk.pictures.pictures, 10_000)
     known = list(index.VARIANTS)
     sites = [s for s in desk.sites if not s.hosts and s.paths is None and s.dialect.name in known]
-    sites = [s for s in sites if s.entrance.keys is None]  # the page signs nothing: whoever sees it could then
+    sites = [s for s in sites if s.access.keys is None]  # the page signs nothing: whoever sees it could then
     sites.sort(key=lambda site: known.index(site.dialect.name))
     page = index.page(sites, names[:SHOWN], len(names), desk.folder)
     return HTMLResponse(page, headers={**SAFE, "content-security-policy": PAGE_POLICY})
@@ -123,20 +123,20 @@ async def _healthz(request: Request) -> Response:
     return PlainTextResponse("ok\n", headers=SAFE)
 
 
-async def _readyz(desk: Desk, request: Request) -> Response:
+async def _readyz(desk: AdminContext, request: Request) -> Response:
     told = dict(desk.readiness())
     if not (desk.development or await _has_token(desk, request)):
         told = {"ready": told.get("ready")}
     return JSONResponse(told, status_code=200 if told.get("ready") else 503, headers=SAFE)
 
 
-async def _metrics(desk: Desk, request: Request) -> Response:
+async def _metrics(desk: AdminContext, request: Request) -> Response:
     if not desk.development:
-        await _authorised(desk, request)
+        await _authorized(desk, request)
     return Response(desk.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8", headers=SAFE)
 
 
-async def _explain(desk: Desk, request: Request) -> Response:
+async def _explain(desk: AdminContext, request: Request) -> Response:
     """The Order, Recipe and key of one of our own picture URLs, and the same in other dialects' words.
 
     /_explain?url=/fastly/a.jpg?width=100
@@ -150,14 +150,14 @@ async def _explain(desk: Desk, request: Request) -> Response:
     return JSONResponse(told, headers=SAFE)
 
 
-async def _drawing(desk: Desk, request: Request) -> Response:
+async def _drawing(desk: AdminContext, request: Request) -> Response:
     """The source with what content-aware cropping sees in it: /_explain.png?url=/fastly/a.jpg?crop=1:1,smart."""
     site, ask = _explained_url(desk, request)
     png = await drawn(site.dialect, ask, site.source, desk.renderers, desk.pipeline)
     return Response(png, media_type="image/png", headers=SAFE)
 
 
-def _explained_url(desk: Desk, request: Request) -> tuple[Site, Ask]:
+def _explained_url(desk: AdminContext, request: Request) -> tuple[Site, ImageRequest]:
     """What `url=` asks for: everything behind it as it stands, or percent-encoded, its slashes too or not."""
     if not desk.development:
         raise NotFound("explanations are for development", fix="use cropmark explain")
@@ -166,7 +166,7 @@ def _explained_url(desk: Desk, request: Request) -> tuple[Site, Ask]:
     if whole or url[:3].lower() == "%2f" or url[:7].lower() in ("http%3a", "https%3"):
         url = unquote(url, errors="surrogateescape")
     if name != "url" or not url:
-        raise BadOrder("url: expected a picture's URL", fix="write /_explain?url=/fastly/photo.jpg?width=100")
+        raise BadRequest("url: expected a picture's URL", fix="write /_explain?url=/fastly/photo.jpg?width=100")
     parts = _split(url)
     found = desk.sites.find(host_name(parts.netloc or request.headers.get("host", "")), parts.path)
     if found is None:
@@ -174,7 +174,7 @@ def _explained_url(desk: Desk, request: Request) -> tuple[Site, Ask]:
     site, rest = found
     # What asks for a signature asks for it here too: an explanation tells of the picture, a drawing shows it.
     path, query = (text.encode("utf-8", "surrogateescape") for text in (parts.path, parts.query))
-    return site, _ask(site, rest, site.entrance.passed(path, query, time.time()).query, request)
+    return site, _ask(site, rest, site.access.authorize(path, query, time.time()).query, request)
 
 
 def _split(url: str) -> SplitResult:
@@ -182,21 +182,21 @@ def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise BadOrder(f"url: expected a URL, got {url[:80]!r}", fix="write it as it is asked for") from error
+        raise BadRequest(f"url: expected a URL, got {url[:80]!r}", fix="write it as it is asked for") from error
 
 
-def _ask(site: Site, rest: str, query: bytes, request: Request) -> Ask:
+def _ask(site: Site, rest: str, query: bytes, request: Request) -> ImageRequest:
     others = tuple((k, v) for k, v in request.headers.items() if k in site.dialect.headers)
-    heard = Heard("", request.headers.get("accept", ""), "", "", others)
+    heard = RequestHeaders("", request.headers.get("accept", ""), "", "", others)
     return ask_of(site, rest, query, heard, "GET")
 
 
 # ---------------------------------------------------------------------------------------------- purging
 
 
-async def _purge(desk: Desk, request: Request) -> Response:
+async def _purge(desk: AdminContext, request: Request) -> Response:
     """Forget renditions: {"url": …}, {"source": …} or {"prefix": …}; answers how many there were."""
-    await _authorised(desk, request)
+    await _authorized(desk, request)
     asked = await _json_body(request)
     purged = 0
     match asked:
@@ -209,14 +209,14 @@ async def _purge(desk: Desk, request: Request) -> Response:
         case {"tag": str(tag)}:
             purged = await desk.pipeline.purge_tag(tag_of("tag", tag))
         case _:
-            raise BadOrder(
+            raise BadRequest(
                 "expected a JSON object with url, source, prefix or tag",
                 fix='send {"source": "photo.jpg"}, {"prefix": "summer/"} or {"url": "/fastly/photo.jpg?width=100"}',
             )
     return JSONResponse({"purged": purged}, headers=SAFE)
 
 
-async def _purge_url(desk: Desk, url: str) -> int:
+async def _purge_url(desk: AdminContext, url: str) -> int:
     """The URL as it was asked for, signed or not: a signed one is kept under the URL that was signed."""
     parts = _split(url)
     path, query = parts.path.encode("utf-8", "replace"), parts.query.encode("utf-8", "replace")
@@ -224,7 +224,7 @@ async def _purge_url(desk: Desk, url: str) -> int:
     return sum([await desk.pipeline.purge_tag(url_tag(one.decode("latin-1"))) for one in urls])
 
 
-async def _purge_sources(desk: Desk, path: str, *, below: bool) -> int:
+async def _purge_sources(desk: AdminContext, path: str, *, below: bool) -> int:
     """Sources of every site by their path; one that several sites share is purged once."""
     total = 0
     for source in {id(site.source): site.source for site in desk.sites}.values():
@@ -232,15 +232,15 @@ async def _purge_sources(desk: Desk, path: str, *, below: bool) -> int:
     return total
 
 
-async def _authorised(desk: Desk, request: Request) -> None:
-    """Raises NotFound without a token set, Unauthorised for a wrong one."""
+async def _authorized(desk: AdminContext, request: Request) -> None:
+    """Raises NotFound without a token set, Unauthorized for a wrong one."""
     if desk.admin_token is None and desk.admits is None:
         raise NotFound("there is no such page", fix="set CROPMARK_ADMIN_TOKEN to open /admin")
     if not await _has_token(desk, request):
-        raise Unauthorised("expected the admin token", fix="send Authorization: Bearer TOKEN")
+        raise Unauthorized("expected the admin token", fix="send Authorization: Bearer TOKEN")
 
 
-async def _has_token(desk: Desk, request: Request) -> bool:
+async def _has_token(desk: AdminContext, request: Request) -> bool:
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if desk.admin_token is not None and hmac.compare_digest(given.encode(), desk.admin_token.encode()):
         return True
@@ -252,11 +252,11 @@ async def _json_body(request: Request) -> object:
     async for piece in request.stream():
         body += piece
         if len(body) > MAX_BODY:
-            raise BadOrder(f"expected at most {MAX_BODY} bytes", fix="send one purge at a time")
+            raise BadRequest(f"expected at most {MAX_BODY} bytes", fix="send one purge at a time")
     try:
         return json.loads(body)
     except ValueError as error:
-        raise BadOrder("expected a JSON object", fix='send {"source": "photo.jpg"}') from error
+        raise BadRequest("expected a JSON object", fix='send {"source": "photo.jpg"}') from error
 
 
 # ---------------------------------------------------------------------------------------------- trouble

@@ -16,31 +16,31 @@ from typing import Protocol
 import structlog
 from cachetools import LRUCache
 
-from cropmark.dialects.dialect import Ask
-from cropmark.model.problems import Breakdown, NotAllowed, Overloaded, Problem, TooManyRequests
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.model.problems import InternalError, MethodNotAllowed, Overloaded, Problem, TooManyRequests
 from cropmark.pipeline import Delivered, Pipeline, url_tag
 from cropmark.plan.plan import Order
 from cropmark.ports import Limiter, Quota, Record, Timing
 from cropmark.runtime.metrics import Metrics
 from cropmark.security.signing import expired, target, unsigned
 from cropmark.web import response
-from cropmark.web.client_ip import Clients
+from cropmark.web.client_ip import ClientIp
 from cropmark.web.cors import ORIGIN
 from cropmark.web.request import (
-    Heard,
     Receive,
+    RequestHeaders,
     Scope,
     Send,
     ask_of,
     checked_target,
-    heard,
     host_name,
     hung_up,
+    parse_headers,
     request_id,
 )
 from cropmark.web.response import RawHeaders
-from cropmark.web.site import Rate, Site, Sites
-from cropmark.web.variant_quota import Budget
+from cropmark.web.site import MissRate, Site, Sites
+from cropmark.web.variant_quota import VariantQuota
 
 log = structlog.get_logger("cropmark.access")
 
@@ -52,10 +52,10 @@ SILENT = 499
 Pages = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Door(Protocol):
+class Endpoint(Protocol):
     """Paths that are no pictures by URL, such as PixLab's endpoints: it answers all that it opens for."""
 
-    def opens(self, host: str, path: str) -> bool:
+    def matches(self, host: str, path: str) -> bool:
         """Whether a request is for it. `host` without a port, in lower case, `path` as it came."""
         ...
 
@@ -63,14 +63,14 @@ class Door(Protocol):
 
 
 @dataclass(slots=True)
-class Known:
+class CachedOrder:
     """A request read before: its order, and the headers of the rendition that answered it last."""
 
     site: Site
-    ask: Ask
+    ask: ImageRequest
     order: Order
     fingerprint: str
-    rate: Rate
+    rate: MissRate
     until_s: float = 0.0
     """Unix time until which its signed address holds; 0: for ever."""
     origin: str = ""
@@ -89,10 +89,10 @@ class App:
         limiter: Limiter,
         metrics: Metrics,
         pages: Pages,
-        doors: Sequence[Door] = (),
+        doors: Sequence[Endpoint] = (),
         access_log: str = "misses",
-        clients: Clients | None = None,
-        budget: Budget | None = None,
+        clients: ClientIp | None = None,
+        budget: VariantQuota | None = None,
         production: bool = False,
     ) -> None:
         """`access_log`: misses, all, or off. A line for each hit from memory costs more than the hit.
@@ -105,14 +105,14 @@ class App:
         self._metrics = metrics
         self._pages = pages
         self._doors = doors
-        self._clients = clients or Clients()
-        self._budget = budget or Budget(limiter)
+        self._clients = clients or ClientIp()
+        self._budget = budget or VariantQuota(limiter)
         self._production = production
         self._log_hits = access_log == "all"
         self._logs = access_log != "off"
-        self._memo: LRUCache[tuple[object, ...], Known] = LRUCache(MEMO_ENTRIES)
+        self._memo: LRUCache[tuple[object, ...], CachedOrder] = LRUCache(MEMO_ENTRIES)
         self._read = frozenset(name.encode() for site in sites for name in site.dialect.headers)
-        if any(site.sharing.by_origin for site in sites):
+        if any(site.cors.by_origin for site in sites):
             self._read |= {ORIGIN.encode()}
         self._hits = {
             (site.name, tier): metrics.requests.labels(site.dialect.name, "200", f"hit-{tier}")
@@ -157,7 +157,7 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
         try:
-            asked = heard(scope, self._read)
+            asked = parse_headers(scope, self._read)
         except Problem as problem:
             await self._plain(send, problem)
             return
@@ -186,7 +186,7 @@ class App:
         rid = request_id()
         headers = [*known.headers, (b"server-timing", HITS[tier]), (b"x-request-id", rid.encode())]
         if known.rate.per_s:
-            headers += response.quota_headers(self._limiter.last(known.rate.key, known.rate.per_s))
+            headers += response.quota_headers(self._limiter.peek(known.rate.key, known.rate.per_s))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": rendition.body if method == "GET" else b""})
         self._hits[known.site.name, tier].inc()
@@ -196,11 +196,11 @@ class App:
     # ------------------------------------------------------------------------------------------ the rest
 
     async def _first_seen(
-        self, scope: Scope, receive: Receive, send: Send, asked: Heard, memo_key: tuple[object, ...]
+        self, scope: Scope, receive: Receive, send: Send, asked: RequestHeaders, memo_key: tuple[object, ...]
     ) -> None:
         host = host_name(asked.host)
         for door in self._doors:
-            if door.opens(host, scope["raw_path"].decode("latin-1")):
+            if door.matches(host, scope["raw_path"].decode("latin-1")):
                 await door(scope, receive, send)
                 return
         try:
@@ -219,27 +219,29 @@ class App:
             if self.stopping:
                 raise Overloaded("the server is stopping", retry_after_s=1)
             if ask.method == "OPTIONS":
-                await response.send_whole(send, 204, site.sharing.preflight(origin))
+                await response.send_whole(send, 204, site.cors.preflight(origin))
                 return
             if ask.method not in ("GET", "HEAD"):
-                raise NotAllowed(f"expected GET or HEAD, got {ask.method}", fix="send a GET")
-            allowed = site.entrance.passed(scope["raw_path"], scope["query_string"], time.time())
+                raise MethodNotAllowed(f"expected GET or HEAD, got {ask.method}", fix="send a GET")
+            allowed = site.access.authorize(scope["raw_path"], scope["query_string"], time.time())
             ask = ask_of(site, rest, allowed.query, asked, scope["method"])
-            order = site.entrance.kept_to(site.dialect.order(ask))
+            order = site.access.constrain(site.dialect.order(ask))
         except Problem as problem:
             await self._refused(site, ask, problem, scope, send, origin)
             return
         except Exception:
             log.exception("a dialect failed", dialect=site.dialect.name)
-            fault = Breakdown("the request could not be read")
+            fault = InternalError("the request could not be read")
             await self._refused(site, ask, fault, scope, send, origin)
             return
-        rate = Rate(*order.delivery.rate) if order.delivery.rate else site.rate
-        known = Known(site, ask, order, self._pipeline.fingerprint_of(order), rate, allowed.until_s, origin)
+        rate = MissRate(*order.delivery.rate) if order.delivery.rate else site.miss_rate
+        known = CachedOrder(site, ask, order, self._pipeline.fingerprint_of(order), rate, allowed.until_s, origin)
         self._memo[memo_key] = known
         await self._miss(known, asked, scope, receive, send)
 
-    async def _miss(self, known: Known, asked: Heard, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _miss(
+        self, known: CachedOrder, asked: RequestHeaders, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Deliver, unless the client hangs up first: the server does not cancel us, so receive() is watched."""
         started = time.perf_counter()
         if self.stopping:
@@ -259,7 +261,7 @@ class App:
             return
         except Exception:
             log.exception("a delivery failed", dialect=known.site.dialect.name)
-            await self._refused_known(known, Breakdown("the picture could not be made"), scope, send)
+            await self._refused_known(known, InternalError("the picture could not be made"), scope, send)
             return
         finally:
             gone.cancel()
@@ -271,22 +273,22 @@ class App:
             if delivered.opened is not None:
                 delivered.opened.close()
 
-    async def _delivered(self, known: Known, scope: Scope) -> Delivered:
-        query = unsigned(scope["query_string"]) if known.site.entrance.keys else scope["query_string"]
+    async def _delivered(self, known: CachedOrder, scope: Scope) -> Delivered:
+        query = unsigned(scope["query_string"]) if known.site.access.keys else scope["query_string"]
         url = target(scope["raw_path"], query).decode("latin-1")
-        client = self._clients.of(scope)
+        client = self._clients.resolve(scope)
         return await self._pipeline.deliver(
             known.site.source,
             known.order,
             tags=(url_tag(url),),
             admit=self._admission(known.rate) if known.rate.per_s else None,
-            spend=partial(self._budget.take, known.site.source.identity(known.order.sources[0].where), client),
+            spend=partial(self._budget.consume, known.site.source.identity(known.order.sources[0].ref), client),
             client=client,
         )
 
-    def _admission(self, rate: Rate) -> Callable[[], Awaitable[None]]:
+    def _admission(self, rate: MissRate) -> Callable[[], Awaitable[None]]:
         async def admit() -> None:
-            quota = await self._limiter.take(rate.key, rate.per_s)
+            quota = await self._limiter.hit(rate.key, rate.per_s)
             if quota.exceeded:
                 raise TooManyRequests(
                     f"expected at most {quota.limit} requests a second that miss the cache",
@@ -297,7 +299,7 @@ class App:
         return admit
 
     async def _send(
-        self, known: Known, asked: Heard, delivered: Delivered, scope: Scope, send: Send, started: float
+        self, known: CachedOrder, asked: RequestHeaders, delivered: Delivered, scope: Scope, send: Send, started: float
     ) -> None:
         record, site = delivered.record, known.site
         if response.unchanged(asked, known.order, record):
@@ -321,42 +323,49 @@ class App:
         self._metrics.bytes_out.labels(site.dialect.name).inc(record.length)
         self._log(scope, site, 200, delivered.cache, record.length, time.perf_counter() - started, rid)
 
-    def _headers(self, known: Known, record: Record, *, cached: bool) -> RawHeaders:
+    def _headers(self, known: CachedOrder, record: Record, *, cached: bool) -> RawHeaders:
         left_s = known.until_s - time.time() if known.until_s else None
         return response.picture_headers(
             known.site, known.order, record, cached=cached, origin=known.origin, left_s=left_s
         )
 
-    def _quota(self, rate: Rate) -> RawHeaders:
-        return response.quota_headers(self._limiter.last(rate.key, rate.per_s)) if rate.per_s else []
+    def _quota(self, rate: MissRate) -> RawHeaders:
+        return response.quota_headers(self._limiter.peek(rate.key, rate.per_s)) if rate.per_s else []
 
-    async def _not_modified(self, known: Known, record: Record, cache: str, send: Send) -> None:
+    async def _not_modified(self, known: CachedOrder, record: Record, cache: str, send: Send) -> None:
         left_s = known.until_s - time.time() if known.until_s else None
         headers = response.unchanged_headers(known.site, known.order, record, origin=known.origin, left_s=left_s)
         headers += [(b"x-request-id", request_id().encode()), *self._quota(known.rate)]
         await response.send_whole(send, 304, headers)
         self._metrics.requests.labels(known.site.dialect.name, "304", cache).inc()
 
-    async def _refused_known(self, known: Known, problem: Problem, scope: Scope, send: Send) -> None:
+    async def _refused_known(self, known: CachedOrder, problem: Problem, scope: Scope, send: Send) -> None:
         await self._refused(known.site, known.ask, problem, scope, send, known.origin, known)
 
     async def _refused(
-        self, site: Site, ask: Ask, problem: Problem, scope: Scope, send: Send, origin: str, known: Known | None = None
+        self,
+        site: Site,
+        ask: ImageRequest,
+        problem: Problem,
+        scope: Scope,
+        send: Send,
+        origin: str,
+        known: CachedOrder | None = None,
     ) -> None:
         """`known` None: the query was not read, so Accept may have had a say, but for a method that is not allowed."""
-        rate = known.rate if known else site.rate
-        negotiated = known.order.delivery.negotiated if known else not isinstance(problem, NotAllowed)
-        if self._production and isinstance(problem, Breakdown):
-            problem = Breakdown("our fault: the log knows more")
+        rate = known.rate if known else site.miss_rate
+        negotiated = known.order.delivery.negotiated if known else not isinstance(problem, MethodNotAllowed)
+        if self._production and isinstance(problem, InternalError):
+            problem = InternalError("our fault: the log knows more")
         answer, headers = response.refusal(site.dialect, problem, ask, negotiated=negotiated)
-        headers = site.sharing.dressed(headers, origin)
+        headers = site.cors.apply(headers, origin)
         rid = request_id()
         headers += [(b"x-request-id", rid.encode()), *self._refused_quota(rate, problem)]
         await response.send_whole(send, answer.status, headers, answer.body if scope["method"] != "HEAD" else b"")
         self._metrics.requests.labels(site.dialect.name, str(answer.status), "none").inc()
         self._log(scope, site, answer.status, "none", len(answer.body), 0.0, rid, problem=problem.code)
 
-    def _refused_quota(self, rate: Rate, problem: Problem) -> RawHeaders:
+    def _refused_quota(self, rate: MissRate, problem: Problem) -> RawHeaders:
         if isinstance(problem, TooManyRequests) and rate.per_s:
             return response.quota_headers(Quota(rate.per_s, 0))
         return self._quota(rate)

@@ -21,14 +21,14 @@ _HOME_BITS: Final = 64
 """An IPv6 client has a whole network of this many bits to choose its address from: it counts as one."""
 
 
-class Clients:
+class ClientIp:
     """Tells clients apart, behind proxies whose word is taken."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         """`trusted` are addresses and networks: `10.0.0.7`, `10.1.0.0/16`, `::1`. Raises ValueError."""
         self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in trusted)
 
-    def of(self, scope: Any) -> str:
+    def resolve(self, scope: Any) -> str:
         """Who sent a request, as a name to count by."""
         peer = _address((scope.get("client") or ("",))[0])
         if peer is None:

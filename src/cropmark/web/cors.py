@@ -17,7 +17,7 @@ _METHODS: Final = b"GET, HEAD, OPTIONS"
 
 
 @dataclass(frozen=True, slots=True)
-class Sharing:
+class CorsPolicy:
     """Which pages of other origins may read a site's answers, and which may show them."""
 
     origins: tuple[str, ...] | None = None
@@ -30,7 +30,7 @@ class Sharing:
         """Whether the answer depends on the request's Origin."""
         return bool(self.origins) and "*" not in (self.origins or ())
 
-    def dressed(self, headers: RawHeaders, origin: str) -> RawHeaders:
+    def apply(self, headers: RawHeaders, origin: str) -> RawHeaders:
         """An answer's headers with what this says, in place of what the dialect says. `origin` is the request's."""
         told = headers
         if self.origins is not None:
@@ -56,7 +56,7 @@ class Sharing:
             (b"x-content-type-options", b"nosniff"),
             (b"content-length", b"0"),
         ]
-        return self.dressed(headers, origin)
+        return self.apply(headers, origin)
 
 
 def _varied(headers: RawHeaders) -> RawHeaders:

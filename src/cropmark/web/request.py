@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from cropmark.dialects.dialect import Ask
-from cropmark.model.problems import BadOrder
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.model.problems import BadRequest
 from cropmark.web.site import Site
 
 Scope = MutableMapping[str, Any]
@@ -27,11 +27,11 @@ _run = secrets.token_hex(4)
 _count = itertools.count(1)
 
 
-class TargetTooLong(BadOrder):
+class TargetTooLong(BadRequest):
     status, code = 414, "target_too_long"
 
 
-class HeadersTooLarge(BadOrder):
+class HeadersTooLarge(BadRequest):
     status, code = 431, "headers_too_large"
 
 
@@ -41,7 +41,7 @@ def request_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RequestHeaders:
     """The headers of a request that may matter, as text; of a repeated one the last, Accept's joined."""
 
     host: str
@@ -52,7 +52,7 @@ class Heard:
     """Those that some dialect reads."""
 
 
-def heard(scope: Scope, read_by_dialects: frozenset[bytes]) -> Heard:
+def parse_headers(scope: Scope, read_by_dialects: frozenset[bytes]) -> RequestHeaders:
     """The request's headers. Raises HeadersTooLarge."""
     host = accept = none_match = modified_since = ""
     others: list[tuple[str, str]] = []
@@ -72,7 +72,7 @@ def heard(scope: Scope, read_by_dialects: frozenset[bytes]) -> Heard:
             others.append((name.decode("latin-1"), value.decode("latin-1")))
     if size > MAX_HEADERS:
         raise HeadersTooLarge(f"expected at most {MAX_HEADERS} bytes of headers, got {size}", fix="send fewer")
-    return Heard(host, accept, none_match, modified_since, tuple(others))
+    return RequestHeaders(host, accept, none_match, modified_since, tuple(others))
 
 
 async def hung_up(receive: Receive) -> None:
@@ -95,13 +95,13 @@ def checked_target(raw_path: bytes, query: bytes) -> str:
             fix="shorten the query; send large pictures in a POST body",
         )
     if any(byte < 0x21 or byte == 0x7F for byte in raw_path + query):
-        raise BadOrder("expected no blanks or control characters in the address", fix="percent-encode them")
+        raise BadRequest("expected no blanks or control characters in the address", fix="percent-encode them")
     return raw_path.decode("latin-1")
 
 
-def ask_of(site: Site, rest: str, query: bytes, heard: Heard, method: str) -> Ask:
+def ask_of(site: Site, rest: str, query: bytes, heard: RequestHeaders, method: str) -> ImageRequest:
     """The request as the site's dialect sees it; `rest` is still encoded and is decoded here, once."""
     headers = {name: value for name, value in heard.others if name in site.dialect.headers}
     path = unquote_to_bytes(rest).decode("utf-8", "surrogateescape")
     text = query.decode("utf-8", "surrogateescape")
-    return Ask(path, text, {**headers, "accept": heard.accept}, method, site.prefix)
+    return ImageRequest(path, text, {**headers, "accept": heard.accept}, method, site.prefix)

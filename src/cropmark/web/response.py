@@ -7,12 +7,12 @@ import os
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
-from cropmark.dialects.dialect import Answer, Ask, Dialect, Result
+from cropmark.dialects.dialect import Dialect, ImageRequest, Response, Result
 from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
-from cropmark.plan.source import any_holds
-from cropmark.ports import Opened, Quota, Record, Timing
-from cropmark.web.request import Heard, Send
+from cropmark.plan.source import matches_any
+from cropmark.ports import OpenSource, Quota, Record, Timing
+from cropmark.web.request import RequestHeaders, Send
 from cropmark.web.site import Site
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -57,7 +57,7 @@ def picture_headers(
     if record.facts.focus:
         headers.append(("x-cropmark-focus", record.facts.focus))
     told = raw((*headers, *site.dialect.headers_of(order, _result(order, record, cached=cached))))
-    return site.sharing.dressed(told, origin)
+    return site.cors.apply(told, origin)
 
 
 def unchanged_headers(
@@ -69,13 +69,13 @@ def unchanged_headers(
     """
     told = site.dialect.headers_of(order, _result(order, record, cached=True))
     repeated = (header for header in told if header[0].lower() in REPEATED)
-    return site.sharing.dressed(raw((*validators(site, order, record, left_s), *repeated)), origin)
+    return site.cors.apply(raw((*validators(site, order, record, left_s), *repeated)), origin)
 
 
 def validators(site: Site, order: Order, record: Record, left_s: float | None = None) -> list[tuple[str, str]]:
     """ETag, Last-Modified, Cache-Control and Vary: what a 304 repeats too."""
     headers = [("etag", record.etag), ("cache-control", cache_control(site, order, record, left_s))]
-    modified = record.stamps[0].modified_s if record.stamps else None
+    modified = record.versions[0].modified_s if record.versions else None
     if modified is not None:
         headers.append(("last-modified", format_datetime(datetime.fromtimestamp(int(modified), UTC), usegmt=True)))
     if _negotiated(order, record):
@@ -85,21 +85,21 @@ def validators(site: Site, order: Order, record: Record, left_s: float | None = 
 
 def _negotiated(order: Order, record: Record) -> bool:
     source = record.facts.source
-    settled = source is not None and any_holds(order.delivery.never_for, source)
+    settled = source is not None and matches_any(order.delivery.never_for, source)
     return order.delivery.negotiated and not settled
 
 
 def cache_control(site: Site, order: Order, record: Record, left_s: float | None = None) -> str:
     """How long clients and shared caches may keep it."""
-    origins = {stamp.cache_control for stamp in record.stamps} if order.delivery.as_origin else set()
-    if len(origins) == 1 and (said := origins.pop()) and not record.is_passing and left_s is None:
+    origins = {stamp.cache_control for stamp in record.versions} if order.delivery.as_origin else set()
+    if len(origins) == 1 and (said := origins.pop()) and not record.is_transient and left_s is None:
         return said
-    if order.delivery.private or any(stamp.private for stamp in record.stamps):
+    if order.delivery.private or any(stamp.private for stamp in record.versions):
         return "private, no-store"
-    age = site.freshness.versioned_s if order.delivery.versioned else site.freshness.max_age_s
+    age = site.lifetimes.versioned_s if order.delivery.versioned else site.lifetimes.max_age_s
     if order.delivery.max_age_s is not None:
         age = min(age, order.delivery.max_age_s)
-    if record.is_passing:
+    if record.is_transient:
         age = min(age, 10)
     if left_s is not None:
         age = max(0, min(age, int(left_s)))
@@ -121,7 +121,7 @@ def _result(order: Order, record: Record, *, cached: bool) -> Result:
     )
 
 
-def unchanged(heard: Heard, order: Order, record: Record) -> bool:
+def unchanged(heard: RequestHeaders, order: Order, record: Record) -> bool:
     """Whether the client has this very answer already: then 304.
 
     By its date only where there is one source: Last-Modified is the first one's, and another may have changed.
@@ -131,7 +131,7 @@ def unchanged(heard: Heard, order: Order, record: Record) -> bool:
             return True
         known = (tag.strip().removeprefix("W/") for tag in heard.if_none_match.split(","))
         return record.etag in known
-    modified = record.stamps[0].modified_s if record.stamps and len(order.sources) == 1 else None
+    modified = record.versions[0].modified_s if record.versions and len(order.sources) == 1 else None
     if not heard.if_modified_since or modified is None:
         return False
     try:
@@ -157,12 +157,12 @@ def quota_headers(quota: Quota) -> RawHeaders:
     ]
 
 
-def refusal(dialect: Dialect, problem: Problem, ask: Ask, *, negotiated: bool) -> tuple[Answer, RawHeaders]:
+def refusal(dialect: Dialect, problem: Problem, ask: ImageRequest, *, negotiated: bool) -> tuple[Response, RawHeaders]:
     """The problem as the dialect tells it, never cached, never active.
 
     `negotiated`: a picture in its place might have had its format from Accept.
     """
-    answer = dialect.refusal(problem, ask)
+    answer = dialect.error_response(problem, ask)
     names = {name.lower() for name, _ in answer.headers}
     headers = [
         ("content-type", answer.media_type),
@@ -199,7 +199,7 @@ async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes =
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_file(send: Send, headers: RawHeaders, opened: Opened) -> None:
+async def send_file(send: Send, headers: RawHeaders, opened: OpenSource) -> None:
     """An original in pieces, read off the event loop; a file cut short meanwhile ends the connection early."""
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     at = 0

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from cropmark.dialects.dialect import Dialect
 from cropmark.ports import Source
-from cropmark.web.access import Entrance
-from cropmark.web.cors import Sharing
+from cropmark.web.access import AccessPolicy
+from cropmark.web.cors import CorsPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Freshness:
+class CacheLifetimes:
     """What clients and shared caches are told, in seconds."""
 
     max_age_s: int = 3600
@@ -22,7 +22,7 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class MissRate:
     """How many requests a second may miss the cache, counted under `key`; 0 switches it off."""
 
     key: str = ""
@@ -41,10 +41,10 @@ class Site:
     source: Source
     prefix: str = ""
     hosts: tuple[str, ...] = ()
-    freshness: Freshness = Freshness()
-    rate: Rate = Rate()
-    entrance: Entrance = field(default_factory=Entrance)
-    sharing: Sharing = field(default_factory=Sharing)
+    lifetimes: CacheLifetimes = CacheLifetimes()
+    miss_rate: MissRate = MissRate()
+    access: AccessPolicy = field(default_factory=AccessPolicy)
+    cors: CorsPolicy = field(default_factory=CorsPolicy)
     paths: re.Pattern[str] | None = None
     """What a path below the prefix must begin like; None: anything."""
 

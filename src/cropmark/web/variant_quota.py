@@ -10,19 +10,19 @@ from cropmark.ports import Limiter
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class VariantQuota:
     """`limiter` counts in minutes; `variants` 0: as many as anybody likes."""
 
     limiter: Limiter
     variants: int = 0
 
-    async def take(self, source: str, client: str) -> None:
+    async def consume(self, source: str, client: str) -> None:
         """Count a picture that is to be made of `source`, a Stamp's identity. Raises TooManyRequests."""
         if not self.variants:
             return
         # A digest: the name may be a web address with a token in it, and may be counted in a database of others.
         name = sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        quota = await self.limiter.take(f"variants {client} {name}", self.variants)
+        quota = await self.limiter.hit(f"variants {client} {name}", self.variants)
         if quota.exceeded:
             raise TooManyRequests(
                 f"expected at most {quota.limit} new renditions of one picture in a minute",

@@ -9,7 +9,7 @@ from cropmark.dialects.contentstack import parse, responses
 from cropmark.dialects.contentstack.params import ROWS
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.contentstack.writer import written
-from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
+from cropmark.dialects.dialect import Headers, ImageRequest, ParameterDoc, Response, Result, Serialized, Unsupported
 from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
 
@@ -21,17 +21,17 @@ class Contentstack:
     settings: ContentstackSettings = field(default_factory=ContentstackSettings)
 
     name: ClassVar[str] = "contentstack"
-    params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in ROWS)
+    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.param for row in ROWS)
     headers: ClassVar[tuple[str, ...]] = parse.MANAGERS
 
-    def order(self, ask: Ask) -> Order:
+    def order(self, ask: ImageRequest) -> Order:
         return parse.order(ask, self.settings)
 
     def headers_of(self, order: Order, result: Result) -> Headers:
         return responses.picture_headers(result)
 
-    def refusal(self, problem: Problem, ask: Ask) -> Answer:
+    def error_response(self, problem: Problem, ask: ImageRequest) -> Response:
         return responses.refusal(problem)
 
-    def says(self, order: Order) -> Said | Unsayable:
+    def serialize(self, order: Order) -> Serialized | Unsupported:
         return written(order, self.settings)

@@ -8,26 +8,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cropmark.dialects.contentstack import params
-from cropmark.dialects.contentstack.readers import Named
+from cropmark.dialects.contentstack.readers import FormatWord
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.imageopto.encoding import AVIF_QUALITY, GIF, GIFS, OPAQUE, PNG, STILLS, only_from, own_format
-from cropmark.dialects.params import Asked
+from cropmark.dialects.params import ParsedParams
 from cropmark.model.formats import READABLE, Format
-from cropmark.plan.plan import Choice, Output, Tell
+from cropmark.plan.plan import Choice, Output, TriState
 
 READS = READABLE & {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF, Format.AVIF, Format.HEIC}
 
 _USUAL_QUALITY = 85
 _NOT_AVIF = "AVIF was passed over: the picture is animated or too large for it"
-_LOSSLESS_BASES = frozenset({Named.PNG, Named.GIF, Named.LOSSLESS_WEBP})
+_LOSSLESS_BASES = frozenset({FormatWord.PNG, FormatWord.GIF, FormatWord.LOSSLESS_WEBP})
 
 
-def output(asked: Asked, accepted: frozenset[Format], settings: ContentstackSettings, *, changed: bool) -> Output:
+def output(
+    asked: ParsedParams, accepted: frozenset[Format], settings: ContentstackSettings, *, changed: bool
+) -> Output:
     """How the result is written. `changed`: Steps stand before it, so it is more than the source at another quality."""
     named = params.FORMAT.of(asked)
     auto = params.AUTO.of(asked)
     scheme = _scheme(asked)
-    if named is Named.AUTO:
+    if named is FormatWord.AUTO:
         choices = _best(accepted, scheme)
     else:
         choices = (*_by_auto(accepted & set(auto.known if auto else ()), named, scheme), *_by_name(named, scheme))
@@ -41,7 +43,7 @@ def output(asked: Asked, accepted: frozenset[Format], settings: ContentstackSett
 
 
 @dataclass(frozen=True, slots=True)
-class _Scheme:
+class _OutputRules:
     """The quality that each format would be written at, and whether the query named one."""
 
     usual: int = _USUAL_QUALITY
@@ -56,69 +58,69 @@ class _Scheme:
     @property
     def webp(self) -> Choice:
         """Lossy, but lossless from a lossless source where no quality was named."""
-        return Choice(Format.WEBP, self.usual, lossless=Tell.NO if self.named else Tell.AS_SOURCE)
+        return Choice(Format.WEBP, self.usual, lossless=TriState.NO if self.named else TriState.AS_SOURCE)
 
     @property
     def own(self) -> tuple[Choice, ...]:
         return own_format(
-            jpeg=replace(self.jpeg, progressive=Tell.AS_SOURCE),
+            jpeg=replace(self.jpeg, progressive=TriState.AS_SOURCE),
             webp=self.webp,
             avif=Choice(Format.AVIF, self.avif, refuse_beyond=True),
         )
 
 
-def _scheme(asked: Asked) -> _Scheme:
+def _scheme(asked: ParsedParams) -> _OutputRules:
     quality = params.QUALITY.of(asked)
     if quality is None:
-        return _Scheme()
-    return _Scheme(quality.usual, quality.auto_webp, quality.usual, named=True)
+        return _OutputRules()
+    return _OutputRules(quality.usual, quality.auto_webp, quality.usual, named=True)
 
 
-def _by_auto(offered: frozenset[Format], base: Named | None, scheme: _Scheme) -> tuple[Choice, ...]:
+def _by_auto(offered: frozenset[Format], base: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ...]:
     """AVIF, then WebP: lossless where the base format is."""
     choices = []
     if Format.AVIF in offered:
-        choices.append(Choice(Format.AVIF, scheme.avif, keeps_animation=True, missed=_NOT_AVIF))
+        choices.append(Choice(Format.AVIF, scheme.avif, keeps_animation=True, warning_if_skipped=_NOT_AVIF))
     if Format.WEBP in offered:
         choices.append(Choice(Format.WEBP, scheme.auto_webp, lossless=_lossless_by_auto(base, scheme)))
     return tuple(choices)
 
 
-def _lossless_by_auto(base: Named | None, scheme: _Scheme) -> Tell:
+def _lossless_by_auto(base: FormatWord | None, scheme: _OutputRules) -> TriState:
     if base is None:
-        return Tell.AS_SOURCE
-    if base is Named.WEBP:
+        return TriState.AS_SOURCE
+    if base is FormatWord.WEBP:
         return scheme.webp.lossless
-    return Tell.YES if base in _LOSSLESS_BASES else Tell.NO
+    return TriState.YES if base in _LOSSLESS_BASES else TriState.NO
 
 
-def _by_name(named: Named | None, scheme: _Scheme) -> tuple[Choice, ...]:
+def _by_name(named: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ...]:
     """What `format` asks for."""
     by_name = {
-        Named.GIF: GIF,
-        Named.PNG: PNG,
-        Named.JPEG: scheme.jpeg,
-        Named.PROGRESSIVE_JPEG: replace(scheme.jpeg, progressive=Tell.YES),
-        Named.WEBP: scheme.webp,
-        Named.LOSSLESS_WEBP: replace(scheme.webp, lossless=Tell.YES),
-        Named.LOSSY_WEBP: replace(scheme.webp, lossless=Tell.NO),
-        Named.AVIF: Choice(Format.AVIF, scheme.avif, refuse_beyond=True),
+        FormatWord.GIF: GIF,
+        FormatWord.PNG: PNG,
+        FormatWord.JPEG: scheme.jpeg,
+        FormatWord.PROGRESSIVE_JPEG: replace(scheme.jpeg, progressive=TriState.YES),
+        FormatWord.WEBP: scheme.webp,
+        FormatWord.LOSSLESS_WEBP: replace(scheme.webp, lossless=TriState.YES),
+        FormatWord.LOSSY_WEBP: replace(scheme.webp, lossless=TriState.NO),
+        FormatWord.AVIF: Choice(Format.AVIF, scheme.avif, refuse_beyond=True),
     }
     choice = by_name.get(named) if named else None
     return scheme.own if choice is None else (choice,)
 
 
-def _best(accepted: frozenset[Format], scheme: _Scheme) -> tuple[Choice, ...]:
+def _best(accepted: frozenset[Format], scheme: _OutputRules) -> tuple[Choice, ...]:
     """``format=auto``: AVIF or WebP where the client names it, else JPEG or PNG; never a still of an animation.
 
     Lossy but for a quality of 100, which is the engine's rule: https://www.fastly.com/documentation/reference/io/format
     """
-    lossless = Tell.YES if scheme.usual == 100 else Tell.NO
+    lossless = TriState.YES if scheme.usual == 100 else TriState.NO
     modern = (
         Choice(Format.AVIF, scheme.avif, lossless=lossless, keeps_animation=True),
         Choice(Format.WEBP, scheme.usual, lossless=lossless),
     )
-    jpeg = replace(scheme.jpeg, progressive=Tell.AS_SOURCE)
+    jpeg = replace(scheme.jpeg, progressive=TriState.AS_SOURCE)
     return (
         *(choice for choice in modern if choice.format in accepted),
         replace(GIF, skipped_for=(STILLS,)),

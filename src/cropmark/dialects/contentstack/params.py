@@ -6,34 +6,36 @@ from fractions import Fraction
 
 from cropmark.dialects import grammar
 from cropmark.dialects.contentstack import readers
-from cropmark.dialects.contentstack.readers import FITS, FORMATS, Named
-from cropmark.dialects.dialect import Param
-from cropmark.dialects.grammar import Words, word_of
+from cropmark.dialects.contentstack.readers import FITS, FORMATS, FormatWord
+from cropmark.dialects.dialect import ParameterDoc
+from cropmark.dialects.grammar import WordList, word_of
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import FILTERS, REPEATS, TURNS, Alignment, Quality, Repeat
-from cropmark.dialects.params import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
+from cropmark.dialects.params import COLOR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Parameter, one_of, whole_text
 from cropmark.model.formats import Format
-from cropmark.model.values import Colour, Length
-from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Sharpen, Turn
+from cropmark.model.values import Color, Length
+from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Orientation, Sharpen
 
 _IDA = "https://www.contentstack.com/docs/developers/apis/image-delivery-api"
 _ALIGN = "(top|middle|bottom|left|center|right)"
 _LENGTH = "1..8192 | 0..0.99 | Np"
 
 
-def _param(name: str, grammar: str, default: str, about: str, example: str, pattern: str = "", page: str = "") -> Param:
-    return Param(name, grammar, default, about, example, _IDA + page, pattern)
+def _param(
+    name: str, grammar: str, default: str, about: str, example: str, pattern: str = "", page: str = ""
+) -> ParameterDoc:
+    return ParameterDoc(name, grammar, default, about, example, _IDA + page, pattern)
 
 
-ENVIRONMENT: Row[str] = Row(
+ENVIRONMENT: Parameter[str] = Parameter(
     _param("environment", "name", "not checked", "Serves what is published there, else 404.", "production"),
     readers.read_name,
 )
-BRANCH: Row[str] = Row(_param("branch", "uid", "main", "The asset's branch.", "main"), readers.read_name)
-ACCESS_TOKEN: Row[str] = Row(
+BRANCH: Parameter[str] = Parameter(_param("branch", "uid", "main", "The asset's branch.", "main"), readers.read_name)
+ACCESS_TOKEN: Parameter[str] = Parameter(
     _param("access_token", "delivery token", "none", "For secured stacks.", "cs0123456789"), readers.read_name
 )
-AUTO: Row[Words[Format]] = Row(
+AUTO: Parameter[WordList[Format]] = Parameter(
     _param(
         "auto",
         "webp | avif, or both",
@@ -44,7 +46,7 @@ AUTO: Row[Words[Format]] = Row(
     ),
     readers.read_auto,
 )
-QUALITY: Row[Quality] = Row(
+QUALITY: Parameter[Quality] = Parameter(
     _param(
         "quality",
         "1..100 | 1..100,1..100",
@@ -56,7 +58,7 @@ QUALITY: Row[Quality] = Row(
     ),
     imageopto.quality,
 )
-FORMAT: Row[Named] = Row(
+FORMAT: Parameter[FormatWord] = Parameter(
     _param(
         "format",
         " | ".join(FORMATS),
@@ -68,13 +70,13 @@ FORMAT: Row[Named] = Row(
     ),
     word_of(FORMATS),
 )
-WIDTH: Row[Length] = Row(
+WIDTH: Parameter[Length] = Parameter(
     _param(
         "width", _LENGTH, "the source's", "Width of the output; not for GIF.", "300", whole_text(DIM), "/resize-images"
     ),
     imageopto.side,
 )
-HEIGHT: Row[Length] = Row(
+HEIGHT: Parameter[Length] = Parameter(
     _param(
         "height",
         _LENGTH,
@@ -86,14 +88,14 @@ HEIGHT: Row[Length] = Row(
     ),
     imageopto.side,
 )
-DISABLE: Row[bool] = Row(
+DISABLE: Parameter[bool] = Parameter(
     _param(
         "disable", "upscale", "upscaling is on", "A resize never enlarges.", "upscale", "^upscale$", "/resize-images"
     ),
     word_of({"upscale": True}),
     forgives=True,
 )
-DPR: Row[Fraction] = Row(
+DPR: Parameter[Fraction] = Parameter(
     _param(
         "dpr",
         "above 0, up to 10000",
@@ -105,7 +107,7 @@ DPR: Row[Fraction] = Row(
     ),
     readers.read_dpr,
 )
-FIT: Row[str] = Row(
+FIT: Parameter[str] = Parameter(
     _param(
         "fit",
         " | ".join(FITS),
@@ -118,7 +120,7 @@ FIT: Row[str] = Row(
     word_of({fit: fit for fit in FITS}),
     forgives=True,
 )
-RESIZE_FILTER: Row[Filter] = Row(
+RESIZE_FILTER: Parameter[Filter] = Parameter(
     _param(
         "resize-filter",
         " | ".join(FILTERS),
@@ -131,7 +133,7 @@ RESIZE_FILTER: Row[Filter] = Row(
     word_of(FILTERS),
     forgives=True,
 )
-CROP: Row[Crop] = Row(
+CROP: Parameter[Crop] = Parameter(
     _param(
         "crop",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
@@ -143,16 +145,16 @@ CROP: Row[Crop] = Row(
     ),
     imageopto.crop,
 )
-TRIM: Row[Edges] = Row(
+TRIM: Parameter[Edges] = Parameter(
     _param(
         "trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", whole_text(EDGES), "/trim-images"
     ),
     grammar.edges,
 )
-ORIENT: Row[Turn] = Row(
+ORIENT: Parameter[Orientation] = Parameter(
     _param("orient", "1..8", "upright by Exif", "Turns the upright picture.", "6", one_of(TURNS)), word_of(TURNS)
 )
-OVERLAY: Row[str] = Row(
+OVERLAY: Parameter[str] = Parameter(
     _param(
         "overlay",
         "root-relative path",
@@ -163,7 +165,7 @@ OVERLAY: Row[str] = Row(
     ),
     imageopto.site_path,
 )
-OVERLAY_ALIGN: Row[Words[Alignment]] = Row(
+OVERLAY_ALIGN: Parameter[WordList[Alignment]] = Parameter(
     _param(
         "overlay-align",
         "top | middle | bottom, left | center | right",
@@ -175,7 +177,7 @@ OVERLAY_ALIGN: Row[Words[Alignment]] = Row(
     ),
     imageopto.tolerant_alignment,
 )
-OVERLAY_REPEAT: Row[Repeat] = Row(
+OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
     _param(
         "overlay-repeat",
         "x | y | both",
@@ -188,7 +190,7 @@ OVERLAY_REPEAT: Row[Repeat] = Row(
     word_of(REPEATS),
     forgives=True,
 )
-OVERLAY_WIDTH: Row[Length] = Row(
+OVERLAY_WIDTH: Parameter[Length] = Parameter(
     _param(
         "overlay-width",
         _LENGTH,
@@ -200,7 +202,7 @@ OVERLAY_WIDTH: Row[Length] = Row(
     ),
     imageopto.side,
 )
-OVERLAY_HEIGHT: Row[Length] = Row(
+OVERLAY_HEIGHT: Parameter[Length] = Parameter(
     _param(
         "overlay-height",
         _LENGTH,
@@ -212,7 +214,7 @@ OVERLAY_HEIGHT: Row[Length] = Row(
     ),
     imageopto.side,
 )
-OVERLAY_PAD: Row[Edges] = Row(
+OVERLAY_PAD: Parameter[Edges] = Parameter(
     _param(
         "overlay-pad",
         "1 to 4 lengths",
@@ -224,7 +226,7 @@ OVERLAY_PAD: Row[Edges] = Row(
     ),
     grammar.edges,
 )
-PAD: Row[Edges] = Row(
+PAD: Parameter[Edges] = Parameter(
     _param(
         "pad",
         "1 to 4 lengths",
@@ -236,7 +238,7 @@ PAD: Row[Edges] = Row(
     ),
     grammar.edges,
 )
-CANVAS: Row[Canvas] = Row(
+CANVAS: Parameter[Canvas] = Parameter(
     _param(
         "canvas",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y",
@@ -248,27 +250,27 @@ CANVAS: Row[Canvas] = Row(
     ),
     imageopto.canvas,
 )
-BG_COLOR: Row[Colour] = Row(
+BG_COLOR: Parameter[Color] = Parameter(
     _param(
         "bg-color",
         "RGB | RRGGBB | r,g,b | r,g,b,a",
         "white, or clear",
-        "Colour of the room that `pad` and `canvas` add, laid under what is transparent.",
+        "Color of the room that `pad` and `canvas` add, laid under what is transparent.",
         "140,220,123,0.5",
-        whole_text(f"(#|rgb:)?{COLOUR}"),
+        whole_text(f"(#|rgb:)?{COLOR}"),
     ),
     readers.read_background,
 )
-BRIGHTNESS: Row[Fraction] = Row(
+BRIGHTNESS: Parameter[Fraction] = Parameter(
     _param("brightness", "-100..100", "0", "-100 is black, 100 is white.", "20", whole_text(SIGNED)), imageopto.tone
 )
-CONTRAST: Row[Fraction] = Row(
-    _param("contrast", "-100..100", "0", "-100 is all grey.", "50", whole_text(SIGNED)), imageopto.tone
+CONTRAST: Parameter[Fraction] = Parameter(
+    _param("contrast", "-100..100", "0", "-100 is all gray.", "50", whole_text(SIGNED)), imageopto.tone
 )
-SATURATION: Row[Fraction] = Row(
-    _param("saturation", "-100..100", "0", "-100 is grey scale.", "-30", whole_text(SIGNED)), imageopto.tone
+SATURATION: Parameter[Fraction] = Parameter(
+    _param("saturation", "-100..100", "0", "-100 is gray scale.", "-30", whole_text(SIGNED)), imageopto.tone
 )
-SHARPEN: Row[Sharpen] = Row(
+SHARPEN: Parameter[Sharpen] = Parameter(
     _param(
         "sharpen",
         "a0..10,r1..1000,t0..255",
@@ -280,17 +282,17 @@ SHARPEN: Row[Sharpen] = Row(
     ),
     readers.read_sharpen,
 )
-BLUR: Row[Blur] = Row(
+BLUR: Parameter[Blur] = Parameter(
     _param("blur", "1..1000 | Np", "none", "Gaussian blur by a radius in pixels of the output.", "10", whole_text(DIM)),
     readers.read_blur,
 )
-FRAME: Row[bool] = Row(
+FRAME: Parameter[bool] = Parameter(
     _param("frame", "1", "all frames", "Of an animated GIF only the first frame.", "1", "^1$"),
     word_of({"1": True}),
     forgives=True,
 )
 
-ROWS: tuple[Row[object], ...] = (
+ROWS: tuple[Parameter[object], ...] = (
     ENVIRONMENT,
     BRANCH,
     ACCESS_TOKEN,

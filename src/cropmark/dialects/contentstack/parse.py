@@ -8,23 +8,23 @@ from dataclasses import replace
 from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.output import READS, output
 from cropmark.dialects.contentstack.query import texts
-from cropmark.dialects.contentstack.readers import Named
+from cropmark.dialects.contentstack.readers import FormatWord
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.contentstack.steps import steps
-from cropmark.dialects.dialect import Ask
+from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.readers import below
 from cropmark.dialects.imageopto.steps import idle_focus
-from cropmark.dialects.params import Asked, Row, asked_of
+from cropmark.dialects.params import Parameter, ParsedParams, asked_of
 from cropmark.model.formats import accepted
-from cropmark.model.problems import BadOrder, NotFound
-from cropmark.plan.plan import Beyond, Delivery, Limits, Order, Plan, Unusable, Warned
-from cropmark.plan.source import Edition, SitePath, Wanted
+from cropmark.model.problems import BadRequest, NotFound
+from cropmark.plan.plan import Delivery, Fallback, Limits, Order, OverLimit, Plan, RequestWarning
+from cropmark.plan.source import PublishScope, SitePath, SourceRequest
 
-LIMITS = Limits(beyond=Beyond.SHRINK)
+LIMITS = Limits(beyond=OverLimit.SHRINK)
 
 # Without one of these, or `auto`, the stored bytes go out: the others only say how one of these is to be done.
-_EFFECTIVE: tuple[Row[object], ...] = (
+_EFFECTIVE: tuple[Parameter[object], ...] = (
     params.QUALITY,
     params.FORMAT,
     params.WIDTH,
@@ -51,7 +51,7 @@ _STACK = re.compile(r"v3/assets/([^/]+)/")
 _ONE_FILE = re.compile(r"v3/assets/[^/]+/[^/]+/[0-9a-f]{24}/[^/]+")
 
 
-def order(ask: Ask, settings: ContentstackSettings) -> Order:
+def order(ask: ImageRequest, settings: ContentstackSettings) -> Order:
     """What the request asks for. Raises BadValue, BadOrder, and NotFound for what is not published here."""
     asked = asked_of(params.ROWS, texts(ask.query))
     edition = _edition(asked, ask, settings)
@@ -63,7 +63,7 @@ def order(ask: Ask, settings: ContentstackSettings) -> Order:
     )
 
 
-def _plan(asked: Asked, ask: Ask, settings: ContentstackSettings) -> Plan | None:
+def _plan(asked: ParsedParams, ask: ImageRequest, settings: ContentstackSettings) -> Plan | None:
     if not _asks_for_a_change(asked):
         return None
     done = steps(asked, settings)
@@ -72,12 +72,12 @@ def _plan(asked: Asked, ask: Ask, settings: ContentstackSettings) -> Plan | None
         output=output(asked, accepted(ask.accept), settings, changed=bool(done)),
         reads=READS,
         limits=LIMITS,
-        unread=Unusable.ORIGINAL,
-        unusable=Unusable.PROBLEM,
+        on_unsupported=Fallback.ORIGINAL,
+        on_unusable=Fallback.PROBLEM,
     )
 
 
-def _asks_for_a_change(asked: Asked) -> bool:
+def _asks_for_a_change(asked: ParsedParams) -> bool:
     """Whether anything but the stored bytes may be wanted; a tone moved by 0 is not."""
     auto = params.AUTO.of(asked)
     return bool(auto and auto.known) or any(row.of(asked) not in (None, 0) for row in _EFFECTIVE)
@@ -86,14 +86,14 @@ def _asks_for_a_change(asked: Asked) -> bool:
 # ------------------------------------------------------------------------------------------------ what is published
 
 
-def _edition(asked: Asked, ask: Ask, settings: ContentstackSettings) -> Edition | None:
+def _edition(asked: ParsedParams, ask: ImageRequest, settings: ContentstackSettings) -> PublishScope | None:
     """The edition that a library is asked for; None over a folder, whose files are all published alike."""
     environment = params.ENVIRONMENT.of(asked)
     branch = params.BRANCH.of(asked) or "main"
     if environment is None and settings.require_environment:
-        raise BadOrder("an environment is needed here", fix="add environment=…", parameter="environment")
+        raise BadRequest("an environment is needed here", fix="add environment=…", parameter="environment")
     if settings.environments is None:
-        return Edition(environment, branch, params.ACCESS_TOKEN.of(asked), _manager(ask))
+        return PublishScope(environment, branch, params.ACCESS_TOKEN.of(asked), _manager(ask))
     if environment is not None and environment not in settings.environments:
         raise _unpublished("environment", "the asset is not published in the environment that was named")
     if branch not in settings.branches:
@@ -101,7 +101,7 @@ def _edition(asked: Asked, ask: Ask, settings: ContentstackSettings) -> Edition 
     return None
 
 
-def _manager(ask: Ask) -> str | None:
+def _manager(ask: ImageRequest) -> str | None:
     """The token of whoever manages the stack that the path names, and says so as in the management API.
 
     Source: https://www.contentstack.com/docs/headless-cms/secure-public-urls-of-assets
@@ -116,24 +116,26 @@ def _unpublished(parameter: str, detail: str) -> NotFound:
     return NotFound(detail, fix=f"leave out {parameter}, or name one that is configured", parameter=parameter)
 
 
-def _sources(asked: Asked, ask: Ask, edition: Edition | None) -> tuple[Wanted, ...]:
-    picture = Wanted(SitePath(ask.path, edition))
+def _sources(asked: ParsedParams, ask: ImageRequest, edition: PublishScope | None) -> tuple[SourceRequest, ...]:
+    picture = SourceRequest(SitePath(ask.path, edition))
     path = params.OVERLAY.of(asked)
     if path is None:
         return (picture,)
     stack = _STACK.match(ask.path)
     aside = edition and replace(edition, beside=stack[1] if stack else "")
-    return (picture, Wanted(SitePath(below(ask.base, path), aside), optional=True, parameter="overlay"))
+    return (picture, SourceRequest(SitePath(below(ask.base, path), aside), optional=True, parameter="overlay"))
 
 
-def _delivery(asked: Asked, ask: Ask, edition: Edition | None, settings: ContentstackSettings) -> Delivery:
+def _delivery(
+    asked: ParsedParams, ask: ImageRequest, edition: PublishScope | None, settings: ContentstackSettings
+) -> Delivery:
     """How long it may be kept: briefly without an environment, a year where the URL also names one file of a library.
 
     A folder's files change under their names, so with an environment the site's setting holds for them.
 
     Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management
     """
-    negotiated = params.AUTO.of(asked) is not None or params.FORMAT.of(asked) is Named.AUTO
+    negotiated = params.AUTO.of(asked) is not None or params.FORMAT.of(asked) is FormatWord.AUTO
     never_for = () if settings.gif_resize else (GIFS,)
     usual = Delivery(negotiated=negotiated, never_for=never_for, rate=_rate(ask, settings))
     named = params.ENVIRONMENT.of(asked) is not None
@@ -144,15 +146,18 @@ def _delivery(asked: Asked, ask: Ask, edition: Edition | None, settings: Content
     return replace(usual, max_age_s=UNVERSIONED_MAX_AGE_S)
 
 
-def _unknown_words(asked: Asked) -> tuple[Warned, ...]:
+def _unknown_words(asked: ParsedParams) -> tuple[RequestWarning, ...]:
     """The words of lists that are not known; those of single words were told by the table."""
     found = (("auto", params.AUTO.of(asked)), ("overlay-align", params.OVERLAY_ALIGN.of(asked)))
     return tuple(
-        Warned(name, f"{word} is not known and was ignored") for name, words in found if words for word in words.unknown
+        RequestWarning(name, f"{word} is not known and was ignored")
+        for name, words in found
+        if words
+        for word in words.unknown
     )
 
 
-def _rate(ask: Ask, settings: ContentstackSettings) -> tuple[str, int] | None:
+def _rate(ask: ImageRequest, settings: ContentstackSettings) -> tuple[str, int] | None:
     """The limit of the stack that the path names, where it has one of its own."""
     found = _STACK.match(ask.path)
     per_s = settings.rate_limits.get(found[1]) if found else None

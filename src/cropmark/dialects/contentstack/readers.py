@@ -6,16 +6,16 @@ from enum import Enum
 from fractions import Fraction
 
 from cropmark.dialects import grammar
-from cropmark.dialects.grammar import Words
+from cropmark.dialects.grammar import WordList
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue
-from cropmark.model.values import Colour, Length, Pixels, Share
+from cropmark.model.values import Color, Length, Pixels, Share
 from cropmark.plan.steps import Blur, Sharpen
 
 MOST_DPR = 10_000
 
 
-class Named(Enum):
+class FormatWord(Enum):
     """What a format word asks for."""
 
     AUTO = "auto"
@@ -29,14 +29,18 @@ class Named(Enum):
     AVIF = "avif"
 
 
-FORMATS = {**{named.value: named for named in Named}, "jpeg": Named.JPEG, "pjpeg": Named.PROGRESSIVE_JPEG}
+FORMATS = {
+    **{named.value: named for named in FormatWord},
+    "jpeg": FormatWord.JPEG,
+    "pjpeg": FormatWord.PROGRESSIVE_JPEG,
+}
 
 FITS = ("bounds", "cover", "crop")
 
 AUTO = {"webp": Format.WEBP, "avif": Format.AVIF}
 
 
-def read_auto(parameter: str, text: str) -> Words[Format]:
+def read_auto(parameter: str, text: str) -> WordList[Format]:
     return grammar.words(parameter, text, AUTO)
 
 
@@ -56,9 +60,9 @@ def read_dpr(parameter: str, text: str) -> Fraction:
     return found
 
 
-def read_background(parameter: str, text: str) -> Colour:
+def read_background(parameter: str, text: str) -> Color:
     """``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``; a `#` before it is dropped, as is Gatsby's ``rgb:``."""
-    return grammar.colour(parameter, text.removeprefix("rgb:").removeprefix("#"))
+    return grammar.color(parameter, text.removeprefix("rgb:").removeprefix("#"))
 
 
 def read_sharpen(parameter: str, text: str) -> Sharpen:

@@ -9,25 +9,25 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from cropmark.dialects.dialect import Answer, Headers, Result
+from cropmark.dialects.dialect import Headers, Response, Result
 from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
 from cropmark.dialects.responses import one_line
 from cropmark.model.problems import (
-    BadOrder,
+    BadRequest,
     CropOutOfBounds,
-    Expired,
-    Impossible,
-    NotAllowed,
+    Forbidden,
+    MethodNotAllowed,
     NotFound,
     Problem,
-    Refused,
-    SourceMissing,
+    SignatureExpired,
+    SourceNotFound,
     SourceTooLarge,
     SourceUnusable,
     TooManyRequests,
-    Unauthorised,
+    Unauthorized,
+    Unprocessable,
 )
-from cropmark.plan.plan import Warned
+from cropmark.plan.plan import RequestWarning
 
 MAX_TEXT_CHARS = 400
 MEDIA_TYPE = "application/json; charset=utf-8"
@@ -35,7 +35,7 @@ _NOT_FOUND = "Asset was not found."
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _VendorStatus:
     """A problem's status and the vendor's number for it."""
 
     status: int
@@ -43,15 +43,15 @@ class _Told:
 
 
 # The first row that fits is taken. 105, 145 and 162 are recollected from the original; no page that was found has them.
-_TOLD: tuple[tuple[type[Problem], _Told], ...] = (
-    (SourceMissing, _Told(404, 145)),
-    (NotFound, _Told(404, 145)),
-    (SourceTooLarge, _Told(422, 422)),
-    (SourceUnusable, _Told(422, 422)),
-    (Unauthorised, _Told(401, 105)),
-    (TooManyRequests, _Told(429, 429)),
-    (Expired, _Told(410, 410)),
-    (Refused, _Told(403, 162)),
+_TOLD: tuple[tuple[type[Problem], _VendorStatus], ...] = (
+    (SourceNotFound, _VendorStatus(404, 145)),
+    (NotFound, _VendorStatus(404, 145)),
+    (SourceTooLarge, _VendorStatus(422, 422)),
+    (SourceUnusable, _VendorStatus(422, 422)),
+    (Unauthorized, _VendorStatus(401, 105)),
+    (TooManyRequests, _VendorStatus(429, 429)),
+    (SignatureExpired, _VendorStatus(410, 410)),
+    (Forbidden, _VendorStatus(403, 162)),
 )
 
 
@@ -68,7 +68,7 @@ def picture_headers(result: Result) -> Headers:
     )
 
 
-def _warning(warnings: tuple[Warned, ...]) -> Headers:
+def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
     names = dict.fromkeys(warned.parameter for warned in warnings)
     return (("X-Cropmark-Warning", header_text(", ".join(names))),) if names else ()
 
@@ -76,27 +76,29 @@ def _warning(warnings: tuple[Warned, ...]) -> Headers:
 # ------------------------------------------------------------------------------------------------ problems
 
 
-def refusal(problem: Problem) -> Answer:
+def refusal(problem: Problem) -> Response:
     """The problem as JSON: a message, the vendor's number, and by the parameter what is wrong and the mend."""
-    told = next((told for kind, told in _TOLD if isinstance(problem, kind)), _Told(problem.status, problem.status))
+    told = next(
+        (told for kind, told in _TOLD if isinstance(problem, kind)), _VendorStatus(problem.status, problem.status)
+    )
     members = {"error_message": _message(problem), "error_code": told.error_code, "errors": _errors(problem)}
-    return Answer(told.status, json.dumps(members).encode("ascii"), MEDIA_TYPE, _headers(problem))
+    return Response(told.status, json.dumps(members).encode("ascii"), MEDIA_TYPE, _headers(problem))
 
 
 def _headers(problem: Problem) -> Headers:
     headers = [("Cache-Control", "no-store")]
     if isinstance(problem, TooManyRequests):
         headers.append(("Retry-After", str(problem.retry_after_s or 1)))
-    if isinstance(problem, NotAllowed):
+    if isinstance(problem, MethodNotAllowed):
         headers.append(("Allow", "GET, HEAD, OPTIONS"))
     return tuple(headers)
 
 
 def _message(problem: Problem) -> str:
     match problem:
-        case SourceMissing() | NotFound():
+        case SourceNotFound() | NotFound():
             return _NOT_FOUND
-        case Impossible():
+        case Unprocessable():
             return invalid_transformation(problem)
         case _:
             return one_line(problem.detail, MAX_TEXT_CHARS)
@@ -104,7 +106,7 @@ def _message(problem: Problem) -> str:
 
 def _errors(problem: Problem) -> dict[str, list[str]]:
     """What is wrong and the mend, by the parameter; a missing asset is told as its APIs do."""
-    if isinstance(problem, SourceMissing):
+    if isinstance(problem, SourceNotFound):
         return {"uid": ["is not valid."]}
     name = problem.parameter or _by_kind(problem)
     if name is None:
@@ -119,7 +121,7 @@ def _by_kind(problem: Problem) -> str | None:
             return "crop"
         case NotFound():
             return "uid"
-        case Impossible() | BadOrder():
+        case Unprocessable() | BadRequest():
             return "query"
         case _:
             return None

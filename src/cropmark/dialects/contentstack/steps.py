@@ -13,13 +13,13 @@ from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.readers import Alignment, Repeat
 from cropmark.dialects.imageopto.steps import cropped, ground, present, sharpened, toned, trimmed, turned
-from cropmark.dialects.params import Asked
+from cropmark.dialects.params import ParsedParams
 from cropmark.plan.steps import AnyStep, Canvas, Edges, Filter, Fit, Overlay, Resize
 
 _NOT_ON_GIF = "a GIF is not resized"
 
 
-def steps(asked: Asked, settings: ContentstackSettings) -> tuple[AnyStep, ...]:
+def steps(asked: ParsedParams, settings: ContentstackSettings) -> tuple[AnyStep, ...]:
     """Every Step that the query asks for, in the order in which they are done."""
     return (
         *trimmed(params.TRIM.of(asked)),
@@ -33,7 +33,7 @@ def steps(asked: Asked, settings: ContentstackSettings) -> tuple[AnyStep, ...]:
     )
 
 
-def _resize(asked: Asked, settings: ContentstackSettings) -> Resize | None:
+def _resize(asked: ParsedParams, settings: ContentstackSettings) -> Resize | None:
     """The resize that a width or a height asks for; dpr, fit, filter and disable are nothing without one."""
     width, height = params.WIDTH.of(asked), params.HEIGHT.of(asked)
     if width is None and height is None:
@@ -47,7 +47,7 @@ def _resize(asked: Asked, settings: ContentstackSettings) -> Resize | None:
         filter=params.RESIZE_FILTER.of(asked) or Filter.LANCZOS3,
         parameter="width" if width else "height",
         skipped_for=() if settings.gif_resize else (GIFS,),
-        skipped_warning=None if settings.gif_resize else _NOT_ON_GIF,
+        warns_if_skipped=None if settings.gif_resize else _NOT_ON_GIF,
     )
 
 
@@ -56,12 +56,12 @@ def _fit(word: str | None, settings: ContentstackSettings) -> Fit:
     return fits[word] if word else Fit.STRETCH
 
 
-def _canvas(asked: Asked) -> Canvas | None:
+def _canvas(asked: ParsedParams) -> Canvas | None:
     canvas = params.CANVAS.of(asked)
     return None if canvas is None else replace(canvas, warns_when_cut=True)
 
 
-def _overlay(asked: Asked) -> Overlay | None:
+def _overlay(asked: ParsedParams) -> Overlay | None:
     """The overlay as it lies over the finished picture: the second source."""
     if params.OVERLAY.of(asked) is None:
         return None

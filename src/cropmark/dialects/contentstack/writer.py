@@ -6,13 +6,13 @@ from fractions import Fraction
 from functools import partial
 from typing import Final
 
-from cropmark.dialects.contentstack.readers import MOST_DPR, Named
+from cropmark.dialects.contentstack.readers import MOST_DPR, FormatWord
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
-from cropmark.dialects.dialect import Said, Unsayable
+from cropmark.dialects.dialect import Serialized, Unsupported
 from cropmark.dialects.imageopto import writer as imageopto
 from cropmark.dialects.writers import (
     Slot,
-    Unsaid,
+    UnsupportedValue,
     Words,
     asked_format,
     combined,
@@ -44,15 +44,15 @@ from cropmark.plan.steps import (
 _LEAST_RADIUS: Final = Fraction(1)
 _LEAST_DPR: Final = Fraction(1, 10**6)
 _NAMED: Final = {
-    Format.JPEG: (Named.JPEG, Named.PROGRESSIVE_JPEG),
-    Format.PNG: (Named.PNG,),
-    Format.WEBP: (Named.WEBP, Named.LOSSLESS_WEBP, Named.LOSSY_WEBP),
-    Format.GIF: (Named.GIF,),
-    Format.AVIF: (Named.AVIF,),
+    Format.JPEG: (FormatWord.JPEG, FormatWord.PROGRESSIVE_JPEG),
+    Format.PNG: (FormatWord.PNG,),
+    Format.WEBP: (FormatWord.WEBP, FormatWord.LOSSLESS_WEBP, FormatWord.LOSSY_WEBP),
+    Format.GIF: (FormatWord.GIF,),
+    Format.AVIF: (FormatWord.AVIF,),
 }
 
 
-def written(order: Order, settings: ContentstackSettings) -> Said | Unsayable:
+def written(order: Order, settings: ContentstackSettings) -> Serialized | Unsupported:
     """Queries for the Order's Steps; without any they ask for the stored bytes. Or which Steps there are no words for.
 
     The environment is none of them: where one is needed, the site's own stands in every query.
@@ -60,7 +60,7 @@ def written(order: Order, settings: ContentstackSettings) -> Said | Unsayable:
     if order.plan is None:
         return said(_needed(settings), ({},))
     words = told_in_order(order.plan.steps, _slots(order, settings))
-    if isinstance(words, Unsayable):
+    if isinstance(words, Unsupported):
         return words
     return said({**_needed(settings), **words}, _encodings(order.plan.output))
 
@@ -106,7 +106,7 @@ def _sharpen(step: Sharpen) -> Words:
 
 def _blur(step: Blur) -> Words:
     if not isinstance(step.radius, Pixels) and step.least != _LEAST_RADIUS:
-        raise Unsaid("Blur.least", "a blur by percentage is at least a pixel here")
+        raise UnsupportedValue("Blur.least", "a blur by percentage is at least a pixel here")
     return {"blur": _radius("Blur.radius", step.radius)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
+from cropmark.dialects.dialect import Headers, ImageRequest, ParameterDoc, Response, Result, Serialized, Unsupported
 from cropmark.dialects.fastly import parse, responses
 from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
 from cropmark.dialects.fastly.params import ROWS
@@ -22,21 +22,21 @@ class Fastly:
     settings: FastlySettings = field(default_factory=FastlySettings)
 
     name: ClassVar[str] = "fastly"
-    params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in ROWS)
-    overlay_params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in OVERLAY_ROWS)
+    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.param for row in ROWS)
+    overlay_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.param for row in OVERLAY_ROWS)
     """Of the overlay header, and of the query where the operator switched them on."""
-    montage_params: ClassVar[tuple[Param, ...]] = tuple(row.param for row in MONTAGE_ROWS)
+    montage_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.param for row in MONTAGE_ROWS)
     """Of the montage header."""
     headers: ClassVar[tuple[str, ...]] = (OVERLAY_HEADER, MONTAGE_HEADER, parse.API_HEADER)
 
-    def order(self, ask: Ask) -> Order:
+    def order(self, ask: ImageRequest) -> Order:
         return parse.order(ask, self.settings)
 
     def headers_of(self, order: Order, result: Result) -> Headers:
         return responses.picture_headers(order, result)
 
-    def refusal(self, problem: Problem, ask: Ask) -> Answer:
+    def error_response(self, problem: Problem, ask: ImageRequest) -> Response:
         return responses.refusal(problem, ask)
 
-    def says(self, order: Order) -> Said | Unsayable:
+    def serialize(self, order: Order) -> Serialized | Unsupported:
         return written(order, self.settings)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from cropmark.dialects.fastly import params
-from cropmark.dialects.fastly.readers import Named
+from cropmark.dialects.fastly.readers import FormatWord
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto.encoding import (
     ANIMATED_GIFS,
@@ -23,9 +23,9 @@ from cropmark.dialects.imageopto.encoding import (
     only_from,
     own_format,
 )
-from cropmark.dialects.params import Asked
+from cropmark.dialects.params import ParsedParams
 from cropmark.model.formats import READABLE, Format
-from cropmark.plan.plan import Choice, Keep, Output, Tell, Warned
+from cropmark.plan.plan import Choice, KeepMetadata, Output, RequestWarning, TriState
 
 READS = READABLE & {Format.AVIF, Format.HEIC, Format.JPEG, Format.JXL, Format.PNG, Format.GIF, Format.WEBP}
 
@@ -36,7 +36,7 @@ _NO_VIDEO = {
     False: "mp4 is not allowed here and was ignored",
     True: "mp4 cannot be written by this build and was ignored",
 }
-_LOSSLESS_BASES = frozenset({Named.PNG, Named.GIF, Named.LOSSLESS_WEBP})
+_LOSSLESS_BASES = frozenset({FormatWord.PNG, FormatWord.GIF, FormatWord.LOSSLESS_WEBP})
 
 
 # ------------------------------------------------------------------------------------------------ quality
@@ -72,12 +72,12 @@ class _Qualities:
     named: bool
 
     @property
-    def webp_tell(self) -> Tell:
+    def webp_tell(self) -> TriState:
         """A quality makes WebP lossy; without one, what is lossless stays so."""
-        return Tell.NO if self.named else Tell.AS_SOURCE
+        return TriState.NO if self.named else TriState.AS_SOURCE
 
 
-def _qualities(asked: Asked, settings: FastlySettings) -> _Qualities:
+def _qualities(asked: ParsedParams, settings: FastlySettings) -> _Qualities:
     quality = params.QUALITY.of(asked)
     if quality is not None:
         return _Qualities(quality.usual, quality.usual, quality.auto_webp, quality.usual, named=True)
@@ -93,20 +93,22 @@ def _qualities(asked: Asked, settings: FastlySettings) -> _Qualities:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class ParsedOutput:
     """An Output, whether Accept could have changed it, and what was odd."""
 
     output: Output
     negotiated: bool
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
 
-def encoded(asked: Asked, accepted: frozenset[Format], settings: FastlySettings, *, changed: bool) -> Encoded:
+def encoded(
+    asked: ParsedParams, accepted: frozenset[Format], settings: FastlySettings, *, changed: bool
+) -> ParsedOutput:
     """How the result is written. `changed`: Steps stand before it, so it is more than the source at another quality."""
     named = params.FORMAT.of(asked)
-    scheme = _Scheme(_qualities(asked, settings), settings, first_frame=params.FRAME.of(asked) is not None)
+    scheme = _OutputRules(_qualities(asked, settings), settings, first_frame=params.FRAME.of(asked) is not None)
     offered, warnings = _offered(asked, settings)
-    if named is Named.AUTO:
+    if named is FormatWord.AUTO:
         choices = _best(asked, accepted, scheme)
     else:
         choices = (*_by_auto(offered & accepted, named, scheme), *_by_name(named, scheme))
@@ -117,11 +119,13 @@ def encoded(asked: Asked, accepted: frozenset[Format], settings: FastlySettings,
         first_frame=scheme.first_frame,
         larger_is_original=not (changed or named or keeps or scheme.first_frame),
     )
-    return Encoded(output, bool(offered) or named is Named.AUTO, (*warnings, *_unwritable(named, settings), *odd))
+    return ParsedOutput(
+        output, bool(offered) or named is FormatWord.AUTO, (*warnings, *_unwritable(named, settings), *odd)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Scheme:
+class _OutputRules:
     """What all choices of one answer share."""
 
     quality: _Qualities
@@ -141,76 +145,76 @@ class _Scheme:
         )
 
     @property
-    def by_name(self) -> dict[Named, Choice]:
+    def by_name(self) -> dict[FormatWord, Choice]:
         """What each format word asks for; those without an entry are of no use to a raster."""
         quality = self.quality
         webp = Choice(Format.WEBP, quality.webp)
         avif = Choice(Format.AVIF, quality.avif, refuse_beyond=True)
         return {
-            Named.AVIF: self.unless_animated_gif(avif),
-            Named.BASELINE_JPEG: replace(self.jpeg, progressive=Tell.NO),
-            Named.GIF: GIF,
-            Named.JPEG: self.jpeg,
-            Named.JXL: Choice(Format.JXL, quality.jpeg, missed=_NO_JXL),
-            Named.PROGRESSIVE_JPEG: replace(self.jpeg, progressive=Tell.YES),
-            Named.PNG: PNG,
-            Named.PNG8: Choice(Format.PNG, quality.jpeg if quality.named else None, palette=True),
-            Named.WEBP: self.unless_animated_gif(replace(webp, lossless=quality.webp_tell)),
-            Named.LOSSLESS_WEBP: self.unless_animated_gif(replace(webp, lossless=Tell.YES)),
-            Named.LOSSY_WEBP: self.unless_animated_gif(webp),
+            FormatWord.AVIF: self.unless_animated_gif(avif),
+            FormatWord.BASELINE_JPEG: replace(self.jpeg, progressive=TriState.NO),
+            FormatWord.GIF: GIF,
+            FormatWord.JPEG: self.jpeg,
+            FormatWord.JXL: Choice(Format.JXL, quality.jpeg, warning_if_skipped=_NO_JXL),
+            FormatWord.PROGRESSIVE_JPEG: replace(self.jpeg, progressive=TriState.YES),
+            FormatWord.PNG: PNG,
+            FormatWord.PNG8: Choice(Format.PNG, quality.jpeg if quality.named else None, palette=True),
+            FormatWord.WEBP: self.unless_animated_gif(replace(webp, lossless=quality.webp_tell)),
+            FormatWord.LOSSLESS_WEBP: self.unless_animated_gif(replace(webp, lossless=TriState.YES)),
+            FormatWord.LOSSY_WEBP: self.unless_animated_gif(webp),
         }
 
     def unless_animated_gif(self, choice: Choice) -> Choice:
         """The choice, left to stills: WebP and AVIF do not cover animated GIFs."""
         allowed = self.first_frame or (self.settings.animated_webp and choice.format is Format.WEBP)
-        return choice if allowed else replace(choice, skipped_for=(ANIMATED_GIFS,), missed=_STAYS_GIF)
+        return choice if allowed else replace(choice, skipped_for=(ANIMATED_GIFS,), warning_if_skipped=_STAYS_GIF)
 
 
-def _offered(asked: Asked, settings: FastlySettings) -> tuple[frozenset[Format], tuple[Warned, ...]]:
+def _offered(asked: ParsedParams, settings: FastlySettings) -> tuple[frozenset[Format], tuple[RequestWarning, ...]]:
     """The formats that `auto` and the service offer to clients that accept them."""
     auto = params.AUTO.of(asked)
     service = {Format.WEBP} if settings.webp else set()
     if auto is None:
         return frozenset(service), ()
-    odd = tuple(Warned("auto", f"{word} is not known and was ignored") for word in auto.unknown)
+    odd = tuple(RequestWarning("auto", f"{word} is not known and was ignored") for word in auto.unknown)
     return frozenset({*auto.known, *service}), odd
 
 
-def _by_auto(offered: frozenset[Format], base: Named | None, scheme: _Scheme) -> tuple[Choice, ...]:
+def _by_auto(offered: frozenset[Format], base: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ...]:
     """AVIF, then WebP: lossless where the base format is."""
     choices = []
     if Format.AVIF in offered:
-        choices.append(Choice(Format.AVIF, scheme.quality.avif, keeps_animation=True, missed=_NOT_AVIF))
+        choices.append(Choice(Format.AVIF, scheme.quality.avif, keeps_animation=True, warning_if_skipped=_NOT_AVIF))
     if Format.WEBP in offered:
         lossless = _lossless_by_auto(base, scheme.quality)
         choices.append(scheme.unless_animated_gif(Choice(Format.WEBP, scheme.quality.auto_webp, lossless=lossless)))
     return tuple(choices)
 
 
-def _lossless_by_auto(base: Named | None, quality: _Qualities) -> Tell:
-    if base is None or base in (Named.JXL, Named.MP4, Named.SVG):
-        return Tell.AS_SOURCE
-    if base is Named.WEBP:
+def _lossless_by_auto(base: FormatWord | None, quality: _Qualities) -> TriState:
+    if base is None or base in (FormatWord.JXL, FormatWord.MP4, FormatWord.SVG):
+        return TriState.AS_SOURCE
+    if base is FormatWord.WEBP:
         return quality.webp_tell
-    return Tell.YES if base in _LOSSLESS_BASES else Tell.NO
+    return TriState.YES if base in _LOSSLESS_BASES else TriState.NO
 
 
 @lru_cache(256)  # a site asks for few formats at few qualities
-def _by_name(named: Named | None, scheme: _Scheme) -> tuple[Choice, ...]:
+def _by_name(named: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ...]:
     """What `format` asks for; behind what cannot always be had, the source's own format."""
     choice = scheme.by_name.get(named) if named else None
     if choice is None:
         return scheme.own
-    return (choice, *scheme.own) if choice.missed else (choice,)
+    return (choice, *scheme.own) if choice.warning_if_skipped else (choice,)
 
 
-def _best(asked: Asked, accepted: frozenset[Format], scheme: _Scheme) -> tuple[Choice, ...]:
+def _best(asked: ParsedParams, accepted: frozenset[Format], scheme: _OutputRules) -> tuple[Choice, ...]:
     """``format=auto``: what the client names of JPEG XL, AVIF and WebP, else what every client can show.
 
     Lossy but for a quality of 100 and for black and white. Never a still of an animation.
     """
     quality, black_and_white = scheme.quality.jpeg, params.BW.of(asked) is not None
-    lossless = Tell.YES if quality == 100 or black_and_white else Tell.NO
+    lossless = TriState.YES if quality == 100 or black_and_white else TriState.NO
     modern = tuple(
         Choice(format_, translated(quality, format_), lossless=lossless, keeps_animation=True)
         for format_ in (Format.JXL, Format.AVIF, Format.WEBP)
@@ -223,18 +227,18 @@ def _best(asked: Asked, accepted: frozenset[Format], scheme: _Scheme) -> tuple[C
     return (*modern, *animation, *own, replace(PNG, skipped_for=(OPAQUE,)), scheme.jpeg)
 
 
-def _unwritable(named: Named | None, settings: FastlySettings) -> tuple[Warned, ...]:
-    if named is Named.MP4:
-        return (Warned("format", _NO_VIDEO[settings.allow_video]),)
-    if named is Named.SVG:
-        return (Warned("format", "a raster cannot become SVG; the format was ignored"),)
+def _unwritable(named: FormatWord | None, settings: FastlySettings) -> tuple[RequestWarning, ...]:
+    if named is FormatWord.MP4:
+        return (RequestWarning("format", _NO_VIDEO[settings.allow_video]),)
+    if named is FormatWord.SVG:
+        return (RequestWarning("format", "a raster cannot become SVG; the format was ignored"),)
     return ()
 
 
-def _keeps(asked: Asked) -> tuple[frozenset[Keep], tuple[Warned, ...]]:
+def _keeps(asked: ParsedParams) -> tuple[frozenset[KeepMetadata], tuple[RequestWarning, ...]]:
     kept = params.METADATA.of(asked)
     if kept is None:
         return frozenset(), ()
-    odd = [Warned("metadata", f"{word} is not known and was ignored") for word in kept.unknown]
-    odd += [Warned("metadata", f"{word.value} was ignored") for word in kept.known if word.keep is None]
+    odd = [RequestWarning("metadata", f"{word} is not known and was ignored") for word in kept.unknown]
+    odd += [RequestWarning("metadata", f"{word.value} was ignored") for word in kept.known if word.keep is None]
     return frozenset(word.keep for word in kept.known if word.keep is not None), tuple(odd)

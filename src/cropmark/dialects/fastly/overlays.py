@@ -11,15 +11,15 @@ from fractions import Fraction
 from typing import TypeVar
 
 from cropmark.dialects import grammar
-from cropmark.dialects.dialect import Param
+from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.fastly import params
 from cropmark.dialects.grammar import word_of
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import MAX_SIDE, REPEATS, Alignment, Repeat
-from cropmark.dialects.params import DIM, EDGES, Asked, Row, one_of, whole_text
+from cropmark.dialects.params import DIM, EDGES, Parameter, ParsedParams, one_of, whole_text
 from cropmark.model.problems import BadValue, OutputTooLarge
 from cropmark.model.values import WHITE, Length, Size
-from cropmark.plan.source import SitePath, Wanted
+from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.plan.steps import Cell, Edges, Montage, Overlay
 
 OVERLAY_HEADER = "x-fastly-imageopto-overlay"
@@ -30,21 +30,23 @@ T = TypeVar("T")
 _IO = "https://www.fastly.com/documentation/reference/io/"
 
 
-def _param(name: str, page: str, grammar: str, default: str, about: str, example: str, pattern: str = "") -> Param:
-    return Param(name, grammar, default, about, example, _IO + page, pattern)
+def _param(
+    name: str, page: str, grammar: str, default: str, about: str, example: str, pattern: str = ""
+) -> ParameterDoc:
+    return ParameterDoc(name, grammar, default, about, example, _IO + page, pattern)
 
 
 # ------------------------------------------------------------------------------------------------ overlay
 
-OVERLAY: Row[str] = Row(
+OVERLAY: Parameter[str] = Parameter(
     _param("overlay", "overlay", "root-relative URL", "none", "A picture laid over the finished one.", "/logo.png"),
     imageopto.site_path,
 )
-OVERLAY_BASE64: Row[str] = Row(
+OVERLAY_BASE64: Parameter[str] = Parameter(
     _param("overlay-base64", "overlay", "the same in base64", "none", "As `overlay`, which wins.", "L2xvZ28ucG5n"),
     imageopto.base64_site_path,
 )
-OVERLAY_WIDTH: Row[Length] = Row(
+OVERLAY_WIDTH: Parameter[Length] = Parameter(
     _param(
         "overlay-width",
         "overlay",
@@ -56,7 +58,7 @@ OVERLAY_WIDTH: Row[Length] = Row(
     ),
     imageopto.side,
 )
-OVERLAY_HEIGHT: Row[Length] = Row(
+OVERLAY_HEIGHT: Parameter[Length] = Parameter(
     _param(
         "overlay-height",
         "overlay",
@@ -68,7 +70,7 @@ OVERLAY_HEIGHT: Row[Length] = Row(
     ),
     imageopto.side,
 )
-OVERLAY_ALIGN: Row[Alignment] = Row(
+OVERLAY_ALIGN: Parameter[Alignment] = Parameter(
     _param(
         "overlay-align",
         "overlay",
@@ -80,16 +82,16 @@ OVERLAY_ALIGN: Row[Alignment] = Row(
     ),
     imageopto.alignment,
 )
-OVERLAY_PAD: Row[Edges] = Row(
+OVERLAY_PAD: Parameter[Edges] = Parameter(
     _param("overlay-pad", "overlay", "1 to 4 lengths", "none", "Clear room around it.", "10", whole_text(EDGES)),
     grammar.edges,
 )
-OVERLAY_REPEAT: Row[Repeat] = Row(
+OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
     _param("overlay-repeat", "overlay", "x | y | both", "none", "Tiles it along an axis.", "x", one_of(REPEATS)),
     word_of(REPEATS),
 )
 
-OVERLAY_ROWS: tuple[Row[object], ...] = (
+OVERLAY_ROWS: tuple[Parameter[object], ...] = (
     OVERLAY,
     OVERLAY_BASE64,
     OVERLAY_WIDTH,
@@ -100,12 +102,12 @@ OVERLAY_ROWS: tuple[Row[object], ...] = (
 )
 
 
-def overlay_path(asked: Asked) -> str | None:
+def overlay_path(asked: ParsedParams) -> str | None:
     """The root-relative path of the overlay, if there is one."""
     return OVERLAY.of(asked) or OVERLAY_BASE64.of(asked)
 
 
-def overlay_step(asked: Asked, source: int) -> Overlay:
+def overlay_step(asked: ParsedParams, source: int) -> Overlay:
     """The overlay as it lies over the finished picture; `source` is its place among the order's sources."""
     align = OVERLAY_ALIGN.of(asked) or Alignment()
     repeat = OVERLAY_REPEAT.of(asked) or Repeat(across=False, down=False)
@@ -172,31 +174,31 @@ def _read_images(parameter: str, text: str) -> tuple[str, ...]:
     return tuple(imageopto.site_path(parameter, path.strip()) for path in paths)
 
 
-MONTAGE_WIDTH: Row[int] = Row(
+MONTAGE_WIDTH: Parameter[int] = Parameter(
     _param("width", "montage", "1..8192", "needed", "Width in pixels.", "400", "^[0-9]+$"), _read_pixels
 )
-MONTAGE_HEIGHT: Row[int] = Row(
+MONTAGE_HEIGHT: Parameter[int] = Parameter(
     _param("height", "montage", "1..8192", "needed", "Height in pixels.", "200", "^[0-9]+$"), _read_pixels
 )
-LAYOUT: Row[tuple[str, ...]] = Row(
+LAYOUT: Parameter[tuple[str, ...]] = Parameter(
     _param("layout", "montage", " | ".join(LAYOUTS), "needed", "Where the images lie.", "3a", one_of(LAYOUTS)),
     _read_layout,
 )
-IMAGES: Row[tuple[str, ...]] = Row(
+IMAGES: Parameter[tuple[str, ...]] = Parameter(
     _param("images", "montage", "URL;URL[;URL[;URL]]", "needed", "Root-relative URLs.", "/a.jpg;/b.jpg"),
     _read_images,
 )
-PADDING: Row[int] = Row(
+PADDING: Parameter[int] = Parameter(
     _param("padding", "montage", "0..8192", "0", "Pixels inside the edges of each cell.", "10", "^[0-9]+$"),
     _read_padding,
 )
 _BG_COLOR = replace(
     params.BG_COLOR,
-    param=replace(params.BG_COLOR.param, default="white", about="Colour of what the images leave free."),
+    param=replace(params.BG_COLOR.param, default="white", about="Color of what the images leave free."),
 )
 _FORMAT = replace(params.FORMAT, param=replace(params.FORMAT.param, default="jpg"))
 
-MONTAGE_ROWS: tuple[Row[object], ...] = (
+MONTAGE_ROWS: tuple[Parameter[object], ...] = (
     MONTAGE_WIDTH,
     MONTAGE_HEIGHT,
     LAYOUT,
@@ -210,14 +212,14 @@ MONTAGE_ROWS: tuple[Row[object], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Mounted:
+class MontagePlan:
     """A montage's Step, and the images that its cells name from 1 on."""
 
     step: Montage
-    images: tuple[Wanted, ...]
+    images: tuple[SourceRequest, ...]
 
 
-def montage(asked: Asked, base: str) -> Mounted:
+def montage(asked: ParsedParams, base: str) -> MontagePlan:
     """The montage that a header asks for. Raises BadValue for what it lacks, OutputTooLarge past 8192 px by dpr."""
     layout = _needed(LAYOUT, asked)
     paths = _needed(IMAGES, asked)
@@ -228,13 +230,15 @@ def montage(asked: Asked, base: str) -> Mounted:
         size=_size(asked),
         cells=tuple(_cell(layout, index) for index in range(expected)),
         padding=PADDING.of(asked) or 0,
-        colour=params.BG_COLOR.of(asked) or WHITE,
+        color=params.BG_COLOR.of(asked) or WHITE,
     )
     _check_padding(step)
-    return Mounted(step, tuple(Wanted(SitePath(imageopto.below(base, path)), parameter="images") for path in paths))
+    return MontagePlan(
+        step, tuple(SourceRequest(SitePath(imageopto.below(base, path)), parameter="images") for path in paths)
+    )
 
 
-def _size(asked: Asked) -> Size:
+def _size(asked: ParsedParams) -> Size:
     dpr = params.DPR.of(asked) or Fraction(1)
     width, height = (int(_needed(row, asked) * dpr + Fraction(1, 2)) for row in (MONTAGE_WIDTH, MONTAGE_HEIGHT))
     if max(width, height) > MAX_SIDE:
@@ -269,7 +273,7 @@ def _check_padding(step: Montage) -> None:
         raise BadValue("padding", str(step.padding), expected=f"at most {max(most, 0)} here", fix="write less")
 
 
-def _needed(row: Row[T], asked: Asked) -> T:
+def _needed(row: Parameter[T], asked: ParsedParams) -> T:
     found = row.of(asked)
     if found is None:
         raise BadValue(row.name, "", expected=f"{row.param.grammar} in a montage", fix=f"add {row.name}=…")

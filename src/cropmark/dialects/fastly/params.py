@@ -8,26 +8,26 @@ from __future__ import annotations
 from fractions import Fraction
 
 from cropmark.dialects import grammar
-from cropmark.dialects.dialect import Param
+from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.fastly import readers
 from cropmark.dialects.fastly.readers import FORMATS, KEPT, LEVELS, OPTIMIZED, PROFILES
-from cropmark.dialects.grammar import Words, word_of
+from cropmark.dialects.grammar import WordList, word_of
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import FILTERS, FITS, TURNS, Quality
-from cropmark.dialects.params import COLOUR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Row, one_of, whole_text
+from cropmark.dialects.params import COLOR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Parameter, one_of, whole_text
 from cropmark.model.formats import Format
-from cropmark.model.values import Colour, Length
-from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Fit, Monochrome, Sharpen, TrimBorder, Turn
+from cropmark.model.values import Color, Length
+from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Fit, Monochrome, Orientation, Sharpen, TrimBorder
 
 _IO = "https://www.fastly.com/documentation/reference/io/"
 _CROP = whole_text(rf"{SHAPE}({PLACE}|,safe|,smart)*")
 
 
-def _param(name: str, grammar: str, default: str, about: str, example: str, pattern: str = "") -> Param:
-    return Param(name, grammar, default, about, example, _IO + name, pattern)
+def _param(name: str, grammar: str, default: str, about: str, example: str, pattern: str = "") -> ParameterDoc:
+    return ParameterDoc(name, grammar, default, about, example, _IO + name, pattern)
 
 
-AUTO: Row[Words[Format]] = Row(
+AUTO: Parameter[WordList[Format]] = Parameter(
     _param(
         "auto",
         "avif | webp, or a list of them; format and true are both",
@@ -37,28 +37,28 @@ AUTO: Row[Words[Format]] = Row(
     ),
     readers.read_auto,
 )
-BG_COLOR: Row[Colour] = Row(
+BG_COLOR: Parameter[Color] = Parameter(
     _param(
         "bg-color",
         "RGB | RRGGBB | r,g,b | r,g,b,a",
         "white, or clear where the output holds it",
-        "Colour of the room that `pad` and `canvas` add, laid under what is transparent.",
+        "Color of the room that `pad` and `canvas` add, laid under what is transparent.",
         "ff8800",
-        whole_text(COLOUR),
+        whole_text(COLOR),
     ),
-    grammar.colour,
+    grammar.color,
 )
-BLUR: Row[Blur] = Row(
+BLUR: Parameter[Blur] = Parameter(
     _param(
         "blur", "0.5..1000 | NUMp", "none", "Gaussian blur by a radius in pixels of the output.", "10", whole_text(DIM)
     ),
     readers.read_blur,
 )
-BRIGHTNESS: Row[Fraction] = Row(
+BRIGHTNESS: Parameter[Fraction] = Parameter(
     _param("brightness", "-100..100", "0", "-100 is black, 100 is white.", "20", whole_text(SIGNED)),
     imageopto.tone,
 )
-BW: Row[Monochrome] = Row(
+BW: Parameter[Monochrome] = Parameter(
     _param(
         "bw",
         "threshold | threshold,0..100 | atkinson",
@@ -69,7 +69,7 @@ BW: Row[Monochrome] = Row(
     ),
     readers.read_monochrome,
 )
-CANVAS: Row[Canvas] = Row(
+CANVAS: Parameter[Canvas] = Parameter(
     _param(
         "canvas",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y",
@@ -80,10 +80,10 @@ CANVAS: Row[Canvas] = Row(
     ),
     imageopto.canvas,
 )
-CONTRAST: Row[Fraction] = Row(
-    _param("contrast", "-100..100", "0", "-100 is all grey.", "20", whole_text(SIGNED)), imageopto.tone
+CONTRAST: Parameter[Fraction] = Parameter(
+    _param("contrast", "-100..100", "0", "-100 is all gray.", "20", whole_text(SIGNED)), imageopto.tone
 )
-CROP: Row[Crop] = Row(
+CROP: Parameter[Crop] = Parameter(
     _param(
         "crop",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
@@ -94,17 +94,17 @@ CROP: Row[Crop] = Row(
     ),
     imageopto.crop,
 )
-DISABLE: Row[bool] = Row(
+DISABLE: Parameter[bool] = Parameter(
     _param("disable", "upscale", "upscale", "A resize never enlarges; wins over `enable`.", "upscale", "^upscale$"),
     word_of({"upscale": True}),
 )
-DPR: Row[Fraction] = Row(
+DPR: Parameter[Fraction] = Parameter(
     _param("dpr", "1..10", "1", "Multiplies the size asked for.", "2", whole_text(NUM)), readers.read_dpr
 )
-ENABLE: Row[bool] = Row(
+ENABLE: Parameter[bool] = Parameter(
     _param("enable", "upscale", "none", "A resize may enlarge.", "upscale", "^upscale$"), word_of({"upscale": True})
 )
-FIT: Row[Fit] = Row(
+FIT: Parameter[Fit] = Parameter(
     _param(
         "fit",
         "bounds | cover | crop",
@@ -116,7 +116,7 @@ FIT: Row[Fit] = Row(
     word_of(FITS),
     forgives=True,
 )
-FORMAT: Row[readers.Named] = Row(
+FORMAT: Parameter[readers.FormatWord] = Parameter(
     _param(
         "format",
         " | ".join(FORMATS),
@@ -127,19 +127,19 @@ FORMAT: Row[readers.Named] = Row(
     ),
     word_of(FORMATS),
 )
-FRAME: Row[bool] = Row(
+FRAME: Parameter[bool] = Parameter(
     _param("frame", "1", "all frames", "Of an animation only the first frame.", "1", "^1$"), word_of({"1": True})
 )
-HEIGHT: Row[Length] = Row(
+HEIGHT: Parameter[Length] = Parameter(
     _param("height", "1..8192 | 0.NUM | NUMp", "natural", "Height of the output.", "50p", whole_text(DIM)),
     imageopto.side,
 )
-LEVEL: Row[str] = Row(
+LEVEL: Parameter[str] = Parameter(
     _param("level", "1.0 .. 6.2", "3.0", "For mp4 only, so without effect.", "4.0", one_of(LEVELS)),
     word_of({level: level for level in LEVELS}),
     forgives=True,
 )
-METADATA: Row[Words[readers.Kept]] = Row(
+METADATA: Parameter[WordList[readers.MetadataWord]] = Parameter(
     _param(
         "metadata",
         "copyright | c2pa | copyright,c2pa",
@@ -150,7 +150,7 @@ METADATA: Row[Words[readers.Kept]] = Row(
     ),
     readers.read_kept,
 )
-OPTIMIZE: Row[int] = Row(
+OPTIMIZE: Parameter[int] = Parameter(
     _param(
         "optimize",
         "low | medium | high",
@@ -162,11 +162,11 @@ OPTIMIZE: Row[int] = Row(
     word_of(OPTIMIZED),
     forgives=True,
 )
-ORIENT: Row[Turn] = Row(
+ORIENT: Parameter[Orientation] = Parameter(
     _param("orient", " | ".join(TURNS), "upright", "Turns the upright picture.", "r", one_of(TURNS)),
     word_of(TURNS),
 )
-PAD: Row[Edges] = Row(
+PAD: Parameter[Edges] = Parameter(
     _param(
         "pad",
         "1 to 4 lengths",
@@ -177,15 +177,15 @@ PAD: Row[Edges] = Row(
     ),
     grammar.edges,
 )
-PRECROP: Row[Crop] = Row(
+PRECROP: Parameter[Crop] = Parameter(
     _param("precrop", "as crop", "none", "A crop before `trim` and `crop`.", "50p,100p,x0,y0", _CROP), imageopto.crop
 )
-PROFILE: Row[str] = Row(
+PROFILE: Parameter[str] = Parameter(
     _param("profile", " | ".join(PROFILES), "baseline", "For mp4 only, so without effect.", "main", one_of(PROFILES)),
     word_of({profile: profile for profile in PROFILES}),
     forgives=True,
 )
-QUALITY: Row[Quality] = Row(
+QUALITY: Parameter[Quality] = Parameter(
     _param(
         "quality",
         "1..100 | 1..100,1..100",
@@ -196,7 +196,7 @@ QUALITY: Row[Quality] = Row(
     ),
     imageopto.quality,
 )
-RESIZE_FILTER: Row[Filter] = Row(
+RESIZE_FILTER: Parameter[Filter] = Parameter(
     _param(
         "resize-filter",
         " | ".join(FILTERS),
@@ -208,11 +208,11 @@ RESIZE_FILTER: Row[Filter] = Row(
     word_of(FILTERS),
     forgives=True,
 )
-SATURATION: Row[Fraction] = Row(
-    _param("saturation", "-100..100", "0", "-100 is grey scale.", "-50", whole_text(SIGNED)),
+SATURATION: Parameter[Fraction] = Parameter(
+    _param("saturation", "-100..100", "0", "-100 is gray scale.", "-50", whole_text(SIGNED)),
     imageopto.tone,
 )
-SHARPEN: Row[Sharpen] = Row(
+SHARPEN: Parameter[Sharpen] = Parameter(
     _param(
         "sharpen",
         "a0..10,r0.5..1000,t0..255",
@@ -223,30 +223,30 @@ SHARPEN: Row[Sharpen] = Row(
     ),
     readers.read_sharpen,
 )
-TRIM: Row[Edges] = Row(
+TRIM: Parameter[Edges] = Parameter(
     _param("trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", whole_text(EDGES)),
     grammar.edges,
 )
-TRIM_COLOR: Row[TrimBorder] = Row(
+TRIM_COLOR: Parameter[TrimBorder] = Parameter(
     _param(
         "trim-color",
-        "COLOUR | auto, then t0..1",
+        "COLOR | auto, then t0..1",
         "none",
-        "Removes the border of one colour, not on GIF. `auto` is that of the top left pixel.",
+        "Removes the border of one color, not on GIF. `auto` is that of the top left pixel.",
         "auto,t0.1",
-        whole_text(rf"(auto|{COLOUR})(,t{NUM})?"),
+        whole_text(rf"(auto|{COLOR})(,t{NUM})?"),
     ),
     readers.read_trim_border,
 )
-VIEWBOX: Row[bool] = Row(
+VIEWBOX: Parameter[bool] = Parameter(
     _param("viewbox", "1", "none", "For SVG only, so without effect.", "1", "^1$"), word_of({"1": True})
 )
-WIDTH: Row[Length] = Row(
+WIDTH: Parameter[Length] = Parameter(
     _param("width", "1..8192 | 0.NUM | NUMp", "natural", "Width of the output.", "300", whole_text(DIM)),
     imageopto.side,
 )
 
-ROWS: tuple[Row[object], ...] = (
+ROWS: tuple[Parameter[object], ...] = (
     AUTO,
     BG_COLOR,
     BLUR,

@@ -10,12 +10,12 @@ from fractions import Fraction
 from itertools import chain
 
 from cropmark.dialects import grammar
-from cropmark.dialects.grammar import Words
+from cropmark.dialects.grammar import WordList
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue
 from cropmark.model.values import Pixels
-from cropmark.plan.plan import Keep
-from cropmark.plan.steps import Auto, Blur, Dither, Monochrome, Sharpen, Threshold, TrimBorder
+from cropmark.plan.plan import KeepMetadata
+from cropmark.plan.steps import AutoColor, Blur, Dither, Monochrome, Sharpen, Threshold, TrimBorder
 
 
 def read_dpr(parameter: str, text: str) -> Fraction:
@@ -29,9 +29,9 @@ def read_trim_border(parameter: str, text: str) -> TrimBorder:
     """``auto``, ``fff``, ``255,255,255``, each with a tolerance of 0 to 1 behind it: ``fff,t0.1``."""
     parts = grammar.items(parameter, text)
     last = parts[-1] if len(parts) > 1 and parts[-1].startswith("t") else None
-    colour = ",".join(parts[:-1] if last else parts)
+    color = ",".join(parts[:-1] if last else parts)
     return TrimBorder(
-        colour=Auto.TOP_LEFT if colour == "auto" else grammar.colour(parameter, colour),
+        color=AutoColor.TOP_LEFT if color == "auto" else grammar.color(parameter, color),
         tolerance=grammar.number(parameter, last[1:], 0, 1) if last else Fraction(0),
         parameter=parameter,
     )
@@ -78,7 +78,7 @@ def read_monochrome(parameter: str, text: str) -> Monochrome:
 # ------------------------------------------------------------------------------------------------ output
 
 
-class Named(Enum):
+class FormatWord(Enum):
     """What a format word asks for."""
 
     AUTO = "auto"
@@ -98,13 +98,13 @@ class Named(Enum):
 
 
 FORMATS = {
-    **{named.value: named for named in Named},
-    "bjpeg": Named.BASELINE_JPEG,
-    "jpeg": Named.JPEG,
-    "jpegxl": Named.JXL,
-    "pjpeg": Named.PROGRESSIVE_JPEG,
-    "pjxl": Named.JXL,
-    "pjpegxl": Named.JXL,
+    **{named.value: named for named in FormatWord},
+    "bjpeg": FormatWord.BASELINE_JPEG,
+    "jpeg": FormatWord.JPEG,
+    "jpegxl": FormatWord.JXL,
+    "pjpeg": FormatWord.PROGRESSIVE_JPEG,
+    "pjxl": FormatWord.JXL,
+    "pjpegxl": FormatWord.JXL,
 }
 
 # format and true stand in the wild on every picture of some sites and mean what their names promise.
@@ -116,30 +116,30 @@ _AUTO = {
 }
 
 
-def read_auto(parameter: str, text: str) -> Words[Format]:
+def read_auto(parameter: str, text: str) -> WordList[Format]:
     """The formats that may be chosen by Accept; their order means nothing."""
     found = grammar.words(parameter, text, _AUTO)
-    return Words(tuple(dict.fromkeys(chain.from_iterable(found.known))), found.unknown)
+    return WordList(tuple(dict.fromkeys(chain.from_iterable(found.known))), found.unknown)
 
 
 OPTIMIZED = {"low": 90, "medium": 80, "high": 65}
 """The quality, on JPEG's scale, that each word stands for."""
 
 
-class Kept(Enum):
+class MetadataWord(Enum):
     COPYRIGHT = "copyright"
     C2PA = "c2pa"
 
     @property
-    def keep(self) -> Keep | None:
+    def keep(self) -> KeepMetadata | None:
         """What stays of it: a manifest would need keys to sign what was changed, so it never does."""
-        return Keep.COPYRIGHT if self is Kept.COPYRIGHT else None
+        return KeepMetadata.COPYRIGHT if self is MetadataWord.COPYRIGHT else None
 
 
-KEPT = {kept.value: kept for kept in Kept}
+KEPT = {kept.value: kept for kept in MetadataWord}
 
 
-def read_kept(parameter: str, text: str) -> Words[Kept]:
+def read_kept(parameter: str, text: str) -> WordList[MetadataWord]:
     return grammar.words(parameter, text, KEPT)
 
 

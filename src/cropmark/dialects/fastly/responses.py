@@ -8,26 +8,26 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
-from cropmark.dialects.dialect import Answer, Ask, Headers, Result
+from cropmark.dialects.dialect import Headers, ImageRequest, Response, Result
 from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, OVERLAY, OVERLAY_HEADER
 from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
 from cropmark.model.formats import named_types
 from cropmark.model.problems import (
-    BadOrder,
+    BadRequest,
     BadValue,
     BrokenEncoding,
-    Impossible,
-    NotAllowed,
+    MethodNotAllowed,
     Problem,
     SourceFailed,
-    SourceMissing,
+    SourceNotFound,
     SourceProblem,
     SourceTimeout,
     SourceTooLarge,
     SourceUnusable,
     UnknownEncoding,
+    Unprocessable,
 )
-from cropmark.plan.plan import Order, Warned
+from cropmark.plan.plan import Order, RequestWarning
 
 _KNOWN = frozenset(HTTPStatus)
 
@@ -48,7 +48,7 @@ _TROUBLES = {
 }
 
 _SOURCE_PROBLEMS: tuple[tuple[type[SourceProblem], str], ...] = (
-    (SourceMissing, _BAD_STATUS),
+    (SourceNotFound, _BAD_STATUS),
     (SourceFailed, _BAD_STATUS),
     (SourceTimeout, _BAD_STATUS),
     (SourceTooLarge, _BODY_TOO_LARGE),
@@ -92,12 +92,12 @@ def _info(result: Result) -> Headers:
     return (("Fastly-IO-Info", told),)
 
 
-def _warning(warnings: tuple[Warned, ...]) -> Headers:
+def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
     texts = dict.fromkeys(map(_told, warnings))
     return (("Fastly-IO-Warning", header_text("; ".join(texts))),) if texts else ()
 
 
-def _told(warned: Warned) -> str:
+def _told(warned: RequestWarning) -> str:
     """The parameter's name before the text, unless the text begins with it: `crop region lies outside the image`."""
     if warned.text.startswith(f"{warned.parameter} "):
         return warned.text
@@ -107,20 +107,20 @@ def _told(warned: Warned) -> str:
 # ------------------------------------------------------------------------------------------------ problems
 
 
-def refusal(problem: Problem, ask: Ask) -> Answer:
+def refusal(problem: Problem, ask: ImageRequest) -> Response:
     """The problem as plain text, or as problem+json (RFC 9457) where Accept asks for JSON; never cached."""
     line = _line(problem)
     headers: list[tuple[str, str]] = [("Cache-Control", "no-store")]
     if (reason := _reason(problem, line)) is not None:
         headers.append(("Fastly-IO-Error", header_text(reason)))
-    if isinstance(problem, NotAllowed):
+    if isinstance(problem, MethodNotAllowed):
         headers.append(("Allow", "GET, HEAD, OPTIONS"))
     if _wants_json(ask.accept):
         body = json.dumps(_members(problem, line)).encode("ascii")
-        return Answer(_status(problem), body, "application/problem+json", tuple(headers))
+        return Response(_status(problem), body, "application/problem+json", tuple(headers))
     fix = mend(problem)
     told = f"{line}\nFix: {fix}\n" if fix else f"{line}\n"
-    return Answer(_status(problem), told.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
+    return Response(_status(problem), told.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
 
 
 def _status(problem: Problem) -> int:
@@ -134,9 +134,9 @@ def _line(problem: Problem) -> str:
     match problem:
         case BadValue(parameter=str(name)):
             return f'Invalid value for parameter "{name}": {without_name(problem.detail, name)}'
-        case Impossible():
+        case Unprocessable():
             return f"{invalid_transformation(problem)} ({without_name(problem.detail, problem.parameter)})"
-        case BadOrder():
+        case BadRequest():
             return f"Invalid request: {problem.detail}"
         case _:
             return f"{HTTPStatus(_status(problem)).phrase}: {problem.detail}"
@@ -144,7 +144,7 @@ def _line(problem: Problem) -> str:
 
 def _reason(problem: Problem, line: str) -> str | None:
     """Fastly-IO-Error: why the optimizer did not do it; none where it was not even asked."""
-    if isinstance(problem, BadOrder | Impossible):
+    if isinstance(problem, BadRequest | Unprocessable):
         return line
     return next((words for kind, words in _SOURCE_PROBLEMS if isinstance(problem, kind)), None)
 

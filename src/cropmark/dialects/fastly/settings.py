@@ -13,7 +13,7 @@ from annotated_types import Interval
 from pydantic import BeforeValidator
 
 from cropmark.dialects.imageopto.readers import FILTERS
-from cropmark.plan.plan import Tell
+from cropmark.plan.plan import TriState
 from cropmark.plan.steps import Filter
 
 Quality = Annotated[int, Interval(ge=1, le=100)]
@@ -33,14 +33,14 @@ class JpegType(Enum):
     PROGRESSIVE = "progressive"
 
     @property
-    def progressive(self) -> Tell:
+    def progressive(self) -> TriState:
         return _PROGRESSIVE[self]
 
 
-_PROGRESSIVE = {JpegType.AUTO: Tell.AS_SOURCE, JpegType.BASELINE: Tell.NO, JpegType.PROGRESSIVE: Tell.YES}
+_PROGRESSIVE = {JpegType.AUTO: TriState.AS_SOURCE, JpegType.BASELINE: TriState.NO, JpegType.PROGRESSIVE: TriState.YES}
 
 
-class Malformed(Enum):
+class OnMalformed(Enum):
     """What becomes of a request with a malformed parameter."""
 
     REFUSE = "refuse"
@@ -66,7 +66,7 @@ class FastlySettings:
     """As if every request said enable=upscale."""
     allow_video: bool = False
     """Only changes the words in which format=mp4 is passed over: no build writes video."""
-    malformed: Malformed = Malformed.REFUSE
+    malformed: OnMalformed = OnMalformed.REFUSE
     """What becomes of a request with a value that cannot be read: refused, or answered without that parameter."""
     animated_webp: bool = False
     """Animated GIFs may become animated WebP; Fastly leaves them GIFs."""

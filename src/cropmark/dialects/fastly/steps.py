@@ -12,14 +12,14 @@ from cropmark.dialects.fastly import params
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.steps import cropped, ground, present, sharpened, toned, trimmed, turned
-from cropmark.dialects.params import Asked
+from cropmark.dialects.params import ParsedParams
 from cropmark.model.values import WHOLE
 from cropmark.plan.steps import AnyStep, Fit, Overlay, Resize, TrimBorder
 
 _NOT_ON_GIF = "a GIF keeps its border"
 
 
-def steps(asked: Asked, overlay: Overlay | None, settings: FastlySettings) -> tuple[AnyStep, ...]:
+def steps(asked: ParsedParams, overlay: Overlay | None, settings: FastlySettings) -> tuple[AnyStep, ...]:
     """Every Step that the query asks for, in the order in which they are done."""
     return (
         # First of all, though precrop claims that place too: a border is found on the whole picture.
@@ -37,10 +37,10 @@ def steps(asked: Asked, overlay: Overlay | None, settings: FastlySettings) -> tu
 
 
 def _border(trim: TrimBorder | None) -> TrimBorder | None:
-    return None if trim is None else replace(trim, skipped_for=(GIFS,), skipped_warning=_NOT_ON_GIF)
+    return None if trim is None else replace(trim, skipped_for=(GIFS,), warns_if_skipped=_NOT_ON_GIF)
 
 
-def _resize(asked: Asked, settings: FastlySettings) -> Resize | None:
+def _resize(asked: ParsedParams, settings: FastlySettings) -> Resize | None:
     width, height = params.WIDTH.of(asked), params.HEIGHT.of(asked)
     dpr = params.DPR.of(asked) or Fraction(1)
     enlarge = (settings.upscale or params.ENABLE.of(asked) is not None) and params.DISABLE.of(asked) is None
@@ -61,7 +61,7 @@ def _resize(asked: Asked, settings: FastlySettings) -> Resize | None:
     )
 
 
-def _resized_by(asked: Asked) -> str:
+def _resized_by(asked: ParsedParams) -> str:
     if params.WIDTH.of(asked):
         return "width"
     return "height" if params.HEIGHT.of(asked) else "dpr"

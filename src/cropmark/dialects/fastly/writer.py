@@ -6,18 +6,18 @@ from fractions import Fraction
 from functools import partial
 from typing import Final
 
-from cropmark.dialects.dialect import Headers, Said, Unsayable
+from cropmark.dialects.dialect import Headers, Serialized, Unsupported
 from cropmark.dialects.fastly.overlays import OVERLAY_HEADER
-from cropmark.dialects.fastly.readers import OPTIMIZED, Named
+from cropmark.dialects.fastly.readers import OPTIMIZED, FormatWord
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto import writer as imageopto
 from cropmark.dialects.imageopto.readers import FITS
 from cropmark.dialects.writers import (
     Slot,
-    Unsaid,
+    UnsupportedValue,
     Words,
     asked_format,
-    colour,
+    color,
     combined,
     decimal,
     is_first_frame,
@@ -30,10 +30,10 @@ from cropmark.dialects.writers import (
 )
 from cropmark.model.formats import Format
 from cropmark.model.values import Pixels
-from cropmark.plan.plan import Keep, Order, Output
+from cropmark.plan.plan import KeepMetadata, Order, Output
 from cropmark.plan.steps import (
     Adjust,
-    Auto,
+    AutoColor,
     Blur,
     Canvas,
     Crop,
@@ -52,20 +52,20 @@ from cropmark.plan.steps import (
 
 _LEAST_RADIUS: Final = Fraction(1, 2)
 _NAMED: Final = {
-    Format.JPEG: (Named.JPEG, Named.PROGRESSIVE_JPEG, Named.BASELINE_JPEG),
-    Format.PNG: (Named.PNG, Named.PNG8),
-    Format.WEBP: (Named.WEBP, Named.LOSSLESS_WEBP, Named.LOSSY_WEBP),
-    Format.GIF: (Named.GIF,),
-    Format.AVIF: (Named.AVIF,),
+    Format.JPEG: (FormatWord.JPEG, FormatWord.PROGRESSIVE_JPEG, FormatWord.BASELINE_JPEG),
+    Format.PNG: (FormatWord.PNG, FormatWord.PNG8),
+    Format.WEBP: (FormatWord.WEBP, FormatWord.LOSSLESS_WEBP, FormatWord.LOSSY_WEBP),
+    Format.GIF: (FormatWord.GIF,),
+    Format.AVIF: (FormatWord.AVIF,),
 }
 
 
-def written(order: Order, settings: FastlySettings) -> Said | Unsayable:
+def written(order: Order, settings: FastlySettings) -> Serialized | Unsupported:
     """Queries for the Order's Steps, an overlay in its header; or which Steps Fastly has no words for."""
     if order.plan is None:
-        return Unsayable(("Plan: the stored bytes cannot be asked for, every answer is encoded",))
+        return Unsupported(("Plan: the stored bytes cannot be asked for, every answer is encoded",))
     words = told_in_order(order.plan.steps, _slots(order, settings))
-    if isinstance(words, Unsayable):
+    if isinstance(words, Unsupported):
         return words
     laid = {name: text for name, text in words.items() if name.startswith("overlay")}
     headers: Headers = ()
@@ -95,7 +95,7 @@ def _slots(order: Order, settings: FastlySettings) -> tuple[Slot, ...]:
 
 
 def _border(step: TrimBorder) -> Words:
-    told = "auto" if step.colour is Auto.TOP_LEFT else colour(step.colour)
+    told = "auto" if step.color is AutoColor.TOP_LEFT else color(step.color)
     tolerance = f",t{decimal('TrimBorder.tolerance', step.tolerance)}" if step.tolerance else ""
     return {"trim-color": told + tolerance}
 
@@ -118,13 +118,13 @@ def _blur(step: Blur) -> Words:
     if isinstance(step.radius, Pixels):
         return {"blur": imageopto.radius("Blur.radius", step.radius, _LEAST_RADIUS)}
     if step.least != _LEAST_RADIUS:
-        raise Unsaid("Blur.least", "a blur by percentage may be as small as half a pixel here")
+        raise UnsupportedValue("Blur.least", "a blur by percentage may be as small as half a pixel here")
     return {"blur": length("Blur.radius", step.radius)}
 
 
 def _overlay(step: Overlay, order: Order, settings: FastlySettings) -> Words:
     if not (settings.read_overlay_header or settings.overlay_parameters):
-        raise Unsaid("Overlay", "this site reads no overlay, neither in the header nor in the query")
+        raise UnsupportedValue("Overlay", "this site reads no overlay, neither in the header nor in the query")
     return imageopto.overlay_words(step, order)
 
 
@@ -146,7 +146,7 @@ def _encodings(output: Output) -> tuple[Words, ...]:
         imageopto.AUTOS,
         (*imageopto.quality_words(output), *_optimized(output)),
         ({"frame": "1"},) if is_first_frame(output) else ({},),
-        ({"metadata": "copyright"},) if Keep.COPYRIGHT in output.keeps else ({},),
+        ({"metadata": "copyright"},) if KeepMetadata.COPYRIGHT in output.keeps else ({},),
     )
 
 

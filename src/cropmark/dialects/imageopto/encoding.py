@@ -6,27 +6,27 @@ from dataclasses import replace
 
 from cropmark.model.formats import Format
 from cropmark.plan.plan import Choice
-from cropmark.plan.source import Kind
+from cropmark.plan.source import SourceFilter
 
 AVIF_QUALITY = 64
 """Looks like a JPEG of 85."""
 
 
-def from_formats(*formats: Format) -> Kind:
+def from_formats(*formats: Format) -> SourceFilter:
     """Sources of these formats."""
-    return Kind(formats=frozenset(formats))
+    return SourceFilter(formats=frozenset(formats))
 
 
 GIFS = from_formats(Format.GIF)
 ANIMATED_GIFS = replace(GIFS, animated=True)
-STILLS = Kind(animated=False)
-OPAQUE = Kind(alpha=False)
+STILLS = SourceFilter(animated=False)
+OPAQUE = SourceFilter(alpha=False)
 
 
 def only_from(choice: Choice, *formats: Format) -> Choice:
     """The choice, for sources of these formats only."""
     others = frozenset(Format) - set(formats)
-    return replace(choice, skipped_for=(*choice.skipped_for, Kind(formats=others)))
+    return replace(choice, skipped_for=(*choice.skipped_for, SourceFilter(formats=others)))
 
 
 PNG = Choice(Format.PNG)

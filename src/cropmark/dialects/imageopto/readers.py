@@ -13,10 +13,10 @@ from fractions import Fraction
 from urllib.parse import unquote
 
 from cropmark.dialects import grammar
-from cropmark.dialects.grammar import Words, options, placement, shape
+from cropmark.dialects.grammar import WordList, options, placement, shape
 from cropmark.model.problems import BadValue
 from cropmark.model.values import Length
-from cropmark.plan.steps import CENTRED, Canvas, Crop, Filter, Fit, Focus, Overflow, Spare, Turn
+from cropmark.plan.steps import CENTERED, Align, Canvas, Crop, Filter, Fit, Focus, Orientation, Overflow
 
 MAX_SIDE = 8_192
 MAX_PATH_CHARS = 2_048
@@ -25,17 +25,17 @@ _PLACES = ("x", "y", "offset-x", "offset-y")
 
 # The numbers are Exif's. Where a letter turns and v flips, the flip comes first, whatever the order of the letters.
 TURNS = {
-    **{str(turn.value): turn for turn in Turn},
-    "r": Turn.RIGHT,
-    "l": Turn.LEFT,
-    "h": Turn.FLIP_ACROSS,
-    "v": Turn.FLIP_DOWN,
-    "hv": Turn.HALF,
-    "vh": Turn.HALF,
-    "rv": Turn.TRANSPOSE,
-    "vr": Turn.TRANSPOSE,
-    "lv": Turn.TRANSVERSE,
-    "vl": Turn.TRANSVERSE,
+    **{str(turn.value): turn for turn in Orientation},
+    "r": Orientation.RIGHT,
+    "l": Orientation.LEFT,
+    "h": Orientation.FLIP_ACROSS,
+    "v": Orientation.FLIP_DOWN,
+    "hv": Orientation.HALF,
+    "vh": Orientation.HALF,
+    "rv": Orientation.TRANSPOSE,
+    "vr": Orientation.TRANSPOSE,
+    "lv": Orientation.TRANSVERSE,
+    "vl": Orientation.TRANSVERSE,
 }
 
 FILTERS = {
@@ -83,7 +83,7 @@ def quality(parameter: str, text: str) -> Quality:
 def crop(parameter: str, text: str) -> Crop:
     """A crop: a shape, then where it lies, then how it may fail, in any order behind the shape.
 
-    ``4:3``                 the largest 4:3 box, centred
+    ``4:3``                 the largest 4:3 box, centered
     ``640,480,x10,y20``     640 by 480 px with its corner at (10, 20)
     ``1:1,offset-x10``      a tenth of the spare width before the box
     ``640,480,safe``        clipped to the frame instead of refused
@@ -123,32 +123,32 @@ def canvas(parameter: str, text: str) -> Canvas:
 class Alignment:
     """Where an overlay lies, as the part of the spare room before it."""
 
-    x: Spare = CENTRED
-    y: Spare = CENTRED
+    x: Align = CENTERED
+    y: Align = CENTERED
 
 
-_START, _END = Spare(Fraction(0)), Spare(Fraction(1))
-_ACROSS = {"left": _START, "center": CENTRED, "right": _END}
-_DOWN = {"top": _START, "middle": CENTRED, "bottom": _END}
+_START, _END = Align(Fraction(0)), Align(Fraction(1))
+_ACROSS = {"left": _START, "center": CENTERED, "right": _END}
+_DOWN = {"top": _START, "middle": CENTERED, "bottom": _END}
 _SIDES = {word: word for word in (*_DOWN, *_ACROSS)}
 
 
 def alignment(parameter: str, text: str) -> Alignment:
-    """One or two words in any order, one an axis: `top`, `left,bottom`; the axis not named is centred."""
+    """One or two words in any order, one an axis: `top`, `left,bottom`; the axis not named is centered."""
     found = tolerant_alignment(parameter, text)
     if found.unknown:
         raise grammar.unknown_word(parameter, found.unknown[0], _SIDES)
     return found.known[0]
 
 
-def tolerant_alignment(parameter: str, text: str) -> Words[Alignment]:
+def tolerant_alignment(parameter: str, text: str) -> WordList[Alignment]:
     """One alignment by the words that are known, and the words that are not."""
     words = grammar.words(parameter, text, _SIDES)
     across, down = [w for w in words.known if w in _ACROSS], [w for w in words.known if w in _DOWN]
     if len(across) > 1 or len(down) > 1:
         raise BadValue(parameter, text, expected="one word an axis", fix="write it like bottom,right")
-    aligned = Alignment(_ACROSS[across[0]] if across else CENTRED, _DOWN[down[0]] if down else CENTRED)
-    return Words((aligned,), words.unknown)
+    aligned = Alignment(_ACROSS[across[0]] if across else CENTERED, _DOWN[down[0]] if down else CENTERED)
+    return WordList((aligned,), words.unknown)
 
 
 @dataclass(frozen=True, slots=True)

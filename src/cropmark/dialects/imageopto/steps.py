@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from cropmark.model.values import Colour
-from cropmark.plan.plan import Warned
+from cropmark.model.values import Color
+from cropmark.plan.plan import RequestWarning
 from cropmark.plan.steps import (
     Adjust,
     AnyStep,
-    Area,
     Canvas,
     Crop,
+    Dimensions,
     Edges,
     Flatten,
     Orient,
+    Orientation,
     Pad,
     Sharpen,
     TrimEdges,
-    Turn,
 )
 
 
@@ -35,35 +35,35 @@ def cropped(crop: Crop | None) -> tuple[AnyStep, ...]:
     return (replace(crop, focus=None) if _idle(crop) else crop,)
 
 
-def idle_focus(*crops: Crop | None) -> tuple[Warned, ...]:
+def idle_focus(*crops: Crop | None) -> tuple[RequestWarning, ...]:
     """A warning for each crop whose `smart` is left out."""
     words = "smart works with a ratio only and was ignored"
-    return tuple(Warned(crop.parameter, words) for crop in crops if crop is not None and _idle(crop))
+    return tuple(RequestWarning(crop.parameter, words) for crop in crops if crop is not None and _idle(crop))
 
 
 def _idle(crop: Crop) -> bool:
-    return crop.focus is not None and isinstance(crop.shape, Area)
+    return crop.focus is not None and isinstance(crop.shape, Dimensions)
 
 
 def trimmed(edges: Edges | None) -> tuple[AnyStep, ...]:
     return () if edges is None else (TrimEdges(edges),)
 
 
-def turned(turn: Turn | None) -> tuple[AnyStep, ...]:
-    return () if turn is None or turn is Turn.NONE else (Orient(turn),)
+def turned(turn: Orientation | None) -> tuple[AnyStep, ...]:
+    return () if turn is None or turn is Orientation.NONE else (Orient(turn),)
 
 
-def ground(colour: Colour | None, canvas: Canvas | None, edges: Edges | None) -> tuple[AnyStep, ...]:
+def ground(color: Color | None, canvas: Canvas | None, edges: Edges | None) -> tuple[AnyStep, ...]:
     """What lies under the picture, and around it: the canvas, or else the padding.
 
-    The colour goes under the picture before the room is added in the same colour. The other way round, one with alpha
+    The color goes under the picture before the room is added in the same color. The other way round, one with alpha
     would be laid twice where the room is.
     """
     if canvas is not None:
-        around: AnyStep | None = replace(canvas, colour=colour)
+        around: AnyStep | None = replace(canvas, color=color)
     else:
-        around = None if edges is None else Pad(edges, colour)
-    return present(None if colour is None else Flatten(colour), around)
+        around = None if edges is None else Pad(edges, color)
+    return present(None if color is None else Flatten(color), around)
 
 
 def toned(brightness: Fraction | None, contrast: Fraction | None, saturation: Fraction | None) -> tuple[AnyStep, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cropmark.dialects.responses import one_line
-from cropmark.model.problems import CropOutOfBounds, Impossible, NothingLeft, OutputTooLarge, Problem
+from cropmark.model.problems import CropOutOfBounds, EmptyResult, OutputTooLarge, Problem, Unprocessable
 
 MAX_HEADER_CHARS = 400
 
@@ -18,7 +18,7 @@ def without_name(text: str, parameter: str | None) -> str:
     return text.removeprefix(f"{parameter}: ") if parameter else text
 
 
-def invalid_transformation(problem: Impossible) -> str:
+def invalid_transformation(problem: Unprocessable) -> str:
     """What cannot be done on this picture. The words of a crop are published, the others made after them.
 
     Source: https://www.fastly.com/documentation/reference/io/crop
@@ -26,7 +26,7 @@ def invalid_transformation(problem: Impossible) -> str:
     match problem:
         case CropOutOfBounds():
             reason = "Invalid crop, region out of bounds"
-        case NothingLeft():
+        case EmptyResult():
             reason = f"Invalid {problem.parameter or 'trim'}, nothing left"
         case OutputTooLarge():
             reason = "Output exceeds maximum dimensions"

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from cropmark.dialects.imageopto.readers import FILTERS, MAX_SIDE, REPEATS, TURNS, Repeat
 from cropmark.dialects.writers import (
-    Unsaid,
+    UnsupportedValue,
     Words,
-    colour,
+    color,
     decimal,
     edges,
     length,
@@ -28,7 +28,7 @@ from cropmark.plan.plan import Order, Output
 from cropmark.plan.source import SitePath
 from cropmark.plan.steps import (
     Adjust,
-    At,
+    Align,
     Canvas,
     Crop,
     Edges,
@@ -36,13 +36,13 @@ from cropmark.plan.steps import (
     Fit,
     Flatten,
     Focus,
+    Offset,
     Orient,
     Overflow,
     Overlay,
     Pad,
     Resize,
     Sharpen,
-    Spare,
     TrimEdges,
 )
 
@@ -52,7 +52,7 @@ def write_crop(name: str) -> Callable[[Crop], Words]:
 
     def write(step: Crop) -> Words:
         if step.focus is Focus.SMART and not isinstance(step.shape, Ratio):
-            raise Unsaid("Crop.focus", "smart works with a ratio only")
+            raise UnsupportedValue("Crop.focus", "smart works with a ratio only")
         parts = (
             shape("Crop.shape", step.shape),
             *placement("x", "Crop.x", step.x),
@@ -82,9 +82,9 @@ def write_size(step: Resize) -> dict[str, str]:
 
 def side(field: str, value: Length) -> str:
     if isinstance(value, Pixels) and value.count > MAX_SIDE:
-        raise Unsaid(field, f"at most {MAX_SIDE} px can be asked for")
+        raise UnsupportedValue(field, f"at most {MAX_SIDE} px can be asked for")
     if value.of(1) == 0:
-        raise Unsaid(field, "a side is above 0")
+        raise UnsupportedValue(field, "a side is above 0")
     return length(field, value)
 
 
@@ -93,7 +93,7 @@ def write_dpr(step: Resize, least: Fraction, most: Fraction) -> Words:
     if step.dpr == 1:
         return {}
     if not least <= step.dpr <= most:
-        raise Unsaid("Resize.dpr", f"it is from {least} to {most} here")
+        raise UnsupportedValue("Resize.dpr", f"it is from {least} to {most} here")
     return {"dpr": decimal("Resize.dpr", step.dpr)}
 
 
@@ -111,7 +111,7 @@ def write_fit(step: Resize, fits: dict[str, Fit]) -> Words:
 
 
 def write_flatten(step: Flatten) -> Words:
-    return {"bg-color": colour(step.colour)}
+    return {"bg-color": color(step.color)}
 
 
 def write_pad(step: Pad) -> Words:
@@ -128,7 +128,7 @@ def write_canvas(step: Canvas) -> Words:
 
 
 def _ground(step: Pad | Canvas) -> Words:
-    return {} if step.colour is None else {"bg-color": colour(step.colour)}
+    return {} if step.color is None else {"bg-color": color(step.color)}
 
 
 def write_adjust(step: Adjust) -> Words:
@@ -143,9 +143,9 @@ def write_sharpen(step: Sharpen, radius: str) -> Words:
 def radius(field: str, value: Length, least: Fraction) -> str:
     """A radius in pixels, `least` to 1000. Raises Unsaid."""
     if not isinstance(value, Pixels):
-        raise Unsaid(field, "a radius is in pixels here")
+        raise UnsupportedValue(field, "a radius is in pixels here")
     if not least <= value.count <= 1000:
-        raise Unsaid(field, f"a radius is from {decimal(field, least)} to 1000 px here")
+        raise UnsupportedValue(field, f"a radius is from {decimal(field, least)} to 1000 px here")
     return decimal(field, value.count)
 
 
@@ -164,8 +164,8 @@ def quality_words(output: Output) -> tuple[Words, ...]:
 
 # ------------------------------------------------------------------------------------------------ overlays
 
-_ACROSS: Final = {"left": Spare(Fraction(0)), "center": Spare(Fraction(1, 2)), "right": Spare(Fraction(1))}
-_DOWN: Final = {"top": Spare(Fraction(0)), "middle": Spare(Fraction(1, 2)), "bottom": Spare(Fraction(1))}
+_ACROSS: Final = {"left": Align(Fraction(0)), "center": Align(Fraction(1, 2)), "right": Align(Fraction(1))}
+_DOWN: Final = {"top": Align(Fraction(0)), "middle": Align(Fraction(1, 2)), "bottom": Align(Fraction(1))}
 
 
 def overlay_words(step: Overlay, order: Order) -> Words:
@@ -183,13 +183,13 @@ def overlay_words(step: Overlay, order: Order) -> Words:
     return words
 
 
-def _align(axis: str, words: dict[str, Spare], place: Spare | At) -> str:
+def _align(axis: str, words: dict[str, Align], place: Align | Offset) -> str:
     return word_for(f"Overlay.{axis}", words, place)
 
 
 def _path(step: Overlay, order: Order) -> str:
-    where = order.sources[step.source].where if step.source < len(order.sources) else None
+    where = order.sources[step.source].ref if step.source < len(order.sources) else None
     if not isinstance(where, SitePath):
-        raise Unsaid("Overlay.source", "an overlay is named by its path on the site")
+        raise UnsupportedValue("Overlay.source", "an overlay is named by its path on the site")
     # Decoded once with the query and once more as a URL.
     return "/" + quote(where.path.encode("utf-8", "surrogateescape"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cropmark.dialects.dialect import Param
+from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.kontent.readers import (
     CROPS,
     ENCODINGS,
@@ -19,15 +19,15 @@ from cropmark.dialects.kontent.readers import (
     read_zoom,
     word_of,
 )
-from cropmark.dialects.params import Row
+from cropmark.dialects.params import Parameter
 
 API: Final = "https://kontent.ai/learn/docs/apis/image-transformation-api"
 
 _NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _PLUS = r"\+?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 
-WIDTH = Row(
-    Param(
+WIDTH = Parameter(
+    ParameterDoc(
         "w",
         "PIXELS >= 1 | 0 < FRACTION < 1",
         "",
@@ -39,8 +39,8 @@ WIDTH = Row(
     ),
     read_side,
 )
-HEIGHT = Row(
-    Param(
+HEIGHT = Parameter(
+    ParameterDoc(
         "h",
         "PIXELS >= 1 | 0 < FRACTION < 1",
         "",
@@ -51,8 +51,8 @@ HEIGHT = Row(
     ),
     read_side,
 )
-DPR = Row(
-    Param(
+DPR = Parameter(
+    ParameterDoc(
         "dpr",
         "NUMBER > 0",
         "1",
@@ -63,8 +63,8 @@ DPR = Row(
     ),
     read_above_zero,
 )
-FIT = Row(
-    Param(
+FIT = Parameter(
+    ParameterDoc(
         "fit",
         "clip | scale | crop",
         "clip",
@@ -77,8 +77,8 @@ FIT = Row(
     ),
     word_of(FITS),
 )
-RECT = Row(
-    Param(
+RECT = Parameter(
+    ParameterDoc(
         "rect",
         "X,Y,WIDTH,HEIGHT, each >= 0; below 1 a fraction of that side",
         "the whole picture",
@@ -90,8 +90,8 @@ RECT = Row(
     ),
     read_rect,
 )
-CROP = Row(
-    Param(
+CROP = Parameter(
+    ParameterDoc(
         "crop",
         "focalpoint | smart",
         "",
@@ -103,8 +103,8 @@ CROP = Row(
     ),
     word_of(CROPS),
 )
-FOCAL_X = Row(
-    Param(
+FOCAL_X = Parameter(
+    ParameterDoc(
         "fp-x",
         "0..1",
         "0.5",
@@ -115,8 +115,8 @@ FOCAL_X = Row(
     ),
     read_number,
 )
-FOCAL_Y = Row(
-    Param(
+FOCAL_Y = Parameter(
+    ParameterDoc(
         "fp-y",
         "0..1",
         "0.5",
@@ -127,8 +127,8 @@ FOCAL_Y = Row(
     ),
     read_number,
 )
-ZOOM = Row(
-    Param(
+ZOOM = Parameter(
+    ParameterDoc(
         "fp-z",
         ">= 1",
         "1",
@@ -139,20 +139,20 @@ ZOOM = Row(
     ),
     read_zoom,
 )
-BACKGROUND = Row(
-    Param(
+BACKGROUND = Parameter(
+    ParameterDoc(
         "bg",
         "RGB | ARGB | RRGGBB | AARRGGBB",
         "",
-        "The colour under the picture's transparent parts, in hex digits, alpha first.",
+        "The color under the picture's transparent parts, in hex digits, alpha first.",
         "bg=6600ff00",
         API,
         r"^#?(?:[0-9A-Fa-f]{3,4}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})$",
     ),
     read_background,
 )
-ENCODING = Row(
-    Param(
+ENCODING = Parameter(
+    ParameterDoc(
         "fm",
         "gif | png | png8 | jpg | pjpg | webp",
         "the source's type",
@@ -163,8 +163,8 @@ ENCODING = Row(
     ),
     word_of(ENCODINGS),
 )
-QUALITY = Row(
-    Param(
+QUALITY = Parameter(
+    ParameterDoc(
         "q",
         "0..100",
         "85",
@@ -175,8 +175,8 @@ QUALITY = Row(
     ),
     read_number,
 )
-LOSSLESSNESS = Row(
-    Param(
+LOSSLESSNESS = Parameter(
+    ParameterDoc(
         "lossless",
         "1 | true | 0 | false",
         "as the source is",
@@ -187,8 +187,8 @@ LOSSLESSNESS = Row(
     ),
     word_of(LOSSLESS),
 )
-AUTO = Row(
-    Param(
+AUTO = Parameter(
+    ParameterDoc(
         "auto",
         "format",
         "",
@@ -200,7 +200,7 @@ AUTO = Row(
     read_auto,
 )
 
-ROWS: Final[tuple[Row[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
+ROWS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
     WIDTH,
     HEIGHT,
     DPR,

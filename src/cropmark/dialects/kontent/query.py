@@ -14,10 +14,10 @@ from typing import Final
 from cropmark.dialects import grammar
 from cropmark.dialects.kontent import params
 from cropmark.dialects.kontent.readers import CropWord, FitWord, Rect
-from cropmark.dialects.params import Asked, Row, asked_of
-from cropmark.model.problems import BadOrder
-from cropmark.model.values import Colour, Length
-from cropmark.plan.plan import Choice, Tell, Warned
+from cropmark.dialects.params import Parameter, ParsedParams, asked_of
+from cropmark.model.problems import BadRequest
+from cropmark.model.values import Color, Length
+from cropmark.plan.plan import Choice, RequestWarning, TriState
 
 MAX_DPR: Final = 5
 MAX_QUALITY: Final = 100
@@ -35,7 +35,7 @@ class FocalPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class KontentQuery:
     """Every parameter that is present and usable; None or nothing for the others."""
 
     width: Length | None = None
@@ -45,12 +45,12 @@ class Wishes:
     rect: Rect | None = None
     crop: CropWord | None = None
     focal_point: FocalPoint = FocalPoint()
-    background: Colour | None = None
+    background: Color | None = None
     encodings: tuple[Choice, ...] = ()
     quality: int | None = None
-    lossless: Tell | None = None
+    lossless: TriState | None = None
     auto_format: bool = False
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
 
     @property
     def crops(self) -> bool:
@@ -70,7 +70,7 @@ class Wishes:
         return self.crops and self.crop is CropWord.SMART
 
 
-def read_query(raw: str) -> Wishes:
+def read_query(raw: str) -> KontentQuery:
     """All that the raw query wishes; raises nothing."""
     texts, too_long = _texts(raw)
     asked = asked_of(params.ROWS, texts, refuses=False)
@@ -78,7 +78,7 @@ def read_query(raw: str) -> Wishes:
     x, clamped_x = _held(params.FOCAL_X, asked, 0, 1)
     y, clamped_y = _held(params.FOCAL_Y, asked, 0, 1)
     quality, clamped_quality = _held(params.QUALITY, asked, 0, MAX_QUALITY)
-    return Wishes(
+    return KontentQuery(
         width=params.WIDTH.of(asked),
         height=params.HEIGHT.of(asked),
         dpr=dpr,
@@ -95,18 +95,20 @@ def read_query(raw: str) -> Wishes:
     )
 
 
-def _texts(raw: str) -> tuple[Mapping[str, str], tuple[Warned, ...]]:
+def _texts(raw: str) -> tuple[Mapping[str, str], tuple[RequestWarning, ...]]:
     """The known parameters by name: of a repeated one the last, and an empty one counts as absent."""
     known = {row.name for row in params.ROWS}
     try:
         # A plus stays a plus: here it can only be a sign.
         texts = grammar.values(raw.replace("+", "%2B"))
-    except BadOrder as problem:
-        return {}, (Warned("query", f"ignored: {problem.detail}"),)
+    except BadRequest as problem:
+        return {}, (RequestWarning("query", f"ignored: {problem.detail}"),)
     return {name: text for name, text in texts.items() if text and name in known}, ()
 
 
-def _held(row: Row[Fraction], asked: Asked, least: int, most: int) -> tuple[Fraction | None, tuple[Warned, ...]]:
+def _held(
+    row: Parameter[Fraction], asked: ParsedParams, least: int, most: int
+) -> tuple[Fraction | None, tuple[RequestWarning, ...]]:
     """The row's value, or with a warning the bound that it is past."""
     value = row.of(asked)
     if value is None:
@@ -114,7 +116,7 @@ def _held(row: Row[Fraction], asked: Asked, least: int, most: int) -> tuple[Frac
     kept = min(max(value, Fraction(least)), Fraction(most))
     if kept == value:
         return value, ()
-    return kept, (Warned(row.name, f"{grammar.plain(value)} counts as {grammar.plain(kept)}"),)
+    return kept, (RequestWarning(row.name, f"{grammar.plain(value)} counts as {grammar.plain(kept)}"),)
 
 
 def _whole_quality(number: Fraction | None) -> int | None:

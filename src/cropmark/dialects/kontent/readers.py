@@ -14,10 +14,10 @@ from typing import Final, TypeVar
 from cropmark.dialects import grammar
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue
-from cropmark.model.values import Colour, Length, Pixels, Share
-from cropmark.plan.plan import Choice, Tell
-from cropmark.plan.source import Kind
-from cropmark.plan.steps import Area, At
+from cropmark.model.values import Color, Length, Pixels, Share
+from cropmark.plan.plan import Choice, TriState
+from cropmark.plan.source import SourceFilter
+from cropmark.plan.steps import Dimensions, Offset
 
 T = TypeVar("T")
 
@@ -41,13 +41,13 @@ class CropWord(Enum):
 class Rect:
     """The region of the picture that counts as the input of all the rest."""
 
-    x: At
-    y: At
-    area: Area
+    x: Offset
+    y: Offset
+    area: Dimensions
 
 
-_FROM_GIF = Kind(frozenset({Format.GIF}))
-_FROM_WEBP = Kind(frozenset({Format.WEBP}))
+_FROM_GIF = SourceFilter(frozenset({Format.GIF}))
+_FROM_WEBP = SourceFilter(frozenset({Format.WEBP}))
 
 WEBP: Final = Choice(Format.WEBP, skipped_for=(_FROM_GIF,))
 """A GIF never becomes WebP."""
@@ -60,13 +60,13 @@ ENCODINGS: Final[Mapping[str, tuple[Choice, ...]]] = {
     "png8": (Choice(Format.PNG, palette=True),),
     "jpg":  (Choice(Format.JPEG),),
     "jpeg": (Choice(Format.JPEG),),   # what unpic writes for its format: "jpg"
-    "pjpg": (Choice(Format.JPEG, progressive=Tell.YES),),
+    "pjpg": (Choice(Format.JPEG, progressive=TriState.YES),),
     "webp": (WEBP,),
 }
 # fmt: on
 FITS: Final = {word.value: word for word in FitWord}
 CROPS: Final = {word.value: word for word in CropWord}
-LOSSLESS: Final = {"1": Tell.YES, "true": Tell.YES, "0": Tell.NO, "false": Tell.NO}
+LOSSLESS: Final = {"1": TriState.YES, "true": TriState.YES, "0": TriState.NO, "false": TriState.NO}
 
 
 def read_side(parameter: str, text: str) -> Length:
@@ -80,16 +80,16 @@ def read_rect(parameter: str, text: str) -> Rect:
     if text.count(",") != 3 or len(numbers) != 4 or 0 in numbers[2:]:
         raise BadValue(parameter, text, expected="x,y,width,height of numbers, width and height above 0")
     x, y, width, height = map(_length, numbers)
-    return Rect(At(x), At(y), Area(width, height))
+    return Rect(Offset(x), Offset(y), Dimensions(width, height))
 
 
-def read_background(parameter: str, text: str) -> Colour:
-    """A colour in hex digits, alpha first: `C0D`, `f00f` (opaque blue), `00ff00`, `6600ff00`; a `#` is dropped."""
+def read_background(parameter: str, text: str) -> Color:
+    """A color in hex digits, alpha first: `C0D`, `f00f` (opaque blue), `00ff00`, `6600ff00`; a `#` is dropped."""
     parts = grammar.hex_parts(text.removeprefix("#"))
     if parts is None:
         raise BadValue(parameter, text, expected="3, 4, 6 or 8 hex digits: RGB, ARGB, RRGGBB or AARRGGBB")
     *alpha, red, green, blue = parts
-    return Colour(red, green, blue, *alpha)
+    return Color(red, green, blue, *alpha)
 
 
 def read_auto(parameter: str, text: str) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
-from cropmark.dialects.dialect import Said, Unsayable
+from cropmark.dialects.dialect import Serialized, Unsupported
 from cropmark.dialects.kontent.query import MAX_DPR
 from cropmark.dialects.writers import (
     Slot,
-    Unsaid,
+    UnsupportedValue,
     Words,
     asked_format,
     combined,
@@ -24,7 +24,7 @@ from cropmark.dialects.writers import (
 from cropmark.model.formats import Format
 from cropmark.model.values import WHOLE, Length, Pixels, Point
 from cropmark.plan.plan import Order, Output, Plan
-from cropmark.plan.steps import Area, At, Crop, Fit, Flatten, Focus, Placement, Resize
+from cropmark.plan.steps import Crop, Dimensions, Fit, Flatten, Focus, Offset, Placement, Resize
 
 _WORDS: Final = {
     Format.JPEG: ("jpg", "pjpg"),
@@ -35,7 +35,7 @@ _WORDS: Final = {
 _MIDDLE: Final = Fraction(1, 2)
 
 
-def written(order: Order) -> Said | Unsayable:
+def written(order: Order) -> Serialized | Unsupported:
     """Queries for the Order's Steps, or which of them there are no words for.
 
     An Order without a Plan is the stored bytes, which the empty query asks for.
@@ -44,9 +44,9 @@ def written(order: Order) -> Said | Unsayable:
         return said({}, ({},))
     contradiction = _contradiction(order.plan)
     if contradiction is not None:
-        return Unsayable((contradiction,))
+        return Unsupported((contradiction,))
     words = told_in_order(order.plan.steps, _SLOTS)
-    return words if isinstance(words, Unsayable) else said(words, _encodings(order.plan.output))
+    return words if isinstance(words, Unsupported) else said(words, _encodings(order.plan.output))
 
 
 def _contradiction(plan: Plan) -> str | None:
@@ -59,8 +59,8 @@ def _contradiction(plan: Plan) -> str | None:
 
 def _rect(step: Crop) -> Words:
     only(step, "shape", "x", "y", "overflow")
-    if not isinstance(step.shape, Area):
-        raise Unsaid("Crop.shape", "a region is told by its width and height, not by a ratio")
+    if not isinstance(step.shape, Dimensions):
+        raise UnsupportedValue("Crop.shape", "a region is told by its width and height, not by a ratio")
     lengths = (
         _start("Crop.x", step.x),
         _start("Crop.y", step.y),
@@ -72,12 +72,12 @@ def _rect(step: Crop) -> Words:
 
 def _start(field: str, place: Placement) -> str:
     match place:
-        case At(distance):
+        case Offset(distance):
             return fraction_or_pixels(field, distance)
         case _ if place.part == 0:
             return "0"
         case _:
-            raise Unsaid(field, "a region is placed by its corner, not within the room that is left")
+            raise UnsupportedValue(field, "a region is placed by its corner, not within the room that is left")
 
 
 # ------------------------------------------------------------------------------------------------ the resize
@@ -107,16 +107,16 @@ def _size(step: Resize) -> Words:
 def _fit(step: Resize) -> Words:
     both = step.width is not None and step.height is not None
     if step.enlarge and not (both and step.fit is Fit.STRETCH):
-        raise Unsaid("Resize.enlarge", "only fit=scale with both sides enlarges")
+        raise UnsupportedValue("Resize.enlarge", "only fit=scale with both sides enlarges")
     match step.fit:
         case Fit.COVER:
             return {"fit": "crop", **_focus(step)}
         case Fit.STRETCH if both:
             if not step.enlarge:
-                raise Unsaid("Resize.enlarge", "fit=scale enlarges, it cannot be told not to")
+                raise UnsupportedValue("Resize.enlarge", "fit=scale enlarges, it cannot be told not to")
             return {"fit": "scale"}
         case Fit.OUTSIDE if both:
-            raise Unsaid("Resize.fit", "no fit covers the box without cutting")
+            raise UnsupportedValue("Resize.fit", "no fit covers the box without cutting")
         case _:
             return {}
 
@@ -129,7 +129,7 @@ def _focus(step: Resize) -> Words:
         case Focus.SMART:
             _pixels_only(step.width, step.height)
             if step.width is None or step.height is None or step.zoom != 1:
-                raise Unsaid("Resize.focus", "crop=smart needs both sides and does not zoom")
+                raise UnsupportedValue("Resize.focus", "crop=smart needs both sides and does not zoom")
             return {"crop": "smart"}
         case _:
             point = step.focus or Point(_MIDDLE, _MIDDLE)
@@ -142,13 +142,13 @@ def _focus(step: Resize) -> Words:
 
 def _pixels_only(*sides: Length | None) -> None:
     if any(side is not None and not isinstance(side, Pixels) for side in sides):
-        raise Unsaid("Resize.width", "fit=crop takes sides in pixels only")
+        raise UnsupportedValue("Resize.width", "fit=crop takes sides in pixels only")
 
 
 def _background(step: Flatten) -> Words:
-    colour = step.colour
-    alpha = "" if colour.opaque else f"{colour.alpha:02x}"
-    return {"bg": f"{alpha}{colour.red:02x}{colour.green:02x}{colour.blue:02x}"}
+    color = step.color
+    alpha = "" if color.opaque else f"{color.alpha:02x}"
+    return {"bg": f"{alpha}{color.red:02x}{color.green:02x}{color.blue:02x}"}
 
 
 _SLOTS: Final = (Slot(Crop, _rect), Slot(Resize, _resize), Slot(Flatten, _background))

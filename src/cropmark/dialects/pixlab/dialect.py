@@ -13,14 +13,14 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
-from cropmark.dialects.dialect import Answer, Ask, Headers, Param, Result, Said, Unsayable
+from cropmark.dialects.dialect import Headers, ImageRequest, ParameterDoc, Response, Result, Serialized, Unsupported
 from cropmark.dialects.pixlab import parse, responses
-from cropmark.dialects.pixlab.endpoints import Endpoint, admitted
+from cropmark.dialects.pixlab.endpoints import EndpointName, admitted
 from cropmark.dialects.pixlab.params import PARAMS
-from cropmark.dialects.pixlab.parse import MakePicture, Request
+from cropmark.dialects.pixlab.parse import RenderImage, Request
 from cropmark.dialects.pixlab.writer import written
 from cropmark.dialects.responses import EVERY_ORIGIN, warning_headers
-from cropmark.model.problems import BadOrder, Problem, Unauthorised
+from cropmark.model.problems import BadRequest, Problem, Unauthorized
 from cropmark.plan.plan import Limits, Order
 
 Bound = Annotated[int, Ge(1)]
@@ -50,48 +50,48 @@ class PixLabSettings:
 
 @dataclass(frozen=True, slots=True)
 class PixLab:
-    """PixLab's crop, resize and their neighbours."""
+    """PixLab's crop, resize and their neighbors."""
 
     settings: PixLabSettings = PixLabSettings()
 
     name: ClassVar[str] = "pixlab"
-    params: ClassVar[tuple[Param, ...]] = PARAMS
+    params: ClassVar[tuple[ParameterDoc, ...]] = PARAMS
     headers: ClassVar[tuple[str, ...]] = (parse.KEY_HEADER,)
 
-    def admit(self, ask: Ask) -> Endpoint:
+    def admit(self, ask: ImageRequest) -> EndpointName:
         """The endpoint asked for. Raises NotFound for an unknown one, NotAllowed for a method that it does not take."""
         return admitted(ask)
 
-    def key_of(self, ask: Ask) -> str | None:
+    def key_of(self, ask: ImageRequest) -> str | None:
         """The key that the request brings; None: none. Raises BadOrder for a query past all bounds."""
         return parse.key_of(ask)
 
-    def unauthorised(self, key: str | None) -> Unauthorised:
+    def unauthorized(self, key: str | None) -> Unauthorized:
         """The Problem for a key that is missing (None), unknown or blocked; it does not hold the key."""
         detail = "key: expected a key, got none" if key is None else "key: expected a valid key, got another"
-        return Unauthorised(detail, fix="write key=… or send the header WWW-Authenticate", parameter="key")
+        return Unauthorized(detail, fix="write key=… or send the header WWW-Authenticate", parameter="key")
 
-    def read_request(self, ask: Ask) -> Request:
+    def read_request(self, ask: ImageRequest) -> Request:
         """What is asked of an endpoint, for whoever acts on it. Raises what admit() and the fields give cause to."""
         return parse.read(admitted(ask), ask, self.settings.limits)
 
-    def order(self, ask: Ask) -> Order:
+    def order(self, ask: ImageRequest) -> Order:
         """The picture that is asked for; the key is not looked at.
 
         Raises NotFound, NotAllowed, SourceRefused, BadOrder: also for an endpoint that makes no picture.
         """
         request = self.read_request(ask)
-        if isinstance(request, MakePicture):
+        if isinstance(request, RenderImage):
             return request.order
-        raise BadOrder(f"{admitted(ask).value} answers with JSON, it makes no picture", fix="use crop or resize")
+        raise BadRequest(f"{admitted(ask).value} answers with JSON, it makes no picture", fix="use crop or resize")
 
     def headers_of(self, order: Order, result: Result) -> Headers:
         """CORS, and what was odd."""
         return (*EVERY_ORIGIN, *warning_headers(result.warnings))
 
-    def refusal(self, problem: Problem, ask: Ask) -> Answer:
+    def error_response(self, problem: Problem, ask: ImageRequest) -> Response:
         """The problem as the service's JSON."""
         return responses.refusal(problem, ask)
 
-    def says(self, order: Order) -> Said | Unsayable:
+    def serialize(self, order: Order) -> Serialized | Unsupported:
         return written(order)

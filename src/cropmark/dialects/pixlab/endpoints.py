@@ -8,13 +8,13 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from cropmark.dialects.dialect import Ask
-from cropmark.dialects.pixlab.query import Body
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.dialects.pixlab.query import BodyKind
 from cropmark.dialects.responses import one_line
-from cropmark.model.problems import NotAllowed, NotFound, UnknownBody
+from cropmark.model.problems import MethodNotAllowed, NotFound, UnsupportedMediaType
 
 
-class Endpoint(Enum):
+class EndpointName(Enum):
     """What is offered, by the name in the path."""
 
     CROP = "crop"
@@ -33,32 +33,34 @@ class Endpoint(Enum):
         return _METHODS.get(self, ("GET", "POST"))
 
 
-_METHODS: Final = {Endpoint.STORE: ("POST",), Endpoint.DELETE: ("GET",)}
-_OFFERED: Final = ", ".join(endpoint.value for endpoint in Endpoint)
+_METHODS: Final = {EndpointName.STORE: ("POST",), EndpointName.DELETE: ("GET",)}
+_OFFERED: Final = ", ".join(endpoint.value for endpoint in EndpointName)
 
 
-def endpoint_of(ask: Ask) -> Endpoint:
+def endpoint_of(ask: ImageRequest) -> EndpointName:
     """The endpoint that the path ends in. Raises NotFound for one that is not offered here."""
     name = ask.path.rstrip("/").rpartition("/")[2]
-    for endpoint in Endpoint:
+    for endpoint in EndpointName:
         if endpoint.value == name:
             return endpoint
     raise NotFound(f"the endpoint {one_line(name, 40)!r} is not offered here", fix=f"use one of {_OFFERED}")
 
 
-def admitted(ask: Ask) -> Endpoint:
+def admitted(ask: ImageRequest) -> EndpointName:
     """The endpoint asked for, by a method that it takes. Raises NotFound, NotAllowed."""
     endpoint = endpoint_of(ask)
     if ask.method not in endpoint.methods:
         expected = " or ".join(endpoint.methods)
-        raise NotAllowed(
+        raise MethodNotAllowed(
             f"{endpoint.value}: expected {expected}, got {one_line(ask.method, 20)}", fix="see the reference"
         )
     return endpoint
 
 
-def unfit_body(endpoint: Endpoint, kind: Body) -> UnknownBody | None:
+def unfit_body(endpoint: EndpointName, kind: BodyKind) -> UnsupportedMediaType | None:
     """What speaks against a kind of body that can be read: store takes nothing but multipart."""
-    if endpoint is Endpoint.STORE and kind is not Body.MULTIPART:
-        return UnknownBody(f"store: expected a body of {Body.MULTIPART.value}", fix="send the picture as the part file")
+    if endpoint is EndpointName.STORE and kind is not BodyKind.MULTIPART:
+        return UnsupportedMediaType(
+            f"store: expected a body of {BodyKind.MULTIPART.value}", fix="send the picture as the part file"
+        )
     return None

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from cropmark.dialects.pixlab.query import fields_of_json
-from cropmark.model.problems import BadOrder
+from cropmark.model.problems import BadRequest
 
 MAX_OTHERS_BYTES: Final = 2**20
 
@@ -51,7 +51,9 @@ class JsonBody:
             if len(self._unread) == left:
                 break
         if len(self._others) + len(self._unread) > MAX_OTHERS_BYTES:
-            raise BadOrder(f"the body holds more than {MAX_OTHERS_BYTES} bytes besides img", fix="send what is needed")
+            raise BadRequest(
+                f"the body holds more than {MAX_OTHERS_BYTES} bytes besides img", fix="send what is needed"
+            )
         return found
 
     def fields(self) -> dict[str, str]:
@@ -99,7 +101,7 @@ class JsonBody:
         inside = _INSIDE.match(self._unread)
         end = inside.end() if inside else 0
         if self._unread[end : end + 1] == b"\\" and len(self._unread) - end >= _ESCAPE_BYTES:
-            raise BadOrder("expected a body in JSON", fix=r"write escapes like \u002b")
+            raise BadRequest("expected a body in JSON", fix=r"write escapes like \u002b")
         return end
 
 
@@ -115,5 +117,5 @@ def _characters(escapes: bytes) -> bytes:
     try:
         text = json.loads(b'"' + escapes + b'"')
     except ValueError as error:
-        raise BadOrder("expected a body in JSON", fix=r"write escapes like \u002b") from error
+        raise BadRequest("expected a body in JSON", fix=r"write escapes like \u002b") from error
     return str(text).encode("utf-8", "replace")

@@ -6,9 +6,9 @@ from fractions import Fraction
 from typing import Any, Final
 
 from cropmark.dialects import grammar
-from cropmark.dialects.dialect import Param
-from cropmark.dialects.params import Row
-from cropmark.dialects.pixlab.endpoints import Endpoint
+from cropmark.dialects.dialect import ParameterDoc
+from cropmark.dialects.params import Parameter
+from cropmark.dialects.pixlab.endpoints import EndpointName
 from cropmark.model.problems import BadValue
 
 CROP: Final = "https://pixlab.io/endpoints/crop"
@@ -47,8 +47,8 @@ def read_text(parameter: str, text: str) -> str:
     return text
 
 
-KEY = Row(
-    Param(
+KEY = Parameter(
+    ParameterDoc(
         "key",
         "KEY",
         "",
@@ -58,8 +58,8 @@ KEY = Row(
     ),
     read_text,
 )
-IMG = Row(
-    Param(
+IMG = Parameter(
+    ParameterDoc(
         "img",
         "URL | BASE64 | DATA_URI",
         "",
@@ -70,8 +70,8 @@ IMG = Row(
     ),
     read_text,
 )
-X = Row(
-    Param(
+X = Parameter(
+    ParameterDoc(
         "x",
         "PIXELS",
         "",
@@ -82,22 +82,24 @@ X = Row(
     ),
     read_number,
 )
-Y = Row(
-    Param(
+Y = Parameter(
+    ParameterDoc(
         "y", "PIXELS", "", "crop, smartcrop, cropgif: the top edge of the box; may lie outside.", "y=95", CROP, _SIGNED
     ),
     read_number,
 )
-LEFT = Row(
-    Param("left", "PIXELS", "", "x, as facedetect calls it; read where x is absent.", "left=164", SAMPLES, _SIGNED),
+LEFT = Parameter(
+    ParameterDoc(
+        "left", "PIXELS", "", "x, as facedetect calls it; read where x is absent.", "left=164", SAMPLES, _SIGNED
+    ),
     read_number,
 )
-TOP = Row(
-    Param("top", "PIXELS", "", "y, as facedetect calls it; read where y is absent.", "top=95", SAMPLES, _SIGNED),
+TOP = Parameter(
+    ParameterDoc("top", "PIXELS", "", "y, as facedetect calls it; read where y is absent.", "top=95", SAMPLES, _SIGNED),
     read_number,
 )
-WIDTH = Row(
-    Param(
+WIDTH = Parameter(
+    ParameterDoc(
         "width",
         "PIXELS",
         "the height",
@@ -108,8 +110,8 @@ WIDTH = Row(
     ),
     read_length,
 )
-HEIGHT = Row(
-    Param(
+HEIGHT = Parameter(
+    ParameterDoc(
         "height",
         "PIXELS",
         "the width",
@@ -120,8 +122,8 @@ HEIGHT = Row(
     ),
     read_length,
 )
-BLOB = Row(
-    Param(
+BLOB = Parameter(
+    ParameterDoc(
         "blob",
         "true | false",
         "false",
@@ -131,8 +133,8 @@ BLOB = Row(
     ),
     read_boolean,
 )
-COUNT = Row(
-    Param(
+COUNT = Parameter(
+    ParameterDoc(
         "count",
         "true | false",
         "false",
@@ -142,12 +144,12 @@ COUNT = Row(
     ),
     read_boolean,
 )
-COMMENT = Row(
-    Param("comment", "TEXT", "", "store: a note kept with the picture.", "comment=summer", REFERENCE),
+COMMENT = Parameter(
+    ParameterDoc("comment", "TEXT", "", "store: a note kept with the picture.", "comment=summer", REFERENCE),
     read_text,
 )
-LINK = Row(
-    Param(
+LINK = Parameter(
+    ParameterDoc(
         "link",
         "URL",
         "",
@@ -158,7 +160,7 @@ LINK = Row(
     read_text,
 )
 
-ROWS: Final[tuple[Row[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
+ROWS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
     KEY,
     IMG,
     X,
@@ -177,19 +179,19 @@ PARAMS: Final = tuple(row.param for row in ROWS)
 _PICTURE: Final = (KEY, IMG)
 _BOX: Final = (X, Y, LEFT, TOP)
 _SIZE: Final = (WIDTH, HEIGHT, BLOB)
-_OF_ENDPOINTS: Final[dict[Endpoint, tuple[Row[Any], ...]]] = {  # as above
-    Endpoint.CROP: (*_PICTURE, *_BOX, *_SIZE),
-    Endpoint.SMARTCROP: (*_PICTURE, *_BOX, *_SIZE),
-    Endpoint.CROPGIF: (*_PICTURE, *_BOX, *_SIZE),
-    Endpoint.RESIZE: (*_PICTURE, *_SIZE),
-    Endpoint.SMARTRESIZE: (*_PICTURE, *_SIZE),
-    Endpoint.RESIZEGIF: (*_PICTURE, *_SIZE),
-    Endpoint.FACEDETECT: (*_PICTURE, COUNT),
-    Endpoint.STORE: (KEY, COMMENT),
-    Endpoint.DELETE: (KEY, LINK),
+_OF_ENDPOINTS: Final[dict[EndpointName, tuple[Parameter[Any], ...]]] = {  # as above
+    EndpointName.CROP: (*_PICTURE, *_BOX, *_SIZE),
+    EndpointName.SMARTCROP: (*_PICTURE, *_BOX, *_SIZE),
+    EndpointName.CROPGIF: (*_PICTURE, *_BOX, *_SIZE),
+    EndpointName.RESIZE: (*_PICTURE, *_SIZE),
+    EndpointName.SMARTRESIZE: (*_PICTURE, *_SIZE),
+    EndpointName.RESIZEGIF: (*_PICTURE, *_SIZE),
+    EndpointName.FACEDETECT: (*_PICTURE, COUNT),
+    EndpointName.STORE: (KEY, COMMENT),
+    EndpointName.DELETE: (KEY, LINK),
 }
 
 
-def rows_of(endpoint: Endpoint) -> tuple[Row[Any], ...]:  # as above
+def rows_of(endpoint: EndpointName) -> tuple[Parameter[Any], ...]:  # as above
     """The fields that an endpoint reads; it ignores all others."""
     return _OF_ENDPOINTS[endpoint]

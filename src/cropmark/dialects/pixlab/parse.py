@@ -12,23 +12,23 @@ from fractions import Fraction
 from typing import Final, assert_never
 
 from cropmark.dialects import grammar
-from cropmark.dialects.dialect import Ask
-from cropmark.dialects.params import Asked, Row, asked_of
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.dialects.params import Parameter, ParsedParams, asked_of
 from cropmark.dialects.pixlab import params
-from cropmark.dialects.pixlab.endpoints import Endpoint
+from cropmark.dialects.pixlab.endpoints import EndpointName
 from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
 from cropmark.model.formats import READABLE, Format
-from cropmark.model.problems import BadOrder
+from cropmark.model.problems import BadRequest
 from cropmark.model.values import Pixels
-from cropmark.plan.plan import Choice, Delivery, Keep, Limits, Order, Output, Plan, Tell, Warned
-from cropmark.plan.source import Kind, Upload, Wanted
-from cropmark.plan.steps import Area, At, Crop, Fit, Overflow, Resize
+from cropmark.plan.plan import Choice, Delivery, KeepMetadata, Limits, Order, Output, Plan, RequestWarning, TriState
+from cropmark.plan.source import SourceFilter, SourceRequest, UploadRef
+from cropmark.plan.steps import Crop, Dimensions, Fit, Offset, Overflow, Resize
 
 KEY_HEADER: Final = "www-authenticate"
 
 
 @dataclass(frozen=True, slots=True)
-class MakePicture:
+class RenderImage:
     """A picture to be made, and sent as it is (`blob`) or kept and told by its link."""
 
     order: Order
@@ -44,7 +44,7 @@ class FindFaces:
 
 
 @dataclass(frozen=True, slots=True)
-class KeepUpload:
+class StoreUpload:
     """An upload to be kept as it came, once it is known to be a picture."""
 
     order: Order
@@ -52,16 +52,16 @@ class KeepUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetResult:
+class DeleteResult:
     """A stored result to be removed, by the link that it was told by."""
 
     link: str
 
 
-Request = MakePicture | FindFaces | KeepUpload | ForgetResult
+Request = RenderImage | FindFaces | StoreUpload | DeleteResult
 
 
-def key_of(ask: Ask) -> str | None:
+def key_of(ask: ImageRequest) -> str | None:
     """The caller's key: the field, else the header WWW-Authenticate; None where both are missing or empty.
 
     Raises BadOrder for a query past all bounds.
@@ -69,7 +69,7 @@ def key_of(ask: Ask) -> str | None:
     return texts_of(ask).get(params.KEY.name) or ask.headers.get(KEY_HEADER, "").strip() or None
 
 
-def texts_of(ask: Ask) -> Mapping[str, str]:
+def texts_of(ask: ImageRequest) -> Mapping[str, str]:
     """The fields by name, those of the body before those of the query; blank ones are missing ones."""
     found = {**_filled(grammar.values(ask.query)), **_filled(ask.fields)}
     for name, alias in ((params.X.name, params.LEFT.name), (params.Y.name, params.TOP.name)):
@@ -82,26 +82,26 @@ def _filled(texts: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text.strip()}
 
 
-def read(endpoint: Endpoint, ask: Ask, limits: Limits) -> Request:
+def read(endpoint: EndpointName, ask: ImageRequest, limits: Limits) -> Request:
     """What is asked of the endpoint.
 
     Raises BadOrder for fields that are missing or cannot be used, SourceRefused for an `img` of another scheme.
     """
     asked = asked_of(params.rows_of(endpoint), texts_of(ask))
     match endpoint:
-        case Endpoint.CROP | Endpoint.SMARTCROP | Endpoint.CROPGIF:
+        case EndpointName.CROP | EndpointName.SMARTCROP | EndpointName.CROPGIF:
             return _making(endpoint, _crop(asked), asked, ask, limits)
-        case Endpoint.RESIZE | Endpoint.RESIZEGIF:
+        case EndpointName.RESIZE | EndpointName.RESIZEGIF:
             return _making(endpoint, _resize(asked), asked, ask, _enlarging(limits))
-        case Endpoint.SMARTRESIZE:
+        case EndpointName.SMARTRESIZE:
             return _making(endpoint, _smart_resize(asked), asked, ask, _enlarging(limits))
-        case Endpoint.FACEDETECT:
+        case EndpointName.FACEDETECT:
             plan = Plan(output=Output(first_frame=True), limits=limits)
             return FindFaces(_order(_picture(asked, ask), plan), params.COUNT.of(asked) or False)
-        case Endpoint.STORE:
-            return KeepUpload(_order(_upload(ask), None), params.COMMENT.of(asked) or "")
-        case Endpoint.DELETE:
-            return ForgetResult(_link(asked))
+        case EndpointName.STORE:
+            return StoreUpload(_order(_upload(ask), None), params.COMMENT.of(asked) or "")
+        case EndpointName.DELETE:
+            return DeleteResult(_link(asked))
         case _:
             assert_never(endpoint)
 
@@ -109,24 +109,24 @@ def read(endpoint: Endpoint, ask: Ask, limits: Limits) -> Request:
 # --------------------------------------------------------------------------------- the plan
 
 
-def _only(*formats: Format) -> tuple[Kind, ...]:
+def _only(*formats: Format) -> tuple[SourceFilter, ...]:
     """The kinds for which a choice is skipped that is meant for these formats alone."""
-    return (Kind(READABLE - frozenset(formats)),)
+    return (SourceFilter(READABLE - frozenset(formats)),)
 
 
 STILL: Final = Output(
     choices=(
         Choice(quality=92, skipped_for=_only(Format.JPEG)),  # ImageMagick's default
-        Choice(quality=85, lossless=Tell.AS_SOURCE, skipped_for=_only(Format.WEBP)),
-        Choice(lossless=Tell.AS_SOURCE),
+        Choice(quality=85, lossless=TriState.AS_SOURCE, skipped_for=_only(Format.WEBP)),
+        Choice(lossless=TriState.AS_SOURCE),
         Choice(Format.PNG),  # of what is read and not written
     ),
-    keeps=frozenset({Keep.ICC}),
+    keeps=frozenset({KeepMetadata.ICC}),
     first_frame=True,
 )
 MOVING: Final = Output(choices=(Choice(Format.GIF),))
 
-_ALL_FRAMES: Final = (Endpoint.CROPGIF, Endpoint.RESIZEGIF)
+_ALL_FRAMES: Final = (EndpointName.CROPGIF, EndpointName.RESIZEGIF)
 _MOST_ENLARGED: Final = 10_000
 
 
@@ -135,31 +135,38 @@ def _enlarging(limits: Limits) -> Limits:
     return replace(limits, side=min(limits.side, _MOST_ENLARGED))
 
 
-def _making(endpoint: Endpoint, step: Crop | Resize, asked: Asked, ask: Ask, limits: Limits) -> MakePicture:
+def _making(
+    endpoint: EndpointName, step: Crop | Resize, asked: ParsedParams, ask: ImageRequest, limits: Limits
+) -> RenderImage:
     plan = Plan((step,), MOVING if endpoint in _ALL_FRAMES else STILL, limits=limits)
     order = replace(_order(_picture(asked, ask), plan), warnings=_cut_off(asked))
-    return MakePicture(order, params.BLOB.of(asked) or False)
+    return RenderImage(order, params.BLOB.of(asked) or False)
 
 
-def _order(picture: Wanted, plan: Plan | None) -> Order:
-    return Order((picture,), plan, Delivery(private=True, foreign=True))
+def _order(picture: SourceRequest, plan: Plan | None) -> Order:
+    return Order((picture,), plan, Delivery(private=True, untrusted=True))
 
 
-def _crop(asked: Asked) -> Crop:
+def _crop(asked: ParsedParams) -> Crop:
     """The box, cut to the picture; where nothing of it lies inside, it is refused."""
     x = _needed(params.X, asked, params.LEFT)
     y = _needed(params.Y, asked, params.TOP)
     width, height = _box(asked)
-    return Crop(Area(_pixels(width), _pixels(height)), At(_pixels(x)), At(_pixels(y)), overflow=Overflow.CLIP_OR_REFUSE)
+    return Crop(
+        Dimensions(_pixels(width), _pixels(height)),
+        Offset(_pixels(x)),
+        Offset(_pixels(y)),
+        overflow=Overflow.CLIP_OR_REFUSE,
+    )
 
 
-def _resize(asked: Asked) -> Resize:
+def _resize(asked: ParsedParams) -> Resize:
     """Exactly the box, proportions ignored."""
     width, height = _box(asked)
     return Resize(_pixels(width), _pixels(height), Fit.STRETCH, enlarge=True)
 
 
-def _smart_resize(asked: Asked) -> Resize:
+def _smart_resize(asked: ParsedParams) -> Resize:
     """All of the picture inside the box. A missing side takes the other's value, one of 0 is free."""
     width, height = _whole(params.WIDTH, asked), _whole(params.HEIGHT, asked)
     width, height = height if width is None else width, width if height is None else height
@@ -168,7 +175,7 @@ def _smart_resize(asked: Asked) -> Resize:
     return Resize(_pixels(width) if width else None, _pixels(height) if height else None, Fit.INSIDE, enlarge=True)
 
 
-def _box(asked: Asked) -> tuple[int, int]:
+def _box(asked: ParsedParams) -> tuple[int, int]:
     """Width and height; one that is missing or 0 takes the other's value."""
     width, height = _whole(params.WIDTH, asked), _whole(params.HEIGHT, asked)
     found = width or height, height or width
@@ -177,20 +184,22 @@ def _box(asked: Asked) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def _no_size() -> BadOrder:
-    return BadOrder("width, height: expected a number above 0 in one of them, got none", fix="write width=100")
+def _no_size() -> BadRequest:
+    return BadRequest("width, height: expected a number above 0 in one of them, got none", fix="write width=100")
 
 
-def _needed(row: Row[Fraction], asked: Asked, alias: Row[Fraction]) -> int:
+def _needed(row: Parameter[Fraction], asked: ParsedParams, alias: Parameter[Fraction]) -> int:
     found = _whole(row, asked)
     if found is None:
         found = _whole(alias, asked)
     if found is None:
-        raise BadOrder(f"{row.name}: expected a whole number, got none", fix=f"write {row.name}=0", parameter=row.name)
+        raise BadRequest(
+            f"{row.name}: expected a whole number, got none", fix=f"write {row.name}=0", parameter=row.name
+        )
     return found
 
 
-def _whole(row: Row[Fraction], asked: Asked) -> int | None:
+def _whole(row: Parameter[Fraction], asked: ParsedParams) -> int | None:
     """The row's number, its fraction cut off as PHP and ImageMagick do."""
     number = row.of(asked)
     return None if number is None else int(number)
@@ -200,11 +209,11 @@ def _pixels(count: int) -> Pixels:
     return Pixels(Fraction(count))
 
 
-def _cut_off(asked: Asked) -> tuple[Warned, ...]:
+def _cut_off(asked: ParsedParams) -> tuple[RequestWarning, ...]:
     rows = (params.X, params.Y, params.LEFT, params.TOP, params.WIDTH, params.HEIGHT)
     numbers = ((row.name, row.of(asked)) for row in rows)
     return tuple(
-        Warned(name, f"{grammar.plain(number)} counts as {int(number)}")
+        RequestWarning(name, f"{grammar.plain(number)} counts as {int(number)}")
         for name, number in numbers
         if number is not None and number.denominator != 1
     )
@@ -213,25 +222,27 @@ def _cut_off(asked: Asked) -> tuple[Warned, ...]:
 # --------------------------------------------------------------------------------- the picture
 
 
-def _picture(asked: Asked, ask: Ask) -> Wanted:
+def _picture(asked: ParsedParams, ask: ImageRequest) -> SourceRequest:
     """The upload that came with the request, else what `img` holds."""
     if ask.upload is not None:
         return _upload(ask)
     text = params.IMG.of(asked)
     if text is None:
-        raise BadOrder(
+        raise BadRequest(
             "img: expected a picture, got none", fix="give a URL, base64, or an upload named file", parameter="img"
         )
     found = picture_input(text)
     if isinstance(found, Base64Text):
-        return Wanted(Upload(_digest(found)), parameter="img")
-    return Wanted(found, parameter="img")
+        return SourceRequest(UploadRef(_digest(found)), parameter="img")
+    return SourceRequest(found, parameter="img")
 
 
-def _upload(ask: Ask) -> Wanted:
+def _upload(ask: ImageRequest) -> SourceRequest:
     if ask.upload is None:
-        raise BadOrder("file: expected an upload, got none", fix="send the picture as the part file", parameter="file")
-    return Wanted(Upload(ask.upload), parameter="file")
+        raise BadRequest(
+            "file: expected an upload, got none", fix="send the picture as the part file", parameter="file"
+        )
+    return SourceRequest(UploadRef(ask.upload), parameter="file")
 
 
 def _digest(text: Base64Text) -> str:
@@ -242,10 +253,10 @@ def _digest(text: Base64Text) -> str:
     return digest.hexdigest()
 
 
-def _link(asked: Asked) -> str:
+def _link(asked: ParsedParams) -> str:
     link = params.LINK.of(asked)
     if link is None:
-        raise BadOrder(
+        raise BadRequest(
             "link: expected the link of a stored result, got none", fix="write link=https://…", parameter="link"
         )
     return link.strip()

@@ -10,14 +10,14 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final, NoReturn
 
-from cropmark.model.problems import BadOrder, UnknownBody
+from cropmark.model.problems import BadRequest, UnsupportedMediaType
 
 BOOLEANS: Final = frozenset({"blob", "count"})
 MAX_FIELDS: Final = 256
 _MOST_DIGITS = 30
 
 
-class Body(Enum):
+class BodyKind(Enum):
     """The kinds of a body, by their media types."""
 
     JSON = "application/json"
@@ -25,14 +25,14 @@ class Body(Enum):
     FORM = "application/x-www-form-urlencoded"
 
 
-def body_kind(content_type: str) -> Body:
+def body_kind(content_type: str) -> BodyKind:
     """The kind of body that a Content-Type names, whatever parameters follow. Raises UnknownBody."""
     named = content_type.partition(";")[0].strip().lower()
-    for kind in Body:
+    for kind in BodyKind:
         if kind.value == named:
             return kind
-    expected = ", ".join(kind.value for kind in Body)
-    raise UnknownBody(f"expected a body of {expected}", fix=f"send Content-Type: {Body.JSON.value}")
+    expected = ", ".join(kind.value for kind in BodyKind)
+    raise UnsupportedMediaType(f"expected a body of {expected}", fix=f"send Content-Type: {BodyKind.JSON.value}")
 
 
 def fields_of_json(body: bytes) -> dict[str, str]:
@@ -44,9 +44,9 @@ def fields_of_json(body: bytes) -> dict[str, str]:
     try:
         found = json.loads(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise BadOrder("expected a body in JSON", fix='write an object: {"img": "https://…", "x": 0}') from error
+        raise BadRequest("expected a body in JSON", fix='write an object: {"img": "https://…", "x": 0}') from error
     if not isinstance(found, dict):
-        raise BadOrder("expected a JSON object", fix='write an object: {"img": "https://…", "x": 0}')
+        raise BadRequest("expected a JSON object", fix='write an object: {"img": "https://…", "x": 0}')
     return {name: text for name, value in found.items() if (text := _text(name, value)) is not None}
 
 

@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from cropmark.dialects.dialect import Answer, Ask, Headers
+from cropmark.dialects.dialect import Headers, ImageRequest, Response
 from cropmark.dialects.pixlab.endpoints import endpoint_of
 from cropmark.dialects.responses import EVERY_ORIGIN, json_answer, one_line
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import (
-    BadOrder,
-    Impossible,
-    NotAllowed,
+    BadRequest,
+    Forbidden,
+    MethodNotAllowed,
     NotFound,
     Overloaded,
     Problem,
-    Refused,
+    SourceForbidden,
     SourceProblem,
-    SourceRefused,
     SourceTooLarge,
     SourceUnusable,
     TooManyRequests,
-    UnknownBody,
+    Unprocessable,
+    UnsupportedMediaType,
 )
 from cropmark.model.values import Box
 
@@ -35,13 +35,13 @@ STATUSES: Final[tuple[tuple[type[Problem], int], ...]] = (
     # The first class that fits; the service's list has no other codes (docs/decisions/0027).
     (TooManyRequests, 429),
     (Overloaded,      429),   # come back later
-    (Refused,         401),
+    (Forbidden,         401),
     (NotFound,        404),
-    (NotAllowed,      405),
-    (UnknownBody,     415),
-    (BadOrder,        400),
-    (Impossible,      400),
-    (SourceRefused,   400),
+    (MethodNotAllowed,      405),
+    (UnsupportedMediaType,     415),
+    (BadRequest,        400),
+    (Unprocessable,      400),
+    (SourceForbidden,   400),
     (SourceTooLarge,  400),
     (SourceUnusable,  415),
     (SourceProblem,   404),   # the picture cannot be had, for whatever reason
@@ -58,12 +58,12 @@ MAX_ERROR_CHARS: Final = 500
 _JSON_HEADERS: Final[Headers] = (*EVERY_ORIGIN, ("Cache-Control", "no-store"))
 
 
-def success(link: str, ssl_link: str, media_id: str) -> Answer:
+def success(link: str, ssl_link: str, media_id: str) -> Response:
     """A result was stored: where it is served, by its own address and by https, and its id."""
     return _told({"status": 200, "link": link, "ssl_link": ssl_link, "id": media_id})
 
 
-def faces_answer(faces: Sequence[Box], *, count: bool) -> Answer:
+def faces_answer(faces: Sequence[Box], *, count: bool) -> Response:
     """The boxes of the faces in pixels of the upright picture, the largest first; with `count` their number only."""
     if count:
         return _told({"status": 200, "faces": len(faces), "count": len(faces)})
@@ -75,18 +75,18 @@ def _face(number: int, face: Box) -> dict[str, int]:
     return {"face_id": number, "left": face.left, "top": face.top, "width": face.width, "height": face.height}
 
 
-def deleted() -> Answer:
+def deleted() -> Response:
     """A stored result is gone."""
     return _told({"status": 200})
 
 
-def preflight() -> Answer:
+def preflight() -> Response:
     """To a browser that asks before it posts from another origin."""
     allowed = (
         ("Access-Control-Allow-Methods", "GET, POST"),
         ("Access-Control-Allow-Headers", "Content-Type, WWW-Authenticate"),
     )
-    return Answer(204, b"", "text/plain", (*EVERY_ORIGIN, *allowed))
+    return Response(204, b"", "text/plain", (*EVERY_ORIGIN, *allowed))
 
 
 def blob_headers(media_id: str, kind: Format) -> Headers:
@@ -94,7 +94,7 @@ def blob_headers(media_id: str, kind: Format) -> Headers:
     return (("Content-Disposition", f'inline; filename="{media_id}.{TRAITS[kind].extension}"'),)
 
 
-def refusal(problem: Problem, ask: Ask) -> Answer:
+def refusal(problem: Problem, ask: ImageRequest) -> Response:
     """The problem as JSON, also where a picture was asked for: `{"status": 400, "error": "…"}`."""
     status = status_of(problem)
     headers = list(_JSON_HEADERS)
@@ -112,7 +112,7 @@ def status_of(problem: Problem) -> int:
 
 def error_of(problem: Problem) -> str:
     """The problem in one sentence, never empty: clients print it without looking."""
-    if isinstance(problem, SourceRefused):
+    if isinstance(problem, SourceForbidden):
         return REFUSED_ADDRESS
     if isinstance(problem, SourceProblem) and not isinstance(problem, SourceTooLarge | SourceUnusable):
         return NOT_TO_BE_HAD
@@ -120,7 +120,7 @@ def error_of(problem: Problem) -> str:
     return one_line(told, MAX_ERROR_CHARS) or "the request failed"
 
 
-def _allowed(ask: Ask) -> str:
+def _allowed(ask: ImageRequest) -> str:
     try:
         methods = endpoint_of(ask).methods
     except NotFound:
@@ -128,5 +128,5 @@ def _allowed(ask: Ask) -> str:
     return ", ".join((*methods, "OPTIONS"))
 
 
-def _told(members: dict[str, object]) -> Answer:
+def _told(members: dict[str, object]) -> Response:
     return json_answer(200, members, _JSON_HEADERS)

@@ -9,7 +9,7 @@ from binascii import Error, a2b_base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from cropmark.model.problems import BadOrder, SourceRefused
+from cropmark.model.problems import BadRequest, SourceForbidden
 from cropmark.plan.source import WebUrl
 
 _SCHEMES = ("http", "https")
@@ -42,7 +42,7 @@ def picture_input(text: str) -> WebUrl | Base64Text:
     if "://" not in text:
         return Base64Text(text)
     if text.partition("://")[0].lower() not in _SCHEMES:
-        raise SourceRefused("img: expected a URL of http or https", fix="name a picture by http or https")
+        raise SourceForbidden("img: expected a URL of http or https", fix="name a picture by http or https")
     return WebUrl(text.rstrip())
 
 
@@ -121,6 +121,6 @@ class Base64Reader:
             raise _unreadable("only base64, standard or URL-safe", "give a URL, or the picture in base64") from error
 
 
-def _unreadable(expected: str, fix: str) -> BadOrder:
+def _unreadable(expected: str, fix: str) -> BadRequest:
     # Never with the text: pictures of callers have no place in errors and logs.
-    return BadOrder(f"img: expected {expected}", fix=fix, parameter="img")
+    return BadRequest(f"img: expected {expected}", fix=fix, parameter="img")

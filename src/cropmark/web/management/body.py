@@ -19,11 +19,11 @@ import structlog
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from cropmark.management.request import Sent, Unacceptable
-from cropmark.model.assets import MAX_NAME_CHARS, Upload
+from cropmark.management.request import Unprocessable, UploadedFile
+from cropmark.model.assets import MAX_NAME_CHARS, UploadInfo
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
 from cropmark.model.problems import Overloaded, SourceProblem
-from cropmark.ports import Opened, Renderers, Stamp
+from cropmark.ports import OpenSource, Renderers, SourceVersion
 from cropmark.web.request import Receive
 
 log = structlog.get_logger("cropmark.access")
@@ -41,7 +41,7 @@ class Gone(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class ParsedBody:
     """What a body says, and the file in it."""
 
     fields: Mapping[str, Any]
@@ -49,35 +49,35 @@ class Body:
     is_form: bool = False
 
 
-async def read(receive: Receive, headers: Mapping[str, str], limit_bytes: int, held: AsyncExitStack) -> Body:
+async def read(receive: Receive, headers: Mapping[str, str], limit_bytes: int, held: AsyncExitStack) -> ParsedBody:
     """The whole body; its file is closed with the stack. Raises Unacceptable, Gone, Overloaded."""
     content_type = headers.get("content-type", "")
     try:
         if content_type.lower().startswith("multipart/"):
             return await _form(receive, content_type, limit_bytes, held)
-        return Body(_object(b"".join([piece async for piece in _pieces(receive, JSON_BYTES)])))
+        return ParsedBody(_object(b"".join([piece async for piece in _pieces(receive, JSON_BYTES)])))
     except TimeoutError as error:
-        raise Unacceptable("the body came too slowly", fix="send it at once") from error
+        raise Unprocessable("the body came too slowly", fix="send it at once") from error
 
 
-async def inspected(file: UploadFile, renderers: Renderers) -> Sent:
+async def inspected(file: UploadFile, renderers: Renderers) -> UploadedFile:
     """The file as a renderer found it to be, whatever its name and the client say. Raises Unacceptable, Overloaded."""
     with _room():
         source = await asyncio.to_thread(_on_disk, file.file)
     kind = sniffed(os.pread(source.descriptor, SNIFFED_BYTES, 0))
     if kind is None:
-        raise Unacceptable("the file is no picture that is known here", parameter="upload")
+        raise Unprocessable("the file is no picture that is known here", parameter="upload")
     size = None
     if kind in READABLE:
         try:
             info = await renderers.inspect(source, foreign=True)
         except SourceProblem as problem:
-            raise Unacceptable(f"the picture cannot be used: {problem.detail}", parameter="upload") from problem
+            raise Unprocessable(f"the picture cannot be used: {problem.detail}", parameter="upload") from problem
         kind, size = info.format, info.size
-    return Sent(Upload(_name(file.filename or ""), kind, size), source)
+    return UploadedFile(UploadInfo(_name(file.filename or ""), kind, size), source)
 
 
-async def _form(receive: Receive, content_type: str, limit_bytes: int, held: AsyncExitStack) -> Body:
+async def _form(receive: Receive, content_type: str, limit_bytes: int, held: AsyncExitStack) -> ParsedBody:
     parser = MultiPartParser(
         Headers({"content-type": content_type}),
         _pieces(receive, limit_bytes + JSON_BYTES),
@@ -89,12 +89,12 @@ async def _form(receive: Receive, content_type: str, limit_bytes: int, held: Asy
         with _room():
             form = await parser.parse()
     except (MultiPartException, KeyError, LookupError) as error:
-        raise Unacceptable("expected a whole form with one file", fix="let the client library write it") from error
+        raise Unprocessable("expected a whole form with one file", fix="let the client library write it") from error
     held.push_async_callback(form.close)
     file = next((form[name] for name in FILES if isinstance(form.get(name), UploadFile)), None)
     if isinstance(file, UploadFile) and (file.size or 0) > limit_bytes:
-        raise Unacceptable(f"expected a file of at most {limit_bytes:,} bytes", parameter="upload")
-    return Body({"asset": _fields(form)}, file if isinstance(file, UploadFile) else None, is_form=True)
+        raise Unprocessable(f"expected a file of at most {limit_bytes:,} bytes", parameter="upload")
+    return ParsedBody({"asset": _fields(form)}, file if isinstance(file, UploadFile) else None, is_form=True)
 
 
 def _fields(form: FormData) -> dict[str, str]:
@@ -110,9 +110,9 @@ def _object(text: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unacceptable("expected JSON", fix='send {"asset": {…}}', parameter="body") from error
+        raise Unprocessable("expected JSON", fix='send {"asset": {…}}', parameter="body") from error
     if not isinstance(found, Mapping):
-        raise Unacceptable("expected a JSON object", fix='send {"asset": {…}}', parameter="body")
+        raise Unprocessable("expected a JSON object", fix='send {"asset": {…}}', parameter="body")
     return found
 
 
@@ -128,7 +128,9 @@ async def _pieces(receive: Receive, limit_bytes: int) -> AsyncGenerator[bytes, N
         more = message.get("more_body", False)
         count += len(piece)
         if count > limit_bytes:
-            raise Unacceptable(f"expected a body of at most {limit_bytes:,} bytes", fix="send less", parameter="upload")
+            raise Unprocessable(
+                f"expected a body of at most {limit_bytes:,} bytes", fix="send less", parameter="upload"
+            )
         yield piece
     yield b""  # tells the parser of its end
 
@@ -145,7 +147,7 @@ def _room() -> Iterator[None]:
         raise Overloaded("there is no room to take in a file", fix="try again later", retry_after_s=10) from error
 
 
-def _on_disk(file: Any) -> Opened:  # typed as BinaryIO, and one that rolls over to the disk
+def _on_disk(file: Any) -> OpenSource:  # typed as BinaryIO, and one that rolls over to the disk
     assert isinstance(file, SpooledTemporaryFile)
     file.rollover()
     file.flush()
@@ -154,7 +156,7 @@ def _on_disk(file: Any) -> Opened:  # typed as BinaryIO, and one that rolls over
     def close() -> None:
         """The form closes it."""
 
-    return Opened(file.fileno(), length, Stamp("upload:", ""), close)
+    return OpenSource(file.fileno(), length, SourceVersion("upload:", ""), close)
 
 
 def _name(name: str) -> str:

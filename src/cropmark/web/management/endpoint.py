@@ -18,25 +18,25 @@ from urllib.parse import parse_qsl, unquote
 
 import structlog
 
-from cropmark.management.request import Call, Json, Sent, Unacceptable, UnknownStack
-from cropmark.management.routes import ROUTES, Access, Route
-from cropmark.model.assets import MAIN, MAX_NAME_CHARS, UID, Environment, Key, KeyKind, Place
+from cropmark.management.request import Json, ManagementRequest, UnknownStack, Unprocessable, UploadedFile
+from cropmark.management.routes import ROUTES, Route, RouteAccess
+from cropmark.model.assets import MAIN, MAX_NAME_CHARS, UID, BranchRef, Environment, KeyKind, LibraryKey
 from cropmark.model.problems import (
-    BadOrder,
-    Breakdown,
-    NotAllowed,
+    BadRequest,
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
     NotFound,
     Overloaded,
     Problem,
-    Refused,
     TooManyRequests,
-    Unauthorised,
+    Unauthorized,
 )
-from cropmark.ports import Limiter, LiveLibrary, Quota, Renderers
+from cropmark.ports import LibraryAccess, Limiter, Quota, Renderers
 from cropmark.runtime.metrics import Metrics
 from cropmark.web import response
 from cropmark.web.management import body as upload_body
-from cropmark.web.management.body import Body, Gone
+from cropmark.web.management.body import Gone, ParsedBody
 from cropmark.web.request import Receive, Scope, Send, checked_target, request_id
 
 log = structlog.get_logger("cropmark.access")
@@ -49,22 +49,22 @@ _METHODS: Final = ("GET", "POST", "PUT", "DELETE")
 # them. They stand in dialects/contentstack/responses.py too, for delivery, whose statuses are others.
 _TOLD: Final[tuple[tuple[type[Problem], int, int], ...]] = (
     (UnknownStack, 412, 109),
-    (Unauthorised, 401, 105),
+    (Unauthorized, 401, 105),
     (TooManyRequests, 429, 429),
-    (Refused, 403, 162),
+    (Forbidden, 403, 162),
     (NotFound, 422, 145),
-    (NotAllowed, 405, 405),
-    (BadOrder, 422, 422),
+    (MethodNotAllowed, 405, 405),
+    (BadRequest, 422, 422),
 )
 
 
-class NoSuchCall(Problem):
+class UnknownRoute(Problem):
     """An address that is none of the API."""
 
     status, code = 404, "no_such_call"
 
 
-class WrongMethod(NotAllowed):
+class WrongMethod(MethodNotAllowed):
     """A call that there is, by another method."""
 
     def __init__(self, method: str, known: list[str]) -> None:
@@ -73,10 +73,10 @@ class WrongMethod(NotAllowed):
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class ManagementContext:
     """What all calls need. `base` is the server's own address, without a slash at its end."""
 
-    library: LiveLibrary
+    library: LibraryAccess
     renderers: Renderers
     limiter: Limiter
     metrics: Metrics
@@ -97,11 +97,16 @@ class _Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class ManagementDoor:
+class ManagementEndpoint:
     """The API below `{prefix}/v3/`, for hosts of which the server is asked by no site of another kind."""
 
     def __init__(
-        self, counter: Counter, *, prefix: str = "", hosts: tuple[str, ...] = (), not_hosts: tuple[str, ...] = ()
+        self,
+        counter: ManagementContext,
+        *,
+        prefix: str = "",
+        hosts: tuple[str, ...] = (),
+        not_hosts: tuple[str, ...] = (),
     ) -> None:
         self._counter = counter
         self._prefix = prefix
@@ -109,7 +114,7 @@ class ManagementDoor:
         self._not_hosts = not_hosts
         self._paths = re.compile(rf"{re.escape(prefix)}/v3/({'|'.join(map(_pattern, _paths()))})/?")
 
-    def opens(self, host: str, path: str) -> bool:
+    def matches(self, host: str, path: str) -> bool:
         """Whether a request is for the API; an asset's own address, of two segments and more, is not."""
         if host in self._not_hosts or (self._hosts and host not in self._hosts):
             return False
@@ -128,7 +133,7 @@ class ManagementDoor:
                 reply = _refusal(problem)
             except Exception:
                 log.exception("a management call failed", id=rid)
-                reply = _refusal(Breakdown("the call failed"))
+                reply = _refusal(InternalError("the call failed"))
             body = json.dumps(reply.body).encode("ascii") if reply.body else b""
             described = (_JSON, ("content-length", str(len(body)))) if body else ()
             headers = response.raw((*reply.headers, *_COMMON, *described))
@@ -149,22 +154,24 @@ class ManagementDoor:
         call = await self._call(route, names, headers, scope)
         await self._within_rate(route)
         call = await self._with_body(call, route, headers, receive, held)
-        run = counter.library.change if route.access is Access.WRITE else counter.library.ask
+        run = counter.library.write if route.access is RouteAccess.WRITE else counter.library.read
         return _Reply(route.status, await run(partial(_carried_out, route, call)))
 
-    async def _call(self, route: Route, names: Mapping[str, str], headers: Mapping[str, str], scope: Scope) -> Call:
-        """Who asks for what, without the body. Raises UnknownStack, Unauthorised, Refused."""
+    async def _call(
+        self, route: Route, names: Mapping[str, str], headers: Mapping[str, str], scope: Scope
+    ) -> ManagementRequest:
+        """Who asks for what, without the body. Raises UnknownStack, Unauthorized, Refused."""
         counter = self._counter
         api_key = headers.get("api_key", "")
-        if not UID.fullmatch(api_key) or await counter.library.ask(lambda lib: lib.stack(api_key)) is None:
+        if not UID.fullmatch(api_key) or await counter.library.read(lambda lib: lib.stack(api_key)) is None:
             raise UnknownStack("the api key is not valid", fix="send the stack's own as api_key", parameter="api_key")
         query = _query(scope["query_string"])
         branch = headers.get("branch") or query.get("branch") or MAIN
         if len(branch) > MAX_NAME_CHARS or "\0" in branch:
-            raise Unacceptable("branch: expected a name", parameter="branch")
+            raise Unprocessable("branch: expected a name", parameter="branch")
         key, is_reader = await self._key(headers, api_key)
-        call = Call(
-            place=Place(api_key, branch),
+        call = ManagementRequest(
+            place=BranchRef(api_key, branch),
             by=key.name,
             base=f"{counter.base or _own_base(headers)}{self._prefix}",
             names=names,
@@ -173,10 +180,10 @@ class ManagementDoor:
         )
         if not is_reader:
             return call
-        return _as_reader(call, key, route, await counter.library.ask(lambda lib: lib.environments(api_key)))
+        return _as_reader(call, key, route, await counter.library.read(lambda lib: lib.environments(api_key)))
 
-    async def _key(self, headers: Mapping[str, str], api_key: str) -> tuple[Key, bool]:
-        """The key of who asks, and whether it is one that reads what is published. Raises Unauthorised."""
+    async def _key(self, headers: Mapping[str, str], api_key: str) -> tuple[LibraryKey, bool]:
+        """The key of who asks, and whether it is one that reads what is published. Raises Unauthorized."""
         library = self._counter.library
         secret = headers.get("authtoken") or headers.get("authorization", "").removeprefix("Bearer ")
         key = await library.key(KeyKind.MANAGEMENT, secret) if secret else None
@@ -184,30 +191,30 @@ class ManagementDoor:
         if is_reader:
             key = await library.key(KeyKind.DELIVERY, headers["access_token"])
         if key is None or key.scope.stack not in (None, api_key):
-            raise Unauthorised("the token is not valid", fix="send a management token of this stack as authorization")
+            raise Unauthorized("the token is not valid", fix="send a management token of this stack as authorization")
         return key, is_reader
 
     async def _within_rate(self, route: Route) -> None:
         """Count the call. Raises TooManyRequests."""
         counter = self._counter
-        quota = await counter.limiter.take(self._rate_key(route.method), counter.per_s)
+        quota = await counter.limiter.hit(self._rate_key(route.method), counter.per_s)
         if quota.exceeded:
             raise TooManyRequests(
                 f"expected at most {quota.limit} calls a second", fix="come back in a second", retry_after_s=1
             )
 
     async def _with_body(
-        self, call: Call, route: Route, headers: Mapping[str, str], receive: Receive, held: AsyncExitStack
-    ) -> Call:
+        self, call: ManagementRequest, route: Route, headers: Mapping[str, str], receive: Receive, held: AsyncExitStack
+    ) -> ManagementRequest:
         """The call with what its body says; a file is kept open until it is answered."""
         if not route.body:
             return call
         counter = self._counter
-        body: Body = await upload_body.read(receive, headers, counter.upload_bytes, held)
+        body: ParsedBody = await upload_body.read(receive, headers, counter.upload_bytes, held)
         kind = "multipart" if body.is_form else "json"
         if kind not in route.body:
-            raise Unacceptable(f"expected a body of {' or '.join(route.body)}", parameter="content-type")
-        sent: Sent | None = None
+            raise Unprocessable(f"expected a body of {' or '.join(route.body)}", parameter="content-type")
+        sent: UploadedFile | None = None
         if body.file is not None:
             sent = await upload_body.inspected(body.file, counter.renderers)
         return replace(call, body=body.fields, sent=sent)
@@ -219,7 +226,7 @@ class ManagementDoor:
         counter = self._counter
         if not counter.per_s:
             return []
-        quota: Quota = counter.limiter.last(self._rate_key(scope["method"]), counter.per_s)
+        quota: Quota = counter.limiter.peek(self._rate_key(scope["method"]), counter.per_s)
         return response.quota_headers(quota)
 
     def _log(self, scope: Scope, status: int, rid: str, started: float) -> None:
@@ -230,8 +237,10 @@ class ManagementDoor:
             log.info("request", method=scope["method"], path=path, site="management", status=status, ms=ms, id=rid)
 
 
-def _carried_out(route: Route, call: Call, library: Any) -> Json:  # a ports.Library, as LiveLibrary hands it
-    return route.act(library, call)
+def _carried_out(
+    route: Route, call: ManagementRequest, library: Any
+) -> Json:  # a ports.Library, as LiveLibrary hands it
+    return route.handler(library, call)
 
 
 # ------------------------------------------------------------------------------------------ addresses
@@ -261,7 +270,7 @@ def _route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
             return route, names
         known.append(route.method)
     if not known:
-        raise NoSuchCall("there is no such call", fix="see docs/openapi-management.json")
+        raise UnknownRoute("there is no such call", fix="see docs/openapi-management.json")
     raise WrongMethod(method, known)
 
 
@@ -283,7 +292,7 @@ def _query(text: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
-        raise Unacceptable("expected at most 100 parameters", parameter="query") from error
+        raise Unprocessable("expected at most 100 parameters", parameter="query") from error
     return {name: value.replace("\0", "") for name, value in pairs}
 
 
@@ -298,15 +307,17 @@ def _own_base(headers: Mapping[str, str]) -> str:
     return f"http://{host}" if re.fullmatch(r"[A-Za-z0-9.\-\[\]:]{1,255}", host) else ""
 
 
-def _as_reader(call: Call, key: Key, route: Route, known: Iterable[Environment]) -> Call:
+def _as_reader(
+    call: ManagementRequest, key: LibraryKey, route: Route, known: Iterable[Environment]
+) -> ManagementRequest:
     """A reader's call: of what is published in an environment that the token is for."""
     environment = call.query.get("environment", "")
-    if route.access is not Access.READ:
-        raise Refused("a delivery token reads what is published, and nothing else", fix="use a management token")
+    if route.access is not RouteAccess.READ:
+        raise Forbidden("a delivery token reads what is published, and nothing else", fix="use a management token")
     if not environment:
-        raise Unacceptable("environment: readers name one", fix="add environment=…", parameter="environment")
+        raise Unprocessable("environment: readers name one", fix="add environment=…", parameter="environment")
     if not key.scope.opens(environment, known):
-        raise Refused("the delivery token is for another environment", fix="use its own", parameter="environment")
+        raise Forbidden("the delivery token is for another environment", fix="use its own", parameter="environment")
     return replace(call, reader=key)
 
 

@@ -14,24 +14,24 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final, TypeVar, assert_never
 
-from cropmark.dialects.dialect import Answer, Ask
+from cropmark.dialects.dialect import ImageRequest, Response
 from cropmark.dialects.pixlab import responses
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.dialects.pixlab.parse import FindFaces, ForgetResult, KeepUpload, MakePicture, Request
+from cropmark.dialects.pixlab.parse import DeleteResult, FindFaces, RenderImage, Request, StoreUpload
 from cropmark.dialects.responses import EVERY_ORIGIN, warning_headers
 from cropmark.geometry.findings import Face
-from cropmark.geometry.limits import turned_away
-from cropmark.geometry.rounding import length, r
+from cropmark.geometry.limits import check_source
+from cropmark.geometry.rounding import length, round_half_up
 from cropmark.model.formats import READABLE, SNIFFED_BYTES, TRAITS, Format, sniffed
-from cropmark.model.problems import Breakdown, NotFound, SourceUnusable
+from cropmark.model.problems import InternalError, NotFound, SourceUnusable
 from cropmark.model.values import Box, Size
 from cropmark.pipeline import Pipeline
-from cropmark.plan.plan import Order, Plan, Warned
-from cropmark.ports import Limiter, Opened, Results, Source, Timing, Uploads
+from cropmark.plan.plan import Order, Plan, RequestWarning
+from cropmark.ports import Limiter, OpenSource, ResultStore, Source, Timing, UploadStore
 from cropmark.runtime.metrics import Metrics
-from cropmark.web.client_ip import Clients
+from cropmark.web.client_ip import ClientIp
 from cropmark.web.pixlab.body import Gone
-from cropmark.web.pixlab.results import Links
+from cropmark.web.pixlab.results import ResultUrls
 from cropmark.web.request import Receive, Scope, hung_up
 
 T = TypeVar("T")
@@ -44,60 +44,60 @@ Keys = Callable[[str], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Bureau:
+class PixLabContext:
     """All that the endpoints need. `source` holds what `uploads` takes in, and knows the web."""
 
     dialect: PixLab
     pipeline: Pipeline
     source: Source
-    uploads: Uploads
-    results: Results
-    links: Links
+    uploads: UploadStore
+    results: ResultStore
+    links: ResultUrls
     keys: Keys
     limiter: Limiter
     metrics: Metrics
     stopping: Callable[[], bool]
-    clients: Clients
+    clients: ClientIp
     per_minute: int = 0
     """Requests of one client address; 0: as many as it likes. The limiter counts in minutes."""
     logs: bool = True
 
 
 @dataclass(slots=True)
-class Call:
+class PixLabCall:
     """A request while it is being answered."""
 
     scope: Scope
     receive: Receive
     held: ExitStack
-    ask: Ask
+    ask: ImageRequest
     picture: str = ""
     """All that a log may hold of the picture."""
     cache: str = "none"
     timing: Timing = Timing()
 
 
-class Acts:
+class Actions:
     """What each kind of request leads to."""
 
-    def __init__(self, bureau: Bureau) -> None:
+    def __init__(self, bureau: PixLabContext) -> None:
         self._bureau = bureau
 
-    async def done(self, call: Call, request: Request, owner: str) -> Answer:
+    async def run(self, call: PixLabCall, request: Request, owner: str) -> Response:
         """Do it, and tell."""
         match request:
-            case MakePicture(order, blob):
+            case RenderImage(order, blob):
                 return await self._picture(call, order, owner, blob=blob)
             case FindFaces(order, count):
                 return await _unless_gone(call, self._faces(call, order, count=count))
-            case KeepUpload(order, comment):
+            case StoreUpload(order, comment):
                 return await self._stored(call, order, owner, comment)
-            case ForgetResult(link):
+            case DeleteResult(link):
                 return await self._forgotten(link, owner)
             case _:
                 assert_never(request)
 
-    async def _picture(self, call: Call, order: Order, owner: str, *, blob: bool) -> Answer:
+    async def _picture(self, call: PixLabCall, order: Order, owner: str, *, blob: bool) -> Response:
         body, kind, warnings = await _unless_gone(call, self._made(call, order))
         if not blob:
             return _with_warnings(await self._kept(body, kind, owner), warnings)
@@ -107,12 +107,12 @@ class Acts:
             *responses.blob_headers(secrets.token_urlsafe(12), kind),
             ("Cache-Control", "private, no-store"),
         )
-        return Answer(200, body, TRAITS[kind].media_type, headers)
+        return Response(200, body, TRAITS[kind].media_type, headers)
 
-    def _client(self, call: Call) -> str:
-        return self._bureau.clients.of(call.scope)
+    def _client(self, call: PixLabCall) -> str:
+        return self._bureau.clients.resolve(call.scope)
 
-    async def _made(self, call: Call, order: Order) -> tuple[bytes, Format, tuple[Warned, ...]]:
+    async def _made(self, call: PixLabCall, order: Order) -> tuple[bytes, Format, tuple[RequestWarning, ...]]:
         """The picture, or the original where that is the answer."""
         delivered = await self._bureau.pipeline.deliver(self._bureau.source, order, client=self._client(call))
         call.cache, call.timing = delivered.cache, delivered.timing
@@ -127,29 +127,29 @@ class Acts:
             raise SourceUnusable("the picture is of a format that is not sent", fix="use JPEG, PNG, WebP or GIF")
         return body, kind, (*order.warnings, *delivered.record.warnings)
 
-    async def _faces(self, call: Call, order: Order, *, count: bool) -> Answer:
+    async def _faces(self, call: PixLabCall, order: Order, *, count: bool) -> Response:
         assert order.plan is not None
-        opened = await self._bureau.source.open(order.sources[0].where)
+        opened = await self._bureau.source.open(order.sources[0].ref)
         try:
             size = await self._checked(call, opened, order.plan)
             # Not by the pipeline, which takes trouble for no analysis: here the caller is told which.
-            analysed = await self._bureau.pipeline.renderers.analyse(opened, foreign=True, client=self._client(call))
+            analyzed = await self._bureau.pipeline.renderers.analyze(opened, foreign=True, client=self._client(call))
         finally:
             opened.close()
-        if analysed.analysis is None:
+        if analyzed.analysis is None:
             mend = "install cropmark[smart], with smart = true"
-            raise Breakdown(f"faces cannot be looked for here: {analysed.reason}", fix=mend)
-        boxes = [_box(face, size) for face in analysed.analysis.faces if face.score >= SURE_SCORE]
+            raise InternalError(f"faces cannot be looked for here: {analyzed.reason}", fix=mend)
+        boxes = [_box(face, size) for face in analyzed.analysis.faces if face.score >= SURE_SCORE]
         return responses.faces_answer(boxes, count=count)
 
-    async def _checked(self, call: Call, opened: Opened, plan: Plan) -> Size:
+    async def _checked(self, call: PixLabCall, opened: OpenSource, plan: Plan) -> Size:
         """The size of an upright picture that may be worked on. Raises SourceUnusable, SourceTooLarge."""
         info = await self._bureau.pipeline.renderers.inspect(opened, foreign=True, client=self._client(call))
-        turned_away(info, plan)
+        check_source(info, plan)
         return info.size
 
-    async def _stored(self, call: Call, order: Order, owner: str, comment: str) -> Answer:
-        opened = await self._bureau.source.open(order.sources[0].where)
+    async def _stored(self, call: PixLabCall, order: Order, owner: str, comment: str) -> Response:
+        opened = await self._bureau.source.open(order.sources[0].ref)
         try:
             await self._checked(call, opened, Plan(limits=self._bureau.dialect.settings.limits))
             kind = sniffed(os.pread(opened.descriptor, SNIFFED_BYTES, 0))
@@ -159,15 +159,15 @@ class Acts:
         finally:
             opened.close()
 
-    async def _kept(self, body: bytes | Opened, kind: Format, owner: str, comment: str = "") -> Answer:
-        kept = await self._bureau.results.keep(body, kind, owner, comment)
+    async def _kept(self, body: bytes | OpenSource, kind: Format, owner: str, comment: str = "") -> Response:
+        kept = await self._bureau.results.put(body, kind, owner, comment)
         link = self._bureau.links.of(kept)
         # The one link is https where the server's public address is, and there is no other address.
         return responses.success(link, link, kept.id)
 
-    async def _forgotten(self, link: str, owner: str) -> Answer:
+    async def _forgotten(self, link: str, owner: str) -> Response:
         media_id = self._bureau.links.id_in(link)
-        if media_id is None or not await self._bureau.results.forget(media_id, owner):
+        if media_id is None or not await self._bureau.results.delete(media_id, owner):
             # One text whether it never was, is gone, or belongs to another key.
             raise NotFound("link: there is no stored result of this key at that link", parameter="link")
         return responses.deleted()
@@ -177,14 +177,14 @@ def _box(face: Face, size: Size) -> Box:
     """The face in whole pixels of the upright picture."""
     left, width = Fraction(face.left) * size.width, Fraction(face.width) * size.width
     top, height = Fraction(face.top) * size.height, Fraction(face.height) * size.height
-    return Box(r(left), r(top), length(width), length(height))
+    return Box(round_half_up(left), round_half_up(top), length(width), length(height))
 
 
-def _with_warnings(answer: Answer, warnings: tuple[Warned, ...]) -> Answer:
+def _with_warnings(answer: Response, warnings: tuple[RequestWarning, ...]) -> Response:
     return replace(answer, headers=(*answer.headers, *warning_headers(warnings)))
 
 
-async def _unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
+async def _unless_gone(call: PixLabCall, work: Coroutine[Any, Any, T]) -> T:
     """What the work brings; dropped, with Gone, when the client hangs up: the server does not cancel us."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(hung_up(call.receive))

@@ -14,9 +14,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, QuerystringParser, parse_options_header
 
 from cropmark.dialects.pixlab.long_json import JsonBody
-from cropmark.dialects.pixlab.query import Body
-from cropmark.model.problems import BadOrder, Problem
-from cropmark.web.pixlab.fields import PICTURE, Parts, Taken
+from cropmark.dialects.pixlab.query import BodyKind
+from cropmark.model.problems import BadRequest, Problem
+from cropmark.web.pixlab.fields import PICTURE, FieldReader, ParsedFields
 from cropmark.web.request import Receive
 
 PIECE: Final = 65_536
@@ -29,7 +29,7 @@ class Gone(Exception):
     """The client hung up before all of the request was there."""
 
 
-async def taken(receive: Receive, reader: Reader, limit_bytes: int) -> Taken:
+async def taken(receive: Receive, reader: BodyReader, limit_bytes: int) -> ParsedFields:
     """The whole body, fed to a reader. Raises Gone; everything else is told in the Taken."""
     try:
         async with asyncio.timeout(TOTAL_S):
@@ -38,11 +38,11 @@ async def taken(receive: Receive, reader: Reader, limit_bytes: int) -> Taken:
     except Problem as problem:
         reader.parts.break_off(problem)
     except TimeoutError:
-        reader.parts.break_off(BadOrder("the body came too slowly", fix="send it at once"))
+        reader.parts.break_off(BadRequest("the body came too slowly", fix="send it at once"))
     return reader.parts.taken()
 
 
-async def _fed(receive: Receive, reader: Reader, limit_bytes: int) -> None:
+async def _fed(receive: Receive, reader: BodyReader, limit_bytes: int) -> None:
     count = 0
     more = True
     while more:
@@ -54,7 +54,9 @@ async def _fed(receive: Receive, reader: Reader, limit_bytes: int) -> None:
         more = message.get("more_body", False)
         count += len(body)
         if count > limit_bytes:
-            raise BadOrder(f"expected a body of at most {limit_bytes:,} bytes, got more", fix="send a smaller picture")
+            raise BadRequest(
+                f"expected a body of at most {limit_bytes:,} bytes, got more", fix="send a smaller picture"
+            )
         for at in range(0, len(body), PIECE):
             reader.feed(body[at : at + PIECE])
             await asyncio.sleep(0)  # others first
@@ -63,31 +65,31 @@ async def _fed(receive: Receive, reader: Reader, limit_bytes: int) -> None:
 # ------------------------------------------------------------------------------------------------ kinds
 
 
-class Reader(Protocol):
+class BodyReader(Protocol):
     """Takes a body apart. Both methods raise BadOrder for what is none of its kind."""
 
-    parts: Parts
+    parts: FieldReader
 
     def feed(self, piece: bytes) -> None: ...
 
     def end(self) -> None: ...
 
 
-def reader_of(kind: Body, content_type: str, parts: Parts) -> Reader:
+def reader_of(kind: BodyKind, content_type: str, parts: FieldReader) -> BodyReader:
     """What reads a body of this kind. Raises BadOrder for multipart without a boundary."""
     match kind:
-        case Body.JSON:
+        case BodyKind.JSON:
             return _JsonReader(parts)
-        case Body.FORM:
+        case BodyKind.FORM:
             return _FormReader(parts)
-        case Body.MULTIPART:
+        case BodyKind.MULTIPART:
             return _MultipartReader(parts, content_type)
         case _:
             assert_never(kind)
 
 
 class _JsonReader:
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: FieldReader) -> None:
         self.parts = parts
         self._body = JsonBody()
         self._begun = False
@@ -107,7 +109,7 @@ class _JsonReader:
 
 
 class _FormReader:
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: FieldReader) -> None:
         self.parts = parts
         self._name = bytearray()
         self._begun = False
@@ -126,7 +128,7 @@ class _FormReader:
         try:
             self._parser.write(piece)
         except FormParserError as error:
-            raise BadOrder("expected a form", fix="send Content-Type: multipart/form-data") from error
+            raise BadRequest("expected a form", fix="send Content-Type: multipart/form-data") from error
 
     def end(self) -> None:
         self._parser.finalize()
@@ -158,11 +160,11 @@ class _FormReader:
 
 
 class _MultipartReader:
-    def __init__(self, parts: Parts, content_type: str) -> None:
+    def __init__(self, parts: FieldReader, content_type: str) -> None:
         self.parts = parts
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
-            raise BadOrder("multipart: expected a boundary", fix="let the client library set the Content-Type")
+            raise BadRequest("multipart: expected a boundary", fix="let the client library set the Content-Type")
         self._header = bytearray()
         self._value = bytearray()
         self._disposition = b""
@@ -225,5 +227,5 @@ def _decoded(text: bytes) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" "))
 
 
-def _no_multipart() -> BadOrder:
-    return BadOrder("expected a whole multipart body", fix="let the client library write it")
+def _no_multipart() -> BadRequest:
+    return BadRequest("expected a whole multipart body", fix="let the client library write it")

@@ -15,17 +15,24 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import structlog
 
-from cropmark.dialects.dialect import Answer, Ask
+from cropmark.dialects.dialect import ImageRequest, Response
 from cropmark.dialects.pixlab import params, parse, responses
-from cropmark.dialects.pixlab.endpoints import Endpoint, unfit_body
+from cropmark.dialects.pixlab.endpoints import EndpointName, unfit_body
 from cropmark.dialects.pixlab.query import body_kind
 from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
-from cropmark.model.problems import BadOrder, Breakdown, Overloaded, Problem, TooManyRequests, UnknownBody
-from cropmark.ports import Intake
+from cropmark.model.problems import (
+    BadRequest,
+    InternalError,
+    Overloaded,
+    Problem,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
+from cropmark.ports import UploadWriter
 from cropmark.web import response
-from cropmark.web.pixlab.actions import Acts, Bureau, Call, Keys
+from cropmark.web.pixlab.actions import Actions, Keys, PixLabCall, PixLabContext
 from cropmark.web.pixlab.body import Gone, reader_of, taken
-from cropmark.web.pixlab.fields import Parts, Taken
+from cropmark.web.pixlab.fields import FieldReader, ParsedFields
 from cropmark.web.request import Receive, Scope, Send, checked_target, request_id
 
 log = structlog.get_logger("cropmark.access")
@@ -55,45 +62,47 @@ def either(first: Keys, second: Keys) -> Keys:
     return owner_of
 
 
-class PixLabDoor:
+class PixLabEndpoint:
     """The endpoints of one site: below a prefix, or all paths of its hosts."""
 
-    def __init__(self, bureau: Bureau, *, name: str = "pixlab", prefix: str = "", hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, bureau: PixLabContext, *, name: str = "pixlab", prefix: str = "", hosts: tuple[str, ...] = ()
+    ) -> None:
         self._bureau = bureau
         self._name = name
         self._prefix = f"{prefix}/"
         self._hosts = hosts
-        self._acts = Acts(bureau)
+        self._acts = Actions(bureau)
 
-    def opens(self, host: str, path: str) -> bool:
+    def matches(self, host: str, path: str) -> bool:
         """Whether a request is for these endpoints."""
         return path.startswith(self._prefix) and (not self._hosts or host in self._hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began_s = time.perf_counter()
         with ExitStack() as held:
-            call = Call(scope, receive, held, self._ask(scope))
+            call = PixLabCall(scope, receive, held, self._ask(scope))
             try:
                 answer = await self._answer(call)
             except Gone:
                 self._log(call, SILENT, 0, began_s)
                 return
             except Problem as problem:
-                answer = self._bureau.dialect.refusal(problem, call.ask)
+                answer = self._bureau.dialect.error_response(problem, call.ask)
             except Exception:
                 log.exception("an endpoint failed", dialect="pixlab")
-                answer = self._bureau.dialect.refusal(Breakdown("our fault: the request failed"), call.ask)
+                answer = self._bureau.dialect.error_response(InternalError("our fault: the request failed"), call.ask)
         await self._send(call, answer, send)
         self._log(call, answer.status, len(answer.body), began_s)
 
-    def _ask(self, scope: Scope) -> Ask:
+    def _ask(self, scope: Scope) -> ImageRequest:
         rest = scope["raw_path"].decode("latin-1")[len(self._prefix) :]
         path = unquote_to_bytes(rest).decode("utf-8", "surrogateescape")
         key = [value.decode("latin-1") for name, value in scope["headers"] if name == parse.KEY_HEADER.encode()]
         headers = {parse.KEY_HEADER: key[-1]} if key else {}
-        return Ask(path, scope["query_string"].decode("utf-8", "surrogateescape"), headers, scope["method"])
+        return ImageRequest(path, scope["query_string"].decode("utf-8", "surrogateescape"), headers, scope["method"])
 
-    async def _answer(self, call: Call) -> Answer:
+    async def _answer(self, call: PixLabCall) -> Response:
         """The checks in the service's order. Raises Problems and Gone."""
         bureau = self._bureau
         if bureau.stopping():
@@ -109,12 +118,12 @@ class PixLabDoor:
         if body.problem is not None:
             raise body.problem
         await self._with_picture(call, endpoint, body)
-        return await self._acts.done(call, bureau.dialect.read_request(call.ask), owner)
+        return await self._acts.run(call, bureau.dialect.read_request(call.ask), owner)
 
     async def _within_rate(self, scope: Scope) -> None:
         """Count the request. Raises TooManyRequests."""
-        client = self._bureau.clients.of(scope)
-        quota = await self._bureau.limiter.take(f"pixlab {client}", self._bureau.per_minute)
+        client = self._bureau.clients.resolve(scope)
+        quota = await self._bureau.limiter.hit(f"pixlab {client}", self._bureau.per_minute)
         if quota.exceeded:
             raise TooManyRequests(
                 f"expected at most {quota.limit} requests a minute from one address",
@@ -122,41 +131,41 @@ class PixLabDoor:
                 retry_after_s=quota.retry_after_s,
             )
 
-    async def _body(self, call: Call, endpoint: Endpoint) -> Taken:
+    async def _body(self, call: PixLabCall, endpoint: EndpointName) -> ParsedFields:
         """What the body holds, with what is wrong with it. Raises Gone."""
         if call.ask.method != "POST":
-            return Taken({})
+            return ParsedFields({})
         content_type = _header(call.scope, b"content-type")
-        parts = Parts(lambda: self._intake(call))
+        parts = FieldReader(lambda: self._intake(call))
         try:
             kind = body_kind(content_type)
             reader = reader_of(kind, content_type, parts)
-        except (UnknownBody, BadOrder) as problem:
-            return Taken({}, problem=problem, unread=True)
+        except (UnsupportedMediaType, BadRequest) as problem:
+            return ParsedFields({}, problem=problem, unread=True)
         if unfit := unfit_body(endpoint, kind):
             parts.note(unfit)
         declared = _header(call.scope, b"content-length")
         if declared.isdecimal() and int(declared[:12]) > BODY_BYTES:
-            too_large = BadOrder(f"expected a body of at most {BODY_BYTES:,} bytes, got {declared[:12]}")
-            return Taken({}, problem=too_large, unread=True)
+            too_large = BadRequest(f"expected a body of at most {BODY_BYTES:,} bytes, got {declared[:12]}")
+            return ParsedFields({}, problem=too_large, unread=True)
         return await taken(call.receive, reader, BODY_BYTES)
 
-    def _intake(self, call: Call) -> Intake:
-        intake = self._bureau.uploads.intake(self._bureau.dialect.settings.source_bytes)
+    def _intake(self, call: PixLabCall) -> UploadWriter:
+        intake = self._bureau.uploads.new_writer(self._bureau.dialect.settings.source_bytes)
         call.held.callback(intake.discard)
         return intake
 
-    async def _owner(self, ask: Ask, body: Taken) -> str:
-        """Who asks. Raises Unauthorised, and what is wrong with a body that may hold the key but cannot be read."""
+    async def _owner(self, ask: ImageRequest, body: ParsedFields) -> str:
+        """Who asks. Raises Unauthorized, and what is wrong with a body that may hold the key but cannot be read."""
         key = self._bureau.dialect.key_of(ask)
         if key is None and body.unread and body.problem is not None:
             raise body.problem
         owner = None if key is None else await self._bureau.keys(key)
         if owner is None:
-            raise self._bureau.dialect.unauthorised(key)
+            raise self._bureau.dialect.unauthorized(key)
         return owner
 
-    async def _with_picture(self, call: Call, endpoint: Endpoint, body: Taken) -> None:
+    async def _with_picture(self, call: PixLabCall, endpoint: EndpointName, body: ParsedFields) -> None:
         """The ask with the picture that came along: a file, or what base64 stands for. Raises BadOrder."""
         upload, call.picture = body.file, "upload" if body.file else ""
         if upload is None and params.IMG in params.rows_of(endpoint):
@@ -169,11 +178,11 @@ class PixLabDoor:
                     intake = self._intake(call)
                     for piece in decoded_base64((found.text,)):
                         intake.write(piece)
-                    upload = intake.held()
+                    upload = intake.finish()
         if upload is not None:
             call.ask = replace(call.ask, upload=upload.digest)
 
-    async def _send(self, call: Call, answer: Answer, send: Send) -> None:
+    async def _send(self, call: PixLabCall, answer: Response, send: Send) -> None:
         headers = response.raw(
             (
                 *((("content-type", answer.media_type),) if answer.body else ()),
@@ -190,7 +199,7 @@ class PixLabDoor:
         body = b"" if call.ask.method == "HEAD" else answer.body
         await response.send_whole(send, answer.status, headers, body)
 
-    def _log(self, call: Call, status: int, sent: int, began_s: float) -> None:
+    def _log(self, call: PixLabCall, status: int, sent: int, began_s: float) -> None:
         metrics = self._bureau.metrics
         metrics.requests.labels("pixlab", str(status), call.cache).inc()
         metrics.bytes_out.labels("pixlab").inc(sent)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from cropmark.dialects.responses import json_answer
 from cropmark.model.formats import TRAITS
 from cropmark.model.problems import Overloaded
-from cropmark.ports import Kept, Results
+from cropmark.ports import ResultStore, StoredResult
 from cropmark.runtime.metrics import Metrics
 from cropmark.web import response
 from cropmark.web.request import Receive, Scope, Send, request_id
@@ -23,12 +23,12 @@ _UNENDING_S = 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
+class ResultUrls:
     """The addresses of stored results: `base` is the server's own, `https://img.example`, no slash at its end."""
 
     base: str
 
-    def of(self, kept: Kept) -> str:
+    def of(self, kept: StoredResult) -> str:
         """Where a result is served."""
         return f"{self.base}/media/{kept.id}.{TRAITS[kept.format].extension}"
 
@@ -45,13 +45,13 @@ class Links:
         return urlsplit(self.base).hostname or ""
 
 
-class Media:
+class ResultDownloads:
     """The door of stored results, at /media/{id}.{extension}; where a site of another host has such a path, it wins."""
 
     def __init__(
         self,
-        results: Results,
-        links: Links,
+        results: ResultStore,
+        links: ResultUrls,
         sites: Sites,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
@@ -62,7 +62,7 @@ class Media:
         self._metrics = metrics
         self._clock = clock
 
-    def opens(self, host: str, path: str) -> bool:
+    def matches(self, host: str, path: str) -> bool:
         """Whether the path may be that of a result."""
         if _PATH.fullmatch(path) is None:
             return False
@@ -97,7 +97,7 @@ class Media:
             opened.close()
         return 200
 
-    def _headers(self, kept: Kept) -> RawHeaders:
+    def _headers(self, kept: StoredResult) -> RawHeaders:
         rest = _UNENDING_S if kept.expires_s is None else max(0, int(kept.expires_s - self._clock()))
         return response.raw(
             (
@@ -113,7 +113,7 @@ class Media:
         )
 
 
-def _etag(kept: Kept) -> str:
+def _etag(kept: StoredResult) -> str:
     return f'"{kept.id}"'  # an id never stands for other bytes
 
 
