@@ -18,7 +18,7 @@ setup-dev:
 	@tools/setup dev
 
 run: setup-run ## install and serve the sample pictures
-	@$(BIN)/cropmark serve examples/pictures --port $(PORT)
+	@$(BIN)/cropmark serve examples/images --port $(PORT)
 
 test: setup-dev ## install and run the tests
 	@$(BIN)/python -m pytest

@@ -96,7 +96,7 @@ async def _nothing(scope: Any, receive: Any, send: Any) -> None:
 def settings(cache: Path, *, memory: bool) -> Settings:
     """The sample pictures, served without configuration."""
     return Settings(
-        folder=ROOT / "examples" / "pictures",
+        folder=ROOT / "examples" / "images",
         renderers=1,
         cache_dir=cache / "cache",
         data_dir=cache / "data",

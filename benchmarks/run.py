@@ -22,7 +22,7 @@ os.environ.setdefault("VIPS_CONCURRENCY", "1")
 
 from bench import cold, machine, peers, report, servers, warm
 from bench.cold import Case
-from bench.pictures import Album, Kind, Wanted
+from bench.images import Album, Kind, Wanted
 from bench.quality import Judge
 from bench.results import write_section
 from bench.servers import Missing, Peer, Server

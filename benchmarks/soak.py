@@ -236,7 +236,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 async def right_answers(client: httpx.AsyncClient, folder: Path, chance: random.Random) -> dict[str, Right]:
     """Every known request's answer from a server that nothing happened to yet, decoded. Raises where one is wrong."""
-    names = sorted(p.name for p in (ROOT / "examples" / "pictures").glob("*.jpg"))
+    names = sorted(p.name for p in (ROOT / "examples" / "images").glob("*.jpg"))
     paths = [f"/fastly/{n}?width={w}&format={f}" for n in names for w in WIDTHS for f in FORMATS]
     chance.shuffle(paths)
     bodies = {}
@@ -341,7 +341,7 @@ def main() -> int:
     soak, seconds = Soak(), asked.minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         work, files = Path(folder), Path(folder, "files")
-        shutil.copytree(ROOT / "examples" / "pictures", files)
+        shutil.copytree(ROOT / "examples" / "images", files)
         make.write(files)
         with small_disk(work / "cache") as soak.full_disk:
             settings = {

@@ -6,7 +6,7 @@
     ```toml     a configuration
 
 `…` stands for anything. The hosts of examples are loopback servers here: 127.0.0.1:8000 and service.example are
-cropmark over examples/pictures, pictures.example is a plain web server of them. YOUR_KEY is PixLab's key.
+cropmark over examples/images, pictures.example is a plain web server of them. YOUR_KEY is PixLab's key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cropmark.config.loader import configured
 from tests.web.server_process import running
 
 ROOT = Path(__file__).parent.parent
-PICTURES = ROOT / "examples" / "pictures"
+PICTURES = ROOT / "examples" / "images"
 DOCUMENTS = sorted((ROOT / "docs").glob("moving-from-*.md"))
 KEY = "a-key-for-the-tests-0123456789abcdef"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import pyvips
 
 from bench import load, machine
-from bench.pictures import Album, Kind, Wanted
+from bench.images import Album, Kind, Wanted
 from bench.servers import Server
 
 CONNECTIONS = 4

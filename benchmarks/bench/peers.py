@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import machine
-from bench.pictures import ROOT, Wanted
+from bench.images import ROOT, Wanted
 from bench.servers import Missing, Peer, Started
 
 HERE = ROOT / "benchmarks"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pyvips
 
 from bench import load
+from bench.images import Album, Kind, Wanted
 from bench.peers import HERE, python_of
-from bench.pictures import Album, Kind, Wanted
 from bench.servers import Server
 
 LOWEST, HIGHEST = 20, 95

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bench import results
 from bench.cold import CONNECTIONS
+from bench.images import CAMERA_QUALITY
 from bench.machine import Cores
 from bench.peers import ABSENT
-from bench.pictures import CAMERA_QUALITY
 from bench.targets import NAMES, NGINX, Found, targets, targets_table
 from bench.warm import BODIES
 from bench.warm import CONNECTIONS as HIT_CONNECTIONS

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import machine
-from bench.pictures import Wanted
+from bench.images import Wanted
 
 READY_WITHIN_S = 40.0
 

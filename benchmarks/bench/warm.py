@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench import load, machine
 from bench.cold import Told
+from bench.images import Album, Kind, Wanted
 from bench.peers import CROPMARK
-from bench.pictures import Album, Kind, Wanted
 from bench.servers import Server
 
 CONNECTIONS = 32

@@ -20,7 +20,7 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiered import TieredCaches
 from cropmark.config.loader import Settings
 from cropmark.dialects.dialect import Dialect, ImageRequest
-from cropmark.explain import Explanation, drawn, explained, explained_with
+from cropmark.explanation import Explanation, drawn, explained, explained_with
 from cropmark.model.problems import BadRequest, SourceNotFound
 from cropmark.model.values import Size
 from cropmark.pipeline import Delivered, Pipeline
@@ -31,7 +31,7 @@ from cropmark.server.sites import dialect_of, dialects_of
 from cropmark.server.wiring import pool_of
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource
-from cropmark.translate import PATHS, Translation, translations
+from cropmark.translation import PATHS, Translation, translations
 
 
 @dataclass(frozen=True, slots=True)

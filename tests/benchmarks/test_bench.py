@@ -9,8 +9,8 @@ import pytest
 import run
 from bench import load, machine, report, results, targets
 from bench.cold import Case, Pace, cases
+from bench.images import Album, Kind, Wanted
 from bench.peers import CROPMARK, FILTER, IPX, RENDERING, SHARP, THUMBOR
-from bench.pictures import Album, Kind, Wanted
 from bench.quality import Equal, Looks
 from bench.servers import Peer
 from bench.warm import Busy, Hits, Identical, Kept

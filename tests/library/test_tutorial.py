@@ -52,7 +52,7 @@ def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:
         assert square.size == (300, 300)
     with (
         Image.open(tmp_path / "shop" / "still-the-old-one.jpg") as old,
-        Image.open(ROOT / "examples" / "pictures" / "rocket.jpg") as new,
+        Image.open(ROOT / "examples" / "images" / "rocket.jpg") as new,
     ):
         assert old.size != new.size
     assert '"title": "A rocket"' in told

@@ -23,7 +23,7 @@ from cropmark.renderers.pool import Pool
 from cropmark.renderers.tasks import Sandbox
 from tests.renderers.conftest import killed_and_replaced
 
-PICTURES = Path(__file__).parents[2] / "examples" / "pictures"
+PICTURES = Path(__file__).parents[2] / "examples" / "images"
 PHOTO = PICTURES / "astronaut.jpg"
 POLICY = Sandbox.REQUIRE if sys.platform == "linux" else Sandbox.TRY
 

@@ -29,7 +29,7 @@ def test_check_29_a_version_below_the_floor(monkeypatch: pytest.MonkeyPatch, flo
 
 
 OLD = """
-from cropmark.renderers.work import prepared
+from cropmark.renderers.handlers import prepared
 from cropmark.renderers.worker import main
 main(prepared, lambda: (("libvips 8.1.0",), ("libvips 8.1.0 is older than 8.18.7",)))
 """

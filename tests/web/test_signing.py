@@ -189,7 +189,7 @@ def test_keys_do_not_show() -> None:
 
 def test_check_02_secrets_are_compared_in_constant_time() -> None:
     """In the modules that hold a secret, no comparison by == or in of what a caller gave: by hmac.compare_digest."""
-    for name, function in (("signing", "_is_ours"), ("web/admin", "_has_token"), ("web/pixlab", "owner_of")):
+    for name, function in (("security/signing", "_is_ours"), ("web/admin", "_has_token"), ("web/pixlab/endpoint", "owner_of")):
         tree = ast.parse((ROOT / f"src/cropmark/{name}.py").read_text())
         body = next(n for n in ast.walk(tree) if getattr(n, "name", "") == function)
         assert "compare_digest" in ast.unparse(body)

@@ -22,7 +22,7 @@ from rich.tree import Tree
 
 from cropmark.cli import assets, keys, migrate
 from cropmark.config.loader import InvalidConfiguration, LoadedSettings, configured
-from cropmark.explain import Explanation, short
+from cropmark.explanation import Explanation, short
 from cropmark.geometry.recipe import Recipe
 from cropmark.model.problems import Problem
 

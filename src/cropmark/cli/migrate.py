@@ -18,7 +18,7 @@ from cropmark.config.loader import configured
 
 if TYPE_CHECKING:  # they bring the engine and the web stack, which whoever asks for --help need not wait for
     from cropmark.replay.compare import Comparison, FetchedUrl
-    from cropmark.translate import Translation
+    from cropmark.translation import Translation
 
 out = Console(emoji=False)
 

@@ -18,14 +18,14 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from cropmark.dialects.dialect import Dialect, ImageRequest
-from cropmark.explain import drawn, explained_with
+from cropmark.explanation import drawn, explained_with
 from cropmark.model.problems import BadRequest, NotFound, Problem, Unauthorized
 from cropmark.pipeline import Pipeline, tag_of, url_tag
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
 from cropmark.runtime.metrics import Metrics
 from cropmark.security.signing import target, unsigned
-from cropmark.translate import translations
+from cropmark.translation import translations
 from cropmark.web.pages import index
 from cropmark.web.request import RequestHeaders, ask_of, host_name
 from cropmark.web.site import Site, Sites

@@ -23,7 +23,7 @@ from cropmark.model.formats import Info
 from cropmark.model.problems import BadValue, Problem
 from cropmark.model.values import Size
 from cropmark.plan.plan import Plan
-from cropmark.translate import CLIENTS, Translation, translations
+from cropmark.translation import CLIENTS, Translation, translations
 
 DIALECTS: dict[str, Dialect] = {d.name: d for d in (Fastly(), Contentstack(), Kontent(), PixLab())}
 

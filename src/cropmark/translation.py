@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from cropmark.dialects.dialect import Dialect, DialectQuery, ImageRequest, Unsupported
-from cropmark.explain import short
+from cropmark.explanation import short
 from cropmark.geometry.normalize import NormalizedPlan, meanings
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Info
