@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Problem
@@ -114,7 +114,9 @@ class Unsupported:
 
 
 class Dialect(Protocol):
-    """One vendor's way to ask for pictures. Stateless: settings come with its construction."""
+    """A vendor's URL syntax for images. Stateless: its settings are given to its constructor."""
+
+    def __init__(self, settings: Any = ...) -> None: ...
 
     name: ClassVar[str]
     params: ClassVar[tuple[ParameterDoc, ...]]

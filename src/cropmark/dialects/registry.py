@@ -1,0 +1,131 @@
+"""The list of all dialects; configuration, server, CLI, start page and documents derive theirs from it.
+
+A new dialect is a folder next to this file and one entry in DIALECTS. Pure: importing this module opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cropmark.dialects.contentstack.dialect import Contentstack
+from cropmark.dialects.contentstack.settings import ContentstackSettings
+from cropmark.dialects.dialect import Dialect, ParameterDoc
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, OVERLAY_HEADER
+from cropmark.dialects.fastly.settings import FastlySettings
+from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
+from cropmark.dialects.pixlab.dialect import PixLab, PixLabSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A URL path prefix at which the server offers a dialect without further configuration."""
+
+    prefix: str
+    """Begins with a slash and has none at its end."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Dialect settings at this mount that differ from those of the operator's configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An example query for the start page, with the label of its link."""
+
+    label: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialectEntry:
+    """A dialect with all that the rest of the project derives from it."""
+
+    name: str
+    """The dialect's name in the configuration, on the command line, in metrics and in file names of documents."""
+    cls: type[Dialect]
+    settings_cls: type[Any]
+    title: str
+    """The vendor's name for the service, as documents show it."""
+    mounts: tuple[Mount, ...] = ()
+    """Where the server offers the dialect without further configuration; a folder is served at each of them."""
+    samples: tuple[Sample, ...] = ()
+    thumbnail: str = ""
+    """The query of the start page's 16:9 thumbnails."""
+    header_params: tuple[tuple[str, tuple[ParameterDoc, ...]], ...] = ()
+    """Request headers that hold a query string, each with its parameters."""
+    is_endpoint: bool = False
+    """True if endpoints of its own (web/pixlab) serve the dialect at its mounts, instead of a Site over a source.
+
+    Such a dialect serves no folder: its callers name or upload the image.
+    """
+
+    def build(self, settings: object | None = None) -> Dialect:
+        """The dialect with these settings, an instance of `settings_cls`; None: the defaults."""
+        return self.cls(self.settings_cls() if settings is None else settings)
+
+
+DIALECTS: Final = (
+    DialectEntry(
+        "fastly",
+        Fastly,
+        FastlySettings,
+        "Fastly Image Optimizer",
+        mounts=(Mount("/fastly"),),
+        samples=(
+            Sample("small", "width=320"),
+            Sample("16:9, WebP", "crop=16:9&width=480&format=webp"),
+            Sample("smart 1:1", "crop=1:1,smart&width=320"),
+            Sample("portrait", "width=300&height=400&fit=crop"),
+            Sample("black, white", "width=320&bw=atkinson&format=png8"),
+            Sample("blurred", "width=320&blur=12&saturation=-60"),
+        ),
+        thumbnail="crop=16:9,smart&width=480",
+        header_params=((OVERLAY_HEADER, Fastly.overlay_params), (MONTAGE_HEADER, Fastly.montage_params)),
+    ),
+    DialectEntry(
+        "contentstack",
+        Contentstack,
+        ContentstackSettings,
+        "Contentstack Image Delivery",
+        mounts=(Mount("/contentstack"),),
+        samples=(
+            Sample("small", "width=320"),
+            Sample("padded", "width=320&pad=20&bg-color=ffcc00"),
+            Sample("smart 4:5", "crop=4:5,smart&width=320"),
+        ),
+        thumbnail="crop=16:9,smart&width=480",
+    ),
+    DialectEntry(
+        "kontent",
+        Kontent,
+        KontentSettings,
+        "Kontent.ai Image Transformation",
+        mounts=(Mount("/kontent"),),
+        samples=(
+            Sample("small", "w=320"),
+            Sample("focal point", "w=320&h=320&fit=crop&crop=focalpoint&fp-x=0.3&fp-y=0.3&fp-z=2"),
+            Sample("smart", "w=480&h=160&fit=crop&crop=smart"),
+        ),
+        thumbnail="w=480&h=270&fit=crop&crop=smart",
+    ),
+    DialectEntry("pixlab", PixLab, PixLabSettings, "PixLab", mounts=(Mount("/pixlab"),), is_endpoint=True),
+)
+
+
+def entry(name: str) -> DialectEntry:
+    """The dialect of this name. Raises KeyError."""
+    return _BY_NAME[name]
+
+
+def names() -> tuple[str, ...]:
+    """The names of all dialects, in the order of DIALECTS."""
+    return tuple(_BY_NAME)
+
+
+def folder_entries() -> tuple[DialectEntry, ...]:
+    """The dialects that serve a folder at their mounts: all but those with endpoints of their own."""
+    return tuple(dialect for dialect in DIALECTS if not dialect.is_endpoint)
+
+
+_BY_NAME: Final[Mapping[str, DialectEntry]] = {dialect.name: dialect for dialect in DIALECTS}
