@@ -1,0 +1,73 @@
+"""Routing: the one rule that decides which site or endpoint serves a URL. Pure.
+
+A mount without hosts serves every host. Where several mounts match, the first in this order serves the request:
+mounts with named hosts, then longer prefixes, then mounts with a path pattern.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """The URLs that a site or an endpoint serves: paths below a prefix, on all hosts or on some."""
+
+    prefix: str = ""
+    """Begins with a slash and does not end with one; empty: the whole host."""
+    hosts: tuple[str, ...] = ()
+    """Lower case, without ports; empty: every host that is not excluded."""
+    excluded_hosts: tuple[str, ...] = ()
+    paths: re.Pattern[str] | None = None
+    """Matched at the start of the path below the prefix; None: every path."""
+
+    @classmethod
+    def configured(cls, prefix: str, hosts: Iterable[str] = ()) -> Mount:
+        """The mount of a configured site; its prefix may end with a slash, its hosts may have capitals."""
+        return cls(prefix.rstrip("/"), tuple(host.lower() for host in hosts))
+
+    @property
+    def precedence(self) -> tuple[bool, int, bool]:
+        """Sort key: of all mounts that match a URL, the one with the least key serves it."""
+        return not self.hosts, -len(self.prefix), self.paths is None
+
+    def rest(self, host: str, path: str) -> str | None:
+        """The path below the prefix, without a leading slash; None if another mount serves the URL.
+
+        `host` as host_name() returns it; `path` begins with a slash and is percent-encoded.
+        """
+        if self.hosts and host not in self.hosts:
+            return None
+        if host in self.excluded_hosts or not path.startswith(self.prefix + "/"):
+            return None
+        rest = path[len(self.prefix) + 1 :]
+        return rest if self.paths is None or self.paths.match(rest) else None
+
+
+class Router(Generic[T]):
+    """Values by their mounts, in order of precedence."""
+
+    def __init__(self, mounts: Iterable[tuple[Mount, T]]) -> None:
+        self._mounts = sorted(mounts, key=lambda mounted: mounted[0].precedence)
+
+    def __iter__(self) -> Iterator[T]:
+        return (value for _, value in self._mounts)
+
+    def find(self, host: str, path: str) -> tuple[T, str] | None:
+        """The value whose mount serves the URL, and the path below its prefix."""
+        for mount, value in self._mounts:
+            rest = mount.rest(host, path)
+            if rest is not None:
+                return value, rest
+        return None
+
+
+def host_name(host: str) -> str:
+    """The host of a Host header or of a URL's authority, without its port, in lower case."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") and host.rsplit(":", 1)[-1].isdigit() else host
+    return name.lower().rstrip(".")
