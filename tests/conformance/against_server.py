@@ -1,6 +1,6 @@
-"""Start a server over the cases' pictures and run the cases against it: `make conformance`.
+"""Start a server over the cases' sources and run the cases against it: `make conformance`.
 
-Passes its own arguments on to run.py, so `--only 'fastly-crop-*' -v` works here too.
+Passes its arguments on to run.py, so `--only 'fastly-crop-*' -v` works here too.
 """
 
 from __future__ import annotations
@@ -15,56 +15,76 @@ import time
 import urllib.request
 from pathlib import Path
 
+from cropmark.dialects.registry import DIALECTS
+
 HERE = Path(__file__).resolve().parent
 CORPUS = HERE.parent / "data" / "corpus" / "photos"
 KEY = "conformance-key"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def main() -> int:
     arguments = sys.argv[1:]
-    run = [sys.executable, str(HERE / "run.py")]
-    cases = [a for i, a in enumerate(arguments) if a == "--cases" or (i and arguments[i - 1] == "--cases")]
     with tempfile.TemporaryDirectory() as folder:
-        sources, corpus = Path(folder, "sources"), ["--corpus", str(CORPUS)]
-        subprocess.run([*run, *cases, "--make-only", str(sources), *corpus], check=True, stdout=subprocess.DEVNULL)
-        port, images = free_port(), free_port()
-        environment = {
-            **os.environ,
-            "CROPMARK_CACHE_DIR": str(Path(folder, "cache")),
-            "CROPMARK_DATA_DIR": str(Path(folder, "data")),
-            "CROPMARK_PIXLAB_KEY": KEY,
-            "CROPMARK_ACCESS_LOG": "off",
-            "CROPMARK_WEB_ALLOW": f"127.0.0.1:{images}",
-        }
+        sources = Path(folder, "sources")
+        runner = [sys.executable, str(HERE / "run.py"), "--corpus", str(CORPUS)]
+        make = [*runner, *_cases_option(arguments), "--make-only", str(sources)]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+        port, image_port = _free_port(), _free_port()
         command = [sys.executable, "-m", "cropmark.cli.main", "serve", str(sources), "--port", str(port)]
+        environment = {**os.environ, **_settings(Path(folder), image_port)}
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as server:
             try:
-                _wait_for(f"http://127.0.0.1:{port}/readyz", server)
-                base = f"http://127.0.0.1:{port}"
-                bases = [f"--base={d}={base}/{d}" for d in ("fastly", "contentstack", "kontent", "pixlab")]
-                listen = ["--img-listen", f"127.0.0.1:{images}", "--key", KEY]
-                told = subprocess.run(
-                    [*run, "--sources", str(sources), *corpus, *bases, *listen, *arguments], check=False
-                )
-                return told.returncode
+                _wait_until_ready(f"http://127.0.0.1:{port}/readyz", server)
+                listen = ["--img-listen", f"127.0.0.1:{image_port}", "--key", KEY]
+                bases = base_options(f"http://127.0.0.1:{port}")
+                run = [*runner, "--sources", str(sources), *bases, *listen, *arguments]
+                return subprocess.run(run, check=False).returncode
             finally:
                 server.send_signal(signal.SIGTERM)
                 server.wait(30)
 
 
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+def base_options(server: str) -> list[str]:
+    """run.py's --base options for each dialect that the server mounts without further configuration.
+
+    A case's dialect is the first segment of the mount: `/fastly`, `/imagor`, `/iiif/3`.
+    """
+    names = dict.fromkeys(mount.prefix.split("/")[1] for entry in DIALECTS for mount in entry.mounts)
+    return [f"--base={name}={server}/{name}" for name in names]
+
+
+def _settings(folder: Path, image_port: int) -> dict[str, str]:
+    return {
+        "CROPMARK_CACHE_DIR": str(folder / "cache"),
+        "CROPMARK_DATA_DIR": str(folder / "data"),
+        "CROPMARK_PIXLAB_KEY": KEY,
+        "CROPMARK_ACCESS_LOG": "off",
+        "CROPMARK_ALLOW_PRIVATE_HOSTS": f"127.0.0.1:{image_port}",
+    }
+
+
+def _cases_option(arguments: list[str]) -> list[str]:
+    """The --cases options among the arguments, in both spellings."""
+    return [
+        argument
+        for index, argument in enumerate(arguments)
+        if argument.startswith("--cases") or (index and arguments[index - 1] == "--cases")
+    ]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
     for _ in range(300):
         if server.poll() is not None:
             sys.exit(f"the server ended with {server.returncode}")
         try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                if answer.status == 200:
+            with urllib.request.urlopen(url, timeout=1) as response:
+                if response.status == 200:
                     return
         except OSError:
             time.sleep(0.1)
