@@ -11,7 +11,7 @@ from cropmark.geometry.recipe import OriginalBytes
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import Choice, Order, Output, TriState
+from cropmark.plan.plan import EncodingChoice, Order, Output, TriState
 from cropmark.plan.source import matches_any
 
 BROWSER = "image/avif,image/webp,image/apng,*/*;q=0.8"
@@ -39,18 +39,18 @@ def output_of(query: str, accept: str = "", settings: ContentstackSettings | Non
     return plan.output
 
 
-def taken(output: Output, source: Info) -> Choice:
+def taken(output: Output, source: Info) -> EncodingChoice:
     """The first choice whose conditions hold, where nothing is past a limit."""
     for choice in output.choices:
         named = choice.format or source.format
         loses = source.animated and not (output.first_frame or choice.first_frame or TRAITS[named].animated)
-        kept = not (choice.keeps_animation and loses)
+        kept = not (choice.keep_animation and loses)
         if TRAITS[named].writable and kept and not matches_any(choice.skipped_for, source):
             return choice
     raise AssertionError(f"no choice for {source}")
 
 
-def told(choice: Choice, source: Info) -> str:
+def told(choice: EncodingChoice, source: Info) -> str:
     """A choice in a few words: webpll, jpeg~ 85 (progressive as the source), gif/1 (the first frame)."""
     assert choice.format is not None
     lossless = choice.lossless is TriState.YES or (choice.lossless is TriState.AS_SOURCE and source.lossless)
@@ -198,7 +198,7 @@ def test_vary_is_sent_whenever_accept_could_matter(query: str, negotiated: bool,
 @pytest.mark.parametrize(("lifted", "source", "settled"), SETTLED)
 def test_vary_is_not_sent_for_what_is_not_converted(lifted: bool, source: Info, settled: bool) -> None:
     order = order_of("auto=webp", settings=ContentstackSettings(gif_resize=lifted))
-    assert matches_any(order.delivery.never_for, source) is settled
+    assert matches_any(order.delivery.not_negotiated_for, source) is settled
 
 
 @pytest.mark.parametrize(("query", "original"), AS_IT_IS)
@@ -207,6 +207,6 @@ def test_where_the_source_may_go_out_as_it_is(query: str, original: bool) -> Non
 
 
 def test_avif_past_its_area_is_refused_by_name_only() -> None:
-    assert taken(output_of("format=avif"), JPEG).refuse_beyond
+    assert taken(output_of("format=avif"), JPEG).refuse_over_limit
     for query in ("auto=avif", "format=auto"):
-        assert not taken(output_of(query, BROWSER), JPEG).refuse_beyond
+        assert not taken(output_of(query, BROWSER), JPEG).refuse_over_limit

@@ -114,18 +114,18 @@ def made(cached: bool, *warnings: RequestWarning) -> Result:
 
 def test_the_headers_beside_a_picture() -> None:
     expected = (("Content-Disposition", "inline"), ("X-Cache", "HIT"), ("X-Served-By", "cropmark"))
-    assert CONTENTSTACK.headers_of(ORDER, made(True)) == expected
-    assert ("X-Cache", "MISS") in CONTENTSTACK.headers_of(ORDER, made(False))
+    assert CONTENTSTACK.image_headers(ORDER, made(True)) == expected
+    assert ("X-Cache", "MISS") in CONTENTSTACK.image_headers(ORDER, made(False))
 
 
 def test_a_warning_names_its_parameters_each_once() -> None:
     odd = (RequestWarning("crop", "one"), RequestWarning("fit", "two"), RequestWarning("crop", "three"))
-    assert CONTENTSTACK.headers_of(ORDER, made(True, *odd))[-1] == ("X-Cropmark-Warning", "crop, fit")
+    assert CONTENTSTACK.image_headers(ORDER, made(True, *odd))[-1] == ("X-Cropmark-Warning", "crop, fit")
 
 
 @given(parameter=st.text(), text=st.text())
 def test_no_text_breaks_out_of_a_header_or_the_json(parameter: str, text: str) -> None:
-    for name, value in CONTENTSTACK.headers_of(ORDER, made(False, RequestWarning(parameter, text))):
+    for name, value in CONTENTSTACK.image_headers(ORDER, made(False, RequestWarning(parameter, text))):
         assert name.isascii()
         assert all(" " <= c <= "~" for c in value)
         assert len(value) <= 400

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.contentstack.params import ROWS
-from cropmark.dialects.contentstack.query import one_mark
+from cropmark.dialects.contentstack.params import PARAMETERS
+from cropmark.dialects.contentstack.query import normalize_query
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
 from cropmark.dialects.dialect import ImageRequest
-from cropmark.dialects.params import Parameter, asked_of
+from cropmark.dialects.params import Parameter, parse_params
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadRequest, BadValue, NotFound, Problem
 from cropmark.model.values import Color, Pixels, Ratio, Share
@@ -79,7 +79,7 @@ GIFS = SourceFilter(formats=frozenset({Format.GIF}))
 def resize(width: Pixels | Share | None, height: Pixels | Share | None, **others: object) -> Resize:
     """A resize as this dialect has it: it may enlarge, and is left out for GIFs."""
     name = "width" if width else "height"
-    known = {"enlarge": True, "parameter": name, "skipped_for": (GIFS,), "warns_if_skipped": "a GIF is not resized"}
+    known = {"enlarge": True, "parameter": name, "skipped_for": (GIFS,), "warning_if_skipped": "a GIF is not resized"}
     return Resize(width=width, height=height, **{**known, **others})  # type: ignore[arg-type]  # named fields of a step
 
 
@@ -107,8 +107,8 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("trim=25,50,75",                    (TrimEdges(Edges(px(25), px(50), px(75), px(50))),)),
     ("trim=0.10",                        (TrimEdges(Edges(*[part("0.1")] * 4)),)),
     # orient
-    ("orient=6",                         (Orient(Orientation.RIGHT),)),
-    ("orient=hv",                        (Orient(Orientation.HALF),)),
+    ("orient=6",                         (Orient(Orientation.ROTATE_90),)),
+    ("orient=hv",                        (Orient(Orientation.ROTATE_180),)),
     ("orient=1",                         ()),                                                  # upright, and no more
     # sizes
     ("width=0.25",                       (resize(part("0.25"), None),)),
@@ -127,8 +127,8 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("pad=10&bg-color=FF0000",
         (Flatten(Color(255, 0, 0)), Pad(Edges(*[px(10)] * 4), Color(255, 0, 0)))),
     ("canvas=700,800,offset-x0.65",
-        (Canvas(shape=Dimensions(px(700), px(800)), x=Align(Fraction(13, 20)), warns_when_cut=True),)),
-    ("canvas=1:1&pad=50",                (Canvas(shape=SQUARE, warns_when_cut=True),)),
+        (Canvas(shape=Dimensions(px(700), px(800)), x=Align(Fraction(13, 20)), warn_if_cut=True),)),
+    ("canvas=1:1&pad=50",                (Canvas(shape=SQUARE, warn_if_cut=True),)),
     ("bg-color=140,220,123,0.5",         (Flatten(Color(140, 220, 123, 128)),)),
     ("bg-color=%23ccc",                  (Flatten(Color(204, 204, 204)),)),
     ("bg-color=rgb:ff0000",              (Flatten(Color(255, 0, 0)),)),                       # W2: Gatsby
@@ -137,8 +137,8 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("sharpen=a5,r1000,t2",              (Sharpen(Fraction(5), px(1000), 2),)),
     ("sharpen=t2",                       (Sharpen(Fraction(1), px(1), 2),)),                   # missing ones a1, r1, t0
     ("sharpen=r5p",                      (Sharpen(Fraction(1), part("0.05"), 0),)),
-    ("blur=10",                          (Blur(px(10), least=Fraction(1)),)),
-    ("blur=2.5p",                        (Blur(part("0.025"), least=Fraction(1)),)),
+    ("blur=10",                          (Blur(px(10), min_px=Fraction(1)),)),
+    ("blur=2.5p",                        (Blur(part("0.025"), min_px=Fraction(1)),)),
     # overlay
     ("overlay=/v3/assets/a/b/c/d.png",   (Overlay(source=1, opaque_padding=True),)),
     ("overlay=/d.png&overlay-align=left,bottom&overlay-width=50p&overlay-repeat=y&overlay-pad=30,25,50",
@@ -177,7 +177,7 @@ def test_what_a_source_may_be_and_what_goes_out_instead() -> None:
     assert (plan.on_unsupported, plan.on_unusable) == (Fallback.ORIGINAL, Fallback.PROBLEM)
     limits = plan.limits
     assert (limits.source_bytes, limits.source_side, limits.source_frames) == (50 * 2**20, 12_000, 1_000)
-    assert (limits.side, limits.beyond, limits.avif_area) == (8_192, OverLimit.SHRINK, 4_096**2)
+    assert (limits.side, limits.over_limit, limits.avif_area) == (8_192, OverLimit.SHRINK, 4_096**2)
 
 
 # ------------------------------------------------------------------------------------------------ what SDKs send
@@ -196,7 +196,7 @@ MARKS = [
 
 @pytest.mark.parametrize(("raw", "read"), MARKS)
 def test_a_second_question_mark_separates(raw: str, read: str) -> None:
-    assert one_mark(raw) == read
+    assert normalize_query(raw) == read
 
 
 # fmt: off
@@ -329,7 +329,7 @@ def test_a_library_is_asked_for_an_edition_of_the_picture_and_of_its_overlay() -
     assert order.sources == (
         SourceRequest(SitePath("v3/assets/a/b/c/a.png", edition)),
         SourceRequest(
-            SitePath("v3/assets/a/b/c/l.png", replace(edition, beside="a")), optional=True, parameter="overlay"
+            SitePath("v3/assets/a/b/c/l.png", replace(edition, parent_stack="a")), optional=True, parameter="overlay"
         ),
     )
     assert "secret" not in repr(order)
@@ -362,14 +362,14 @@ def test_how_long_an_answer_may_be_kept(
 # ------------------------------------------------------------------------------------------------ the table and laws
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", PARAMETERS, ids=lambda row: row.name)
 def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
-    assert row.of(asked_of(ROWS, {row.name: row.param.example})) is not None
-    assert re.search(row.param.pattern, row.param.example)
+    assert row.of(parse_params(PARAMETERS, {row.name: row.doc.example})) is not None
+    assert re.search(row.doc.pattern, row.doc.example)
 
 
 def test_the_table_is_complete_and_each_row_stands_once() -> None:
-    assert " ".join(row.name for row in ROWS) == (
+    assert " ".join(row.name for row in PARAMETERS) == (
         "environment branch access_token auto quality format width height disable dpr fit resize-filter crop trim "
         "orient overlay overlay-align overlay-repeat overlay-width overlay-height overlay-pad pad canvas bg-color "
         "brightness contrast saturation sharpen blur frame"
@@ -379,7 +379,7 @@ def test_the_table_is_complete_and_each_row_stands_once() -> None:
         assert param.source.startswith("https://www.contentstack.com/")
 
 
-names = st.sampled_from([row.name for row in ROWS]) | st.text(max_size=5)
+names = st.sampled_from([row.name for row in PARAMETERS]) | st.text(max_size=5)
 texts = st.text(alphabet="0123456789.,:px-+offset safmrtug%&=#?/", max_size=20) | st.text(max_size=20)
 queries = st.lists(st.tuples(names, texts), max_size=8).map(lambda given: "&".join(f"{n}={t}" for n, t in given))
 

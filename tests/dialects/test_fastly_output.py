@@ -6,11 +6,11 @@ import pytest
 
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.dialects.fastly.output import translated
+from cropmark.dialects.fastly.output import equivalent_quality
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import Choice, KeepMetadata, Order, Output, TriState
+from cropmark.plan.plan import EncodingChoice, KeepMetadata, Order, Output, TriState
 from cropmark.plan.source import matches_any
 
 BROWSER = "image/avif,image/webp,image/apng,*/*;q=0.8"
@@ -38,18 +38,18 @@ def output_of(query: str, accept: str = "", settings: FastlySettings | None = No
     return plan.output
 
 
-def taken(output: Output, source: Info) -> Choice:
+def taken(output: Output, source: Info) -> EncodingChoice:
     """The first choice whose conditions hold, where nothing is past a limit."""
     for choice in output.choices:
         named = choice.format or source.format
         loses = source.animated and not (output.first_frame or TRAITS[named].animated)
-        kept = not (choice.keeps_animation and loses)
+        kept = not (choice.keep_animation and loses)
         if TRAITS[named].writable and kept and not matches_any(choice.skipped_for, source):
             return choice
     raise AssertionError(f"no choice for {source}")
 
 
-def told(choice: Choice, source: Info) -> str:
+def told(choice: EncodingChoice, source: Info) -> str:
     """A choice in a few words: webpll 85, jpeg~ 85 (progressive as the source), png8."""
     assert choice.format is not None
     lossless = choice.lossless is TriState.YES or (choice.lossless is TriState.AS_SOURCE and source.lossless)
@@ -192,12 +192,12 @@ TRANSLATED = [
 
 @pytest.mark.parametrize(("quality", "avif", "webp", "jxl"), TRANSLATED)
 def test_a_quality_translated(quality: int, avif: int, webp: int, jxl: int) -> None:
-    assert [translated(quality, to) for to in (Format.AVIF, Format.WEBP, Format.JXL)] == [avif, webp, jxl]
+    assert [equivalent_quality(quality, to) for to in (Format.AVIF, Format.WEBP, Format.JXL)] == [avif, webp, jxl]
 
 
 def test_a_better_quality_is_never_translated_to_a_lower_one() -> None:
     for to in (Format.AVIF, Format.WEBP, Format.JXL):
-        found = [translated(quality, to) for quality in range(1, 101)]
+        found = [equivalent_quality(quality, to) for quality in range(1, 101)]
         assert found == sorted(found)
 
 
@@ -238,16 +238,16 @@ def test_where_the_source_may_go_out_as_it_is(query: str, original: bool) -> Non
 
 
 def test_metadata_and_frames() -> None:
-    assert output_of("metadata=copyright,c2pa").keeps == {KeepMetadata.COPYRIGHT}
-    assert output_of("").keeps == frozenset()
+    assert output_of("metadata=copyright,c2pa").metadata == {KeepMetadata.COPYRIGHT}
+    assert output_of("").metadata == frozenset()
     assert output_of("frame=1").first_frame
     assert not output_of("").first_frame
 
 
 def test_avif_past_its_area_is_refused_by_name_only() -> None:
-    assert output_of("format=avif").choices[0].refuse_beyond
-    assert not output_of("auto=avif", BROWSER).choices[0].refuse_beyond
-    assert not output_of("format=auto", BROWSER).choices[0].refuse_beyond
+    assert output_of("format=avif").choices[0].refuse_over_limit
+    assert not output_of("auto=avif", BROWSER).choices[0].refuse_over_limit
+    assert not output_of("format=auto", BROWSER).choices[0].refuse_over_limit
     # What was asked for by name, or could have been, and is not had, says so.
     assert output_of("auto=avif", BROWSER).choices[0].warning_if_skipped
     assert output_of("format=jxl").choices[0].warning_if_skipped

@@ -9,9 +9,9 @@ import pytest
 
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.dialects.fastly.overlays import LAYOUTS, MONTAGE_ROWS, OVERLAY_ROWS
+from cropmark.dialects.fastly.overlays import LAYOUTS, MONTAGE_PARAMETERS, OVERLAY_PARAMETERS
 from cropmark.dialects.fastly.settings import FastlySettings, OnMalformed
-from cropmark.dialects.params import Parameter, asked_of
+from cropmark.dialects.params import Parameter, parse_params
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue, OutputTooLarge
 from cropmark.model.values import WHITE, Color, Pixels, Share, Size
@@ -19,7 +19,7 @@ from cropmark.plan.plan import Order, Plan
 from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.plan.steps import CENTERED, Align, Edges, Monochrome, Montage, Overlay, Resize
 
-OVERLAY, MONTAGE, API = Fastly.headers
+OVERLAY, MONTAGE, API = Fastly.request_headers
 
 
 def order_of(query: str = "", settings: FastlySettings | None = None, **given: str) -> Order:
@@ -209,7 +209,7 @@ def test_a_montage_is_a_white_jpeg_unless_it_says_otherwise() -> None:
     assert isinstance(step, Montage)
     assert (step.padding, step.color) == (0, WHITE)
     assert order_of(montage="width=4&height=2&layout=2a&images=/x;/y&format=auto").delivery.negotiated
-    defaults = {row.name: row.param.default for row in MONTAGE_ROWS}
+    defaults = {row.name: row.doc.default for row in MONTAGE_PARAMETERS}
     assert (defaults["format"], defaults["bg-color"]) == ("jpg", "white")
 
 
@@ -250,6 +250,6 @@ def test_a_montage_computed_too_large_is_impossible() -> None:
         order_of(montage="width=5000&height=5000&dpr=2&layout=2a&images=/x;/y")
 
 
-@pytest.mark.parametrize("row", [*OVERLAY_ROWS, *MONTAGE_ROWS], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*OVERLAY_PARAMETERS, *MONTAGE_PARAMETERS], ids=lambda row: row.name)
 def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
-    assert row.of(asked_of([row], {row.name: row.param.example})) is not None
+    assert row.of(parse_params([row], {row.name: row.doc.example})) is not None

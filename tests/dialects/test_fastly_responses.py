@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import Headers, ImageRequest, Result
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.dialects.imageopto.words import MAX_HEADER_CHARS
+from cropmark.dialects.imageopto.problem_texts import MAX_HEADER_CHARS
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import (
@@ -46,7 +46,7 @@ def made(**others: object) -> Result:
 
 
 def test_the_info_of_a_made_picture() -> None:
-    assert FASTLY.headers_of(ORDER, made()) == (
+    assert FASTLY.image_headers(ORDER, made()) == (
         # The size going in is the stored one, before its Exif orientation.
         ("Fastly-IO-Info", "ifsz=108501 idim=827x788 ifmt=jpeg ofsz=13066 odim=300x286 ofmt=webp"),
         ("Fastly-Stats", "io=1"),
@@ -65,28 +65,28 @@ TROUBLES = [
 
 
 def test_every_trouble_has_its_words() -> None:
-    assert {reason for reason, _ in TROUBLES} == {reason for reason in Reason if reason.is_trouble}
+    assert {reason for reason, _ in TROUBLES} == {reason for reason in Reason if reason.is_failure}
 
 
 @pytest.mark.parametrize(("reason", "words"), TROUBLES)
 def test_an_unusable_source_says_why_and_has_no_info(reason: Reason, words: str) -> None:
-    headers = FASTLY.headers_of(ORDER, made(original=reason.value, trouble=True))
+    headers = FASTLY.image_headers(ORDER, made(original=reason.value, is_fallback=True))
     assert headers == (("Fastly-IO-Error", words),)
 
 
 def test_an_original_that_was_smaller_has_its_info_and_no_error() -> None:
-    names = [name for name, _ in FASTLY.headers_of(ORDER, made(original=Reason.NO_GAIN.value))]
+    names = [name for name, _ in FASTLY.image_headers(ORDER, made(original=Reason.NO_GAIN.value))]
     assert names == ["Fastly-IO-Info", "Fastly-Stats"]
 
 
 def test_an_original_of_which_nothing_is_known_has_no_info() -> None:
     result = Result(bytes=9, format=None, size=None, source=None)
-    assert FASTLY.headers_of(ORDER, result) == (("Fastly-Stats", "io=1"),)
+    assert FASTLY.image_headers(ORDER, result) == (("Fastly-Stats", "io=1"),)
 
 
 def test_a_warning_that_begins_with_its_parameter_says_it_once() -> None:
     outside = made(warnings=(RequestWarning("crop", "crop region lies outside the image"),))
-    assert FASTLY.headers_of(ORDER, outside)[-1] == ("Fastly-IO-Warning", "crop region lies outside the image")
+    assert FASTLY.image_headers(ORDER, outside)[-1] == ("Fastly-IO-Warning", "crop region lies outside the image")
 
 
 def test_warnings_share_a_header_each_once() -> None:
@@ -95,7 +95,7 @@ def test_warnings_share_a_header_each_once() -> None:
         RequestWarning("fit", "fit: ignored"),
         RequestWarning("crop", "lies outside"),
     )
-    assert FASTLY.headers_of(ORDER, made(warnings=twice))[-1] == (
+    assert FASTLY.image_headers(ORDER, made(warnings=twice))[-1] == (
         "Fastly-IO-Warning",
         "crop: lies outside; fit: ignored",
     )
@@ -103,10 +103,10 @@ def test_warnings_share_a_header_each_once() -> None:
 
 def test_what_a_header_brought_in_is_not_given_to_those_who_did_not_send_it() -> None:
     laid = FASTLY.order(ImageRequest("a", headers={"x-fastly-imageopto-overlay": "overlay=/l.png"}))
-    assert ("Vary", "x-fastly-imageopto-overlay") in FASTLY.headers_of(laid, made())
+    assert ("Vary", "x-fastly-imageopto-overlay") in FASTLY.image_headers(laid, made())
     montage = "width=9&height=9&layout=2a&images=/a;/b"
     mounted = FASTLY.order(ImageRequest("a", headers={"x-fastly-imageopto-montage": montage}))
-    assert ("Vary", "x-fastly-imageopto-montage") in FASTLY.headers_of(mounted, made())
+    assert ("Vary", "x-fastly-imageopto-montage") in FASTLY.image_headers(mounted, made())
 
 
 # ------------------------------------------------------------------------------------------------ refusals
@@ -212,7 +212,7 @@ def assert_clean(headers: Headers) -> None:
 
 @given(parameter=st.text(), text=st.text(), accept=st.sampled_from(["", "application/json"]))
 def test_no_text_breaks_out_of_a_header(parameter: str, text: str, accept: str) -> None:
-    assert_clean(FASTLY.headers_of(ORDER, made(warnings=(RequestWarning(parameter, text),))))
+    assert_clean(FASTLY.image_headers(ORDER, made(warnings=(RequestWarning(parameter, text),))))
     for problem in (
         BadRequest(text),
         BadValue(parameter, text, expected="more"),

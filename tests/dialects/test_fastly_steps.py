@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
-from cropmark.dialects.fastly.params import ROWS
+from cropmark.dialects.fastly.params import PARAMETERS
 from cropmark.dialects.fastly.settings import FastlySettings, OnMalformed
-from cropmark.dialects.params import Parameter, asked_of
+from cropmark.dialects.params import Parameter, parse_params
 from cropmark.model.problems import BadRequest, BadValue, Problem
-from cropmark.model.values import WHOLE, Color, Pixels, Ratio, Share
+from cropmark.model.values import FULL_LENGTH, Color, Pixels, Ratio, Share
 from cropmark.plan.plan import Fallback, Order, Plan
 from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.plan.steps import (
@@ -110,9 +110,9 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("",                                 ()),
     ("trim=25,50,75,100",                (TrimEdges(Edges(px(25), px(50), px(75), px(100))),)),
     ("trim=25p,0,25p,0",                 (TrimEdges(Edges(part("0.25"), px(0), part("0.25"), px(0))),)),    # W5
-    ("orient=r",                         (Orient(Orientation.RIGHT),)),
-    ("orient=R",                         (Orient(Orientation.RIGHT),)),
-    ("orient=2",                         (Orient(Orientation.FLIP_ACROSS),)),    # the table, not the slip in an example
+    ("orient=r",                         (Orient(Orientation.ROTATE_90),)),
+    ("orient=R",                         (Orient(Orientation.ROTATE_90),)),
+    ("orient=2",                         (Orient(Orientation.FLIP_HORIZONTAL),)),  # table, not the slip in an example
     ("orient=vr",                        (Orient(Orientation.TRANSPOSE),)),      # the flip comes first, as for 5
     ("orient=1",                         ()),
     ("width=400",                        (Resize(width=px(400), height=None),)),
@@ -128,7 +128,7 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("width=200&dpr=1.500000",           (Resize(width=px(200), height=None, dpr=Fraction(3, 2)),)),
     ("dpr=2",                            ()),                                              # R2: shows only when growing
     ("dpr=2&enable=upscale",
-        (Resize(width=WHOLE, height=None, dpr=Fraction(2), enlarge=True, parameter="dpr"),)),
+        (Resize(width=FULL_LENGTH, height=None, dpr=Fraction(2), enlarge=True, parameter="dpr"),)),
     ("width=2000&enable=upscale",        (Resize(width=px(2000), height=None, enlarge=True),)),
     ("width=2000&enable=upscale&disable=upscale", (Resize(width=px(2000), height=None),)), # R4
     ("width=9&resize-filter=cubic",      (Resize(width=px(9), height=None, filter=Filter.CUBIC),)),
@@ -184,7 +184,7 @@ def test_a_border_to_trim_is(text: str, color: Color | AutoColor, tolerance: Fra
     assert (step.color, step.tolerance) == (color, tolerance)
     # Not on GIF: which the source is, only its header tells.
     assert [kind.formats and [f.value for f in kind.formats] for kind in step.skipped_for] == [["gif"]]
-    assert step.warns_if_skipped
+    assert step.warning_if_skipped
 
 
 EVERYTHING = (
@@ -344,28 +344,28 @@ def test_the_service_may_enlarge_and_resample_otherwise() -> None:
 # ------------------------------------------------------------------------------------------------ the table and laws
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", PARAMETERS, ids=lambda row: row.name)
 def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
-    assert row.of(asked_of(ROWS, {row.name: row.param.example})) is not None
-    assert re.search(row.param.pattern, row.param.example)
+    assert row.of(parse_params(PARAMETERS, {row.name: row.doc.example})) is not None
+    assert re.search(row.doc.pattern, row.doc.example)
 
 
 def test_the_table_is_complete_and_each_row_stands_once() -> None:
-    assert " ".join(row.name for row in ROWS) == (
+    assert " ".join(row.name for row in PARAMETERS) == (
         "auto bg-color blur brightness bw canvas contrast crop disable dpr enable fit format frame height level "
         "metadata optimize orient pad precrop profile quality resize-filter saturation sharpen trim trim-color viewbox "
         "width"
     )
-    assert Fastly.params == tuple(row.param for row in ROWS)
+    assert Fastly.params == tuple(row.doc for row in PARAMETERS)
     for param in Fastly.params:
         assert param.grammar and param.default and param.about
         assert param.source.startswith("https://www.fastly.com/")
 
 
-names = st.sampled_from([row.name for row in ROWS]) | st.text(max_size=5)
+names = st.sampled_from([row.name for row in PARAMETERS]) | st.text(max_size=5)
 texts = st.text(alphabet="0123456789.,:px-+offset safmrtug%&=#", max_size=20) | st.text(max_size=20)
 queries = st.lists(st.tuples(names, texts), max_size=8).map(lambda given: "&".join(f"{n}={t}" for n, t in given))
-headers = st.dictionaries(st.sampled_from([*Fastly.headers, "accept"]), queries | texts)
+headers = st.dictionaries(st.sampled_from([*Fastly.request_headers, "accept"]), queries | texts)
 
 
 @given(path=st.text(), query=queries | st.text(), headers=headers)

@@ -49,15 +49,15 @@ QUERIES = [
 
 @pytest.mark.parametrize(("raw", "parameters"), QUERIES)
 def test_a_query_holds(raw: str, parameters: dict[str, str]) -> None:
-    assert grammar.values(raw) == parameters
+    assert grammar.query_values(raw) == parameters
 
 
 def test_a_query_is_bounded() -> None:
     with pytest.raises(BadRequest, match=f"more than {MAX_QUERY_CHARS}"):
-        grammar.values("a" * (MAX_QUERY_CHARS + 1))
+        grammar.query_values("a" * (MAX_QUERY_CHARS + 1))
     with pytest.raises(BadRequest, match=f"more than {MAX_PAIRS} parameters"):
-        grammar.values("a&" * MAX_PAIRS + "a")
-    assert len(grammar.pairs("&".join(f"a{n}=1" for n in range(MAX_PAIRS)))) == MAX_PAIRS
+        grammar.query_values("a&" * MAX_PAIRS + "a")
+    assert len(grammar.query_pairs("&".join(f"a{n}=1" for n in range(MAX_PAIRS)))) == MAX_PAIRS
 
 
 BLANKS = [("", True), (" ", True), (":", True), (",", True), (",,:", True), (";", True), ("0", False), ("a,", False)]
@@ -85,24 +85,24 @@ NO_DECIMALS = [
 
 @pytest.mark.parametrize(("text", "number"), DECIMALS)
 def test_a_decimal_is_exact(text: str, number: Fraction) -> None:
-    assert grammar.decimal(text) == number
+    assert grammar.parse_decimal(text) == number
 
 
 @pytest.mark.parametrize("text", NO_DECIMALS)
 def test_no_other_text_is_a_decimal(text: str) -> None:
-    assert grammar.decimal(text) is None
+    assert grammar.parse_decimal(text) is None
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.0", "1.", "\u0661", "1_0", "9" * 41])
 def test_no_other_text_is_whole(text: str) -> None:
-    assert grammar.whole(text) is None
+    assert grammar.parse_whole(text) is None
 
 
 def test_a_sign_is_read_only_where_it_may_stand() -> None:
-    assert grammar.decimal("-1.5", signed=True) == Fraction(-3, 2)
-    assert grammar.decimal("+2", signed=True) == 2
-    assert grammar.decimal("--2", signed=True) is None
-    assert grammar.number("brightness", "-100", -100, 100) == -100
+    assert grammar.parse_decimal("-1.5", signed=True) == Fraction(-3, 2)
+    assert grammar.parse_decimal("+2", signed=True) == 2
+    assert grammar.parse_decimal("--2", signed=True) is None
+    assert grammar.read_number("brightness", "-100", -100, 100) == -100
 
 
 NUMBERS_REFUSED = [
@@ -118,13 +118,13 @@ NUMBERS_REFUSED = [
 @pytest.mark.parametrize(("text", "least", "most", "words"), NUMBERS_REFUSED)
 def test_a_number_is_refused(text: str, least: Fraction | int, most: Fraction | int, words: str) -> None:
     with pytest.raises(BadValue) as refused:
-        grammar.number("dpr", text, least, most)
+        grammar.read_number("dpr", text, least, most)
     assert words in str(refused.value)
 
 
 def test_a_whole_number_is_refused_with_a_fraction() -> None:
     with pytest.raises(BadValue, match=r"quality: expected a whole number from 1 to 100, got '85\.5'"):
-        grammar.integer("quality", "85.5", 1, 100)
+        grammar.read_integer("quality", "85.5", 1, 100)
 
 
 # ------------------------------------------------------------------------------------------------ lengths
@@ -148,13 +148,13 @@ LENGTHS: list[tuple[str, Length]] = [
 
 @pytest.mark.parametrize(("text", "length"), LENGTHS)
 def test_a_length_is(text: str, length: Length) -> None:
-    assert grammar.length("width", text) == length
+    assert grammar.read_length("width", text) == length
 
 
 @pytest.mark.parametrize("text", ["", "p", "-1", "50%", "50P", "50pp", "1e2", "auto"])
 def test_a_length_is_refused(text: str) -> None:
     with pytest.raises(BadValue, match=r"width: expected a length: pixels \(200\), a part of the side \(0\.5\)"):
-        grammar.length("width", text)
+        grammar.read_length("width", text)
 
 
 EXTENTS_REFUSED = [("0", "above 0"), ("0.0", "above 0"), ("0p", "above 0"), ("8193", "at most 8192 pixels")]
@@ -163,11 +163,11 @@ EXTENTS_REFUSED = [("0", "above 0"), ("0.0", "above 0"), ("0p", "above 0"), ("81
 @pytest.mark.parametrize(("text", "words"), EXTENTS_REFUSED)
 def test_an_extent_is_refused(text: str, words: str) -> None:
     with pytest.raises(BadValue, match=words):
-        grammar.extent("width", text, 8192)
+        grammar.read_extent("width", text, 8192)
 
 
 def test_a_percentage_has_no_most() -> None:
-    assert grammar.extent("width", "99999p", 8192) == part("999.99")
+    assert grammar.read_extent("width", "99999p", 8192) == part("999.99")
 
 
 # fmt: off
@@ -189,13 +189,13 @@ EDGES_REFUSED = [
 
 @pytest.mark.parametrize(("text", "edges"), EDGES)
 def test_edges_are(text: str, edges: Edges) -> None:
-    assert grammar.edges("trim", text) == edges
+    assert grammar.read_edges("trim", text) == edges
 
 
 @pytest.mark.parametrize(("text", "words"), EDGES_REFUSED)
 def test_edges_are_refused(text: str, words: str) -> None:
     with pytest.raises(BadValue, match=words):
-        grammar.edges("trim", text)
+        grammar.read_edges("trim", text)
 
 
 # ------------------------------------------------------------------------------------------------ shapes and places
@@ -220,13 +220,13 @@ SHAPES_REFUSED = [
 
 @pytest.mark.parametrize(("text", "shape", "rest"), SHAPES)
 def test_a_shape_is(text: str, shape: Shape, rest: tuple[str, ...]) -> None:
-    assert grammar.shape("crop", text) == (shape, rest)
+    assert grammar.read_shape("crop", text) == (shape, rest)
 
 
 @pytest.mark.parametrize(("text", "words"), SHAPES_REFUSED)
 def test_a_shape_is_refused(text: str, words: str) -> None:
     with pytest.raises(BadValue, match=words):
-        grammar.shape("crop", text)
+        grammar.read_shape("crop", text)
 
 
 VALUED, FLAGS = ("x", "y", "offset-x", "offset-y"), ("safe", "smart")
@@ -253,13 +253,13 @@ OPTIONS_REFUSED = [
 
 @pytest.mark.parametrize(("words", "found"), OPTIONS)
 def test_options_are(words: tuple[str, ...], found: dict[str, str]) -> None:
-    assert grammar.options("crop", words, valued=VALUED, flags=FLAGS) == found
+    assert grammar.read_options("crop", words, valued=VALUED, flags=FLAGS) == found
 
 
 @pytest.mark.parametrize(("words", "message"), OPTIONS_REFUSED)
 def test_options_are_refused(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(BadValue) as refused:
-        grammar.options("crop", words, valued=VALUED, flags=FLAGS)
+        grammar.read_options("crop", words, valued=VALUED, flags=FLAGS)
     assert message in str(refused.value)
 
 
@@ -320,48 +320,48 @@ COLORS_REFUSED = [
 
 @pytest.mark.parametrize(("text", "color"), COLORS)
 def test_a_color_is(text: str, color: Color) -> None:
-    assert grammar.color("bg-color", text) == color
+    assert grammar.read_color("bg-color", text) == color
 
 
 @pytest.mark.parametrize(("text", "words"), COLORS_REFUSED)
 def test_a_color_is_refused(text: str, words: str) -> None:
     with pytest.raises(BadValue, match=words):
-        grammar.color("bg-color", text)
+        grammar.read_color("bg-color", text)
 
 
 def test_hex_parts_keep_their_order_and_double_short_forms() -> None:
-    assert grammar.hex_parts("f00f") == (255, 0, 0, 255)
-    assert grammar.hex_parts("6600ff00") == (0x66, 0, 255, 0)
-    assert grammar.hex_parts("12345") is None
+    assert grammar.parse_hex("f00f") == (255, 0, 0, 255)
+    assert grammar.parse_hex("6600ff00") == (0x66, 0, 255, 0)
+    assert grammar.parse_hex("12345") is None
 
 
 def test_a_word_is_read_or_the_nearest_one_offered() -> None:
-    assert grammar.keyword("fit", "crop", {"crop": 1, "cover": 2}) == 1
+    assert grammar.read_word("fit", "crop", {"crop": 1, "cover": 2}) == 1
     with pytest.raises(UnknownWord, match="fit: expected one of crop, cover, got 'corp'") as refused:
-        grammar.keyword("fit", "corp", {"crop": 1, "cover": 2})
+        grammar.read_word("fit", "corp", {"crop": 1, "cover": 2})
     assert refused.value.fix == "write crop"
 
 
 def test_a_list_of_words_tells_those_it_does_not_know() -> None:
-    assert grammar.words("auto", ",webp,x,,avif, ,webp", {"avif": 1, "webp": 2}) == WordList((2, 1), ("x",))
+    assert grammar.read_words("auto", ",webp,x,,avif, ,webp", {"avif": 1, "webp": 2}) == WordList((2, 1), ("x",))
 
 
 # ------------------------------------------------------------------------------------------------ laws
 
 READERS = [
-    lambda text: grammar.number("p", text, -10, 10),
-    lambda text: grammar.integer("p", text, 0, 10),
-    lambda text: grammar.extent("p", text, 100),
-    lambda text: grammar.ratio("p", text),
-    lambda text: grammar.edges("p", text),
-    lambda text: grammar.shape("p", text),
-    lambda text: grammar.options("p", grammar.items("p", text), valued=VALUED, flags=FLAGS),
+    lambda text: grammar.read_number("p", text, -10, 10),
+    lambda text: grammar.read_integer("p", text, 0, 10),
+    lambda text: grammar.read_extent("p", text, 100),
+    lambda text: grammar.read_ratio("p", text),
+    lambda text: grammar.read_edges("p", text),
+    lambda text: grammar.read_shape("p", text),
+    lambda text: grammar.read_options("p", grammar.split_items("p", text), valued=VALUED, flags=FLAGS),
     lambda text: grammar.placement("p", {"x": text}, at="x", spare="offset-x"),
-    lambda text: grammar.spare_part("p", text),
-    lambda text: grammar.color("p", text),
-    lambda text: grammar.keyword("p", text, {"a": 1}),
-    lambda text: grammar.words("p", text, {"a": 1}),
-    grammar.values,
+    lambda text: grammar.read_spare_part("p", text),
+    lambda text: grammar.read_color("p", text),
+    lambda text: grammar.read_word("p", text, {"a": 1}),
+    lambda text: grammar.read_words("p", text, {"a": 1}),
+    grammar.query_values,
 ]
 
 near_misses = st.text(alphabet="0123456789.,:px-+ safetmroucolng#%&=?\u0661\udc80", max_size=30)

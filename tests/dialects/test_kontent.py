@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import ImageRequest, Result
 from cropmark.dialects.kontent.dialect import Kontent
-from cropmark.dialects.kontent.params import PARAMS
 from cropmark.model.formats import Format, Info
-from cropmark.model.values import NOTHING, WHOLE, Color, Length, Pixels, Point, Share, Size
+from cropmark.model.values import FULL_LENGTH, ZERO_LENGTH, Color, Length, Pixels, Point, Share, Size
 from cropmark.plan.plan import Order, Plan
 from cropmark.plan.steps import AnyStep, Crop, Dimensions, Fit, Flatten, Focus, Offset, Overflow, Resize
 
@@ -108,17 +107,17 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     (f"w=9&{FOCAL}&fp-y=0&fp-z=2.5",          (crop(px(9), None, ("1/2", "0"), "2.5"),)),
     (f"w=9&h=9&{FOCAL}&fp-x=560&fp-y=-3",     (crop(px(9), px(9), ("1", "0")),)),        # held within 0 and 1
     (f"w=9&h=9&{FOCAL}&fp-x=left&fp-z=0.5",   (crop(px(9), px(9), MIDDLE),)),
-    (f"{FOCAL}&fp-z=3",                       (crop(WHOLE, WHOLE, MIDDLE, "3", parameter="fp-z"),)),
-    (f"{FOCAL}&fp-z=3&dpr=2",                 (crop(WHOLE, WHOLE, MIDDLE, "3", parameter="fp-z"),)),  # dpr needs w or h
+    (f"{FOCAL}&fp-z=3",                       (crop(FULL_LENGTH, FULL_LENGTH, MIDDLE, "3", parameter="fp-z"),)),
+    (f"{FOCAL}&fp-z=3&dpr=2",                 (crop(FULL_LENGTH, FULL_LENGTH, MIDDLE, "3", parameter="fp-z"),)),
     ("w=9&h=12&fit=crop&crop=smart",          (crop(px(9), px(12), Focus.SMART),)),
     ("w=9&h=12&fit=crop&crop=SMART&dpr=2",    (crop(px(9), px(12), Focus.SMART, dpr="2"),)),
     ("w=9&h=12&crop=smart",                   (clip(px(9), px(12)),)),                   # needs fit=crop
-    ("rect=0,0,700,466",                      (rect(NOTHING, NOTHING, px(700), px(466)),)),
+    ("rect=0,0,700,466",                      (rect(ZERO_LENGTH, ZERO_LENGTH, px(700), px(466)),)),
     ("rect=1,1,0.7,0.7",                      (rect(px(1), px(1), part("0.7"), part("0.7")),)),
-    ("rect=0%2C0%2C0.5%2C0.5",                (rect(NOTHING, NOTHING, part("0.5"), part("0.5")),)),
-    ("w=9&fit=clip&rect=-0,.5,9000,1",        (rect(NOTHING, part(".5"), px(9000), px(1)), clip(px(9)))),
+    ("rect=0%2C0%2C0.5%2C0.5",                (rect(ZERO_LENGTH, ZERO_LENGTH, part("0.5"), part("0.5")),)),
+    ("w=9&fit=clip&rect=-0,.5,9000,1",        (rect(ZERO_LENGTH, part(".5"), px(9000), px(1)), clip(px(9)))),
     ("rect=7,23,30,20&w=9&h=9&fit=scale",     (rect(px(7), px(23), px(30), px(20)), scale(px(9), px(9)))),
-    ("rect=0,0,10,10&fp-x=0.5",               (rect(NOTHING, NOTHING, px(10), px(10)),)),  # no contradiction
+    ("rect=0,0,10,10&fp-x=0.5",               (rect(ZERO_LENGTH, ZERO_LENGTH, px(10), px(10)),)),  # no contradiction
     ("%77=300",                               (clip(px(300)),)),                         # names are decoded too
 ]
 # fmt: on
@@ -271,7 +270,7 @@ def test_an_ordinary_query_is_told_nothing(query: str) -> None:
 
 # ---------------------------------------------------------------------------------------------- laws
 
-NAMES = st.sampled_from([param.name for param in PARAMS])
+NAMES = st.sampled_from([param.name for param in Kontent.params])
 VALUES = st.one_of(
     st.text(max_size=12),
     st.decimals(allow_nan=True).map(str),
@@ -285,7 +284,7 @@ def test_no_query_is_an_error(query: str, accept: str) -> None:
     found = order(query, accept)
     assert found.plan is None or found.plan.fingerprint()
     assert all(
-        value.isprintable() for _, value in Kontent().headers_of(found, Result(1, None, None, None, found.warnings))
+        value.isprintable() for _, value in Kontent().image_headers(found, Result(1, None, None, None, found.warnings))
     )
 
 

@@ -38,7 +38,7 @@ def answer(query: str, info: Info, accept: str = "") -> Recipe | OriginalBytes:
     order = Kontent().order(ImageRequest("a", query, {"accept": accept}))
     assert [wanted.ref for wanted in order.sources] == [SitePath("a")]
     if order.plan is None:
-        return OriginalBytes(Reason.ASKED)
+        return OriginalBytes(Reason.REQUESTED)
     found = resolve(order.plan, (info,))
     assert isinstance(found, Recipe | OriginalBytes)
     return found
@@ -160,7 +160,7 @@ ORIGINALS = [
     (GIF,                                  "fm=webp&q=9",                   "",      Reason.NOTHING_TO_DO),
     (GIF,                                  "auto=format",                   CHROME,  Reason.NOTHING_TO_DO),
     (GIF,                                  "fm=gif",                        "",      Reason.NOTHING_TO_DO),
-    (picture(1000, 500),                   "w=0.5&h=0.5&fit=crop&fm=webp",  "",      Reason.ASKED),
+    (picture(1000, 500),                   "w=0.5&h=0.5&fit=crop&fm=webp",  "",      Reason.REQUESTED),
     (picture(1000, 500),                   "rect=1000,0,10,10&fm=png",      "",      Reason.OUTSIDE),
     (picture(1000, 500),                   "rect=0,500,10,10&q=3",          "",      Reason.OUTSIDE),
     (picture(12_100, 30, Format.PNG),      "w=100",                         "",      Reason.DIMENSIONS),

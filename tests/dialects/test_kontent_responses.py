@@ -12,12 +12,12 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from cropmark.dialects.dialect import Dialect, ImageRequest, Result
-from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
-from cropmark.dialects.kontent.params import PARAMS
+from cropmark.dialects.kontent.dialect import Kontent
+from cropmark.dialects.kontent.settings import KontentSettings
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import MethodNotAllowed, Overloaded, Problem, SourceFailed, SourceNotFound, SourceTimeout
 from cropmark.model.values import Size
-from cropmark.plan.plan import Choice, Fallback, Order, OverLimit, Plan, RequestWarning, TriState
+from cropmark.plan.plan import EncodingChoice, Fallback, Order, OverLimit, Plan, RequestWarning, TriState
 from cropmark.plan.source import SitePath, SourceFilter, SourceRequest
 
 CHROME = "image/avif,image/webp,image/apng,*/*;q=0.8"
@@ -37,7 +37,7 @@ def plan(query: str, accept: str = "") -> Plan:
 # ---------------------------------------------------------------------------------------------- encodings
 
 
-def made(query: str, source: Info, accept: str = "") -> Choice:
+def made(query: str, source: Info, accept: str = "") -> EncodingChoice:
     """The first choice of the plan that is not skipped for the source."""
     choices = plan(query, accept).output.choices
     return next(c for c in choices if not any(kind.matches(source) for kind in c.skipped_for))
@@ -53,33 +53,33 @@ MOVING_GIF, MOVING_WEBP = picture(Format.GIF, 4), picture(Format.WEBP, 4)
 # fmt: off
 ENCODINGS = [
     # query                    source       Accept        becomes
-    ("w=9",                    JPEG,        CHROME,       Choice()),
-    ("w=9",                    MOVING_GIF,  CHROME,       Choice()),
-    ("fm=jpg",                 PNG,         "",           Choice(Format.JPEG)),
-    ("fm=JPEG",                PNG,         "",           Choice(Format.JPEG)),              # unpic's spelling
-    ("fm=pjpg",                PNG,         "",           Choice(Format.JPEG, progressive=TriState.YES)),
-    ("fm=png",                 JPEG,        "",           Choice(Format.PNG)),
-    ("fm=png8",                JPEG,        "",           Choice(Format.PNG, palette=True)),
-    ("fm=gif",                 MOVING_GIF,  "",           Choice(Format.GIF)),
-    ("fm=gif",                 MOVING_WEBP, "",           Choice(Format.GIF, first_frame=True)),
-    ("fm=webp",                JPEG,        "",           Choice(Format.WEBP)),
-    ("fm=webp",                GIF,         CHROME,       Choice()),                         # a GIF never becomes WebP
-    ("fm=webp",                MOVING_GIF,  "",           Choice()),
-    ("fm=avif&w=9",            JPEG,        CHROME,       Choice()),                         # no AVIF in this dialect
-    ("fm=png&auto=format",     JPEG,        CHROME,       Choice(Format.WEBP)),              # beats fm
-    ("fm=png&auto=format",     JPEG,        OLD_BROWSER,  Choice(Format.PNG)),
-    ("fm=png&auto=format",     GIF,         CHROME,       Choice(Format.PNG)),
-    ("auto=format&w=9",        JPEG,        OLD_BROWSER,  Choice()),
-    ("auto=format&w=9",        JPEG,        "image/webp;q=0, */*", Choice()),
-    ("auto=compress,Format",   JPEG,        CHROME,       Choice(Format.WEBP)),
-    ("auto=format",            MOVING_GIF,  CHROME,       Choice()),
-    ("auto=webp&w=9",          JPEG,        CHROME,       Choice()),
+    ("w=9",                    JPEG,        CHROME,       EncodingChoice()),
+    ("w=9",                    MOVING_GIF,  CHROME,       EncodingChoice()),
+    ("fm=jpg",                 PNG,         "",           EncodingChoice(Format.JPEG)),
+    ("fm=JPEG",                PNG,         "",           EncodingChoice(Format.JPEG)),              # unpic's spelling
+    ("fm=pjpg",                PNG,         "",           EncodingChoice(Format.JPEG, progressive=TriState.YES)),
+    ("fm=png",                 JPEG,        "",           EncodingChoice(Format.PNG)),
+    ("fm=png8",                JPEG,        "",           EncodingChoice(Format.PNG, palette=True)),
+    ("fm=gif",                 MOVING_GIF,  "",           EncodingChoice(Format.GIF)),
+    ("fm=gif",                 MOVING_WEBP, "",           EncodingChoice(Format.GIF, first_frame=True)),
+    ("fm=webp",                JPEG,        "",           EncodingChoice(Format.WEBP)),
+    ("fm=webp",                GIF,         CHROME,       EncodingChoice()),   # a GIF never becomes WebP
+    ("fm=webp",                MOVING_GIF,  "",           EncodingChoice()),
+    ("fm=avif&w=9",            JPEG,        CHROME,       EncodingChoice()),   # no AVIF in this dialect
+    ("fm=png&auto=format",     JPEG,        CHROME,       EncodingChoice(Format.WEBP)),              # beats fm
+    ("fm=png&auto=format",     JPEG,        OLD_BROWSER,  EncodingChoice(Format.PNG)),
+    ("fm=png&auto=format",     GIF,         CHROME,       EncodingChoice(Format.PNG)),
+    ("auto=format&w=9",        JPEG,        OLD_BROWSER,  EncodingChoice()),
+    ("auto=format&w=9",        JPEG,        "image/webp;q=0, */*", EncodingChoice()),
+    ("auto=compress,Format",   JPEG,        CHROME,       EncodingChoice(Format.WEBP)),
+    ("auto=format",            MOVING_GIF,  CHROME,       EncodingChoice()),
+    ("auto=webp&w=9",          JPEG,        CHROME,       EncodingChoice()),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("query", "source", "accept", "choice"), ENCODINGS)
-def test_the_type_of_the_answer(query: str, source: Info, accept: str, choice: Choice) -> None:
+def test_the_type_of_the_answer(query: str, source: Info, accept: str, choice: EncodingChoice) -> None:
     found = made(query, source, accept)
     assert (found.format, found.progressive, found.palette, found.first_frame) == (
         choice.format,
@@ -133,7 +133,7 @@ def test_limits_are_those_of_the_page() -> None:
     limits = plan("w=100").limits
     assert limits.source_bytes == 52_428_799  # under 50 MB
     assert limits.source_side == 12_000
-    assert (limits.side, limits.beyond) == (8192, OverLimit.SHRINK)
+    assert (limits.side, limits.over_limit) == (8192, OverLimit.SHRINK)
 
 
 def test_only_auto_format_is_negotiated() -> None:
@@ -153,7 +153,7 @@ def test_the_picture_is_the_one_at_the_path() -> None:
 
 def test_it_is_a_dialect() -> None:
     dialect: Dialect = Kontent()
-    assert (dialect.name, dialect.headers) == ("kontent", ())
+    assert (dialect.name, dialect.request_headers) == ("kontent", ())
 
 
 # ---------------------------------------------------------------------------------------------- answers
@@ -191,7 +191,7 @@ def test_headers_tell_what_was_odd_and_open_the_picture_to_every_origin() -> Non
         RequestWarning("q", "300 counts as 100"),
         RequestWarning("fm", "é"),
     )
-    headers = Kontent().headers_of(order("w=9"), Result(9, Format.JPEG, Size(3, 3), None, warnings))
+    headers = Kontent().image_headers(order("w=9"), Result(9, Format.JPEG, Size(3, 3), None, warnings))
     assert headers == (
         ("Access-Control-Allow-Origin", "*"),
         ("X-Cropmark-Warning", "w: ignored Set-Cookie: a=b"),
@@ -202,7 +202,7 @@ def test_headers_tell_what_was_odd_and_open_the_picture_to_every_origin() -> Non
 
 def test_warnings_are_bounded() -> None:
     warnings = tuple(RequestWarning("w", f"{n}" + "x" * 5000) for n in range(50))
-    told = Kontent().headers_of(order(""), Result(9, None, None, None, warnings))[1:]
+    told = Kontent().image_headers(order(""), Result(9, None, None, None, warnings))[1:]
     assert len(told) == 8
     assert all(len(value) == 200 for _, value in told)
 
@@ -210,9 +210,9 @@ def test_warnings_are_bounded() -> None:
 # ---------------------------------------------------------------------------------------------- the table
 
 
-@pytest.mark.parametrize("param", PARAMS, ids=lambda p: p.name)
+@pytest.mark.parametrize("param", Kontent.params, ids=lambda p: p.name)
 def test_every_example_of_the_reference_does_what_it_says(param: object) -> None:
-    row = next(p for p in PARAMS if p is param)
+    row = next(p for p in Kontent.params if p is param)
     values = dict(parse_qsl(row.example))
     assert row.name in values
     assert re.fullmatch(row.pattern, values[row.name])
@@ -237,7 +237,7 @@ PATTERNS = [
 
 @pytest.mark.parametrize(("name", "good", "bad"), PATTERNS)
 def test_a_pattern_holds_what_the_reader_takes(name: str, good: list[str], bad: list[str]) -> None:
-    pattern = next(p.pattern for p in PARAMS if p.name == name)
+    pattern = next(p.pattern for p in Kontent.params if p.name == name)
     assert [bool(re.search(pattern, text)) for text in (*good, *bad)] == [True] * len(good) + [False] * len(bad)
     assert [any(w.parameter == name and "ignored" in w.text for w in order(urlencode({name: t})).warnings)
             for t in (*good, *bad) if t] == [False] * len(good) + [True] * len([t for t in bad if t])  # fmt: skip

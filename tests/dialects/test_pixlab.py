@@ -15,7 +15,6 @@ import pytest
 
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.dialects.pixlab.params import PARAMS
 from cropmark.dialects.pixlab.parse import DeleteResult, FindFaces, RenderImage, StoreUpload
 from cropmark.model.problems import BadRequest, MethodNotAllowed, NotFound, Problem, SourceForbidden
 from cropmark.model.values import Pixels
@@ -143,7 +142,7 @@ BLOBS = [
 
 @pytest.mark.parametrize(("text", "blob"), BLOBS)
 def test_blob_is_written_in_the_ways_of_many_clients(text: str, blob: bool) -> None:
-    request = PIXLAB.read_request(ask("resize", img=IMG, width=3, blob=text))
+    request = PIXLAB.parse_request(ask("resize", img=IMG, width=3, blob=text))
     assert isinstance(request, RenderImage)
     assert request.blob is blob
 
@@ -202,7 +201,7 @@ def test_the_picture(request_: ImageRequest, picture: SourceRequest) -> None:
 # fmt: off
 NO_PICTURES: list[tuple[str, type[Problem], str]] = [
     # img=                         raises          words
-    ("",                           BadRequest,       "img: expected a picture, got none"),
+    ("",                           BadRequest,       "img: expected an image, got none"),
     ("file:///etc/hostname",       SourceForbidden,  "http or https"),
     ("ftp://host.example/a.png",   SourceForbidden,  "http or https"),
     ("//host.example/a.png",       BadRequest,       "only base64"),
@@ -246,10 +245,10 @@ def test_an_endpoint_takes_its_methods(endpoint: str, get: bool, post: bool) -> 
     for method, fine in allowed.items():
         request = ImageRequest(endpoint, method=method)
         if fine:
-            assert PIXLAB.admit(request).value == endpoint
+            assert PIXLAB.endpoint(request).value == endpoint
             continue
         with pytest.raises(MethodNotAllowed, match=f"{endpoint}: expected") as caught:
-            PIXLAB.admit(request)
+            PIXLAB.endpoint(request)
         answer = PIXLAB.error_response(caught.value, request)
         assert answer.status == 405
         assert dict(answer.headers)["Allow"] == ", ".join((*[m for m in ("GET", "POST") if allowed[m]], "OPTIONS"))
@@ -293,14 +292,14 @@ def test_a_stranger_is_told_so_without_the_key(key: str | None) -> None:
 
 def test_a_pure_order_needs_no_key() -> None:
     assert order("resize", width=3).plan is not None
-    assert PIXLAB.headers == ("www-authenticate",)
+    assert PIXLAB.request_headers == ("www-authenticate",)
 
 
 # ---------------------------------------------------------------------------------------------- other requests
 
 
 def test_facedetect_names_its_picture_and_whether_to_count() -> None:
-    boxes, number = (PIXLAB.read_request(ask("facedetect", img=IMG, count=c, x="?")) for c in ("", "true"))
+    boxes, number = (PIXLAB.parse_request(ask("facedetect", img=IMG, count=c, x="?")) for c in ("", "true"))
     assert isinstance(boxes, FindFaces)
     assert isinstance(number, FindFaces)
     assert (boxes.count, number.count) == (False, True)
@@ -309,21 +308,21 @@ def test_facedetect_names_its_picture_and_whether_to_count() -> None:
 
 
 def test_store_keeps_the_upload_as_it_came() -> None:
-    request = PIXLAB.read_request(ImageRequest("store", method="POST", fields={"comment": "sea"}, upload=DIGEST))
+    request = PIXLAB.parse_request(ImageRequest("store", method="POST", fields={"comment": "sea"}, upload=DIGEST))
     assert request == StoreUpload(Order((FILE,), None, Delivery(private=True, untrusted=True)), "sea")
 
 
 def test_store_takes_nothing_but_an_upload() -> None:
     with pytest.raises(BadRequest, match="file: expected an upload, got none"):
-        PIXLAB.read_request(ImageRequest("store", f"img={IMG}", method="POST"))
+        PIXLAB.parse_request(ImageRequest("store", f"img={IMG}", method="POST"))
 
 
 def test_delete_names_a_link() -> None:
-    assert PIXLAB.read_request(ask("delete", link=" https://m.example/a.png ")) == DeleteResult(
+    assert PIXLAB.parse_request(ask("delete", link=" https://m.example/a.png ")) == DeleteResult(
         "https://m.example/a.png"
     )
     with pytest.raises(BadRequest, match="link: expected the link of a stored result, got none"):
-        PIXLAB.read_request(ask("delete", link=""))
+        PIXLAB.parse_request(ask("delete", link=""))
 
 
 @pytest.mark.parametrize("request_", [ask("facedetect", img=IMG), ask("delete", link="x"), ask("store", "POST")])
@@ -335,9 +334,9 @@ def test_an_endpoint_without_a_picture_orders_none(request_: ImageRequest) -> No
 # ---------------------------------------------------------------------------------------------- the table
 
 
-@pytest.mark.parametrize("param", PARAMS, ids=lambda p: p.name)
+@pytest.mark.parametrize("param", PixLab.params, ids=lambda p: p.name)
 def test_every_example_of_the_reference_holds_its_own_pattern(param: object) -> None:
-    row = next(p for p in PARAMS if p is param)
+    row = next(p for p in PixLab.params if p is param)
     ((name, text),) = parse_qsl(row.example)
     assert name == row.name
     assert re.search(row.pattern, text)

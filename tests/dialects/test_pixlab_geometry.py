@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import ImageRequest
-from cropmark.dialects.pixlab.dialect import PixLab, PixLabSettings
+from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.dialects.pixlab.settings import PixLabSettings
 from cropmark.geometry.recipe import Encoding, Extract, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
@@ -100,7 +101,7 @@ def test_resize_gives(
 
 
 def still(kind: Format, quality: int, *, lossless: bool = False) -> Encoding:
-    return Encoding(kind, quality, lossless, keeps=frozenset({KeepMetadata.ICC}))
+    return Encoding(kind, quality, lossless, metadata=frozenset({KeepMetadata.ICC}))
 
 
 # fmt: off

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cropmark.dialects.pixlab.long_json import MAX_OTHERS_BYTES, JsonBody
-from cropmark.dialects.pixlab.query import fields_of_json
+from cropmark.dialects.pixlab.json_body import MAX_OTHERS_BYTES, JsonBody, fields_of_json
 from cropmark.model.problems import BadRequest
 
 

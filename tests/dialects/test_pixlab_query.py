@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.dialects.pixlab.endpoints import EndpointName, unfit_body
-from cropmark.dialects.pixlab.query import BodyKind, body_kind, fields_of_json
+from cropmark.dialects.pixlab.endpoints import BodyKind, EndpointName, body_kind, body_rejection
+from cropmark.dialects.pixlab.json_body import fields_of_json
 from cropmark.model.problems import BadRequest, UnsupportedMediaType
 from cropmark.model.values import Pixels
 from cropmark.plan.steps import Resize
@@ -42,10 +42,10 @@ def test_other_bodies_are_415(content_type: str) -> None:
 
 
 def test_store_takes_multipart_only() -> None:
-    assert unfit_body(EndpointName.STORE, BodyKind.MULTIPART) is None
-    assert unfit_body(EndpointName.CROP, BodyKind.JSON) is None
+    assert body_rejection(EndpointName.STORE, BodyKind.MULTIPART) is None
+    assert body_rejection(EndpointName.CROP, BodyKind.JSON) is None
     for kind in (BodyKind.JSON, BodyKind.FORM):
-        assert "store: expected a body of multipart/form-data" in str(unfit_body(EndpointName.STORE, kind))
+        assert "store: expected a body of multipart/form-data" in str(body_rejection(EndpointName.STORE, kind))
 
 
 # fmt: off

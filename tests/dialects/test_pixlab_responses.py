@@ -16,10 +16,9 @@ from cropmark.dialects.dialect import Dialect, ImageRequest, Response, Result
 from cropmark.dialects.pixlab import responses
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.endpoints import EndpointName
-from cropmark.dialects.pixlab.params import PARAMS
 from cropmark.model.formats import Format
 from cropmark.model.problems import (
-    KINDS,
+    PROBLEMS_BY_CODE,
     BadValue,
     InternalError,
     MethodNotAllowed,
@@ -100,14 +99,14 @@ def test_a_problem_has_a_status_of_the_list(problem: Problem, status: int) -> No
     "problem", [SourceForbidden("10.0.0.1 is private"), SourceForbidden("port 6379", fix="try 80")]
 )
 def test_all_addresses_are_refused_in_the_same_words(problem: Problem) -> None:
-    assert told(PIXLAB.error_response(problem, ImageRequest("crop")))["error"] == responses.REFUSED_ADDRESS
+    assert told(PIXLAB.error_response(problem, ImageRequest("crop")))["error"] == responses.ADDRESS_FORBIDDEN
 
 
 @pytest.mark.parametrize("kind", [SourceNotFound, SourceFailed, SourceTimeout])
 def test_nothing_of_what_an_origin_said_is_passed_on(kind: type[Problem]) -> None:
     assert (
         told(PIXLAB.error_response(kind("the origin said 418"), ImageRequest("crop")))["error"]
-        == responses.NOT_TO_BE_HAD
+        == responses.IMAGE_UNAVAILABLE
     )
 
 
@@ -119,7 +118,7 @@ def test_whoever_comes_too_often_is_told_when_to_come_back() -> None:
     ]
 
 
-@pytest.mark.parametrize("code", KINDS)
+@pytest.mark.parametrize("code", PROBLEMS_BY_CODE)
 def test_every_problem_is_told(code: str) -> None:
     for detail in ("", " \n", "a\r\nb\x00c", "x" * 9999):
         answer = PIXLAB.error_response(restored_problem(code, detail), ImageRequest("no such endpoint"))
@@ -131,7 +130,7 @@ def test_every_problem_is_told(code: str) -> None:
 
 
 def test_success_tells_both_links_and_the_id() -> None:
-    members = told(responses.success("http://m.example/a1.png", "https://m.example/a1.png", "a1"))
+    members = told(responses.stored_response("http://m.example/a1.png", "https://m.example/a1.png", "a1"))
     assert members == {
         "status": 200,
         "link": "http://m.example/a1.png",
@@ -141,7 +140,7 @@ def test_success_tells_both_links_and_the_id() -> None:
 
 
 def test_faces_are_numbered_from_the_largest() -> None:
-    members = told(responses.faces_answer([Box(5, 6, 7, 8), Box(164, 95, 145, 145)], count=False))
+    members = told(responses.faces_response([Box(5, 6, 7, 8), Box(164, 95, 145, 145)], count=False))
     assert members["faces"] == [
         {"face_id": 0, "left": 164, "top": 95, "width": 145, "height": 145},
         {"face_id": 1, "left": 5, "top": 6, "width": 7, "height": 8},
@@ -149,19 +148,19 @@ def test_faces_are_numbered_from_the_largest() -> None:
 
 
 def test_no_face_is_an_empty_list() -> None:
-    assert told(responses.faces_answer([], count=False)) == {"status": 200, "faces": []}
+    assert told(responses.faces_response([], count=False)) == {"status": 200, "faces": []}
 
 
 def test_counted_faces_are_a_number() -> None:
-    assert told(responses.faces_answer([Box(0, 0, 1, 1)] * 3, count=True)) == {"status": 200, "faces": 3, "count": 3}
+    assert told(responses.faces_response([Box(0, 0, 1, 1)] * 3, count=True)) == {"status": 200, "faces": 3, "count": 3}
 
 
 def test_deleted_is_nothing_but_a_status() -> None:
-    assert told(responses.deleted()) == {"status": 200}
+    assert told(responses.deleted_response()) == {"status": 200}
 
 
 def test_a_browser_may_post_json_and_send_its_key_from_anywhere() -> None:
-    answer = responses.preflight()
+    answer = responses.preflight_response()
     assert (answer.status, answer.body) == (204, b"")
     assert dict(answer.headers) == {
         "Access-Control-Allow-Origin": "*",
@@ -176,7 +175,7 @@ def test_a_blob_has_a_file_name() -> None:
 
 def test_headers_of_a_picture() -> None:
     result = Result(9, None, None, None, (RequestWarning("x", "1.5 counts as 1"),))
-    headers = PIXLAB.headers_of(PIXLAB.order(ask("resize", img=IMG, width=3)), result)
+    headers = PIXLAB.image_headers(PIXLAB.order(ask("resize", img=IMG, width=3)), result)
     assert headers == (("Access-Control-Allow-Origin", "*"), ("X-Cropmark-Warning", "x: 1.5 counts as 1"))
 
 
@@ -193,7 +192,7 @@ TEXTS = st.one_of(
     st.floats().map(str),
     st.sampled_from([IMG, "YWJj", "data:image/png;base64,YQ", "ftp://x", "true", "0", "-3"]),
 )
-FIELDS = st.dictionaries(st.sampled_from([param.name for param in PARAMS]), TEXTS, max_size=8)
+FIELDS = st.dictionaries(st.sampled_from([param.name for param in PixLab.params]), TEXTS, max_size=8)
 PATHS = st.one_of(st.sampled_from([endpoint.value for endpoint in EndpointName]), st.text(max_size=9))
 
 

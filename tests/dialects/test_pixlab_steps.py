@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
+from cropmark.dialects.pixlab.image_field import Base64Text, decode_base64, read_image
 from cropmark.model.problems import BadRequest, SourceForbidden
 from cropmark.plan.source import WebUrl
 
@@ -33,7 +33,7 @@ INPUTS = [
 
 @pytest.mark.parametrize(("text", "found"), INPUTS)
 def test_what_img_holds(text: str, found: WebUrl | Base64Text) -> None:
-    assert picture_input(text) == found
+    assert read_image(text) == found
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_what_img_holds(text: str, found: WebUrl | Base64Text) -> None:
 )
 def test_only_http_is_fetched(text: str) -> None:
     with pytest.raises(SourceForbidden, match="http or https"):
-        picture_input(text)
+        read_image(text)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_only_http_is_fetched(text: str) -> None:
 )
 def test_a_data_uri_is_base64(text: str) -> None:
     with pytest.raises(BadRequest, match="img: expected a data URI in base64"):
-        picture_input(text)
+        read_image(text)
 
 
 def test_a_text_is_never_shown() -> None:
-    assert "iVBOR" not in repr(picture_input("iVBORw0KGgo"))
+    assert "iVBOR" not in repr(read_image("iVBORw0KGgo"))
 
 
 # fmt: off
@@ -96,20 +96,20 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "data"), DECODED)
 def test_base64_is_decoded_however_it_is_cut(text: str, data: bytes) -> None:
-    assert b"".join(decoded_base64([text])) == data
-    assert b"".join(decoded_base64(list(text))) == data
-    assert b"".join(decoded_base64([text.encode()])) == data
+    assert b"".join(decode_base64([text])) == data
+    assert b"".join(decode_base64(list(text))) == data
+    assert b"".join(decode_base64([text.encode()])) == data
 
 
 @pytest.mark.parametrize(("text", "words"), REFUSED)
 def test_everything_else_is_refused_however_it_is_cut(text: str, words: str) -> None:
     for chunks in ([text], list(text)):
         with pytest.raises(BadRequest, match=f"img: expected.*{words}|img: {words}"):
-            b"".join(decoded_base64(chunks))
+            b"".join(decode_base64(chunks))
 
 
 def test_pieces_come_as_they_are_decoded() -> None:
-    pieces = decoded_base64(iter(["YWJjZ", "GVm", "!"]))
+    pieces = decode_base64(iter(["YWJjZ", "GVm", "!"]))
     assert next(pieces) == b"abc"
     assert next(pieces) == b"def"
     with pytest.raises(BadRequest):
@@ -126,14 +126,14 @@ def test_what_was_encoded_comes_back(data: bytes, cuts: list[int], safe: bool, p
     text = (base64.urlsafe_b64encode if safe else base64.b64encode)(data).decode()
     text = text if padded else text.rstrip("=")
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    assert b"".join(decoded_base64(text[a:b] for a, b in pairwise(edges))) == data
+    assert b"".join(decode_base64(text[a:b] for a, b in pairwise(edges))) == data
 
 
 @given(chunks=st.lists(st.one_of(st.text(max_size=9), st.text("AZ+/-_= \n", max_size=9)), max_size=6))
 def test_no_text_does_anything_else_than_decode_or_be_refused(chunks: list[str]) -> None:
     def outcome(pieces: list[str]) -> bytes | None:
         try:
-            return b"".join(decoded_base64(pieces))
+            return b"".join(decode_base64(pieces))
         except BadRequest:
             return None
 

@@ -67,7 +67,7 @@ class Result:
     focus: str | None = None
     original: str | None = None
     cached: bool = False
-    trouble: bool = False
+    is_fallback: bool = False
     """The original goes out because the source could not be worked on."""
 
 
@@ -120,18 +120,18 @@ class Dialect(Protocol):
 
     name: ClassVar[str]
     params: ClassVar[tuple[ParameterDoc, ...]]
-    headers: ClassVar[tuple[str, ...]]
+    request_headers: ClassVar[tuple[str, ...]]
     """Request headers that it reads besides Accept, in lower case; part of the memo's key."""
 
-    def order(self, ask: ImageRequest) -> Order:
+    def order(self, request: ImageRequest) -> Order:
         """What the request asks for. Raises a Problem and nothing else, on any text."""
         ...
 
-    def headers_of(self, order: Order, result: Result) -> Headers:
+    def image_headers(self, order: Order, result: Result) -> Headers:
         """The headers that the dialect adds to a picture's answer."""
         ...
 
-    def error_response(self, problem: Problem, ask: ImageRequest) -> Response:
+    def error_response(self, problem: Problem, request: ImageRequest) -> Response:
         """The problem in the dialect's own status, body and words."""
         ...
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 
-def listed(value: object) -> object:
+def split_list(value: object) -> object:
     """A comma list is a list."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def tabled(value: object) -> object:
+def split_map(value: object) -> object:
     """A comma list of name=value is a table."""
     if not isinstance(value, str):
         return value

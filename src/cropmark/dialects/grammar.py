@@ -29,7 +29,7 @@ T = TypeVar("T")
 # ------------------------------------------------------------------------------------------------ the query
 
 
-def bounded(raw: str) -> str:
+def check_bounds(raw: str) -> str:
     """The raw query, if it is no longer than we read. Raises BadOrder past MAX_QUERY_CHARS or MAX_PAIRS."""
     if len(raw) > MAX_QUERY_CHARS:
         raise BadRequest(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
@@ -38,17 +38,17 @@ def bounded(raw: str) -> str:
     return raw
 
 
-def pairs(raw: str) -> tuple[tuple[str, str], ...]:
+def query_pairs(raw: str) -> tuple[tuple[str, str], ...]:
     """Every name and value of a raw query, decoded (`+` is a blank), in their order; question marks before it skipped.
 
     Bytes that are no UTF-8 become U+FFFD. Raises BadOrder for a query that is too long: bounded().
     """
-    return tuple(parse_qsl(bounded(raw).lstrip("?"), keep_blank_values=True, errors="replace"))
+    return tuple(parse_qsl(check_bounds(raw).lstrip("?"), keep_blank_values=True, errors="replace"))
 
 
-def values(raw: str) -> dict[str, str]:
+def query_values(raw: str) -> dict[str, str]:
     """The query's parameters by name; of a repeated one the last."""
-    return dict(pairs(raw))
+    return dict(query_pairs(raw))
 
 
 def is_blank(text: str) -> bool:
@@ -56,7 +56,7 @@ def is_blank(text: str) -> bool:
     return not text.strip(" \t,:;")
 
 
-def items(parameter: str, text: str) -> tuple[str, ...]:
+def split_items(parameter: str, text: str) -> tuple[str, ...]:
     """The parts of a comma list without the blanks around them."""
     if text.count(",") >= MAX_ITEMS:
         raise BadValue(parameter, text, expected=f"at most {MAX_ITEMS} items", fix="leave out those that do nothing")
@@ -69,7 +69,7 @@ _DECIMAL = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _WHOLE = re.compile(r"[0-9]+")
 
 
-def decimal(text: str, *, signed: bool = False) -> Fraction | None:
+def parse_decimal(text: str, *, signed: bool = False) -> Fraction | None:
     """The exact number written as `12`, `12.5`, `12.` or `.5`, with a sign if `signed`; None for any other text."""
     # Not Fraction() or float() alone: they take "1_000", " 5 ", "1e9", "3/4", full-width digits, and float() "nan".
     digits = text[1:] if signed and text[:1] in ("+", "-") else text
@@ -78,22 +78,22 @@ def decimal(text: str, *, signed: bool = False) -> Fraction | None:
     return Fraction(text)
 
 
-def whole(text: str) -> int | None:
+def parse_whole(text: str) -> int | None:
     """The whole number without a sign; None for any other text."""
     return int(text) if len(text) <= MAX_NUMBER_CHARS and _WHOLE.fullmatch(text) else None
 
 
-def number(parameter: str, text: str, least: Fraction | int, most: Fraction | int) -> Fraction:
+def read_number(parameter: str, text: str, least: Fraction | int, most: Fraction | int) -> Fraction:
     """A decimal number from `least` to `most`; a sign is read only where the range reaches below 0."""
-    found = decimal(text, signed=least < 0)
+    found = parse_decimal(text, signed=least < 0)
     if found is None or not least <= found <= most:
         raise _out_of_range(parameter, text, "a number", found, least, most)
     return found
 
 
-def integer(parameter: str, text: str, least: int, most: int) -> int:
+def read_integer(parameter: str, text: str, least: int, most: int) -> int:
     """A whole number from `least` to `most`, without a sign."""
-    found = whole(text)
+    found = parse_whole(text)
     if found is None or not least <= found <= most:
         raise _out_of_range(parameter, text, "a whole number", found, least, most)
     return found
@@ -102,14 +102,14 @@ def integer(parameter: str, text: str, least: int, most: int) -> int:
 def _out_of_range(
     parameter: str, text: str, what: str, found: Fraction | int | None, least: Fraction | int, most: Fraction | int
 ) -> BadValue:
-    expected = f"{what} from {plain(least)} to {plain(most)}"
+    expected = f"{what} from {format_number(least)} to {format_number(most)}"
     if found is None:
         return BadValue(parameter, text, expected=expected, fix="write such a number, or leave it out")
     nearest = most if found > most else least
-    return BadValue(parameter, text, expected=expected, fix=f"write {plain(nearest)} in place of {text}")
+    return BadValue(parameter, text, expected=expected, fix=f"write {format_number(nearest)} in place of {text}")
 
 
-def plain(value: Fraction | int) -> str:
+def format_number(value: Fraction | int) -> str:
     """The number as a person writes it: 1, 0.5."""
     return str(int(value)) if value == int(value) else f"{float(value):g}"
 
@@ -119,10 +119,10 @@ def plain(value: Fraction | int) -> str:
 _LENGTH = "a length: pixels (200), a part of the side (0.5) or a percentage (50p)"
 
 
-def length(parameter: str, text: str) -> Length:
+def read_length(parameter: str, text: str) -> Length:
     """A length: `200` is pixels, `0.5` half the side, `150p` one and a half times it, `0` nothing."""
     percent = text.endswith("p")
-    found = decimal(text.removesuffix("p"))
+    found = parse_decimal(text.removesuffix("p"))
     if found is None:
         raise BadValue(parameter, text, expected=_LENGTH, fix="write 200, 0.5 or 50p")
     if percent:
@@ -130,9 +130,9 @@ def length(parameter: str, text: str) -> Length:
     return Share(found) if 0 < found < 1 else Pixels(found)
 
 
-def extent(parameter: str, text: str, most_px: int | None = None) -> Length:
+def read_extent(parameter: str, text: str, most_px: int | None = None) -> Length:
     """A length above 0, of at most `most_px` where it is told in pixels."""
-    found = length(parameter, text)
+    found = read_length(parameter, text)
     if found.of(1) == 0:
         raise BadValue(parameter, text, expected="a length above 0", fix="leave it out, or write 200, 0.5 or 50p")
     if most_px is not None and isinstance(found, Pixels) and found.count > most_px:
@@ -140,21 +140,21 @@ def extent(parameter: str, text: str, most_px: int | None = None) -> Length:
     return found
 
 
-def ratio(parameter: str, text: str) -> Ratio:
+def read_ratio(parameter: str, text: str) -> Ratio:
     """A ratio of two decimal numbers above 0: `16:9`, `2.5:1`."""
     across, mark, down = text.partition(":")
-    width, height = decimal(across.strip(" ")), decimal(down.strip(" "))
+    width, height = parse_decimal(across.strip(" ")), parse_decimal(down.strip(" "))
     if not (mark and width and height):
         raise BadValue(parameter, text, expected="a ratio of numbers above 0", fix="write it like 16:9")
     return Ratio(width, height)
 
 
-def edges(parameter: str, text: str) -> Edges:
+def read_edges(parameter: str, text: str) -> Edges:
     """One to four lengths as in CSS: all; top and bottom, sides; top, sides, bottom; top, right, bottom, left."""
-    parts = items(parameter, text)
+    parts = split_items(parameter, text)
     if len(parts) > 4:
         raise BadValue(parameter, text, expected="one to four lengths", fix="write top,right,bottom,left")
-    found = [length(parameter, part) for part in parts]
+    found = [read_length(parameter, part) for part in parts]
     top = found[0]
     right = found[1] if len(found) > 1 else top
     bottom = found[2] if len(found) > 2 else top
@@ -165,17 +165,17 @@ def edges(parameter: str, text: str) -> Edges:
 # ------------------------------------------------------------------------------------------------ shapes and places
 
 
-def shape(parameter: str, text: str) -> tuple[Shape, tuple[str, ...]]:
+def read_shape(parameter: str, text: str) -> tuple[Shape, tuple[str, ...]]:
     """The shape that a list begins with, a ratio or a width and a height, and the items behind it."""
-    parts = items(parameter, text)
+    parts = split_items(parameter, text)
     if ":" in parts[0]:
-        return ratio(parameter, parts[0]), parts[1:]
+        return read_ratio(parameter, parts[0]), parts[1:]
     if len(parts) < 2:
         raise BadValue(parameter, text, expected="a width and a height, or a ratio", fix="write 640,480 or 4:3")
-    return Dimensions(extent(parameter, parts[0]), extent(parameter, parts[1])), parts[2:]
+    return Dimensions(read_extent(parameter, parts[0]), read_extent(parameter, parts[1])), parts[2:]
 
 
-def options(
+def read_options(
     parameter: str, words: Collection[str], *, valued: Collection[str], flags: Collection[str] = ()
 ) -> dict[str, str]:
     """Items by the word they begin with, with what stands behind it: {"offset-x": "10", "safe": ""}.
@@ -184,19 +184,19 @@ def options(
     """
     found: dict[str, str] = {}
     for word in words:
-        name, text = _split(parameter, word, valued, flags)
-        if not _alike(found.setdefault(name, text), text):
+        name, text = _split_option(parameter, word, valued, flags)
+        if not _same_value(found.setdefault(name, text), text):
             raise BadValue(parameter, word, expected=f"{name} once", fix=f"keep {name}{found[name]} or {word}")
     return found
 
 
-def _alike(text: str, other: str) -> bool:
+def _same_value(text: str, other: str) -> bool:
     """Whether both say the same, `100` and `100.0` too."""
-    number, same = decimal(text.removesuffix("p")), decimal(other.removesuffix("p"))
+    number, same = parse_decimal(text.removesuffix("p")), parse_decimal(other.removesuffix("p"))
     return text == other or (number is not None and number == same and text.endswith("p") == other.endswith("p"))
 
 
-def _split(parameter: str, word: str, valued: Collection[str], flags: Collection[str]) -> tuple[str, str]:
+def _split_option(parameter: str, word: str, valued: Collection[str], flags: Collection[str]) -> tuple[str, str]:
     if word in flags:
         return word, ""
     for name in sorted(valued, key=len, reverse=True):
@@ -215,13 +215,13 @@ def placement(parameter: str, found: Mapping[str, str], *, at: str, spare: str) 
         both = f"{at}{found[at]},{spare}{found[spare]}"
         raise BadValue(parameter, both, expected=f"{at} or {spare}, not both", fix="leave one of them out")
     if at in found:
-        return Offset(length(parameter, found[at]))
-    return Align(spare_part(parameter, found[spare])) if spare in found else CENTERED
+        return Offset(read_length(parameter, found[at]))
+    return Align(read_spare_part(parameter, found[spare])) if spare in found else CENTERED
 
 
-def spare_part(parameter: str, text: str) -> Fraction:
+def read_spare_part(parameter: str, text: str) -> Fraction:
     """The part of the spare room, 0 to 1: `10` and `10p` are a tenth, and so is `0.1`: below 1 it is a fraction."""
-    found = decimal(text.removesuffix("p"))
+    found = parse_decimal(text.removesuffix("p"))
     if found is None or found > 100:
         raise BadValue(parameter, text, expected="an offset from 0 to 100 percent", fix="write 50 for the middle")
     return found if 0 < found < 1 and not text.endswith("p") else found / 100
@@ -232,7 +232,7 @@ def spare_part(parameter: str, text: str) -> Fraction:
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 
 
-def hex_parts(text: str) -> tuple[int, ...] | None:
+def parse_hex(text: str) -> tuple[int, ...] | None:
     """The parts of a color in 3, 4, 6 or 8 hex digits, as written, short forms doubled; None for any other text."""
     if len(text) not in (3, 4, 6, 8) or not _HEX.fullmatch(text):
         return None
@@ -240,11 +240,11 @@ def hex_parts(text: str) -> tuple[int, ...] | None:
     return tuple(bytes.fromhex(digits))
 
 
-def color(parameter: str, text: str) -> Color:
+def read_color(parameter: str, text: str) -> Color:
     """A color: `f00`, `ff0000`, `255,0,0`, or with an alpha of 0 to 1 `255,0,0,0.5`."""
     if "," in text:
-        return _color_of_parts(parameter, text)
-    parts = hex_parts(text)
+        return _read_color_channels(parameter, text)
+    parts = parse_hex(text)
     if parts is None or len(parts) != 3:
         raise BadValue(
             parameter, text, expected="a color: 3 or 6 hex digits, or r,g,b or r,g,b,a", fix="write ff0000 or 255,0,0"
@@ -252,12 +252,12 @@ def color(parameter: str, text: str) -> Color:
     return Color(*parts)
 
 
-def _color_of_parts(parameter: str, text: str) -> Color:
-    parts = items(parameter, text)
+def _read_color_channels(parameter: str, text: str) -> Color:
+    parts = split_items(parameter, text)
     if len(parts) not in (3, 4):
         raise BadValue(parameter, text, expected="three parts of a color, or four with its alpha", fix="write 255,0,0")
-    red, green, blue = (integer(parameter, part, 0, 255) for part in parts[:3])
-    alpha = number(parameter, parts[3], 0, 1) if len(parts) == 4 else Fraction(1)
+    red, green, blue = (read_integer(parameter, part, 0, 255) for part in parts[:3])
+    alpha = read_number(parameter, parts[3], 0, 1) if len(parts) == 4 else Fraction(1)
     # Half up: alpha 0.5 is 127.5, so 128.
     return Color(red, green, blue, int(alpha * 255 + Fraction(1, 2)))
 
@@ -266,20 +266,17 @@ class UnknownWord(BadValue):
     """A word that a list of words does not hold: some dialects ignore it where they refuse a bad number."""
 
 
-def keyword(parameter: str, text: str, known: Mapping[str, T]) -> T:
+def read_word(parameter: str, text: str, known: Mapping[str, T]) -> T:
     """What a word stands for. Raises UnknownWord, which names the words and the nearest one."""
     if text not in known:
         raise unknown_word(parameter, text, known)
     return known[text]
 
 
-def word_of(known: Mapping[str, T]) -> Callable[[str, str], T]:
+def word_reader(known: Mapping[str, T]) -> Callable[[str, str], T]:
     """A reader of one of these words."""
 
-    def read_word(parameter: str, text: str) -> T:
-        return keyword(parameter, text, known)
-
-    return read_word
+    return lambda parameter, text: read_word(parameter, text, known)
 
 
 def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWord:
@@ -297,9 +294,9 @@ class WordList(Generic[T]):
     unknown: tuple[str, ...] = ()
 
 
-def words(parameter: str, text: str, known: Mapping[str, T]) -> WordList[T]:
+def read_words(parameter: str, text: str, known: Mapping[str, T]) -> WordList[T]:
     """A comma list of words, each once, empty items skipped. Raises BadValue for too many, never for an unknown one."""
-    parts = tuple(dict.fromkeys(filter(None, items(parameter, text))))
+    parts = tuple(dict.fromkeys(filter(None, split_items(parameter, text))))
     return WordList(
         known=tuple(dict.fromkeys(known[part] for part in parts if part in known)),
         unknown=tuple(part for part in parts if part not in known),

@@ -18,7 +18,7 @@ T_co = TypeVar("T_co", covariant=True)
 class ParsedParams:
     """What a query asks for: the value read for each parameter that is there, and what was ignored with a warning."""
 
-    found: Mapping[str, object]
+    values: Mapping[str, object]
     warnings: tuple[RequestWarning, ...] = ()
 
 
@@ -29,35 +29,37 @@ class Parameter(Generic[T_co]):
     `read` gets the parameter's name and its text. `forgives`: an unknown word is ignored with a warning.
     """
 
-    param: ParameterDoc
+    doc: ParameterDoc
     read: Callable[[str, str], T_co]
-    forgives: bool = False
+    ignores_unknown: bool = False
 
     @property
     def name(self) -> str:
-        return self.param.name
+        return self.doc.name
 
-    def of(self, asked: ParsedParams) -> T_co | None:
+    def of(self, parsed: ParsedParams) -> T_co | None:
         """This parameter's value; None where it is absent or was ignored."""
         # Sound, since only this row's reader writes under this row's name: asked_of().
-        return cast("T_co | None", asked.found.get(self.name))
+        return cast("T_co | None", parsed.values.get(self.name))
 
 
-def asked_of(rows: Iterable[Parameter[object]], texts: Mapping[str, str], *, refuses: bool = True) -> ParsedParams:
+def parse_params(
+    parameters: Iterable[Parameter[object]], texts: Mapping[str, str], *, strict: bool = True
+) -> ParsedParams:
     """Every row's value, in the order of the table, from the texts by name; what the table lacks is dropped.
 
     Raises BadValue for the first malformed one; unless `refuses`, it is ignored with a warning.
     """
     found: dict[str, object] = {}
     warnings: list[RequestWarning] = []
-    for row in rows:
+    for row in parameters:
         if row.name not in texts:
             continue
         try:
             found[row.name] = row.read(row.name, texts[row.name])
         except BadValue as problem:
-            forgiven = row.forgives and isinstance(problem, UnknownWord)
-            if refuses and not forgiven:
+            forgiven = row.ignores_unknown and isinstance(problem, UnknownWord)
+            if strict and not forgiven:
                 raise
             warnings.append(RequestWarning(row.name, f"ignored, expected {problem.expected}"))
     return ParsedParams(found, tuple(warnings))
@@ -76,11 +78,11 @@ COLOR = rf"([0-9A-Fa-f]{{3}}|[0-9A-Fa-f]{{6}}|[0-9]+,[0-9]+,[0-9]+(,{NUM})?)"
 SIGNED = rf"[+-]?{NUM}"
 
 
-def whole_text(pattern: str) -> str:
+def anchored(pattern: str) -> str:
     """The pattern of a whole value."""
     return f"^{pattern}$"
 
 
 def one_of(words: Iterable[str]) -> str:
     """The pattern of one of these words; they hold no special characters but dots."""
-    return whole_text(f"({'|'.join(word.replace('.', '[.]') for word in words)})")
+    return anchored(f"({'|'.join(word.replace('.', '[.]') for word in words)})")

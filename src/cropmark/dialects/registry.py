@@ -15,12 +15,14 @@ from cropmark.dialects.dialect import Dialect, ParameterDoc
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, OVERLAY_HEADER
 from cropmark.dialects.fastly.settings import FastlySettings
-from cropmark.dialects.kontent.dialect import Kontent, KontentSettings
-from cropmark.dialects.pixlab.dialect import PixLab, PixLabSettings
+from cropmark.dialects.kontent.dialect import Kontent
+from cropmark.dialects.kontent.settings import KontentSettings
+from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.dialects.pixlab.settings import PixLabSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
+class DefaultMount:
     """A URL path prefix at which the server offers a dialect without further configuration."""
 
     prefix: str
@@ -47,7 +49,7 @@ class DialectEntry:
     settings_cls: type[Any]
     title: str
     """The vendor's name for the service, as documents show it."""
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[DefaultMount, ...] = ()
     """Where the server offers the dialect without further configuration; a folder is served at each of them."""
     samples: tuple[Sample, ...] = ()
     thumbnail: str = ""
@@ -71,7 +73,7 @@ DIALECTS: Final = (
         Fastly,
         FastlySettings,
         "Fastly Image Optimizer",
-        mounts=(Mount("/fastly"),),
+        mounts=(DefaultMount("/fastly"),),
         samples=(
             Sample("small", "width=320"),
             Sample("16:9, WebP", "crop=16:9&width=480&format=webp"),
@@ -88,7 +90,7 @@ DIALECTS: Final = (
         Contentstack,
         ContentstackSettings,
         "Contentstack Image Delivery",
-        mounts=(Mount("/contentstack"),),
+        mounts=(DefaultMount("/contentstack"),),
         samples=(
             Sample("small", "width=320"),
             Sample("padded", "width=320&pad=20&bg-color=ffcc00"),
@@ -101,7 +103,7 @@ DIALECTS: Final = (
         Kontent,
         KontentSettings,
         "Kontent.ai Image Transformation",
-        mounts=(Mount("/kontent"),),
+        mounts=(DefaultMount("/kontent"),),
         samples=(
             Sample("small", "w=320"),
             Sample("focal point", "w=320&h=320&fit=crop&crop=focalpoint&fp-x=0.3&fp-y=0.3&fp-z=2"),
@@ -109,7 +111,7 @@ DIALECTS: Final = (
         ),
         thumbnail="w=480&h=270&fit=crop&crop=smart",
     ),
-    DialectEntry("pixlab", PixLab, PixLabSettings, "PixLab", mounts=(Mount("/pixlab"),), is_endpoint=True),
+    DialectEntry("pixlab", PixLab, PixLabSettings, "PixLab", mounts=(DefaultMount("/pixlab"),), is_endpoint=True),
 )
 
 

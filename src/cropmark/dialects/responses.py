@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from cropmark.dialects.dialect import Headers, Response
 from cropmark.plan.plan import RequestWarning
 
-EVERY_ORIGIN: Headers = (("Access-Control-Allow-Origin", "*"),)
+ALLOW_ANY_ORIGIN: Headers = (("Access-Control-Allow-Origin", "*"),)
 MAX_WARNINGS = 8
 MAX_WARNING_CHARS = 200
 
 
-def json_answer(status: int, members: Mapping[str, object], headers: Headers = ()) -> Response:
+def json_response(status: int, members: Mapping[str, object], headers: Headers = ()) -> Response:
     """The members as JSON in ASCII, typed application/json and nothing behind it."""
     return Response(status, json.dumps(members).encode("ascii"), "application/json", headers)
 
@@ -27,10 +27,10 @@ def warning_headers(warnings: Iterable[RequestWarning]) -> Headers:
     return tuple(("X-Cropmark-Warning", _visible(text)) for text in [*texts][:MAX_WARNINGS])
 
 
-def one_line(text: str, most: int) -> str:
+def one_line(text: str, limit: int) -> str:
     """The text with every run of blanks and control characters as one blank, cut to `most` characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= most else line[: most - 3] + "..."
+    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def _visible(text: str) -> str:

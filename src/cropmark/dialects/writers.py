@@ -16,11 +16,11 @@ from cropmark.dialects.dialect import DialectQuery, Headers, Serialized, Unsuppo
 from cropmark.dialects.grammar import MAX_NUMBER_CHARS
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Color, Length, Pixels, Ratio, Share, Size
-from cropmark.plan.plan import Choice, Output
+from cropmark.plan.plan import EncodingChoice, Output
 from cropmark.plan.source import matches_any
 from cropmark.plan.steps import AnyStep, Dimensions, Edges, Offset, Placement, Shape
 
-Words = Mapping[str, str]
+QueryParams = Mapping[str, str]
 """Parameters and their texts, decoded."""
 
 _SAFE: Final = ",:/;"
@@ -41,15 +41,15 @@ class Slot:
     """A place in a dialect's order of Steps: the Step that may stand there, and its words. `write` raises Unsaid."""
 
     step: type[AnyStep]
-    write: Callable[[Any], Words]  # of the Step's own type, which Slots of one tuple do not share
+    write: Callable[[Any], QueryParams]  # of the Step's own type, which Slots of one tuple do not share
 
 
-def told_in_order(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> Words | Unsupported:
+def serialize_steps(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> QueryParams | Unsupported:
     """The words of all Steps, each in a slot behind that of the Step before it.
 
     Taken from the last Step back, each in the last slot that is left: a crop before a trim is a precrop then.
     """
-    told: list[Words] = []
+    told: list[QueryParams] = []
     reasons: list[str] = []
     free = len(slots)
     for step in reversed(steps):
@@ -64,7 +64,7 @@ def told_in_order(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> Words | Un
             reasons.append(str(unsaid))
     if reasons:
         return Unsupported(tuple(reversed(reasons)))
-    return _as_one(told[::-1])
+    return _merge(told[::-1])
 
 
 def _no_slot(step: AnyStep, slots: Sequence[Slot]) -> str:
@@ -74,7 +74,7 @@ def _no_slot(step: AnyStep, slots: Sequence[Slot]) -> str:
     return f"{name}: this dialect has no such step"
 
 
-def _as_one(told: Sequence[Words]) -> Words | Unsupported:
+def _merge(told: Sequence[QueryParams]) -> QueryParams | Unsupported:
     """One text for each name: a color that two Steps are told by must be the same."""
     words: dict[str, str] = {}
     for name, text in (pair for each in told for pair in each.items()):
@@ -83,9 +83,9 @@ def _as_one(told: Sequence[Words]) -> Words | Unsupported:
     return words
 
 
-def only(step: AnyStep, *said: str) -> None:
+def reject_other_fields(step: AnyStep, *said: str) -> None:
     """Raises Unsaid for a field of the Step that is not at its default and not among those that are said."""
-    told = {"skipped_for", "warns_if_skipped", "parameter", *said}
+    told = {"skipped_for", "warning_if_skipped", "parameter", *said}
     for field in fields(step):
         if field.name not in told and getattr(step, field.name) != field.default:
             raise UnsupportedValue(f"{type(step).__name__}.{field.name}", "this dialect has no word for it")
@@ -94,24 +94,26 @@ def only(step: AnyStep, *said: str) -> None:
 # ------------------------------------------------------------------------------------------------ the query
 
 
-def joined(words: Words) -> str:
+def encode_query(words: QueryParams) -> str:
     """The words as a query, encoded; commas, colons and slashes stay readable."""
     return urlencode(words, safe=_SAFE)
 
 
-def said(words: Words, encodings: Sequence[Words], *, endpoint: str = "", headers: Headers = ()) -> Serialized:
+def serialized(
+    words: QueryParams, encodings: Sequence[QueryParams], *, endpoint: str = "", headers: Headers = ()
+) -> Serialized:
     """The Steps' words with each of the encodings' behind them."""
-    texts = dict.fromkeys(joined({**words, **encoding}) for encoding in encodings)
+    texts = dict.fromkeys(encode_query({**words, **encoding}) for encoding in encodings)
     return Serialized(tuple(DialectQuery(text, endpoint, headers) for text in texts))
 
 
-def combined(*choices: Sequence[Words]) -> tuple[Words, ...]:
+def combinations(*choices: Sequence[QueryParams]) -> tuple[QueryParams, ...]:
     """Every combination of one of each; those with the fewest words come first."""
-    found: Iterator[Words] = ({k: v for part in parts for k, v in part.items()} for parts in product(*choices))
+    found: Iterator[QueryParams] = ({k: v for part in parts for k, v in part.items()} for parts in product(*choices))
     return tuple(sorted(found, key=len))
 
 
-def words_of(name: str, texts: Sequence[str]) -> tuple[Words, ...]:
+def param_choices(name: str, texts: Sequence[str]) -> tuple[QueryParams, ...]:
     """The parameter left out, or with one of these texts."""
     return ({}, *({name: text} for text in texts))
 
@@ -122,15 +124,15 @@ _JPEG: Final = Info(Format.JPEG, Size(64, 64), 4096)
 _PNG: Final = Info(Format.PNG, Size(64, 64), 4096, lossless=True)
 
 
-def asked_format(output: Output) -> Format | None:
+def common_format(output: Output) -> Format | None:
     """The one format that stills come out in, whatever their own; None where it follows the source."""
-    of_jpeg, of_png = (_leading(output, info) for info in (_JPEG, _PNG))
+    of_jpeg, of_png = (_first_choice_format(output, info) for info in (_JPEG, _PNG))
     return of_jpeg if of_jpeg is of_png else None
 
 
-def _leading(output: Output, info: Info) -> Format:
+def _first_choice_format(output: Output, info: Info) -> Format:
     fitting = (choice for choice in output.choices if not matches_any(choice.skipped_for, info))
-    return next(fitting, Choice()).format or info.format
+    return next(fitting, EncodingChoice()).format or info.format
 
 
 def qualities(output: Output) -> tuple[int, ...]:
@@ -143,14 +145,14 @@ def is_first_frame(output: Output) -> bool:
     return output.first_frame or any(choice.first_frame for choice in output.choices)
 
 
-def spellings(words: Mapping[str, Any], wanted: object) -> tuple[str, ...]:
+def aliases(words: Mapping[str, Any], wanted: object) -> tuple[str, ...]:
     """The words that stand for a value, as the readers' table has them."""
     return tuple(word for word, value in words.items() if value == wanted)
 
 
 def word_for(field: str, words: Mapping[str, Any], wanted: object) -> str:
     """The first word that stands for a value. Raises Unsaid."""
-    found = spellings(words, wanted)
+    found = aliases(words, wanted)
     if not found:
         raise UnsupportedValue(field, f"this dialect has no word for {getattr(wanted, 'value', wanted)}")
     return found[0]
@@ -159,7 +161,7 @@ def word_for(field: str, words: Mapping[str, Any], wanted: object) -> str:
 # ------------------------------------------------------------------------------------------------ numbers and lengths
 
 
-def decimal(field: str, value: Fraction) -> str:
+def format_decimal(field: str, value: Fraction) -> str:
     """The exact number in decimals: 12, 0.125, -3. Raises Unsaid for one that has no end, such as 1/3."""
     for places in range(MAX_NUMBER_CHARS):
         shifted = value * 10**places
@@ -172,26 +174,26 @@ def decimal(field: str, value: Fraction) -> str:
     raise UnsupportedValue(field, f"{value} has no short decimal form")
 
 
-def length(field: str, value: Length) -> str:
+def format_length(field: str, value: Length) -> str:
     """`200` for pixels, `50p` for half the side: grammar.length() backwards."""
     match value:
         case Share(part):
-            return f"{decimal(field, part * 100)}p"
+            return f"{format_decimal(field, part * 100)}p"
         case Pixels(count) if count >= 1 or count == 0:
-            return decimal(field, count)
+            return format_decimal(field, count)
         case Pixels(count):
             raise UnsupportedValue(field, f"{count} of a pixel would be read as a part of the side")
 
 
-def fraction_or_pixels(field: str, value: Length) -> str:
+def format_fraction_or_pixels(field: str, value: Length) -> str:
     """`200` for pixels, `0.5` for half the side, in dialects without percentages."""
     match value:
         case Share(part) if 0 < part < 1 or part == 0:
-            return decimal(field, part)
+            return format_decimal(field, part)
         case Share(part):
-            raise UnsupportedValue(field, f"parts of a side are below 1 here, not {decimal(field, part)}")
+            raise UnsupportedValue(field, f"parts of a side are below 1 here, not {format_decimal(field, part)}")
         case Pixels(count) if count >= 1 or count == 0:
-            return decimal(field, count)
+            return format_decimal(field, count)
         case Pixels(count):
             raise UnsupportedValue(field, f"{count} of a pixel would be read as a part of the side")
 
@@ -207,9 +209,11 @@ def whole_pixels(field: str, value: Length | None) -> int:
             raise UnsupportedValue(field, "lengths are whole pixels here")
 
 
-def edges(field: str, value: Edges) -> str:
+def format_edges(field: str, value: Edges) -> str:
     """The shortest CSS form: `10`, `10,20`, or all four."""
-    top, right, bottom, left = (length(field, side) for side in (value.top, value.right, value.bottom, value.left))
+    top, right, bottom, left = (
+        format_length(field, side) for side in (value.top, value.right, value.bottom, value.left)
+    )
     if left != right:
         return f"{top},{right},{bottom},{left}"
     if bottom != top:
@@ -220,32 +224,32 @@ def edges(field: str, value: Edges) -> str:
 # ------------------------------------------------------------------------------------------------ shapes and colors
 
 
-def shape(field: str, value: Shape) -> str:
+def format_shape(field: str, value: Shape) -> str:
     """`16:9`, or a width and a height."""
     match value:
         case Ratio(width, height):
             proportion = width / height
             return f"{proportion.numerator}:{proportion.denominator}"
         case Dimensions(width, height):
-            return f"{length(field, width)},{length(field, height)}"
+            return f"{format_length(field, width)},{format_length(field, height)}"
 
 
-def placement(axis: str, field: str, value: Placement) -> tuple[str, ...]:
+def format_placement(axis: str, field: str, value: Placement) -> tuple[str, ...]:
     """`x10` or `offset-x25`, as an item of a list; nothing where it is centered."""
     match value:
         case Offset(distance):
-            return (f"{axis}{length(field, distance)}",)
+            return (f"{axis}{format_length(field, distance)}",)
         case _ if value.part == Fraction(1, 2):
             return ()
         case _:
             # With its p: below 1 a bare number is a fraction of the room and not a percentage.
-            return (f"offset-{axis}{decimal(field, value.part * 100)}p",)
+            return (f"offset-{axis}{format_decimal(field, value.part * 100)}p",)
 
 
-def color(value: Color) -> str:
+def format_color(value: Color) -> str:
     """`ff8800`, or with alpha `255,136,0,0.502`, which reads back as the same level."""
     if value.opaque:
         return f"{value.red:02x}{value.green:02x}{value.blue:02x}"
     # Three decimals tell all 256 levels apart.
-    alpha = decimal("alpha", Fraction(round(value.alpha * 1000 / 255), 1000))
+    alpha = format_decimal("alpha", Fraction(round(value.alpha * 1000 / 255), 1000))
     return f"{value.red},{value.green},{value.blue},{alpha}"

@@ -1,1 +1,1 @@
-"""Contentstack's Image Delivery API: query → Order, outcome → its headers, Problem → its JSON."""
+"""Contentstack's Image Delivery API."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from cropmark.dialects.contentstack import parse, responses
-from cropmark.dialects.contentstack.params import ROWS
+from cropmark.dialects.contentstack.params import PARAMETERS
 from cropmark.dialects.contentstack.settings import ContentstackSettings
-from cropmark.dialects.contentstack.writer import written
+from cropmark.dialects.contentstack.writer import serialize
 from cropmark.dialects.dialect import Headers, ImageRequest, ParameterDoc, Response, Result, Serialized, Unsupported
 from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
@@ -21,17 +21,17 @@ class Contentstack:
     settings: ContentstackSettings = field(default_factory=ContentstackSettings)
 
     name: ClassVar[str] = "contentstack"
-    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.param for row in ROWS)
-    headers: ClassVar[tuple[str, ...]] = parse.MANAGERS
+    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.doc for row in PARAMETERS)
+    request_headers: ClassVar[tuple[str, ...]] = parse.MANAGEMENT_HEADERS
 
-    def order(self, ask: ImageRequest) -> Order:
-        return parse.order(ask, self.settings)
+    def order(self, request: ImageRequest) -> Order:
+        return parse.order(request, self.settings)
 
-    def headers_of(self, order: Order, result: Result) -> Headers:
-        return responses.picture_headers(result)
+    def image_headers(self, order: Order, result: Result) -> Headers:
+        return responses.image_headers(result)
 
-    def error_response(self, problem: Problem, ask: ImageRequest) -> Response:
-        return responses.refusal(problem)
+    def error_response(self, problem: Problem, request: ImageRequest) -> Response:
+        return responses.error_response(problem)
 
     def serialize(self, order: Order) -> Serialized | Unsupported:
-        return written(order, self.settings)
+        return serialize(order, self.settings)

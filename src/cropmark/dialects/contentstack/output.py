@@ -10,10 +10,19 @@ from dataclasses import dataclass, replace
 from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.readers import FormatWord
 from cropmark.dialects.contentstack.settings import ContentstackSettings
-from cropmark.dialects.imageopto.encoding import AVIF_QUALITY, GIF, GIFS, OPAQUE, PNG, STILLS, only_from, own_format
+from cropmark.dialects.imageopto.encoding import (
+    AVIF_QUALITY,
+    GIF,
+    GIFS,
+    OPAQUE,
+    PNG,
+    STILLS,
+    only_from,
+    source_format_choices,
+)
 from cropmark.dialects.params import ParsedParams
 from cropmark.model.formats import READABLE, Format
-from cropmark.plan.plan import Choice, Output, TriState
+from cropmark.plan.plan import EncodingChoice, Output, TriState
 
 READS = READABLE & {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF, Format.AVIF, Format.HEIC}
 
@@ -28,11 +37,14 @@ def output(
     """How the result is written. `changed`: Steps stand before it, so it is more than the source at another quality."""
     named = params.FORMAT.of(asked)
     auto = params.AUTO.of(asked)
-    scheme = _scheme(asked)
+    scheme = _output_rules(asked)
     if named is FormatWord.AUTO:
-        choices = _best(accepted, scheme)
+        choices = _best_choices(accepted, scheme)
     else:
-        choices = (*_by_auto(accepted & set(auto.known if auto else ()), named, scheme), *_by_name(named, scheme))
+        choices = (
+            *_auto_choices(accepted & set(auto.known if auto else ()), named, scheme),
+            *_named_choices(named, scheme),
+        )
     first_frame = params.FRAME.of(asked) is not None
     return Output(
         choices=_with_gif_rules(choices, settings, first_frame=first_frame),
@@ -52,37 +64,39 @@ class _OutputRules:
     named: bool = False
 
     @property
-    def jpeg(self) -> Choice:
-        return Choice(Format.JPEG, self.usual)
+    def jpeg(self) -> EncodingChoice:
+        return EncodingChoice(Format.JPEG, self.usual)
 
     @property
-    def webp(self) -> Choice:
+    def webp(self) -> EncodingChoice:
         """Lossy, but lossless from a lossless source where no quality was named."""
-        return Choice(Format.WEBP, self.usual, lossless=TriState.NO if self.named else TriState.AS_SOURCE)
+        return EncodingChoice(Format.WEBP, self.usual, lossless=TriState.NO if self.named else TriState.AS_SOURCE)
 
     @property
-    def own(self) -> tuple[Choice, ...]:
-        return own_format(
+    def source_choices(self) -> tuple[EncodingChoice, ...]:
+        return source_format_choices(
             jpeg=replace(self.jpeg, progressive=TriState.AS_SOURCE),
             webp=self.webp,
-            avif=Choice(Format.AVIF, self.avif, refuse_beyond=True),
+            avif=EncodingChoice(Format.AVIF, self.avif, refuse_over_limit=True),
         )
 
 
-def _scheme(asked: ParsedParams) -> _OutputRules:
+def _output_rules(asked: ParsedParams) -> _OutputRules:
     quality = params.QUALITY.of(asked)
     if quality is None:
         return _OutputRules()
     return _OutputRules(quality.usual, quality.auto_webp, quality.usual, named=True)
 
 
-def _by_auto(offered: frozenset[Format], base: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ...]:
+def _auto_choices(
+    offered: frozenset[Format], base: FormatWord | None, scheme: _OutputRules
+) -> tuple[EncodingChoice, ...]:
     """AVIF, then WebP: lossless where the base format is."""
     choices = []
     if Format.AVIF in offered:
-        choices.append(Choice(Format.AVIF, scheme.avif, keeps_animation=True, warning_if_skipped=_NOT_AVIF))
+        choices.append(EncodingChoice(Format.AVIF, scheme.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF))
     if Format.WEBP in offered:
-        choices.append(Choice(Format.WEBP, scheme.auto_webp, lossless=_lossless_by_auto(base, scheme)))
+        choices.append(EncodingChoice(Format.WEBP, scheme.auto_webp, lossless=_lossless_by_auto(base, scheme)))
     return tuple(choices)
 
 
@@ -94,7 +108,7 @@ def _lossless_by_auto(base: FormatWord | None, scheme: _OutputRules) -> TriState
     return TriState.YES if base in _LOSSLESS_BASES else TriState.NO
 
 
-def _by_name(named: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ...]:
+def _named_choices(named: FormatWord | None, scheme: _OutputRules) -> tuple[EncodingChoice, ...]:
     """What `format` asks for."""
     by_name = {
         FormatWord.GIF: GIF,
@@ -104,21 +118,21 @@ def _by_name(named: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ..
         FormatWord.WEBP: scheme.webp,
         FormatWord.LOSSLESS_WEBP: replace(scheme.webp, lossless=TriState.YES),
         FormatWord.LOSSY_WEBP: replace(scheme.webp, lossless=TriState.NO),
-        FormatWord.AVIF: Choice(Format.AVIF, scheme.avif, refuse_beyond=True),
+        FormatWord.AVIF: EncodingChoice(Format.AVIF, scheme.avif, refuse_over_limit=True),
     }
     choice = by_name.get(named) if named else None
-    return scheme.own if choice is None else (choice,)
+    return scheme.source_choices if choice is None else (choice,)
 
 
-def _best(accepted: frozenset[Format], scheme: _OutputRules) -> tuple[Choice, ...]:
+def _best_choices(accepted: frozenset[Format], scheme: _OutputRules) -> tuple[EncodingChoice, ...]:
     """``format=auto``: AVIF or WebP where the client names it, else JPEG or PNG; never a still of an animation.
 
     Lossy but for a quality of 100, which is the engine's rule: https://www.fastly.com/documentation/reference/io/format
     """
     lossless = TriState.YES if scheme.usual == 100 else TriState.NO
     modern = (
-        Choice(Format.AVIF, scheme.avif, lossless=lossless, keeps_animation=True),
-        Choice(Format.WEBP, scheme.usual, lossless=lossless),
+        EncodingChoice(Format.AVIF, scheme.avif, lossless=lossless, keep_animation=True),
+        EncodingChoice(Format.WEBP, scheme.usual, lossless=lossless),
     )
     jpeg = replace(scheme.jpeg, progressive=TriState.AS_SOURCE)
     return (
@@ -132,8 +146,8 @@ def _best(accepted: frozenset[Format], scheme: _OutputRules) -> tuple[Choice, ..
 
 
 def _with_gif_rules(
-    choices: tuple[Choice, ...], settings: ContentstackSettings, *, first_frame: bool
-) -> tuple[Choice, ...]:
+    choices: tuple[EncodingChoice, ...], settings: ContentstackSettings, *, first_frame: bool
+) -> tuple[EncodingChoice, ...]:
     """The choices; before them GIF for GIFs, which are not converted, and `frame` for GIFs, the only ones it is for."""
     if not settings.gif_resize:
         return (only_from(replace(GIF, first_frame=first_frame), Format.GIF), *choices)

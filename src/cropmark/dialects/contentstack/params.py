@@ -8,10 +8,10 @@ from cropmark.dialects import grammar
 from cropmark.dialects.contentstack import readers
 from cropmark.dialects.contentstack.readers import FITS, FORMATS, FormatWord
 from cropmark.dialects.dialect import ParameterDoc
-from cropmark.dialects.grammar import WordList, word_of
+from cropmark.dialects.grammar import WordList, word_reader
 from cropmark.dialects.imageopto import readers as imageopto
-from cropmark.dialects.imageopto.readers import FILTERS, REPEATS, TURNS, Alignment, Quality, Repeat
-from cropmark.dialects.params import COLOR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Parameter, one_of, whole_text
+from cropmark.dialects.imageopto.readers import FILTERS, ORIENTATIONS, REPEATS, Alignment, Quality, Repeat
+from cropmark.dialects.params import COLOR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Parameter, anchored, one_of
 from cropmark.model.formats import Format
 from cropmark.model.values import Color, Length
 from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Orientation, Sharpen
@@ -21,22 +21,22 @@ _ALIGN = "(top|middle|bottom|left|center|right)"
 _LENGTH = "1..8192 | 0..0.99 | Np"
 
 
-def _param(
+def _doc(
     name: str, grammar: str, default: str, about: str, example: str, pattern: str = "", page: str = ""
 ) -> ParameterDoc:
     return ParameterDoc(name, grammar, default, about, example, _IDA + page, pattern)
 
 
 ENVIRONMENT: Parameter[str] = Parameter(
-    _param("environment", "name", "not checked", "Serves what is published there, else 404.", "production"),
+    _doc("environment", "name", "not checked", "Serves what is published there, else 404.", "production"),
     readers.read_name,
 )
-BRANCH: Parameter[str] = Parameter(_param("branch", "uid", "main", "The asset's branch.", "main"), readers.read_name)
+BRANCH: Parameter[str] = Parameter(_doc("branch", "uid", "main", "The asset's branch.", "main"), readers.read_name)
 ACCESS_TOKEN: Parameter[str] = Parameter(
-    _param("access_token", "delivery token", "none", "For secured stacks.", "cs0123456789"), readers.read_name
+    _doc("access_token", "delivery token", "none", "For secured stacks.", "cs0123456789"), readers.read_name
 )
 AUTO: Parameter[WordList[Format]] = Parameter(
-    _param(
+    _doc(
         "auto",
         "webp | avif, or both",
         "off",
@@ -47,19 +47,19 @@ AUTO: Parameter[WordList[Format]] = Parameter(
     readers.read_auto,
 )
 QUALITY: Parameter[Quality] = Parameter(
-    _param(
+    _doc(
         "quality",
         "1..100 | 1..100,1..100",
         "85",
         "Quality of lossy formats; the second for WebP that `auto` chose.",
         "75",
-        whole_text("[0-9]+(,[0-9]+)?"),
+        anchored("[0-9]+(,[0-9]+)?"),
         "/control-quality",
     ),
-    imageopto.quality,
+    imageopto.read_quality,
 )
 FORMAT: Parameter[FormatWord] = Parameter(
-    _param(
+    _doc(
         "format",
         " | ".join(FORMATS),
         "the source's",
@@ -68,47 +68,43 @@ FORMAT: Parameter[FormatWord] = Parameter(
         one_of(FORMATS),
         "/convert-formats",
     ),
-    word_of(FORMATS),
+    word_reader(FORMATS),
 )
 WIDTH: Parameter[Length] = Parameter(
-    _param(
-        "width", _LENGTH, "the source's", "Width of the output; not for GIF.", "300", whole_text(DIM), "/resize-images"
-    ),
-    imageopto.side,
+    _doc("width", _LENGTH, "the source's", "Width of the output; not for GIF.", "300", anchored(DIM), "/resize-images"),
+    imageopto.read_side,
 )
 HEIGHT: Parameter[Length] = Parameter(
-    _param(
+    _doc(
         "height",
         _LENGTH,
         "the source's",
         "Height of the output; not for GIF.",
         "0.5",
-        whole_text(DIM),
+        anchored(DIM),
         "/resize-images",
     ),
-    imageopto.side,
+    imageopto.read_side,
 )
 DISABLE: Parameter[bool] = Parameter(
-    _param(
-        "disable", "upscale", "upscaling is on", "A resize never enlarges.", "upscale", "^upscale$", "/resize-images"
-    ),
-    word_of({"upscale": True}),
-    forgives=True,
+    _doc("disable", "upscale", "upscaling is on", "A resize never enlarges.", "upscale", "^upscale$", "/resize-images"),
+    word_reader({"upscale": True}),
+    ignores_unknown=True,
 )
 DPR: Parameter[Fraction] = Parameter(
-    _param(
+    _doc(
         "dpr",
         "above 0, up to 10000",
         "1",
         "Multiplies width and height.",
         "1.5",
-        whole_text(NUM),
+        anchored(NUM),
         "/device-pixel-ratio",
     ),
     readers.read_dpr,
 )
 FIT: Parameter[str] = Parameter(
-    _param(
+    _doc(
         "fit",
         " | ".join(FITS),
         "both sides are forced",
@@ -117,11 +113,11 @@ FIT: Parameter[str] = Parameter(
         one_of(FITS),
         "/fit-mode",
     ),
-    word_of({fit: fit for fit in FITS}),
-    forgives=True,
+    word_reader({fit: fit for fit in FITS}),
+    ignores_unknown=True,
 )
 RESIZE_FILTER: Parameter[Filter] = Parameter(
-    _param(
+    _doc(
         "resize-filter",
         " | ".join(FILTERS),
         "lanczos3",
@@ -130,32 +126,31 @@ RESIZE_FILTER: Parameter[Filter] = Parameter(
         one_of(FILTERS),
         "/resize-filter",
     ),
-    word_of(FILTERS),
-    forgives=True,
+    word_reader(FILTERS),
+    ignores_unknown=True,
 )
 CROP: Parameter[Crop] = Parameter(
-    _param(
+    _doc(
         "crop",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
         "none",
         "Keeps a window: `safe` clips it to the picture, `smart` places one of a ratio by content.",
         "300,400,x50,y75,safe",
-        whole_text(rf"{SHAPE}({PLACE}|,safe|,smart)*"),
+        anchored(rf"{SHAPE}({PLACE}|,safe|,smart)*"),
         "/crop-images",
     ),
-    imageopto.crop,
+    imageopto.read_crop,
 )
 TRIM: Parameter[Edges] = Parameter(
-    _param(
-        "trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", whole_text(EDGES), "/trim-images"
-    ),
-    grammar.edges,
+    _doc("trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", anchored(EDGES), "/trim-images"),
+    grammar.read_edges,
 )
 ORIENT: Parameter[Orientation] = Parameter(
-    _param("orient", "1..8", "upright by Exif", "Turns the upright picture.", "6", one_of(TURNS)), word_of(TURNS)
+    _doc("orient", "1..8", "upright by Exif", "Turns the upright picture.", "6", one_of(ORIENTATIONS)),
+    word_reader(ORIENTATIONS),
 )
 OVERLAY: Parameter[str] = Parameter(
-    _param(
+    _doc(
         "overlay",
         "root-relative path",
         "none",
@@ -163,22 +158,22 @@ OVERLAY: Parameter[str] = Parameter(
         "/v3/assets/stack/asset/file/circle.png",
         page="/overlay-settings",
     ),
-    imageopto.site_path,
+    imageopto.read_site_path,
 )
 OVERLAY_ALIGN: Parameter[WordList[Alignment]] = Parameter(
-    _param(
+    _doc(
         "overlay-align",
         "top | middle | bottom, left | center | right",
         "middle,center",
         "Where the overlay lies; one word or two. Unknown words are ignored.",
         "left,bottom",
-        whole_text(f"{_ALIGN}(,{_ALIGN})?"),
+        anchored(f"{_ALIGN}(,{_ALIGN})?"),
         "/overlay-settings",
     ),
-    imageopto.tolerant_alignment,
+    imageopto.read_tolerant_alignment,
 )
 OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
-    _param(
+    _doc(
         "overlay-repeat",
         "x | y | both",
         "none",
@@ -187,112 +182,112 @@ OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
         one_of(REPEATS),
         "/overlay-settings",
     ),
-    word_of(REPEATS),
-    forgives=True,
+    word_reader(REPEATS),
+    ignores_unknown=True,
 )
 OVERLAY_WIDTH: Parameter[Length] = Parameter(
-    _param(
+    _doc(
         "overlay-width",
         _LENGTH,
         "the overlay's own",
         "Its width, parts of the output's.",
         "0.5",
-        whole_text(DIM),
+        anchored(DIM),
         "/overlay-settings",
     ),
-    imageopto.side,
+    imageopto.read_side,
 )
 OVERLAY_HEIGHT: Parameter[Length] = Parameter(
-    _param(
+    _doc(
         "overlay-height",
         _LENGTH,
         "the overlay's own",
         "Its height, parts of the output's.",
         "50p",
-        whole_text(DIM),
+        anchored(DIM),
         "/overlay-settings",
     ),
-    imageopto.side,
+    imageopto.read_side,
 )
 OVERLAY_PAD: Parameter[Edges] = Parameter(
-    _param(
+    _doc(
         "overlay-pad",
         "1 to 4 lengths",
         "none",
         "Room around the overlay.",
         "30,25,50",
-        whole_text(EDGES),
+        anchored(EDGES),
         "/overlay-pad",
     ),
-    grammar.edges,
+    grammar.read_edges,
 )
 PAD: Parameter[Edges] = Parameter(
-    _param(
+    _doc(
         "pad",
         "1 to 4 lengths",
         "none",
         "Adds room outside the picture; ignored beside `canvas`.",
         "25,50",
-        whole_text(EDGES),
+        anchored(EDGES),
         "/image-pad",
     ),
-    grammar.edges,
+    grammar.read_edges,
 )
 CANVAS: Parameter[Canvas] = Parameter(
-    _param(
+    _doc(
         "canvas",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y",
         "none",
         "Lays the picture, unscaled, on a canvas.",
         "700,800,x150,y75",
-        whole_text(SHAPE + PLACE),
+        anchored(SHAPE + PLACE),
         "/canvas",
     ),
-    imageopto.canvas,
+    imageopto.read_canvas,
 )
 BG_COLOR: Parameter[Color] = Parameter(
-    _param(
+    _doc(
         "bg-color",
         "RGB | RRGGBB | r,g,b | r,g,b,a",
         "white, or clear",
         "Color of the room that `pad` and `canvas` add, laid under what is transparent.",
         "140,220,123,0.5",
-        whole_text(f"(#|rgb:)?{COLOR}"),
+        anchored(f"(#|rgb:)?{COLOR}"),
     ),
     readers.read_background,
 )
 BRIGHTNESS: Parameter[Fraction] = Parameter(
-    _param("brightness", "-100..100", "0", "-100 is black, 100 is white.", "20", whole_text(SIGNED)), imageopto.tone
+    _doc("brightness", "-100..100", "0", "-100 is black, 100 is white.", "20", anchored(SIGNED)), imageopto.read_tone
 )
 CONTRAST: Parameter[Fraction] = Parameter(
-    _param("contrast", "-100..100", "0", "-100 is all gray.", "50", whole_text(SIGNED)), imageopto.tone
+    _doc("contrast", "-100..100", "0", "-100 is all gray.", "50", anchored(SIGNED)), imageopto.read_tone
 )
 SATURATION: Parameter[Fraction] = Parameter(
-    _param("saturation", "-100..100", "0", "-100 is gray scale.", "-30", whole_text(SIGNED)), imageopto.tone
+    _doc("saturation", "-100..100", "0", "-100 is gray scale.", "-30", anchored(SIGNED)), imageopto.read_tone
 )
 SHARPEN: Parameter[Sharpen] = Parameter(
-    _param(
+    _doc(
         "sharpen",
         "a0..10,r1..1000,t0..255",
         "none",
         "Unsharp mask by amount, radius and threshold; missing ones a1, r1, t0.",
         "a5,r1000,t2",
-        whole_text(rf"[art]{DIM}(,[art]{DIM})*"),
+        anchored(rf"[art]{DIM}(,[art]{DIM})*"),
         "/sharpen",
     ),
     readers.read_sharpen,
 )
 BLUR: Parameter[Blur] = Parameter(
-    _param("blur", "1..1000 | Np", "none", "Gaussian blur by a radius in pixels of the output.", "10", whole_text(DIM)),
+    _doc("blur", "1..1000 | Np", "none", "Gaussian blur by a radius in pixels of the output.", "10", anchored(DIM)),
     readers.read_blur,
 )
 FRAME: Parameter[bool] = Parameter(
-    _param("frame", "1", "all frames", "Of an animated GIF only the first frame.", "1", "^1$"),
-    word_of({"1": True}),
-    forgives=True,
+    _doc("frame", "1", "all frames", "Of an animated GIF only the first frame.", "1", "^1$"),
+    word_reader({"1": True}),
+    ignores_unknown=True,
 )
 
-ROWS: tuple[Parameter[object], ...] = (
+PARAMETERS: tuple[Parameter[object], ...] = (
     ENVIRONMENT,
     BRANCH,
     ACCESS_TOKEN,

@@ -41,7 +41,7 @@ AUTO = {"webp": Format.WEBP, "avif": Format.AVIF}
 
 
 def read_auto(parameter: str, text: str) -> WordList[Format]:
-    return grammar.words(parameter, text, AUTO)
+    return grammar.read_words(parameter, text, AUTO)
 
 
 def read_name(parameter: str, text: str) -> str:
@@ -53,7 +53,7 @@ def read_name(parameter: str, text: str) -> str:
 
 def read_dpr(parameter: str, text: str) -> Fraction:
     """Above 0, at most 10000; below 1 it shrinks."""
-    found = grammar.decimal(text)
+    found = grammar.parse_decimal(text)
     if not found or found > MOST_DPR:
         expected = f"a number above 0, up to {MOST_DPR}"
         raise BadValue(parameter, text, expected=expected, fix="write such a number, or leave it out")
@@ -62,25 +62,25 @@ def read_dpr(parameter: str, text: str) -> Fraction:
 
 def read_background(parameter: str, text: str) -> Color:
     """``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``; a `#` before it is dropped, as is Gatsby's ``rgb:``."""
-    return grammar.color(parameter, text.removeprefix("rgb:").removeprefix("#"))
+    return grammar.read_color(parameter, text.removeprefix("rgb:").removeprefix("#"))
 
 
 def read_sharpen(parameter: str, text: str) -> Sharpen:
     """``a5,r1000,t2``: amount 0 to 10, radius 1 to 1000 px or ``r5p``, threshold 0 to 255; missing ones a1, r1, t0."""
-    found = grammar.options(parameter, grammar.items(parameter, text), valued=("a", "r", "t"))
+    found = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
     return Sharpen(
-        amount=grammar.number(parameter, found.get("a", "1"), 0, 10),
+        amount=grammar.read_number(parameter, found.get("a", "1"), 0, 10),
         radius=_radius(parameter, found.get("r", "1")),
-        threshold=grammar.integer(parameter, found.get("t", "0"), 0, 255),
+        threshold=grammar.read_integer(parameter, found.get("t", "0"), 0, 255),
     )
 
 
 def read_blur(parameter: str, text: str) -> Blur:
     """A radius of 1 to 1000 px, or a percentage of the smaller side, held to that range later."""
-    return Blur(_radius(parameter, text), least=Fraction(1))
+    return Blur(_radius(parameter, text), min_px=Fraction(1))
 
 
 def _radius(parameter: str, text: str) -> Length:
     """1 to 1000 px, also where it is a decimal, or a percentage."""
-    percent = grammar.decimal(text.removesuffix("p")) if text.endswith("p") else None
-    return Share(percent / 100) if percent else Pixels(grammar.number(parameter, text, 1, 1000))
+    percent = grammar.parse_decimal(text.removesuffix("p")) if text.endswith("p") else None
+    return Share(percent / 100) if percent else Pixels(grammar.read_number(parameter, text, 1, 1000))

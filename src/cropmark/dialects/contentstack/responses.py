@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 from cropmark.dialects.dialect import Headers, Response, Result
-from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
+from cropmark.dialects.imageopto.problem_texts import fix_text, header_text, invalid_transformation, without_name
 from cropmark.dialects.responses import one_line
 from cropmark.model.problems import (
     BadRequest,
@@ -58,7 +58,7 @@ _TOLD: tuple[tuple[type[Problem], _VendorStatus], ...] = (
 # ------------------------------------------------------------------------------------------------ pictures
 
 
-def picture_headers(result: Result) -> Headers:
+def image_headers(result: Result) -> Headers:
     """X-Cache and its companions; X-Cropmark-Warning names the parameters that something was odd about."""
     return (
         ("Content-Disposition", "inline"),
@@ -76,7 +76,7 @@ def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
 # ------------------------------------------------------------------------------------------------ problems
 
 
-def refusal(problem: Problem) -> Response:
+def error_response(problem: Problem) -> Response:
     """The problem as JSON: a message, the vendor's number, and by the parameter what is wrong and the mend."""
     told = next(
         (told for kind, told in _TOLD if isinstance(problem, kind)), _VendorStatus(problem.status, problem.status)
@@ -111,7 +111,7 @@ def _errors(problem: Problem) -> dict[str, list[str]]:
     name = problem.parameter or _by_kind(problem)
     if name is None:
         return {}
-    lines = (without_name(problem.detail, name), mend(problem))
+    lines = (without_name(problem.detail, name), fix_text(problem))
     return {name: [one_line(line, MAX_TEXT_CHARS) for line in lines if line]}
 
 

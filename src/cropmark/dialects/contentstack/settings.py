@@ -13,11 +13,11 @@ from typing import Annotated
 from annotated_types import Ge
 from pydantic import BeforeValidator
 
-from cropmark.dialects.env_values import listed, tabled
+from cropmark.dialects.env_values import split_list, split_map
 from cropmark.plan.steps import Fit
 
 Rate = Annotated[int, Ge(0)]
-Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 
 
 class FitCover(Enum):
@@ -49,7 +49,7 @@ class ContentstackSettings:
     """What a picture with fit=cover becomes: cut to the box, or left as large as covers it, as Fastly has it."""
     rate_limit: Rate = 80
     """Requests a second that may miss the cache; 0: no limit."""
-    rate_limits: Annotated[Mapping[str, Rate], BeforeValidator(tabled)] = field(default_factory=dict, hash=False)
+    rate_limits: Annotated[Mapping[str, Rate], BeforeValidator(split_map)] = field(default_factory=dict, hash=False)
     """The same for single stacks, by API key: they are counted apart."""
     organization: str = "organization"
     """Sites of one organization share that limit."""

@@ -12,7 +12,15 @@ from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.readers import Alignment, Repeat
-from cropmark.dialects.imageopto.steps import cropped, ground, present, sharpened, toned, trimmed, turned
+from cropmark.dialects.imageopto.steps import (
+    adjust_steps,
+    background_steps,
+    crop_steps,
+    orient_steps,
+    present,
+    sharpen_steps,
+    trim_steps,
+)
 from cropmark.dialects.params import ParsedParams
 from cropmark.plan.steps import AnyStep, Canvas, Edges, Filter, Fit, Overlay, Resize
 
@@ -22,13 +30,13 @@ _NOT_ON_GIF = "a GIF is not resized"
 def steps(asked: ParsedParams, settings: ContentstackSettings) -> tuple[AnyStep, ...]:
     """Every Step that the query asks for, in the order in which they are done."""
     return (
-        *trimmed(params.TRIM.of(asked)),
-        *cropped(params.CROP.of(asked)),
-        *turned(params.ORIENT.of(asked)),
+        *trim_steps(params.TRIM.of(asked)),
+        *crop_steps(params.CROP.of(asked)),
+        *orient_steps(params.ORIENT.of(asked)),
         *present(_resize(asked, settings)),
-        *ground(params.BG_COLOR.of(asked), _canvas(asked), params.PAD.of(asked)),
-        *toned(params.BRIGHTNESS.of(asked), params.CONTRAST.of(asked), params.SATURATION.of(asked)),
-        *sharpened(params.SHARPEN.of(asked)),
+        *background_steps(params.BG_COLOR.of(asked), _canvas(asked), params.PAD.of(asked)),
+        *adjust_steps(params.BRIGHTNESS.of(asked), params.CONTRAST.of(asked), params.SATURATION.of(asked)),
+        *sharpen_steps(params.SHARPEN.of(asked)),
         *present(params.BLUR.of(asked), _overlay(asked)),
     )
 
@@ -47,7 +55,7 @@ def _resize(asked: ParsedParams, settings: ContentstackSettings) -> Resize | Non
         filter=params.RESIZE_FILTER.of(asked) or Filter.LANCZOS3,
         parameter="width" if width else "height",
         skipped_for=() if settings.gif_resize else (GIFS,),
-        warns_if_skipped=None if settings.gif_resize else _NOT_ON_GIF,
+        warning_if_skipped=None if settings.gif_resize else _NOT_ON_GIF,
     )
 
 
@@ -58,7 +66,7 @@ def _fit(word: str | None, settings: ContentstackSettings) -> Fit:
 
 def _canvas(asked: ParsedParams) -> Canvas | None:
     canvas = params.CANVAS.of(asked)
-    return None if canvas is None else replace(canvas, warns_when_cut=True)
+    return None if canvas is None else replace(canvas, warn_if_cut=True)
 
 
 def _overlay(asked: ParsedParams) -> Overlay | None:

@@ -11,16 +11,16 @@ from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCov
 from cropmark.dialects.dialect import Serialized, Unsupported
 from cropmark.dialects.imageopto import writer as imageopto
 from cropmark.dialects.writers import (
+    QueryParams,
     Slot,
     UnsupportedValue,
-    Words,
-    asked_format,
-    combined,
+    combinations,
+    common_format,
+    format_length,
     is_first_frame,
-    length,
-    said,
-    told_in_order,
-    words_of,
+    param_choices,
+    serialize_steps,
+    serialized,
 )
 from cropmark.model.formats import Format
 from cropmark.model.values import Length, Pixels
@@ -52,20 +52,20 @@ _NAMED: Final = {
 }
 
 
-def written(order: Order, settings: ContentstackSettings) -> Serialized | Unsupported:
+def serialize(order: Order, settings: ContentstackSettings) -> Serialized | Unsupported:
     """Queries for the Order's Steps; without any they ask for the stored bytes. Or which Steps there are no words for.
 
     The environment is none of them: where one is needed, the site's own stands in every query.
     """
     if order.plan is None:
-        return said(_needed(settings), ({},))
-    words = told_in_order(order.plan.steps, _slots(order, settings))
+        return serialized(_required(settings), ({},))
+    words = serialize_steps(order.plan.steps, _slots(order, settings))
     if isinstance(words, Unsupported):
         return words
-    return said({**_needed(settings), **words}, _encodings(order.plan.output))
+    return serialized({**_required(settings), **words}, _encodings(order.plan.output))
 
 
-def _needed(settings: ContentstackSettings) -> Words:
+def _required(settings: ContentstackSettings) -> QueryParams:
     if not settings.require_environment or not settings.environments:
         return {}
     return {"environment": settings.environments[0]}
@@ -83,11 +83,11 @@ def _slots(order: Order, settings: ContentstackSettings) -> tuple[Slot, ...]:
         Slot(Adjust, imageopto.write_adjust),
         Slot(Sharpen, _sharpen),
         Slot(Blur, _blur),
-        Slot(Overlay, partial(imageopto.overlay_words, order=order)),
+        Slot(Overlay, partial(imageopto.write_overlay, order=order)),
     )
 
 
-def _resize(step: Resize, settings: ContentstackSettings) -> Words:
+def _resize(step: Resize, settings: ContentstackSettings) -> QueryParams:
     fits = {"bounds": Fit.INSIDE, "crop": Fit.COVER}
     if settings.fit_cover is FitCover.FASTLY:
         fits["cover"] = Fit.OUTSIDE
@@ -100,35 +100,39 @@ def _resize(step: Resize, settings: ContentstackSettings) -> Words:
     return words
 
 
-def _sharpen(step: Sharpen) -> Words:
+def _sharpen(step: Sharpen) -> QueryParams:
     return imageopto.write_sharpen(step, _radius("Sharpen.radius", step.radius))
 
 
-def _blur(step: Blur) -> Words:
-    if not isinstance(step.radius, Pixels) and step.least != _LEAST_RADIUS:
+def _blur(step: Blur) -> QueryParams:
+    if not isinstance(step.radius, Pixels) and step.min_px != _LEAST_RADIUS:
         raise UnsupportedValue("Blur.least", "a blur by percentage is at least a pixel here")
     return {"blur": _radius("Blur.radius", step.radius)}
 
 
 def _radius(field: str, value: Length) -> str:
-    return imageopto.radius(field, value, _LEAST_RADIUS) if isinstance(value, Pixels) else length(field, value)
+    return (
+        imageopto.format_radius(field, value, _LEAST_RADIUS)
+        if isinstance(value, Pixels)
+        else format_length(field, value)
+    )
 
 
 # ------------------------------------------------------------------------------------------------ encodings
 
 
-def _encodings(output: Output) -> tuple[Words, ...]:
+def _encodings(output: Output) -> tuple[QueryParams, ...]:
     """What may say how the result is encoded, the plainest first."""
-    return combined(
-        words_of("format", _formats(output)),
-        imageopto.AUTOS,
-        imageopto.quality_words(output),
+    return combinations(
+        param_choices("format", _formats(output)),
+        imageopto.AUTO_CHOICES,
+        imageopto.quality_choices(output),
         ({"frame": "1"},) if is_first_frame(output) else ({},),
     )
 
 
 def _formats(output: Output) -> tuple[str, ...]:
-    asked = asked_format(output)
+    asked = common_format(output)
     if asked is None:
         return ("auto",)
     return tuple(named.value for named in _NAMED.get(asked, ()))

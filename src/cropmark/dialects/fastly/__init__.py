@@ -1,1 +1,1 @@
-"""Fastly's Image Optimizer: query and headers → Order, outcome → its headers, Problem → its words."""
+"""Fastly's Image Optimizer."""

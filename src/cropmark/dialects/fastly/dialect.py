@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from cropmark.dialects.dialect import Headers, ImageRequest, ParameterDoc, Response, Result, Serialized, Unsupported
 from cropmark.dialects.fastly import parse, responses
-from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, MONTAGE_ROWS, OVERLAY_HEADER, OVERLAY_ROWS
-from cropmark.dialects.fastly.params import ROWS
+from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, MONTAGE_PARAMETERS, OVERLAY_HEADER, OVERLAY_PARAMETERS
+from cropmark.dialects.fastly.params import PARAMETERS
 from cropmark.dialects.fastly.settings import FastlySettings
-from cropmark.dialects.fastly.writer import written
+from cropmark.dialects.fastly.writer import serialize
 from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
 
@@ -22,21 +22,21 @@ class Fastly:
     settings: FastlySettings = field(default_factory=FastlySettings)
 
     name: ClassVar[str] = "fastly"
-    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.param for row in ROWS)
-    overlay_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.param for row in OVERLAY_ROWS)
+    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.doc for row in PARAMETERS)
+    overlay_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.doc for row in OVERLAY_PARAMETERS)
     """Of the overlay header, and of the query where the operator switched them on."""
-    montage_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.param for row in MONTAGE_ROWS)
+    montage_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.doc for row in MONTAGE_PARAMETERS)
     """Of the montage header."""
-    headers: ClassVar[tuple[str, ...]] = (OVERLAY_HEADER, MONTAGE_HEADER, parse.API_HEADER)
+    request_headers: ClassVar[tuple[str, ...]] = (OVERLAY_HEADER, MONTAGE_HEADER, parse.API_HEADER)
 
-    def order(self, ask: ImageRequest) -> Order:
-        return parse.order(ask, self.settings)
+    def order(self, request: ImageRequest) -> Order:
+        return parse.order(request, self.settings)
 
-    def headers_of(self, order: Order, result: Result) -> Headers:
-        return responses.picture_headers(order, result)
+    def image_headers(self, order: Order, result: Result) -> Headers:
+        return responses.image_headers(order, result)
 
-    def error_response(self, problem: Problem, ask: ImageRequest) -> Response:
-        return responses.refusal(problem, ask)
+    def error_response(self, problem: Problem, request: ImageRequest) -> Response:
+        return responses.error_response(problem, request)
 
     def serialize(self, order: Order) -> Serialized | Unsupported:
-        return written(order, self.settings)
+        return serialize(order, self.settings)

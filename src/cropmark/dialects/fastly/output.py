@@ -21,11 +21,11 @@ from cropmark.dialects.imageopto.encoding import (
     PNG,
     STILLS,
     only_from,
-    own_format,
+    source_format_choices,
 )
 from cropmark.dialects.params import ParsedParams
 from cropmark.model.formats import READABLE, Format
-from cropmark.plan.plan import Choice, KeepMetadata, Output, RequestWarning, TriState
+from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, RequestWarning, TriState
 
 READS = READABLE & {Format.AVIF, Format.HEIC, Format.JPEG, Format.JXL, Format.PNG, Format.GIF, Format.WEBP}
 
@@ -42,19 +42,19 @@ _LOSSLESS_BASES = frozenset({FormatWord.PNG, FormatWord.GIF, FormatWord.LOSSLESS
 # ------------------------------------------------------------------------------------------------ quality
 
 # JPEG's quality and what looks alike elsewhere. 0 and 100 fix the ends of the lines; 100 itself is lossless.
-_ALIKE = {
+_EQUIVALENT = {
     Format.AVIF: ((0, 0), (50, 40), (75, 55), (85, 64), (95, 80), (100, 100)),
     Format.WEBP: ((0, 0), (50, 48), (75, 72), (85, 82), (95, 92), (100, 100)),
     Format.JXL: ((0, 0), (50, 50), (75, 74), (85, 84), (95, 94), (100, 100)),
 }
 
 
-def translated(quality: int, to: Format) -> int:
+def equivalent_quality(quality: int, to: Format) -> int:
     """The quality in another format that looks like this one in JPEG, on straight lines between the known points.
 
     85 is 64 in AVIF, 82 in WebP, 84 in JPEG XL; formats without a line keep the number.
     """
-    for (start, low), (end, high) in pairwise(_ALIKE.get(to, ())):
+    for (start, low), (end, high) in pairwise(_EQUIVALENT.get(to, ())):
         if start <= quality <= end:
             exact = low + Fraction((high - low) * (quality - start), end - start)
             return max(1, int(exact + Fraction(1, 2)))
@@ -72,7 +72,7 @@ class _Qualities:
     named: bool
 
     @property
-    def webp_tell(self) -> TriState:
+    def webp_lossless(self) -> TriState:
         """A quality makes WebP lossy; without one, what is lossless stays so."""
         return TriState.NO if self.named else TriState.AS_SOURCE
 
@@ -83,8 +83,8 @@ def _qualities(asked: ParsedParams, settings: FastlySettings) -> _Qualities:
         return _Qualities(quality.usual, quality.usual, quality.auto_webp, quality.usual, named=True)
     optimized = params.OPTIMIZE.of(asked)
     if optimized is not None:
-        webp = translated(optimized, Format.WEBP)
-        return _Qualities(optimized, webp, webp, translated(optimized, Format.AVIF), named=True)
+        webp = equivalent_quality(optimized, Format.WEBP)
+        return _Qualities(optimized, webp, webp, equivalent_quality(optimized, Format.AVIF), named=True)
     webp = settings.webp_quality
     return _Qualities(settings.jpeg_quality, webp, webp, AVIF_QUALITY, named=False)
 
@@ -101,26 +101,26 @@ class ParsedOutput:
     warnings: tuple[RequestWarning, ...] = ()
 
 
-def encoded(
+def parsed_output(
     asked: ParsedParams, accepted: frozenset[Format], settings: FastlySettings, *, changed: bool
 ) -> ParsedOutput:
     """How the result is written. `changed`: Steps stand before it, so it is more than the source at another quality."""
     named = params.FORMAT.of(asked)
     scheme = _OutputRules(_qualities(asked, settings), settings, first_frame=params.FRAME.of(asked) is not None)
-    offered, warnings = _offered(asked, settings)
+    offered, warnings = _auto_formats(asked, settings)
     if named is FormatWord.AUTO:
-        choices = _best(asked, accepted, scheme)
+        choices = _best_choices(asked, accepted, scheme)
     else:
-        choices = (*_by_auto(offered & accepted, named, scheme), *_by_name(named, scheme))
-    keeps, odd = _keeps(asked)
+        choices = (*_auto_choices(offered & accepted, named, scheme), *_named_choices(named, scheme))
+    keeps, odd = _kept_metadata(asked)
     output = Output(
         choices=choices,
-        keeps=keeps,
+        metadata=keeps,
         first_frame=scheme.first_frame,
         larger_is_original=not (changed or named or keeps or scheme.first_frame),
     )
     return ParsedOutput(
-        output, bool(offered) or named is FormatWord.AUTO, (*warnings, *_unwritable(named, settings), *odd)
+        output, bool(offered) or named is FormatWord.AUTO, (*warnings, *_unwritable_warnings(named, settings), *odd)
     )
 
 
@@ -133,44 +133,46 @@ class _OutputRules:
     first_frame: bool
 
     @property
-    def jpeg(self) -> Choice:
-        return Choice(Format.JPEG, self.quality.jpeg, progressive=self.settings.jpeg_type.progressive)
+    def jpeg(self) -> EncodingChoice:
+        return EncodingChoice(Format.JPEG, self.quality.jpeg, progressive=self.settings.jpeg_type.progressive)
 
     @property
-    def own(self) -> tuple[Choice, ...]:
-        return own_format(
+    def source_choices(self) -> tuple[EncodingChoice, ...]:
+        return source_format_choices(
             jpeg=self.jpeg,
-            webp=Choice(Format.WEBP, self.quality.webp, lossless=self.quality.webp_tell),
-            avif=Choice(Format.AVIF, self.quality.avif, refuse_beyond=True),
+            webp=EncodingChoice(Format.WEBP, self.quality.webp, lossless=self.quality.webp_lossless),
+            avif=EncodingChoice(Format.AVIF, self.quality.avif, refuse_over_limit=True),
         )
 
     @property
-    def by_name(self) -> dict[FormatWord, Choice]:
+    def by_name(self) -> dict[FormatWord, EncodingChoice]:
         """What each format word asks for; those without an entry are of no use to a raster."""
         quality = self.quality
-        webp = Choice(Format.WEBP, quality.webp)
-        avif = Choice(Format.AVIF, quality.avif, refuse_beyond=True)
+        webp = EncodingChoice(Format.WEBP, quality.webp)
+        avif = EncodingChoice(Format.AVIF, quality.avif, refuse_over_limit=True)
         return {
             FormatWord.AVIF: self.unless_animated_gif(avif),
             FormatWord.BASELINE_JPEG: replace(self.jpeg, progressive=TriState.NO),
             FormatWord.GIF: GIF,
             FormatWord.JPEG: self.jpeg,
-            FormatWord.JXL: Choice(Format.JXL, quality.jpeg, warning_if_skipped=_NO_JXL),
+            FormatWord.JXL: EncodingChoice(Format.JXL, quality.jpeg, warning_if_skipped=_NO_JXL),
             FormatWord.PROGRESSIVE_JPEG: replace(self.jpeg, progressive=TriState.YES),
             FormatWord.PNG: PNG,
-            FormatWord.PNG8: Choice(Format.PNG, quality.jpeg if quality.named else None, palette=True),
-            FormatWord.WEBP: self.unless_animated_gif(replace(webp, lossless=quality.webp_tell)),
+            FormatWord.PNG8: EncodingChoice(Format.PNG, quality.jpeg if quality.named else None, palette=True),
+            FormatWord.WEBP: self.unless_animated_gif(replace(webp, lossless=quality.webp_lossless)),
             FormatWord.LOSSLESS_WEBP: self.unless_animated_gif(replace(webp, lossless=TriState.YES)),
             FormatWord.LOSSY_WEBP: self.unless_animated_gif(webp),
         }
 
-    def unless_animated_gif(self, choice: Choice) -> Choice:
+    def unless_animated_gif(self, choice: EncodingChoice) -> EncodingChoice:
         """The choice, left to stills: WebP and AVIF do not cover animated GIFs."""
         allowed = self.first_frame or (self.settings.animated_webp and choice.format is Format.WEBP)
         return choice if allowed else replace(choice, skipped_for=(ANIMATED_GIFS,), warning_if_skipped=_STAYS_GIF)
 
 
-def _offered(asked: ParsedParams, settings: FastlySettings) -> tuple[frozenset[Format], tuple[RequestWarning, ...]]:
+def _auto_formats(
+    asked: ParsedParams, settings: FastlySettings
+) -> tuple[frozenset[Format], tuple[RequestWarning, ...]]:
     """The formats that `auto` and the service offer to clients that accept them."""
     auto = params.AUTO.of(asked)
     service = {Format.WEBP} if settings.webp else set()
@@ -180,14 +182,20 @@ def _offered(asked: ParsedParams, settings: FastlySettings) -> tuple[frozenset[F
     return frozenset({*auto.known, *service}), odd
 
 
-def _by_auto(offered: frozenset[Format], base: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ...]:
+def _auto_choices(
+    offered: frozenset[Format], base: FormatWord | None, scheme: _OutputRules
+) -> tuple[EncodingChoice, ...]:
     """AVIF, then WebP: lossless where the base format is."""
     choices = []
     if Format.AVIF in offered:
-        choices.append(Choice(Format.AVIF, scheme.quality.avif, keeps_animation=True, warning_if_skipped=_NOT_AVIF))
+        choices.append(
+            EncodingChoice(Format.AVIF, scheme.quality.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF)
+        )
     if Format.WEBP in offered:
         lossless = _lossless_by_auto(base, scheme.quality)
-        choices.append(scheme.unless_animated_gif(Choice(Format.WEBP, scheme.quality.auto_webp, lossless=lossless)))
+        choices.append(
+            scheme.unless_animated_gif(EncodingChoice(Format.WEBP, scheme.quality.auto_webp, lossless=lossless))
+        )
     return tuple(choices)
 
 
@@ -195,20 +203,20 @@ def _lossless_by_auto(base: FormatWord | None, quality: _Qualities) -> TriState:
     if base is None or base in (FormatWord.JXL, FormatWord.MP4, FormatWord.SVG):
         return TriState.AS_SOURCE
     if base is FormatWord.WEBP:
-        return quality.webp_tell
+        return quality.webp_lossless
     return TriState.YES if base in _LOSSLESS_BASES else TriState.NO
 
 
 @lru_cache(256)  # a site asks for few formats at few qualities
-def _by_name(named: FormatWord | None, scheme: _OutputRules) -> tuple[Choice, ...]:
+def _named_choices(named: FormatWord | None, scheme: _OutputRules) -> tuple[EncodingChoice, ...]:
     """What `format` asks for; behind what cannot always be had, the source's own format."""
     choice = scheme.by_name.get(named) if named else None
     if choice is None:
-        return scheme.own
-    return (choice, *scheme.own) if choice.warning_if_skipped else (choice,)
+        return scheme.source_choices
+    return (choice, *scheme.source_choices) if choice.warning_if_skipped else (choice,)
 
 
-def _best(asked: ParsedParams, accepted: frozenset[Format], scheme: _OutputRules) -> tuple[Choice, ...]:
+def _best_choices(asked: ParsedParams, accepted: frozenset[Format], scheme: _OutputRules) -> tuple[EncodingChoice, ...]:
     """``format=auto``: what the client names of JPEG XL, AVIF and WebP, else what every client can show.
 
     Lossy but for a quality of 100 and for black and white. Never a still of an animation.
@@ -216,7 +224,7 @@ def _best(asked: ParsedParams, accepted: frozenset[Format], scheme: _OutputRules
     quality, black_and_white = scheme.quality.jpeg, params.BW.of(asked) is not None
     lossless = TriState.YES if quality == 100 or black_and_white else TriState.NO
     modern = tuple(
-        Choice(format_, translated(quality, format_), lossless=lossless, keeps_animation=True)
+        EncodingChoice(format_, equivalent_quality(quality, format_), lossless=lossless, keep_animation=True)
         for format_ in (Format.JXL, Format.AVIF, Format.WEBP)
         if format_ in accepted
     )
@@ -227,7 +235,7 @@ def _best(asked: ParsedParams, accepted: frozenset[Format], scheme: _OutputRules
     return (*modern, *animation, *own, replace(PNG, skipped_for=(OPAQUE,)), scheme.jpeg)
 
 
-def _unwritable(named: FormatWord | None, settings: FastlySettings) -> tuple[RequestWarning, ...]:
+def _unwritable_warnings(named: FormatWord | None, settings: FastlySettings) -> tuple[RequestWarning, ...]:
     if named is FormatWord.MP4:
         return (RequestWarning("format", _NO_VIDEO[settings.allow_video]),)
     if named is FormatWord.SVG:
@@ -235,7 +243,7 @@ def _unwritable(named: FormatWord | None, settings: FastlySettings) -> tuple[Req
     return ()
 
 
-def _keeps(asked: ParsedParams) -> tuple[frozenset[KeepMetadata], tuple[RequestWarning, ...]]:
+def _kept_metadata(asked: ParsedParams) -> tuple[frozenset[KeepMetadata], tuple[RequestWarning, ...]]:
     kept = params.METADATA.of(asked)
     if kept is None:
         return frozenset(), ()

@@ -13,10 +13,10 @@ from typing import TypeVar
 from cropmark.dialects import grammar
 from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.fastly import params
-from cropmark.dialects.grammar import word_of
+from cropmark.dialects.grammar import word_reader
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import MAX_SIDE, REPEATS, Alignment, Repeat
-from cropmark.dialects.params import DIM, EDGES, Parameter, ParsedParams, one_of, whole_text
+from cropmark.dialects.params import DIM, EDGES, Parameter, ParsedParams, anchored, one_of
 from cropmark.model.problems import BadValue, OutputTooLarge
 from cropmark.model.values import WHITE, Length, Size
 from cropmark.plan.source import SitePath, SourceRequest
@@ -30,68 +30,66 @@ T = TypeVar("T")
 _IO = "https://www.fastly.com/documentation/reference/io/"
 
 
-def _param(
-    name: str, page: str, grammar: str, default: str, about: str, example: str, pattern: str = ""
-) -> ParameterDoc:
+def _doc(name: str, page: str, grammar: str, default: str, about: str, example: str, pattern: str = "") -> ParameterDoc:
     return ParameterDoc(name, grammar, default, about, example, _IO + page, pattern)
 
 
 # ------------------------------------------------------------------------------------------------ overlay
 
 OVERLAY: Parameter[str] = Parameter(
-    _param("overlay", "overlay", "root-relative URL", "none", "A picture laid over the finished one.", "/logo.png"),
-    imageopto.site_path,
+    _doc("overlay", "overlay", "root-relative URL", "none", "A picture laid over the finished one.", "/logo.png"),
+    imageopto.read_site_path,
 )
 OVERLAY_BASE64: Parameter[str] = Parameter(
-    _param("overlay-base64", "overlay", "the same in base64", "none", "As `overlay`, which wins.", "L2xvZ28ucG5n"),
-    imageopto.base64_site_path,
+    _doc("overlay-base64", "overlay", "the same in base64", "none", "As `overlay`, which wins.", "L2xvZ28ucG5n"),
+    imageopto.read_base64_site_path,
 )
 OVERLAY_WIDTH: Parameter[Length] = Parameter(
-    _param(
+    _doc(
         "overlay-width",
         "overlay",
         "1..8192 | 0.NUM | NUMp",
         "its own",
         "Width, parts of the output.",
         "0.5",
-        whole_text(DIM),
+        anchored(DIM),
     ),
-    imageopto.side,
+    imageopto.read_side,
 )
 OVERLAY_HEIGHT: Parameter[Length] = Parameter(
-    _param(
+    _doc(
         "overlay-height",
         "overlay",
         "1..8192 | 0.NUM | NUMp",
         "its own",
         "Height, parts of the output.",
         "50",
-        whole_text(DIM),
+        anchored(DIM),
     ),
-    imageopto.side,
+    imageopto.read_side,
 )
 OVERLAY_ALIGN: Parameter[Alignment] = Parameter(
-    _param(
+    _doc(
         "overlay-align",
         "overlay",
         "top | middle | bottom, left | center | right",
         "middle,center",
         "Where it lies; one word or two.",
         "bottom,right",
-        whole_text("(top|middle|bottom|left|center|right)(,(top|middle|bottom|left|center|right))?"),
+        anchored("(top|middle|bottom|left|center|right)(,(top|middle|bottom|left|center|right))?"),
     ),
-    imageopto.alignment,
+    imageopto.read_alignment,
 )
 OVERLAY_PAD: Parameter[Edges] = Parameter(
-    _param("overlay-pad", "overlay", "1 to 4 lengths", "none", "Clear room around it.", "10", whole_text(EDGES)),
-    grammar.edges,
+    _doc("overlay-pad", "overlay", "1 to 4 lengths", "none", "Clear room around it.", "10", anchored(EDGES)),
+    grammar.read_edges,
 )
 OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
-    _param("overlay-repeat", "overlay", "x | y | both", "none", "Tiles it along an axis.", "x", one_of(REPEATS)),
-    word_of(REPEATS),
+    _doc("overlay-repeat", "overlay", "x | y | both", "none", "Tiles it along an axis.", "x", one_of(REPEATS)),
+    word_reader(REPEATS),
 )
 
-OVERLAY_ROWS: tuple[Parameter[object], ...] = (
+OVERLAY_PARAMETERS: tuple[Parameter[object], ...] = (
     OVERLAY,
     OVERLAY_BASE64,
     OVERLAY_WIDTH,
@@ -154,11 +152,11 @@ LAYOUTS: Mapping[str, tuple[str, ...]] = {
 
 
 def _read_pixels(parameter: str, text: str) -> int:
-    return grammar.integer(parameter, text, 1, MAX_SIDE)
+    return grammar.read_integer(parameter, text, 1, MAX_SIDE)
 
 
 def _read_padding(parameter: str, text: str) -> int:
-    return grammar.integer(parameter, text, 0, MAX_SIDE)
+    return grammar.read_integer(parameter, text, 0, MAX_SIDE)
 
 
 def _read_layout(parameter: str, text: str) -> tuple[str, ...]:
@@ -171,34 +169,34 @@ def _read_images(parameter: str, text: str) -> tuple[str, ...]:
     paths = text.split(";") if text.count(";") < 4 else ()
     if not paths:
         raise BadValue(parameter, text, expected="at most 4 paths with ; between them", fix="write /a.jpg;/b.jpg")
-    return tuple(imageopto.site_path(parameter, path.strip()) for path in paths)
+    return tuple(imageopto.read_site_path(parameter, path.strip()) for path in paths)
 
 
 MONTAGE_WIDTH: Parameter[int] = Parameter(
-    _param("width", "montage", "1..8192", "needed", "Width in pixels.", "400", "^[0-9]+$"), _read_pixels
+    _doc("width", "montage", "1..8192", "needed", "Width in pixels.", "400", "^[0-9]+$"), _read_pixels
 )
 MONTAGE_HEIGHT: Parameter[int] = Parameter(
-    _param("height", "montage", "1..8192", "needed", "Height in pixels.", "200", "^[0-9]+$"), _read_pixels
+    _doc("height", "montage", "1..8192", "needed", "Height in pixels.", "200", "^[0-9]+$"), _read_pixels
 )
 LAYOUT: Parameter[tuple[str, ...]] = Parameter(
-    _param("layout", "montage", " | ".join(LAYOUTS), "needed", "Where the images lie.", "3a", one_of(LAYOUTS)),
+    _doc("layout", "montage", " | ".join(LAYOUTS), "needed", "Where the images lie.", "3a", one_of(LAYOUTS)),
     _read_layout,
 )
 IMAGES: Parameter[tuple[str, ...]] = Parameter(
-    _param("images", "montage", "URL;URL[;URL[;URL]]", "needed", "Root-relative URLs.", "/a.jpg;/b.jpg"),
+    _doc("images", "montage", "URL;URL[;URL[;URL]]", "needed", "Root-relative URLs.", "/a.jpg;/b.jpg"),
     _read_images,
 )
 PADDING: Parameter[int] = Parameter(
-    _param("padding", "montage", "0..8192", "0", "Pixels inside the edges of each cell.", "10", "^[0-9]+$"),
+    _doc("padding", "montage", "0..8192", "0", "Pixels inside the edges of each cell.", "10", "^[0-9]+$"),
     _read_padding,
 )
 _BG_COLOR = replace(
     params.BG_COLOR,
-    param=replace(params.BG_COLOR.param, default="white", about="Color of what the images leave free."),
+    doc=replace(params.BG_COLOR.doc, default="white", about="Color of what the images leave free."),
 )
-_FORMAT = replace(params.FORMAT, param=replace(params.FORMAT.param, default="jpg"))
+_FORMAT = replace(params.FORMAT, doc=replace(params.FORMAT.doc, default="jpg"))
 
-MONTAGE_ROWS: tuple[Parameter[object], ...] = (
+MONTAGE_PARAMETERS: tuple[Parameter[object], ...] = (
     MONTAGE_WIDTH,
     MONTAGE_HEIGHT,
     LAYOUT,
@@ -219,10 +217,10 @@ class MontagePlan:
     images: tuple[SourceRequest, ...]
 
 
-def montage(asked: ParsedParams, base: str) -> MontagePlan:
+def montage_plan(asked: ParsedParams, base: str) -> MontagePlan:
     """The montage that a header asks for. Raises BadValue for what it lacks, OutputTooLarge past 8192 px by dpr."""
-    layout = _needed(LAYOUT, asked)
-    paths = _needed(IMAGES, asked)
+    layout = _required(LAYOUT, asked)
+    paths = _required(IMAGES, asked)
     expected = len({digit for row in layout for digit in row})
     if len(paths) != expected:
         raise BadValue("images", ";".join(paths), expected=f"{expected} images for this layout", fix="add or remove")
@@ -234,13 +232,13 @@ def montage(asked: ParsedParams, base: str) -> MontagePlan:
     )
     _check_padding(step)
     return MontagePlan(
-        step, tuple(SourceRequest(SitePath(imageopto.below(base, path)), parameter="images") for path in paths)
+        step, tuple(SourceRequest(SitePath(imageopto.strip_mount(base, path)), parameter="images") for path in paths)
     )
 
 
 def _size(asked: ParsedParams) -> Size:
     dpr = params.DPR.of(asked) or Fraction(1)
-    width, height = (int(_needed(row, asked) * dpr + Fraction(1, 2)) for row in (MONTAGE_WIDTH, MONTAGE_HEIGHT))
+    width, height = (int(_required(row, asked) * dpr + Fraction(1, 2)) for row in (MONTAGE_WIDTH, MONTAGE_HEIGHT))
     if max(width, height) > MAX_SIDE:
         raise OutputTooLarge(
             f"the montage would be {width} by {height} pixels, more than {MAX_SIDE}",
@@ -273,8 +271,8 @@ def _check_padding(step: Montage) -> None:
         raise BadValue("padding", str(step.padding), expected=f"at most {max(most, 0)} here", fix="write less")
 
 
-def _needed(row: Parameter[T], asked: ParsedParams) -> T:
+def _required(row: Parameter[T], asked: ParsedParams) -> T:
     found = row.of(asked)
     if found is None:
-        raise BadValue(row.name, "", expected=f"{row.param.grammar} in a montage", fix=f"add {row.name}=…")
+        raise BadValue(row.name, "", expected=f"{row.doc.grammar} in a montage", fix=f"add {row.name}=…")
     return found

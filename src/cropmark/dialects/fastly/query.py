@@ -10,14 +10,14 @@ _ABSENT = frozenset({"none", "false", "null", "undefined", "nan"})
 _CASED = frozenset({"overlay", "overlay-base64", "images"})
 
 
-def texts(raw: str) -> dict[str, str]:
+def parse_query(raw: str) -> dict[str, str]:
     """The parameters by name, their texts in lower case, for words and hex digits take either case.
 
     Of a repeated one the last counts. Paths and base64 keep their case. Absent are those that are empty, made of
     separators, or say `none` or the like.
     Raises BadOrder for a query that is too long.
     """
-    found = ((name, text.strip(" \t")) for name, text in grammar.values(raw).items())
+    found = ((name, text.strip(" \t")) for name, text in grammar.query_values(raw).items())
     return {
         name: text if name in _CASED else text.lower()
         for name, text in found

@@ -19,7 +19,7 @@ from cropmark.plan.steps import AutoColor, Blur, Dither, Monochrome, Sharpen, Th
 
 
 def read_dpr(parameter: str, text: str) -> Fraction:
-    return grammar.number(parameter, text, 1, 10)
+    return grammar.read_number(parameter, text, 1, 10)
 
 
 # ------------------------------------------------------------------------------------------------ pixels
@@ -27,33 +27,33 @@ def read_dpr(parameter: str, text: str) -> Fraction:
 
 def read_trim_border(parameter: str, text: str) -> TrimBorder:
     """``auto``, ``fff``, ``255,255,255``, each with a tolerance of 0 to 1 behind it: ``fff,t0.1``."""
-    parts = grammar.items(parameter, text)
+    parts = grammar.split_items(parameter, text)
     last = parts[-1] if len(parts) > 1 and parts[-1].startswith("t") else None
     color = ",".join(parts[:-1] if last else parts)
     return TrimBorder(
-        color=AutoColor.TOP_LEFT if color == "auto" else grammar.color(parameter, color),
-        tolerance=grammar.number(parameter, last[1:], 0, 1) if last else Fraction(0),
+        color=AutoColor.TOP_LEFT if color == "auto" else grammar.read_color(parameter, color),
+        tolerance=grammar.read_number(parameter, last[1:], 0, 1) if last else Fraction(0),
         parameter=parameter,
     )
 
 
 def read_sharpen(parameter: str, text: str) -> Sharpen:
     """``a5,r2,t1``: amount 0 to 10, radius 0.5 to 1000 px, threshold 0 to 255; all three, in any order."""
-    found = grammar.options(parameter, grammar.items(parameter, text), valued=("a", "r", "t"))
+    found = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
     if len(found) < 3:
         raise BadValue(parameter, text, expected="an amount, a radius and a threshold", fix="write it like a5,r2,t1")
     return Sharpen(
-        amount=grammar.number(parameter, found["a"], 0, 10),
-        radius=Pixels(grammar.number(parameter, found["r"], Fraction(1, 2), 1000)),
-        threshold=grammar.integer(parameter, found["t"], 0, 255),
+        amount=grammar.read_number(parameter, found["a"], 0, 10),
+        radius=Pixels(grammar.read_number(parameter, found["r"], Fraction(1, 2), 1000)),
+        threshold=grammar.read_integer(parameter, found["t"], 0, 255),
     )
 
 
 def read_blur(parameter: str, text: str) -> Blur:
     """A radius of 0.5 to 1000 px, or a percentage of the smaller side, held to that range later."""
     if text.endswith("p"):
-        return Blur(grammar.length(parameter, text))
-    return Blur(Pixels(grammar.number(parameter, text, Fraction(1, 2), 1000)))
+        return Blur(grammar.read_length(parameter, text))
+    return Blur(Pixels(grammar.read_number(parameter, text, Fraction(1, 2), 1000)))
 
 
 def read_monochrome(parameter: str, text: str) -> Monochrome:
@@ -63,7 +63,7 @@ def read_monochrome(parameter: str, text: str) -> Monochrome:
         case "threshold", False:
             return Monochrome(Threshold())
         case "threshold", True:
-            return Monochrome(Threshold(grammar.number(parameter, level.strip(), 0, 100)))
+            return Monochrome(Threshold(grammar.read_number(parameter, level.strip(), 0, 100)))
         case "atkinson", False:
             return Monochrome(Dither.ATKINSON)
         case _:
@@ -118,7 +118,7 @@ _AUTO = {
 
 def read_auto(parameter: str, text: str) -> WordList[Format]:
     """The formats that may be chosen by Accept; their order means nothing."""
-    found = grammar.words(parameter, text, _AUTO)
+    found = grammar.read_words(parameter, text, _AUTO)
     return WordList(tuple(dict.fromkeys(chain.from_iterable(found.known))), found.unknown)
 
 
@@ -136,11 +136,11 @@ class MetadataWord(Enum):
         return KeepMetadata.COPYRIGHT if self is MetadataWord.COPYRIGHT else None
 
 
-KEPT = {kept.value: kept for kept in MetadataWord}
+METADATA_WORDS = {kept.value: kept for kept in MetadataWord}
 
 
-def read_kept(parameter: str, text: str) -> WordList[MetadataWord]:
-    return grammar.words(parameter, text, KEPT)
+def read_metadata(parameter: str, text: str) -> WordList[MetadataWord]:
+    return grammar.read_words(parameter, text, METADATA_WORDS)
 
 
 LEVELS = tuple(f"1.{minor}" for minor in range(4)) + tuple(f"{n}.{minor}" for n in range(2, 7) for minor in range(3))

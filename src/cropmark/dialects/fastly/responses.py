@@ -10,8 +10,8 @@ from http import HTTPStatus
 
 from cropmark.dialects.dialect import Headers, ImageRequest, Response, Result
 from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, OVERLAY, OVERLAY_HEADER
-from cropmark.dialects.imageopto.words import header_text, invalid_transformation, mend, without_name
-from cropmark.model.formats import named_types
+from cropmark.dialects.imageopto.problem_texts import fix_text, header_text, invalid_transformation, without_name
+from cropmark.model.formats import accepted_types
 from cropmark.model.problems import (
     BadRequest,
     BadValue,
@@ -39,7 +39,7 @@ _BAD_STATUS = "Invalid status"
 
 # By the reason for which an original goes out (Result.original). The list of words that Fastly publishes has none for
 # too many frames; they are a dimension too.
-_TROUBLES = {
+_FALLBACK_ERRORS = {
     "dimensions": _TOO_LARGE,
     "frames": _TOO_LARGE,
     "bytes": _BODY_TOO_LARGE,
@@ -61,10 +61,10 @@ _SOURCE_PROBLEMS: tuple[tuple[type[SourceProblem], str], ...] = (
 # ------------------------------------------------------------------------------------------------ pictures
 
 
-def picture_headers(order: Order, result: Result) -> Headers:
+def image_headers(order: Order, result: Result) -> Headers:
     """Fastly-IO-Info and Fastly-Stats where the optimizer worked, Fastly-IO-Error where it could not, and warnings."""
-    if result.trouble:
-        reason = _TROUBLES.get(result.original or "", _NOT_PARSED)
+    if result.is_fallback:
+        reason = _FALLBACK_ERRORS.get(result.original or "", _NOT_PARSED)
         return (("Fastly-IO-Error", reason), *_warning(result.warnings), *_vary(order))
     return (*_info(result), ("Fastly-Stats", "io=1"), *_warning(result.warnings), *_vary(order))
 
@@ -86,18 +86,18 @@ def _info(result: Result) -> Headers:
     if source is None or result.size is None or result.format is None:
         return ()
     told = (
-        f"ifsz={source.bytes} idim={source.stored} ifmt={source.format.value} "
+        f"ifsz={source.bytes} idim={source.stored_size} ifmt={source.format.value} "
         f"ofsz={result.bytes} odim={result.size} ofmt={result.format.value}"
     )
     return (("Fastly-IO-Info", told),)
 
 
 def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
-    texts = dict.fromkeys(map(_told, warnings))
+    texts = dict.fromkeys(map(_warning_text, warnings))
     return (("Fastly-IO-Warning", header_text("; ".join(texts))),) if texts else ()
 
 
-def _told(warned: RequestWarning) -> str:
+def _warning_text(warned: RequestWarning) -> str:
     """The parameter's name before the text, unless the text begins with it: `crop region lies outside the image`."""
     if warned.text.startswith(f"{warned.parameter} "):
         return warned.text
@@ -107,7 +107,7 @@ def _told(warned: RequestWarning) -> str:
 # ------------------------------------------------------------------------------------------------ problems
 
 
-def refusal(problem: Problem, ask: ImageRequest) -> Response:
+def error_response(problem: Problem, request: ImageRequest) -> Response:
     """The problem as plain text, or as problem+json (RFC 9457) where Accept asks for JSON; never cached."""
     line = _line(problem)
     headers: list[tuple[str, str]] = [("Cache-Control", "no-store")]
@@ -115,10 +115,10 @@ def refusal(problem: Problem, ask: ImageRequest) -> Response:
         headers.append(("Fastly-IO-Error", header_text(reason)))
     if isinstance(problem, MethodNotAllowed):
         headers.append(("Allow", "GET, HEAD, OPTIONS"))
-    if _wants_json(ask.accept):
+    if _wants_json(request.accept):
         body = json.dumps(_members(problem, line)).encode("ascii")
         return Response(_status(problem), body, "application/problem+json", tuple(headers))
-    fix = mend(problem)
+    fix = fix_text(problem)
     told = f"{line}\nFix: {fix}\n" if fix else f"{line}\n"
     return Response(_status(problem), told.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
 
@@ -157,11 +157,11 @@ def _members(problem: Problem, line: str) -> dict[str, object]:
         "detail": line,
         "code": problem.code,
         "parameter": problem.parameter,
-        "fix": mend(problem),
+        "fix": fix_text(problem),
     }
     return {name: value for name, value in members.items() if value}
 
 
 def _wants_json(accept: str) -> bool:
     """Whether Accept names JSON itself; wildcards do not, for every picture's request sends them."""
-    return not named_types(accept).isdisjoint(("application/json", "application/problem+json"))
+    return not accepted_types(accept).isdisjoint(("application/json", "application/problem+json"))

@@ -11,9 +11,17 @@ from fractions import Fraction
 from cropmark.dialects.fastly import params
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto.encoding import GIFS
-from cropmark.dialects.imageopto.steps import cropped, ground, present, sharpened, toned, trimmed, turned
+from cropmark.dialects.imageopto.steps import (
+    adjust_steps,
+    background_steps,
+    crop_steps,
+    orient_steps,
+    present,
+    sharpen_steps,
+    trim_steps,
+)
 from cropmark.dialects.params import ParsedParams
-from cropmark.model.values import WHOLE
+from cropmark.model.values import FULL_LENGTH
 from cropmark.plan.steps import AnyStep, Fit, Overlay, Resize, TrimBorder
 
 _NOT_ON_GIF = "a GIF keeps its border"
@@ -24,20 +32,20 @@ def steps(asked: ParsedParams, overlay: Overlay | None, settings: FastlySettings
     return (
         # First of all, though precrop claims that place too: a border is found on the whole picture.
         *present(_border(params.TRIM_COLOR.of(asked))),
-        *cropped(params.PRECROP.of(asked)),
-        *trimmed(params.TRIM.of(asked)),
-        *cropped(params.CROP.of(asked)),
-        *turned(params.ORIENT.of(asked)),
+        *crop_steps(params.PRECROP.of(asked)),
+        *trim_steps(params.TRIM.of(asked)),
+        *crop_steps(params.CROP.of(asked)),
+        *orient_steps(params.ORIENT.of(asked)),
         *present(_resize(asked, settings)),
-        *ground(params.BG_COLOR.of(asked), params.CANVAS.of(asked), params.PAD.of(asked)),
-        *toned(params.BRIGHTNESS.of(asked), params.CONTRAST.of(asked), params.SATURATION.of(asked)),
-        *sharpened(params.SHARPEN.of(asked)),
+        *background_steps(params.BG_COLOR.of(asked), params.CANVAS.of(asked), params.PAD.of(asked)),
+        *adjust_steps(params.BRIGHTNESS.of(asked), params.CONTRAST.of(asked), params.SATURATION.of(asked)),
+        *sharpen_steps(params.SHARPEN.of(asked)),
         *present(params.BLUR.of(asked), overlay, params.BW.of(asked)),
     )
 
 
 def _border(trim: TrimBorder | None) -> TrimBorder | None:
-    return None if trim is None else replace(trim, skipped_for=(GIFS,), warns_if_skipped=_NOT_ON_GIF)
+    return None if trim is None else replace(trim, skipped_for=(GIFS,), warning_if_skipped=_NOT_ON_GIF)
 
 
 def _resize(asked: ParsedParams, settings: FastlySettings) -> Resize | None:
@@ -49,7 +57,7 @@ def _resize(asked: ParsedParams, settings: FastlySettings) -> Resize | None:
         # dpr alone multiplies the natural size, which shows only where it may grow.
         if dpr == 1 or not enlarge:
             return None
-        width = WHOLE
+        width = FULL_LENGTH
     return Resize(
         width=width,
         height=height,

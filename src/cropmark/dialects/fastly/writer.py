@@ -13,20 +13,20 @@ from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto import writer as imageopto
 from cropmark.dialects.imageopto.readers import FITS
 from cropmark.dialects.writers import (
+    QueryParams,
     Slot,
     UnsupportedValue,
-    Words,
-    asked_format,
-    color,
-    combined,
-    decimal,
+    combinations,
+    common_format,
+    encode_query,
+    format_color,
+    format_decimal,
+    format_length,
     is_first_frame,
-    joined,
-    length,
+    param_choices,
     qualities,
-    said,
-    told_in_order,
-    words_of,
+    serialize_steps,
+    serialized,
 )
 from cropmark.model.formats import Format
 from cropmark.model.values import Pixels
@@ -60,19 +60,19 @@ _NAMED: Final = {
 }
 
 
-def written(order: Order, settings: FastlySettings) -> Serialized | Unsupported:
+def serialize(order: Order, settings: FastlySettings) -> Serialized | Unsupported:
     """Queries for the Order's Steps, an overlay in its header; or which Steps Fastly has no words for."""
     if order.plan is None:
         return Unsupported(("Plan: the stored bytes cannot be asked for, every answer is encoded",))
-    words = told_in_order(order.plan.steps, _slots(order, settings))
+    words = serialize_steps(order.plan.steps, _slots(order, settings))
     if isinstance(words, Unsupported):
         return words
     laid = {name: text for name, text in words.items() if name.startswith("overlay")}
     headers: Headers = ()
     if laid and settings.read_overlay_header:
-        headers = ((OVERLAY_HEADER, joined(laid)),)
+        headers = ((OVERLAY_HEADER, encode_query(laid)),)
         words = {name: text for name, text in words.items() if name not in laid}
-    return said(words, _encodings(order.plan.output), headers=headers)
+    return serialized(words, _encodings(order.plan.output), headers=headers)
 
 
 def _slots(order: Order, settings: FastlySettings) -> tuple[Slot, ...]:
@@ -94,13 +94,13 @@ def _slots(order: Order, settings: FastlySettings) -> tuple[Slot, ...]:
     )
 
 
-def _border(step: TrimBorder) -> Words:
-    told = "auto" if step.color is AutoColor.TOP_LEFT else color(step.color)
-    tolerance = f",t{decimal('TrimBorder.tolerance', step.tolerance)}" if step.tolerance else ""
+def _border(step: TrimBorder) -> QueryParams:
+    told = "auto" if step.color is AutoColor.TOP_LEFT else format_color(step.color)
+    tolerance = f",t{format_decimal('TrimBorder.tolerance', step.tolerance)}" if step.tolerance else ""
     return {"trim-color": told + tolerance}
 
 
-def _resize(step: Resize, settings: FastlySettings) -> Words:
+def _resize(step: Resize, settings: FastlySettings) -> QueryParams:
     words = imageopto.write_size(step)
     words |= imageopto.write_fit(step, FITS)
     words |= imageopto.write_dpr(step, Fraction(1), Fraction(10))
@@ -110,52 +110,52 @@ def _resize(step: Resize, settings: FastlySettings) -> Words:
     return words
 
 
-def _sharpen(step: Sharpen) -> Words:
-    return imageopto.write_sharpen(step, imageopto.radius("Sharpen.radius", step.radius, _LEAST_RADIUS))
+def _sharpen(step: Sharpen) -> QueryParams:
+    return imageopto.write_sharpen(step, imageopto.format_radius("Sharpen.radius", step.radius, _LEAST_RADIUS))
 
 
-def _blur(step: Blur) -> Words:
+def _blur(step: Blur) -> QueryParams:
     if isinstance(step.radius, Pixels):
-        return {"blur": imageopto.radius("Blur.radius", step.radius, _LEAST_RADIUS)}
-    if step.least != _LEAST_RADIUS:
+        return {"blur": imageopto.format_radius("Blur.radius", step.radius, _LEAST_RADIUS)}
+    if step.min_px != _LEAST_RADIUS:
         raise UnsupportedValue("Blur.least", "a blur by percentage may be as small as half a pixel here")
-    return {"blur": length("Blur.radius", step.radius)}
+    return {"blur": format_length("Blur.radius", step.radius)}
 
 
-def _overlay(step: Overlay, order: Order, settings: FastlySettings) -> Words:
+def _overlay(step: Overlay, order: Order, settings: FastlySettings) -> QueryParams:
     if not (settings.read_overlay_header or settings.overlay_parameters):
         raise UnsupportedValue("Overlay", "this site reads no overlay, neither in the header nor in the query")
-    return imageopto.overlay_words(step, order)
+    return imageopto.write_overlay(step, order)
 
 
-def _monochrome(step: Monochrome) -> Words:
+def _monochrome(step: Monochrome) -> QueryParams:
     match step.method:
         case Dither.ATKINSON:
             return {"bw": "atkinson"}
         case Threshold(level):
-            return {"bw": f"threshold,{decimal('Monochrome.method', level)}"}
+            return {"bw": f"threshold,{format_decimal('Monochrome.method', level)}"}
 
 
 # ------------------------------------------------------------------------------------------------ encodings
 
 
-def _encodings(output: Output) -> tuple[Words, ...]:
+def _encodings(output: Output) -> tuple[QueryParams, ...]:
     """What may say how the result is encoded, the plainest first."""
-    return combined(
-        words_of("format", _formats(output)),
-        imageopto.AUTOS,
-        (*imageopto.quality_words(output), *_optimized(output)),
+    return combinations(
+        param_choices("format", _formats(output)),
+        imageopto.AUTO_CHOICES,
+        (*imageopto.quality_choices(output), *_optimized(output)),
         ({"frame": "1"},) if is_first_frame(output) else ({},),
-        ({"metadata": "copyright"},) if KeepMetadata.COPYRIGHT in output.keeps else ({},),
+        ({"metadata": "copyright"},) if KeepMetadata.COPYRIGHT in output.metadata else ({},),
     )
 
 
 def _formats(output: Output) -> tuple[str, ...]:
-    asked = asked_format(output)
+    asked = common_format(output)
     if asked is None:
         return ("auto",)
     return tuple(named.value for named in _NAMED.get(asked, ()))
 
 
-def _optimized(output: Output) -> tuple[Words, ...]:
+def _optimized(output: Output) -> tuple[QueryParams, ...]:
     return tuple({"optimize": word} for word, quality in OPTIMIZED.items() if quality in qualities(output))

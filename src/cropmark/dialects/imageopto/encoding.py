@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cropmark.model.formats import Format
-from cropmark.plan.plan import Choice
+from cropmark.plan.plan import EncodingChoice
 from cropmark.plan.source import SourceFilter
 
 AVIF_QUALITY = 64
@@ -23,17 +23,19 @@ STILLS = SourceFilter(animated=False)
 OPAQUE = SourceFilter(alpha=False)
 
 
-def only_from(choice: Choice, *formats: Format) -> Choice:
+def only_from(choice: EncodingChoice, *formats: Format) -> EncodingChoice:
     """The choice, for sources of these formats only."""
     others = frozenset(Format) - set(formats)
     return replace(choice, skipped_for=(*choice.skipped_for, SourceFilter(formats=others)))
 
 
-PNG = Choice(Format.PNG)
-GIF = Choice(Format.GIF)
+PNG = EncodingChoice(Format.PNG)
+GIF = EncodingChoice(Format.GIF)
 
 
-def own_format(*, jpeg: Choice, webp: Choice, avif: Choice) -> tuple[Choice, ...]:
+def source_format_choices(
+    *, jpeg: EncodingChoice, webp: EncodingChoice, avif: EncodingChoice
+) -> tuple[EncodingChoice, ...]:
     """The source's own format, with the encoding that each would have.
 
     A source that we do not write becomes a JPEG, or a PNG where it has alpha. Several choices in place of one, since a

@@ -13,7 +13,7 @@ from fractions import Fraction
 from urllib.parse import unquote
 
 from cropmark.dialects import grammar
-from cropmark.dialects.grammar import WordList, options, placement, shape
+from cropmark.dialects.grammar import WordList, placement, read_options, read_shape
 from cropmark.model.problems import BadValue
 from cropmark.model.values import Length
 from cropmark.plan.steps import CENTERED, Align, Canvas, Crop, Filter, Fit, Focus, Orientation, Overflow
@@ -24,14 +24,14 @@ MAX_PATH_CHARS = 2_048
 _PLACES = ("x", "y", "offset-x", "offset-y")
 
 # The numbers are Exif's. Where a letter turns and v flips, the flip comes first, whatever the order of the letters.
-TURNS = {
+ORIENTATIONS = {
     **{str(turn.value): turn for turn in Orientation},
-    "r": Orientation.RIGHT,
-    "l": Orientation.LEFT,
-    "h": Orientation.FLIP_ACROSS,
-    "v": Orientation.FLIP_DOWN,
-    "hv": Orientation.HALF,
-    "vh": Orientation.HALF,
+    "r": Orientation.ROTATE_90,
+    "l": Orientation.ROTATE_270,
+    "h": Orientation.FLIP_HORIZONTAL,
+    "v": Orientation.FLIP_VERTICAL,
+    "hv": Orientation.ROTATE_180,
+    "vh": Orientation.ROTATE_180,
     "rv": Orientation.TRANSPOSE,
     "vr": Orientation.TRANSPOSE,
     "lv": Orientation.TRANSVERSE,
@@ -53,14 +53,14 @@ FILTERS = {
 FITS = {"bounds": Fit.INSIDE, "cover": Fit.OUTSIDE, "crop": Fit.COVER}
 
 
-def side(parameter: str, text: str) -> Length:
+def read_side(parameter: str, text: str) -> Length:
     """A width or height above 0; 1 to 8192 where it is told in pixels, any part or percentage."""
-    return grammar.extent(parameter, text, MAX_SIDE)
+    return grammar.read_extent(parameter, text, MAX_SIDE)
 
 
-def tone(parameter: str, text: str) -> Fraction:
+def read_tone(parameter: str, text: str) -> Fraction:
     """How far brightness, contrast or saturation is moved, -100 to 100."""
-    return grammar.number(parameter, text, -100, 100)
+    return grammar.read_number(parameter, text, -100, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,16 @@ class Quality:
     auto_webp: int
 
 
-def quality(parameter: str, text: str) -> Quality:
+def read_quality(parameter: str, text: str) -> Quality:
     """``85`` or ``85,70``, the second for WebP chosen by auto."""
-    parts = grammar.items(parameter, text)
+    parts = grammar.split_items(parameter, text)
     if len(parts) > 2:
         raise BadValue(parameter, text, expected="one or two whole numbers from 1 to 100", fix="write 85 or 85,70")
-    found = [grammar.integer(parameter, part, 1, 100) for part in parts]
+    found = [grammar.read_integer(parameter, part, 1, 100) for part in parts]
     return Quality(found[0], found[-1])
 
 
-def crop(parameter: str, text: str) -> Crop:
+def read_crop(parameter: str, text: str) -> Crop:
     """A crop: a shape, then where it lies, then how it may fail, in any order behind the shape.
 
     ``4:3``                 the largest 4:3 box, centered
@@ -90,8 +90,8 @@ def crop(parameter: str, text: str) -> Crop:
 
     Source: https://www.fastly.com/documentation/reference/io/crop
     """
-    form, rest = shape(parameter, text)
-    found = options(parameter, rest, valued=_PLACES, flags=("safe", "smart"))
+    form, rest = read_shape(parameter, text)
+    found = read_options(parameter, rest, valued=_PLACES, flags=("safe", "smart"))
     return Crop(
         shape=form,
         x=placement(parameter, found, at="x", spare="offset-x"),
@@ -102,13 +102,13 @@ def crop(parameter: str, text: str) -> Crop:
     )
 
 
-def canvas(parameter: str, text: str) -> Canvas:
+def read_canvas(parameter: str, text: str) -> Canvas:
     """A canvas: a shape, then where the picture lies on it; `safe` and `smart` are unknown here.
 
     Source: https://www.fastly.com/documentation/reference/io/canvas
     """
-    form, rest = shape(parameter, text)
-    found = options(parameter, rest, valued=_PLACES)
+    form, rest = read_shape(parameter, text)
+    found = read_options(parameter, rest, valued=_PLACES)
     return Canvas(
         shape=form,
         x=placement(parameter, found, at="x", spare="offset-x"),
@@ -133,17 +133,17 @@ _DOWN = {"top": _START, "middle": CENTERED, "bottom": _END}
 _SIDES = {word: word for word in (*_DOWN, *_ACROSS)}
 
 
-def alignment(parameter: str, text: str) -> Alignment:
+def read_alignment(parameter: str, text: str) -> Alignment:
     """One or two words in any order, one an axis: `top`, `left,bottom`; the axis not named is centered."""
-    found = tolerant_alignment(parameter, text)
+    found = read_tolerant_alignment(parameter, text)
     if found.unknown:
         raise grammar.unknown_word(parameter, found.unknown[0], _SIDES)
     return found.known[0]
 
 
-def tolerant_alignment(parameter: str, text: str) -> WordList[Alignment]:
+def read_tolerant_alignment(parameter: str, text: str) -> WordList[Alignment]:
     """One alignment by the words that are known, and the words that are not."""
-    words = grammar.words(parameter, text, _SIDES)
+    words = grammar.read_words(parameter, text, _SIDES)
     across, down = [w for w in words.known if w in _ACROSS], [w for w in words.known if w in _DOWN]
     if len(across) > 1 or len(down) > 1:
         raise BadValue(parameter, text, expected="one word an axis", fix="write it like bottom,right")
@@ -160,7 +160,7 @@ class Repeat:
 REPEATS = {"x": Repeat(True, False), "y": Repeat(False, True), "both": Repeat(True, True)}
 
 
-def site_path(parameter: str, text: str) -> str:
+def read_site_path(parameter: str, text: str) -> str:
     """The decoded path of a root-relative URL, with its leading slash; a query behind it is dropped.
 
     Refuses other hosts, also where they are written without a scheme.
@@ -178,7 +178,7 @@ def site_path(parameter: str, text: str) -> str:
     return path
 
 
-def base64_site_path(parameter: str, text: str) -> str:
+def read_base64_site_path(parameter: str, text: str) -> str:
     """A site_path() written in base64, in either alphabet, its padding optional."""
     # A query's decoding has made blanks of its plus signs.
     digits = text.replace(" ", "+").replace("-", "+").replace("_", "/").rstrip("=")
@@ -186,10 +186,10 @@ def base64_site_path(parameter: str, text: str) -> str:
         decoded = b64decode(digits + "=" * (-len(digits) % 4), validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise BadValue(parameter, text, expected="a path in base64", fix="encode a path like /a.png") from error
-    return site_path(parameter, decoded)
+    return read_site_path(parameter, decoded)
 
 
-def below(base: str, path: str) -> str:
+def strip_mount(base: str, path: str) -> str:
     """A root-relative path as one of the site mounted at `base`, without a leading slash."""
     prefix = base.rstrip("/") + "/"
     return path[len(prefix) :] if path.startswith(prefix) else path[1:]

@@ -28,32 +28,32 @@ def present(*steps: AnyStep | None) -> tuple[AnyStep, ...]:
     return tuple(step for step in steps if step is not None)
 
 
-def cropped(crop: Crop | None) -> tuple[AnyStep, ...]:
+def crop_steps(crop: Crop | None) -> tuple[AnyStep, ...]:
     """The crop; `smart` left out where a size in pixels leaves it nothing to choose."""
     if crop is None:
         return ()
-    return (replace(crop, focus=None) if _idle(crop) else crop,)
+    return (replace(crop, focus=None) if _ignores_smart(crop) else crop,)
 
 
-def idle_focus(*crops: Crop | None) -> tuple[RequestWarning, ...]:
+def ignored_smart_warnings(*crops: Crop | None) -> tuple[RequestWarning, ...]:
     """A warning for each crop whose `smart` is left out."""
     words = "smart works with a ratio only and was ignored"
-    return tuple(RequestWarning(crop.parameter, words) for crop in crops if crop is not None and _idle(crop))
+    return tuple(RequestWarning(crop.parameter, words) for crop in crops if crop is not None and _ignores_smart(crop))
 
 
-def _idle(crop: Crop) -> bool:
+def _ignores_smart(crop: Crop) -> bool:
     return crop.focus is not None and isinstance(crop.shape, Dimensions)
 
 
-def trimmed(edges: Edges | None) -> tuple[AnyStep, ...]:
+def trim_steps(edges: Edges | None) -> tuple[AnyStep, ...]:
     return () if edges is None else (TrimEdges(edges),)
 
 
-def turned(turn: Orientation | None) -> tuple[AnyStep, ...]:
+def orient_steps(turn: Orientation | None) -> tuple[AnyStep, ...]:
     return () if turn is None or turn is Orientation.NONE else (Orient(turn),)
 
 
-def ground(color: Color | None, canvas: Canvas | None, edges: Edges | None) -> tuple[AnyStep, ...]:
+def background_steps(color: Color | None, canvas: Canvas | None, edges: Edges | None) -> tuple[AnyStep, ...]:
     """What lies under the picture, and around it: the canvas, or else the padding.
 
     The color goes under the picture before the room is added in the same color. The other way round, one with alpha
@@ -66,11 +66,13 @@ def ground(color: Color | None, canvas: Canvas | None, edges: Edges | None) -> t
     return present(None if color is None else Flatten(color), around)
 
 
-def toned(brightness: Fraction | None, contrast: Fraction | None, saturation: Fraction | None) -> tuple[AnyStep, ...]:
+def adjust_steps(
+    brightness: Fraction | None, contrast: Fraction | None, saturation: Fraction | None
+) -> tuple[AnyStep, ...]:
     tones = [tone or Fraction(0) for tone in (brightness, contrast, saturation)]
     return (Adjust(*tones),) if any(tones) else ()
 
 
-def sharpened(sharpen: Sharpen | None) -> tuple[AnyStep, ...]:
+def sharpen_steps(sharpen: Sharpen | None) -> tuple[AnyStep, ...]:
     """An amount of 0 does nothing."""
     return () if sharpen is None or not sharpen.amount else (sharpen,)

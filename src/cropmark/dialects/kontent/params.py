@@ -17,7 +17,7 @@ from cropmark.dialects.kontent.readers import (
     read_rect,
     read_side,
     read_zoom,
-    word_of,
+    word_reader,
 )
 from cropmark.dialects.params import Parameter
 
@@ -75,7 +75,7 @@ FIT = Parameter(
         API,
         r"^(?:[Cc][Ll][Ii][Pp]|[Ss][Cc][Aa][Ll][Ee]|[Cc][Rr][Oo][Pp])$",
     ),
-    word_of(FITS),
+    word_reader(FITS),
 )
 RECT = Parameter(
     ParameterDoc(
@@ -101,7 +101,7 @@ CROP = Parameter(
         API,
         r"^(?:[Ff][Oo][Cc][Aa][Ll][Pp][Oo][Ii][Nn][Tt]|[Ss][Mm][Aa][Rr][Tt])$",
     ),
-    word_of(CROPS),
+    word_reader(CROPS),
 )
 FOCAL_X = Parameter(
     ParameterDoc(
@@ -161,7 +161,7 @@ ENCODING = Parameter(
         API,
         r"^(?:[Gg][Ii][Ff]|[Pp][Nn][Gg]8?|[Pp]?[Jj][Pp][Gg]|[Jj][Pp][Ee][Gg]|[Ww][Ee][Bb][Pp])$",
     ),
-    word_of(ENCODINGS),
+    word_reader(ENCODINGS),
 )
 QUALITY = Parameter(
     ParameterDoc(
@@ -185,7 +185,7 @@ LOSSLESSNESS = Parameter(
         API,
         r"^(?:1|0|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$",
     ),
-    word_of(LOSSLESS),
+    word_reader(LOSSLESS),
 )
 AUTO = Parameter(
     ParameterDoc(
@@ -200,7 +200,7 @@ AUTO = Parameter(
     read_auto,
 )
 
-ROWS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
+PARAMETERS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
     WIDTH,
     HEIGHT,
     DPR,
@@ -216,4 +216,3 @@ ROWS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own
     LOSSLESSNESS,
     AUTO,
 )
-PARAMS: Final = tuple(row.param for row in ROWS)

@@ -1,6 +1,6 @@
-"""What a query wishes: what can be used as values, what cannot as warnings. Nothing is refused.
+"""The query string: its parameters as texts, then as typed values. An unusable value becomes a warning.
 
-The maker's notes state the aim: a parameter with an invalid value is ignored.
+The vendor states the aim: a parameter with an invalid value is ignored.
 Source: https://github.com/kontent-ai/delivery-sdk-php/issues/63
 """
 
@@ -14,10 +14,10 @@ from typing import Final
 from cropmark.dialects import grammar
 from cropmark.dialects.kontent import params
 from cropmark.dialects.kontent.readers import CropWord, FitWord, Rect
-from cropmark.dialects.params import Parameter, ParsedParams, asked_of
+from cropmark.dialects.params import Parameter, ParsedParams, parse_params
 from cropmark.model.problems import BadRequest
 from cropmark.model.values import Color, Length
-from cropmark.plan.plan import Choice, RequestWarning, TriState
+from cropmark.plan.plan import EncodingChoice, RequestWarning, TriState
 
 MAX_DPR: Final = 5
 MAX_QUALITY: Final = 100
@@ -25,18 +25,18 @@ MAX_QUALITY: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class FocalPoint:
-    """The fp-* parameters; each None where it is absent or unusable."""
+    """The fp-* parameters; each None if it is absent or unusable."""
 
     x: Fraction | None = None
     y: Fraction | None = None
     zoom: Fraction | None = None
     named: bool = False
-    """Whether the query holds any of the three, usable or not."""
+    """True if the query has any of the three, usable or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class KontentQuery:
-    """Every parameter that is present and usable; None or nothing for the others."""
+    """The value of each parameter; None or empty if it is absent or unusable."""
 
     width: Length | None = None
     height: Length | None = None
@@ -46,7 +46,7 @@ class KontentQuery:
     crop: CropWord | None = None
     focal_point: FocalPoint = FocalPoint()
     background: Color | None = None
-    encodings: tuple[Choice, ...] = ()
+    encodings: tuple[EncodingChoice, ...] = ()
     quality: int | None = None
     lossless: TriState | None = None
     auto_format: bool = False
@@ -62,7 +62,7 @@ class KontentQuery:
 
     @property
     def has_focal_point(self) -> bool:
-        """Whether fit=crop looks at a point, told or not."""
+        """True if fit=crop is centered on a point, given or the default."""
         return self.crops and self.crop is CropWord.FOCAL_POINT
 
     @property
@@ -70,55 +70,57 @@ class KontentQuery:
         return self.crops and self.crop is CropWord.SMART
 
 
-def read_query(raw: str) -> KontentQuery:
-    """All that the raw query wishes; raises nothing."""
-    texts, too_long = _texts(raw)
-    asked = asked_of(params.ROWS, texts, refuses=False)
-    dpr, clamped_dpr = _held(params.DPR, asked, 0, MAX_DPR)
-    x, clamped_x = _held(params.FOCAL_X, asked, 0, 1)
-    y, clamped_y = _held(params.FOCAL_Y, asked, 0, 1)
-    quality, clamped_quality = _held(params.QUALITY, asked, 0, MAX_QUALITY)
-    return KontentQuery(
-        width=params.WIDTH.of(asked),
-        height=params.HEIGHT.of(asked),
-        dpr=dpr,
-        fit=params.FIT.of(asked),
-        rect=params.RECT.of(asked),
-        crop=params.CROP.of(asked),
-        focal_point=FocalPoint(x, y, params.ZOOM.of(asked), named=any(name.startswith("fp-") for name in texts)),
-        background=params.BACKGROUND.of(asked),
-        encodings=params.ENCODING.of(asked) or (),
-        quality=_whole_quality(quality),
-        lossless=params.LOSSLESSNESS.of(asked),
-        auto_format=params.AUTO.of(asked) or False,
-        warnings=(*too_long, *asked.warnings, *clamped_dpr, *clamped_x, *clamped_y, *clamped_quality),
-    )
-
-
-def _texts(raw: str) -> tuple[Mapping[str, str], tuple[RequestWarning, ...]]:
-    """The known parameters by name: of a repeated one the last, and an empty one counts as absent."""
-    known = {row.name for row in params.ROWS}
+def parse_query(raw: str) -> tuple[Mapping[str, str], tuple[RequestWarning, ...]]:
+    """The known parameters by name, decoded. The last of a repeated one counts; an empty one is absent."""
+    known = {parameter.name for parameter in params.PARAMETERS}
     try:
-        # A plus stays a plus: here it can only be a sign.
-        texts = grammar.values(raw.replace("+", "%2B"))
+        # A plus stays a plus, because here it can only be a sign.
+        texts = grammar.query_values(raw.replace("+", "%2B"))
     except BadRequest as problem:
         return {}, (RequestWarning("query", f"ignored: {problem.detail}"),)
     return {name: text for name, text in texts.items() if text and name in known}, ()
 
 
-def _held(
-    row: Parameter[Fraction], asked: ParsedParams, least: int, most: int
+def read_query(raw: str) -> KontentQuery:
+    """The values and warnings of the raw query. Raises nothing."""
+    texts, too_long = parse_query(raw)
+    parsed = parse_params(params.PARAMETERS, texts, strict=False)
+    dpr, clamped_dpr = _clamped(params.DPR, parsed, 0, MAX_DPR)
+    x, clamped_x = _clamped(params.FOCAL_X, parsed, 0, 1)
+    y, clamped_y = _clamped(params.FOCAL_Y, parsed, 0, 1)
+    quality, clamped_quality = _clamped(params.QUALITY, parsed, 0, MAX_QUALITY)
+    return KontentQuery(
+        width=params.WIDTH.of(parsed),
+        height=params.HEIGHT.of(parsed),
+        dpr=dpr,
+        fit=params.FIT.of(parsed),
+        rect=params.RECT.of(parsed),
+        crop=params.CROP.of(parsed),
+        focal_point=FocalPoint(x, y, params.ZOOM.of(parsed), named=any(name.startswith("fp-") for name in texts)),
+        background=params.BACKGROUND.of(parsed),
+        encodings=params.ENCODING.of(parsed) or (),
+        quality=_whole_quality(quality),
+        lossless=params.LOSSLESSNESS.of(parsed),
+        auto_format=params.AUTO.of(parsed) or False,
+        warnings=(*too_long, *parsed.warnings, *clamped_dpr, *clamped_x, *clamped_y, *clamped_quality),
+    )
+
+
+def _clamped(
+    parameter: Parameter[Fraction], parsed: ParsedParams, least: int, most: int
 ) -> tuple[Fraction | None, tuple[RequestWarning, ...]]:
-    """The row's value, or with a warning the bound that it is past."""
-    value = row.of(asked)
+    """The parameter's value, clamped to the bounds with a warning."""
+    value = parameter.of(parsed)
     if value is None:
         return None, ()
-    kept = min(max(value, Fraction(least)), Fraction(most))
-    if kept == value:
+    clamped = min(max(value, Fraction(least)), Fraction(most))
+    if clamped == value:
         return value, ()
-    return kept, (RequestWarning(row.name, f"{grammar.plain(value)} counts as {grammar.plain(kept)}"),)
+    return clamped, (
+        RequestWarning(parameter.name, f"{grammar.format_number(value)} counts as {grammar.format_number(clamped)}"),
+    )
 
 
 def _whole_quality(number: Fraction | None) -> int | None:
-    # At least 1: the dialect has a quality 0, libvips has none.
+    # At least 1: the dialect allows quality 0, libvips does not.
     return None if number is None else max(1, int(number + Fraction(1, 2)))

@@ -15,7 +15,7 @@ from cropmark.dialects import grammar
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue
 from cropmark.model.values import Color, Length, Pixels, Share
-from cropmark.plan.plan import Choice, TriState
+from cropmark.plan.plan import EncodingChoice, TriState
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import Dimensions, Offset
 
@@ -49,18 +49,18 @@ class Rect:
 _FROM_GIF = SourceFilter(frozenset({Format.GIF}))
 _FROM_WEBP = SourceFilter(frozenset({Format.WEBP}))
 
-WEBP: Final = Choice(Format.WEBP, skipped_for=(_FROM_GIF,))
+WEBP: Final = EncodingChoice(Format.WEBP, skipped_for=(_FROM_GIF,))
 """A GIF never becomes WebP."""
 
 # fmt: off
-ENCODINGS: Final[Mapping[str, tuple[Choice, ...]]] = {
+ENCODINGS: Final[Mapping[str, tuple[EncodingChoice, ...]]] = {
     # A GIF keeps its frames as a GIF, an animated WebP only as WebP.
-    "gif":  (Choice(Format.GIF, skipped_for=(_FROM_WEBP,)), Choice(Format.GIF, first_frame=True)),
-    "png":  (Choice(Format.PNG),),
-    "png8": (Choice(Format.PNG, palette=True),),
-    "jpg":  (Choice(Format.JPEG),),
-    "jpeg": (Choice(Format.JPEG),),   # what unpic writes for its format: "jpg"
-    "pjpg": (Choice(Format.JPEG, progressive=TriState.YES),),
+    "gif":  (EncodingChoice(Format.GIF, skipped_for=(_FROM_WEBP,)), EncodingChoice(Format.GIF, first_frame=True)),
+    "png":  (EncodingChoice(Format.PNG),),
+    "png8": (EncodingChoice(Format.PNG, palette=True),),
+    "jpg":  (EncodingChoice(Format.JPEG),),
+    "jpeg": (EncodingChoice(Format.JPEG),),   # what unpic writes for its format: "jpg"
+    "pjpg": (EncodingChoice(Format.JPEG, progressive=TriState.YES),),
     "webp": (WEBP,),
 }
 # fmt: on
@@ -85,7 +85,7 @@ def read_rect(parameter: str, text: str) -> Rect:
 
 def read_background(parameter: str, text: str) -> Color:
     """A color in hex digits, alpha first: `C0D`, `f00f` (opaque blue), `00ff00`, `6600ff00`; a `#` is dropped."""
-    parts = grammar.hex_parts(text.removeprefix("#"))
+    parts = grammar.parse_hex(text.removeprefix("#"))
     if parts is None:
         raise BadValue(parameter, text, expected="3, 4, 6 or 8 hex digits: RGB, ARGB, RRGGBB or AARRGGBB")
     *alpha, red, green, blue = parts
@@ -99,9 +99,9 @@ def read_auto(parameter: str, text: str) -> bool:
     return True
 
 
-def word_of(words: Mapping[str, T]) -> Callable[[str, str], T]:
+def word_reader(words: Mapping[str, T]) -> Callable[[str, str], T]:
     """The reader of these words, in any case."""
-    return lambda parameter, text: grammar.keyword(parameter, text.lower(), words)
+    return lambda parameter, text: grammar.read_word(parameter, text.lower(), words)
 
 
 def read_number(parameter: str, text: str) -> Fraction:
@@ -130,7 +130,7 @@ def read_zoom(parameter: str, text: str) -> Fraction:
 
 def _decimal(text: str) -> Fraction | None:
     # The dialect knows no `12.`, which the shared reader takes.
-    return None if text.endswith(".") else grammar.decimal(text, signed=True)
+    return None if text.endswith(".") else grammar.parse_decimal(text, signed=True)
 
 
 def _length(number: Fraction) -> Length:

@@ -8,21 +8,21 @@ from typing import Final
 from cropmark.dialects.dialect import Serialized, Unsupported
 from cropmark.dialects.kontent.query import MAX_DPR
 from cropmark.dialects.writers import (
+    QueryParams,
     Slot,
     UnsupportedValue,
-    Words,
-    asked_format,
-    combined,
-    decimal,
-    fraction_or_pixels,
-    only,
+    combinations,
+    common_format,
+    format_decimal,
+    format_fraction_or_pixels,
+    param_choices,
     qualities,
-    said,
-    told_in_order,
-    words_of,
+    reject_other_fields,
+    serialize_steps,
+    serialized,
 )
 from cropmark.model.formats import Format
-from cropmark.model.values import WHOLE, Length, Pixels, Point
+from cropmark.model.values import FULL_LENGTH, Length, Pixels, Point
 from cropmark.plan.plan import Order, Output, Plan
 from cropmark.plan.steps import Crop, Dimensions, Fit, Flatten, Focus, Offset, Placement, Resize
 
@@ -35,18 +35,18 @@ _WORDS: Final = {
 _MIDDLE: Final = Fraction(1, 2)
 
 
-def written(order: Order) -> Serialized | Unsupported:
+def serialize(order: Order) -> Serialized | Unsupported:
     """Queries for the Order's Steps, or which of them there are no words for.
 
     An Order without a Plan is the stored bytes, which the empty query asks for.
     """
     if order.plan is None:
-        return said({}, ({},))
+        return serialized({}, ({},))
     contradiction = _contradiction(order.plan)
     if contradiction is not None:
         return Unsupported((contradiction,))
-    words = told_in_order(order.plan.steps, _SLOTS)
-    return words if isinstance(words, Unsupported) else said(words, _encodings(order.plan.output))
+    words = serialize_steps(order.plan.steps, _SLOTS)
+    return words if isinstance(words, Unsupported) else serialized(words, _encodings(order.plan.output))
 
 
 def _contradiction(plan: Plan) -> str | None:
@@ -57,15 +57,15 @@ def _contradiction(plan: Plan) -> str | None:
     return None
 
 
-def _rect(step: Crop) -> Words:
-    only(step, "shape", "x", "y", "overflow")
+def _rect(step: Crop) -> QueryParams:
+    reject_other_fields(step, "shape", "x", "y", "overflow")
     if not isinstance(step.shape, Dimensions):
         raise UnsupportedValue("Crop.shape", "a region is told by its width and height, not by a ratio")
     lengths = (
         _start("Crop.x", step.x),
         _start("Crop.y", step.y),
-        fraction_or_pixels("Crop.shape", step.shape.width),
-        fraction_or_pixels("Crop.shape", step.shape.height),
+        format_fraction_or_pixels("Crop.shape", step.shape.width),
+        format_fraction_or_pixels("Crop.shape", step.shape.height),
     )
     return {"rect": ",".join(lengths)}
 
@@ -73,7 +73,7 @@ def _rect(step: Crop) -> Words:
 def _start(field: str, place: Placement) -> str:
     match place:
         case Offset(distance):
-            return fraction_or_pixels(field, distance)
+            return format_fraction_or_pixels(field, distance)
         case _ if place.part == 0:
             return "0"
         case _:
@@ -83,8 +83,8 @@ def _start(field: str, place: Placement) -> str:
 # ------------------------------------------------------------------------------------------------ the resize
 
 
-def _resize(step: Resize) -> Words:
-    only(step, "width", "height", "fit", "enlarge", "dpr", "focus", "zoom")
+def _resize(step: Resize) -> QueryParams:
+    reject_other_fields(step, "width", "height", "fit", "enlarge", "dpr", "focus", "zoom")
     if _zooms(step):
         return {"fit": "crop", **_focus(step)}
     return {**_size(step), **_fit(step)}
@@ -92,19 +92,21 @@ def _resize(step: Resize) -> Words:
 
 def _zooms(step: Resize) -> bool:
     """A window of the whole picture around a point, which is told without a size."""
-    return step.fit is Fit.COVER and step.width == step.height == WHOLE and isinstance(step.focus, Point)
+    return step.fit is Fit.COVER and step.width == step.height == FULL_LENGTH and isinstance(step.focus, Point)
 
 
-def _size(step: Resize) -> Words:
+def _size(step: Resize) -> QueryParams:
     shared = 0 < step.dpr <= MAX_DPR
     sides = {"w": step.width, "h": step.height}
     if not shared:
         sides = {name: value and value.times(step.dpr) for name, value in sides.items()}
-    words = {name: fraction_or_pixels("Resize.width", value) for name, value in sides.items() if value is not None}
-    return words | ({"dpr": decimal("Resize.dpr", step.dpr)} if shared and step.dpr != 1 else {})
+    words = {
+        name: format_fraction_or_pixels("Resize.width", value) for name, value in sides.items() if value is not None
+    }
+    return words | ({"dpr": format_decimal("Resize.dpr", step.dpr)} if shared and step.dpr != 1 else {})
 
 
-def _fit(step: Resize) -> Words:
+def _fit(step: Resize) -> QueryParams:
     both = step.width is not None and step.height is not None
     if step.enlarge and not (both and step.fit is Fit.STRETCH):
         raise UnsupportedValue("Resize.enlarge", "only fit=scale with both sides enlarges")
@@ -121,7 +123,7 @@ def _fit(step: Resize) -> Words:
             return {}
 
 
-def _focus(step: Resize) -> Words:
+def _focus(step: Resize) -> QueryParams:
     match step.focus:
         case None if step.zoom == 1:
             _pixels_only(step.width, step.height)
@@ -135,7 +137,7 @@ def _focus(step: Resize) -> Words:
             point = step.focus or Point(_MIDDLE, _MIDDLE)
             told = {"fp-x": (point.x, _MIDDLE), "fp-y": (point.y, _MIDDLE), "fp-z": (step.zoom, Fraction(1))}
             differing = {
-                name: decimal("Resize.focus", value) for name, (value, usual) in told.items() if value != usual
+                name: format_decimal("Resize.focus", value) for name, (value, usual) in told.items() if value != usual
             }
             return {"crop": "focalpoint", **differing}
 
@@ -145,7 +147,7 @@ def _pixels_only(*sides: Length | None) -> None:
         raise UnsupportedValue("Resize.width", "fit=crop takes sides in pixels only")
 
 
-def _background(step: Flatten) -> Words:
+def _background(step: Flatten) -> QueryParams:
     color = step.color
     alpha = "" if color.opaque else f"{color.alpha:02x}"
     return {"bg": f"{alpha}{color.red:02x}{color.green:02x}{color.blue:02x}"}
@@ -157,12 +159,12 @@ _SLOTS: Final = (Slot(Crop, _rect), Slot(Resize, _resize), Slot(Flatten, _backgr
 # ------------------------------------------------------------------------------------------------ encodings
 
 
-def _encodings(output: Output) -> tuple[Words, ...]:
+def _encodings(output: Output) -> tuple[QueryParams, ...]:
     """What may say how the result is encoded, the plainest first."""
-    asked = asked_format(output)
-    return combined(
-        words_of("fm", _WORDS.get(asked, ()) if asked else ()),
-        words_of("auto", ("format",)),
-        words_of("q", tuple(map(str, qualities(output)))),
-        words_of("lossless", ("1", "0")),
+    asked = common_format(output)
+    return combinations(
+        param_choices("fm", _WORDS.get(asked, ()) if asked else ()),
+        param_choices("auto", ("format",)),
+        param_choices("q", tuple(map(str, qualities(output)))),
+        param_choices("lossless", ("1", "0")),
     )

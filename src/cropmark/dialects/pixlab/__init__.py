@@ -1,1 +1,1 @@
-"""PixLab's crop and its neighbors: fields of a query or a body become Orders, outcomes become its JSON."""
+"""PixLab's endpoints for cropping, resizing, face detection and stored results."""

@@ -1,97 +1,69 @@
-"""The PixLab dialect: the sheet that the rest of the server sees.
+"""The PixLab dialect: the interface for the rest of the server.
 
-The order of checks is the service's: the endpoint and its method, admit(); the key, key_of(); the fields,
-read_request(); and only then the picture. Where keys are kept, and that they are compared in constant time, is the
-web's part.
+The order of checks is the service's: endpoint and method, then the key, then the fields, and the image last. `web`
+compares the keys, in constant time.
 Source: https://pixlab.io/endpoints/crop
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
-from annotated_types import Ge
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from cropmark.dialects.dialect import Headers, ImageRequest, ParameterDoc, Response, Result, Serialized, Unsupported
-from cropmark.dialects.pixlab import parse, responses
-from cropmark.dialects.pixlab.endpoints import EndpointName, admitted
-from cropmark.dialects.pixlab.params import PARAMS
-from cropmark.dialects.pixlab.parse import RenderImage, Request
-from cropmark.dialects.pixlab.writer import written
-from cropmark.dialects.responses import EVERY_ORIGIN, warning_headers
+from cropmark.dialects.pixlab import parse, query, responses
+from cropmark.dialects.pixlab.endpoints import EndpointName, check_endpoint
+from cropmark.dialects.pixlab.params import PARAMETERS
+from cropmark.dialects.pixlab.parse import PixLabRequest, RenderImage
+from cropmark.dialects.pixlab.settings import PixLabSettings
+from cropmark.dialects.pixlab.writer import serialize
 from cropmark.model.problems import BadRequest, Problem, Unauthorized
-from cropmark.plan.plan import Limits, Order
-
-Bound = Annotated[int, Ge(1)]
-
-
-@dataclass(frozen=True, slots=True)
-class PixLabSettings:
-    """What an operator may choose: how large a picture may be, in bytes, pixels and on a side."""
-
-    source_bytes: Bound = 25 * 2**20
-    """Bytes that a picture may have which is sent or named."""
-    source_pixels: Bound = 100_000_000
-    """Pixels of it, and of all frames of an animation."""
-    side: Bound = 16_384
-    """Pixels that its sides may have, and those of a crop; a resize gives 10,000 at most."""
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(
-            source_bytes=self.source_bytes,
-            source_side=self.side,
-            source_pixels=self.source_pixels,
-            side=self.side,
-            animation_area=self.source_pixels,
-        )
+from cropmark.plan.plan import Order
 
 
 @dataclass(frozen=True, slots=True)
 class PixLab:
-    """PixLab's crop, resize and their neighbors."""
+    """PixLab's endpoints for cropping and resizing, face detection, and stored results."""
 
-    settings: PixLabSettings = PixLabSettings()
+    settings: PixLabSettings = field(default_factory=PixLabSettings)
 
     name: ClassVar[str] = "pixlab"
-    params: ClassVar[tuple[ParameterDoc, ...]] = PARAMS
-    headers: ClassVar[tuple[str, ...]] = (parse.KEY_HEADER,)
+    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in PARAMETERS)
+    request_headers: ClassVar[tuple[str, ...]] = (query.KEY_HEADER,)
 
-    def admit(self, ask: ImageRequest) -> EndpointName:
-        """The endpoint asked for. Raises NotFound for an unknown one, NotAllowed for a method that it does not take."""
-        return admitted(ask)
+    def endpoint(self, request: ImageRequest) -> EndpointName:
+        """The endpoint of a request. Raises NotFound for an unknown one, MethodNotAllowed for another method."""
+        return check_endpoint(request)
 
-    def key_of(self, ask: ImageRequest) -> str | None:
-        """The key that the request brings; None: none. Raises BadOrder for a query past all bounds."""
-        return parse.key_of(ask)
+    def key_of(self, request: ImageRequest) -> str | None:
+        """The key in the request, or None. Raises BadRequest for a query that is too long."""
+        return query.api_key(request)
 
     def unauthorized(self, key: str | None) -> Unauthorized:
-        """The Problem for a key that is missing (None), unknown or blocked; it does not hold the key."""
+        """The Problem for a key that is missing (None), unknown or blocked. It does not contain the key."""
         detail = "key: expected a key, got none" if key is None else "key: expected a valid key, got another"
         return Unauthorized(detail, fix="write key=… or send the header WWW-Authenticate", parameter="key")
 
-    def read_request(self, ask: ImageRequest) -> Request:
-        """What is asked of an endpoint, for whoever acts on it. Raises what admit() and the fields give cause to."""
-        return parse.read(admitted(ask), ask, self.settings.limits)
+    def parse_request(self, request: ImageRequest) -> PixLabRequest:
+        """The typed request to an endpoint. Raises the Problems of endpoint() and of unusable fields."""
+        return parse.parse_request(check_endpoint(request), request, self.settings.limits)
 
-    def order(self, ask: ImageRequest) -> Order:
-        """The picture that is asked for; the key is not looked at.
+    def order(self, request: ImageRequest) -> Order:
+        """The Order of a request; its key is not checked.
 
-        Raises NotFound, NotAllowed, SourceRefused, BadOrder: also for an endpoint that makes no picture.
+        Raises NotFound, MethodNotAllowed, SourceForbidden, and BadRequest, also for an endpoint that renders no image.
         """
-        request = self.read_request(ask)
-        if isinstance(request, RenderImage):
-            return request.order
-        raise BadRequest(f"{admitted(ask).value} answers with JSON, it makes no picture", fix="use crop or resize")
+        parsed = self.parse_request(request)
+        if isinstance(parsed, RenderImage):
+            return parsed.order
+        name = self.endpoint(request).value
+        raise BadRequest(f"{name} returns JSON and renders no image", fix="use crop or resize")
 
-    def headers_of(self, order: Order, result: Result) -> Headers:
-        """CORS, and what was odd."""
-        return (*EVERY_ORIGIN, *warning_headers(result.warnings))
+    def image_headers(self, order: Order, result: Result) -> Headers:
+        return responses.image_headers(result)
 
-    def error_response(self, problem: Problem, ask: ImageRequest) -> Response:
-        """The problem as the service's JSON."""
-        return responses.refusal(problem, ask)
+    def error_response(self, problem: Problem, request: ImageRequest) -> Response:
+        return responses.error_response(problem, request)
 
     def serialize(self, order: Order) -> Serialized | Unsupported:
-        return written(order)
+        return serialize(order)

@@ -9,7 +9,6 @@ from enum import Enum
 from typing import Final
 
 from cropmark.dialects.dialect import ImageRequest
-from cropmark.dialects.pixlab.query import BodyKind
 from cropmark.dialects.responses import one_line
 from cropmark.model.problems import MethodNotAllowed, NotFound, UnsupportedMediaType
 
@@ -37,27 +36,45 @@ _METHODS: Final = {EndpointName.STORE: ("POST",), EndpointName.DELETE: ("GET",)}
 _OFFERED: Final = ", ".join(endpoint.value for endpoint in EndpointName)
 
 
-def endpoint_of(ask: ImageRequest) -> EndpointName:
+def endpoint_of(request: ImageRequest) -> EndpointName:
     """The endpoint that the path ends in. Raises NotFound for one that is not offered here."""
-    name = ask.path.rstrip("/").rpartition("/")[2]
+    name = request.path.rstrip("/").rpartition("/")[2]
     for endpoint in EndpointName:
         if endpoint.value == name:
             return endpoint
     raise NotFound(f"the endpoint {one_line(name, 40)!r} is not offered here", fix=f"use one of {_OFFERED}")
 
 
-def admitted(ask: ImageRequest) -> EndpointName:
+def check_endpoint(request: ImageRequest) -> EndpointName:
     """The endpoint asked for, by a method that it takes. Raises NotFound, NotAllowed."""
-    endpoint = endpoint_of(ask)
-    if ask.method not in endpoint.methods:
+    endpoint = endpoint_of(request)
+    if request.method not in endpoint.methods:
         expected = " or ".join(endpoint.methods)
         raise MethodNotAllowed(
-            f"{endpoint.value}: expected {expected}, got {one_line(ask.method, 20)}", fix="see the reference"
+            f"{endpoint.value}: expected {expected}, got {one_line(request.method, 20)}", fix="see the reference"
         )
     return endpoint
 
 
-def unfit_body(endpoint: EndpointName, kind: BodyKind) -> UnsupportedMediaType | None:
+class BodyKind(Enum):
+    """The kinds of a body, by their media types."""
+
+    JSON = "application/json"
+    MULTIPART = "multipart/form-data"
+    FORM = "application/x-www-form-urlencoded"
+
+
+def body_kind(content_type: str) -> BodyKind:
+    """The kind of body that a Content-Type names, whatever parameters follow. Raises UnknownBody."""
+    named = content_type.partition(";")[0].strip().lower()
+    for kind in BodyKind:
+        if kind.value == named:
+            return kind
+    expected = ", ".join(kind.value for kind in BodyKind)
+    raise UnsupportedMediaType(f"expected a body of {expected}", fix=f"send Content-Type: {BodyKind.JSON.value}")
+
+
+def body_rejection(endpoint: EndpointName, kind: BodyKind) -> UnsupportedMediaType | None:
     """What speaks against a kind of body that can be read: store takes nothing but multipart."""
     if endpoint is EndpointName.STORE and kind is not BodyKind.MULTIPART:
         return UnsupportedMediaType(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any, Final
 
-from cropmark.dialects import grammar
 from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.params import Parameter
 from cropmark.dialects.pixlab.endpoints import EndpointName
-from cropmark.model.problems import BadValue
+from cropmark.dialects.pixlab.readers import read_boolean, read_length, read_number, read_text
 
 CROP: Final = "https://pixlab.io/endpoints/crop"
 REFERENCE: Final = "https://pixlab.io/api"
@@ -18,34 +16,6 @@ SAMPLES: Final = "https://github.com/symisc/pixlab"
 _NUMBER = r"[0-9]+\.?[0-9]*|\.[0-9]+"
 _SIGNED = rf"^\s*[+-]?(?:{_NUMBER})\s*$"
 _PLUS = rf"^\s*\+?(?:{_NUMBER})\s*$"
-_TRUE = frozenset({"true", "1", "yes", "on"})
-
-
-def read_number(parameter: str, text: str) -> Fraction:
-    """A decimal number with or without a sign, blanks around it dropped. Whoever uses it cuts off its fraction."""
-    number = grammar.decimal(text.strip(), signed=True)
-    if number is None:
-        raise BadValue(parameter, text, expected="a whole number", fix=f"write {parameter}=100")
-    return number
-
-
-def read_length(parameter: str, text: str) -> Fraction:
-    """A number of pixels, 0 or more; 0 is as good as none."""
-    number = read_number(parameter, text)
-    if number < 0:
-        raise BadValue(parameter, text, expected="a whole number of 0 or more", fix=f"write {parameter}=100")
-    return number
-
-
-def read_boolean(parameter: str, text: str) -> bool:
-    """True for `true`, `1`, `yes`, `on` in any case, False for everything else: clients write all of them."""
-    return text.strip().lower() in _TRUE
-
-
-def read_text(parameter: str, text: str) -> str:
-    """The text as it is."""
-    return text
-
 
 KEY = Parameter(
     ParameterDoc(
@@ -160,7 +130,7 @@ LINK = Parameter(
     read_text,
 )
 
-ROWS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
+PARAMETERS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
     KEY,
     IMG,
     X,
@@ -174,12 +144,11 @@ ROWS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own
     COMMENT,
     LINK,
 )
-PARAMS: Final = tuple(row.param for row in ROWS)
 
 _PICTURE: Final = (KEY, IMG)
 _BOX: Final = (X, Y, LEFT, TOP)
 _SIZE: Final = (WIDTH, HEIGHT, BLOB)
-_OF_ENDPOINTS: Final[dict[EndpointName, tuple[Parameter[Any], ...]]] = {  # as above
+_BY_ENDPOINT: Final[dict[EndpointName, tuple[Parameter[Any], ...]]] = {  # as above
     EndpointName.CROP: (*_PICTURE, *_BOX, *_SIZE),
     EndpointName.SMARTCROP: (*_PICTURE, *_BOX, *_SIZE),
     EndpointName.CROPGIF: (*_PICTURE, *_BOX, *_SIZE),
@@ -192,6 +161,6 @@ _OF_ENDPOINTS: Final[dict[EndpointName, tuple[Parameter[Any], ...]]] = {  # as a
 }
 
 
-def rows_of(endpoint: EndpointName) -> tuple[Parameter[Any], ...]:  # as above
+def parameters_of(endpoint: EndpointName) -> tuple[Parameter[Any], ...]:  # as above
     """The fields that an endpoint reads; it ignores all others."""
-    return _OF_ENDPOINTS[endpoint]
+    return _BY_ENDPOINT[endpoint]

@@ -1,4 +1,4 @@
-"""What a request to an endpoint asks for: its fields read, its picture named, its Plan made.
+"""A request to an endpoint becomes a typed request: its fields are read, its source is named, its Order is made.
 
 Source: https://pixlab.io/endpoints/crop
 """
@@ -6,30 +6,28 @@ Source: https://pixlab.io/endpoints/crop
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Final, assert_never
 
-from cropmark.dialects import grammar
 from cropmark.dialects.dialect import ImageRequest
-from cropmark.dialects.params import Parameter, ParsedParams, asked_of
+from cropmark.dialects.params import ParsedParams, parse_params
 from cropmark.dialects.pixlab import params
 from cropmark.dialects.pixlab.endpoints import EndpointName
-from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
-from cropmark.model.formats import READABLE, Format
+from cropmark.dialects.pixlab.image_field import Base64Text, decode_base64, read_image
+from cropmark.dialects.pixlab.output import output
+from cropmark.dialects.pixlab.query import parse_fields
+from cropmark.dialects.pixlab.steps import crop_step, resize_step, smart_resize_step, truncation_warnings
 from cropmark.model.problems import BadRequest
-from cropmark.model.values import Pixels
-from cropmark.plan.plan import Choice, Delivery, KeepMetadata, Limits, Order, Output, Plan, RequestWarning, TriState
-from cropmark.plan.source import SourceFilter, SourceRequest, UploadRef
-from cropmark.plan.steps import Crop, Dimensions, Fit, Offset, Overflow, Resize
+from cropmark.plan.plan import Delivery, Limits, Order, Output, Plan
+from cropmark.plan.source import SourceRequest, UploadRef
+from cropmark.plan.steps import Crop, Resize
 
-KEY_HEADER: Final = "www-authenticate"
+_MAX_RESIZE_SIDE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class RenderImage:
-    """A picture to be made, and sent as it is (`blob`) or kept and told by its link."""
+    """Render an image, then send it (`blob`) or store it and return its link."""
 
     order: Order
     blob: bool
@@ -37,7 +35,7 @@ class RenderImage:
 
 @dataclass(frozen=True, slots=True)
 class FindFaces:
-    """Faces to be found in the picture of an order without steps, and told as boxes or as their number."""
+    """Find the faces in the source of an order without steps; return their boxes, or their number if `count`."""
 
     order: Order
     count: bool
@@ -45,7 +43,7 @@ class FindFaces:
 
 @dataclass(frozen=True, slots=True)
 class StoreUpload:
-    """An upload to be kept as it came, once it is known to be a picture."""
+    """Store an upload unchanged, after a check that it is an image."""
 
     order: Order
     comment: str
@@ -53,208 +51,89 @@ class StoreUpload:
 
 @dataclass(frozen=True, slots=True)
 class DeleteResult:
-    """A stored result to be removed, by the link that it was told by."""
+    """Delete a stored result by its link."""
 
     link: str
 
 
-Request = RenderImage | FindFaces | StoreUpload | DeleteResult
+PixLabRequest = RenderImage | FindFaces | StoreUpload | DeleteResult
 
 
-def key_of(ask: ImageRequest) -> str | None:
-    """The caller's key: the field, else the header WWW-Authenticate; None where both are missing or empty.
+def parse_request(endpoint: EndpointName, request: ImageRequest, limits: Limits) -> PixLabRequest:
+    """The typed request to an endpoint.
 
-    Raises BadOrder for a query past all bounds.
+    Raises BadRequest for fields that are missing or unusable, SourceForbidden for an `img` with another URL scheme.
     """
-    return texts_of(ask).get(params.KEY.name) or ask.headers.get(KEY_HEADER, "").strip() or None
-
-
-def texts_of(ask: ImageRequest) -> Mapping[str, str]:
-    """The fields by name, those of the body before those of the query; blank ones are missing ones."""
-    found = {**_filled(grammar.values(ask.query)), **_filled(ask.fields)}
-    for name, alias in ((params.X.name, params.LEFT.name), (params.Y.name, params.TOP.name)):
-        if name in found:
-            found.pop(alias, None)
-    return found
-
-
-def _filled(texts: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in texts.items() if text.strip()}
-
-
-def read(endpoint: EndpointName, ask: ImageRequest, limits: Limits) -> Request:
-    """What is asked of the endpoint.
-
-    Raises BadOrder for fields that are missing or cannot be used, SourceRefused for an `img` of another scheme.
-    """
-    asked = asked_of(params.rows_of(endpoint), texts_of(ask))
+    parsed = parse_params(params.parameters_of(endpoint), parse_fields(request))
     match endpoint:
         case EndpointName.CROP | EndpointName.SMARTCROP | EndpointName.CROPGIF:
-            return _making(endpoint, _crop(asked), asked, ask, limits)
+            return _render_request(endpoint, crop_step(parsed), parsed, request, limits)
         case EndpointName.RESIZE | EndpointName.RESIZEGIF:
-            return _making(endpoint, _resize(asked), asked, ask, _enlarging(limits))
+            return _render_request(endpoint, resize_step(parsed), parsed, request, _resize_limits(limits))
         case EndpointName.SMARTRESIZE:
-            return _making(endpoint, _smart_resize(asked), asked, ask, _enlarging(limits))
+            return _render_request(endpoint, smart_resize_step(parsed), parsed, request, _resize_limits(limits))
         case EndpointName.FACEDETECT:
             plan = Plan(output=Output(first_frame=True), limits=limits)
-            return FindFaces(_order(_picture(asked, ask), plan), params.COUNT.of(asked) or False)
+            return FindFaces(_order(_image_source(parsed, request), plan), params.COUNT.of(parsed) or False)
         case EndpointName.STORE:
-            return StoreUpload(_order(_upload(ask), None), params.COMMENT.of(asked) or "")
+            return StoreUpload(_order(_upload_source(request), None), params.COMMENT.of(parsed) or "")
         case EndpointName.DELETE:
-            return DeleteResult(_link(asked))
+            return DeleteResult(_link(parsed))
         case _:
             assert_never(endpoint)
 
 
-# --------------------------------------------------------------------------------- the plan
+def _resize_limits(limits: Limits) -> Limits:
+    # Judgement: the output has the pixel limit of the input, 100 megapixels, in any proportions.
+    return replace(limits, side=min(limits.side, _MAX_RESIZE_SIDE))
 
 
-def _only(*formats: Format) -> tuple[SourceFilter, ...]:
-    """The kinds for which a choice is skipped that is meant for these formats alone."""
-    return (SourceFilter(READABLE - frozenset(formats)),)
-
-
-STILL: Final = Output(
-    choices=(
-        Choice(quality=92, skipped_for=_only(Format.JPEG)),  # ImageMagick's default
-        Choice(quality=85, lossless=TriState.AS_SOURCE, skipped_for=_only(Format.WEBP)),
-        Choice(lossless=TriState.AS_SOURCE),
-        Choice(Format.PNG),  # of what is read and not written
-    ),
-    keeps=frozenset({KeepMetadata.ICC}),
-    first_frame=True,
-)
-MOVING: Final = Output(choices=(Choice(Format.GIF),))
-
-_ALL_FRAMES: Final = (EndpointName.CROPGIF, EndpointName.RESIZEGIF)
-_MOST_ENLARGED: Final = 10_000
-
-
-def _enlarging(limits: Limits) -> Limits:
-    # Judgement: no more may come out than may come in, 100 megapixels, whatever the proportions.
-    return replace(limits, side=min(limits.side, _MOST_ENLARGED))
-
-
-def _making(
-    endpoint: EndpointName, step: Crop | Resize, asked: ParsedParams, ask: ImageRequest, limits: Limits
+def _render_request(
+    endpoint: EndpointName, step: Crop | Resize, parsed: ParsedParams, ask: ImageRequest, limits: Limits
 ) -> RenderImage:
-    plan = Plan((step,), MOVING if endpoint in _ALL_FRAMES else STILL, limits=limits)
-    order = replace(_order(_picture(asked, ask), plan), warnings=_cut_off(asked))
-    return RenderImage(order, params.BLOB.of(asked) or False)
+    plan = Plan((step,), output(endpoint), limits=limits)
+    order = replace(_order(_image_source(parsed, ask), plan), warnings=truncation_warnings(parsed))
+    return RenderImage(order, params.BLOB.of(parsed) or False)
 
 
-def _order(picture: SourceRequest, plan: Plan | None) -> Order:
-    return Order((picture,), plan, Delivery(private=True, untrusted=True))
+def _order(source: SourceRequest, plan: Plan | None) -> Order:
+    return Order((source,), plan, Delivery(private=True, untrusted=True))
 
 
-def _crop(asked: ParsedParams) -> Crop:
-    """The box, cut to the picture; where nothing of it lies inside, it is refused."""
-    x = _needed(params.X, asked, params.LEFT)
-    y = _needed(params.Y, asked, params.TOP)
-    width, height = _box(asked)
-    return Crop(
-        Dimensions(_pixels(width), _pixels(height)),
-        Offset(_pixels(x)),
-        Offset(_pixels(y)),
-        overflow=Overflow.CLIP_OR_REFUSE,
-    )
+# --------------------------------------------------------------------------------- the source
 
 
-def _resize(asked: ParsedParams) -> Resize:
-    """Exactly the box, proportions ignored."""
-    width, height = _box(asked)
-    return Resize(_pixels(width), _pixels(height), Fit.STRETCH, enlarge=True)
-
-
-def _smart_resize(asked: ParsedParams) -> Resize:
-    """All of the picture inside the box. A missing side takes the other's value, one of 0 is free."""
-    width, height = _whole(params.WIDTH, asked), _whole(params.HEIGHT, asked)
-    width, height = height if width is None else width, width if height is None else height
-    if not width and not height:
-        raise _no_size()
-    return Resize(_pixels(width) if width else None, _pixels(height) if height else None, Fit.INSIDE, enlarge=True)
-
-
-def _box(asked: ParsedParams) -> tuple[int, int]:
-    """Width and height; one that is missing or 0 takes the other's value."""
-    width, height = _whole(params.WIDTH, asked), _whole(params.HEIGHT, asked)
-    found = width or height, height or width
-    if not found[0] or not found[1]:
-        raise _no_size()
-    return found[0], found[1]
-
-
-def _no_size() -> BadRequest:
-    return BadRequest("width, height: expected a number above 0 in one of them, got none", fix="write width=100")
-
-
-def _needed(row: Parameter[Fraction], asked: ParsedParams, alias: Parameter[Fraction]) -> int:
-    found = _whole(row, asked)
-    if found is None:
-        found = _whole(alias, asked)
-    if found is None:
-        raise BadRequest(
-            f"{row.name}: expected a whole number, got none", fix=f"write {row.name}=0", parameter=row.name
-        )
-    return found
-
-
-def _whole(row: Parameter[Fraction], asked: ParsedParams) -> int | None:
-    """The row's number, its fraction cut off as PHP and ImageMagick do."""
-    number = row.of(asked)
-    return None if number is None else int(number)
-
-
-def _pixels(count: int) -> Pixels:
-    return Pixels(Fraction(count))
-
-
-def _cut_off(asked: ParsedParams) -> tuple[RequestWarning, ...]:
-    rows = (params.X, params.Y, params.LEFT, params.TOP, params.WIDTH, params.HEIGHT)
-    numbers = ((row.name, row.of(asked)) for row in rows)
-    return tuple(
-        RequestWarning(name, f"{grammar.plain(number)} counts as {int(number)}")
-        for name, number in numbers
-        if number is not None and number.denominator != 1
-    )
-
-
-# --------------------------------------------------------------------------------- the picture
-
-
-def _picture(asked: ParsedParams, ask: ImageRequest) -> SourceRequest:
-    """The upload that came with the request, else what `img` holds."""
+def _image_source(parsed: ParsedParams, ask: ImageRequest) -> SourceRequest:
+    """The upload sent with the request, else the source that `img` names."""
     if ask.upload is not None:
-        return _upload(ask)
-    text = params.IMG.of(asked)
+        return _upload_source(ask)
+    text = params.IMG.of(parsed)
     if text is None:
         raise BadRequest(
-            "img: expected a picture, got none", fix="give a URL, base64, or an upload named file", parameter="img"
+            "img: expected an image, got none", fix="give a URL, base64, or an upload named file", parameter="img"
         )
-    found = picture_input(text)
+    found = read_image(text)
     if isinstance(found, Base64Text):
         return SourceRequest(UploadRef(_digest(found)), parameter="img")
     return SourceRequest(found, parameter="img")
 
 
-def _upload(ask: ImageRequest) -> SourceRequest:
+def _upload_source(ask: ImageRequest) -> SourceRequest:
     if ask.upload is None:
-        raise BadRequest(
-            "file: expected an upload, got none", fix="send the picture as the part file", parameter="file"
-        )
+        raise BadRequest("file: expected an upload, got none", fix="send the image as the part file", parameter="file")
     return SourceRequest(UploadRef(ask.upload), parameter="file")
 
 
 def _digest(text: Base64Text) -> str:
-    """The name that the bytes go by, for whoever has not decoded them yet."""
+    """The SHA-256 of the decoded bytes, which names the upload."""
     digest = hashlib.sha256()
-    for piece in decoded_base64((text.text,)):
+    for piece in decode_base64((text.text,)):
         digest.update(piece)
     return digest.hexdigest()
 
 
-def _link(asked: ParsedParams) -> str:
-    link = params.LINK.of(asked)
+def _link(parsed: ParsedParams) -> str:
+    link = params.LINK.of(parsed)
     if link is None:
         raise BadRequest(
             "link: expected the link of a stored result, got none", fix="write link=https://…", parameter="link"

@@ -1,83 +1,35 @@
-"""The body of a POST: which kinds are read, and a JSON object as fields of text.
-
-Source: https://pixlab.io/endpoints/crop
-"""
+"""The fields of a request: its query and its body become names and texts, without those that count as absent."""
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal, InvalidOperation
-from enum import Enum
-from typing import Final, NoReturn
+from collections.abc import Mapping
+from typing import Final
 
-from cropmark.model.problems import BadRequest, UnsupportedMediaType
+from cropmark.dialects import grammar
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.dialects.pixlab import params
 
-BOOLEANS: Final = frozenset({"blob", "count"})
+KEY_HEADER: Final = "www-authenticate"
 MAX_FIELDS: Final = 256
-_MOST_DIGITS = 30
+"""Most fields of a body."""
 
 
-class BodyKind(Enum):
-    """The kinds of a body, by their media types."""
+def api_key(request: ImageRequest) -> str | None:
+    """The caller's key: the field, else the header WWW-Authenticate; None if both are missing or empty.
 
-    JSON = "application/json"
-    MULTIPART = "multipart/form-data"
-    FORM = "application/x-www-form-urlencoded"
-
-
-def body_kind(content_type: str) -> BodyKind:
-    """The kind of body that a Content-Type names, whatever parameters follow. Raises UnknownBody."""
-    named = content_type.partition(";")[0].strip().lower()
-    for kind in BodyKind:
-        if kind.value == named:
-            return kind
-    expected = ", ".join(kind.value for kind in BodyKind)
-    raise UnsupportedMediaType(f"expected a body of {expected}", fix=f"send Content-Type: {BodyKind.JSON.value}")
-
-
-def fields_of_json(body: bytes) -> dict[str, str]:
-    """The members of a JSON object as text, of a repeated one the last; null is a missing one.
-
-    true and false become these words, as numbers do in the fields that hold a boolean: any but 0 is true. Raises
-    BadOrder where the body is not JSON or no object; lists and objects inside are none of our fields.
+    Raises BadRequest for a query that is too long.
     """
-    try:
-        found = json.loads(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("expected a body in JSON", fix='write an object: {"img": "https://…", "x": 0}') from error
-    if not isinstance(found, dict):
-        raise BadRequest("expected a JSON object", fix='write an object: {"img": "https://…", "x": 0}')
-    return {name: text for name, value in found.items() if (text := _text(name, value)) is not None}
+    return parse_fields(request).get(params.KEY.name) or request.headers.get(KEY_HEADER, "").strip() or None
 
 
-class _Number(str):
-    """A JSON number as it was written: no float, and no integer of a million digits."""
-
-    __slots__ = ()
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
-
-
-def _text(name: str, value: object) -> str | None:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case _Number():
-            return _of_number(name, value)
-        case str():
-            return value
-        case _:
-            return None
+def parse_fields(request: ImageRequest) -> Mapping[str, str]:
+    """The fields by name; those of the body win over those of the query, and blank ones are absent."""
+    fields = {**_without_blanks(grammar.query_values(request.query)), **_without_blanks(request.fields)}
+    for name, alias in ((params.X.name, params.LEFT.name), (params.Y.name, params.TOP.name)):
+        if name in fields:
+            fields.pop(alias, None)
+    return fields
 
 
-def _of_number(name: str, number: _Number) -> str:
-    """As a decimal without an exponent; one that nobody can mean stays as it is, and its reader refuses it."""
-    try:
-        value = Decimal(number)
-    except InvalidOperation:  # an exponent of twenty digits
-        return str(number)
-    if name in BOOLEANS:
-        return "true" if value else "false"
-    return f"{value:f}" if abs(value.adjusted()) <= _MOST_DIGITS else str(number)
+def _without_blanks(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if text.strip()}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from cropmark.dialects.dialect import Headers, ImageRequest, Response
+from cropmark.dialects.dialect import Headers, ImageRequest, Response, Result
 from cropmark.dialects.pixlab.endpoints import endpoint_of
-from cropmark.dialects.responses import EVERY_ORIGIN, json_answer, one_line
+from cropmark.dialects.responses import ALLOW_ANY_ORIGIN, json_response, one_line, warning_headers
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import (
     BadRequest,
@@ -48,45 +48,50 @@ STATUSES: Final[tuple[tuple[type[Problem], int], ...]] = (
     (Problem,         500),
 )
 # fmt: on
-REFUSED_ADDRESS: Final = "img: the address may not be fetched; name a picture by http or https on a public server"
+ADDRESS_FORBIDDEN: Final = "img: the address may not be fetched; name a picture by http or https on a public server"
 """One text for all refusals: told apart, they would let a caller map the network behind the server."""
-NOT_TO_BE_HAD: Final = "img: the picture cannot be had from its address"
+IMAGE_UNAVAILABLE: Final = "img: the picture cannot be had from its address"
 """One text as well: nothing of what an origin answered is passed on."""
 RETRY_AFTER_S: Final = 60
 MAX_ERROR_CHARS: Final = 500
 
-_JSON_HEADERS: Final[Headers] = (*EVERY_ORIGIN, ("Cache-Control", "no-store"))
+_JSON_HEADERS: Final[Headers] = (*ALLOW_ANY_ORIGIN, ("Cache-Control", "no-store"))
 
 
-def success(link: str, ssl_link: str, media_id: str) -> Response:
+def stored_response(link: str, ssl_link: str, media_id: str) -> Response:
     """A result was stored: where it is served, by its own address and by https, and its id."""
-    return _told({"status": 200, "link": link, "ssl_link": ssl_link, "id": media_id})
+    return _success({"status": 200, "link": link, "ssl_link": ssl_link, "id": media_id})
 
 
-def faces_answer(faces: Sequence[Box], *, count: bool) -> Response:
+def faces_response(faces: Sequence[Box], *, count: bool) -> Response:
     """The boxes of the faces in pixels of the upright picture, the largest first; with `count` their number only."""
     if count:
-        return _told({"status": 200, "faces": len(faces), "count": len(faces)})
+        return _success({"status": 200, "faces": len(faces), "count": len(faces)})
     largest_first = sorted(faces, key=lambda face: face.size.area, reverse=True)
-    return _told({"status": 200, "faces": [_face(number, face) for number, face in enumerate(largest_first)]})
+    return _success({"status": 200, "faces": [_face(number, face) for number, face in enumerate(largest_first)]})
 
 
 def _face(number: int, face: Box) -> dict[str, int]:
     return {"face_id": number, "left": face.left, "top": face.top, "width": face.width, "height": face.height}
 
 
-def deleted() -> Response:
+def deleted_response() -> Response:
     """A stored result is gone."""
-    return _told({"status": 200})
+    return _success({"status": 200})
 
 
-def preflight() -> Response:
+def preflight_response() -> Response:
     """To a browser that asks before it posts from another origin."""
     allowed = (
         ("Access-Control-Allow-Methods", "GET, POST"),
         ("Access-Control-Allow-Headers", "Content-Type, WWW-Authenticate"),
     )
-    return Response(204, b"", "text/plain", (*EVERY_ORIGIN, *allowed))
+    return Response(204, b"", "text/plain", (*ALLOW_ANY_ORIGIN, *allowed))
+
+
+def image_headers(result: Result) -> Headers:
+    """CORS, and a header for each warning."""
+    return (*ALLOW_ANY_ORIGIN, *warning_headers(result.warnings))
 
 
 def blob_headers(media_id: str, kind: Format) -> Headers:
@@ -94,15 +99,15 @@ def blob_headers(media_id: str, kind: Format) -> Headers:
     return (("Content-Disposition", f'inline; filename="{media_id}.{TRAITS[kind].extension}"'),)
 
 
-def refusal(problem: Problem, ask: ImageRequest) -> Response:
+def error_response(problem: Problem, request: ImageRequest) -> Response:
     """The problem as JSON, also where a picture was asked for: `{"status": 400, "error": "…"}`."""
     status = status_of(problem)
     headers = list(_JSON_HEADERS)
     if status == 405:
-        headers.append(("Allow", _allowed(ask)))
+        headers.append(("Allow", _allowed(request)))
     if status == 429:
         headers.append(("Retry-After", str(problem.retry_after_s or RETRY_AFTER_S)))
-    return json_answer(status, {"status": status, "error": error_of(problem)}, tuple(headers))
+    return json_response(status, {"status": status, "error": error_text(problem)}, tuple(headers))
 
 
 def status_of(problem: Problem) -> int:
@@ -110,12 +115,12 @@ def status_of(problem: Problem) -> int:
     return next(status for kind, status in STATUSES if isinstance(problem, kind))
 
 
-def error_of(problem: Problem) -> str:
+def error_text(problem: Problem) -> str:
     """The problem in one sentence, never empty: clients print it without looking."""
     if isinstance(problem, SourceForbidden):
-        return REFUSED_ADDRESS
+        return ADDRESS_FORBIDDEN
     if isinstance(problem, SourceProblem) and not isinstance(problem, SourceTooLarge | SourceUnusable):
-        return NOT_TO_BE_HAD
+        return IMAGE_UNAVAILABLE
     told = "; ".join(part for part in (problem.detail, problem.fix) if part.strip())
     return one_line(told, MAX_ERROR_CHARS) or "the request failed"
 
@@ -128,5 +133,5 @@ def _allowed(ask: ImageRequest) -> str:
     return ", ".join((*methods, "OPTIONS"))
 
 
-def _told(members: dict[str, object]) -> Response:
-    return json_answer(200, members, _JSON_HEADERS)
+def _success(members: dict[str, object]) -> Response:
+    return json_response(200, members, _JSON_HEADERS)

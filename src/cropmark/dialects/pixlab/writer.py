@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from cropmark.dialects.dialect import DialectQuery, Serialized, Unsupported
 from cropmark.dialects.pixlab.endpoints import EndpointName
-from cropmark.dialects.writers import UnsupportedValue, Words, joined, only, whole_pixels
+from cropmark.dialects.writers import QueryParams, UnsupportedValue, encode_query, reject_other_fields, whole_pixels
 from cropmark.plan.plan import Order
 from cropmark.plan.source import SitePath, WebUrl
 from cropmark.plan.steps import AnyStep, Crop, Dimensions, Fit, Offset, Resize
@@ -16,7 +16,7 @@ HOST: Final = "https://host.example/"
 """Stands for the host that the service would fetch a site's picture from."""
 
 
-def written(order: Order) -> Serialized | Unsupported:
+def serialize(order: Order) -> Serialized | Unsupported:
     """Requests for the Order's one Step, without a key; or why there are none.
 
     A picture of a site is named below HOST, for the service fetches it by a URL.
@@ -32,7 +32,7 @@ def written(order: Order) -> Serialized | Unsupported:
     if told is None:
         return Unsupported((f"{type(steps[0]).__name__}: this dialect has no such step",))
     endpoints, words = told
-    text = joined({"img": picture, **words, "blob": "true"})
+    text = encode_query({"img": picture, **words, "blob": "true"})
     return Serialized(tuple(DialectQuery(text, endpoint.value) for endpoint in endpoints))
 
 
@@ -46,7 +46,7 @@ def _picture(order: Order) -> str:
             raise UnsupportedValue("Order.sources", "an upload comes in a body, not in a query")
 
 
-def _told(step: AnyStep) -> tuple[tuple[EndpointName, ...], Words] | None:
+def _told(step: AnyStep) -> tuple[tuple[EndpointName, ...], QueryParams] | None:
     """The endpoints that do the step, and its fields; None for a step that none does."""
     match step:
         case Crop():
@@ -59,16 +59,16 @@ def _told(step: AnyStep) -> tuple[tuple[EndpointName, ...], Words] | None:
             return None
 
 
-def _box(step: Crop) -> Words:
-    only(step, "shape", "x", "y", "overflow")
+def _box(step: Crop) -> QueryParams:
+    reject_other_fields(step, "shape", "x", "y", "overflow")
     if not (isinstance(step.shape, Dimensions) and isinstance(step.x, Offset) and isinstance(step.y, Offset)):
         raise UnsupportedValue("Crop.shape", "a box is told by its corner, its width and its height")
     told = {"x": step.x.distance, "y": step.y.distance, "width": step.shape.width, "height": step.shape.height}
     return {name: str(whole_pixels(f"Crop.{name}", value)) for name, value in told.items()}
 
 
-def _size(step: Resize) -> Words:
-    only(step, "width", "height", "fit", "enlarge", "dpr")
+def _size(step: Resize) -> QueryParams:
+    reject_other_fields(step, "width", "height", "fit", "enlarge", "dpr")
     if not step.enlarge:
         raise UnsupportedValue("Resize.enlarge", "a resize enlarges here, it cannot be told not to")
     sides = {"width": step.width, "height": step.height}

@@ -35,7 +35,7 @@ def invalid_transformation(problem: Unprocessable) -> str:
     return f"Invalid transformation for requested image: {reason}"
 
 
-def mend(problem: Problem) -> str:
+def fix_text(problem: Problem) -> str:
     """What to write instead, in the Image Optimizer's spelling."""
     outside = isinstance(problem, CropOutOfBounds)
     return "ask for less, move it inside, or add ,safe to clip it" if outside else problem.fix

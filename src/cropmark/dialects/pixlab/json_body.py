@@ -1,16 +1,71 @@
-"""A large JSON body read in pieces: the text of `img` goes out as it comes, the few other members are kept to the end.
+"""A JSON body becomes fields: in one call, or in pieces for a body whose `img` is a large base64 string.
 
-A picture of 20 MB in base64 is one string. Read in one go it would hold up everybody else for as long as that takes.
+An image of 20 MB in base64 is one JSON string; parsing it in one call would block all other requests for that long.
+Source: https://pixlab.io/endpoints/crop
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from decimal import Decimal, InvalidOperation
+from typing import Final, NoReturn
 
-from cropmark.dialects.pixlab.query import fields_of_json
 from cropmark.model.problems import BadRequest
+
+BOOLEANS: Final = frozenset({"blob", "count"})
+_MOST_DIGITS = 30
+
+
+def fields_of_json(body: bytes) -> dict[str, str]:
+    """The members of a JSON object as text, of a repeated one the last; null is a missing one.
+
+    true and false become these words, as numbers do in the fields that hold a boolean: any but 0 is true. Raises
+    BadOrder where the body is not JSON or no object; lists and objects inside are none of our fields.
+    """
+    try:
+        found = json.loads(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("expected a body in JSON", fix='write an object: {"img": "https://…", "x": 0}') from error
+    if not isinstance(found, dict):
+        raise BadRequest("expected a JSON object", fix='write an object: {"img": "https://…", "x": 0}')
+    return {name: text for name, value in found.items() if (text := _text(name, value)) is not None}
+
+
+class _Number(str):
+    """A JSON number as it was written: no float, and no integer of a million digits."""
+
+    __slots__ = ()
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _text(name: str, value: object) -> str | None:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case _Number():
+            return _of_number(name, value)
+        case str():
+            return value
+        case _:
+            return None
+
+
+def _of_number(name: str, number: _Number) -> str:
+    """As a decimal without an exponent; one that nobody can mean stays as it is, and its reader refuses it."""
+    try:
+        value = Decimal(number)
+    except InvalidOperation:  # an exponent of twenty digits
+        return str(number)
+    if name in BOOLEANS:
+        return "true" if value else "false"
+    return f"{value:f}" if abs(value.adjusted()) <= _MOST_DIGITS else str(number)
+
+
+# ------------------------------------------------------------------------------------------------ in pieces
 
 MAX_OTHERS_BYTES: Final = 2**20
 

@@ -1,0 +1,38 @@
+"""The output of a query: its format and encoding, from `fm`, `auto`, Accept, `q` and `lossless`.
+
+Source: https://kontent.ai/learn/docs/apis/image-transformation-api
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from cropmark.dialects.kontent.query import KontentQuery
+from cropmark.dialects.kontent.readers import WEBP
+from cropmark.model.formats import Format, accepted_formats
+from cropmark.plan.plan import EncodingChoice, Output, TriState
+from cropmark.plan.source import SourceFilter
+
+READS: Final = frozenset({Format.JPEG, Format.PNG, Format.GIF, Format.WEBP})
+
+SOURCE_FORMAT: Final = (EncodingChoice(lossless=TriState.AS_SOURCE),)
+"""The choices of a query that says nothing about the output."""
+
+
+def output(query: KontentQuery, accept: str) -> Output:
+    """The output of a query for a client with this Accept header."""
+    return Output(_choices(query, accept), same_is_original=(SourceFilter(),))
+
+
+def _choices(query: KontentQuery, accept: str) -> tuple[EncodingChoice, ...]:
+    """WebP if auto=format is set and the client accepts it, then fm, then the source's format."""
+    negotiated = (WEBP,) if query.auto_format and Format.WEBP in accepted_formats(accept) else ()
+    candidates = dict.fromkeys((*negotiated, *query.encodings, EncodingChoice()))
+    lossless = query.lossless or TriState.AS_SOURCE
+    return tuple(replace(choice, quality=_quality(choice, query), lossless=lossless) for choice in candidates)
+
+
+def _quality(choice: EncodingChoice, query: KontentQuery) -> int | None:
+    # The engine's palette has a quality too, but the dialect's `q` is for JPEG and lossy WebP only.
+    return None if choice.palette else query.quality

@@ -1,0 +1,33 @@
+"""Kontent.ai's responses: headers of images, and Problems as JSON.
+
+The service does not document the headers it sets or the bodies of its errors; neither is imitated.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cropmark.dialects.dialect import Headers, Response, Result
+from cropmark.dialects.responses import ALLOW_ANY_ORIGIN, json_response, one_line, warning_headers
+from cropmark.model.problems import MethodNotAllowed, Problem
+from cropmark.plan.plan import RequestWarning
+
+METHODS: Final = ("GET", "HEAD")
+
+_FALLBACK_WARNING: Final = RequestWarning("source", "it could not be processed: the original was sent")
+
+
+def image_headers(result: Result) -> Headers:
+    """CORS, and a header for each warning."""
+    fallback = (_FALLBACK_WARNING,) if result.is_fallback else ()
+    return (*ALLOW_ANY_ORIGIN, *warning_headers((*result.warnings, *fallback)))
+
+
+def error_response(problem: Problem) -> Response:
+    """The problem as `{"message": "…"}`, never cached."""
+    headers = [*ALLOW_ANY_ORIGIN, ("Cache-Control", "no-store")]
+    if isinstance(problem, MethodNotAllowed):
+        headers.append(("Allow", ", ".join((*METHODS, "OPTIONS"))))
+    if problem.retry_after_s is not None:
+        headers.append(("Retry-After", str(problem.retry_after_s)))
+    return json_response(problem.status, {"message": one_line(str(problem), 500)}, tuple(headers))

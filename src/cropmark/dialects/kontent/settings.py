@@ -1,0 +1,13 @@
+"""An operator's settings of a Kontent.ai site."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class KontentSettings:
+    """Settings of one site."""
+
+    versioned: bool = True
+    """True if a replaced asset gets a new URL, so every image gets the long max-age; False for a plain folder."""
