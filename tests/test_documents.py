@@ -1,12 +1,12 @@
-"""The documents are true: their requests are sent, their commands run, their configurations read.
+"""The examples of the moving-from documents: requests are sent, commands run, configurations read.
 
-    ```http     a request, perhaps a body, and behind a blank line what is answered: status, type, size in pixels,
-                headers, and behind `> ` parts of the body
-    ```sh       commands behind `$ `, and what they print
+    ```http     a request, optionally a body, and after a blank line the response: status, type, size in pixels,
+                headers, and after `> ` parts of the body
+    ```sh       commands after `$ `, and their output
     ```toml     a configuration
 
-`…` stands for anything. The hosts of examples are loopback servers here: 127.0.0.1:8000 and service.example are
-cropmark over examples/images, pictures.example is a plain web server of them. YOUR_KEY is PixLab's key.
+`…` stands for any text. The hosts of examples are loopback servers here: 127.0.0.1:8000 and service.example are
+cropmark over examples/images, images.example is a plain web server of them. YOUR_KEY is PixLab's key.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cropmark.cli.main import app
-from cropmark.config.loader import configured
+from cropmark.config.loader import load_settings
 from tests.web.server_process import running
 
 ROOT = Path(__file__).parent.parent
-PICTURES = ROOT / "examples" / "images"
+IMAGES = ROOT / "examples" / "images"
 DOCUMENTS = sorted((ROOT / "docs").glob("moving-from-*.md"))
 KEY = "a-key-for-the-tests-0123456789abcdef"
 
@@ -40,7 +40,7 @@ _BLOCK = re.compile(r"^```(http|sh|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced example, and where it stands."""
+    """A fenced example, with its document and line."""
 
     where: str
     text: str
@@ -72,8 +72,8 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def plain_server() -> Iterator[str]:
-    """host:port of a plain web server of the pictures."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(PICTURES)))
+    """host:port of a plain web server of the sample images."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(IMAGES)))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield f"127.0.0.1:{server.server_port}"
@@ -84,19 +84,19 @@ def plain_server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def hosts(plain_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What stands in the documents, and what it is here."""
+    """The addresses of the documents, each with its replacement in this test."""
     work = tmp_path_factory.mktemp("documents")
     settings = {
         "CROPMARK_PIXLAB_KEY": KEY,
-        "CROPMARK_WEB_ALLOW": plain_server,
+        "CROPMARK_ALLOW_PRIVATE_HOSTS": plain_server,
         "CROPMARK_DATA_DIR": str(work / "data"),
         "CROPMARK_CONTENTSTACK__RATE_LIMIT": "80",
     }
-    with running(str(PICTURES), cache=work / "cache", environment=settings) as server:
+    with running(str(IMAGES), cache=work / "cache", environment=settings) as server:
         yield {
             "http://127.0.0.1:8000": server.address,
             "https://service.example": server.address,
-            "https://pictures.example": f"http://{plain_server}",
+            "https://images.example": f"http://{plain_server}",
             "YOUR_KEY": KEY,
         }
 
@@ -107,9 +107,9 @@ def here(text: str, hosts: dict[str, str]) -> str:
     return text
 
 
-def fits(written: str, said: str) -> bool:
-    """Whether a line is as written, `…` standing for anything."""
-    return re.fullmatch(".*".join(map(re.escape, written.split("…"))), said.rstrip()) is not None
+def fits(written: str, line: str) -> bool:
+    """True if a line is as written; `…` stands for any text."""
+    return re.fullmatch(".*".join(map(re.escape, written.split("…"))), line.rstrip()) is not None
 
 
 # ------------------------------------------------------------------------------------------------ the examples
@@ -117,8 +117,8 @@ def fits(written: str, said: str) -> bool:
 
 @by_place("http")
 def test_requests(block: Block, hosts: dict[str, str]) -> None:
-    asked, *body, expected = here(block.text, hosts).strip().split("\n\n")
-    (method, target), *headers = (line.split(" ", 1) for line in asked.splitlines())
+    head, *body, expected = here(block.text, hosts).strip().split("\n\n")
+    (method, target), *headers = (line.split(" ", 1) for line in head.splitlines())
     with httpx.Client(trust_env=False, timeout=30) as client:
         request = client.build_request(
             method,
@@ -127,36 +127,36 @@ def test_requests(block: Block, hosts: dict[str, str]) -> None:
             content="\n\n".join(body) or None,
         )
         request.extensions["target"] = target.encode()
-        answer = client.send(request)
+        response = client.send(request)
     first, *rest = expected.splitlines()
     status, media_type, *size = first.split()
-    assert str(answer.status_code) == status, answer.text
-    assert answer.headers["content-type"].split(";")[0] == media_type
+    assert str(response.status_code) == status, response.text
+    assert response.headers["content-type"].split(";")[0] == media_type
     if size:
-        assert "{}x{}".format(*Image.open(BytesIO(answer.content)).size) == size[0]
+        assert "{}x{}".format(*Image.open(BytesIO(response.content)).size) == size[0]
     for line in rest:
         if line.startswith("> "):
-            assert line[2:] in answer.text
+            assert line[2:] in response.text
         else:
             name, _, value = line.partition(": ")
-            assert fits(value, answer.headers.get(name, "(not there)")), answer.headers.get(name)
+            assert fits(value, response.headers.get(name, "(not there)")), response.headers.get(name)
 
 
 @by_place("sh")
 def test_commands(block: Block, hosts: dict[str, str]) -> None:
     command, *expected = block.text.strip().splitlines()
-    assert command.startswith("$ cropmark "), "only our own commands are run"
+    assert command.startswith("$ cropmark "), "only commands of cropmark are run"
     words = shlex.split(here(command, hosts))[2:]
-    told = CliRunner().invoke(app, words, env={"COLUMNS": "250", "no_proxy": "*"})
-    said = "\n".join(line.rstrip() for line in told.stdout.splitlines())
-    assert re.fullmatch(".*".join(map(re.escape, "\n".join(expected).split("…"))), said, re.DOTALL), said
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "250", "no_proxy": "*"})
+    output = "\n".join(line.rstrip() for line in result.stdout.splitlines())
+    assert re.fullmatch(".*".join(map(re.escape, "\n".join(expected).split("…"))), output, re.DOTALL), output
 
 
 @by_place("toml")
 def test_configurations(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "cropmark.toml"
     file.write_text(block.text)
-    assert configured(file, environ={}).settings is not None
+    assert load_settings(file, environ={}).settings is not None
 
 
 def test_there_are_examples_of_every_kind_in_every_document() -> None:
@@ -164,14 +164,14 @@ def test_there_are_examples_of_every_kind_in_every_document() -> None:
     for document in DOCUMENTS:
         text = document.read_text("utf-8")
         assert {match[1] for match in _BLOCK.finditer(text)} == {"http", "sh", "toml"}, document.name
-        assert text.count("```") == 2 * len(_BLOCK.findall(text)), f"{document.name}: a block that nobody tries"
+        assert text.count("```") == 2 * len(_BLOCK.findall(text)), f"{document.name}: a block that no test runs"
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     for document in DOCUMENTS:
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8")):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-def test_each_command_is_told() -> None:
+def test_each_command_is_documented() -> None:
     assert "No such command" not in (ROOT / "docs" / "cli.md").read_text("utf-8")
