@@ -1,4 +1,4 @@
-# cropmark: `make` lists what there is. Nothing needs to be prepared but Python 3.11 or later.
+# cropmark: `make` lists the targets. The only requirement is Python 3.11 or later.
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
@@ -17,7 +17,7 @@ setup-run:
 setup-dev:
 	@tools/setup dev
 
-run: setup-run ## install and serve the sample pictures
+run: setup-run ## install and serve the sample images
 	@$(BIN)/cropmark serve examples/images --port $(PORT)
 
 test: setup-dev ## install and run the tests
@@ -31,16 +31,16 @@ check: setup-dev ## lint, types, layers, generated documents
 	@$(BIN)/python tools/documents.py --check
 	@$(BIN)/python tools/sbom.py --check
 
-conformance: setup-dev ## the dialects' cases against a started server
+conformance: setup-dev ## run the dialects' cases against a started server
 	@$(BIN)/python tests/conformance/against_server.py
 
-bench: setup-dev ## measure against peers, write benchmarks/RESULTS.md
+bench: setup-dev ## measure against other image servers, write benchmarks/RESULTS.md
 	@$(BIN)/python benchmarks/run.py
 
-soak: setup-dev ## ten minutes of everything at once, write benchmarks/RESULTS.md
+soak: setup-dev ## ten minutes of mixed load with failures, write benchmarks/RESULTS.md
 	@PYTHONPATH=. $(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
-fuzz: setup-dev ## changed pictures through a renderer until Ctrl-C; keeps what brings it down
+fuzz: setup-dev ## send mutated images to a renderer until Ctrl-C; saves those that end it
 	@$(BIN)/python -m tests.hostile.fuzz
 
 sbom: setup-dev ## write docs/sbom.json, the native libraries inside the wheels
@@ -49,12 +49,12 @@ sbom: setup-dev ## write docs/sbom.json, the native libraries inside the wheels
 eval-smart: setup-dev ## score smart crops on the annotated photographs
 	@$(BIN)/python benchmarks/eval_smart.py
 
-docs: setup-dev ## write the documents that come from code
+docs: setup-dev ## write the generated documents
 	@$(BIN)/python tools/documents.py
 
 format: setup-dev ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: setup-dev ## pin what is installed, with hashes, from pyproject.toml
+lock: setup-dev ## pin the dependencies of pyproject.toml with hashes
 	@tools/lock
