@@ -17,7 +17,7 @@ from cropmark.geometry.recipe import (
     Embed,
     Extract,
     GaussianBlur,
-    Op,
+    AnyOp,
     OriginalBytes,
     Recipe,
     Rotate,
@@ -29,7 +29,7 @@ from cropmark.geometry.region import Region
 from cropmark.geometry.resolve import NO_FINDINGS, resolve
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Length, Pixels, Ratio, Share, Size
-from cropmark.plan.plan import Choice, Limits, Output, Plan
+from cropmark.plan.plan import EncodingChoice, Limits, Output, Plan
 from cropmark.plan.steps import Align, AnyStep, Crop, Dimensions, Edges, Fit, Offset, Overflow, Resize
 
 Words = dict[str, Any]
@@ -78,13 +78,13 @@ COVER: Words = {"fit": Fit.COVER}
 
 
 def header(size: Size = HUNDRED, kind: Format = Format.PNG, **more: Any) -> Info:
-    return Info(**{"format": kind, "stored": size, "bytes": 10_000, **more})
+    return Info(**{"format": kind, "stored_size": size, "bytes": 10_000, **more})
 
 
-def plan(*steps: AnyStep, choice: Choice | None = None, **more: Any) -> Plan:
+def plan(*steps: AnyStep, choice: EncodingChoice | None = None, **more: Any) -> Plan:
     """A plan of these steps; the other words are the Output's, but limits and the plan's own."""
     own = {name: more.pop(name) for name in ("limits", "reads", "on_unsupported", "on_unusable") if name in more}
-    output = Output(choices=(choice or Choice(),), **more)
+    output = Output(choices=(choice or EncodingChoice(),), **more)
     return Plan(tuple(steps), output, **own)
 
 
@@ -100,9 +100,9 @@ def original_of(plan: Plan, *infos: Info | None) -> OriginalBytes:
     return found
 
 
-def shown(ops: Sequence[Op], size: Size) -> Region:
+def shown(ops: Sequence[AnyOp], size: Size) -> Region:
     """The region of the source that is seen after the ops, in the source's pixels."""
-    drawing = reduce(FrameState.then, ops, FrameState.of(header(size)))
+    drawing = reduce(FrameState.apply, ops, FrameState.from_info(header(size)))
     assert drawing.view is not None
     return drawing.view.shown.scaled(Fraction(size.width), Fraction(size.height))
 
@@ -118,7 +118,7 @@ def is_near(found: Region, expected: Region, slack: Fraction) -> bool:
     return all(abs(one - other) <= slack for one, other in pairs)
 
 
-def frame_at_the_end(ops: Sequence[Op], frame: Size, infos: Sequence[Info | None]) -> Size:
+def frame_at_the_end(ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | None]) -> Size:
     """The last frame, after it was seen that no op reaches outside the frame before it. Knows nothing of Drawing."""
     for op in ops:
         match op:
@@ -144,7 +144,7 @@ def frame_at_the_end(ops: Sequence[Op], frame: Size, infos: Sequence[Info | None
     return frame
 
 
-def is_opaque(ops: Sequence[Op], *, alpha: bool) -> bool:
+def is_opaque(ops: Sequence[AnyOp], *, alpha: bool) -> bool:
     """Whether no pixel can be clear after the ops. Knows nothing of Drawing."""
     for op in ops:
         match op:

@@ -5,10 +5,10 @@ from fractions import Fraction
 import pytest
 
 from cropmark.geometry.alpha import on_white
-from cropmark.geometry.recipe import Background, Bilevel, ColorAdjust, Embed, Op
+from cropmark.geometry.recipe import Background, Bilevel, ColorAdjust, Embed, AnyOp
 from cropmark.model.formats import Format
 from cropmark.model.values import CLEAR, WHITE, Color, Size
-from cropmark.plan.plan import Choice
+from cropmark.plan.plan import EncodingChoice
 from cropmark.plan.steps import Adjust, AnyStep, Canvas, Dimensions, Flatten, Monochrome, Pad, Threshold
 from tests.geometry.plans import edges, header, plan, px, recipe_of
 
@@ -21,7 +21,7 @@ DARKEN = Adjust(Fraction(-100))
 DARK = ColorAdjust(Fraction(-100), Fraction(0), Fraction(0))
 
 
-def padded(color: Color) -> Op:
+def padded(color: Color) -> AnyOp:
     return Embed(LARGE, 10, 10, color)
 
 
@@ -70,7 +70,7 @@ def test_a_color_on_white(color: Color, seen: Color) -> None:
 
 
 @pytest.mark.parametrize(("alpha", "steps", "on_png", "on_jpeg"), FILLS)
-def test_fills(alpha: bool, steps: list[AnyStep], on_png: list[Op], on_jpeg: list[Op]) -> None:
+def test_fills(alpha: bool, steps: list[AnyStep], on_png: list[AnyOp], on_jpeg: list[AnyOp]) -> None:
     info = header(alpha=alpha)
     assert list(recipe_of(plan(*steps), info).ops) == on_png
-    assert list(recipe_of(plan(*steps, choice=Choice(Format.JPEG)), info).ops) == on_jpeg
+    assert list(recipe_of(plan(*steps, choice=EncodingChoice(Format.JPEG)), info).ops) == on_jpeg

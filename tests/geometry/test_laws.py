@@ -17,7 +17,7 @@ from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import READABLE, TRAITS, Format, Info
 from cropmark.model.problems import Problem
 from cropmark.model.values import Box, Color, Pixels, Point, Ratio, Share, Size
-from cropmark.plan.plan import Choice, Fallback, Limits, Output, OverLimit, Plan, TriState
+from cropmark.plan.plan import EncodingChoice, Fallback, Limits, Output, OverLimit, Plan, TriState
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
@@ -74,7 +74,7 @@ amounts = fractions(-100, 100)
 texts = st.sampled_from([None, "left out"])
 
 crops = st.builds(
-    Crop, shapes, placements, placements, smart, st.sampled_from(Overflow), skipped_for=kinds, warns_if_skipped=texts
+    Crop, shapes, placements, placements, smart, st.sampled_from(Overflow), skipped_for=kinds, warning_if_skipped=texts
 )
 resizes = st.builds(
     Resize,
@@ -118,16 +118,16 @@ others = st.one_of(
 )
 steps: st.SearchStrategy[AnyStep] = st.one_of(crops, resizes, others)
 choices = st.builds(
-    Choice,
+    EncodingChoice,
     st.none() | st.sampled_from(Format),
     st.none() | st.integers(1, 100),
     st.sampled_from(TriState),
     st.sampled_from(TriState),
     palette=st.booleans(),
-    keeps_animation=st.booleans(),
+    keep_animation=st.booleans(),
     first_frame=st.booleans(),
     skipped_for=kinds,
-    refuse_beyond=st.booleans(),
+    refuse_over_limit=st.booleans(),
     warning_if_skipped=texts,
 )
 outputs = st.builds(
@@ -142,7 +142,7 @@ limits = st.builds(
     source_side=st.sampled_from([250, 12_000]),
     source_pixels=st.sampled_from([40_000, 150_000_000]),
     side=st.sampled_from([100, 1000, 8192]),
-    beyond=st.sampled_from(OverLimit),
+    over_limit=st.sampled_from(OverLimit),
     animation_area=st.none() | st.integers(1, 10**6),
     avif_area=st.none() | st.integers(1, 10**5),
 )
@@ -254,7 +254,7 @@ def test_what_is_cut_scaled_and_turned_shows_a_part_of_the_source(steps: list[An
         return
     if not isinstance(recipe, Recipe):
         return
-    view = FrameState.of(info).then(*recipe.ops).view
+    view = FrameState.from_info(info).apply(*recipe.ops).view
     assert view is not None
     assert view.shown.left >= 0
     assert view.shown.top >= 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.orientation import composed, mirrored, turned, unturned
+from cropmark.geometry.orientation import combine, mirrored_axes, rotate_region, unrotate_region
 from cropmark.geometry.region import Region
 from cropmark.plan.steps import Orientation
 
@@ -21,13 +21,13 @@ PICTURE = ["abc", "def"]
 PICTURES = [
     # fastly.md 6: out(x, y) = in(...)
     (Orientation.NONE,        ["abc", "def"]),
-    (Orientation.FLIP_ACROSS, ["cba", "fed"]),          # W-1-x, y
-    (Orientation.HALF,        ["fed", "cba"]),          # W-1-x, H-1-y
-    (Orientation.FLIP_DOWN,   ["def", "abc"]),          # x, H-1-y
+    (Orientation.FLIP_HORIZONTAL, ["cba", "fed"]),          # W-1-x, y
+    (Orientation.ROTATE_180,        ["fed", "cba"]),          # W-1-x, H-1-y
+    (Orientation.FLIP_VERTICAL,   ["def", "abc"]),          # x, H-1-y
     (Orientation.TRANSPOSE,   ["ad", "be", "cf"]),      # y, x
-    (Orientation.RIGHT,       ["da", "eb", "fc"]),      # y, H-1-x
+    (Orientation.ROTATE_90,       ["da", "eb", "fc"]),      # y, H-1-x
     (Orientation.TRANSVERSE,  ["fc", "eb", "da"]),      # W-1-y, H-1-x
-    (Orientation.LEFT,        ["cf", "be", "ad"]),      # W-1-y, x
+    (Orientation.ROTATE_270,        ["cf", "be", "ad"]),      # W-1-y, x
 ]
 # fmt: on
 
@@ -40,7 +40,7 @@ def laid(picture: list[str], turn: Orientation) -> list[str]:
     found = [[""] * across for _ in range(down)]
     for y, row in enumerate(picture):
         for x, name in enumerate(row):
-            there = turned(pixel.moved(Fraction(x, width), Fraction(y, height)), turn)
+            there = rotate_region(pixel.moved(Fraction(x, width), Fraction(y, height)), turn)
             found[int(there.top * down)][int(there.left * across)] = name
     return ["".join(row) for row in found]
 
@@ -53,16 +53,16 @@ def test_a_turn_lays_the_pixels(turn: Orientation, picture: list[str]) -> None:
 @pytest.mark.parametrize("then", Orientation)
 @pytest.mark.parametrize("first", Orientation)
 def test_two_turns_are_one(first: Orientation, then: Orientation) -> None:
-    assert laid(laid(PICTURE, first), then) == laid(PICTURE, composed(first, then))
+    assert laid(laid(PICTURE, first), then) == laid(PICTURE, combine(first, then))
 
 
 # fmt: off
 MIRRORED = [
     # turn              x, y of the result run against the picture's
     (Orientation.NONE,         (False, False)),
-    (Orientation.FLIP_ACROSS,  (True,  False)),
-    (Orientation.RIGHT,        (True,  False)),   # its x is the picture's y, from the bottom
-    (Orientation.LEFT,         (False, True)),
+    (Orientation.FLIP_HORIZONTAL,  (True,  False)),
+    (Orientation.ROTATE_90,        (True,  False)),   # its x is the picture's y, from the bottom
+    (Orientation.ROTATE_270,         (False, True)),
     (Orientation.TRANSVERSE,   (True,  True)),
 ]
 # fmt: on
@@ -70,10 +70,10 @@ MIRRORED = [
 
 @pytest.mark.parametrize(("turn", "axes"), MIRRORED)
 def test_axes_that_run_backwards(turn: Orientation, axes: tuple[bool, bool]) -> None:
-    assert mirrored(turn) == axes
+    assert mirrored_axes(turn) == axes
 
 
 @settings(deadline=None)
 @given(regions, turns)
 def test_unturned_undoes_turned(region: Region, turn: Orientation) -> None:
-    assert unturned(turned(region, turn), turn) == region
+    assert unrotate_region(rotate_region(region, turn), turn) == region

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.resize import RequestedSize, asked, covered, inside, outside, stretched
-from cropmark.geometry.rounding import length
+from cropmark.geometry.resize import RequestedSize, requested_size, coverage, inside_size, outside_size, stretch_size
+from cropmark.geometry.rounding import round_side
 from cropmark.model.values import Pixels, Share, Size
 from cropmark.plan.steps import Resize
 
@@ -76,28 +76,28 @@ ASKED = [
 
 @pytest.mark.parametrize(("frame", "wanted", "size"), STRETCHED)
 def test_stretched(frame: Size, wanted: RequestedSize, size: Size) -> None:
-    assert stretched(frame, wanted) == size
+    assert stretch_size(frame, wanted) == size
 
 
 @pytest.mark.parametrize(("frame", "wanted", "size"), INSIDE)
 def test_inside(frame: Size, wanted: RequestedSize, size: Size) -> None:
-    assert inside(frame, wanted) == size
+    assert inside_size(frame, wanted) == size
 
 
 @pytest.mark.parametrize(("frame", "wanted", "size"), OUTSIDE)
 def test_outside(frame: Size, wanted: RequestedSize, size: Size) -> None:
-    assert outside(frame, wanted) == size
+    assert outside_size(frame, wanted) == size
 
 
 @pytest.mark.parametrize(("frame", "wanted", "zoom", "size", "window"), COVERED)
 def test_covered(frame: Size, wanted: RequestedSize, zoom: int, size: Size, window: tuple[Fraction, Fraction]) -> None:
-    found = covered(frame, wanted, Fraction(zoom))
+    found = coverage(frame, wanted, Fraction(zoom))
     assert (found.size, (found.width, found.height)) == (size, window)
 
 
 @pytest.mark.parametrize(("step", "wanted"), ASKED)
 def test_asked(step: Resize, wanted: RequestedSize) -> None:
-    assert asked(step, W) == wanted
+    assert requested_size(step, W) == wanted
 
 
 @pytest.mark.parametrize(("width", "height"), [(None, None), (0, 10), (10, -1)])
@@ -116,14 +116,14 @@ boxes = st.builds(RequestedSize, lengths, lengths, st.booleans())
 def test_inside_fits_and_outside_covers(frame: Size, wanted: RequestedSize) -> None:
     assert wanted.width is not None
     assert wanted.height is not None
-    small, large = inside(frame, wanted), outside(frame, wanted)
-    assert small.width <= length(wanted.width)
-    assert small.height <= length(wanted.height)
+    small, large = inside_size(frame, wanted), outside_size(frame, wanted)
+    assert small.width <= round_side(wanted.width)
+    assert small.height <= round_side(wanted.height)
     assert small.width <= large.width
     assert small.height <= large.height
     if wanted.enlarge:
-        assert large.width >= length(wanted.width)
-        assert large.height >= length(wanted.height)
+        assert large.width >= round_side(wanted.width)
+        assert large.height >= round_side(wanted.height)
 
 
 @settings(deadline=None)
@@ -131,7 +131,7 @@ def test_inside_fits_and_outside_covers(frame: Size, wanted: RequestedSize) -> N
 def test_nothing_grows_that_may_not(frame: Size, wanted: RequestedSize) -> None:
     if wanted.enlarge:
         return
-    for size in (stretched(frame, wanted), inside(frame, wanted), outside(frame, wanted), covered(frame, wanted).size):
+    for size in (stretch_size(frame, wanted), inside_size(frame, wanted), outside_size(frame, wanted), coverage(frame, wanted).size):
         assert size.width <= frame.width
         assert size.height <= frame.height
 
@@ -141,6 +141,6 @@ def test_nothing_grows_that_may_not(frame: Size, wanted: RequestedSize) -> None:
 def test_a_covering_window_has_the_shape_of_the_box(frame: Size, wanted: RequestedSize, zoom: Fraction) -> None:
     assert wanted.width is not None
     assert wanted.height is not None
-    found = covered(frame, wanted, zoom)
+    found = coverage(frame, wanted, zoom)
     assert found.width * wanted.height == found.height * wanted.width
     assert max(found.width / frame.width, found.height / frame.height) == 1 / zoom

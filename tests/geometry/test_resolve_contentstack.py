@@ -35,7 +35,7 @@ from tests.geometry.plans import (
 )
 
 K, F, T, E = Size(1000, 500), Size(400, 300), Size(300, 200), Size(500, 500)
-LIMITS = Limits(beyond=OverLimit.SHRINK)
+LIMITS = Limits(over_limit=OverLimit.SHRINK)
 OR_REFUSE = {"overflow": Overflow.CLIP_OR_REFUSE}
 
 
@@ -162,10 +162,10 @@ def test_refused(size: Size, steps: list[AnyStep], words: str) -> None:
 
 
 def test_a_canvas_that_cuts_is_told() -> None:
-    small = Canvas(Dimensions(part("0.7"), part("0.8")), warns_when_cut=True)
+    small = Canvas(Dimensions(part("0.7"), part("0.8")), warn_if_cut=True)
     recipe = recipe_of(plan(small), header(F))
     assert (recipe.size, recipe.warnings[0].parameter) == (Size(280, 240), "canvas")
-    assert recipe_of(plan(Canvas(Dimensions(px(700), px(800)), warns_when_cut=True)), header(F)).warnings == ()
+    assert recipe_of(plan(Canvas(Dimensions(px(700), px(800)), warn_if_cut=True)), header(F)).warnings == ()
 
 
 # ------------------------------------------------------------------------------------------ overlays
@@ -225,6 +225,6 @@ def test_an_overlay_that_cannot_be_used_is_left_out_and_told(info: Info, words: 
 
 
 def test_an_overlay_of_absurd_size_is_refused() -> None:
-    with pytest.raises(OutputTooLarge, match="on the way") as caught:
+    with pytest.raises(OutputTooLarge, match="intermediate") as caught:
         laid(Overlay(1, width=part("1000")), header())
     assert caught.value.parameter == "overlay"

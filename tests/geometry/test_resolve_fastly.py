@@ -84,8 +84,8 @@ EXAMPLES = [
     (W, [to(px(1000), dpr=Fraction(2))],                                      (1600, 900), (0, 0, 1600, 900)),
     (W, [to(px(2000), px(2000), **COVER)],                                    (900, 900),  (350, 0, 900, 900)),
     (W, [to(px(2000), px(2000), **INSIDE)],                                   (1600, 900), (0, 0, 1600, 900)),
-    (W, [Orient(Orientation.RIGHT), to(px(450))],                                    (450, 800),  (0, 0, 1600, 900)),
-    (W, [area(px(400), px(200), **at(px(0), px(0))), Orient(Orientation.LEFT)],      (200, 400),  (0, 0, 400, 200)),
+    (W, [Orient(Orientation.ROTATE_90), to(px(450))],                                    (450, 800),  (0, 0, 1600, 900)),
+    (W, [area(px(400), px(200), **at(px(0), px(0))), Orient(Orientation.ROTATE_270)],      (200, 400),  (0, 0, 400, 200)),
     # section 7
     (Size(600, 400), [to(px(1000), px(1000), **COVER)],                       (400, 400),  (100, 0, 400, 400)),   # R7
     (W, [to(dpr=Fraction(2), **UP)],                                          (3200, 1800), (0, 0, 1600, 900)),  # R2

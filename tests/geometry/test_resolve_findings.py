@@ -13,7 +13,7 @@ from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format
 from cropmark.model.problems import EmptyResult
 from cropmark.model.values import CLEAR, WHITE, Box, Color, Size
-from cropmark.plan.plan import Choice, TriState
+from cropmark.plan.plan import EncodingChoice, TriState
 from cropmark.plan.steps import (
     AnyStep,
     AutoColor,
@@ -42,11 +42,11 @@ def test_a_border_is_asked_for_and_then_cut() -> None:
 
 
 def test_each_border_is_asked_for_once() -> None:
-    order = plan(TrimBorder(WHITE), Orient(Orientation.RIGHT), TrimBorder(AutoColor.TOP_LEFT, Fraction(1, 2)))
+    order = plan(TrimBorder(WHITE), Orient(Orientation.ROTATE_90), TrimBorder(AutoColor.TOP_LEFT, Fraction(1, 2)))
     first = Findings(borders=(Box(0, 0, 1000, 500),))  # no border there
     second = resolve(order, [header(WIDE)], first)
     assert isinstance(second, Need)
-    assert second.look == FindBorder(AutoColor.TOP_LEFT, Fraction(1, 2))
+    assert second.search == FindBorder(AutoColor.TOP_LEFT, Fraction(1, 2))
     both = replace(first, borders=(*first.borders, Box(10, 20, 300, 400)))
     assert recipe_of(order, header(WIDE), findings=both).size == Size(300, 400)
 
@@ -59,7 +59,7 @@ def test_nothing_but_border_is_refused() -> None:
 
 @pytest.mark.parametrize("encoded", [Format.PNG, Format.JPEG])
 def test_a_look_does_not_depend_on_the_encoding(encoded: Format) -> None:
-    order = plan(Blur(px(4)), TrimBorder(CLEAR), choice=Choice(encoded))
+    order = plan(Blur(px(4)), TrimBorder(CLEAR), choice=EncodingChoice(encoded))
     found = resolve(order, [header(alpha=True)])
     assert isinstance(found, Need)
     assert found == resolve(plan(Blur(px(4)), TrimBorder(CLEAR)), [header(alpha=True)])
@@ -86,11 +86,11 @@ PLACED = [
     ([COVERING],                                                  Size(100, 100)),
     ([TrimEdges(edges(px(0), px(0), px(0), px(200))), SQUARE],    Size(500, 500)),   # carried through the trim
     ([to(px(200)), SQUARE],                                       Size(100, 100)),   # and the scaling
-    ([Orient(Orientation.RIGHT), SQUARE],                                Size(500, 500)),   # and a turn: it slides down
-    ([Orient(Orientation.FLIP_ACROSS), SQUARE],                          Size(500, 500)),
+    ([Orient(Orientation.ROTATE_90), SQUARE],                                Size(500, 500)),   # and a turn: it slides down
+    ([Orient(Orientation.FLIP_HORIZONTAL), SQUARE],                          Size(500, 500)),
 ]
 
-OFF, NO_FACES = Findings(no_analysis="off"), Findings(analysis=replace(face_at(0, 0), faces=()))
+OFF, NO_FACES = Findings(no_analysis_reason="off"), Findings(analysis=replace(face_at(0, 0), faces=()))
 
 FALLEN_BACK = [
     # steps                                                findings     told as                        left
@@ -98,7 +98,7 @@ FALLEN_BACK = [
     ([shape(1, 1, focus=Focus.SMART, **spare("x", "0"))],  OFF,         "position (off)",              0),
     ([COVERING],                                           OFF,         "center (off)",                250),
     ([shape(202, 100, focus=Focus.SMART)],                 RIGHT_FACE,  "center (same shape)",         0),
-    ([SQUARE],                                             NO_FACES,    "center (nothing stands out)", 250),
+    ([SQUARE],                                             NO_FACES,    "center (nothing is salient)", 250),
 ]
 # fmt: on
 
@@ -154,7 +154,7 @@ def test_a_montage_fills_its_cells_from_their_centers() -> None:
 
 
 def test_a_montage_that_goes_by_its_source_goes_by_a_plain_jpeg() -> None:
-    choice = Choice(progressive=TriState.AS_SOURCE, lossless=TriState.AS_SOURCE)
+    choice = EncodingChoice(progressive=TriState.AS_SOURCE, lossless=TriState.AS_SOURCE)
     for source in (header(), header(kind=Format.WEBP, lossless=True), header(kind=Format.JPEG, progressive=True)):
         encoding = recipe_of(plan(montage(), choice=choice), source, header(), header()).encoding
         assert (encoding.format, encoding.progressive) == (Format.JPEG, False)
@@ -169,7 +169,7 @@ def test_padding_lies_inside_each_cell() -> None:
 def test_padding_that_leaves_nothing_is_told() -> None:
     recipe = recipe_of(plan(montage(100)), header(), header(), header())
     assert recipe.ops == (SolidColor(Size(401, 200), RED),)
-    assert "nothing of picture 1" in recipe.warnings[0].text
+    assert "no pixel of image 1" in recipe.warnings[0].text
 
 
 def test_a_picture_that_could_not_be_had_leaves_its_cell_empty() -> None:
@@ -179,7 +179,7 @@ def test_a_picture_that_could_not_be_had_leaves_its_cell_empty() -> None:
 
 def test_one_that_cannot_be_used_is_told() -> None:
     recipe = recipe_of(plan(montage()), header(), header(), header(kind=Format.SVG))
-    assert recipe.warnings[0].text == "picture 2 left out, svg pictures are not transformed here"
+    assert recipe.warnings[0].text == "image 2 left out, svg images are not transformed here"
 
 
 def test_a_montage_is_one_frame_and_has_no_content() -> None:

@@ -10,7 +10,7 @@ from cropmark.geometry.recipe import Reason, Scale
 from cropmark.geometry.region import Region
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import WHITE, Point, Size
-from cropmark.plan.plan import Choice, Fallback, Limits, OverLimit, Plan, TriState
+from cropmark.plan.plan import EncodingChoice, Fallback, Limits, OverLimit, Plan, TriState
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import AnyStep, Edges, Flatten, Overflow, Pad
 from tests.geometry.plans import (
@@ -32,7 +32,7 @@ from tests.geometry.plans import (
 )
 
 RECT = {"overflow": Overflow.CLIP_OR_ORIGINAL}
-LIMITS = Limits(beyond=OverLimit.SHRINK, source_side=12_000, animation_area=None)
+LIMITS = Limits(over_limit=OverLimit.SHRINK, source_side=12_000, animation_area=None)
 A, B, C = Size(1080, 720), Size(1000, 500), Size(640, 400)
 
 
@@ -40,11 +40,11 @@ def around(x: str, y: str, zoom: str = "1") -> Words:
     return {**COVER, "focus": Point(Fraction(x), Fraction(y)), "zoom": Fraction(zoom)}
 
 
-def kontent(*steps: AnyStep, choice: Choice | None = None) -> Plan:
+def kontent(*steps: AnyStep, choice: EncodingChoice | None = None) -> Plan:
     """A plan as the dialect makes it: the original where nothing would change, or nothing can be changed."""
     return plan(
         *steps,
-        choice=choice or Choice(lossless=TriState.AS_SOURCE),
+        choice=choice or EncodingChoice(lossless=TriState.AS_SOURCE),
         same_is_original=(SourceFilter(),),
         limits=LIMITS,
         on_unsupported=Fallback.ORIGINAL,
@@ -91,24 +91,24 @@ THEMSELVES = [
 CHANGES = [
     # header of the source                            choice                                       answered by
     # 2.3: nothing to do
-    (header(),                                        Choice(lossless=TriState.AS_SOURCE),             None),
-    (header(kind=Format.JPEG, progressive=True),      Choice(),                                    None),
-    (header(kind=Format.JPEG, orientation=6),         Choice(),                                    None),  # 0014
-    (header(kind=Format.WEBP, lossless=True),         Choice(lossless=TriState.AS_SOURCE),             None),
-    (header(kind=Format.GIF, frames=3),               Choice(),                                    None),
-    (header(),                                        Choice(Format.PNG, quality=30),              None),  # none counts
-    (header(kind=Format.WEBP, lossless=True),         Choice(quality=9, lossless=TriState.AS_SOURCE),  None),
+    (header(),                                        EncodingChoice(lossless=TriState.AS_SOURCE),             None),
+    (header(kind=Format.JPEG, progressive=True),      EncodingChoice(),                                    None),
+    (header(kind=Format.JPEG, orientation=6),         EncodingChoice(),                                    None),  # 0014
+    (header(kind=Format.WEBP, lossless=True),         EncodingChoice(lossless=TriState.AS_SOURCE),             None),
+    (header(kind=Format.GIF, frames=3),               EncodingChoice(),                                    None),
+    (header(),                                        EncodingChoice(Format.PNG, quality=30),              None),  # none counts
+    (header(kind=Format.WEBP, lossless=True),         EncodingChoice(quality=9, lossless=TriState.AS_SOURCE),  None),
     # and something
-    (header(kind=Format.JPEG, progressive=True),      Choice(Format.JPEG),                         Format.JPEG),
-    (header(kind=Format.JPEG),                        Choice(Format.JPEG, progressive=TriState.YES),   Format.JPEG),
-    (header(kind=Format.JPEG),                        Choice(quality=30),                          Format.JPEG),
-    (header(),                                        Choice(Format.PNG, palette=True),            Format.PNG),
-    (header(palette=True),                            Choice(Format.PNG),                          Format.PNG),
-    (header(palette=True),                            Choice(),                                    None),
-    (header(palette=True),                            Choice(Format.PNG, palette=True),            None),
-    (header(kind=Format.WEBP),                        Choice(lossless=TriState.YES),                   Format.WEBP),
-    (header(kind=Format.WEBP, lossless=True),         Choice(lossless=TriState.NO),                    Format.WEBP),
-    (header(),                                        Choice(Format.WEBP),                         Format.WEBP),
+    (header(kind=Format.JPEG, progressive=True),      EncodingChoice(Format.JPEG),                         Format.JPEG),
+    (header(kind=Format.JPEG),                        EncodingChoice(Format.JPEG, progressive=TriState.YES),   Format.JPEG),
+    (header(kind=Format.JPEG),                        EncodingChoice(quality=30),                          Format.JPEG),
+    (header(),                                        EncodingChoice(Format.PNG, palette=True),            Format.PNG),
+    (header(palette=True),                            EncodingChoice(Format.PNG),                          Format.PNG),
+    (header(palette=True),                            EncodingChoice(),                                    None),
+    (header(palette=True),                            EncodingChoice(Format.PNG, palette=True),            None),
+    (header(kind=Format.WEBP),                        EncodingChoice(lossless=TriState.YES),                   Format.WEBP),
+    (header(kind=Format.WEBP, lossless=True),         EncodingChoice(lossless=TriState.NO),                    Format.WEBP),
+    (header(),                                        EncodingChoice(Format.WEBP),                         Format.WEBP),
 ]
 # fmt: on
 
@@ -128,7 +128,7 @@ def test_the_file_itself(size: Size, steps: list[AnyStep], reason: Reason) -> No
 
 
 @pytest.mark.parametrize(("info", "choice", "made"), CHANGES)
-def test_what_changes_a_picture(info: Info, choice: Choice, made: Format | None) -> None:
+def test_what_changes_a_picture(info: Info, choice: EncodingChoice, made: Format | None) -> None:
     order = kontent(choice=choice)
     if made is None:
         assert original_of(order, info).reason is Reason.NOTHING_TO_DO
@@ -143,7 +143,7 @@ def test_a_window_that_is_not_enlarged_is_not_resampled() -> None:
 
 
 def test_a_result_past_the_limit_is_sized_down() -> None:
-    recipe = recipe_of(kontent(choice=Choice(Format.PNG)), header(Size(9000, 90), Format.JPEG))
+    recipe = recipe_of(kontent(choice=EncodingChoice(Format.PNG)), header(Size(9000, 90), Format.JPEG))
     assert (recipe.ops, recipe.size) == ((Scale(Size(8192, 82)),), Size(8192, 82))
     assert "scaled down from 9000x90 to 8192x82" in recipe.warnings[0].text
 
@@ -164,24 +164,24 @@ SIZED_DOWN = [
 def test_a_result_that_is_sized_down_is_told_by_what_named_its_size(
     size: Size, steps: list[AnyStep], warning: tuple[str, str]
 ) -> None:
-    (warned,) = recipe_of(kontent(*steps, choice=Choice(Format.PNG)), header(size, Format.JPEG)).warnings
-    assert (warned.parameter, warned.text) == (warning[0], f"scaled down from {warning[1]}, the most there is")
+    (warned,) = recipe_of(kontent(*steps, choice=EncodingChoice(Format.PNG)), header(size, Format.JPEG)).warnings
+    assert (warned.parameter, warned.text) == (warning[0], f"scaled down from {warning[1]}, the largest size allowed")
 
 
 def test_a_region_outside_is_told() -> None:
     outside = kontent(area(px(5), px(5), **at(px(1080), px(0)), **RECT, parameter="rect"))
     (warned,) = original_of(outside, header(A)).warnings
-    assert (warned.parameter, warned.text) == ("rect", "wholly outside the picture: the original was sent")
+    assert (warned.parameter, warned.text) == ("rect", "entirely outside the image: the original was sent")
 
 
 @pytest.mark.parametrize("steps", [(), (to(px(20_000), **INSIDE),)])
 def test_an_original_that_goes_out_is_not_sized_down(steps: tuple[AnyStep, ...]) -> None:
-    same = kontent(*steps, choice=Choice(Format.PNG))
+    same = kontent(*steps, choice=EncodingChoice(Format.PNG))
     assert original_of(same, header(Size(9000, 90), Format.PNG)).reason is Reason.NOTHING_TO_DO
 
 
 def test_a_frame_less_is_a_change() -> None:
-    still = plan(choice=Choice(lossless=TriState.AS_SOURCE), same_is_original=(SourceFilter(),), first_frame=True)
+    still = plan(choice=EncodingChoice(lossless=TriState.AS_SOURCE), same_is_original=(SourceFilter(),), first_frame=True)
     assert recipe_of(still, header(kind=Format.GIF, frames=3)).frames == 1
 
 

@@ -10,7 +10,7 @@ from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import OutputTooLarge, SourceNotFound, SourceProblem, SourceTooLarge, SourceUnusable
 from cropmark.model.values import CLEAR, WHITE, Box, Size
-from cropmark.plan.plan import Choice, Fallback, Limits, OverLimit, Plan, RequestWarning
+from cropmark.plan.plan import EncodingChoice, Fallback, Limits, OverLimit, Plan, RequestWarning
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
@@ -30,12 +30,12 @@ from tests.geometry.plans import HUNDRED, UP, area, at, edges, header, original_
 
 GIF = Format.GIF
 MEGA = Size(1000, 1000)
-SHRINK = Limits(beyond=OverLimit.SHRINK)
+SHRINK = Limits(over_limit=OverLimit.SHRINK)
 
 # fmt: off
 SOURCES = [
     # header                                  problem         reason              words
-    (header(kind=Format.SVG),                 SourceUnusable, Reason.UNSUPPORTED, "svg pictures"),
+    (header(kind=Format.SVG),                 SourceUnusable, Reason.UNSUPPORTED, "svg images"),
     (header(bytes=50 * 2**20 + 1),            SourceTooLarge, Reason.BYTES,       "52428801 bytes, at most 52428800"),
     (header(Size(12_001, 30)),                SourceTooLarge, Reason.DIMENSIONS,  "12001x30"),
     (header(Size(30, 12_001), orientation=6), SourceTooLarge, Reason.DIMENSIONS,  "30x12001"),   # as stored
@@ -52,11 +52,11 @@ JUST_FIT = [
 
 RESULTS = [
     # of              steps                                                     words
-    (Size(9000, 90),  [],                                                       "9000x90, a side may have 8192 px"),
+    (Size(9000, 90),  [],                                                       "9000x90, a side may have at most 8192 px"),
     (Size(90, 9000),  [to(px(10)), to(part("90"), **UP)],                       "900x90000"),
     (HUNDRED,         [Canvas(Dimensions(px(8193), px(10)))],                         "8193x10"),
-    # on the way: what comes out in the end may be small
-    (HUNDRED,         [Canvas(Dimensions(px(10**9), px(10))), area(px(9), px(9))],    "on the way .* of 1000000000x10"),
+    # intermediate results: the final result may be small
+    (HUNDRED,         [Canvas(Dimensions(px(10**9), px(10))), area(px(9), px(9))],    "intermediate .* of 1000000000x10"),
     (Size(12_000, 9), [Pad(edges(px(9000), px(9000))), area(px(9), px(9))],     "30000x18009"),
 ]
 # fmt: on
@@ -105,7 +105,7 @@ def test_an_animation_is_held_within_its_area() -> None:
     assert recipe_of(plan(), moving).size == Size(1024, 1024)
     with pytest.raises(OutputTooLarge, match="65 frames of 1024x1024"):
         resolve(plan(), [replace(moving, frames=65)])
-    assert recipe_of(plan(choice=Choice(Format.PNG)), replace(moving, frames=65)).frames == 1
+    assert recipe_of(plan(choice=EncodingChoice(Format.PNG)), replace(moving, frames=65)).frames == 1
 
 
 def test_an_animation_is_sized_down_where_it_may_be() -> None:
@@ -117,7 +117,7 @@ def test_an_animation_is_sized_down_where_it_may_be() -> None:
 
 # ------------------------------------------------------------------------------------------ what goes out as it is
 
-NO_GAIN = plan(choice=Choice(quality=50), larger_is_original=True)
+NO_GAIN = plan(choice=EncodingChoice(quality=50), larger_is_original=True)
 JPEG = header(kind=Format.JPEG)
 
 # fmt: off
@@ -128,7 +128,7 @@ LARGER = [
     (plan(larger_is_original=False),                         JPEG,                           False),
     (plan(to(px(50)), larger_is_original=True),              JPEG,                           False),
     (plan(to(px(100)), larger_is_original=True),             JPEG,                           True),   # as it is
-    (plan(choice=Choice(GIF), larger_is_original=True),      JPEG,                           False),
+    (plan(choice=EncodingChoice(GIF), larger_is_original=True),      JPEG,                           False),
     (plan(larger_is_original=True, first_frame=True),        header(kind=GIF, frames=2),     False),
 ]
 
@@ -154,9 +154,9 @@ def test_a_step_is_left_out_for_some(kind: SourceFilter, of_gif: tuple[int, int]
 
 def test_a_step_left_out_is_told_where_it_matters() -> None:
     gifs = (SourceFilter(frozenset({GIF})),)
-    silent, told = (TrimBorder(WHITE, skipped_for=gifs, warns_if_skipped=text) for text in (None, "not on a GIF"))
+    silent, told = (TrimBorder(WHITE, skipped_for=gifs, warning_if_skipped=text) for text in (None, "not on a GIF"))
     recipe = recipe_of(
-        plan(silent, told, Orient(Orientation.HALF, skipped_for=gifs, warns_if_skipped="neither")), header(kind=GIF)
+        plan(silent, told, Orient(Orientation.ROTATE_180, skipped_for=gifs, warning_if_skipped="neither")), header(kind=GIF)
     )
     assert [(w.parameter, w.text) for w in recipe.warnings] == [("trim-color", "not on a GIF"), ("orient", "neither")]
 
@@ -190,7 +190,7 @@ SIGMAS = [
     (Blur(part("0.1")),           "4"),       # of the smaller side
     (Blur(part("0.001")),         "0.25"),    # X5: held at half a pixel
     (Blur(part("90")),            "500"),     # and at a thousand
-    (Blur(part("0.001"), least=px(0).count), "0.04"),
+    (Blur(part("0.001"), min_px=px(0).count), "0.04"),
 ]
 # fmt: on
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import (
     ceil_px,
-    length,
-    length_below,
-    nearest_even,
+    round_side,
+    floor_side,
+    round_half_even,
     outer_box,
-    root_below,
+    sqrt_below,
     round_half_up,
-    start,
+    round_start,
 )
 from cropmark.model.values import Box
 
@@ -52,12 +52,12 @@ HULLS = [
 
 @pytest.mark.parametrize(("value", "rounded", "side"), NEAREST)
 def test_nearest(value: Fraction, rounded: int, side: int) -> None:
-    assert (round_half_up(value), length(value)) == (rounded, side)
+    assert (round_half_up(value), round_side(value)) == (rounded, side)
 
 
 @pytest.mark.parametrize(("value", "size", "side", "first"), STARTS)
 def test_start(value: Fraction, size: int, side: int, first: int) -> None:
-    assert start(value, size, side) == first
+    assert round_start(value, size, side) == first
 
 
 @pytest.mark.parametrize(("region", "box"), HULLS)
@@ -70,17 +70,17 @@ def test_a_pixel_touched_in_part_counts() -> None:
 
 
 def test_nearest_even_is_rint() -> None:
-    assert [nearest_even(Fraction(n, 2)) for n in (1, 2, 3, 5, 501, 1003)] == [0, 1, 2, 2, 250, 502]
+    assert [round_half_even(Fraction(n, 2)) for n in (1, 2, 3, 5, 501, 1003)] == [0, 1, 2, 2, 250, 502]
 
 
 @settings(deadline=None)
 @given(st.fractions(min_value=0, max_value=10**6))
 def test_root_below_never_passes_the_root(value: Fraction) -> None:
-    root = root_below(value)
+    root = sqrt_below(value)
     assert root * root <= value < (root + Fraction(1, 2**31)) ** 2
 
 
 @settings(deadline=None)
 @given(st.fractions(min_value=1, max_value=10**6))
 def test_length_below_never_rounds_up(value: Fraction) -> None:
-    assert value - 1 < length_below(value) <= value
+    assert value - 1 < floor_side(value) <= value

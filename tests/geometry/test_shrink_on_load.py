@@ -7,10 +7,10 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.orientation import mirrored
-from cropmark.geometry.recipe import Background, Encoding, Extract, Op, Recipe, Rotate, Scale
+from cropmark.geometry.orientation import mirrored_axes
+from cropmark.geometry.recipe import Background, Encoding, Extract, AnyOp, Recipe, Rotate, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.shrink_on_load import DecodePlan, decoded_size, decoding
+from cropmark.geometry.shrink_on_load import DecodePlan, decoded_size, decode_plan
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import WHITE, Box, Size
 from cropmark.plan.steps import AnyStep, Filter, Orientation
@@ -20,12 +20,12 @@ JPEG, WEBP, PNG = Format.JPEG, Format.WEBP, Format.PNG
 LARGE = Size(4000, 3000)
 
 
-def recipe(*ops: Op, frames: int = 1) -> Recipe:
+def recipe(*ops: AnyOp, frames: int = 1) -> Recipe:
     return Recipe(ops, Size(1, 1), frames, Encoding(JPEG, 85))
 
 
-def read(info: Info, *ops: Op) -> DecodePlan:
-    return decoding(recipe(*ops), info)
+def read(info: Info, *ops: AnyOp) -> DecodePlan:
+    return decode_plan(recipe(*ops), info)
 
 
 def scaled(width: int, height: int) -> Scale:
@@ -48,7 +48,7 @@ EIGHTHS = [
     ([scaled(100, 75), Background(WHITE)],                                1),
     ([],                                                             8),
     ([Extract(Box(0, 0, 9, 9))],                                     8),
-    ([Rotate(Orientation.RIGHT), scaled(10, 10)],                           8),       # another op first
+    ([Rotate(Orientation.ROTATE_90), scaled(10, 10)],                           8),       # another op first
     ([Background(WHITE), scaled(10, 10)],                                 8),
     ([Scale(Size(10, 10), Filter.LANCZOS2)],                         1),
     ([Scale(Size(10, 10), Filter.CUBIC)],                            1),
@@ -85,7 +85,7 @@ REWRITTEN = [
 
 
 @pytest.mark.parametrize(("ops", "eighths"), EIGHTHS)
-def test_how_much_smaller(ops: list[Op], eighths: int) -> None:
+def test_how_much_smaller(ops: list[AnyOp], eighths: int) -> None:
     assert read(header(LARGE, JPEG), *ops).scale == Fraction(eighths, 8)
 
 
@@ -95,7 +95,7 @@ def test_which_sources(info: Info, to: tuple[int, int], eighths: int) -> None:
 
 
 @pytest.mark.parametrize(("ops", "rewritten"), REWRITTEN)
-def test_the_ops_for_the_smaller_frame(ops: list[Op], rewritten: list[Op]) -> None:
+def test_the_ops_for_the_smaller_frame(ops: list[AnyOp], rewritten: list[AnyOp]) -> None:
     info = header(LARGE, JPEG, alpha=any(isinstance(op, Background) for op in ops))
     assert read(info, *ops) == DecodePlan(Fraction(1, 8), tuple(rewritten))
 
@@ -110,7 +110,7 @@ def test_a_last_pixel_that_reaches_beyond_the_picture_is_cut() -> None:
 
 def test_what_is_not_shrunk_keeps_its_ops() -> None:
     ops = (scaled(2500, 2000), Background(WHITE))
-    assert decoding(recipe(*ops), header(LARGE, JPEG)) == DecodePlan(Fraction(1), ops)
+    assert decode_plan(recipe(*ops), header(LARGE, JPEG)) == DecodePlan(Fraction(1), ops)
 
 
 # What libvips makes of a side is its own business: this is what we rely on.
@@ -137,7 +137,7 @@ def test_it_shows_what_the_recipe_shows(stored: Size, kind: Format, orientation:
     """The same size, no op outside its frame, no edge farther off than a pixel: half by the recipe, half by this."""
     info = header(stored, kind, orientation=orientation)
     made = recipe_of(plan(step), info)
-    found = decoding(made, info)
+    found = decode_plan(made, info)
     if found.scale == 1:
         assert found.ops == made.ops
         return
@@ -153,7 +153,7 @@ def in_the_source(region: Region, info: Info, scale: Fraction) -> Region:
     frame = decoded_size(info, scale)
     if info.format is WEBP:
         return region.scaled(Fraction(info.size.width, frame.width), Fraction(info.size.height, frame.height))
-    across, down = mirrored(Orientation(info.orientation))
+    across, down = mirrored_axes(Orientation(info.orientation))
     return region.scaled(1 / scale, 1 / scale).moved(
         info.size.width - frame.width / scale if across else Fraction(0),
         info.size.height - frame.height / scale if down else Fraction(0),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
-from cropmark.geometry.smart_crop import smart_window
+from cropmark.geometry.smart_crop import smart_placement
 from cropmark.geometry.view import View
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Orientation
@@ -44,10 +44,10 @@ def scene(
 
 def window(frame: Size, width: int, height: int, analysis: Analysis) -> tuple[float, float, float, float, str]:
     """The window as shares of the frame, left, top, right, bottom, and what decided."""
-    placed = smart_window((Fraction(width), Fraction(height)), View(frame), analysis)
+    placed = smart_placement((Fraction(width), Fraction(height)), View(frame), analysis)
     assert placed is not None
     left, top = float(placed.left / frame.width), float(placed.top / frame.height)
-    return left, top, left + width / frame.width, top + height / frame.height, placed.by
+    return left, top, left + width / frame.width, top + height / frame.height, placed.decided_by
 
 
 def holds(kept: tuple[float, float, float, float, str], area: Area) -> bool:
@@ -143,7 +143,7 @@ UNDECIDED = [
 
 @pytest.mark.parametrize(("why", "frame", "sides", "analysis"), UNDECIDED)
 def test_the_content_decides_nothing_where(why: str, frame: Size, sides: tuple[int, int], analysis: Analysis) -> None:
-    assert smart_window((Fraction(sides[0]), Fraction(sides[1])), View(frame), analysis) is None, why
+    assert smart_placement((Fraction(sides[0]), Fraction(sides[1])), View(frame), analysis) is None, why
 
 
 # ---------------------------------------------------------------------------------------------- through steps before
@@ -152,7 +152,7 @@ def test_the_content_decides_nothing_where(why: str, frame: Size, sides: tuple[i
 def test_a_trimmed_frame_knows_only_what_is_left() -> None:
     view = View(WIDE).extracted(Box(0, 0, 700, 500))
     analysis = scene(WIDE, faces=(FACE_LEFT, FACE_RIGHT))  # the right one is cut off
-    placed = smart_window((Fraction(300), Fraction(500)), view, analysis)
+    placed = smart_placement((Fraction(300), Fraction(500)), view, analysis)
     assert placed is not None
     assert placed.left <= 100
     assert placed.left + 300 >= 200
@@ -160,7 +160,7 @@ def test_a_trimmed_frame_knows_only_what_is_left() -> None:
 
 def test_a_face_that_the_trim_cut_in_two_counts_for_nothing() -> None:
     view = View(WIDE).extracted(Box(160, 0, 840, 500))  # of the face at 100..200 are 40 px left
-    placed = smart_window((Fraction(500), Fraction(500)), view, scene(WIDE, faces=(FACE_LEFT,)))
+    placed = smart_placement((Fraction(500), Fraction(500)), view, scene(WIDE, faces=(FACE_LEFT,)))
     assert placed is None
 
 
@@ -168,11 +168,11 @@ def test_a_face_that_the_trim_cut_in_two_counts_for_nothing() -> None:
 TURNS = [
     # turned so, the face at the far left of 1000x500 lies
     (Orientation.NONE,        "left"),
-    (Orientation.FLIP_ACROSS, "right"),
-    (Orientation.HALF,        "right"),
-    (Orientation.FLIP_DOWN,   "left"),
-    (Orientation.RIGHT,       "top"),
-    (Orientation.LEFT,        "bottom"),
+    (Orientation.FLIP_HORIZONTAL, "right"),
+    (Orientation.ROTATE_180,        "right"),
+    (Orientation.FLIP_VERTICAL,   "left"),
+    (Orientation.ROTATE_90,       "top"),
+    (Orientation.ROTATE_270,        "bottom"),
     (Orientation.TRANSPOSE,   "top"),
     (Orientation.TRANSVERSE,  "bottom"),
 ]
@@ -184,7 +184,7 @@ TURNS = [
 def test_what_was_found_turns_with_the_frame(turn: Orientation, where: str, what: str) -> None:
     area: Area = (0.02, 0.3, 0.12, 0.3)
     analysis = scene(WIDE, faces=(area,)) if what == "face" else scene(WIDE, subject=(area,))
-    placed = smart_window((Fraction(300), Fraction(300)), View(WIDE).rotated(turn), analysis)
+    placed = smart_placement((Fraction(300), Fraction(300)), View(WIDE).rotated(turn), analysis)
     assert placed is not None
     spare = Fraction(700)
     match where:
@@ -222,7 +222,7 @@ def largest(frame: Size, ratio: tuple[int, int]) -> tuple[Fraction, Fraction]:
 def test_a_window_lies_inside_its_frame(found: tuple[Size, Analysis], ratio: tuple[int, int]) -> None:
     frame, analysis = found
     width, height = largest(frame, ratio)
-    placed = smart_window((width, height), View(frame), analysis)
+    placed = smart_placement((width, height), View(frame), analysis)
     if placed is not None:
         assert 0 <= placed.left <= frame.width - width
         assert 0 <= placed.top <= frame.height - height
@@ -233,12 +233,12 @@ def test_a_window_lies_inside_its_frame(found: tuple[Size, Analysis], ratio: tup
 def test_the_same_window_at_every_size(found: tuple[Size, Analysis], ratio: tuple[int, int], times: int) -> None:
     frame, analysis = found
     width, height = largest(frame, ratio)
-    small = smart_window((width, height), View(frame), analysis)
+    small = smart_placement((width, height), View(frame), analysis)
     large_frame = Size(frame.width * times, frame.height * times)
-    large = smart_window((width * times, height * times), View(frame).scaled(large_frame), analysis)
+    large = smart_placement((width * times, height * times), View(frame).scaled(large_frame), analysis)
     assert (small is None) == (large is None)
     if small is not None and large is not None:
-        assert (large.left, large.top, large.by) == (small.left * times, small.top * times, small.by)
+        assert (large.left, large.top, large.decided_by) == (small.left * times, small.top * times, small.decided_by)
 
 
 def test_a_choice_takes_less_than_a_millisecond() -> None:
@@ -247,7 +247,7 @@ def test_a_choice_takes_less_than_a_millisecond() -> None:
 
     def once() -> float:
         start = time.perf_counter()
-        smart_window((Fraction(500), Fraction(500)), View(WIDE), analysis)
+        smart_placement((Fraction(500), Fraction(500)), View(WIDE), analysis)
         return time.perf_counter() - start
 
     # The best of many: the machine may be busy with other things, which is not what is asked here.

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.geometry.recipe import Extract, Op, Scale
+from cropmark.geometry.recipe import Extract, AnyOp, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.subpixel_crop import cut_and_scaled
+from cropmark.geometry.subpixel_crop import crop_and_scale
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter
 
@@ -32,11 +32,11 @@ WINDOWS = [
 def test_windows(
     left: Fraction, width: Fraction, of: int, to: int, scaled: tuple[int, int], size: int, kept: tuple[int, int]
 ) -> None:
-    ops = cut_and_scaled(Region(left, Fraction(0), width, Fraction(8)), Size(to, 4), Size(of, 8), KERNEL)
+    ops = crop_and_scale(Region(left, Fraction(0), width, Fraction(8)), Size(to, 4), Size(of, 8), KERNEL)
     assert _across(ops) == (scaled, size, kept)
 
 
-def _across(ops: tuple[Op, ...]) -> tuple[tuple[int, int], int, tuple[int, int]]:
+def _across(ops: tuple[AnyOp, ...]) -> tuple[tuple[int, int], int, tuple[int, int]]:
     match ops:
         case (Extract(box), Scale(size), Extract(inner)):
             return (box.left, box.width), size.width, (inner.left, inner.width)
@@ -46,7 +46,7 @@ def _across(ops: tuple[Op, ...]) -> tuple[tuple[int, int], int, tuple[int, int]]
 
 def test_as_many_pixels_as_the_result_are_not_scaled() -> None:
     window = Region(Fraction("3.5"), Fraction(0), Fraction(40), Fraction(8))
-    assert cut_and_scaled(window, Size(40, 8), Size(60, 8), KERNEL) == (Extract(Box(4, 0, 40, 8)),)
+    assert crop_and_scale(window, Size(40, 8), Size(60, 8), KERNEL) == (Extract(Box(4, 0, 40, 8)),)
 
 
 sides, parts = st.integers(1, 300), st.fractions(0, 1, max_denominator=97)
@@ -57,7 +57,7 @@ sides, parts = st.integers(1, 300), st.fractions(0, 1, max_denominator=97)
 def test_edges_lie_within_half_a_pixel_of_the_result(of: int, to: int, left: Fraction, width: Fraction) -> None:
     window = Region(left * (1 - width) * of, Fraction(0), width * of, Fraction(8))
     # Four rows of eight: scaled even where the columns need not be.
-    (first, count), size, (before, kept) = _across(cut_and_scaled(window, Size(to, 4), Size(of, 8), KERNEL))
+    (first, count), size, (before, kept) = _across(crop_and_scale(window, Size(to, 4), Size(of, 8), KERNEL))
     pixel, half = Fraction(count, size), window.width / to / 2
     assert abs(first + before * pixel - window.left) <= half
     assert abs(first + (before + kept) * pixel - window.right) <= half

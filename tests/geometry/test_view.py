@@ -21,9 +21,9 @@ PLACES = [
     (WHOLE.extracted(Box(500, 100, 500, 400)),                 (250,   0, 100, 200)),
     (WHOLE.extracted(Box(0, 0, 500, 500)),                     (750, 100, 100, 200)),   # outside, where it would be
     (WHOLE.scaled(Size(100, 100)),                             ( 75,  20,  10,  40)),
-    (WHOLE.rotated(Orientation.RIGHT),                         (200, 750, 200, 100)),   # top right becomes bottom right
-    (WHOLE.rotated(Orientation.FLIP_ACROSS),                          (150, 100, 100, 200)),
-    (WHOLE.rotated(Orientation.RIGHT).extracted(Box(100, 700, 400, 300)), (100, 50, 200, 100)),
+    (WHOLE.rotated(Orientation.ROTATE_90),                         (200, 750, 200, 100)),   # top right becomes bottom right
+    (WHOLE.rotated(Orientation.FLIP_HORIZONTAL),                          (150, 100, 100, 200)),
+    (WHOLE.rotated(Orientation.ROTATE_90).extracted(Box(100, 700, 400, 300)), (100, 50, 200, 100)),
     (WHOLE.extracted(Box(-10, -20, 1100, 600)),                (760, 120, 100, 200)),   # room added around it
 ]
 # fmt: on
@@ -31,7 +31,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("view", "box"), PLACES)
 def test_a_face_of_the_source_lies_in_the_frame_at(view: View, box: tuple[int, int, int, int]) -> None:
-    assert view.place(FACE) == Region.of(Box(*box))
+    assert view.to_frame(FACE) == Region.from_box(Box(*box))
 
 
 boxes = st.builds(Box, st.integers(-50, 50), st.integers(-50, 50), st.integers(1, 300), st.integers(1, 300))
@@ -55,4 +55,4 @@ def test_place_and_source_of_undo_each_other(
                 view = view.scaled(change)
             case Orientation():
                 view = view.rotated(change)
-    assert view.source_of(view.place(region)) == region
+    assert view.to_source(view.to_frame(region)) == region

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.model.formats import READABLE, SNIFFED_BYTES, TRAITS, WRITABLE, Format, Info, accepted, sniffed
+from cropmark.model.formats import READABLE, SNIFF_BYTES, TRAITS, WRITABLE, Format, Info, accepted_formats, sniff_format
 from cropmark.model.values import Size
 
 
@@ -38,7 +38,7 @@ HEADS = [
 NO_PICTURES = [
     b"", b"GIF", b"RIFF\x24\x00\x00\x00WAVEfmt ", ftyp(b"isom", b"mp42"), b"BM, a letter that begins so",
     b"<!DOCTYPE html><html><svg>", b"<html>", b"%PDF-1.7", b"PK\x03\x04", b"<?xml version='1.0'?><rss>",
-    b"#!/bin/sh", b"\x00\x00\x00\x18ftyp", b"II*", b"<?xml " + b" " * SNIFFED_BYTES + b"<svg>",
+    b"#!/bin/sh", b"\x00\x00\x00\x18ftyp", b"II*", b"<?xml " + b" " * SNIFF_BYTES + b"<svg>",
 ]
 ACCEPTED = [
     ("image/avif,image/webp,image/apng,*/*;q=0.8",    {Format.AVIF, Format.WEBP}),
@@ -57,28 +57,28 @@ ACCEPTED = [
 
 @pytest.mark.parametrize(("head", "format_"), HEADS)
 def test_a_picture_is_known_by_its_first_bytes(head: bytes, format_: Format) -> None:
-    assert sniffed(head) is format_
+    assert sniff_format(head) is format_
 
 
 @pytest.mark.parametrize("head", NO_PICTURES)
 def test_what_is_no_picture(head: bytes) -> None:
-    assert sniffed(head) is None
+    assert sniff_format(head) is None
 
 
 @given(st.binary(max_size=200))
 def test_sniffing_takes_any_bytes(head: bytes) -> None:
-    found = sniffed(head)
+    found = sniff_format(head)
     assert found is None or found in TRAITS
 
 
 @pytest.mark.parametrize(("header", "formats"), ACCEPTED)
 def test_what_a_client_accepts(header: str, formats: set[Format]) -> None:
-    assert accepted(header) == formats
+    assert accepted_formats(header) == formats
 
 
 def test_a_hostile_accept_header_is_read_only_so_far() -> None:
-    assert accepted("," * 5000 + "image/webp") == frozenset()
-    assert accepted("image/webp;" * 100_000) == {Format.WEBP}
+    assert accepted_formats("," * 5000 + "image/webp") == frozenset()
+    assert accepted_formats("image/webp;" * 100_000) == {Format.WEBP}
 
 
 def test_every_format_has_traits_and_we_read_what_we_write() -> None:
@@ -91,7 +91,7 @@ def test_every_format_has_traits_and_we_read_what_we_write() -> None:
 def test_an_orientation_from_5_up_swaps_the_sides(orientation: int) -> None:
     info = Info(Format.JPEG, Size(400, 300), 1000, orientation=orientation)
     assert info.size == (Size(300, 400) if orientation >= 5 else Size(400, 300))
-    assert info.stored == Size(400, 300)
+    assert info.stored_size == Size(400, 300)
 
 
 def test_one_frame_is_no_animation() -> None:

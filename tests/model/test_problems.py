@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cropmark.model.problems import (
-    KINDS,
+    PROBLEMS_BY_CODE,
     BadRequest,
     BadValue,
     BrokenEncoding,
@@ -67,7 +67,7 @@ def test_a_long_or_strange_value_is_shown_cut_and_escaped() -> None:
 
 def test_a_crop_out_of_bounds_shows_both_boxes() -> None:
     problem = CropOutOfBounds(Box(800, 0, 300, 400), Size(1000, 500))
-    assert problem.detail == "the crop keeps 300x400 at 800,0, the picture there is 1000x500"
+    assert problem.detail == "the crop is 300x400 at 800,0, the image is 1000x500"
     assert "clip" not in problem.fix  # not every dialect has a word for it
 
 
@@ -77,17 +77,17 @@ def test_a_problem_without_a_mend_is_its_detail() -> None:
 
 
 def test_every_kind_has_a_code_of_its_own() -> None:
-    assert {kind for kind, _ in STATUSES} <= set(KINDS.values())
-    for code, kind in KINDS.items():
+    assert {kind for kind, _ in STATUSES} <= set(PROBLEMS_BY_CODE.values())
+    for code, kind in PROBLEMS_BY_CODE.items():
         assert kind.code == code
         assert 400 <= kind.status < 600
         assert vars(kind)["__doc__"], code  # docs/errors.md tells it
 
 
-@pytest.mark.parametrize("code", KINDS)
+@pytest.mark.parametrize("code", PROBLEMS_BY_CODE)
 def test_a_problem_comes_back_as_its_own_kind(code: str) -> None:
     found = restored_problem(code, "what", "mend", "crop")
-    assert type(found) is KINDS[code]
+    assert type(found) is PROBLEMS_BY_CODE[code]
     assert (found.detail, found.fix, found.parameter, found.retry_after_s) == ("what", "mend", "crop", None)
     assert str(found) == "what | fix: mend"
     assert not isinstance(found, SourceProblem) or found.origin_status is None

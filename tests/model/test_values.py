@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.model.values import CLEAR, NOTHING, WHITE, WHOLE, Box, Color, Pixels, Ratio, Share, Size, enclosing
+from cropmark.model.values import CLEAR, ZERO_LENGTH, WHITE, FULL_LENGTH, Box, Color, Pixels, Ratio, Share, Size, bounding_box
 
 # fmt: off
 UNBUILDABLE: list[tuple[Callable[[], object], str]] = [
@@ -41,8 +41,8 @@ LENGTHS = [
     (Pixels(Fraction(641, 2)), 1000, Fraction(641, 2)),    # whatever the side
     (Share(Fraction(1, 3)),    1000, Fraction(1000, 3)),   # exact
     (Share(Fraction(5, 2)),     300, Fraction(750)),
-    (WHOLE,                     300, Fraction(300)),
-    (NOTHING,                   300, Fraction(0)),
+    (FULL_LENGTH,                     300, Fraction(300)),
+    (ZERO_LENGTH,                   300, Fraction(0)),
 ]
 # fmt: on
 
@@ -61,7 +61,7 @@ def test_a_box_clipped(box: Box, frame: Size, left: Box | None) -> None:
 
 @pytest.mark.parametrize(("boxes", "whole"), ENCLOSED)
 def test_the_box_that_holds_all(boxes: list[Box], whole: Box | None) -> None:
-    assert enclosing(boxes) == whole
+    assert bounding_box(boxes) == whole
 
 
 @pytest.mark.parametrize(("length", "side", "pixels"), LENGTHS)
@@ -77,7 +77,7 @@ def test_values_read_as_a_person_writes_them() -> None:
 def test_what_follows_from_a_value() -> None:
     box = Box(10, 20, 30, 40)
     assert (box.right, box.bottom, box.size) == (40, 60, Size(30, 40))
-    assert (Size(3, 4).area, Size(3, 4).turned) == (12, Size(4, 3))
+    assert (Size(3, 4).area, Size(3, 4).transposed) == (12, Size(4, 3))
     assert (WHITE.opaque, CLEAR.opaque, Color(1, 2, 3, 254).opaque) == (True, False, False)
 
 

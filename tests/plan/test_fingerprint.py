@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cropmark.model.formats import Format
 from cropmark.model.values import Color, Pixels, Point, Ratio, Share, Size
-from cropmark.plan.plan import Choice, Fallback, KeepMetadata, Limits, Output, OverLimit, Plan, TriState
+from cropmark.plan.plan import EncodingChoice, Fallback, KeepMetadata, Limits, Output, OverLimit, Plan, TriState
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
@@ -66,7 +66,7 @@ kinds = st.builds(
     st.none() | st.booleans(),
     st.none() | st.booleans(),
 )
-skipped = {"skipped_for": st.lists(kinds, max_size=1).map(tuple), "warns_if_skipped": st.none() | st.text(max_size=3)}
+skipped = {"skipped_for": st.lists(kinds, max_size=1).map(tuple), "warning_if_skipped": st.none() | st.text(max_size=3)}
 maybe_length, maybe_color = st.none() | lengths, st.none() | colors
 cells = st.builds(Cell, st.integers(0, 3), fractions, fractions, fractions, fractions)
 
@@ -95,7 +95,7 @@ steps = st.one_of(
     st.builds(Montage, st.builds(Size, above_0.map(int).map(lambda n: n + 1), st.just(3)), st.tuples(cells, cells)),
 )
 choices = st.builds(
-    Choice,
+    EncodingChoice,
     st.none() | st.sampled_from(Format),
     st.none() | st.integers(1, 3),
     st.sampled_from(TriState),
@@ -113,7 +113,7 @@ plans = st.builds(
         st.booleans(),
     ),
     st.frozensets(st.sampled_from(Format), min_size=1),
-    st.builds(Limits, side=st.integers(1, 3), beyond=st.sampled_from(OverLimit)),
+    st.builds(Limits, side=st.integers(1, 3), over_limit=st.sampled_from(OverLimit)),
     st.sampled_from(Fallback),
     st.sampled_from(Fallback),
 )
@@ -135,10 +135,10 @@ NEIGHBORS: list[tuple[Plan, Plan]] = [
     (Plan((Blur(Pixels(Fraction(1))), Flatten(Color(0, 0, 0)))),
      Plan((Flatten(Color(0, 0, 0)), Blur(Pixels(Fraction(1)))))),                                  # their order counts
     (Plan((Crop(shape=Ratio(Fraction(2), Fraction(1))),)), Plan((Crop(shape=Ratio(Fraction(4), Fraction(2))),))),
-    (Plan(output=Output((Choice(warning_if_skipped="a"), Choice()))),
-     Plan(output=Output((Choice(), Choice(warning_if_skipped="a"))))),
-    (Plan(output=Output((Choice(warning_if_skipped="None"),))),  Plan(output=Output((Choice(),)))),
-    (Plan(output=Output((Choice(quality=1),))),      Plan(output=Output((Choice(lossless=TriState.YES),)))),
+    (Plan(output=Output((EncodingChoice(warning_if_skipped="a"), EncodingChoice()))),
+     Plan(output=Output((EncodingChoice(), EncodingChoice(warning_if_skipped="a"))))),
+    (Plan(output=Output((EncodingChoice(warning_if_skipped="None"),))),  Plan(output=Output((EncodingChoice(),)))),
+    (Plan(output=Output((EncodingChoice(quality=1),))),      Plan(output=Output((EncodingChoice(lossless=TriState.YES),)))),
     (Plan((Crop(shape=Dimensions(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a,b"),)),
      Plan((Crop(shape=Dimensions(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a"),))),
 ]
@@ -162,7 +162,7 @@ def _another(value: Any) -> Any:
         case int():
             return value + 1
         case tuple():
-            return (*value, Choice(quality=99)) if value else (Blur(Pixels(Fraction(1))),)
+            return (*value, EncodingChoice(quality=99)) if value else (Blur(Pixels(Fraction(1))),)
         case frozenset():
             return value ^ {next(iter(value))} if value else frozenset({KeepMetadata.ICC})
         case Output() | Limits():
@@ -211,5 +211,5 @@ def test_it_is_the_same_in_every_process() -> None:
 
 
 def test_a_plan_holds_values_only() -> None:
-    with pytest.raises(TypeError, match="a Plan holds no float"):
+    with pytest.raises(TypeError, match="unexpected float in a Plan"):
         Plan((Blur(Pixels(1.5)),)).fingerprint()  # type: ignore[arg-type]  # what the types forbid is refused too

@@ -1,18 +1,17 @@
-"""Colors that meet an output without alpha."""
+"""Colors and Ops for an output format without alpha."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
 
-from cropmark.geometry.frame_state import alpha_after
-from cropmark.geometry.recipe import Background, Bilevel, Embed, Op, SolidColor
+from cropmark.geometry.recipe import AnyOp, Background, Bilevel, Embed, SolidColor
 from cropmark.geometry.rounding import round_half_up
 from cropmark.model.values import WHITE, Color
 
 
 def on_white(color: Color) -> Color:
-    """The opaque color that is seen where this one lies on white: half of black is (127, 127, 127)."""
+    """The opaque color that results from drawing the color on white: half-transparent black gives (127, 127, 127)."""
     if color.opaque:
         return color
     red, green, blue = (
@@ -22,28 +21,28 @@ def on_white(color: Color) -> Color:
     return Color(red, green, blue)
 
 
-def without_alpha(ops: tuple[Op, ...], *, alpha: bool) -> tuple[Op, ...]:
-    """The ops for an output that holds no alpha, of a picture that has some or none.
+def without_alpha(ops: tuple[AnyOp, ...], *, alpha: bool) -> tuple[AnyOp, ...]:
+    """The ops rewritten for an output format without alpha; `alpha` is True if the source has alpha.
 
-    What they would fill clear is filled white, what half clear is mixed with white, at its own place among them, so
-    that the tones after a pad meet its white. White goes under what is clear even then: at the end, but before black
-    and white pixels are made, which are to stay black or white.
+    Each transparent or half-transparent fill color is mixed with white in place, so that a later ColorAdjust also
+    changes the white of an earlier Embed. Remaining transparency gets a white background at the end, or before a
+    Bilevel, after which only black and white pixels may exist.
     Source: https://www.fastly.com/documentation/reference/io/bg-color
     """
-    opaque: list[Op] = []
+    opaque: list[AnyOp] = []
     for op in (*ops, Background(WHITE)):
         match op:
             case Background() if not alpha:
                 continue
             case Bilevel() if alpha:
-                made: tuple[Op, ...] = (Background(WHITE), op)
+                replacement: tuple[AnyOp, ...] = (Background(WHITE), op)
             case Embed(fill=color):
-                made = (replace(op, fill=on_white(color)),)
+                replacement = (replace(op, fill=on_white(color)),)
             case Background(color) | SolidColor(color=color):
-                made = (replace(op, color=on_white(color)),)
+                replacement = (replace(op, color=on_white(color)),)
             case _:
-                made = (op,)
-        opaque += made
-        for one in made:
-            alpha = alpha_after(one, alpha=alpha)
+                replacement = (op,)
+        opaque += replacement
+        for done in replacement:
+            alpha = done.alpha_after(alpha=alpha)
     return tuple(opaque)

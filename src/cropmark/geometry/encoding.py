@@ -1,4 +1,4 @@
-"""How the result is written: the first of the plan's choices whose conditions hold."""
+"""Choosing the result's encoding: the first of the plan's choices that can be used for this source and size."""
 
 from __future__ import annotations
 
@@ -9,53 +9,54 @@ from cropmark.geometry.limits import too_large
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import Choice, KeepMetadata, Limits, Output, RequestWarning, TriState
+from cropmark.plan.plan import EncodingChoice, KeepMetadata, Limits, Output, RequestWarning, TriState
 from cropmark.plan.source import matches_any
 
 # fmt: off
 QUALITIES: dict[Format, int] = {
     Format.JPEG: 85,
     Format.WEBP: 85,
-    Format.AVIF: 64,   # looks like a JPEG of 85
-    Format.PNG:  85,   # of the palette
+    Format.AVIF: 64,   # looks like a JPEG of quality 85
+    Format.PNG:  85,   # used with a palette only
 }
 # fmt: on
-_OF_NO_ACCOUNT = 100
+_UNUSED_QUALITY = 100
 _MAY_BE_LOSSLESS = frozenset({Format.WEBP, Format.AVIF})
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenEncoding:
-    """An encoding, the choice it came from, how many frames are written, and what the caller asked for in vain."""
+    """An encoding, the choice it came from, the number of frames to write, and warnings for skipped choices."""
 
     encoding: Encoding
-    choice: Choice
+    choice: EncodingChoice
     frames: int
     warnings: tuple[RequestWarning, ...] = ()
 
 
-def chosen(output: Output, info: Info, size: Size, limits: Limits) -> ChosenEncoding:
-    """How a picture of these headers is written at `size`.
+def choose_encoding(output: Output, info: Info, size: Size, limits: Limits) -> ChosenEncoding:
+    """The encoding of a result of `size`, for a source with this header.
 
-    Where no choice holds: as its source, else as PNG where the source has alpha, else as JPEG, by the last choice's
-    quality. Raises OutputTooLarge for an area that a choice refuses.
+    If no choice applies, the result gets the source's format, or else PNG for a source with alpha and JPEG for any
+    other, with the last choice's quality. Raises OutputTooLarge for an area that a choice rejects.
     """
-    missed: list[RequestWarning] = []
-    for choice in (*output.choices, *_last_resorts(output, info)):
-        named = choice.format or info.format
-        if _holds(choice, named, output, info) and _area_holds(choice, named, size, limits):
-            frames = _frames(choice, named, output, info)
-            return ChosenEncoding(_encoding(choice, named, output, info), choice, frames, tuple(missed))
+    skipped: list[RequestWarning] = []
+    for choice in (*output.choices, *_fallback_choices(output, info)):
+        format_ = choice.format or info.format
+        if _applies(choice, format_, output, info) and _area_fits(choice, format_, size, limits):
+            frames = _frames(choice, format_, output, info)
+            return ChosenEncoding(_encoding(choice, format_, output, info), choice, frames, tuple(skipped))
         if choice.warning_if_skipped is not None:
-            missed.append(RequestWarning("format", choice.warning_if_skipped))
+            skipped.append(RequestWarning("format", choice.warning_if_skipped))
     raise AssertionError("JPEG and PNG can always be written")
 
 
-def is_as_source(chosen: ChosenEncoding, info: Info) -> bool:
-    """Whether writing so would only write the source's own encoding once more.
+def is_source_encoding(chosen: ChosenEncoding, info: Info) -> bool:
+    """True if the chosen encoding equals the source's own, so that writing it would change nothing.
 
-    A quality that counts changes it, and so does a frame less. A progressive JPEG is changed by who names JPEG, a PNG
-    with a palette by who names PNG; neither by who names no format. Source: https://kontent.ai/learn/docs/apis/image-transformation-api
+    It differs if the number of frames or a quality that the encoder uses changes. A request that names JPEG changes a
+    progressive JPEG, and one that names PNG changes a PNG with a palette; a request without a format changes neither.
+    Source: https://kontent.ai/learn/docs/apis/image-transformation-api
     """
     encoding, choice = chosen.encoding, chosen.choice
     if encoding.format is not info.format or chosen.frames != info.frames:
@@ -69,55 +70,56 @@ def is_as_source(chosen: ChosenEncoding, info: Info) -> bool:
     return choice.quality is None or not _quality_counts(encoding)
 
 
-def _last_resorts(output: Output, info: Info) -> Iterator[Choice]:
-    last = output.choices[-1] if output.choices else Choice()
-    free = replace(last, keeps_animation=False, skipped_for=(), refuse_beyond=False, warning_if_skipped=None)
+def _fallback_choices(output: Output, info: Info) -> Iterator[EncodingChoice]:
+    """The last choice without its conditions: in the source's format, then in one that can always be written."""
+    last = output.choices[-1] if output.choices else EncodingChoice()
+    free = replace(last, keep_animation=False, skipped_for=(), refuse_over_limit=False, warning_if_skipped=None)
     yield replace(free, format=None)
     yield replace(free, format=Format.PNG if info.alpha else Format.JPEG)
 
 
-def _holds(choice: Choice, named: Format, output: Output, info: Info) -> bool:
-    loses_animation = info.animated and not output.first_frame and not TRAITS[named].animated
+def _applies(choice: EncodingChoice, format_: Format, output: Output, info: Info) -> bool:
+    loses_animation = info.animated and not output.first_frame and not TRAITS[format_].animated
     return (
-        TRAITS[named].writable
+        TRAITS[format_].writable
         and not matches_any(choice.skipped_for, info)
-        and not (choice.keeps_animation and loses_animation)
+        and not (choice.keep_animation and loses_animation)
     )
 
 
-def _area_holds(choice: Choice, named: Format, size: Size, limits: Limits) -> bool:
-    if named is not Format.AVIF or limits.avif_area is None or size.area <= limits.avif_area:
+def _area_fits(choice: EncodingChoice, format_: Format, size: Size, limits: Limits) -> bool:
+    if format_ is not Format.AVIF or limits.avif_area is None or size.area <= limits.avif_area:
         return True
-    if choice.refuse_beyond:
-        raise too_large(f"an AVIF of {size} has {size.area} pixels, at most {limits.avif_area} are made", "format")
+    if choice.refuse_over_limit:
+        raise too_large(f"an AVIF of {size} has {size.area} pixels, at most {limits.avif_area} are allowed", "format")
     return False
 
 
-def _frames(choice: Choice, named: Format, output: Output, info: Info) -> int:
-    still = output.first_frame or choice.first_frame or not TRAITS[named].animated
+def _frames(choice: EncodingChoice, format_: Format, output: Output, info: Info) -> int:
+    still = output.first_frame or choice.first_frame or not TRAITS[format_].animated
     return 1 if still else info.frames
 
 
-def _encoding(choice: Choice, named: Format, output: Output, info: Info) -> Encoding:
+def _encoding(choice: EncodingChoice, format_: Format, output: Output, info: Info) -> Encoding:
     return Encoding(
-        format=named,
-        quality=choice.quality or QUALITIES.get(named, _OF_NO_ACCOUNT),
-        lossless=named in _MAY_BE_LOSSLESS and _told(choice.lossless, as_source=info.lossless),
-        progressive=named is Format.JPEG and _told(choice.progressive, as_source=info.progressive),
-        palette=named is Format.PNG and choice.palette,
-        keeps=_kept(output, named, info),
+        format=format_,
+        quality=choice.quality or QUALITIES.get(format_, _UNUSED_QUALITY),
+        lossless=format_ in _MAY_BE_LOSSLESS and _is_set(choice.lossless, as_source=info.lossless),
+        progressive=format_ is Format.JPEG and _is_set(choice.progressive, as_source=info.progressive),
+        palette=format_ is Format.PNG and choice.palette,
+        metadata=_kept_metadata(output, format_, info),
     )
 
 
-def _kept(output: Output, named: Format, info: Info) -> frozenset[KeepMetadata]:
-    """What stays of the metadata: a profile in any format, the rest only from JPEG to JPEG."""
-    if named is info.format is Format.JPEG:
-        return output.keeps
-    return output.keeps & {KeepMetadata.ICC}
+def _kept_metadata(output: Output, format_: Format, info: Info) -> frozenset[KeepMetadata]:
+    """The metadata to copy: a color profile in any format, other metadata only from JPEG to JPEG."""
+    if format_ is info.format is Format.JPEG:
+        return output.metadata
+    return output.metadata & {KeepMetadata.ICC}
 
 
-def _told(tell: TriState, *, as_source: bool) -> bool:
-    match tell:
+def _is_set(value: TriState, *, as_source: bool) -> bool:
+    match value:
         case TriState.YES:
             return True
         case TriState.NO:

@@ -1,4 +1,4 @@
-"""What only pixels can tell: asked for as a Need, handed to resolve() as Findings."""
+"""Facts that only pixels give: requested by a Need, passed to resolve() as Findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cropmark.plan.steps import AutoColor
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face's box as shares of the upright source's sides, and how sure the detector is (0 to 1)."""
+    """A face's box in shares of the upright source's sides, and the detector's confidence (0 to 1)."""
 
     left: float
     top: float
@@ -22,7 +22,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class SaliencyMap:
-    """A map over the upright source: rows of columns, each cell 0 to 255, left to right, top to bottom."""
+    """A saliency map of the upright source: one byte per cell, row by row, from the top left."""
 
     columns: int
     rows: int
@@ -30,12 +30,12 @@ class SaliencyMap:
 
     def __post_init__(self) -> None:
         if self.columns < 1 or self.rows < 1 or len(self.cells) != self.columns * self.rows:
-            raise ValueError(f"a grid of {self.columns} by {self.rows} has not {len(self.cells)} cells")
+            raise ValueError(f"expected {self.columns} by {self.rows} cells, at least 1 by 1, got {len(self.cells)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the picture is about; of the source, whatever is made of it. At most 4 kB as JSON."""
+    """The faces and saliency of a source, independent of the request. At most 4 kB as JSON."""
 
     version: int
     faces: tuple[Face, ...]
@@ -45,7 +45,7 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class FindBorder:
-    """Find the smallest box that holds every pixel farther than `tolerance` (0 to 1) from the color."""
+    """A search for the smallest box that contains every pixel farther than `tolerance` (0 to 1) from the color."""
 
     color: Color | AutoColor
     tolerance: Fraction
@@ -53,11 +53,11 @@ class FindBorder:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Answers to Needs, in the order they were asked, and the analysis of the first source.
+    """The results of Needs, in the order of the Needs, and the analysis of the first source.
 
-    A border is None where nothing but border is there. `no_analysis` says why there is none, for whoever asked.
+    A border of None means that the whole image is border. `no_analysis_reason` is reported without an analysis.
     """
 
     borders: tuple[Box | None, ...] = ()
     analysis: Analysis | None = None
-    no_analysis: str = "no analysis"
+    no_analysis_reason: str = "no analysis"

@@ -1,4 +1,4 @@
-"""What a source may be to be worked on, and a result to be made; at a limit still passes."""
+"""Limits of sources, intermediate frames and results. A value equal to its limit passes."""
 
 from __future__ import annotations
 
@@ -6,110 +6,111 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.geometry.frame_state import frame_after
-from cropmark.geometry.recipe import Compose, Op, OriginalBytes, Reason
-from cropmark.geometry.rounding import length, length_below, root_below
+from cropmark.geometry.recipe import AnyOp, Compose, OriginalBytes, Reason
+from cropmark.geometry.rounding import floor_side, round_side, sqrt_below
 from cropmark.model.formats import Info
 from cropmark.model.problems import OutputTooLarge, SourceTooLarge, SourceUnusable
 from cropmark.model.values import Size
 from cropmark.plan.plan import Fallback, Limits, OverLimit, Plan
 
 INTERMEDIATE_FACTOR = 8
-"""How many times longer than a result's side limit a side may be on the way to the result."""
+"""A side of an intermediate frame may be this many times the limit of a result's side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a source cannot be worked on, for the program and for people."""
+    """The reason why a source is not processed, as a code and as text."""
 
     reason: Reason
     detail: str
 
 
 def rejection_of(info: Info, plan: Plan) -> Rejection | None:
-    """What speaks against working on a source, told by its header alone; None: nothing."""
+    """The reason, found in the header alone, not to process a source; None for an accepted source."""
     limits = plan.limits
-    side, pixels = max(info.stored.width, info.stored.height), info.stored.area * info.frames
+    side, pixels = max(info.stored_size.width, info.stored_size.height), info.stored_size.area * info.frames
     if info.format not in plan.reads:
-        return Rejection(Reason.UNSUPPORTED, f"{info.format.value} pictures are not transformed here")
+        return Rejection(Reason.UNSUPPORTED, f"{info.format.value} images are not transformed here")
     if info.bytes > limits.source_bytes:
         return Rejection(Reason.BYTES, f"the file has {info.bytes} bytes, at most {limits.source_bytes} are read")
     if side > limits.source_side:
-        return Rejection(Reason.DIMENSIONS, f"the picture is {info.stored}, a side may have {limits.source_side} px")
-    if info.frames > limits.source_frames:
         return Rejection(
-            Reason.FRAMES, f"the picture has {info.frames} frames, at most {limits.source_frames} are read"
+            Reason.DIMENSIONS, f"the image is {info.stored_size}, a side may have at most {limits.source_side} px"
         )
+    if info.frames > limits.source_frames:
+        return Rejection(Reason.FRAMES, f"the image has {info.frames} frames, at most {limits.source_frames} are read")
     if pixels > limits.source_pixels:
         return Rejection(
             Reason.DIMENSIONS,
-            f"the picture has {pixels} pixels in all frames, at most {limits.source_pixels} are read",
+            f"the image has {pixels} pixels in all frames, at most {limits.source_pixels} are read",
         )
     return None
 
 
 def check_source(info: Info, plan: Plan) -> OriginalBytes | None:
-    """The verdict on a first source that cannot be worked on, where the plan answers with it; None: it can be.
+    """OriginalBytes if the first source is rejected and the plan falls back to it; None if the source is accepted.
 
-    Raises SourceUnusable or SourceTooLarge where the plan answers with a Problem.
+    Raises SourceUnusable or SourceTooLarge if the source is rejected and the plan asks for a Problem.
     """
-    found = rejection_of(info, plan)
-    if found is None:
+    rejection = rejection_of(info, plan)
+    if rejection is None:
         return None
-    unread = found.reason is Reason.UNSUPPORTED
-    if (plan.on_unsupported if unread else plan.on_unusable) is Fallback.ORIGINAL:
-        return OriginalBytes(found.reason)
-    if unread:
+    unsupported = rejection.reason is Reason.UNSUPPORTED
+    if (plan.on_unsupported if unsupported else plan.on_unusable) is Fallback.ORIGINAL:
+        return OriginalBytes(rejection.reason)
+    if unsupported:
         readable = ", ".join(sorted(f.value for f in plan.reads))
-        raise SourceUnusable(found.detail, fix=f"use one of {readable}")
-    raise SourceTooLarge(found.detail, fix="use a smaller picture")
+        raise SourceUnusable(rejection.detail, fix=f"use one of {readable}")
+    raise SourceTooLarge(rejection.detail, fix="use a smaller image")
 
 
 def sides_within(size: Size, limits: Limits, parameter: str | None = None) -> Size:
-    """The size, or where a side of it is past the limit and may be shrunk, the largest of its shape: 9000x90 becomes
-    8192x82. Raises OutputTooLarge where it may not.
+    """The size, scaled down to the limit of a side if it is larger: 9000x90 becomes 8192x82.
 
+    Raises OutputTooLarge if the limits do not allow shrinking.
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api
     """
     if max(size.width, size.height) <= limits.side:
         return size
-    if limits.beyond is OverLimit.REFUSE:
-        raise too_large(f"the result would be {size}, a side may have {limits.side} px", parameter)
+    if limits.over_limit is OverLimit.REFUSE:
+        raise too_large(f"the result would be {size}, a side may have at most {limits.side} px", parameter)
     shrink = min(Fraction(limits.side, size.width), Fraction(limits.side, size.height))
-    return Size(length(size.width * shrink), length(size.height * shrink))
+    return Size(round_side(size.width * shrink), round_side(size.height * shrink))
 
 
 def frames_within(size: Size, frames: int, limits: Limits) -> Size:
-    """The size, or where all frames of an animation together are past their area and may be shrunk, a smaller one.
+    """The size, scaled down if all frames of the animation together exceed their area.
 
-    Raises OutputTooLarge where it may not, or where even single pixels would be too many.
+    Raises OutputTooLarge if the limits do not allow shrinking, or if frames of one pixel would still be too many.
     Source: https://www.fastly.com/documentation/reference/io/width
     """
     area = limits.animation_area
     if area is None or frames == 1 or frames * size.area <= area:
         return size
-    if limits.beyond is OverLimit.SHRINK:
-        shrink = root_below(Fraction(area, frames * size.area))
-        smaller = Size(length_below(size.width * shrink), length_below(size.height * shrink))
+    if limits.over_limit is OverLimit.SHRINK:
+        shrink = sqrt_below(Fraction(area, frames * size.area))
+        smaller = Size(floor_side(size.width * shrink), floor_side(size.height * shrink))
         if frames * smaller.area <= area:
             return smaller
-    raise too_large(f"the result would have {frames} frames of {size}, all together may have {area} pixels")
+    raise too_large(f"the result would have {frames} frames of {size}, all frames may have {area} pixels together")
 
 
-def check_between(ops: Iterable[Op], frame: Size, frames: int, limits: Limits, parameter: str | None = None) -> None:
-    """See that no op makes a frame that nobody could mean, whatever becomes of it after.
+def check_intermediates(
+    ops: Iterable[AnyOp], frame: Size, frames: int, limits: Limits, parameter: str | None = None
+) -> None:
+    """Check that no op creates an intermediate frame that is far larger than any allowed result.
 
-    Raises OutputTooLarge where a side is past 8 times the limit of a result's, or the pixels of all frames are more
-    than those of the largest source and the largest animation that are allowed (docs/decisions/0011).
+    Raises OutputTooLarge if a side exceeds 8 times the limit of a result's side, or if all frames have more pixels
+    than the largest source and the largest animation allowed (docs/decisions/0011).
     """
-    most = max(limits.source_pixels, limits.animation_area or 0)
+    most_pixels = max(limits.source_pixels, limits.animation_area or 0)
     for op in ops:
         if isinstance(op, Compose):
             continue
-        frame = frame_after(op, frame)
-        if max(frame.width, frame.height) > INTERMEDIATE_FACTOR * limits.side or frame.area * frames > most:
-            raise too_large(f"on the way to the result {frames} frames of {frame} would be made", parameter)
+        frame = op.frame_after(frame)
+        if max(frame.width, frame.height) > INTERMEDIATE_FACTOR * limits.side or frame.area * frames > most_pixels:
+            raise too_large(f"an intermediate result would have {frames} frame(s) of {frame}", parameter)
 
 
 def too_large(detail: str, parameter: str | None = None) -> OutputTooLarge:
-    return OutputTooLarge(detail, fix="ask for less", parameter=parameter)
+    return OutputTooLarge(detail, fix="request a smaller size", parameter=parameter)

@@ -1,9 +1,8 @@
-"""The eight ways to lay a frame, as arithmetic: one after the other, and where a region comes to lie."""
+"""Arithmetic of the eight orientations: combining two of them, and rotating a region."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from cropmark.geometry.region import Region
 from cropmark.plan.steps import Orientation
@@ -11,67 +10,65 @@ from cropmark.plan.steps import Orientation
 
 @dataclass(frozen=True, slots=True)
 class AxisMap:
-    """How a pixel of the result finds its pixel of the original: x and y change places if `swaps`, then the x of the
-    original counts from its right edge if `across`, the y from its bottom edge if `down`.
+    """The mapping from a pixel of the result to its pixel of the original.
+
+    With `swaps`, x and y are exchanged. Then the original's x counts from its right edge with `flip_x`, and its y from
+    the bottom edge with `flip_y`.
     """
 
     swaps: bool
-    across: bool
-    down: bool
+    flip_x: bool
+    flip_y: bool
 
 
 # fmt: off
-LAID: dict[Orientation, AxisMap] = {
-    #                       swaps  across down     out(x, y) = in(...)
-    Orientation.NONE:        AxisMap(False, False, False),  # x, y
-    Orientation.FLIP_ACROSS: AxisMap(False, True,  False),  # W-1-x, y
-    Orientation.HALF:        AxisMap(False, True,  True),   # W-1-x, H-1-y
-    Orientation.FLIP_DOWN:   AxisMap(False, False, True),   # x, H-1-y
-    Orientation.TRANSPOSE:   AxisMap(True,  False, False),  # y, x
-    Orientation.RIGHT:       AxisMap(True,  False, True),   # y, H-1-x
-    Orientation.TRANSVERSE:  AxisMap(True,  True,  True),   # W-1-y, H-1-x
-    Orientation.LEFT:        AxisMap(True,  True,  False),  # W-1-y, x
+AXIS_MAPS: dict[Orientation, AxisMap] = {
+    #                                    swaps  flip_x flip_y    out(x, y) = in(...)
+    Orientation.NONE:            AxisMap(False, False, False),  # x, y
+    Orientation.FLIP_HORIZONTAL: AxisMap(False, True,  False),  # W-1-x, y
+    Orientation.ROTATE_180:      AxisMap(False, True,  True),   # W-1-x, H-1-y
+    Orientation.FLIP_VERTICAL:   AxisMap(False, False, True),   # x, H-1-y
+    Orientation.TRANSPOSE:       AxisMap(True,  False, False),  # y, x
+    Orientation.ROTATE_90:       AxisMap(True,  False, True),   # y, H-1-x
+    Orientation.TRANSVERSE:      AxisMap(True,  True,  True),   # W-1-y, H-1-x
+    Orientation.ROTATE_270:      AxisMap(True,  True,  False),  # W-1-y, x
 }
 # fmt: on
-_TURNS = {laid: turn for turn, laid in LAID.items()}
+_ORIENTATIONS = {axes: orientation for orientation, axes in AXIS_MAPS.items()}
 
 
-def composed(first: Orientation, then: Orientation) -> Orientation:
-    """The one turn that does what both do, one after the other."""
-    one, two = LAID[first], LAID[then]
-    across, down = (two.down, two.across) if one.swaps else (two.across, two.down)
-    return _TURNS[AxisMap(one.swaps != two.swaps, one.across != across, one.down != down)]
+def combine(first: Orientation, then: Orientation) -> Orientation:
+    """The one orientation that equals both, applied one after the other."""
+    one, two = AXIS_MAPS[first], AXIS_MAPS[then]
+    flip_x, flip_y = (two.flip_y, two.flip_x) if one.swaps else (two.flip_x, two.flip_y)
+    return _ORIENTATIONS[AxisMap(one.swaps != two.swaps, one.flip_x != flip_x, one.flip_y != flip_y)]
 
 
-def mirrored(turn: Orientation) -> tuple[bool, bool]:
-    """Whether the result's x axis, and its y axis, runs against the axis of the original that it comes from."""
-    laid = LAID[turn]
-    return (laid.down, laid.across) if laid.swaps else (laid.across, laid.down)
+def mirrored_axes(orientation: Orientation) -> tuple[bool, bool]:
+    """True for the result's x axis, and for its y axis, if it is opposite to the axis of the original."""
+    axes = AXIS_MAPS[orientation]
+    return (axes.flip_y, axes.flip_x) if axes.swaps else (axes.flip_x, axes.flip_y)
 
 
-def turned(region: Region, turn: Orientation) -> Region:
-    """Where a region, in shares of a frame, comes to lie when the frame is turned."""
-    laid = LAID[turn]
-    left = 1 - region.right if laid.across else region.left
-    top = 1 - region.bottom if laid.down else region.top
-    if laid.swaps:
+def rotate_region(region: Region, orientation: Orientation) -> Region:
+    """The region, in shares of a frame, after the frame is rotated."""
+    axes = AXIS_MAPS[orientation]
+    left = 1 - region.right if axes.flip_x else region.left
+    top = 1 - region.bottom if axes.flip_y else region.top
+    if axes.swaps:
         return Region(top, left, region.height, region.width)
     return Region(left, top, region.width, region.height)
 
 
-def unturned(region: Region, turn: Orientation) -> Region:
-    """Where a region, in shares of the turned frame, lay before the turn."""
-    laid = LAID[turn]
+def unrotate_region(region: Region, orientation: Orientation) -> Region:
+    """The region, in shares of the rotated frame, before the rotation."""
+    axes = AXIS_MAPS[orientation]
     left, top, width, height = region.left, region.top, region.width, region.height
-    if laid.swaps:
+    if axes.swaps:
         left, top, width, height = top, left, height, width
     return Region(
-        left=_against(left, width) if laid.across else left,
-        top=_against(top, height) if laid.down else top,
+        left=1 - left - width if axes.flip_x else left,
+        top=1 - top - height if axes.flip_y else top,
         width=width,
         height=height,
     )
-
-
-def _against(start: Fraction, length: Fraction) -> Fraction:
-    return 1 - start - length

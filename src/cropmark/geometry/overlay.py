@@ -1,16 +1,16 @@
-"""Other sources in the picture: overlays, and the cells of a montage."""
+"""Ops for additional sources: overlays and the cells of a montage."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 from cropmark.geometry.frame_state import FrameState
-from cropmark.geometry.limits import check_between
+from cropmark.geometry.limits import check_intermediates
 from cropmark.geometry.placement import CENTER, padded_box, start_along, window_around
 from cropmark.geometry.recipe import Compose, Embed, Scale
-from cropmark.geometry.resize import RequestedSize, covered, stretched
+from cropmark.geometry.resize import RequestedSize, coverage, stretch_size
 from cropmark.geometry.rounding import round_half_up
-from cropmark.geometry.subpixel_crop import cut_and_scaled
+from cropmark.geometry.subpixel_crop import crop_and_scale
 from cropmark.model.formats import TRAITS, Info
 from cropmark.model.values import CLEAR, WHITE, Box, Color, Size
 from cropmark.plan.plan import Limits
@@ -18,36 +18,37 @@ from cropmark.plan.steps import Cell, Montage, Overlay
 
 
 def overlay(step: Overlay, frame: Size, info: Info, limits: Limits) -> Compose:
-    """The op that lays the source of these headers over a frame, sized, padded and aligned.
+    """The op that draws the overlay, sized, padded and aligned, on the frame; `info` is the header of its source.
 
-    Raises OutputTooLarge for a size that nobody could mean. Source: the dialects' overlay pages, fastly.md 11.1
+    Raises OutputTooLarge for an absurd size (limits.check_intermediates).
+    Source: https://www.contentstack.com/docs/developers/apis/image-delivery-api (overlay)
     """
-    sized = FrameState.of(info).then(Scale(_overlay_size(step, frame, info)))
+    sized = FrameState.from_info(info).apply(Scale(_overlay_size(step, frame, info)))
     padded = padded_box(step.edges, sized.frame)
-    laid = sized.then(Embed(padded.size, -padded.left, -padded.top, _padding_color(step, info)))
-    check_between(laid.ops, info.size, 1, limits, step.parameter)
+    layer = sized.apply(Embed(padded.size, -padded.left, -padded.top, _padding_color(step, info)))
+    check_intermediates(layer.ops, info.size, 1, limits, step.parameter)
     return Compose(
         source=step.source,
-        ops=laid.ops,
-        left=start_along(step.x, laid.frame.width, frame.width),
-        top=start_along(step.y, laid.frame.height, frame.height),
+        ops=layer.ops,
+        left=start_along(step.x, layer.frame.width, frame.width),
+        top=start_along(step.y, layer.frame.height, frame.height),
         across=step.repeat_across,
         down=step.repeat_down,
     )
 
 
 def montage_cell(montage: Montage, cell: Cell, info: Info) -> Compose | None:
-    """The op that fills a cell with the source of these headers, cut from its center, enlarged where needed.
+    """The op that fills the cell with the center of a source, enlarged if needed; `info` is the source's header.
 
-    None where the padding leaves nothing of the cell.
+    None if the padding leaves no pixel of the cell.
     """
     box = _inner_box(montage, cell)
     if box is None:
         return None
-    shown = covered(info.size, RequestedSize(Fraction(box.width), Fraction(box.height), enlarge=True))
-    window = window_around(CENTER, shown.width, shown.height, info.size)
-    ops = cut_and_scaled(window, shown.size, info.size, montage.filter)
-    return Compose(cell.source, FrameState.of(info).then(*ops).ops, box.left, box.top)
+    covered = coverage(info.size, RequestedSize(Fraction(box.width), Fraction(box.height), enlarge=True))
+    window = window_around(CENTER, covered.width, covered.height, info.size)
+    ops = crop_and_scale(window, covered.size, info.size, montage.filter)
+    return Compose(cell.source, FrameState.from_info(info).apply(*ops).ops, box.left, box.top)
 
 
 def _overlay_size(step: Overlay, frame: Size, info: Info) -> Size:
@@ -55,7 +56,7 @@ def _overlay_size(step: Overlay, frame: Size, info: Info) -> Size:
         return info.size
     width = None if step.width is None else step.width.of(frame.width)
     height = None if step.height is None else step.height.of(frame.height)
-    return stretched(info.size, RequestedSize(width, height, enlarge=True))
+    return stretch_size(info.size, RequestedSize(width, height, enlarge=True))
 
 
 def _padding_color(step: Overlay, info: Info) -> Color:
@@ -63,7 +64,7 @@ def _padding_color(step: Overlay, info: Info) -> Color:
 
 
 def _inner_box(montage: Montage, cell: Cell) -> Box | None:
-    """What the padding leaves of a cell; its edges are rounded, so that neighbors meet."""
+    """The box of the cell inside its padding; the cell's edges are rounded, so that neighboring cells touch."""
     left, right = (round_half_up(part * montage.size.width) for part in (cell.left, cell.right))
     top, bottom = (round_half_up(part * montage.size.height) for part in (cell.top, cell.bottom))
     width, height = right - left - 2 * montage.padding, bottom - top - 2 * montage.padding

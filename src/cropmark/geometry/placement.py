@@ -1,4 +1,4 @@
-"""Where a box lies in a frame: crops, edges cut off or added, canvases."""
+"""Boxes and windows in a frame: crops, trimmed and added edges, canvases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import assert_never
 
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import length, round_half_up
+from cropmark.geometry.rounding import round_half_up, round_side
 from cropmark.model.problems import CropOutOfBounds, EmptyResult
 from cropmark.model.values import Box, Point, Ratio, Size
 from cropmark.plan.steps import Align, Canvas, Crop, Dimensions, Edges, Offset, Overflow, Placement, Shape, TrimEdges
@@ -16,22 +16,22 @@ CENTER = Point(Fraction(1, 2), Fraction(1, 2))
 
 
 def shape_size(shape: Shape, frame: Size) -> Size:
-    """The size of a crop's shape: an area by its lengths, a ratio as large as the frame holds it.
+    """The size of a crop's shape in the frame: its lengths in pixels, or the largest box of its ratio.
 
     21:9 in 1600x900 is 1600x686. Source: https://www.fastly.com/documentation/reference/io/crop
     """
     match shape:
         case Dimensions(width, height):
-            return Size(length(width.of(frame.width)), length(height.of(frame.height)))
+            return Size(round_side(width.of(frame.width)), round_side(height.of(frame.height)))
         case Ratio(width, height):
             scale = min(frame.width / width, frame.height / height)
-            return Size(length(width * scale), length(height * scale))
+            return Size(round_side(width * scale), round_side(height * scale))
         case _:
             assert_never(shape)
 
 
 def canvas_size(shape: Shape, frame: Size) -> Size:
-    """The size of a canvas: an area by its lengths, a ratio as small as it holds the frame.
+    """The size of a canvas for the frame: its lengths in pixels, or the smallest box of its ratio around the frame.
 
     Source: https://www.fastly.com/documentation/reference/io/canvas
     """
@@ -40,16 +40,17 @@ def canvas_size(shape: Shape, frame: Size) -> Size:
             return shape_size(shape, frame)
         case Ratio(width, height):
             scale = max(frame.width / width, frame.height / height)
-            return Size(length(width * scale), length(height * scale))
+            return Size(round_side(width * scale), round_side(height * scale))
         case _:
             assert_never(shape)
 
 
 def start_along(placement: Placement, length: int, side: int) -> int:
-    """First pixel of `length` px laid along a `side` of that many px.
+    """The first pixel of a span of `length` px placed along a side of `side` px.
 
-    Spare(1/10) leaves a tenth of the spare pixels before it: 1000 px on a side of 2000 start at 100. Negative where
-    the length exceeds the side; callers check. Source: https://www.fastly.com/documentation/reference/io/crop
+    Align(1/10) leaves a tenth of the spare pixels before the span: 1000 px on a side of 2000 start at 100. The result
+    is negative if the span exceeds the side; callers check that.
+    Source: https://www.fastly.com/documentation/reference/io/crop
     """
     match placement:
         case Offset(distance):
@@ -61,10 +62,10 @@ def start_along(placement: Placement, length: int, side: int) -> int:
 
 
 def crop_box(crop: Crop, frame: Size) -> Box | None:
-    """The pixels that a crop keeps of `frame`; None where it may be clipped and nothing of it lies inside.
+    """The box of the frame that remains after a crop; None if it may be clipped and is entirely outside the frame.
 
-    A focus has become placements before it gets here: see resolve(). Raises CropOutOfBounds where it reaches outside
-    and may not be clipped.
+    steps.apply_step() has already turned a focus into placements. Raises CropOutOfBounds if the box reaches outside the
+    frame and must not be clipped.
     """
     size = shape_size(crop.shape, frame)
     box = Box(
@@ -91,7 +92,7 @@ class Margins:
     left: int
 
     @classmethod
-    def of(cls, edges: Edges, frame: Size) -> Margins:
+    def from_edges(cls, edges: Edges, frame: Size) -> Margins:
         return cls(
             top=round_half_up(edges.top.of(frame.height)),
             right=round_half_up(edges.right.of(frame.width)),
@@ -101,59 +102,59 @@ class Margins:
 
 
 def trimmed_box(trim: TrimEdges, frame: Size) -> Box:
-    """What a trim leaves of the frame.
+    """The box of the frame that remains after a trim.
 
-    Raises NothingLeft. Source: https://www.fastly.com/documentation/reference/io/trim
+    Raises EmptyResult. Source: https://www.fastly.com/documentation/reference/io/trim
     """
-    cut = Margins.of(trim.edges, frame)
+    cut = Margins.from_edges(trim.edges, frame)
     width, height = frame.width - cut.left - cut.right, frame.height - cut.top - cut.bottom
     if width < 1 or height < 1:
         raise EmptyResult(
-            f"{trim.parameter}: nothing is left of {frame} after {cut.top}, {cut.right}, {cut.bottom}, {cut.left} px "
-            "were cut from its top, right, bottom and left",
-            fix="cut less, so that opposite edges together leave a pixel",
+            f"{trim.parameter}: nothing is left of {frame} after removing {cut.top}, {cut.right}, {cut.bottom}, "
+            f"{cut.left} px from its top, right, bottom and left",
+            fix="trim less, so that at least one pixel is left between opposite edges",
             parameter=trim.parameter,
         )
     return Box(cut.left, cut.top, width, height)
 
 
 def padded_box(edges: Edges, frame: Size) -> Box:
-    """The padded frame as a box in the coordinates of the frame: it begins left of 0 and above it."""
-    room = Margins.of(edges, frame)
+    """The padded frame as a box in the coordinates of the frame: its left and top are 0 or negative."""
+    added = Margins.from_edges(edges, frame)
     return Box(
-        -room.left,
-        -room.top,
-        frame.width + room.left + room.right,
-        frame.height + room.top + room.bottom,
+        -added.left,
+        -added.top,
+        frame.width + added.left + added.right,
+        frame.height + added.top + added.bottom,
     )
 
 
 def canvas_box(canvas: Canvas, frame: Size) -> Box:
-    """The canvas as a box in the coordinates of the picture, whose sides the Shares in x and y are of.
+    """The canvas as a box in the coordinates of the image. Shares in x and y are of the image's sides.
 
     Source: https://www.fastly.com/documentation/reference/io/canvas
     """
     size = canvas_size(canvas.shape, frame)
     return Box(
-        left=-_picture_start(canvas.x, frame.width, size.width),
-        top=-_picture_start(canvas.y, frame.height, size.height),
+        left=-_image_start(canvas.x, frame.width, size.width),
+        top=-_image_start(canvas.y, frame.height, size.height),
         width=size.width,
         height=size.height,
     )
 
 
-def _picture_start(placement: Placement, picture: int, canvas: int) -> int:
+def _image_start(placement: Placement, image_side: int, canvas_side: int) -> int:
     match placement:
         case Offset(distance):
-            return round_half_up(distance.of(picture))
+            return round_half_up(distance.of(image_side))
         case Align():
-            return start_along(placement, picture, canvas)
+            return start_along(placement, image_side, canvas_side)
         case _:
             assert_never(placement)
 
 
 def window_around(point: Point, width: Fraction, height: Fraction, frame: Size) -> Region:
-    """A window of the frame with the point at its center, as far as the edges let it; unrounded.
+    """The window centered on the point, moved to be inside the frame; in unrounded pixels.
 
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api (focal point)
     """
@@ -163,7 +164,7 @@ def window_around(point: Point, width: Fraction, height: Fraction, frame: Size) 
 
 
 def window_at(left: Fraction, top: Fraction, width: Fraction, height: Fraction, frame: Size) -> Region:
-    """A window no larger than the frame, moved inside it where its corner puts it outside."""
+    """The window with its corner at left, top, moved to be inside the frame, which is at least as large."""
     return Region(
         left=max(Fraction(0), min(left, frame.width - width)),
         top=max(Fraction(0), min(top, frame.height - height)),

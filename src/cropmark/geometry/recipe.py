@@ -1,4 +1,4 @@
-"""The Recipe: Ops in whole pixels, each meeting the frame that the Op before it left. Nothing is left to decide."""
+"""The Recipe: a tuple of Ops in whole pixels. Each Op gets the frame that the previous Op returned."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from enum import Enum
 from fractions import Fraction
 
 from cropmark.geometry.findings import FindBorder
+from cropmark.geometry.view import View
 from cropmark.model.formats import Format
 from cropmark.model.values import Box, Color, Size
 from cropmark.plan.plan import KeepMetadata, RequestWarning
@@ -14,92 +15,183 @@ from cropmark.plan.steps import Dither, Filter, Orientation, Threshold
 
 
 @dataclass(frozen=True, slots=True)
-class Extract:
-    box: Box
+class Op:
+    """One operation on a frame, and its arithmetic. The defaults hold for an Op that only changes pixel values."""
+
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        """True if the Op leaves every pixel of such a frame unchanged."""
+        return False
+
+    def frame_after(self, frame: Size) -> Size:
+        """The size of the frame after the Op."""
+        return frame
+
+    def alpha_after(self, *, alpha: bool) -> bool:
+        """True if a pixel may be less than opaque after the Op; `alpha` says the same for the frame before it."""
+        return alpha
+
+    def view_after(self, view: View) -> View | None:
+        """The part of the source that the frame shows after the Op; None if it no longer shows the source."""
+        return view
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class Extract(Op):
+    """Crop the frame to the box, which is inside it."""
+
+    box: Box
+
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        return self.box == Box(0, 0, frame.width, frame.height)
+
+    def frame_after(self, frame: Size) -> Size:
+        return self.box.size
+
+    def view_after(self, view: View) -> View:
+        return view.extracted(self.box)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale(Op):
+    """Resample the frame to exactly `size`."""
+
     size: Size
     filter: Filter = Filter.LANCZOS3
 
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        return self.size == frame
+
+    def frame_after(self, frame: Size) -> Size:
+        return self.size
+
+    def view_after(self, view: View) -> View:
+        return view.scaled(self.size)
+
 
 @dataclass(frozen=True, slots=True)
-class Rotate:
-    """Lay the frame in one of the eight ways."""
+class Rotate(Op):
+    """Rotate and mirror the frame to one of the eight Exif orientations."""
 
-    turn: Orientation
+    orientation: Orientation
+
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        return self.orientation is Orientation.NONE
+
+    def frame_after(self, frame: Size) -> Size:
+        return frame.transposed if self.orientation.swaps_sides else frame
+
+    def view_after(self, view: View) -> View:
+        return view.rotated(self.orientation)
 
 
 @dataclass(frozen=True, slots=True)
-class Embed:
-    """Lay the frame at left, top (perhaps negative) on a frame of `size` filled with the color; the rest is cut."""
+class Embed(Op):
+    """Place the frame at left, top (may be negative) on a canvas of `size` filled with the color; crop the overhang."""
 
     size: Size
     left: int
     top: int
     fill: Color
 
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        return self.size == frame and (self.left, self.top) == (0, 0)
+
+    def frame_after(self, frame: Size) -> Size:
+        return self.size
+
+    def alpha_after(self, *, alpha: bool) -> bool:
+        return alpha or not self.fill.opaque
+
+    def view_after(self, view: View) -> View:
+        return view.extracted(Box(-self.left, -self.top, self.size.width, self.size.height))
+
 
 @dataclass(frozen=True, slots=True)
-class Background:
-    """Lay a color under the frame. An opaque one removes the alpha plane."""
+class Background(Op):
+    """Put a color under the frame. An opaque color removes the alpha channel."""
 
     color: Color
 
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        return not alpha or self.color.alpha == 0
+
+    def alpha_after(self, *, alpha: bool) -> bool:
+        return alpha and not self.color.opaque
+
 
 @dataclass(frozen=True, slots=True)
-class ColorAdjust:
+class ColorAdjust(Op):
     """Brightness, then contrast, then saturation, each -100 to 100 (plan.steps.Adjust)."""
 
     brightness: Fraction
     contrast: Fraction
     saturation: Fraction
 
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        return self.brightness == self.contrast == self.saturation == 0
+
 
 @dataclass(frozen=True, slots=True)
-class GaussianBlur:
+class GaussianBlur(Op):
     sigma: Fraction
 
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        return self.sigma == 0
+
 
 @dataclass(frozen=True, slots=True)
-class UnsharpMask:
+class UnsharpMask(Op):
     """m = v - gauss(v, sigma); where |m| >= threshold, v + gain * m."""
 
     sigma: Fraction
     gain: Fraction
     threshold: int
 
+    def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
+        return self.sigma == 0 or self.gain == 0
+
 
 @dataclass(frozen=True, slots=True)
-class Bilevel:
+class Bilevel(Op):
+    """Reduce the frame to black and white pixels; alpha does not change."""
+
     method: Threshold | Dither
 
 
 @dataclass(frozen=True, slots=True)
-class SolidColor:
-    """A new frame of one color in place of the one before."""
+class SolidColor(Op):
+    """Replace the frame by one of a single color."""
 
     size: Size
     color: Color
 
+    def frame_after(self, frame: Size) -> Size:
+        return self.size
+
+    def alpha_after(self, *, alpha: bool) -> bool:
+        return not self.color.opaque
+
+    def view_after(self, view: View) -> None:
+        return None
+
 
 @dataclass(frozen=True, slots=True)
-class Compose:
-    """Another source, its first frame upright and changed by its own ops, laid over at left, top (perhaps negative).
+class Compose(Op):
+    """Draw another source over the frame at left, top (may be negative), cropped at the frame's edges.
 
-    Along `across` and `down` its tiles go on from there to all edges; what is outside the frame is cut.
+    The first frame of that source is made upright and changed by `ops` first. `across` and `down` repeat it as tiles
+    along the axis, from edge to edge.
     """
 
     source: int
-    ops: tuple[Op, ...]
+    ops: tuple[AnyOp, ...]
     left: int
     top: int
     across: bool = False
     down: bool = False
 
 
-Op = (
+AnyOp = (
     Extract
     | Scale
     | Rotate
@@ -116,45 +208,45 @@ Op = (
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How the result is written, nothing left open but the encoder's effort."""
+    """The format and options that the encoder writes with. The engine chooses only the encoder's effort."""
 
     format: Format
     quality: int
-    """1 to 100; what is lossless ignores it."""
+    """1 to 100; ignored by lossless encodings."""
     lossless: bool = False
     progressive: bool = False
     palette: bool = False
-    keeps: frozenset[KeepMetadata] = frozenset()
+    metadata: frozenset[KeepMetadata] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that the engine does: load the first source, every Op on each frame, write.
+    """The instructions for the engine: load the first source, apply every Op to each frame, encode.
 
-    `frames` is how many of the source's frames are read: 1, or all of them. `larger_is_original`: the original goes
-    out where the result has more bytes than the source.
+    `frames` is the number of source frames to read: 1 or all. With `larger_is_original` the original is sent if the
+    result has more bytes than the source.
     """
 
-    ops: tuple[Op, ...]
+    ops: tuple[AnyOp, ...]
     size: Size
     frames: int
     encoding: Encoding
     larger_is_original: bool = False
     warnings: tuple[RequestWarning, ...] = ()
     focus: str | None = None
-    """What placed the window: faces, subject, residual, or center with a reason; None where nobody asked."""
+    """The placement of the window: faces, subject, residual, or center with a reason; None without such a crop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """resolve() cannot go on before somebody looks at the pixels of the first frame after these ops."""
+    """A question that only pixels can answer: resolve() needs the result of `search` on the first frame after `ops`."""
 
-    look: FindBorder
-    ops: tuple[Op, ...]
+    search: FindBorder
+    ops: tuple[AnyOp, ...]
 
 
 class Reason(Enum):
-    """Why an original goes out as it is."""
+    """The reason for sending an original unchanged."""
 
     DIMENSIONS = "dimensions"
     FRAMES = "frames"
@@ -164,20 +256,20 @@ class Reason(Enum):
     NOTHING_TO_DO = "nothing_to_do"
     NO_GAIN = "no_gain"
     OUTSIDE = "outside"
-    ASKED = "asked"
+    REQUESTED = "requested"
 
     @property
-    def is_trouble(self) -> bool:
-        """Whether the source could not be worked on, rather than needing no work."""
-        return self in _TROUBLE
+    def is_failure(self) -> bool:
+        """True if the source could not be processed, False if it needed no processing."""
+        return self in _FAILURES
 
 
-_TROUBLE = frozenset({Reason.DIMENSIONS, Reason.FRAMES, Reason.BYTES, Reason.UNREADABLE, Reason.UNSUPPORTED})
+_FAILURES = frozenset({Reason.DIMENSIONS, Reason.FRAMES, Reason.BYTES, Reason.UNREADABLE, Reason.UNSUPPORTED})
 
 
 @dataclass(frozen=True, slots=True)
 class OriginalBytes:
-    """The first source's bytes go out as they are."""
+    """The verdict that the first source's bytes are sent unchanged."""
 
     reason: Reason
     warnings: tuple[RequestWarning, ...] = ()

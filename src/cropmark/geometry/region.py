@@ -1,16 +1,16 @@
-"""A rectangle that need not lie on whole pixels: the unrounded sister of values.Box."""
+"""A rectangle in exact fractions: the unrounded counterpart of values.Box."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.model.values import Box, Size
+from cropmark.model.values import Box
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Left, top, width and height, exact; in pixels or in shares, as whoever holds it says."""
+    """Left, top, width and height as exact fractions, in pixels or in shares of a frame's sides."""
 
     left: Fraction
     top: Fraction
@@ -18,13 +18,8 @@ class Region:
     height: Fraction
 
     @classmethod
-    def of(cls, box: Box) -> Region:
+    def from_box(cls, box: Box) -> Region:
         return cls(Fraction(box.left), Fraction(box.top), Fraction(box.width), Fraction(box.height))
-
-    @classmethod
-    def whole(cls, frame: Size) -> Region:
-        """All pixels of the frame."""
-        return cls(Fraction(0), Fraction(0), Fraction(frame.width), Fraction(frame.height))
 
     @property
     def right(self) -> Fraction:
@@ -35,7 +30,7 @@ class Region:
         return self.top + self.height
 
     def scaled(self, across: Fraction, down: Fraction) -> Region:
-        """The region where all coordinates are so many times larger."""
+        """The region with x coordinates multiplied by `across` and y coordinates by `down`."""
         return Region(self.left * across, self.top * down, self.width * across, self.height * down)
 
     def moved(self, right: Fraction, down: Fraction) -> Region:
@@ -43,4 +38,4 @@ class Region:
 
 
 UNIT = Region(Fraction(0), Fraction(0), Fraction(1), Fraction(1))
-"""A whole picture in shares of its sides."""
+"""An entire image, in shares of its sides."""

@@ -1,6 +1,6 @@
-"""The sizes that a resize leads to: the formulas of the documents, in exact fractions, rounded once at the end.
+"""Sizes of resized frames: the vendors' documented formulas in exact fractions, rounded once at the end.
 
-W and H are the frame's sides, w' and h' the result's, tw and th the lengths asked for, times dpr.
+W and H are the frame's sides; tw and th are the requested lengths, multiplied by dpr.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.geometry.rounding import length
+from cropmark.geometry.rounding import round_side
 from cropmark.model.values import Size
 from cropmark.plan.steps import Resize
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedSize:
-    """The lengths asked for in pixels, exact and above 0, dpr included; None: it follows from the other."""
+    """The requested lengths in pixels, exact and above 0, dpr included; None: follows from the other length."""
 
     width: Fraction | None
     height: Fraction | None
@@ -23,20 +23,20 @@ class RequestedSize:
 
     def __post_init__(self) -> None:
         if (self.width is None and self.height is None) or not all(v is None or v > 0 for v in self._both):
-            raise ValueError(f"a size is asked for by lengths above 0, not {self._both}")
+            raise ValueError(f"a requested size needs lengths above 0, not {self._both}")
 
     @property
     def _both(self) -> tuple[Fraction | None, Fraction | None]:
         return self.width, self.height
 
     def scales(self, frame: Size) -> list[Fraction]:
-        """How many times larger the frame is to become, a number for each length given."""
+        """The scale factor from the frame to each given length."""
         sides = ((self.width, frame.width), (self.height, frame.height))
-        return [wanted / side for wanted, side in sides if wanted is not None]
+        return [length / side for length, side in sides if length is not None]
 
 
-def asked(step: Resize, frame: Size) -> RequestedSize:
-    """What a resize asks for in a frame. Without any length: the frame's own, times dpr."""
+def requested_size(step: Resize, frame: Size) -> RequestedSize:
+    """The size that a resize requests for a frame: the frame's own, multiplied by dpr, if it has no length."""
     width = None if step.width is None else step.width.of(frame.width) * step.dpr
     height = None if step.height is None else step.height.of(frame.height) * step.dpr
     if width is None and height is None:
@@ -44,83 +44,84 @@ def asked(step: Resize, frame: Size) -> RequestedSize:
     return RequestedSize(width, height, step.enlarge)
 
 
-def stretched(frame: Size, asked: RequestedSize) -> Size:
-    """Exactly the box; one length alone takes the other side along, in proportion of the side already rounded.
+def stretch_size(frame: Size, requested: RequestedSize) -> Size:
+    """The size for Fit.STRETCH: exactly the box. A single length sets the other side from the rounded one.
 
-    Where nothing may grow each axis is held on its own: 1600x900 asked for 2000x400 becomes 1600x400.
+    Without `enlarge` each side is limited by itself: 1600x900 stretched to 2000x400 becomes 1600x400.
     Source: https://www.fastly.com/documentation/reference/io/width
     """
-    if asked.height is None:
-        width = length(_held(asked.width, frame.width, asked))
-        return Size(width, length(Fraction(frame.height * width, frame.width)))
-    if asked.width is None:
-        height = length(_held(asked.height, frame.height, asked))
-        return Size(length(Fraction(frame.width * height, frame.height)), height)
+    if requested.height is None:
+        width = round_side(_limit_side(requested.width, frame.width, requested))
+        return Size(width, round_side(Fraction(frame.height * width, frame.width)))
+    if requested.width is None:
+        height = round_side(_limit_side(requested.height, frame.height, requested))
+        return Size(round_side(Fraction(frame.width * height, frame.height)), height)
     return Size(
-        length(_held(asked.width, frame.width, asked)),
-        length(_held(asked.height, frame.height, asked)),
+        round_side(_limit_side(requested.width, frame.width, requested)),
+        round_side(_limit_side(requested.height, frame.height, requested)),
     )
 
 
-def inside(frame: Size, asked: RequestedSize) -> Size:
-    """The whole picture inside the box: s = min(tw/W, th/H). A length left out sets no bound.
+def inside_size(frame: Size, requested: RequestedSize) -> Size:
+    """The size for Fit.INSIDE, the whole image inside the box: s = min(tw/W, th/H). A missing length sets no bound.
 
     Source: https://www.fastly.com/documentation/reference/io/fit
     """
-    return _scaled(frame, _not_grown(min(asked.scales(frame)), asked))
+    return _scaled(frame, _limit_scale(min(requested.scales(frame)), requested))
 
 
-def outside(frame: Size, asked: RequestedSize) -> Size:
-    """The box covered, nothing cut: s = max(tw/W, th/H).
+def outside_size(frame: Size, requested: RequestedSize) -> Size:
+    """The size for Fit.OUTSIDE, the whole image covering the box: s = max(tw/W, th/H).
 
     Source: https://www.fastly.com/documentation/reference/io/fit
     """
-    return _scaled(frame, _not_grown(max(asked.scales(frame)), asked))
+    return _scaled(frame, _limit_scale(max(requested.scales(frame)), requested))
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """A result, and how much of the frame, in its pixels and not whole ones, it shows."""
+    """The size of the result, and the width and height of the window it shows, in unrounded pixels of the frame."""
 
     size: Size
     width: Fraction
     height: Fraction
 
 
-def covered(frame: Size, asked: RequestedSize, zoom: Fraction = Fraction(1)) -> Coverage:
-    """The box covered, the overhang cut: s = max(tw/W, th/H) · zoom, and tw/s by th/s of the frame are shown.
+def coverage(frame: Size, requested: RequestedSize, zoom: Fraction = Fraction(1)) -> Coverage:
+    """The size and window for Fit.COVER: s = max(tw/W, th/H) · zoom, and the window is tw/s by th/s of the frame.
 
-    Where nothing may grow, a box that asks for more pixels than its window has is shrunk as a whole, so that the same
-    section is shown at every size: 600x400 asked for 1000x1000 gives 400x400.
-    Source: https://www.fastly.com/documentation/reference/io/fit, and Kontent.ai's focal point
+    Without `enlarge`, a box with more pixels than its window is shrunk in proportion, so that every size shows the same
+    section: 600x400 resized to cover 1000x1000 gives 400x400.
+    Source: https://www.fastly.com/documentation/reference/io/fit and
+    https://kontent.ai/learn/docs/apis/image-transformation-api (focal point)
     """
-    width, height = _both_lengths(frame, asked)
+    width, height = _both_lengths(frame, requested)
     scale = max(width / frame.width, height / frame.height) * zoom
-    excess = scale / _not_grown(scale, asked)
+    excess = scale / _limit_scale(scale, requested)
     return Coverage(
-        size=Size(length(width / excess), length(height / excess)),
+        size=Size(round_side(width / excess), round_side(height / excess)),
         width=width / scale,
         height=height / scale,
     )
 
 
-def _both_lengths(frame: Size, asked: RequestedSize) -> tuple[Fraction, Fraction]:
-    """The box, a missing side in the frame's proportion."""
-    scale = asked.scales(frame)[0]
-    width = frame.width * scale if asked.width is None else asked.width
-    height = frame.height * scale if asked.height is None else asked.height
+def _both_lengths(frame: Size, requested: RequestedSize) -> tuple[Fraction, Fraction]:
+    """The requested width and height; a missing length follows from the frame's aspect ratio."""
+    scale = requested.scales(frame)[0]
+    width = frame.width * scale if requested.width is None else requested.width
+    height = frame.height * scale if requested.height is None else requested.height
     return width, height
 
 
-def _held(wanted: Fraction | None, side: int, asked: RequestedSize) -> Fraction:
-    if wanted is None:
+def _limit_side(length: Fraction | None, side: int, requested: RequestedSize) -> Fraction:
+    if length is None:
         return Fraction(side)
-    return wanted if asked.enlarge else min(wanted, Fraction(side))
+    return length if requested.enlarge else min(length, Fraction(side))
 
 
-def _not_grown(scale: Fraction, asked: RequestedSize) -> Fraction:
-    return scale if asked.enlarge else min(scale, Fraction(1))
+def _limit_scale(scale: Fraction, requested: RequestedSize) -> Fraction:
+    return scale if requested.enlarge else min(scale, Fraction(1))
 
 
 def _scaled(frame: Size, scale: Fraction) -> Size:
-    return Size(length(frame.width * scale), length(frame.height * scale))
+    return Size(round_side(frame.width * scale), round_side(frame.height * scale))

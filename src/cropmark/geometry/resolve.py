@@ -1,4 +1,4 @@
-"""A Plan met with the headers of its pictures: what is to be done, in whole pixels, or why nothing is."""
+"""Resolving a Plan against the headers of its sources: a Recipe in whole pixels, or the reason for none."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cropmark.geometry.alpha import without_alpha
-from cropmark.geometry.encoding import ChosenEncoding, chosen, is_as_source
+from cropmark.geometry.encoding import ChosenEncoding, choose_encoding, is_source_encoding
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.frame_state import FrameState
-from cropmark.geometry.limits import check_between, check_source, frames_within, sides_within
+from cropmark.geometry.limits import check_intermediates, check_source, frames_within, sides_within
 from cropmark.geometry.recipe import Need, OriginalBytes, Reason, Recipe, Resolved, Scale
-from cropmark.geometry.steps import ResolveContext, after, sizing_name
+from cropmark.geometry.steps import ResolveContext, apply_step, size_parameter
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.problems import SourceNotFound
 from cropmark.model.values import Size
@@ -22,76 +22,79 @@ NO_FINDINGS = Findings()
 
 
 def resolve(plan: Plan, infos: Sequence[Info | None], findings: Findings = NO_FINDINGS) -> Resolved:
-    """The Recipe for a picture of these headers, a Need for what only its pixels tell, or that it goes out as it is.
+    """The Recipe for sources with these headers, a Need for facts that only pixels give, or OriginalBytes.
 
-    infos[0] is the picture's, the others those of overlays and montage cells; None for one that could not be had.
-    Raises CropOutOfBounds, NothingLeft, OutputTooLarge, and where the plan answers so SourceUnusable, SourceTooLarge.
+    infos[0] is the image's header, the others are those of overlays and montage cells; None for an unavailable source.
+    Raises CropOutOfBounds, EmptyResult, OutputTooLarge, and SourceUnusable or SourceTooLarge if the plan asks for them.
     """
     info = infos[0] if infos else None
     if info is None:
-        raise SourceNotFound("the picture could not be had")
+        raise SourceNotFound("the source image is not available", fix="check the path or URL of the image")
     verdict = check_source(info, plan)
     if verdict is not None:
         return verdict
-    scene = ResolveContext(plan, info, infos, findings)
-    drawing = _drawn(scene)
-    return _finished(scene, drawing) if isinstance(drawing, FrameState) else drawing
+    context = ResolveContext(plan, info, infos, findings)
+    state = _apply_steps(context)
+    return _finish(context, state) if isinstance(state, FrameState) else state
 
 
-def _drawn(scene: ResolveContext) -> FrameState | Need | OriginalBytes:
-    """What all steps make of the picture, as for an output that holds alpha: no look depends on the encoding."""
-    drawing = FrameState.of(scene.info)
-    for step in scene.plan.steps:
-        found = after(step, drawing, scene)
-        if not isinstance(found, FrameState):
-            return found
-        drawing = found
-    return drawing
+def _apply_steps(context: ResolveContext) -> FrameState | Need | OriginalBytes:
+    """The state after all steps, for an output with alpha, so that no border search depends on the encoding."""
+    state = FrameState.from_info(context.info)
+    for step in context.plan.steps:
+        outcome = apply_step(step, state, context)
+        if not isinstance(outcome, FrameState):
+            return outcome
+        state = outcome
+    return state
 
 
-def _finished(scene: ResolveContext, drawing: FrameState) -> Recipe | OriginalBytes:
-    """The drawing within the limits of a result, and its encoding."""
-    plan, info = scene.plan, scene.info
-    # Of a montage nothing is left of the first source: what goes by the source goes by a JPEG of its size.
-    seen = info if drawing.view is not None else Info(Format.JPEG, drawing.frame, info.bytes)
-    if not drawing.ops and matches_any(plan.output.same_is_original, info):
-        how = chosen(plan.output, seen, drawing.frame, plan.limits)
-        if is_as_source(how, info):  # before any limit of a result: what goes out is the source
-            return OriginalBytes(Reason.NOTHING_TO_DO, (*drawing.warnings, *how.warnings))
-    drawing = _at_most(sides_within(drawing.frame, plan.limits), scene, drawing)
-    how = chosen(plan.output, seen, drawing.frame, plan.limits)
-    drawing = _at_most(frames_within(drawing.frame, how.frames, plan.limits), scene, drawing)
-    check_between(drawing.ops, info.size, how.frames, plan.limits)
-    return _recipe(plan, info, drawing, how)
+def _finish(context: ResolveContext, state: FrameState) -> Recipe | OriginalBytes:
+    """The Recipe, with the frame shrunk to the limits of a result, or OriginalBytes if nothing would change."""
+    plan, info = context.plan, context.info
+    # A montage shows nothing of the first source: rules about the source see a JPEG of the montage's size instead.
+    subject = info if state.view is not None else Info(Format.JPEG, state.frame, info.bytes)
+    if not state.ops and matches_any(plan.output.same_is_original, info):
+        chosen = choose_encoding(plan.output, subject, state.frame, plan.limits)
+        if is_source_encoding(chosen, info):  # before the limits of a result: the source is sent unchanged
+            return OriginalBytes(Reason.NOTHING_TO_DO, (*state.warnings, *chosen.warnings))
+    state = _shrink_to(sides_within(state.frame, plan.limits), context, state)
+    chosen = choose_encoding(plan.output, subject, state.frame, plan.limits)
+    state = _shrink_to(frames_within(state.frame, chosen.frames, plan.limits), context, state)
+    check_intermediates(state.ops, info.size, chosen.frames, plan.limits)
+    return _recipe(plan, info, state, chosen)
 
 
-def _recipe(plan: Plan, info: Info, drawing: FrameState, how: ChosenEncoding) -> Recipe:
-    holds_alpha = TRAITS[how.encoding.format].alpha
-    ops = drawing.ops if holds_alpha else without_alpha(drawing.ops, alpha=info.alpha)
+def _recipe(plan: Plan, info: Info, state: FrameState, chosen: ChosenEncoding) -> Recipe:
+    has_alpha = TRAITS[chosen.encoding.format].alpha
+    ops = state.ops if has_alpha else without_alpha(state.ops, alpha=info.alpha)
     return Recipe(
         ops=ops,
-        size=drawing.frame,
-        frames=how.frames,
-        encoding=how.encoding,
-        larger_is_original=plan.output.larger_is_original and not ops and _is_only_quality(how, info),
-        warnings=(*drawing.warnings, *how.warnings),
-        focus=drawing.focus,
+        size=state.frame,
+        frames=chosen.frames,
+        encoding=chosen.encoding,
+        larger_is_original=plan.output.larger_is_original and not ops and _changes_only_quality(chosen, info),
+        warnings=(*state.warnings, *chosen.warnings),
+        focus=state.focus,
     )
 
 
-def _at_most(size: Size, scene: ResolveContext, drawing: FrameState) -> FrameState:
-    """The drawing scaled down to the size, in one go with the scaling it ends with."""
-    if size == drawing.frame:
-        return drawing
-    told = drawing.shrunk(sizing_name(scene), drawing.frame, size)
-    match drawing.ops:
+def _shrink_to(size: Size, context: ResolveContext, state: FrameState) -> FrameState:
+    """The state scaled down to the size; a Scale at its end is replaced, so that the frame is resampled once."""
+    if size == state.frame:
+        return state
+    warned = state.with_shrink_warning(size_parameter(context), state.frame, size)
+    match state.ops:
         case (*before, Scale(filter=kernel)):
-            anew = FrameState.of(scene.info).then(*before, Scale(size, kernel))
-            return replace(told, ops=anew.ops, frame=anew.frame)
+            shrunk = FrameState.from_info(context.info).apply(*before, Scale(size, kernel))
+            return replace(warned, ops=shrunk.ops, frame=shrunk.frame)
         case _:
-            return told.then(Scale(size))
+            return warned.apply(Scale(size))
 
 
-def _is_only_quality(how: ChosenEncoding, info: Info) -> bool:
-    """Whether the source, byte for byte, shows the same as the result. Browsers turn by Exif, caches need not."""
-    return how.encoding.format is info.format and how.frames == info.frames and info.orientation == 1
+def _changes_only_quality(chosen: ChosenEncoding, info: Info) -> bool:
+    """True if the source's bytes show the same image as the result.
+
+    They may not if the source has an Exif orientation: browsers apply it, other clients may ignore it.
+    """
+    return chosen.encoding.format is info.format and chosen.frames == info.frames and info.orientation == 1

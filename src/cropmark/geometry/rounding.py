@@ -1,4 +1,4 @@
-"""Where a fraction becomes a whole pixel: here and nowhere else."""
+"""Rounding fractions to whole pixels. No other module does it."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ _HALF = Fraction(1, 2)
 
 
 def round_half_up(value: Fraction) -> int:
-    """The nearest whole number, ties up, below zero too: 5/2 is 3, -5/2 is -2.
+    """The nearest whole number, ties toward positive infinity: 5/2 is 3, -5/2 is -2.
 
     Source: https://www.fastly.com/documentation/reference/io/crop
     """
-    # Not round(): it takes halves to the even side, so a box would shift with the parity of the frame.
+    # Not round(): it rounds halves to even numbers, so a box would shift with the parity of the frame.
     return floor(value + _HALF)
 
 
-def length(value: Fraction) -> int:
-    """The nearest whole number, at least 1: a side never vanishes by rounding."""
+def round_side(value: Fraction) -> int:
+    """The nearest whole number, at least 1, so that no side is rounded to 0."""
     return max(1, round_half_up(value))
 
 
-def start(value: Fraction, length: int, side: int) -> int:
-    """The first pixel nearest to `value` at which `length` px still lie inside a `side` of at least as many."""
+def round_start(value: Fraction, length: int, side: int) -> int:
+    """The pixel nearest to `value` at which a span of `length` px can begin inside a side of `side` px."""
     return max(0, min(round_half_up(value), side - length))
 
 
 def outer_box(region: Region) -> Box:
-    """The smallest box of whole pixels that holds the region."""
+    """The smallest box of whole pixels that contains the region."""
     left, top = floor(region.left), floor(region.top)
     return Box(left, top, max(1, ceil(region.right) - left), max(1, ceil(region.bottom) - top))
 
 
-def neighbors(value: Fraction) -> tuple[int, int]:
-    """The whole numbers below and above, for whoever tries both; twice the same for a whole number."""
+def floor_and_ceil(value: Fraction) -> tuple[int, int]:
+    """The largest whole number not above the value, and the smallest not below it."""
     return floor(value), ceil(value)
 
 
 def ceil_px(side: Fraction) -> int:
-    """How many pixels a side covers, the last perhaps in part."""
+    """The number of pixels that a side covers, including a partly covered last one."""
     return ceil(side)
 
 
-def nearest_even(value: Fraction) -> int:
-    """The nearest whole number, ties to the even one, as C's rint() has it: for sizes that libvips computes so."""
+def round_half_even(value: Fraction) -> int:
+    """The nearest whole number, ties to even, like C's rint(), which libvips uses for some sizes."""
     return round(value)
 
 
-def root_below(value: Fraction) -> Fraction:
-    """A fraction whose square is at most `value` and nearly that."""
+def sqrt_below(value: Fraction) -> Fraction:
+    """A fraction just below the square root of the value: its square is at most `value`."""
     return Fraction(isqrt(floor(value * 2**64)), 2**32)
 
 
-def length_below(value: Fraction) -> int:
-    """The largest whole number not above the value, at least 1: for a bound that rounding up would break."""
+def floor_side(value: Fraction) -> int:
+    """The largest whole number not above the value, at least 1, for a bound that rounding up would exceed."""
     return max(1, floor(value))

@@ -1,7 +1,7 @@
-"""Decoding at a smaller scale: JPEG can be read at any eighth of its size, WebP at some, which costs far less.
+"""Decoding a source at a reduced scale, which is much cheaper: JPEG at any eighth of its size, WebP at some of them.
 
-Only where enough more pixels than the result's remain, and with a kernel that loses nothing by it.
-Source: https://www.fastly.com/documentation/reference/io/resize-filter and the project's measurements
+It is used only if the decoded frame is large enough compared with the result, and with kernels that lose no quality.
+Source: https://www.fastly.com/documentation/reference/io/resize-filter and docs/decisions/0136
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cropmark.geometry.frame_state import FrameState
-from cropmark.geometry.orientation import mirrored
-from cropmark.geometry.recipe import Extract, Op, Recipe, Scale
+from cropmark.geometry.orientation import mirrored_axes
+from cropmark.geometry.recipe import AnyOp, Extract, Recipe, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import ceil_px, nearest_even
-from cropmark.geometry.subpixel_crop import cut_and_scaled
+from cropmark.geometry.rounding import ceil_px, round_half_even
+from cropmark.geometry.subpixel_crop import crop_and_scale
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter, Orientation
@@ -24,44 +24,44 @@ _SCALES = {
     Format.JPEG: tuple(Fraction(eighths, 8) for eighths in range(1, 8)),
     Format.WEBP: (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2)),
 }
-"""What the decoders can do, the smallest first."""
-_REMAINS = {Format.JPEG: Fraction(3, 2), Format.WEBP: Fraction(2)}
-"""So many times the result on each axis. A JPEG at 1.5 has lost 0.1 points of SSIMULACRA2, at 1.25 1.7 of
-them (docs/decisions/0136)."""
+"""The scales that the decoders support, smallest first."""
+_MIN_OVERSAMPLING = {Format.JPEG: Fraction(3, 2), Format.WEBP: Fraction(2)}
+"""The decoded frame has at least this many times the result's pixels on each axis. At 1.5 a JPEG loses 0.1 points of
+SSIMULACRA2, at 1.25 it loses 1.7 (docs/decisions/0136)."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodePlan:
-    """How the first source is read: at what scale, and what is then done in place of the recipe's ops."""
+    """The scale to decode the first source at, and the ops that then replace the recipe's."""
 
     scale: Fraction
-    ops: tuple[Op, ...]
+    ops: tuple[AnyOp, ...]
 
 
-def decoding(recipe: Recipe, info: Info) -> DecodePlan:
-    """The cheapest reading of the source that shows the recipe's picture, its edges exact within half a pixel of it."""
-    as_is = DecodePlan(Fraction(1), recipe.ops)
+def decode_plan(recipe: Recipe, info: Info) -> DecodePlan:
+    """The cheapest way to decode the source for the recipe. Edges stay exact within half a pixel of the result."""
+    full_scale = DecodePlan(Fraction(1), recipe.ops)
     if info.format not in _SCALES or info.animated:
-        return as_is
-    match _cut(recipe.ops, info.size):
+        return full_scale
+    match _split_first_extract(recipe.ops, info.size):
         case box, [Scale(size, kernel), *rest] if kernel in _KERNELS:
-            remains = _REMAINS[info.format]
+            factor = _MIN_OVERSAMPLING[info.format]
             for scale in _SCALES[info.format]:
-                if box.width * scale >= remains * size.width and box.height * scale >= remains * size.height:
-                    return DecodePlan(scale, _on_scaled(box, Scale(size, kernel), tuple(rest), info, scale))
-    return as_is
+                if box.width * scale >= factor * size.width and box.height * scale >= factor * size.height:
+                    return DecodePlan(scale, _scaled_ops(box, Scale(size, kernel), tuple(rest), info, scale))
+    return full_scale
 
 
 def decoded_size(info: Info, scale: Fraction) -> Size:
-    """The upright frame as it is read at that scale: of a JPEG the pixels that are touched, a WebP's rounded."""
+    """The size of the upright frame decoded at the scale: a JPEG's sides are rounded up, a WebP's to the nearest."""
     width, height = info.size.width * scale, info.size.height * scale
     if info.format is Format.JPEG:
         return Size(ceil_px(width), ceil_px(height))
-    return Size(nearest_even(width), nearest_even(height))
+    return Size(round_half_even(width), round_half_even(height))
 
 
-def _cut(ops: tuple[Op, ...], frame: Size) -> tuple[Box, list[Op]]:
-    """What the first ops keep of the frame, and the ops after them."""
+def _split_first_extract(ops: tuple[AnyOp, ...], frame: Size) -> tuple[Box, list[AnyOp]]:
+    """The box of the first op if it is an Extract, else the whole frame; and the remaining ops."""
     match ops:
         case (Extract(box), *rest):
             return box, rest
@@ -69,23 +69,25 @@ def _cut(ops: tuple[Op, ...], frame: Size) -> tuple[Box, list[Op]]:
             return Box(0, 0, frame.width, frame.height), list(ops)
 
 
-def _on_scaled(box: Box, to: Scale, rest: tuple[Op, ...], info: Info, scale: Fraction) -> tuple[Op, ...]:
+def _scaled_ops(box: Box, to: Scale, rest: tuple[AnyOp, ...], info: Info, scale: Fraction) -> tuple[AnyOp, ...]:
     frame = decoded_size(info, scale)
-    window = _of_jpeg(box, info, scale) if info.format is Format.JPEG else _of_webp(box, info.size, frame)
-    ops = cut_and_scaled(window, to.size, frame, to.filter)
-    return FrameState(frame, info.alpha, view=None).then(*ops, *rest).ops
+    window = _jpeg_window(box, info, scale) if info.format is Format.JPEG else _webp_window(box, info.size, frame)
+    ops = crop_and_scale(window, to.size, frame, to.filter)
+    return FrameState(frame, info.alpha, view=None).apply(*ops, *rest).ops
 
 
-def _of_jpeg(box: Box, info: Info, scale: Fraction) -> Region:
-    """The box in pixels of the frame. They count from the stored picture's top left corner, wherever that is when it is
-    upright; the last of a row and of a column may reach beyond the picture.
+def _jpeg_window(box: Box, info: Info, scale: Fraction) -> Region:
+    """The box in pixels of the decoded frame.
+
+    The decoder scales from the top left corner of the stored image, and the last pixel of a row or column may be partly
+    outside it. If the upright frame is mirrored, that excess is at its left or top.
     """
     frame = decoded_size(info, scale)
-    from_right, from_bottom = mirrored(Orientation(info.orientation))
-    beyond_left = frame.width - info.size.width * scale if from_right else Fraction(0)
-    beyond_top = frame.height - info.size.height * scale if from_bottom else Fraction(0)
-    return Region.of(box).scaled(scale, scale).moved(beyond_left, beyond_top)
+    from_right, from_bottom = mirrored_axes(Orientation(info.orientation))
+    excess_left = frame.width - info.size.width * scale if from_right else Fraction(0)
+    excess_top = frame.height - info.size.height * scale if from_bottom else Fraction(0)
+    return Region.from_box(box).scaled(scale, scale).moved(excess_left, excess_top)
 
 
-def _of_webp(box: Box, before: Size, frame: Size) -> Region:
-    return Region.of(box).scaled(Fraction(frame.width, before.width), Fraction(frame.height, before.height))
+def _webp_window(box: Box, before: Size, frame: Size) -> Region:
+    return Region.from_box(box).scaled(Fraction(frame.width, before.width), Fraction(frame.height, before.height))

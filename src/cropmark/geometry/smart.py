@@ -1,29 +1,29 @@
-"""Where the content puts a window, or why it does not."""
+"""The position of a window by the content of the image, or the reason why the content decides nothing."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 from cropmark.geometry.findings import Findings
-from cropmark.geometry.smart_crop import smart_window
+from cropmark.geometry.smart_crop import smart_placement
 from cropmark.geometry.view import SmartPlacement, View
 from cropmark.model.values import Size
 
-_SAME_SHAPE = Fraction(102, 100)
+_SAME_SHAPE_FACTOR = Fraction(102, 100)
 
 
-def placed_by_content(
+def content_placement(
     width: Fraction, height: Fraction, frame: Size, view: View | None, findings: Findings
 ) -> SmartPlacement | str:
-    """The window's place in the frame, of so many px, by what was found in the source; else in words, why not.
+    """The position in the frame of a window of width by height px, from the source's analysis; else the reason as text.
 
-    A window whose shape is within 2 % of the frame's has no room to be placed in.
+    A window with an aspect ratio within 2 % of the frame's is not placed.
     """
     if findings.analysis is None:
-        return findings.no_analysis
+        return findings.no_analysis_reason
     if view is None:
         return "a montage"
     shape = (width * frame.height) / (height * frame.width)
-    if max(shape, 1 / shape) <= _SAME_SHAPE:
+    if max(shape, 1 / shape) <= _SAME_SHAPE_FACTOR:
         return "same shape"
-    return smart_window((width, height), view, findings.analysis) or "nothing stands out"
+    return smart_placement((width, height), view, findings.analysis) or "nothing is salient"

@@ -1,4 +1,4 @@
-"""One Step met with the frame that the Steps before it left: what the Ops for it are."""
+"""Applying one Step to a frame: the Ops for it, in whole pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from cropmark.geometry.recipe import (
     Extract,
     GaussianBlur,
     Need,
-    Op,
     OriginalBytes,
     Reason,
     Rotate,
@@ -38,9 +37,9 @@ from cropmark.geometry.recipe import (
     UnsharpMask,
 )
 from cropmark.geometry.region import Region
-from cropmark.geometry.resize import asked, covered, inside, outside, stretched
-from cropmark.geometry.smart import placed_by_content
-from cropmark.geometry.subpixel_crop import cut_and_scaled
+from cropmark.geometry.resize import coverage, inside_size, outside_size, requested_size, stretch_size
+from cropmark.geometry.smart import content_placement
+from cropmark.geometry.subpixel_crop import crop_and_scale
 from cropmark.model.formats import Info
 from cropmark.model.problems import EmptyResult
 from cropmark.model.values import CLEAR, WHITE, Box, Color, Length, Pixels, Point, Share, Size
@@ -69,12 +68,12 @@ from cropmark.plan.steps import (
     TrimEdges,
 )
 
-_LARGEST_RADIUS = Fraction(1000)
+_MAX_RADIUS = Fraction(1000)
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveContext:
-    """All that a Step may know besides the frame it meets; the first of the infos is the picture's."""
+    """The inputs of resolve() that a Step may read in addition to the frame state; `info` is the first of `infos`."""
 
     plan: Plan
     info: Info
@@ -82,226 +81,221 @@ class ResolveContext:
     findings: Findings
 
 
-def after(step: AnyStep, drawing: FrameState, scene: ResolveContext) -> FrameState | Need | OriginalBytes:
-    """The drawing after the step, or what stops it.
+def apply_step(step: AnyStep, state: FrameState, context: ResolveContext) -> FrameState | Need | OriginalBytes:
+    """The frame state after the step; a Need for an unanswered question; OriginalBytes if the original is sent.
 
-    Raises NothingLeft, CropOutOfBounds, OutputTooLarge.
+    Raises EmptyResult, CropOutOfBounds, OutputTooLarge.
     """
-    if matches_any(step.skipped_for, scene.info):
-        text = step.warns_if_skipped
-        return drawing if text is None else drawing.warned(_name(step), text)
+    if matches_any(step.skipped_for, context.info):
+        text = step.warning_if_skipped
+        return state if text is None else state.with_warning(_parameter_name(step), text)
     match step:
+        case Orient(orientation):
+            return state.apply(Rotate(orientation))
         case TrimBorder():
-            return _without_border(step, drawing, scene)
+            return _trim_border(step, state, context)
         case TrimEdges():
-            return drawing.then(Extract(trimmed_box(step, drawing.frame)))
+            return state.apply(Extract(trimmed_box(step, state.frame)))
         case Crop():
-            return _cropped(step, drawing, scene)
+            return _crop(step, state, context)
         case Resize():
-            return _resized(step, drawing, scene)
+            return _resize(step, state, context)
         case Pad(edges, color):
-            clear = CLEAR if drawing.alpha else WHITE
-            return _seen_through(padded_box(edges, drawing.frame), color or clear, drawing)
+            default = CLEAR if state.alpha else WHITE
+            return _extract_or_embed(padded_box(edges, state.frame), color or default, state)
         case Canvas():
-            return _on_canvas(step, drawing)
+            return _canvas(step, state)
+        case Flatten(color):
+            return state.apply(Background(color))
+        case Adjust(brightness, contrast, saturation):
+            return state.apply(ColorAdjust(brightness, contrast, saturation))
+        case Sharpen(amount, radius, threshold):
+            sigma = _radius_px(radius, state.frame, Fraction(0), _MAX_RADIUS) / 2
+            return state.apply(UnsharpMask(sigma, amount / 2, threshold))
+        case Blur(radius, min_px, max_px):
+            return state.apply(GaussianBlur(_radius_px(radius, state.frame, min_px, max_px) / 2))
+        case Monochrome(method):
+            return state.apply(Bilevel(method))
         case Overlay():
-            return _overlaid(step, drawing, scene)
+            return _overlay(step, state, context)
         case Montage():
-            return _montage(step, drawing, scene)
-        case Orient() | Flatten() | Adjust() | Sharpen() | Blur() | Monochrome():
-            return drawing.then(_op(step, drawing.frame))
+            return _montage(step, state, context)
         case _:
             assert_never(step)
 
 
-# ------------------------------------------------------------------------------------------ cutting
+# ------------------------------------------------------------------------------------------ trim and crop
 
 
-def _without_border(step: TrimBorder, drawing: FrameState, scene: ResolveContext) -> FrameState | Need:
-    if drawing.looks == len(scene.findings.borders):
-        return Need(FindBorder(step.color, step.tolerance), drawing.ops)
-    left = scene.findings.borders[drawing.looks]
-    if left is None:
+def _trim_border(step: TrimBorder, state: FrameState, context: ResolveContext) -> FrameState | Need:
+    if state.borders_used == len(context.findings.borders):
+        return Need(FindBorder(step.color, step.tolerance), state.ops)
+    inner = context.findings.borders[state.borders_used]
+    if inner is None:
         raise EmptyResult(
-            f"{step.parameter}: nothing is left, the whole picture has the border's color",
-            fix="name another color or a smaller tolerance",
+            f"{step.parameter}: nothing is left, the whole image has the border's color",
+            fix="use another color or a smaller tolerance",
             parameter=step.parameter,
         )
-    return drawing.looked().then(Extract(left))
+    return state.with_border_used().apply(Extract(inner))
 
 
-def _cropped(crop: Crop, drawing: FrameState, scene: ResolveContext) -> FrameState | OriginalBytes:
+def _crop(crop: Crop, state: FrameState, context: ResolveContext) -> FrameState | OriginalBytes:
     if crop.focus is Focus.SMART:
-        crop, drawing = _with_place(crop, drawing, scene)
-    box = crop_box(crop, drawing.frame)
+        crop, state = _place_by_content(crop, state, context)
+    box = crop_box(crop, state.frame)
     if box is not None:
-        return drawing.then(Extract(box))
+        return state.apply(Extract(box))
     if crop.overflow is Overflow.CLIP_OR_ORIGINAL:
-        told = drawing.warned(crop.parameter, "wholly outside the picture: the original was sent")
-        return OriginalBytes(Reason.OUTSIDE, told.warnings)
-    return drawing.warned(crop.parameter, "crop region lies outside the image")
+        warned = state.with_warning(crop.parameter, "entirely outside the image: the original was sent")
+        return OriginalBytes(Reason.OUTSIDE, warned.warnings)
+    return state.with_warning(crop.parameter, "crop region lies outside the image")
 
 
-def _with_place(crop: Crop, drawing: FrameState, scene: ResolveContext) -> tuple[Crop, FrameState]:
-    """The crop with the place that the content gives it, or the one written; the drawing knows which."""
-    size = shape_size(crop.shape, drawing.frame)
+def _place_by_content(crop: Crop, state: FrameState, context: ResolveContext) -> tuple[Crop, FrameState]:
+    """The crop at the position that the content suggests, and the state that records how it was placed.
+
+    If the content decides nothing, the position of the crop does not change.
+    """
+    size = shape_size(crop.shape, state.frame)
     width, height = Fraction(size.width), Fraction(size.height)
-    placed = placed_by_content(width, height, drawing.frame, drawing.view, scene.findings)
-    if isinstance(placed, str):
-        written = "center" if crop.x == crop.y == CENTERED else "position"
-        return crop, replace(drawing, focus=f"{written} ({placed})")
-    window = window_at(placed.left, placed.top, width, height, drawing.frame)
-    moved = replace(crop, x=Offset(Pixels(window.left)), y=Offset(Pixels(window.top)))
-    return moved, replace(drawing, focus=placed.by)
+    placement = content_placement(width, height, state.frame, state.view, context.findings)
+    if isinstance(placement, str):
+        fallback = "center" if crop.x == crop.y == CENTERED else "position"
+        return crop, replace(state, focus=f"{fallback} ({placement})")
+    window = window_at(placement.left, placement.top, width, height, state.frame)
+    placed = replace(crop, x=Offset(Pixels(window.left)), y=Offset(Pixels(window.top)))
+    return placed, replace(state, focus=placement.decided_by)
 
 
-# ------------------------------------------------------------------------------------------ resizing
+# ------------------------------------------------------------------------------------------ resize
 
 
-def _resized(step: Resize, drawing: FrameState, scene: ResolveContext) -> FrameState:
-    """Scaled, and within the limit of a side at once, before a blur or a canvas meets a frame that is too large."""
-    frame, wanted = drawing.frame, asked(step, drawing.frame)
+def _resize(step: Resize, state: FrameState, context: ResolveContext) -> FrameState:
+    """The state after scaling to a size within the side limit, so that no later Step gets an oversized frame."""
+    frame, requested = state.frame, requested_size(step, state.frame)
     match step.fit:
         case Fit.STRETCH:
-            size = stretched(frame, wanted)
+            size = stretch_size(frame, requested)
         case Fit.INSIDE:
-            size = inside(frame, wanted)
+            size = inside_size(frame, requested)
         case Fit.OUTSIDE:
-            size = outside(frame, wanted)
+            size = outside_size(frame, requested)
         case Fit.COVER:
-            return _covering(step, drawing, scene)
+            return _cover(step, state, context)
         case _:
             assert_never(step.fit)
     if size == frame:
-        return drawing  # not scaled, so not limited here: it may be an original that goes out as it is
-    most = _limited(size, step, scene)
-    return drawing.shrunk(step.parameter, size, most).then(Scale(most, step.filter))
+        return state  # not scaled, so not limited here: the original may be sent unchanged
+    limited = _within_side_limit(size, step, context)
+    return state.with_shrink_warning(step.parameter, size, limited).apply(Scale(limited, step.filter))
 
 
-def _covering(step: Resize, drawing: FrameState, scene: ResolveContext) -> FrameState:
-    shown = covered(drawing.frame, asked(step, drawing.frame), step.zoom)
-    window, drawing = _window(step, shown.width, shown.height, drawing, scene)
-    size = _limited(shown.size, step, scene)
-    drawing = drawing.shrunk(step.parameter, shown.size, size)
-    return drawing.then(*cut_and_scaled(window, size, drawing.frame, step.filter))
+def _cover(step: Resize, state: FrameState, context: ResolveContext) -> FrameState:
+    covered = coverage(state.frame, requested_size(step, state.frame), step.zoom)
+    window, state = _cover_window(step, covered.width, covered.height, state, context)
+    size = _within_side_limit(covered.size, step, context)
+    state = state.with_shrink_warning(step.parameter, covered.size, size)
+    return state.apply(*crop_and_scale(window, size, state.frame, step.filter))
 
 
-def _window(
-    step: Resize, width: Fraction, height: Fraction, drawing: FrameState, scene: ResolveContext
+def _cover_window(
+    step: Resize, width: Fraction, height: Fraction, state: FrameState, context: ResolveContext
 ) -> tuple[Region, FrameState]:
-    """The window that a covering resize keeps, and the drawing that knows what placed it."""
-    frame = drawing.frame
+    """The window of the frame that a covering resize shows, and the state that records how it was placed."""
+    frame = state.frame
     match step.focus:
         case None:
-            return window_around(CENTER, width, height, frame), drawing
+            return window_around(CENTER, width, height, frame), state
         case Point():
-            return window_around(step.focus, width, height, frame), drawing
+            return window_around(step.focus, width, height, frame), state
         case Focus.SMART:
-            placed = placed_by_content(width, height, frame, drawing.view, scene.findings)
+            placement = content_placement(width, height, frame, state.view, context.findings)
         case _:
             assert_never(step.focus)
-    if isinstance(placed, str):
-        return window_around(CENTER, width, height, frame), replace(drawing, focus=f"center ({placed})")
-    return window_at(placed.left, placed.top, width, height, frame), replace(drawing, focus=placed.by)
+    if isinstance(placement, str):
+        return window_around(CENTER, width, height, frame), replace(state, focus=f"center ({placement})")
+    window = window_at(placement.left, placement.top, width, height, frame)
+    return window, replace(state, focus=placement.decided_by)
 
 
-def _limited(size: Size, step: Resize, scene: ResolveContext) -> Size:
-    return sides_within(size, scene.plan.limits, step.parameter)
+def _within_side_limit(size: Size, step: Resize, context: ResolveContext) -> Size:
+    return sides_within(size, context.plan.limits, step.parameter)
 
 
-# ------------------------------------------------------------------------------------------ room around
+# ------------------------------------------------------------------------------------------ canvas
 
 
-def _on_canvas(step: Canvas, drawing: FrameState) -> FrameState:
-    box, frame = canvas_box(step, drawing.frame), drawing.frame
-    holds_all = Box(-box.left, -box.top, frame.width, frame.height).within(box.size)
-    if step.warns_when_cut and not holds_all:
-        drawing = drawing.warned("canvas", f"the canvas of {box.size} cuts the picture of {frame}")
-    return _seen_through(box, step.color or CLEAR, drawing)
+def _canvas(step: Canvas, state: FrameState) -> FrameState:
+    box, frame = canvas_box(step, state.frame), state.frame
+    holds_frame = Box(-box.left, -box.top, frame.width, frame.height).within(box.size)
+    if step.warn_if_cut and not holds_frame:
+        state = state.with_warning("canvas", f"the canvas of {box.size} cuts the image of {frame}")
+    return _extract_or_embed(box, step.color or CLEAR, state)
 
 
-def _seen_through(box: Box, color: Color, drawing: FrameState) -> FrameState:
-    """The frame seen through a box in its coordinates: cut where the box lies inside it, else with room filled."""
-    if box.within(drawing.frame):
-        return drawing.then(Extract(box))
-    # A picture far outside is laid just outside: libvips knows no coordinates above ten millions.
-    left = max(-drawing.frame.width, min(-box.left, box.width))
-    top = max(-drawing.frame.height, min(-box.top, box.height))
-    return drawing.then(Embed(box.size, left, top, color))
+def _extract_or_embed(box: Box, color: Color, state: FrameState) -> FrameState:
+    """The state after changing the frame to a box in its coordinates; `color` fills the part outside the frame."""
+    if box.within(state.frame):
+        return state.apply(Extract(box))
+    # A frame far outside the box is moved to just outside it: libvips accepts no coordinates above ten million.
+    left = max(-state.frame.width, min(-box.left, box.width))
+    top = max(-state.frame.height, min(-box.top, box.height))
+    return state.apply(Embed(box.size, left, top, color))
 
 
-# ------------------------------------------------------------------------------------------ pixels
+# ------------------------------------------------------------------------------------------ radius
 
 
-def _op(step: Orient | Flatten | Adjust | Sharpen | Blur | Monochrome, frame: Size) -> Op:
-    """The one op of a step that asks for nothing but the frame's size."""
-    match step:
-        case Orient(turn):
-            return Rotate(turn)
-        case Flatten(color):
-            return Background(color)
-        case Adjust(brightness, contrast, saturation):
-            return ColorAdjust(brightness, contrast, saturation)
-        case Sharpen(amount, radius, threshold):
-            sigma = _radius(radius, frame, Fraction(0), _LARGEST_RADIUS) / 2
-            return UnsharpMask(sigma, amount / 2, threshold)
-        case Blur(radius, least, most):
-            return GaussianBlur(_radius(radius, frame, least, most) / 2)
-        case Monochrome(method):
-            return Bilevel(method)
-        case _:
-            assert_never(step)
-
-
-def _radius(radius: Length, frame: Size, least: Fraction, most: Fraction) -> Fraction:
-    """In pixels; only a share is held within the bounds, since the dialect has refused pixels outside them."""
-    found = radius.of(min(frame.width, frame.height))
-    return max(least, min(found, most)) if isinstance(radius, Share) else found
+def _radius_px(radius: Length, frame: Size, min_px: Fraction, max_px: Fraction) -> Fraction:
+    """The radius in pixels. Only a share is clamped, because the dialect has rejected pixels outside the bounds."""
+    length = radius.of(min(frame.width, frame.height))
+    return max(min_px, min(length, max_px)) if isinstance(radius, Share) else length
 
 
 # ------------------------------------------------------------------------------------------ other sources
 
 
-def _overlaid(step: Overlay, drawing: FrameState, scene: ResolveContext) -> FrameState:
-    """With the overlay, or without one that cannot be had or used; whoever fetched it has told of the former."""
-    info = _source(step.source, scene)
+def _overlay(step: Overlay, state: FrameState, context: ResolveContext) -> FrameState:
+    """The state with the overlay. A missing source is skipped (its fetch has added a warning), a rejected one warns."""
+    info = _source_info(step.source, context)
     if info is None:
-        return drawing
-    found = rejection_of(info, scene.plan)
-    if found is not None:
-        return drawing.warned(step.parameter, f"left out, {found.detail}")
-    return drawing.then(overlay(step, drawing.frame, info, scene.plan.limits))
+        return state
+    rejection = rejection_of(info, context.plan)
+    if rejection is not None:
+        return state.with_warning(step.parameter, f"left out, {rejection.detail}")
+    return state.apply(overlay(step, state.frame, info, context.plan.limits))
 
 
-def _montage(step: Montage, drawing: FrameState, scene: ResolveContext) -> FrameState:
-    drawing = drawing.then(SolidColor(step.size, step.color))
+def _montage(step: Montage, state: FrameState, context: ResolveContext) -> FrameState:
+    state = state.apply(SolidColor(step.size, step.color))
     for cell in step.cells:
-        info = _source(cell.source, scene)
+        info = _source_info(cell.source, context)
         if info is None:
             continue
-        found = rejection_of(info, scene.plan)
-        if found is not None:
-            drawing = drawing.warned("montage", f"picture {cell.source} left out, {found.detail}")
+        rejection = rejection_of(info, context.plan)
+        if rejection is not None:
+            state = state.with_warning("montage", f"image {cell.source} left out, {rejection.detail}")
             continue
-        filled = montage_cell(step, cell, info)
-        if filled is None:
-            drawing = drawing.warned("padding", f"it leaves nothing of picture {cell.source}")
+        compose = montage_cell(step, cell, info)
+        if compose is None:
+            state = state.with_warning("padding", f"leaves no pixel of image {cell.source}")
             continue
-        drawing = drawing.then(filled)
-    return drawing
+        state = state.apply(compose)
+    return state
 
 
-def _source(index: int, scene: ResolveContext) -> Info | None:
-    return scene.infos[index] if index < len(scene.infos) else None
+def _source_info(index: int, context: ResolveContext) -> Info | None:
+    return context.infos[index] if index < len(context.infos) else None
 
 
-def sizing_name(scene: ResolveContext) -> str:
-    """What the caller named the size by; the source itself where nothing did."""
-    done = (step for step in reversed(scene.plan.steps) if not matches_any(step.skipped_for, scene.info))
-    return next((_name(step) for step in done if isinstance(step, Resize | Pad | Canvas)), "source")
+def size_parameter(context: ResolveContext) -> str:
+    """The parameter that set the result's size, for messages; "source" if no Step changed it."""
+    applied = (step for step in reversed(context.plan.steps) if not matches_any(step.skipped_for, context.info))
+    return next((_parameter_name(step) for step in applied if isinstance(step, Resize | Pad | Canvas)), "source")
 
 
-def _name(step: AnyStep) -> str:
+def _parameter_name(step: AnyStep) -> str:
     match step:
         case TrimBorder() | TrimEdges() | Crop() | Resize() | Overlay():
             return step.parameter

@@ -1,11 +1,11 @@
-"""Which part of the upright source a frame shows, so that what was found in the source can be placed in the frame."""
+"""The View: the part of the upright source that a frame shows, to map findings in the source to the frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from cropmark.geometry.orientation import composed, turned, unturned
+from cropmark.geometry.orientation import combine, rotate_region, unrotate_region
 from cropmark.geometry.region import UNIT, Region
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Orientation
@@ -13,38 +13,40 @@ from cropmark.plan.steps import Orientation
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A frame that shows the region `shown` (shares of the upright source), laid as `turn` says.
+    """A frame that shows the region `shown` (in shares of the upright source), rotated to `orientation`.
 
-    `shown` may reach outside the source (below 0, past 1) where room was added around it.
+    `shown` may extend outside the source (below 0, above 1) if space was added around it.
     """
 
     frame: Size
     shown: Region = UNIT
-    turn: Orientation = Orientation.NONE
+    orientation: Orientation = Orientation.NONE
 
-    def place(self, region: Region) -> Region:
-        """Where a region in shares of the upright source lies in the frame, in its pixels; perhaps outside.
+    def to_frame(self, region: Region) -> Region:
+        """The frame's region, in pixels, for a region in shares of the upright source; it may be outside the frame.
 
-        Of a 1000 px wide source cut to its right half, a face from 3/4 to 1 of the width lies from 250 to 500.
+        In a 1000 px wide source cropped to its right half, a face from 3/4 to 1 of the width is at 250 to 500 px.
         """
-        return turned(self._of_shown(region), self.turn).scaled(Fraction(self.frame.width), Fraction(self.frame.height))
+        return rotate_region(self._of_shown(region), self.orientation).scaled(
+            Fraction(self.frame.width), Fraction(self.frame.height)
+        )
 
-    def source_of(self, region: Region) -> Region:
-        """The region of the upright source, in its shares, that lies under a region of the frame in pixels."""
+    def to_source(self, region: Region) -> Region:
+        """The region of the upright source, in shares, for a region of the frame in pixels."""
         shares = region.scaled(Fraction(1, self.frame.width), Fraction(1, self.frame.height))
         return (
-            unturned(shares, self.turn)
+            unrotate_region(shares, self.orientation)
             .scaled(self.shown.width, self.shown.height)
             .moved(self.shown.left, self.shown.top)
         )
 
     def extracted(self, box: Box) -> View:
-        """The view after the frame was cut to the box, or laid on a larger one that begins outside it."""
-        return replace(self, frame=box.size, shown=self.source_of(Region.of(box)))
+        """The view after the frame is cropped to the box, or embedded if the box extends outside it."""
+        return replace(self, frame=box.size, shown=self.to_source(Region.from_box(box)))
 
-    def rotated(self, turn: Orientation) -> View:
-        frame = self.frame.turned if turn.swaps_sides else self.frame
-        return replace(self, frame=frame, turn=composed(self.turn, turn))
+    def rotated(self, orientation: Orientation) -> View:
+        frame = self.frame.transposed if orientation.swaps_sides else self.frame
+        return replace(self, frame=frame, orientation=combine(self.orientation, orientation))
 
     def scaled(self, frame: Size) -> View:
         return replace(self, frame=frame)
@@ -56,11 +58,11 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class SmartPlacement:
-    """Where the content puts a window: its corner in the frame's pixels, unrounded, and what decided.
+    """The position of a window found by its content: its corner in unrounded pixels of the frame.
 
-    `by` is one of faces, subject, residual.
+    `decided_by` is one of faces, subject, residual.
     """
 
     left: Fraction
     top: Fraction
-    by: str
+    decided_by: str

@@ -1,1 +1,1 @@
-"""The values everything else is written in: sizes, formats, problems, assets."""
+"""Basic types used by all packages: sizes, formats, problems, assets."""

@@ -1,7 +1,7 @@
-"""Assets as a library keeps them: what they are made of, and what may be asked of a list of them.
+"""Types of the asset library: stacks, branches, folders, assets, versions, publications, listings and keys.
 
-Times are Unix milliseconds. A stack holds branches, a branch assets and folders, an asset versions; each version is one
-file. Published is a version in an environment, by locale.
+Times are Unix milliseconds. A stack has branches, a branch has assets and folders, an asset has versions; each version
+is one file. A version is published to an environment for a locale.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from enum import Enum
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.values import Size
 
-MAIN = "main"
-"""The branch of a request that names none."""
+MAIN_BRANCH = "main"
+"""The branch of requests without a branch."""
 MAX_NAME_CHARS = 255
 MAX_LOCALE_CHARS = 64
 
 UID = re.compile(r"blt[0-9a-f]{16}")
-"""Stacks, environments, assets and folders."""
+"""The uid of a stack, environment, asset or folder."""
 FILE_UID = re.compile(r"[0-9a-f]{24}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-"""The other names of stacks and files, for URLs of Kontent.ai's form."""
+"""The second id of a stack or file, for Kontent.ai-style URLs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Assets that belong together. The api key names it in URLs and is no secret."""
+    """A group of assets. The API key identifies it in URLs and is not secret."""
 
     api_key: str
     name: str
     kontent_id: str
-    """What a URL of Kontent.ai's form calls the stack: its environment id."""
+    """The stack's id in Kontent.ai-style URLs, where it is called environment id."""
     secured: bool
-    """Delivery asks for a token."""
+    """True if delivery requires a token."""
     created_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where assets of a stack are published to."""
+    """A publishing target of a stack, such as production."""
 
     uid: str
     name: str
@@ -50,15 +50,15 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class BranchRef:
-    """Where in a library: a branch of a stack."""
+    """A reference to a branch of a stack."""
 
     stack: str
-    branch: str = MAIN
+    branch: str = MAIN_BRANCH
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as its bytes tell it; `digest` is their SHA-256 in hex, `size` None where no header could be read."""
+    """The facts of a stored file. `digest` is its SHA-256 in hex; `size`: None if its header cannot be read."""
 
     digest: str
     filename: str
@@ -73,7 +73,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class UploadInfo:
-    """What is known of a file before it is kept; its bytes come beside."""
+    """The facts of an uploaded file that is not stored yet; its bytes are passed separately."""
 
     filename: str
     format: Format
@@ -82,7 +82,7 @@ class UploadInfo:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One file of an asset, the first being number 1. `file_uid` and `file_id` never stand for another."""
+    """One file of an asset, counted from number 1. `file_uid` and `file_id` are never reused."""
 
     number: int
     file_uid: str
@@ -91,12 +91,12 @@ class Version:
     created_ms: int
     created_by: str
     name: str | None = None
-    """What people call it."""
+    """An optional name for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A version that is published now. `environment` is its uid."""
+    """A version that is currently published. `environment` is the environment's uid."""
 
     environment: str
     environment_name: str
@@ -108,10 +108,10 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class EntryDetails:
-    """What assets and folders have in common."""
+    """The fields that assets and folders share."""
 
     uid: str
-    place: BranchRef
+    branch_ref: BranchRef
     title: str
     description: str
     tags: tuple[str, ...]
@@ -124,20 +124,20 @@ class EntryDetails:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder; its title is its name."""
+    """A folder of the library; its title is its name."""
 
     entry: EntryDetails
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """An asset with the version that was asked for, the newest unless told otherwise, and its number of them."""
+    """An asset with the requested version (by default the newest) and the number of its newest version."""
 
     entry: EntryDetails
     version: Version
     newest: int
     slug: str | None
-    """Of its permanent URL."""
+    """The slug of the permanent URL."""
     publications: tuple[Publication, ...]
 
     @property
@@ -146,8 +146,8 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """What is said of an asset; None leaves it as it is. `to_top` moves it out of its folder; a slug is set once."""
+class AssetChanges:
+    """Changes to an asset; None leaves a field unchanged. `to_top` moves it out of its folder; a slug is set once."""
 
     title: str | None = None
     description: str | None = None
@@ -158,10 +158,10 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Publishing:
-    """Environments by name or uid, and locales, that a version is to be published in, or to be taken from.
+class PublishRequest:
+    """A request to publish a version to environments (by name or uid) and locales, or to unpublish it.
 
-    `version` None: the newest. `at_ms` in the future: then.
+    `version`: None for the newest. `at_ms`: the time to do it; None or a past time for immediately.
     """
 
     environments: tuple[str, ...]
@@ -171,7 +171,7 @@ class Publishing:
 
 
 class AssetFilter(Enum):
-    """What a list holds."""
+    """The kinds of entries in a listing."""
 
     ALL = "all"
     ASSETS = "assets"
@@ -180,7 +180,7 @@ class AssetFilter(Enum):
 
 
 class SortField(Enum):
-    """What a list is sorted by."""
+    """The field by which a listing is sorted."""
 
     CREATED = "created_at"
     UPDATED = "updated_at"
@@ -190,12 +190,13 @@ class SortField(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of a list. `equal` holds pairs of a field's name and its value; `folder` "" is the top, None any.
+    """A request for one page of a listing.
 
-    `environment`: only what is published there, each asset with the version that is.
+    `equal` has pairs of a field's name and the required value. `folder`: "" for the top level, None for any folder.
+    `environment` restricts the listing to assets published there, each with its published version.
     """
 
-    shown: AssetFilter = AssetFilter.ASSETS
+    filter: AssetFilter = AssetFilter.ASSETS
     folder: str | None = None
     environment: str | None = None
     equal: tuple[tuple[str, str | bool], ...] = ()
@@ -203,12 +204,12 @@ class Listing:
     descending: bool = True
     skip: int = 0
     limit: int = 100
-    counted: bool = False
+    with_count: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """`count` of all that the list holds; None where it was not asked for."""
+    """One page of a listing. `count` is the number of entries on all pages; None if it was not requested."""
 
     items: tuple[Asset | Folder, ...]
     count: int | None
@@ -216,19 +217,19 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class KeyScope:
-    """What a key opens: a stack, or all of them; environments of it, or all."""
+    """The permissions of a key: one stack or all (None), and some of its environments or all (empty)."""
 
     stack: str | None = None
     environments: tuple[str, ...] = ()
 
-    def opens(self, environment: str, known: Iterable[Environment]) -> bool:
-        """Whether an environment of the stack may be read; it and the key may name it by its uid or its name."""
+    def allows_environment(self, environment: str, known: Iterable[Environment]) -> bool:
+        """True if the key may read the environment; both may give it by uid or by name."""
         names = {environment}.union(*({e.name, e.uid} for e in known if environment in (e.name, e.uid)))
         return not self.environments or not names.isdisjoint(self.environments)
 
 
 class KeyKind(Enum):
-    """What a key is for."""
+    """The API that a key grants access to."""
 
     MANAGEMENT = "management"
     DELIVERY = "delivery"
@@ -238,7 +239,7 @@ class KeyKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LibraryKey:
-    """A key as it is kept: its digest, never itself."""
+    """A stored key: its digest, never the key itself."""
 
     id: str
     kind: KeyKind

@@ -1,4 +1,4 @@
-"""Picture formats: their traits, how their bytes begin, what a client's Accept admits, what a header tells."""
+"""Image formats: their traits, detection from the first bytes, Accept headers, and header facts (Info)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cropmark.model.values import Size
 
 
 class Format(Enum):
-    """A picture format by its bytes. Progressive JPEG, png8 and lossless WebP are encodings of theirs, not formats."""
+    """An image file format. Progressive JPEG, png8 and lossless WebP are encodings of a format, not formats."""
 
     JPEG = "jpeg"
     PNG = "png"
@@ -25,13 +25,13 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What holds for every picture of a format, and what the shipped libvips does with it."""
+    """The properties of a format, and the support for it in the libvips build that is shipped."""
 
     media_type: str
     extension: str
     alpha: bool
     animated: bool
-    """Whether we can write several frames."""
+    """True if several frames can be written."""
     readable: bool
     writable: bool
 
@@ -45,9 +45,9 @@ TRAITS: dict[Format, Traits] = {
     Format.GIF:  Traits("image/gif",     "gif",  True,  True,  True,  True),
     Format.AVIF: Traits("image/avif",    "avif", True,  False, True,  True),
     Format.TIFF: Traits("image/tiff",    "tiff", True,  False, True,  False),
-    Format.SVG:  Traits("image/svg+xml", "svg",  True,  False, False, False),   # switched on by configuration only
-    Format.HEIC: Traits("image/heic",    "heic", True,  False, False, False),   # the wheel has no HEVC
-    Format.JXL:  Traits("image/jxl",     "jxl",  True,  False, False, False),   # nor JPEG XL
+    Format.SVG:  Traits("image/svg+xml", "svg",  True,  False, False, False),   # enabled by configuration only
+    Format.HEIC: Traits("image/heic",    "heic", True,  False, False, False),   # the pyvips wheel has no HEVC
+    Format.JXL:  Traits("image/jxl",     "jxl",  True,  False, False, False),   # the pyvips wheel has no JPEG XL
     Format.BMP:  Traits("image/bmp",     "bmp",  False, False, False, False),
 }
 # fmt: on
@@ -55,17 +55,17 @@ TRAITS: dict[Format, Traits] = {
 READABLE = frozenset(f for f, t in TRAITS.items() if t.readable)
 WRITABLE = frozenset(f for f, t in TRAITS.items() if t.writable)
 
-SNIFFED_BYTES = 4096
-"""How much of a file `sniffed` wants to see."""
+SNIFF_BYTES = 4096
+"""The number of first bytes that sniff_format() needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a picture's header tells; nothing here needs a pixel."""
+    """The facts from an image file's header; none needs pixels to be decoded."""
 
     format: Format
-    stored: Size
-    """As stored, before the Exif orientation."""
+    stored_size: Size
+    """The size in the file, before the Exif orientation is applied."""
     bytes: int
     orientation: int = 1
     """The Exif orientation, 1 to 8."""
@@ -78,16 +78,16 @@ class Info:
 
     @property
     def size(self) -> Size:
-        """Of the upright frame."""
-        return self.stored.turned if self.orientation >= 5 else self.stored
+        """The size of the upright frame."""
+        return self.stored_size.transposed if self.orientation >= 5 else self.stored_size
 
     @property
     def animated(self) -> bool:
         return self.frames > 1
 
 
-def sniffed(head: bytes) -> Format | None:
-    """The format whose files begin like this; None for what is no picture we know by name."""
+def sniff_format(head: bytes) -> Format | None:
+    """The format of a file with these first bytes; None for an unknown format."""
     if head.startswith(b"\xff\xd8\xff"):
         return Format.JPEG
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -107,7 +107,7 @@ def sniffed(head: bytes) -> Format | None:
     return Format.SVG if _looks_like_svg(head) else None
 
 
-# The length of the header that follows, the only part of a BMP's start that is not free.
+# The length of the second header, the only field near a BMP's start with few valid values.
 _BMP_HEADERS = {n.to_bytes(4, "little") for n in (12, 16, 40, 52, 56, 64, 108, 124)}
 
 
@@ -122,29 +122,29 @@ def _iso_media(head: bytes) -> Format | None:
 
 
 def _looks_like_svg(head: bytes) -> bool:
-    text = head[:SNIFFED_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head[:SNIFF_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"<svg"):
         return True
     return text.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text
 
 
-def accepted(header: str) -> frozenset[Format]:
-    """The formats that an Accept header names itself; wildcards name none.
+def accepted_formats(header: str) -> frozenset[Format]:
+    """The formats that an Accept header names explicitly.
 
-    Browsers that cannot show WebP send `image/*` and `*/*` too.
+    Wildcards are ignored, because browsers that cannot show WebP also send `image/*` and `*/*`.
     """
-    named = named_types(header)
-    return frozenset(f for f, t in TRAITS.items() if t.media_type in named)
+    types = accepted_types(header)
+    return frozenset(f for f, t in TRAITS.items() if t.media_type in types)
 
 
-def named_types(header: str) -> frozenset[str]:
-    """The media types that an Accept header names with a q above 0, wildcards as they stand there."""
-    found = set()
+def accepted_types(header: str) -> frozenset[str]:
+    """The media types, including wildcards, that an Accept header names with a q above 0."""
+    types = set()
     for item in header[:4096].lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         if not any(_is_zero_q(p) for p in parameters):
-            found.add(name)
-    return frozenset(found)
+            types.add(name)
+    return frozenset(types)
 
 
 def _is_zero_q(parameter: str) -> bool:

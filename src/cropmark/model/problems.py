@@ -1,30 +1,30 @@
-"""What a caller is told went wrong. A Problem carries facts; a dialect gives it status, body and words of its own.
+"""Problems: errors with their cause and fix. A dialect gives a Problem its own status, body and wording.
 
 Problem
-├── BadOrder            400  the request itself cannot be carried out, whatever the picture
-│   ├── BadValue             one parameter's value: expected this, got that
-│   └── UnknownBody     415  a body of a kind that is not read
-├── Refused             403  the caller may not
-│   ├── Unauthorized    401
-│   ├── Expired         410
-│   └── TooManyRequests 429
-├── NotFound            404  no such address here
-├── NotAllowed          405  the method
-├── SourceProblem            the picture cannot be had or used
-│   ├── SourceMissing   404
-│   ├── SourceRefused   400  an address that may not be fetched; one text for all such
-│   ├── SourceTooLarge  413
-│   ├── SourceUnusable  415  broken, or of a kind that is not read
-│   │   ├── UnknownEncoding  sent by a Content-Encoding that is not read
-│   │   └── BrokenEncoding   sent by one that could not be undone
-│   ├── SourceFailed    502
-│   └── SourceTimeout   504
-├── Impossible          400  well said, but not on this picture
+├── BadRequest               400  the request is invalid for every image
+│   ├── BadValue                  one parameter's value: expected and received
+│   └── UnsupportedMediaType 415  the type of the request's body
+├── Forbidden                403  the caller lacks permission
+│   ├── Unauthorized         401
+│   ├── SignatureExpired     410
+│   └── TooManyRequests      429
+├── NotFound                 404  nothing at this URL
+├── MethodNotAllowed         405
+├── SourceProblem                 the source image is not available or not usable
+│   ├── SourceNotFound       404
+│   ├── SourceForbidden      400  an address that must not be fetched; one text for all rules
+│   ├── SourceTooLarge       413
+│   ├── SourceUnusable       415  broken, or an unsupported format
+│   │   ├── UnknownEncoding       unsupported Content-Encoding
+│   │   └── BrokenEncoding        Content-Encoding that cannot be decoded
+│   ├── SourceFailed         502
+│   └── SourceTimeout        504
+├── Unprocessable            400  valid, but not possible for this image
 │   ├── CropOutOfBounds
-│   ├── NothingLeft
+│   ├── EmptyResult
 │   └── OutputTooLarge
-├── Overloaded          503  come back later
-└── Breakdown           500  our fault
+├── Overloaded               503  retry later
+└── InternalError            500  a bug or failure of the server
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from cropmark.model.values import Box, Size
 
 
 class Problem(Exception):
-    """What went wrong and what to do about it.
+    """An error with its cause and fix.
 
-    `detail` says what was expected and what came, `fix` what to write instead; `parameter` is the name in the
-    dialect's spelling, where one parameter is to blame. None of them holds a path, a key or an address of ours.
+    `detail` gives the expected and the received value, `fix` the text to write instead, and `parameter` the name of the
+    parameter that caused it, in the dialect's spelling. They contain no server path, key or internal address.
     """
 
     status: ClassVar[int] = 500
@@ -58,13 +58,13 @@ class Problem(Exception):
 
 
 class BadRequest(Problem):
-    """The request cannot be carried out, whatever the picture."""
+    """The request is invalid for every image."""
 
-    status, code = 400, "bad_order"
+    status, code = 400, "bad_request"
 
 
 class BadValue(BadRequest):
-    """A parameter's value that does not match its grammar or lies out of its range."""
+    """A parameter's value does not match its grammar or is out of range."""
 
     code = "bad_value"
 
@@ -76,156 +76,156 @@ class BadValue(BadRequest):
 
 
 class UnsupportedMediaType(BadRequest):
-    """A body of a kind that is not read here."""
+    """The media type of the request's body is not supported at this URL."""
 
-    status, code = 415, "unknown_body"
+    status, code = 415, "unsupported_media_type"
 
 
 class Forbidden(Problem):
-    """The caller may not do this."""
+    """The caller lacks permission for this request."""
 
-    status, code = 403, "refused"
+    status, code = 403, "forbidden"
 
 
 class Unauthorized(Forbidden):
-    """A key or token is missing, or is not the right one."""
+    """A key or token is missing or wrong."""
 
     status, code = 401, "unauthorized"
 
 
 class SignatureExpired(Forbidden):
-    """The signed URL held until a time that has passed."""
+    """The time limit of a signed URL has passed."""
 
-    status, code = 410, "expired"
+    status, code = 410, "signature_expired"
 
 
 class TooManyRequests(Forbidden):
-    """The caller asked for more than its share, and may come back later."""
+    """The caller exceeded a rate limit; `Retry-After` gives the time to wait."""
 
     status, code = 429, "too_many_requests"
 
 
 class NotFound(Problem):
-    """There is nothing at this address."""
+    """The server has nothing at this URL."""
 
     status, code = 404, "not_found"
 
 
 class MethodNotAllowed(Problem):
-    """A method that is not answered at this address."""
+    """The HTTP method is not supported at this URL."""
 
     status, code = 405, "method_not_allowed"
 
 
 class SourceProblem(Problem):
-    """The picture cannot be had, or cannot be used."""
+    """The source image is not available or not usable."""
 
     status, code = 502, "source_problem"
     origin_status: int | None = None
-    """What the picture's own server answered, where it answered: some dialects keep the number (Fastly E1)."""
+    """The HTTP status from the source's origin, if it responded; some dialects return the same status."""
 
 
 class SourceNotFound(SourceProblem):
-    """There is no picture at the address that was named."""
+    """The source has nothing at the requested path or URL."""
 
-    status, code = 404, "source_missing"
+    status, code = 404, "source_not_found"
 
 
 class SourceForbidden(SourceProblem):
-    """An address that no picture may be fetched from; which rule it breaks is not told."""
+    """The image's URL must not be fetched; the message does not reveal which rule forbids it."""
 
-    status, code = 400, "source_refused"
+    status, code = 400, "source_forbidden"
 
 
 class SourceTooLarge(SourceProblem):
-    """The picture has more bytes or pixels than are taken."""
+    """The source image exceeds a limit of bytes or pixels."""
 
     status, code = 413, "source_too_large"
 
 
 class SourceUnusable(SourceProblem):
-    """The picture is broken, or of a kind that is not read."""
+    """The source image is broken or in an unsupported format."""
 
     status, code = 415, "source_unusable"
 
 
 class UnknownEncoding(SourceUnusable):
-    """The picture's own server sent it by a Content-Encoding that is not read here."""
+    """The origin sent the image with a Content-Encoding that is not supported."""
 
     code = "unknown_encoding"
 
 
 class BrokenEncoding(SourceUnusable):
-    """The picture's own server sent it by a Content-Encoding that could not be undone."""
+    """The origin sent the image with a Content-Encoding that cannot be decoded."""
 
     code = "broken_encoding"
 
 
 class SourceFailed(SourceProblem):
-    """The picture's own server, or what keeps it, gave none."""
+    """The origin or the storage of the source failed."""
 
     status, code = 502, "source_failed"
 
 
 class SourceTimeout(SourceProblem):
-    """The picture's own server took too long."""
+    """The origin of the source did not respond in time."""
 
     status, code = 504, "source_timeout"
 
 
 class Unprocessable(Problem):
-    """What is asked for cannot be done on this picture."""
+    """The request is valid but not possible for this image."""
 
-    status, code = 400, "impossible"
+    status, code = 400, "unprocessable"
 
 
 class CropOutOfBounds(Unprocessable):
-    """The box of a crop reaches outside the frame, and may not be clipped."""
+    """The box of a crop extends outside the image and must not be clipped."""
 
     code = "crop_out_of_bounds"
 
     def __init__(self, box: Box, frame: Size, *, parameter: str | None = None) -> None:
         super().__init__(
-            f"the crop keeps {box}, the picture there is {frame}",
-            fix="ask for less, or move it inside",
+            f"the crop is {box}, the image is {frame}",
+            fix="use a smaller crop, or move it inside",
             parameter=parameter,
         )
 
 
 class EmptyResult(Unprocessable):
-    """A trim that would remove every pixel."""
+    """The trim would remove every pixel."""
 
-    code = "nothing_left"
+    code = "empty_result"
 
 
 class OutputTooLarge(Unprocessable):
-    """The result would have more pixels than are made."""
+    """The result would exceed a limit of its sides or pixels."""
 
     code = "output_too_large"
 
 
 class Overloaded(Problem):
-    """The server has more to do than it can; `Retry-After` says when to come back."""
+    """The server is overloaded; `Retry-After` gives the time to wait."""
 
     status, code = 503, "overloaded"
 
 
 class InternalError(Problem):
-    """The server's own fault, which its log tells more of."""
+    """Internal server error; details are in the server log."""
 
-    status, code = 500, "breakdown"
-
-
-def _all_kinds(kind: type[Problem]) -> list[type[Problem]]:
-    return [kind, *(found for child in kind.__subclasses__() for found in _all_kinds(child))]
+    status, code = 500, "internal_error"
 
 
-KINDS: dict[str, type[Problem]] = {kind.code: kind for kind in _all_kinds(Problem)}
+def _with_subclasses(kind: type[Problem]) -> list[type[Problem]]:
+    return [kind, *(found for child in kind.__subclasses__() for found in _with_subclasses(child))]
+
+
+PROBLEMS_BY_CODE: dict[str, type[Problem]] = {kind.code: kind for kind in _with_subclasses(Problem)}
 
 
 def restored_problem(code: str, detail: str, fix: str = "", parameter: str | None = None) -> Problem:
-    """The Problem that a renderer told by its code; a Breakdown where no Problem has that code."""
-    kind = KINDS.get(code, InternalError)
+    """The Problem with this code, as reported by a renderer; an InternalError for an unknown code."""
+    kind = PROBLEMS_BY_CODE.get(code, InternalError)
     problem = kind.__new__(kind)
     Problem.__init__(problem, detail, fix=fix, parameter=parameter)
     return problem

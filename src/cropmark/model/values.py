@@ -1,7 +1,7 @@
-"""The small exact values everything else is said in: sizes, boxes, lengths, ratios, colors.
+"""Small exact values: sizes, boxes, lengths, ratios, colors.
 
 Coordinates count from the top left corner of the upright frame; right and bottom are exclusive.
-Nothing here rounds: a fraction becomes a whole pixel in geometry/rounding.py and nowhere else.
+Nothing is rounded here: a fraction becomes a whole pixel in geometry/rounding.py only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Whole pixels across and down, each at least 1."""
+    """Width and height in whole pixels, each at least 1."""
 
     width: int
     height: int
@@ -27,7 +27,7 @@ class Size:
         return self.width * self.height
 
     @property
-    def turned(self) -> Size:
+    def transposed(self) -> Size:
         """The size after a quarter turn."""
         return Size(self.height, self.width)
 
@@ -37,7 +37,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle of whole pixels; its corner may lie outside the frame, its sides are at least 1."""
+    """A rectangle in whole pixels with sides of at least 1; it may extend outside the frame."""
 
     left: int
     top: int
@@ -61,11 +61,11 @@ class Box:
         return Size(self.width, self.height)
 
     def within(self, frame: Size) -> bool:
-        """Whether no pixel of the box lies outside the frame."""
+        """True if no pixel of the box is outside the frame."""
         return self.left >= 0 and self.top >= 0 and self.right <= frame.width and self.bottom <= frame.height
 
     def clipped_to(self, frame: Size) -> Box | None:
-        """The part of the box inside the frame; None where they share no pixel."""
+        """The part of the box inside the frame; None if they share no pixel."""
         left, top = max(self.left, 0), max(self.top, 0)
         right, bottom = min(self.right, frame.width), min(self.bottom, frame.height)
         if right <= left or bottom <= top:
@@ -76,54 +76,52 @@ class Box:
         return f"{self.width}x{self.height} at {self.left},{self.top}"
 
 
-def enclosing(boxes: Iterable[Box]) -> Box | None:
-    """The smallest box that holds them all; None of none."""
-    held = tuple(boxes)
-    if not held:
+def bounding_box(boxes: Iterable[Box]) -> Box | None:
+    """The smallest box that contains all boxes; None without boxes."""
+    inner = tuple(boxes)
+    if not inner:
         return None
-    left, top = min(box.left for box in held), min(box.top for box in held)
-    return Box(left, top, max(box.right for box in held) - left, max(box.bottom for box in held) - top)
+    left, top = min(box.left for box in inner), min(box.top for box in inner)
+    return Box(left, top, max(box.right for box in inner) - left, max(box.bottom for box in inner) - top)
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """A length in pixels, perhaps not whole ones."""
+    """A length in pixels, which may be a fraction."""
 
     count: Fraction
 
     def of(self, side: int) -> Fraction:
-        """The length in pixels, whatever the side."""
+        """The length in pixels; the side has no influence."""
         return self.count
 
     def times(self, factor: Fraction) -> Pixels:
-        """So many times longer."""
         return Pixels(self.count * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A length as a part of a side: Share(1/2) is half of it, Share(5/2) two and a half times."""
+    """A length as a share of a side: Share(1/2) is half the side, Share(5/2) two and a half times the side."""
 
     part: Fraction
 
     def of(self, side: int) -> Fraction:
-        """The length in pixels on a side of that many."""
+        """The length in pixels for a side of `side` pixels."""
         return self.part * side
 
     def times(self, factor: Fraction) -> Share:
-        """So many times longer."""
         return Share(self.part * factor)
 
 
 Length = Pixels | Share
 
-WHOLE = Share(Fraction(1))
-NOTHING = Pixels(Fraction(0))
+FULL_LENGTH = Share(Fraction(1))
+ZERO_LENGTH = Pixels(Fraction(0))
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place as shares of the frame's sides: (1/2, 1/2) is its center."""
+    """A position in shares of the frame's sides: (1/2, 1/2) is the center."""
 
     x: Fraction
     y: Fraction
@@ -131,19 +129,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The shape width:height, both above 0."""
+    """The aspect ratio width:height, both above 0."""
 
     width: Fraction
     height: Fraction
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
-            raise ValueError(f"a ratio is of numbers above 0, not {self.width}:{self.height}")
+            raise ValueError(f"a ratio needs numbers above 0, not {self.width}:{self.height}")
 
 
 @dataclass(frozen=True, slots=True)
 class Color:
-    """An sRGB color, parts 0 to 255; alpha 0 is clear, 255 opaque. Not premultiplied."""
+    """An sRGB color with channels 0 to 255, not premultiplied; alpha 0 is transparent, 255 opaque."""
 
     red: int
     green: int
@@ -152,7 +150,7 @@ class Color:
 
     def __post_init__(self) -> None:
         if not all(0 <= part <= 255 for part in (self.red, self.green, self.blue, self.alpha)):
-            raise ValueError(f"the parts of a color are 0 to 255, not {self}")
+            raise ValueError(f"the channels of a color are 0 to 255, not {self}")
 
     @property
     def opaque(self) -> bool:

@@ -1,1 +1,1 @@
-"""What a request asks for, in the caller's units, before any picture is known."""
+"""The parsed request: an Order and its Plan, in the caller's units, before any image is known."""

@@ -1,4 +1,4 @@
-"""Plan and Order: all that a request asks for, as one frozen value, and the fingerprint that tells Plans apart."""
+"""Plan and Order: a parsed request as one frozen value, and the fingerprint that identifies a Plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cropmark.plan.steps import AnyStep, Crop, Focus, Resize
 
 
 class TriState(Enum):
-    """A property of the result that may be asked for, refused, or taken from the source."""
+    """A property of the result: on, off, or the same as in the source."""
 
     YES = "yes"
     NO = "no"
@@ -22,59 +22,59 @@ class TriState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One encoding that would do; the first whose conditions hold is taken.
+class EncodingChoice:
+    """One possible encoding of the result; the first choice that applies is used.
 
-    `format` None is the source's own. It is passed over for sources of the kinds in `skipped_for`, where the build
-    cannot write it, where it would lose an animation and `keeps_animation` is set, and where an AVIF is past
-    `Limits.avif_area`, which is refused with `refuse_beyond`. `missed` is the warning for whoever asked for it by name
-    and gets the next one.
+    `format`: None for the source's format. A choice does not apply to sources in `skipped_for`, to a format that cannot
+    be written, to an animation that it would lose if `keep_animation` is set, and to an AVIF above `Limits.avif_area`,
+    which is an error with `refuse_over_limit`. If it does not apply, `warning_if_skipped` is added to the result.
     """
 
     format: Format | None = None
     quality: int | None = None
     """1 to 100; None: the encoder's default for the format."""
     lossless: TriState = TriState.NO
-    """For WebP and AVIF; AS_SOURCE is lossless from a lossless source."""
+    """For WebP and AVIF; AS_SOURCE is lossless if the source is."""
     progressive: TriState = TriState.NO
     palette: bool = False
     """PNG of up to 256 colors with 8-bit alpha."""
-    keeps_animation: bool = False
+    keep_animation: bool = False
     first_frame: bool = False
-    """Of an animation only that, as Output.first_frame says it of every choice."""
+    """Write only the first frame of an animation; Output.first_frame does it for every choice."""
     skipped_for: tuple[SourceFilter, ...] = ()
-    refuse_beyond: bool = False
-    """Asked for by name: past its area it is refused, not passed over."""
+    refuse_over_limit: bool = False
+    """Raise OutputTooLarge for an AVIF above its area limit instead of trying the next choice."""
     warning_if_skipped: str | None = None
 
 
 class KeepMetadata(Enum):
-    """What of the metadata stays: everything else is removed."""
+    """The metadata to copy to the result; all other metadata is removed."""
 
     COPYRIGHT = "copyright"
     ICC = "icc"
-    """The source's profile, pixels not converted to sRGB."""
+    """The source's color profile; pixels are not converted to sRGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How the result is encoded.
+    """The encoding of the result.
 
-    `first_frame`: of an animation only that. `same`: the original goes out where nothing would be changed (no Op, the
-    source's own encoding, no quality that counts), for sources of these kinds. `larger`: the original goes out where
-    nothing but the encoding's quality changed, the source stood upright, and the result has more bytes than the source.
+    `first_frame`: write only the first frame of an animation. `same_is_original`: send the original of these sources
+    unchanged if nothing would change (no Op, the source's own encoding, no quality that the encoder uses).
+    `larger_is_original`: send the original if only the quality changes, the source is upright, and the result has more
+    bytes than the source.
     """
 
-    choices: tuple[Choice, ...] = (Choice(),)
-    keeps: frozenset[KeepMetadata] = frozenset()
-    """COPYRIGHT only from JPEG to JPEG, ICC in every format that can hold a profile."""
+    choices: tuple[EncodingChoice, ...] = (EncodingChoice(),)
+    metadata: frozenset[KeepMetadata] = frozenset()
+    """COPYRIGHT is copied only from JPEG to JPEG, ICC to every format that supports profiles."""
     first_frame: bool = False
     same_is_original: tuple[SourceFilter, ...] = ()
     larger_is_original: bool = False
 
 
 class OverLimit(Enum):
-    """What becomes of a result whose sides are past the limit."""
+    """The reaction to a result with a side above the limit."""
 
     REFUSE = "refuse"
     SHRINK = "shrink"
@@ -82,22 +82,22 @@ class OverLimit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a source and a result may be; at a limit still passes."""
+    """Limits of sources and results; a value equal to its limit passes."""
 
     source_bytes: int = 50 * 2**20
     source_side: int = 12_000
     source_frames: int = 1_000
     source_pixels: int = 150_000_000
-    """Width times height times frames, checked on the header."""
+    """Width times height times frames, checked with the header before decoding."""
     side: int = 8_192
-    beyond: OverLimit = OverLimit.REFUSE
+    over_limit: OverLimit = OverLimit.REFUSE
     animation_area: int | None = 8_192 * 8_192
-    """All frames of a result together."""
+    """Pixels of all frames of a result together."""
     avif_area: int | None = 4_096 * 4_096
 
 
 class Fallback(Enum):
-    """What goes out for a source that cannot be transformed."""
+    """The response for a source that cannot be transformed: the original or an error."""
 
     ORIGINAL = "original"
     PROBLEM = "problem"
@@ -105,21 +105,21 @@ class Fallback(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RequestWarning:
-    """Something odd that did not stop the answer: the parameter in the dialect's spelling, and a short sentence."""
+    """A warning that goes with a successful response: the parameter in the dialect's spelling, and a short text."""
 
     parameter: str
     text: str
 
     def __str__(self) -> str:
-        """The parameter's name before the text, unless the text begins with it."""
+        """The text, with the parameter's name in front unless the text begins with it."""
         return self.text if self.text.startswith(f"{self.parameter} ") else f"{self.parameter}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps and an Output; no picture known yet.
+    """The Steps and the Output of a request, independent of any image.
 
-    `unread` is what goes out for a format outside `reads`, `unusable` for a source that is past a limit or broken.
+    `on_unsupported` applies to a format outside `reads`, `on_unusable` to a source that is above a limit or broken.
     """
 
     steps: tuple[AnyStep, ...] = ()
@@ -130,41 +130,41 @@ class Plan:
     on_unusable: Fallback = Fallback.PROBLEM
 
     @property
-    def wants_analysis(self) -> bool:
-        """Whether a Step asks the content where to look."""
+    def needs_analysis(self) -> bool:
+        """True if a Step places its window by the content of the image."""
         return any(isinstance(s, Crop | Resize) and s.focus is Focus.SMART for s in self.steps)
 
     def fingerprint(self) -> str:
-        """64 hex digits: equal for equal Plans, in every process; different for different ones."""
-        return hashlib.sha256(_told(self).encode()).hexdigest()
+        """A SHA-256 in hex that is equal for equal Plans, in every process, and differs for different Plans."""
+        return hashlib.sha256(_canonical_text(self).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How the answer is sent; nothing here changes the picture."""
+    """Options of the response that do not change the image."""
 
     negotiated: bool = False
-    """Accept could have changed the answer: Vary says so, also on fallbacks, 304 and errors."""
-    never_for: tuple[SourceFilter, ...] = ()
-    """Pictures that are not negotiated all the same."""
+    """The Accept header may influence the response, so that it needs Vary: also fallbacks, 304 and errors."""
+    not_negotiated_for: tuple[SourceFilter, ...] = ()
+    """Sources that are not negotiated even if `negotiated` is set."""
     versioned: bool = False
-    """The URL names one version for ever."""
+    """The URL identifies one version of the source, so that the response never changes."""
     private: bool = False
-    """Never cached or shared."""
+    """The response is never stored in a cache of ours and is sent as private."""
     untrusted: bool = False
-    """The bytes are a stranger's (uploads, PixLab's img): never decoded beside a site's own files."""
+    """The source is untrusted (uploads, PixLab's img): it is never decoded in a process that decodes a site's files."""
     filename: str | None = None
     max_age_s: int | None = None
-    """At most so long; None: the site's setting alone."""
-    as_origin: bool = False
-    """A source's own Cache-Control, where its origin sent one, is the answer's."""
+    """Upper bound on max-age in seconds; None: only the site's setting applies."""
+    use_origin_cache_control: bool = False
+    """Send the Cache-Control of the source's origin, if it sent one, with the response."""
     rate: tuple[str, int] | None = None
-    """Under which name requests that miss the cache are counted, and how many a second may; None: as the site says."""
+    """The rate limit for cache misses: counter name and requests per second; None: the site's setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """All that a request asks for. Without a plan: the stored bytes of the first source as they are."""
+    """A parsed request. Without a plan, the stored bytes of the first source are sent unchanged."""
 
     sources: tuple[SourceRequest, ...]
     plan: Plan | None
@@ -172,8 +172,8 @@ class Order:
     warnings: tuple[RequestWarning, ...] = ()
 
 
-def _told(value: object) -> str:
-    """A text of the value in which every part is tagged with its class, so that no two values share one."""
+def _canonical_text(value: object) -> str:
+    """The value as text, with every part tagged with its class, so that different values have different texts."""
     match value:
         case Enum():
             return f"{type(value).__name__}.{value.name}"
@@ -182,19 +182,18 @@ def _told(value: object) -> str:
         case str():
             return f"str{len(value)}:{value}"
         case tuple():
-            return f"({','.join(map(_told, value))})"
+            return f"({','.join(map(_canonical_text, value))})"
         case frozenset():
-            return f"{{{','.join(sorted(map(_told, value)))}}}"
+            return f"{{{','.join(sorted(map(_canonical_text, value)))}}}"
         case _ if is_dataclass(value) and not isinstance(value, type):
-            told = ",".join(f"{name}={_told(getattr(value, name))}" for name in _names(type(value)))
-            return f"{type(value).__name__}({told})"
-        case Fraction():  # last: to ask whether something is an abstract number takes longer than all the others
+            members = ",".join(f"{name}={_canonical_text(getattr(value, name))}" for name in _field_names(type(value)))
+            return f"{type(value).__name__}({members})"
+        case Fraction():  # last, because isinstance() of an abstract number class is slower than all cases above
             return f"Fraction({value.numerator}/{value.denominator})"
         case _:
-            raise TypeError(f"a Plan holds no {type(value).__name__}")
+            raise TypeError(f"unexpected {type(value).__name__} in a Plan")
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    """A dataclass' fields."""
+def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))

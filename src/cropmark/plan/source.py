@@ -1,4 +1,4 @@
-"""Where the pictures of an order come from, and which pictures a rule is about."""
+"""References to the sources of an Order, and filters that select sources for a rule."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from cropmark.model.formats import Format, Info
 
 @dataclass(frozen=True, slots=True)
 class PublishScope:
-    """Which edition of an asset a library is asked for: as published to an environment, of a branch, with a token."""
+    """The requested publication state of a library asset: environment, branch, and the tokens of the request."""
 
     environment: str | None = None
     branch: str = "main"
     token: str | None = field(default=None, repr=False)
-    manager: str | None = field(default=None, repr=False)
-    """An authtoken or a management token, of whoever may see drafts too."""
-    beside: str | None = None
-    """The stack of the picture beside which a parameter named this one, as overlays are: neither where a token is
-    needed."""
+    management_token: str | None = field(default=None, repr=False)
+    """An authtoken or a management token, which also permits access to drafts."""
+    parent_stack: str | None = None
+    """For an overlay: the stack of the image that it is drawn on. Empty if that image is not in a stack."""
 
 
 @dataclass(frozen=True, slots=True)
 class SitePath:
-    """A picture of the site's own source, by its decoded path without a leading slash.
+    """An image in the site's own source, by its decoded path without a leading slash.
 
-    `edition` is for sources that are a library; a folder has one edition of everything.
+    Only library sources use `scope`; a folder has no publication states.
     """
 
     path: str
@@ -34,17 +33,17 @@ class SitePath:
 
 @dataclass(frozen=True, slots=True)
 class WebUrl:
-    """A picture somewhere on the web, fetched by the guarded web source."""
+    """An image at a URL, fetched by the web source under its access policy."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-    """Headers of the client's request; those that the source's policy names go to the origin, and make it another
-    source."""
+    """Headers of the client's request. Those named in the source's policy are sent to the origin and are part of the
+    source's identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadRef:
-    """Bytes that came with the request; `digest` is their SHA-256 in hex, the front holds them by it."""
+    """An uploaded file in the request body; `digest` is its SHA-256 in hex and its key in the front process."""
 
     digest: str
 
@@ -54,19 +53,19 @@ SourceRef = SitePath | WebUrl | UploadRef
 
 @dataclass(frozen=True, slots=True)
 class SourceRequest:
-    """One picture of an order. Where an optional one cannot be had, the answer is made without it, and says so."""
+    """One source of an Order. If an optional source is unavailable, the result omits it and has a warning."""
 
     ref: SourceRef
     optional: bool = False
     parameter: str | None = None
-    """What named it, in the dialect's spelling, for warnings and errors."""
+    """The parameter that named the source, in the dialect's spelling, for warnings and errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFilter:
-    """Pictures that a rule is about; None asks for nothing.
+    """The sources that a rule applies to; a field of None matches every source.
 
-    Kind(frozenset({Format.GIF}), animated=True) is every animated GIF.
+    SourceFilter(frozenset({Format.GIF}), animated=True) matches every animated GIF.
     """
 
     formats: frozenset[Format] | None = None
@@ -75,7 +74,7 @@ class SourceFilter:
     lossless: bool | None = None
 
     def matches(self, info: Info) -> bool:
-        """Whether the picture is one of these."""
+        """True if the image has all properties of the filter."""
         return (
             (self.formats is None or info.format in self.formats)
             and (self.animated is None or info.animated == self.animated)
@@ -84,6 +83,6 @@ class SourceFilter:
         )
 
 
-def matches_any(kinds: tuple[SourceFilter, ...], info: Info) -> bool:
-    """Whether the picture is of one of the kinds."""
-    return any(kind.matches(info) for kind in kinds)
+def matches_any(filters: tuple[SourceFilter, ...], info: Info) -> bool:
+    """True if at least one filter matches the image."""
+    return any(source_filter.matches(info) for source_filter in filters)

@@ -1,7 +1,7 @@
-"""The Steps of a Plan: what is done to a picture, in the caller's units, in the order of the tuple.
+"""The Steps of a Plan: operations on an image in the caller's units, applied in the order of the tuple.
 
-The Exif orientation is undone on loading; a Step always meets the upright frame that the Steps before it left.
-`skipped_for` names the sources for which a Step is left out, which only the source's header decides.
+The Exif orientation is applied on loading; a Step gets the upright frame that the previous Steps returned. A Step is
+skipped for sources that match `skipped_for`, which depends on the source's header.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
-from cropmark.model.values import NOTHING, WHITE, Color, Length, Point, Ratio, Size
+from cropmark.model.values import WHITE, ZERO_LENGTH, Color, Length, Point, Ratio, Size
 from cropmark.plan.source import SourceFilter
 
 
 class Orientation(Enum):
-    """The eight ways to lay a frame, by their Exif numbers, read as «do this»."""
+    """The eight rotations and reflections, by Exif number: the operation that makes such an image upright."""
 
     NONE = 1
-    FLIP_ACROSS = 2
-    HALF = 3
-    FLIP_DOWN = 4
+    FLIP_HORIZONTAL = 2
+    ROTATE_180 = 3
+    FLIP_VERTICAL = 4
     TRANSPOSE = 5
-    RIGHT = 6
+    ROTATE_90 = 6
     TRANSVERSE = 7
-    LEFT = 8
+    ROTATE_270 = 8
 
     @property
     def swaps_sides(self) -> bool:
@@ -32,39 +32,39 @@ class Orientation(Enum):
 
 
 class Focus(Enum):
-    """Where a window lies when the picture's content decides."""
+    """The strategy for placing a window by the content of the image."""
 
     SMART = "smart"
-    """Whole faces, else the salient subject."""
+    """Show whole faces, or the salient subject of an image without faces."""
 
 
 class Overflow(Enum):
-    """What becomes of a crop that reaches outside the frame."""
+    """The reaction to a crop that extends outside the frame."""
 
     REFUSE = "refuse"
     CLIP = "clip"
-    """Clipped; where nothing of it lies inside, the crop is left out with a warning."""
+    """Clip the box; skip the crop with a warning if the box is entirely outside."""
     CLIP_OR_REFUSE = "clip_or_refuse"
-    """Clipped; where nothing of it lies inside, refused."""
+    """Clip the box; raise CropOutOfBounds if the box is entirely outside."""
     CLIP_OR_ORIGINAL = "clip_or_original"
-    """Clipped; where nothing of it lies inside, the original goes out."""
+    """Clip the box; send the original unchanged if the box is entirely outside."""
 
 
 class Fit(Enum):
-    """How a picture meets the box it is resized to."""
+    """The relation of a resized image to its box."""
 
     STRETCH = "stretch"
-    """Exactly the box. One side alone: the other follows in proportion of the side already rounded."""
+    """Exactly the box. With a single side, the other follows from the rounded side."""
     INSIDE = "inside"
-    """The whole picture inside the box."""
+    """The whole image inside the box."""
     OUTSIDE = "outside"
-    """The box covered, nothing cut."""
+    """The whole image, covering the box."""
     COVER = "cover"
-    """The box covered, the overhang cut: exactly the box, or a smaller one of its shape where nothing may grow."""
+    """The image covers the box and is cropped to it. Without `enlarge` the box may shrink in proportion."""
 
 
 class Filter(Enum):
-    """Resampling kernels, by libvips' names."""
+    """Resampling kernels, with the names of libvips."""
 
     NEAREST = "nearest"
     LINEAR = "linear"
@@ -82,7 +82,7 @@ class Offset:
 
 @dataclass(frozen=True, slots=True)
 class Align:
-    """The part of the spare room (0 to 1) that lies before: Spare(1/2) is centered."""
+    """The share of the free space (0 to 1) that is before the span: Align(1/2) centers it."""
 
     part: Fraction
 
@@ -93,48 +93,48 @@ CENTERED = Align(Fraction(1, 2))
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """A shape by its two lengths, of the width and of the height of the frame it meets."""
+    """A shape given by two lengths; shares are of the frame's width and height."""
 
     width: Length
     height: Length
 
 
 Shape = Dimensions | Ratio
-"""A Ratio is the largest area of that shape in a frame, for a canvas the smallest around it."""
+"""A Ratio means the largest box of that ratio inside the frame, or for a canvas the smallest box around it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """Lengths at the four edges; top and bottom of the height, left and right of the width."""
+    """Lengths at the four edges; shares of top and bottom are of the height, of left and right of the width."""
 
-    top: Length = NOTHING
-    right: Length = NOTHING
-    bottom: Length = NOTHING
-    left: Length = NOTHING
+    top: Length = ZERO_LENGTH
+    right: Length = ZERO_LENGTH
+    bottom: Length = ZERO_LENGTH
+    left: Length = ZERO_LENGTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to do; left out for sources of these kinds, with a warning where the caller should hear of it."""
+    """One operation. It is skipped for the sources in `skipped_for`, with a warning if one is set."""
 
     skipped_for: tuple[SourceFilter, ...] = ()
-    warns_if_skipped: str | None = None
+    warning_if_skipped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Orient(Step):
-    turn: Orientation
+    orientation: Orientation
 
 
 class AutoColor(Enum):
-    """A color that the picture decides."""
+    """A color that is taken from the image."""
 
     TOP_LEFT = "top_left"
 
 
 @dataclass(frozen=True, slots=True)
 class TrimBorder(Step):
-    """Remove the border of one color: all outer rows and columns whose every pixel is within `tolerance` (0 to 1)."""
+    """Remove a border of one color: outer rows and columns with all pixels within `tolerance` (0 to 1) of it."""
 
     color: Color | AutoColor
     tolerance: Fraction = Fraction(0)
@@ -149,7 +149,7 @@ class TrimEdges(Step):
 
 @dataclass(frozen=True, slots=True)
 class Crop(Step):
-    """Keep a window. With a focus the content places it, and x, y only where that decides nothing."""
+    """Crop to a window. With a focus the content places it; x and y apply only if the content decides nothing."""
 
     shape: Shape
     x: Placement = CENTERED
@@ -161,10 +161,10 @@ class Crop(Step):
 
 @dataclass(frozen=True, slots=True)
 class Resize(Step):
-    """Scale to a box of width by height, both multiplied by dpr; a length left out follows as `fit` says.
+    """Scale to a box of width by height, both multiplied by dpr; `fit` determines a missing length.
 
-    With Fit.COVER, `focus` tells what the window that is kept lies around (None: the center; a Point: centered there as
-    far as the edges let it; SMART: the content), and `zoom` (≥ 1) how many times narrower than the largest it is.
+    With Fit.COVER, `focus` is the center of the visible window (None: the image's center; a Point: that point, moved
+    inside the edges; SMART: placed by content), and `zoom` (≥ 1) divides the size of the largest window.
     """
 
     width: Length | None
@@ -180,9 +180,9 @@ class Resize(Step):
 
 @dataclass(frozen=True, slots=True)
 class Pad(Step):
-    """Room outside the picture.
+    """Add space around the image.
 
-    Without a color: clear where the picture has alpha and the output holds it, else white.
+    Without a color it is transparent if the image has alpha and the output format supports it, else white.
     """
 
     edges: Edges
@@ -191,23 +191,24 @@ class Pad(Step):
 
 @dataclass(frozen=True, slots=True)
 class Canvas(Step):
-    """Lay the picture, unscaled, on a canvas; what lies outside is cut.
+    """Place the unscaled image on a canvas and crop it to the canvas.
 
-    Without a color: clear where the output holds alpha, else white. Shares in x and y are of the picture's sides.
+    Without a color the canvas is transparent if the output format supports alpha, else white. Shares in x and y are of
+    the image's sides.
     """
 
     shape: Shape
     x: Placement = CENTERED
     y: Placement = CENTERED
     color: Color | None = None
-    warns_when_cut: bool = False
+    warn_if_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Flatten(Step):
-    """Lay a color under the picture.
+    """Put a background color under the image.
 
-    One with alpha leaves alpha where the output holds it, else it is mixed with white.
+    A color with alpha leaves alpha in the result if the output format supports it, else it is mixed with white.
     """
 
     color: Color
@@ -215,7 +216,7 @@ class Flatten(Step):
 
 @dataclass(frozen=True, slots=True)
 class Adjust(Step):
-    """Brightness, then contrast, then saturation, each -100 to 100, clipped and rounded at the end of each."""
+    """Brightness, then contrast, then saturation, each -100 to 100; values are clipped and rounded after each."""
 
     brightness: Fraction = Fraction(0)
     contrast: Fraction = Fraction(0)
@@ -226,7 +227,7 @@ class Adjust(Step):
 class Sharpen(Step):
     """Unsharp mask: m = v - gauss(v, sigma radius/2); where |m| >= threshold (0 to 255), v + amount/2 * m.
 
-    A Share in radius is of the frame's smaller side.
+    A share in `radius` is of the frame's shorter side.
     """
 
     amount: Fraction
@@ -236,11 +237,11 @@ class Sharpen(Step):
 
 @dataclass(frozen=True, slots=True)
 class Blur(Step):
-    """Gaussian of sigma radius/2; a Share is of the frame's smaller side, then held within `least` and `most` px."""
+    """Gaussian blur with sigma radius/2. A share is of the frame's shorter side, clamped to `min_px` and `max_px`."""
 
     radius: Length
-    least: Fraction = Fraction(1, 2)
-    most: Fraction = Fraction(1000)
+    min_px: Fraction = Fraction(1, 2)
+    max_px: Fraction = Fraction(1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,18 +257,18 @@ class Dither(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Monochrome(Step):
-    """Only black and white pixels; alpha is kept."""
+    """Reduce to black and white pixels; alpha does not change."""
 
     method: Threshold | Dither
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay(Step):
-    """Another source laid over the picture with its own alpha, cut at the picture's edges.
+    """Draw another source over the image with its own alpha, cropped at the image's edges.
 
-    Shares in width and height are of the picture; one alone keeps the overlay's ratio, none its size. `edges` pads it
-    (Shares of its own sized sides) in `color`, or without one clear where its format holds alpha, else white. `repeat`
-    continues its tiles along an axis from where it lies.
+    Shares in width and height are of the image's sides; with a single length it keeps its aspect ratio, and without
+    any its size. `edges` adds transparent padding (shares are of the resized overlay's sides). `repeat_across`
+    and `repeat_down` tile it along the axis in both directions.
     """
 
     source: int
@@ -277,7 +278,7 @@ class Overlay(Step):
     y: Align = CENTERED
     edges: Edges = Edges()
     opaque_padding: bool = False
-    """White padding for overlays whose format holds no alpha; else padding is always clear."""
+    """Use white padding for overlays in a format without alpha."""
     repeat_across: bool = False
     repeat_down: bool = False
     parameter: str = "overlay"
@@ -285,7 +286,7 @@ class Overlay(Step):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A source in a montage: the cell's edges as shares of the whole, left, top, right, bottom."""
+    """A cell of a montage: its source, and its edges in shares of the montage's sides."""
 
     source: int
     left: Fraction
@@ -296,9 +297,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Montage(Step):
-    """Several sources on one canvas of `size` px, each filling its cell, cut from its center, enlarged where needed.
+    """Draw several sources on one canvas of `size`, which replaces the image of the first source.
 
-    `padding` px in `color` lie inside the edges of each cell. It takes the place of the first source's picture.
+    Each source fills its cell: it is cropped around its center and enlarged if needed. `padding` px in `color` remain
+    inside the edges of each cell.
     """
 
     size: Size
