@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ByteSize
 
 from cropmark.config.loader import Settings
-from cropmark.server.wiring import wired
+from cropmark.server.wiring import open_server
 from cropmark.web.app import App
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,15 +100,15 @@ def settings(cache: Path, *, memory: bool) -> Settings:
         renderers=1,
         cache_dir=cache / "cache",
         data_dir=cache / "data",
-        memory_cache=ByteSize(64 * 2**20 if memory else 0),
+        memory_cache_bytes=ByteSize(64 * 2**20 if memory else 0),
         access_log="off",
-        smart=False,
+        smart_crop=False,
     )
 
 
 async def main(profile: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with wired(settings(Path(folder), memory=True)) as server:
+        async with open_server(settings(Path(folder), memory=True)) as server:
             plain = [(b"host", b"127.0.0.1:8000")]
             await measured("memory, a bare request", server.app, plain, 5_000)
             await measured("memory, a browser's headers", server.app, BROWSER, 5_000)
@@ -119,7 +119,7 @@ async def main(profile: bool) -> None:
                     await asked(server.app, BROWSER)
                 profiler.disable()
                 pstats.Stats(profiler).sort_stats("tottime").print_stats(20)
-        async with wired(settings(Path(folder), memory=False)) as server:
+        async with open_server(settings(Path(folder), memory=False)) as server:
             await measured("disk, in the page cache", server.app, BROWSER, 1_000)
 
 

@@ -204,7 +204,7 @@ def _hits(bench: Bench, found: Found) -> None:
         return
     with ExitStack() as stack:
         ours = bench.started(stack, peers.CROPMARK, "hits", bench.album.folder)
-        disk = bench.started(stack, peers.CROPMARK, "disk", bench.album.folder, CROPMARK_MEMORY_CACHE="0")
+        disk = bench.started(stack, peers.CROPMARK, "disk", bench.album.folder, CROPMARK_MEMORY_CACHE_BYTES="0")
         if ours is None or disk is None:
             return
         static = bench.place / "static"

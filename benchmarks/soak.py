@@ -41,7 +41,7 @@ from tests.hostile.make import Hostile, Must
 from tests.hostile.probe import probing
 from tests.web.server_process import Running, running
 
-from cropmark.web.app import MEMO_ENTRIES
+from cropmark.web.hit import MEMO_ENTRIES
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
@@ -345,9 +345,9 @@ def main() -> int:
         make.write(files)
         with small_disk(work / "cache") as soak.full_disk:
             settings = {
-                "CROPMARK_RENDER_DEADLINE_S": str(DEADLINE_S),
-                "CROPMARK_MEMORY_CACHE": str(4 * 2**20),
-                "CROPMARK_DISK_CACHE": str(2**30 if soak.full_disk else CACHE_MIB * 2**20),
+                "CROPMARK_RENDER_TIMEOUT_S": str(DEADLINE_S),
+                "CROPMARK_MEMORY_CACHE_BYTES": str(4 * 2**20),
+                "CROPMARK_DISK_CACHE_BYTES": str(2**30 if soak.full_disk else CACHE_MIB * 2**20),
                 "CROPMARK_ACCESS_LOG": "off",
             }
             with running(str(files), cache=work / "cache", environment=settings, renderers=RENDERERS) as server:

@@ -22,7 +22,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from cropmark.cli import main as cli
-from cropmark.config.loader import PREFIX, Settings, SiteSettings, format_value, schema, variables
+from cropmark.config.loader import PREFIX, Settings, SiteSettings, format_value, field_types, environment_variables
 from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.fastly.dialect import Fastly
@@ -30,7 +30,7 @@ from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, OVERLAY_HEADER
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.management.openapi import openapi
-from cropmark.model.problems import KINDS
+from cropmark.model.problems import PROBLEMS_BY_CODE
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- Made by `make docs` from the code; change it there. -->\n"
@@ -50,7 +50,7 @@ results behind PixLab's links. Where it is and the keys to it are told as Amazon
 
 | variable | |
 | --- | --- |
-| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | The key; left out only with `bucket_role = true`, on a machine of Amazon's that has a role. |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | The key; left out only with `allow_instance_credentials = true`, on a machine of Amazon's that has a role. |
 | `AWS_SESSION_TOKEN` | With a key that lasts for a while only. |
 | `AWS_REGION` | Such as `eu-central-1`; `us-east-1` if left out. |
 | `AWS_ENDPOINT` | The address of another maker's store, such as `https://minio.example.com`; Amazon's if left out. |
@@ -148,7 +148,7 @@ def _json_schema(name: str, params: tuple[ParameterDoc, ...]) -> str:
 
 
 def _configuration() -> str:
-    top = [name for name in Settings.model_fields if schema(type(getattr(Settings(), name))) is None]
+    top = [name for name in Settings.model_fields if field_types(type(getattr(Settings(), name))) is None]
     lines = [
         MADE,
         "# Configuration\n",
@@ -161,7 +161,7 @@ def _configuration() -> str:
     for name in top:
         info = Settings.model_fields[name]
         variable = f"{PREFIX}{name.upper()}"
-        told = f"`{variable}`" if variable in variables() else "–"
+        told = f"`{variable}`" if variable in environment_variables() else "–"
         lines.append(f"| `{name}` | {told} | {_default(info.default)} | {_cell(info.description or '')} |")
     lines.append(BUCKET)
     for name, info in Settings.model_fields.items():
@@ -243,7 +243,7 @@ def _errors() -> str:
         "| code | status | kind | meaning |",
         "| --- | --- | --- | --- |",
     ]
-    for code, kind in sorted(KINDS.items()):
+    for code, kind in sorted(PROBLEMS_BY_CODE.items()):
         parent = kind.__mro__[1].__name__
         about = (kind.__doc__ or "").strip().splitlines()
         lines.append(f"| `{code}` | {kind.status} | {kind.__name__} < {parent} | {about[0] if about else ''} |")

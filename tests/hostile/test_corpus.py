@@ -19,8 +19,8 @@ import pytest
 
 from cropmark.dialects.contentstack.output import READS as CONTENTSTACK_READS
 from cropmark.dialects.fastly.output import READS as FASTLY_READS
-from cropmark.dialects.kontent.dialect import READS as KONTENT_READS
-from cropmark.model.formats import Format, sniffed
+from cropmark.dialects.kontent.output import READS as KONTENT_READS
+from cropmark.model.formats import Format, sniff_format
 from tests.hostile import make, seeds
 from tests.hostile.answers import Kind, Seen, seen
 from tests.hostile.judge import Judged, judged
@@ -94,7 +94,7 @@ class Run:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Path]]:
     folder = make.write(tmp_path_factory.mktemp("hostile") / "files")
     (folder / "good.png").write_bytes(seeds.torn_seeds()["plain.png"])
-    settings = {"CROPMARK_RENDER_DEADLINE_S": str(DEADLINE_S), "CROPMARK_MEMORY_CACHE": str(16 * 2**20)}
+    settings = {"CROPMARK_RENDER_TIMEOUT_S": str(DEADLINE_S), "CROPMARK_MEMORY_CACHE_BYTES": str(16 * 2**20)}
     with running(str(folder), cache=folder.parent / "cache", environment=settings, renderers=2) as server:
         yield server, folder
 
@@ -196,7 +196,7 @@ def test_check_30_what_is_no_whole_picture_is_not_made_into_one(run: Run) -> Non
 
 
 def test_check_31_what_is_sound_is_made_however_odd(run: Run) -> None:
-    expected = [e for e in run.answers if e.hostile.must is Must.BE_MADE and sniffed(e.hostile.data) in e.wish.reads]
+    expected = [e for e in run.answers if e.hostile.must is Must.BE_MADE and sniff_format(e.hostile.data) in e.wish.reads]
     assert len(expected) > 100
     unmade = [e for e in expected if e.seen.kind is not Kind.MADE]
     assert [f"{e.name}: {e.response.status_code}" for e in unmade if not _nothing_to_do(e)] == []
@@ -209,14 +209,14 @@ def _nothing_to_do(each: Answered) -> bool:
 
 def test_check_28_what_is_no_picture_of_ours_never_goes_out(run: Run) -> None:
     """A page first and a picture behind it: neither the page nor the picture."""
-    unknown = [e for e in run.answers if sniffed(e.hostile.data[:4096]) is None]
+    unknown = [e for e in run.answers if sniff_format(e.hostile.data[:4096]) is None]
     assert len(unknown) > 40
     assert [e.name for e in unknown if e.response.status_code == 200] == []
 
 
 def test_check_33_a_drawing_goes_out_in_a_sandbox_or_not_at_all(run: Run) -> None:
     """It is never read: what it refers to, includes or repeats costs nothing."""
-    drawings = [e for e in run.answers if sniffed(e.hostile.data) is Format.SVG]
+    drawings = [e for e in run.answers if sniff_format(e.hostile.data) is Format.SVG]
     assert len(drawings) > 10
     assert max(e.took_s for e in drawings) < 1 * run.slow
     assert {e.seen.kind for e in drawings} <= {Kind.ORIGINAL, Kind.REFUSED}

@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     heavy = seeds.saved(seeds.noise("RGB", 4800, 3600), "JPEG", quality=80)
     for name in ("SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "hang", "hunger"):
         (folder / "files" / f"{name}.jpg").write_bytes(heavy)
-    settings = {"CROPMARK_RENDER_DEADLINE_S": str(DEADLINE_S)}
+    settings = {"CROPMARK_RENDER_TIMEOUT_S": str(DEADLINE_S)}
     with running(str(folder / "files"), cache=folder / "cache", environment=settings, renderers=2) as found:
         yield found
 

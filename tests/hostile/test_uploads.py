@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cropmark.model.formats import sniffed
+from cropmark.model.formats import sniff_format
 from tests.hostile import make, seeds
 from tests.hostile.answers import OF_THE_KITCHEN
 from tests.hostile.judge import judged
@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (folder / "files").mkdir()
     (folder / "files" / "good.png").write_bytes(seeds.torn_seeds()["plain.png"])
     settings = {
-        "CROPMARK_RENDER_DEADLINE_S": "2",
+        "CROPMARK_RENDER_TIMEOUT_S": "2",
         "CROPMARK_PIXLAB_KEY": KEY,
         "CROPMARK_DATA_DIR": str(folder / "data"),
     }
@@ -67,7 +67,7 @@ def test_check_31_uploads_become_whole_pictures_or_are_refused_in_words(server: 
 
 
 def test_check_28_no_page_comes_back_as_it_was_sent(server: Running) -> None:
-    pages = [each for each in make.corpus() if sniffed(each.data[:4096]) is None]
+    pages = [each for each in make.corpus() if sniff_format(each.data[:4096]) is None]
     with httpx.Client(base_url=server.address, trust_env=False, timeout=60) as client:
         for each in pages[::8]:
             answer = sent(client, each.data)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from tests.web.images import make_pictures
+from tests.builders import make_images
 from tests.web.server_process import Running, running
 
 STACK, ASSET, FILE = "bltstack000000000", "blt0123456789abcdef", "0123456789abcdef01234567"
@@ -43,7 +43,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures where each vendor's paths have them."""
-    folder = make_pictures(tmp_path_factory.mktemp("pictures"))
+    folder = make_images(tmp_path_factory.mktemp("pictures"))
     for vendors in (f"v3/assets/{STACK}/{ASSET}/{FILE}", f"{ENVIRONMENT}/{FILE_ID}"):
         (folder / vendors).mkdir(parents=True)
         shutil.copy(folder / "wide.jpg", folder / vendors / "wide photo.jpg")
@@ -79,7 +79,7 @@ def server(folder: Path, origin: str, tmp_path_factory: pytest.TempPathFactory) 
     tables.append(f'[[site]]\nhosts = ["based.example"]\ndialect = "fastly"\nsource = "http://{origin}/v3"\n')
     config = work / "cropmark.toml"
     config.write_text("\n".join(tables))
-    allowed = {"CROPMARK_WEB_ALLOW": origin}
+    allowed = {"CROPMARK_ALLOW_PRIVATE_HOSTS": origin}
     with running("--config", str(config), cache=work / "cache", environment=allowed) as found:
         yield found
 

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from cropmark.config.loader import Settings, SiteSettings
-from cropmark.config.production import errors, points, warnings
+from cropmark.config.production import errors, security_checks, warnings
 from cropmark.model.problems import InternalError
 from cropmark.security.signing import Keyring, SigningKey
 from tests.web.asgi_client import FakePipeline, app_of, asked
@@ -31,20 +31,20 @@ PIXLAB = SiteSettings(prefix="/p", dialect="pixlab")
 # fmt: off
 REFUSED = [
     # settings                                                      words of each refusal
-    ({**FOLDER},                                                    ["web_open"]),
-    ({**FOLDER, "web_hosts": ("*.example",)},                       []),
-    ({**FOLDER, "web_hosts": ("a.example", "https://**")},          ["web_hosts"]),  # which is any host
-    ({**FOLDER, "web_open": False, "web_hosts": ("*.*",)},          ["web_hosts"]),
-    ({**FOLDER, "web_open": False},                                 []),
+    ({**FOLDER},                                                    ["pixlab_allow_any_host"]),
+    ({**FOLDER, "pixlab_allowed_hosts": ("*.example",)},                       []),
+    ({**FOLDER, "pixlab_allowed_hosts": ("a.example", "https://**")},          ["pixlab_allowed_hosts"]),  # which is any host
+    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_allowed_hosts": ("*.*",)},          ["pixlab_allowed_hosts"]),
+    ({**FOLDER, "pixlab_allow_any_host": False},                                 []),
     ({**FOLDER, "signing_keys": (LONG,)},                           []),
-    ({**FOLDER, "web_allow": ("10.0.0.7:80",)},                     ["web_open"]),   # opens private places, bounds none
-    ({**FOLDER, "web_open": False, "pixlab_key": None},             ["32 characters, got 0"]),
-    ({**FOLDER, "web_open": False, "pixlab_key": SHORT},            ["32 characters, got 31"]),
-    ({**FOLDER, "web_open": False, "admin_token": SHORT},           ["admin_token"]),
-    ({**FOLDER, "web_open": False, "admin_token": LONG},            []),
-    ({**FOLDER, "pixlab_key": None},                                ["web_open", "pixlab_key"]),
+    ({**FOLDER, "allow_private_hosts": ("10.0.0.7:80",)},                     ["pixlab_allow_any_host"]),   # opens private places, bounds none
+    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_key": None},             ["32 characters, got 0"]),
+    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_key": SHORT},            ["32 characters, got 31"]),
+    ({**FOLDER, "pixlab_allow_any_host": False, "admin_token": SHORT},           ["admin_token"]),
+    ({**FOLDER, "pixlab_allow_any_host": False, "admin_token": LONG},            []),
+    ({**FOLDER, "pixlab_key": None},                                ["pixlab_allow_any_host", "pixlab_key"]),
     ({"production": True, "site": (SITE,)},                         []),             # nobody names an address
-    ({"production": True, "site": (PIXLAB,)},                       ["web_open", "pixlab_key"]),
+    ({"production": True, "site": (PIXLAB,)},                       ["pixlab_allow_any_host", "pixlab_key"]),
     ({"folder": Path("x")},                                         []),             # to try it out
     ({"folder": Path("x"), "pixlab_key": "k" * 14},                 ["15 characters, got 14"]),
     ({"folder": Path("x"), "admin_token": "k" * 14},                ["15 characters, got 14"]),
@@ -71,11 +71,11 @@ def test_check_03_what_is_refused(settings: dict[str, Any], words: list[str]) ->
 # fmt: off
 STARTS = [
     # environment                                                     words
-    ({},                                                              "neither signing nor an allow-list"),
-    ({"WEB_OPEN": "false"},                                           "pixlab_key: expected at least 32"),
-    ({"WEB_OPEN": "false", "PIXLAB_KEY": "short"},                    "got 5"),
+    ({},                                                              "without signed URLs or an allow list"),
+    ({"PIXLAB_ALLOW_ANY_HOST": "false"},                                           "pixlab_key: expected at least 32"),
+    ({"PIXLAB_ALLOW_ANY_HOST": "false", "PIXLAB_KEY": "short"},                    "got 5"),
     ({"SIGNING_KEYS": "short"},                                       "at least 32 bytes, got 5"),
-    ({"WEB_OPEN": "false", "PIXLAB_KEY": "k" * 32, "ADMIN_TOKEN": "t"}, "admin_token"),
+    ({"PIXLAB_ALLOW_ANY_HOST": "false", "PIXLAB_KEY": "k" * 32, "ADMIN_TOKEN": "t"}, "admin_token"),
 ]
 # fmt: on
 
@@ -128,7 +128,11 @@ def test_check_29_the_libraries_are_told(live: Running) -> None:
 
 @pytest.fixture(scope="module")
 def live(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    environment = {"CROPMARK_PRODUCTION": "true", "CROPMARK_WEB_OPEN": "false", "CROPMARK_PIXLAB_KEY": "p" * 40}
+    environment = {
+        "CROPMARK_PRODUCTION": "true",
+        "CROPMARK_PIXLAB_ALLOW_ANY_HOST": "false",
+        "CROPMARK_PIXLAB_KEY": "p" * 40,
+    }
     cache = tmp_path_factory.mktemp("production") / "cache"
     with running(str(pictures), cache=cache, environment=environment) as found:
         yield found
@@ -221,7 +225,7 @@ def test_without_a_token_there_are_no_metrics(pictures: Path, tmp_path: Path) ->
     """check_46: and no way to purge."""
     environment = {
         "CROPMARK_PRODUCTION": "true",
-        "CROPMARK_WEB_OPEN": "false",
+        "CROPMARK_PIXLAB_ALLOW_ANY_HOST": "false",
         "CROPMARK_PIXLAB_KEY": "p" * 40,
         "CROPMARK_ADMIN_TOKEN": "",
     }
@@ -235,24 +239,24 @@ def test_without_a_token_there_are_no_metrics(pictures: Path, tmp_path: Path) ->
 # fmt: off
 DEPLOYED = [
     # settings                                                                             points that are not kept
-    ({},                                                           ["production", "budget", "sandbox"]),
+    ({},                                                           ["production", "new variants", "sandbox"]),
     ({"production": True, "sandbox": "require"},                                           []),
-    ({"folder": Path("x")},                      ["production", "img", "folder", "budget", "sandbox"]),
-    ({**FOLDER, "sandbox": "require", "signing_keys": (LONG,), "web_hosts": ("a.example",)}, []),
-    ({"production": True, "sandbox": "require", "site": (SITE,)},                          ["/p"]),
-    ({"production": True, "sandbox": "require", "host": "0.0.0.0"},                        ["clients are"]),
+    ({"folder": Path("x")},                      ["production", "img", "folder", "new variants", "sandbox"]),
+    ({**FOLDER, "sandbox": "require", "signing_keys": (LONG,), "pixlab_allowed_hosts": ("a.example",)}, []),
+    ({"production": True, "sandbox": "require", "site": (SITE,)},                          ["p: any variant"]),
+    ({"production": True, "sandbox": "require", "host": "0.0.0.0"},                        ["no proxy is trusted"]),
     ({"production": True, "sandbox": "require", "host": "0.0.0.0", "trusted_proxies": ("10.0.0.1",)}, []),
-    ({"production": True, "sandbox": "require", "old_libraries": "warn"},                  ["old libraries"]),
-    ({"production": True, "sandbox": "require", "variants_per_minute": 0},                 ["budget"]),
+    ({"production": True, "sandbox": "require", "allow_vulnerable_libraries": True},                  ["vulnerable libraries"]),
+    ({"production": True, "sandbox": "require", "variants_per_minute": 0},                 ["new variants"]),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("settings", "words"), DEPLOYED)
 def test_how_a_deployment_stands(settings: dict[str, Any], words: list[str]) -> None:
-    lacking = [point for point in points(Settings(**settings)) if not point.passed]
+    lacking = [point for point in security_checks(Settings(**settings)) if not point.passed]
     assert len(lacking) == len(words)
-    assert all(word in point.what for point, word in zip(lacking, words, strict=True))
+    assert all(word in point.message for point, word in zip(lacking, words, strict=True))
     assert all(point.fix for point in lacking)
 
 

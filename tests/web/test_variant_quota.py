@@ -19,9 +19,9 @@ from cropmark.model.values import Pixels
 from cropmark.plan.plan import Order
 from cropmark.plan.steps import Resize
 from cropmark.security.rate_limit import MemoryLimiter
-from cropmark.server.policies import VARIANTS_IN_PRODUCTION, budget_of, entrance_of
+from cropmark.server.policies import PRODUCTION_VARIANTS_PER_MINUTE, access_policy, variant_quota
 from cropmark.web.access import AccessPolicy
-from cropmark.web.client_ip import MOST_HOPS, ClientIp
+from cropmark.web.client_ip import MAX_HOPS, ClientIp
 from cropmark.web.variant_quota import VariantQuota
 from tests.web.asgi_client import FakePipeline, app_of, asked, fastly
 from tests.web.server_process import running
@@ -74,7 +74,7 @@ def test_check_47_no_header_makes_it_fail(forwarded: list[bytes]) -> None:
 
 
 def test_check_47_hops_are_bounded() -> None:
-    headers = [(b"x-forwarded-for", b"9.9.9.9," + b"10.0.0.5," * MOST_HOPS + b"10.0.0.6")]
+    headers = [(b"x-forwarded-for", b"9.9.9.9," + b"10.0.0.5," * MAX_HOPS + b"10.0.0.6")]
     assert ClientIp(TRUSTED).resolve({"client": ("10.0.0.1", 1), "headers": headers}) == "10.0.0.5"
 
 
@@ -83,7 +83,7 @@ def test_check_47_hops_are_bounded() -> None:
 
 def test_check_42_variants_are_bounded_by_source_and_client() -> None:
     pipeline = FakePipeline()
-    app = app_of(pipeline, budget=VariantQuota(MemoryLimiter(window_s=60), 3))
+    app = app_of(pipeline, variant_quota=VariantQuota(MemoryLimiter(), 3))
 
     def status(name: str, width: int, client: str) -> int:
         return asked(app, f"/fastly/{name}.jpg?width={width}".encode(), client=(client, 1)).status
@@ -101,10 +101,10 @@ def test_check_42_variants_are_bounded_by_source_and_client() -> None:
 
 
 def test_the_budget_is_generous_in_production_and_off_otherwise() -> None:
-    assert budget_of(Settings()).variants == 0
-    assert budget_of(Settings(production=True)).variants == VARIANTS_IN_PRODUCTION
-    assert budget_of(Settings(production=True, variants_per_minute=0)).variants == 0
-    assert budget_of(Settings(variants_per_minute=5)).variants == 5
+    assert variant_quota(Settings()).per_minute == 0
+    assert variant_quota(Settings(production=True)).per_minute == PRODUCTION_VARIANTS_PER_MINUTE
+    assert variant_quota(Settings(production=True, variants_per_minute=0)).per_minute == 0
+    assert variant_quota(Settings(variants_per_minute=5)).per_minute == 5
 
 
 # ------------------------------------------------------------------------------------------------ presets, widths
@@ -174,7 +174,7 @@ LADDER = [
 def test_widths_are_rounded_up(query: str, sides: tuple[int | None, int | None], warned: bool) -> None:
     """check_42."""
     asked_for = order(query)
-    kept = AccessPolicy(widths=(320, 640, 1280)).constrain(asked_for)
+    kept = AccessPolicy(allowed_widths=(320, 640, 1280)).constrain(asked_for)
     assert kept.plan is not None
     resize = next(step for step in kept.plan.steps if isinstance(step, Resize))
     assert (resize.width, resize.height) == tuple(None if n is None else Pixels(Fraction(n)) for n in sides)
@@ -190,14 +190,14 @@ def test_without_a_ladder_nothing_changes() -> None:
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_a_ladder_leaves_few_sizes(width: int, height: int) -> None:
-    kept = AccessPolicy(widths=(320, 640)).constrain(order(f"width={width}&height={height}"))
+    kept = AccessPolicy(allowed_widths=(320, 640)).constrain(order(f"width={width}&height={height}"))
     assert kept.plan is not None
     first = next(step for step in kept.plan.steps if isinstance(step, Resize))
     assert first.width in (Pixels(Fraction(320)), Pixels(Fraction(640)))
 
 
 def test_check_30_the_servers_bound_of_source_pixels() -> None:
-    few, many = AccessPolicy(most_pixels=1000), AccessPolicy(most_pixels=10**12)
+    few, many = AccessPolicy(max_source_pixels=1000), AccessPolicy(max_source_pixels=10**12)
     asked_for = order("width=3")
     assert asked_for.plan is not None
     bounded = few.constrain(asked_for).plan
@@ -210,9 +210,9 @@ def test_check_30_the_servers_bound_of_source_pixels() -> None:
 # fmt: off
 SITES: list[tuple[dict[str, Any], str | None]] = [
     ({"dialect": "fastly", "source": "x", "presets": {"a": "width=3"}, "presets_only": True}, None),
-    ({"dialect": "fastly", "source": "x", "presets_only": True},                              "none is named"),
-    ({"dialect": "fastly", "source": "x", "widths": [0]},                                     "greater than or equal"),
-    ({"dialect": "pixlab", "prefix": "/p", "widths": [100]},                                  "none for pixlab"),
+    ({"dialect": "fastly", "source": "x", "presets_only": True},                              "presets_only rejects"),
+    ({"dialect": "fastly", "source": "x", "allowed_widths": [0]},                                     "greater than or equal"),
+    ({"dialect": "pixlab", "prefix": "/p", "allowed_widths": [100]},                                  "not settings of pixlab"),
 ]
 # fmt: on
 
@@ -220,7 +220,7 @@ SITES: list[tuple[dict[str, Any], str | None]] = [
 @pytest.mark.parametrize(("settings", "words"), SITES)
 def test_settings_of_sites(settings: dict[str, Any], words: str | None) -> None:
     if words is None:
-        assert entrance_of(Settings(), SiteSettings(**settings)).presets_only
+        assert access_policy(Settings(), SiteSettings(**settings)).presets_only
         return
     with pytest.raises(ValueError, match=words):
         SiteSettings(**settings)

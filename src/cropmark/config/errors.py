@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and the line of its file that it stands on."""
+"""Errors in a configuration, each with the line of the file that causes it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Steps = tuple[str | int, ...]
-"""The way to a value: names of tables and keys, numbers of `[[tables]]` from 0 on."""
+KeyPath = tuple[str | int, ...]
+"""Path to a value: names of tables and keys, and indexes into `[[tables]]`, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
-    """One thing wrong with a configuration: where, what, and what to write instead."""
+    """An error in a configuration: its location, a message and the text to write instead."""
 
-    where: str
-    what: str
+    location: str
+    message: str
     fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f" | {self.fix}" if self.fix else "")
+        return f"{self.location}: {self.message}" + (f" | {self.fix}" if self.fix else "")
 
 
 class InvalidConfiguration(Exception):
-    """All mistakes at once."""
+    """Every issue found in a configuration."""
 
-    def __init__(self, mistakes: tuple[ConfigIssue, ...]) -> None:
-        super().__init__("\n".join(map(str, mistakes)))
-        self.mistakes = mistakes
+    def __init__(self, issues: tuple[ConfigIssue, ...]) -> None:
+        super().__init__("\n".join(map(str, issues)))
+        self.issues = issues
 
 
 @dataclass(frozen=True, slots=True)
 class TomlDocument:
-    """A configuration file: what it says, and its text, which knows the lines. Without a file both are empty."""
+    """A configuration file: its values, and its text, from which locations are computed. Both empty without a file."""
 
     file: Path | None
     text: str
@@ -44,28 +44,30 @@ class TomlDocument:
 
     @classmethod
     def read(cls, file: Path | None) -> TomlDocument:
-        """The file's. Raises BadConfiguration for one that is missing or no TOML."""
+        """Read the file. Raises InvalidConfiguration if it is missing or not valid TOML."""
         if file is None:
             return cls(None, "", {})
         try:
             text = file.read_text("utf-8")
             return cls(file, text, tomllib.loads(text))
         except FileNotFoundError as error:
-            raise InvalidConfiguration((ConfigIssue(str(file), "there is no such file", "check --config"),)) from error
+            raise InvalidConfiguration(
+                (ConfigIssue(str(file), "the file does not exist", "check --config"),)
+            ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidConfiguration((ConfigIssue(str(file), f"cannot be read: {error}"),)) from error
         except tomllib.TOMLDecodeError as error:
-            what, _, at = str(error).partition(" (at line ")
-            where = f"{file}:{at.partition(',')[0]}" if at else str(file)
-            mend = "strings stand in quotes, lists in brackets"
-            raise InvalidConfiguration((ConfigIssue(where, f"is not TOML: {what}", mend),)) from error
+            reason, _, line = str(error).partition(" (at line ")
+            location = f"{file}:{line.partition(',')[0]}" if line else str(file)
+            fix = "strings need quotes, lists need brackets"
+            raise InvalidConfiguration((ConfigIssue(location, f"not valid TOML: {reason}", fix),)) from error
 
-    def place(self, path: Steps) -> str:
-        """The file and line of a value, or of the innermost table around it that has one."""
+    def location(self, path: KeyPath) -> str:
+        """The file and line of a value, or else of the innermost table that contains it."""
         lines = _lines(self.text)
         for end in range(len(path), 0, -1):
-            # A table that has no line of its own begins with the first of its keys: `fastly.upscale = true`.
-            within = [line for way, line in lines.items() if way[:end] == path[:end]]
+            # A table without a header is at the line of its first key: `fastly.upscale = true`.
+            within = [line for key, line in lines.items() if key[:end] == path[:end]]
             if within:
                 return f"{self.file}:{lines.get(path[:end], within[0])}"
         return str(self.file or "configuration")
@@ -77,10 +79,10 @@ _HEADER = re.compile(rf"^\s*(\[\[?)\s*({_PATH})\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(rf"^\s*({_PATH})\s*=")
 
 
-def _lines(text: str) -> dict[Steps, int]:
-    """The line of every key and table of a TOML text, by its path."""
-    found: dict[Steps, int] = {}
-    table: Steps = ()
+def _lines(text: str) -> dict[KeyPath, int]:
+    """Line numbers of every key and table of a TOML text, by path."""
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
@@ -89,17 +91,17 @@ def _lines(text: str) -> dict[Steps, int]:
             if header[1] == "[[":
                 counts[first] = counts.get(first, -1) + 1
             table = (first, counts[first], *parts[1:]) if first in counts else parts
-            found.setdefault(table, number)
+            lines.setdefault(table, number)
         elif key := _KEY.match(line):
-            found.setdefault((*table, *_names(key[1])), number)
-    return found
+            lines.setdefault((*table, *_names(key[1])), number)
+    return lines
 
 
-def _names(path: str) -> Steps:
+def _names(path: str) -> KeyPath:
     return tuple(name.strip("\"'") for name in re.findall(_NAME, path))
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """The name that was meant, as far as one can tell."""
+    """A suggestion: the known name that is most similar, or the page that lists all names."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else "see docs/configuration.md for the names"

@@ -1,4 +1,4 @@
-"""Where the server keeps things: what can be made again, what must be kept, and what passes through."""
+"""Folders of the server: the cache, which can be rebuilt, the data, which cannot, and temporary files."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from pathlib import Path
 
 import platformdirs
 
-from cropmark.config.loader import ConfigIssue, InvalidConfiguration, Settings
+from cropmark.config.errors import ConfigIssue, InvalidConfiguration
+from cropmark.config.settings import Settings
 
 
 def cache_folder(settings: Settings) -> Path:
-    """Where renditions are kept on disk. Raises BadConfiguration."""
-    return settings.cache_dir or _of_this_user(platformdirs.user_cache_dir)
+    """The folder of the disk caches. Raises InvalidConfiguration if the user has no home folder."""
+    return settings.cache_dir or _user_folder(platformdirs.user_cache_dir)
 
 
 def data_folder(settings: Settings) -> Path:
-    """Where things are that must be kept. Raises BadConfiguration."""
-    return settings.data_dir or _of_this_user(platformdirs.user_data_dir)
+    """The folder of the library and of results. Raises InvalidConfiguration if the user has no home folder."""
+    return settings.data_dir or _user_folder(platformdirs.user_data_dir)
 
 
-def have_temporary_files(data: Path) -> None:
-    """Uploads pass through files: in the data folder where the system's places for them may not be written."""
+def ensure_temporary_folder(data: Path) -> None:
+    """Use the data folder for temporary files if none of the system's temporary folders is writable."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
-        with contextlib.suppress(OSError):  # whoever needs a file is told then
+        with contextlib.suppress(OSError):  # the first upload then fails with the same error
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.tempdir = str(data)
 
 
-def _of_this_user(find: Callable[..., str]) -> Path:
+def _user_folder(find: Callable[..., str]) -> Path:
     try:
         return Path(find("cropmark", appauthor=False))
     except RuntimeError as error:
-        mend = "set HOME, or name folders: cache_dir and data_dir"
-        mistake = ConfigIssue("environment HOME", "this user has no home folder", mend)
-        raise InvalidConfiguration((mistake,)) from error
+        fix = "set HOME, or cache_dir and data_dir"
+        issue = ConfigIssue("environment HOME", "this user has no home folder", fix)
+        raise InvalidConfiguration((issue,)) from error

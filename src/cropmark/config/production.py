@@ -1,4 +1,4 @@
-"""What a production server is never started with: each mistake with its mend."""
+"""Security checks of the configuration: errors that prevent a start, warnings, and the list that doctor prints."""
 
 from __future__ import annotations
 
@@ -8,48 +8,47 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from cropmark.config.loader import ConfigIssue, Settings
+from cropmark.config.errors import ConfigIssue
+from cropmark.config.settings import Settings
 from cropmark.security.signing import KEY_BYTES
 from cropmark.sources.policy import HostRule
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-SECRET_CHARS: Final = KEY_BYTES
-"""The least that a key or token may have."""
-
-
-SHORTEST_CHARS: Final = 15
-"""The least that one set by hand may have anywhere: PixLab's own client refuses shorter keys."""
+PRODUCTION_SECRET_CHARS: Final = KEY_BYTES
+"""Minimum length of a key or token in production."""
+MIN_SECRET_CHARS: Final = 15
+"""Minimum length of a configured key or token: PixLab's own client rejects shorter keys."""
 
 
 def errors(settings: Settings) -> Iterator[ConfigIssue]:
-    """What must be mended before a server starts: short keys anywhere, and more with `production = true`.
+    """Issues that prevent a start: short keys, and with `production = true` also missing keys and open hosts.
 
-    Each is at the name of its setting.
+    The location of each is the name of its setting.
     """
     if not settings.production:
-        for name, secret in _by_hand(settings):
-            yield from _weak(name, secret, SHORTEST_CHARS)
+        for name, secret in _configured_secrets(settings):
+            yield from _short_secret(name, secret, MIN_SECRET_CHARS)
         return
-    if web_is_open(settings) and not settings.signing_keys:
+    if allows_any_host(settings) and not settings.signing_keys:
         yield ConfigIssue(
-            "web_hosts" if settings.web_hosts else "web_open",
-            "pictures may be fetched from any public host, with neither signing nor an allow-list",
-            "list hosts in web_hosts, set web_open = false, or set signing_keys",
+            "pixlab_allowed_hosts" if settings.pixlab_allowed_hosts else "pixlab_allow_any_host",
+            "images may be fetched from any public host, without signed URLs or an allow list",
+            "list hosts in pixlab_allowed_hosts, set pixlab_allow_any_host = false, or set signing_keys",
         )
-    if speaks_pixlab(settings):
-        yield from _weak("pixlab_key", settings.pixlab_key, SECRET_CHARS)
+    if serves_pixlab(settings):
+        yield from _short_secret("pixlab_key", settings.pixlab_key, PRODUCTION_SECRET_CHARS)
     if settings.admin_token is not None:
-        yield from _weak("admin_token", settings.admin_token, SECRET_CHARS)
+        yield from _short_secret("admin_token", settings.admin_token, PRODUCTION_SECRET_CHARS)
 
 
 def warnings(settings: Settings) -> Iterator[str]:
-    """What a server starts with all the same, but says: keys set by hand that production would refuse."""
-    for name, secret in _by_hand(settings):
-        if len(secret.get_secret_value()) < SECRET_CHARS:
-            yield f"{name} has fewer than {SECRET_CHARS} characters: production would refuse it"
+    """Warnings to log at the start: keys that production would reject."""
+    for name, secret in _configured_secrets(settings):
+        if len(secret.get_secret_value()) < PRODUCTION_SECRET_CHARS:
+            yield f"{name} has fewer than {PRODUCTION_SECRET_CHARS} characters: production would reject it"
 
 
-def _by_hand(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
+def _configured_secrets(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
     for name, secret in (("pixlab_key", settings.pixlab_key), ("admin_token", settings.admin_token)):
         if secret is not None:
             yield name, secret
@@ -57,74 +56,81 @@ def _by_hand(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
 
 @dataclass(frozen=True, slots=True)
 class SecurityCheck:
-    """One line of docs/security.md's list as a deployment keeps it: whether it does, and what to do about it."""
+    """A line of the checklist in docs/security.md: its result for a deployment, and the fix if it failed."""
 
     passed: bool
-    what: str
+    message: str
     fix: str = ""
 
 
-def points(settings: Settings) -> Iterator[SecurityCheck]:
-    """How a deployment stands against the list in docs/security.md, as far as settings tell."""
+def security_checks(settings: Settings) -> Iterator[SecurityCheck]:
+    """The checklist in docs/security.md, as far as it depends on settings."""
     on = settings.production
     yield SecurityCheck(on, f"production mode is {'on' if on else 'off'}", "set production = true")
-    if web_is_open(settings):
-        yield SecurityCheck(False, "PixLab's img may name any public host (checks 3, 16)", "list hosts in web_hosts")
+    if allows_any_host(settings):
+        message = "PixLab's img may name any public host (checks 3, 16)"
+        yield SecurityCheck(False, message, "list hosts in pixlab_allowed_hosts")
     else:
-        yield SecurityCheck(True, "pictures come from listed places alone (checks 3, 16)")
-    for name, bound in _bounds(settings):
-        mend = "set signing_keys, or presets and presets_only, or widths for it"
-        yield SecurityCheck(bool(bound), f"{name}: {bound or 'anybody may ask for any variant'} (checks 1, 42)", mend)
-    budget = on if settings.variants_per_minute is None else settings.variants_per_minute > 0
-    yield SecurityCheck(
-        budget, f"new variants have {'a' if budget else 'no'} budget (check 42)", "set variants_per_minute"
-    )
+        yield SecurityCheck(True, "images are fetched from listed hosts only (checks 3, 16)")
+    for name, bound in _variant_bounds(settings):
+        fix = "set signing_keys, or presets and presets_only, or allowed_widths for it"
+        yield SecurityCheck(bool(bound), f"{name}: {bound or 'any variant may be requested'} (checks 1, 42)", fix)
+    limited = on if settings.variants_per_minute is None else settings.variants_per_minute > 0
+    message = f"new variants have {'a' if limited else 'no'} rate limit (check 42)"
+    yield SecurityCheck(limited, message, "set variants_per_minute")
     required = settings.sandbox == "require"
-    told = "required" if required else f"set to {settings.sandbox!r}"
-    yield SecurityCheck(required, f"the sandbox is {told} (check 26)", 'set sandbox = "require"')
-    refused = settings.old_libraries == "refuse"
-    yield SecurityCheck(
-        refused, f"old libraries are {'refused' if refused else 'let in'} (check 29)", "leave old_libraries out"
-    )
-    behind = bool(settings.trusted_proxies) or settings.host in LOOPBACK
-    what = "clients are told apart behind" if settings.trusted_proxies else "clients are who connects:"
-    mend = "name them in trusted_proxies, where there are any"
-    yield SecurityCheck(
-        behind, f"{what} {', '.join(settings.trusted_proxies) or 'no proxy is trusted'} (check 47)", mend
-    )
+    mode = "required" if required else f"set to {settings.sandbox!r}"
+    yield SecurityCheck(required, f"the sandbox is {mode} (check 26)", 'set sandbox = "require"')
+    allowed = settings.allow_vulnerable_libraries
+    message = f"vulnerable libraries are {'allowed' if allowed else 'rejected'} (check 29)"
+    yield SecurityCheck(not allowed, message, "set allow_vulnerable_libraries = false")
+    yield _proxy_check(settings)
 
 
-def _bounds(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Each place that serves pictures by URL, and what bounds the variants that may be asked for; empty: nothing."""
+def _proxy_check(settings: Settings) -> SecurityCheck:
+    trusted = settings.trusted_proxies
+    passed = bool(trusted) or settings.host in LOOPBACK
+    message = f"client addresses are read from {', '.join(trusted)}" if trusted else "no proxy is trusted"
+    return SecurityCheck(passed, f"{message} (check 47)", "list your proxies, if any, in trusted_proxies")
+
+
+def _variant_bounds(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Each mount that serves images by URL, with the bound on the variants it serves; empty: no bound."""
     if settings.folder is not None:
-        yield "the folder", "signed" if settings.signing_keys else ""
+        yield "the folder", "signed URLs" if settings.signing_keys else ""
     for site in settings.site:
-        if site.dialect != "pixlab":
-            signed = settings.signing_keys if site.signing_keys is None else site.signing_keys
-            bound = "signed" if signed else "presets only" if site.presets_only else "few widths" if site.widths else ""
-            yield site.name or ", ".join(site.hosts) or site.prefix, bound
+        if site.is_endpoint:
+            continue
+        if settings.signing_keys if site.signing_keys is None else site.signing_keys:
+            bound = "signed URLs"
+        elif site.presets_only:
+            bound = "presets only"
+        else:
+            bound = "allowed widths only" if site.allowed_widths else ""
+        yield site.display_name, bound
 
 
-def web_is_open(settings: Settings) -> bool:
-    """Whether callers may name any public host."""
-    is_open = any(map(_names_any, settings.web_hosts)) if settings.web_hosts else settings.web_open
-    return is_open and speaks_pixlab(settings)
+def allows_any_host(settings: Settings) -> bool:
+    """True if a client may name any public host as the source of an image."""
+    hosts = settings.pixlab_allowed_hosts
+    is_open = any(map(_matches_any_host, hosts)) if hosts else settings.pixlab_allow_any_host
+    return is_open and serves_pixlab(settings)
 
 
-def _names_any(text: str) -> bool:
+def _matches_any_host(text: str) -> bool:
     try:
         return HostRule.read(text).any_host
     except ValueError:
-        return False  # told where the server's policy is read
+        return False  # reported by server/policies.py, which reads the rules
 
 
-def speaks_pixlab(settings: Settings) -> bool:
-    """Whether there are endpoints whose callers name their pictures."""
+def serves_pixlab(settings: Settings) -> bool:
+    """True if the PixLab endpoints are served; their clients name or upload images."""
     return settings.folder is not None or any(site.dialect == "pixlab" for site in settings.site)
 
 
-def _weak(name: str, secret: SecretStr | None, least: int) -> Iterator[ConfigIssue]:
-    given = len(secret.get_secret_value()) if secret else 0
-    if given < least:
-        what = f"expected at least {least} characters, got {given}"
-        yield ConfigIssue(name, what, "write the output of: openssl rand -hex 32")
+def _short_secret(name: str, secret: SecretStr | None, min_chars: int) -> Iterator[ConfigIssue]:
+    chars = len(secret.get_secret_value()) if secret else 0
+    if chars < min_chars:
+        message = f"expected at least {min_chars} characters, got {chars}"
+        yield ConfigIssue(name, message, "write the output of: openssl rand -hex 32")

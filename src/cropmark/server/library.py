@@ -1,4 +1,4 @@
-"""The configuration's library becomes objects: where it lies, if there is one, and where it answers."""
+"""Opens the library that the configuration names, and lists the URLs at which it is served."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cropmark.config.loader import Settings
 from cropmark.config.paths import data_folder
+from cropmark.config.settings import Settings
+from cropmark.config.source_spec import LibrarySpec
 from cropmark.library.errors import FILE, LibraryUnavailable
 from cropmark.model.assets import UID, UUID
+from cropmark.web.routing import Mount
 
 if TYPE_CHECKING:
     from cropmark.library.blobs import BlobStore
     from cropmark.library.store import LibraryStore
 
-LIBRARY_SOURCE: Final = "library"
-"""What a site's source is called where it is the library; a folder of that name is ./library."""
-IN_LIBRARY: Final[Mapping[str, Mapping[str, Any]]] = {"contentstack": {"environments": None}}
-"""The settings of dialects that differ over a library: it knows itself what is published where."""
+# Imports inside functions: SQLAlchemy and obstore take 0.3 s to load, and most servers have no library.
+
+LIBRARY_FOLDER: Final = "library"
+"""The library's folder inside the data folder."""
+LIBRARY_OVERRIDES: Final[Mapping[str, Mapping[str, Any]]] = {"contentstack": {"environments": None}}
+"""Dialect settings of a site over the library, which stores itself where each asset is published."""
 
 _ASSETS = re.compile(rf"v3/assets/{UID.pattern}/{UID.pattern}(/|$)")
 _FILES = re.compile(rf"{UUID.pattern}/{UUID.pattern}/[^/]", re.IGNORECASE)
@@ -29,84 +33,83 @@ _FILES = re.compile(rf"{UUID.pattern}/{UUID.pattern}/[^/]", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class LibraryMount:
-    """Where the library answers without being configured: a dialect below a prefix, on the paths that fit."""
+    """URLs at which the library is served without configuration: those of a vendor's own assets."""
 
     name: str
     dialect: str
-    prefix: str
-    paths: re.Pattern[str]
-    differing: Mapping[str, Any] = field(default_factory=dict)
+    mount: Mount
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 def library_folder(settings: Settings) -> Path:
-    """Where the library lies, but for what the configuration puts elsewhere."""
-    return data_folder(settings) / LIBRARY_SOURCE
+    """The folder of the library's files and database, as far as they are not configured to be elsewhere."""
+    return data_folder(settings) / LIBRARY_FOLDER
 
 
-def is_there(settings: Settings) -> bool:
-    """Whether there is a library, or one was asked for by its database."""
+def exists(settings: Settings) -> bool:
+    """True if the library's file exists, or its database is configured."""
     return bool(settings.database_url) or (library_folder(settings) / FILE).is_file()
 
 
-def opened(settings: Settings) -> LibraryStore:
-    """The library; an empty one where there was none. Raises LibraryUnusable."""
-    from cropmark.library.store import LibraryStore  # noqa: PLC0415 - as places.py says
+def open_library(settings: Settings) -> LibraryStore:
+    """The library, created if it does not exist. Raises LibraryUnavailable."""
+    from cropmark.library.store import LibraryStore  # noqa: PLC0415 - slow to load, see above
 
     url = settings.database_url.get_secret_value() if settings.database_url else ""
-    return LibraryStore.opened(library_folder(settings), url, _blobs(settings))
+    return LibraryStore.open(library_folder(settings), url, _bucket_blobs(settings))
 
 
-def unusable(settings: Settings) -> Iterator[tuple[str, LibraryUnavailable]]:
-    """Settings that name no database and no bucket, as their URLs tell: neither is asked, and no folder made."""
-    for name, read in _reading(settings):
+def invalid_settings(settings: Settings) -> Iterator[tuple[str, LibraryUnavailable]]:
+    """Settings with an invalid database or bucket URL, each with its error; does not connect or create anything."""
+    for name, parse in _parsers(settings):
         try:
-            read()
+            parse()
         except LibraryUnavailable as error:
             yield name, error
 
 
-def _reading(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
+def _parsers(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
     if settings.database_url:
-        from cropmark.library.database import Database, read_url  # noqa: PLC0415 - as places.py says
+        from cropmark.library.database import Database, parse_url  # noqa: PLC0415 - slow to load, see above
 
         url = settings.database_url.get_secret_value()
-        yield "database_url", lambda: Database(read_url(url))
+        yield "database_url", lambda: Database(parse_url(url))
     for name, store in (("library_store", settings.library_store), ("pixlab_store", settings.pixlab_store)):
         if store and not store.startswith("file:"):
-            from cropmark.library.bucket import Bucket  # noqa: PLC0415
+            from cropmark.library.bucket import Bucket  # noqa: PLC0415 - slow to load, see above
 
-            yield name, partial(Bucket.at, store, name, role=settings.bucket_role)
+            yield name, partial(Bucket.from_url, store, name, role=settings.allow_instance_credentials)
 
 
-def addresses(settings: Settings) -> Iterator[LibraryMount]:
-    """Where the library answers: beside the folder, and as the vendor's own host does, unless a site is there."""
-    library = IN_LIBRARY["contentstack"]
-    yield LibraryMount("library", "contentstack", "/contentstack", _ASSETS, library)
-    yield LibraryMount("library-files", "kontent", "/kontent", _FILES)
+def library_mounts(settings: Settings) -> Iterator[LibraryMount]:
+    """Mounts next to those of the folder, and on the whole host unless a site is configured there."""
+    overrides = LIBRARY_OVERRIDES["contentstack"]
+    yield LibraryMount("library", "contentstack", Mount("/contentstack", paths=_ASSETS), overrides)
+    yield LibraryMount("library-files", "kontent", Mount("/kontent", paths=_FILES))
     if not any(not site.hosts and not site.prefix.strip("/") for site in settings.site):
-        yield LibraryMount("library-host", "contentstack", "", _ASSETS, library)
+        yield LibraryMount("library-host", "contentstack", Mount(paths=_ASSETS), overrides)
 
 
-def management_places(settings: Settings) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Where the management API answers: prefix, hosts, and hosts where it does not, for they are other sites'."""
+def management_mounts(settings: Settings) -> Iterator[Mount]:
+    """Mounts of the management API: sites over the library, and every host that no other site has."""
     others: list[str] = []
     for site in settings.site:
-        hosts = tuple(host.lower() for host in site.hosts)
-        if site.source == LIBRARY_SOURCE and site.dialect == "contentstack":
-            yield site.prefix.rstrip("/"), hosts, ()
+        mount = Mount.configured(site.prefix, site.hosts)
+        if isinstance(site.source, LibrarySpec) and site.dialect == "contentstack":
+            yield mount
         else:
-            others += hosts
-    for at in addresses(settings):
+            others += mount.hosts
+    for at in library_mounts(settings):
         if at.dialect == "contentstack":
-            yield at.prefix, (), tuple(others)
+            yield Mount(at.mount.prefix, excluded_hosts=tuple(others))
 
 
-def _blobs(settings: Settings) -> BlobStore | None:
-    """Where the bytes are, if not in the data folder; known to answer. Raises LibraryUnusable."""
+def _bucket_blobs(settings: Settings) -> BlobStore | None:
+    """The bucket of the library's files, checked by a request; None without one. Raises LibraryUnavailable."""
     if not settings.library_store:
         return None
-    from cropmark.library.bucket_blobs import BucketBlobStore  # noqa: PLC0415 - as places.py says
+    from cropmark.library.bucket_blobs import BucketBlobStore  # noqa: PLC0415 - slow to load, see above
 
-    found = BucketBlobStore.at(settings.library_store, role=settings.bucket_role)
-    found.check()
-    return found
+    blobs = BucketBlobStore.from_url(settings.library_store, role=settings.allow_instance_credentials)
+    blobs.check()
+    return blobs

@@ -1,6 +1,6 @@
-"""The configuration's guards become values: what requests must pass, who counts as one client, what may be fetched.
+"""Builds policies from the configuration: access, CORS, client addresses, rate limits and allowed hosts.
 
-Raises BadConfiguration for what cannot be read.
+Every function raises InvalidConfiguration for a setting that it cannot parse.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typing import Final, TypeVar
 
 from limits.errors import ConfigurationError
 
-from cropmark.config.loader import ConfigIssue, InvalidConfiguration, Settings, SiteSettings
-from cropmark.config.signing_keys import keyring
-from cropmark.security.rate_limit import MemoryLimiter, limiter
+from cropmark.config.errors import ConfigIssue, InvalidConfiguration
+from cropmark.config.settings import Settings
+from cropmark.config.signing_keys import site_keyring
+from cropmark.config.site import SiteSettings
+from cropmark.dialects.pixlab.settings import PixLabSettings
+from cropmark.security.rate_limit import MemoryLimiter, new_limiter
 from cropmark.sources.policy import AllowedHost, HostRule, Policy
 from cropmark.web.access import AccessPolicy
 from cropmark.web.client_ip import ClientIp
@@ -23,85 +26,85 @@ from cropmark.web.variant_quota import VariantQuota
 
 T = TypeVar("T")
 
-VARIANTS_IN_PRODUCTION: Final = 600
-"""A page that shows one picture in eight widths and three formats may be opened 25 times a minute from one office."""
+PRODUCTION_VARIANTS_PER_MINUTE: Final = 600
+"""Enough for one office to open a page 25 times a minute that shows an image in eight widths and three formats."""
 
-LISTENING: Final = "write 127.0.0.1, ::1 or 0.0.0.0"
-"""The mend of a host that cannot be listened on."""
+HOST_FIX: Final = "write 127.0.0.1, ::1 or 0.0.0.0"
+"""The fix for a host that the server cannot listen on."""
 
 
-def addresses_of(settings: Settings) -> tuple[tuple[socket.AddressFamily, str], ...]:
-    """The addresses that the server's host stands for, the preferred one first."""
-    return _read("host", lambda: _addresses(settings.host), LISTENING)
+def listen_addresses(settings: Settings) -> tuple[tuple[socket.AddressFamily, str], ...]:
+    """The addresses of the configured host, the preferred one first."""
+    return _read("host", lambda: _addresses(settings.host), HOST_FIX)
 
 
 def _addresses(host: str) -> tuple[tuple[socket.AddressFamily, str], ...]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"{host} is no address of this machine") from error
+        raise ValueError(f"{host} is not an address of this machine") from error
     return tuple((family, str(at[0])) for family, _, _, _, at in found)
 
 
-def entrance_of(settings: Settings, one: SiteSettings | None = None) -> AccessPolicy:
-    """What a site's requests must pass; those for the folder (None) only the server's keys."""
-    entrance = AccessPolicy(keyring(settings, one), most_pixels=settings.max_source_pixels)
-    if one is None:
-        return entrance
-    return replace(entrance, presets=one.presets, presets_only=one.presets_only, widths=tuple(sorted(one.widths)))
+def access_policy(settings: Settings, site: SiteSettings | None = None) -> AccessPolicy:
+    """The signatures, presets and widths of a site; None: of the folder, which has signatures only."""
+    policy = AccessPolicy(site_keyring(settings, site), max_source_pixels=settings.max_source_pixels)
+    if site is None:
+        return policy
+    widths = tuple(sorted(site.allowed_widths))
+    return replace(policy, presets=site.presets, presets_only=site.presets_only, allowed_widths=widths)
 
 
-def sharing_of(settings: Settings, one: SiteSettings | None = None) -> CorsPolicy:
-    """Who else may use a site's answers: the server's settings, and those that differ for it."""
-    origins, policy = settings.cors_origins, settings.resource_policy
-    if one is not None:
-        origins = origins if one.cors_origins is None else one.cors_origins
-        policy = one.resource_policy or policy
+def cors_policy(settings: Settings, site: SiteSettings | None = None) -> CorsPolicy:
+    """The CORS policy of a site, from the server's settings and the site's overrides."""
+    origins, policy = settings.cors_origins, settings.cross_origin_resource_policy
+    if site is not None:
+        origins = origins if site.cors_origins is None else site.cors_origins
+        policy = site.cross_origin_resource_policy or policy
     return CorsPolicy(origins, "" if policy == "off" else policy)
 
 
-def clients_of(settings: Settings) -> ClientIp:
-    """Who counts as one client."""
+def client_ip(settings: Settings) -> ClientIp:
+    """Resolves the client address of a request, with the configured proxies trusted."""
     return _read("trusted_proxies", lambda: ClientIp(settings.trusted_proxies), "write 10.0.0.7 or 10.1.0.0/16")
 
 
-def budget_of(settings: Settings) -> VariantQuota:
-    """How many new renditions of one picture a client may ask for."""
+def variant_quota(settings: Settings) -> VariantQuota:
+    """The limit on new variants of one image per client."""
     variants = settings.variants_per_minute
     if variants is None:
-        variants = VARIANTS_IN_PRODUCTION if settings.production else 0
-    return VariantQuota(limiter_of(settings, window_s=60), variants)
+        variants = PRODUCTION_VARIANTS_PER_MINUTE if settings.production else 0
+    return VariantQuota(rate_limiter(settings), variants)
 
 
-def limiter_of(settings: Settings, *, window_s: int = 1) -> MemoryLimiter:
-    """What counts requests: for this server alone, or for all that share a Redis."""
+def rate_limiter(settings: Settings) -> MemoryLimiter:
+    """The counter of requests: in memory, or in Redis for all servers that share it."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     try:
-        return limiter(url, window_s=window_s)
+        return new_limiter(url)
     except ImportError as error:
-        mistake = ConfigIssue("redis_url", "Redis's client is not installed", "install cropmark[redis]")
-        raise InvalidConfiguration((mistake,)) from error
+        issue = ConfigIssue("redis_url", "the Redis client is not installed", "install cropmark[redis]")
+        raise InvalidConfiguration((issue,)) from error
     except (ConfigurationError, ValueError) as error:
-        raise InvalidConfiguration(
-            (ConfigIssue("redis_url", "this is no URL of a Redis", "write redis://host:6379/0"),)
-        ) from error
+        issue = ConfigIssue("redis_url", "expected the URL of a Redis server", "write redis://host:6379/0")
+        raise InvalidConfiguration((issue,)) from error
 
 
-def allowed(settings: Settings) -> tuple[AllowedHost, ...]:
-    """The private places that the web source may reach."""
-    return _read(
-        "web_allow", lambda: _each(AllowedHost.read, settings.web_allow), "write host:port, such as 10.0.0.7:8080"
-    )
+def private_hosts(settings: Settings) -> tuple[AllowedHost, ...]:
+    """The private addresses and unusual ports that may be fetched from."""
+    fix = "write host:port, such as 10.0.0.7:8080"
+    return _read("allow_private_hosts", lambda: _each(AllowedHost.read, settings.allow_private_hosts), fix)
 
 
-def foreign_policy(settings: Settings) -> Policy:
-    """What may be fetched for callers who name pictures themselves."""
-    hosts = _read("web_hosts", lambda: _each(HostRule.read, settings.web_hosts), "write hosts such as *.example.com")
+def untrusted_policy(settings: Settings) -> Policy:
+    """The URLs that may be fetched for clients that name the image themselves."""
+    fix = "write hosts such as *.example.com"
+    hosts = _read("pixlab_allowed_hosts", lambda: _each(HostRule.read, settings.pixlab_allowed_hosts), fix)
     return Policy(
-        allow=allowed(settings),
+        allow=private_hosts(settings),
         hosts=hosts,
-        open=settings.web_open and not hosts,
-        limit_bytes=settings.pixlab.source_bytes,
+        open=settings.pixlab_allow_any_host and not hosts,
+        limit_bytes=settings.section(PixLabSettings).source_bytes,
         connect_s=3.0,
         total_s=8.0,
     )
@@ -111,8 +114,8 @@ def _each(read: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
     return tuple(read(text) for text in texts)
 
 
-def _read(name: str, reading: Callable[[], T], mend: str) -> T:
+def _read(name: str, parse: Callable[[], T], fix: str) -> T:
     try:
-        return reading()
+        return parse()
     except ValueError as error:
-        raise InvalidConfiguration((ConfigIssue(name, str(error), mend),)) from error
+        raise InvalidConfiguration((ConfigIssue(name, str(error), fix),)) from error

@@ -1,4 +1,4 @@
-"""What a running server tells of itself: whether it is ready, and what is counted elsewhere than in Metrics."""
+"""Readiness of a running server, and the metrics that other objects count."""
 
 from __future__ import annotations
 
@@ -7,37 +7,35 @@ from typing import Any
 
 from cropmark.analysis import models
 from cropmark.caches.tiered import TieredCaches
-from cropmark.config.loader import Settings
+from cropmark.config.settings import Settings
 from cropmark.renderers.pool import Pool
+from cropmark.runtime.metrics import Sample
 from cropmark.web.app import App
 
 
 def readiness(app: App, pool: Pool, settings: Settings) -> dict[str, Any]:
-    """What /readyz tells; `ready` decides its status."""
+    """The JSON of /readyz; `ready` decides its status code."""
     state = pool.state()
-    smart = models.available() if settings.smart else "switched off"
+    smart = models.unavailable_reason() if settings.smart_crop else "switched off"
     return {
         "ready": state.ready and not app.stopping,
         "stopping": app.stopping,
         "renderers": {"alive": state.alive, "running": state.running, "queued": state.queued},
-        "sandbox": {"mode": settings.sandbox, "whole": state.sandboxed, "missing": list(state.missing)},
+        "sandbox": {"mode": settings.sandbox, "complete": state.sandboxed, "missing": list(state.missing_layers)},
         "libraries": list(state.libraries),
         "smart": smart or "on",
     }
 
 
-Row = tuple[str, str, dict[str, str], float]
-
-
-def rows(pool: Pool, tiers: TieredCaches, app: App) -> Iterable[Row]:
-    """What Prometheus gets besides the counters: name, help, labels, value."""
-    yield from pool.state().rows()
+def metric_samples(pool: Pool, tiers: TieredCaches, app: App) -> Iterable[Sample]:
+    """The values of the metrics that are read at each scrape."""
+    yield from pool.state().samples()
     for tier in tiers.stats():
-        label = {"tier": tier.name}
-        yield "cropmark_cache_entries", "Entries kept.", label, tier.entries
-        yield "cropmark_cache_bytes", "Bytes kept.", label, tier.bytes
-        yield "cropmark_cache_hits_total", "Lookups that found something.", label, tier.hits
-        yield "cropmark_cache_misses_total", "Lookups that found nothing.", label, tier.misses
-        yield "cropmark_cache_evictions_total", "Entries removed to make room.", label, tier.evictions
-        yield "cropmark_cache_errors_total", "Troubles with storage.", label, tier.errors
-    yield "cropmark_requests_in_hand", "Requests being answered now.", {}, app.in_hand
+        labels = (tier.name,)
+        yield "cropmark_cache_entries", labels, tier.entries
+        yield "cropmark_cache_bytes", labels, tier.bytes
+        yield "cropmark_cache_hits_total", labels, tier.hits
+        yield "cropmark_cache_misses_total", labels, tier.misses
+        yield "cropmark_cache_evictions_total", labels, tier.evictions
+        yield "cropmark_cache_errors_total", labels, tier.errors
+    yield "cropmark_requests_in_progress", (), app.requests_in_progress

@@ -1,0 +1,55 @@
+"""Earlier names of settings: aliases that are still read, and names that get an error with the current name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+ALIASES: Final = {"web_allow": "allow_private_hosts"}
+"""Earlier names that are read like the current one, in the file and in the environment."""
+
+RENAMED: Final = {
+    "queue": "queue_limit",
+    "shutdown_s": "shutdown_timeout_s",
+    "render_deadline_s": "render_timeout_s",
+    "analysis_deadline_s": "analysis_timeout_s",
+    "old_libraries": "allow_vulnerable_libraries",
+    "library_limit": "max_upload_bytes",
+    "management_rate": "management_requests_per_s",
+    "memory_cache": "memory_cache_bytes",
+    "disk_cache": "disk_cache_bytes",
+    "originals_cache": "originals_cache_bytes",
+    "pixlab_keep_s": "pixlab_result_ttl_s",
+    "pixlab_results": "pixlab_result_bytes",
+    "pixlab_per_minute": "pixlab_requests_per_minute",
+    "web_open": "pixlab_allow_any_host",
+    "web_hosts": "pixlab_allowed_hosts",
+    "bucket_role": "allow_instance_credentials",
+    "resource_policy": "cross_origin_resource_policy",
+    "smart": "smart_crop",
+    "site.widths": "site.allowed_widths",
+    "site.resource_policy": "site.cross_origin_resource_policy",
+}
+"""Current names by earlier ones; `site.` is the table of a site, `fastly.` the section of a dialect."""
+
+
+def current_name(name: str) -> str | None:
+    """The current name of a renamed setting, without its table; None if the name was never in use."""
+    renamed = RENAMED.get(name)
+    return renamed and renamed.rpartition(".")[2]
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """The name of a setting and its aliases."""
+    return name, *(alias for alias, current in ALIASES.items() if current == name)
+
+
+def without_aliases(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values by current names; a value under the current name overrides one under an alias."""
+    renamed = {
+        prefix + ALIASES[name.removeprefix(prefix)]: value
+        for name, value in values.items()
+        if name.removeprefix(prefix) in ALIASES
+    }
+    rest = {name: value for name, value in values.items() if name.removeprefix(prefix) not in ALIASES}
+    return {**renamed, **rest}
