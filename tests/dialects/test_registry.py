@@ -1,6 +1,8 @@
 """The registry of dialects: complete, consistent, and its samples are valid queries."""
 
+import configparser
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,13 @@ SHARED = {"imageopto"}
 def test_every_dialect_folder_has_an_entry() -> None:
     folders = {module.name for module in pkgutil.iter_modules(dialects.__path__) if module.ispkg}
     assert folders - SHARED == set(names())
+
+
+def test_the_import_contract_names_every_dialect() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(Path(__file__).parents[2] / ".importlinter")
+    modules = contracts["importlinter:contract:dialects-apart"]["modules"].split()
+    assert sorted(modules) == sorted(f"cropmark.dialects.{name}" for name in names())
 
 
 def test_entries_agree_with_their_classes() -> None:
