@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.analysis.codec import MOST_BYTES, MOST_FACES, VERSION, MalformedAnalysis, analysis_json, read_analysis
+from cropmark.analysis.codec import MAX_BYTES, MAX_FACES, VERSION, MalformedAnalysis, serialize_analysis, parse_analysis
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 
 ANALYSIS = Analysis(
@@ -19,7 +19,7 @@ ANALYSIS = Analysis(
 
 
 def test_an_analysis_reads_as() -> None:
-    assert json.loads(analysis_json(ANALYSIS)) == {
+    assert json.loads(serialize_analysis(ANALYSIS)) == {
         "version": 1,
         "grid": [2, 1],
         "faces": [[0.25, 0.1, 0.125, 0.2, 0.91]],
@@ -38,7 +38,7 @@ analyses = sides.flatmap(
     lambda side: st.builds(
         Analysis,
         st.just(VERSION),
-        st.lists(faces, max_size=MOST_FACES).map(tuple),
+        st.lists(faces, max_size=MAX_FACES).map(tuple),
         *(st.binary(min_size=side[0] * side[1], max_size=side[0] * side[1]).map(lambda c: SaliencyMap(*side, c)),) * 2,
     )
 )
@@ -46,26 +46,26 @@ analyses = sides.flatmap(
 
 @given(analyses)
 def test_what_is_written_is_read_back(analysis: Analysis) -> None:
-    assert read_analysis(analysis_json(analysis)) == analysis
+    assert parse_analysis(serialize_analysis(analysis)) == analysis
 
 
 def test_the_largest_analysis_is_small_enough() -> None:
     face = Face(-0.1234, -0.1234, 0.1234, 0.1234, 0.999)
     full = SaliencyMap(32, 32, bytes(range(256)) * 4)
-    assert len(analysis_json(Analysis(VERSION, (face,) * MOST_FACES, full, full))) <= MOST_BYTES
+    assert len(serialize_analysis(Analysis(VERSION, (face,) * MAX_FACES, full, full))) <= MAX_BYTES
 
 
 def told(**changes: object) -> bytes:
-    form = {**json.loads(analysis_json(ANALYSIS)), **changes}
+    form = {**json.loads(serialize_analysis(ANALYSIS)), **changes}
     return json.dumps({name: value for name, value in form.items() if value is not None}).encode()
 
 
 # fmt: off
 REFUSED = [
     # bytes                                             words
-    (b"",                                               "is JSON"),
-    (b"\xff\xfe",                                       "is JSON"),
-    (b"[" * 4000,                                       "is JSON"),
+    (b"",                                               "must be JSON"),
+    (b"\xff\xfe",                                       "must be JSON"),
+    (b"[" * 4000,                                       "must be JSON"),
     (b"[]",                                             "version, grid, faces"),
     (b" " * 5000,                                       "at most 4096 bytes"),
     (told(version=2),                                   "expected version 1, got 2"),
@@ -75,19 +75,19 @@ REFUSED = [
     (told(grid=[2, 1, 1]),                              "version, grid, faces"),
     (told(grid=[0, 1]),                                 "1 to 32 cells"),
     (told(grid=[33, 1]),                                "1 to 32 cells"),
-    (told(grid=[2, 2]),                                 "a byte a cell"),
-    (told(subject="A"),                                 "a byte a cell"),
-    (told(subject="AP8=!"),                             "a byte a cell"),
-    (told(residual=b64encode(b"abc").decode()),         "a byte a cell"),
+    (told(grid=[2, 2]),                                 "one byte per cell"),
+    (told(subject="A"),                                 "one byte per cell"),
+    (told(subject="AP8=!"),                             "one byte per cell"),
+    (told(residual=b64encode(b"abc").decode()),         "one byte per cell"),
     (told(faces=[[0, 0, 1, 1, 1]] * 25),                "at most 24 faces"),
     (told(faces=[[0, 0, 1, 1]]),                        "five numbers"),
     (told(faces=["12345"]),                             "five numbers"),
     (told(faces=[[0, 0, 1, 1, "1"]]),                   "five numbers"),
-    (told(faces=[[0, 0, 0, 1, 1]]),                     "lies in its picture"),
-    (told(faces=[[0, 0, 1, 1, 1.5]]),                   "lies in its picture"),
-    (told(faces=[[float("nan"), 0, 1, 1, 1]]),          "lies in its picture"),
-    (told(faces=[[float("inf"), 0, 1, 1, 1]]),          "lies in its picture"),
-    (told(faces=[[10**400, 0, 1, 1, 1]]),               "lies in its picture"),
+    (told(faces=[[0, 0, 0, 1, 1]]),                     "must be in the image"),
+    (told(faces=[[0, 0, 1, 1, 1.5]]),                   "must be in the image"),
+    (told(faces=[[float("nan"), 0, 1, 1, 1]]),          "must be in the image"),
+    (told(faces=[[float("inf"), 0, 1, 1, 1]]),          "must be in the image"),
+    (told(faces=[[10**400, 0, 1, 1, 1]]),               "must be in the image"),
 ]
 # fmt: on
 
@@ -95,10 +95,10 @@ REFUSED = [
 @pytest.mark.parametrize(("data", "words"), REFUSED)
 def test_what_is_out_of_form_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(MalformedAnalysis, match=words):
-        read_analysis(data)
+        parse_analysis(data)
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     with pytest.raises(MalformedAnalysis):
-        read_analysis(data)
+        parse_analysis(data)

@@ -5,15 +5,15 @@ import pytest
 from numpy.typing import NDArray
 
 from cropmark.analysis import models
-from cropmark.analysis.faces import detected, faces, large_faces, merged
-from cropmark.analysis.sessions import ModelSession, opened
+from cropmark.analysis.faces import run_detector, detect_faces, detect_large_faces, merge_boxes
+from cropmark.analysis.sessions import ModelSession, open_sessions
 from cropmark.geometry.findings import Face
 from tests.analysis.corpus import annotated, pixels
 
 
 @pytest.fixture(scope="module")
 def network() -> ModelSession:
-    return opened(models.load()).face
+    return open_sessions(models.load_models()).face
 
 
 def overlap(face: Face, box: list[int], width: int, height: int) -> float:
@@ -32,29 +32,29 @@ WITHOUT_FACES = [name for name, told in annotated().items() if not told["faces"]
 @pytest.mark.parametrize("name", WITH_FACES)
 def test_every_main_face_of_a_photograph_is_found(network: ModelSession, name: str) -> None:
     told = annotated()[name]
-    found = [face for face in faces(network, pixels(name)) if face.score >= 0.8]
+    found = [face for face in detect_faces(network, pixels(name)) if face.score >= 0.8]
     for box in told["faces"]:
         assert any(overlap(face, box, told["width"], told["height"]) > 0.5 for face in found), box
 
 
 @pytest.mark.parametrize("name", WITHOUT_FACES)
 def test_no_face_is_told_where_there_is_none(network: ModelSession, name: str) -> None:
-    assert [face for face in faces(network, pixels(name)) if face.score >= 0.8] == []
+    assert [face for face in detect_faces(network, pixels(name)) if face.score >= 0.8] == []
 
 
 def test_a_face_that_fills_the_picture_is_told_once_as_the_small_copy_shows_it(network: ModelSession) -> None:
     left, top, width, height = annotated()["kpa_qt_logo.jpg"]["faces"][1]
     around = pixels("kpa_qt_logo.jpg", long_side=800)[top - 20 : top + height + 20, left - 20 : left + width + 20]
     close = np.kron(around, np.ones((3, 3, 1), np.uint8))
-    (large,) = large_faces(network, close)
-    assert len(detected(network, close)) == 1
-    (face,) = faces(network, close)
+    (large,) = detect_large_faces(network, close)
+    assert len(run_detector(network, close)) == 1
+    (face,) = detect_faces(network, close)
     assert face.top == pytest.approx(large[1] / close.shape[0], abs=1e-4)
     assert face.height > 0.75
 
 
 def test_the_largest_face_is_first_and_lies_inside(network: ModelSession) -> None:
-    found = faces(network, pixels("kpa_bar55.jpg"))
+    found = detect_faces(network, pixels("kpa_bar55.jpg"))
     areas = [face.width * face.height for face in found]
     assert areas == sorted(areas, reverse=True)
     assert len(found) >= 6
@@ -62,15 +62,15 @@ def test_the_largest_face_is_first_and_lies_inside(network: ModelSession) -> Non
 
 def test_a_mirrored_picture_has_mirrored_faces(network: ModelSession) -> None:
     rgb = pixels("ski_astronaut.jpg")
-    (face,) = faces(network, rgb)
-    (other,) = faces(network, np.ascontiguousarray(rgb[:, ::-1]))
+    (face,) = detect_faces(network, rgb)
+    (other,) = detect_faces(network, np.ascontiguousarray(rgb[:, ::-1]))
     assert 1 - other.left - other.width == pytest.approx(face.left, abs=0.02)
     assert other.top == pytest.approx(face.top, abs=0.02)
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (7, 640), (640, 7), (33, 65)])
 def test_pictures_of_odd_sizes_have_no_faces_and_no_trouble(network: ModelSession, sides: tuple[int, int]) -> None:
-    assert faces(network, np.full((*sides, 3), 90, np.uint8)) == ()
+    assert detect_faces(network, np.full((*sides, 3), 90, np.uint8)) == ()
 
 
 def rows(*boxes: tuple[float, ...]) -> NDArray[np.float32]:
@@ -96,4 +96,4 @@ MERGED = [
 def test_large_faces_take_the_place_of_what_they_overlap(
     boxes: NDArray[np.float32], large: NDArray[np.float32], kept: list[tuple[float, ...]]
 ) -> None:
-    np.testing.assert_allclose(merged(boxes, large), rows(*kept), rtol=1e-6)
+    np.testing.assert_allclose(merge_boxes(boxes, large), rows(*kept), rtol=1e-6)

@@ -13,7 +13,7 @@ FOLDER = Path(models.__file__).parent / "models"
 
 
 def test_both_networks_are_in_the_package() -> None:
-    loaded = models.load()
+    loaded = models.load_models()
     assert (len(loaded.face), len(loaded.subject)) == (229_477, 4_574_391)
 
 
@@ -22,13 +22,13 @@ def test_one_wrong_bit_is_told(name: str) -> None:
     data = bytearray((FOLDER / name).read_bytes())
     data[1000] ^= 1
     with pytest.raises(ModelUnusable, match=f"wrong hash of {name}"):
-        models.checked(name, bytes(data))
+        models.verify_hash(name, bytes(data))
 
 
 def test_a_missing_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(models, "files", lambda _package: tmp_path)
     with pytest.raises(ModelUnusable, match=f"{FACE} cannot be read"):
-        models.load()
+        models.load_models()
 
 
 def test_a_changed_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_changed_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     (tmp_path / "models" / SUBJECT).write_bytes(b"another network")
     monkeypatch.setattr(models, "files", lambda _package: tmp_path)
     with pytest.raises(ModelUnusable, match=f"wrong hash of {SUBJECT}"):
-        models.load()
+        models.load_models()
 
 
 def test_files_hashes_licenses_and_the_page_about_them_agree() -> None:
@@ -52,7 +52,7 @@ def test_files_hashes_licenses_and_the_page_about_them_agree() -> None:
 
 
 def test_the_runtime_is_available_here() -> None:
-    assert models.available() is None
+    assert models.unavailable_reason() is None
 
 
 # fmt: off
@@ -68,14 +68,14 @@ MISSING = [
 @pytest.mark.parametrize(("names", "told"), MISSING)
 def test_a_missing_runtime_is_told(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], told: str) -> None:
     monkeypatch.setattr(models, "find_spec", lambda name: None if name in names else object())
-    assert models.available() == told
+    assert models.unavailable_reason() == told
 
 
 def test_asking_loads_neither_numpy_nor_the_runtime() -> None:
     code = (
         "import sys, cropmark.analysis.models as m, cropmark.analysis.codec, cropmark.geometry.smart_crop;"
-        "m.available();"
-        "m.load(); print(sorted({'numpy', 'onnxruntime'} & set(sys.modules)))"
+        "m.unavailable_reason();"
+        "m.load_models(); print(sorted({'numpy', 'onnxruntime'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert run.stdout.strip() == "[]"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.analysis.resample import resampled
+from cropmark.analysis.resample import resample
 
 # fmt: off
 LINES = [
@@ -22,13 +22,13 @@ LINES = [
 @pytest.mark.parametrize(("pixels", "cells", "means"), LINES)
 def test_cells_are_means_of_what_they_cover(pixels: list[int], cells: int, means: list[float]) -> None:
     across = np.array([pixels], np.uint8)
-    assert resampled(across, 1, cells).tolist() == [pytest.approx(means)]
-    assert resampled(across.T, cells, 1)[:, 0].tolist() == pytest.approx(means)
+    assert resample(across, 1, cells).tolist() == [pytest.approx(means)]
+    assert resample(across.T, cells, 1)[:, 0].tolist() == pytest.approx(means)
 
 
 def test_bands_stay_apart() -> None:
     picture = np.array([[[0, 100, 200], [10, 110, 210]]], np.uint8)
-    assert resampled(picture, 1, 1).tolist() == [[pytest.approx([5, 105, 205])]]
+    assert resample(picture, 1, 1).tolist() == [[pytest.approx([5, 105, 205])]]
 
 
 sides = st.integers(1, 40)
@@ -37,6 +37,6 @@ sides = st.integers(1, 40)
 @given(sides, sides, sides, sides, st.integers(0, 2**32 - 1))
 def test_the_mean_is_kept(height: int, width: int, new_height: int, new_width: int, seed: int) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
-    small = resampled(picture, new_height, new_width)
+    small = resample(picture, new_height, new_width)
     assert small.shape == (new_height, new_width)
     assert float(small.mean()) == pytest.approx(float(picture.mean()), rel=1e-4, abs=1e-3)

@@ -5,15 +5,23 @@ import pytest
 from numpy.typing import NDArray
 
 from cropmark.analysis import models
-from cropmark.analysis.saliency import MOST_DOUBT, QUICK_SIDE, doubt, gridded, outlined, residual, subject
-from cropmark.analysis.sessions import ModelSession, opened
+from cropmark.analysis.saliency import (
+    MAX_UNCERTAINTY,
+    QUICK_SIDE,
+    uncertainty,
+    saliency_map,
+    run_subject_network,
+    residual_map,
+    subject_map,
+)
+from cropmark.analysis.sessions import ModelSession, open_sessions
 from cropmark.geometry.findings import SaliencyMap
 from tests.analysis.corpus import annotated, pixels
 
 
 @pytest.fixture(scope="module")
 def network() -> ModelSession:
-    return opened(models.load()).subject
+    return open_sessions(models.load_models()).subject
 
 
 def cells(grid: SaliencyMap) -> NDArray[np.uint8]:
@@ -45,23 +53,26 @@ SUBJECTS = [
 @pytest.mark.parametrize(("name", "least"), SUBJECTS)
 def test_the_map_lies_on_the_subject(network: ModelSession, name: str, least: float) -> None:
     told = annotated()[name]
-    found = subject(network, pixels(name))
+    found = subject_map(network, pixels(name))
     assert share_inside(found, told["subject"], told["width"], told["height"]) >= least
 
 
 def test_a_small_thing_is_seen_at_the_second_look(network: ModelSession) -> None:
     rgb = pixels("mate_ladybird.jpg")
-    quick = outlined(network, rgb, scale=QUICK_SIDE / 640)
-    assert doubt(quick) > MOST_DOUBT
-    assert cells(subject(network, rgb)).max() > 2 * 255 * gridded_max(quick, rgb)
+    quick = run_subject_network(network, rgb, scale=QUICK_SIDE / 640)
+    assert uncertainty(quick) > MAX_UNCERTAINTY
+    assert cells(subject_map(network, rgb)).max() > 2 * 255 * gridded_max(quick, rgb)
 
 
 def gridded_max(seen: NDArray[np.float32], rgb: NDArray[np.uint8]) -> float:
-    return float(cells(gridded(seen, rgb.shape[1], rgb.shape[0])).max()) / 255
+    return float(cells(saliency_map(seen, rgb.shape[1], rgb.shape[0])).max()) / 255
 
 
 def test_a_plain_subject_needs_no_second_look(network: ModelSession) -> None:
-    assert doubt(outlined(network, pixels("pk_yellow_car.jpg"), scale=QUICK_SIDE / 640)) < MOST_DOUBT / 2
+    assert (
+        uncertainty(run_subject_network(network, pixels("pk_yellow_car.jpg"), scale=QUICK_SIDE / 640))
+        < MAX_UNCERTAINTY / 2
+    )
 
 
 # fmt: off
@@ -78,7 +89,7 @@ DOUBTS = [
 
 @pytest.mark.parametrize(("values", "told"), DOUBTS)
 def test_doubt_is_how_far_a_map_is_from_yes_and_no(values: list[float], told: float) -> None:
-    assert doubt(np.array([values], np.float32)) == pytest.approx(told)
+    assert uncertainty(np.array([values], np.float32)) == pytest.approx(told)
 
 
 def with_square(left: int, top: int) -> NDArray[np.uint8]:
@@ -90,7 +101,7 @@ def with_square(left: int, top: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(("left", "top"), [(30, 20), (180, 50), (100, 90)])
 def test_the_residual_is_greatest_where_a_lone_square_is(left: int, top: int) -> None:
-    found = cells(residual(with_square(left, top)))
+    found = cells(residual_map(with_square(left, top)))
     row, column = np.unravel_index(int(found.argmax()), found.shape)
     assert abs((column + 0.5) / found.shape[1] * 240 - (left + 8)) <= 12
     assert abs((row + 0.5) / found.shape[0] * 120 - (top + 8)) <= 12
@@ -99,7 +110,7 @@ def test_the_residual_is_greatest_where_a_lone_square_is(left: int, top: int) ->
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_one_color_leaves_no_residual(level: int) -> None:
-    assert cells(residual(np.full((50, 90, 3), level, np.uint8))).max() == 0
+    assert cells(residual_map(np.full((50, 90, 3), level, np.uint8))).max() == 0
 
 
 # fmt: off
@@ -116,7 +127,7 @@ GRIDS = [
 
 @pytest.mark.parametrize(("size", "grid"), GRIDS)
 def test_a_grid_has_the_shape_of_its_picture(size: tuple[int, int], grid: tuple[int, int]) -> None:
-    found = gridded(np.full((64, 64), 0.5, np.float32), *size)
+    found = saliency_map(np.full((64, 64), 0.5, np.float32), *size)
     assert (found.columns, found.rows) == grid
     assert set(found.cells) == {128}
 
@@ -124,5 +135,5 @@ def test_a_grid_has_the_shape_of_its_picture(size: tuple[int, int], grid: tuple[
 @pytest.mark.parametrize("sides", [(1, 1), (3, 640), (640, 3)])
 def test_pictures_of_odd_sizes_are_no_trouble(network: ModelSession, sides: tuple[int, int]) -> None:
     rgb = np.full((*sides, 3), 90, np.uint8)
-    assert subject(network, rgb).columns >= 1
-    assert residual(rgb).columns >= 1
+    assert subject_map(network, rgb).columns >= 1
+    assert residual_map(rgb).columns >= 1

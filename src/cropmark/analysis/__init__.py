@@ -1,1 +1,1 @@
-"""What a picture is about: arrays in, boxes and maps out."""
+"""Content analysis: faces and saliency maps of an image given as an array."""

@@ -1,7 +1,7 @@
-"""Faces: YuNet run at two sizes, its outputs read into boxes.
+"""Face detection: the YuNet network, run at two sizes.
 
-The network (https://github.com/opencv/opencv_zoo, models/face_detection_yunet) answers on three lattices of 8, 16 and
-32 px: for each cell how sure it is that there is a face (cls) and that it lies here (obj), and a box around it.
+The network (https://github.com/opencv/opencv_zoo, models/face_detection_yunet) has outputs on three grids of 8, 16 and
+32 px. For each cell they are the confidence in a face (cls), the confidence in its position (obj), and a box (bbox).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmark.analysis.codec import MOST_FACES
-from cropmark.analysis.resample import resampled
+from cropmark.analysis.codec import MAX_FACES
+from cropmark.analysis.resample import resample
 from cropmark.analysis.sessions import ModelSession, Tensor
 from cropmark.geometry.findings import Face
 
 STRIDES = (8, 16, 32)
-LEAST_SCORE = 0.6
-"""Below it, half of what is found is no face."""
+MIN_SCORE = 0.6
+"""Below this score, half of the detections are false."""
 
-# The network knows faces of 10 to 300 px: of a picture of 640 px, those that fill it are seen in a copy of 192 px only.
+# The network detects faces of 10 to 300 px. Faces that fill an image of 640 px are detected only in a copy of 192 px.
 SMALL_SIDE = 192
 LARGE_SHARE = 0.35
 LARGE_SCORE = 0.7
@@ -32,15 +32,15 @@ Boxes = NDArray[np.float32]
 """Rows of left, top, width, height in px, and score."""
 
 
-def faces(network: ModelSession, rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
-    """The faces of an upright picture (height x width x 3) of at most 640 px, as shares of its sides.
+def detect_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
+    """The faces in an upright image (height x width x 3, at most 640 px), in shares of its sides.
 
-    Largest first, at most MOST_FACES.
+    Sorted by area, largest first; at most MAX_FACES.
     """
     height, width = rgb.shape[:2]
-    found = merged(detected(network, rgb), large_faces(network, rgb))
-    order = np.argsort(-found[:, 2] * found[:, 3], kind="stable")[:MOST_FACES]
-    return tuple(_face(row, width, height) for row in found[order].tolist())
+    boxes = merge_boxes(run_detector(network, rgb), detect_large_faces(network, rgb))
+    order = np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[:MAX_FACES]
+    return tuple(_face(row, width, height) for row in boxes[order].tolist())
 
 
 def _face(row: list[float], width: int, height: int) -> Face:
@@ -54,34 +54,34 @@ def _face(row: list[float], width: int, height: int) -> Face:
     )
 
 
-def large_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> Boxes:
-    """The faces that fill more than a third of the long side, found in a small copy, in px of the picture given."""
+def detect_large_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> Boxes:
+    """The faces larger than LARGE_SHARE of the long side, detected in a small copy; in px of the given image."""
     height, width = rgb.shape[:2]
     scale = SMALL_SIDE / max(height, width)
     if scale >= 1:
         return np.empty((0, 5), np.float32)
     small_height, small_width = max(round(height * scale), 1), max(round(width * scale), 1)
-    found = detected(network, resampled(rgb, small_height, small_width))
-    found[:, 0:4:2] *= width / small_width
-    found[:, 1:4:2] *= height / small_height
-    sides = np.maximum(found[:, 2], found[:, 3])
-    is_large = (sides > LARGE_SHARE * max(height, width)) & (found[:, 4] > LARGE_SCORE)
-    return np.asarray(found[is_large], np.float32)
+    boxes = run_detector(network, resample(rgb, small_height, small_width))
+    boxes[:, 0:4:2] *= width / small_width
+    boxes[:, 1:4:2] *= height / small_height
+    sides = np.maximum(boxes[:, 2], boxes[:, 3])
+    is_large = (sides > LARGE_SHARE * max(height, width)) & (boxes[:, 4] > LARGE_SCORE)
+    return np.asarray(boxes[is_large], np.float32)
 
 
-def merged(boxes: Boxes, large: Boxes) -> Boxes:
-    """Both lists, the large ones in the place of what they overlap."""
-    kept = [row for row in boxes if not any(_overlap(row, other) >= SAME_FACE for other in large)]
-    return np.array([*kept, *large], np.float32).reshape(-1, 5)
+def merge_boxes(boxes: Boxes, large: Boxes) -> Boxes:
+    """All large boxes, and those boxes that do not overlap a large one."""
+    separate = [row for row in boxes if not any(_overlap_of_smaller(row, other) >= SAME_FACE for other in large)]
+    return np.array([*separate, *large], np.float32).reshape(-1, 5)
 
 
-def _overlap(one: Boxes, other: Boxes) -> float:
-    """The part of the smaller box that both share."""
+def _overlap_of_smaller(one: Boxes, other: Boxes) -> float:
+    """The area of the intersection as a share of the smaller box."""
     return float(_shared_area(one, other) / min(_area(one), _area(other)))
 
 
-def _union_share(one: Boxes, other: Boxes) -> float:
-    """The area both share, as a part of the area of either."""
+def _intersection_over_union(one: Boxes, other: Boxes) -> float:
+    """The area of the intersection as a share of the union of both boxes."""
     shared = _shared_area(one, other)
     return float(shared / (_area(one) + _area(other) - shared))
 
@@ -96,21 +96,21 @@ def _area(box: Boxes) -> float:
     return float(box[2] * box[3])
 
 
-def detected(network: ModelSession, rgb: NDArray[np.uint8] | Tensor) -> Boxes:
-    """What one run finds at the picture's own size, strongest first."""
-    picture = _as_input(rgb)
+def run_detector(network: ModelSession, rgb: NDArray[np.uint8] | Tensor) -> Boxes:
+    """The faces from one run of the network at the image's own size, highest score first."""
+    pixels = _network_input(rgb)
     names = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox")]
-    outputs = network.run(picture, *names)
-    columns = picture.shape[3]
-    lattices = [
+    outputs = network.run(pixels, *names)
+    columns = pixels.shape[3]
+    grids = [
         _StrideGrid(stride, columns // stride, *(output[0] for output in outputs[3 * i : 3 * i + 3]))
         for i, stride in enumerate(STRIDES)
     ]
-    return _suppressed(np.concatenate([lattice.boxes() for lattice in lattices]))
+    return _suppress_overlaps(np.concatenate([grid.boxes() for grid in grids]))
 
 
-def _as_input(rgb: NDArray[np.uint8] | Tensor) -> Tensor:
-    """1 x 3 x height x width, blue first, 0 to 255, black added below and right up to multiples of 32."""
+def _network_input(rgb: NDArray[np.uint8] | Tensor) -> Tensor:
+    """The image as 1 x 3 x height x width, BGR, 0 to 255, padded with black to multiples of 32."""
     height, width = rgb.shape[:2]
     planes = rgb[:, :, ::-1].transpose(2, 0, 1).astype(np.float32)
     padded = np.pad(planes, ((0, 0), (0, -height % 32), (0, -width % 32)))
@@ -119,27 +119,27 @@ def _as_input(rgb: NDArray[np.uint8] | Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _StrideGrid:
-    """What the network says for each cell of one stride."""
+    """The network's outputs for the cells of one stride."""
 
     stride: int
     columns: int
-    sure: Tensor
-    here: Tensor
-    box: Tensor
+    class_scores: Tensor
+    object_scores: Tensor
+    box_offsets: Tensor
 
     def boxes(self) -> Boxes:
-        score = np.sqrt(np.clip(self.sure[:, 0], 0, 1) * np.clip(self.here[:, 0], 0, 1))
-        cells = np.nonzero(score >= LEAST_SCORE)[0]
+        score = np.sqrt(np.clip(self.class_scores[:, 0], 0, 1) * np.clip(self.object_scores[:, 0], 0, 1))
+        cells = np.nonzero(score >= MIN_SCORE)[0]
         corner = np.stack([cells % self.columns, cells // self.columns], axis=1)
-        center = (corner + self.box[cells, :2]) * self.stride
-        size = np.exp(self.box[cells, 2:]) * self.stride
+        center = (corner + self.box_offsets[cells, :2]) * self.stride
+        size = np.exp(self.box_offsets[cells, 2:]) * self.stride
         return np.concatenate([center - size / 2, size, score[cells, None]], axis=1).astype(np.float32)
 
 
-def _suppressed(boxes: Boxes) -> Boxes:
-    """Strongest first, without those that lie on a stronger one (non-maximum suppression)."""
-    kept: list[Boxes] = []
+def _suppress_overlaps(boxes: Boxes) -> Boxes:
+    """The boxes by score, highest first, without those that overlap a better one (non-maximum suppression)."""
+    selected: list[Boxes] = []
     for row in boxes[np.argsort(-boxes[:, 4], kind="stable")]:
-        if all(_union_share(row, other) <= SAME_BOX for other in kept):
-            kept.append(row)
-    return np.array(kept, np.float32).reshape(-1, 5)
+        if all(_intersection_over_union(row, other) <= SAME_BOX for other in selected):
+            selected.append(row)
+    return np.array(selected, np.float32).reshape(-1, 5)

@@ -1,26 +1,26 @@
-"""How the networks' memory goes back to the system: glibc would keep 300 MB of blocks in pieces."""
+"""Returning the networks' memory to the system: glibc's allocator would hold 300 MB of fragmented blocks."""
 
 from __future__ import annotations
 
 import ctypes
 
-# Found now: in a renderer's sandbox nothing can be looked up any more. Neither is there on other systems.
+# Looked up at import, because a renderer's sandbox forbids it later. Systems without glibc have neither function.
 _LIBC = ctypes.CDLL(None)
 _MALLOPT = getattr(_LIBC, "mallopt", None)
 _MALLOC_TRIM = getattr(_LIBC, "malloc_trim", None)
 
 _M_MMAP_THRESHOLD = -3
-# Most of what a picture of 192 px needs lies below it and is quickly had again; what one of 256 px needs, above.
+# Most blocks for an image of 192 px are smaller and are reused quickly; those for one of 256 px are larger.
 _MAPPED_BYTES = 8 * 2**20
 
 
-def mapped_blocks() -> None:
-    """From now on, blocks above 8 MiB are the system's own and go back to it one by one: -70 MB at the peak."""
+def map_large_blocks() -> None:
+    """Map each block above 8 MiB separately from now on, so that freeing it returns it to the system: peak -70 MB."""
     if _MALLOPT is not None:
         _MALLOPT(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
-def give_back() -> None:
-    """All free blocks go back to the system: 10 ms, -200 MB."""
+def trim_heap() -> None:
+    """Return all free blocks to the system: takes 10 ms, frees 200 MB."""
     if _MALLOC_TRIM is not None:
         _MALLOC_TRIM(0)

@@ -1,86 +1,86 @@
-"""What stands out: a network that outlines the subject, and the spectral residual where it sees none."""
+"""Saliency maps: a network that segments the subject, and the spectral residual for images without a clear subject."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import numpy.fft as _fft  # numpy would load it at its first use, which a sandbox forbids
+import numpy.fft as _fft  # imported now: numpy would load it at its first use, which the sandbox forbids
 from numpy.typing import NDArray
 
-from cropmark.analysis.resample import Plane, resampled
+from cropmark.analysis.resample import Plane, resample
 from cropmark.analysis.sessions import ModelSession
 from cropmark.geometry.findings import SaliencyMap
 
 GRID_SIDE = 32
-"""Cells along the long side of a stored map."""
+"""The number of cells along the long side of a saliency map."""
 
-# 192 px on the long side take a third of the time that 320 take, and mostly show as much. A thing of a tenth of the
-# side is hardly seen there, and the network tells so by answers between yes and no: then it looks again, closer. Time
-# and memory go with the area: 256 by 256 px are 0.2 s and 160 MB for that moment.
+# A copy of 192 px on the long side takes a third of the time of one of 320 px and is mostly as good. It hardly shows a
+# subject of a tenth of the side: the output is then neither near 0 nor near 1, and a second run uses a larger copy. Time
+# and memory grow with the area: 256 by 256 px take 0.2 s and temporarily 160 MB.
 QUICK_SIDE = 192
 CLOSE_AREA = 256 * 256
 CLOSE_SIDE = 352
-MOST_DOUBT = 0.2
+MAX_UNCERTAINTY = 0.2
 MEAN = np.array((0.485, 0.456, 0.406), np.float32)
 DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 
 RESIDUAL_SIDE = 64
 RESIDUAL_BLUR = 2.5
-LEAST_CONTRAST = 1.0
-"""Standard deviation of gray, in levels of 255, below which a picture is one color and noise."""
+MIN_CONTRAST = 1.0
+"""The standard deviation of gray (0 to 255) below which an image counts as one color with noise."""
 
 
-def subject(network: ModelSession, rgb: NDArray[np.uint8]) -> SaliencyMap:
-    """How surely each cell of an upright picture belongs to its subject, 0 to 255."""
+def subject_map(network: ModelSession, rgb: NDArray[np.uint8]) -> SaliencyMap:
+    """A map of the confidence, 0 to 255, that each cell of an upright image belongs to its subject."""
     height, width = rgb.shape[:2]
-    seen = outlined(network, rgb, scale=QUICK_SIDE / max(height, width))
-    if doubt(seen) > MOST_DOUBT:
+    plane = run_subject_network(network, rgb, scale=QUICK_SIDE / max(height, width))
+    if uncertainty(plane) > MAX_UNCERTAINTY:
         closer = min(math.sqrt(CLOSE_AREA / (height * width)), CLOSE_SIDE / max(height, width))
-        seen = outlined(network, rgb, scale=closer)
-    return gridded(seen, width, height)
+        plane = run_subject_network(network, rgb, scale=closer)
+    return saliency_map(plane, width, height)
 
 
-def outlined(network: ModelSession, rgb: NDArray[np.uint8], *, scale: float) -> Plane:
-    """What the network answers, 0 to 1, for a copy of that scale, its sides rounded to multiples of 32 px.
+def run_subject_network(network: ModelSession, rgb: NDArray[np.uint8], *, scale: float) -> Plane:
+    """The network's output, 0 to 1, for a copy at the scale, with sides rounded to multiples of 32 px.
 
     Source: U²-Net, https://github.com/xuebinqin/U-2-Net, the small network; its output d0.
     """
-    small = resampled(rgb, *(max(32, round(side * scale / 32) * 32) for side in rgb.shape[:2]))
+    small = resample(rgb, *(max(32, round(side * scale / 32) * 32) for side in rgb.shape[:2]))
     normal = (small / max(float(small.max()), 1.0) - MEAN) / DEVIATION
-    (seen,) = network.run(np.ascontiguousarray(normal.transpose(2, 0, 1)[None], dtype=np.float32))
-    return np.asarray(np.clip(seen[0, 0], 0, 1), np.float32)
+    (output,) = network.run(np.ascontiguousarray(normal.transpose(2, 0, 1)[None], dtype=np.float32))
+    return np.asarray(np.clip(output[0, 0], 0, 1), np.float32)
 
 
-def doubt(seen: Plane) -> float:
-    """How far a map is from saying yes or no, 0 to 1: the mean of 1 - v over its cells, weighed by v."""
-    total = float(seen.sum())
-    return float((seen * (1 - seen)).sum()) / total if total > 0 else 0.0
+def uncertainty(plane: Plane) -> float:
+    """The distance of a map from a clear result, 0 to 1: the mean of 1 - v over its cells, weighted by v."""
+    total = float(plane.sum())
+    return float((plane * (1 - plane)).sum()) / total if total > 0 else 0.0
 
 
-def residual(rgb: NDArray[np.uint8]) -> SaliencyMap:
-    """What the picture's spectrum does not foretell of each cell, 0 to 255, the greatest 255; all 0 if one color.
+def residual_map(rgb: NDArray[np.uint8]) -> SaliencyMap:
+    """A map of the spectral residual of each cell, 0 to 255, with a maximum of 255; all 0 for an image of one color.
 
     Source: Hou and Zhang, "Saliency detection: a spectral residual approach", CVPR 2007.
     """
     height, width = rgb.shape[:2]
-    gray = resampled(rgb, RESIDUAL_SIDE, RESIDUAL_SIDE) @ np.array((0.299, 0.587, 0.114), np.float32)
-    if float(gray.std()) < LEAST_CONTRAST:
-        return gridded(np.zeros_like(gray), width, height)
+    gray = resample(rgb, RESIDUAL_SIDE, RESIDUAL_SIDE) @ np.array((0.299, 0.587, 0.114), np.float32)
+    if float(gray.std()) < MIN_CONTRAST:
+        return saliency_map(np.zeros_like(gray), width, height)
     spectrum = _fft.fft2(gray)
     strength = np.log(np.abs(spectrum) + 1e-8)
-    unforeseen = np.exp(strength - _mean_of_nine(strength) + 1j * np.angle(spectrum))
-    seen = _blurred(np.abs(_fft.ifft2(unforeseen)) ** 2)
-    return gridded(np.asarray(seen / seen.max(), np.float32), width, height)
+    unexpected = np.exp(strength - _box_mean(strength) + 1j * np.angle(spectrum))
+    salient = _blur(np.abs(_fft.ifft2(unexpected)) ** 2)
+    return saliency_map(np.asarray(salient / salient.max(), np.float32), width, height)
 
 
-def _mean_of_nine(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+def _box_mean(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     shifts = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1)]
     return np.asarray(np.mean([np.roll(plane, shift, axis=(0, 1)) for shift in shifts], axis=0))
 
 
-def _blurred(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A Gaussian of RESIDUAL_BLUR px along both axes; edges are repeated, not wrapped round."""
+def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The plane after a Gaussian blur with sigma RESIDUAL_BLUR px; edges are repeated, not wrapped around."""
     reach = round(3 * RESIDUAL_BLUR)
     weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * RESIDUAL_BLUR**2))
     weights /= weights.sum()
@@ -89,9 +89,9 @@ def _blurred(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.apply_along_axis(np.convolve, 0, across, weights, mode="valid")
 
 
-def gridded(plane: Plane, width: int, height: int) -> SaliencyMap:
-    """A map of values 0 to 1 in as many cells as a picture of that size is kept in."""
+def saliency_map(plane: Plane, width: int, height: int) -> SaliencyMap:
+    """The plane of values 0 to 1 as the SaliencyMap of an image of that size."""
     scale = GRID_SIDE / max(width, height)
     columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
-    cells = resampled(np.asarray(plane, np.float32), rows, columns)
+    cells = resample(np.asarray(plane, np.float32), rows, columns)
     return SaliencyMap(columns, rows, np.rint(np.clip(cells, 0, 1) * 255).astype(np.uint8).tobytes())

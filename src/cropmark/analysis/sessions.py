@@ -1,4 +1,4 @@
-"""The two networks, ready to run: onnxruntime sessions made from bytes."""
+"""onnxruntime sessions for the two networks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Tensor = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ModelSession:
-    """One network: a picture of 1 x 3 x height x width in, arrays by name out."""
+    """A session of one network, with an image of 1 x 3 x height x width as input."""
 
     session: onnxruntime.InferenceSession = field(repr=False)
 
-    def run(self, picture: Tensor, *outputs: str) -> tuple[Tensor, ...]:
-        """The outputs of those names, in that order; the first one where none is named."""
+    def run(self, pixels: Tensor, *outputs: str) -> tuple[Tensor, ...]:
+        """The outputs with these names, in that order; the first output without names."""
         names = outputs or (self.session.get_outputs()[0].name,)
-        return tuple(self.session.run(list(names), {self.session.get_inputs()[0].name: picture}))
+        return tuple(self.session.run(list(names), {self.session.get_inputs()[0].name: pixels}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class ModelSessions:
     subject: ModelSession
 
 
-@lru_cache(maxsize=1)  # a renderer is handed one set of models in its life
-def opened(models: Models) -> ModelSessions:
-    """The networks behind these bytes, made once in a process (0.1 s, 40 MB)."""
+@lru_cache(maxsize=1)  # a renderer gets one set of models in its lifetime
+def open_sessions(models: Models) -> ModelSessions:
+    """The sessions for these models, created once per process (0.1 s, 40 MB)."""
     return ModelSessions(face=ModelSession(_session(models.face)), subject=ModelSession(_session(models.subject)))
 
 
 def _session(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # a renderer is one of as many as there are cores
+    options.intra_op_num_threads = 1  # there is one renderer per core
     options.inter_op_num_threads = 1
-    # With the arena on, memory grew to 571 MB: every size of picture leaves its own blocks behind.
+    # With the arena, memory grew to 571 MB: it retains separate blocks for each image size.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     options.log_severity_level = 3
