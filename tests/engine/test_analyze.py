@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from cropmark.analysis import models
-from cropmark.analysis.codec import MOST_BYTES, analysis_json, read_analysis
+from cropmark.analysis.codec import MAX_BYTES, parse_analysis, serialize_analysis
 from cropmark.analysis.models import Models
-from cropmark.engine.analyze import analyzed
+from cropmark.engine.analyze import analyze
 from cropmark.geometry.findings import Analysis
 from cropmark.model.problems import SourceUnusable
 from tests.engine.images import file_of, saved
@@ -23,12 +23,12 @@ ASTRONAUT = PHOTOS / "ski_astronaut.jpg"
 
 @pytest.fixture(scope="module")
 def networks() -> Models:
-    return models.load()
+    return models.load_models()
 
 
 @pytest.fixture(scope="module")
 def astronaut(networks: Models) -> Analysis:
-    return analyzed(ASTRONAUT.read_bytes(), networks)
+    return analyze(ASTRONAUT.read_bytes(), networks)
 
 
 def center(analysis: Analysis) -> tuple[float, float]:
@@ -47,13 +47,13 @@ def test_a_photograph_is_analyzed(astronaut: Analysis) -> None:
 
 
 def test_it_is_small_and_reads_back(astronaut: Analysis) -> None:
-    told = analysis_json(astronaut)
-    assert len(told) <= MOST_BYTES
-    assert read_analysis(told) == astronaut
+    told = serialize_analysis(astronaut)
+    assert len(told) <= MAX_BYTES
+    assert parse_analysis(told) == astronaut
 
 
 def test_it_is_the_same_each_time(networks: Models, astronaut: Analysis) -> None:
-    assert analyzed(ASTRONAUT.read_bytes(), networks) == astronaut
+    assert analyze(ASTRONAUT.read_bytes(), networks) == astronaut
 
 
 def photo(path: Path) -> Image.Image:
@@ -83,7 +83,7 @@ def animated(first: Image.Image) -> bytes:
 @pytest.mark.parametrize(("how", "stored"), STORED, ids=[row[0] for row in STORED])
 def test_the_face_is_found_however_it_is_stored(networks: Models, how: str, stored: object) -> None:
     assert callable(stored)
-    assert near(analyzed(stored(photo(ASTRONAUT)), networks), 226 / 512, 118 / 512), how
+    assert near(analyze(stored(photo(ASTRONAUT)), networks), 226 / 512, 118 / 512), how
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
@@ -95,11 +95,11 @@ def test_the_picture_is_turned_upright_first(networks: Models, orientation: int)
     exif[0x0112] = orientation
     stored = saved(lying, "JPEG", exif=exif, quality=90)
     assert ImageOps.exif_transpose(Image.open(BytesIO(stored))).size == image.size
-    assert near(analyzed(stored, networks), 226 / 512, 118 / 512)
+    assert near(analyze(stored, networks), 226 / 512, 118 / 512)
 
 
 def test_of_one_color_nothing_stands_out(networks: Models) -> None:
-    found = analyzed(file_of(np.full((300, 400, 3), 200, np.uint8)), networks)
+    found = analyze(file_of(np.full((300, 400, 3), 200, np.uint8)), networks)
     assert found.faces == ()
     assert max(found.residual.cells) == 0
 
@@ -107,7 +107,7 @@ def test_of_one_color_nothing_stands_out(networks: Models) -> None:
 @pytest.mark.parametrize("data", [b"", b"no picture", ASTRONAUT.read_bytes()[:20_000]])
 def test_what_is_no_whole_picture_is_refused(networks: Models, data: bytes) -> None:
     with pytest.raises(SourceUnusable):
-        analyzed(data, networks)
+        analyze(data, networks)
 
 
 SEALED = """
@@ -115,14 +115,14 @@ import sys
 from cropmark.analysis import models
 from cropmark.engine import analyze
 
-networks, photo = models.load(), open(sys.argv[1], "rb").read()
+networks, photo = models.load_models(), open(sys.argv[1], "rb").read()
 
 def refuse(event, _):
     if event in ("open", "import", "ctypes.dlopen", "ctypes.dlsym", "socket.connect", "subprocess.Popen"):
         raise PermissionError(event)
 
 sys.addaudithook(refuse)
-print(len(analyze.analyzed(photo, networks).faces))
+print(len(analyze.analyze(photo, networks).faces))
 """
 
 
@@ -140,15 +140,15 @@ MEMORY = """
 import sys
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
-from cropmark.engine.load import small_rgb
+from cropmark.engine.load import thumbnail_rgb
 photos = [open(name, "rb").read() for name in sys.argv[1:]]
-small_rgb(photos[0], 640)
+thumbnail_rgb(photos[0], 640)
 before = resident()
 from cropmark.analysis import models
-from cropmark.engine.analyze import analyzed
-networks = models.load()
+from cropmark.engine.analyze import analyze
+networks = models.load_models()
 for photo in photos:
-    analyzed(photo, networks)
+    analyze(photo, networks)
 print(resident() - before)
 """
 

@@ -18,10 +18,11 @@ from cropmark.dialects.contentstack.dialect import Contentstack
 from cropmark.dialects.dialect import Dialect, ImageRequest, ParameterDoc
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
-from cropmark.engine.render import rendered
+from cropmark.engine.render import render
 from cropmark.model.formats import TRAITS
 from cropmark.model.problems import InternalError, Problem
-from cropmark.pipeline import fingerprint_of, key_of
+from cropmark.pipeline import fingerprint_of, cache_key
+from cropmark.plan.plan import Order
 from cropmark.ports import Rendered, SourceVersion
 
 DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent())
@@ -81,10 +82,11 @@ def test_check_06_nothing_native_is_ever_raised(asked: tuple[Dialect, ImageReque
     except Problem as problem:
         event(f"refused: {problem.code}")
         return
+    assert isinstance(order, Order)
     if order.plan is None:
         return
     try:
-        outcome = rendered([source, *(None for _ in order.sources[1:])], order.plan)
+        outcome = render([source, *(None for _ in order.sources[1:])], order.plan)
     except Problem as problem:
         assert not isinstance(problem, InternalError), problem
         event(f"could not: {problem.code}")
@@ -101,7 +103,7 @@ def test_check_06_nothing_native_is_ever_raised(asked: tuple[Dialect, ImageReque
 
 def key(query: str, stamp: str = "files:a.jpg", accept: str = "") -> str:
     order = Fastly().order(ImageRequest("a.jpg", query, {"accept": accept}))
-    return key_of([SourceVersion(stamp, "1")], fingerprint_of(order))
+    return cache_key([SourceVersion(stamp, "1")], fingerprint_of(order))
 
 
 def test_check_37_a_thousand_spellings_are_one_key() -> None:

@@ -14,7 +14,7 @@ PHOTO = slopes(48, 32)
 
 
 def srgb(body: bytes) -> Array:
-    return pixels(color.srgb(load.loaded(body, load.info_of(body)).frames[0]))
+    return pixels(color.to_srgb(load.decode(body, load.info_of(body)).frames[0]))
 
 
 def rgb(picture: Pillow.Image) -> Array:
@@ -115,7 +115,7 @@ def test_check_36_a_broken_profile_on_ink_is_left_out() -> None:
 
 
 def kept(body: bytes) -> pyvips.Image:
-    return color.kept(load.loaded(body, load.info_of(body)).frames[0])
+    return color.with_own_profile(load.decode(body, load.info_of(body)).frames[0])
 
 
 def test_a_kept_profile_stays_with_its_pixels() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cropmark.engine import compare
-from cropmark.engine.compare import compared
+from cropmark.engine.compare import difference
 from cropmark.model.problems import SourceTooLarge, SourceUnusable
 from cropmark.model.values import Size
 from tests.engine.images import Array, file_of, noise, saved, slopes
@@ -33,17 +33,17 @@ DIFFERENCES = [
 
 @pytest.mark.parametrize(("one", "two", "size", "mean", "most", "psnr"), DIFFERENCES)
 def test_differences(one: Array, two: Array, size: Size, mean: float, most: int, psnr: float | None) -> None:
-    found = compared(file_of(one), file_of(two))
+    found = difference(file_of(one), file_of(two))
     assert (found.size, found.maximum) == (size, most)
     assert found.mean == pytest.approx(mean)
     assert found.psnr_db == (None if psnr is None else pytest.approx(psnr, abs=0.2))
-    assert compared(file_of(two), file_of(one)) == found
+    assert difference(file_of(two), file_of(one)) == found
 
 
 def test_noise_against_numpy() -> None:
     one, two = noise(40, 30, seed=1), noise(40, 30, seed=2)
     gap = one.astype(int) - two
-    found = compared(file_of(one), file_of(two))
+    found = difference(file_of(one), file_of(two))
     assert found.mean == pytest.approx(np.abs(gap).mean())
     assert found.maximum == np.abs(gap).max()
     assert found.psnr_db == pytest.approx(10 * np.log10(255**2 / (gap**2).mean()))
@@ -51,7 +51,7 @@ def test_noise_against_numpy() -> None:
 
 def test_two_encodings_of_one_photograph_are_near() -> None:
     picture = slopes(200, 100)
-    found = compared(file_of(picture, "JPEG", quality=90), file_of(picture, "WEBP", quality=90))
+    found = difference(file_of(picture, "JPEG", quality=90), file_of(picture, "WEBP", quality=90))
     assert found.mean < 2
     assert found.psnr_db is not None
     assert found.psnr_db > 35
@@ -62,17 +62,17 @@ def test_exif_is_undone_before() -> None:
     turned = Pillow.fromarray(np.rot90(picture))
     exif = Pillow.Exif()
     exif[0x0112] = 6
-    assert compared(file_of(picture), saved(turned, "PNG", exif=exif)).maximum == 0
+    assert difference(file_of(picture), saved(turned, "PNG", exif=exif)).maximum == 0
 
 
 def test_what_is_no_picture_is_told() -> None:
     good = file_of(flat(8, 6, 1, 2, 3))
     for bad in (b"no picture", good[:60], b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
         with pytest.raises(SourceUnusable):
-            compared(good, bad)
+            difference(good, bad)
 
 
 def test_one_that_is_too_large_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "MOST_PIXELS", 47)
+    monkeypatch.setattr(compare, "MAX_PIXELS", 47)
     with pytest.raises(SourceTooLarge, match="48 pixels, at most 47 are compared"):
-        compared(file_of(flat(8, 6, 1, 2, 3)), file_of(flat(8, 6, 1, 2, 3)))
+        difference(file_of(flat(8, 6, 1, 2, 3)), file_of(flat(8, 6, 1, 2, 3)))

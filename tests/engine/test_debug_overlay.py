@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cropmark.engine.debug_overlay import FACE, FAINT_FACE, LONG_SIDE, WINDOW, drawing
+from cropmark.engine.debug_overlay import FACE_COLOR, LONG_SIDE, UNCERTAIN_FACE_COLOR, WINDOW_COLOR, draw_overlay
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Box
@@ -16,7 +16,7 @@ GRAY = file_of(np.full((100, 200, 3), 100, np.uint8))
 def drawn(
     analysis: Analysis, window: Box | None = None, data: bytes = GRAY
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return seen(drawing(data, analysis, window), "RGB")
+    return seen(draw_overlay(data, analysis, window), "RGB")
 
 
 def pixel(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], x: int, y: int) -> tuple[int, ...]:
@@ -30,14 +30,14 @@ def test_nothing_found_is_the_picture_itself() -> None:
 def test_a_face_is_a_box() -> None:
     sure, faint = Face(0.1, 0.2, 0.2, 0.4, 0.9), Face(0.6, 0.2, 0.2, 0.4, 0.7)
     picture = drawn(Analysis(1, (sure, faint), NOTHING, NOTHING))
-    assert pixel(picture, 20, 20) == pixel(picture, 59, 59) == FACE
-    assert pixel(picture, 120, 20) == FAINT_FACE
+    assert pixel(picture, 20, 20) == pixel(picture, 59, 59) == FACE_COLOR
+    assert pixel(picture, 120, 20) == UNCERTAIN_FACE_COLOR
     assert pixel(picture, 40, 40) == (100, 100, 100)
 
 
 def test_a_face_may_reach_outside() -> None:
     picture = drawn(Analysis(1, (Face(-0.1, -0.2, 0.3, 0.6, 0.9),), NOTHING, NOTHING))
-    assert pixel(picture, 39, 10) == FACE
+    assert pixel(picture, 39, 10) == FACE_COLOR
 
 
 def test_the_map_is_a_tint() -> None:
@@ -50,7 +50,7 @@ def test_the_map_is_a_tint() -> None:
 
 def test_outside_the_window_it_is_dark() -> None:
     picture = drawn(Analysis(1, (), NOTHING, NOTHING), Box(50, 0, 100, 100))
-    assert pixel(picture, 50, 50) == pixel(picture, 149, 99) == WINDOW
+    assert pixel(picture, 50, 50) == pixel(picture, 149, 99) == WINDOW_COLOR
     assert pixel(picture, 100, 50) == (100, 100, 100)
     assert pixel(picture, 10, 50) == (35, 35, 35)
 
@@ -59,10 +59,10 @@ def test_a_large_source_is_drawn_small_with_its_window_where_it_was() -> None:
     large = file_of(np.full((1000, 4000, 3), 100, np.uint8))
     picture = drawn(Analysis(1, (), NOTHING, NOTHING), Box(1000, 0, 1000, 1000), large)
     assert picture.shape == (LONG_SIDE // 4, LONG_SIDE, 3)
-    assert pixel(picture, 200, 100) == WINDOW
+    assert pixel(picture, 200, 100) == WINDOW_COLOR
     assert pixel(picture, 190, 100) == (35, 35, 35)
 
 
 def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(SourceUnusable):
-        drawing(b"nothing", Analysis(1, (), NOTHING, NOTHING))
+        draw_overlay(b"nothing", Analysis(1, (), NOTHING, NOTHING))

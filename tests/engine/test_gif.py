@@ -72,7 +72,7 @@ def test_the_file_of_this_test_does_name_a_clear_color() -> None:
 def test_its_frames_have_no_alpha_and_show_what_they_showed() -> None:
     body = animated(OPAQUE)
     info = load.info_of(body)
-    picture = load.loaded(body, info, frames=3)
+    picture = load.decode(body, info, frames=3)
     for shown, drawn in zip(picture.frames, OPAQUE, strict=True):
         assert shown.bands == 3
         off = np.asarray(opened(shown.pngsave_buffer())).astype(int) - np.asarray(drawn)[..., :3]

@@ -61,7 +61,7 @@ def array(image: pyvips.Image) -> Array:
 def test_it_is_read_whole_and_as_libvips_reads_it(body: bytes, eighths: int) -> None:
     scale, info = Fraction(eighths, 8), load.info_of(body)
     size = decoded_size(info, scale)
-    ours = jpeg.decoded(body, header_of(body), size)
+    ours = jpeg.decode(body, header_of(body), size)
     assert ours is not None
     assert (
         (ours.width, ours.height) == (size.width, size.height) == (-(-WIDTH * eighths // 8), -(-HEIGHT * eighths // 8))
@@ -76,27 +76,27 @@ def test_it_is_read_whole_and_as_libvips_reads_it(body: bytes, eighths: int) -> 
 @pytest.mark.parametrize("body", LEFT.values(), ids=LEFT)
 def test_what_is_left_to_libvips(body: bytes) -> None:
     header = header_of(body)
-    assert jpeg.decoded(body, header, Size(header.width, header.height)) is None
+    assert jpeg.decode(body, header, Size(header.width, header.height)) is None
 
 
 def test_a_picture_that_would_fill_the_memory_is_left_to_libvips(monkeypatch: pytest.MonkeyPatch) -> None:
     body = by_pillow()
-    monkeypatch.setattr(jpeg, "_MOST_PIXELS", 100 * 100)
-    assert jpeg.decoded(body, header_of(body), Size(WIDTH, HEIGHT)) is None
-    assert jpeg.decoded(body, header_of(body), Size(51, 38)) is not None
+    monkeypatch.setattr(jpeg, "_MAX_PIXELS", 100 * 100)
+    assert jpeg.decode(body, header_of(body), Size(WIDTH, HEIGHT)) is None
+    assert jpeg.decode(body, header_of(body), Size(51, 38)) is not None
 
 
 def test_both_say_the_same_of_a_torn_file() -> None:
     torn = by_pillow()[:-900]
     with pytest.raises(pyvips.Error):
-        load.loaded(torn, load.info_of(by_pillow())).frames[0].avg()
+        load.decode(torn, load.info_of(by_pillow())).frames[0].avg()
 
 
 def test_metadata_comes_along() -> None:
     exif = Pillow.Exif()
     exif[0x8298] = "somebody"
     body = by_pillow(exif=exif, icc_profile=b"icc" * 50)
-    frame = jpeg.decoded(body, header_of(body), Size(WIDTH, HEIGHT))
+    frame = jpeg.decode(body, header_of(body), Size(WIDTH, HEIGHT))
     assert frame is not None
     assert blob(frame, "icc-profile-data") == b"icc" * 50
     assert b"somebody" in blob(frame, "exif-data")
@@ -108,8 +108,8 @@ def test_only_the_upper_part_is_read_where_no_more_is_looked_at(orientation: int
     exif[0x0112] = orientation
     body = by_pillow(Pillow.fromarray(noise(WIDTH, HEIGHT)), exif=exif)
     info = load.info_of(body)
-    upper = load.loaded(body, info, reach=Fraction(1, 4)).frames[0]
-    whole = load.loaded(body, info).frames[0]
+    upper = load.decode(body, info, reach=Fraction(1, 4)).frames[0]
+    whole = load.decode(body, info).frames[0]
     is_stream = bool(upper.get_typeof("vips-sequential"))
     assert is_stream == (orientation in (1, 2))
     assert not whole.get_typeof("vips-sequential")

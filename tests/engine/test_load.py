@@ -42,7 +42,7 @@ def animated(kind: str, **options: object) -> bytes:
 
 
 def told(body: bytes, **changes: object) -> tuple[bytes, Info]:
-    defaults: dict[str, object] = {"stored": Size(40, 30), "bytes": len(body)}
+    defaults: dict[str, object] = {"stored_size": Size(40, 30), "bytes": len(body)}
     return body, Info(**{**defaults, **changes})  # type: ignore[arg-type]  # a table reads better with names only
 
 
@@ -73,9 +73,9 @@ INFOS = {
     "avif with alpha": told(saved(CLEAR_PHOTO, "AVIF"), format=Format.AVIF, alpha=True),
     "tiff":            told(saved(PHOTO, "TIFF"), format=Format.TIFF),
     # known, and not read: format and length, nothing else
-    "svg":             told(SVG, format=Format.SVG, stored=Size(1, 1)),
-    "bmp":             told(saved(PHOTO, "BMP"), format=Format.BMP, stored=Size(1, 1)),
-    "jxl":             told(b"\xff\x0a" + bytes(60), format=Format.JXL, stored=Size(1, 1)),
+    "svg":             told(SVG, format=Format.SVG, stored_size=Size(1, 1)),
+    "bmp":             told(saved(PHOTO, "BMP"), format=Format.BMP, stored_size=Size(1, 1)),
+    "jxl":             told(b"\xff\x0a" + bytes(60), format=Format.JXL, stored_size=Size(1, 1)),
 }
 # fmt: on
 
@@ -99,15 +99,15 @@ def test_the_name_counts_for_nothing() -> None:
 
 # fmt: off
 REFUSED = {
-    "nothing":           (b"", "no picture format"),
-    "a page":            (b"<!DOCTYPE html><p>not found", "no picture format"),
-    "a script":          (b"#!/bin/sh\n", "no picture format"),
-    "ppm":               (b"P6 2 2 255\n" + bytes(12), "no picture format"),
-    "libvips' own":      (b"\xb6\xa6\xf2\x08" + bytes(100), "no picture format"),
-    "pdf":               (b"%PDF-1.7\n" + bytes(100), "no picture format"),
-    "exr":               (b"\x76\x2f\x31\x01" + bytes(100), "no picture format"),
-    "matlab":            (b"MATLAB 5.0 MAT-file" + bytes(100), "no picture format"),
-    "magick's vectors":  (b"push graphic-context\nviewbox 0 0 9 9\n", "no picture format"),
+    "nothing":           (b"", "supported image format"),
+    "a page":            (b"<!DOCTYPE html><p>not found", "supported image format"),
+    "a script":          (b"#!/bin/sh\n", "supported image format"),
+    "ppm":               (b"P6 2 2 255\n" + bytes(12), "supported image format"),
+    "libvips' own":      (b"\xb6\xa6\xf2\x08" + bytes(100), "supported image format"),
+    "pdf":               (b"%PDF-1.7\n" + bytes(100), "supported image format"),
+    "exr":               (b"\x76\x2f\x31\x01" + bytes(100), "supported image format"),
+    "matlab":            (b"MATLAB 5.0 MAT-file" + bytes(100), "supported image format"),
+    "magick's vectors":  (b"push graphic-context\nviewbox 0 0 9 9\n", "supported image format"),
     "a jpeg's start":    (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "broken"),
     "a png's start":     (b"\x89PNG\r\n\x1a\n", "broken"),
     "a gif's start":     (b"GIF89a", "broken"),
@@ -168,9 +168,9 @@ def test_check_30_a_file_too_short_for_its_size_is_refused_by_its_header(name: s
 def test_check_30_the_plainest_picture_is_no_bomb() -> None:
     plain = np.zeros((3000, 3000, 3), np.uint8)
     for kind in ("PNG", "JPEG", "WEBP", "GIF"):
-        assert load.info_of(file_of(plain, kind)).stored == Size(3000, 3000)
+        assert load.info_of(file_of(plain, kind)).stored_size == Size(3000, 3000)
     flat = Pillow.new("1", (4000, 4000))
-    assert load.info_of(saved(flat, "PNG", transparency=0)).stored == Size(4000, 4000)
+    assert load.info_of(saved(flat, "PNG", transparency=0)).stored_size == Size(4000, 4000)
 
 
 def test_check_30_six_bands_are_too_many() -> None:
@@ -272,12 +272,12 @@ SMALL = [
 @pytest.mark.parametrize(("stored", "side", "small", "whole"), SMALL)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_small_copy(stored: tuple[int, int], side: int, small: Size, whole: Size, kind: str) -> None:
-    held, size, full = load.small_rgb(file_of(slopes(*stored), kind), side)
+    held, size, full = load.thumbnail_rgb(file_of(slopes(*stored), kind), side)
     assert (size, full, len(held)) == (small, whole, 3 * small.area)
 
 
 def test_a_small_copy_stands_upright() -> None:
-    held, size, full = load.small_rgb(saved(PHOTO, "JPEG", quality=95, exif=turned_by_exif(6)), 20)
+    held, size, full = load.thumbnail_rgb(saved(PHOTO, "JPEG", quality=95, exif=turned_by_exif(6)), 20)
     assert (size, full) == (Size(15, 20), Size(30, 40))
     upright = np.asarray(PHOTO.transpose(Pillow.Transpose.ROTATE_270).resize((15, 20), Pillow.Resampling.LANCZOS))
     assert off_by(as_array(held, size), upright) <= 12
@@ -285,21 +285,21 @@ def test_a_small_copy_stands_upright() -> None:
 
 def test_a_small_copy_lies_on_white() -> None:
     clear = Pillow.new("RGBA", (30, 30), (0, 0, 0, 0))
-    held, _, _ = load.small_rgb(saved(clear, "PNG"), 10)
+    held, _, _ = load.thumbnail_rgb(saved(clear, "PNG"), 10)
     assert set(held) == {255}
 
 
 @pytest.mark.parametrize("name", ["nothing", "a jpeg's start"])
 def test_no_small_copy_of_what_is_broken(name: str) -> None:
     with pytest.raises(SourceUnusable):
-        load.small_rgb(REFUSED[name][0], 100)
+        load.thumbnail_rgb(REFUSED[name][0], 100)
 
 
 def test_no_small_copy_of_what_is_torn_or_not_read() -> None:
     body = saved(Pillow.fromarray(noise(400, 400)), "JPEG")
     for bad in (body[: len(body) // 2], INFOS["svg"][0]):
         with pytest.raises(SourceUnusable):
-            load.small_rgb(bad, 100)
+            load.thumbnail_rgb(bad, 100)
 
 
 def test_the_rows_above_come_from_another_library() -> None:

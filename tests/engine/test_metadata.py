@@ -18,10 +18,10 @@ import pytest
 from PIL import Image as Pillow
 from PIL import PngImagePlugin
 
-from cropmark.engine.render import rendered
+from cropmark.engine.render import render
 from cropmark.model.formats import Format
 from cropmark.model.values import Pixels
-from cropmark.plan.plan import Choice, KeepMetadata, Output, Plan
+from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, Plan
 from cropmark.plan.steps import Resize
 from cropmark.ports import Rendered
 from tests.engine.images import file_of, grb_profile, opened, slopes
@@ -208,8 +208,8 @@ NEEDED: dict[Format, tuple[Callable[[bytes], Iterator[str]], set[str]]] = {
 
 
 def made(body: bytes, kind: Format, *, keeps: frozenset[KeepMetadata] = frozenset()) -> bytes:
-    plan = Plan((Resize(Pixels(Fraction(60)), None),), Output((Choice(kind),), keeps=keeps))
-    outcome = rendered([body], plan)
+    plan = Plan((Resize(Pixels(Fraction(60)), None),), Output((EncodingChoice(kind),), metadata=keeps))
+    outcome = render([body], plan)
     assert isinstance(outcome, Rendered)
     return outcome.body
 

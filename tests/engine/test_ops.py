@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cropmark.engine.ops import Layers, operated
+from cropmark.engine.ops import Layers, apply_all
 from cropmark.geometry.recipe import (
+    AnyOp,
     Background,
     Bilevel,
     ColorAdjust,
@@ -20,7 +21,6 @@ from cropmark.geometry.recipe import (
     Embed,
     Extract,
     GaussianBlur,
-    Op,
     Rotate,
     Scale,
     SolidColor,
@@ -34,8 +34,8 @@ F = Fraction
 RED, HALF_BLUE = Color(200, 10, 20), Color(10, 20, 200, 128)
 
 
-def done(array: Array, *ops: Op, layers: Layers | None = None) -> Array:
-    return pixels(operated(frame_of(array), ops, layers or {}))
+def done(array: Array, *ops: AnyOp, layers: Layers | None = None) -> Array:
+    return pixels(apply_all(frame_of(array), ops, layers or {}))
 
 
 # ---------------------------------------------------------------------------------------------- geometry
@@ -50,13 +50,13 @@ def test_extract_keeps_the_box() -> None:
 TURNS = [
     # out(x, y) is in(...), as in the table of the dialect
     (Orientation.NONE,        lambda p: p),
-    (Orientation.FLIP_ACROSS, lambda p: p[:, ::-1]),
-    (Orientation.HALF,        lambda p: p[::-1, ::-1]),
-    (Orientation.FLIP_DOWN,   lambda p: p[::-1]),
+    (Orientation.FLIP_HORIZONTAL, lambda p: p[:, ::-1]),
+    (Orientation.ROTATE_180,        lambda p: p[::-1, ::-1]),
+    (Orientation.FLIP_VERTICAL,   lambda p: p[::-1]),
     (Orientation.TRANSPOSE,   lambda p: p.transpose(1, 0, 2)),
-    (Orientation.RIGHT,       lambda p: p[::-1].transpose(1, 0, 2)),
+    (Orientation.ROTATE_90,       lambda p: p[::-1].transpose(1, 0, 2)),
     (Orientation.TRANSVERSE,  lambda p: p[::-1, ::-1].transpose(1, 0, 2)),
-    (Orientation.LEFT,        lambda p: p[:, ::-1].transpose(1, 0, 2)),
+    (Orientation.ROTATE_270,        lambda p: p[:, ::-1].transpose(1, 0, 2)),
 ]
 # fmt: on
 
@@ -71,7 +71,7 @@ def test_rotate_lays_it(turn: Orientation, expected: object, bands: int) -> None
 
 def test_a_quarter_turn_right_in_the_words_of_the_dialect() -> None:
     picture = noise(120, 80)
-    out = done(picture, Rotate(Orientation.RIGHT))
+    out = done(picture, Rotate(Orientation.ROTATE_90))
     assert out.shape == (120, 80, 3)
     for (x, y), (from_x, from_y) in {(0, 0): (0, 79), (79, 0): (0, 0), (79, 119): (119, 0)}.items():
         assert np.array_equal(out[y, x], picture[from_y, from_x])
@@ -85,7 +85,7 @@ def test_a_quarter_turn_right_in_the_words_of_the_dialect() -> None:
 )
 def test_scale_gives_exactly_the_size(sides: tuple[int, ...], kernel: Filter, bands: int) -> None:
     width, height, to_width, to_height = sides
-    out = operated(frame_of(noise(width, height, bands)), (Scale(Size(to_width, to_height), kernel),), {})
+    out = apply_all(frame_of(noise(width, height, bands)), (Scale(Size(to_width, to_height), kernel),), {})
     assert (out.width, out.height, out.bands, out.format) == (to_width, to_height, bands, "uchar")
 
 

@@ -19,7 +19,7 @@ from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format
 from cropmark.model.problems import CropOutOfBounds, EmptyResult, InternalError, Problem, SourceNotFound, SourceUnusable
 from cropmark.model.values import WHITE, Color, Pixels, Ratio, Size
-from cropmark.plan.plan import Choice, Fallback, KeepMetadata, Output, Plan, TriState
+from cropmark.plan.plan import EncodingChoice, Fallback, KeepMetadata, Output, Plan, TriState
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
@@ -58,22 +58,22 @@ def px(count: int) -> Pixels:
     return Pixels(F(count))
 
 
-AS_PNG = Choice(Format.PNG)
+AS_PNG = EncodingChoice(Format.PNG)
 
 
-def plan(*steps: AnyStep, choice: Choice = AS_PNG, **more: Any) -> Plan:
+def plan(*steps: AnyStep, choice: EncodingChoice = AS_PNG, **more: Any) -> Plan:
     output = Output((choice,), **{k: more.pop(k) for k in list(more) if k in Output.__slots__})
     return Plan(steps, output, **more)
 
 
 def made(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> Rendered:
-    outcome = render.rendered([sources] if isinstance(sources, bytes) else sources, how, **more)
+    outcome = render.render([sources] if isinstance(sources, bytes) else sources, how, **more)
     assert isinstance(outcome, Rendered), outcome
     return outcome
 
 
 def kept(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> Passthrough:
-    outcome = render.rendered([sources] if isinstance(sources, bytes) else sources, how, **more)
+    outcome = render.render([sources] if isinstance(sources, bytes) else sources, how, **more)
     assert isinstance(outcome, Passthrough), outcome
     return outcome
 
@@ -90,10 +90,10 @@ def cut(left: int, top: int, width: int, height: int) -> Crop:
 
 
 def test_facts_tell_of_the_source_and_of_the_result() -> None:
-    outcome = made(file_of(PHOTO, "JPEG"), plan(to_width(40), choice=Choice(Format.WEBP, 80)))
+    outcome = made(file_of(PHOTO, "JPEG"), plan(to_width(40), choice=EncodingChoice(Format.WEBP, 80)))
     assert outcome.format is Format.WEBP
     assert outcome.facts.source is not None
-    assert (outcome.facts.source.format, outcome.facts.source.stored) == (Format.JPEG, Size(160, 120))
+    assert (outcome.facts.source.format, outcome.facts.source.stored_size) == (Format.JPEG, Size(160, 120))
     assert (outcome.facts.size, outcome.facts.frames, outcome.facts.format) == (Size(40, 30), 1, Format.WEBP)
     assert opened(outcome.body).size == (40, 30)
     assert [name for name, _ in outcome.timing.stages] == ["inspect", "render"]
@@ -102,7 +102,7 @@ def test_facts_tell_of_the_source_and_of_the_result() -> None:
 
 
 def test_hurried_is_told() -> None:
-    outcome = made(file_of(PHOTO), plan(choice=Choice(Format.WEBP, 80)), low_effort=True)
+    outcome = made(file_of(PHOTO), plan(choice=EncodingChoice(Format.WEBP, 80)), low_effort=True)
     assert outcome.low_effort
 
 
@@ -160,14 +160,14 @@ def test_one_pixel_in_one_pixel_out() -> None:
 
 # fmt: off
 CHAINS: dict[str, tuple[AnyStep, ...]] = {
-    "turned":           (Orient(Orientation.RIGHT), to_width(30)),
-    "turned, then cut": (Orient(Orientation.LEFT), cut(3, 5, 40, 60), to_width(20)),
+    "turned":           (Orient(Orientation.ROTATE_90), to_width(30)),
+    "turned, then cut": (Orient(Orientation.ROTATE_270), cut(3, 5, 40, 60), to_width(20)),
     "cut, then turned": (cut(3, 5, 60, 40), Orient(Orientation.TRANSVERSE)),
     "padded":           (to_width(50), Pad(Edges(px(3), px(4), px(5), px(6)), RED)),
     "tones":            (Adjust(F(10), F(10), F(-30)), Blur(px(4)), Sharpen(F(2), px(2), 3)),
     "enlarged":         (Resize(px(300), None, enlarge=True),),
     "dithered":         (to_width(70), Monochrome(Dither.ATKINSON)),
-    "split":            (Monochrome(Threshold()), Orient(Orientation.HALF)),
+    "split":            (Monochrome(Threshold()), Orient(Orientation.ROTATE_180)),
     "flat":             (Flatten(RED), to_width(33)),
     "trimmed":          (TrimBorder(AutoColor.TOP_LEFT, F(1, 20)), to_width(50)),
 }
@@ -195,7 +195,7 @@ SOURCES = {
 @pytest.mark.parametrize("kind", [Format.JPEG, Format.PNG, Format.GIF])
 def test_every_chain_gives_the_size_that_was_told(chain: str, source: str, kind: Format) -> None:
     """From top to bottom or about the picture: no order of ops runs into a stream that has gone by."""
-    outcome = made(SOURCES[source], plan(*CHAINS[chain], choice=Choice(kind)))
+    outcome = made(SOURCES[source], plan(*CHAINS[chain], choice=EncodingChoice(kind)))
     image = opened(outcome.body)
     assert outcome.facts.size == Size(*image.size)
     assert getattr(image, "n_frames", 1) == (3 if (source, kind) == ("film", Format.GIF) else 1)
@@ -219,12 +219,12 @@ def test_a_border_is_seen_in_the_colors_of_srgb() -> None:
 
 def test_nothing_left_is_a_problem() -> None:
     with pytest.raises(EmptyResult):
-        render.rendered([file_of(np.zeros((5, 5, 3), np.uint8))], plan(TrimBorder(AutoColor.TOP_LEFT)))
+        render.render([file_of(np.zeros((5, 5, 3), np.uint8))], plan(TrimBorder(AutoColor.TOP_LEFT)))
 
 
 def test_what_resolve_refuses_is_refused() -> None:
     with pytest.raises(CropOutOfBounds):
-        render.rendered([file_of(PHOTO)], plan(cut(0, 0, 161, 10)))
+        render.render([file_of(PHOTO)], plan(cut(0, 0, 161, 10)))
 
 
 def test_the_analysis_places_a_smart_crop() -> None:
@@ -241,15 +241,17 @@ def test_the_analysis_places_a_smart_crop() -> None:
 
 def test_a_result_that_gains_nothing_is_not_sent() -> None:
     source = file_of(PHOTO, "JPEG", quality=20)
-    how = plan(choice=Choice(None, 95), larger_is_original=True)
+    how = plan(choice=EncodingChoice(None, 95), larger_is_original=True)
     outcome = kept(source, how)
     assert outcome.reason is Reason.NO_GAIN
     assert (outcome.facts.format, outcome.facts.size) == (Format.JPEG, Size(160, 120))
-    assert len(made(source, plan(choice=Choice(None, 5), larger_is_original=True)).body) < len(source)
+    assert len(made(source, plan(choice=EncodingChoice(None, 5), larger_is_original=True)).body) < len(source)
 
 
 def test_a_request_for_nothing_gets_the_original() -> None:
-    how = plan(choice=Choice(None, None, TriState.AS_SOURCE, TriState.AS_SOURCE), same_is_original=(SourceFilter(),))
+    how = plan(
+        choice=EncodingChoice(None, None, TriState.AS_SOURCE, TriState.AS_SOURCE), same_is_original=(SourceFilter(),)
+    )
     assert kept(file_of(PHOTO, "JPEG"), how).reason is Reason.NOTHING_TO_DO
 
 
@@ -272,12 +274,12 @@ def test_what_cannot_be_used_is_answered_as_the_plan_says(
 ) -> None:
     assert kept(source, plan(to_width(20), **answer)).reason is reason
     with pytest.raises(SourceUnusable):
-        render.rendered([source], plan(to_width(20)))
+        render.render([source], plan(to_width(20)))
 
 
 def test_no_source_at_all() -> None:
     with pytest.raises(SourceNotFound):
-        render.rendered([None], plan(to_width(20)))
+        render.render([None], plan(to_width(20)))
 
 
 KINDS: dict[str, bytes] = {
@@ -298,9 +300,9 @@ KINDS: dict[str, bytes] = {
 @pytest.mark.parametrize("tenths", range(1, 10))
 def test_check_31_a_truncated_source_never_makes_half_a_picture(name: str, tenths: int) -> None:
     torn = KINDS[name][: len(KINDS[name]) * tenths // 10]
-    for how in (plan(to_width(45)), plan(choice=Choice(Format.GIF)), plan(Orient(Orientation.RIGHT))):
+    for how in (plan(to_width(45)), plan(choice=EncodingChoice(Format.GIF)), plan(Orient(Orientation.ROTATE_90))):
         with pytest.raises(SourceUnusable):
-            render.rendered([torn], how)
+            render.render([torn], how)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -332,9 +334,9 @@ def test_an_encoder_that_fails_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> 
     def fails(*_: object, **__: object) -> bytes:
         raise pyvips.Error("webp: no memory")
 
-    monkeypatch.setattr(render, "encoded", fails)
-    with pytest.raises(InternalError, match="could not be made or encoded") as caught:
-        render.rendered([file_of(PHOTO)], plan(to_width(20), on_unusable=Fallback.ORIGINAL))
+    monkeypatch.setattr(render, "encode", fails)
+    with pytest.raises(InternalError, match="could not be rendered or encoded") as caught:
+        render.render([file_of(PHOTO)], plan(to_width(20), on_unusable=Fallback.ORIGINAL))
     assert "no memory" not in str(caught.value)
 
 
@@ -373,7 +375,7 @@ def test_an_overlay_that_was_not_had_is_told_of_by_whoever_fetched_it() -> None:
 def test_a_broken_picture_under_a_sound_overlay_is_still_broken() -> None:
     torn = file_of(noise(90, 70), "JPEG")[:1500]
     with pytest.raises(SourceUnusable):
-        render.rendered([torn, file_of(MARK)], plan(STAMP))
+        render.render([torn, file_of(MARK)], plan(STAMP))
 
 
 def test_a_broken_cell_of_a_montage_stays_empty() -> None:
@@ -381,7 +383,7 @@ def test_a_broken_cell_of_a_montage_stays_empty() -> None:
     outcome = made([file_of(PHOTO), file_of(MARK), KINDS["jpeg"][:900]], plan(Montage(Size(40, 20), cells, color=RED)))
     assert (seen(outcome.body)[:, 20:] == (255, 0, 0)).all()
     told = [(w.parameter, w.text) for w in outcome.warnings]
-    assert told == [("montage", "picture 2 left out, it is broken or no picture")]
+    assert told == [("montage", "image 2 left out: broken or not an image")]
 
 
 def test_a_montage_fills_its_cells() -> None:
@@ -420,7 +422,7 @@ def test_frames_are_seen_as_a_viewer_shows_them(disposal: int) -> None:
         frame.paste(color, (5 * at, 3 * at, 5 * at + 12, 3 * at + 9))
         frames.append(frame)
     source = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50, disposal=disposal)
-    body = made(source, plan(choice=Choice(Format.WEBP, lossless=TriState.YES))).body
+    body = made(source, plan(choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))).body
     for ours, theirs in zip(shown(body), shown(source), strict=True):
         visible = theirs[:, :, 3] > 0
         assert np.array_equal(ours[:, :, 3] > 0, visible)
@@ -435,7 +437,7 @@ def test_each_frame_is_worked_on_alone(kind: str, chain: str) -> None:
     for frame in frames:
         frame[12:30, 20:40] = (130, 130, 130)
     steps = tuple(step for step in CHAINS[chain] if not isinstance(step, Crop))
-    how = plan(*steps, choice=Choice(Format.WEBP, lossless=TriState.YES))
+    how = plan(*steps, choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))
     whole = shown(made(film_of(frames, kind, duration=50, lossless=True), how).body)
     alone = [shown(made(file_of(frame), how).body)[0] for frame in frames]
     assert len(whole) == 3
@@ -466,32 +468,32 @@ def test_a_border_is_what_no_frame_paints(
     kind: str, lefts: tuple[int, ...], frames: dict[str, bool], size: tuple[int, int]
 ) -> None:
     source = film_of(_walk(*lefts), kind, duration=50, lossless=True)
-    how = plan(TrimBorder(AutoColor.TOP_LEFT), choice=Choice(Format.WEBP, lossless=TriState.YES), **frames)
+    how = plan(TrimBorder(AutoColor.TOP_LEFT), choice=EncodingChoice(Format.WEBP, lossless=TriState.YES), **frames)
     assert opened(made(source, how).body).size == size
 
 
 def test_a_frame_that_is_all_border_hides_no_other() -> None:
     frames = [np.full((40, 60, 3), 9, np.uint8), *_walk(20)]
-    how = plan(TrimBorder(AutoColor.TOP_LEFT), choice=Choice(Format.WEBP, lossless=TriState.YES))
+    how = plan(TrimBorder(AutoColor.TOP_LEFT), choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))
     assert opened(made(film_of(frames, "WEBP", duration=50, lossless=True), how).body).size == (4, 6)
 
 
 def test_an_overlay_lies_on_every_frame() -> None:
     source = film_of([np.full((40, 60, 3), level, np.uint8) for level in (0, 100, 200)], "GIF", duration=50)
-    body = made([source, file_of(MARK)], plan(STAMP, choice=Choice(Format.WEBP, lossless=TriState.YES))).body
+    body = made([source, file_of(MARK)], plan(STAMP, choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))).body
     for frame in shown(body):
         assert (frame[30:, 40:, :3] == MARK).all()
 
 
 def test_the_first_frame_alone() -> None:
-    outcome = made(SOURCES["film"], plan(choice=Choice(Format.GIF), first_frame=True))
+    outcome = made(SOURCES["film"], plan(choice=EncodingChoice(Format.GIF), first_frame=True))
     assert outcome.facts.frames == 1
     assert getattr(opened(outcome.body), "n_frames", 1) == 1
 
 
 def test_delays_and_loops_go_from_gif_to_gif_and_webp() -> None:
     for kind in (Format.GIF, Format.WEBP):
-        image = opened(made(SOURCES["film"], plan(to_width(50), choice=Choice(kind, 80))).body)
+        image = opened(made(SOURCES["film"], plan(to_width(50), choice=EncodingChoice(kind, 80))).body)
         delays = []
         for at in range(3):
             image.seek(at)
@@ -509,8 +511,10 @@ def test_copyright_and_profile_are_kept_as_the_plan_says() -> None:
     exif = Pillow.Exif()
     exif[0x8298] = "Ann Example"
     source = file_of(PHOTO, "JPEG", exif=exif, icc_profile=grb_profile(), quality=95)
-    neither = made(source, plan(to_width(80), choice=Choice(Format.JPEG, 90))).body
-    both = made(source, plan(to_width(80), choice=Choice(Format.JPEG, 90), keeps=frozenset(KeepMetadata))).body
+    neither = made(source, plan(to_width(80), choice=EncodingChoice(Format.JPEG, 90))).body
+    both = made(
+        source, plan(to_width(80), choice=EncodingChoice(Format.JPEG, 90), metadata=frozenset(KeepMetadata))
+    ).body
     assert not opened(neither).getexif()
     assert opened(both).getexif()[0x8298] == "Ann Example"
     assert opened(both).info["icc_profile"] == grb_profile()

@@ -12,9 +12,9 @@ from pyvips import GValue
 from cropmark.engine import load
 from cropmark.engine.image import DecodedImage
 from cropmark.engine.metadata import RightsMetadata, rights_of
-from cropmark.engine.save import encoded
+from cropmark.engine.save import encode
 from cropmark.geometry.recipe import Encoding
-from cropmark.model.formats import Format, sniffed
+from cropmark.model.formats import Format, sniff_format
 from cropmark.plan.plan import KeepMetadata
 from tests.engine.images import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
 
@@ -24,14 +24,14 @@ WEBP, AVIF, PNG, JPEG, GIF = Format.WEBP, Format.AVIF, Format.PNG, Format.JPEG, 
 
 
 def written(array: Array, kind: Format, quality: int = 85, *, low_effort: bool = False, **how: Any) -> bytes:
-    return encoded(DecodedImage((frame_of(array),)), Encoding(kind, quality, **how), low_effort=low_effort)
+    return encode(DecodedImage((frame_of(array),)), Encoding(kind, quality, **how), low_effort=low_effort)
 
 
 @pytest.mark.parametrize("kind", [JPEG, PNG, WEBP, GIF, AVIF])
 @pytest.mark.parametrize("low_effort", [False, True])
 def test_the_file_is_of_its_kind_and_shows_the_picture(kind: Format, low_effort: bool) -> None:
     body = written(PHOTO, kind, low_effort=low_effort)
-    assert sniffed(body) is kind
+    assert sniff_format(body) is kind
     assert np.abs(seen(body, "RGB").astype(int) - PHOTO).mean() < 5
 
 
@@ -111,11 +111,11 @@ FILMS = [
 
 @pytest.mark.parametrize(("kind", "delays_ms", "loop", "expected"), FILMS)
 def test_frames_delays_and_loops(kind: Format, delays_ms: tuple[int, ...], loop: int, expected: list[int]) -> None:
-    body = encoded(film(3, delays_ms, loop), Encoding(kind, 85))
+    body = encode(film(3, delays_ms, loop), Encoding(kind, 85))
     image = opened(body)
     assert image.n_frames == 3  # type: ignore[attr-defined]  # Pillow's animated files have it
     assert durations(image, 3) == expected
-    again = load.loaded(body, load.info_of(body), frames=3)
+    again = load.decode(body, load.info_of(body), frames=3)
     assert (again.delays_ms, again.loop) == (delays_ms, loop)
     for at in range(3):
         assert np.abs(seen(body, "RGB", at).astype(int) - np.roll(PHOTO, 20 * at, axis=1)).mean() < 6
@@ -134,7 +134,7 @@ def durations(image: Pillow.Image, count: int) -> list[int]:
 def test_clear_edges_around_the_opaque_middle_of_every_frame_stay_clear(lossless: bool) -> None:
     framed = np.pad(np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)]), ((20, 20), (20, 20), (0, 0)))
     frames = tuple(frame_of(np.ascontiguousarray(framed[::step])) for step in (1, -1))
-    image = opened(encoded(DecodedImage(frames, (50, 50), 0), Encoding(WEBP, 85, lossless=lossless)))
+    image = opened(encode(DecodedImage(frames, (50, 50), 0), Encoding(WEBP, 85, lossless=lossless)))
     assert image.mode == "RGBA"
     for at in range(2):
         image.seek(at)
@@ -143,20 +143,20 @@ def test_clear_edges_around_the_opaque_middle_of_every_frame_stay_clear(lossless
 
 
 def test_an_opaque_animation_tells_of_no_transparency() -> None:
-    assert opened(encoded(film(2, (50, 50), 0), Encoding(WEBP, 85))).mode == "RGB"
+    assert opened(encode(film(2, (50, 50), 0), Encoding(WEBP, 85))).mode == "RGB"
 
 
 def test_equal_frames_of_a_gif_stay_apart() -> None:
     still = frame_of(PHOTO)
-    body = encoded(DecodedImage((still,) * 4, (10, 20, 30, 40), 0), Encoding(GIF, 85))
+    body = encode(DecodedImage((still,) * 4, (10, 20, 30, 40), 0), Encoding(GIF, 85))
     assert load.info_of(body).frames == 4
 
 
 def test_a_still_of_an_animation_is_a_still() -> None:
-    source = encoded(film(3, (30, 40, 50), 2), Encoding(GIF, 85))
-    first = load.loaded(source, load.info_of(source))
+    source = encode(film(3, (30, 40, 50), 2), Encoding(GIF, 85))
+    first = load.decode(source, load.info_of(source))
     for kind in (GIF, WEBP, PNG):
-        assert load.info_of(encoded(first, Encoding(kind, 85))).frames == 1
+        assert load.info_of(encode(first, Encoding(kind, 85))).frames == 1
 
 
 # ---------------------------------------------------------------------------------------------- metadata
@@ -197,9 +197,9 @@ ALL_RIGHTS = RightsMetadata(
 
 
 def copied(body: bytes, kind: Format, **how: Any) -> bytes:
-    picture = load.loaded(body, load.info_of(body))
-    rights = rights_of(picture.frames[0]) if KeepMetadata.COPYRIGHT in how.get("keeps", ()) else None
-    return encoded(picture, Encoding(kind, 85, **how), rights=rights)
+    picture = load.decode(body, load.info_of(body))
+    rights = rights_of(picture.frames[0]) if KeepMetadata.COPYRIGHT in how.get("metadata", ()) else None
+    return encode(picture, Encoding(kind, 85, **how), rights=rights)
 
 
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
@@ -215,7 +215,7 @@ def test_check_35_nothing_of_the_metadata_is_left(source: str, kind: Format) -> 
 
 
 def test_check_35_copyright_is_kept_and_nothing_else() -> None:
-    body = copied(laden(), JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
+    body = copied(laden(), JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
     exif = opened(body).getexif()
     assert exif[0x8298] == "© 2026 Ann Example" or exif[0x8298].encode("latin-1").decode() == "© 2026 Ann Example"
     assert exif[0x013B] == "Ann Example, Bob Example"
@@ -224,13 +224,13 @@ def test_check_35_copyright_is_kept_and_nothing_else() -> None:
     assert not opened(body).info.get("icc_profile")
     for trace in (SECRET, b"GPS", b"City"):
         assert trace not in body
-    assert rights_of(load.loaded(body, load.info_of(body)).frames[0]) == ALL_RIGHTS
+    assert rights_of(load.decode(body, load.info_of(body)).frames[0]) == ALL_RIGHTS
 
 
 def test_where_only_exif_tells_it_is_believed() -> None:
     exif = Pillow.Exif()
     exif[0x8298] = "(c) Ann"
-    body = copied(file_of(PHOTO, "JPEG", exif=exif), JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
+    body = copied(file_of(PHOTO, "JPEG", exif=exif), JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
     assert opened(body).getexif()[0x8298] == "(c) Ann"
     assert b"(c) Ann" in opened(body).info["xmp"]
 
@@ -243,12 +243,12 @@ def test_where_only_iptc_tells_it_is_believed() -> None:
     block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc
     plain = file_of(PHOTO, "JPEG")
     body = plain[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:]
-    assert rights_of(load.loaded(body, load.info_of(body)).frames[0]) == RightsMetadata("© Ann", "Ann", "Agency")
-    assert SECRET not in copied(body, JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
+    assert rights_of(load.decode(body, load.info_of(body)).frames[0]) == RightsMetadata("© Ann", "Ann", "Agency")
+    assert SECRET not in copied(body, JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
 
 
 def test_nothing_told_nothing_written() -> None:
-    body = copied(file_of(PHOTO, "JPEG"), JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
+    body = copied(file_of(PHOTO, "JPEG"), JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
     assert "xmp" not in opened(body).info
 
 
@@ -283,14 +283,14 @@ def test_torn_exif_tells_nothing(kept: int) -> None:
 
 @pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG, PNG])
 def test_a_profile_is_kept_where_asked_and_alone(kind: Format) -> None:
-    body = copied(laden(), kind, keeps=frozenset({KeepMetadata.ICC}))
+    body = copied(laden(), kind, metadata=frozenset({KeepMetadata.ICC}))
     assert opened(body).info["icc_profile"] == grb_profile()
     assert SECRET not in body
     assert not opened(body).info.get("xmp")
 
 
 def test_both_may_be_kept() -> None:
-    body = copied(laden(), JPEG, keeps=frozenset({KeepMetadata.ICC, KeepMetadata.COPYRIGHT}))
+    body = copied(laden(), JPEG, metadata=frozenset({KeepMetadata.ICC, KeepMetadata.COPYRIGHT}))
     assert opened(body).info["icc_profile"] == grb_profile()
     assert opened(body).getexif()[0x013B] == "Ann Example, Bob Example"
 

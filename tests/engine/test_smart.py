@@ -10,7 +10,7 @@ import pytest
 
 from cropmark.analysis import models
 from cropmark.analysis.models import Models
-from cropmark.engine.analyze import analyzed
+from cropmark.engine.analyze import analyze
 from cropmark.engine.load import info_of
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Extract, Recipe
@@ -25,7 +25,7 @@ PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"
 
 @pytest.fixture(scope="module")
 def networks() -> Models:
-    return models.load()
+    return models.load_models()
 
 
 def square() -> Crop:
@@ -40,7 +40,7 @@ def framed(width: int, height: int, box: Box) -> bytes:
 
 
 def recipe_of(data: bytes, networks: Models, *steps: AnyStep) -> Recipe:
-    found = resolve(Plan(steps=steps), [info_of(data)], Findings(analysis=analyzed(data, networks)))
+    found = resolve(Plan(steps=steps), [info_of(data)], Findings(analysis=analyze(data, networks)))
     assert isinstance(found, Recipe)
     return found
 
@@ -59,8 +59,8 @@ FRAMED = [
     ((1400, 400, Box(1050, 100, 200, 200)),           (),                 (850, 1000)),
     ((1400, 400, Box(100, 100, 200, 200)),            (),                 (0, 100)),
     ((400, 1200, Box(100, 900, 200, 200)),            (),                 (700, 800)),
-    ((400, 1200, Box(100, 900, 200, 200)),            (Orient(Orientation.HALF),), (0, 100)),
-    ((1200, 400, Box(100, 100, 200, 200)),            (Orient(Orientation.RIGHT),), (0, 100)),
+    ((400, 1200, Box(100, 900, 200, 200)),            (Orient(Orientation.ROTATE_180),), (0, 100)),
+    ((1200, 400, Box(100, 100, 200, 200)),            (Orient(Orientation.ROTATE_90),), (0, 100)),
 ]
 # fmt: on
 
@@ -129,4 +129,4 @@ def test_where_nothing_stands_out_a_written_position_counts(networks: Models) ->
     crop = Crop(shape=Ratio(Fraction(1), Fraction(1)), focus=Focus.SMART, x=Offset(Pixels(Fraction(30))))
     recipe = recipe_of(flat, networks, crop)
     assert window_of(recipe).left == 30
-    assert recipe.focus == "position (nothing stands out)"
+    assert recipe.focus == "position (nothing is salient)"

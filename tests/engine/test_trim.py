@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.engine.trim import border_box
+from cropmark.engine.trim import content_box
 from cropmark.geometry.findings import FindBorder
 from cropmark.model.values import CLEAR, WHITE, Box, Color
 from cropmark.plan.steps import AutoColor
@@ -54,7 +54,7 @@ LOOKS = [
 def test_the_border_of_an_opaque_picture(
     pixel: tuple[int, ...], color: Color | AutoColor, tolerance: Fraction, found: Box | None
 ) -> None:
-    assert border_box(frame_of(bordered(pixel)), FindBorder(color, tolerance)) == found
+    assert content_box(frame_of(bordered(pixel)), FindBorder(color, tolerance)) == found
 
 
 # fmt: off
@@ -73,7 +73,7 @@ WITH_ALPHA = [
 def test_alpha_is_a_part_like_the_others(
     border: tuple[int, ...], pixel: tuple[int, ...], color: Color | AutoColor, found: Box
 ) -> None:
-    assert border_box(frame_of(bordered(pixel, border=border)), FindBorder(color, F(0))) == found
+    assert content_box(frame_of(bordered(pixel, border=border)), FindBorder(color, F(0))) == found
 
 
 @given(st.integers(0, 255), st.fractions(0, 1), st.integers(1, 9), st.integers(1, 9), st.integers(3, 4), st.integers())
@@ -89,12 +89,12 @@ def test_it_is_what_the_rule_says(
     expected = (
         Box(min(columns), min(rows), max(columns) - min(columns) + 1, max(rows) - min(rows) + 1) if hits else None
     )
-    assert border_box(frame_of(picture), FindBorder(color, tolerance)) == expected
+    assert content_box(frame_of(picture), FindBorder(color, tolerance)) == expected
 
 
 def test_twelve_megapixels_take_no_half_second() -> None:
     """Measured: 25 ms beside the decoding."""
     frame = frame_of(np.zeros((3000, 4000, 3), np.uint8))
     begun = perf_counter()
-    assert border_box(frame, FindBorder(Color(0, 0, 0), F(0))) is None
+    assert content_box(frame, FindBorder(Color(0, 0, 0), F(0))) is None
     assert perf_counter() - begun < 0.5

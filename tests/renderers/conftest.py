@@ -1,12 +1,10 @@
-"""Pools of rogue renderers, and sources that say what is to happen."""
+"""Fixtures: sources with a text as content, and pools of rogue workers that act on the text."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,8 +13,9 @@ from typing import Any, Protocol
 import pytest
 
 from cropmark.ports import OpenSource, SourceVersion
-from cropmark.renderers.pool import Pool
+from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.tasks import Sandbox
+from tests.builders import open_file, until
 
 ROGUE = (sys.executable, "-I", str(Path(__file__).with_name("rogue.py")))
 
@@ -27,18 +26,14 @@ class Says(Protocol):
 
 @pytest.fixture
 def says(tmp_path: Path) -> Says:
-    """A source of that text, one file each."""
-    made: list[OpenSource] = []
+    """Returns a function that opens a new source with the text as its content."""
 
-    def opened(text: str, *, name: str | None = None, version: str = "1") -> OpenSource:
-        file = tmp_path / str(len(made))
+    def says(text: str, *, name: str | None = None, version: str = "1") -> OpenSource:
+        file = tmp_path / str(len(list(tmp_path.iterdir())))
         file.write_bytes(text.encode("latin-1"))
-        descriptor = os.open(file, os.O_RDONLY)
-        stamp = SourceVersion(f"files:{text if name is None else name}", version)
-        made.append(OpenSource(descriptor, len(text), stamp, lambda: os.close(descriptor)))
-        return made[-1]
+        return open_file(file, SourceVersion(f"files:{text if name is None else name}", version))
 
-    return opened
+    return says
 
 
 Started = Callable[..., Awaitable[Pool]]
@@ -46,26 +41,28 @@ Started = Callable[..., Awaitable[Pool]]
 
 @pytest.fixture
 async def started() -> AsyncIterator[Started]:
-    """A pool of rogues, ready; closed after the test, which checks that nothing of it is left."""
+    """Returns a function that starts a pool of rogues. Afterwards each is closed, and no process may be left."""
     async with AsyncExitStack() as stack:
 
-        async def pool(count: int = 1, **settings: Any) -> Pool:
-            made = Pool(count, **{"command": ROGUE, "sandbox": Sandbox.OFF, "deadline_s": 5.0, **settings})
-            stack.push_async_callback(_closed, made)
-            await made.start()
-            return made
+        async def start(workers: int = 1, *, models: Any = None, clock: Any = None, **config: Any) -> Pool:
+            defaults = {"command": ROGUE, "sandbox": Sandbox.OFF, "timeout_s": 5.0}
+            options = {"clock": clock} if clock else {}
+            pool = Pool(PoolConfig(workers, **{**defaults, **config}), models=models, **options)
+            stack.push_async_callback(_close, pool)
+            await pool.start()
+            return pool
 
-        yield pool
+        yield start
 
 
-async def _closed(pool: Pool) -> None:
+async def _close(pool: Pool) -> None:
     pids = pool.pids()
     await pool.close()
-    assert [pid for pid in pids if alive(pid)] == []
+    assert [pid for pid in pids if exists(pid)] == []
 
 
-def alive(pid: int) -> bool:
-    """Whether there is such a process, be it a zombie."""
+def exists(pid: int) -> bool:
+    """True if there is such a process, including a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -73,12 +70,8 @@ def alive(pid: int) -> bool:
     return True
 
 
-async def killed_and_replaced(pool: Pool) -> float:
-    """Kill the one renderer of the pool, wait until another is ready; how many seconds that took."""
+async def kill_and_wait(pool: Pool) -> float:
+    """Kill the only worker of the pool and wait until another is ready; returns the seconds it took."""
     before = pool.pids()
     os.kill(before[0], signal.SIGKILL)
-    began_s = time.perf_counter()
-    while pool.pids() in (before, ()):
-        assert time.perf_counter() - began_s < 5
-        await asyncio.sleep(0.001)
-    return time.perf_counter() - began_s
+    return await until(lambda: pool.pids() not in (before, ()))

@@ -1,4 +1,4 @@
-"""A renderer that tries to get out: `probe` tries all it knows, from three threads, and tells what came of it."""
+"""A worker that tries to escape: for the source `probe` it tries all attempts from three threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import seccompy
 
 from cropmark.model.formats import Format
 from cropmark.ports import Facts, Rendered
-from cropmark.renderers.tasks import Answer, Setup, Sources, Task, Work
+from cropmark.renderers.tasks import Setup, SourceBytes, Task, TaskHandler, TaskResult
 from cropmark.renderers.worker import main
 
 JPEG = b"\xff\xd8\xff\xe0"
@@ -31,12 +31,12 @@ PTRACE_ATTACH = 16
 
 
 def call(name: str, *arguments: int) -> int:
-    """A system call as a broken decoder would make it, past every library."""
+    """A direct system call, as a compromised decoder would make it."""
     number = seccompy.syscall_nr(name)
-    found = int(LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(a) for a in arguments)))
-    if found < 0:
+    results = int(LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(a) for a in arguments)))
+    if results < 0:
         raise OSError(ctypes.get_errno(), name)
-    return found
+    return results
 
 
 def connected() -> object:
@@ -65,7 +65,7 @@ def attempts(writable: int) -> dict[str, Callable[[], object]]:
         "stat /etc": lambda: os.stat("/etc"),
         "create a file": lambda: os.open("/tmp/cropmark-was-here", os.O_CREAT | os.O_WRONLY),
         "remove a file": lambda: os.unlink("/nonexistent"),
-        "change folder": lambda: os.chdir("/"),
+        "change directory": lambda: os.chdir("/"),
         "socket": lambda: socket.socket(),
         "unix socket": connected,
         "socket pair": lambda: socket.socketpair(),
@@ -75,18 +75,18 @@ def attempts(writable: int) -> dict[str, Callable[[], object]]:
         "spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
         "exec": lambda: os.execv("/bin/true", ["true"]),
         "kill the front": lambda: os.kill(FRONT, 0),
-        "kill everybody": lambda: os.kill(-1, 0),
+        "kill every process": lambda: os.kill(-1, 0),
         "kill a thread of the front": lambda: call("tgkill", FRONT, FRONT, 0),
-        "signal with a word": lambda: call("rt_sigqueueinfo", FRONT, 0, address),
+        "signal with a value": lambda: call("rt_sigqueueinfo", FRONT, 0, address),
         "pidfd": lambda: os.pidfd_open(FRONT),
         "ptrace": lambda: call("ptrace", PTRACE_ATTACH, FRONT, 0, 0),
         "read the front's memory": lambda: call("process_vm_readv", FRONT, address, 1, address, 1, 0),
         "write to a source": lambda: os.write(writable, b"owned"),
         "pwrite to a source": lambda: os.pwrite(writable, b"owned", 0),
         "truncate a source": lambda: os.truncate(writable, 0),
-        "map a source to write": lambda: mmap.mmap(writable, 4, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE),
-        "memory to run": lambda: mmap.mmap(-1, page, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_EXEC),
-        "a file without a name": lambda: os.memfd_create("x"),
+        "map a source for writing": lambda: mmap.mmap(writable, 4, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE),
+        "executable memory": lambda: mmap.mmap(-1, page, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_EXEC),
+        "anonymous file": lambda: os.memfd_create("x"),
         "pipe": lambda: os.pipe(),
         "raise its CPU limit": lambda: call("prlimit64", 0, resource.RLIMIT_CPU, address, 0),
         "raise its priority": lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
@@ -105,46 +105,46 @@ def outcome(attempt: Callable[[], object]) -> str:
         attempt()
     except OSError as error:
         return errno.errorcode[error.errno or 0]
-    except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
+    except Exception as error:  # noqa: BLE001 - the test must see every error
         return repr(error)
     return "done"
 
 
-def prepared(setup: Setup) -> Work:
-    """With a thread that was there before the walls, as numpy's and onnxruntime's may be."""
+def load_handler(setup: Setup) -> TaskHandler:
+    """A handler with a thread older than the sandbox, as numpy and onnxruntime may start."""
     writable, path = tempfile.mkstemp()
     os.unlink(path)
     os.pwrite(writable, b"mine", 0)
-    asked: queue.Queue[Callable[[], None]] = queue.Queue()
-    threading.Thread(target=lambda: [asked.get()() for _ in iter(int, 1)], daemon=True).start()
+    probes: queue.Queue[Callable[[], None]] = queue.Queue()
+    threading.Thread(target=lambda: [probes.get()() for _ in iter(int, 1)], daemon=True).start()
 
     def in_thread(run: Callable[[Callable[[], None]], object]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        results: dict[str, str] = {}
         done = threading.Event()
 
         def probe() -> None:
-            found.update({name: outcome(attempt) for name, attempt in attempts(writable).items()})
+            results.update({name: outcome(attempt) for name, attempt in attempts(writable).items()})
             done.set()
 
         run(probe)
         done.wait()
-        return found
+        return results
 
-    def work(task: Task, sources: Sources) -> Answer:
+    def work(task: Task, sources: SourceBytes) -> TaskResult:
         assert sources[0] is not None
         if sources[0] == b"abort":
             os.abort()
-        told = {
+        results = {
             "first": in_thread(lambda probe: probe()),
-            "older": in_thread(asked.put),
+            "older": in_thread(probes.put),
             "newer": in_thread(lambda probe: threading.Thread(target=probe).start()),
             "source": {"content": os.pread(writable, 100, 0).decode()},
             "environ": dict(os.environ),
         }
-        return Rendered(JPEG + json.dumps(told).encode(), Format.JPEG, Facts())
+        return Rendered(JPEG + json.dumps(results).encode(), Format.JPEG, Facts())
 
     return work
 
 
 if __name__ == "__main__":
-    main(prepared)
+    main(load_handler)

@@ -1,4 +1,4 @@
-"""A renderer that does to itself what its source says: one word, perhaps with an argument, in place of a picture."""
+"""A worker that misbehaves: the source holds the name of an action, and an optional argument, instead of an image."""
 
 from __future__ import annotations
 
@@ -18,134 +18,134 @@ from cropmark.model.problems import CropOutOfBounds, SourceUnusable
 from cropmark.model.values import Box, Size
 from cropmark.ports import AnalysisResult, Facts, Passthrough, Rendered
 from cropmark.renderers import protocol, transport
-from cropmark.renderers.tasks import Analyze, Answer, Inspect, Render, Setup, Sources, Task, Work
+from cropmark.renderers.tasks import Analyze, Inspect, Render, Setup, SourceBytes, Task, TaskHandler, TaskResult
 from cropmark.renderers.transport import MessageKind
 from cropmark.renderers.worker import main
 
 JPEG = b"\xff\xd8\xff\xe0"
 
 
-def prepared(setup: Setup) -> Work:
+def load_handler(setup: Setup) -> TaskHandler:
     return work
 
 
-def work(task: Task, sources: Sources) -> Answer:
+def work(task: Task, sources: SourceBytes) -> TaskResult:
     assert sources[0] is not None
     word, _, argument = sources[0].decode("latin-1").partition(" ")
-    return DEEDS[word](argument, task, sources)
+    return ACTIONS[word](argument, task, sources)
 
 
-def echo(argument: str, task: Task, sources: Sources) -> Answer:
-    """A body that tells what came: the sources, and whether there was hurry."""
+def echo(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    """A body with the received sources, the process id, and `low_effort`."""
     if isinstance(task, Inspect):
         assert sources[0] is not None
         return Info(Format.JPEG, Size(4, 3), len(sources[0]))
     low_effort = isinstance(task, Render) and task.low_effort
-    told = {"pid": os.getpid(), "sources": [s and s.decode("latin-1") for s in sources], "low_effort": low_effort}
-    return Rendered(JPEG + json.dumps(told).encode(), Format.JPEG, Facts(size=Size(4, 3)), low_effort=low_effort)
+    fields = {"pid": os.getpid(), "sources": [s and s.decode("latin-1") for s in sources], "low_effort": low_effort}
+    return Rendered(JPEG + json.dumps(fields).encode(), Format.JPEG, Facts(size=Size(4, 3)), low_effort=low_effort)
 
 
-def large(argument: str, task: Task, sources: Sources) -> Answer:
+def large(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     return Rendered(JPEG + bytes(int(argument)), Format.JPEG, Facts())
 
 
-def crop(argument: str, task: Task, sources: Sources) -> Answer:
+def crop(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     raise CropOutOfBounds(Box(0, 0, 9, 9), Size(4, 3))
 
 
-def corrupt(argument: str, task: Task, sources: Sources) -> Answer:
+def corrupt(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     raise SourceUnusable("VipsJpeg: broken\nat line 2")
 
 
-def unreadable(argument: str, task: Task, sources: Sources) -> Answer:
+def unreadable(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     return Passthrough(Reason.UNREADABLE, Facts())
 
 
-def wrong(argument: str, task: Task, sources: Sources) -> Answer:
+def wrong(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     raise KeyError("a bug of ours")
 
 
-def segv(argument: str, task: Task, sources: Sources) -> Answer:
+def segv(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     print("about to fall", file=sys.stderr, flush=True)
     ctypes.string_at(0)
     raise AssertionError
 
 
-def fpe(argument: str, task: Task, sources: Sources) -> Answer:
+def fpe(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     os.kill(os.getpid(), signal.SIGFPE)
     raise AssertionError
 
 
-def abort(argument: str, task: Task, sources: Sources) -> Answer:
+def abort(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     os.abort()
 
 
-def leave(argument: str, task: Task, sources: Sources) -> Answer:
+def leave(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     os._exit(int(argument))
 
 
-def loop(argument: str, task: Task, sources: Sources) -> Answer:
+def loop(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     while True:
         pass
 
 
-def sleep(argument: str, task: Task, sources: Sources) -> Answer:
+def sleep(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     time.sleep(float(argument))
     return echo(argument, task, sources)
 
 
-def memory(argument: str, task: Task, sources: Sources) -> Answer:
+def memory(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     hoard = []
     while True:
         hoard.append(bytearray(64 * 2**20))
 
 
-def say(data: bytes) -> Callable[[str, Task, Sources], Answer]:
-    """Bytes of its own on the socket, then silence."""
+def send(data: bytes) -> Callable[[str, Task, SourceBytes], TaskResult]:
+    """Send these bytes on the socket, then hang."""
 
-    def said(argument: str, task: Task, sources: Sources) -> Answer:
+    def send_and_hang(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
         socket.socket(fileno=os.dup(0)).sendall(data)
         time.sleep(60)
         raise AssertionError
 
-    return said
+    return send_and_hang
 
 
-def hungry(argument: str, task: Task, sources: Sources) -> Answer:
+def hungry(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     raise MemoryError
 
 
-def models(argument: str, task: Task, sources: Sources) -> Answer:
-    """What came with an analysis."""
+def models(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    """The size of the received models as the reason."""
     assert isinstance(task, Analyze)
     sent = task.models
-    return AnalysisResult(None, "none" if sent is None else f"{len(sent.face) + len(sent.subject)} bytes")
+    return AnalysisResult(None, "no models" if sent is None else f"{len(sent.face) + len(sent.subject)} bytes")
 
 
-def gif(argument: str, task: Task, sources: Sources) -> Answer:
+def gif(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     return Rendered(JPEG, Format.GIF, Facts())
 
 
-def info(argument: str, task: Task, sources: Sources) -> Answer:
+def info(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     return Info(Format.JPEG, Size(4, 3), 4)
 
 
-def half(argument: str, task: Task, sources: Sources) -> Answer:
-    whole = transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2, 100) + b"{}" + JPEG
+def half(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    whole = transport.REPLY_PREFIX.pack(transport.MARK, MessageKind.RENDERED, 2, 100) + b"{}" + JPEG
     socket.socket(fileno=os.dup(0)).sendall(whole)
     os._exit(0)
 
 
-def twice(argument: str, task: Task, sources: Sources) -> Answer:
-    """A right answer, with one more soon after it."""
+def twice(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    """A valid reply, and a second one soon after it."""
     end = socket.socket(fileno=os.dup(0))
     threading.Timer(
-        0.05, lambda: transport.tell(end, protocol.written(protocol.Reply(info("", task, sources))))
+        0.05, lambda: transport.send_reply(end, protocol.serialize_reply(protocol.Reply(info("", task, sources))))
     ).start()
     return echo(argument, task, sources)
 
 
-def chatter(argument: str, task: Task, sources: Sources) -> Answer:
+def chatter(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     for _ in range(200):
         try:
             os.write(2, b"x" * 4096)
@@ -154,9 +154,9 @@ def chatter(argument: str, task: Task, sources: Sources) -> Answer:
     return echo(argument, task, sources)
 
 
-Deed = Callable[[str, Task, Sources], Answer]
+Action = Callable[[str, Task, SourceBytes], TaskResult]
 
-DEEDS: dict[str, Deed] = {
+ACTIONS: dict[str, Action] = {
     "echo": echo,
     "large": large,
     "crop": crop,
@@ -178,14 +178,14 @@ DEEDS: dict[str, Deed] = {
     "info": info,
     "twice": twice,
     "chatter": chatter,
-    "pause": say(transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2, 100) + b"{}" + JPEG),
-    "garbage": say(b"\x80\x05garbage" * 100),
-    "bomb": say(transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2, 2**62)),
-    "header": say(transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2**31, 0)),
-    "kind": say(transport.TOLD.pack(transport.MARK, 99, 2, 0) + b"{}"),
-    "ready": say(transport.TOLD.pack(transport.MARK, MessageKind.READY, 14, 0) + b'{"missing":[]}'),
-    "words": say(transport.TOLD.pack(transport.MARK, MessageKind.MADE, 2, 4) + b"{}" + JPEG),
+    "pause": send(transport.REPLY_PREFIX.pack(transport.MARK, MessageKind.RENDERED, 2, 100) + b"{}" + JPEG),
+    "garbage": send(b"\x80\x05garbage" * 100),
+    "bomb": send(transport.REPLY_PREFIX.pack(transport.MARK, MessageKind.RENDERED, 2, 2**62)),
+    "header": send(transport.REPLY_PREFIX.pack(transport.MARK, MessageKind.RENDERED, 2**31, 0)),
+    "kind": send(transport.REPLY_PREFIX.pack(transport.MARK, 99, 2, 0) + b"{}"),
+    "ready": send(transport.REPLY_PREFIX.pack(transport.MARK, MessageKind.READY, 14, 0) + b'{"missing":[]}'),
+    "words": send(transport.REPLY_PREFIX.pack(transport.MARK, MessageKind.RENDERED, 2, 4) + b"{}" + JPEG),
 }
 
 if __name__ == "__main__":
-    main(prepared)
+    main(load_handler)

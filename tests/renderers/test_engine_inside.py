@@ -1,8 +1,7 @@
-"""The engine at work inside the sandbox: every format in and out, and the networks."""
+"""The engine inside the sandbox: every input and output format, and the networks."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
@@ -12,19 +11,20 @@ import pytest
 import pyvips
 
 from cropmark.analysis import models
-from cropmark.model.formats import READABLE, WRITABLE, Format, sniffed
+from cropmark.model.formats import READABLE, WRITABLE, Format, sniff_format
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Pixels, Size
-from cropmark.plan.plan import Choice, Output, Plan
+from cropmark.plan.plan import EncodingChoice, Output, Plan
 from cropmark.plan.steps import Resize
-from cropmark.ports import OpenSource, Rendered, SourceVersion
+from cropmark.ports import OpenSource, Rendered
 from cropmark.renderers.group import ExitReason
-from cropmark.renderers.pool import Pool
+from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.tasks import Sandbox
-from tests.renderers.conftest import killed_and_replaced
+from tests.builders import open_file
+from tests.renderers.conftest import kill_and_wait
 
-PICTURES = Path(__file__).parents[2] / "examples" / "images"
-PHOTO = PICTURES / "astronaut.jpg"
+IMAGES = Path(__file__).parents[2] / "examples" / "images"
+PHOTO = IMAGES / "astronaut.jpg"
 POLICY = Sandbox.REQUIRE if sys.platform == "linux" else Sandbox.TRY
 
 Opens = Callable[[bytes], OpenSource]
@@ -35,75 +35,74 @@ def opens(tmp_path: Path) -> Opens:
     def opened(data: bytes) -> OpenSource:
         file = tmp_path / str(len(list(tmp_path.iterdir())))
         file.write_bytes(data)
-        descriptor = os.open(file, os.O_RDONLY)
-        return OpenSource(descriptor, len(data), SourceVersion(f"files:{file.name}", "1"), lambda: os.close(descriptor))
+        return open_file(file)
 
     return opened
 
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
-    pool = Pool(1, sandbox=POLICY, models=models.load)
+    pool = Pool(PoolConfig(1, sandbox=POLICY), models=models.load_models)
     await pool.start()
     yield pool
     await pool.close()
 
 
 def to(kind: Format, width: int = 200) -> Plan:
-    return Plan((Resize(Pixels(Fraction(width)), None),), Output((Choice(kind),)))
+    return Plan((Resize(Pixels(Fraction(width)), None),), Output((EncodingChoice(kind),)))
 
 
 async def rendered(pool: Pool, source: OpenSource, plan: Plan) -> Rendered:
-    made = await pool.render([source], plan)
-    assert isinstance(made, Rendered)
-    return made
+    rendition = await pool.render([source], plan)
+    assert isinstance(rendition, Rendered)
+    return rendition
 
 
-async def test_every_format_goes_out_and_comes_in(pool: Pool, opens: Opens) -> None:
+async def test_every_format_is_written_and_read(pool: Pool, opens: Opens) -> None:
     photo = opens(PHOTO.read_bytes())
     for kind in sorted(WRITABLE, key=lambda f: f.value):
-        made = await rendered(pool, photo, to(kind))
-        assert sniffed(made.body) is kind
-        assert made.facts.size == Size(200, 200)
-        again = opens(made.body)
+        rendition = await rendered(pool, photo, to(kind))
+        assert sniff_format(rendition.body) is kind
+        assert rendition.facts.size == Size(200, 200)
+        again = opens(rendition.body)
         assert (await pool.inspect(again)).format is kind
         assert (await rendered(pool, again, to(Format.JPEG, 50))).facts.size == Size(50, 50)
     assert pool.state().restarts == {}
 
 
-async def test_tiff_comes_in(pool: Pool, opens: Opens) -> None:
+async def test_tiff_is_read(pool: Pool, opens: Opens) -> None:
     """The one format that is read and not written."""
     assert {Format.TIFF} == READABLE - WRITABLE
     tiff = opens(pyvips.Image.black(300, 100, bands=3).write_to_buffer(".tif"))
     assert (await rendered(pool, tiff, to(Format.JPEG))).facts.source is not None
 
 
-async def test_a_broken_picture_is_refused_and_its_renderer_replaced(pool: Pool, opens: Opens) -> None:
+async def test_a_broken_image_is_rejected_and_its_worker_replaced(pool: Pool, opens: Opens) -> None:
     photo = PHOTO.read_bytes()
     before = pool.pids()
     with pytest.raises(SourceUnusable):
         await pool.render([opens(photo[: len(photo) // 2])], to(Format.JPEG))
     assert (await rendered(pool, opens(photo), to(Format.JPEG))).facts.size == Size(200, 200)
     assert pool.pids() != before
-    assert pool.state().restarts == {ExitReason.SPENT: 1}
+    assert pool.state().restarts == {ExitReason.RECYCLED: 1}
 
 
-async def test_the_same_bytes_from_every_renderer(pool: Pool, opens: Opens) -> None:
-    """check_27: what is made after a replacement is what was made before."""
+async def test_every_worker_renders_the_same_bytes(pool: Pool, opens: Opens) -> None:
+    """check_27: a replacement renders the same bytes."""
     photo = opens(PHOTO.read_bytes())
     first = await rendered(pool, photo, to(Format.WEBP))
-    await killed_and_replaced(pool)
+    await kill_and_wait(pool)
     assert (await rendered(pool, photo, to(Format.WEBP))).body == first.body
 
 
-@pytest.mark.skipif(models.available() is not None, reason="the extra `smart` is not installed")
-async def test_the_networks_run_in_the_sandbox_and_leave_nothing_open(pool: Pool, opens: Opens) -> None:
-    """check_25, check_26: with telemetry on, onnxruntime would keep a database open and a thread that calls home."""
-    found = await pool.analyze(opens(PHOTO.read_bytes()))
-    assert found.analysis is not None
-    assert len(found.analysis.faces) == 1
+@pytest.mark.skipif(models.unavailable_reason() is not None, reason="the extra `smart` is not installed")
+async def test_the_networks_run_in_the_sandbox_and_leave_no_file_open(pool: Pool, opens: Opens) -> None:
+    """check_25, check_26: with telemetry on, onnxruntime would have a database open and a thread that calls home."""
+    result = await pool.analyze(opens(PHOTO.read_bytes()))
+    assert result.analysis is not None
+    assert len(result.analysis.faces) == 1
     if sys.platform == "linux":
         for pid in pool.pids():
             assert {d.name for d in Path(f"/proc/{pid}/fd").iterdir()} == {"0", "1", "2"}
     with pytest.raises(SourceUnusable):
-        await pool.analyze(opens(b"no picture at all"))
+        await pool.analyze(opens(b"not an image"))

@@ -1,4 +1,4 @@
-"""Which sources are refused after renderers died of them, and for how long."""
+"""Sources that are rejected after they crashed workers, and the duration."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ A, B, LOGO = SourceVersion("a", "1"), SourceVersion("b", "1"), SourceVersion("lo
 
 # fmt: off
 CASES = [
-    # renderers died of               at, s     asked for     at, s   refused
+    # crashes of                      at, s     request       at, s   rejected
     ([[A]],                           [0],      [A],          1,      False),
     ([[A], [A]],                      [0, 1],   [A],          2,      True),
     ([[A], [A]],                      [0, 1],   [B],          2,      False),
     ([[A], [A]],                      [0, 1],   [SourceVersion("a", "2")], 2, False),   # another version of it
     ([[A], [A]],                      [0, 599], [A],          600,    True),
-    ([[A], [A]],                      [0, 601], [A],          602,    False),   # not within ten minutes
+    ([[A], [A]],                      [0, 601], [A],          602,    False),   # more than ten minutes apart
     ([[A], [A]],                      [0, 1],   [A],          600,    True),
     ([[A], [A]],                      [0, 1],   [A],          602,    False),
-    ([[A], [A]],                      [0, 1],   [LOGO, A],    2,      True),    # alone it was enough
+    ([[A], [A]],                      [0, 1],   [LOGO, A],    2,      True),    # one source alone crashed twice
     ([[A, LOGO], [A, LOGO]],          [0, 1],   [A, LOGO],    2,      True),
-    ([[A, LOGO], [A, LOGO]],          [0, 1],   [LOGO],       2,      False),   # not blamed for its company
+    ([[A, LOGO], [A, LOGO]],          [0, 1],   [LOGO],       2,      False),   # not rejected for the other source
     ([[A, LOGO], [A, LOGO]],          [0, 1],   [B, LOGO],    2,      False),
     ([],                              [],       [],           0,      False),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("deaths", "times_s", "asked", "now_s", "refused"), CASES)
+@pytest.mark.parametrize(("deaths", "times_s", "requested", "now_s", "rejected"), CASES)
 def test_blame(
     deaths: Sequence[Sequence[SourceVersion]],
     times_s: Sequence[float],
-    asked: Sequence[SourceVersion],
+    requested: Sequence[SourceVersion],
     now_s: float,
-    refused: bool,
+    rejected: bool,
 ) -> None:
     """check_27."""
     clock = [0.0]
-    blame = Quarantine(lambda: clock[0])
-    for stamps, at_s in zip(deaths, times_s, strict=True):
+    quarantine = Quarantine(lambda: clock[0])
+    for versions, at_s in zip(deaths, times_s, strict=True):
         clock[0] = at_s
-        blame.record(stamps)
+        quarantine.record(versions)
     clock[0] = now_s
-    if refused:
-        with pytest.raises(SourceUnusable, match="brought 2 renderers down"):
-            blame.check(asked)
+    if rejected:
+        with pytest.raises(SourceUnusable, match="crashed 2 renderers"):
+            quarantine.check(requested)
     else:
-        blame.check(asked)
+        quarantine.check(requested)
 
 
-def test_many_suspects_are_no_load() -> None:
-    blame = Quarantine(lambda: 0.0)
+def test_entries_are_bounded() -> None:
+    quarantine = Quarantine(lambda: 0.0)
     for i in range(10_000):
-        blame.record([SourceVersion(str(i), "1")])
-        blame.record([SourceVersion(str(i), "1")])
-    blame.check([SourceVersion("0", "1")])
+        quarantine.record([SourceVersion(str(i), "1")])
+        quarantine.record([SourceVersion(str(i), "1")])
+    quarantine.check([SourceVersion("0", "1")])
     with pytest.raises(SourceUnusable):
-        blame.check([SourceVersion("9999", "1")])
+        quarantine.check([SourceVersion("9999", "1")])

@@ -1,4 +1,4 @@
-"""What can be reached from inside a renderer, asked from inside one; and what lies about in it, seen from outside."""
+"""The sandbox: attempts to escape from inside a worker, and the state of a worker seen from outside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cropmark.plan.plan import Plan
 from cropmark.ports import Rendered
 from cropmark.renderers import sandbox
 from cropmark.renderers.group import ExitReason, WorkerStartError
-from cropmark.renderers.pool import Pool
+from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.process import COMMAND, ENVIRONMENT
 from cropmark.renderers.tasks import Sandbox
 from tests.renderers.conftest import ROGUE, Says, Started
@@ -29,7 +29,7 @@ if sys.platform != "linux":
 PRISONER = (sys.executable, "-I", str(Path(__file__).with_name("prisoner.py")))
 
 NOT_PERMITTED = {"EPERM"}
-ANSWERS = {"clone3": {"ENOSYS"}}  # so that libraries take clone(), whose flags can be seen
+OTHER_ERRORS = {"clone3": {"ENOSYS"}}  # makes libraries use clone(), which the filter can check
 
 
 async def probed(pool: Pool, says: Says) -> Mapping[str, Mapping[str, str]]:
@@ -39,47 +39,47 @@ async def probed(pool: Pool, says: Says) -> Mapping[str, Mapping[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("foreign", [False, True])
-async def test_nothing_can_be_reached_from_any_thread(started: Started, says: Says, foreign: bool) -> None:
-    """check_26: of the first thread, one older than the walls, one younger: each attempt is answered EPERM."""
+@pytest.mark.parametrize("untrusted", [False, True])
+async def test_nothing_can_be_reached_from_any_thread(started: Started, says: Says, untrusted: bool) -> None:
+    """check_26: from the first thread, an older and a newer thread than the sandbox, each attempt fails with EPERM."""
     pool = await started(command=PRISONER, sandbox=Sandbox.REQUIRE)
-    made = await pool.render([says("probe")], Plan(), foreign=foreign)
+    made = await pool.render([says("probe")], Plan(), untrusted=untrusted)
     assert isinstance(made, Rendered)
     found = json.loads(made.body.removeprefix(JPEG))
     for thread in ("first", "older", "newer"):
         assert len(found[thread]) >= 40
-        got_out = {name: got for name, got in found[thread].items() if got not in ANSWERS.get(name, NOT_PERMITTED)}
+        got_out = {name: got for name, got in found[thread].items() if got not in OTHER_ERRORS.get(name, NOT_PERMITTED)}
         assert got_out == {}
     assert found["source"] == {"content": "mine"}
 
 
 async def test_the_attempts_are_real(started: Started, says: Says) -> None:
-    """Without the walls the same attempts succeed: the test above could fail."""
+    """Without the sandbox the same attempts succeed, so the test above can fail."""
     pool = await started(command=PRISONER, sandbox=Sandbox.TRY)
     assert pool.state().sandboxed
-    open_air = {"open /etc/passwd", "list /", "stat /etc", "socket", "socket pair", "memory to run", "pipe", "dumpable"}
-    pool = await started(command=(PRISONER[0], "-I", "-c", OPEN_AIR), sandbox=Sandbox.OFF)
+    pool = await started(command=(PRISONER[0], "-I", "-c", UNCONFINED), sandbox=Sandbox.OFF)
     found = await probed(pool, says)
-    assert {name for name in open_air if found["first"][name] == "done"} == open_air
+    assert {name for name in HARMLESS if found["first"][name] == "done"} == HARMLESS
 
 
-OPEN_AIR = f"""
+HARMLESS = {"open /etc/passwd", "list /", "stat /etc", "socket", "socket pair", "executable memory", "pipe", "dumpable"}
+UNCONFINED = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import prisoner
-harmless = {{"open /etc/passwd", "list /", "stat /etc", "socket", "socket pair", "memory to run", "pipe", "dumpable"}}
+harmless = {HARMLESS!r}
 all_of_them = prisoner.attempts
 prisoner.attempts = lambda writable: {{k: v for k, v in all_of_them(writable).items() if k in harmless}}
-prisoner.main(prisoner.prepared)
+prisoner.main(prisoner.load_handler)
 """
 
 
 async def test_environment_and_descriptors_are_bare(monkeypatch: pytest.MonkeyPatch, says: Says) -> None:
-    """check_25: seen from outside; keys and credentials of the front are not there, its sockets and files neither."""
+    """check_25: a worker has no keys, credentials, sockets or files of the front."""
     monkeypatch.setenv("CROPMARK_ADMIN_TOKEN", "secret")
     left_open = os.dup(0)
     os.set_inheritable(left_open, True)
-    pool = Pool(1, command=ROGUE, sandbox=Sandbox.REQUIRE)
+    pool = Pool(PoolConfig(1, command=ROGUE, sandbox=Sandbox.REQUIRE))
     await pool.start()
     try:
         await pool.render([says("echo")], Plan())
@@ -108,7 +108,7 @@ async def test_limits(started: Started) -> None:
 
 
 async def test_abort_still_ends_a_confined_renderer(started: Started, says: Says) -> None:
-    """glibc's own checks of the heap end in abort(), which must not be stopped."""
+    """glibc's heap checks end in abort(), which the sandbox must allow."""
     pool = await started(command=PRISONER, sandbox=Sandbox.REQUIRE)
     with pytest.raises(SourceUnusable, match="decoded safely"):
         await pool.render([says("abort")], Plan())
@@ -116,55 +116,55 @@ async def test_abort_still_ends_a_confined_renderer(started: Started, says: Says
 
 
 @pytest.mark.parametrize("lacking", ["seccomp", "landlock"])
-async def test_a_missing_wall_is_told_or_refused(started: Started, lacking: str) -> None:
-    """check_26: on a kernel without it."""
+async def test_a_missing_layer_is_reported_or_fails_the_start(started: Started, lacking: str) -> None:
+    """check_26: on a kernel without the layer."""
     package = {"seccomp": "seccompy", "landlock": "landlockpy"}[lacking]
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         f"import {package}; {package}.supported = lambda: False\n"
-        "import rogue; rogue.main(rogue.prepared)"
+        "import rogue; rogue.main(rogue.load_handler)"
     )
     command = (sys.executable, "-I", "-c", script)
     pool = await started(command=command, sandbox=Sandbox.TRY)
     assert not pool.state().sandboxed
-    assert lacking in pool.state().missing[0].lower()
+    assert lacking in pool.state().missing_layers[0].lower()
     with pytest.raises(WorkerStartError, match=f"(?i)sandbox is required.*{lacking}"):
         await started(command=command, sandbox=Sandbox.REQUIRE)
 
 
-async def test_a_wall_that_is_only_painted_is_told(started: Started) -> None:
-    """Some containers answer seccomp() with success, and filter nothing."""
+async def test_a_layer_without_effect_is_reported(started: Started) -> None:
+    """Some containers return success from seccomp() and filter nothing."""
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import seccompy, landlockpy\n"
         "seccompy.Filter.load = lambda self: None\n"
         "landlockpy.Ruleset.restrict = lambda self, flags: None\n"
-        "import rogue; rogue.main(rogue.prepared)"
+        "import rogue; rogue.main(rogue.load_handler)"
     )
     pool = await started(command=(sys.executable, "-I", "-c", script), sandbox=Sandbox.TRY)
-    assert pool.state().missing == ("files can be opened all the same",)
+    assert pool.state().missing_layers == ("files can be opened despite the sandbox",)
 
 
-def test_elsewhere_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_report_missing_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert sandbox.confine(Sandbox.TRY) == ("seccomp and Landlock: only Linux has them",)
+    assert sandbox.confine(Sandbox.TRY) == ("seccomp and Landlock, which only Linux has",)
     assert sandbox.confine(Sandbox.OFF) == ()
 
 
-def test_no_call_that_reaches_out_is_allowed() -> None:
-    """A row added to the list in haste should be noticed."""
+def test_no_call_that_reaches_outside_is_allowed() -> None:
+    """Guards against careless additions to the allow list."""
     reaching = r"open|connect|socket$|bind|listen|accept|fork|exec|kill$|ptrace|process_|unlink|rename|mount|ioctl|dup"
-    names = {*sandbox.ALLOWED, *sandbox.guarded(1)}
+    names = {*sandbox.ALLOWED_CALLS, *sandbox.conditional_calls(1)}
     assert {name for name in names if re.search(reaching, name)} == {"tgkill"}
 
 
 async def test_the_real_command_is_confined(says: Says) -> None:
-    """The engine itself, not a stand-in: it starts, and it is locked in."""
-    pool = Pool(1, command=COMMAND, sandbox=Sandbox.REQUIRE)
+    """The engine itself starts and is confined."""
+    pool = Pool(PoolConfig(1, command=COMMAND, sandbox=Sandbox.REQUIRE))
     await pool.start()
     try:
         with pytest.raises(SourceUnusable):
-            await pool.inspect(says("no picture"))
+            await pool.inspect(says("not an image"))
         status = Path(f"/proc/{pool.pids()[0]}/status").read_text()
         assert re.search(r"Seccomp:\s+2\n", status)
     finally:

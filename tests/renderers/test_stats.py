@@ -1,4 +1,4 @@
-"""What is told of the pool."""
+"""The state of the pool in readiness and metrics."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from cropmark.runtime.metrics import Metrics
 
 
 def state(
-    sandbox: Sandbox = Sandbox.TRY, missing: tuple[str, ...] = (), alive: int = 2, trouble: str = ""
+    sandbox: Sandbox = Sandbox.TRY, missing_layers: tuple[str, ...] = (), alive: int = 2, start_error: str = ""
 ) -> PoolState:
     return PoolState(
-        renderers=2,
+        workers=2,
         alive=alive,
         running=1,
         queued=3,
         queued_ms=1500.0,
-        refused=4,
+        rejected=4,
         dropped=5,
         restarts={ExitReason.CRASH: 6},
         sandbox=sandbox,
-        missing=missing,
-        trouble=trouble,
+        missing_layers=missing_layers,
+        start_error=start_error,
     )
 
 
@@ -32,26 +32,26 @@ def state(
 STATES = [
     # state                                    sandboxed  ready
     (state(),                                  True,      True),
-    (state(missing=("Landlock",)),             False,     True),
+    (state(missing_layers=("Landlock",)),             False,     True),
     (state(Sandbox.OFF),                       False,     True),
-    (state(Sandbox.REQUIRE, alive=0),          True,      True),    # the only one is being replaced
-    (state(alive=0, trouble="no more memory"), True,      False),
+    (state(Sandbox.REQUIRE, alive=0),          True,      True),    # the only worker is being replaced
+    (state(alive=0, start_error="no more memory"), True,      False),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("told", "sandboxed", "ready"), STATES)
-def test_state(told: PoolState, sandboxed: bool, ready: bool) -> None:
-    assert (told.sandboxed, told.ready) == (sandboxed, ready)
+@pytest.mark.parametrize(("snapshot", "sandboxed", "ready"), STATES)
+def test_state(snapshot: PoolState, sandboxed: bool, ready: bool) -> None:
+    assert (snapshot.sandboxed, snapshot.ready) == (sandboxed, ready)
 
 
-def test_rows_are_what_prometheus_reads() -> None:
+def test_samples_as_prometheus_metrics() -> None:
     metrics = Metrics()
-    metrics.read_from(state().rows)
+    metrics.add_samples(state().samples)
     page = metrics.exposition().decode()
-    assert "cropmark_renderers 2.0" in page
-    assert "cropmark_queue_seconds 1.5" in page
-    assert "cropmark_queue_refused_total 4.0" in page
-    assert "cropmark_sandboxed 1.0" in page
+    assert "cropmark_renderer_processes 2.0" in page
+    assert "cropmark_queue_estimated_work_seconds 1.5" in page
+    assert "cropmark_queue_rejected_total 4.0" in page
+    assert "cropmark_sandbox_active 1.0" in page
     assert 'cropmark_renderer_restarts_total{cause="crash"} 6.0' in page
-    assert 'cropmark_renderer_restarts_total{cause="deadline"} 0.0' in page
+    assert 'cropmark_renderer_restarts_total{cause="timeout"} 0.0' in page

@@ -1,4 +1,4 @@
-"""The frames on the socket between the front and a renderer."""
+"""The framing of messages on the socket between the front and a worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.renderers import transport
-from cropmark.renderers.transport import TOLD, MessageKind, ProtocolError, RawReply
+from cropmark.renderers.transport import REPLY_PREFIX, MessageKind, ProtocolError, RawReply
 
 # fmt: off
 LENGTHS = [
@@ -22,34 +22,34 @@ LENGTHS = [
 ]
 REFUSALS = [
     (b"corp",  2,    10,     10,       "does not begin with the mark"),
-    (b"crop",  0,    10,     10,       "no reply of kind 0"),
-    (b"crop",  99,   10,     10,       "no reply of kind 99"),
+    (b"crop",  0,    10,     10,       "unknown reply kind 0"),
+    (b"crop",  99,   10,     10,       "unknown reply kind 99"),
     (b"crop",  2,    262145, 10,       "a header of 262145"),
     (b"crop",  2,    10,     1001,     "a body of 1001"),
     (b"crop",  2,    10,     2**64 - 1, "a body of"),
-    (b"crop",  4,    10,     1,        "a body of 1"),        # only pictures have one
+    (b"crop",  4,    10,     1,        "a body of 1"),        # only RENDERED and ANALYSIS have a body
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("mark", "kind", "header", "body"), LENGTHS)
-def test_lengths(mark: bytes, kind: int, header: int, body: int) -> None:
-    assert transport.read_lengths(TOLD.pack(mark, kind, header, body), 1000) == (kind, header, body)
+def test_prefixes(mark: bytes, kind: int, header: int, body: int) -> None:
+    assert transport.parse_prefix(REPLY_PREFIX.pack(mark, kind, header, body), 1000) == (kind, header, body)
 
 
 @pytest.mark.parametrize(("mark", "kind", "header", "body", "words"), REFUSALS)
-def test_lengths_out_of_form(mark: bytes, kind: int, header: int, body: int, words: str) -> None:
+def test_invalid_prefixes(mark: bytes, kind: int, header: int, body: int, words: str) -> None:
     with pytest.raises(ProtocolError, match=words):
-        transport.read_lengths(TOLD.pack(mark, kind, header, body), 1000)
+        transport.parse_prefix(REPLY_PREFIX.pack(mark, kind, header, body), 1000)
 
 
-@given(st.binary(min_size=TOLD.size, max_size=TOLD.size))
-def test_any_prefix_is_read_or_refused(prefix: bytes) -> None:
+@given(st.binary(min_size=REPLY_PREFIX.size, max_size=REPLY_PREFIX.size))
+def test_any_prefix_is_parsed_or_rejected(prefix: bytes) -> None:
     try:
-        _, header, body = transport.read_lengths(prefix, 1000)
+        _, header, body = transport.parse_prefix(prefix, 1000)
     except ProtocolError:
         return
-    assert header <= transport.MOST_HEADER_BYTES
+    assert header <= transport.MAX_HEADER_BYTES
     assert body <= 1000
 
 
@@ -58,12 +58,12 @@ def test_a_message_arrives_with_its_descriptors(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"content")
     descriptor = os.open(tmp_path / "a", os.O_RDONLY)
     with ours, theirs:
-        socket.send_fds(ours, [transport.asked(("a task", 1))], [descriptor, descriptor])
+        socket.send_fds(ours, [transport.serialize_request(("a task", 1))], [descriptor, descriptor])
         received = transport.receive(theirs)
         assert received is not None
         message, descriptors = received
         assert message == ("a task", 1)
-        assert transport.contents(descriptors, (7, None, 7)) == [b"content", None, b"content"]
+        assert transport.read_sources(descriptors, (7, None, 7)) == [b"content", None, b"content"]
         for closed in descriptors:
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(closed)
@@ -72,15 +72,15 @@ def test_a_message_arrives_with_its_descriptors(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-@pytest.mark.parametrize(("length", "found"), [(7, b"content"), (3, b"con"), (99, b"content"), (0, b"")])
-def test_as_much_as_is_there_and_no_more(tmp_path: Path, length: int, found: bytes) -> None:
+@pytest.mark.parametrize(("length", "expected"), [(7, b"content"), (3, b"con"), (99, b"content"), (0, b"")])
+def test_sources_are_read_up_to_their_length(tmp_path: Path, length: int, expected: bytes) -> None:
     """A file may shrink or grow after it was opened."""
     (tmp_path / "a").write_bytes(b"content")
-    assert transport.contents([os.open(tmp_path / "a", os.O_RDONLY)], [length]) == [found]
+    assert transport.read_sources([os.open(tmp_path / "a", os.O_RDONLY)], [length]) == [expected]
 
 
-def test_a_reply_is_told_whole() -> None:
+def test_a_reply_is_sent_completely() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        transport.tell(theirs, RawReply(MessageKind.MADE, b"{}", b"body"))
-        assert ours.recv(100) == TOLD.pack(b"crop", 2, 2, 4) + b"{}body"
+        transport.send_reply(theirs, RawReply(MessageKind.RENDERED, b"{}", b"body"))
+        assert ours.recv(100) == REPLY_PREFIX.pack(b"crop", 2, 2, 4) + b"{}body"

@@ -1,1 +1,1 @@
-"""Recipes become pictures; the only importer of pyvips. It decides nothing."""
+"""Executes recipes with libvips. The only package that imports pyvips; it makes no decisions."""

@@ -1,4 +1,4 @@
-"""Brightness, contrast and saturation, exact to the level."""
+"""Brightness, contrast and saturation in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from fractions import Fraction
 
 from pyvips import Image
 
-from cropmark.engine.premultiply import beside_alpha
+from cropmark.engine.premultiply import on_colors
 from cropmark.geometry.recipe import ColorAdjust
 
-# Luminance times 10,000, so that all sums are of whole numbers.
-WEIGHTS = (2126, 7152, 722)
+# Luminance times 10,000, so that all sums are integers.
+LUMINANCE_WEIGHTS = (2126, 7152, 722)
 
 
-def toned(frame: Image, tone: ColorAdjust) -> Image:
-    """Brightness, then contrast, then saturation, clipped and rounded (halves up) at the end of each.
+def adjust_color(frame: Image, adjust: ColorAdjust) -> Image:
+    """The frame after brightness, then contrast, then saturation. Each step clips and rounds (halves up).
 
-    Source: https://www.fastly.com/documentation/reference/io/brightness (the formulas are X1 to X3 of our reading)
+    Source: https://www.fastly.com/documentation/reference/io/brightness. It gives no formulas: brightness is linear
+    interpolation to white or black, contrast the usual 259-based factor around 128, saturation the distance from the
+    luminance.
     """
-    curves = _table(tone)
-    return beside_alpha(frame, lambda colors: _saturated(colors.maplut(curves), tone.saturation))
+    curves = _lookup_table(adjust)
+    return on_colors(frame, lambda colors: _saturate(colors.maplut(curves), adjust.saturation))
 
 
-def _table(tone: ColorAdjust) -> Image:
-    """The 256 levels after brightness and contrast, both of which treat each band alone."""
-    brighter, starker = _brightness(tone.brightness), _contrast(tone.contrast)
-    return Image.new_from_memory(bytes(_level(starker(_level(brighter(v)))) for v in range(256)), 256, 1, 1, "uchar")
+def _lookup_table(adjust: ColorAdjust) -> Image:
+    """The 256 levels after brightness and contrast. Both change each band independently."""
+    brighten, contrast = _brightness(adjust.brightness), _contrast(adjust.contrast)
+    return Image.new_from_memory(bytes(_level(contrast(_level(brighten(v)))) for v in range(256)), 256, 1, 1, "uchar")
 
 
 def _brightness(amount: Fraction) -> Callable[[int], Fraction]:
@@ -45,16 +47,19 @@ def _level(value: Fraction) -> int:
     return min(255, max(0, int((value + Fraction(1, 2)) // 1)))
 
 
-def _saturated(colors: Image, amount: Fraction) -> Image:
-    """Each band moved from the pixel's luminance by 1 + amount/100.
+def _saturate(colors: Image, amount: Fraction) -> Image:
+    """The colors with each band's distance from the pixel's luminance scaled by 1 + amount/100.
 
-    Whole numbers in doubles, one division at the end: nothing is lost before the rounding.
+    Integers in doubles with one division at the end: nothing is lost before rounding.
     """
     if amount == 0:
         return colors
-    keeps = 1 + amount / 100
-    own, shared = 10_000 * keeps.numerator, keeps.denominator - keeps.numerator
-    rows = [[shared * weight + (own if at == band else 0) for at, weight in enumerate(WEIGHTS)] for band in range(3)]
-    whole = 10_000 * keeps.denominator
+    factor = 1 + amount / 100
+    own, shared = 10_000 * factor.numerator, factor.denominator - factor.numerator
+    rows = [
+        [shared * weight + (own if at == band else 0) for at, weight in enumerate(LUMINANCE_WEIGHTS)]
+        for band in range(3)
+    ]
+    whole = 10_000 * factor.denominator
     mixed = (colors.cast("double").recomb(Image.new_from_array(rows)) + whole / 2) / whole
     return mixed.floor().cast("uchar").copy(interpretation="srgb")  # cast() clips to 0..255

@@ -1,6 +1,6 @@
-"""The analysis of a source: its bytes made a small picture, the networks run on it.
+"""Content analysis of a source: decodes it to a small image and runs the networks on it.
 
-Importing this brings numpy and onnxruntime (40 MB): a renderer does it before its sandbox closes, or never analyses.
+Importing this module loads numpy and onnxruntime (40 MB). A renderer must import it before it enters the sandbox.
 """
 
 from __future__ import annotations
@@ -9,33 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmark.analysis.codec import VERSION
-from cropmark.analysis.faces import faces
-from cropmark.analysis.malloc import give_back, mapped_blocks
+from cropmark.analysis.faces import detect_faces
+from cropmark.analysis.malloc import map_large_blocks, trim_heap
 from cropmark.analysis.models import Models
-from cropmark.analysis.saliency import residual, subject
-from cropmark.analysis.sessions import opened
-from cropmark.engine.load import small_rgb
+from cropmark.analysis.saliency import residual_map, subject_map
+from cropmark.analysis.sessions import open_sessions
+from cropmark.engine.load import thumbnail_rgb
 from cropmark.geometry.findings import Analysis
 
 LONG_SIDE = 640
-"""Of the picture that is looked at; faces of less than 10 px there are not found."""
+"""Longer side of the analyzed image in pixels. Faces smaller than 10 px in it are not found."""
 
 
-def analyzed(data: bytes, models: Models) -> Analysis:
-    """What the first frame of an encoded picture is about.
+def analyze(data: bytes, models: Models) -> Analysis:
+    """The faces and the saliency of the first frame of an encoded image.
 
-    Raises SourceUnusable. Takes 0.15 s (0.3 where the subject is hard to see), the first time 0.1 s
-    more for the networks; 80 MB stay taken, 230 more for a moment.
+    Raises SourceUnusable. Takes 0.15 s (0.3 s if the subject is hard to find), plus 0.1 s on the first call to load the
+    networks. Memory: 80 MB permanently, 230 MB more at the peak.
     """
-    mapped_blocks()
-    networks = opened(models)
-    rgb = _pixels(data)
-    found = Analysis(VERSION, faces(networks.face, rgb), subject(networks.subject, rgb), residual(rgb))
-    give_back()
+    map_large_blocks()
+    networks = open_sessions(models)
+    rgb = _rgb_array(data)
+    found = Analysis(VERSION, detect_faces(networks.face, rgb), subject_map(networks.subject, rgb), residual_map(rgb))
+    trim_heap()
     return found
 
 
-def _pixels(data: bytes) -> NDArray[np.uint8]:
-    """Height x width x 3, upright, sRGB, alpha laid on white."""
-    small, size, _ = small_rgb(data, LONG_SIDE)
+def _rgb_array(data: bytes) -> NDArray[np.uint8]:
+    """The upright first frame as an array of height x width x 3, sRGB, on a white background."""
+    small, size, _ = thumbnail_rgb(data, LONG_SIDE)
     return np.frombuffer(small, np.uint8).reshape(size.height, size.width, 3)

@@ -1,4 +1,4 @@
-"""Gaussian blur and the unsharp mask made with it; pixels beyond an edge are those of the edge."""
+"""Gaussian blur, and the unsharp mask that uses it. Beyond an edge, the edge pixels repeat."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from math import ceil, exp, sqrt
 
 from pyvips import GValue, Image, Interpolate
 
-from cropmark.engine.premultiply import beside_alpha
+from cropmark.engine.premultiply import on_colors
 
-# 256 steps a level: in 8 bits libvips' integer kernels are off by up to 5 levels, and by 2 on average.
-_STEPS = 256
-_REACH = 3.2  # sigmas after which the kernel ends: what lies beyond weighs 0.14 %
-_ENOUGH = 4  # sigma in pixels at which a shrunk copy still shows all that the blur leaves
-
-
-def blurred(frame: Image, sigma: Fraction) -> Image:
-    """The 8-bit frame after a Gaussian of `sigma` px, within 1.5 levels of the exact one."""
-    return _soft(frame, float(sigma)).rint().cast("uchar").copy(interpretation="srgb")
+# 256 sublevels per level: in 8 bits libvips' integer kernels are off by up to 5 levels, 2 on average.
+_SUBLEVELS = 256
+_RADIUS_SIGMAS = 3.2  # kernel radius in sigmas; the weights beyond it sum to 0.14 %
+_SHRUNK_SIGMA = 4  # sigma in pixels of a shrunk copy that still holds all detail that the blur leaves
 
 
-def sharpened(frame: Image, sigma: Fraction, gain: Fraction, threshold: int) -> Image:
-    """The 8-bit frame with `gain` times its difference from its blur added where that is `threshold` levels or more.
+def gaussian_blur(frame: Image, sigma: Fraction) -> Image:
+    """The 8-bit frame after a Gaussian blur of `sigma` px, within 1.5 levels of the exact result."""
+    return _blurred_levels(frame, float(sigma)).rint().cast("uchar").copy(interpretation="srgb")
 
-    Each band by itself. Alpha weighs in the blur and stays as it was.
+
+def unsharp_mask(frame: Image, sigma: Fraction, gain: Fraction, threshold: int) -> Image:
+    """The 8-bit frame plus `gain` times its difference from its blur, where that is at least `threshold` levels.
+
+    Bands are independent. The blur is weighted by alpha; alpha itself does not change.
     """
     if gain == 0:
         return frame
-    soft = _soft(frame, float(sigma))
-    return beside_alpha(frame, lambda colors: _sharp(colors, soft.extract_band(0, n=3), float(gain), threshold))
+    soft = _blurred_levels(frame, float(sigma))
+    return on_colors(frame, lambda colors: _add_mask(colors, soft.extract_band(0, n=3), float(gain), threshold))
 
 
-def _sharp(colors: Image, soft: Image, gain: float, threshold: int) -> Image:
+def _add_mask(colors: Image, soft: Image, gain: float, threshold: int) -> Image:
     mask = colors - soft
     return (mask.abs() >= threshold).ifthenelse(colors + mask * gain, colors).rint().cast("uchar")
 
 
-def _soft(frame: Image, sigma: float) -> Image:
-    """The blurred frame in fractions of a level, its colors weighed by alpha."""
+def _blurred_levels(frame: Image, sigma: float) -> Image:
+    """The blurred frame in fractions of a level, its colors weighted by alpha."""
     if not frame.hasalpha():
-        return _gauss(frame.cast("ushort") << 8, sigma) / _STEPS
-    return (_gauss((frame.premultiply() * _STEPS).rint().cast("ushort"), sigma) / _STEPS).unpremultiply()
+        return _convolve(frame.cast("ushort") << 8, sigma) / _SUBLEVELS
+    return (_convolve((frame.premultiply() * _SUBLEVELS).rint().cast("ushort"), sigma) / _SUBLEVELS).unpremultiply()
 
 
-def _gauss(fine: Image, sigma: float) -> Image:
-    """The blur of 16-bit samples, 256ths of a level."""
-    factor = int(sigma / _ENOUGH)
-    return fine.convsep(_kernel(sigma), precision="integer") if factor < 2 else _by_shrinking(fine, sigma, factor)
+def _convolve(fine: Image, sigma: float) -> Image:
+    """The blur of 16-bit samples in sublevels."""
+    factor = int(sigma / _SHRUNK_SIGMA)
+    return fine.convsep(_kernel(sigma), precision="integer") if factor < 2 else _blur_shrunk(fine, sigma, factor)
 
 
-def _by_shrinking(frame: Image, sigma: float, factor: int) -> Image:
-    """The same from a copy shrunk by `factor`: a blur so wide leaves nothing finer, and costs 10 to 100 times less.
+def _blur_shrunk(frame: Image, sigma: float, factor: int) -> Image:
+    """The blur computed on a copy shrunk by `factor`, for 10 to 100 times less time: a wide blur leaves no fine detail.
 
-    The margin, of edge pixels, is made before shrinking: shrunk ones would be mixed with what lies behind the edge.
-    Averaging and interpolating blur a little too, which is taken off the sigma that remains.
+    The margin of repeated edge pixels is added before shrinking: a shrunk edge pixel would average across the edge.
+    Averaging and interpolation blur a little too; the remaining sigma is reduced by that amount.
     """
-    margin = ceil(_REACH * sigma / factor) * factor
+    margin = ceil(_RADIUS_SIGMAS * sigma / factor) * factor
     width, height = (-(-(side + 2 * margin) // factor) * factor for side in (frame.width, frame.height))
     small = frame.embed(margin, margin, width, height, extend="copy").shrink(factor, factor).copy_memory()
     rest = sqrt(sigma**2 - (factor**2 - 1) / 12 - factor**2 / 6) / factor
@@ -72,8 +72,8 @@ def _by_shrinking(frame: Image, sigma: float, factor: int) -> Image:
 
 
 def _kernel(sigma: float) -> Image:
-    """The Gaussian as one row of whole numbers. Not libvips' own, which is cut short and counts only to 20."""
-    reach = max(1, ceil(_REACH * sigma))
+    """The Gaussian as one row of integers. libvips' own is truncated, and its largest weight is 20."""
+    reach = max(1, ceil(_RADIUS_SIGMAS * sigma))
     row = [round(1000 * exp(-(x**2) / (2 * sigma**2))) for x in range(-reach, reach + 1)]
     kernel = Image.new_from_array([row]).copy()
     kernel.set_type(GValue.gdouble_type, "scale", float(sum(row)))

@@ -1,30 +1,30 @@
-"""What the raw bytes of a source tell and libvips does not: losslessness, and sizes that no file so small can hold."""
+"""Facts read from a source's raw bytes, which libvips does not report: losslessness, and impossibly small files."""
 
 from __future__ import annotations
 
-from cropmark.engine.webp import picture_chunks
+from cropmark.engine.webp import image_chunks
 from cropmark.model.formats import Format
 
 
 def is_lossless(data: bytes, stored_as: Format) -> bool:
-    """Whether the source is stored without loss: PNG and GIF always, WebP where every frame is VP8L.
+    """True if the source is stored losslessly: PNG and GIF always, WebP if every frame is VP8L.
 
-    AVIF, JPEG and TIFF count as lossy: AVIF's own flag only says that it could have been without loss.
+    AVIF, JPEG and TIFF count as lossy: AVIF's own flag only says that lossless coding was possible.
     """
     match stored_as:
         case Format.PNG | Format.GIF:
             return True
         case Format.WEBP:
-            return set(picture_chunks(data)) == {b"VP8L"}
+            return set(image_chunks(data)) == {b"VP8L"}
         case _:
             return False
 
 
-def too_few_bytes(length: int, pixels: int, stored_as: Format, bits_per_pixel: int) -> bool:
-    """Whether a file of so many bytes cannot hold so many pixels, whatever they show: a bomb or a torn file.
+def is_too_short(length: int, pixels: int, stored_as: Format, bits_per_pixel: int) -> bool:
+    """True if a file of `length` bytes cannot hold that number of pixels: a decompression bomb or a truncated file.
 
-    Deflate grows 1032 times at most, and every 8 by 8 block of a JPEG costs at least a bit. The other formats can
-    hold a plain color in next to nothing.
+    Deflate expands at most 1032 times, and each 8 by 8 block of a JPEG takes at least one bit. The other formats store
+    a plain color in a few bytes, so they have no such bound.
     """
     match stored_as:
         case Format.PNG:

@@ -1,4 +1,4 @@
-"""Whatever a source's colors mean, as 8-bit sRGB; or its profile kept."""
+"""Color conversion: any source as 8-bit sRGB, or with its own RGB profile."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from pyvips import GValue, Image
 from cropmark.engine.image import blob
 
 _PROFILE = "icc-profile-data"
-_LONGEST_KEPT = 2**20
+_MAX_PROFILE_BYTES = 2**20
 
 
-def srgb(frame: Image) -> Image:
-    """The frame as 8-bit sRGB of three bands, or four with alpha. An embedded profile is applied; a broken one is not.
+def to_srgb(frame: Image) -> Image:
+    """The frame as 8-bit sRGB with three bands, or four with alpha. An embedded profile is applied unless it is broken.
 
-    Gray, CMYK (without a profile as libvips' generic press), 16-bit and float samples are converted too.
+    Gray, CMYK, 16-bit and float samples are converted too. CMYK without a profile uses libvips' generic press profile.
     """
     profile = blob(frame, _PROFILE)
     if not profile or (_is_plain_rgb(frame) and _is_srgb(profile)):
-        return _cut(frame if _is_plain_rgb(frame) else frame.colourspace("srgb"))
-    # Perceptual, as most photographs want it; a profile without that table falls back to relative by itself.
-    return _cut(frame.icc_transform("srgb", embedded=True, intent="perceptual", depth=8))
+        return _as_8_bit_rgb(frame if _is_plain_rgb(frame) else frame.colourspace("srgb"))
+    # Perceptual suits most photographs. For a profile without that table, the library falls back to relative.
+    return _as_8_bit_rgb(frame.icc_transform("srgb", embedded=True, intent="perceptual", depth=8))
 
 
-def kept(frame: Image) -> Image:
-    """The frame in the colors of its own RGB profile, the profile still on it; as `srgb` where there is none to keep.
+def with_own_profile(frame: Image) -> Image:
+    """The frame in its own RGB profile, still attached; without a suitable profile, the frame as to_srgb() returns it.
 
-    Profiles of gray or press colors, and those of more than 1 MiB, are applied instead: what is drawn with our
-    colors must be RGB.
+    Gray and CMYK profiles, and profiles over 1 MiB, are applied instead: Ops that draw in our colors need RGB.
     """
     profile = blob(frame, _PROFILE)
-    fits = profile[16:20] == b"RGB " and len(profile) <= _LONGEST_KEPT
-    return frame if fits and _is_plain_rgb(frame) else srgb(frame)
+    fits = profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE_BYTES
+    return frame if fits and _is_plain_rgb(frame) else to_srgb(frame)
 
 
 def _is_plain_rgb(frame: Image) -> bool:
     return frame.format == "uchar" and frame.interpretation in ("srgb", "rgb") and frame.bands in (3, 4)
 
 
-def _cut(frame: Image) -> Image:
-    """Without bands beyond alpha, as TIFF has them."""
+def _as_8_bit_rgb(frame: Image) -> Image:
+    """The frame as 8-bit samples, without the extra bands after alpha that TIFF can have."""
     if frame.interpretation == "srgb" and frame.bands <= 4 and frame.format == "uchar":
         return frame
     flat = frame if frame.format == "uchar" else frame.cast("uchar")
@@ -50,9 +49,9 @@ def _cut(frame: Image) -> Image:
 
 @lru_cache(maxsize=64)
 def _is_srgb(profile: bytes) -> bool:
-    """Whether the profile changes no color by more than a level: tried on 512 colors all over the cube.
+    """True if the profile changes no color by more than one level, tested on 512 colors across the RGB cube.
 
-    Most photographs carry such a profile; not converting 800 by 600 pixels saves 6 of 35 ms.
+    Most photographs carry such a profile. Skipping the conversion of 800 by 600 pixels saves 6 of 35 ms.
     """
     steps = (0, 36, 73, 109, 146, 182, 219, 255)
     cube = bytes(part for color in product(steps, repeat=3) for part in color)

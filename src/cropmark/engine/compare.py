@@ -1,4 +1,4 @@
-"""How far two pictures differ, in levels of their pixels."""
+"""The difference of two images in levels of their pixels."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pyvips
 from pyvips import Image
 
 from cropmark.engine import color, load
-from cropmark.engine.image import gathered
+from cropmark.engine.image import in_memory
 from cropmark.model.formats import READABLE
 from cropmark.model.problems import SourceTooLarge
 from cropmark.model.values import Size
 from cropmark.ports import ImageDifference
 
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 
 
-def compared(one: bytes, two: bytes) -> ImageDifference:
-    """The difference of two pictures' first frames, upright and in sRGB, over their common size.
+def difference(one: bytes, two: bytes) -> ImageDifference:
+    """The difference of two images' first frames, upright and in sRGB, over their common size.
 
-    Where a side is longer in one of them, that one is scaled to the other's first. Colors are weighed by alpha: what
-    cannot be seen does not count. Raises SourceUnusable for what cannot be decoded, SourceTooLarge past MOST_PIXELS.
+    Both are scaled to the smaller width and the smaller height first. Colors are weighted by alpha: differences under
+    transparent pixels do not count. Raises SourceUnusable if one cannot be decoded, SourceTooLarge above MAX_PIXELS.
     """
     try:
         first, second = _frame(one), _frame(two)
@@ -31,20 +31,20 @@ def compared(one: bytes, two: bytes) -> ImageDifference:
         squares = (difference * difference).avg()
         return ImageDifference(size, difference.avg(), round(difference.max()), _psnr_db(squares))
     except pyvips.Error as error:
-        raise load.broken() from error
+        raise load.broken_source() from error
 
 
 def _frame(data: bytes) -> Image:
     info = load.info_of(data)
     if info.format not in READABLE:
-        raise load.broken()
-    if info.stored.area > MOST_PIXELS:
-        raise SourceTooLarge(f"the picture has {info.stored.area} pixels, at most {MOST_PIXELS} are compared")
-    return color.srgb(gathered(load.loaded(data, info).frames[0]))
+        raise load.broken_source()
+    if info.stored_size.area > MAX_PIXELS:
+        raise SourceTooLarge(f"the image has {info.stored_size.area} pixels, at most {MAX_PIXELS} are compared")
+    return color.to_srgb(in_memory(load.decode(data, info).frames[0]))
 
 
 def _levels(frame: Image, size: Size, *, alpha: bool) -> Image:
-    """The frame at that size as 8-bit levels, in four bands where either picture has alpha."""
+    """The frame at that size as 8-bit levels, with four bands if either image has alpha."""
     if alpha:
         whole = frame if frame.hasalpha() else frame.addalpha()
         frame = whole.premultiply().rint().cast("uchar")

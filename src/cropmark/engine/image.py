@@ -1,4 +1,4 @@
-"""A decoded picture: its frames, and how a stream of rows becomes pixels in memory."""
+"""The decoded image: its frames, and copying a sequential stream into memory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _STREAM = "vips-sequential"
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """Frames of one size, upright; for animations how long each shows (ms) and how often all play (0: forever)."""
+    """Upright frames of one size. For animations: each frame's duration in ms, and the number of loops (0: forever)."""
 
     frames: tuple[Image, ...]
     delays_ms: tuple[int, ...] = ()
     loop: int = 0
 
 
-def gathered(frame: Image) -> Image:
-    """The frame with its pixels in memory, for whatever does not go from top to bottom.
+def in_memory(frame: Image) -> Image:
+    """The frame with its pixels in memory, for operations that do not read from top to bottom.
 
-    It is computed now, unless it is in memory already; not in libvips' temporary file, which a renderer may not write.
-    Raises pyvips.Error where the source is broken.
+    The pixels are computed now, unless they are in memory already. libvips' own temporary file is not an option: the
+    sandbox forbids writing. Raises pyvips.Error if the source is broken.
     """
     if not frame.get_typeof(_STREAM):
         return frame
@@ -32,7 +32,7 @@ def gathered(frame: Image) -> Image:
 
 
 def blob(frame: Image, name: str) -> bytes:
-    """A piece of metadata as bytes; empty where there is none. pyvips stumbles over those that are there and empty."""
+    """A metadata field as bytes; empty if it is absent. pyvips raises RuntimeError for a field that is empty."""
     try:
         return bytes(frame.get(name)) if frame.get_typeof(name) else b""
     except RuntimeError:

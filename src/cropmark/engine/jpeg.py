@@ -1,7 +1,7 @@
-"""JPEG by libjpeg-turbo, which is given the file whole: a fifth quicker than through libvips, and to any eighth of it.
+"""Decodes JPEG with libjpeg-turbo directly: a fifth faster than through libvips, and scaled to any number of eighths.
 
-What is not plain (press colors, very many scans), too large to lie in memory whole, or broken in any way, is left to
-libvips: it reads row by row, and its word on what is broken is the one that counts (docs/decisions/0014).
+Unusual files (CMYK, very many scans), files too large to decode into memory, and files with any error are left to
+libvips, which reads row by row and decides alone whether a file is broken (docs/decisions/0014).
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from simplejpeg import decode_jpeg
 from cropmark.engine.image import blob
 from cropmark.model.values import Size
 
-_MOST_PIXELS: Final = 16_000_000
-_MOST_SCANS: Final = 32
-"""A progressive file of a camera or an editor has about ten; each costs a pass over all of the picture."""
+_MAX_PIXELS: Final = 16_000_000
+_MAX_SCANS: Final = 32
+"""Progressive files of cameras and editors have about ten scans. Each scan costs a pass over the whole image."""
 _SCAN: Final = b"\xff\xda"
-_TOLD: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
+_METADATA_FIELDS: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
 
 
-def decoded(data: bytes, header: Image, size: Size) -> Image | None:
-    """The stored frame at `size`, which is an eighth or some of it, sides rounded up; None where libvips is to read it.
+def decode(data: bytes, header: Image, size: Size) -> Image | None:
+    """The stored frame at `size`, a number of eighths of it with sides rounded up; None if libvips must decode it.
 
-    `header` is what libvips told of the file: its metadata goes over to the frame.
+    `header` is the file as libvips opened it; its metadata is copied to the frame.
     """
-    if not _is_plain(header) or size.area > _MOST_PIXELS or _has_many_scans(data, header):
+    if not _is_plain(header) or size.area > _MAX_PIXELS or _has_many_scans(data, header):
         return None
     colors = "RGB" if header.bands == 3 else "GRAY"
     try:
-        # Strict: at the first doubt about the data it gives up, and libvips looks at it.
+        # Strict: at the first doubt about the data it fails, and libvips decodes instead.
         pixels = decode_jpeg(data, colors, min_width=size.width, min_height=size.height, min_factor=1, strict=True)
     except ValueError:
         return None
@@ -46,12 +46,12 @@ def _is_plain(header: Image) -> bool:
 
 def _has_many_scans(data: bytes, header: Image) -> bool:
     is_progressive = bool(header.get_typeof("interlaced")) and header.get("interlaced") == 1
-    return is_progressive and data.count(_SCAN) > _MOST_SCANS
+    return is_progressive and data.count(_SCAN) > _MAX_SCANS
 
 
 def _with_metadata(frame: Image, header: Image) -> Image:
-    told = frame.copy(interpretation=header.interpretation)
-    for name in _TOLD:
+    decoded = frame.copy(interpretation=header.interpretation)
+    for name in _METADATA_FIELDS:
         if value := blob(header, name):
-            told.set_type(GValue.blob_type, name, value)
-    return told
+            decoded.set_type(GValue.blob_type, name, value)
+    return decoded

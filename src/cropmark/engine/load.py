@@ -1,4 +1,4 @@
-"""Foreign bytes in, frames out: which loaders may run, what a header tells, and how pixels are read."""
+"""Decodes untrusted bytes to frames: the allowed loaders, reading headers, and reading pixels."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import pyvips
 from pyvips import Image
 
 from cropmark.engine import color, gif, jpeg, rotate
-from cropmark.engine.bounds import is_lossless, too_few_bytes
-from cropmark.engine.image import DecodedImage, gathered
+from cropmark.engine.bounds import is_lossless, is_too_short
+from cropmark.engine.image import DecodedImage, in_memory
 from cropmark.geometry.rounding import ceil_px
 from cropmark.geometry.shrink_on_load import decoded_size
-from cropmark.model.formats import READABLE, SNIFFED_BYTES, Format, Info, sniffed
+from cropmark.model.formats import READABLE, SNIFF_BYTES, Format, Info, sniff_format
 from cropmark.model.problems import InternalError, SourceUnusable
 from cropmark.model.values import Size
 from cropmark.plan.steps import Orientation
 
-# By name, for libvips' own guess would try every loader that it has.
+# By name: libvips' own detection would try every loader that it has.
 LOADERS: Mapping[Format, str] = MappingProxyType(
     {
         Format.JPEG: "jpegload_buffer",
@@ -42,27 +42,27 @@ _CLASSES = (
     "VipsForeignLoadTiffBuffer",
 )
 _PAGED = frozenset({Format.WEBP, Format.GIF})
-_MOST_BANDS = 5
-_MOSTLY = Fraction(1, 2)
-"""Of a picture's height: where less is looked at, reading row by row and stopping there is quicker."""
+_MAX_BANDS = 5
+_ROW_READING_LIMIT = Fraction(1, 2)
+"""Share of an image's height. If less is needed, reading row by row and stopping early is faster."""
 
-_UNKNOWN = "the bytes are of no picture format that is read here"
-_BROKEN = "the picture is broken: its data ends early or breaks the rules of its format"
-_MEND = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that opens elsewhere"
+_UNKNOWN = "the bytes are not in a supported image format"
+_BROKEN = "the image is broken: its data ends early or violates its format"
+_FIX = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that opens elsewhere"
 
 
 def prepare() -> None:
-    """Ready libvips in this process, once: one thread, no operation cache, and only the loaders of our formats.
+    """Configure libvips for this process: one thread, no operation cache, and only the loaders of our formats.
 
-    Raises Breakdown where VIPS_UNLIMITED is set, for it takes the decoders' own limits away.
+    Raises InternalError if VIPS_UNLIMITED is set: it removes the decoders' own limits.
     """
     if "VIPS_UNLIMITED" in os.environ:
-        raise InternalError("VIPS_UNLIMITED takes the limits of the decoders away", fix="unset VIPS_UNLIMITED")
-    # pyvips hands libvips' warnings to Python's logging, in the thread that has one: if Python collects garbage there,
-    # an image is freed inside the pipeline that it belongs to, and the process aborts. A torn file is warning enough.
+        raise InternalError("VIPS_UNLIMITED removes the limits of the decoders", fix="unset VIPS_UNLIMITED")
+    # pyvips passes libvips' warnings to Python's logging in the thread that warns: if Python collects garbage there, an
+    # image is freed inside the pipeline that it belongs to, and the process aborts. Broken files raise errors anyway.
     pyvips._remove_log_handler()
-    # Errors of libvips quote the file. Read strictly, a quote that is no UTF-8 hides the error behind another and stays
-    # in libvips' buffer for all errors to come.
+    # libvips' errors quote the file. Strict decoding of a quote that is not UTF-8 raises a second error, and the quote
+    # stays in libvips' error buffer.
     pyvips.error._to_string = _error_text
     pyvips.concurrency_set(1)
     pyvips.cache_set_max(0)
@@ -77,74 +77,77 @@ def _error_text(buffer: Any) -> str:
 
 
 def info_of(data: bytes) -> Info:
-    """What the header tells; no pixel is decoded.
+    """The facts in the header of a source. No pixel is decoded.
 
-    Of a format that is known but not read (SVG, HEIC, JPEG XL, BMP) only format and length are told, the size as 1x1.
-    AVIF stands upright already and shows its first picture, as TIFF does its first page.
-    Raises SourceUnusable where the format is unknown, the header broken, or the file too short for its size.
+    For a format that is recognized but not read (SVG, HEIC, JPEG XL, BMP), only format and length are set, the size is
+    1x1. AVIF is upright already; of AVIF the first image is read, of TIFF the first page.
+    Raises SourceUnusable if the format is unknown, the header is broken, or the file is too short for its size.
     """
-    found = sniffed(data[:SNIFFED_BYTES])
-    if found is None:
-        raise SourceUnusable(_UNKNOWN, fix=_MEND)
-    if found not in READABLE:
-        return Info(found, Size(1, 1), len(data))
+    source_format = sniff_format(data[:SNIFF_BYTES])
+    if source_format is None:
+        raise SourceUnusable(_UNKNOWN, fix=_FIX)
+    if source_format not in READABLE:
+        return Info(source_format, Size(1, 1), len(data))
     try:
-        header = _opened(data, found)
+        header = _open(data, source_format)
     except pyvips.Error as error:
-        raise broken() from error
-    _checked(header, data, found)
+        raise broken_source() from error
+    _check_header(header, data, source_format)
     return Info(
-        format=found,
-        stored=Size(header.width, header.height),
+        format=source_format,
+        stored_size=Size(header.width, header.height),
         bytes=len(data),
         orientation=_orientation(header),
-        frames=_number(header, "n-pages", 1) if found in _PAGED else 1,
-        alpha=_has_alpha(header, data, found),
-        lossless=is_lossless(data, found),
-        progressive=found is Format.JPEG and _number(header, "interlaced", 0) == 1,
-        palette=found is Format.PNG and _number(header, "palette", 0) == 1,
+        frames=_number(header, "n-pages", 1) if source_format in _PAGED else 1,
+        alpha=_has_alpha(header, data, source_format),
+        lossless=is_lossless(data, source_format),
+        progressive=source_format is Format.JPEG and _number(header, "interlaced", 0) == 1,
+        palette=source_format is Format.PNG and _number(header, "palette", 0) == 1,
     )
 
 
-def loaded(
+def decode(
     data: bytes, info: Info, *, frames: int = 1, scale: Fraction = Fraction(1), reach: Fraction = Fraction(1)
 ) -> DecodedImage:
-    """The first `frames` frames, upright, in the source's own colors, read from top to bottom as they are pulled.
+    """The first `frames` frames, upright, in the source's own colors. Pixels are decoded lazily from top to bottom.
 
-    `scale` decodes a JPEG (eighths) or a still WebP (1/2, 1/4, 1/8) smaller; `reach` is how much of the upright height
-    will be looked at, from the top. Raises pyvips.Error, of a broken body not before its pixels are pulled.
+    `scale` decodes a JPEG (eighths) or a still WebP (1/2, 1/4, 1/8) smaller. `reach` is the share of the upright height
+    that will be read, from the top. Raises pyvips.Error; for a broken body only when its pixels are pulled.
     """
     if info.format is Format.JPEG:
         strip = _jpeg(data, info, scale, reach)
     elif info.format in _PAGED:
-        strip = _opened(data, info.format, n=frames, **({} if scale == 1 else {"scale": float(scale)}))
+        strip = _open(data, info.format, n=frames, **({} if scale == 1 else {"scale": float(scale)}))
     else:
-        strip = _opened(data, info.format)
-    if strip.hasalpha() and not info.alpha:  # an animated GIF, clear only where the frame before shows
+        strip = _open(data, info.format)
+    if strip.hasalpha() and not info.alpha:  # an animated GIF, transparent only where the previous frame shows
         strip = strip.extract_band(0, n=strip.bands - 1)
     height = strip.height // frames
-    cut = (strip,) if frames == 1 else tuple(strip.crop(0, at * height, strip.width, height) for at in range(frames))
-    turn = Orientation(info.orientation)
-    upright = tuple(rotate.turned(frame, turn) for frame in cut)
+    parts = (strip,) if frames == 1 else tuple(strip.crop(0, at * height, strip.width, height) for at in range(frames))
+    orientation = Orientation(info.orientation)
+    upright = tuple(rotate.orient(frame, orientation) for frame in parts)
     if frames == 1:
         return DecodedImage(upright)
     return DecodedImage(upright, _delays(strip, frames), _number(strip, "loop", 0))
 
 
 def _jpeg(data: bytes, info: Info, scale: Fraction, reach: Fraction) -> Image:
-    """The stored frame at that scale."""
+    """The frame of a JPEG as stored, decoded at `scale`."""
     size = decoded_size(replace(info, orientation=1), scale)
-    header = _opened(data, Format.JPEG)
-    # libvips stops where nothing more is looked at.
-    is_whole = reach > _MOSTLY or info.orientation not in (1, 2)
-    frame = jpeg.decoded(data, header, size) if is_whole else None
+    header = _open(data, Format.JPEG)
+    # For a small part, libvips is faster: it stops after the last row that is needed.
+    is_whole = reach > _ROW_READING_LIMIT or info.orientation not in (1, 2)
+    frame = jpeg.decode(data, header, size) if is_whole else None
     return _jpeg_by_libvips(data, size, scale) if frame is None else frame
 
 
 def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
-    """libvips knows 1/2, 1/4 and 1/8, and leaves out what fills no whole pixel: the last that it reads stand for it."""
+    """The frame of a JPEG decoded by libvips at 1/2, 1/4 or 1/8, then resized to `size`.
+
+    libvips drops a partial last pixel, so the last row and column are repeated in its place.
+    """
     shrink = next(shrink for shrink in (8, 4, 2, 1) if shrink * scale <= 1)
-    part = _opened(data, Format.JPEG, shrink=shrink)
+    part = _open(data, Format.JPEG, shrink=shrink)
     left = scale * shrink
     whole = Size(ceil_px(size.width / left), ceil_px(size.height / left)) if left != 1 else size
     if (part.width, part.height) != (whole.width, whole.height):
@@ -152,58 +155,58 @@ def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
     return part if left == 1 else part.resize(size.width / part.width, vscale=size.height / part.height)
 
 
-def is_sound(data: bytes) -> bool:
-    """Whether every pixel of the source decodes; reads all of it."""
+def decodes_fully(data: bytes) -> bool:
+    """True if every pixel of the source decodes. Reads the whole source."""
     try:
         info = info_of(data)
-        _opened(data, info.format, **({"n": -1} if info.format in _PAGED else {})).avg()
+        _open(data, info.format, **({"n": -1} if info.format in _PAGED else {})).avg()
     except (SourceUnusable, pyvips.Error):
         return False
     return True
 
 
-def small_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
-    """The upright first frame as 8-bit sRGB, at most `long_side` px long, alpha laid on white.
+def thumbnail_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
+    """The upright first frame as 8-bit sRGB on white, at most `long_side` px long.
 
-    Returns its bytes (rows of RGB), its size, and the size of the whole upright frame. Raises SourceUnusable.
+    Returns its bytes (rows of RGB), its size, and the size of the full upright frame. Raises SourceUnusable.
     """
     info = info_of(data)
     full = info.size
     if info.format not in READABLE:
-        raise SourceUnusable(_UNKNOWN, fix=_MEND)
-    size = _fitted(full, long_side)
+        raise SourceUnusable(_UNKNOWN, fix=_FIX)
+    size = _fitted_size(full, long_side)
     shrinks = (1, 2, 4, 8) if info.format is Format.JPEG else (1,)
     shrink = max(s for s in shrinks if full.width >= s * size.width and full.height >= s * size.height)
     try:
-        frame = loaded(data, info, scale=Fraction(1, shrink)).frames[0]
+        frame = decode(data, info, scale=Fraction(1, shrink)).frames[0]
         small = frame.resize(size.width / frame.width, vscale=size.height / frame.height)
-        rgb = color.srgb(gathered(small))
+        rgb = color.to_srgb(in_memory(small))
         flat = rgb.flatten(background=[255, 255, 255]) if rgb.hasalpha() else rgb
         return bytes(flat.write_to_memory()), size, full
     except pyvips.Error as error:
-        raise broken() from error
+        raise broken_source() from error
 
 
-def broken() -> SourceUnusable:
-    """The Problem of a source whose pixels cannot be decoded."""
-    return SourceUnusable(_BROKEN, fix=_MEND)
+def broken_source() -> SourceUnusable:
+    """The Problem for a source with pixels that cannot be decoded."""
+    return SourceUnusable(_BROKEN, fix=_FIX)
 
 
-def _opened(data: bytes, stored_as: Format, **options: object) -> Image:
-    # Corrupt input is refused, never guessed at: half a picture would be cached and shown.
+def _open(data: bytes, stored_as: Format, **options: object) -> Image:
+    # Corrupt input is rejected: half an image would be cached and shown.
     return getattr(Image, LOADERS[stored_as])(data, access="sequential", fail_on="error", **options)
 
 
-def _checked(header: Image, data: bytes, stored_as: Format) -> None:
-    if header.bands > _MOST_BANDS:
-        raise SourceUnusable(f"the picture has {header.bands} color planes, at most {_MOST_BANDS} are read", fix=_MEND)
-    # Alpha is left out: PNG may tell it once for a color and not for each pixel.
+def _check_header(header: Image, data: bytes, stored_as: Format) -> None:
+    if header.bands > _MAX_BANDS:
+        raise SourceUnusable(f"the image has {header.bands} color planes, at most {_MAX_BANDS} are read", fix=_FIX)
+    # Alpha is not counted: PNG can store it once per palette color instead of once per pixel.
     planes = 1 if header.get_typeof("palette") else header.bands - (1 if header.hasalpha() else 0)
     bits = _number(header, "bits-per-sample", 8) * planes
-    if too_few_bytes(len(data), header.width * header.height, stored_as, bits):
-        raise broken()
+    if is_too_short(len(data), header.width * header.height, stored_as, bits):
+        raise broken_source()
     if stored_as is Format.GIF and gif.is_torn(data):
-        raise broken()
+        raise broken_source()
 
 
 def _has_alpha(header: Image, data: bytes, stored_as: Format) -> bool:
@@ -213,8 +216,8 @@ def _has_alpha(header: Image, data: bytes, stored_as: Format) -> bool:
 
 
 def _orientation(header: Image) -> int:
-    found = _number(header, "orientation", 1)
-    return found if 1 <= found <= 8 else 1
+    orientation = _number(header, "orientation", 1)
+    return orientation if 1 <= orientation <= 8 else 1
 
 
 def _number(header: Image, field: str, otherwise: int) -> int:
@@ -222,10 +225,10 @@ def _number(header: Image, field: str, otherwise: int) -> int:
 
 
 def _delays(strip: Image, frames: int) -> tuple[int, ...]:
-    told = tuple(strip.get("delay")) if strip.get_typeof("delay") else ()
-    return (told + (100,) * frames)[:frames]
+    delays = tuple(strip.get("delay")) if strip.get_typeof("delay") else ()
+    return (delays + (100,) * frames)[:frames]
 
 
-def _fitted(full: Size, long_side: int) -> Size:
+def _fitted_size(full: Size, long_side: int) -> Size:
     part = min(1.0, long_side / max(full.width, full.height))
     return Size(max(1, round(full.width * part)), max(1, round(full.height * part)))

@@ -1,4 +1,4 @@
-"""Who made a picture and who may use it: read from a source's metadata, written alone into the result's."""
+"""Rights metadata (creator, copyright, licensor): read from a source, and written to the rendition without the rest."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pyvips import GValue, Image
 
 from cropmark.engine.image import blob
 
-_LONGEST_XMP = 256 * 1024
-_LONGEST_TEXT = 2_000
+_MAX_XMP_BYTES = 256 * 1024
+_MAX_TEXT = 2_000
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
@@ -27,7 +27,7 @@ _IPTC_BYLINE, _IPTC_CREDIT, _IPTC_NOTICE = 80, 110, 116
 
 @dataclass(frozen=True, slots=True)
 class RightsMetadata:
-    """The five fields that search engines show of a picture; empty where the source does not tell.
+    """The rights fields that search engines show for an image; empty if the source has none.
 
     Source: https://www.fastly.com/documentation/reference/io/metadata and the IPTC Photo Metadata Standard
     """
@@ -40,22 +40,22 @@ class RightsMetadata:
     statement: str = ""
 
     def or_else(self, other: RightsMetadata) -> RightsMetadata:
-        """These, and the other's where one is empty."""
+        """These fields, with the other's value for each field that is empty."""
         pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
         return RightsMetadata(*(mine or theirs for mine, theirs in pairs))
 
 
 def rights_of(image: Image) -> RightsMetadata:
-    """What XMP tells, else IPTC, else Exif. Metadata that breaks its rules tells nothing."""
+    """The rights of an image, each field from XMP, else IPTC, else Exif. Malformed metadata counts as absent."""
     xmp, iptc, exif = (blob(image, name) for name in ("xmp-data", "iptc-data", "exif-data"))
     return _from_xmp(xmp).or_else(_from_iptc(iptc)).or_else(_from_exif(exif))
 
 
-def signed(image: Image, rights: RightsMetadata) -> Image:
-    """The image with these and no other metadata but its profile: as Exif and XMP, for a saver told to keep those."""
+def with_rights_only(image: Image, rights: RightsMetadata) -> Image:
+    """The image with only these rights and its profile as metadata, as Exif and XMP fields that a saver can write."""
     bare = image.copy()
     for name in image.get_fields():
-        # The preview too: a saver that writes Exif writes it along, and it shows what was cropped away.
+        # The preview too: a saver that writes Exif also writes the preview, which shows the image before the crop.
         if name.startswith(("exif-", "xmp-", "iptc-", "orientation", "jpeg-thumbnail", "photoshop-")):
             bare.remove(name)
     if rights.notice or rights.creator:
@@ -66,33 +66,33 @@ def signed(image: Image, rights: RightsMetadata) -> Image:
 
 
 def _clean(text: str | None) -> str:
-    """Without control characters, which XML cannot hold, and not endless."""
-    return "".join(sign for sign in (text or "") if sign.isprintable()).strip()[:_LONGEST_TEXT]
+    """The text without control characters, which XML cannot hold, cut to _MAX_TEXT."""
+    return "".join(sign for sign in (text or "") if sign.isprintable()).strip()[:_MAX_TEXT]
 
 
 # ---------------------------------------------------------------------------------------------- XMP
 
 
 def _from_xmp(blob: bytes) -> RightsMetadata:
-    # No entities, so nothing to expand: XMP has no use for a document type.
-    if len(blob) > _LONGEST_XMP or b"<!DOCTYPE" in blob or b"<!ENTITY" in blob:
+    # XMP never needs a document type. Rejecting one prevents entity expansion.
+    if len(blob) > _MAX_XMP_BYTES or b"<!DOCTYPE" in blob or b"<!ENTITY" in blob:
         return RightsMetadata()
     try:
         root = ElementTree.fromstring(blob.rstrip(b"\0"))  # noqa: S314 (bounded, no DOCTYPE, in a renderer)
     except (ElementTree.ParseError, ValueError, LookupError):
         return RightsMetadata()
     return RightsMetadata(
-        notice=_told(root, _DC, "rights"),
-        creator=_told(root, _DC, "creator"),
-        credit=_told(root, _PHOTOSHOP, "Credit"),
-        licensor=_told(root, _PLUS, "LicensorName"),
-        licensor_url=_told(root, _PLUS, "LicensorURL"),
-        statement=_told(root, _RIGHTS, "WebStatement"),
+        notice=_property(root, _DC, "rights"),
+        creator=_property(root, _DC, "creator"),
+        credit=_property(root, _PHOTOSHOP, "Credit"),
+        licensor=_property(root, _PLUS, "LicensorName"),
+        licensor_url=_property(root, _PLUS, "LicensorURL"),
+        statement=_property(root, _RIGHTS, "WebStatement"),
     )
 
 
-def _told(root: ElementTree.Element, space: str, name: str) -> str:
-    """A property as XMP may write it: an attribute, plain text, or the items of a list joined."""
+def _property(root: ElementTree.Element, space: str, name: str) -> str:
+    """The value of an XMP property, which is an attribute, plain text, or the joined items of a list."""
     tag = f"{{{space}}}{name}"
     for element in root.iter():
         if tag in element.attrib:
@@ -132,18 +132,18 @@ def _xmp(rights: RightsMetadata) -> bytes:
 
 
 def _from_iptc(blob: bytes) -> RightsMetadata:
-    """Of the application record: 2:80 by-line, 2:110 credit, 2:116 copyright notice."""
-    found: dict[int, str] = {}
+    """The rights in the application record: 2:80 by-line, 2:110 credit, 2:116 copyright notice."""
+    texts: dict[int, str] = {}
     at = blob.find(b"\x1c\x02")
     while at >= 0 and blob[at : at + 2] == b"\x1c\x02":
         number, length = blob[at + 2], int.from_bytes(blob[at + 3 : at + 5], "big")
-        found.setdefault(number, _clean(_decoded(blob[at + 5 : at + 5 + length])))
+        texts.setdefault(number, _clean(_decode_text(blob[at + 5 : at + 5 + length])))
         at += 5 + length
-    return RightsMetadata(found.get(_IPTC_NOTICE, ""), found.get(_IPTC_BYLINE, ""), found.get(_IPTC_CREDIT, ""))
+    return RightsMetadata(texts.get(_IPTC_NOTICE, ""), texts.get(_IPTC_BYLINE, ""), texts.get(_IPTC_CREDIT, ""))
 
 
 def _from_exif(blob: bytes) -> RightsMetadata:
-    """Of the first directory only: copyright and artist, both ASCII by the standard and UTF-8 in the wild."""
+    """Copyright and artist of the first Exif directory, both ASCII by the standard and often UTF-8 in practice."""
     tiff = blob.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
@@ -163,25 +163,25 @@ def _ascii_entries(tiff: bytes, order: str) -> Iterator[tuple[int, str]]:
         if kind == 2:
             first = place if length > 4 else at + 8
             if first + length > len(tiff):
-                raise struct.error("a text that ends outside")
-            yield tag, _clean(_decoded(tiff[first : first + length].replace(b"\0", b" ")))
+                raise struct.error("a text ends outside the data")
+            yield tag, _clean(_decode_text(tiff[first : first + length].replace(b"\0", b" ")))
 
 
 def _exif(rights: RightsMetadata) -> bytes:
-    """One directory with artist and copyright, nothing that points anywhere."""
+    """An Exif block of one directory with artist and copyright, without pointers to other directories."""
     texts = [(_EXIF_ARTIST, rights.creator), (_EXIF_COPYRIGHT, rights.notice)]
     entries = [(tag, text.encode() + b"\0") for tag, text in texts if text]
     place = 8 + 2 + 12 * len(entries) + 4
     directory, values = struct.pack("<H", len(entries)), b""
     for tag, value in entries:
         inline = len(value) <= 4
-        held = value.ljust(4, b"\0") if inline else struct.pack("<I", place + len(values))
-        directory += struct.pack("<HHI", tag, 2, len(value)) + held
+        content = value.ljust(4, b"\0") if inline else struct.pack("<I", place + len(values))
+        directory += struct.pack("<HHI", tag, 2, len(value)) + content
         values += b"" if inline else value
     return b"Exif\0\0II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0) + values
 
 
-def _decoded(text: bytes) -> str:
+def _decode_text(text: bytes) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError:

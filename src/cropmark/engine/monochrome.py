@@ -1,4 +1,4 @@
-"""Black and white, by a cut-off or by Atkinson's dithering."""
+"""Black and white images, by a threshold or by Atkinson dithering."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import assert_never
 
 from pyvips import Image
 
-from cropmark.engine.adjust import WEIGHTS
+from cropmark.engine.adjust import LUMINANCE_WEIGHTS
 from cropmark.engine.dithering import atkinson
-from cropmark.engine.premultiply import beside_alpha
+from cropmark.engine.premultiply import on_colors
 from cropmark.plan.steps import Dither, Threshold
 
 
-def black_and_white(frame: Image, method: Threshold | Dither) -> Image:
-    """The 8-bit frame with every pixel black or white, its alpha as it was."""
-    return beside_alpha(frame, lambda colors: _gray_as_rgb(_split(colors, method)))
+def bilevel(frame: Image, method: Threshold | Dither) -> Image:
+    """The 8-bit frame with every color black or white. Alpha does not change."""
+    return on_colors(frame, lambda colors: _gray_as_rgb(_quantize(colors, method)))
 
 
-def _split(colors: Image, method: Threshold | Dither) -> Image:
-    # Times 10,000: whole numbers below 2**24, which the single precision of recomb() holds exactly.
-    luminance = colors.recomb(Image.new_from_array([list(WEIGHTS)]))
+def _quantize(colors: Image, method: Threshold | Dither) -> Image:
+    # Times 10,000: integers below 2**24, which the single precision of recomb() holds exactly.
+    luminance = colors.recomb(Image.new_from_array([list(LUMINANCE_WEIGHTS)]))
     match method:
         case Threshold(level):
             return luminance >= ceil(level * 25_500)

@@ -1,4 +1,4 @@
-"""The Ops of a Recipe, carried out frame by frame."""
+"""Executes the Ops of a Recipe frame by frame."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import assert_never
 
 from pyvips import Image
 
-from cropmark.engine.adjust import toned
-from cropmark.engine.blur import blurred, sharpened
-from cropmark.engine.compose import blank, composed, embedded, laid_on
-from cropmark.engine.image import DecodedImage, gathered
-from cropmark.engine.monochrome import black_and_white
-from cropmark.engine.resize import scaled
-from cropmark.engine.rotate import turned
+from cropmark.engine.adjust import adjust_color
+from cropmark.engine.blur import gaussian_blur, unsharp_mask
+from cropmark.engine.compose import compose, embed, flatten_onto, solid_color
+from cropmark.engine.image import DecodedImage, in_memory
+from cropmark.engine.monochrome import bilevel
+from cropmark.engine.resize import scale
+from cropmark.engine.rotate import orient
 from cropmark.geometry.recipe import (
+    AnyOp,
     Background,
     Bilevel,
     ColorAdjust,
@@ -24,7 +25,6 @@ from cropmark.geometry.recipe import (
     Embed,
     Extract,
     GaussianBlur,
-    Op,
     Rotate,
     Scale,
     SolidColor,
@@ -32,46 +32,46 @@ from cropmark.geometry.recipe import (
 )
 
 Layers = Mapping[Compose, Image]
-"""What each Compose lays over, done already, in memory: every frame of an animation gets the same."""
+"""The rendered layer of each Compose, in memory: every frame of an animation gets the same layer."""
 
 
-def run(picture: DecodedImage, ops: Sequence[Op], layers: Layers) -> DecodedImage:
-    """The picture after every Op, done to each frame in order.
+def run(image: DecodedImage, ops: Sequence[AnyOp], layers: Layers) -> DecodedImage:
+    """The image after every Op, applied to each frame in order.
 
-    Most Ops are lazy: a broken source fails as pyvips.Error here, or not before save pulls the pixels.
+    Most Ops are lazy: a broken source raises pyvips.Error here, or only when encode() pulls the pixels.
     """
-    return replace(picture, frames=tuple(operated(frame, ops, layers) for frame in picture.frames))
+    return replace(image, frames=tuple(apply_all(frame, ops, layers) for frame in image.frames))
 
 
-def operated(frame: Image, ops: Sequence[Op], layers: Layers) -> Image:
-    """One frame after every Op."""
-    return reduce(lambda before, op: applied(before, op, layers), ops, frame)
+def apply_all(frame: Image, ops: Sequence[AnyOp], layers: Layers) -> Image:
+    """The frame after every Op."""
+    return reduce(lambda changed, op: apply(changed, op, layers), ops, frame)
 
 
-def applied(frame: Image, op: Op, layers: Layers) -> Image:
+def apply(frame: Image, op: AnyOp, layers: Layers) -> Image:
     """The frame after one Op."""
     match op:
         case Extract(box):
             return frame.crop(box.left, box.top, box.width, box.height)
         case Scale(size, kernel):
-            return scaled(frame, size, kernel)
-        case Rotate(turn):
-            return turned(frame, turn)
+            return scale(frame, size, kernel)
+        case Rotate(orientation):
+            return orient(frame, orientation)
         case Embed(size, left, top, fill):
-            return embedded(frame, size, left, top, fill)
-        case Background(under):
-            return laid_on(frame, under)
+            return embed(frame, size, left, top, fill)
+        case Background(color):
+            return flatten_onto(frame, color)
         case ColorAdjust():
-            return toned(frame, op)
+            return adjust_color(frame, op)
         case GaussianBlur(sigma):
-            return blurred(gathered(frame), sigma)
+            return gaussian_blur(in_memory(frame), sigma)
         case UnsharpMask(sigma, gain, threshold):
-            return sharpened(gathered(frame), sigma, gain, threshold)
+            return unsharp_mask(in_memory(frame), sigma, gain, threshold)
         case Bilevel(method):
-            return black_and_white(gathered(frame), method)
+            return bilevel(in_memory(frame), method)
         case SolidColor(size, fill):
-            return blank(size, fill)
+            return solid_color(size, fill)
         case Compose():
-            return composed(frame, layers[op], op)
+            return compose(frame, layers[op], op)
         case _:
             assert_never(op)

@@ -1,4 +1,4 @@
-"""Alpha's part in what is done to colors."""
+"""Applying color operations to frames with alpha."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pyvips import Image
 
 
-def weighed(frame: Image, change: Callable[[Image], Image]) -> Image:
-    """Change a frame with its colors weighed by alpha, its format kept.
+def premultiplied(frame: Image, change: Callable[[Image], Image]) -> Image:
+    """Apply `change` to the frame with premultiplied alpha; the pixel format stays the same.
 
-    Unweighed, the color hidden under transparent pixels bleeds into what is visible.
+    Without it, the color hidden under transparent pixels bleeds into visible ones.
     """
     if not frame.hasalpha():
         return change(frame).rint().cast(frame.format)
@@ -18,8 +18,8 @@ def weighed(frame: Image, change: Callable[[Image], Image]) -> Image:
     return change(frame.premultiply()).unpremultiply().rint().cast(frame.format)
 
 
-def beside_alpha(frame: Image, change: Callable[[Image], Image]) -> Image:
-    """Change the color bands of a frame; its alpha, if it has one, stays as it was."""
+def on_colors(frame: Image, change: Callable[[Image], Image]) -> Image:
+    """Apply `change` to the color bands of the frame. Alpha does not change."""
     if not frame.hasalpha():
         return change(frame)
     last = frame.bands - 1

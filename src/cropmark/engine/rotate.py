@@ -1,4 +1,4 @@
-"""The eight ways to lay a frame."""
+"""The eight Exif orientations."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from typing import assert_never
 
 from pyvips import Image
 
-from cropmark.engine.image import gathered
+from cropmark.engine.image import in_memory
 from cropmark.plan.steps import Orientation
 
 
-def turned(frame: Image, turn: Orientation) -> Image:
-    """The frame laid in one of the eight ways."""
-    match turn:
+def orient(frame: Image, orientation: Orientation) -> Image:
+    """The frame flipped or rotated as the orientation says."""
+    match orientation:
         case Orientation.NONE:
             return frame
-        case Orientation.FLIP_ACROSS:
-            return frame.fliphor()  # row by row: the only turn that a stream can make
-        case Orientation.HALF:
-            return gathered(frame).rot180()
-        case Orientation.FLIP_DOWN:
-            return gathered(frame).flipver()
+        case Orientation.FLIP_HORIZONTAL:
+            return frame.fliphor()  # row by row: the only orientation that works on a stream
+        case Orientation.ROTATE_180:
+            return in_memory(frame).rot180()
+        case Orientation.FLIP_VERTICAL:
+            return in_memory(frame).flipver()
         case Orientation.TRANSPOSE:
-            return gathered(frame).rot90().fliphor()
-        case Orientation.RIGHT:
-            return gathered(frame).rot90()
+            return in_memory(frame).rot90().fliphor()
+        case Orientation.ROTATE_90:
+            return in_memory(frame).rot90()
         case Orientation.TRANSVERSE:
-            return gathered(frame).rot90().flipver()
-        case Orientation.LEFT:
-            return gathered(frame).rot270()
+            return in_memory(frame).rot90().flipver()
+        case Orientation.ROTATE_270:
+            return in_memory(frame).rot270()
         case _:
-            assert_never(turn)
+            assert_never(orientation)

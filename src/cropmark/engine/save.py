@@ -1,4 +1,4 @@
-"""Frames to bytes, by the encoder settings that were measured to be worth their time."""
+"""Encodes frames to files, with encoder settings chosen by measurement."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from pyvips import GValue, Image
 from pyvips.enums import ForeignKeep
 
 from cropmark.engine.image import DecodedImage
-from cropmark.engine.metadata import RightsMetadata, signed
+from cropmark.engine.metadata import RightsMetadata, with_rights_only
 from cropmark.engine.webp import with_alpha, with_durations
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format
 from cropmark.plan.plan import KeepMetadata
 
-_OF_ANIMATIONS = ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop")
-_LARGE = 4_000_000
-"""Pixels of all frames together."""
+_ANIMATION_FIELDS = ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop")
+_LARGE_PIXELS = 4_000_000
+"""Pixels of all frames together. Above this, encoders run at lower effort."""
 
 
-def encoded(
-    picture: DecodedImage, encoding: Encoding, *, low_effort: bool = False, rights: RightsMetadata | None = None
+def encode(
+    image: DecodedImage, encoding: Encoding, *, low_effort: bool = False, rights: RightsMetadata | None = None
 ) -> bytes:
-    """The picture as a file. All metadata is removed but what the encoding keeps.
+    """The image as an encoded file, without metadata except the kinds that the encoding names.
 
-    `low_effort`: the encoder's lowest effort. `rights` are written where the format is JPEG.
-    Raises pyvips.Error: the encoder's, or a broken source's whose pixels are pulled only now.
+    `low_effort` selects the encoder's lowest effort. `rights` are written to JPEG only.
+    Raises pyvips.Error if the encoder fails or a source is broken: libvips is lazy and pulls the pixels only here.
     """
-    strip = _strip(picture)
-    keep = ForeignKeep.ICC if KeepMetadata.ICC in encoding.keeps else ForeignKeep.NONE
+    strip = _strip(image)
+    keep = ForeignKeep.ICC if KeepMetadata.ICC in encoding.metadata else ForeignKeep.NONE
     match encoding.format:
         case Format.JPEG:
             return _jpeg(strip, encoding, keep, rights, low_effort=low_effort)
         case Format.PNG:
             return _png(strip, encoding, keep, low_effort=low_effort)
         case Format.WEBP:
-            body = with_durations(_webp(strip, encoding, keep, low_effort=low_effort), picture.delays_ms)
+            body = with_durations(_webp(strip, encoding, keep, low_effort=low_effort), image.delays_ms)
             return with_alpha(body) if strip.hasalpha() else body
         case Format.GIF:
             return bytes(strip.gifsave_buffer(effort=1, keep_duplicate_frames=True, keep=keep))
@@ -47,24 +47,24 @@ def encoded(
             assert_never(encoding.format)
 
 
-def _strip(picture: DecodedImage) -> Image:
-    """All frames one under the other, with what savers need to part them again."""
-    if len(picture.frames) == 1:
-        return _still(picture.frames[0])
-    strip = Image.arrayjoin(list(picture.frames), across=1).copy()
-    strip.set_type(GValue.gint_type, "page-height", picture.frames[0].height)
-    strip.set_type(GValue.array_int_type, "delay", list(picture.delays_ms))
-    strip.set_type(GValue.gint_type, "loop", picture.loop)
+def _strip(image: DecodedImage) -> Image:
+    """All frames stacked vertically, with the fields that savers need to separate them."""
+    if len(image.frames) == 1:
+        return _without_animation_fields(image.frames[0])
+    strip = Image.arrayjoin(list(image.frames), across=1).copy()
+    strip.set_type(GValue.gint_type, "page-height", image.frames[0].height)
+    strip.set_type(GValue.array_int_type, "delay", list(image.delays_ms))
+    strip.set_type(GValue.gint_type, "loop", image.loop)
     return strip
 
 
-def _still(frame: Image) -> Image:
-    """Without what savers take for more frames than one."""
-    told = [field for field in _OF_ANIMATIONS if frame.get_typeof(field)]
-    if not told:
+def _without_animation_fields(frame: Image) -> Image:
+    """The frame without the fields that make savers write several frames."""
+    present = [field for field in _ANIMATION_FIELDS if frame.get_typeof(field)]
+    if not present:
         return frame
     still = frame.copy()
-    for field in told:
+    for field in present:
         still.remove(field)
     return still
 
@@ -72,12 +72,12 @@ def _still(frame: Image) -> Image:
 def _jpeg(
     strip: Image, encoding: Encoding, keep: ForeignKeep, rights: RightsMetadata | None, *, low_effort: bool
 ) -> bytes:
-    signed_strip = strip if rights is None else signed(strip, rights)
+    signed_strip = strip if rights is None else with_rights_only(strip, rights)
     return bytes(
         signed_strip.jpegsave_buffer(
             Q=encoding.quality,
             interlace=encoding.progressive,
-            optimize_coding=not low_effort,  # half of the time for 2 % fewer bytes
+            optimize_coding=not low_effort,  # optimizing saves 2 % of the bytes for half of the time
             quant_table=3,  # 8 % smaller than the standard's at equal SSIMULACRA2
             subsample_mode="auto",
             keep=keep if rights is None else keep | ForeignKeep.EXIF | ForeignKeep.XMP,
@@ -88,7 +88,7 @@ def _jpeg(
 def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bool) -> bytes:
     compression = 1 if low_effort else 6
     if encoding.palette:
-        # Effort 1 takes a ninth of the default's time for 20 % more bytes.
+        # Effort 1: 20 % more bytes than the default, in a ninth of its time.
         return bytes(
             strip.pngsave_buffer(palette=True, Q=encoding.quality, effort=1, compression=compression, keep=keep)
         )
@@ -97,9 +97,9 @@ def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: boo
 
 def _webp(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bool) -> bytes:
     if encoding.lossless:
-        # Effort 1 takes 2.5 times as long as 0 and saves 9 %; large pictures would take it past every deadline.
-        effort = 0 if low_effort or strip.width * strip.height > _LARGE else 1
-        # `exact` keeps the colors under clear pixels, which a lossless picture has a right to.
+        # Effort 1 takes 2.5 times as long as 0 and saves 9 %; with it, large images would exceed every timeout.
+        effort = 0 if low_effort or strip.width * strip.height > _LARGE_PIXELS else 1
+        # `exact` preserves the colors under transparent pixels: lossless means every pixel.
         return bytes(strip.webpsave_buffer(lossless=True, exact=True, effort=effort, keep=keep))
     return bytes(strip.webpsave_buffer(Q=encoding.quality, effort=0 if low_effort else 2, keep=keep))
 
@@ -107,7 +107,7 @@ def _webp(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bo
 def _avif(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bool) -> bytes:
     # At equal SSIMULACRA2 effort 1 takes 14 % more bytes than the library's 4 for a thirteenth of its time, and 0 takes
     # 29 % more for a fiftieth (docs/decisions/0132). 0 is still smaller than WebP.
-    quick = low_effort or encoding.lossless or strip.width * strip.height > _LARGE
+    quick = low_effort or encoding.lossless or strip.width * strip.height > _LARGE_PIXELS
     return bytes(
         strip.heifsave_buffer(
             compression="av1",

@@ -1,4 +1,4 @@
-"""What only pixels tell: where a border of one color ends."""
+"""Finds the border of one color around the content of a frame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import ceil, floor
 
 from pyvips import Image
 
-from cropmark.engine.image import gathered
+from cropmark.engine.image import in_memory
 from cropmark.geometry.findings import FindBorder
 from cropmark.model.values import Box, Color
 from cropmark.plan.steps import AutoColor
@@ -15,45 +15,44 @@ from cropmark.plan.steps import AutoColor
 _LEVELS = range(256)
 
 
-def border_box(frame: Image, look: FindBorder) -> Box | None:
+def content_box(frame: Image, look: FindBorder) -> Box | None:
     """The smallest box that holds every pixel of the 8-bit sRGB frame farther from the color than the tolerance.
 
-    Two colors are as far apart as their R, G, B or A parts are at most, divided by 255; a frame without alpha has 255
-    there. None where all is border. Raises pyvips.Error where the source is broken.
-    Source: https://www.fastly.com/documentation/reference/io/trim-color (T3 and T4 of our reading)
+    The distance of two colors is the largest difference of their R, G, B and A samples, divided by 255; a frame without
+    alpha counts as opaque. None if the whole frame is border. Raises pyvips.Error if the source is broken.
+    Source: https://www.fastly.com/documentation/reference/io/trim-color
     """
-    whole = Box(0, 0, frame.width, frame.height)
-    seen = gathered(frame)
-    color = _top_left(seen) if look.color is AutoColor.TOP_LEFT else look.color
-    least = floor(255 * look.tolerance)  # parts are whole numbers
-    if not seen.hasalpha() and 255 - color.alpha > least:
-        return whole
-    columns, rows = _far(seen, color, look.tolerance).project()
-    across, down = _ends(columns), _ends(rows)
+    still = in_memory(frame)
+    color = _top_left_color(still) if look.color is AutoColor.TOP_LEFT else look.color
+    max_levels = floor(255 * look.tolerance)  # samples are integers
+    if not still.hasalpha() and 255 - color.alpha > max_levels:
+        return Box(0, 0, frame.width, frame.height)
+    columns, rows = _content_mask(still, color, look.tolerance).project()
+    across, down = _nonzero_span(columns), _nonzero_span(rows)
     if across is None or down is None:
         return None
     return Box(across[0], down[0], across[1] - across[0], down[1] - down[0])
 
 
-def _top_left(frame: Image) -> Color:
+def _top_left_color(frame: Image) -> Color:
     red, green, blue, *alpha = (int(part) for part in frame.getpoint(0, 0))
     return Color(red, green, blue, *alpha)
 
 
-def _far(frame: Image, color: Color, tolerance: Fraction) -> Image:
-    """255 where a pixel is no border, else 0."""
+def _content_mask(frame: Image, color: Color, tolerance: Fraction) -> Image:
+    """An image of 255 for each content pixel and 0 for each border pixel."""
     parts = (color.red, color.green, color.blue, color.alpha)[: frame.bands]
     lowest = [ceil(part - 255 * tolerance) for part in parts]
     highest = [floor(part + 255 * tolerance) for part in parts]
-    # One table look-up a part: a tenth of the time of differences and maxima.
+    # One table look-up per sample: a tenth of the time of differences and maxima.
     table = bytes(
         0 if low <= level <= high else 255 for level in _LEVELS for low, high in zip(lowest, highest, strict=True)
     )
     return frame.maplut(Image.new_from_memory(table, 256, 1, len(parts), "uchar")).bandor()
 
 
-def _ends(sums: Image) -> tuple[int, int] | None:
-    """The first and one past the last of the sums that are not 0."""
+def _nonzero_span(sums: Image) -> tuple[int, int] | None:
+    """The indices of the first nonzero sum and after the last one; None if all are 0."""
     counted = memoryview(sums.write_to_memory()).cast("I")
     hits = [at for at, count in enumerate(counted) if count]
     return (hits[0], hits[-1] + 1) if hits else None

@@ -1,4 +1,4 @@
-"""The native libraries that decode: their versions, and whether each codec does a round trip here."""
+"""The native libraries that decode: their versions, and a round trip of each codec."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import pyvips
 import simplejpeg
 
-LIBVIPS_FLOOR = (8, 18, 7)
-"""Below this, published memory bugs, of it or of the decoders in its wheel, can be reached with a crafted picture."""
-SIMPLEJPEG_FLOOR = (1, 9, 0)
-"""Brings libjpeg-turbo 3.1.2."""
+MINIMUM_LIBVIPS = (8, 18, 7)
+"""Older versions, or the decoders in their wheels, have published memory bugs that a crafted image can trigger."""
+MINIMUM_SIMPLEJPEG = (1, 9, 0)
+"""The first version with libjpeg-turbo 3.1.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class NativeLibrary:
-    """A native library and its version; `floor` is the oldest that will do."""
+    """A native library, its version, and the oldest version without known memory bugs."""
 
     name: str
     version: tuple[int, int, int]
@@ -28,20 +28,20 @@ class NativeLibrary:
         return self.version >= self.minimum_version
 
     def __str__(self) -> str:
-        return f"{self.name} {dotted(self.version)}"
+        return f"{self.name} {format_version(self.version)}"
 
 
-def dotted(version: tuple[int, int, int]) -> str:
+def format_version(version: tuple[int, int, int]) -> str:
     return ".".join(map(str, version))
 
 
-def libraries() -> tuple[NativeLibrary, ...]:
-    """Those that are loaded."""
+def loaded_libraries() -> tuple[NativeLibrary, ...]:
+    """The native decoding libraries loaded in this process."""
     vips = (pyvips.version(0), pyvips.version(1), pyvips.version(2))
     major, minor, patch = (int(part) for part in simplejpeg.__version__.split(".")[:3])
     return (
-        NativeLibrary("libvips", vips, LIBVIPS_FLOOR),
-        NativeLibrary("simplejpeg", (major, minor, patch), SIMPLEJPEG_FLOOR),
+        NativeLibrary("libvips", vips, MINIMUM_LIBVIPS),
+        NativeLibrary("simplejpeg", (major, minor, patch), MINIMUM_SIMPLEJPEG),
     )
 
 
@@ -56,13 +56,13 @@ _ROUND_TRIPS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
 )
 
 
-def codecs() -> Iterator[tuple[str, str]]:
-    """Every format's name, and what is wrong with it: empty where writing and reading 64 by 64 px works."""
-    picture = pyvips.Image.black(64, 64).new_from_image([40, 80, 120]).cast("uchar").copy(interpretation="srgb")
+def check_codecs() -> Iterator[tuple[str, str]]:
+    """Yields each format's name and its error; the error is empty if a 64 by 64 px image can be written and read."""
+    image = pyvips.Image.black(64, 64).new_from_image([40, 80, 120]).cast("uchar").copy(interpretation="srgb")
     for name, save, options, load in _ROUND_TRIPS:
         try:
-            body = getattr(picture, save)(**options)
+            body = getattr(image, save)(**options)
             back = getattr(pyvips.Image, load)(body)
-            yield name, "" if (back.width, back.height) == (64, 64) else "another size came back"
+            yield name, "" if (back.width, back.height) == (64, 64) else "the decoded size differs"
         except (pyvips.Error, AttributeError) as error:
             yield name, str(error).strip().splitlines()[0]

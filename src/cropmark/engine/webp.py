@@ -1,4 +1,4 @@
-"""The chunks of WebP files: what they hold, and the durations and clear pixels that the encoder does not tell."""
+"""Reads the chunks of WebP files, and corrects frame durations and the alpha flag that the encoder writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ANIMATED, _ALPHA = 0x02, 0x10
 
 
 def chunks(data: bytes, start: int = 12, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """The chunks between two offsets: name, first byte and end of what they hold. Stops at the first torn one.
+    """The chunks between two offsets: name, start and end of the payload. Stops at the first truncated chunk.
 
     Source: https://developers.google.com/speed/webp/docs/riff_container
     """
@@ -23,23 +23,23 @@ def chunks(data: bytes, start: int = 12, end: int | None = None) -> Iterator[tup
         start = last + (last - first) % 2
 
 
-def picture_chunks(data: bytes) -> Iterator[bytes]:
-    """The names of the chunks that hold pixels, of animations those inside their frames."""
+def image_chunks(data: bytes) -> Iterator[bytes]:
+    """The names of the chunks that hold pixels; for animations, the chunks inside their frames."""
     for name, first, last in chunks(data):
         if name == b"ANMF":
-            yield from (inner for inner, _, _ in chunks(data, first + 16, last) if inner in _PICTURES)
-        elif name in _PICTURES:
+            yield from (inner for inner, _, _ in chunks(data, first + 16, last) if inner in _IMAGE_CHUNKS)
+        elif name in _IMAGE_CHUNKS:
             yield name
 
 
-_PICTURES = (b"VP8 ", b"VP8L")
+_IMAGE_CHUNKS = (b"VP8 ", b"VP8L")
 
 
 def with_durations(webp: bytes, delays_ms: tuple[int, ...]) -> bytes:
-    """The animation with its frames' durations as told.
+    """The animation with the given frame durations.
 
-    libvips writes 100 ms for all of 10 ms and below. Where the encoder made one frame of several equal ones, their
-    durations are summed already, and nothing is changed.
+    libvips writes 100 ms for durations of 10 ms and less. If the encoder merged equal frames, it has summed their
+    durations already, and nothing changes.
     """
     frames = [first for name, first, _ in chunks(webp) if name == b"ANMF"]
     if len(frames) != len(delays_ms):
@@ -51,10 +51,10 @@ def with_durations(webp: bytes, delays_ms: tuple[int, ...]) -> bytes:
 
 
 def with_alpha(webp: bytes) -> bytes:
-    """The animation with a header that tells of clear pixels; of a still nothing is changed.
+    """The animation with the alpha flag set in its header; a still image does not change.
 
-    The encoder cuts clear edges off each frame. Where only opaque pixels are left inside, it tells of no transparency,
-    and readers paint the edges black.
+    The encoder cuts transparent edges off each frame. If only opaque pixels remain, it clears the flag, and decoders
+    paint the edges black.
     """
     for name, first, _ in chunks(webp):
         if name == b"VP8X" and webp[first] & _ANIMATED:

@@ -1,1 +1,1 @@
-"""Processes around the engine: tasks in, bytes out."""
+"""Runs the engine in sandboxed worker processes."""

@@ -1,21 +1,23 @@
-"""How long a task will take, guessed before it runs: from its source and Plan, or from how it went before.
+"""The cost model: estimates the milliseconds of one core that a task or a Recipe takes.
 
-    bytes of the sources x a factor of their format  +  pixels asked for x a factor of the output's format
+    bytes of the sources x a factor of their format  +  output pixels x a factor of the output's format
 
-in milliseconds of one core. A guess only orders and bounds the queue; what a renderer may really do is decided by it,
-from the header. The factors are of the tables in docs/performance.md: 12 MP of JPEG (4.5 MB) decode in 45 ms.
+The pool estimates before any header is read: it takes the pixels from the Plan, and learns from earlier tasks. Its
+estimates only order and bound the queue. `explain` knows the Recipe and takes the pixels from there.
+The factors were measured on one core of a 2024 server: 12 MP of JPEG (4.5 MB) decode in 45 ms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import assert_never
 
 from cachetools import LRUCache
 
-from cropmark.model.formats import TRAITS, Format
+from cropmark.geometry.recipe import OriginalBytes, Recipe, Resolved
+from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.values import Length, Pixels
 from cropmark.plan.plan import Plan
 from cropmark.plan.source import SourceFilter
@@ -34,44 +36,62 @@ INSPECT_MS = 2.0
 ANALYZE_MS = 140.0
 _STEPS_MS_PER_MP = 15.0
 _PIXELS_PER_BYTE = 3
-"""Of a source whose size nobody knows, for a Plan that does not resize it."""
-_MOST_GUESSED_PIXELS = 25_000_000
-_LEARNED = 8192
+"""Estimated output pixels per source byte, for a Plan that names no size."""
+_MAX_ESTIMATED_PIXELS = 25_000_000
+_MAX_LEARNED = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class CostSource:
+    """The facts about a source that are known before its header is read."""
+
+    name: str
+    """Identity and version."""
+    bytes: int
+    format: Format | None
 
 
 @dataclass(frozen=True, slots=True)
 class CostKey:
-    """Tasks that take about the same time on one source: its name, what is done, pixels asked for by powers of two."""
+    """Tasks with the same key take about the same time: same first source, kind, format and magnitude of pixels."""
 
     source: str
     task: str
     format: Format | None = None
     magnitude: int = 0
+    """Bit length of the number of requested pixels."""
 
 
 class CostModel:
-    """Guesses, and what became of them. Bounded; the least recently used is forgotten."""
+    """Estimates costs and corrects them by measured times. Bounded: the least recently used key is dropped."""
 
     def __init__(self) -> None:
-        self._learned: LRUCache[CostKey, float] = LRUCache(_LEARNED)
+        self._learned: LRUCache[CostKey, float] = LRUCache(_MAX_LEARNED)
 
-    def guess_ms(self, task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> tuple[CostKey, float]:
-        """The task's sort, and how long it will take.
+    def estimate(self, task: Task, sources: Sequence[CostSource]) -> tuple[CostKey, float]:
+        """The key of the task, and its estimated time in ms. `sources` are those that are present."""
+        key = _cost_key(task, sources)
+        learned_ms = self._learned.get(key)
+        return key, _task_ms(task, sources) if learned_ms is None else learned_ms
 
-        `sources` are name and version in one, bytes, and format of each that is there.
-        """
-        sort = _sort(task, sources)
-        learned = self._learned.get(sort)
-        return sort, _guess(task, sources) if learned is None else learned
-
-    def learn(self, sort: CostKey, took_ms: float) -> None:
-        """How long one of the sort took. One that took longer than before says more of the load than of itself."""
-        before = self._learned.get(sort, took_ms)
-        self._learned[sort] = before + (took_ms - before) / (4 if took_ms > before else 2)
+    def record(self, key: CostKey, took_ms: float) -> None:
+        """Learn from a measured time. A longer time counts less: it is more likely caused by load."""
+        before_ms = self._learned.get(key, took_ms)
+        self._learned[key] = before_ms + (took_ms - before_ms) / (4 if took_ms > before_ms else 2)
 
 
-def _sort(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> CostKey:
-    source = sources[0][0] if sources else ""
+def resolved_ms(infos: Iterable[Info | None], resolved: Resolved | None) -> float:
+    """Estimated time in ms of a resolved Plan, with the headers of its sources known."""
+    if isinstance(resolved, OriginalBytes):
+        return 0.0
+    decode_ms = _decode_ms([CostSource("", info.bytes, info.format) for info in infos if info is not None])
+    if not isinstance(resolved, Recipe):
+        return decode_ms
+    return decode_ms + _output_ms(resolved.size.area * resolved.frames, resolved.encoding.format)
+
+
+def _cost_key(task: Task, sources: Sequence[CostSource]) -> CostKey:
+    source = sources[0].name if sources else ""
     match task:
         case Inspect():
             return CostKey(source, "inspect")
@@ -82,62 +102,66 @@ def _sort(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> Cost
         case Analyze():
             return CostKey(source, "analyze")
         case Render(plan):
-            pixels = asked_pixels(plan) or 0
-            return CostKey(source, "render", _written(plan, sources), pixels.bit_length())
+            pixels = requested_pixels(plan) or 0
+            return CostKey(source, "render", _output_format(plan, sources), pixels.bit_length())
         case _:
             assert_never(task)
 
 
-def _guess(task: Task, sources: Sequence[tuple[str, int, Format | None]]) -> float:
+def _task_ms(task: Task, sources: Sequence[CostSource]) -> float:
     match task:
         case Inspect():
             return INSPECT_MS
         case Compare():
-            return _decoding(sources)
+            return _decode_ms(sources)
         case DrawOverlay():
-            return _decoding(sources) + ENCODE_MS_PER_MP[Format.PNG]
+            return _decode_ms(sources) + ENCODE_MS_PER_MP[Format.PNG]
         case Analyze():
-            return ANALYZE_MS + _decoding(sources)
+            return ANALYZE_MS + _decode_ms(sources)
         case Render(plan):
-            first_bytes, first_format = (sources[0][1], sources[0][2]) if sources else (0, None)
-            pixels = asked_pixels(plan) or min(first_bytes * _PIXELS_PER_BYTE, _MOST_GUESSED_PIXELS)
-            encode = ENCODE_MS_PER_MP.get(_written(plan, sources) or first_format, ENCODE_MS_PER_MP[None])
-            return _decoding(sources) + pixels / 1e6 * (encode + _STEPS_MS_PER_MP)
+            first = sources[0] if sources else CostSource("", 0, None)
+            pixels = requested_pixels(plan) or min(first.bytes * _PIXELS_PER_BYTE, _MAX_ESTIMATED_PIXELS)
+            return _decode_ms(sources) + _output_ms(pixels, _output_format(plan, sources) or first.format)
         case _:
             assert_never(task)
 
 
-def _written(plan: Plan, sources: Sequence[tuple[str, int, Format | None]]) -> Format | None:
-    """The format of the first choice that the first source's format alone does not rule out; None: its own."""
-    kind = sources[0][2] if sources else None
+def _decode_ms(sources: Iterable[CostSource]) -> float:
+    return sum(s.bytes / 1e6 * DECODE_MS_PER_MB.get(s.format, DECODE_MS_PER_MB[None]) for s in sources)
+
+
+def _output_ms(pixels: int, output: Format | None) -> float:
+    return pixels / 1e6 * (ENCODE_MS_PER_MP.get(output, ENCODE_MS_PER_MP[None]) + _STEPS_MS_PER_MP)
+
+
+def _output_format(plan: Plan, sources: Sequence[CostSource]) -> Format | None:
+    """The format of the first choice that the first source's format does not exclude; None: the source's format."""
+    source_format = sources[0].format if sources else None
     for choice in plan.output.choices:
-        if not any(_of_format(kind, skipped) for skipped in choice.skipped_for):
+        if not any(_matches_format(source_format, skipped) for skipped in choice.skipped_for):
             return choice.format
     return None
 
 
-def _of_format(kind: Format | None, rule: SourceFilter) -> bool:
-    """Whether the rule is about all pictures of a format; of one that never moves, so is a rule about stills."""
-    if kind is None or rule == SourceFilter() or (rule.formats is not None and kind not in rule.formats):
+def _matches_format(source_format: Format | None, rule: SourceFilter) -> bool:
+    """True if the rule matches every image of the format. A format without animations also matches a rule on stills."""
+    if source_format is None or rule == SourceFilter():
         return False
-    stills = rule.animated is False and not TRAITS[kind].animated
-    return rule == SourceFilter(rule.formats, animated=False if stills else None)
+    if rule.formats is not None and source_format not in rule.formats:
+        return False
+    is_still_rule = rule.animated is False and not TRAITS[source_format].animated
+    return rule == SourceFilter(rule.formats, animated=False if is_still_rule else None)
 
 
-def _decoding(sources: Sequence[tuple[str, int, Format | None]]) -> float:
-    return sum(count / 1e6 * DECODE_MS_PER_MB.get(kind, DECODE_MS_PER_MB[None]) for _, count, kind in sources)
+def requested_pixels(plan: Plan) -> int | None:
+    """The largest pixel count that a Step requests; None if no Step names a size in pixels.
 
-
-def asked_pixels(plan: Plan) -> int | None:
-    """The most pixels that one Step asks for; None where none names a size in pixels.
-
-    A side left out is taken for as long as the other: Resize(800 px, None) asks for 640,000.
+    A missing side counts as equal to the other: Resize(800 px, None) requests 640,000.
     """
-    asked = [pixels for step in plan.steps if (pixels := _asked_by(step)) is not None]
-    return max(asked, default=None)
+    return max((pixels for step in plan.steps if (pixels := _step_pixels(step)) is not None), default=None)
 
 
-def _asked_by(step: object) -> int | None:
+def _step_pixels(step: object) -> int | None:
     match step:
         case Montage(size=size):
             return size.area

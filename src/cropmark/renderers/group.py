@@ -1,4 +1,4 @@
-"""Renderers of one trust class and one trade: kept at their number, replaced when one is lost."""
+"""A group of workers for one trust class and one kind of task: starts, replaces and stops them."""
 
 from __future__ import annotations
 
@@ -17,58 +17,61 @@ from cropmark.renderers.tasks import Sandbox, Setup
 
 log = structlog.get_logger("cropmark.renderers")
 
-READY_WITHIN_S = 20.0
-"""A start takes a tenth of a second; on a machine that swaps it may take a hundred times that."""
-RETIRES_AFTER_S = 60.0
-FAILURES_UNTIL_BROKEN = 3
+START_TIMEOUT_S = 20.0
+"""A start takes 0.1 s; on a machine that swaps it can take 100 times as long."""
+IDLE_TIMEOUT_S = 60.0
+MAX_START_FAILURES = 3
 
 
 class ExitReason(Enum):
-    """Why a renderer was replaced."""
+    """The reason why a worker was replaced."""
 
     CRASH = "crash"
-    DEADLINE = "deadline"
-    OUT_OF_FORM = "out_of_form"
+    TIMEOUT = "timeout"
+    PROTOCOL_ERROR = "protocol_error"
     KILLED = "killed"
-    """From outside: by an operator, or by the kernel for want of memory."""
-    SPENT = "spent"
-    """It met a corrupt source, or served the one request it was for."""
-    UNSTARTED = "unstarted"
+    """By an operator, or by the kernel because memory ran out."""
+    RECYCLED = "recycled"
+    """It decoded a corrupt source, or has served the one request that it was started for."""
+    START_FAILED = "start_failed"
 
 
 class WorkerStartError(Exception):
-    """No renderer gets ready; its text is for the operator."""
+    """A worker could not be started. The text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """How the renderers of a crew are started."""
+    """The command, environment and setup of a group's workers."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     setup: Setup
-    most_body_bytes: int
+    max_body_bytes: int
 
 
 class WorkerGroup:
-    """Up to `size` renderers; `staying` of them from the start, the others while there is need of them."""
+    """Up to `size` workers: `min_idle` from the start, the others on demand until they are idle for IDLE_TIMEOUT_S.
 
-    def __init__(self, terms: WorkerSpec, *, size: int, min_idle: int, changed: Callable[[], None]) -> None:
-        self._terms = terms
+    `on_change` is called when a worker becomes available or a start fails.
+    """
+
+    def __init__(self, spec: WorkerSpec, *, size: int, min_idle: int, on_change: Callable[[], None]) -> None:
+        self._spec = spec
         self._size = size
-        self._staying = min_idle
-        self._changed = changed
+        self._min_idle = min_idle
+        self._on_change = on_change
         self._idle: dict[WorkerProcess, float] = {}
         self._busy: set[WorkerProcess] = set()
         self._starting: set[asyncio.Task[None]] = set()
-        self._burials: set[asyncio.Task[ExitStatus]] = set()
+        self._reaping: set[asyncio.Task[ExitStatus]] = set()
         self._failures = 0
         self._closed = False
-        self.trouble = ""
-        """Why the last one did not start."""
+        self.start_error = ""
+        """The error of the last failed start."""
         self.ready = Ready()
-        """What the last one that started said of itself."""
-        self.losses: Counter[ExitReason] = Counter()
+        """The report of the last worker that started."""
+        self.exits: Counter[ExitReason] = Counter()
 
     @property
     def alive(self) -> int:
@@ -79,54 +82,54 @@ class WorkerGroup:
         return tuple(process.pid for process in (*self._idle, *self._busy))
 
     @property
-    def broken(self) -> bool:
-        """Whether nobody is there and none could be started for a while."""
-        return not self.alive and self._failures >= FAILURES_UNTIL_BROKEN
+    def is_broken(self) -> bool:
+        """True if no worker runs and the last starts failed."""
+        return not self.alive and self._failures >= MAX_START_FAILURES
 
     async def start(self) -> None:
-        """Have those ready that stay. Raises CannotStart."""
-        await asyncio.gather(*(self._begin(self._one_more()) for _ in range(self._staying)))
+        """Start `min_idle` workers. Raises WorkerStartError."""
+        await asyncio.gather(*(self._track(self._start_worker()) for _ in range(self._min_idle)))
 
     def acquire(self) -> WorkerProcess | None:
-        """One that is ready for a task, if there is."""
+        """An idle worker, now reserved for the caller; None if all are busy."""
         while self._idle:
-            process, _ = self._idle.popitem()  # the latest: its caches are warm, and the others may retire
+            process, _ = self._idle.popitem()  # the most recent: its caches are warm, and the others can time out
             process.unwatch()
-            if process.quiet():
+            if process.is_idle():
                 self._busy.add(process)
                 return process
             self.discard(process, ExitReason.KILLED)
         return None
 
-    def want(self, count: int) -> None:
-        """So many tasks wait: start as many, if there may be more and they are not on their way."""
+    def start_for(self, count: int) -> None:
+        """Start workers for `count` waiting tasks, up to `size`. Workers that are starting already count."""
         for _ in range(min(count, self._size - self.alive) - len(self._starting)):
-            self._replace()
+            self._start_replacement()
 
     def release(self, process: WorkerProcess) -> None:
-        """It is ready for the next task."""
+        """Return a worker that finished its task."""
         self._busy.discard(process)
-        self._rest(process)
-        self._changed()
+        self._add_idle(process)
+        self._on_change()
 
     def discard(
-        self, process: WorkerProcess, cause: ExitReason | None, *, grace_s: float = 0
+        self, process: WorkerProcess, reason: ExitReason | None, *, grace_s: float = 0
     ) -> asyncio.Task[ExitStatus]:
-        """Have another one in its place; the task tells how it ended.
+        """Kill and replace a worker; the returned task gives its exit status.
 
-        It is killed at once, or after `grace_s` for one that seems to be ending by itself; without a cause, which only
-        its end tells, it is for the caller to count it.
+        `grace_s` gives a worker that seems to exit by itself the time to do so. With `reason` None, the reason depends
+        on the exit status, and the caller counts it in `exits`.
         """
         self._idle.pop(process, None)
         self._busy.discard(process)
-        if cause is not None:
-            self.losses[cause] += 1
+        if reason is not None:
+            self.exits[reason] += 1
         if not self._closed:
-            self._replace()
+            self._start_replacement()
         return self._reap(process, grace_s)
 
     async def close(self) -> None:
-        """Kill them all and wait until nothing is left of them."""
+        """Kill all workers and wait until every process is gone."""
         self._closed = True
         for start in self._starting:
             start.cancel()
@@ -136,89 +139,91 @@ class WorkerGroup:
             self._reap(process, 0)
         self._idle.clear()
         self._busy.clear()
-        await asyncio.gather(*self._burials)
+        await asyncio.gather(*self._reaping)
 
-    # ---------------------------------------------------------------------------------------------- started
+    # ---------------------------------------------------------------------------------------------- starts
 
-    def _replace(self) -> None:
-        self._begin(self._one_more_in_time())
+    def _start_replacement(self) -> None:
+        self._track(self._start_worker_with_backoff())
 
-    def _begin(self, starting: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _track(self, starting: Coroutine[None, None, None]) -> asyncio.Task[None]:
         start = asyncio.ensure_future(starting)
         self._starting.add(start)
         start.add_done_callback(self._starting.discard)
         return start
 
-    async def _one_more_in_time(self) -> None:
-        """Another one; after failures only after a pause: what fails at once would fail a hundred times a second."""
+    async def _start_worker_with_backoff(self) -> None:
+        """Start a worker, with exponential backoff after failures."""
         if self._failures:
             await asyncio.sleep(min(0.05 * 2**self._failures, 5.0))
         try:
-            await self._one_more()
+            await self._start_worker()
         except WorkerStartError as failure:
-            log.error("a renderer did not start", why=str(failure))  # noqa: TRY400 - its text says it all, and a trace of ours nothing
+            log.error("a renderer did not start", error=str(failure))  # noqa: TRY400 - the traceback adds nothing to the text
             if not self._closed:
-                self._replace()
-            self._changed()
+                self._start_replacement()
+            self._on_change()
 
-    async def _one_more(self) -> None:
-        """Start one and have it wait for tasks. Raises CannotStart."""
+    async def _start_worker(self) -> None:
+        """Start a worker and make it available. Raises WorkerStartError."""
         try:
-            process = WorkerProcess(self._terms.command, self._terms.environment, self._terms.most_body_bytes)
+            process = WorkerProcess(self._spec.command, self._spec.environment, self._spec.max_body_bytes)
         except OSError as error:
-            raise self._failed(str(error)) from error
+            raise self._start_failure(str(error)) from error
         try:
-            async with asyncio.timeout(READY_WITHIN_S):
-                self.ready = await process.set_up(self._terms.setup)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                self.ready = await process.set_up(self._spec.setup)
         except (WorkerExited, ProtocolError, TimeoutError) as error:
             end = await self._reap(process, 0.2)
-            raise self._failed(f"{_why(error)}; {end}: {end.stderr_tail[-1000:]}") from error
+            raise self._start_failure(f"{_message_of(error)}; {end}: {end.stderr_tail[-1000:]}") from error
         except asyncio.CancelledError:
             self._reap(process, 0)
             raise
-        if self.ready.missing and self._terms.setup.sandbox is Sandbox.REQUIRE:
+        if self.ready.missing_layers and self._spec.setup.sandbox is Sandbox.REQUIRE:
             self._reap(process, 0)
-            raise self._failed(f"the sandbox is required, and this system lacks {'; '.join(self.ready.missing)}")
-        if self.ready.outdated and self._terms.setup.floor:
+            missing = "; ".join(self.ready.missing_layers)
+            raise self._start_failure(f"the sandbox is required, and this system lacks {missing}")
+        if self.ready.vulnerable_libraries and not self._spec.setup.allow_vulnerable_libraries:
             self._reap(process, 0)
-            raise self._failed(f"{'; '.join(self.ready.outdated)}: its memory bugs are published")
+            vulnerable = "; ".join(self.ready.vulnerable_libraries)
+            raise self._start_failure(f"{vulnerable}, and has published memory bugs")
         self._failures = 0
-        self._rest(process)
-        self._changed()
+        self._add_idle(process)
+        self._on_change()
 
-    def _failed(self, why: str) -> WorkerStartError:
+    def _start_failure(self, message: str) -> WorkerStartError:
         self._failures += 1
-        self.losses[ExitReason.UNSTARTED] += 1
-        self.trouble = why
-        return WorkerStartError(why)
+        self.exits[ExitReason.START_FAILED] += 1
+        self.start_error = message
+        return WorkerStartError(message)
 
-    # ---------------------------------------------------------------------------------------------- idle, gone
+    # ---------------------------------------------------------------------------------------------- idle workers, exits
 
-    def _rest(self, process: WorkerProcess) -> None:
+    def _add_idle(self, process: WorkerProcess) -> None:
         now = time.monotonic()
         self._idle[process] = now
-        process.watch(lambda: self._stirred(process))
-        if self._staying < self._size:
-            asyncio.get_running_loop().call_later(RETIRES_AFTER_S, self._retire, process, now)
+        process.watch(lambda: self._on_idle_event(process))
+        if self._min_idle < self._size:
+            asyncio.get_running_loop().call_later(IDLE_TIMEOUT_S, self._stop_if_idle, process, now)
 
-    def _stirred(self, process: WorkerProcess) -> None:
-        """One without a task ended, or spoke."""
+    def _on_idle_event(self, process: WorkerProcess) -> None:
+        """Replace a worker that exited or sent data without a task."""
         process.unwatch()
-        log.warning("a renderer ended while it had nothing to do", pid=process.pid)
+        log.warning("a renderer exited while it was idle", pid=process.pid)
         self.discard(process, ExitReason.KILLED)
 
-    def _retire(self, process: WorkerProcess, since_s: float) -> None:
-        if self._idle.get(process) == since_s and self.alive > self._staying:
+    def _stop_if_idle(self, process: WorkerProcess, since_s: float) -> None:
+        if self._idle.get(process) == since_s and self.alive > self._min_idle:
             del self._idle[process]
             process.unwatch()
             self._reap(process, 0)
 
     def _reap(self, process: WorkerProcess, grace_s: float) -> asyncio.Task[ExitStatus]:
-        burial = asyncio.ensure_future(process.reap(grace_s))
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
-        return burial
+        reaping = asyncio.ensure_future(process.reap(grace_s))
+        self._reaping.add(reaping)
+        reaping.add_done_callback(self._reaping.discard)
+        return reaping
 
 
-def _why(error: WorkerExited | ProtocolError | TimeoutError) -> str:
-    return str(error) or f"not ready within {READY_WITHIN_S:g} s"
+def _message_of(error: WorkerExited | ProtocolError | TimeoutError) -> str:
+    return str(error) or f"not ready within {START_TIMEOUT_S:g} s"

@@ -1,4 +1,4 @@
-"""The tasks by the engine. Imported inside a renderer only: the front never loads a decoder."""
+"""Executes tasks with the engine. Imported only inside a worker: the front process never loads a decoder."""
 
 from __future__ import annotations
 
@@ -9,64 +9,79 @@ from cropmark.engine import compare, debug_overlay, load, render, versions
 from cropmark.model.formats import Format
 from cropmark.model.problems import SourceUnusable
 from cropmark.ports import AnalysisResult, Facts, Rendered
-from cropmark.renderers.tasks import Analyze, Answer, Compare, DrawOverlay, Inspect, Render, Setup, Sources, Task, Work
+from cropmark.renderers.tasks import (
+    Analyze,
+    Compare,
+    DrawOverlay,
+    Inspect,
+    Render,
+    Setup,
+    SourceBytes,
+    Task,
+    TaskHandler,
+    TaskResult,
+)
 
 if TYPE_CHECKING:
     from cropmark.analysis.models import Models
 
 
-def prepared(setup: Setup) -> Work:
-    """The engine, loaded and set up; for an analyst the networks' runtime too."""
+def load_handler(setup: Setup) -> TaskHandler:
+    """Load the engine, and for an analysis worker the networks' runtime; returns the function that executes tasks."""
     load.prepare()
-    if not setup.analyst:
-        return work
-    # Here and not above: numpy and onnxruntime take 0.2 s and 50 MB, which those who only render save.
-    import_module("numpy.fft")  # numpy loads it when it is first used, which would be inside the sandbox
+    if not setup.with_analysis:
+        return run_task
+    # Imported here: numpy and onnxruntime take 0.2 s and 50 MB, which workers that only render save.
+    import_module("numpy.fft")  # numpy loads it on first use, which would be inside the sandbox
     analyze = import_module("cropmark.engine.analyze")
 
-    known: list[Models] = []
+    received: list[Models] = []
 
-    def with_analysis(task: Task, sources: Sources) -> Answer:
+    def run_with_analysis(task: Task, sources: SourceBytes) -> TaskResult:
         if not isinstance(task, Analyze):
-            return work(task, sources)
+            return run_task(task, sources)
         if task.models is not None:
-            known[:] = [task.models]
-        return AnalysisResult(analyze.analyzed(_only(sources), known[0]))
+            received[:] = [task.models]
+        return AnalysisResult(analyze.analyze(_single(sources), received[0]))
 
-    return with_analysis
-
-
-def libraries() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The versions of the native libraries that decode, and which of them are too old."""
-    loaded = versions.libraries()
-    outdated = tuple(f"{one} is older than {versions.dotted(one.minimum_version)}" for one in loaded if not one.is_safe)
-    return tuple(map(str, loaded)), outdated
+    return run_with_analysis
 
 
-def work(task: Task, sources: Sources) -> Answer:
-    """Carry out a task. Raises Problems."""
+def library_versions() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The versions of the native libraries that decode, and a message for each that is too old."""
+    loaded = versions.loaded_libraries()
+    vulnerable = tuple(
+        f"{library} is older than {versions.format_version(library.minimum_version)}"
+        for library in loaded
+        if not library.is_safe
+    )
+    return tuple(map(str, loaded)), vulnerable
+
+
+def run_task(task: Task, sources: SourceBytes) -> TaskResult:
+    """Execute a task. Raises Problems."""
     match task:
-        case Render(plan, analyzed, low_effort):
-            return render.rendered(sources, plan, analyzed, low_effort=low_effort)
+        case Render(plan, analysis, low_effort):
+            return render.render(sources, plan, analysis, low_effort=low_effort)
         case DrawOverlay(analysis, window):
-            return Rendered(debug_overlay.drawing(_only(sources), analysis, window), Format.PNG, Facts())
+            return Rendered(debug_overlay.draw_overlay(_single(sources), analysis, window), Format.PNG, Facts())
         case Inspect():
-            return load.info_of(_only(sources))
+            return load.info_of(_single(sources))
         case Compare():
-            return compare.compared(*_both(sources))
+            return compare.difference(*_pair(sources))
         case Analyze():
             return AnalysisResult(None, "this renderer has no networks")
         case _:
             assert_never(task)
 
 
-def _both(sources: Sources) -> tuple[bytes, bytes]:
+def _pair(sources: SourceBytes) -> tuple[bytes, bytes]:
     if len(sources) != 2 or sources[0] is None or sources[1] is None:
-        raise SourceUnusable("two sources were due")
+        raise SourceUnusable(f"expected two sources, received {len(sources)}")
     return sources[0], sources[1]
 
 
-def _only(sources: Sources) -> bytes:
+def _single(sources: SourceBytes) -> bytes:
     if len(sources) != 1 or sources[0] is None:
-        raise SourceUnusable("one source was due")
+        raise SourceUnusable(f"expected one source, received {len(sources)}")
     return sources[0]

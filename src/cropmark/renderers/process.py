@@ -1,4 +1,4 @@
-"""One renderer process, seen from the front: started, asked, watched, killed, buried. No threads."""
+"""One worker process from the front's side: start, send tasks, receive replies, watch, kill and reap. No threads."""
 
 from __future__ import annotations
 
@@ -14,194 +14,195 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cropmark.renderers import protocol, transport
+from cropmark.renderers import reply_parser, transport
+from cropmark.renderers.protocol import Ready, Reply
 from cropmark.renderers.tasks import Message, Setup, Task
-from cropmark.renderers.transport import CHUNK_BYTES, TOLD, ProtocolError, RawReply
+from cropmark.renderers.transport import CHUNK_BYTES, REPLY_PREFIX, ProtocolError, RawReply
 
 COMMAND = (sys.executable, "-I", "-m", "cropmark.renderers.worker")
 
 ENVIRONMENT = {
-    "MALLOC_ARENA_MAX": "2",  # a fifth less peak memory at the same speed
+    "MALLOC_ARENA_MAX": "2",  # 20 % less peak memory at the same speed
     "VIPS_CONCURRENCY": "1",
-    "VIPS_WARNING": "0",  # set at all, it keeps libvips' warnings about each broken file off the standard error
-    "VIPS_DISC_THRESHOLD": str(64 * 2**30),  # never a temporary file: there is no path left to put it
+    "VIPS_WARNING": "0",  # any value silences libvips' warnings about broken files on standard error
+    "VIPS_DISC_THRESHOLD": str(64 * 2**30),  # never use temporary files: the sandbox allows no path
     "OPENBLAS_NUM_THREADS": "1",  # its threads would outlive the imports, outside Landlock
     "OMP_NUM_THREADS": "1",
-    "ORT_DISABLE_TELEMETRY": "1",  # since 1.29 it opens a database in the home folder and calls Microsoft; 0043
+    "ORT_DISABLE_TELEMETRY": "1",  # it opens a database in the home folder and calls Microsoft (decision 0043)
 }
-"""All that a renderer has of an environment."""
+"""The complete environment of a worker."""
 
 _TAIL_BYTES = 4096
 
 
 class WorkerExited(Exception):
-    """The process ended, or closed its socket, before it had answered."""
+    """The process exited, or closed its socket, before its reply was complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a process ended: its return code as subprocess tells it, and the last it wrote to its standard error."""
+    """The return code of a process as subprocess reports it, and the end of its standard error."""
 
     code: int
-    by_us: bool
+    by_pool: bool
+    """True if we killed it."""
     stderr_tail: str
 
     @property
     def signal(self) -> signal.Signals | None:
-        """The signal that ended it, unless it was ours."""
-        return signal.Signals(-self.code) if self.code < 0 and not self.by_us else None
+        """The signal that killed the process, unless we sent it."""
+        return signal.Signals(-self.code) if self.code < 0 and not self.by_pool else None
 
     def __str__(self) -> str:
-        if self.by_us:
-            return "killed by us"
+        if self.by_pool:
+            return "killed by the pool"
         return f"killed by {self.signal.name}" if self.signal else f"exited with {self.code}"
 
 
 class WorkerProcess:
-    """A renderer. Answers one task at a time; unusable for good after the first thing that went wrong."""
+    """A worker process. It executes one task at a time and must be discarded after the first error."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], most_body_bytes: int) -> None:
-        """Start it; blocks for about a millisecond. Raises OSError."""
-        self._most_body_bytes = most_body_bytes
-        self.knows_models = False
-        self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._words, their_words = os.pipe()
-        self._tail = b""
-        os.set_blocking(self._words, False)
-        os.set_blocking(their_words, False)  # words that find no room are lost, rather than wait for a reader
-        self._end.setblocking(False)
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], max_body_bytes: int) -> None:
+        """Start the process. Blocks for about a millisecond. Raises OSError."""
+        self._max_body_bytes = max_body_bytes
+        self.has_models = False
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._stderr, their_stderr = os.pipe()
+        self._stderr_tail = b""
+        os.set_blocking(self._stderr, False)
+        os.set_blocking(their_stderr, False)  # output that does not fit is dropped: a worker never waits for a reader
+        self._socket.setblocking(False)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the command is ours
+            self._process = subprocess.Popen(  # noqa: S603 - the command comes from our configuration
                 command,
                 stdin=theirs.fileno(),
-                # Not closed: the first source would become descriptor 1, and what a library prints would go into it.
-                stdout=their_words,
-                stderr=their_words,
+                # Not closed: the first source would become descriptor 1, and a library's output would go into it.
+                stdout=their_stderr,
+                stderr=their_stderr,
                 env=dict(environment),
                 cwd="/",
-                start_new_session=True,  # Ctrl-C at a terminal is the front's, which then closes us in order
+                start_new_session=True,  # Ctrl-C in a terminal signals the front only, which then closes workers
             )
         except BaseException:
             self._close()
             raise
         finally:
             theirs.close()
-            os.close(their_words)
+            os.close(their_stderr)
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    async def set_up(self, setup: Setup) -> protocol.Ready:
-        """Wait until it is ready; what it says of itself. Raises Died, OutOfForm."""
-        self.send(transport.asked(setup), ())
-        return protocol.read_ready(await self.reply())
+    async def set_up(self, setup: Setup) -> Ready:
+        """Send the setup and return the worker's first reply. Raises WorkerExited, ProtocolError."""
+        self.send(transport.serialize_request(setup), ())
+        return reply_parser.parse_ready(await self.receive_message())
 
-    # -------------------------------------------------------------------------------------------- asked
+    # -------------------------------------------------------------------------------------------- tasks
 
-    def ask(self, message: Message, descriptors: Sequence[int], deadline_s: float) -> bytes:
-        """Send a task and its descriptors at once; what did not fit is for told(). Raises as send() does.
+    def send_task(self, message: Message, descriptors: Sequence[int], timeout_s: float) -> bytes:
+        """Send a task and its descriptors; returns the rest that did not fit, for receive_reply(). Raises like send().
 
-        Not a coroutine: between the question whether somebody waits for the task and the sending of the descriptors,
-        which whoever waits may close, nothing may come.
+        Not a coroutine: no other code may run between the check that the caller still waits and the sending of the
+        descriptors, which the caller closes when it stops waiting.
         """
-        self._grant(deadline_s)
-        return self.send(transport.asked(message), descriptors)
+        self._extend_cpu_limit(timeout_s)
+        return self.send(transport.serialize_request(message), descriptors)
 
     def send(self, data: bytes, descriptors: Sequence[int]) -> bytes:
-        """Send as much as the socket takes, the descriptors with it; returns the rest.
+        """Send the descriptors and as much data as the socket accepts; returns the rest.
 
-        Raises Died; OSError where a descriptor is none, and then nothing was sent.
+        Raises WorkerExited; OSError if a descriptor is invalid, and then nothing was sent.
         """
         try:
-            sent = socket.send_fds(self._end, [data], list(descriptors))
+            sent = socket.send_fds(self._socket, [data], list(descriptors))
         except ConnectionError as error:
-            raise WorkerExited("it ended before it was asked") from error
+            raise WorkerExited("it exited before the task was sent") from error
         return data[sent:]
 
-    async def told(self, task: Task, rest: bytes) -> protocol.Reply:
-        """What it answers to the task, once the `rest` of it is sent. Raises Died, OutOfForm."""
+    async def receive_reply(self, task: Task, rest: bytes) -> Reply:
+        """Send the `rest` of the task and return the worker's reply to it. Raises WorkerExited, ProtocolError."""
         if rest:
             try:
-                await asyncio.get_running_loop().sock_sendall(self._end, rest)
+                await asyncio.get_running_loop().sock_sendall(self._socket, rest)
             except OSError as error:
                 raise WorkerExited("its socket is closed") from error
-        return protocol.read(await self.reply(), task)
+        return reply_parser.parse_reply(await self.receive_message(), task)
 
-    async def reply(self) -> RawReply:
-        """Its next message. Raises Died, OutOfForm."""
-        prefix = await self._received(TOLD.size)
-        kind, header_bytes, body_bytes = transport.read_lengths(prefix, self._most_body_bytes)
-        header = await self._received(header_bytes)
-        body = await self._received(body_bytes) if body_bytes else b""
-        self._drain()
+    async def receive_message(self) -> RawReply:
+        """The worker's next message. Raises WorkerExited, ProtocolError."""
+        prefix = await self._receive(REPLY_PREFIX.size)
+        kind, header_bytes, body_bytes = transport.parse_prefix(prefix, self._max_body_bytes)
+        header = await self._receive(header_bytes)
+        body = await self._receive(body_bytes) if body_bytes else b""
+        self._read_stderr()
         return RawReply(kind, header, body)
 
-    async def _received(self, count: int) -> bytes:
-        """So many bytes. Memory is taken as they come, not as they were announced."""
+    async def _receive(self, count: int) -> bytes:
+        """The next `count` bytes. Memory is allocated as data arrives, not by the announced length."""
         loop = asyncio.get_running_loop()
         parts: list[bytes] = []
         while count:
             try:
-                part = await loop.sock_recv(self._end, min(count, CHUNK_BYTES))
+                part = await loop.sock_recv(self._socket, min(count, CHUNK_BYTES))
             except OSError as error:
                 raise WorkerExited("its socket is closed") from error
             if not part:
-                raise WorkerExited("it ended before it had answered")
+                raise WorkerExited("it exited before its reply was complete")
             parts.append(part)
             count -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def quiet(self) -> bool:
-        """Whether it lives and says nothing, as one does that has no task."""
+    def is_idle(self) -> bool:
+        """True if the process runs and has sent nothing, as expected without a task."""
         try:
-            self._end.recv(1, socket.MSG_PEEK)
+            self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         except OSError:
             return False
         return False
 
-    def watch(self, stirred: Callable[[], None]) -> None:
-        """Call back once it ends or speaks unasked, until unwatch()."""
-        asyncio.get_running_loop().add_reader(self._end, stirred)
+    def watch(self, on_event: Callable[[], None]) -> None:
+        """Call `on_event` when the process exits or sends data without a task, until unwatch()."""
+        asyncio.get_running_loop().add_reader(self._socket, on_event)
 
     def unwatch(self) -> None:
-        if self._end.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._end)
+        if self._socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._socket)
 
-    def _grant(self, deadline_s: float) -> None:
-        """Let it use as much CPU time as the deadline allows, beyond what it has used in its life.
+    def _extend_cpu_limit(self, timeout_s: float) -> None:
+        """Extend the CPU limit to the time used so far plus `timeout_s`.
 
-        The wall-clock deadline comes first; this is for when there is no front any more to look at it.
+        Normally the front's timeout comes first; this limit works if the front no longer exists.
         """
         if sys.platform != "linux":
             return
-        import resource  # noqa: PLC0415 - the name is there only where prlimit() is
+        import resource  # noqa: PLC0415 - prlimit() exists on Linux only
 
         # The CPU clock of another process: see clock_getcpuclockid(3).
         with contextlib.suppress(OSError):
             used_s = time.clock_gettime(~self.pid << 3 | 2)
-            limit = math.ceil(used_s + deadline_s) + 1
+            limit = math.ceil(used_s + timeout_s) + 1
             resource.prlimit(self.pid, resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
-    # -------------------------------------------------------------------------------------------- ended
+    # -------------------------------------------------------------------------------------------- exit
 
     async def reap(self, grace_s: float = 0) -> ExitStatus:
-        """Kill it, unless it ends by itself within `grace_s`; how it ended, once nothing of it is left."""
-        killed = await self._ended(grace_s) is False
+        """Kill the process unless it exits by itself within `grace_s`; returns its status after it is gone."""
+        killed = await self._wait_exit(grace_s) is False
         if killed:
             self._process.kill()
-            await self._ended(math.inf)
-        self._drain()
+            await self._wait_exit(math.inf)
+        self._read_stderr()
         self._close()
         code = self._process.returncode
-        last_words = self._tail.decode("utf-8", "replace").strip()
-        return ExitStatus(code, killed, last_words)
+        return ExitStatus(code, killed, self._stderr_tail.decode("utf-8", "replace").strip())
 
-    async def _ended(self, within_s: float) -> bool:
-        """Whether it ended in that time."""
-        # Polled: without a thread there is no waiting for a child that works on macOS and on Linux both.
+    async def _wait_exit(self, within_s: float) -> bool:
+        """True if the process exits within that time."""
+        # Polled: without a thread, no way of waiting for a child works on both macOS and Linux.
         wait_s, until_s = 0.0005, time.monotonic() + within_s
         while self._process.poll() is None:
             if time.monotonic() >= until_s:
@@ -210,16 +211,16 @@ class WorkerProcess:
             wait_s = min(2 * wait_s, 0.02)
         return True
 
-    def _drain(self) -> None:
-        """Keep the last it said on standard error; one read, so that a talkative one costs no more than that."""
+    def _read_stderr(self) -> None:
+        """Read from standard error and retain its end. One read only: a worker with much output must not cost more."""
         with contextlib.suppress(OSError):
-            self._tail = (self._tail + os.read(self._words, 64 * 1024))[-_TAIL_BYTES:]
+            self._stderr_tail = (self._stderr_tail + os.read(self._stderr, 64 * 1024))[-_TAIL_BYTES:]
 
     def _close(self) -> None:
-        self._end.close()
-        if self._words >= 0:
-            os.close(self._words)
-            self._words = -1
+        self._socket.close()
+        if self._stderr >= 0:
+            os.close(self._stderr)
+            self._stderr = -1
 
 
 __all__ = ["COMMAND", "ENVIRONMENT", "ExitStatus", "ProtocolError", "WorkerExited", "WorkerProcess"]

@@ -1,4 +1,4 @@
-"""Sources that renderers died of: after the second time they are refused for a while, without another try."""
+"""Quarantine for sources that crash workers: after the second crash they are rejected for a while without a try."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from cachetools import TTLCache
 from cropmark.model.problems import SourceUnusable
 from cropmark.ports import SourceVersion
 
-_MOST_SUSPECTS = 4096
+_MAX_ENTRIES = 4096
 
-Suspect = tuple[tuple[str, str], ...]
-"""All sources of a task, by name and version. Not each for itself: else whoever lays a site's logo over a picture that
-crashes the decoder gets the logo refused everywhere."""
+SourceSet = tuple[tuple[str, str], ...]
+"""All sources of a task, by identity and version. Crashes count for the set: if they counted for each source, a client
+that overlays a site's logo on an image that crashes the decoder would get the logo rejected everywhere."""
 
 
 class Quarantine:
-    """Counts deaths by source, for `window_s` each."""
+    """Counts crashes per set of sources, each for `window_s`."""
 
-    def __init__(self, clock: Callable[[], float], *, deaths: int = 2, window_s: float = 600) -> None:
-        self._deaths = deaths
-        self._died: TTLCache[Suspect, int] = TTLCache(_MOST_SUSPECTS, window_s, timer=clock)
+    def __init__(self, clock: Callable[[], float], *, max_crashes: int = 2, window_s: float = 600) -> None:
+        self._max_crashes = max_crashes
+        self._crashes: TTLCache[SourceSet, int] = TTLCache(_MAX_ENTRIES, window_s, timer=clock)
 
-    def record(self, stamps: Sequence[SourceVersion]) -> None:
-        """A renderer died of these. The window begins anew."""
-        suspect = _suspect(stamps)
-        self._died[suspect] = self._died.get(suspect, 0) + 1
+    def record(self, versions: Sequence[SourceVersion]) -> None:
+        """Count a crash caused by these sources. The window starts again."""
+        sources = _source_set(versions)
+        self._crashes[sources] = self._crashes.get(sources, 0) + 1
 
-    def check(self, stamps: Sequence[SourceVersion]) -> None:
-        """Raise SourceUnusable where these, or one of them alone, were the death of too many."""
-        for suspect in (_suspect(stamps), *(_suspect([stamp]) for stamp in stamps)):
-            if self._died.get(suspect, 0) >= self._deaths:
+    def check(self, versions: Sequence[SourceVersion]) -> None:
+        """Raise SourceUnusable if these sources, or one of them alone, caused too many crashes."""
+        for sources in (_source_set(versions), *(_source_set([version]) for version in versions)):
+            if self._crashes.get(sources, 0) >= self._max_crashes:
                 raise SourceUnusable(
-                    f"the picture brought {self._deaths} renderers down and is refused for now",
-                    fix="replace the picture; it is tried again after ten minutes",
+                    f"the image crashed {self._max_crashes} renderers and is rejected for now",
+                    fix="replace the image; it is tried again after ten minutes",
                 )
 
 
-def _suspect(stamps: Sequence[SourceVersion]) -> Suspect:
-    return tuple((stamp.identity, stamp.version) for stamp in stamps)
+def _source_set(versions: Sequence[SourceVersion]) -> SourceSet:
+    return tuple((version.identity, version.version) for version in versions)

@@ -1,9 +1,9 @@
-"""The queue before the renderers: bounded by tasks and by estimated work; past that, Overloaded at once.
+"""The queue of tasks for renderers, bounded by tasks and by estimated work. A full queue rejects tasks immediately.
 
          work ▲
-4 x most_wait ┤████████████████████████
-              │          ░░░░░░░░░░░░░░    ░ only for a client that has less than a page of pictures waiting
-    most_wait ┤          ░░░░░░░░░░░░░░    █ for nobody
+4 x max_wait  ┤████████████████████████
+              │          ░░░░░░░░░░░░░░    ░ only tasks of clients with less than a burst waiting
+    max_wait  ┤          ░░░░░░░░░░░░░░    █ rejected
               │                     ███
               └──────────┬──────────┬──▶ tasks
                        limit    16 x limit
@@ -24,74 +24,74 @@ from cropmark.renderers.cost import CostKey
 from cropmark.renderers.protocol import Reply
 from cropmark.renderers.tasks import Task
 
-A_PAGE = 32
-"""Pictures that one page may ask for at once: a srcset of eight widths in three formats is 24."""
-HARD = 4
-"""How many times most_wait_s of work may wait at the very most."""
-MOST_TASKS = 16
-"""How many times `limit` tasks may wait at the very most: each holds a file open."""
+BURST = 32
+"""Tasks that one client may queue past the limits. One page needs up to 24: a srcset of eight widths, three formats."""
+HARD_FACTOR = 4
+"""The absolute limit on waiting work, as a multiple of max_wait_s."""
+MAX_TASKS_FACTOR = 16
+"""The absolute limit on waiting tasks, as a multiple of `limit`: each task holds a file open."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A task on its way through the pool; `answer` is done early where nobody waits any more."""
+    """A task on its way through the pool. `reply` is cancelled when the caller stops waiting."""
 
     task: Task
     sources: Sequence[OpenSource | None]
-    foreign: bool
-    sort: CostKey
+    untrusted: bool
+    cost_key: CostKey
     cost_ms: float
     client: str | None
-    answer: asyncio.Future[Reply]
-    entered_s: float = field(default_factory=time.perf_counter)
+    reply: asyncio.Future[Reply]
+    queued_at_s: float = field(default_factory=time.perf_counter)
 
     @property
     def present(self) -> list[OpenSource]:
         return [source for source in self.sources if source is not None]
 
     @property
-    def stamps(self) -> list[SourceVersion]:
-        return [source.stamp for source in self.present]
+    def versions(self) -> list[SourceVersion]:
+        return [source.version for source in self.present]
 
     @property
     def name(self) -> str:
-        """For the log."""
-        return ", ".join(stamp.identity[:200] for stamp in self.stamps)
+        """The sources' identities, for the log."""
+        return ", ".join(version.identity[:200] for version in self.versions)
 
-    def tell(self, told: Reply, queued_ms: float) -> None:
-        """Give it its answer, if anybody waits for it, with the time it stood in the queue."""
-        if self.answer.done():
+    def finish(self, reply: Reply, queued_ms: float) -> None:
+        """Return the reply to the caller with the time spent in the queue; no effect after a cancellation."""
+        if self.reply.done():
             return
-        if isinstance(told.answer, Rendered | Passthrough):
-            stages = (("queue", queued_ms), *told.answer.timing.stages)
-            told = replace(told, answer=replace(told.answer, timing=Timing(stages)))
-        self.answer.set_result(told)
+        if isinstance(reply.result, Rendered | Passthrough):
+            stages = (("queue", queued_ms), *reply.result.timing.stages)
+            reply = replace(reply, result=replace(reply.result, timing=Timing(stages)))
+        self.reply.set_result(reply)
 
-    def refuse(self, problem: Problem) -> None:
-        """Give it a Problem in place of an answer, if anybody waits for it."""
-        if not self.answer.done():
-            self.answer.set_exception(problem)
+    def fail(self, problem: Problem) -> None:
+        """Raise the problem in the caller; no effect after a cancellation."""
+        if not self.reply.done():
+            self.reply.set_exception(problem)
 
 
 class Queue:
-    """Jobs in the order they came: more than `limit` of them, or more than `most_wait_s` of estimated work, not both.
+    """Waiting jobs, oldest first. A job is rejected if both `limit` tasks and `max_wait_s` of work are exceeded.
 
-    Many small ones do not wait long, and few large ones are soon told. A client's first A_PAGE are let in past both,
-    for half a page's pictures are worth little; HARD and MOST_TASKS bound that.
+    Many small tasks do not wait long, and a few large ones are rejected early enough. The first BURST tasks of a client
+    pass both limits, since half of a page's images are of little use; HARD_FACTOR and MAX_TASKS_FACTOR bound them.
 
-    A full queue gives a place to whoever has few in it, at the cost of whoever has most: the latest job of the client
-    (then of the source) with the most jobs waiting gives way, so that no one of them can fill it for the others.
+    When the queue is full, a client with few waiting tasks displaces one with many: the latest job of the client (or
+    else of the source) with the most waiting jobs is the victim. So no client can fill the queue for the others.
     """
 
-    def __init__(self, limit: int, renderers: int, most_wait_s: float = 2.0) -> None:
+    def __init__(self, limit: int, workers: int, max_wait_s: float = 2.0) -> None:
         self._limit = limit
-        self._renderers = renderers
-        self._most_ms = most_wait_s * 1000 * renderers
+        self._workers = workers
+        self._max_ms = max_wait_s * 1000 * workers
         self._jobs: dict[Job, None] = {}
-        self.refused = 0
+        self.rejected = 0
         self.dropped = 0
         self.work_ms = 0.0
-        """Estimated, of all that wait."""
+        """Estimated work of all waiting jobs."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -99,64 +99,60 @@ class Queue:
     def __iter__(self) -> Iterator[Job]:
         return iter(tuple(self._jobs))
 
-    def half_full_besides(self, job: Job) -> bool:
-        """Whether half the work waits that may, without this job, which begins: a page of small pictures is none."""
+    def is_half_full_without(self, job: Job) -> bool:
+        """True if the other jobs are at least half of the allowed work. A page of small images does not reach that."""
         others_ms = self.work_ms - job.cost_ms if job in self._jobs else self.work_ms
-        return 2 * others_ms >= self._most_ms
+        return 2 * others_ms >= self._max_ms
 
-    def enter(self, job: Job) -> None:
-        """Take a place at the end. Raises Overloaded.
-
-        Whatever its cost, a job enters an empty queue.
-        """
-        while self._jobs and self._full_with(job):
-            giving_way = self._giving_way_to(job)
-            if giving_way is None:
-                self.refused += 1
+    def put(self, job: Job) -> None:
+        """Append the job. An empty queue accepts a job of any cost. Raises Overloaded."""
+        while self._jobs and self._is_full_for(job):
+            victim = self._victim_for(job)
+            self.rejected += 1
+            if victim is None:
                 raise self._overloaded()
-            self.leave(giving_way)
-            self.refused += 1
-            giving_way.refuse(self._overloaded())
+            self.remove(victim)
+            victim.fail(self._overloaded())
         self._jobs[job] = None
         self.work_ms += job.cost_ms
-        job.answer.add_done_callback(lambda _: self._abandoned(job))
+        job.reply.add_done_callback(lambda _: self._drop(job))
 
-    def leave(self, job: Job) -> None:
-        """Give the place up, to be run or refused."""
+    def remove(self, job: Job) -> None:
+        """Remove the job, because it starts or is rejected; no effect if it is not in the queue."""
         if job in self._jobs:
             del self._jobs[job]
             self.work_ms = self.work_ms - job.cost_ms if self._jobs else 0.0
 
-    def _abandoned(self, job: Job) -> None:
+    def _drop(self, job: Job) -> None:
         if job in self._jobs:
-            self.leave(job)
-            self.dropped += job.answer.cancelled()
+            self.remove(job)
+            self.dropped += job.reply.cancelled()
 
-    def _full_with(self, job: Job) -> bool:
+    def _is_full_for(self, job: Job) -> bool:
         tasks, work_ms = len(self._jobs), self.work_ms + job.cost_ms
-        if tasks >= MOST_TASKS * self._limit or work_ms > HARD * self._most_ms:
+        if tasks >= MAX_TASKS_FACTOR * self._limit or work_ms > HARD_FACTOR * self._max_ms:
             return True
-        return tasks >= self._limit and work_ms > self._most_ms and not self._has_page_left(job)
+        return tasks >= self._limit and work_ms > self._max_ms and not self._has_burst_left(job)
 
-    def _has_page_left(self, job: Job) -> bool:
-        return job.client is not None and sum(other.client == job.client for other in self._jobs) < A_PAGE
+    def _has_burst_left(self, job: Job) -> bool:
+        return job.client is not None and sum(other.client == job.client for other in self._jobs) < BURST
 
-    def _giving_way_to(self, job: Job) -> Job | None:
-        """The latest job of who has most, where that is more than this one's owner would have."""
+    def _victim_for(self, job: Job) -> Job | None:
+        """The latest job of the owner with the most jobs, if that is more than the new job's owner would then have."""
         for owner in (_client, _source):
-            mine = owner(job)
-            counted = Counter(owner(other) for other in self._jobs)
-            most, count = counted.most_common(1)[0]
-            if mine is None or most is None or count <= counted[mine] + 1:
+            own = owner(job)
+            counts = Counter(owner(other) for other in self._jobs)
+            largest, count = counts.most_common(1)[0]
+            if own is None or largest is None or count <= counts[own] + 1:
                 continue
-            return next(other for other in reversed(self._jobs) if owner(other) == most)
+            return next(other for other in reversed(self._jobs) if owner(other) == largest)
         return None
 
     def _overloaded(self) -> Overloaded:
         return Overloaded(
-            f"{len(self._jobs)} pictures are waiting to be made",
+            f"{len(self._jobs)} images are waiting to be rendered",
             fix="try again a little later",
-            retry_after_s=max(1, math.ceil(self.work_ms / 1000 / self._renderers)),
+            retry_after_s=max(1, math.ceil(self.work_ms / 1000 / self._workers)),
         )
 
 
@@ -165,4 +161,4 @@ def _client(job: Job) -> str | None:
 
 
 def _source(job: Job) -> str | None:
-    return job.present[0].stamp.identity if job.present else None
+    return job.present[0].version.identity if job.present else None

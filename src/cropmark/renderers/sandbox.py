@@ -1,8 +1,8 @@
-"""The walls around a renderer, put up from inside once all is loaded: what breaks into a decoder finds nothing to take.
+"""The sandbox of a worker: two layers that it enters after loading, so that a compromised decoder can reach nothing.
 
-seccomp is the wall: an allow-list of system calls for every thread, without any that opens, connects, starts, signals
-or looks at something else. Landlock without any path is the second one; before kernel ABI 8 it covers only the thread
-that asks for it and those that come after. docs/decisions/0041 tells why each is there.
+The main layer is seccomp: an allow list of system calls for every thread, without calls that open, connect, start,
+signal or inspect anything. The second layer is Landlock without any allowed path; before kernel ABI 8 it covers only
+the calling thread and its later children. docs/decisions/0041 gives the reasons.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from typing import Any
 from cropmark.renderers.tasks import Sandbox
 
 Conditions = list[tuple[int, str, int, int]]
-"""All must hold: the argument's index, "eq" or "masked", the value, and for "masked" the mask."""
+"""Conditions that must all hold: argument index, "eq" or "masked", value, and the mask for "masked"."""
 
 _SOCKET = 0
 _STDERR = 2
 
 _CLONE_VM, _CLONE_SIGHAND, _CLONE_THREAD = 0x100, 0x800, 0x10000
 _THREAD = _CLONE_VM | _CLONE_SIGHAND | _CLONE_THREAD
-_MAP_KIND, _MAP_PRIVATE = 0x3, 0x2
+_MAP_TYPE, _MAP_PRIVATE = 0x3, 0x2
 _PROT_EXEC = 0x4
 _PR_SET_NAME = 15
 
 # fmt: off
-ALLOWED = (
-    # its socket's messages and its sources; the descriptors are those it was given
+ALLOWED_CALLS = (
+    # messages on its socket, and its sources: only descriptors that it received
     "read", "pread64", "close", "fstat", "lseek",
     # memory
     "brk", "munmap", "mremap", "madvise",
-    # threads and signals of its own
+    # its own threads and signals
     "futex", "set_robust_list", "rseq", "gettid", "getpid", "sched_yield", "sched_getaffinity", "getcpu", "membarrier",
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall", "exit", "exit_group",
-    # time, chance, and what the machine has
+    # time, random numbers, facts about the machine
     "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "getrandom", "sysinfo",
     "getrusage", "uname", "poll", "ppoll",
 )
-"""Calls that may be made with any argument. Names that an architecture has not are left out there."""
+"""Calls allowed with any arguments. Names that an architecture lacks are skipped there."""
 
 
-def guarded(pid: int) -> Mapping[str, tuple[Conditions, ...]]:
-    """Calls that may be made with some arguments only, by the process of that number; any row of conditions will do."""
+def conditional_calls(pid: int) -> Mapping[str, tuple[Conditions, ...]]:
+    """Calls that process `pid` may make with certain arguments only; one row of conditions must hold."""
     return {
         "recvmsg":  ([(0, "eq", _SOCKET, 0)],),
         "recvfrom": ([(0, "eq", _SOCKET, 0)],),
         "sendmsg":  ([(0, "eq", _SOCKET, 0)],),
         "sendto":   ([(0, "eq", _SOCKET, 0)],),
-        # Not to a source: it may be open for writing, as temporary files are.
+        # Never to a source: it may be open for writing, as temporary files are.
         "write":    ([(0, "eq", _STDERR, 0)], [(0, "eq", 1, 0)]),
         "writev":   ([(0, "eq", _STDERR, 0)], [(0, "eq", 1, 0)]),
-        # Not shared, for the same reason; and nothing that is written can be run.
-        "mmap":     ([(2, "masked", 0, _PROT_EXEC), (3, "masked", _MAP_PRIVATE, _MAP_KIND)],),
+        # Never shared, for the same reason; and never executable.
+        "mmap":     ([(2, "masked", 0, _PROT_EXEC), (3, "masked", _MAP_PRIVATE, _MAP_TYPE)],),
         "mprotect": ([(2, "masked", 0, _PROT_EXEC)],),
         "clone":    ([(0, "masked", _THREAD, _THREAD)],),
         "tgkill":   ([(0, "eq", pid, 0)],),               # abort()
@@ -65,46 +65,46 @@ def guarded(pid: int) -> Mapping[str, tuple[Conditions, ...]]:
 
 
 def confine(policy: Sandbox) -> tuple[str, ...]:
-    """Lock this process in for good; the walls that could not be put up, none where none was asked for.
+    """Enter the sandbox irrevocably; returns the layers that are not active, none if the policy is OFF.
 
-    Whatever is not loaded yet cannot be loaded any more. Takes about 5 ms.
+    Nothing can be loaded afterwards. Takes about 5 ms.
     """
     if policy is Sandbox.OFF:
         return ()
     if sys.platform != "linux":
-        return ("seccomp and Landlock: only Linux has them",)
-    import resource  # noqa: PLC0415 - with the two below: they exist on Linux only
+        return ("seccomp and Landlock, which only Linux has",)
+    import resource  # noqa: PLC0415 - like the two imports below: they exist on Linux only
 
     import landlockpy  # noqa: PLC0415
     import seccompy  # noqa: PLC0415
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    # In this order: the first call of each looks libc up on disk, and the loaded filter forbids Landlock's own calls.
+    # In this order: the first call of each library opens libc, and the loaded filter forbids Landlock's calls.
     seccomp = seccompy.supported() and seccompy.flag_supported(seccompy.FilterFlag.TSYNC)
     landlock = landlockpy.supported()
     if landlock:
-        _close_paths(landlockpy)
+        _forbid_paths(landlockpy)
     if seccomp:
-        _filter(seccompy).load()
+        _seccomp_filter(seccompy).load()
     missing = [name for name, there in (("seccomp", seccomp), ("Landlock", landlock)) if not there]
-    return (*missing, *_holes())
+    return (*missing, *_open_holes())
 
 
-def _close_paths(landlockpy: Any) -> None:
+def _forbid_paths(landlockpy: Any) -> None:
     scopes = landlockpy.Scope.ABSTRACT_UNIX_SOCKET | landlockpy.Scope.SIGNAL
     with landlockpy.Ruleset(scoped=scopes) as ruleset:
         ruleset.restrict(landlockpy.RestrictFlag.TSYNC)
 
 
-def _filter(seccompy: Any) -> Any:
-    """The allow-list as a filter for all threads; what is not on it fails with EPERM."""
+def _seccomp_filter(seccompy: Any) -> Any:
+    """The allow list as a filter for all threads; other calls fail with EPERM."""
     rules = seccompy.Filter(seccompy.Action.ERRNO | errno.EPERM, flags=seccompy.FilterFlag.TSYNC)
-    # Its flags lie in memory, where no filter can see them. Libraries that hear ENOSYS take clone() instead.
+    # Its flags are in memory, where a filter cannot check them. On ENOSYS, libraries use clone() instead.
     rules.errno("clone3", errno.ENOSYS)
-    for name in ALLOWED:
-        if _known(seccompy, name):
+    for name in ALLOWED_CALLS:
+        if _is_known(seccompy, name):
             rules.allow(name)
-    for name, rows in guarded(os.getpid()).items():
+    for name, rows in conditional_calls(os.getpid()).items():
         for row in rows:
             rules.allow(name, args=[_condition(seccompy, *condition) for condition in row])
     return rules
@@ -116,7 +116,7 @@ def _condition(seccompy: Any, index: int, how: str, value: int, mask: int) -> An
     return seccompy.ArgCmp(index, seccompy.CmpOp.MASKED_EQ, value, mask)
 
 
-def _known(seccompy: Any, name: str) -> bool:
+def _is_known(seccompy: Any, name: str) -> bool:
     try:
         seccompy.syscall_nr(name)
     except ValueError:
@@ -124,10 +124,10 @@ def _known(seccompy: Any, name: str) -> bool:
     return True
 
 
-def _holes() -> tuple[str, ...]:
-    """What can be done although the walls say they stand: a container may answer a call and not carry it out."""
+def _open_holes() -> tuple[str, ...]:
+    """Actions that work although the sandbox reports success: some containers accept the calls without effect."""
     try:
         os.close(os.open("/", os.O_RDONLY))
     except PermissionError:
         return ()
-    return ("files can be opened all the same",)
+    return ("files can be opened despite the sandbox",)

@@ -1,4 +1,4 @@
-"""What the renderers are doing, for /readyz, metrics and the doctor."""
+"""State of the renderer pool, for /readyz, metrics and the doctor command."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from dataclasses import dataclass
 
 from cropmark.renderers.group import ExitReason
 from cropmark.renderers.tasks import Sandbox
+from cropmark.runtime.metrics import Sample
 
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A moment of the pool."""
+    """Snapshot of the pool."""
 
-    renderers: int
-    """How many may work at once."""
+    workers: int
+    """Tasks that can run in parallel."""
     alive: int
-    """Of all trust classes and trades."""
+    """Idle and busy processes of all groups."""
     running: int
     queued: int
     queued_ms: float
-    """Estimated work of all that wait, on one core."""
-    refused: int
+    """Estimated work of all waiting tasks, on one core."""
+    rejected: int
     dropped: int
-    """Tasks that nobody waited for any more when their turn came."""
+    """Tasks cancelled by the caller while they waited."""
     restarts: Mapping[ExitReason, int]
     sandbox: Sandbox
-    missing: tuple[str, ...]
-    """The walls that this system has not; empty also where none was asked for."""
-    trouble: str
-    """Why no renderer can be started; empty where one can."""
+    missing_layers: tuple[str, ...]
+    """Sandbox layers that this system lacks; empty also if the sandbox is off."""
+    start_error: str
+    """The reason why no worker can be started; empty if one can."""
     libraries: tuple[str, ...] = ()
-    """Name and version of the native libraries that decode."""
+    """Name and version of each native library that decodes."""
 
     @property
     def sandboxed(self) -> bool:
-        return self.sandbox is not Sandbox.OFF and not self.missing
+        return self.sandbox is not Sandbox.OFF and not self.missing_layers
 
     @property
     def ready(self) -> bool:
-        """Whether tasks are carried out, if only as soon as a renderer that is being replaced has started."""
-        return self.alive > 0 or not self.trouble
+        """True if tasks are executed, immediately or as soon as a replacement worker has started."""
+        return self.alive > 0 or not self.start_error
 
-    def rows(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
-        """As metrics.Reading wants them: name, help, labels, value."""
-        yield "cropmark_renderers", "Renderer processes ready or at work.", {}, self.alive
-        yield "cropmark_renderers_running", "Tasks at work.", {}, self.running
-        yield "cropmark_queue_tasks", "Tasks that wait for a renderer.", {}, self.queued
-        yield "cropmark_queue_seconds", "Estimated work that waits, on one core.", {}, self.queued_ms / 1000
-        yield "cropmark_queue_refused_total", "Tasks refused because the queue was full.", {}, self.refused
-        yield "cropmark_queue_dropped_total", "Tasks dropped because nobody waited any more.", {}, self.dropped
-        yield "cropmark_sandboxed", "1 where every wall of the sandbox stands.", {}, self.sandboxed
-        about = "Renderers replaced, by cause."
-        for cause in ExitReason:
-            yield "cropmark_renderer_restarts_total", about, {"cause": cause.value}, self.restarts.get(cause, 0)
+    def samples(self) -> Iterator[Sample]:
+        """The values of the renderer and queue metrics."""
+        yield "cropmark_renderer_processes", (), self.alive
+        yield "cropmark_renderer_tasks_running", (), self.running
+        yield "cropmark_queue_tasks", (), self.queued
+        yield "cropmark_queue_estimated_work_seconds", (), self.queued_ms / 1000
+        yield "cropmark_queue_rejected_total", (), self.rejected
+        yield "cropmark_queue_dropped_total", (), self.dropped
+        yield "cropmark_sandbox_active", (), self.sandboxed
+        for reason in ExitReason:
+            yield "cropmark_renderer_restarts_total", (reason.value,), self.restarts.get(reason, 0)

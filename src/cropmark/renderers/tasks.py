@@ -1,4 +1,4 @@
-"""What the front asks of a renderer: tasks, and how a renderer is set up. Pickled, and only ever from the front."""
+"""Messages from the front to a worker: its setup and its tasks. Pickled, in this direction only."""
 
 from __future__ import annotations
 
@@ -13,66 +13,66 @@ from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
 from cropmark.ports import AnalysisResult, ImageDifference, Passthrough, Rendered
 
-if TYPE_CHECKING:  # it brings importlib.resources and with that e-mail: 9 ms of each renderer's start
+if TYPE_CHECKING:  # it imports importlib.resources and with it email: 9 ms of each worker's start
     from cropmark.analysis.models import Models
 
 
 class Sandbox(Enum):
-    """What becomes of a renderer where the kernel lacks a wall."""
+    """Policy for a kernel that lacks a layer of the sandbox."""
 
     OFF = "off"
     TRY = "try"
-    """It works without, and says what is missing."""
+    """Start without the missing layers and report them."""
     REQUIRE = "require"
-    """The pool does not start."""
+    """Do not start."""
 
 
 class Isolation(Enum):
-    """How far foreign bytes (uploads, addresses of strangers) are kept from each other."""
+    """Isolation of untrusted sources (uploads, URLs from clients) from each other."""
 
     SHARED = "shared"
-    """They share renderers, never with the site's own files."""
+    """They share workers with each other, but never with trusted sources."""
     REQUEST = "request"
-    """Each request gets a process of its own."""
+    """Each request gets its own process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message a renderer gets. Limits hold for the process, CPU time is the front's to raise."""
+    """The first message to a worker. The limits hold for its lifetime; the front extends its CPU time per task."""
 
     sandbox: Sandbox = Sandbox.TRY
-    analyst: bool = False
-    """Loads what the content analysis needs, which the sandbox would not let it load later."""
+    with_analysis: bool = False
+    """Load the content analysis too; the sandbox prevents loading it later."""
     memory_bytes: int = 2 * 2**30
     niceness: int = 10
-    floor: bool = True
-    """Whether native libraries with published memory bugs keep it from starting."""
+    allow_vulnerable_libraries: bool = False
+    """True if native libraries with published memory bugs do not prevent the start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """The Info of the one source."""
+    """Returns the Info of the one source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Analyze:
-    """The analysis of the one source. `models` comes with a renderer's first one, which keeps them."""
+    """Returns the analysis of the one source. The first such task of a worker includes the models; it stores them."""
 
     models: Models | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Render:
-    """The picture that a Plan makes of the sources; `low_effort`: at the encoder's lowest effort."""
+    """Returns the rendition of the sources by a Plan. `low_effort` selects the encoder's lowest effort."""
 
     plan: Plan
-    analyzed: AnalysisResult | None = None
+    analysis: AnalysisResult | None = None
     low_effort: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DrawOverlay:
-    """A PNG of the one source with what was found in it, and the window that was chosen, in upright pixels."""
+    """Returns a PNG of the one source with its analysis and the crop window, both in upright pixels, drawn on it."""
 
     analysis: Analysis
     window: Box | None
@@ -80,26 +80,26 @@ class DrawOverlay:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """How far the two sources differ."""
+    """Returns the difference of the two sources."""
 
 
 Task = Inspect | Analyze | Render | DrawOverlay | Compare
-Answer = Rendered | Passthrough | Info | AnalysisResult | ImageDifference
-Sources = Sequence[bytes | None]
-Work = Callable[[Task, Sources], Answer]
-"""What carries tasks out, inside a renderer. Raises Problems."""
+TaskResult = Rendered | Passthrough | Info | AnalysisResult | ImageDifference
+SourceBytes = Sequence[bytes | None]
+TaskHandler = Callable[[Task, SourceBytes], TaskResult]
+"""Executes tasks inside a worker. Raises Problems."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A task and the lengths of its sources in bytes; None where an optional one is missing.
+    """A task and the lengths of its sources in bytes, None for an optional source that is missing.
 
-    The descriptors of the others travel beside it, in the same order.
+    The descriptors of the present sources are sent with the message, in the same order.
     """
 
     task: Task
     lengths: tuple[int | None, ...]
 
 
-MOST_SOURCES = 64
-"""How many sources one task may have: each is an open descriptor in the renderer."""
+MAX_SOURCES = 64
+"""Most sources of one task: each is an open descriptor in the worker."""

@@ -1,4 +1,4 @@
-"""A renderer from the inside: takes tasks from its one socket until the front closes it.
+"""The renderer process: executes tasks from its socket until the front closes it.
 
 Started as `python -m cropmark.renderers.worker` with the socket as descriptor 0.
 """
@@ -13,22 +13,22 @@ import traceback
 from collections.abc import Callable
 
 from cropmark.geometry.recipe import Reason
-from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
+from cropmark.model.formats import READABLE, SNIFF_BYTES, sniff_format
 from cropmark.model.problems import InternalError, Problem, SourceUnusable
 from cropmark.ports import Passthrough
 from cropmark.renderers import protocol, transport
 from cropmark.renderers.protocol import Failure, Ready, Reply
 from cropmark.renderers.sandbox import confine
-from cropmark.renderers.tasks import MOST_SOURCES, Message, Setup, Sources, Task, Work
+from cropmark.renderers.tasks import MAX_SOURCES, Message, Setup, SourceBytes, Task, TaskHandler
 
-Libraries = Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]
-"""Tells the versions of the native libraries that decode, and which of them are too old."""
+LibraryVersions = Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]
+"""Returns the versions of the native libraries that decode, and a message for each that is too old."""
 
 
-def main(prepared: Callable[[Setup], Work], libraries: Libraries = lambda: ((), ())) -> None:
-    """Set up, lock in, say so, then answer one task after another.
+def main(load_handler: Callable[[Setup], TaskHandler], library_versions: LibraryVersions = lambda: ((), ())) -> None:
+    """Set up, enter the sandbox, report readiness, then execute one task after another.
 
-    `prepared` loads all that the tasks will need: after confine() nothing can be loaded any more.
+    `load_handler` must load everything that tasks need: after confine() nothing can be loaded.
     """
     end = socket.socket(fileno=0)
     first = transport.receive(end)
@@ -36,57 +36,57 @@ def main(prepared: Callable[[Setup], Work], libraries: Libraries = lambda: ((), 
         return
     setup = first[0]
     assert isinstance(setup, Setup)
-    _limit(setup)
-    work = prepared(setup)
-    told_of = libraries()
-    # Only now: among busy renderers a start at their low rank takes twice as long, and somebody waits for it.
-    _step_back(setup.niceness)
-    transport.tell(end, protocol.ready(Ready(confine(setup.sandbox), *told_of)))
+    _set_limits(setup)
+    handler = load_handler(setup)
+    libraries = library_versions()
+    # Last: a start at low priority takes twice as long among busy workers, and the front is waiting for it.
+    _lower_priority(setup.niceness)
+    transport.send_reply(end, protocol.serialize_ready(Ready(confine(setup.sandbox), *libraries)))
     while (received := transport.receive(end)) is not None:
         message, descriptors = received
         assert isinstance(message, Message)
-        sources = transport.contents(descriptors, message.lengths)
-        transport.tell(end, protocol.written(told(work, message.task, sources)))
-    # Not sys.exit(): there is nothing to save, and tearing libvips down takes longer than all the rest.
+        sources = transport.read_sources(descriptors, message.lengths)
+        transport.send_reply(end, protocol.serialize_reply(execute(handler, message.task, sources)))
+    # Not sys.exit(): there is nothing to save, and shutting libvips down takes longer than the rest of the exit.
     os._exit(0)
 
 
-def told(work: Work, task: Task, sources: Sources) -> Reply:
-    """What the work says, or why it says nothing."""
+def execute(handler: TaskHandler, task: Task, sources: SourceBytes) -> Reply:
+    """The handler's result, or the Failure if it raises."""
     try:
-        answer = work(task, sources)
+        result = handler(task, sources)
     except Problem as problem:
-        return Reply(Failure(problem), spent=isinstance(problem, SourceUnusable) and _was_decoded(sources))
+        return Reply(Failure(problem), recycle=isinstance(problem, SourceUnusable) and _decoder_ran(sources))
     except MemoryError:
-        return Reply(Failure(SourceUnusable("the picture needs more memory than it may take")), spent=True)
-    except Exception:  # noqa: BLE001 - the front must hear of whatever it is, or it waits for its deadline
-        return Reply(Failure(InternalError("the renderer failed"), log=traceback.format_exc()), spent=True)
-    broken = isinstance(answer, Passthrough) and answer.reason is Reason.UNREADABLE
-    return Reply(answer, spent=broken and _was_decoded(sources))
+        return Reply(Failure(SourceUnusable("the image needs more memory than the limit")), recycle=True)
+    except Exception:  # noqa: BLE001 - the front must receive every error, or it waits until the timeout
+        return Reply(Failure(InternalError("the renderer failed"), log=traceback.format_exc()), recycle=True)
+    broken = isinstance(result, Passthrough) and result.reason is Reason.UNREADABLE
+    return Reply(result, recycle=broken and _decoder_ran(sources))
 
 
-def _limit(setup: Setup) -> None:
+def _set_limits(setup: Setup) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    files = 2 * MOST_SOURCES if most == resource.RLIM_INFINITY else min(2 * MOST_SOURCES, most)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = 2 * MAX_SOURCES if hard == resource.RLIM_INFINITY else min(2 * MAX_SOURCES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    if sys.platform == "linux":  # macOS knows the limit by name and refuses to set it
+    if sys.platform == "linux":  # macOS defines the limit but refuses to set it
         resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
 
 
-def _step_back(niceness: int) -> None:
-    """Take a low rank, and interrupt nobody: else a renderer that is handed a task runs before the front goes on."""
+def _lower_priority(niceness: int) -> None:
+    """Lower our priority so that waking a worker does not preempt the front process."""
     os.nice(niceness)
     if hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def _was_decoded(sources: Sources) -> bool:
-    """Whether any source is of a format that a decoder was let loose on."""
-    return any(source is not None and sniffed(source[:SNIFFED_BYTES]) in READABLE for source in sources)
+def _decoder_ran(sources: SourceBytes) -> bool:
+    """True if any source has a format that a decoder reads."""
+    return any(source is not None and sniff_format(source[:SNIFF_BYTES]) in READABLE for source in sources)
 
 
 if __name__ == "__main__":
-    from cropmark.renderers.handlers import libraries, prepared
+    from cropmark.renderers.handlers import library_versions, load_handler
 
-    main(prepared, libraries)
+    main(load_handler, library_versions)
