@@ -23,11 +23,12 @@ run: setup-run ## install and serve the sample images
 test: setup-dev ## install and run the tests
 	@$(BIN)/python -m pytest
 
-check: setup-dev ## lint, types, layers, generated documents
+check: setup-dev ## lint, types, import contracts, language, generated documents
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python tools/language.py
 	@$(BIN)/python tools/documents.py --check
 	@$(BIN)/python tools/sbom.py --check
 

@@ -1,4 +1,4 @@
-"""Sites by host name: the vendor's own URL with only its host changed, over a folder and over an origin on the web."""
+"""Sites by host name: a vendor's URL works with only its host changed, over a folder and over an origin."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ STACK, ASSET, FILE = "bltstack000000000", "blt0123456789abcdef", "0123456789abcd
 ENVIRONMENT, FILE_ID = "975bf280-9091-4691-b05b-86a7d2f3b4c1", "0c0d7d9f-4d3f-4e1c-9d11-1f2b3c4d5e6f"
 
 
-SAYS = {
+CACHE_CONTROL = {
     "private.jpg": "private, max-age=60",
     "secret.jpg": "no-store",
     "brief.jpg": "max-age=1, must-revalidate",
     "odd.jpg": "max-age=60, \xe9",
 }
-"""Cache-Control of the origin, by the file's name."""
+"""Cache-Control of the origin by file name."""
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class _Origin(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
-        if said := SAYS.get(self.path.rsplit("/", 1)[-1]):
-            self.send_header("Cache-Control", said)
+        if value := CACHE_CONTROL.get(self.path.rsplit("/", 1)[-1]):
+            self.send_header("Cache-Control", value)
         super().end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's own name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         pass
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures where each vendor's paths have them."""
+    """Images at the paths of each vendor."""
     folder = make_images(tmp_path_factory.mktemp("pictures"))
     for vendors in (f"v3/assets/{STACK}/{ASSET}/{FILE}", f"{ENVIRONMENT}/{FILE_ID}"):
         (folder / vendors).mkdir(parents=True)
         shutil.copy(folder / "wide.jpg", folder / vendors / "wide photo.jpg")
-    for name in SAYS:
+    for name in CACHE_CONTROL:
         shutil.copy(folder / "wide.jpg", folder / name)
     return folder
 
 
 @pytest.fixture(scope="module")
 def origin(folder: Path) -> Iterator[str]:
-    """host:port of a server of the same pictures."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    """host:port of a web server of the same images."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Origin, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield f"127.0.0.1:{server.server_port}"
@@ -66,7 +66,7 @@ def origin(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def server(folder: Path, origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """All three dialects, each over the folder and over the origin, a site each."""
+    """Three dialects, each with a site over the folder and a site over the origin."""
     work = tmp_path_factory.mktemp("sites")
     tables = [
         f'[[site]]\nhosts = ["{dialect}-{kind}.example"]\ndialect = "{dialect}"\nsource = "{source}"\n'
@@ -80,8 +80,8 @@ def server(folder: Path, origin: str, tmp_path_factory: pytest.TempPathFactory) 
     config = work / "cropmark.toml"
     config.write_text("\n".join(tables))
     allowed = {"CROPMARK_ALLOW_PRIVATE_HOSTS": origin}
-    with running("--config", str(config), cache=work / "cache", environment=allowed) as found:
-        yield found
+    with running("--config", str(config), cache=work / "cache", environment=allowed) as started:
+        yield started
 
 
 # fmt: off
@@ -105,13 +105,13 @@ def test_only_the_host_changes(server: Running, kind: str, url: str, size: tuple
     parts = urlsplit(url)
     host = parts.netloc.replace(".example", f"-{kind}.example")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    answer = server.get(path, headers={"Host": host})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "image/jpeg" or path.endswith(("10,10",))
-    assert Image.open(BytesIO(answer.content)).size == size
+    response = server.get(path, headers={"Host": host})
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "image/jpeg" or path.endswith(("10,10",))
+    assert Image.open(BytesIO(response.content)).size == size
 
 
-def test_a_port_behind_the_host_and_capitals_change_nothing(server: Running) -> None:
+def test_port_case_and_trailing_dot_of_the_host_are_ignored(server: Running) -> None:
     for host in ("fastly-folder.example:8443", "Fastly-Folder.Example", "fastly-folder.example."):
         assert server.get("/wide.jpg?width=10", headers={"Host": host}).status_code == 200
 
@@ -134,28 +134,28 @@ MISSING = [
 
 
 @pytest.mark.parametrize(("host", "path", "status"), MISSING)
-def test_what_is_not_there(server: Running, host: str, path: str, status: int) -> None:
-    answer = server.get(path, headers={"Host": host})
-    assert answer.status_code == status
-    assert not answer.headers["content-type"].startswith("image/")
+def test_missing_images(server: Running, host: str, path: str, status: int) -> None:
+    response = server.get(path, headers={"Host": host})
+    assert response.status_code == status
+    assert not response.headers["content-type"].startswith("image/")
 
 
-def test_an_origins_path_is_the_beginning_of_every_path(server: Running) -> None:
+def test_the_path_of_an_origin_is_prepended(server: Running) -> None:
     path = f"/assets/{STACK}/{ASSET}/{FILE}/wide%20photo.jpg?width=10"
     assert server.get(path, headers={"Host": "based.example"}).status_code == 200
 
 
 # fmt: off
-KEPT = [
+CACHED = [
     # host                          path                        Cache-Control
-    ("fastly-origin.example",       "/private.jpg?width=10",    "private, max-age=60"),         # H3: the origin's
+    ("fastly-origin.example",       "/private.jpg?width=10",    "private, max-age=60"),         # the origin's
     ("fastly-origin.example",       "/secret.jpg?width=10",     "no-store"),
     ("fastly-origin.example",       "/brief.jpg?width=10",      "max-age=1, must-revalidate"),
     ("fastly-origin.example",       "/brief.jpg",               "max-age=1, must-revalidate"),
-    ("fastly-origin.example",       "/odd.jpg?width=10",        "no-store"),                    # not to be repeated
-    ("fastly-origin.example",       "/wide.jpg?width=10",       "public, max-age=3600"),        # it says nothing
+    ("fastly-origin.example",       "/odd.jpg?width=10",        "no-store"),                    # not forwarded
+    ("fastly-origin.example",       "/wide.jpg?width=10",       "public, max-age=3600"),        # the origin sends none
     ("fastly-origin.example",       "/broken.jpg?width=10",     "public, max-age=10"),
-    ("fastly-folder.example",       "/broken.jpg?width=10",     "public, max-age=10"),          # perhaps half there
+    ("fastly-folder.example",       "/broken.jpg?width=10",     "public, max-age=10"),          # it may be half written
     ("kontent-origin.example",      "/private.jpg?w=10",        "private, no-store"),
     ("kontent-origin.example",      "/brief.jpg?w=10",          "public, max-age=31536000"),    # by version
     ("kontent-folder.example",      "/broken.jpg?w=10",         "public, max-age=10"),
@@ -166,15 +166,15 @@ KEPT = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("host", "path", "kept"), KEPT)
-def test_how_long_answers_may_be_kept(server: Running, host: str, path: str, kept: str) -> None:
-    """When it is made, and when it is there."""
+@pytest.mark.parametrize(("host", "path", "cache_control"), CACHED)
+def test_cache_control(server: Running, host: str, path: str, cache_control: str) -> None:
+    """The same for a cache miss and for a hit."""
     for _ in range(2):
-        answer = server.get(path, headers={"Host": host})
-        assert (answer.status_code, answer.headers["cache-control"]) == (200, kept)
+        response = server.get(path, headers={"Host": host})
+        assert (response.status_code, response.headers["cache-control"]) == (200, cache_control)
 
 
-def test_a_broken_original_says_so(server: Running) -> None:
+def test_a_broken_original_is_sent_with_a_warning(server: Running) -> None:
     fastly = server.get("/broken.jpg?width=10", headers={"Host": "fastly-folder.example"})
     assert "fastly-io-error" in fastly.headers
     kontent = server.get("/broken.jpg?w=10", headers={"Host": "kontent-folder.example"})
@@ -182,12 +182,12 @@ def test_a_broken_original_says_so(server: Running) -> None:
 
 
 def test_a_prefix_serves_any_host_with_its_own_settings(server: Running) -> None:
-    answer = server.get("/shop/wide.jpg?width=800", headers={"Host": "elsewhere.example"})
-    assert Image.open(BytesIO(answer.content)).size == (800, 400)
+    response = server.get("/shop/wide.jpg?width=800", headers={"Host": "elsewhere.example"})
+    assert Image.open(BytesIO(response.content)).size == (800, 400)
 
 
 def test_sites_of_one_path_do_not_share_renditions(server: Running) -> None:
-    """Fastly keeps 400 px where nothing may grow, Contentstack grows."""
+    """Fastly does not enlarge a 400 px image by default; Contentstack does."""
     fastly = server.get("/wide.jpg?width=800", headers={"Host": "fastly-folder.example"})
     contentstack = server.get("/wide.jpg?width=800", headers={"Host": "contentstack-folder.example"})
     assert Image.open(BytesIO(fastly.content)).size == (400, 200)
@@ -196,19 +196,19 @@ def test_sites_of_one_path_do_not_share_renditions(server: Running) -> None:
     assert "x-ratelimit-limit" not in fastly.headers
 
 
-def test_an_explanation_says_it_in_other_words(server: Running) -> None:
-    told = server.get("/_explain?url=/shop/wide.jpg?crop=2:1").json()
-    words = {one["dialect"]: one for one in told["in_other_words"]}
-    assert set(words) == {"contentstack", "kontent", "pixlab"}
-    assert words["contentstack"] == {"dialect": "contentstack", "same": True, "query": "crop=2:1"}
-    assert words["kontent"]["differs"] == ["Crop.shape: a region is told by its width and height, not by a ratio"]
+def test_an_explanation_contains_translations(server: Running) -> None:
+    explanation = server.get("/_explain?url=/shop/wide.jpg?crop=2:1").json()
+    translations = {one["dialect"]: one for one in explanation["translations"]}
+    assert set(translations) == {"contentstack", "kontent", "pixlab"}
+    assert translations["contentstack"] == {"dialect": "contentstack", "same": True, "query": "crop=2:1"}
+    assert translations["kontent"]["differs"][0].startswith("Crop.shape: ")
 
 
-def test_what_is_refused_has_no_other_words(server: Running) -> None:
-    assert "in_other_words" not in server.get("/_explain?url=/shop/wide.jpg?crop=2").json()
+def test_a_rejected_request_has_no_translations(server: Running) -> None:
+    assert "translations" not in server.get("/_explain?url=/shop/wide.jpg?crop=2").json()
 
 
-def test_the_greeting_names_every_site(server: Running) -> None:
+def test_the_greeting_lists_every_site(server: Running) -> None:
     assert "fastly-folder.example" in server.greeting
     assert "kontent at kontent-origin.example" in server.greeting
 
@@ -216,10 +216,10 @@ def test_the_greeting_names_every_site(server: Running) -> None:
 def test_an_origin_that_is_not_allowed_is_not_fetched(
     folder: Path, origin: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    work = tmp_path_factory.mktemp("guarded")
+    work = tmp_path_factory.mktemp("protected")
     config = work / "cropmark.toml"
     config.write_text(f'[[site]]\nhosts = ["a.example"]\ndialect = "fastly"\nsource = "http://{origin}"\n')
-    with running("--config", str(config), cache=work / "cache") as guarded:
-        answer = guarded.get("/wide.jpg?width=10", headers={"Host": "a.example"})
-    assert answer.status_code == 400
-    assert not answer.headers["content-type"].startswith("image/")
+    with running("--config", str(config), cache=work / "cache") as protected:
+        response = protected.get("/wide.jpg?width=10", headers={"Host": "a.example"})
+    assert response.status_code == 400
+    assert not response.headers["content-type"].startswith("image/")

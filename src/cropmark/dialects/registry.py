@@ -50,7 +50,7 @@ class DialectEntry:
     title: str
     """The vendor's name for the service, as documents show it."""
     mounts: tuple[DefaultMount, ...] = ()
-    """Where the server offers the dialect without further configuration; a folder is served at each of them."""
+    """The places where the server offers the dialect without further configuration, each over a folder."""
     samples: tuple[Sample, ...] = ()
     thumbnail: str = ""
     """The query of the start page's 16:9 thumbnails."""
@@ -117,17 +117,17 @@ DIALECTS: Final = (
 
 def entry(name: str) -> DialectEntry:
     """The dialect of this name. Raises KeyError."""
-    return _BY_NAME[name]
+    try:
+        return next(dialect for dialect in DIALECTS if dialect.name == name)
+    except StopIteration:
+        raise KeyError(name) from None
 
 
 def names() -> tuple[str, ...]:
     """The names of all dialects, in the order of DIALECTS."""
-    return tuple(_BY_NAME)
+    return tuple(dialect.name for dialect in DIALECTS)
 
 
 def folder_entries() -> tuple[DialectEntry, ...]:
     """The dialects that serve a folder at their mounts: all but those with endpoints of their own."""
     return tuple(dialect for dialect in DIALECTS if not dialect.is_endpoint)
-
-
-_BY_NAME: Final[Mapping[str, DialectEntry]] = {dialect.name: dialect for dialect in DIALECTS}
