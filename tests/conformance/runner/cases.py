@@ -10,7 +10,7 @@ from typing import Any
 
 from cropmark.dialects.registry import names
 
-Case = dict[str, Any]  # one line of a case file: JSON whose fields differ from case to case
+Case = dict[str, Any]  # one line of a case file: JSON, with other fields in each case
 
 SITES = ("imgix-signed", "thumbor-locked", "thumbor-auto")  # a dialect on a site with settings of its own
 CERTAINTIES = ("stated", "derived", "judgement")

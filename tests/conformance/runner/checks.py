@@ -113,7 +113,7 @@ def _text_failures(expect: dict[str, Any], body: bytes) -> Iterator[Failure]:
 
 
 def _json_difference(expected: Any, value: Any) -> str | None:
-    """The first place where the value does not hold the expected subset; None if there is none."""
+    """The first difference of the value from the expected subset; None if it holds the subset."""
     if isinstance(expected, dict):
         if set(expected) == {"present"}:
             return None

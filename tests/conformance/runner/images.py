@@ -19,7 +19,7 @@ _MAX_FRAMES = 40  # as many frames are decoded at most
 
 @dataclass(slots=True)
 class BodyImage:
-    """A decoded body: its frames (RGBA, upright), its size as shown, and what the decoders reject."""
+    """A decoded body: its frames (RGBA, upright), its size as shown, and the errors of the decoders."""
 
     data: bytes
     names: set[str]

@@ -34,7 +34,7 @@ class Region:
 
     box: tuple[float, float, float, float]
     turn: str
-    resolution: tuple[float, float]  # source pixels per axis that this reading cannot tell apart
+    resolution: tuple[float, float]  # the precision of this reading on each axis, in source pixels
 
 
 @dataclass(frozen=True, slots=True)
