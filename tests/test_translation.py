@@ -16,13 +16,13 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.geometry.normalize import KINDS
+from cropmark.geometry.normalize import SAMPLE_INFOS
 from cropmark.geometry.recipe import OriginalBytes, Reason, Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Info
 from cropmark.model.problems import BadValue, Problem
 from cropmark.model.values import Size
-from cropmark.plan.plan import Plan
+from cropmark.plan.plan import Order, Plan
 from cropmark.translation import CLIENTS, Translation, translations
 
 DIALECTS: dict[str, Dialect] = {d.name: d for d in (Fastly(), Contentstack(), Kontent(), PixLab())}
@@ -65,33 +65,33 @@ UNSAYABLE = [
     ("fastly",       "precrop=1:1&crop=4:3",                    "contentstack", "Crop: this dialect does it elsewhere"),
     ("fastly",       "width=300&height=200&fit=cover",          "contentstack", "Resize.fit: this dialect has no word for outside"),
     ("fastly",       "blur=5p",                                 "contentstack", "Blur.least"),
-    ("fastly",       "width=300&height=200",                    "kontent",      "Resize.enlarge: fit=scale enlarges"),
+    ("fastly",       "width=300&height=200",                    "kontent",      "Resize.enlarge: fit=scale always enlarges"),
     ("fastly",       "crop=4:3",                                "kontent",      "Crop.shape"),
     ("fastly",       "crop=300,200,safe",                       "kontent",      "Crop.x: a region is placed by its corner"),
-    ("fastly",       "crop=9,9,x0,y0&width=5&height=5&fit=crop", "kontent",     "rect cannot stand beside fit=crop"),
+    ("fastly",       "crop=9,9,x0,y0&width=5&height=5&fit=crop", "kontent",     "rect cannot be combined with fit=crop"),
     ("fastly",       "width=150p&enable=upscale",               "kontent",      "Resize.width: parts of a side are below 1"),
-    ("fastly",       "width=300&format=avif",                   "kontent",      "Output: avif at 64 was meant, kontent makes jpeg"),
+    ("fastly",       "width=300&format=avif",                   "kontent",      "Output: expected avif at 64, kontent gives jpeg"),
     ("fastly",       "width=300",                               "pixlab",       "Resize.enlarge"),
-    ("fastly",       "crop=9,9,x0,y0&width=5",                  "pixlab",       "Plan.steps: a request does one thing"),
+    ("fastly",       "crop=9,9,x0,y0&width=5",                  "pixlab",       "Plan.steps: a request has one step"),
     ("contentstack", "width=300",                               "kontent",      "Resize.enlarge: only fit=scale"),
     ("contentstack", "width=100&height=300&fit=crop&dpr=20",    "fastly",       "Resize.dpr: it is from 1 to 10 here"),
     ("contentstack", "overlay=/logo.png",                       "kontent",      "Overlay: this dialect has no such step"),
     ("contentstack", "sharpen=r5p",                             "fastly",       "Sharpen.radius: a radius is in pixels"),
-    ("contentstack", "",                                        "fastly",       "Plan: the stored bytes cannot be asked for"),
+    ("contentstack", "",                                        "fastly",       "Plan: the stored bytes cannot be requested"),
     ("kontent",      "w=300&h=200&fit=crop&crop=smart",         "fastly",       "Resize.focus"),
     ("kontent",      "w=9000&fm=jpg",                           "fastly",       "Resize.width: at most 8192"),
-    ("kontent",      "auto=format",                             "contentstack", "Plan: here the same asks for nothing but the stored"),
-    ("fastly",       "width=33.3p",                             "kontent",      "Resize.fit: stretch was meant"),   # rounds otherwise
+    ("kontent",      "auto=format",                             "contentstack", "Plan: this dialect sends the stored bytes"),
+    ("fastly",       "width=33.3p",                             "kontent",      "Resize.fit: expected stretch"),   # rounds otherwise
 ]
 
 ALMOST = [
     # from           query                        to              says                            but
     ("fastly",       "width=300",                 "contentstack", "width=300&disable=upscale",    "Resize: contentstack leaves it out (from gif)"),
-    ("fastly",       "width=300",                 "kontent",      "w=300",                        "kontent makes jpeg at 85 (from progressive jpeg)"),
-    ("contentstack", "width=300&format=webply",   "fastly",       "width=300&enable=upscale&format=webply", "Resize: fastly does it, though it was not meant (from gif)"),
-    ("kontent",      "rect=7,23,300,200&fm=jpg",  "fastly",       "crop=300,200,x7,y23,safe&format=bjpg",   "Crop.overflow: outside the picture it is clipped, or gives the original"),
-    ("fastly",       "crop=300,200,x7,y23",       "kontent",      "rect=7,23,300,200",            "Crop.overflow: outside the picture it is refused"),
-    ("pixlab",       "img=https://a.example/b&x=0&y=0&width=9", "kontent", "rect=0,0,9,9&q=92",  "Output.keeps: icc was to stay of the metadata, kontent keeps nothing"),
+    ("fastly",       "width=300",                 "kontent",      "w=300",                        "kontent gives jpeg at 85 (from progressive jpeg)"),
+    ("contentstack", "width=300&format=webply",   "fastly",       "width=300&enable=upscale&format=webply", "Resize: fastly adds it (from gif)"),
+    ("kontent",      "rect=7,23,300,200&fm=jpg",  "fastly",       "crop=300,200,x7,y23,safe&format=bjpg",   "Crop.overflow: outside the image it is clipped, or gives the original"),
+    ("fastly",       "crop=300,200,x7,y23",       "kontent",      "rect=7,23,300,200",            "Crop.overflow: outside the image it is refused"),
+    ("pixlab",       "img=https://a.example/b&x=0&y=0&width=9", "kontent", "rect=0,0,9,9&q=92",  "Output.metadata: expected icc, kontent keeps nothing"),
     ("fastly",       "width=9&auto=webp",         "kontent",      "w=9&auto=format",              "for clients that accept image/webp"),   # GIF stays GIF
 ]
 # fmt: on
@@ -142,7 +142,7 @@ def _overlay_of(query: str) -> object:
 def test_where_a_site_reads_no_overlay_it_is_named() -> None:
     deaf = Fastly(FastlySettings(read_overlay_header=False))
     found = translations(ImageRequest("a.jpg", "overlay=/a.png"), Contentstack(), [deaf])[0]
-    assert found.differs == ("Overlay: this site reads no overlay, neither in the header nor in the query",)
+    assert found.differs == ("Overlay: this site does not read overlays, neither in the header nor in the query",)
 
 
 def test_a_sites_settings_are_part_of_its_words() -> None:
@@ -169,13 +169,13 @@ def test_a_request_that_is_refused_is_not_translated() -> None:
 
 
 def test_as_json() -> None:
-    assert translated("fastly", "crop=1:1", "contentstack").plain() == {
+    assert translated("fastly", "crop=1:1", "contentstack").to_json() == {
         "dialect": "contentstack",
         "same": True,
         "query": "crop=1:1",
     }
-    assert translated("fastly", "crop=9,9,x0,y0,safe", "pixlab").plain()["endpoint"] == "crop"
-    assert translated("fastly", "bw=atkinson", "kontent").plain() == {
+    assert translated("fastly", "crop=9,9,x0,y0,safe", "pixlab").to_json()["endpoint"] == "crop"
+    assert translated("fastly", "bw=atkinson", "kontent").to_json() == {
         "dialect": "kontent",
         "same": False,
         "differs": ["Monochrome: this dialect has no such step"],
@@ -227,7 +227,9 @@ requests = st.sampled_from(sorted(TEXTS)).flatmap(lambda name: st.tuples(st.just
 
 
 def plan_of(dialect: str, ask: ImageRequest, client: str) -> Plan | None:
-    return DIALECTS[dialect].order(replace(ask, headers={**ask.headers, "accept": client})).plan
+    order = DIALECTS[dialect].order(replace(ask, headers={**ask.headers, "accept": client}))
+    assert isinstance(order, Order)
+    return order.plan
 
 
 def again_of(found: Translation) -> ImageRequest:
@@ -279,15 +281,15 @@ def test_what_is_called_the_same_makes_the_same_picture(
         assert (one is None) is (two is None)
         if one is None or two is None:
             continue
-        for info in KINDS:
+        for info in SAMPLE_INFOS:
             if info.format in one.reads & two.reads:
-                sized = replace(info, stored=Size(width, height))
+                sized = replace(info, stored_size=Size(width, height))
                 assert made(one, sized) == made(two, sized), (query, there.query, sized)
 
 
 def made(plan: Plan, info: Info) -> object:
     """What becomes of a picture: its Ops and size, or why there are none."""
-    logo = replace(info, stored=Size(50, 40))
+    logo = replace(info, stored_size=Size(50, 40))
     try:
         found = resolve(plan, [info, logo])
     except Problem as problem:

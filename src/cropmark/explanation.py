@@ -1,120 +1,128 @@
-"""What a request means, step by step, without making the picture: for `explain`, and for whoever asks why."""
+"""Explains a request without rendering it: its Order, and with the source at hand its Recipe, cache key and cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from itertools import takewhile
 from typing import Any, assert_never
 
-from cropmark.dialects.dialect import Dialect, ImageRequest
+from cropmark.dialects.dialect import Dialect, ImageRequest, Response
 from cropmark.geometry.findings import Findings, SaliencyMap
-from cropmark.geometry.recipe import Extract, OriginalBytes, Recipe, Resolved
+from cropmark.geometry.recipe import Extract, Recipe, Resolved
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Problem, SourceProblem, Unprocessable
 from cropmark.model.values import Box, Color, Pixels, Ratio, Share
-from cropmark.pipeline import Pipeline, fingerprint_of, key_of
+from cropmark.pipeline import Pipeline, cache_key, fingerprint_of
 from cropmark.plan.plan import Order
+from cropmark.plan.source import SourceRef
 from cropmark.plan.steps import Align, Offset
 from cropmark.ports import OpenSource, Renderers, Source
-
-# Rough nanoseconds a pixel: what a look-up in spec and benchmarks gives for one core, good to a factor of two.
-DECODE_NS = {Format.JPEG: 4, Format.PNG: 15, Format.WEBP: 12, Format.GIF: 10, Format.AVIF: 30, Format.TIFF: 4}
-ENCODE_NS = {Format.JPEG: 12, Format.PNG: 80, Format.WEBP: 45, Format.GIF: 150, Format.AVIF: 75, Format.TIFF: 5}
+from cropmark.renderers.cost import resolved_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a request means. With the source at hand also what its header makes of it."""
+    """The interpretation of a request; the fields from `infos` on need the headers of its sources."""
 
     dialect: str
     query: str
     order: Order | None
+    """None if the dialect rejects the request with `problem`, or returns `response`."""
     fingerprint: str | None
     problem: Problem | None = None
+    response: Response | None = None
+    """The dialect's own response, such as a redirect."""
     infos: tuple[Info | None, ...] = ()
     resolved: Resolved | None = None
     key: str | None = None
     cost_ms: float | None = None
+    """Estimated milliseconds of one core."""
 
-    def plain(self) -> dict[str, Any]:
-        """The whole as JSON would have it."""
-        told: dict[str, Any] = {"dialect": self.dialect, "query": self.query}
+    def to_json(self) -> dict[str, Any]:
+        """The explanation as a JSON object."""
+        members: dict[str, Any] = {"dialect": self.dialect, "query": self.query}
         if self.problem is not None:
             p = self.problem
-            told["problem"] = {"code": p.code, "status": p.status, "detail": p.detail, "fix": p.fix}
+            members["problem"] = {"code": p.code, "status": p.status, "detail": p.detail, "fix": p.fix}
+        if self.response is not None:
+            members["response"] = {"status": self.response.status, "headers": dict(self.response.headers)}
         if self.order is not None:
-            told["order"] = plain(self.order)
-            told["fingerprint"] = self.fingerprint
-            told["warnings"] = [str(warned) for warned in self.order.warnings]
+            members["order"] = to_json(self.order)
+            members["fingerprint"] = self.fingerprint
+            members["warnings"] = [str(warning) for warning in self.order.warnings]
         if self.infos:
-            told["infos"] = [plain(info) for info in self.infos]
+            members["infos"] = [to_json(info) for info in self.infos]
         if self.resolved is not None:
-            told[type(self.resolved).__name__.lower()] = plain(self.resolved)
+            members[type(self.resolved).__name__.lower()] = to_json(self.resolved)
         if self.key is not None:
-            told |= {"key": self.key, "cost_ms": self.cost_ms}
-        return told
+            members |= {"key": self.key, "cost_ms": self.cost_ms}
+        return members
 
 
-def explained(dialect: Dialect, ask: ImageRequest) -> Explanation:
-    """The Order that a request is read as, or the Problem that it is refused with."""
+def explain_request(dialect: Dialect, request: ImageRequest) -> Explanation:
+    """The explanation of a request from its text alone."""
     try:
-        order = dialect.order(ask)
+        order = dialect.order(request)
     except Problem as problem:
-        return Explanation(dialect.name, ask.query, None, None, problem)
-    return Explanation(dialect.name, ask.query, order, fingerprint_of(order))
+        return Explanation(dialect.name, request.query, None, None, problem)
+    if isinstance(order, Response):
+        return Explanation(dialect.name, request.query, None, None, response=order)
+    return Explanation(dialect.name, request.query, order, fingerprint_of(order))
 
 
-async def explained_with(
-    dialect: Dialect, ask: ImageRequest, source: Source, renderers: Renderers, pipeline: Pipeline
+async def explain_with_source(
+    dialect: Dialect, request: ImageRequest, source: Source, renderers: Renderers, pipeline: Pipeline
 ) -> Explanation:
-    """The same, with what the pictures' headers make of it. What only pixels can tell stays a Need."""
-    first = explained(dialect, ask)
+    """The explanation of a request with the headers of its sources. If it depends on pixels, `resolved` is a Need."""
+    first = explain_request(dialect, request)
     if first.order is None:
         return first
     order = first.order
     try:
-        with ExitStack() as held:
-            opened = [await _opened(source, wanted.ref, wanted.optional, held) for wanted in order.sources]
+        with ExitStack() as stack:
+            opened = [await _open_source(source, each.ref, each.optional, stack) for each in order.sources]
             infos = tuple([None if each is None else await renderers.inspect(each) for each in opened])
-            key = key_of([each.stamp if each else None for each in opened], pipeline.fingerprint_of(order))
+            key = cache_key([each.version if each else None for each in opened], pipeline.fingerprint_of(order))
             resolved = None
             if order.plan is not None:
                 findings = Findings()
-                if order.plan.wants_analysis and opened[0] is not None:
+                if order.plan.needs_analysis and opened[0] is not None:
                     analyzed = await pipeline.analysis(opened[0])
                     findings = Findings((), analyzed.analysis, analyzed.reason or "no analysis")
                 resolved = resolve(order.plan, infos, findings)
     except Problem as problem:
-        return Explanation(first.dialect, first.query, order, first.fingerprint, problem)
-    cost = _cost_ms(infos, resolved)
-    return Explanation(first.dialect, first.query, order, first.fingerprint, None, infos, resolved, key, cost)
+        return replace(first, problem=problem)
+    return replace(first, infos=infos, resolved=resolved, key=key, cost_ms=round(resolved_ms(infos, resolved), 1))
 
 
-async def drawn(dialect: Dialect, ask: ImageRequest, source: Source, renderers: Renderers, pipeline: Pipeline) -> bytes:
-    """A PNG of the picture with what content-aware cropping sees in it, and the window that the request keeps.
+async def draw_analysis(
+    dialect: Dialect, request: ImageRequest, source: Source, renderers: Renderers, pipeline: Pipeline
+) -> bytes:
+    """A PNG of the source with its faces and saliency map, and the window of the request's crop.
 
-    Raises Problems: the request's own, and Impossible where the picture was not analyzed.
+    Raises the request's own Problem, and Unprocessable if the source was not analyzed.
     """
-    told = await explained_with(dialect, ask, source, renderers, pipeline)
-    if told.problem is not None:
-        raise told.problem
-    assert told.order is not None
-    with ExitStack() as held:
-        opened = await _opened(source, told.order.sources[0].ref, False, held)
+    explanation = await explain_with_source(dialect, request, source, renderers, pipeline)
+    if explanation.problem is not None:
+        raise explanation.problem
+    if explanation.order is None:
+        raise Unprocessable("this request returns no image")
+    with ExitStack() as stack:
+        opened = await _open_source(source, explanation.order.sources[0].ref, False, stack)
         assert opened is not None
         analyzed = await pipeline.analysis(opened)
         if analyzed.analysis is None:
-            raise Unprocessable(f"there is no analysis to draw: {analyzed.reason}", fix="see cropmark doctor")
-        return (await renderers.draw(opened, analyzed.analysis, _kept(told.resolved))).body
+            raise Unprocessable(f"the image was not analyzed: {analyzed.reason}", fix="see cropmark doctor")
+        return (await renderers.draw(opened, analyzed.analysis, _crop_window(explanation.resolved))).body
 
 
-def _kept(resolved: Resolved | None) -> Box | None:
-    """The window of the upright source that the Recipe's first cuts keep; None where it cuts nothing."""
+def _crop_window(resolved: Resolved | None) -> Box | None:
+    """The window of the upright source after the first crops of the Recipe; None if it begins with another Op."""
     ops = resolved.ops if isinstance(resolved, Recipe) else ()
     window: Box | None = None
     for op in takewhile(lambda op: isinstance(op, Extract), ops):
@@ -124,27 +132,19 @@ def _kept(resolved: Resolved | None) -> Box | None:
     return window
 
 
-async def _opened(source: Source, where: Any, optional: bool, held: ExitStack) -> OpenSource | None:
+async def _open_source(source: Source, ref: SourceRef, optional: bool, stack: ExitStack) -> OpenSource | None:
     try:
-        opened = await source.open(where)
+        opened = await source.open(ref)
     except SourceProblem:
         if not optional:
             raise
         return None
-    held.callback(opened.close)
+    stack.callback(opened.close)
     return opened
 
 
-def _cost_ms(infos: tuple[Info | None, ...], resolved: Resolved | None) -> float:
-    decode = sum(i.stored.area * i.frames * DECODE_NS.get(i.format, 10) for i in infos if i is not None)
-    encode = 0
-    if isinstance(resolved, Recipe):
-        encode = resolved.size.area * resolved.frames * ENCODE_NS[resolved.encoding.format]
-    return 0.0 if isinstance(resolved, OriginalBytes) else round((decode + encode) / 1e6, 1)
-
-
-def plain(value: Any) -> Any:
-    """A frozen value as JSON would have it: a dataclass is an object with its class under `is`, a fraction a number."""
+def to_json(value: Any) -> Any:
+    """A frozen value as JSON: a dataclass becomes an object with its class name as `type`."""
     match value:
         case None | bool() | int() | str() | float():
             return value
@@ -155,17 +155,17 @@ def plain(value: Any) -> Any:
         case SaliencyMap():
             return f"a map of {value.columns} by {value.rows} cells"
         case tuple() | list():
-            return [plain(v) for v in value]
+            return [to_json(v) for v in value]
         case frozenset():
-            return sorted(str(plain(v)) for v in value)
+            return sorted(str(to_json(v)) for v in value)
         case _ if is_dataclass(value):
-            return {"is": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in fields(value)}}
+            return {"type": type(value).__name__, **{f.name: to_json(getattr(value, f.name)) for f in fields(value)}}
         case _:
             return str(value)
 
 
-def short(value: Any) -> str:
-    """A frozen value in one line for people: what has its default is left out, lengths and places are written out."""
+def summarize(value: Any) -> str:
+    """A frozen value as one line of text; fields with their default value are left out."""
     match value:
         case Pixels() | Share() | Ratio() | Color() | Offset() | Align():
             return _measure(value)
@@ -174,13 +174,13 @@ def short(value: Any) -> str:
         case Enum():
             return str(value.value)
         case tuple() | list():
-            return ", ".join(short(v) for v in value)
+            return ", ".join(summarize(v) for v in value)
         case frozenset():
             others = ALL_FORMATS - value
-            told, few = ("all but ", others) if len(others) < len(value) <= len(ALL_FORMATS) else ("", value)
-            return told + " ".join(sorted(short(v) for v in few))
+            prefix, few = ("all but ", others) if len(others) < len(value) <= len(ALL_FORMATS) else ("", value)
+            return prefix + " ".join(sorted(summarize(v) for v in few))
         case _ if is_dataclass(value) and type(value).__str__ is object.__str__:
-            return f"{type(value).__name__}({', '.join(_telling(value))})"
+            return f"{type(value).__name__}({', '.join(_changed_fields(value))})"
         case _:
             return str(value)
 
@@ -191,28 +191,28 @@ ALL_FORMATS = frozenset(Format)
 def _measure(value: Pixels | Share | Ratio | Color | Offset | Align) -> str:
     match value:
         case Pixels(count):
-            return f"{short(count)} px"
+            return f"{summarize(count)} px"
         case Share(part):
-            return f"{short(part * 100)} %"
+            return f"{summarize(part * 100)} %"
         case Ratio(width, height):
-            return f"{short(width)}:{short(height)}"
+            return f"{summarize(width)}:{summarize(height)}"
         case Color(red, green, blue, alpha):
             return f"#{red:02x}{green:02x}{blue:02x}" + ("" if alpha == 255 else f"{alpha:02x}")
         case Offset(distance):
-            return f"at {short(distance)}"
+            return f"at {summarize(distance)}"
         case Align(part):
-            return "centered" if part == Fraction(1, 2) else f"{short(part * 100)} % of the spare room before it"
+            return "centered" if part == Fraction(1, 2) else f"{summarize(part * 100)} % of the free space before it"
         case _:
             assert_never(value)
 
 
-def _telling(value: Any) -> Iterator[str]:
-    """`name=value` of the fields that say something; the only one of a value goes without its name."""
-    alone = len(fields(value)) == 1
+def _changed_fields(value: Any) -> Iterator[str]:
+    """`name=value` for each field without its default value; only the value if the class has one field."""
+    is_only_field = len(fields(value)) == 1
     for field in fields(value):
         content = getattr(value, field.name)
         if content is not None and content != _default(field):
-            yield short(content) if alone else f"{field.name}={short(content)}"
+            yield summarize(content) if is_only_field else f"{field.name}={summarize(content)}"
 
 
 def _default(field: Any) -> Any:

@@ -83,7 +83,7 @@ def test_an_error_says_what_is_wrong_and_the_mend() -> None:
     told = json.loads(CONTENTSTACK.error_response(value, ImageRequest("a")).body)
     assert told["errors"] == {"width": ["expected a length above 0, got '0'", "leave it out"]}
     crop = json.loads(CONTENTSTACK.error_response(OUTSIDE, ImageRequest("a")).body)
-    assert crop["errors"]["crop"][0] == "the crop keeps 300x400 at 800,0, the picture there is 1000x500"
+    assert crop["errors"]["crop"][0] == "the crop is 300x400 at 800,0, the image is 1000x500"
     assert ",safe" in crop["errors"]["crop"][1]
     missing = json.loads(CONTENTSTACK.error_response(SourceNotFound("none"), ImageRequest("a")).body)
     assert missing == {"error_message": "Asset was not found.", "error_code": 145, "errors": {"uid": ["is not valid."]}}

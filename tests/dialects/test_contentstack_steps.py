@@ -270,7 +270,7 @@ REFUSED = [
     ("sharpen=5",                         "sharpen",     "one of a…, r…, t…"),
     ("canvas=400,400,safe",               "canvas",      "got 'safe'"),
     ("overlay=https://e/l.png",           "overlay",     "a path of this site"),
-    ("overlay-align=top,bottom",          "overlay-align", "one word an axis"),
+    ("overlay-align=top,bottom",          "overlay-align", "one word for each axis"),
     ("environment=" + "e" * 300,          "environment", "at most 255"),
 ]
 # fmt: on

@@ -83,7 +83,7 @@ def test_an_overlay_is_of_this_site(url: str, path: str) -> None:
 def test_an_overlay_of_another_host_is_refused(url: str) -> None:
     with pytest.raises(BadValue, match=r"overlay: expected a path of this site that begins with /") as refused:
         order_of(overlay=f"overlay={url}")
-    assert refused.value.fix == "write it like /folder/picture.png, without scheme and host"
+    assert refused.value.fix == "write it like /folder/image.png, without scheme and host"
 
 
 @pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
@@ -103,7 +103,7 @@ def test_other_base64_is_refused(text: str) -> None:
 
 # fmt: off
 OVERLAYS_REFUSED = [
-    ("overlay-align=top,bottom", "overlay-align", "one word an axis"),
+    ("overlay-align=top,bottom", "overlay-align", "one word for each axis"),
     ("overlay-align=north",      "overlay-align", "one of top, middle, bottom, left, center, right"),
     ("overlay-repeat=z",         "overlay-repeat", "one of x, y, both"),
     ("overlay-width=0",          "overlay-width", "above 0"),
@@ -242,7 +242,7 @@ def test_a_montage_is_refused(header: str, parameter: str, words: str) -> None:
 def test_a_layout_that_is_none_is_not_to_be_left_out() -> None:
     with pytest.raises(BadValue) as refused:
         order_of(montage="width=2&height=2&layout=5a&images=/x;/y")
-    assert refused.value.fix == "write 2a for two pictures"
+    assert refused.value.fix == "write 2a for two images"
 
 
 def test_a_montage_computed_too_large_is_impossible() -> None:

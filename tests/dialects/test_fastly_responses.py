@@ -121,7 +121,7 @@ REFUSALS = [
         'Invalid value for parameter "crop": expected a ratio, got \'16:0\'\nFix: write 16:9\n',
         'Invalid value for parameter "crop": expected a ratio, got \'16:0\''),
     (OUTSIDE, 400,
-        f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})\nFix: ask for less, move it inside, or add ,safe to clip it\n",
+        f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})\nFix: use a smaller crop, move it inside, or add ,safe to clip it\n",
         f"{OUT_OF_BOUNDS} ({OUTSIDE.detail})"),
     (EmptyResult("trim: nothing", parameter="trim"), 400,
         "Invalid transformation for requested image: Invalid trim, nothing left",

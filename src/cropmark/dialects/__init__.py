@@ -15,12 +15,12 @@ Pure: no I/O, no clock, no pixels. A dialect imports neither geometry nor anothe
 
 Modules that one dialect has in addition:
 
-    fastly/overlays      overlay and montage, whose parameters come in request headers
+    fastly/overlays      overlay and montage, with parameters in request headers
     pixlab/endpoints     the endpoints with their methods and body types
     pixlab/image_field   the field `img`: a URL, base64 or a data URI
     pixlab/json_body     JSON bodies, also in pieces
 
-imageopto holds what fastly and contentstack share, whose services run the same optimizer. Shared by all: dialect (the
-interface), registry (the list of dialects), grammar (readers of numbers, lengths, colors, lists), params, responses,
-writers, env_values.
+imageopto has the readers, steps and writers that fastly and contentstack share: both services run the same optimizer.
+Shared by all: dialect (the interface), registry (the list of dialects), grammar (readers of numbers, lengths, colors,
+lists), params, responses, writers, env_values.
 """

@@ -1,35 +1,49 @@
-"""What a dialect is: a table of parameters, a reader of asks, and the words of its answers."""
+"""The interface of a dialect: its parameters, its requests, its responses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
+from urllib.parse import quote
 
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Problem
 from cropmark.model.values import Size
 from cropmark.plan.plan import Order, RequestWarning
-from cropmark.plan.source import SourceRef
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A request as a dialect sees it.
-
-    `path` is decoded and has no leading slash; `query` is the raw text behind the first question mark, still encoded.
-    `headers` holds those that the dialect reads (Dialect.headers, and accept), names in lower case. `base` is the
-    URL path that the site is mounted at, for root-relative addresses inside parameters. `fields` are the parameters of
-    a body (PixLab), as text; `upload` is the SHA-256 of a picture that came with it, which the front holds.
-    """
+    """A request as a dialect receives it: raw, below the mount of its site."""
 
     path: str
+    """The decoded path below the mount, without a leading slash."""
     query: str = ""
+    """The text after the first question mark, still encoded."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    """Accept and the headers in Dialect.request_headers, with lower-case names."""
     method: str = "GET"
     base: str = ""
+    """The mount's path prefix, such as `/shop`; parameters may hold root-relative URLs that begin with it."""
     fields: Mapping[str, str] = field(default_factory=dict)
+    """The parameters in a request body, as text (PixLab)."""
     upload: str | None = None
+    """The SHA-256 of an image uploaded with the request; the front process holds its bytes."""
+    raw_path: str | None = None
+    """The path below the mount as the client sent it, still encoded; None if the request did not come by HTTP."""
+    host_url: str = ""
+    """The scheme and host that the client used, such as `https://images.example`; empty if unknown."""
+
+    @property
+    def encoded_path(self) -> str:
+        """The path below the mount, percent-encoded: `raw_path` if it is known."""
+        return quote(self.path, errors="surrogateescape") if self.raw_path is None else self.raw_path
+
+    @property
+    def mount_url(self) -> str:
+        """The public URL of the mount without a trailing slash; only its path if the host is unknown."""
+        return self.host_url + self.base
 
     @property
     def accept(self) -> str:
@@ -38,25 +52,25 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class ParameterDoc:
-    """A row of a dialect's reference: what its documents and its JSON Schema are generated from."""
+    """The documentation of a parameter; documents and the JSON Schema are generated from it."""
 
     name: str
     grammar: str
-    """The values it takes, in the reference's words: `1..8192`, `WIDTH,HEIGHT | RATIO`."""
+    """The accepted values, in the notation of the reference: `1..8192`, `WIDTH,HEIGHT | RATIO`."""
     default: str
     about: str
     example: str
     source: str
-    """The page the rule was read on."""
+    """The URL of the page that documents it."""
     pattern: str = ""
-    """A regular expression of the grammar for the JSON Schema; empty: any text."""
+    """A regular expression for the JSON Schema; empty: any text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of an order, as far as an answer's headers may tell.
+    """The outcome of an order, for the headers of its response.
 
-    For an original, `format` and `size` are the source's and `original` says in one word of ours why it goes out.
+    For an original, `format` and `size` are the source's, and `original` gives the reason as one word.
     """
 
     bytes: int
@@ -68,12 +82,12 @@ class Result:
     original: str | None = None
     cached: bool = False
     is_fallback: bool = False
-    """The original goes out because the source could not be worked on."""
+    """True if the original is sent because the source could not be processed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A body of the dialect's own: an error, or JSON."""
+    """A complete response that the dialect makes: an error, JSON, or a redirect."""
 
     status: int
     body: bytes
@@ -86,9 +100,9 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class DialectQuery:
-    """A request as text: what stands behind the question mark, and what else is needed to say it.
+    """A request as text: the query, and request headers if it needs any.
 
-    `endpoint` is the last segment of the path in a dialect that has some; `headers` of the request.
+    `endpoint` is the last segment of the path in a dialect with endpoints.
     """
 
     text: str
@@ -98,9 +112,9 @@ class DialectQuery:
 
 @dataclass(frozen=True, slots=True)
 class Serialized:
-    """Requests that ask for an Order's Steps. They differ in how the result is encoded only; the plainest comes first.
+    """Candidate requests for an Order's Steps, the simplest first; they differ only in the encoding of the result.
 
-    They are proposals: whoever wants to know whether one means the same has the dialect read it.
+    To check that a candidate is equivalent, parse it again with the same dialect.
     """
 
     queries: tuple[DialectQuery, ...]
@@ -108,7 +122,7 @@ class Serialized:
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """Which Steps or parts of them a dialect has no words for, and why, a sentence each."""
+    """The reasons why a dialect cannot express an Order, one sentence for each Step or field."""
 
     reasons: tuple[str, ...]
 
@@ -121,34 +135,23 @@ class Dialect(Protocol):
     name: ClassVar[str]
     params: ClassVar[tuple[ParameterDoc, ...]]
     request_headers: ClassVar[tuple[str, ...]]
-    """Request headers that it reads besides Accept, in lower case; part of the memo's key."""
+    """Request headers that it reads in addition to Accept, in lower case. Parsed orders are cached by them."""
 
-    def order(self, request: ImageRequest) -> Order:
-        """What the request asks for. Raises a Problem and nothing else, on any text."""
+    def order(self, request: ImageRequest) -> Order | Response:
+        """The Order of a request, or a Response to return as it is, such as a redirect.
+
+        Raises a Problem and nothing else, for any text.
+        """
         ...
 
     def image_headers(self, order: Order, result: Result) -> Headers:
-        """The headers that the dialect adds to a picture's answer."""
+        """The headers that the dialect adds to an image response."""
         ...
 
     def error_response(self, problem: Problem, request: ImageRequest) -> Response:
-        """The problem in the dialect's own status, body and words."""
+        """The problem with the vendor's status, body and words."""
         ...
 
     def serialize(self, order: Order) -> Serialized | Unsupported:
-        """The same Order in this dialect's words. Raises nothing."""
+        """The Order as queries of this dialect. Raises nothing."""
         ...
-
-
-__all__ = [
-    "Dialect",
-    "DialectQuery",
-    "Headers",
-    "ImageRequest",
-    "ParameterDoc",
-    "Response",
-    "Result",
-    "Serialized",
-    "SourceRef",
-    "Unsupported",
-]

@@ -1,15 +1,15 @@
-"""Lists and tables as an environment variable writes them: `a,b` and `a=1,b=2`. What is no text is left as it is."""
+"""Lists and maps in environment variables: `a,b` and `a=1,b=2`. A value that is not text is returned unchanged."""
 
 from __future__ import annotations
 
 
 def split_list(value: object) -> object:
-    """A comma list is a list."""
+    """The items of a comma-separated list."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def split_map(value: object) -> object:
-    """A comma list of name=value is a table."""
+    """The map of a comma-separated list of name=value."""
     if not isinstance(value, str):
         return value
     pairs = (part.partition("=") for part in value.split(",") if part.strip())

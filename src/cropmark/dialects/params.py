@@ -1,4 +1,4 @@
-"""A dialect's table: each parameter's row in the reference stands beside its reader, and one walk reads them all."""
+"""The table of a dialect's parameters: each has its documentation and its reader; parse_params() reads them all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class ParsedParams:
-    """What a query asks for: the value read for each parameter that is there, and what was ignored with a warning."""
+    """The values of a query's parameters by name, and a warning for each value that was ignored."""
 
     values: Mapping[str, object]
     warnings: tuple[RequestWarning, ...] = ()
@@ -24,50 +24,49 @@ class ParsedParams:
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Generic[T_co]):
-    """A parameter: how it is described, and how its text becomes a value.
-
-    `read` gets the parameter's name and its text. `forgives`: an unknown word is ignored with a warning.
-    """
+    """A parameter: its documentation, and the reader that turns its text into a value."""
 
     doc: ParameterDoc
     read: Callable[[str, str], T_co]
+    """Called with the parameter's name and its text. Raises BadValue."""
     ignores_unknown: bool = False
+    """True if an unknown word is ignored with a warning."""
 
     @property
     def name(self) -> str:
         return self.doc.name
 
     def of(self, parsed: ParsedParams) -> T_co | None:
-        """This parameter's value; None where it is absent or was ignored."""
-        # Sound, since only this row's reader writes under this row's name: asked_of().
+        """This parameter's value; None if it is absent or was ignored."""
+        # Sound: parse_params() stores under this name only values of this parameter's reader.
         return cast("T_co | None", parsed.values.get(self.name))
 
 
 def parse_params(
     parameters: Iterable[Parameter[object]], texts: Mapping[str, str], *, strict: bool = True
 ) -> ParsedParams:
-    """Every row's value, in the order of the table, from the texts by name; what the table lacks is dropped.
+    """The values of all parameters that have a text, in the order of the table; other texts are dropped.
 
-    Raises BadValue for the first malformed one; unless `refuses`, it is ignored with a warning.
+    Raises BadValue for the first malformed text if `strict`; otherwise it is ignored with a warning.
     """
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     warnings: list[RequestWarning] = []
-    for row in parameters:
-        if row.name not in texts:
+    for parameter in parameters:
+        if parameter.name not in texts:
             continue
         try:
-            found[row.name] = row.read(row.name, texts[row.name])
+            values[parameter.name] = parameter.read(parameter.name, texts[parameter.name])
         except BadValue as problem:
-            forgiven = row.ignores_unknown and isinstance(problem, UnknownWord)
-            if strict and not forgiven:
+            is_ignored = parameter.ignores_unknown and isinstance(problem, UnknownWord)
+            if strict and not is_ignored:
                 raise
-            warnings.append(RequestWarning(row.name, f"ignored, expected {problem.expected}"))
-    return ParsedParams(found, tuple(warnings))
+            warnings.append(RequestWarning(parameter.name, f"ignored, expected {problem.expected}"))
+    return ParsedParams(values, tuple(warnings))
 
 
 # ------------------------------------------------------------------------------------------------ patterns
 
-# Pieces of the regular expressions that rows show in their JSON Schema. The readers are the rule, these the summary.
+# Parts of the regular expressions in the JSON Schema of a dialect. They only approximate the readers.
 NUM = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 DIM = rf"{NUM}p?"
 RATIO = rf"{NUM}:{NUM}"
@@ -79,10 +78,10 @@ SIGNED = rf"[+-]?{NUM}"
 
 
 def anchored(pattern: str) -> str:
-    """The pattern of a whole value."""
+    """The pattern, matched against the complete value."""
     return f"^{pattern}$"
 
 
 def one_of(words: Iterable[str]) -> str:
-    """The pattern of one of these words; they hold no special characters but dots."""
+    """The pattern of one of these words. They have no special characters other than dots."""
     return anchored(f"({'|'.join(word.replace('.', '[.]') for word in words)})")

@@ -1,4 +1,4 @@
-"""What the answers of several dialects share: JSON bodies, and the headers that tell what was odd about an order."""
+"""Parts of responses that dialects share: JSON bodies, and headers for warnings."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ MAX_WARNING_CHARS = 200
 
 
 def json_response(status: int, members: Mapping[str, object], headers: Headers = ()) -> Response:
-    """The members as JSON in ASCII, typed application/json and nothing behind it."""
+    """A response with the members as ASCII JSON; its media type is application/json, without parameters."""
     return Response(status, json.dumps(members).encode("ascii"), "application/json", headers)
 
 
 def warning_headers(warnings: Iterable[RequestWarning]) -> Headers:
     """A header for each of the first MAX_WARNINGS different warnings: `w: expected a number above 0, got 'x'`.
 
-    What a URL brought into their texts is cut and kept to visible ASCII, so that no header ends early or grows.
+    Their texts may quote the URL, so each is shortened and reduced to visible ASCII: a header can neither end early
+    nor grow.
     """
-    texts = dict.fromkeys(f"{warned.parameter}: {warned.text}" for warned in warnings)
+    texts = dict.fromkeys(f"{warning.parameter}: {warning.text}" for warning in warnings)
     return tuple(("X-Cropmark-Warning", _visible(text)) for text in [*texts][:MAX_WARNINGS])
 
 
 def one_line(text: str, limit: int) -> str:
-    """The text with every run of blanks and control characters as one blank, cut to `most` characters."""
+    """The text with each run of blanks and control characters as one blank, at most `limit` characters long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."
 

@@ -1,6 +1,6 @@
-"""The small writers that dialects share: exact values become a query's text, the readers of grammar.py backwards.
+"""Writers that dialects share: exact values become the text of a query, the reverse of grammar.py.
 
-A writer that has no words for a value raises Unsaid, which names the Step's field and says why; nothing is rounded.
+A writer that cannot express a value raises UnsupportedValue with the Step's field and the reason; it never rounds.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from cropmark.plan.source import matches_any
 from cropmark.plan.steps import AnyStep, Dimensions, Edges, Offset, Placement, Shape
 
 QueryParams = Mapping[str, str]
-"""Parameters and their texts, decoded."""
+"""The decoded text of each parameter by name."""
 
 _SAFE: Final = ",:/;"
 
 
 class UnsupportedValue(Exception):
-    """What there are no words for: `Crop.focus: this dialect places no window by content`."""
+    """A value that a dialect cannot express: `Crop.x: a region is placed by its corner`."""
 
     def __init__(self, field: str, why: str) -> None:
         super().__init__(f"{field}: {why}")
@@ -38,18 +38,19 @@ class UnsupportedValue(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place in a dialect's order of Steps: the Step that may stand there, and its words. `write` raises Unsaid."""
+    """A position in a dialect's fixed order of Steps: the type of Step at it, and its writer."""
 
     step: type[AnyStep]
-    write: Callable[[Any], QueryParams]  # of the Step's own type, which Slots of one tuple do not share
+    write: Callable[[Any], QueryParams]  # takes a Step of type `step`, which differs between the Slots of a tuple
+    """Raises UnsupportedValue."""
 
 
 def serialize_steps(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> QueryParams | Unsupported:
-    """The words of all Steps, each in a slot behind that of the Step before it.
+    """The parameters of all Steps, each in a slot after that of the Step before it.
 
-    Taken from the last Step back, each in the last slot that is left: a crop before a trim is a precrop then.
+    Assigned from the last Step backwards, each to the last free slot, so a crop before a trim becomes a precrop.
     """
-    told: list[QueryParams] = []
+    written: list[QueryParams] = []
     reasons: list[str] = []
     free = len(slots)
     for step in reversed(steps):
@@ -59,12 +60,12 @@ def serialize_steps(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> QueryPar
             continue
         free = at
         try:
-            told.append(slots[at].write(step))
-        except UnsupportedValue as unsaid:
-            reasons.append(str(unsaid))
+            written.append(slots[at].write(step))
+        except UnsupportedValue as error:
+            reasons.append(str(error))
     if reasons:
         return Unsupported(tuple(reversed(reasons)))
-    return _merge(told[::-1])
+    return _merge(written[::-1])
 
 
 def _no_slot(step: AnyStep, slots: Sequence[Slot]) -> str:
@@ -74,47 +75,47 @@ def _no_slot(step: AnyStep, slots: Sequence[Slot]) -> str:
     return f"{name}: this dialect has no such step"
 
 
-def _merge(told: Sequence[QueryParams]) -> QueryParams | Unsupported:
-    """One text for each name: a color that two Steps are told by must be the same."""
-    words: dict[str, str] = {}
-    for name, text in (pair for each in told for pair in each.items()):
-        if words.setdefault(name, text) != text:
-            return Unsupported((f"{name}: one request cannot say both {words[name]} and {text}",))
-    return words
+def _merge(written: Sequence[QueryParams]) -> QueryParams | Unsupported:
+    """All parameters together; two Steps with the same parameter, such as a color, must agree on its text."""
+    params: dict[str, str] = {}
+    for name, text in (pair for each in written for pair in each.items()):
+        if params.setdefault(name, text) != text:
+            return Unsupported((f"{name}: one request cannot have both {params[name]} and {text}",))
+    return params
 
 
-def reject_other_fields(step: AnyStep, *said: str) -> None:
-    """Raises Unsaid for a field of the Step that is not at its default and not among those that are said."""
-    told = {"skipped_for", "warning_if_skipped", "parameter", *said}
+def reject_other_fields(step: AnyStep, *written: str) -> None:
+    """Raises UnsupportedValue if a field of the Step is neither written nor at its default."""
+    ignored = {"skipped_for", "warning_if_skipped", "parameter", *written}
     for field in fields(step):
-        if field.name not in told and getattr(step, field.name) != field.default:
+        if field.name not in ignored and getattr(step, field.name) != field.default:
             raise UnsupportedValue(f"{type(step).__name__}.{field.name}", "this dialect has no word for it")
 
 
 # ------------------------------------------------------------------------------------------------ the query
 
 
-def encode_query(words: QueryParams) -> str:
-    """The words as a query, encoded; commas, colons and slashes stay readable."""
-    return urlencode(words, safe=_SAFE)
+def encode_query(params: QueryParams) -> str:
+    """The parameters as an encoded query; commas, colons and slashes stay readable."""
+    return urlencode(params, safe=_SAFE)
 
 
 def serialized(
-    words: QueryParams, encodings: Sequence[QueryParams], *, endpoint: str = "", headers: Headers = ()
+    params: QueryParams, encodings: Sequence[QueryParams], *, endpoint: str = "", headers: Headers = ()
 ) -> Serialized:
-    """The Steps' words with each of the encodings' behind them."""
-    texts = dict.fromkeys(encode_query({**words, **encoding}) for encoding in encodings)
+    """A query for each encoding: the parameters of the Steps, then those of the encoding."""
+    texts = dict.fromkeys(encode_query({**params, **encoding}) for encoding in encodings)
     return Serialized(tuple(DialectQuery(text, endpoint, headers) for text in texts))
 
 
 def combinations(*choices: Sequence[QueryParams]) -> tuple[QueryParams, ...]:
-    """Every combination of one of each; those with the fewest words come first."""
-    found: Iterator[QueryParams] = ({k: v for part in parts for k, v in part.items()} for parts in product(*choices))
-    return tuple(sorted(found, key=len))
+    """All combinations of one choice of each; those with the fewest parameters come first."""
+    merged: Iterator[QueryParams] = ({k: v for part in parts for k, v in part.items()} for parts in product(*choices))
+    return tuple(sorted(merged, key=len))
 
 
 def param_choices(name: str, texts: Sequence[str]) -> tuple[QueryParams, ...]:
-    """The parameter left out, or with one of these texts."""
+    """The choices of a parameter: absent, or with one of these texts."""
     return ({}, *({name: text} for text in texts))
 
 
@@ -125,7 +126,7 @@ _PNG: Final = Info(Format.PNG, Size(64, 64), 4096, lossless=True)
 
 
 def common_format(output: Output) -> Format | None:
-    """The one format that stills come out in, whatever their own; None where it follows the source."""
+    """The output format of stills if it is the same for every source; None if it depends on the source."""
     of_jpeg, of_png = (_first_choice_format(output, info) for info in (_JPEG, _PNG))
     return of_jpeg if of_jpeg is of_png else None
 
@@ -136,25 +137,25 @@ def _first_choice_format(output: Output, info: Info) -> Format:
 
 
 def qualities(output: Output) -> tuple[int, ...]:
-    """Every quality that a choice names, in their order."""
+    """The qualities of all choices, in order."""
     return tuple(dict.fromkeys(choice.quality for choice in output.choices if choice.quality is not None))
 
 
 def is_first_frame(output: Output) -> bool:
-    """Whether a choice writes the first frame alone."""
+    """True if a choice writes only the first frame."""
     return output.first_frame or any(choice.first_frame for choice in output.choices)
 
 
-def aliases(words: Mapping[str, Any], wanted: object) -> tuple[str, ...]:
-    """The words that stand for a value, as the readers' table has them."""
-    return tuple(word for word, value in words.items() if value == wanted)
+def aliases(words: Mapping[str, Any], value: object) -> tuple[str, ...]:
+    """All words for a value in a table of readers."""
+    return tuple(word for word, meaning in words.items() if meaning == value)
 
 
-def word_for(field: str, words: Mapping[str, Any], wanted: object) -> str:
-    """The first word that stands for a value. Raises Unsaid."""
-    found = aliases(words, wanted)
+def word_for(field: str, words: Mapping[str, Any], value: object) -> str:
+    """The first word for a value in a table of readers. Raises UnsupportedValue."""
+    found = aliases(words, value)
     if not found:
-        raise UnsupportedValue(field, f"this dialect has no word for {getattr(wanted, 'value', wanted)}")
+        raise UnsupportedValue(field, f"this dialect has no word for {getattr(value, 'value', value)}")
     return found[0]
 
 
@@ -162,7 +163,7 @@ def word_for(field: str, words: Mapping[str, Any], wanted: object) -> str:
 
 
 def format_decimal(field: str, value: Fraction) -> str:
-    """The exact number in decimals: 12, 0.125, -3. Raises Unsaid for one that has no end, such as 1/3."""
+    """The exact number in decimal digits: 12, 0.125, -3. Raises UnsupportedValue for numbers such as 1/3."""
     for places in range(MAX_NUMBER_CHARS):
         shifted = value * 10**places
         if shifted.denominator != 1:
@@ -175,7 +176,7 @@ def format_decimal(field: str, value: Fraction) -> str:
 
 
 def format_length(field: str, value: Length) -> str:
-    """`200` for pixels, `50p` for half the side: grammar.length() backwards."""
+    """`200` for pixels, `50p` for half of the side: the reverse of grammar.read_length()."""
     match value:
         case Share(part):
             return f"{format_decimal(field, part * 100)}p"
@@ -186,7 +187,7 @@ def format_length(field: str, value: Length) -> str:
 
 
 def format_fraction_or_pixels(field: str, value: Length) -> str:
-    """`200` for pixels, `0.5` for half the side, in dialects without percentages."""
+    """`200` for pixels, `0.5` for half of the side, in dialects without percentages."""
     match value:
         case Share(part) if 0 < part < 1 or part == 0:
             return format_decimal(field, part)
@@ -199,7 +200,7 @@ def format_fraction_or_pixels(field: str, value: Length) -> str:
 
 
 def whole_pixels(field: str, value: Length | None) -> int:
-    """A whole number of pixels; 0 for none. Raises Unsaid."""
+    """The length as a whole number of pixels; 0 for None. Raises UnsupportedValue."""
     match value:
         case None:
             return 0
@@ -235,14 +236,14 @@ def format_shape(field: str, value: Shape) -> str:
 
 
 def format_placement(axis: str, field: str, value: Placement) -> tuple[str, ...]:
-    """`x10` or `offset-x25`, as an item of a list; nothing where it is centered."""
+    """`x10` or `offset-x25p`, as an item of a list; empty if centered."""
     match value:
         case Offset(distance):
             return (f"{axis}{format_length(field, distance)}",)
         case _ if value.part == Fraction(1, 2):
             return ()
         case _:
-            # With its p: below 1 a bare number is a fraction of the room and not a percentage.
+            # With a p, because a bare number below 1 would be read as a fraction.
             return (f"offset-{axis}{format_decimal(field, value.part * 100)}p",)
 
 
@@ -250,6 +251,6 @@ def format_color(value: Color) -> str:
     """`ff8800`, or with alpha `255,136,0,0.502`, which reads back as the same level."""
     if value.opaque:
         return f"{value.red:02x}{value.green:02x}{value.blue:02x}"
-    # Three decimals tell all 256 levels apart.
+    # Three decimals are enough to distinguish all 256 levels.
     alpha = format_decimal("alpha", Fraction(round(value.alpha * 1000 / 255), 1000))
     return f"{value.red},{value.green},{value.blue},{alpha}"

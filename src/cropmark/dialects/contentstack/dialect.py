@@ -1,4 +1,4 @@
-"""The Contentstack dialect: the sheet that the rest of the server sees."""
+"""The Contentstack dialect: the interface for the rest of the server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Contentstack:
     settings: ContentstackSettings = field(default_factory=ContentstackSettings)
 
     name: ClassVar[str] = "contentstack"
-    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.doc for row in PARAMETERS)
+    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in PARAMETERS)
     request_headers: ClassVar[tuple[str, ...]] = parse.MANAGEMENT_HEADERS
 
     def order(self, request: ImageRequest) -> Order:

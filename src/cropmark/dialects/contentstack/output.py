@@ -1,4 +1,4 @@
-"""Which format comes out, and how it is encoded: `format`, `auto`, Accept, `quality`, `frame`.
+"""The output of a request, from `format`, `auto`, Accept, `quality` and `frame`.
 
 Source: https://www.contentstack.com/docs/developers/apis/image-delivery-api, convert-formats, automate-optimization
 """
@@ -27,28 +27,28 @@ from cropmark.plan.plan import EncodingChoice, Output, TriState
 READS = READABLE & {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF, Format.AVIF, Format.HEIC}
 
 _USUAL_QUALITY = 85
-_NOT_AVIF = "AVIF was passed over: the picture is animated or too large for it"
+_NOT_AVIF = "AVIF was skipped: the image is animated or too large for it"
 _LOSSLESS_BASES = frozenset({FormatWord.PNG, FormatWord.GIF, FormatWord.LOSSLESS_WEBP})
 
 
 def output(
-    asked: ParsedParams, accepted: frozenset[Format], settings: ContentstackSettings, *, changed: bool
+    parsed: ParsedParams, accepted: frozenset[Format], settings: ContentstackSettings, *, changed: bool
 ) -> Output:
-    """How the result is written. `changed`: Steps stand before it, so it is more than the source at another quality."""
-    named = params.FORMAT.of(asked)
-    auto = params.AUTO.of(asked)
-    scheme = _output_rules(asked)
+    """The output of a request. `changed` is True if it has Steps, so more than the quality of the source changes."""
+    named = params.FORMAT.of(parsed)
+    auto = params.AUTO.of(parsed)
+    rules = _output_rules(parsed)
     if named is FormatWord.AUTO:
-        choices = _best_choices(accepted, scheme)
+        choices = _best_choices(accepted, rules)
     else:
         choices = (
-            *_auto_choices(accepted & set(auto.known if auto else ()), named, scheme),
-            *_named_choices(named, scheme),
+            *_auto_choices(accepted & set(auto.known if auto else ()), named, rules),
+            *_named_choices(named, rules),
         )
-    first_frame = params.FRAME.of(asked) is not None
+    first_frame = params.FRAME.of(parsed) is not None
     return Output(
         choices=_with_gif_rules(choices, settings, first_frame=first_frame),
-        # A GIF is neither resized nor converted: what asks for no more leaves it as it is, palette and all.
+        # A GIF is neither resized nor converted: without another change its stored bytes are sent.
         same_is_original=() if settings.gif_resize else (GIFS,),
         larger_is_original=not (changed or named or first_frame),
     )
@@ -56,7 +56,7 @@ def output(
 
 @dataclass(frozen=True, slots=True)
 class _OutputRules:
-    """The quality that each format would be written at, and whether the query named one."""
+    """The quality of each format; `named` is True if the query has one."""
 
     usual: int = _USUAL_QUALITY
     auto_webp: int = _USUAL_QUALITY
@@ -69,7 +69,7 @@ class _OutputRules:
 
     @property
     def webp(self) -> EncodingChoice:
-        """Lossy, but lossless from a lossless source where no quality was named."""
+        """Lossy; lossless from a lossless source if the query has no quality."""
         return EncodingChoice(Format.WEBP, self.usual, lossless=TriState.NO if self.named else TriState.AS_SOURCE)
 
     @property
@@ -81,60 +81,60 @@ class _OutputRules:
         )
 
 
-def _output_rules(asked: ParsedParams) -> _OutputRules:
-    quality = params.QUALITY.of(asked)
+def _output_rules(parsed: ParsedParams) -> _OutputRules:
+    quality = params.QUALITY.of(parsed)
     if quality is None:
         return _OutputRules()
     return _OutputRules(quality.usual, quality.auto_webp, quality.usual, named=True)
 
 
 def _auto_choices(
-    offered: frozenset[Format], base: FormatWord | None, scheme: _OutputRules
+    offered: frozenset[Format], base: FormatWord | None, rules: _OutputRules
 ) -> tuple[EncodingChoice, ...]:
-    """AVIF, then WebP: lossless where the base format is."""
+    """AVIF, then WebP; lossless if the base format is."""
     choices = []
     if Format.AVIF in offered:
-        choices.append(EncodingChoice(Format.AVIF, scheme.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF))
+        choices.append(EncodingChoice(Format.AVIF, rules.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF))
     if Format.WEBP in offered:
-        choices.append(EncodingChoice(Format.WEBP, scheme.auto_webp, lossless=_lossless_by_auto(base, scheme)))
+        choices.append(EncodingChoice(Format.WEBP, rules.auto_webp, lossless=_lossless_by_auto(base, rules)))
     return tuple(choices)
 
 
-def _lossless_by_auto(base: FormatWord | None, scheme: _OutputRules) -> TriState:
+def _lossless_by_auto(base: FormatWord | None, rules: _OutputRules) -> TriState:
     if base is None:
         return TriState.AS_SOURCE
     if base is FormatWord.WEBP:
-        return scheme.webp.lossless
+        return rules.webp.lossless
     return TriState.YES if base in _LOSSLESS_BASES else TriState.NO
 
 
-def _named_choices(named: FormatWord | None, scheme: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """What `format` asks for."""
+def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[EncodingChoice, ...]:
+    """The choices of `format`."""
     by_name = {
         FormatWord.GIF: GIF,
         FormatWord.PNG: PNG,
-        FormatWord.JPEG: scheme.jpeg,
-        FormatWord.PROGRESSIVE_JPEG: replace(scheme.jpeg, progressive=TriState.YES),
-        FormatWord.WEBP: scheme.webp,
-        FormatWord.LOSSLESS_WEBP: replace(scheme.webp, lossless=TriState.YES),
-        FormatWord.LOSSY_WEBP: replace(scheme.webp, lossless=TriState.NO),
-        FormatWord.AVIF: EncodingChoice(Format.AVIF, scheme.avif, refuse_over_limit=True),
+        FormatWord.JPEG: rules.jpeg,
+        FormatWord.PROGRESSIVE_JPEG: replace(rules.jpeg, progressive=TriState.YES),
+        FormatWord.WEBP: rules.webp,
+        FormatWord.LOSSLESS_WEBP: replace(rules.webp, lossless=TriState.YES),
+        FormatWord.LOSSY_WEBP: replace(rules.webp, lossless=TriState.NO),
+        FormatWord.AVIF: EncodingChoice(Format.AVIF, rules.avif, refuse_over_limit=True),
     }
     choice = by_name.get(named) if named else None
-    return scheme.source_choices if choice is None else (choice,)
+    return rules.source_choices if choice is None else (choice,)
 
 
-def _best_choices(accepted: frozenset[Format], scheme: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """``format=auto``: AVIF or WebP where the client names it, else JPEG or PNG; never a still of an animation.
+def _best_choices(accepted: frozenset[Format], rules: _OutputRules) -> tuple[EncodingChoice, ...]:
+    """``format=auto``: AVIF or WebP if the client accepts it, else JPEG or PNG; an animation never becomes a still.
 
-    Lossy but for a quality of 100, which is the engine's rule: https://www.fastly.com/documentation/reference/io/format
+    Lossy, except for a quality of 100, which is the optimizer's rule: https://www.fastly.com/documentation/reference/io/format
     """
-    lossless = TriState.YES if scheme.usual == 100 else TriState.NO
+    lossless = TriState.YES if rules.usual == 100 else TriState.NO
     modern = (
-        EncodingChoice(Format.AVIF, scheme.avif, lossless=lossless, keep_animation=True),
-        EncodingChoice(Format.WEBP, scheme.usual, lossless=lossless),
+        EncodingChoice(Format.AVIF, rules.avif, lossless=lossless, keep_animation=True),
+        EncodingChoice(Format.WEBP, rules.usual, lossless=lossless),
     )
-    jpeg = replace(scheme.jpeg, progressive=TriState.AS_SOURCE)
+    jpeg = replace(rules.jpeg, progressive=TriState.AS_SOURCE)
     return (
         *(choice for choice in modern if choice.format in accepted),
         replace(GIF, skipped_for=(STILLS,)),
@@ -148,7 +148,7 @@ def _best_choices(accepted: frozenset[Format], scheme: _OutputRules) -> tuple[En
 def _with_gif_rules(
     choices: tuple[EncodingChoice, ...], settings: ContentstackSettings, *, first_frame: bool
 ) -> tuple[EncodingChoice, ...]:
-    """The choices; before them GIF for GIFs, which are not converted, and `frame` for GIFs, the only ones it is for."""
+    """The choices with those for GIFs before them: GIFs are not converted, and only GIFs take `frame`."""
     if not settings.gif_resize:
         return (only_from(replace(GIF, first_frame=first_frame), Format.GIF), *choices)
     if not first_frame:

@@ -1,4 +1,4 @@
-"""Contentstack's parameters, each row of the reference beside its reader. The order of the rows is the reference's."""
+"""Contentstack's parameters, in the order of the reference, each with its documentation and its reader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _doc(
 
 
 ENVIRONMENT: Parameter[str] = Parameter(
-    _doc("environment", "name", "not checked", "Serves what is published there, else 404.", "production"),
+    _doc("environment", "name", "not checked", "Serves assets that are published in it, else 404.", "production"),
     readers.read_name,
 )
 BRANCH: Parameter[str] = Parameter(_doc("branch", "uid", "main", "The asset's branch.", "main"), readers.read_name)
@@ -108,7 +108,7 @@ FIT: Parameter[str] = Parameter(
         "fit",
         " | ".join(FITS),
         "both sides are forced",
-        "How the picture meets a width and a height. Unknown words are ignored.",
+        "How the image fits a width and a height. Unknown words are ignored.",
         "crop",
         one_of(FITS),
         "/fit-mode",
@@ -134,7 +134,7 @@ CROP: Parameter[Crop] = Parameter(
         "crop",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
         "none",
-        "Keeps a window: `safe` clips it to the picture, `smart` places one of a ratio by content.",
+        "Crops to a window. `safe` clips it to the image; `smart` places a ratio by content.",
         "300,400,x50,y75,safe",
         anchored(rf"{SHAPE}({PLACE}|,safe|,smart)*"),
         "/crop-images",
@@ -146,7 +146,7 @@ TRIM: Parameter[Edges] = Parameter(
     grammar.read_edges,
 )
 ORIENT: Parameter[Orientation] = Parameter(
-    _doc("orient", "1..8", "upright by Exif", "Turns the upright picture.", "6", one_of(ORIENTATIONS)),
+    _doc("orient", "1..8", "upright by Exif", "Turns the upright image.", "6", one_of(ORIENTATIONS)),
     word_reader(ORIENTATIONS),
 )
 OVERLAY: Parameter[str] = Parameter(
@@ -154,7 +154,7 @@ OVERLAY: Parameter[str] = Parameter(
         "overlay",
         "root-relative path",
         "none",
-        "Another asset laid over the picture.",
+        "Another asset drawn on the image.",
         "/v3/assets/stack/asset/file/circle.png",
         page="/overlay-settings",
     ),
@@ -165,7 +165,7 @@ OVERLAY_ALIGN: Parameter[WordList[Alignment]] = Parameter(
         "overlay-align",
         "top | middle | bottom, left | center | right",
         "middle,center",
-        "Where the overlay lies; one word or two. Unknown words are ignored.",
+        "Alignment of the overlay, one word or two. Unknown words are ignored.",
         "left,bottom",
         anchored(f"{_ALIGN}(,{_ALIGN})?"),
         "/overlay-settings",
@@ -214,7 +214,7 @@ OVERLAY_PAD: Parameter[Edges] = Parameter(
         "overlay-pad",
         "1 to 4 lengths",
         "none",
-        "Room around the overlay.",
+        "Padding around the overlay.",
         "30,25,50",
         anchored(EDGES),
         "/overlay-pad",
@@ -226,7 +226,7 @@ PAD: Parameter[Edges] = Parameter(
         "pad",
         "1 to 4 lengths",
         "none",
-        "Adds room outside the picture; ignored beside `canvas`.",
+        "Adds an area around the image; ignored together with `canvas`.",
         "25,50",
         anchored(EDGES),
         "/image-pad",
@@ -238,7 +238,7 @@ CANVAS: Parameter[Canvas] = Parameter(
         "canvas",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y",
         "none",
-        "Lays the picture, unscaled, on a canvas.",
+        "Puts the image, unscaled, on a canvas.",
         "700,800,x150,y75",
         anchored(SHAPE + PLACE),
         "/canvas",
@@ -250,7 +250,7 @@ BG_COLOR: Parameter[Color] = Parameter(
         "bg-color",
         "RGB | RRGGBB | r,g,b | r,g,b,a",
         "white, or clear",
-        "Color of the room that `pad` and `canvas` add, laid under what is transparent.",
+        "Color of the area that `pad` and `canvas` add, and under transparent pixels.",
         "140,220,123,0.5",
         anchored(f"(#|rgb:)?{COLOR}"),
     ),

@@ -1,4 +1,4 @@
-"""The whole way of a request: query → what was asked → Steps → Plan → Order."""
+"""A request becomes an Order: query → typed values → Steps and Output → Order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cropmark.plan.source import PublishScope, SitePath, SourceRequest
 
 LIMITS = Limits(over_limit=OverLimit.SHRINK)
 
-# Without one of these, or `auto`, the stored bytes go out: the others only say how one of these is to be done.
+# Without one of these, or `auto`, the stored bytes are sent: the other parameters only modify these.
 _EFFECTIVE: tuple[Parameter[object], ...] = (
     params.QUALITY,
     params.FORMAT,
@@ -45,31 +45,31 @@ _EFFECTIVE: tuple[Parameter[object], ...] = (
 )
 
 MANAGEMENT_HEADERS = ("api_key", "authtoken", "authorization")
-"""Headers of the management API, which open drafts of a secured stack."""
+"""Headers of the management API, which give access to drafts of a secured stack."""
 UNVERSIONED_MAX_AGE_S = 300
 _STACK = re.compile(r"v3/assets/([^/]+)/")
 _ONE_FILE = re.compile(r"v3/assets/[^/]+/[^/]+/[0-9a-f]{24}/[^/]+")
 
 
 def order(request: ImageRequest, settings: ContentstackSettings) -> Order:
-    """What the request asks for. Raises BadValue, BadOrder, and NotFound for what is not published here."""
-    asked = parse_params(params.PARAMETERS, parse_query(request.query))
-    edition = _publish_scope(asked, request, settings)
+    """The Order of a request. Raises BadValue, BadRequest, and NotFound for an environment or branch without it."""
+    parsed = parse_params(params.PARAMETERS, parse_query(request.query))
+    scope = _publish_scope(parsed, request, settings)
     return Order(
-        sources=_sources(asked, request, edition),
-        plan=_plan(asked, request, settings),
-        delivery=_delivery(asked, request, edition, settings),
-        warnings=(*asked.warnings, *_unknown_words(asked), *ignored_smart_warnings(params.CROP.of(asked))),
+        sources=_sources(parsed, request, scope),
+        plan=_plan(parsed, request, settings),
+        delivery=_delivery(parsed, request, scope, settings),
+        warnings=(*parsed.warnings, *_unknown_words(parsed), *ignored_smart_warnings(params.CROP.of(parsed))),
     )
 
 
-def _plan(asked: ParsedParams, request: ImageRequest, settings: ContentstackSettings) -> Plan | None:
-    if not _changes_image(asked):
+def _plan(parsed: ParsedParams, request: ImageRequest, settings: ContentstackSettings) -> Plan | None:
+    if not _changes_image(parsed):
         return None
-    done = steps(asked, settings)
+    planned = steps(parsed, settings)
     return Plan(
-        steps=done,
-        output=output(asked, accepted_formats(request.accept), settings, changed=bool(done)),
+        steps=planned,
+        output=output(parsed, accepted_formats(request.accept), settings, changed=bool(planned)),
         reads=READS,
         limits=LIMITS,
         on_unsupported=Fallback.ORIGINAL,
@@ -77,23 +77,23 @@ def _plan(asked: ParsedParams, request: ImageRequest, settings: ContentstackSett
     )
 
 
-def _changes_image(asked: ParsedParams) -> bool:
-    """Whether anything but the stored bytes may be wanted; a tone moved by 0 is not."""
-    auto = params.AUTO.of(asked)
-    return bool(auto and auto.known) or any(row.of(asked) not in (None, 0) for row in _EFFECTIVE)
+def _changes_image(parsed: ParsedParams) -> bool:
+    """True if the request may change the stored bytes; an adjustment by 0 does not."""
+    auto = params.AUTO.of(parsed)
+    return bool(auto and auto.known) or any(parameter.of(parsed) not in (None, 0) for parameter in _EFFECTIVE)
 
 
-# ------------------------------------------------------------------------------------------------ what is published
+# ------------------------------------------------------------------------------------------------ publishing
 
 
-def _publish_scope(asked: ParsedParams, request: ImageRequest, settings: ContentstackSettings) -> PublishScope | None:
-    """The edition that a library is asked for; None over a folder, whose files are all published alike."""
-    environment = params.ENVIRONMENT.of(asked)
-    branch = params.BRANCH.of(asked) or "main"
+def _publish_scope(parsed: ParsedParams, request: ImageRequest, settings: ContentstackSettings) -> PublishScope | None:
+    """The scope in which a library looks for the asset; None for a folder, where all files are published."""
+    environment = params.ENVIRONMENT.of(parsed)
+    branch = params.BRANCH.of(parsed) or "main"
     if environment is None and settings.require_environment:
         raise BadRequest("an environment is needed here", fix="add environment=…", parameter="environment")
     if settings.environments is None:
-        return PublishScope(environment, branch, params.ACCESS_TOKEN.of(asked), _management_token(request))
+        return PublishScope(environment, branch, params.ACCESS_TOKEN.of(parsed), _management_token(request))
     if environment is not None and environment not in settings.environments:
         raise _unpublished("environment", "the asset is not published in the environment that was named")
     if branch not in settings.branches:
@@ -102,7 +102,7 @@ def _publish_scope(asked: ParsedParams, request: ImageRequest, settings: Content
 
 
 def _management_token(request: ImageRequest) -> str | None:
-    """The token of whoever manages the stack that the path names, and says so as in the management API.
+    """The management token of the request, if its `api_key` is that of the stack in the path; else None.
 
     Source: https://www.contentstack.com/docs/headless-cms/secure-public-urls-of-assets
     """
@@ -116,32 +116,32 @@ def _unpublished(parameter: str, detail: str) -> NotFound:
     return NotFound(detail, fix=f"leave out {parameter}, or name one that is configured", parameter=parameter)
 
 
-def _sources(asked: ParsedParams, request: ImageRequest, scope: PublishScope | None) -> tuple[SourceRequest, ...]:
-    picture = SourceRequest(SitePath(request.path, scope))
-    path = params.OVERLAY.of(asked)
+def _sources(parsed: ParsedParams, request: ImageRequest, scope: PublishScope | None) -> tuple[SourceRequest, ...]:
+    image = SourceRequest(SitePath(request.path, scope))
+    path = params.OVERLAY.of(parsed)
     if path is None:
-        return (picture,)
+        return (image,)
     stack = _STACK.match(request.path)
     aside = scope and replace(scope, parent_stack=stack[1] if stack else "")
     return (
-        picture,
+        image,
         SourceRequest(SitePath(strip_mount(request.base, path), aside), optional=True, parameter="overlay"),
     )
 
 
 def _delivery(
-    asked: ParsedParams, request: ImageRequest, scope: PublishScope | None, settings: ContentstackSettings
+    parsed: ParsedParams, request: ImageRequest, scope: PublishScope | None, settings: ContentstackSettings
 ) -> Delivery:
-    """How long it may be kept: briefly without an environment, a year where the URL also names one file of a library.
+    """The cache lifetime: short without an environment, a year if the URL also names one version of a library's file.
 
-    A folder's files change under their names, so with an environment the site's setting holds for them.
+    Files of a folder can change under their names, so with an environment they get the site's setting.
 
     Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management
     """
-    negotiated = params.AUTO.of(asked) is not None or params.FORMAT.of(asked) is FormatWord.AUTO
+    negotiated = params.AUTO.of(parsed) is not None or params.FORMAT.of(parsed) is FormatWord.AUTO
     never_for = () if settings.gif_resize else (GIFS,)
     usual = Delivery(negotiated=negotiated, not_negotiated_for=never_for, rate=_rate(request, settings))
-    named = params.ENVIRONMENT.of(asked) is not None
+    named = params.ENVIRONMENT.of(parsed) is not None
     if named and scope is None:
         return usual
     if named and _ONE_FILE.fullmatch(request.path):
@@ -149,19 +149,19 @@ def _delivery(
     return replace(usual, max_age_s=UNVERSIONED_MAX_AGE_S)
 
 
-def _unknown_words(asked: ParsedParams) -> tuple[RequestWarning, ...]:
-    """The words of lists that are not known; those of single words were told by the table."""
-    found = (("auto", params.AUTO.of(asked)), ("overlay-align", params.OVERLAY_ALIGN.of(asked)))
+def _unknown_words(parsed: ParsedParams) -> tuple[RequestWarning, ...]:
+    """A warning for each unknown word in a list; parse_params() has made those for single words."""
+    lists = (("auto", params.AUTO.of(parsed)), ("overlay-align", params.OVERLAY_ALIGN.of(parsed)))
     return tuple(
         RequestWarning(name, f"{word} is not known and was ignored")
-        for name, words in found
+        for name, words in lists
         if words
         for word in words.unknown
     )
 
 
 def _rate(request: ImageRequest, settings: ContentstackSettings) -> tuple[str, int] | None:
-    """The limit of the stack that the path names, where it has one of its own."""
-    found = _STACK.match(request.path)
-    per_s = settings.rate_limits.get(found[1]) if found else None
-    return None if found is None or per_s is None else (f"{settings.organization} {found[1]}", per_s)
+    """The rate limit of the stack in the path, if it has its own."""
+    stack = _STACK.match(request.path)
+    per_s = settings.rate_limits.get(stack[1]) if stack else None
+    return None if stack is None or per_s is None else (f"{settings.organization} {stack[1]}", per_s)

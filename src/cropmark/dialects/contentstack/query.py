@@ -1,4 +1,4 @@
-"""Contentstack's query strings, as its SDKs write them: names and texts, decoded, without what counts as absent."""
+"""Contentstack's query strings, as its SDKs write them: names and decoded texts, without those that count as absent."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ _OVERLAY = "overlay="
 
 
 def parse_query(raw: str) -> dict[str, str]:
-    """The parameters by name, in their own case; of a repeated one the last, without those that are empty.
+    """The parameters by name, with their texts unchanged; the last of a repeated one counts, an empty one is absent.
 
-    Raises BadOrder for a query that is too long.
+    Raises BadRequest for a query that is too long.
     """
-    found = grammar.query_values(normalize_query(grammar.check_bounds(raw)))
-    return {name: text.strip(" \t") for name, text in found.items() if not grammar.is_blank(text)}
+    texts = grammar.query_values(normalize_query(grammar.check_bounds(raw)))
+    return {name: text.strip(" \t") for name, text in texts.items() if not grammar.is_blank(text)}
 
 
 def normalize_query(raw: str) -> str:
-    """The raw query with each further question mark read as the & it stands for, but inside an overlay's URL.
+    """The raw query with each further question mark replaced by &, except inside an overlay's URL.
 
-    Two SDKs append `?width=200` to whatever URL they get, one that has a query too.
+    Two SDKs append `?width=200` to every URL, even if it has a query already.
     """
     return "&".join("&".join(_split_pair(pair)) for pair in raw.split("&"))
 

@@ -1,4 +1,4 @@
-"""The readers of Contentstack's own parameters: text in, typed value out, no picture in sight. All raise BadValue."""
+"""The readers of Contentstack's own parameters: text becomes a typed value. All raise BadValue."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cropmark.model.problems import BadValue
 from cropmark.model.values import Color, Length, Pixels, Share
 from cropmark.plan.steps import Blur, Sharpen
 
-MOST_DPR = 10_000
+MAX_DPR = 10_000
 
 
 class FormatWord(Enum):
-    """What a format word asks for."""
+    """The words of `format`."""
 
     AUTO = "auto"
     GIF = "gif"
@@ -30,7 +30,7 @@ class FormatWord(Enum):
 
 
 FORMATS = {
-    **{named.value: named for named in FormatWord},
+    **{word.value: word for word in FormatWord},
     "jpeg": FormatWord.JPEG,
     "pjpeg": FormatWord.PROGRESSIVE_JPEG,
 }
@@ -53,34 +53,34 @@ def read_name(parameter: str, text: str) -> str:
 
 def read_dpr(parameter: str, text: str) -> Fraction:
     """Above 0, at most 10000; below 1 it shrinks."""
-    found = grammar.parse_decimal(text)
-    if not found or found > MOST_DPR:
-        expected = f"a number above 0, up to {MOST_DPR}"
+    value = grammar.parse_decimal(text)
+    if not value or value > MAX_DPR:
+        expected = f"a number above 0, up to {MAX_DPR}"
         raise BadValue(parameter, text, expected=expected, fix="write such a number, or leave it out")
-    return found
+    return value
 
 
 def read_background(parameter: str, text: str) -> Color:
-    """``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``; a `#` before it is dropped, as is Gatsby's ``rgb:``."""
+    """``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``; a `#` or Gatsby's ``rgb:`` before it is dropped."""
     return grammar.read_color(parameter, text.removeprefix("rgb:").removeprefix("#"))
 
 
 def read_sharpen(parameter: str, text: str) -> Sharpen:
     """``a5,r1000,t2``: amount 0 to 10, radius 1 to 1000 px or ``r5p``, threshold 0 to 255; missing ones a1, r1, t0."""
-    found = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
+    options = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
     return Sharpen(
-        amount=grammar.read_number(parameter, found.get("a", "1"), 0, 10),
-        radius=_radius(parameter, found.get("r", "1")),
-        threshold=grammar.read_integer(parameter, found.get("t", "0"), 0, 255),
+        amount=grammar.read_number(parameter, options.get("a", "1"), 0, 10),
+        radius=_radius(parameter, options.get("r", "1")),
+        threshold=grammar.read_integer(parameter, options.get("t", "0"), 0, 255),
     )
 
 
 def read_blur(parameter: str, text: str) -> Blur:
-    """A radius of 1 to 1000 px, or a percentage of the smaller side, held to that range later."""
+    """A radius of 1 to 1000 px, or a percentage of the smaller side, clamped to that range later."""
     return Blur(_radius(parameter, text), min_px=Fraction(1))
 
 
 def _radius(parameter: str, text: str) -> Length:
-    """1 to 1000 px, also where it is a decimal, or a percentage."""
+    """A radius of 1 to 1000 px, or a percentage."""
     percent = grammar.parse_decimal(text.removesuffix("p")) if text.endswith("p") else None
     return Share(percent / 100) if percent else Pixels(grammar.read_number(parameter, text, 1, 1000))

@@ -1,4 +1,4 @@
-"""What Contentstack's clients hear: headers beside pictures, and problems as its APIs' JSON.
+"""Contentstack's responses: headers of images, and Problems as the JSON of its APIs.
 
 Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management and the errors that its SDKs
 read: https://github.com/contentstack/contentstack-management-javascript
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from cropmark.dialects.dialect import Headers, Response, Result
 from cropmark.dialects.imageopto.problem_texts import fix_text, header_text, invalid_transformation, without_name
@@ -35,31 +36,45 @@ _NOT_FOUND = "Asset was not found."
 
 
 @dataclass(frozen=True, slots=True)
-class _VendorStatus:
-    """A problem's status and the vendor's number for it."""
+class VendorStatus:
+    """An HTTP status and the vendor's error number."""
 
     status: int
     error_code: int
 
 
-# The first row that fits is taken. 105, 145 and 162 are recollected from the original; no page that was found has them.
-_TOLD: tuple[tuple[type[Problem], _VendorStatus], ...] = (
-    (SourceNotFound, _VendorStatus(404, 145)),
-    (NotFound, _VendorStatus(404, 145)),
-    (SourceTooLarge, _VendorStatus(422, 422)),
-    (SourceUnusable, _VendorStatus(422, 422)),
-    (Unauthorized, _VendorStatus(401, 105)),
-    (TooManyRequests, _VendorStatus(429, 429)),
-    (SignatureExpired, _VendorStatus(410, 410)),
-    (Forbidden, _VendorStatus(403, 162)),
+StatusTable = tuple[tuple[type[Problem], VendorStatus], ...]
+"""Statuses by class of Problem; the first matching row counts."""
+
+# No public page documents 105, 145 and 162; they were observed in responses of the vendor's APIs.
+UNAUTHORIZED: Final = VendorStatus(401, 105)
+FORBIDDEN: Final = VendorStatus(403, 162)
+RATE_LIMITED: Final = VendorStatus(429, 429)
+NOT_FOUND_CODE: Final = 145
+
+_STATUSES: Final[StatusTable] = (
+    (SourceNotFound, VendorStatus(404, NOT_FOUND_CODE)),
+    (NotFound, VendorStatus(404, NOT_FOUND_CODE)),
+    (SourceTooLarge, VendorStatus(422, 422)),
+    (SourceUnusable, VendorStatus(422, 422)),
+    (Unauthorized, UNAUTHORIZED),
+    (TooManyRequests, RATE_LIMITED),
+    (SignatureExpired, VendorStatus(410, 410)),
+    (Forbidden, FORBIDDEN),
 )
 
 
-# ------------------------------------------------------------------------------------------------ pictures
+def vendor_status(problem: Problem, statuses: StatusTable) -> VendorStatus:
+    """The vendor's status of a problem. A problem without a row has its own status, also as its error number."""
+    own = VendorStatus(problem.status, problem.status)
+    return next((status for kind, status in statuses if isinstance(problem, kind)), own)
+
+
+# ------------------------------------------------------------------------------------------------ images
 
 
 def image_headers(result: Result) -> Headers:
-    """X-Cache and its companions; X-Cropmark-Warning names the parameters that something was odd about."""
+    """X-Cache and related headers; X-Cropmark-Warning has the names of the parameters with a warning."""
     return (
         ("Content-Disposition", "inline"),
         ("X-Cache", "HIT" if result.cached else "MISS"),
@@ -69,7 +84,7 @@ def image_headers(result: Result) -> Headers:
 
 
 def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
-    names = dict.fromkeys(warned.parameter for warned in warnings)
+    names = dict.fromkeys(warning.parameter for warning in warnings)
     return (("X-Cropmark-Warning", header_text(", ".join(names))),) if names else ()
 
 
@@ -77,12 +92,10 @@ def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
 
 
 def error_response(problem: Problem) -> Response:
-    """The problem as JSON: a message, the vendor's number, and by the parameter what is wrong and the mend."""
-    told = next(
-        (told for kind, told in _TOLD if isinstance(problem, kind)), _VendorStatus(problem.status, problem.status)
-    )
-    members = {"error_message": _message(problem), "error_code": told.error_code, "errors": _errors(problem)}
-    return Response(told.status, json.dumps(members).encode("ascii"), MEDIA_TYPE, _headers(problem))
+    """The problem as JSON: a message, the vendor's error number, and the detail and fix by parameter."""
+    vendor = vendor_status(problem, _STATUSES)
+    members = {"error_message": _message(problem), "error_code": vendor.error_code, "errors": _errors(problem)}
+    return Response(vendor.status, json.dumps(members).encode("ascii"), MEDIA_TYPE, _headers(problem))
 
 
 def _headers(problem: Problem) -> Headers:
@@ -105,17 +118,17 @@ def _message(problem: Problem) -> str:
 
 
 def _errors(problem: Problem) -> dict[str, list[str]]:
-    """What is wrong and the mend, by the parameter; a missing asset is told as its APIs do."""
+    """The detail and the fix by parameter; for a missing asset the text of the vendor's APIs."""
     if isinstance(problem, SourceNotFound):
         return {"uid": ["is not valid."]}
-    name = problem.parameter or _by_kind(problem)
+    name = problem.parameter or _default_parameter(problem)
     if name is None:
         return {}
     lines = (without_name(problem.detail, name), fix_text(problem))
     return {name: [one_line(line, MAX_TEXT_CHARS) for line in lines if line]}
 
 
-def _by_kind(problem: Problem) -> str | None:
+def _default_parameter(problem: Problem) -> str | None:
     match problem:
         case CropOutOfBounds():
             return "crop"

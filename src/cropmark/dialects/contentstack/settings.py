@@ -1,4 +1,4 @@
-"""What an operator decides for a Contentstack site.
+"""An operator's settings of a Contentstack site.
 
 Source: https://www.contentstack.com/docs/developers/apis/image-delivery-api
 """
@@ -21,12 +21,12 @@ Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 
 
 class FitCover(Enum):
-    """What fit=cover means: the page says both."""
+    """The meaning of fit=cover, for which the documentation gives both."""
 
     CROP = "crop"
-    """The box is filled and the overhang cut, as by fit=crop."""
+    """Fills the box and cuts the overhang, as fit=crop does."""
     FASTLY = "fastly"
-    """The box is covered and nothing cut."""
+    """Covers the box without cutting."""
 
     @property
     def fit(self) -> Fit:
@@ -35,21 +35,21 @@ class FitCover(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ContentstackSettings:
-    """How a site of this dialect is set up."""
+    """Settings of one site."""
 
     environments: Names | None = ("production",)
-    """Where every file of a folder counts as published. None: the source is a library, which knows of each asset."""
+    """Environments in which all files of a folder count as published. None: a library, which decides for each asset."""
     branches: Names = ("main",)
-    """The branches of a folder."""
+    """Branches of a folder."""
     require_environment: bool = False
-    """A request that names no environment is refused."""
+    """Reject requests without an environment."""
     gif_resize: bool = False
-    """GIFs may be resized and converted, which Contentstack does not do."""
+    """Resize and convert GIFs, which Contentstack does not do."""
     fit_cover: FitCover = FitCover.CROP
-    """What a picture with fit=cover becomes: cut to the box, or left as large as covers it, as Fastly has it."""
+    """Meaning of fit=cover: `crop` cuts to the box, `fastly` covers it without cutting."""
     rate_limit: Rate = 80
-    """Requests a second that may miss the cache; 0: no limit."""
+    """Requests per second that may miss the cache; 0: no limit."""
     rate_limits: Annotated[Mapping[str, Rate], BeforeValidator(split_map)] = field(default_factory=dict, hash=False)
-    """The same for single stacks, by API key: they are counted apart."""
+    """The same limit for single stacks by API key, counted separately."""
     organization: str = "organization"
-    """Sites of one organization share that limit."""
+    """Name of the organization; sites with the same name share `rate_limit`."""

@@ -1,6 +1,6 @@
-"""From what was asked to the Steps, in one order, whatever the order of the query.
+"""Typed values become Steps in a fixed order, independent of the order in the query.
 
-Contentstack gives none; it is that of the engine behind it. Source: https://docs.fastly.com/en/guides/serving-images
+Contentstack documents no order; this is that of Fastly's optimizer, which the service runs. Source: https://docs.fastly.com/en/guides/serving-images
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from cropmark.plan.steps import AnyStep, Canvas, Edges, Filter, Fit, Overlay, Re
 _NOT_ON_GIF = "a GIF is not resized"
 
 
-def steps(asked: ParsedParams, settings: ContentstackSettings) -> tuple[AnyStep, ...]:
-    """Every Step that the query asks for, in the order in which they are done."""
+def steps(parsed: ParsedParams, settings: ContentstackSettings) -> tuple[AnyStep, ...]:
+    """The Steps of a request, in the order of execution."""
     return (
-        *trim_steps(params.TRIM.of(asked)),
-        *crop_steps(params.CROP.of(asked)),
-        *orient_steps(params.ORIENT.of(asked)),
-        *present(_resize(asked, settings)),
-        *background_steps(params.BG_COLOR.of(asked), _canvas(asked), params.PAD.of(asked)),
-        *adjust_steps(params.BRIGHTNESS.of(asked), params.CONTRAST.of(asked), params.SATURATION.of(asked)),
-        *sharpen_steps(params.SHARPEN.of(asked)),
-        *present(params.BLUR.of(asked), _overlay(asked)),
+        *trim_steps(params.TRIM.of(parsed)),
+        *crop_steps(params.CROP.of(parsed)),
+        *orient_steps(params.ORIENT.of(parsed)),
+        *present(_resize(parsed, settings)),
+        *background_steps(params.BG_COLOR.of(parsed), _canvas(parsed), params.PAD.of(parsed)),
+        *adjust_steps(params.BRIGHTNESS.of(parsed), params.CONTRAST.of(parsed), params.SATURATION.of(parsed)),
+        *sharpen_steps(params.SHARPEN.of(parsed)),
+        *present(params.BLUR.of(parsed), _overlay(parsed)),
     )
 
 
-def _resize(asked: ParsedParams, settings: ContentstackSettings) -> Resize | None:
-    """The resize that a width or a height asks for; dpr, fit, filter and disable are nothing without one."""
-    width, height = params.WIDTH.of(asked), params.HEIGHT.of(asked)
+def _resize(parsed: ParsedParams, settings: ContentstackSettings) -> Resize | None:
+    """The resize to a width or a height; dpr, fit, filter and disable have no effect without one."""
+    width, height = params.WIDTH.of(parsed), params.HEIGHT.of(parsed)
     if width is None and height is None:
         return None
     return Resize(
         width=width,
         height=height,
-        fit=_fit(params.FIT.of(asked), settings) if width and height else Fit.STRETCH,
-        enlarge=params.DISABLE.of(asked) is None,
-        dpr=params.DPR.of(asked) or Fraction(1),
-        filter=params.RESIZE_FILTER.of(asked) or Filter.LANCZOS3,
+        fit=_fit(params.FIT.of(parsed), settings) if width and height else Fit.STRETCH,
+        enlarge=params.DISABLE.of(parsed) is None,
+        dpr=params.DPR.of(parsed) or Fraction(1),
+        filter=params.RESIZE_FILTER.of(parsed) or Filter.LANCZOS3,
         parameter="width" if width else "height",
         skipped_for=() if settings.gif_resize else (GIFS,),
         warning_if_skipped=None if settings.gif_resize else _NOT_ON_GIF,
@@ -64,25 +64,25 @@ def _fit(word: str | None, settings: ContentstackSettings) -> Fit:
     return fits[word] if word else Fit.STRETCH
 
 
-def _canvas(asked: ParsedParams) -> Canvas | None:
-    canvas = params.CANVAS.of(asked)
+def _canvas(parsed: ParsedParams) -> Canvas | None:
+    canvas = params.CANVAS.of(parsed)
     return None if canvas is None else replace(canvas, warn_if_cut=True)
 
 
-def _overlay(asked: ParsedParams) -> Overlay | None:
-    """The overlay as it lies over the finished picture: the second source."""
-    if params.OVERLAY.of(asked) is None:
+def _overlay(parsed: ParsedParams) -> Overlay | None:
+    """The overlay on the finished image; its source is the second one."""
+    if params.OVERLAY.of(parsed) is None:
         return None
-    align = params.OVERLAY_ALIGN.of(asked)
+    align = params.OVERLAY_ALIGN.of(parsed)
     place = align.known[0] if align else Alignment()
-    repeat = params.OVERLAY_REPEAT.of(asked) or Repeat(across=False, down=False)
+    repeat = params.OVERLAY_REPEAT.of(parsed) or Repeat(across=False, down=False)
     return Overlay(
         source=1,
-        width=params.OVERLAY_WIDTH.of(asked),
-        height=params.OVERLAY_HEIGHT.of(asked),
+        width=params.OVERLAY_WIDTH.of(parsed),
+        height=params.OVERLAY_HEIGHT.of(parsed),
         x=place.x,
         y=place.y,
-        edges=params.OVERLAY_PAD.of(asked) or Edges(),
+        edges=params.OVERLAY_PAD.of(parsed) or Edges(),
         opaque_padding=True,
         repeat_across=repeat.across,
         repeat_down=repeat.down,

@@ -1,4 +1,4 @@
-"""An Order as a Contentstack query: steps.py and output.py backwards."""
+"""An Order as a Contentstack query: the reverse of steps.py and output.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Final
 
-from cropmark.dialects.contentstack.readers import MOST_DPR, FormatWord
+from cropmark.dialects.contentstack.readers import MAX_DPR, FormatWord
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
 from cropmark.dialects.dialect import Serialized, Unsupported
 from cropmark.dialects.imageopto import writer as imageopto
@@ -53,16 +53,16 @@ _NAMED: Final = {
 
 
 def serialize(order: Order, settings: ContentstackSettings) -> Serialized | Unsupported:
-    """Queries for the Order's Steps; without any they ask for the stored bytes. Or which Steps there are no words for.
+    """Queries for the Order's Steps; without a Plan they request the stored bytes.
 
-    The environment is none of them: where one is needed, the site's own stands in every query.
+    If the site requires an environment, every query has the site's first one.
     """
     if order.plan is None:
         return serialized(_required(settings), ({},))
-    words = serialize_steps(order.plan.steps, _slots(order, settings))
-    if isinstance(words, Unsupported):
-        return words
-    return serialized({**_required(settings), **words}, _encodings(order.plan.output))
+    params = serialize_steps(order.plan.steps, _slots(order, settings))
+    if isinstance(params, Unsupported):
+        return params
+    return serialized({**_required(settings), **params}, _encodings(order.plan.output))
 
 
 def _required(settings: ContentstackSettings) -> QueryParams:
@@ -91,13 +91,13 @@ def _resize(step: Resize, settings: ContentstackSettings) -> QueryParams:
     fits = {"bounds": Fit.INSIDE, "crop": Fit.COVER}
     if settings.fit_cover is FitCover.FASTLY:
         fits["cover"] = Fit.OUTSIDE
-    words = imageopto.write_size(step)
-    words |= imageopto.write_fit(step, fits)
-    words |= imageopto.write_dpr(step, _LEAST_DPR, Fraction(MOST_DPR))
-    words |= imageopto.write_filter(step, Filter.LANCZOS3)
+    params = imageopto.write_size(step)
+    params |= imageopto.write_fit(step, fits)
+    params |= imageopto.write_dpr(step, _LEAST_DPR, Fraction(MAX_DPR))
+    params |= imageopto.write_filter(step, Filter.LANCZOS3)
     if not step.enlarge:
-        words["disable"] = "upscale"
-    return words
+        params["disable"] = "upscale"
+    return params
 
 
 def _sharpen(step: Sharpen) -> QueryParams:
@@ -122,7 +122,7 @@ def _radius(field: str, value: Length) -> str:
 
 
 def _encodings(output: Output) -> tuple[QueryParams, ...]:
-    """What may say how the result is encoded, the plainest first."""
+    """The parameters of possible encodings, the simplest first."""
     return combinations(
         param_choices("format", _formats(output)),
         imageopto.AUTO_CHOICES,
@@ -132,7 +132,7 @@ def _encodings(output: Output) -> tuple[QueryParams, ...]:
 
 
 def _formats(output: Output) -> tuple[str, ...]:
-    asked = common_format(output)
-    if asked is None:
+    target = common_format(output)
+    if target is None:
         return ("auto",)
-    return tuple(named.value for named in _NAMED.get(asked, ()))
+    return tuple(word.value for word in _NAMED.get(target, ()))

@@ -1,4 +1,4 @@
-"""The Fastly dialect: the sheet that the rest of the server sees."""
+"""The Fastly dialect: the interface for the rest of the server."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Fastly:
     settings: FastlySettings = field(default_factory=FastlySettings)
 
     name: ClassVar[str] = "fastly"
-    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.doc for row in PARAMETERS)
-    overlay_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.doc for row in OVERLAY_PARAMETERS)
-    """Of the overlay header, and of the query where the operator switched them on."""
-    montage_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(row.doc for row in MONTAGE_PARAMETERS)
-    """Of the montage header."""
+    params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in PARAMETERS)
+    overlay_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in OVERLAY_PARAMETERS)
+    """Parameters in the overlay header, and in the query if the operator allows them there."""
+    montage_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in MONTAGE_PARAMETERS)
+    """Parameters in the montage header."""
     request_headers: ClassVar[tuple[str, ...]] = (OVERLAY_HEADER, MONTAGE_HEADER, parse.API_HEADER)
 
     def order(self, request: ImageRequest) -> Order:

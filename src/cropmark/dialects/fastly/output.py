@@ -1,4 +1,4 @@
-"""Which format comes out, and how it is encoded: `format`, `auto`, Accept, `quality`, `optimize`, `metadata`, `frame`.
+"""The output of a request, from `format`, `auto`, Accept, `quality`, `optimize`, `metadata` and `frame`.
 
 Source: https://www.fastly.com/documentation/reference/io/format, /auto, /quality, /optimize
 """
@@ -29,8 +29,8 @@ from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, RequestWarn
 
 READS = READABLE & {Format.AVIF, Format.HEIC, Format.JPEG, Format.JXL, Format.PNG, Format.GIF, Format.WEBP}
 
-_STAYS_GIF = "an animated GIF stays one"
-_NOT_AVIF = "AVIF was passed over: the picture is animated or too large for it"
+_STAYS_GIF = "an animated GIF stays a GIF"
+_NOT_AVIF = "AVIF was skipped: the image is animated or too large for it"
 _NO_JXL = "JPEG XL cannot be written here and was ignored"
 _NO_VIDEO = {
     False: "mp4 is not allowed here and was ignored",
@@ -41,7 +41,7 @@ _LOSSLESS_BASES = frozenset({FormatWord.PNG, FormatWord.GIF, FormatWord.LOSSLESS
 
 # ------------------------------------------------------------------------------------------------ quality
 
-# JPEG's quality and what looks alike elsewhere. 0 and 100 fix the ends of the lines; 100 itself is lossless.
+# JPEG qualities with the visually equal quality in other formats. 0 and 100 are the ends; 100 itself is lossless.
 _EQUIVALENT = {
     Format.AVIF: ((0, 0), (50, 40), (75, 55), (85, 64), (95, 80), (100, 100)),
     Format.WEBP: ((0, 0), (50, 48), (75, 72), (85, 82), (95, 92), (100, 100)),
@@ -50,9 +50,9 @@ _EQUIVALENT = {
 
 
 def equivalent_quality(quality: int, to: Format) -> int:
-    """The quality in another format that looks like this one in JPEG, on straight lines between the known points.
+    """The quality in another format that is visually equal to this JPEG quality, interpolated between known points.
 
-    85 is 64 in AVIF, 82 in WebP, 84 in JPEG XL; formats without a line keep the number.
+    85 is 64 in AVIF, 82 in WebP, 84 in JPEG XL; in formats without points it is the same number.
     """
     for (start, low), (end, high) in pairwise(_EQUIVALENT.get(to, ())):
         if start <= quality <= end:
@@ -63,7 +63,7 @@ def equivalent_quality(quality: int, to: Format) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Qualities:
-    """The quality that each format would be written at, and whether the query named one."""
+    """The quality of each format; `named` is True if the query has one."""
 
     jpeg: int
     webp: int
@@ -73,15 +73,15 @@ class _Qualities:
 
     @property
     def webp_lossless(self) -> TriState:
-        """A quality makes WebP lossy; without one, what is lossless stays so."""
+        """Lossy if the query has a quality; otherwise a lossless source stays lossless."""
         return TriState.NO if self.named else TriState.AS_SOURCE
 
 
-def _qualities(asked: ParsedParams, settings: FastlySettings) -> _Qualities:
-    quality = params.QUALITY.of(asked)
+def _qualities(parsed: ParsedParams, settings: FastlySettings) -> _Qualities:
+    quality = params.QUALITY.of(parsed)
     if quality is not None:
         return _Qualities(quality.usual, quality.usual, quality.auto_webp, quality.usual, named=True)
-    optimized = params.OPTIMIZE.of(asked)
+    optimized = params.OPTIMIZE.of(parsed)
     if optimized is not None:
         webp = equivalent_quality(optimized, Format.WEBP)
         return _Qualities(optimized, webp, webp, equivalent_quality(optimized, Format.AVIF), named=True)
@@ -94,7 +94,7 @@ def _qualities(asked: ParsedParams, settings: FastlySettings) -> _Qualities:
 
 @dataclass(frozen=True, slots=True)
 class ParsedOutput:
-    """An Output, whether Accept could have changed it, and what was odd."""
+    """An Output; `negotiated` is True if it depends on Accept."""
 
     output: Output
     negotiated: bool
@@ -102,31 +102,31 @@ class ParsedOutput:
 
 
 def parsed_output(
-    asked: ParsedParams, accepted: frozenset[Format], settings: FastlySettings, *, changed: bool
+    parsed: ParsedParams, accepted: frozenset[Format], settings: FastlySettings, *, changed: bool
 ) -> ParsedOutput:
-    """How the result is written. `changed`: Steps stand before it, so it is more than the source at another quality."""
-    named = params.FORMAT.of(asked)
-    scheme = _OutputRules(_qualities(asked, settings), settings, first_frame=params.FRAME.of(asked) is not None)
-    offered, warnings = _auto_formats(asked, settings)
+    """The output of a request. `changed` is True if it has Steps, so more than the quality of the source changes."""
+    named = params.FORMAT.of(parsed)
+    rules = _OutputRules(_qualities(parsed, settings), settings, first_frame=params.FRAME.of(parsed) is not None)
+    offered, warnings = _auto_formats(parsed, settings)
     if named is FormatWord.AUTO:
-        choices = _best_choices(asked, accepted, scheme)
+        choices = _best_choices(parsed, accepted, rules)
     else:
-        choices = (*_auto_choices(offered & accepted, named, scheme), *_named_choices(named, scheme))
-    keeps, odd = _kept_metadata(asked)
+        choices = (*_auto_choices(offered & accepted, named, rules), *_named_choices(named, rules))
+    metadata, ignored = _kept_metadata(parsed)
     output = Output(
         choices=choices,
-        metadata=keeps,
-        first_frame=scheme.first_frame,
-        larger_is_original=not (changed or named or keeps or scheme.first_frame),
+        metadata=metadata,
+        first_frame=rules.first_frame,
+        larger_is_original=not (changed or named or metadata or rules.first_frame),
     )
     return ParsedOutput(
-        output, bool(offered) or named is FormatWord.AUTO, (*warnings, *_unwritable_warnings(named, settings), *odd)
+        output, bool(offered) or named is FormatWord.AUTO, (*warnings, *_unwritable_warnings(named, settings), *ignored)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _OutputRules:
-    """What all choices of one answer share."""
+    """The values that all choices of one output depend on."""
 
     quality: _Qualities
     settings: FastlySettings
@@ -146,7 +146,7 @@ class _OutputRules:
 
     @property
     def by_name(self) -> dict[FormatWord, EncodingChoice]:
-        """What each format word asks for; those without an entry are of no use to a raster."""
+        """The choice of each format word; words without an entry have no effect on a raster image."""
         quality = self.quality
         webp = EncodingChoice(Format.WEBP, quality.webp)
         avif = EncodingChoice(Format.AVIF, quality.avif, refuse_over_limit=True)
@@ -165,36 +165,36 @@ class _OutputRules:
         }
 
     def unless_animated_gif(self, choice: EncodingChoice) -> EncodingChoice:
-        """The choice, left to stills: WebP and AVIF do not cover animated GIFs."""
+        """The choice, skipped for animated GIFs: the service does not convert them to WebP or AVIF."""
         allowed = self.first_frame or (self.settings.animated_webp and choice.format is Format.WEBP)
         return choice if allowed else replace(choice, skipped_for=(ANIMATED_GIFS,), warning_if_skipped=_STAYS_GIF)
 
 
 def _auto_formats(
-    asked: ParsedParams, settings: FastlySettings
+    parsed: ParsedParams, settings: FastlySettings
 ) -> tuple[frozenset[Format], tuple[RequestWarning, ...]]:
-    """The formats that `auto` and the service offer to clients that accept them."""
-    auto = params.AUTO.of(asked)
+    """The formats that `auto` and the service's settings offer to clients that accept them."""
+    auto = params.AUTO.of(parsed)
     service = {Format.WEBP} if settings.webp else set()
     if auto is None:
         return frozenset(service), ()
-    odd = tuple(RequestWarning("auto", f"{word} is not known and was ignored") for word in auto.unknown)
-    return frozenset({*auto.known, *service}), odd
+    warnings = tuple(RequestWarning("auto", f"{word} is not known and was ignored") for word in auto.unknown)
+    return frozenset({*auto.known, *service}), warnings
 
 
 def _auto_choices(
-    offered: frozenset[Format], base: FormatWord | None, scheme: _OutputRules
+    offered: frozenset[Format], base: FormatWord | None, rules: _OutputRules
 ) -> tuple[EncodingChoice, ...]:
-    """AVIF, then WebP: lossless where the base format is."""
+    """AVIF, then WebP; lossless if the base format is."""
     choices = []
     if Format.AVIF in offered:
         choices.append(
-            EncodingChoice(Format.AVIF, scheme.quality.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF)
+            EncodingChoice(Format.AVIF, rules.quality.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF)
         )
     if Format.WEBP in offered:
-        lossless = _lossless_by_auto(base, scheme.quality)
+        lossless = _lossless_by_auto(base, rules.quality)
         choices.append(
-            scheme.unless_animated_gif(EncodingChoice(Format.WEBP, scheme.quality.auto_webp, lossless=lossless))
+            rules.unless_animated_gif(EncodingChoice(Format.WEBP, rules.quality.auto_webp, lossless=lossless))
         )
     return tuple(choices)
 
@@ -207,32 +207,32 @@ def _lossless_by_auto(base: FormatWord | None, quality: _Qualities) -> TriState:
     return TriState.YES if base in _LOSSLESS_BASES else TriState.NO
 
 
-@lru_cache(256)  # a site asks for few formats at few qualities
-def _named_choices(named: FormatWord | None, scheme: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """What `format` asks for; behind what cannot always be had, the source's own format."""
-    choice = scheme.by_name.get(named) if named else None
+@lru_cache(256)  # a site uses few formats and qualities
+def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[EncodingChoice, ...]:
+    """The choice of `format`; if it can be skipped, the source's own format follows."""
+    choice = rules.by_name.get(named) if named else None
     if choice is None:
-        return scheme.source_choices
-    return (choice, *scheme.source_choices) if choice.warning_if_skipped else (choice,)
+        return rules.source_choices
+    return (choice, *rules.source_choices) if choice.warning_if_skipped else (choice,)
 
 
-def _best_choices(asked: ParsedParams, accepted: frozenset[Format], scheme: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """``format=auto``: what the client names of JPEG XL, AVIF and WebP, else what every client can show.
+def _best_choices(parsed: ParsedParams, accepted: frozenset[Format], rules: _OutputRules) -> tuple[EncodingChoice, ...]:
+    """``format=auto``: JPEG XL, AVIF or WebP if the client accepts it, else a format that all clients can show.
 
-    Lossy but for a quality of 100 and for black and white. Never a still of an animation.
+    Lossy, except for a quality of 100 and for black and white. An animation never becomes a still.
     """
-    quality, black_and_white = scheme.quality.jpeg, params.BW.of(asked) is not None
+    quality, black_and_white = rules.quality.jpeg, params.BW.of(parsed) is not None
     lossless = TriState.YES if quality == 100 or black_and_white else TriState.NO
     modern = tuple(
         EncodingChoice(format_, equivalent_quality(quality, format_), lossless=lossless, keep_animation=True)
         for format_ in (Format.JXL, Format.AVIF, Format.WEBP)
         if format_ in accepted
     )
-    animation = () if scheme.first_frame else (replace(GIF, skipped_for=(STILLS,)),)
+    animation = () if rules.first_frame else (replace(GIF, skipped_for=(STILLS,)),)
     if black_and_white:
         return (*modern, *animation, only_from(GIF, Format.GIF), PNG)
-    own = (only_from(scheme.jpeg, Format.JPEG), only_from(PNG, Format.PNG), only_from(GIF, Format.GIF))
-    return (*modern, *animation, *own, replace(PNG, skipped_for=(OPAQUE,)), scheme.jpeg)
+    own = (only_from(rules.jpeg, Format.JPEG), only_from(PNG, Format.PNG), only_from(GIF, Format.GIF))
+    return (*modern, *animation, *own, replace(PNG, skipped_for=(OPAQUE,)), rules.jpeg)
 
 
 def _unwritable_warnings(named: FormatWord | None, settings: FastlySettings) -> tuple[RequestWarning, ...]:
@@ -243,10 +243,10 @@ def _unwritable_warnings(named: FormatWord | None, settings: FastlySettings) -> 
     return ()
 
 
-def _kept_metadata(asked: ParsedParams) -> tuple[frozenset[KeepMetadata], tuple[RequestWarning, ...]]:
-    kept = params.METADATA.of(asked)
-    if kept is None:
+def _kept_metadata(parsed: ParsedParams) -> tuple[frozenset[KeepMetadata], tuple[RequestWarning, ...]]:
+    words = params.METADATA.of(parsed)
+    if words is None:
         return frozenset(), ()
-    odd = [RequestWarning("metadata", f"{word} is not known and was ignored") for word in kept.unknown]
-    odd += [RequestWarning("metadata", f"{word.value} was ignored") for word in kept.known if word.keep is None]
-    return frozenset(word.keep for word in kept.known if word.keep is not None), tuple(odd)
+    warnings = [RequestWarning("metadata", f"{word} is not known and was ignored") for word in words.unknown]
+    warnings += [RequestWarning("metadata", f"{word.value} was ignored") for word in words.known if word.keep is None]
+    return frozenset(word.keep for word in words.known if word.keep is not None), tuple(warnings)

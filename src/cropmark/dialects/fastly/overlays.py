@@ -1,4 +1,4 @@
-"""Other pictures that a request brings in by header: an overlay laid over the picture, or a montage in its place.
+"""Other images of a request, named in a header: an overlay on the image, or a montage instead of it.
 
 Source: https://www.fastly.com/documentation/reference/io/overlay, /montage
 """
@@ -37,7 +37,7 @@ def _doc(name: str, page: str, grammar: str, default: str, about: str, example: 
 # ------------------------------------------------------------------------------------------------ overlay
 
 OVERLAY: Parameter[str] = Parameter(
-    _doc("overlay", "overlay", "root-relative URL", "none", "A picture laid over the finished one.", "/logo.png"),
+    _doc("overlay", "overlay", "root-relative URL", "none", "An image drawn on the finished one.", "/logo.png"),
     imageopto.read_site_path,
 )
 OVERLAY_BASE64: Parameter[str] = Parameter(
@@ -74,14 +74,14 @@ OVERLAY_ALIGN: Parameter[Alignment] = Parameter(
         "overlay",
         "top | middle | bottom, left | center | right",
         "middle,center",
-        "Where it lies; one word or two.",
+        "Its alignment, one word or two.",
         "bottom,right",
         anchored("(top|middle|bottom|left|center|right)(,(top|middle|bottom|left|center|right))?"),
     ),
     imageopto.read_alignment,
 )
 OVERLAY_PAD: Parameter[Edges] = Parameter(
-    _doc("overlay-pad", "overlay", "1 to 4 lengths", "none", "Clear room around it.", "10", anchored(EDGES)),
+    _doc("overlay-pad", "overlay", "1 to 4 lengths", "none", "Transparent padding around it.", "10", anchored(EDGES)),
     grammar.read_edges,
 )
 OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
@@ -100,22 +100,22 @@ OVERLAY_PARAMETERS: tuple[Parameter[object], ...] = (
 )
 
 
-def overlay_path(asked: ParsedParams) -> str | None:
-    """The root-relative path of the overlay, if there is one."""
-    return OVERLAY.of(asked) or OVERLAY_BASE64.of(asked)
+def overlay_path(parsed: ParsedParams) -> str | None:
+    """The root-relative path of the overlay; None without one."""
+    return OVERLAY.of(parsed) or OVERLAY_BASE64.of(parsed)
 
 
-def overlay_step(asked: ParsedParams, source: int) -> Overlay:
-    """The overlay as it lies over the finished picture; `source` is its place among the order's sources."""
-    align = OVERLAY_ALIGN.of(asked) or Alignment()
-    repeat = OVERLAY_REPEAT.of(asked) or Repeat(across=False, down=False)
+def overlay_step(parsed: ParsedParams, source: int) -> Overlay:
+    """The overlay on the finished image; `source` is its index in the order's sources."""
+    align = OVERLAY_ALIGN.of(parsed) or Alignment()
+    repeat = OVERLAY_REPEAT.of(parsed) or Repeat(across=False, down=False)
     return Overlay(
         source=source,
-        width=OVERLAY_WIDTH.of(asked),
-        height=OVERLAY_HEIGHT.of(asked),
+        width=OVERLAY_WIDTH.of(parsed),
+        height=OVERLAY_HEIGHT.of(parsed),
         x=align.x,
         y=align.y,
-        edges=OVERLAY_PAD.of(asked) or Edges(),
+        edges=OVERLAY_PAD.of(parsed) or Edges(),
         repeat_across=repeat.across,
         repeat_down=repeat.down,
     )
@@ -123,7 +123,7 @@ def overlay_step(asked: ParsedParams, source: int) -> Overlay:
 
 # ------------------------------------------------------------------------------------------------ montage
 
-# Each digit is the cell of that image; the cell is the rectangle of its digits.
+# Each digit is the index of an image; its cell is the rectangle of its digits.
 LAYOUTS: Mapping[str, tuple[str, ...]] = {
     "2a": ("01",),
     "2b": ("0",
@@ -161,7 +161,7 @@ def _read_padding(parameter: str, text: str) -> int:
 
 def _read_layout(parameter: str, text: str) -> tuple[str, ...]:
     if text not in LAYOUTS:
-        raise BadValue(parameter, text, expected=f"one of {', '.join(LAYOUTS)}", fix="write 2a for two pictures")
+        raise BadValue(parameter, text, expected=f"one of {', '.join(LAYOUTS)}", fix="write 2a for two images")
     return LAYOUTS[text]
 
 
@@ -179,7 +179,7 @@ MONTAGE_HEIGHT: Parameter[int] = Parameter(
     _doc("height", "montage", "1..8192", "needed", "Height in pixels.", "200", "^[0-9]+$"), _read_pixels
 )
 LAYOUT: Parameter[tuple[str, ...]] = Parameter(
-    _doc("layout", "montage", " | ".join(LAYOUTS), "needed", "Where the images lie.", "3a", one_of(LAYOUTS)),
+    _doc("layout", "montage", " | ".join(LAYOUTS), "needed", "The layout of the images.", "3a", one_of(LAYOUTS)),
     _read_layout,
 )
 IMAGES: Parameter[tuple[str, ...]] = Parameter(
@@ -192,7 +192,7 @@ PADDING: Parameter[int] = Parameter(
 )
 _BG_COLOR = replace(
     params.BG_COLOR,
-    doc=replace(params.BG_COLOR.doc, default="white", about="Color of what the images leave free."),
+    doc=replace(params.BG_COLOR.doc, default="white", about="Color of the area that the images leave free."),
 )
 _FORMAT = replace(params.FORMAT, doc=replace(params.FORMAT.doc, default="jpg"))
 
@@ -211,24 +211,24 @@ MONTAGE_PARAMETERS: tuple[Parameter[object], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class MontagePlan:
-    """A montage's Step, and the images that its cells name from 1 on."""
+    """The Step of a montage, and its images; a cell names an image by its number from 1 on."""
 
     step: Montage
     images: tuple[SourceRequest, ...]
 
 
-def montage_plan(asked: ParsedParams, base: str) -> MontagePlan:
-    """The montage that a header asks for. Raises BadValue for what it lacks, OutputTooLarge past 8192 px by dpr."""
-    layout = _required(LAYOUT, asked)
-    paths = _required(IMAGES, asked)
+def montage_plan(parsed: ParsedParams, base: str) -> MontagePlan:
+    """The montage of a header. Raises BadValue for a missing parameter, OutputTooLarge above 8192 px with dpr."""
+    layout = _required(LAYOUT, parsed)
+    paths = _required(IMAGES, parsed)
     expected = len({digit for row in layout for digit in row})
     if len(paths) != expected:
         raise BadValue("images", ";".join(paths), expected=f"{expected} images for this layout", fix="add or remove")
     step = Montage(
-        size=_size(asked),
+        size=_size(parsed),
         cells=tuple(_cell(layout, index) for index in range(expected)),
-        padding=PADDING.of(asked) or 0,
-        color=params.BG_COLOR.of(asked) or WHITE,
+        padding=PADDING.of(parsed) or 0,
+        color=params.BG_COLOR.of(parsed) or WHITE,
     )
     _check_padding(step)
     return MontagePlan(
@@ -236,9 +236,9 @@ def montage_plan(asked: ParsedParams, base: str) -> MontagePlan:
     )
 
 
-def _size(asked: ParsedParams) -> Size:
-    dpr = params.DPR.of(asked) or Fraction(1)
-    width, height = (int(_required(row, asked) * dpr + Fraction(1, 2)) for row in (MONTAGE_WIDTH, MONTAGE_HEIGHT))
+def _size(parsed: ParsedParams) -> Size:
+    dpr = params.DPR.of(parsed) or Fraction(1)
+    width, height = (int(_required(side, parsed) * dpr + Fraction(1, 2)) for side in (MONTAGE_WIDTH, MONTAGE_HEIGHT))
     if max(width, height) > MAX_SIDE:
         raise OutputTooLarge(
             f"the montage would be {width} by {height} pixels, more than {MAX_SIDE}",
@@ -249,7 +249,7 @@ def _size(asked: ParsedParams) -> Size:
 
 
 def _cell(layout: tuple[str, ...], index: int) -> Cell:
-    """The rectangle of an image's digits, as shares of the whole."""
+    """The rectangle of an image's digits, as fractions of the montage."""
     down, across = len(layout), len(layout[0])
     rows = [y for y in range(down) if str(index) in layout[y]]
     columns = [x for x in range(across) if str(index) in layout[rows[0]][x]]
@@ -263,7 +263,7 @@ def _cell(layout: tuple[str, ...], index: int) -> Cell:
 
 
 def _check_padding(step: Montage) -> None:
-    """Refuses a padding that leaves nothing of the smallest cell, which loses up to a pixel in rounding."""
+    """Raises BadValue for a padding that fills the smallest cell, which loses up to a pixel in rounding."""
     narrowest = min(int((cell.right - cell.left) * step.size.width) for cell in step.cells)
     lowest = min(int((cell.bottom - cell.top) * step.size.height) for cell in step.cells)
     most = (min(narrowest, lowest) - 1) // 2
@@ -271,8 +271,9 @@ def _check_padding(step: Montage) -> None:
         raise BadValue("padding", str(step.padding), expected=f"at most {max(most, 0)} here", fix="write less")
 
 
-def _required(row: Parameter[T], asked: ParsedParams) -> T:
-    found = row.of(asked)
-    if found is None:
-        raise BadValue(row.name, "", expected=f"{row.doc.grammar} in a montage", fix=f"add {row.name}=…")
-    return found
+def _required(parameter: Parameter[T], parsed: ParsedParams) -> T:
+    value = parameter.of(parsed)
+    if value is None:
+        grammar = f"{parameter.doc.grammar} in a montage"
+        raise BadValue(parameter.name, "", expected=grammar, fix=f"add {parameter.name}=…")
+    return value

@@ -1,4 +1,4 @@
-"""Fastly's parameters, each row of the reference beside its reader. The order of the rows is that of the reference.
+"""Fastly's parameters, in the order of the reference, each with its documentation and its reader.
 
 Base of the sources: https://www.fastly.com/documentation/reference/io/
 """
@@ -42,7 +42,7 @@ BG_COLOR: Parameter[Color] = Parameter(
         "bg-color",
         "RGB | RRGGBB | r,g,b | r,g,b,a",
         "white, or clear where the output holds it",
-        "Color of the room that `pad` and `canvas` add, laid under what is transparent.",
+        "Color of the area that `pad` and `canvas` add, and under transparent pixels.",
         "ff8800",
         anchored(COLOR),
     ),
@@ -72,7 +72,7 @@ CANVAS: Parameter[Canvas] = Parameter(
         "canvas",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y",
         "none",
-        "Lays the picture, unscaled, on a canvas.",
+        "Lays the image, unscaled, on a canvas.",
         "1:1,offset-y25",
         anchored(SHAPE + PLACE),
     ),
@@ -86,7 +86,7 @@ CROP: Parameter[Crop] = Parameter(
         "crop",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
         "none",
-        "Keeps a window: `safe` clips it to the picture, `smart` places one of a ratio by content.",
+        "Crops to a window. `safe` clips it to the image; `smart` places a ratio by content.",
         "16:9,smart",
         _CROP,
     ),
@@ -97,7 +97,7 @@ DISABLE: Parameter[bool] = Parameter(
     word_reader({"upscale": True}),
 )
 DPR: Parameter[Fraction] = Parameter(
-    _doc("dpr", "1..10", "1", "Multiplies the size asked for.", "2", anchored(NUM)), readers.read_dpr
+    _doc("dpr", "1..10", "1", "Multiplies the requested size.", "2", anchored(NUM)), readers.read_dpr
 )
 ENABLE: Parameter[bool] = Parameter(
     _doc("enable", "upscale", "none", "A resize may enlarge.", "upscale", "^upscale$"), word_reader({"upscale": True})
@@ -107,7 +107,7 @@ FIT: Parameter[Fit] = Parameter(
         "fit",
         "bounds | cover | crop",
         "both sides are forced",
-        "How the picture meets a width and a height. Unknown words are ignored.",
+        "How the image meets a width and a height. Unknown words are ignored.",
         "crop",
         one_of(FITS),
     ),
@@ -142,7 +142,7 @@ METADATA: Parameter[WordList[readers.MetadataWord]] = Parameter(
         "metadata",
         "copyright | c2pa | copyright,c2pa",
         "all is removed",
-        "What stays from JPEG to JPEG. c2pa is ignored: it needs keys to sign with.",
+        "Metadata to copy from JPEG to JPEG. c2pa is ignored: it needs signing keys.",
         "copyright",
         anchored(f"({'|'.join(METADATA_WORDS)})(,({'|'.join(METADATA_WORDS)}))*"),
     ),
@@ -161,7 +161,7 @@ OPTIMIZE: Parameter[int] = Parameter(
     ignores_unknown=True,
 )
 ORIENT: Parameter[Orientation] = Parameter(
-    _doc("orient", " | ".join(ORIENTATIONS), "upright", "Turns the upright picture.", "r", one_of(ORIENTATIONS)),
+    _doc("orient", " | ".join(ORIENTATIONS), "upright", "Turns the upright image.", "r", one_of(ORIENTATIONS)),
     word_reader(ORIENTATIONS),
 )
 PAD: Parameter[Edges] = Parameter(
@@ -169,7 +169,7 @@ PAD: Parameter[Edges] = Parameter(
         "pad",
         "1 to 4 lengths",
         "none",
-        "Adds room outside the picture; ignored beside `canvas`.",
+        "Adds an area around the image; ignored together with `canvas`.",
         "20,10",
         anchored(EDGES),
     ),

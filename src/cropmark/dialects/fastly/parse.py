@@ -1,4 +1,4 @@
-"""The whole way of a request: query and headers → what was asked → Steps → Plan → Order."""
+"""A request becomes an Order: query and headers → typed values → Steps and Output → Order."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ API_HEADER = "x-fastly-imageopto-api"
 
 
 def order(request: ImageRequest, settings: FastlySettings) -> Order:
-    """What the request asks for. Raises BadValue, BadOrder, and OutputTooLarge for a montage."""
-    mounted = parse_query(request.headers.get(MONTAGE_HEADER, "")) if settings.read_montage_header else {}
-    return _montage_order(mounted, request, settings) if mounted else _image_order(request, settings)
+    """The Order of a request. Raises BadValue, BadRequest, and OutputTooLarge for a montage."""
+    montage = parse_query(request.headers.get(MONTAGE_HEADER, "")) if settings.read_montage_header else {}
+    return _montage_order(montage, request, settings) if montage else _image_order(request, settings)
 
 
 def _image_order(request: ImageRequest, settings: FastlySettings) -> Order:
     query = parse_query(request.query)
-    refuses = settings.malformed is OnMalformed.REFUSE
-    asked = parse_params(params.PARAMETERS, query, strict=refuses)
-    laid = parse_params(OVERLAY_PARAMETERS, _overlay_texts(query, request, settings), strict=refuses)
-    path = overlays.overlay_path(laid)
-    overlay = None if path is None else overlays.overlay_step(laid, source=1)
-    done = steps(asked, overlay, settings)
-    output = parsed_output(asked, accepted_formats(request.accept), settings, changed=bool(done))
+    strict = settings.malformed is OnMalformed.REFUSE
+    parsed = parse_params(params.PARAMETERS, query, strict=strict)
+    overlay_params = parse_params(OVERLAY_PARAMETERS, _overlay_texts(query, request, settings), strict=strict)
+    path = overlays.overlay_path(overlay_params)
+    overlay = None if path is None else overlays.overlay_step(overlay_params, source=1)
+    planned = steps(parsed, overlay, settings)
+    output = parsed_output(parsed, accepted_formats(request.accept), settings, changed=bool(planned))
     return Order(
         sources=(SourceRequest(SitePath(request.path)), *_overlay_sources(path, request)),
-        plan=_plan(done, output.output),
+        plan=_plan(planned, output.output),
         delivery=Delivery(negotiated=output.negotiated, use_origin_cache_control=True),
         warnings=(
-            *asked.warnings,
-            *laid.warnings,
-            *ignored_smart_warnings(params.PRECROP.of(asked), params.CROP.of(asked)),
+            *parsed.warnings,
+            *overlay_params.warnings,
+            *ignored_smart_warnings(params.PRECROP.of(parsed), params.CROP.of(parsed)),
             *output.warnings,
             *_ignored_inputs(query, request, settings),
         ),
@@ -51,25 +51,27 @@ def _image_order(request: ImageRequest, settings: FastlySettings) -> Order:
 
 
 def _montage_order(texts: dict[str, str], request: ImageRequest, settings: FastlySettings) -> Order:
-    """A montage: its header is all that counts, the query and the other headers are ignored."""
-    asked = parse_params(MONTAGE_PARAMETERS, texts, strict=settings.malformed is OnMalformed.REFUSE)
-    montage = overlays.montage_plan(asked, request.base)
-    asked = ParsedParams({"format": FormatWord.JPEG, **asked.values, "frame": True}, asked.warnings)
-    output = parsed_output(asked, accepted_formats(request.accept), settings, changed=True)
+    """The Order of a montage. Only its header is read; the query and the other headers are ignored."""
+    parsed = parse_params(MONTAGE_PARAMETERS, texts, strict=settings.malformed is OnMalformed.REFUSE)
+    montage = overlays.montage_plan(parsed, request.base)
+    parsed = ParsedParams({"format": FormatWord.JPEG, **parsed.values, "frame": True}, parsed.warnings)
+    output = parsed_output(parsed, accepted_formats(request.accept), settings, changed=True)
     return Order(
         sources=(SourceRequest(SitePath(request.path)), *montage.images),
         plan=_plan((montage.step,), output.output),
         delivery=Delivery(negotiated=output.negotiated, use_origin_cache_control=True),
-        warnings=(*asked.warnings, *output.warnings),
+        warnings=(*parsed.warnings, *output.warnings),
     )
 
 
-def _plan(done: tuple[AnyStep, ...], output: Output) -> Plan:
-    return Plan(steps=done, output=output, reads=READS, on_unsupported=Fallback.ORIGINAL, on_unusable=Fallback.ORIGINAL)
+def _plan(planned: tuple[AnyStep, ...], output: Output) -> Plan:
+    return Plan(
+        steps=planned, output=output, reads=READS, on_unsupported=Fallback.ORIGINAL, on_unusable=Fallback.ORIGINAL
+    )
 
 
 def _overlay_texts(query: dict[str, str], request: ImageRequest, settings: FastlySettings) -> dict[str, str]:
-    """The overlay's parameters: the header's, and the query's where the operator switched those on."""
+    """The overlay's parameters from the header, and from the query if the operator allows them there."""
     header = parse_query(request.headers.get(OVERLAY_HEADER, "")) if settings.read_overlay_header else {}
     return {**query, **header} if settings.overlay_parameters else header
 
@@ -83,12 +85,14 @@ def _overlay_sources(path: str | None, request: ImageRequest) -> tuple[SourceReq
 def _ignored_inputs(
     query: dict[str, str], request: ImageRequest, settings: FastlySettings
 ) -> tuple[RequestWarning, ...]:
-    """What the client said that has no effect on this server."""
-    odd = []
+    """A warning for each part of the request that has no effect on this server."""
+    warnings = []
     if not settings.overlay_parameters:
-        names = [row.name for row in OVERLAY_PARAMETERS if row.name in query]
-        odd = [RequestWarning(name, f"ignored in a query; send it in the header {OVERLAY_HEADER}") for name in names]
-    # "fastly; qp=*": unknown parameters are to reach the origin. Ours has files, which take none.
+        names = [parameter.name for parameter in OVERLAY_PARAMETERS if parameter.name in query]
+        warnings = [
+            RequestWarning(name, f"ignored in a query; send it in the header {OVERLAY_HEADER}") for name in names
+        ]
+    # "fastly; qp=*" asks to pass unknown parameters to the origin. Our sources are files, which have no parameters.
     if "qp=*" in request.headers.get(API_HEADER, "").replace(" ", ""):
-        odd.append(RequestWarning(API_HEADER, "unknown parameters are not passed on"))
-    return tuple(odd)
+        warnings.append(RequestWarning(API_HEADER, "unknown parameters are not passed on"))
+    return tuple(warnings)

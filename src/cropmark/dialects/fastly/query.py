@@ -1,25 +1,25 @@
-"""Fastly's query strings, in the URL or in a header: names and texts, decoded, without what counts as absent."""
+"""Fastly's query strings, in the URL or in a header: names and decoded texts, without those that count as absent."""
 
 from __future__ import annotations
 
 from cropmark.dialects import grammar
 
-# What templates write where they have no value: the first is Magento's, the others stand for JavaScript's and PHP's.
+# Texts that templates write for a missing value: the first is Magento's, the others come from JavaScript and PHP.
 _ABSENT = frozenset({"none", "false", "null", "undefined", "nan"})
 
 _CASED = frozenset({"overlay", "overlay-base64", "images"})
 
 
 def parse_query(raw: str) -> dict[str, str]:
-    """The parameters by name, their texts in lower case, for words and hex digits take either case.
+    """The parameters by name, with their texts in lower case, because words and hex digits are case-insensitive.
 
-    Of a repeated one the last counts. Paths and base64 keep their case. Absent are those that are empty, made of
-    separators, or say `none` or the like.
-    Raises BadOrder for a query that is too long.
+    The last of a repeated one counts. Paths and base64 are not lowercased. A text that is empty, consists of separators
+    or is `none` or similar counts as absent.
+    Raises BadRequest for a query that is too long.
     """
-    found = ((name, text.strip(" \t")) for name, text in grammar.query_values(raw).items())
+    pairs = ((name, text.strip(" \t")) for name, text in grammar.query_values(raw).items())
     return {
         name: text if name in _CASED else text.lower()
-        for name, text in found
+        for name, text in pairs
         if not grammar.is_blank(text) and text.lower() not in _ABSENT
     }

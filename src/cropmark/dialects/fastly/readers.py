@@ -1,6 +1,6 @@
-"""The readers of Fastly's parameters: text in, typed value out, no picture in sight. All raise BadValue.
+"""The readers of Fastly's parameters: text becomes a typed value. All raise BadValue.
 
-Text comes folded to lower case: words and hex digits are matched without regard to case (query.py).
+Texts are in lower case already (query.py), because words and hex digits are case-insensitive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read_dpr(parameter: str, text: str) -> Fraction:
 
 
 def read_trim_border(parameter: str, text: str) -> TrimBorder:
-    """``auto``, ``fff``, ``255,255,255``, each with a tolerance of 0 to 1 behind it: ``fff,t0.1``."""
+    """``auto``, ``fff``, ``255,255,255``, each optionally with a tolerance of 0 to 1: ``fff,t0.1``."""
     parts = grammar.split_items(parameter, text)
     last = parts[-1] if len(parts) > 1 and parts[-1].startswith("t") else None
     color = ",".join(parts[:-1] if last else parts)
@@ -39,18 +39,18 @@ def read_trim_border(parameter: str, text: str) -> TrimBorder:
 
 def read_sharpen(parameter: str, text: str) -> Sharpen:
     """``a5,r2,t1``: amount 0 to 10, radius 0.5 to 1000 px, threshold 0 to 255; all three, in any order."""
-    found = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
-    if len(found) < 3:
+    options = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
+    if len(options) < 3:
         raise BadValue(parameter, text, expected="an amount, a radius and a threshold", fix="write it like a5,r2,t1")
     return Sharpen(
-        amount=grammar.read_number(parameter, found["a"], 0, 10),
-        radius=Pixels(grammar.read_number(parameter, found["r"], Fraction(1, 2), 1000)),
-        threshold=grammar.read_integer(parameter, found["t"], 0, 255),
+        amount=grammar.read_number(parameter, options["a"], 0, 10),
+        radius=Pixels(grammar.read_number(parameter, options["r"], Fraction(1, 2), 1000)),
+        threshold=grammar.read_integer(parameter, options["t"], 0, 255),
     )
 
 
 def read_blur(parameter: str, text: str) -> Blur:
-    """A radius of 0.5 to 1000 px, or a percentage of the smaller side, held to that range later."""
+    """A radius of 0.5 to 1000 px, or a percentage of the smaller side, clamped to that range later."""
     if text.endswith("p"):
         return Blur(grammar.read_length(parameter, text))
     return Blur(Pixels(grammar.read_number(parameter, text, Fraction(1, 2), 1000)))
@@ -79,7 +79,7 @@ def read_monochrome(parameter: str, text: str) -> Monochrome:
 
 
 class FormatWord(Enum):
-    """What a format word asks for."""
+    """The words of `format`."""
 
     AUTO = "auto"
     AVIF = "avif"
@@ -98,7 +98,7 @@ class FormatWord(Enum):
 
 
 FORMATS = {
-    **{named.value: named for named in FormatWord},
+    **{word.value: word for word in FormatWord},
     "bjpeg": FormatWord.BASELINE_JPEG,
     "jpeg": FormatWord.JPEG,
     "jpegxl": FormatWord.JXL,
@@ -107,7 +107,7 @@ FORMATS = {
     "pjpegxl": FormatWord.JXL,
 }
 
-# format and true stand in the wild on every picture of some sites and mean what their names promise.
+# Some sites use format and true on all of their images; each stands for both formats.
 _AUTO = {
     "avif": (Format.AVIF,),
     "webp": (Format.WEBP,),
@@ -117,13 +117,13 @@ _AUTO = {
 
 
 def read_auto(parameter: str, text: str) -> WordList[Format]:
-    """The formats that may be chosen by Accept; their order means nothing."""
-    found = grammar.read_words(parameter, text, _AUTO)
-    return WordList(tuple(dict.fromkeys(chain.from_iterable(found.known))), found.unknown)
+    """The formats that may be chosen by Accept; their order has no effect."""
+    words = grammar.read_words(parameter, text, _AUTO)
+    return WordList(tuple(dict.fromkeys(chain.from_iterable(words.known))), words.unknown)
 
 
 OPTIMIZED = {"low": 90, "medium": 80, "high": 65}
-"""The quality, on JPEG's scale, that each word stands for."""
+"""The quality of each word, on the scale of JPEG."""
 
 
 class MetadataWord(Enum):
@@ -132,11 +132,11 @@ class MetadataWord(Enum):
 
     @property
     def keep(self) -> KeepMetadata | None:
-        """What stays of it: a manifest would need keys to sign what was changed, so it never does."""
+        """The metadata to copy. None for a C2PA manifest: it would need keys to sign the changed image."""
         return KeepMetadata.COPYRIGHT if self is MetadataWord.COPYRIGHT else None
 
 
-METADATA_WORDS = {kept.value: kept for kept in MetadataWord}
+METADATA_WORDS = {word.value: word for word in MetadataWord}
 
 
 def read_metadata(parameter: str, text: str) -> WordList[MetadataWord]:

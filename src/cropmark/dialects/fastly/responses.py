@@ -1,4 +1,4 @@
-"""What Fastly's clients hear: Fastly-IO headers beside pictures, and problems in its words.
+"""Fastly's responses: its Fastly-IO headers of images, and Problems in its words.
 
 Source: https://www.fastly.com/documentation/reference/http/http-headers/Fastly-IO-Info, -Error, -Warning, Fastly-Stats
 """
@@ -37,8 +37,8 @@ _TOO_LARGE = "Image exceeds maximum dimensions"
 _BODY_TOO_LARGE = "Body exceeds maximum length"
 _BAD_STATUS = "Invalid status"
 
-# By the reason for which an original goes out (Result.original). The list of words that Fastly publishes has none for
-# too many frames; they are a dimension too.
+# By the reason for sending the original (Result.original). The published list of messages has none for too many frames;
+# they count as a dimension.
 _FALLBACK_ERRORS = {
     "dimensions": _TOO_LARGE,
     "frames": _TOO_LARGE,
@@ -58,11 +58,11 @@ _SOURCE_PROBLEMS: tuple[tuple[type[SourceProblem], str], ...] = (
 )
 
 
-# ------------------------------------------------------------------------------------------------ pictures
+# ------------------------------------------------------------------------------------------------ images
 
 
 def image_headers(order: Order, result: Result) -> Headers:
-    """Fastly-IO-Info and Fastly-Stats where the optimizer worked, Fastly-IO-Error where it could not, and warnings."""
+    """Fastly-IO-Info and Fastly-Stats, or Fastly-IO-Error if the source could not be processed; and warnings."""
     if result.is_fallback:
         reason = _FALLBACK_ERRORS.get(result.original or "", _NOT_PARSED)
         return (("Fastly-IO-Error", reason), *_warning(result.warnings), *_vary(order))
@@ -70,26 +70,26 @@ def image_headers(order: Order, result: Result) -> Headers:
 
 
 def _vary(order: Order) -> Headers:
-    """The request header that brought other pictures in, so that no cache on the way gives its answer to others."""
+    """Vary with the request header that names other images, so that shared caches do not mix up responses."""
     if len(order.sources) < 2:
         return ()
-    laid_over = order.sources[1].parameter == OVERLAY.name
-    return (("Vary", OVERLAY_HEADER if laid_over else MONTAGE_HEADER),)
+    is_overlay = order.sources[1].parameter == OVERLAY.name
+    return (("Vary", OVERLAY_HEADER if is_overlay else MONTAGE_HEADER),)
 
 
 def _info(result: Result) -> Headers:
     """``ifsz=108501 idim=827x788 ifmt=jpeg ofsz=13066 odim=300x286 ofmt=jpeg``: bytes, size and format, in and out.
 
-    The size going in is that of the stored picture, before its Exif orientation.
+    The input size is that of the stored image, before its Exif orientation is applied.
     """
     source = result.source
     if source is None or result.size is None or result.format is None:
         return ()
-    told = (
+    info = (
         f"ifsz={source.bytes} idim={source.stored_size} ifmt={source.format.value} "
         f"ofsz={result.bytes} odim={result.size} ofmt={result.format.value}"
     )
-    return (("Fastly-IO-Info", told),)
+    return (("Fastly-IO-Info", info),)
 
 
 def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
@@ -97,18 +97,18 @@ def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
     return (("Fastly-IO-Warning", header_text("; ".join(texts))),) if texts else ()
 
 
-def _warning_text(warned: RequestWarning) -> str:
-    """The parameter's name before the text, unless the text begins with it: `crop region lies outside the image`."""
-    if warned.text.startswith(f"{warned.parameter} "):
-        return warned.text
-    return f"{warned.parameter}: {without_name(warned.text, warned.parameter)}"
+def _warning_text(warning: RequestWarning) -> str:
+    """`parameter: text`, or only the text if it begins with the parameter's name."""
+    if warning.text.startswith(f"{warning.parameter} "):
+        return warning.text
+    return f"{warning.parameter}: {without_name(warning.text, warning.parameter)}"
 
 
 # ------------------------------------------------------------------------------------------------ problems
 
 
 def error_response(problem: Problem, request: ImageRequest) -> Response:
-    """The problem as plain text, or as problem+json (RFC 9457) where Accept asks for JSON; never cached."""
+    """The problem as plain text, or as problem+json (RFC 9457) if Accept names JSON; never cached."""
     line = _line(problem)
     headers: list[tuple[str, str]] = [("Cache-Control", "no-store")]
     if (reason := _reason(problem, line)) is not None:
@@ -119,18 +119,18 @@ def error_response(problem: Problem, request: ImageRequest) -> Response:
         body = json.dumps(_members(problem, line)).encode("ascii")
         return Response(_status(problem), body, "application/problem+json", tuple(headers))
     fix = fix_text(problem)
-    told = f"{line}\nFix: {fix}\n" if fix else f"{line}\n"
-    return Response(_status(problem), told.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
+    text = f"{line}\nFix: {fix}\n" if fix else f"{line}\n"
+    return Response(_status(problem), text.encode("utf-8", "replace"), "text/plain; charset=utf-8", tuple(headers))
 
 
 def _status(problem: Problem) -> int:
-    """The origin's own status where it refused or failed, else the problem's."""
+    """The status of the origin's response if it is an error, else the problem's."""
     origin = problem.origin_status if isinstance(problem, SourceProblem) else None
     return origin if origin is not None and origin in _KNOWN and origin >= 400 else problem.status
 
 
 def _line(problem: Problem) -> str:
-    """What went wrong, in Fastly's words where it publishes any."""
+    """The message of the problem, in Fastly's words if it publishes any."""
     match problem:
         case BadValue(parameter=str(name)):
             return f'Invalid value for parameter "{name}": {without_name(problem.detail, name)}'
@@ -143,7 +143,7 @@ def _line(problem: Problem) -> str:
 
 
 def _reason(problem: Problem, line: str) -> str | None:
-    """Fastly-IO-Error: why the optimizer did not do it; none where it was not even asked."""
+    """The value of Fastly-IO-Error; None if the optimizer was not involved."""
     if isinstance(problem, BadRequest | Unprocessable):
         return line
     return next((words for kind, words in _SOURCE_PROBLEMS if isinstance(problem, kind)), None)
@@ -163,5 +163,5 @@ def _members(problem: Problem, line: str) -> dict[str, object]:
 
 
 def _wants_json(accept: str) -> bool:
-    """Whether Accept names JSON itself; wildcards do not, for every picture's request sends them."""
+    """True if Accept names JSON. Wildcards do not count, because every request for an image sends them."""
     return not accepted_types(accept).isdisjoint(("application/json", "application/problem+json"))

@@ -1,4 +1,4 @@
-"""What an operator decides for a whole service, in place of Fastly's service settings.
+"""An operator's settings of a Fastly site, which correspond to Fastly's service settings.
 
 Source: https://docs.rs/crate/fastly-api/latest/source/docs/DefaultSettings.md
 """
@@ -20,15 +20,15 @@ Quality = Annotated[int, Interval(ge=1, le=100)]
 
 
 def _filter(word: object) -> object:
-    """The filter of the parameter's words too: bicubic is cubic."""
+    """The filter of a word of `resize-filter`, such as bicubic."""
     return FILTERS.get(word, word) if isinstance(word, str) else word
 
 
 class JpegType(Enum):
-    """How a JPEG is written whose format was not named more closely."""
+    """The kind of JPEG for requests that do not name one."""
 
     AUTO = "auto"
-    """As the source, baseline where that is no JPEG."""
+    """As the source; baseline if it is not a JPEG."""
     BASELINE = "baseline"
     PROGRESSIVE = "progressive"
 
@@ -41,7 +41,7 @@ _PROGRESSIVE = {JpegType.AUTO: TriState.AS_SOURCE, JpegType.BASELINE: TriState.N
 
 
 class OnMalformed(Enum):
-    """What becomes of a request with a malformed parameter."""
+    """The handling of a malformed parameter."""
 
     REFUSE = "refuse"
     IGNORE = "ignore"
@@ -50,29 +50,29 @@ class OnMalformed(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FastlySettings:
-    """A service's defaults; those of Fastly where Fastly documents one."""
+    """Settings of one site. The defaults are those that Fastly documents."""
 
     resize_filter: Annotated[Filter, BeforeValidator(_filter)] = Filter.LANCZOS3
-    """How pixels are resampled where resize-filter does not say; bilinear, bicubic and lanczos are read as there."""
+    """Filter of resizes without `resize-filter`; takes the words of that parameter."""
     webp: bool = False
-    """As if every request said auto=webp."""
+    """Treat every request as if it had auto=webp."""
     webp_quality: Quality = 85
-    """1 to 100, where quality does not say."""
+    """Quality of WebP for requests without `quality`, 1 to 100."""
     jpeg_type: JpegType = JpegType.AUTO
-    """How a JPEG is written whose format is not named more closely; auto: as the source was."""
+    """Kind of JPEG for requests that do not name one; auto: as the source."""
     jpeg_quality: Quality = 85
-    """1 to 100, where quality does not say."""
+    """Quality of JPEG for requests without `quality`, 1 to 100."""
     upscale: bool = False
-    """As if every request said enable=upscale."""
+    """Treat every request as if it had enable=upscale."""
     allow_video: bool = False
-    """Only changes the words in which format=mp4 is passed over: no build writes video."""
+    """Only changes the warning for format=mp4, which is ignored: video is not supported."""
     malformed: OnMalformed = OnMalformed.REFUSE
-    """What becomes of a request with a value that cannot be read: refused, or answered without that parameter."""
+    """Reject a request with a malformed parameter, or ignore that parameter with a warning."""
     animated_webp: bool = False
-    """Animated GIFs may become animated WebP; Fastly leaves them GIFs."""
+    """Allow animated WebP from animated GIFs; Fastly does not convert them."""
     read_overlay_header: bool = True
-    """Whether x-fastly-imageopto-overlay is obeyed."""
+    """Read the header x-fastly-imageopto-overlay."""
     read_montage_header: bool = True
-    """Whether x-fastly-imageopto-montage is obeyed."""
+    """Read the header x-fastly-imageopto-montage."""
     overlay_parameters: bool = False
-    """Overlay parameters are read from the query too, the header's winning."""
+    """Read overlay parameters in the query too; the header has priority."""

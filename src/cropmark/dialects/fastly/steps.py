@@ -1,4 +1,4 @@
-"""From what was asked to the Steps, in the order of the documents, whatever the order of the query.
+"""Typed values become Steps, in the order of the documentation, independent of the order in the query.
 
 Source: https://docs.fastly.com/en/guides/serving-images
 """
@@ -24,23 +24,23 @@ from cropmark.dialects.params import ParsedParams
 from cropmark.model.values import FULL_LENGTH
 from cropmark.plan.steps import AnyStep, Fit, Overlay, Resize, TrimBorder
 
-_NOT_ON_GIF = "a GIF keeps its border"
+_NOT_ON_GIF = "the border of a GIF is not removed"
 
 
-def steps(asked: ParsedParams, overlay: Overlay | None, settings: FastlySettings) -> tuple[AnyStep, ...]:
-    """Every Step that the query asks for, in the order in which they are done."""
+def steps(parsed: ParsedParams, overlay: Overlay | None, settings: FastlySettings) -> tuple[AnyStep, ...]:
+    """The Steps of a request, in the order of execution."""
     return (
-        # First of all, though precrop claims that place too: a border is found on the whole picture.
-        *present(_border(params.TRIM_COLOR.of(asked))),
-        *crop_steps(params.PRECROP.of(asked)),
-        *trim_steps(params.TRIM.of(asked)),
-        *crop_steps(params.CROP.of(asked)),
-        *orient_steps(params.ORIENT.of(asked)),
-        *present(_resize(asked, settings)),
-        *background_steps(params.BG_COLOR.of(asked), params.CANVAS.of(asked), params.PAD.of(asked)),
-        *adjust_steps(params.BRIGHTNESS.of(asked), params.CONTRAST.of(asked), params.SATURATION.of(asked)),
-        *sharpen_steps(params.SHARPEN.of(asked)),
-        *present(params.BLUR.of(asked), overlay, params.BW.of(asked)),
+        # Before precrop, although that is documented as the first: the border is detected on the full image.
+        *present(_border(params.TRIM_COLOR.of(parsed))),
+        *crop_steps(params.PRECROP.of(parsed)),
+        *trim_steps(params.TRIM.of(parsed)),
+        *crop_steps(params.CROP.of(parsed)),
+        *orient_steps(params.ORIENT.of(parsed)),
+        *present(_resize(parsed, settings)),
+        *background_steps(params.BG_COLOR.of(parsed), params.CANVAS.of(parsed), params.PAD.of(parsed)),
+        *adjust_steps(params.BRIGHTNESS.of(parsed), params.CONTRAST.of(parsed), params.SATURATION.of(parsed)),
+        *sharpen_steps(params.SHARPEN.of(parsed)),
+        *present(params.BLUR.of(parsed), overlay, params.BW.of(parsed)),
     )
 
 
@@ -48,13 +48,13 @@ def _border(trim: TrimBorder | None) -> TrimBorder | None:
     return None if trim is None else replace(trim, skipped_for=(GIFS,), warning_if_skipped=_NOT_ON_GIF)
 
 
-def _resize(asked: ParsedParams, settings: FastlySettings) -> Resize | None:
-    width, height = params.WIDTH.of(asked), params.HEIGHT.of(asked)
-    dpr = params.DPR.of(asked) or Fraction(1)
-    enlarge = (settings.upscale or params.ENABLE.of(asked) is not None) and params.DISABLE.of(asked) is None
-    fit = params.FIT.of(asked)
+def _resize(parsed: ParsedParams, settings: FastlySettings) -> Resize | None:
+    width, height = params.WIDTH.of(parsed), params.HEIGHT.of(parsed)
+    dpr = params.DPR.of(parsed) or Fraction(1)
+    enlarge = (settings.upscale or params.ENABLE.of(parsed) is not None) and params.DISABLE.of(parsed) is None
+    fit = params.FIT.of(parsed)
     if width is None and height is None:
-        # dpr alone multiplies the natural size, which shows only where it may grow.
+        # dpr alone multiplies the natural size, which only has an effect if enlarging is allowed.
         if dpr == 1 or not enlarge:
             return None
         width = FULL_LENGTH
@@ -64,12 +64,12 @@ def _resize(asked: ParsedParams, settings: FastlySettings) -> Resize | None:
         fit=fit if fit and width and height else Fit.STRETCH,
         enlarge=enlarge,
         dpr=dpr,
-        filter=params.RESIZE_FILTER.of(asked) or settings.resize_filter,
-        parameter=_resized_by(asked),
+        filter=params.RESIZE_FILTER.of(parsed) or settings.resize_filter,
+        parameter=_size_parameter(parsed),
     )
 
 
-def _resized_by(asked: ParsedParams) -> str:
-    if params.WIDTH.of(asked):
+def _size_parameter(parsed: ParsedParams) -> str:
+    if params.WIDTH.of(parsed):
         return "width"
-    return "height" if params.HEIGHT.of(asked) else "dpr"
+    return "height" if params.HEIGHT.of(parsed) else "dpr"

@@ -1,4 +1,4 @@
-"""An Order as a Fastly query: steps.py and output.py backwards."""
+"""An Order as a Fastly query: the reverse of steps.py and output.py."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ _NAMED: Final = {
 
 
 def serialize(order: Order, settings: FastlySettings) -> Serialized | Unsupported:
-    """Queries for the Order's Steps, an overlay in its header; or which Steps Fastly has no words for."""
+    """Queries for the Order's Steps, with an overlay in its header."""
     if order.plan is None:
-        return Unsupported(("Plan: the stored bytes cannot be asked for, every answer is encoded",))
-    words = serialize_steps(order.plan.steps, _slots(order, settings))
-    if isinstance(words, Unsupported):
-        return words
-    laid = {name: text for name, text in words.items() if name.startswith("overlay")}
+        return Unsupported(("Plan: the stored bytes cannot be requested, every response is encoded",))
+    params = serialize_steps(order.plan.steps, _slots(order, settings))
+    if isinstance(params, Unsupported):
+        return params
+    overlay = {name: text for name, text in params.items() if name.startswith("overlay")}
     headers: Headers = ()
-    if laid and settings.read_overlay_header:
-        headers = ((OVERLAY_HEADER, encode_query(laid)),)
-        words = {name: text for name, text in words.items() if name not in laid}
-    return serialized(words, _encodings(order.plan.output), headers=headers)
+    if overlay and settings.read_overlay_header:
+        headers = ((OVERLAY_HEADER, encode_query(overlay)),)
+        params = {name: text for name, text in params.items() if name not in overlay}
+    return serialized(params, _encodings(order.plan.output), headers=headers)
 
 
 def _slots(order: Order, settings: FastlySettings) -> tuple[Slot, ...]:
@@ -95,19 +95,19 @@ def _slots(order: Order, settings: FastlySettings) -> tuple[Slot, ...]:
 
 
 def _border(step: TrimBorder) -> QueryParams:
-    told = "auto" if step.color is AutoColor.TOP_LEFT else format_color(step.color)
+    color_text = "auto" if step.color is AutoColor.TOP_LEFT else format_color(step.color)
     tolerance = f",t{format_decimal('TrimBorder.tolerance', step.tolerance)}" if step.tolerance else ""
-    return {"trim-color": told + tolerance}
+    return {"trim-color": color_text + tolerance}
 
 
 def _resize(step: Resize, settings: FastlySettings) -> QueryParams:
-    words = imageopto.write_size(step)
-    words |= imageopto.write_fit(step, FITS)
-    words |= imageopto.write_dpr(step, Fraction(1), Fraction(10))
-    words |= imageopto.write_filter(step, settings.resize_filter)
+    params = imageopto.write_size(step)
+    params |= imageopto.write_fit(step, FITS)
+    params |= imageopto.write_dpr(step, Fraction(1), Fraction(10))
+    params |= imageopto.write_filter(step, settings.resize_filter)
     if step.enlarge != settings.upscale:
-        words["enable" if step.enlarge else "disable"] = "upscale"
-    return words
+        params["enable" if step.enlarge else "disable"] = "upscale"
+    return params
 
 
 def _sharpen(step: Sharpen) -> QueryParams:
@@ -118,13 +118,13 @@ def _blur(step: Blur) -> QueryParams:
     if isinstance(step.radius, Pixels):
         return {"blur": imageopto.format_radius("Blur.radius", step.radius, _LEAST_RADIUS)}
     if step.min_px != _LEAST_RADIUS:
-        raise UnsupportedValue("Blur.least", "a blur by percentage may be as small as half a pixel here")
+        raise UnsupportedValue("Blur.least", "the minimum of a blur by percentage is half a pixel here")
     return {"blur": format_length("Blur.radius", step.radius)}
 
 
 def _overlay(step: Overlay, order: Order, settings: FastlySettings) -> QueryParams:
     if not (settings.read_overlay_header or settings.overlay_parameters):
-        raise UnsupportedValue("Overlay", "this site reads no overlay, neither in the header nor in the query")
+        raise UnsupportedValue("Overlay", "this site does not read overlays, neither in the header nor in the query")
     return imageopto.write_overlay(step, order)
 
 
@@ -140,7 +140,7 @@ def _monochrome(step: Monochrome) -> QueryParams:
 
 
 def _encodings(output: Output) -> tuple[QueryParams, ...]:
-    """What may say how the result is encoded, the plainest first."""
+    """The parameters of possible encodings, the simplest first."""
     return combinations(
         param_choices("format", _formats(output)),
         imageopto.AUTO_CHOICES,
@@ -151,10 +151,10 @@ def _encodings(output: Output) -> tuple[QueryParams, ...]:
 
 
 def _formats(output: Output) -> tuple[str, ...]:
-    asked = common_format(output)
-    if asked is None:
+    target = common_format(output)
+    if target is None:
         return ("auto",)
-    return tuple(named.value for named in _NAMED.get(asked, ()))
+    return tuple(word.value for word in _NAMED.get(target, ()))
 
 
 def _optimized(output: Output) -> tuple[QueryParams, ...]:

@@ -1,1 +1,1 @@
-"""What the dialects of Fastly's Image Optimizer and of the services built on it share: readers, Steps, encodings."""
+"""Readers, Steps and encodings of Fastly's Image Optimizer, for the dialects of services that run it."""

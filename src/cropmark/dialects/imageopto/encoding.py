@@ -1,4 +1,4 @@
-"""Choices of an encoding, alike in all dialects of the Image Optimizer, and the kinds of sources they turn on."""
+"""Encoding choices of the Image Optimizer, and the source filters that they depend on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cropmark.plan.plan import EncodingChoice
 from cropmark.plan.source import SourceFilter
 
 AVIF_QUALITY = 64
-"""Looks like a JPEG of 85."""
+"""Visually equal to a JPEG of quality 85."""
 
 
 def from_formats(*formats: Format) -> SourceFilter:
@@ -24,7 +24,7 @@ OPAQUE = SourceFilter(alpha=False)
 
 
 def only_from(choice: EncodingChoice, *formats: Format) -> EncodingChoice:
-    """The choice, for sources of these formats only."""
+    """The choice, restricted to sources of these formats."""
     others = frozenset(Format) - set(formats)
     return replace(choice, skipped_for=(*choice.skipped_for, SourceFilter(formats=others)))
 
@@ -36,10 +36,10 @@ GIF = EncodingChoice(Format.GIF)
 def source_format_choices(
     *, jpeg: EncodingChoice, webp: EncodingChoice, avif: EncodingChoice
 ) -> tuple[EncodingChoice, ...]:
-    """The source's own format, with the encoding that each would have.
+    """The choices that write each source in its own format.
 
-    A source that we do not write becomes a JPEG, or a PNG where it has alpha. Several choices in place of one, since a
-    quality means another number in each format.
+    A source in a format that we do not write becomes a JPEG, or a PNG if it has alpha. There is a choice for each
+    format, because the same visual quality has another number in each.
     """
     return (
         only_from(jpeg, Format.JPEG),

@@ -1,4 +1,4 @@
-"""The Image Optimizer's words for what cannot be done, and texts made fit for a header."""
+"""The Image Optimizer's error messages, and texts in the form that a header allows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def header_text(text: str) -> str:
 
 
 def without_name(text: str, parameter: str | None) -> str:
-    """A detail without the parameter's name before it, for where the name stands anyhow."""
+    """The detail of a Problem without the parameter's name at its start."""
     return text.removeprefix(f"{parameter}: ") if parameter else text
 
 
 def invalid_transformation(problem: Unprocessable) -> str:
-    """What cannot be done on this picture. The words of a crop are published, the others made after them.
+    """The message of a transformation that is not possible. Only that for crops is published; the others imitate it.
 
     Source: https://www.fastly.com/documentation/reference/io/crop
     """
@@ -36,6 +36,6 @@ def invalid_transformation(problem: Unprocessable) -> str:
 
 
 def fix_text(problem: Problem) -> str:
-    """What to write instead, in the Image Optimizer's spelling."""
+    """The fix of a Problem, in the Image Optimizer's syntax."""
     outside = isinstance(problem, CropOutOfBounds)
-    return "ask for less, move it inside, or add ,safe to clip it" if outside else problem.fix
+    return "use a smaller crop, move it inside, or add ,safe to clip it" if outside else problem.fix

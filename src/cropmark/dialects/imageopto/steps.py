@@ -1,4 +1,4 @@
-"""Steps from what was read, alike in all dialects of the Image Optimizer; None is what was not asked for."""
+"""Steps of the Image Optimizer from the values of parameters; None stands for an absent parameter."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from cropmark.plan.steps import (
 
 
 def present(*steps: AnyStep | None) -> tuple[AnyStep, ...]:
-    """Those that there are."""
+    """The steps that are not None."""
     return tuple(step for step in steps if step is not None)
 
 
 def crop_steps(crop: Crop | None) -> tuple[AnyStep, ...]:
-    """The crop; `smart` left out where a size in pixels leaves it nothing to choose."""
+    """The crop, without `smart` if its size is fixed: `smart` works with a ratio only."""
     if crop is None:
         return ()
     return (replace(crop, focus=None) if _ignores_smart(crop) else crop,)
 
 
 def ignored_smart_warnings(*crops: Crop | None) -> tuple[RequestWarning, ...]:
-    """A warning for each crop whose `smart` is left out."""
-    words = "smart works with a ratio only and was ignored"
-    return tuple(RequestWarning(crop.parameter, words) for crop in crops if crop is not None and _ignores_smart(crop))
+    """A warning for each crop with an ignored `smart`."""
+    text = "smart works with a ratio only and was ignored"
+    return tuple(RequestWarning(crop.parameter, text) for crop in crops if crop is not None and _ignores_smart(crop))
 
 
 def _ignores_smart(crop: Crop) -> bool:
@@ -54,10 +54,10 @@ def orient_steps(turn: Orientation | None) -> tuple[AnyStep, ...]:
 
 
 def background_steps(color: Color | None, canvas: Canvas | None, edges: Edges | None) -> tuple[AnyStep, ...]:
-    """What lies under the picture, and around it: the canvas, or else the padding.
+    """The color under the image, then the canvas or the padding around it.
 
-    The color goes under the picture before the room is added in the same color. The other way round, one with alpha
-    would be laid twice where the room is.
+    The color is applied under the image before the canvas is added in the same color: in the other order, a color with
+    alpha would be applied twice on the canvas.
     """
     if canvas is not None:
         around: AnyStep | None = replace(canvas, color=color)
@@ -74,5 +74,5 @@ def adjust_steps(
 
 
 def sharpen_steps(sharpen: Sharpen | None) -> tuple[AnyStep, ...]:
-    """An amount of 0 does nothing."""
+    """The sharpening; none for an amount of 0."""
     return () if sharpen is None or not sharpen.amount else (sharpen,)

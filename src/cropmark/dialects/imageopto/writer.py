@@ -1,4 +1,4 @@
-"""Steps in the words that Fastly's Image Optimizer and the services built on it share: readers.py backwards."""
+"""Steps as parameters of Fastly's Image Optimizer: the reverse of readers.py."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from cropmark.plan.steps import (
 
 
 def write_crop(name: str) -> Callable[[Crop], QueryParams]:
-    """The writer of a crop under this name. One that is clipped in any way is told as `safe`."""
+    """The writer of a crop as the parameter `name`. A crop that is clipped in any way is written with `safe`."""
 
     def write(step: Crop) -> QueryParams:
         if step.focus is Focus.SMART and not isinstance(step.shape, Ratio):
@@ -74,22 +74,22 @@ def write_orient(step: Orient) -> QueryParams:
 
 
 def write_size(step: Resize) -> dict[str, str]:
-    """`width` and `height`. Raises Unsaid past 8192 px, or for a focus, which a resize has no words for here."""
+    """`width` and `height`. Raises UnsupportedValue above 8192 px, and for a focus, which a resize cannot have here."""
     reject_other_fields(step, "width", "height", "fit", "enlarge", "dpr", "filter")
-    told = {"width": step.width, "height": step.height}
-    return {name: format_side(f"Resize.{name}", value) for name, value in told.items() if value is not None}
+    sides = {"width": step.width, "height": step.height}
+    return {name: format_side(f"Resize.{name}", value) for name, value in sides.items() if value is not None}
 
 
 def format_side(field: str, value: Length) -> str:
     if isinstance(value, Pixels) and value.count > MAX_SIDE:
-        raise UnsupportedValue(field, f"at most {MAX_SIDE} px can be asked for")
+        raise UnsupportedValue(field, f"at most {MAX_SIDE} px are possible")
     if value.of(1) == 0:
         raise UnsupportedValue(field, "a side is above 0")
     return format_length(field, value)
 
 
 def write_dpr(step: Resize, least: Fraction, most: Fraction) -> QueryParams:
-    """`dpr`. Raises Unsaid outside the bounds."""
+    """`dpr`. Raises UnsupportedValue outside the bounds."""
     if step.dpr == 1:
         return {}
     if not least <= step.dpr <= most:
@@ -104,7 +104,7 @@ def write_filter(step: Resize, usual: Filter) -> QueryParams:
 
 
 def write_fit(step: Resize, fits: dict[str, Fit]) -> QueryParams:
-    """`fit`, which means something beside both sides only."""
+    """`fit`, which only has an effect with both sides."""
     if step.fit is Fit.STRETCH or step.width is None or step.height is None:
         return {}
     return {"fit": word_for("Resize.fit", fits, step.fit)}
@@ -132,8 +132,8 @@ def _background(step: Pad | Canvas) -> QueryParams:
 
 
 def write_adjust(step: Adjust) -> QueryParams:
-    told = {"brightness": step.brightness, "contrast": step.contrast, "saturation": step.saturation}
-    return {name: format_decimal(f"Adjust.{name}", value) for name, value in told.items() if value}
+    values = {"brightness": step.brightness, "contrast": step.contrast, "saturation": step.saturation}
+    return {name: format_decimal(f"Adjust.{name}", value) for name, value in values.items() if value}
 
 
 def write_sharpen(step: Sharpen, radius: str) -> QueryParams:
@@ -141,7 +141,7 @@ def write_sharpen(step: Sharpen, radius: str) -> QueryParams:
 
 
 def format_radius(field: str, value: Length, least: Fraction) -> str:
-    """A radius in pixels, `least` to 1000. Raises Unsaid."""
+    """A radius of `least` to 1000 pixels. Raises UnsupportedValue."""
     if not isinstance(value, Pixels):
         raise UnsupportedValue(field, "a radius is in pixels here")
     if not least <= value.count <= 1000:
@@ -152,14 +152,14 @@ def format_radius(field: str, value: Length, least: Fraction) -> str:
 # ------------------------------------------------------------------------------------------------ encodings
 
 AUTO_CHOICES: Final = param_choices("auto", ("webp", "avif", "avif,webp"))
-_FEW: Final = 3
+_MAX_PAIRED: Final = 3
 
 
 def quality_choices(output: Output) -> tuple[QueryParams, ...]:
-    """Each quality that a choice names, and where they are few each pair: the second is for WebP chosen by `auto`."""
-    found = qualities(output)
-    pairs = (f"{usual},{webp}" for usual in found for webp in found if usual != webp)
-    return param_choices("quality", (*map(str, found), *(pairs if len(found) <= _FEW else ())))
+    """`quality` with each quality of the output, and with each pair of them if they are few."""
+    numbers = qualities(output)
+    pairs = (f"{usual},{webp}" for usual in numbers for webp in numbers if usual != webp)
+    return param_choices("quality", (*map(str, numbers), *(pairs if len(numbers) <= _MAX_PAIRED else ())))
 
 
 # ------------------------------------------------------------------------------------------------ overlays
@@ -169,20 +169,20 @@ _DOWN: Final = {"top": Align(Fraction(0)), "middle": Align(Fraction(1, 2)), "bot
 
 
 def write_overlay(step: Overlay, order: Order) -> QueryParams:
-    """The `overlay` parameters of the Step, its picture by its path. Raises Unsaid."""
+    """The `overlay` parameters of the Step, with the path of its image. Raises UnsupportedValue."""
     reject_other_fields(
         step, "source", "width", "height", "x", "y", "edges", "opaque_padding", "repeat_across", "repeat_down"
     )
-    words = {"overlay": _path(step, order)}
+    params = {"overlay": _path(step, order)}
     sides = {"overlay-width": step.width, "overlay-height": step.height}
-    words |= {name: format_side("Overlay.width", value) for name, value in sides.items() if value is not None}
+    params |= {name: format_side("Overlay.width", value) for name, value in sides.items() if value is not None}
     if (step.x, step.y) != (_ACROSS["center"], _DOWN["middle"]):
-        words["overlay-align"] = f"{_align('y', _DOWN, step.y)},{_align('x', _ACROSS, step.x)}"
+        params["overlay-align"] = f"{_align('y', _DOWN, step.y)},{_align('x', _ACROSS, step.x)}"
     if step.edges != Edges():
-        words["overlay-pad"] = format_edges("Overlay.edges", step.edges)
+        params["overlay-pad"] = format_edges("Overlay.edges", step.edges)
     if step.repeat_across or step.repeat_down:
-        words["overlay-repeat"] = aliases(REPEATS, Repeat(step.repeat_across, step.repeat_down))[0]
-    return words
+        params["overlay-repeat"] = aliases(REPEATS, Repeat(step.repeat_across, step.repeat_down))[0]
+    return params
 
 
 def _align(axis: str, words: dict[str, Align], place: Align | Offset) -> str:
@@ -190,8 +190,8 @@ def _align(axis: str, words: dict[str, Align], place: Align | Offset) -> str:
 
 
 def _path(step: Overlay, order: Order) -> str:
-    where = order.sources[step.source].ref if step.source < len(order.sources) else None
-    if not isinstance(where, SitePath):
+    ref = order.sources[step.source].ref if step.source < len(order.sources) else None
+    if not isinstance(ref, SitePath):
         raise UnsupportedValue("Overlay.source", "an overlay is named by its path on the site")
-    # Decoded once with the query and once more as a URL.
-    return "/" + quote(where.path.encode("utf-8", "surrogateescape"))
+    # It is decoded twice: with the query, and as a URL.
+    return "/" + quote(ref.path.encode("utf-8", "surrogateescape"))

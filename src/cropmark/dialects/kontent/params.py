@@ -1,4 +1,4 @@
-"""Kontent.ai's parameters: each row of the reference beside the reader of its values."""
+"""Kontent.ai's parameters, each with its documentation and its reader."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WIDTH = Parameter(
         "w",
         "PIXELS >= 1 | 0 < FRACTION < 1",
         "",
-        "The width: pixels, or below 1 a fraction of the width of the picture (of the rect, where there is one). "
+        "The width: pixels, or below 1 a fraction of the width of the image (of the rect, where there is one). "
         "Only fit=scale enlarges.",
         "w=300",
         API,
@@ -44,7 +44,7 @@ HEIGHT = Parameter(
         "h",
         "PIXELS >= 1 | 0 < FRACTION < 1",
         "",
-        "The height, told like the width.",
+        "The height, in the units of the width.",
         "h=0.1",
         API,
         rf"^{_PLUS}$",
@@ -68,9 +68,8 @@ FIT = Parameter(
         "fit",
         "clip | scale | crop",
         "clip",
-        "How the picture meets w and h: clip keeps all of it inside the box, scale distorts it to the box, crop "
-        "fills the box and cuts what hangs over. Needs w or h. crop takes pixels only: with a fraction the original "
-        "comes back.",
+        "How the image fits w and h: clip scales it into the box, scale distorts it to the box, crop fills the box "
+        "and cuts the overhang. Needs w or h. crop takes pixels only: with a fraction the original is returned.",
         "w=300&h=150&fit=crop",
         API,
         r"^(?:[Cc][Ll][Ii][Pp]|[Ss][Cc][Aa][Ll][Ee]|[Cc][Rr][Oo][Pp])$",
@@ -81,9 +80,9 @@ RECT = Parameter(
     ParameterDoc(
         "rect",
         "X,Y,WIDTH,HEIGHT, each >= 0; below 1 a fraction of that side",
-        "the whole picture",
-        "The region that is kept, before anything is resized; cut to the picture. 1 is one pixel. With fit=crop, "
-        "crop=focalpoint or crop=smart, or wholly outside the picture, the original comes back.",
+        "the whole image",
+        "The region to crop to, before the resize; clipped to the image. 1 is one pixel. With fit=crop, "
+        "crop=focalpoint or crop=smart, or completely outside the image, the original is returned.",
         "rect=7,23,300,200",
         API,
         rf"^{_PLUS}(?:,{_PLUS}){{3}}$",
@@ -95,8 +94,8 @@ CROP = Parameter(
         "crop",
         "focalpoint | smart",
         "",
-        "Where fit=crop looks: at the point of fp-x and fp-y, or at the faces or the subject of the picture. smart "
-        "needs both w and h, and no fp-*; else the original comes back.",
+        "The center of fit=crop: the point of fp-x and fp-y, or the faces or the subject of the image. smart "
+        "needs both w and h, and no fp-*; else the original is returned.",
         "w=200&h=200&fit=crop&crop=smart",
         API,
         r"^(?:[Ff][Oo][Cc][Aa][Ll][Pp][Oo][Ii][Nn][Tt]|[Ss][Mm][Aa][Rr][Tt])$",
@@ -132,7 +131,7 @@ ZOOM = Parameter(
         "fp-z",
         ">= 1",
         "1",
-        "The zoom: 2 shows half the width and height around the focal point. Needs fit=crop&crop=focalpoint.",
+        "The zoom: 2 shows half of the width and height around the focal point. Needs fit=crop&crop=focalpoint.",
         "fit=crop&crop=focalpoint&fp-z=3",
         API,
         rf"^{_PLUS}$",
@@ -144,7 +143,7 @@ BACKGROUND = Parameter(
         "bg",
         "RGB | ARGB | RRGGBB | AARRGGBB",
         "",
-        "The color under the picture's transparent parts, in hex digits, alpha first.",
+        "The color under the image's transparent parts, in hex digits, alpha first.",
         "bg=6600ff00",
         API,
         r"^#?(?:[0-9A-Fa-f]{3,4}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})$",
@@ -155,8 +154,8 @@ ENCODING = Parameter(
     ParameterDoc(
         "fm",
         "gif | png | png8 | jpg | pjpg | webp",
-        "the source's type",
-        "The type of the answer. jpeg is taken as jpg. A GIF never becomes WebP.",
+        "the source's format",
+        "The format of the output. jpeg is an alias of jpg. A GIF never becomes WebP.",
         "fm=webp",
         API,
         r"^(?:[Gg][Ii][Ff]|[Pp][Nn][Gg]8?|[Pp]?[Jj][Pp][Gg]|[Jj][Pp][Ee][Gg]|[Ww][Ee][Bb][Pp])$",
@@ -192,7 +191,7 @@ AUTO = Parameter(
         "auto",
         "format",
         "",
-        "WebP for clients whose Accept names it, before fm; for others fm, else the source's type.",
+        "WebP if the client's Accept names it; otherwise fm, else the source's format.",
         "fm=png&auto=format",
         API,
         r"^(?:[^,]*,)*[ ]*[Ff][Oo][Rr][Mm][Aa][Tt][ ]*(?:,.*)?$",
@@ -200,7 +199,7 @@ AUTO = Parameter(
     read_auto,
 )
 
-PARAMETERS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
+PARAMETERS: Final[tuple[Parameter[Any], ...]] = (  # of any value type; Parameter.of() restores it
     WIDTH,
     HEIGHT,
     DPR,

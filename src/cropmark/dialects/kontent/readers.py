@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class FitWord(Enum):
-    """How the picture meets the box of w and h."""
+    """The words of `fit`: how the image fits the box of w and h."""
 
     CLIP = "clip"
     SCALE = "scale"
@@ -31,7 +31,7 @@ class FitWord(Enum):
 
 
 class CropWord(Enum):
-    """Where fit=crop looks."""
+    """The words of `crop`: the center of fit=crop."""
 
     FOCAL_POINT = "focalpoint"
     SMART = "smart"
@@ -39,7 +39,7 @@ class CropWord(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rect:
-    """The region of the picture that counts as the input of all the rest."""
+    """The region of the image that all other parameters apply to."""
 
     x: Offset
     y: Offset
@@ -54,7 +54,7 @@ WEBP: Final = EncodingChoice(Format.WEBP, skipped_for=(_FROM_GIF,))
 
 # fmt: off
 ENCODINGS: Final[Mapping[str, tuple[EncodingChoice, ...]]] = {
-    # A GIF keeps its frames as a GIF, an animated WebP only as WebP.
+    # A GIF stays animated as a GIF, an animated WebP only as WebP.
     "gif":  (EncodingChoice(Format.GIF, skipped_for=(_FROM_WEBP,)), EncodingChoice(Format.GIF, first_frame=True)),
     "png":  (EncodingChoice(Format.PNG),),
     "png8": (EncodingChoice(Format.PNG, palette=True),),
@@ -75,7 +75,7 @@ def read_side(parameter: str, text: str) -> Length:
 
 
 def read_rect(parameter: str, text: str) -> Rect:
-    """``x,y,width,height``, each told like w, x and y perhaps 0: `1,1,0.7,0.7` is 70 % from the second pixel on."""
+    """``x,y,width,height``, in the units of w; x and y may be 0: `1,1,0.7,0.7` is 70 % from the second pixel on."""
     numbers = [number for part in text.split(",", 4) if (number := _decimal(part)) is not None and number >= 0]
     if text.count(",") != 3 or len(numbers) != 4 or 0 in numbers[2:]:
         raise BadValue(parameter, text, expected="x,y,width,height of numbers, width and height above 0")
@@ -93,7 +93,7 @@ def read_background(parameter: str, text: str) -> Color:
 
 
 def read_auto(parameter: str, text: str) -> bool:
-    """True where the comma list holds `format`; `webp`, which old SDKs sent, never did anything."""
+    """True if the comma-separated list has `format`; `webp`, which old SDKs send, has no effect."""
     if "format" not in (word.strip() for word in text.lower().split(",")):
         raise BadValue(parameter, text, expected="format")
     return True
@@ -105,7 +105,7 @@ def word_reader(words: Mapping[str, T]) -> Callable[[str, str], T]:
 
 
 def read_number(parameter: str, text: str) -> Fraction:
-    """A number with or without a sign; its range is kept by whoever uses it."""
+    """A number with an optional sign; the range is checked by query.py."""
     number = _decimal(text)
     if number is None:
         raise BadValue(parameter, text, expected="a number")
@@ -129,7 +129,7 @@ def read_zoom(parameter: str, text: str) -> Fraction:
 
 
 def _decimal(text: str) -> Fraction | None:
-    # The dialect knows no `12.`, which the shared reader takes.
+    # The shared reader also accepts `12.`, which this dialect does not.
     return None if text.endswith(".") else grammar.parse_decimal(text, signed=True)
 
 

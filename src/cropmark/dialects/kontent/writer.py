@@ -1,4 +1,4 @@
-"""An Order as a Kontent.ai query: dialect.py backwards. What would contradict itself there is not said."""
+"""An Order as a Kontent.ai query: the reverse of steps.py and output.py, without contradictory queries."""
 
 from __future__ import annotations
 
@@ -36,31 +36,28 @@ _MIDDLE: Final = Fraction(1, 2)
 
 
 def serialize(order: Order) -> Serialized | Unsupported:
-    """Queries for the Order's Steps, or which of them there are no words for.
-
-    An Order without a Plan is the stored bytes, which the empty query asks for.
-    """
+    """Queries for the Order's Steps; without a Plan the empty query, which requests the stored bytes."""
     if order.plan is None:
         return serialized({}, ({},))
     contradiction = _contradiction(order.plan)
     if contradiction is not None:
         return Unsupported((contradiction,))
-    words = serialize_steps(order.plan.steps, _SLOTS)
-    return words if isinstance(words, Unsupported) else serialized(words, _encodings(order.plan.output))
+    params = serialize_steps(order.plan.steps, _SLOTS)
+    return params if isinstance(params, Unsupported) else serialized(params, _encodings(order.plan.output))
 
 
 def _contradiction(plan: Plan) -> str | None:
-    """A region and a window around a point exclude each other: together they give the original."""
+    """The reason why the plan cannot be written: a region and fit=crop together give the original. None without."""
     covers = any(isinstance(step, Resize) and step.fit is Fit.COVER for step in plan.steps)
     if covers and any(isinstance(step, Crop) for step in plan.steps):
-        return "Crop, Resize.fit: rect cannot stand beside fit=crop"
+        return "Crop, Resize.fit: rect cannot be combined with fit=crop"
     return None
 
 
 def _rect(step: Crop) -> QueryParams:
     reject_other_fields(step, "shape", "x", "y", "overflow")
     if not isinstance(step.shape, Dimensions):
-        raise UnsupportedValue("Crop.shape", "a region is told by its width and height, not by a ratio")
+        raise UnsupportedValue("Crop.shape", "a region has a width and a height, not a ratio")
     lengths = (
         _start("Crop.x", step.x),
         _start("Crop.y", step.y),
@@ -77,7 +74,7 @@ def _start(field: str, place: Placement) -> str:
         case _ if place.part == 0:
             return "0"
         case _:
-            raise UnsupportedValue(field, "a region is placed by its corner, not within the room that is left")
+            raise UnsupportedValue(field, "a region is placed by its corner, not within the free space")
 
 
 # ------------------------------------------------------------------------------------------------ the resize
@@ -85,25 +82,25 @@ def _start(field: str, place: Placement) -> str:
 
 def _resize(step: Resize) -> QueryParams:
     reject_other_fields(step, "width", "height", "fit", "enlarge", "dpr", "focus", "zoom")
-    if _zooms(step):
+    if _is_zoom(step):
         return {"fit": "crop", **_focus(step)}
     return {**_size(step), **_fit(step)}
 
 
-def _zooms(step: Resize) -> bool:
-    """A window of the whole picture around a point, which is told without a size."""
+def _is_zoom(step: Resize) -> bool:
+    """True for a window of the full image around a point, which is written without a size."""
     return step.fit is Fit.COVER and step.width == step.height == FULL_LENGTH and isinstance(step.focus, Point)
 
 
 def _size(step: Resize) -> QueryParams:
-    shared = 0 < step.dpr <= MAX_DPR
+    has_dpr = 0 < step.dpr <= MAX_DPR
     sides = {"w": step.width, "h": step.height}
-    if not shared:
+    if not has_dpr:
         sides = {name: value and value.times(step.dpr) for name, value in sides.items()}
-    words = {
+    params = {
         name: format_fraction_or_pixels("Resize.width", value) for name, value in sides.items() if value is not None
     }
-    return words | ({"dpr": format_decimal("Resize.dpr", step.dpr)} if shared and step.dpr != 1 else {})
+    return params | ({"dpr": format_decimal("Resize.dpr", step.dpr)} if has_dpr and step.dpr != 1 else {})
 
 
 def _fit(step: Resize) -> QueryParams:
@@ -115,7 +112,7 @@ def _fit(step: Resize) -> QueryParams:
             return {"fit": "crop", **_focus(step)}
         case Fit.STRETCH if both:
             if not step.enlarge:
-                raise UnsupportedValue("Resize.enlarge", "fit=scale enlarges, it cannot be told not to")
+                raise UnsupportedValue("Resize.enlarge", "fit=scale always enlarges")
             return {"fit": "scale"}
         case Fit.OUTSIDE if both:
             raise UnsupportedValue("Resize.fit", "no fit covers the box without cutting")
@@ -135,9 +132,11 @@ def _focus(step: Resize) -> QueryParams:
             return {"crop": "smart"}
         case _:
             point = step.focus or Point(_MIDDLE, _MIDDLE)
-            told = {"fp-x": (point.x, _MIDDLE), "fp-y": (point.y, _MIDDLE), "fp-z": (step.zoom, Fraction(1))}
+            values = {"fp-x": (point.x, _MIDDLE), "fp-y": (point.y, _MIDDLE), "fp-z": (step.zoom, Fraction(1))}
             differing = {
-                name: format_decimal("Resize.focus", value) for name, (value, usual) in told.items() if value != usual
+                name: format_decimal("Resize.focus", value)
+                for name, (value, default) in values.items()
+                if value != default
             }
             return {"crop": "focalpoint", **differing}
 
@@ -160,10 +159,10 @@ _SLOTS: Final = (Slot(Crop, _rect), Slot(Resize, _resize), Slot(Flatten, _backgr
 
 
 def _encodings(output: Output) -> tuple[QueryParams, ...]:
-    """What may say how the result is encoded, the plainest first."""
-    asked = common_format(output)
+    """The parameters of possible encodings, the simplest first."""
+    target = common_format(output)
     return combinations(
-        param_choices("fm", _WORDS.get(asked, ()) if asked else ()),
+        param_choices("fm", _WORDS.get(target, ()) if target else ()),
         param_choices("auto", ("format",)),
         param_choices("q", tuple(map(str, qualities(output)))),
         param_choices("lossless", ("1", "0")),

@@ -14,7 +14,7 @@ from cropmark.model.problems import MethodNotAllowed, NotFound, UnsupportedMedia
 
 
 class EndpointName(Enum):
-    """What is offered, by the name in the path."""
+    """The endpoints, by their names in the path."""
 
     CROP = "crop"
     SMARTCROP = "smartcrop"
@@ -37,7 +37,7 @@ _OFFERED: Final = ", ".join(endpoint.value for endpoint in EndpointName)
 
 
 def endpoint_of(request: ImageRequest) -> EndpointName:
-    """The endpoint that the path ends in. Raises NotFound for one that is not offered here."""
+    """The endpoint that the path ends with. Raises NotFound."""
     name = request.path.rstrip("/").rpartition("/")[2]
     for endpoint in EndpointName:
         if endpoint.value == name:
@@ -46,7 +46,7 @@ def endpoint_of(request: ImageRequest) -> EndpointName:
 
 
 def check_endpoint(request: ImageRequest) -> EndpointName:
-    """The endpoint asked for, by a method that it takes. Raises NotFound, NotAllowed."""
+    """The endpoint of a request. Raises NotFound, and MethodNotAllowed for a method that it does not take."""
     endpoint = endpoint_of(request)
     if request.method not in endpoint.methods:
         expected = " or ".join(endpoint.methods)
@@ -57,7 +57,7 @@ def check_endpoint(request: ImageRequest) -> EndpointName:
 
 
 class BodyKind(Enum):
-    """The kinds of a body, by their media types."""
+    """The kinds of body, by their media types."""
 
     JSON = "application/json"
     MULTIPART = "multipart/form-data"
@@ -65,7 +65,7 @@ class BodyKind(Enum):
 
 
 def body_kind(content_type: str) -> BodyKind:
-    """The kind of body that a Content-Type names, whatever parameters follow. Raises UnknownBody."""
+    """The kind of body of a Content-Type, without its parameters. Raises UnsupportedMediaType."""
     named = content_type.partition(";")[0].strip().lower()
     for kind in BodyKind:
         if kind.value == named:
@@ -75,9 +75,9 @@ def body_kind(content_type: str) -> BodyKind:
 
 
 def body_rejection(endpoint: EndpointName, kind: BodyKind) -> UnsupportedMediaType | None:
-    """What speaks against a kind of body that can be read: store takes nothing but multipart."""
+    """The Problem if the endpoint does not take this kind of body: store only takes multipart."""
     if endpoint is EndpointName.STORE and kind is not BodyKind.MULTIPART:
         return UnsupportedMediaType(
-            f"store: expected a body of {BodyKind.MULTIPART.value}", fix="send the picture as the part file"
+            f"store: expected a body of {BodyKind.MULTIPART.value}", fix="send the image as the part file"
         )
     return None

@@ -1,4 +1,4 @@
-"""The field `img`: a URL, base64 text or a data URI, told apart; and base64 decoded in pieces.
+"""The field `img`: a URL, base64 text or a data URI; and a base64 decoder that works in pieces.
 
 Source: https://pixlab.io/endpoints/crop
 """
@@ -22,19 +22,19 @@ _WHITE = b"\t\n\v\f\r"
 
 @dataclass(frozen=True, slots=True)
 class Base64Text:
-    """A picture's bytes as base64, nothing of it checked yet."""
+    """An image in base64, not yet checked."""
 
     text: str = field(repr=False)
 
 
 def read_image(text: str) -> WebUrl | Base64Text:
-    """What `img` holds. Of a long text its beginning is enough: a Base64Text goes on with whatever follows.
+    """The source in `img`. The first part of a long text is enough: the text after it continues a Base64Text.
 
     ``https://host/a.jpg``            WebUrl
-    ``data:image/png;base64,iVBOR…``  Base64Text of what is behind the comma
+    ``data:image/png;base64,iVBOR…``  Base64Text of the part after the comma
     ``iVBOR…``                        Base64Text
 
-    Raises SourceRefused for a URL of another scheme, BadOrder for a data URI that is not base64.
+    Raises SourceForbidden for a URL with another scheme, BadRequest for a data URI that is not base64.
     """
     text = text.lstrip()
     if text[: len(_DATA)].lower() == _DATA:
@@ -42,7 +42,7 @@ def read_image(text: str) -> WebUrl | Base64Text:
     if "://" not in text:
         return Base64Text(text)
     if text.partition("://")[0].lower() not in _SCHEMES:
-        raise SourceForbidden("img: expected a URL of http or https", fix="name a picture by http or https")
+        raise SourceForbidden("img: expected a URL of http or https", fix="name an image by http or https")
     return WebUrl(text.rstrip())
 
 
@@ -54,11 +54,11 @@ def _of_data_uri(text: str) -> Base64Text:
 
 
 def decode_base64(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
-    """The bytes behind base64 text that comes in pieces of any length, a piece for a piece.
+    """The decoded bytes of base64 text in pieces of any length.
 
-    Both alphabets, padding or none. White space is dropped, but a blank counts as `+`: that is what becomes of one
-    whose escaping got lost in a query. Blanks before the text are dropped, behind it they fill its last group of four.
-    Raises BadOrder for everything else, once what came before it is out.
+    Accepts the standard and the URL-safe alphabet, with or without padding. White space is dropped, but a blank counts
+    as `+`, because an unescaped plus sign in a query becomes a blank. Blanks before the text are dropped; after the
+    text they fill its last group of four. Raises BadRequest for invalid text, after the bytes before it.
     """
     reader = Base64Decoder()
     for chunk in chunks:
@@ -69,9 +69,9 @@ def decode_base64(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
 
 
 class Base64Decoder:
-    """Where the decoding stands: at most three digits wait for their group, and blanks for a digit behind them.
+    """An incremental decoder: call feed() with each piece, then finish(). Raises BadRequest as decode_base64() does.
 
-    Feed it every piece, then ask for the rest; together they are the bytes that decoded_base64() tells of.
+    It buffers at most three digits, until their group is complete, and the number of blanks since the last digit.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Base64Decoder:
 
     def finish(self) -> bytes:
         if not self._begun:
-            raise _unreadable("base64", "give the picture's bytes in base64")
+            raise _unreadable("base64", "send the image in base64")
         missing = -len(self._digits) % 4
         if not self._padding:
             self._digits += b"+" * min(self._blanks, missing)
@@ -106,10 +106,10 @@ class Base64Decoder:
         return self._decoded(len(self._digits))
 
     def _take(self, text: bytes) -> None:
-        digits, _, behind = text.partition(b"=")
+        digits, _, after = text.partition(b"=")
         padding = len(text) - len(digits)
-        if behind.strip(b"=") or (digits and self._padding):
-            raise _unreadable("nothing behind the padding of base64", "give one picture")
+        if after.strip(b"=") or (digits and self._padding):
+            raise _unreadable("nothing after the padding of base64", "give one image")
         self._digits += digits
         self._padding += padding
 
@@ -118,9 +118,9 @@ class Base64Decoder:
         try:
             return a2b_base64(whole, strict_mode=True)
         except Error as error:
-            raise _unreadable("only base64, standard or URL-safe", "give a URL, or the picture in base64") from error
+            raise _unreadable("only base64, standard or URL-safe", "give a URL, or the image in base64") from error
 
 
 def _unreadable(expected: str, fix: str) -> BadRequest:
-    # Never with the text: pictures of callers have no place in errors and logs.
+    # Without the text: images of callers must not get into errors and logs.
     return BadRequest(f"img: expected {expected}", fix=fix, parameter="img")

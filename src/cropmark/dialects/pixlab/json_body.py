@@ -1,4 +1,4 @@
-"""A JSON body becomes fields: in one call, or in pieces for a body whose `img` is a large base64 string.
+"""A JSON body becomes fields: in one call, or in pieces if its `img` is a large base64 string.
 
 An image of 20 MB in base64 is one JSON string; parsing it in one call would block all other requests for that long.
 Source: https://pixlab.io/endpoints/crop
@@ -18,10 +18,10 @@ _MOST_DIGITS = 30
 
 
 def fields_of_json(body: bytes) -> dict[str, str]:
-    """The members of a JSON object as text, of a repeated one the last; null is a missing one.
+    """The members of a JSON object as text. The last of a repeated one counts; null counts as absent.
 
-    true and false become these words, as numbers do in the fields that hold a boolean: any but 0 is true. Raises
-    BadOrder where the body is not JSON or no object; lists and objects inside are none of our fields.
+    Booleans become `true` and `false`, as do numbers in boolean fields: all except 0 are true. Lists and objects inside
+    are ignored. Raises BadRequest if the body is not a JSON object.
     """
     try:
         found = json.loads(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
@@ -33,13 +33,13 @@ def fields_of_json(body: bytes) -> dict[str, str]:
 
 
 class _Number(str):
-    """A JSON number as it was written: no float, and no integer of a million digits."""
+    """A JSON number as its text, so neither a float nor an integer of a million digits is made."""
 
     __slots__ = ()
 
 
 def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _text(name: str, value: object) -> str | None:
@@ -55,10 +55,10 @@ def _text(name: str, value: object) -> str | None:
 
 
 def _of_number(name: str, number: _Number) -> str:
-    """As a decimal without an exponent; one that nobody can mean stays as it is, and its reader refuses it."""
+    """The number in decimal notation; one with a huge exponent stays as it is and is rejected by its reader."""
     try:
         value = Decimal(number)
-    except InvalidOperation:  # an exponent of twenty digits
+    except InvalidOperation:  # an exponent with twenty digits
         return str(number)
     if name in BOOLEANS:
         return "true" if value else "false"
@@ -69,71 +69,72 @@ def _of_number(name: str, number: _Number) -> str:
 
 MAX_OTHERS_BYTES: Final = 2**20
 
-# Possessive, so that each byte is looked at once.
+# Possessive quantifiers: each byte is matched only once.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}:,]|[^"\[\]{}:,]++', re.DOTALL)
 _INSIDE: Final = re.compile(rb'(?:[^"\\]++|\\u[0-9A-Fa-f]{4}|\\[^u])*+', re.DOTALL)
 _ESCAPES: Final = re.compile(rb"(?:\\u[0-9A-Fa-f]{4}|\\[^u])++", re.DOTALL)
 _ESCAPE_BYTES: Final = len(rb"\u002b")
-_PICTURE: Final = b'"img"'
+_IMG: Final = b'"img"'
 
 
 class JsonBody:
-    """Where the reading of one body stands: feed it every piece, then ask for the fields."""
+    """An incremental parser of one body: call feed() with each piece, then fields()."""
 
     def __init__(self) -> None:
         self._unread = b""
         self._others = bytearray()
         self._depth = 0
         self._member = b""
-        """The name of the last member of the outer object."""
+        """The name of the current member of the outer object."""
         self._last = b""
-        """The last token that is no white space."""
-        self._in_picture = False
+        """The last token that is not white space."""
+        self._is_in_image = False
 
     def feed(self, piece: bytes) -> bytes:
-        """What of the text of `img` came with the piece, its escapes undone.
+        """The part of the text of `img` in this piece, with its escapes decoded.
 
-        Raises BadOrder for more than MAX_OTHERS_BYTES besides, and for what is no JSON inside that text.
+        Raises BadRequest for more than MAX_OTHERS_BYTES of other members, and for invalid JSON in the text.
         """
         self._unread += piece
-        found = b""
+        text = b""
         while self._unread:
             left = len(self._unread)
-            if self._in_picture:
-                found += self._of_picture()
+            if self._is_in_image:
+                text += self._read_image()
             else:
-                self._keep_others()
+                self._collect_others()
             if len(self._unread) == left:
                 break
         if len(self._others) + len(self._unread) > MAX_OTHERS_BYTES:
             raise BadRequest(
-                f"the body holds more than {MAX_OTHERS_BYTES} bytes besides img", fix="send what is needed"
+                f"the body holds more than {MAX_OTHERS_BYTES} bytes besides img",
+                fix="send only the needed fields",
             )
-        return found
+        return text
 
     def fields(self) -> dict[str, str]:
-        """All members but an `img` of text, as fields_of_json() reads them. Raises BadOrder."""
+        """All members except a text `img`, as fields_of_json() reads them. Raises BadRequest."""
         return fields_of_json(bytes(self._others) + self._unread)
 
-    def _keep_others(self) -> None:
-        """Keep all that is read, up to the text of `img` or to a string whose end is still to come."""
-        at, picture = 0, False
-        while at < len(self._unread) and not picture:
-            picture = self._begins_picture(at)
-            token = None if picture else _TOKEN.match(self._unread, at)
+    def _collect_others(self) -> None:
+        """Collect the other members, up to the text of `img` or to a string that is not complete yet."""
+        at, is_image = 0, False
+        while at < len(self._unread) and not is_image:
+            is_image = self._is_at_image(at)
+            token = None if is_image else _TOKEN.match(self._unread, at)
             if token is None:
                 break
-            self._note(token.group())
+            self._track(token.group())
             at = token.end()
-        self._others += self._unread[:at] + (b"null" if picture else b"")
-        self._unread = self._unread[at + picture :]
-        self._in_picture = picture
+        self._others += self._unread[:at] + (b"null" if is_image else b"")
+        self._unread = self._unread[at + is_image :]
+        self._is_in_image = is_image
 
-    def _begins_picture(self, at: int) -> bool:
-        awaited = self._depth == 1 and self._last == b":" and self._member == _PICTURE
-        return awaited and self._unread[at : at + 1] == b'"'
+    def _is_at_image(self, at: int) -> bool:
+        is_value = self._depth == 1 and self._last == b":" and self._member == _IMG
+        return is_value and self._unread[at : at + 1] == b'"'
 
-    def _note(self, token: bytes) -> None:
+    def _track(self, token: bytes) -> None:
         if token in b"{[":
             self._depth += 1
         elif token in b"}]":
@@ -142,17 +143,17 @@ class JsonBody:
             self._member = token
         self._last = token.strip() or self._last
 
-    def _of_picture(self) -> bytes:
-        """The text of `img` as far as it is there; an escape that is cut in two waits for the next piece."""
-        end = self._whole_until()
+    def _read_image(self) -> bytes:
+        """The available text of `img`; an incomplete escape stays until the next piece."""
+        end = self._complete_end()
         text = self._unread[:end]
         if self._unread[end : end + 1] == b'"':
-            self._in_picture, self._last = False, b'""'
+            self._is_in_image, self._last = False, b'""'
             end += 1
         self._unread = self._unread[end:]
-        return _unescaped(text)
+        return _unescape(text)
 
-    def _whole_until(self) -> int:
+    def _complete_end(self) -> int:
         inside = _INSIDE.match(self._unread)
         end = inside.end() if inside else 0
         if self._unread[end : end + 1] == b"\\" and len(self._unread) - end >= _ESCAPE_BYTES:
@@ -160,15 +161,15 @@ class JsonBody:
         return end
 
 
-def _unescaped(text: bytes) -> bytes:
+def _unescape(text: bytes) -> bytes:
     if b"\\" not in text:
         return text
     if b"\\\\" not in text:
         text = text.replace(b"\\/", b"/")  # PHP escapes every slash: one in 64 characters of base64
-    return _ESCAPES.sub(lambda found: _characters(found.group()), text)
+    return _ESCAPES.sub(lambda match: _decode_escapes(match.group()), text)
 
 
-def _characters(escapes: bytes) -> bytes:
+def _decode_escapes(escapes: bytes) -> bytes:
     try:
         text = json.loads(b'"' + escapes + b'"')
     except ValueError as error:

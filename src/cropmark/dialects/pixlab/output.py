@@ -1,4 +1,4 @@
-"""The outputs of endpoints: stills keep the source's format, the gif endpoints write all frames as GIF.
+"""The outputs of endpoints: stills in the source's format; the gif endpoints write all frames as GIF.
 
 Source: https://pixlab.io/endpoints/crop
 """

@@ -1,4 +1,4 @@
-"""PixLab's fields: each row of the reference beside the reader of its values."""
+"""PixLab's fields, each with its documentation and its reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = Parameter(
         "key",
         "KEY",
         "",
-        "The caller's key, needed by every endpoint; in a GET it may stand in the header WWW-Authenticate instead.",
+        "The caller's key, required by every endpoint; in a GET it may be in the header WWW-Authenticate instead.",
         "key=PIXLAB_KEY",
         REFERENCE,
     ),
@@ -33,8 +33,8 @@ IMG = Parameter(
         "img",
         "URL | BASE64 | DATA_URI",
         "",
-        "The picture: an http or https URL that the server fetches, base64, or a data URI. In its place a multipart "
-        "body may hold the picture as the part `file`.",
+        "The image: an http or https URL that the server fetches, base64, or a data URI. A multipart "
+        "body may have the image as the part `file` instead.",
         "img=https://host.example/photo.jpg",
         CROP,
     ),
@@ -45,7 +45,7 @@ X = Parameter(
         "x",
         "PIXELS",
         "",
-        "crop, smartcrop, cropgif: the left edge of the box; may lie outside.",
+        "crop, smartcrop, cropgif: the left edge of the box; may be outside of the image.",
         "x=164",
         CROP,
         _SIGNED,
@@ -54,7 +54,13 @@ X = Parameter(
 )
 Y = Parameter(
     ParameterDoc(
-        "y", "PIXELS", "", "crop, smartcrop, cropgif: the top edge of the box; may lie outside.", "y=95", CROP, _SIGNED
+        "y",
+        "PIXELS",
+        "",
+        "crop, smartcrop, cropgif: the top edge of the box; may be outside of the image.",
+        "y=95",
+        CROP,
+        _SIGNED,
     ),
     read_number,
 )
@@ -73,7 +79,7 @@ WIDTH = Parameter(
         "width",
         "PIXELS",
         "the height",
-        "The width of the box, or of the result of a resize. With smartresize 0 leaves it free.",
+        "The width of the box, or of the result of a resize. With smartresize, 0 leaves it free.",
         "width=145",
         CROP,
         _PLUS,
@@ -85,7 +91,7 @@ HEIGHT = Parameter(
         "height",
         "PIXELS",
         "the width",
-        "The height of the box, or of the result of a resize. With smartresize 0 leaves it free.",
+        "The height of the box, or of the result of a resize. With smartresize, 0 leaves it free.",
         "height=145",
         CROP,
         _PLUS,
@@ -97,7 +103,7 @@ BLOB = Parameter(
         "blob",
         "true | false",
         "false",
-        "Whether the answer is the picture itself; else it is JSON with a link to it. 1, yes and on are true too.",
+        "Returns the image itself instead of JSON with a link to it. 1, yes and on are true too.",
         "blob=true",
         CROP,
     ),
@@ -108,14 +114,14 @@ COUNT = Parameter(
         "count",
         "true | false",
         "false",
-        "facedetect: whether the number of faces is told in place of their boxes.",
+        "facedetect: returns the number of faces instead of their boxes.",
         "count=true",
         REFERENCE,
     ),
     read_boolean,
 )
 COMMENT = Parameter(
-    ParameterDoc("comment", "TEXT", "", "store: a note kept with the picture.", "comment=summer", REFERENCE),
+    ParameterDoc("comment", "TEXT", "", "store: a note stored with the image.", "comment=summer", REFERENCE),
     read_text,
 )
 LINK = Parameter(
@@ -123,14 +129,14 @@ LINK = Parameter(
         "link",
         "URL",
         "",
-        "delete: the link of the stored result that is to go.",
+        "delete: the link of the stored result to delete.",
         "link=https://host.example/2f7c9a.png",
         SAMPLES,
     ),
     read_text,
 )
 
-PARAMETERS: Final[tuple[Parameter[Any], ...]] = (  # rows of every type; a value's own type comes back with Row.of()
+PARAMETERS: Final[tuple[Parameter[Any], ...]] = (  # of any value type; Parameter.of() restores it
     KEY,
     IMG,
     X,

@@ -89,10 +89,10 @@ def _resize_limits(limits: Limits) -> Limits:
 
 
 def _render_request(
-    endpoint: EndpointName, step: Crop | Resize, parsed: ParsedParams, ask: ImageRequest, limits: Limits
+    endpoint: EndpointName, step: Crop | Resize, parsed: ParsedParams, request: ImageRequest, limits: Limits
 ) -> RenderImage:
     plan = Plan((step,), output(endpoint), limits=limits)
-    order = replace(_order(_image_source(parsed, ask), plan), warnings=truncation_warnings(parsed))
+    order = replace(_order(_image_source(parsed, request), plan), warnings=truncation_warnings(parsed))
     return RenderImage(order, params.BLOB.of(parsed) or False)
 
 
@@ -103,10 +103,10 @@ def _order(source: SourceRequest, plan: Plan | None) -> Order:
 # --------------------------------------------------------------------------------- the source
 
 
-def _image_source(parsed: ParsedParams, ask: ImageRequest) -> SourceRequest:
+def _image_source(parsed: ParsedParams, request: ImageRequest) -> SourceRequest:
     """The upload sent with the request, else the source that `img` names."""
-    if ask.upload is not None:
-        return _upload_source(ask)
+    if request.upload is not None:
+        return _upload_source(request)
     text = params.IMG.of(parsed)
     if text is None:
         raise BadRequest(
@@ -118,10 +118,10 @@ def _image_source(parsed: ParsedParams, ask: ImageRequest) -> SourceRequest:
     return SourceRequest(found, parameter="img")
 
 
-def _upload_source(ask: ImageRequest) -> SourceRequest:
-    if ask.upload is None:
+def _upload_source(request: ImageRequest) -> SourceRequest:
+    if request.upload is None:
         raise BadRequest("file: expected an upload, got none", fix="send the image as the part file", parameter="file")
-    return SourceRequest(UploadRef(ask.upload), parameter="file")
+    return SourceRequest(UploadRef(request.upload), parameter="file")
 
 
 def _digest(text: Base64Text) -> str:

@@ -1,6 +1,6 @@
-"""PixLab's answers: JSON with a status that is the HTTP status, typed application/json and nothing behind it.
+"""PixLab's responses: JSON with the HTTP status as a member, and application/json without parameters as media type.
 
-The PHP client compares the whole Content-Type and takes everything else for picture bytes.
+The PHP client compares the whole Content-Type and treats everything else as image bytes.
 Source: https://github.com/symisc/pixlab-php, https://pixlab.io/api
 """
 
@@ -32,9 +32,9 @@ from cropmark.model.values import Box
 
 # fmt: off
 STATUSES: Final[tuple[tuple[type[Problem], int], ...]] = (
-    # The first class that fits; the service's list has no other codes (docs/decisions/0027).
+    # The first matching class counts. The service's list has no other codes (docs/decisions/0027).
     (TooManyRequests, 429),
-    (Overloaded,      429),   # come back later
+    (Overloaded,      429),   # try again later
     (Forbidden,         401),
     (NotFound,        404),
     (MethodNotAllowed,      405),
@@ -44,14 +44,14 @@ STATUSES: Final[tuple[tuple[type[Problem], int], ...]] = (
     (SourceForbidden,   400),
     (SourceTooLarge,  400),
     (SourceUnusable,  415),
-    (SourceProblem,   404),   # the picture cannot be had, for whatever reason
+    (SourceProblem,   404),   # the image is not available
     (Problem,         500),
 )
 # fmt: on
-ADDRESS_FORBIDDEN: Final = "img: the address may not be fetched; name a picture by http or https on a public server"
-"""One text for all refusals: told apart, they would let a caller map the network behind the server."""
-IMAGE_UNAVAILABLE: Final = "img: the picture cannot be had from its address"
-"""One text as well: nothing of what an origin answered is passed on."""
+ADDRESS_FORBIDDEN: Final = "img: the address may not be fetched; name an image by http or https on a public server"
+"""One text for all forbidden addresses: different ones would let a caller explore the server's network."""
+IMAGE_UNAVAILABLE: Final = "img: the image is not available at its address"
+"""One text here too: no part of an origin's response is returned."""
 RETRY_AFTER_S: Final = 60
 MAX_ERROR_CHARS: Final = 500
 
@@ -59,12 +59,12 @@ _JSON_HEADERS: Final[Headers] = (*ALLOW_ANY_ORIGIN, ("Cache-Control", "no-store"
 
 
 def stored_response(link: str, ssl_link: str, media_id: str) -> Response:
-    """A result was stored: where it is served, by its own address and by https, and its id."""
+    """The response for a stored result: its link, its https link, and its id."""
     return _success({"status": 200, "link": link, "ssl_link": ssl_link, "id": media_id})
 
 
 def faces_response(faces: Sequence[Box], *, count: bool) -> Response:
-    """The boxes of the faces in pixels of the upright picture, the largest first; with `count` their number only."""
+    """The boxes of the faces in pixels of the upright image, the largest first; with `count` only their number."""
     if count:
         return _success({"status": 200, "faces": len(faces), "count": len(faces)})
     largest_first = sorted(faces, key=lambda face: face.size.area, reverse=True)
@@ -76,12 +76,12 @@ def _face(number: int, face: Box) -> dict[str, int]:
 
 
 def deleted_response() -> Response:
-    """A stored result is gone."""
+    """The response for a deleted result."""
     return _success({"status": 200})
 
 
 def preflight_response() -> Response:
-    """To a browser that asks before it posts from another origin."""
+    """The response to a CORS preflight request."""
     allowed = (
         ("Access-Control-Allow-Methods", "GET, POST"),
         ("Access-Control-Allow-Headers", "Content-Type, WWW-Authenticate"),
@@ -95,12 +95,12 @@ def image_headers(result: Result) -> Headers:
 
 
 def blob_headers(media_id: str, kind: Format) -> Headers:
-    """What a picture that is sent itself brings beside the headers of every picture."""
+    """Additional headers of an image that is returned itself (`blob`)."""
     return (("Content-Disposition", f'inline; filename="{media_id}.{TRAITS[kind].extension}"'),)
 
 
 def error_response(problem: Problem, request: ImageRequest) -> Response:
-    """The problem as JSON, also where a picture was asked for: `{"status": 400, "error": "…"}`."""
+    """The problem as JSON, also for requests for an image: `{"status": 400, "error": "…"}`."""
     status = status_of(problem)
     headers = list(_JSON_HEADERS)
     if status == 405:
@@ -111,23 +111,23 @@ def error_response(problem: Problem, request: ImageRequest) -> Response:
 
 
 def status_of(problem: Problem) -> int:
-    """The status of the service's list that the problem falls under."""
+    """The status of the problem, from the service's list."""
     return next(status for kind, status in STATUSES if isinstance(problem, kind))
 
 
 def error_text(problem: Problem) -> str:
-    """The problem in one sentence, never empty: clients print it without looking."""
+    """The problem in one sentence, never empty, because clients print it unchecked."""
     if isinstance(problem, SourceForbidden):
         return ADDRESS_FORBIDDEN
     if isinstance(problem, SourceProblem) and not isinstance(problem, SourceTooLarge | SourceUnusable):
         return IMAGE_UNAVAILABLE
-    told = "; ".join(part for part in (problem.detail, problem.fix) if part.strip())
-    return one_line(told, MAX_ERROR_CHARS) or "the request failed"
+    text = "; ".join(part for part in (problem.detail, problem.fix) if part.strip())
+    return one_line(text, MAX_ERROR_CHARS) or "the request failed"
 
 
-def _allowed(ask: ImageRequest) -> str:
+def _allowed(request: ImageRequest) -> str:
     try:
-        methods = endpoint_of(ask).methods
+        methods = endpoint_of(request).methods
     except NotFound:
         methods = ("GET", "POST")
     return ", ".join((*methods, "OPTIONS"))

@@ -30,13 +30,13 @@ def crop_step(parsed: ParsedParams) -> Crop:
 
 
 def resize_step(parsed: ParsedParams) -> Resize:
-    """The resize to exactly the box; proportions are not kept."""
+    """The resize to exactly the box, in any proportions."""
     width, height = _box(parsed)
     return Resize(_pixels(width), _pixels(height), Fit.STRETCH, enlarge=True)
 
 
 def smart_resize_step(parsed: ParsedParams) -> Resize:
-    """The resize into the box, proportions kept. A missing side takes the value of the other; one of 0 is free."""
+    """The resize into the box, in the same proportions. A missing side takes the value of the other; 0 is free."""
     width, height = _whole(params.WIDTH, parsed), _whole(params.HEIGHT, parsed)
     width, height = height if width is None else width, width if height is None else height
     if not width and not height:
@@ -81,7 +81,7 @@ def _pixels(count: int) -> Pixels:
 
 
 def truncation_warnings(parsed: ParsedParams) -> tuple[RequestWarning, ...]:
-    """A warning for each number whose fraction is cut off."""
+    """A warning for each number with a fraction, which is cut off."""
     fields = (params.X, params.Y, params.LEFT, params.TOP, params.WIDTH, params.HEIGHT)
     numbers = ((field.name, field.of(parsed)) for field in fields)
     return tuple(

@@ -1,4 +1,4 @@
-"""An Order as a request to one of PixLab's endpoints, each of which does one thing: requests.py backwards."""
+"""An Order as a request to one of PixLab's endpoints, each of which does one Step: the reverse of steps.py."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from cropmark.plan.source import SitePath, WebUrl
 from cropmark.plan.steps import AnyStep, Crop, Dimensions, Fit, Offset, Resize
 
 HOST: Final = "https://host.example/"
-"""Stands for the host that the service would fetch a site's picture from."""
+"""A placeholder for the host from which the service would fetch a site's image."""
 
 
 def serialize(order: Order) -> Serialized | Unsupported:
-    """Requests for the Order's one Step, without a key; or why there are none.
+    """Requests for the Order's only Step, without a key.
 
-    A picture of a site is named below HOST, for the service fetches it by a URL.
+    An image of a site is named by a URL below HOST, because the service fetches images by URL.
     """
     steps = order.plan.steps if order.plan else ()
     if len(steps) != 1:
-        return Unsupported((f"Plan.steps: a request does one thing to a picture, not {len(steps)}",))
+        return Unsupported((f"Plan.steps: a request has one step, not {len(steps)}",))
     try:
-        picture = _picture(order)
-        told = _told(steps[0])
-    except UnsupportedValue as unsaid:
-        return Unsupported((str(unsaid),))
-    if told is None:
+        image_url = _image_url(order)
+        request = _endpoints_and_fields(steps[0])
+    except UnsupportedValue as error:
+        return Unsupported((str(error),))
+    if request is None:
         return Unsupported((f"{type(steps[0]).__name__}: this dialect has no such step",))
-    endpoints, words = told
-    text = encode_query({"img": picture, **words, "blob": "true"})
+    endpoints, fields = request
+    text = encode_query({"img": image_url, **fields, "blob": "true"})
     return Serialized(tuple(DialectQuery(text, endpoint.value) for endpoint in endpoints))
 
 
-def _picture(order: Order) -> str:
+def _image_url(order: Order) -> str:
     match order.sources[0].ref:
         case WebUrl(url):
             return url
         case SitePath(path):
             return HOST + quote(path.encode("utf-8", "surrogateescape"))
         case _:
-            raise UnsupportedValue("Order.sources", "an upload comes in a body, not in a query")
+            raise UnsupportedValue("Order.sources", "an upload is in a body, not in a query")
 
 
-def _told(step: AnyStep) -> tuple[tuple[EndpointName, ...], QueryParams] | None:
-    """The endpoints that do the step, and its fields; None for a step that none does."""
+def _endpoints_and_fields(step: AnyStep) -> tuple[tuple[EndpointName, ...], QueryParams] | None:
+    """The endpoints that do the Step, and its fields; None if no endpoint does it."""
     match step:
         case Crop():
             return (EndpointName.CROP, EndpointName.CROPGIF), _box(step)
@@ -62,14 +62,14 @@ def _told(step: AnyStep) -> tuple[tuple[EndpointName, ...], QueryParams] | None:
 def _box(step: Crop) -> QueryParams:
     reject_other_fields(step, "shape", "x", "y", "overflow")
     if not (isinstance(step.shape, Dimensions) and isinstance(step.x, Offset) and isinstance(step.y, Offset)):
-        raise UnsupportedValue("Crop.shape", "a box is told by its corner, its width and its height")
-    told = {"x": step.x.distance, "y": step.y.distance, "width": step.shape.width, "height": step.shape.height}
-    return {name: str(whole_pixels(f"Crop.{name}", value)) for name, value in told.items()}
+        raise UnsupportedValue("Crop.shape", "a box has a corner, a width and a height")
+    values = {"x": step.x.distance, "y": step.y.distance, "width": step.shape.width, "height": step.shape.height}
+    return {name: str(whole_pixels(f"Crop.{name}", value)) for name, value in values.items()}
 
 
 def _size(step: Resize) -> QueryParams:
     reject_other_fields(step, "width", "height", "fit", "enlarge", "dpr")
     if not step.enlarge:
-        raise UnsupportedValue("Resize.enlarge", "a resize enlarges here, it cannot be told not to")
+        raise UnsupportedValue("Resize.enlarge", "a resize always enlarges here")
     sides = {"width": step.width, "height": step.height}
     return {name: str(whole_pixels(f"Resize.{name}", side and side.times(step.dpr))) for name, side in sides.items()}
