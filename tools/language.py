@@ -105,6 +105,7 @@ ALLOWED = (
                                                                    "a comparison"),
     (r"\bso long as\b",                                            "a condition"),
     (r"\bWhat's (new|changed)\b",                                  "a heading"),
+    (r"\bcrop region lies outside the image\b",                   "Fastly's own warning text"),
 )
 """Phrases with a listed word that stay, with the reason."""
 # fmt: on

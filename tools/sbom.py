@@ -1,10 +1,10 @@
-"""Write docs/sbom.json: the native libraries inside the wheels that cropmark runs on; with --check only say if it is new.
+"""Writes docs/sbom.json: the native libraries inside the wheels that cropmark needs; with --check, only compares.
 
-A system's package manager does not see them, and its updates do not mend them. What is known comes, in this order, from
-the bill that a wheel brings itself (PEP 770), from the names of shared objects that lie in it, and from what libraries
-say of themselves in their strings. A library that is there by its marks and does not tell its version is listed without
-one, with the property `cropmark:version` = `unknown`; the newest that the wheel's own release notes name is then the
-only thing to go by. CycloneDX 1.6, the same on every run: no time, no serial number.
+A system's package manager does not know these libraries and does not update them. The sources of information are, in
+this order: the SBOM inside a wheel (PEP 770), the names of its shared objects, and version strings in the libraries.
+A library that is recognized but has no version string is listed without a version, with the property
+`cropmark:version` = `unknown`; its version is then at most the newest one in the wheel's release notes. The format is
+CycloneDX 1.6, without time and serial number, so that every run writes the same file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PINS = ROOT / "requirements" / "run.txt"
 OUT = ROOT / "docs" / "sbom.json"
 
 HERE = f"{platform.system()} {platform.machine()}, Python {sys.version_info.major}.{sys.version_info.minor}"
-"""Wheels differ by it: where it is another one, nothing can be compared."""
+"""This system. Wheels differ by system, so a file from another system is not compared."""
 
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==", re.MULTILINE)
 _STRING = re.compile(rb"[\x20-\x7e]{5,}")
@@ -33,8 +33,8 @@ _SHARED = re.compile(r"\.so(\.|$)")
 _IN_LIBS = re.compile(r"(lib[A-Za-z0-9_+]+?)(?:-[0-9a-f]{8})+\.so((?:\.\d+)*)$")
 _CRATE = re.compile(r"/registry/(?:src/)?[^/\s]+/([A-Za-z0-9_-]+?)-(\d+\.\d+\.\d+[^/\s]*)/")
 
-# library, what it says of itself with its version
-_TOLD = (
+# library, pattern of its version string
+_VERSIONS = (
     ("libvips", r"^(8\.\d+\.\d+)$"),
     ("libarchive", r"^libarchive (\d+\.\d+\.\d+)$"),
     ("aom", r"^AOMedia Project AV1 Decoder v(\d+\.\d+\.\d+)$"),
@@ -50,7 +50,7 @@ _TOLD = (
     ("sqlite", r"^(3\.\d+\.\d+)$"),
 )
 
-# library, a mark that it is there; asked where the line above found no version
+# library, text that identifies it; searched if no version string was found
 _MARKS = (
     ("cairo", "CAIRO_REFERENCE_COUNT"),
     ("cgif", "cgif"),
@@ -74,46 +74,46 @@ _MARKS = (
 
 
 @dataclass(slots=True)
-class Found:
-    """What lies in a wheel: versions by library, None where it does not tell."""
+class NativeLibraries:
+    """Native libraries of a wheel: the version of each, None if unknown, and the source of that information."""
 
-    natives: dict[str, str | None] = field(default_factory=dict)
-    how: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str | None] = field(default_factory=dict)
+    evidence: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, version: str | None, how: str) -> None:
-        if name not in self.natives or (version is not None and self.natives[name] is None):
-            self.natives[name] = version
-            self.how[name] = how
+    def add(self, name: str, version: str | None, evidence: str) -> None:
+        if name not in self.versions or (version is not None and self.versions[name] is None):
+            self.versions[name] = version
+            self.evidence[name] = evidence
 
 
 def pinned() -> list[str]:
-    """Names of all that a running cropmark needs."""
+    """Names of all packages that cropmark needs at run time."""
     return sorted({name.lower() for name in _PIN.findall(PINS.read_text("utf-8"))})
 
 
-def natives_of(dist: Distribution) -> Found | None:
-    """What a distribution brings beside Python; None where it is Python alone."""
+def native_libraries(dist: Distribution) -> NativeLibraries | None:
+    """The native libraries of a distribution; None if it contains only Python."""
     files = list(dist.files or ())
     shared = [f for f in files if _SHARED.search(f.name)]
     if not shared:
         return None
-    found = Found()
-    for bill in (f for f in files if "/sboms/" in str(f) and f.name.endswith(".json")):
-        for name, version in _billed(json.loads(bill.read_text("utf-8")), dist):
-            found.add(name, version, "the wheel's own bill")
+    found = NativeLibraries()
+    for sbom in (f for f in files if "/sboms/" in str(f) and f.name.endswith(".json")):
+        for name, version in _sbom_components(json.loads(sbom.read_text("utf-8")), dist):
+            found.add(name, version, "the SBOM in the wheel")
     for one in shared:
-        for name, version in _told(Path(str(dist.locate_file(one)))):
+        for name, version in _detect(Path(str(dist.locate_file(one)))):
             found.add(name, version, "strings of the shared object")
     for one in shared:
         if named := _IN_LIBS.search(one.name):
-            # Its numbers are those of its interface, not of its release.
+            # The number is that of the interface, not of the release.
             found.add(named[1], None, f"the name of a shared object, {named[1]}.so{named[2]}")
     return found
 
 
-def _billed(bill: dict[str, Any], dist: Distribution) -> Iterator[tuple[str, str | None]]:
+def _sbom_components(sbom: dict[str, Any], dist: Distribution) -> Iterator[tuple[str, str | None]]:
     own = _normal(dist.metadata["Name"])
-    for component in bill.get("components", ()):
+    for component in sbom.get("components", ()):
         if _normal(component["name"]) != own:
             yield component["name"], component.get("version")
 
@@ -123,20 +123,22 @@ def _normal(name: str) -> str:
 
 
 @cache
-def _told(path: Path) -> tuple[tuple[str, str | None], ...]:
+def _detect(path: Path) -> tuple[tuple[str, str | None], ...]:
     lines = [line.decode("ascii") for line in _STRING.findall(path.read_bytes())]
     text = "\n".join(lines)
     found: dict[str, str | None] = {}
-    for name, pattern in _TOLD:
-        if _belongs(name, path, text) and (match := re.search(pattern, text, re.MULTILINE)):
+    for name, pattern in _VERSIONS:
+        if _may_contain(name, path, text) and (match := re.search(pattern, text, re.MULTILINE)):
             found[name] = match[1]
     found |= dict(_CRATE.findall(text))
-    found |= {name: None for name, mark in _MARKS if name not in found and mark in text and _belongs(name, path, text)}
+    found |= {
+        name: None for name, mark in _MARKS if name not in found and mark in text and _may_contain(name, path, text)
+    }
     return tuple(sorted(found.items()))
 
 
-def _belongs(name: str, path: Path, text: str) -> bool:
-    """Bare numbers mean something only in the object they are looked for in."""
+def _may_contain(name: str, path: Path, text: str) -> bool:
+    """True if the object may contain the library: a bare number is a version in one object only."""
     match name:
         case "libvips" | "libpng":
             return "libvips" in path.name
@@ -150,15 +152,15 @@ def _belongs(name: str, path: Path, text: str) -> bool:
             return True
 
 
-def bill() -> str:
-    """The document."""
+def sbom() -> str:
+    """The SBOM as JSON."""
     components = []
     for name in pinned():
         try:
             dist = distribution(name)
-        except ModuleNotFoundError:  # for another system
+        except ModuleNotFoundError:  # needed on another system only
             continue
-        if (found := natives_of(dist)) is not None:
+        if (found := native_libraries(dist)) is not None:
             components.append(_component(dist, found))
     document = {
         "bomFormat": "CycloneDX",
@@ -166,56 +168,56 @@ def bill() -> str:
         "version": 1,
         "metadata": {
             "component": {"type": "application", "name": "cropmark"},
-            "properties": [{"name": "cropmark:made-on", "value": HERE}],
+            "properties": [{"name": "cropmark:created-on", "value": HERE}],
         },
         "components": components,
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def _component(dist: Distribution, found: Found) -> dict[str, Any]:
+def _component(dist: Distribution, found: NativeLibraries) -> dict[str, Any]:
     name, version = _normal(dist.metadata["Name"]), dist.version
     return {
         "type": "library",
         "name": name,
         "version": version,
         "purl": f"pkg:pypi/{name}@{version}",
-        "components": [_native(n, v, found.how[n]) for n, v in sorted(found.natives.items())],
+        "components": [_native(n, v, found.evidence[n]) for n, v in sorted(found.versions.items())],
     }
 
 
-def _native(name: str, version: str | None, how: str) -> dict[str, Any]:
-    told = {"type": "library", "name": name}
+def _native(name: str, version: str | None, evidence: str) -> dict[str, Any]:
+    component = {"type": "library", "name": name}
     if version is not None:
-        told["version"] = version
-    facts = [("cropmark:told-by", how), *([] if version else [("cropmark:version", "unknown")])]
-    return {**told, "properties": [{"name": key, "value": value} for key, value in facts]}
+        component["version"] = version
+    facts = [("cropmark:detected-by", evidence), *([] if version else [("cropmark:version", "unknown")])]
+    return {**component, "properties": [{"name": key, "value": value} for key, value in facts]}
 
 
-def untold(document: str) -> list[str]:
-    """Libraries that are there and do not tell their version."""
+def without_version(document: str) -> list[str]:
+    """Libraries of unknown version, each with its wheel."""
     wheels: Iterable[dict[str, Any]] = json.loads(document)["components"]
     return [f"{one['name']} in {w['name']}" for w in wheels for one in w["components"] if "version" not in one]
 
 
-def _checked(kept: str, document: str) -> int:
-    if kept and HERE not in kept:
-        print(f"docs/sbom.json was made on another system than {HERE}: not compared")
+def _check(stored: str, document: str) -> int:
+    if stored and HERE not in stored:
+        print(f"docs/sbom.json was created on another system than {HERE}: not compared")
         return 0
-    if kept != document:
+    if stored != document:
         print("docs/sbom.json is not up to date: run make sbom")
-    return int(kept != document)
+    return int(stored != document)
 
 
 def main() -> int:
-    document = bill()
-    kept = OUT.read_text("utf-8") if OUT.is_file() else ""
+    document = sbom()
+    stored = OUT.read_text("utf-8") if OUT.is_file() else ""
     if "--check" in sys.argv[1:]:
-        return _checked(kept, document)
-    if kept != document:
+        return _check(stored, document)
+    if stored != document:
         OUT.write_text(document, "utf-8")
         print("docs/sbom.json written")
-    print("no version told: " + ", ".join(untold(document)))
+    print("unknown versions: " + ", ".join(without_version(document)))
     return 0
 
 

@@ -16,7 +16,7 @@ DOCUMENT = json.loads((ROOT / "docs" / "sbom.json").read_text("utf-8"))
 
 
 def natives(wheel: str) -> dict[str, dict[str, Any]]:
-    """What lies in a wheel, by name."""
+    """The file names in a wheel."""
     (found,) = [one for one in DOCUMENT["components"] if one["name"] == wheel]
     return {one["name"]: one for one in found["components"]}
 
@@ -30,7 +30,7 @@ def test_check_49_the_bill_is_that_of_what_is_installed() -> None:
 
 def test_check_49_libvips_is_the_one_that_runs() -> None:
     if (
-        "made on another system"
+        "created on another system"
         in subprocess.run(
             [sys.executable, str(ROOT / "tools" / "sbom.py"), "--check"], capture_output=True, text=True, check=False
         ).stdout
