@@ -1,4 +1,4 @@
-"""The annotated photographs as arrays."""
+"""The annotated test photographs as arrays."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FOLDER = Path(__file__).parents[1] / "data" / "corpus"
 
 @cache
 def annotated() -> dict[str, Any]:
-    """By file name."""
+    """The annotations by file name."""
     return {told["file"]: told for told in json.loads((FOLDER / "annotations.json").read_text())}
 
 
 def pixels(name: str, *, long_side: int = 640) -> NDArray[np.uint8]:
-    """Height x width x 3."""
-    with Image.open(FOLDER / "photos" / name) as picture:
-        picture.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
-        return np.asarray(picture.convert("RGB"), np.uint8)
+    """The photograph as an array of height x width x 3."""
+    with Image.open(FOLDER / "photos" / name) as image:
+        image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
+        return np.asarray(image.convert("RGB"), np.uint8)

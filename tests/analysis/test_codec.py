@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.analysis.codec import MAX_BYTES, MAX_FACES, VERSION, MalformedAnalysis, serialize_analysis, parse_analysis
+from cropmark.analysis.codec import MAX_BYTES, MAX_FACES, VERSION, MalformedAnalysis, parse_analysis, serialize_analysis
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 
 ANALYSIS = Analysis(
@@ -18,7 +18,7 @@ ANALYSIS = Analysis(
 )
 
 
-def test_an_analysis_reads_as() -> None:
+def test_the_json_of_an_analysis() -> None:
     assert json.loads(serialize_analysis(ANALYSIS)) == {
         "version": 1,
         "grid": [2, 1],
@@ -45,7 +45,7 @@ analyses = sides.flatmap(
 
 
 @given(analyses)
-def test_what_is_written_is_read_back(analysis: Analysis) -> None:
+def test_a_serialized_analysis_parses_to_the_same_value(analysis: Analysis) -> None:
     assert parse_analysis(serialize_analysis(analysis)) == analysis
 
 
@@ -93,12 +93,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "words"), REFUSED)
-def test_what_is_out_of_form_is_refused(data: bytes, words: str) -> None:
+def test_malformed_json_is_rejected(data: bytes, words: str) -> None:
     with pytest.raises(MalformedAnalysis, match=words):
         parse_analysis(data)
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_raise_anything_else(data: bytes) -> None:
+def test_parsing_raises_only_malformed_analysis(data: bytes) -> None:
     with pytest.raises(MalformedAnalysis):
         parse_analysis(data)

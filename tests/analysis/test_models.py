@@ -18,20 +18,20 @@ def test_both_networks_are_in_the_package() -> None:
 
 
 @pytest.mark.parametrize("name", [FACE, SUBJECT])
-def test_one_wrong_bit_is_told(name: str) -> None:
+def test_one_wrong_bit_is_detected(name: str) -> None:
     data = bytearray((FOLDER / name).read_bytes())
     data[1000] ^= 1
     with pytest.raises(ModelUnusable, match=f"wrong hash of {name}"):
         models.verify_hash(name, bytes(data))
 
 
-def test_a_missing_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(models, "files", lambda _package: tmp_path)
     with pytest.raises(ModelUnusable, match=f"{FACE} cannot be read"):
         models.load_models()
 
 
-def test_a_changed_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_changed_file_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     for name in HASHES:
         (tmp_path / "models" / name).write_bytes((FOLDER / name).read_bytes())
@@ -57,7 +57,7 @@ def test_the_runtime_is_available_here() -> None:
 
 # fmt: off
 MISSING = [
-    # not installed                 told
+    # not installed                 reported
     (("numpy",),                    "numpy not installed"),
     (("onnxruntime",),              "onnxruntime not installed"),
     (("numpy", "onnxruntime"),      "numpy and onnxruntime not installed"),
@@ -66,12 +66,12 @@ MISSING = [
 
 
 @pytest.mark.parametrize(("names", "told"), MISSING)
-def test_a_missing_runtime_is_told(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], told: str) -> None:
+def test_a_missing_runtime_is_reported(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], told: str) -> None:
     monkeypatch.setattr(models, "find_spec", lambda name: None if name in names else object())
     assert models.unavailable_reason() == told
 
 
-def test_asking_loads_neither_numpy_nor_the_runtime() -> None:
+def test_loading_models_imports_neither_numpy_nor_the_runtime() -> None:
     code = (
         "import sys, cropmark.analysis.models as m, cropmark.analysis.codec, cropmark.geometry.smart_crop;"
         "m.unavailable_reason();"

@@ -11,7 +11,7 @@ from cropmark.analysis.resample import resample
 LINES = [
     # pixels           to   become
     ([0, 10, 20, 30],  2,   [5, 25]),
-    ([0, 30, 60],      2,   [10, 50]),       # the middle one is shared by both
+    ([0, 30, 60],      2,   [10, 50]),       # the middle pixel is split between both
     ([0, 30],          3,   [0, 15, 30]),
     ([7, 8, 9],        3,   [7, 8, 9]),
     ([5],              4,   [5, 5, 5, 5]),
@@ -27,16 +27,16 @@ def test_cells_are_means_of_what_they_cover(pixels: list[int], cells: int, means
 
 
 def test_bands_stay_apart() -> None:
-    picture = np.array([[[0, 100, 200], [10, 110, 210]]], np.uint8)
-    assert resample(picture, 1, 1).tolist() == [[pytest.approx([5, 105, 205])]]
+    image = np.array([[[0, 100, 200], [10, 110, 210]]], np.uint8)
+    assert resample(image, 1, 1).tolist() == [[pytest.approx([5, 105, 205])]]
 
 
 sides = st.integers(1, 40)
 
 
 @given(sides, sides, sides, sides, st.integers(0, 2**32 - 1))
-def test_the_mean_is_kept(height: int, width: int, new_height: int, new_width: int, seed: int) -> None:
-    picture = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
-    small = resample(picture, new_height, new_width)
+def test_the_mean_does_not_change(height: int, width: int, new_height: int, new_width: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
+    small = resample(image, new_height, new_width)
     assert small.shape == (new_height, new_width)
-    assert float(small.mean()) == pytest.approx(float(picture.mean()), rel=1e-4, abs=1e-3)
+    assert float(small.mean()) == pytest.approx(float(image.mean()), rel=1e-4, abs=1e-3)

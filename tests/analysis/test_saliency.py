@@ -8,11 +8,11 @@ from cropmark.analysis import models
 from cropmark.analysis.saliency import (
     MAX_UNCERTAINTY,
     QUICK_SIDE,
-    uncertainty,
-    saliency_map,
-    run_subject_network,
     residual_map,
+    run_subject_network,
+    saliency_map,
     subject_map,
+    uncertainty,
 )
 from cropmark.analysis.sessions import ModelSession, open_sessions
 from cropmark.geometry.findings import SaliencyMap
@@ -29,7 +29,7 @@ def cells(grid: SaliencyMap) -> NDArray[np.uint8]:
 
 
 def share_inside(grid: SaliencyMap, box: list[int], width: int, height: int) -> float:
-    """How much of a map lies in a box of the picture."""
+    """The share of a map's values inside a box of the image."""
     down, across = np.mgrid[0 : grid.rows, 0 : grid.columns] + 0.5
     x, y = across / grid.columns * width, down / grid.rows * height
     inside = (x >= box[0]) & (x < box[0] + box[2]) & (y >= box[1]) & (y < box[1] + box[3])
@@ -38,26 +38,26 @@ def share_inside(grid: SaliencyMap, box: list[int], width: int, height: int) -> 
 
 # fmt: off
 SUBJECTS = [
-    # photograph              at least this part of the map lies in the subject's box
+    # photograph              the least share of the map in the subject's box
     ("gc_penguin.jpg",        0.90),
     ("pk_yellow_car.jpg",     0.95),
-    ("cv_notice_sign.jpg",    0.80),   # a sign to read
+    ("cv_notice_sign.jpg",    0.80),   # a sign with text
     ("skl_china.jpg",         0.90),
     ("gc_kangaroo.jpg",       0.75),
-    ("mate_ladybird.jpg",     0.60),   # a tenth of the width: seen at the second look
+    ("mate_ladybird.jpg",     0.60),   # a tenth of the width: detected in the second run
     ("ski_rocket.jpg",        0.50),   # a twentieth
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("name", "least"), SUBJECTS)
-def test_the_map_lies_on_the_subject(network: ModelSession, name: str, least: float) -> None:
+def test_the_map_covers_the_subject(network: ModelSession, name: str, least: float) -> None:
     told = annotated()[name]
     found = subject_map(network, pixels(name))
     assert share_inside(found, told["subject"], told["width"], told["height"]) >= least
 
 
-def test_a_small_thing_is_seen_at_the_second_look(network: ModelSession) -> None:
+def test_a_small_subject_is_detected_in_the_second_run(network: ModelSession) -> None:
     rgb = pixels("mate_ladybird.jpg")
     quick = run_subject_network(network, rgb, scale=QUICK_SIDE / 640)
     assert uncertainty(quick) > MAX_UNCERTAINTY
@@ -68,7 +68,7 @@ def gridded_max(seen: NDArray[np.float32], rgb: NDArray[np.uint8]) -> float:
     return float(cells(saliency_map(seen, rgb.shape[1], rgb.shape[0])).max()) / 255
 
 
-def test_a_plain_subject_needs_no_second_look(network: ModelSession) -> None:
+def test_a_clear_subject_needs_one_run(network: ModelSession) -> None:
     assert (
         uncertainty(run_subject_network(network, pixels("pk_yellow_car.jpg"), scale=QUICK_SIDE / 640))
         < MAX_UNCERTAINTY / 2
@@ -77,7 +77,7 @@ def test_a_plain_subject_needs_no_second_look(network: ModelSession) -> None:
 
 # fmt: off
 DOUBTS = [
-    # a map of              doubt
+    # a map of              uncertainty
     ([0.0, 0.0],            0.0),
     ([0.0, 1.0],            0.0),
     ([0.5, 0.5],            0.5),
@@ -88,12 +88,12 @@ DOUBTS = [
 
 
 @pytest.mark.parametrize(("values", "told"), DOUBTS)
-def test_doubt_is_how_far_a_map_is_from_yes_and_no(values: list[float], told: float) -> None:
+def test_uncertainty_of_a_map(values: list[float], told: float) -> None:
     assert uncertainty(np.array([values], np.float32)) == pytest.approx(told)
 
 
 def with_square(left: int, top: int) -> NDArray[np.uint8]:
-    """White, 120 x 240 px, with a black square of 16 px."""
+    """A white image of 120 x 240 px with a black square of 16 px."""
     rgb = np.full((120, 240, 3), 255, np.uint8)
     rgb[top : top + 16, left : left + 16] = 0
     return rgb
@@ -115,7 +115,7 @@ def test_one_color_leaves_no_residual(level: int) -> None:
 
 # fmt: off
 GRIDS = [
-    # a picture of   has a map of
+    # an image of    has a map of
     ((640, 480),     (32, 24)),
     ((480, 640),     (24, 32)),
     ((640, 640),     (32, 32)),
@@ -126,14 +126,14 @@ GRIDS = [
 
 
 @pytest.mark.parametrize(("size", "grid"), GRIDS)
-def test_a_grid_has_the_shape_of_its_picture(size: tuple[int, int], grid: tuple[int, int]) -> None:
+def test_a_map_has_the_shape_of_its_image(size: tuple[int, int], grid: tuple[int, int]) -> None:
     found = saliency_map(np.full((64, 64), 0.5, np.float32), *size)
     assert (found.columns, found.rows) == grid
     assert set(found.cells) == {128}
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (3, 640), (640, 3)])
-def test_pictures_of_odd_sizes_are_no_trouble(network: ModelSession, sides: tuple[int, int]) -> None:
+def test_images_of_unusual_sizes_raise_nothing(network: ModelSession, sides: tuple[int, int]) -> None:
     rgb = np.full((*sides, 3), 90, np.uint8)
     assert subject_map(network, rgb).columns >= 1
     assert residual_map(rgb).columns >= 1

@@ -1,4 +1,4 @@
-"""Short hands for Plans written by hand, and two ways to read a Recipe: the region it shows, its laws."""
+"""Short constructors for Plans, and checks of Recipes: the visible region and the properties of every Recipe."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.frame_state import FrameState
 from cropmark.geometry.recipe import (
+    AnyOp,
     Background,
     Bilevel,
     ColorAdjust,
@@ -17,7 +18,6 @@ from cropmark.geometry.recipe import (
     Embed,
     Extract,
     GaussianBlur,
-    AnyOp,
     OriginalBytes,
     Recipe,
     Rotate,
@@ -58,7 +58,7 @@ def to(width: Length | None = None, height: Length | None = None, **more: Any) -
 
 
 def edges(top: Length, right: Length, bottom: Length | None = None, left: Length | None = None) -> Edges:
-    """As in CSS, two, three or four of them."""
+    """Edges from two, three or four lengths, as in CSS."""
     return Edges(top, right, bottom or top, left or right)
 
 
@@ -82,7 +82,7 @@ def header(size: Size = HUNDRED, kind: Format = Format.PNG, **more: Any) -> Info
 
 
 def plan(*steps: AnyStep, choice: EncodingChoice | None = None, **more: Any) -> Plan:
-    """A plan of these steps; the other words are the Output's, but limits and the plan's own."""
+    """A Plan of these steps; keyword arguments are fields of the Plan, else of its Output."""
     own = {name: more.pop(name) for name in ("limits", "reads", "on_unsupported", "on_unusable") if name in more}
     output = Output(choices=(choice or EncodingChoice(),), **more)
     return Plan(tuple(steps), output, **own)
@@ -101,14 +101,14 @@ def original_of(plan: Plan, *infos: Info | None) -> OriginalBytes:
 
 
 def shown(ops: Sequence[AnyOp], size: Size) -> Region:
-    """The region of the source that is seen after the ops, in the source's pixels."""
-    drawing = reduce(FrameState.apply, ops, FrameState.from_info(header(size)))
-    assert drawing.view is not None
-    return drawing.view.shown.scaled(Fraction(size.width), Fraction(size.height))
+    """The region of the source that is visible after the ops, in the source's pixels."""
+    state = reduce(FrameState.apply, ops, FrameState.from_info(header(size)))
+    assert state.view is not None
+    return state.view.shown.scaled(Fraction(size.width), Fraction(size.height))
 
 
 def is_near(found: Region, expected: Region, slack: Fraction) -> bool:
-    """Whether no edge is farther away than that."""
+    """True if every edge differs by at most `slack`."""
     pairs = (
         (found.left, expected.left),
         (found.top, expected.top),
@@ -119,7 +119,7 @@ def is_near(found: Region, expected: Region, slack: Fraction) -> bool:
 
 
 def frame_at_the_end(ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | None]) -> Size:
-    """The last frame, after it was seen that no op reaches outside the frame before it. Knows nothing of Drawing."""
+    """The size after all ops, computed without FrameState; checks that no op reaches outside the frame before it."""
     for op in ops:
         match op:
             case Extract(box):
@@ -131,8 +131,8 @@ def frame_at_the_end(ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | N
                 assert -frame.width <= left <= size.width
                 assert -frame.height <= top <= size.height
                 frame = size
-            case Rotate(turn):
-                frame = Size(frame.height, frame.width) if turn.value >= 5 else frame
+            case Rotate(orientation):
+                frame = Size(frame.height, frame.width) if orientation.value >= 5 else frame
             case Compose(source, inner):
                 info = infos[source]
                 assert info is not None
@@ -145,7 +145,7 @@ def frame_at_the_end(ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | N
 
 
 def is_opaque(ops: Sequence[AnyOp], *, alpha: bool) -> bool:
-    """Whether no pixel can be clear after the ops. Knows nothing of Drawing."""
+    """True if no pixel can have alpha after the ops, computed without FrameState."""
     for op in ops:
         match op:
             case Background(color) if color.alpha == 255:

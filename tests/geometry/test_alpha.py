@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from cropmark.geometry.alpha import on_white
-from cropmark.geometry.recipe import Background, Bilevel, ColorAdjust, Embed, AnyOp
+from cropmark.geometry.recipe import AnyOp, Background, Bilevel, ColorAdjust, Embed
 from cropmark.model.formats import Format
 from cropmark.model.values import CLEAR, WHITE, Color, Size
 from cropmark.plan.plan import EncodingChoice
@@ -31,35 +31,35 @@ def canvas(color: Color | None = None) -> Canvas:
 
 # fmt: off
 MIXED = [
-    (RED,                     RED),
-    (CLEAR,                   WHITE),
-    (HALF_RED,                ROSE),
-    (Color(0, 0, 0, 128),    Color(127, 127, 127)),
-    (Color(0, 0, 0, 1),      Color(254, 254, 254)),
+    (RED,                 RED),
+    (CLEAR,               WHITE),
+    (HALF_RED,            ROSE),
+    (Color(0, 0, 0, 128), Color(127, 127, 127)),
+    (Color(0, 0, 0, 1),   Color(254, 254, 254)),
 ]
 
 FILLS = [
     # alpha? steps                      to PNG                         to JPEG
-    # 8.1: white; clear where the picture has alpha and the output holds it; bg-color overrides
-    (False, [Pad(PAD)],                 [padded(WHITE)],               [padded(WHITE)]),
-    (True,  [Pad(PAD)],                 [padded(CLEAR)],               [padded(WHITE), Background(WHITE)]),
-    (True,  [Pad(PAD, RED)],            [padded(RED)],                 [padded(RED), Background(WHITE)]),
-    (False, [Pad(PAD, HALF_RED)],       [padded(HALF_RED)],            [padded(ROSE)]),
-    # 8.2: clear where the output holds alpha, white where not
-    (False, [canvas()],                 [padded(CLEAR)],               [padded(WHITE)]),
-    (True,  [canvas()],                 [padded(CLEAR)],               [padded(WHITE), Background(WHITE)]),
-    (False, [canvas(RED)],              [padded(RED)],                 [padded(RED)]),
-    # 8.3: a color under the picture; with alpha it is mixed with white where the output holds none
-    (True,  [Flatten(RED)],             [Background(RED)],                  [Background(RED)]),
-    (True,  [Flatten(HALF_RED)],        [Background(HALF_RED)],             [Background(ROSE)]),
-    (False, [Flatten(RED)],             [],                            []),
-    (True,  [Flatten(CLEAR)],           [],                            [Background(WHITE)]),
-    (True,  [],                         [],                            [Background(WHITE)]),
-    (False, [canvas(), Flatten(RED)],   [padded(CLEAR), Background(RED)],   [padded(WHITE)]),
-    # what was made clear is white before a tone meets it: brightness=-100 leaves no white edge
-    (False, [canvas(), DARKEN],         [padded(CLEAR), DARK],         [padded(WHITE), DARK]),
-    # O3: every pixel black or white, so nothing half clear is mixed after
-    (True,  [Monochrome(THRESHOLD)],    [Bilevel(THRESHOLD)],       [Background(WHITE), Bilevel(THRESHOLD)]),
+    # padding: white; transparent if the image has alpha and the output supports it; bg-color overrides
+    (False, [Pad(PAD)],               [padded(WHITE)],                  [padded(WHITE)]),
+    (True,  [Pad(PAD)],               [padded(CLEAR)],                  [padded(WHITE), Background(WHITE)]),
+    (True,  [Pad(PAD, RED)],          [padded(RED)],                    [padded(RED), Background(WHITE)]),
+    (False, [Pad(PAD, HALF_RED)],     [padded(HALF_RED)],               [padded(ROSE)]),
+    # canvas: transparent if the output supports alpha, else white
+    (False, [canvas()],               [padded(CLEAR)],                  [padded(WHITE)]),
+    (True,  [canvas()],               [padded(CLEAR)],                  [padded(WHITE), Background(WHITE)]),
+    (False, [canvas(RED)],            [padded(RED)],                    [padded(RED)]),
+    # background: a color with alpha is mixed with white if the output does not support alpha
+    (True,  [Flatten(RED)],           [Background(RED)],                [Background(RED)]),
+    (True,  [Flatten(HALF_RED)],      [Background(HALF_RED)],           [Background(ROSE)]),
+    (False, [Flatten(RED)],           [],                               []),
+    (True,  [Flatten(CLEAR)],         [],                               [Background(WHITE)]),
+    (True,  [],                       [],                               [Background(WHITE)]),
+    (False, [canvas(), Flatten(RED)], [padded(CLEAR), Background(RED)], [padded(WHITE)]),
+    # a transparent fill becomes white before a later adjustment: brightness=-100 leaves no white edge
+    (False, [canvas(), DARKEN],       [padded(CLEAR), DARK],            [padded(WHITE), DARK]),
+    # every pixel is black or white, so no half-transparent pixel may be mixed later
+    (True,  [Monochrome(THRESHOLD)],  [Bilevel(THRESHOLD)],             [Background(WHITE), Bilevel(THRESHOLD)]),
 ]
 # fmt: on
 

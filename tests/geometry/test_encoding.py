@@ -27,55 +27,55 @@ LARGE = Size(5000, 4000)
 
 # fmt: off
 CHOICES = [
-    # source                         choices                                                     format, frames
-    (header(),                       [EncodingChoice()],                                                 (PNG, 1)),
-    (header(),                       [EncodingChoice(JPEG)],                                             (JPEG, 1)),
-    (header(),                       [EncodingChoice(JXL), EncodingChoice(AVIF), EncodingChoice()],                      (AVIF, 1)),   # F5
+    # source                        choices                                                            format, frames
+    (header(),                      [EncodingChoice()],                                                (PNG, 1)),
+    (header(),                      [EncodingChoice(JPEG)],                                            (JPEG, 1)),
+    (header(),                      [EncodingChoice(JXL), EncodingChoice(AVIF), EncodingChoice()],     (AVIF, 1)),
     # animations
-    (MOVING_GIF,                     [EncodingChoice()],                                                 (GIF, 5)),
-    (MOVING_GIF,                     [EncodingChoice(WEBP)],                                             (WEBP, 5)),
-    (MOVING_GIF,                     [EncodingChoice(JPEG)],                                             (JPEG, 1)),   # F8
-    (MOVING_GIF,                     [EncodingChoice(AVIF, keep_animation=True), EncodingChoice(WEBP)],         (WEBP, 5)),   # F6
-    (STILL_WEBP,                     [EncodingChoice(AVIF, keep_animation=True), EncodingChoice(WEBP)],         (AVIF, 1)),
-    (MOVING_GIF,                     [EncodingChoice(WEBP, skipped_for=(ANIMATED,)), EncodingChoice()],          (GIF, 5)),
-    (header(kind=GIF),               [EncodingChoice(WEBP, skipped_for=(ANIMATED,)), EncodingChoice()],          (WEBP, 1)),
-    # what cannot be written
-    (header(kind=TIFF),              [EncodingChoice()],                                                 (JPEG, 1)),
-    (header(kind=TIFF, alpha=True),  [EncodingChoice()],                                                 (PNG, 1)),
-    (header(kind=JPEG),              [EncodingChoice(JXL)],                                              (JPEG, 1)),
-    (header(kind=JPEG),              [],                                                         (JPEG, 1)),
+    (MOVING_GIF,                    [EncodingChoice()],                                                (GIF, 5)),
+    (MOVING_GIF,                    [EncodingChoice(WEBP)],                                            (WEBP, 5)),
+    (MOVING_GIF,                    [EncodingChoice(JPEG)],                                            (JPEG, 1)),
+    (MOVING_GIF,                    [EncodingChoice(AVIF, keep_animation=True), EncodingChoice(WEBP)], (WEBP, 5)),
+    (STILL_WEBP,                    [EncodingChoice(AVIF, keep_animation=True), EncodingChoice(WEBP)], (AVIF, 1)),
+    (MOVING_GIF,                    [EncodingChoice(WEBP, skipped_for=(ANIMATED,)), EncodingChoice()], (GIF, 5)),
+    (header(kind=GIF),              [EncodingChoice(WEBP, skipped_for=(ANIMATED,)), EncodingChoice()], (WEBP, 1)),
+    # formats that cannot be written
+    (header(kind=TIFF),             [EncodingChoice()],                                                (JPEG, 1)),
+    (header(kind=TIFF, alpha=True), [EncodingChoice()],                                                (PNG, 1)),
+    (header(kind=JPEG),             [EncodingChoice(JXL)],                                             (JPEG, 1)),
+    (header(kind=JPEG),             [],                                                                (JPEG, 1)),
 ]
 
 ENCODINGS = [
-    # source         choice                                    written
-    (BASELINE,       EncodingChoice(),                                 Encoding(JPEG, 85)),
-    (BASELINE,       EncodingChoice(WEBP),                             Encoding(WEBP, 85)),
-    (BASELINE,       EncodingChoice(AVIF),                             Encoding(AVIF, 64)),
-    (BASELINE,       EncodingChoice(PNG, palette=True),                Encoding(PNG, 85, palette=True)),
-    (header(),       EncodingChoice(JPEG, palette=True),               Encoding(JPEG, 85)),
-    (BASELINE,       EncodingChoice(quality=1),                        Encoding(JPEG, 1)),
-    (header(kind=TIFF), EncodingChoice(quality=30),                    Encoding(JPEG, 30)),
-    (LOSSLESS,       EncodingChoice(WEBP, lossless=TriState.AS_SOURCE),    Encoding(WEBP, 85, lossless=True)),
-    (BASELINE,       EncodingChoice(WEBP, lossless=TriState.AS_SOURCE),    Encoding(WEBP, 85)),
-    (BASELINE,       EncodingChoice(AVIF, lossless=TriState.YES),          Encoding(AVIF, 64, lossless=True)),
-    (LOSSLESS,       EncodingChoice(JPEG, lossless=TriState.YES),          Encoding(JPEG, 85)),
-    (PROGRESSIVE,    EncodingChoice(progressive=TriState.AS_SOURCE),       Encoding(JPEG, 85, progressive=True)),
-    (PROGRESSIVE,    EncodingChoice(progressive=TriState.NO),              Encoding(JPEG, 85)),
-    (PROGRESSIVE,    EncodingChoice(PNG, progressive=TriState.AS_SOURCE),  Encoding(PNG, 85)),
+    # source            choice                                               written
+    (BASELINE,          EncodingChoice(),                                    Encoding(JPEG, 85)),
+    (BASELINE,          EncodingChoice(WEBP),                                Encoding(WEBP, 85)),
+    (BASELINE,          EncodingChoice(AVIF),                                Encoding(AVIF, 64)),
+    (BASELINE,          EncodingChoice(PNG, palette=True),                   Encoding(PNG, 85, palette=True)),
+    (header(),          EncodingChoice(JPEG, palette=True),                  Encoding(JPEG, 85)),
+    (BASELINE,          EncodingChoice(quality=1),                           Encoding(JPEG, 1)),
+    (header(kind=TIFF), EncodingChoice(quality=30),                          Encoding(JPEG, 30)),
+    (LOSSLESS,          EncodingChoice(WEBP, lossless=TriState.AS_SOURCE),   Encoding(WEBP, 85, lossless=True)),
+    (BASELINE,          EncodingChoice(WEBP, lossless=TriState.AS_SOURCE),   Encoding(WEBP, 85)),
+    (BASELINE,          EncodingChoice(AVIF, lossless=TriState.YES),         Encoding(AVIF, 64, lossless=True)),
+    (LOSSLESS,          EncodingChoice(JPEG, lossless=TriState.YES),         Encoding(JPEG, 85)),
+    (PROGRESSIVE,       EncodingChoice(progressive=TriState.AS_SOURCE),      Encoding(JPEG, 85, progressive=True)),
+    (PROGRESSIVE,       EncodingChoice(progressive=TriState.NO),             Encoding(JPEG, 85)),
+    (PROGRESSIVE,       EncodingChoice(PNG, progressive=TriState.AS_SOURCE), Encoding(PNG, 85)),
 ]
 
 METADATA = [
-    # source   output  stays
-    (JPEG,     JPEG,   {KeepMetadata.COPYRIGHT, KeepMetadata.ICC}),
-    (JPEG,     PNG,    {KeepMetadata.ICC}),
-    (PNG,      JPEG,   {KeepMetadata.ICC}),
-    (PNG,      PNG,    {KeepMetadata.ICC}),
+    # source  output  stays
+    (JPEG, JPEG, {KeepMetadata.COPYRIGHT, KeepMetadata.ICC}),
+    (JPEG, PNG,  {KeepMetadata.ICC}),
+    (PNG,  JPEG, {KeepMetadata.ICC}),
+    (PNG,  PNG,  {KeepMetadata.ICC}),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("info", "choices", "expected"), CHOICES)
-def test_the_first_choice_that_holds(info: Info, choices: list[EncodingChoice], expected: tuple[Format, int]) -> None:
+def test_the_first_choice_that_applies(info: Info, choices: list[EncodingChoice], expected: tuple[Format, int]) -> None:
     found = choose_encoding(Output(tuple(choices)), info, HUNDRED, Limits())
     assert (found.encoding.format, found.frames) == expected
 
@@ -86,7 +86,7 @@ def test_an_encoding(info: Info, choice: EncodingChoice, encoding: Encoding) -> 
 
 
 @pytest.mark.parametrize(("source", "output", "stays"), METADATA)
-def test_what_stays_of_the_metadata(source: Format, output: Format, stays: set[KeepMetadata]) -> None:
+def test_the_metadata_that_is_copied(source: Format, output: Format, stays: set[KeepMetadata]) -> None:
     keeps = frozenset({KeepMetadata.COPYRIGHT, KeepMetadata.ICC})
     found = choose_encoding(Output((EncodingChoice(output),), metadata=keeps), header(kind=source), HUNDRED, Limits())
     assert found.encoding.metadata == stays
@@ -97,24 +97,29 @@ def test_a_first_frame_is_one() -> None:
     assert choose_encoding(Output((EncodingChoice(first_frame=True),)), MOVING_GIF, HUNDRED, Limits()).frames == 1
 
 
-def test_of_a_first_frame_no_animation_is_lost() -> None:
+def test_a_first_frame_loses_no_animation() -> None:
     output = Output((EncodingChoice(AVIF, keep_animation=True), EncodingChoice(WEBP)), first_frame=True)
     assert choose_encoding(output, MOVING_WEBP, HUNDRED, Limits()).encoding.format is AVIF
 
 
-def test_whoever_asked_by_name_hears_of_the_next() -> None:
-    output = Output((EncodingChoice(JXL, warning_if_skipped="jxl cannot be written here"), EncodingChoice(AVIF, quality=50)))
+def test_a_skipped_format_that_was_requested_by_name_is_a_warning() -> None:
+    output = Output(
+        (EncodingChoice(JXL, warning_if_skipped="jxl cannot be written here"), EncodingChoice(AVIF, quality=50))
+    )
     found = choose_encoding(output, header(), HUNDRED, Limits())
     assert (found.encoding, found.warnings[0].text) == (Encoding(AVIF, 50), "jxl cannot be written here")
 
 
-# L1: an AVIF past its area falls back where it was negotiated, and is refused where it was named.
-def test_a_large_avif_is_passed_over() -> None:
-    assert choose_encoding(Output((EncodingChoice(AVIF), EncodingChoice(WEBP))), header(), LARGE, Limits()).encoding.format is WEBP
+# An AVIF above its area falls back if it was negotiated, and is rejected if it was requested by name.
+def test_a_large_avif_is_skipped() -> None:
+    assert (
+        choose_encoding(Output((EncodingChoice(AVIF), EncodingChoice(WEBP))), header(), LARGE, Limits()).encoding.format
+        is WEBP
+    )
     assert choose_encoding(Output((EncodingChoice(),)), header(kind=AVIF), LARGE, Limits()).encoding.format is JPEG
 
 
-def test_a_large_avif_by_name_is_refused() -> None:
+def test_a_large_avif_by_name_is_rejected() -> None:
     named = Output((EncodingChoice(AVIF, refuse_over_limit=True),))
     with pytest.raises(OutputTooLarge, match="5000x4000 has 20000000 pixels, at most 16777216"):
         choose_encoding(named, header(), LARGE, Limits())

@@ -1,4 +1,4 @@
-"""What holds for every Plan, whatever it asks for."""
+"""Properties that hold for every Plan."""
 
 from __future__ import annotations
 
@@ -177,11 +177,11 @@ analyses = st.none() | st.builds(
 
 
 def resolved(plan: Plan, sources: Sequence[Info | None], data: st.DataObject) -> Recipe | OriginalBytes | None:
-    """What comes of a plan, its looks answered by any boxes; None for a Problem. Each look is answered once."""
+    """The outcome of a plan with arbitrary boxes as findings; None for a Problem. Each Need must occur once."""
     findings = Findings(analysis=data.draw(analyses))
-    looks = sum(isinstance(step, TrimBorder) for step in plan.steps)
+    searches = sum(isinstance(step, TrimBorder) for step in plan.steps)
     try:
-        for _ in range(looks + 1):
+        for _ in range(searches + 1):
             found = resolve(plan, sources, findings)
             if not isinstance(found, Need):
                 event(type(found).__name__)
@@ -192,7 +192,7 @@ def resolved(plan: Plan, sources: Sequence[Info | None], data: st.DataObject) ->
     except Problem as problem:
         event(type(problem).__name__)
         return None
-    raise AssertionError("a look was asked for twice")
+    raise AssertionError("the same Need was returned twice")
 
 
 @st.composite
@@ -224,7 +224,7 @@ def test_every_plan_comes_to_a_recipe_that_holds_or_a_problem(
 
 @settings(deadline=None)
 @given(plans, sources, outputs)
-def test_a_look_is_the_same_for_every_output(plan: Plan, sources: tuple[Info, Info | None], output: Output) -> None:
+def test_a_need_is_the_same_for_every_output(plan: Plan, sources: tuple[Info, Info | None], output: Output) -> None:
     try:
         found = resolve(plan, sources)
     except Problem:
@@ -246,7 +246,7 @@ def test_a_crop_never_leaves_its_frame(crop: Crop, frame: Size) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(crops, resizes, st.builds(Orient, st.sampled_from(Orientation))), max_size=4), sizes)
-def test_what_is_cut_scaled_and_turned_shows_a_part_of_the_source(steps: list[AnyStep], size: Size) -> None:
+def test_cropped_scaled_and_rotated_frames_show_a_part_of_the_source(steps: list[AnyStep], size: Size) -> None:
     info = Info(Format.PNG, size, 1000)
     try:
         recipe = resolve(Plan(tuple(steps)), [info])

@@ -1,4 +1,4 @@
-"""The worked examples of the Fastly dialect (fastly.md 15), as Plans written by hand."""
+"""The documented examples of the Fastly dialect, as Plans."""
 
 from __future__ import annotations
 
@@ -44,80 +44,80 @@ def x(distance: Length) -> Words:
 
 # fmt: off
 EXAMPLES = [
-    # of      steps                                                             output  of the source: left, top, w, h
-    (W, [area(px(640), px(480))],                                             (640, 480),  (480, 210, 640, 480)),
-    (W, [area(px(640), px(480), **at(px(10), px(20)))],                       (640, 480),  (10, 20, 640, 480)),
-    (W, [area(px(640), px(480), **x(px(10)))],                                (640, 480),  (10, 210, 640, 480)),
-    (W, [area(part("0.5"), part("0.25"))],                                    (800, 225),  (400, 338, 800, 225)),
-    (W, [area(part("0.25"), part("1"), **x(part("0.75")))],                   (400, 900),  (1200, 0, 400, 900)),
-    (W, [area(px(640), part("0.5"), **spare("x", "0"))],                      (640, 450),  (0, 225, 640, 450)),
-    (W, [area(px(400), px(300), **spare("x", "0.3"), **spare("y", "0.6"))],   (400, 300),  (360, 360, 400, 300)),
-    (W, [area(px(400), px(300), **x(px(200)), **spare("y", "0.6"))],          (400, 300),  (200, 360, 400, 300)),
-    (W, [shape(4, 3)],                                                        (1200, 900), (200, 0, 1200, 900)),
-    (W, [shape(21, 9)],                                                       (1600, 686), (0, 107, 1600, 686)),
-    (W, [shape(1, 1, **spare("x", "1"))],                                     (900, 900),  (700, 0, 900, 900)),
-    (W, [shape(4, 3), to(px(320))],                                           (320, 240),  (200, 0, 1200, 900)),
-    (W, [shape(4, 3), to(px(320), px(320))],                                  (320, 320),  (200, 0, 1200, 900)),
-    (W, [shape(4, 3), to(px(320), px(320), **COVER)],                         (320, 320),  (350, 0, 900, 900)),
-    (W, [area(px(2000), px(500), **SAFE)],                                    (1600, 500), (0, 200, 1600, 500)),
-    (W, [area(px(500), px(500), **at(px(1300), px(600)), **SAFE)],            (300, 300),  (1300, 600, 300, 300)),
-    (W, [area(px(800), px(900), **at(px(800), px(0))), shape(1, 1)],          (800, 800),  (800, 50, 800, 800)),
+    # of              steps                        output        of the source: left, top, w, h
+    (W,               [area(px(640), px(480))],    (640, 480),   (480, 210, 640, 480)),
+    (W,               [area(px(640), px(480), **at(px(10), px(20)))], (640, 480), (10, 20, 640, 480)),
+    (W,               [area(px(640), px(480), **x(px(10)))], (640, 480), (10, 210, 640, 480)),
+    (W,               [area(part("0.5"), part("0.25"))], (800, 225), (400, 338, 800, 225)),
+    (W,               [area(part("0.25"), part("1"), **x(part("0.75")))], (400, 900), (1200, 0, 400, 900)),
+    (W,               [area(px(640), part("0.5"), **spare("x", "0"))], (640, 450), (0, 225, 640, 450)),
+    (W,           [area(px(400), px(300), **spare("x", "0.3"), **spare("y", "0.6"))], (400, 300), (360, 360, 400, 300)),
+    (W,               [area(px(400), px(300), **x(px(200)), **spare("y", "0.6"))], (400, 300), (200, 360, 400, 300)),
+    (W,               [shape(4, 3)],               (1200, 900),  (200, 0, 1200, 900)),
+    (W,               [shape(21, 9)],              (1600, 686),  (0, 107, 1600, 686)),
+    (W,               [shape(1, 1, **spare("x", "1"))], (900, 900), (700, 0, 900, 900)),
+    (W,               [shape(4, 3), to(px(320))],  (320, 240),   (200, 0, 1200, 900)),
+    (W,               [shape(4, 3), to(px(320), px(320))], (320, 320), (200, 0, 1200, 900)),
+    (W,               [shape(4, 3), to(px(320), px(320), **COVER)], (320, 320), (350, 0, 900, 900)),
+    (W,               [area(px(2000), px(500), **SAFE)], (1600, 500), (0, 200, 1600, 500)),
+    (W,               [area(px(500), px(500), **at(px(1300), px(600)), **SAFE)], (300, 300), (1300, 600, 300, 300)),
+    (W,               [area(px(800), px(900), **at(px(800), px(0))), shape(1, 1)], (800, 800), (800, 50, 800, 800)),
     (W, [TrimEdges(edges(px(50), px(100))), area(px(700), px(400), **at(px(0), px(0)))],
                                                                               (700, 400),  (100, 50, 700, 400)),
     (W, [area(px(1000), px(900), **at(px(0), px(0))), TrimEdges(edges(part("0.1"), part("0.1"))), shape(1, 1)],
                                                                               (720, 720),  (140, 90, 720, 720)),
-    (Size(1600, 800), [area(px(3000), px(600), **x(px(100)), **SAFE)],        (1500, 600), (100, 100, 1500, 600)),
-    (W, [shape("2.5", 1)],                                                    (1600, 640), (0, 130, 1600, 640)),
-    # without an analysis the window stands in the middle of what the trim left: 600, 300, 800, 400
+    (Size(1600, 800), [area(px(3000), px(600), **x(px(100)), **SAFE)], (1500, 600), (100, 100, 1500, 600)),
+    (W,               [shape("2.5", 1)],           (1600, 640),  (0, 130, 1600, 640)),
+    # without an analysis the window is centered in the trimmed frame: 600, 300, 800, 400
     (Size(2000, 1000), [TrimEdges(edges(part("0.3"), part("0.3"))), shape(1, 1, **SMART), to(px(200))],
                                                                               (200, 200),  (800, 300, 400, 400)),
-    (W, [to(px(400))],                                                        (400, 225),  (0, 0, 1600, 900)),
-    (W, [to(None, part("0.3"))],                                              (480, 270),  (0, 0, 1600, 900)),
-    (W, [to(part("0.333"))],                                                  (533, 300),  (0, 0, 1600, 900)),
-    (W, [to(px(400), px(400))],                                               (400, 400),  (0, 0, 1600, 900)),
-    (W, [to(px(400), px(400), **INSIDE)],                                     (400, 225),  (0, 0, 1600, 900)),
-    (W, [to(px(400), px(400), **OUTSIDE)],                                    (711, 400),  (0, 0, 1600, 900)),
-    (W, [to(px(400), px(400), **COVER)],                                      (400, 400),  (350, 0, 900, 900)),
-    (W, [to(px(300), px(100), **COVER, dpr=Fraction(2))],                     (600, 200),  (0, "183.3", 1600, "533.3")),
-    (W, [to(px(2000))],                                                       (1600, 900), (0, 0, 1600, 900)),
-    (W, [to(px(2000), **UP)],                                                 (2000, 1125), (0, 0, 1600, 900)),
-    (W, [to(px(1000), dpr=Fraction(2))],                                      (1600, 900), (0, 0, 1600, 900)),
-    (W, [to(px(2000), px(2000), **COVER)],                                    (900, 900),  (350, 0, 900, 900)),
-    (W, [to(px(2000), px(2000), **INSIDE)],                                   (1600, 900), (0, 0, 1600, 900)),
-    (W, [Orient(Orientation.ROTATE_90), to(px(450))],                                    (450, 800),  (0, 0, 1600, 900)),
-    (W, [area(px(400), px(200), **at(px(0), px(0))), Orient(Orientation.ROTATE_270)],      (200, 400),  (0, 0, 400, 200)),
-    # section 7
-    (Size(600, 400), [to(px(1000), px(1000), **COVER)],                       (400, 400),  (100, 0, 400, 400)),   # R7
-    (W, [to(dpr=Fraction(2), **UP)],                                          (3200, 1800), (0, 0, 1600, 900)),  # R2
-    (W, [to(dpr=Fraction(2))],                                                (1600, 900), (0, 0, 1600, 900)),
-    (W, [to(px(2000), px(400))],                                              (1600, 400), (0, 0, 1600, 900)),   # R5
+    (W,               [to(px(400))],               (400, 225),   (0, 0, 1600, 900)),
+    (W,               [to(None, part("0.3"))],     (480, 270),   (0, 0, 1600, 900)),
+    (W,               [to(part("0.333"))],         (533, 300),   (0, 0, 1600, 900)),
+    (W,               [to(px(400), px(400))],      (400, 400),   (0, 0, 1600, 900)),
+    (W,               [to(px(400), px(400), **INSIDE)], (400, 225), (0, 0, 1600, 900)),
+    (W,               [to(px(400), px(400), **OUTSIDE)], (711, 400), (0, 0, 1600, 900)),
+    (W,               [to(px(400), px(400), **COVER)], (400, 400), (350, 0, 900, 900)),
+    (W,               [to(px(300), px(100), **COVER, dpr=Fraction(2))], (600, 200), (0, "183.3", 1600, "533.3")),
+    (W,               [to(px(2000))],              (1600, 900),  (0, 0, 1600, 900)),
+    (W,               [to(px(2000), **UP)],        (2000, 1125), (0, 0, 1600, 900)),
+    (W,               [to(px(1000), dpr=Fraction(2))], (1600, 900), (0, 0, 1600, 900)),
+    (W,               [to(px(2000), px(2000), **COVER)], (900, 900), (350, 0, 900, 900)),
+    (W,               [to(px(2000), px(2000), **INSIDE)], (1600, 900), (0, 0, 1600, 900)),
+    (W,               [Orient(Orientation.ROTATE_90), to(px(450))], (450, 800), (0, 0, 1600, 900)),
+    (W,     [area(px(400), px(200), **at(px(0), px(0))), Orient(Orientation.ROTATE_270)], (200, 400), (0, 0, 400, 200)),
+    # resize
+    (Size(600, 400),  [to(px(1000), px(1000), **COVER)], (400, 400), (100, 0, 400, 400)),
+    (W,               [to(dpr=Fraction(2), **UP)], (3200, 1800), (0, 0, 1600, 900)),
+    (W,               [to(dpr=Fraction(2))],       (1600, 900),  (0, 0, 1600, 900)),
+    (W,               [to(px(2000), px(400))],     (1600, 400),  (0, 0, 1600, 900)),
 ]
 
 ROOM = [
-    # of      steps                                                       output       picture's corner
-    (P, [to(px(400)), Pad(edges(px(20), px(10)))],                        (420, 240),  (10, 20)),
-    (P, [Pad(edges(part("0.1"), part("0.1")))],                                        (960, 480),  (80, 40)),
-    (P, [Canvas(Dimensions(px(1000), px(600)))],                                (1000, 600), (100, 100)),
-    (P, [Canvas(Ratio(Fraction(1), Fraction(1)), y=Align(Fraction(1, 4)))], (800, 800), (0, 100)),
+    # of  steps                                                                             output       image's corner
+    (P, [to(px(400)), Pad(edges(px(20), px(10)))],                                          (420, 240),  (10, 20)),
+    (P, [Pad(edges(part("0.1"), part("0.1")))],                                             (960, 480),  (80, 40)),
+    (P, [Canvas(Dimensions(px(1000), px(600)))],                                            (1000, 600), (100, 100)),
+    (P, [Canvas(Ratio(Fraction(1), Fraction(1)), y=Align(Fraction(1, 4)))],                 (800, 800),  (0, 100)),
     (P, [Canvas(Dimensions(px(1200), px(800)), Offset(part("0.25")), Offset(part("0.5")))], (1200, 800), (200, 200)),
-    (P, [to(px(200)), Canvas(Dimensions(px(300), px(300)))],                    (300, 300),  (50, 100)),
-    # C6: a smaller canvas cuts by the same formula
-    (P, [Canvas(Dimensions(px(900), px(300)))],                                 (900, 300),  (50, -50)),
+    (P, [to(px(200)), Canvas(Dimensions(px(300), px(300)))],                                (300, 300),  (50, 100)),
+    # a smaller canvas crops by the same formula
+    (P, [Canvas(Dimensions(px(900), px(300)))],                                             (900, 300),  (50, -50)),
 ]
 
 REFUSED = [
-    (W, [area(px(2000), px(500))],                           CropOutOfBounds, "2000x500 at -200,200"),
-    (W, [area(px(500), px(500), **at(px(1300), px(600)))],           CropOutOfBounds, "1600x900"),
-    (W, [to(part("9"), **UP)],                               OutputTooLarge,  "14400x8100"),
-    (P, [Pad(edges(px(4000), px(4000)))],                    OutputTooLarge,  "8800x8400"),
-    (P, [TrimEdges(edges(part("0.5"), px(0)))],              EmptyResult,     "trim: nothing is left of 800x400"),
-    (P, [TrimEdges(edges(px(0), px(400)))],                  EmptyResult,     "0, 400, 0, 400 px"),
+    (W, [area(px(2000), px(500))],                         CropOutOfBounds, "2000x500 at -200,200"),
+    (W, [area(px(500), px(500), **at(px(1300), px(600)))], CropOutOfBounds, "1600x900"),
+    (W, [to(part("9"), **UP)],                             OutputTooLarge,  "14400x8100"),
+    (P, [Pad(edges(px(4000), px(4000)))],                  OutputTooLarge,  "8800x8400"),
+    (P, [TrimEdges(edges(part("0.5"), px(0)))],            EmptyResult,     "trim: nothing is left of 800x400"),
+    (P, [TrimEdges(edges(px(0), px(400)))],                EmptyResult,     "0, 400, 0, 400 px"),
 ]
 # fmt: on
 
 
 def covers(output: Size, region: Region) -> Fraction:
-    """How many pixels of the source half a pixel of the output is."""
+    """Half a pixel of the output, in pixels of the source."""
     return max(region.width / output.width, region.height / output.height) / 2
 
 
@@ -130,7 +130,7 @@ def test_example(size: Size, steps: list[AnyStep], output: tuple[int, int], regi
 
 
 @pytest.mark.parametrize(("size", "steps", "output", "corner"), ROOM)
-def test_room_around(size: Size, steps: list[AnyStep], output: tuple[int, int], corner: tuple[int, int]) -> None:
+def test_space_around(size: Size, steps: list[AnyStep], output: tuple[int, int], corner: tuple[int, int]) -> None:
     recipe = recipe_of(plan(*steps), header(size))
     last = recipe.ops[-1]
     assert isinstance(last, Embed)
@@ -138,18 +138,18 @@ def test_room_around(size: Size, steps: list[AnyStep], output: tuple[int, int], 
 
 
 @pytest.mark.parametrize(("size", "steps", "problem", "words"), REFUSED)
-def test_refused(size: Size, steps: list[AnyStep], problem: type[Problem], words: str) -> None:
+def test_rejected(size: Size, steps: list[AnyStep], problem: type[Problem], words: str) -> None:
     with pytest.raises(problem, match=words) as caught:
         recipe_of(plan(*steps), header(size))
     assert caught.value.fix
 
 
-def test_a_cut_between_pixels_is_made_after_scaling() -> None:
-    """fit=crop of 1600x900 to 600x200 shows 533.33 rows from 183.33: all rows that it touches are scaled."""
+def test_a_crop_between_pixels_is_done_after_scaling() -> None:
+    """fit=crop of 1600x900 to 600x200 shows 533.33 rows from row 183.33: all partly visible rows are scaled."""
     recipe = recipe_of(plan(to(px(600), px(200), **COVER)), header(W))
     assert recipe.ops == (Extract(Box(0, 183, 1600, 534)), Scale(Size(600, 200)))
 
 
-def test_cuts_one_after_the_other_are_one() -> None:
+def test_consecutive_crops_become_one() -> None:
     recipe = recipe_of(plan(area(px(800), px(900), **at(px(800), px(0))), shape(1, 1)), header(W))
     assert recipe.ops == (Extract(Box(800, 50, 800, 800)),)

@@ -1,4 +1,4 @@
-"""What only pixels can tell: borders, and where the content puts a window. And several sources."""
+"""Findings: borders and windows placed by content. And plans with several sources."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ LOOK = FindBorder(WHITE, Fraction(0))
 # ------------------------------------------------------------------------------------------ borders
 
 
-def test_a_border_is_asked_for_and_then_cut() -> None:
+def test_a_border_is_requested_and_then_removed() -> None:
     order = plan(area(px(800), px(400), **at(px(0), px(0))), TrimBorder(WHITE), to(px(100)))
     assert resolve(order, [header(WIDE)]) == Need(LOOK, (Extract(Box(0, 0, 800, 400)),))
     recipe = recipe_of(order, header(WIDE), findings=Findings(borders=(Box(50, 60, 400, 200),)))
     assert recipe.ops == (Extract(Box(50, 60, 400, 200)), Scale(Size(100, 50)))
 
 
-def test_each_border_is_asked_for_once() -> None:
+def test_each_border_is_requested_once() -> None:
     order = plan(TrimBorder(WHITE), Orient(Orientation.ROTATE_90), TrimBorder(AutoColor.TOP_LEFT, Fraction(1, 2)))
-    first = Findings(borders=(Box(0, 0, 1000, 500),))  # no border there
+    first = Findings(borders=(Box(0, 0, 1000, 500),))  # an image without a border
     second = resolve(order, [header(WIDE)], first)
     assert isinstance(second, Need)
     assert second.search == FindBorder(AutoColor.TOP_LEFT, Fraction(1, 2))
@@ -51,14 +51,14 @@ def test_each_border_is_asked_for_once() -> None:
     assert recipe_of(order, header(WIDE), findings=both).size == Size(300, 400)
 
 
-def test_nothing_but_border_is_refused() -> None:
+def test_an_image_that_is_all_border_is_rejected() -> None:
     with pytest.raises(EmptyResult, match="trim-color: nothing is left") as caught:
         resolve(plan(TrimBorder(WHITE)), [header()], Findings(borders=(None,)))
     assert caught.value.parameter == "trim-color"
 
 
 @pytest.mark.parametrize("encoded", [Format.PNG, Format.JPEG])
-def test_a_look_does_not_depend_on_the_encoding(encoded: Format) -> None:
+def test_a_border_search_does_not_depend_on_the_encoding(encoded: Format) -> None:
     order = plan(Blur(px(4)), TrimBorder(CLEAR), choice=EncodingChoice(encoded))
     found = resolve(order, [header(alpha=True)])
     assert isinstance(found, Need)
@@ -71,7 +71,7 @@ FLAT = SaliencyMap(4, 2, bytes(8))
 
 
 def face_at(left: float, top: float) -> Analysis:
-    """A picture with one sure face, a fifth of its height."""
+    """An image with one clear face, a fifth of its height."""
     return Analysis(1, (Face(left, top, 0.1, 0.2, 0.99),), FLAT, FLAT)
 
 
@@ -81,24 +81,24 @@ COVERING = to(px(100), px(100), **COVER, focus=Focus.SMART)
 
 # fmt: off
 PLACED = [
-    # steps                                                       size of the result
-    ([SQUARE],                                                    Size(500, 500)),
-    ([COVERING],                                                  Size(100, 100)),
-    ([TrimEdges(edges(px(0), px(0), px(0), px(200))), SQUARE],    Size(500, 500)),   # carried through the trim
-    ([to(px(200)), SQUARE],                                       Size(100, 100)),   # and the scaling
-    ([Orient(Orientation.ROTATE_90), SQUARE],                                Size(500, 500)),   # and a turn: it slides down
-    ([Orient(Orientation.FLIP_HORIZONTAL), SQUARE],                          Size(500, 500)),
+    # steps                                         size of the result
+    ([SQUARE],                                      Size(500, 500)),
+    ([COVERING],                                    Size(100, 100)),
+    ([TrimEdges(edges(px(0), px(0), px(0), px(200))), SQUARE], Size(500, 500)),   # after a trim
+    ([to(px(200)), SQUARE],                         Size(100, 100)),              # after scaling
+    ([Orient(Orientation.ROTATE_90), SQUARE],       Size(500, 500)),  # after a rotation: the window moves down
+    ([Orient(Orientation.FLIP_HORIZONTAL), SQUARE], Size(500, 500)),
 ]
 
 OFF, NO_FACES = Findings(no_analysis_reason="off"), Findings(analysis=replace(face_at(0, 0), faces=()))
 
 FALLEN_BACK = [
-    # steps                                                findings     told as                        left
-    ([SQUARE],                                             OFF,         "center (off)",                250),
-    ([shape(1, 1, focus=Focus.SMART, **spare("x", "0"))],  OFF,         "position (off)",              0),
-    ([COVERING],                                           OFF,         "center (off)",                250),
-    ([shape(202, 100, focus=Focus.SMART)],                 RIGHT_FACE,  "center (same shape)",         0),
-    ([SQUARE],                                             NO_FACES,    "center (nothing is salient)", 250),
+    # steps                                               findings    focus                          left
+    ([SQUARE],                                            OFF,        "center (off)",                250),
+    ([shape(1, 1, focus=Focus.SMART, **spare("x", "0"))], OFF,        "position (off)",              0),
+    ([COVERING],                                          OFF,        "center (off)",                250),
+    ([shape(202, 100, focus=Focus.SMART)],                RIGHT_FACE, "center (same shape)",         0),
+    ([SQUARE],                                            NO_FACES,   "center (nothing is salient)", 250),
 ]
 # fmt: on
 
@@ -109,17 +109,19 @@ def test_the_content_places_the_window(steps: list[AnyStep], size: Size) -> None
     seen = shown(recipe.ops, WIDE)
     assert (recipe.size, recipe.focus) == (size, "faces")
     assert seen.left <= 850 < 950 <= seen.right
-    assert seen.left > 250  # the center would cut it
+    assert seen.left > 250  # a centered window would cut the face
 
 
 @pytest.mark.parametrize(("steps", "findings", "focus", "left"), FALLEN_BACK)
-def test_without_a_word_from_the_content(steps: list[AnyStep], findings: Findings, focus: str, left: int) -> None:
+def test_the_fallback_if_the_content_decides_nothing(
+    steps: list[AnyStep], findings: Findings, focus: str, left: int
+) -> None:
     recipe = recipe_of(plan(*steps), header(WIDE), findings=findings)
     assert recipe.focus == focus
     assert shown(recipe.ops, WIDE).left == left
 
 
-def test_nobody_asked_nobody_is_told() -> None:
+def test_without_a_smart_crop_there_is_no_focus() -> None:
     assert recipe_of(plan(shape(1, 1)), header(WIDE), findings=RIGHT_FACE).focus is None
 
 
@@ -148,36 +150,36 @@ def test_a_montage_fills_its_cells_from_their_centers() -> None:
     recipe = recipe_of(plan(montage()), header(), header(Size(800, 200)), header(Size(50, 100)))
     assert recipe.ops == (
         SolidColor(Size(401, 200), RED),
-        Compose(1, (Extract(Box(300, 0, 201, 200)),), 0, 0),  # edges at r(401/2) = 201: as large as it is
+        Compose(1, (Extract(Box(300, 0, 201, 200)),), 0, 0),  # edges at round(401/2) = 201: not scaled
         Compose(2, (Extract(Box(0, 25, 50, 50)), Scale(Size(200, 200))), 201, 0),
     )
 
 
-def test_a_montage_that_goes_by_its_source_goes_by_a_plain_jpeg() -> None:
+def test_source_rules_see_a_montage_as_a_plain_jpeg() -> None:
     choice = EncodingChoice(progressive=TriState.AS_SOURCE, lossless=TriState.AS_SOURCE)
     for source in (header(), header(kind=Format.WEBP, lossless=True), header(kind=Format.JPEG, progressive=True)):
         encoding = recipe_of(plan(montage(), choice=choice), source, header(), header()).encoding
         assert (encoding.format, encoding.progressive) == (Format.JPEG, False)
 
 
-def test_padding_lies_inside_each_cell() -> None:
+def test_padding_is_inside_each_cell() -> None:
     recipe = recipe_of(plan(montage(10, 400)), header(), header(Size(180, 180)), header(Size(90, 90)))
     assert [(op.left, op.top) for op in recipe.ops if isinstance(op, Compose)] == [(10, 10), (210, 10)]
     assert recipe.ops[-1] == Compose(2, (Scale(Size(180, 180)),), 210, 10)
 
 
-def test_padding_that_leaves_nothing_is_told() -> None:
+def test_padding_that_leaves_nothing_has_a_warning() -> None:
     recipe = recipe_of(plan(montage(100)), header(), header(), header())
     assert recipe.ops == (SolidColor(Size(401, 200), RED),)
     assert "no pixel of image 1" in recipe.warnings[0].text
 
 
-def test_a_picture_that_could_not_be_had_leaves_its_cell_empty() -> None:
+def test_an_unavailable_image_leaves_its_cell_empty() -> None:
     recipe = recipe_of(plan(montage()), header(), header(), None)
     assert [op.source for op in recipe.ops if isinstance(op, Compose)] == [1]
 
 
-def test_one_that_cannot_be_used_is_told() -> None:
+def test_an_unusable_image_has_a_warning() -> None:
     recipe = recipe_of(plan(montage()), header(), header(), header(kind=Format.SVG))
     assert recipe.warnings[0].text == "image 2 left out, svg images are not transformed here"
 

@@ -51,19 +51,19 @@ JUST_FIT = [
 ]
 
 RESULTS = [
-    # of              steps                                                     words
-    (Size(9000, 90),  [],                                                       "9000x90, a side may have at most 8192 px"),
-    (Size(90, 9000),  [to(px(10)), to(part("90"), **UP)],                       "900x90000"),
-    (HUNDRED,         [Canvas(Dimensions(px(8193), px(10)))],                         "8193x10"),
+    # of              steps                                                 words
+    (Size(9000, 90),  [],                                                   "9000x90, a side may have at most 8192 px"),
+    (Size(90, 9000),  [to(px(10)), to(part("90"), **UP)],                   "900x90000"),
+    (HUNDRED,         [Canvas(Dimensions(px(8193), px(10)))],               "8193x10"),
     # intermediate results: the final result may be small
-    (HUNDRED,         [Canvas(Dimensions(px(10**9), px(10))), area(px(9), px(9))],    "intermediate .* of 1000000000x10"),
-    (Size(12_000, 9), [Pad(edges(px(9000), px(9000))), area(px(9), px(9))],     "30000x18009"),
+    (HUNDRED,         [Canvas(Dimensions(px(10**9), px(10))), area(px(9), px(9))], "intermediate .* of 1000000000x10"),
+    (Size(12_000, 9), [Pad(edges(px(9000), px(9000))), area(px(9), px(9))], "30000x18009"),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("info", "problem", "reason", "words"), SOURCES)
-def test_a_source_that_is_not_worked_on(info: Info, problem: type[SourceProblem], reason: Reason, words: str) -> None:
+def test_a_source_that_is_rejected(info: Info, problem: type[SourceProblem], reason: Reason, words: str) -> None:
     with pytest.raises(problem, match=words):
         resolve(plan(), [info])
     generous = plan(on_unsupported=Fallback.ORIGINAL, on_unusable=Fallback.ORIGINAL)
@@ -71,36 +71,36 @@ def test_a_source_that_is_not_worked_on(info: Info, problem: type[SourceProblem]
 
 
 @pytest.mark.parametrize("info", JUST_FIT)
-def test_at_a_limit_still_passes(info: Info) -> None:
+def test_a_value_at_the_limit_passes(info: Info) -> None:
     assert recipe_of(plan(to(px(10))), info).size.width == 10
 
 
-def test_unread_and_unusable_are_told_apart() -> None:
+def test_unsupported_and_unusable_have_separate_fallbacks() -> None:
     mixed = plan(on_unsupported=Fallback.ORIGINAL, on_unusable=Fallback.PROBLEM)
     assert original_of(mixed, header(kind=Format.SVG)).reason is Reason.UNSUPPORTED
     with pytest.raises(SourceTooLarge):
         resolve(mixed, [header(Size(12_001, 1))])
 
 
-def test_without_the_picture_there_is_no_answer() -> None:
+def test_without_the_first_source_there_is_no_recipe() -> None:
     for infos in ([], [None, header()]):
         with pytest.raises(SourceNotFound):
             resolve(plan(), infos)
 
 
 @pytest.mark.parametrize(("size", "steps", "words"), RESULTS)
-def test_a_result_too_large_is_refused(size: Size, steps: list[AnyStep], words: str) -> None:
+def test_a_result_too_large_is_rejected(size: Size, steps: list[AnyStep], words: str) -> None:
     with pytest.raises(OutputTooLarge, match=words):
         resolve(plan(*steps), [header(size)])
 
 
-def test_a_resize_past_the_limit_is_sized_down_before_the_steps_after_it() -> None:
+def test_a_resize_above_the_limit_is_scaled_down_before_later_steps() -> None:
     recipe = recipe_of(plan(to(part("20"), **UP), Blur(px(10)), limits=SHRINK), header(Size(1000, 500)))
     assert recipe.ops == (Scale(Size(8192, 4096)), GaussianBlur(px(5).count))
 
 
-# An animation's frames together hold as many pixels as the largest still: 64 of 1024x1024.
-def test_an_animation_is_held_within_its_area() -> None:
+# All frames of an animation may have as many pixels as the largest still image: 64 frames of 1024x1024.
+def test_an_animation_above_its_area_is_rejected() -> None:
     moving = header(Size(1024, 1024), kind=GIF, frames=64)
     assert recipe_of(plan(), moving).size == Size(1024, 1024)
     with pytest.raises(OutputTooLarge, match="65 frames of 1024x1024"):
@@ -108,60 +108,63 @@ def test_an_animation_is_held_within_its_area() -> None:
     assert recipe_of(plan(choice=EncodingChoice(Format.PNG)), replace(moving, frames=65)).frames == 1
 
 
-def test_an_animation_is_sized_down_where_it_may_be() -> None:
+def test_an_animation_is_scaled_down_if_allowed() -> None:
     moving = header(Size(1000, 1000), kind=GIF, frames=100)
     recipe = recipe_of(plan(to(px(900)), limits=SHRINK), moving)
-    assert recipe.ops == (Scale(Size(819, 819)),)  # in one go; 100 frames of 820x820 are 131136 pixels too many
+    assert recipe.ops == (Scale(Size(819, 819)),)  # scaled once; 100 frames of 820x820 are 131136 pixels too many
     assert recipe.frames == 100
 
 
-# ------------------------------------------------------------------------------------------ what goes out as it is
+# ------------------------------------------------------------------------------------------ originals
 
 NO_GAIN = plan(choice=EncodingChoice(quality=50), larger_is_original=True)
 JPEG = header(kind=Format.JPEG)
 
 # fmt: off
 LARGER = [
-    # plan                                                   header                          compared?
-    (NO_GAIN,                                                JPEG,                           True),
-    (NO_GAIN,                                                replace(JPEG, orientation=3),   False),   # F11
-    (plan(larger_is_original=False),                         JPEG,                           False),
-    (plan(to(px(50)), larger_is_original=True),              JPEG,                           False),
-    (plan(to(px(100)), larger_is_original=True),             JPEG,                           True),   # as it is
-    (plan(choice=EncodingChoice(GIF), larger_is_original=True),      JPEG,                           False),
-    (plan(larger_is_original=True, first_frame=True),        header(kind=GIF, frames=2),     False),
+    # plan                                                      header                        compared?
+    (NO_GAIN,                                                   JPEG,                         True),
+    (NO_GAIN,                                                   replace(JPEG, orientation=3), False),
+    (plan(larger_is_original=False),                            JPEG,                         False),
+    (plan(to(px(50)), larger_is_original=True),                 JPEG,                         False),
+    (plan(to(px(100)), larger_is_original=True),                JPEG,                         True),  # as it is
+    (plan(choice=EncodingChoice(GIF), larger_is_original=True), JPEG,                         False),
+    (plan(larger_is_original=True, first_frame=True),           header(kind=GIF, frames=2),   False),
 ]
 
 SKIPPED = [
-    # kind of sources left out              of a GIF  of a PNG
-    (SourceFilter(frozenset({GIF})),                (100, 80), (50, 40)),
-    (SourceFilter(alpha=True),                      (50, 40), (50, 40)),
+    # skipped for                    of a GIF   of a PNG
+    (SourceFilter(frozenset({GIF})), (100, 80), (50, 40)),
+    (SourceFilter(alpha=True),       (50, 40),  (50, 40)),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("order", "info", "compared"), LARGER)
-def test_a_result_may_be_no_gain(order: Plan, info: Info, compared: bool) -> None:
+def test_a_result_may_be_larger_than_its_source(order: Plan, info: Info, compared: bool) -> None:
     assert recipe_of(order, info).larger_is_original is compared
 
 
 @pytest.mark.parametrize(("kind", "of_gif", "of_png"), SKIPPED)
-def test_a_step_is_left_out_for_some(kind: SourceFilter, of_gif: tuple[int, int], of_png: tuple[int, int]) -> None:
+def test_a_step_is_skipped_for_some_sources(
+    kind: SourceFilter, of_gif: tuple[int, int], of_png: tuple[int, int]
+) -> None:
     step = to(px(50), skipped_for=(kind,))
     assert recipe_of(plan(step), header(kind=GIF)).size == Size(*of_gif)
     assert recipe_of(plan(step), header()).size == Size(*of_png)
 
 
-def test_a_step_left_out_is_told_where_it_matters() -> None:
+def test_a_skipped_step_has_its_warning() -> None:
     gifs = (SourceFilter(frozenset({GIF})),)
     silent, told = (TrimBorder(WHITE, skipped_for=gifs, warning_if_skipped=text) for text in (None, "not on a GIF"))
     recipe = recipe_of(
-        plan(silent, told, Orient(Orientation.ROTATE_180, skipped_for=gifs, warning_if_skipped="neither")), header(kind=GIF)
+        plan(silent, told, Orient(Orientation.ROTATE_180, skipped_for=gifs, warning_if_skipped="neither")),
+        header(kind=GIF),
     )
     assert [(w.parameter, w.text) for w in recipe.warnings] == [("trim-color", "not on a GIF"), ("orient", "neither")]
 
 
-def test_a_clipped_crop_with_nothing_inside_is_left_out_and_told() -> None:
+def test_a_clipped_crop_with_nothing_inside_is_skipped_with_a_warning() -> None:
     outside = area(px(10), px(10), **at(px(100), px(0)), overflow=Overflow.CLIP, parameter="precrop")
     recipe = recipe_of(plan(outside), header())
     assert recipe.ops == ()
@@ -185,18 +188,18 @@ IDLE = [
 ]
 
 SIGMAS = [
-    # blur of a 100x80 frame      sigma
-    (Blur(px(5)),                 "2.5"),
-    (Blur(part("0.1")),           "4"),       # of the smaller side
-    (Blur(part("0.001")),         "0.25"),    # X5: held at half a pixel
-    (Blur(part("90")),            "500"),     # and at a thousand
+    # blur of a 100x80 frame                  sigma
+    (Blur(px(5)),                             "2.5"),
+    (Blur(part("0.1")),                       "4"),      # of the shorter side
+    (Blur(part("0.001")),                     "0.25"),   # at least half a pixel
+    (Blur(part("90")),                        "500"),    # at most a thousand
     (Blur(part("0.001"), min_px=px(0).count), "0.04"),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize("step", IDLE)
-def test_what_changes_nothing_is_no_op(step: AnyStep) -> None:
+def test_steps_that_change_nothing_have_no_ops(step: AnyStep) -> None:
     assert recipe_of(plan(step), header()).ops == ()
 
 
@@ -210,10 +213,10 @@ def test_a_sharpening() -> None:
     assert recipe.ops == (UnsharpMask(sigma=Fraction(3, 2), gain=Fraction(5, 2), threshold=7),)
 
 
-def test_a_canvas_far_away_shows_its_color_alone() -> None:
+def test_a_canvas_far_outside_shows_only_its_color() -> None:
     far = Canvas(Dimensions(px(50), px(40)), **at(px(10**12), px(-(10**12))))
     assert recipe_of(plan(far), header()).ops == (Embed(Size(50, 40), 50, -80, CLEAR),)
 
 
-def test_a_canvas_inside_the_picture_is_a_cut() -> None:
+def test_a_canvas_inside_the_image_is_a_crop() -> None:
     assert recipe_of(plan(Canvas(Dimensions(px(50), px(40)))), header()).ops == (Extract(Box(25, 20, 50, 40)),)

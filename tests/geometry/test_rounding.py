@@ -9,43 +9,43 @@ from hypothesis import strategies as st
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import (
     ceil_px,
-    round_side,
     floor_side,
-    round_half_even,
     outer_box,
-    sqrt_below,
+    round_half_even,
     round_half_up,
+    round_side,
     round_start,
+    sqrt_below,
 )
 from cropmark.model.values import Box
 
 # fmt: off
 NEAREST = [
-    # value        r      length
-    (Fraction(0),         0,     1),      # a side never vanishes
-    (Fraction(1, 2),      1,     1),      # ties go up
-    (Fraction(-1, 2),     0,     1),      # below zero too
-    (Fraction(5, 2),      3,     3),
-    (Fraction(-5, 2),    -2,     1),
-    (Fraction(7, 2),      4,     4),      # and not to the even side
-    (Fraction("685.71"), 686,  686),
-    (Fraction("711.11"), 711,  711),
-    (Fraction("0.4999"),  0,     1),
+    # value              round  side
+    (Fraction(0),        0,   1),   # a side is at least 1
+    (Fraction(1, 2),     1,   1),   # ties go up
+    (Fraction(-1, 2),    0,   1),   # also below zero
+    (Fraction(5, 2),     3,   3),
+    (Fraction(-5, 2),    -2,  1),
+    (Fraction(7, 2),     4,   4),   # not to the even number
+    (Fraction("685.71"), 686, 686),
+    (Fraction("711.11"), 711, 711),
+    (Fraction("0.4999"), 0,   1),
 ]
 
 STARTS = [
-    # value        length  side  start
-    (Fraction(10),        5,      20,   10),
-    (Fraction("9.5"),     5,      20,   10),
-    (Fraction("15.5"),    5,      20,   15),   # 16 would end past the side
-    (Fraction("-0.6"),    5,      20,    0),
-    (Fraction(3),         20,     20,    0),
+    # value            length  side  start
+    (Fraction(10),     5,  20, 10),
+    (Fraction("9.5"),  5,  20, 10),
+    (Fraction("15.5"), 5,  20, 15),   # 16 would end outside the side
+    (Fraction("-0.6"), 5,  20, 0),
+    (Fraction(3),      20, 20, 0),
 ]
 
-HULLS = [
-    (Region(Fraction("0.5"), Fraction(1), Fraction(2), Fraction(3)),            Box(0, 1, 3, 3)),
+OUTER_BOXES = [
+    (Region(Fraction("0.5"), Fraction(1), Fraction(2), Fraction(3)),              Box(0, 1, 3, 3)),
     (Region(Fraction(0), Fraction("183.33"), Fraction(1600), Fraction("533.33")), Box(0, 183, 1600, 534)),
-    (Region(Fraction(2), Fraction(2), Fraction(0), Fraction(0)),                Box(2, 2, 1, 1)),
+    (Region(Fraction(2), Fraction(2), Fraction(0), Fraction(0)),                  Box(2, 2, 1, 1)),
 ]
 # fmt: on
 
@@ -60,27 +60,27 @@ def test_start(value: Fraction, size: int, side: int, first: int) -> None:
     assert round_start(value, size, side) == first
 
 
-@pytest.mark.parametrize(("region", "box"), HULLS)
-def test_hull(region: Region, box: Box) -> None:
+@pytest.mark.parametrize(("region", "box"), OUTER_BOXES)
+def test_outer_box(region: Region, box: Box) -> None:
     assert outer_box(region) == box
 
 
-def test_a_pixel_touched_in_part_counts() -> None:
+def test_a_partly_covered_pixel_counts() -> None:
     assert [ceil_px(Fraction(side, 8)) for side in (1000, 1001, 8, 7)] == [125, 126, 1, 1]
 
 
-def test_nearest_even_is_rint() -> None:
+def test_round_half_even_is_rint() -> None:
     assert [round_half_even(Fraction(n, 2)) for n in (1, 2, 3, 5, 501, 1003)] == [0, 1, 2, 2, 250, 502]
 
 
 @settings(deadline=None)
 @given(st.fractions(min_value=0, max_value=10**6))
-def test_root_below_never_passes_the_root(value: Fraction) -> None:
+def test_sqrt_below_never_exceeds_the_root(value: Fraction) -> None:
     root = sqrt_below(value)
     assert root * root <= value < (root + Fraction(1, 2**31)) ** 2
 
 
 @settings(deadline=None)
 @given(st.fractions(min_value=1, max_value=10**6))
-def test_length_below_never_rounds_up(value: Fraction) -> None:
+def test_floor_side_never_rounds_up(value: Fraction) -> None:
     assert value - 1 < floor_side(value) <= value

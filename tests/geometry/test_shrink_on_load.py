@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.geometry.orientation import mirrored_axes
-from cropmark.geometry.recipe import Background, Encoding, Extract, AnyOp, Recipe, Rotate, Scale
+from cropmark.geometry.recipe import AnyOp, Background, Encoding, Extract, Recipe, Rotate, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.shrink_on_load import DecodePlan, decoded_size, decode_plan
+from cropmark.geometry.shrink_on_load import DecodePlan, decode_plan, decoded_size
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import WHITE, Box, Size
 from cropmark.plan.steps import AnyStep, Filter, Orientation
@@ -34,50 +34,50 @@ def scaled(width: int, height: int) -> Scale:
 
 # fmt: off
 EIGHTHS = [
-    # ops                                                            eighths   since
-    ([scaled(1001, 750)],                                            4),       # 3 would leave less than 1.5 times it
-    ([scaled(1000, 750)],                                            3),       # 1.5 times the result remains
-    ([scaled(1000, 751)],                                            4),       # it would not
-    ([scaled(2333, 1750)],                                           7),
-    ([scaled(2334, 1751)],                                           8),
-    ([scaled(666, 500)],                                             2),
-    ([scaled(333, 250)],                                             1),
-    ([scaled(10, 8)],                                                1),       # JPEG knows no smaller
-    ([scaled(250, 3000)],                                            8),       # on both axes
-    ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)],             3),       # of what the cut leaves
-    ([scaled(100, 75), Background(WHITE)],                                1),
-    ([],                                                             8),
-    ([Extract(Box(0, 0, 9, 9))],                                     8),
-    ([Rotate(Orientation.ROTATE_90), scaled(10, 10)],                           8),       # another op first
-    ([Background(WHITE), scaled(10, 10)],                                 8),
-    ([Scale(Size(10, 10), Filter.LANCZOS2)],                         1),
-    ([Scale(Size(10, 10), Filter.CUBIC)],                            1),
-    ([Scale(Size(10, 10), Filter.LINEAR)],                           8),       # R9: it reads single pixels
-    ([Scale(Size(10, 10), Filter.NEAREST)],                          8),
+    # ops                                                eighths  since
+    ([scaled(1001, 750)],                                4),   # 3 would give less than 1.5 times the result
+    ([scaled(1000, 750)],                                3),   # exactly 1.5 times the result
+    ([scaled(1000, 751)],                                4),   # less than 1.5 times
+    ([scaled(2333, 1750)],                               7),
+    ([scaled(2334, 1751)],                               8),
+    ([scaled(666, 500)],                                 2),
+    ([scaled(333, 250)],                                 1),
+    ([scaled(10, 8)],                                    1),   # the smallest JPEG scale
+    ([scaled(250, 3000)],                                8),   # on both axes
+    ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)], 3),   # of the cropped part
+    ([scaled(100, 75), Background(WHITE)],               1),
+    ([],                                                 8),
+    ([Extract(Box(0, 0, 9, 9))],                         8),
+    ([Rotate(Orientation.ROTATE_90), scaled(10, 10)],    8),   # another op first
+    ([Background(WHITE), scaled(10, 10)],                8),
+    ([Scale(Size(10, 10), Filter.LANCZOS2)],             1),
+    ([Scale(Size(10, 10), Filter.CUBIC)],                1),
+    ([Scale(Size(10, 10), Filter.LINEAR)],               8),   # this kernel reads single pixels
+    ([Scale(Size(10, 10), Filter.NEAREST)],              8),
 ]
 
 SOURCES = [
-    # header                            to              eighths
-    (header(LARGE, JPEG),               (100, 75),      1),
-    (header(LARGE, WEBP),               (100, 75),      1),
-    (header(LARGE, WEBP),               (1000, 750),    4),
-    (header(LARGE, WEBP),               (1001, 751),    8),     # of a WebP twice the result must remain
-    (header(LARGE, WEBP),               (900, 675),     4),     # and 3/8 is not among what its decoder can do
-    (header(LARGE, PNG),                (100, 75),      8),
-    (header(LARGE, Format.AVIF),        (100, 75),      8),
-    (header(LARGE, WEBP, frames=2),     (100, 75),      8),
+    # header                        to           eighths
+    (header(LARGE, JPEG),           (100, 75),   1),
+    (header(LARGE, WEBP),           (100, 75),   1),
+    (header(LARGE, WEBP),           (1000, 750), 4),
+    (header(LARGE, WEBP),           (1001, 751), 8),   # a WebP needs twice the result
+    (header(LARGE, WEBP),           (900, 675),  4),   # its decoder does not support 3/8
+    (header(LARGE, PNG),            (100, 75),   8),
+    (header(LARGE, Format.AVIF),    (100, 75),   8),
+    (header(LARGE, WEBP, frames=2), (100, 75),   8),
 ]
 
 REWRITTEN = [
-    # of a JPEG of 4000x3000, read 8 times smaller: 500x375
-    ([scaled(250, 187)],                                      [scaled(250, 187)]),
-    ([Extract(Box(800, 400, 1600, 1600)), scaled(100, 100)],  [Extract(Box(100, 50, 200, 200)), scaled(100, 100)]),
-    # a cut between the blocks: those it touches are scaled, what is too much is cut after it
+    # a JPEG of 4000x3000, decoded 8 times smaller: 500x375
+    ([scaled(250, 187)],                                     [scaled(250, 187)]),
+    ([Extract(Box(800, 400, 1600, 1600)), scaled(100, 100)], [Extract(Box(100, 50, 200, 200)), scaled(100, 100)]),
+    # a crop between blocks: all partly visible blocks are scaled, the excess is cropped after that
     ([Extract(Box(807, 407, 1000, 1000)), scaled(78, 78)],
      [Extract(Box(100, 50, 126, 126)), scaled(79, 79), Extract(Box(1, 1, 78, 78))]),
-    # or nothing, where that moves the edges less
+    # or nothing is cropped, if that moves the edges less
     ([Extract(Box(804, 404, 1600, 1600)), scaled(100, 100)], [Extract(Box(100, 50, 201, 201)), scaled(100, 100)]),
-    # what comes after stays, and a second cut joins the first
+    # later ops do not change, and a second crop joins the first
     ([Extract(Box(807, 407, 1000, 1000)), scaled(78, 78), Extract(Box(5, 5, 50, 50)), Background(WHITE)],
      [Extract(Box(100, 50, 126, 126)), scaled(79, 79), Extract(Box(6, 6, 50, 50)), Background(WHITE)]),
 ]
@@ -85,12 +85,12 @@ REWRITTEN = [
 
 
 @pytest.mark.parametrize(("ops", "eighths"), EIGHTHS)
-def test_how_much_smaller(ops: list[AnyOp], eighths: int) -> None:
+def test_the_scale_for_ops(ops: list[AnyOp], eighths: int) -> None:
     assert read(header(LARGE, JPEG), *ops).scale == Fraction(eighths, 8)
 
 
 @pytest.mark.parametrize(("info", "to", "eighths"), SOURCES)
-def test_which_sources(info: Info, to: tuple[int, int], eighths: int) -> None:
+def test_the_scale_for_sources(info: Info, to: tuple[int, int], eighths: int) -> None:
     assert read(info, scaled(*to)).scale == Fraction(eighths, 8)
 
 
@@ -100,23 +100,23 @@ def test_the_ops_for_the_smaller_frame(ops: list[AnyOp], rewritten: list[AnyOp])
     assert read(info, *ops) == DecodePlan(Fraction(1, 8), tuple(rewritten))
 
 
-def test_a_last_pixel_that_reaches_beyond_the_picture_is_cut() -> None:
-    # 4001 px at an eighth touch 501 pixels, the last with one source pixel in it; at 5 to 1, 100.025 are asked for
+def test_a_last_pixel_partly_outside_the_image_is_cropped() -> None:
+    # 4001 px at an eighth cover 501 pixels, the last with one source pixel; at 5 to 1, 100.025 are requested
     ops = read(header(Size(4001, 800), JPEG), scaled(100, 20)).ops
     assert ops == (scaled(100, 20),)
     ops = read(header(Size(4001, 800), JPEG), scaled(300, 60)).ops
     assert ops == (scaled(301, 60), Extract(Box(0, 0, 300, 60)))
 
 
-def test_what_is_not_shrunk_keeps_its_ops() -> None:
+def test_a_source_at_full_scale_has_the_ops_of_the_recipe() -> None:
     ops = (scaled(2500, 2000), Background(WHITE))
     assert decode_plan(recipe(*ops), header(LARGE, JPEG)) == DecodePlan(Fraction(1), ops)
 
 
-# What libvips makes of a side is its own business: this is what we rely on.
+# We rely on the rounding that libvips uses for the sides.
 @pytest.mark.parametrize("eighths", [1, 2, 4])
 @pytest.mark.parametrize("size", [Size(1001, 777), Size(1003, 501), Size(64, 48), Size(1007, 1005)])
-def test_libvips_reads_a_webp_as_we_reckon(size: Size, eighths: int) -> None:
+def test_libvips_decodes_a_webp_to_the_computed_size(size: Size, eighths: int) -> None:
     body = pyvips.Image.black(size.width, size.height).write_to_buffer(".webp")
     found = pyvips.Image.new_from_buffer(body, "", scale=eighths / 8)
     assert Size(found.width, found.height) == decoded_size(header(size, WEBP), Fraction(eighths, 8))
@@ -133,8 +133,10 @@ orders = st.builds(
 
 @settings(deadline=None)
 @given(st.builds(Size, sides, sides), st.sampled_from([JPEG, WEBP]), st.integers(1, 8), orders)
-def test_it_shows_what_the_recipe_shows(stored: Size, kind: Format, orientation: int, step: AnyStep) -> None:
-    """The same size, no op outside its frame, no edge farther off than a pixel: half by the recipe, half by this."""
+def test_the_decode_plan_shows_the_same_as_the_recipe(
+    stored: Size, kind: Format, orientation: int, step: AnyStep
+) -> None:
+    """The same size, no op outside its frame, and no edge off by more than a pixel: half from each of the two plans."""
     info = header(stored, kind, orientation=orientation)
     made = recipe_of(plan(step), info)
     found = decode_plan(made, info)
@@ -149,7 +151,7 @@ def test_it_shows_what_the_recipe_shows(stored: Size, kind: Format, orientation:
 
 
 def in_the_source(region: Region, info: Info, scale: Fraction) -> Region:
-    """A region of the smaller frame in pixels of the upright source: a JPEG's count from where the file begins."""
+    """A region of the smaller frame in pixels of the upright source; a JPEG scales from the stored top left."""
     frame = decoded_size(info, scale)
     if info.format is WEBP:
         return region.scaled(Fraction(info.size.width, frame.width), Fraction(info.size.height, frame.height))

@@ -1,4 +1,4 @@
-"""Where smart windows lie, on scenes of plain rectangles: what stands out is 255 in a map, faces are boxes."""
+"""Smart windows in scenes of plain rectangles: salient areas are 255 in a map, faces are boxes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TALL = Size(500, 1000)
 
 
 def grid(frame: Size, *areas: Area, value: int = 255) -> SaliencyMap:
-    """A map with so much in every cell whose center lies in one of the areas."""
+    """A map with `value` in every cell that has its center in one of the areas."""
     scale = 32 / max(frame.width, frame.height)
     columns, rows = round(frame.width * scale), round(frame.height * scale)
     cells = bytearray(columns * rows)
@@ -38,20 +38,20 @@ def grid(frame: Size, *areas: Area, value: int = 255) -> SaliencyMap:
 def scene(
     frame: Size, *, faces: tuple[Area, ...] = (), subject: tuple[Area, ...] = (), residual: tuple[Area, ...] = ()
 ) -> Analysis:
-    told = tuple(Face(*area, score=0.92) for area in faces)
-    return Analysis(1, told, grid(frame, *subject), grid(frame, *residual))
+    detected = tuple(Face(*area, score=0.92) for area in faces)
+    return Analysis(1, detected, grid(frame, *subject), grid(frame, *residual))
 
 
 def window(frame: Size, width: int, height: int, analysis: Analysis) -> tuple[float, float, float, float, str]:
-    """The window as shares of the frame, left, top, right, bottom, and what decided."""
+    """The window in shares of the frame: left, top, right, bottom, and the reason for its position."""
     placed = smart_placement((Fraction(width), Fraction(height)), View(frame), analysis)
     assert placed is not None
     left, top = float(placed.left / frame.width), float(placed.top / frame.height)
     return left, top, left + width / frame.width, top + height / frame.height, placed.decided_by
 
 
-def holds(kept: tuple[float, float, float, float, str], area: Area) -> bool:
-    left, top, right, bottom, _ = kept
+def holds(window: tuple[float, float, float, float, str], area: Area) -> bool:
+    left, top, right, bottom, _ = window
     return (
         left <= area[0] + 1e-6
         and top <= area[1] + 1e-6
@@ -65,7 +65,7 @@ FACE_NEXT: Area = (0.35, 0.20, 0.10, 0.24)
 FACE_RIGHT: Area = (0.80, 0.20, 0.10, 0.24)
 BYSTANDER: Area = (0.90, 0.30, 0.03, 0.06)
 CUT_HEAD: Area = (0.965, 0.40, 0.035, 0.08)
-DOUBTED = Face(*FACE_LEFT, score=0.5)
+UNCERTAIN = Face(*FACE_LEFT, score=0.5)
 BODY: Area = (0.05, 0.15, 0.20, 0.85)
 BLOB_LEFT: Area = (0.05, 0.25, 0.20, 0.50)
 BLOB_RIGHT: Area = (0.70, 0.25, 0.20, 0.50)
@@ -73,83 +73,83 @@ SMALL_BLOB: Area = (0.80, 0.40, 0.06, 0.12)
 
 # fmt: off
 KEPT = [
-    # a square of 500 px in 1000x500 that meets                               keeps whole             decided by
-    (scene(WIDE, faces=(FACE_LEFT,)),                                         [FACE_LEFT],             "faces"),
-    (scene(WIDE, faces=(FACE_LEFT, FACE_NEXT)),                               [FACE_LEFT, FACE_NEXT],  "faces"),
-    (scene(WIDE, faces=(FACE_LEFT, FACE_NEXT, FACE_RIGHT)),                   [FACE_LEFT, FACE_NEXT],  "faces"),
-    (scene(WIDE, faces=(FACE_LEFT, BYSTANDER)),                               [FACE_LEFT],             "faces"),
-    (scene(WIDE, faces=(FACE_LEFT,), subject=(BLOB_RIGHT,)),                  [FACE_LEFT],             "faces"),
-    (scene(WIDE, faces=(CUT_HEAD,), subject=(BLOB_LEFT,)),                    [BLOB_LEFT],             "subject"),
-    (scene(WIDE, subject=(BLOB_RIGHT,)),                                      [BLOB_RIGHT],            "subject"),
-    (scene(WIDE, subject=(BLOB_LEFT,), residual=(BLOB_RIGHT,)),               [BLOB_LEFT],             "subject"),
-    (scene(WIDE, residual=(SMALL_BLOB,)),                                     [SMALL_BLOB],            "residual"),
+    # scene of a 500 px square in 1000x500                      shows whole             decided by
+    (scene(WIDE, faces=(FACE_LEFT,)),                           [FACE_LEFT],            "faces"),
+    (scene(WIDE, faces=(FACE_LEFT, FACE_NEXT)),                 [FACE_LEFT, FACE_NEXT], "faces"),
+    (scene(WIDE, faces=(FACE_LEFT, FACE_NEXT, FACE_RIGHT)),     [FACE_LEFT, FACE_NEXT], "faces"),
+    (scene(WIDE, faces=(FACE_LEFT, BYSTANDER)),                 [FACE_LEFT],            "faces"),
+    (scene(WIDE, faces=(FACE_LEFT,), subject=(BLOB_RIGHT,)),    [FACE_LEFT],            "faces"),
+    (scene(WIDE, faces=(CUT_HEAD,), subject=(BLOB_LEFT,)),      [BLOB_LEFT],            "subject"),
+    (scene(WIDE, subject=(BLOB_RIGHT,)),                        [BLOB_RIGHT],           "subject"),
+    (scene(WIDE, subject=(BLOB_LEFT,), residual=(BLOB_RIGHT,)), [BLOB_LEFT],            "subject"),
+    (scene(WIDE, residual=(SMALL_BLOB,)),                       [SMALL_BLOB],           "residual"),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("analysis", "areas", "by"), KEPT)
-def test_a_square_of_a_wide_picture_keeps(analysis: Analysis, areas: list[Area], by: str) -> None:
+def test_a_square_of_a_wide_image_shows(analysis: Analysis, areas: list[Area], by: str) -> None:
     kept = window(WIDE, 500, 500, analysis)
     assert kept[4] == by
     for area in areas:
         assert holds(kept, area), (kept, area)
 
 
-def test_two_faces_that_just_fit_are_both_kept() -> None:
-    # 0.30..0.78 is 480 of the window's 500 px: 10 px beside each face, less than the room a picture would like.
+def test_two_faces_that_just_fit_are_both_shown() -> None:
+    # 0.30..0.78 is 480 of the window's 500 px: 10 px next to each face, less than the preferred space.
     faces: tuple[Area, Area] = ((0.30, 0.2, 0.10, 0.24), (0.68, 0.2, 0.10, 0.24))
     kept = window(WIDE, 500, 500, scene(WIDE, faces=faces))
     assert all(holds(kept, face) for face in faces)
 
 
-def test_of_two_faces_too_far_apart_one_is_kept_whole_and_none_is_cut() -> None:
+def test_of_two_distant_faces_one_is_whole_and_none_is_cut() -> None:
     kept = window(WIDE, 300, 500, scene(WIDE, faces=(FACE_LEFT, FACE_RIGHT)))
     assert holds(kept, FACE_LEFT) != holds(kept, FACE_RIGHT)
     assert kept[2] <= FACE_RIGHT[0] or kept[0] >= FACE_LEFT[0] + FACE_LEFT[2]
 
 
-def test_of_two_things_too_far_apart_one_is_kept_whole() -> None:
+def test_of_two_distant_subjects_one_is_whole() -> None:
     kept = window(WIDE, 280, 500, scene(WIDE, subject=(BLOB_LEFT, BLOB_RIGHT)))
     assert holds(kept, BLOB_LEFT) or holds(kept, BLOB_RIGHT)
 
 
-def test_of_a_standing_figure_without_a_face_the_top_is_kept() -> None:
+def test_the_top_of_a_figure_without_a_face_is_shown() -> None:
     head, body = (0.44, 0.10, 0.12, 0.16), (0.30, 0.26, 0.40, 0.62)
     kept = window(TALL, 500, 500, scene(TALL, subject=(head, body)))
     assert holds(kept, head)
 
 
-def test_a_face_alone_lies_in_the_middle_across() -> None:
+def test_a_single_face_is_centered_horizontally() -> None:
     left, _, right, _, _ = window(WIDE, 400, 500, scene(WIDE, faces=((0.55, 0.2, 0.1, 0.24),)))
     assert (left + right) / 2 == pytest.approx(0.6, abs=0.02)
 
 
-def test_a_face_alone_lies_a_little_above_the_middle_down() -> None:
+def test_a_single_face_is_a_little_above_the_center() -> None:
     _, top, _, bottom, _ = window(TALL, 500, 400, scene(TALL, faces=((0.4, 0.45, 0.2, 0.12),)))
     assert (0.51 - top) / (bottom - top) == pytest.approx(0.45, abs=0.06)
 
 
 # fmt: off
 UNDECIDED = [
-    # why nothing decides             frame  window      what was found
-    ("nothing was found",             WIDE, (500, 500), scene(WIDE)),
-    ("the map is flat",               WIDE, (500, 500), scene(WIDE, subject=((0, 0, 1, 1),))),
-    ("flat along the axis",           WIDE, (500, 500), scene(WIDE, subject=((0, 0.4, 1, 0.2),))),
-    ("no room to slide in",           WIDE, (1000, 500), scene(WIDE, faces=(FACE_LEFT,))),
-    ("the face is hardly one",        WIDE, (500, 500), Analysis(1, (DOUBTED,), grid(WIDE), grid(WIDE))),
+    # reason                     frame  window      analysis
+    ("nothing was found",        WIDE, (500, 500),  scene(WIDE)),
+    ("the map is flat",          WIDE, (500, 500),  scene(WIDE, subject=((0, 0, 1, 1),))),
+    ("flat along the axis",      WIDE, (500, 500),  scene(WIDE, subject=((0, 0.4, 1, 0.2),))),
+    ("the window cannot move",   WIDE, (1000, 500), scene(WIDE, faces=(FACE_LEFT,))),
+    ("a face of low confidence", WIDE, (500, 500),  Analysis(1, (UNCERTAIN,), grid(WIDE), grid(WIDE))),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("why", "frame", "sides", "analysis"), UNDECIDED)
-def test_the_content_decides_nothing_where(why: str, frame: Size, sides: tuple[int, int], analysis: Analysis) -> None:
+def test_the_content_decides_nothing_if(why: str, frame: Size, sides: tuple[int, int], analysis: Analysis) -> None:
     assert smart_placement((Fraction(sides[0]), Fraction(sides[1])), View(frame), analysis) is None, why
 
 
 # ---------------------------------------------------------------------------------------------- through steps before
 
 
-def test_a_trimmed_frame_knows_only_what_is_left() -> None:
+def test_a_trimmed_frame_uses_only_its_visible_part() -> None:
     view = View(WIDE).extracted(Box(0, 0, 700, 500))
     analysis = scene(WIDE, faces=(FACE_LEFT, FACE_RIGHT))  # the right one is cut off
     placed = smart_placement((Fraction(300), Fraction(500)), view, analysis)
@@ -158,30 +158,30 @@ def test_a_trimmed_frame_knows_only_what_is_left() -> None:
     assert placed.left + 300 >= 200
 
 
-def test_a_face_that_the_trim_cut_in_two_counts_for_nothing() -> None:
-    view = View(WIDE).extracted(Box(160, 0, 840, 500))  # of the face at 100..200 are 40 px left
+def test_a_face_cut_by_a_trim_is_ignored() -> None:
+    view = View(WIDE).extracted(Box(160, 0, 840, 500))  # 40 px remain of the face at 100..200
     placed = smart_placement((Fraction(500), Fraction(500)), view, scene(WIDE, faces=(FACE_LEFT,)))
     assert placed is None
 
 
 # fmt: off
 TURNS = [
-    # turned so, the face at the far left of 1000x500 lies
-    (Orientation.NONE,        "left"),
+    # after the rotation, the face at the left of 1000x500 is at
+    (Orientation.NONE,            "left"),
     (Orientation.FLIP_HORIZONTAL, "right"),
-    (Orientation.ROTATE_180,        "right"),
+    (Orientation.ROTATE_180,      "right"),
     (Orientation.FLIP_VERTICAL,   "left"),
     (Orientation.ROTATE_90,       "top"),
-    (Orientation.ROTATE_270,        "bottom"),
-    (Orientation.TRANSPOSE,   "top"),
-    (Orientation.TRANSVERSE,  "bottom"),
+    (Orientation.ROTATE_270,      "bottom"),
+    (Orientation.TRANSPOSE,       "top"),
+    (Orientation.TRANSVERSE,      "bottom"),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("turn", "where"), TURNS)
 @pytest.mark.parametrize("what", ["face", "subject"])
-def test_what_was_found_turns_with_the_frame(turn: Orientation, where: str, what: str) -> None:
+def test_findings_rotate_with_the_frame(turn: Orientation, where: str, what: str) -> None:
     area: Area = (0.02, 0.3, 0.12, 0.3)
     analysis = scene(WIDE, faces=(area,)) if what == "face" else scene(WIDE, subject=(area,))
     placed = smart_placement((Fraction(300), Fraction(300)), View(WIDE).rotated(turn), analysis)
@@ -219,7 +219,7 @@ def largest(frame: Size, ratio: tuple[int, int]) -> tuple[Fraction, Fraction]:
 
 @given(analyses, ratios)
 @settings(max_examples=100, deadline=None)
-def test_a_window_lies_inside_its_frame(found: tuple[Size, Analysis], ratio: tuple[int, int]) -> None:
+def test_a_window_is_inside_its_frame(found: tuple[Size, Analysis], ratio: tuple[int, int]) -> None:
     frame, analysis = found
     width, height = largest(frame, ratio)
     placed = smart_placement((width, height), View(frame), analysis)
@@ -241,7 +241,7 @@ def test_the_same_window_at_every_size(found: tuple[Size, Analysis], ratio: tupl
         assert (large.left, large.top, large.decided_by) == (small.left * times, small.top * times, small.decided_by)
 
 
-def test_a_choice_takes_less_than_a_millisecond() -> None:
+def test_a_placement_takes_less_than_a_millisecond() -> None:
     faces = tuple((0.05 + 0.11 * i, 0.2, 0.08, 0.2) for i in range(8))
     analysis = scene(WIDE, faces=faces, subject=(BODY, BLOB_RIGHT), residual=(SMALL_BLOB,))
 
@@ -250,5 +250,5 @@ def test_a_choice_takes_less_than_a_millisecond() -> None:
         smart_placement((Fraction(500), Fraction(500)), View(WIDE), analysis)
         return time.perf_counter() - start
 
-    # The best of many: the machine may be busy with other things, which is not what is asked here.
+    # The best of many runs, because the machine may be busy.
     assert min(once() for _ in range(50)) < 0.001

@@ -16,21 +16,21 @@ FACE = Region(Fraction(3, 4), Fraction(1, 5), Fraction(1, 10), Fraction(2, 5))  
 
 # fmt: off
 PLACES = [
-    # view                                                     the face's box in the frame
-    (WHOLE,                                                    (750, 100, 100, 200)),
-    (WHOLE.extracted(Box(500, 100, 500, 400)),                 (250,   0, 100, 200)),
-    (WHOLE.extracted(Box(0, 0, 500, 500)),                     (750, 100, 100, 200)),   # outside, where it would be
-    (WHOLE.scaled(Size(100, 100)),                             ( 75,  20,  10,  40)),
-    (WHOLE.rotated(Orientation.ROTATE_90),                         (200, 750, 200, 100)),   # top right becomes bottom right
-    (WHOLE.rotated(Orientation.FLIP_HORIZONTAL),                          (150, 100, 100, 200)),
+    # view                                       the face's box in the frame
+    (WHOLE,                                      (750, 100, 100, 200)),
+    (WHOLE.extracted(Box(500, 100, 500, 400)),   (250,   0, 100, 200)),
+    (WHOLE.extracted(Box(0, 0, 500, 500)),       (750, 100, 100, 200)),   # outside the frame
+    (WHOLE.scaled(Size(100, 100)),               ( 75,  20,  10,  40)),
+    (WHOLE.rotated(Orientation.ROTATE_90),       (200, 750, 200, 100)),   # top right becomes bottom right
+    (WHOLE.rotated(Orientation.FLIP_HORIZONTAL), (150, 100, 100, 200)),
     (WHOLE.rotated(Orientation.ROTATE_90).extracted(Box(100, 700, 400, 300)), (100, 50, 200, 100)),
-    (WHOLE.extracted(Box(-10, -20, 1100, 600)),                (760, 120, 100, 200)),   # room added around it
+    (WHOLE.extracted(Box(-10, -20, 1100, 600)),  (760, 120, 100, 200)),   # space added around it
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("view", "box"), PLACES)
-def test_a_face_of_the_source_lies_in_the_frame_at(view: View, box: tuple[int, int, int, int]) -> None:
+def test_the_position_of_a_face_in_the_frame(view: View, box: tuple[int, int, int, int]) -> None:
     assert view.to_frame(FACE) == Region.from_box(Box(*box))
 
 
@@ -43,7 +43,7 @@ changes = st.lists(st.one_of(boxes, sizes, st.sampled_from(Orientation)), max_si
 
 @settings(deadline=None)
 @given(sizes, changes, regions)
-def test_place_and_source_of_undo_each_other(
+def test_to_frame_and_to_source_are_inverse(
     source: Size, changes: list[Box | Size | Orientation], region: Region
 ) -> None:
     view = View(source)

@@ -1,4 +1,4 @@
-"""Formats: how their files begin, which of them an Accept header admits, what a header's facts mean."""
+"""Format detection, Accept headers and header facts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEADS = [
     (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg>",     Format.SVG),
     (b"  <!-- drawn by hand --> <svg>",               Format.SVG),
 ]
-NO_PICTURES = [
+NOT_IMAGES = [
     b"", b"GIF", b"RIFF\x24\x00\x00\x00WAVEfmt ", ftyp(b"isom", b"mp42"), b"BM, a letter that begins so",
     b"<!DOCTYPE html><html><svg>", b"<html>", b"%PDF-1.7", b"PK\x03\x04", b"<?xml version='1.0'?><rss>",
     b"#!/bin/sh", b"\x00\x00\x00\x18ftyp", b"II*", b"<?xml " + b" " * SNIFF_BYTES + b"<svg>",
@@ -56,27 +56,27 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("head", "format_"), HEADS)
-def test_a_picture_is_known_by_its_first_bytes(head: bytes, format_: Format) -> None:
+def test_a_format_is_detected_by_its_first_bytes(head: bytes, format_: Format) -> None:
     assert sniff_format(head) is format_
 
 
-@pytest.mark.parametrize("head", NO_PICTURES)
-def test_what_is_no_picture(head: bytes) -> None:
+@pytest.mark.parametrize("head", NOT_IMAGES)
+def test_unknown_bytes_have_no_format(head: bytes) -> None:
     assert sniff_format(head) is None
 
 
 @given(st.binary(max_size=200))
-def test_sniffing_takes_any_bytes(head: bytes) -> None:
+def test_sniffing_accepts_any_bytes(head: bytes) -> None:
     found = sniff_format(head)
     assert found is None or found in TRAITS
 
 
 @pytest.mark.parametrize(("header", "formats"), ACCEPTED)
-def test_what_a_client_accepts(header: str, formats: set[Format]) -> None:
+def test_formats_that_an_accept_header_names(header: str, formats: set[Format]) -> None:
     assert accepted_formats(header) == formats
 
 
-def test_a_hostile_accept_header_is_read_only_so_far() -> None:
+def test_only_the_start_of_a_hostile_accept_header_is_read() -> None:
     assert accepted_formats("," * 5000 + "image/webp") == frozenset()
     assert accepted_formats("image/webp;" * 100_000) == {Format.WEBP}
 
@@ -94,6 +94,6 @@ def test_an_orientation_from_5_up_swaps_the_sides(orientation: int) -> None:
     assert info.stored_size == Size(400, 300)
 
 
-def test_one_frame_is_no_animation() -> None:
+def test_one_frame_is_not_an_animation() -> None:
     assert not Info(Format.GIF, Size(4, 3), 10).animated
     assert Info(Format.GIF, Size(4, 3), 10, frames=2).animated

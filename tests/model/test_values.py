@@ -1,4 +1,4 @@
-"""The exact values: what they hold, what they refuse to be, and the laws of boxes."""
+"""Exact values: valid and invalid ones, and properties of boxes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.model.values import CLEAR, ZERO_LENGTH, WHITE, FULL_LENGTH, Box, Color, Pixels, Ratio, Share, Size, bounding_box
+from cropmark.model.values import (
+    CLEAR,
+    FULL_LENGTH,
+    WHITE,
+    ZERO_LENGTH,
+    Box,
+    Color,
+    Pixels,
+    Ratio,
+    Share,
+    Size,
+    bounding_box,
+)
 
 # fmt: off
 UNBUILDABLE: list[tuple[Callable[[], object], str]] = [
@@ -24,21 +36,21 @@ UNBUILDABLE: list[tuple[Callable[[], object], str]] = [
 CLIPPED = [
     # box                        in a frame of    leaves
     (Box(100, 50, 640, 400),     Size(1000, 500), Box(100, 50, 640, 400)),     # inside
-    (Box(180, 100, 640, 480),    Size(1000, 500), Box(180, 100, 640, 400)),    # cut at the bottom
-    (Box(-20, -10, 100, 100),    Size(1000, 500), Box(0, 0, 80, 90)),          # cut at the corner
-    (Box(-5, -5, 2000, 2000),    Size(1000, 500), Box(0, 0, 1000, 500)),       # cut all around
+    (Box(180, 100, 640, 480),    Size(1000, 500), Box(180, 100, 640, 400)),    # clipped at the bottom
+    (Box(-20, -10, 100, 100),    Size(1000, 500), Box(0, 0, 80, 90)),          # clipped at the corner
+    (Box(-5, -5, 2000, 2000),    Size(1000, 500), Box(0, 0, 1000, 500)),       # clipped on all sides
     (Box(1000, 0, 10, 10),       Size(1000, 500), None),                       # right is exclusive: nothing shared
     (Box(-10, 0, 10, 10),        Size(1000, 500), None),
 ]
 ENCLOSED = [
-    # boxes                                   the smallest that holds them
+    # boxes                                   the bounding box
     ([],                                      None),
     ([Box(3, 4, 5, 6)],                       Box(3, 4, 5, 6)),
     ([Box(0, 9, 2, 2), Box(5, 1, 1, 3)],      Box(0, 1, 6, 10)),
     ([Box(0, 0, 9, 9), Box(2, 2, 1, 1)],      Box(0, 0, 9, 9)),
 ]
 LENGTHS = [
-    (Pixels(Fraction(641, 2)), 1000, Fraction(641, 2)),    # whatever the side
+    (Pixels(Fraction(641, 2)), 1000, Fraction(641, 2)),    # independent of the side
     (Share(Fraction(1, 3)),    1000, Fraction(1000, 3)),   # exact
     (Share(Fraction(5, 2)),     300, Fraction(750)),
     (FULL_LENGTH,                     300, Fraction(300)),
@@ -48,7 +60,7 @@ LENGTHS = [
 
 
 @pytest.mark.parametrize(("build", "words"), UNBUILDABLE)
-def test_what_makes_no_sense_cannot_be_built(build: Callable[[], object], words: str) -> None:
+def test_invalid_values_cannot_be_created(build: Callable[[], object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         build()
 
@@ -60,7 +72,7 @@ def test_a_box_clipped(box: Box, frame: Size, left: Box | None) -> None:
 
 
 @pytest.mark.parametrize(("boxes", "whole"), ENCLOSED)
-def test_the_box_that_holds_all(boxes: list[Box], whole: Box | None) -> None:
+def test_the_bounding_box(boxes: list[Box], whole: Box | None) -> None:
     assert bounding_box(boxes) == whole
 
 
@@ -69,12 +81,12 @@ def test_a_length_on_a_side(length: Pixels | Share, side: int, pixels: Fraction)
     assert length.of(side) == pixels
 
 
-def test_values_read_as_a_person_writes_them() -> None:
+def test_values_as_text() -> None:
     assert str(Size(640, 480)) == "640x480"
     assert str(Box(10, 20, 640, 480)) == "640x480 at 10,20"
 
 
-def test_what_follows_from_a_value() -> None:
+def test_derived_properties() -> None:
     box = Box(10, 20, 30, 40)
     assert (box.right, box.bottom, box.size) == (40, 60, Size(30, 40))
     assert (Size(3, 4).area, Size(3, 4).transposed) == (12, Size(4, 3))

@@ -120,25 +120,25 @@ plans = st.builds(
 
 
 @given(plans, plans)
-def test_plans_are_equal_just_where_their_fingerprints_are(one: Plan, other: Plan) -> None:
+def test_plans_are_equal_if_and_only_if_their_fingerprints_are(one: Plan, other: Plan) -> None:
     assert (one == other) == (one.fingerprint() == other.fingerprint())
     assert replace(one).fingerprint() == one.fingerprint()
 
 
 # fmt: off
 NEIGHBORS: list[tuple[Plan, Plan]] = [
-    # plans that a careless text would take for one
-    (Plan((Pad(Edges()),)),                          Plan((TrimEdges(Edges()),))),
-    (Plan((Resize(Pixels(Fraction(1)), None),)),     Plan((Resize(Share(Fraction(1)), None),))),    # a pixel, the whole
-    (Plan((Resize(Pixels(Fraction(1)), None),)),     Plan((Resize(None, Pixels(Fraction(1))),))),
-    (Plan((Blur(Pixels(Fraction(3, 2))),)),          Plan((Blur(Pixels(Fraction(31, 20))),))),
+    # plans that a careless serialization would not distinguish
+    (Plan((Pad(Edges()),)),                      Plan((TrimEdges(Edges()),))),
+    (Plan((Resize(Pixels(Fraction(1)), None),)), Plan((Resize(Share(Fraction(1)), None),))),   # a pixel, the whole
+    (Plan((Resize(Pixels(Fraction(1)), None),)), Plan((Resize(None, Pixels(Fraction(1))),))),
+    (Plan((Blur(Pixels(Fraction(3, 2))),)),      Plan((Blur(Pixels(Fraction(31, 20))),))),
     (Plan((Blur(Pixels(Fraction(1))), Flatten(Color(0, 0, 0)))),
      Plan((Flatten(Color(0, 0, 0)), Blur(Pixels(Fraction(1)))))),                                  # their order counts
     (Plan((Crop(shape=Ratio(Fraction(2), Fraction(1))),)), Plan((Crop(shape=Ratio(Fraction(4), Fraction(2))),))),
     (Plan(output=Output((EncodingChoice(warning_if_skipped="a"), EncodingChoice()))),
      Plan(output=Output((EncodingChoice(), EncodingChoice(warning_if_skipped="a"))))),
-    (Plan(output=Output((EncodingChoice(warning_if_skipped="None"),))),  Plan(output=Output((EncodingChoice(),)))),
-    (Plan(output=Output((EncodingChoice(quality=1),))),      Plan(output=Output((EncodingChoice(lossless=TriState.YES),)))),
+    (Plan(output=Output((EncodingChoice(warning_if_skipped="None"),))), Plan(output=Output((EncodingChoice(),)))),
+    (Plan(output=Output((EncodingChoice(quality=1),))), Plan(output=Output((EncodingChoice(lossless=TriState.YES),)))),
     (Plan((Crop(shape=Dimensions(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a,b"),)),
      Plan((Crop(shape=Dimensions(Pixels(Fraction(1)), Pixels(Fraction(1))), parameter="a"),))),
 ]
@@ -146,12 +146,12 @@ NEIGHBORS: list[tuple[Plan, Plan]] = [
 
 
 @pytest.mark.parametrize(("one", "other"), NEIGHBORS)
-def test_plans_that_are_nearly_alike_are_told_apart(one: Plan, other: Plan) -> None:
+def test_similar_plans_have_different_fingerprints(one: Plan, other: Plan) -> None:
     assert one.fingerprint() != other.fingerprint()
 
 
 def _changes(value: Any) -> list[Any]:
-    """Values that differ from a dataclass in one field each, by a change that is plainly another value."""
+    """Copies of a dataclass value that each differ in one field."""
     return [replace(value, **{each.name: _another(getattr(value, each.name))}) for each in fields(value)]
 
 
@@ -177,27 +177,28 @@ def _another(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("changed", [*_changes(Plan()), *[Plan(output=o) for o in _changes(Output())]])
-def test_no_field_is_left_out(changed: Plan) -> None:
+def test_every_field_changes_the_fingerprint(changed: Plan) -> None:
     assert changed.fingerprint() != Plan().fingerprint()
 
 
 @pytest.mark.parametrize("limits", _changes(Limits()))
-def test_no_limit_is_left_out(limits: Limits) -> None:
+def test_every_limit_changes_the_fingerprint(limits: Limits) -> None:
     assert Plan(limits=limits).fingerprint() != Plan().fingerprint()
 
 
-TOLD_ELSEWHERE = """
+IN_ANOTHER_PROCESS = """
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly.dialect import Fastly
-ask = ImageRequest("a.png", "crop=4:3,smart&width=33.3p&bg-color=fff&auto=webp,avif", {"accept": "image/webp,image/avif"})
-print(Fastly().order(ask).plan.fingerprint())
+query = "crop=4:3,smart&width=33.3p&bg-color=fff&auto=webp,avif"
+request = ImageRequest("a.png", query, {"accept": "image/webp,image/avif"})
+print(Fastly().order(request).plan.fingerprint())
 """
 
 
 def test_it_is_the_same_in_every_process() -> None:
     told = {
         subprocess.run(
-            [sys.executable, "-c", TOLD_ELSEWHERE],
+            [sys.executable, "-c", IN_ANOTHER_PROCESS],
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
@@ -212,4 +213,4 @@ def test_it_is_the_same_in_every_process() -> None:
 
 def test_a_plan_holds_values_only() -> None:
     with pytest.raises(TypeError, match="unexpected float in a Plan"):
-        Plan((Blur(Pixels(1.5)),)).fingerprint()  # type: ignore[arg-type]  # what the types forbid is refused too
+        Plan((Blur(Pixels(1.5)),)).fingerprint()  # type: ignore[arg-type]  # forbidden by the type, and rejected at run time too

@@ -16,8 +16,8 @@ GRID_SIDE = 32
 """The number of cells along the long side of a saliency map."""
 
 # A copy of 192 px on the long side takes a third of the time of one of 320 px and is mostly as good. It hardly shows a
-# subject of a tenth of the side: the output is then neither near 0 nor near 1, and a second run uses a larger copy. Time
-# and memory grow with the area: 256 by 256 px take 0.2 s and temporarily 160 MB.
+# subject of a tenth of the side: the output is then neither near 0 nor near 1, and a second run uses a larger copy.
+# Time and memory grow with the area: 256 by 256 px take 0.2 s and temporarily 160 MB.
 QUICK_SIDE = 192
 CLOSE_AREA = 256 * 256
 CLOSE_SIDE = 352
