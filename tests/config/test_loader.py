@@ -42,8 +42,8 @@ INVALID = [
     ("port = 1\nfastly.jpeg_quality = 500\n",                   2,    ("fastly.jpeg_quality: ",)),
     ("[contentstack]\nbranches = []\nrate_limit = -1\n",        3,    ("contentstack.rate_limit: input should be greater than or equal to 0, got -1",)),
     ("[contentstack.rate_limits]\na = 1\nb = -1\n",             3,    ("contentstack.rate_limits.b: input should be greater than or equal to 0, got -1",)),
-    ("[pixlab]\nside = 9\nsource_bytes = 0\n",                  3,    ("pixlab.source_bytes: input should be greater than or equal to 1, got 0",)),
-    ("[pixlab]\nside = 9\nsource_pixels = 0\n",                 3,    ("pixlab.source_pixels: input should be",)),
+    ("[pixlab]\nmax_side = 9\nmax_source_bytes = 0\n",                  3,    ("pixlab.max_source_bytes: input should be greater than or equal to 1, got 0",)),
+    ("[pixlab]\nmax_side = 9\nmax_source_pixels = 0\n",                 3,    ("pixlab.max_source_pixels: input should be",)),
     ("fastly = 3\n",                                            1,    ("fastly: input should be a dictionary",)),
     ("[site]\nname = 'a'\n",                                    1,    ("site: input should be a valid tuple", "sites, as `[[site]]` tables")),
     ("[[site]]\nhosts = ['a']\nsource = '.'\n",                 1,    ("site.0.dialect: field required", "`fastly`, `contentstack`")),
@@ -80,6 +80,8 @@ INVALID = [
     ("queue = 3\n",                                             1,    ("unknown setting 'queue'", "it has been renamed: write queue_limit")),
     ("\nold_libraries = 'warn'\n",                              2,    ("old_libraries", "write allow_vulnerable_libraries")),
     (SITE + "widths = [1]\n",                                   5,    ("site.0.widths", "write allowed_widths")),
+    ("[pixlab]\nside = 9\n",                                     2,    ("pixlab.side", "write max_side")),
+    (SITE + "settings = { malformed = 'ignore' }\n",             5,    ("site.0.settings.malformed", "write on_malformed")),
     ("web_allow = []\nallow_private_hosts = []\n",              1,    ("web_allow is an alias of allow_private_hosts", "remove web_allow")),
 ]
 
@@ -178,9 +180,9 @@ def test_every_issue_is_reported(file: Path) -> None:
             ("environment CROPMARK_CONTENTSTACK__RATE_LIMITS: contentstack.rate_limits.blt1: ", "got '-1'"),
         ),
         (
-            "CROPMARK_PIXLAB__SIDE",
+            "CROPMARK_PIXLAB__MAX_SIDE",
             "0",
-            ("environment CROPMARK_PIXLAB__SIDE: pixlab.side: input should be greater", "got '0'"),
+            ("environment CROPMARK_PIXLAB__MAX_SIDE: pixlab.max_side: input should be greater", "got '0'"),
         ),
     ],
 )
@@ -190,7 +192,7 @@ def test_invalid_variables(file: Path, name: str, text: str, words: tuple[str, .
     assert all(word in str(bad.value) for word in words), str(bad.value)
 
 
-@pytest.mark.parametrize("section", [FastlySettings(webp_quality=0), PixLabSettings(side=0)])
+@pytest.mark.parametrize("section", [FastlySettings(webp_quality=0), PixLabSettings(max_side=0)])
 def test_a_section_built_in_python_has_the_same_bounds(section: FastlySettings | PixLabSettings) -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         Settings(**{section.__class__.__name__.removesuffix("Settings").lower(): section})  # type: ignore[arg-type]  # by name

@@ -40,7 +40,7 @@ def output_of(query: str, accept: str = "", settings: ContentstackSettings | Non
 
 
 def taken(output: Output, source: Info) -> EncodingChoice:
-    """The first choice whose conditions hold, where nothing is past a limit."""
+    """The first choice that is not skipped, without limits."""
     for choice in output.choices:
         named = choice.format or source.format
         loses = source.animated and not (output.first_frame or choice.first_frame or TRAITS[named].animated)
@@ -88,7 +88,7 @@ OUTPUTS = [
     ("auto=webp",                    WEBP_ONLY, PNG,           "webpll"),
     ("auto=webp&format=pjpg",        "image/webp", JPEG,       "webp 85"),        # the page's example
     ("auto=webp&format=pjpg",        "image/png",  JPEG,       "jpeg+ 85"),
-    ("auto=webp",                    "*/*,image/*", JPEG,      "jpeg~ 85"),       # a wildcard is no support
+    ("auto=webp",                    "*/*,image/*", JPEG,      "jpeg~ 85"),       # a wildcard does not count as support
     ("auto=webp",                    "image/webp;q=0", JPEG,   "jpeg~ 85"),
     ("auto=avif",                    WEBP_ONLY, JPEG,          "jpeg~ 85"),       # not a «best of»
     ("auto=avif,webp",               WEBP_ONLY, JPEG,          "webp 85"),
@@ -130,12 +130,12 @@ LIFTED = [
 
 
 @pytest.mark.parametrize(("query", "accept", "source", "becomes"), OUTPUTS)
-def test_what_comes_out(query: str, accept: str, source: Info, becomes: str) -> None:
+def test_output(query: str, accept: str, source: Info, becomes: str) -> None:
     assert told(taken(output_of(query, accept), source), source) == becomes
 
 
 @pytest.mark.parametrize(("query", "accept", "source", "becomes"), LIFTED)
-def test_what_comes_out_where_gifs_may_be_converted(query: str, accept: str, source: Info, becomes: str) -> None:
+def test_output_with_gif_conversion(query: str, accept: str, source: Info, becomes: str) -> None:
     assert told(taken(output_of(query, accept, ContentstackSettings(gif_resize=True)), source), source) == becomes
 
 
@@ -160,9 +160,7 @@ GIFS_THEMSELVES = [
 
 
 @pytest.mark.parametrize(("query", "lifted", "itself"), GIFS_THEMSELVES)
-def test_a_gif_goes_out_as_it_is_where_only_what_it_is_not_for_was_asked(
-    query: str, lifted: bool, itself: bool
-) -> None:
+def test_a_gif_is_sent_unchanged_if_no_parameter_applies_to_it(query: str, lifted: bool, itself: bool) -> None:
     plan = order_of(query, BROWSER, ContentstackSettings(gif_resize=lifted)).plan
     assert plan is not None
     found = resolve(plan, [ANIMATED_GIF])
@@ -182,7 +180,7 @@ SETTLED = [
     (True,                   GIF,          False),
 ]
 AS_IT_IS = [
-    # quality alone: the original goes out where the result was larger
+    # quality alone: the original is sent if the result is larger
     ("quality=100", True), ("quality=100&environment=production", True), ("quality=80&resize-filter=nearest", True),
     ("quality=100&width=9", False), ("quality=100&format=jpg", False), ("frame=1", False), ("crop=1:1", False),
 ]
@@ -196,13 +194,13 @@ def test_vary_is_sent_whenever_accept_could_matter(query: str, negotiated: bool,
 
 
 @pytest.mark.parametrize(("lifted", "source", "settled"), SETTLED)
-def test_vary_is_not_sent_for_what_is_not_converted(lifted: bool, source: Info, settled: bool) -> None:
+def test_vary_is_not_sent_for_sources_that_are_not_converted(lifted: bool, source: Info, settled: bool) -> None:
     order = order_of("auto=webp", settings=ContentstackSettings(gif_resize=lifted))
     assert matches_any(order.delivery.not_negotiated_for, source) is settled
 
 
 @pytest.mark.parametrize(("query", "original"), AS_IT_IS)
-def test_where_the_source_may_go_out_as_it_is(query: str, original: bool) -> None:
+def test_when_the_original_is_sent(query: str, original: bool) -> None:
     assert output_of(query).larger_is_original is original
 
 

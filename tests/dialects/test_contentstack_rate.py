@@ -1,4 +1,4 @@
-"""Contentstack: whose limit a request counts against."""
+"""Contentstack: the rate limit that a request counts against."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ RATES = [
 
 @pytest.mark.parametrize(("path", "rate"), RATES)
 def test_a_stack_may_have_a_limit_of_its_own(path: str, rate: tuple[str, int] | None) -> None:
-    ask = ImageRequest(path, "environment=production&width=90", {"accept": ""})
-    assert Contentstack(SETTINGS).order(ask).delivery.rate == rate
-    assert Contentstack().order(ask).delivery.rate is None
+    request = ImageRequest(path, "environment=production&width=90", {"accept": ""})
+    assert Contentstack(SETTINGS).order(request).delivery.rate == rate
+    assert Contentstack().order(request).delivery.rate is None

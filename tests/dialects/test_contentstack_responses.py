@@ -1,4 +1,4 @@
-"""Contentstack: the headers beside its pictures, and its JSON errors."""
+"""Contentstack: the headers of its images, and its JSON errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ REFUSALS = [
 @pytest.mark.parametrize(
     ("problem", "status", "code", "message", "named"), REFUSALS, ids=lambda value: type(value).__name__
 )
-def test_a_problem_is_told(problem: Problem, status: int, code: int, message: str, named: str | None) -> None:
+def test_a_problem_as_a_response(problem: Problem, status: int, code: int, message: str, named: str | None) -> None:
     answer = CONTENTSTACK.error_response(problem, ImageRequest("a.png"))
     assert (answer.status, answer.media_type) == (status, "application/json; charset=utf-8")
     told = json.loads(answer.body)
@@ -78,7 +78,7 @@ def test_a_problem_is_told(problem: Problem, status: int, code: int, message: st
     assert ("Cache-Control", "no-store") in answer.headers
 
 
-def test_an_error_says_what_is_wrong_and_the_mend() -> None:
+def test_an_error_has_detail_and_fix() -> None:
     value = BadValue("width", "0", expected="a length above 0", fix="leave it out")
     told = json.loads(CONTENTSTACK.error_response(value, ImageRequest("a")).body)
     assert told["errors"] == {"width": ["expected a length above 0, got '0'", "leave it out"]}
@@ -89,7 +89,7 @@ def test_an_error_says_what_is_wrong_and_the_mend() -> None:
     assert missing == {"error_message": "Asset was not found.", "error_code": 145, "errors": {"uid": ["is not valid."]}}
 
 
-def test_a_problem_from_a_renderer_is_told_alike() -> None:
+def test_a_problem_from_a_renderer_has_the_same_response() -> None:
     again = restored_problem(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
     assert (
         CONTENTSTACK.error_response(again, ImageRequest("a")).body
@@ -97,7 +97,7 @@ def test_a_problem_from_a_renderer_is_told_alike() -> None:
     )
 
 
-def test_who_asks_too_often_hears_when_to_come_back() -> None:
+def test_a_rate_limit_has_retry_after() -> None:
     assert ("Retry-After", "1") in CONTENTSTACK.error_response(
         TooManyRequests("80 a second"), ImageRequest("a")
     ).headers
@@ -112,7 +112,7 @@ def made(cached: bool, *warnings: RequestWarning) -> Result:
     return Result(bytes=9, format=None, size=None, source=None, warnings=warnings, cached=cached)
 
 
-def test_the_headers_beside_a_picture() -> None:
+def test_the_headers_of_an_image() -> None:
     expected = (("Content-Disposition", "inline"), ("X-Cache", "HIT"), ("X-Served-By", "cropmark"))
     assert CONTENTSTACK.image_headers(ORDER, made(True)) == expected
     assert ("X-Cache", "MISS") in CONTENTSTACK.image_headers(ORDER, made(False))

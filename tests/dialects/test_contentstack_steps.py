@@ -100,7 +100,7 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("crop=500,400,x700,y200,safe",
         (Crop(shape=Dimensions(px(500), px(400)), x=Offset(px(700)), y=Offset(px(200)), overflow=Overflow.CLIP),)),
     ("crop=1:1,smart",                   (Crop(shape=SQUARE, focus=Focus.SMART),)),
-    ("crop=300,400,smart",              (Crop(shape=Dimensions(px(300), px(400))),)),               # idle beside pixels
+    ("crop=300,400,smart",              (Crop(shape=Dimensions(px(300), px(400))),)),               # no effect with pixels
     ("crop=150%2C100",                  (Crop(shape=Dimensions(px(150), px(100))),)),               # the JavaScript SDK
     ("crop=1:1&width=200",               (Crop(shape=SQUARE), resize(px(200), None))),
     # trim
@@ -171,7 +171,7 @@ def test_the_order_of_the_query_plays_no_part(query: list[str]) -> None:
     assert order_of("&".join(query)) == order_of("&".join(EVERYTHING))
 
 
-def test_what_a_source_may_be_and_what_goes_out_instead() -> None:
+def test_source_limits_and_fallbacks() -> None:
     plan = plan_of("width=200")
     assert {f.value for f in plan.reads} == {"jpeg", "png", "webp", "gif", "avif"}
     assert (plan.on_unsupported, plan.on_unusable) == (Fallback.ORIGINAL, Fallback.PROBLEM)
@@ -180,7 +180,7 @@ def test_what_a_source_may_be_and_what_goes_out_instead() -> None:
     assert (limits.side, limits.over_limit, limits.avif_area) == (8_192, OverLimit.SHRINK, 4_096**2)
 
 
-# ------------------------------------------------------------------------------------------------ what SDKs send
+# ------------------------------------------------------------------------------------------------ queries of SDKs
 
 # fmt: off
 MARKS = [
@@ -201,7 +201,7 @@ def test_a_second_question_mark_separates(raw: str, read: str) -> None:
 
 # fmt: off
 UNTOUCHED = [
-    # the stored bytes go out
+    # the stored bytes are sent
     "", "environment=production", "environment=production&branch=main", "access_token=cs1", "test=test", "foo=1&foo=2",
     "resize-filter=lanczos2",                       # 7.6: alone it is ignored and the original returned
     "dpr=2", "fit=crop", "disable=upscale", "overlay-align=top", "width=", "crop=", "crop=,", "canvas=:",
@@ -214,7 +214,7 @@ UNTOUCHED = [
 
 
 @pytest.mark.parametrize("query", UNTOUCHED)
-def test_without_an_image_parameter_the_stored_bytes_go_out(query: str) -> None:
+def test_without_an_image_parameter_the_stored_bytes_are_sent(query: str) -> None:
     assert order_of(query).plan is None
 
 
@@ -285,7 +285,7 @@ def test_a_bad_value_is_refused(query: str, parameter: str, words: str) -> None:
     assert refused.value.fix
 
 
-# ------------------------------------------------------------------------------------------------ what is published
+# ------------------------------------------------------------------------------------------------ publishing
 
 
 def test_every_file_is_published_in_the_configured_environments() -> None:
@@ -322,7 +322,7 @@ def test_an_environment_may_be_required() -> None:
 LIBRARY = ContentstackSettings(environments=None)
 
 
-def test_a_library_is_asked_for_an_edition_of_the_picture_and_of_its_overlay() -> None:
+def test_a_library_gets_a_scope_for_the_image_and_for_its_overlay() -> None:
     query = "environment=anything&branch=dev&access_token=secret&overlay=/contentstack/v3/assets/a/b/c/l.png"
     edition = PublishScope("anything", "dev", "secret")
     order = order_of(query, LIBRARY, "v3/assets/a/b/c/a.png")
@@ -352,7 +352,7 @@ KEPT = [
 
 
 @pytest.mark.parametrize(("settings", "query", "path", "versioned", "max_age_s"), KEPT)
-def test_how_long_an_answer_may_be_kept(
+def test_cache_lifetime_of_a_response(
     settings: ContentstackSettings, query: str, path: str, versioned: bool, max_age_s: int | None
 ) -> None:
     delivery = order_of(query, settings, path).delivery
@@ -363,12 +363,12 @@ def test_how_long_an_answer_may_be_kept(
 
 
 @pytest.mark.parametrize("row", PARAMETERS, ids=lambda row: row.name)
-def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
+def test_a_parameter_reads_its_own_example(row: Parameter[object]) -> None:
     assert row.of(parse_params(PARAMETERS, {row.name: row.doc.example})) is not None
     assert re.search(row.doc.pattern, row.doc.example)
 
 
-def test_the_table_is_complete_and_each_row_stands_once() -> None:
+def test_the_table_is_complete_without_duplicates() -> None:
     assert " ".join(row.name for row in PARAMETERS) == (
         "environment branch access_token auto quality format width height disable dpr fit resize-filter crop trim "
         "orient overlay overlay-align overlay-repeat overlay-width overlay-height overlay-pad pad canvas bg-color "

@@ -39,7 +39,7 @@ def output_of(query: str, accept: str = "", settings: FastlySettings | None = No
 
 
 def taken(output: Output, source: Info) -> EncodingChoice:
-    """The first choice whose conditions hold, where nothing is past a limit."""
+    """The first choice that is not skipped, without limits."""
     for choice in output.choices:
         named = choice.format or source.format
         loses = source.animated and not (output.first_frame or TRAITS[named].animated)
@@ -94,7 +94,7 @@ OUTPUTS = [
     ("format=svg",                          "",        JPEG,          "jpeg~ 85"),       # F16
     # auto
     ("auto=webp",                           WEBP_ONLY, PNG,           "webpll"),         # lossless base
-    ("auto=webp",                           "*/*",     PNG,           "png"),            # F2: a wildcard is no support
+    ("auto=webp",                           "*/*",     PNG,           "png"),            # a wildcard does not count as support
     ("auto=webp",                           "image/webp;q=0", PNG,    "png"),
     ("auto=webp",                           OLD,       JPEG,          "jpeg~ 85"),
     ("auto=webp",                           WEBP_ONLY, JPEG,          "webp 85"),
@@ -146,7 +146,7 @@ OUTPUTS = [
 
 
 @pytest.mark.parametrize(("query", "accept", "source", "becomes"), OUTPUTS)
-def test_what_comes_out(query: str, accept: str, source: Info, becomes: str) -> None:
+def test_output(query: str, accept: str, source: Info, becomes: str) -> None:
     assert told(taken(output_of(query, accept), source), source) == becomes
 
 
@@ -168,9 +168,7 @@ SERVICES = [
 
 
 @pytest.mark.parametrize(("settings", "query", "accept", "source", "becomes"), SERVICES)
-def test_what_a_service_is_set_to(
-    settings: FastlySettings, query: str, accept: str, source: Info, becomes: str
-) -> None:
+def test_service_settings(settings: FastlySettings, query: str, accept: str, source: Info, becomes: str) -> None:
     assert told(taken(output_of(query, accept, settings), source), source) == becomes
 
 
@@ -191,7 +189,7 @@ TRANSLATED = [
 
 
 @pytest.mark.parametrize(("quality", "avif", "webp", "jxl"), TRANSLATED)
-def test_a_quality_translated(quality: int, avif: int, webp: int, jxl: int) -> None:
+def test_equivalent_quality(quality: int, avif: int, webp: int, jxl: int) -> None:
     assert [equivalent_quality(quality, to) for to in (Format.AVIF, Format.WEBP, Format.JXL)] == [avif, webp, jxl]
 
 
@@ -223,7 +221,7 @@ def test_clients_that_accept_the_same_share_a_plan() -> None:
 
 # fmt: off
 AS_IT_IS = [
-    # the original goes out where re-encoding made it larger
+    # the original is sent if re-encoding makes it larger
     ("quality=80", True), ("optimize=low", True), ("", True), ("foo=bar", True), ("fit=crop&dpr=2", True),
     ("level=4.0", True),
     ("quality=80&width=200", False), ("format=jpg&quality=80", False), ("frame=1", False),
@@ -233,7 +231,7 @@ AS_IT_IS = [
 
 
 @pytest.mark.parametrize(("query", "original"), AS_IT_IS)
-def test_where_the_source_may_go_out_as_it_is(query: str, original: bool) -> None:
+def test_when_the_original_is_sent(query: str, original: bool) -> None:
     assert output_of(query).larger_is_original is original
 
 
@@ -248,7 +246,7 @@ def test_avif_past_its_area_is_refused_by_name_only() -> None:
     assert output_of("format=avif").choices[0].refuse_over_limit
     assert not output_of("auto=avif", BROWSER).choices[0].refuse_over_limit
     assert not output_of("format=auto", BROWSER).choices[0].refuse_over_limit
-    # What was asked for by name, or could have been, and is not had, says so.
+    # A choice that is named, or could be chosen by Accept, has a warning if it is skipped.
     assert output_of("auto=avif", BROWSER).choices[0].warning_if_skipped
     assert output_of("format=jxl").choices[0].warning_if_skipped
     assert output_of("format=webp").choices[0].warning_if_skipped

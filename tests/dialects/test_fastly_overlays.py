@@ -58,7 +58,7 @@ PATHS = [
     ("/fastly/logo.png",          "logo.png"),            # from the host's root
     ("/fastlyer/logo.png",        "fastlyer/logo.png"),
     ("%2Ffastly%2Fa%20b.png",     "a b.png"),
-    ("/fastly/L.PNG?x=1",         "L.PNG"),               # its own query is dropped, its case kept
+    ("/fastly/L.PNG?x=1",         "L.PNG"),               # its own query is dropped, its case is unchanged
     ("/caf%25C3%25A9.png",        "café.png"),            # encoded for the URL and for the query
 ]
 PATHS_REFUSED = [
@@ -118,11 +118,11 @@ def test_an_overlay_is_refused(header: str, parameter: str, words: str) -> None:
     with pytest.raises(BadValue, match=words) as refused:
         order_of(overlay=f"overlay=/l.png&{header}")
     assert refused.value.parameter == parameter
-    lenient = order_of("", FastlySettings(malformed=OnMalformed.IGNORE), overlay=f"overlay=/l.png&{header}")
+    lenient = order_of("", FastlySettings(on_malformed=OnMalformed.IGNORE), overlay=f"overlay=/l.png&{header}")
     assert [warned.parameter for warned in lenient.warnings] == [parameter]
 
 
-def test_an_overlay_lies_over_the_finished_picture_but_for_black_and_white() -> None:
+def test_an_overlay_is_drawn_on_the_finished_image_before_black_and_white() -> None:
     steps = plan_of(order_of("width=9&bw=atkinson", overlay="overlay=/l.png")).steps
     assert [type(step) for step in steps] == [Resize, Overlay, Monochrome]
 
@@ -138,7 +138,7 @@ def test_the_operator_may_turn_headers_off_and_parameters_on() -> None:
     assert found.warnings == ()
 
 
-def test_unknown_parameters_are_not_passed_to_the_origin_and_that_is_told() -> None:
+def test_unknown_parameters_are_not_passed_to_the_origin_with_a_warning() -> None:
     assert [w.parameter for w in order_of("x=1", api="fastly; qp=*").warnings] == [API]
     assert order_of("x=1", api="fastly").warnings == ()
 
@@ -239,17 +239,17 @@ def test_a_montage_is_refused(header: str, parameter: str, words: str) -> None:
     assert refused.value.parameter == parameter
 
 
-def test_a_layout_that_is_none_is_not_to_be_left_out() -> None:
+def test_an_invalid_layout_is_refused_with_the_layouts() -> None:
     with pytest.raises(BadValue) as refused:
         order_of(montage="width=2&height=2&layout=5a&images=/x;/y")
     assert refused.value.fix == "write 2a for two images"
 
 
-def test_a_montage_computed_too_large_is_impossible() -> None:
+def test_a_montage_that_dpr_makes_too_large_is_unprocessable() -> None:
     with pytest.raises(OutputTooLarge, match="10000 by 10000"):
         order_of(montage="width=5000&height=5000&dpr=2&layout=2a&images=/x;/y")
 
 
 @pytest.mark.parametrize("row", [*OVERLAY_PARAMETERS, *MONTAGE_PARAMETERS], ids=lambda row: row.name)
-def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
+def test_a_parameter_reads_its_own_example(row: Parameter[object]) -> None:
     assert row.of(parse_params([row], {row.name: row.doc.example})) is not None

@@ -1,4 +1,4 @@
-"""Fastly: the headers beside its pictures, and the words of its refusals."""
+"""Fastly: the headers of its images, and its error messages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def made(**others: object) -> Result:
     return Result(bytes=13066, format=Format.WEBP, size=Size(300, 286), source=SOURCE, **others)  # type: ignore[arg-type]  # named fields of a fake
 
 
-def test_the_info_of_a_made_picture() -> None:
+def test_the_info_of_a_rendered_image() -> None:
     assert FASTLY.image_headers(ORDER, made()) == (
         # The size going in is the stored one, before its Exif orientation.
         ("Fastly-IO-Info", "ifsz=108501 idim=827x788 ifmt=jpeg ofsz=13066 odim=300x286 ofmt=webp"),
@@ -64,7 +64,7 @@ TROUBLES = [
 # fmt: on
 
 
-def test_every_trouble_has_its_words() -> None:
+def test_every_fallback_reason_has_its_message() -> None:
     assert {reason for reason, _ in TROUBLES} == {reason for reason in Reason if reason.is_failure}
 
 
@@ -91,17 +91,17 @@ def test_a_warning_that_begins_with_its_parameter_says_it_once() -> None:
 
 def test_warnings_share_a_header_each_once() -> None:
     twice = (
-        RequestWarning("crop", "lies outside"),
+        RequestWarning("crop", "is outside"),
         RequestWarning("fit", "fit: ignored"),
-        RequestWarning("crop", "lies outside"),
+        RequestWarning("crop", "is outside"),
     )
     assert FASTLY.image_headers(ORDER, made(warnings=twice))[-1] == (
         "Fastly-IO-Warning",
-        "crop: lies outside; fit: ignored",
+        "crop: is outside; fit: ignored",
     )
 
 
-def test_what_a_header_brought_in_is_not_given_to_those_who_did_not_send_it() -> None:
+def test_a_response_with_images_from_a_header_varies_by_it() -> None:
     laid = FASTLY.order(ImageRequest("a", headers={"x-fastly-imageopto-overlay": "overlay=/l.png"}))
     assert ("Vary", "x-fastly-imageopto-overlay") in FASTLY.image_headers(laid, made())
     montage = "width=9&height=9&layout=2a&images=/a;/b"
@@ -134,7 +134,7 @@ REFUSALS = [
         "Invalid transformation for requested image: Output exceeds maximum dimensions (9000x9000)"),
     (BadRequest("the query is too long"), 400, "Invalid request: the query is too long",
         "Invalid request: the query is too long"),
-    (SourceNotFound("no such picture"),  404, "Not Found: no such picture", "Invalid status"),
+    (SourceNotFound("no such image"),  404, "Not Found: no such image", "Invalid status"),
     (SourceFailed("it broke"),          502, "Bad Gateway: it broke", "Invalid status"),
     (SourceTimeout("too slow"),         504, "Gateway Timeout: too slow", "Invalid status"),
     (SourceTooLarge("60 MB"),           413, "Request Entity Too Large: 60 MB", "Body exceeds maximum length"),
@@ -149,7 +149,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("problem", "status", "body", "reason"), REFUSALS, ids=lambda value: type(value).__name__)
-def test_a_problem_is_told(problem: Problem, status: int, body: str, reason: str | None) -> None:
+def test_a_problem_as_a_response(problem: Problem, status: int, body: str, reason: str | None) -> None:
     answer = FASTLY.error_response(problem, ImageRequest("a.png"))
     assert answer.status == status
     assert answer.media_type == "text/plain; charset=utf-8"
@@ -158,7 +158,7 @@ def test_a_problem_is_told(problem: Problem, status: int, body: str, reason: str
     assert dict(answer.headers).get("Fastly-IO-Error") == reason
 
 
-def test_a_problem_from_a_renderer_is_told_alike() -> None:
+def test_a_problem_from_a_renderer_has_the_same_response() -> None:
     told = restored_problem(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
     assert FASTLY.error_response(told, ImageRequest("a")).body == FASTLY.error_response(OUTSIDE, ImageRequest("a")).body
     value = BadValue("crop", "x", expected="a ratio", fix="write 16:9")
@@ -174,7 +174,7 @@ def test_an_origins_error_keeps_its_status(origin: int | None, status: int) -> N
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html, application/problem+json;q=0.9"])
-def test_json_where_the_client_asks_for_it(accept: str) -> None:
+def test_json_if_the_client_accepts_it(accept: str) -> None:
     problem = BadValue("crop", "16:0", expected="a ratio", fix="write 16:9")
     answer = FASTLY.error_response(problem, ImageRequest("a", headers={"accept": accept}))
     assert answer.media_type == "application/problem+json"
@@ -190,12 +190,12 @@ def test_json_where_the_client_asks_for_it(accept: str) -> None:
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "image/webp,*/*", "application/*", "application/json;q=0.0,*/*"])
-def test_text_for_everybody_else(accept: str) -> None:
+def test_text_for_other_clients(accept: str) -> None:
     answer = FASTLY.error_response(BadRequest("no"), ImageRequest("a", headers={"accept": accept}))
     assert answer.media_type.startswith("text/plain")
 
 
-def test_a_wrong_method_hears_the_right_ones() -> None:
+def test_a_wrong_method_gets_the_allowed_ones() -> None:
     answer = FASTLY.error_response(MethodNotAllowed("PUT is not answered"), ImageRequest("a"))
     assert (answer.status, dict(answer.headers)["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
@@ -224,10 +224,10 @@ def test_no_text_breaks_out_of_a_header(parameter: str, text: str, accept: str) 
 
 
 def test_a_hostile_value_ends_up_cut_in_body_and_header() -> None:
-    ask = ImageRequest("a", "fit=1&format=%0d%0aSet-Cookie:%20x=1%0d%0a" + "A" * 5000)
+    request = ImageRequest("a", "fit=1&format=%0d%0aSet-Cookie:%20x=1%0d%0a" + "A" * 5000)
     with pytest.raises(BadValue) as refused:
-        FASTLY.order(ask)
-    answer = FASTLY.error_response(refused.value, ask)
+        FASTLY.order(request)
+    answer = FASTLY.error_response(refused.value, request)
     assert_clean(answer.headers)
     assert len(answer.body) < 1000
     assert b"\r" not in answer.body

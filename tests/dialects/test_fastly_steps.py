@@ -1,4 +1,4 @@
-"""Fastly: a query becomes Steps, in the documents' order; what is odd is warned of, what is malformed refused."""
+"""Fastly: a query becomes Steps in the documented order; malformed parameters are refused, ignored ones give warnings."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("width=9&resize-filter=bilinear",   (Resize(width=px(9), height=None, filter=Filter.LINEAR),)),
     ("resize-filter=nearest&fit=crop",   ()),
     ("pad=20,10",                        (Pad(Edges(px(20), px(10), px(20), px(10))),)),
-    ("pad=10&bg-color=0,255,0,0.5",                                                        # laid once, not twice
+    ("pad=10&bg-color=0,255,0,0.5",                                                        # applied once, not twice
         (Flatten(Color(0, 255, 0, 128)), Pad(Edges(px(10), px(10), px(10), px(10)), Color(0, 255, 0, 128)))),
     ("canvas=1200,800,x25p,y50p",
         (Canvas(shape=Dimensions(px(1200), px(800)), x=Offset(part("0.25")), y=Offset(part("0.5"))),)),
@@ -182,7 +182,7 @@ def test_a_border_to_trim_is(text: str, color: Color | AutoColor, tolerance: Fra
     (step,) = steps_of(f"trim-color={text}")
     assert isinstance(step, TrimBorder)
     assert (step.color, step.tolerance) == (color, tolerance)
-    # Not on GIF: which the source is, only its header tells.
+    # Not on GIF: the format of the source is only known from its header.
     assert [kind.formats and [f.value for f in kind.formats] for kind in step.skipped_for] == [["gif"]]
     assert step.warning_if_skipped
 
@@ -204,7 +204,7 @@ def test_the_order_of_the_query_plays_no_part(query: list[str]) -> None:
     assert plan_of("&".join(query)) == plan_of("&".join(EVERYTHING))
 
 
-def test_what_the_source_may_be_and_what_goes_out_instead() -> None:
+def test_source_limits_and_fallbacks() -> None:
     plan = plan_of("width=200")
     assert {f.value for f in plan.reads} == {"jpeg", "png", "webp", "gif", "avif"}
     assert (plan.on_unsupported, plan.on_unusable) == (Fallback.ORIGINAL, Fallback.ORIGINAL)
@@ -323,7 +323,7 @@ def test_malformed(query: str, parameter: str, words: str) -> None:
 
 @pytest.mark.parametrize(("query", "parameter", "words"), REFUSED)
 def test_malformed_is_ignored_where_the_operator_says_so(query: str, parameter: str, words: str) -> None:
-    lenient = FastlySettings(malformed=OnMalformed.IGNORE)
+    lenient = FastlySettings(on_malformed=OnMalformed.IGNORE)
     assert steps_of(query, lenient) == ()
     assert warned(query, lenient) == [parameter]
 
@@ -345,12 +345,12 @@ def test_the_service_may_enlarge_and_resample_otherwise() -> None:
 
 
 @pytest.mark.parametrize("row", PARAMETERS, ids=lambda row: row.name)
-def test_a_row_reads_its_own_example(row: Parameter[object]) -> None:
+def test_a_parameter_reads_its_own_example(row: Parameter[object]) -> None:
     assert row.of(parse_params(PARAMETERS, {row.name: row.doc.example})) is not None
     assert re.search(row.doc.pattern, row.doc.example)
 
 
-def test_the_table_is_complete_and_each_row_stands_once() -> None:
+def test_the_table_is_complete_without_duplicates() -> None:
     assert " ".join(row.name for row in PARAMETERS) == (
         "auto bg-color blur brightness bw canvas contrast crop disable dpr enable fit format frame height level "
         "metadata optimize orient pad precrop profile quality resize-filter saturation sharpen trim trim-color viewbox "
@@ -380,11 +380,11 @@ def test_order_raises_nothing_but_a_problem(path: str, query: str, headers: dict
 
 
 @given(query=queries)
-def test_a_lenient_service_refuses_no_query(query: str) -> None:
-    assert plan_of(query, FastlySettings(malformed=OnMalformed.IGNORE)).on_unusable is Fallback.ORIGINAL
+def test_a_lenient_service_accepts_every_query(query: str) -> None:
+    assert plan_of(query, FastlySettings(on_malformed=OnMalformed.IGNORE)).on_unusable is Fallback.ORIGINAL
 
 
-def test_equal_wishes_make_equal_plans() -> None:
+def test_equal_queries_make_equal_plans() -> None:
     spellings = ["crop=1:1&width=50p", "width=50.0p&crop=1%3A1", "width=.5&crop=1:1", "crop=1.0:1&width=0.50&foo=1"]
     for one, other in permutations(spellings, 2):
         assert plan_of(one).fingerprint() == plan_of(other).fingerprint()

@@ -1,4 +1,4 @@
-"""The shared readers: what each text means, what is refused and in which words, and how long reading may take."""
+"""The shared readers: the value of each text, error messages, and the time that reading takes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_no_other_text_is_whole(text: str) -> None:
     assert grammar.parse_whole(text) is None
 
 
-def test_a_sign_is_read_only_where_it_may_stand() -> None:
+def test_a_sign_is_read_only_where_it_is_allowed() -> None:
     assert grammar.parse_decimal("-1.5", signed=True) == Fraction(-3, 2)
     assert grammar.parse_decimal("+2", signed=True) == 2
     assert grammar.parse_decimal("--2", signed=True) is None
@@ -335,14 +335,14 @@ def test_hex_parts_keep_their_order_and_double_short_forms() -> None:
     assert grammar.parse_hex("12345") is None
 
 
-def test_a_word_is_read_or_the_nearest_one_offered() -> None:
+def test_an_unknown_word_suggests_the_nearest_one() -> None:
     assert grammar.read_word("fit", "crop", {"crop": 1, "cover": 2}) == 1
     with pytest.raises(UnknownWord, match="fit: expected one of crop, cover, got 'corp'") as refused:
         grammar.read_word("fit", "corp", {"crop": 1, "cover": 2})
     assert refused.value.fix == "write crop"
 
 
-def test_a_list_of_words_tells_those_it_does_not_know() -> None:
+def test_a_list_of_words_reports_unknown_words() -> None:
     assert grammar.read_words("auto", ",webp,x,,avif, ,webp", {"avif": 1, "webp": 2}) == WordList((2, 1), ("x",))
 
 

@@ -1,4 +1,4 @@
-"""Kontent.ai: what a query orders, what it contradicts itself in, and what it ignores.
+"""Kontent.ai: the Order of a query, contradictions, and ignored parameters.
 
 The tables follow https://kontent.ai/learn/docs/apis/image-transformation-api.
 """
@@ -124,7 +124,7 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
 
 
 @pytest.mark.parametrize(("query", "expected"), STEPS)
-def test_a_query_orders_these_steps(query: str, expected: tuple[AnyStep, ...]) -> None:
+def test_a_query_becomes_these_steps(query: str, expected: tuple[AnyStep, ...]) -> None:
     assert plan(query).steps == expected
 
 
@@ -142,14 +142,14 @@ BACKGROUNDS = [
 
 
 @pytest.mark.parametrize(("text", "color"), BACKGROUNDS)
-def test_bg_lies_under_the_resized_picture(text: str, color: Color) -> None:
+def test_bg_is_applied_after_the_resize(text: str, color: Color) -> None:
     resized, flattened = plan(f"bg={text}&w=100").steps
     assert resized == clip(px(100))
     assert isinstance(flattened, Flatten)
     assert flattened.color == color
 
 
-def test_bg_is_left_out_where_nothing_is_transparent() -> None:
+def test_bg_is_skipped_without_transparency() -> None:
     (flattened,) = plan("bg=00f").steps
     opaque, clear = (Info(Format.PNG, Size(9, 9), 99, alpha=alpha) for alpha in (False, True))
     assert [any(kind.matches(info) for kind in flattened.skipped_for) for info in (opaque, clear)] == [True, False]
@@ -159,7 +159,7 @@ def test_bg_is_left_out_where_nothing_is_transparent() -> None:
 
 # fmt: off
 CONTRADICTIONS = [
-    # query                                            blamed    words
+    # query                                            parameter    words
     ("rect=0,0,5,5&w=2&h=2&fit=crop",                  "rect",   "fit=crop"),          # I1
     ("rect=0,0,500,500&fit=crop&fm=png&q=3",           "rect",   "fit=crop"),          # also without w and h
     ("rect=0,0,5,5&w=2&crop=focalpoint",               "rect",   "crop=focalpoint"),   # I2, also without fit=crop
@@ -176,11 +176,11 @@ CONTRADICTIONS = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("query", "blamed", "words"), CONTRADICTIONS)
-def test_a_contradiction_gives_the_original(query: str, blamed: str, words: str) -> None:
+@pytest.mark.parametrize(("query", "parameter", "words"), CONTRADICTIONS)
+def test_a_contradiction_gives_the_original(query: str, parameter: str, words: str) -> None:
     found = order(query, CHROME)
     assert found.plan is None
-    assert any(warned.parameter == blamed and words in warned.text for warned in found.warnings)
+    assert any(warned.parameter == parameter and words in warned.text for warned in found.warnings)
 
 
 NO_CONTRADICTION = [
@@ -194,7 +194,7 @@ NO_CONTRADICTION = [
 
 
 @pytest.mark.parametrize("query", NO_CONTRADICTION)
-def test_what_does_not_contradict_is_carried_out(query: str) -> None:
+def test_queries_without_contradiction_are_executed(query: str) -> None:
     assert order(query).plan is not None
 
 
@@ -257,14 +257,14 @@ WARNINGS = [
 
 
 @pytest.mark.parametrize(("query", "parameter", "words"), WARNINGS)
-def test_what_is_ignored_or_held_is_told(query: str, parameter: str, words: str) -> None:
+def test_ignored_or_clamped_values_give_warnings(query: str, parameter: str, words: str) -> None:
     told = [warned.text for warned in order(query).warnings if warned.parameter == parameter]
     assert len(told) == 1
     assert words in told[0]
 
 
 @pytest.mark.parametrize("query", ["", "w=3", "v=2", "q=75&w=640&lossless=true&auto=format", "w=&fit="])
-def test_an_ordinary_query_is_told_nothing(query: str) -> None:
+def test_an_ordinary_query_has_no_warnings(query: str) -> None:
     assert order(query).warnings == ()
 
 

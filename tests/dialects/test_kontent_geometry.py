@@ -25,7 +25,7 @@ CROPPED = "fit=crop&crop=focalpoint"
 LOSSLESS = frozenset({Format.PNG, Format.GIF})
 
 
-def picture(
+def source_info(
     width: int, height: int, kind: Format = Format.JPEG, *, frames: int = 1, progressive: bool = False, **told: bool
 ) -> Info:
     lossless = told.get("lossless", kind in LOSSLESS)
@@ -55,7 +55,7 @@ class Shown:
 
 
 def shown(recipe: Recipe, source: Size) -> Shown:
-    """What the cuts and scalings of a recipe leave of the source."""
+    """The part of the source that is left after the crops and scalings of a recipe."""
     left, top, across, down = Fraction(0), Fraction(0), Fraction(1), Fraction(1)
     frame = source
     for op in recipe.ops:
@@ -67,7 +67,7 @@ def shown(recipe: Recipe, source: Size) -> Shown:
                 across, down = across * frame.width / size.width, down * frame.height / size.height
                 frame = size
             case _:
-                raise AssertionError(f"{op} is no matter of size")
+                raise AssertionError(f"{op} does not depend on the size")
     assert frame == recipe.size
     return Shown(left, top, left + frame.width * across, top + frame.height * down)
 
@@ -126,7 +126,7 @@ WORKED = [
 def test_a_worked_example(
     source: tuple[int, int], query: str, output: tuple[int, int], region: tuple[int, int, int, int]
 ) -> None:
-    recipe = answer(query, picture(*source))
+    recipe = answer(query, source_info(*source))
     assert isinstance(recipe, Recipe)
     assert recipe.size == Size(*output)
     left, top, width, height = region
@@ -135,13 +135,13 @@ def test_a_worked_example(
     )
 
 
-WIDE = picture(640, 400)
+WIDE = source_info(640, 400)
 EXACTLY_50_MB = Info(Format.JPEG, Size(640, 400), 50 * 2**20)
-GIF = picture(320, 200, Format.GIF, frames=4)
+GIF = source_info(320, 200, Format.GIF, frames=4)
 
 # fmt: off
 ORIGINALS = [
-    # source                               query                            Accept   why the file itself goes out
+    # source                               query                            Accept   reason for sending the file
     (WIDE,                                "w=2000",                        "",      Reason.NOTHING_TO_DO),
     (WIDE,                                "w=300&dpr=3",                   "",      Reason.NOTHING_TO_DO),
     (WIDE,                                "fm=jpg",                        "",      Reason.NOTHING_TO_DO),
@@ -149,31 +149,31 @@ ORIGINALS = [
     (WIDE,                                "rect=0,0,9000,9000",            "",      Reason.NOTHING_TO_DO),
     (WIDE,                                "w=640&h=400&fit=crop",          "",      Reason.NOTHING_TO_DO),
     (WIDE,                                "lossless=1",                    CHROME,  Reason.NOTHING_TO_DO),
-    (picture(64, 40, progressive=True),    "w=2000",                        "",      Reason.NOTHING_TO_DO),
-    (picture(64, 40, progressive=True),    "fm=pjpg",                       "",      Reason.NOTHING_TO_DO),
-    (picture(64, 40, Format.PNG),          "q=30",                          "",      Reason.NOTHING_TO_DO),
-    (picture(64, 40, Format.WEBP),         "auto=format",                   CHROME,  Reason.NOTHING_TO_DO),
-    (picture(64, 40, Format.WEBP, lossless=True), "q=9",                    "",      Reason.NOTHING_TO_DO),
-    (picture(64, 40, Format.PNG, palette=True), "fm=png8&q=9",              "",      Reason.NOTHING_TO_DO),
-    (picture(64, 40, Format.WEBP),         "lossless=0",                    "",      Reason.NOTHING_TO_DO),
+    (source_info(64, 40, progressive=True),    "w=2000",                        "",      Reason.NOTHING_TO_DO),
+    (source_info(64, 40, progressive=True),    "fm=pjpg",                       "",      Reason.NOTHING_TO_DO),
+    (source_info(64, 40, Format.PNG),          "q=30",                          "",      Reason.NOTHING_TO_DO),
+    (source_info(64, 40, Format.WEBP),         "auto=format",                   CHROME,  Reason.NOTHING_TO_DO),
+    (source_info(64, 40, Format.WEBP, lossless=True), "q=9",                    "",      Reason.NOTHING_TO_DO),
+    (source_info(64, 40, Format.PNG, palette=True), "fm=png8&q=9",              "",      Reason.NOTHING_TO_DO),
+    (source_info(64, 40, Format.WEBP),         "lossless=0",                    "",      Reason.NOTHING_TO_DO),
     (GIF,                                  "fm=webp",                       "",      Reason.NOTHING_TO_DO),
     (GIF,                                  "fm=webp&q=9",                   "",      Reason.NOTHING_TO_DO),
     (GIF,                                  "auto=format",                   CHROME,  Reason.NOTHING_TO_DO),
     (GIF,                                  "fm=gif",                        "",      Reason.NOTHING_TO_DO),
-    (picture(1000, 500),                   "w=0.5&h=0.5&fit=crop&fm=webp",  "",      Reason.REQUESTED),
-    (picture(1000, 500),                   "rect=1000,0,10,10&fm=png",      "",      Reason.OUTSIDE),
-    (picture(1000, 500),                   "rect=0,500,10,10&q=3",          "",      Reason.OUTSIDE),
-    (picture(12_100, 30, Format.PNG),      "w=100",                         "",      Reason.DIMENSIONS),
+    (source_info(1000, 500),                   "w=0.5&h=0.5&fit=crop&fm=webp",  "",      Reason.REQUESTED),
+    (source_info(1000, 500),                   "rect=1000,0,10,10&fm=png",      "",      Reason.OUTSIDE),
+    (source_info(1000, 500),                   "rect=0,500,10,10&q=3",          "",      Reason.OUTSIDE),
+    (source_info(12_100, 30, Format.PNG),      "w=100",                         "",      Reason.DIMENSIONS),
     (EXACTLY_50_MB,                        "w=100",                         "",      Reason.BYTES),
-    (picture(64, 40, Format.AVIF),         "w=10",                          CHROME,  Reason.UNSUPPORTED),
-    (picture(64, 40, Format.TIFF),         "w=10&fm=png",                   "",      Reason.UNSUPPORTED),
-    (picture(64, 40, Format.SVG),          "fm=png",                        "",      Reason.UNSUPPORTED),
+    (source_info(64, 40, Format.AVIF),         "w=10",                          CHROME,  Reason.UNSUPPORTED),
+    (source_info(64, 40, Format.TIFF),         "w=10&fm=png",                   "",      Reason.UNSUPPORTED),
+    (source_info(64, 40, Format.SVG),          "fm=png",                        "",      Reason.UNSUPPORTED),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("source", "query", "accept", "reason"), ORIGINALS)
-def test_the_file_itself_goes_out(source: Info, query: str, accept: str, reason: Reason) -> None:
+def test_the_stored_file_is_sent(source: Info, query: str, accept: str, reason: Reason) -> None:
     found = answer(query, source, accept)
     assert isinstance(found, OriginalBytes), found
     assert found.reason is reason
@@ -190,16 +190,16 @@ ENCODED = [
     (WIDE,                                "q=20",                "",       written(Format.JPEG, 20)),
     (WIDE,                                "q=85",                "",       written(Format.JPEG)),
     (WIDE,                                "fm=pjpg",             "",       written(Format.JPEG, progressive=True)),
-    (picture(64, 40, progressive=True),    "w=9",                 "",       written(Format.JPEG)),   # baseline
-    (picture(64, 40, progressive=True),    "fm=jpg",              "",       written(Format.JPEG)),
-    (picture(64, 40, Format.PNG),          "fm=jpg&q=30",         "",       written(Format.JPEG, 30)),
-    (picture(64, 40, Format.PNG),          "fm=png8",             "",       written(Format.PNG, palette=True)),
-    (picture(64, 40, Format.PNG),          "fm=png8&q=5",         "",       written(Format.PNG, palette=True)),
+    (source_info(64, 40, progressive=True),    "w=9",                 "",       written(Format.JPEG)),   # baseline
+    (source_info(64, 40, progressive=True),    "fm=jpg",              "",       written(Format.JPEG)),
+    (source_info(64, 40, Format.PNG),          "fm=jpg&q=30",         "",       written(Format.JPEG, 30)),
+    (source_info(64, 40, Format.PNG),          "fm=png8",             "",       written(Format.PNG, palette=True)),
+    (source_info(64, 40, Format.PNG),          "fm=png8&q=5",         "",       written(Format.PNG, palette=True)),
     (WIDE,                                "fm=webp",             "",       written(Format.WEBP)),
     (WIDE,                                "fm=webp&lossless=1",  "",       written(Format.WEBP, lossless=True)),
-    (picture(64, 40, Format.PNG),          "fm=webp",             "",       written(Format.WEBP, lossless=True)),
-    (picture(64, 40, Format.PNG),          "fm=webp&lossless=false&q=40", "", written(Format.WEBP, 40)),
-    (picture(64, 40, Format.WEBP),         "lossless=1",          "",       written(Format.WEBP, lossless=True)),
+    (source_info(64, 40, Format.PNG),          "fm=webp",             "",       written(Format.WEBP, lossless=True)),
+    (source_info(64, 40, Format.PNG),          "fm=webp&lossless=false&q=40", "", written(Format.WEBP, 40)),
+    (source_info(64, 40, Format.WEBP),         "lossless=1",          "",       written(Format.WEBP, lossless=True)),
     (WIDE,                                "q=75&w=640&lossless=true&auto=format", CHROME,
                                                                             written(Format.WEBP, 75, lossless=True)),
     (WIDE,                                "q=75&w=640&lossless=true&auto=format", "image/*",
@@ -215,7 +215,7 @@ def test_the_encoding(source: Info, query: str, accept: str, encoding: Encoding)
     assert recipe.encoding == encoding
 
 
-WEBP = picture(320, 200, Format.WEBP, frames=4)
+WEBP = source_info(320, 200, Format.WEBP, frames=4)
 
 # fmt: off
 FRAMES = [
@@ -229,13 +229,13 @@ FRAMES = [
     (WEBP,    "w=160",                            Format.WEBP, 4),
     (WEBP,    "fm=webp&w=160",                    Format.WEBP, 4),
     (WEBP,    "fm=png",                           Format.PNG,  1),
-    (WEBP,    "fm=gif",                           Format.GIF,  1),   # it keeps its frames only as WebP
+    (WEBP,    "fm=gif",                           Format.GIF,  1),   # it stays animated only as WebP
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("source", "query", "kind", "frames"), FRAMES)
-def test_an_animation_keeps_its_frames_in_its_own_type(source: Info, query: str, kind: Format, frames: int) -> None:
+def test_an_animation_stays_animated_in_its_own_format(source: Info, query: str, kind: Format, frames: int) -> None:
     recipe = answer(query, source)
     assert isinstance(recipe, Recipe), recipe
     assert (recipe.encoding.format, recipe.frames) == (kind, frames)
@@ -257,8 +257,8 @@ SIZED = st.lists(
 
 
 @given(width=SIDES, height=SIDES, query=SIZED, kind=st.sampled_from([Format.JPEG, Format.GIF, Format.WEBP]))
-def test_no_query_fails_on_any_picture(width: int, height: int, query: str, kind: Format) -> None:
-    found = answer(query, picture(width, height, kind, frames=1 if kind is Format.JPEG else 3, alpha=True))
+def test_no_query_fails_on_any_image(width: int, height: int, query: str, kind: Format) -> None:
+    found = answer(query, source_info(width, height, kind, frames=1 if kind is Format.JPEG else 3, alpha=True))
     if isinstance(found, Recipe):
         assert max(found.size.width, found.size.height) <= 8192
 
@@ -267,7 +267,7 @@ def test_no_query_fails_on_any_picture(width: int, height: int, query: str, kind
 def test_without_scale_nothing_is_enlarged(width: int, height: int, query: str) -> None:
     if "scale" in query:
         return
-    found = answer(query, picture(width, height))
+    found = answer(query, source_info(width, height))
     if isinstance(found, Recipe):
         assert found.size.width <= width
         assert found.size.height <= height

@@ -1,4 +1,4 @@
-"""Kontent.ai: the type of the answer, its limits and headers, how a problem is told, and the reference.
+"""Kontent.ai: the format of the output, limits, headers, error responses, and the reference.
 
 The tables follow https://kontent.ai/learn/docs/apis/image-transformation-api.
 """
@@ -43,12 +43,12 @@ def made(query: str, source: Info, accept: str = "") -> EncodingChoice:
     return next(c for c in choices if not any(kind.matches(source) for kind in c.skipped_for))
 
 
-def picture(kind: Format, frames: int = 1) -> Info:
+def source_info(kind: Format, frames: int = 1) -> Info:
     return Info(kind, Size(40, 30), 1000, frames=frames)
 
 
-JPEG, PNG, WEBP, GIF = (picture(kind) for kind in (Format.JPEG, Format.PNG, Format.WEBP, Format.GIF))
-MOVING_GIF, MOVING_WEBP = picture(Format.GIF, 4), picture(Format.WEBP, 4)
+JPEG, PNG, WEBP, GIF = (source_info(kind) for kind in (Format.JPEG, Format.PNG, Format.WEBP, Format.GIF))
+MOVING_GIF, MOVING_WEBP = source_info(Format.GIF, 4), source_info(Format.WEBP, 4)
 
 # fmt: off
 ENCODINGS = [
@@ -79,7 +79,7 @@ ENCODINGS = [
 
 
 @pytest.mark.parametrize(("query", "source", "accept", "choice"), ENCODINGS)
-def test_the_type_of_the_answer(query: str, source: Info, accept: str, choice: EncodingChoice) -> None:
+def test_the_type_of_the_response(query: str, source: Info, accept: str, choice: EncodingChoice) -> None:
     found = made(query, source, accept)
     assert (found.format, found.progressive, found.palette, found.first_frame) == (
         choice.format,
@@ -122,7 +122,7 @@ def test_the_source_type_is_the_last_resort() -> None:
 # ---------------------------------------------------------------------------------------------- all plans alike
 
 
-def test_a_source_that_cannot_be_transformed_goes_out_as_it_is() -> None:
+def test_a_source_that_cannot_be_transformed_is_sent_unchanged() -> None:
     found = plan("w=100")
     assert found.reads == {Format.JPEG, Format.PNG, Format.GIF, Format.WEBP}
     assert (found.on_unsupported, found.on_unusable) == (Fallback.ORIGINAL, Fallback.ORIGINAL)
@@ -141,13 +141,13 @@ def test_only_auto_format_is_negotiated() -> None:
     assert [order(q, CHROME).delivery.negotiated for q in queries] == [True, True, False, False, False]
 
 
-def test_a_url_names_one_version_for_ever_unless_the_site_says_otherwise() -> None:
-    ask = ImageRequest("flower.jpg", "w=9")
-    assert Kontent().order(ask).delivery.versioned
-    assert not Kontent(KontentSettings(versioned=False)).order(ask).delivery.versioned
+def test_a_url_is_versioned_unless_the_site_says_otherwise() -> None:
+    request = ImageRequest("flower.jpg", "w=9")
+    assert Kontent().order(request).delivery.versioned
+    assert not Kontent(KontentSettings(versioned=False)).order(request).delivery.versioned
 
 
-def test_the_picture_is_the_one_at_the_path() -> None:
+def test_the_source_is_at_the_path() -> None:
     assert order("w=9").sources == (SourceRequest(SitePath("flower.jpg")),)
 
 
@@ -159,7 +159,7 @@ def test_it_is_a_dialect() -> None:
 # ---------------------------------------------------------------------------------------------- answers
 
 JSON_PROBLEMS = [
-    (SourceNotFound("no such picture"), 404),
+    (SourceNotFound("no such image"), 404),
     (SourceFailed("the origin answered 500"), 502),
     (SourceTimeout("the origin did not answer"), 504),
     (Overloaded("too much to do", retry_after_s=2), 503),
@@ -168,7 +168,7 @@ JSON_PROBLEMS = [
 
 
 @pytest.mark.parametrize(("problem", "status"), JSON_PROBLEMS)
-def test_a_problem_is_told_as_json(problem: Problem, status: int) -> None:
+def test_a_problem_as_json(problem: Problem, status: int) -> None:
     answer = Kontent().error_response(problem, ImageRequest("a.jpg"))
     assert (answer.status, answer.media_type) == (status, "application/json")
     assert problem.detail in json.loads(answer.body)["message"]
@@ -185,7 +185,7 @@ def test_other_methods_are_not_allowed(method: str) -> None:
         Kontent().order(ImageRequest("a.jpg", "w=9", method=method))
 
 
-def test_headers_tell_what_was_odd_and_open_the_picture_to_every_origin() -> None:
+def test_image_headers_have_warnings_and_allow_every_cors_origin() -> None:
     warnings = (
         RequestWarning("w", "ignored\r\nSet-Cookie: a=b"),
         RequestWarning("q", "300 counts as 100"),

@@ -1,4 +1,4 @@
-"""PixLab: which endpoint, whose key, and what the fields order.
+"""PixLab: the endpoint, the key and the Order of a request.
 
 The tables follow https://pixlab.io/endpoints/crop and https://pixlab.io/api.
 """
@@ -27,7 +27,7 @@ DIGEST = "ab" * 32
 PIXLAB = PixLab()
 
 
-def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
+def image_request(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
     """A request with these fields in its query, or in its body where it is a POST."""
     texts = {name: str(value) for name, value in fields.items()}
     if method == "POST":
@@ -36,7 +36,7 @@ def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest
 
 
 def order(endpoint: str, /, **fields: object) -> Order:
-    return PIXLAB.order(ask(endpoint, img=IMG, **fields))
+    return PIXLAB.order(image_request(endpoint, img=IMG, **fields))
 
 
 def step(endpoint: str, /, **fields: object) -> AnyStep:
@@ -98,7 +98,7 @@ STEPS: list[tuple[str, Mapping[str, object], AnyStep]] = [
 
 
 @pytest.mark.parametrize(("endpoint", "fields", "expected"), STEPS)
-def test_fields_order_a_step(endpoint: str, fields: Mapping[str, object], expected: AnyStep) -> None:
+def test_fields_become_a_step(endpoint: str, fields: Mapping[str, object], expected: AnyStep) -> None:
     assert step(endpoint, **fields) == expected
 
 
@@ -142,12 +142,12 @@ BLOBS = [
 
 @pytest.mark.parametrize(("text", "blob"), BLOBS)
 def test_blob_is_written_in_the_ways_of_many_clients(text: str, blob: bool) -> None:
-    request = PIXLAB.parse_request(ask("resize", img=IMG, width=3, blob=text))
+    request = PIXLAB.parse_request(image_request("resize", img=IMG, width=3, blob=text))
     assert isinstance(request, RenderImage)
     assert request.blob is blob
 
 
-def test_a_fraction_that_is_cut_off_is_told() -> None:
+def test_a_fraction_that_is_cut_off_gives_a_warning() -> None:
     assert order("crop", x="164.7", y=2, width=3).warnings == (RequestWarning("x", "164.7 counts as 164"),)
 
 
@@ -164,7 +164,7 @@ def test_of_a_repeated_field_the_last_counts() -> None:
     assert plan.steps == (resize(7, 7),)
 
 
-# ---------------------------------------------------------------------------------------------- the picture
+# ---------------------------------------------------------------------------------------------- the image
 
 
 def uploaded(data: bytes) -> SourceRequest:
@@ -178,12 +178,12 @@ def fetched(url: str) -> SourceRequest:
 FILE = SourceRequest(UploadRef(DIGEST), parameter="file")
 
 # fmt: off
-PICTURES = [
-    # request                                                         picture
-    (ask("resize", width=3, img=IMG),                                 fetched(IMG)),
-    (ask("resize", width=3, img=" HTTP://pics.example/a b.png "),     fetched("HTTP://pics.example/a b.png")),
-    (ask("resize", width=3, img="YWJj"),                              uploaded(b"abc")),
-    (ask("resize", width=3, img="data:image/png;base64,-_-_"),        uploaded(b"\xfb\xff\xbf")),
+SOURCES = [
+    # request                                                         image
+    (image_request("resize", width=3, img=IMG),                                 fetched(IMG)),
+    (image_request("resize", width=3, img=" HTTP://pics.example/a b.png "),     fetched("HTTP://pics.example/a b.png")),
+    (image_request("resize", width=3, img="YWJj"),                              uploaded(b"abc")),
+    (image_request("resize", width=3, img="data:image/png;base64,-_-_"),        uploaded(b"\xfb\xff\xbf")),
     (ImageRequest("resize", "img=YW+/&width=3"),                          uploaded(b"ao\xbf")),   # the + became a blank
     (ImageRequest("resize", f"img={IMG}&width=3", method="POST", upload=DIGEST), FILE),           # a file wins over img
     (ImageRequest("resize", "", method="POST", fields={"img": "!", "width": "3"}, upload=DIGEST), FILE),
@@ -191,10 +191,10 @@ PICTURES = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("request_", "picture"), PICTURES)
-def test_the_picture(request_: ImageRequest, picture: SourceRequest) -> None:
+@pytest.mark.parametrize(("request_", "image"), SOURCES)
+def test_the_source(request_: ImageRequest, image: SourceRequest) -> None:
     found = PIXLAB.order(request_)
-    assert found.sources == (picture,)
+    assert found.sources == (image,)
     assert found.delivery == Delivery(private=True, untrusted=True)
 
 
@@ -214,9 +214,9 @@ NO_PICTURES: list[tuple[str, type[Problem], str]] = [
 
 
 @pytest.mark.parametrize(("text", "kind", "words"), NO_PICTURES)
-def test_what_is_no_picture_is_refused(text: str, kind: type[Problem], words: str) -> None:
+def test_an_img_that_is_not_an_image_is_refused(text: str, kind: type[Problem], words: str) -> None:
     with pytest.raises(kind, match=words) as caught:
-        PIXLAB.order(ask("resize", img=text, width=3))
+        PIXLAB.order(image_request("resize", img=text, width=3))
     assert PIXLAB.error_response(caught.value, ImageRequest("resize")).status == 400
     assert not text or repr(text) not in str(caught.value)
 
@@ -266,7 +266,7 @@ KEYS: list[tuple[ImageRequest, str | None]] = [
     (ImageRequest("crop", "key=abc"),                                                       "abc"),
     (ImageRequest("crop", "", {"www-authenticate": " abc "}),                               "abc"),
     (ImageRequest("crop", "key=abc", {"www-authenticate": "def"}),                          "abc"),   # a parameter wins
-    (ImageRequest("crop", "key=", {"www-authenticate": "def"}),                         "def"),   # an empty one is none
+    (ImageRequest("crop", "key=", {"www-authenticate": "def"}),                         "def"),   # an empty one is absent
     (ImageRequest("crop", "key=abc", method="POST", fields={"key": "def"}),        "def"),   # the body before the query
     (ImageRequest("crop", "key=abc", method="POST", fields={"key": ""}),                    "abc"),
     (ImageRequest("crop", "key=abc&key=def"),                                               "def"),
@@ -283,7 +283,7 @@ def test_the_key(request_: ImageRequest, key: str | None) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "not-a-valid-key-0000"])
-def test_a_stranger_is_told_so_without_the_key(key: str | None) -> None:
+def test_an_error_for_an_unknown_key_does_not_contain_it(key: str | None) -> None:
     answer = PIXLAB.error_response(PIXLAB.unauthorized(key), ImageRequest("crop"))
     assert answer.status == 401
     assert b"WWW-Authenticate" in answer.body
@@ -298,8 +298,8 @@ def test_a_pure_order_needs_no_key() -> None:
 # ---------------------------------------------------------------------------------------------- other requests
 
 
-def test_facedetect_names_its_picture_and_whether_to_count() -> None:
-    boxes, number = (PIXLAB.parse_request(ask("facedetect", img=IMG, count=c, x="?")) for c in ("", "true"))
+def test_facedetect_has_an_image_and_count() -> None:
+    boxes, number = (PIXLAB.parse_request(image_request("facedetect", img=IMG, count=c, x="?")) for c in ("", "true"))
     assert isinstance(boxes, FindFaces)
     assert isinstance(number, FindFaces)
     assert (boxes.count, number.count) == (False, True)
@@ -307,26 +307,29 @@ def test_facedetect_names_its_picture_and_whether_to_count() -> None:
     assert boxes.order.delivery.untrusted
 
 
-def test_store_keeps_the_upload_as_it_came() -> None:
+def test_store_keeps_the_upload_unchanged() -> None:
     request = PIXLAB.parse_request(ImageRequest("store", method="POST", fields={"comment": "sea"}, upload=DIGEST))
     assert request == StoreUpload(Order((FILE,), None, Delivery(private=True, untrusted=True)), "sea")
 
 
-def test_store_takes_nothing_but_an_upload() -> None:
+def test_store_takes_only_an_upload() -> None:
     with pytest.raises(BadRequest, match="file: expected an upload, got none"):
         PIXLAB.parse_request(ImageRequest("store", f"img={IMG}", method="POST"))
 
 
 def test_delete_names_a_link() -> None:
-    assert PIXLAB.parse_request(ask("delete", link=" https://m.example/a.png ")) == DeleteResult(
+    assert PIXLAB.parse_request(image_request("delete", link=" https://m.example/a.png ")) == DeleteResult(
         "https://m.example/a.png"
     )
     with pytest.raises(BadRequest, match="link: expected the link of a stored result, got none"):
-        PIXLAB.parse_request(ask("delete", link=""))
+        PIXLAB.parse_request(image_request("delete", link=""))
 
 
-@pytest.mark.parametrize("request_", [ask("facedetect", img=IMG), ask("delete", link="x"), ask("store", "POST")])
-def test_an_endpoint_without_a_picture_orders_none(request_: ImageRequest) -> None:
+@pytest.mark.parametrize(
+    "request_",
+    [image_request("facedetect", img=IMG), image_request("delete", link="x"), image_request("store", "POST")],
+)
+def test_an_endpoint_without_an_image_has_no_order(request_: ImageRequest) -> None:
     with pytest.raises(BadRequest):
         PIXLAB.order(request_)
 

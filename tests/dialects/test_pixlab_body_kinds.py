@@ -30,7 +30,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("content_type", "kind"), KINDS)
-def test_the_kind_of_a_body(content_type: str, kind: BodyKind) -> None:
+def test_kind_of_body(content_type: str, kind: BodyKind) -> None:
     assert body_kind(content_type) is kind
 
 
@@ -59,7 +59,7 @@ OBJECTS = [
     ('{"blob": true, "count": false}',          {"blob": "true", "count": "false"}),
     ('{"blob": 2, "count": 0}',                 {"blob": "true", "count": "false"}),   # a number but 0 is true
     ('{"blob": 0.5, "count": 0.0}',             {"blob": "true", "count": "false"}),
-    ('{"blob": "2"}',                           {"blob": "2"}),                        # a text is none of the words
+    ('{"blob": "2"}',                           {"blob": "2"}),                        # other texts are false
     ('{"x": null, "y": [1], "z": {"a": 1}}',    {}),
     ('{"x": 1, "x": 2}',                        {"x": "2"}),
     ('{"img": "a\\/b\\u002b"}',                 {"img": "a/b+"}),                      # as PHP and .NET escape
@@ -76,12 +76,12 @@ def test_json_becomes_fields(text: str, fields: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("text", NO_OBJECTS)
-def test_what_is_no_object_is_refused(text: str) -> None:
+def test_json_that_is_not_an_object_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match=r"expected a (body in JSON|JSON object)"):
         fields_of_json(text.encode())
 
 
-def test_bytes_that_are_no_text_are_refused() -> None:
+def test_bytes_that_are_not_text_are_refused() -> None:
     with pytest.raises(BadRequest, match="expected a body in JSON"):
         fields_of_json(b'{"x": "\xff\xfe"}')
 
@@ -90,7 +90,7 @@ def test_a_number_of_many_digits_does_no_harm() -> None:
     assert fields_of_json(b'{"x": ' + b"9" * 100_000 + b"}").keys() == {"x"}
 
 
-def test_fields_of_a_body_order_a_picture() -> None:
+def test_fields_of_a_body_make_an_order() -> None:
     body = b'{"img": "https://pics.example/a.png", "width": 50.9, "blob": true}'
     plan = PixLab().order(ImageRequest("resize", method="POST", fields=fields_of_json(body))).plan
     assert plan is not None

@@ -27,7 +27,7 @@ DIGEST = "ab" * 32
 PIXLAB = PixLab()
 
 
-def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
+def image_request(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
     """A request with these fields in its query, or in its body where it is a POST."""
     texts = {name: str(value) for name, value in fields.items()}
     if method == "POST":
@@ -36,7 +36,7 @@ def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest
 
 
 def order(endpoint: str, /, **fields: object) -> Order:
-    return PIXLAB.order(ask(endpoint, img=IMG, **fields))
+    return PIXLAB.order(image_request(endpoint, img=IMG, **fields))
 
 
 def made(endpoint: str, info: Info, /, **fields: object) -> Recipe:
@@ -47,16 +47,16 @@ def made(endpoint: str, info: Info, /, **fields: object) -> Recipe:
     return found
 
 
-def picture(width: int, height: int, kind: Format = Format.PNG, *, frames: int = 1, lossless: bool = False) -> Info:
+def source_info(width: int, height: int, kind: Format = Format.PNG, *, frames: int = 1, lossless: bool = False) -> Info:
     return Info(kind, Size(width, height), 1000, frames=frames, lossless=lossless)
 
 
 # fmt: off
 CROPS = [
-    # picture      fields                                                keeps
+    # source       fields                                                keeps
     ((620, 388),   {"x": 164, "y": 95, "width": 145, "height": 145},     Box(164, 95, 145, 145)),
     ((620, 388),   {"x": 10, "y": 20, "width": 100},                     Box(10, 20, 100, 100)),
-    ((400, 300),   {"x": 350, "y": 250, "width": 100, "height": 100},    Box(350, 250, 50, 50)),   # cut to the picture
+    ((400, 300),   {"x": 350, "y": 250, "width": 100, "height": 100},    Box(350, 250, 50, 50)),   # cut to the image
     ((400, 300),   {"x": -20, "y": 10, "width": 100, "height": 60},      Box(0, 10, 80, 60)),
     ((400, 300),   {"x": -5, "y": -5, "width": 10**30},                  Box(0, 0, 400, 300)),
 ]
@@ -65,7 +65,7 @@ CROPS = [
 
 @pytest.mark.parametrize(("size", "fields", "box"), CROPS)
 def test_crop_keeps(size: tuple[int, int], fields: Mapping[str, object], box: Box) -> None:
-    recipe = made("crop", picture(*size), **fields)
+    recipe = made("crop", source_info(*size), **fields)
     assert recipe.ops == (() if box.size == Size(*size) else (Extract(box),))
     assert recipe.size == box.size
 
@@ -76,13 +76,13 @@ OUTSIDE = [{"x": 400, "y": 10, "width": 50}, {"x": -50, "y": 10, "width": 50}, {
 @pytest.mark.parametrize("fields", OUTSIDE)
 def test_a_crop_of_nothing_is_refused(fields: Mapping[str, object]) -> None:
     with pytest.raises(Unprocessable) as caught:
-        made("crop", picture(400, 300), **fields)
+        made("crop", source_info(400, 300), **fields)
     assert PIXLAB.error_response(caught.value, ImageRequest("crop")).status == 400
 
 
 # fmt: off
 SIZES = [
-    # picture      endpoint       fields                           result
+    # source       endpoint       fields                           result
     ((400, 300),   "resize",      {"width": 200},                  (200, 200)),
     ((400, 300),   "resize",      {"width": 800, "height": 100},   (800, 100)),    # enlarged, proportions ignored
     ((1000, 500),  "smartresize", {"width": 800, "height": 600},   (800, 400)),
@@ -97,7 +97,7 @@ SIZES = [
 def test_resize_gives(
     size: tuple[int, int], endpoint: str, fields: Mapping[str, object], result: tuple[int, int]
 ) -> None:
-    assert made(endpoint, picture(*size), **fields).size == Size(*result)
+    assert made(endpoint, source_info(*size), **fields).size == Size(*result)
 
 
 def still(kind: Format, quality: int, *, lossless: bool = False) -> Encoding:
@@ -107,16 +107,16 @@ def still(kind: Format, quality: int, *, lossless: bool = False) -> Encoding:
 # fmt: off
 OUTPUTS = [
     # source                                          endpoint     written as                                  frames
-    (picture(40, 30, Format.JPEG),                    "resize",    still(Format.JPEG, 92),                    1),
-    (picture(40, 30, Format.PNG),                     "resize",    still(Format.PNG, 85),                     1),
-    (picture(40, 30, Format.WEBP, frames=3),          "resize",    still(Format.WEBP, 85),                    1),
-    (picture(40, 30, Format.WEBP, lossless=True),     "resize",    still(Format.WEBP, 85, lossless=True),     1),
-    (picture(40, 30, Format.AVIF),                    "resize",    still(Format.AVIF, 64),                    1),
-    (picture(40, 30, Format.TIFF),                    "resize",    still(Format.PNG, 85),                     1),
-    (picture(40, 30, Format.GIF, frames=3),           "resize",    still(Format.GIF, 100),                    1),
-    (picture(40, 30, Format.GIF, frames=3),           "resizegif", Encoding(Format.GIF, 100),                   3),
-    (picture(40, 30, Format.WEBP, frames=3),          "resizegif", Encoding(Format.GIF, 100),                   3),
-    (picture(40, 30, Format.JPEG),                    "resizegif", Encoding(Format.GIF, 100),                   1),
+    (source_info(40, 30, Format.JPEG),                    "resize",    still(Format.JPEG, 92),                    1),
+    (source_info(40, 30, Format.PNG),                     "resize",    still(Format.PNG, 85),                     1),
+    (source_info(40, 30, Format.WEBP, frames=3),          "resize",    still(Format.WEBP, 85),                    1),
+    (source_info(40, 30, Format.WEBP, lossless=True),     "resize",    still(Format.WEBP, 85, lossless=True),     1),
+    (source_info(40, 30, Format.AVIF),                    "resize",    still(Format.AVIF, 64),                    1),
+    (source_info(40, 30, Format.TIFF),                    "resize",    still(Format.PNG, 85),                     1),
+    (source_info(40, 30, Format.GIF, frames=3),           "resize",    still(Format.GIF, 100),                    1),
+    (source_info(40, 30, Format.GIF, frames=3),           "resizegif", Encoding(Format.GIF, 100),                   3),
+    (source_info(40, 30, Format.WEBP, frames=3),          "resizegif", Encoding(Format.GIF, 100),                   3),
+    (source_info(40, 30, Format.JPEG),                    "resizegif", Encoding(Format.GIF, 100),                   1),
 ]
 # fmt: on
 
@@ -127,20 +127,20 @@ def test_the_type_of_the_input_stays(source: Info, endpoint: str, encoding: Enco
     assert (recipe.encoding, recipe.frames) == (encoding, frames)
 
 
-def test_a_picture_is_made_anew_even_where_its_pixels_stay() -> None:
-    # So that no metadata but the profile goes out.
-    assert made("crop", picture(40, 30, Format.JPEG), x=0, y=0, width=40, height=30).ops == ()
+def test_an_image_is_encoded_again_even_if_its_pixels_do_not_change() -> None:
+    # No metadata except the profile is sent.
+    assert made("crop", source_info(40, 30, Format.JPEG), x=0, y=0, width=40, height=30).ops == ()
 
 
 # fmt: off
 TOO_LARGE = [
-    # picture                                                  endpoint       fields
-    (picture(16_385, 10),                                      "crop",        {"x": 0, "y": 0, "width": 5}),
-    (picture(10_001, 10_000),                                  "crop",        {"x": 0, "y": 0, "width": 5}),
+    # source                                                   endpoint       fields
+    (source_info(16_385, 10),                                      "crop",        {"x": 0, "y": 0, "width": 5}),
+    (source_info(10_001, 10_000),                                  "crop",        {"x": 0, "y": 0, "width": 5}),
     (Info(Format.PNG, Size(10, 10), 25 * 2**20 + 1),           "crop",        {"x": 0, "y": 0, "width": 5}),
-    (picture(10, 10),                                          "resize",      {"width": 10_001}),
-    (picture(10, 10),                                          "smartresize", {"width": 10_001}),
-    (picture(10, 10),                                          "resize",      {"width": 10**30}),
+    (source_info(10, 10),                                          "resize",      {"width": 10_001}),
+    (source_info(10, 10),                                          "smartresize", {"width": 10_001}),
+    (source_info(10, 10),                                          "resize",      {"width": 10**30}),
 ]
 # fmt: on
 
@@ -153,18 +153,18 @@ def test_too_large_is_400(info: Info, endpoint: str, fields: Mapping[str, object
 
 
 def test_at_the_limits_it_still_works() -> None:
-    assert made("crop", picture(16_384, 6_000), x=0, y=0, width=16_384, height=3).size == Size(16_384, 3)
-    assert made("resize", picture(10, 10), width=10_000).size == Size(10_000, 10_000)
+    assert made("crop", source_info(16_384, 6_000), x=0, y=0, width=16_384, height=3).size == Size(16_384, 3)
+    assert made("resize", source_info(10, 10), width=10_000).size == Size(10_000, 10_000)
 
 
 def test_an_operator_may_allow_less() -> None:
-    plan = PixLab(PixLabSettings(side=100)).order(ask("resize", img=IMG, width=3)).plan
+    plan = PixLab(PixLabSettings(max_side=100)).order(image_request("resize", img=IMG, width=3)).plan
     assert plan is not None
     assert (plan.limits.source_side, plan.limits.side) == (100, 100)
 
 
 def test_of_an_animation_only_the_first_frame_counts_in_crop() -> None:
-    moving = picture(600, 400, Format.GIF, frames=200)
+    moving = source_info(600, 400, Format.GIF, frames=200)
     assert made("crop", moving, x=1, y=2, width=3).frames == 1
     assert made("cropgif", moving, x=1, y=2, width=3).frames == 200
 
@@ -172,17 +172,17 @@ def test_of_an_animation_only_the_first_frame_counts_in_crop() -> None:
 @pytest.mark.parametrize("kind", [Format.SVG, Format.BMP, Format.HEIC])
 def test_a_type_that_is_not_read_is_415(kind: Format) -> None:
     with pytest.raises(SourceUnusable) as caught:
-        made("resize", picture(4, 3, kind), width=2)
+        made("resize", source_info(4, 3, kind), width=2)
     assert PIXLAB.error_response(caught.value, ImageRequest("resize")).status == 415
 
 
 @given(x=st.integers(-900, 900), y=st.integers(-900, 900), width=st.integers(1, 900), height=st.integers(1, 900))
-def test_a_crop_is_the_box_cut_to_the_picture(x: int, y: int, width: int, height: int) -> None:
+def test_a_crop_is_the_box_clipped_to_the_image(x: int, y: int, width: int, height: int) -> None:
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + width, 400), min(y + height, 300)
     if right <= left or bottom <= top:
         with pytest.raises(Unprocessable):
-            made("crop", picture(400, 300), x=x, y=y, width=width, height=height)
+            made("crop", source_info(400, 300), x=x, y=y, width=width, height=height)
         return
-    recipe = made("crop", picture(400, 300), x=x, y=y, width=width, height=height)
+    recipe = made("crop", source_info(400, 300), x=x, y=y, width=width, height=height)
     assert recipe.size == Size(right - left, bottom - top)
     assert recipe.ops in ((), (Extract(Box(left, top, right - left, bottom - top)),))

@@ -1,4 +1,4 @@
-"""What `img` holds, and base64 decoded in pieces. The rules: https://pixlab.io/endpoints/crop."""
+"""The field `img`, and base64 decoded in pieces. The rules: https://pixlab.io/endpoints/crop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INPUTS = [
 
 
 @pytest.mark.parametrize(("text", "found"), INPUTS)
-def test_what_img_holds(text: str, found: WebUrl | Base64Text) -> None:
+def test_img_becomes_a_source(text: str, found: WebUrl | Base64Text) -> None:
     assert read_image(text) == found
 
 
@@ -122,7 +122,7 @@ def test_pieces_come_as_they_are_decoded() -> None:
     safe=st.booleans(),
     padded=st.booleans(),
 )
-def test_what_was_encoded_comes_back(data: bytes, cuts: list[int], safe: bool, padded: bool) -> None:
+def test_encode_then_decode(data: bytes, cuts: list[int], safe: bool, padded: bool) -> None:
     text = (base64.urlsafe_b64encode if safe else base64.b64encode)(data).decode()
     text = text if padded else text.rstrip("=")
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]

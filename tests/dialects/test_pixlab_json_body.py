@@ -16,8 +16,8 @@ from cropmark.model.problems import BadRequest
 
 def read(pieces: list[bytes]) -> tuple[bytes, dict[str, str]]:
     body = JsonBody()
-    picture = b"".join(body.feed(piece) for piece in pieces)
-    return picture, body.fields()
+    image = b"".join(body.feed(piece) for piece in pieces)
+    return image, body.fields()
 
 
 def each_byte(body: bytes) -> list[bytes]:
@@ -44,14 +44,14 @@ NO_JSON = [b"", b"[]", b'["img", "a"]', b'{"img": "a', b'{"img": "a"', b'{"img":
 # fmt: on
 
 
-@pytest.mark.parametrize(("body", "picture", "others"), BODIES)
-def test_a_body_in_pieces(body: bytes, picture: bytes, others: dict[str, str]) -> None:
-    assert read([body]) == (picture, others)
-    assert read(each_byte(body)) == (picture, others)
+@pytest.mark.parametrize(("body", "image", "others"), BODIES)
+def test_a_body_in_pieces(body: bytes, image: bytes, others: dict[str, str]) -> None:
+    assert read([body]) == (image, others)
+    assert read(each_byte(body)) == (image, others)
 
 
 @pytest.mark.parametrize("body", NO_JSON)
-def test_what_is_no_object_is_refused(body: bytes) -> None:
+def test_json_that_is_not_an_object_is_refused(body: bytes) -> None:
     for pieces in ([body], each_byte(body)):
         with pytest.raises(BadRequest, match=r"expected a (?:body in JSON|JSON object)"):
             read(pieces)
@@ -66,11 +66,11 @@ def test_only_img_may_be_long() -> None:
         read([b'{"img": "a"', *[b" " * 60_000] * 20])
 
 
-def test_a_large_picture_takes_linear_time() -> None:
+def test_a_large_image_takes_linear_time() -> None:
     piece = b"abcdefgh\\/" * 10_000
     started = time.perf_counter()
-    picture, _ = read([b'{"img": "', *[piece] * 200, b'"}'])
-    assert len(picture) == 9 * 10_000 * 200
+    image, _ = read([b'{"img": "', *[piece] * 200, b'"}'])
+    assert len(image) == 9 * 10_000 * 200
     assert time.perf_counter() - started < 5
 
 
@@ -80,7 +80,7 @@ MEMBERS = st.dictionaries(st.sampled_from(["x", "key", "note", 'a"b']), st.one_o
 
 @given(
     members=MEMBERS,
-    picture=TEXT,
+    image=TEXT,
     first=st.booleans(),
     ascii_only=st.booleans(),
     indent=st.sampled_from([None, 1]),
@@ -88,13 +88,13 @@ MEMBERS = st.dictionaries(st.sampled_from(["x", "key", "note", 'a"b']), st.one_o
 )
 @example({"x": 1}, "\\", True, True, None, [9, 10, 11])
 def test_it_is_what_json_loads_reads(
-    members: dict[str, object], picture: str, first: bool, ascii_only: bool, indent: int | None, cuts: list[int]
+    members: dict[str, object], image: str, first: bool, ascii_only: bool, indent: int | None, cuts: list[int]
 ) -> None:
-    whole = {"img": picture, **members} if first else {**members, "img": picture}
+    whole = {"img": image, **members} if first else {**members, "img": image}
     body = json.dumps(whole, ensure_ascii=ascii_only, indent=indent).encode()
     edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     found, others = read([body[a:b] for a, b in pairwise(edges)])
-    assert found.decode() == picture
+    assert found.decode() == image
     assert others == {name: text for name, text in fields_of_json(body).items() if name != "img"}
 
 
@@ -105,9 +105,9 @@ def test_it_is_what_json_loads_reads(
 )
 def test_any_bytes_are_read_or_refused(pieces: list[bytes]) -> None:
     try:
-        picture, others = read(pieces)
+        image, others = read(pieces)
     except BadRequest as problem:
         assert problem.detail
     else:
-        assert len(picture) <= len(b"".join(pieces))
+        assert len(image) <= len(b"".join(pieces))
         assert all(isinstance(text, str) for text in others.values())

@@ -1,4 +1,4 @@
-"""PixLab's answers: JSON with the status of the service's list, whatever goes wrong.
+"""PixLab's responses: JSON with a status from the service's list for every problem.
 
 The tables follow https://pixlab.io/api.
 """
@@ -45,7 +45,7 @@ DIGEST = "ab" * 32
 PIXLAB = PixLab()
 
 
-def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
+def image_request(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
     """A request with these fields in its query, or in its body where it is a POST."""
     texts = {name: str(value) for name, value in fields.items()}
     if method == "POST":
@@ -57,7 +57,7 @@ def ask(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest
 
 
 def told(answer: Response) -> dict[str, object]:
-    """The members of an answer, after what holds for all of them."""
+    """The members of a response, after the checks that apply to all responses."""
     assert answer.media_type == "application/json"  # exactly: the PHP client compares the whole value
     assert dict(answer.headers)["Access-Control-Allow-Origin"] == "*"
     assert dict(answer.headers)["Cache-Control"] == "no-store"
@@ -70,7 +70,7 @@ def told(answer: Response) -> dict[str, object]:
 # fmt: off
 STATUSES: list[tuple[Problem, int]] = [
     (BadValue("x", "wide", expected="a whole number"),      400),
-    (Unprocessable("the crop lies outside"),                   400),
+    (Unprocessable("the crop is outside"),                   400),
     (SourceForbidden("169.254.169.254 is link-local"),        400),
     (SourceTooLarge("the file has 9 bytes"),                400),   # 413 is not on the service's list
     (Unauthorized("key: expected a key"),                   401),
@@ -90,7 +90,7 @@ STATUSES: list[tuple[Problem, int]] = [
 
 @pytest.mark.parametrize(("problem", "status"), STATUSES)
 def test_a_problem_has_a_status_of_the_list(problem: Problem, status: int) -> None:
-    members = told(PIXLAB.error_response(problem, ask("crop", blob="true")))
+    members = told(PIXLAB.error_response(problem, image_request("crop", blob="true")))
     assert members == {"status": status, "error": members["error"]}
     assert members["error"]
 
@@ -103,14 +103,14 @@ def test_all_addresses_are_refused_in_the_same_words(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("kind", [SourceNotFound, SourceFailed, SourceTimeout])
-def test_nothing_of_what_an_origin_said_is_passed_on(kind: type[Problem]) -> None:
+def test_an_origins_response_is_not_passed_on(kind: type[Problem]) -> None:
     assert (
         told(PIXLAB.error_response(kind("the origin said 418"), ImageRequest("crop")))["error"]
         == responses.IMAGE_UNAVAILABLE
     )
 
 
-def test_whoever_comes_too_often_is_told_when_to_come_back() -> None:
+def test_a_rate_limit_has_retry_after() -> None:
     soon, later = TooManyRequests("often", retry_after_s=7), TooManyRequests("often")
     assert [dict(PIXLAB.error_response(p, ImageRequest("crop")).headers)["Retry-After"] for p in (soon, later)] == [
         "7",
@@ -119,7 +119,7 @@ def test_whoever_comes_too_often_is_told_when_to_come_back() -> None:
 
 
 @pytest.mark.parametrize("code", PROBLEMS_BY_CODE)
-def test_every_problem_is_told(code: str) -> None:
+def test_every_problem_has_a_response(code: str) -> None:
     for detail in ("", " \n", "a\r\nb\x00c", "x" * 9999):
         answer = PIXLAB.error_response(restored_problem(code, detail), ImageRequest("no such endpoint"))
         error = told(answer)["error"]
@@ -129,7 +129,7 @@ def test_every_problem_is_told(code: str) -> None:
         assert error.isprintable()
 
 
-def test_success_tells_both_links_and_the_id() -> None:
+def test_success_has_both_links_and_the_id() -> None:
     members = told(responses.stored_response("http://m.example/a1.png", "https://m.example/a1.png", "a1"))
     assert members == {
         "status": 200,
@@ -155,7 +155,7 @@ def test_counted_faces_are_a_number() -> None:
     assert told(responses.faces_response([Box(0, 0, 1, 1)] * 3, count=True)) == {"status": 200, "faces": 3, "count": 3}
 
 
-def test_deleted_is_nothing_but_a_status() -> None:
+def test_deleted_is_only_a_status() -> None:
     assert told(responses.deleted_response()) == {"status": 200}
 
 
@@ -173,9 +173,9 @@ def test_a_blob_has_a_file_name() -> None:
     assert responses.blob_headers("a1", Format.JPEG) == (("Content-Disposition", 'inline; filename="a1.jpg"'),)
 
 
-def test_headers_of_a_picture() -> None:
+def test_headers_of_an_image() -> None:
     result = Result(9, None, None, None, (RequestWarning("x", "1.5 counts as 1"),))
-    headers = PIXLAB.image_headers(PIXLAB.order(ask("resize", img=IMG, width=3)), result)
+    headers = PIXLAB.image_headers(PIXLAB.order(image_request("resize", img=IMG, width=3)), result)
     assert headers == (("Access-Control-Allow-Origin", "*"), ("X-Cropmark-Warning", "x: 1.5 counts as 1"))
 
 
@@ -202,7 +202,7 @@ PATHS = st.one_of(st.sampled_from([endpoint.value for endpoint in EndpointName])
     fields=FIELDS,
     method=st.sampled_from(["GET", "POST", "PUT"]),
 )
-def test_order_raises_nothing_but_a_problem_and_every_problem_is_told(
+def test_order_raises_only_problems_and_every_problem_has_a_response(
     path: str, query: str, fields: dict[str, str], method: str
 ) -> None:
     request = ImageRequest(path, query, method=method, fields=fields)

@@ -91,7 +91,7 @@ async def _responses(folder: Path) -> dict[str, str]:
 
     settings = Settings(folder=folder, cache_dir=folder / "cache", data_dir=folder / "data", renderers=1, sandbox="off")
     async with open_server(settings) as server:
-        transport = httpx.ASGITransport(server.app)  # type: ignore[arg-type]  # its own types for the same protocol
+        transport = httpx.ASGITransport(server.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://a.example") as client:
             page = await client.get("/")
             targets = {path: await client.get(path) for path in ("/madeup/a%2Fb?wide=3", "/madeup-blue/a?wide=4")}

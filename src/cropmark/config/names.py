@@ -43,8 +43,8 @@ def dotted(path: KeyPath) -> str:
 
 def unknown_keys(document: TomlDocument) -> Iterator[ConfigIssue]:
     """An issue for each key of the file that is not a setting, with the name to write instead."""
-    for path, names in _unknown_paths(document.values):
-        renamed = current_name(dotted(tuple(part for part in path if isinstance(part, str))))
+    for path, table, names in _unknown_paths(document.values):
+        renamed = current_name(f"{table}.{path[-1]}" if table else str(path[-1]))
         yield ConfigIssue(
             document.location(path),
             f"unknown setting {dotted(path)!r}",
@@ -77,7 +77,7 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
 
 def known_values(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document without unknown keys, so that the rest of it can be checked too."""
-    unknown = frozenset(path for path, _ in _unknown_paths(document))
+    unknown = frozenset(path for path, _, _ in _unknown_paths(document))
     known: dict[str, Any] = _without(document, unknown, ())
     return known
 
@@ -97,26 +97,27 @@ def _without(value: Any, unknown: frozenset[KeyPath], path: KeyPath) -> Any:
             return value
 
 
-def _unknown_paths(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, list[str]]]:
-    """The path of each key that is not a setting, with the names that its table has."""
+def _unknown_paths(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, list[str]]]:
+    """Each key that is not a setting: its path, the name of its table as in RENAMED, the settings of that table."""
     top: dict[str, Any] = field_types(Settings) or {}
     for key, value in document.items():
         if key in ALIASES:
             continue
         if key not in top:
-            yield (key,), list(top)
+            yield (key,), "", list(top)
         elif key == "site" and isinstance(value, list):
             for number, table in enumerate(value):
                 yield from _unknown_in_site((key, number), table)
         elif isinstance(value, dict) and (section := field_types(top[key])) is not None:
-            yield from (((key, k), list(section)) for k in value if k not in section)
+            yield from (((key, k), key, list(section)) for k in value if k not in section)
 
 
-def _unknown_in_site(path: KeyPath, table: Any) -> Iterator[tuple[KeyPath, list[str]]]:
+def _unknown_in_site(path: KeyPath, table: Any) -> Iterator[tuple[KeyPath, str, list[str]]]:
     if not isinstance(table, dict):
         return
     names = list(field_types(SiteSettings) or {})
-    yield from (((*path, key), names) for key in table if key not in names)
+    yield from (((*path, key), "site", names) for key in table if key not in names)
     section, own = field_types(section_class(table)), table.get("settings")
     if section is not None and isinstance(own, dict):
-        yield from (((*path, "settings", key), list(section)) for key in own if key not in section)
+        dialect = str(table["dialect"])
+        yield from (((*path, "settings", key), dialect, list(section)) for key in own if key not in section)

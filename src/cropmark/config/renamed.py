@@ -27,6 +27,10 @@ RENAMED: Final = {
     "bucket_role": "allow_instance_credentials",
     "resource_policy": "cross_origin_resource_policy",
     "smart": "smart_crop",
+    "fastly.malformed": "fastly.on_malformed",
+    "pixlab.side": "pixlab.max_side",
+    "pixlab.source_bytes": "pixlab.max_source_bytes",
+    "pixlab.source_pixels": "pixlab.max_source_pixels",
     "site.widths": "site.allowed_widths",
     "site.resource_policy": "site.cross_origin_resource_policy",
 }

@@ -60,7 +60,7 @@ async def pixlab_endpoints(parts: Components, app: App, sites: Sites, stack: Asy
 def _endpoints(settings: Settings, sites: list[SiteSettings], context: PixLabContext) -> Iterator[PixLabEndpoint]:
     for site in sites:
         own = with_overrides(settings.section(PixLabSettings), site.settings)
-        own = replace(own, source_pixels=min(own.source_pixels, settings.max_source_pixels))
+        own = replace(own, max_source_pixels=min(own.max_source_pixels, settings.max_source_pixels))
         yield PixLabEndpoint(replace(context, dialect=PixLab(own)), name=site.display_name, mount=_mount(site))
 
 

@@ -104,7 +104,7 @@ def untrusted_policy(settings: Settings) -> Policy:
         allow=private_hosts(settings),
         hosts=hosts,
         open=settings.pixlab_allow_any_host and not hosts,
-        limit_bytes=settings.section(PixLabSettings).source_bytes,
+        limit_bytes=settings.section(PixLabSettings).max_source_bytes,
         connect_s=3.0,
         total_s=8.0,
     )

@@ -29,7 +29,7 @@ def order(request: ImageRequest, settings: FastlySettings) -> Order:
 
 def _image_order(request: ImageRequest, settings: FastlySettings) -> Order:
     query = parse_query(request.query)
-    strict = settings.malformed is OnMalformed.REFUSE
+    strict = settings.on_malformed is OnMalformed.REFUSE
     parsed = parse_params(params.PARAMETERS, query, strict=strict)
     overlay_params = parse_params(OVERLAY_PARAMETERS, _overlay_texts(query, request, settings), strict=strict)
     path = overlays.overlay_path(overlay_params)
@@ -52,7 +52,7 @@ def _image_order(request: ImageRequest, settings: FastlySettings) -> Order:
 
 def _montage_order(texts: dict[str, str], request: ImageRequest, settings: FastlySettings) -> Order:
     """The Order of a montage. Only its header is read; the query and the other headers are ignored."""
-    parsed = parse_params(MONTAGE_PARAMETERS, texts, strict=settings.malformed is OnMalformed.REFUSE)
+    parsed = parse_params(MONTAGE_PARAMETERS, texts, strict=settings.on_malformed is OnMalformed.REFUSE)
     montage = overlays.montage_plan(parsed, request.base)
     parsed = ParsedParams({"format": FormatWord.JPEG, **parsed.values, "frame": True}, parsed.warnings)
     output = parsed_output(parsed, accepted_formats(request.accept), settings, changed=True)

@@ -66,7 +66,7 @@ class FastlySettings:
     """Treat every request as if it had enable=upscale."""
     allow_video: bool = False
     """Only changes the warning for format=mp4, which is ignored: video is not supported."""
-    malformed: OnMalformed = OnMalformed.REFUSE
+    on_malformed: OnMalformed = OnMalformed.REFUSE
     """Reject a request with a malformed parameter, or ignore that parameter with a warning."""
     animated_webp: bool = False
     """Allow animated WebP from animated GIFs; Fastly does not convert them."""

@@ -118,7 +118,7 @@ def _blur(step: Blur) -> QueryParams:
     if isinstance(step.radius, Pixels):
         return {"blur": imageopto.format_radius("Blur.radius", step.radius, _LEAST_RADIUS)}
     if step.min_px != _LEAST_RADIUS:
-        raise UnsupportedValue("Blur.least", "the minimum of a blur by percentage is half a pixel here")
+        raise UnsupportedValue("Blur.min_px", "the minimum of a blur by percentage is half a pixel here")
     return {"blur": format_length("Blur.radius", step.radius)}
 
 
