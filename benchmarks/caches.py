@@ -1,6 +1,6 @@
-"""What the caches cost, in microseconds a call: `python benchmarks/caches.py [FOLDER]`.
+"""Measures the caches in microseconds per call: `python benchmarks/caches.py [FOLDER]`.
 
-A body of 40 kB; the best of five rounds. The folder should lie on the kind of disk that matters.
+A body of 40 kB; the best of five rounds. The folder should be on the kind of disk to measure.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def rendition(body: bytes) -> Rendition:
     return Rendition(body, record=record)
 
 
-async def told(what: str, call: Callable[[], object], times: int) -> None:
+async def reported(what: str, call: Callable[[], object], times: int) -> None:
     best = float("inf")
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -49,18 +49,18 @@ async def told(what: str, call: Callable[[], object], times: int) -> None:
 
 
 async def measure(folder: Path) -> None:
-    a, picture, numbers = key_of("a"), rendition(os.urandom(40_000)), itertools.count()
+    a, image, numbers = key_of("a"), rendition(os.urandom(40_000)), itertools.count()
     memory, disk = MemoryCache(), await DiskCache.open(folder)
-    memory.store(a, picture)
-    await disk.put(a, picture)
-    await told("memory: peek", lambda: memory.peek(a), 20_000)
-    await told("disk: peek, in the page cache", lambda: disk.peek(a), 2_000)
-    await told("disk: peek, nothing there", lambda: disk.peek(key_of("none")), 2_000)
-    await told("disk: get, on the event loop", lambda: disk.get(a), 2_000)
-    limit, entry_store.AT_ONCE_BYTES = entry_store.AT_ONCE_BYTES, 0  # type: ignore[misc]  # Final, but for this comparison
-    await told("disk: get, by a thread", lambda: disk.get(a), 1_000)
-    entry_store.AT_ONCE_BYTES = limit  # type: ignore[misc]  # as before
-    await told("disk: put", lambda: disk.put(key_of(next(numbers)), picture), 200)
+    memory.store(a, image)
+    await disk.put(a, image)
+    await reported("memory: peek", lambda: memory.peek(a), 20_000)
+    await reported("disk: peek, in the page cache", lambda: disk.peek(a), 2_000)
+    await reported("disk: peek, nothing there", lambda: disk.peek(key_of("none")), 2_000)
+    await reported("disk: get, on the event loop", lambda: disk.get(a), 2_000)
+    limit, entry_store.INLINE_READ_BYTES = entry_store.INLINE_READ_BYTES, 0  # type: ignore[misc]  # Final, changed only for this comparison
+    await reported("disk: get, by a thread", lambda: disk.get(a), 1_000)
+    entry_store.INLINE_READ_BYTES = limit  # type: ignore[misc]  # as before
+    await reported("disk: put", lambda: disk.put(key_of(next(numbers)), image), 200)
     small = rendition(bytes(3_000))
     for n in range(SCANNED):
         await disk.put(key_of(n), small)

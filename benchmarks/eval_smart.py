@@ -44,12 +44,12 @@ class Score:
     subject: float | None
     subject_without_faces: float | None
     heads: float | None
-    """Animals' heads whole: not a bar, but what a person looks for."""
+    """Share of animal heads that are complete. Not a target; people look for it."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    asked = _arguments(arguments)
-    corpus = photos(asked.corpus)
+    requested = _arguments(arguments)
+    corpus = photos(requested.corpus)
     before_mb = resident_mb()
     ours = Cropmark()
     methods: list[Method] = [ours, *peers()]
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     best = score(corpus, {key: box for photo in corpus for key, box in _best(photo).items()})
     facts = _facts(corpus, ours, before_mb)
     _print(scores | {"best possible": best}, facts)
-    out = asked.out or (HERE if asked.corpus == CORPUS else None)
+    out = requested.out or (HERE if requested.corpus == CORPUS else None)
     if out is not None:
         (out / "smart.jpg").write_bytes(sheet(corpus, windows, ours.analyses))
         (out / "SMART.md").write_text(_page(scores | {"best possible": best}, facts, len(corpus)))
@@ -82,7 +82,7 @@ def _facts(corpus: Sequence[Photo], ours: Cropmark, before_mb: float) -> list[st
         f"main faces found at a score of 0.8: {_found(corpus, ours)}",
         f"analysis, ms: {_times(ours.analysis)}",
         f"choice of a window, ms: {_times(ours.choice)}",
-        f"resident memory, MB: {before_mb:.0f} without networks, {ours.resident_mb:.0f} after {len(corpus)} pictures",
+        f"resident memory, MB: {before_mb:.0f} without networks, {ours.resident_mb:.0f} after {len(corpus)} images",
     ]
 
 
@@ -109,8 +109,8 @@ def score(corpus: Sequence[Photo], windows: Windows) -> Score:
 
 
 def _percent(values: Iterable[float]) -> float | None:
-    kept = list(values)
-    return 100 * statistics.fmean(kept) if kept else None
+    stored = list(values)
+    return 100 * statistics.fmean(stored) if stored else None
 
 
 def _inside(box: Box, window: Box) -> float:
@@ -125,7 +125,7 @@ def _whole(box: Box, window: Box) -> bool:
 
 
 def _best(photo: Photo) -> Windows:
-    """The windows that keep the most faces, among these the most of the subject: what no method can pass."""
+    """The windows with the most complete faces, then the most of the subject: the upper bound for any method."""
     found = {}
     for aspect in ASPECTS:
         size = photo.window_size(aspect)
@@ -139,15 +139,15 @@ def _best(photo: Photo) -> Windows:
 
 
 def _found(corpus: Sequence[Photo], ours: Cropmark) -> str:
-    """Main faces that a detected one covers by 0.4 of the area of both, and detections that are no face."""
+    """The number of main faces matched by a detection (at least 0.4 of the common area), and of false detections."""
     main = found = strange = 0
     for photo in corpus:
-        told = [box for box, value in ours.faces(photo) if value >= 0.8]
+        detected = [box for box, value in ours.faces(photo) if value >= 0.8]
         main += len(photo.faces)
-        found += sum(any(_union_share(face, box) >= 0.4 for box in told) for face in photo.faces)
+        found += sum(any(_union_share(face, box) >= 0.4 for box in detected) for face in photo.faces)
         known = (*photo.faces, *photo.minor_faces, *photo.heads)
-        strange += sum(not any(_union_share(face, box) >= 0.2 for face in known) for box in told)
-    return f"{found} of {main}; {strange} of what was told is neither a face nor a head"
+        strange += sum(not any(_union_share(face, box) >= 0.2 for face in known) for box in detected)
+    return f"{found} of {main}; {strange} detections are neither a face nor a head"
 
 
 def _union_share(one: Box, other: Box) -> float:
@@ -157,7 +157,7 @@ def _union_share(one: Box, other: Box) -> float:
 
 # ---------------------------------------------------------------------------------------------- the page
 
-COLUMNS = ("faces whole, %", "subject kept, %", "subject, no faces, %", "animal heads whole, %")
+COLUMNS = ("faces whole, %", "subject inside, %", "subject, no faces, %", "animal heads whole, %")
 
 
 def _cells(score: Score) -> list[str]:
@@ -177,14 +177,14 @@ def _print(scores: dict[str, Score], facts: Sequence[str]) -> None:
 
 def _page(scores: dict[str, Score], facts: Sequence[str], count: int) -> str:
     lines = [
-        "# Smart crops, scored",
+        "# Scores of smart crops",
         "",
         f"Written by `make eval-smart` on {datetime.now(UTC):%Y-%m-%d}, of {count} annotated photographs",
         f"(`tests/data/corpus`) in {len(ASPECTS)} aspects: {', '.join(ASPECTS)}.",
         "",
-        "- *Faces whole*, *animal heads whole*: at least 98 % of the box kept.",
-        "- *Subject kept*: the mean share of the subject's box that is kept.",
-        "- *Best possible*: the windows that keep the most faces, then the most of the subject.",
+        "- *Faces whole*, *animal heads whole*: at least 98 % of the box is inside the window.",
+        "- *Subject inside*: the mean share of the subject's box inside the window.",
+        "- *Best possible*: the windows with the most complete faces, then the most of the subject.",
         "",
         f"| | {' | '.join(COLUMNS)} |",
         f"| --- |{' --- |' * len(COLUMNS)}",
@@ -192,12 +192,12 @@ def _page(scores: dict[str, Score], facts: Sequence[str], count: int) -> str:
         "",
         *(f"- {fact}" for fact in facts),
         "",
-        "Times are of one thread; by the clock, of whatever else the machine was doing too.",
+        "Times are elapsed times of one thread, on a machine that may have had other work.",
         "",
         "![each photograph with its windows](smart.jpg)",
         "",
         "In the sheet, first the photograph: faces green, bystanders yellow, animals' heads blue, the subject red,",
-        "what was detected as rings. Then by aspect: what cropmark keeps bright, and as lines what others would keep:",
+        "detections as rings. Then by aspect: cropmark's window is bright, and the windows of others are lines:",
         "the center white, libvips' attention orange, smartcrop.py blue.",
         "Photographers and licenses: `tests/data/corpus/CREDITS.md`.",
         "",

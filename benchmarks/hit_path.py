@@ -1,4 +1,4 @@
-"""What a hit costs in the app itself, in microseconds: `python benchmarks/hit_path.py [--profile]`.
+"""Measures a cache hit in the app itself, in microseconds: `python benchmarks/hit_path.py [--profile]`.
 
 No socket and no HTTP server: the app is called as the server calls it, with a folder, a memory and a disk cache as
 `cropmark serve` wires them. The best of five rounds.
@@ -38,7 +38,7 @@ Ask = Callable[..., Awaitable[int]]
 
 
 def scope(headers: list[tuple[bytes, bytes]], query: bytes = QUERY) -> MutableMapping[str, Any]:
-    """A request as granian tells it."""
+    """A request as granian passes it to the app."""
     return {
         "type": "http",
         "http_version": "1.1",
@@ -56,9 +56,9 @@ def scope(headers: list[tuple[bytes, bytes]], query: bytes = QUERY) -> MutableMa
     }
 
 
-async def asked(app: App, headers: list[tuple[bytes, bytes]], query: bytes = QUERY) -> int:
+async def requested(app: App, headers: list[tuple[bytes, bytes]], query: bytes = QUERY) -> int:
     """Ask once; the status."""
-    told: list[int] = []
+    reported: list[int] = []
 
     async def receive() -> MutableMapping[str, Any]:
         await asyncio.sleep(60)
@@ -66,24 +66,24 @@ async def asked(app: App, headers: list[tuple[bytes, bytes]], query: bytes = QUE
 
     async def send(message: MutableMapping[str, Any]) -> None:
         if "status" in message:
-            told.append(message["status"])
+            reported.append(message["status"])
 
     await app(scope(headers, query), receive, send)
-    return told[0]
+    return reported[0]
 
 
 async def measured(what: str, app: App, headers: list[tuple[bytes, bytes]], times: int) -> None:
     """Print the cost of a hit, without that of making the request."""
-    status = await asked(app, headers)
+    status = await requested(app, headers)
     best = empty = float("inf")
     for _ in range(ROUNDS):
         started = time.perf_counter()
         for _ in range(times):
-            await asked(app, headers)
+            await requested(app, headers)
         best = min(best, (time.perf_counter() - started) / times)
         started = time.perf_counter()
         for _ in range(times):
-            await asked(_nothing, headers)  # type: ignore[arg-type]  # stands for an app that costs nothing
+            await requested(_nothing, headers)  # type: ignore[arg-type]  # stands for an app that costs nothing
         empty = min(empty, (time.perf_counter() - started) / times)
     print(f"{what:36} {status}  {(best - empty) * 1e6:6.1f} us")
 
@@ -94,7 +94,7 @@ async def _nothing(scope: Any, receive: Any, send: Any) -> None:
 
 
 def settings(cache: Path, *, memory: bool) -> Settings:
-    """The sample pictures, served without configuration."""
+    """The sample images, served without configuration."""
     return Settings(
         folder=ROOT / "examples" / "images",
         renderers=1,
@@ -116,7 +116,7 @@ async def main(profile: bool) -> None:
                 profiler = cProfile.Profile()
                 profiler.enable()
                 for _ in range(5_000):
-                    await asked(server.app, BROWSER)
+                    await requested(server.app, BROWSER)
                 profiler.disable()
                 pstats.Stats(profiler).sort_stats("tottime").print_stats(20)
         async with open_server(settings(Path(folder), memory=False)) as server:

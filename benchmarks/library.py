@@ -1,4 +1,4 @@
-"""How long the library takes with ten thousand assets: list, get, delivery lookups, and a hit that asks nobody.
+"""Measures the library with ten thousand assets: list, get, delivery lookups, and a hit without a query.
 
 python benchmarks/library.py [--assets 10000] [--url postgresql://…]
 """
@@ -24,7 +24,7 @@ from cropmark.library.publishing import new_uid
 from cropmark.library.source import LibrarySource
 from cropmark.library.store import LibraryStore
 from cropmark.library.tables import assets, publications, published, tags, versions
-from cropmark.model.assets import Asset, BranchRef, Changes, Listing, Publishing, SortField, UploadInfo
+from cropmark.model.assets import Asset, AssetChanges, BranchRef, Listing, PublishRequest, SortField, UploadInfo
 from cropmark.model.formats import Format
 from cropmark.model.values import Size
 from cropmark.plan.source import PublishScope, SitePath
@@ -35,7 +35,7 @@ PUBLISHED = PublishScope("production")
 
 
 def filled(store: LibraryStore, count: int) -> BranchRef:
-    """A stack of so many assets, half of them published: one by the store, the others by their rows."""
+    """A stack with `count` assets, half of them published: one through the store, the others by inserting rows."""
     place = BranchRef(store.new_stack("benchmark").api_key)
     with tempfile.TemporaryFile() as file:
         file.write(b"one body for all")
@@ -45,9 +45,9 @@ def filled(store: LibraryStore, count: int) -> BranchRef:
             place,
             UploadInfo("first.jpg", Format.JPEG, Size(4, 3)),
             source,
-            Changes(tags=("tag 0",)),
+            AssetChanges(tags=("tag 0",)),
             "benchmark",
-            published=Publishing(("production",)),
+            published=PublishRequest(("production",)),
         )
     environment = first.publications[0].environment
     with store.database.write_transaction() as writing:
@@ -77,7 +77,7 @@ def _rows(place: BranchRef, first: Asset, environment: str, number: int, n: int)
     return rows
 
 
-def told(name: str, act: Callable[[], object], runs: int = RUNS) -> None:
+def reported(name: str, act: Callable[[], object], runs: int = RUNS) -> None:
     """The median and the 99th of a hundred, in milliseconds."""
     act()
     times = []
@@ -90,7 +90,7 @@ def told(name: str, act: Callable[[], object], runs: int = RUNS) -> None:
 
 
 def glances(store: LibraryStore, paths: list[SitePath]) -> None:
-    """What a hit costs: the source asked for addresses that it knows."""
+    """The cost of a hit: lookups of known URLs in the source."""
     with ThreadPoolExecutor(1) as threads:
         source = LibrarySource(store, threads)
         source.apply(store.changes_since(None, 0))
@@ -100,7 +100,7 @@ def glances(store: LibraryStore, paths: list[SitePath]) -> None:
                 (await source.open(path)).close()
 
         asyncio.run(known())
-        source.apply(ChangeFeed(0, (), whole=False, due=False))
+        source.apply(ChangeFeed(0, (), reset=False, due=False))
         count = 20_000
         began = time.perf_counter()
         for number in range(count):
@@ -112,10 +112,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--assets", type=int, default=10_000)
     parser.add_argument("--url", default="")
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        store = LibraryStore.opened(Path(folder), asked.url)
-        place = filled(store, asked.assets)
+        store = LibraryStore.open(Path(folder), requested.url)
+        place = filled(store, requested.assets)
         page = store.list_entries(place, Listing(environment="production", limit=100))
         found = [item for item in page.items if isinstance(item, Asset)]
         paths = [
@@ -123,22 +123,24 @@ def main() -> None:
         ]
         addresses = [address for path in paths if (address := read_address(path))]
         newest = [address for one in found if (address := read_address(f"v3/assets/{place.stack}/{one.uid}"))]
-        print(f"{asked.assets:,} assets in {store.database.engine.dialect.name}: median, 99th of a hundred")
-        told("list, 100 of them", lambda: store.list_entries(place, Listing()))
-        told("list, 10 of them", lambda: store.list_entries(place, Listing(limit=10)))
-        told("list, 10 of them, counted", lambda: store.list_entries(place, Listing(limit=10, counted=True)))
-        told("list, 10 of one tag", lambda: store.list_entries(place, Listing(limit=10, equal=(("tags", "tag 7"),))))
-        told(
+        print(f"{requested.assets:,} assets in {store.database.engine.dialect.name}: median, 99th of a hundred")
+        reported("list, 100 of them", lambda: store.list_entries(place, Listing()))
+        reported("list, 10 of them", lambda: store.list_entries(place, Listing(limit=10)))
+        reported("list, 10 of them, counted", lambda: store.list_entries(place, Listing(limit=10, with_count=True)))
+        reported(
+            "list, 10 of one tag", lambda: store.list_entries(place, Listing(limit=10, equal=(("tags", "tag 7"),)))
+        )
+        reported(
             "list, 10 by title, the 5,000th on",
             lambda: store.list_entries(place, Listing(sort=SortField.TITLE, skip=5000, limit=10)),
         )
-        told(
+        reported(
             "list, 10 of an environment", lambda: store.list_entries(place, Listing(environment="production", limit=10))
         )
-        told("get", lambda: store.asset(place, random.choice(found).uid))
-        told("delivery: a file in an environment", lambda: store.find(random.choice(addresses), PUBLISHED))
-        told("delivery: the newest in an environment", lambda: store.find(random.choice(newest), PUBLISHED))
-        told("delivery: a file, wherever", lambda: store.find(random.choice(addresses), None))
+        reported("get", lambda: store.asset(place, random.choice(found).uid))
+        reported("delivery: a file in an environment", lambda: store.find(random.choice(addresses), PUBLISHED))
+        reported("delivery: the newest in an environment", lambda: store.find(random.choice(newest), PUBLISHED))
+        reported("delivery: a file, wherever", lambda: store.find(random.choice(addresses), None))
         glances(store, [SitePath(path, PUBLISHED) for path in paths])
         store.close()
 

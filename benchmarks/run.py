@@ -1,7 +1,7 @@
-"""Cropmark beside its peers: `make bench`, or `python benchmarks/run.py [--quick]`.
+"""Compares cropmark with its peers: `make bench`, or `python benchmarks/run.py [--quick]`.
 
-Installs what it needs into benchmarks/.peers, starts every server on the loopback address, asks them in turn, and
-writes the section "speed" of benchmarks/RESULTS.md. About 20 minutes; two with --quick, whose figures are rough.
+Installs the peers into benchmarks/.peers, starts every server on the loopback address, sends requests to them in turn,
+and writes the section "speed" of benchmarks/RESULTS.md. Takes about 20 minutes, or two with --quick for rough figures.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ SATURATED_S = 12
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is asked."""
+    """The amount of load."""
 
     rounds: int
     seconds: float
-    """Of each server, in each round of each case."""
+    """Seconds per server in each round of each case."""
     identical: int
     mixed: tuple[int, ...]
     avif: bool = True
@@ -59,17 +59,17 @@ class Bench:
     album: Album
     place: Path
     cores: machine.Cores
-    told: Callable[[str], None]
+    log: Callable[[str], None]
     versions: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
-    def started(self, stack: ExitStack, peer: Peer, name: str, pictures: Path, **extra: str) -> Server | None:
-        """The peer, running until the stack ends; None where it cannot take part, with the reason kept."""
-        self.told(f"{peer.name}: installing and starting")
+    def started(self, stack: ExitStack, peer: Peer, name: str, images: Path, **extra: str) -> Server | None:
+        """The peer, running until the stack closes; None if it cannot take part, with the reason recorded."""
+        self.log(f"{peer.name}: installing and starting")
         try:
             self.versions[peer.name] = peer.install()
             place = self.place / name.replace(" ", "-")
-            return stack.enter_context(servers.running(peer, pictures, place, extra, self.cores.servers))
+            return stack.enter_context(servers.running(peer, images, place, extra, self.cores.servers))
         except Missing as reason:
             self.missing[peer.name] = str(reason)
             return None
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             line = progress.add_task("", total=None)
             bench = Bench(
                 effort,
-                Album(place / "pictures"),
+                Album(place / "images"),
                 place,
                 machine.cores(),
                 lambda text: progress.update(line, description=text),
@@ -141,7 +141,7 @@ def _progress(console: Console) -> Progress:
 
 def measured(bench: Bench, only: str | None) -> Found:
     """All parts, or one of them."""
-    bench.told("making pictures")
+    bench.log("creating images")
     bench.album.prepare()
     os.sched_setaffinity(0, bench.cores.load)
     found = Found()
@@ -168,32 +168,32 @@ def _cold(bench: Bench, started: Sequence[Server], found: Found) -> None:
 
 def _paces(bench: Bench, started: Sequence[Server], case: Case) -> dict[str, cold.Pace]:
     effort = bench.effort
-    return cold.paces(case, started, bench.album, rounds=effort.rounds, seconds=effort.seconds, told=bench.told)
+    return cold.paces(case, started, bench.album, rounds=effort.rounds, seconds=effort.seconds, log=bench.log)
 
 
 def _equal(bench: Bench, started: Sequence[Server], found: Found) -> None:
-    """WebP and AVIF where they look the same: sharp at its defaults, ours at the quality that looks no worse."""
+    """WebP and AVIF at equal visual quality: sharp at its defaults, ours at the equal setting."""
     by_name = {server.peer.name: server for server in started}
     ours, sharp = by_name.get("cropmark"), by_name.get("sharp")
     if ours is None or sharp is None:
         return
     try:
-        bench.told("the judge: installing")
+        bench.log("the judge: installing")
         judge = Judge(bench.album, Kind.MP12, 800, bench.place / "judged")
     except Missing as reason:
         bench.missing["SSIMULACRA2"] = str(reason)
         return
     for name, server in by_name.items():
-        bench.told(f"how JPEG at quality {QUALITY} looks: {name}")
+        bench.log(f"quality of JPEG at setting {QUALITY}: {name}")
         found.looks[name] = judge.looks(server, Wanted("", 800, "jpeg", QUALITY))
     for codec, word in (("webp", "WebP"), ("avif", "AVIF")):
-        bench.told(f"{word}: which quality of ours looks as sharp's default")
+        bench.log(f"{word}: our quality that equals sharp at its default")
         equal = judge.equal(ours, judge.looks(sharp, Wanted("", 800, codec)), codec)
         title = f"12 MP → 800 px {word}, equal quality"
         case = Case(title, Kind.MP12, 800, codec, None, {"cropmark": equal.quality}, ("cropmark", "sharp"))
         found.equal[word] = equal
         found.cold[case.title] = _paces(bench, started, case)
-    bench.told("what libjpeg-turbo alone needs")
+    bench.log("time of libjpeg-turbo alone")
     found.limit_ms = judge.limit_ms(bench.album.bases(Kind.MP12)[0], 20)
 
 
@@ -209,41 +209,41 @@ def _hits(bench: Bench, found: Found) -> None:
             return
         static = bench.place / "static"
         paths = warm.forty_kilobytes(bench.album)
-        found.hit_bytes = warm.made(ours, paths, static)
-        warm.made(disk, paths, static)
-        asked = [("cropmark, memory", ours, paths), ("cropmark, disk", disk, paths)]
+        found.hit_bytes = warm.prepare_hits(ours, paths, static)
+        warm.prepare_hits(disk, paths, static)
+        requested = [("cropmark, memory", ours, paths), ("cropmark, disk", disk, paths)]
         for peer in (peers.STATIC, peers.STATIC_2):
             server = bench.started(stack, peer, peer.name, static)
             if server is not None:
-                asked.append((peer.name, server, [f"/{number}.jpg" for number in range(len(paths))]))
+                requested.append((peer.name, server, [f"/{number}.jpg" for number in range(len(paths))]))
         found.hits = warm.hits(
-            asked,
+            requested,
             wrk,
             rounds=bench.effort.rounds,
             seconds=bench.effort.seconds,
-            told=bench.told,
+            log=bench.log,
             place=bench.place,
         )
 
 
 def _alone(bench: Bench, found: Found) -> None:
-    """What has no peer: how ours holds under load."""
+    """Measurements of cropmark alone under load."""
     with ExitStack() as stack:
         server = bench.started(stack, peers.CROPMARK, "alone", bench.album.folder)
         if server is None:
             return
-        bench.told(f"{bench.effort.identical} identical misses")
+        bench.log(f"{bench.effort.identical} identical misses")
         found.identical = warm.identical(server, bench.album, bench.effort.identical)
         paths = warm.forty_kilobytes(bench.album)
-        warm.made(server, paths, bench.place / "bodies")
-        bench.told("hits while the renderers are saturated")
+        warm.prepare_hits(server, paths, bench.place / "bodies")
+        bench.log("hits while all renderers are busy")
         seconds = min(SATURATED_S, 4 * bench.effort.seconds)
         wrk = machine.tool("wrk", "wrk")
         found.busy = warm.busy(server, paths, bench.album, wrk, seconds=seconds, place=bench.place)
     with ExitStack() as stack:
         server = bench.started(stack, peers.CROPMARK, "memory", bench.album.folder)
         if server is not None:
-            found.kept = warm.memory(server, bench.album, bench.effort.mixed, bench.told)
+            found.kept = warm.memory(server, bench.album, bench.effort.mixed, bench.log)
 
 
 if __name__ == "__main__":

@@ -34,25 +34,25 @@ class Photo:
         return self.path.read_bytes()
 
     def window_size(self, aspect: str) -> Size:
-        """Of the largest window of that aspect."""
+        """The size of the largest window of that aspect."""
         return shape_size(ratio(aspect), self.size)
 
 
 def photos(folder: Path) -> list[Photo]:
-    """All photographs that annotations.json tells of."""
-    return [_photo(folder, told) for told in json.loads((folder / "annotations.json").read_text())]
+    """All photographs in annotations.json."""
+    return [_photo(folder, reported) for reported in json.loads((folder / "annotations.json").read_text())]
 
 
-def _photo(folder: Path, told: dict[str, Any]) -> Photo:
+def _photo(folder: Path, reported: dict[str, Any]) -> Photo:
     def boxes(name: str) -> tuple[Box, ...]:
-        return tuple(Box(*box) for box in told[name])
+        return tuple(Box(*box) for box in reported[name])
 
     return Photo(
-        name=told["file"],
-        path=folder / "photos" / told["file"],
-        size=Size(told["width"], told["height"]),
+        name=reported["file"],
+        path=folder / "photos" / reported["file"],
+        size=Size(reported["width"], reported["height"]),
         faces=boxes("faces"),
         minor_faces=boxes("faces_minor"),
         heads=boxes("heads"),
-        subject=Box(*told["subject"]),
+        subject=Box(*reported["subject"]),
     )

@@ -16,12 +16,12 @@ from PIL import Image
 from smart_corpus import Photo, ratio
 
 from cropmark.analysis import models
-from cropmark.engine.analyze import analyzed
+from cropmark.engine.analyze import analyze
 from cropmark.engine.load import info_of
 from cropmark.geometry.findings import Analysis, Findings
 from cropmark.geometry.recipe import Extract, Recipe
 from cropmark.geometry.resolve import resolve
-from cropmark.geometry.smart_crop import smart_window
+from cropmark.geometry.smart_crop import smart_placement
 from cropmark.geometry.view import View
 from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan
@@ -35,7 +35,7 @@ class Method(Protocol):
 
 
 def resident_mb() -> float:
-    """Of this process, now."""
+    """Resident memory of this process."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 1e6
@@ -62,7 +62,7 @@ class Cropmark:
     name = "cropmark"
 
     def __init__(self) -> None:
-        self.models = models.load()
+        self.models = models.load_models()
         self.analyses: dict[str, Analysis] = {}
         self.analysis = Times()
         self.choice = Times()
@@ -71,9 +71,9 @@ class Cropmark:
     def found(self, photo: Photo) -> Analysis:
         if photo.name not in self.analyses:
             if not self.analyses:
-                analyzed(photo.data, self.models)  # the first one makes the networks
+                analyze(photo.data, self.models)  # the first one makes the networks
             with self.analysis.one():
-                self.analyses[photo.name] = analyzed(photo.data, self.models)
+                self.analyses[photo.name] = analyze(photo.data, self.models)
             self.resident_mb = resident_mb()
         return self.analyses[photo.name]
 
@@ -84,14 +84,14 @@ class Cropmark:
         assert isinstance(recipe, Recipe)
         size = photo.window_size(aspect)
         with self.choice.one():
-            smart_window((Fraction(size.width), Fraction(size.height)), View(photo.size), analysis)
+            smart_placement((Fraction(size.width), Fraction(size.height)), View(photo.size), analysis)
         for op in recipe.ops:
             if isinstance(op, Extract):
                 return op.box
         return Box(0, 0, photo.size.width, photo.size.height)
 
     def faces(self, photo: Photo) -> list[tuple[Box, float]]:
-        """What was detected, in px of the photograph, with scores."""
+        """The detections in px of the photograph, with scores."""
         width, height = photo.size.width, photo.size.height
         return [
             (
@@ -140,9 +140,9 @@ class SmartcropPy:
 
         size = photo.window_size(aspect)
         unit = 100 / min(size.width, size.height)
-        with Image.open(photo.path) as picture:
+        with Image.open(photo.path) as image:
             found = SmartCrop().crop(
-                picture.convert("RGB"), round(size.width * unit), round(size.height * unit), min_scale=1
+                image.convert("RGB"), round(size.width * unit), round(size.height * unit), min_scale=1
             )["top_crop"]
         return _moved_inside(Box(round(found["x"]), round(found["y"]), size.width, size.height), photo.size)
 

@@ -1,11 +1,11 @@
-"""Ten minutes of everything at once: hits, misses, bad input, killed renderers, a full cache disk. `make soak`.
+"""Soak test: ten minutes of hits, misses, invalid input, killed workers and a full cache disk together. `make soak`.
 
     PYTHONPATH=. python benchmarks/soak.py [--minutes 10] [--seed 1]
 
-What is measured: every body of a 200 is compared with the known right one, or decoded whole by another decoder; what
-is no picture must be a clear refusal. The resident memory of the front and of all processes is taken once a second, and
-the last third of the run is held against the second. Hits are timed by a process of their own, a hundred a second.
-It ends with 1 where an answer was wrong or memory grew, and writes the section "soak" of benchmarks/RESULTS.md.
+Every body with status 200 is compared with the expected one, or decoded completely by another decoder; every other
+response must be a clear error. The resident memory of the front and of all processes is sampled once a second, and the
+last third of the run is compared with the second. A separate process times a hundred hits a second.
+Exits with 1 if a response was wrong or memory grew, and writes the section "soak" of benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ import httpx
 from bench.results import table, write_section
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tests.hostile import make
-from tests.hostile.answers import Kind, seen
 from tests.hostile.judge import judged
 from tests.hostile.make import Hostile, Must
 from tests.hostile.probe import probing
+from tests.hostile.responses import Kind, seen
 from tests.web.server_process import Running, running
 
 from cropmark.web.hit import MEMO_ENTRIES
@@ -48,9 +48,9 @@ RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 RENDERERS = 2
 DEADLINE_S = 3.0
 CACHE_MIB = 4
-"""Of the disk that the cache lies on, or where none can be mounted, of the cache itself."""
+"""Size of the disk for the cache, or, if no disk can be mounted, the limit of the cache."""
 GROWTH_MIB = 12.0
-"""The front may hold so much more in the last third of the run than in the second."""
+"""Allowed growth of the front's memory between the second and the last third of the run, in MiB."""
 REFUSALS = {400, 404, 413, 415, 422, 429, 503}
 WIDTHS = (40, 90, 160, 320, 480)
 FORMATS = ("jpg", "png", "webp", "avif")
@@ -58,7 +58,7 @@ FORMATS = ("jpg", "png", "webp", "avif")
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """The right answer to a request: its body's digest, and what the other decoder found in it."""
+    """The expected response to a request: the digest of its body, and the other decoder's verdict."""
 
     digest: str
     size: tuple[int, int]
@@ -77,11 +77,11 @@ class Soak:
     decoded: int = 0
     full_disk: bool = False
     free_mib: float = 0.0
-    """Where the cache lies, at the end."""
+    """Free space on the cache disk at the end."""
     hits: dict[str, float] = field(default_factory=dict)
 
     def growth(self, memory: list[float]) -> float:
-        """MiB by which the last third lies above the second."""
+        """Growth in MiB from the second third to the last."""
         third = len(memory) // 3
         return median(memory[2 * third :]) - median(memory[third : 2 * third]) if third else 0.0
 
@@ -99,7 +99,7 @@ class Decoding:
         self._known: set[str] = set()
 
     def add(self, body: bytes, about: str, size: tuple[int, int] | None = None) -> None:
-        """`size`: what it must have; None: any within the limits. A body that was decoded before is not again."""
+        """`size` is the expected size; None: any size within the limits. A known body is not decoded again."""
         digest = hashlib.sha256(body).hexdigest() + str(size)
         if digest in self._known:
             return
@@ -109,25 +109,25 @@ class Decoding:
         self._waiting[name] = (about, size)
 
     def look(self) -> None:
-        """Decode what waits."""
+        """Decode the waiting bodies."""
         now, self._waiting = self._waiting, {}
         taken = Path(tempfile.mkdtemp(dir=self._folder.parent))
         for name in now:
             (self._folder / name).rename(taken / name)
         found = judged(taken)
         for name, (about, size) in now.items():
-            told = found.get(name)
-            if told is None or told.why:
-                self._soak.wrong.append(f"{about}: {told.why if told else 'the decoder died'}")
-            elif max(told.width, told.height) > 8192 or size not in (None, (told.width, told.height)):
-                self._soak.wrong.append(f"{about}: {told.width}x{told.height}, not {size}")
+            reported = found.get(name)
+            if reported is None or reported.why:
+                self._soak.wrong.append(f"{about}: {reported.why if reported else 'the decoder died'}")
+            elif max(reported.width, reported.height) > 8192 or size not in (None, (reported.width, reported.height)):
+                self._soak.wrong.append(f"{about}: {reported.width}x{reported.height}, not {size}")
         self._soak.decoded += len(now)
         shutil.rmtree(taken)
 
 
 @dataclass(slots=True)
 class Load:
-    """What goes on during the soak."""
+    """The loads of the soak test."""
 
     server: Running
     client: httpx.AsyncClient
@@ -144,28 +144,28 @@ class Load:
         return time.monotonic() < self.until_s
 
     async def known(self) -> None:
-        """Pictures that were asked for before: from a cache, or made again where it forgot them."""
+        """Images that were asked for before: from a cache, or made again where it forgot them."""
         while self.on:
             path = self.chance.choice(list(self.right))
-            answer = await self.client.get(path)
+            response = await self.client.get(path)
             right = self.right[path]
-            self._count("known", answer)
-            if answer.status_code == 200 and hashlib.sha256(answer.content).hexdigest() != right.digest:
-                # At half a full queue encoders hurry: other bytes, which must be as large a picture.
+            self._count("known", response)
+            if response.status_code == 200 and hashlib.sha256(response.content).hexdigest() != right.digest:
+                # At half a full queue encoders hurry: other bytes, which must be as large an image.
                 self.soak.answers["known, made in a hurry"] += 1
-                self.decoding.add(answer.content, path, right.size)
+                self.decoding.add(response.content, path, right.size)
             await asyncio.sleep(0.005)
 
     async def new(self) -> None:
-        """Pictures that nobody asked for before."""
+        """Requests for new images."""
         names = sorted({path.partition("?")[0] for path in self.right})
         while self.on:
             width, name = next(self.widths) % 1200 + 20, self.chance.choice(names)
             path = f"{name}?width={width}&height={width}&fit=crop&enable=upscale&format={self.chance.choice(FORMATS)}"
-            answer = await self.client.get(path)
-            self._count("new", answer)
-            if answer.status_code == 200:
-                self.decoding.add(answer.content, path, (width, width))
+            response = await self.client.get(path)
+            self._count("new", response)
+            if response.status_code == 200:
+                self.decoding.add(response.content, path, (width, width))
             await asyncio.sleep(0.05)
 
     async def bad(self) -> None:
@@ -173,18 +173,18 @@ class Load:
         while self.on:
             each = self.chance.choice(self.files)
             path = f"/fastly/{each.name}?width={self.chance.randrange(20, 200)}&format=webp"
-            answer = await self.client.get(path)
-            self._count("bad", answer)
-            found = seen(answer, each.data)
-            self.soak.wrong += [f"{path}: {what}" for what in found.wrong if answer.status_code != 429]
+            response = await self.client.get(path)
+            self._count("bad", response)
+            found = seen(response, each.data)
+            self.soak.wrong += [f"{path}: {what}" for what in found.wrong if response.status_code != 429]
             if found.kind is Kind.MADE:
-                self.decoding.add(answer.content, path)
+                self.decoding.add(response.content, path)
                 if each.must is Must.NOT_BE_MADE:
                     self.soak.wrong.append(f"{path}: made")
             await asyncio.sleep(0.05)
 
     async def kill(self) -> None:
-        """A renderer every four seconds. Seldom as a decoder falls: that is held against the picture in hand."""
+        """A renderer every four seconds. Seldom as a decoder falls: that is held against the image in hand."""
         deeds = cycle([*[signal.SIGKILL] * 9, signal.SIGSEGV, *[signal.SIGKILL] * 9, signal.SIGFPE])
         while self.on:
             await asyncio.sleep(4)
@@ -206,11 +206,11 @@ class Load:
             await asyncio.sleep(15)
             await asyncio.to_thread(self.decoding.look)
 
-    def _count(self, sort: str, answer: httpx.Response) -> None:
-        cached = answer.headers.get("server-timing", "").partition(",")[0].removeprefix("cache;desc=")
-        self.soak.answers[f"{sort}, {answer.status_code}{' ' + cached if answer.status_code == 200 else ''}"] += 1
-        if answer.status_code != 200 and answer.status_code not in REFUSALS:
-            self.soak.wrong.append(f"{answer.url}: {answer.status_code}")
+    def _count(self, sort: str, response: httpx.Response) -> None:
+        cached = response.headers.get("server-timing", "").partition(",")[0].removeprefix("cache;desc=")
+        self.soak.responses[f"{sort}, {response.status_code}{' ' + cached if response.status_code == 200 else ''}"] += 1
+        if response.status_code != 200 and response.status_code not in REFUSALS:
+            self.soak.wrong.append(f"{response.url}: {response.status_code}")
 
 
 def resident(pid: int) -> float:
@@ -241,10 +241,10 @@ async def right_answers(client: httpx.AsyncClient, folder: Path, chance: random.
     chance.shuffle(paths)
     bodies = {}
     for number, path in enumerate(paths):
-        answer = await client.get(path)
-        answer.raise_for_status()
-        bodies[path] = answer.content
-        (folder / str(number)).write_bytes(answer.content)
+        response = await client.get(path)
+        response.raise_for_status()
+        bodies[path] = response.content
+        (folder / str(number)).write_bytes(response.content)
     found = judged(folder)
     broken = [path for n, path in enumerate(paths) if found[str(n)].why]
     if broken:
@@ -265,7 +265,7 @@ async def remembered(client: httpx.AsyncClient, path: str) -> None:
 
 
 async def soaked(server: Running, work: Path, soak: Soak, seconds: float, seed: int) -> None:
-    """All loads at once, for so long."""
+    """Run all loads in parallel for this time."""
     chance, bodies, first = random.Random(seed), work / "bodies", work / "first"
     bodies.mkdir()
     first.mkdir()
@@ -290,8 +290,8 @@ async def _progress(load: Load, seconds: float) -> None:
             soak = load.soak
             answers, front = sum(soak.answers.values()), soak.front[-1] if soak.front else 0
             killed = sum(soak.kills.values())
-            told = f"{answers:,} answers, {len(soak.wrong)} wrong, front {front:.0f} MiB, {killed} killed"
-            bar.update(task, completed=seconds - (load.until_s - time.monotonic()), description=told)
+            reported = f"{answers:,} answers, {len(soak.wrong)} wrong, front {front:.0f} MiB, {killed} killed"
+            bar.update(task, completed=seconds - (load.until_s - time.monotonic()), description=reported)
             await asyncio.sleep(1)
 
 
@@ -301,15 +301,15 @@ def written(soak: Soak, seconds: float) -> str:
     disk = f"a disk of {CACHE_MIB} MiB, full" if soak.full_disk else f"a cache of {CACHE_MIB} MiB"
     verdict = "Passed" if soak.passed else "Not passed"
     rows = [
-        ("answers", f"{sum(soak.answers.values()):,}"),
-        ("wrong answers", str(len(soak.wrong) + int(hits.get("wrong", 0)))),
+        ("responses", f"{sum(soak.answers.values()):,}"),
+        ("wrong responses", str(len(soak.wrong) + int(hits.get("wrong", 0)))),
         ("bodies decoded by another decoder, the others compared", f"{soak.decoded:,}"),
-        ("renderers killed by us", ", ".join(f"{n} by {name}" for name, n in sorted(soak.kills.items())) or "0"),
-        ("hits a hundred times a second: p50, p99", f"{hits.get('p50_ms', 0):.2f}, {hits.get('p99_ms', 0):.2f} ms"),
-        ("how late the process that timed them was woken, p99", f"{hits.get('late_p99_ms', 0):.2f} ms"),
+        ("renderers killed by the test", ", ".join(f"{n} by {name}" for name, n in sorted(soak.kills.items())) or "0"),
+        ("hits, 100 per second: p50, p99", f"{hits.get('p50_ms', 0):.2f}, {hits.get('p99_ms', 0):.2f} ms"),
+        ("wake-up delay of the measuring process, p99", f"{hits.get('late_p99_ms', 0):.2f} ms"),
         ("front, resident: first, second-third median, last-third median", _memory(soak.front)),
         ("all processes, the same", _memory(soak.everything)),
-        ("free where the cache lies, at the end", f"{soak.free_mib:.1f} MiB"),
+        ("free space on the cache disk at the end", f"{soak.free_mib:.1f} MiB"),
         ("front, growth from the second third to the last", f"{soak.growth(soak.front):+.1f} MiB"),
     ]
     sorts = [(sort, f"{number:,}") for sort, number in sorted(soak.answers.items())]
@@ -317,11 +317,11 @@ def written(soak: Soak, seconds: float) -> str:
     return f"""## Soak
 
 `make soak`, {seconds / 60:g} minutes on {when}, {os.cpu_count()} cores, {platform.machine()}: hits, misses, the
-hostile corpus, a renderer killed every four seconds, the disk cache on {disk}. **{verdict}.**
+hostile corpus, a worker killed every four seconds, the disk cache on {disk}. **{verdict}.**
 
-{table(("", "seen"), rows)}
+{table(("", "measured"), rows)}
 
-{table(("answers", "number"), sorts)}
+{table(("responses", "number"), sorts)}
 """
 
 
@@ -337,8 +337,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file that is written")
-    asked = parser.parse_args()
-    soak, seconds = Soak(), asked.minutes * 60
+    requested = parser.parse_args()
+    soak, seconds = Soak(), requested.minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         work, files = Path(folder), Path(folder, "files")
         shutil.copytree(ROOT / "examples" / "images", files)
@@ -351,12 +351,12 @@ def main() -> int:
                 "CROPMARK_ACCESS_LOG": "off",
             }
             with running(str(files), cache=work / "cache", environment=settings, renderers=RENDERERS) as server:
-                asyncio.run(soaked(server, work, soak, seconds, asked.seed))
+                asyncio.run(soaked(server, work, soak, seconds, requested.seed))
                 free = os.statvfs(work / "cache")
                 soak.free_mib = free.f_bavail * free.f_frsize / 2**20
                 if server.process.poll() is not None:
                     soak.wrong.append("the front ended")
-    write_section(asked.results, "soak", written(soak, seconds))
+    write_section(requested.results, "soak", written(soak, seconds))
     print(written(soak, seconds))
     for line in soak.wrong[:40]:
         print(f"wrong: {line}")

@@ -1,1 +1,1 @@
-"""Cropmark beside its peers: pictures to ask for, servers to ask, ways to ask, and what is written of it."""
+"""Compares cropmark with its peers: test images, servers, load generators, and the report."""

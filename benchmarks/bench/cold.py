@@ -1,4 +1,4 @@
-"""Pictures that nobody has made yet: how many a second, and what each costs in processor time."""
+"""Cache misses: renditions per second, and processor time per rendition."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.images import Album, Kind, Wanted
 from bench.servers import Server
 
 CONNECTIONS = 4
-"""Twice the cores that the servers have: enough to keep them busy, too few to make ours hurry its encoders."""
+"""Twice the servers' cores: enough to use all cores, and too few to switch cropmark to low effort."""
 MOST = 3_000
-Told = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One picture, asked of several servers. `qualities` by server; one that is not named takes `quality`."""
+    """One image, asked of several servers. `qualities` by server; one that is not named takes `quality`."""
 
     title: str
     kind: Kind
@@ -34,7 +34,7 @@ class Case:
     """Names of those that are asked; none: all."""
 
     def asks(self, server: Server) -> bool:
-        """Whether it takes part: it is to, and can make it."""
+        """True if the server takes part and can render the case."""
         is_named = not self.servers or server.peer.name in self.servers
         return is_named and server.peer.path(self.wanted("", "")) is not None
 
@@ -44,44 +44,44 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a server did in one case: medians over the rounds."""
+    """The results of a server in one case: medians over the rounds."""
 
     rate: float
     cpu_ms: float
-    """Processor time of all its processes, a picture."""
+    """Processor time of all its processes, an image."""
     bytes: float
-    pictures: int
+    images: int
 
 
 def cases(kind: Kind, width: int, codec: str, quality: int) -> tuple[Case, Case]:
-    """The same picture at everybody's defaults, and at one quality."""
-    what = f"{kind.told} → {width} px {codec.upper().replace('WEBP', 'WebP')}"
+    """The same image at each server's defaults, and at one quality."""
+    what = f"{kind.label} → {width} px {codec.upper().replace('WEBP', 'WebP')}"
     plain = Case(f"{what}, defaults", kind, width, codec)
     return plain, replace(plain, title=f"{what}, quality {quality}", quality=quality)
 
 
 def paces(
-    case: Case, servers: Sequence[Server], album: Album, *, rounds: int, seconds: float, told: Told
+    case: Case, servers: Sequence[Server], album: Album, *, rounds: int, seconds: float, log: Log
 ) -> dict[str, Pace]:
-    """A B C, A B C, …: each server for about so many seconds a round, after a few pictures that are not counted."""
-    asked = [server for server in servers if case.asks(server)]
+    """Run the servers in turn, each for about `seconds` per round, after a few uncounted warm-up images."""
+    requested = [server for server in servers if case.asks(server)]
     counts = {}
-    for server in asked:
-        told(f"{case.title}: {server.peer.name}, warming up")
+    for server in requested:
+        log(f"{case.title}: {server.peer.name}, warming up")
         warm = _run(case, server, album, 6)
         _verify(case, server, warm)
         counts[server.peer.name] = min(MOST, max(CONNECTIONS, round(warm.rate * seconds)))
     rates, costs, sizes = defaultdict(list), defaultdict(list), {}
     for number in range(rounds):
-        for server in asked:
+        for server in requested:
             name = server.peer.name
-            told(f"{case.title}: {name}, round {number + 1} of {rounds}")
+            log(f"{case.title}: {name}, round {number + 1} of {rounds}")
             before = machine.cpu_s(server.pids)
             run = _run(case, server, album, counts[name])
             _verify(case, server, run)
             costs[name].append((machine.cpu_s(server.pids) - before) * 1000 / counts[name])
             rates[name].append(run.rate)
-            sizes[name] = statistics.mean(len(answer.body) for answer in run.answers)
+            sizes[name] = statistics.mean(len(response.body) for response in run.answers)
     return {
         name: Pace(statistics.median(rates[name]), statistics.median(costs[name]), sizes[name], rounds * counts[name])
         for name in rates
@@ -95,11 +95,11 @@ def _run(case: Case, server: Server, album: Album, count: int) -> load.Run:
 
 
 def _verify(case: Case, server: Server, run: load.Run) -> None:
-    """Raises RuntimeError where anything but the picture came."""
-    for answer in run.answers:
-        if answer.status != 200 or answer.media_type != f"image/{case.format}":
-            told = f"{answer.status} {answer.media_type} {answer.body[:100]!r}"
-            raise RuntimeError(f"{server.peer.name}, {case.title}: {told}")
-    picture = pyvips.Image.new_from_buffer(run.answers[0].body, "")
-    if picture.width != case.width:
-        raise RuntimeError(f"{server.peer.name}, {case.title}: {picture.width} px wide")
+    """Raises RuntimeError where anything but the image came."""
+    for response in run.answers:
+        if response.status != 200 or response.media_type != f"image/{case.format}":
+            details = f"{response.status} {response.media_type} {response.body[:100]!r}"
+            raise RuntimeError(f"{server.peer.name}, {case.title}: {details}")
+    image = pyvips.Image.new_from_buffer(run.answers[0].body, "")
+    if image.width != case.width:
+        raise RuntimeError(f"{server.peer.name}, {case.title}: {image.width} px wide")

@@ -1,8 +1,7 @@
-"""What is asked for: pictures made of the project's photographs, under as many names as nobody has cached.
+"""Test images: mosaics of the project's photographs, under enough new names that no server has a cached rendition.
 
-A mosaic of photographs at their own scale has the detail of a camera's picture; one that was enlarged has not, and
-decodes too quickly. Copies are hard links: the same bytes, warm in the page cache for every server alike, under names
-that each server has never seen.
+A mosaic of photographs at their own scale has the detail of a camera's image; an enlarged photograph lacks it and
+decodes too fast. Copies are hard links: the same bytes, warm in the page cache for every server, under new names.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ class Kind(Enum):
     MP1 = (1200, 840)
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         return "12 MP" if self is Kind.MP12 else "1 MP"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A picture as it is asked for. `quality` None: whatever the server takes when nobody says."""
+    """A requested rendition. `quality` None: the server's default."""
 
     name: str
     width: int
@@ -71,7 +70,7 @@ class Album:
         return self._bases[kind]
 
     def fresh(self, kind: Kind, asker: str, count: int) -> list[str]:
-        """Names of `count` pictures that this asker has never been given; the same names for all askers in order."""
+        """Names of `count` images that this asker has never been given; the same names for all askers in order."""
         return [self._linked(kind, number) for number in itertools.islice(self._next[kind, asker], count)]
 
     def _linked(self, kind: Kind, number: int) -> str:

@@ -21,7 +21,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one request went."""
+    """The result of one request."""
 
     status: int
     media_type: str
@@ -31,7 +31,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a number of requests went."""
+    """The results of several requests."""
 
     answers: tuple[Answer, ...]
     seconds: float
@@ -46,7 +46,7 @@ class Run:
         return sum(answer.status != 200 for answer in self.answers)
 
     def percentile(self, part: float) -> float:
-        """Of the latencies, in ms."""
+        """A percentile of the latencies in ms."""
         ranked = sorted(answer.ms for answer in self.answers)
         return ranked[min(len(ranked) - 1, int(part * len(ranked)))]
 
@@ -57,14 +57,14 @@ class Run:
 
 @asynccontextmanager
 async def client(connections: int) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of so many connections, which neither decodes nor keeps anything."""
+    """An HTTP client with `connections` connections that discards bodies without decoding them."""
     connector = aiohttp.TCPConnector(limit=connections)
     async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, auto_decompress=False) as session:
         yield session
 
 
-async def asked(session: aiohttp.ClientSession, url: str) -> Answer:
-    """One request; 0 for a status where there was no answer."""
+async def requested(session: aiohttp.ClientSession, url: str) -> Answer:
+    """Send one request. Its status is 0 if the response is missing."""
     started = time.perf_counter()
     try:
         async with session.get(url) as response:
@@ -75,18 +75,18 @@ async def asked(session: aiohttp.ClientSession, url: str) -> Answer:
         return Answer(0, "", b"", (time.perf_counter() - started) * 1000)
 
 
-def asked_once(url: str) -> Answer:
+def get_once(url: str) -> Answer:
     """One request over a connection of its own."""
 
     async def once() -> Answer:
         async with client(1) as session:
-            return await asked(session, url)
+            return await requested(session, url)
 
     return asyncio.run(once())
 
 
 async def swept(urls: Iterable[str], connections: int) -> Run:
-    """Ask for each once, as fast as so many connections can."""
+    """Request each URL once, as fast as the connections allow."""
     left = iter(urls)
     answers: list[Answer] = []
     async with client(connections) as session:
@@ -96,20 +96,20 @@ async def swept(urls: Iterable[str], connections: int) -> Run:
 
 
 async def worker(session: aiohttp.ClientSession, left: Iterator[str], answers: list[Answer]) -> None:
-    """Ask for what is left, one after the other."""
+    """Request the remaining URLs one after the other."""
     for url in left:
-        answer = await asked(session, url)
+        answer = await requested(session, url)
         answers.append(answer)
 
 
 async def paced(urls: Sequence[str], connections: int, each_s: float, seconds: float) -> Run:
-    """So many clients for so long, each asking every `each_s`; a late answer makes the next one late, and no more."""
+    """Run clients, each with a request every `each_s`; a late response only delays the next request."""
     answers: list[Answer] = []
 
     async def visitor(session: aiohttp.ClientSession, place: int) -> None:
         await asyncio.sleep(each_s * place / connections)
         for turn in range(round(seconds / each_s)):
-            answers.append(await asked(session, urls[(place + turn * connections) % len(urls)]))
+            answers.append(await requested(session, urls[(place + turn * connections) % len(urls)]))
             await asyncio.sleep(max(0.0, each_s - answers[-1].ms / 1000))
 
     async with client(connections) as session:
@@ -148,7 +148,7 @@ _TOLD = re.compile(r"p99_us=(\d+) requests=(\d+) us=(\d+) errors=(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What wrk tells."""
+    """The results that wrk prints."""
 
     rate: float
     p99_ms: float
@@ -162,9 +162,9 @@ def burst(wrk: str, origin: str, paths: Sequence[str], *, connections: int, seco
     script.write_text(_LUA.format(paths=", ".join(f'"{path}"' for path in paths)))
     whole = max(1, round(seconds))
     command = [wrk, "-t1", f"-c{connections}", f"-d{whole}s", "-s", str(script), origin]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 30).stdout
-    found = _TOLD.search(told)
+    reported = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 30).stdout
+    found = _TOLD.search(reported)
     if found is None:
-        raise RuntimeError(f"wrk said nothing that is understood: {told}")
+        raise RuntimeError(f"wrk said nothing that is understood: {reported}")
     p99, requests, us, errors = map(int, found.groups())
     return Burst(requests / (us / 1e6), p99 / 1000, requests, errors)

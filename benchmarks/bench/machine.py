@@ -1,4 +1,4 @@
-"""The machine and its processes: cores, memory, processor time. Linux' /proc tells all of it."""
+"""Cores, memory and processor time of the machine and its processes, read from Linux' /proc."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which cores the servers have, and which the load comes from."""
+    """The cores of the servers and of the load generators."""
 
     servers: tuple[int, ...]
     load: tuple[int, ...]
@@ -46,7 +46,7 @@ def _processor() -> str:
 
 
 def load_average() -> float:
-    """Of the last minute."""
+    """The load average of the last minute."""
     return os.getloadavg()[0]
 
 
@@ -67,16 +67,16 @@ def cpu_s(pids: Sequence[int]) -> float:
 
 
 def _cpu_s(pid: int) -> float:
-    told = _text(Path(f"/proc/{pid}/stat"))
-    if not told:
+    reported = _text(Path(f"/proc/{pid}/stat"))
+    if not reported:
         return 0.0
-    fields = told.rsplit(")", 1)[1].split()
+    fields = reported.rsplit(")", 1)[1].split()
     return sum(map(int, fields[11:15])) * TICK_S
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Of several processes, in MiB. What they share counts once in `proportional` and in each of them in `resident`."""
+    """Memory of several processes in MiB. Shared pages count once in `proportional`, per process in `resident`."""
 
     resident: float
     proportional: float
@@ -103,7 +103,7 @@ def tool(name: str, package: str) -> str | None:
 
 
 def install(package: str) -> bool:
-    """Whether Debian's package is there now; it is installed where we are root."""
+    """True if the Debian package is installed; as root it is installed first."""
     if installed(package):
         return True
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -120,17 +120,17 @@ def install(package: str) -> bool:
 def installed(package: str) -> bool:
     if shutil.which("dpkg-query") is None:
         return False
-    asked = subprocess.run(
+    requested = subprocess.run(
         ["dpkg-query", "-W", "-f", "${Status}", package], capture_output=True, text=True, check=False
     )
-    return asked.stdout.endswith("ok installed")
+    return requested.stdout.endswith("ok installed")
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
-        return ""  # it ended meanwhile
+        return ""  # the process has exited
 
 
 def _listed(path: Path) -> list[Path]:

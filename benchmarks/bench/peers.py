@@ -1,4 +1,4 @@
-"""The peers that cropmark stands beside, each as it comes, and cropmark itself."""
+"""The servers in the comparison: cropmark, and its peers in their default configuration."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PLACE = HERE / ".peers"
 
 
 def _cropmark_version() -> str:
-    told = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return f"at {told.stdout.strip()}" if told.returncode == 0 else "unreleased"
+    reported = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return f"at {reported.stdout.strip()}" if reported.returncode == 0 else "unreleased"
 
 
-def _cropmark(pictures: Path, port: int, place: Path) -> Started:
-    command = [sys.executable, "-m", "cropmark.cli.main", "serve", str(pictures), "--port", str(port)]
+def _cropmark(images: Path, port: int, place: Path) -> Started:
+    command = [sys.executable, "-m", "cropmark.cli.main", "serve", str(images), "--port", str(port)]
     return Started([*command, "--cache", str(place / "cache"), "--data", str(place / "data")])
 
 
@@ -51,22 +51,22 @@ def _node_package(name: str) -> Callable[[], str]:
         if not mark.exists() or mark.read_bytes() != lock:
             _run(["npm", "ci", "--no-audit", "--no-fund"], place)
             mark.write_bytes(lock)
-        told: dict[str, str] = json.loads((place / "node_modules" / name / "package.json").read_text())
-        return told["version"]
+        reported: dict[str, str] = json.loads((place / "node_modules" / name / "package.json").read_text())
+        return reported["version"]
 
     return install
 
 
 def _sharp(*how: str) -> Callable[[Path, int, Path], Started]:
-    def start(pictures: Path, port: int, place: Path) -> Started:
-        return Started(["node", str(PLACE / "sharp" / "server.mjs"), str(pictures), str(port), *how])
+    def start(images: Path, port: int, place: Path) -> Started:
+        return Started(["node", str(PLACE / "sharp" / "server.mjs"), str(images), str(port), *how])
 
     return start
 
 
-def _ipx(pictures: Path, port: int, place: Path) -> Started:
+def _ipx(images: Path, port: int, place: Path) -> Started:
     script = str(PLACE / "ipx" / "node_modules" / "ipx" / "bin" / "ipx.mjs")
-    return Started(["node", script, "serve", "--dir", str(pictures), "--port", str(port), "--host", "127.0.0.1"])
+    return Started(["node", script, "serve", "--dir", str(images), "--port", str(port), "--host", "127.0.0.1"])
 
 
 def _ipx_path(wanted: Wanted) -> str:
@@ -92,15 +92,15 @@ def python_of(name: str) -> Path:
 
 def _thumbor_installed() -> str:
     python = python_of("thumbor")
-    told = "from importlib.metadata import version as v; print(v('thumbor'), 'on Pillow', v('pillow'))"
-    return subprocess.run([str(python), "-c", told], capture_output=True, text=True, check=True).stdout.strip()
+    reported = "from importlib.metadata import version as v; print(v('thumbor'), 'on Pillow', v('pillow'))"
+    return subprocess.run([str(python), "-c", reported], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _thumbor(pictures: Path, port: int, place: Path) -> Started:
+def _thumbor(images: Path, port: int, place: Path) -> Started:
     settings = place / "thumbor.conf"
     settings.write_text(
         "LOADER = 'thumbor.loaders.file_loader'\n"
-        f"FILE_LOADER_ROOT_PATH = {str(pictures)!r}\n"
+        f"FILE_LOADER_ROOT_PATH = {str(images)!r}\n"
         "STORAGE = 'thumbor.storages.no_storage'\n"
     )
     script = str(PLACE / "thumbor" / "bin" / "thumbor")
@@ -131,8 +131,8 @@ def _nginx_version() -> str:
     binary = shutil.which("nginx")
     if binary is None:
         raise Missing("on Debian, as root: apt-get install nginx-light")
-    told = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stderr
-    return told.strip().rpartition("/")[2]
+    reported = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stderr
+    return reported.strip().rpartition("/")[2]
 
 
 NGINX = """{modules}
@@ -144,16 +144,16 @@ http {{
   types {{ image/jpeg jpg; image/webp webp; }}
   client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;
   uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
-  server {{ listen 127.0.0.1:{port} backlog=1024; root {pictures}; {more} }}
+  server {{ listen 127.0.0.1:{port} backlog=1024; root {images}; {more} }}
 }}
 """
 RESIZE = """location ~ "^/resize/(?<width>[0-9]+)/(?<quality>[0-9]+)/(?<name>[a-z0-9.-]+)$" {{
-    alias {pictures}/$name; image_filter resize $width -; image_filter_jpeg_quality $quality;
+    alias {images}/$name; image_filter resize $width -; image_filter_jpeg_quality $quality;
     image_filter_buffer 32M; }}"""
 
 
 def _nginx(workers: int, *, resizes: bool) -> Callable[[Path, int, Path], Started]:
-    def start(pictures: Path, port: int, place: Path) -> Started:
+    def start(images: Path, port: int, place: Path) -> Started:
         module = "/usr/lib/nginx/modules/ngx_http_image_filter_module.so"
         settings = place / "nginx.conf"
         settings.write_text(
@@ -164,8 +164,8 @@ def _nginx(workers: int, *, resizes: bool) -> Callable[[Path, int, Path], Starte
                 workers=workers,
                 place=place,
                 port=port,
-                pictures=pictures,
-                more=RESIZE.format(pictures=pictures) if resizes else "",
+                images=images,
+                more=RESIZE.format(images=images) if resizes else "",
             )
         )
         return Started([shutil.which("nginx") or "nginx", "-e", str(place / "errors"), "-c", str(settings)])

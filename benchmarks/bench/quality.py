@@ -1,6 +1,6 @@
-"""How good pictures are, by SSIMULACRA2 against an exact resize, and which quality of ours equals a peer's.
+"""Image quality by SSIMULACRA2 against an exact resize, and the quality setting of ours that equals a peer's.
 
-The scorer has an environment of its own: it needs another Pillow and numpy than the peers.
+The scorer has its own environment: it needs other versions of Pillow and numpy than the peers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOWEST, HIGHEST = 20, 95
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """How three pictures of a server look, and how large they are: means."""
+    """The mean score and mean size of three images of a server."""
 
     score: float
     bytes: float
@@ -31,7 +31,7 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Equal:
-    """Our quality that looks as a peer's pictures do, and both sides' figures at it."""
+    """Our quality that looks as a peer's images do, and both sides' figures at it."""
 
     quality: int
     ours: Looks
@@ -48,7 +48,7 @@ class Equal:
 
 
 class Judge:
-    """Scores pictures of one kind and width."""
+    """Scores images of one kind and width."""
 
     def __init__(self, album: Album, kind: Kind, width: int, folder: Path) -> None:
         self._python = python_of("quality")
@@ -59,13 +59,13 @@ class Judge:
         self._references = [self._reference(base) for base in album.bases(kind)]
 
     def looks(self, server: Server, wanted: Wanted) -> Looks:
-        """Of all three sources at this format and quality."""
-        answers = [load.asked_once(server.url(replace(wanted, name=name)) or "") for name in self._names]
-        if any(answer.status != 200 for answer in answers):
-            raise RuntimeError(f"{server.peer.name} does not make {wanted}: {answers[0].body[:200]!r}")
-        pictures = [self._png(f"at-{at}", answer.body) for at, answer in enumerate(answers)]
-        scores = self._scores(zip(self._references, pictures, strict=True))
-        return Looks(statistics.mean(scores), statistics.mean(len(answer.body) for answer in answers))
+        """The scores of all three sources at this format and quality."""
+        responses = [load.get_once(server.url(replace(wanted, name=name)) or "") for name in self._names]
+        if any(response.status != 200 for response in responses):
+            raise RuntimeError(f"{server.peer.name} does not make {wanted}: {responses[0].body[:200]!r}")
+        images = [self._png(f"at-{at}", response.body) for at, response in enumerate(responses)]
+        scores = self._scores(zip(self._references, images, strict=True))
+        return Looks(statistics.mean(scores), statistics.mean(len(response.body) for response in responses))
 
     def equal(self, ours: Server, theirs: Looks, codec: str) -> Equal:
         """Our lowest quality that looks no worse: the score rises with the quality, so halves will do."""
@@ -80,9 +80,9 @@ class Judge:
                 seen[quality] = self.looks(ours, Wanted("", self._width, codec, quality))
         return Equal(low, seen[low], seen[low - 1], theirs)
 
-    def limit_ms(self, picture: Path, times: int) -> float:
-        """What the same JPEG costs libjpeg-turbo alone, in ms of one core."""
-        command = [str(self._python), str(HERE / "peers" / "quality" / "limit.py"), str(picture), str(self._width)]
+    def limit_ms(self, image: Path, times: int) -> float:
+        """The time libjpeg-turbo alone takes for the same JPEG, in ms of one core."""
+        command = [str(self._python), str(HERE / "peers" / "quality" / "limit.py"), str(image), str(self._width)]
         return float(subprocess.run([*command, str(times)], capture_output=True, text=True, check=True).stdout)
 
     def _reference(self, base: Path) -> Path:
@@ -99,7 +99,7 @@ class Judge:
         return path
 
     def _scores(self, pairs: Iterable[tuple[Path, Path]]) -> list[float]:
-        lines = "".join(f"{reference}\t{picture}\n" for reference, picture in pairs)
+        lines = "".join(f"{reference}\t{image}\n" for reference, image in pairs)
         command = [str(self._python), str(HERE / "peers" / "quality" / "score.py")]
         done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
         return [float(line) for line in done.stdout.split()]

@@ -1,4 +1,4 @@
-"""What is written of it: tables, what was to be reached, and a file whose sections are written apart."""
+"""Writes tables, and replaces single sections of a results file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.cold import Pace
 from bench.quality import Equal
 from bench.warm import Busy, Hits, Identical, Kept
 
-HEAD = "# What was measured\n\nEach section is written by its own command, and says which, when and on what machine.\n"
+HEAD = "# Benchmark results\n\nEach section is written by the command that it names, with date and machine.\n"
 
 
 def with_section(text: str, name: str, body: str) -> str:
@@ -37,7 +37,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def cold_table(found: Mapping[str, Mapping[str, Pace]], servers: Sequence[str]) -> str:
-    """Pictures a second, ms of processor time and kB of each; in brackets our rate over theirs."""
+    """Images per second, ms of processor time and kB per image; in brackets our rate divided by theirs."""
     rows = []
     for title, paces in found.items():
         ours = paces["cropmark"].rate
@@ -69,27 +69,27 @@ def equal_table(found: Mapping[str, Equal]) -> str:
     return table(heads, rows)
 
 
-def hits_table(found: Mapping[str, Hits], beside: str) -> str:
-    base = found.get(beside)
+def hits_table(found: Mapping[str, Hits], reference: str) -> str:
+    base = found.get(reference)
     rows = []
     for name, hits in found.items():
         ratio = f"{hits.rate / base.rate:.2f}×" if base else "–"
         rows.append((name, f"{hits.rate:,.0f}/s", ratio, f"{hits.cpu_us:.1f} µs", f"{hits.p99_ms:.2f} ms"))
-    return table(("", "hits", f"of {beside}", "processor time a hit", "p99"), rows)
+    return table(("", "hits", f"of {reference}", "processor time per hit", "p99"), rows)
 
 
-def one_table(busy: Busy, identical: Identical, kept: Sequence[Kept]) -> str:
-    """What has no peer to be compared with."""
+def one_table(busy: Busy, identical: Identical, stored: Sequence[Kept]) -> str:
+    """Measurements of cropmark alone, without a peer."""
     closed = f"{busy.closed_p99_ms:.1f} ms" if busy.closed_p99_ms is not None else "not measured"
     rows = [
-        ("hits beside saturated renderers, p50 and p99", f"{busy.p50_ms:.1f} and {busy.p99_ms:.1f} ms"),
-        ("the same, 16 clients that ask again at once, p99", closed),
-        ("of so many hits, beside so many misses", f"{busy.hits:,}, {busy.misses:,} ({busy.refused} refused)"),
+        ("hits while all renderers are busy, p50 and p99", f"{busy.p50_ms:.1f} and {busy.p99_ms:.1f} ms"),
+        ("the same, 16 clients without pauses, p99", closed),
+        ("number of hits and of misses in parallel", f"{busy.hits:,}, {busy.misses:,} ({busy.refused} rejected)"),
         (f"{identical.requests} identical misses: renders", str(identical.renders)),
         ("processor time of all processes, each", f"{identical.cpu_ms:.2f} ms"),
-        ("until the last was answered", f"{identical.seconds:.2f} s"),
+        ("until the last response", f"{identical.seconds:.2f} s"),
     ]
-    for one in kept:
-        told = f"{one.memory.resident:.0f} MiB, {one.memory.proportional:.0f} with shared pages counted once"
-        rows.append((f"resident memory after {one.requests:,} mixed requests", told))
+    for one in stored:
+        memory = f"{one.memory.resident:.0f} MiB, {one.memory.proportional:.0f} with shared pages counted once"
+        rows.append((f"resident memory after {one.requests:,} mixed requests", memory))
     return table(("", "cropmark"), rows)

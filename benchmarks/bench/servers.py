@@ -1,4 +1,4 @@
-"""Servers to ask: what each needs to be installed, started and asked, and one that runs."""
+"""Describes a server: its installation, its start command and its URLs; and a running server."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ READY_WITHIN_S = 40.0
 
 
 class Missing(Exception):
-    """Why a peer cannot take part here."""
+    """The reason why a peer cannot take part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A command with its environment, to be run with the pictures' folder."""
+    """A command with its environment, to be run with the images' folder."""
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -33,13 +33,13 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server; `path` is None for what it cannot make."""
+    """A server. `path` returns None for a rendition that it cannot produce."""
 
     name: str
     install: Callable[[], str]
     """Install it where it is missing; its version. Raises Missing."""
     start: Callable[[Path, int, Path], Started]
-    """With the pictures' folder, a port, and a folder of its own."""
+    """With the images' folder, a port, and a folder of its own."""
     path: Callable[[Wanted], str | None]
 
 
@@ -62,19 +62,19 @@ class Server:
 
 @contextmanager
 def running(
-    peer: Peer, pictures: Path, place: Path, extra: Mapping[str, str] | None = None, cores: Sequence[int] = ()
+    peer: Peer, images: Path, place: Path, extra: Mapping[str, str] | None = None, cores: Sequence[int] = ()
 ) -> Iterator[Server]:
     """The peer, started and answering; killed at the end. Raises Missing where it does not start."""
     place.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    started = peer.start(pictures, port, place)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
+    started = peer.start(images, port, place)
+    stored = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
     with (place / "output").open("wb") as output:
         process = subprocess.Popen(
             started.command,
             stdout=output,
             stderr=output,
-            env={**kept, **started.environment, **(extra or {})},
+            env={**stored, **started.environment, **(extra or {})},
             preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
         )
         try:

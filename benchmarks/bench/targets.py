@@ -1,4 +1,4 @@
-"""What a run found, and what it had to reach: the project's figures for the first benchmark, row by row."""
+"""The project's performance targets, checked against the results of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = tuple(peer.name for peer in RENDERING)
 
 @dataclass(slots=True)
 class Found:
-    """What was measured; empty where it was not."""
+    """The measurements of a run; empty if not measured."""
 
     cold: dict[str, Mapping[str, Pace]] = field(default_factory=dict)
     looks: dict[str, Looks] = field(default_factory=dict)
@@ -31,37 +31,37 @@ class Found:
     kept: list[Kept] = field(default_factory=list)
 
     def paces(self, beginning: str) -> Mapping[str, Pace]:
-        """Of the case whose title begins so."""
+        """The result of the case with this beginning of its title."""
         return next((paces for title, paces in self.cold.items() if title.startswith(beginning)), {})
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A row of what is to be reached: what must be, what was found, and whether it holds (None: not measured)."""
+    """A target: its text, the measured value, and True if it is met (None: not measured)."""
 
-    what: str
-    demanded: str
-    found: str
-    holds: bool | None
+    name: str
+    required: str
+    measured: str
+    is_met: bool | None
 
 
-def at_least(what: str, demanded: float, found: float | None, more: str = "") -> Target:
+def at_least(name: str, required: float, measured: float | None, more: str = "") -> Target:
     """A ratio that must not be smaller."""
-    if found is None:
-        return Target(what, f"≥ {demanded:g}×", "not measured", None)
-    return Target(what, f"≥ {demanded:g}×", f"{found:.2f}×{more}", found >= demanded)
+    if measured is None:
+        return Target(name, f"≥ {required:g}×", "not measured", None)
+    return Target(name, f"≥ {required:g}×", f"{measured:.2f}×{more}", measured >= required)
 
 
-def at_most(what: str, demanded: float, unit: str, found: float | None, more: str = "") -> Target:
+def at_most(name: str, required: float, unit: str, measured: float | None, more: str = "") -> Target:
     """A quantity that must not be larger."""
-    if found is None:
-        return Target(what, f"≤ {demanded:g} {unit}", "not measured", None)
-    return Target(what, f"≤ {demanded:g} {unit}", f"{found:.3g} {unit}{more}", found <= demanded)
+    if measured is None:
+        return Target(name, f"≤ {required:g} {unit}", "not measured", None)
+    return Target(name, f"≤ {required:g} {unit}", f"{measured:.3g} {unit}{more}", measured <= required)
 
 
 def targets_table(targets: Sequence[Target]) -> str:
-    word = {True: "holds", False: "**misses**", None: "–"}
-    return table(("", "to reach", "found", ""), [(t.what, t.demanded, t.found, word[t.holds]) for t in targets])
+    word = {True: "met", False: "**missed**", None: "–"}
+    return table(("", "target", "measured", ""), [(t.name, t.required, t.measured, word[t.is_met]) for t in targets])
 
 
 def against_best(paces: Mapping[str, Pace], rivals: Sequence[str], ours: str = "cropmark") -> float | None:
@@ -71,7 +71,7 @@ def against_best(paces: Mapping[str, Pace], rivals: Sequence[str], ours: str = "
 
 
 def targets(found: Found) -> list[Target]:
-    """What the first benchmark must show, row by row; the srcset burst comes with a later issue."""
+    """The targets, with their measured values."""
     rows = []
     for setting in ("defaults", "quality 80"):
         large, small = found.paces(f"12 MP → 800 px JPEG, {setting}"), found.paces(f"1 MP → 300 px JPEG, {setting}")
@@ -79,24 +79,24 @@ def targets(found: Found) -> list[Target]:
             at_least(f"12 MP → 800 px JPEG against {rival}, {setting}", 0.95, against_best(large, [rival]))
             for rival in RIVALS
         ]
-        what = f"the same against sharp with fastShrinkOnLoad off, which looks as ours, {setting}"
-        rows.append(at_least(what, 0.95, against_best(large, [CAREFUL.name])))
-        everybody = [name for name in NAMES if name not in ("cropmark", CAREFUL.name)]
-        best = max((small[name].rate, name) for name in everybody if name in small)[1] if len(small) > 1 else ""
-        what = f"1 MP → 300 px JPEG against the best of them, {setting}"
-        rows.append(at_least(what, 0.85, against_best(small, everybody), f" ({best})" if best else ""))
+        name = f"the same against sharp with fastShrinkOnLoad off, of equal visual quality, {setting}"
+        rows.append(at_least(name, 0.95, against_best(large, [CAREFUL.name])))
+        peers = [name for name in NAMES if name not in ("cropmark", CAREFUL.name)]
+        best = max((small[name].rate, name) for name in peers if name in small)[1] if len(small) > 1 else ""
+        name = f"1 MP → 300 px JPEG against the best peer, {setting}"
+        rows.append(at_least(name, 0.85, against_best(small, peers), f" ({best})" if best else ""))
     rows += [_equal(found, "WebP", 1.2, 0.05), _equal(found, "AVIF", 8, 0.25)]
     return [*rows, *_held(found)]
 
 
-def _equal(found: Found, word: str, demanded: float, bytes_limit: float) -> Target:
+def _equal(found: Found, word: str, required: float, bytes_limit: float) -> Target:
     equal = found.equal.get(word)
     ratio = against_best(found.paces(f"12 MP → 800 px {word}, equal quality"), ["sharp"])
-    what = f"{word} at equal quality, bytes ≤ {bytes_limit:+.0%}, against sharp"
+    name = f"{word} at equal quality, bytes ≤ {bytes_limit:+.0%}, against sharp"
     if equal is None or ratio is None:
-        return at_least(what, demanded, None)
-    holds = ratio >= demanded and equal.more_bytes <= bytes_limit
-    return Target(what, f"≥ {demanded:g}×", f"{ratio:.2f}×, bytes {equal.more_bytes:+.0%}", holds)
+        return at_least(name, required, None)
+    is_met = ratio >= required and equal.more_bytes <= bytes_limit
+    return Target(name, f"≥ {required:g}×", f"{ratio:.2f}×, bytes {equal.more_bytes:+.0%}", is_met)
 
 
 def _held(found: Found) -> list[Target]:
@@ -106,15 +106,15 @@ def _held(found: Found) -> list[Target]:
     grown = f" ({after[last]:.0f} after {last:,})" if after else ""
     is_one = identical.renders == 1 if identical else None
     cpu_ms = found.paces("12 MP → 800 px JPEG, quality 80").get("cropmark")
-    told = f"{cpu_ms.cpu_ms / found.limit_ms:.2f}×" if cpu_ms and found.limit_ms else "not measured"
+    share = f"{cpu_ms.cpu_ms / found.limit_ms:.2f}×" if cpu_ms and found.limit_ms else "not measured"
     return [
         Target("500 identical cold requests: renders", "1", str(identical.renders) if identical else "–", is_one),
-        at_most("the same, processor time a request", 1.5, "ms", identical.cpu_ms if identical else None),
+        at_most("the same, processor time per request", 1.5, "ms", identical.cpu_ms if identical else None),
         at_least("hits from memory against nginx static", 0.35, _hit_ratio(found, "cropmark, memory")),
         at_least("hits from disk against nginx static", 0.28, _hit_ratio(found, "cropmark, disk")),
         at_most("hit p99 while the renderers are saturated", 15, "ms", busy.p99_ms if busy else None),
         at_most(f"resident memory after {first:,} mixed requests", 300, "MiB", after.get(first), grown),
-        Target("cold processor time, of the libjpeg-turbo limit", "≤ 1.3× (an aim)", told, None),
+        Target("cold processor time, of the libjpeg-turbo limit", "≤ 1.3× (an aim)", share, None),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are there already, alone and beside busy renderers; many who want one picture; memory."""
+"""Cache hits, alone and with busy renderers; coalesced requests for one image; memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import load, machine
-from bench.cold import Told
+from bench.cold import Log
 from bench.images import Album, Kind, Wanted
 from bench.peers import CROPMARK
 from bench.servers import Server
@@ -18,7 +18,7 @@ from bench.servers import Server
 CONNECTIONS = 32
 BODIES = 64
 SATURATING = 16
-"""Connections that ask for pictures which nobody has made; and as many that ask for what is there."""
+"""Connections that request new images, and as many that request cached ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +31,38 @@ class Hits:
 
 
 def forty_kilobytes(album: Album) -> list[str]:
-    """Paths of 64 pictures of about 40 kB, each of another source."""
+    """Paths of 64 images of about 40 kB, each of another source."""
     names = album.fresh(Kind.MP12, "hits", BODIES)
     return [CROPMARK.path(Wanted(name, 480, "jpeg", 75)) or "" for name in names]
 
 
-def made(server: Server, paths: Sequence[str], static: Path) -> float:
-    """Have the server make and keep these, and their bodies lie as files for nginx; their mean size in bytes."""
+def prepare_hits(server: Server, paths: Sequence[str], static: Path) -> float:
+    """Let the server cache these, and write the bodies as files for nginx; returns the mean size in bytes."""
     static.mkdir(parents=True, exist_ok=True)
     run = asyncio.run(load.swept([server.origin + path for path in paths], 2))
     if run.failed:
-        raise RuntimeError(f"{run.failed} pictures could not be made")
-    for number, answer in enumerate(run.answers):
-        (static / f"{number}.jpg").write_bytes(answer.body)
-    return statistics.mean(len(answer.body) for answer in run.answers)
+        raise RuntimeError(f"{run.failed} images could not be made")
+    for number, response in enumerate(run.answers):
+        (static / f"{number}.jpg").write_bytes(response.body)
+    return statistics.mean(len(response.body) for response in run.answers)
 
 
 def hits(
-    asked: Sequence[tuple[str, Server, Sequence[str]]],
+    requested: Sequence[tuple[str, Server, Sequence[str]]],
     wrk: str,
     *,
     rounds: int,
     seconds: float,
-    told: Told,
+    log: Log,
     place: Path,
 ) -> dict[str, Hits]:
     """A B C, A B C, …: names of rows, servers, and the paths that each is asked for in turn."""
     found: dict[str, list[tuple[float, float, float]]] = {}
-    for _, server, paths in asked:
+    for _, server, paths in requested:
         load.burst(wrk, server.origin, paths, connections=4, seconds=1, folder=place)
     for number in range(rounds):
-        for name, server, paths in asked:
-            told(f"hits: {name}, round {number + 1} of {rounds}")
+        for name, server, paths in requested:
+            log(f"hits: {name}, round {number + 1} of {rounds}")
             before = machine.cpu_s(server.pids)
             burst = load.burst(wrk, server.origin, paths, connections=CONNECTIONS, seconds=seconds, folder=place)
             if burst.errors:
@@ -86,16 +86,16 @@ class Busy:
 
 
 def busy(server: Server, paths: Sequence[str], album: Album, wrk: str | None, *, seconds: float, place: Path) -> Busy:
-    """16 clients ask for new pictures all the time; 16 others ask for old ones every 80 ms each."""
+    """16 clients ask for new images all the time; 16 others ask for old ones every 80 ms each."""
     names = album.fresh(Kind.MP12, server.peer.name, round(seconds * 200))
     misses = [server.url(Wanted(name, 800, "jpeg")) or "" for name in names]
     hits = [server.origin + path for path in paths]
 
     async def both() -> tuple[load.Run, list[load.Answer], load.Burst | None]:
-        made: list[load.Answer] = []
+        rendered: list[load.Answer] = []
         left = iter(misses)
         async with load.client(SATURATING) as session:
-            sweeping = [asyncio.create_task(load.worker(session, left, made)) for _ in range(SATURATING)]
+            sweeping = [asyncio.create_task(load.worker(session, left, rendered)) for _ in range(SATURATING)]
             await asyncio.sleep(0.5)
             run = await load.paced_apart(hits, SATURATING, 0.08, seconds)
             burst = None
@@ -106,24 +106,24 @@ def busy(server: Server, paths: Sequence[str], album: Album, wrk: str | None, *,
             for task in sweeping:
                 task.cancel()
             await asyncio.gather(*sweeping, return_exceptions=True)
-        return run, made, burst
+        return run, rendered, burst
 
-    run, made, burst = asyncio.run(both())
+    run, rendered, burst = asyncio.run(both())
     if run.failed:
         raise RuntimeError(f"{run.failed} hits failed while the renderers were busy")
-    refused = sum(answer.status == 503 for answer in made)
+    refused = sum(response.status == 503 for response in rendered)
     closed = burst.p99_ms if burst else None
-    return Busy(run.percentile(0.5), run.percentile(0.99), len(run.answers), len(made) - refused, refused, closed)
+    return Busy(run.percentile(0.5), run.percentile(0.99), len(run.answers), len(rendered) - refused, refused, closed)
 
 
 @dataclass(frozen=True, slots=True)
 class Identical:
-    """Many who want the same new picture at the same moment."""
+    """Many simultaneous requests for the same new image."""
 
     requests: int
     renders: int
     cpu_ms: float
-    """Of all processes, a request, the one render among it."""
+    """Processor time of all processes per request, including the one render."""
     seconds: float
 
 
@@ -140,33 +140,33 @@ def identical(server: Server, album: Album, requests: int) -> Identical:
 
 
 def _renders(server: Server) -> int:
-    told = load.asked_once(f"{server.origin}/metrics").body.decode()
-    found = re.search(r'cropmark_stage_seconds_count\{stage="render"\} (\S+)', told)
+    reported = load.get_once(f"{server.origin}/metrics").body.decode()
+    found = re.search(r'cropmark_render_stage_duration_seconds_count\{stage="render"\} (\S+)', reported)
     return round(float(found[1])) if found else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Memory of all processes after so many mixed requests."""
+    """Memory of all processes after `requests` mixed requests."""
 
     requests: int
     memory: machine.Memory
 
 
-def memory(server: Server, album: Album, counts: Sequence[int], told: Told) -> list[Kept]:
-    """Four in five for one of 200 pictures, the others for new ones: of 1 MP, and one in ten of those of 12."""
+def memory(server: Server, album: Album, counts: Sequence[int], log: Log) -> list[Kept]:
+    """Four in five for one of 200 images, the others for new ones: of 1 MP, and one in ten of those of 12."""
     name = server.peer.name
     old = album.fresh(Kind.MP1, name, 200)
-    kept, done = [], 0
+    stored, done = [], 0
     for count in counts:
-        told(f"memory: {count - done:,} mixed requests")
+        log(f"memory: {count - done:,} mixed requests")
         urls = [_mixed(server, album, old, number) for number in range(done, count)]
         run = asyncio.run(load.swept(urls, 8))
         if run.failed:
             raise RuntimeError(f"{run.failed} of {count - done} mixed requests failed")
         done = count
-        kept.append(Kept(count, machine.memory(server.pids)))
-    return kept
+        stored.append(Kept(count, machine.memory(server.pids)))
+    return stored
 
 
 FORMATS = ("jpeg", "webp", "avif", "png")

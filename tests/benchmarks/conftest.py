@@ -1,4 +1,4 @@
-"""The benchmarks are no package that is installed: their folder is put where Python finds it."""
+"""Puts the benchmarks, which are not an installed package, on the import path."""
 
 from __future__ import annotations
 

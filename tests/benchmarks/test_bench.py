@@ -1,4 +1,4 @@
-"""The pieces of `make bench`: they load, write what was asked, and judge as the page of targets does."""
+"""The parts of `make bench`: modules load, sections are written, and targets are evaluated."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SECTIONS = [
     # the file before                                          after
     ("# Head\n",                                               f"# Head\n\n{NEW}"),    # none yet
     ("<!-- speed -->\nold\n<!-- /speed -->\n",                 NEW),                  # replaced
-    (SOAK,                                                     f"{SOAK}\n{NEW}"),      # beside another's
+    (SOAK,                                                     f"{SOAK}\n{NEW}"),      # after another section
     (f"<!-- speed -->\nold\n<!-- /speed -->\n\n{SOAK}",        f"{NEW}\n{SOAK}"),      # in its place
 ]
 
 ASKED = [
-    # peer     picture                                  path
+    # peer     image                                  path
     (CROPMARK, Wanted("a.jpg", 800, "jpeg"),            "/fastly/a.jpg?width=800&format=jpg"),
     (CROPMARK, Wanted("a.jpg", 800, "webp", 80),        "/fastly/a.jpg?width=800&format=webp&quality=80"),
     (SHARP,    Wanted("a.jpg", 800, "webp"),            "/800/webp/0/a.jpg"),
@@ -36,7 +36,7 @@ ASKED = [
     (IPX,      Wanted("a.jpg", 800, "avif", 50),        "/w_800,f_avif,q_50/a.jpg"),
     (THUMBOR,  Wanted("a.jpg", 300, "jpeg", 80),        "/unsafe/300x0/filters:format(jpeg):quality(80)/a.jpg"),
     (FILTER,   Wanted("a.jpg", 300, "jpeg"),            "/resize/300/75/a.jpg"),
-    (FILTER,   Wanted("a.jpg", 300, "webp"),            None),                       # it makes what it reads
+    (FILTER,   Wanted("a.jpg", 300, "webp"),            None),    # it writes its input format
 ]
 # fmt: on
 
@@ -52,7 +52,7 @@ def test_a_file_that_is_not_there_is_begun(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("peer", "wanted", "path"), ASKED)
-def test_how_a_peer_is_asked(peer: Peer, wanted: Wanted, path: str | None) -> None:
+def test_urls_of_peers(peer: Peer, wanted: Wanted, path: str | None) -> None:
     assert peer.path(wanted) == path
 
 
@@ -78,10 +78,10 @@ def _found(*, ours: float, renders: int) -> targets.Found:
 
 # fmt: off
 VERDICTS = [
-    # row begins with                                     found             holds with ours at 38 pictures a second
+    # row begins with                                     measured          met if ours renders 38 images per second
     ("12 MP → 800 px JPEG against sharp, defaults",       "0.95×",          True),
     ("12 MP → 800 px JPEG against IPX, quality 80",       "1.90×",          True),
-    ("1 MP → 300 px JPEG against the best of them",       "0.95× (sharp)",  True),
+    ("1 MP → 300 px JPEG against the best peer",       "0.95× (sharp)",  True),
     ("WebP at equal quality",                             "0.95×, bytes +4%", False),
     ("AVIF at equal quality",                             "0.95×, bytes +4%", False),
     ("500 identical cold requests: renders",              "2",              False),
@@ -95,18 +95,18 @@ VERDICTS = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("beginning", "told", "holds"), VERDICTS)
-def test_what_holds(beginning: str, told: str, holds: bool | None) -> None:
-    row = next(row for row in targets.targets(_found(ours=38, renders=2)) if row.what.startswith(beginning))
-    assert (row.found, row.holds) == (told, holds)
+@pytest.mark.parametrize(("beginning", "measured", "is_met"), VERDICTS)
+def test_targets(beginning: str, measured: str, is_met: bool | None) -> None:
+    row = next(row for row in targets.targets(_found(ours=38, renders=2)) if row.name.startswith(beginning))
+    assert (row.measured, row.is_met) == (measured, is_met)
 
 
-def test_what_was_not_measured_is_neither_held_nor_missed() -> None:
+def test_targets_without_measurements() -> None:
     rows = targets.targets(targets.Found())
-    assert {row.holds for row in rows} == {None}
+    assert {row.is_met for row in rows} == {None}
 
 
-def test_the_section_holds_all_that_was_found() -> None:
+def test_the_section_contains_all_results() -> None:
     about = report.About(
         date="2025-01-01 12:00 UTC",
         machine="Some processor, 2 cores",
@@ -120,11 +120,11 @@ def test_the_section_holds_all_that_was_found() -> None:
         missing={"thumbor": "no index"},
     )
     text = report.section(about, _found(ours=38, renders=1))
-    for part in ("Some processor", "38.0/s", "(0.95×)", "sharp 0.35.5", "Left out: thumbor (no index)", "| 0.40× |"):
+    for part in ("Some processor", "38.0/s", "(0.95×)", "sharp 0.35.5", "Missing: thumbor (no index)", "| 0.40× |"):
         assert part in text
 
 
-def test_names_that_nobody_has_seen(tmp_path: Path) -> None:
+def test_new_names(tmp_path: Path) -> None:
     album = Album(tmp_path)
     album.prepare()
     first, second = album.fresh(Kind.MP1, "sharp", 4), album.fresh(Kind.MP1, "sharp", 4)
@@ -134,10 +134,15 @@ def test_names_that_nobody_has_seen(tmp_path: Path) -> None:
     assert not (tmp_path / first[0]).samefile(tmp_path / first[1])
 
 
-def test_a_run_counts_good_answers() -> None:
-    answers = tuple(load.Answer(200 if n else 503, "image/jpeg", b"x" * n, float(n)) for n in range(10))
-    asked = load.Run(answers, 3.0)
-    assert (asked.rate, asked.failed, asked.percentile(0.5), asked.percentile(0.99)) == (3.0, 1, 5.0, 9.0)
+def test_a_run_counts_valid_responses() -> None:
+    responses = tuple(load.Answer(200 if n else 503, "image/jpeg", b"x" * n, float(n)) for n in range(10))
+    requested = load.Run(responses, 3.0)
+    assert (requested.rate, requested.failed, requested.percentile(0.5), requested.percentile(0.99)) == (
+        3.0,
+        1,
+        5.0,
+        9.0,
+    )
 
 
 def test_our_own_process_takes_time_and_memory() -> None:
@@ -147,7 +152,7 @@ def test_our_own_process_takes_time_and_memory() -> None:
     assert 0 < machine.memory(pids).proportional <= machine.memory(pids).resident
 
 
-def test_a_case_leaves_out_who_cannot_make_it() -> None:
+def test_a_case_leaves_out_peers_that_cannot_render_it() -> None:
     case = Case("WebP", Kind.MP12, 800, "webp")
     assert [peer.name for peer in RENDERING if peer.path(case.wanted("a.jpg", peer.name)) is None] == [FILTER.name]
 

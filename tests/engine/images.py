@@ -1,4 +1,4 @@
-"""Small pictures made on the spot, by Pillow and numpy: never by the code that is tested."""
+"""Small test images, created by Pillow and numpy, never by the tested code."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def rng(seed: int = 7) -> np.random.Generator:
 
 
 def noise(width: int, height: int, bands: int = 3, seed: int = 7) -> Array:
-    """Every pixel another color: shows any pixel that is not where it belongs."""
+    """Random pixels: any misplaced pixel is detected."""
     return rng(seed).integers(0, 256, (height, width, bands), dtype=np.uint8)
 
 
 def slopes(width: int, height: int) -> Array:
-    """Red grows to the right, green downwards, blue with both: smooth, as photographs mostly are."""
+    """Red grows to the right, green downwards, blue with both: smooth, like most photographs."""
     across, down = np.linspace(0, 255, width), np.linspace(0, 255, height)
     red, green = np.broadcast_to(across, (height, width)), np.broadcast_to(down[:, None], (height, width))
     return np.stack([red, green, (red + green) / 2], axis=2).round().astype(np.uint8)
@@ -42,7 +42,7 @@ def saved(image: Pillow.Image, kind: str, **options: Any) -> bytes:
 
 
 def seen(body: bytes, mode: str | None = None, frame: int = 0) -> Array:
-    """The pixels of a file as another library decodes them."""
+    """The pixels of a file as Pillow decodes them."""
     image = Pillow.open(BytesIO(body))
     image.seek(frame)
     return np.asarray(image.convert(mode or image.mode))
@@ -53,7 +53,7 @@ def opened(body: bytes) -> Pillow.Image:
 
 
 def frame_of(array: Array) -> Image:
-    """An array as the engine's frames are: 8-bit sRGB, three bands or four."""
+    """An array as an engine frame: 8-bit sRGB with three or four bands."""
     height, width, bands = array.shape
     held = np.ascontiguousarray(array).tobytes()
     return Image.new_from_memory(held, width, height, bands, "uchar").copy(interpretation="srgb")
@@ -65,18 +65,18 @@ def pixels(frame: Image) -> Array:
 
 
 def off_by(one: Array, other: Array) -> int:
-    """The largest difference of two pictures of one shape, in levels."""
+    """The largest difference of two images of one shape, in levels."""
     assert one.shape == other.shape, (one.shape, other.shape)
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
-@cache  # it holds the second in which it was made
+@cache  # it contains the second of its creation
 def srgb_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def grb_profile() -> bytes:
-    """A profile whose red is what others call green: the first two primaries of sRGB, changed about."""
+    """An sRGB profile with the red and green primaries swapped."""
     profile = bytearray(srgb_profile())
     red, green = (_tag(profile, name) for name in (b"rXYZ", b"gXYZ"))
     profile[red : red + 20], profile[green : green + 20] = profile[green : green + 20], profile[red : red + 20]

@@ -47,9 +47,9 @@ def test_a_photograph_is_analyzed(astronaut: Analysis) -> None:
 
 
 def test_it_is_small_and_reads_back(astronaut: Analysis) -> None:
-    told = serialize_analysis(astronaut)
-    assert len(told) <= MAX_BYTES
-    assert parse_analysis(told) == astronaut
+    reported = serialize_analysis(astronaut)
+    assert len(reported) <= MAX_BYTES
+    assert parse_analysis(reported) == astronaut
 
 
 def test_it_is_the_same_each_time(networks: Models, astronaut: Analysis) -> None:
@@ -87,7 +87,7 @@ def test_the_face_is_found_however_it_is_stored(networks: Models, how: str, stor
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_the_picture_is_turned_upright_first(networks: Models, orientation: int) -> None:
+def test_the_image_is_turned_upright_first(networks: Models, orientation: int) -> None:
     image = photo(ASTRONAUT)
     turned = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
     lying = image.transpose(turned[orientation])
@@ -98,14 +98,14 @@ def test_the_picture_is_turned_upright_first(networks: Models, orientation: int)
     assert near(analyze(stored, networks), 226 / 512, 118 / 512)
 
 
-def test_of_one_color_nothing_stands_out(networks: Models) -> None:
+def test_one_color_has_no_salient_region(networks: Models) -> None:
     found = analyze(file_of(np.full((300, 400, 3), 200, np.uint8)), networks)
     assert found.faces == ()
     assert max(found.residual.cells) == 0
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", ASTRONAUT.read_bytes()[:20_000]])
-def test_what_is_no_whole_picture_is_refused(networks: Models, data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"no image", ASTRONAUT.read_bytes()[:20_000]])
+def test_incomplete_images_are_rejected(networks: Models, data: bytes) -> None:
     with pytest.raises(SourceUnusable):
         analyze(data, networks)
 
@@ -126,7 +126,7 @@ print(len(analyze.analyze(photo, networks).faces))
 """
 
 
-def test_once_imported_it_opens_and_imports_nothing() -> None:
+def test_after_the_import_nothing_is_opened_or_imported() -> None:
     run = subprocess.run(
         [sys.executable, "-c", SEALED, str(PHOTOS / "mate_ladybird.jpg")],  # looked at twice
         capture_output=True,
@@ -154,7 +154,7 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc, and given back by glibc")
-def test_less_than_200_mb_more_stay_taken() -> None:
+def test_less_than_200_mb_remain_allocated() -> None:
     names = [str(PHOTOS / name) for name in ("ski_astronaut.jpg", "mate_ladybird.jpg", "lom_friends.jpg")]
     run = subprocess.run([sys.executable, "-c", MEMORY, *names], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr

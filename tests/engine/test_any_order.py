@@ -1,4 +1,4 @@
-"""Any query that a dialect reads, over the smallest pictures: a picture within its limits, or a Problem not of ours.
+"""Any query that a dialect reads, over the smallest images: an image within its limits, or a Problem not of ours.
 
 And the cache's key: one for a thousand spellings of a wish, a thousand for a thousand wishes.
 """
@@ -21,7 +21,7 @@ from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.engine.render import render
 from cropmark.model.formats import TRAITS
 from cropmark.model.problems import InternalError, Problem
-from cropmark.pipeline import fingerprint_of, cache_key
+from cropmark.pipeline import cache_key, fingerprint_of
 from cropmark.plan.plan import Order
 from cropmark.ports import Rendered, SourceVersion
 
@@ -59,26 +59,26 @@ SOURCES = [
 
 
 def _whole(param: ParameterDoc) -> str:
-    """The reference's own example, as it stands in a query."""
+    """The example value of a parameter in the reference, as query text."""
     return param.example if "=" in param.example else f"{param.name}={param.example}"
 
 
 @st.composite
 def asks(draw: st.DrawFn) -> tuple[Dialect, ImageRequest]:
     dialect = draw(st.sampled_from(DIALECTS))
-    told = st.sampled_from([_whole(param) for param in dialect.params])
+    reported = st.sampled_from([_whole(param) for param in dialect.params])
     odd = st.builds("{}={}".format, st.sampled_from([p.name for p in dialect.params]), st.sampled_from(VALUES))
-    query = "&".join([*draw(st.lists(told, max_size=6)), *draw(st.lists(odd, max_size=2))])
+    query = "&".join([*draw(st.lists(reported, max_size=6)), *draw(st.lists(odd, max_size=2))])
     return dialect, ImageRequest("a.png", query, {"accept": "image/avif,image/webp"})
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(asks(), st.sampled_from(SOURCES))
-def test_check_06_nothing_native_is_ever_raised(asked: tuple[Dialect, ImageRequest], source: bytes) -> None:
-    """check_06, check_10: nor is a result larger than its limits, whatever was asked in which order."""
-    dialect, ask = asked
+def test_check_06_nothing_native_is_ever_raised(requested: tuple[Dialect, ImageRequest], source: bytes) -> None:
+    """check_06, check_10: nor does any order of parameters produce a result above its limits."""
+    dialect, request = requested
     try:
-        order = dialect.order(ask)
+        order = dialect.order(request)
     except Problem as problem:
         event(f"refused: {problem.code}")
         return
@@ -93,9 +93,9 @@ def test_check_06_nothing_native_is_ever_raised(asked: tuple[Dialect, ImageReque
         return
     event(type(outcome).__name__)
     if isinstance(outcome, Rendered):
-        made = Image.open(io.BytesIO(outcome.body))
-        assert max(made.size) <= order.plan.limits.side
-        assert made.get_format_mimetype() == TRAITS[outcome.format].media_type
+        rendered = Image.open(io.BytesIO(outcome.body))
+        assert max(rendered.size) <= order.plan.limits.side
+        assert rendered.get_format_mimetype() == TRAITS[outcome.format].media_type
 
 
 # ------------------------------------------------------------------------------------------------ the key

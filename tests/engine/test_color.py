@@ -1,4 +1,4 @@
-"""Whatever the colors of a source mean, 8-bit sRGB comes out."""
+"""Conversion of all source color spaces to 8-bit sRGB."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def srgb(body: bytes) -> Array:
     return pixels(color.to_srgb(load.decode(body, load.info_of(body)).frames[0]))
 
 
-def rgb(picture: Pillow.Image) -> Array:
-    return np.asarray(picture.convert("RGB"))
+def rgb(image: Pillow.Image) -> Array:
+    return np.asarray(image.convert("RGB"))
 
 
 def sixteen_bit(bands: int) -> bytes:
@@ -80,7 +80,7 @@ def test_a_profile_is_applied(kind: str) -> None:
     assert off_by(out, np.full((16, 16, 3), (30, 220, 40), np.uint8)) <= 6
 
 
-def test_a_profile_is_applied_beside_alpha_and_to_16_bits() -> None:
+def test_a_profile_is_applied_with_alpha_and_to_16_bits() -> None:
     clear = np.full((4, 4, 4), (220, 30, 40, 99), np.uint8)
     assert off_by(srgb(file_of(clear, icc_profile=grb_profile())), clear[:, :, [1, 0, 2, 3]]) <= 2
 
@@ -103,9 +103,9 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
 def test_check_36_a_broken_profile_is_left_out(name: str, mode: str) -> None:
-    picture = Pillow.fromarray(PHOTO).convert(mode)
-    out = srgb(saved(picture, "PNG", icc_profile=BROKEN[name]))
-    assert off_by(out[:, :, :3], rgb(picture)) <= 1
+    image = Pillow.fromarray(PHOTO).convert(mode)
+    out = srgb(saved(image, "PNG", icc_profile=BROKEN[name]))
+    assert off_by(out[:, :, :3], rgb(image)) <= 1
 
 
 def test_check_36_a_broken_profile_on_ink_is_left_out() -> None:
@@ -114,24 +114,24 @@ def test_check_36_a_broken_profile_on_ink_is_left_out() -> None:
         assert srgb(saved(inks, "JPEG", icc_profile=broken)).min() >= 250
 
 
-def kept(body: bytes) -> pyvips.Image:
+def stored(body: bytes) -> pyvips.Image:
     return color.with_own_profile(load.decode(body, load.info_of(body)).frames[0])
 
 
-def test_a_kept_profile_stays_with_its_pixels() -> None:
+def test_an_attached_profile_matches_its_pixels() -> None:
     body = file_of(PHOTO, icc_profile=grb_profile())
-    frame = kept(body)
+    frame = stored(body)
     assert np.array_equal(pixels(frame), PHOTO)
     assert frame.get("icc-profile-data") == grb_profile()
 
 
 def test_check_36_a_profile_of_more_than_a_mebibyte_is_applied_instead() -> None:
-    """The tables are where they were; only the file is longer than anyone needs."""
+    """The offsets of the tables are unchanged; the file is padded far beyond their end."""
     profile = grb_profile() + bytes(2**20)
     long = len(profile).to_bytes(4, "big") + profile[4:]
-    assert off_by(pixels(kept(file_of(PHOTO, icc_profile=long))), PHOTO[:, :, [1, 0, 2]]) <= 2
+    assert off_by(pixels(stored(file_of(PHOTO, icc_profile=long))), PHOTO[:, :, [1, 0, 2]]) <= 2
 
 
-def test_a_profile_of_inks_is_not_kept_on_a_picture_in_srgb() -> None:
-    out = kept(saved(Pillow.new("CMYK", (8, 8)), "JPEG"))
+def test_a_cmyk_profile_is_not_attached_to_srgb() -> None:
+    out = stored(saved(Pillow.new("CMYK", (8, 8)), "JPEG"))
     assert (out.bands, out.interpretation) == (3, "srgb")

@@ -1,4 +1,4 @@
-"""How far two pictures differ, against arithmetic done by numpy."""
+"""The difference of two images, checked against numpy."""
 
 from __future__ import annotations
 
@@ -50,29 +50,29 @@ def test_noise_against_numpy() -> None:
 
 
 def test_two_encodings_of_one_photograph_are_near() -> None:
-    picture = slopes(200, 100)
-    found = difference(file_of(picture, "JPEG", quality=90), file_of(picture, "WEBP", quality=90))
+    image = slopes(200, 100)
+    found = difference(file_of(image, "JPEG", quality=90), file_of(image, "WEBP", quality=90))
     assert found.mean < 2
     assert found.psnr_db is not None
     assert found.psnr_db > 35
 
 
 def test_exif_is_undone_before() -> None:
-    picture = slopes(60, 40)
-    turned = Pillow.fromarray(np.rot90(picture))
+    image = slopes(60, 40)
+    turned = Pillow.fromarray(np.rot90(image))
     exif = Pillow.Exif()
     exif[0x0112] = 6
-    assert difference(file_of(picture), saved(turned, "PNG", exif=exif)).maximum == 0
+    assert difference(file_of(image), saved(turned, "PNG", exif=exif)).maximum == 0
 
 
-def test_what_is_no_picture_is_told() -> None:
+def test_files_that_are_not_images_are_rejected() -> None:
     good = file_of(flat(8, 6, 1, 2, 3))
-    for bad in (b"no picture", good[:60], b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
+    for bad in (b"no image", good[:60], b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
         with pytest.raises(SourceUnusable):
             difference(good, bad)
 
 
-def test_one_that_is_too_large_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_too_large_image_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "MAX_PIXELS", 47)
     with pytest.raises(SourceTooLarge, match="48 pixels, at most 47 are compared"):
         difference(file_of(flat(8, 6, 1, 2, 3)), file_of(flat(8, 6, 1, 2, 3)))

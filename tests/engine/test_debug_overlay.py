@@ -19,50 +19,50 @@ def drawn(
     return seen(draw_overlay(data, analysis, window), "RGB")
 
 
-def pixel(picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], x: int, y: int) -> tuple[int, ...]:
-    return tuple(int(part) for part in picture[y, x])
+def pixel(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], x: int, y: int) -> tuple[int, ...]:
+    return tuple(int(part) for part in image[y, x])
 
 
-def test_nothing_found_is_the_picture_itself() -> None:
+def test_nothing_found_is_the_image_itself() -> None:
     assert np.all(drawn(Analysis(1, (), NOTHING, NOTHING)) == 100)
 
 
 def test_a_face_is_a_box() -> None:
     sure, faint = Face(0.1, 0.2, 0.2, 0.4, 0.9), Face(0.6, 0.2, 0.2, 0.4, 0.7)
-    picture = drawn(Analysis(1, (sure, faint), NOTHING, NOTHING))
-    assert pixel(picture, 20, 20) == pixel(picture, 59, 59) == FACE_COLOR
-    assert pixel(picture, 120, 20) == UNCERTAIN_FACE_COLOR
-    assert pixel(picture, 40, 40) == (100, 100, 100)
+    image = drawn(Analysis(1, (sure, faint), NOTHING, NOTHING))
+    assert pixel(image, 20, 20) == pixel(image, 59, 59) == FACE_COLOR
+    assert pixel(image, 120, 20) == UNCERTAIN_FACE_COLOR
+    assert pixel(image, 40, 40) == (100, 100, 100)
 
 
 def test_a_face_may_reach_outside() -> None:
-    picture = drawn(Analysis(1, (Face(-0.1, -0.2, 0.3, 0.6, 0.9),), NOTHING, NOTHING))
-    assert pixel(picture, 39, 10) == FACE_COLOR
+    image = drawn(Analysis(1, (Face(-0.1, -0.2, 0.3, 0.6, 0.9),), NOTHING, NOTHING))
+    assert pixel(image, 39, 10) == FACE_COLOR
 
 
 def test_the_map_is_a_tint() -> None:
-    picture = drawn(Analysis(1, (), SaliencyMap(2, 1, b"\x00\xff"), NOTHING))
-    assert pixel(picture, 5, 50) == (100, 100, 100)
-    red, green, _ = pixel(picture, 195, 50)
+    image = drawn(Analysis(1, (), SaliencyMap(2, 1, b"\x00\xff"), NOTHING))
+    assert pixel(image, 5, 50) == (100, 100, 100)
+    red, green, _ = pixel(image, 195, 50)
     assert red > 140
     assert green < 80
 
 
 def test_outside_the_window_it_is_dark() -> None:
-    picture = drawn(Analysis(1, (), NOTHING, NOTHING), Box(50, 0, 100, 100))
-    assert pixel(picture, 50, 50) == pixel(picture, 149, 99) == WINDOW_COLOR
-    assert pixel(picture, 100, 50) == (100, 100, 100)
-    assert pixel(picture, 10, 50) == (35, 35, 35)
+    image = drawn(Analysis(1, (), NOTHING, NOTHING), Box(50, 0, 100, 100))
+    assert pixel(image, 50, 50) == pixel(image, 149, 99) == WINDOW_COLOR
+    assert pixel(image, 100, 50) == (100, 100, 100)
+    assert pixel(image, 10, 50) == (35, 35, 35)
 
 
 def test_a_large_source_is_drawn_small_with_its_window_where_it_was() -> None:
     large = file_of(np.full((1000, 4000, 3), 100, np.uint8))
-    picture = drawn(Analysis(1, (), NOTHING, NOTHING), Box(1000, 0, 1000, 1000), large)
-    assert picture.shape == (LONG_SIDE // 4, LONG_SIDE, 3)
-    assert pixel(picture, 200, 100) == WINDOW_COLOR
-    assert pixel(picture, 190, 100) == (35, 35, 35)
+    image = drawn(Analysis(1, (), NOTHING, NOTHING), Box(1000, 0, 1000, 1000), large)
+    assert image.shape == (LONG_SIDE // 4, LONG_SIDE, 3)
+    assert pixel(image, 200, 100) == WINDOW_COLOR
+    assert pixel(image, 190, 100) == (35, 35, 35)
 
 
-def test_what_is_no_picture_is_refused() -> None:
+def test_files_that_are_not_images_are_rejected() -> None:
     with pytest.raises(SourceUnusable):
         draw_overlay(b"nothing", Analysis(1, (), NOTHING, NOTHING))

@@ -1,4 +1,4 @@
-"""Atkinson's dithering against the plain loop that everybody else writes."""
+"""Atkinson dithering, checked against the usual per-pixel loop."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def grays(draw: st.DrawFn) -> tuple[bytes, int, int]:
 
 
 @given(grays())
-def test_it_is_the_plain_loop(picture: tuple[bytes, int, int]) -> None:
-    assert atkinson(*picture) == plainly(*picture)
+def test_it_is_the_plain_loop(image: tuple[bytes, int, int]) -> None:
+    assert atkinson(*image) == plainly(*image)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 50), (50, 1), (2, 9), (3, 3), (4, 40), (40, 4)])
-def test_narrow_pictures(width: int, height: int) -> None:
+def test_narrow_images(width: int, height: int) -> None:
     gray = os.urandom(width * height)
     assert atkinson(gray, width, height) == plainly(gray, width, height)
 

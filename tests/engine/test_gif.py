@@ -1,4 +1,4 @@
-"""What a GIF's blocks tell: animations that name a clear color for what does not change are not clear anywhere."""
+"""Reading GIF blocks: an optimized animation with a transparent color for unchanged pixels counts as opaque."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ GREEN = (0, 160, 0)
 
 def frame(left: int, *, clear: bool = False) -> Pillow.Image:
     """A bar at `left` on green, or on nothing."""
-    picture = Pillow.new("RGBA", (WIDTH, HEIGHT), (*GREEN, 0 if clear else 255))
-    picture.paste((200, 0, 0, 255), (left, 5, left + 6, 25))
-    return picture
+    image = Pillow.new("RGBA", (WIDTH, HEIGHT), (*GREEN, 0 if clear else 255))
+    image.paste((200, 0, 0, 255), (left, 5, left + 6, 25))
+    return image
 
 
 def animated(frames: list[Pillow.Image], disposal: int = 1) -> bytes:
@@ -46,7 +46,7 @@ def thrown_away(body: bytes) -> bytes:
 OPAQUE = [frame(left) for left in (0, 10, 20)]
 # fmt: off
 ALPHA = {
-    "only what changes is stored":       (animated(OPAQUE),                                        False),
+    "only changed pixels are stored":       (animated(OPAQUE),                                        False),
     "each is whole and thrown away":     (animated(OPAQUE, disposal=2),                            False),
     "a part is shown on nothing":        (thrown_away(animated(OPAQUE)),                           True),
     "the frame before comes back":       (animated(OPAQUE, disposal=3),                            False),
@@ -58,7 +58,7 @@ ALPHA = {
 
 
 @pytest.mark.parametrize(("body", "alpha"), ALPHA.values(), ids=ALPHA)
-def test_alpha_is_told_where_something_shows_through(body: bytes, alpha: bool) -> None:
+def test_alpha_is_reported_for_transparent_pixels(body: bytes, alpha: bool) -> None:
     assert load.info_of(body).alpha == alpha
 
 
@@ -72,18 +72,18 @@ def test_the_file_of_this_test_does_name_a_clear_color() -> None:
 def test_its_frames_have_no_alpha_and_show_what_they_showed() -> None:
     body = animated(OPAQUE)
     info = load.info_of(body)
-    picture = load.decode(body, info, frames=3)
-    for shown, drawn in zip(picture.frames, OPAQUE, strict=True):
+    image = load.decode(body, info, frames=3)
+    for shown, drawn in zip(image.frames, OPAQUE, strict=True):
         assert shown.bands == 3
         off = np.asarray(opened(shown.pngsave_buffer())).astype(int) - np.asarray(drawn)[..., :3]
         assert np.abs(off).max() <= 8
 
 
-@pytest.mark.parametrize("kept", [7, 13, 30, 200, 400])
-def test_a_torn_file_is_torn(kept: int) -> None:
+@pytest.mark.parametrize("stored", [7, 13, 30, 200, 400])
+def test_a_torn_file_is_torn(stored: int) -> None:
     body = io.BytesIO()
     Pillow.fromarray(slopes(WIDTH, HEIGHT)).save(body, "GIF")
     whole = body.getvalue()
-    assert gif.is_torn(whole[:kept])
+    assert gif.is_torn(whole[:stored])
     assert not gif.is_torn(whole)
     assert not gif.is_torn(whole[:-1])  # without its end mark

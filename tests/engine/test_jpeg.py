@@ -1,4 +1,4 @@
-"""Two decoders, one picture: what libjpeg-turbo reads, what is left to libvips, and that nobody can tell by looking."""
+"""The choice between libjpeg-turbo and libvips, and the visual equality of their results."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WIDTH, HEIGHT = 403, 301
 PHOTO = Pillow.fromarray(slopes(WIDTH, HEIGHT))
 
 
-def by_pillow(picture: Pillow.Image = PHOTO, **options: object) -> bytes:
-    return saved(picture, "JPEG", quality=92, **options)
+def by_pillow(image: Pillow.Image = PHOTO, **options: object) -> bytes:
+    return saved(image, "JPEG", quality=92, **options)
 
 
 def with_scans(body: bytes, scans: int) -> bytes:
-    """The file with so many marks of a scan more, in a comment, where no decoder takes them for one."""
+    """The file with `count` more scan markers inside a comment, which decoders ignore."""
     comment = b"\xff\xda" * scans
     return body[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + body[2:]
 
@@ -67,7 +67,7 @@ def test_it_is_read_whole_and_as_libvips_reads_it(body: bytes, eighths: int) -> 
         (ours.width, ours.height) == (size.width, size.height) == (-(-WIDTH * eighths // 8), -(-HEIGHT * eighths // 8))
     )
     theirs = load._jpeg_by_libvips(body, size, scale)
-    inner = (slice(2, -2), slice(2, -2))  # at the edge each stands for what is not there in its own way
+    inner = (slice(2, -2), slice(2, -2))  # at the edge the decoders differ in padding
     off = np.abs(array(ours).squeeze()[inner] - array(theirs).squeeze()[inner])
     assert off.mean() < 1.2
     assert off.max() <= 12
@@ -79,7 +79,7 @@ def test_what_is_left_to_libvips(body: bytes) -> None:
     assert jpeg.decode(body, header, Size(header.width, header.height)) is None
 
 
-def test_a_picture_that_would_fill_the_memory_is_left_to_libvips(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_would_fill_the_memory_is_left_to_libvips(monkeypatch: pytest.MonkeyPatch) -> None:
     body = by_pillow()
     monkeypatch.setattr(jpeg, "_MAX_PIXELS", 100 * 100)
     assert jpeg.decode(body, header_of(body), Size(WIDTH, HEIGHT)) is None

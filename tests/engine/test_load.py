@@ -1,4 +1,4 @@
-"""What headers tell, what is refused, and which loaders may run."""
+"""Facts from headers, rejected files, and the allowed loaders."""
 
 from __future__ import annotations
 
@@ -41,41 +41,41 @@ def animated(kind: str, **options: object) -> bytes:
     return saved(FRAMES[0], kind, save_all=True, append_images=FRAMES[1:], duration=[30, 40, 50], **options)
 
 
-def told(body: bytes, **changes: object) -> tuple[bytes, Info]:
+def reported(body: bytes, **changes: object) -> tuple[bytes, Info]:
     defaults: dict[str, object] = {"stored_size": Size(40, 30), "bytes": len(body)}
     return body, Info(**{**defaults, **changes})  # type: ignore[arg-type]  # a table reads better with names only
 
 
 # fmt: off
 INFOS = {
-    "jpeg":            told(saved(PHOTO, "JPEG"), format=Format.JPEG),
-    "progressive":     told(saved(PHOTO, "JPEG", progressive=True), format=Format.JPEG, progressive=True),
-    "gray jpeg":       told(saved(GRAY, "JPEG"), format=Format.JPEG),
-    "cmyk jpeg":       told(saved(PHOTO.convert("CMYK"), "JPEG"), format=Format.JPEG),
-    "turned jpeg":     told(saved(PHOTO, "JPEG", exif=RIGHT), format=Format.JPEG, orientation=6),
-    "odd orientation": told(saved(PHOTO, "JPEG", exif=turned_by_exif(99)), format=Format.JPEG, orientation=1),
-    "png":             told(saved(PHOTO, "PNG"), format=Format.PNG, lossless=True),
-    "palette":         told(saved(PALETTE, "PNG"), format=Format.PNG, lossless=True, palette=True),
-    "clear palette":   told(
+    "jpeg":            reported(saved(PHOTO, "JPEG"), format=Format.JPEG),
+    "progressive":     reported(saved(PHOTO, "JPEG", progressive=True), format=Format.JPEG, progressive=True),
+    "gray jpeg":       reported(saved(GRAY, "JPEG"), format=Format.JPEG),
+    "cmyk jpeg":       reported(saved(PHOTO.convert("CMYK"), "JPEG"), format=Format.JPEG),
+    "turned jpeg":     reported(saved(PHOTO, "JPEG", exif=RIGHT), format=Format.JPEG, orientation=6),
+    "odd orientation": reported(saved(PHOTO, "JPEG", exif=turned_by_exif(99)), format=Format.JPEG, orientation=1),
+    "png":             reported(saved(PHOTO, "PNG"), format=Format.PNG, lossless=True),
+    "palette":         reported(saved(PALETTE, "PNG"), format=Format.PNG, lossless=True, palette=True),
+    "clear palette":   reported(
         saved(PALETTE, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True, palette=True
     ),
-    "clear gray":      told(saved(GRAY, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
-    "png with alpha":  told(saved(CLEAR_PHOTO, "PNG"), format=Format.PNG, lossless=True, alpha=True),
-    "16-bit png":      told(file_of(noise(40, 30, 1).astype(np.uint16)), format=Format.PNG, lossless=True),
-    "turned png":      told(saved(PHOTO, "PNG", exif=LEFT), format=Format.PNG, lossless=True, orientation=8),
-    "webp":            told(saved(PHOTO, "WEBP"), format=Format.WEBP),
-    "lossless webp":   told(saved(PHOTO, "WEBP", lossless=True), format=Format.WEBP, lossless=True),
-    "webp with alpha": told(saved(CLEAR_PHOTO, "WEBP"), format=Format.WEBP, alpha=True),
-    "gif":             told(saved(PALETTE, "GIF"), format=Format.GIF, lossless=True),
-    "clear gif":       told(saved(PALETTE, "GIF", transparency=0), format=Format.GIF, lossless=True, alpha=True),
-    "animated gif":    told(animated("GIF"), format=Format.GIF, lossless=True, frames=3),
-    "avif":            told(saved(PHOTO, "AVIF"), format=Format.AVIF),
-    "avif with alpha": told(saved(CLEAR_PHOTO, "AVIF"), format=Format.AVIF, alpha=True),
-    "tiff":            told(saved(PHOTO, "TIFF"), format=Format.TIFF),
+    "clear gray":      reported(saved(GRAY, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
+    "png with alpha":  reported(saved(CLEAR_PHOTO, "PNG"), format=Format.PNG, lossless=True, alpha=True),
+    "16-bit png":      reported(file_of(noise(40, 30, 1).astype(np.uint16)), format=Format.PNG, lossless=True),
+    "turned png":      reported(saved(PHOTO, "PNG", exif=LEFT), format=Format.PNG, lossless=True, orientation=8),
+    "webp":            reported(saved(PHOTO, "WEBP"), format=Format.WEBP),
+    "lossless webp":   reported(saved(PHOTO, "WEBP", lossless=True), format=Format.WEBP, lossless=True),
+    "webp with alpha": reported(saved(CLEAR_PHOTO, "WEBP"), format=Format.WEBP, alpha=True),
+    "gif":             reported(saved(PALETTE, "GIF"), format=Format.GIF, lossless=True),
+    "clear gif":       reported(saved(PALETTE, "GIF", transparency=0), format=Format.GIF, lossless=True, alpha=True),
+    "animated gif":    reported(animated("GIF"), format=Format.GIF, lossless=True, frames=3),
+    "avif":            reported(saved(PHOTO, "AVIF"), format=Format.AVIF),
+    "avif with alpha": reported(saved(CLEAR_PHOTO, "AVIF"), format=Format.AVIF, alpha=True),
+    "tiff":            reported(saved(PHOTO, "TIFF"), format=Format.TIFF),
     # known, and not read: format and length, nothing else
-    "svg":             told(SVG, format=Format.SVG, stored_size=Size(1, 1)),
-    "bmp":             told(saved(PHOTO, "BMP"), format=Format.BMP, stored_size=Size(1, 1)),
-    "jxl":             told(b"\xff\x0a" + bytes(60), format=Format.JXL, stored_size=Size(1, 1)),
+    "svg":             reported(SVG, format=Format.SVG, stored_size=Size(1, 1)),
+    "bmp":             reported(saved(PHOTO, "BMP"), format=Format.BMP, stored_size=Size(1, 1)),
+    "jxl":             reported(b"\xff\x0a" + bytes(60), format=Format.JXL, stored_size=Size(1, 1)),
 }
 # fmt: on
 
@@ -93,7 +93,7 @@ def test_an_animated_webp_is_lossless_where_every_frame_is() -> None:
 
 
 def test_the_name_counts_for_nothing() -> None:
-    """Bytes decide: there is no name to be told."""
+    """The format comes from the bytes alone; a file name does not exist."""
     assert load.info_of(saved(PHOTO, "WEBP")).format is Format.WEBP
 
 
@@ -119,7 +119,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_check_28_what_is_no_picture_of_ours_is_refused(name: str) -> None:
+def test_check_28_other_formats_are_rejected(name: str) -> None:
     body, words = REFUSED[name]
     with pytest.raises(SourceUnusable, match=words):
         load.info_of(body)
@@ -142,7 +142,7 @@ def jpeg_of_size(width: int, height: int) -> bytes:
 
 
 def gif_of_size(width: int, height: int) -> bytes:
-    """A GIF of two pixels whose frame says that it is so large."""
+    """A GIF of two pixels with this size in its frame header."""
     body = bytearray(saved(Pillow.new("P", (2, 1)), "GIF"))
     at = body.index(b"\x2c", 13)
     body[at + 5 : at + 9] = pack("<HH", width, height)
@@ -160,12 +160,12 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_check_30_a_file_too_short_for_its_size_is_refused_by_its_header(name: str) -> None:
+def test_check_30_a_file_too_short_for_its_size_is_rejected_by_its_header(name: str) -> None:
     with pytest.raises(SourceUnusable, match="broken"):
         load.info_of(BOMBS[name])
 
 
-def test_check_30_the_plainest_picture_is_no_bomb() -> None:
+def test_check_30_the_most_compressible_image_is_accepted() -> None:
     plain = np.zeros((3000, 3000, 3), np.uint8)
     for kind in ("PNG", "JPEG", "WEBP", "GIF"):
         assert load.info_of(file_of(plain, kind)).stored_size == Size(3000, 3000)
@@ -235,7 +235,7 @@ def test_check_29_no_limits_no_start() -> None:
 
 
 def test_check_31_an_error_that_quotes_bytes_of_the_file_is_an_error_like_any_other() -> None:
-    """Found by fuzzing: libheif names the property that it does not know, here one whose name is no UTF-8."""
+    """Found by fuzzing: libheif's error quotes an unknown property, here with a name that is not UTF-8."""
     turned = Pillow.Exif()
     turned[0x0112] = 6
     body = saved(PHOTO, "AVIF", exif=turned).replace(b"irot", b"ir\x82t")
@@ -276,14 +276,14 @@ def test_a_small_copy(stored: tuple[int, int], side: int, small: Size, whole: Si
     assert (size, full, len(held)) == (small, whole, 3 * small.area)
 
 
-def test_a_small_copy_stands_upright() -> None:
+def test_a_thumbnail_is_upright() -> None:
     held, size, full = load.thumbnail_rgb(saved(PHOTO, "JPEG", quality=95, exif=turned_by_exif(6)), 20)
     assert (size, full) == (Size(15, 20), Size(30, 40))
     upright = np.asarray(PHOTO.transpose(Pillow.Transpose.ROTATE_270).resize((15, 20), Pillow.Resampling.LANCZOS))
     assert off_by(as_array(held, size), upright) <= 12
 
 
-def test_a_small_copy_lies_on_white() -> None:
+def test_a_thumbnail_has_a_white_background() -> None:
     clear = Pillow.new("RGBA", (30, 30), (0, 0, 0, 0))
     held, _, _ = load.thumbnail_rgb(saved(clear, "PNG"), 10)
     assert set(held) == {255}

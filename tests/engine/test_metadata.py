@@ -1,7 +1,7 @@
-"""What leaves in a file: its parts, one by one, for every format in and out. None of them tells where, when or by whom.
+"""No private metadata in any output file, for every input and output format.
 
-The sources carry a secret in each place that their format has for one. A result is taken apart into its segments,
-chunks or boxes, and all of them must be of those that a picture needs: what is not looked for cannot hide either.
+The sources contain a secret in each metadata field of their format. Each result is split into its segments, chunks or
+boxes, and all of them must be on the list of those that an image needs, so unknown fields fail the test too.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ NEEDED: dict[Format, tuple[Callable[[bytes], Iterator[str]], set[str]]] = {
 # fmt: on
 
 
-def made(body: bytes, kind: Format, *, keeps: frozenset[KeepMetadata] = frozenset()) -> bytes:
+def rendered(body: bytes, kind: Format, *, keeps: frozenset[KeepMetadata] = frozenset()) -> bytes:
     plan = Plan((Resize(Pixels(Fraction(60)), None),), Output((EncodingChoice(kind),), metadata=keeps))
     outcome = render([body], plan)
     assert isinstance(outcome, Rendered)
@@ -216,8 +216,8 @@ def made(body: bytes, kind: Format, *, keeps: frozenset[KeepMetadata] = frozense
 
 @pytest.mark.parametrize("kind", NEEDED, ids=lambda kind: kind.value)
 @pytest.mark.parametrize("name", SOURCES)
-def test_check_35_only_what_a_picture_needs(name: str, kind: Format) -> None:
-    body = made(SOURCES[name][0](), kind)
+def test_check_35_only_what_an_image_needs(name: str, kind: Format) -> None:
+    body = rendered(SOURCES[name][0](), kind)
     parts, needed = NEEDED[kind]
     assert set(parts(body)) <= needed
     assert not [secret for secret in SECRETS if secret in body]
@@ -225,20 +225,20 @@ def test_check_35_only_what_a_picture_needs(name: str, kind: Format) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("JPEG")])
-def test_check_35_copyright_keeps_no_place_and_no_preview(name: str) -> None:
-    body = made(SOURCES[name][0](), Format.JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
+def test_check_35_copyright_brings_no_location_and_no_preview(name: str) -> None:
+    body = rendered(SOURCES[name][0](), Format.JPEG, keeps=frozenset({KeepMetadata.COPYRIGHT}))
     assert not [secret for secret in SECRETS if secret in body]
     found = opened(body).getexif()
     assert not found.get_ifd(0x8825)
-    plain = {274, 282, 283, 296, 531, 34665}  # of any file: upright, resolution, where chroma lies, the next block
+    plain = {274, 282, 283, 296, 531, 34665}  # in any file: orientation, resolution, chroma position, next block
     assert set(found) - plain <= {0x013B, 0x8298}
     assert set(found.get_ifd(0x8769)) <= {0x9000, 0x9101, 0xA000, 0xA001, 0xA002, 0xA003}
 
 
 @pytest.mark.parametrize("kind", [k for k in NEEDED if k not in (Format.JPEG, Format.GIF)], ids=lambda k: k.value)
-def test_check_35_a_profile_is_kept_alone(kind: Format) -> None:
-    """Where it is asked for; no other secret comes along with it."""
-    body = made(jpeg(), kind, keeps=frozenset({KeepMetadata.ICC}))
+def test_check_35_a_profile_is_written_alone(kind: Format) -> None:
+    """On request the copyright is written, and no other secret with it."""
+    body = rendered(jpeg(), kind, keeps=frozenset({KeepMetadata.ICC}))
     assert opened(body).info["icc_profile"] == grb_profile()
     assert not [secret for secret in SECRETS if secret in body]
 
@@ -262,8 +262,8 @@ BROKEN = {
 @pytest.mark.parametrize("keeps", [frozenset[KeepMetadata](), frozenset({KeepMetadata.ICC})])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("name", BROKEN)
-def test_check_36_a_broken_profile_does_not_fail_the_picture(
+def test_check_36_a_broken_profile_does_not_fail_the_image(
     name: str, kind: str, keeps: frozenset[KeepMetadata]
 ) -> None:
-    body = made(file_of(PHOTO, kind, icc_profile=BROKEN[name]), Format.JPEG, keeps=keeps)
+    body = rendered(file_of(PHOTO, kind, icc_profile=BROKEN[name]), Format.JPEG, keeps=keeps)
     assert opened(body).size == (60, 40)

@@ -1,4 +1,4 @@
-"""What each Op does to pixels, by independent arithmetic."""
+"""The pixels after each Op, checked against independent arithmetic."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def done(array: Array, *ops: AnyOp, layers: Layers | None = None) -> Array:
 # ---------------------------------------------------------------------------------------------- geometry
 
 
-def test_extract_keeps_the_box() -> None:
-    picture = noise(30, 20)
-    assert np.array_equal(done(picture, Extract(Box(3, 4, 10, 7))), picture[4:11, 3:13])
+def test_extract_returns_the_box() -> None:
+    image = noise(30, 20)
+    assert np.array_equal(done(image, Extract(Box(3, 4, 10, 7))), image[4:11, 3:13])
 
 
 # fmt: off
@@ -64,17 +64,17 @@ TURNS = [
 @pytest.mark.parametrize(("turn", "expected"), TURNS)
 @pytest.mark.parametrize("bands", [3, 4])
 def test_rotate_lays_it(turn: Orientation, expected: object, bands: int) -> None:
-    picture = noise(12, 8, bands)
+    image = noise(12, 8, bands)
     assert callable(expected)
-    assert np.array_equal(done(picture, Rotate(turn)), expected(picture))
+    assert np.array_equal(done(image, Rotate(turn)), expected(image))
 
 
 def test_a_quarter_turn_right_in_the_words_of_the_dialect() -> None:
-    picture = noise(120, 80)
-    out = done(picture, Rotate(Orientation.ROTATE_90))
+    image = noise(120, 80)
+    out = done(image, Rotate(Orientation.ROTATE_90))
     assert out.shape == (120, 80, 3)
     for (x, y), (from_x, from_y) in {(0, 0): (0, 79), (79, 0): (0, 0), (79, 119): (119, 0)}.items():
-        assert np.array_equal(out[y, x], picture[from_y, from_x])
+        assert np.array_equal(out[y, x], image[from_y, from_x])
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,7 +91,7 @@ def test_scale_gives_exactly_the_size(sides: tuple[int, ...], kernel: Filter, ba
 
 @pytest.mark.parametrize("kernel", [Filter.LINEAR, Filter.CUBIC, Filter.LANCZOS2, Filter.LANCZOS3])
 @pytest.mark.parametrize("size", [Size(400, 200), Size(50, 25), Size(37, 91), Size(100, 150), Size(250, 20)])
-def test_scale_keeps_everything_in_its_place(kernel: Filter, size: Size) -> None:
+def test_scale_preserves_positions(kernel: Filter, size: Size) -> None:
     """A slope sampled at the centers of the pixels: half a pixel's shift would show as several levels."""
     width, height = 100, 100
     ramp = np.stack(
@@ -107,32 +107,32 @@ def test_scale_keeps_everything_in_its_place(kernel: Filter, size: Size) -> None
 
 @pytest.mark.parametrize("size", [Size(3, 3), Size(5, 4), Size(20, 10), Size(31, 7)])
 def test_nearest_takes_pixels_as_they_are(size: Size) -> None:
-    picture = noise(10, 10, 4)
-    colors = {tuple(pixel) for row in picture for pixel in row}
-    assert {tuple(pixel) for row in done(picture, Scale(size, Filter.NEAREST)) for pixel in row} <= colors
+    image = noise(10, 10, 4)
+    colors = {tuple(pixel) for row in image for pixel in row}
+    assert {tuple(pixel) for row in done(image, Scale(size, Filter.NEAREST)) for pixel in row} <= colors
 
 
 def test_nearest_takes_the_middle_one() -> None:
-    picture = noise(10, 10)
-    assert np.array_equal(done(picture, Scale(Size(5, 2), Filter.NEAREST))[:, :, 0].shape, (2, 5))
-    assert np.array_equal(done(picture, Scale(Size(30, 30), Filter.NEAREST)), picture.repeat(3, 0).repeat(3, 1))
+    image = noise(10, 10)
+    assert np.array_equal(done(image, Scale(Size(5, 2), Filter.NEAREST))[:, :, 0].shape, (2, 5))
+    assert np.array_equal(done(image, Scale(Size(30, 30), Filter.NEAREST)), image.repeat(3, 0).repeat(3, 1))
 
 
 def test_what_is_hidden_under_clear_pixels_does_not_bleed() -> None:
     """Red left, clear green right: every visible pixel is still red."""
-    picture = np.zeros((40, 40, 4), np.uint8)
-    picture[:, :20] = (255, 0, 0, 255)
-    picture[:, 20:] = (0, 255, 0, 0)
+    image = np.zeros((40, 40, 4), np.uint8)
+    image[:, :20] = (255, 0, 0, 255)
+    image[:, 20:] = (0, 255, 0, 0)
     for op in (Scale(Size(13, 13)), Scale(Size(77, 77)), GaussianBlur(F(3))):
-        out = done(picture, op)
+        out = done(image, op)
         visible = out[out[:, :, 3] > 8].astype(int)
         assert visible[:, 1].max() <= 2, op
         assert visible[:, 0].min() >= 250, op
 
 
 def test_alpha_and_color_survive_a_plain_scale() -> None:
-    picture = np.full((20, 20, 4), (200, 100, 50, 77), np.uint8)
-    assert off_by(done(picture, Scale(Size(7, 9))), np.full((9, 7, 4), (200, 100, 50, 77), np.uint8)) <= 1
+    image = np.full((20, 20, 4), (200, 100, 50, 77), np.uint8)
+    assert off_by(done(image, Scale(Size(7, 9))), np.full((9, 7, 4), (200, 100, 50, 77), np.uint8)) <= 1
 
 
 # ---------------------------------------------------------------------------------------------- laying
@@ -150,16 +150,16 @@ def by_hand(under: Color, over: Array) -> Array:
 
 
 def test_embed_fills_around() -> None:
-    picture = noise(4, 3)
-    out = done(picture, Embed(Size(8, 6), 1, 2, RED))
-    assert np.array_equal(out[2:5, 1:5], picture)
+    image = noise(4, 3)
+    out = done(image, Embed(Size(8, 6), 1, 2, RED))
+    assert np.array_equal(out[2:5, 1:5], image)
     out[2:5, 1:5] = (200, 10, 20)
     assert np.array_equal(out, np.full((6, 8, 3), (200, 10, 20), np.uint8))
 
 
 # fmt: off
 CUTS = [
-    # size      left top   rows of the picture      columns
+    # size      left top   rows of the image      columns
     (Size(2, 2), -1, -1, slice(1, 3), slice(1, 3)),
     (Size(4, 2),  0, -1, slice(1, 3), slice(0, 4)),
     (Size(3, 9), -1,  0, slice(0, 3), slice(1, 4)),
@@ -169,49 +169,49 @@ CUTS = [
 
 @pytest.mark.parametrize(("size", "left", "top", "rows", "columns"), CUTS)
 def test_embed_cuts_what_reaches_outside(size: Size, left: int, top: int, rows: slice, columns: slice) -> None:
-    picture = noise(4, 3)
-    out = done(picture, Embed(size, left, top, RED))
+    image = noise(4, 3)
+    out = done(image, Embed(size, left, top, RED))
     assert out.shape == (size.height, size.width, 3)
-    kept = picture[rows, columns]
-    assert np.array_equal(out[: kept.shape[0], : kept.shape[1]], kept)
+    stored = image[rows, columns]
+    assert np.array_equal(out[: stored.shape[0], : stored.shape[1]], stored)
 
 
 @pytest.mark.parametrize(("left", "top"), [(8, 0), (0, 9), (-4, 0), (0, -3), (-50, -50), (50, 50)])
 @pytest.mark.parametrize("bands", [3, 4])
-def test_embed_of_what_lies_all_outside_is_the_color(left: int, top: int, bands: int) -> None:
+def test_embed_of_a_frame_outside_the_canvas_is_the_color(left: int, top: int, bands: int) -> None:
     out = done(noise(4, 3, bands), Embed(Size(8, 6), left, top, RED))
     assert np.array_equal(out, np.full((6, 8, bands), (200, 10, 20, 255)[:bands], np.uint8))
 
 
-def test_embed_in_a_clear_color_gives_an_opaque_picture_alpha() -> None:
-    picture = noise(2, 2)
-    out = done(picture, Embed(Size(4, 4), 1, 1, CLEAR))
-    assert np.array_equal(out[1:3, 1:3, :3], picture)
+def test_embed_in_a_clear_color_gives_an_opaque_image_alpha() -> None:
+    image = noise(2, 2)
+    out = done(image, Embed(Size(4, 4), 1, 1, CLEAR))
+    assert np.array_equal(out[1:3, 1:3, :3], image)
     assert np.array_equal(out[:, :, 3], np.pad(np.full((2, 2), 255, np.uint8), 1))
     assert out[0, 0].tolist() == [0, 0, 0, 0]
 
 
 def test_an_opaque_color_under_takes_alpha_away() -> None:
-    picture = noise(9, 9, 4)
-    out = done(picture, Background(RED))
-    assert np.array_equal(out, by_hand(RED, picture)[:, :, :3])
+    image = noise(9, 9, 4)
+    out = done(image, Background(RED))
+    assert np.array_equal(out, by_hand(RED, image)[:, :, :3])
     assert out.shape == (9, 9, 3)
 
 
 def test_a_color_with_alpha_under_leaves_its_alpha() -> None:
-    picture = noise(9, 9, 4)
-    picture[0, 0, 3], picture[1, 1, 3] = 0, 255
-    out = done(picture, Background(HALF_BLUE))
-    assert np.array_equal(out, by_hand(HALF_BLUE, picture))
+    image = noise(9, 9, 4)
+    image[0, 0, 3], image[1, 1, 3] = 0, 255
+    out = done(image, Background(HALF_BLUE))
+    assert np.array_equal(out, by_hand(HALF_BLUE, image))
     assert out[0, 0].tolist() == [10, 20, 200, 128]
-    assert out[1, 1].tolist() == picture[1, 1].tolist()
+    assert out[1, 1].tolist() == image[1, 1].tolist()
 
 
 @pytest.mark.parametrize("color", [WHITE, HALF_BLUE, CLEAR])
-def test_nothing_shows_under_an_opaque_picture(color: Color) -> None:
-    """libvips 8.18.7 drops a band where an opaque picture is flattened."""
-    picture = noise(5, 5)
-    assert np.array_equal(done(picture, Background(color)), picture)
+def test_nothing_shows_under_an_opaque_image(color: Color) -> None:
+    """libvips 8.18.7 drops a band where an opaque image is flattened."""
+    image = noise(5, 5)
+    assert np.array_equal(done(image, Background(color)), image)
 
 
 @pytest.mark.parametrize(("color", "pixel"), [(RED, [200, 10, 20]), (HALF_BLUE, [10, 20, 200, 128])])
@@ -222,7 +222,7 @@ def test_blank_is_of_one_color(color: Color, pixel: list[int]) -> None:
 
 # fmt: off
 OVERLAYS = [
-    # left top across down   columns of a 10x8 picture where the 3x2 layer lies, rows
+    # left top across down   columns and rows of a 10x8 image that the 3x2 layer covers
     ( 2,  3, False, False, {2, 3, 4},             {3, 4}),
     (-1, -1, False, False, {0, 1},                {0}),
     ( 8,  7, False, False, {8, 9},                {7}),
@@ -238,13 +238,13 @@ OVERLAYS = [
 def test_compose_lays_and_tiles(
     left: int, top: int, across: bool, down: bool, columns: set[int], rows: set[int]
 ) -> None:
-    picture, layer = noise(10, 8), noise(3, 2, seed=9)
+    image, layer = noise(10, 8), noise(3, 2, seed=9)
     op = Compose(1, (), left, top, across, down)
-    expected = picture.copy()
+    expected = image.copy()
     for y in rows:
         for x in columns:
             expected[y, x] = layer[(y - top) % 2, (x - left) % 3]
-    assert np.array_equal(done(picture, op, layers={op: frame_of(layer)}), expected)
+    assert np.array_equal(done(image, op, layers={op: frame_of(layer)}), expected)
 
 
 @pytest.mark.parametrize("bands", [3, 4])
@@ -285,11 +285,11 @@ TONES = [
 
 @pytest.mark.parametrize("tone", TONES)
 def test_tone_is_the_formula_to_the_level(tone: tuple[int, int, int]) -> None:
-    picture = noise(40, 40)
-    picture[0] = (np.arange(40) * 5)[:, None]  # grays with many halves among their results
+    image = noise(40, 40)
+    image[0] = (np.arange(40) * 5)[:, None]  # grays with many halves among their results
     brightness, contrast, saturation = (F(part) for part in tone)
-    expected = [[toned(pixel, brightness, contrast, saturation) for pixel in row] for row in picture.tolist()]
-    assert done(picture, ColorAdjust(brightness, contrast, saturation)).tolist() == expected
+    expected = [[toned(pixel, brightness, contrast, saturation) for pixel in row] for row in image.tolist()]
+    assert done(image, ColorAdjust(brightness, contrast, saturation)).tolist() == expected
 
 
 # fmt: off
@@ -314,40 +314,38 @@ def test_tone_of_one_pixel(tone: ColorAdjust, pixel: tuple[int, ...], expected: 
 
 
 def test_tone_leaves_alpha_alone() -> None:
-    picture = noise(20, 20, 4)
-    out = done(picture, ColorAdjust(F(30), F(20), F(10)))
-    assert np.array_equal(out[:, :, 3], picture[:, :, 3])
-    assert np.array_equal(out[:, :, :3], done(picture[:, :, :3], ColorAdjust(F(30), F(20), F(10))))
+    image = noise(20, 20, 4)
+    out = done(image, ColorAdjust(F(30), F(20), F(10)))
+    assert np.array_equal(out[:, :, 3], image[:, :, 3])
+    assert np.array_equal(out[:, :, :3], done(image[:, :, :3], ColorAdjust(F(30), F(20), F(10))))
 
 
 # ---------------------------------------------------------------------------------------------- blur
 
 
-def gaussian(picture: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+def gaussian(image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """The true one, six sigmas wide, in doubles, edge pixels repeated."""
     reach = ceil(6 * sigma)
     kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
     kernel /= kernel.sum()
     for axis in (0, 1):
         pad = [(reach, reach) if at == axis else (0, 0) for at in range(3)]
-        picture = np.apply_along_axis(
-            lambda line: np.convolve(line, kernel, "valid"), axis, np.pad(picture, pad, "edge")
-        )
-    return picture
+        image = np.apply_along_axis(lambda line: np.convolve(line, kernel, "valid"), axis, np.pad(image, pad, "edge"))
+    return image
 
 
 @pytest.mark.parametrize("sigma", [F(1, 4), F(1, 2), F(1), F(5, 2), F(6), F(9), F(20), F(60)])
 def test_blur_is_the_true_gaussian(sigma: F) -> None:
-    picture = np.concatenate([noise(60, 50), slopes(60, 50), np.full((50, 60, 3), 255, np.uint8)], axis=1)
-    expected = gaussian(picture.astype(float), float(sigma))
-    assert np.abs(done(picture, GaussianBlur(sigma)) - expected).max() <= 2
+    image = np.concatenate([noise(60, 50), slopes(60, 50), np.full((50, 60, 3), 255, np.uint8)], axis=1)
+    expected = gaussian(image.astype(float), float(sigma))
+    assert np.abs(done(image, GaussianBlur(sigma)) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("sigma", [F(1), F(30), F(500)])
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (64, 48)])
 def test_blur_leaves_one_color_alone(sigma: F, size: tuple[int, int]) -> None:
-    picture = np.full((size[1], size[0], 4), (200, 100, 50, 120), np.uint8)
-    assert off_by(done(picture, GaussianBlur(sigma)), picture) <= 1
+    image = np.full((size[1], size[0], 4), (200, 100, 50, 120), np.uint8)
+    assert off_by(done(image, GaussianBlur(sigma)), image) <= 1
 
 
 # fmt: off
@@ -363,20 +361,20 @@ MASKS = [
 
 @pytest.mark.parametrize(("sigma", "gain", "threshold"), MASKS)
 def test_sharpen_adds_the_mask_where_it_is_large_enough(sigma: F, gain: F, threshold: int) -> None:
-    picture = slopes(60, 50)
-    picture[20:30, 20:40] = 255 - picture[20:30, 20:40]
-    mask = picture - gaussian(picture.astype(float), float(sigma))
-    expected = np.where(np.abs(mask) >= threshold, picture + float(gain) * mask, picture)
+    image = slopes(60, 50)
+    image[20:30, 20:40] = 255 - image[20:30, 20:40]
+    mask = image - gaussian(image.astype(float), float(sigma))
+    expected = np.where(np.abs(mask) >= threshold, image + float(gain) * mask, image)
     # a mask that is a hair from the threshold may fall on either side of it
     clear = np.abs(np.abs(mask) - threshold) > 0.6
-    wrong = np.abs(done(picture, UnsharpMask(sigma, gain, threshold)) - np.clip(expected, 0, 255))
+    wrong = np.abs(done(image, UnsharpMask(sigma, gain, threshold)) - np.clip(expected, 0, 255))
     assert wrong[clear].max() <= 1 + 0.7 * float(gain)
 
 
 def test_sharpen_leaves_alpha_alone_and_by_nothing_all() -> None:
-    picture = noise(20, 20, 4)
-    assert np.array_equal(done(picture, UnsharpMask(F(1), F(2), 0))[:, :, 3], picture[:, :, 3])
-    assert np.array_equal(done(picture, UnsharpMask(F(1), F(0), 0)), picture)
+    image = noise(20, 20, 4)
+    assert np.array_equal(done(image, UnsharpMask(F(1), F(2), 0))[:, :, 3], image[:, :, 3])
+    assert np.array_equal(done(image, UnsharpMask(F(1), F(0), 0)), image)
 
 
 # ---------------------------------------------------------------------------------------------- black and white
@@ -386,7 +384,7 @@ CUT_OFFS = [
     # level        pixel            white?
     (F(50),       (127, 127, 127), False),   # 49.8
     (F(50),       (128, 128, 128), True),
-    (F(20),       ( 51,  51,  51), True),    # exactly 20: only what is below is black
+    (F(20),       ( 51,  51,  51), True),    # exactly 20: only lower levels are black
     (F(20),       ( 50,  50,  50), False),
     (F(0),        (  0,   0,   0), True),
     (F(100),      (255, 255, 255), True),
@@ -409,8 +407,8 @@ def test_the_cut_off_is_exact(level: F, pixel: tuple[int, ...], white: bool) -> 
 @pytest.mark.parametrize("method", [Threshold(), Dither.ATKINSON])
 @pytest.mark.parametrize("bands", [3, 4])
 def test_only_black_and_white_come_out_and_alpha_stays(method: Threshold | Dither, bands: int) -> None:
-    picture = noise(31, 17, bands)
-    out = done(picture, Bilevel(method))
-    assert out.shape == picture.shape
+    image = noise(31, 17, bands)
+    out = done(image, Bilevel(method))
+    assert out.shape == image.shape
     assert set(out[:, :, :3].ravel().tolist()) == {0, 255}
-    assert np.array_equal(out[:, :, 3:], picture[:, :, 3:])
+    assert np.array_equal(out[:, :, 3:], image[:, :, 3:])

@@ -1,4 +1,4 @@
-"""Sources and a Plan in, a picture out; and what becomes of sources that are broken."""
+"""Rendering a Plan from its sources, and the handling of broken sources."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def plan(*steps: AnyStep, choice: EncodingChoice = AS_PNG, **more: Any) -> Plan:
     return Plan(steps, output, **more)
 
 
-def made(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> Rendered:
+def rendered(sources: bytes | list[bytes | None], how: Plan, **more: Any) -> Rendered:
     outcome = render.render([sources] if isinstance(sources, bytes) else sources, how, **more)
     assert isinstance(outcome, Rendered), outcome
     return outcome
@@ -90,7 +90,7 @@ def cut(left: int, top: int, width: int, height: int) -> Crop:
 
 
 def test_facts_tell_of_the_source_and_of_the_result() -> None:
-    outcome = made(file_of(PHOTO, "JPEG"), plan(to_width(40), choice=EncodingChoice(Format.WEBP, 80)))
+    outcome = rendered(file_of(PHOTO, "JPEG"), plan(to_width(40), choice=EncodingChoice(Format.WEBP, 80)))
     assert outcome.format is Format.WEBP
     assert outcome.facts.source is not None
     assert (outcome.facts.source.format, outcome.facts.source.stored_size) == (Format.JPEG, Size(160, 120))
@@ -101,8 +101,8 @@ def test_facts_tell_of_the_source_and_of_the_result() -> None:
     assert not outcome.low_effort
 
 
-def test_hurried_is_told() -> None:
-    outcome = made(file_of(PHOTO), plan(choice=EncodingChoice(Format.WEBP, 80)), low_effort=True)
+def test_low_effort_is_reported() -> None:
+    outcome = rendered(file_of(PHOTO), plan(choice=EncodingChoice(Format.WEBP, 80)), low_effort=True)
     assert outcome.low_effort
 
 
@@ -113,11 +113,11 @@ def test_the_exif_orientation_is_undone(orientation: int, kind: str) -> None:
     stored = Pillow.fromarray(upright).transpose(UNDONE[orientation]) if orientation > 1 else Pillow.fromarray(upright)
     exif = Pillow.Exif()
     exif[0x0112] = orientation
-    body = made(saved(stored, kind, exif=exif, **({"tiffinfo": exif} if kind == "TIFF" else {})), plan()).body
+    body = rendered(saved(stored, kind, exif=exif, **({"tiffinfo": exif} if kind == "TIFF" else {})), plan()).body
     assert off_by(seen(body, "RGB"), upright) <= 12
 
 
-# What was done to the picture that Exif now asks to undo.
+# The transformation that the Exif orientation reverses.
 T = Pillow.Transpose
 UNDONE = {
     2: T.FLIP_LEFT_RIGHT,
@@ -134,28 +134,28 @@ UNDONE = {
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_shrunk_reading_shows_the_same(width: int, kind: str, orientation: int) -> None:
-    """JPEG and WebP are decoded smaller where the result is: against a scaling of the whole picture by Pillow."""
+    """JPEG and WebP are decoded smaller where the result is: against a scaling of the whole image by Pillow."""
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     photo = Pillow.fromarray(slopes(333, 227))
     source = saved(photo, kind, quality=95, exif=exif)
     upright = photo if orientation == 1 else photo.transpose(T.ROTATE_270)
-    body = made(source, plan(to_width(width))).body
+    body = rendered(source, plan(to_width(width))).body
     expected = upright.resize(opened(body).size, Pillow.Resampling.LANCZOS)
     assert off_by(seen(body, "RGB"), np.asarray(expected)) <= 12
 
 
 def test_a_crop_before_a_scale_is_exact_on_a_shrunk_reading_too() -> None:
     photo = Pillow.fromarray(slopes(1000, 700))
-    body = made(saved(photo, "JPEG", quality=95), plan(cut(333, 111, 401, 303), to_width(50))).body
+    body = rendered(saved(photo, "JPEG", quality=95), plan(cut(333, 111, 401, 303), to_width(50))).body
     size = opened(body).size
     expected = photo.resize(size, Pillow.Resampling.LANCZOS, box=(333, 111, 734, 414))
     assert off_by(seen(body, "RGB"), np.asarray(expected)) <= 4
 
 
 def test_one_pixel_in_one_pixel_out() -> None:
-    picture = noise(40, 30)
-    assert np.array_equal(seen(made(file_of(picture), plan(cut(7, 5, 20, 10))).body), picture[5:15, 7:27])
+    image = noise(40, 30)
+    assert np.array_equal(seen(rendered(file_of(image), plan(cut(7, 5, 20, 10))).body), image[5:15, 7:27])
 
 
 # fmt: off
@@ -193,28 +193,28 @@ SOURCES = {
 @pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", [Format.JPEG, Format.PNG, Format.GIF])
-def test_every_chain_gives_the_size_that_was_told(chain: str, source: str, kind: Format) -> None:
-    """From top to bottom or about the picture: no order of ops runs into a stream that has gone by."""
-    outcome = made(SOURCES[source], plan(*CHAINS[chain], choice=EncodingChoice(kind)))
+def test_every_chain_gives_the_resolved_size(chain: str, source: str, kind: Format) -> None:
+    """From top to bottom or about the image: no order of ops runs into a stream that has gone by."""
+    outcome = rendered(SOURCES[source], plan(*CHAINS[chain], choice=EncodingChoice(kind)))
     image = opened(outcome.body)
     assert outcome.facts.size == Size(*image.size)
     assert getattr(image, "n_frames", 1) == (3 if (source, kind) == ("film", Format.GIF) else 1)
 
 
 def test_a_border_is_measured_and_removed() -> None:
-    picture = np.full((60, 80, 3), 200, np.uint8)
-    picture[10:30, 20:60] = noise(40, 20) // 4
-    outcome = made(file_of(picture), plan(TrimBorder(AutoColor.TOP_LEFT)))
-    assert np.array_equal(seen(outcome.body), picture[10:30, 20:60])
+    image = np.full((60, 80, 3), 200, np.uint8)
+    image[10:30, 20:60] = noise(40, 20) // 4
+    outcome = rendered(file_of(image), plan(TrimBorder(AutoColor.TOP_LEFT)))
+    assert np.array_equal(seen(outcome.body), image[10:30, 20:60])
     assert [name for name, _ in outcome.timing.stages] == ["inspect", "measure", "render"]
 
 
 def test_a_border_is_seen_in_the_colors_of_srgb() -> None:
-    """The profile says that its red is green; who asks for a green border means what is seen."""
-    picture = np.full((20, 20, 3), (255, 0, 0), np.uint8)
-    picture[5:9, 4:12] = 90
-    body = file_of(picture, icc_profile=grb_profile())
-    assert opened(made(body, plan(TrimBorder(Color(0, 255, 0), F(1, 50)))).body).size == (8, 4)
+    """The profile swaps red and green; a green border is green in the displayed image."""
+    image = np.full((20, 20, 3), (255, 0, 0), np.uint8)
+    image[5:9, 4:12] = 90
+    body = file_of(image, icc_profile=grb_profile())
+    assert opened(rendered(body, plan(TrimBorder(Color(0, 255, 0), F(1, 50)))).body).size == (8, 4)
 
 
 def test_nothing_left_is_a_problem() -> None:
@@ -222,7 +222,7 @@ def test_nothing_left_is_a_problem() -> None:
         render.render([file_of(np.zeros((5, 5, 3), np.uint8))], plan(TrimBorder(AutoColor.TOP_LEFT)))
 
 
-def test_what_resolve_refuses_is_refused() -> None:
+def test_problems_of_resolve_are_raised() -> None:
     with pytest.raises(CropOutOfBounds):
         render.render([file_of(PHOTO)], plan(cut(0, 0, 161, 10)))
 
@@ -231,7 +231,7 @@ def test_the_analysis_places_a_smart_crop() -> None:
     """The subject is at the right: so is the window."""
     right = SaliencyMap(8, 6, bytes([0, 0, 0, 0, 0, 0, 255, 255] * 6))
     found = AnalysisResult(Analysis(1, (), right, right))
-    outcome = made(file_of(PHOTO), plan(Crop(Ratio(F(1), F(1)), focus=Focus.SMART)), analyzed=found)
+    outcome = rendered(file_of(PHOTO), plan(Crop(Ratio(F(1), F(1)), focus=Focus.SMART)), analyzed=found)
     assert outcome.facts.focus is not None
     assert seen(outcome.body)[0, -1, 0] > 240
 
@@ -245,7 +245,7 @@ def test_a_result_that_gains_nothing_is_not_sent() -> None:
     outcome = kept(source, how)
     assert outcome.reason is Reason.NO_GAIN
     assert (outcome.facts.format, outcome.facts.size) == (Format.JPEG, Size(160, 120))
-    assert len(made(source, plan(choice=EncodingChoice(None, 5), larger_is_original=True)).body) < len(source)
+    assert len(rendered(source, plan(choice=EncodingChoice(None, 5), larger_is_original=True)).body) < len(source)
 
 
 def test_a_request_for_nothing_gets_the_original() -> None:
@@ -268,11 +268,9 @@ NOT_READ = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("source", "answer", "reason"), NOT_READ)
-def test_what_cannot_be_used_is_answered_as_the_plan_says(
-    source: bytes, answer: dict[str, Any], reason: Reason
-) -> None:
-    assert kept(source, plan(to_width(20), **answer)).reason is reason
+@pytest.mark.parametrize(("source", "response", "reason"), NOT_READ)
+def test_unusable_sources_follow_the_plan(source: bytes, response: dict[str, Any], reason: Reason) -> None:
+    assert kept(source, plan(to_width(20), **response)).reason is reason
     with pytest.raises(SourceUnusable):
         render.render([source], plan(to_width(20)))
 
@@ -298,7 +296,7 @@ KINDS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("tenths", range(1, 10))
-def test_check_31_a_truncated_source_never_makes_half_a_picture(name: str, tenths: int) -> None:
+def test_check_31_a_truncated_source_never_makes_half_an_image(name: str, tenths: int) -> None:
     torn = KINDS[name][: len(KINDS[name]) * tenths // 10]
     for how in (plan(to_width(45)), plan(choice=EncodingChoice(Format.GIF)), plan(Orient(Orientation.ROTATE_90))):
         with pytest.raises(SourceUnusable):
@@ -306,7 +304,7 @@ def test_check_31_a_truncated_source_never_makes_half_a_picture(name: str, tenth
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_check_31_a_damaged_source_is_answered_alike_twenty_times(name: str) -> None:
+def test_check_31_a_damaged_source_gives_twenty_equal_results(name: str) -> None:
     damaged = bytearray(KINDS[name])
     for at in range(len(damaged) // 2, len(damaged), max(1, len(damaged) // 40)):
         damaged[at] ^= 0x5A
@@ -315,14 +313,14 @@ def test_check_31_a_damaged_source_is_answered_alike_twenty_times(name: str) -> 
 
 def _outcome(source: bytes) -> bytes | str:
     try:
-        return made(source, plan(to_width(45))).body
+        return rendered(source, plan(to_width(45))).body
     except Problem as problem:
         return str(problem)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12))
-def test_damage_is_a_problem_or_a_picture_and_nothing_else(name: str, damage: list[tuple[float, int]]) -> None:
+def test_damage_is_a_problem_or_an_image_and_nothing_else(name: str, damage: list[tuple[float, int]]) -> None:
     body = bytearray(KINDS[name])
     for place, value in damage:
         body[min(len(body) - 1, int(place * len(body)))] = value
@@ -330,7 +328,7 @@ def test_damage_is_a_problem_or_a_picture_and_nothing_else(name: str, damage: li
     assert isinstance(outcome, str) or opened(outcome).size
 
 
-def test_an_encoder_that_fails_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_encoder_is_an_internal_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> bytes:
         raise pyvips.Error("webp: no memory")
 
@@ -346,8 +344,8 @@ MARK = np.full((10, 20, 3), (0, 0, 255), np.uint8)
 STAMP = Overlay(1, x=Align(F(1)), y=Align(F(1)))
 
 
-def test_an_overlay_lies_where_it_was_aligned() -> None:
-    out = seen(made([file_of(PHOTO), file_of(MARK)], plan(STAMP)).body)
+def test_an_overlay_is_aligned() -> None:
+    out = seen(rendered([file_of(PHOTO), file_of(MARK)], plan(STAMP)).body)
     assert np.array_equal(out[110:, 140:], MARK)
     assert np.array_equal(out[:110], PHOTO[:110])
     assert np.array_equal(out[:, :140], PHOTO[:, :140])
@@ -355,24 +353,24 @@ def test_an_overlay_lies_where_it_was_aligned() -> None:
 
 def test_an_overlay_is_read_smaller_where_it_is_shown_smaller() -> None:
     large = saved(Pillow.fromarray(slopes(800, 600)), "JPEG", quality=95)
-    out = seen(made([file_of(PHOTO), large], plan(Overlay(1, width=px(40), x=Align(F(0)), y=Align(F(0))))).body)
+    out = seen(rendered([file_of(PHOTO), large], plan(Overlay(1, width=px(40), x=Align(F(0)), y=Align(F(0))))).body)
     assert off_by(out[:30, :40], np.asarray(Pillow.fromarray(slopes(800, 600)).resize((40, 30)))) <= 8
 
 
 @pytest.mark.parametrize("broken", [b"", b"<svg/>", KINDS["png"][:300], KINDS["jpeg"][:700], KINDS["png"][:-200]])
 def test_an_overlay_that_is_broken_is_left_out_with_a_warning(broken: bytes) -> None:
-    outcome = made([file_of(PHOTO), broken], plan(STAMP))
+    outcome = rendered([file_of(PHOTO), broken], plan(STAMP))
     assert np.array_equal(seen(outcome.body), PHOTO)
     assert [(w.parameter, w.text[:8]) for w in outcome.warnings] == [("overlay", "left out")]
 
 
-def test_an_overlay_that_was_not_had_is_told_of_by_whoever_fetched_it() -> None:
-    outcome = made([file_of(PHOTO), None], plan(STAMP))
+def test_a_missing_overlay_adds_no_second_warning() -> None:
+    outcome = rendered([file_of(PHOTO), None], plan(STAMP))
     assert np.array_equal(seen(outcome.body), PHOTO)
     assert outcome.warnings == ()
 
 
-def test_a_broken_picture_under_a_sound_overlay_is_still_broken() -> None:
+def test_a_broken_image_under_a_sound_overlay_is_still_broken() -> None:
     torn = file_of(noise(90, 70), "JPEG")[:1500]
     with pytest.raises(SourceUnusable):
         render.render([torn, file_of(MARK)], plan(STAMP))
@@ -380,17 +378,19 @@ def test_a_broken_picture_under_a_sound_overlay_is_still_broken() -> None:
 
 def test_a_broken_cell_of_a_montage_stays_empty() -> None:
     cells = (Cell(1, F(0), F(0), F(1, 2), F(1)), Cell(2, F(1, 2), F(0), F(1), F(1)))
-    outcome = made([file_of(PHOTO), file_of(MARK), KINDS["jpeg"][:900]], plan(Montage(Size(40, 20), cells, color=RED)))
+    outcome = rendered(
+        [file_of(PHOTO), file_of(MARK), KINDS["jpeg"][:900]], plan(Montage(Size(40, 20), cells, color=RED))
+    )
     assert (seen(outcome.body)[:, 20:] == (255, 0, 0)).all()
-    told = [(w.parameter, w.text) for w in outcome.warnings]
-    assert told == [("montage", "image 2 left out: broken or not an image")]
+    reported = [(w.parameter, w.text) for w in outcome.warnings]
+    assert reported == [("montage", "image 2 left out: broken or not an image")]
 
 
 def test_a_montage_fills_its_cells() -> None:
     colors = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
     sources: list[bytes | None] = [file_of(np.full((30 + at, 40, 3), c, np.uint8)) for at, c in enumerate(colors)]
     cells = tuple(Cell(at, F(at, 3), F(0), F(at + 1, 3), F(1)) for at in range(3))
-    outcome = made(sources, plan(Montage(Size(90, 60), cells, padding=2, color=WHITE)))
+    outcome = rendered(sources, plan(Montage(Size(90, 60), cells, padding=2, color=WHITE)))
     out = seen(outcome.body)
     assert out.shape == (60, 90, 3)
     for at, color in enumerate(colors):
@@ -414,7 +414,7 @@ def shown(body: bytes) -> list[Array]:
 
 @pytest.mark.parametrize("disposal", [0, 1, 2, 3])
 def test_frames_are_seen_as_a_viewer_shows_them(disposal: int) -> None:
-    """Frames that paint a part, over what was there, the background, or what was before."""
+    """Frames that cover a part: over the previous frame, the background, or the frame before that."""
     base = Pillow.new("RGBA", (40, 30), (0, 0, 0, 0))
     frames = []
     for at, color in enumerate([(255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255)]):
@@ -422,7 +422,7 @@ def test_frames_are_seen_as_a_viewer_shows_them(disposal: int) -> None:
         frame.paste(color, (5 * at, 3 * at, 5 * at + 12, 3 * at + 9))
         frames.append(frame)
     source = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50, disposal=disposal)
-    body = made(source, plan(choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))).body
+    body = rendered(source, plan(choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))).body
     for ours, theirs in zip(shown(body), shown(source), strict=True):
         visible = theirs[:, :, 3] > 0
         assert np.array_equal(ours[:, :, 3] > 0, visible)
@@ -432,20 +432,20 @@ def test_frames_are_seen_as_a_viewer_shows_them(disposal: int) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
 @pytest.mark.parametrize("chain", sorted(CHAINS.keys() - {"trimmed"}))  # which is one box for all of them
 def test_each_frame_is_worked_on_alone(kind: str, chain: str) -> None:
-    """A frame of the film comes out as the same picture does by itself: nothing crosses from frame to frame."""
+    """A frame of the film comes out as the same image does by itself: nothing crosses from frame to frame."""
     frames = [np.full((40, 60, 3), color, np.uint8) for color in ((250, 250, 250), (5, 5, 5), (250, 250, 250))]
     for frame in frames:
         frame[12:30, 20:40] = (130, 130, 130)
     steps = tuple(step for step in CHAINS[chain] if not isinstance(step, Crop))
     how = plan(*steps, choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))
-    whole = shown(made(film_of(frames, kind, duration=50, lossless=True), how).body)
-    alone = [shown(made(file_of(frame), how).body)[0] for frame in frames]
+    whole = shown(rendered(film_of(frames, kind, duration=50, lossless=True), how).body)
+    alone = [shown(rendered(file_of(frame), how).body)[0] for frame in frames]
     assert len(whole) == 3
     assert max(off_by(a, b) for a, b in zip(whole, alone, strict=True)) <= 1
 
 
 def _walk(*lefts: int) -> list[Array]:
-    """A mark of 4 by 6 px that stands elsewhere in each frame; the color around it changes too."""
+    """A mark of 4 by 6 px at another position in each frame, on changing colors."""
     frames = [np.full((40, 60, 3), 250 - at, np.uint8) for at in range(len(lefts))]
     for frame, left in zip(frames, lefts, strict=True):
         frame[10:16, left : left + 4] = 0
@@ -454,7 +454,7 @@ def _walk(*lefts: int) -> list[Array]:
 
 # fmt: off
 WALKS = [
-    # the mark stands at   what is looked at          remains
+    # position of the mark  frames considered          remains
     ((10, 30, 50),         {},                        (44, 6)),   # all that any frame shows
     ((50, 30, 10),         {},                        (44, 6)),
     ((10, 30, 50),         {"first_frame": True},     (4, 6)),
@@ -469,31 +469,33 @@ def test_a_border_is_what_no_frame_paints(
 ) -> None:
     source = film_of(_walk(*lefts), kind, duration=50, lossless=True)
     how = plan(TrimBorder(AutoColor.TOP_LEFT), choice=EncodingChoice(Format.WEBP, lossless=TriState.YES), **frames)
-    assert opened(made(source, how).body).size == size
+    assert opened(rendered(source, how).body).size == size
 
 
 def test_a_frame_that_is_all_border_hides_no_other() -> None:
     frames = [np.full((40, 60, 3), 9, np.uint8), *_walk(20)]
     how = plan(TrimBorder(AutoColor.TOP_LEFT), choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))
-    assert opened(made(film_of(frames, "WEBP", duration=50, lossless=True), how).body).size == (4, 6)
+    assert opened(rendered(film_of(frames, "WEBP", duration=50, lossless=True), how).body).size == (4, 6)
 
 
-def test_an_overlay_lies_on_every_frame() -> None:
+def test_an_overlay_is_on_every_frame() -> None:
     source = film_of([np.full((40, 60, 3), level, np.uint8) for level in (0, 100, 200)], "GIF", duration=50)
-    body = made([source, file_of(MARK)], plan(STAMP, choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))).body
+    body = rendered(
+        [source, file_of(MARK)], plan(STAMP, choice=EncodingChoice(Format.WEBP, lossless=TriState.YES))
+    ).body
     for frame in shown(body):
         assert (frame[30:, 40:, :3] == MARK).all()
 
 
 def test_the_first_frame_alone() -> None:
-    outcome = made(SOURCES["film"], plan(choice=EncodingChoice(Format.GIF), first_frame=True))
+    outcome = rendered(SOURCES["film"], plan(choice=EncodingChoice(Format.GIF), first_frame=True))
     assert outcome.facts.frames == 1
     assert getattr(opened(outcome.body), "n_frames", 1) == 1
 
 
 def test_delays_and_loops_go_from_gif_to_gif_and_webp() -> None:
     for kind in (Format.GIF, Format.WEBP):
-        image = opened(made(SOURCES["film"], plan(to_width(50), choice=EncodingChoice(kind, 80))).body)
+        image = opened(rendered(SOURCES["film"], plan(to_width(50), choice=EncodingChoice(kind, 80))).body)
         delays = []
         for at in range(3):
             image.seek(at)
@@ -507,12 +509,12 @@ def test_delays_and_loops_go_from_gif_to_gif_and_webp() -> None:
 # ---------------------------------------------------------------------------------------------- metadata
 
 
-def test_copyright_and_profile_are_kept_as_the_plan_says() -> None:
+def test_copyright_and_profile_follow_the_plan() -> None:
     exif = Pillow.Exif()
     exif[0x8298] = "Ann Example"
     source = file_of(PHOTO, "JPEG", exif=exif, icc_profile=grb_profile(), quality=95)
-    neither = made(source, plan(to_width(80), choice=EncodingChoice(Format.JPEG, 90))).body
-    both = made(
+    neither = rendered(source, plan(to_width(80), choice=EncodingChoice(Format.JPEG, 90))).body
+    both = rendered(
         source, plan(to_width(80), choice=EncodingChoice(Format.JPEG, 90), metadata=frozenset(KeepMetadata))
     ).body
     assert not opened(neither).getexif()

@@ -29,7 +29,7 @@ def written(array: Array, kind: Format, quality: int = 85, *, low_effort: bool =
 
 @pytest.mark.parametrize("kind", [JPEG, PNG, WEBP, GIF, AVIF])
 @pytest.mark.parametrize("low_effort", [False, True])
-def test_the_file_is_of_its_kind_and_shows_the_picture(kind: Format, low_effort: bool) -> None:
+def test_the_file_is_of_its_kind_and_shows_the_image(kind: Format, low_effort: bool) -> None:
     body = written(PHOTO, kind, low_effort=low_effort)
     assert sniff_format(body) is kind
     assert np.abs(seen(body, "RGB").astype(int) - PHOTO).mean() < 5
@@ -38,25 +38,25 @@ def test_the_file_is_of_its_kind_and_shows_the_picture(kind: Format, low_effort:
 @pytest.mark.parametrize("kind", [WEBP, AVIF, PNG])
 @pytest.mark.parametrize("low_effort", [False, True])
 def test_without_loss_every_pixel_is_as_it_was_clear_ones_too(kind: Format, low_effort: bool) -> None:
-    picture = noise(40, 30, 4)
-    picture[:10, :, 3] = 0
-    body = written(picture, kind, lossless=True, low_effort=low_effort)
-    assert np.array_equal(seen(body, "RGBA"), picture)
+    image = noise(40, 30, 4)
+    image[:10, :, 3] = 0
+    body = written(image, kind, lossless=True, low_effort=low_effort)
+    assert np.array_equal(seen(body, "RGBA"), image)
 
 
 @pytest.mark.parametrize("kind", [WEBP, AVIF, PNG])
-def test_alpha_is_kept(kind: Format) -> None:
+def test_alpha_is_preserved(kind: Format) -> None:
     assert off_by(seen(written(SOFT, kind), "RGBA")[:, :, 3], SOFT[:, :, 3]) <= 12
 
 
 @pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG, PNG, GIF])
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (3, 5)])
-def test_the_smallest_pictures(kind: Format, size: tuple[int, int]) -> None:
+def test_the_smallest_images(kind: Format, size: tuple[int, int]) -> None:
     plain = np.full((size[1], size[0], 3), (10, 120, 200), np.uint8)
     assert off_by(seen(written(plain, kind), "RGB"), plain) <= 12
 
 
-def test_jpegs_are_baseline_or_progressive_as_asked() -> None:
+def test_jpegs_are_baseline_or_progressive_as_requested() -> None:
     assert "progressive" not in opened(written(PHOTO, JPEG)).info
     assert opened(written(PHOTO, JPEG, progressive=True)).info["progressive"] == 1
 
@@ -68,9 +68,9 @@ def test_jpeg_chroma_is_halved_below_quality_90() -> None:
 
 @pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG])
 def test_more_quality_is_more_bytes_and_fewer_errors(kind: Format) -> None:
-    picture = np.clip(PHOTO.astype(int) + noise(160, 120) // 4 - 32, 0, 255).astype(np.uint8)
-    bodies = [written(picture, kind, quality) for quality in (20, 50, 80, 100)]
-    errors = [np.abs(seen(body, "RGB").astype(int) - picture).mean() for body in bodies]
+    image = np.clip(PHOTO.astype(int) + noise(160, 120) // 4 - 32, 0, 255).astype(np.uint8)
+    bodies = [written(image, kind, quality) for quality in (20, 50, 80, 100)]
+    errors = [np.abs(seen(body, "RGB").astype(int) - image).mean() for body in bodies]
     assert [len(body) for body in bodies] == sorted(len(body) for body in bodies)
     assert errors == sorted(errors, reverse=True)
 
@@ -100,7 +100,7 @@ def film(count: int, delays_ms: tuple[int, ...], loop: int, bands: int = 3) -> D
 
 # fmt: off
 FILMS = [
-    # kind  delays              loop   what another library sees
+    # kind  delays              loop   as Pillow reads it
     (GIF,  (30, 40, 50),        0,     [30, 40, 50]),
     (GIF,  (0, 10, 100),        5,     [0, 10, 100]),
     (WEBP, (30, 40, 50),        0,     [30, 40, 50]),
@@ -138,7 +138,7 @@ def test_clear_edges_around_the_opaque_middle_of_every_frame_stay_clear(lossless
     assert image.mode == "RGBA"
     for at in range(2):
         image.seek(at)
-        assert image.getpixel((5, 5))[3] == 0  # type: ignore[index]  # a tuple: the picture has four bands
+        assert image.getpixel((5, 5))[3] == 0  # type: ignore[index]  # a tuple: the image has four bands
         assert image.getpixel((100, 80))[3] == 255  # type: ignore[index]
 
 
@@ -165,7 +165,7 @@ SECRET = b"somewhere only we know"
 
 
 def laden(kind: str = "JPEG", **more: Any) -> bytes:
-    """A picture with all the metadata that there is, GPS and a preview among it."""
+    """An image with all the metadata that there is, GPS and a preview among it."""
     exif = Pillow.Exif()
     exif[0x010F], exif[0x013B], exif[0x8298] = SECRET.decode(), "Ann Example", "© 2026 Ann Example"
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 0.0), 29: "2026:01:01"})
@@ -197,9 +197,9 @@ ALL_RIGHTS = RightsMetadata(
 
 
 def copied(body: bytes, kind: Format, **how: Any) -> bytes:
-    picture = load.decode(body, load.info_of(body))
-    rights = rights_of(picture.frames[0]) if KeepMetadata.COPYRIGHT in how.get("metadata", ()) else None
-    return encode(picture, Encoding(kind, 85, **how), rights=rights)
+    image = load.decode(body, load.info_of(body))
+    rights = rights_of(image.frames[0]) if KeepMetadata.COPYRIGHT in how.get("metadata", ()) else None
+    return encode(image, Encoding(kind, 85, **how), rights=rights)
 
 
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
@@ -214,7 +214,7 @@ def test_check_35_nothing_of_the_metadata_is_left(source: str, kind: Format) -> 
         assert trace not in body
 
 
-def test_check_35_copyright_is_kept_and_nothing_else() -> None:
+def test_check_35_only_copyright_is_written() -> None:
     body = copied(laden(), JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
     exif = opened(body).getexif()
     assert exif[0x8298] == "© 2026 Ann Example" or exif[0x8298].encode("latin-1").decode() == "© 2026 Ann Example"
@@ -247,7 +247,7 @@ def test_where_only_iptc_tells_it_is_believed() -> None:
     assert SECRET not in copied(body, JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
 
 
-def test_nothing_told_nothing_written() -> None:
+def test_without_rights_nothing_is_written() -> None:
     body = copied(file_of(PHOTO, "JPEG"), JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
     assert "xmp" not in opened(body).info
 
@@ -268,28 +268,28 @@ HOSTILE = {
 def test_hostile_xmp_tells_nothing_or_what_it_tells_plainly(name: str) -> None:
     frame = frame_of(PHOTO)
     frame.set_type(GValue.blob_type, "xmp-data", HOSTILE[name].encode())
-    told = rights_of(frame)
-    assert told == RightsMetadata() or told.credit == "Agency & Co"
+    reported = rights_of(frame)
+    assert reported == RightsMetadata() or reported.credit == "Agency & Co"
 
 
-@pytest.mark.parametrize("kept", range(0, 60, 3))
-def test_torn_exif_tells_nothing(kept: int) -> None:
+@pytest.mark.parametrize("stored", range(0, 60, 3))
+def test_torn_exif_tells_nothing(stored: int) -> None:
     exif = Pillow.Exif()
     exif[0x8298] = "(c) Ann and some more"
     frame = frame_of(PHOTO)
-    frame.set_type(GValue.blob_type, "exif-data", b"Exif\0\0" + exif.tobytes()[6:][:kept])
+    frame.set_type(GValue.blob_type, "exif-data", b"Exif\0\0" + exif.tobytes()[6:][:stored])
     assert rights_of(frame).notice in ("", "(c) Ann and some more")
 
 
 @pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG, PNG])
-def test_a_profile_is_kept_where_asked_and_alone(kind: Format) -> None:
+def test_a_profile_is_written_alone_on_request(kind: Format) -> None:
     body = copied(laden(), kind, metadata=frozenset({KeepMetadata.ICC}))
     assert opened(body).info["icc_profile"] == grb_profile()
     assert SECRET not in body
     assert not opened(body).info.get("xmp")
 
 
-def test_both_may_be_kept() -> None:
+def test_copyright_and_profile_can_be_written_together() -> None:
     body = copied(laden(), JPEG, metadata=frozenset({KeepMetadata.ICC, KeepMetadata.COPYRIGHT}))
     assert opened(body).info["icc_profile"] == grb_profile()
     assert opened(body).getexif()[0x013B] == "Ann Example, Bob Example"

@@ -1,4 +1,4 @@
-"""From a source's bytes to the window: what the analysis finds, through resolve(), as a server does it."""
+"""Smart crops from the source's bytes to the window: analysis and resolve(), as a server runs them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def square() -> Crop:
 
 def framed(width: int, height: int, box: Box) -> bytes:
     """A red rectangle on white."""
-    picture = np.full((height, width, 3), 255, np.uint8)
-    picture[box.top : box.bottom, box.left : box.right] = (255, 0, 0)
-    return file_of(picture)
+    image = np.full((height, width, 3), 255, np.uint8)
+    image[box.top : box.bottom, box.left : box.right] = (255, 0, 0)
+    return file_of(image)
 
 
 def recipe_of(data: bytes, networks: Models, *steps: AnyStep) -> Recipe:
@@ -54,7 +54,7 @@ THIRTY = TrimEdges(Edges(*(Share(Fraction(3, 10)),) * 4))
 
 # fmt: off
 FRAMED = [
-    # picture, the only thing in it                   before              a square that holds it starts at
+    # image, the only thing in it                   before              a square that holds it starts at
     ((1200, 400, Box(900, 100, 200, 200)),            (),                 (700, 800)),
     ((1400, 400, Box(1050, 100, 200, 200)),           (),                 (850, 1000)),
     ((1400, 400, Box(100, 100, 200, 200)),            (),                 (0, 100)),
@@ -65,11 +65,11 @@ FRAMED = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("picture", "before", "starts"), FRAMED)
-def test_the_only_thing_in_a_picture_is_kept(
-    networks: Models, picture: tuple[int, int, Box], before: tuple[AnyStep, ...], starts: tuple[int, int]
+@pytest.mark.parametrize(("image", "before", "starts"), FRAMED)
+def test_the_only_object_is_inside_the_window(
+    networks: Models, image: tuple[int, int, Box], before: tuple[AnyStep, ...], starts: tuple[int, int]
 ) -> None:
-    window = window_of(recipe_of(framed(*picture), networks, *before, square()))
+    window = window_of(recipe_of(framed(*image), networks, *before, square()))
     start = max(window.left, window.top)
     assert (window.width, window.height) == (400, 400)
     assert starts[0] <= start <= starts[1]
@@ -108,7 +108,7 @@ def test_a_crop_and_a_covering_resize_of_one_shape_show_the_same_window(networks
 
 # fmt: off
 TOLD = [
-    # source                                              aspect   told
+    # source                                              aspect   reported
     ("ski_astronaut.jpg",                                 (9, 16), "faces"),
     ("pk_yellow_car.jpg",                                 (1, 1),  "subject"),
     ("pk_yellow_car.jpg",                                 (3, 2),  "center (same shape)"),   # 1440x960 already is 3:2
@@ -117,14 +117,14 @@ TOLD = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("name", "aspect", "told"), TOLD)
-def test_what_decided_is_told(networks: Models, name: str, aspect: tuple[int, int], told: str) -> None:
+@pytest.mark.parametrize(("name", "aspect", "reported"), TOLD)
+def test_the_deciding_factor_is_reported(networks: Models, name: str, aspect: tuple[int, int], reported: str) -> None:
     shape = Ratio(Fraction(aspect[0]), Fraction(aspect[1]))
     crop = Crop(shape=shape, focus=Focus.SMART)
-    assert recipe_of((PHOTOS / name).read_bytes(), networks, crop).focus == told
+    assert recipe_of((PHOTOS / name).read_bytes(), networks, crop).focus == reported
 
 
-def test_where_nothing_stands_out_a_written_position_counts(networks: Models) -> None:
+def test_without_salience_the_requested_position_counts(networks: Models) -> None:
     flat = file_of(np.full((400, 1000, 3), 180, np.uint8))
     crop = Crop(shape=Ratio(Fraction(1), Fraction(1)), focus=Focus.SMART, x=Offset(Pixels(Fraction(30))))
     recipe = recipe_of(flat, networks, crop)

@@ -1,4 +1,4 @@
-"""Where a border of one color ends."""
+"""Detection of a border of one color."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ GRAY = Color(100, 100, 100)
 
 def bordered(pixel: tuple[int, ...], *, border: tuple[int, ...] = (100, 100, 100)) -> Array:
     """20 by 10 px of a border with 5 by 3 px of something else at 6, 4."""
-    picture = np.full((10, 20, len(border)), border, np.uint8)
-    picture[4:7, 6:11] = pixel
-    return picture
+    image = np.full((10, 20, len(border)), border, np.uint8)
+    image[4:7, 6:11] = pixel
+    return image
 
 
 WITHIN, WHOLE = Box(6, 4, 5, 3), Box(0, 0, 20, 10)
@@ -43,7 +43,7 @@ LOOKS = [
     ((101, 100, 100),       AUTO,   F(0),         WITHIN),
     ((0, 0, 0),             WHITE,  F(0),         WHOLE),    # no border of that color
     ((255, 255, 255),       GRAY,   F(1),         None),     # 1 is everything
-    ((101, 100, 100),       CLEAR,  F(0),         WHOLE),    # opaque pixels are no clear ones
+    ((101, 100, 100),       CLEAR,  F(0),         WHOLE),    # opaque pixels differ from transparent ones
     ((255, 255, 255),       CLEAR,  F(1),         None),
     ((160, 100, 100),       Color(100, 100, 100, 204), F(1, 5), WITHIN),  # alpha is off by exactly a fifth
 ]
@@ -51,7 +51,7 @@ LOOKS = [
 
 
 @pytest.mark.parametrize(("pixel", "color", "tolerance", "found"), LOOKS)
-def test_the_border_of_an_opaque_picture(
+def test_the_border_of_an_opaque_image(
     pixel: tuple[int, ...], color: Color | AutoColor, tolerance: Fraction, found: Box | None
 ) -> None:
     assert content_box(frame_of(bordered(pixel)), FindBorder(color, tolerance)) == found
@@ -80,20 +80,20 @@ def test_alpha_is_a_part_like_the_others(
 def test_it_is_what_the_rule_says(
     level: int, tolerance: Fraction, width: int, height: int, bands: int, seed: int
 ) -> None:
-    picture = noise(width, height, bands, seed % 2**32) // 64 * 85
+    image = noise(width, height, bands, seed % 2**32) // 64 * 85
     color = Color(level, level, level)
     parts = np.array([level, level, level, 255][:bands])
-    far = np.abs(picture.astype(int) - parts).max(axis=2)
+    far = np.abs(image.astype(int) - parts).max(axis=2)
     hits = [(y, x) for y in range(height) for x in range(width) if F(int(far[y, x]), 255) > tolerance]
     rows, columns = [y for y, _ in hits], [x for _, x in hits]
     expected = (
         Box(min(columns), min(rows), max(columns) - min(columns) + 1, max(rows) - min(rows) + 1) if hits else None
     )
-    assert content_box(frame_of(picture), FindBorder(color, tolerance)) == expected
+    assert content_box(frame_of(image), FindBorder(color, tolerance)) == expected
 
 
 def test_twelve_megapixels_take_no_half_second() -> None:
-    """Measured: 25 ms beside the decoding."""
+    """Measured: 25 ms in addition to the decoding."""
     frame = frame_of(np.zeros((3000, 4000, 3), np.uint8))
     begun = perf_counter()
     assert content_box(frame, FindBorder(Color(0, 0, 0), F(0))) is None

@@ -1,7 +1,7 @@
-"""Files that ask for far more than they hold: sizes without pixels, streams that unpack without end, endless frames.
+"""Decompression bombs: sizes without pixels, streams that expand without end, endless frames.
 
-Most must be refused by their header. Those in `heavy` are within every limit or nearly, and cost what they cost: a
-picture or a clear refusal, within the deadline.
+Most must be rejected by their header. The files in `heavy` are within every limit, or nearly; each must give an image
+or a clear error within the timeout.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HUGE = ((2**31 - 1, 1), (1, 2**31 - 1), (2**31 - 1, 2**31 - 1), (2**31, 2**31), 
 
 @cache
 def refused() -> Mapping[str, bytes]:
-    """What no decoder may begin with."""
+    """Files that must be rejected before a decoder starts."""
     return {**_claims(), **_zero_sides(), **_streams(), **_many_frames()}
 
 
@@ -82,7 +82,7 @@ def _zero_sides() -> dict[str, bytes]:
 
 
 def _streams() -> dict[str, bytes]:
-    """Streams that do not hold what the header says, or directories without end."""
+    """Streams with less data than the header announces, or endless directories."""
     return {
         "too-short.png": png(ihdr(64, 64), idat(bytes(200))),
         "no-end-of-rows.png": png(ihdr(64, 64), chunk(b"IDAT", b"\x78\x9c")),
@@ -156,7 +156,7 @@ def _deflated() -> bytes:
 
 
 def _scans() -> bytes:
-    """A progressive JPEG of 16 megapixels whose last scan comes five hundred times."""
+    """A progressive JPEG of 16 megapixels with its last scan repeated 500 times."""
     plain = seeds.saved(Image.new("L", (4000, 4000), 90), "JPEG", progressive=True)
     last = plain.rfind(b"\xff\xda")
     return plain[:last] + plain[last:-2] * 500 + plain[-2:]
@@ -167,7 +167,7 @@ def _comments(count: int) -> bytes:
 
 
 def _pages(count: int) -> bytes:
-    """A TIFF of so many directories, all of one strip."""
+    """A TIFF of `count` directories that share one strip."""
     head, at = tiff(tiff_tags(8, 8, length=192), bytes(192))[:200], 200
     parts = [head[:4], struct.pack("<I", at), head[8:]]
     tags = sorted(tiff_tags(8, 8, length=192))

@@ -1,10 +1,10 @@
-"""Changed pictures and chance queries through a real, locked-in renderer, until it falls or time is up: `make fuzz`.
+"""Fuzzes a real, sandboxed worker with changed images and random queries, for a limited time: `make fuzz`.
 
-    python -m tests.hostile.fuzz [--seconds 600] [--seed 7] [--keep tests/hostile/crashers]
+    python -m tests.hostile.fuzz [--seconds 600] [--seed 7] [--save tests/hostile/crashers]
 
-One renderer takes one file after the other; unlike in the server it is not replaced after a broken one: that is
-quicker, and damage adds up. What brings it down, hangs it, makes it answer out of form or is told as a fault of ours
-is kept, with the query beside it; `--seconds 0` goes on until stopped.
+One worker processes all files. Unlike in the server, it is not replaced after a broken file: that is faster, and damage
+accumulates. A file that crashes or hangs it, or causes an invalid reply or an internal error, is saved with its query.
+`--seconds 0` runs until it is stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from cropmark.dialects.dialect import Dialect, ImageRequest
 from cropmark.model.problems import Problem
+from cropmark.plan.plan import Order
 from cropmark.ports import Passthrough, Rendered
 from cropmark.renderers.process import COMMAND, ENVIRONMENT, ProtocolError, WorkerExited, WorkerProcess
 from cropmark.renderers.protocol import Failure
@@ -31,35 +32,35 @@ from tests.hostile import seeds
 from tests.hostile.make import CRASHERS, changed
 from tests.hostile.targets import DIALECTS
 
-DEADLINE_S = 8.0
+TIMEOUT_S = 8.0
 MEMORY = 2 * 2**30
 PLAIN = {"fastly": "width=48", "contentstack": "width=48", "kontent": "w=48", "pixlab": ""}
 
 
 @dataclass(frozen=True, slots=True)
-class Fall:
-    """What brought a renderer down, or was told as our fault."""
+class Crash:
+    """A file that crashed a worker or caused an internal error."""
 
     data: bytes
     query: str
-    how: str
+    details: str
 
-    def kept_below(self, folder: Path) -> Path:
-        """Written as a fixture; the query and what happened stand beside it."""
+    def save_below(self, folder: Path) -> Path:
+        """Write the file as a fixture, with a text file of its query and failure."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / hashlib.sha256(self.data).hexdigest()[:16]
         path.write_bytes(self.data)
-        path.with_suffix(".txt").write_text(f"{self.query}\n{self.how}\n")
+        path.with_suffix(".txt").write_text(f"{self.query}\n{self.details}\n")
         return path
 
 
 @dataclass(slots=True)
 class Fuzz:
-    """A run: what came back, by kind, and what fell."""
+    """A run: the number of results by kind, and the failures."""
 
     chance: random.Random
-    told: Counter[str] = field(default_factory=Counter)
-    falls: list[Fall] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    crashes: list[Crash] = field(default_factory=list)
     process: WorkerProcess | None = None
 
     async def run(self, goes_on: Callable[[], bool]) -> None:
@@ -67,7 +68,7 @@ class Fuzz:
         try:
             while goes_on():
                 data = changed(self.chance.choice(sound), self.chance)
-                dialect, query = self._wish()
+                dialect, query = self._random_query()
                 await self._one(data, dialect, query)
         finally:
             await self._end()
@@ -81,7 +82,7 @@ class Fuzz:
         finally:
             await self._end()
 
-    def _wish(self) -> tuple[Dialect, str]:
+    def _random_query(self) -> tuple[Dialect, str]:
         """A dialect and a few of its parameters, with the values of their examples."""
         dialect = self.chance.choice(DIALECTS[:3])
         some = self.chance.sample(dialect.params, self.chance.choice((0, 0, 1, 2, 3)))
@@ -93,39 +94,39 @@ class Fuzz:
             order = dialect.order(ImageRequest("a.jpg", query, base="/here"))
         except Problem:
             return
-        if order.plan is None:
+        if not isinstance(order, Order) or order.plan is None:
             return
-        lengths = (len(data), *(None for _ in order.sources[1:]))  # what is laid over is missing
-        found = await self._rendered(data, Message(Render(order.plan, None), lengths))
-        self.told[found if "\n" not in found else "fault"] += 1
-        if found.startswith("fell") or "\n" in found:
-            self.falls.append(Fall(data, f"{dialect.name}?{query}", found))
+        lengths = (len(data), *(None for _ in order.sources[1:]))  # overlays are missing
+        outcome = await self._outcome(data, Message(Render(order.plan, None), lengths))
+        self.counts[outcome if "\n" not in outcome else "fault"] += 1
+        if outcome.startswith("crashed") or "\n" in outcome:
+            self.crashes.append(Crash(data, f"{dialect.name}?{query}", outcome))
             await self._end()
 
-    async def _rendered(self, data: bytes, message: Message) -> str:
-        """In a word what came back; "fell: …" where none did, the trace where it was a fault of ours."""
+    async def _outcome(self, data: bytes, message: Message) -> str:
+        """The kind of result in a word; "crashed: …" without a reply, or the traceback of an internal error."""
         process = await self._ready()
         source = os.memfd_create("source")
         os.write(source, data)
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                told = await process.told(message.task, process.ask(message, [source], DEADLINE_S))
+            async with asyncio.timeout(TIMEOUT_S):
+                reply = await process.receive_reply(message.task, process.send_task(message, [source], TIMEOUT_S))
         except TimeoutError:
-            return f"fell: longer than {DEADLINE_S:g} s"
+            return f"crashed: longer than {TIMEOUT_S:g} s"
         except (WorkerExited, ProtocolError) as error:
             self.process = None
-            return f"fell: {error}, {await process.reap(1.0)}"
+            return f"crashed: {error}, {await process.reap(1.0)}"
         finally:
             os.close(source)
-        match told.answer:
+        match reply.result:
             case Rendered():
-                return "made"
+                return "rendered"
             case Passthrough():
-                return "as it is"
+                return "passthrough"
             case Failure(log=log) if log:
                 return f"\n{log}"
             case _:
-                return "refused"
+                return "rejected"
 
     async def _ready(self) -> WorkerProcess:
         if self.process is None:
@@ -143,18 +144,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    parser.add_argument("--keep", type=Path, default=CRASHERS)
-    asked = parser.parse_args()
-    print(f"seed {asked.seed}; {'until Ctrl-C' if not asked.seconds else f'{asked.seconds:g} s'}")
-    fuzz, end = Fuzz(random.Random(asked.seed)), time.monotonic() + asked.seconds
+    parser.add_argument("--save", type=Path, default=CRASHERS)
+    options = parser.parse_args()
+    print(f"seed {options.seed}; {'until Ctrl-C' if not options.seconds else f'{options.seconds:g} s'}")
+    fuzz, end = Fuzz(random.Random(options.seed)), time.monotonic() + options.seconds
     try:
-        asyncio.run(fuzz.run(lambda: not asked.seconds or time.monotonic() < end))
+        asyncio.run(fuzz.run(lambda: not options.seconds or time.monotonic() < end))
     except KeyboardInterrupt:
         print()
-    print(f"{sum(fuzz.told.values())} files: {dict(fuzz.told)}")
-    for fall in fuzz.falls:
-        print(f"{fall.kept_below(asked.keep)}  {fall.query}  {fall.how.strip().splitlines()[-1]}")
-    return 1 if fuzz.falls else 0
+    print(f"{sum(fuzz.counts.values())} files: {dict(fuzz.counts)}")
+    for crash in fuzz.crashes:
+        print(f"{crash.save_below(options.save)}  {crash.query}  {crash.details.strip().splitlines()[-1]}")
+    return 1 if fuzz.crashes else 0
 
 
 if __name__ == "__main__":

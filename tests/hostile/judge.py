@@ -1,7 +1,7 @@
-"""Whether answers are pictures, told by another decoder in its own process: `python -m tests.hostile.judge FOLDER`.
+"""Checks with another decoder, in its own process, that responses are images: `python -m tests.hostile.judge FOLDER`.
 
-Every file of the folder is decoded whole, every frame of it. A file that brings the judge down is judged not at all,
-which is as bad as broken.
+Every frame of every file in the folder is decoded completely. A file that crashes this process has no verdict, which
+counts as broken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the other decoder found: format and size in its own words; or why it is no whole picture."""
+    """The verdict of the other decoder: its name for the format and the size, or the reason why the image is broken."""
 
     kind: str
     width: int
@@ -29,8 +29,8 @@ class Judged:
 def judged(folder: Path) -> dict[str, Judged]:
     """By name, all files of a folder."""
     command = [sys.executable, "-m", "tests.hostile.judge", str(folder)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    return {name: Judged(*values) for name, values in map(json.loads, told.stdout.splitlines())}
+    reported = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return {name: Judged(*values) for name, values in map(json.loads, reported.stdout.splitlines())}
 
 
 def _look(path: Path) -> Judged:
@@ -41,7 +41,7 @@ def _look(path: Path) -> Judged:
                 image.seek(frame)
                 image.load()
             return Judged(image.format or "", image.width, image.height, frames)
-    except Exception as error:  # noqa: BLE001 - whatever a decoder says, it is no picture
+    except Exception as error:  # noqa: BLE001 - any error of the decoder means a broken image
         return Judged("", 0, 0, 0, f"{type(error).__name__}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""The corpus of hostile files, made anew each time and always the same: `python -m tests.hostile.make FOLDER`."""
+"""Generates the corpus of hostile files, the same on every run: `python -m tests.hostile.make FOLDER`."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
-from tests.hostile import bombs, raw, seeds, strangers
+from tests.hostile import bombs, polyglots, raw, seeds
 from tests.hostile.raw import GifFrame
 
 CRASHERS = Path(__file__).parent / "crashers"
 MUTATIONS = 8
 SYSTEM = (Path("/usr/share/pngsuite"), Path("/usr/share/doc/libtiff-tools/examples"), Path("/usr/share/pixmaps"))
-"""Where Debian's packages put pictures of all sorts; taken where they are."""
+"""Folders of Debian packages with images of many formats; used if present."""
 MOST_OF_SYSTEM = 60
 
 
 class Must(Enum):
-    """What may become of a file."""
+    """The expected outcome for a file."""
 
-    BE_MADE = "a sound picture: the answer is a picture"
-    NOT_BE_MADE = "no whole picture: a refusal, or the file as it is"
-    END_WELL = "nobody can say: any of these"
+    BE_MADE = "a sound image: the answer is an image"
+    NOT_BE_MADE = "no whole image: a refusal, or the file as it is"
+    END_WELL = "any of these"
 
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """A file: its path below the corpus, its bytes, what may become of it."""
+    """A file: its path below the corpus, its bytes, and its expected outcome."""
 
     name: str
     data: bytes
@@ -47,10 +47,10 @@ def _families() -> Iterator[Hostile]:
     for folder, family, must in (
         ("sound", seeds.sound(), Must.BE_MADE),
         ("gifs", _gifs(), Must.BE_MADE),
-        ("misnamed", strangers.misnamed(), Must.BE_MADE),
-        ("both", strangers.pictures_too(), Must.BE_MADE),
+        ("misnamed", polyglots.misnamed(), Must.BE_MADE),
+        ("both", polyglots.images_too(), Must.BE_MADE),
         ("bombs", bombs.refused(), Must.NOT_BE_MADE),
-        ("strangers", strangers.no_pictures(), Must.NOT_BE_MADE),
+        ("polyglots", polyglots.no_images(), Must.NOT_BE_MADE),
         ("heavy", bombs.heavy(), Must.END_WELL),
     ):
         yield from (Hostile(f"{folder}/{name}", data, must) for name, data in family.items())
@@ -101,7 +101,7 @@ def changed(data: bytes, chance: random.Random) -> bytes:
 
 
 def _gifs() -> dict[str, bytes]:
-    """Animations whose frames go away in every manner, lie aside, or have palettes of their own."""
+    """Animations with every disposal method, offset frames, or local palettes."""
     found = {}
     for disposal in range(8):
         frames = [GifFrame(4 * n, 3 * n, 20, 20, 1 + n % 3, disposal, clear=2 if n == 2 else None) for n in range(5)]

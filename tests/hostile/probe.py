@@ -1,9 +1,9 @@
-"""Asks a server for one picture again and again, as a process of its own, and tells how long the answers took.
+"""Requests one image from a server repeatedly, in its own process, and reports the response times.
 
     python -m tests.hostile.probe 127.0.0.1 8000 '/fastly/good.jpg?width=100'
 
-Runs until its standard input is closed; then one line of JSON: milliseconds, and how late this process itself was
-woken from its naps, which is what the machine's other work costs and no server can help.
+Runs until its standard input is closed, then prints one line of JSON: response times in milliseconds, and the delays
+of this process's own wake-ups, which are caused by the machine, not by the server.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ NAP_S = 0.01
 
 @dataclass(slots=True)
 class Hits:
-    """What a probe saw."""
+    """The measurements of a probe."""
 
     took_ms: list[float] = field(default_factory=list)
     late_ms: list[float] = field(default_factory=list)
     wrong: int = 0
 
-    def told(self) -> dict[str, float]:
+    def reported(self) -> dict[str, float]:
         return {
             "hits": len(self.took_ms),
             "wrong": self.wrong,
@@ -46,7 +46,7 @@ def part(values: list[float], share: float) -> float:
 
 
 def probe(host: str, port: int, path: str) -> Hits:
-    """Hits until standard input closes. The first body is what all others must be."""
+    """Measure hits until standard input closes. Every body must equal the first one."""
     hits, right = Hits(), b""
     connection = http.client.HTTPConnection(host, port, timeout=30)
     while not select.select([sys.stdin], [], [], 0)[0]:
@@ -55,28 +55,28 @@ def probe(host: str, port: int, path: str) -> Hits:
         began = time.perf_counter()
         hits.late_ms.append((began - slept - NAP_S) * 1000)
         connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
+        response = connection.getresponse()
+        body = response.read()
         hits.took_ms.append((time.perf_counter() - began) * 1000)
         right = right or body
-        hits.wrong += answer.status != 200 or body != right
+        hits.wrong += response.status != 200 or body != right
     return hits
 
 
 @contextmanager
 def probing(address: str, path: str) -> Iterator[dict[str, float]]:
-    """A probe at work meanwhile; the mapping is filled at the end. `address` as http://HOST:PORT."""
+    """Run a probe in the background; the mapping is filled at the end. `address` is http://HOST:PORT."""
     host, _, port = address.removeprefix("http://").partition(":")
     command = [sys.executable, "-m", "tests.hostile.probe", host, port, path]
-    told: dict[str, float] = {}
+    reported: dict[str, float] = {}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield told
+            yield reported
         except BaseException:
             process.kill()
             raise
         out, _ = process.communicate(timeout=60)
-        told |= json.loads(out)
+        reported |= json.loads(out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files built byte by byte, for what no library would write: sizes without pixels, zero sides, wrong lengths."""
+"""Invalid files, built byte by byte: sizes without pixels, zero sides, wrong lengths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
 
 def chunk(name: bytes, data: bytes = b"") -> bytes:
-    """A PNG chunk with its length before and its checksum behind."""
+    """A PNG chunk with its length and its checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
@@ -31,7 +31,7 @@ def idat(raw: bytes) -> bytes:
 
 
 def zeros(count: int) -> bytes:
-    """A zlib stream of so many zeros, made without holding them."""
+    """A zlib stream of `count` zeros, generated without allocating them."""
     packer, piece = zlib.compressobj(9), bytes(2**20)
     whole, rest = divmod(count, len(piece))
     parts = [packer.compress(piece) for _ in range(whole)]
@@ -43,7 +43,7 @@ def zeros(count: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class GifFrame:
-    """A picture of a GIF: where it lies, the color of all its pixels, how it goes away."""
+    """An image of a GIF: its box, the color of all its pixels, and its disposal method."""
 
     left: int
     top: int
@@ -61,7 +61,7 @@ COLORS = bytes((0, 0, 0, 200, 40, 10, 10, 160, 60, 30, 60, 220))
 
 
 def gif(width: int, height: int, frames: Iterable[GifFrame], *, end: bool = True, loop: bool = True) -> bytes:
-    """A GIF of four colors; its codes are not compressed but for a clear code now and then."""
+    """A GIF of four colors with uncompressed codes and a regular clear code."""
     head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x91, 0, 0) + COLORS
     again = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00" if loop else b""
     return head + again + b"".join(map(_gif_frame, frames)) + (b"\x3b" if end else b"")
@@ -78,14 +78,14 @@ def _gif_frame(frame: GifFrame) -> bytes:
 
 
 def gif_sized(width: int, height: int) -> bytes:
-    """A GIF whose only frame claims a size and holds two pixels."""
+    """A GIF with one frame that claims a size and contains two pixels."""
     sound = gif(width, height, [GifFrame(0, 0, 2, 1)], loop=False)
     at = sound.index(b"\x2c", 13 + len(COLORS)) + 5
     return sound[:at] + struct.pack("<HH", width, height) + sound[at + 4 :]
 
 
 def gif_codes(pixels: bytes) -> bytes:
-    """Two-bit colors as three-bit codes: 4 clears, 5 ends. A clear after every two keeps the code's length."""
+    """Two-bit colors as three-bit codes: 4 clears, 5 ends. A clear after every two colors prevents longer codes."""
     codes: list[int] = []
     for at in range(0, len(pixels), 2):
         codes += [4, *pixels[at : at + 2]]
@@ -142,7 +142,7 @@ def vp8l(width: int, height: int) -> bytes:
 # ------------------------------------------------------------------------------------------------ TIFF, JPEG, ISO
 
 Tag = tuple[int, int, int, int]
-"""Of a TIFF: its number, its type (3 short, 4 long), how many values, and the value or where they lie."""
+"""A TIFF tag: number, type (3 short, 4 long), count, and the value or the offset of the values."""
 
 
 def tiff(tags: Sequence[Tag], data: bytes = b"", *, following: int = 0, data_at: int = 8) -> bytes:
@@ -154,7 +154,7 @@ def tiff(tags: Sequence[Tag], data: bytes = b"", *, following: int = 0, data_at:
 def tiff_tags(
     width: int, height: int, *, length: int = 8, packing: int = 1, photometric: int = 2, bands: int = 3, rows: int = 0
 ) -> list[Tag]:
-    """The tags of a TIFF of one strip that lies at byte 8; 1 is no compression, 8 deflate."""
+    """The tags of a TIFF with one strip at byte 8. Compression 1 means uncompressed, 8 deflate."""
     return [
         (256, 4, 1, width),
         (257, 4, 1, height),
@@ -181,7 +181,7 @@ def jpeg_with(jpeg: bytes, marker: int, data: bytes) -> bytes:
 
 
 def avif_sized(avif: bytes, width: int, height: int) -> bytes:
-    """An AVIF whose `ispe` boxes, the sizes that readers believe, claim to be another one."""
+    """An AVIF with another size in its `ispe` boxes, from which decoders take the size."""
     claimed, at = bytearray(avif), -1
     while (at := avif.find(b"ispe", at + 1)) >= 0:
         claimed[at + 8 : at + 16] = struct.pack(">II", width, height)
@@ -189,6 +189,6 @@ def avif_sized(avif: bytes, width: int, height: int) -> bytes:
 
 
 def ftyp(brand: bytes, *compatible: bytes) -> bytes:
-    """How files of the ISO family begin."""
+    """The first box of files of the ISO base media format."""
     body = brand + bytes(4) + b"".join(compatible)
     return struct.pack(">I", len(body) + 8) + b"ftyp" + body

@@ -1,4 +1,4 @@
-"""Sound pictures of every kind that is read, small and the same each time: what is torn, changed and claimed of."""
+"""Small valid images in every supported format, equal on every run: the base for truncated and changed files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def timeless(avif: bytes) -> bytes:
 
 
 def by_vips(suffix: str, mode: str = "RGB", bits: int = 8, **options: Any) -> bytes:
-    """What Pillow does not write: interlaced PNG, 16 bits in color, tiles, AVIF of ten bits."""
+    """A file that Pillow cannot write: interlaced PNG, 16-bit color, tiles, 10-bit AVIF."""
     image = pyvips.Image.new_from_memory(noise(mode).tobytes(), WIDE, HIGH, len(mode), "uchar")
     image = image.copy(interpretation="srgb" if len(mode) > 2 else "b-w")
     if bits == 16:
@@ -55,14 +55,14 @@ def by_vips(suffix: str, mode: str = "RGB", bits: int = 8, **options: Any) -> by
 @cache
 def profile() -> bytes:
     """A profile of sRGB, without the time at which it was made."""
-    made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return made[:24] + bytes(12) + made[36:84] + bytes(16) + made[100:]
+    rendered = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return rendered[:24] + bytes(12) + rendered[36:84] + bytes(16) + rendered[100:]
 
 
 def exif(orientation: int) -> bytes:
-    told = Image.Exif()
-    told[0x0112] = orientation
-    return told.tobytes()
+    reported = Image.Exif()
+    reported[0x0112] = orientation
+    return reported.tobytes()
 
 
 @cache
@@ -85,7 +85,7 @@ def torn_seeds() -> Mapping[str, bytes]:
 
 @cache
 def sound() -> Mapping[str, bytes]:
-    """Odd but sound pictures: each must become a picture."""
+    """Odd but sound images: each must become an image."""
     return {**torn_seeds(), **_jpegs(), **_pngs(), **_webps(), **_tiffs(), **_avifs()}
 
 

@@ -1,6 +1,6 @@
-"""Functions that take any bytes and hold what must hold of them: for Hypothesis, and for atheris where it is there.
+"""Fuzz targets: functions that accept any bytes and check invariants, for Hypothesis and, if installed, atheris.
 
-python -m tests.hostile.targets [seconds]      by coverage, where atheris is installed (requirements/fuzz.txt)
+python -m tests.hostile.targets [seconds]      coverage-guided, if atheris is installed (requirements/fuzz.txt)
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from importlib import import_module
 from pathlib import Path
 
 from cropmark.dialects.contentstack.dialect import Contentstack
-from cropmark.dialects.dialect import Dialect, ImageRequest, ParameterDoc, Result
+from cropmark.dialects.dialect import Dialect, ImageRequest, ParameterDoc, Response, Result
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
-from cropmark.model.formats import TRAITS, Format, accepted, sniffed
+from cropmark.model.formats import TRAITS, Format, accepted_formats, sniff_format
 from cropmark.model.problems import BadValue, Forbidden, Problem, SignatureExpired, SourceUnusable
 from cropmark.plan.plan import Order
 from cropmark.security.signing import Keyring, SigningKey
 from cropmark.web import response
+from cropmark.web.cors import RawHeaders
 
 DIALECTS: tuple[Dialect, ...] = (Fastly(), Contentstack(), Kontent(), PixLab())
 RING = Keyring([SigningKey(bytes(range(32)), "a"), SigningKey(bytes(range(1, 33)))])
@@ -37,12 +38,12 @@ MARKS = {
     "svg": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'>",
 }
 INPUTS = Path(__file__).with_name("inputs")
-"""What fell once, as fixtures."""
+"""Inputs that failed once, as fixtures."""
 PATHS = ("a.jpg", "v3/assets/k/u/f/a.jpg", "crop", "")
 
 
 def parts(data: bytes) -> tuple[str, str, str]:
-    """Path, query and Accept out of any bytes: parted by newlines, which no request's first line holds."""
+    """Path, query and Accept from any bytes, separated by newlines, which no request line contains."""
     first, _, rest = data.partition(b"\n")
     query, _, accept = rest.partition(b"\n")
     path = PATHS[first[0] % len(PATHS)] if first[:1] else first.decode("utf-8", "surrogateescape")
@@ -50,56 +51,62 @@ def parts(data: bytes) -> tuple[str, str, str]:
 
 
 def reads(data: bytes) -> None:
-    """All dialects: an Order or a Problem, and an answer that can be sent in either case."""
+    """Every dialect returns an Order, a Response or a Problem, each with sendable headers."""
     path, query, accept = parts(data)
     for dialect in DIALECTS:
-        ask = ImageRequest(path, query, {"accept": accept}, base="/here")
+        request = ImageRequest(path, query, {"accept": accept}, base="/here")
         try:
-            order = dialect.order(ask)
+            order = dialect.order(request)
         except Problem as problem:
-            _refused(dialect, problem, ask)
+            _check_error(dialect, problem, request)
         else:
-            _ordered(dialect, order, ask)
+            _check_order(dialect, order, request)
 
 
-def _ordered(dialect: Dialect, order: Order, ask: ImageRequest) -> None:
+def _check_order(dialect: Dialect, order: Order | Response, request: ImageRequest) -> None:
+    if isinstance(order, Response):
+        return
     assert order.sources
     assert order.plan is None or order.plan.fingerprint() == order.plan.fingerprint()
-    assert order == dialect.order(ask)
+    assert order == dialect.order(request)
     result = Result(9, Format.PNG, None, None, order.warnings)
-    _sendable(response.raw(dialect.headers_of(order, result)))
+    _check_headers(response.encode_headers(dialect.image_headers(order, result)))
 
 
-def _refused(dialect: Dialect, problem: Problem, ask: ImageRequest) -> None:
-    answer, headers = response.refusal(dialect, problem, ask, negotiated=True)
-    assert 400 <= answer.status < 600
-    assert len(answer.body) < 8_000
-    _sendable(headers)
+def _check_error(dialect: Dialect, problem: Problem, request: ImageRequest) -> None:
+    reply, headers = response.error_response(dialect, problem, request, negotiated=True)
+    assert 400 <= reply.status < 600
+    assert len(reply.body) < 8_000
+    _check_headers(headers)
 
 
-def _sendable(headers: response.RawHeaders) -> None:
+def _check_headers(headers: RawHeaders) -> None:
     for name, value in headers:
         assert name.replace(b"-", b"").isalnum()
         assert all(0x20 <= byte <= 0x7E for byte in value), (name, value)
 
 
-def tells(data: bytes) -> None:
-    """Whatever stands in a Problem's words reaches no header line and no page of ours as more than text."""
+def reports(data: bytes) -> None:
+    """The text of a Problem never adds a header line, and appears in our pages as text only."""
     text = data.decode("utf-8", "replace")
     for dialect in DIALECTS:
         for problem in (BadValue(text, text, expected=text, fix=text), SourceUnusable(text, fix=text, parameter=text)):
-            asked = ImageRequest("a.jpg", "", {"accept": text})
-            answer, headers = response.refusal(dialect, problem, asked, negotiated=True)
-            assert b"html" not in answer.media_type.encode()
-            _sendable(headers)
+            request = ImageRequest("a.jpg", "", {"accept": text})
+            reply, headers = response.error_response(dialect, problem, request, negotiated=True)
+            assert b"html" not in reply.media_type.encode()
+            _check_headers(headers)
 
 
 def sends(data: bytes) -> None:
-    _sendable(response.raw((("x-told", data.decode("latin-1")), ("x-also", data.decode("utf-8", "surrogateescape")))))
+    _check_headers(
+        response.encode_headers(
+            (("x-first", data.decode("latin-1")), ("x-second", data.decode("utf-8", "surrogateescape")))
+        )
+    )
 
 
 def signs(data: bytes) -> None:
-    """No bytes pass for signed but those that were."""
+    """Only the signed bytes pass as signed."""
     path, _, query = data.partition(b"?")
     try:
         RING.check(path, query, 0.0)
@@ -109,15 +116,17 @@ def signs(data: bytes) -> None:
 
 
 def sniffs(data: bytes) -> None:
-    assert sniffed(data) in (*TRAITS, None)
-    assert sniffed(data[:4096]) == sniffed(data) or len(data) > 4096
+    assert sniff_format(data) in (*TRAITS, None)
+    assert sniff_format(data[:4096]) == sniff_format(data) or len(data) > 4096
 
 
 def accepts(data: bytes) -> None:
-    assert accepted(data.decode("latin-1")) <= set(TRAITS)
+    assert accepted_formats(data.decode("latin-1")) <= set(TRAITS)
 
 
-TARGETS: Mapping[str, Callable[[bytes], None]] = {f.__name__: f for f in (reads, tells, sends, signs, sniffs, accepts)}
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    f.__name__: f for f in (reads, reports, sends, signs, sniffs, accepts)
+}
 
 
 def every(data: bytes) -> None:
@@ -129,7 +138,7 @@ def every(data: bytes) -> None:
 
 
 def seeds() -> dict[str, bytes]:
-    """What the fuzzer begins with: each parameter's example by itself, a signed address, the start of each format."""
+    """Initial inputs of the fuzzer: each parameter's example, a signed URL, the start of each format."""
     known = {f"{d.name}-{p.name}": _written(p) for d in DIALECTS for p in d.params}
     return {**{name: b"0\n" + query + b"\nimage/webp" for name, query in known.items()}, "signed": SIGNED, **MARKS}
 
@@ -149,8 +158,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Any bytes to the functions of this file, by coverage.")
     parser.add_argument("seconds", type=int, nargs="?", default=60)
     parser.add_argument("--keep", type=Path, default=INPUTS, help="the folder for what fell")
-    asked = parser.parse_args()
-    asked.keep.mkdir(parents=True, exist_ok=True)
+    requested = parser.parse_args()
+    requested.keep.mkdir(parents=True, exist_ok=True)
     atheris = import_module("atheris")  # has no types; requirements/fuzz.txt says for which Pythons there is one
     with tempfile.TemporaryDirectory() as name:
         folder, dictionary = Path(name, "seeds"), Path(name, "words")
@@ -158,10 +167,10 @@ def main() -> None:
         dictionary.write_text(words())
         for at, data in enumerate(seeds().values()):
             (folder / str(at)).write_bytes(data)
-        options = (f"-max_total_time={asked.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=2048")
-        kept = (f"-dict={dictionary}", f"-artifact_prefix={asked.keep}/", "-print_final_stats=1", str(folder))
+        options = (f"-max_total_time={requested.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=2048")
+        stored = (f"-dict={dictionary}", f"-artifact_prefix={requested.keep}/", "-print_final_stats=1", str(folder))
         atheris.instrument_all()
-        atheris.Setup([sys.argv[0], *options, *kept], every)
+        atheris.Setup([sys.argv[0], *options, *stored], every)
         atheris.Fuzz()
 
 

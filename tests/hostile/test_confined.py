@@ -14,8 +14,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.library.making import Shop, shop
-from tests.web.images import make_pictures
+from tests.builders import make_images
+from tests.library.builders import Shop, create_shop
 from tests.web.server_process import Running, running
 
 KEY = "a-key-for-tests-0123456789abcdef"
@@ -33,7 +33,7 @@ exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What may be written, and what the server is started under."""
+    """The writable folders, and the command prefix of the server."""
 
     own: Path
     under: tuple[str, ...]
@@ -42,7 +42,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     if missing := [tool for tool in ("unshare", "setpriv", "findmnt") if shutil.which(tool) is None]:
-        pytest.skip(f"there is no {missing[0]} here")
+        pytest.skip(f"{missing[0]} is not installed")
     own = tmp_path / "own"
     own.mkdir()
     under = ("unshare", "--mount", "sh", "-eu", "-c", READ_ONLY, "sh", str(own))
@@ -54,13 +54,13 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def stack(place: Place) -> Shop:
-    return shop(place.own / "data")
+    return create_shop(place.own / "data")
 
 
 @pytest.fixture
 def server(place: Place, stack: Shop, tmp_path: Path) -> Iterator[Running]:
     (tmp_path / "files").mkdir()
-    files = make_pictures(tmp_path / "files")
+    files = make_images(tmp_path / "files")
     arguments = (str(files), "--data", str(stack.data), "--require-sandbox")
     settings = {"CROPMARK_PIXLAB_KEY": KEY}
     with running(*arguments, cache=place.own / "cache", environment=settings, under=place.under) as found:
@@ -79,10 +79,10 @@ def test_check_50_no_capabilities_and_a_read_only_root(server: Running, place: P
     options = {where: words.split(",") for _, where, _, words, *_ in mounts}  # the last at a place hides the others
     assert {where for where, words in options.items() if "rw" in words} == {"/proc", str(place.own)}
 
-    made = server.get("/fastly/wide.jpg?width=100&format=png")
-    assert (made.status_code, Image.open(io.BytesIO(made.content)).size) == (200, (100, 50))
+    rendered = server.get("/fastly/wide.jpg?width=100&format=png")
+    assert (rendered.status_code, Image.open(io.BytesIO(rendered.content)).size) == (200, (100, 50))
     assert server.get("/readyz").json()["sandbox"]["missing"] == []
-    assert list((place.own / "cache" / "renditions").rglob("*/*"))  # it is kept, where it may be
+    assert list((place.own / "cache" / "renditions").rglob("*/*"))  # it is stored in the permitted folder
     assert "hit" in server.get("/fastly/wide.jpg?width=100&format=png").headers["server-timing"]
 
 
@@ -90,12 +90,12 @@ def test_uploads_without_a_folder_for_temporary_files(server: Running, stack: Sh
     noise = io.BytesIO()
     Image.effect_noise((1500, 1500), 80).save(noise, "PNG")
     assert noise.tell() > 2**20  # larger ones go to a file as they come
-    picture = ("noise.png", noise.getvalue(), "image/png")
+    image = ("noise.png", noise.getvalue(), "image/png")
     fields = {"key": KEY, "width": "100", "height": "50", "x": "0", "y": "0", "blob": "true"}
     with httpx.Client(base_url=server.address, trust_env=False, timeout=30) as client:
-        cut = client.post("/pixlab/crop", data=fields, files={"file": picture})
-        kept = client.post("/v3/assets", headers=stack.headers, files={"asset[upload]": picture})
+        cut = client.post("/pixlab/crop", data=fields, files={"file": image})
+        stored = client.post("/v3/assets", headers=stack.headers, files={"asset[upload]": image})
     assert cut.status_code == 200, cut.text
     assert Image.open(io.BytesIO(cut.content)).size == (100, 50)
-    assert kept.status_code == 201, kept.text
-    assert kept.json()["asset"]["file_size"] == str(noise.tell())
+    assert stored.status_code == 201, stored.text
+    assert stored.json()["asset"]["file_size"] == str(noise.tell())

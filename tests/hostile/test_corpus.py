@@ -1,7 +1,7 @@
-"""The corpus of hostile files through a running server, while somebody else looks at a good picture.
+"""The corpus of hostile files through a running server, while another client requests a good image.
 
-check_27, check_28, check_30, check_31, check_32, check_33, check_39 as a whole: the decoders' own tests take each
-protection by itself; here nothing may slip through all of them together.
+check_27, check_28, check_30, check_31, check_32, check_33, check_39 together: unit tests check each
+protection separately; here no file may pass all of them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from cropmark.dialects.fastly.output import READS as FASTLY_READS
 from cropmark.dialects.kontent.output import READS as KONTENT_READS
 from cropmark.model.formats import Format, sniff_format
 from tests.hostile import make, seeds
-from tests.hostile.answers import Kind, Seen, seen
 from tests.hostile.judge import Judged, judged
-from tests.hostile.load import slowness
 from tests.hostile.make import Hostile, Must
 from tests.hostile.probe import probing
+from tests.hostile.responses import Kind, Seen, seen
+from tests.hostile.slowness import slowness
 from tests.web.server_process import TOKEN, Running, running
 
 pytestmark = pytest.mark.xdist_group("hostile")  # one server, one passage of the corpus
@@ -40,7 +40,7 @@ LARGEST = 8192
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A query of a dialect, and the formats that it makes pictures of."""
+    """A query of a dialect, and the formats that it makes images of."""
 
     dialect: str
     query: str
@@ -48,7 +48,7 @@ class Wish:
 
 
 SKIPS = 5
-"""Every so many files are asked for in another way too."""
+"""Every n-th file is also requested in another way."""
 ALWAYS = Wish("fastly", "width=48&format=webp", FASTLY_READS)
 SOMETIMES = (
     Wish("contentstack", "width=48&format=png", CONTENTSTACK_READS),
@@ -79,12 +79,12 @@ class Run:
     """All that was seen while the corpus went through."""
 
     slow: float
-    """How many times slower than usual the machine was, at worst."""
+    """The worst slowdown of the machine."""
     answers: list[Answered] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     """Resident bytes of the front: before, and then every so often."""
     hits: dict[str, float] = field(default_factory=dict)
-    pictures: dict[str, Judged] = field(default_factory=dict)
+    images: dict[str, Judged] = field(default_factory=dict)
     same_front: bool = False
     ready: bool = False
     log: str = ""
@@ -101,7 +101,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, 
 
 @pytest.fixture(scope="module")
 def run(served: tuple[Running, Path]) -> Run:
-    """The corpus, sent once; the tests below look at what came back."""
+    """The responses to the corpus, requested once; the tests below check them."""
     server, folder = served
     found = Run(slowness())
     good = "/fastly/good.png?width=40"
@@ -117,7 +117,7 @@ def run(served: tuple[Running, Path]) -> Run:
     for number, each in enumerate(found.answers):
         if each.seen.kind is Kind.MADE:
             (answers / str(number)).write_bytes(each.response.content)
-    found.pictures = judged(answers)
+    found.images = judged(answers)
     return found
 
 
@@ -148,8 +148,8 @@ async def _ask_for_all(server: Running, found: Run) -> None:
 
 def resident(pid: int) -> int:
     """Bytes of memory that a process holds."""
-    with open(f"/proc/{pid}/statm") as told:
-        return int(told.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with open(f"/proc/{pid}/statm") as reported:
+        return int(reported.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_check_32_there_are_enough_of_them() -> None:
@@ -175,47 +175,53 @@ def test_check_27_no_request_outlasts_its_deadline(run: Run) -> None:
     assert [f"{each.name}: {each.took_s:.1f} s" for each in run.answers if each.took_s > allowed_s] == []
 
 
-def test_check_39_every_answer_is_of_a_form_that_is_allowed(run: Run) -> None:
+def test_check_39_every_response_has_an_allowed_form(run: Run) -> None:
     wrong = [f"{each.name}: {', '.join(each.seen.wrong)}" for each in run.answers if each.seen.wrong]
     assert wrong == []
 
 
-def test_check_31_every_picture_is_whole(run: Run) -> None:
+def test_check_31_every_image_is_whole(run: Run) -> None:
     """Another decoder reads all of it, every frame, and the size is within the limits."""
-    made = {str(n): each for n, each in enumerate(run.answers) if each.seen.kind is Kind.MADE}
-    assert made.keys() == run.pictures.keys(), "another decoder died of an answer"
-    broken = [f"{made[n].name}: {told.why}" for n, told in run.pictures.items() if told.why]
-    large = [f"{made[n].name}: {told}" for n, told in run.pictures.items() if max(told.width, told.height) > LARGEST]
+    rendered = {str(n): each for n, each in enumerate(run.answers) if each.seen.kind is Kind.MADE}
+    assert rendered.keys() == run.images.keys(), "another decoder died of an answer"
+    broken = [f"{rendered[n].name}: {reported.why}" for n, reported in run.images.items() if reported.why]
+    large = [
+        f"{rendered[n].name}: {reported}"
+        for n, reported in run.images.items()
+        if max(reported.width, reported.height) > LARGEST
+    ]
     assert broken + large == []
 
 
-def test_check_30_what_is_no_whole_picture_is_not_made_into_one(run: Run) -> None:
+def test_check_30_incomplete_images_are_not_rendered(run: Run) -> None:
     """Bombs, torn files, pages and papers: refused, or handed through as they are where the dialect says so."""
-    made = [e.name for e in run.answers if e.hostile.must is Must.NOT_BE_MADE and e.seen.kind is Kind.MADE]
-    assert made == []
+    rendered = [e.name for e in run.answers if e.hostile.must is Must.NOT_BE_MADE and e.seen.kind is Kind.MADE]
+    assert rendered == []
 
 
-def test_check_31_what_is_sound_is_made_however_odd(run: Run) -> None:
-    expected = [e for e in run.answers if e.hostile.must is Must.BE_MADE and sniff_format(e.hostile.data) in e.wish.reads]
+def test_check_31_valid_images_are_rendered(run: Run) -> None:
+    expected = [
+        e for e in run.answers if e.hostile.must is Must.BE_MADE and sniff_format(e.hostile.data) in e.wish.reads
+    ]
     assert len(expected) > 100
     unmade = [e for e in expected if e.seen.kind is not Kind.MADE]
     assert [f"{e.name}: {e.response.status_code}" for e in unmade if not _nothing_to_do(e)] == []
 
 
 def _nothing_to_do(each: Answered) -> bool:
-    """Kontent.ai enlarges nothing, and has its reasons to send what it would only write again."""
+    """Kontent.ai never enlarges, and may send a source unchanged instead of encoding it again."""
     return each.wish.dialect == "kontent" and "1x1" in each.hostile.name and each.seen.kind is Kind.ORIGINAL
 
 
-def test_check_28_what_is_no_picture_of_ours_never_goes_out(run: Run) -> None:
-    """A page first and a picture behind it: neither the page nor the picture."""
+def test_check_28_other_formats_are_never_sent(run: Run) -> None:
+    """A page followed by an image: the response contains neither."""
     unknown = [e for e in run.answers if sniff_format(e.hostile.data[:4096]) is None]
     assert len(unknown) > 40
     assert [e.name for e in unknown if e.response.status_code == 200] == []
 
 
 def test_check_33_a_drawing_goes_out_in_a_sandbox_or_not_at_all(run: Run) -> None:
-    """It is never read: what it refers to, includes or repeats costs nothing."""
+    """It is never parsed: references, includes and repetitions cost nothing."""
     drawings = [e for e in run.answers if sniff_format(e.hostile.data) is Format.SVG]
     assert len(drawings) > 10
     assert max(e.took_s for e in drawings) < 1 * run.slow
@@ -236,8 +242,8 @@ TWENTY_TIMES = 20
 DOZEN = 12
 
 
-def test_check_31_a_changed_file_is_answered_alike_twenty_times(served: tuple[Running, Path], run: Run) -> None:
-    """Read anew each time. Those that became pictures all the same: what memory held before must not show in them."""
+def test_check_31_a_changed_file_gives_twenty_equal_responses(served: tuple[Running, Path], run: Run) -> None:
+    """Decoded again each time. If a truncated file gives an image, it must not show old memory contents."""
     server, _ = served
     changed = [e for e in run.answers if e.wish is ALWAYS and e.hostile.name.startswith("changed")]
     quick = {e.hostile.name: e for e in changed if e.seen.kind is Kind.MADE and e.took_s < 1}

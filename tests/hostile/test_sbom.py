@@ -22,10 +22,10 @@ def natives(wheel: str) -> dict[str, dict[str, Any]]:
 
 
 def test_check_49_the_bill_is_that_of_what_is_installed() -> None:
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "sbom.py"), "--check"], capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stdout
+    assert reported.returncode == 0, reported.stdout
 
 
 def test_check_49_libvips_is_the_one_that_runs() -> None:

@@ -1,7 +1,7 @@
-"""Renderers that crash, hang and starve while a server uses them: what it costs whom.
+"""The cost of renderers that crash, hang or run out of memory in a running server.
 
-The renderers' own tests do all this with rogue processes; here the processes are those that serve pictures, and the
-signals those of a decoder that falls: sent from outside, for no file is known that brings this decoder down.
+tests/renderers does this with rogue processes. Here the workers are real, and receive the signals of a crashing decoder
+from the test: no file is known that crashes this decoder.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.builders import wait_until
 from tests.hostile import seeds
-from tests.hostile.load import slowness
+from tests.hostile.slowness import slowness
 from tests.web.server_process import Running, running
 
-REFUSED = "brought 2 renderers down and is refused for now"
+REJECTED = "crashed 2 renderers and is rejected for now"
 SLOW = "/contentstack/{name}.jpg?width={width}&format=webpll"
 GOOD = "/fastly/good.png?width={width}&format=png"
-DEADLINE_S = 3.0
+TIMEOUT_S = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +37,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     heavy = seeds.saved(seeds.noise("RGB", 4800, 3600), "JPEG", quality=80)
     for name in ("SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "hang", "hunger"):
         (folder / "files" / f"{name}.jpg").write_bytes(heavy)
-    settings = {"CROPMARK_RENDER_TIMEOUT_S": str(DEADLINE_S)}
+    settings = {"CROPMARK_RENDER_TIMEOUT_S": str(TIMEOUT_S)}
     with running(str(folder / "files"), cache=folder / "cache", environment=settings, renderers=2) as found:
         yield found
 
 
 def lost(server: Running, cause: str) -> int:
-    """How many renderers were lost so."""
-    told = re.search(rf'renderer_restarts_total\{{cause="{cause}"\}} (\d+)', server.get("/metrics").text)
-    return int(told[1]) if told else 0
+    """The number of workers replaced for this cause."""
+    reported = re.search(rf'renderer_restarts_total\{{cause="{cause}"\}} (\d+)', server.get("/metrics").text)
+    return int(reported[1]) if reported else 0
 
 
 async def hurt(server: Running, path: str, deed: int) -> tuple[httpx.Response, list[httpx.Response]]:
-    """The answer to a slow request whose renderer gets a signal, and to others that are made meanwhile."""
+    """The responses to a slow request with a signal to its worker, and to requests in parallel."""
     async with httpx.AsyncClient(base_url=server.address, trust_env=False, timeout=60) as client:
         while (await client.get("/readyz")).json()["renderers"]["alive"] < 2:
-            await asyncio.sleep(0.02)  # one that starts is at work too, but not for us
+            await asyncio.sleep(0.02)  # a starting worker uses CPU time too
         slow = asyncio.create_task(client.get(path))
         victim = await busy(server)
         others = [asyncio.create_task(client.get(GOOD.format(width=at))) for at in range(20, 30)]
@@ -61,7 +62,7 @@ async def hurt(server: Running, path: str, deed: int) -> tuple[httpx.Response, l
 
 
 async def busy(server: Running) -> int:
-    """The renderer that works longest: the one that has used the most of a core in a short while."""
+    """The worker that used the most CPU time in a short interval."""
     for _ in range(200):
         before = {pid: used_ticks(pid) for pid in server.renderers()}
         await asyncio.sleep(0.05)
@@ -71,58 +72,63 @@ async def busy(server: Running) -> int:
     raise AssertionError("no renderer is at work")
 
 
+def alive(server: Running) -> int:
+    """The number of workers that are ready."""
+    found: int = server.get("/readyz").json()["renderers"]["alive"]
+    return found
+
+
 def used_ticks(pid: int) -> int:
-    """Hundredths of a second of CPU; 0 for one that is gone."""
+    """CPU time in hundredths of a second; 0 if the process is gone."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        reported = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return 0
-    return int(told[11]) + int(told[12])
+    return int(reported[11]) + int(reported[12])
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS"])
-def test_check_27_a_source_that_killed_two_renderers_is_refused_without_another_try(server: Running, name: str) -> None:
+def test_check_27_a_source_that_killed_two_workers_is_rejected_without_another_try(server: Running, name: str) -> None:
     crashes = lost(server, "crash")
     for width in (4000, 4001):
-        answer, others = asyncio.run(hurt(server, SLOW.format(name=name, width=width), getattr(signal, name)))
-        assert answer.status_code == 422
-        assert "could not be decoded safely" in answer.text
+        response, others = asyncio.run(hurt(server, SLOW.format(name=name, width=width), getattr(signal, name)))
+        assert response.status_code == 422
+        assert "could not be decoded safely" in response.text
         assert {other.status_code for other in others} == {200}
     assert lost(server, "crash") == crashes + 2
     for width in (4002, 48):
         began = time.perf_counter()
         refused = server.get(SLOW.format(name=name, width=width))
         assert refused.status_code == 422
-        assert REFUSED in refused.text
+        assert REJECTED in refused.text
         assert time.perf_counter() - began < 0.3 * slowness()
     assert lost(server, "crash") == crashes + 2
     assert server.get(GOOD.format(width=31)).status_code == 200
 
 
-def test_check_27_a_picture_that_hangs_is_given_up_and_then_refused(server: Running) -> None:
-    """A stopped process is what an endless loop looks like from outside."""
-    hangs = lost(server, "deadline")
+def test_check_27_an_image_that_hangs_times_out_and_is_then_rejected(server: Running) -> None:
+    """A stopped process is equivalent to an endless loop."""
+    hangs = lost(server, "timeout")
     for width in (4000, 4001):
         began = time.perf_counter()
-        answer, others = asyncio.run(hurt(server, SLOW.format(name="hang", width=width), signal.SIGSTOP))
-        assert answer.status_code == 503
-        assert f"not made within {DEADLINE_S:g} s" in answer.text
-        assert time.perf_counter() - began < (DEADLINE_S + 2) * slowness()
+        response, others = asyncio.run(hurt(server, SLOW.format(name="hang", width=width), signal.SIGSTOP))
+        assert response.status_code == 503
+        assert f"not rendered within {TIMEOUT_S:g} s" in response.text
+        assert time.perf_counter() - began < (TIMEOUT_S + 2) * slowness()
         assert {other.status_code for other in others} == {200}
-    assert REFUSED in server.get(SLOW.format(name="hang", width=4002)).text
-    assert lost(server, "deadline") == hangs + 2
+    assert REJECTED in server.get(SLOW.format(name="hang", width=4002)).text
+    assert lost(server, "timeout") == hangs + 2
 
 
 def test_check_27_memory_that_is_not_there_costs_one_request(server: Running) -> None:
-    """Both renderers may have 24 MiB more than now: the large picture fails in words, small ones are made."""
-    while server.get("/readyz").json()["renderers"]["alive"] < 2:
-        time.sleep(0.02)  # one that starts has not set its own limits yet
+    """Both workers get a limit of 24 MiB more: the large image fails with an error, small ones are rendered."""
+    wait_until(lambda: alive(server) >= 2)  # a starting worker has not set its own limits yet
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_AS) for pid in server.renderers()}
     for pid, (_, hard) in limits.items():
         resource.prlimit(pid, resource.RLIMIT_AS, (mapped(pid) + 24 * 2**20, hard))
-    answer = server.get(SLOW.format(name="hunger", width=4000))
-    assert answer.status_code in (422, 500, 503)  # 500 where an encoder ran out of it, which does not say of what
-    assert "Traceback" not in answer.text, answer.text
+    response = server.get(SLOW.format(name="hunger", width=4000))
+    assert response.status_code in (422, 500, 503)  # 500: an encoder ran out of memory, and its error does not say so
+    assert "Traceback" not in response.text, response.text
     for pid in set(server.renderers()) & set(limits):
         resource.prlimit(pid, resource.RLIMIT_AS, limits[pid])
     assert server.get(GOOD.format(width=32)).status_code == 200
@@ -139,10 +145,6 @@ def test_check_27_another_renderer_is_ready_soon(server: Running) -> None:
     assert server.get(GOOD.format(width=33)).status_code == 200
     before = server.renderers()
     os.kill(before[0], signal.SIGSEGV)
-    began = time.perf_counter()
-    while server.get("/readyz").json()["renderers"]["alive"] < len(before) or before[0] in server.renderers():
-        assert time.perf_counter() - began < 10
-        time.sleep(0.01)
-    took_s = time.perf_counter() - began
+    took_s = wait_until(lambda: alive(server) >= len(before) and before[0] not in server.renderers())
     print(f"another renderer was ready after {took_s * 1000:.0f} ms")
     assert took_s < 1.5 * slowness()

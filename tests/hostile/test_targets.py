@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.model.problems import Problem
 from tests.hostile import targets
-from tests.hostile.load import slowness
+from tests.hostile.slowness import slowness
 from tests.hostile.targets import DIALECTS, SIGNED
 from tests.requirements import require
 
@@ -66,12 +66,12 @@ def test_check_34_what_the_fuzzer_begins_with_and_what_fell_once() -> None:
 def test_check_34_any_bytes_by_coverage(tmp_path: Path) -> None:
     """A bounded passage: FUZZ_SECONDS has it go on for longer."""
     command = [sys.executable, "-m", "tests.hostile.targets", str(SECONDS), "--keep", str(tmp_path)]
-    told = subprocess.run(
+    reported = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS + 300
     )
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [], told.stderr[-4000:]
-    assert told.returncode == 0, told.stderr[-4000:]
-    units = re.search(r"number_of_executed_units: *(\d+)", told.stderr)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [], reported.stderr[-4000:]
+    assert reported.returncode == 0, reported.stderr[-4000:]
+    units = re.search(r"number_of_executed_units: *(\d+)", reported.stderr)
     assert units is not None
     assert int(units[1]) > len(targets.seeds())
 
@@ -86,7 +86,7 @@ def test_check_34_sniffing_takes_any_bytes_behind_a_mark(mark: str, data: bytes)
 @given(st.text(max_size=200))
 def test_check_44_no_text_ends_a_header(text: str) -> None:
     targets.sends(text.encode("utf-8", "surrogatepass"))
-    targets.tells(text.encode("utf-8", "surrogatepass"))
+    targets.reports(text.encode("utf-8", "surrogatepass"))
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,6 +1,6 @@
-"""Hostile files sent by PixLab's callers: foreign bytes, in renderers of their own.
+"""Hostile files uploaded by PixLab's clients: untrusted sources in separate workers.
 
-check_25, check_31, check_39: whatever is sent, a whole picture or the dialect's JSON comes back, and nothing is cached.
+check_25, check_31, check_39: every response is a complete image or the dialect's JSON, and nothing is cached.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pytest
 
 from cropmark.model.formats import sniff_format
 from tests.hostile import make, seeds
-from tests.hostile.answers import OF_THE_KITCHEN
 from tests.hostile.judge import judged
 from tests.hostile.make import Must
+from tests.hostile.responses import OF_THE_KITCHEN
 from tests.web.server_process import Running, running
 
 KEY = "hostile-uploads-key"
@@ -40,28 +40,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def sent(client: httpx.Client, body: bytes, **fields: str) -> httpx.Response:
     words = {"key": KEY, "width": "40", "height": "30", "blob": "true", **fields}
-    return client.post("/pixlab/resize", data=words, files={"file": ("picture.jpg", body, "image/jpeg")})
+    return client.post("/pixlab/resize", data=words, files={"file": ("image.jpg", body, "image/jpeg")})
 
 
-def test_check_31_uploads_become_whole_pictures_or_are_refused_in_words(server: Running, tmp_path: Path) -> None:
+def test_check_31_uploads_give_complete_images_or_errors(server: Running, tmp_path: Path) -> None:
     wrong, kinds = [], {}
     with httpx.Client(base_url=server.address, trust_env=False, timeout=60) as client:
         for number, each in enumerate(SENT):
-            answer = sent(client, each.data)
-            wrong += [f"{each.name}: tells of {word!r}" for word in OF_THE_KITCHEN if word in answer.content[:2000]]
-            assert answer.headers["x-content-type-options"] == "nosniff"
-            if answer.headers["content-type"].startswith("image/"):
-                (tmp_path / str(number)).write_bytes(answer.content)
+            response = sent(client, each.data)
+            wrong += [f"{each.name}: tells of {word!r}" for word in OF_THE_KITCHEN if word in response.content[:2000]]
+            assert response.headers["x-content-type-options"] == "nosniff"
+            if response.headers["content-type"].startswith("image/"):
+                (tmp_path / str(number)).write_bytes(response.content)
                 kinds[number] = each
-            elif json.loads(answer.content)["status"] not in STATUSES:
-                wrong.append(f"{each.name}: {answer.text[:200]}")
+            elif json.loads(response.content)["status"] not in STATUSES:
+                wrong.append(f"{each.name}: {response.text[:200]}")
     assert wrong == []
     found = judged(tmp_path)
     assert found.keys() == {str(number) for number in kinds}
-    assert [f"{kinds[int(n)].name}: {told.why}" for n, told in found.items() if told.why] == []
-    made = [each.name for each in kinds.values() if each.must is Must.NOT_BE_MADE]
-    # PixLab bounds the area alone, and a JPEG strip whose data end too early is gray there (docs/decisions/0110).
-    assert [name for name in made if not ("12001" in name and "jpg" in name)] == []
+    assert [f"{kinds[int(n)].name}: {reported.why}" for n, reported in found.items() if reported.why] == []
+    rendered = [each.name for each in kinds.values() if each.must is Must.NOT_BE_MADE]
+    # PixLab limits only the area, and a truncated JPEG strip is gray there (docs/decisions/0110).
+    assert [name for name in rendered if not ("12001" in name and "jpg" in name)] == []
     assert len(kinds) > 10
     assert server.process.poll() is None
 
@@ -70,7 +70,7 @@ def test_check_28_no_page_comes_back_as_it_was_sent(server: Running) -> None:
     pages = [each for each in make.corpus() if sniff_format(each.data[:4096]) is None]
     with httpx.Client(base_url=server.address, trust_env=False, timeout=60) as client:
         for each in pages[::8]:
-            answer = sent(client, each.data)
-            assert answer.headers["content-type"].startswith("application/json"), each.name
-            assert json.loads(answer.content)["status"] in STATUSES
-            assert each.data == b"" or each.data not in answer.content
+            response = sent(client, each.data)
+            assert response.headers["content-type"].startswith("application/json"), each.name
+            assert json.loads(response.content)["status"] in STATUSES
+            assert each.data == b"" or each.data not in response.content

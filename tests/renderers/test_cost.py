@@ -77,7 +77,7 @@ ESTIMATES = [
 
 
 @pytest.mark.parametrize(("steps", "pixels"), REQUESTED)
-def test_asked_pixels(steps: tuple[Resize, ...], pixels: int | None) -> None:
+def test_requested_pixels(steps: tuple[Resize, ...], pixels: int | None) -> None:
     assert requested_pixels(Plan(steps)) == pixels
 
 

@@ -248,7 +248,7 @@ async def test_a_source_that_crashed_two_workers_is_rejected_without_a_try(start
 
 
 async def test_an_image_that_hangs_is_rejected_but_not_for_an_expensive_request(started: Started, says: Says) -> None:
-    """A COSTLY plan may use up the half second by itself."""
+    """A large rendition may use up the half second by itself."""
     pool = await started(timeout_s=0.5)
     fair, hangs = says("sleep 9", name="fair"), says("sleep 9", name="hangs")
     for source, plan in ((fair, COSTLY), (fair, COSTLY), (hangs, PLAN), (hangs, PLAN)):
@@ -273,17 +273,17 @@ async def test_under_mixed_failures_every_result_is_its_own(started: Started, sa
     pool = await started(2, queue_limit=200)
     words = ["echo", "sleep 0.01", "echo", "large 300000", "segv", "echo", "crop", "half", "sleep 0.02", "corrupt"]
 
-    async def ask(number: int) -> None:
+    async def request(number: int) -> None:
         text = f"{words[number % len(words)]} {number}" if number % len(words) in (0, 2, 5) else words[number % 10]
-        asked = pool.render([says(text, name=str(number))], PLAN, untrusted=number % 3 == 0)
+        requested = pool.render([says(text, name=str(number))], PLAN, untrusted=number % 3 == 0)
         try:
-            result = await asyncio.wait_for(asked, 0.05 if number % 7 == 0 else 20)
+            result = await asyncio.wait_for(requested, 0.05 if number % 7 == 0 else 20)
         except (Problem, TimeoutError):
             return
         if text.startswith("echo"):
             assert echo_of(result)["sources"] == [text]
 
-    asking = [asyncio.create_task(ask(number)) for number in range(60)]
+    asking = [asyncio.create_task(request(number)) for number in range(60)]
     for _ in range(3):
         await asyncio.sleep(0.3)
         for pid in pool.pids()[:1]:

@@ -33,9 +33,9 @@ OTHER_ERRORS = {"clone3": {"ENOSYS"}}  # makes libraries use clone(), which the 
 
 
 async def probed(pool: Pool, says: Says) -> Mapping[str, Mapping[str, str]]:
-    made = await pool.render([says("probe")], Plan())
-    assert isinstance(made, Rendered)
-    found: Mapping[str, Mapping[str, str]] = json.loads(made.body.removeprefix(JPEG))
+    rendered = await pool.render([says("probe")], Plan())
+    assert isinstance(rendered, Rendered)
+    found: Mapping[str, Mapping[str, str]] = json.loads(rendered.body.removeprefix(JPEG))
     return found
 
 
@@ -43,9 +43,9 @@ async def probed(pool: Pool, says: Says) -> Mapping[str, Mapping[str, str]]:
 async def test_nothing_can_be_reached_from_any_thread(started: Started, says: Says, untrusted: bool) -> None:
     """check_26: from the first thread, an older and a newer thread than the sandbox, each attempt fails with EPERM."""
     pool = await started(command=PRISONER, sandbox=Sandbox.REQUIRE)
-    made = await pool.render([says("probe")], Plan(), untrusted=untrusted)
-    assert isinstance(made, Rendered)
-    found = json.loads(made.body.removeprefix(JPEG))
+    rendered = await pool.render([says("probe")], Plan(), untrusted=untrusted)
+    assert isinstance(rendered, Rendered)
+    found = json.loads(rendered.body.removeprefix(JPEG))
     for thread in ("first", "older", "newer"):
         assert len(found[thread]) >= 40
         got_out = {name: got for name, got in found[thread].items() if got not in OTHER_ERRORS.get(name, NOT_PERMITTED)}

@@ -1,7 +1,7 @@
-"""The least that a JPEG of so many pixels costs, by libjpeg-turbo: python limit.py FILE WIDTH TIMES; ms of one core.
+"""Prints the minimum time for a JPEG of this width with libjpeg-turbo, in ms of one core: limit.py FILE WIDTH TIMES.
 
-Decoded at the smallest scale that still has the width, averaged down by Pillow's box filter, encoded at quality 80.
-The median of so many times. No process of ours in between, no HTTP, no color management, no care for broken files.
+The file is decoded at the smallest scale that has the width, reduced by Pillow's box filter, and encoded at quality 80.
+The median of TIMES runs, without HTTP, other processes, color management or checks for broken files.
 """
 
 import statistics

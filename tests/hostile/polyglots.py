@@ -1,4 +1,4 @@
-"""What is no picture of ours, or two things at once: pages, scripts, other formats, drawings that call home."""
+"""Files that are not images, or two formats in one: pages, scripts, other formats, SVG with external references."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FILES = b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY e SYSTEM "file:///etc/pas
 
 
 @cache
-def no_pictures() -> Mapping[str, bytes]:
-    """Never made into a picture. SVG and the like may go out as they lie there, where a dialect says so: inert."""
+def no_images() -> Mapping[str, bytes]:
+    """Files that are never rendered. A dialect may send SVG and similar formats unchanged, with inert headers."""
     return {**_drawings(), **_others(), **_pages_first()}
 
 
@@ -91,12 +91,12 @@ def _others() -> dict[str, bytes]:
         "big-mark-only.tiff": b"II+\0\x08\0\0\0",
         "zeros.bin": bytes(5000),
         "ones.bin": b"\xff" * 5000,
-        "text.jpg": b"no picture\n" * 40,
+        "text.jpg": b"no image\n" * 40,
     }
 
 
 def _pages_first() -> dict[str, bytes]:
-    """A page with a picture behind it: no browser may ever see its first bytes."""
+    """An HTML page followed by an image: its first bytes must never reach a browser."""
     torn = seeds.torn_seeds()
     return {
         "page-then-jpeg.jpg": PAGE + torn["baseline.jpg"],
@@ -109,8 +109,8 @@ def _pages_first() -> dict[str, bytes]:
 
 
 @cache
-def pictures_too() -> Mapping[str, bytes]:
-    """A sound picture, and something else behind it or hidden inside: made anew, so that nothing of it is left."""
+def images_too() -> Mapping[str, bytes]:
+    """A valid image with other data after it or hidden inside; rendering removes that data."""
     torn = seeds.torn_seeds()
     comment = b"\x21\xfe" + raw.parts(PAGE)
     script = b"GIF89a" + struct.pack("<HH", 10_799, 42)
@@ -133,7 +133,7 @@ def pictures_too() -> Mapping[str, bytes]:
 
 @cache
 def misnamed() -> Mapping[str, bytes]:
-    """Sound pictures with the names of others: the bytes tell."""
+    """Valid images with the extensions of other formats: the bytes decide."""
     torn = seeds.torn_seeds()
     names = {
         "jpeg.png": "baseline.jpg", "png.jpg": "plain.png", "webp.gif": "lossy.webp", "gif.webp": "still.gif",

@@ -1,4 +1,4 @@
-"""How busy the machine is: what is promised in seconds is promised for one that has nothing else to do."""
+"""The load of the machine: time limits in tests hold for an idle machine and are scaled by this factor."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 
 _ROUNDS = 20_000
 _USUAL_S = 0.002
-"""What the rounds take on a machine of 2023 that is idle."""
+"""The time of the rounds on an idle machine of 2023, in seconds."""
 
 
 def slowness() -> float:
-    """How many times longer than usual work takes here and now, at least 1: the mean of a few short pieces of it."""
+    """The current slowdown against an idle machine, at least 1: the mean of a few short measurements."""
     pieces = 5
     began = time.perf_counter()
     for _ in range(pieces):
