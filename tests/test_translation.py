@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables are read by their columns, one row a line
-"""Requests in other dialects' words: what is said, what is named as unsayable, and that a claim of sameness holds."""
+"""Translations to other dialects: queries, reasons for unsupported requests, and that equivalent means equivalent."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from cropmark.translation import CLIENTS, Translation, translations
 DIALECTS: dict[str, Dialect] = {d.name: d for d in (Fastly(), Contentstack(), Kontent(), PixLab())}
 
 
-def ask_of(dialect: str, query: str) -> ImageRequest:
+def image_request(dialect: str, query: str) -> ImageRequest:
     return ImageRequest("crop" if dialect == "pixlab" else "a.jpg", query)
 
 
 def translated(dialect: str, query: str, to: str, accept: str | None = None) -> Translation:
-    return translations(ask_of(dialect, query), DIALECTS[dialect], [DIALECTS[to]], accept=accept)[0]
+    return translations(image_request(dialect, query), DIALECTS[dialect], [DIALECTS[to]], accept=accept)[0]
 
 
 # fmt: off
@@ -64,7 +64,7 @@ UNSAYABLE = [
     ("fastly",       "bw=atkinson",                             "contentstack", "Monochrome: this dialect has no such step"),
     ("fastly",       "precrop=1:1&crop=4:3",                    "contentstack", "Crop: this dialect does it elsewhere"),
     ("fastly",       "width=300&height=200&fit=cover",          "contentstack", "Resize.fit: this dialect has no word for outside"),
-    ("fastly",       "blur=5p",                                 "contentstack", "Blur.least"),
+    ("fastly",       "blur=5p",                                 "contentstack", "Blur.min_px"),
     ("fastly",       "width=300&height=200",                    "kontent",      "Resize.enlarge: fit=scale always enlarges"),
     ("fastly",       "crop=4:3",                                "kontent",      "Crop.shape"),
     ("fastly",       "crop=300,200,safe",                       "kontent",      "Crop.x: a region is placed by its corner"),
@@ -98,7 +98,7 @@ ALMOST = [
 
 
 @pytest.mark.parametrize(("dialect", "query", "to", "says"), SAME)
-def test_the_same_in_other_words(dialect: str, query: str, to: str, says: str) -> None:
+def test_equivalent_translations(dialect: str, query: str, to: str, says: str) -> None:
     found = translated(dialect, query, to)
     assert found.query is not None, found.differs
     assert (found.query.text, found.differs) == (says, ())
@@ -106,7 +106,7 @@ def test_the_same_in_other_words(dialect: str, query: str, to: str, says: str) -
 
 
 @pytest.mark.parametrize(("dialect", "query", "to", "named"), UNSAYABLE)
-def test_what_cannot_be_said_is_named(dialect: str, query: str, to: str, named: str) -> None:
+def test_unsupported_requests_name_the_reason(dialect: str, query: str, to: str, named: str) -> None:
     found = translated(dialect, query, to)
     assert found.query is None
     assert not found.same
@@ -114,7 +114,7 @@ def test_what_cannot_be_said_is_named(dialect: str, query: str, to: str, named: 
 
 
 @pytest.mark.parametrize(("dialect", "query", "to", "says", "but"), ALMOST)
-def test_what_differs_is_told(dialect: str, query: str, to: str, says: str, but: str) -> None:
+def test_differences_are_listed(dialect: str, query: str, to: str, says: str, but: str) -> None:
     found = translated(dialect, query, to)
     assert found.query is not None, found.differs
     assert found.query.text == says
@@ -122,7 +122,7 @@ def test_what_differs_is_told(dialect: str, query: str, to: str, says: str, but:
     assert any(but in sentence for sentence in found.differs), found.differs
 
 
-def test_an_overlay_goes_into_fastlys_header_and_comes_back() -> None:
+def test_an_overlay_is_translated_to_fastlys_header_and_back() -> None:
     query = "overlay=/logos/a%20b.png&overlay-align=left,bottom&overlay-width=50p"
     found = translated("contentstack", query, "fastly").query
     assert found is not None
@@ -139,17 +139,17 @@ def _overlay_of(query: str) -> object:
     return Contentstack().order(ImageRequest("a.jpg", query)).sources[1].ref
 
 
-def test_where_a_site_reads_no_overlay_it_is_named() -> None:
+def test_an_overlay_is_unsupported_if_the_site_does_not_read_it() -> None:
     deaf = Fastly(FastlySettings(read_overlay_header=False))
     found = translations(ImageRequest("a.jpg", "overlay=/a.png"), Contentstack(), [deaf])[0]
     assert found.differs == ("Overlay: this site does not read overlays, neither in the header nor in the query",)
 
 
-def test_a_sites_settings_are_part_of_its_words() -> None:
+def test_a_sites_settings_change_its_queries() -> None:
     growing = Fastly(FastlySettings(upscale=True))
     as_fastly = Contentstack(ContentstackSettings(gif_resize=True, fit_cover=FitCover.FASTLY))
-    ask = ImageRequest("a.jpg", "width=300&height=200&fit=cover&format=jpg")
-    found = translations(ask, growing, [as_fastly, growing, Fastly()])
+    request = ImageRequest("a.jpg", "width=300&height=200&fit=cover&format=jpg")
+    found = translations(request, growing, [as_fastly, growing, Fastly()])
     assert [one.query and one.query.text for one in found] == [
         "width=300&height=200&fit=cover&format=jpg",
         "width=300&height=200&fit=cover&format=jpg",
@@ -157,8 +157,8 @@ def test_a_sites_settings_are_part_of_its_words() -> None:
     ]
 
 
-def test_one_client_is_easier_to_please_than_all() -> None:
-    """Whoever accepts no WebP never meets the rule that a GIF becomes none."""
+def test_a_translation_for_one_client_can_be_the_same() -> None:
+    """A client that does not accept WebP is not affected by the rule that a GIF never becomes WebP."""
     assert not translated("kontent", "fm=jpg&auto=format", "fastly").same
     assert translated("kontent", "fm=jpg&auto=format", "fastly", accept="").same
 
@@ -226,8 +226,8 @@ def queries(draw: st.DrawFn, dialect: str) -> str:
 requests = st.sampled_from(sorted(TEXTS)).flatmap(lambda name: st.tuples(st.just(name), queries(name)))
 
 
-def plan_of(dialect: str, ask: ImageRequest, client: str) -> Plan | None:
-    order = DIALECTS[dialect].order(replace(ask, headers={**ask.headers, "accept": client}))
+def plan_of(dialect: str, request: ImageRequest, client: str) -> Plan | None:
+    order = DIALECTS[dialect].order(replace(request, headers={**request.headers, "accept": client}))
     assert isinstance(order, Order)
     return order.plan
 
@@ -241,13 +241,13 @@ def again_of(found: Translation) -> ImageRequest:
 @example(("fastly", "auto=webp&canvas=1:1,offset-x25&quality=80,60"))
 @example(("contentstack", "quality=80,60&auto=webp&format=jpg"))
 @settings(max_examples=60, deadline=None)
-def test_every_dialect_can_say_what_it_said_itself(request: tuple[str, str]) -> None:
+def test_every_dialect_can_express_its_own_requests(request: tuple[str, str]) -> None:
     dialect, query = request
     try:
         found = translated(dialect, query, dialect)
     except Problem:
         assume(False)  # a PixLab request without its needed fields, a Contentstack one past its bounds
-    original = plan_of(dialect, ask_of(dialect, query), "") is None
+    original = plan_of(dialect, image_request(dialect, query), "") is None
     assert found.same or (original and dialect == "pixlab"), (query, found.differs)
 
 
@@ -266,10 +266,10 @@ def test_there_and_back_is_the_same(request: tuple[str, str], to: str) -> None:
 
 @given(requests, st.sampled_from(sorted(DIALECTS)), st.integers(1, 400), st.integers(1, 400))
 @settings(max_examples=80, deadline=None)
-def test_what_is_called_the_same_makes_the_same_picture(
+def test_equivalent_requests_resolve_to_the_same_ops(
     request: tuple[str, str], to: str, width: int, height: int
 ) -> None:
-    """The normal form that translations are compared in equals only what ends in the same Ops."""
+    """Plans that are equal in the normal form of translations resolve to the same Ops."""
     dialect, query = request
     try:
         there = translated(dialect, query, to)
@@ -277,7 +277,7 @@ def test_what_is_called_the_same_makes_the_same_picture(
         assume(False)
     assume(there.same)
     for client in CLIENTS:
-        one, two = plan_of(dialect, ask_of(dialect, query), client), plan_of(to, again_of(there), client)
+        one, two = plan_of(dialect, image_request(dialect, query), client), plan_of(to, again_of(there), client)
         assert (one is None) is (two is None)
         if one is None or two is None:
             continue
@@ -288,7 +288,7 @@ def test_what_is_called_the_same_makes_the_same_picture(
 
 
 def made(plan: Plan, info: Info) -> object:
-    """What becomes of a picture: its Ops and size, or why there are none."""
+    """The Ops and the size of the result, or the reason without them."""
     logo = replace(info, stored_size=Size(50, 40))
     try:
         found = resolve(plan, [info, logo])

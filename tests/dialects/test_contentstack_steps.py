@@ -100,7 +100,7 @@ STEPS: list[tuple[str, tuple[AnyStep, ...]]] = [
     ("crop=500,400,x700,y200,safe",
         (Crop(shape=Dimensions(px(500), px(400)), x=Offset(px(700)), y=Offset(px(200)), overflow=Overflow.CLIP),)),
     ("crop=1:1,smart",                   (Crop(shape=SQUARE, focus=Focus.SMART),)),
-    ("crop=300,400,smart",              (Crop(shape=Dimensions(px(300), px(400))),)),               # no effect with pixels
+    ("crop=300,400,smart",              (Crop(shape=Dimensions(px(300), px(400))),)),               # no effect
     ("crop=150%2C100",                  (Crop(shape=Dimensions(px(150), px(100))),)),               # the JavaScript SDK
     ("crop=1:1&width=200",               (Crop(shape=SQUARE), resize(px(200), None))),
     # trim

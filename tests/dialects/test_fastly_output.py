@@ -94,7 +94,7 @@ OUTPUTS = [
     ("format=svg",                          "",        JPEG,          "jpeg~ 85"),       # F16
     # auto
     ("auto=webp",                           WEBP_ONLY, PNG,           "webpll"),         # lossless base
-    ("auto=webp",                           "*/*",     PNG,           "png"),            # a wildcard does not count as support
+    ("auto=webp",                           "*/*",     PNG,           "png"),            # a wildcard does not count
     ("auto=webp",                           "image/webp;q=0", PNG,    "png"),
     ("auto=webp",                           OLD,       JPEG,          "jpeg~ 85"),
     ("auto=webp",                           WEBP_ONLY, JPEG,          "webp 85"),

@@ -1,4 +1,4 @@
-"""Fastly: a query becomes Steps in the documented order; malformed parameters are refused, ignored ones give warnings."""
+"""Fastly: a query becomes Steps in the documented order; malformed parameters are refused, ignored ones warn."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ KEYS: list[tuple[ImageRequest, str | None]] = [
     (ImageRequest("crop", "key=abc"),                                                       "abc"),
     (ImageRequest("crop", "", {"www-authenticate": " abc "}),                               "abc"),
     (ImageRequest("crop", "key=abc", {"www-authenticate": "def"}),                          "abc"),   # a parameter wins
-    (ImageRequest("crop", "key=", {"www-authenticate": "def"}),                         "def"),   # an empty one is absent
+    (ImageRequest("crop", "key=", {"www-authenticate": "def"}),                         "def"),   # empty: absent
     (ImageRequest("crop", "key=abc", method="POST", fields={"key": "def"}),        "def"),   # the body before the query
     (ImageRequest("crop", "key=abc", method="POST", fields={"key": ""}),                    "abc"),
     (ImageRequest("crop", "key=abc&key=def"),                                               "def"),

@@ -67,7 +67,7 @@ class DialectEntry:
         return self.cls(self.settings_cls() if settings is None else settings)
 
 
-DIALECTS: Final = (
+DIALECTS: Final[tuple[DialectEntry, ...]] = (
     DialectEntry(
         "fastly",
         Fastly,

@@ -106,7 +106,7 @@ def _sharpen(step: Sharpen) -> QueryParams:
 
 def _blur(step: Blur) -> QueryParams:
     if not isinstance(step.radius, Pixels) and step.min_px != _LEAST_RADIUS:
-        raise UnsupportedValue("Blur.least", "a blur by percentage is at least a pixel here")
+        raise UnsupportedValue("Blur.min_px", "a blur by percentage is at least a pixel here")
     return {"blur": _radius("Blur.radius", step.radius)}
 
 

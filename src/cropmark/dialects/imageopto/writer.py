@@ -70,7 +70,7 @@ def write_trim(step: TrimEdges) -> QueryParams:
 
 
 def write_orient(step: Orient) -> QueryParams:
-    return {"orient": word_for("Orient.turn", ORIENTATIONS, step.orientation)}
+    return {"orient": word_for("Orient.orientation", ORIENTATIONS, step.orientation)}
 
 
 def write_size(step: Resize) -> dict[str, str]:
