@@ -110,8 +110,7 @@ def apply_step(step: AnyStep, state: FrameState, context: ResolveContext) -> Fra
         case Adjust(brightness, contrast, saturation):
             return state.apply(ColorAdjust(brightness, contrast, saturation))
         case Sharpen(amount, radius, threshold):
-            sigma = _radius_px(radius, state.frame, Fraction(0), _MAX_RADIUS) / 2
-            return state.apply(UnsharpMask(sigma, amount / 2, threshold))
+            return state.apply(UnsharpMask(_radius_px(radius, state.frame) / 2, amount / 2, threshold))
         case Blur(radius, min_px, max_px):
             return state.apply(GaussianBlur(_radius_px(radius, state.frame, min_px, max_px) / 2))
         case Monochrome(method):
@@ -247,7 +246,7 @@ def _extract_or_embed(box: Box, color: Color, state: FrameState) -> FrameState:
 # ------------------------------------------------------------------------------------------ radius
 
 
-def _radius_px(radius: Length, frame: Size, min_px: Fraction, max_px: Fraction) -> Fraction:
+def _radius_px(radius: Length, frame: Size, min_px: Fraction = Fraction(0), max_px: Fraction = _MAX_RADIUS) -> Fraction:
     """The radius in pixels. Only a share is clamped, because the dialect has rejected pixels outside the bounds."""
     length = radius.of(min(frame.width, frame.height))
     return max(min_px, min(length, max_px)) if isinstance(radius, Share) else length
