@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.model.problems import SourceNotFound
-from cropmark.pipeline import Admit, Delivered, fingerprint_of
+from cropmark.pipeline import Delivered, RequestContext, fingerprint_of
 from cropmark.plan.plan import Order
 from cropmark.plan.source import SitePath, UploadRef, WebUrl
 from cropmark.ports import OpenSource, Record, Rendition, Source, SourceVersion
 from cropmark.runtime.metrics import Metrics
 from cropmark.security.rate_limit import MemoryLimiter
 from cropmark.web.app import App
+from cropmark.web.deps import AppDeps
 from cropmark.web.request import Receive, Scope, Send
+from cropmark.web.routing import Mount
 from cropmark.web.site import Site, Sites
+from cropmark.web.variant_quota import VariantQuota
 
 
 class NoSource:
@@ -58,24 +61,15 @@ class FakePipeline:
     def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
         return (Rendition(b"jpg", record=self.record), "memory") if self.kept else None
 
-    async def deliver(
-        self,
-        source: Source,
-        order: Order,
-        *,
-        tags: tuple[str, ...] = (),
-        admit: Admit | None = None,
-        spend: Admit | None = None,
-        client: str | None = None,
-    ) -> Delivered:
-        for asks in (admit, spend):
-            if asks is not None:
-                await asks()
+    async def deliver(self, source: Source, order: Order, context: RequestContext) -> Delivered:
+        for admit in (context.admit, context.admit_render):
+            if admit is not None:
+                await admit()
         if self.fails_with is not None:
             raise self.fails_with
         self.orders.append(order)
-        self.tags.append(tags)
-        self.clients.append(client)
+        self.tags.append(context.tags)
+        self.clients.append(context.client)
         return Delivered(self.record, b"jpg", "miss")
 
 
@@ -95,19 +89,20 @@ class Answered:
 def app_of(pipeline: FakePipeline, *, site: Site | None = None, **more: Any) -> App:
     """The app with one site, Fastly's at /fastly if left out."""
     limiter = MemoryLimiter()
-    return App(
+    deps = AppDeps(
         sites=Sites([site or fastly()]),
-        pipeline=pipeline,  # type: ignore[arg-type]  # a fake of what the app uses of it
+        pipeline=pipeline,  # type: ignore[arg-type]  # implements only the methods that the app calls
         limiter=limiter,
         metrics=Metrics(),
         pages=_no_pages,
+        variant_quota=VariantQuota(limiter),
         access_log="off",
-        **more,
     )
+    return App(replace(deps, **more))
 
 
 def fastly(**more: Any) -> Site:
-    return Site("fastly", Fastly(), NoSource(), "/fastly", **more)
+    return Site("fastly", Fastly(), NoSource(), Mount("/fastly"), **more)
 
 
 def asked(

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.images import make_pictures
+from tests.builders import make_images
 from tests.web.server_process import Running, running
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small pictures; tests that change one use a folder of their own."""
-    return make_pictures(tmp_path_factory.mktemp("pictures"))
+    return make_images(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 TOKEN = "test-admin-token-0123456789abcdef"
-_ADDRESS = re.compile(r"answers at (http://\S+?)/?\s")
+_ADDRESS = re.compile(r"Listening on (http://\S+?)/?\s")
 
 
 @dataclass(frozen=True, slots=True)

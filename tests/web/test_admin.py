@@ -24,7 +24,7 @@ async def test_a_page_that_fails_is_logged() -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://img.example") as client:
         with structlog.testing.capture_logs() as logs:
             answer = await client.get("/readyz")
-    assert (answer.status_code, answer.json()["detail"]) == (500, "our fault: the log knows more")
+    assert (answer.status_code, answer.json()["detail"]) == (500, "internal server error; see the server log")
     (told,) = logs
     assert (told["event"], told["log_level"], told["path"]) == ("a page failed", "error", "/readyz")
     assert str(told["exc_info"]) == "the pool is no pool"

@@ -22,17 +22,17 @@ from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import KINDS, BadValue, Problem, restored_problem
+from cropmark.model.problems import PROBLEMS_BY_CODE, BadValue, Problem, restored_problem
 from cropmark.model.values import Size
 from cropmark.plan.plan import Order, Plan, RequestWarning
 from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.ports import Facts, Record
-from cropmark.server.run import HEADERS_S
+from cropmark.server.run import HEADER_TIMEOUT_S
 from cropmark.web import response
-from cropmark.web.cors import CorsPolicy
+from cropmark.web.cors import CorsPolicy, RawHeaders
 from cropmark.web.site import Site
+from tests.builders import make_images
 from tests.web.asgi_client import FakePipeline, NoSource, app_of, asked, fastly
-from tests.web.images import make_pictures
 from tests.web.server_process import TOKEN, Running, running
 
 WIDE = "/fastly/wide.jpg?width=100"
@@ -136,7 +136,7 @@ def test_slow_clients_are_cut_off(server: Running) -> None:
     try:
         for number, connection in enumerate(slow):
             connection.sendall(HIT[: number % 20 + 1])
-        while time.monotonic() - began_s < HEADERS_S + 2:
+        while time.monotonic() - began_s < HEADER_TIMEOUT_S + 2:
             for connection in slow:
                 try:
                     connection.sendall(b"X")
@@ -268,7 +268,7 @@ def test_a_dialects_own_word_of_origins_is_replaced() -> None:
     order = Order((SourceRequest(SitePath("a.jpg")),), Plan())
     for origins, wanted in ((None, [b"*"]), ((), []), (("https://a.example",), [b"https://a.example"])):
         site = Site("k", Kontent(), NoSource(), cors=CorsPolicy(origins))
-        headers = response.picture_headers(site, order, record, cached=False, origin="https://a.example")
+        headers = response.image_headers(site, order, record, cached=False, origin="https://a.example")
         assert [value for name, value in headers if name == b"access-control-allow-origin"] == wanted
 
 
@@ -281,7 +281,7 @@ VALUE = re.compile(rb"[\x20-\x7e]{0,1024}")
 ANYTHING = st.text(max_size=300) | st.sampled_from(["a\r\nSet-Cookie: x=1", "\0", "ä\u2028", "\ud800", "x" * 5000])
 
 
-def assert_sound(headers: response.RawHeaders) -> None:
+def assert_sound(headers: RawHeaders) -> None:
     for name, value in headers:
         assert NAME.fullmatch(name), name
         assert VALUE.fullmatch(value), (name, value)
@@ -296,7 +296,7 @@ def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[Re
     record = Record(text or "image/jpeg", f'"{text}"', 3, facts, tuple(warnings))
     order = Order((SourceRequest(SitePath(text)),), Plan(), warnings=tuple(warnings))
     site = Site("s", dialect, NoSource(), cors=CorsPolicy(("https://a.example",)))
-    headers = response.picture_headers(site, order, record, cached=False, origin=text)
+    headers = response.image_headers(site, order, record, cached=False, origin=text)
     assert_sound(headers)
     assert len(headers) < 40
 
@@ -306,9 +306,11 @@ def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[Re
 def test_check_44_whatever_went_wrong(
     dialect: Dialect, detail: str, fix: str, parameter: str | None, path: str, query: str
 ) -> None:
-    problems: list[Problem] = [restored_problem(code, detail, fix, parameter) for code in KINDS if code != "bad_value"]
+    problems: list[Problem] = [
+        restored_problem(code, detail, fix, parameter) for code in PROBLEMS_BY_CODE if code != "bad_value"
+    ]
     for problem in (*problems, BadValue(parameter or "width", detail, expected=fix)):
-        answer, headers = response.refusal(dialect, problem, ImageRequest(path, query), negotiated=True)
+        answer, headers = response.error_response(dialect, problem, ImageRequest(path, query), negotiated=True)
         assert_sound(headers)
         assert 400 <= answer.status < 600
         assert dict(headers)[b"content-type"] != b"text/html"
@@ -327,7 +329,7 @@ def test_check_44_nothing_of_a_url_becomes_a_header(server: Running, text: str) 
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_pictures(tmp_path_factory.mktemp("photo"))
+    folder = make_images(tmp_path_factory.mktemp("photo"))
     noise = Image.effect_noise((3000, 2000), 60)
     Image.merge("RGB", (noise, noise.rotate(180), noise)).resize((6000, 4000)).save(folder / "photo.jpg", quality=85)
     return folder

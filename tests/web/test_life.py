@@ -19,8 +19,8 @@ from PIL import Image
 
 from cropmark.config.loader import LoadedSettings, Settings
 from cropmark.server.run import _Reloader, _SwappableApp
-from cropmark.server.wiring import wired
-from tests.web.images import make_pictures
+from cropmark.server.wiring import open_server
+from tests.builders import make_images
 from tests.web.server_process import TOKEN, Running, running
 
 WIDE = "/fastly/wide.jpg?width=100"
@@ -29,7 +29,7 @@ WIDE = "/fastly/wide.jpg?width=100"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "pictures").mkdir()
-    return make_pictures(tmp_path / "pictures")
+    return make_images(tmp_path / "pictures")
 
 
 def cache_of(answer: httpx.Response) -> str:
@@ -124,7 +124,7 @@ def test_the_purge_command(folder: Path, tmp_path: Path) -> None:
         told = subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, "CROPMARK_ADMIN_TOKEN": TOKEN}, check=True
         )
-        assert told.stdout == "1 renditions forgotten\n"
+        assert told.stdout == "1 variants purged\n"
         assert cache_of(server.get(WIDE)) == "miss"
 
 
@@ -231,7 +231,7 @@ def test_five_hundred_identical_misses_are_one_render(folder: Path, tmp_path: Pa
         assert {a.status_code for a in answers} == {200}
         assert len({a.content for a in answers}) == 1
         told = server.get("/metrics").text
-        assert 'cropmark_stage_seconds_count{stage="render"} 1.0' in told
+        assert 'cropmark_render_stage_duration_seconds_count{stage="render"} 1.0' in told
 
 
 def test_abandoned_requests_leave_the_queue(folder: Path, tmp_path: Path) -> None:
@@ -279,11 +279,11 @@ def test_sighup_reloads_whole_or_not_at_all(folder: Path, tmp_path: Path) -> Non
         assert eventually(lambda: server.get(WIDE).headers["cache-control"] == "public, max-age=200")
         config.write_text("max_age_s = 'soon'\n")
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: "not reloaded" in server.log.read_text())
+        assert eventually(lambda: "reload failed" in server.log.read_text())
         assert server.get(WIDE).headers["cache-control"] == "public, max-age=200"
         config.write_text("host = '127.0.0.2'\n")
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: "from the next start on" in server.log.read_text())
+        assert eventually(lambda: "takes effect at the next start" in server.log.read_text())
 
 
 async def test_a_reload_that_fails_is_told(folder: Path, tmp_path: Path) -> None:
@@ -293,14 +293,14 @@ async def test_a_reload_that_fails_is_told(folder: Path, tmp_path: Path) -> None
     def reread() -> LoadedSettings:
         raise OSError("the disk is gone")
 
-    async with wired(settings) as server:
+    async with open_server(settings) as server:
         front = _SwappableApp(server)
         reloads = _Reloader(front, reread, settings, "http://127.0.0.1:1")
         with structlog.testing.capture_logs() as logs:
             await reloads._reload()
         assert front.server is server
-    assert [(one["event"], one["log_level"]) for one in logs if "reloaded" in one["event"]] == [
-        ("not reloaded, the old configuration goes on", "error")
+    assert [(one["event"], one["log_level"]) for one in logs if "reload" in one["event"]] == [
+        ("reload failed, the configuration is unchanged", "error")
     ]
 
 

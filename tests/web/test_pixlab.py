@@ -139,10 +139,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(origin: Origin, pictures: Path, data: Path) -> Iterator[Running]:
     settings = {
         "CROPMARK_PIXLAB_KEY": KEY,
-        "CROPMARK_WEB_ALLOW": f"127.0.0.1:{origin.port}",
+        "CROPMARK_ALLOW_PRIVATE_HOSTS": f"127.0.0.1:{origin.port}",
         "CROPMARK_DATA_DIR": str(data),
         "CROPMARK_ACCESS_LOG": "all",
-        "CROPMARK_PIXLAB_PER_MINUTE": "0",
+        "CROPMARK_PIXLAB_REQUESTS_PER_MINUTE": "0",
     }
     with running(str(pictures), cache=data.parent / "cache", environment=settings, renderers=2) as found:
         yield found
@@ -366,7 +366,7 @@ def test_store_keeps_the_very_bytes_and_delete_removes_them(client: httpx.Client
     gone = client.get("/delete", params={"link": told["link"], "key": KEY})
     assert (gone.status_code, gone.json()) == (200, {"status": 200})
     assert httpx.get(told["link"], trust_env=False).status_code == 404
-    refused(client.get("/delete", params={"link": told["link"], "key": KEY}), 404, "no stored result of this key")
+    refused(client.get("/delete", params={"link": told["link"], "key": KEY}), 404, "this key has no stored result")
 
 
 NO_PICTURES = [
@@ -387,7 +387,7 @@ def test_store_keeps_pictures_only(client: httpx.Client, data: Path, body: bytes
 def test_another_keys_result_is_not_deleted(client: httpx.Client, server: Running, data: Path) -> None:
     kept = asyncio.run(FolderResults(data / "results").put(PICTURE, Format.PNG, "somebody else"))
     link = f"{server.address}/media/{kept.id}.png"
-    refused(client.get("/delete", params={"link": link, "key": KEY}), 404, "no stored result of this key")
+    refused(client.get("/delete", params={"link": link, "key": KEY}), 404, "this key has no stored result")
     assert httpx.get(link, trust_env=False).content == PICTURE
 
 
@@ -411,7 +411,7 @@ REFUSALS = [
     ("GET",    "/crop?key={key}&img={a}&x=1&y=1",                     400, "width"),
     ("GET",    "/crop?key={key}&img={a}&x=700&y=1&width=9",           400, "the crop"),
     ("GET",    "/crop?key={key}&img=%21%21&x=1&y=1&width=9",          400, "base64"),
-    ("GET",    "/crop?key={key}&img={origin}/none.png&x=1&y=1&width=9",    404, "cannot be had"),
+    ("GET",    "/crop?key={key}&img={origin}/none.png&x=1&y=1&width=9",    404, "is not available"),
     ("GET",    "/crop?key={key}&img=http://127.0.0.1:9/&x=1&y=1&width=9",  400, "may not be fetched"),
     ("GET",    "/crop?key={key}&img=http://10.1.2.3/a.png&x=1&y=1&width=9",           400, "may not be fetched"),
     ("GET",    "/crop?key={key}&img=http://169.254.169.254/a.png&x=1&y=1&width=9",    400, "may not be fetched"),
@@ -419,7 +419,7 @@ REFUSALS = [
     ("GET",    "/crop?key={key}&img=http://localhost/a.png&x=1&y=1&width=9",          400, "may not be fetched"),
     ("GET",    "/crop?key={key}&img=ftp://a.example/a.png&x=1&y=1&width=9",           400, "may not be fetched"),
     ("GET",    "/crop?key={key}&img=http://u:p@a.example/a.png&x=1&y=1&width=9",      400, "may not be fetched"),
-    ("GET",    "/crop?key={key}&img={origin}/page.png&x=1&y=1&width=9",    415, "no picture"),
+    ("GET",    "/crop?key={key}&img={origin}/page.png&x=1&y=1&width=9",    415, "supported image format"),
     ("GET",    "/crop?key={key}&img={origin}/drawing.svg&x=1&y=1&width=9", 415, ""),
     ("GET",    "/resize?key={key}&img={origin}/broken.png&width=9",        415, ""),
     ("GET",    "/crop?key={key}&img=" + "A" * 9000,                   400, "POST"),
@@ -509,7 +509,7 @@ def test_a_browser_may_ask_before_it_posts(client: httpx.Client) -> None:
 def test_a_slow_origin_is_given_up_before_the_client_does(client: httpx.Client, origin: Origin) -> None:
     began = time.monotonic()
     answer = client.get("/crop", params={"img": origin.url("/drip.png"), "key": KEY, **BOX})
-    refused(answer, 404, "cannot be had")
+    refused(answer, 404, "is not available")
     assert 5 < time.monotonic() - began < 9
 
 

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.dialects.pixlab.query import body_kind
+from cropmark.dialects.pixlab.endpoints import body_kind
 from cropmark.plan.source import UploadRef
 from cropmark.sources.uploads import TemporaryUploads
-from cropmark.web.pixlab import body as request_body
-from cropmark.web.pixlab.body import Gone, reader_of, taken
-from cropmark.web.pixlab.fields import FIELDS_BYTES, FieldReader, ParsedFields
-from cropmark.web.request import Message
+from cropmark.web import body_reader
+from cropmark.web.pixlab.body import read_fields, reader_for
+from cropmark.web.pixlab.fields import MAX_TEXT_BYTES, FieldReader, ParsedFields
+from cropmark.web.request import ClientDisconnected, Message
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 80
 """20 kB: as base64 longer than what passes for a field."""
@@ -63,7 +63,7 @@ def take(body: bytes, content_type: str, cuts: Sequence[int] = (), limit_bytes: 
             return intake
 
         parts = FieldReader(new_intake)  # type: ignore[arg-type]  # an Intake, told as object
-        return asyncio.run(taken(receive, reader_of(body_kind(content_type), content_type, parts), limit_bytes))
+        return asyncio.run(read_fields(receive, reader_for(body_kind(content_type), content_type, parts), limit_bytes))
 
 
 # fmt: off
@@ -166,7 +166,7 @@ def test_more_than_the_limit_is_not_read() -> None:
 
 
 def test_fields_of_more_than_a_megabyte_are_refused() -> None:
-    found = take(b"a=" + b"1" * (FIELDS_BYTES + 1), FORM, limit_bytes=10**7)
+    found = take(b"a=" + b"1" * (MAX_TEXT_BYTES + 1), FORM, limit_bytes=10**7)
     assert found.problem is not None
     assert "1048576 bytes" in found.problem.detail
 
@@ -185,19 +185,19 @@ def test_a_client_that_hangs_up_is_told_as_gone(tmp_path: Path) -> None:
         return next(messages)
 
     parts = FieldReader(lambda: TemporaryUploads(tmp_path).new_writer(10))
-    with pytest.raises(Gone):
-        asyncio.run(taken(receive, reader_of(body_kind(FORM), FORM, parts), 100))
+    with pytest.raises(ClientDisconnected):
+        asyncio.run(read_fields(receive, reader_for(body_kind(FORM), FORM, parts), 100))
 
 
 def test_a_client_that_waits_between_two_pieces_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_body, "IDLE_S", 0.05)
+    monkeypatch.setattr(body_reader, "IDLE_S", 0.05)
 
     async def receive() -> Message:
         await asyncio.sleep(5)
         raise AssertionError
 
     parts = FieldReader(lambda: TemporaryUploads(tmp_path).new_writer(10))
-    found = asyncio.run(taken(receive, reader_of(body_kind(FORM), FORM, parts), 100))
+    found = asyncio.run(read_fields(receive, reader_for(body_kind(FORM), FORM, parts), 100))
     assert found.problem is not None
     assert "too slowly" in found.problem.detail
 

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from cropmark.config.loader import InvalidConfiguration, Settings, configured
-from cropmark.server.wiring import wired
+from cropmark.config.loader import InvalidConfiguration, Settings, load_settings
+from cropmark.server.wiring import open_server
 from cropmark.web.request import Message
 from tests.web.server_process import Running, running
 
@@ -81,9 +81,9 @@ def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
 
 
 def test_without_a_key_in_the_configuration_one_is_told_at_the_start(tmp_path: Path, pictures: Path) -> None:
-    environment = {"CROPMARK_DATA_DIR": str(tmp_path / "data"), "CROPMARK_PIXLAB_PER_MINUTE": "3"}
+    environment = {"CROPMARK_DATA_DIR": str(tmp_path / "data"), "CROPMARK_PIXLAB_REQUESTS_PER_MINUTE": "3"}
     with running(str(pictures), cache=tmp_path / "cache", environment=environment) as found:
-        key = re.search(r"PixLab's key until the server stops: (\S{40,})", found.greeting)
+        key = re.search(r"PixLab key until the server stops: (\S{40,})", found.greeting)
         assert key is not None
         assert crop(found, "/pixlab/crop", key[1]).status_code == 200
         assert crop(found, "/pixlab/crop", "").status_code == 401
@@ -121,7 +121,7 @@ async def test_while_it_stops_new_requests_are_told_to_come_back(tmp_path: Path,
     async def receive() -> Message:
         raise AssertionError("nothing is read any more")
 
-    async with wired(settings, "http://127.0.0.1:1") as server:
+    async with open_server(settings, "http://127.0.0.1:1") as server:
         server.app.stopping = True
         scope = {
             "type": "http",
@@ -157,8 +157,8 @@ MISTAKES = [
     # a [[site]] of                                     is told as
     ('dialect = "pixlab"', "hosts or prefix"),
     ('dialect = "pixlab"\nprefix = "/"', "hosts or prefix"),
-    ('dialect = "pixlab"\nprefix = "/p"\nsource = "."', "there is none for pixlab"),
-    ('dialect = "fastly"\nprefix = "/p"', "expected a folder or the origin's URL"),
+    ('dialect = "pixlab"\nprefix = "/p"\nsource = "."', "not a setting of pixlab"),
+    ('dialect = "fastly"\nprefix = "/p"', "expected a folder, the URL of an origin, or library"),
 ]
 
 
@@ -167,4 +167,4 @@ def test_mistakes_in_a_site(tmp_path: Path, lines: str, words: str) -> None:
     file = tmp_path / "cropmark.toml"
     file.write_text(f"[[site]]\n{lines}\n")
     with pytest.raises(InvalidConfiguration, match=words):
-        configured(file, environ={})
+        load_settings(file, environ={})

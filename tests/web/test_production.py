@@ -55,7 +55,7 @@ REFUSED = [
 
 def test_a_key_that_is_short_is_told() -> None:
     told = list(warnings(Settings(folder=Path("x"), pixlab_key=SecretStr("k" * 15), admin_token=LONG)))
-    assert told == ["pixlab_key has fewer than 32 characters: production would refuse it"]
+    assert told == ["pixlab_key has fewer than 32 characters: production would reject it"]
 
 
 @pytest.mark.parametrize(("settings", "words"), REFUSED)
@@ -264,5 +264,5 @@ def test_the_doctor_counts(tmp_path: Path) -> None:
     environment = {"CROPMARK_PRODUCTION": "true", "CROPMARK_CACHE_DIR": str(tmp_path), "COLUMNS": "200"}
     command = [sys.executable, "-m", "cropmark.cli.main", "doctor"]
     told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert "of 9 points of docs/security.md are kept" in told.stdout  # one of them of a folder, as serve would have it
+    assert "of 9 checks of docs/security.md pass" in told.stdout
     assert "the sandbox is set to 'try' (check 26)" in told.stdout

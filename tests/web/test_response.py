@@ -249,9 +249,10 @@ def test_health_and_metrics(server: Running) -> None:
     told = server.get("/metrics").text
     for name in (
         "cropmark_requests_total{",
-        "cropmark_stage_seconds_bucket{",
+        "cropmark_render_stage_duration_seconds_bucket{",
         "cropmark_cache_hits_total{",
-        "cropmark_renderers ",
+        "cropmark_request_duration_seconds_bucket{",
+        "cropmark_renderer_processes ",
         "cropmark_saved_bytes_total",
         "cropmark_queue_tasks ",
     ):
@@ -260,8 +261,8 @@ def test_health_and_metrics(server: Running) -> None:
 
 def test_explain_tells_order_and_recipe(server: Running) -> None:
     told = server.get("/_explain?url=/fastly/wide.jpg?crop=1:1&width=50").json()
-    assert told["recipe"]["size"] == {"is": "Size", "width": 50, "height": 50}
-    assert [step["is"] for step in told["order"]["plan"]["steps"]] == ["Crop", "Resize"]
+    assert told["recipe"]["size"] == {"type": "Size", "width": 50, "height": 50}
+    assert [step["type"] for step in told["order"]["plan"]["steps"]] == ["Crop", "Resize"]
     assert server.get("/_explain").status_code == 400
 
 
@@ -278,7 +279,7 @@ EXPLAINED = [
 
 @pytest.mark.parametrize("url", EXPLAINED)
 def test_an_explained_url_may_be_encoded(server: Running, url: str) -> None:
-    assert server.get(f"/_explain?url={url}").json()["recipe"]["size"] == {"is": "Size", "width": 50, "height": 50}
+    assert server.get(f"/_explain?url={url}").json()["recipe"]["size"] == {"type": "Size", "width": 50, "height": 50}
 
 
 @pytest.mark.parametrize("page", ["_explain", "_explain.png"])

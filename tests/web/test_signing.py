@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from cropmark.config import signing_keys
-from cropmark.config.loader import InvalidConfiguration, Settings, SiteSettings, configured
+from cropmark.config.loader import InvalidConfiguration, Settings, SiteSettings, load_settings
 from cropmark.model.problems import Forbidden, SignatureExpired
 from cropmark.pipeline import url_tag
 from cropmark.security import signing
@@ -65,7 +65,7 @@ def test_what_was_signed_is_what_is_read(url: str, query: bytes, end_s: int | No
     """check_01."""
     allowed = KEYS.check(*parted(KEYS.sign(url, expires_s=end_s, key_id=key_id)), NOW)
     assert allowed.query == query
-    assert allowed.until_s == (0 if end_s is None else NOW + SKEW_S)
+    assert allowed.expires_s == (0 if end_s is None else NOW + SKEW_S)
 
 
 WIRE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#?"), max_size=60)
@@ -189,7 +189,11 @@ def test_keys_do_not_show() -> None:
 
 def test_check_02_secrets_are_compared_in_constant_time() -> None:
     """In the modules that hold a secret, no comparison by == or in of what a caller gave: by hmac.compare_digest."""
-    for name, function in (("security/signing", "_is_ours"), ("web/admin", "_has_token"), ("web/pixlab/endpoint", "owner_of")):
+    for name, function in (
+        ("security/signing", "_matches"),
+        ("web/admin", "_has_token"),
+        ("web/pixlab/endpoint", "owner_of"),
+    ):
         tree = ast.parse((ROOT / f"src/cropmark/{name}.py").read_text())
         body = next(n for n in ast.walk(tree) if getattr(n, "name", "") == function)
         assert "compare_digest" in ast.unparse(body)
@@ -221,7 +225,7 @@ def test_what_cannot_be_signed(url: str, words: str) -> None:
 
 def test_check_02_the_server_refuses_a_short_key() -> None:
     with pytest.raises(InvalidConfiguration) as told:
-        configured(environ={}, overrides={"signing_keys": "short"})
+        load_settings(environ={}, overrides={"signing_keys": "short"})
     assert "at least 32 bytes, got 5" in str(told.value)
 
 
@@ -233,10 +237,10 @@ def test_which_keys_a_site_takes() -> None:
         Keyring([SigningKey.read("g" * 32)]).sign("/fastly/a"),
         Keyring([SigningKey.read("s" * 32)]).sign("/own/a"),
     )
-    assert signing_keys.signed("/fastly/a", _some(signing_keys.keyring_for(settings, "/fastly/a"))) == servers
-    assert signing_keys.signed("/own/a", _some(signing_keys.keyring_for(settings, "/own/a"))) == own
-    assert signing_keys.keyring_for(settings, "https://open.example/a") is None
-    assert signing_keys.keyring_for(Settings(), "/fastly/a") is None
+    assert signing_keys.sign_url("/fastly/a", _some(signing_keys.url_keyring(settings, "/fastly/a"))) == servers
+    assert signing_keys.sign_url("/own/a", _some(signing_keys.url_keyring(settings, "/own/a"))) == own
+    assert signing_keys.url_keyring(settings, "https://open.example/a") is None
+    assert signing_keys.url_keyring(Settings(), "/fastly/a") is None
 
 
 def _some(found: Keyring | None) -> Keyring:
@@ -246,9 +250,9 @@ def _some(found: Keyring | None) -> Keyring:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1h", 3600), ("7d", 604_800)])
 def test_periods(text: str, seconds: int) -> None:
-    assert signing_keys.period_s(text) == seconds
+    assert signing_keys.duration_s(text) == seconds
     with pytest.raises(ValueError, match="such as 90s"):
-        signing_keys.period_s(text + "x")
+        signing_keys.duration_s(text + "x")
 
 
 # ------------------------------------------------------------------------------------------------ the app
@@ -427,7 +431,7 @@ def test_the_sign_command(tmp_path: Path) -> None:
 # fmt: off
 UNSAID = [
     # arguments                               keys   words
-    (["/a.jpg"],                              "",    "no keys sign this URL"),
+    (["/a.jpg"],                              "",    "no key for this URL"),
     (["/a.jpg?sig=1"],                        OLD,   "no kid="),
     (["/a.jpg", "--expires", "soon"],         OLD,   "such as 90s"),
     (["/a.jpg", "--key-id", "other"],         OLD,   "no key with the id"),

@@ -88,7 +88,7 @@ def test_one_analysis_serves_all_variants(smart: Running) -> None:
 
 
 def test_switched_off_smart_is_the_center_and_says_so(photos: Path, tmp_path: Path) -> None:
-    settings = {"CROPMARK_SMART": "false"}
+    settings = {"CROPMARK_SMART_CROP": "false"}
     with running(str(photos), cache=tmp_path / "cache", environment=settings) as server:
         answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
         plain = server.get(f"/fastly/{FACES}?crop=1:1&width=200")
@@ -101,11 +101,11 @@ def test_switched_off_smart_is_the_center_and_says_so(photos: Path, tmp_path: Pa
 
 
 def test_an_analysis_past_its_deadline_is_the_center_for_a_minute(photos: Path, tmp_path: Path) -> None:
-    settings = {"CROPMARK_ANALYSIS_DEADLINE_S": "0.001"}
+    settings = {"CROPMARK_ANALYSIS_TIMEOUT_S": "0.001"}
     with running(str(photos), cache=tmp_path / "cache", environment=settings) as server:
         answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
         assert server.get(f"/fastly/{FACES}?width=100").status_code == 200
-        assert "no analysis" in server.log.read_text()
+        assert "analysis failed" in server.log.read_text()
     assert answer.status_code == 200
     assert answer.headers["x-cropmark-focus"].startswith("center (")
     assert answer.headers["cache-control"] == "public, max-age=10"

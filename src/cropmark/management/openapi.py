@@ -1,11 +1,11 @@
-"""The calls as an OpenAPI description, from the table that they are served by."""
+"""The OpenAPI description of the management API, from its route table."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from cropmark.management.parse_query import MOST
+from cropmark.management.parse_query import MAX_PAGE_ASSETS
 from cropmark.management.request import Json
 from cropmark.management.routes import ROUTES, Route, RouteAccess
 from cropmark.model.assets import MAX_NAME_CHARS, UID
@@ -80,7 +80,7 @@ _BODIES: Final = {
 }
 
 _LIST: Final[dict[str, Json]] = {
-    "limit": {"type": "integer", "minimum": 1, "maximum": MOST},
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_ASSETS},
     "skip": {"type": "integer", "minimum": 0, "maximum": 10_000},
     "include_count": _FLAG,
     "query": {"type": "string"},
@@ -97,26 +97,26 @@ _SHOWN: Final[dict[str, Json]] = {
     "relative_urls": _FLAG,
 }
 _QUERIES: Final[dict[str, dict[str, Json]]] = {
-    "listed": _LIST | _SHOWN,
-    "images": _LIST | _SHOWN,
-    "one": _SHOWN | {"version": {"type": "integer", "minimum": 1}},
-    "versions": {"named": _FLAG},
+    "list_assets": _LIST | _SHOWN,
+    "list_images": _LIST | _SHOWN,
+    "asset": _SHOWN | {"version": {"type": "integer", "minimum": 1}},
+    "list_versions": {"named": _FLAG},
     "upload": {"include_dimension": _FLAG, "relative_urls": _FLAG},
 }
 
 _PROBLEMS: Final = {
     401: "The token is not valid (error_code 105).",
-    403: "The token is for something else (162).",
-    405: "The address takes other methods.",
+    403: "The token does not allow this request (162).",
+    405: "The path supports other methods only.",
     412: "The api key is not valid (109).",
-    422: "Something of the request cannot be done (422), or there is no such asset (145).",
-    429: "Too many calls in this second.",
-    503: "Come back later.",
+    422: "A value of the request is not valid (422), or the asset was not found (145).",
+    429: "Too many requests in this second.",
+    503: "Try again later.",
 }
 
 
 def openapi() -> Json:
-    """The description, of OpenAPI 3.1."""
+    """The OpenAPI 3.1 description."""
     paths: dict[str, Json] = {}
     for route in ROUTES:
         paths.setdefault(f"/v3/{route.path}", {})[route.method.lower()] = _operation(route)
@@ -141,7 +141,7 @@ def openapi() -> Json:
 
 def _operation(route: Route) -> Json:
     name = route.handler.__name__
-    told: Json = {
+    operation: Json = {
         "operationId": f"{route.method.lower()} {route.path}",
         "summary": (route.handler.__doc__ or "").partition("\n")[0],
         "parameters": [*_path_parameters(route.path), *_query_parameters(_QUERIES.get(name, {}))],
@@ -149,14 +149,16 @@ def _operation(route: Route) -> Json:
         | {str(status): _json(text, {"$ref": "#/components/schemas/Problem"}) for status, text in _PROBLEMS.items()},
     }
     if route.body:
-        told["requestBody"] = {"required": True, "content": _content(route, name)}
+        operation["requestBody"] = {"required": True, "content": _content(route, name)}
     if route.access is RouteAccess.READ:
-        told["description"] = "Readers of what is published send access_token instead of authorization."
-    return told
+        operation["description"] = (
+            "With access_token instead of authorization, the request reads published assets only."
+        )
+    return operation
 
 
 def _content(route: Route, name: str) -> Json:
-    content: dict[str, Any] = {}  # media types and what they hold
+    content: dict[str, Any] = {}  # schemas by media type
     if "json" in route.body:
         content["application/json"] = {"schema": _BODIES[name]}
     if "multipart" in route.body:

@@ -1,4 +1,4 @@
-"""A call of the management API, as whoever serves it hands it over, and what may be wrong with it."""
+"""A request to the management API, and its errors."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from cropmark.ports import OpenSource
 Json = dict[str, Any]  # what json.dumps takes
 
 
-class Unprocessable(BadRequest):
-    """Well-formed, and not what this call takes."""
+class InvalidField(BadRequest):
+    """A well-formed request with a value that the route does not accept."""
 
-    status, code = 422, "unacceptable"
+    status, code = 422, "invalid_field"
 
 
 class UnknownStack(Forbidden):
-    """No api key, or one of no stack."""
+    """An api key that is missing or of no stack."""
 
     status, code = 412, "unknown_stack"
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file that came with a call: its bytes, and what a renderer found them to be."""
+    """An uploaded file, and the format and size that a renderer read from it."""
 
-    upload: UploadInfo
+    info: UploadInfo
     source: OpenSource
 
 
 @dataclass(frozen=True, slots=True)
 class ManagementRequest:
-    """A call of somebody who may make it. `base` is where URLs of assets begin; `names` are those in the path."""
+    """An authorized request. Asset URLs begin with `base_url`."""
 
-    place: BranchRef
-    by: str
-    base: str = ""
-    names: Mapping[str, str] = field(default_factory=dict)
+    branch: BranchRef
+    author: str
+    base_url: str = ""
+    path_values: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
-    sent: UploadedFile | None = None
-    strict: bool = False
-    """Environments are not made by publishing to them."""
+    upload: UploadedFile | None = None
+    strict_environments: bool = False
+    """True: publishing to an unknown environment is an error; False: it creates the environment."""
     reader: LibraryKey | None = None
-    """The delivery token of a reader: only what is published is there for them."""
+    """The delivery token, if the request has one: it reads only published assets."""
 
-    def asks(self, name: str) -> bool:
-        """Whether a switch of the query is on."""
+    def flag(self, name: str) -> bool:
+        """True if this query parameter is `true`."""
         return self.query.get(name, "").lower() == "true"
 
     @property
     def uid(self) -> str:
-        return self.names["uid"]
+        return self.path_values["uid"]

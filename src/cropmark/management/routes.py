@@ -1,30 +1,34 @@
-"""The calls, as one table: what is served, and what is described, comes from it."""
+"""The API's routes as one table, which the endpoint and the OpenAPI description read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+from urllib.parse import unquote
 
 from cropmark.management import handlers
 from cropmark.management.request import Json, ManagementRequest
+from cropmark.model.assets import UID
+from cropmark.model.problems import MethodNotAllowed, Problem
 from cropmark.ports import Library
 
 
 class RouteAccess(Enum):
-    """Who may make a call."""
+    """The callers that a route allows."""
 
     READ = "read"
-    """Whoever manages, and readers of what is published."""
-    LOOK = "look"
-    """Whoever manages; nothing is changed."""
+    """Managers, and readers of published assets."""
+    INSPECT = "look"
+    """Managers; the route changes nothing."""
     WRITE = "write"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A call: its path below /v3/, names in braces; what it does; what its body may be."""
+    """A method and a path below /v3/, with names in braces, and the handler that serves it."""
 
     method: str
     path: str
@@ -32,31 +36,84 @@ class Route:
     access: RouteAccess
     status: int = 200
     body: tuple[str, ...] = ()
-    """Of `json` and `multipart`."""
+    """The allowed body formats, `json` and `multipart`; empty: a body is ignored."""
 
 
 # fmt: off
 ROUTES: Final = (
-    Route("GET",    "assets",                  handlers.listed,          RouteAccess.READ),
+    Route("GET",    "assets",                  handlers.list_assets,          RouteAccess.READ),
     Route("POST",   "assets",                  handlers.upload,          RouteAccess.WRITE, 201, ("multipart",)),
-    Route("GET",    "assets/images",           handlers.images,          RouteAccess.READ),
-    Route("GET",    "assets/videos",           handlers.nothing,         RouteAccess.READ),
-    Route("GET",    "assets/rt",               handlers.nothing,         RouteAccess.READ),
+    Route("GET",    "assets/images",           handlers.list_images,          RouteAccess.READ),
+    Route("GET",    "assets/videos",           handlers.list_nothing,         RouteAccess.READ),
+    Route("GET",    "assets/rt",               handlers.list_nothing,         RouteAccess.READ),
     Route("POST",   "assets/folders",          handlers.new_folder,      RouteAccess.WRITE, 201, ("json",)),
-    Route("GET",    "assets/folders/{uid}",    handlers.folder,          RouteAccess.LOOK),
+    Route("GET",    "assets/folders/{uid}",    handlers.folder,          RouteAccess.INSPECT),
     Route("PUT",    "assets/folders/{uid}",    handlers.update_folder,   RouteAccess.WRITE, body=("json",)),
     Route("DELETE", "assets/folders/{uid}",    handlers.delete_folder,   RouteAccess.WRITE),
-    Route("GET",    "assets/{uid}",            handlers.one,             RouteAccess.READ),
+    Route("GET",    "assets/{uid}",            handlers.asset,             RouteAccess.READ),
     Route("PUT",    "assets/{uid}",            handlers.update,          RouteAccess.WRITE, body=("json", "multipart")),
     Route("DELETE", "assets/{uid}",            handlers.delete,          RouteAccess.WRITE),
     Route("POST",   "assets/{uid}/publish",    handlers.publish,         RouteAccess.WRITE, body=("json",)),
     Route("POST",   "assets/{uid}/unpublish",  handlers.unpublish,       RouteAccess.WRITE, body=("json",)),
-    Route("GET",    "assets/{uid}/versions",   handlers.versions,        RouteAccess.LOOK),
+    Route("GET",    "assets/{uid}/versions",   handlers.list_versions,        RouteAccess.INSPECT),
     Route("POST",   "assets/{uid}/versions/{version}/name", handlers.name_version,   RouteAccess.WRITE, 201, ("json",)),
     Route("DELETE", "assets/{uid}/versions/{version}/name", handlers.unname_version, RouteAccess.WRITE),
-    Route("GET",    "assets/{uid}/references", handlers.references,      RouteAccess.LOOK),
-    Route("GET",    "environments",            handlers.environments,    RouteAccess.LOOK),
+    Route("GET",    "assets/{uid}/references", handlers.list_references,      RouteAccess.INSPECT),
+    Route("GET",    "environments",            handlers.list_environments,    RouteAccess.INSPECT),
     Route("POST",   "environments",            handlers.new_environment, RouteAccess.WRITE, 201, ("json",)),
-    Route("GET",    "environments/{name}",     handlers.environment,     RouteAccess.LOOK),
+    Route("GET",    "environments/{name}",     handlers.environment,     RouteAccess.INSPECT),
 )
 # fmt: on
+
+
+class UnknownRoute(Problem):
+    """A path that no route has."""
+
+    status, code = 404, "unknown_route"
+
+
+class WrongMethod(MethodNotAllowed):
+    """A path that has routes for other methods only."""
+
+    def __init__(self, method: str, allowed: list[str]) -> None:
+        super().__init__(f"{method[:20]} is not supported here", fix=f"send one of {', '.join(allowed)}")
+        self.allowed = allowed
+
+
+def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+    """The route of a path below /v3/, and the values in the path by name. Raises WrongMethod, UnknownRoute."""
+    wanted = "GET" if method == "HEAD" else method
+    segments = path.rstrip("/").split("/")
+    allowed = []
+    for route in ROUTES:
+        values = _path_values(route.path.split("/"), segments)
+        if values is None:
+            continue
+        if route.method == wanted:
+            return route, values
+        allowed.append(route.method)
+    if not allowed:
+        raise UnknownRoute("the management API has no such path", fix="see docs/openapi-management.json")
+    raise WrongMethod(method, allowed)
+
+
+def _path_values(template: list[str], segments: list[str]) -> dict[str, str] | None:
+    """The values in a path by the names in its template; None if the path does not match."""
+    if len(template) != len(segments):
+        return None
+    values = {}
+    for expected, segment in zip(template, segments, strict=True):
+        if expected.startswith("{"):
+            values[expected.strip("{}")] = unquote(segment, errors="replace").replace("\0", "")
+        elif expected != segment:
+            return None
+    return values
+
+
+def _pattern(path: str) -> str:
+    return re.sub(r"\\\{\w+\\\}", r"[^/]+", re.escape(path))
+
+
+_ASSET_URL: Final = rf"assets/{UID.pattern}/{UID.pattern}/?\Z"
+PATHS: Final = re.compile(rf"(?!{_ASSET_URL})(?:{'|'.join(_pattern(route.path) for route in ROUTES)})/?\Z")
+"""Matches the API's paths below /v3/. The URL that delivers an asset is not one of them."""

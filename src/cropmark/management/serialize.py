@@ -6,41 +6,41 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 from cropmark.management.request import Json, ManagementRequest
-from cropmark.model.assets import MAIN, Asset, EntryDetails, Environment, Folder, Publication, Version
+from cropmark.model.assets import MAIN_BRANCH, Asset, EntryDetails, Environment, Folder, Publication, Version
 
 
-def asset_json(asset: Asset, call: ManagementRequest, *, listed: bool = False) -> Json:
+def asset_json(asset: Asset, request: ManagementRequest, *, listed: bool = False) -> Json:
     """The vendor's asset object."""
     file = asset.version.file
-    told = _entry(asset.entry) | {
+    json = _entry_json(asset.entry) | {
         "content_type": file.media_type,
         "file_size": str(file.bytes),
         "filename": file.filename,
-        "url": _url(asset, call, f"{asset.version.file_uid}/{quote(file.filename)}"),
+        "url": _url(asset, request, f"{asset.version.file_uid}/{quote(file.filename)}"),
         "_version": asset.version.number,
         "is_dir": False,
         "title": asset.entry.title,
         "description": asset.entry.description,
     }
     if asset.slug is not None:
-        told["permanent_url"] = _url(asset, call, quote(asset.slug))
-    if call.asks("include_dimension"):
+        json["permanent_url"] = _url(asset, request, quote(asset.slug))
+    if request.flag("include_dimension"):
         size = file.size
-        told["dimension"] = {"height": size.height, "width": size.width} if size else None
-    if call.asks("include_branch"):
-        told["_branch"] = asset.entry.place.branch
-    if listed or call.asks("include_publish_details"):
-        told["publish_details"] = [_publication(p) for p in asset.publications]
-    return told
+        json["dimension"] = {"height": size.height, "width": size.width} if size else None
+    if request.flag("include_branch"):
+        json["_branch"] = asset.entry.branch_ref.branch
+    if listed or request.flag("include_publish_details"):
+        json["publish_details"] = [_publication_json(p) for p in asset.publications]
+    return json
 
 
-def item_json(item: Asset | Folder, call: ManagementRequest, *, listed: bool) -> Json:
-    return folder_json(item) if isinstance(item, Folder) else asset_json(item, call, listed=listed)
+def item_json(item: Asset | Folder, request: ManagementRequest, *, listed: bool) -> Json:
+    return folder_json(item) if isinstance(item, Folder) else asset_json(item, request, listed=listed)
 
 
 def folder_json(found: Folder) -> Json:
     entry = found.entry
-    return _entry(entry) | {
+    return _entry_json(entry) | {
         "content_type": "application/vnd.contenstack.folder",  # the vendor's own spelling
         "name": entry.title,
         "is_dir": True,
@@ -48,7 +48,7 @@ def folder_json(found: Folder) -> Json:
     }
 
 
-def _entry(entry: EntryDetails) -> Json:
+def _entry_json(entry: EntryDetails) -> Json:
     return {
         "uid": entry.uid,
         "created_at": time_text(entry.created_ms),
@@ -61,14 +61,14 @@ def _entry(entry: EntryDetails) -> Json:
     }
 
 
-def _url(asset: Asset, call: ManagementRequest, rest: str) -> str:
-    base = urlsplit(call.base).path if call.asks("relative_urls") else call.base
-    branch = asset.entry.place.branch
-    query = "" if branch == MAIN else f"?branch={quote(branch, safe='')}"
-    return f"{base}/v3/assets/{asset.entry.place.stack}/{asset.uid}/{rest}{query}"
+def _url(asset: Asset, request: ManagementRequest, rest: str) -> str:
+    base = urlsplit(request.base_url).path if request.flag("relative_urls") else request.base_url
+    branch = asset.entry.branch_ref.branch
+    query = "" if branch == MAIN_BRANCH else f"?branch={quote(branch, safe='')}"
+    return f"{base}/v3/assets/{asset.entry.branch_ref.stack}/{asset.uid}/{rest}{query}"
 
 
-def _publication(found: Publication) -> Json:
+def _publication_json(found: Publication) -> Json:
     return {
         "environment": found.environment,
         "locale": found.locale,
@@ -79,8 +79,8 @@ def _publication(found: Publication) -> Json:
 
 
 def version_json(found: Version) -> Json:
-    told = {"_version": found.number, "updated_at": time_text(found.created_ms), "updated_by": found.created_by}
-    return told | ({"_version_name": found.name} if found.name else {})
+    json = {"_version": found.number, "updated_at": time_text(found.created_ms), "updated_by": found.created_by}
+    return json | ({"_version_name": found.name} if found.name else {})
 
 
 def environment_json(found: Environment) -> Json:

@@ -1,1 +1,1 @@
-"""HTTP in and out."""
+"""The HTTP application."""

@@ -1,4 +1,4 @@
-"""All that is no picture: the start page, health, metrics, explanations, purges. Starlette serves it."""
+"""The pages: start page, health, metrics, explanations and purges, as a Starlette app."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -18,87 +18,93 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from cropmark.dialects.dialect import Dialect, ImageRequest
-from cropmark.explanation import drawn, explained_with
+from cropmark.dialects.registry import DIALECTS
+from cropmark.explanation import draw_analysis, explain_with_source
 from cropmark.model.problems import BadRequest, NotFound, Problem, Unauthorized
-from cropmark.pipeline import Pipeline, tag_of, url_tag
+from cropmark.pipeline import Pipeline, cache_tag, url_tag
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
 from cropmark.runtime.metrics import Metrics
 from cropmark.security.signing import target, unsigned
 from cropmark.translation import translations
 from cropmark.web.pages import index
-from cropmark.web.request import RequestHeaders, ask_of, host_name
+from cropmark.web.request import RequestHeaders, image_request
+from cropmark.web.response import PAGE_SECURITY
+from cropmark.web.routing import host_name
 from cropmark.web.site import Site, Sites
 
 log = structlog.get_logger()
 
-SHOWN = 60
-"""Pictures on the start page."""
-MAX_BODY = 64 * 1024
+START_PAGE_IMAGES = 60
+"""Images on the start page."""
+MAX_PURGE_BYTES = 64 * 1024
 
-PAGE_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-SAFE = {
+START_PAGE_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
+PAGE_HEADERS = {
     "server": "cropmark",
-    "content-security-policy": "default-src 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
     "cache-control": "no-store",
+    **dict(PAGE_SECURITY),
 }
 
 
 class ImageFolder(Protocol):
-    """What the start page asks of a folder."""
+    """The images that the start page shows."""
 
-    def pictures(self, limit: int) -> list[str]: ...
+    def images(self, limit: int) -> list[str]: ...
 
 
 Readiness = Callable[[], Mapping[str, Any]]
-"""What /readyz tells; `ready` decides its status."""
+"""Returns the body of /readyz; its member `ready` selects the status."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdminContext:
-    """All that the pages need."""
+    """The dependencies of the pages."""
 
     sites: Sites
     pipeline: Pipeline
     renderers: Renderers
     metrics: Metrics
     readiness: Readiness
-    pictures: ImageFolder | None = None
-    folder: str = ""
+    image_folder: ImageFolder | None = None
+    folder_name: str = ""
     admin_token: str | None = None
-    admits: Callable[[str], Awaitable[bool]] | None = None
-    """Whether a token is one of the library's for administrators; None: there is no library."""
+    is_library_admin: Callable[[str], Awaitable[bool]] | None = None
+    """Returns True if a token is an admin token of the library. None: the server has no library."""
     development: bool = True
     dialects: Sequence[Dialect] = ()
-    """Those that an explanation translates to."""
-    more: Sequence[Route] = field(default=())
-    """Routes of other rooms of the web, such as PixLab's."""
+    """The dialects that an explanation translates to."""
 
 
-def pages(desk: AdminContext) -> Starlette:
+def pages(context: AdminContext) -> Starlette:
     """The Starlette app of all pages."""
     routes = [
-        Route("/", _bound(_start_page, desk)),
+        Route("/", _with_context(_start_page, context)),
         Route("/healthz", _healthz),
-        Route("/readyz", _bound(_readyz, desk)),
-        Route("/metrics", _bound(_metrics, desk)),
-        Route("/_explain", _bound(_explain, desk)),
-        Route("/_explain.png", _bound(_drawing, desk)),
-        Route("/admin/purge", _bound(_purge, desk), methods=["POST"]),
-        *desk.more,
+        Route("/readyz", _with_context(_readyz, context)),
+        Route("/metrics", _with_context(_metrics, context)),
+        Route("/_explain", _with_context(_explain, context)),
+        Route("/_explain.png", _with_context(_explain_png, context)),
+        Route("/admin/purge", _with_context(_purge, context), methods=["POST"]),
     ]
-    app = Starlette(routes=routes, exception_handlers={404: _missing, 405: _method, Problem: _problem, 500: _broken})
-    # It would send whoever asks to an address made of their own Host header.
+    app = Starlette(
+        routes=routes,
+        exception_handlers={404: _not_found, 405: _method_not_allowed, Problem: _problem, 500: _internal_error},
+    )
+    # It would redirect the client to a URL with the host of the client's own Host header.
     app.router.redirect_slashes = False
     return app
 
 
-def _bound(handler: Callable[[AdminContext, Request], Any], desk: AdminContext) -> Callable[[Request], Any]:
+def _is_open(site: Site) -> bool:
+    return not site.hosts and site.mount.paths is None and site.access.keys is None
+
+
+def _with_context(handler: Callable[[AdminContext, Request], Any], context: AdminContext) -> Callable[[Request], Any]:
     async def bound(request: Request) -> Response:
-        response: Response = await handler(desk, request)
+        response: Response = await handler(context, request)
         return response
 
     return bound
@@ -107,179 +113,187 @@ def _bound(handler: Callable[[AdminContext, Request], Any], desk: AdminContext) 
 # ---------------------------------------------------------------------------------------------- pages
 
 
-async def _start_page(desk: AdminContext, request: Request) -> Response:
-    if desk.pictures is None or not desk.development:
-        raise NotFound("there is no page here", fix="ask for a picture, or read the documentation")
-    names = await asyncio.to_thread(desk.pictures.pictures, 10_000)
-    known = list(index.VARIANTS)
-    sites = [s for s in desk.sites if not s.hosts and s.paths is None and s.dialect.name in known]
-    sites = [s for s in sites if s.access.keys is None]  # the page signs nothing: whoever sees it could then
-    sites.sort(key=lambda site: known.index(site.dialect.name))
-    page = index.page(sites, names[:SHOWN], len(names), desk.folder)
-    return HTMLResponse(page, headers={**SAFE, "content-security-policy": PAGE_POLICY})
+async def _start_page(context: AdminContext, request: Request) -> Response:
+    if context.image_folder is None or not context.development:
+        raise NotFound("page not found", fix="request an image, or read the documentation")
+    names = await asyncio.to_thread(context.image_folder.images, 10_000)
+    page = index.page(
+        list(_sites_with_samples(context.sites)), names[:START_PAGE_IMAGES], len(names), context.folder_name
+    )
+    return HTMLResponse(page, headers={**PAGE_HEADERS, "content-security-policy": START_PAGE_POLICY})
+
+
+def _sites_with_samples(sites: Iterable[Site]) -> Iterator[Site]:
+    """The sites that the start page links to: on every host, with every path, and without signatures."""
+    by_dialect = {site.dialect.name: site for site in sites if _is_open(site)}
+    return (by_dialect[entry.name] for entry in DIALECTS if entry.samples and entry.name in by_dialect)
 
 
 async def _healthz(request: Request) -> Response:
-    return PlainTextResponse("ok\n", headers=SAFE)
+    return PlainTextResponse("ok\n", headers=PAGE_HEADERS)
 
 
-async def _readyz(desk: AdminContext, request: Request) -> Response:
-    told = dict(desk.readiness())
-    if not (desk.development or await _has_token(desk, request)):
-        told = {"ready": told.get("ready")}
-    return JSONResponse(told, status_code=200 if told.get("ready") else 503, headers=SAFE)
+async def _readyz(context: AdminContext, request: Request) -> Response:
+    fields = dict(context.readiness())
+    if not (context.development or await _has_token(context, request)):
+        fields = {"ready": fields.get("ready")}
+    return JSONResponse(fields, status_code=200 if fields.get("ready") else 503, headers=PAGE_HEADERS)
 
 
-async def _metrics(desk: AdminContext, request: Request) -> Response:
-    if not desk.development:
-        await _authorized(desk, request)
-    return Response(desk.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8", headers=SAFE)
+async def _metrics(context: AdminContext, request: Request) -> Response:
+    if not context.development:
+        await _authorized(context, request)
+    return Response(
+        context.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8", headers=PAGE_HEADERS
+    )
 
 
-async def _explain(desk: AdminContext, request: Request) -> Response:
-    """The Order, Recipe and key of one of our own picture URLs, and the same in other dialects' words.
+async def _explain(context: AdminContext, request: Request) -> Response:
+    """The Order, Recipe and cache key of one of our image URLs, and its translations into other dialects.
 
     /_explain?url=/fastly/a.jpg?width=100
     """
-    site, ask = _explained_url(desk, request)
-    told = (await explained_with(site.dialect, ask, site.source, desk.renderers, desk.pipeline)).plain()
-    if "order" in told:
-        others = [other for other in desk.dialects if other.name != site.dialect.name]
+    site, ask = _explained_url(context, request)
+    fields = (await explain_with_source(site.dialect, ask, site.source, context.renderers, context.pipeline)).to_json()
+    if "order" in fields:
+        others = [other for other in context.dialects if other.name != site.dialect.name]
         found = await asyncio.to_thread(translations, ask, site.dialect, others)
-        told["in_other_words"] = [one.plain() for one in found]
-    return JSONResponse(told, headers=SAFE)
+        fields["translations"] = [one.to_json() for one in found]
+    return JSONResponse(fields, headers=PAGE_HEADERS)
 
 
-async def _drawing(desk: AdminContext, request: Request) -> Response:
-    """The source with what content-aware cropping sees in it: /_explain.png?url=/fastly/a.jpg?crop=1:1,smart."""
-    site, ask = _explained_url(desk, request)
-    png = await drawn(site.dialect, ask, site.source, desk.renderers, desk.pipeline)
-    return Response(png, media_type="image/png", headers=SAFE)
+async def _explain_png(context: AdminContext, request: Request) -> Response:
+    """The source with its faces and its saliency drawn on it: /_explain.png?url=/fastly/a.jpg?crop=1:1,smart."""
+    site, ask = _explained_url(context, request)
+    png = await draw_analysis(site.dialect, ask, site.source, context.renderers, context.pipeline)
+    return Response(png, media_type="image/png", headers=PAGE_HEADERS)
 
 
-def _explained_url(desk: AdminContext, request: Request) -> tuple[Site, ImageRequest]:
-    """What `url=` asks for: everything behind it as it stands, or percent-encoded, its slashes too or not."""
-    if not desk.development:
+def _explained_url(context: AdminContext, request: Request) -> tuple[Site, ImageRequest]:
+    """The site and the request of the URL in `url=`, which may be percent-encoded, with or without its slashes."""
+    if not context.development:
         raise NotFound("explanations are for development", fix="use cropmark explain")
     name, _, url = request.scope["query_string"].decode("utf-8", "surrogateescape").partition("=")
     whole = "?" not in url and "%3f" in url.lower()
     if whole or url[:3].lower() == "%2f" or url[:7].lower() in ("http%3a", "https%3"):
         url = unquote(url, errors="surrogateescape")
     if name != "url" or not url:
-        raise BadRequest("url: expected a picture's URL", fix="write /_explain?url=/fastly/photo.jpg?width=100")
+        raise BadRequest("url: expected the URL of an image", fix="write /_explain?url=/fastly/photo.jpg?width=100")
     parts = _split(url)
-    found = desk.sites.find(host_name(parts.netloc or request.headers.get("host", "")), parts.path)
+    found = context.sites.find(host_name(parts.netloc or request.headers.get("host", "")), parts.path)
     if found is None:
-        raise NotFound(f"no site serves {parts.path[:80]!r}", fix="write the URL of a picture of this server")
+        raise NotFound(f"no site serves {parts.path[:80]!r}", fix="write the URL of an image of this server")
     site, rest = found
-    # What asks for a signature asks for it here too: an explanation tells of the picture, a drawing shows it.
+    # A URL that needs a signature needs it here too: an explanation describes the image, a drawing shows it.
     path, query = (text.encode("utf-8", "surrogateescape") for text in (parts.path, parts.query))
-    return site, _ask(site, rest, site.access.authorize(path, query, time.time()).query, request)
+    return site, _image_request(site, rest, site.access.authorize(path, query, time.time()).query, request)
 
 
 def _split(url: str) -> SplitResult:
-    """Raises BadOrder where it is no URL."""
+    """The parts of a URL. Raises BadRequest."""
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise BadRequest(f"url: expected a URL, got {url[:80]!r}", fix="write it as it is asked for") from error
+        raise BadRequest(
+            f"url: expected a URL, got {url[:80]!r}", fix="write the URL that a browser would request"
+        ) from error
 
 
-def _ask(site: Site, rest: str, query: bytes, request: Request) -> ImageRequest:
-    others = tuple((k, v) for k, v in request.headers.items() if k in site.dialect.headers)
-    heard = RequestHeaders("", request.headers.get("accept", ""), "", "", others)
-    return ask_of(site, rest, query, heard, "GET")
+def _image_request(site: Site, rest: str, query: bytes, request: Request) -> ImageRequest:
+    others = tuple((k, v) for k, v in request.headers.items() if k in site.dialect.request_headers)
+    headers = RequestHeaders("", request.headers.get("accept", ""), "", "", others)
+    return image_request(site, rest, query, headers, request.scope)
 
 
 # ---------------------------------------------------------------------------------------------- purging
 
 
-async def _purge(desk: AdminContext, request: Request) -> Response:
-    """Forget renditions: {"url": …}, {"source": …} or {"prefix": …}; answers how many there were."""
-    await _authorized(desk, request)
-    asked = await _json_body(request)
+async def _purge(context: AdminContext, request: Request) -> Response:
+    """Remove renditions from the caches by url, source, prefix or tag; returns their number."""
+    await _authorized(context, request)
+    body = await _json_body(request)
     purged = 0
-    match asked:
+    match body:
         case {"url": str(url)}:
-            purged = await _purge_url(desk, url)
+            purged = await _purge_url(context, url)
         case {"source": str(path)}:
-            purged = await _purge_sources(desk, path, below=False)
+            purged = await _purge_sources(context, path, below=False)
         case {"prefix": str(path)}:
-            purged = await _purge_sources(desk, path, below=True)
+            purged = await _purge_sources(context, path, below=True)
         case {"tag": str(tag)}:
-            purged = await desk.pipeline.purge_tag(tag_of("tag", tag))
+            purged = await context.pipeline.purge_tag(cache_tag("tag", tag))
         case _:
             raise BadRequest(
                 "expected a JSON object with url, source, prefix or tag",
                 fix='send {"source": "photo.jpg"}, {"prefix": "summer/"} or {"url": "/fastly/photo.jpg?width=100"}',
             )
-    return JSONResponse({"purged": purged}, headers=SAFE)
+    return JSONResponse({"purged": purged}, headers=PAGE_HEADERS)
 
 
-async def _purge_url(desk: AdminContext, url: str) -> int:
-    """The URL as it was asked for, signed or not: a signed one is kept under the URL that was signed."""
+async def _purge_url(context: AdminContext, url: str) -> int:
+    """Purge a URL with or without its signature: renditions are tagged with the unsigned URL."""
     parts = _split(url)
     path, query = parts.path.encode("utf-8", "replace"), parts.query.encode("utf-8", "replace")
     urls = {target(path, query), target(path, unsigned(query))}
-    return sum([await desk.pipeline.purge_tag(url_tag(one.decode("latin-1"))) for one in urls])
+    return sum([await context.pipeline.purge_tag(url_tag(one.decode("latin-1"))) for one in urls])
 
 
-async def _purge_sources(desk: AdminContext, path: str, *, below: bool) -> int:
-    """Sources of every site by their path; one that several sites share is purged once."""
+async def _purge_sources(context: AdminContext, path: str, *, below: bool) -> int:
+    """Purge a path, or all paths below it, in the source of every site; a shared source once."""
     total = 0
-    for source in {id(site.source): site.source for site in desk.sites}.values():
-        total += await desk.pipeline.purge_source(source, SitePath(path.lstrip("/")), below=below)
+    for source in {id(site.source): site.source for site in context.sites}.values():
+        total += await context.pipeline.purge_source(source, SitePath(path.lstrip("/")), below=below)
     return total
 
 
-async def _authorized(desk: AdminContext, request: Request) -> None:
-    """Raises NotFound without a token set, Unauthorized for a wrong one."""
-    if desk.admin_token is None and desk.admits is None:
-        raise NotFound("there is no such page", fix="set CROPMARK_ADMIN_TOKEN to open /admin")
-    if not await _has_token(desk, request):
+async def _authorized(context: AdminContext, request: Request) -> None:
+    """Raises NotFound if no token is configured, Unauthorized for a wrong token."""
+    if context.admin_token is None and context.is_library_admin is None:
+        raise NotFound("page not found", fix="set CROPMARK_ADMIN_TOKEN to enable /admin")
+    if not await _has_token(context, request):
         raise Unauthorized("expected the admin token", fix="send Authorization: Bearer TOKEN")
 
 
-async def _has_token(desk: AdminContext, request: Request) -> bool:
+async def _has_token(context: AdminContext, request: Request) -> bool:
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if desk.admin_token is not None and hmac.compare_digest(given.encode(), desk.admin_token.encode()):
+    if context.admin_token is not None and hmac.compare_digest(given.encode(), context.admin_token.encode()):
         return True
-    return desk.admits is not None and await desk.admits(given)
+    return context.is_library_admin is not None and await context.is_library_admin(given)
 
 
 async def _json_body(request: Request) -> object:
     body = b""
     async for piece in request.stream():
         body += piece
-        if len(body) > MAX_BODY:
-            raise BadRequest(f"expected at most {MAX_BODY} bytes", fix="send one purge at a time")
+        if len(body) > MAX_PURGE_BYTES:
+            raise BadRequest(f"expected at most {MAX_PURGE_BYTES} bytes", fix="send one purge at a time")
     try:
         return json.loads(body)
     except ValueError as error:
         raise BadRequest("expected a JSON object", fix='send {"source": "photo.jpg"}') from error
 
 
-# ---------------------------------------------------------------------------------------------- trouble
+# ---------------------------------------------------------------------------------------------- errors
 
 
-def _told(status: int, detail: str, fix: str = "") -> Response:
+def _problem_json(status: int, detail: str, fix: str = "") -> Response:
     body = {"type": "about:blank", "status": status, "detail": detail, **({"fix": fix} if fix else {})}
-    return JSONResponse(body, status, headers=SAFE, media_type="application/problem+json")
+    return JSONResponse(body, status, headers=PAGE_HEADERS, media_type="application/problem+json")
 
 
-async def _missing(request: Request, error: Exception) -> Response:
-    return _told(404, "there is nothing at this address", "pictures are under the sites' prefixes, such as /fastly/")
+async def _not_found(request: Request, error: Exception) -> Response:
+    return _problem_json(404, "page not found", "request an image below a site's prefix, such as /fastly/")
 
 
-async def _method(request: Request, error: Exception) -> Response:
-    return _told(405, f"{request.method} is not answered here")
+async def _method_not_allowed(request: Request, error: Exception) -> Response:
+    return _problem_json(405, f"{request.method} is not supported here")
 
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _told(error.status, error.detail, error.fix)
+    return _problem_json(error.status, error.detail, error.fix)
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     log.error("a page failed", path=request.scope["path"], exc_info=error)
-    return _told(500, "our fault: the log knows more")
+    return _problem_json(500, "internal server error; see the server log")

@@ -1,8 +1,9 @@
-"""Who asks: the address that counts for fair shares and budgets.
+"""The client's IP address, by which requests are counted for fair shares and quotas.
 
-It is the connection's own, unless that is a proxy of the operator's. Then X-Forwarded-For is read from its right end,
-where each proxy wrote down whom it heard from: the first address that is no proxy of ours is the client. What stands
-left of it was written by the client itself, and is not believed. Without `trusted_proxies` the header is not looked at.
+It is the address of the connection, unless that is a trusted proxy. Then X-Forwarded-For is read from the right, where
+each proxy appended the address that it received the request from: the first address that is not a trusted proxy is the
+client's. Addresses to the left of it were written by the client and are ignored. Without trusted proxies the header is
+ignored.
 """
 
 from __future__ import annotations
@@ -14,48 +15,48 @@ from typing import Any, Final
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-MOST_HOPS: Final = 16
-"""Addresses of X-Forwarded-For that are looked at."""
+MAX_HOPS: Final = 16
+"""Addresses of X-Forwarded-For that are read."""
 UNKNOWN: Final = "unknown"
-_HOME_BITS: Final = 64
-"""An IPv6 client has a whole network of this many bits to choose its address from: it counts as one."""
+_CLIENT_NETWORK_BITS: Final = 64
+"""Prefix length of the network that one IPv6 client can choose its addresses from; all of them count as one client."""
 
 
 class ClientIp:
-    """Tells clients apart, behind proxies whose word is taken."""
+    """Resolves the client of a request that may come through trusted proxies."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         """`trusted` are addresses and networks: `10.0.0.7`, `10.1.0.0/16`, `::1`. Raises ValueError."""
         self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in trusted)
 
     def resolve(self, scope: Any) -> str:
-        """Who sent a request, as a name to count by."""
+        """The client's IPv4 address or IPv6 network as text."""
         peer = _address((scope.get("client") or ("",))[0])
         if peer is None:
             return UNKNOWN
         if not self._is_trusted(peer):
-            return _name(peer)
-        for hop in _forwarded(scope["headers"]):
+            return _client_key(peer)
+        for hop in _forwarded_hops(scope["headers"]):
             address = _address(hop)
-            if address is None:  # a proxy of ours heard from somebody whose name it could not write
-                return _name(peer)
+            if address is None:  # a trusted proxy wrote `unknown` or an obfuscated name
+                return _client_key(peer)
             if not self._is_trusted(address):
-                return _name(address)
+                return _client_key(address)
             peer = address
-        return _name(peer)
+        return _client_key(peer)
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
 
-def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """The hops of X-Forwarded-For, the nearest first."""
+def _forwarded_hops(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """The addresses of X-Forwarded-For, the last proxy's first."""
     text = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
-    return [hop.strip() for hop in text.split(",")[: -MOST_HOPS - 1 : -1]] if text else []
+    return [hop.strip() for hop in text.split(",")[: -MAX_HOPS - 1 : -1]] if text else []
 
 
 def _address(text: str) -> Address | None:
-    """An address as proxies write it, perhaps with a port; one that IPv6 carries for IPv4 is that."""
+    """An address as a proxy writes it, with or without a port. An IPv4-mapped IPv6 address becomes IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -68,7 +69,7 @@ def _address(text: str) -> Address | None:
     return mapped or found
 
 
-def _name(address: Address) -> str:
+def _client_key(address: Address) -> str:
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    return str(ipaddress.ip_network((address, _HOME_BITS), strict=False))
+    return str(ipaddress.ip_network((address, _CLIENT_NETWORK_BITS), strict=False))

@@ -1,4 +1,4 @@
-"""Who else may use a site's answers: CORS by a list of origins, and Cross-Origin-Resource-Policy.
+"""CORS headers by a list of allowed origins, and Cross-Origin-Resource-Policy.
 
 Sources: https://fetch.spec.whatwg.org/#http-cors-protocol, https://fetch.spec.whatwg.org/#cross-origin-resource-policy-header
 """
@@ -13,53 +13,39 @@ RawHeaders = list[tuple[bytes, bytes]]
 ORIGIN: Final = "origin"
 _ALLOW: Final = b"access-control-allow-origin"
 _POLICY: Final = b"cross-origin-resource-policy"
-_METHODS: Final = b"GET, HEAD, OPTIONS"
 
 
 @dataclass(frozen=True, slots=True)
 class CorsPolicy:
-    """Which pages of other origins may read a site's answers, and which may show them."""
+    """The other origins that may read a site's responses or embed its images."""
 
     origins: tuple[str, ...] | None = None
-    """None: as the dialect's service does it. `*` is every origin, an empty tuple none."""
+    """Allowed origins; `*` allows every origin. None: the dialect's own header, as its vendor sends it."""
     resource_policy: str = "cross-origin"
-    """`cross-origin`, `same-site` or `same-origin`; empty: no such header."""
+    """`cross-origin`, `same-site` or `same-origin`; empty: the header is not sent."""
 
     @property
     def by_origin(self) -> bool:
-        """Whether the answer depends on the request's Origin."""
+        """True if the response depends on the request's Origin."""
         return bool(self.origins) and "*" not in (self.origins or ())
 
     def apply(self, headers: RawHeaders, origin: str) -> RawHeaders:
-        """An answer's headers with what this says, in place of what the dialect says. `origin` is the request's."""
-        told = headers
+        """The headers of a response, with this policy's in place of the dialect's. `origin` is the request's Origin."""
+        result = headers
         if self.origins is not None:
-            told = [(name, value) for name, value in headers if name != _ALLOW]
+            result = [(name, value) for name, value in headers if name != _ALLOW]
             if "*" in self.origins:
-                told.append((_ALLOW, b"*"))
+                result.append((_ALLOW, b"*"))
             elif self.by_origin:
-                told = _varied(told)
+                result = _vary_by_origin(result)
                 if origin in self.origins:
-                    told.append((_ALLOW, origin.encode("ascii")))
+                    result.append((_ALLOW, origin.encode("ascii")))
         if self.resource_policy:
-            told = [*told, (_POLICY, self.resource_policy.encode("ascii"))]
-        return told
-
-    def preflight(self, origin: str) -> RawHeaders:
-        """The answer to a browser that asks before it reads from another origin."""
-        headers: RawHeaders = [
-            (b"server", b"cropmark"),
-            (b"allow", _METHODS),
-            (_ALLOW, b"*"),
-            (b"access-control-allow-methods", _METHODS),
-            (b"access-control-max-age", b"86400"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"content-length", b"0"),
-        ]
-        return self.apply(headers, origin)
+            result = [*result, (_POLICY, self.resource_policy.encode("ascii"))]
+        return result
 
 
-def _varied(headers: RawHeaders) -> RawHeaders:
-    """With Origin among what the answer varies by."""
+def _vary_by_origin(headers: RawHeaders) -> RawHeaders:
+    """The headers with Origin added to Vary."""
     names = [value for name, value in headers if name == b"vary"]
     return [*((n, v) for n, v in headers if n != b"vary"), (b"vary", b", ".join([*names, b"Origin"]))]

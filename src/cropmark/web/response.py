@@ -1,4 +1,4 @@
-"""What goes out for a picture: headers from the record, conditionals, bodies in pieces, errors in the dialect's way."""
+"""Responses: headers of an image from its cache record, conditional requests, error responses, and sending."""
 
 from __future__ import annotations
 
@@ -12,26 +12,46 @@ from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
 from cropmark.plan.source import matches_any
 from cropmark.ports import OpenSource, Quota, Record, Timing
+from cropmark.web.cors import CorsPolicy, RawHeaders
 from cropmark.web.request import RequestHeaders, Send
 from cropmark.web.site import Site
 
-RawHeaders = list[tuple[bytes, bytes]]
+CHUNK_BYTES = 256 * 1024
+"""Bytes of a file that are read and sent at a time."""
 
-PIECE = 256 * 1024
 SANDBOXED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
-"""For SVG, which is a document: it may style itself and nothing else."""
+"""Content-Security-Policy of an SVG, which is a document: it may style itself and nothing else."""
 INERT = "default-src 'none'; sandbox"
-"""For all that is no picture of ours."""
-REPEATED = frozenset({"access-control-allow-origin", "vary"})
-"""What a dialect says of a picture that its 304 says too."""
+_NOSNIFF = ("x-content-type-options", "nosniff")
+_INERT = ("content-security-policy", INERT)
+_SAME_ORIGIN = ("cross-origin-resource-policy", "same-origin")
 
+
+# The security headers of each kind of response.
+SITE_SECURITY = (_NOSNIFF, _INERT)  # CorsPolicy adds Cross-Origin-Resource-Policy
+SVG_SECURITY = (_NOSNIFF, ("content-security-policy", SANDBOXED))
+PUBLIC_SECURITY = (_NOSNIFF, _INERT, ("cross-origin-resource-policy", "cross-origin"))
+API_SECURITY = (_NOSNIFF, _INERT)
+PROBLEM_SECURITY = (_NOSNIFF, _INERT, _SAME_ORIGIN)
+PAGE_SECURITY = (
+    _NOSNIFF,
+    ("content-security-policy", "default-src 'none'"),
+    _SAME_ORIGIN,
+    ("referrer-policy", "no-referrer"),
+)
+PREFLIGHT_SECURITY = (_NOSNIFF,)
+
+REPEATED_ON_304 = frozenset({"access-control-allow-origin", "vary"})
+"""Headers of a dialect's image response that its 304 response repeats."""
+
+_METHODS = "GET, HEAD, OPTIONS"
 _CONTROLS = dict.fromkeys((*range(32), 127), "?")
 
 
-def raw(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
-    """Headers as they go on the wire.
+def encode_headers(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
+    """The headers as bytes, with Server first.
 
-    Control characters cannot end a header early: what a URL or a source brought is replaced, not believed.
+    A control character in a value becomes `?`: text of a URL or a source cannot end a header early.
     """
     return [(b"server", b"cropmark"), *((name.lower().encode("ascii"), _field(value)) for name, value in headers)]
 
@@ -40,41 +60,42 @@ def _field(value: str) -> bytes:
     return value.translate(_CONTROLS).encode("ascii", "replace")[:1024]
 
 
-def picture_headers(
-    site: Site, order: Order, record: Record, *, cached: bool, origin: str = "", left_s: float | None = None
+def image_headers(
+    site: Site, order: Order, record: Record, *, cached: bool, origin: str = "", expires_in_s: float | None = None
 ) -> RawHeaders:
-    """All headers of a picture's answer that are the same for every request of it from one origin.
+    """The headers of an image response that depend on the image and the request's Origin only.
 
-    `left_s` are the seconds that a signed address still holds.
+    `expires_in_s` is the time until the signed URL expires; None: it does not.
     """
     headers = [
         ("content-type", record.media_type),
         ("content-length", str(record.length)),
-        *validators(site, order, record, left_s),
-        ("x-content-type-options", "nosniff"),
-        ("content-security-policy", SANDBOXED if record.media_type == "image/svg+xml" else INERT),
+        *validator_headers(site, order, record, expires_in_s),
+        *(SVG_SECURITY if record.media_type == "image/svg+xml" else SITE_SECURITY),
     ]
     if record.facts.focus:
         headers.append(("x-cropmark-focus", record.facts.focus))
-    told = raw((*headers, *site.dialect.headers_of(order, _result(order, record, cached=cached))))
-    return site.cors.apply(told, origin)
+    encoded = encode_headers((*headers, *site.dialect.image_headers(order, _result(order, record, cached=cached))))
+    return site.cors.apply(encoded, origin)
 
 
-def unchanged_headers(
-    site: Site, order: Order, record: Record, *, origin: str = "", left_s: float | None = None
+def not_modified_headers(
+    site: Site, order: Order, record: Record, *, origin: str = "", expires_in_s: float | None = None
 ) -> RawHeaders:
-    """All headers of a 304: what a cache keeps by, and who may read it; a browser checks both on a 304 too.
+    """The headers of a 304 response: validators, caching and CORS. A browser checks CORS on a 304 too.
 
     Source: https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5
     """
-    told = site.dialect.headers_of(order, _result(order, record, cached=True))
-    repeated = (header for header in told if header[0].lower() in REPEATED)
-    return site.cors.apply(raw((*validators(site, order, record, left_s), *repeated)), origin)
+    headers = site.dialect.image_headers(order, _result(order, record, cached=True))
+    repeated = (header for header in headers if header[0].lower() in REPEATED_ON_304)
+    return site.cors.apply(encode_headers((*validator_headers(site, order, record, expires_in_s), *repeated)), origin)
 
 
-def validators(site: Site, order: Order, record: Record, left_s: float | None = None) -> list[tuple[str, str]]:
-    """ETag, Last-Modified, Cache-Control and Vary: what a 304 repeats too."""
-    headers = [("etag", record.etag), ("cache-control", cache_control(site, order, record, left_s))]
+def validator_headers(
+    site: Site, order: Order, record: Record, expires_in_s: float | None = None
+) -> list[tuple[str, str]]:
+    """ETag, Cache-Control, Last-Modified and Vary, which a 304 response repeats."""
+    headers = [("etag", record.etag), ("cache-control", cache_control(site, order, record, expires_in_s))]
     modified = record.versions[0].modified_s if record.versions else None
     if modified is not None:
         headers.append(("last-modified", format_datetime(datetime.fromtimestamp(int(modified), UTC), usegmt=True)))
@@ -85,24 +106,26 @@ def validators(site: Site, order: Order, record: Record, left_s: float | None = 
 
 def _negotiated(order: Order, record: Record) -> bool:
     source = record.facts.source
-    settled = source is not None and matches_any(order.delivery.never_for, source)
+    settled = source is not None and matches_any(order.delivery.not_negotiated_for, source)
     return order.delivery.negotiated and not settled
 
 
-def cache_control(site: Site, order: Order, record: Record, left_s: float | None = None) -> str:
-    """How long clients and shared caches may keep it."""
-    origins = {stamp.cache_control for stamp in record.versions} if order.delivery.as_origin else set()
-    if len(origins) == 1 and (said := origins.pop()) and not record.is_transient and left_s is None:
-        return said
-    if order.delivery.private or any(stamp.private for stamp in record.versions):
+def cache_control(site: Site, order: Order, record: Record, expires_in_s: float | None = None) -> str:
+    """The Cache-Control value of an image response."""
+    origins = (
+        {version.cache_control for version in record.versions} if order.delivery.use_origin_cache_control else set()
+    )
+    if len(origins) == 1 and (value := origins.pop()) and not record.is_transient and expires_in_s is None:
+        return value
+    if order.delivery.private or any(version.private for version in record.versions):
         return "private, no-store"
     age = site.lifetimes.versioned_s if order.delivery.versioned else site.lifetimes.max_age_s
     if order.delivery.max_age_s is not None:
         age = min(age, order.delivery.max_age_s)
     if record.is_transient:
         age = min(age, 10)
-    if left_s is not None:
-        age = max(0, min(age, int(left_s)))
+    if expires_in_s is not None:
+        age = max(0, min(age, int(expires_in_s)))
     return f"public, max-age={age}"
 
 
@@ -117,25 +140,25 @@ def _result(order: Order, record: Record, *, cached: bool) -> Result:
         focus=record.facts.focus,
         original=original.value if original else None,
         cached=cached,
-        trouble=original.is_trouble if original else False,
+        is_fallback=original.is_failure if original else False,
     )
 
 
-def unchanged(heard: RequestHeaders, order: Order, record: Record) -> bool:
-    """Whether the client has this very answer already: then 304.
+def is_not_modified(request: RequestHeaders, order: Order, record: Record) -> bool:
+    """True if the client has this response already, so that it gets a 304.
 
-    By its date only where there is one source: Last-Modified is the first one's, and another may have changed.
+    If-Modified-Since counts only with a single source: Last-Modified is that of the first source.
     """
-    if heard.if_none_match:
-        if heard.if_none_match.strip() == "*":
+    if request.if_none_match:
+        if request.if_none_match.strip() == "*":
             return True
-        known = (tag.strip().removeprefix("W/") for tag in heard.if_none_match.split(","))
-        return record.etag in known
+        tags = (tag.strip().removeprefix("W/") for tag in request.if_none_match.split(","))
+        return record.etag in tags
     modified = record.versions[0].modified_s if record.versions and len(order.sources) == 1 else None
-    if not heard.if_modified_since or modified is None:
+    if not request.if_modified_since or modified is None:
         return False
     try:
-        since = parsedate_to_datetime(heard.if_modified_since)
+        since = parsedate_to_datetime(request.if_modified_since)
     except (TypeError, ValueError):
         return False
     if since.tzinfo is None:
@@ -144,67 +167,81 @@ def unchanged(heard: RequestHeaders, order: Order, record: Record) -> bool:
 
 
 def server_timing(cache: str, timing: Timing) -> bytes:
-    """The Server-Timing value: where the answer came from, and milliseconds by stage."""
+    """The Server-Timing value: the cache status, and milliseconds by stage."""
     stages = (f"{name};dur={ms:.1f}" for name, ms in timing.stages)
     return ", ".join((f"cache;desc={cache}", *stages)).encode("ascii")
 
 
 def quota_headers(quota: Quota) -> RawHeaders:
-    """Where the caller stands."""
+    """The rate limit, and how many requests of it remain."""
     return [
         (b"x-ratelimit-limit", b"%d" % quota.limit),
         (b"x-ratelimit-remaining", b"%d" % quota.remaining),
     ]
 
 
-def refusal(dialect: Dialect, problem: Problem, ask: ImageRequest, *, negotiated: bool) -> tuple[Response, RawHeaders]:
-    """The problem as the dialect tells it, never cached, never active.
+def error_response(
+    dialect: Dialect, problem: Problem, request: ImageRequest, *, negotiated: bool
+) -> tuple[Response, RawHeaders]:
+    """The dialect's response to a problem, and its headers; caches do not store it.
 
-    `negotiated`: a picture in its place might have had its format from Accept.
+    `negotiated`: True if Accept may select the format of the image at this URL.
     """
-    answer = dialect.error_response(problem, ask)
-    names = {name.lower() for name, _ in answer.headers}
-    headers = [
-        ("content-type", answer.media_type),
-        ("content-length", str(len(answer.body))),
-        ("x-content-type-options", "nosniff"),
-        ("content-security-policy", INERT),
-    ]
+    response = dialect.error_response(problem, request)
+    names = {name.lower() for name, _ in response.headers}
+    headers = []
     if "cache-control" not in names:
         headers.append(("cache-control", "no-store"))
     if negotiated and "vary" not in names:
         headers.append(("vary", "Accept"))
     if problem.retry_after_s is not None and "retry-after" not in names:
         headers.append(("retry-after", str(problem.retry_after_s)))
-    return answer, raw((*headers, *answer.headers))
+    return response, dialect_headers(response, *headers)
 
 
-def plain(problem: Problem) -> tuple[bytes, RawHeaders]:
-    """The problem where no site and so no dialect is known."""
+def dialect_headers(response: Response, *headers: tuple[str, str]) -> RawHeaders:
+    """The headers of a response that a dialect wrote itself, with these after the security headers."""
+    described = (("content-type", response.media_type), ("content-length", str(len(response.body))))
+    return encode_headers((*described, *SITE_SECURITY, *headers, *response.headers))
+
+
+def problem_response(problem: Problem) -> tuple[bytes, RawHeaders]:
+    """A plain text response to a problem that occurs before a site, and so a dialect, is known."""
     body = f"{problem}\n".encode()
     headers = (
         ("content-type", "text/plain; charset=utf-8"),
         ("content-length", str(len(body))),
         ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
-        ("content-security-policy", INERT),
-        ("cross-origin-resource-policy", "same-origin"),
+        *PROBLEM_SECURITY,
     )
-    return body, raw(headers)
+    return body, encode_headers(headers)
 
 
-async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes = b"") -> None:
-    """An answer in one piece."""
+def preflight_headers(cors: CorsPolicy, origin: str) -> RawHeaders:
+    """The headers of the response to a CORS preflight request."""
+    headers = (
+        ("allow", _METHODS),
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-methods", _METHODS),
+        ("access-control-max-age", "86400"),
+        *PREFLIGHT_SECURITY,
+        ("content-length", "0"),
+    )
+    return cors.apply(encode_headers(headers), origin)
+
+
+async def send_response(send: Send, status: int, headers: RawHeaders, body: bytes = b"") -> None:
+    """Send a response in one piece."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 async def send_file(send: Send, headers: RawHeaders, opened: OpenSource) -> None:
-    """An original in pieces, read off the event loop; a file cut short meanwhile ends the connection early."""
+    """Send a file in pieces, which threads read. If the file has become shorter, the connection ends early."""
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     at = 0
     while at < opened.bytes:
-        piece = await asyncio.to_thread(os.pread, opened.descriptor, min(PIECE, opened.bytes - at), at)
+        piece = await asyncio.to_thread(os.pread, opened.descriptor, min(CHUNK_BYTES, opened.bytes - at), at)
         if not piece:
             break
         at += len(piece)

@@ -59,7 +59,7 @@ class Router(Generic[T]):
         return (value for _, value in self._mounts)
 
     def find(self, host: str, path: str) -> tuple[T, str] | None:
-        """The value whose mount serves the URL, and the path below its prefix."""
+        """The value at the mount that serves the URL, and the path below the mount's prefix."""
         for mount, value in self._mounts:
             rest = mount.rest(host, path)
             if rest is not None:

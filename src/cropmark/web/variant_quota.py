@@ -1,4 +1,4 @@
-"""How many new pictures of one source a client may have made in a minute: a bound to the explosion of variants."""
+"""A limit on the new renditions of one source that a client can request in a minute."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from cropmark.ports import Limiter
 
 @dataclass(frozen=True, slots=True)
 class VariantQuota:
-    """`limiter` counts in minutes; `variants` 0: as many as anybody likes."""
+    """Allows `per_minute` new renditions of one source for each client; 0: no limit."""
 
     limiter: Limiter
-    variants: int = 0
+    per_minute: int = 0
 
     async def consume(self, source: str, client: str) -> None:
-        """Count a picture that is to be made of `source`, a Stamp's identity. Raises TooManyRequests."""
-        if not self.variants:
+        """Count a new rendition of `source`, a SourceVersion's identity. Raises TooManyRequests."""
+        if not self.per_minute:
             return
-        # A digest: the name may be a web address with a token in it, and may be counted in a database of others.
+        # A digest: the name may be a URL with a token, and the limiter's database may be shared.
         name = sha256(source.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        quota = await self.limiter.hit(f"variants {client} {name}", self.variants)
+        quota = await self.limiter.hit(f"variants {client} {name}", self.per_minute, window_s=60)
         if quota.exceeded:
             raise TooManyRequests(
-                f"expected at most {quota.limit} new renditions of one picture in a minute",
-                fix="come back later; those that were made are still there",
+                f"expected at most {quota.limit} new renditions of one image in a minute",
+                fix="try again later; existing renditions are still served",
                 retry_after_s=quota.retry_after_s,
             )

@@ -1,7 +1,6 @@
-"""The body of a management call: JSON, also where nothing says so, or a form with a file.
+"""Reads the body of a management request: a form with a file, or JSON with any Content-Type or none.
 
-Source of the traps: requests of the vendor's own SDKs, which send JSON without a Content-Type after an upload, and name
-the file `asset` when they replace one.
+The vendor's own SDKs send JSON without a Content-Type after an upload, and name the file `asset` when they replace one.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ import structlog
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from cropmark.management.request import Unprocessable, UploadedFile
+from cropmark.management.request import InvalidField, UploadedFile
 from cropmark.model.assets import MAX_NAME_CHARS, UploadInfo
-from cropmark.model.formats import READABLE, SNIFFED_BYTES, sniffed
+from cropmark.model.formats import READABLE, SNIFF_BYTES, sniff_format
 from cropmark.model.problems import Overloaded, SourceProblem
 from cropmark.ports import OpenSource, Renderers, SourceVersion
+from cropmark.web.body_reader import body_pieces
 from cropmark.web.request import Receive
 
 log = structlog.get_logger("cropmark.access")
@@ -31,136 +31,122 @@ log = structlog.get_logger("cropmark.access")
 JSON_BYTES: Final = 2**20
 FIELD_BYTES: Final = 64 * 1024
 FIELDS: Final = 50
-IDLE_S: Final = 15.0
-"""Between two pieces of a body."""
 FILES: Final = ("asset[upload]", "asset")
-
-
-class Gone(Exception):
-    """The client hung up before all of the request was there."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedBody:
-    """What a body says, and the file in it."""
+    """The fields of a body, and its file."""
 
     fields: Mapping[str, Any]
     file: UploadFile | None = None
     is_form: bool = False
 
 
-async def read(receive: Receive, headers: Mapping[str, str], limit_bytes: int, held: AsyncExitStack) -> ParsedBody:
-    """The whole body; its file is closed with the stack. Raises Unacceptable, Gone, Overloaded."""
+async def read_body(
+    receive: Receive, headers: Mapping[str, str], limit_bytes: int, cleanup: AsyncExitStack
+) -> ParsedBody:
+    """The parsed body; `cleanup` closes its file. Raises InvalidField, ClientDisconnected, Overloaded."""
     content_type = headers.get("content-type", "")
     try:
         if content_type.lower().startswith("multipart/"):
-            return await _form(receive, content_type, limit_bytes, held)
-        return ParsedBody(_object(b"".join([piece async for piece in _pieces(receive, JSON_BYTES)])))
+            return await _form(receive, content_type, limit_bytes, cleanup)
+        return ParsedBody(_object(b"".join([piece async for piece in _parser_pieces(receive, JSON_BYTES)])))
     except TimeoutError as error:
-        raise Unprocessable("the body came too slowly", fix="send it at once") from error
+        raise InvalidField("the body came too slowly", fix="send it faster") from error
 
 
-async def inspected(file: UploadFile, renderers: Renderers) -> UploadedFile:
-    """The file as a renderer found it to be, whatever its name and the client say. Raises Unacceptable, Overloaded."""
-    with _room():
+async def inspect_upload(file: UploadFile, renderers: Renderers) -> UploadedFile:
+    """The file with the format and size that a renderer reads from it. Raises InvalidField, Overloaded."""
+    with _report_full_disk():
         source = await asyncio.to_thread(_on_disk, file.file)
-    kind = sniffed(os.pread(source.descriptor, SNIFFED_BYTES, 0))
-    if kind is None:
-        raise Unprocessable("the file is no picture that is known here", parameter="upload")
+    format_ = sniff_format(os.pread(source.descriptor, SNIFF_BYTES, 0))
+    if format_ is None:
+        raise InvalidField("the file is not an image in a supported format", parameter="upload")
     size = None
-    if kind in READABLE:
+    if format_ in READABLE:
         try:
-            info = await renderers.inspect(source, foreign=True)
+            info = await renderers.inspect(source, untrusted=True)
         except SourceProblem as problem:
-            raise Unprocessable(f"the picture cannot be used: {problem.detail}", parameter="upload") from problem
-        kind, size = info.format, info.size
-    return UploadedFile(UploadInfo(_name(file.filename or ""), kind, size), source)
+            raise InvalidField(f"the image cannot be used: {problem.detail}", parameter="upload") from problem
+        format_, size = info.format, info.size
+    return UploadedFile(UploadInfo(_safe_name(file.filename or ""), format_, size), source)
 
 
-async def _form(receive: Receive, content_type: str, limit_bytes: int, held: AsyncExitStack) -> ParsedBody:
+async def _form(receive: Receive, content_type: str, limit_bytes: int, cleanup: AsyncExitStack) -> ParsedBody:
     parser = MultiPartParser(
         Headers({"content-type": content_type}),
-        _pieces(receive, limit_bytes + JSON_BYTES),
+        _parser_pieces(receive, limit_bytes + JSON_BYTES),
         max_files=1,
         max_fields=FIELDS,
         max_part_size=FIELD_BYTES,
     )
     try:
-        with _room():
+        with _report_full_disk():
             form = await parser.parse()
     except (MultiPartException, KeyError, LookupError) as error:
-        raise Unprocessable("expected a whole form with one file", fix="let the client library write it") from error
-    held.push_async_callback(form.close)
+        raise InvalidField("expected a complete form with one file", fix="let the client library write it") from error
+    cleanup.push_async_callback(form.close)
     file = next((form[name] for name in FILES if isinstance(form.get(name), UploadFile)), None)
     if isinstance(file, UploadFile) and (file.size or 0) > limit_bytes:
-        raise Unprocessable(f"expected a file of at most {limit_bytes:,} bytes", parameter="upload")
+        raise InvalidField(f"expected a file of at most {limit_bytes:,} bytes", parameter="upload")
     return ParsedBody({"asset": _fields(form)}, file if isinstance(file, UploadFile) else None, is_form=True)
 
 
 def _fields(form: FormData) -> dict[str, str]:
-    """The texts of a form, `asset[title]` as `title`."""
+    """The text fields of a form; `asset[title]` is named `title`."""
     named = ((name.removeprefix("asset[").removesuffix("]"), value) for name, value in form.items())
     return {name: value for name, value in named if isinstance(value, str)}
 
 
 def _object(text: bytes) -> Mapping[str, Any]:
-    """The JSON object; nothing at all is an empty one."""
+    """The JSON object; an empty body is an empty object."""
     if not text.strip():
         return {}
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unprocessable("expected JSON", fix='send {"asset": {…}}', parameter="body") from error
+        raise InvalidField("expected JSON", fix='send {"asset": {…}}', parameter="body") from error
     if not isinstance(found, Mapping):
-        raise Unprocessable("expected a JSON object", fix='send {"asset": {…}}', parameter="body")
+        raise InvalidField("expected a JSON object", fix='send {"asset": {…}}', parameter="body")
     return found
 
 
-async def _pieces(receive: Receive, limit_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The body as it comes. Raises Unacceptable past the limit, Gone, TimeoutError."""
-    count, more = 0, True
-    while more:
-        async with asyncio.timeout(IDLE_S):
-            message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Gone
-        piece = message.get("body", b"")
-        more = message.get("more_body", False)
-        count += len(piece)
-        if count > limit_bytes:
-            raise Unprocessable(
-                f"expected a body of at most {limit_bytes:,} bytes", fix="send less", parameter="upload"
-            )
+async def _parser_pieces(receive: Receive, limit_bytes: int) -> AsyncGenerator[bytes, None]:
+    too_large = InvalidField(f"expected a body of at most {limit_bytes:,} bytes", fix="send less", parameter="upload")
+    async for piece in body_pieces(receive, limit_bytes, too_large):
         yield piece
-    yield b""  # tells the parser of its end
+    yield b""  # the parser's mark for the end
 
 
 @contextmanager
-def _room() -> Iterator[None]:
-    """A disk that takes no file now is told as Overloaded."""
+def _report_full_disk() -> Iterator[None]:
+    """Raises Overloaded for an error of the disk."""
     try:
         yield
-    except TimeoutError:  # an OSError too, and the client's
+    except TimeoutError:  # also an OSError, but caused by the client
         raise
     except OSError as error:
-        log.warning("an upload cannot be taken in", why=str(error))
-        raise Overloaded("there is no room to take in a file", fix="try again later", retry_after_s=10) from error
+        log.warning("an upload cannot be stored", why=str(error))
+        raise Overloaded(
+            "there is not enough disk space for the upload", fix="try again later", retry_after_s=10
+        ) from error
 
 
-def _on_disk(file: Any) -> OpenSource:  # typed as BinaryIO, and one that rolls over to the disk
+def _on_disk(file: Any) -> OpenSource:  # typed as BinaryIO; it is a SpooledTemporaryFile
     assert isinstance(file, SpooledTemporaryFile)
     file.rollover()
     file.flush()
     length = os.fstat(file.fileno()).st_size
 
     def close() -> None:
-        """The form closes it."""
+        """Does nothing: the form closes the file."""
 
     return OpenSource(file.fileno(), length, SourceVersion("upload:", ""), close)
 
 
-def _name(name: str) -> str:
-    """A name that can be the last part of a URL: no folders, no control characters, not too long."""
+def _safe_name(name: str) -> str:
+    """The file name as the last segment of a URL: without folders and control characters, with a limited length."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     clean = "".join(c for c in last if c.isprintable()).encode("utf-8", "replace").decode("utf-8").strip(". ")
     return clean[-MAX_NAME_CHARS:] or "file"

@@ -1,7 +1,7 @@
-"""The body of a request, read in pieces and taken apart: JSON, multipart and forms, each by its own reader.
+"""Reads the body of a PixLab request in pieces: JSON, multipart and URL-encoded forms, each with its own parser.
 
-They differ in how a field begins and ends; what becomes of its bytes is Parts' to say. A picture of 25 MB, also in
-base64, is never in memory whole, and no piece holds up the event loop for longer than 64 KiB take.
+The parsers find the beginning and end of each field; a FieldReader stores its bytes. An image of 25 MB, also as base64,
+is never in memory as a whole, and no step blocks the event loop for longer than 64 KiB take.
 """
 
 from __future__ import annotations
@@ -13,84 +13,69 @@ from urllib.parse import unquote_to_bytes
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, QuerystringParser, parse_options_header
 
-from cropmark.dialects.pixlab.long_json import JsonBody
-from cropmark.dialects.pixlab.query import BodyKind
+from cropmark.dialects.pixlab.endpoints import BodyKind
+from cropmark.dialects.pixlab.json_body import JsonBody
 from cropmark.model.problems import BadRequest, Problem
-from cropmark.web.pixlab.fields import PICTURE, FieldReader, ParsedFields
+from cropmark.web.body_reader import body_pieces
+from cropmark.web.pixlab.fields import IMAGE_FIELD, FieldReader, ParsedFields
 from cropmark.web.request import Receive
 
-PIECE: Final = 65_536
-IDLE_S: Final = 15.0
-"""Between two pieces."""
+FEED_BYTES: Final = 65_536
+"""Largest piece that a reader gets; a larger one would block the event loop."""
 TOTAL_S: Final = 120.0
+"""Longest time for a whole body."""
 
 
-class Gone(Exception):
-    """The client hung up before all of the request was there."""
-
-
-async def taken(receive: Receive, reader: BodyReader, limit_bytes: int) -> ParsedFields:
-    """The whole body, fed to a reader. Raises Gone; everything else is told in the Taken."""
+async def read_fields(receive: Receive, reader: BodyReader, limit_bytes: int) -> ParsedFields:
+    """The fields of the body. Raises ClientDisconnected; all other errors are in ParsedFields.problem."""
     try:
         async with asyncio.timeout(TOTAL_S):
-            await _fed(receive, reader, limit_bytes)
+            await _feed(receive, reader, limit_bytes)
         reader.end()
     except Problem as problem:
-        reader.parts.break_off(problem)
+        reader.fields.abort(problem)
     except TimeoutError:
-        reader.parts.break_off(BadRequest("the body came too slowly", fix="send it at once"))
-    return reader.parts.taken()
+        reader.fields.abort(BadRequest("the body came too slowly", fix="send it faster"))
+    return reader.fields.result()
 
 
-async def _fed(receive: Receive, reader: BodyReader, limit_bytes: int) -> None:
-    count = 0
-    more = True
-    while more:
-        async with asyncio.timeout(IDLE_S):
-            message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Gone
-        body = message.get("body", b"")
-        more = message.get("more_body", False)
-        count += len(body)
-        if count > limit_bytes:
-            raise BadRequest(
-                f"expected a body of at most {limit_bytes:,} bytes, got more", fix="send a smaller picture"
-            )
-        for at in range(0, len(body), PIECE):
-            reader.feed(body[at : at + PIECE])
-            await asyncio.sleep(0)  # others first
+async def _feed(receive: Receive, reader: BodyReader, limit_bytes: int) -> None:
+    too_large = BadRequest(f"expected a body of at most {limit_bytes:,} bytes, got more", fix="send a smaller image")
+    async for piece in body_pieces(receive, limit_bytes, too_large):
+        for at in range(0, len(piece), FEED_BYTES):
+            reader.feed(piece[at : at + FEED_BYTES])
+            await asyncio.sleep(0)  # let other requests run
 
 
-# ------------------------------------------------------------------------------------------------ kinds
+# ------------------------------------------------------------------------------------------------ formats
 
 
 class BodyReader(Protocol):
-    """Takes a body apart. Both methods raise BadOrder for what is none of its kind."""
+    """Parses a body. Both methods raise BadRequest for a malformed body."""
 
-    parts: FieldReader
+    fields: FieldReader
 
     def feed(self, piece: bytes) -> None: ...
 
     def end(self) -> None: ...
 
 
-def reader_of(kind: BodyKind, content_type: str, parts: FieldReader) -> BodyReader:
-    """What reads a body of this kind. Raises BadOrder for multipart without a boundary."""
-    match kind:
+def reader_for(body_format: BodyKind, content_type: str, fields: FieldReader) -> BodyReader:
+    """The parser of a body format. Raises BadRequest for multipart without a boundary."""
+    match body_format:
         case BodyKind.JSON:
-            return _JsonReader(parts)
+            return _JsonReader(fields)
         case BodyKind.FORM:
-            return _FormReader(parts)
+            return _FormReader(fields)
         case BodyKind.MULTIPART:
-            return _MultipartReader(parts, content_type)
+            return _MultipartReader(fields, content_type)
         case _:
-            assert_never(kind)
+            assert_never(body_format)
 
 
 class _JsonReader:
-    def __init__(self, parts: FieldReader) -> None:
-        self.parts = parts
+    def __init__(self, fields: FieldReader) -> None:
+        self.fields = fields
         self._body = JsonBody()
         self._begun = False
 
@@ -98,23 +83,23 @@ class _JsonReader:
         text = self._body.feed(piece)
         if text and not self._begun:
             self._begun = True
-            self.parts.begin(PICTURE, is_file=False)
+            self.fields.begin(IMAGE_FIELD, is_file=False)
         if text:
-            self.parts.add(text)
+            self.fields.add(text)
 
     def end(self) -> None:
         if self._begun:
-            self.parts.end()
-        self.parts.fields |= self._body.fields()
+            self.fields.end()
+        self.fields.texts |= self._body.fields()
 
 
 class _FormReader:
-    def __init__(self, parts: FieldReader) -> None:
-        self.parts = parts
+    def __init__(self, fields: FieldReader) -> None:
+        self.fields = fields
         self._name = bytearray()
         self._begun = False
         self._cut = b""
-        """An escape of which a part is still to come."""
+        """The beginning of a percent escape that the next piece completes."""
         self._parser = QuerystringParser(
             {
                 "on_field_start": self._start,
@@ -138,7 +123,7 @@ class _FormReader:
         self._begun, self._cut = False, b""
 
     def _add_name(self, data: bytes, start: int, end: int) -> None:
-        self.parts.use(end - start)
+        self.fields.count_bytes(end - start)
         self._name += data[start:end]
 
     def _add(self, data: bytes, start: int, end: int) -> None:
@@ -146,22 +131,22 @@ class _FormReader:
         text = self._cut + data[start:end]
         at = text.rfind(b"%", -2)
         self._cut, text = (text[at:], text[:at]) if at >= 0 else (b"", text)
-        self.parts.add(_decoded(text))
+        self.fields.add(_unquote(text))
 
     def _end(self) -> None:
         self._begin()
-        self.parts.add(_decoded(self._cut))
-        self.parts.end()
+        self.fields.add(_unquote(self._cut))
+        self.fields.end()
 
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
-            self.parts.begin(_decoded(bytes(self._name)).decode("utf-8", "replace"), is_file=False)
+            self.fields.begin(_unquote(bytes(self._name)).decode("utf-8", "replace"), is_file=False)
 
 
 class _MultipartReader:
-    def __init__(self, parts: FieldReader, content_type: str) -> None:
-        self.parts = parts
+    def __init__(self, fields: FieldReader, content_type: str) -> None:
+        self.fields = fields
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
             raise BadRequest("multipart: expected a boundary", fix="let the client library set the Content-Type")
@@ -179,22 +164,22 @@ class _MultipartReader:
                     "on_header_end": self._end_header,
                     "on_headers_finished": self._begin,
                     "on_part_data": self._add,
-                    "on_part_end": self.parts.end,
+                    "on_part_end": self.fields.end,
                     "on_end": self._end,
                 },
             )
         except FormParserError as error:
-            raise _no_multipart() from error
+            raise _invalid_multipart() from error
 
     def feed(self, piece: bytes) -> None:
         try:
             self._parser.write(piece)
         except FormParserError as error:
-            raise _no_multipart() from error
+            raise _invalid_multipart() from error
 
     def end(self) -> None:
         if not self._ended:
-            raise _no_multipart()
+            raise _invalid_multipart()
 
     def _part(self) -> None:
         self._disposition = b""
@@ -214,18 +199,18 @@ class _MultipartReader:
     def _begin(self) -> None:
         options = parse_options_header(self._disposition.decode("latin-1"))[1]
         name = options.get(b"name", b"").decode("utf-8", "replace")
-        self.parts.begin(name, is_file=b"filename" in options)
+        self.fields.begin(name, is_file=b"filename" in options)
 
     def _add(self, data: bytes, start: int, end: int) -> None:
-        self.parts.add(data[start:end])
+        self.fields.add(data[start:end])
 
     def _end(self) -> None:
         self._ended = True
 
 
-def _decoded(text: bytes) -> bytes:
+def _unquote(text: bytes) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" "))
 
 
-def _no_multipart() -> BadRequest:
+def _invalid_multipart() -> BadRequest:
     return BadRequest("expected a whole multipart body", fix="let the client library write it")

@@ -1,6 +1,6 @@
-"""PixLab's endpoints: what is checked in which order, what is done, and the answer in its JSON.
+"""PixLab's endpoints: the order of their checks, and the response as JSON.
 
-endpoint, method ─▶ rate ─▶ body, to files ─▶ key ─▶ fields ─▶ picture ─▶ made, kept ─▶ {"status": 200, "link": …}
+endpoint, method ─▶ rate limit ─▶ body, files to disk ─▶ key ─▶ fields ─▶ image ─▶ render, store ─▶ JSON
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import structlog
 
 from cropmark.dialects.dialect import ImageRequest, Response
-from cropmark.dialects.pixlab import params, parse, responses
-from cropmark.dialects.pixlab.endpoints import EndpointName, unfit_body
-from cropmark.dialects.pixlab.query import body_kind
-from cropmark.dialects.pixlab.steps import Base64Text, decoded_base64, picture_input
+from cropmark.dialects.pixlab import params, query, responses
+from cropmark.dialects.pixlab.endpoints import EndpointName, body_kind, body_rejection
+from cropmark.dialects.pixlab.image_field import Base64Text, decode_base64, read_image
 from cropmark.model.problems import (
     BadRequest,
     InternalError,
@@ -28,22 +27,30 @@ from cropmark.model.problems import (
     TooManyRequests,
     UnsupportedMediaType,
 )
+from cropmark.plan.source import UploadRef
 from cropmark.ports import UploadWriter
 from cropmark.web import response
-from cropmark.web.pixlab.actions import Actions, Keys, PixLabCall, PixLabContext
-from cropmark.web.pixlab.body import Gone, reader_of, taken
+from cropmark.web.pixlab.actions import Actions, KeyOwners, PixLabCall, PixLabContext
+from cropmark.web.pixlab.body import read_fields, reader_for
 from cropmark.web.pixlab.fields import FieldReader, ParsedFields
-from cropmark.web.request import Receive, Scope, Send, checked_target, request_id
+from cropmark.web.request import (
+    CLIENT_CLOSED_REQUEST,
+    ClientDisconnected,
+    Receive,
+    Scope,
+    Send,
+    checked_target,
+    request_id,
+)
+from cropmark.web.routing import Mount
 
 log = structlog.get_logger("cropmark.access")
 
 BODY_BYTES: Final = 30 * 2**20
-SILENT: Final = 499
-"""The status logged for a client that hung up; nothing is sent."""
 
 
-def one_key(secret: str) -> Keys:
-    """A single key, compared in constant time."""
+def single_key(secret: str) -> KeyOwners:
+    """Accepts one key, compared in constant time."""
     owner = hashlib.sha256(b"cropmark pixlab owner\n" + secret.encode()).hexdigest()[:32]
 
     async def owner_of(given: str) -> str | None:
@@ -53,8 +60,8 @@ def one_key(secret: str) -> Keys:
     return owner_of
 
 
-def either(first: Keys, second: Keys) -> Keys:
-    """The keys of both."""
+def either_keys(first: KeyOwners, second: KeyOwners) -> KeyOwners:
+    """Accepts the keys of both."""
 
     async def owner_of(given: str) -> str | None:
         return await first(given) or await second(given)
@@ -63,158 +70,162 @@ def either(first: Keys, second: Keys) -> Keys:
 
 
 class PixLabEndpoint:
-    """The endpoints of one site: below a prefix, or all paths of its hosts."""
+    """The endpoints at one mount."""
 
-    def __init__(
-        self, bureau: PixLabContext, *, name: str = "pixlab", prefix: str = "", hosts: tuple[str, ...] = ()
-    ) -> None:
-        self._bureau = bureau
+    def __init__(self, context: PixLabContext, *, name: str = "pixlab", mount: Mount) -> None:
+        self._context = context
         self._name = name
-        self._prefix = f"{prefix}/"
-        self._hosts = hosts
-        self._acts = Actions(bureau)
+        self._mount = mount
+        self._actions = Actions(context)
 
     def matches(self, host: str, path: str) -> bool:
-        """Whether a request is for these endpoints."""
-        return path.startswith(self._prefix) and (not self._hosts or host in self._hosts)
+        return self._mount.rest(host, path) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began_s = time.perf_counter()
-        with ExitStack() as held:
-            call = PixLabCall(scope, receive, held, self._ask(scope))
+        started_s = time.perf_counter()
+        with ExitStack() as cleanup:
+            call = PixLabCall(scope, receive, cleanup, self._image_request(scope))
             try:
-                answer = await self._answer(call)
-            except Gone:
-                self._log(call, SILENT, 0, began_s)
+                reply = await self._reply(call)
+            except ClientDisconnected:
+                self._log(call, CLIENT_CLOSED_REQUEST, 0, started_s)
                 return
             except Problem as problem:
-                answer = self._bureau.dialect.error_response(problem, call.ask)
+                reply = self._context.dialect.error_response(problem, call.request)
             except Exception:
                 log.exception("an endpoint failed", dialect="pixlab")
-                answer = self._bureau.dialect.error_response(InternalError("our fault: the request failed"), call.ask)
-        await self._send(call, answer, send)
-        self._log(call, answer.status, len(answer.body), began_s)
+                reply = self._context.dialect.error_response(
+                    InternalError("internal server error; see the server log"), call.request
+                )
+        await self._send(call, reply, send)
+        self._log(call, reply.status, len(reply.body), started_s)
 
-    def _ask(self, scope: Scope) -> ImageRequest:
-        rest = scope["raw_path"].decode("latin-1")[len(self._prefix) :]
+    def _image_request(self, scope: Scope) -> ImageRequest:
+        rest = scope["raw_path"].decode("latin-1")[len(self._mount.prefix) + 1 :]
         path = unquote_to_bytes(rest).decode("utf-8", "surrogateescape")
-        key = [value.decode("latin-1") for name, value in scope["headers"] if name == parse.KEY_HEADER.encode()]
-        headers = {parse.KEY_HEADER: key[-1]} if key else {}
+        key = [value.decode("latin-1") for name, value in scope["headers"] if name == query.KEY_HEADER.encode()]
+        headers = {query.KEY_HEADER: key[-1]} if key else {}
         return ImageRequest(path, scope["query_string"].decode("utf-8", "surrogateescape"), headers, scope["method"])
 
-    async def _answer(self, call: PixLabCall) -> Response:
-        """The checks in the service's order. Raises Problems and Gone."""
-        bureau = self._bureau
-        if bureau.stopping():
+    async def _reply(self, call: PixLabCall) -> Response:
+        """The response, after the checks in the vendor's order. Raises Problems and ClientDisconnected."""
+        context = self._context
+        if context.stopping():
             raise Overloaded("the server is stopping", fix="try again", retry_after_s=1)
-        if call.ask.method == "OPTIONS":
-            return responses.preflight()
-        endpoint = bureau.dialect.admit(call.ask)
+        if call.request.method == "OPTIONS":
+            return responses.preflight_response()
+        endpoint = context.dialect.endpoint(call.request)
         checked_target(call.scope["raw_path"], call.scope["query_string"])
-        await self._within_rate(call.scope)
+        await self._check_rate(call.scope)
         body = await self._body(call, endpoint)
-        call.ask = replace(call.ask, fields=body.fields)
-        owner = await self._owner(call.ask, body)
+        call.request = replace(call.request, fields=body.fields)
+        owner = await self._owner(call.request, body)
         if body.problem is not None:
             raise body.problem
-        await self._with_picture(call, endpoint, body)
-        return await self._acts.run(call, bureau.dialect.read_request(call.ask), owner)
+        self._add_image(call, endpoint, body)
+        return await self._actions.run(call, context.dialect.parse_request(call.request), owner)
 
-    async def _within_rate(self, scope: Scope) -> None:
+    async def _check_rate(self, scope: Scope) -> None:
         """Count the request. Raises TooManyRequests."""
-        client = self._bureau.clients.resolve(scope)
-        quota = await self._bureau.limiter.hit(f"pixlab {client}", self._bureau.per_minute)
+        client = self._context.client_ip.resolve(scope)
+        quota = await self._context.limiter.hit(f"pixlab {client}", self._context.requests_per_minute, window_s=60)
         if quota.exceeded:
             raise TooManyRequests(
                 f"expected at most {quota.limit} requests a minute from one address",
-                fix="come back later",
+                fix="try again later",
                 retry_after_s=quota.retry_after_s,
             )
 
     async def _body(self, call: PixLabCall, endpoint: EndpointName) -> ParsedFields:
-        """What the body holds, with what is wrong with it. Raises Gone."""
-        if call.ask.method != "POST":
+        """The body's fields, and the first problem in it. Raises ClientDisconnected."""
+        if call.request.method != "POST":
             return ParsedFields({})
         content_type = _header(call.scope, b"content-type")
-        parts = FieldReader(lambda: self._intake(call))
+        fields = FieldReader(lambda: self._new_upload(call))
         try:
-            kind = body_kind(content_type)
-            reader = reader_of(kind, content_type, parts)
+            body_format = body_kind(content_type)
+            reader = reader_for(body_format, content_type, fields)
         except (UnsupportedMediaType, BadRequest) as problem:
-            return ParsedFields({}, problem=problem, unread=True)
-        if unfit := unfit_body(endpoint, kind):
-            parts.note(unfit)
+            return ParsedFields({}, problem=problem, incomplete=True)
+        if rejection := body_rejection(endpoint, body_format):
+            fields.add_problem(rejection)
         declared = _header(call.scope, b"content-length")
         if declared.isdecimal() and int(declared[:12]) > BODY_BYTES:
             too_large = BadRequest(f"expected a body of at most {BODY_BYTES:,} bytes, got {declared[:12]}")
-            return ParsedFields({}, problem=too_large, unread=True)
-        return await taken(call.receive, reader, BODY_BYTES)
+            return ParsedFields({}, problem=too_large, incomplete=True)
+        return await read_fields(call.receive, reader, BODY_BYTES)
 
-    def _intake(self, call: PixLabCall) -> UploadWriter:
-        intake = self._bureau.uploads.new_writer(self._bureau.dialect.settings.source_bytes)
-        call.held.callback(intake.discard)
-        return intake
+    def _new_upload(self, call: PixLabCall) -> UploadWriter:
+        upload_writer = self._context.uploads.new_writer(self._context.dialect.settings.max_source_bytes)
+        call.cleanup.callback(upload_writer.discard)
+        return upload_writer
 
-    async def _owner(self, ask: ImageRequest, body: ParsedFields) -> str:
-        """Who asks. Raises Unauthorized, and what is wrong with a body that may hold the key but cannot be read."""
-        key = self._bureau.dialect.key_of(ask)
-        if key is None and body.unread and body.problem is not None:
+    async def _owner(self, request: ImageRequest, body: ParsedFields) -> str:
+        """The owner of the key. Raises Unauthorized, or the problem of an unreadable body, which may hold the key."""
+        key = self._context.dialect.key_of(request)
+        if key is None and body.incomplete and body.problem is not None:
             raise body.problem
-        owner = None if key is None else await self._bureau.keys(key)
+        owner = None if key is None else await self._context.owner_of_key(key)
         if owner is None:
-            raise self._bureau.dialect.unauthorized(key)
+            raise self._context.dialect.unauthorized(key)
         return owner
 
-    async def _with_picture(self, call: PixLabCall, endpoint: EndpointName, body: ParsedFields) -> None:
-        """The ask with the picture that came along: a file, or what base64 stands for. Raises BadOrder."""
-        upload, call.picture = body.file, "upload" if body.file else ""
-        if upload is None and params.IMG in params.rows_of(endpoint):
-            upload, call.picture = body.text, "base64"
-            text = parse.texts_of(call.ask).get(params.IMG.name)
-            if upload is None and text is not None:
-                found = picture_input(text)
-                call.picture = "base64" if isinstance(found, Base64Text) else _origin(found.url)
-                if isinstance(found, Base64Text):
-                    intake = self._intake(call)
-                    for piece in decoded_base64((found.text,)):
-                        intake.write(piece)
-                    upload = intake.finish()
+    def _add_image(self, call: PixLabCall, endpoint: EndpointName, body: ParsedFields) -> None:
+        """Add an image that the request contains to it: a file, or base64 text. Raises BadRequest."""
+        upload = body.file
         if upload is not None:
-            call.ask = replace(call.ask, upload=upload.digest)
+            call.logged_image = "upload"
+        elif params.IMG in params.parameters_of(endpoint):
+            upload = self._image_in_text(call, body)
+        if upload is not None:
+            call.request = replace(call.request, upload=upload.digest)
 
-    async def _send(self, call: PixLabCall, answer: Response, send: Send) -> None:
-        headers = response.raw(
+    def _image_in_text(self, call: PixLabCall, body: ParsedFields) -> UploadRef | None:
+        """The image that `img` contains as base64 text; None if `img` is a URL or absent."""
+        call.logged_image = "base64"
+        text = query.parse_fields(call.request).get(params.IMG.name)
+        if body.text is not None or text is None:
+            return body.text
+        image = read_image(text)
+        if not isinstance(image, Base64Text):
+            call.logged_image = _origin(image.url)
+            return None
+        upload_writer = self._new_upload(call)
+        for piece in decode_base64((image.text,)):
+            upload_writer.write(piece)
+        return upload_writer.finish()
+
+    async def _send(self, call: PixLabCall, reply: Response, send: Send) -> None:
+        headers = response.encode_headers(
             (
-                *((("content-type", answer.media_type),) if answer.body else ()),
-                ("content-length", str(len(answer.body))),
-                ("x-content-type-options", "nosniff"),
-                ("cross-origin-resource-policy", "cross-origin"),
-                ("content-security-policy", response.INERT),
+                *((("content-type", reply.media_type),) if reply.body else ()),
+                ("content-length", str(len(reply.body))),
+                *response.PUBLIC_SECURITY,
                 ("x-request-id", request_id()),
-                *answer.headers,
+                *reply.headers,
             )
         )
         if call.cache != "none":
             headers.append((b"server-timing", response.server_timing(call.cache, call.timing)))
-        body = b"" if call.ask.method == "HEAD" else answer.body
-        await response.send_whole(send, answer.status, headers, body)
+        body = b"" if call.request.method == "HEAD" else reply.body
+        await response.send_response(send, reply.status, headers, body)
 
-    def _log(self, call: PixLabCall, status: int, sent: int, began_s: float) -> None:
-        metrics = self._bureau.metrics
-        metrics.requests.labels("pixlab", str(status), call.cache).inc()
-        metrics.bytes_out.labels("pixlab").inc(sent)
-        if not self._bureau.logs:
+    def _log(self, call: PixLabCall, status: int, sent: int, started_s: float) -> None:
+        metrics = self._context.metrics
+        metrics.count_request("pixlab", status, call.cache, time.perf_counter() - started_s)
+        metrics.response_bytes.labels("pixlab").inc(sent)
+        if not self._context.access_log:
             return
         log.info(
             "request",
-            method=call.ask.method,
-            path=call.scope["raw_path"].decode("latin-1")[:200],  # never the query: it holds key and picture
-            img=call.picture,
+            method=call.request.method,
+            path=call.scope["raw_path"].decode("latin-1")[:200],  # never the query: it contains the key and the image
+            img=call.logged_image,
             site=self._name,
             status=status,
             cache=call.cache,
             bytes=sent,
-            ms=round((time.perf_counter() - began_s) * 1000, 1),
+            ms=round((time.perf_counter() - started_s) * 1000, 1),
         )
 
 
@@ -224,7 +235,7 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _origin(url: str) -> str:
-    """Scheme and host of an address, all that is logged of it."""
+    """The scheme and host of a URL; the log does not contain the rest."""
     try:
         address = urlsplit(url)
         return f"{address.scheme}://{address.hostname or ''}"

@@ -1,4 +1,4 @@
-"""The fields of a body: short ones as text, a picture straight into a file, whatever kind of body they came in."""
+"""The fields of a body in any format: short fields as text, an image written to a file as it arrives."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from cropmark.dialects.pixlab.image_field import Base64Decoder, Base64Text, read_image
 from cropmark.dialects.pixlab.query import MAX_FIELDS
-from cropmark.dialects.pixlab.steps import Base64Reader, Base64Text, picture_input
 from cropmark.model.problems import BadRequest, Problem
 from cropmark.plan.source import UploadRef
 from cropmark.ports import UploadWriter
 
-FIELDS_BYTES: Final = 2**20
-"""All names and texts of a body together, pictures aside."""
-SHORT: Final = 8192
-"""A text in `img` of up to so many bytes is a field like any other; a longer one is a picture."""
-PICTURE: Final = "img"
-FILE: Final = "file"
+MAX_TEXT_BYTES: Final = 2**20
+"""Limit of all field names and texts of a body together, without images."""
+MAX_FIELD_BYTES: Final = 8192
+"""Limit of a text in `img` that is read as a field, such as a URL; a longer text is base64."""
+IMAGE_FIELD: Final = "img"
+FILE_FIELD: Final = "file"
 
-NewIntake = Callable[[], UploadWriter]
+NewUpload = Callable[[], UploadWriter]
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedFields:
-    """What a body held. `problem` is what is wrong with it: told once the key is known, which may stand in it too."""
+    """The fields of a body. `problem` is its first error, raised after the key, which may be a field, is checked."""
 
     fields: Mapping[str, str]
     file: UploadRef | None = None
-    """The part `file`, else a file in the part `img`."""
+    """The part `file`, or else a file in the part `img`."""
     text: UploadRef | None = None
-    """The picture that the text in `img` stands for, where that is too long for a field."""
+    """The image that was base64 text in `img`, if that was longer than MAX_FIELD_BYTES."""
     problem: Problem | None = None
-    unread: bool = False
-    """Whether part of it could not be read; a key may stand there."""
+    incomplete: bool = False
+    """True if a part of the body could not be read; it may contain the key."""
 
 
 class _Sink(Protocol):
-    """Where the bytes of one field go."""
+    """Receives the bytes of one field."""
 
     def add(self, piece: bytes) -> None: ...
 
@@ -45,146 +45,145 @@ class _Sink(Protocol):
 
 
 class FieldReader:
-    """The fields of a body as they come: begin(), add() as often as need be, end()."""
+    """Collects the fields of a body: for each field begin(), any number of add(), then end()."""
 
-    def __init__(self, new_intake: NewIntake) -> None:
-        self.new_intake = new_intake
-        self.fields: dict[str, str] = {}
+    def __init__(self, new_upload: NewUpload) -> None:
+        self.new_upload = new_upload
+        self.texts: dict[str, str] = {}
         self.files: dict[str, UploadRef] = {}
         self.text: UploadRef | None = None
-        self._room = FIELDS_BYTES
+        self._bytes_left = MAX_TEXT_BYTES
         self._count = 0
         self._problem: Problem | None = None
-        self._unread = False
+        self._incomplete = False
         self._sink: _Sink = _DiscardSink()
 
     def begin(self, name: str, *, is_file: bool) -> None:
-        """A field begins. Raises BadOrder for too many."""
+        """Begin a field. Raises BadRequest for too many fields."""
         self._count += 1
         if self._count > MAX_FIELDS:
-            raise BadRequest(f"the body has more than {MAX_FIELDS} fields", fix="leave out those that do nothing")
-        if name == FILE or (is_file and name == PICTURE):
+            raise BadRequest(f"the body has more than {MAX_FIELDS} fields", fix="remove the fields without effect")
+        if name == FILE_FIELD or (is_file and name == IMAGE_FIELD):
             self._sink = _FileSink(self, name)
         elif is_file:
             self._sink = _DiscardSink()
         else:
-            self.use(len(name))
-            self._sink = _ImageSink(self) if name == PICTURE else _TextSink(self, name)
+            self.count_bytes(len(name))
+            self._sink = _ImageSink(self) if name == IMAGE_FIELD else _TextSink(self, name)
 
     def add(self, piece: bytes) -> None:
-        """Some of the field's bytes. What is wrong with them is noted, and the rest of the field left out."""
+        """Add bytes of the field. After an error, which is recorded, the rest of the field is discarded."""
         try:
             self._sink.add(piece)
         except Problem as problem:
-            self.note(problem)
+            self.add_problem(problem)
             self._sink = _DiscardSink()
 
     def end(self) -> None:
-        """The field has ended."""
+        """End the field."""
         try:
             self._sink.end()
         except Problem as problem:
-            self.note(problem)
+            self.add_problem(problem)
         self._sink = _DiscardSink()
 
-    def use(self, count: int) -> None:
-        """Count bytes of text. Raises BadOrder past FIELDS_BYTES."""
-        self._room -= count
-        if self._room < 0:
-            raise BadRequest(f"the fields have more than {FIELDS_BYTES} bytes", fix="send the picture as the part file")
+    def count_bytes(self, count: int) -> None:
+        """Count bytes of names and texts. Raises BadRequest above MAX_TEXT_BYTES."""
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise BadRequest(f"the fields have more than {MAX_TEXT_BYTES} bytes", fix="send the image as the part file")
 
-    def note(self, problem: Problem) -> None:
-        """Something is wrong; the first such thing is told."""
+    def add_problem(self, problem: Problem) -> None:
+        """Record an error; only the first one is reported."""
         self._problem = self._problem or problem
 
-    def break_off(self, problem: Problem) -> None:
-        """Something is so wrong that the rest cannot be read."""
-        self.note(problem)
-        self._unread = True
+    def abort(self, problem: Problem) -> None:
+        """Record an error after which the rest of the body cannot be read."""
+        self.add_problem(problem)
+        self._incomplete = True
 
-    def taken(self) -> ParsedFields:
-        """All that there was."""
-        file = self.files.get(FILE) or self.files.get(PICTURE)
-        return ParsedFields(self.fields, file, self.text, self._problem, self._unread)
+    def result(self) -> ParsedFields:
+        file = self.files.get(FILE_FIELD) or self.files.get(IMAGE_FIELD)
+        return ParsedFields(self.texts, file, self.text, self._problem, self._incomplete)
 
 
 class _DiscardSink:
     def add(self, piece: bytes) -> None:
-        """Left out."""
+        """Discards the bytes."""
 
     def end(self) -> None:
-        """Nothing was kept."""
+        """Stores nothing."""
 
 
 class _TextSink:
-    """A short text; of a repeated name the last."""
+    """Stores a short text. The last field of a name counts."""
 
-    def __init__(self, parts: FieldReader, name: str) -> None:
-        self._parts = parts
+    def __init__(self, fields: FieldReader, name: str) -> None:
+        self._fields = fields
         self._name = name
         self._text = bytearray()
 
     def add(self, piece: bytes) -> None:
-        self._parts.use(len(piece))
+        self._fields.count_bytes(len(piece))
         self._text += piece
 
     def end(self) -> None:
-        self._parts.fields[self._name] = self._text.decode("utf-8", "replace")
+        self._fields.texts[self._name] = self._text.decode("utf-8", "replace")
 
 
 class _FileSink:
-    """An upload; an empty one is what a browser sends for no file."""
+    """Writes an upload. An empty one is ignored: a browser sends it if no file was selected."""
 
-    def __init__(self, parts: FieldReader, name: str) -> None:
-        self._parts = parts
+    def __init__(self, fields: FieldReader, name: str) -> None:
+        self._fields = fields
         self._name = name
-        self._intake = parts.new_intake()
+        self._upload = fields.new_upload()
 
     def add(self, piece: bytes) -> None:
-        self._intake.write(piece)
+        self._upload.write(piece)
 
     def end(self) -> None:
-        if self._intake.length:
-            self._parts.files[self._name] = self._intake.finish()
+        if self._upload.length:
+            self._fields.files[self._name] = self._upload.finish()
 
 
 class _ImageSink:
-    """The text of `img`: kept while it is short, for it may be a URL; a long one is base64, and decoded as it comes."""
+    """Reads the text of `img`: a short one, such as a URL, becomes a field; a long one is decoded as base64."""
 
-    def __init__(self, parts: FieldReader) -> None:
-        self._parts = parts
+    def __init__(self, fields: FieldReader) -> None:
+        self._fields = fields
         self._head = b""
-        self._reader: Base64Reader | None = None
-        self._intake: UploadWriter | None = None
+        self._reader: Base64Decoder | None = None
+        self._upload: UploadWriter | None = None
 
     def add(self, piece: bytes) -> None:
         if self._reader is None:
             self._head += piece
-            if len(self._head) <= SHORT:
+            if len(self._head) <= MAX_FIELD_BYTES:
                 return
-            piece = self._begun()
+            piece = self._begin_base64()
         self._write(piece)
 
     def end(self) -> None:
-        if self._reader is None or self._intake is None:
-            self._parts.fields[PICTURE] = self._head.decode("utf-8", "replace")
+        if self._reader is None or self._upload is None:
+            self._fields.texts[IMAGE_FIELD] = self._head.decode("utf-8", "replace")
             return
-        if rest := self._reader.rest():
-            self._intake.write(rest)
-        self._parts.text = self._intake.finish()
+        if rest := self._reader.finish():
+            self._upload.write(rest)
+        self._fields.text = self._upload.finish()
 
-    def _begun(self) -> bytes:
-        """What of the head is base64. Raises BadOrder for a URL of that length."""
-        found = picture_input(self._head.decode("utf-8", "replace"))
+    def _begin_base64(self) -> bytes:
+        """Begin to decode, and return the base64 text so far. Raises BadRequest for a URL of that length."""
+        found = read_image(self._head.decode("utf-8", "replace"))
         if not isinstance(found, Base64Text):
             raise BadRequest(
-                f"img: expected a URL of at most {SHORT} bytes, got more", fix="shorten it", parameter="img"
+                f"img: expected a URL of at most {MAX_FIELD_BYTES} bytes, got more", fix="shorten it", parameter="img"
             )
-        self._reader, self._intake = Base64Reader(), self._parts.new_intake()
+        self._reader, self._upload = Base64Decoder(), self._fields.new_upload()
         return found.text.encode("utf-8")
 
     def _write(self, piece: bytes) -> None:
         assert self._reader is not None
-        assert self._intake is not None
+        assert self._upload is not None
         if decoded := self._reader.feed(piece):
-            self._intake.write(decoded)
+            self._upload.write(decoded)

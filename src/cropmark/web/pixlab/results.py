@@ -1,4 +1,4 @@
-"""Stored results behind their links: no key is needed to read one, its id is all there is to know."""
+"""Downloads of stored results. They need no key: the id in the URL is a secret."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from cropmark.dialects.responses import json_answer
+from cropmark.dialects.responses import json_response
 from cropmark.model.formats import TRAITS
 from cropmark.model.problems import Overloaded
 from cropmark.ports import ResultStore, StoredResult
 from cropmark.runtime.metrics import Metrics
 from cropmark.web import response
+from cropmark.web.cors import RawHeaders
 from cropmark.web.request import Receive, Scope, Send, request_id
-from cropmark.web.response import INERT, RawHeaders
+from cropmark.web.routing import Mount
 from cropmark.web.site import Sites
 
 _PATH = re.compile(r"/media/([A-Za-z0-9_-]{16,64})\.[a-z]{3,4}")
-_UNENDING_S = 365 * 86_400
+_MOUNT = Mount("/media", paths=re.compile(r"[A-Za-z0-9_-]{16,64}\.[a-z]{3,4}\Z"))
+_MAX_AGE_S = 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class ResultUrls:
-    """The addresses of stored results: `base` is the server's own, `https://img.example`, no slash at its end."""
+    """The URLs of stored results. `base` is the server's own URL, `https://img.example`, without a trailing slash."""
 
     base: str
 
-    def of(self, kept: StoredResult) -> str:
-        """Where a result is served."""
-        return f"{self.base}/media/{kept.id}.{TRAITS[kept.format].extension}"
+    def url(self, result: StoredResult) -> str:
+        """The URL of a result."""
+        return f"{self.base}/media/{result.id}.{TRAITS[result.format].extension}"
 
-    def id_in(self, link: str) -> str | None:
-        """The id in a link that was told once, perhaps by another base; None: it is no link of ours."""
+    def id_from(self, link: str) -> str | None:
+        """The id in the URL of a result, with any base; None for another URL."""
         try:
             found = _PATH.search(urlsplit(link).path)
         except ValueError:
@@ -46,94 +48,90 @@ class ResultUrls:
 
 
 class ResultDownloads:
-    """The door of stored results, at /media/{id}.{extension}; where a site of another host has such a path, it wins."""
+    """Serves stored results at /media/{id}.{extension}, unless a site on another host serves that path."""
 
     def __init__(
         self,
         results: ResultStore,
-        links: ResultUrls,
+        result_urls: ResultUrls,
         sites: Sites,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._results = results
-        self._links = links
+        self._result_urls = result_urls
         self._sites = sites
         self._metrics = metrics
         self._clock = clock
 
     def matches(self, host: str, path: str) -> bool:
-        """Whether the path may be that of a result."""
-        if _PATH.fullmatch(path) is None:
+        if _MOUNT.rest(host, path) is None:
             return False
-        return host == self._links.host or self._sites.find(host, path) is None
+        return host == self._result_urls.host or self._sites.find(host, path) is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = await self._answered(scope, send)
-        self._metrics.requests.labels("media", str(status), "none").inc()
+        started_s = time.perf_counter()
+        status = await self._respond(scope, send)
+        self._metrics.count_request("media", status, "none", time.perf_counter() - started_s)
 
-    async def _answered(self, scope: Scope, send: Send) -> int:
+    async def _respond(self, scope: Scope, send: Send) -> int:
         if scope["method"] not in ("GET", "HEAD"):
-            return await _refused(send, 405, "expected GET or HEAD")
+            return await _send_error(send, 405, "expected GET or HEAD")
         path = scope["raw_path"].decode("latin-1")
         try:
-            found = await self._results.open(self._links.id_in(path) or "")
+            found = await self._results.open(self._result_urls.id_from(path) or "")
         except Overloaded as problem:
-            return await _refused(send, problem.status, problem.detail)
+            return await _send_error(send, problem.status, problem.detail)
         if found is None:
-            return await _refused(send, 404, "there is no such result, or none any more")
-        kept, opened = found
+            return await _send_error(send, 404, "result not found, or expired")
+        result, opened = found
         try:
-            headers = self._headers(kept)
-            if _etag(kept).encode() in _header(scope, b"if-none-match"):
-                await response.send_whole(send, 304, headers)
+            headers = self._headers(result)
+            if _etag(result).encode() in _header(scope, b"if-none-match"):
+                await response.send_response(send, 304, headers)
                 return 304
-            headers.append((b"content-length", b"%d" % kept.bytes))
+            headers.append((b"content-length", b"%d" % result.bytes))
             if scope["method"] == "HEAD":
-                await response.send_whole(send, 200, headers)
+                await response.send_response(send, 200, headers)
             else:
                 await response.send_file(send, headers, opened)
         finally:
             opened.close()
         return 200
 
-    def _headers(self, kept: StoredResult) -> RawHeaders:
-        rest = _UNENDING_S if kept.expires_s is None else max(0, int(kept.expires_s - self._clock()))
-        return response.raw(
+    def _headers(self, result: StoredResult) -> RawHeaders:
+        ttl_s = _MAX_AGE_S if result.expires_s is None else max(0, int(result.expires_s - self._clock()))
+        return response.encode_headers(
             (
-                ("content-type", TRAITS[kept.format].media_type),
-                ("cache-control", f"public, max-age={rest}"),
-                ("etag", _etag(kept)),
-                ("content-security-policy", INERT),
-                ("x-content-type-options", "nosniff"),
-                ("cross-origin-resource-policy", "cross-origin"),
+                ("content-type", TRAITS[result.format].media_type),
+                ("cache-control", f"public, max-age={ttl_s}"),
+                ("etag", _etag(result)),
+                *response.PUBLIC_SECURITY,
                 ("access-control-allow-origin", "*"),
                 ("x-request-id", request_id()),
             )
         )
 
 
-def _etag(kept: StoredResult) -> str:
-    return f'"{kept.id}"'  # an id never stands for other bytes
+def _etag(result: StoredResult) -> str:
+    return f'"{result.id}"'  # the bytes of an id never change
 
 
 def _header(scope: Scope, name: bytes) -> bytes:
     return b",".join(value for found, value in scope["headers"] if found == name)
 
 
-async def _refused(send: Send, status: int, error: str) -> int:
-    answer = json_answer(status, {"status": status, "error": error})
-    headers = response.raw(
+async def _send_error(send: Send, status: int, error: str) -> int:
+    reply = json_response(status, {"status": status, "error": error})
+    headers = response.encode_headers(
         (
-            ("content-type", answer.media_type),
-            ("content-length", str(len(answer.body))),
+            ("content-type", reply.media_type),
+            ("content-length", str(len(reply.body))),
             ("cache-control", "no-store"),
-            ("content-security-policy", INERT),
-            ("x-content-type-options", "nosniff"),
-            ("cross-origin-resource-policy", "cross-origin"),
+            *response.PUBLIC_SECURITY,
             ("x-request-id", request_id()),
             *((("allow", "GET, HEAD"),) if status == 405 else ()),
         )
     )
-    await response.send_whole(send, status, headers, answer.body)
+    await response.send_response(send, status, headers, reply.body)
     return status

@@ -1,0 +1,29 @@
+"""Reads a request's body in pieces, with a limit on its size and on the time between two pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from cropmark.model.problems import Problem
+from cropmark.web.request import ClientDisconnected, Receive
+
+IDLE_S: Final = 15.0
+"""Longest time between two pieces of a body."""
+
+
+async def body_pieces(receive: Receive, limit_bytes: int, too_large: Problem) -> AsyncGenerator[bytes, None]:
+    """The pieces of the body, as they arrive. Raises `too_large` past the limit, ClientDisconnected, TimeoutError."""
+    length, more = 0, True
+    while more:
+        async with asyncio.timeout(IDLE_S):
+            message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        piece = message.get("body", b"")
+        more = message.get("more_body", False)
+        length += len(piece)
+        if length > limit_bytes:
+            raise too_large
+        yield piece
