@@ -1,16 +1,16 @@
-"""Ports for servers that tests start and that must be told theirs beforehand."""
+"""TCP ports for servers that tests start on a fixed port."""
 
 from __future__ import annotations
 
 import random
 import socket
 
-# Below what the kernel gives to whoever asks for any port: other tests do, all the time, and at the same moment.
+# Below the range from which the kernel assigns ports to other tests at the same time.
 LOWEST, HIGHEST = 20_000, 32_000
 
 
 def free_port() -> int:
-    """One that nobody listens on now."""
+    """A port that is not in use now."""
     while True:
         port = random.randint(LOWEST, HIGHEST)
         with socket.socket() as probe:

@@ -16,14 +16,14 @@ from cropmark.api import RenderedImage
 from cropmark.config.loader import Settings
 from cropmark.model.problems import BadRequest, BadValue, CropOutOfBounds, SourceNotFound
 from cropmark.model.values import Size
-from tests.web.images import make_pictures
+from tests.builders import make_images
 
 PICTURE = RenderedImage(b"made", "image/jpeg", Size(1, 1))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("pictures"))
+    return make_images(tmp_path_factory.mktemp("pictures"))
 
 
 # fmt: off
@@ -98,7 +98,7 @@ def test_warnings_name_their_parameter_once(folder: Path) -> None:
     (missing,) = cropmark.render(folder / "wide.jpg", query, dialect="contentstack").warnings
     assert missing.startswith("overlay: left out, ")
     assert cropmark.render(folder / "wide.jpg", "w=30&dpr=9", dialect="kontent").warnings == ("dpr: 9 counts as 5",)
-    assert cropmark.explain("w=30&dpr=9", dialect="kontent").plain()["warnings"] == ["dpr: 9 counts as 5"]
+    assert cropmark.explain("w=30&dpr=9", dialect="kontent").to_json()["warnings"] == ["dpr: 9 counts as 5"]
 
 
 def test_accept_negotiates(folder: Path) -> None:
@@ -110,22 +110,22 @@ def test_problems_are_raised(folder: Path) -> None:
         cropmark.render(folder / "wide.jpg", "width=0")
     with pytest.raises(CropOutOfBounds):
         cropmark.render(folder / "wide.jpg", "crop=900,900")
-    with pytest.raises(SourceNotFound, match="there is no file"):
+    with pytest.raises(SourceNotFound, match="file not found"):
         cropmark.render(folder / "none.jpg", "width=10")
     with pytest.raises(SourceNotFound, match=r"cannot be read: File name too long"):
         cropmark.render(folder / ("a" * 300), "width=10")
     for dialect in ("zz", "pixlab"):
-        with pytest.raises(BadRequest, match=f"there is no dialect '{dialect}' over files"):
+        with pytest.raises(BadRequest, match=f"'{dialect}' is not a dialect that serves files"):
             cropmark.render(folder / "wide.jpg", "width=10", dialect=dialect)
 
 
 def test_explain(folder: Path) -> None:
-    assert cropmark.explain("crop=1:1&width=50").plain()["order"]["plan"]["steps"][0]["is"] == "Crop"
-    told = cropmark.explain("crop=1:1&width=50", source=folder / "wide.jpg").plain()
-    assert told["recipe"]["size"] == {"is": "Size", "width": 50, "height": 50}
+    assert cropmark.explain("crop=1:1&width=50").to_json()["order"]["plan"]["steps"][0]["type"] == "Crop"
+    told = cropmark.explain("crop=1:1&width=50", source=folder / "wide.jpg").to_json()
+    assert told["recipe"]["size"] == {"type": "Size", "width": 50, "height": 50}
     assert len(told["key"]) == 64
     assert told["cost_ms"] > 0
-    assert cropmark.explain("width=0").plain()["problem"]["status"] == 400
+    assert cropmark.explain("width=0").to_json()["problem"]["status"] == 400
 
 
 def test_settings_hold(folder: Path) -> None:

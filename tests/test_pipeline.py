@@ -1,4 +1,4 @@
-"""The line from Order to Delivered, with fakes of the ports around it."""
+"""The path from an Order to a Delivered, with fakes of the ports."""
 
 from __future__ import annotations
 
@@ -17,14 +17,26 @@ from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import SourceNotFound, SourceUnusable, TooManyRequests, Unprocessable
 from cropmark.model.values import Box, Ratio, Size
-from cropmark.pipeline import LOW_EFFORT_TTL_S, NEGATIVE_TTL_S, PARTIAL_TTL_S, Pipeline, fingerprint_of, key_of
+from cropmark.pipeline import (
+    LOW_EFFORT_TTL_S,
+    NEGATIVE_TTL_S,
+    NO_CONTEXT,
+    PARTIAL_TTL_S,
+    Delivered,
+    Pipeline,
+    RequestContext,
+    cache_key,
+    fingerprint_of,
+)
 from cropmark.plan.plan import Delivery, Order, Plan
 from cropmark.plan.source import SitePath, SourceRef, SourceRequest
 from cropmark.plan.steps import Crop, Focus
-from cropmark.ports import AnalysisResult, Facts, OpenSource, Passthrough, Rendered, SourceVersion, purge_matches
+from cropmark.ports import AnalysisResult, Facts, OpenSource, Passthrough, Rendered, SourceVersion
 from cropmark.runtime.metrics import Metrics
+from cropmark.runtime.purge_generations import PurgeGenerations
+from tests.builders import until
 
-JPEG = b"\xff\xd8\xff rest of a picture"
+JPEG = b"\xff\xd8\xff rest of an image"
 NOW = 1_000_000.0
 GRID = SaliencyMap(1, 1, b"\x00")
 ANALYSIS = Analysis(1, (), GRID, GRID)
@@ -32,303 +44,336 @@ ANALYSIS = Analysis(1, (), GRID, GRID)
 
 @dataclass
 class FakeSource:
-    """Files of a folder that count how often they are opened; `versions` is what their stamps say."""
+    """A folder with files of fixed content; counts open(). `versions` gives the version of each file."""
 
     folder: Path
     versions: dict[str, str]
-    opened: int = 0
-    generations: dict[str, int] = field(default_factory=dict)
+    opens: int = 0
+    generations: PurgeGenerations = field(default_factory=PurgeGenerations)
 
-    def stat(self, where: SourceRef) -> SourceVersion:
-        assert isinstance(where, SitePath)
-        if where.path not in self.versions:
-            raise SourceNotFound("no such picture")
-        name = self.identity(where)
-        generation = sum(n for prefix, n in self.generations.items() if purge_matches(prefix, name))
-        return SourceVersion(name, self.versions[where.path], generation, modified_s=1.0)
+    def stat(self, ref: SourceRef) -> SourceVersion:
+        assert isinstance(ref, SitePath)
+        if ref.path not in self.versions:
+            raise SourceNotFound("missing")
+        identity = self.identity(ref)
+        return SourceVersion(identity, self.versions[ref.path], self.generations.of(identity), modified_s=1.0)
 
-    async def open(self, where: SourceRef) -> OpenSource:
-        stamp = self.stat(where)
-        self.opened += 1
-        path = self.folder / "picture"
+    async def open(self, ref: SourceRef) -> OpenSource:
+        version = self.stat(ref)
+        self.opens += 1
+        path = self.folder / "image"
         path.write_bytes(JPEG)
-        descriptor = os.open(path, os.O_RDONLY)
-        return OpenSource(descriptor, len(JPEG), stamp, lambda: os.close(descriptor))
+        return OpenSource.from_fd(os.open(path, os.O_RDONLY), len(JPEG), version)
 
-    def identity(self, where: SourceRef) -> str:
-        assert isinstance(where, SitePath)
-        return f"files:{where.path}"
+    def identity(self, ref: SourceRef) -> str:
+        assert isinstance(ref, SitePath)
+        return f"files:{ref.path}"
 
-    def purge(self, named: str) -> None:
-        self.generations[named] = self.generations.get(named, 0) + 1
+    def purge(self, prefix: str) -> None:
+        self.generations.add(prefix)
 
     async def close(self) -> None: ...
 
 
 @dataclass
 class FakeRenderers:
-    """Answers with `outcome`, or raises it; `before` is awaited first."""
+    """Returns or raises `outcome` and `analysis`, after awaiting `before` or `before_analysis`."""
 
     outcome: Rendered | Passthrough | Exception
-    analyzed: AnalysisResult | Exception = field(default_factory=lambda: AnalysisResult(ANALYSIS))
-    before: Callable[[], Awaitable[None]] | None = None
+    analysis: AnalysisResult | Exception = field(default_factory=lambda: AnalysisResult(ANALYSIS))
+    before: Callable[[], Awaitable[object]] | None = None
+    before_analysis: Callable[[], Awaitable[object]] | None = None
     renders: int = 0
     analyses: int = 0
-    saw: list[AnalysisResult | None] = field(default_factory=list)
-    slow: bool = False
-    read: list[bytes] = field(default_factory=list)
+    received: list[AnalysisResult | None] = field(default_factory=list)
+    """The analyses passed to render()."""
+    analyzed: list[bytes] = field(default_factory=list)
+    """The content of the sources passed to analyze()."""
 
     async def render(
         self,
         sources: Sequence[OpenSource | None],
         plan: Plan,
-        analyzed: AnalysisResult | None = None,
+        analysis: AnalysisResult | None = None,
         *,
-        foreign: bool = False,
+        untrusted: bool = False,
         client: str | None = None,
     ) -> Rendered | Passthrough:
         self.renders += 1
-        self.saw.append(analyzed)
+        self.received.append(analysis)
         if self.before is not None:
             await self.before()
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
 
-    async def inspect(self, source: OpenSource, *, foreign: bool = False, client: str | None = None) -> Info:
+    async def inspect(self, source: OpenSource, *, untrusted: bool = False, client: str | None = None) -> Info:
         return Info(Format.JPEG, Size(4, 3), source.bytes)
 
-    async def analyze(self, source: OpenSource, *, foreign: bool = False, client: str | None = None) -> AnalysisResult:
+    async def analyze(
+        self, source: OpenSource, *, untrusted: bool = False, client: str | None = None
+    ) -> AnalysisResult:
         self.analyses += 1
-        if self.slow:
-            await asyncio.sleep(0.05)
-            self.read.append(os.pread(source.descriptor, 99, 0))
-        if isinstance(self.analyzed, Exception):
-            raise self.analyzed
-        return self.analyzed
+        if self.before_analysis is not None:
+            await self.before_analysis()
+        self.analyzed.append(os.pread(source.descriptor, 99, 0))
+        if isinstance(self.analysis, Exception):
+            raise self.analysis
+        return self.analysis
 
     async def draw(self, source: OpenSource, analysis: Analysis, window: Box | None) -> Rendered:
-        raise AssertionError("nobody draws here")
+        raise AssertionError("not used by the pipeline")
 
     async def close(self) -> None: ...
 
 
-MADE = Rendered(b"a small picture", Format.JPEG, Facts(Info(Format.JPEG, Size(4, 3), 99), Size(2, 2)))
+RENDERED = Rendered(b"a small image", Format.JPEG, Facts(Info(Format.JPEG, Size(4, 3), 99), Size(2, 2)))
 
 
 @dataclass
-class Line:
+class Fixture:
     """A pipeline with its fakes."""
 
     source: FakeSource
     renderers: FakeRenderers
+    metrics: Metrics
     pipeline: Pipeline
+
+    async def deliver(self, order: Order, context: RequestContext = NO_CONTEXT) -> Delivered:
+        return await self.pipeline.deliver(self.source, order, context)
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Line:
-    renderers = FakeRenderers(MADE)
-    clock = lambda: NOW  # noqa: E731 - a fixed clock
-    tiers = TieredCaches([MemoryCache(2**20, now=clock)])
+def line(tmp_path: Path) -> Fixture:
+    renderers, metrics = FakeRenderers(RENDERED), Metrics()
+    tiers = TieredCaches([MemoryCache(2**20, now=lambda: NOW)])
     source = FakeSource(tmp_path, {"a.jpg": "1", "b.jpg": "1"})
-    return Line(source, renderers, Pipeline(cache=tiers, renderers=renderers, metrics=Metrics(), clock=clock))
+    pipeline = Pipeline(cache=tiers, renderers=renderers, metrics=metrics, clock=lambda: NOW)
+    return Fixture(source, renderers, metrics, pipeline)
 
 
 def order(*names: str, plan: Plan | None = Plan(), private: bool = False) -> Order:  # noqa: B008 - a frozen value
     first, *others = names or ("a.jpg",)
-    wanted = (
+    requests = (
         SourceRequest(SitePath(first)),
         *(SourceRequest(SitePath(n), optional=True, parameter="overlay") for n in others),
     )
-    return Order(wanted, plan, Delivery(private=private))
+    return Order(requests, plan, Delivery(private=private))
 
 
 SMART = Plan((Crop(Ratio(1, 1), focus=Focus.SMART),))  # type: ignore[arg-type]  # whole numbers are fractions too
 
 
-async def test_a_miss_is_made_once_and_then_at_hand(line: Line) -> None:
-    first = await line.pipeline.deliver(line.source, order())
-    second = await line.pipeline.deliver(line.source, order())
-    assert (first.cache, second.cache) == ("miss", "hit-memory")
-    assert first.body == second.body == MADE.body
-    assert line.renderers.renders == line.source.opened == 1
+async def test_a_miss_is_rendered_once_and_cached(line: Fixture) -> None:
+    first = await line.deliver(order())
+    second = await line.deliver(order())
+    assert (first.cache_status, second.cache_status) == ("miss", "hit-memory")
+    assert first.body == second.body == RENDERED.body
+    assert line.renderers.renders == line.source.opens == 1
     peeked = line.pipeline.peek(line.source, order(), fingerprint_of(order()))
     assert peeked is not None
     assert peeked[0].record == first.record
     assert first.record.media_type == "image/jpeg"
 
 
-async def test_identical_misses_share_a_render(line: Line) -> None:
-    line.renderers.before = lambda: asyncio.sleep(0.02)
-    answers = await asyncio.gather(*(line.pipeline.deliver(line.source, order()) for _ in range(50)))
+async def test_identical_misses_share_a_render(line: Fixture) -> None:
+    go = asyncio.Event()
+    line.renderers.before = go.wait
+    requests = [asyncio.create_task(line.deliver(order())) for _ in range(50)]
+    await until(lambda: line.renderers.renders == 1)
+    go.set()
+    assert {delivered.body for delivered in await asyncio.gather(*requests)} == {RENDERED.body}
     assert line.renderers.renders == 1
-    assert {a.body for a in answers} == {MADE.body}
+    assert "cropmark_coalesced_requests_total 49.0" in line.metrics.exposition().decode()
 
 
-async def test_a_replaced_source_is_made_anew(line: Line) -> None:
-    await line.pipeline.deliver(line.source, order())
+async def test_a_replaced_source_is_rendered_again(line: Fixture) -> None:
+    await line.deliver(order())
     line.source.versions["a.jpg"] = "2"
-    assert (await line.pipeline.deliver(line.source, order())).cache == "miss"
+    assert (await line.deliver(order())).cache_status == "miss"
 
 
-async def test_what_was_replaced_meanwhile_is_answered_but_not_kept(line: Line) -> None:
-    async def replaced() -> None:
+async def test_a_source_replaced_during_its_render_is_delivered_and_not_cached(line: Fixture) -> None:
+    async def replace_source() -> None:
         line.source.versions["a.jpg"] = "2"
 
-    line.renderers.before = replaced
-    assert (await line.pipeline.deliver(line.source, order())).body == MADE.body
+    line.renderers.before = replace_source
+    assert (await line.deliver(order())).body == RENDERED.body
     line.renderers.before = None
     line.source.versions["a.jpg"] = "1"
-    assert (await line.pipeline.deliver(line.source, order())).cache == "miss"
+    assert (await line.deliver(order())).cache_status == "miss"
 
 
-async def test_a_render_begun_before_a_purge_is_not_kept(line: Line) -> None:
-    async def purged() -> None:
+async def test_a_source_purged_during_its_render_is_not_cached(line: Fixture) -> None:
+    async def purge() -> None:
         await line.pipeline.purge_source(line.source, SitePath("a.jpg"))
 
-    line.renderers.before = purged
-    await line.pipeline.deliver(line.source, order())
+    line.renderers.before = purge
+    await line.deliver(order())
     line.renderers.before = None
-    assert (await line.pipeline.deliver(line.source, order())).cache == "miss"
+    assert (await line.deliver(order())).cache_status == "miss"
 
 
-async def test_a_purge_forgets_picture_and_analysis(line: Line) -> None:
-    await line.pipeline.deliver(line.source, order(plan=SMART))
+async def test_a_purge_covers_renditions_and_analyses(line: Fixture) -> None:
+    await line.deliver(order(plan=SMART))
     assert await line.pipeline.purge_source(line.source, SitePath("a.jpg")) == 2
-    await line.pipeline.deliver(line.source, order(plan=SMART))
+    await line.deliver(order(plan=SMART))
     assert line.renderers.analyses == 2
 
 
-async def test_a_missing_overlay_is_left_out_for_ten_seconds(line: Line) -> None:
-    delivered = await line.pipeline.deliver(line.source, order("a.jpg", "none.png"))
+async def test_a_result_without_an_optional_source_has_a_short_ttl(line: Fixture) -> None:
+    delivered = await line.deliver(order("a.jpg", "none.png"))
     assert delivered.record.expires_s == NOW + PARTIAL_TTL_S
     assert [w.parameter for w in delivered.record.warnings] == ["overlay"]
 
 
-@pytest.mark.parametrize("opened_only", [False, True])
-async def test_a_missing_picture_that_a_parameter_named_is_told_with_its_name(line: Line, opened_only: bool) -> None:
-    """Not as if the URL's were missing; the source's own Problem, which others may be told too, stays as it is."""
-    problem = SourceNotFound("no such picture")
+@pytest.mark.parametrize("only_open_fails", [False, True])
+async def test_a_missing_image_of_a_parameter_is_reported_with_the_parameter(
+    line: Fixture, only_open_fails: bool
+) -> None:
+    """Otherwise the image of the URL would seem to be missing. The source's own Problem does not change."""
+    problem = SourceNotFound("missing")
     problem.origin_status = 410
-    glance = line.source.stat
+    stat = line.source.stat
 
-    async def refused(where: SourceRef) -> OpenSource:
+    async def failing_open(ref: SourceRef) -> OpenSource:
         raise problem
 
-    def seen(where: SourceRef) -> SourceVersion:
-        if where == SitePath("none.png") and not opened_only:
+    def failing_stat(ref: SourceRef) -> SourceVersion:
+        if ref == SitePath("none.png") and not only_open_fails:
             raise problem
-        return glance(SitePath("a.jpg"))
+        return stat(SitePath("a.jpg"))
 
-    line.source.stat = seen  # type: ignore[method-assign]  # a source that fails early or late
-    line.source.open = refused  # type: ignore[method-assign]
-    wanted = (SourceRequest(SitePath("none.png"), parameter="images"),)
-    with pytest.raises(SourceNotFound) as raised:
-        await line.pipeline.deliver(line.source, Order(wanted, Plan()))
-    told = raised.value
-    assert (told.detail, told.parameter) == ("images: 'none.png': no such picture", "images")
-    assert (told.fix, told.origin_status) == ("check the paths in images", 410)
-    assert (problem.detail, problem.parameter) == ("no such picture", None)
-
-
-async def test_what_was_made_in_a_hurry_is_kept_for_a_minute(line: Line) -> None:
-    line.renderers.outcome = replace(MADE, low_effort=True)
-    assert (await line.pipeline.deliver(line.source, order())).record.expires_s == NOW + LOW_EFFORT_TTL_S
+    line.source.stat = failing_stat  # type: ignore[method-assign]  # a source that fails early or late
+    line.source.open = failing_open  # type: ignore[method-assign]
+    requests = (SourceRequest(SitePath("none.png"), parameter="images"),)
+    with pytest.raises(SourceNotFound) as caught:
+        await line.deliver(Order(requests, Plan()))
+    raised = caught.value
+    assert (raised.detail, raised.parameter) == ("images: 'none.png': missing", "images")
+    assert (raised.fix, raised.origin_status) == ("check the paths in images", 410)
+    assert (problem.detail, problem.parameter) == ("missing", None)
 
 
-async def test_private_answers_are_never_kept(line: Line) -> None:
+async def test_a_low_effort_result_has_a_short_ttl(line: Fixture) -> None:
+    line.renderers.outcome = replace(RENDERED, low_effort=True)
+    assert (await line.deliver(order())).record.expires_s == NOW + LOW_EFFORT_TTL_S
+
+
+async def test_private_results_are_not_cached(line: Fixture) -> None:
     for _ in range(2):
-        assert (await line.pipeline.deliver(line.source, order(private=True))).cache == "miss"
+        assert (await line.deliver(order(private=True))).cache_status == "miss"
 
 
 @pytest.mark.parametrize("problem", [Unprocessable("no"), SourceUnusable("broken")])
-async def test_trouble_is_remembered_for_seconds(line: Line, problem: Exception) -> None:
+async def test_a_failed_render_is_not_repeated_for_seconds(line: Fixture, problem: Exception) -> None:
     line.renderers.outcome = problem
     for _ in range(3):
         with pytest.raises(type(problem)):
-            await line.pipeline.deliver(line.source, order())
+            await line.deliver(order())
     assert line.renderers.renders == 1
     assert NEGATIVE_TTL_S <= 10
 
 
-async def test_other_failures_are_not(line: Line) -> None:
-    line.renderers.outcome = RuntimeError("ours")
+async def test_other_failures_are_repeated(line: Fixture) -> None:
+    line.renderers.outcome = RuntimeError("a bug")
     with pytest.raises(RuntimeError):
-        await line.pipeline.deliver(line.source, order())
-    line.renderers.outcome = MADE
-    assert (await line.pipeline.deliver(line.source, order())).body == MADE.body
+        await line.deliver(order())
+    line.renderers.outcome = RENDERED
+    assert (await line.deliver(order())).body == RENDERED.body
 
 
-async def test_who_admits_is_asked_for_misses_only(line: Line) -> None:
-    asked = []
+async def test_admit_is_called_for_misses_only(line: Fixture) -> None:
+    calls = []
 
     async def admit() -> None:
-        asked.append(1)
-        if len(asked) > 1:
+        calls.append(1)
+        if len(calls) > 1:
             raise TooManyRequests("enough")
 
     for _ in range(3):
-        await line.pipeline.deliver(line.source, order(), admit=admit)
-    assert len(asked) == 1
+        await line.deliver(order(), RequestContext(admit=admit))
+    assert len(calls) == 1
     with pytest.raises(TooManyRequests):
-        await line.pipeline.deliver(line.source, order(plan=None), admit=admit)
+        await line.deliver(order(plan=None), RequestContext(admit=admit))
 
 
 @pytest.mark.parametrize("plan", [None, Plan()])
-async def test_who_admits_is_not_asked_for_what_is_not_there(line: Line, plan: Plan | None) -> None:
+async def test_admit_is_not_called_for_a_missing_source(line: Fixture, plan: Plan | None) -> None:
     async def admit() -> None:
         raise TooManyRequests("enough")
 
     line.source.versions.clear()
     with pytest.raises(SourceNotFound):
-        await line.pipeline.deliver(line.source, order(plan=plan), admit=admit)
+        await line.deliver(order(plan=plan), RequestContext(admit=admit))
 
 
-async def test_an_original_is_the_open_file(line: Line) -> None:
-    for plan, outcome in ((None, MADE), (Plan(), Passthrough(Reason.NO_GAIN, Facts()))):
+async def test_admit_render_is_not_called_for_a_shared_render(line: Fixture) -> None:
+    go, calls = asyncio.Event(), []
+
+    async def admit_render() -> None:
+        calls.append(1)
+
+    line.renderers.before = go.wait
+    context = RequestContext(admit_render=admit_render)
+    first = asyncio.create_task(line.deliver(order(), context))
+    await until(lambda: line.renderers.renders == 1)
+    second = asyncio.create_task(line.deliver(order(), context))
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(first, second)
+    assert (calls, line.renderers.renders) == ([1], 1)
+
+
+async def test_an_original_is_delivered_as_an_open_file(line: Fixture) -> None:
+    for plan, outcome in ((None, RENDERED), (Plan(), Passthrough(Reason.NO_GAIN, Facts()))):
         line.renderers.outcome = outcome
-        delivered = await line.pipeline.deliver(line.source, order(plan=plan))
-        assert delivered.opened is not None
-        assert os.pread(delivered.opened.descriptor, 99, 0) == JPEG
+        delivered = await line.deliver(order(plan=plan))
+        assert delivered.source is not None
+        assert os.pread(delivered.source.descriptor, 99, 0) == JPEG
         assert (delivered.record.media_type, delivered.record.length) == ("image/jpeg", len(JPEG))
-        delivered.opened.close()
-    again = await line.pipeline.deliver(line.source, order())
-    assert again.cache == "hit-memory"  # the verdict, not the bytes
-    assert again.opened is not None
-    again.opened.close()
+        delivered.source.close()
+    again = await line.deliver(order())
+    assert again.cache_status == "hit-memory"  # the decision, not the bytes
+    assert again.source is not None
+    again.source.close()
 
 
-async def test_an_analysis_is_made_once_a_source(line: Line) -> None:
-    shapes = [Plan((Crop(Ratio(w, 1), focus=Focus.SMART),)) for w in (1, 2, 3)]  # type: ignore[arg-type]  # as above
-    for plan in shapes:
-        await line.pipeline.deliver(line.source, order(plan=plan))
+async def test_a_source_is_analyzed_once(line: Fixture) -> None:
+    plans = [Plan((Crop(Ratio(w, 1), focus=Focus.SMART),)) for w in (1, 2, 3)]  # type: ignore[arg-type]  # as above
+    for plan in plans:
+        await line.deliver(order(plan=plan))
     assert line.renderers.analyses == 1
-    assert [a and a.analysis for a in line.renderers.saw] == [ANALYSIS] * 3
+    assert [result and result.analysis for result in line.renderers.received] == [ANALYSIS] * 3
 
 
-async def test_no_analysis_is_told_and_kept_for_a_minute(line: Line) -> None:
-    line.renderers.analyzed = SourceUnusable("took longer than 3 s")
-    delivered = await line.pipeline.deliver(line.source, order(plan=SMART))
-    assert line.renderers.saw == [AnalysisResult(None, "took longer than 3 s", transient=True)]
+async def test_a_result_without_its_analysis_has_a_short_ttl(line: Fixture) -> None:
+    line.renderers.analysis = SourceUnusable("took longer than 3 s")
+    delivered = await line.deliver(order(plan=SMART))
+    assert line.renderers.received == [AnalysisResult(None, "took longer than 3 s", transient=True)]
     assert delivered.record.expires_s == NOW + LOW_EFFORT_TTL_S
 
 
-async def test_who_hangs_up_takes_no_descriptor_along(line: Line) -> None:
-    """Two variants wait for one analysis; the first to ask goes away while it is under way."""
-    line.renderers.slow = True
+async def test_a_shared_analysis_survives_the_request_that_started_it(line: Fixture) -> None:
+    """Two variants wait for one analysis; the first request is cancelled, and closes its descriptor."""
+    go = asyncio.Event()
+    line.renderers.before_analysis = go.wait
     other = Plan((Crop(Ratio(2, 1), focus=Focus.SMART),))  # type: ignore[arg-type]  # as above
-    first = asyncio.create_task(line.pipeline.deliver(line.source, order(plan=SMART)))
-    second = asyncio.create_task(line.pipeline.deliver(line.source, order(plan=other)))
-    await asyncio.sleep(0.02)
+    first = asyncio.create_task(line.deliver(order(plan=SMART)))
+    second = asyncio.create_task(line.deliver(order(plan=other)))
+    await until(lambda: line.source.opens == 2 and line.renderers.analyses == 1)
     first.cancel()
-    assert (await second).body == MADE.body
-    assert line.renderers.read == [JPEG]
-    assert line.renderers.saw == [AnalysisResult(ANALYSIS)]
+    await asyncio.wait([first])
+    go.set()
+    assert (await second).body == RENDERED.body
+    assert line.renderers.analyzed == [JPEG]
+    assert line.renderers.received == [AnalysisResult(ANALYSIS)]
 
 
-def test_keys_tell_sources_versions_generations_and_plans_apart() -> None:
-    stamp = SourceVersion("files:a", "1")
+def test_keys_differ_by_source_version_generation_and_fingerprint() -> None:
+    version = SourceVersion("files:a", "1")
     others = [SourceVersion("files:b", "1"), SourceVersion("files:a", "2"), SourceVersion("files:a", "1", 1)]
-    keys = {key_of([s], "f") for s in (stamp, *others)} | {key_of([stamp], "g"), key_of([stamp, None], "f")}
+    keys = {cache_key([v], "f") for v in (version, *others)}
+    keys |= {cache_key([version], "g"), cache_key([version, None], "f")}
     assert len(keys) == 6
-    assert key_of([replace(stamp, modified_s=5.0)], "f") == key_of([stamp], "f")
+    assert cache_key([replace(version, modified_s=5.0)], "f") == cache_key([version], "f")

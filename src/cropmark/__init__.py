@@ -1,4 +1,4 @@
-"""cropmark makes pictures from URLs: `from cropmark import render, explain`."""
+"""cropmark, an image server: `from cropmark import render, explain` renders without the server."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["explain", "render"]
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: a renderer imports this package too and must not load the web stack.
+    # On first use: a renderer process imports this package too and must not load the web stack.
     if name in __all__:
-        from cropmark import api  # noqa: PLC0415 - the import is what is put off
+        from cropmark import api  # noqa: PLC0415 - imported on first use
 
         return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

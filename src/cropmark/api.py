@@ -1,15 +1,14 @@
 """cropmark from Python: the engine without a server.
 
 >>> from cropmark import render, explain
->>> picture = render("photo.jpg", "crop=16:9&width=640&format=webp")
->>> picture.save("out.webp")
+>>> image = render("photo.jpg", "crop=16:9&width=640&format=webp")
+>>> image.save("out.webp")
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,56 +18,50 @@ from urllib.parse import unquote, urlsplit
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiered import TieredCaches
 from cropmark.config.loader import Settings
-from cropmark.dialects.dialect import Dialect, ImageRequest
-from cropmark.explanation import Explanation, drawn, explained, explained_with
+from cropmark.dialects.dialect import Dialect, ImageRequest, Response
+from cropmark.explanation import Explanation, draw_analysis, explain_request, explain_with_source
 from cropmark.model.problems import BadRequest, SourceNotFound
 from cropmark.model.values import Size
 from cropmark.pipeline import Delivered, Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.ports import Source
+from cropmark.runtime.atomic_file import write_with_umask
 from cropmark.runtime.metrics import Metrics
-from cropmark.server.sites import dialect_of, dialects_of
-from cropmark.server.wiring import pool_of
+from cropmark.server.components import build_pool
+from cropmark.server.sites import build_dialect, build_dialects
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource
-from cropmark.translation import PATHS, Translation, translations
+from cropmark.translation import DEFAULT_PATHS, Translation, translations
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """An encoded picture and what came with it."""
+    """An encoded image with its media type, size and warnings."""
 
     body: bytes = field(repr=False)
     media_type: str
     size: Size | None
-    """Width and height in pixels; None where the original went out unread."""
+    """Width and height in pixels; None if the original was passed through without reading its header."""
     warnings: tuple[str, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the body to a file, whole or not at all: see write()."""
+        """Write the body to a file; see write()."""
         write(path, self.body)
 
 
 def write(path: str | os.PathLike[str], body: bytes) -> None:
-    """Write a file, whole or not at all. A link stays one; into what is there and is no file, it is written.
+    """Write a file completely or not at all. A symbolic link stays one; a pipe or a device is written to.
 
     Raises OSError.
     """
     target = Path(path)
-    # Asked before the link is followed: what /dev/stdout leads to has no path where that is a pipe.
+    # Before realpath(): /dev/stdout may lead to a pipe, which has no path.
     if target.exists() and not target.is_file():
-        with target.open("wb") as there:
-            there.write(body)
+        with target.open("wb") as file:
+            file.write(body)
         return
     target = Path(os.path.realpath(target))
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(body)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_with_umask(target, body)
 
 
 def render(
@@ -79,13 +72,14 @@ def render(
     accept: str = "",
     settings: Settings | None = None,
 ) -> RenderedImage:
-    """The picture that a server would answer with for this file and this query.
+    """The image that a server returns for this file and this query.
 
-    `dialect` is fastly, contentstack or kontent; `accept` stands for the client's Accept header. Pictures that the
-    query names (overlays) are looked for beside the file. Starts one renderer process for it: for many pictures at
-    once run a server. Raises a cropmark.model.problems.Problem that says what to write instead.
+    `dialect` is the name of a dialect; `accept` is the client's Accept header. Overlays that the query names are read
+    from the file's folder. Starts a renderer process for this one image; for many images run a server. Raises a
+    cropmark.model.problems.Problem with the cause and the fix.
     """
-    return asyncio.run(_render(_file(source), query, dialect, accept, settings or Settings()))
+    path, settings = _checked_path(source), settings or Settings()
+    return asyncio.run(_render(path, _image_request(path, query, accept), build_dialect(dialect, settings), settings))
 
 
 def explain(
@@ -96,23 +90,24 @@ def explain(
     accept: str = "",
     settings: Settings | None = None,
 ) -> Explanation:
-    """What the query means: the Order it is read as; with a source also the Recipe, the cache key and the cost."""
+    """The query explained: its Order; with a source also the Recipe, the cache key and the cost."""
     settings = settings or Settings()
-    spoken = dialect_of(dialect, settings)
+    built = build_dialect(dialect, settings)
     if source is None:
-        return explained(spoken, _ask(Path("picture"), query, spoken, accept))
-    return asyncio.run(_explain(_file(source), query, spoken, accept, settings))
+        return explain_request(built, _image_request(Path("image"), query, accept))
+    path = _checked_path(source)
+    return asyncio.run(_explain(path, _image_request(path, query, accept), built, settings))
 
 
 def draw(
     source: str | os.PathLike[str], query: str, *, dialect: str = "fastly", settings: Settings | None = None
 ) -> bytes:
-    """A PNG of the source with faces, the map of the subject, and the window that the query keeps.
+    """A PNG of the source with its faces, its saliency map, and the window of the query's crop.
 
-    Raises a Problem, also where the picture could not be analyzed.
+    Raises a Problem, also if the image could not be analyzed.
     """
-    settings = settings or Settings()
-    return asyncio.run(_draw(_file(source), query, dialect_of(dialect, settings), settings))
+    path, settings = _checked_path(source), settings or Settings()
+    return asyncio.run(_draw(path, _image_request(path, query, ""), build_dialect(dialect, settings), settings))
 
 
 def translate(
@@ -123,24 +118,23 @@ def translate(
     accept: str | None = None,
     settings: Settings | None = None,
 ) -> tuple[Translation, ...]:
-    """The request in the words of other dialects, all of them where `to` is left out.
+    """The request translated to other dialects; to all others without `to`.
 
-    `request` is a URL, a path, or a query; where a path begins with a dialect's prefix, `dialect` may be left out.
-    `accept` stands for one client's Accept header; without one the words are for every client. Raises a Problem where
-    the request is refused, or for a dialect that there is not.
+    `request` is a URL, a path, or a query. If its path begins with a dialect's prefix, `dialect` may be omitted.
+    `accept` is the Accept header of one client; without it the translation is for every client. Raises a Problem if
+    the request is rejected or a dialect is unknown.
     """
-    dialects = {each.name: each for each in dialects_of(settings or Settings())}
-    name, ask = _request(request, dialect, dialects)
-    spoken = _known(name, dialects)
-    others = [_known(other, dialects) for other in (to or dialects) if to is not None or other != name]
-    return translations(ask, spoken, others, accept=accept)
+    dialects = {built.name: built for built in build_dialects(settings or Settings())}
+    name, translated = _parse_request(request, dialect, dialects)
+    others = [_checked_dialect(other, dialects) for other in (to or dialects) if to is not None or other != name]
+    return translations(translated, _checked_dialect(name, dialects), others, accept=accept)
 
 
-def _request(request: str, dialect: str | None, dialects: Mapping[str, Dialect]) -> tuple[str, ImageRequest]:
-    """The dialect's name, and the request as it is asked."""
+def _parse_request(request: str, dialect: str | None, dialects: Mapping[str, Dialect]) -> tuple[str, ImageRequest]:
+    """The name of the request's dialect, and the request."""
     if "://" not in request and not request.startswith("/"):
         name = dialect or "fastly"
-        return name, ImageRequest(PATHS.get(name, "picture"), request.removeprefix("?"))
+        return name, ImageRequest(DEFAULT_PATHS.get(name, "image"), request.removeprefix("?"))
     try:
         parts = urlsplit(request)
     except ValueError as error:
@@ -158,57 +152,59 @@ def _request(request: str, dialect: str | None, dialects: Mapping[str, Dialect])
     )
 
 
-def _known(name: str, dialects: Mapping[str, Dialect]) -> Dialect:
+def _checked_dialect(name: str, dialects: Mapping[str, Dialect]) -> Dialect:
+    """The dialect of this name. Raises BadRequest."""
     if name not in dialects:
-        raise BadRequest(f"there is no dialect {name[:40]!r}", fix=f"write one of {', '.join(dialects)}")
+        raise BadRequest(f"unknown dialect {name[:40]!r}", fix=f"write one of {', '.join(dialects)}")
     return dialects[name]
 
 
-def _file(source: str | os.PathLike[str]) -> Path:
+def _checked_path(source: str | os.PathLike[str]) -> Path:
+    """The real path of a file. Raises SourceNotFound."""
     path = Path(os.path.realpath(source))
     try:
-        there = path.is_file()
+        is_file = path.is_file()
     except OSError as error:
-        raise SourceNotFound(f"{source} cannot be read: {error.strerror}", fix="check who may read it") from error
-    if not there:
-        raise SourceNotFound(f"there is no file {source}", fix="check the path")
+        raise SourceNotFound(f"{source} cannot be read: {error.strerror}", fix="check its permissions") from error
+    if not is_file:
+        raise SourceNotFound(f"file not found: {source}", fix="check the path")
     return path
 
 
-async def _render(path: Path, query: str, dialect: str, accept: str, settings: Settings) -> RenderedImage:
-    spoken = dialect_of(dialect, settings)
-    ask = _ask(path, query, spoken, accept)
-    order = spoken.order(ask)
+async def _render(path: Path, request: ImageRequest, dialect: Dialect, settings: Settings) -> RenderedImage:
+    order = dialect.order(request)
+    if isinstance(order, Response):
+        return RenderedImage(order.body, order.media_type, None)
     async with _engine(path, settings) as (pipeline, source):
         delivered = await pipeline.deliver(source, order)
         try:
             body = delivered.body if delivered.body is not None else _read(delivered)
         finally:
-            if delivered.opened is not None:
-                delivered.opened.close()
+            if delivered.source is not None:
+                delivered.source.close()
     record = delivered.record
-    warnings = tuple(str(warned) for warned in (*order.warnings, *record.warnings))
+    warnings = tuple(str(warning) for warning in (*order.warnings, *record.warnings))
     size = record.facts.size
     if size is None and record.facts.source is not None:
         size = record.facts.source.size
     return RenderedImage(body, record.media_type, size, warnings)
 
 
-async def _explain(path: Path, query: str, spoken: Dialect, accept: str, settings: Settings) -> Explanation:
+async def _explain(path: Path, request: ImageRequest, dialect: Dialect, settings: Settings) -> Explanation:
     async with _engine(path, settings) as (pipeline, source):
-        return await explained_with(spoken, _ask(path, query, spoken, accept), source, pipeline.renderers, pipeline)
+        return await explain_with_source(dialect, request, source, pipeline.renderers, pipeline)
 
 
-async def _draw(path: Path, query: str, spoken: Dialect, settings: Settings) -> bytes:
+async def _draw(path: Path, request: ImageRequest, dialect: Dialect, settings: Settings) -> bytes:
     async with _engine(path, settings) as (pipeline, source):
-        return await drawn(spoken, _ask(path, query, spoken, ""), source, pipeline.renderers, pipeline)
+        return await draw_analysis(dialect, request, source, pipeline.renderers, pipeline)
 
 
 @asynccontextmanager
 async def _engine(path: Path, settings: Settings) -> AsyncIterator[tuple[Pipeline, Source]]:
-    """A pipeline over the file's folder, with one renderer and a cache for one picture."""
+    """A pipeline over the file's folder, with one renderer and a small cache."""
     async with AsyncExitStack() as stack:
-        pool = pool_of(settings.model_copy(update={"renderers": 1}))
+        pool = build_pool(settings.model_copy(update={"renderers": 1}))
         await pool.start()
         stack.push_async_callback(pool.close)
         pipeline = Pipeline(cache=TieredCaches([MemoryCache(2**20)]), renderers=pool, metrics=Metrics())
@@ -216,10 +212,10 @@ async def _engine(path: Path, settings: Settings) -> AsyncIterator[tuple[Pipelin
         yield pipeline, SiteSource({SitePath: FolderSource(path.parent)})
 
 
-def _ask(path: Path, query: str, spoken: Dialect, accept: str) -> ImageRequest:
+def _image_request(path: Path, query: str, accept: str) -> ImageRequest:
     return ImageRequest(path.name, query.removeprefix("?"), {"accept": accept})
 
 
 def _read(delivered: Delivered) -> bytes:
-    assert delivered.opened is not None
-    return os.pread(delivered.opened.descriptor, delivered.opened.bytes, 0)
+    assert delivered.source is not None
+    return os.pread(delivered.source.descriptor, delivered.source.bytes, 0)

@@ -1,7 +1,17 @@
-"""The whole line, once: an Order becomes a Delivered.
+"""The path of a request from its Order to a Delivered: caches, sources, analysis, render.
 
-stamps ─▶ key ─memory, disk─▶ hit
-miss: one flight a key ─▶ sources opened ─▶ [analysis: cache, or a task] ─▶ render ─▶ stored
+peek     source versions ─▶ key ─▶ cache ─▶ hit, without waiting
+deliver  source versions ─▶ key ─▶ cache ─▶ hit
+                                     └─▶ one task per key: open sources ─▶ [analysis] ─▶ render ─▶ cache ─▶ miss
+
+Rules:
+- The key contains the version and generation of every source: a changed or purged source is a miss.
+- A result is cached only if no source was replaced or purged while it was rendered.
+- Concurrent requests with one key share one render (single flight); so do analyses of one source.
+- A result that may soon improve has a TTL: PARTIAL_TTL_S without an optional source, LOW_EFFORT_TTL_S after a render
+  with reduced effort or without its analysis. A failed render is not repeated for NEGATIVE_TTL_S.
+- Private orders are neither read from the cache nor stored. Analyses of untrusted sources are not cached.
+- An original is never cached, only the decision to send it; its file is opened for every request.
 """
 
 from __future__ import annotations
@@ -14,13 +24,14 @@ from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import structlog
 from cachetools import TTLCache
 
 from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
-from cropmark.model.formats import SNIFFED_BYTES, TRAITS, Format, sniffed
+from cropmark.model.formats import SNIFF_BYTES, TRAITS, Format, sniff_format
 from cropmark.model.problems import (
     Problem,
     SourceNotFound,
@@ -52,65 +63,91 @@ from cropmark.runtime.singleflight import SingleFlight
 log = structlog.get_logger("cropmark.pipeline")
 
 PARTIAL_TTL_S = 10.0
-"""How long an answer made without an optional source is kept."""
+"""TTL of a result rendered without an optional source."""
 LOW_EFFORT_TTL_S = 60.0
-"""How long one made at reduced effort, or without the analysis it asked for, is kept."""
+"""TTL of a result rendered with reduced effort, or without the analysis it needs."""
 NEGATIVE_TTL_S = 5.0
-"""How long a picture that could not be made is not tried again."""
-
-Admit = Callable[[], Awaitable[None]]
+"""Time for which a failed render is not repeated."""
 
 NO_PLAN = "original"
-"""Stands for the fingerprint of an order without a plan."""
+"""The fingerprint of an order without a plan."""
+
+Admit = Callable[[], Awaitable[None]]
+"""Raises a Problem to reject the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Facts about a request that do not change its image, and the limits that apply to it."""
+
+    tags: tuple[str, ...] = ()
+    """Tags for purges, in addition to those of the sources."""
+    client: str | None = None
+    """The client's address: a full queue is shared fairly between clients."""
+    admit: Admit | None = None
+    """Called before a result that is not in the cache is rendered, or an original is sent."""
+    admit_render: Admit | None = None
+    """Called after `admit` if the request starts a new render, not if it shares one."""
+
+
+NO_CONTEXT = RequestContext()
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An answer: a rendition's record and body, or an original's record and the open file that is its body."""
+    """A result: a rendition's record and body, or an original's record and its open file."""
 
     record: Record
     body: bytes | None
-    cache: str
+    cache_status: str
     """hit-memory, hit-disk, hit-shared or miss."""
-    opened: OpenSource | None = None
+    source: OpenSource | None = None
+    """The open file of an original; the receiver closes it."""
     timing: Timing = Timing()
 
 
-def tag_of(kind: str, name: str) -> str:
-    """A tag that a purge may name: closed by a newline, so that a name is not the beginning of a longer one."""
+class _Result(NamedTuple):
+    rendition: Rendition
+    cache_status: str
+    timing: Timing
+
+
+def cache_tag(kind: str, name: str) -> str:
+    """A tag for purges. It ends with a newline, so that no name is a prefix of a longer one."""
     return f"{kind}:{name}\n"
 
 
 def url_tag(url: str) -> str:
-    """The tag of an address, path and query: a digest, for tags are kept on disk, and there may be a token in it."""
-    return tag_of("url", hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32])
+    """The tag of a URL, path and query. It contains a digest, since tags are written to disk and a URL may hold a
+    token."""
+    return cache_tag("url", hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32])
 
 
 def fingerprint_of(order: Order) -> str:
-    """What tells this order's picture from others of the same sources."""
+    """Identifies the image that an order requests, among all images of the same sources."""
     return _fingerprint(order.plan) if order.plan else NO_PLAN
 
 
-@lru_cache(1024)  # a site's pictures share few Plans, and a fingerprint takes ten times what finding it again does
+@lru_cache(1024)  # the URLs of a site share few Plans; computing a fingerprint takes ten times as long as the lookup
 def _fingerprint(plan: Plan) -> str:
     return plan.fingerprint()
 
 
-def key_of(stamps: Sequence[SourceVersion | None], fingerprint: str) -> Digest:
-    """The cache key: sources with their stamps, the fingerprint, and who made it."""
-    told = [RENDER_VERSION, fingerprint]
-    for stamp in stamps:
-        told += [stamp.identity, stamp.version, str(stamp.generation)] if stamp else ["-", "-", "-"]
-    return Digest(hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest())
+def cache_key(versions: Sequence[SourceVersion | None], fingerprint: str) -> Digest:
+    """The cache key of a result: the versions of its sources, its fingerprint, and RENDER_VERSION."""
+    parts = [RENDER_VERSION, fingerprint]
+    for version in versions:
+        parts += [version.identity, version.version, str(version.generation)] if version else ["-", "-", "-"]
+    return Digest(hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest())
 
 
-@lru_cache(8192)  # of a hit: three times quicker than working it out
-def _key_of(stamps: tuple[SourceVersion, ...], fingerprint: str) -> Digest:
-    return key_of(stamps, fingerprint)
+@lru_cache(8192)  # for hits: three times faster than computing the digest
+def _cached_key(versions: tuple[SourceVersion, ...], fingerprint: str) -> Digest:
+    return cache_key(versions, fingerprint)
 
 
 class Pipeline:
-    """Knows the whole line and nothing of HTTP."""
+    """Delivers orders. Independent of HTTP."""
 
     def __init__(
         self,
@@ -121,259 +158,259 @@ class Pipeline:
         analysis_enabled: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`sees`: there is content analysis; what is made without it must not be shown once there is."""
         self._cache = cache
-        self._sees = analysis_enabled
+        self._analysis_enabled = analysis_enabled
         self.renderers = renderers
         self._metrics = metrics
         self._clock = clock
-        self._flights: SingleFlight[Digest, tuple[Rendition, Timing]] = SingleFlight()
-        self._analyzing: SingleFlight[Digest, AnalysisResult] = SingleFlight()
-        self._trouble: TTLCache[Digest, Problem] = TTLCache(4096, NEGATIVE_TTL_S)
+        self._renders: SingleFlight[Digest, tuple[Rendition, Timing]] = SingleFlight()
+        self._analyses: SingleFlight[Digest, AnalysisResult] = SingleFlight()
+        self._failures: TTLCache[Digest, Problem] = TTLCache(4096, NEGATIVE_TTL_S)
 
     def fingerprint_of(self, order: Order) -> str:
-        """What tells the picture that is made here of this order from others of the same sources."""
-        blind = not self._sees and order.plan is not None and order.plan.wants_analysis
-        return f"{fingerprint_of(order)}/center" if blind else fingerprint_of(order)
+        """Like fingerprint_of(), but different without analysis: such results must not be served once it is on."""
+        is_centered = not self._analysis_enabled and order.plan is not None and order.plan.needs_analysis
+        return f"{fingerprint_of(order)}/center" if is_centered else fingerprint_of(order)
+
+    async def close(self) -> None:
+        """Cancel all renders and analyses in progress."""
+        await self._renders.close()
+        await self._analyses.close()
 
     # ------------------------------------------------------------------------------------------ hits
 
     def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
-        """A rendition that is at hand, and the tier that had it: no wait, no thread, no database.
+        """A rendition that is available without waiting, and the name of its tier.
 
-        None also where the sources must be opened to know which bytes they are.
+        None also if the version of a source is not known without opening it.
         """
-        stamps = []
-        for wanted in order.sources:
+        versions = []
+        for request in order.sources:
             try:
-                stamp = source.stat(wanted.ref)
+                version = source.stat(request.ref)
             except SourceProblem:
                 return None
-            if stamp is None:
+            if version is None:
                 return None
-            stamps.append(stamp)
-        return self._cache.peek(_key_of(tuple(stamps), fingerprint))
-
-    async def close(self) -> None:
-        """Cancel all work in the air."""
-        await self._flights.close()
-        await self._analyzing.close()
+            versions.append(version)
+        return self._cache.peek(_cached_key(tuple(versions), fingerprint))
 
     # ------------------------------------------------------------------------------------------ misses
 
-    async def deliver(
-        self,
-        source: Source,
-        order: Order,
-        *,
-        tags: tuple[str, ...] = (),
-        admit: Admit | None = None,
-        spend: Admit | None = None,
-        client: str | None = None,
-    ) -> Delivered:
-        """The answer to an order, from a cache or made. Raises Problems.
-
-        `tags` are what a purge may name the rendition by, besides its sources. `admit` is asked before anything is
-        made or read from where sources are kept, and raises a Problem to refuse. `spend` the
-        same, but only of whoever has something new made that nobody makes yet. `client` is who asks, for fair shares.
-        """
+    async def deliver(self, source: Source, order: Order, context: RequestContext = NO_CONTEXT) -> Delivered:
+        """The result of an order, from the cache or rendered. Raises Problems."""
         if order.plan is None:
-            delivered = await self._original(source, order, Record("", "", 0, original=Reason.ASKED), "miss")
-            try:
-                if admit is not None:  # only now: what is not there costs its caller nothing
-                    await admit()
-            except BaseException:
-                assert delivered.opened is not None
-                delivered.opened.close()
-                raise
-            return delivered
-        stamps = await self._stamps(source, order)
-        key = key_of(stamps, self.fingerprint_of(order))
+            return await self._original_order(source, order, context)
+        key = cache_key(await self._versions(source, order), self.fingerprint_of(order))
+        result = await self._cached(order, key) or await self._fresh(source, order, key, context)
+        record = result.rendition.record
+        if record.original is not None:
+            return await self._original(source, order, record, result.cache_status, result.timing)
+        return Delivered(record, result.rendition.body, result.cache_status, timing=result.timing)
+
+    async def _original_order(self, source: Source, order: Order, context: RequestContext) -> Delivered:
+        """The first source, for an order without a plan."""
+        delivered = await self._original(source, order, Record("", "", 0, original=Reason.REQUESTED), "miss")
+        try:
+            if context.admit is not None:  # after opening: a missing source does not count against the limit
+                await context.admit()
+        except BaseException:
+            assert delivered.source is not None
+            delivered.source.close()
+            raise
+        return delivered
+
+    async def _cached(self, order: Order, key: Digest) -> _Result | None:
         found = None if order.delivery.private else await self._cache.lookup(key)
-        timing = Timing()
-        if found is not None:
-            rendition, tier = found[0], f"hit-{found[1]}"
-        else:
-            if (known := self._trouble.get(key)) is not None:
-                raise restored_problem(known.code, known.detail, known.fix, known.parameter)
-            if admit is not None:
-                await admit()
-            if spend is not None and key not in self._flights:
-                await spend()
-            (rendition, timing), shared = await self._flights.run(
-                key, lambda: self._made(source, order, key, tags, client)
-            )
-            tier = "miss"
-            if shared:
-                self._metrics.shared_flights.inc()
-        if rendition.record.original is not None:
-            return await self._original(source, order, rendition.record, tier, timing)
-        return Delivered(rendition.record, rendition.body, tier, timing=timing)
+        return None if found is None else _Result(found[0], f"hit-{found[1]}", Timing())
 
-    async def _stamps(self, source: Source, order: Order) -> list[SourceVersion | None]:
-        stamps: list[SourceVersion | None] = []
-        for wanted in order.sources:
+    async def _fresh(self, source: Source, order: Order, key: Digest, context: RequestContext) -> _Result:
+        """A result that is rendered for this request, or shared with another request that renders it now."""
+        if (failure := self._failures.get(key)) is not None:
+            raise restored_problem(failure.code, failure.detail, failure.fix, failure.parameter)
+        if context.admit is not None:
+            await context.admit()
+        if context.admit_render is not None and key not in self._renders:
+            await context.admit_render()
+        (rendition, timing), is_shared = await self._renders.run(key, lambda: self._render(source, order, key, context))
+        if is_shared:
+            self._metrics.coalesced_requests.inc()
+        return _Result(rendition, "miss", timing)
+
+    async def _versions(self, source: Source, order: Order) -> list[SourceVersion | None]:
+        """The current version of each source; None for an optional one that is missing."""
+        versions: list[SourceVersion | None] = []
+        for request in order.sources:
             try:
-                stamp = source.stat(wanted.ref)
-                if stamp is None:
-                    opened = await source.open(wanted.ref)
+                version = source.stat(request.ref)
+                if version is None:
+                    opened = await source.open(request.ref)
                     opened.close()
-                    stamp = opened.stamp
+                    version = opened.version
             except SourceProblem as problem:
-                if not wanted.optional:
-                    raise _named(problem, wanted) from problem.__cause__
-                stamp = None
-            stamps.append(stamp)
-        return stamps
+                if not request.optional:
+                    raise _naming_parameter(problem, request) from problem.__cause__
+                version = None
+            versions.append(version)
+        return versions
 
-    async def _made(
-        self, source: Source, order: Order, key: Digest, tags: tuple[str, ...], client: str | None
+    async def _render(
+        self, source: Source, order: Order, key: Digest, context: RequestContext
     ) -> tuple[Rendition, Timing]:
-        """Make the picture, and keep it."""
+        """Render the image and store it in the cache."""
         assert order.plan is not None
-        started = time.perf_counter()
-        with ExitStack() as held:
-            opened, warnings = await self._opened(source, order.sources, held)
-            fetched = time.perf_counter()
-            foreign = order.delivery.untrusted
-            analyzed = await self._analyzed(opened[0], order.plan, foreign=foreign, client=client)
+        started_s = time.perf_counter()
+        with ExitStack() as cleanup:
+            sources, warnings = await self._open_all(source, order.sources, cleanup)
+            opened_s = time.perf_counter()
+            untrusted, client = order.delivery.untrusted, context.client
+            analysis = await self._analysis_for(sources[0], order.plan, untrusted=untrusted, client=client)
             try:
-                outcome = await self.renderers.render(opened, order.plan, analyzed, foreign=foreign, client=client)
+                outcome = await self.renderers.render(sources, order.plan, analysis, untrusted=untrusted, client=client)
             except (Unprocessable, SourceUnusable) as problem:
-                self._trouble[key] = problem
+                self._failures[key] = problem
                 raise
-        stamps = tuple(each.stamp for each in opened if each is not None)
-        rendition = _rendition(outcome, stamps, warnings, tags)
-        short = self._short_life(outcome, order.plan, analyzed, incomplete=None in opened)
-        if short is not None:
-            rendition = replace(rendition, record=replace(rendition.record, expires_s=self._clock() + short))
-        if not order.delivery.private and self._current(source, order, stamps):
+        versions = tuple(each.version for each in sources if each is not None)
+        rendition = _rendition(outcome, versions, warnings, context.tags)
+        ttl_s = self._short_ttl_s(outcome, order.plan, analysis, incomplete=None in sources)
+        if ttl_s is not None:
+            rendition = replace(rendition, record=replace(rendition.record, expires_s=self._clock() + ttl_s))
+        if not order.delivery.private and self._is_current(source, order, versions):
             await self._cache.put(key, rendition)
-        self._count(outcome, opened[0])
-        stages = (("fetch", (fetched - started) * 1000), *outcome.timing.stages)
-        return rendition, Timing(stages)
+        self._count(outcome, sources[0])
+        return rendition, Timing((("fetch", (opened_s - started_s) * 1000), *outcome.timing.stages))
 
-    async def _opened(
-        self, source: Source, sources: Sequence[SourceRequest], held: ExitStack
+    async def _open_all(
+        self, source: Source, requests: Sequence[SourceRequest], cleanup: ExitStack
     ) -> tuple[list[OpenSource | None], list[RequestWarning]]:
-        opened: list[OpenSource | None] = []
+        """The open sources, which `cleanup` closes, with None and a warning for each optional one that fails."""
+        sources: list[OpenSource | None] = []
         warnings = []
-        for wanted in sources:
+        for request in requests:
             try:
-                one = await source.open(wanted.ref)
+                opened = await source.open(request.ref)
             except SourceProblem as problem:
-                if not wanted.optional:
-                    raise _named(problem, wanted) from problem.__cause__
-                warnings.append(RequestWarning(wanted.parameter or "source", f"left out, {problem.detail}"))
-                opened.append(None)
+                if not request.optional:
+                    raise _naming_parameter(problem, request) from problem.__cause__
+                warnings.append(RequestWarning(request.parameter or "source", f"left out, {problem.detail}"))
+                sources.append(None)
                 continue
-            held.callback(one.close)
-            opened.append(one)
-        return opened, warnings
+            cleanup.callback(opened.close)
+            sources.append(opened)
+        return sources, warnings
 
-    def _current(self, source: Source, order: Order, stamps: tuple[SourceVersion, ...]) -> bool:
-        """Whether nothing was replaced or purged while the picture was made."""
-        for wanted in order.sources:
+    def _is_current(self, source: Source, order: Order, versions: tuple[SourceVersion, ...]) -> bool:
+        """True if no source was replaced or purged since it was opened."""
+        for request in order.sources:
             try:
-                now = source.stat(wanted.ref)
+                version = source.stat(request.ref)
             except SourceProblem:
-                if wanted.optional:
+                if request.optional:
                     continue
                 return False
-            if now is not None and now not in stamps:
+            if version is not None and version not in versions:
                 return False
         return True
 
     @staticmethod
-    def _short_life(
-        outcome: Rendered | Passthrough, plan: Plan, analyzed: AnalysisResult | None, *, incomplete: bool
+    def _short_ttl_s(
+        outcome: Rendered | Passthrough, plan: Plan, analysis: AnalysisResult | None, *, incomplete: bool
     ) -> float | None:
+        """The TTL of a result that may soon improve; None for any other."""
         if incomplete:
             return PARTIAL_TTL_S
         if isinstance(outcome, Rendered) and outcome.low_effort:
             return LOW_EFFORT_TTL_S
-        unanalyzed = analyzed is not None and analyzed.analysis is None and analyzed.transient
-        return LOW_EFFORT_TTL_S if plan.wants_analysis and unanalyzed else None
+        lacks_analysis = analysis is not None and analysis.analysis is None and analysis.transient
+        return LOW_EFFORT_TTL_S if plan.needs_analysis and lacks_analysis else None
 
     def _count(self, outcome: Rendered | Passthrough, first: OpenSource | None) -> None:
         for stage, ms in outcome.timing.stages:
-            self._metrics.stage_seconds.labels(stage).observe(ms / 1000)
+            self._metrics.stage_duration.labels(stage).observe(ms / 1000)
         if isinstance(outcome, Rendered) and first is not None:
-            self._metrics.bytes_saved.inc(max(0, first.bytes - len(outcome.body)))
+            self._metrics.saved_bytes.inc(max(0, first.bytes - len(outcome.body)))
 
     # ------------------------------------------------------------------------------------------ analysis
 
-    async def analysis(self, opened: OpenSource, *, foreign: bool = False, client: str | None = None) -> AnalysisResult:
-        """What the source is about: kept, or asked of a renderer; one flight a source."""
-        key = key_of([opened.stamp], f"analysis/{codec.VERSION}")
-        kept = None if foreign else await self._cache.get(key)
-        if kept is not None:
+    async def analysis(
+        self, opened: OpenSource, *, untrusted: bool = False, client: str | None = None
+    ) -> AnalysisResult:
+        """The content analysis of a source, from the cache or a renderer; concurrent calls share one task."""
+        key = cache_key([opened.version], f"analysis/{codec.VERSION}")
+        cached = None if untrusted else await self._cache.get(key)
+        if cached is not None:
             with suppress(codec.MalformedAnalysis):
-                return AnalysisResult(codec.read_analysis(kept.body))
-        analyzed, _ = await self._analyzing.run(key, lambda: self._analyze(opened, key, foreign=foreign, client=client))
-        return analyzed
+                return AnalysisResult(codec.parse_analysis(cached.body))
+        result, _ = await self._analyses.run(
+            key, lambda: self._analyze(opened, key, untrusted=untrusted, client=client)
+        )
+        return result
 
-    async def _analyzed(
-        self, first: OpenSource | None, plan: Plan, *, foreign: bool, client: str | None
+    async def _analysis_for(
+        self, first: OpenSource | None, plan: Plan, *, untrusted: bool, client: str | None
     ) -> AnalysisResult | None:
-        if not plan.wants_analysis or first is None:
+        if not plan.needs_analysis or first is None:
             return None
-        return await self.analysis(first, foreign=foreign, client=client)
+        return await self.analysis(first, untrusted=untrusted, client=client)
 
-    async def _analyze(self, opened: OpenSource, key: Digest, *, foreign: bool, client: str | None) -> AnalysisResult:
-        # A descriptor of its own: who asked first may hang up, and close theirs, while others wait for this.
-        held = replace(opened, descriptor=os.dup(opened.descriptor))
+    async def _analyze(self, opened: OpenSource, key: Digest, *, untrusted: bool, client: str | None) -> AnalysisResult:
+        # A descriptor of its own: the first caller may be cancelled, and close its descriptor, while others wait.
+        duplicate = replace(opened, descriptor=os.dup(opened.descriptor))
         try:
-            analyzed = await self.renderers.analyze(held, foreign=foreign, client=client)
+            result = await self.renderers.analyze(duplicate, untrusted=untrusted, client=client)
         except Problem as problem:
-            log.warning("no analysis", source=opened.stamp.identity, why=problem.detail)
+            log.warning("analysis failed", source=opened.version.identity, error=problem.detail)
             return AnalysisResult(None, problem.detail, transient=True)
         finally:
-            os.close(held.descriptor)
-        if analyzed.analysis is not None and not foreign:
-            body = codec.analysis_json(analyzed.analysis)
-            tag = tag_of("source", opened.stamp.identity)
-            record = Record("application/json", _etag(body), len(body), versions=(opened.stamp,), tags=(tag,))
+            os.close(duplicate.descriptor)
+        if result.analysis is not None and not untrusted:
+            body = codec.serialize_analysis(result.analysis)
+            tag = cache_tag("source", opened.version.identity)
+            record = Record("application/json", _etag(body), len(body), versions=(opened.version,), tags=(tag,))
             await self._cache.put(key, Rendition(body, record=record))
-        return analyzed
+        return result
 
     # ------------------------------------------------------------------------------------------ originals
 
     async def _original(
-        self, source: Source, order: Order, record: Record, cache: str, timing: Timing = Timing()
+        self, source: Source, order: Order, record: Record, cache_status: str, timing: Timing = Timing()
     ) -> Delivered:
-        """The first source's bytes as they are, where they are a picture that may go out."""
+        """The unchanged first source. Raises SourceNotFound if it is not an image."""
         opened = await source.open(order.sources[0].ref)
         try:
-            head = os.pread(opened.descriptor, SNIFFED_BYTES, 0)
-            found = sniffed(head)
-            if found is None:
-                raise SourceNotFound("no picture at this address", fix="check the path")
+            image_format = sniff_format(os.pread(opened.descriptor, SNIFF_BYTES, 0))
+            if image_format is None:
+                raise SourceNotFound("the file at this path is not an image", fix="check the path")
         except BaseException:
             opened.close()
             raise
-        return Delivered(_original_record(record, opened, found), None, cache, opened, timing)
+        return Delivered(_original_record(record, opened, image_format), None, cache_status, opened, timing)
 
-    async def purge_source(self, source: Source, where: SourceRef, *, below: bool = False) -> int:
-        """Forget every rendition and analysis of a source, or of all whose names begin so; how many there were."""
-        named = source.identity(where) + ("" if below else "\n")
-        source.purge(named)
-        self._trouble.clear()
-        return await self._cache.purge(f"source:{named}")
+    # ------------------------------------------------------------------------------------------ purges
+
+    async def purge_source(self, source: Source, ref: SourceRef, *, below: bool = False) -> int:
+        """Purge the renditions and analyses of a source; with `below`, of all sources below it.
+
+        Returns the number of purged entries.
+        """
+        prefix = source.identity(ref) + ("" if below else "\n")
+        source.purge(prefix)
+        self._failures.clear()
+        return await self._cache.purge(f"source:{prefix}")
 
     async def purge_tag(self, tag: str) -> int:
-        """Forget every rendition with this tag."""
-        self._trouble.clear()
+        """Purge every rendition with a tag that begins with `tag`; returns their number."""
+        self._failures.clear()
         return await self._cache.purge(tag)
 
 
-def _named(problem: SourceProblem, wanted: SourceRequest) -> SourceProblem:
-    """The problem; of a picture of the site that a parameter named, with that name and the path."""
-    if wanted.parameter is None or not isinstance(wanted.ref, SitePath):
+def _naming_parameter(problem: SourceProblem, request: SourceRequest) -> SourceProblem:
+    """The problem with the parameter that named the image, and its path; unchanged for images of other origins."""
+    if request.parameter is None or not isinstance(request.ref, SitePath):
         return problem
-    named = copy(problem)  # the problem itself may be told to others too: sources remember failures
-    named.parameter, named.fix = wanted.parameter, f"check the paths in {wanted.parameter}"
-    named.detail = f"{wanted.parameter}: {wanted.ref.path!r}: {problem.detail}"
+    named = copy(problem)  # a source may raise the same object to other requests
+    named.parameter, named.fix = request.parameter, f"check the paths in {request.parameter}"
+    named.detail = f"{request.parameter}: {request.ref.path!r}: {problem.detail}"
     return named
 
 
@@ -383,30 +420,30 @@ def _etag(body: bytes) -> str:
 
 def _rendition(
     outcome: Rendered | Passthrough,
-    stamps: tuple[SourceVersion, ...],
+    versions: tuple[SourceVersion, ...],
     warnings: list[RequestWarning],
     tags: tuple[str, ...],
 ) -> Rendition:
-    told = (*warnings, *outcome.warnings)
-    tags = (*(tag_of("source", stamp.identity) for stamp in stamps), *tags)
+    all_warnings = (*warnings, *outcome.warnings)
+    tags = (*(cache_tag("source", version.identity) for version in versions), *tags)
     if isinstance(outcome, Passthrough):
-        record = Record("", "", 0, outcome.facts, told, stamps, tags, outcome.reason)
+        record = Record("", "", 0, outcome.facts, all_warnings, versions, tags, outcome.reason)
         return Rendition(b"", record=record)
     media_type = TRAITS[outcome.format].media_type
     facts = replace(outcome.facts, format=outcome.format)
-    record = Record(media_type, _etag(outcome.body), len(outcome.body), facts, told, stamps, tags)
+    record = Record(media_type, _etag(outcome.body), len(outcome.body), facts, all_warnings, versions, tags)
     return Rendition(outcome.body, record=record)
 
 
-def _original_record(record: Record, opened: OpenSource, found: Format) -> Record:
-    """The verdict's record with what is true of the file as it lies there now."""
-    stamp = opened.stamp
-    digest = hashlib.sha256(f"{stamp.identity}\n{stamp.version}".encode("utf-8", "surrogateescape")).hexdigest()
+def _original_record(record: Record, opened: OpenSource, image_format: Format) -> Record:
+    """The cached record of an original, with the facts of the file that is open now."""
+    version = opened.version
+    digest = hashlib.sha256(f"{version.identity}\n{version.version}".encode("utf-8", "surrogateescape")).hexdigest()
     return replace(
         record,
-        media_type=TRAITS[found].media_type,
+        media_type=TRAITS[image_format].media_type,
         etag=f'"{digest[:32]}"',
         length=opened.bytes,
-        versions=(stamp,),
-        facts=replace(record.facts, format=found),
+        versions=(version,),
+        facts=replace(record.facts, format=image_format),
     )

@@ -1,7 +1,12 @@
-"""What cropmark needs of the outside, on one page. Adapters implement these; pipeline and web know nothing else."""
+"""Interfaces to everything outside the core: sources, renderers, caches, limits, uploads, results, the library.
+
+`pipeline` and `web` depend on these Protocols only. The adapters in `sources`, `renderers`, `caches`, `security` and
+`library` implement them and never import each other.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType, Protocol, TypeVar
@@ -11,19 +16,19 @@ from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan, RequestWarning
-from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.plan.source import SourceRef, UploadRef
 
-if TYPE_CHECKING:  # a renderer, whose start somebody may wait for, needs none of it
+if TYPE_CHECKING:  # a renderer process does not need these modules, and starts faster without them
     from cropmark.model import assets
-    from cropmark.model.assets import Asset, BranchRef, Changes, Folder, Publishing
+    from cropmark.model.assets import Asset, AssetChanges, BranchRef, Folder, PublishRequest
 
 T = TypeVar("T")
 
 Digest = NewType("Digest", str)
-"""64 hex digits."""
+"""A SHA-256 digest as 64 hex digits."""
 
 RENDER_VERSION = "3"
-"""Rises whenever the pixels that we make of an equal Plan change; part of every cache key."""
+"""Part of every cache key. Increase it when the pixels rendered for an equal Plan change."""
 
 
 # ---------------------------------------------------------------------------------------------- sources
@@ -31,59 +36,73 @@ RENDER_VERSION = "3"
 
 @dataclass(frozen=True, slots=True)
 class SourceVersion:
-    """Which bytes a name stands for now: equal stamps, equal bytes.
+    """Identifies the bytes of a source at one moment: equal values mean equal bytes.
 
-    `identity` names the source (`files:sky/blue.jpg`, `web:https://…`), `version` changes whenever its bytes do.
-    `generation` counts purges of it. `modified_s` is for Last-Modified, `versioned` tells a name that never changes.
+    `identity` names the source (`files:sky/blue.jpg`, `web:https://…`); `version` changes whenever its bytes change.
     """
 
     identity: str
     version: str
     generation: int = 0
+    """Changes when the source is purged."""
     modified_s: float | None = None
+    """Unix time for Last-Modified; None: unknown."""
     versioned: bool = False
+    """True if the bytes under this identity never change."""
     private: bool = False
-    """Only for who asked: no shared cache may keep the answer."""
+    """True if only this client may store the response; shared caches must not."""
     cache_control: str | None = None
-    """What the web server that it came from said of keeping it."""
+    """The Cache-Control header that the origin sent; None: no origin, or no such header."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSource:
-    """A source ready to be read: a descriptor that whoever holds this closes by close(), its length, its stamp."""
+    """A source that is open for reading. The receiver calls close()."""
 
     descriptor: int
     bytes: int
-    stamp: SourceVersion
+    """Length of the file."""
+    version: SourceVersion
     close: Callable[[], None]
+    """Closes the descriptor."""
+
+    @classmethod
+    def from_fd(cls, fd: int, size: int, version: SourceVersion) -> OpenSource:
+        """Take ownership of a file descriptor of `size` bytes; close() may be called more than once."""
+        # FileIO closes once, and also when the value is garbage-collected. A second os.close() could close another
+        # file that got the same number.
+        return cls(fd, size, version, io.FileIO(fd).close)
 
 
-def purge_matches(named: str, identity: str) -> bool:
-    """Whether a purge means this source: `named` begins its identity, or is the whole of it with a newline behind."""
-    return f"{identity}\n".startswith(named)
+def purge_matches(prefix: str, identity: str) -> bool:
+    """True if a purge of `prefix` covers this identity.
+
+    `files:sky/` covers every source below that folder; `files:sky/blue.jpg\\n` covers exactly that file.
+    """
+    return f"{identity}\n".startswith(prefix)
 
 
 class Source(Protocol):
-    """Where pictures come from.
+    """A supplier of source images.
 
-    Problems: SourceMissing, SourceRefused, SourceTooLarge, SourceFailed, SourceTimeout.
+    Methods raise SourceNotFound, SourceForbidden, SourceTooLarge, SourceFailed or SourceTimeout.
     """
 
-    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion | None:
-        """The stamp, where it can be told at once and without waiting; None: open() will tell.
+    def stat(self, ref: SourceRef) -> SourceVersion | None:
+        """The current version if it is known without waiting; None: only open() can find out.
 
-        Raises SourceMissing where it can be told at once that there is none.
+        Raises SourceNotFound if it is known without waiting that the source does not exist.
         """
         ...
 
-    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource: ...
+    async def open(self, ref: SourceRef) -> OpenSource: ...
 
-    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
-        """What its stamps will call it, whether or not there is such a source."""
+    def identity(self, ref: SourceRef) -> str:
+        """The identity that versions of this source have, also when the source does not exist."""
         ...
 
-    def purge(self, named: str) -> None:
-        """The sources that `named` covers are of a new generation from now on."""
+    def purge(self, prefix: str) -> None:
+        """Give all sources that `prefix` covers (see purge_matches) a new generation."""
         ...
 
     async def close(self) -> None: ...
@@ -94,26 +113,28 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a renderer learned of the first source and of the result; all that headers tell of them."""
+    """Facts about the first source and the result, for response headers."""
 
     source: Info | None = None
     size: Size | None = None
+    """Size of the result in pixels."""
     frames: int = 1
     focus: str | None = None
+    """Placement of a smart crop."""
     format: Format | None = None
-    """Of the bytes that go out."""
+    """Format of the response body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Milliseconds spent per stage, for Server-Timing."""
+    """Time per stage as (name, milliseconds), for Server-Timing."""
 
     stages: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """An encoded picture."""
+    """An encoded image."""
 
     body: bytes
     format: Format
@@ -121,12 +142,12 @@ class Rendered:
     warnings: tuple[RequestWarning, ...] = ()
     timing: Timing = Timing()
     low_effort: bool = False
-    """Made at the encoder's lowest effort because of load: kept for a minute only."""
+    """True if load forced the encoder's lowest effort; such a result is cached for a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passthrough:
-    """The first source's bytes are the answer."""
+    """The decision to send the first source's bytes unchanged."""
 
     reason: Reason
     facts: Facts
@@ -136,18 +157,19 @@ class Passthrough:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisResult:
-    """An analysis, or why there is none; `passing` where another try may bring one."""
+    """An analysis, or the reason why it is absent."""
 
     analysis: Analysis | None
     reason: str = ""
     transient: bool = False
+    """True if another attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDifference:
-    """How far two pictures differ, in levels of 0 to 255, over their common size: on average, and at most.
+    """Difference of two images over their common size, in levels from 0 to 255: the mean and the maximum.
 
-    `psnr_db` is the peak signal-to-noise ratio; None where no pixel differs.
+    `psnr_db` is the peak signal-to-noise ratio in dB; None: all pixels are equal.
     """
 
     size: Size
@@ -157,32 +179,33 @@ class ImageDifference:
 
 
 class Renderers(Protocol):
-    """Processes around the engine. The only ones that decode.
+    """Worker processes that run the engine. Only they decode images.
 
-    `client` is who asks, for fair shares of a full queue.
-    Problems: Impossible, SourceUnusable, SourceTooLarge, Overloaded, Breakdown.
+    `untrusted` sends the task to workers that only handle untrusted sources. `client` is the client's address: a full
+    queue is shared fairly between clients.
+    Methods raise Unprocessable, SourceUnusable, SourceTooLarge, Overloaded or InternalError.
     """
 
     async def render(
         self,
         sources: Sequence[OpenSource | None],
         plan: Plan,
-        analyzed: AnalysisResult | None = None,
+        analysis: AnalysisResult | None = None,
         *,
-        foreign: bool = False,
+        untrusted: bool = False,
         client: str | None = None,
     ) -> Rendered | Passthrough:
-        """Make the picture. Cancelled while queued, it is dropped; cancelled while running, it is finished."""
+        """Render the image. A queued task is dropped when it is cancelled; a running one continues to its end."""
         ...
 
-    async def inspect(self, source: OpenSource, *, foreign: bool = False, client: str | None = None) -> Info: ...
+    async def inspect(self, source: OpenSource, *, untrusted: bool = False, client: str | None = None) -> Info: ...
 
     async def analyze(
-        self, source: OpenSource, *, foreign: bool = False, client: str | None = None
+        self, source: OpenSource, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult: ...
 
     async def draw(self, source: OpenSource, analysis: Analysis, window: Box | None) -> Rendered:
-        """A PNG of the source with what was found in it, and the window that was chosen, in upright pixels."""
+        """A PNG of the source that shows the analysis and the crop window, both in upright pixels."""
         ...
 
     async def close(self) -> None: ...
@@ -193,28 +216,30 @@ class Renderers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All of a rendition but its body. Small; a 304 and every header are told from it alone."""
+    """Metadata of a rendition without its body: enough for a 304 and for every response header."""
 
     media_type: str
     etag: str
-    """Quoted, strong: the digest of the body."""
+    """A strong ETag in quotes: the digest of the body."""
     length: int
+    """Bytes of the body."""
     facts: Facts = Facts()
     warnings: tuple[RequestWarning, ...] = ()
     versions: tuple[SourceVersion, ...] = ()
+    """The sources that were read."""
     tags: tuple[str, ...] = ()
-    """What a purge may name it by: `source:<identity>`, `url:<path?query>`, `tag:<word>`, each closed by a newline.
+    """Names for purges: `source:<identity>`, `url:<digest>` and `tag:<word>`, each followed by a newline.
 
-    A purge names the beginning; with the newline, the whole.
+    A purge gives a prefix; a prefix that ends with the newline matches one tag only.
     """
     original: Reason | None = None
-    """The verdict that the first source goes out as it is; the body is empty then."""
+    """The reason to send the first source unchanged; the cached body is empty then. None: an image was rendered."""
     expires_s: float | None = None
-    """Unix time after which it is not served; None: never."""
+    """Unix time from which the cache does not return it; None: never."""
 
     @property
     def is_transient(self) -> bool:
-        """Whether there may soon be a better one: it lacks something, or its source is broken, perhaps half there."""
+        """True if a better result may follow soon: something is missing, or the source is damaged or incomplete."""
         return self.expires_s is not None or self.original is Reason.UNREADABLE
 
 
@@ -227,30 +252,30 @@ class Rendition:
 
 
 class Cache(Protocol):
-    """Keeps renditions by key; may forget any of them at any time, and never answers with a damaged one."""
+    """Stores renditions by key. It may drop any of them at any time and never returns a damaged one."""
 
     async def get(self, key: Digest) -> Rendition | None: ...
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
-        """Keep it if there is room; trouble with storage is logged and counted, never raised."""
+        """Store it if there is space. Storage errors are logged and counted, never raised."""
         ...
 
     async def purge(self, tag_prefix: str) -> int:
-        """Forget all with a tag that begins with this; how many there were."""
+        """Delete all entries with a tag that begins with `tag_prefix`; returns their number."""
         ...
 
     async def close(self) -> None: ...
 
 
 class TieredCache(Cache, Protocol):
-    """Several caches read through from the quickest to the slowest."""
+    """Several caches in one, searched from the fastest to the slowest."""
 
     def peek(self, key: Digest) -> tuple[Rendition, str] | None:
-        """A rendition and the tier that had it, where it can be told at once, without waiting."""
+        """A rendition that is available without waiting, and the name of its tier."""
         ...
 
     async def lookup(self, key: Digest) -> tuple[Rendition, str] | None:
-        """A rendition and the tier that had it: memory, disk or shared. It is in the quicker ones from now on."""
+        """A rendition and the name of its tier: memory, disk or shared. It is copied into the faster tiers."""
         ...
 
 
@@ -259,7 +284,7 @@ class TieredCache(Cache, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Where a caller stands: so many in a window, so many left, and when to come back if none is."""
+    """A client's use of a rate limit: requests per window, requests left in it, seconds to wait if it is exceeded."""
 
     limit: int
     remaining: int
@@ -271,50 +296,50 @@ class Quota:
 
 
 class Limiter(Protocol):
-    """Counts requests by key in windows of a second."""
+    """Counts requests by key in fixed windows of `window_s` seconds. A limit of 0 means no limit."""
 
-    async def hit(self, key: str, limit_per_s: int) -> Quota:
-        """Count one."""
+    async def hit(self, key: str, limit: int, window_s: int) -> Quota:
+        """Count one request against `limit` requests per `window_s` seconds."""
         ...
 
-    def peek(self, key: str, limit_per_s: int) -> Quota:
-        """What this process saw last; counts nothing, asks nobody."""
+    def peek(self, key: str, limit: int, window_s: int) -> Quota:
+        """The quota after the last hit that this process counted. Counts nothing and never waits."""
         ...
 
 
-# ---------------------------------------------------------------------------------------------- strangers' pictures
+# ---------------------------------------------------------------------------------------------- uploads, results
 
 
 class UploadWriter(Protocol):
-    """The bytes of a picture on their way in, piece by piece; whoever began it discards it at the request's end."""
+    """Receives the bytes of one upload. Its creator calls discard() when the request ends."""
 
     @property
     def length(self) -> int:
-        """Bytes that have come."""
+        """Bytes received so far."""
         ...
 
     def write(self, piece: bytes) -> None:
-        """Raises SourceTooLarge past the limit, Overloaded where there is no room."""
+        """Raises SourceTooLarge above the limit, Overloaded if the disk is full."""
         ...
 
     def finish(self) -> UploadRef:
-        """All has come: from now on the bytes can be opened by their digest."""
+        """End the upload; from now on its bytes can be opened by their digest."""
         ...
 
     def discard(self) -> None:
-        """Let go of the bytes; a second time does nothing."""
+        """Release the bytes. A second call does nothing."""
         ...
 
 
 class UploadStore(Source, Protocol):
-    """The Source of pictures that came with requests which are still being answered."""
+    """The Source of images that were uploaded with requests in progress."""
 
     def new_writer(self, limit_bytes: int) -> UploadWriter: ...
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """A stored result: what is known of it, not its bytes. `owner` stands for the key that it was made with."""
+    """Metadata of a stored result. `owner` identifies the API key that it was created with."""
 
     id: str
     format: Format
@@ -322,35 +347,36 @@ class StoredResult:
     owner: str
     created_s: float
     expires_s: float | None
-    """Unix time from which on it is gone; None: only when it is forgotten, or room is needed."""
+    """Unix time of its deletion; None: stored until it is deleted or its space is needed."""
     comment: str = ""
 
 
 class ResultStore(Protocol):
-    """Keeps pictures under ids that nobody can guess. There is no list of them."""
+    """Stores results under ids that cannot be guessed. It offers no list of them."""
 
-    async def put(self, body: bytes | OpenSource, kind: Format, owner: str, comment: str = "") -> StoredResult:
-        """Raises Overloaded where there is no room."""
+    async def put(self, body: bytes | OpenSource, image_format: Format, owner: str, comment: str = "") -> StoredResult:
+        """Raises Overloaded if the disk is full."""
         ...
 
-    async def open(self, media_id: str) -> tuple[StoredResult, OpenSource] | None:
-        """The result, which the caller closes; None where there is none of this id, or none any more."""
+    async def open(self, result_id: str) -> tuple[StoredResult, OpenSource] | None:
+        """The result, which the caller closes; None if the id is unknown or expired."""
         ...
 
-    async def delete(self, media_id: str, owner: str) -> bool:
-        """Remove it; False where the owner has none of this id."""
+    async def delete(self, result_id: str, owner: str) -> bool:
+        """Delete a result; False if the owner has no result with this id."""
         ...
 
     async def close(self) -> None: ...
 
 
-# ---------------------------------------------------------------------------------------------- the library
+# ---------------------------------------------------------------------------------------------- library
 
 
 class Library(Protocol):
-    """Keeps assets. Its calls wait for a database and a disk: made in threads. Each does all that it does, or nothing.
+    """Stores assets. Its methods block on a database and a disk; call them in threads. Each is one transaction.
 
-    Problems: NotFound for what is not in the place, BadOrder, Overloaded where it cannot be reached.
+    `by` names the author of a change. Methods raise NotFound if something is not in the branch, BadRequest, or
+    Overloaded if the database cannot be reached.
     """
 
     def stack(self, api_key: str) -> assets.Stack | None: ...
@@ -358,65 +384,65 @@ class Library(Protocol):
     def environments(self, stack: str) -> tuple[assets.Environment, ...]: ...
 
     def new_environment(self, stack: str, name: str) -> assets.Environment:
-        """Raises BadOrder where an environment has that name."""
+        """Raises BadRequest if an environment has that name."""
         ...
 
     def add(
-        self, place: BranchRef, upload: assets.UploadInfo, source: OpenSource, changes: Changes, by: str
+        self, branch: BranchRef, upload: assets.UploadInfo, source: OpenSource, changes: AssetChanges, by: str
     ) -> Asset: ...
 
     def replace(
-        self, place: BranchRef, uid: str, upload: assets.UploadInfo, source: OpenSource, changes: Changes, by: str
+        self, branch: BranchRef, uid: str, upload: assets.UploadInfo, source: OpenSource, changes: AssetChanges, by: str
     ) -> Asset:
-        """A new version. What is published stays published as it is."""
+        """Add a new version. Published versions stay published."""
         ...
 
-    def restore(self, place: BranchRef, uid: str, number: int, by: str) -> Asset:
-        """An older version's bytes, as a new version."""
+    def restore(self, branch: BranchRef, uid: str, number: int, by: str) -> Asset:
+        """Add a new version with the bytes of an older one."""
         ...
 
-    def name_version(self, place: BranchRef, uid: str, number: int, name: str | None) -> None:
-        """What people call a version; None: its number."""
+    def name_version(self, branch: BranchRef, uid: str, number: int, name: str | None) -> None:
+        """Set the display name of a version; None removes it."""
         ...
 
-    def change(self, place: BranchRef, uid: str, changes: Changes, by: str) -> Asset: ...
+    def change(self, branch: BranchRef, uid: str, changes: AssetChanges, by: str) -> Asset: ...
 
-    def delete(self, place: BranchRef, uid: str) -> None: ...
+    def delete(self, branch: BranchRef, uid: str) -> None: ...
 
-    def publish(self, place: BranchRef, uid: str, wanted: Publishing, by: str) -> None: ...
+    def publish(self, branch: BranchRef, uid: str, request: PublishRequest, by: str) -> None: ...
 
-    def unpublish(self, place: BranchRef, uid: str, wanted: Publishing, by: str) -> None: ...
+    def unpublish(self, branch: BranchRef, uid: str, request: PublishRequest, by: str) -> None: ...
 
-    def asset(self, place: BranchRef, uid: str, number: int | None = None) -> Asset: ...
+    def asset(self, branch: BranchRef, uid: str, number: int | None = None) -> Asset: ...
 
-    def versions(self, place: BranchRef, uid: str) -> tuple[assets.Version, ...]:
-        """The newest first."""
+    def versions(self, branch: BranchRef, uid: str) -> tuple[assets.Version, ...]:
+        """All versions, the newest first."""
         ...
 
-    def list_entries(self, place: BranchRef, listing: assets.Listing) -> assets.ListPage: ...
+    def list_entries(self, branch: BranchRef, listing: assets.Listing) -> assets.ListPage: ...
 
-    def folder(self, place: BranchRef, uid: str) -> Folder: ...
+    def folder(self, branch: BranchRef, uid: str) -> Folder: ...
 
-    def new_folder(self, place: BranchRef, name: str, parent_uid: str | None, by: str) -> Folder: ...
+    def new_folder(self, branch: BranchRef, name: str, parent_uid: str | None, by: str) -> Folder: ...
 
-    def change_folder(self, place: BranchRef, uid: str, changes: Changes, by: str) -> Folder: ...
+    def change_folder(self, branch: BranchRef, uid: str, changes: AssetChanges, by: str) -> Folder: ...
 
-    def delete_folder(self, place: BranchRef, uid: str) -> None:
-        """With all that is in it."""
+    def delete_folder(self, branch: BranchRef, uid: str) -> None:
+        """Delete a folder with everything in it."""
         ...
 
 
 class LibraryAccess(Protocol):
-    """A library as a server has it open."""
+    """Asynchronous access to the library of a server."""
 
     async def read(self, act: Callable[[Library], T]) -> T:
-        """What the act returns, done in a thread."""
+        """The result of `act`, which runs in a thread."""
         ...
 
     async def write(self, act: Callable[[Library], T]) -> T:
-        """The same; when this returns, deliveries of this server know of what was changed."""
+        """Like read(), for changes. When it returns, this server delivers the changed assets."""
         ...
 
     async def key(self, kind: assets.KeyKind, secret: str) -> assets.LibraryKey | None:
-        """Which key a secret is; None for no key. For one that is known nothing is waited for."""
+        """The key with this secret, or None. A key that is in memory is returned without waiting."""
         ...

@@ -1,4 +1,4 @@
-"""Every Cache keeps these promises, alone and as tiers."""
+"""The behavior of every Cache, alone and in tiers."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def tiers(folder: Path) -> Cache:
 @pytest.fixture(params=[memory, disk, tiers])
 async def cache(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cache]:
     make: Callable[[Path], Cache] = request.param
-    made = make(tmp_path / "cache")
-    yield made
-    await made.close()
+    opened = make(tmp_path / "cache")
+    yield opened
+    await opened.close()
 
 
-KEPT = [
+RENDITIONS = [
     rendition(),
     rendition(body=b""),
     rendition(body=bytes(20 * KIB)),
@@ -53,52 +53,52 @@ KEPT = [
 ]
 
 
-@pytest.mark.parametrize("kept", KEPT)
-async def test_what_was_put_comes_back_equal(cache: Cache, kept: Rendition) -> None:
-    await cache.put(key_of("a"), kept)
-    assert await cache.get(key_of("a")) == kept
+@pytest.mark.parametrize("stored", RENDITIONS)
+async def test_get_returns_the_stored_rendition(cache: Cache, stored: Rendition) -> None:
+    await cache.put(key_of("a"), stored)
+    assert await cache.get(key_of("a")) == stored
     assert await cache.get(key_of("b")) is None
 
 
-async def test_the_last_put_of_a_key_counts(cache: Cache) -> None:
+async def test_a_put_replaces_the_older_rendition(cache: Cache) -> None:
     await cache.put(key_of("a"), rendition(body=b"old"))
     await cache.put(key_of("a"), rendition(body=b"new, and longer"))
     assert await cache.get(key_of("a")) == rendition(body=b"new, and longer")
 
 
 @pytest.mark.parametrize("expires_s", [NOW_S, NOW_S - 0.001, 0.0])
-async def test_what_has_expired_is_not_served(cache: Cache, expires_s: float) -> None:
+async def test_an_expired_rendition_is_not_returned(cache: Cache, expires_s: float) -> None:
     await cache.put(key_of("a"), rendition(expires_s=expires_s))
     assert await cache.get(key_of("a")) is None
 
 
 # fmt: off
 PURGES = [
-    # a purge of                takes these                      of sky/a.jpg, sky/b.jpg, sea/a.jpg
+    # prefix                    purged                           of sky/a.jpg, sky/b.jpg, sea/a.jpg
     ("source:files:sky/a.jpg\n", {"sky/a.jpg"}),
     ("source:files:sky/",       {"sky/a.jpg", "sky/b.jpg"}),
     ("source:",                 {"sky/a.jpg", "sky/b.jpg", "sea/a.jpg"}),
     ("tag:summer\n",            {"sky/a.jpg", "sky/b.jpg", "sea/a.jpg"}),
     ("url:/sky/a.jpg?w=1\n",    {"sky/a.jpg"}),
     ("url:/sky/",               {"sky/a.jpg", "sky/b.jpg"}),
-    ("files:sky/",              set()),                          # not where a tag begins
+    ("files:sky/",              set()),                          # not the start of a tag
     ("source:files:sky/a.jpg?", set()),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("prefix", "gone"), PURGES)
-async def test_a_purge_takes_what_has_such_a_tag(cache: Cache, prefix: str, gone: set[str]) -> None:
+@pytest.mark.parametrize(("prefix", "purged"), PURGES)
+async def test_a_purge_covers_entries_with_such_a_tag(cache: Cache, prefix: str, purged: set[str]) -> None:
     names = ("sky/a.jpg", "sky/b.jpg", "sea/a.jpg")
     for name in names:
         await cache.put(key_of(name), rendition(name, tags=(f"url:/{name}?w=1\n", "tag:summer\n")))
-    assert await cache.purge(prefix) == len(gone)
-    assert {name for name in names if await cache.get(key_of(name)) is None} == gone
+    assert await cache.purge(prefix) == len(purged)
+    assert {name for name in names if await cache.get(key_of(name)) is None} == purged
 
 
-async def test_a_purge_takes_what_is_being_put(cache: Cache) -> None:
+async def test_a_purge_covers_puts_in_progress(cache: Cache) -> None:
     puts = [asyncio.ensure_future(cache.put(key_of(str(n)), rendition(body=bytes(9 * KIB)))) for n in range(8)]
-    await asyncio.sleep(0)  # they have begun
+    await asyncio.sleep(0)  # they have started
     await cache.purge("source:")
     await asyncio.gather(*puts)
     assert [await cache.get(key_of(str(n))) for n in range(8)] == [None] * 8
@@ -111,15 +111,15 @@ async def test_an_entry_is_at_most_an_eighth_of_the_tier(cache: Cache) -> None:
     assert await cache.get(key_of("large")) is None
 
 
-async def test_what_replaces_an_entry_but_is_too_large_removes_it(cache: Cache) -> None:
+async def test_a_replacement_that_is_too_large_removes_the_entry(cache: Cache) -> None:
     await cache.put(key_of("a"), rendition(body=b"old"))
     await cache.put(key_of("a"), rendition(body=bytes(LIMIT_BYTES)))
     assert await cache.get(key_of("a")) is None
 
 
-async def test_the_least_recently_put_go_first(cache: Cache) -> None:
+async def test_the_oldest_entries_are_evicted_first(cache: Cache) -> None:
     for n in range(40):
         await cache.put(key_of(str(n)), rendition(body=bytes(16 * KIB)))
-    kept = [n for n in range(40) if await cache.get(key_of(str(n))) is not None]
-    assert kept == list(range(kept[0], 40))
-    assert 5 <= len(kept) <= 16
+    found = [n for n in range(40) if await cache.get(key_of(str(n))) is not None]
+    assert found == list(range(found[0], 40))
+    assert 5 <= len(found) <= 16

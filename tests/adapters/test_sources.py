@@ -1,4 +1,4 @@
-"""Every Source keeps these promises: open() and glance() agree, whatever is missing is so in one way, purges count."""
+"""The behavior of every Source: stat() and open() agree, missing sources raise, purges change the generation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from cropmark.plan.source import SitePath, SourceRef
 from cropmark.ports import OpenSource, Source
 from cropmark.sources.files import FolderSource
 
-BODY = b"\xff\xd8\xff\xe0 the picture"
+BODY = b"\xff\xd8\xff\xe0 the image"
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
-    """A source with what a test needs of it: where BODY is kept, how it is replaced, and a place that is empty."""
+class SourceUnderTest:
+    """A source, a reference to BODY, a reference to nothing, and a function that replaces BODY."""
 
     source: Source
-    where: SourceRef
-    nowhere: SourceRef
+    existing: SourceRef
+    missing: SourceRef
     replace: Callable[[bytes], None]
 
 
-def folder(tmp_path: Path) -> Shop:
+def folder(tmp_path: Path) -> SourceUnderTest:
     file = tmp_path / "sky" / "blue.jpg"
     file.parent.mkdir()
     file.write_bytes(BODY)
@@ -36,12 +36,12 @@ def folder(tmp_path: Path) -> Shop:
         (tmp_path / "new").write_bytes(body)
         (tmp_path / "new").rename(file)
 
-    return Shop(FolderSource(tmp_path), SitePath("sky/blue.jpg"), SitePath("sky/none.jpg"), replace)
+    return SourceUnderTest(FolderSource(tmp_path), SitePath("sky/blue.jpg"), SitePath("sky/none.jpg"), replace)
 
 
 @pytest.fixture(params=[folder])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
-    make: Callable[[Path], Shop] = request.param
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> SourceUnderTest:
+    make: Callable[[Path], SourceUnderTest] = request.param
     return make(tmp_path)
 
 
@@ -49,81 +49,81 @@ def body_of(opened: OpenSource) -> bytes:
     return os.pread(opened.descriptor, opened.bytes + 1, 0)
 
 
-async def test_an_opened_source_is_the_whole_of_it(shop: Shop) -> None:
-    opened = await shop.source.open(shop.where)
+async def test_an_open_source_has_the_whole_body(subject: SourceUnderTest) -> None:
+    opened = await subject.source.open(subject.existing)
     assert body_of(opened) == BODY
     assert opened.bytes == len(BODY)
     opened.close()
 
 
-async def test_closing_closes_and_twice_is_once(shop: Shop) -> None:
-    opened = await shop.source.open(shop.where)
+async def test_close_may_be_called_twice(subject: SourceUnderTest) -> None:
+    opened = await subject.source.open(subject.existing)
     opened.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(opened.descriptor)
-    other = os.open(os.devnull, os.O_RDONLY)  # takes the same number
+    other = os.open(os.devnull, os.O_RDONLY)  # gets the same number
     assert other == opened.descriptor
     opened.close()
     os.fstat(other)
     os.close(other)
 
 
-async def test_a_renderer_gets_no_descriptor_it_was_not_given(shop: Shop) -> None:
-    opened = await shop.source.open(shop.where)
+async def test_descriptors_are_not_inherited(subject: SourceUnderTest) -> None:
+    opened = await subject.source.open(subject.existing)
     assert not os.get_inheritable(opened.descriptor)
     opened.close()
 
 
-async def test_glance_and_open_tell_the_same_stamp(shop: Shop) -> None:
-    opened = await shop.source.open(shop.where)
+async def test_stat_and_open_return_the_same_version(subject: SourceUnderTest) -> None:
+    opened = await subject.source.open(subject.existing)
     opened.close()
-    assert shop.source.stat(shop.where) in (opened.stamp, None)
-    assert opened.stamp.identity == shop.source.identity(shop.where)
+    assert subject.source.stat(subject.existing) in (opened.version, None)
+    assert opened.version.identity == subject.source.identity(subject.existing)
 
 
-async def test_other_bytes_are_another_version_and_the_opened_ones_stay(shop: Shop) -> None:
-    before = await shop.source.open(shop.where)
-    shop.replace(BODY[::-1])
-    after = await shop.source.open(shop.where)
-    assert before.stamp.version != after.stamp.version
-    assert before.stamp.identity == after.stamp.identity
+async def test_new_bytes_have_a_new_version_and_an_open_source_keeps_its_own(subject: SourceUnderTest) -> None:
+    before = await subject.source.open(subject.existing)
+    subject.replace(BODY[::-1])
+    after = await subject.source.open(subject.existing)
+    assert before.version.version != after.version.version
+    assert before.version.identity == after.version.identity
     assert (body_of(before), body_of(after)) == (BODY, BODY[::-1])
     before.close()
     after.close()
 
 
-async def test_what_is_not_there_is_missing(shop: Shop) -> None:
+async def test_a_missing_source_raises(subject: SourceUnderTest) -> None:
     with pytest.raises(SourceProblem):
-        await shop.source.open(shop.nowhere)
+        await subject.source.open(subject.missing)
 
 
-async def generation(shop: Shop) -> int:
-    opened = await shop.source.open(shop.where)
+async def generation(subject: SourceUnderTest) -> int:
+    opened = await subject.source.open(subject.existing)
     opened.close()
-    return opened.stamp.generation
+    return opened.version.generation
 
 
-async def test_each_purge_is_a_new_generation(shop: Shop) -> None:
-    identity = shop.source.identity(shop.where)
-    seen = [await generation(shop)]
+async def test_each_purge_is_a_new_generation(subject: SourceUnderTest) -> None:
+    identity = subject.source.identity(subject.existing)
+    seen = [await generation(subject)]
     for prefix in (identity, identity[:-3], "", identity):
-        shop.source.purge(prefix)
-        seen.append(await generation(shop))
+        subject.source.purge(prefix)
+        seen.append(await generation(subject))
     assert seen == sorted(set(seen))
 
 
-async def test_a_purge_of_others_leaves_it_as_it_is(shop: Shop) -> None:
-    before = await generation(shop)
-    shop.source.purge(shop.source.identity(shop.nowhere))
-    assert await generation(shop) == before
+async def test_a_purge_of_another_source_changes_nothing(subject: SourceUnderTest) -> None:
+    before = await generation(subject)
+    subject.source.purge(subject.source.identity(subject.missing))
+    assert await generation(subject) == before
 
 
-async def test_no_number_of_purges_brings_a_generation_back(shop: Shop) -> None:
-    identity = shop.source.identity(shop.where)
+async def test_a_generation_never_occurs_twice(subject: SourceUnderTest) -> None:
+    identity = subject.source.identity(subject.existing)
     seen = set()
     for n in range(300):
-        shop.source.purge(identity)
-        shop.source.purge(f"{identity}/other/{n}")
-        found = await generation(shop)
-        assert found not in seen
-        seen.add(found)
+        subject.source.purge(identity)
+        subject.source.purge(f"{identity}/other/{n}")
+        current = await generation(subject)
+        assert current not in seen
+        seen.add(current)

@@ -1,4 +1,4 @@
-"""Renditions in a folder: what the figures, bounds and files are, and how it is opened."""
+"""The disk cache: its files, limits and statistics, and how it is opened."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.caches.disk import DiskCache
-from cropmark.caches.entry_format import HEAD_BYTES, packed
-from cropmark.caches.entry_store import AT_ONCE_BYTES, EntryStore, Usage
+from cropmark.caches.entry_format import HEAD_BYTES, encode
+from cropmark.caches.entry_store import INLINE_READ_BYTES, EntryStore, Usage
+from cropmark.runtime.file_io import FileCalls
 from tests.adapters.renditions import key_of, rendition
-from tests.caches.refusing import answered
+from tests.runtime.stub_libc import StubLibc
 
 KIB, MIB = 1024, 1024 * 1024
 A = key_of("a")
 
 
 @pytest.fixture
-async def cache(tmp_path: Path) -> AsyncIterator[DiskCache]:
-    opened = await DiskCache.open(tmp_path / "cache", 4 * MIB)
+def libc() -> StubLibc:
+    return StubLibc()
+
+
+@pytest.fixture
+async def cache(tmp_path: Path, libc: StubLibc) -> AsyncIterator[DiskCache]:
+    opened = await DiskCache.open(tmp_path / "cache", 4 * MIB, file_calls=FileCalls(libc))
     yield opened
     await opened.close()
 
@@ -43,7 +49,7 @@ def bytes_in(folder: Path) -> int:
 # ------------------------------------------------------------------------------------------ files
 
 
-async def test_one_private_file_an_entry(tmp_path: Path, cache: DiskCache) -> None:
+async def test_each_entry_is_one_private_file(tmp_path: Path, cache: DiskCache) -> None:
     await cache.put(A, rendition())
     (file,) = files_in(tmp_path)
     assert file == tmp_path / "cache" / "renditions" / A[:2] / A
@@ -52,27 +58,29 @@ async def test_one_private_file_an_entry(tmp_path: Path, cache: DiskCache) -> No
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
 
 
-async def test_a_folder_of_ours_that_others_may_enter_is_closed_to_them(tmp_path: Path) -> None:
+async def test_a_folder_that_others_can_enter_becomes_private(tmp_path: Path) -> None:
     (tmp_path / "renditions").mkdir(mode=0o755)
     await (await DiskCache.open(tmp_path)).close()
     assert stat.S_IMODE((tmp_path / "renditions").stat().st_mode) == 0o700
 
 
-DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+CORRUPTIONS: dict[str, Callable[[bytes], bytes]] = {
     "cut short": lambda data: data[:-1],
     "empty": lambda data: b"",
     "a bit of the body": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
     "a bit of the record": lambda data: data[: HEAD_BYTES + 9] + b"\x7f" + data[HEAD_BYTES + 10 :],
     "longer": lambda data: data + b"\0",
-    "all zero, as after power loss": lambda data: bytes(len(data)),
+    "all zero, as after a power failure": lambda data: bytes(len(data)),
 }
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-async def test_a_damaged_file_is_a_miss_and_is_removed_check_40(tmp_path: Path, cache: DiskCache, how: str) -> None:
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+async def test_a_corrupt_file_is_a_miss_and_is_removed_check_40(
+    tmp_path: Path, cache: DiskCache, corruption: str
+) -> None:
     await cache.put(A, rendition(body=bytes(range(256))))
     (file,) = files_in(tmp_path)
-    file.write_bytes(DAMAGES[how](file.read_bytes()))
+    file.write_bytes(CORRUPTIONS[corruption](file.read_bytes()))
     assert cache.peek(A) is None
     assert await cache.get(A) is None
     await cache.purge("nothing")  # comes after the removal
@@ -101,7 +109,7 @@ async def test_a_link_is_not_followed(tmp_path: Path, cache: DiskCache) -> None:
     assert aside.exists()
 
 
-async def test_a_folder_that_somebody_emptied_is_made_again(tmp_path: Path, cache: DiskCache) -> None:
+async def test_a_folder_that_was_removed_is_created_again(tmp_path: Path, cache: DiskCache) -> None:
     await cache.put(A, rendition())
     for path in sorted((tmp_path / "cache").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -114,39 +122,35 @@ async def test_a_folder_that_somebody_emptied_is_made_again(tmp_path: Path, cach
 # ------------------------------------------------------------------------------------------ peek
 
 
-async def test_a_peek_reads_what_lies_in_the_page_cache(cache: DiskCache) -> None:
+async def test_peek_reads_from_the_page_cache(cache: DiskCache) -> None:
     await cache.put(A, rendition(body=bytes(40 * KIB)))
     if cache.peek(A) is None:
-        pytest.skip("this file system cannot tell what is in the page cache")
+        pytest.skip("this file system has no RWF_NOWAIT")
     assert cache.peek(A) == rendition(body=bytes(40 * KIB))
     assert cache.stats().hits == 2
 
 
-async def test_a_large_file_is_left_to_the_threads(cache: DiskCache) -> None:
-    await cache.put(A, rendition(body=bytes(AT_ONCE_BYTES)))
+async def test_a_large_file_is_read_in_a_thread(cache: DiskCache) -> None:
+    await cache.put(A, rendition(body=bytes(INLINE_READ_BYTES)))
     assert cache.peek(A) is None
-    assert await cache.get(A) == rendition(body=bytes(AT_ONCE_BYTES))
+    assert await cache.get(A) == rendition(body=bytes(INLINE_READ_BYTES))
 
 
 @pytest.mark.parametrize("in_page_cache", [None, 0, 100])
-async def test_what_is_not_all_in_the_page_cache_is_read_by_a_thread(
-    cache: DiskCache, monkeypatch: pytest.MonkeyPatch, in_page_cache: int | None
+async def test_a_file_that_is_not_in_the_page_cache_is_read_in_a_thread(
+    cache: DiskCache, libc: StubLibc, in_page_cache: int | None
 ) -> None:
     await cache.put(A, rendition())
-
-    answered(cache, monkeypatch, -1 if in_page_cache is None else in_page_cache, errno.EAGAIN)
+    libc.preadv2_result = (-1 if in_page_cache is None else in_page_cache, errno.EAGAIN)
     assert cache.peek(A) is None
     assert await cache.get(A) == rendition()
     assert cache.stats().damaged == 0
 
 
-@pytest.mark.parametrize("refusal", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
-async def test_a_system_that_cannot_tell_is_no_trouble(
-    cache: DiskCache, monkeypatch: pytest.MonkeyPatch, refusal: int
-) -> None:
+@pytest.mark.parametrize("error_number", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
+async def test_a_system_without_rwf_nowait_is_not_an_error(cache: DiskCache, libc: StubLibc, error_number: int) -> None:
     await cache.put(A, rendition())
-
-    answered(cache, monkeypatch, -1, refusal)
+    libc.preadv2_result = (-1, error_number)
     assert cache.peek(A) is None
     assert await cache.get(A) == rendition()
     assert cache.stats().errors == 0
@@ -155,19 +159,19 @@ async def test_a_system_that_cannot_tell_is_no_trouble(
 # ------------------------------------------------------------------------------------------ bounds
 
 
-async def test_it_stays_within_its_limit_and_says_so_check_40(tmp_path: Path, cache: DiskCache) -> None:
+async def test_the_limit_holds_and_the_statistics_are_right_check_40(tmp_path: Path, cache: DiskCache) -> None:
     for n in range(300):
         await cache.put(key_of(str(n)), rendition(body=bytes(30 * KIB)))
         assert cache.stats().bytes <= 4 * MIB
-    told = cache.stats()
-    assert bytes_in(tmp_path) <= told.bytes <= 4 * MIB
-    assert told.entries == len(files_in(tmp_path))
-    assert told.evictions == 300 - told.entries
+    stats = cache.stats()
+    assert bytes_in(tmp_path) <= stats.bytes <= 4 * MIB
+    assert stats.entries == len(files_in(tmp_path))
+    assert stats.evictions == 300 - stats.entries
     assert await cache.get(key_of("299")) is not None
     assert await cache.get(key_of("0")) is None
 
 
-async def test_entries_without_a_body_fill_it_too(tmp_path: Path) -> None:
+async def test_entries_without_a_body_count_as_one_block(tmp_path: Path) -> None:
     cache = await DiskCache.open(tmp_path, 256 * KIB)
     for n in range(100):
         await cache.put(key_of(str(n)), rendition(body=b""))
@@ -180,7 +184,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40 * KIB)), max_siz
 
 @given(STEPS)
 @settings(max_examples=25, deadline=None)
-async def test_whatever_is_put_the_limit_holds_and_the_count_is_right(
+async def test_the_limit_holds_and_the_count_is_right_after_any_puts(
     tmp_path_factory: pytest.TempPathFactory, puts: list[tuple[int, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("law")
@@ -194,24 +198,24 @@ async def test_whatever_is_put_the_limit_holds_and_the_count_is_right(
     await cache.close()
 
 
-async def test_what_was_used_stays_longer_across_restarts(tmp_path: Path) -> None:
+async def test_used_entries_are_evicted_last_across_restarts(tmp_path: Path) -> None:
     cache = await DiskCache.open(tmp_path, MIB)
     for n in range(8):
         await cache.put(key_of(str(n)), rendition(body=bytes(100 * KIB)))
         file = tmp_path / "renditions" / key_of(str(n))[:2] / key_of(str(n))
-        os.utime(file, (0, time.time() - 4_000 + n))  # as if put an hour ago, one after the other
+        os.utime(file, (0, time.time() - 4_000 + n))  # as if put an hour ago, in this order
     assert await cache.get(key_of("0")) is not None
     await cache.close()
     cache = await DiskCache.open(tmp_path, MIB)
     for n in range(8, 12):
         await cache.put(key_of(str(n)), rendition(body=bytes(100 * KIB)))
-    kept = [n for n in range(12) if await cache.get(key_of(str(n))) is not None]
-    assert 0 in kept
-    assert 1 not in kept
+    found = [n for n in range(12) if await cache.get(key_of(str(n))) is not None]
+    assert 0 in found
+    assert 1 not in found
     await cache.close()
 
 
-async def test_puts_that_pile_up_are_skipped_not_held(tmp_path: Path) -> None:
+async def test_puts_are_skipped_while_too_many_bytes_are_pending(tmp_path: Path) -> None:
     cache = await DiskCache.open(tmp_path, 64 * MIB)
     body = bytes(7 * MIB)
     await asyncio.gather(*(cache.put(key_of(str(n)), rendition(body=body)) for n in range(12)))
@@ -223,7 +227,7 @@ async def test_puts_that_pile_up_are_skipped_not_held(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------ opening
 
 
-async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_entries_survive_a_restart(tmp_path: Path) -> None:
     cache = await DiskCache.open(tmp_path)
     for n in range(20):
         await cache.put(key_of(str(n)), rendition(str(n)))
@@ -236,7 +240,7 @@ async def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
     assert again.stats().entries == 19
 
 
-async def test_a_purge_right_after_opening_misses_nothing(tmp_path: Path) -> None:
+async def test_a_purge_right_after_opening_covers_all_entries(tmp_path: Path) -> None:
     cache = await DiskCache.open(tmp_path)
     for n in range(200):
         await cache.put(key_of(str(n)), rendition(str(n)))
@@ -247,14 +251,14 @@ async def test_a_purge_right_after_opening_misses_nothing(tmp_path: Path) -> Non
     await again.close()
 
 
-async def test_purges_that_wait_together_look_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = 0
-    look = EntryStore.remove_tagged
+async def test_queued_purges_share_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = 0
+    remove_tagged = EntryStore.remove_tagged
 
     def counted(entries: EntryStore, tag_prefixes: Collection[str]) -> tuple[Usage, Counter[str]]:
-        nonlocal looks
-        looks += 1
-        return look(entries, tag_prefixes)
+        nonlocal scans
+        scans += 1
+        return remove_tagged(entries, tag_prefixes)
 
     monkeypatch.setattr(EntryStore, "remove_tagged", counted)
     cache = await DiskCache.open(tmp_path)
@@ -262,12 +266,12 @@ async def test_purges_that_wait_together_look_once(tmp_path: Path, monkeypatch: 
         await cache.put(key_of(str(n)), rendition(f"{n % 30}.jpg"))
     last = asyncio.create_task(cache.put(key_of("last"), rendition("29.jpg")))
     await asyncio.sleep(0)
-    told = await asyncio.gather(*(cache.purge(f"source:files:{n}.jpg\n") for n in range(40)))
+    counts = await asyncio.gather(*(cache.purge(f"source:files:{n}.jpg\n") for n in range(40)))
     await last
-    assert told == [2] * 29 + [3] + [0] * 10
+    assert counts == [2] * 29 + [3] + [0] * 10
     assert files_in(tmp_path) == []
-    await cache.close()  # when every job has run
-    assert looks < 10
+    await cache.close()  # waits for every job
+    assert scans < 10
     assert cache.stats().entries == 0
 
 
@@ -276,24 +280,24 @@ TAGS = st.text(max_size=12) | st.sampled_from(['quo"te', "back\\slash", "ü ほ�
 
 @given(st.lists(TAGS, max_size=4), TAGS, st.integers(0, 12))
 @settings(max_examples=60, deadline=None)
-def test_a_purge_takes_just_what_has_such_a_tag(
+def test_a_purge_removes_exactly_the_entries_with_such_a_tag(
     tmp_path_factory: pytest.TempPathFactory, tags: list[str], other: str, length: int
 ) -> None:
     prefix = (tags[0] if tags else other)[:length]
     entries = EntryStore(tmp_path_factory.mktemp("law"))
     entries.prepare()
-    kept = rendition("x.jpg", tags=(*tags, prefix))
-    entries.write(A, packed(A, kept))
-    spared = rendition("x.jpg", tags=(other,))
-    entries.write(key_of("b"), packed(key_of("b"), spared))
+    tagged = rendition("x.jpg", tags=(*tags, prefix))
+    entries.write(A, encode(A, tagged))
+    other_entry = rendition("x.jpg", tags=(other,))
+    entries.write(key_of("b"), encode(key_of("b"), other_entry))
     _, by_prefix = entries.remove_tagged([prefix])
     assert entries.read(A) is None
-    is_hit = any(tag.startswith(prefix) for tag in spared.record.tags)
-    assert entries.read(key_of("b")) == (None if is_hit else spared)
+    is_hit = any(tag.startswith(prefix) for tag in other_entry.record.tags)
+    assert entries.read(key_of("b")) == (None if is_hit else other_entry)
     assert by_prefix[prefix] == 1 + is_hit
 
 
-async def test_what_a_killed_writer_left_is_thrown_away_after_an_hour(tmp_path: Path) -> None:
+async def test_unfinished_files_are_removed_after_an_hour(tmp_path: Path) -> None:
     (tmp_path / "unfinished").mkdir(parents=True)
     old, new = tmp_path / "unfinished" / "old", tmp_path / "unfinished" / "new"
     for path in (old, new):
@@ -305,7 +309,7 @@ async def test_what_a_killed_writer_left_is_thrown_away_after_an_hour(tmp_path: 
     assert new.exists()  # another process may be writing it
 
 
-async def test_a_closed_cache_keeps_and_finds_nothing(tmp_path: Path) -> None:
+async def test_a_closed_cache_stores_and_finds_nothing(tmp_path: Path) -> None:
     cache = await DiskCache.open(tmp_path)
     await cache.put(A, rendition())
     await cache.close()
@@ -315,7 +319,7 @@ async def test_a_closed_cache_keeps_and_finds_nothing(tmp_path: Path) -> None:
     assert len(files_in(tmp_path)) == 1
 
 
-async def test_a_folder_that_cannot_be_one_is_an_os_error(tmp_path: Path) -> None:
+async def test_a_path_that_is_not_a_folder_raises_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileExistsError):
         await DiskCache.open(tmp_path / "file")
@@ -326,59 +330,59 @@ async def test_a_folder_that_cannot_be_one_is_an_os_error(tmp_path: Path) -> Non
         await DiskCache.open(tmp_path)
 
 
-async def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_written_raises_os_error(tmp_path: Path) -> None:
     if os.geteuid() == 0:
-        pytest.skip("root may write everywhere; test_trouble.py mounts a read-only file system instead")
+        pytest.skip("root can write everywhere; test_trouble.py mounts a read-only file system instead")
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError):
         await DiskCache.open(tmp_path)
 
 
-async def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_of_another_user_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "renditions").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(PermissionError, match="another user"):
         await DiskCache.open(tmp_path)
 
 
-# ------------------------------------------------------------------------------------------ read again
+# ------------------------------------------------------------------------------------------ second read
 
 
-async def test_a_file_that_was_changed_since_it_was_checked_is_never_served(tmp_path: Path, cache: DiskCache) -> None:
-    await cache.put(A, rendition(body=b"one picture"))
-    assert [cache.peek(A), cache.peek(A)] == [rendition(body=b"one picture")] * 2
+async def test_a_file_changed_since_its_check_is_not_served(tmp_path: Path, cache: DiskCache) -> None:
+    await cache.put(A, rendition(body=b"one image"))
+    assert [cache.peek(A), cache.peek(A)] == [rendition(body=b"one image")] * 2
     (file,) = files_in(tmp_path)
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-1] + b"!")
-    os.utime(file, ns=(0, time.time_ns() + 10**9))  # whatever the file system's clock makes of two writes at once
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + b"!")
+    os.utime(file, ns=(0, time.time_ns() + 10**9))  # two writes in one tick of the clock have the same mtime
     assert cache.peek(A) is None
     assert await cache.get(A) is None
     assert cache.stats().damaged == 1
 
 
-async def test_another_rendition_under_the_key_is_read_anew(cache: DiskCache) -> None:
-    await cache.put(A, rendition(body=b"one picture"))
-    assert cache.peek(A) == cache.peek(A) == rendition(body=b"one picture")
-    await cache.put(A, rendition(body=b"its follower"))
-    assert cache.peek(A) == cache.peek(A) == rendition(body=b"its follower")
+async def test_a_new_rendition_under_the_key_is_read(cache: DiskCache) -> None:
+    await cache.put(A, rendition(body=b"one image"))
+    assert cache.peek(A) == cache.peek(A) == rendition(body=b"one image")
+    await cache.put(A, rendition(body=b"a new one"))
+    assert cache.peek(A) == cache.peek(A) == rendition(body=b"a new one")
 
 
-async def test_after_a_minute_it_is_summed_up_again(
+async def test_the_checksum_is_checked_again_after_a_minute(
     tmp_path: Path, cache: DiskCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of the disk below an unchanged file: as long as its pages lie in memory they are right."""
-    await cache.put(A, rendition(body=b"one picture"))
+    """A disk error changes the bytes of a file and not its state."""
+    await cache.put(A, rendition(body=b"one image"))
     assert cache.peek(A) is not None
     (file,) = files_in(tmp_path)
-    status, whole = file.stat(), file.read_bytes()
-    file.write_bytes(whole[:-1] + b"!")
+    status, data = file.stat(), file.read_bytes()
+    file.write_bytes(data[:-1] + b"!")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     later = time.monotonic() + 61
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert cache.peek(A) is None
 
 
-async def test_what_was_purged_is_gone_for_who_had_read_it(cache: DiskCache) -> None:
+async def test_a_purged_entry_is_not_served_from_the_verified_files(cache: DiskCache) -> None:
     await cache.put(A, rendition(tags=("source:a",)))
     assert cache.peek(A) is not None
     await cache.purge("source:a")

@@ -1,4 +1,4 @@
-"""The form of a rendition outside memory."""
+"""The serialized form of a rendition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmark.caches.entry_format import HEAD_BYTES, CorruptEntry, packed, record_of, unpacked
+from cropmark.caches.entry_format import HEAD_BYTES, CorruptEntry, decode, decode_record, encode
 from cropmark.model.values import Size
 from cropmark.ports import Record, Rendition
 from tests.adapters.renditions import key_of, rendition
@@ -22,67 +22,67 @@ RENDITIONS = st.builds(Rendition, st.binary(max_size=2_000), record=st.from_type
 
 @given(RENDITIONS)
 @settings(max_examples=300, deadline=None)
-def test_any_rendition_comes_back_equal(kept: Rendition) -> None:
-    data = b"".join(packed(KEY, kept))
-    assert unpacked(KEY, data) == kept
-    assert unpacked(KEY, bytearray(data)) == kept
-    assert record_of(KEY, data) == kept.record
+def test_a_decoded_rendition_is_equal(original: Rendition) -> None:
+    data = b"".join(encode(KEY, original))
+    assert decode(KEY, data) == original
+    assert decode(KEY, bytearray(data)) == original
+    assert decode_record(KEY, data) == original.record
 
 
-def test_the_body_comes_back_as_bytes() -> None:
-    assert type(unpacked(KEY, bytearray(b"".join(packed(KEY, rendition())))).body) is bytes
+def test_a_decoded_body_is_bytes() -> None:
+    assert type(decode(KEY, bytearray(b"".join(encode(KEY, rendition())))).body) is bytes
 
 
 @given(RENDITIONS, st.data())
 @settings(max_examples=100, deadline=None)
-def test_no_bit_may_differ(kept: Rendition, data: st.DataObject) -> None:
-    whole = bytearray(b"".join(packed(KEY, kept)))
+def test_any_changed_bit_is_detected(original: Rendition, data: st.DataObject) -> None:
+    whole = bytearray(b"".join(encode(KEY, original)))
     at = data.draw(st.integers(0, len(whole) - 1))
     whole[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(CorruptEntry):
-        unpacked(KEY, whole)
+        decode(KEY, whole)
 
 
-def test_not_one_byte_of_a_file_may_differ() -> None:
-    whole = b"".join(packed(KEY, rendition()))
+def test_a_change_of_any_byte_is_detected() -> None:
+    whole = b"".join(encode(KEY, rendition()))
     for at in range(len(whole)):
         flipped = whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :]
         with pytest.raises(CorruptEntry):
-            unpacked(KEY, flipped)
+            decode(KEY, flipped)
 
 
-def test_no_part_of_a_file_is_a_file() -> None:
-    whole = b"".join(packed(KEY, rendition()))
+def test_a_truncated_file_is_detected() -> None:
+    whole = b"".join(encode(KEY, rendition()))
     for length in range(len(whole)):
         with pytest.raises(CorruptEntry):
-            unpacked(KEY, whole[:length])
+            decode(KEY, whole[:length])
 
 
 # fmt: off
-REFUSED = [
-    # what                                            why
-    (lambda whole: whole + b"\0",                     "body is not what was written"),
-    (lambda whole: whole[: HEAD_BYTES - 1],           "shorter than a head"),
+CORRUPT = [
+    # change                                          message
+    (lambda whole: whole + b"\0",                     "checksum of the body"),
+    (lambda whole: whole[: HEAD_BYTES - 1],           "shorter than a header"),
     (lambda whole: whole[: HEAD_BYTES + 5],           "shorter than its record"),
-    (lambda whole: b"pickmark" + whole[8:],           "of another form"),
-    (lambda whole: whole[:8] + b"\2\0" + whole[10:],  "of another form"),
-    (lambda whole: b"\xff" * len(whole),              "of another form"),
-    (lambda whole: b"",                               "shorter than a head"),
+    (lambda whole: b"pickmark" + whole[8:],           "another format"),
+    (lambda whole: whole[:8] + b"\2\0" + whole[10:],  "another format"),
+    (lambda whole: b"\xff" * len(whole),              "another format"),
+    (lambda whole: b"",                               "shorter than a header"),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("change", "why"), REFUSED)
-def test_what_is_no_whole_entry_is_refused(change, why) -> None:  # type: ignore[no-untyped-def]  # lambdas of a table
-    with pytest.raises(CorruptEntry, match=why):
-        unpacked(KEY, change(b"".join(packed(KEY, rendition()))))
+@pytest.mark.parametrize(("change", "message"), CORRUPT)
+def test_a_corrupt_entry_is_rejected(change, message) -> None:  # type: ignore[no-untyped-def]  # lambdas of a table
+    with pytest.raises(CorruptEntry, match=message):
+        decode(KEY, change(b"".join(encode(KEY, rendition()))))
 
 
-def test_an_entry_is_of_its_key_only() -> None:
+def test_an_entry_of_another_key_is_rejected() -> None:
     with pytest.raises(CorruptEntry, match="another key"):
-        unpacked(key_of("b"), b"".join(packed(KEY, rendition())))
+        decode(key_of("b"), b"".join(encode(KEY, rendition())))
 
 
-def test_a_record_that_json_cannot_say_is_refused() -> None:
+def test_a_record_that_json_cannot_represent_is_rejected() -> None:
     with pytest.raises(ValueError, match="surrogates"):
-        packed(KEY, rendition("lone \ud800 surrogate"))
+        encode(KEY, rendition("lone \ud800 surrogate"))

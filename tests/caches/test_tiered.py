@@ -1,4 +1,4 @@
-"""Tiers: read from the quickest that has it, written to all, purged in all."""
+"""Tiered caches: lookup order, copies into faster tiers, puts and purges of all tiers."""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ from tests.adapters.renditions import key_of, rendition
 A = key_of("a")
 
 
-class Shared:
-    """A tier far away: a dictionary that answers when it is told to."""
+class SharedTier:
+    """A remote tier: a dictionary that responds when `go` is set."""
 
     name = "shared"
 
     def __init__(self) -> None:
-        self.kept: dict[Digest, Rendition] = {}
+        self.entries: dict[Digest, Rendition] = {}
         self.go = asyncio.Event()
         self.go.set()
         self.fails: Exception | None = None
         self.closed = False
 
     async def get(self, key: Digest) -> Rendition | None:
-        found = self.kept.get(key)
+        found = self.entries.get(key)
         await self.go.wait()
         return found
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
-        self.kept[key] = rendition
+        self.entries[key] = rendition
 
     async def purge(self, tag_prefix: str) -> int:
         if self.fails:
             raise self.fails
-        gone = len(self.kept)
-        self.kept.clear()
-        return gone
+        count = len(self.entries)
+        self.entries.clear()
+        return count
 
     async def close(self) -> None:
-        self.kept.clear()
+        self.entries.clear()
 
     def stats(self) -> TierStats:
-        return TierStats(self.name, entries=len(self.kept))
+        return TierStats(self.name, entries=len(self.entries))
 
 
-class Near(Shared):
-    """One that answers at once, and takes its time to purge."""
+class NearTier(SharedTier):
+    """A tier with peek() and a slow purge()."""
 
     name = "near"
 
     def peek(self, key: Digest) -> Rendition | None:
-        return self.kept.get(key)
+        return self.entries.get(key)
 
     async def get(self, key: Digest) -> Rendition | None:
-        return self.kept.get(key)
+        return self.entries.get(key)
 
     async def purge(self, tag_prefix: str) -> int:
         await self.go.wait()
         return await super().purge(tag_prefix)
 
 
-class Slow(Shared):
-    """One that takes its time to keep."""
+class SlowTier(SharedTier):
+    """A tier with a slow put()."""
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
         await self.go.wait()
@@ -80,8 +80,8 @@ class Slow(Shared):
         self.closed = True
 
 
-async def settled(tiers: TieredCaches) -> None:
-    """When all that was begun is kept: purges come after it."""
+async def wait_for_puts(tiers: TieredCaches) -> None:
+    """Wait for the pending puts, as a purge does."""
     await tiers.purge("nothing")
 
 
@@ -90,12 +90,12 @@ def memory() -> MemoryCache:
     return MemoryCache()
 
 
-async def test_a_hit_says_where_it_was_found_and_is_above_from_then_on(tmp_path: Path, memory: MemoryCache) -> None:
-    disk, shared = DiskCache(tmp_path), Shared()
+async def test_a_hit_is_copied_into_the_faster_tiers(tmp_path: Path, memory: MemoryCache) -> None:
+    disk, shared = DiskCache(tmp_path), SharedTier()
     tiers = TieredCaches([memory, disk, shared])
     await shared.put(A, rendition())
     assert await tiers.lookup(A) == (rendition(), "shared")
-    await settled(tiers)
+    await wait_for_puts(tiers)
     assert await disk.get(A) == rendition()
     assert await tiers.lookup(A) == (rendition(), "memory")
     await memory.purge("")
@@ -104,11 +104,11 @@ async def test_a_hit_says_where_it_was_found_and_is_above_from_then_on(tmp_path:
     await tiers.close()
 
 
-async def test_a_peek_looks_where_it_need_not_wait(tmp_path: Path, memory: MemoryCache) -> None:
-    disk, shared = DiskCache(tmp_path), Shared()
+async def test_peek_searches_only_tiers_without_waiting(tmp_path: Path, memory: MemoryCache) -> None:
+    disk, shared = DiskCache(tmp_path), SharedTier()
     tiers = TieredCaches([memory, disk, shared])
     await shared.put(A, rendition())
-    assert tiers.peek(A) is None  # the shared tier would have to be waited for
+    assert tiers.peek(A) is None  # the shared tier has no peek()
     await disk.put(A, rendition())
     assert tiers.peek(A) == (rendition(), "disk")
     assert tiers.peek(A) == (rendition(), "memory")
@@ -116,7 +116,7 @@ async def test_a_peek_looks_where_it_need_not_wait(tmp_path: Path, memory: Memor
 
 
 async def test_a_put_reaches_every_tier(tmp_path: Path, memory: MemoryCache) -> None:
-    disk, shared = DiskCache(tmp_path), Shared()
+    disk, shared = DiskCache(tmp_path), SharedTier()
     tiers = TieredCaches([memory, disk, shared])
     await tiers.put(A, rendition())
     assert [await tier.get(A) for tier in (memory, disk, shared)] == [rendition()] * 3
@@ -125,8 +125,8 @@ async def test_a_put_reaches_every_tier(tmp_path: Path, memory: MemoryCache) -> 
     await tiers.close()
 
 
-async def test_what_was_read_before_a_purge_is_not_kept_after_it(memory: MemoryCache) -> None:
-    shared = Shared()
+async def test_a_rendition_read_before_a_purge_is_not_copied_after_it(memory: MemoryCache) -> None:
+    shared = SharedTier()
     tiers = TieredCaches([memory, shared])
     await shared.put(A, rendition())
     shared.go.clear()
@@ -134,17 +134,18 @@ async def test_what_was_read_before_a_purge_is_not_kept_after_it(memory: MemoryC
     await asyncio.sleep(0)
     await tiers.purge("source:")
     shared.go.set()
-    assert await reading == (rendition(), "shared")  # asked for before the purge, answered
-    assert memory.peek(A) is None  # but not kept
+    assert await reading == (rendition(), "shared")  # requested before the purge
+    assert memory.peek(A) is None  # but not copied
 
 
-async def test_a_peek_during_a_purge_keeps_nothing_either(memory: MemoryCache) -> None:
-    near = Near()
+async def test_a_peek_during_a_purge_copies_nothing(memory: MemoryCache) -> None:
+    near = NearTier()
     tiers = TieredCaches([memory, near])
     await near.put(A, rendition())
     near.go.clear()
     purging = asyncio.create_task(tiers.purge("source:"))
-    await asyncio.sleep(0.01)  # memory is purged, the other tier not yet
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # memory is purged, the other tier not yet
     assert tiers.peek(A) == (rendition(), "near")
     assert await tiers.lookup(A) == (rendition(), "near")
     near.go.set()
@@ -152,32 +153,32 @@ async def test_a_peek_during_a_purge_keeps_nothing_either(memory: MemoryCache) -
     assert tiers.peek(A) is None
 
 
-async def test_nobody_waits_long_for_a_slow_tier_and_nothing_is_lost_by_it(memory: MemoryCache) -> None:
-    slow = Slow()
+async def test_a_put_into_a_slow_tier_continues_in_the_background(memory: MemoryCache) -> None:
+    slow = SlowTier()
     tiers = TieredCaches([memory, slow])
     slow.go.clear()
     async with asyncio.timeout(1):
         await tiers.put(A, rendition())
     assert memory.peek(A) == rendition()
-    assert slow.kept == {}
+    assert slow.entries == {}
     asyncio.get_running_loop().call_later(0.05, slow.go.set)
-    kept = slow.kept
+    entries = slow.entries
     await tiers.close()
-    assert kept == {A: rendition()}
+    assert entries == {A: rendition()}
 
 
-async def test_a_purge_takes_what_is_on_its_way_to_a_slow_tier(memory: MemoryCache) -> None:
-    slow = Slow()
+async def test_a_purge_covers_a_pending_put(memory: MemoryCache) -> None:
+    slow = SlowTier()
     tiers = TieredCaches([memory, slow])
     slow.go.clear()
     await tiers.put(A, rendition())
     asyncio.get_running_loop().call_later(0.02, slow.go.set)
     await tiers.purge("source:")
-    assert slow.kept == {}
+    assert slow.entries == {}
 
 
-async def test_a_tier_that_cannot_purge_does_not_save_the_others(memory: MemoryCache) -> None:
-    shared = Shared()
+async def test_a_failed_purge_of_one_tier_does_not_stop_the_others(memory: MemoryCache) -> None:
+    shared = SharedTier()
     shared.fails = InternalError("the shared cache could not be purged")
     tiers = TieredCaches([memory, shared])
     await tiers.put(A, rendition())
@@ -186,7 +187,7 @@ async def test_a_tier_that_cannot_purge_does_not_save_the_others(memory: MemoryC
     assert memory.peek(A) is None
 
 
-async def test_figures_come_tier_by_tier(memory: MemoryCache) -> None:
-    tiers = TieredCaches([memory, Shared()])
+async def test_statistics_per_tier(memory: MemoryCache) -> None:
+    tiers = TieredCaches([memory, SharedTier()])
     await tiers.put(A, rendition())
-    assert [(told.name, told.entries) for told in tiers.stats()] == [("memory", 1), ("shared", 1)]
+    assert [(stats.name, stats.entries) for stats in tiers.stats()] == [("memory", 1), ("shared", 1)]

@@ -15,7 +15,7 @@ from tests.adapters.renditions import key_of, rendition
 
 
 def numbered(number: int) -> Rendition:
-    """The rendition of that number: 0 to 60 kB, the same in every process."""
+    """The rendition with this number: 0 to 60 kB, the same in every process."""
     body = f"{number};".encode() * (number * 7919 % 12_000)
     return rendition(f"{number}.jpg", body)
 
@@ -31,5 +31,5 @@ async def fill(folder: Path, limit_bytes: int, numbers: range) -> None:
 
 
 if __name__ == "__main__":
-    place, limit, first, count = sys.argv[1:]
-    asyncio.run(fill(Path(place), int(limit), range(int(first), int(first) + int(count))))
+    folder, limit, first, count = sys.argv[1:]
+    asyncio.run(fill(Path(folder), int(limit), range(int(first), int(first) + int(count))))

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.builders import make_images
 from tests.requirements import require
-from tests.web.images import make_pictures
 from tests.web.server_process import Running, running
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ PICTURES = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = make_pictures(tmp_path_factory.mktemp("pictures"))
+    folder = make_images(tmp_path_factory.mktemp("pictures"))
     # Contentstack counts 80 requests a second that miss the cache, fewer than these tests may need on a quick machine.
     settings = {"CROPMARK_CONTENTSTACK__RATE_LIMIT": "0"}
     with running(str(folder), cache=tmp_path_factory.mktemp("clients") / "cache", environment=settings) as found:

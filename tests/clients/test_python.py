@@ -10,8 +10,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from tests.builders import make_images
 from tests.requirements import require
-from tests.web.images import make_pictures
 from tests.web.server_process import Running, running
 
 pytestmark = require("contentstack", find_spec("contentstack") is not None)
@@ -31,7 +31,7 @@ TRANSFORMS = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = make_pictures(tmp_path_factory.mktemp("pictures"))
+    folder = make_images(tmp_path_factory.mktemp("pictures"))
     with running(str(folder), cache=tmp_path_factory.mktemp("clients") / "cache") as found:
         yield found
 

@@ -46,4 +46,4 @@ NAMES = [
 
 @pytest.mark.parametrize(("settings", "name"), NAMES)
 def test_display_names(settings: dict[str, object], name: str) -> None:
-    assert SiteSettings(**settings, dialect="fastly", source="x").display_name == name  # type: ignore[arg-type]  # a table's row
+    assert SiteSettings(**settings, dialect="fastly", source="x").display_name == name

@@ -29,7 +29,7 @@ class Hits:
     late_ms: list[float] = field(default_factory=list)
     wrong: int = 0
 
-    def reported(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         return {
             "hits": len(self.took_ms),
             "wrong": self.wrong,
@@ -80,4 +80,4 @@ def probing(address: str, path: str) -> Iterator[dict[str, float]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(probe(sys.argv[1], int(sys.argv[2]), sys.argv[3]).told()))
+    print(json.dumps(probe(sys.argv[1], int(sys.argv[2]), sys.argv[3]).summary()))

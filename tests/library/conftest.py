@@ -10,11 +10,11 @@ import pytest
 
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import BranchRef
+from tests.builders import make_images
 from tests.library import postgres, s3_server
-from tests.library.making import Shop, shop
+from tests.library.builders import Shop, create_shop
 from tests.library.s3_server import S3Server
 from tests.requirements import MUST
-from tests.web.images import make_pictures
 from tests.web.server_process import Running, running
 
 
@@ -48,7 +48,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str
 
 @pytest.fixture
 def store(database: Callable[[], str], tmp_path: Path) -> Iterator[LibraryStore]:
-    found = LibraryStore.opened(tmp_path / "library", database())
+    found = LibraryStore.open(tmp_path / "library", database())
     yield found
     found.close()
 
@@ -59,20 +59,20 @@ def place(store: LibraryStore) -> BranchRef:
 
 
 @pytest.fixture(scope="session")
-def own_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """The library of `library_server`."""
-    return shop(tmp_path_factory.mktemp("shop"))
+    return create_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="session")
-def library_server(own_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def library_server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server over a folder and a library, which counts nobody's calls."""
-    folder = make_pictures(tmp_path_factory.mktemp("pictures"))
+    folder = make_images(tmp_path_factory.mktemp("pictures"))
     with running(
         str(folder),
         "--data",
-        str(own_shop.data),
+        str(shop.data),
         cache=tmp_path_factory.mktemp("library-server") / "cache",
-        environment={"CROPMARK_MANAGEMENT_RATE": "0", "CROPMARK_CONTENTSTACK__RATE_LIMIT": "0"},
+        environment={"CROPMARK_MANAGEMENT_REQUESTS_PER_S": "0", "CROPMARK_CONTENTSTACK__RATE_LIMIT": "0"},
     ) as found:
         yield found

@@ -14,7 +14,7 @@ from cropmark.library.blob_cache import BlobCache
 from cropmark.library.blobs import BlobStore, FolderBlobStore, digest_of
 from cropmark.library.bucket_blobs import BucketBlobStore
 from cropmark.library.errors import LibraryUnavailable
-from tests.library.making import opened
+from tests.library.builders import open_source
 from tests.library.s3_server import BUCKET, S3Server
 
 DIGEST = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -25,17 +25,17 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folder":
         return FolderBlobStore(tmp_path / "bytes")
     if request.param == "folder by obstore":
-        return BucketBlobStore.at((tmp_path / "bytes").as_uri())
+        return BucketBlobStore.from_url((tmp_path / "bytes").as_uri())
     server: S3Server = request.getfixturevalue("s3")
     for name, text in server.environment.items():
         monkeypatch.setenv(name, text)
-    found = BucketBlobStore.at(f"s3://{BUCKET}/{tmp_path.name}")
+    found = BucketBlobStore.from_url(f"s3://{BUCKET}/{tmp_path.name}")
     found.check()
     return found
 
 
 def put(blobs: BlobStore, body: bytes) -> str:
-    source = opened(body)
+    source = open_source(body)
     try:
         digest = digest_of(source)
         blobs.put(digest, source)
@@ -84,7 +84,7 @@ def test_what_is_not_there(blobs: BlobStore) -> None:
         blobs.open(DIGEST)
     blobs.remove(DIGEST)
     assert list(blobs.digests()) == []
-    assert blobs.tidy() == 0
+    assert blobs.remove_unfinished() == 0
 
 
 def test_what_is_removed_is_gone_and_can_be_put_again(blobs: BlobStore) -> None:
@@ -101,7 +101,7 @@ def test_what_was_never_finished_is_tidied_when_it_is_old(tmp_path: Path) -> Non
         part = tmp_path / "incoming" / name
         part.write_bytes(b"half")
         os.utime(part, (time.time() - age_s, time.time() - age_s))
-    assert blobs.tidy() == 1
+    assert blobs.remove_unfinished() == 1
     assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["young"]
 
 
@@ -125,7 +125,7 @@ def test_copies_are_few_and_small_and_close_their_files(tmp_path: Path) -> None:
         file = (tmp_path / digest).open("w+b")
         file.write(digest.encode() * length)
         file.flush()
-        os.close(copies.take(digest, file))
+        os.close(copies.add(digest, file))
         return file
 
     files = {digest: took(digest, 3000) for digest in "abc"}
@@ -145,7 +145,7 @@ def test_copies_are_few_and_small_and_close_their_files(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_fetched_once_for_many_renditions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blobs = BucketBlobStore.at((tmp_path / "bytes").as_uri())
+    blobs = BucketBlobStore.from_url((tmp_path / "bytes").as_uri())
     put(blobs, b"hello")
     fetched: list[str] = []
     get = obstore.get
@@ -177,20 +177,20 @@ def test_check_23_no_key_is_asked_of_the_machine(url: str, key: str, monkeypatch
         if name.startswith(("AWS_", "GOOGLE_", "AZURE_")):
             monkeypatch.delenv(name)
     with pytest.raises(LibraryUnavailable) as caught:
-        BucketBlobStore.at(url)
+        BucketBlobStore.from_url(url)
     assert key in caught.value.fix
-    assert "bucket_role = true" in caught.value.fix
+    assert "allow_instance_credentials = true" in caught.value.fix
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "shop")
-    BucketBlobStore.at(url, role=True)
+    BucketBlobStore.from_url(url, role=True)
 
 
 def test_check_23_with_a_key_it_is_asked_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ours")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    BucketBlobStore.at("s3://shop/x")
+    BucketBlobStore.from_url("s3://shop/x")
 
 
 @pytest.mark.parametrize("url", ["ftp://bucket/x", "nonsense"])
 def test_stores_that_there_are_not(url: str) -> None:
     with pytest.raises(LibraryUnavailable, match="library_store"):
-        BucketBlobStore.at(url)
+        BucketBlobStore.from_url(url)

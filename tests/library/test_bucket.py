@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from cropmark.library.bucket_blobs import BucketBlobStore
-from tests.library.making import Shop, picture, shop
+from tests.library.builders import Shop, create_shop, png
 from tests.library.s3_server import BUCKET, S3Server
 from tests.web.server_process import Running, running
 
@@ -25,12 +25,16 @@ PUBLISH = {"asset": {"locales": ["en-us"], "environments": ["production"]}}
 
 @pytest.fixture
 def own(tmp_path: Path) -> Shop:
-    return shop(tmp_path / "data")
+    return create_shop(tmp_path / "data")
 
 
 @pytest.fixture
 def server(own: Shop, s3: S3Server, tmp_path: Path) -> Iterator[Running]:
-    more = {"CROPMARK_LIBRARY_STORE": STORE, "CROPMARK_MANAGEMENT_RATE": "0", "CROPMARK_CONTENTSTACK__RATE_LIMIT": "0"}
+    more = {
+        "CROPMARK_LIBRARY_STORE": STORE,
+        "CROPMARK_MANAGEMENT_REQUESTS_PER_S": "0",
+        "CROPMARK_CONTENTSTACK__RATE_LIMIT": "0",
+    }
     with running("--data", str(own.data), cache=tmp_path / "cache", environment={**s3.environment, **more}) as found:
         yield found
 
@@ -46,11 +50,11 @@ def kept(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> BucketBlobStore:
     """What is in the bucket."""
     for name, text in s3.environment.items():
         monkeypatch.setenv(name, text)
-    return BucketBlobStore.at(STORE)
+    return BucketBlobStore.from_url(STORE)
 
 
 def sent(client: httpx.Client, method: str, path: str, red: int) -> dict[str, Any]:
-    answer = client.request(method, path, files={"asset[upload]": ("owl.png", picture(red))})
+    answer = client.request(method, path, files={"asset[upload]": ("owl.png", png(red))})
     assert answer.is_success, answer.text
     asset: dict[str, Any] = answer.json()["asset"]
     return asset
@@ -67,13 +71,13 @@ def delivered(client: httpx.Client, asset: Mapping[str, Any], query: str) -> htt
 def test_an_assets_life(client: httpx.Client, kept: BucketBlobStore) -> None:
     first = sent(client, "POST", "/v3/assets", 10)
     published(client, first)
-    assert delivered(client, first, "").content == picture(10)
+    assert delivered(client, first, "").content == png(10)
     assert delivered(client, first, "width=20").headers["content-type"] == "image/png"
     assert len(set(kept.digests())) == 1
     second = sent(client, "PUT", f"/v3/assets/{first['uid']}", 20)
     published(client, second)
-    assert delivered(client, second, "").content == picture(20)
-    assert delivered(client, first, "").content == picture(10)
+    assert delivered(client, second, "").content == png(20)
+    assert delivered(client, first, "").content == png(10)
     assert len(set(kept.digests())) == 2
     assert client.delete(f"/v3/assets/{first['uid']}").is_success
     assert delivered(client, second, "width=20").status_code == 404
@@ -89,7 +93,7 @@ def test_a_bucket_that_does_not_answer_for_a_while(client: httpx.Client, server:
     try:
         with ThreadPoolExecutor(3) as side_by_side:
             began_s = time.monotonic()
-            upload = side_by_side.submit(client.post, "/v3/assets", files={"asset": ("owl.png", picture(32))})
+            upload = side_by_side.submit(client.post, "/v3/assets", files={"asset": ("owl.png", png(32))})
             made = side_by_side.submit(delivered, client, unread, "width=21")
             gone = side_by_side.submit(client.delete, f"/v3/assets/{other['uid']}")
             assert delivered(client, asset, "width=20").is_success  # from memory

@@ -13,13 +13,14 @@ import httpx
 import pytest
 
 from cropmark.library.bucket import Bucket
-from cropmark.library.bucket_results import SETTING, BucketResults, ResultLimits
+from cropmark.library.bucket_results import SETTING, BucketResults
+from cropmark.library.results import ResultLimits
 from cropmark.model.formats import Format
 from cropmark.model.problems import Overloaded
-from tests.library.making import opened
+from tests.builders import make_images
+from tests.library.builders import open_source
 from tests.library.s3_server import BUCKET, S3Server
 from tests.library.test_results import PICTURE, Clock, body_of
-from tests.web.images import make_pictures
 from tests.web.server_process import running
 
 KEY = "k" * 32
@@ -35,11 +36,11 @@ def clock() -> Clock:
 @pytest.fixture(params=["folder", "bucket"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     if request.param == "folder":
-        return Bucket.at((tmp_path / "results").as_uri(), SETTING)
+        return Bucket.from_url((tmp_path / "results").as_uri(), SETTING)
     server: S3Server = request.getfixturevalue("s3")
     for name, text in server.environment.items():
         monkeypatch.setenv(name, text)
-    return Bucket.at(f"s3://{BUCKET}/{tmp_path.name}", SETTING)
+    return Bucket.from_url(f"s3://{BUCKET}/{tmp_path.name}", SETTING)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ async def test_a_result_is_had_back_by_its_id_from_every_server(make: Callable[.
 
 async def test_a_file_is_kept_as_bytes_are(make: Callable[..., BucketResults]) -> None:
     for body in (b"", PICTURE, bytes(6_000_000)):
-        source = opened(body)
+        source = open_source(body)
         kept = await make().put(source, Format.PNG, "anna")
         source.close()
         assert await body_of(make(), kept.id) == body
@@ -76,13 +77,13 @@ async def test_only_its_owner_removes_it(make: Callable[..., BucketResults], buc
     assert not await results.delete(kept.id, "berta")
     assert await results.delete(kept.id, "anna")
     assert await results.open(kept.id) is None
-    assert bucket.listed("results") == []
+    assert bucket.objects("results") == []
 
 
 async def test_what_is_past_its_time_is_gone_and_swept_away(
     make: Callable[..., BucketResults], clock: Clock, bucket: Bucket
 ) -> None:
-    results = make(lifetime_s=60)
+    results = make(ttl_s=60)
     kept = await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 50
     await results.sweep()
@@ -90,11 +91,11 @@ async def test_what_is_past_its_time_is_gone_and_swept_away(
     clock.now += 20
     assert await results.open(kept.id) is None
     await results.sweep()
-    assert bucket.listed("results") == []
+    assert bucket.objects("results") == []
 
 
 async def test_the_oldest_go_where_there_is_too_much(make: Callable[..., BucketResults]) -> None:
-    results = make(lifetime_s=0, bytes=5000)
+    results = make(ttl_s=0, bytes=5000)
     kept = [await results.put(PICTURE, Format.PNG, "anna") for _ in range(6)]
     await results.sweep()
     left = [one for one in kept if await body_of(results, one.id) == PICTURE]
@@ -108,25 +109,25 @@ async def test_a_body_without_a_record_is_nobodys_after_an_hour(
 ) -> None:
     bucket.put(f"results/{'x' * 24}.png", PICTURE)
     await make().sweep()
-    assert len(bucket.listed("results")) == 1
+    assert len(bucket.objects("results")) == 1
     clock.now += 3700
     await make().sweep()
-    assert bucket.listed("results") == []
+    assert bucket.objects("results") == []
 
 
 async def test_a_store_that_cannot_be_had_is_told(clock: Clock, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in {**s3.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}.items():
         monkeypatch.setenv(name, text)
-    results = BucketResults(Bucket.at(f"s3://{BUCKET}", SETTING), ResultLimits(), clock)
+    results = BucketResults(Bucket.from_url(f"s3://{BUCKET}", SETTING), ResultLimits(), clock)
     acts: list[Any] = [results.put(PICTURE, Format.PNG, "anna"), results.open("x" * 24), results.delete("x" * 24, "a")]
     for act in acts:
-        with pytest.raises(Overloaded, match="results cannot be kept or read now"):
+        with pytest.raises(Overloaded, match="store of results is unavailable"):
             await act
 
 
 def test_a_link_of_one_server_is_good_at_the_other(s3: S3Server, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    pictures = make_pictures(tmp_path / "pictures")
+    pictures = make_images(tmp_path / "pictures")
     more = {"CROPMARK_PIXLAB_STORE": f"s3://{BUCKET}/pixlab", "CROPMARK_PIXLAB_KEY": KEY}
     with ExitStack() as stack:
         one, two = (
@@ -136,7 +137,7 @@ def test_a_link_of_one_server_is_good_at_the_other(s3: S3Server, tmp_path: Path)
                     "--data",
                     str(tmp_path / f"data-{n}"),
                     cache=tmp_path / f"cache-{n}",
-                    environment={**s3.environment, **more, "CROPMARK_WEB_ALLOW": ""},
+                    environment={**s3.environment, **more, "CROPMARK_ALLOW_PRIVATE_HOSTS": ""},
                 )
             )
             for n in range(2)

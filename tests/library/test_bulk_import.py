@@ -20,7 +20,6 @@ from cropmark.library.errors import LibraryUnavailable
 from cropmark.library.lookup import FoundVersion, read_address
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import BranchRef, Listing
-from tests.library.making import picture
 
 FILES = 2000
 
@@ -40,8 +39,8 @@ def run(*arguments: object, words: str = "", columns: int = 200) -> subprocess.C
     )
 
 
-def png(number: int) -> bytes:
-    """A picture of one pixel, and a text that is in no other."""
+def unique_png(number: int) -> bytes:
+    """A PNG of one pixel with a unique text chunk."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -56,14 +55,14 @@ def png(number: int) -> bytes:
 def kept(data: Path) -> int:
     """How many assets there are; 0 before there is a library."""
     try:
-        store = LibraryStore.opened(data / "library")
+        store = LibraryStore.open(data / "library")
     except LibraryUnavailable:
         return 0
     try:
         stacks = store.stacks()
         if not stacks:
             return 0
-        return store.list_entries(BranchRef(stacks[0].api_key), Listing(limit=1, counted=True)).count or 0
+        return store.list_entries(BranchRef(stacks[0].api_key), Listing(limit=1, with_count=True)).count or 0
     finally:
         store.close()
 
@@ -72,9 +71,9 @@ def file_uid_at(data: Path, path: str) -> str | None:
     """The version that an address serves."""
     address = read_address(unquote(path))
     assert address is not None
-    store = LibraryStore.opened(data / "library")
+    store = LibraryStore.open(data / "library")
     try:
-        found = store.find(address, None).found
+        found = store.find(address, None).outcome
     finally:
         store.close()
     return found.file_uid if isinstance(found, FoundVersion) else None
@@ -85,7 +84,7 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
     for number in range(FILES):
         path = files / f"{number // 100}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(number))
+        path.write_bytes(unique_png(number))
     importing = command("assets", "add", files, "--publish", "production", "--data", data)
     first = subprocess.Popen(importing, env=clean(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
@@ -99,14 +98,14 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
 
     second = run("assets", "add", files, "--publish", "production", "--data", data)
     assert second.returncode == 0, second.stderr
-    assert f"{FILES - there:,} added, {there:,} there already" in second.stdout
+    assert f"{FILES - there:,} added, {there:,} unchanged" in second.stdout
     assert kept(data) == FILES
-    store = LibraryStore.opened(data / "library")
-    state = garbage.state_of(store)
-    assert (state.kept, state.lost) == (FILES, ())
+    store = LibraryStore.open(data / "library")
+    state = garbage.check(store)
+    assert (state.stored, state.missing) == (FILES, ())
     assert len(state.orphans) <= 4  # what was in hand when the power failed
     place = BranchRef(store.stacks()[0].api_key)
-    page = store.list_entries(place, Listing(limit=1, counted=True, environment="production"))
+    page = store.list_entries(place, Listing(limit=1, with_count=True, environment="production"))
     assert page.count == FILES
     store.close()
 
@@ -114,18 +113,18 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
 def test_what_changed_is_left_unless_told_otherwise(tmp_path: Path) -> None:
     files, data = tmp_path / "files", tmp_path / "data"
     files.mkdir()
-    (files / "owl.png").write_bytes(picture(1))
+    (files / "owl.png").write_bytes(unique_png(1))
     (files / "notes.txt").write_text("no picture")
-    (files / ".hidden.png").write_bytes(picture(2))
+    (files / ".hidden.png").write_bytes(unique_png(2))
     told = run("assets", "add", files, "--data", data)
     assert told.returncode == 0, told.stderr
-    assert "1 added, 1 no pictures" in told.stdout
-    (files / "owl.png").write_bytes(picture(3))
+    assert "1 added, 1 not an image" in told.stdout
+    (files / "owl.png").write_bytes(unique_png(3))
     told = run("assets", "add", files / "owl.png", "--data", data)
-    assert "1 changed since, and left" in told.stdout
+    assert "1 changed but not updated" in told.stdout
     assert "--update" in told.stderr
     told = run("assets", "add", files / "owl.png", "--update", "--publish", "production", "--data", data)
-    assert "1 new versions" in told.stdout
+    assert "1 updated" in told.stdout
     assert "environment=production" in told.stdout
 
 
@@ -135,12 +134,12 @@ def test_odd_entries_of_a_folder_end_no_import(tmp_path: Path) -> None:
     files.mkdir()
     odd = [Path(os.fsdecode(os.fsencode(files) + name)) for name in (b"/\xe9.png", b"/\xe8.png")]
     for number, path in enumerate((*odd, files / "z.png")):
-        path.write_bytes(png(number))
+        path.write_bytes(unique_png(number))
     os.mkfifo(files / "pipe")
     told = run("assets", "add", files, "--data", data)
     assert "3 added, 1 failed" in told.stdout, told.stderr
     assert "pipe: no file" in told.stderr
-    assert "3 there already, 1 failed" in run("assets", "add", files, "--data", data).stdout
+    assert "3 unchanged, 1 failed" in run("assets", "add", files, "--data", data).stdout
     listed = json.loads(run("assets", "list", "--json", "--data", data).stdout)
     assert sorted(one["filename"] for one in listed) == ["z.png", "\ufffd.png", "\ufffd.png"]
     replaced = run("assets", "replace", listed[0]["uid"], odd[0], "--data", data)
@@ -149,14 +148,13 @@ def test_odd_entries_of_a_folder_end_no_import(tmp_path: Path) -> None:
 
 REFUSED = [
     # arguments                                            words of the refusal
-    (("assets", "add", "nowhere.png"), "there is no file nowhere.png"),
-    (("assets", "list"), "there is no library"),
-    (("assets", "publish", "blt0123456789abcdef", "--to", "x"), "there is no library"),
-    (("keys", "create", "house", "door"), "there is no kind of key 'house'"),
-    (("keys", "revoke", "0123"), "there is no library"),
-    (("keys", "create", "stack", ""), "'': expected a text of 1 to 255 characters"),
-    (("keys", "create", "stack", "x" * 256), "expected a text of 1 to 255 characters"),
-    (("keys", "create", "stack", b"\xff"), "'\\udcff': expected a text of whole characters"),
+    (("assets", "add", "nowhere.png"), "file not found: nowhere.png"),
+    (("assets", "list"), "does not contain a library"),
+    (("assets", "publish", "blt0123456789abcdef", "--to", "x"), "does not contain a library"),
+    (("keys", "revoke", "0123"), "does not contain a library"),
+    (("stacks", "create", ""), "'': expected a text of 1 to 255 characters"),
+    (("stacks", "create", "x" * 256), "expected a text of 1 to 255 characters"),
+    (("stacks", "create", b"\xff"), "'\\udcff': expected a text of whole characters"),
     (("keys", "create", "pixlab", "app", "--environment", "production"), "--environment is for delivery tokens"),
     (("assets", "add", ".", "--tag", "one", "--tag", ""), "expected a text of 1 to 255 characters"),
     (("assets", "add", ".", "--branch", " "), "expected a text of 1 to 255 characters"),
@@ -174,32 +172,38 @@ def test_refusals_say_what_to_do(arguments: tuple[str | bytes, ...], words: str,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_unknown_kind_of_key(tmp_path: Path) -> None:
+    refused = run("keys", "create", "house", "door", "--data", tmp_path)
+    assert refused.returncode == 2
+    assert "'house' is not one of" in refused.stderr
+
+
 def test_a_library_without_stacks_says_how_to_make_one(tmp_path: Path) -> None:
     run("keys", "create", "pixlab", "app", "--data", tmp_path)
     told = run("assets", "list", "--data", tmp_path)
     assert (told.returncode, told.stdout) == (1, "")
-    assert "there is no stack yet" in told.stderr
-    assert "cropmark keys create stack NAME" in told.stderr
+    assert "the library has no stack" in told.stderr
+    assert "cropmark stacks create NAME" in told.stderr
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(picture(1))
+    (tmp_path / "a.png").write_bytes(unique_png(1))
     data, unknown = tmp_path / "data", "blt0123456789abcdef"
     run("assets", "add", tmp_path / "a.png", "--data", data)
     (asset,) = json.loads(run("assets", "list", "--json", "--data", data).stdout)
     for arguments in (("publish", "--to", "production"), ("unpublish", "--from", "production"), ("remove",)):
         told = run("assets", arguments[0], asset["uid"], unknown, *arguments[1:], "--data", data)
-        assert f"{unknown}: there is no such asset" in told.stderr
+        assert f"{unknown}: asset not found" in told.stderr
     told = run("assets", "add", tmp_path / "a.png", tmp_path / "a.png", "--folder", unknown, "--data", data)
-    assert told.stderr.splitlines()[0] == f"cropmark: {unknown}: there is no such folder"
+    assert told.stderr.splitlines()[0] == f"cropmark: {unknown}: folder not found"
 
 
 def test_what_is_listed_can_be_copied(tmp_path: Path) -> None:
     """Ids stand on one line of a narrow terminal, URLs of both forms in the JSON."""
-    (tmp_path / "a b.png").write_bytes(picture(1))
+    (tmp_path / "a b.png").write_bytes(unique_png(1))
     data = tmp_path / "data"
-    open_key = run("keys", "create", "stack", "a stack of pictures", "--data", data).stdout.strip()
-    secured_key = run("keys", "create", "stack", "kept", "--secured", "--data", data).stdout.strip()
+    open_key = run("stacks", "create", "a stack of pictures", "--data", data).stdout.strip()
+    secured_key = run("stacks", "create", "kept", "--secured", "--data", data).stdout.strip()
     for stack in (open_key, secured_key):
         run("assets", "add", tmp_path / "a b.png", "--stack", stack, "--data", data)
     keys = run("keys", "list", "--data", data, columns=80).stdout

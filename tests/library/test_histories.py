@@ -22,10 +22,10 @@ from sqlalchemy import event
 from cropmark.library import garbage
 from cropmark.library.lookup import FoundVersion, read_address
 from cropmark.library.store import LibraryStore
-from cropmark.model.assets import Asset, BranchRef, Listing, Publishing
+from cropmark.model.assets import Asset, BranchRef, Listing, PublishRequest
 from cropmark.plan.source import PublishScope
 from cropmark.ports import OpenSource
-from tests.library.making import added, opened, replaced
+from tests.library.builders import add_asset, open_source, replace_asset
 
 ENVIRONMENTS = ("production", "staging")
 BODIES = (b"a", b"b", b"c")
@@ -60,7 +60,7 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="cropmark-histories-", dir=QUICK))
-        self.store = LibraryStore.opened(self.folder)
+        self.store = LibraryStore.open(self.folder)
         self.place = BranchRef(self.store.new_stack("shop").api_key)
         for environment in ENVIRONMENTS:
             self.store.new_environment(self.place.stack, environment)
@@ -74,14 +74,14 @@ class Histories(RuleBasedStateMachine):
 
     @rule(body=Bodies, environment=st.none() | Environments)
     def upload(self, body: bytes, environment: str | None) -> None:
-        published = Publishing((environment,)) if environment else None
-        self.assets.append(_modelled(added(self.store, self.place, body, published=published), body, environment))
+        published = PublishRequest((environment,)) if environment else None
+        self.assets.append(_modelled(add_asset(self.store, self.place, body, publishing=published), body, environment))
 
     @precondition(lambda self: bool(self.assets))
     @rule(which=Numbers, body=Bodies)
     def replace(self, which: int, body: bytes) -> None:
         asset = self._asset(which)
-        new = replaced(self.store, self.place, asset.uid, body)
+        new = replace_asset(self.store, self.place, asset.uid, body)
         asset.files.append((new.version.file_uid, body))
         assert new.newest == len(asset.files)
 
@@ -90,7 +90,7 @@ class Histories(RuleBasedStateMachine):
     def publish(self, which: int, environment: str, number: int) -> None:
         asset = self._asset(which)
         version = number % len(asset.files) + 1
-        self.store.publish(self.place, asset.uid, Publishing((environment,), version=version), "tester")
+        self.store.publish(self.place, asset.uid, PublishRequest((environment,), version=version), "tester")
         asset.current[environment] = version
         asset.ever.setdefault(environment, set()).add(version)
 
@@ -98,7 +98,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=Numbers, environment=Environments)
     def unpublish(self, which: int, environment: str) -> None:
         asset = self._asset(which)
-        self.store.unpublish(self.place, asset.uid, Publishing((environment,)), "tester")
+        self.store.unpublish(self.place, asset.uid, PublishRequest((environment,)), "tester")
         asset.current.pop(environment, None)
 
     @precondition(lambda self: bool(self.assets))
@@ -117,27 +117,27 @@ class Histories(RuleBasedStateMachine):
         with contextlib.suppress(Crash), _failing(self.store, at):
             match act:
                 case "upload":
-                    added(self.store, self.place, body)
+                    add_asset(self.store, self.place, body)
                 case "replace":
-                    replaced(self.store, self.place, asset.uid, body)
+                    replace_asset(self.store, self.place, asset.uid, body)
                 case "delete":
                     self.store.delete(self.place, asset.uid)
                 case _:
-                    self.store.publish(self.place, asset.uid, Publishing(ENVIRONMENTS), "tester")
+                    self.store.publish(self.place, asset.uid, PublishRequest(ENVIRONMENTS), "tester")
         self.store.close()
-        self.store = LibraryStore.opened(self.folder)
+        self.store = LibraryStore.open(self.folder)
         self._learn(before, asset, act, body)
 
     @rule()
     def tidy(self) -> None:
-        garbage.mended(self.store, young_s=0)
-        assert garbage.state_of(self.store).orphans == ()
+        garbage.collect_garbage(self.store, min_age_s=0)
+        assert garbage.check(self.store).orphans == ()
 
     # ------------------------------------------------------------------------------------------ what must hold
 
     @invariant()
     def every_version_has_its_bytes(self) -> None:
-        assert garbage.state_of(self.store).lost == ()
+        assert garbage.check(self.store).missing == ()
 
     @invariant()
     def delivery_is_as_the_model_says(self) -> None:
@@ -161,7 +161,7 @@ class Histories(RuleBasedStateMachine):
         path = f"v3/assets/{self.place.stack}/{uid}" + (f"/{file_uid}/owl.jpg" if file_uid else "")
         address = read_address(path)
         assert address is not None
-        outcome = self.store.find(address, PublishScope(environment)).found
+        outcome = self.store.find(address, PublishScope(environment)).outcome
         if not isinstance(outcome, FoundVersion):
             return None
         descriptor = self.store.open_file(outcome.digest)
@@ -260,9 +260,9 @@ TestHistories.settings = settings(
 
 def test_an_upload_beside_a_deletion_of_the_same_bytes_keeps_them(tmp_path: Path) -> None:
     """The other asset goes between the upload's bytes and its row."""
-    store = LibraryStore.opened(tmp_path)
+    store = LibraryStore.open(tmp_path)
     place = BranchRef(store.new_stack("shop").api_key)
-    old = added(store, place, b"same")
+    old = add_asset(store, place, b"same")
     put = store.blobs.put
     calls = []
 
@@ -273,22 +273,22 @@ def test_an_upload_beside_a_deletion_of_the_same_bytes_keeps_them(tmp_path: Path
             store.delete(place, old.uid)
 
     store.blobs.put = interrupted  # type: ignore[method-assign]  # for this test
-    new = added(store, place, b"same")
+    new = add_asset(store, place, b"same")
     assert len(calls) == 2
     os.close(store.open_file(new.version.file.digest))
     store.close()
 
 
 def test_orphans_are_found_and_mended(tmp_path: Path) -> None:
-    store = LibraryStore.opened(tmp_path)
+    store = LibraryStore.open(tmp_path)
     place = BranchRef(store.new_stack("shop").api_key)
-    kept = added(store, place, b"kept")
-    source = opened(b"orphan")
+    kept = add_asset(store, place, b"kept")
+    source = open_source(b"orphan")
     store.blobs.put("ab" * 32, source)
     source.close()
-    assert garbage.state_of(store).orphans == ("ab" * 32,)
-    assert garbage.mended(store) == 0  # too young: somebody may be about to name it
-    assert garbage.mended(store, young_s=0) == 1
+    assert garbage.check(store).orphans == ("ab" * 32,)
+    assert garbage.collect_garbage(store) == 0  # too young: somebody may be about to name it
+    assert garbage.collect_garbage(store, min_age_s=0) == 1
     store.blobs.remove(kept.version.file.digest)
-    assert garbage.state_of(store).lost == (kept.version.file.digest,)
+    assert garbage.check(store).missing == (kept.version.file.digest,)
     store.close()

@@ -20,16 +20,16 @@ from cropmark.model.assets import KeyKind, KeyScope
 from cropmark.model.problems import Overloaded
 from cropmark.ports import Renderers
 from cropmark.web.management import body as upload_body
-from tests.library.making import Shop, picture
+from tests.library.builders import Shop, png
 from tests.web.server_process import TOKEN, Running
 
 UNKNOWN = "blt0123456789abcdef"
 
 
 @pytest.fixture
-def ask(library_server: Running, own_shop: Shop) -> Any:  # a function with httpx' many arguments
+def ask(library_server: Running, shop: Shop) -> Any:  # a function with httpx' many arguments
     def asked(method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
-        own = own_shop.headers if headers is None else headers
+        own = shop.headers if headers is None else headers
         with httpx.Client(trust_env=False, timeout=30) as client:
             return client.request(method, f"{library_server.address}{path}", headers=own, **more)
 
@@ -38,7 +38,7 @@ def ask(library_server: Running, own_shop: Shop) -> Any:  # a function with http
 
 def uploaded(ask: Any, name: str = "owl.png", **fields: str) -> dict[str, Any]:
     data = {f"asset[{key}]": value for key, value in fields.items()}
-    answer = ask("POST", "/v3/assets", files={"asset[upload]": (name, picture())}, data=data)
+    answer = ask("POST", "/v3/assets", files={"asset[upload]": (name, png())}, data=data)
     assert answer.status_code == 201, answer.text
     asset: dict[str, Any] = answer.json()["asset"]
     return asset
@@ -57,8 +57,8 @@ def soon(check: Callable[[], bool]) -> bool:
 # ------------------------------------------------------------------------------------------ who may
 
 
-def test_who_may_not(ask: Any, own_shop: Shop) -> None:
-    key, token = own_shop.stack.api_key, own_shop.token
+def test_who_may_not(ask: Any, shop: Shop) -> None:
+    key, token = shop.stack.api_key, shop.token
     # fmt: off
     rows = [
         # headers                                             status  error_code
@@ -79,12 +79,12 @@ def test_who_may_not(ask: Any, own_shop: Shop) -> None:
         assert (answer.status_code, answer.json().get("error_code")) == (status, number), headers
 
 
-def test_a_delivery_token_reads_what_is_published_and_nothing_else(ask: Any, own_shop: Shop) -> None:
+def test_a_delivery_token_reads_what_is_published_and_nothing_else(ask: Any, shop: Shop) -> None:
     token = new_secret(KeyKind.DELIVERY)
-    store = LibraryStore.opened(own_shop.data / "library")
-    store.new_key(KeyKind.DELIVERY, "reader", KeyScope(own_shop.stack.api_key, ("reading",)), token)
+    store = LibraryStore.open(shop.data / "library")
+    store.new_key(KeyKind.DELIVERY, "reader", KeyScope(shop.stack.api_key, ("reading",)), token)
     store.close()
-    reader = {"api_key": own_shop.stack.api_key, "access_token": token}
+    reader = {"api_key": shop.stack.api_key, "access_token": token}
     asset, other = uploaded(ask, "published.png"), uploaded(ask, "draft.png")
     body = {"asset": {"locales": ["en-us"], "environments": ["reading"]}}
     assert ask("POST", f"/v3/assets/{asset['uid']}/publish", json=body).status_code == 200
@@ -111,14 +111,14 @@ def test_json_without_a_content_type_is_json(ask: Any) -> None:
     assert answer.json() == {"notice": "Asset sent for publishing."}
 
 
-def test_a_form_may_come_in_pieces_without_a_length(ask: Any, own_shop: Shop) -> None:
-    whole = httpx.Request("POST", "http://x", files={"asset": ("a b/ä.png", picture())})
+def test_a_form_may_come_in_pieces_without_a_length(ask: Any, shop: Shop) -> None:
+    whole = httpx.Request("POST", "http://x", files={"asset": ("a b/ä.png", png())})
     content_type = whole.headers["content-type"]
     body = whole.read()
     answer = ask(
         "POST",
         "/v3/assets",
-        {**own_shop.headers, "content-type": content_type},
+        {**shop.headers, "content-type": content_type},
         content=(body[at : at + 7] for at in range(0, len(body), 7)),
     )
     assert answer.status_code == 201, answer.text
@@ -152,8 +152,8 @@ def test_versions_have_names(ask: Any) -> None:
 MISSING = [
     # path                    the message                          the parameter
     (f"assets/{UNKNOWN}",     "Asset was not found.",              "uid"),
-    ("environments/zz",       "there is no such environment",      "name"),
-    (f"assets?folder={UNKNOWN}", "there is no such folder",        "folder"),
+    ("environments/zz",       "environment not found",      "name"),
+    (f"assets?folder={UNKNOWN}", "folder not found",        "folder"),
 ]
 # fmt: on
 
@@ -166,7 +166,7 @@ def test_what_is_missing_is_told_as_what_it_is(ask: Any, path: str, message: str
 
 
 def test_the_type_is_told_by_the_bytes(ask: Any) -> None:
-    answer = ask("POST", "/v3/assets", files={"asset[upload]": ("a.jpg", picture(), "text/html")})
+    answer = ask("POST", "/v3/assets", files={"asset[upload]": ("a.jpg", png(), "text/html")})
     assert answer.json()["asset"]["content_type"] == "image/png"
 
 
@@ -186,36 +186,36 @@ def test_what_an_sdk_sends_back_whole_changes_only_what_is_ours(ask: Any) -> Non
 # ------------------------------------------------------------------------------------------ calls
 
 
-def test_a_permanent_url_is_set_once_and_leads_to_the_newest(ask: Any, own_shop: Shop, library_server: Running) -> None:
+def test_a_permanent_url_is_set_once_and_leads_to_the_newest(ask: Any, shop: Shop, library_server: Running) -> None:
     asset = uploaded(ask)
-    base = f"{library_server.address}/v3/assets/{own_shop.stack.api_key}/{asset['uid']}"
+    base = f"{library_server.address}/v3/assets/{shop.stack.api_key}/{asset['uid']}"
     for slug in ("", ".", "..", "%2e%2E", "a%2Fb", "a%00", "%ff", "%20", "x" * 256):
         body = {"asset": {"permanent_url": f"{base}/{slug}"}}
         answer = ask("PUT", f"/v3/assets/{asset['uid']}", json=body)
         assert (answer.status_code, answer.json()["error_code"]) == (422, 422), slug
     body = {"asset": {"permanent_url": f"{base}/our-owl"}}
     assert ask("PUT", f"/v3/assets/{asset['uid']}", json=body).json()["asset"]["permanent_url"] == f"{base}/our-owl"
-    answer = library_server.get(f"/v3/assets/{own_shop.stack.api_key}/{asset['uid']}/our-owl?width=10")
+    answer = library_server.get(f"/v3/assets/{shop.stack.api_key}/{asset['uid']}/our-owl?width=10")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=300")
     body = {"asset": {"permanent_url": f"{base}/another"}}
     assert ask("PUT", f"/v3/assets/{asset['uid']}", json=body).status_code == 422
 
 
-def test_dimensions_details_and_branches_come_where_they_are_asked_for(ask: Any, own_shop: Shop) -> None:
-    draft = {**own_shop.headers, "branch": "draft"}
+def test_dimensions_details_and_branches_come_where_they_are_asked_for(ask: Any, shop: Shop) -> None:
+    draft = {**shop.headers, "branch": "draft"}
     query = "include_dimension=true&include_branch=true&relative_urls=true&include_publish_details=true"
-    answer = ask("POST", f"/v3/assets?{query}", draft, files={"asset[upload]": ("owl.png", picture())})
+    answer = ask("POST", f"/v3/assets?{query}", draft, files={"asset[upload]": ("owl.png", png())})
     asset = answer.json()["asset"]
     assert asset["dimension"] == {"height": 30, "width": 40}
     assert asset["_branch"] == "draft"
     assert asset["publish_details"] == []
-    assert asset["url"].startswith(f"/v3/assets/{own_shop.stack.api_key}/")
+    assert asset["url"].startswith(f"/v3/assets/{shop.stack.api_key}/")
     assert asset["url"].endswith("/owl.png?branch=draft")
     assert ask("GET", f"/v3/assets/{asset['uid']}").json()["error_code"] == 145  # main has it not
 
 
 def test_under_the_prefix_urls_begin_with_the_prefix(ask: Any, library_server: Running) -> None:
-    answer = ask("POST", "/contentstack/v3/assets", files={"asset[upload]": ("owl.png", picture())})
+    answer = ask("POST", "/contentstack/v3/assets", files={"asset[upload]": ("owl.png", png())})
     url = answer.json()["asset"]["url"]
     assert url.startswith(f"{library_server.address}/contentstack/v3/assets/")
     assert library_server.get(url.removeprefix(library_server.address)).status_code == 200
@@ -237,7 +237,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("PUT",  "assets/{uid}",          {"asset": {"tags": 7}},                            "a list of at most 100 tags"),
     ("PUT",  "assets/{uid}",          {},                                                "expected an asset"),
     ("PUT",  "assets/{uid}",          {"asset": {"permanent_url": "https://else/x"}},    "permanent URL"),
-    ("PUT",  "assets/{uid}",          {"asset": {"parent_uid": UNKNOWN}},                "there is no such folder"),
+    ("PUT",  "assets/{uid}",          {"asset": {"parent_uid": UNKNOWN}},                "folder not found"),
     ("PUT",  "assets/{uid}",          [1],                                               "a JSON object"),
     ("GET",  "assets?query={{",       None,                                              "query: expected JSON"),
     ("GET",  "assets?query={{\"x\":1}}", None,                                           "query: expected an object"),
@@ -261,8 +261,8 @@ def test_files_that_are_refused(ask: Any) -> None:
     # fmt: off
     rows = [
         ({"asset[upload]": ("a.txt", b"no picture")},          "no picture that is known"),
-        ({"asset[upload]": ("a.png", picture()[:20])},         "cannot be used"),
-        ({"something": ("a.png", picture())},                  "a file is needed"),
+        ({"asset[upload]": ("a.png", png()[:20])},         "cannot be used"),
+        ({"something": ("a.png", png())},                  "a file is needed"),
     ]
     # fmt: on
     for files, words in rows:
@@ -284,9 +284,9 @@ async def test_a_full_disk_is_told_and_logged(length: int, monkeypatch: pytest.M
 
     async with AsyncExitStack() as held:
         with capture_logs() as logs, pytest.raises(Overloaded, match="no room") as told:
-            body = await upload_body.read(receive, sent.headers, 10 * upload_body.JSON_BYTES, held)
+            body = await upload_body.read_body(receive, sent.headers, 10 * upload_body.JSON_BYTES, held)
             assert body.file is not None
-            await upload_body.inspected(body.file, cast("Renderers", None))
+            await upload_body.inspect_upload(body.file, cast("Renderers", None))
     assert told.value.retry_after_s == 10
     assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
 
@@ -312,9 +312,9 @@ def test_the_log_has_the_id_that_the_client_was_told(ask: Any, library_server: R
     assert (json.loads(line)["id"], json.loads(line)["ms"] > 0) == (told, True)
 
 
-def test_an_admin_token_of_the_library_opens_admin(library_server: Running, own_shop: Shop) -> None:
+def test_an_admin_token_of_the_library_opens_admin(library_server: Running, shop: Shop) -> None:
     secret = new_secret(KeyKind.ADMIN)
-    store = LibraryStore.opened(own_shop.data / "library")
+    store = LibraryStore.open(shop.data / "library")
     store.new_key(KeyKind.ADMIN, "admin", KeyScope(), secret)
     store.close()
     with httpx.Client(trust_env=False, base_url=library_server.address) as client:

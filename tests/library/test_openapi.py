@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cropmark.management.openapi import openapi
-from tests.library.making import Shop
+from tests.library.builders import Shop
 from tests.web.server_process import Running
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -42,6 +42,6 @@ def test_an_update_says_what_is_to_change(body: dict[str, Any], valid: bool) -> 
 @schema.parametrize()
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_every_answer_is_described(
-    case: schemathesis.Case[Any], library_server: Running, own_shop: Shop, request: pytest.FixtureRequest
+    case: schemathesis.Case[Any], library_server: Running, shop: Shop, request: pytest.FixtureRequest
 ) -> None:
-    case.call_and_validate(base_url=library_server.address, headers=own_shop.headers, checks=CHECKS, timeout=30)
+    case.call_and_validate(base_url=library_server.address, headers=shop.headers, checks=CHECKS, timeout=30)

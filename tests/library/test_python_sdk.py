@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.library.making import Shop, picture
+from tests.library.builders import Shop, png
 from tests.requirements import require
 from tests.web.server_process import Running
 
@@ -21,17 +21,17 @@ if INSTALLED:
 
 
 @pytest.fixture
-def assets(library_server: Running, own_shop: Shop) -> Any:  # the SDK brings no types
+def assets(library_server: Running, shop: Shop) -> Any:  # the SDK brings no types
     host = library_server.address.removeprefix("http://")
-    client = sdk.Client(management_token=own_shop.token, host=host, scheme="http://")
-    stack = client.stack(own_shop.stack.api_key)
+    client = sdk.Client(management_token=shop.token, host=host, scheme="http://")
+    stack = client.stack(shop.stack.api_key)
     return stack.assets
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "owl.png"
-    path.write_bytes(picture())
+    path.write_bytes(png())
     return str(path)
 
 
@@ -59,7 +59,7 @@ def test_upload_publish_list_replace_unpublish_delete(
     assert [(one["locale"], one["version"]) for one in details] == [("en-us", 1)]
 
     other = tmp_path / "other.png"
-    other.write_bytes(picture(10))
+    other.write_bytes(png(10))
     answer = assets(asset["uid"]).replace(str(other))  # the file field is plainly called `asset`
     assert answer.status_code == 200, answer.text
     new = answer.json()["asset"]
@@ -101,8 +101,8 @@ def test_folders(assets: Any) -> None:
     assert assets().delete_folder(uid).json()["notice"] == "Folder deleted successfully."
 
 
-def test_a_wrong_token_is_401(library_server: Running, own_shop: Shop) -> None:
+def test_a_wrong_token_is_401(library_server: Running, shop: Shop) -> None:
     host = library_server.address.removeprefix("http://")
     client = sdk.Client(management_token="cs0123456789abcdef0123456789abcdef", host=host, scheme="http://")
-    answer = client.stack(own_shop.stack.api_key).assets().find()
+    answer = client.stack(shop.stack.api_key).assets().find()
     assert (answer.status_code, answer.json()["error_code"]) == (401, 105)

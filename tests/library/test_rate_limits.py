@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from cropmark.config.loader import InvalidConfiguration, Settings
 from cropmark.library.store import LibraryStore
 from cropmark.ports import Quota
-from cropmark.security.rate_limit import RedisLimiter, limiter
-from cropmark.server.policies import limiter_of
-from tests.library.making import PRODUCTION, added, picture, shop
+from cropmark.security.rate_limit import RedisLimiter, new_limiter
+from cropmark.server.policies import rate_limiter
+from tests.builders import make_images
+from tests.library.builders import PRODUCTION, add_asset, create_shop, png
 from tests.library.redis_server import is_here, redis_server
 from tests.requirements import require
-from tests.web.images import make_pictures
 from tests.web.server_process import running
 
 needs_redis = require("redis-server", is_here())
@@ -61,9 +61,9 @@ async def burst(addresses: Sequence[str], path: str) -> list[httpx.Response]:
 @needs_redis
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_burst_passes_exactly_so_many(count: int, redis: str, tmp_path: Path) -> None:
-    own = shop(tmp_path / "data")
-    store = LibraryStore.opened(own.data / "library")
-    asset = added(store, own.place, picture(), "owl.png", published=PRODUCTION)
+    own = create_shop(tmp_path / "data")
+    store = LibraryStore.open(own.data / "library")
+    asset = add_asset(store, own.place, png(), "owl.png", publishing=PRODUCTION)
     store.close()
     path = f"/v3/assets/{own.stack.api_key}/{asset.uid}/{asset.version.file_uid}/owl.png?environment=production"
     settings = {
@@ -90,11 +90,11 @@ async def test_a_burst_passes_exactly_so_many(count: int, redis: str, tmp_path: 
 
 async def test_a_stack_may_have_a_limit_of_its_own(tmp_path: Path) -> None:
     """Counted apart from all others', in memory here."""
-    own, other = shop(tmp_path / "data"), shop(tmp_path / "data", name="museum")
-    store = LibraryStore.opened(own.data / "library")
+    own, other = create_shop(tmp_path / "data"), create_shop(tmp_path / "data", name="museum")
+    store = LibraryStore.open(own.data / "library")
     paths = []
     for each in (own, other):
-        asset = added(store, each.place, picture(), "owl.png", published=PRODUCTION)
+        asset = add_asset(store, each.place, png(), "owl.png", publishing=PRODUCTION)
         file = f"{asset.uid}/{asset.version.file_uid}/owl.png?environment=production"
         paths.append(f"/v3/assets/{each.stack.api_key}/{file}")
     store.close()
@@ -124,11 +124,11 @@ async def burst_of_hits(address: str, path: str) -> Counter[int]:
 def test_two_servers_share_the_limits_by_the_minute(redis: str, tmp_path: Path) -> None:
     """PixLab's, and the budget of variants: 5 in a minute are 5, whoever answers."""
     (tmp_path / "pictures").mkdir()
-    pictures = make_pictures(tmp_path / "pictures")
+    pictures = make_images(tmp_path / "pictures")
     settings = {
         "CROPMARK_REDIS_URL": redis,
         "CROPMARK_VARIANTS_PER_MINUTE": "5",
-        "CROPMARK_PIXLAB_PER_MINUTE": "5",
+        "CROPMARK_PIXLAB_REQUESTS_PER_MINUTE": "5",
         "CROPMARK_PIXLAB_KEY": "k" * 32,
     }
     with ExitStack() as stack:
@@ -157,16 +157,16 @@ def test_two_servers_share_the_limits_by_the_minute(redis: str, tmp_path: Path) 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1", "redis://127.0.0.1:port/0"])
 def test_what_is_no_url_of_a_redis(url: str) -> None:
     with pytest.raises(InvalidConfiguration, match="redis_url: this is no URL of a Redis"):
-        limiter_of(Settings(redis_url=SecretStr(url)))
+        rate_limiter(Settings(redis_url=SecretStr(url)))
 
 
 @needs_redis
 async def test_two_limiters_count_together(redis: str) -> None:
-    one, two = limiter(redis), limiter(redis)
+    one, two = new_limiter(redis), new_limiter(redis)
     for _ in range(8):
         key = f"together {time.monotonic_ns()}"
         began_s = time.monotonic()
-        taken = [await (one, two)[n % 2].hit(key, 5) for n in range(8)]
+        taken = [await (one, two)[n % 2].hit(key, 5, window_s=1) for n in range(8)]
         if time.monotonic() - began_s < 0.9:
             break
     assert [quota.exceeded for quota in taken] == [False] * 5 + [True] * 3
@@ -176,13 +176,13 @@ async def test_two_limiters_count_together(redis: str) -> None:
 @needs_redis
 async def test_while_redis_is_away_a_server_counts_alone_and_turns_nobody_away() -> None:
     with redis_server() as url:
-        found = limiter(url)
+        found = new_limiter(url)
         assert isinstance(found, RedisLimiter)
-        assert not (await found.hit("key", 2)).exceeded
-    taken = [await found.hit("key", 2) for _ in range(3)]
+        assert not (await found.hit("key", 2, window_s=1)).exceeded
+    taken = [await found.hit("key", 2, window_s=1) for _ in range(3)]
     assert [quota.exceeded for quota in taken] == [False, False, True]
-    assert found.peek("key", 2) == Quota(2, 0)
+    assert found.peek("key", 2, window_s=1) == Quota(2, 0)
 
 
 def test_without_a_url_each_counts_for_itself() -> None:
-    assert not isinstance(limiter(), RedisLimiter)
+    assert not isinstance(new_limiter(), RedisLimiter)

@@ -12,11 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cropmark.library.results import FolderResults
+from cropmark.library.results import FolderResults, ResultLimits
 from cropmark.model.formats import Format
 from cropmark.model.problems import InternalError, Overloaded
 from cropmark.ports import OpenSource, ResultStore, SourceVersion, StoredResult
@@ -38,10 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make(tmp_path: Path, clock: Clock) -> Callable[..., FolderResults]:
-    def made(**settings: Any) -> FolderResults:
-        return FolderResults(tmp_path / "results", clock=clock, **settings)
-
-    return made
+    return lambda **limits: FolderResults(tmp_path / "results", ResultLimits(**limits), clock)
 
 
 async def body_of(results: ResultStore, media_id: str) -> bytes | None:
@@ -56,7 +52,7 @@ async def body_of(results: ResultStore, media_id: str) -> bytes | None:
 
 
 async def test_a_result_is_had_back_by_its_id(make: Callable[..., FolderResults]) -> None:
-    results = make(lifetime_s=60)
+    results = make(ttl_s=60)
     kept = await results.put(PICTURE, Format.PNG, "anna", "summer")
     assert await body_of(results, kept.id) == PICTURE
     assert (kept.format, kept.bytes, kept.owner, kept.comment) == (Format.PNG, 1008, "anna", "summer")
@@ -103,7 +99,7 @@ async def test_only_the_owner_may_remove_it(make: Callable[..., FolderResults], 
 async def test_past_its_time_it_is_gone_before_the_sweep_and_off_the_disk_after(
     make: Callable[..., FolderResults], clock: Clock, tmp_path: Path
 ) -> None:
-    results = make(lifetime_s=60)
+    results = make(ttl_s=60)
     kept = await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 59
     assert await results.open(kept.id) is not None
@@ -114,7 +110,7 @@ async def test_past_its_time_it_is_gone_before_the_sweep_and_off_the_disk_after(
 
 
 async def test_without_a_lifetime_it_stays(make: Callable[..., FolderResults], clock: Clock) -> None:
-    results = make(lifetime_s=0)
+    results = make(ttl_s=0)
     kept = await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 10 * 365 * 86_400
     await results.sweep()
@@ -124,12 +120,12 @@ async def test_without_a_lifetime_it_stays(make: Callable[..., FolderResults], c
 async def test_a_restart_forgets_nothing_and_the_sweep_goes_on(
     make: Callable[..., FolderResults], clock: Clock, tmp_path: Path
 ) -> None:
-    first = make(lifetime_s=60)
+    first = make(ttl_s=60)
     early = await first.put(PICTURE, Format.PNG, "anna")
     clock.now += 30
     late = await first.put(PICTURE, Format.GIF, "anna")
     clock.now += 31  # early's time is up while nobody runs
-    again = make(lifetime_s=5)  # and what was promised is kept, whatever the setting is now
+    again = make(ttl_s=5)  # and what was promised is kept, whatever the setting is now
     await again.sweep()
     assert await again.open(early.id) is None
     assert await body_of(again, late.id) == PICTURE
@@ -146,7 +142,7 @@ async def test_what_another_process_kept_is_found(make: Callable[..., FolderResu
 
 
 async def test_the_oldest_go_where_there_are_too_many_bytes(make: Callable[..., FolderResults], clock: Clock) -> None:
-    results = make(limit_bytes=3 * len(PICTURE))
+    results = make(bytes=3 * len(PICTURE))
     kept: list[StoredResult] = []
     for _ in range(5):
         clock.now += 1
@@ -156,7 +152,7 @@ async def test_the_oldest_go_where_there_are_too_many_bytes(make: Callable[..., 
 
 
 async def test_the_oldest_go_where_there_are_too_many_of_them(make: Callable[..., FolderResults]) -> None:
-    results = make(limit_entries=2)
+    results = make(entries=2)
     kept = [await results.put(b"GIF89a", Format.GIF, "anna") for _ in range(4)]
     assert [await body_of(results, one.id) is not None for one in kept] == [False, False, True, True]
 
@@ -167,7 +163,7 @@ async def test_a_smaller_limit_after_a_restart_holds_at_once(make: Callable[...,
     for _ in range(4):
         clock.now += 1
         kept.append(await results.put(PICTURE, Format.PNG, "anna"))
-    smaller = make(limit_bytes=2 * len(PICTURE))
+    smaller = make(bytes=2 * len(PICTURE))
     await smaller.sweep()
     assert [await body_of(smaller, one.id) is not None for one in kept] == [False, False, True, True]
 
@@ -175,17 +171,17 @@ async def test_a_smaller_limit_after_a_restart_holds_at_once(make: Callable[...,
 async def test_one_that_is_larger_than_the_room_is_refused_and_pushes_nothing_out(
     make: Callable[..., FolderResults],
 ) -> None:
-    results = make(limit_bytes=2000)
+    results = make(bytes=2000)
     kept = await results.put(PICTURE, Format.PNG, "anna")
-    with pytest.raises(Overloaded, match="no room to keep"):
+    with pytest.raises(Overloaded, match="storage for results is full"):
         await results.put(bytes(2001), Format.PNG, "anna")
     assert await body_of(results, kept.id) == PICTURE
 
 
 async def test_a_folder_that_cannot_be_is_not_told_as_full(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    results = FolderResults(tmp_path / "file" / "results", lifetime_s=60, limit_bytes=2000)
-    with pytest.raises(InternalError, match="could not be kept"):
+    results = FolderResults(tmp_path / "file" / "results", ResultLimits(ttl_s=60, bytes=2000))
+    with pytest.raises(InternalError, match="could not be stored"):
         await results.put(PICTURE, Format.PNG, "anna")
 
 
@@ -243,7 +239,7 @@ async def test_unfinished_files_are_removed_once_they_are_nobodys(
 
 
 async def test_it_is_swept_now_and_then(tmp_path: Path, clock: Clock) -> None:
-    results = await FolderResults.opened(tmp_path / "results", sweep_s=0.01, lifetime_s=60, clock=clock)
+    results = await FolderResults.start(tmp_path / "results", ResultLimits(ttl_s=60), sweep_s=0.01, clock=clock)
     await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 61
     async with asyncio.timeout(5):
@@ -255,9 +251,9 @@ async def test_it_is_swept_now_and_then(tmp_path: Path, clock: Clock) -> None:
 def test_killed_while_it_keeps_only_whole_results_are_left(tmp_path: Path) -> None:
     writer = (
         "import asyncio, sys; from pathlib import Path\n"
-        "from cropmark.library.results import DiskResults; from cropmark.model.formats import Format\n"
+        "from cropmark.library.results import FolderResults; from cropmark.model.formats import Format\n"
         "async def main():\n"
-        "    results = DiskResults(Path(sys.argv[1]))\n"
+        "    results = FolderResults(Path(sys.argv[1]))\n"
         "    while True:\n"
         "        await asyncio.gather(*(results.keep(bytes([n]) * 300_000, Format.PNG, 'a') for n in range(8)))\n"
         "        print('kept', flush=True)\n"

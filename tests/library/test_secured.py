@@ -8,17 +8,17 @@ import pytest
 from cropmark.library.keys import new_secret
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import BranchRef, KeyKind, KeyScope
-from tests.library.making import PRODUCTION, Shop, added, picture
+from tests.library.builders import PRODUCTION, Shop, add_asset, png
 from tests.web.server_process import TOKEN, Running
 
 
 @pytest.fixture(scope="module")
-def secured(own_shop: Shop) -> tuple[str, str, str]:
+def secured(shop: Shop) -> tuple[str, str, str]:
     """An asset's address, the token for production, and one for staging."""
-    store = LibraryStore.opened(own_shop.data / "library")
+    store = LibraryStore.open(shop.data / "library")
     try:
         place = BranchRef(store.new_stack("secured", secured=True).api_key)
-        asset = added(store, place, picture(), "owl.png", published=PRODUCTION)
+        asset = add_asset(store, place, png(), "owl.png", publishing=PRODUCTION)
         tokens = []
         for environment in ("production", "staging"):
             token = new_secret(KeyKind.DELIVERY)
@@ -48,17 +48,17 @@ def test_tokens_open_their_environment(library_server: Running, secured: tuple[s
         assert number is None or answer.json()["error_code"] == number
 
 
-def test_drafts_are_for_whoever_manages_the_stack(library_server: Running, own_shop: Shop) -> None:
-    store = LibraryStore.opened(own_shop.data / "library")
+def test_drafts_are_for_whoever_manages_the_stack(library_server: Running, shop: Shop) -> None:
+    store = LibraryStore.open(shop.data / "library")
     try:
         place = BranchRef(store.new_stack("drafts", secured=True).api_key)
-        asset = added(store, place, picture(77), "owl.png")
+        asset = add_asset(store, place, png(77), "owl.png")
         own, reader = new_secret(KeyKind.MANAGEMENT), new_secret(KeyKind.DELIVERY)
         store.new_key(KeyKind.MANAGEMENT, "editor", KeyScope(place.stack), own)
         store.new_key(KeyKind.DELIVERY, "reader", KeyScope(place.stack, ("production",)), reader)
     finally:
         store.close()
-    key, other = place.stack, own_shop.token
+    key, other = place.stack, shop.token
     reading = f"environment=production&access_token={reader}"
     # fmt: off
     rows = [
@@ -70,7 +70,7 @@ def test_drafts_are_for_whoever_manages_the_stack(library_server: Running, own_s
         ({},                                                     "&environment=production",         401),   # cached
         ({},                                                     f"&{reading}",                     404),   # a draft
         ({"authorization": own},                                 "",                                401),
-        ({"api_key": own_shop.stack.api_key, "authtoken": own},  "",                                401),
+        ({"api_key": shop.stack.api_key, "authtoken": own},  "",                                401),
         ({"api_key": key, "authorization": other},               "",                                401),
         ({"api_key": key, "authorization": reader},              "",                                401),
     ]

@@ -14,13 +14,13 @@ import pytest
 from cropmark.library.changes import ChangeFeed
 from cropmark.library.keys import new_secret
 from cropmark.library.lookup import Address, LookupResult
-from cropmark.library.service import AGAIN_S, LibraryService
-from cropmark.library.source import TRUSTED_S, LibrarySource
+from cropmark.library.service import MIN_REPOLL_S, LibraryService
+from cropmark.library.source import MAX_FEED_AGE_S, LibrarySource
 from cropmark.library.store import LibraryStore
-from cropmark.model.assets import Asset, BranchRef, KeyKind, KeyScope, Publishing
+from cropmark.model.assets import Asset, BranchRef, KeyKind, KeyScope, PublishRequest
 from cropmark.model.problems import SourceFailed, SourceNotFound, Unauthorized
 from cropmark.plan.source import PublishScope, SitePath, WebUrl
-from tests.library.making import PRODUCTION, added, replaced
+from tests.library.builders import PRODUCTION, add_asset, replace_asset
 
 PUBLISHED = PublishScope("production")
 
@@ -74,11 +74,11 @@ async def front(store: LibraryStore) -> AsyncIterator[Front]:
 
 def at(asset: Asset, edition: PublishScope | None = PUBLISHED) -> SitePath:
     version = asset.version
-    return SitePath(f"v3/assets/{asset.entry.place.stack}/{asset.uid}/{version.file_uid}/owl.jpg", edition)
+    return SitePath(f"v3/assets/{asset.entry.branch_ref.stack}/{asset.uid}/{version.file_uid}/owl.jpg", edition)
 
 
 async def test_the_second_look_asks_no_database(front: Front, store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     assert front.source.stat(at(asset)) is None  # nothing is known yet
     assert await front.bytes_at(at(asset)) == b"one"
     stamp = front.source.stat(at(asset))
@@ -90,7 +90,7 @@ async def test_the_second_look_asks_no_database(front: Front, store: LibraryStor
 
 
 async def test_an_address_with_nothing_is_known_too(front: Front, store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one")
+    asset = add_asset(store, place, b"one")
     for _ in range(2):
         with pytest.raises(SourceNotFound):
             await front.source.open(at(asset))
@@ -103,7 +103,10 @@ async def test_an_address_with_nothing_is_known_too(front: Front, store: Library
 
 
 async def test_what_is_unpublished_is_gone_with_the_news(front: Front, store: LibraryStore, place: BranchRef) -> None:
-    asset, other = added(store, place, b"one", published=PRODUCTION), added(store, place, b"two", published=PRODUCTION)
+    asset, other = (
+        add_asset(store, place, b"one", publishing=PRODUCTION),
+        add_asset(store, place, b"two", publishing=PRODUCTION),
+    )
     await front.bytes_at(at(asset))
     await front.bytes_at(at(other))
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
@@ -116,7 +119,7 @@ async def test_what_is_unpublished_is_gone_with_the_news(front: Front, store: Li
 
 async def test_what_is_deleted_is_known_to_be_gone(front: Front, store: LibraryStore, place: BranchRef) -> None:
     """A render that began before must not be kept: glance() says so without asking."""
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     await front.bytes_at(at(asset))
     store.delete(place, asset.uid)
     front.hear()
@@ -125,18 +128,18 @@ async def test_what_is_deleted_is_known_to_be_gone(front: Front, store: LibraryS
 
 
 async def test_a_replaced_asset_is_another_at_once(front: Front, store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one")
+    asset = add_asset(store, place, b"one")
     newest = SitePath(f"v3/assets/{place.stack}/{asset.uid}")
     assert await front.bytes_at(newest) == b"one"
-    replaced(store, place, asset.uid, b"two")
+    replace_asset(store, place, asset.uid, b"two")
     front.hear()
     assert await front.bytes_at(newest) == b"two"
 
 
 async def test_without_news_nothing_is_believed(front: Front, store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     await front.bytes_at(at(asset))
-    front.now_s += TRUSTED_S + 0.01
+    front.now_s += MAX_FEED_AGE_S + 0.01
     assert front.source.stat(at(asset)) is None
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
     with pytest.raises(SourceNotFound):
@@ -147,7 +150,7 @@ async def test_an_answer_that_the_news_overtook_is_not_remembered(
     front: Front, store: LibraryStore, place: BranchRef
 ) -> None:
     """Asked before the change, answered after its news: used once, and asked again."""
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     find = front.counted.find
 
     def slow(address: Address, edition: PublishScope | None) -> LookupResult:
@@ -166,7 +169,7 @@ async def test_tokens_are_asked_for_by_open_and_never_by_glance(front: Front, st
     place = BranchRef(store.new_stack("secured", secured=True).api_key)
     token = new_secret(KeyKind.DELIVERY)
     key = store.new_key(KeyKind.DELIVERY, "site", KeyScope(place.stack), token)
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     with pytest.raises(Unauthorized):
         await front.source.open(at(asset))
     assert front.source.stat(at(asset)) is None
@@ -182,7 +185,10 @@ async def test_tokens_are_asked_for_by_open_and_never_by_glance(front: Front, st
 
 
 async def test_a_purge_makes_it_another_generation(front: Front, store: LibraryStore, place: BranchRef) -> None:
-    asset, other = added(store, place, b"one", published=PRODUCTION), added(store, place, b"two", published=PRODUCTION)
+    asset, other = (
+        add_asset(store, place, b"one", publishing=PRODUCTION),
+        add_asset(store, place, b"two", publishing=PRODUCTION),
+    )
     for one in (asset, other):
         await front.bytes_at(at(one))
     front.source.purge(front.source.identity(SitePath(f"{place.stack}/{asset.uid}/")))
@@ -191,7 +197,7 @@ async def test_a_purge_makes_it_another_generation(front: Front, store: LibraryS
 
 
 async def test_lost_bytes_are_our_fault_and_say_so(front: Front, store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     store.blobs.remove(asset.version.file.digest)
     with pytest.raises(SourceFailed, match="cannot be read"):
         await front.source.open(at(asset))
@@ -207,19 +213,19 @@ async def test_other_kinds_of_sources_are_not_here(front: Front) -> None:
 
 async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) -> None:
     """Two servers, or a server and the command line, over one database."""
-    live = LibraryService(LibraryStore.opened(tmp_path / "library"))
+    live = LibraryService(LibraryStore.open(tmp_path / "library"))
     dropped: list[str] = []
 
     async def drop(named: str) -> None:
         dropped.append(named)
 
     await live.start(drop)
-    other = LibraryStore.opened(tmp_path / "library")
+    other = LibraryStore.open(tmp_path / "library")
     try:
         place = BranchRef(other.new_stack("shop").api_key)
-        asset = added(other, place, b"one", published=PRODUCTION)
+        asset = add_asset(other, place, b"one", publishing=PRODUCTION)
         (await live.source.open(at(asset))).close()
-        other.publish(place, asset.uid, Publishing(("staging",), at_ms=other.database.now_ms + 300), "tester")
+        other.publish(place, asset.uid, PublishRequest(("staging",), at_ms=other.database.now_ms + 300), "tester")
         await asyncio.sleep(1.2)
         (await live.source.open(at(asset, PublishScope("staging")))).close()  # what was due was done
         other.delete(place, asset.uid)
@@ -235,9 +241,9 @@ async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) ->
 async def test_an_unknown_key_makes_it_look_again_but_not_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = LibraryService(LibraryStore.opened(tmp_path / "library"), look_s=3600)
+    live = LibraryService(LibraryStore.open(tmp_path / "library"), poll_interval_s=3600)
     await live.start(dropped_nowhere)
-    other = LibraryStore.opened(tmp_path / "library")
+    other = LibraryStore.open(tmp_path / "library")
     looks = 0
     asked = live.store.changes_since
 
@@ -254,11 +260,11 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
             keys = await asyncio.gather(*(live.key(kind, secret) for _ in range(3)))
             assert [key.name for key in keys if key] == ["new"] * 3
             assert await live.key(KeyKind.DELIVERY, secret) is None  # it is of another kind
-            await asyncio.sleep(AGAIN_S + 0.05)
+            await asyncio.sleep(MIN_REPOLL_S + 0.05)
         before, began_s = looks, time.monotonic()
         for n in range(300):
             assert await live.key(KeyKind.ADMIN, f"guess {n}") is None
-        assert looks - before <= 1 + (time.monotonic() - began_s) / AGAIN_S
+        assert looks - before <= 1 + (time.monotonic() - began_s) / MIN_REPOLL_S
         assert await live.key(KeyKind.ADMIN, "") is None
         other.revoke_key(other.all_keys()[0].id)
         await live.poll()
@@ -269,9 +275,9 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
 
 
 async def test_a_delivery_token_was_used_last_when_something_was_delivered_by_it(tmp_path: Path) -> None:
-    live = LibraryService(LibraryStore.opened(tmp_path / "library"))
+    live = LibraryService(LibraryStore.open(tmp_path / "library"))
     place = BranchRef(live.store.new_stack("secured", secured=True).api_key)
-    asset = added(live.store, place, b"one", published=PRODUCTION)
+    asset = add_asset(live.store, place, b"one", publishing=PRODUCTION)
     token = new_secret(KeyKind.DELIVERY)
     live.store.new_key(KeyKind.DELIVERY, "reader", KeyScope(place.stack), token)
     await live.start(dropped_nowhere)
@@ -295,9 +301,9 @@ async def dropped_nowhere(named: str) -> None:
 
 
 async def test_a_change_is_known_when_it_is_made(tmp_path: Path) -> None:
-    live = LibraryService(LibraryStore.opened(tmp_path / "library"), look_s=3600)
+    live = LibraryService(LibraryStore.open(tmp_path / "library"), poll_interval_s=3600)
     place = BranchRef(live.store.new_stack("shop").api_key)
-    asset = added(live.store, place, b"one", published=PRODUCTION)
+    asset = add_asset(live.store, place, b"one", publishing=PRODUCTION)
     await live.start(dropped_nowhere)
     try:
         (await live.source.open(at(asset))).close()

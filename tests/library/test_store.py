@@ -21,33 +21,33 @@ from cropmark.library.store import LibraryStore
 from cropmark.library.tables import metadata
 from cropmark.model.assets import (
     Asset,
+    AssetChanges,
     AssetFilter,
     BranchRef,
-    Changes,
     KeyKind,
     KeyScope,
     Listing,
-    Publishing,
+    PublishRequest,
     SortField,
 )
 from cropmark.model.problems import BadRequest, NotFound, Overloaded, Problem
 from cropmark.plan.source import PublishScope
 from cropmark.ports import OpenSource
-from tests.library.making import PRODUCTION, STAGING, added, replaced
+from tests.library.builders import PRODUCTION, STAGING, add_asset, replace_asset
 
 
 def found(store: LibraryStore, path: str, edition: PublishScope | None = None) -> str:
     """The file uid that an address stands for, or the code of the Problem."""
     address = read_address(path)
     assert address is not None, path
-    outcome = store.find(address, edition).found
+    outcome = store.find(address, edition).outcome
     return outcome.file_uid if isinstance(outcome, FoundVersion) else outcome.code
 
 
 def address(asset: Asset, file_uid: str | None = None) -> str:
     """Where a version is delivered."""
     version = file_uid or asset.version.file_uid
-    return f"v3/assets/{asset.entry.place.stack}/{asset.uid}/{version}/{asset.version.file.filename}"
+    return f"v3/assets/{asset.entry.branch_ref.stack}/{asset.uid}/{version}/{asset.version.file.filename}"
 
 
 IN_PRODUCTION = PublishScope("production")
@@ -66,14 +66,14 @@ def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
 
 
 def test_an_older_library_is_brought_up(tmp_path: Path) -> None:
-    store = LibraryStore.opened(tmp_path)
+    store = LibraryStore.open(tmp_path)
     place = BranchRef(store.new_stack("shop").api_key)
-    asset = added(store, place, b"one")
+    asset = add_asset(store, place, b"one")
     with store.database.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE versions DROP COLUMN name")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     store.close()
-    store = LibraryStore.opened(tmp_path)
+    store = LibraryStore.open(tmp_path)
     assert store.asset(place, asset.uid) == asset
     store.name_version(place, asset.uid, 1, "the first")
     store.close()
@@ -84,103 +84,103 @@ def test_a_newer_library_is_not_opened(store: LibraryStore, tmp_path: Path) -> N
     with store.database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(LibraryUnavailable, match="newer cropmark"):
-        LibraryStore.opened(tmp_path / "library", url.replace("+psycopg", ""))
+        LibraryStore.open(tmp_path / "library", url.replace("+psycopg", ""))
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("nonsense", "is no URL"),
+        ("nonsense", "not a valid URL"),
         ("mysql://u@127.0.0.1/x", "no support for mysql"),
         ("postgresql://u@127.0.0.1:1/x", "cannot be used"),
     ],
 )
 def test_a_database_that_cannot_be_had_is_told(url: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(LibraryUnavailable, match=words):
-        LibraryStore.opened(tmp_path, url)
+        LibraryStore.open(tmp_path, url)
 
 
 # ------------------------------------------------------------------------------------------ delivery
 
 
 def test_an_upload_is_not_published(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one")
+    asset = add_asset(store, place, b"one")
     assert found(store, address(asset)) == asset.version.file_uid  # without an environment: published or not
-    assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
+    assert found(store, address(asset), IN_PRODUCTION) == "source_not_found"
 
 
 def test_published_in_one_environment_is_not_in_another(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid
-    assert found(store, address(asset), PublishScope("staging")) == "source_missing"
-    assert found(store, address(asset), PublishScope("Production")) == "source_missing"  # compared exactly
+    assert found(store, address(asset), PublishScope("staging")) == "source_not_found"
+    assert found(store, address(asset), PublishScope("Production")) == "source_not_found"  # compared exactly
     uid = store.environments(place.stack)[0].uid
     assert found(store, address(asset), PublishScope(uid)) == asset.version.file_uid
 
 
 def test_a_replaced_file_is_served_where_it_was_published(store: LibraryStore, place: BranchRef) -> None:
-    old = added(store, place, b"one", published=PRODUCTION)
-    new = replaced(store, place, old.uid, b"two")
+    old = add_asset(store, place, b"one", publishing=PRODUCTION)
+    new = replace_asset(store, place, old.uid, b"two")
     assert (new.newest, new.uid) == (2, old.uid)
     assert found(store, address(old), IN_PRODUCTION) == old.version.file_uid
-    assert found(store, address(new), IN_PRODUCTION) == "source_missing"  # a version that was never published there
+    assert found(store, address(new), IN_PRODUCTION) == "source_not_found"  # a version that was never published there
     store.publish(place, old.uid, PRODUCTION, "tester")
     assert found(store, address(new), IN_PRODUCTION) == new.version.file_uid
     assert found(store, address(old), IN_PRODUCTION) == old.version.file_uid  # pages out there still carry its URL
     store.unpublish(place, old.uid, PRODUCTION, "tester")
-    assert found(store, address(new), IN_PRODUCTION) == "source_missing"
-    assert found(store, address(old), IN_PRODUCTION) == "source_missing"
+    assert found(store, address(new), IN_PRODUCTION) == "source_not_found"
+    assert found(store, address(old), IN_PRODUCTION) == "source_not_found"
 
 
 def test_addresses_without_a_file_lead_to_the_newest(store: LibraryStore, place: BranchRef) -> None:
-    old = added(store, place, b"one", published=PRODUCTION)
-    store.change(place, old.uid, Changes(slug="our owl"), "tester")
-    new = replaced(store, place, old.uid, b"two")
+    old = add_asset(store, place, b"one", publishing=PRODUCTION)
+    store.change(place, old.uid, AssetChanges(slug="our owl"), "tester")
+    new = replace_asset(store, place, old.uid, b"two")
     for path in (f"v3/assets/{place.stack}/{old.uid}", f"v3/assets/{place.stack}/{old.uid}/our owl"):
         assert found(store, path) == new.version.file_uid
         assert found(store, path, IN_PRODUCTION) == old.version.file_uid
-        assert found(store, path, PublishScope("staging")) == "source_missing"
-    assert found(store, f"v3/assets/{place.stack}/{old.uid}/another") == "source_missing"
+        assert found(store, path, PublishScope("staging")) == "source_not_found"
+    assert found(store, f"v3/assets/{place.stack}/{old.uid}/another") == "source_not_found"
 
 
 def test_a_permanent_url_is_set_once(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one")
-    assert store.change(place, asset.uid, Changes(slug="owl"), "tester").slug == "owl"
-    assert store.change(place, asset.uid, Changes(slug="owl"), "tester").slug == "owl"  # an SDK sends it back
+    asset = add_asset(store, place, b"one")
+    assert store.change(place, asset.uid, AssetChanges(slug="owl"), "tester").slug == "owl"
+    assert store.change(place, asset.uid, AssetChanges(slug="owl"), "tester").slug == "owl"  # an SDK sends it back
     with pytest.raises(BadRequest, match="can be set once"):
-        store.change(place, asset.uid, Changes(slug="eagle"), "tester")
+        store.change(place, asset.uid, AssetChanges(slug="eagle"), "tester")
     with pytest.raises(BadRequest, match="can be set once"):
-        replaced(store, place, asset.uid, b"two", changes=Changes(slug="eagle"))
+        replace_asset(store, place, asset.uid, b"two", changes=AssetChanges(slug="eagle"))
     assert len(store.versions(place, asset.uid)) == 1
-    assert garbage.state_of(store).orphans == ()
-    assert replaced(store, place, asset.uid, b"two", changes=Changes(slug="owl")).slug == "owl"
+    assert garbage.check(store).orphans == ()
+    assert replace_asset(store, place, asset.uid, b"two", changes=AssetChanges(slug="owl")).slug == "owl"
 
 
 def test_branches_are_apart(store: LibraryStore, place: BranchRef) -> None:
     draft = BranchRef(place.stack, "draft")
-    asset = added(store, draft, b"one", published=PRODUCTION)
+    asset = add_asset(store, draft, b"one", publishing=PRODUCTION)
     assert found(store, address(asset), PublishScope("production", "draft")) == asset.version.file_uid
-    assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
+    assert found(store, address(asset), IN_PRODUCTION) == "source_not_found"
     with pytest.raises(NotFound):
         store.asset(place, asset.uid)
 
 
 def test_uids_must_belong_together(store: LibraryStore, place: BranchRef) -> None:
-    one, two = added(store, place, b"one"), added(store, place, b"two")
+    one, two = add_asset(store, place, b"one"), add_asset(store, place, b"two")
     other = store.new_stack("other").api_key
-    assert found(store, address(one, two.version.file_uid)) == "source_missing"
-    assert found(store, address(one).replace(place.stack, other)) == "source_missing"
+    assert found(store, address(one, two.version.file_uid)) == "source_not_found"
+    assert found(store, address(one).replace(place.stack, other)) == "source_not_found"
 
 
 def test_kontent_addresses_serve_every_file_as_long_as_it_is_there(store: LibraryStore, place: BranchRef) -> None:
     stack = store.stack(place.stack)
     assert stack is not None
-    old = added(store, place, b"one")
-    new = replaced(store, place, old.uid, b"two")
+    old = add_asset(store, place, b"one")
+    new = replace_asset(store, place, old.uid, b"two")
     for version in (old.version, new.version):
         assert found(store, f"{stack.kontent_id}/{version.file_id}/owl.jpg") == version.file_uid
     store.delete(place, old.uid)
-    assert found(store, f"{stack.kontent_id}/{old.version.file_id}/owl.jpg") == "source_missing"
+    assert found(store, f"{stack.kontent_id}/{old.version.file_id}/owl.jpg") == "source_not_found"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_what_is_no_address_with_a_file(path: str) -> None:
 
 def test_secured_stacks_ask_for_a_token_of_the_environment(store: LibraryStore) -> None:
     place = BranchRef(store.new_stack("secured", secured=True).api_key)
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     here, there = new_secret(KeyKind.DELIVERY), new_secret(KeyKind.DELIVERY)
     store.new_key(KeyKind.DELIVERY, "here", KeyScope(place.stack, ("production",)), here)
     store.new_key(KeyKind.DELIVERY, "there", KeyScope(place.stack, ("staging",)), there)
@@ -209,13 +209,13 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: LibraryStore) 
     assert found(store, path, PublishScope("production", token=here)) == asset.version.file_uid
     uid = store.environments(place.stack)[0].uid
     assert found(store, path, PublishScope(uid, token=here)) == asset.version.file_uid  # in place of its name
-    assert found(store, path, PublishScope(uid, token=there)) == "refused"
+    assert found(store, path, PublishScope(uid, token=there)) == "forbidden"
     assert found(store, path, IN_PRODUCTION) == "unauthorized"
     assert found(store, path, PublishScope("production", token="x" * 40)) == "unauthorized"
-    assert found(store, path, PublishScope("production", token=there)) == "refused"
-    assert found(store, path, PublishScope(None, token=here)) == "refused"
+    assert found(store, path, PublishScope("production", token=there)) == "forbidden"
+    assert found(store, path, PublishScope(None, token=here)) == "forbidden"
     open_ = BranchRef(store.new_stack("open").api_key)
-    free = address(added(store, open_, b"two", published=PRODUCTION))
+    free = address(add_asset(store, open_, b"two", publishing=PRODUCTION))
     # fmt: off
     overlays = [
         # the overlay, over a picture of    is had
@@ -227,8 +227,8 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: LibraryStore) 
     ]
     # fmt: on
     for overlay, below, had in overlays:
-        answer = found(store, overlay, PublishScope("production", token=here, beside=below))
-        assert (answer != "source_missing") is had
+        answer = found(store, overlay, PublishScope("production", token=here, parent_stack=below))
+        assert (answer != "source_not_found") is had
 
 
 # ------------------------------------------------------------------------------------------ publishing
@@ -237,10 +237,10 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: LibraryStore) 
 def test_what_is_scheduled_happens_when_it_is_due(
     store: LibraryStore, place: BranchRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asset = added(store, place, b"one")
+    asset = add_asset(store, place, b"one")
     now_ms = int(time.time() * 1000)
-    store.publish(place, asset.uid, Publishing(("production",), at_ms=now_ms + 60_000), "tester")
-    store.unpublish(place, asset.uid, Publishing(("production",), at_ms=now_ms + 120_000), "tester")
+    store.publish(place, asset.uid, PublishRequest(("production",), at_ms=now_ms + 60_000), "tester")
+    store.unpublish(place, asset.uid, PublishRequest(("production",), at_ms=now_ms + 120_000), "tester")
     assert store.run_due() == 0
     monkeypatch.setattr(store.database, "_clock", lambda: now_ms / 1000 + 61)
     assert store.changes_since(0, 0).due
@@ -249,28 +249,28 @@ def test_what_is_scheduled_happens_when_it_is_due(
     assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid
     monkeypatch.setattr(store.database, "_clock", lambda: now_ms / 1000 + 121)
     assert store.run_due() == 1
-    assert found(store, address(asset), IN_PRODUCTION) == "source_missing"
+    assert found(store, address(asset), IN_PRODUCTION) == "source_not_found"
 
 
 def test_locales_are_published_apart(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one", published=Publishing(("production",), ("en-us", "de-de")))
+    asset = add_asset(store, place, b"one", publishing=PublishRequest(("production",), ("en-us", "de-de")))
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
     assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid  # in German it still is
     assert [p.locale for p in store.asset(place, asset.uid).publications] == ["de-de"]
 
 
 def test_a_version_that_is_not_there_is_not_published(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one")
+    asset = add_asset(store, place, b"one")
     with pytest.raises(NotFound, match="no such version"):
-        store.publish(place, asset.uid, Publishing(("production",), version=2), "tester")
+        store.publish(place, asset.uid, PublishRequest(("production",), version=2), "tester")
     assert store.environments(place.stack) == ()  # nothing of it happened
 
 
 def test_an_older_version_may_be_published_again(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one")
-    replaced(store, place, asset.uid, b"two")
+    asset = add_asset(store, place, b"one")
+    replace_asset(store, place, asset.uid, b"two")
     store.publish(place, asset.uid, PRODUCTION, "tester")
-    store.publish(place, asset.uid, Publishing(("production",), version=1), "tester")
+    store.publish(place, asset.uid, PublishRequest(("production",), version=1), "tester")
     assert found(store, f"v3/assets/{place.stack}/{asset.uid}", IN_PRODUCTION) == asset.version.file_uid
 
 
@@ -280,7 +280,9 @@ def test_an_older_version_may_be_published_again(store: LibraryStore, place: Bra
 def test_lists_are_filtered_sorted_and_paged(store: LibraryStore, place: BranchRef) -> None:
     names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
     for name in names:
-        added(store, place, name.encode(), name, changes=Changes(tags=("even",) if name in "b.jpg d.jpg" else ()))
+        add_asset(
+            store, place, name.encode(), name, changes=AssetChanges(tags=("even",) if name in "b.jpg d.jpg" else ())
+        )
 
     def titles(listing: Listing) -> list[str]:
         return [i.entry.title for i in store.list_entries(place, listing).items]
@@ -292,49 +294,49 @@ def test_lists_are_filtered_sorted_and_paged(store: LibraryStore, place: BranchR
     assert titles(Listing(equal=(("tags", "even"),), **by_title)) == ["b.jpg", "d.jpg"]  # type: ignore[arg-type]  # mixed
     assert titles(Listing(equal=(("filename", "c.jpg"),))) == ["c.jpg"]
     assert titles(Listing(equal=(("content_type", "image/png"),))) == []
-    assert titles(Listing(shown=AssetFilter.NONE)) == []
-    assert store.list_entries(place, Listing(limit=1, counted=True)).count == 4
+    assert titles(Listing(filter=AssetFilter.NONE)) == []
+    assert store.list_entries(place, Listing(limit=1, with_count=True)).count == 4
 
 
 def test_a_list_of_an_environment_holds_the_versions_that_are_published_there(
     store: LibraryStore, place: BranchRef
 ) -> None:
-    asset = added(store, place, b"one", published=PRODUCTION)
-    replaced(store, place, asset.uid, b"two")
-    added(store, place, b"other", published=STAGING)
-    page = store.list_entries(place, Listing(environment="production", counted=True))
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
+    replace_asset(store, place, asset.uid, b"two")
+    add_asset(store, place, b"other", publishing=STAGING)
+    page = store.list_entries(place, Listing(environment="production", with_count=True))
     assert page.count == 1
     assert [item.version.number for item in page.items if isinstance(item, Asset)] == [1]
-    with pytest.raises(NotFound, match="no such environment"):
+    with pytest.raises(NotFound, match="environment not found"):
         store.list_entries(place, Listing(environment="moon"))
 
 
 def test_folders_hold_assets_and_folders(store: LibraryStore, place: BranchRef) -> None:
     outer = store.new_folder(place, "outer", None, "tester").entry.uid
     inner = store.new_folder(place, "inner", outer, "tester").entry.uid
-    asset = added(store, place, b"one", changes=Changes(parent_uid=inner))
-    top = added(store, place, b"top")
-    assert [i.entry.title for i in store.list_entries(place, Listing(shown=AssetFilter.ALL, folder=outer)).items] == [
+    asset = add_asset(store, place, b"one", changes=AssetChanges(parent_uid=inner))
+    top = add_asset(store, place, b"top")
+    assert [i.entry.title for i in store.list_entries(place, Listing(filter=AssetFilter.ALL, folder=outer)).items] == [
         "inner"
     ]
     assert [i.entry.uid for i in store.list_entries(place, Listing(folder="")).items] == [top.uid]
     with pytest.raises(BadRequest, match="into itself"):
-        store.change_folder(place, outer, Changes(parent_uid=inner), "tester")
+        store.change_folder(place, outer, AssetChanges(parent_uid=inner), "tester")
     with pytest.raises(NotFound):
-        store.change(place, top.uid, Changes(parent_uid=asset.uid), "tester")  # that is no folder
-    assert store.change(place, asset.uid, Changes(to_top=True), "tester").entry.parent_uid is None
-    store.change(place, asset.uid, Changes(parent_uid=inner), "tester")
+        store.change(place, top.uid, AssetChanges(parent_uid=asset.uid), "tester")  # that is no folder
+    assert store.change(place, asset.uid, AssetChanges(to_top=True), "tester").entry.parent_uid is None
+    store.change(place, asset.uid, AssetChanges(parent_uid=inner), "tester")
     store.delete_folder(place, outer)
     with pytest.raises(NotFound):
         store.asset(place, asset.uid)
-    assert garbage.state_of(store).orphans == ()
+    assert garbage.check(store).orphans == ()
 
 
 # ------------------------------------------------------------------------------------------ bytes
 
 
 def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: LibraryStore, place: BranchRef) -> None:
-    one, two = added(store, place, b"same"), added(store, place, b"same")
+    one, two = add_asset(store, place, b"same"), add_asset(store, place, b"same")
     assert len(list(store.blobs.digests())) == 1
     store.delete(place, one.uid)
     assert len(list(store.blobs.digests())) == 1
@@ -350,27 +352,27 @@ def test_the_log_knows_why_bytes_cannot_be_kept(
 
     monkeypatch.setattr(store.blobs, "put", full)
     with capture_logs() as logs, pytest.raises(Overloaded, match="storage cannot be written"):
-        added(store, place, b"one")
+        add_asset(store, place, b"one")
     assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
 
 
 def test_a_misspelled_environment_does_not_pass_for_one_that_was_unpublished(
     store: LibraryStore, place: BranchRef
 ) -> None:
-    asset = added(store, place, b"one", published=PRODUCTION)
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     with pytest.raises(BadRequest, match="no environment 'prodction'"):
-        store.unpublish(place, asset.uid, Publishing(("production", "prodction")), "tester")
+        store.unpublish(place, asset.uid, PublishRequest(("production", "prodction")), "tester")
     assert len(store.asset(place, asset.uid).publications) == 1
     uid = store.new_environment(place.stack, "empty").uid
     for taken in ("empty", uid):
         with pytest.raises(BadRequest, match="an environment of that name"):
             store.new_environment(place.stack, taken)
-    store.unpublish(place, asset.uid, Publishing(("empty",)), "tester")  # where it never was, it is not
+    store.unpublish(place, asset.uid, PublishRequest(("empty",)), "tester")  # where it never was, it is not
 
 
 def test_versions_have_names_that_can_be_taken_away(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one")
-    replaced(store, place, asset.uid, b"two")
+    asset = add_asset(store, place, b"one")
+    replace_asset(store, place, asset.uid, b"two")
     store.name_version(place, asset.uid, 1, "the first")
     assert [v.name for v in store.versions(place, asset.uid)] == [None, "the first"]
     store.name_version(place, asset.uid, 1, None)
@@ -380,8 +382,8 @@ def test_versions_have_names_that_can_be_taken_away(store: LibraryStore, place: 
 
 
 def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one")
-    replaced(store, place, asset.uid, b"two")
+    asset = add_asset(store, place, b"one")
+    replace_asset(store, place, asset.uid, b"two")
     restored = store.restore(place, asset.uid, 1, "tester")
     assert restored.newest == 3
     assert restored.version.file.digest == asset.version.file.digest
@@ -390,11 +392,11 @@ def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: LibraryStore, 
 
 
 def test_a_second_import_of_one_file_is_refused(store: LibraryStore, place: BranchRef) -> None:
-    asset = added(store, place, b"one", origin="/photos/owl.jpg")
+    asset = add_asset(store, place, b"one", origin="/photos/owl.jpg")
     assert store.imported(place, "/photos/owl.jpg") == store.asset(place, asset.uid)
     assert store.imported(place, "/photos/other.jpg") is None
     with pytest.raises(BadRequest, match="there already"):
-        added(store, place, b"two", origin="/photos/owl.jpg")
+        add_asset(store, place, b"two", origin="/photos/owl.jpg")
 
 
 # ------------------------------------------------------------------------------------------ keys
@@ -404,16 +406,16 @@ def test_keys_are_found_by_what_they_are_and_only_while_they_are_there(store: Li
     secret = new_secret(KeyKind.MANAGEMENT)
     key = store.new_key(KeyKind.MANAGEMENT, "editor", KeyScope(place.stack), secret)
     ring = KeyIndex(store.all_keys())
-    assert ring.key(KeyKind.MANAGEMENT, secret, 7) == key
-    assert ring.key(KeyKind.ADMIN, secret, 7) is None  # of another kind
-    assert ring.key(KeyKind.MANAGEMENT, secret + "x", 7) is None
-    store.keys_used(ring.taken_uses())
+    assert ring.find(KeyKind.MANAGEMENT, secret, 7) == key
+    assert ring.find(KeyKind.ADMIN, secret, 7) is None  # of another kind
+    assert ring.find(KeyKind.MANAGEMENT, secret + "x", 7) is None
+    store.record_key_uses(ring.take_uses())
     assert [k.last_used_ms for k in store.all_keys()] == [7]
-    assert ring.taken_uses() == {}
+    assert ring.take_uses() == {}
     assert store.revoke_key(key.id)
     assert not store.revoke_key(key.id)
-    ring.renew(store.all_keys())
-    assert ring.key(KeyKind.MANAGEMENT, secret, 8) is None
+    ring.replace(store.all_keys())
+    assert ring.find(KeyKind.MANAGEMENT, secret, 8) is None
 
 
 def test_a_key_is_kept_nowhere(store: LibraryStore, place: BranchRef, tmp_path: Path) -> None:
@@ -438,8 +440,8 @@ def test_news_tell_every_change_in_its_order(
     store: LibraryStore, place: BranchRef, database: Callable[[], str]
 ) -> None:
     start = store.changes_since(None, 0)
-    assert start.whole
-    asset = added(store, place, b"one", published=PRODUCTION)
+    assert start.reset
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
     store.delete(place, asset.uid)
     news = store.changes_since(start.n, store.database.now_ms)
@@ -450,7 +452,7 @@ def test_news_tell_every_change_in_its_order(
 
 def test_whoever_did_not_listen_for_long_begins_anew(store: LibraryStore, place: BranchRef) -> None:
     n = store.changes_since(None, 0).n
-    assert store.changes_since(n, store.database.now_ms - 20 * 3_600_000).whole
+    assert store.changes_since(n, store.database.now_ms - 20 * 3_600_000).reset
 
 
 def test_a_problem_is_a_problem(store: LibraryStore, place: BranchRef) -> None:
@@ -461,7 +463,7 @@ def test_a_problem_is_a_problem(store: LibraryStore, place: BranchRef) -> None:
         lambda: store.delete(place, uid),
         lambda: store.versions(place, uid),
         lambda: store.publish(place, uid, PRODUCTION, "tester"),
-        lambda: replaced(store, place, uid, b"x"),
+        lambda: replace_asset(store, place, uid, b"x"),
         lambda: store.folder(place, uid),
     ):
         with pytest.raises(Problem) as told:

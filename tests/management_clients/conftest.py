@@ -1,5 +1,5 @@
 """The library and the server of the other tests of the library."""
 
-from tests.library.conftest import library_server, own_shop
+from tests.library.conftest import library_server, shop
 
-__all__ = ["library_server", "own_shop"]
+__all__ = ["library_server", "shop"]

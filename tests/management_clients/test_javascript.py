@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.library.making import Shop, picture
+from tests.library.builders import Shop, png
 from tests.requirements import require
 from tests.web.server_process import Running
 
@@ -23,7 +23,7 @@ def steps(server: Running, shop: Shop, folder: Path) -> dict[str, Any]:
     """What the script told, by its steps."""
     files = []
     for name, red in (("owl.png", 200), ("other.png", 10)):
-        (folder / name).write_bytes(picture(red))
+        (folder / name).write_bytes(png(red))
         files.append(str(folder / name))
     assert NODE is not None
     command = [NODE, str(HERE / "manage.mjs"), f"{server.address}/v3", shop.stack.api_key, shop.token, *files]

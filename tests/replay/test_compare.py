@@ -17,12 +17,12 @@ from cropmark.config.loader import Settings
 from cropmark.model.problems import BadRequest, SourceFailed, SourceTooLarge
 from cropmark.model.values import Size
 from cropmark.ports import ImageDifference
-from cropmark.renderers import protocol
+from cropmark.renderers import protocol, reply_parser
 from cropmark.renderers.protocol import Reply
 from cropmark.renderers.tasks import Compare, Inspect
 from cropmark.renderers.transport import MessageKind, ProtocolError, RawReply
 from cropmark.replay import compare
-from cropmark.replay.compare import Comparison, compared
+from cropmark.replay.compare import Comparison, compare_urls
 from tests.engine.images import file_of, slopes
 
 PICTURE = slopes(120, 80)
@@ -83,12 +83,12 @@ PAIRS = [
     ("/a.png",     "/a.png",      ()),
     ("/b.jpg",     "/c.jpg",      ()),                                 # bytes differ, as encoders do
     ("/a.png",     "/b.jpg",      ("type",)),
-    ("/a.png",     "/dark.png",   ("picture",)),
+    ("/a.png",     "/dark.png",   ("image",)),
     ("/a.png",     "/small.png",  ("size",)),
     ("/a.png",     "/lost",       ("status", "type", "size", "frames")),
     ("/lost",      "/lost",       ()),                                 # neither has it: they agree
     ("/lost",      "/gone",       ("status",)),
-    ("/a.png",     "/broken.png", ("picture",)),                       # its header is whole
+    ("/a.png",     "/broken.png", ("image",)),                       # its header is whole
     ("/a.svg",     "/a.svg",      ()),
 ]
 # fmt: on
@@ -96,13 +96,13 @@ PAIRS = [
 
 @pytest.mark.parametrize(("one", "two", "unlike"), PAIRS)
 async def test_what_differs(origin: str, one: str, two: str, unlike: tuple[str, ...]) -> None:
-    found = await compared(origin + one, origin + two, settings=Settings())
-    assert found.unlike(3.0) == unlike
+    found = await compare_urls(origin + one, origin + two, settings=Settings())
+    assert found.differences(3.0) == unlike
 
 
 async def test_all_that_is_told(origin: str) -> None:
-    found = await compared(f"{origin}/a.png", f"{origin}/small.png", settings=Settings())
-    told = found.plain(3.0)
+    found = await compare_urls(f"{origin}/a.png", f"{origin}/small.png", settings=Settings())
+    told = found.to_json(3.0)
     assert told["one"] == {
         "url": f"{origin}/a.png",
         "status": 200,
@@ -113,34 +113,34 @@ async def test_all_that_is_told(origin: str) -> None:
         "frames": 1,
     }
     assert told["difference"]["size"] == [60, 40]
-    assert told["unlike"] == ["size"]
+    assert told["different"] == ["size"]
 
 
 async def test_why_there_is_no_picture(origin: str) -> None:
     async def trouble(path: str) -> str | None:
-        return (await compared(origin + path, f"{origin}/gone", settings=Settings())).one.trouble
+        return (await compare_urls(origin + path, f"{origin}/gone", settings=Settings())).one.error
 
-    assert await trouble("/lost") == "the bytes are of no picture format that is read here"
-    assert await trouble("/gone") == "there is no body"
+    assert await trouble("/lost") == "the bytes are not in a supported image format"
+    assert await trouble("/gone") == "the body is empty"
     assert await trouble("/a.svg") == "svg is not decoded here"
 
 
 async def test_what_cannot_be_fetched(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("file:///etc/passwd", "http://[::1/x"):
-        with pytest.raises(BadRequest, match=re.escape(f"expected a URL of http or https, got '{url}'")):
-            await compared(url, f"{origin}/a.png", settings=Settings())
-    with pytest.raises(SourceFailed, match="gave no answer"):
-        await compared("http://127.0.0.1:1/", f"{origin}/a.png", settings=Settings())
-    monkeypatch.setattr(compare, "MOST_BYTES", 100)
+        with pytest.raises(BadRequest, match=re.escape(f"expected an http or https URL, got '{url}'")):
+            await compare_urls(url, f"{origin}/a.png", settings=Settings())
+    with pytest.raises(SourceFailed, match="did not respond"):
+        await compare_urls("http://127.0.0.1:1/", f"{origin}/a.png", settings=Settings())
+    monkeypatch.setattr(compare, "MAX_BYTES", 100)
     with pytest.raises(SourceTooLarge, match="more than 100 bytes"):
-        await compared(f"{origin}/a.png", f"{origin}/a.png", settings=Settings())
+        await compare_urls(f"{origin}/a.png", f"{origin}/a.png", settings=Settings())
 
 
 def test_the_tolerance_is_the_operators() -> None:
     seen = compare.FetchedUrl("http://a.example", 200, "image/png", 5, "00")
     found = Comparison(seen, seen, ImageDifference(Size(4, 4), 2.5, 9, 30.0))
-    assert found.unlike(2.5) == ()
-    assert found.unlike(2.4) == ("picture",)
+    assert found.differences(2.5) == ()
+    assert found.differences(2.4) == ("image",)
 
 
 # ------------------------------------------------------------------------------------------------ the command
@@ -149,13 +149,13 @@ def test_the_tolerance_is_the_operators() -> None:
 def test_the_command(origin: str) -> None:
     alike = CliRunner().invoke(app, ["compare", f"{origin}/b.jpg", f"{origin}/c.jpg"], env={"COLUMNS": "200"})
     assert alike.exit_code == 0
-    assert alike.output.splitlines()[-1] == "alike"
+    assert alike.output.splitlines()[-1] == "identical"
     for words in ("120x80", "image/jpeg", "PSNR", "mean"):
         assert words in alike.output
 
     unlike = CliRunner().invoke(app, ["compare", f"{origin}/a.png", f"{origin}/dark.png"], env={"COLUMNS": "200"})
     assert unlike.exit_code == 1
-    assert unlike.output.splitlines()[-1] == "differs: picture"
+    assert unlike.output.splitlines()[-1] == "different: image"
 
     forgiving = CliRunner().invoke(app, ["compare", f"{origin}/a.png", f"{origin}/dark.png", "--tolerance", "60"])
     assert forgiving.exit_code == 0
@@ -177,17 +177,17 @@ def test_the_command_as_json(origin: str) -> None:
 
 @pytest.mark.parametrize("psnr_db", [None, 31.25])
 def test_a_comparison_crosses_unchanged(psnr_db: float | None) -> None:
-    told = Reply(ImageDifference(Size(3, 4), 1.5, 200, psnr_db), spent=True)
-    assert protocol.read(protocol.written(told), Compare()) == told
+    told = Reply(ImageDifference(Size(3, 4), 1.5, 200, psnr_db), recycle=True)
+    assert reply_parser.parse_reply(protocol.serialize_reply(told), Compare()) == told
 
 
 # fmt: off
 OUT_OF_FORM = [
-    {"size": [0, 4], "mean": 1.0, "most": 2, "psnr_db": None, "spent": False},
-    {"size": [3, 4], "mean": 256.0, "most": 2, "psnr_db": None, "spent": False},
-    {"size": [3, 4], "mean": 1.0, "most": 256, "psnr_db": None, "spent": False},
-    {"size": [3, 4], "mean": 1.0, "most": 2, "psnr_db": "loud", "spent": False},
-    {"size": [3, 4], "mean": 1.0, "most": 2, "spent": False},
+    {"size": [0, 4], "mean": 1.0, "maximum": 2, "psnr_db": None, "recycle": False},
+    {"size": [3, 4], "mean": 256.0, "maximum": 2, "psnr_db": None, "recycle": False},
+    {"size": [3, 4], "mean": 1.0, "maximum": 256, "psnr_db": None, "recycle": False},
+    {"size": [3, 4], "mean": 1.0, "maximum": 2, "psnr_db": "loud", "recycle": False},
+    {"size": [3, 4], "mean": 1.0, "maximum": 2, "recycle": False},
 ]
 # fmt: on
 
@@ -195,10 +195,10 @@ OUT_OF_FORM = [
 @pytest.mark.parametrize("header", OUT_OF_FORM)
 def test_a_comparison_out_of_form_is_noticed(header: dict[str, object]) -> None:
     with pytest.raises(ProtocolError):
-        protocol.read(RawReply(MessageKind.COMPARED, json.dumps(header).encode()), Compare())
+        reply_parser.parse_reply(RawReply(MessageKind.DIFFERENCE, json.dumps(header).encode()), Compare())
 
 
 def test_a_comparison_answers_nothing_else() -> None:
-    told = protocol.written(Reply(ImageDifference(Size(3, 4), 1.5, 200, None)))
-    with pytest.raises(ProtocolError, match="COMPARED answers no Inspect"):
-        protocol.read(told, Inspect())
+    told = protocol.serialize_reply(Reply(ImageDifference(Size(3, 4), 1.5, 200, None)))
+    with pytest.raises(ProtocolError, match="DIFFERENCE is not a reply to Inspect"):
+        reply_parser.parse_reply(told, Inspect())

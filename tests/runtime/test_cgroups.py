@@ -1,4 +1,4 @@
-"""What a container is given of its machine, read from files as the kernel writes them."""
+"""CPU and memory limits of a container, read from files as the kernel writes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNIT = "system.slice/cropmark.service"
 
 # fmt: off
 CORES = [
-    # /proc/self/cgroup    files below /sys/fs/cgroup                                            of 8 cores
+    # /proc/self/cgroup    files below /sys/fs/cgroup                                            cores of 8
     (UNIFIED,              {},                                                                   8),
     (UNIFIED,              {"cpu.max": "max 100000"},                                            8),
     (UNIFIED,              {"cpu.max": "200000 100000"},                                         2),
@@ -43,11 +43,11 @@ MEMORY = [
 
 
 @pytest.fixture
-def eight(monkeypatch: pytest.MonkeyPatch) -> None:
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
 
-def written(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
+def write_groups(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
     for name, text in files.items():
         (folder / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "groups" / name).write_text(text + "\n")
@@ -55,17 +55,17 @@ def written(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
     return folder / "groups", folder / "own"
 
 
-@pytest.mark.usefixtures("eight")
+@pytest.mark.usefixtures("eight_cores")
 @pytest.mark.parametrize(("own", "files", "cores"), CORES)
 def test_cores(own: str, files: dict[str, str], cores: int, tmp_path: Path) -> None:
-    assert cgroups.cores(*written(tmp_path, own, files)) == cores
+    assert cgroups.cores(*write_groups(tmp_path, own, files)) == cores
 
 
 @pytest.mark.parametrize(("own", "files", "limits"), MEMORY)
 def test_memory(own: str, files: dict[str, str], limits: list[int], tmp_path: Path) -> None:
-    assert list(cgroups.memory_limits(*written(tmp_path, own, files))) == limits
+    assert list(cgroups.memory_limits(*write_groups(tmp_path, own, files))) == limits
 
 
-def test_where_nothing_is_told(tmp_path: Path) -> None:
+def test_without_cgroups(tmp_path: Path) -> None:
     assert cgroups.cores(tmp_path, tmp_path / "none") >= 1
     assert list(cgroups.memory_limits(tmp_path, tmp_path / "none")) == []

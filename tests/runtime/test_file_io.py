@@ -1,9 +1,8 @@
-"""Looks and reads tell what os.stat() and os.read() tell, and fail as they do."""
+"""FileCalls return the results of os.stat() and os.read(), and raise the same errors."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.runtime.file_io import FileCalls, FileState
+from tests.runtime.stub_libc import StubLibc
 
 NS = 1_000_000_000
 
@@ -29,26 +29,23 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def calls(*, bare: bool = False) -> FileCalls:
-    """`bare`: as where libc has none of the newer calls."""
-    made = FileCalls()
-    if bare:
-        made._statx = made._preadv2 = None
-    return made
+def calls(*, old_libc: bool = False) -> FileCalls:
+    """`old_libc`: a C library without statx() and preadv2()."""
+    return FileCalls(StubLibc(missing=("statx", "preadv2")) if old_libc else None)
 
 
-@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("old_libc", [False, True])
 @pytest.mark.parametrize("name", ["file", "empty", "grün und 空", "folder", "link", "fifo", "/dev/null"])
-def test_a_look_tells_what_stat_tells(folder: Path, name: str, bare: bool) -> None:
+def test_stat_equals_os_stat(folder: Path, name: str, old_libc: bool) -> None:
     path = folder / name
-    assert calls(bare=bare).stat(os.fsencode(path)) == FileState.of(path.stat())
+    assert calls(old_libc=old_libc).stat(os.fsencode(path)) == FileState.of(path.stat())
 
 
-@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("old_libc", [False, True])
 @pytest.mark.parametrize("name", ["nothing", "dangling", "file/below", "x" * 300])
-def test_nothing_to_see(folder: Path, name: str, bare: bool) -> None:
+def test_stat_raises_like_os_stat(folder: Path, name: str, old_libc: bool) -> None:
     with pytest.raises(OSError) as caught:
-        calls(bare=bare).stat(os.fsencode(folder / name))
+        calls(old_libc=old_libc).stat(os.fsencode(folder / name))
     with pytest.raises(OSError) as expected:
         (folder / name).stat()
     assert caught.value.errno == expected.value.errno
@@ -57,7 +54,7 @@ def test_nothing_to_see(folder: Path, name: str, bare: bool) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(-(2**33), 2**34), st.integers(0, NS - 1))
-def test_any_time(tmp_path_factory: pytest.TempPathFactory, seconds: int, nanoseconds: int) -> None:
+def test_any_mtime(tmp_path_factory: pytest.TempPathFactory, seconds: int, nanoseconds: int) -> None:
     path = tmp_path_factory.getbasetemp() / "timed"
     path.touch()
     os.utime(path, ns=(0, seconds * NS + nanoseconds))
@@ -65,68 +62,64 @@ def test_any_time(tmp_path_factory: pytest.TempPathFactory, seconds: int, nanose
 
 
 @pytest.mark.parametrize("name", ["file", "empty", "grün und 空"])
-def test_a_read_brings_all_of_it(folder: Path, name: str) -> None:
+def test_read_returns_the_whole_file(folder: Path, name: str) -> None:
     path = folder / name
-    look, data = FileCalls().read(os.fsencode(path), 5000)
+    state, data = FileCalls().read(os.fsencode(path), 5000)
     assert data == path.read_bytes()
-    assert look == FileState.of(path.stat())
-    data += b"more"  # nothing holds it fast
+    assert state == FileState.of(path.stat())
+    data += b"more"  # it can be resized
 
 
 @pytest.mark.parametrize("start", [0, 1, 4, 11])
-def test_the_rest_of_a_file_that_is_as_it_was(folder: Path, start: int) -> None:
+def test_read_unchanged_returns_the_rest_of_an_unchanged_file(folder: Path, start: int) -> None:
     path = os.fsencode(folder / "file")
-    made = FileCalls()
-    assert made.rest(path, made.stat(path), start) == b"eleven byte"[start:]
+    file_calls = FileCalls()
+    assert file_calls.read_unchanged(path, file_calls.stat(path), start) == b"eleven byte"[start:]
 
 
-def test_nothing_of_a_file_that_is_not_as_it_was(folder: Path) -> None:
+def test_read_unchanged_returns_none_for_a_changed_file(folder: Path) -> None:
     path = os.fsencode(folder / "file")
-    made = FileCalls()
-    known = made.stat(path)
+    file_calls = FileCalls()
+    known = file_calls.stat(path)
     os.utime(path, ns=(0, known.mtime_ns + 1))
-    assert made.rest(path, known, 4) is None
+    assert file_calls.read_unchanged(path, known, 4) is None
     (folder / "file").unlink()
     with pytest.raises(FileNotFoundError):
-        made.rest(path, known, 4)
+        file_calls.read_unchanged(path, known, 4)
 
 
 # fmt: off
-REFUSED = [
-    # name         most    error
+REJECTED = [
+    # name         limit   error
     ("nothing",    9999,   FileNotFoundError),
-    ("link",       9999,   OSError),            # ELOOP: a link in the cache folder is none of ours
-    ("file",         10,   BlockingIOError),    # larger than may be read at once
+    ("link",       9999,   OSError),            # ELOOP: a link
+    ("file",         10,   BlockingIOError),    # larger than the limit
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize(("name", "most", "error"), REFUSED)
-def test_what_is_not_read(folder: Path, name: str, most: int, error: type[OSError]) -> None:
+@pytest.mark.parametrize(("name", "max_bytes", "error"), REJECTED)
+def test_read_rejects(folder: Path, name: str, max_bytes: int, error: type[OSError]) -> None:
     with pytest.raises(error):
-        FileCalls().read(os.fsencode(folder / name), most)
+        FileCalls().read(os.fsencode(folder / name), max_bytes)
 
 
-@pytest.mark.parametrize(("read", "number"), [(-1, errno.EAGAIN), (-1, errno.EOPNOTSUPP), (3, 0)])
-def test_what_is_not_all_in_the_page_cache_is_for_somebody_who_can_wait(folder: Path, read: int, number: int) -> None:
-    def preadv2(*_: object) -> int:
-        ctypes.set_errno(number)
-        return read
-
-    made = calls()
-    made._preadv2 = preadv2
+@pytest.mark.parametrize("result", [(-1, errno.EAGAIN), (-1, errno.EOPNOTSUPP), (3, 0)])
+def test_a_file_that_is_not_in_the_page_cache_raises_blocking_io_error(folder: Path, result: tuple[int, int]) -> None:
+    libc = StubLibc()
+    libc.preadv2_result = result
     with pytest.raises(BlockingIOError):
-        made.read(os.fsencode(folder / "file"), 5000)
+        FileCalls(libc).read(os.fsencode(folder / "file"), 5000)
 
 
-def test_without_the_newer_calls_nothing_is_read_at_once(folder: Path) -> None:
+def test_an_old_libc_raises_blocking_io_error(folder: Path) -> None:
     with pytest.raises(BlockingIOError):
-        calls(bare=True).read(os.fsencode(folder / "file"), 5000)
+        calls(old_libc=True).read(os.fsencode(folder / "file"), 5000)
 
 
 def test_no_descriptor_stays_open(folder: Path) -> None:
-    made, before = FileCalls(), len(os.listdir("/proc/self/fd"))
+    file_calls, before = FileCalls(), len(os.listdir("/proc/self/fd"))
     for name in ("file", "nothing", "link", "empty") * 20:
         with contextlib.suppress(OSError):
-            made.read(os.fsencode(folder / name), 4)
+            file_calls.read(os.fsencode(folder / name), 4)
     assert len(os.listdir("/proc/self/fd")) == before

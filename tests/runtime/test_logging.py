@@ -1,4 +1,4 @@
-"""What logs hold: of a request no key, of a failure its trace."""
+"""The log: masked secrets and tracebacks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from cropmark.runtime.logging import _masked
+from cropmark.runtime.logging import _mask_secrets
 
 # fmt: off
 QUERIES = [
-    # a query                                  as it is logged
+    # query                                    logged
     ("width=20&access_token=abc&height=3",     "width=20&access_token=***&height=3"),
     ("access%5Ftoken=abc",                     "access%5Ftoken=***"),
     ("Access_Token=abc",                       "Access_Token=***"),
-    ("environment=a?access_token=abc?b=c",     "environment=a?access_token=***?b=c"),   # as some SDKs join them
+    ("environment=a?access_token=abc?b=c",     "environment=a?access_token=***?b=c"),   # some SDKs join parameters so
     ("/crop?key=abc&img=x",                    "/crop?key=***&img=x"),
     ("sig=abc&exp=1",                          "sig=***&exp=1"),
     ("keyword=abc&monkey=abc",                 "keyword=abc&monkey=abc"),
@@ -27,17 +27,17 @@ QUERIES = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("query", "told"), QUERIES)
-def test_secrets_are_masked(query: str, told: str) -> None:
-    assert _masked(None, "info", {"event": "request", "query": query}) == {"event": "request", "query": told}
+@pytest.mark.parametrize(("query", "logged"), QUERIES)
+def test_secrets_are_masked(query: str, logged: str) -> None:
+    assert _mask_secrets(None, "info", {"event": "request", "query": query}) == {"event": "request", "query": logged}
 
 
 FAILING = """
 import logging, sys
 import structlog
-from cropmark.runtime.logging import set_up
-set_up(sys.argv[1])
-for log in (structlog.get_logger("ours"), logging.getLogger("a library's")):
+from cropmark.runtime.logging import configure_logging
+configure_logging(sys.argv[1])
+for log in (structlog.get_logger("ours"), logging.getLogger("a library")):
     try:
         1 / 0
     except ZeroDivisionError:
@@ -46,13 +46,13 @@ for log in (structlog.get_logger("ours"), logging.getLogger("a library's")):
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_a_trace_is_told(form: str) -> None:
-    """Of our own errors and of a library's, each event on a line of JSON."""
-    done = subprocess.run([sys.executable, "-c", FAILING, form], capture_output=True, text=True, check=True)
+def test_a_traceback_is_logged(form: str) -> None:
+    """By our own loggers and those of libraries, one event per line of JSON."""
+    process = subprocess.run([sys.executable, "-c", FAILING, form], capture_output=True, text=True, check=True)
     if form == "text":
-        assert done.stderr.count("ZeroDivisionError: division by zero") == 2
+        assert process.stderr.count("ZeroDivisionError: division by zero") == 2
         return
-    for told in map(json.loads, done.stderr.splitlines()):
-        assert (told["event"], told["level"]) == ("it failed", "error")
-        assert told["exception"].endswith("ZeroDivisionError: division by zero")
-        assert "exc_info" not in told
+    for event in map(json.loads, process.stderr.splitlines()):
+        assert (event["event"], event["level"]) == ("it failed", "error")
+        assert event["exception"].endswith("ZeroDivisionError: division by zero")
+        assert "exc_info" not in event

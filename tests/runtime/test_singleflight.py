@@ -1,4 +1,4 @@
-"""Those who want the same thing at the same moment share the work of making it."""
+"""Concurrent callers with one key share one execution."""
 
 from __future__ import annotations
 
@@ -10,149 +10,156 @@ import pytest
 
 from cropmark.model.problems import InternalError, SourceFailed
 from cropmark.runtime.singleflight import SingleFlight
+from tests.builders import until
 
 
-class Works:
-    """A make that waits for a word, and counts."""
+class Work:
+    """A coroutine function that waits for `go`, and counts its starts and cancellations."""
 
     def __init__(self) -> None:
-        self.begun = 0
-        self.cut_off = 0
+        self.starts = 0
+        self.cancellations = 0
         self.go = asyncio.Event()
         self.fails: BaseException | None = None
 
     async def make(self) -> str:
-        self.begun += 1
+        self.starts += 1
         try:
             await self.go.wait()
         except asyncio.CancelledError:
-            self.cut_off += 1
+            self.cancellations += 1
             raise
         if self.fails:
             raise self.fails
-        return f"made {self.begun}"
+        return f"result {self.starts}"
 
 
-async def waiters(count: int, flights: SingleFlight[str, str], works: Works) -> list[asyncio.Task[tuple[str, bool]]]:
-    """So many tasks, all waiting for the key `a`."""
-    tasks = [asyncio.create_task(flights.run("a", works.make)) for _ in range(count)]
-    await asyncio.sleep(0.01)
+async def waiters(count: int, flights: SingleFlight[str, str], work: Work) -> list[asyncio.Task[tuple[str, bool]]]:
+    """`count` tasks that wait for the key `a`."""
+    tasks = [asyncio.create_task(flights.run("a", work.make)) for _ in range(count)]
+    await until(lambda: work.starts)  # each has called run() by then
     return tasks
 
 
-async def test_500_at_once_make_it_once_check_41() -> None:
-    flights, works = SingleFlight[str, str](), Works()
-    tasks = await waiters(500, flights, works)
-    works.go.set()
-    answers = await asyncio.gather(*tasks)
-    assert works.begun == 1
-    assert answers == [("made 1", False)] + [("made 1", True)] * 499
+async def test_500_callers_share_one_execution_check_41() -> None:
+    flights, work = SingleFlight[str, str](), Work()
+    tasks = await waiters(500, flights, work)
+    work.go.set()
+    results = await asyncio.gather(*tasks)
+    assert work.starts == 1
+    assert results == [("result 1", False)] + [("result 1", True)] * 499
     assert len(flights) == 0
 
 
-async def test_other_keys_are_made_apart() -> None:
-    flights, works = SingleFlight[str, str](), Works()
-    works.go.set()
-    await asyncio.gather(flights.run("a", works.make), flights.run("b", works.make))
-    assert works.begun == 2
+async def test_other_keys_are_executed_separately() -> None:
+    flights, work = SingleFlight[str, str](), Work()
+    work.go.set()
+    await asyncio.gather(flights.run("a", work.make), flights.run("b", work.make))
+    assert work.starts == 2
 
 
-async def test_a_result_is_not_kept() -> None:
-    flights, works = SingleFlight[str, str](), Works()
-    works.go.set()
-    assert await flights.run("a", works.make) == ("made 1", False)
-    assert await flights.run("a", works.make) == ("made 2", False)
+async def test_a_result_is_not_stored() -> None:
+    flights, work = SingleFlight[str, str](), Work()
+    work.go.set()
+    assert await flights.run("a", work.make) == ("result 1", False)
+    assert await flights.run("a", work.make) == ("result 2", False)
 
 
-async def test_a_failure_is_told_to_those_who_wait_and_to_nobody_later_check_41() -> None:
-    flights, works = SingleFlight[str, str](), Works()
-    works.fails = SourceFailed("the origin answered 500")
-    tasks = await waiters(3, flights, works)
-    works.go.set()
-    told = await asyncio.gather(*tasks, return_exceptions=True)
-    assert told == [works.fails] * 3
-    works.fails = None
-    assert await flights.run("a", works.make) == ("made 2", False)
+async def test_a_failure_is_raised_to_the_current_callers_only_check_41() -> None:
+    flights, work = SingleFlight[str, str](), Work()
+    work.fails = SourceFailed("the origin answered 500")
+    tasks = await waiters(3, flights, work)
+    work.go.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results == [work.fails] * 3
+    work.fails = None
+    assert await flights.run("a", work.make) == ("result 2", False)
 
 
-async def test_who_is_cancelled_hurts_no_other_not_even_as_the_first() -> None:
-    flights, works = SingleFlight[str, str](), Works()
-    first, second, third = await waiters(3, flights, works)
+async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
+    flights, work = SingleFlight[str, str](), Work()
+    first, second, third = await waiters(3, flights, work)
     first.cancel()
     third.cancel()
-    await asyncio.sleep(0.01)
-    works.go.set()
-    assert await second == ("made 1", True)
+    await asyncio.wait([first, third])
+    work.go.set()
+    assert await second == ("result 1", True)
     assert first.cancelled()
     assert third.cancelled()
-    assert works.cut_off == 0
+    assert work.cancellations == 0
 
 
-async def test_with_the_last_waiter_the_make_is_cancelled() -> None:
-    flights, works = SingleFlight[str, str](), Works()
-    tasks = await waiters(3, flights, works)
+async def test_the_last_cancelled_caller_cancels_the_execution() -> None:
+    flights, work = SingleFlight[str, str](), Work()
+    tasks = await waiters(3, flights, work)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert len(flights) == 0
-    await asyncio.sleep(0.01)
-    assert works.cut_off == 1
+    await until(lambda: work.cancellations == 1)
 
 
-async def test_who_comes_while_a_make_is_dying_gets_a_new_one() -> None:
-    flights, works = SingleFlight[str, str](), Works()
-    dying = asyncio.Event()
+async def test_a_caller_during_a_cancellation_starts_a_new_execution() -> None:
+    flights, work = SingleFlight[str, str](), Work()
+    started, ending, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def dies_slowly() -> str:
+    async def end_slowly() -> str:
         try:
-            await asyncio.sleep(60)
+            started.set()
+            await asyncio.Event().wait()
         finally:
-            dying.set()
-            await asyncio.sleep(0.05)
+            ending.set()
+            await end.wait()
         return "never"
 
-    only = asyncio.create_task(flights.run("a", dies_slowly))
-    await asyncio.sleep(0.01)
+    only = asyncio.create_task(flights.run("a", end_slowly))
+    await started.wait()
     only.cancel()
-    await dying.wait()
-    works.go.set()
-    assert await flights.run("a", works.make) == ("made 1", False)
+    await ending.wait()
+    work.go.set()
+    assert await flights.run("a", work.make) == ("result 1", False)
+    end.set()
 
 
-async def test_a_make_that_is_cut_off_from_within_is_a_problem_not_a_cancellation() -> None:
-    async def cut_off() -> str:
+async def test_a_cancellation_inside_the_execution_raises_a_problem() -> None:
+    async def cancelled() -> str:
         raise asyncio.CancelledError
 
-    with pytest.raises(InternalError, match="cut off"):
-        await SingleFlight[str, str]().run("a", cut_off)
+    with pytest.raises(InternalError, match="was cancelled"):
+        await SingleFlight[str, str]().run("a", cancelled)
 
 
-async def test_a_failure_that_nobody_waits_for_is_not_reported_by_asyncio() -> None:
+async def test_a_failure_without_callers_is_not_logged_by_asyncio() -> None:
     flights = SingleFlight[str, str]()
     reports: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
 
+    started, ended = asyncio.Event(), asyncio.Event()
+
     async def fails_when_cancelled() -> str:
         try:
-            await asyncio.sleep(60)
+            started.set()
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
+            ended.set()
             raise SourceFailed("too late") from None
         return "never"
 
     task = asyncio.create_task(flights.run("a", fails_when_cancelled))
-    await asyncio.sleep(0.01)
+    await started.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.sleep(0.01)
-    del task  # its traceback holds the flight
+    await ended.wait()
+    await asyncio.sleep(0)  # the callbacks of the task
+    del task  # its traceback refers to the flight
     gc.collect()
     assert reports == []
 
 
-async def test_closing_cuts_off_what_is_in_the_air() -> None:
-    flights, works = SingleFlight[str, str](), Works()
-    tasks = await waiters(2, flights, works)
+async def test_close_cancels_executions_in_progress() -> None:
+    flights, work = SingleFlight[str, str](), Work()
+    tasks = await waiters(2, flights, work)
     await flights.close()
-    told = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(each) for each in told] == [InternalError, InternalError]
-    assert works.cut_off == 1
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(each) for each in results] == [InternalError, InternalError]
+    assert work.cancellations == 1

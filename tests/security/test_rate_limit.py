@@ -1,4 +1,4 @@
-"""What the limiter in memory does beyond the port: it does not grow with the callers it has seen."""
+"""The limiter in memory: bounded memory and concurrent requests."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pytest
 from limits.aio.storage import MemoryStorage
 
 from cropmark.security.rate_limit import MemoryLimiter
+from tests.builders import until
 
 
-async def test_callers_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expired_windows_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_800_000_000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     storage = MemoryStorage()
     limiter = MemoryLimiter(storage)
     for n in range(500):
-        await limiter.hit(f"caller {n}", 5)
+        await limiter.hit(f"caller {n}", 5, window_s=1)
     now[0] += 2
-    await limiter.hit("another", 5)
-    await asyncio.sleep(0.05)  # the library tidies in a task of its own
-    assert len(storage.storage) == 1
+    await limiter.hit("another", 5, window_s=1)
+    await until(lambda: len(storage.storage) == 1)  # the library removes them in a task of its own
 
 
-async def test_many_at_once_are_counted_once_each() -> None:
+async def test_concurrent_requests_are_counted_once_each() -> None:
     limiter = MemoryLimiter()
-    told = await asyncio.gather(*(limiter.hit("a", 30) for _ in range(50)))
-    assert sum(not quota.exceeded for quota in told) == 30
+    quotas = await asyncio.gather(*(limiter.hit("a", 30, window_s=1) for _ in range(50)))
+    assert sum(not quota.exceeded for quota in quotas) == 30

@@ -1,28 +1,18 @@
-"""What the tests of the web source share: an origin, a pretended internet, a folder of originals, a clock."""
+"""Fixtures of the web source: an origin, a fake internet, a folder of originals, a clock."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from cropmark.sources.freshness import LIFETIMES, LifetimeBounds
+from cropmark.sources.freshness import DEFAULT_BOUNDS, LifetimeBounds
 from cropmark.sources.original_cache import OriginalCache
 from cropmark.sources.policy import AllowedHost, Policy
 from cropmark.sources.web import WebSource
-from tests.sources.origins import Origin, Web, origin
-
-
-@dataclass
-class Clock:
-    """A time of day that a test moves."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.builders import Clock
+from tests.sources.origins import FakeInternet, Origin, origin
 
 
 @pytest.fixture
@@ -32,13 +22,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Origin]:
-    async with origin() as found:
-        yield found
+    async with origin() as server:
+        yield server
 
 
 @pytest.fixture
-def web() -> Web:
-    return Web()
+def web() -> FakeInternet:
+    return FakeInternet()
 
 
 @pytest.fixture
@@ -50,26 +40,27 @@ MakeSource = Callable[..., WebSource]
 
 
 @pytest.fixture
-async def make_source(originals: OriginalCache, web: Web, clock: Clock) -> AsyncIterator[MakeSource]:
-    """A source on the pretended internet; closed at the end."""
-    made: list[WebSource] = []
+async def make_source(originals: OriginalCache, web: FakeInternet, clock: Clock) -> AsyncIterator[MakeSource]:
+    """Creates sources on the fake internet; closes them at the end."""
+    sources: list[WebSource] = []
 
-    def make(policy: Policy, lifetimes: LifetimeBounds = LIFETIMES) -> WebSource:
-        made.append(WebSource(policy, originals, lifetimes=lifetimes, network=web.network(), clock=clock))
-        return made[-1]
+    def make(policy: Policy, bounds: LifetimeBounds = DEFAULT_BOUNDS, **limits: int) -> WebSource:
+        source = WebSource(policy, originals, bounds=bounds, network=web.network(), clock=clock, **limits)
+        sources.append(source)
+        return source
 
     yield make
-    for source in made:
+    for source in sources:
         await source.close()
 
 
 @pytest.fixture
 def source(make_source: MakeSource, server: Origin) -> WebSource:
-    """A source for which the origin is an opened place."""
-    return make_source(opened_to(server))
+    """A source that may fetch from the origin."""
+    return make_source(policy_for(server))
 
 
-def opened_to(server: Origin, **settings: object) -> Policy:
-    """A policy that admits the loopback origin, with deadlines that no honest answer misses unless told otherwise."""
+def policy_for(server: Origin, **settings: object) -> Policy:
+    """A policy that allows the loopback origin, with timeouts that a normal response does not reach by default."""
     times: dict[str, object] = {"connect_s": 2.0, "first_byte_s": 2.0, "total_s": 4.0}
     return Policy(allow=(AllowedHost("127.0.0.1", server.port),), **(times | settings))  # type: ignore[arg-type]  # by name

@@ -1,4 +1,4 @@
-"""Keeping an original as the web source does, without a web. Imported by a child process, too: no test libraries."""
+"""Stores originals like the web source, without a network. Also imported by a child process: no test libraries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def record_of(name: str, body: bytes, generation: int = 0) -> SourceRecord:
     )
 
 
-def keep(store: OriginalCache, name: str, body: bytes) -> bool:
+def store_original(store: OriginalCache, name: str, body: bytes) -> bool:
     spool = store.spool()
     try:
         for at in range(0, len(body), 1000):

@@ -1,4 +1,4 @@
-"""check_11, check_12: which addresses may be connected to, whatever they are called."""
+"""check_11, check_12: the class of each address, in every notation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.sources.addresses import Reach, embedded, local_name, reach
+from cropmark.sources.addresses import Reach, embedded_ipv4, is_local_name, reach
 
 # fmt: off
 REACHES = [
-    # address                                  who is there   why
+    # address                                  class          reason
     ("0.0.0.0",                                Reach.NEVER),    # unspecified: connects to loopback
     ("0.1.2.3",                                Reach.NEVER),    # "this network"
     ("1.1.1.1",                                Reach.PUBLIC),
@@ -72,8 +72,8 @@ REACHES = [
     ("2001:20::1",                             Reach.NEVER),    # ORCHIDv2
     ("2001:db8::1",                            Reach.NEVER),    # documentation
     ("3fff::1",                                Reach.NEVER),    # documentation
-    ("3ffe::1",                                Reach.PUBLIC),   # 6bone, given back
-    ("4000::1",                                Reach.NEVER),    # not handed out
+    ("3ffe::1",                                Reach.PUBLIC),   # 6bone, returned to IANA
+    ("4000::1",                                Reach.NEVER),    # unassigned
     ("5f00::1",                                Reach.NEVER),    # segment routing
     ("2620:4f:8000::1",                        Reach.NEVER),    # AS112
     ("fc00::1",                                Reach.PRIVATE),  # unique local
@@ -90,21 +90,21 @@ REACHES = [
 ]
 
 CARRIERS = [
-    # IPv6                                     who is there     what it carries
+    # IPv6                                     class          IPv4 address
     ("::ffff:127.0.0.1",                       Reach.PRIVATE),  # mapped
     ("::ffff:169.254.169.254",                 Reach.NEVER),
     ("::ffff:10.1.2.3",                        Reach.PRIVATE),
     ("::ffff:8.8.8.8",                         Reach.PUBLIC),
     ("::ffff:0:127.0.0.1",                     Reach.NEVER),    # translated (RFC 2765)
     ("::127.0.0.1",                            Reach.NEVER),    # compatible
-    ("::8.8.8.8",                              Reach.NEVER),    # compatible, and nobody uses it
+    ("::8.8.8.8",                              Reach.NEVER),    # compatible, obsolete
     ("2002:7f00:1::1",                         Reach.NEVER),    # 6to4 of 127.0.0.1
     ("2002:a9fe:a9fe::1",                      Reach.NEVER),    # 6to4 of 169.254.169.254
-    ("2002:808:808::1",                        Reach.NEVER),    # 6to4 of a public one: deprecated all the same
+    ("2002:808:808::1",                        Reach.NEVER),    # 6to4 of a public one: deprecated too
     ("64:ff9b::7f00:1",                        Reach.PRIVATE),  # NAT64 of 127.0.0.1
     ("64:ff9b::a9fe:a9fe",                     Reach.NEVER),
     ("64:ff9b::a00:1",                         Reach.PRIVATE),
-    ("64:ff9b::808:808",                       Reach.PUBLIC),   # what DNS64 answers for 8.8.8.8
+    ("64:ff9b::808:808",                       Reach.PUBLIC),   # the DNS64 address of 8.8.8.8
     ("64:ff9b:1::7f00:1",                      Reach.NEVER),    # NAT64's local prefix
     ("64:ff9b:1::808:808",                     Reach.NEVER),
     ("2001:0:4136:e378:8000:63bf:80ff:fffe",   Reach.NEVER),    # Teredo of 127.0.0.1
@@ -123,33 +123,33 @@ def test_reach(text: str, expected: Reach) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), CARRIERS, ids=[f"check_12-{text}" for text, _ in CARRIERS])
-def test_reach_of_what_is_carried(text: str, expected: Reach) -> None:
+def test_reach_of_embedded_addresses(text: str, expected: Reach) -> None:
     assert reach(ip_address(text)) is expected
 
 
 def test_the_table_is_long_enough() -> None:
-    """check_11 asks for at least 60 addresses that are judged on their own."""
+    """check_11 requires at least 60 addresses."""
     assert len({text for text, _ in REACHES}) >= 60
 
 
 @given(st.ip_addresses(v=4))
-def test_public_is_never_more_than_python_calls_global(address: IPv4Address) -> None:
-    """Our table is stricter than the standard library's, never looser."""
+def test_public_addresses_are_global_for_python_too(address: IPv4Address) -> None:
+    """The table is never less strict than the standard library."""
     assert reach(address) is not Reach.PUBLIC or address.is_global
 
 
 @given(st.ip_addresses(v=6))
 def test_public_ipv6_is_global_unicast(address: IPv6Address) -> None:
-    if reach(address) is Reach.PUBLIC and embedded(address) is None:
+    if reach(address) is Reach.PUBLIC and embedded_ipv4(address) is None:
         assert address.is_global
         assert 0x2000 <= int(address) >> 112 <= 0x3FFF
 
 
 @given(st.ip_addresses(v=4))
-def test_what_is_carried_is_judged_as_itself(address: IPv4Address) -> None:
+def test_an_embedded_address_has_its_own_class(address: IPv4Address) -> None:
     for prefix in ("::ffff:0:0", "64:ff9b::"):
         carrier = IPv6Address(int(IPv6Address(prefix)) | int(address))
-        assert embedded(carrier) == address
+        assert embedded_ipv4(carrier) == address
         assert reach(carrier) is reach(address)
 
 
@@ -157,7 +157,7 @@ def test_what_is_carried_is_judged_as_itself(address: IPv4Address) -> None:
 NAMES = [
     ("localhost",                  True),
     ("foo.localhost",              True),
-    ("redis",                      True),    # a search domain's, or a container's
+    ("redis",                      True),    # in a search domain, or a container
     ("metadata",                   True),
     ("instance-data",              True),
     ("metadata.google.internal",   True),
@@ -174,5 +174,5 @@ NAMES = [
 
 @pytest.mark.parametrize(("host", "expected"), NAMES)
 def test_local_names(host: str, expected: bool) -> None:
-    """check_11: names that only a private network answers, those of metadata services among them."""
-    assert local_name(host) is expected
+    """check_11: names that only a private network resolves, including those of metadata services."""
+    assert is_local_name(host) is expected

@@ -1,4 +1,4 @@
-"""The pictures of a folder: which paths name one, and that nothing outside is ever opened."""
+"""The images of a folder: served and missing paths; nothing outside is opened."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRET = b"\xff\xd8\xff\xe0 not for you"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder with pictures, between others that are nobody's business."""
+    """A folder with images, next to folders that must not be served."""
     made = tmp_path / "pictures"
     for path in (
         "a.jpg",
@@ -72,7 +72,7 @@ async def read(source: FolderSource, path: str) -> bytes:
 SERVED = [
     "a.jpg",
     "sky/blue.jpg",
-    "sky/%2e%2e.jpg",     # decoded once: the rest is a name
+    "sky/%2e%2e.jpg",     # decoded once: the rest is part of the name
     "%2e%2e/b.jpg",
     "ほし ü+&.jpg",
     "in.jpg",             # links that stay inside
@@ -105,46 +105,48 @@ async def test_a_path_to_a_file_inside_is_served(root: Path, path: str) -> None:
 
 @pytest.mark.parametrize("path", MISSING)
 async def test_any_other_path_is_missing_without_detail_check_22(root: Path, path: str) -> None:
-    async with asyncio.timeout(5):  # a FIFO would keep whoever opens it waiting
-        with pytest.raises(SourceNotFound) as told:
+    async with asyncio.timeout(5):  # opening a FIFO could wait for its writer
+        with pytest.raises(SourceNotFound) as caught:
             await FolderSource(root).open(SitePath(path))
-    assert str(told.value) == "there is no such picture"
-    assert told.value.__cause__ is None
+    assert str(caught.value) == "the image does not exist"
+    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
-async def test_trouble_is_not_told_as_missing(root: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """404 is kept by caches, and believed by editors: a picture that cannot be opened now is not gone."""
+async def test_a_system_error_is_not_reported_as_missing(
+    root: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Caches store a 404, and editors remove the image from their pages."""
     source = FolderSource(root)
 
     def fails(*_: object) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(source, "_look", fails)
+    monkeypatch.setattr(source, "_stat", fails)
     with structlog.testing.capture_logs() as logs:
         with pytest.raises(SourceFailed, match="cannot be read now"):
             source.stat(SitePath("a.jpg"))
         monkeypatch.setattr(os, "open", fails)
         with pytest.raises(SourceFailed, match="cannot be read now"):
             await source.open(SitePath("a.jpg"))
-    assert [(log["path"], log["why"]) for log in logs] == [("a.jpg", os.strerror(number))] * 2
+    assert [(log["path"], log["error"]) for log in logs] == [("a.jpg", os.strerror(number))] * 2
 
 
 LINKS_OUT = ["out.jpg", "sibling/a.jpg", "sky/up/secret.jpg", "proc.jpg"]
 
 
 @pytest.mark.parametrize("path", [path for path in MISSING if path not in LINKS_OUT])
-def test_a_glance_finds_no_more_than_links_that_open_refuses(root: Path, path: str) -> None:
-    with pytest.raises(SourceNotFound, match="there is no such picture"):
+def test_stat_finds_only_links_that_open_rejects(root: Path, path: str) -> None:
+    with pytest.raises(SourceNotFound, match="the image does not exist"):
         FolderSource(root).stat(SitePath(path))
 
 
-@pytest.mark.parametrize("where", [WebUrl("http://127.0.0.1/a.jpg"), UploadRef("0" * 64)])
-async def test_what_is_no_path_is_missing(root: Path, where: SourceRef) -> None:
+@pytest.mark.parametrize("ref", [WebUrl("http://127.0.0.1/a.jpg"), UploadRef("0" * 64)])
+async def test_other_kinds_of_references_are_missing(root: Path, ref: SourceRef) -> None:
     with pytest.raises(SourceNotFound):
-        FolderSource(root).stat(where)
+        FolderSource(root).stat(ref)
     with pytest.raises(SourceNotFound):
-        await FolderSource(root).open(where)
+        await FolderSource(root).open(ref)
 
 
 PARTS = ["test_files.py", "sources", "..", ".", "", "%2e%2e", "\0", "\\", "~", "\udcff", "caches", "test_disk.py"]
@@ -163,8 +165,8 @@ async def test_no_text_opens_anything_outside(path: str) -> None:
     assert real.is_relative_to(here.resolve())
 
 
-async def test_a_swapped_link_never_opens_what_is_outside(root: Path, tmp_path: Path) -> None:
-    """A folder is exchanged for a link out of the root, over and over, while its file is opened."""
+async def test_a_link_that_changes_while_a_file_is_opened_never_leads_outside(root: Path, tmp_path: Path) -> None:
+    """A folder and a link to the outside replace each other repeatedly while the file is opened."""
     inside, outside, place = root / "real", root / "link", root / "swap"
     inside.mkdir()
     (inside / "a.jpg").write_bytes(JPEG)
@@ -198,16 +200,16 @@ async def test_a_swapped_link_never_opens_what_is_outside(root: Path, tmp_path: 
     assert min(seen.values()) > 0
 
 
-# ------------------------------------------------------------------------------------------ stamps
+# ------------------------------------------------------------------------------------------ versions
 
 
-async def test_the_stamp_tells_when_it_was_modified(root: Path) -> None:
+async def test_the_version_has_the_modification_time(root: Path) -> None:
     os.utime(root / "a.jpg", (0, 1_763_779_200.5))
-    stamp = FolderSource(root).stat(SitePath("a.jpg"))
-    assert (stamp.identity, stamp.modified_s, stamp.versioned) == ("files:a.jpg", 1_763_779_200.5, False)
+    version = FolderSource(root).stat(SitePath("a.jpg"))
+    assert (version.identity, version.modified_s, version.versioned) == ("files:a.jpg", 1_763_779_200.5, False)
 
 
-def test_a_file_of_the_same_time_and_length_put_in_its_place_is_another(root: Path) -> None:
+def test_a_replacement_with_equal_time_and_length_is_another_version(root: Path) -> None:
     source = FolderSource(root, name="shop")
     os.utime(root / "a.jpg", (0, 1_763_779_200))
     before = source.stat(SitePath("a.jpg"))
@@ -219,7 +221,7 @@ def test_a_file_of_the_same_time_and_length_put_in_its_place_is_another(root: Pa
     assert before.identity == after.identity == "shop:a.jpg"
 
 
-async def test_a_root_that_is_a_link_is_followed_to_where_it_points_now(tmp_path: Path) -> None:
+async def test_a_root_that_is_a_link_is_resolved_for_every_request(tmp_path: Path) -> None:
     for release in ("one", "two"):
         (tmp_path / release).mkdir()
         (tmp_path / release / "a.jpg").write_bytes(JPEG + release.encode())
@@ -232,7 +234,7 @@ async def test_a_root_that_is_a_link_is_followed_to_where_it_points_now(tmp_path
     assert (await read(source, "a.jpg")).endswith(b"two")
 
 
-async def test_nothing_is_left_open(root: Path) -> None:
+async def test_no_descriptor_stays_open(root: Path) -> None:
     source = FolderSource(root)
     before = len(os.listdir("/proc/self/fd"))
     for path in (*SERVED, *MISSING):
@@ -240,35 +242,35 @@ async def test_nothing_is_left_open(root: Path) -> None:
             (await source.open(SitePath(path))).close()
         except SourceNotFound:
             continue
-    source.pictures(100)
+    source.images(100)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 # ------------------------------------------------------------------------------------------ the start page
 
 
-def test_pictures_are_listed_by_what_they_are_in_order(tmp_path: Path) -> None:
+def test_images_are_listed_by_content_and_sorted(tmp_path: Path) -> None:
     for path in ("b.jpg", "a.txt", "z/c.png", "z/.d.jpg", ".e/f.jpg", "A.jpg"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(JPEG)
-    (tmp_path / "words.jpg").write_bytes(b"no picture")
+    (tmp_path / "words.jpg").write_bytes(b"not an image")
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "out.jpg").symlink_to("/etc/passwd")
     (tmp_path / "round").symlink_to(".")
     os.mkfifo(tmp_path / "fifo.jpg")
     source = FolderSource(tmp_path)
-    assert source.pictures(10) == ["A.jpg", "a.txt", "b.jpg", "z/c.png"]
-    assert source.pictures(2) == ["A.jpg", "a.txt"]
+    assert source.images(10) == ["A.jpg", "a.txt", "b.jpg", "z/c.png"]
+    assert source.images(2) == ["A.jpg", "a.txt"]
     assert source.count() == 4
 
 
-def test_names_that_no_url_can_say_are_not_listed(tmp_path: Path) -> None:
+def test_names_that_a_url_cannot_contain_are_not_listed(tmp_path: Path) -> None:
     with open(os.fsencode(tmp_path) + b"/\xff.jpg", "wb") as file:
         file.write(JPEG)
     (tmp_path / "back\\slash.jpg").write_bytes(JPEG)
-    assert FolderSource(tmp_path).pictures(10) == []
+    assert FolderSource(tmp_path).images(10) == []
 
 
-def test_a_folder_that_is_not_there_has_no_pictures(tmp_path: Path) -> None:
-    assert FolderSource(tmp_path / "none").pictures(10) == []
+def test_a_missing_folder_has_no_images(tmp_path: Path) -> None:
+    assert FolderSource(tmp_path / "none").images(10) == []
     assert FolderSource(tmp_path / "none").count() == 0

@@ -1,8 +1,7 @@
-"""The store of originals: whole or not there, within its bounds, through kill -9 and a full disk."""
+"""The cache of originals: complete entries only, limits, purges, corruption, kill -9 and a full disk."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import hashlib
 import json
@@ -24,8 +23,8 @@ from hypothesis import strategies as st
 from cropmark.model.problems import Overloaded
 from cropmark.sources.freshness import Lifetimes
 from cropmark.sources.original_cache import OriginalCache
-from cropmark.sources.original_record import Freshness, read_record, written
-from tests.sources.source_suite import NOW, keep, key_of, record_of
+from cropmark.sources.original_record import Freshness, encode_record, read_record
+from tests.sources.source_suite import NOW, key_of, record_of, store_original
 
 
 async def body_of(store: OriginalCache, name: str) -> bytes | None:
@@ -43,94 +42,94 @@ def files(folder: Path) -> list[str]:
     return sorted(path.suffix or path.name[:5] for path in folder.iterdir())
 
 
-# ------------------------------------------------------------------------------------------ keeping
+# ------------------------------------------------------------------------------------------ store and read
 
 
-async def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+async def test_a_stored_original_is_read_back(tmp_path: Path) -> None:
     store = OriginalCache(tmp_path / "originals")
-    assert keep(store, "a", b"abc" * 1000)
+    assert store_original(store, "a", b"abc" * 1000)
     assert await body_of(store, "a") == b"abc" * 1000
     assert store.find(key_of("a")) == record_of("a", b"abc" * 1000)
     assert store.find(key_of("b")) is None
     assert (len(store), store.bytes) == (1, 3000)
-    assert (tmp_path / "originals").stat().st_mode & 0o077 == 0  # URLs may carry signatures
+    assert (tmp_path / "originals").stat().st_mode & 0o077 == 0  # URLs may contain signatures
 
 
-async def test_a_newer_body_takes_the_place(tmp_path: Path) -> None:
+async def test_a_newer_body_replaces_the_older_one(tmp_path: Path) -> None:
     store = OriginalCache(tmp_path)
-    keep(store, "a", b"old")
-    held = await store.read(key_of("a"))
-    keep(store, "a", b"newer")
+    store_original(store, "a", b"old")
+    before = await store.read(key_of("a"))
+    store_original(store, "a", b"newer")
     assert await body_of(store, "a") == b"newer"
     assert (len(store), store.bytes) == (1, 5)
     assert files(tmp_path) == [".body", ".json"]
-    assert held is not None
-    assert os.pread(held[0], 9, 0) == b"old"  # who reads it reads it to its end
-    os.close(held[0])
+    assert before is not None
+    assert os.pread(before[0], 9, 0) == b"old"  # an open descriptor stays valid
+    os.close(before[0])
 
 
-async def test_after_a_restart_all_is_there(tmp_path: Path) -> None:
+async def test_originals_survive_a_restart(tmp_path: Path) -> None:
     before = OriginalCache(tmp_path)
     for name in "abc":
-        keep(before, name, name.encode() * 100)
+        store_original(before, name, name.encode() * 100)
     after = OriginalCache(tmp_path)
     assert (len(after), after.bytes) == (3, 300)
     assert [await body_of(after, name) for name in "abc"] == [b"a" * 100, b"b" * 100, b"c" * 100]
     assert after.find(key_of("a")) == before.find(key_of("a"))
 
 
-async def test_a_new_record_over_the_same_bytes(tmp_path: Path) -> None:
+async def test_a_record_can_be_replaced(tmp_path: Path) -> None:
     store = OriginalCache(tmp_path)
-    keep(store, "a", b"abc")
+    store_original(store, "a", b"abc")
     renewed = record_of("a", b"abc").revalidated(NOW + 50, Lifetimes(100, 10, 20))
     store.update(key_of("a"), renewed)
     assert store.find(key_of("a")) == OriginalCache(tmp_path).find(key_of("a")) == renewed
     assert renewed.lifetimes == Lifetimes(100, 10, 20)
     store.update(key_of("a"), record_of("a", b"other bytes"))
-    store.update(key_of("a"), record_of("a", b"abc", generation=1))  # purged meanwhile
+    store.update(key_of("a"), record_of("a", b"abc", generation=1))  # of a purged original
     assert store.find(key_of("a")) == renewed
 
 
-# ------------------------------------------------------------------------------------------ bounds
+# ------------------------------------------------------------------------------------------ limits
 
 
-async def test_the_longest_unused_go_first(tmp_path: Path) -> None:
+async def test_the_least_recently_used_are_evicted_first(tmp_path: Path) -> None:
     store = OriginalCache(tmp_path, limit_bytes=1000)
     for n in range(10):
-        keep(store, f"{n}", b"x" * 100)
+        store_original(store, f"{n}", b"x" * 100)
     store.find(key_of("0"))
-    keep(store, "new", b"x" * 100)
+    store_original(store, "new", b"x" * 100)
     assert store.bytes == 1000
     assert await body_of(store, "0") is not None
     assert await body_of(store, "1") is None
     assert files(tmp_path).count(".body") == 10
 
 
-def test_so_many_entries_and_no_more(tmp_path: Path) -> None:
+def test_the_number_of_entries_is_limited(tmp_path: Path) -> None:
     store = OriginalCache(tmp_path, limit_entries=3)
     for n in range(5):
-        keep(store, f"{n}", b"x")
+        store_original(store, f"{n}", b"x")
     assert [store.find(key_of(f"{n}")) is not None for n in range(5)] == [False, False, True, True, True]
     assert len(OriginalCache(tmp_path, limit_entries=2)) == 2
 
 
-@pytest.mark.parametrize(("length", "kept"), [(125, True), (126, False)])
-def test_one_is_an_eighth_at_most(tmp_path: Path, length: int, kept: bool) -> None:
+@pytest.mark.parametrize(("length", "is_stored"), [(125, True), (126, False)])
+def test_an_original_takes_an_eighth_at_most(tmp_path: Path, length: int, is_stored: bool) -> None:
     store = OriginalCache(tmp_path, limit_bytes=1000)
-    assert keep(store, "a", b"x" * length) is kept
-    assert files(tmp_path) == ([".body", ".json"] if kept else [])
+    assert store_original(store, "a", b"x" * length) is is_stored
+    assert files(tmp_path) == ([".body", ".json"] if is_stored else [])
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 130), st.booleans()), max_size=40))
-def test_the_count_is_that_of_the_files(
+def test_the_index_matches_the_files(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, bool]]
 ) -> None:
-    """Whatever is kept, replaced, dropped and purged: the bytes counted lie on disk, within the bound."""
+    """After any sequence of stores and drops: the counted bytes are on disk, and within the limit."""
     folder = tmp_path_factory.mktemp("originals")
     store = OriginalCache(folder, limit_bytes=500)
-    for name, length, stays in steps:
-        keep(store, name, name.encode() * min(length, 62))
-        if not stays:
+    for name, length, is_dropped in steps:
+        store_original(store, name, name.encode() * min(length, 62))
+        if is_dropped:
             store.drop(key_of(name))
     bodies = [path.stat().st_size for path in folder.glob("*.body")]
     assert (sum(bodies), len(bodies)) == (store.bytes, len(store))
@@ -144,8 +143,8 @@ def test_the_count_is_that_of_the_files(
 async def test_a_purge_makes_a_new_generation(tmp_path: Path) -> None:
     now = [NOW]
     store = OriginalCache(tmp_path, clock=lambda: now[0])
-    keep(store, "a/1", b"x")
-    keep(store, "b/1", b"y")
+    store_original(store, "a/1", b"x")
+    store_original(store, "b/1", b"y")
     assert store.generation("web:http://a.example/a/1") == 0
     store.purge("web:http://a.example/a/")
     assert await body_of(store, "a/1") is None
@@ -157,21 +156,21 @@ async def test_a_purge_makes_a_new_generation(tmp_path: Path) -> None:
     assert store.generation("web:http://a.example/a/2") == first
 
 
-def test_what_was_begun_before_a_purge_is_not_kept(tmp_path: Path) -> None:
+def test_a_fetch_started_before_a_purge_is_not_stored(tmp_path: Path) -> None:
     store = OriginalCache(tmp_path)
     spool = store.spool()
     spool.write(b"x")
     store.purge("web:")
     assert not store.store(key_of("a"), spool, record_of("a", b"x", generation=0))
     spool.discard()
-    assert keep(store, "a", b"x")
+    assert store_original(store, "a", b"x")
     record = OriginalCache(tmp_path).find(key_of("a"))
     assert record is not None
-    assert record.version.generation == store.generation("web:")  # it outlives the process
+    assert record.version.generation == store.generation("web:")  # in the record, after a restart too
 
 
-def test_purges_are_remembered_within_a_bound(tmp_path: Path) -> None:
-    """What falls out of the list counts for all: a generation may rise too often, never too seldom."""
+def test_the_number_of_remembered_purges_is_limited(tmp_path: Path) -> None:
+    """Past the limit, generations may increase too often but never too rarely."""
     store = OriginalCache(tmp_path)
     store.purge("web:http://first.example/")
     first = store.generation("web:http://first.example/a")
@@ -180,12 +179,12 @@ def test_purges_are_remembered_within_a_bound(tmp_path: Path) -> None:
     assert store.generation("web:http://first.example/a") >= first > 0
 
 
-# ------------------------------------------------------------------------------------------ damage
+# ------------------------------------------------------------------------------------------ corruption
 
-Damage = Callable[[Path], object]
+Corruption = Callable[[Path], object]
 
 # fmt: off
-DAMAGES: dict[str, Damage] = {
+CORRUPTIONS: dict[str, Corruption] = {
     "shortened":     lambda body: body.write_bytes(body.read_bytes()[:-1]),
     "lengthened":    lambda body: body.write_bytes(body.read_bytes() + b"x"),
     "one bit":       lambda body: body.write_bytes(bytes([body.read_bytes()[0] ^ 1]) + body.read_bytes()[1:]),
@@ -194,37 +193,37 @@ DAMAGES: dict[str, Damage] = {
 }
 RECORDS = [
     "", "{", "[]", "null", "{}", '{"identity": 1}', "\x00", '{"identity": "' + "x" * 9000,
-    json.dumps({**json.loads(written(record_of("a", b"x"))), "bytes": "1"}),
-    json.dumps({**json.loads(written(record_of("a", b"x"))), "etag": 5}),
-    json.dumps({**json.loads(written(record_of("a", b"x"))), "bytes": -1}),
-    json.dumps({**json.loads(written(record_of("a", b"x"))), "more": 1}),
+    json.dumps({**json.loads(encode_record(record_of("a", b"x"))), "bytes": "1"}),
+    json.dumps({**json.loads(encode_record(record_of("a", b"x"))), "etag": 5}),
+    json.dumps({**json.loads(encode_record(record_of("a", b"x"))), "bytes": -1}),
+    json.dumps({**json.loads(encode_record(record_of("a", b"x"))), "more": 1}),
 ]
 # fmt: on
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-async def test_a_damaged_body_is_never_given(tmp_path: Path, damage: Damage) -> None:
-    """check_40. In the process that wrote it a changed bit stays unseen: digests are compared after a restart."""
-    keep(OriginalCache(tmp_path), "a", b"abc" * 100)
-    damage(next(tmp_path.glob("*.body")))
+@pytest.mark.parametrize("corrupt", CORRUPTIONS.values(), ids=CORRUPTIONS)
+async def test_a_corrupt_body_is_never_returned(tmp_path: Path, corrupt: Corruption) -> None:
+    """check_40. The process that wrote a body does not check its digest; a restarted one does."""
+    store_original(OriginalCache(tmp_path), "a", b"abc" * 100)
+    corrupt(next(tmp_path.glob("*.body")))
     after = OriginalCache(tmp_path)
     assert await body_of(after, "a") is None
     assert (len(after), after.bytes) == (0, 0)
     assert after.find(key_of("a")) is None
-    assert keep(after, "b", b"abc")
+    assert store_original(after, "b", b"abc")
 
 
 @pytest.mark.parametrize("text", RECORDS)
-async def test_a_damaged_record_is_never_read(tmp_path: Path, text: str) -> None:
-    keep(OriginalCache(tmp_path), "a", b"x")
+async def test_a_corrupt_record_is_not_read(tmp_path: Path, text: str) -> None:
+    store_original(OriginalCache(tmp_path), "a", b"x")
     next(tmp_path.glob("*.json")).write_text(text)
     assert len(OriginalCache(tmp_path)) == 0
     assert list(tmp_path.glob("*.json")) == []
 
 
-async def test_leftovers_are_swept_when_they_are_old(tmp_path: Path) -> None:
-    """But for a minute they may be another process' own."""
-    keep(OriginalCache(tmp_path), "a", b"x")
+async def test_old_unfinished_files_are_removed(tmp_path: Path) -> None:
+    """Another process may be writing the young ones."""
+    store_original(OriginalCache(tmp_path), "a", b"x")
     old, young, stray = tmp_path / "part-old", tmp_path / "part-young", tmp_path / f"{key_of('b')}-0123.body"
     for path in (old, young, stray):
         path.write_bytes(b"half")
@@ -235,9 +234,9 @@ async def test_leftovers_are_swept_when_they_are_old(tmp_path: Path) -> None:
 
 
 async def test_two_processes_may_share_a_folder(tmp_path: Path) -> None:
-    """What one pushes out the other misses, and no more."""
+    """An original that one evicts is a miss for the other."""
     one = OriginalCache(tmp_path)
-    keep(one, "a", b"abc")
+    store_original(one, "a", b"abc")
     two = OriginalCache(tmp_path)
     one.drop(key_of("a"))
     assert two.find(key_of("a")) is not None
@@ -249,30 +248,30 @@ KILLED = """
     import hashlib, itertools, sys
     from pathlib import Path
     sys.path.insert(0, sys.argv[2])
-    from tests.sources.source_suite import keep
+    from tests.sources.source_suite import store_original
     from cropmark.sources.original_cache import OriginalCache
     store = OriginalCache(Path(sys.argv[1]), limit_bytes=400_000)
-    print("ready", flush=True)
     for n in itertools.count():
-        keep(store, f"{n % 40}", f"{n}".encode() * 5000)
+        store_original(store, f"{n % 40}", f"{n}".encode() * 5000)
+        print(n, flush=True)
 """
 
 
-async def test_kill_9_leaves_whole_ones_only(tmp_path: Path) -> None:
-    """DESIGN §5: killed in the middle of writing, every whole entry is still given and no half one."""
+async def test_kill_9_leaves_complete_originals_only(tmp_path: Path) -> None:
+    """After a kill during a write, every complete original is returned and no incomplete one."""
     root = Path(__file__).parents[2]
-    for wait_s in (0.07, 0.16):
+    for writes in (3, 60):
         arguments = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), str(root)]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            await asyncio.sleep(wait_s)
+            while int(process.stdout.readline()) < writes:
+                pass
             process.send_signal(signal.SIGKILL)
         store = OriginalCache(tmp_path, limit_bytes=400_000)
         records = {name: store.find(key_of(name)) for name in map(str, range(40))}
-        kept = {name: record for name, record in records.items() if record is not None}
-        assert len(kept) > 0
-        bodies = [(await body_of(store, name), record) for name, record in kept.items()]
+        stored = {name: record for name, record in records.items() if record is not None}
+        assert len(stored) > 0
+        bodies = [(await body_of(store, name), record) for name, record in stored.items()]
         assert all(body is not None and hashlib.sha256(body).hexdigest() == r.digest for body, r in bodies)
 
 
@@ -280,7 +279,7 @@ async def test_kill_9_leaves_whole_ones_only(tmp_path: Path) -> None:
 
 
 class FullDisk:
-    """os.pwrite that refuses to write to files whose path begins so, after so many bytes."""
+    """os.pwrite() that fails for files below `prefixes` after a number of bytes."""
 
     def __init__(self, prefixes: tuple[str, ...], after: int) -> None:
         self.prefixes = prefixes
@@ -291,57 +290,57 @@ class FullDisk:
         if os.readlink(f"/proc/self/fd/{descriptor}").startswith(self.prefixes):
             if self.left <= 0:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            piece = piece[: self.left]  # the last write before it is a short one, as with a real disk
+            piece = piece[: self.left]  # the last successful write is short, as on a real disk
             self.left -= len(piece)
         return self.write(descriptor, piece, at)
 
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc to tell files apart")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds the path of a file in /proc")
 
 
 @linux
-async def test_on_a_full_disk_the_picture_is_still_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """check_40: it goes on in the system's temporary folder, is read from there, and not kept. Room is made."""
+async def test_on_a_full_disk_the_image_is_still_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """check_40: the body goes to the temporary folder and is not stored. Other originals are evicted."""
     folder = tmp_path / "originals"
     store = OriginalCache(folder)
     for n in range(16):
-        keep(store, f"{n}", b"x" * 100)
+        store_original(store, f"{n}", b"x" * 100)
     monkeypatch.setattr(os, "pwrite", FullDisk((str(folder),), after=1500))
     body = os.urandom(5000)
     spool = store.spool()
     for at in range(0, len(body), 700):
         spool.write(body[at : at + 700])
     assert spool.digest == hashlib.sha256(body).hexdigest()
-    descriptor = spool.reading()
+    descriptor = spool.open_for_reading()
     assert not store.store(key_of("new"), spool, record_of("new", body))
     spool.discard()
     assert os.pread(descriptor, 9999, 0) == body
     os.close(descriptor)
-    assert len(store) == 14  # an eighth gave way
+    assert len(store) == 14  # an eighth was evicted
     assert files(folder).count("part-") == 0
 
 
 @linux
-async def test_where_room_could_be_made_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_freeing_space_the_original_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = OriginalCache(tmp_path)
     full = FullDisk((str(tmp_path),), after=100)
     monkeypatch.setattr(os, "pwrite", full)
 
-    def make_room() -> None:
+    def free_space() -> None:
         full.left = 10_000
 
-    monkeypatch.setattr(store, "_shrink", make_room)
-    assert keep(store, "a", b"abc" * 300)
+    monkeypatch.setattr(store, "_shrink", free_space)
+    assert store_original(store, "a", b"abc" * 300)
     assert await body_of(store, "a") == b"abc" * 300
 
 
 @linux
-def test_where_there_is_no_room_at_all_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_disk_space_it_raises_overloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = OriginalCache(tmp_path)
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(os, "pwrite", FullDisk(("/",), after=10))
     spool = store.spool()
-    with pytest.raises(Overloaded, match="no room") as caught:
+    with pytest.raises(Overloaded, match="not enough disk space") as caught:
         spool.write(b"x" * 100)
     spool.discard()
     assert caught.value.retry_after_s == 10
@@ -349,35 +348,33 @@ def test_where_there_is_no_room_at_all_it_says_so(tmp_path: Path, monkeypatch: p
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_folder_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None:
-    """Later trouble is lived with; a wrong setting is better told to the operator."""
+def test_an_unusable_folder_is_reported_at_the_start(tmp_path: Path) -> None:
+    """Later errors are logged; a wrong setting stops the start."""
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.raises(OSError, match="Not a directory"):
         OriginalCache(blocked / "originals")
 
 
-async def test_a_folder_that_goes_away_keeps_nothing(tmp_path: Path) -> None:
+async def test_a_removed_folder_stores_nothing(tmp_path: Path) -> None:
     store = OriginalCache(tmp_path / "originals")
-    assert keep(store, "a", b"abc")
+    assert store_original(store, "a", b"abc")
     shutil.rmtree(tmp_path / "originals")
-    assert not keep(store, "b", b"abc")
+    assert not store_original(store, "b", b"abc")
     assert await body_of(store, "a") is None
     assert len(store) == 0
 
 
-async def test_a_record_that_cannot_be_written_takes_its_body_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_without_its_record_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = OriginalCache(tmp_path)
-    monkeypatch.setattr(os, "fdopen", _no_room)
-    assert not keep(store, "a", b"abc")
+    monkeypatch.setattr(os, "fdopen", _full_disk)
+    assert not store_original(store, "a", b"abc")
     monkeypatch.undo()
     assert files(tmp_path) == []
     assert len(store) == 0
 
 
-def _no_room(descriptor: int, *_: object, **__: object) -> None:
+def _full_disk(descriptor: int, *_: object, **__: object) -> None:
     os.close(descriptor)
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -386,11 +383,11 @@ def _no_room(descriptor: int, *_: object, **__: object) -> None:
 
 # fmt: off
 USES = [
-    # seconds after it was fetched, its origin failing   use
+    # seconds since the fetch, origin failing   freshness
     (0,   False, Freshness.FRESH),
     (59,  False, Freshness.FRESH),
     (60,  False, Freshness.STALE),
-    (60,  True,  Freshness.FRESH),     # it was asked a moment ago
+    (60,  True,  Freshness.FRESH),     # the origin failed a moment ago
     (119, False, Freshness.STALE),
     (120, False, Freshness.EXPIRED),
     (120, True,  Freshness.FRESH),     # stale-if-error
@@ -401,8 +398,8 @@ USES = [
 
 
 @pytest.mark.parametrize(("after_s", "failing", "expected"), USES)
-def test_use(after_s: float, failing: bool, expected: Freshness) -> None:
-    assert record_of("a", b"x").use(NOW + after_s, failing=failing) is expected
+def test_freshness(after_s: float, failing: bool, expected: Freshness) -> None:
+    assert record_of("a", b"x").freshness(NOW + after_s, failing=failing) is expected
 
 
 @given(st.text(max_size=50), st.none() | st.text(max_size=20), st.floats(0, 1e10), st.integers(0, 10**13))
@@ -411,5 +408,5 @@ def test_records_are_read_as_written(
 ) -> None:
     path = tmp_path_factory.mktemp("record") / "r.json"
     record = replace(record_of("a", b"x", generation), final_url=url, etag=etag, fresh_until_s=fresh)
-    path.write_text(written(record), "ascii")
+    path.write_text(encode_record(record), "ascii")
     assert read_record(path) == record

@@ -1,4 +1,4 @@
-"""Uploads: held by their digest while a request needs them, and nothing of them left behind."""
+"""Uploads: available by digest while a request needs them, then removed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 from cropmark.model.problems import Overloaded, SourceNotFound, SourceTooLarge
-from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.plan.source import SitePath, SourceRef, UploadRef, WebUrl
 from cropmark.ports import OpenSource
 from cropmark.sources.untrusted import UntrustedSource
 from cropmark.sources.uploads import TemporaryUploads
 
-CAT = b"a picture of a cat" * 1000
-DOG = b"a picture of a dog" * 1000
-ROOM = 100_000
+CAT = b"an image of a cat" * 1000
+DOG = b"an image of a dog" * 1000
+LIMIT = 100_000
 
 
 @pytest.fixture
 def uploads(tmp_path: Path) -> TemporaryUploads:
-    return TemporaryUploads(tmp_path / "uploads", limit_bytes=ROOM)
+    return TemporaryUploads(tmp_path / "uploads", limit_bytes=LIMIT)
 
 
 def read(opened: OpenSource) -> bytes:
@@ -33,15 +33,15 @@ def read(opened: OpenSource) -> bytes:
         opened.close()
 
 
-def has_room(uploads: TemporaryUploads, count: int) -> bool:
-    """Whether so many bytes more are taken."""
-    intake = uploads.new_writer(count)
+def has_space(uploads: TemporaryUploads, count: int) -> bool:
+    """True if `count` more bytes are accepted."""
+    writer = uploads.new_writer(count)
     try:
-        intake.write(bytes(count))
+        writer.write(bytes(count))
     except Overloaded:
         return False
     finally:
-        intake.discard()
+        writer.discard()
     return True
 
 
@@ -49,44 +49,44 @@ def sha(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-async def test_what_was_written_in_pieces_is_opened_by_its_digest(uploads: TemporaryUploads) -> None:
-    intake = uploads.new_writer(50_000)
+async def test_an_upload_written_in_pieces_is_opened_by_its_digest(uploads: TemporaryUploads) -> None:
+    writer = uploads.new_writer(50_000)
     for at in range(0, len(CAT), 777):
-        intake.write(CAT[at : at + 777])
-    upload = intake.finish()
+        writer.write(CAT[at : at + 777])
+    upload = writer.finish()
     assert upload == UploadRef(sha(CAT))
-    assert intake.length == len(CAT)
+    assert writer.length == len(CAT)
     assert read(await uploads.open(upload)) == CAT
     assert uploads.stat(upload).identity == f"upload:{sha(CAT)}"
 
 
-async def test_after_the_request_it_is_gone(uploads: TemporaryUploads) -> None:
-    intake = uploads.new_writer(50_000)
-    intake.write(CAT)
-    upload = intake.finish()
-    intake.discard()
-    intake.discard()  # a second time does nothing
-    with pytest.raises(SourceNotFound, match="no such upload"):
+async def test_an_upload_is_removed_with_its_request(uploads: TemporaryUploads) -> None:
+    writer = uploads.new_writer(50_000)
+    writer.write(CAT)
+    upload = writer.finish()
+    writer.discard()
+    writer.discard()  # a second time does nothing
+    with pytest.raises(SourceNotFound, match="does not exist"):
         await uploads.open(upload)
-    assert has_room(uploads, ROOM)
+    assert has_space(uploads, LIMIT)
 
 
-async def test_what_is_open_stays_readable_when_the_request_ends(uploads: TemporaryUploads) -> None:
-    intake = uploads.new_writer(50_000)
-    intake.write(CAT)
-    opened = await uploads.open(intake.finish())
-    intake.discard()
+async def test_an_open_upload_stays_readable_after_its_request(uploads: TemporaryUploads) -> None:
+    writer = uploads.new_writer(50_000)
+    writer.write(CAT)
+    opened = await uploads.open(writer.finish())
+    writer.discard()
     assert read(opened) == CAT
 
 
-async def test_equal_bytes_of_two_requests_are_held_until_the_last_lets_go(uploads: TemporaryUploads) -> None:
+async def test_equal_uploads_are_stored_once_until_the_last_request_ends(uploads: TemporaryUploads) -> None:
     first, second = uploads.new_writer(50_000), uploads.new_writer(50_000)
-    for intake in (first, second):
-        intake.write(CAT)
+    for writer in (first, second):
+        writer.write(CAT)
     upload = first.finish()
     assert second.finish() == upload
-    assert has_room(uploads, ROOM - len(CAT))
-    assert not has_room(uploads, ROOM - len(CAT) + 1)
+    assert has_space(uploads, LIMIT - len(CAT))
+    assert not has_space(uploads, LIMIT - len(CAT) + 1)
     first.discard()
     assert read(await uploads.open(upload)) == CAT
     second.discard()
@@ -94,83 +94,83 @@ async def test_equal_bytes_of_two_requests_are_held_until_the_last_lets_go(uploa
         uploads.stat(upload)
 
 
-async def test_no_name_is_ever_on_the_disk(uploads: TemporaryUploads, tmp_path: Path) -> None:
-    intake = uploads.new_writer(50_000)
-    intake.write(CAT)
+async def test_uploads_have_no_names_on_disk(uploads: TemporaryUploads, tmp_path: Path) -> None:
+    writer = uploads.new_writer(50_000)
+    writer.write(CAT)
     assert list((tmp_path / "uploads").iterdir()) == []
-    intake.finish()
+    writer.finish()
     assert list((tmp_path / "uploads").iterdir()) == []
-    intake.discard()
+    writer.discard()
 
 
-async def test_a_renderer_gets_a_descriptor_that_it_cannot_write_to(uploads: TemporaryUploads) -> None:
-    intake = uploads.new_writer(50_000)
-    intake.write(CAT)
-    opened = await uploads.open(intake.finish())
+async def test_an_opened_upload_is_read_only(uploads: TemporaryUploads) -> None:
+    writer = uploads.new_writer(50_000)
+    writer.write(CAT)
+    opened = await uploads.open(writer.finish())
     assert fcntl.fcntl(opened.descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
     opened.close()
     opened.close()  # not another file's number
-    intake.discard()
+    writer.discard()
 
 
-def test_one_picture_has_a_limit(uploads: TemporaryUploads) -> None:
-    intake = uploads.new_writer(100)
-    intake.write(bytes(100))
+def test_the_size_of_one_upload_is_limited(uploads: TemporaryUploads) -> None:
+    writer = uploads.new_writer(100)
+    writer.write(bytes(100))
     with pytest.raises(SourceTooLarge, match="at most 100 bytes"):
-        intake.write(b"1")
-    intake.discard()
-    assert has_room(uploads, ROOM)
+        writer.write(b"1")
+    writer.discard()
+    assert has_space(uploads, LIMIT)
 
 
-def test_all_together_have_a_limit(uploads: TemporaryUploads) -> None:
+def test_the_total_size_is_limited(uploads: TemporaryUploads) -> None:
     first, second = uploads.new_writer(80_000), uploads.new_writer(80_000)
     first.write(bytes(80_000))
-    with pytest.raises(Overloaded, match="no room"):
+    with pytest.raises(Overloaded, match="not enough disk space"):
         second.write(bytes(20_001))
     first.discard()
     second.write(bytes(20_001))
     second.discard()
-    assert has_room(uploads, ROOM)
+    assert has_space(uploads, LIMIT)
 
 
-def test_a_full_disk_is_told_as_such(uploads: TemporaryUploads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_raises_overloaded(uploads: TemporaryUploads, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int, data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    intake = uploads.new_writer(1000)
+    writer = uploads.new_writer(1000)
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(Overloaded, match="no room"):
-        intake.write(b"a")
-    intake.discard()
+    with pytest.raises(Overloaded, match="not enough disk space"):
+        writer.write(b"a")
+    writer.discard()
     monkeypatch.undo()
-    assert has_room(uploads, ROOM)
+    assert has_space(uploads, LIMIT)
 
 
-def test_it_knows_no_other_kind_of_source(uploads: TemporaryUploads) -> None:
-    for where in (SitePath("a.jpg"), WebUrl("https://a.example/a.jpg"), UploadRef("0" * 64)):
+def test_other_kinds_of_references_are_missing(uploads: TemporaryUploads) -> None:
+    for ref in (SitePath("a.jpg"), WebUrl("https://a.example/a.jpg"), UploadRef("0" * 64)):
         with pytest.raises(SourceNotFound):
-            uploads.stat(where)
+            uploads.stat(ref)
 
 
-async def test_closing_lets_go_of_all(uploads: TemporaryUploads) -> None:
-    intake = uploads.new_writer(50_000)
-    intake.write(CAT)
-    upload = intake.finish()
+async def test_close_removes_all_uploads(uploads: TemporaryUploads) -> None:
+    writer = uploads.new_writer(50_000)
+    writer.write(CAT)
+    upload = writer.finish()
     await uploads.close()
     with pytest.raises(SourceNotFound):
         uploads.stat(upload)
 
 
-# ------------------------------------------------------------------------------ strangers' sources together
+# ------------------------------------------------------------------------------ UntrustedSource
 
 
-async def test_a_foreign_address_is_named_by_scheme_and_host_only(uploads: TemporaryUploads) -> None:
-    class Web(TemporaryUploads):
-        def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
-            assert isinstance(where, WebUrl)
-            return f"web:{where.url}"
+async def test_an_identity_reveals_only_scheme_and_host(uploads: TemporaryUploads) -> None:
+    class FakeWeb(TemporaryUploads):
+        def identity(self, ref: SourceRef) -> str:
+            assert isinstance(ref, WebUrl)
+            return f"web:{ref.url}"
 
-    source = UntrustedSource(Web(uploads.folder()), uploads)
+    source = UntrustedSource(FakeWeb(uploads.create_folder()), uploads)
     one = source.identity(WebUrl("https://cdn.example:8443/private/a.jpg?token=hunter2"))
     other = source.identity(WebUrl("https://cdn.example:8443/private/a.jpg?token=hunter3"))
     assert one.startswith("img:https://cdn.example#")
@@ -179,12 +179,12 @@ async def test_a_foreign_address_is_named_by_scheme_and_host_only(uploads: Tempo
     assert one != other
 
 
-async def test_a_foreign_upload_is_opened_by_its_digest(uploads: TemporaryUploads) -> None:
-    source = UntrustedSource(TemporaryUploads(uploads.folder()), uploads)
-    intake = uploads.new_writer(50_000)
-    intake.write(DOG)
-    assert read(await source.open(intake.finish())) == DOG
-    intake.discard()
-    with pytest.raises(SourceNotFound, match="by path"):
+async def test_an_untrusted_upload_is_opened_by_its_digest(uploads: TemporaryUploads) -> None:
+    source = UntrustedSource(TemporaryUploads(uploads.create_folder()), uploads)
+    writer = uploads.new_writer(50_000)
+    writer.write(DOG)
+    assert read(await source.open(writer.finish())) == DOG
+    writer.discard()
+    with pytest.raises(SourceNotFound, match="named by a path"):
         source.stat(SitePath("a.jpg"))
     await source.close()

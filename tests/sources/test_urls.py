@@ -1,4 +1,4 @@
-"""check_12, check_15: which URLs are read at all, and as what."""
+"""check_12, check_15: accepted URLs with their normal form, and rejected URLs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmark.model.problems import SourceForbidden
-from cropmark.sources.urls import climbs, joined, read_url, refusal, shown
+from cropmark.sources.urls import forbidden_address, has_dot_segments, loggable_origin, read_url, redirect_target
 
 # fmt: off
 READ = [
-    # as it came                                   what is fetched
+    # text                                         normal form
     ("http://example.com",                         "http://example.com"),
-    ("HTTP://EXAMPLE.com:80/A",                    "http://example.com/A"),           # the scheme's port is left out
+    ("HTTP://EXAMPLE.com:80/A",                    "http://example.com/A"),           # without the scheme's port
     ("https://example.com:8443/a",                 "https://example.com:8443/a"),
     ("https://example.com/a/../b/./c",             "https://example.com/b/c"),
     ("https://example.com/%7Ejoe/%2e%2e/x",        "https://example.com/x"),
@@ -26,17 +26,17 @@ READ = [
     ("https://under_score.example/",               "https://under_score.example/"),
     ("http://1.1.1.1/",                            "http://1.1.1.1/"),
     ("http://[2606:4700::1111]/",                  "http://[2606:4700::1111]/"),
-    ("http://[::FFFF:127.0.0.1]/",                 "http://[::ffff:7f00:1]/"),        # read; the guard refuses it
+    ("http://[::FFFF:127.0.0.1]/",                 "http://[::ffff:7f00:1]/"),        # the guard rejects it
     ("http://１２７.０.０.１/",                    "http://127.0.0.1/"),              # likewise
     ("http://①②⑦.⓪.⓪.①/",                          "http://127.0.0.1/"),
     ("http://1.2.3.example/",                      "http://1.2.3.example/"),
 ]
 
-REFUSED = [
+REJECTED = [
     # URL                                          why
     "",
     "example.com/a.jpg",                           # no scheme
-    "//bad.com/",                                  # the same, and a browser's trap
+    "//bad.com/",                                  # a browser adds the scheme
     "ftp://example.com/a",
     "file:///etc/passwd",
     "gopher://127.0.0.1:6379/_FLUSHALL",
@@ -72,7 +72,7 @@ REFUSED = [
     "http://localhost%00.good.com/",
     "http://a..b/",
     "http://.example.com/",
-    "http://example.com./",                        # one host, two spellings: the allow-list knows one
+    "http://example.com./",                        # a second notation of a host on the allow list
     "http://-example.com/",
     "http://exam!ple.com/",
     "http://*.example.com/",
@@ -88,7 +88,7 @@ REFUSED = [
     "http://[fe80::1%25eth0]/",                    # zones
     "http://[fe80::1%eth0]/",
     "http://[v1.fe80]/",
-    # IPv4 in odd spellings (check_12)
+    # other notations of IPv4 (check_12)
     "http://2130706433/",                          # decimal
     "http://0x7f000001/",                          # hexadecimal
     "http://017700000001/",                        # octal
@@ -107,8 +107,8 @@ REFUSED = [
     "http://example.com/" + "a" * 9000,
 ]
 
-JOINED = [
-    # from                           Location                      leads to
+TARGETS = [
+    # from                           Location                      target
     ("https://a.example/x/y?q",      "z.png",                      "https://a.example/x/z.png"),
     ("https://a.example/x/y",        "/z.png",                     "https://a.example/z.png"),
     ("https://a.example/x/y",        "?z",                         "https://a.example/x/y?z"),
@@ -116,7 +116,7 @@ JOINED = [
     ("http://a.example/x",           "https://b.example/z#top",    "https://b.example/z"),
 ]
 
-NOT_JOINED = [
+FORBIDDEN_TARGETS = [
     "file:///etc/passwd", "javascript:1", "http://u:p@b.example/", "/\\b.example/", "\\\\b.example", "http:///b",
     "http://127.1/", "//b.example\r\nX: y", "http://[::1", "gopher://b.example/", "http:b",
 ]
@@ -128,30 +128,30 @@ def test_read(text: str, expected: str) -> None:
     assert str(read_url(text)) == expected
 
 
-@pytest.mark.parametrize("text", REFUSED)
-def test_refused(text: str) -> None:
-    """check_12 and check_15; one text for all, so that nothing is learned from it."""
+@pytest.mark.parametrize("text", REJECTED)
+def test_rejected(text: str) -> None:
+    """check_12 and check_15; one text for all, which reveals nothing."""
     with pytest.raises(SourceForbidden) as caught:
         read_url(text)
-    assert str(caught.value) == str(refusal())
-    assert caught.value.detail == "the address of the picture may not be fetched"
+    assert str(caught.value) == str(forbidden_address())
+    assert caught.value.detail == "the URL of the image may not be fetched"
 
 
-@pytest.mark.parametrize(("base", "location", "expected"), JOINED)
-def test_joined(base: str, location: str, expected: str) -> None:
-    assert str(joined(read_url(base), location)) == expected
+@pytest.mark.parametrize(("base", "location", "expected"), TARGETS)
+def test_redirect_target(base: str, location: str, expected: str) -> None:
+    assert str(redirect_target(read_url(base), location)) == expected
 
 
-@pytest.mark.parametrize("location", NOT_JOINED)
-def test_not_joined(location: str) -> None:
-    """check_14: a Location is read as strictly as the first URL."""
+@pytest.mark.parametrize("location", FORBIDDEN_TARGETS)
+def test_forbidden_redirect_target(location: str) -> None:
+    """check_14: a Location is parsed as strictly as the first URL."""
     with pytest.raises(SourceForbidden):
-        joined(read_url("https://a.example/x/y"), location)
+        redirect_target(read_url("https://a.example/x/y"), location)
 
 
 @given(st.text(max_size=60))
-def test_whatever_comes_is_read_or_refused(rest: str) -> None:
-    """And what was read is read again as itself: no second reader finds another host in it."""
+def test_any_text_is_accepted_or_rejected(rest: str) -> None:
+    """The normal form of an accepted URL is its own normal form: no other parser finds another host in it."""
     try:
         url = read_url(f"http://{rest}")
     except SourceForbidden:
@@ -171,14 +171,14 @@ def test_whatever_comes_is_read_or_refused(rest: str) -> None:
         ("/a/..%2fb", True),
         ("/a/%252e%252e%252fb", True),
         ("/a/%25252e%25252e/b", True),
-        ("/a/..;x/b", True),  # cut at the semicolon by servlet containers
+        ("/a/..;x/b", True),  # servlet containers remove ;x
         ("/a%5c..%5cb", True),
     ],
 )
-def test_climbs(path: str, expected: bool) -> None:
-    assert climbs(path) is expected
+def test_has_dot_segments(path: str, expected: bool) -> None:
+    assert has_dot_segments(path) is expected
 
 
-def test_logs_hold_no_more_than_the_server() -> None:
-    """PixLab 6.9: paths and queries carry signatures."""
-    assert shown(read_url("https://a.example:444/secret/x?X-Amz-Signature=1")) == "https://a.example:444"
+def test_logs_contain_only_the_server() -> None:
+    """Paths and queries may contain signatures."""
+    assert loggable_origin(read_url("https://a.example:444/secret/x?X-Amz-Signature=1")) == "https://a.example:444"

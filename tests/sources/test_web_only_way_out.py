@@ -24,16 +24,16 @@ MAY = {
     "sources/connection.py":  "the guard itself",
     "sources/fetcher.py":    "the one fetcher, behind the guard",
     "renderers/":             "socketpairs to its own child processes",
-    "server/run.py":             "listens, and asks itself whether it answers",
-    "server/policies.py":              "asks which addresses the host has that is to be listened on; opens nothing",
+    "server/run.py":             "listens, and requests its own health",
+    "server/policies.py":              "looks up the addresses to listen on; opens no connection",
     "cli/main.py":                 "an operator's commands to the operator's own server",
-    "replay/compare.py":           "an operator's command, for the addresses on its own line",
+    "replay/compare.py":           "an operator's command, for the URLs on its command line",
 }
 # fmt: on
 
 
-def reaches_out(text: str) -> list[str]:
-    """What a module's text imports or calls that opens connections."""
+def connecting_names(text: str) -> list[str]:
+    """The imports and calls in a module that open connections."""
     return sorted({found for node in ast.walk(ast.parse(text)) for found in _found(node)})
 
 
@@ -58,12 +58,12 @@ MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"
 @pytest.mark.parametrize("module", [m for m in MODULES if not m.startswith(tuple(MAY))])
 def test_no_other_module_opens_connections(module: str) -> None:
     """check_18"""
-    assert reaches_out((ROOT / module).read_text("utf-8")) == []
+    assert connecting_names((ROOT / module).read_text("utf-8")) == []
 
 
 def test_the_fetcher_does() -> None:
-    assert reaches_out((ROOT / "sources/fetcher.py").read_text("utf-8")) == ["aiohttp"]
-    assert {"aiohttp", "socket"} <= set(reaches_out((ROOT / "sources/connection.py").read_text("utf-8")))
+    assert connecting_names((ROOT / "sources/fetcher.py").read_text("utf-8")) == ["aiohttp"]
+    assert {"aiohttp", "socket"} <= set(connecting_names((ROOT / "sources/connection.py").read_text("utf-8")))
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_the_fetcher_does() -> None:
     ],
 )
 def test_what_counts(text: str, expected: list[str]) -> None:
-    assert reaches_out(text) == expected
+    assert connecting_names(text) == expected

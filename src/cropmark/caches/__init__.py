@@ -1,1 +1,1 @@
-"""Where renditions are kept: adapters of the Cache port."""
+"""Adapters of the Cache port: renditions in memory, on disk, and in tiers of both."""

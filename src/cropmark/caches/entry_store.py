@@ -1,10 +1,10 @@
-"""A folder of entries, one file a rendition: read, written, counted, thrown out. Plain blocking calls.
+"""A folder of cache entries, one file per rendition: read, written, counted, removed. All calls block.
 
     FOLDER/renditions/3f/3f9c…   an entry under its key
-    FOLDER/unfinished/…          being written; renamed into place when whole
+    FOLDER/unfinished/…          an entry being written; renamed into place when it is complete
 
-The files are the index: nothing is known of an entry but what its file tells, so that a restart loses nothing and two
-processes may share a folder (docs/decisions/0051). Files are 0600, folders 0700.
+The files are the only index: a restart loses nothing, and several processes may share a folder (docs/decisions/0051).
+Files have mode 0600, folders 0700.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from pathlib import Path
 from typing import Final
 
 from cropmark.caches import entry_format
-from cropmark.caches.stats import tagged
+from cropmark.caches.stats import has_tag
 from cropmark.ports import Digest, Record, Rendition
+from cropmark.runtime.atomic_file import write_atomically
 from cropmark.runtime.file_io import FileCalls, FileState
 
-AT_ONCE_BYTES: Final = 256 * 1024
-"""Files up to here may be read on the event loop: 256 KiB take about 150 µs, checksum included."""
+INLINE_READ_BYTES: Final = 256 * 1024
+"""Largest file that is read on the event loop: 256 KiB take about 150 µs, checksum included."""
 
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _START_BYTES: Final = 4_096
-_BLOCK: Final = 4_096
-_TOUCHED_AFTER_S: Final = 300
-_CHECKED_FOR_S: Final = 60.0
-"""For so long a file that is as it was when its checksums were right is not summed up again; it lies in memory."""
-_CHECKED_LIMIT: Final = 4_096
-_ABANDONED_AFTER_S: Final = 3_600
+_BLOCK_BYTES: Final = 4_096
+_TOUCH_AFTER_S: Final = 300
+_VERIFIED_TTL_S: Final = 60.0
+"""Time for which a verified, unchanged file is served without another check of its checksum."""
+_MAX_VERIFIED: Final = 4_096
+_STALE_PART_S: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How many entries a folder holds, and the bytes of disk that they take."""
+    """The contents of a folder: number of entries, and the disk space they take in bytes."""
 
     entries: int = 0
     bytes: int = 0
@@ -57,131 +58,136 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _EntryFile:
     used_s: float
+    """Unix time of the last use: the file's mtime."""
     bytes: int
+    """Space on disk."""
     path: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
-    """An entry that was read and found whole: in that state of its file, until then, the body begins at `start`."""
+class _Verified:
+    """An entry with correct checksums; valid until `until_s` while the state of its file is the same."""
 
-    look: FileState
-    start: int
+    state: FileState
+    body_offset: int
     record: Record
     until_s: float
+    """By time.monotonic()."""
 
 
 class EntryStore:
-    """The entries under a folder. Every method may raise OSError."""
+    """The entries in a folder. Every method may raise OSError."""
 
-    def __init__(self, folder: Path) -> None:
-        self._renditions = folder / "renditions"
-        self._unfinished = folder / "unfinished"
-        self._calls = FileCalls()
-        self._checked: dict[Digest, _Checked] = {}
+    def __init__(self, folder: Path, file_calls: FileCalls | None = None) -> None:
+        self._entry_folder = folder / "renditions"
+        self._part_folder = folder / "unfinished"
+        self._file_calls = file_calls or FileCalls()
+        self._verified: dict[Digest, _Verified] = {}
 
     def prepare(self) -> None:
-        """Make the folders ours; prove that a file can be written."""
-        self._renditions.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self._renditions, self._unfinished):
+        """Create the folders, make them private, and check that a file can be written."""
+        self._entry_folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._entry_folder, self._part_folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             _make_private(folder)
-        with tempfile.TemporaryFile(dir=self._unfinished):
+        with tempfile.TemporaryFile(dir=self._part_folder):
             pass
 
-    def read(self, key: Digest, *, at_once: bool = False) -> Rendition | None:
-        """The rendition under a key; None where there is none.
+    def read(self, key: Digest, *, without_waiting: bool = False) -> Rendition | None:
+        """The rendition under a key, or None.
 
-        With `at_once` only what takes no waiting: BlockingIOError where the file is large or not in the page cache.
-        Raises Damaged.
+        With `without_waiting`, raises BlockingIOError if the file is large or not in the page cache.
+        Raises CorruptEntry.
         """
         try:
-            return self._read_at_once(key) if at_once else entry_format.unpacked(key, self._read(key))
+            return self._read_without_waiting(key) if without_waiting else entry_format.decode(key, self._read(key))
         except FileNotFoundError:
             return None
 
     def write(self, key: Digest, parts: Iterable[bytes]) -> Usage:
-        """Put an entry in its place, whole or not at all; how much more the folder holds by it."""
+        """Write an entry completely or not at all; returns by how much the usage of the folder grew."""
         path = Path(self._path(key))
         before = _size_of(path)
+        # Not durable: a file that a power failure truncated is found by its checksums (docs/decisions/0051).
         try:
-            size = self._write(path, parts)
-        except FileNotFoundError:  # the first of its shard, or somebody has emptied the folder
-            self._unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
+            size = write_atomically(path, parts, folder=self._part_folder)
+        except FileNotFoundError:  # the first entry of its subfolder, or another process has emptied the folder
+            self._part_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            size = self._write(path, parts)
-        # By what it was: two writers of one key, or a removal in between, put the count right at the next survey.
-        return Usage(0, on_disk(size) - on_disk(before)) if before is not None else Usage(1, on_disk(size))
+            size = write_atomically(path, parts, folder=self._part_folder)
+        # Wrong if another process writes or removes the same key at this moment; the next scan corrects it.
+        return Usage(0, disk_bytes(size) - disk_bytes(before)) if before is not None else Usage(1, disk_bytes(size))
 
     def remove(self, key: Digest) -> Usage:
-        """Remove an entry, if there is one; what was removed."""
+        """Remove an entry if it exists; returns the usage that was freed."""
         path = Path(self._path(key))
         try:
-            gone = Usage(1, on_disk(path.lstat().st_size))
+            removed = Usage(1, disk_bytes(path.lstat().st_size))
             path.unlink()
         except FileNotFoundError:
             return Usage()
-        return gone
+        return removed
 
     def scan(self) -> Usage:
-        """Count all entries; throw away what a killed writer left unfinished."""
-        self._tidy()
-        found = list(self._found())
-        return Usage(len(found), sum(entry.bytes for entry in found))
+        """Count all entries, and remove the unfinished files of killed processes."""
+        self._remove_stale_parts()
+        files = list(self._scan_files())
+        return Usage(len(files), sum(file.bytes for file in files))
 
     def shrink(self, to: Usage) -> tuple[Usage, Usage]:
-        """Remove the least recently used until no more than `to` is held: what is left, and what was removed."""
-        found = sorted(self._found(), key=lambda entry: entry.used_s)
-        left = Usage(len(found), sum(entry.bytes for entry in found))
-        gone = Usage()
-        for entry in found:
+        """Remove the least recently used entries until the usage is at most `to`; returns the rest and the removed."""
+        files = sorted(self._scan_files(), key=lambda file: file.used_s)
+        left = Usage(len(files), sum(file.bytes for file in files))
+        removed = Usage()
+        for file in files:
             if left.within(to):
                 break
-            Path(entry.path).unlink(missing_ok=True)
-            gone += Usage(1, entry.bytes)
-            left -= Usage(1, entry.bytes)
-        return left, gone
+            Path(file.path).unlink(missing_ok=True)
+            removed += Usage(1, file.bytes)
+            left -= Usage(1, file.bytes)
+        return left, removed
 
     def remove_tagged(self, tag_prefixes: Collection[str]) -> tuple[Usage, Counter[str]]:
-        """Remove all with a tag that begins with one of these: what was removed, and how many by each.
+        """Remove all entries with a tag that begins with one of the prefixes.
 
-        One file that cannot be removed does not save the others: its error is raised at the end.
+        Returns the usage that was freed, and the number of entries per prefix. The error of a file that cannot be
+        removed is raised after all others have been removed.
         """
-        traces = dict(_traces(tag_prefixes))
-        gone, by_prefix, trouble = Usage(), Counter[str](), None
-        for entry in self._found():
+        needles = dict(_needles(tag_prefixes))
+        removed, by_prefix, failure = Usage(), Counter[str](), None
+        for file in self._scan_files():
             try:
-                hits = _prefixes_hit(entry.path, traces)
-                if hits:
-                    Path(entry.path).unlink(missing_ok=True)
-                    gone += Usage(1, entry.bytes)
-                    by_prefix.update(hits)
+                matches = _matching_prefixes(file.path, needles)
+                if matches:
+                    Path(file.path).unlink(missing_ok=True)
+                    removed += Usage(1, file.bytes)
+                    by_prefix.update(matches)
             except OSError as error:
-                trouble = error
-        if trouble is not None:
-            raise trouble
-        return gone, by_prefix
+                failure = error
+        if failure is not None:
+            raise failure
+        return removed, by_prefix
 
-    def _read_at_once(self, key: Digest) -> Rendition:
+    def _read_without_waiting(self, key: Digest) -> Rendition:
         path = self._path(key).encode()
-        checked = self._checked.get(key)
-        if checked is not None and checked.until_s > time.monotonic():
-            body = self._calls.rest(path, checked.look, checked.start)
+        verified = self._verified.get(key)
+        if verified is not None and verified.until_s > time.monotonic():
+            body = self._file_calls.read_unchanged(path, verified.state, verified.body_offset)
             if body is not None:
-                return Rendition(body, record=checked.record)
-        look, data = self._calls.read(path, AT_ONCE_BYTES)
-        found = entry_format.unpacked(key, data)
-        self._remember(key, look, found)
-        _touch(path, look.mtime_ns / 1e9)
-        return found
+                return Rendition(body, record=verified.record)
+        state, data = self._file_calls.read(path, INLINE_READ_BYTES)
+        rendition = entry_format.decode(key, data)
+        self._remember(key, state, rendition)
+        _touch(path, state.mtime_ns / 1e9)
+        return rendition
 
-    def _remember(self, key: Digest, look: FileState, found: Rendition) -> None:
-        if len(self._checked) >= _CHECKED_LIMIT:
-            self._checked.clear()
-        until_s = time.monotonic() + _CHECKED_FOR_S
-        self._checked[key] = _Checked(look, look.size - len(found.body), found.record, until_s)
+    def _remember(self, key: Digest, state: FileState, rendition: Rendition) -> None:
+        if len(self._verified) >= _MAX_VERIFIED:
+            self._verified.clear()
+        until_s = time.monotonic() + _VERIFIED_TTL_S
+        self._verified[key] = _Verified(state, state.size - len(rendition.body), rendition.record, until_s)
 
     def _read(self, key: Digest) -> bytes:
         descriptor = os.open(self._path(key), _READ)
@@ -192,55 +198,40 @@ class EntryStore:
         finally:
             os.close(descriptor)
 
-    def _write(self, path: Path, parts: Iterable[bytes]) -> int:
-        descriptor, name = tempfile.mkstemp(dir=self._unfinished)  # 0600
-        unfinished = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                for part in parts:
-                    file.write(part)
-                size = file.tell()
-            # Not fsync(): a file that power loss left half is found by its checksums (docs/decisions/0051).
-            unfinished.replace(path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        return size
-
-    def _found(self) -> Iterator[_Found]:
-        for shard in _listed(self._renditions):
+    def _scan_files(self) -> Iterator[_EntryFile]:
+        for shard in _list_folder(self._entry_folder):
             if not shard.is_dir(follow_symlinks=False):
                 continue
-            for file in _listed(shard.path):
-                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            for file in _list_folder(shard.path):
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                     status = file.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
-                        yield _Found(status.st_mtime, on_disk(status.st_size), file.path)
+                        yield _EntryFile(status.st_mtime, disk_bytes(status.st_size), file.path)
 
-    def _tidy(self) -> None:
-        oldest_s = time.time() - _ABANDONED_AFTER_S
-        for file in _listed(self._unfinished):
+    def _remove_stale_parts(self) -> None:
+        oldest_s = time.time() - _STALE_PART_S
+        for file in _list_folder(self._part_folder):
             with contextlib.suppress(FileNotFoundError):
                 if file.stat(follow_symlinks=False).st_mtime < oldest_s:
                     Path(file.path).unlink()
 
     def _path(self, key: Digest) -> str:
-        # Text, not Path: a Path costs more than the whole lookup of a key that is not there.
-        return f"{self._renditions}/{key[:2]}/{key}"
+        # Text, not Path: a Path costs more than the whole lookup of a missing key.
+        return f"{self._entry_folder}/{key[:2]}/{key}"
 
 
-def on_disk(size: int) -> int:
-    """The bytes of disk that a file of that size takes: whole blocks.
+def disk_bytes(size: int) -> int:
+    """The space on disk of a file with `size` bytes: whole blocks, at least one.
 
-    So a bound on bytes is a bound on entries too: verdicts have no body, and millions of them would fit.
+    So the limit in bytes also limits the number of entries without a body.
     """
-    return max(-(-size // _BLOCK), 1) * _BLOCK
+    return max(-(-size // _BLOCK_BYTES), 1) * _BLOCK_BYTES
 
 
 def _make_private(folder: Path) -> None:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(folder))
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder))
     if os.geteuid() not in (0, status.st_uid):
         raise PermissionError(errno.EACCES, "belongs to another user", str(folder))
     if stat.S_IMODE(status.st_mode) & 0o077:
@@ -248,32 +239,32 @@ def _make_private(folder: Path) -> None:
 
 
 def _touch(file: int | bytes, used_s: float) -> None:
-    """Note that the entry was used: its mtime is that. Not each time, to spare the disk."""
-    if time.time() - used_s > _TOUCHED_AFTER_S:
+    """Set the mtime, which is the time of the last use, if it is older than 300 s."""
+    if time.time() - used_s > _TOUCH_AFTER_S:
         with contextlib.suppress(OSError):
             os.utime(file)
 
 
-def _traces(tag_prefixes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+def _needles(tag_prefixes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     for prefix in tag_prefixes:
-        with contextlib.suppress(ValueError):  # no record has such a tag
-            yield prefix, entry_format.trace_of(prefix)
+        with contextlib.suppress(ValueError):  # no record can have such a tag
+            yield prefix, entry_format.tag_needle(prefix)
 
 
-def _prefixes_hit(path: str, traces: Mapping[str, bytes]) -> list[str]:
-    """Those of the prefixes that a tag of the entry begins with."""
+def _matching_prefixes(path: str, needles: Mapping[str, bytes]) -> list[str]:
+    """The prefixes that a tag of the entry begins with."""
     try:
-        start = _start_of(path)
-        # Looking for the text first spares parsing: three quarters of the time of a purge.
-        likely = [prefix for prefix, trace in traces.items() if trace in start]
-        record = entry_format.record_of(Digest(Path(path).name), start) if likely else None
-    except (FileNotFoundError, ValueError):  # removed meanwhile, or damaged: never served, and removed when asked for
+        start = _read_start(path)
+        # Searching for the bytes first avoids most parsing: three quarters of the time of a purge.
+        likely = [prefix for prefix, needle in needles.items() if needle in start]
+        record = entry_format.decode_record(Digest(Path(path).name), start) if likely else None
+    except (FileNotFoundError, ValueError):  # already removed, or corrupt: get() removes it and never serves it
         return []
-    return [prefix for prefix in likely if record is not None and tagged(record, prefix)]
+    return [prefix for prefix in likely if record is not None and has_tag(record, prefix)]
 
 
-def _start_of(path: str) -> bytes:
-    """The file as far as its record goes. Raises FileNotFoundError, Damaged."""
+def _read_start(path: str) -> bytes:
+    """The file up to the end of its record. Raises FileNotFoundError or CorruptEntry."""
     descriptor = os.open(path, _READ)
     try:
         start = os.pread(descriptor, _START_BYTES, 0)
@@ -292,9 +283,9 @@ def _size_of(path: Path) -> int | None:
         return None
 
 
-def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
+def _list_folder(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as found:
-            return list(found)
+        with os.scandir(folder) as entries:
+            return list(entries)
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -1,4 +1,4 @@
-"""What changes the folder of the disk cache: writes within bounds, throws out, purges. Lives on one thread."""
+"""Changes to the folder of the disk cache: bounded writes, eviction, purges. Runs on one thread."""
 
 from __future__ import annotations
 
@@ -10,112 +10,115 @@ from concurrent.futures import Future
 from typing import Final
 
 from cropmark.caches import entry_format
-from cropmark.caches.entry_store import EntryStore, Usage, on_disk
-from cropmark.caches.stats import SHARE
+from cropmark.caches.entry_store import EntryStore, Usage, disk_bytes
+from cropmark.caches.stats import MAX_ENTRY_DIVISOR
 from cropmark.ports import Digest, Rendition
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a full disk."""
 
-_ENTRIES_LIMIT: Final = 500_000
-_SURVEYED_AFTER_S: Final = 600
+_MAX_ENTRIES: Final = 500_000
+_RESCAN_AFTER_S: Final = 600
 
 _log = logging.getLogger(__name__)
 
 
 class Evictor:
-    """Changes an entry folder, and counts what is in it. All but asked() is called on the one writing thread.
+    """Changes an entry folder and counts its contents. All methods but request_purge() run on the writer thread.
 
-    Each process counts what it writes itself, so several on one folder pass the limit by what the others wrote since
-    the last survey: at most a tenth of the limit for each, since one that meets it frees a tenth.
+    Each process counts its own writes. Several processes on one folder exceed the limit by the writes of the others
+    since the last scan: at most by a tenth of the limit each, since a process that reaches the limit frees a tenth.
     """
 
     def __init__(self, entries: EntryStore, limit_bytes: int) -> None:
         self._entries = entries
-        self._limit = Usage(_ENTRIES_LIMIT, limit_bytes)
-        self._surveyed_s = 0.0
-        self._asking = threading.Lock()
-        self._asked: list[tuple[str, Future[int]]] = []
-        self._jobs = 0
-        self.held: Usage | None = None
+        self._limit = Usage(_MAX_ENTRIES, limit_bytes)
+        self._scanned_s = 0.0
+        self._purge_lock = threading.Lock()
+        self._purge_requests: list[tuple[str, Future[int]]] = []
+        self._purge_jobs = 0
+        self.usage: Usage | None = None
+        """None: not counted yet, or no longer known."""
         self.evictions = 0
 
     def scan(self) -> Usage:
-        self.held = self._entries.scan()
-        self._surveyed_s = time.monotonic()
-        return self.held
+        """Count all entries. Raises OSError."""
+        self.usage = self._entries.scan()
+        self._scanned_s = time.monotonic()
+        return self.usage
 
     def store(self, key: Digest, rendition: Rendition) -> bool:
-        """Whether it was written. Raises OSError."""
+        """Write an entry; False if it cannot be serialized or is too large. Raises OSError."""
         try:
-            parts = entry_format.packed(key, rendition)
+            parts = entry_format.encode(key, rendition)
         except ValueError:
-            _log.warning("disk cache: a record that JSON cannot say is not kept: %s", key)
+            _log.warning("disk cache: record %s cannot be written as JSON; it is not cached", key)
             return False
-        needed = Usage(1, on_disk(sum(map(len, parts))))
-        if needed.bytes > self._limit.bytes // SHARE:
-            self.discard(key)  # the older one under this key is no longer right
+        needed = Usage(1, disk_bytes(sum(map(len, parts))))
+        if needed.bytes > self._limit.bytes // MAX_ENTRY_DIVISOR:
+            self.discard(key)  # the older entry under this key is out of date
             return False
-        held = self._with_room(needed)
+        usage = self._make_space(needed)
         try:
-            self.held = held + self._entries.write(key, parts)
+            self.usage = usage + self._entries.write(key, parts)
         except OSError as error:
-            if error.errno in FULL:  # a disk smaller than the limit: go on within what there is
-                self._shrink(_nine_tenths(held))
+            if error.errno in FULL:  # the disk is smaller than the limit: continue within the space there is
+                self._shrink(_nine_tenths(usage))
             raise
         return True
 
     def discard(self, key: Digest) -> None:
-        """Remove an entry, if that can be done; else it is met again by whoever asks for it."""
+        """Remove an entry. An error is ignored: the next lookup of the key finds the entry again."""
         try:
-            gone = self._entries.remove(key)
+            removed = self._entries.remove(key)
         except OSError:
             return
-        if self.held is not None:
-            self.held -= gone
+        if self.usage is not None:
+            self.usage -= removed
 
-    def touch(self, tag_prefix: str) -> Future[int]:
-        """Note a purge, from any thread; a job for purge() must follow."""
+    def request_purge(self, tag_prefix: str) -> Future[int]:
+        """Queue a purge, from any thread. The caller then submits one run_purges() to the writer thread."""
         future = Future[int]()
-        with self._asking:
-            self._asked.append((tag_prefix, future))
+        with self._purge_lock:
+            self._purge_requests.append((tag_prefix, future))
         return future
 
-    def purge(self) -> None:
-        """Look at every entry, once for all the purges that wait: the job of the last of them does it.
+    def run_purges(self) -> None:
+        """Carry out all queued purges in one scan, in the job of the last one; earlier jobs return immediately.
 
-        Of the last, not of the first, so that what was put before a purge is there when it looks.
+        The last job, not the first: entries that were put before the last purge have been written by then.
         """
-        with self._asking:
-            self._jobs += 1
-            if self._jobs < len(self._asked):
+        with self._purge_lock:
+            self._purge_jobs += 1
+            if self._purge_jobs < len(self._purge_requests):
                 return
-            asked, self._asked, self._jobs = self._asked, [], 0
-        waiting = [(prefix, future) for prefix, future in asked if future.set_running_or_notify_cancel()]
+            requests, self._purge_requests, self._purge_jobs = self._purge_requests, [], 0
+        waiting = [(prefix, future) for prefix, future in requests if future.set_running_or_notify_cancel()]
         try:
-            gone, by_prefix = self._entries.remove_tagged({prefix for prefix, _ in asked})
-        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
-            self.held = None  # some were removed
+            removed, by_prefix = self._entries.remove_tagged({prefix for prefix, _ in requests})
+        except Exception as error:  # noqa: BLE001 - any error must reach the futures, else their callers wait forever
+            self.usage = None  # some entries were removed
             for _, future in waiting:
                 future.set_exception(error)
             return
-        if self.held is not None:
-            self.held -= gone
+        if self.usage is not None:
+            self.usage -= removed
         for prefix, future in waiting:
             future.set_result(by_prefix[prefix])
 
-    def _with_room(self, needed: Usage) -> Usage:
-        """What is held, once there is room for as much more."""
-        is_fresh = time.monotonic() - self._surveyed_s < _SURVEYED_AFTER_S
-        held = self.held if self.held is not None and is_fresh else self.scan()
-        if not (held + needed).within(self._limit):
-            held = self._shrink(_nine_tenths(self._limit) - needed)
-        return held
+    def _make_space(self, needed: Usage) -> Usage:
+        """Evict until `needed` fits; returns the usage then."""
+        is_fresh = time.monotonic() - self._scanned_s < _RESCAN_AFTER_S
+        usage = self.usage if self.usage is not None and is_fresh else self.scan()
+        if not (usage + needed).within(self._limit):
+            usage = self._shrink(_nine_tenths(self._limit) - needed)
+        return usage
 
     def _shrink(self, to: Usage) -> Usage:
-        self.held, gone = self._entries.shrink(to)
-        self.evictions += gone.entries
-        return self.held
+        self.usage, removed = self._entries.shrink(to)
+        self.evictions += removed.entries
+        return self.usage
 
 
-def _nine_tenths(held: Usage) -> Usage:
-    return Usage(held.entries * 9 // 10, held.bytes * 9 // 10)
+def _nine_tenths(usage: Usage) -> Usage:
+    return Usage(usage.entries * 9 // 10, usage.bytes * 9 // 10)

@@ -1,4 +1,4 @@
-"""Renditions in this process' memory: the least recently used go first, bounded by bytes."""
+"""Renditions in the memory of this process, bounded by bytes; the least recently used are evicted first."""
 
 from __future__ import annotations
 
@@ -8,81 +8,80 @@ from typing import Final
 
 from cachetools import LRUCache
 
-from cropmark.caches.stats import SHARE, TierCounters, TierStats, tagged
+from cropmark.caches.stats import MAX_ENTRY_DIVISOR, TierCounters, TierStats, has_tag
 from cropmark.ports import Digest, Rendition
 
 MIB: Final = 2**20
 
-_FIXED_BYTES: Final = 1_536
-"""What a record and its place in the tables take besides text: 1.3 kB by tracemalloc, with one stamp and two tags."""
+_RECORD_BYTES: Final = 1_536
+"""Memory of a record without its texts: 1.3 kB by tracemalloc, for one source version and two tags."""
 
 
 class MemoryCache:
-    """A Cache whose lookups are plain calls: no lock, no await. For one event loop only."""
+    """A Cache with plain calls for lookups, without a lock or an await. For one event loop only."""
 
     name: Final = "memory"
 
     def __init__(self, limit_bytes: int = 64 * MIB, *, now: Callable[[], float] = time.time) -> None:
-        self._kept = _ByteLru(limit_bytes)
+        self._entries = _ByteLru(limit_bytes)
         self._counts = TierCounters()
         self._now = now
 
     def peek(self, key: Digest) -> Rendition | None:
-        """The rendition, at once. Counts a hit; a miss is counted by get(), which follows it."""
-        found = self._kept.get(key)
-        if found is None:
+        """The rendition, without waiting. Counts a hit; the get() that follows a miss counts the miss."""
+        rendition = self._entries.get(key)
+        if rendition is None:
             return None
-        expires_s = found.record.expires_s
+        expires_s = rendition.record.expires_s
         if expires_s is not None and expires_s <= self._now():
-            del self._kept[key]
+            del self._entries[key]
             return None
         self._counts.hits += 1
-        return found
+        return rendition
 
     async def get(self, key: Digest) -> Rendition | None:
-        found = self.peek(key)
-        if found is None:
+        rendition = self.peek(key)
+        if rendition is None:
             self._counts.misses += 1
-        return found
+        return rendition
 
     def store(self, key: Digest, rendition: Rendition) -> None:
-        """As put(), at once."""
-        most = self._kept.maxsize // SHARE
-        if len(rendition.body) > most or weight(rendition) > most:
+        """Like put(), without waiting."""
+        max_bytes = self._entries.maxsize // MAX_ENTRY_DIVISOR
+        if len(rendition.body) > max_bytes or weight(rendition) > max_bytes:
             self._counts.skipped += 1
-            self._kept.pop(key, None)  # the older one under this key is no longer right
+            self._entries.pop(key, None)  # the older rendition under this key is out of date
         else:
-            self._kept[key] = rendition
+            self._entries[key] = rendition
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
         self.store(key, rendition)
 
     async def purge(self, tag_prefix: str) -> int:
-        gone = [k for k, kept in self._kept.items() if tagged(kept.record, tag_prefix)]
-        for key in gone:
-            del self._kept[key]
-        return len(gone)
+        purged = [key for key, rendition in self._entries.items() if has_tag(rendition.record, tag_prefix)]
+        for key in purged:
+            del self._entries[key]
+        return len(purged)
 
     async def close(self) -> None:
-        self._kept.clear()
+        self._entries.clear()
 
     def stats(self) -> TierStats:
-        """What is held now, and what happened so far."""
-        kept, counts = self._kept, self._counts
+        entries, counts = self._entries, self._counts
         return TierStats(
             self.name,
-            entries=len(kept),
-            bytes=int(kept.currsize),
-            limit_bytes=int(kept.maxsize),
+            entries=len(entries),
+            bytes=int(entries.currsize),
+            limit_bytes=int(entries.maxsize),
             hits=counts.hits,
             misses=counts.misses,
-            evictions=kept.evictions,
+            evictions=entries.evictions,
             skipped=counts.skipped,
         )
 
 
 class _ByteLru(LRUCache[Digest, Rendition]):
-    """cachetools' LRU, weighed by bytes and counting what it throws out."""
+    """An LRU cache bounded by bytes that counts its evictions."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(limit_bytes, getsizeof=weight)
@@ -94,11 +93,11 @@ class _ByteLru(LRUCache[Digest, Rendition]):
 
 
 def weight(rendition: Rendition) -> int:
-    """Bytes of memory that keeping it takes: the body, and about what its record does."""
+    """Memory of a cached rendition in bytes: its body, plus an estimate for its record."""
     record = rendition.record
     text = (
         sum(map(len, record.tags))
         + sum(len(s.identity) + len(s.version) for s in record.versions)
         + sum(len(w.parameter) + len(w.text) for w in record.warnings)
     )
-    return len(rendition.body) + text + _FIXED_BYTES
+    return len(rendition.body) + text + _RECORD_BYTES

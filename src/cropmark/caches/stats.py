@@ -1,4 +1,4 @@
-"""What all tiers of the cache have in common: their port with a name, their figures, what a purge means."""
+"""Common to all cache tiers: the Tier protocol, its statistics, and the match of a purge."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Final, Protocol
 
 from cropmark.ports import Cache, Record
 
-SHARE: Final = 8
-"""An entry is at most an eighth of its tier."""
+MAX_ENTRY_DIVISOR: Final = 8
+"""An entry takes at most 1/8 of its tier's limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class TierStats:
-    """What a tier holds now, and what happened in it since it was opened.
+    """The contents of a tier, and its events since it was opened.
 
-    `errors` counts failures of the storage, `damaged` entries found broken, `skipped` renditions that were not kept:
-    too large, or the storage out of order.
+    `errors` counts failures of the storage, `damaged` entries found corrupt, `skipped` renditions that were not stored
+    because they were too large or the storage failed.
     """
 
     name: str
@@ -32,7 +32,7 @@ class TierStats:
 
 
 class Tier(Cache, Protocol):
-    """A Cache that tells its name (`memory`, `disk`, `shared`) and its figures."""
+    """A Cache with a name (`memory`, `disk`, `shared`) and statistics."""
 
     @property
     def name(self) -> str: ...
@@ -42,7 +42,7 @@ class Tier(Cache, Protocol):
 
 @dataclass(slots=True)
 class TierCounters:
-    """The counters behind TierStats. Changed on the event loop only, so that no increment is lost."""
+    """The counters of TierStats. Changed on the event loop only, so that no increment is lost."""
 
     hits: int = 0
     misses: int = 0
@@ -51,6 +51,6 @@ class TierCounters:
     skipped: int = 0
 
 
-def tagged(record: Record, tag_prefix: str) -> bool:
-    """Whether a purge of this prefix means it."""
+def has_tag(record: Record, tag_prefix: str) -> bool:
+    """True if a purge of `tag_prefix` covers this record."""
     return any(tag.startswith(tag_prefix) for tag in record.tags)

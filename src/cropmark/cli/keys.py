@@ -1,4 +1,4 @@
-"""cropmark keys: stacks and keys, made, listed, revoked."""
+"""cropmark keys: create, list and revoke keys."""
 
 from __future__ import annotations
 
@@ -9,105 +9,101 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cropmark.cli.options import ConfigFile, Data, StackName, day, err, library, name_of, out, settings_of, stack_of
+from cropmark.cli.options import (
+    ConfigFile,
+    Data,
+    StackName,
+    err,
+    format_time,
+    open_library,
+    out,
+    parse_name,
+    read_settings,
+    select_stack,
+)
 from cropmark.model.assets import KeyKind, KeyScope, LibraryKey
 from cropmark.model.problems import BadRequest
 
-if TYPE_CHECKING:  # as in shared.py
+if TYPE_CHECKING:
     from cropmark.config.settings import Settings
 
-app = typer.Typer(help="Make and revoke keys, and stacks.", no_args_is_help=True)
+app = typer.Typer(help="Create and revoke keys.", no_args_is_help=True)
 
 
 @app.command("create")
 def create_key(
-    kind: Annotated[str, typer.Argument(help="stack, management, delivery, pixlab or admin.")],
-    name: Annotated[str, typer.Argument(parser=name_of, help="What it is called; no two stacks have one name.")],
+    kind: Annotated[KeyKind, typer.Argument(help="Kind of key.")],
+    name: Annotated[str, typer.Argument(parser=parse_name, help="A name for the key.")],
     environment: Annotated[
         list[str] | None,
-        typer.Option(parser=name_of, help="Environment that a delivery token is for; may be repeated."),
+        typer.Option(parser=parse_name, help="Environment of a delivery token; may be repeated."),
     ] = None,
-    secured: Annotated[bool, typer.Option("--secured", help="A stack whose pictures need a delivery token.")] = False,
-    secret: Annotated[bool, typer.Option("--secret", help="Take the key from the standard input.")] = False,
+    from_stdin: Annotated[bool, typer.Option("--secret", help="Read the key from standard input.")] = False,
     stack: StackName = None,
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Make a key, which is shown once, or a stack, whose api key is part of its URLs and no secret."""
-    if environment and kind != KeyKind.DELIVERY.value:
+    """Create a key and print it. It is shown only once."""
+    if environment and kind is not KeyKind.DELIVERY:
         raise BadRequest("--environment is for delivery tokens", fix="leave it out")
-    settings = settings_of(config, data)
-    if kind == "stack":
-        with library(settings, make=True) as store:
-            out.print(store.new_stack(name, secured=secured).api_key, highlight=False)
-        return
-    wanted = _kind(kind)
-    text = _given(settings) if secret else _new(wanted)
-    with library(settings, make=True) as store:
-        scoped = wanted in (KeyKind.MANAGEMENT, KeyKind.DELIVERY)
-        scope = KeyScope(stack_of(store, stack, make=True).api_key if scoped else None, tuple(environment or ()))
-        store.new_key(wanted, name, scope, text)
-    if not secret:
-        out.print(text, highlight=False, soft_wrap=True)
-        err.print("It is shown this once.", style="dim")
+    settings = read_settings(config, data_dir=data)
+    secret = _read_secret(settings) if from_stdin else _new_secret(kind)
+    with open_library(settings, create=True) as store:
+        has_stack = kind in (KeyKind.MANAGEMENT, KeyKind.DELIVERY)
+        api_key = select_stack(store, stack, create=True).api_key if has_stack else None
+        store.new_key(kind, name, KeyScope(api_key, tuple(environment or ())), secret)
+    if not from_stdin:
+        out.print(secret, highlight=False, soft_wrap=True)
+        err.print("This key is shown only once.", style="dim")
 
 
 @app.command("list")
 def list_keys(data: Data = None, config: ConfigFile = None) -> None:
-    """Show stacks and keys; never a key itself."""
-    with library(settings_of(config, data)) as store:
-        stacks, keys = store.stacks(), store.all_keys()
-    names = {stack.api_key: stack.name for stack in stacks}
-    table = Table("id", "kind", "name", "for", "made", "last used", box=None, pad_edge=False, header_style="bold")
+    """List the keys without their secrets."""
+    with open_library(read_settings(config, data_dir=data)) as store:
+        names = {stack.api_key: stack.name for stack in store.stacks()}
+        keys = store.all_keys()
+    table = Table("id", "kind", "name", "scope", "created", "last used", box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
         column.overflow = "fold"
-    table.columns[0].no_wrap = True  # an id is to be copied
-    for stack in stacks:
-        kind = "secured stack" if stack.secured else "stack"
-        table.add_row(stack.api_key, kind, escape(stack.name), stack.kontent_id, day(stack.created_ms), "")
+    table.columns[0].no_wrap = True  # to be copied
     for key in keys:
-        used = day(key.last_used_ms) if key.last_used_ms else "never"
-        table.add_row(key.id, key.kind.value, escape(key.name), escape(_scope(key, names)), day(key.created_ms), used)
+        created = format_time(key.created_ms)
+        used = format_time(key.last_used_ms) if key.last_used_ms else "never"
+        table.add_row(key.id, key.kind.value, escape(key.name), escape(_scope(key, names)), created, used)
     out.print(table)
 
 
 @app.command("revoke")
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(parser=name_of, help="Its id, as the list shows it.")],
+    key_id: Annotated[str, typer.Argument(parser=parse_name, help="Id of the key, from `cropmark keys list`.")],
     data: Data = None,
     config: ConfigFile = None,
 ) -> None:
-    """Make a key useless, on every server within a second."""
-    with library(settings_of(config, data)) as store:
+    """Revoke a key on every server within a second."""
+    with open_library(read_settings(config, data_dir=data)) as store:
         if not store.revoke_key(key_id):
-            raise BadRequest(f"there is no key {key_id!r}", fix="see cropmark keys list")
+            raise BadRequest(f"unknown key {key_id!r}", fix="see cropmark keys list")
     out.print("revoked", highlight=False)
 
 
-def _kind(text: str) -> KeyKind:
-    try:
-        return KeyKind(text)
-    except ValueError as error:
-        kinds = ", ".join(kind.value for kind in KeyKind)
-        raise BadRequest(f"there is no kind of key {text!r}", fix=f"write one of stack, {kinds}") from error
-
-
-def _new(kind: KeyKind) -> str:
-    from cropmark.library.keys import new_secret  # noqa: PLC0415
+def _new_secret(kind: KeyKind) -> str:
+    from cropmark.library.keys import new_secret
 
     return new_secret(kind)
 
 
-def _given(settings: Settings) -> str:
-    """A key that somebody chose, from the standard input: an argument would be seen by every process."""
-    from cropmark.library.keys import SAFE_CHARS  # noqa: PLC0415
+def _read_secret(settings: Settings) -> str:
+    """A chosen key from standard input, since other processes can see arguments. Raises BadRequest in production."""
+    from cropmark.library.keys import RECOMMENDED_CHARS
 
     secret = sys.stdin.readline().strip()
-    if len(secret) < SAFE_CHARS:
-        told = f"a key of {len(secret)} characters can be guessed where a made one cannot"
+    if len(secret) < RECOMMENDED_CHARS:
+        warning = f"a key of {len(secret)} characters can be guessed"
         if settings.production:
-            raise BadRequest(f"production: {told}", fix=f"give one of {SAFE_CHARS} or more, or let one be made")
-        err.print(f"[yellow]warning:[/] {told}", highlight=False)
+            fix = f"use {RECOMMENDED_CHARS} characters or more, or a generated key"
+            raise BadRequest(f"production: {warning}", fix=fix)
+        err.print(f"[yellow]warning:[/] {warning}", highlight=False)
     return secret
 
 

@@ -1,122 +1,120 @@
-"""The commands for whoever moves from one service to another: what a request is called elsewhere, what differs."""
+"""Commands for a migration: translate requests between dialects, and compare two URLs."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from cropmark.config.loader import configured
+from cropmark.cli.options import ConfigFile, out, read_settings
 
-if TYPE_CHECKING:  # they bring the engine and the web stack, which whoever asks for --help need not wait for
+if TYPE_CHECKING:
     from cropmark.replay.compare import Comparison, FetchedUrl
     from cropmark.translation import Translation
 
-out = Console(emoji=False)
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; ./cropmark.toml where it is.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def translate(
-    request: Annotated[str, typer.Argument(help="A URL, its path, or what stands behind its question mark.")],
-    spoken: Annotated[
-        str | None, typer.Option("--from", help="Its dialect; that of the path /fastly/… where left out.")
+    request: Annotated[str, typer.Argument(help="A URL, a path, or a query without its question mark.")],
+    source_dialect: Annotated[
+        str | None, typer.Option("--from", help="Dialect of the request.", show_default="from the path, /fastly/…")
     ] = None,
-    wanted: Annotated[str | None, typer.Option("--to", help="One dialect; all others where left out.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--to", help="Dialect to translate to.", show_default="all others")
+    ] = None,
     accept: Annotated[
-        str | None, typer.Option(help="For clients that send this Accept header; for every client where left out.")
+        str | None, typer.Option(help="Translate for clients with this Accept header.", show_default="every client")
     ] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say a request in another dialect, or name what has no words there.
+    """Translate a request to another dialect, or list the differences.
 
-    Ends with 1 where a dialect that was named by --to cannot say the same.
+    Exits with 1 if the dialect of --to cannot express the request exactly.
     """
-    from cropmark import api  # noqa: PLC0415 - as below
+    from cropmark import api
 
-    found = api.translate(
-        request, dialect=spoken, to=(wanted,) if wanted else None, accept=accept, settings=configured(config).settings
-    )
+    to = (target,) if target else None
+    translations = api.translate(request, dialect=source_dialect, to=to, accept=accept, settings=read_settings(config))
     if as_json:
-        out.print_json(json.dumps([one.plain() for one in found]))
+        out.print_json(json.dumps([translation.to_json() for translation in translations]))
     else:
-        for one in found:
-            _show(one)
-    if wanted and not all(one.same for one in found):
-        sys.exit(1)
+        for translation in translations:
+            _print_translation(translation)
+    if target and not all(translation.same for translation in translations):
+        raise SystemExit(1)
 
 
-def _show(found: Translation) -> None:
-    """A translation on one line, to be copied whole, and below it a line for each thing that differs."""
-    if found.query is None:
-        out.print(f"[bold]{found.dialect}[/] [red]has no words for it[/]", highlight=False)
+def _print_translation(translation: Translation) -> None:
+    """Print the translation on one line that can be copied, then a line for each difference."""
+    dialect, query = f"[bold]{translation.dialect}[/]", translation.query
+    if query is None:
+        out.print(f"{dialect} [red]cannot express it[/]", highlight=False)
     else:
-        endpoint = f"{found.query.endpoint}?" if found.query.endpoint else ""
-        means = "[green]the same[/]" if found.same else "[yellow]nearly the same[/]"
-        words = escape(endpoint + found.query.text) or "(no query)"
-        out.print(f"[bold]{found.dialect}[/] {means}: {words}", highlight=False, soft_wrap=True)
-        for name, value in found.query.headers:
+        endpoint = f"{query.endpoint}?" if query.endpoint else ""
+        verdict = "[green]equivalent[/]" if translation.same else "[yellow]nearly equivalent[/]"
+        text = escape(endpoint + query.text) or "(no query)"
+        out.print(f"{dialect} {verdict}: {text}", highlight=False, soft_wrap=True)
+        for name, value in query.headers:
             out.print(f"  with the header {escape(name)}: {escape(value)}", highlight=False, soft_wrap=True)
-    for sentence in found.differs:
+    for sentence in translation.differs:
         out.print(Padding(escape(sentence), (0, 0, 0, 2)), style="dim", highlight=False)
 
 
 def compare(
-    one: Annotated[str, typer.Argument(help="A URL, such as the service's.")],
-    two: Annotated[str, typer.Argument(help="The other, such as this server's.")],
-    accept: Annotated[str, typer.Option(help="The Accept header that both are asked with.")] = "",
+    one: Annotated[str, typer.Argument(help="A URL, such as that of the old service.")],
+    two: Annotated[str, typer.Argument(help="The URL to compare with, such as that of this server.")],
+    accept: Annotated[str, typer.Option(help="Accept header of both requests.")] = "",
     tolerance: Annotated[
-        float, typer.Option(min=0, max=255, help="Levels of 255 that the pictures may differ on average.")
+        float, typer.Option(min=0, max=255, help="Largest mean difference of the pixels, in levels of 255.")
     ] = 5.0,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """Fetch two URLs and tell what differs: status, type, size, frames, picture. Ends with 1 where something does."""
-    from cropmark.replay.compare import compared  # noqa: PLC0415 - it brings the engine
+    """Fetch two URLs and compare status, type, size, frames and pixels. Exits with 1 if they are different."""
+    import asyncio
 
-    found = asyncio.run(compared(one, two, accept=accept, settings=configured(config).settings))
-    unlike = found.unlike(tolerance)
+    from cropmark.replay.compare import compare_urls
+
+    comparison = asyncio.run(compare_urls(one, two, accept=accept, settings=read_settings(config)))
+    differences = comparison.differences(tolerance)
     if as_json:
-        out.print_json(json.dumps(found.plain(tolerance)))
+        out.print_json(json.dumps(comparison.to_json(tolerance)))
     else:
-        out.print(_table(found, unlike))
-        out.print(f"[red]differs[/]: {', '.join(unlike)}" if unlike else "[green]alike[/]", highlight=False)
-    if unlike:
-        sys.exit(1)
+        out.print(_table(comparison, differences))
+        verdict = f"[red]different[/]: {', '.join(differences)}" if differences else "[green]identical[/]"
+        out.print(verdict, highlight=False)
+    if differences:
+        raise SystemExit(1)
 
 
-def _table(found: Comparison, unlike: tuple[str, ...]) -> Table:
-    table = Table("", escape(found.one.url), escape(found.two.url), "", box=None, header_style="bold", pad_edge=False)
+def _table(comparison: Comparison, differences: tuple[str, ...]) -> Table:
+    one, two = comparison.one, comparison.two
+    table = Table("", escape(one.url), escape(two.url), "", box=None, header_style="bold", pad_edge=False)
     for name in ("status", "type", "size", "frames", "bytes"):
-        mark = "[red]differs[/]" if name in unlike else ""
-        table.add_row(name, _cell(found.one, name), _cell(found.two, name), mark)
-    if found.difference is not None:
-        d = found.difference
-        psnr = "no pixel differs" if d.psnr_db is None else f"PSNR {d.psnr_db:.1f} dB"
-        mark = "[red]differs[/]" if "picture" in unlike else ""
-        table.add_row("picture", f"mean {d.mean:.2f}, most {d.maximum} of 255 over {d.size}", psnr, mark)
+        mark = "[red]different[/]" if name in differences else ""
+        table.add_row(name, _cell(one, name), _cell(two, name), mark)
+    if (difference := comparison.difference) is not None:
+        pixels = f"mean {difference.mean:.2f}, maximum {difference.maximum} of 255 over {difference.size}"
+        psnr = "all pixels equal" if difference.psnr_db is None else f"PSNR {difference.psnr_db:.1f} dB"
+        table.add_row("image", pixels, psnr, "[red]different[/]" if "image" in differences else "")
     return table
 
 
-def _cell(seen: FetchedUrl, name: str) -> str:
+def _cell(fetched: FetchedUrl, name: str) -> str:
     match name:
         case "status":
-            return str(seen.status)
+            return str(fetched.status)
         case "type":
-            return escape(seen.media_type)
+            return escape(fetched.media_type)
         case "bytes":
-            return f"{seen.bytes:,}"
+            return f"{fetched.bytes:,}"
         case "frames":
-            return str(seen.info.frames) if seen.info else ""
+            return str(fetched.info.frames) if fetched.info else ""
         case _:
-            return str(seen.info.size) if seen.info else escape(seen.trouble or "")
+            return str(fetched.info.size) if fetched.info else escape(fetched.error or "")

@@ -1,4 +1,8 @@
-"""What the commands share: options, the library by its configuration, times."""
+"""Shared by the commands: consoles, options, the library of the configuration, times.
+
+`cropmark --help` imports this module and each module with commands. They import the configuration, the engine, the
+database and the web stack inside the commands, so that help is fast.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
+from typer.core import TyperCommand, TyperOption
 
-from cropmark.config.loader import configured
-from cropmark.config.paths import data_folder
-from cropmark.management.parse import text_of
 from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, Stack
 from cropmark.model.problems import BadRequest
 
-if TYPE_CHECKING:  # they bring the database, which whoever asks for --help need not wait for
+if TYPE_CHECKING:
     from cropmark.config.settings import Settings
     from cropmark.library.store import LibraryStore
 
@@ -25,41 +28,92 @@ out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
 
 FIRST_STACK = "default"
-"""Made where a stack is needed and there is none."""
+"""Name of the stack that is created if a command needs one and the library has none."""
 
 
-def name_of(text: str) -> str:
-    """What the management API takes as a name too. Raises BadOrder for any other."""
-    return text_of(text, repr(text[:80]), MAX_NAME_CHARS)
+def parse_name(text: str) -> str:
+    """The text if the management API accepts it as a name. Raises BadRequest."""
+    return _checked(text, MAX_NAME_CHARS)
 
 
-def locale_of(text: str) -> str:
-    """The same of a locale."""
-    return text_of(text, repr(text[:80]), MAX_LOCALE_CHARS)
+def parse_locale(text: str) -> str:
+    """The text if the management API accepts it as a locale. Raises BadRequest."""
+    return _checked(text, MAX_LOCALE_CHARS)
 
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; ./cropmark.toml where it is.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of what must be kept.")]
+def _checked(text: str, max_chars: int) -> str:
+    from cropmark.management.parse import read_text
+
+    return read_text(text, repr(text[:80]), max_chars)
+
+
+def parse_dialect(text: str) -> str:
+    """The text if it names a dialect that serves images by query. Raises a usage error."""
+    names = _dialect_names()
+    if text not in names:
+        raise typer.BadParameter(f"unknown dialect {text!r}; write one of {', '.join(names)}")
+    return text
+
+
+def _dialect_names() -> tuple[str, ...]:
+    from cropmark.dialects.registry import folder_entries
+
+    return tuple(entry.name for entry in folder_entries())
+
+
+class DialectCommand(TyperCommand):
+    """A command with the dialects in its help. They are imported only when that help is printed."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # Typer's private copies of Click's classes
+        for param in self.params:
+            if isinstance(param, TyperOption) and param.name == "dialect":
+                param.help = f"{param.help} {', '.join(_dialect_names())}."
+        super().format_help(ctx, formatter)
+
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML file.", show_default="./cropmark.toml if it exists")
+]
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder (library, stored results).")]
+DialectName = Annotated[
+    str, typer.Option("--dialect", "-d", parser=parse_dialect, metavar="NAME", help="Dialect of the query:")
+]
+"""Needs DialectCommand, which completes the help."""
 StackName = Annotated[
-    str | None, typer.Option("--stack", parser=name_of, help="Name or api key; needed where there are several.")
+    str | None,
+    typer.Option("--stack", parser=parse_name, help="Name or API key of the stack; required if there are several."),
 ]
 
 
-def settings_of(config: Path | None, data: Path | None) -> Settings:
-    """The configuration with what the command line says."""
-    return configured(config, {"data_dir": data}).settings
+def fail(text: str, code: int = 1) -> NoReturn:
+    """Print each line of `text`, `cause | fix`, to standard error and exit."""
+    for line in text.splitlines():
+        cause, _, fix = line.partition(" | ")
+        fix = fix.removeprefix("fix: ")
+        err.print("[red]cropmark:[/]", Text(cause), highlight=False, soft_wrap=True)
+        if fix:
+            err.print("         ", Text(fix), highlight=False, soft_wrap=True, style="dim")
+    raise SystemExit(code)
+
+
+def read_settings(config: Path | None, **overrides: Any) -> Settings:
+    """The configuration, with these settings from the command line."""
+    from cropmark.config.loader import load_settings
+
+    return load_settings(config, overrides).settings
 
 
 @contextmanager
-def library(settings: Settings, *, make: bool = False) -> Iterator[LibraryStore]:
-    """The library, which may be made where there is none. Raises BadOrder where it cannot be had."""
-    from cropmark.library.errors import LibraryUnavailable  # noqa: PLC0415
-    from cropmark.server import library as library_setup  # noqa: PLC0415
+def open_library(settings: Settings, *, create: bool = False) -> Iterator[LibraryStore]:
+    """The library of the configuration. Raises BadRequest if it is unavailable, or absent and `create` is not set."""
+    from cropmark.config.paths import data_folder
+    from cropmark.library.errors import LibraryUnavailable
+    from cropmark.server import library
 
-    if not make and not library_setup.is_there(settings):
-        raise BadRequest(f"there is no library in {data_folder(settings)}", fix="cropmark assets add PATH")
+    if not create and not library.exists(settings):
+        raise BadRequest(f"{data_folder(settings)} does not contain a library", fix="cropmark assets add PATH")
     try:
-        store = library_setup.opened(settings)
+        store = library.open_library(settings)
     except LibraryUnavailable as error:
         raise BadRequest(error.what, fix=error.fix) from error
     try:
@@ -68,31 +122,29 @@ def library(settings: Settings, *, make: bool = False) -> Iterator[LibraryStore]
         store.close()
 
 
-def stack_of(store: LibraryStore, name: str | None, *, make: bool = False) -> Stack:
-    """The stack of that name or api key; the only one where none is named."""
+def select_stack(store: LibraryStore, name: str | None, *, create: bool = False) -> Stack:
+    """The stack with this name or API key; without a name, the only one. Raises BadRequest."""
     stacks = store.stacks()
     if name is not None:
         for stack in stacks:
             if name in (stack.api_key, stack.name):
                 return stack
-        raise BadRequest(f"there is no stack {name!r}", fix=f"make it: cropmark keys create stack {name}")
+        raise BadRequest(f"unknown stack {name!r}", fix=f"create it: cropmark stacks create {name}")
     if not stacks:
-        if make:
+        if create:
             return store.new_stack(FIRST_STACK)
-        raise BadRequest(
-            "there is no stack yet", fix="make one: cropmark keys create stack NAME, or cropmark assets add"
-        )
+        raise BadRequest("the library has no stack", fix="create one: cropmark stacks create NAME")
     if len(stacks) > 1:
-        known = ", ".join(stack.name for stack in stacks)
-        raise BadRequest(f"expected one stack, there are {len(stacks)}: {known}", fix="name one with --stack")
+        names = ", ".join(stack.name for stack in stacks)
+        raise BadRequest(f"the library has {len(stacks)} stacks: {names}", fix="name one with --stack")
     return stacks[0]
 
 
-def day(ms: int) -> str:
-    """A time as people read it."""
+def format_time(ms: int) -> str:
+    """Unix milliseconds as a UTC date and time."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def ms_of(at: datetime | None) -> int | None:
-    """Unix milliseconds; without a zone, of UTC."""
+def unix_ms(at: datetime | None) -> int | None:
+    """Unix milliseconds; a time without a zone is UTC."""
     return None if at is None else int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)

@@ -1,1 +1,1 @@
-"""Assets kept here."""
+"""The library: assets in a database, their bytes in a folder or a bucket."""

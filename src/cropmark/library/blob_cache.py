@@ -1,6 +1,6 @@
-"""Copies of objects that were read lately, as files without names.
+"""Copies of recently read objects in anonymous temporary files.
 
-A picture that is asked for in eight widths is fetched from its bucket once.
+Eight widths of one image fetch its object from the bucket once.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from typing import IO, Final
 
 from cachetools import LRUCache
 
-HELD_BYTES: Final = 64 * 2**20
-"""Of all copies; a larger object is fetched each time."""
-HELD: Final = 64
-"""Copies: each keeps a descriptor open."""
+MAX_BYTES: Final = 64 * 2**20
+"""Total size of all copies. A larger object is fetched each time."""
+MAX_FILES: Final = 64
+"""Largest number of copies: each holds a descriptor open."""
 
 
 class BlobCache:
-    """Files by the digest of what is in them, so none is ever stale. For threads; readers use pread."""
+    """Files by the digest of their bytes, so that no entry is ever stale. Thread-safe; readers use pread."""
 
-    def __init__(self, most_bytes: int = HELD_BYTES) -> None:
-        self._files = _Files(most_bytes)
+    def __init__(self, limit_bytes: int = MAX_BYTES) -> None:
+        self._files = _Files(limit_bytes)
         self._lock = Lock()
 
     def open(self, digest: str) -> int | None:
-        """A descriptor of the copy, which the caller closes; None where there is none."""
+        """A descriptor of the copy, which the caller closes; None if it is not cached."""
         with self._lock:
             file = self._files.get(digest)
             return None if file is None else os.dup(file.fileno())
 
-    def take(self, digest: str, file: IO[bytes]) -> int:
-        """A descriptor of the file, which is ours from now on, and is kept if it is not too large."""
+    def add(self, digest: str, file: IO[bytes]) -> int:
+        """Take over the file and return a descriptor of it, which the caller closes. A large file is not cached."""
         with self._lock:
             descriptor = os.dup(file.fileno())
-            self._files.forget(digest)
+            self._files.discard(digest)
             if _length(file) > self._files.maxsize:
                 file.close()
             else:
@@ -43,21 +43,21 @@ class BlobCache:
 
     def evict(self, digest: str) -> None:
         with self._lock:
-            self._files.forget(digest)
+            self._files.discard(digest)
 
 
 class _Files(LRUCache[str, IO[bytes]]):
-    """Closes what it drops."""
+    """An LRU cache that closes the files it evicts."""
 
-    def __init__(self, most_bytes: int) -> None:
-        super().__init__(most_bytes, getsizeof=lambda file: max(_length(file), most_bytes // HELD))
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes, getsizeof=lambda file: max(_length(file), limit_bytes // MAX_FILES))
 
     def popitem(self) -> tuple[str, IO[bytes]]:
         digest, file = super().popitem()
         file.close()
         return digest, file
 
-    def forget(self, digest: str) -> None:
+    def discard(self, digest: str) -> None:
         if (file := self.pop(digest, None)) is not None:
             file.close()
 

@@ -1,6 +1,6 @@
-"""Bytes by their digest, in a folder: whole or not there, whatever happens meanwhile.
+"""Blobs in a folder, named by their digest. A blob is complete or absent, also after a crash.
 
-Written beside their place, brought to the disk, then renamed. The same bytes are kept once, whoever uploads them.
+Each is written to a temporary file, synced to disk, then renamed. Equal bytes are stored once.
 """
 
 from __future__ import annotations
@@ -9,63 +9,63 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
 from cropmark.ports import OpenSource
+from cropmark.runtime.atomic_file import sync_folder, write_atomically
 
-PIECE: Final = 2**20
+CHUNK_BYTES: Final = 2**20
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _INCOMING: Final = "incoming"
-_DEAD_S: Final = 3600.0
-"""Past this age a file on its way in is nobody's."""
+_STALE_PART_S: Final = 3600.0
+"""An unfinished file of this age was left by a crash."""
 
 
 class BlobStore(Protocol):
-    """Where the bytes of a library lie. All calls wait for storage; OSError tells of trouble with it."""
+    """Storage for a library's bytes. All calls block on it and raise OSError if it fails."""
 
     def put(self, digest: str, source: OpenSource) -> None:
-        """Keep the bytes, which have this digest; where they are kept already, they count as new."""
+        """Store the bytes, which have this digest. Stored bytes get a new age."""
         ...
 
     def open(self, digest: str) -> int:
-        """A descriptor to read them by, which the caller closes. Raises FileNotFoundError."""
+        """A descriptor of the bytes, which the caller closes. Raises FileNotFoundError."""
         ...
 
     def age_s(self, digest: str) -> float | None:
-        """How long ago they were put; None where there are none."""
+        """Seconds since the last put; None if the bytes are not stored."""
         ...
 
     def remove(self, digest: str) -> None: ...
 
     def digests(self) -> Iterator[str]:
-        """Of all that is kept."""
+        """The digests of all stored bytes."""
         ...
 
-    def tidy(self) -> int:
-        """Remove what was never finished; how much there was."""
+    def remove_unfinished(self) -> int:
+        """Remove the files that a crash left unfinished, and return their number."""
         ...
 
 
 def digest_of(source: OpenSource) -> str:
     """The SHA-256 of an open file, in hex."""
     total = hashlib.sha256()
-    for piece in pieces(source):
+    for piece in chunks(source):
         total.update(piece)
     return total.hexdigest()
 
 
-def pieces(source: OpenSource) -> Iterator[bytes]:
-    """An open file from its beginning, in pieces."""
-    for at in range(0, source.bytes, PIECE):
-        yield os.pread(source.descriptor, min(PIECE, source.bytes - at), at)
+def chunks(source: OpenSource) -> Iterator[bytes]:
+    """The bytes of an open file in pieces of CHUNK_BYTES."""
+    for at in range(0, source.bytes, CHUNK_BYTES):
+        yield os.pread(source.descriptor, min(CHUNK_BYTES, source.bytes - at), at)
 
 
 class FolderBlobStore:
-    """Implements Blobs: `ab/cdef…` below the folder."""
+    """Implements BlobStore: `ab/cdef…` below the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -78,19 +78,8 @@ class FolderBlobStore:
             return
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(dir=self._incoming)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines(pieces(source))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(part).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(part).unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
-        _sync(self._folder)
+        write_atomically(path, chunks(source), folder=self._incoming, durable=True)
+        sync_folder(self._folder)  # the name of a new subfolder
 
     def open(self, digest: str) -> int:
         return os.open(self._path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -110,24 +99,15 @@ class FolderBlobStore:
             if _DIGEST.fullmatch(digest):
                 yield digest
 
-    def tidy(self) -> int:
+    def remove_unfinished(self) -> int:
         count = 0
         for path in self._incoming.glob("*"):
-            # Young ones may be about to be finished, by another process too.
+            # Another process may still be writing a young one.
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _DEAD_S:
+                if time.time() - path.stat().st_mtime > _STALE_PART_S:
                     path.unlink()
                     count += 1
         return count
 
     def _path(self, digest: str) -> Path:
         return self._folder / digest[:2] / digest[2:]
-
-
-def _sync(folder: Path) -> None:
-    """The folder's entries are on the disk too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
-"""An object store by its URL, by obstore: a bucket, or a folder.
+"""An object store (a bucket or a folder) by its URL, through obstore.
 
-Where it is and the keys to it come from where its own tools have them: AWS_ENDPOINT, AWS_ACCESS_KEY_ID and their
-companions in the environment (docs/configuration.md).
+Endpoint and credentials come from the environment variables of the store's own tools: AWS_ENDPOINT, AWS_ACCESS_KEY_ID
+and so on (docs/configuration.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import structlog
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
-from cropmark.library.blobs import pieces
+from cropmark.library.blobs import chunks
 from cropmark.library.errors import LibraryUnavailable
 from cropmark.ports import OpenSource
 
@@ -27,129 +27,130 @@ T = TypeVar("T")
 
 log = structlog.get_logger("cropmark.library")
 
-_WHOLE: Final = 5 * 2**20
-"""Bytes that are put in one request. More go in parts; what is broken off there a bucket's lifecycle rule removes."""
-# Given up within ten seconds: somebody waits, and the library's other writers with them. A large file that moves on
-# has as long as it needs.
+_SINGLE_PUT_BYTES: Final = 5 * 2**20
+"""Largest single-request upload. Larger objects use multipart; the bucket's lifecycle rule removes incomplete parts."""
+# A failing store gives up within ten seconds: a client waits, and so do the library's other writers. A large file that
+# makes progress may take 10 minutes.
 _RETRIES: Final[Any] = {
     "max_retries": 2,
     "retry_timeout": timedelta(seconds=6),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
 }
-_PATIENCE: Final[dict[str, Any]] = {"connect_timeout": "2s", "read_timeout": "5s", "timeout": "10m"}
-_AZURE: Final = (
+_TIMEOUTS: Final[dict[str, Any]] = {"connect_timeout": "2s", "read_timeout": "5s", "timeout": "10m"}
+_AZURE_CREDENTIALS: Final = (
     "AZURE_STORAGE_ACCOUNT_KEY",
     "AZURE_STORAGE_ACCESS_KEY",
     "AZURE_STORAGE_SAS_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
     "AZURE_STORAGE_CLIENT_SECRET",
 )
-_GOOGLE: Final = (
+_GOOGLE_CREDENTIALS: Final = (
     "GOOGLE_SERVICE_ACCOUNT",
     "GOOGLE_SERVICE_ACCOUNT_PATH",
     "GOOGLE_SERVICE_ACCOUNT_KEY",
     "GOOGLE_APPLICATION_CREDENTIALS",
 )
-_KEYS: Final = {
+_CREDENTIALS: Final = {
     "s3": ("AWS_ACCESS_KEY_ID",),
     "s3a": ("AWS_ACCESS_KEY_ID",),
-    "gs": _GOOGLE,
-    "az": _AZURE,
-    "adl": _AZURE,
-    "azure": _AZURE,
-    "abfs": _AZURE,
-    "abfss": _AZURE,
+    "gs": _GOOGLE_CREDENTIALS,
+    "az": _AZURE_CREDENTIALS,
+    "adl": _AZURE_CREDENTIALS,
+    "azure": _AZURE_CREDENTIALS,
+    "abfs": _AZURE_CREDENTIALS,
+    "abfss": _AZURE_CREDENTIALS,
 }
-"""One of these must be set. Without a key the library would ask the machine's metadata address for one."""
-_YES: Final = ("1", "true", "yes", "on")
-_MEND: Final = "check its name, AWS_ENDPOINT (AWS_ALLOW_HTTP=true for http://) and the keys: docs/configuration.md"
+"""One of these variables must be set. Without credentials, obstore requests them from the instance metadata address."""
+_TRUE_WORDS: Final = ("1", "true", "yes", "on")
+_FIX: Final = "check its name, AWS_ENDPOINT (AWS_ALLOW_HTTP=true for http://) and the keys: docs/configuration.md"
 
 
 class Bucket:
-    """Objects by their paths, each whole or not there.
+    """Objects by their paths, each complete or absent.
 
-    Trouble is told as OSError, an absent object as FileNotFoundError.
+    All calls block. Raises OSError if the store fails, FileNotFoundError for an absent object.
     """
 
     def __init__(self, store: Any) -> None:  # obstore has a type for each kind of store
         self._store = store
 
     @classmethod
-    def at(cls, url: str, setting: str, *, role: bool = False) -> Bucket:
+    def from_url(cls, url: str, setting: str, *, role: bool = False) -> Bucket:
         """The store at `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///folder`.
 
-        `role`: without a key in the environment the machine's own may be asked for. Raises LibraryUnusable.
+        `setting` is the setting that has the URL, for error messages. `role`: without credentials in the environment,
+        use those of the instance (its metadata address). Raises LibraryUnavailable.
         """
         parts = urlsplit(url)
-        keys = _KEYS.get(parts.scheme, ())
+        keys = _CREDENTIALS.get(parts.scheme, ())
         if keys and not role and not any(os.environ.get(key) for key in keys):
             raise LibraryUnavailable(
-                f"{setting}: there is no key to it in the environment",
-                f"set {keys[0]} and what belongs to it, or bucket_role = true to take the machine's own role",
+                f"{setting}: no credentials for it in the environment",
+                f"set {keys[0]} and the variables that belong to it, or set allow_instance_credentials = true",
             )
         try:
             if parts.scheme == "file":
                 return cls(LocalStore(Path(unquote(parts.path)), mkdir=True))
-            return cls(from_url(url, client_options=_client(), retry_config=_RETRIES))
+            return cls(from_url(url, client_options=_client_options(), retry_config=_RETRIES))
         except Exception as error:
             raise LibraryUnavailable(
-                f"{setting}: {_why(error)}", "write s3://bucket/prefix or file:///folder"
+                f"{setting}: {_reason(error)}", "write s3://bucket/prefix or file:///folder"
             ) from error
 
     def check(self, folder: str, setting: str) -> None:
-        """Raises LibraryUnusable where the store cannot be reached, or does not let us see what it holds."""
+        """Raises LibraryUnavailable if the store cannot be reached or does not list the objects below `folder`."""
         try:
             next(iter(obstore.list(self._store, folder)), None)
         except BaseError as error:
-            raise LibraryUnavailable(f"{setting} cannot be used: {_why(error)}", _MEND) from error
+            raise LibraryUnavailable(f"{setting} cannot be used: {_reason(error)}", _FIX) from error
 
     def put(self, path: str, body: bytes | OpenSource) -> None:
-        sent: bytes | Iterator[bytes] = body if isinstance(body, bytes) else pieces(body)
-        if not isinstance(body, bytes) and body.bytes <= _WHOLE:
-            sent = b"".join(pieces(body))
-        _told(lambda: obstore.put(self._store, path, sent))
+        content: bytes | Iterator[bytes] = body if isinstance(body, bytes) else chunks(body)
+        if not isinstance(body, bytes) and body.bytes <= _SINGLE_PUT_BYTES:
+            content = b"".join(chunks(body))
+        _call(lambda: obstore.put(self._store, path, content))
 
     def fetch(self, path: str, file: IO[bytes]) -> None:
         """Write the object into the file."""
 
-        def fetched() -> None:
+        def download() -> None:
             file.writelines(obstore.get(self._store, path).stream())
             file.flush()
 
-        _told(fetched)
+        _call(download)
 
-    def head(self, path: str) -> Any:  # obstore's mapping of what it knows of an object
-        return _told(lambda: obstore.head(self._store, path))
+    def head(self, path: str) -> Any:  # obstore's mapping: path, size, last_modified, …
+        return _call(lambda: obstore.head(self._store, path))
 
     def remove(self, path: str) -> None:
         try:
-            _told(lambda: obstore.delete(self._store, path))
+            _call(lambda: obstore.delete(self._store, path))
         except FileNotFoundError:
             return
 
-    def listed(self, folder: str) -> list[Any]:  # the same mappings
-        """Of all objects below a path."""
-        return _told(lambda: [one for some in obstore.list(self._store, folder) for one in some])
+    def objects(self, folder: str) -> list[Any]:  # the same mappings
+        """The metadata of all objects below a path."""
+        return _call(lambda: [entry for page in obstore.list(self._store, folder) for entry in page])
 
 
-def _told(act: Callable[[], T]) -> T:
-    """What the act returns; trouble with the store as OSError."""
+def _call(act: Callable[[], T]) -> T:
+    """The value of `act`. Translates obstore's exceptions to FileNotFoundError and OSError."""
     try:
         return act()
     except NotFoundError as error:
         raise FileNotFoundError("no such object") from error
     except BaseError as error:
-        log.warning("the object store failed", why=_why(error))
-        raise OSError(f"the object store failed: {_why(error)}") from error
+        log.warning("the object store failed", why=_reason(error))
+        raise OSError(f"the object store failed: {_reason(error)}") from error
 
 
-def _client() -> Any:  # a mapping; obstore has another type of it for each store
-    """What is asked of the HTTP client. Given any of it, obstore no longer reads this variable itself."""
-    return {**_PATIENCE, "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in _YES}
+def _client_options() -> Any:  # a mapping; obstore has another type of it for each store
+    """Options of obstore's HTTP client. If any is given, obstore ignores AWS_ALLOW_HTTP, so it is read here."""
+    return {**_TIMEOUTS, "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in _TRUE_WORDS}
 
 
-def _why(error: Exception) -> str:
-    """What a store says of a failure, in a line: the word of its answer, or where there is none, what was tried."""
-    if found := re.search(r"<Code>(\w{1,80})</Code>", str(error)):
-        return found[1]
+def _reason(error: Exception) -> str:
+    """The reason for a failure in one line: the error code in the store's response, else the exception's first line."""
+    if code := re.search(r"<Code>(\w{1,80})</Code>", str(error)):
+        return code[1]
     return str(error).partition("\n")[0].strip()[:300]

@@ -1,4 +1,4 @@
-"""Bytes by their digest, in an object store."""
+"""Blobs in an object store, named by their digest."""
 
 from __future__ import annotations
 
@@ -18,59 +18,59 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class BucketBlobStore:
-    """Implements Blobs: one object a digest, `assets/ab/cdef…`."""
+    """Implements BlobStore: one object per digest, `assets/ab/cdef…`."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._copies = BlobCache()
+        self._cache = BlobCache()
 
     @classmethod
-    def at(cls, url: str, *, role: bool = False) -> BucketBlobStore:
-        """Raises LibraryUnusable for what is no URL of a store, or without a key to it."""
-        return cls(Bucket.at(url, SETTING, role=role))
+    def from_url(cls, url: str, *, role: bool = False) -> BucketBlobStore:
+        """Raises LibraryUnavailable if the URL is not a store's, or credentials are missing."""
+        return cls(Bucket.from_url(url, SETTING, role=role))
 
     def check(self) -> None:
-        """Raises LibraryUnusable where the store cannot be reached, or does not let us see what it holds."""
+        """Raises LibraryUnavailable if the store cannot be reached or listed."""
         self._bucket.check(_FOLDER, SETTING)
 
     def put(self, digest: str, source: OpenSource) -> None:
-        # Also where it is there already: it counts as new from now on.
-        self._bucket.put(_name(digest), source)
+        # Also if it exists: that renews its age.
+        self._bucket.put(_object_path(digest), source)
 
     def open(self, digest: str) -> int:
-        """A descriptor of a copy without a name, which is gone some time after it is closed."""
-        descriptor = self._copies.open(digest)
+        """A descriptor of a local, anonymous copy."""
+        descriptor = self._cache.open(digest)
         if descriptor is not None:
             return descriptor
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever takes it closes it
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the cache closes it
         try:
-            self._bucket.fetch(_name(digest), file)
+            self._bucket.fetch(_object_path(digest), file)
         except BaseException:
             file.close()
             raise
-        return self._copies.take(digest, file)
+        return self._cache.add(digest, file)
 
     def age_s(self, digest: str) -> float | None:
         try:
-            modified: datetime = self._bucket.head(_name(digest))["last_modified"]
+            modified: datetime = self._bucket.head(_object_path(digest))["last_modified"]
         except FileNotFoundError:
             return None
         return (datetime.now(UTC) - modified).total_seconds()
 
     def remove(self, digest: str) -> None:
-        self._copies.evict(digest)
-        self._bucket.remove(_name(digest))
+        self._cache.evict(digest)
+        self._bucket.remove(_object_path(digest))
 
     def digests(self) -> Iterator[str]:
-        for one in self._bucket.listed(_FOLDER):
-            digest = "".join(str(one["path"]).rsplit("/", 2)[-2:])
+        for entry in self._bucket.objects(_FOLDER):
+            digest = "".join(str(entry["path"]).rsplit("/", 2)[-2:])
             if _DIGEST.fullmatch(digest):
                 yield digest
 
-    def tidy(self) -> int:
-        """Nothing: a store tells of no object that was not finished."""
+    def remove_unfinished(self) -> int:
+        """Nothing: a store does not list unfinished objects."""
         return 0
 
 
-def _name(digest: str) -> str:
+def _object_path(digest: str) -> str:
     return f"{_FOLDER}/{digest[:2]}/{digest[2:]}"

@@ -1,7 +1,7 @@
-"""Results that were promised a link, in an object store that several servers may share.
+"""Stored results (images that PixLab links to) in an object store that several servers can share.
 
-As in a folder, a record means a whole body: it is written after it and removed before it. There is no index: a link is
-looked up in the store, and what is past its time, or too much, goes when the store is swept.
+As in a folder, a record implies a complete body: it is written after the body and removed before it. Links are looked
+up in the store without an index; a sweep removes expired results and those beyond the limits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from typing import Final
 import structlog
 
 from cropmark.library.bucket import Bucket
-from cropmark.library.results import DEAD_S, GIB, ID, SWEEP_S, WEEK_S, is_over, no_room, read_record, record_of
+from cropmark.library.results import (
+    ID,
+    STALE_PART_S,
+    SWEEP_INTERVAL_S,
+    ResultLimits,
+    decode_record,
+    encode_record,
+    is_expired,
+    storage_full,
+)
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import Overloaded
 from cropmark.ports import OpenSource, SourceVersion, StoredResult
@@ -32,17 +41,8 @@ SETTING: Final = "pixlab_store"
 _FOLDER: Final = "results"
 
 
-@dataclass(frozen=True, slots=True)
-class ResultLimits:
-    """`lifetime_s` 0: until they are forgotten, or room is needed."""
-
-    lifetime_s: float = WEEK_S
-    bytes: int = GIB
-    entries: int = 100_000
-
-
 class BucketResults:
-    """Implements ports.Results."""
+    """Implements ports.ResultStore."""
 
     def __init__(self, bucket: Bucket, limits: ResultLimits, clock: Callable[[], float] = time.time) -> None:
         self._bucket = bucket
@@ -51,119 +51,116 @@ class BucketResults:
         self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
-    async def opened(
-        cls, url: str, limits: ResultLimits, *, role: bool = False, sweep_s: float = SWEEP_S
+    async def start(
+        cls, url: str, limits: ResultLimits, *, role: bool = False, sweep_s: float = SWEEP_INTERVAL_S
     ) -> BucketResults:
-        """The results at a URL, swept now and then. Raises LibraryUnusable."""
-        bucket = Bucket.at(url, SETTING, role=role)
+        """The results at a URL, swept in the background. Raises LibraryUnavailable."""
+        bucket = Bucket.from_url(url, SETTING, role=role)
         await asyncio.to_thread(bucket.check, _FOLDER, SETTING)
         results = cls(bucket, limits)
-        results._sweeping = asyncio.create_task(results._swept_every(sweep_s))
+        results._sweeping = asyncio.create_task(results._sweep_forever(sweep_s))
         return results
 
     async def put(self, body: bytes | OpenSource, kind: Format, owner: str, comment: str = "") -> StoredResult:
         length = len(body) if isinstance(body, bytes) else body.bytes
         if length > self._limits.bytes:
-            raise no_room()
+            raise storage_full()
         now = self._clock()
-        expires_s = now + self._limits.lifetime_s if self._limits.lifetime_s else None
-        kept = StoredResult(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
+        expires_s = now + self._limits.ttl_s if self._limits.ttl_s else None
+        result = StoredResult(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
         try:
-            await asyncio.to_thread(self._write, kept, body)
+            await asyncio.to_thread(self._write, result, body)
         except OSError as error:
-            raise _away() from error
-        return kept
+            raise _unavailable() from error
+        return result
 
     async def open(self, media_id: str) -> tuple[StoredResult, OpenSource] | None:
         try:
-            kept = await asyncio.to_thread(self._find, media_id)
-            return None if kept is None else (kept, await asyncio.to_thread(self._fetched, kept))
+            result = await asyncio.to_thread(self._find, media_id)
+            return None if result is None else (result, await asyncio.to_thread(self._fetch_body, result))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _away() from error
+            raise _unavailable() from error
 
     async def delete(self, media_id: str, owner: str) -> bool:
         try:
-            kept = await asyncio.to_thread(self._find, media_id)
-            if kept is None or kept.owner != owner:
+            result = await asyncio.to_thread(self._find, media_id)
+            if result is None or result.owner != owner:
                 return False
-            await asyncio.to_thread(self._remove, [_record(media_id), _body(kept)])
+            await asyncio.to_thread(self._remove, [_record_path(media_id), _body_path(result)])
         except OSError as error:
-            raise _away() from error
+            raise _unavailable() from error
         return True
 
     async def sweep(self) -> None:
-        """Remove what is past its time, the oldest where there is too much, and what nobody finished."""
-        await asyncio.to_thread(self._swept)
+        """Remove expired results, the oldest ones beyond the limits, and unfinished objects."""
+        await asyncio.to_thread(self._sweep_objects)
 
     async def close(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
 
-    async def _swept_every(self, pause_s: float) -> None:
+    async def _sweep_forever(self, pause_s: float) -> None:
         while True:
-            with contextlib.suppress(OSError):  # it is logged where it was met
+            with contextlib.suppress(OSError):  # Bucket has logged it
                 await self.sweep()
             await asyncio.sleep(pause_s)
 
     # ------------------------------------------------------------------------------------------ in threads
 
-    def _write(self, kept: StoredResult, body: bytes | OpenSource) -> None:
-        self._bucket.put(_body(kept), body)
-        self._bucket.put(_record(kept.id), record_of(kept))
+    def _write(self, result: StoredResult, body: bytes | OpenSource) -> None:
+        self._bucket.put(_body_path(result), body)
+        self._bucket.put(_record_path(result.id), encode_record(result))
 
     def _find(self, media_id: str) -> StoredResult | None:
         if ID.fullmatch(media_id) is None:
             return None
-        told = io.BytesIO()
+        text = io.BytesIO()
         try:
-            self._bucket.fetch(_record(media_id), told)
+            self._bucket.fetch(_record_path(media_id), text)
         except FileNotFoundError:
             return None
-        kept = read_record(media_id, told.getvalue())
-        return None if kept is None or is_over(kept, self._clock()) else kept
+        result = decode_record(media_id, text.getvalue())
+        return None if result is None or is_expired(result, self._clock()) else result
 
-    def _fetched(self, kept: StoredResult) -> OpenSource:
+    def _fetch_body(self, result: StoredResult) -> OpenSource:
         with tempfile.TemporaryFile() as file:
-            self._bucket.fetch(_body(kept), file)
+            self._bucket.fetch(_body_path(result), file)
             descriptor = os.dup(file.fileno())
-        return OpenSource(
-            descriptor,
-            kept.bytes,
-            SourceVersion(f"result:{kept.id}", kept.id, versioned=True),
-            io.FileIO(descriptor).close,
+        return OpenSource.from_fd(
+            descriptor, result.bytes, SourceVersion(f"result:{result.id}", result.id, versioned=True)
         )
 
     def _remove(self, paths: list[str]) -> None:
         for path in paths:
             self._bucket.remove(path)
 
-    def _swept(self) -> None:
-        groups = _grouped(self._bucket.listed(_FOLDER))
-        going = [group for group in groups if self._is_going(group)]
-        staying = [group for group in groups if group not in going and group.record]
-        left = sum(group.bytes for group in staying)
-        for at, group in enumerate(staying):
-            if left <= self._limits.bytes and len(staying) - at <= self._limits.entries:
+    def _sweep_objects(self) -> None:
+        groups = _group_by_result(self._bucket.objects(_FOLDER))
+        removable = [group for group in groups if self._is_expired(group)]
+        stored = [group for group in groups if group not in removable and group.record]
+        stored_bytes = sum(group.bytes for group in stored)
+        for index, group in enumerate(stored):
+            if stored_bytes <= self._limits.bytes and len(stored) - index <= self._limits.entries:
                 break
-            left -= group.bytes
-            going.append(group)
-        for group in going:
+            stored_bytes -= group.bytes
+            removable.append(group)
+        for group in removable:
             self._remove([*group.record, *group.others])
 
-    def _is_going(self, group: _Group) -> bool:
-        """Past its time, as the store tells when it was written; without a record, nobody's after an hour."""
+    def _is_expired(self, group: _Group) -> bool:
+        """True if the objects are older than the TTL or, without a record, than STALE_PART_S."""
         age_s = self._clock() - group.written_s
         if not group.record:
-            return age_s > DEAD_S
-        return bool(self._limits.lifetime_s) and age_s > self._limits.lifetime_s
+            return age_s > STALE_PART_S
+        return bool(self._limits.ttl_s) and age_s > self._limits.ttl_s
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The objects of one result: the path of its record, if there is one, and of all others."""
+    """The objects of one result: the path of its record, if it has one, and of all others."""
 
     written_s: float
     bytes: int
@@ -171,11 +168,11 @@ class _Group:
     others: tuple[str, ...]
 
 
-def _grouped(listed: list[dict[str, object]]) -> list[_Group]:
-    """The oldest first."""
+def _group_by_result(entries: list[dict[str, object]]) -> list[_Group]:
+    """The objects grouped by result, the oldest first."""
     by_id: dict[str, list[tuple[str, float, int]]] = {}
-    for one in listed:
-        path, modified, size = str(one["path"]), one["last_modified"], one["size"]
+    for entry in entries:
+        path, modified, size = str(entry["path"]), entry["last_modified"], entry["size"]
         assert isinstance(modified, datetime)
         assert isinstance(size, int)
         by_id.setdefault(path.rpartition("/")[2].partition(".")[0], []).append((path, modified.timestamp(), size))
@@ -191,13 +188,13 @@ def _grouped(listed: list[dict[str, object]]) -> list[_Group]:
     return sorted(groups, key=lambda group: group.written_s)
 
 
-def _record(media_id: str) -> str:
+def _record_path(media_id: str) -> str:
     return f"{_FOLDER}/{media_id}.json"
 
 
-def _body(kept: StoredResult) -> str:
-    return f"{_FOLDER}/{kept.id}.{TRAITS[kept.format].extension}"
+def _body_path(result: StoredResult) -> str:
+    return f"{_FOLDER}/{result.id}.{TRAITS[result.format].extension}"
 
 
-def _away() -> Overloaded:
-    return Overloaded("results cannot be kept or read now", fix="try again, or ask with blob=true", retry_after_s=10)
+def _unavailable() -> Overloaded:
+    return Overloaded("the store of results is unavailable", fix="try again, or request blob=true", retry_after_s=10)

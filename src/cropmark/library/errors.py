@@ -1,5 +1,6 @@
-"""What is known of a library without its database: loading SQLAlchemy takes 20 MiB and 0.2 s, which a server without a
-library saves.
+"""The parts of the library that need no database.
+
+Importing SQLAlchemy takes 20 MiB and 0.2 s, which a server without a library saves.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ FILE: Final = "library.sqlite3"
 
 
 class LibraryUnavailable(Exception):
-    """Why there is no library, and the mend."""
+    """The library cannot be used: the cause and the fix."""
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what} | {mend}")
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what} | {fix}")
         self.what = what
-        self.fix = mend
+        self.fix = fix

@@ -1,6 +1,6 @@
-"""What a crash may leave behind in a library, found and mended: bytes that no version names, and what is unfinished.
+"""Finds and removes the garbage that a crash leaves in a library: unreferenced bytes and unfinished files.
 
-The other way round, a version without its bytes, no crash leaves; a lost disk may, and no mending brings them back.
+A crash never leaves a version without its bytes. A lost disk does; then only a backup has them.
 """
 
 from __future__ import annotations
@@ -14,34 +14,38 @@ from cropmark.library import changes
 from cropmark.library.store import LibraryStore
 from cropmark.library.tables import versions
 
-YOUNG_S: Final = 3600.0
-"""Bytes that nobody names are left for so long: somebody may be about to."""
+MIN_AGE_S: Final = 3600.0
+"""Younger unreferenced bytes are left: another process may be about to add a version of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryState:
-    """How a library is: `orphans` are digests of bytes that no version names, `lost` of versions without bytes."""
+    """The state of a library's bytes: the number of stored files, digests without a version, and missing digests."""
 
-    kept: int
+    stored: int
     orphans: tuple[str, ...]
-    lost: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
-def state_of(store: LibraryStore) -> LibraryState:
-    """Compare the bytes with the versions."""
+def check(store: LibraryStore) -> LibraryState:
+    """Compare the stored bytes with the versions. Raises OSError if the storage fails."""
     with store.database.read_transaction() as connection:
-        named = set(connection.execute(select(versions.c.digest).distinct()).scalars())
-    there = set(store.blobs.digests())
-    return LibraryState(len(there & named), tuple(sorted(there - named)), tuple(sorted(named - there)))
+        referenced = set(connection.execute(select(versions.c.digest).distinct()).scalars())
+    stored = set(store.blobs.digests())
+    return LibraryState(
+        stored=len(stored & referenced),
+        orphans=tuple(sorted(stored - referenced)),
+        missing=tuple(sorted(referenced - stored)),
+    )
 
 
-def mended(store: LibraryStore, *, young_s: float = YOUNG_S) -> int:
-    """Remove the orphans that are older than that, and what was never finished; how much it was."""
-    return store.drop(state_of(store).orphans, young_s=young_s) + store.blobs.tidy()
+def collect_garbage(store: LibraryStore, *, min_age_s: float = MIN_AGE_S) -> int:
+    """Remove orphans of at least this age, and unfinished files; return the number of files."""
+    return store.delete_unreferenced(check(store).orphans, min_age_s=min_age_s) + store.blobs.remove_unfinished()
 
 
-def tidied(store: LibraryStore) -> None:
-    """What a server does now and then: mend, and forget old news."""
-    mended(store)
-    with store.database.write_transaction() as writing:
-        changes.prune(writing)
+def run_maintenance(store: LibraryStore) -> None:
+    """Collect garbage and delete old changes; a server does so periodically."""
+    collect_garbage(store)
+    with store.database.write_transaction() as transaction:
+        changes.prune(transaction)

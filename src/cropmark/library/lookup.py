@@ -1,6 +1,6 @@
-"""Which bytes an address of delivery stands for, or why it may not be had.
+"""Finds the version that a delivery URL addresses, or the reason to reject the request.
 
-The vendors' forms: /v3/assets/{api key}/{asset}/{file}/{name}, …/{asset}/{slug}, …/{asset}; /{uuid}/{uuid}/{name}.
+The vendors' paths: /v3/assets/{api key}/{asset}/{file}/{name}, …/{asset}/{slug}, …/{asset}; /{uuid}/{uuid}/{name}.
 Source: https://www.contentstack.com/docs/headless-cms/understanding-asset-url
 """
 
@@ -24,7 +24,7 @@ from cropmark.plan.source import PublishScope
 
 @dataclass(frozen=True, slots=True)
 class ContentstackUrl:
-    """An asset's file; without one, its newest. `slug` is the permanent URL's."""
+    """An asset's file; None: its newest. `slug` is the last part of a permanent URL."""
 
     stack: str
     asset: str
@@ -34,7 +34,7 @@ class ContentstackUrl:
 
 @dataclass(frozen=True, slots=True)
 class KontentUrl:
-    """A file by Kontent.ai's form: one that was replaced is served as before."""
+    """A file by Kontent.ai's path, which stays valid after the asset gets a new file."""
 
     stack: str
     file: str
@@ -50,17 +50,17 @@ _KONTENT = re.compile(rf"(?P<stack>{UUID.pattern})/(?P<file>{UUID.pattern})/[^/]
 
 
 def read_address(path: str) -> Address | None:
-    """What a path names; None: nothing that could be here."""
-    if found := _CONTENTSTACK.fullmatch(path):
-        return ContentstackUrl(**found.groupdict())
-    if found := _KONTENT.fullmatch(path.lower()):
-        return KontentUrl(**found.groupdict())
+    """The address in a path; None if it has neither vendor's form."""
+    if match := _CONTENTSTACK.fullmatch(path):
+        return ContentstackUrl(**match.groupdict())
+    if match := _KONTENT.fullmatch(path.lower()):
+        return KontentUrl(**match.groupdict())
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class FoundVersion:
-    """A version's bytes. `private`: only for whoever has the token."""
+    """A version that may be delivered. `private`: only to clients with the token."""
 
     stack: str
     asset: str
@@ -70,116 +70,115 @@ class FoundVersion:
     created_ms: int
     private: bool
     key: str = ""
-    """The id of the key by which it may be had."""
+    """The id of the key that permits the delivery; empty if none is needed."""
 
     @property
     def identity(self) -> str:
-        """What stamps call it."""
+        """The `identity` of its SourceVersion."""
         return f"library:{self.stack}/{self.asset}/{self.file_uid}"
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What was found, or the Problem to raise, as it was when the clock stood at `n`.
-
-    `asset` is the one it is about, where that is known.
-    """
+    """The version, or the Problem to raise."""
 
     n: int
-    found: FoundVersion | Problem
+    """The library's clock before the lookup."""
+    outcome: FoundVersion | Problem
     asset: str
+    """The uid of the asset; empty if it is unknown."""
 
 
-def find(connection: Connection, address: Address, edition: PublishScope | None) -> LookupResult:
-    """The bytes, if there are any and they may be had in this edition."""
-    n = connection.execute(select(clock.c.n)).scalar_one()  # first: what is read after it is as new or newer
+def find(connection: Connection, address: Address, scope: PublishScope | None) -> LookupResult:
+    """The version at the address, if it exists and the scope permits it."""
+    n = connection.execute(select(clock.c.n)).scalar_one()  # first, so that the result is at least as new as `n`
     match address:
         case ContentstackUrl():
-            found = _contentstack(connection, address, edition or PublishScope())
-            return LookupResult(n, found, address.asset)
+            outcome = _find_contentstack(connection, address, scope or PublishScope())
+            return LookupResult(n, outcome, address.asset)
         case KontentUrl():
-            row = connection.execute(_by_file_id(address)).first()
-            return LookupResult(n, _found(row, private=row.secured) if row else missing(), row.asset if row else "")
+            row = connection.execute(_file_query(address)).first()
+            return LookupResult(
+                n, _found_version(row, private=row.secured) if row else asset_not_found(), row.asset if row else ""
+            )
         case _:
             assert_never(address)
 
 
-def missing() -> SourceNotFound:
-    """One text for all: whoever has no right to an asset does not learn whether there is one."""
-    return SourceNotFound("there is no such asset here", fix="check the address, the environment and the branch")
+def asset_not_found() -> SourceNotFound:
+    """The Problem for an absent asset. Also used for a forbidden one, to not reveal whether it exists."""
+    return SourceNotFound("asset not found", fix="check the address, the environment and the branch")
 
 
-def _contentstack(connection: Connection, address: ContentstackUrl, edition: PublishScope) -> FoundVersion | Problem:
+def _find_contentstack(connection: Connection, address: ContentstackUrl, scope: PublishScope) -> FoundVersion | Problem:
     stack = queries.stack_of(connection, address.stack)
-    if stack is None or (edition.beside is not None and _one_is_secured(connection, stack, edition.beside)):
-        return missing()
+    if stack is None or (scope.parent_stack is not None and _one_is_secured(connection, stack, scope.parent_stack)):
+        return asset_not_found()
     if stack.secured:
-        if manager := _manager(connection, address.stack, edition):
-            return _by(manager, _draft(connection, address, edition))
-        reader = _reader(connection, address.stack, edition)
+        if manager := _management_key_id(connection, address.stack, scope):
+            return _with_key(manager, _find_draft(connection, address, scope))
+        reader = _delivery_key_id(connection, address.stack, scope)
         if isinstance(reader, Problem):
             return reader
-        return _by(reader, _published(connection, address, edition, private=True))
-    return _published(connection, address, edition, private=False)
+        return _with_key(reader, _find_published(connection, address, scope, private=True))
+    return _find_published(connection, address, scope, private=False)
 
 
-def _one_is_secured(connection: Connection, stack: Stack, beside: str) -> bool:
-    """Whether an overlay's stack, or that of the picture below it, asks for a token."""
-    below = queries.stack_of(connection, beside)
-    return stack.secured or (below is not None and below.secured)
+def _one_is_secured(connection: Connection, stack: Stack, parent_stack: str) -> bool:
+    """True if the stack of an overlay, or that of the image below it, requires a token."""
+    parent = queries.stack_of(connection, parent_stack)
+    return stack.secured or (parent is not None and parent.secured)
 
 
-def _by(key: str, found: FoundVersion | Problem) -> FoundVersion | Problem:
-    return replace(found, key=key) if isinstance(found, FoundVersion) else found
+def _with_key(key: str, outcome: FoundVersion | Problem) -> FoundVersion | Problem:
+    return replace(outcome, key=key) if isinstance(outcome, FoundVersion) else outcome
 
 
-def _draft(connection: Connection, address: ContentstackUrl, edition: PublishScope) -> FoundVersion | Problem:
-    """For whoever manages the stack: what is published in the environment, where there is none what is not yet."""
-    found = _published(connection, address, edition, private=True)
-    return (
-        found
-        if isinstance(found, FoundVersion)
-        else _published(connection, address, replace(edition, environment=None), private=True)
-    )
+def _find_draft(connection: Connection, address: ContentstackUrl, scope: PublishScope) -> FoundVersion | Problem:
+    """The version for a client with a management token: the published one, else the newest draft."""
+    published = _find_published(connection, address, scope, private=True)
+    if isinstance(published, FoundVersion):
+        return published
+    return _find_published(connection, address, replace(scope, environment=None), private=True)
 
 
-def _published(
-    connection: Connection, address: ContentstackUrl, edition: PublishScope, *, private: bool
+def _find_published(
+    connection: Connection, address: ContentstackUrl, scope: PublishScope, *, private: bool
 ) -> FoundVersion | Problem:
-    """What is published in the edition's environment, or if it names none, what is there."""
+    """The version that is published in the scope's environment; without an environment, published or not."""
     environment = None
-    if edition.environment is not None:
-        environment = queries.environment_uid(connection, address.stack, edition.environment)
+    if scope.environment is not None:
+        environment = queries.environment_uid(connection, address.stack, scope.environment)
         if environment is None:
-            return missing()
-    row = connection.execute(_wanted(address, edition.branch, environment)).first()
-    return _found(row, private=private) if row else missing()
+            return asset_not_found()
+    row = connection.execute(_version_query(address, scope.branch, environment)).first()
+    return _found_version(row, private=private) if row else asset_not_found()
 
 
-def _wanted(address: ContentstackUrl, branch: str, environment: str | None) -> Select[Any]:
-    """The version that is meant; no row where there is none, or where it is not published."""
-    found = (
+def _version_query(address: ContentstackUrl, branch: str, environment: str | None) -> Select[Any]:
+    """A query for the addressed version. It returns no row if the version is absent or not published."""
+    query = (
         select(versions, assets.c.stack)
         .join(assets, assets.c.uid == versions.c.asset)
         .where(assets.c.uid == address.asset, assets.c.stack == address.stack, assets.c.branch == branch)
     )
     if address.slug is not None:
-        found = found.where(assets.c.slug == address.slug)
+        query = query.where(assets.c.slug == address.slug)
     if address.file is not None:
-        found = found.where(versions.c.file_uid == address.file)
+        query = query.where(versions.c.file_uid == address.file)
     if environment is None:
-        return found if address.file else found.where(versions.c.number == assets.c.version)
+        return query if address.file else query.where(versions.c.number == assets.c.version)
     here = and_(publications.c.asset == assets.c.uid, publications.c.environment == environment)
     if address.file is None:
-        return found.join(publications, and_(here, publications.c.version == versions.c.number)).order_by(
+        return query.join(publications, and_(here, publications.c.version == versions.c.number)).order_by(
             publications.c.n.desc()
         )
-    # An older file's URL goes on working while the asset is published: pages out there still carry it.
-    once = and_(published.c.asset == assets.c.uid, published.c.environment == environment)
-    return found.join(publications, here).join(published, and_(once, published.c.version == versions.c.number))
+    # The URL of an older file stays valid while the asset is published: existing pages still have it.
+    past = and_(published.c.asset == assets.c.uid, published.c.environment == environment)
+    return query.join(publications, here).join(published, and_(past, published.c.version == versions.c.number))
 
 
-def _by_file_id(address: KontentUrl) -> Select[Any]:
+def _file_query(address: KontentUrl) -> Select[Any]:
     return (
         select(versions, assets.c.stack, stacks.c.secured)
         .join(assets, assets.c.uid == versions.c.asset)
@@ -188,13 +187,13 @@ def _by_file_id(address: KontentUrl) -> Select[Any]:
     )
 
 
-def _found(row: Any, *, private: bool) -> FoundVersion:  # a row of versions, with its stack
+def _found_version(row: Any, *, private: bool) -> FoundVersion:  # a row of versions, with its stack
     return FoundVersion(row.stack, row.asset, row.file_uid, row.digest, row.bytes, row.created_ms, private)
 
 
-def _manager(connection: Connection, stack: str, edition: PublishScope) -> str | None:
-    """The id of the management token of the stack that whoever asks has."""
-    row = _key_row(connection, KeyKind.MANAGEMENT, edition.manager) if edition.manager else None
+def _management_key_id(connection: Connection, stack: str, scope: PublishScope) -> str | None:
+    """The id of the client's management token, if it is valid for the stack."""
+    row = _key_row(connection, KeyKind.MANAGEMENT, scope.management_token) if scope.management_token else None
     return row.id if row is not None and row.stack in (None, stack) else None
 
 
@@ -204,17 +203,19 @@ def _key_row(connection: Connection, kind: KeyKind, secret: str) -> Any:  # a ro
     return row if row is not None and hmac.compare_digest(row.digest, digest) else None
 
 
-def _reader(connection: Connection, stack: str, edition: PublishScope) -> str | Problem:
-    """The id of the delivery token, or why a secured stack's asset may not be had with it."""
-    if not edition.token:
-        return Unauthorized("a delivery token is needed here", fix="add access_token=…", parameter="access_token")
-    row = _key_row(connection, KeyKind.DELIVERY, edition.token)
+def _delivery_key_id(connection: Connection, stack: str, scope: PublishScope) -> str | Problem:
+    """The id of the client's delivery token, or the Problem that forbids the delivery."""
+    if not scope.token:
+        return Unauthorized("a delivery token is required", fix="add access_token=…", parameter="access_token")
+    row = _key_row(connection, KeyKind.DELIVERY, scope.token)
     if row is None or row.stack not in (None, stack):
         return Unauthorized("the delivery token is not valid", fix="use one of this stack", parameter="access_token")
-    if edition.environment is None:
+    if scope.environment is None:
         return Forbidden("secured assets need an environment", fix="add environment=…", parameter="environment")
-    scope = KeyScope(row.stack, tuple(json.loads(row.environments)))
-    if not scope.opens(edition.environment, queries.environments_of(connection, stack)):
-        return Forbidden("the delivery token is for another environment", fix="use its own", parameter="environment")
-    found: str = row.id
-    return found
+    token = KeyScope(row.stack, tuple(json.loads(row.environments)))
+    if not token.allows_environment(scope.environment, queries.environments_of(connection, stack)):
+        return Forbidden(
+            "the delivery token is for another environment", fix="use the token's environment", parameter="environment"
+        )
+    key_id: str = row.id
+    return key_id

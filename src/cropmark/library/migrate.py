@@ -1,4 +1,4 @@
-"""Brings a library's database to the tables of this version, by Alembic's migrations beside it."""
+"""Upgrades a library's database to this version's tables, by the Alembic migrations in `migrations/`."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from cropmark.library.errors import LibraryUnavailable
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x63726F70
-"""Of PostgreSQL: two servers that start at the same moment migrate one after the other."""
+"""PostgreSQL's advisory lock: two servers that start at the same moment migrate one after the other."""
 
 
 def config() -> Config:
     """Alembic's configuration, without a file."""
-    found = Config()
-    found.set_main_option("script_location", str(_FOLDER))
-    return found
+    alembic = Config()
+    alembic.set_main_option("script_location", str(_FOLDER))
+    return alembic
 
 
 def head() -> str | None:
-    """The newest migration that there is."""
+    """The newest migration in the folder."""
     return ScriptDirectory.from_config(config()).get_current_head()
 
 
 def upgrade(engine: Engine) -> None:
-    """All migrations that are missing, in one transaction. Raises LibraryUnusable for a newer library."""
-    made = config()
+    """Run all missing migrations in one transaction. Raises LibraryUnavailable for a newer library."""
+    alembic = config()
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        made.attributes["connection"] = connection
+        alembic.attributes["connection"] = connection
         try:
-            command.upgrade(made, "head")
+            command.upgrade(alembic, "head")
         except (CommandError, ResolutionError) as error:
             raise LibraryUnavailable(
-                "the library was made by a newer cropmark than this one", "upgrade cropmark"
+                "the library was created by a newer version of cropmark", "upgrade cropmark"
             ) from error

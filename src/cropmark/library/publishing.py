@@ -1,9 +1,10 @@
-"""Publishing within a transaction: now, or at a time that the database remembers."""
+"""Publishing within a transaction, immediately or by a schedule in the database."""
 
 from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import dataclass
 from enum import Enum
 
 from sqlalchemy import delete, insert, select
@@ -11,131 +12,138 @@ from sqlalchemy import delete, insert, select
 from cropmark.library import queries
 from cropmark.library.database import ChangeKind, WriteTransaction
 from cropmark.library.tables import assets, environments, publications, published, schedules, versions
-from cropmark.model.assets import Publishing
+from cropmark.model.assets import PublishRequest
 from cropmark.model.problems import BadRequest, NotFound
 
 
 class PublishAction(Enum):
-    """What is done, now or later."""
-
     PUBLISH = "publish"
     UNPUBLISH = "unpublish"
 
 
+@dataclass(frozen=True, slots=True)
+class PublicationChange:
+    """An asset that is to be published or unpublished, and the client that requested it."""
+
+    stack: str
+    uid: str
+    action: PublishAction
+    publishing: PublishRequest
+    by: str
+
+
 def new_uid() -> str:
-    """Of a stack, an environment, an asset or a folder."""
+    """The uid of a new stack, environment, asset or folder."""
     return "blt" + secrets.token_hex(8)
 
 
-def done(writing: WriteTransaction, stack: str, uid: str, act: PublishAction, wanted: Publishing, by: str) -> None:
-    """Publish or unpublish, or remember to. The asset is known to be there.
+def apply_publication(transaction: WriteTransaction, change: PublicationChange) -> None:
+    """Publish or unpublish an existing asset, or schedule it for the time in the change.
 
-    Raises NotFound for a version that it does not have.
+    Raises NotFound if the asset does not have the version.
     """
-    number = _number(writing, uid, wanted.version)
-    if wanted.at_ms is not None and wanted.at_ms > writing.now_ms:
-        _remember(writing, uid, act, wanted, number, by)
+    publishing = change.publishing
+    number = _version_number(transaction, change.uid, publishing.version)
+    if _is_later(transaction, publishing):
+        _schedule(transaction, change, number)
         return
-    for name in wanted.environments:
-        environment = environment_in(writing, stack, name, make=act is PublishAction.PUBLISH)
-        if environment is not None:
-            _carry_out(writing, uid, environment, act, wanted.locales, number, by)
-    writing.record_change(ChangeKind.ASSET if act is PublishAction.PUBLISH else ChangeKind.WITHDRAWN, stack, uid)
+    publishes = change.action is PublishAction.PUBLISH
+    for name in publishing.environments:
+        uid = queries.environment_uid(transaction.connection, change.stack, name)
+        if uid is None and publishes:
+            uid = insert_environment(transaction, change.stack, name)
+        if uid is not None:
+            _apply(transaction, change, uid, number)
+    kind = ChangeKind.ASSET if publishes else ChangeKind.WITHDRAWN
+    transaction.record_change(kind, change.stack, change.uid)
 
 
-def check_environments(writing: WriteTransaction, stack: str, wanted: Publishing) -> None:
-    """Raises BadOrder for one that is not there: a misspelled name must not pass for an asset that was withdrawn.
+def check_environments(transaction: WriteTransaction, stack: str, publishing: PublishRequest) -> None:
+    """Raises BadRequest for an unknown environment: unpublishing from a misspelled one must not seem to succeed.
 
-    What is to be done later may be about an environment that another schedule makes.
+    For a later time nothing is checked, since an earlier schedule may create the environment.
     """
-    if wanted.at_ms is not None and wanted.at_ms > writing.now_ms:
+    if _is_later(transaction, publishing):
         return
-    for name in wanted.environments:
-        if queries.environment_uid(writing.connection, stack, name) is None:
+    for name in publishing.environments:
+        if queries.environment_uid(transaction.connection, stack, name) is None:
             raise BadRequest(
-                f"there is no environment {name[:80]!r}", fix="name one of the stack's", parameter="environments"
+                f"unknown environment {name[:80]!r}", fix="name one of the stack's", parameter="environments"
             )
 
 
-def environment_in(writing: WriteTransaction, stack: str, name: str, *, make: bool) -> str | None:
-    """The uid of an environment by its name or uid; a new one is made where it may be."""
-    found = queries.environment_uid(writing.connection, stack, name)
-    if found is not None or not make:
-        return found
+def insert_environment(transaction: WriteTransaction, stack: str, name: str) -> str:
+    """Create an environment and return its uid."""
     uid = new_uid()
-    row = {"uid": uid, "stack": stack, "name": name, "created_ms": writing.now_ms}
-    writing.connection.execute(insert(environments).values(**row))
+    row = {"uid": uid, "stack": stack, "name": name, "created_ms": transaction.now_ms}
+    transaction.connection.execute(insert(environments).values(**row))
     return uid
 
 
-def carry_out_due(writing: WriteTransaction) -> int:
-    """All that is due by now, in the order of its times; how much it was.
+def run_due(transaction: WriteTransaction) -> int:
+    """Run all due schedules in the order of their times, and return their number.
 
-    The rows are removed in the transaction that acts on them: of several fronts one does it, once.
+    The transaction that runs them also deletes their rows, so of several fronts only one runs each.
     """
-    due = writing.connection.execute(
+    due = transaction.connection.execute(
         select(schedules, assets.c.stack)
         .join(assets, assets.c.uid == schedules.c.asset)
-        .where(schedules.c.at_ms <= writing.now_ms)
+        .where(schedules.c.at_ms <= transaction.now_ms)
         .order_by(schedules.c.at_ms, schedules.c.id)
     ).all()
     for row in due:
+        transaction.connection.execute(delete(schedules).where(schedules.c.id == row.id))
         names, locales = tuple(json.loads(row.environments)), tuple(json.loads(row.locales))
-        writing.connection.execute(delete(schedules).where(schedules.c.id == row.id))
-        done(writing, row.stack, row.asset, PublishAction(row.action), Publishing(names, locales, row.version), row.by)
+        publishing = PublishRequest(names, locales, row.version)
+        change = PublicationChange(row.stack, row.asset, PublishAction(row.action), publishing, row.by)
+        apply_publication(transaction, change)
     return len(due)
 
 
-def _number(writing: WriteTransaction, uid: str, number: int | None) -> int:
-    """Of the version that is meant."""
+def _is_later(transaction: WriteTransaction, publishing: PublishRequest) -> bool:
+    return publishing.at_ms is not None and publishing.at_ms > transaction.now_ms
+
+
+def _version_number(transaction: WriteTransaction, uid: str, number: int | None) -> int:
+    """The number if the asset has that version; None: the newest version's. Raises NotFound."""
     if number is None:
-        newest: int = writing.connection.execute(select(assets.c.version).where(assets.c.uid == uid)).scalar_one()
+        query = select(assets.c.version).where(assets.c.uid == uid)
+        newest: int = transaction.connection.execute(query).scalar_one()
         return newest
-    found = select(versions.c.number).where(versions.c.asset == uid, versions.c.number == number)
-    if writing.connection.execute(found).first() is None:
+    query = select(versions.c.number).where(versions.c.asset == uid, versions.c.number == number)
+    if transaction.connection.execute(query).first() is None:
         raise no_such_version()
     return number
 
 
 def no_such_version() -> NotFound:
-    """What is told of a version that an asset does not have."""
     return NotFound("the asset has no such version", fix="name one of its versions", parameter="version")
 
 
-def _remember(
-    writing: WriteTransaction, uid: str, act: PublishAction, wanted: Publishing, number: int, by: str
-) -> None:
+def _schedule(transaction: WriteTransaction, change: PublicationChange, number: int) -> None:
     row = {
         "id": secrets.token_hex(16),
-        "asset": uid,
-        "action": act.value,
-        "environments": json.dumps(wanted.environments),
-        "locales": json.dumps(wanted.locales),
+        "asset": change.uid,
+        "action": change.action.value,
+        "environments": json.dumps(change.publishing.environments),
+        "locales": json.dumps(change.publishing.locales),
         "version": number,
-        "at_ms": wanted.at_ms,
-        "by": by,
+        "at_ms": change.publishing.at_ms,
+        "by": change.by,
     }
-    writing.connection.execute(insert(schedules).values(**row))
+    transaction.connection.execute(insert(schedules).values(**row))
 
 
-def _carry_out(
-    writing: WriteTransaction,
-    uid: str,
-    environment: str,
-    act: PublishAction,
-    locales: tuple[str, ...],
-    number: int,
-    by: str,
-) -> None:
+def _apply(transaction: WriteTransaction, change: PublicationChange, environment: str, number: int) -> None:
+    connection, uid, locales = transaction.connection, change.uid, change.publishing.locales
     here = (publications.c.asset == uid, publications.c.environment == environment)
-    writing.connection.execute(delete(publications).where(*here, publications.c.locale.in_(locales)))
-    if act is PublishAction.UNPUBLISH:
+    connection.execute(delete(publications).where(*here, publications.c.locale.in_(locales)))
+    if change.action is PublishAction.UNPUBLISH:
         return
+    row = {"asset": uid, "environment": environment, "version": number}
+    publication = {**row, "at_ms": transaction.now_ms, "n": transaction.n, "by": change.by}
     for locale in dict.fromkeys(locales):
-        row = {"asset": uid, "environment": environment, "locale": locale, "version": number}
-        told = {"at_ms": writing.now_ms, "n": writing.n, "by": by}
-        writing.connection.execute(insert(publications).values(**row, **told))
+        connection.execute(insert(publications).values(**publication, locale=locale))
     past = (published.c.asset == uid, published.c.environment == environment, published.c.version == number)
-    if writing.connection.execute(select(published.c.version).where(*past)).first() is None:
-        row = {"asset": uid, "environment": environment, "version": number}
-        writing.connection.execute(insert(published).values(**row))
+    if connection.execute(select(published.c.version).where(*past)).first() is None:
+        connection.execute(insert(published).values(**row))

@@ -1,4 +1,4 @@
-"""What is asked of the library without changing it: assets, lists, versions. Rows become values here."""
+"""Reads assets, lists and versions from the database, and converts rows to values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import NotFound
 from cropmark.model.values import Size
 
-AnyRow = Row[Any]  # rows are typed by their columns' names only
+AnyRow = Row[Any]  # SQLAlchemy does not know the types of a row's columns
 
 _COLUMNS: Final = (
     *(column for column in assets.c if column is not assets.c.version),
@@ -47,7 +47,7 @@ _SORTS: Final = {
 
 
 def stack_of(connection: Connection, api_key: str) -> Stack | None:
-    """The stack of that key."""
+    """The stack with this api key, or None."""
     row = connection.execute(select(stacks).where(stacks.c.api_key == api_key)).first()
     return Stack(**row._mapping) if row else None
 
@@ -60,8 +60,8 @@ def stacks_of(connection: Connection) -> tuple[Stack, ...]:
 
 def environments_of(connection: Connection, stack: str) -> tuple[Environment, ...]:
     """A stack's environments, the oldest first."""
-    found = select(environments).where(environments.c.stack == stack)
-    rows = connection.execute(found.order_by(environments.c.created_ms, environments.c.uid))
+    query = select(environments).where(environments.c.stack == stack)
+    rows = connection.execute(query.order_by(environments.c.created_ms, environments.c.uid))
     return tuple(Environment(row.uid, row.name, row.created_ms) for row in rows)
 
 
@@ -69,33 +69,42 @@ def environments_of(connection: Connection, stack: str) -> tuple[Environment, ..
 
 
 def asset_of(connection: Connection, place: BranchRef, uid: str, number: int | None = None) -> Asset:
-    """An asset with its newest version, or the one of that number. Raises NotFound."""
-    wanted = assets.c.version if number is None else number
-    here = (assets.c.uid == uid, _in(place), assets.c.is_dir.is_(False))
-    row = connection.execute(_assets(wanted).where(*here)).first()
+    """An asset with its newest version, or the one with this number. Raises NotFound."""
+    query = _asset_query(assets.c.version if number is None else number)
+    here = (assets.c.uid == uid, _in_branch(place), assets.c.is_dir.is_(False))
+    row = connection.execute(query.where(*here)).first()
     if row is None or row.file_number is None:
-        raise missing()
-    found = _whole(connection, place, [row])[0]
-    assert isinstance(found, Asset)
-    return found
+        raise asset_not_found()
+    asset = _load_items(connection, place, [row])[0]
+    assert isinstance(asset, Asset)
+    return asset
+
+
+def imported_asset(connection: Connection, place: BranchRef, origin: str) -> Asset | None:
+    """The asset that was imported from this path, or None."""
+    query = select(assets.c.uid).where(_in_branch(place), assets.c.origin == origin)
+    uid = connection.execute(query).scalar()
+    return asset_of(connection, place, uid) if uid else None
 
 
 def folder_of(connection: Connection, place: BranchRef, uid: str, parameter: str = "uid") -> Folder:
-    """A folder. Raises NotFound, of the parameter that names it."""
-    row = connection.execute(_assets().where(assets.c.uid == uid, _in(place), assets.c.is_dir.is_(True))).first()
+    """A folder. Raises NotFound, which names the parameter that holds the uid."""
+    row = connection.execute(
+        _asset_query().where(assets.c.uid == uid, _in_branch(place), assets.c.is_dir.is_(True))
+    ).first()
     if row is None:
-        raise NotFound("there is no such folder", fix="check its uid, the stack and the branch", parameter=parameter)
-    found = _whole(connection, place, [row])[0]
-    assert isinstance(found, Folder)
-    return found
+        raise NotFound("folder not found", fix="check its uid, the stack and the branch", parameter=parameter)
+    folder = _load_items(connection, place, [row])[0]
+    assert isinstance(folder, Folder)
+    return folder
 
 
-def inside(connection: Connection, uid: str) -> list[str]:
-    """A folder and all that is in it, from the outside in."""
-    found = [uid]
-    for folder in found:
-        found += connection.execute(select(assets.c.uid).where(assets.c.parent_uid == folder)).scalars()
-    return found
+def folder_tree(connection: Connection, uid: str) -> list[str]:
+    """The uids of a folder and of everything in it; a parent precedes its children."""
+    tree = [uid]
+    for folder in tree:
+        tree += connection.execute(select(assets.c.uid).where(assets.c.parent_uid == folder)).scalars()
+    return tree
 
 
 def versions_of(connection: Connection, uid: str) -> tuple[Version, ...]:
@@ -108,18 +117,17 @@ def versions_of(connection: Connection, uid: str) -> tuple[Version, ...]:
     return tuple(_version(row) for row in rows)
 
 
-def missing() -> NotFound:
-    """What is told of an asset that is not there."""
-    return NotFound("there is no such asset", fix="check its uid, the stack and the branch", parameter="uid")
+def asset_not_found() -> NotFound:
+    return NotFound("asset not found", fix="check its uid, the stack and the branch", parameter="uid")
 
 
 # ------------------------------------------------------------------------------------------ lists
 
 
-def listed(connection: Connection, place: BranchRef, listing: Listing) -> ListPage:
-    """A page of a list. Raises NotFound for a folder or an environment that is not there.
+def list_page(connection: Connection, place: BranchRef, listing: Listing) -> ListPage:
+    """A page of a list. Raises NotFound if the folder or the environment does not exist.
 
-    Only the page's own rows are joined with all that belongs to them: ten thousand would take a while.
+    Only the page's rows are joined with their tags and publications; joining all assets would be slow.
     """
     environment = None
     if listing.environment is not None:
@@ -127,29 +135,29 @@ def listed(connection: Connection, place: BranchRef, listing: Listing) -> ListPa
     number = assets.c.version if environment is None else _published_version(environment)
     conditions = tuple(_conditions(connection, place, listing, environment, number))
     count = None
-    if listing.counted:
+    if listing.with_count:
         count = connection.execute(select(func.count()).select_from(assets).where(*conditions)).scalar_one()
-    columns = (_SORTS[listing.sort], assets.c.uid)  # in one direction: then the index is in this order already
+    columns = (_SORTS[listing.sort], assets.c.uid)  # in one direction, which is the index's order
     order = [column.desc() if listing.descending else column.asc() for column in columns]
-    wanted = select(assets.c.uid).where(*conditions).order_by(*order)
-    uids = list(connection.execute(wanted.offset(listing.skip).limit(listing.limit)).scalars())
-    rows = {row.uid: row for row in connection.execute(_assets(number).where(assets.c.uid.in_(uids)))}
-    return ListPage(tuple(_whole(connection, place, [rows[uid] for uid in uids])), count)
+    query = select(assets.c.uid).where(*conditions).order_by(*order)
+    uids = list(connection.execute(query.offset(listing.skip).limit(listing.limit)).scalars())
+    rows = {row.uid: row for row in connection.execute(_asset_query(number).where(assets.c.uid.in_(uids)))}
+    return ListPage(tuple(_load_items(connection, place, [rows[uid] for uid in uids])), count)
 
 
 def _conditions(
     connection: Connection, place: BranchRef, listing: Listing, environment: str | None, number: ColumnElement[int]
 ) -> Iterator[ColumnElement[bool]]:
-    """What the assets of a list have in common; `number` is that of the version that is listed."""
-    yield _in(place)
+    """The conditions of a list. `number`: the number of each asset's listed version."""
+    yield _in_branch(place)
     if environment is not None:
         yield exists().where(publications.c.asset == assets.c.uid, publications.c.environment == environment)
-    match listing.shown:
+    match listing.filter:
         case AssetFilter.ASSETS:
             yield assets.c.is_dir.is_(False)
         case AssetFilter.IMAGES:
             yield assets.c.is_dir.is_(False)
-            yield _has(number, versions.c.format != Format.SVG.value)
+            yield _version_matches(number, versions.c.format != Format.SVG.value)
         case AssetFilter.NONE:
             yield false()
         case AssetFilter.ALL:
@@ -162,11 +170,11 @@ def _conditions(
         folder_of(connection, place, listing.folder, "folder")
         yield assets.c.parent_uid == listing.folder
     for name, value in listing.equal:
-        yield _equal(name, value, number)
+        yield _field_equals(name, value, number)
 
 
-def _equal(name: str, value: str | bool, number: ColumnElement[int]) -> ColumnElement[bool]:
-    """A field's name of the vendor's and the value it must have."""
+def _field_equals(name: str, value: str | bool, number: ColumnElement[int]) -> ColumnElement[bool]:
+    """True if a field, by its vendor's name, has this value."""
     match name:
         case "is_dir":
             return assets.c.is_dir.is_(bool(value))
@@ -174,22 +182,22 @@ def _equal(name: str, value: str | bool, number: ColumnElement[int]) -> ColumnEl
             return exists().where(tags.c.asset == assets.c.uid, tags.c.tag == value)
         case "content_type":
             kind = _BY_MEDIA_TYPE.get(str(value))
-            return _has(number, versions.c.format == (kind.value if kind else ""))
+            return _version_matches(number, versions.c.format == (kind.value if kind else ""))
         case "filename":
-            return _has(number, versions.c.filename == value)
+            return _version_matches(number, versions.c.filename == value)
         case "name":
             return and_(assets.c.is_dir.is_(True), assets.c.title == value)
         case _:
             return {"uid": assets.c.uid, "title": assets.c.title}[name] == value
 
 
-def _has(number: ColumnElement[int], condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The version that is listed is such a one."""
+def _version_matches(number: ColumnElement[int], condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """True if the listed version fulfills the condition."""
     return exists().where(versions.c.asset == assets.c.uid, versions.c.number == number, condition)
 
 
 def _published_version(environment: str) -> ColumnElement[int]:
-    """The number of the version that is published there: of several locales the one published last."""
+    """The number of the version that is published in an environment; of several locales, the last published one."""
     return (
         select(publications.c.version)
         .where(publications.c.asset == assets.c.uid, publications.c.environment == environment)
@@ -201,37 +209,37 @@ def _published_version(environment: str) -> ColumnElement[int]:
 
 
 def environment_uid(connection: Connection, stack: str, name: str) -> str | None:
-    """The uid of a stack's environment by its name, which is compared exactly, or by its uid."""
-    found: str | None = connection.execute(
+    """The uid of a stack's environment by its exact name or its uid; None if it is unknown."""
+    uid: str | None = connection.execute(
         select(environments.c.uid)
         .where(environments.c.stack == stack, or_(environments.c.name == name, environments.c.uid == name))
         .order_by(environments.c.name != name)
     ).scalar()
-    return found
+    return uid
 
 
 def _environment(connection: Connection, stack: str, name: str) -> str:
     uid = environment_uid(connection, stack, name)
     if uid is None:
-        raise NotFound("there is no such environment", fix="name one of the stack's", parameter="environment")
+        raise NotFound("environment not found", fix="name one of the stack's", parameter="environment")
     return uid
 
 
 # ------------------------------------------------------------------------------------------ rows
 
 
-def _in(place: BranchRef) -> ColumnElement[bool]:
+def _in_branch(place: BranchRef) -> ColumnElement[bool]:
     return and_(assets.c.stack == place.stack, assets.c.branch == place.branch)
 
 
-def _assets(number: ColumnElement[int] | int = assets.c.version) -> Select[Any]:
-    """Assets and folders, each with its newest version or that of a number."""
+def _asset_query(number: ColumnElement[int] | int = assets.c.version) -> Select[Any]:
+    """A query for assets and folders, each with its newest version or the one with this number."""
     joined = and_(versions.c.asset == assets.c.uid, versions.c.number == number)
     return select(*_COLUMNS).join_from(assets, versions, joined, isouter=True)
 
 
-def _whole(connection: Connection, place: BranchRef, rows: Sequence[AnyRow]) -> list[Asset | Folder]:
-    """The rows as values, with their tags and publications, which are asked for all of them at once."""
+def _load_items(connection: Connection, place: BranchRef, rows: Sequence[AnyRow]) -> list[Asset | Folder]:
+    """The rows as values, with their tags and publications, which take one query each for all rows."""
     uids = [row.uid for row in rows]
     tagged = _grouped(
         connection.execute(select(tags.c.asset, tags.c.tag).where(tags.c.asset.in_(uids)).order_by(tags.c.place))
@@ -257,7 +265,7 @@ def _grouped(rows: Iterable[AnyRow]) -> dict[str, list[AnyRow]]:
 def _item(place: BranchRef, row: AnyRow, tagged: list[AnyRow], published: list[AnyRow]) -> Asset | Folder:
     entry = EntryDetails(
         uid=row.uid,
-        place=place,
+        branch_ref=place,
         title=row.title,
         description=row.description,
         tags=tuple(tag.tag for tag in tagged),

@@ -1,7 +1,7 @@
-"""Results that were promised a link: each a file beside a small record, whole or not there, gone when their time is up.
+"""Stored results (images that PixLab links to) in a folder: each a file and a small record, removed when it expires.
 
-A record is written when its body lies there under its name, and removed before it: what has a record can be served.
-The index is in memory; what another process kept in the same folder is found by a look at the disk.
+A record is written after its body and removed before it, so a result with a record can be served. The index is in
+memory; results that another process stored in the same folder are found on the disk.
 """
 
 from __future__ import annotations
@@ -9,138 +9,145 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import io
 import json
 import os
 import re
 import secrets
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from cropmark.library.blobs import chunks
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import InternalError, Overloaded
 from cropmark.ports import OpenSource, SourceVersion, StoredResult
+from cropmark.runtime.atomic_file import write_atomically
 
 log = structlog.get_logger("cropmark.results")
 
-WEEK_S: Final = 7 * 86_400.0
-GIB: Final = 2**30
-SWEEP_S: Final = 600.0
+DEFAULT_TTL_S: Final = 7 * 86_400.0
+DEFAULT_LIMIT_BYTES: Final = 2**30
+SWEEP_INTERVAL_S: Final = 600.0
 ID: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 """144 random bits."""
 
-_PART: Final = "part-"
-DEAD_S: Final = 3600.0
-"""Past this age a file that is unfinished or has no record is nobody's."""
-_PIECE: Final = 2**20
+STALE_PART_S: Final = 3600.0
+"""A file of this age that is unfinished or has no record was left by a crash."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
+@dataclass(frozen=True, slots=True)
+class ResultLimits:
+    """Limits of the stored results. The oldest are removed beyond `bytes` or `entries`."""
+
+    ttl_s: float = DEFAULT_TTL_S
+    """0: results do not expire."""
+    bytes: int = DEFAULT_LIMIT_BYTES
+    entries: int = 100_000
+
+
 class FolderResults:
-    """Implements ports.Results in a folder. The oldest go where there are too many bytes or files."""
+    """Implements ports.ResultStore in a folder."""
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        lifetime_s: float = WEEK_S,
-        limit_bytes: int = GIB,
-        limit_entries: int = 100_000,
-        clock: Callable[[], float] = time.time,
+        self, folder: Path, limits: ResultLimits = ResultLimits(), clock: Callable[[], float] = time.time
     ) -> None:
-        """`lifetime_s` 0: until they are forgotten, or room is needed."""
         self._folder = folder
-        self._lifetime_s = lifetime_s
-        self._limit_bytes = limit_bytes
-        self._limit_entries = limit_entries
+        self._limits = limits
         self._clock = clock
-        self._kept: dict[str, StoredResult] = {}
+        self._results: dict[str, StoredResult] = {}
         """By id, the oldest first."""
         self._bytes = 0
         self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
-    async def opened(cls, folder: Path, *, sweep_s: float = SWEEP_S, **limits: Any) -> FolderResults:  # as __init__ has
-        """The results in a folder, swept now and then; it is made with the first one that is kept."""
-        results = cls(folder, **limits)
-        await results._swept()
-        results._sweeping = asyncio.create_task(results._swept_every(sweep_s))
+    async def start(
+        cls,
+        folder: Path,
+        limits: ResultLimits = ResultLimits(),
+        *,
+        sweep_s: float = SWEEP_INTERVAL_S,
+        clock: Callable[[], float] = time.time,
+    ) -> FolderResults:
+        """The results in a folder, swept in the background. The first put creates the folder."""
+        results = cls(folder, limits, clock)
+        await results._try_sweep()
+        results._sweeping = asyncio.create_task(results._sweep_forever(sweep_s))
         return results
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._results)
 
     async def put(self, body: bytes | OpenSource, kind: Format, owner: str, comment: str = "") -> StoredResult:
         length = len(body) if isinstance(body, bytes) else body.bytes
         now = self._clock()
-        expires_s = now + self._lifetime_s if self._lifetime_s else None
-        kept = StoredResult(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
-        await self._make_room(length)
+        expires_s = now + self._limits.ttl_s if self._limits.ttl_s else None
+        result = StoredResult(secrets.token_urlsafe(18), kind, length, owner, now, expires_s, comment)
+        await self._free_space(length)
         try:
-            await asyncio.to_thread(self._write, kept, body)
+            await asyncio.to_thread(self._write, result, body)
         except OSError as error:
-            log.warning("a result could not be kept", folder=str(self._folder), why=error.strerror)
+            log.warning("a result could not be stored", folder=str(self._folder), why=error.strerror)
             if error.errno in _FULL:
-                await self._evict(self._bytes // 8, self._limit_entries)
-                raise no_room() from error
-            raise InternalError("the result could not be kept", fix="ask for it with blob=true") from error
-        self._enter(kept)
-        return kept
+                await self._evict(self._bytes // 8, self._limits.entries)
+                raise storage_full() from error
+            raise InternalError("the result could not be stored", fix="request it with blob=true") from error
+        self._index(result)
+        return result
 
     async def open(self, media_id: str) -> tuple[StoredResult, OpenSource] | None:
-        kept = await self._find(media_id)
-        if kept is None:
+        result = await self._find(media_id)
+        if result is None:
             return None
         try:
-            descriptor = os.open(self._body(kept), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._body_path(result), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            self._leave(media_id)  # another process removed it
+            self._unindex(media_id)  # another process removed it
             return None
-        if os.fstat(descriptor).st_size != kept.bytes:
+        if os.fstat(descriptor).st_size != result.bytes:
             os.close(descriptor)
             return None
-        stamp = SourceVersion(f"result:{media_id}", media_id, versioned=True)
-        return kept, OpenSource(descriptor, kept.bytes, stamp, io.FileIO(descriptor).close)
+        version = SourceVersion(f"result:{media_id}", media_id, versioned=True)
+        return result, OpenSource.from_fd(descriptor, result.bytes, version)
 
     async def delete(self, media_id: str, owner: str) -> bool:
-        kept = await self._find(media_id)
-        if kept is None or kept.owner != owner:
+        result = await self._find(media_id)
+        if result is None or result.owner != owner:
             return False
-        await self._remove([kept])
+        await self._remove([result])
         return True
 
     async def sweep(self) -> None:
-        """Look at the folder: learn of what others kept, remove what is past its time, and what nobody finished."""
-        known = set(self._kept)
-        found = await asyncio.to_thread(self._found)
-        for media_id in known - {kept.id for kept in found}:
-            self._leave(media_id)
-        for kept in found:
-            self._enter(kept)
+        """Scan the folder: index the results of other processes, remove expired and unfinished ones."""
+        indexed = set(self._results)
+        stored = await asyncio.to_thread(self._scan)
+        for media_id in indexed - {result.id for result in stored}:
+            self._unindex(media_id)
+        for result in stored:
+            self._index(result)
         now = self._clock()
-        await self._remove([kept for kept in self._kept.values() if is_over(kept, now)])
-        await self._make_room(0)
+        await self._remove([result for result in self._results.values() if is_expired(result, now)])
+        await self._free_space(0)
 
     async def close(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
 
-    async def _swept_every(self, pause_s: float) -> None:
+    async def _sweep_forever(self, pause_s: float) -> None:
         while True:
             await asyncio.sleep(pause_s)
-            await self._swept()
+            await self._try_sweep()
 
-    async def _swept(self) -> None:
+    async def _try_sweep(self) -> None:
         try:
             await self.sweep()
         except FileNotFoundError:
-            return  # nothing was kept yet
+            return  # the first put creates the folder
         except OSError as error:
             log.warning("the results could not be swept", why=error.strerror)
 
@@ -149,148 +156,128 @@ class FolderResults:
     async def _find(self, media_id: str) -> StoredResult | None:
         if ID.fullmatch(media_id) is None:
             return None
-        kept = self._kept.get(media_id)
-        if kept is None:
-            kept = await asyncio.to_thread(_read, self._record(media_id))
-        return None if kept is None or is_over(kept, self._clock()) else kept
+        result = self._results.get(media_id)
+        if result is None:
+            result = await asyncio.to_thread(_read_record, self._record_path(media_id))
+        return None if result is None or is_expired(result, self._clock()) else result
 
-    def _enter(self, kept: StoredResult) -> None:
-        if kept.id not in self._kept:
-            self._kept[kept.id] = kept
-            self._bytes += kept.bytes
+    def _index(self, result: StoredResult) -> None:
+        if result.id not in self._results:
+            self._results[result.id] = result
+            self._bytes += result.bytes
 
-    def _leave(self, media_id: str) -> None:
-        kept = self._kept.pop(media_id, None)
-        if kept is not None:
-            self._bytes -= kept.bytes
+    def _unindex(self, media_id: str) -> None:
+        result = self._results.pop(media_id, None)
+        if result is not None:
+            self._bytes -= result.bytes
 
-    async def _make_room(self, length: int) -> None:
-        """Raises Overloaded where the room is less than that."""
-        if length > self._limit_bytes:
-            raise no_room()
-        await self._evict(self._bytes + length - self._limit_bytes, self._limit_entries - bool(length))
+    async def _free_space(self, length: int) -> None:
+        """Evict results until `length` bytes fit. Raises Overloaded if they exceed the limit."""
+        if length > self._limits.bytes:
+            raise storage_full()
+        await self._evict(self._bytes + length - self._limits.bytes, self._limits.entries - bool(length))
 
-    async def _evict(self, least_bytes: int, most_entries: int) -> None:
-        """Remove the oldest, until so many bytes are free and so many entries left."""
-        going: list[StoredResult] = []
-        for kept in self._kept.values():
-            if least_bytes <= 0 and len(self._kept) - len(going) <= most_entries:
+    async def _evict(self, min_bytes: int, max_entries: int) -> None:
+        """Remove the oldest results until `min_bytes` are freed and at most `max_entries` are left."""
+        evicted: list[StoredResult] = []
+        for result in self._results.values():
+            if min_bytes <= 0 and len(self._results) - len(evicted) <= max_entries:
                 break
-            going.append(kept)
-            least_bytes -= kept.bytes
-        await self._remove(going)
+            evicted.append(result)
+            min_bytes -= result.bytes
+        await self._remove(evicted)
 
-    async def _remove(self, going: list[StoredResult]) -> None:
-        for kept in going:
-            self._leave(kept.id)
-        if going:
-            await asyncio.to_thread(self._unlink, going)
+    async def _remove(self, results: list[StoredResult]) -> None:
+        for result in results:
+            self._unindex(result.id)
+        if results:
+            await asyncio.to_thread(self._unlink, results)
 
     # ------------------------------------------------------------------------------------------ disk, in threads
 
-    def _body(self, kept: StoredResult) -> Path:
-        return self._folder / f"{kept.id}.{TRAITS[kept.format].extension}"
+    def _body_path(self, result: StoredResult) -> Path:
+        return self._folder / f"{result.id}.{TRAITS[result.format].extension}"
 
-    def _record(self, media_id: str) -> Path:
+    def _record_path(self, media_id: str) -> Path:
         return self._folder / f"{media_id}.json"
 
-    def _write(self, kept: StoredResult, body: bytes | OpenSource) -> None:
+    def _write(self, result: StoredResult, body: bytes | OpenSource) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._write_as(self._body(kept), _pieces(body))
-            self._write_as(self._record(kept.id), iter([record_of(kept)]))
+            write_atomically(self._body_path(result), [body] if isinstance(body, bytes) else chunks(body))
+            write_atomically(self._record_path(result.id), [encode_record(result)])
         except OSError:
             with contextlib.suppress(OSError):
-                self._body(kept).unlink(missing_ok=True)
+                self._body_path(result).unlink(missing_ok=True)
             raise
 
-    def _write_as(self, path: Path, pieces: Iterator[bytes]) -> None:
-        """A whole file, or none."""
-        descriptor, part = tempfile.mkstemp(prefix=_PART, dir=self._folder)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines(pieces)
-            Path(part).replace(path)
-        except BaseException:
+    def _unlink(self, results: list[StoredResult]) -> None:
+        for result in results:
             with contextlib.suppress(OSError):
-                Path(part).unlink(missing_ok=True)
-            raise
+                self._record_path(result.id).unlink(missing_ok=True)
+                self._body_path(result).unlink(missing_ok=True)
 
-    def _unlink(self, going: list[StoredResult]) -> None:
-        for kept in going:
-            with contextlib.suppress(OSError):
-                self._record(kept.id).unlink(missing_ok=True)
-                self._body(kept).unlink(missing_ok=True)
-
-    def _found(self) -> list[StoredResult]:
-        """All that is whole, the oldest first; what is not, and old, is removed."""
-        found: list[StoredResult] = []
-        names = {entry.name: entry for entry in os.scandir(self._folder)}
-        bodies = set()
-        for name in [name for name in names if name.endswith(".json")]:
-            kept = self._kept.get(name.removesuffix(".json")) or _read(self._folder / name)
-            if kept is not None and _length(self._body(kept)) == kept.bytes:
-                found.append(kept)
-                bodies.add(self._body(kept).name)
-                bodies.add(name)
-        self._tidy(names[name] for name in names.keys() - bodies)
-        return sorted(found, key=lambda kept: kept.created_s)
-
-    def _tidy(self, strays: Iterator[os.DirEntry[str]]) -> None:
-        for stray in strays:
-            # Young ones may be another process's, about to be finished.
-            with contextlib.suppress(OSError):
-                if time.time() - stray.stat().st_mtime > DEAD_S:
-                    Path(stray.path).unlink()
+    def _scan(self) -> list[StoredResult]:
+        """All complete results, the oldest first. Removes stale files that belong to none of them."""
+        complete: list[StoredResult] = []
+        entries = {entry.name: entry for entry in os.scandir(self._folder)}
+        used = set()
+        for name in [name for name in entries if name.endswith(".json")]:
+            result = self._results.get(name.removesuffix(".json")) or _read_record(self._folder / name)
+            if result is not None and _length(self._body_path(result)) == result.bytes:
+                complete.append(result)
+                used |= {name, self._body_path(result).name}
+        _remove_stale(entries[name] for name in entries.keys() - used)
+        return sorted(complete, key=lambda result: result.created_s)
 
 
-def is_over(kept: StoredResult, now: float) -> bool:
-    """Whether its time is up."""
-    return kept.expires_s is not None and kept.expires_s <= now
+def _remove_stale(entries: Iterable[os.DirEntry[str]]) -> None:
+    for entry in entries:
+        # Another process may still be writing a young one.
+        with contextlib.suppress(OSError):
+            if time.time() - entry.stat().st_mtime > STALE_PART_S:
+                Path(entry.path).unlink()
 
 
-def _pieces(body: bytes | OpenSource) -> Iterator[bytes]:
-    if isinstance(body, bytes):
-        yield body
-        return
-    for at in range(0, body.bytes, _PIECE):
-        yield os.pread(body.descriptor, min(_PIECE, body.bytes - at), at)
+def is_expired(result: StoredResult, now: float) -> bool:
+    """True if the result's TTL is over. `now`: Unix seconds."""
+    return result.expires_s is not None and result.expires_s <= now
 
 
-def record_of(kept: StoredResult) -> bytes:
-    """What is written beside a body."""
+def encode_record(result: StoredResult) -> bytes:
+    """The record of a result as JSON."""
     members = {
-        "id": kept.id,
-        "format": kept.format.value,
-        "bytes": kept.bytes,
-        "owner": kept.owner,
-        "made_s": kept.created_s,
-        "expires_s": kept.expires_s,
-        "comment": kept.comment,
+        "id": result.id,
+        "format": result.format.value,
+        "bytes": result.bytes,
+        "owner": result.owner,
+        "created_s": result.created_s,
+        "expires_s": result.expires_s,
+        "comment": result.comment,
     }
     return json.dumps(members).encode("ascii")
 
 
-def _read(path: Path) -> StoredResult | None:
-    """The record in a file; None for what is none."""
+def _read_record(path: Path) -> StoredResult | None:
+    """The record in a file; None if it is absent or not valid."""
     try:
-        return read_record(path.stem, path.read_bytes())
+        return decode_record(path.stem, path.read_bytes())
     except OSError:
         return None
 
 
-def read_record(media_id: str, text: bytes) -> StoredResult | None:
-    """None for what is no record."""
+def decode_record(media_id: str, text: bytes) -> StoredResult | None:
+    """The result that a record describes; None if the record is not valid."""
     try:
-        told = json.loads(text)
+        fields = json.loads(text)
         return StoredResult(
             id=media_id,
-            format=Format(told["format"]),
-            bytes=int(told["bytes"]),
-            owner=str(told["owner"]),
-            created_s=float(told["made_s"]),
-            expires_s=None if told["expires_s"] is None else float(told["expires_s"]),
-            comment=str(told["comment"]),
+            format=Format(fields["format"]),
+            bytes=int(fields["bytes"]),
+            owner=str(fields["owner"]),
+            created_s=float(fields["created_s"]),
+            expires_s=None if fields["expires_s"] is None else float(fields["expires_s"]),
+            comment=str(fields["comment"]),
         )
     except (ValueError, KeyError, TypeError):
         return None
@@ -303,5 +290,5 @@ def _length(path: Path) -> int:
         return -1
 
 
-def no_room() -> Overloaded:
-    return Overloaded("there is no room to keep the result", fix="ask for it with blob=true", retry_after_s=60)
+def storage_full() -> Overloaded:
+    return Overloaded("the storage for results is full", fix="request it with blob=true", retry_after_s=60)

@@ -1,4 +1,4 @@
-"""A library while a server has it open: its threads, its news, and what is to be done at a time."""
+"""A library in a running server: its threads, the polling of changes, and scheduled publications."""
 
 from __future__ import annotations
 
@@ -24,67 +24,77 @@ log = structlog.get_logger("cropmark.library")
 
 T = TypeVar("T")
 
-LOOK_S: Final = 0.4
-"""Between two looks at the news: with a slow database still within the second that the source trusts."""
-AGAIN_S: Final = 0.25
-"""Between two looks out of turn, for a key that is not known."""
-SWEEP_S: Final = 600.0
+POLL_INTERVAL_S: Final = 0.4
+"""Pause between two polls of the changes. Less than MAX_FEED_AGE_S, to leave time for a slow database."""
+MIN_REPOLL_S: Final = 0.25
+"""Least time between two extra polls, which unknown keys cause."""
+SWEEP_INTERVAL_S: Final = 600.0
 THREADS: Final = 4
 
-Drop = Callable[[str], Awaitable[object]]
-"""Forgets the renditions of an asset, which is named `stack/asset/`."""
+DropRenditions = Callable[[str], Awaitable[object]]
+"""Drops the cached renditions of an asset, given as `stack/asset/`."""
 
 
-async def _nothing(named: str) -> None:
-    """Nothing is cached."""
+async def _no_drop(named: str) -> None:
+    """Do nothing: nothing is cached before start()."""
 
 
 class LibraryService:
-    """Implements ports.LiveLibrary."""
+    """Implements ports.LibraryAccess."""
 
-    def __init__(self, store: LibraryStore, *, look_s: float = LOOK_S, sweep_s: float = SWEEP_S) -> None:
+    def __init__(
+        self,
+        store: LibraryStore,
+        *,
+        poll_interval_s: float = POLL_INTERVAL_S,
+        sweep_interval_s: float = SWEEP_INTERVAL_S,
+    ) -> None:
         self.store = store
-        # Threads apart: however long uploads take, or a bucket, the database is asked, and its news are heard.
+        # Separate threads: a slow upload or a slow bucket must delay neither lookups nor the polling of changes.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="library")
         self._writers = ThreadPoolExecutor(THREADS, thread_name_prefix="library-writer")
         self._openers = ThreadPoolExecutor(THREADS, thread_name_prefix="library-opener")
-        self._listener = ThreadPoolExecutor(1, thread_name_prefix="library-news")
-        self._ring = KeyIndex()
+        self._pollers = ThreadPoolExecutor(1, thread_name_prefix="library-poller")
+        self._keys = KeyIndex()
         self.source = LibrarySource(
-            store, self._threads, self._openers, used=lambda key: self._ring.use(key, store.database.now_ms)
+            store,
+            self._threads,
+            self._openers,
+            on_key_use=lambda key: self._keys.record_use(key, store.database.now_ms),
         )
-        self._look_s = look_s
-        self._sweep_s = sweep_s
-        self._drop: Drop = _nothing
-        self._seen: tuple[int, int] | None = None
-        """The library's clock, and the time, when news were heard last."""
-        self._looking = asyncio.Lock()
+        self._poll_interval_s = poll_interval_s
+        self._sweep_interval_s = sweep_interval_s
+        self._drop: DropRenditions = _no_drop
+        self._position: tuple[int, int] | None = None
+        """The library's clock at the last poll, and the time of that poll in Unix milliseconds."""
+        self._poll_lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._again: asyncio.Task[None] | None = None
-        """The last look out of turn, and when it began."""
-        self._again_s = 0.0
+        self._repoll: asyncio.Task[None] | None = None
+        """The last extra poll."""
+        self._repolled_s = 0.0
+        """The start of the last extra poll, by the loop's clock."""
 
-    async def start(self, drop: Drop) -> None:
-        """Hear the news from now on; `drop` is called for each asset whose renditions are to be forgotten."""
+    async def start(self, drop: DropRenditions) -> None:
+        """Start to poll for changes. `drop` is called for each deleted or unpublished asset."""
         self._drop = drop
         await self.poll()
         self._tasks = [
-            asyncio.create_task(self._forever(self._look_s, self.poll)),
-            asyncio.create_task(self._forever(self._sweep_s, self.sweep)),
+            asyncio.create_task(self._forever(self._poll_interval_s, self.poll)),
+            asyncio.create_task(self._forever(self._sweep_interval_s, self.sweep)),
         ]
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        again = () if self._again is None else (self._again,)
-        await asyncio.gather(*self._tasks, *again, return_exceptions=True)
+        repoll = () if self._repoll is None else (self._repoll,)
+        await asyncio.gather(*self._tasks, *repoll, return_exceptions=True)
         with contextlib.suppress(Problem):
             await self._store_key_uses()
-        for threads in (self._threads, self._writers, self._openers, self._listener):
+        for threads in (self._threads, self._writers, self._openers, self._pollers):
             await asyncio.to_thread(threads.shutdown)
         self.store.close()
 
-    # ------------------------------------------------------------------------------------------ ports.LiveLibrary
+    # ------------------------------------------------------------------------------------------ ports.LibraryAccess
 
     async def read(self, act: Callable[[Library], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, act, self.store)
@@ -96,64 +106,64 @@ class LibraryService:
             await self.poll()
 
     async def key(self, kind: KeyKind, secret: str) -> LibraryKey | None:
-        found = self._ring.key(kind, secret, self.store.database.now_ms)
-        if found is None and secret:
+        key = self._keys.find(kind, secret, self.store.database.now_ms)
+        if key is None and secret:
             await self._poll_again()  # it may be new
-            found = self._ring.key(kind, secret, self.store.database.now_ms)
-        return found
+            key = self._keys.find(kind, secret, self.store.database.now_ms)
+        return key
 
     async def admits(self, secret: str) -> bool:
-        """Whether a secret is an administrator's token."""
+        """True if the secret is an admin key."""
         return await self.key(KeyKind.ADMIN, secret) is not None
 
     async def pixlab_owner(self, secret: str) -> str | None:
-        """Who owns a key of PixLab's endpoints, by a name that does not tell the key."""
+        """The owner's name for a key of PixLab's endpoints, which does not reveal the key; None for an unknown key."""
         key = await self.key(KeyKind.PIXLAB, secret)
         return None if key is None else f"key:{key.id}"
 
-    # ------------------------------------------------------------------------------------------ time
+    # ------------------------------------------------------------------------------------------ polling
 
     async def poll(self) -> None:
-        """Hear the news, and do what is due."""
-        async with self._looking:
+        """Apply the changes since the last poll, and run due publications."""
+        async with self._poll_lock:
             if (await self._apply_changes()).due:
                 await self.read(lambda _: self.store.run_due())
                 await self._apply_changes()
 
     async def _poll_again(self) -> None:
-        """Hear the news out of turn, all who ask for it together: whoever guesses keys makes no more work than that."""
+        """Poll before the next interval. Concurrent callers share one poll, so guessing keys causes few queries."""
         now_s = asyncio.get_running_loop().time()
-        if self._again is None or (self._again.done() and now_s >= self._again_s + AGAIN_S):
-            self._again_s = now_s
-            self._again = asyncio.create_task(self._try_poll())
-        await asyncio.shield(self._again)
+        if self._repoll is None or (self._repoll.done() and now_s >= self._repolled_s + MIN_REPOLL_S):
+            self._repolled_s = now_s
+            self._repoll = asyncio.create_task(self._try_poll())
+        await asyncio.shield(self._repoll)
 
     async def _try_poll(self) -> None:
         with contextlib.suppress(Problem):
             await self.poll()
 
     async def sweep(self) -> None:
-        """Write down when keys were used, and tidy up."""
+        """Store the times of the keys' last use, and collect garbage."""
         await self._store_key_uses()
-        await asyncio.get_running_loop().run_in_executor(self._writers, garbage.tidied, self.store)
+        await asyncio.get_running_loop().run_in_executor(self._writers, garbage.run_maintenance, self.store)
 
     async def _store_key_uses(self) -> None:
-        uses = self._ring.taken_uses()
-        await self.read(lambda _: self.store.keys_used(uses))
+        uses = self._keys.take_uses()
+        await self.read(lambda _: self.store.record_key_uses(uses))
 
     async def _apply_changes(self) -> ChangeFeed:
         loop = asyncio.get_running_loop()
         now_ms = self.store.database.now_ms
-        seen, looked_ms = self._seen or (None, now_ms)
-        news = await loop.run_in_executor(self._listener, self.store.changes_since, seen, looked_ms)
-        if news.whole or any(change.kind is ChangeKind.KEYS for change in news.changes):
-            self._ring.renew(await loop.run_in_executor(self._listener, self.store.all_keys))
-        self.source.apply(news)
-        self._seen = (news.n, now_ms)
-        for change in news.changes:
-            if change.kind in (ChangeKind.GONE, ChangeKind.WITHDRAWN):
+        n, polled_ms = self._position or (None, now_ms)
+        feed = await loop.run_in_executor(self._pollers, self.store.changes_since, n, polled_ms)
+        if feed.reset or any(change.kind is ChangeKind.KEYS for change in feed.changes):
+            self._keys.replace(await loop.run_in_executor(self._pollers, self.store.all_keys))
+        self.source.apply(feed)
+        self._position = (feed.n, now_ms)
+        for change in feed.changes:
+            if change.kind in (ChangeKind.DELETED, ChangeKind.WITHDRAWN):
                 await self._drop(f"{change.stack}/{change.uid}/")
-        return news
+        return feed
 
     async def _forever(self, pause_s: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -161,8 +171,8 @@ class LibraryService:
             try:
                 await act()
             except Problem as problem:
-                log.warning("the library does not answer", why=problem.detail)
+                log.warning("the library is unavailable", why=problem.detail)
             except OSError as error:
-                log.warning("the library's storage does not answer", why=str(error))
+                log.warning("the library's storage failed", why=str(error))
             except Exception:
-                log.exception("the library's news could not be heard")
+                log.exception("a background task of the library failed")

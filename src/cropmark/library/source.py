@@ -1,18 +1,16 @@
-"""The library as a Source. What an address stands for is kept in memory: a hit asks no database.
+"""The library as a Source. Lookups are cached in memory, so a cache hit queries no database.
 
-What is known is used while the news of the library are heard: at most a second after another server, or the command
-line, changed something, it is known here. Without news nothing is believed, and every request asks the database.
+A cached lookup is used while the library's changes are polled: a change by another server or the command line takes
+effect here within MAX_FEED_AGE_S. Without polling, every request queries the database.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from cachetools import LRUCache
@@ -22,183 +20,171 @@ from cropmark.library.changes import ChangeFeed, ChangeKind
 from cropmark.library.lookup import ContentstackUrl, FoundVersion, LookupResult
 from cropmark.model.problems import Problem, SourceFailed, SourceNotFound
 from cropmark.plan.source import PublishScope, SitePath, SourceRef
-from cropmark.ports import OpenSource, SourceVersion, purge_matches
+from cropmark.ports import OpenSource, SourceVersion
+from cropmark.runtime.purge_generations import PurgeGenerations
 
-REMEMBERED: Final = 65_536
-"""Addresses that are known; about 500 bytes each."""
-ABSENT: Final = 4096
-"""Addresses that are known to have nothing. Fewer, and apart: anybody can think of some."""
-TRUSTED_S: Final = 1.0
-"""How old the news may be."""
-_PURGES: Final = 1024
+MAX_PRESENT: Final = 65_536
+"""Largest number of cached lookups that found a version; about 500 bytes each."""
+MAX_ABSENT: Final = 4096
+"""Largest number of cached lookups that failed. A separate, small cache: clients can request any number of paths."""
+MAX_FEED_AGE_S: Final = 1.0
+"""Cached lookups are used up to this long after the last poll."""
 
 
-class LibraryRequest(Protocol):
-    """What is asked of the library, in threads."""
+class AssetLookup(Protocol):
+    """The calls to a LibraryStore, which block."""
 
-    def find(self, address: lookup.Address, edition: PublishScope | None) -> LookupResult: ...
+    def find(self, address: lookup.Address, scope: PublishScope | None) -> LookupResult: ...
 
     def open_file(self, digest: str) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """An answer as it was when the clock of the library stood at `n`."""
+class _CachedLookup:
+    """The result of a lookup at the library's clock `n`."""
 
     n: int
     stack: str
     asset: str
     outcome: FoundVersion | Problem
-    stamp: SourceVersion | None
+    version: SourceVersion | None
     key: str = ""
 
 
 class LibrarySource:
-    """Implements ports.Source over assets. `learn` must be called with the news, again and again."""
+    """Implements ports.Source over assets. apply() must be called with each poll's feed."""
 
     def __init__(
         self,
-        asked: LibraryRequest,
+        library: AssetLookup,
         threads: Executor,
         openers: Executor,
         clock: Callable[[], float] = time.monotonic,
         *,
-        used: Callable[[str], None] = lambda key: None,
+        on_key_use: Callable[[str], None] = lambda key: None,
     ) -> None:
-        """`openers` wait for bytes, which may come from far away; `threads` for the database.
+        """`threads` run database queries; `openers` open files, which may need a download from a bucket.
 
-        `used` is told the ids of keys that something was had by.
+        `on_key_use` is called with the id of the key that permitted a delivery.
         """
-        self._used = used
-        self._asked = asked
+        self._on_key_use = on_key_use
+        self._library = library
         self._threads = threads
         self._openers = openers
         self._clock = clock
-        self._present: LRUCache[SitePath, _Known] = LRUCache(REMEMBERED)
-        self._absent: LRUCache[SitePath, _Known] = LRUCache(ABSENT)
+        self._present: LRUCache[SitePath, _CachedLookup] = LRUCache(MAX_PRESENT)
+        self._absent: LRUCache[SitePath, _CachedLookup] = LRUCache(MAX_ABSENT)
         self._changed: dict[str, int] = {}
-        """When an asset or a stack changed last, by the library's clock."""
-        self._gone: LRUCache[str, None] = LRUCache(ABSENT)
-        self._heard_s = -TRUSTED_S
-        self._generation = 0
-        self._purged: Counter[str] = Counter()
+        """The library's clock at the last change of an asset or a stack, by uid."""
+        self._deleted: LRUCache[str, None] = LRUCache(MAX_ABSENT)
+        self._polled_s = -MAX_FEED_AGE_S
+        self._purges = PurgeGenerations()
 
     # ------------------------------------------------------------------------------------------ ports.Source
 
-    def stat(self, where: SourceRef) -> SourceVersion | None:
-        known = self._known(where) if isinstance(where, SitePath) else None
-        if known is None:
+    def stat(self, ref: SourceRef) -> SourceVersion | None:
+        cached = self._cached(ref) if isinstance(ref, SitePath) else None
+        if cached is None:
             return None
-        if isinstance(known.outcome, SourceNotFound):
-            raise known.outcome
-        # A Problem of another kind is open()'s to raise.
-        return self._stamped(known) if known.stamp else None
+        if isinstance(cached.outcome, SourceNotFound):
+            raise cached.outcome
+        # open() raises the other Problems.
+        return self._current_version(cached) if cached.version else None
 
-    async def open(self, where: SourceRef) -> OpenSource:
-        if not isinstance(where, SitePath):
-            raise lookup.missing()
-        known = self._known(where) or await self._found(where)
-        if known.stamp is None or not isinstance(known.outcome, FoundVersion):
-            assert isinstance(known.outcome, Problem)
-            raise known.outcome
-        return await self._opened(known.outcome, self._stamped(known))
+    async def open(self, ref: SourceRef) -> OpenSource:
+        if not isinstance(ref, SitePath):
+            raise lookup.asset_not_found()
+        cached = self._cached(ref) or await self._look_up(ref)
+        if cached.version is None or not isinstance(cached.outcome, FoundVersion):
+            assert isinstance(cached.outcome, Problem)
+            raise cached.outcome
+        return await self._open_version(cached.outcome, self._current_version(cached))
 
-    def identity(self, where: SourceRef) -> str:
-        """`library:stack/asset/file`; for an address that names less, as much as it names."""
-        if not isinstance(where, SitePath):
-            raise lookup.missing()
-        known = self._present.get(where)
-        if known is not None and isinstance(known.outcome, FoundVersion):
-            return known.outcome.identity
-        return "library:" + where.path.removeprefix("v3/assets/")
+    def identity(self, ref: SourceRef) -> str:
+        """`library:stack/asset/file`, or the parts of it that the path has."""
+        if not isinstance(ref, SitePath):
+            raise lookup.asset_not_found()
+        cached = self._present.get(ref)
+        if cached is not None and isinstance(cached.outcome, FoundVersion):
+            return cached.outcome.identity
+        return "library:" + ref.path.removeprefix("v3/assets/")
 
-    def purge(self, named: str) -> None:
-        if len(self._purged) >= _PURGES:
-            self._generation += sum(self._purged.values())
-            self._purged.clear()
-        self._purged[named] += 1
+    def purge(self, prefix: str) -> None:
+        self._purges.add(prefix)
 
     async def close(self) -> None:
-        """Nothing: whoever opened the library closes it."""
+        """Do nothing: the LibraryService closes the library."""
 
-    # ------------------------------------------------------------------------------------------ news
+    # ------------------------------------------------------------------------------------------ feed
 
-    def apply(self, news: ChangeFeed) -> None:
-        """Forget what the news are about, and believe the rest for another while."""
-        self._heard_s = self._clock()
-        if news.whole:
-            self._forget()
-        for change in news.changes:
+    def apply(self, feed: ChangeFeed) -> None:
+        """Drop the lookups that the feed's changes concern; the others are valid until the next poll is due."""
+        self._polled_s = self._clock()
+        if feed.reset:
+            self._clear()
+        for change in feed.changes:
             self._changed[change.uid or change.stack] = change.n
-            if change.kind is ChangeKind.GONE:
-                self._gone[change.uid] = None
+            if change.kind is ChangeKind.DELETED:
+                self._deleted[change.uid] = None
             if change.kind is ChangeKind.KEYS:
-                self._forget()  # a token may have come or gone; this is seldom
-        if news.changes:
+                self._clear()  # keys change seldom, and any lookup may depend on one
+        if feed.changes:
             self._absent.clear()
-        if len(self._changed) > REMEMBERED:
-            self._forget()
+        if len(self._changed) > MAX_PRESENT:
+            self._clear()
             self._changed.clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._present.clear()
         self._absent.clear()
 
-    # ------------------------------------------------------------------------------------------ what is known
+    # ------------------------------------------------------------------------------------------ lookups
 
-    def _known(self, where: SitePath) -> _Known | None:
-        known = self._present.get(where) or self._absent.get(where)
-        if known is None:
+    def _cached(self, ref: SitePath) -> _CachedLookup | None:
+        cached = self._present.get(ref) or self._absent.get(ref)
+        if cached is None:
             return None
-        if known.asset in self._gone:
-            raise lookup.missing()
-        if self._clock() - self._heard_s > TRUSTED_S or self._is_older(known):
+        if cached.asset in self._deleted:
+            raise lookup.asset_not_found()
+        if self._clock() - self._polled_s > MAX_FEED_AGE_S or self._is_older(cached):
             return None
-        return known
+        return cached
 
-    def _is_older(self, known: _Known) -> bool:
-        return known.n < self._changed.get(known.asset, 0) or known.n < self._changed.get(known.stack, 0)
+    def _is_older(self, cached: _CachedLookup) -> bool:
+        return cached.n < self._changed.get(cached.asset, 0) or cached.n < self._changed.get(cached.stack, 0)
 
-    async def _found(self, where: SitePath) -> _Known:
-        address = lookup.read_address(where.path)
+    async def _look_up(self, ref: SitePath) -> _CachedLookup:
+        address = lookup.read_address(ref.path)
         if address is None:
-            raise lookup.missing()
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._asked.find, address, where.scope)
-        answered = await asked
-        known = _known(address, answered)
-        if not self._is_older(known):
-            table = self._present if known.stamp else self._absent
-            table[where] = known
-        return known
+            raise lookup.asset_not_found()
+        loop = asyncio.get_running_loop()
+        result = await loop.run_in_executor(self._threads, self._library.find, address, ref.scope)
+        cached = _to_cache(address, result)
+        if not self._is_older(cached):
+            cache = self._present if cached.version else self._absent
+            cache[ref] = cached
+        return cached
 
-    async def _opened(self, found: FoundVersion, stamp: SourceVersion) -> OpenSource:
+    async def _open_version(self, found: FoundVersion, version: SourceVersion) -> OpenSource:
         loop = asyncio.get_running_loop()
         try:
-            descriptor = await loop.run_in_executor(self._openers, self._asked.open_file, found.digest)
+            descriptor = await loop.run_in_executor(self._openers, self._library.open_file, found.digest)
         except OSError as error:
             raise SourceFailed("the asset's bytes cannot be read", fix="run cropmark doctor") from error
-        return _handed(descriptor, found.bytes, stamp)
+        return OpenSource.from_fd(descriptor, found.bytes, version)
 
-    def _stamped(self, known: _Known) -> SourceVersion:
-        assert known.stamp is not None
-        if known.key:
-            self._used(known.key)
-        if not self._purged and not self._generation:
-            return known.stamp
-        stamp = known.stamp
-        count = self._generation + sum(n for named, n in self._purged.items() if purge_matches(named, stamp.identity))
-        return SourceVersion(stamp.identity, stamp.version, count, stamp.modified_s, private=stamp.private)
+    def _current_version(self, cached: _CachedLookup) -> SourceVersion:
+        assert cached.version is not None
+        if cached.key:
+            self._on_key_use(cached.key)
+        generation = self._purges.of(cached.version.identity)
+        return replace(cached.version, generation=generation) if generation else cached.version
 
 
-def _known(address: lookup.Address, answered: LookupResult) -> _Known:
-    found = answered.found
+def _to_cache(address: lookup.Address, result: LookupResult) -> _CachedLookup:
+    found = result.outcome
     if isinstance(found, FoundVersion):
-        stamp = SourceVersion(found.identity, found.digest, modified_s=found.created_ms / 1000, private=found.private)
-        return _Known(answered.n, found.stack, found.asset, found, stamp, found.key)
+        version = SourceVersion(found.identity, found.digest, modified_s=found.created_ms / 1000, private=found.private)
+        return _CachedLookup(result.n, found.stack, found.asset, found, version, found.key)
     stack = address.stack if isinstance(address, ContentstackUrl) else ""
-    return _Known(answered.n, stack, answered.asset, found, None)
-
-
-def _handed(descriptor: int, length: int, stamp: SourceVersion) -> OpenSource:
-    # FileIO closes once: the number may be another file's by the second time.
-    return OpenSource(descriptor, length, stamp, io.FileIO(descriptor).close)
+    return _CachedLookup(result.n, stack, result.asset, found, None)

@@ -1,7 +1,7 @@
-"""The library: assets, versions and what is published, each call one transaction.
+"""The library: assets, versions and publications. Each call is one transaction.
 
-Bytes come first: they lie whole under their digest before a row names them, and are removed after the last such row. A
-crash at any point leaves the old state or the new one, and at worst bytes that nobody names: mending.py finds those.
+Bytes are stored completely before a row refers to them, and removed after the last such row. A crash at any point
+leaves the old state or the new one, and at worst unreferenced bytes, which garbage.py finds.
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, select
 
-from cropmark.library import keys, lookup, publishing, queries, writes
+from cropmark.library import keys, lookup, queries, writes
 from cropmark.library.blobs import BlobStore, FolderBlobStore, digest_of
-from cropmark.library.changes import ChangeFeed, news_since
+from cropmark.library.changes import ChangeFeed, changes_since
 from cropmark.library.database import ChangeKind, Database, WriteTransaction
-from cropmark.library.publishing import PublishAction, new_uid
-from cropmark.library.tables import assets, stacks, versions
+from cropmark.library.publishing import (
+    PublicationChange,
+    PublishAction,
+    apply_publication,
+    check_environments,
+    insert_environment,
+    new_uid,
+    no_such_version,
+    run_due,
+)
+from cropmark.library.tables import versions
 from cropmark.model.assets import (
     Asset,
+    AssetChanges,
     BranchRef,
-    Changes,
     Environment,
     File,
     Folder,
@@ -34,7 +42,7 @@ from cropmark.model.assets import (
     LibraryKey,
     Listing,
     ListPage,
-    Publishing,
+    PublishRequest,
     Stack,
     UploadInfo,
     Version,
@@ -47,21 +55,21 @@ T = TypeVar("T")
 
 log = structlog.get_logger("cropmark.library")
 
-BYTES: Final = "assets"
-"""The folder of the bytes, beside the database."""
+BLOB_FOLDER: Final = "assets"
+"""The folder of the bytes, next to the database."""
 
 
 class LibraryStore:
-    """Implements ports.Library over a database and a place for bytes."""
+    """Implements ports.Library over a database and a blob store."""
 
     def __init__(self, database: Database, blobs: BlobStore) -> None:
         self.database = database
         self.blobs = blobs
 
     @classmethod
-    def opened(cls, folder: Path, url: str = "", blobs: BlobStore | None = None) -> LibraryStore:
-        """The library of a data folder; `url` where its database is elsewhere. Raises LibraryUnusable."""
-        return cls(Database.opened(url or folder), blobs or FolderBlobStore(folder / BYTES))
+    def open(cls, folder: Path, url: str = "", blobs: BlobStore | None = None) -> LibraryStore:
+        """The library in a data folder; `url` names a database elsewhere. Raises LibraryUnavailable."""
+        return cls(Database.open(url or folder), blobs or FolderBlobStore(folder / BLOB_FOLDER))
 
     def close(self) -> None:
         self.database.close()
@@ -75,32 +83,23 @@ class LibraryStore:
         return self._read(queries.stacks_of)
 
     def new_stack(self, name: str, *, secured: bool = False) -> Stack:
-        """Raises BadOrder where a stack has that name."""
-        with self.database.write_transaction() as writing:
-            row = {
-                "api_key": new_uid(),
-                "name": name,
-                "kontent_id": str(uuid.uuid4()),
-                "secured": secured,
-                "created_ms": writing.now_ms,
-            }
-            try:
-                writing.connection.execute(insert(stacks).values(**row))
-            except IntegrityError as error:
-                raise BadRequest(f"there is a stack {name[:80]!r}", fix="choose another name") from error
-        return Stack(**row)  # type: ignore[arg-type]  # a row has the columns' types, which a dict cannot tell
+        """Raises BadRequest if a stack has this name."""
+        with self.database.write_transaction() as transaction:
+            return writes.insert_stack(
+                transaction, Stack(new_uid(), name, str(uuid.uuid4()), secured, transaction.now_ms)
+            )
 
     def environments(self, stack: str) -> tuple[Environment, ...]:
         return self._read(lambda c: queries.environments_of(c, stack))
 
     def new_environment(self, stack: str, name: str) -> Environment:
-        """Raises BadOrder where an environment has that name."""
-        with self.database.write_transaction() as writing:
-            if queries.environment_uid(writing.connection, stack, name) is not None:
-                raise BadRequest("there is an environment of that name", fix="choose another", parameter="name")
-            uid = publishing.environment_in(writing, stack, name, make=True)
-            writing.record_change(ChangeKind.STACK, stack)
-            return next(e for e in queries.environments_of(writing.connection, stack) if e.uid == uid)
+        """Raises BadRequest if an environment has this name."""
+        with self.database.write_transaction() as transaction:
+            if queries.environment_uid(transaction.connection, stack, name) is not None:
+                raise BadRequest("an environment has this name already", fix="choose another", parameter="name")
+            uid = insert_environment(transaction, stack, name)
+            transaction.record_change(ChangeKind.STACK, stack)
+            return next(e for e in queries.environments_of(transaction.connection, stack) if e.uid == uid)
 
     # ------------------------------------------------------------------------------------------ assets
 
@@ -109,23 +108,25 @@ class LibraryStore:
         place: BranchRef,
         upload: UploadInfo,
         source: OpenSource,
-        changes: Changes,
+        changes: AssetChanges,
         by: str,
         *,
-        published: Publishing | None = None,
+        publishing: PublishRequest | None = None,
         origin: str | None = None,
     ) -> Asset:
-        """A new asset; `origin` is where an import has it from, once in a branch."""
-        file = self._kept(upload, source)
-        with self.database.write_transaction() as writing:
+        """Add an asset. `origin`: the path of an imported file, unique in the branch."""
+        file = self._store_bytes(upload, source)
+        with self.database.write_transaction() as transaction:
             uid = new_uid()
-            writes.insert_asset(writing, uid, place, changes.title or file.filename, by, newest=1, origin=origin)
-            self._insert_version(writing, uid, 1, file, by, source)
-            writes.apply(writing, place, uid, changes)
-            writing.record_change(ChangeKind.ASSET, place.stack, uid)
-            if published is not None:
-                publishing.done(writing, place.stack, uid, PublishAction.PUBLISH, published, by)
-            return queries.asset_of(writing.connection, place, uid)
+            title = changes.title or file.filename
+            writes.insert_entry(transaction, place, by, uid=uid, title=title, version=1, origin=origin)
+            self._insert_version(transaction, uid, 1, file, by, source)
+            writes.apply_changes(transaction, place, uid, changes)
+            transaction.record_change(ChangeKind.ASSET, place.stack, uid)
+            if publishing is not None:
+                change = PublicationChange(place.stack, uid, PublishAction.PUBLISH, publishing, by)
+                apply_publication(transaction, change)
+            return queries.asset_of(transaction.connection, place, uid)
 
     def replace(
         self,
@@ -133,104 +134,100 @@ class LibraryStore:
         uid: str,
         upload: UploadInfo,
         source: OpenSource,
-        changes: Changes,
+        changes: AssetChanges,
         by: str,
         *,
-        published: Publishing | None = None,
+        publishing: PublishRequest | None = None,
     ) -> Asset:
-        """A new version. What is published stays published as it is. Raises BadOrder as change() does."""
+        """Add a version. Published versions stay published. Raises BadRequest as change() does."""
         _slug(self.asset(place, uid), changes)
-        file = self._kept(upload, source)
-        with self.database.write_transaction() as writing:
-            asset = queries.asset_of(writing.connection, place, uid)
+        file = self._store_bytes(upload, source)
+        with self.database.write_transaction() as transaction:
+            asset = queries.asset_of(transaction.connection, place, uid)
             number = asset.newest + 1
-            self._insert_version(writing, uid, number, file, by, source)
-            writes.touch(writing, place, uid, by, version=number, **_slug(asset, changes))
-            writes.apply(writing, place, uid, changes)
-            if published is not None:
-                publishing.done(writing, place.stack, uid, PublishAction.PUBLISH, published, by)
-            return queries.asset_of(writing.connection, place, uid)
+            self._insert_version(transaction, uid, number, file, by, source)
+            writes.touch(transaction, place, uid, by, version=number, **_slug(asset, changes))
+            writes.apply_changes(transaction, place, uid, changes)
+            if publishing is not None:
+                change = PublicationChange(place.stack, uid, PublishAction.PUBLISH, publishing, by)
+                apply_publication(transaction, change)
+            return queries.asset_of(transaction.connection, place, uid)
 
     def restore(self, place: BranchRef, uid: str, number: int, by: str) -> Asset:
-        """An older version's bytes, as a new version."""
-        with self.database.write_transaction() as writing:
-            newest = queries.asset_of(writing.connection, place, uid).newest + 1
-            old = self._numbered(writing.connection, place, uid, number)
-            writes.insert_version(writing, uid, newest, old.version.file, by)
-            writes.touch(writing, place, uid, by, version=newest)
-            return queries.asset_of(writing.connection, place, uid)
+        """Add a version with the bytes of an older one."""
+        with self.database.write_transaction() as transaction:
+            newest = queries.asset_of(transaction.connection, place, uid).newest + 1
+            old = self._asset_version(transaction.connection, place, uid, number)
+            writes.insert_version(transaction, uid, newest, old.version.file, by)
+            writes.touch(transaction, place, uid, by, version=newest)
+            return queries.asset_of(transaction.connection, place, uid)
 
     def name_version(self, place: BranchRef, uid: str, number: int, name: str | None) -> None:
-        """Raises NotFound for a version that the asset does not have."""
-        with self.database.write_transaction() as writing:
-            self._numbered(writing.connection, place, uid, number)
-            writes.name_version(writing, uid, number, name)
+        """Raises NotFound if the asset does not have the version."""
+        with self.database.write_transaction() as transaction:
+            self._asset_version(transaction.connection, place, uid, number)
+            writes.name_version(transaction, uid, number, name)
 
-    def change(self, place: BranchRef, uid: str, changes: Changes, by: str) -> Asset:
-        """Raises BadOrder where the asset has another permanent URL already."""
-        with self.database.write_transaction() as writing:
-            asset = queries.asset_of(writing.connection, place, uid)
-            writes.touch(writing, place, uid, by, **_slug(asset, changes))
-            writes.apply(writing, place, uid, changes)
-            return queries.asset_of(writing.connection, place, uid)
+    def change(self, place: BranchRef, uid: str, changes: AssetChanges, by: str) -> Asset:
+        """Raises BadRequest if the asset has another permanent URL already."""
+        with self.database.write_transaction() as transaction:
+            asset = queries.asset_of(transaction.connection, place, uid)
+            writes.touch(transaction, place, uid, by, **_slug(asset, changes))
+            writes.apply_changes(transaction, place, uid, changes)
+            return queries.asset_of(transaction.connection, place, uid)
 
     def delete(self, place: BranchRef, uid: str) -> None:
-        """Remove the asset with all its versions; their bytes too, where no other asset has the same."""
-        with self.database.write_transaction() as writing:
-            queries.asset_of(writing.connection, place, uid)
-            digests = {version.file.digest for version in queries.versions_of(writing.connection, uid)}
-            writes.remove(writing, place, uid)
+        """Delete the asset with all its versions, and those of their bytes that no other asset has."""
+        with self.database.write_transaction() as transaction:
+            queries.asset_of(transaction.connection, place, uid)
+            digests = {version.file.digest for version in queries.versions_of(transaction.connection, uid)}
+            writes.delete_entry(transaction, place, uid)
         self._drop_deleted(digests)
 
     # ------------------------------------------------------------------------------------------ publishing
 
-    def publish(self, place: BranchRef, uid: str, wanted: Publishing, by: str) -> None:
-        self._publish(place, uid, PublishAction.PUBLISH, wanted, by)
+    def publish(self, place: BranchRef, uid: str, publishing: PublishRequest, by: str) -> None:
+        self._publish(place, uid, PublishAction.PUBLISH, publishing, by)
 
-    def unpublish(self, place: BranchRef, uid: str, wanted: Publishing, by: str) -> None:
-        self._publish(place, uid, PublishAction.UNPUBLISH, wanted, by)
+    def unpublish(self, place: BranchRef, uid: str, publishing: PublishRequest, by: str) -> None:
+        self._publish(place, uid, PublishAction.UNPUBLISH, publishing, by)
 
     def run_due(self) -> int:
-        """Publish and unpublish what is due; how much it was."""
-        with self.database.write_transaction() as writing:
-            return publishing.carry_out_due(writing)
+        """Run the due schedules and return their number."""
+        with self.database.write_transaction() as transaction:
+            return run_due(transaction)
 
-    # ------------------------------------------------------------------------------------------ asked
+    # ------------------------------------------------------------------------------------------ queries
 
     def asset(self, place: BranchRef, uid: str, number: int | None = None) -> Asset:
-        """Raises NotFound, also for a version that it does not have."""
-        return self._read(lambda c: self._numbered(c, place, uid, number))
+        """Raises NotFound, also if the asset does not have the version."""
+        return self._read(lambda c: self._asset_version(c, place, uid, number))
 
     def imported(self, place: BranchRef, origin: str) -> Asset | None:
-        """The asset that an import has from there."""
-        wanted = select(assets.c.uid).where(
-            assets.c.stack == place.stack, assets.c.branch == place.branch, assets.c.origin == origin
-        )
-        with self.database.read_transaction() as connection:
-            uid = connection.execute(wanted).scalar()
-            return queries.asset_of(connection, place, uid) if uid else None
+        """The asset that was imported from this path, or None."""
+        return self._read(lambda c: queries.imported_asset(c, place, origin))
 
     def versions(self, place: BranchRef, uid: str) -> tuple[Version, ...]:
-        """The newest first."""
+        """All versions, the newest first."""
         with self.database.read_transaction() as connection:
             queries.asset_of(connection, place, uid)
             return queries.versions_of(connection, uid)
 
     def list_entries(self, place: BranchRef, listing: Listing) -> ListPage:
-        return self._read(lambda c: queries.listed(c, place, listing))
+        return self._read(lambda c: queries.list_page(c, place, listing))
 
     # ------------------------------------------------------------------------------------------ delivery
 
-    def find(self, address: lookup.Address, edition: PublishScope | None) -> lookup.LookupResult:
-        return self._read(lambda c: lookup.find(c, address, edition))
+    def find(self, address: lookup.Address, scope: PublishScope | None) -> lookup.LookupResult:
+        return self._read(lambda c: lookup.find(c, address, scope))
 
     def open_file(self, digest: str) -> int:
         """A descriptor of the bytes. Raises OSError."""
         return self.blobs.open(digest)
 
-    def changes_since(self, n: int | None, looked_ms: int) -> ChangeFeed:
-        """What changed since the clock stood at `n`, which was looked at then."""
-        return self._read(lambda c: news_since(c, n, self.database.now_ms, looked_ms))
+    def changes_since(self, n: int | None, polled_ms: int) -> ChangeFeed:
+        """The changes since the clock's value `n`, which was read at `polled_ms`; None: a reset."""
+        return self._read(lambda c: changes_since(c, n, self.database.now_ms, polled_ms))
 
     # ------------------------------------------------------------------------------------------ folders
 
@@ -238,128 +235,128 @@ class LibraryStore:
         return self._read(lambda c: queries.folder_of(c, place, uid))
 
     def new_folder(self, place: BranchRef, name: str, parent_uid: str | None, by: str) -> Folder:
-        with self.database.write_transaction() as writing:
+        with self.database.write_transaction() as transaction:
             uid = new_uid()
-            writes.insert_asset(writing, uid, place, name, by, newest=0, is_dir=True)
-            writes.apply(writing, place, uid, Changes(parent_uid=parent_uid))
-            return queries.folder_of(writing.connection, place, uid)
+            writes.insert_entry(transaction, place, by, uid=uid, title=name, version=0, is_dir=True)
+            writes.apply_changes(transaction, place, uid, AssetChanges(parent_uid=parent_uid))
+            return queries.folder_of(transaction.connection, place, uid)
 
-    def change_folder(self, place: BranchRef, uid: str, changes: Changes, by: str) -> Folder:
-        with self.database.write_transaction() as writing:
-            queries.folder_of(writing.connection, place, uid)
-            writes.touch(writing, place, uid, by)
-            writes.apply(writing, place, uid, changes)
-            return queries.folder_of(writing.connection, place, uid)
+    def change_folder(self, place: BranchRef, uid: str, changes: AssetChanges, by: str) -> Folder:
+        with self.database.write_transaction() as transaction:
+            queries.folder_of(transaction.connection, place, uid)
+            writes.touch(transaction, place, uid, by)
+            writes.apply_changes(transaction, place, uid, changes)
+            return queries.folder_of(transaction.connection, place, uid)
 
     def delete_folder(self, place: BranchRef, uid: str) -> None:
-        """Remove a folder with all that is in it, as the vendor does."""
-        with self.database.write_transaction() as writing:
-            queries.folder_of(writing.connection, place, uid)
-            inside = queries.inside(writing.connection, uid)
-            digests = {v.file.digest for one in inside for v in queries.versions_of(writing.connection, one)}
-            for one in reversed(inside):
-                writes.remove(writing, place, one)
+        """Delete a folder with everything in it, as the vendor does."""
+        with self.database.write_transaction() as transaction:
+            queries.folder_of(transaction.connection, place, uid)
+            tree = queries.folder_tree(transaction.connection, uid)
+            digests = {v.file.digest for entry in tree for v in queries.versions_of(transaction.connection, entry)}
+            for entry in reversed(tree):
+                writes.delete_entry(transaction, place, entry)
         self._drop_deleted(digests)
 
     # ------------------------------------------------------------------------------------------ keys
 
     def all_keys(self) -> tuple[LibraryKey, ...]:
-        return self._read(keys.listed)
+        return self._read(keys.all_keys)
 
     def new_key(self, kind: KeyKind, name: str, scope: KeyScope, secret: str) -> LibraryKey:
-        with self.database.write_transaction() as writing:
-            return keys.create(writing, kind, name, scope, secret)
+        with self.database.write_transaction() as transaction:
+            return keys.create(transaction, kind, name, scope, secret)
 
     def revoke_key(self, key_id: str) -> bool:
-        with self.database.write_transaction() as writing:
-            return keys.revoke(writing, key_id)
+        with self.database.write_transaction() as transaction:
+            return keys.revoke(transaction, key_id)
 
-    def keys_used(self, times_ms: dict[str, int]) -> None:
-        """When keys were used last, by their ids."""
+    def record_key_uses(self, times_ms: dict[str, int]) -> None:
+        """Store the times of last use, in Unix milliseconds by key id."""
         if times_ms:
-            with self.database.write_transaction() as writing:
-                keys.used(writing, times_ms)
+            with self.database.write_transaction() as transaction:
+                keys.record_uses(transaction, times_ms)
 
     # ------------------------------------------------------------------------------------------ bytes
 
-    def drop(self, digests: Iterable[str], *, young_s: float = 0.0) -> int:
-        """Remove these bytes where no version names them; how many were. Younger ones than that are left.
+    def delete_unreferenced(self, digests: Iterable[str], *, min_age_s: float = 0.0) -> int:
+        """Remove those of the bytes that no version has and that are at least this old; return their number.
 
-        Done as a writer: whoever adds a version of them waits, and then keeps them anew.
+        In a write transaction: another process that adds a version of them waits, and then stores them again.
         """
-        with self.database.write_transaction() as writing:
-            going = [digest for digest in digests if not self._named(writing.connection, digest)]
-            going = [digest for digest in going if (self.blobs.age_s(digest) or 0.0) >= young_s]
-            for digest in going:
+        with self.database.write_transaction() as transaction:
+            unreferenced = [digest for digest in digests if not self._is_referenced(transaction.connection, digest)]
+            removable = [digest for digest in unreferenced if (self.blobs.age_s(digest) or 0.0) >= min_age_s]
+            for digest in removable:
                 self.blobs.remove(digest)
-        return len(going)
+        return len(removable)
 
     def _drop_deleted(self, digests: Iterable[str]) -> None:
-        """Remove what no asset has any more; where the storage fails it is left for mending.py to find."""
+        """Remove the bytes of deleted versions. If the storage fails, they are left to garbage.py."""
         try:
-            self.drop(digests)
+            self.delete_unreferenced(digests)
         except OSError as error:
-            log.warning("bytes of what was deleted are left, and removed later", why=str(error))
+            log.warning("the bytes of deleted assets could not be removed yet", why=str(error))
 
-    def _kept(self, upload: UploadInfo, source: OpenSource) -> File:
-        """The file, its bytes kept, on which nothing has a claim yet."""
+    def _store_bytes(self, upload: UploadInfo, source: OpenSource) -> File:
+        """Store the bytes, to which no row refers yet."""
         digest = digest_of(source)
         self._put(digest, source)
         return File(digest, upload.filename, upload.format, source.bytes, upload.size)
 
     def _put(self, digest: str, source: OpenSource) -> None:
-        with _writable():
+        with _translate_storage_errors():
             self.blobs.put(digest, source)
 
     @staticmethod
-    def _named(connection: Connection, digest: str) -> bool:
+    def _is_referenced(connection: Connection, digest: str) -> bool:
         return connection.execute(select(versions.c.digest).where(versions.c.digest == digest)).first() is not None
 
     # ------------------------------------------------------------------------------------------ rows
 
-    def _read(self, ask: Callable[[Connection], T]) -> T:
+    def _read(self, query: Callable[[Connection], T]) -> T:
         with self.database.read_transaction() as connection:
-            return ask(connection)
+            return query(connection)
 
     @staticmethod
-    def _numbered(connection: Connection, place: BranchRef, uid: str, number: int | None) -> Asset:
+    def _asset_version(connection: Connection, place: BranchRef, uid: str, number: int | None) -> Asset:
         newest = queries.asset_of(connection, place, uid)
         if number in (None, newest.newest):
             return newest
         try:
             return queries.asset_of(connection, place, uid, number)
         except NotFound as error:
-            raise publishing.no_such_version() from error
+            raise no_such_version() from error
 
-    def _publish(self, place: BranchRef, uid: str, act: PublishAction, wanted: Publishing, by: str) -> None:
-        with self.database.write_transaction() as writing:
-            queries.asset_of(writing.connection, place, uid)
-            if act is PublishAction.UNPUBLISH:
-                publishing.check_environments(writing, place.stack, wanted)
-            publishing.done(writing, place.stack, uid, act, wanted, by)
+    def _publish(self, place: BranchRef, uid: str, action: PublishAction, publishing: PublishRequest, by: str) -> None:
+        with self.database.write_transaction() as transaction:
+            queries.asset_of(transaction.connection, place, uid)
+            if action is PublishAction.UNPUBLISH:
+                check_environments(transaction, place.stack, publishing)
+            apply_publication(transaction, PublicationChange(place.stack, uid, action, publishing, by))
 
     def _insert_version(
-        self, writing: WriteTransaction, uid: str, number: int, file: File, by: str, source: OpenSource
+        self, transaction: WriteTransaction, uid: str, number: int, file: File, by: str, source: OpenSource
     ) -> None:
-        with _writable():
+        with _translate_storage_errors():
             is_gone = self.blobs.age_s(file.digest) is None
         if is_gone:
-            self._put(file.digest, source)  # removed a moment ago, with the last asset that had the same bytes
-        writes.insert_version(writing, uid, number, file, by)
+            self._put(file.digest, source)  # a delete removed them with the last asset that had the same bytes
+        writes.insert_version(transaction, uid, number, file, by)
 
 
-def _slug(asset: Asset, changes: Changes) -> dict[str, str]:
-    """The column of its permanent URL, where that is to be set. Raises BadOrder where the asset has another."""
+def _slug(asset: Asset, changes: AssetChanges) -> dict[str, str]:
+    """The column of the permanent URL if it is to be set. Raises BadRequest if the asset has another one."""
     if changes.slug is None:
         return {}
     if asset.slug not in (None, changes.slug):
-        raise BadRequest("the permanent URL is set already, and can be set once", parameter="permanent_url")
+        raise BadRequest("the permanent URL is set already and cannot be changed", parameter="permanent_url")
     return {"slug": changes.slug}
 
 
 @contextmanager
-def _writable() -> Iterator[None]:
-    """Trouble with the place for bytes is told as Overloaded."""
+def _translate_storage_errors() -> Iterator[None]:
+    """Raise Overloaded if the blob store fails."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The tables, for SQLite and PostgreSQL alike. A change here needs a migration beside it; a test compares the two."""
+"""The tables, for both SQLite and PostgreSQL. A change needs a migration; a test compares the two."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ clock = Table(
     Column("id", Integer, primary_key=True),
     Column("n", BigInteger, nullable=False),
 )
-"""One row. Whoever writes raises `n` first, and so waits for whoever wrote before: changes are seen in their order."""
+"""One row. Each write transaction first increments `n`, so it waits for the previous one, and changes are in order."""
 
 changes = Table(
     "changes",
@@ -43,7 +43,7 @@ changes = Table(
     Column("uid", String(19), nullable=False),
     Column("at_ms", BigInteger, nullable=False, index=True),
 )
-"""What every front has to forget, for a day."""
+"""Changes of the last day, which every front applies to its cached lookups."""
 
 stacks = Table(
     "stacks",
@@ -87,7 +87,7 @@ assets = Table(
     Index(None, "stack", "branch", "is_dir", "created_ms", "uid"),
     Index(None, "stack", "branch", "is_dir", "title", "uid"),
 )
-"""Folders too. `version` is the newest one's number, 0 for a folder; `origin` the path that an import took it from."""
+"""Assets and folders. `version`: the newest version's number, 0 for a folder. `origin`: an imported file's path."""
 
 tags = Table(
     "tags",
@@ -126,7 +126,7 @@ publications = Table(
     Column("n", BigInteger, nullable=False),
     Column("by", String(255), nullable=False),
 )
-"""What is published now; of several locales the one with the highest `n` is the newest."""
+"""The published versions; of several locales the one with the highest `n` is the newest."""
 
 published = Table(
     "published",
@@ -135,7 +135,7 @@ published = Table(
     Column("environment", ForeignKey("environments.uid", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
-"""Every version that was ever published in an environment: its URL is served there while the asset is."""
+"""Every version ever published in an environment: its URL is served there while the asset is published."""
 
 schedules = Table(
     "schedules",
@@ -149,7 +149,7 @@ schedules = Table(
     Column("at_ms", BigInteger, nullable=False, index=True),
     Column("by", String(255), nullable=False),
 )
-"""What is to be published or unpublished later; the lists are JSON."""
+"""Scheduled publications; the lists are JSON."""
 
 keys = Table(
     "keys",

@@ -1,9 +1,10 @@
-"""Rows of assets and folders as they are written, within a transaction."""
+"""Writes rows of stacks, assets, folders and versions within a transaction."""
 
 from __future__ import annotations
 
 import secrets
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, update
@@ -11,79 +12,77 @@ from sqlalchemy.exc import IntegrityError
 
 from cropmark.library import queries
 from cropmark.library.database import ChangeKind, WriteTransaction
-from cropmark.library.tables import assets, tags, versions
-from cropmark.model.assets import BranchRef, Changes, File
+from cropmark.library.tables import assets, stacks, tags, versions
+from cropmark.model.assets import AssetChanges, BranchRef, File, Stack
 from cropmark.model.problems import BadRequest
 
 
-def insert_asset(
-    writing: WriteTransaction,
-    uid: str,
-    place: BranchRef,
-    title: str,
-    by: str,
-    *,
-    newest: int,
-    is_dir: bool = False,
-    origin: str | None = None,
-) -> None:
-    """An asset or a folder. Raises NotFound without its stack, BadOrder where that import has brought it already."""
-    if queries.stack_of(writing.connection, place.stack) is None:
-        raise queries.missing()
+def insert_stack(transaction: WriteTransaction, stack: Stack) -> Stack:
+    """Insert the stack and return it. Raises BadRequest if another one has its name."""
+    try:
+        transaction.connection.execute(insert(stacks).values(**asdict(stack)))
+    except IntegrityError as error:
+        raise BadRequest(f"there is a stack {stack.name[:80]!r} already", fix="choose another name") from error
+    return stack
+
+
+def insert_entry(
+    transaction: WriteTransaction, place: BranchRef, by: str, **columns: Any
+) -> None:  # columns by their names
+    """Insert an asset or a folder. Raises NotFound without its stack, BadRequest if its origin was imported before."""
+    if queries.stack_of(transaction.connection, place.stack) is None:
+        raise queries.asset_not_found()
     row = {
-        "uid": uid,
         "stack": place.stack,
         "branch": place.branch,
-        "is_dir": is_dir,
-        "title": title,
+        "is_dir": False,
         "description": "",
-        "version": newest,
-        "origin": origin,
-        "created_ms": writing.now_ms,
-        "updated_ms": writing.now_ms,
+        "created_ms": transaction.now_ms,
+        "updated_ms": transaction.now_ms,
         "created_by": by,
         "updated_by": by,
+        **columns,
     }
     try:
-        writing.connection.execute(insert(assets).values(**row))
+        transaction.connection.execute(insert(assets).values(**row))
     except IntegrityError as error:
-        raise BadRequest("this file is there already", fix="replace it") from error
+        raise BadRequest("this file exists already", fix="replace it") from error
 
 
 def touch(
-    writing: WriteTransaction, place: BranchRef, uid: str, by: str, **more: Any
+    transaction: WriteTransaction, place: BranchRef, uid: str, by: str, **columns: Any
 ) -> None:  # columns by their names
-    """Somebody changed it now."""
-    row = {"updated_ms": writing.now_ms, "updated_by": by, **more}
-    writing.connection.execute(update(assets).where(assets.c.uid == uid).values(**row))
-    writing.record_change(ChangeKind.ASSET, place.stack, uid)
+    """Update an entry's columns, with the time and the author of the change."""
+    row = {"updated_ms": transaction.now_ms, "updated_by": by, **columns}
+    transaction.connection.execute(update(assets).where(assets.c.uid == uid).values(**row))
+    transaction.record_change(ChangeKind.ASSET, place.stack, uid)
 
 
-def apply(writing: WriteTransaction, place: BranchRef, uid: str, changes: Changes) -> None:
-    """What is said of an asset or a folder. Raises NotFound for a parent that is not there."""
+def apply_changes(transaction: WriteTransaction, place: BranchRef, uid: str, changes: AssetChanges) -> None:
+    """Update an asset or a folder by the changes. Raises NotFound if the new parent does not exist."""
     row: dict[str, Any] = {"title": changes.title, "description": changes.description}
     row = {name: value for name, value in row.items() if value is not None}
     if changes.parent_uid is not None:
-        _not_below(writing.connection, place, uid, changes.parent_uid)
+        _check_not_below(transaction.connection, place, uid, changes.parent_uid)
     if changes.parent_uid is not None or changes.to_top:
         row["parent_uid"] = changes.parent_uid
     if row:
-        writing.connection.execute(update(assets).where(assets.c.uid == uid).values(**row))
+        transaction.connection.execute(update(assets).where(assets.c.uid == uid).values(**row))
     if changes.tags is not None:
-        writing.connection.execute(delete(tags).where(tags.c.asset == uid))
+        transaction.connection.execute(delete(tags).where(tags.c.asset == uid))
         rows = [{"asset": uid, "place": at, "tag": tag} for at, tag in enumerate(dict.fromkeys(changes.tags))]
         if rows:
-            writing.connection.execute(insert(tags), rows)
+            transaction.connection.execute(insert(tags), rows)
 
 
-def remove(writing: WriteTransaction, place: BranchRef, uid: str) -> None:
-    """It is gone, with all that hangs on it."""
-    writing.connection.execute(delete(assets).where(assets.c.uid == uid))
-    writing.record_change(ChangeKind.GONE, place.stack, uid)
+def delete_entry(transaction: WriteTransaction, place: BranchRef, uid: str) -> None:
+    """Delete an entry; the database deletes the rows that refer to it."""
+    transaction.connection.execute(delete(assets).where(assets.c.uid == uid))
+    transaction.record_change(ChangeKind.DELETED, place.stack, uid)
 
 
-def insert_version(writing: WriteTransaction, uid: str, number: int, file: File, by: str) -> None:
-    """A version, whose bytes are kept already."""
+def insert_version(transaction: WriteTransaction, uid: str, number: int, file: File, by: str) -> None:
+    """Insert a version. Its bytes must be stored already."""
     row = {
         "asset": uid,
         "number": number,
@@ -95,22 +94,22 @@ def insert_version(writing: WriteTransaction, uid: str, number: int, file: File,
         "bytes": file.bytes,
         "width": file.size.width if file.size else None,
         "height": file.size.height if file.size else None,
-        "created_ms": writing.now_ms,
+        "created_ms": transaction.now_ms,
         "created_by": by,
     }
-    writing.connection.execute(insert(versions).values(**row))
+    transaction.connection.execute(insert(versions).values(**row))
 
 
-def name_version(writing: WriteTransaction, uid: str, number: int, name: str | None) -> None:
-    """What people call a version that is there."""
+def name_version(transaction: WriteTransaction, uid: str, number: int, name: str | None) -> None:
+    """Set the name of an existing version; None removes it."""
     here = (versions.c.asset == uid, versions.c.number == number)
-    writing.connection.execute(update(versions).where(*here).values(name=name))
+    transaction.connection.execute(update(versions).where(*here).values(name=name))
 
 
-def _not_below(connection: Connection, place: BranchRef, uid: str, parent_uid: str) -> None:
-    """Raises NotFound where the parent is no folder, BadOrder where it is in what is moved."""
-    above: str | None = parent_uid
-    while above is not None:
-        if above == uid:
+def _check_not_below(connection: Connection, place: BranchRef, uid: str, parent_uid: str) -> None:
+    """Raises NotFound if the parent is not a folder, BadRequest if it is inside the entry that is to be moved."""
+    ancestor: str | None = parent_uid
+    while ancestor is not None:
+        if ancestor == uid:
             raise BadRequest("a folder cannot be moved into itself", fix="name another", parameter="parent_uid")
-        above = queries.folder_of(connection, place, above, "parent_uid").entry.parent_uid
+        ancestor = queries.folder_of(connection, place, ancestor, "parent_uid").entry.parent_uid

@@ -1,39 +1,39 @@
-"""Two URLs fetched and held side by side: status, type, bytes, size, and how far the pictures differ.
+"""Fetches two URLs and compares status, type, size, frames and pixels.
 
-For an operator's own command: the URLs may be anywhere. What they answer is decoded in a renderer, as all is.
+The operator chooses the URLs, so hosts are not restricted. The bodies are decoded in a renderer, as all images are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
-from http.client import HTTPException
 from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+from yarl import URL
 
 from cropmark.config.loader import Settings
 from cropmark.model.formats import READABLE, Info
 from cropmark.model.problems import BadRequest, Problem, SourceFailed, SourceTooLarge, SourceUnusable
 from cropmark.ports import ImageDifference, OpenSource, SourceVersion
 from cropmark.renderers.pool import Pool
-from cropmark.server.wiring import pool_of
+from cropmark.server.components import build_pool
 
-MOST_BYTES: Final = 50 * 2**20
+MAX_BYTES: Final = 50 * 2**20
 TIMEOUT_S: Final = 30.0
-"""For a connection, and then for the whole body."""
-_CHUNK: Final = 256 * 1024
-_AGENT: Final = "cropmark-compare"
+"""For the response headers, and again for the whole body."""
+_CHUNK_BYTES: Final = 256 * 1024
+# Without an encoding, so that the bytes are those of the image.
+_HEADERS: Final = {"User-Agent": "cropmark-compare", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedUrl:
-    """What a URL answered. `info` is None for what is no picture that can be read; `trouble` says why."""
+    """A response. Without `info` the body is not an image that we decode, and `error` has the reason."""
 
     url: str
     status: int
@@ -41,11 +41,11 @@ class FetchedUrl:
     bytes: int
     digest: str
     info: Info | None = None
-    trouble: str | None = None
+    error: str | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """The whole as JSON would have it."""
-        told: dict[str, Any] = {
+    def to_json(self) -> dict[str, Any]:
+        """The response as a JSON object."""
+        members: dict[str, Any] = {
             "url": self.url,
             "status": self.status,
             "type": self.media_type,
@@ -53,139 +53,132 @@ class FetchedUrl:
             "sha256": self.digest,
         }
         if self.info is not None:
-            told |= {"size": [self.info.size.width, self.info.size.height], "frames": self.info.frames}
-        return told | ({"trouble": self.trouble} if self.trouble else {})
+            members |= {"size": [self.info.size.width, self.info.size.height], "frames": self.info.frames}
+        return members | ({"error": self.error} if self.error else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two answers, and the difference of their pictures where both have some that can be decoded."""
+    """Two responses, and the difference of their pixels if both images can be decoded."""
 
     one: FetchedUrl
     two: FetchedUrl
     difference: ImageDifference | None
 
-    def unlike(self, tolerance: float) -> tuple[str, ...]:
-        """What differs: `status`, `type`, `size`, `frames`, `picture`. Bytes may differ, for encoders do.
+    def differences(self, tolerance: float) -> tuple[str, ...]:
+        """The properties that differ: `status`, `type`, `size`, `frames`, `image`. Bytes may differ, by encoder.
 
-        `tolerance` is how many levels of 255 the pictures may differ on average.
+        `tolerance` is the largest mean difference of the pixels, in levels of 255.
         """
         one, two = self.one, self.two
-        found = {
+        differs = {
             "status": one.status != two.status,
             "type": one.media_type != two.media_type,
             "size": (one.info and one.info.size) != (two.info and two.info.size),
             "frames": (one.info and one.info.frames) != (two.info and two.info.frames),
-            "picture": self._pictures_differ(tolerance),
+            "image": self._pixels_differ(tolerance),
         }
-        return tuple(name for name, differs in found.items() if differs)
+        return tuple(name for name in differs if differs[name])
 
-    def _pictures_differ(self, tolerance: float) -> bool:
+    def _pixels_differ(self, tolerance: float) -> bool:
         if self.difference is not None:
             return self.difference.mean > tolerance
-        # Two headers and no difference: one of them breaks off behind its header.
+        # Two valid headers without a difference: one of the images is truncated after its header.
         return self.one.info is not None and self.two.info is not None
 
-    def plain(self, tolerance: float) -> dict[str, Any]:
-        """The whole as JSON would have it."""
-        told: dict[str, Any] = {"one": self.one.plain(), "two": self.two.plain()}
-        if self.difference is not None:
-            d = self.difference
+    def to_json(self, tolerance: float) -> dict[str, Any]:
+        """The comparison as a JSON object."""
+        members: dict[str, Any] = {"one": self.one.to_json(), "two": self.two.to_json()}
+        if (d := self.difference) is not None:
             size = [d.size.width, d.size.height]
-            told["difference"] = {"size": size, "mean": d.mean, "most": d.maximum, "psnr_db": d.psnr_db}
-        return {**told, "unlike": list(self.unlike(tolerance))}
+            members["difference"] = {"size": size, "mean": d.mean, "maximum": d.maximum, "psnr_db": d.psnr_db}
+        return {**members, "different": list(self.differences(tolerance))}
 
 
-async def compared(one: str, two: str, *, accept: str = "", settings: Settings) -> Comparison:
-    """Both URLs fetched with the same Accept header and compared.
+async def compare_urls(one: str, two: str, *, accept: str = "", settings: Settings) -> Comparison:
+    """Fetch both URLs with the same Accept header and compare the responses.
 
-    Raises BadOrder for what is no http or https URL, SourceFailed where nothing answers in time, SourceTooLarge past
-    MOST_BYTES.
+    Raises BadRequest for anything but an http or https URL, SourceFailed without a response in time, SourceTooLarge
+    beyond MAX_BYTES.
     """
-    with ExitStack() as held:
-        first, second = (held.enter_context(_fetched(url, accept)) for url in (one, two))
-        pool = pool_of(settings.model_copy(update={"renderers": 1}))
+    with ExitStack() as stack:
+        first, second = [
+            await _fetch(_checked_url(url), accept, stack.enter_context(tempfile.TemporaryFile())) for url in (one, two)
+        ]
+        pool = build_pool(settings.model_copy(update={"renderers": 1}))
         await pool.start()
         try:
-            seen = [await _inspected(answer, pool) for answer in (first, second)]
-            difference = await pool.compare(first.opened, second.opened) if all(s.info for s in seen) else None
+            fetched = [await _inspect(response, pool) for response in (first, second)]
+            decodable = all(one.info for one in fetched)
+            difference = await pool.compare(first.source, second.source) if decodable else None
         except SourceUnusable:
             difference = None
         finally:
             await pool.close()
-    return Comparison(seen[0], seen[1], difference)
+    return Comparison(fetched[0], fetched[1], difference)
 
 
-async def _inspected(answer: _RawAnswer, pool: Pool) -> FetchedUrl:
-    found = (answer.url, answer.status, answer.media_type, answer.opened.bytes, answer.opened.stamp.version)
-    if not answer.opened.bytes:
-        return FetchedUrl(*found, trouble="there is no body")
+async def _inspect(response: _Response, pool: Pool) -> FetchedUrl:
+    source = response.source
+    fields = (response.url, response.status, response.media_type, source.bytes, source.version.version)
+    if not source.bytes:
+        return FetchedUrl(*fields, error="the body is empty")
     try:
-        info = await pool.inspect(answer.opened, foreign=True)
+        info = await pool.inspect(source, untrusted=True)
     except Problem as problem:
-        return FetchedUrl(*found, trouble=problem.detail)
+        return FetchedUrl(*fields, error=problem.detail)
     if info.format not in READABLE:
-        return FetchedUrl(*found, trouble=f"{info.format.value} is not decoded here")
-    return FetchedUrl(*found, info=info)
+        return FetchedUrl(*fields, error=f"{info.format.value} is not decoded here")
+    return FetchedUrl(*fields, info=info)
 
 
 # ------------------------------------------------------------------------------------------------ fetching
 
 
 @dataclass(frozen=True, slots=True)
-class _RawAnswer:
-    """An answer whose body lies in a temporary file."""
+class _Response:
+    """A response with its body in a temporary file."""
 
     url: str
     status: int
     media_type: str
-    opened: OpenSource
+    source: OpenSource
 
 
-@contextmanager
-def _fetched(url: str, accept: str) -> Iterator[_RawAnswer]:
+def _checked_url(url: str) -> str:
+    """The URL. Raises BadRequest for anything but an http or https URL."""
     try:
-        readable = urlsplit(url).scheme in ("http", "https")
+        is_http = urlsplit(url).scheme in ("http", "https")
     except ValueError:
-        readable = False
-    if not readable:
-        raise BadRequest(f"expected a URL of http or https, got {url[:80]!r}", fix="write https://host/path?query")
-    headers = {"User-Agent": _AGENT, **({"Accept": accept} if accept else {})}
-    with tempfile.TemporaryFile() as body:
-        status, media_type, digest, length = _get(url, headers, body)
-        yield _RawAnswer(
-            url, status, media_type, OpenSource(body.fileno(), length, SourceVersion(url, digest), lambda: None)
-        )
+        is_http = False
+    if not is_http:
+        raise BadRequest(f"expected an http or https URL, got {url[:80]!r}", fix="write https://host/path?query")
+    return url
 
 
-def _get(url: str, headers: dict[str, str], body: BinaryIO) -> tuple[int, str, str, int]:
-    """Status, media type, SHA-256 and length of the answer; its body is written to the file."""
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - its scheme was checked
+async def _fetch(url: str, accept: str, file: BinaryIO) -> _Response:
+    """The response to a GET request, after redirects; writes its body to the file."""
+    headers = {**_HEADERS, **({"Accept": accept} if accept else {})}
+    timeout = ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=TIMEOUT_S)
+    digest, length = sha256(), 0
     try:
-        with _answer(request) as answer:
-            digest, length = _kept(answer, body)
-            return answer.status, answer.headers.get_content_type(), digest, length
-    except (OSError, HTTPException, ValueError) as error:
-        raise SourceFailed(f"{url} gave no answer: {error}", fix="check the URL, and that the server runs") from error
-
-
-def _answer(request: urllib.request.Request) -> Any:
-    """The answer, whatever its status. Raises OSError where there is none."""
-    try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310 - the operator's own URL
-    except urllib.error.HTTPError as error:
-        return error
-
-
-def _kept(answer: Any, body: BinaryIO) -> tuple[str, int]:
-    digest, length, until_s = sha256(), 0, time.monotonic() + TIMEOUT_S
-    while piece := answer.read1(_CHUNK):
-        length += len(piece)
-        if time.monotonic() > until_s:
-            raise TimeoutError(f"its body took longer than {TIMEOUT_S:g} s")
-        if length > MOST_BYTES:
-            raise SourceTooLarge(f"the answer has more than {MOST_BYTES} bytes", fix="compare smaller pictures")
-        digest.update(piece)
-        body.write(piece)
-    body.flush()
-    return digest.hexdigest(), length
+        async with (
+            ClientSession(headers=headers, timeout=timeout, auto_decompress=False, trust_env=True) as session,
+            session.get(URL(url, encoded=True)) as response,
+            asyncio.timeout(TIMEOUT_S),
+        ):
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                length += len(chunk)
+                if length > MAX_BYTES:
+                    raise SourceTooLarge(f"the response has more than {MAX_BYTES} bytes", fix="compare smaller images")
+                digest.update(chunk)
+                file.write(chunk)
+    except TimeoutError as error:
+        raise SourceFailed(f"{url} did not respond within {TIMEOUT_S:g} s", fix="check the server") from error
+    except (OSError, ClientError, ValueError) as error:
+        raise SourceFailed(f"{url} did not respond: {error}", fix="check the URL and the server") from error
+    file.flush()
+    version = SourceVersion(url, digest.hexdigest())
+    return _Response(
+        url, response.status, response.content_type, OpenSource(file.fileno(), length, version, lambda: None)
+    )

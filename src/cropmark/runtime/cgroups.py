@@ -1,6 +1,6 @@
-"""What of the machine this process may use: of a container's, the share it is given and not all that is there.
+"""CPU and memory limits of this process, from its cgroups (versions 1 and 2).
 
-Source: https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/scheduler/sched-bwc.html
+Sources: https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/scheduler/sched-bwc.html
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ _OWN: Final = Path("/proc/self/cgroup")
 
 
 def cores(groups: Path = _GROUPS, own: Path = _OWN) -> int:
-    """Cores: those it may run on, or as many as its quota of their time comes to, rounded up."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min([here, *(max(1, math.ceil(quota)) for quota in _quotas(groups, own))])
+    """Number of CPU cores this process may use: its CPU affinity, or its CPU quota rounded up if that is less."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([available, *(max(1, math.ceil(quota)) for quota in _quotas(groups, own))])
 
 
 def memory_limits(groups: Path = _GROUPS, own: Path = _OWN) -> Iterator[int]:
-    """Bytes of memory that all in its groups may take, group by group; nothing where there is no bound."""
+    """The memory limit in bytes of each group that has one, the process's own group first."""
     for folder in _folders("memory", groups, own):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            yield from map(int, _numbers(folder / name)[:1])
+            yield from map(int, _read_numbers(folder / name)[:1])
 
 
 def _quotas(groups: Path, own: Path) -> Iterator[float]:
-    """Cores' worth of time, group by group."""
+    """The CPU quota in cores of each group that has one."""
     for folder in _folders("cpu", groups, own):
-        parts = _numbers(folder / "cpu.max")
-        parts = parts or _numbers(folder / "cpu.cfs_quota_us") + _numbers(folder / "cpu.cfs_period_us")
+        parts = _read_numbers(folder / "cpu.max")
+        parts = parts or _read_numbers(folder / "cpu.cfs_quota_us") + _read_numbers(folder / "cpu.cfs_period_us")
         if len(parts) == 2 and all(part > 0 for part in parts):
             yield parts[0] / parts[1]
 
 
 def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:
-    """The process' group and all that it is in; of both versions. A container may see the last one alone."""
+    """The folders of the process's group and its parents, of both versions. A container may see only the last one."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
@@ -47,12 +47,12 @@ def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:
         _, controllers, path = line.split(":", 2)
         if not controllers or controller in controllers.split(","):
             root = groups / controller if controllers else groups
-            inside = PurePosixPath(path.lstrip("/"))
-            yield from (root / part for part in (inside, *inside.parents) if ".." not in part.parts)
+            group = PurePosixPath(path.lstrip("/"))
+            yield from (root / part for part in (group, *group.parents) if ".." not in part.parts)
 
 
-def _numbers(file: Path) -> list[int]:
-    """The numbers in a file, if it holds nothing else; `max` is none."""
+def _read_numbers(file: Path) -> list[int]:
+    """The numbers in a file; empty if it contains anything else, such as `max`."""
     try:
         return [int(word) for word in file.read_text().split()]
     except (OSError, ValueError):

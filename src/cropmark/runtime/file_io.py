@@ -1,8 +1,8 @@
-"""Files looked at and read by system calls that keep the interpreter's lock.
+"""File system calls through ctypes that do not release the GIL.
 
-os.stat() and its like let go of the lock; the HTTP server's thread takes it, and to get it back costs ten times the
-call, on every hit (docs/decisions/0131). Only for what is answered at once: while a disk keeps the call waiting, no
-other thread runs.
+os.stat() and similar functions release it; the HTTP server's thread takes it, and getting it back costs ten times the
+call, on every hit (docs/decisions/0131). Use these calls only where no disk access is expected: while one of them
+waits for a disk, no other thread runs.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _STATX_BYTES: Final = 256
 _IOVEC: Final = Struct("@PN")
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)
-_CANNOT_TELL: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EAGAIN})
-"""What file systems and sandboxes answer that do not know RWF_NOWAIT, and what it says itself."""
+_NOT_CACHED: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EAGAIN})
+"""EAGAIN: the data is not in the page cache. The others: the file system or the sandbox has no RWF_NOWAIT."""
 
 
 class FileState(NamedTuple):
-    """What tells one state of a file from another."""
+    """The attributes by which a changed file is recognized."""
 
     mode: int
     inode: int
@@ -40,29 +40,31 @@ class FileState(NamedTuple):
 
 
 class FileCalls:
-    """The calls, with their buffers: for one thread. Paths hold no NUL."""
+    """The calls with their buffers, for one thread. Paths must not contain NUL."""
 
-    def __init__(self) -> None:
-        libc: Any = ctypes.PyDLL(None, use_errno=True)
+    def __init__(self, libc: Any = None) -> None:
+        """`libc` None: the C library of this process. Functions that it lacks are replaced or not used."""
+        libc = libc or ctypes.PyDLL(None, use_errno=True)
         self._statx = _function(libc, "statx", "iPiup")
         self._open = _function(libc, "open", "Pii")
         self._preadv2 = _function(libc, "preadv2", "ipili")
         self._close = _function(libc, "close", "i")
-        self._told = bytearray(_STATX_BYTES)
-        self._told_at = _address(self._told)
+        self._statx_buffer = bytearray(_STATX_BYTES)
+        self._statx_address = _address(self._statx_buffer)
         self._vector = bytearray(_IOVEC.size)
-        self._vector_at = _address(self._vector)
+        self._vector_address = _address(self._vector)
 
     def stat(self, path: bytes) -> FileState:
-        """Links followed. Raises OSError."""
+        """The state of a file; links are followed. Raises OSError."""
         if self._statx is None:
             return FileState.of(os.stat(path))  # noqa: PTH116 - a Path costs three times the call
-        return self._looked(_AT_FDCWD, path, 0)
+        return self._statx_of(_AT_FDCWD, path, 0)
 
-    def read(self, path: bytes, most_bytes: int) -> tuple[FileState, bytearray]:
-        """A whole file that lies in the page cache; its last link is not followed.
+    def read(self, path: bytes, max_bytes: int) -> tuple[FileState, bytearray]:
+        """A complete file from the page cache, and its state. A path that is itself a link raises OSError.
 
-        Raises BlockingIOError where it is larger, would have to come from the disk, or nobody can tell; OSError.
+        Raises BlockingIOError if the file is larger than `max_bytes`, is not in the page cache, or the system cannot
+        say so; OSError for other errors.
         """
         if self._statx is None or self._preadv2 is None or _NOWAIT is None:
             raise BlockingIOError
@@ -70,57 +72,58 @@ class FileCalls:
         if descriptor < 0:
             raise _error()
         try:
-            look = self._looked(descriptor, b"", _AT_EMPTY_PATH)
-            if look.size > most_bytes:
+            state = self._statx_of(descriptor, b"", _AT_EMPTY_PATH)
+            if state.size > max_bytes:
                 raise BlockingIOError
-            return look, self._read(descriptor, look.size)
+            return state, self._read(descriptor, state.size)
         finally:
             self._close(descriptor)
 
-    def rest(self, path: bytes, known: FileState, start: int) -> bytes | None:
-        """As read(), but what follows `start`, and only of a file whose state is the one that is known; else None."""
+    def read_unchanged(self, path: bytes, known: FileState, start: int) -> bytes | None:
+        """The bytes of a file from `start` on; None if its state differs from `known`. Raises like read()."""
         if self._statx is None or self._preadv2 is None or _NOWAIT is None:
             raise BlockingIOError
         descriptor = self._open(path, _OPEN, 0)
         if descriptor < 0:
             raise _error()
         try:
-            if self._looked(descriptor, b"", _AT_EMPTY_PATH) != known:
+            if self._statx_of(descriptor, b"", _AT_EMPTY_PATH) != known:
                 return None
-            made: bytes = _new_bytes(None, known.size - start)
-            self._fill(descriptor, _bytes_address(made), len(made), start)
-            return made
+            data: bytes = _new_bytes(None, known.size - start)
+            self._fill(descriptor, _bytes_address(data), len(data), start)
+            return data
         finally:
             self._close(descriptor)
 
-    def _looked(self, descriptor: int, path: bytes, flags: int) -> FileState:
-        if self._statx(descriptor, path, flags, _BASIC_STATS, self._told_at[0]):
+    def _statx_of(self, descriptor: int, path: bytes, flags: int) -> FileState:
+        if self._statx(descriptor, path, flags, _BASIC_STATS, self._statx_address[0]):
             raise _error()
-        mode, inode, size, seconds, nanoseconds = _STATX.unpack_from(self._told)
+        mode, inode, size, seconds, nanoseconds = _STATX.unpack_from(self._statx_buffer)
         return FileState(mode, inode, size, seconds * 1_000_000_000 + nanoseconds)
 
     def _read(self, descriptor: int, size: int) -> bytearray:
         data = bytearray(size)
         if not size:
             return data
-        address, kept = _address(data)
+        address, export = _address(data)
         self._fill(descriptor, address, size, 0)
-        del kept  # else the bytes could not be cut
+        del export  # while it exists, the bytearray cannot be resized
         return data
 
     def _fill(self, descriptor: int, address: int, size: int, start: int) -> None:
         _IOVEC.pack_into(self._vector, 0, address, size)
-        read = self._preadv2(descriptor, self._vector_at[0], 1, start, _NOWAIT)
-        if read < 0 and ctypes.get_errno() not in _CANNOT_TELL:
+        read = self._preadv2(descriptor, self._vector_address[0], 1, start, _NOWAIT)
+        if read < 0 and ctypes.get_errno() not in _NOT_CACHED:
             raise _error()
-        if read < size:  # a part of it is on the disk only
+        if read < size:  # the rest is not in the page cache
             raise BlockingIOError
 
 
 _KINDS: Final = {"i": ctypes.c_int, "u": ctypes.c_uint, "l": ctypes.c_long, "p": ctypes.c_void_p, "P": ctypes.c_char_p}
 
 
-# Bytes that nobody has seen yet may be written: https://docs.python.org/3/c-api/bytes.html. It saves a copy.
+# A bytes object may be filled while no other code has seen it, which saves a copy:
+# https://docs.python.org/3/c-api/bytes.html
 _new_bytes: Final = ctypes.pythonapi.PyBytes_FromStringAndSize
 _new_bytes.argtypes, _new_bytes.restype = [ctypes.c_void_p, ctypes.c_ssize_t], ctypes.py_object
 _bytes_address: Final = ctypes.pythonapi.PyBytes_AsString
@@ -128,7 +131,7 @@ _bytes_address.argtypes, _bytes_address.restype = [ctypes.py_object], ctypes.c_v
 
 
 def _function(libc: Any, name: str, arguments: str) -> Any:
-    """None where this libc has no such function."""
+    """A function of libc; None if it is missing."""
     found = getattr(libc, name, None)
     if found is not None:
         found.argtypes = [_KINDS[kind] for kind in arguments]
@@ -137,7 +140,7 @@ def _function(libc: Any, name: str, arguments: str) -> Any:
 
 
 def _address(buffer: bytearray) -> tuple[int, ctypes.c_char]:
-    """Where the buffer lies, and what keeps it there."""
+    """The address of a buffer, and an object that prevents its resizing."""
     first = ctypes.c_char.from_buffer(buffer)
     return ctypes.addressof(first), first
 

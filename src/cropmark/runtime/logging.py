@@ -1,4 +1,4 @@
-"""How logs are written: one event a line, as text on a terminal and as JSON elsewhere; no key ever in them."""
+"""Set-up of the log: one event per line, as text on a terminal and as JSON otherwise; secrets are masked."""
 
 from __future__ import annotations
 
@@ -12,33 +12,22 @@ from urllib.parse import unquote
 import structlog
 
 _PARAMETER = re.compile(r"(?P<begin>(?:^|[?&])(?P<name>[^?&=]*)=)[^?&]*(?:\?(?![^?&=]*=)[^?&]*)*")
-_SECRET = frozenset(("key", "token", "access_token", "authtoken", "authorization", "signature", "sig"))
-_ALWAYS_TEXT = ("path", "query", "source", "sources")
+_SECRET_PARAMETERS = frozenset(("key", "token", "access_token", "authtoken", "authorization", "signature", "sig"))
+_MASKED_FIELDS = ("path", "query", "source", "sources")
 
 
-def _masked(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for field in _ALWAYS_TEXT:
-        if field in event:
-            event[field] = _PARAMETER.sub(_hidden, str(event[field]))
-    return event
-
-
-def _hidden(found: re.Match[str]) -> str:
-    """A parameter without its value, where that is a secret. Its name may be percent-encoded."""
-    return f"{found['begin']}***" if unquote(found["name"]).strip().lower() in _SECRET else found[0]
-
-
-def set_up(form: Literal["auto", "text", "json"], *, level: int = logging.INFO) -> None:
-    """From now on the whole process logs this way, to standard error."""
-    text = form == "text" or (form == "auto" and sys.stderr.isatty())
+def configure_logging(form: Literal["auto", "text", "json"], *, level: int = logging.INFO) -> None:
+    """Send all log events of this process to standard error. `auto` writes text on a terminal and JSON otherwise."""
+    is_terminal = sys.stderr.isatty()
+    as_text = form == "text" or (form == "auto" and is_terminal)
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _masked,
+        _mask_secrets,
     ]
-    rendered: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        if text
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=is_terminal)]
+        if as_text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
@@ -51,15 +40,30 @@ def set_up(form: Literal["auto", "text", "json"], *, level: int = logging.INFO) 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
-        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
     )
+    _replace_root_handler(formatter, level)
+
+
+def _replace_root_handler(formatter: logging.Formatter, level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("asyncio", "_granian", "granian"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for verbose in ("asyncio", "_granian", "granian"):
+        logging.getLogger(verbose).setLevel(logging.WARNING)
+
+
+def _mask_secrets(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for field in _MASKED_FIELDS:
+        if field in event:
+            event[field] = _PARAMETER.sub(_mask, str(event[field]))
+    return event
+
+
+def _mask(found: re.Match[str]) -> str:
+    """The parameter, without its value if that is a secret. The name may be percent-encoded."""
+    return f"{found['begin']}***" if unquote(found["name"]).strip().lower() in _SECRET_PARAMETERS else found[0]

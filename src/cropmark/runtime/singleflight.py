@@ -1,4 +1,4 @@
-"""Single flight: those who want the same thing at the same moment share the work of making it."""
+"""Single flight: concurrent callers with the same key share one execution."""
 
 from __future__ import annotations
 
@@ -17,71 +17,72 @@ V = TypeVar("V")
 class _Flight(Generic[V]):
     task: asyncio.Task[V]
     waiting: int = 0
+    """Callers that wait for the task."""
 
 
 class SingleFlight(Generic[K, V]):
-    """Work in the air, by key. Nothing is kept once it has landed: neither results nor failures."""
+    """Tasks in progress, by key. Results and failures are not stored."""
 
     def __init__(self) -> None:
         self._flights: dict[K, _Flight[V]] = {}
 
     def __len__(self) -> int:
-        """How many are in the air."""
+        """The number of tasks in progress."""
         return len(self._flights)
 
     def __contains__(self, key: object) -> bool:
-        """Whether somebody makes it now."""
+        """True if a task with this key is in progress."""
         return key in self._flights
 
     async def run(self, key: K, make: Callable[[], Awaitable[V]]) -> tuple[V, bool]:
-        """What `make` returns, and whether somebody else's make was shared for it.
+        """The result of `make`, and True if another caller had started it.
 
-        A failure of the make is raised to all who wait for it now, and to nobody later. Whoever is cancelled hurts
-        no other; with the last of them the make is cancelled too.
+        An exception is raised to all current callers. A cancelled caller does not affect the others; the task is
+        cancelled with its last caller.
         """
-        found = self._flights.get(key)
-        flight = found or self._started(key, make)
+        existing = self._flights.get(key)
+        flight = existing or self._start(key, make)
         flight.waiting += 1
         try:
-            # shield(): a cancelled waiter must not take the task along.
-            return await asyncio.shield(flight.task), found is not None
+            # shield(): cancelling a caller must not cancel the task.
+            return await asyncio.shield(flight.task), existing is not None
         except asyncio.CancelledError as error:
             if flight.task.cancelled() and not _is_cancelled():
-                raise InternalError("the work was cut off before it was done", fix="ask again") from error
+                raise InternalError("the request was cancelled before it was finished", fix="send it again") from error
             raise
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.task.done():
-                self._ended(key, flight)  # at once: who comes now must not join a task that is dying
+                self._remove(key, flight)  # before cancel(): a new caller must not join a task that is ending
                 flight.task.cancel()
 
     async def close(self) -> None:
-        """Cancel all that is in the air, and wait until it has stopped."""
+        """Cancel all tasks and wait until they have ended."""
         tasks = [flight.task for flight in self._flights.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _started(self, key: K, make: Callable[[], Awaitable[V]]) -> _Flight[V]:
-        async def made() -> V:
+    def _start(self, key: K, make: Callable[[], Awaitable[V]]) -> _Flight[V]:
+        async def run() -> V:
             return await make()
 
-        flight = _Flight(asyncio.create_task(made()))
+        flight = _Flight(asyncio.create_task(run()))
         self._flights[key] = flight
-        flight.task.add_done_callback(lambda task: self._landed(key, flight, task))
+        flight.task.add_done_callback(lambda task: self._finish(key, flight, task))
         return flight
 
-    def _landed(self, key: K, flight: _Flight[V], task: asyncio.Task[V]) -> None:
-        self._ended(key, flight)
+    def _finish(self, key: K, flight: _Flight[V], task: asyncio.Task[V]) -> None:
+        self._remove(key, flight)
         if not task.cancelled():
-            task.exception()  # seen, so that asyncio does not log a failure that nobody waited for
+            task.exception()  # retrieved, so that asyncio does not log a failure when no caller is left
 
-    def _ended(self, key: K, flight: _Flight[V]) -> None:
+    def _remove(self, key: K, flight: _Flight[V]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
 
 def _is_cancelled() -> bool:
-    """Whether it is the running task itself that somebody cancelled."""
+    """True if the current task itself was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

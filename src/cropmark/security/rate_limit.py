@@ -1,4 +1,4 @@
-"""How many requests a caller may make in a second or a minute: fixed windows that begin with the first one counted."""
+"""Rate limits: counts requests in fixed windows; each window begins with the first request counted in it."""
 
 from __future__ import annotations
 
@@ -18,70 +18,70 @@ from cropmark.ports import Quota
 
 log = structlog.get_logger("cropmark.security.rate_limit")
 
-_PATIENCE: Final = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25}
+_REDIS_TIMEOUTS: Final = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25}
 """Seconds that a request waits for Redis."""
-_SILENCE_S: Final = 1.0
-"""How long a Redis that did not answer is not asked again."""
-_REMEMBERED: Final = 10_000
-"""Callers whose last count is remembered for last(); a forgotten one is told that nothing is used up."""
+_RETRY_REDIS_S: Final = 1.0
+"""Pause after a failure of Redis."""
+_LAST_LIMIT: Final = 10_000
+"""Number of keys with their last count in memory. For any other key, peek() returns an unused quota."""
 
 
 class MemoryLimiter:
     """A Limiter that counts in this process, or in another async storage of the library `limits`.
 
-    A limit of 0 switches it off. Windows: spec of Contentstack's delivery, "each second, from the first request";
-    `window_s` is for those who count by longer ones.
+    A window begins with its first request. Contentstack documents windows of one second ("Rate Limiting",
+    https://www.contentstack.com/docs/developers/apis/image-delivery-api) and not when they begin.
     """
 
-    def __init__(self, storage: Storage | None = None, *, window_s: int = 1) -> None:
+    def __init__(self, storage: Storage | None = None) -> None:
         self._windows = FixedWindowRateLimiter(storage or MemoryStorage())
-        self._window_s = window_s
-        self._seen: LRUCache[tuple[str, int], tuple[int, float]] = LRUCache(_REMEMBERED)
+        self._last: LRUCache[tuple[str, int, int], tuple[int, float]] = LRUCache(_LAST_LIMIT)
+        """By key, limit and window: the requests that were left, and the Unix time at which the window ends."""
 
-    async def hit(self, key: str, limit_per_s: int) -> Quota:
-        """Count one. Beyond the limit it is counted too, but the window ends no later for it."""
-        if limit_per_s <= 0:
+    async def hit(self, key: str, limit: int, window_s: int) -> Quota:
+        """Count one request. A request above the limit is counted too, and does not extend the window."""
+        if limit <= 0:
             return Quota(0, 0)
-        item = _item(limit_per_s, self._window_s)
+        item = _item(limit, window_s)
         is_allowed = await self._windows.hit(item, key)
         window = await self._windows.get_window_stats(item, key)
-        self._seen[key, limit_per_s] = (window.remaining, window.reset_time)
-        wait_s = max(1, min(self._window_s, ceil(window.reset_time - time.time())))
-        return Quota(limit_per_s, window.remaining, retry_after_s=0 if is_allowed else wait_s)
+        self._last[key, limit, window_s] = (window.remaining, window.reset_time)
+        wait_s = max(1, min(window_s, ceil(window.reset_time - time.time())))
+        return Quota(limit, window.remaining, retry_after_s=0 if is_allowed else wait_s)
 
-    def peek(self, key: str, limit_per_s: int) -> Quota:
-        """Where the caller stands, as far as this process knows. Never exceeded: nothing was asked for."""
-        if limit_per_s <= 0:
+    def peek(self, key: str, limit: int, window_s: int) -> Quota:
+        """The quota after the last hit counted here. Never exceeded, since it asks for nothing."""
+        if limit <= 0:
             return Quota(0, 0)
-        remaining, ends_s = self._seen.get((key, limit_per_s), (limit_per_s, 0.0))
-        return Quota(limit_per_s, remaining if time.time() < ends_s else limit_per_s)
+        remaining, ends_s = self._last.get((key, limit, window_s), (limit, 0.0))
+        return Quota(limit, remaining if time.time() < ends_s else limit)
 
 
 class RedisLimiter(MemoryLimiter):
-    """Counts in a Redis. While that does not answer, each server counts alone: requests are not turned away for it."""
+    """A Limiter that counts in Redis. While Redis fails, each server counts its own requests and rejects none."""
 
-    def __init__(self, redis_url: str, *, window_s: int = 1) -> None:
+    def __init__(self, redis_url: str) -> None:
         from redis.exceptions import RedisError  # noqa: PLC0415 - of the extra `redis`
 
-        self._troubles = (RedisError, OSError)
-        storage = storage_from_string(f"async+{redis_url}", implementation="redispy", **_PATIENCE)
+        self._redis_errors = (RedisError, OSError)
+        storage = storage_from_string(f"async+{redis_url}", implementation="redispy", **_REDIS_TIMEOUTS)
         assert isinstance(storage, Storage)
-        super().__init__(storage, window_s=window_s)
-        self._alone = MemoryLimiter(window_s=window_s)
-        self._silent_until_s = 0.0
+        super().__init__(storage)
+        self._local = MemoryLimiter()
+        self._failed_until_s = 0.0
 
-    async def hit(self, key: str, limit_per_s: int) -> Quota:
-        if time.monotonic() >= self._silent_until_s:
+    async def hit(self, key: str, limit: int, window_s: int) -> Quota:
+        if time.monotonic() >= self._failed_until_s:
             try:
-                return await super().hit(key, limit_per_s)
-            except self._troubles as error:
-                self._silent_until_s = time.monotonic() + _SILENCE_S
-                log.warning("Redis does not answer, this server counts alone", why=type(error).__name__)
-        return await self._alone.hit(key, limit_per_s)
+                return await super().hit(key, limit, window_s)
+            except self._redis_errors as error:
+                self._failed_until_s = time.monotonic() + _RETRY_REDIS_S
+                log.warning("Redis failed; this server counts requests on its own", error=type(error).__name__)
+        return await self._local.hit(key, limit, window_s)
 
-    def peek(self, key: str, limit_per_s: int) -> Quota:
-        is_alone = time.monotonic() < self._silent_until_s
-        return self._alone.peek(key, limit_per_s) if is_alone else super().peek(key, limit_per_s)
+    def peek(self, key: str, limit: int, window_s: int) -> Quota:
+        has_failed = time.monotonic() < self._failed_until_s
+        return self._local.peek(key, limit, window_s) if has_failed else super().peek(key, limit, window_s)
 
 
 @lru_cache(maxsize=64)
@@ -89,8 +89,6 @@ def _item(limit: int, window_s: int) -> RateLimitItem:
     return RateLimitItemPerSecond(limit, window_s)
 
 
-def limiter(redis_url: str = "", *, window_s: int = 1) -> MemoryLimiter:
-    """A Limiter that counts in this process alone, or with all servers of one Redis."""
-    if not redis_url:
-        return MemoryLimiter(window_s=window_s)
-    return RedisLimiter(redis_url, window_s=window_s)
+def new_limiter(redis_url: str = "") -> MemoryLimiter:
+    """A Limiter that counts in this process, or with a URL, together with all servers that use this Redis."""
+    return RedisLimiter(redis_url) if redis_url else MemoryLimiter()

@@ -1,1 +1,1 @@
-"""Where pictures come from: adapters of the Source port, which never import each other."""
+"""Adapters of the Source port: local folders, the web, uploads, and combinations of them."""

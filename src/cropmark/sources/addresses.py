@@ -1,8 +1,8 @@
-"""What an internet address is for: anybody's, a network's own, or nobody's to fetch from. Pure tables, no look-ups.
+"""Classification of IP addresses as public, private or never allowed. Pure tables, no look-ups.
 
 The tables follow the IANA registries of special-purpose addresses
 (https://www.iana.org/assignments/iana-ipv4-special-registry, .../iana-ipv6-special-registry), read 2026-11, and add
-the addresses at which clouds hand out credentials. `ipaddress.is_private` is not used: it is not the whole list, and it
+the addresses where clouds serve credentials. `ipaddress.is_private` is not used: it lacks some of these ranges, and it
 changes with the Python release.
 """
 
@@ -15,13 +15,13 @@ Address = IPv4Address | IPv6Address
 
 
 class Reach(Enum):
-    """Who may be found at an address."""
+    """The reachability class of an address."""
 
     PUBLIC = "public"
     PRIVATE = "private"
-    """This machine or this network: refused, unless the operator opens the host and port."""
+    """This machine or this network: rejected unless the operator allows the host and port."""
     NEVER = "never"
-    """Metadata, link-local, multicast, reserved, tunnels: opened by naming the very address only."""
+    """Metadata, link-local, multicast, reserved, tunnels: rejected unless the operator allows exactly this address."""
 
 
 # fmt: off
@@ -59,15 +59,15 @@ _METADATA_6 = frozenset(IPv6Address(text) for text in (
     "fd20:ce::254",       # Google
     "fd00:c1::a9fe:a9fe", # Oracle
 ))
-_GLOBAL_6 = IPv6Network("2000::/3")   # all that is handed out as global unicast
+_GLOBAL_6 = IPv6Network("2000::/3")   # the global unicast addresses
 _NEVER_6 = tuple(IPv6Network(net) for net in (
     "2001::/23",          # protocol assignments: Teredo, benchmarks, ORCHID
     "2001:db8::/32",      # documentation
-    "2002::/16",          # 6to4, deprecated: what it carries is not looked at
+    "2002::/16",          # 6to4, deprecated; the IPv4 address in it is not considered
     "2620:4f:8000::/48",  # AS112
     "3fff::/20",          # documentation
 ))
-_NAT64 = IPv6Network("64:ff9b::/96")  # DNS64 answers with these, so the public ones among them must work
+_NAT64 = IPv6Network("64:ff9b::/96")  # DNS64 returns these, so those of public IPv4 addresses must work
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # upper half of the interface identifier (RFC 5214)
 # fmt: on
@@ -76,33 +76,33 @@ _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "la
 
 
 def reach(address: Address) -> Reach:
-    """Who may be found at an address; IPv4 carried inside IPv6 is unwrapped first.
+    """The class of an address. An IPv4 address inside an IPv6 address is extracted first.
 
-    NAT64, IPv4-mapped and ISATAP forms are as reachable as what they carry. 6to4, Teredo, IPv4-compatible and
-    the local NAT64 prefix are NEVER, whatever they carry: no public server is found only there.
+    NAT64, IPv4-mapped and ISATAP addresses have the class of the IPv4 address in them. 6to4, Teredo, IPv4-compatible
+    addresses and the local NAT64 prefix are NEVER: no public server is reachable only there.
     """
     if isinstance(address, IPv4Address):
         return _reach_4(address)
-    carried = embedded(address)
+    ipv4 = embedded_ipv4(address)
     if address in _MAPPED or address in _NAT64:
-        assert carried is not None
-        return _reach_4(carried)
+        assert ipv4 is not None
+        return _reach_4(ipv4)
     own = _reach_6(address)
-    if carried is None or own is not Reach.PUBLIC:
+    if ipv4 is None or own is not Reach.PUBLIC:
         return own
-    return _reach_4(carried)
+    return _reach_4(ipv4)
 
 
-def embedded(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv4-mapped, NAT64 or ISATAP address carries in its last 32 bits."""
+def embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address in the last 32 bits of an IPv4-mapped, NAT64 or ISATAP address."""
     bits = int(address)
     if address in _MAPPED or address in _NAT64 or (bits >> 32) & 0xFFFF_FFFF in _ISATAP:
         return IPv4Address(bits & 0xFFFF_FFFF)
     return None
 
 
-def local_name(host: str) -> bool:
-    """Whether a host name is one that only a private network answers: without a dot, or below a local suffix."""
+def is_local_name(host: str) -> bool:
+    """True for a host name that only a private network resolves: without a dot, or with a local suffix."""
     last = host.rpartition(".")[2]
     return "." not in host or last in _LOCAL_NAMES
 

@@ -1,8 +1,9 @@
-"""The guard at the connection: every address is judged when its socket is made, after all look-ups and redirects.
+"""The guard at the connection: checks every address when its socket is created, after look-ups and redirects.
 
-aiohttp asks its connector's `socket_factory` for a socket for each address that it is about to connect, names and
-literal addresses alike; its resolver it asks for names only. So the factory is the wall. The resolver refuses earlier,
-and also a name of which any address is not public: mixed answers are how rebinding begins (PixLab 6.2).
+aiohttp calls its connector's `socket_factory` for each address that it connects to, from names and literal addresses
+alike; it calls its resolver for names only. So the factory enforces the policy. The resolver rejects earlier, and it
+also rejects a name if only some of its addresses are public: mixed answers are a sign of DNS rebinding
+(https://github.com/nccgroup/singularity/wiki).
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ from cropmark.sources.policy import AllowedHost, Policy, Reachability
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
 """The addresses of a host name, as text. Raises OSError."""
 
-_MOST_ADDRESSES = 8
-"""Of one name that are tried."""
-_LOOKUPS_AT_ONCE = 8
+_MAX_ADDRESSES = 8
+"""Number of addresses of one name that are tried."""
+_LOOKUP_THREADS = 8
 
 
 class AddressRefused(PermissionError):
-    """An address that may not be connected to. An OSError, since aiohttp keeps to those while it connects."""
+    """An address that may not be connected to. An OSError, since aiohttp only handles these while it connects."""
 
     def __init__(self) -> None:
-        super().__init__(13, "not an address to fetch from")
+        super().__init__(13, "this address may not be fetched from")
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkAccess:
-    """What the guard stands on. Tests put their own in its place; the checks come before any of it is used."""
+    """The system calls of the guard. Tests replace them; the checks run before any of them is used."""
 
     lookup: Lookup | None = None
-    """None: the system's, in threads of its own."""
+    """None: the system's resolver, in its own threads."""
     new_socket: Callable[[int, int, int], socket.socket] = socket.socket
     tls: ssl.SSLContext | None = None
     """None: the system's certificate authorities."""
@@ -52,77 +53,82 @@ SYSTEM = NetworkAccess()
 
 
 class Guard:
-    """Judges addresses and makes the sockets to them, for one Way."""
+    """Checks addresses and creates the sockets to them, for one Reachability."""
 
-    def __init__(self, policy: Policy, way: Reachability, network: NetworkAccess) -> None:
-        self._way = way
-        self._named = frozenset(policy.allow)
+    def __init__(self, policy: Policy, reachability: Reachability, network: NetworkAccess) -> None:
+        self._reachability = reachability
+        self._allowed = frozenset(policy.allow)
         self._new_socket = network.new_socket
 
-    def admits(self, address: str, port: int) -> bool:
-        """Whether a socket may be connected there."""
+    def allows(self, address: str, port: int) -> bool:
+        """True if a socket may connect to this address."""
         try:
-            found = ip_address(address)
+            parsed = ip_address(address)
         except ValueError:
             return False
-        match reach(found):
+        match reach(parsed):
             case Reach.PUBLIC:
                 return True
             case Reach.PRIVATE:
-                return self._way is Reachability.ALLOWED_PRIVATE
+                return self._reachability is Reachability.ALLOWED_PRIVATE
             case Reach.NEVER:
-                return self._way is Reachability.ALLOWED_PRIVATE and AllowedHost(str(found), port) in self._named
+                return (
+                    self._reachability is Reachability.ALLOWED_PRIVATE
+                    and AllowedHost(str(parsed), port) in self._allowed
+                )
 
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """A socket for an address of getaddrinfo's form; it is not connected yet. Raises AddressRefused."""
+        """An unconnected socket for an entry of getaddrinfo(). Raises AddressRefused."""
         family, kind, protocol, _, address = info
-        if not self.admits(str(address[0]), int(address[1])):
+        if not self.allows(str(address[0]), int(address[1])):
             raise AddressRefused
         return self._new_socket(family, kind, protocol)
 
 
 class GuardedResolver(AbstractResolver):
-    """Looks names up, and refuses those of which any address is refused."""
+    """Looks up names; rejects a name if any of its addresses is rejected."""
 
     def __init__(self, guard: Guard, lookup: Lookup) -> None:
         self._guard = guard
         self._lookup = lookup
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
-        """At most 8 addresses of a name. Raises AddressRefused and other OSErrors."""
-        found = await self._lookup(host)
-        if not all(self._guard.admits(address, port) for address in found):
+        """Up to 8 addresses of a name. Raises AddressRefused and other OSErrors."""
+        addresses = await self._lookup(host)
+        if not all(self._guard.allows(address, port) for address in addresses):
             raise AddressRefused
-        return [_result(host, address, port) for address in found[:_MOST_ADDRESSES]]
+        return [_result(host, address, port) for address in addresses[:_MAX_ADDRESSES]]
 
     async def close(self) -> None:
-        """Nothing to close: the look-up is shared."""
+        """Do nothing: the look-up is shared."""
 
 
 class SystemResolver:
-    """The system's resolver, in threads of its own: names that never answer must not hold up other work."""
+    """The system's resolver in its own threads: names without an answer must not block other work."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, "cropmark-names")
+        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, "cropmark-names")
 
     async def __call__(self, host: str) -> Sequence[str]:
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _addresses, host)
-        return list(dict.fromkeys(found))
+        addresses = await loop.run_in_executor(self._threads, _addresses, host)
+        return list(dict.fromkeys(addresses))
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def session(policy: Policy, way: Reachability, network: NetworkAccess, lookup: Lookup) -> aiohttp.ClientSession:
-    """A client session behind the guard: no cookies, no proxies of the environment, no redirects of its own."""
-    guard = Guard(policy, way, network)
+def new_session(
+    policy: Policy, reachability: Reachability, network: NetworkAccess, lookup: Lookup
+) -> aiohttp.ClientSession:
+    """A guarded client session: no cookies, no proxy from the environment, no automatic redirects."""
+    guard = Guard(policy, reachability, network)
     connector = aiohttp.TCPConnector(
         resolver=GuardedResolver(guard, lookup),
         socket_factory=guard.socket,
         ssl=network.tls or True,
         use_dns_cache=False,  # the system's resolver caches; a second cache would only widen the rebinding window
-        limit=0,  # the fetcher counts, with a deadline for the wait
+        limit=0,  # the fetcher limits connections, with a timeout for the wait
     )
     return aiohttp.ClientSession(
         connector=connector,

@@ -1,4 +1,9 @@
-"""Originals of web sources on disk, each with its source record. Whole or not there, also after kill -9."""
+"""Originals of web sources on disk, each with its record. An entry is complete or absent, also after a crash.
+
+FOLDER/<key>-<digest>.body   the bytes
+FOLDER/<key>.json            the record
+FOLDER/part-…                a file being written
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -17,31 +21,33 @@ from pathlib import Path
 import structlog
 
 from cropmark.ports import purge_matches
-from cropmark.sources.original_record import SourceRecord, read_record, written
-from cropmark.sources.spool import PART, Spool
+from cropmark.runtime.atomic_file import write_atomically
+from cropmark.runtime.purge_generations import PurgeGenerations
+from cropmark.sources.original_record import SourceRecord, encode_record, read_record
+from cropmark.sources.spool import PART_PREFIX, Spool
 
 log = structlog.get_logger("cropmark.sources")
 
 GIB = 1024**3
-LARGEST_PART = 8
-"""An original is at most an eighth of the store: one may not push out all others."""
-_DEAD_S = 60
-"""Past this age an unfinished or unnamed file is nobody's: no fetch takes so long."""
+MAX_ENTRY_DIVISOR = 8
+"""An original takes at most 1/8 of the limit, so that it cannot evict all others."""
+_STALE_PART_S = 60
+"""Unfinished files and bodies without a record are removed after this time: no fetch takes longer."""
 
 
 @dataclass(slots=True)
 class _Entry:
     record: SourceRecord
-    checked: bool
-    """Whether this process wrote the body or has compared its digest."""
+    verified: bool
+    """True if this process wrote the body or has compared its digest."""
 
 
 class OriginalCache:
-    """Keeps originals by key, the longest unused go first. Trouble with the disk is logged; only a folder that cannot
-    be used at the start is raised, as OSError.
+    """Stores originals by key (64 hex digits); the least recently used are evicted first.
 
-    The index is in memory, read from the records at the start; `find` and `generation` touch no disk. A key is 64 hex
-    digits. After a restart the order of use is that of the fetches.
+    Disk errors are logged; only the constructor raises OSError, if the folder cannot be used. The index is in memory
+    and is read from the records at the start; find() and generation() do not access the disk. After a restart, entries
+    are ordered by the time of their fetch.
     """
 
     def __init__(
@@ -57,7 +63,8 @@ class OriginalCache:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
-        self._purges = _PurgeGenerations(clock)
+        # Records outlive the process, and no generation may occur twice: they begin at the start time in ms.
+        self._purges = PurgeGenerations(start=int(clock() * 1000))
         self._load()
 
     def __len__(self) -> int:
@@ -65,11 +72,11 @@ class OriginalCache:
 
     @property
     def bytes(self) -> int:
-        """Of all bodies kept."""
+        """Total size of the stored bodies."""
         return self._bytes
 
     def find(self, key: str) -> SourceRecord | None:
-        """The record of an original, which counts as used now."""
+        """The record of an original; marks the original as used."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -77,9 +84,9 @@ class OriginalCache:
         return entry.record
 
     async def read(self, key: str) -> tuple[int, SourceRecord] | None:
-        """A read-only descriptor of the original, which the caller closes, and its record.
+        """A read-only descriptor of the original, which the caller closes, and its record; None if it is absent.
 
-        Its length is compared always, its digest once in each process; a damaged one is forgotten.
+        The length is checked every time, the digest once per process; a corrupt original is removed.
         """
         entry = self._entries.get(key)
         if entry is None:
@@ -90,59 +97,64 @@ class OriginalCache:
             self.drop(key)
             return None
         try:
-            if await _whole(descriptor, entry):
+            if await _is_intact(descriptor, entry):
                 return descriptor, entry.record
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        log.warning("a damaged original was removed", source=key[:16])
+        log.warning("a corrupt original was removed", source=key[:16])
         if self._entries.get(key) is entry:
             self.drop(key)
         return None
 
     def spool(self) -> Spool:
-        """Where the body of a new original is written to."""
+        """A file for the body of a new original."""
         return Spool(self._folder, self._shrink)
 
     def store(self, key: str, spool: Spool, record: SourceRecord) -> bool:
-        """Keep a finished body with its record; False where it is too large, purged meanwhile, or the disk refuses."""
-        if record.bytes * LARGEST_PART > self._limit_bytes or record.generation != self.generation(record.identity):
+        """Store a complete body with its record.
+
+        False if it is too large, if it was purged since the fetch began, or if the disk fails.
+        """
+        if record.bytes * MAX_ENTRY_DIVISOR > self._limit_bytes or record.generation != self.generation(
+            record.identity
+        ):
             return False
-        if not (spool.keep_as(self._body(key, record)) and self._write(key, record)):
+        if not (spool.rename(self._body(key, record)) and self._write_record(key, record)):
             self._remove(self._body(key, record))
             return False
-        before = self._forget(key)
+        before = self._unindex(key)
         if before is not None and before.digest != record.digest:
             self._remove(self._body(key, before))
-        self._enter(key, _Entry(record, checked=True))
+        self._index(key, _Entry(record, verified=True))
         self._evict(self._limit_bytes, self._limit_entries)
         return True
 
     def update(self, key: str, record: SourceRecord) -> None:
-        """A new record over the same bytes, as after a 304; nothing where they are gone or were purged."""
+        """Replace the record of the same bytes, as after a 304; does nothing if they were evicted or purged."""
         entry = self._entries.get(key)
         if entry is None or entry.record.digest != record.digest or entry.record.generation != record.generation:
             return
-        self._write(key, record)
-        entry.record = record  # also where the disk refuses: else each request would ask the origin again
+        self._write_record(key, record)
+        entry.record = record  # even if the disk fails: otherwise every request would revalidate at the origin
 
     def drop(self, key: str) -> None:
-        """Forget an original."""
-        record = self._forget(key)
+        """Remove an original."""
+        record = self._unindex(key)
         if record is not None:
             self._remove(self._record(key))
             self._remove(self._body(key, record))
 
-    def purge(self, named: str) -> None:
-        """Forget all whose identity begins so; what is fetched of them from now on is of a new generation."""
-        self._purges.add(named)
-        for key in [k for k, e in self._entries.items() if purge_matches(named, e.record.identity)]:
+    def purge(self, prefix: str) -> None:
+        """Remove the originals that `prefix` covers; fetches that begin from now on have a new generation."""
+        self._purges.add(prefix)
+        for key in [k for k, e in self._entries.items() if purge_matches(prefix, e.record.identity)]:
             self.drop(key)
 
     def generation(self, identity: str) -> int:
-        """What a fetch that begins now is stamped with: 0, or the time in ms of the last purge."""
-        return self._purges.generation(identity)
+        """The generation for a fetch that begins now: 0, or larger after each purge."""
+        return self._purges.of(identity)
 
     # ---------------------------------------------------------------------------------------------- disk
 
@@ -150,60 +162,52 @@ class OriginalCache:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._folder))
-        with _logged("the folder of originals cannot be read"):
-            found = sorted(self._folder.glob("*.json"), key=_written_s)
-            for path in found:
-                self._take_in(path)
+        with _log_errors("reading the folder of originals failed"):
+            for path in sorted(self._folder.glob("*.json"), key=_mtime_s):
+                self._load_record(path)
             self._sweep()
         self._evict(self._limit_bytes, self._limit_entries)
 
-    def _take_in(self, path: Path) -> None:
+    def _load_record(self, path: Path) -> None:
         record = read_record(path)
         key = path.stem
         if record is not None and _length(self._body(key, record)) == record.bytes:
-            self._enter(key, _Entry(record, checked=False))
+            self._index(key, _Entry(record, verified=False))
         else:
             self._remove(path)
 
     def _sweep(self) -> None:
-        """Remove bodies without a record and unfinished files, but none that another process may be writing."""
-        named = {self._body(key, entry.record).name for key, entry in self._entries.items()}
+        """Remove old bodies without a record and old unfinished files; another process may be writing young ones."""
+        recorded = {self._body(key, entry.record).name for key, entry in self._entries.items()}
         for path in self._folder.iterdir():
-            stray = path.name.startswith(PART) or (path.suffix == ".body" and path.name not in named)
-            if stray and time.time() - _written_s(path) > _DEAD_S:
+            stray = path.name.startswith(PART_PREFIX) or (path.suffix == ".body" and path.name not in recorded)
+            if stray and time.time() - _mtime_s(path) > _STALE_PART_S:
                 self._remove(path)
 
     def _body(self, key: str, record: SourceRecord) -> Path:
-        # The digest in the name: a record never meets the bytes of another fetch.
+        # The digest is in the name, so that a record is never combined with the bytes of another fetch.
         return self._folder / f"{key}-{record.digest[:16]}.body"
 
     def _record(self, key: str) -> Path:
         return self._folder / f"{key}.json"
 
-    def _write(self, key: str, record: SourceRecord) -> bool:
-        with _logged("a source record could not be written"):
-            descriptor, name = tempfile.mkstemp(prefix=PART, dir=self._folder)
-            try:
-                with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                    file.write(written(record))
-                Path(name).replace(self._record(key))
-            except BaseException:
-                self._remove(Path(name))
-                raise
+    def _write_record(self, key: str, record: SourceRecord) -> bool:
+        with _log_errors("the record of an original could not be written"):
+            write_atomically(self._record(key), [encode_record(record).encode()], prefix=PART_PREFIX)
             return True
         return False
 
     def _remove(self, path: Path) -> None:
-        with _logged("an original could not be removed"):
+        with _log_errors("an original could not be removed"):
             path.unlink(missing_ok=True)
 
     # ---------------------------------------------------------------------------------------------- index
 
-    def _enter(self, key: str, entry: _Entry) -> None:
+    def _index(self, key: str, entry: _Entry) -> None:
         self._entries[key] = entry
         self._bytes += entry.record.bytes
 
-    def _forget(self, key: str) -> SourceRecord | None:
+    def _unindex(self, key: str) -> SourceRecord | None:
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
@@ -215,42 +219,17 @@ class OriginalCache:
             self.drop(next(iter(self._entries)))
 
     def _shrink(self) -> None:
-        """Give back an eighth: the disk is full, whatever our own limit says."""
-        self._evict(self._bytes - self._bytes // LARGEST_PART, self._limit_entries)
+        """Free an eighth: the disk is full before the limit is reached."""
+        self._evict(self._bytes - self._bytes // MAX_ENTRY_DIVISOR, self._limit_entries)
 
 
-class _PurgeGenerations:
-    """Which identities were purged when. A bounded list: what falls out of it counts for all."""
-
-    LONGEST = 1024
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._prefixes: OrderedDict[str, int] = OrderedDict()
-        self._last = 0
-        self._floor = 0
-
-    def add(self, prefix: str) -> None:
-        # Time, not a count from 0: records outlive the process, and a generation must not come twice.
-        self._last = max(self._last + 1, int(self._clock() * 1000))
-        self._prefixes.pop(prefix, None)
-        self._prefixes[prefix] = self._last
-        if len(self._prefixes) > self.LONGEST:
-            self._floor = self._prefixes.popitem(last=False)[1]
-
-    def generation(self, identity: str) -> int:
-        return max(
-            (at for prefix, at in self._prefixes.items() if purge_matches(prefix, identity)), default=self._floor
-        )
-
-
-async def _whole(descriptor: int, entry: _Entry) -> bool:
+async def _is_intact(descriptor: int, entry: _Entry) -> bool:
     if os.fstat(descriptor).st_size != entry.record.bytes:
         return False
-    if not entry.checked:
-        # In a thread: 50 MiB take as long as a thousand hits.
-        entry.checked = await asyncio.to_thread(_digest, descriptor) == entry.record.digest
-    return entry.checked
+    if not entry.verified:
+        # In a thread: hashing 50 MiB takes as long as a thousand cache hits.
+        entry.verified = await asyncio.to_thread(_digest, descriptor) == entry.record.digest
+    return entry.verified
 
 
 def _digest(descriptor: int) -> str:
@@ -268,7 +247,7 @@ def _length(path: Path) -> int:
         return -1
 
 
-def _written_s(path: Path) -> float:
+def _mtime_s(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:
@@ -276,8 +255,8 @@ def _written_s(path: Path) -> float:
 
 
 @contextlib.contextmanager
-def _logged(what: str) -> Iterator[None]:
+def _log_errors(event: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        log.warning(what, why=error.strerror)
+        log.warning(event, error=error.strerror)

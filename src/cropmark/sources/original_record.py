@@ -1,4 +1,4 @@
-"""The record of an original: where its bytes came from, which they are, and how long they may be used."""
+"""The record of a stored original: where its bytes came from, their digest, and how long they may be used."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from cropmark.sources.freshness import Lifetimes, is_private
 
 
 class Freshness(Enum):
-    """How an original may be used."""
+    """The permitted use of a stored original."""
 
-    FRESH = "as it is"
-    STALE = "meanwhile"
-    """While a conditional request runs."""
-    EXPIRED = "not"
+    FRESH = "fresh"
+    STALE = "stale"
+    """Usable while a conditional request to the origin runs."""
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """All that is known of an original but its bytes. Times are Unix seconds."""
+    """Metadata of an original. Times are Unix seconds."""
 
     identity: str
     final_url: str
+    """The URL of the response, after redirects."""
     digest: str
     bytes: int
     fetched_s: float
     fresh_until_s: float
     stale_while_revalidate_until_s: float
-    """Until then it is used stale while a conditional request runs."""
+    """End of the time in which it is used while a conditional request runs."""
     stale_if_error_until_s: float
-    """Until then it is used where its origin fails."""
+    """End of the time in which it is used if the origin fails."""
     etag: str | None = None
     last_modified: str | None = None
     modified_s: float | None = None
@@ -44,52 +45,56 @@ class SourceRecord:
     @property
     def version(self) -> SourceVersion:
         private = is_private(self.cache_control)
-        # Else what was made of a public picture would be told as public when the picture no longer is.
+        # If a public image becomes private, its public renditions in the cache must not be served again.
         version = f"{self.digest}-private" if private else self.digest
-        said = self.cache_control
         return SourceVersion(
-            self.identity, version, self.generation, self.modified_s, private=private, cache_control=said
-        )
-
-    def use(self, now_s: float, *, failing: bool) -> Freshness:
-        """How it may be used now; `failing`: its origin was asked a moment ago and could not answer."""
-        if now_s < self.fresh_until_s or (failing and now_s < self.stale_if_error_until_s):
-            return Freshness.FRESH
-        return Freshness.STALE if now_s < self.stale_while_revalidate_until_s else Freshness.EXPIRED
-
-    def revalidated(self, now_s: float, fresh: Lifetimes) -> SourceRecord:
-        """The record with its clock set anew."""
-        until = now_s + fresh.fresh_s
-        return replace(
-            self,
-            fetched_s=now_s,
-            fresh_until_s=until,
-            stale_while_revalidate_until_s=until + fresh.stale_while_revalidate_s,
-            stale_if_error_until_s=until + fresh.stale_if_error_s,
+            self.identity,
+            version,
+            self.generation,
+            self.modified_s,
+            private=private,
+            cache_control=self.cache_control,
         )
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """The freshness that it was kept with: it holds on where a 304 tells no other."""
+        """The lifetimes that it was stored with; they apply again after a 304 without caching headers."""
         until = self.fresh_until_s
         return Lifetimes(
             until - self.fetched_s, self.stale_while_revalidate_until_s - until, self.stale_if_error_until_s - until
         )
 
+    def freshness(self, now_s: float, *, failing: bool) -> Freshness:
+        """The permitted use at this time; `failing`: the last request to the origin failed."""
+        if now_s < self.fresh_until_s or (failing and now_s < self.stale_if_error_until_s):
+            return Freshness.FRESH
+        return Freshness.STALE if now_s < self.stale_while_revalidate_until_s else Freshness.EXPIRED
 
-def written(record: SourceRecord) -> str:
-    """The record as JSON, in ASCII."""
+    def revalidated(self, now_s: float, lifetimes: Lifetimes) -> SourceRecord:
+        """The record with these lifetimes, counted from now."""
+        until = now_s + lifetimes.fresh_s
+        return replace(
+            self,
+            fetched_s=now_s,
+            fresh_until_s=until,
+            stale_while_revalidate_until_s=until + lifetimes.stale_while_revalidate_s,
+            stale_if_error_until_s=until + lifetimes.stale_if_error_s,
+        )
+
+
+def encode_record(record: SourceRecord) -> str:
+    """The record as JSON in ASCII."""
     return json.dumps(asdict(record))
 
 
 def read_record(path: Path) -> SourceRecord | None:
-    """The record in a file; None where it is not one that this version wrote."""
+    """The record in a file; None if this version of cropmark did not write it."""
     try:
         record = SourceRecord(**json.loads(path.read_text("ascii")))
     except (OSError, ValueError, TypeError):
         return None
-    sound = all(isinstance(getattr(record, name), kind) for name, kind in _KINDS.items())
-    return record if sound and record.bytes > 0 else None
+    is_valid = all(isinstance(getattr(record, name), kind) for name, kind in _FIELD_TYPES.items())
+    return record if is_valid and record.bytes > 0 else None
 
 
-_KINDS = get_type_hints(SourceRecord)
+_FIELD_TYPES = get_type_hints(SourceRecord)

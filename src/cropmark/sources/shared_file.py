@@ -1,8 +1,7 @@
-"""Open originals: one that several share, and what each of them is handed."""
+"""An open original that several requests share."""
 
 from __future__ import annotations
 
-import io
 import os
 import weakref
 
@@ -10,20 +9,14 @@ from cropmark.ports import OpenSource, SourceVersion
 
 
 class SharedFile:
-    """An open original that several share, closed when the last lets go of it."""
+    """An open original, closed when the last reference to this object is gone."""
 
-    def __init__(self, descriptor: int, length: int, stamp: SourceVersion) -> None:
+    def __init__(self, descriptor: int, length: int, version: SourceVersion) -> None:
         self._descriptor = descriptor
         self._bytes = length
-        self.stamp = stamp
+        self.version = version
         weakref.finalize(self, os.close, descriptor)
 
-    def opened(self) -> OpenSource:
-        """A descriptor of one's own."""
-        return handed(os.dup(self._descriptor), self._bytes, self.stamp)
-
-
-def handed(descriptor: int, length: int, stamp: SourceVersion) -> OpenSource:
-    """The descriptor as whoever asked for it gets it: to be closed once, however often close() is called."""
-    # FileIO closes once: the number may be another file's by the second time.
-    return OpenSource(descriptor, length, stamp, io.FileIO(descriptor).close)
+    def open(self) -> OpenSource:
+        """The original with a descriptor of its own, which the caller closes."""
+        return OpenSource.from_fd(os.dup(self._descriptor), self._bytes, self.version)

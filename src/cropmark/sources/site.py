@@ -1,4 +1,4 @@
-"""The source of a site: each kind of name goes to the adapter that knows it."""
+"""The source of a site, which passes each reference on to the adapter for its type."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from cropmark.ports import OpenSource, Source, SourceVersion
 
 
 class SiteSource:
-    """A Source made of others. `origin` is the URL that a site's paths are below, where they lie on the web."""
+    """A Source that combines others. With `origin`, a site's paths are read below this URL."""
 
     def __init__(self, by_kind: Mapping[type[SourceRef], Source], *, origin: str | None = None) -> None:
         self._by_kind = dict(by_kind)
         self._origin = origin.rstrip("/") if origin else None
 
-    def stat(self, where: SourceRef) -> SourceVersion | None:
-        adapter, where = self._adapter(where)
-        return adapter.stat(where)
+    def stat(self, ref: SourceRef) -> SourceVersion | None:
+        adapter, ref = self._adapter(ref)
+        return adapter.stat(ref)
 
-    async def open(self, where: SourceRef) -> OpenSource:
-        adapter, where = self._adapter(where)
-        return await adapter.open(where)
+    async def open(self, ref: SourceRef) -> OpenSource:
+        adapter, ref = self._adapter(ref)
+        return await adapter.open(ref)
 
-    def identity(self, where: SourceRef) -> str:
-        adapter, where = self._adapter(where)
-        return adapter.identity(where)
+    def identity(self, ref: SourceRef) -> str:
+        adapter, ref = self._adapter(ref)
+        return adapter.identity(ref)
 
-    def purge(self, named: str) -> None:
+    def purge(self, prefix: str) -> None:
         for adapter in self._by_kind.values():
-            adapter.purge(named)
+            adapter.purge(prefix)
 
     async def close(self) -> None:
         for adapter in self._by_kind.values():
             await adapter.close()
 
-    def _adapter(self, where: SourceRef) -> tuple[Source, SourceRef]:
-        if self._origin is not None and isinstance(where, SitePath):
-            where = WebUrl(f"{self._origin}/{_quoted(where.path)}")
-        found = self._by_kind.get(type(where))
-        if found is None:
-            raise SourceForbidden("this site has no such kind of source", fix="name a picture by its path")
-        return found, where
+    def _adapter(self, ref: SourceRef) -> tuple[Source, SourceRef]:
+        if self._origin is not None and isinstance(ref, SitePath):
+            ref = WebUrl(f"{self._origin}/{_quoted(ref.path)}")
+        adapter = self._by_kind.get(type(ref))
+        if adapter is None:
+            raise SourceForbidden("this site does not accept this kind of source", fix="name an image by its path")
+        return adapter, ref
 
 
 def _quoted(path: str) -> str:
-    """The path as it stands in a URL; what was decoded once is encoded once."""
+    """The path in its percent-encoded form. It was decoded once and is encoded once."""
     return quote(path.encode("utf-8", "surrogateescape"), safe="/!$&'()*+,;=:@~")

@@ -1,4 +1,4 @@
-"""A body on its way in: written piece by piece to a temporary file, counted and digested as it comes."""
+"""The body of a fetch: written to a temporary file piece by piece, counted and hashed."""
 
 from __future__ import annotations
 
@@ -12,65 +12,70 @@ from pathlib import Path
 import structlog
 
 from cropmark.model.problems import Overloaded
+from cropmark.runtime.atomic_file import new_part_file
 
 log = structlog.get_logger("cropmark.sources")
 
-PART = "part-"
-"""How the names of unfinished files begin."""
+PART_PREFIX = "part-"
+"""Prefix of the names of unfinished files."""
 
 
 class Spool:
-    """Writes to a file in `folder`; where the disk refuses, it asks `make_room` once, then goes on in the system's
-    folder for temporary files, from which nothing is kept. Raises Overloaded where that is full too.
+    """A file in `folder` that is being written.
 
-    Every Spool ends with one call of `discard`, whatever became of it.
+    If a write fails, it calls `free_space` once and tries again, then continues in the system's temporary folder;
+    such a body is served but not stored. Raises Overloaded if that is full too.
+
+    The creator calls discard() exactly once, after rename() as well.
     """
 
-    def __init__(self, folder: Path, make_room: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, free_space: Callable[[], None]) -> None:
         self._folder = folder
-        self._make_room = make_room
+        self._free_space = free_space
         self._path: Path | None = None
+        """None: not created yet, renamed, or in the temporary folder."""
         self._descriptor = -1
         self._digest = hashlib.sha256()
         self.bytes = 0
 
     @property
     def digest(self) -> str:
-        """SHA-256 in hex of what was written."""
+        """SHA-256 of the bytes written so far, in hex."""
         return self._digest.hexdigest()
 
     def write(self, piece: bytes) -> None:
-        """Add a piece."""
+        """Append a piece. Raises Overloaded."""
         try:
-            self._open_here()
-            self._put(piece)
+            self._open_part()
+            self._write_piece(piece)
         except OSError as first:
-            log.warning("the folder of originals refuses a write", why=first.strerror)
-            self._write_elsewhere(piece)
+            log.warning("writing to the folder of originals failed", error=first.strerror)
+            self._write_to_fallback(piece)
         self._digest.update(piece)
         self.bytes += len(piece)
 
-    def reading(self) -> int:
-        """A new read-only descriptor of what was written."""
+    def open_for_reading(self) -> int:
+        """A new read-only descriptor of the file."""
         if self._path is not None:
             return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        # The file elsewhere has no name; by its descriptor it is opened anew where the system has /proc, else shared.
+        # A file in the temporary folder has no name. /dev/fd opens it again on systems with /proc; elsewhere the new
+        # descriptor shares its position with the old one.
         return os.open(f"/dev/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
 
-    def keep_as(self, path: Path) -> bool:
-        """Give the finished file its name at once and whole; False where it lies elsewhere or the disk refuses."""
+    def rename(self, path: Path) -> bool:
+        """Move the complete file to its final path; False if it is in the temporary folder or the disk fails."""
         if self._path is None:
             return False
         try:
             self._path.replace(path)
-        except OSError as refused:
-            log.warning("an original could not be kept", why=refused.strerror)
+        except OSError as error:
+            log.warning("an original could not be stored", error=error.strerror)
             return False
         self._path = None
         return True
 
     def discard(self) -> None:
-        """Close, and remove what was not kept."""
+        """Close the file, and remove it if it was not renamed."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._path = None
@@ -78,33 +83,32 @@ class Spool:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _open_here(self) -> None:
+    def _open_part(self) -> None:
         if self._descriptor < 0:
-            self._descriptor, name = tempfile.mkstemp(prefix=PART, dir=self._folder)
-            self._path = Path(name)
+            self._descriptor, self._path = new_part_file(self._folder, PART_PREFIX)
 
-    def _put(self, piece: bytes) -> None:
-        """All of the piece at the end of what counts; a half written one before it is written over."""
+    def _write_piece(self, piece: bytes) -> None:
+        """Write the whole piece after the counted bytes, over a piece that a failed write left incomplete."""
         view, at = memoryview(piece), self.bytes
         while view:
-            done = os.pwrite(self._descriptor, view, at)
-            view, at = view[done:], at + done
+            count = os.pwrite(self._descriptor, view, at)
+            view, at = view[count:], at + count
 
-    def _write_elsewhere(self, piece: bytes) -> None:
-        self._make_room()
+    def _write_to_fallback(self, piece: bytes) -> None:
+        self._free_space()
         try:
             if self._path is not None:
                 with contextlib.suppress(OSError):
-                    return self._put(piece)
-            self._move()
-            return self._put(piece)
+                    return self._write_piece(piece)
+            self._move_to_fallback()
+            return self._write_piece(piece)
         except OSError as second:
             raise Overloaded(
-                "there is no room to take in a picture", fix="try again later", retry_after_s=10
+                "not enough disk space for this image", fix="try again later", retry_after_s=10
             ) from second
 
-    def _move(self) -> None:
-        """Go on in a file without a name in the system's folder."""
+    def _move_to_fallback(self) -> None:
+        """Continue in an unnamed file in the system's temporary folder."""
         with tempfile.TemporaryFile() as file:
             target = os.dup(file.fileno())
         before, self._descriptor = self._descriptor, target

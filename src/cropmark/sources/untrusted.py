@@ -1,6 +1,6 @@
-"""Strangers' pictures, from the web or uploaded, under names that tell no more of an address than scheme and host.
+"""Images from untrusted sources, the web or uploads, under identities that reveal only scheme and host of a URL.
 
-Stamps end up in logs. Of an address that a caller named, path and query are the caller's own business.
+Identities are written to the log. Path and query of a URL that a client sent may contain its credentials.
 """
 
 from __future__ import annotations
@@ -11,57 +11,57 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from cropmark.model.problems import SourceNotFound
-from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.plan.source import SitePath, SourceRef, UploadRef, WebUrl
 from cropmark.ports import OpenSource, Source, SourceVersion
 
 
 class UntrustedSource:
-    """A Source of WebUrls and Uploads."""
+    """A Source of WebUrls and UploadRefs."""
 
     def __init__(self, web: Source, uploads: Source) -> None:
         self._web = web
         self._uploads = uploads
 
-    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion | None:
-        stamp = self._adapter(where).stat(where)
-        return None if stamp is None else _discreet(stamp)
+    def stat(self, ref: SourceRef) -> SourceVersion | None:
+        version = self._adapter(ref).stat(ref)
+        return None if version is None else _without_path(version)
 
-    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource:
-        opened = await self._adapter(where).open(where)
-        return replace(opened, stamp=_discreet(opened.stamp))
+    async def open(self, ref: SourceRef) -> OpenSource:
+        source = await self._adapter(ref).open(ref)
+        return replace(source, version=_without_path(source.version))
 
-    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
-        """`img:https://host#…` with a digest of the whole address, or the upload's own."""
-        return _shortened(self._adapter(where).identity(where))
+    def identity(self, ref: SourceRef) -> str:
+        """`img:https://host#…` with a digest of the whole URL; for an upload, the upload's own identity."""
+        return _shorten_identity(self._adapter(ref).identity(ref))
 
-    def purge(self, identity_prefix: str) -> None:
-        """By the names of the web source, `web:https://host/path`."""
-        self._web.purge(identity_prefix)
+    def purge(self, prefix: str) -> None:
+        """Purge by the identities of the web source, `web:https://host/path`."""
+        self._web.purge(prefix)
 
     async def close(self) -> None:
         await self._web.close()
         await self._uploads.close()
 
-    def _adapter(self, where: SitePath | WebUrl | UploadRef) -> Source:
-        match where:
+    def _adapter(self, ref: SourceRef) -> Source:
+        match ref:
             case WebUrl():
                 return self._web
             case UploadRef():
                 return self._uploads
             case SitePath():
-                raise SourceNotFound("there are no pictures by path here", fix="name one by its URL, or send it")
+                raise SourceNotFound("images cannot be named by a path here", fix="name one by its URL, or upload it")
             case _:
-                assert_never(where)
+                assert_never(ref)
 
 
-def _discreet(stamp: SourceVersion) -> SourceVersion:
-    return replace(stamp, identity=_shortened(stamp.identity))
+def _without_path(version: SourceVersion) -> SourceVersion:
+    return replace(version, identity=_shorten_identity(version.identity))
 
 
-def _shortened(identity: str) -> str:
+def _shorten_identity(identity: str) -> str:
     kind, _, rest = identity.partition(":")
     if kind != "web":
         return identity
-    address = urlsplit(rest)
+    url = urlsplit(rest)
     digest = hashlib.sha256(rest.encode("utf-8", "surrogateescape")).hexdigest()
-    return f"img:{address.scheme}://{address.hostname}#{digest}"
+    return f"img:{url.scheme}://{url.hostname}#{digest}"

@@ -1,4 +1,4 @@
-"""Pictures that came with a request: written to files without a name, held by their digest until the request ends."""
+"""Images that were uploaded with a request: unnamed temporary files, available by digest until the request ends."""
 
 from __future__ import annotations
 
@@ -10,140 +10,140 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cropmark.model.problems import Overloaded, SourceNotFound, SourceTooLarge
-from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.plan.source import SourceRef, UploadRef
 from cropmark.ports import OpenSource, SourceVersion
-from cropmark.sources.shared_file import handed
 
-ALL_BYTES = 2**30
-"""Of all that is held at the same time: strangers must not fill the disk."""
+TOTAL_LIMIT_BYTES = 2**30
+"""Limit of all uploads together, so that clients cannot fill the disk."""
 
 
 @dataclass(slots=True)
-class _Held:
+class _HeldUpload:
     descriptor: int
     bytes: int
     requests: int = 1
+    """Requests that use it."""
 
 
 class TemporaryUploads:
-    """Implements ports.Uploads. The files lie in `folder`; nothing of them is left when the process dies.
+    """Implements ports.UploadStore with files in `folder`. The files disappear if the process dies.
 
-    Equal bytes of several requests are held once, and until the last of these lets go.
+    Equal uploads of several requests are stored once, until the last of these requests ends.
     """
 
-    def __init__(self, folder: Path, limit_bytes: int = ALL_BYTES) -> None:
+    def __init__(self, folder: Path, limit_bytes: int = TOTAL_LIMIT_BYTES) -> None:
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._bytes = 0
-        self._held: dict[str, _Held] = {}
+        self._uploads: dict[str, _HeldUpload] = {}
 
     def new_writer(self, limit_bytes: int) -> TemporaryUploadWriter:
-        """A new picture of at most so many bytes is on its way."""
+        """A writer for one upload of at most `limit_bytes`."""
         return TemporaryUploadWriter(self, limit_bytes)
 
-    def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion:
-        return self._found(where)[1]
+    def stat(self, ref: SourceRef) -> SourceVersion:
+        return self._find(ref)[1]
 
-    async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource:
-        held, stamp = self._found(where)
-        return handed(os.dup(held.descriptor), held.bytes, stamp)
+    async def open(self, ref: SourceRef) -> OpenSource:
+        upload, version = self._find(ref)
+        return OpenSource.from_fd(os.dup(upload.descriptor), upload.bytes, version)
 
-    def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
-        """`upload:` and the digest. Raises SourceMissing for what is no upload."""
-        if not isinstance(where, UploadRef):
+    def identity(self, ref: SourceRef) -> str:
+        """`upload:` and the digest. Raises SourceNotFound for any other kind of reference."""
+        if not isinstance(ref, UploadRef):
             raise _missing()
-        return f"upload:{where.digest}"
+        return f"upload:{ref.digest}"
 
-    def purge(self, identity_prefix: str) -> None:
-        """Nothing: the digest is the name, and whoever holds the bytes sent them."""
+    def purge(self, prefix: str) -> None:
+        """Do nothing: a digest identifies the bytes, so an upload is never out of date."""
 
     async def close(self) -> None:
-        """Let go of everything."""
-        while self._held:
-            held = self._held.popitem()[1]
-            os.close(held.descriptor)
+        """Close all files."""
+        while self._uploads:
+            upload = self._uploads.popitem()[1]
+            os.close(upload.descriptor)
 
-    # ------------------------------------------------------------------------------- what an Intake calls
+    # ------------------------------------------------------------------------------- for TemporaryUploadWriter
 
-    def folder(self) -> Path:
-        """Where new files are made."""
+    def create_folder(self) -> Path:
+        """The folder of new files, which is created if it is missing."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder
 
-    def grow(self, count: int) -> None:
-        """Count bytes in. Raises Overloaded past the limit of all together."""
+    def reserve(self, count: int) -> None:
+        """Reserve bytes of the total limit. Raises Overloaded if they are not available."""
         if self._bytes + count > self._limit_bytes:
-            raise _no_room()
+            raise _no_space()
         self._bytes += count
 
-    def shrink(self, count: int) -> None:
-        """Count bytes out."""
+    def free(self, count: int) -> None:
+        """Return reserved bytes."""
         self._bytes -= count
 
-    def take(self, digest: str, count: int, reading: Callable[[], int]) -> None:
-        """Hold a finished file, or let one that is held already stand for it too."""
-        held = self._held.get(digest)
-        if held is None:
-            self._held[digest] = _Held(reading(), count)
+    def add(self, digest: str, count: int, open_for_reading: Callable[[], int]) -> None:
+        """Add a complete file, or another request to the file with the same digest."""
+        upload = self._uploads.get(digest)
+        if upload is None:
+            self._uploads[digest] = _HeldUpload(open_for_reading(), count)
         else:
-            held.requests += 1
-            self.shrink(count)
+            upload.requests += 1
+            self.free(count)
 
     def release(self, digest: str) -> None:
-        """One request less that needs it."""
-        held = self._held.get(digest)
-        if held is None:
+        """Remove one request from the file; the last one closes it."""
+        upload = self._uploads.get(digest)
+        if upload is None:
             return
-        held.requests -= 1
-        if not held.requests:
-            del self._held[digest]
-            os.close(held.descriptor)
-            self.shrink(held.bytes)
+        upload.requests -= 1
+        if not upload.requests:
+            del self._uploads[digest]
+            os.close(upload.descriptor)
+            self.free(upload.bytes)
 
-    def _found(self, where: SitePath | WebUrl | UploadRef) -> tuple[_Held, SourceVersion]:
-        identity = self.identity(where)
+    def _find(self, ref: SourceRef) -> tuple[_HeldUpload, SourceVersion]:
+        identity = self.identity(ref)
         digest = identity.partition(":")[2]
-        held = self._held.get(digest)
-        if held is None:
+        upload = self._uploads.get(digest)
+        if upload is None:
             raise _missing()
-        return held, SourceVersion(identity, digest, versioned=True)
+        return upload, SourceVersion(identity, digest, versioned=True)
 
 
 class TemporaryUploadWriter:
-    """Implements ports.Intake: one picture on its way to a file without a name."""
+    """Implements ports.UploadWriter: writes one upload to an unnamed file."""
 
     def __init__(self, uploads: TemporaryUploads, limit_bytes: int) -> None:
         self._uploads = uploads
         self._limit_bytes = limit_bytes
         self._descriptor = -1
-        self._sum = hashlib.sha256()
+        self._hash = hashlib.sha256()
         self._digest = ""
-        """Once it is held."""
+        """Set by finish()."""
         self._length = 0
 
     @property
     def length(self) -> int:
-        """Bytes that have come."""
+        """Bytes received so far."""
         return self._length
 
     def write(self, piece: bytes) -> None:
         if self._length + len(piece) > self._limit_bytes:
             raise SourceTooLarge(
-                f"expected a picture of at most {self._limit_bytes:,} bytes, got more", fix="send a smaller one"
+                f"expected an image of at most {self._limit_bytes:,} bytes, got more", fix="send a smaller one"
             )
-        self._uploads.grow(len(piece))
+        self._uploads.reserve(len(piece))
         self._length += len(piece)
         try:
             self._open()
             _write_all(self._descriptor, piece)
-        except OSError as full:
-            raise _no_room() from full
-        self._sum.update(piece)
+        except OSError as error:
+            raise _no_space() from error
+        self._hash.update(piece)
 
     def finish(self) -> UploadRef:
         self._open()
-        digest = self._sum.hexdigest()
-        self._uploads.take(digest, self._length, self._reading)
+        digest = self._hash.hexdigest()
+        self._uploads.add(digest, self._length, self._open_for_reading)
         self._digest = digest
         self._close()
         return UploadRef(digest)
@@ -152,18 +152,18 @@ class TemporaryUploadWriter:
         if self._digest:
             self._uploads.release(self._digest)
         else:
-            self._uploads.shrink(self._length)
+            self._uploads.free(self._length)
         self._digest, self._length = "", 0
         self._close()
 
     def _open(self) -> None:
         if self._descriptor < 0:
-            # Unlinked from the start: whatever becomes of us, nothing stays on the disk.
-            with tempfile.TemporaryFile(dir=self._uploads.folder(), buffering=0) as file:
+            # Without a name from the start: nothing remains on the disk, even after a crash.
+            with tempfile.TemporaryFile(dir=self._uploads.create_folder(), buffering=0) as file:
                 self._descriptor = os.dup(file.fileno())
 
-    def _reading(self) -> int:
-        # A renderer gets this descriptor: it may read, and not write into what other requests hold too.
+    def _open_for_reading(self) -> int:
+        # A renderer receives this descriptor. It must not be able to write to a file that other requests use.
         return os.open(f"/dev/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC)
 
     def _close(self) -> None:
@@ -179,8 +179,8 @@ def _write_all(descriptor: int, piece: bytes) -> None:
 
 
 def _missing() -> SourceNotFound:
-    return SourceNotFound("there is no such upload", fix="send the picture with the request")
+    return SourceNotFound("the upload does not exist", fix="send the image with the request")
 
 
-def _no_room() -> Overloaded:
-    return Overloaded("there is no room to take in a picture", fix="try again later", retry_after_s=10)
+def _no_space() -> Overloaded:
+    return Overloaded("not enough disk space for this image", fix="try again later", retry_after_s=10)

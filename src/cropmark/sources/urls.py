@@ -1,4 +1,4 @@
-"""The URLs that may name a picture on the web, read once and strictly. What was read is what is connected to."""
+"""Strict parsing of the URLs of images on the web. The parsed URL is the one that is connected to."""
 
 from __future__ import annotations
 
@@ -10,79 +10,79 @@ from yarl import URL
 
 from cropmark.model.problems import SourceForbidden
 
-LONGEST = 8192
-"""Characters of a URL that are read."""
+MAX_URL_CHARACTERS = 8192
+"""Longest accepted URL."""
 
 _SHAPE = re.compile(r"https?://(?:\[[0-9a-f:.]+\](?::[0-9]*)?|[^/?#@\\%\s\[\]]+)(?:[/?#].*)?", re.IGNORECASE)
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
-def refusal() -> SourceForbidden:
-    """The one Problem for every address that may not be fetched.
+def forbidden_address() -> SourceForbidden:
+    """The Problem of every URL that may not be fetched.
 
-    One text for all: told apart, refusals would let a caller map our network (PixLab 6.5).
+    One text for all reasons: different ones would let a client map the server's network.
     """
     return SourceForbidden(
-        "the address of the picture may not be fetched",
-        fix="name a picture by http or https on a public server, or have the operator allow the address",
+        "the URL of the image may not be fetched",
+        fix="use an http or https URL on a public server, or ask the operator to allow this host",
     )
 
 
 def read_url(text: str) -> URL:
-    """A URL to fetch, in its normal form: host in lower case and IDNA, dots resolved, no fragment.
+    """The normalized form of a URL: host in lower case and IDNA, dots resolved, no fragment.
 
-    Raises SourceRefused for another scheme, a user or password (also an empty one), control characters, backslashes,
-    percent signs in the host, and hosts that are neither a name nor an address in its usual spelling. Spaces in the
-    path are encoded: callers send them.
+    Raises SourceForbidden for another scheme, a user or password (even an empty one), control characters, backslashes,
+    percent signs in the host, and hosts that are neither a name nor an address in its usual notation. Spaces in the
+    path are encoded, since clients send them.
     """
-    if len(text) > LONGEST or "\\" in text or not text.isprintable() or not _SHAPE.fullmatch(text):
-        raise refusal()
+    if len(text) > MAX_URL_CHARACTERS or "\\" in text or not text.isprintable() or not _SHAPE.fullmatch(text):
+        raise forbidden_address()
     try:
         url = URL(text).with_fragment(None)
-        plain = url.raw_host is not None and url.port is not None and url.port > 0 and _plain_host(url.raw_host)
+        is_valid = url.raw_host is not None and _is_unambiguous_host(url.raw_host) and bool(url.port)
     except (ValueError, UnicodeError) as error:
-        raise refusal() from error
-    if not plain or url.raw_user is not None or url.raw_password is not None:
-        raise refusal()
+        raise forbidden_address() from error
+    if not is_valid or url.raw_user is not None or url.raw_password is not None:
+        raise forbidden_address()
     return url
 
 
-def joined(base: URL, location: str) -> URL:
-    """Where a redirect leads, read as strictly as the first URL. Raises SourceRefused."""
-    # Browsers take "\" for "/", and an origin that answers "/\host" counts on it.
+def redirect_target(base: URL, location: str) -> URL:
+    """The target of a redirect, parsed as strictly as the first URL. Raises SourceForbidden."""
+    # Browsers read "\" as "/"; a hostile origin may use that in a redirect to "/\host".
     if not location.isprintable() or "\\" in location:
-        raise refusal()
+        raise forbidden_address()
     try:
         return read_url(str(base.join(URL(location))))
     except (ValueError, UnicodeError) as error:
-        raise refusal() from error
+        raise forbidden_address() from error
 
 
-def climbs(path: str) -> bool:
-    """Whether a path, decoded as often as anybody may decode it, holds a backslash or a `..` segment.
+def has_dot_segments(path: str) -> bool:
+    """True if the path contains a backslash or a `..` segment after any number of percent-decodings.
 
-    `..;x` counts: servlet containers cut what follows the semicolon before they resolve dots.
+    `..;x` counts: servlet containers remove the semicolon and the text after it before they resolve dots.
     """
     while (decoded := unquote(path)) != path:
         path = decoded
     return "\\" in path or any(segment.partition(";")[0] == ".." for segment in path.split("/"))
 
 
-def shown(url: URL) -> str:
-    """What a log may hold of a URL: scheme, host and port. Paths and queries carry credentials (PixLab 6.9)."""
+def loggable_origin(url: URL) -> str:
+    """The part of a URL that may be logged: scheme, host and port. Paths and queries may contain credentials."""
     return str(url.origin())
 
 
 def origin(url: URL) -> tuple[str, str | None, int | None]:
-    """What credentials are bound to: scheme, host, port."""
+    """Scheme, host and port: credentials are sent to one origin only."""
     return url.scheme, url.raw_host, url.port
 
 
-def _plain_host(host: str) -> bool:
-    """Whether it is a name, or an address in the one spelling that everybody reads alike.
+def _is_unambiguous_host(host: str) -> bool:
+    """True for a name, or an address in the notation that all programs read alike.
 
-    What ends in a number is an address to some readers: 127.1, 0x7f.1, 2130706433, 0177.0.0.1
+    Some programs read a host that ends in a number as an address: 127.1, 0x7f.1, 2130706433, 0177.0.0.1
     (https://url.spec.whatwg.org/#ends-in-a-number-checker).
     """
     try:

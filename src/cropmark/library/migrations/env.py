@@ -1,4 +1,4 @@
-"""Where Alembic starts: always with a connection of ours, in a transaction of ours."""
+"""Configures Alembic with our connection, inside our transaction."""
 
 from __future__ import annotations
 

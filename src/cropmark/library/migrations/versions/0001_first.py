@@ -10,7 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """All tables, and the clock at its beginning."""
+    """Create all tables and the clock."""
     op.create_table(
         "changes",
         sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),

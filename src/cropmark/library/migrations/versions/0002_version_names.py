@@ -1,4 +1,4 @@
-"""Versions may have names."""
+"""Names of versions."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """A column for them."""
+    """Add the column."""
     op.add_column("versions", sa.Column("name", sa.String(length=255), nullable=True))

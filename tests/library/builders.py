@@ -12,17 +12,17 @@ from PIL import Image
 
 from cropmark.library.keys import new_secret
 from cropmark.library.store import LibraryStore
-from cropmark.model.assets import Asset, BranchRef, Changes, KeyKind, KeyScope, Publishing, Stack, UploadInfo
+from cropmark.model.assets import Asset, AssetChanges, BranchRef, KeyKind, KeyScope, PublishRequest, Stack, UploadInfo
 from cropmark.model.formats import Format
 from cropmark.model.values import Size
 from cropmark.ports import OpenSource, SourceVersion
-from cropmark.server.library import LIBRARY_SOURCE
+from cropmark.server.library import LIBRARY_FOLDER
 
-PRODUCTION = Publishing(("production",))
-STAGING = Publishing(("staging",))
+PRODUCTION = PublishRequest(("production",))
+STAGING = PublishRequest(("staging",))
 
 
-def opened(body: bytes) -> OpenSource:
+def open_source(body: bytes) -> OpenSource:
     """Bytes as an open file, closed by close()."""
     with tempfile.TemporaryFile() as file:
         file.write(body)
@@ -37,45 +37,45 @@ def opened(body: bytes) -> OpenSource:
     return OpenSource(descriptor, len(body), SourceVersion("test:", ""), close)
 
 
-def upload(name: str = "owl.jpg") -> UploadInfo:
+def upload_info(name: str = "owl.jpg") -> UploadInfo:
     return UploadInfo(name, Format.JPEG, Size(4, 3))
 
 
-def added(
+def add_asset(
     store: LibraryStore,
     place: BranchRef,
     body: bytes,
     name: str = "owl.jpg",
     *,
-    published: Publishing | None = None,
-    changes: Changes = Changes(),  # noqa: B008 - frozen
+    publishing: PublishRequest | None = None,
+    changes: AssetChanges = AssetChanges(),  # noqa: B008 - frozen
     origin: str | None = None,
 ) -> Asset:
     """A new asset with these bytes."""
-    source = opened(body)
+    source = open_source(body)
     try:
-        return store.add(place, upload(name), source, changes, "tester", published=published, origin=origin)
+        return store.add(place, upload_info(name), source, changes, "tester", publishing=publishing, origin=origin)
     finally:
         source.close()
 
 
-def replaced(
+def replace_asset(
     store: LibraryStore,
     place: BranchRef,
     uid: str,
     body: bytes,
     name: str = "owl.jpg",
     *,
-    changes: Changes = Changes(),  # noqa: B008 - frozen
+    changes: AssetChanges = AssetChanges(),  # noqa: B008 - frozen
 ) -> Asset:
-    source = opened(body)
+    source = open_source(body)
     try:
-        return store.replace(place, uid, upload(name), source, changes, "tester")
+        return store.replace(place, uid, upload_info(name), source, changes, "tester")
     finally:
         source.close()
 
 
-def picture(red: int = 200, size: tuple[int, int] = (40, 30)) -> bytes:
+def png(red: int = 200, size: tuple[int, int] = (40, 30)) -> bytes:
     """A small PNG."""
     out = io.BytesIO()
     Image.new("RGB", size, (red, 80, 40)).save(out, "PNG")
@@ -99,9 +99,9 @@ class Shop:
         return BranchRef(self.stack.api_key)
 
 
-def shop(data: Path, url: str = "", name: str = "shop") -> Shop:
+def create_shop(data: Path, url: str = "", name: str = "shop") -> Shop:
     """A new one; `url` where its database is elsewhere."""
-    store = LibraryStore.opened(data / LIBRARY_SOURCE, url)
+    store = LibraryStore.open(data / LIBRARY_FOLDER, url)
     try:
         stack = store.new_stack(name)
         token = new_secret(KeyKind.MANAGEMENT)

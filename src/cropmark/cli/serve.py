@@ -1,0 +1,108 @@
+"""cropmark serve: starts the server and prints its addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.style import Style
+from rich.text import Text
+
+from cropmark.cli.options import ConfigFile, Data, fail, out
+
+if TYPE_CHECKING:
+    from cropmark.config.loader import LoadedSettings
+    from cropmark.server.run import RunningServer
+    from cropmark.server.wiring import Server
+
+SAMPLE_QUERIES = (
+    "crop=16:9&width=640",
+    "width=400&height=400&fit=crop&format=webp",
+    "crop=4:5,smart&width=480&saturation=-40",
+)
+
+
+def serve(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of images. Without it, the configuration must define sites.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free port.", show_default="8000")] = None,
+    config: ConfigFile = None,
+    renderers: Annotated[
+        int | None, typer.Option(help="Number of renderer processes.", show_default="the CPUs available")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the disk cache.")] = None,
+    data: Data = None,
+    require_sandbox: Annotated[
+        bool, typer.Option("--require-sandbox", help="Do not start unless the sandbox is fully active.")
+    ] = False,
+) -> None:
+    """Start the image server."""
+    sandbox = "require" if require_sandbox else None
+    network = {"host": host, "port": port}
+    folders = {"folder": folder, "cache_dir": cache, "data_dir": data}
+    _run(config, {**network, **folders, "renderers": renderers, "sandbox": sandbox})
+
+
+def _run(config: Path | None, overrides: dict[str, Any]) -> None:
+    from cropmark.config.loader import load_settings
+    from cropmark.runtime.logging import configure_logging
+    from cropmark.server import library
+    from cropmark.server.errors import StartupError
+    from cropmark.server.run import run
+
+    def reload_settings() -> LoadedSettings:
+        return load_settings(config, overrides)
+
+    loaded = reload_settings()
+    settings = loaded.settings
+    if settings.folder is None and not settings.site and not library.exists(settings):
+        fail("there is nothing to serve | name a folder of images: cropmark serve FOLDER", 2)
+    configure_logging(settings.log_format)
+    try:
+        run(loaded, reload_settings=reload_settings, on_started=_print_greeting)
+    except StartupError as error:
+        fail(str(error))
+
+
+def _print_greeting(running: RunningServer) -> None:
+    """Print the server's address and its sites, or the folder with three sample links."""
+    server, address = running.server, running.address
+    out.print("[bold]cropmark[/]: Listening on", _link(f"{address}/"), highlight=False)
+    if server.new_pixlab_key is not None:
+        out.print(f"  PixLab key until the server stops: {server.new_pixlab_key}", highlight=False, soft_wrap=True)
+    if server.folder is None:
+        _print_sites(server, address)
+    else:
+        _print_folder(server, address)
+    out.print("  Stop with Ctrl-C.", style="dim")
+
+
+def _print_sites(server: Server, address: str) -> None:
+    for site in server.sites:
+        where = ", ".join(site.hosts) or f"{address}{site.prefix}/"
+        out.print(f"  {site.name}: {site.dialect.name} at {where}", highlight=False, markup=False)
+    for prefix, hosts in server.pixlab:
+        out.print(f"  pixlab at {', '.join(hosts) or address}{prefix}/", highlight=False, markup=False)
+
+
+def _print_folder(server: Server, address: str) -> None:
+    assert server.folder is not None
+    names = server.folder.images(10_000)
+    summary = f"  {len(names)} images in {server.folder.root}, disk cache in {server.cache_dir}"
+    out.print(summary, highlight=False, markup=False)
+    if not names:
+        out.print("  [yellow]No images yet:[/] put JPEG, PNG, WebP, GIF or AVIF files into the folder.")
+        return
+    keys = next((site.access.keys for site in server.sites if site.prefix == "/fastly"), None)
+    for index, query in enumerate(SAMPLE_QUERIES):
+        path = f"/fastly/{quote(names[index % len(names)])}?{query}"
+        out.print(" ", _link(address + (keys.sign(path) if keys else path)), highlight=False, soft_wrap=True)
+
+
+def _link(url: str) -> Text:
+    """A clickable URL. Not rich markup, which an IPv6 address or brackets in a file name would break."""
+    return Text(url, Style(link=url))

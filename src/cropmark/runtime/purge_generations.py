@@ -1,0 +1,42 @@
+"""Counts purges of sources, so that a purge changes the cache key of every source it covers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cropmark.ports import purge_matches
+
+LIMIT: Final = 1024
+
+
+class PurgeGenerations:
+    """The generation of each source: 0 until it is purged, then larger after each purge that covers it.
+
+    At most `limit` prefixes are in memory. Past that, all sources get a new generation, which costs cache hits once
+    but bounds the memory.
+    """
+
+    def __init__(self, limit: int = LIMIT, *, start: int = 0) -> None:
+        """`start` is added to all generations but 0: a time, for users that store generations longer than we run."""
+        self._limit = limit
+        self._start = start
+        self._common = 0
+        """Purges that count for all sources."""
+        self._by_prefix: dict[str, int] = {}
+        self.purges = 0
+        """Number of purges since the start."""
+
+    def add(self, prefix: str) -> None:
+        """Count a purge of all identities that `prefix` covers."""
+        self.purges += 1
+        self._by_prefix[prefix] = self._by_prefix.get(prefix, 0) + 1
+        if len(self._by_prefix) > self._limit:
+            self._common += sum(self._by_prefix.values())
+            self._by_prefix.clear()
+
+    def of(self, identity: str) -> int:
+        """The current generation of a source."""
+        if not self.purges:  # the usual case, on the path of every hit
+            return 0
+        count = self._common + sum(n for prefix, n in self._by_prefix.items() if purge_matches(prefix, identity))
+        return self._start + count if count else 0
