@@ -45,7 +45,7 @@ def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
         [[site]]
         dialect = "pixlab"
         hosts = ["api.pixlab.example"]
-        settings = {{ source_bytes = 50 }}
+        settings = {{ max_source_bytes = 50 }}
         [[site]]
         name = "doors"
         dialect = "pixlab"
