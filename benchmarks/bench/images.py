@@ -95,5 +95,5 @@ def _mosaic(kind: Kind, at: int) -> pyvips.Image:
 
 def _cut(name: str, width: int, height: int) -> pyvips.Image:
     """The middle of a photograph."""
-    photo = pyvips.Image.new_from_file(str(PHOTOS / f"{name}.jpg"))
+    photo = pyvips.Image.new_from_buffer((PHOTOS / f"{name}.jpg").read_bytes(), "")
     return photo.crop((photo.width - width) // 2, (photo.height - height) // 2, width, height).copy_memory()

@@ -18,7 +18,7 @@ from cropmark.geometry.findings import Analysis, SaliencyMap
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format
 from cropmark.model.problems import CropOutOfBounds, EmptyResult, InternalError, Problem, SourceNotFound, SourceUnusable
-from cropmark.model.values import WHITE, Color, Pixels, Ratio, Size
+from cropmark.model.values import WHITE, Color, Ratio, Size
 from cropmark.plan.plan import EncodingChoice, Fallback, KeepMetadata, Output, Plan, TriState
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
@@ -47,15 +47,12 @@ from cropmark.plan.steps import (
     TrimBorder,
 )
 from cropmark.ports import AnalysisResult, Passthrough, Rendered
+from tests.builders import px
 from tests.engine.images import Array, file_of, frame_of, grb_profile, noise, off_by, opened, saved, seen, slopes
 
 F = Fraction
 PHOTO = slopes(160, 120)
 RED = Color(255, 0, 0)
-
-
-def px(count: int) -> Pixels:
-    return Pixels(F(count))
 
 
 AS_PNG = EncodingChoice(Format.PNG)
