@@ -248,22 +248,22 @@ async def test_it_is_swept_now_and_then(tmp_path: Path, clock: Clock) -> None:
     await results.close()
 
 
-def test_killed_while_it_keeps_only_whole_results_are_left(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_complete_results_only(tmp_path: Path) -> None:
     writer = (
         "import asyncio, sys; from pathlib import Path\n"
         "from cropmark.library.results import FolderResults; from cropmark.model.formats import Format\n"
         "async def main():\n"
         "    results = FolderResults(Path(sys.argv[1]))\n"
         "    while True:\n"
-        "        await asyncio.gather(*(results.keep(bytes([n]) * 300_000, Format.PNG, 'a') for n in range(8)))\n"
-        "        print('kept', flush=True)\n"
+        "        await asyncio.gather(*(results.put(bytes([n]) * 300_000, Format.PNG, 'a') for n in range(8)))\n"
+        "        print('stored', flush=True)\n"
         "asyncio.run(main())\n"
     )
     command = [sys.executable, "-c", writer, str(tmp_path / "results")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for _ in range(3):
-            assert process.stdout.readline() == b"kept\n"
+            assert process.stdout.readline() == b"stored\n"
         process.send_signal(signal.SIGKILL)
     asyncio.run(_all_whole(tmp_path / "results"))
 
