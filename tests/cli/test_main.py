@@ -71,7 +71,7 @@ FAILURES = [
     (2, ("serve",),                                                ("nothing to serve", "cropmark serve FOLDER")),
     (1, ("serve", ".", "--cache", "wide.jpg"),                     ("the cache folder", "is not writable", "--cache")),
     (1, ("serve", ".", "--config", "none.toml"),                   ("none.toml", "the file does not exist")),
-    (1, ("serve", ".", "--host", "http://x"),                      ("host: http://x is not an address", "write 127.0.0.1")),
+    (1, ("serve", ".", "--host", "http://x"),                      ("host: http://x is not an address", "127.0.0.1")),
     (1, ("serve", ".", "--host", "999.1.1.1"),                     ("host: 999.1.1.1 is not an address", "127.0.0.1")),
     (1, ("serve", ".", "--host", "192.0.2.1"),                     ("host: 192.0.2.1 is not an address", "127.0.0.1")),
     (2, ("purge",),                                                ("expected one of --source",)),

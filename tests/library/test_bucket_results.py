@@ -100,7 +100,7 @@ async def test_the_oldest_go_where_there_is_too_much(make: Callable[..., BucketR
     await results.sweep()
     left = [one for one in kept if await body_of(results, one.id) == PICTURE]
     assert 2 <= len(left) <= 4
-    with pytest.raises(Overloaded, match="no room"):
+    with pytest.raises(Overloaded, match="storage for results is full"):
         await results.put(bytes(5001), Format.PNG, "anna")
 
 

@@ -138,7 +138,7 @@ def test_odd_entries_of_a_folder_end_no_import(tmp_path: Path) -> None:
     os.mkfifo(files / "pipe")
     told = run("assets", "add", files, "--data", data)
     assert "3 added, 1 failed" in told.stdout, told.stderr
-    assert "pipe: no file" in told.stderr
+    assert "pipe: not a regular file" in told.stderr
     assert "3 unchanged, 1 failed" in run("assets", "add", files, "--data", data).stdout
     listed = json.loads(run("assets", "list", "--json", "--data", data).stdout)
     assert sorted(one["filename"] for one in listed) == ["z.png", "\ufffd.png", "\ufffd.png"]
@@ -154,7 +154,7 @@ REFUSED = [
     (("keys", "revoke", "0123"), "does not contain a library"),
     (("stacks", "create", ""), "'': expected a text of 1 to 255 characters"),
     (("stacks", "create", "x" * 256), "expected a text of 1 to 255 characters"),
-    (("stacks", "create", b"\xff"), "'\\udcff': expected a text of whole characters"),
+    (("stacks", "create", b"\xff"), "'\\udcff': expected text without lone surrogates"),
     (("keys", "create", "pixlab", "app", "--environment", "production"), "--environment is for delivery tokens"),
     (("assets", "add", ".", "--tag", "one", "--tag", ""), "expected a text of 1 to 255 characters"),
     (("assets", "add", ".", "--branch", " "), "expected a text of 1 to 255 characters"),
@@ -206,9 +206,9 @@ def test_what_is_listed_can_be_copied(tmp_path: Path) -> None:
     secured_key = run("stacks", "create", "kept", "--secured", "--data", data).stdout.strip()
     for stack in (open_key, secured_key):
         run("assets", "add", tmp_path / "a b.png", "--stack", stack, "--data", data)
-    keys = run("keys", "list", "--data", data, columns=80).stdout
-    assert open_key in keys
-    assert secured_key in keys
+    stacks = run("stacks", "list", "--data", data, columns=80).stdout
+    assert open_key in stacks
+    assert secured_key in stacks
     (asset,) = json.loads(run("assets", "list", "--json", "--stack", open_key, "--data", data).stdout)
     assert asset["uid"] in run("assets", "list", "--stack", open_key, "--data", data, columns=60).stdout
     assert asset["kontent_url"].startswith("http://127.0.0.1:8000/kontent/")

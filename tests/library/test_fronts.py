@@ -67,10 +67,10 @@ def test_doctor_tells_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyP
     orphan = data / "library" / "assets" / "ab" / ("ab" * 31)
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"of a moment ago")
-    assert "library: 1 files that no asset has" in run("doctor", "--config", config).stdout
-    assert "library: 1 files that no asset has were removed" in run("doctor", "--mend", "--config", config).stdout
+    assert "library: 1 unused files" in run("doctor", "--config", config).stdout
+    assert "library: 1 unused files removed" in run("doctor", "--fix", "--config", config).stdout
     for path in (data / "library" / "assets").glob("??/*"):
         path.unlink()
     told = run("doctor", "--config", config)
     assert told.returncode == 1
-    assert "the bytes of 1 files are lost" in told.stdout
+    assert "the bytes of 1 files are missing" in told.stdout

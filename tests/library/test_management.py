@@ -260,9 +260,9 @@ def test_what_is_wrong_is_said(ask: Any, method: str, path: str, body: Any, word
 def test_files_that_are_refused(ask: Any) -> None:
     # fmt: off
     rows = [
-        ({"asset[upload]": ("a.txt", b"no picture")},          "no picture that is known"),
+        ({"asset[upload]": ("a.txt", b"no picture")},          "not an image in a supported format"),
         ({"asset[upload]": ("a.png", png()[:20])},         "cannot be used"),
-        ({"something": ("a.png", png())},                  "a file is needed"),
+        ({"something": ("a.png", png())},                  "expected a file"),
     ]
     # fmt: on
     for files, words in rows:
@@ -283,7 +283,7 @@ async def test_a_full_disk_is_told_and_logged(length: int, monkeypatch: pytest.M
         return {"type": "http.request", "body": sent.read()}
 
     async with AsyncExitStack() as held:
-        with capture_logs() as logs, pytest.raises(Overloaded, match="no room") as told:
+        with capture_logs() as logs, pytest.raises(Overloaded, match="not enough disk space") as told:
             body = await upload_body.read_body(receive, sent.headers, 10 * upload_body.JSON_BYTES, held)
             assert body.file is not None
             await upload_body.inspect_upload(body.file, cast("Renderers", None))

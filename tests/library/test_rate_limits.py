@@ -155,8 +155,8 @@ def test_two_servers_share_the_limits_by_the_minute(redis: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1", "redis://127.0.0.1:port/0"])
-def test_what_is_no_url_of_a_redis(url: str) -> None:
-    with pytest.raises(InvalidConfiguration, match="redis_url: this is no URL of a Redis"):
+def test_an_invalid_redis_url_is_rejected(url: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="redis_url: expected the URL of a Redis server"):
         rate_limiter(Settings(redis_url=SecretStr(url)))
 
 

@@ -247,12 +247,12 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
     looks = 0
     asked = live.store.changes_since
 
-    def counted(n: int | None, looked_ms: int) -> ChangeFeed:
+    def counted(n: int | None, polled_ms: int) -> ChangeFeed:
         nonlocal looks
         looks += 1
-        return asked(n, looked_ms)
+        return asked(n, polled_ms)
 
-    monkeypatch.setattr(live.store, "news", counted)
+    monkeypatch.setattr(live.store, "changes_since", counted)
     try:
         for kind in (KeyKind.MANAGEMENT, KeyKind.PIXLAB, KeyKind.ADMIN):
             secret = new_secret(kind)

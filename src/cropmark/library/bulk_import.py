@@ -13,7 +13,15 @@ from typing import Final
 
 from cropmark.library.blobs import digest_of
 from cropmark.library.store import LibraryStore
-from cropmark.model.assets import MAX_NAME_CHARS, Asset, AssetChanges, BranchRef, Publication, PublishRequest, UploadInfo
+from cropmark.model.assets import (
+    MAX_NAME_CHARS,
+    Asset,
+    AssetChanges,
+    BranchRef,
+    Publication,
+    PublishRequest,
+    UploadInfo,
+)
 from cropmark.model.formats import READABLE, SNIFF_BYTES, sniff_format
 from cropmark.model.problems import BadRequest, Problem, SourceNotFound
 from cropmark.ports import OpenSource, Renderers, SourceVersion
