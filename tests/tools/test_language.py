@@ -20,7 +20,7 @@ REWRITES = [
         "Lower our priority so that waking a worker does not preempt the front process."),
     ("free relative", "More go in parts; what is broken off there a lifecycle rule removes.",
         "Larger objects use multipart. Incomplete parts are left to the bucket's lifecycle rule."),
-    ("anew, at once, meanwhile", "Many files into the library: begun anew, it goes on.", "A second run resumes an interrupted one."),
+    ("anew, at once, meanwhile", "Begun anew, it goes on.", "A second run resumes an interrupted one."),
     ("tell", "The server's own fault, which its log tells more of.", "Internal server error; details are in the log."),
     ("stand, lie", "Where the library lies.", "The library's folder."),
     ("keep", "Folder of what must be kept.", "Data directory (library, stored results)."),

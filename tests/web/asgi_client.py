@@ -1,4 +1,4 @@
-"""The app in the test's own process, over a pipeline that makes nothing: for what only the front decides."""
+"""A client that calls the app in the test's own process, and a pipeline that renders nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote
 
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.model.problems import SourceNotFound
@@ -24,32 +25,32 @@ from cropmark.web.variant_quota import VariantQuota
 
 
 class NoSource:
-    """A Source whose names are all there and whose bytes are not."""
+    """A source that has a version for every path, but no bytes."""
 
     def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion:
         return SourceVersion(self.identity(where), "1")
 
     async def open(self, where: SitePath | WebUrl | UploadRef) -> OpenSource:
-        raise SourceNotFound("there are no bytes here")
+        raise SourceNotFound("this source has no bytes")
 
     def identity(self, where: SitePath | WebUrl | UploadRef) -> str:
         assert isinstance(where, SitePath)
         return f"files:{where.path}"
 
     def purge(self, named: str) -> None:
-        """Nothing is kept."""
+        """Does nothing."""
 
     async def close(self) -> None:
-        """Nothing was opened."""
+        """Does nothing."""
 
 
 @dataclass
 class FakePipeline:
-    """Answers every order with one small picture; keeps what it was asked."""
+    """Delivers the same small image for every order, and records the requests."""
 
     record: Record = field(default_factory=lambda: Record("image/jpeg", '"etag"', 3))
-    kept: bool = False
-    """Whether everything is a hit."""
+    always_hit: bool = False
+    """True: every request is a cache hit."""
     orders: list[Order] = field(default_factory=list)
     tags: list[tuple[str, ...]] = field(default_factory=list)
     clients: list[str | None] = field(default_factory=list)
@@ -59,7 +60,7 @@ class FakePipeline:
         return fingerprint_of(order)
 
     def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
-        return (Rendition(b"jpg", record=self.record), "memory") if self.kept else None
+        return (Rendition(b"jpg", record=self.record), "memory") if self.always_hit else None
 
     async def deliver(self, source: Source, order: Order, context: RequestContext) -> Delivered:
         for admit in (context.admit, context.admit_render):
@@ -74,20 +75,20 @@ class FakePipeline:
 
 
 @dataclass(frozen=True)
-class Answered:
+class Reply:
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Its only value; None where there is none."""
+        """The only value of a header; None if it is absent."""
         found = [value for key, value in self.headers if key == name.encode()]
         assert len(found) <= 1, (name, found)
         return found[0].decode() if found else None
 
 
 def app_of(pipeline: FakePipeline, *, site: Site | None = None, **more: Any) -> App:
-    """The app with one site, Fastly's at /fastly if left out."""
+    """The app with one site; by default Fastly's at /fastly."""
     limiter = MemoryLimiter()
     deps = AppDeps(
         sites=Sites([site or fastly()]),
@@ -105,39 +106,51 @@ def fastly(**more: Any) -> Site:
     return Site("fastly", Fastly(), NoSource(), Mount("/fastly"), **more)
 
 
-def asked(
+def respond(
     app: App,
     target: bytes,
     *,
     method: str = "GET",
     headers: Sequence[tuple[bytes, bytes]] = (),
     client: tuple[str, int] | None = ("192.0.2.1", 4000),
-) -> Answered:
-    """The answer to one request; `target` is path and query as they came."""
+) -> Reply:
+    """The response to one request for img.example; `target` is the path and query, unchanged."""
+    sent = [(b"host", b"img.example"), *headers]
+    return asyncio.run(request(app, target, method=method, headers=sent, client=client))
+
+
+async def request(
+    app: App,
+    target: bytes,
+    *,
+    method: str = "GET",
+    headers: Sequence[tuple[bytes, bytes]],
+    client: tuple[str, int] | None = ("192.0.2.1", 4000),
+    body: bytes = b"",
+) -> Reply:
+    """The response to one request. The client stays connected until then."""
     path, _, query = target.partition(b"?")
     scope: Scope = {
         "type": "http",
         "method": method,
+        "path": unquote(path.decode("latin-1")),
         "raw_path": path,
         "query_string": query,
-        "headers": [(b"host", b"img.example"), *headers],
+        "headers": list(headers),
         "client": client,
     }
-    return asyncio.run(_asked(app, scope))
-
-
-async def _asked(app: App, scope: Scope) -> Answered:
+    messages = iter([{"type": "http.request", "body": body}])
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     async def receive() -> Any:
-        await asyncio.Event().wait()
+        message = next(messages, None)
+        return message if message is not None else await asyncio.Event().wait()
 
     await app(scope, receive, send)
-    start = sent[0]
-    return Answered(start["status"], tuple(start["headers"]), b"".join(m.get("body", b"") for m in sent[1:]))
+    return Reply(sent[0]["status"], tuple(sent[0]["headers"]), b"".join(m.get("body", b"") for m in sent[1:]))
 
 
 async def _no_pages(scope: Scope, receive: Receive, send: Send) -> None:

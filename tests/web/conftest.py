@@ -1,4 +1,4 @@
-"""One server for all tests that only ask it things, over pictures made here."""
+"""One server process for all tests that only send requests, over a folder of small images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.web.server_process import Running, running
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small pictures; tests that change one use a folder of their own."""
+    """A folder of small images, which tests must not change."""
     return make_images(tmp_path_factory.mktemp("pictures"))
 
 

@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"Listening on (http://\S+?)/?\s")
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server and its first page of output."""
+    """A server process, and its output at the start."""
 
     process: subprocess.Popen[bytes]
     address: str
@@ -30,11 +30,17 @@ class Running:
     log: Path
 
     def get(self, path: str, *, headers: Mapping[str, str] | None = None, method: str = "GET") -> httpx.Response:
-        """The answer to a path that is sent as it is."""
+        """The response to a path, which is sent unchanged."""
         with httpx.Client(trust_env=False, timeout=30) as client:
             request = client.build_request(method, self.address + "/", headers=dict(headers or {}))
             request.extensions["target"] = path.encode("latin-1")
             return client.send(request)
+
+    def post(self, path: str, *, json: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        return httpx.post(self.address + path, json=json, headers=dict(headers or {}), trust_env=False, timeout=30)
+
+    def purge(self, **what: str) -> httpx.Response:
+        return self.post("/admin/purge", json=what, headers={"Authorization": f"Bearer {TOKEN}"})
 
     def renderers(self) -> list[int]:
         """Process ids of the server's renderers."""
@@ -50,7 +56,7 @@ def running(
     renderers: int = 1,
     under: Sequence[str] = (),
 ) -> Iterator[Running]:
-    """A started server; stopped at the end, and killed where that takes long. `under` is what starts the command."""
+    """A started server. It is stopped at the end, and killed after 15 s. `under` is a command that starts it."""
     log = cache.parent / f"{cache.name}.log"
     command = [sys.executable, "-m", "cropmark.cli.main", "serve", *arguments, "--port", "0", "--cache", str(cache)]
     given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
@@ -72,7 +78,7 @@ def running(
 
 
 def _greeting(process: subprocess.Popen[bytes], log: Path) -> str:
-    """All that the server says until it answers."""
+    """The server's output until it accepts requests."""
     assert process.stdout is not None
     told, end = b"", time.monotonic() + 60
     while b"Ctrl-C" not in told and time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""The pages by themselves: what fails there is the log's to tell."""
+"""The pages on their own: their failures are logged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from cropmark.web.admin import AdminContext, pages
 from cropmark.web.site import Sites
 
 
-def not_to_be_told() -> Mapping[str, Any]:
-    raise RuntimeError("the pool is no pool")
+def failing_readiness() -> Mapping[str, Any]:
+    raise RuntimeError("the pool is broken")
 
 
 async def test_a_page_that_fails_is_logged() -> None:
     unused: Any = None
-    app = pages(AdminContext(Sites([]), pipeline=unused, renderers=unused, metrics=Metrics(), readiness=not_to_be_told))
+    app = pages(
+        AdminContext(Sites([]), pipeline=unused, renderers=unused, metrics=Metrics(), readiness=failing_readiness)
+    )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://img.example") as client:
         with structlog.testing.capture_logs() as logs:
@@ -27,4 +29,4 @@ async def test_a_page_that_fails_is_logged() -> None:
     assert (answer.status_code, answer.json()["detail"]) == (500, "internal server error; see the server log")
     (told,) = logs
     assert (told["event"], told["log_level"], told["path"]) == ("a page failed", "error", "/readyz")
-    assert str(told["exc_info"]) == "the pool is no pool"
+    assert str(told["exc_info"]) == "the pool is broken"

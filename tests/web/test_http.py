@@ -1,4 +1,4 @@
-"""The server as hostile and odd HTTP clients meet it: over raw connections, and what every answer says of itself."""
+"""The server over raw connections, with hostile and odd requests, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -32,21 +32,20 @@ from cropmark.web import response
 from cropmark.web.cors import CorsPolicy, RawHeaders
 from cropmark.web.site import Site
 from tests.builders import make_images
-from tests.web.asgi_client import FakePipeline, NoSource, app_of, asked, fastly
+from tests.web.asgi_client import FakePipeline, NoSource, app_of, fastly, respond
 from tests.web.server_process import TOKEN, Running, running
 
 WIDE = "/fastly/wide.jpg?width=100"
 HIT = b"GET /fastly/wide.jpg?width=100 HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def said(server: Running, *pieces: bytes, pause_s: float = 0.0, wait_s: float = 5.0) -> bytes:
-    """All that the server answers on one connection until it closes it, or is silent for a while."""
+def said(server: Running, *pieces: bytes, wait_s: float = 5.0) -> bytes:
+    """The server's responses on one connection, until it closes the connection or is silent for `wait_s`."""
     url = httpx.URL(server.address)
     heard = b""
     with socket.create_connection((url.host, url.port or 80), timeout=wait_s) as connection:
         for piece in pieces:
             connection.sendall(piece)
-            time.sleep(pause_s)
         connection.settimeout(wait_s)
         try:
             while piece := connection.recv(65_536):
@@ -72,7 +71,7 @@ GET = b"GET /fastly/wide.jpg?width=100 HTTP/1.1"
 # fmt: off
 ODD = [
     # what                        sent                                                           statuses that will do
-    ("a method nobody knows",     line(b"BREW /fastly/wide.jpg HTTP/1.1"),                       {405}),
+    ("an unknown method",     line(b"BREW /fastly/wide.jpg HTTP/1.1"),                       {405}),
     ("a method in lower case",    line(b"get /fastly/wide.jpg HTTP/1.1"),                        {400, 405}),
     ("TRACE",                     line(b"TRACE /fastly/wide.jpg HTTP/1.1"),                      {405}),
     ("CONNECT",                   line(b"CONNECT other.example:443 HTTP/1.1"),                   {400, 404, 405}),
@@ -110,7 +109,7 @@ ODD = [
 
 @pytest.mark.parametrize(("what", "sent", "will_do"), ODD, ids=[row[0] for row in ODD])
 def test_check_09_odd_requests(server: Running, what: str, sent: bytes, will_do: set[int]) -> None:
-    """Refused or answered as any other, in one answer; and the next one gets its picture."""
+    """Each gets one response, and the next request gets its image."""
     heard = said(server, sent, wait_s=3)
     assert set(statuses(heard)) <= will_do, heard[:300]
     assert len(statuses(heard)) <= 1
@@ -119,7 +118,7 @@ def test_check_09_odd_requests(server: Running, what: str, sent: bytes, will_do:
 
 
 def test_pipelined_garbage(server: Running) -> None:
-    """What stands before the garbage is answered, what stands behind it is not."""
+    """Requests before the garbage get a response, requests after it do not."""
     server.get(WIDE)
     heard = said(server, HIT * 3 + b"\x00\xff garbage\r\n\r\n" + HIT * 3)
     assert statuses(heard)[:3] == [200, 200, 200]
@@ -128,15 +127,15 @@ def test_pipelined_garbage(server: Running) -> None:
 
 
 def test_slow_clients_are_cut_off(server: Running) -> None:
-    """check_09: headers that drip are given up, connections that say nothing too; others do not wait meanwhile."""
+    """check_09: slow and silent connections are closed; other requests do not wait for them."""
     url = httpx.URL(server.address)
     address = (url.host, url.port or 80)
     slow = [socket.create_connection(address) for _ in range(50)]
-    began_s = time.monotonic()
+    started_s = time.monotonic()
     try:
         for number, connection in enumerate(slow):
             connection.sendall(HIT[: number % 20 + 1])
-        while time.monotonic() - began_s < HEADER_TIMEOUT_S + 2:
+        while time.monotonic() - started_s < HEADER_TIMEOUT_S + 2:
             for connection in slow:
                 try:
                     connection.sendall(b"X")
@@ -162,7 +161,7 @@ def _is_closed(connection: socket.socket) -> bool:
     return True
 
 
-def test_nobody_is_sent_to_an_address_of_their_own_making(server: Running) -> None:
+def test_no_redirect_to_the_host_of_the_request(server: Running) -> None:
     for path in ("/admin/purge/", "/healthz/", "//evil.example/", "/\\evil.example"):
         answer = server.get(path, headers={"Host": "evil.example"})
         assert (answer.status_code, answer.headers["server"]) == (404, "cropmark")
@@ -170,7 +169,7 @@ def test_nobody_is_sent_to_an_address_of_their_own_making(server: Running) -> No
 
 
 @pytest.mark.parametrize("asked_for", ["bytes=0-99", "bytes=-1", "bytes=99999-", "bytes=0-1,5-6", "lines=1", ""])
-def test_a_range_gets_the_whole_picture(server: Running, asked_for: str) -> None:
+def test_a_range_request_gets_the_whole_image(server: Running, asked_for: str) -> None:
     whole = server.get(WIDE)
     part = server.get(WIDE, headers={"Range": asked_for, "If-Range": whole.headers["etag"]})
     assert (part.status_code, part.content) == (200, whole.content)
@@ -211,7 +210,7 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("path", "headers", "policy"), ROUTES)
-def test_check_45_what_every_answer_says(server: Running, path: str, headers: dict[str, str], policy: str) -> None:
+def test_check_45_headers_of_every_response(server: Running, path: str, headers: dict[str, str], policy: str) -> None:
     answer = server.get(path, headers=headers)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -239,17 +238,17 @@ SHARED = [
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize(("origins", "origin", "allowed", "vary"), SHARED)
 def test_cors(origins: tuple[str, ...] | None, origin: str, allowed: str | None, vary: str | None, kept: bool) -> None:
-    app = app_of(FakePipeline(kept=kept), site=fastly(cors=CorsPolicy(origins)))
-    asked(app, b"/fastly/a.jpg?width=3", headers=[(b"origin", b"https://first.example")])
+    app = app_of(FakePipeline(always_hit=kept), site=fastly(cors=CorsPolicy(origins)))
+    respond(app, b"/fastly/a.jpg?width=3", headers=[(b"origin", b"https://first.example")])
     headers = [(b"origin", origin.encode())] if origin else []
     for target in (b"/fastly/a.jpg?width=3", b"/fastly/a.jpg?width=3"):
-        answer = asked(app, target, headers=headers)
+        answer = respond(app, target, headers=headers)
         assert answer.header("access-control-allow-origin") == allowed
         assert answer.header("vary") == vary
-    assert asked(app, b"/fastly/a.jpg?width=0", headers=headers).header("access-control-allow-origin") == allowed
-    same = asked(app, b"/fastly/a.jpg?width=3", headers=[*headers, (b"if-none-match", b'"etag"')])
+    assert respond(app, b"/fastly/a.jpg?width=0", headers=headers).header("access-control-allow-origin") == allowed
+    same = respond(app, b"/fastly/a.jpg?width=3", headers=[*headers, (b"if-none-match", b'"etag"')])
     assert (same.status, same.header("access-control-allow-origin")) == (304, allowed)
-    before = asked(app, b"/fastly/a.jpg?width=3", method="OPTIONS", headers=headers)
+    before = respond(app, b"/fastly/a.jpg?width=3", method="OPTIONS", headers=headers)
     assert before.header("access-control-allow-origin") == (allowed if origins is not None else "*")
 
 
@@ -257,13 +256,13 @@ def test_cors(origins: tuple[str, ...] | None, origin: str, allowed: str | None,
 def test_check_45_the_resource_policy_is_a_setting(policy: str) -> None:
     site = fastly(cors=CorsPolicy(resource_policy=policy))
     for target in (b"/fastly/a.jpg?width=3", b"/fastly/a.jpg?width=0"):
-        assert asked(app_of(FakePipeline(), site=site), target).header("cross-origin-resource-policy") == (
+        assert respond(app_of(FakePipeline(), site=site), target).header("cross-origin-resource-policy") == (
             policy or None
         )
 
 
-def test_a_dialects_own_word_of_origins_is_replaced() -> None:
-    """Kontent.ai sends `*`; a list of origins stands in its place, once."""
+def test_a_dialects_own_cors_header_is_replaced() -> None:
+    """Kontent.ai sends `*`; the policy's origin replaces it."""
     record = Record("image/jpeg", '"e"', 3)
     order = Order((SourceRequest(SitePath("a.jpg")),), Plan())
     for origins, wanted in ((None, [b"*"]), ((), []), (("https://a.example",), [b"https://a.example"])):
@@ -289,8 +288,8 @@ def assert_sound(headers: RawHeaders) -> None:
 
 @given(warnings=st.lists(st.builds(RequestWarning, ANYTHING, ANYTHING), max_size=12), text=ANYTHING)
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
-def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[RequestWarning], text: str) -> None:
-    """Warnings, media type and words of an analysis: visible ASCII in headers, of bounded length and number."""
+def test_check_44_text_of_a_source_in_headers(dialect: Dialect, warnings: list[RequestWarning], text: str) -> None:
+    """Warnings, media type and analysis texts are visible ASCII in headers, with limited length and number."""
     info = Info(Format.JPEG, Size(4, 3), 4)
     facts = Facts(source=info, size=Size(4, 3), focus=text, format=Format.JPEG)
     record = Record(text or "image/jpeg", f'"{text}"', 3, facts, tuple(warnings))
@@ -303,7 +302,7 @@ def test_check_44_whatever_a_picture_brought(dialect: Dialect, warnings: list[Re
 
 @given(detail=ANYTHING, fix=ANYTHING, parameter=st.none() | ANYTHING, path=ANYTHING, query=ANYTHING)
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
-def test_check_44_whatever_went_wrong(
+def test_check_44_text_of_problems_in_headers(
     dialect: Dialect, detail: str, fix: str, parameter: str | None, path: str, query: str
 ) -> None:
     problems: list[Problem] = [
@@ -346,15 +345,15 @@ async def _all(server: Running, paths: list[str]) -> list[tuple[httpx.Response, 
     async with httpx.AsyncClient(trust_env=False, timeout=120, limits=limits) as client:
 
         async def one(path: str) -> tuple[httpx.Response, float]:
-            began_s = time.perf_counter()
+            started_s = time.perf_counter()
             answer = await client.get(server.address + path, headers={"Accept": "image/avif,image/webp"})
-            return answer, time.perf_counter() - began_s
+            return answer, time.perf_counter() - started_s
 
         return list(await asyncio.gather(*(one(path) for path in paths)))
 
 
 def test_check_42_a_page_of_24_misses_of_one_photo_passes(busy: Running) -> None:
-    """Eight widths in three formats of 24 MP, one renderer, all at once."""
+    """Eight widths of 24 MP in three formats, one renderer, all at the same time."""
     paths = [
         f"/fastly/photo.jpg?width={width}&format={kind}"
         for width in (160, 240, 320, 400, 480, 560, 640, 720)
@@ -365,19 +364,19 @@ def test_check_42_a_page_of_24_misses_of_one_photo_passes(busy: Running) -> None
     assert all(Image.open(io.BytesIO(a.content)).width > 0 for a, _ in answers)
 
 
-def test_check_42_beyond_what_may_wait_refusals_are_quick_and_hits_go_on(busy: Running) -> None:
-    """Two hundred misses at once: most are told to come back; health, metrics and hits do not notice."""
+def test_check_42_beyond_the_queue_misses_are_rejected_quickly_and_hits_are_served(busy: Running) -> None:
+    """Two hundred misses at the same time: most get 503; health, metrics and hits stay fast."""
     busy.get(WIDE)
     paths = [f"/fastly/photo.jpg?width={width}&format=webp" for width in range(400, 600)]
     others = [WIDE, "/healthz", "/readyz", f"/metrics?token={TOKEN}"]
 
     async def both() -> tuple[list[tuple[httpx.Response, float]], list[tuple[httpx.Response, float]]]:
         flood = asyncio.create_task(_all(busy, paths))
-        await asyncio.sleep(1.0)
+        while not flood.done() and not (await _all(busy, ["/readyz"]))[0][0].json()["renderers"]["queued"]:
+            pass
         meanwhile: list[tuple[httpx.Response, float]] = []
         while not flood.done() and len(meanwhile) < 200:
             meanwhile += await _all(busy, others)
-            await asyncio.sleep(0.05)
         return await flood, meanwhile
 
     flood, meanwhile = asyncio.run(both())

@@ -1,4 +1,4 @@
-"""A server's life: replaced files, purges, killed processes, full caches, signals. Each test has its own server."""
+"""A server over time: replaced files, purges, killed processes, full caches, signals. Each test has its own server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -20,7 +19,8 @@ from PIL import Image
 from cropmark.config.loader import LoadedSettings, Settings
 from cropmark.server.run import _Reloader, _SwappableApp
 from cropmark.server.wiring import open_server
-from tests.builders import make_images
+from tests.builders import make_images, until, wait_until
+from tests.web.local_server import local_server
 from tests.web.server_process import TOKEN, Running, running
 
 WIDE = "/fastly/wide.jpg?width=100"
@@ -37,21 +37,12 @@ def cache_of(answer: httpx.Response) -> str:
 
 
 def pixels(body: bytes) -> bytes:
-    """Under load the encoder's effort falls, never what it encodes: bodies may differ, pixels not."""
+    """The pixels of an image: under load, effort and so bytes may differ, but not pixels."""
     return Image.open(io.BytesIO(body)).tobytes()
 
 
-def eventually(true: Callable[[], bool], within_s: float = 5.0) -> bool:
-    end = time.monotonic() + within_s
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def test_a_replaced_file_is_seen_at_once(folder: Path, tmp_path: Path) -> None:
-    with running(str(folder), cache=tmp_path / "cache") as server:
+def test_a_replaced_file_is_served_immediately(folder: Path, tmp_path: Path) -> None:
+    with local_server(folder, cache=tmp_path / "cache") as server:
         before = server.get(WIDE)
         assert cache_of(server.get(WIDE)) == "hit-memory"
         Image.new("RGB", (400, 400), (9, 9, 9)).save(folder / "wide.jpg")
@@ -61,10 +52,10 @@ def test_a_replaced_file_is_seen_at_once(folder: Path, tmp_path: Path) -> None:
         assert after.headers["etag"] != before.headers["etag"]
 
 
-def test_a_date_is_of_one_source_only(folder: Path, tmp_path: Path) -> None:
-    """Last-Modified is the first one's: with an overlay that was replaced it is another answer all the same."""
+def test_if_modified_since_counts_with_one_source_only(folder: Path, tmp_path: Path) -> None:
+    """Last-Modified is that of the first source; a replaced overlay changes the image all the same."""
     overlaid = {"x-fastly-imageopto-overlay": "overlay=/fastly/tall.png"}
-    with running(str(folder), cache=tmp_path / "cache") as server:
+    with local_server(folder, cache=tmp_path / "cache") as server:
         before = server.get(WIDE, headers=overlaid)
         since = {"if-modified-since": before.headers["last-modified"]}
         Image.new("RGB", (9, 9)).save(folder / "tall.png")
@@ -74,8 +65,8 @@ def test_a_date_is_of_one_source_only(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("started", ['exec "$@" <&-', 'exec "$@" 2>&-', 'ulimit -n 64; exec "$@"'])
-def test_it_serves_whatever_it_is_started_with(folder: Path, tmp_path: Path, started: str) -> None:
-    """Without a standard stream, as under some supervisors; with few open files."""
+def test_it_serves_without_standard_streams_and_with_few_files(folder: Path, tmp_path: Path, started: str) -> None:
+    """Without a standard stream, as under some supervisors; with a low limit of open files."""
     with running(str(folder), cache=tmp_path / "cache", under=("sh", "-c", started, "sh")) as server:
         assert server.get(WIDE).status_code == 200
         server.process.send_signal(signal.SIGTERM)
@@ -83,9 +74,9 @@ def test_it_serves_whatever_it_is_started_with(folder: Path, tmp_path: Path, sta
 
 
 def test_renditions_outlive_the_server(folder: Path, tmp_path: Path) -> None:
-    with running(str(folder), cache=tmp_path / "cache") as server:
+    with local_server(folder, cache=tmp_path / "cache") as server:
         first = server.get(WIDE)
-    with running(str(folder), cache=tmp_path / "cache") as server:
+    with local_server(folder, cache=tmp_path / "cache") as server:
         again = server.get(WIDE)
     assert cache_of(again) == "hit-disk"
     assert again.content == first.content
@@ -104,16 +95,15 @@ PURGES = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("asked", "url", "other", "tall"), PURGES)
-def test_purges(folder: Path, tmp_path: Path, asked: dict[str, str], url: bool, other: bool, tall: bool) -> None:
+@pytest.mark.parametrize(("target", "url", "other", "tall"), PURGES)
+def test_purges(folder: Path, tmp_path: Path, target: dict[str, str], url: bool, other: bool, tall: bool) -> None:
     paths = [WIDE, "/fastly/wide.jpg?width=50", "/fastly/tall.png?width=50"]
-    with running(str(folder), cache=tmp_path / "cache") as server:
+    with local_server(folder, cache=tmp_path / "cache") as server:
         for path in paths:
             server.get(path)
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        told = httpx.post(f"{server.address}/admin/purge", json=asked, headers=headers, trust_env=False)
-        assert told.status_code == 200
-        assert told.json() == {"purged": sum((url, other, tall))}
+        purged = server.purge(**target)
+        assert purged.status_code == 200
+        assert purged.json() == {"purged": sum((url, other, tall))}
         assert [cache_of(server.get(path)) == "miss" for path in paths] == [url, other, tall]
 
 
@@ -132,56 +122,61 @@ CROPMARK = [sys.executable, "-c", "import sys; sys.argv[0] = 'cropmark'; from cr
 
 
 def test_kill_9_of_renderers_under_load(folder: Path, tmp_path: Path) -> None:
-    """No wrong or half picture is ever served; only the requests in hand are lost, and told of."""
+    """No wrong or incomplete image is served; only requests in progress fail, with 503."""
     with running(str(folder), cache=tmp_path / "cache", renderers=2) as server:
         expected = {w: server.get(f"/fastly/wide.jpg?width={w}&format=png").content for w in range(20, 60)}
-        _purged(server)
-        answers = asyncio.run(_load(server, list(expected), killing=True))
+        server.purge(prefix="")
+        answers = asyncio.run(_load_and_kill_renderers(server, list(expected)))
         assert {a.status_code for _, a in answers} <= {200, 503}
-        assert eventually(lambda: server.get("/readyz").json()["renderers"]["alive"] == 2, 20)
-        afterwards = asyncio.run(_load(server, list(expected), killing=False))
+        wait_until(lambda: server.get("/readyz").json()["renderers"]["alive"] == 2, 20)
+        afterwards = asyncio.run(_load(server, list(expected)))
         assert {a.status_code for _, a in afterwards} == {200}
         made = [(w, a) for w, a in (*answers, *afterwards) if a.status_code == 200]
         assert [w for w, a in made if pixels(a.content) != pixels(expected[w])] == []
 
 
-async def _load(server: Running, widths: list[int], *, killing: bool) -> list[tuple[int, httpx.Response]]:
+async def _load(
+    server: Running, widths: list[int], replies: list[tuple[int, httpx.Response]] | None = None
+) -> list[tuple[int, httpx.Response]]:
+    """Request all widths, eight at a time. `replies` gets the responses as they arrive."""
+    replies = [] if replies is None else replies
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
 
-        async def one(width: int) -> tuple[int, httpx.Response]:
-            return width, await client.get(f"{server.address}/fastly/wide.jpg?width={width}&format=png")
+        async def one(width: int) -> None:
+            reply = await client.get(f"{server.address}/fastly/wide.jpg?width={width}&format=png")
+            replies.append((width, reply))
 
-        async def kill() -> None:
-            for _ in range(6):
-                for pid in server.renderers()[:1]:
-                    os.kill(pid, signal.SIGKILL)
-                await asyncio.sleep(0.03)
-
-        killer = asyncio.create_task(kill()) if killing else None
-        answers = []
         for start in range(0, len(widths), 8):
-            answers += await asyncio.gather(*(one(w) for w in widths[start : start + 8]))
-        if killer is not None:
-            await killer
-        return answers
+            await asyncio.gather(*(one(w) for w in widths[start : start + 8]))
+    return replies
 
 
-def _purged(server: Running) -> None:
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    httpx.post(f"{server.address}/admin/purge", json={"prefix": ""}, headers=headers, trust_env=False)
+async def _load_and_kill_renderers(server: Running, widths: list[int]) -> list[tuple[int, httpx.Response]]:
+    replies: list[tuple[int, httpx.Response]] = []
+
+    async def kill() -> None:
+        for count in range(0, 30, 5):
+            await until(lambda count=count: len(replies) >= count)  # type: ignore[misc]  # bound now
+            for pid in server.renderers()[:1]:
+                os.kill(pid, signal.SIGKILL)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_load(server, widths, replies))
+        tasks.create_task(kill())
+    return replies
 
 
 def test_kill_9_of_the_server_under_load(folder: Path, tmp_path: Path) -> None:
-    """Afterwards the cache opens again: every whole entry is served as it was, and no half one."""
+    """Afterwards the cache opens again: every complete entry is served unchanged, and no incomplete one."""
     widths = list(range(20, 60))
     with running(str(folder), cache=tmp_path / "reference") as server:
         expected = {w: server.get(f"/fastly/wide.jpg?width={w}&format=png").content for w in widths}
-    for _ in range(3):
+    for after in (10, 20, 30):
         with running(str(folder), cache=tmp_path / "cache") as server:
             with pytest.raises((httpx.HTTPError, ExceptionGroup)):
-                asyncio.run(_killed_meanwhile(server, widths))
+                asyncio.run(_load_and_kill_server(server, widths, after))
             pids = server.renderers()
-            assert eventually(lambda pids=pids: not any(_alive(pid) for pid in pids))  # type: ignore[misc]  # bound now
+            wait_until(lambda pids=pids: not any(_alive(pid) for pid in pids))  # type: ignore[misc]  # bound now
     with running(str(folder), cache=tmp_path / "cache") as server:
         answers = {w: server.get(f"/fastly/wide.jpg?width={w}&format=png") for w in widths}
     assert {a.status_code for a in answers.values()} == {200}
@@ -189,13 +184,16 @@ def test_kill_9_of_the_server_under_load(folder: Path, tmp_path: Path) -> None:
     assert "hit-disk" in {cache_of(a) for a in answers.values()}
 
 
-async def _killed_meanwhile(server: Running, widths: list[int]) -> None:
+async def _load_and_kill_server(server: Running, widths: list[int], after: int) -> None:
+    """Kill the server when it has sent `after` responses."""
+    replies: list[tuple[int, httpx.Response]] = []
+
     async def kill() -> None:
-        await asyncio.sleep(0.15)
+        await until(lambda: len(replies) >= after)
         server.process.kill()
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_load(server, widths * 40, killing=False))
+        tasks.create_task(_load(server, widths * 40, replies))
         tasks.create_task(kill())
 
 
@@ -207,8 +205,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def test_a_cache_folder_that_fails_costs_caching_never_an_answer(folder: Path, tmp_path: Path) -> None:
-    with running(str(folder), cache=tmp_path / "cache") as server:
+def test_requests_are_served_while_the_cache_folder_fails(folder: Path, tmp_path: Path) -> None:
+    with local_server(folder, cache=tmp_path / "cache") as server:
         assert server.get(WIDE).status_code == 200
         subprocess.run(["rm", "-rf", str(tmp_path / "cache")], check=True)
         (tmp_path / "cache").write_text("in the way")
@@ -244,13 +242,13 @@ def test_abandoned_requests_leave_the_queue(folder: Path, tmp_path: Path) -> Non
 
     with running(str(folder), cache=tmp_path / "cache") as server:
         asyncio.run(abandon(server.address))
-        assert eventually(lambda: server.get("/readyz").json()["renderers"]["queued"] == 0, 3)
+        wait_until(lambda: server.get("/readyz").json()["renderers"]["queued"] == 0, 3)
         began = time.monotonic()
         assert server.get(WIDE).status_code == 200
         assert time.monotonic() - began < 5
 
 
-def test_sigterm_finishes_what_is_in_hand(folder: Path, tmp_path: Path) -> None:
+def test_sigterm_finishes_requests_in_progress(folder: Path, tmp_path: Path) -> None:
     """check_52"""
     Image.effect_noise((3000, 2000), 60).convert("RGB").save(folder / "large.png")
 
@@ -269,25 +267,25 @@ def test_sigterm_finishes_what_is_in_hand(folder: Path, tmp_path: Path) -> None:
         assert server.process.wait(15) == 0
 
 
-def test_sighup_reloads_whole_or_not_at_all(folder: Path, tmp_path: Path) -> None:
+def test_sighup_reloads_completely_or_not_at_all(folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "cropmark.toml"
     config.write_text("max_age_s = 100\n")
     with running(str(folder), "--config", str(config), cache=tmp_path / "cache") as server:
         assert server.get(WIDE).headers["cache-control"] == "public, max-age=100"
         config.write_text("max_age_s = 200\n")
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: server.get(WIDE).headers["cache-control"] == "public, max-age=200")
+        wait_until(lambda: server.get(WIDE).headers["cache-control"] == "public, max-age=200")
         config.write_text("max_age_s = 'soon'\n")
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: "reload failed" in server.log.read_text())
+        wait_until(lambda: "reload failed" in server.log.read_text())
         assert server.get(WIDE).headers["cache-control"] == "public, max-age=200"
         config.write_text("host = '127.0.0.2'\n")
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: "takes effect at the next start" in server.log.read_text())
+        wait_until(lambda: "takes effect at the next start" in server.log.read_text())
 
 
-async def test_a_reload_that_fails_is_told(folder: Path, tmp_path: Path) -> None:
-    """Whatever it fails of, at once: not when the next one comes."""
+async def test_a_failed_reload_is_logged(folder: Path, tmp_path: Path) -> None:
+    """For any error, and immediately."""
     settings = Settings(folder=folder, cache_dir=tmp_path / "cache", data_dir=tmp_path / "data", renderers=1)
 
     def reread() -> LoadedSettings:
@@ -305,7 +303,7 @@ async def test_a_reload_that_fails_is_told(folder: Path, tmp_path: Path) -> None
 
 
 def test_sites_by_host_name(folder: Path, tmp_path: Path) -> None:
-    """With a site bound to a host name, the vendor's own path works with only the host changed."""
+    """With a site on a host name, the vendor's own path works with only the host changed."""
     config = tmp_path / "cropmark.toml"
     config.write_text(
         f"""
@@ -322,7 +320,7 @@ dialect = "kontent"
 source = "{folder}"
 """
     )
-    with running(str(folder), "--config", str(config), cache=tmp_path / "cache") as server:
+    with local_server(folder, cache=tmp_path / "cache", config=config) as server:
         there = server.get("/wide.jpg?width=100", headers={"Host": "images.example.com:8000"})
         assert there.status_code == 200
         assert there.headers["cache-control"] == "public, max-age=7"

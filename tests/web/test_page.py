@@ -1,4 +1,4 @@
-"""The start page in a real browser: pictures show, links lead to pictures, nothing is blocked or broken."""
+"""The start page in a real browser: images are shown, links lead to variants, nothing is blocked or broken."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_every_picture_shows(browser: Browser, server: Running, width: int) -> None:
+def test_every_image_is_shown(browser: Browser, server: Running, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900})
     complaints: list[str] = []
 
@@ -41,14 +41,14 @@ def test_every_picture_shows(browser: Browser, server: Running, width: int) -> N
     page.wait_for_load_state("networkidle")
     shown = page.evaluate("[...document.images].map(i => [i.src, i.naturalWidth])")
     assert len(shown) >= 4
-    # A broken picture and a drawing go out as they are; the browser shows what it can of them.
+    # A broken image and a drawing are served unchanged; the browser may not show them.
     assert [src for src, wide in shown if not wide and "broken" not in src and "drawing" not in src] == []
     assert complaints == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
 
 
-def test_a_link_leads_to_its_picture(browser: Browser, server: Running) -> None:
+def test_a_link_leads_to_its_variant(browser: Browser, server: Running) -> None:
     page = browser.new_page()
     page.goto(server.address)
     page.get_by_role("link", name="16:9, WebP").last.click()

@@ -26,7 +26,7 @@ from cropmark.web.pixlab.fields import MAX_TEXT_BYTES, FieldReader, ParsedFields
 from cropmark.web.request import ClientDisconnected, Message
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 80
-"""20 kB: as base64 longer than what passes for a field."""
+"""20 kB: as base64 too long for a field."""
 BASE64 = base64.b64encode(PICTURE).decode()
 SENT = UploadRef(hashlib.sha256(PICTURE).hexdigest())
 
@@ -44,7 +44,7 @@ END = b"--XX--\r\n"
 
 
 def take(body: bytes, content_type: str, cuts: Sequence[int] = (), limit_bytes: int = 10**6) -> ParsedFields:
-    """What a body that arrives cut at these places holds."""
+    """The fields of a body that arrives in pieces cut at these positions."""
     places = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
     pieces = [body[a:b] for a, b in itertools.pairwise(places)] or [b""]
     messages: Iterator[Message] = iter(
@@ -62,13 +62,13 @@ def take(body: bytes, content_type: str, cuts: Sequence[int] = (), limit_bytes: 
             held.callback(intake.discard)
             return intake
 
-        parts = FieldReader(new_intake)  # type: ignore[arg-type]  # an Intake, told as object
+        parts = FieldReader(new_intake)  # type: ignore[arg-type]  # an UploadWriter, typed as object
         return asyncio.run(read_fields(receive, reader_for(body_kind(content_type), content_type, parts), limit_bytes))
 
 
 # fmt: off
 BODIES = [
-    # what it is                          type       body                                                      holds
+    # case                                type       body                                                      holds
     ("an object of JSON",                 JSON,      b'{"x": 1, "blob": true, "img": "https://a.example/"}',
      ParsedFields({"x": "1", "blob": "true", "img": "https://a.example/"})),
     ("the picture in base64",             JSON,      json.dumps({"img": BASE64, "key": "k"}).encode(),
@@ -101,7 +101,7 @@ BODIES = [
      ParsedFields({}, file=SENT)),
     ("other files are left out",          MULTIPART, part("more", PICTURE, "a.png") + part("y", b"2") + END,
      ParsedFields({"y": "2"})),
-    ("an empty file is none",             MULTIPART, part("file", b"", "") + part("img", b"https://a.example/") + END,
+    ("an empty file is ignored",          MULTIPART, part("file", b"", "") + part("img", b"https://a.example/") + END,
      ParsedFields({"img": "https://a.example/"})),
     ("base64 in a part",                  MULTIPART, part("img", BASE64.encode()) + END,
      ParsedFields({}, text=SENT)),
@@ -112,33 +112,33 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("what", "kind", "body", "holds"), BODIES, ids=[row[0] for row in BODIES])
-def test_a_body_holds(what: str, kind: str, body: bytes, holds: ParsedFields) -> None:
+def test_fields_of_bodies(what: str, kind: str, body: bytes, holds: ParsedFields) -> None:
     assert take(body, kind) == holds
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(BODIES), st.lists(st.integers(0, 60_000), max_size=12))
-def test_however_it_is_cut_it_holds_the_same(row: tuple[str, str, bytes, ParsedFields], cuts: list[int]) -> None:
+def test_the_fields_do_not_depend_on_the_pieces(row: tuple[str, str, bytes, ParsedFields], cuts: list[int]) -> None:
     _, kind, body, holds = row
     assert take(body, kind, cuts) == holds
 
 
 @pytest.mark.parametrize("kind", [JSON, FORM, MULTIPART])
-def test_cut_into_single_bytes_it_holds_the_same(kind: str) -> None:
+def test_the_fields_of_single_byte_pieces(kind: str) -> None:
     _, _, body, holds = next(row for row in BODIES if row[1] == kind)
     assert take(body, kind, range(len(body))) == holds
 
 
 # fmt: off
 BROKEN = [
-    # what is wrong                    type       body                                                    words
+    # case                             type       body                                                    words
     ("no JSON",                        JSON,      b"x=1",                                                 "JSON"),
     ("JSON, but a list",               JSON,      b"[1]",                                                 "JSON obj"),
     ("JSON that ends early",           JSON,      b'{"x": 1',                                             "JSON"),
     ("no base64",                      JSON,      json.dumps({"img": "!" * 10_000}).encode(),             "base64"),
     ("a URL of 10,000 bytes",          JSON,      json.dumps({"img": "http://" + "a" * 10_000}).encode(), "8192"),
     ("a multipart without its end",    MULTIPART, part("x", b"1"),                                        "multipart"),
-    ("a multipart that is none",       MULTIPART, b"x=1",                                                 "multipart"),
+    ("a malformed multipart body",     MULTIPART, b"x=1",                                                 "multipart"),
     ("300 fields",                     FORM,      b"&".join(b"a%d=1" % n for n in range(300)),            "256 fields"),
     ("a picture past its limit",       MULTIPART, part("file", bytes(100_001), "a.png") + END,            "100,000"),
     ("base64 past its limit",          FORM,      b"img=" + b"A" * 140_000,                               "100,000"),
@@ -147,13 +147,13 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("what", "kind", "body", "words"), BROKEN, ids=[row[0] for row in BROKEN])
-def test_what_is_wrong_is_told(what: str, kind: str, body: bytes, words: str) -> None:
+def test_problems_of_bodies(what: str, kind: str, body: bytes, words: str) -> None:
     found = take(body, kind)
     assert found.problem is not None
     assert words in found.problem.detail
 
 
-def test_a_key_behind_a_broken_picture_is_read_all_the_same() -> None:
+def test_a_key_after_a_broken_image_is_still_read() -> None:
     found = take(json.dumps({"img": "!" * 10_000, "key": "k"}).encode(), JSON)
     assert found.fields == {"key": "k"}
     assert found.problem is not None
@@ -165,7 +165,7 @@ def test_more_than_the_limit_is_not_read() -> None:
     assert "at most 1,001 bytes" in found.problem.detail
 
 
-def test_fields_of_more_than_a_megabyte_are_refused() -> None:
+def test_fields_of_more_than_a_megabyte_are_rejected() -> None:
     found = take(b"a=" + b"1" * (MAX_TEXT_BYTES + 1), FORM, limit_bytes=10**7)
     assert found.problem is not None
     assert "1048576 bytes" in found.problem.detail
@@ -176,7 +176,7 @@ def test_multipart_needs_its_boundary() -> None:
         take(b"", "multipart/form-data")
 
 
-def test_a_client_that_hangs_up_is_told_as_gone(tmp_path: Path) -> None:
+def test_a_client_that_disconnects(tmp_path: Path) -> None:
     messages: Iterator[Message] = iter(
         [{"type": "http.request", "body": b"x=", "more_body": True}, {"type": "http.disconnect"}]
     )
@@ -189,7 +189,7 @@ def test_a_client_that_hangs_up_is_told_as_gone(tmp_path: Path) -> None:
         asyncio.run(read_fields(receive, reader_for(body_kind(FORM), FORM, parts), 100))
 
 
-def test_a_client_that_waits_between_two_pieces_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_waits_between_two_pieces_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_reader, "IDLE_S", 0.05)
 
     async def receive() -> Message:
@@ -204,7 +204,7 @@ def test_a_client_that_waits_between_two_pieces_is_given_up(tmp_path: Path, monk
 
 @given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=6), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_a_form_is_read_as_the_standard_library_writes_it(fields: dict[str, str], plus: bool) -> None:
+def test_forms_that_the_standard_library_writes(fields: dict[str, str], plus: bool) -> None:
     fields = {name: text for name, text in fields.items() if name not in ("img", "file")}
     body = urlencode(fields, quote_via=quote_plus if plus else quote).encode()
     assert take(body, FORM) == ParsedFields(fields)

@@ -1,4 +1,4 @@
-"""Where PixLab is spoken: beside a folder, on a host of its own, below a prefix; its key, its limits, its end."""
+"""PixLab's mounts: with a folder, on a host of its own, below a prefix; its key, its limits, and stopping."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import io
 import re
 import signal
 import socket
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
+from structlog.testing import capture_logs
 
 from cropmark.config.loader import InvalidConfiguration, Settings, load_settings
 from cropmark.server.wiring import open_server
 from cropmark.web.request import Message
+from tests.builders import wait_until
+from tests.web.local_server import LocalServer, local_server
 from tests.web.server_process import Running, running
 
 KEY = "a-key-of-more-than-fifteen-characters"
@@ -33,9 +34,8 @@ def small() -> str:
 CROP: dict[str, Any] = {"img": small(), "x": 0, "y": 0, "width": 9}
 
 
-def crop(running: Running, path: str, key: str, host: str | None = None) -> httpx.Response:
-    headers = {"Host": host} if host else {}
-    return httpx.post(f"{running.address}{path}", json={**CROP, "key": key}, headers=headers, trust_env=False)
+def crop(server: Running | LocalServer, path: str, key: str, host: str | None = None) -> httpx.Response:
+    return server.post(path, json={**CROP, "key": key}, headers={"Host": host} if host else {})
 
 
 def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
@@ -58,58 +58,52 @@ def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
         """
     )
     environment = {"CROPMARK_PIXLAB_KEY": KEY, "CROPMARK_DATA_DIR": str(tmp_path / "data")}
-    with running(
-        "--config", str(tmp_path / "cropmark.toml"), cache=tmp_path / "cache", environment=environment
-    ) as found:
+    config = tmp_path / "cropmark.toml"
+    with (
+        local_server(None, cache=tmp_path / "cache", config=config, environment=environment) as found,
+        capture_logs() as logs,
+    ):
         told = crop(found, "/faces/crop", KEY).json()
         assert told["link"] == told["ssl_link"] == f"https://media.example/media/{told['id']}.png"
         media = found.get(f"/media/{told['id']}.png")
         assert (media.status_code, media.headers["content-type"]) == (200, "image/png")
-        # A site's own settings: there a picture has 50 bytes at most.
+        # A site's own settings: at most 50 bytes for an image.
         on_host = crop(found, "/crop", KEY, "api.pixlab.example")
         assert (on_host.status_code, "50 bytes" in on_host.json()["error"]) == (400, True)
         assert crop(found, "/anything", KEY, "api.pixlab.example").status_code == 404
-        assert crop(found, "/crop", KEY).status_code == 404  # no site of that path on other hosts
-        assert crop(found, "/pixlab/crop", KEY).status_code == 404  # without a folder there is no such prefix
-        _wait_for(found, '"site": "doors"')
-        _wait_for(found, '"site": "api.pixlab.example"')
-        # On another site's host its own paths come first.
+        assert crop(found, "/crop", KEY).status_code == 404  # other hosts have no site at that path
+        assert crop(found, "/pixlab/crop", KEY).status_code == 404  # the prefix needs a folder
+        assert {entry.get("site") for entry in logs} >= {"doors", "api.pixlab.example"}
+        # On another site's host, that site's paths take precedence.
         theirs = found.get(f"/media/{told['id']}.png", headers={"Host": "shop.example"})
         assert theirs.status_code == 404
         assert "fastly-io-error" in theirs.headers or theirs.headers["content-type"] != "application/json"
         assert found.get("/wide.jpg?width=9", headers={"Host": "shop.example"}).status_code == 200
 
 
-def test_without_a_key_in_the_configuration_one_is_told_at_the_start(tmp_path: Path, pictures: Path) -> None:
+def test_without_a_configured_key_one_is_shown_at_the_start(tmp_path: Path, pictures: Path) -> None:
     environment = {"CROPMARK_DATA_DIR": str(tmp_path / "data"), "CROPMARK_PIXLAB_REQUESTS_PER_MINUTE": "3"}
     with running(str(pictures), cache=tmp_path / "cache", environment=environment) as found:
         key = re.search(r"PixLab key until the server stops: (\S{40,})", found.greeting)
         assert key is not None
         assert crop(found, "/pixlab/crop", key[1]).status_code == 200
         assert crop(found, "/pixlab/crop", "").status_code == 401
-        # A reload does not lock out who was told the key.
+        # A reload does not change the key.
         found.process.send_signal(signal.SIGHUP)
-        _wait_for(found, "reloaded")
+        wait_until(lambda: "reloaded" in found.log.read_text())
         for _ in range(3):
             assert crop(found, "/pixlab/crop", key[1]).status_code == 200
         # And three a minute are three a minute.
         beyond = crop(found, "/pixlab/crop", key[1])
         assert (beyond.status_code, beyond.json()["status"]) == (429, 429)
         assert 1 <= int(beyond.headers["retry-after"]) <= 60
-        claimed = {"X-Forwarded-For": "203.0.113.9"}  # nobody said that this client is a proxy
+        claimed = {"X-Forwarded-For": "203.0.113.9"}  # this client is not a trusted proxy
         url = f"{found.address}/pixlab/crop"
         assert httpx.post(url, json={**CROP, "key": key[1]}, headers=claimed, trust_env=False).status_code == 429
         assert key[1] not in found.log.read_text()
 
 
-def _wait_for(found: Running, word: str) -> None:
-    deadline = time.monotonic() + 15
-    while word not in found.log.read_text():
-        assert time.monotonic() < deadline, found.log.read_text()
-        time.sleep(0.05)
-
-
-async def test_while_it_stops_new_requests_are_told_to_come_back(tmp_path: Path, pictures: Path) -> None:
+async def test_new_requests_are_rejected_while_the_server_stops(tmp_path: Path, pictures: Path) -> None:
     settings = Settings(
         folder=pictures, cache_dir=tmp_path / "cache", data_dir=tmp_path / "data", renderers=1, sandbox="off"
     )
@@ -137,7 +131,7 @@ async def test_while_it_stops_new_requests_are_told_to_come_back(tmp_path: Path,
     assert (sent[0]["status"], headers[b"retry-after"], headers[b"content-type"]) == (429, b"1", b"application/json")
 
 
-def test_a_request_in_hand_is_finished_before_the_end(tmp_path: Path, pictures: Path) -> None:
+def test_a_request_in_progress_is_finished_before_the_server_stops(tmp_path: Path, pictures: Path) -> None:
     environment = {"CROPMARK_PIXLAB_KEY": KEY, "CROPMARK_DATA_DIR": str(tmp_path / "data")}
     with running(str(pictures), cache=tmp_path / "cache", environment=environment) as found:
         host, port = found.address.removeprefix("http://").split(":")
@@ -145,16 +139,18 @@ def test_a_request_in_hand_is_finished_before_the_end(tmp_path: Path, pictures: 
         head = f"POST /pixlab/crop HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
         with socket.create_connection((host, int(port)), timeout=20) as connection:
             connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body[:20])
-            time.sleep(0.3)
-            threading.Timer(0.5, lambda: connection.sendall(body[20:])).start()
+            # This request and the one for the metrics.
+            wait_until(lambda: "cropmark_requests_in_progress 2.0" in found.get("/metrics").text)
             found.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: found.get("/fastly/wide.jpg?width=9").status_code == 503)
+            connection.sendall(body[20:])
             answer = b"".join(iter(lambda: connection.recv(65_536), b""))
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"\x89PNG" in answer
 
 
 MISTAKES = [
-    # a [[site]] of                                     is told as
+    # a [[site]] with                                   message
     ('dialect = "pixlab"', "hosts or prefix"),
     ('dialect = "pixlab"\nprefix = "/"', "hosts or prefix"),
     ('dialect = "pixlab"\nprefix = "/p"\nsource = "."', "not a setting of pixlab"),
@@ -163,7 +159,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("lines", "words"), MISTAKES)
-def test_mistakes_in_a_site(tmp_path: Path, lines: str, words: str) -> None:
+def test_invalid_sites(tmp_path: Path, lines: str, words: str) -> None:
     file = tmp_path / "cropmark.toml"
     file.write_text(f"[[site]]\n{lines}\n")
     with pytest.raises(InvalidConfiguration, match=words):

@@ -1,4 +1,4 @@
-"""`production = true`: what is never started, and what a started one does not tell."""
+"""`production = true`: rejected settings, and responses without details."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from cropmark.config.loader import Settings, SiteSettings
 from cropmark.config.production import errors, security_checks, warnings
 from cropmark.model.problems import InternalError
 from cropmark.security.signing import Keyring, SigningKey
-from tests.web.asgi_client import FakePipeline, app_of, asked
+from tests.builders import wait_until
+from tests.web.asgi_client import FakePipeline, app_of, respond
+from tests.web.local_server import local_server
 from tests.web.server_process import TOKEN, Running, running
 
 LONG, SHORT = SecretStr("k" * 32), SecretStr("k" * 31)
@@ -30,36 +31,37 @@ PIXLAB = SiteSettings(prefix="/p", dialect="pixlab")
 
 # fmt: off
 REFUSED = [
-    # settings                                                      words of each refusal
-    ({**FOLDER},                                                    ["pixlab_allow_any_host"]),
-    ({**FOLDER, "pixlab_allowed_hosts": ("*.example",)},                       []),
-    ({**FOLDER, "pixlab_allowed_hosts": ("a.example", "https://**")},          ["pixlab_allowed_hosts"]),  # which is any host
-    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_allowed_hosts": ("*.*",)},          ["pixlab_allowed_hosts"]),
-    ({**FOLDER, "pixlab_allow_any_host": False},                                 []),
-    ({**FOLDER, "signing_keys": (LONG,)},                           []),
-    ({**FOLDER, "allow_private_hosts": ("10.0.0.7:80",)},                     ["pixlab_allow_any_host"]),   # opens private places, bounds none
-    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_key": None},             ["32 characters, got 0"]),
-    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_key": SHORT},            ["32 characters, got 31"]),
-    ({**FOLDER, "pixlab_allow_any_host": False, "admin_token": SHORT},           ["admin_token"]),
-    ({**FOLDER, "pixlab_allow_any_host": False, "admin_token": LONG},            []),
-    ({**FOLDER, "pixlab_key": None},                                ["pixlab_allow_any_host", "pixlab_key"]),
-    ({"production": True, "site": (SITE,)},                         []),             # nobody names an address
-    ({"production": True, "site": (PIXLAB,)},                       ["pixlab_allow_any_host", "pixlab_key"]),
-    ({"folder": Path("x")},                                         []),             # to try it out
-    ({"folder": Path("x"), "pixlab_key": "k" * 14},                 ["15 characters, got 14"]),
-    ({"folder": Path("x"), "admin_token": "k" * 14},                ["15 characters, got 14"]),
-    ({"folder": Path("x"), "pixlab_key": "k" * 15},                 []),             # with a warning
+    # settings                                                                      words of each refusal
+    ({**FOLDER},                                                                    ["pixlab_allow_any_host"]),
+    ({**FOLDER, "pixlab_allowed_hosts": ("*.example",)},                            []),
+    ({**FOLDER, "pixlab_allowed_hosts": ("a.example", "https://**")},  ["pixlab_allowed_hosts"]),  # which is any host
+    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_allowed_hosts": ("*.*",)},  ["pixlab_allowed_hosts"]),
+    ({**FOLDER, "pixlab_allow_any_host": False},                                    []),
+    ({**FOLDER, "signing_keys": (LONG,)},                                           []),
+    ({**FOLDER, "allow_private_hosts": ("10.0.0.7:80",)},
+     ["pixlab_allow_any_host"]),  # opens private places, bounds none
+    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_key": None},                ["32 characters, got 0"]),
+    ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_key": SHORT},               ["32 characters, got 31"]),
+    ({**FOLDER, "pixlab_allow_any_host": False, "admin_token": SHORT},              ["admin_token"]),
+    ({**FOLDER, "pixlab_allow_any_host": False, "admin_token": LONG},               []),
+    ({**FOLDER, "pixlab_key": None},  ["pixlab_allow_any_host", "pixlab_key"]),
+    ({"production": True, "site": (SITE,)},  []),  # no caller names a URL
+    ({"production": True, "site": (PIXLAB,)},  ["pixlab_allow_any_host", "pixlab_key"]),
+    ({"folder": Path("x")},                                                         []),  # to try it out
+    ({"folder": Path("x"), "pixlab_key": "k" * 14},                                 ["15 characters, got 14"]),
+    ({"folder": Path("x"), "admin_token": "k" * 14},                                ["15 characters, got 14"]),
+    ({"folder": Path("x"), "pixlab_key": "k" * 15},                                 []),  # with a warning
 ]
 # fmt: on
 
 
-def test_a_key_that_is_short_is_told() -> None:
+def test_a_short_key_has_a_warning() -> None:
     told = list(warnings(Settings(folder=Path("x"), pixlab_key=SecretStr("k" * 15), admin_token=LONG)))
     assert told == ["pixlab_key has fewer than 32 characters: production would reject it"]
 
 
 @pytest.mark.parametrize(("settings", "words"), REFUSED)
-def test_check_03_what_is_refused(settings: dict[str, Any], words: list[str]) -> None:
+def test_check_03_rejected_settings(settings: dict[str, Any], words: list[str]) -> None:
     found = list(errors(Settings(**settings)))
     assert len(found) == len(words)
     for mistake, word in zip(found, words, strict=True):
@@ -102,8 +104,8 @@ def test_check_03_it_does_not_start(
     assert "kkkk" not in told.stderr
 
 
-def test_check_29_unlimited_is_refused(pictures: Path, tmp_path: Path) -> None:
-    """Whoever sets it for another program has not thought of ours."""
+def test_check_29_unlimited_is_rejected(pictures: Path, tmp_path: Path) -> None:
+    """It may have been set for another program."""
     command = [
         sys.executable,
         "-m",
@@ -121,7 +123,7 @@ def test_check_29_unlimited_is_refused(pictures: Path, tmp_path: Path) -> None:
     assert "VIPS_UNLIMITED is set" in told.stderr
 
 
-def test_check_29_the_libraries_are_told(live: Running) -> None:
+def test_check_29_readiness_lists_the_libraries(live: Running) -> None:
     told = live.get("/readyz", headers={"Authorization": f"Bearer {TOKEN}"}).json()
     assert told["libraries"][0].startswith("libvips 8.")
 
@@ -157,12 +159,12 @@ def test_check_46_pages(live: Running, path: str, without: int, with_token: int)
     assert live.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == with_token
 
 
-def test_check_46_readiness_tells_no_details(live: Running) -> None:
+def test_check_46_readiness_has_no_details(live: Running) -> None:
     assert live.get("/readyz").json() == {"ready": True}
     assert "sandbox" in live.get("/readyz", headers={"Authorization": f"Bearer {TOKEN}"}).json()
 
 
-def test_check_46_times_by_stage_are_not_told(live: Running) -> None:
+def test_check_46_no_times_by_stage(live: Running) -> None:
     first, second = (live.get("/fastly/wide.jpg?width=31") for _ in range(2))
     assert [a.headers["server-timing"] for a in (first, second)] == ["cache;desc=miss", "cache;desc=hit-memory"]
 
@@ -173,17 +175,16 @@ def test_check_48_pixlabs_endpoints_need_their_key(live: Running) -> None:
         assert answer.status_code in (401, 404)
 
 
-def test_check_48_explanations_tell_no_place_and_need_the_signature(tmp_path: Path) -> None:
-    """What a header tells of a picture with GPS, camera and preview: format, size, bytes, and how it stands."""
+def test_check_48_explanations_have_no_location_and_need_the_signature(tmp_path: Path) -> None:
+    """An explanation of an image with GPS and camera data has its format, size and orientation only."""
     exif = Image.Exif()
     exif[0x010F] = "SECRETCAMERA"
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 17.0), 29: "2026:01:01"})
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (40, 30)).save(tmp_path / "pictures" / "where.jpg", exif=exif)
     keys = Keyring([SigningKey.read("k" * 32)])
-    with running(
-        str(tmp_path / "pictures"), cache=tmp_path / "cache", environment={"CROPMARK_SIGNING_KEYS": "k" * 32}
-    ) as server:
+    environment = {"CROPMARK_SIGNING_KEYS": "k" * 32}
+    with local_server(tmp_path / "pictures", cache=tmp_path / "cache", environment=environment) as server:
         url = "/fastly/where.jpg?width=10"
         assert server.get(f"/_explain?url={url}").status_code == 403
         told = server.get(f"/_explain?url={keys.sign(url)}")
@@ -193,17 +194,16 @@ def test_check_48_explanations_tell_no_place_and_need_the_signature(tmp_path: Pa
             assert secret not in told.text.lower()
 
 
-def test_check_51_no_request_forges_a_line_of_the_log(live: Running) -> None:
-    """Line ends and control characters of a URL are escaped, and a key in the query is not written."""
+def test_check_51_no_request_forges_a_log_line(live: Running) -> None:
+    """Line ends and control characters of a URL are escaped, and a key in the query is not logged."""
     live.get('/fastly/wide.jpg?width=0&x=%0a{"event":"forged"}&key=SECRETKEY')
     live.get("/fastly/a%0d%0aforged%1b[31m.jpg")
     with socket.create_connection((httpx.URL(live.address).host, httpx.URL(live.address).port or 80)) as connection:
         connection.sendall(b'GET /fastly/wide.jpg?width=0&y="\x85\xe2\x80\xa8forged HTTP/1.1\r\nHost: a\r\n\r\n')
         connection.settimeout(5)
         connection.recv(1000)
-    end = time.monotonic() + 10
-    while live.log.read_text("utf-8").count("forged") < 3 and time.monotonic() < end:
-        time.sleep(0.02)  # a line is written once its answer is sent
+    # A line is written after its response is sent.
+    wait_until(lambda: live.log.read_text("utf-8").count("forged") >= 3)
     lines = live.log.read_text("utf-8").splitlines()
     assert any("forged" in line for line in lines)
     assert all(isinstance(json.loads(line), dict) for line in lines)
@@ -211,12 +211,12 @@ def test_check_51_no_request_forges_a_line_of_the_log(live: Running) -> None:
 
 
 @pytest.mark.parametrize("production", [True, False])
-def test_check_46_our_faults_are_told_without_details(production: bool) -> None:
+def test_check_46_internal_errors_have_no_details(production: bool) -> None:
     secret = InternalError("the disk /srv/private is gone")
-    answer = asked(app_of(FakePipeline(fails_with=secret), production=production), b"/fastly/a.jpg?width=3")
+    answer = respond(app_of(FakePipeline(fails_with=secret), production=production), b"/fastly/a.jpg?width=3")
     assert answer.status == 500
     assert (b"/srv/private" in answer.body) is not production
-    crash = asked(app_of(FakePipeline(fails_with=ZeroDivisionError("x=17"))), b"/fastly/a.jpg?width=3")
+    crash = respond(app_of(FakePipeline(fails_with=ZeroDivisionError("x=17"))), b"/fastly/a.jpg?width=3")
     assert crash.status == 500
     assert b"17" not in crash.body
 
@@ -229,31 +229,31 @@ def test_without_a_token_there_are_no_metrics(pictures: Path, tmp_path: Path) ->
         "CROPMARK_PIXLAB_KEY": "p" * 40,
         "CROPMARK_ADMIN_TOKEN": "",
     }
-    with running(str(pictures), cache=tmp_path / "cache", environment=environment) as server:
+    with local_server(pictures, cache=tmp_path / "cache", environment=environment) as server:
         assert server.get("/metrics", headers={"Authorization": "Bearer x"}).status_code == 404
-        purged = httpx.post(f"{server.address}/admin/purge", json={"prefix": ""}, trust_env=False)
+        purged = server.post("/admin/purge", json={"prefix": ""})
         assert purged.status_code == 404
         assert json.loads(purged.content)["status"] == 404
 
 
 # fmt: off
 DEPLOYED = [
-    # settings                                                                             points that are not kept
-    ({},                                                           ["production", "new variants", "sandbox"]),
-    ({"production": True, "sandbox": "require"},                                           []),
-    ({"folder": Path("x")},                      ["production", "img", "folder", "new variants", "sandbox"]),
-    ({**FOLDER, "sandbox": "require", "signing_keys": (LONG,), "pixlab_allowed_hosts": ("a.example",)}, []),
-    ({"production": True, "sandbox": "require", "site": (SITE,)},                          ["p: any variant"]),
-    ({"production": True, "sandbox": "require", "host": "0.0.0.0"},                        ["no proxy is trusted"]),
-    ({"production": True, "sandbox": "require", "host": "0.0.0.0", "trusted_proxies": ("10.0.0.1",)}, []),
-    ({"production": True, "sandbox": "require", "allow_vulnerable_libraries": True},                  ["vulnerable libraries"]),
-    ({"production": True, "sandbox": "require", "variants_per_minute": 0},                 ["new variants"]),
+    # settings                                                                                           failed checks
+    ({},  ["production", "new variants", "sandbox"]),
+    ({"production": True, "sandbox": "require"},                                                         []),
+    ({"folder": Path("x")},  ["production", "img", "folder", "new variants", "sandbox"]),
+    ({**FOLDER, "sandbox": "require", "signing_keys": (LONG,), "pixlab_allowed_hosts": ("a.example",)},  []),
+    ({"production": True, "sandbox": "require", "site": (SITE,)},  ["p: any variant"]),
+    ({"production": True, "sandbox": "require", "host": "0.0.0.0"},  ["no proxy is trusted"]),
+    ({"production": True, "sandbox": "require", "host": "0.0.0.0", "trusted_proxies": ("10.0.0.1",)},    []),
+    ({"production": True, "sandbox": "require", "allow_vulnerable_libraries": True},  ["vulnerable libraries"]),
+    ({"production": True, "sandbox": "require", "variants_per_minute": 0},  ["new variants"]),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("settings", "words"), DEPLOYED)
-def test_how_a_deployment_stands(settings: dict[str, Any], words: list[str]) -> None:
+def test_security_checks_of_deployments(settings: dict[str, Any], words: list[str]) -> None:
     lacking = [point for point in security_checks(Settings(**settings)) if not point.passed]
     assert len(lacking) == len(words)
     assert all(word in point.message for point, word in zip(lacking, words, strict=True))

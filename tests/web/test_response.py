@@ -1,4 +1,4 @@
-"""What a running server answers, over HTTP and as a client would see it."""
+"""Responses of a running server over HTTP."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PICTURES = [
 
 
 @pytest.mark.parametrize(("path", "media_type", "wanted"), PICTURES)
-def test_pictures(server: Running, path: str, media_type: str, wanted: tuple[int, int] | None) -> None:
+def test_images(server: Running, path: str, media_type: str, wanted: tuple[int, int] | None) -> None:
     answer = server.get(path)
     assert answer.headers["content-type"].split(";")[0] == media_type
     if wanted is None:
@@ -88,7 +88,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("path", "method", "status", "words"), REFUSED)
-def test_refusals(server: Running, path: str, method: str, status: int, words: str) -> None:
+def test_error_responses(server: Running, path: str, method: str, status: int, words: str) -> None:
     answer = server.get(path, method=method)
     assert answer.status_code == status
     assert words in answer.text
@@ -96,7 +96,7 @@ def test_refusals(server: Running, path: str, method: str, status: int, words: s
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_errors_are_json_where_asked_for(server: Running) -> None:
+def test_errors_are_json_on_request(server: Running) -> None:
     answer = server.get("/fastly/wide.jpg?width=0", headers={"Accept": "application/json"})
     assert answer.headers["content-type"].startswith("application/problem+json")
     told = json.loads(answer.content)
@@ -119,7 +119,7 @@ def test_check_45_every_route_is_inert(server: Running, path: str) -> None:
     assert not answer.headers["content-type"].startswith("text/html") or "content-security-policy" in answer.headers
 
 
-def test_every_header_of_a_picture(server: Running) -> None:
+def test_every_header_of_an_image(server: Running) -> None:
     path = "/fastly/wide.jpg?width=77"
     first, second = server.get(path), server.get(path)
     assert "cache;desc=miss" in first.headers["server-timing"]
@@ -131,7 +131,7 @@ def test_every_header_of_a_picture(server: Running) -> None:
     assert first.content == second.content
 
 
-def test_check_38_vary_only_where_accept_may_matter(server: Running) -> None:
+def test_check_38_vary_only_if_accept_may_matter(server: Running) -> None:
     assert "vary" not in server.get(WIDE).headers
     for accept in ("image/webp", "*/*", "image/jpeg"):
         assert server.get("/fastly/wide.jpg?auto=webp&width=90", headers={"Accept": accept}).headers["vary"] == "Accept"
@@ -158,7 +158,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("method", "path", "vary"), REFUSALS)
-def test_check_38_a_refusal_varies_as_its_picture_would(
+def test_check_38_an_error_response_varies_as_its_image_would(
     server: Running, method: str, path: str, vary: str | None
 ) -> None:
     answer = server.get(path, method=method)
@@ -166,7 +166,7 @@ def test_check_38_a_refusal_varies_as_its_picture_would(
     assert answer.headers.get("vary") == vary
 
 
-def test_a_304_says_again_who_may_read_it_and_what_it_varies_by(server: Running) -> None:
+def test_a_304_repeats_cors_and_vary(server: Running) -> None:
     overlaid = {"x-fastly-imageopto-overlay": "overlay=/fastly/tall.png"}
     for path, headers in (("/kontent/wide.jpg?w=70&auto=format", {}), ("/fastly/wide.jpg?width=71", overlaid)):
         whole = server.get(path, headers=headers)
@@ -218,7 +218,7 @@ def test_head_is_get_without_a_body(server: Running) -> None:
 
 
 @pytest.mark.parametrize("path", ["/fastly/none.jpg?width=9", "/fastly/wide.jpg?crop=9999,1", "/kontent/none.jpg?w=9"])
-def test_a_head_takes_no_words_from_the_errors_after_it(server: Running, path: str) -> None:
+def test_error_bodies_after_a_head_request(server: Running, path: str) -> None:
     head, *gets = server.get(path, method="HEAD"), server.get(path), server.get(path)
     assert head.content == b""
     for get in gets:
@@ -226,7 +226,7 @@ def test_a_head_takes_no_words_from_the_errors_after_it(server: Running, path: s
         assert (get.status_code, len(get.content)) == (head.status_code, int(get.headers["content-length"]))
 
 
-def test_a_broken_picture_goes_out_as_it_is(server: Running) -> None:
+def test_a_broken_image_is_served_unchanged(server: Running) -> None:
     answer = server.get("/fastly/broken.jpg?width=10")
     assert answer.status_code == 200
     assert len(answer.content) == 900
@@ -234,7 +234,7 @@ def test_a_broken_picture_goes_out_as_it_is(server: Running) -> None:
     assert "fastly-io-info" not in answer.headers
 
 
-def test_a_drawing_goes_out_sandboxed(server: Running) -> None:
+def test_a_drawing_is_served_sandboxed(server: Running) -> None:
     answer = server.get("/fastly/drawing.svg")
     assert answer.headers["content-type"] == "image/svg+xml"
     assert "sandbox" in answer.headers["content-security-policy"]
@@ -259,7 +259,7 @@ def test_health_and_metrics(server: Running) -> None:
         assert name in told, name
 
 
-def test_explain_tells_order_and_recipe(server: Running) -> None:
+def test_explain_returns_order_and_recipe(server: Running) -> None:
     told = server.get("/_explain?url=/fastly/wide.jpg?crop=1:1&width=50").json()
     assert told["recipe"]["size"] == {"type": "Size", "width": 50, "height": 50}
     assert [step["type"] for step in told["order"]["plan"]["steps"]] == ["Crop", "Resize"]
@@ -283,12 +283,12 @@ def test_an_explained_url_may_be_encoded(server: Running, url: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["_explain", "_explain.png"])
-def test_what_is_no_url_is_not_explained(server: Running, page: str) -> None:
+def test_invalid_urls_are_not_explained(server: Running, page: str) -> None:
     told = server.get(f"/{page}?url=http://[::1/x")
     assert (told.status_code, told.json()["detail"]) == (400, "url: expected a URL, got 'http://[::1/x'")
 
 
-def test_the_start_page_lists_the_pictures(server: Running) -> None:
+def test_the_start_page_lists_the_images(server: Running) -> None:
     page = server.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "wide.jpg" in page.text

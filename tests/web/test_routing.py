@@ -1,4 +1,4 @@
-"""Which mount serves a URL."""
+"""The mount that serves a URL."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_every_check_has_its_line() -> None:
 
 
 @pytest.mark.parametrize("number", ROWS)
-def test_its_tests_exist_or_there_is_a_reason(number: int) -> None:
+def test_its_tests_exist_or_it_has_a_reason(number: int) -> None:
     tests = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", ROWS[number])
     if not tests:
         assert re.search(r"\| not yet: .{40,}", ROWS[number])

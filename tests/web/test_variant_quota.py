@@ -1,13 +1,11 @@
-"""Who counts as one client, how many variants it may have made, and sites that make few of them."""
+"""Client addresses, the quota of new variants, presets and allowed widths."""
 
 from __future__ import annotations
 
-import asyncio
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +21,8 @@ from cropmark.server.policies import PRODUCTION_VARIANTS_PER_MINUTE, access_poli
 from cropmark.web.access import AccessPolicy
 from cropmark.web.client_ip import MAX_HOPS, ClientIp
 from cropmark.web.variant_quota import VariantQuota
-from tests.web.asgi_client import FakePipeline, app_of, asked, fastly
-from tests.web.server_process import running
+from tests.web.asgi_client import FakePipeline, app_of, fastly, respond
+from tests.web.local_server import local_server
 
 TRUSTED = ("10.0.0.0/8", "fd00::1", "192.0.2.7")
 
@@ -59,7 +57,7 @@ def test_check_47_the_right_most_untrusted_hop(peer: str, forwarded: list[str], 
     assert ClientIp(TRUSTED).resolve({"client": (peer, 1), "headers": headers}) == client
 
 
-def test_check_47_without_proxies_nothing_is_believed() -> None:
+def test_check_47_without_proxies_the_header_is_ignored() -> None:
     headers = [(b"x-forwarded-for", b"1.1.1.1"), (b"forwarded", b"for=1.1.1.1"), (b"x-real-ip", b"1.1.1.1")]
     assert ClientIp().resolve({"client": ("127.0.0.1", 1), "headers": headers}) == "127.0.0.1"
     assert ClientIp().resolve({"client": None, "headers": headers}) == "unknown"
@@ -86,21 +84,21 @@ def test_check_42_variants_are_bounded_by_source_and_client() -> None:
     app = app_of(pipeline, variant_quota=VariantQuota(MemoryLimiter(), 3))
 
     def status(name: str, width: int, client: str) -> int:
-        return asked(app, f"/fastly/{name}.jpg?width={width}".encode(), client=(client, 1)).status
+        return respond(app, f"/fastly/{name}.jpg?width={width}".encode(), client=(client, 1)).status
 
     assert [status("a", width, "1.1.1.1") for width in (1, 2, 3, 4, 5)] == [200, 200, 200, 429, 429]
     assert status("a", 6, "2.2.2.2") == 200
     assert status("b", 7, "1.1.1.1") == 200
     assert pipeline.clients == ["1.1.1.1"] * 3 + ["2.2.2.2", "1.1.1.1"]
-    refused = asked(app, b"/fastly/a.jpg?width=8", client=("1.1.1.1", 1))
+    refused = respond(app, b"/fastly/a.jpg?width=8", client=("1.1.1.1", 1))
     assert b"3 new renditions" in refused.body
     assert 1 <= int(refused.header("retry-after") or 0) <= 60
     assert refused.header("cache-control") == "no-store"
-    pipeline.kept = True
+    pipeline.always_hit = True
     assert status("a", 1, "1.1.1.1") == 200  # a hit costs nothing
 
 
-def test_the_budget_is_generous_in_production_and_off_otherwise() -> None:
+def test_the_default_quota_in_production_and_in_development() -> None:
     assert variant_quota(Settings()).per_minute == 0
     assert variant_quota(Settings(production=True)).per_minute == PRODUCTION_VARIANTS_PER_MINUTE
     assert variant_quota(Settings(production=True, variants_per_minute=0)).per_minute == 0
@@ -114,7 +112,7 @@ PRESETS = {"card": "width=300&crop=16:9", "raw": ""}
 
 # fmt: off
 PRESET = [
-    # query                              only      what the dialect reads; else the refusal's status
+    # query                              only      the query for the dialect, or the error's status
     (b"preset=card",                     True,     b"width=300&crop=16:9"),
     (b"preset=card",                     False,    b"width=300&crop=16:9"),
     (b"width=300&crop=16:9",             True,     b"width=300&crop=16:9"),
@@ -138,7 +136,7 @@ def test_presets(query: bytes, only: bool, wanted: bytes | int) -> None:
     if isinstance(wanted, bytes):
         assert entrance.authorize(b"/a", query, 0).query == wanted
         return
-    answer = asked(app_of(FakePipeline(), site=fastly(access=entrance)), b"/fastly/a.jpg?" + query)
+    answer = respond(app_of(FakePipeline(), site=fastly(access=entrance)), b"/fastly/a.jpg?" + query)
     assert answer.status == wanted
     assert b"preset" in answer.body
 
@@ -147,7 +145,7 @@ def test_a_preset_and_its_query_are_one_order() -> None:
     pipeline = FakePipeline()
     app = app_of(pipeline, site=fastly(access=AccessPolicy(presets=PRESETS, presets_only=True)))
     for query in (b"preset=card", b"width=300&crop=16:9"):
-        assert asked(app, b"/fastly/a.jpg?" + query).status == 200
+        assert respond(app, b"/fastly/a.jpg?" + query).status == 200
     assert pipeline.orders[0] == pipeline.orders[1]
 
 
@@ -183,13 +181,13 @@ def test_widths_are_rounded_up(query: str, sides: tuple[int | None, int | None],
         assert "one of this site's widths" in kept.warnings[-1].text
 
 
-def test_without_a_ladder_nothing_changes() -> None:
+def test_without_allowed_widths_nothing_changes() -> None:
     for query in ("width=321", "width=0.5", "crop=4:3", ""):
         assert AccessPolicy().constrain(order(query)) == order(query)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
-def test_a_ladder_leaves_few_sizes(width: int, height: int) -> None:
+def test_allowed_widths_leave_few_sizes(width: int, height: int) -> None:
     kept = AccessPolicy(allowed_widths=(320, 640)).constrain(order(f"width={width}&height={height}"))
     assert kept.plan is not None
     first = next(step for step in kept.plan.steps if isinstance(step, Resize))
@@ -210,9 +208,9 @@ def test_check_30_the_servers_bound_of_source_pixels() -> None:
 # fmt: off
 SITES: list[tuple[dict[str, Any], str | None]] = [
     ({"dialect": "fastly", "source": "x", "presets": {"a": "width=3"}, "presets_only": True}, None),
-    ({"dialect": "fastly", "source": "x", "presets_only": True},                              "presets_only rejects"),
-    ({"dialect": "fastly", "source": "x", "allowed_widths": [0]},                                     "greater than or equal"),
-    ({"dialect": "pixlab", "prefix": "/p", "allowed_widths": [100]},                                  "not settings of pixlab"),
+    ({"dialect": "fastly", "source": "x", "presets_only": True},      "presets_only rejects"),
+    ({"dialect": "fastly", "source": "x", "allowed_widths": [0]},     "greater than or equal"),
+    ({"dialect": "pixlab", "prefix": "/p", "allowed_widths": [100]},  "not settings of pixlab"),
 ]
 # fmt: on
 
@@ -226,17 +224,12 @@ def test_settings_of_sites(settings: dict[str, Any], words: str | None) -> None:
         SiteSettings(**settings)
 
 
-def test_check_42_who_waits_for_anothers_render_spends_nothing(pictures: Path, tmp_path: Path) -> None:
-    """Fifty at once for one new picture are one rendition, with a budget of two."""
+def test_check_42_coalesced_requests_are_not_counted(pictures: Path, tmp_path: Path) -> None:
+    """Fifty requests at the same time for one new variant count as one, with a quota of two."""
     environment = {"CROPMARK_VARIANTS_PER_MINUTE": "2"}
-    with running(str(pictures), cache=tmp_path / "cache", environment=environment) as server:
-
-        async def all_of(path: str) -> list[int]:
-            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-                answers = await asyncio.gather(*(client.get(server.address + path) for _ in range(50)))
-                return [answer.status_code for answer in answers]
-
-        assert asyncio.run(all_of("/fastly/wide.jpg?width=301")) == [200] * 50
+    with local_server(pictures, cache=tmp_path / "cache", environment=environment) as server:
+        replies = server.get_all(["/fastly/wide.jpg?width=301"] * 50)
+        assert [reply.status_code for reply in replies] == [200] * 50
         assert [server.get(f"/fastly/wide.jpg?width={width}").status_code for width in (302, 303)] == [200, 429]
         assert server.get("/fastly/wide.jpg?width=301").status_code == 200
         assert server.get("/contentstack/tall.png?width=50&environment=production").status_code == 200
