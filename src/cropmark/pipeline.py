@@ -46,6 +46,7 @@ from cropmark.ports import (
     RENDER_VERSION,
     AnalysisResult,
     Digest,
+    Facts,
     OpenSource,
     Passthrough,
     Record,
@@ -124,7 +125,9 @@ def url_tag(url: str) -> str:
 
 
 def fingerprint_of(order: Order) -> str:
-    """Identifies the image that an order requests, among all images of the same sources."""
+    """Identifies the image or the document that an order requests, among all of the same sources."""
+    if order.facts is not None:
+        return f"facts/{order.facts.name}"
     return _fingerprint(order.plan) if order.plan else NO_PLAN
 
 
@@ -199,7 +202,7 @@ class Pipeline:
 
     async def deliver(self, source: Source, order: Order, context: RequestContext = NO_CONTEXT) -> Delivered:
         """The result of an order, from the cache or rendered. Raises Problems."""
-        if order.plan is None:
+        if order.plan is None and order.facts is None:
             return await self._original_order(source, order, context)
         key = cache_key(await self._versions(source, order), self.fingerprint_of(order))
         result = await self._cached(order, key) or await self._fresh(source, order, key, context)
@@ -232,7 +235,8 @@ class Pipeline:
             await context.admit()
         if context.admit_render is not None and key not in self._renders:
             await context.admit_render()
-        (rendition, timing), is_shared = await self._renders.run(key, lambda: self._render(source, order, key, context))
+        create = self._render if order.facts is None else self._describe
+        (rendition, timing), is_shared = await self._renders.run(key, lambda: create(source, order, key, context))
         if is_shared:
             self._metrics.coalesced_requests.inc()
         return _Result(rendition, "miss", timing)
@@ -279,6 +283,26 @@ class Pipeline:
             await self._cache.put(key, rendition)
         self._count(outcome, sources[0])
         return rendition, Timing((("fetch", (opened_s - started_s) * 1000), *outcome.timing.stages))
+
+    async def _describe(
+        self, source: Source, order: Order, key: Digest, context: RequestContext
+    ) -> tuple[Rendition, Timing]:
+        """Write the document about the first source and store it in the cache."""
+        assert order.facts is not None
+        untrusted, client = order.delivery.untrusted, context.client
+        with ExitStack() as cleanup:
+            sources, _ = await self._open_all(source, order.sources, cleanup)
+            opened = sources[0]
+            if opened is None:
+                raise SourceNotFound("the image is not available", fix="check the path")
+            info = await self.renderers.inspect(opened, untrusted=untrusted, client=client)
+        body = order.facts.serialize(info)
+        tags = (cache_tag("source", opened.version.identity), *context.tags)
+        record = Record(order.facts.media_type, _etag(body), len(body), Facts(info), (), (opened.version,), tags)
+        rendition = Rendition(body, record=record)
+        if not order.delivery.private and self._is_current(source, order, record.versions):
+            await self._cache.put(key, rendition)
+        return rendition, Timing()
 
     async def _open_all(
         self, source: Source, requests: Sequence[SourceRequest], cleanup: ExitStack

@@ -16,7 +16,8 @@ from cropmark.dialects import registry
 from cropmark.dialects.dialect import Headers, ImageRequest, ParameterDoc, Response, Result, Serialized, Unsupported
 from cropmark.dialects.registry import DefaultMount, DialectEntry, Sample
 from cropmark.model.problems import Problem
-from cropmark.plan.plan import Order
+from cropmark.plan.plan import FactsDocument, Order
+from cropmark.plan.source import SitePath, SourceRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class MadeUpSettings:
 
 @dataclass(frozen=True, slots=True)
 class MadeUp:
-    """A dialect that redirects every request to the path that it received."""
+    """A dialect that answers `info` with facts as JSON and redirects every other request to the path it received."""
 
     settings: MadeUpSettings = MadeUpSettings()
 
@@ -40,6 +41,9 @@ class MadeUp:
     request_headers: ClassVar[tuple[str, ...]] = ()
 
     def order(self, request: ImageRequest) -> Order | Response:
+        if request.query == "info":
+            facts = FactsDocument("madeup-info", lambda info: json.dumps({"width": info.size.width}).encode())
+            return Order((SourceRequest(SitePath(request.path)),), None, facts=facts)
         location = f"/elsewhere/{request.encoded_path}?{request.query}&shade={self.settings.shade}"
         return Response(302, b"", "text/plain", (("location", location),))
 
@@ -95,7 +99,15 @@ async def _responses(folder: Path) -> dict[str, str]:
         async with httpx.AsyncClient(transport=transport, base_url="http://a.example") as client:
             page = await client.get("/")
             targets = {path: await client.get(path) for path in ("/madeup/a%2Fb?wide=3", "/madeup-blue/a?wide=4")}
-    return {"/": page.text, **{path: found.headers.get("location", "") for path, found in targets.items()}}
+            name = next(folder.glob("*.jpg")).name
+            facts = [await client.get(f"/madeup/{name}?info") for _ in range(2)]
+            missing = await client.get("/madeup/missing.jpg?info")
+    found = {path: response.headers.get("location", "") for path, response in targets.items()}
+    found["facts"] = facts[0].text
+    found["facts type"] = facts[0].headers["content-type"]
+    found["facts cache"] = " ".join(response.headers["server-timing"].split(",")[0] for response in facts)
+    found["facts missing"] = str(missing.status_code)
+    return {"/": page.text, **found}
 
 
 if __name__ == "__main__":

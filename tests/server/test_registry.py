@@ -47,3 +47,12 @@ def test_server(appearances: dict[str, Any]) -> None:
     assert "wide sample" in responses["/"]
     assert responses["/madeup/a%2Fb?wide=3"] == "/elsewhere/a%2Fb?wide=3&shade=pink"
     assert responses["/madeup-blue/a?wide=4"] == "/elsewhere/a?wide=4&shade=blue"
+
+
+def test_facts_are_json_and_cached_like_renditions(appearances: dict[str, Any]) -> None:
+    responses = appearances["responses"]
+    assert json.loads(responses["facts"])["width"] > 0
+    assert responses["facts type"] == "application/json"
+    assert "miss" in responses["facts cache"].split(" ")[0]
+    assert "hit-memory" in responses["facts cache"]
+    assert responses["facts missing"] == "404"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
 from functools import cache
 
-from cropmark.model.formats import READABLE, Format
+from cropmark.model.formats import READABLE, Format, Info
 from cropmark.plan.source import SourceFilter, SourceRequest
 from cropmark.plan.steps import AnyStep, Crop, Focus, Resize
 
@@ -163,13 +164,36 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class FactsDocument:
+    """A document about the first source that its header answers, such as IIIF's info.json.
+
+    `name` identifies the document among all documents of all dialects, including its parameters: it is part of the
+    cache key. `serialize` is pure and returns the body.
+    """
+
+    name: str
+    serialize: Callable[[Info], bytes] = field(compare=False, repr=False)
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """A parsed request. Without a plan, the stored bytes of the first source are sent unchanged."""
+    """A parsed request: a rendition by a plan, or a document of facts.
+
+    Without either, the stored bytes of the first source are sent unchanged.
+    """
 
     sources: tuple[SourceRequest, ...]
     plan: Plan | None
     delivery: Delivery = Delivery()
     warnings: tuple[RequestWarning, ...] = ()
+    facts: FactsDocument | None = None
+
+    def __post_init__(self) -> None:
+        if self.plan is not None and self.facts is not None:
+            raise ValueError("expected a plan or a document of facts, got both")
+        if self.facts is not None and len(self.sources) != 1:
+            raise ValueError(f"a document of facts is about one source, got {len(self.sources)}")
 
 
 def _canonical_text(value: object) -> str:
