@@ -107,7 +107,7 @@ class JsonBody:
                 break
         if len(self._others) + len(self._unread) > MAX_OTHERS_BYTES:
             raise BadRequest(
-                f"the body holds more than {MAX_OTHERS_BYTES} bytes besides img",
+                f"the body holds more than {MAX_OTHERS_BYTES} bytes without img",
                 fix="send only the needed fields",
             )
         return text
