@@ -1,4 +1,4 @@
-"""cropmark from Python: real files in, real pictures out."""
+"""cropmark from Python, with real files."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_saving_writes_into_a_pipe(tmp_path: Path, through_a_link: bool) -> None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
 
 
-def test_saving_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(source: Path, target: Path) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -85,7 +85,7 @@ def test_saving_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: py
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out.jpg": b"before"}
 
 
-def test_render_finds_overlays_beside_the_file(folder: Path) -> None:
+def test_render_finds_overlays_in_the_files_folder(folder: Path) -> None:
     query = "overlay=/tall.png&overlay-width=20&format=png"
     plain = cropmark.render(folder / "wide.jpg", "format=png", dialect="contentstack")
     laid = cropmark.render(folder / "wide.jpg", query, dialect="contentstack")
@@ -128,13 +128,13 @@ def test_explain(folder: Path) -> None:
     assert cropmark.explain("width=0").to_json()["problem"]["status"] == 400
 
 
-def test_settings_hold(folder: Path) -> None:
+def test_settings_apply(folder: Path) -> None:
     low = Settings.model_validate({"fastly": {"jpeg_quality": 5}})
     small = cropmark.render(folder / "wide.jpg", "width=100", settings=low)
     assert len(small.body) < len(cropmark.render(folder / "wide.jpg", "width=100").body)
 
 
-def test_importing_cropmark_loads_no_web_stack() -> None:
+def test_importing_cropmark_does_not_load_the_web_stack() -> None:
     """A renderer imports the package too."""
     code = (
         "import sys, cropmark; print([m for m in ('granian', 'starlette', 'aiohttp', 'pydantic') if m in sys.modules])"

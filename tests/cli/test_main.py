@@ -1,4 +1,4 @@
-"""The command line as a person uses it: what it prints, how it ends, and one line with the mend for every failure."""
+"""The command line from outside: its output, its exit code, and one line with the fix for every failure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_render_writes_a_picture(folder: Path) -> None:
     assert Image.open(folder / "out.webp").size == (64, 64)
 
 
-def test_render_tells_warnings(folder: Path) -> None:
+def test_render_prints_warnings(folder: Path) -> None:
     told = cropmark("render", "wide.jpg", "crop=10,10,smart", "-o", "out.jpg", cwd=folder)
     assert told.returncode == 0
     assert "warning: crop: " in told.stderr
@@ -98,7 +98,7 @@ def test_failures(folder: Path, code: int, arguments: tuple[str, ...], words: tu
 
 # fmt: off
 NO_SERVERS = [
-    # what it answers                              words on the standard error
+    # its response                                 words on the standard error
     (b'HTTP/1.0 200 OK\r\n\r\n{"ok": 1}',          "responds but is not a cropmark server"),
     (b"HTTP/1.0 200 OK\r\n\r\n[]",                 "responds but is not a cropmark server"),
     (b"HTTP/1.0 200 OK\r\n\r\n<html>",             "no response from"),
@@ -109,7 +109,7 @@ NO_SERVERS = [
 
 
 @pytest.mark.parametrize(("answer", "words"), NO_SERVERS)
-def test_purging_where_no_cropmark_is(folder: Path, answer: bytes, words: str) -> None:
+def test_purging_a_server_that_is_not_cropmark(folder: Path, answer: bytes, words: str) -> None:
     def answered() -> None:
         connection, _ = listening.accept()
         with connection:
@@ -129,15 +129,15 @@ def test_purging_where_no_cropmark_is(folder: Path, answer: bytes, words: str) -
     assert "Traceback" not in told.stderr
 
 
-def test_names_are_told_as_they_are(folder: Path) -> None:
-    """Brackets are no markup here."""
+def test_names_are_printed_verbatim(folder: Path) -> None:
+    """Brackets in names are not markup."""
     told = cropmark("render", "wide.jpg", "width=9", "-o", "o[draft].jpg", cwd=folder)
     assert told.stdout.startswith("o[draft].jpg: ")
     assert r"crop=\[/b] in fastly" in cropmark("explain", r"crop=\[/b]", cwd=folder).stdout
 
 
-def test_a_picture_in_a_pipe_is_followed_by_nothing(folder: Path) -> None:
-    """It may be the standard output; and a pipe stays one, as a link to it does."""
+def test_an_image_in_a_pipe_is_followed_by_nothing(folder: Path) -> None:
+    """It may be standard output. A pipe and a link to it are not replaced by a file."""
     pipe, link = folder / "pipe", folder / "link"
     os.mkfifo(pipe)
     link.symlink_to("pipe")
@@ -178,7 +178,7 @@ def test_a_host_by_ipv6_and_by_name_and_a_folder_with_brackets(tmp_path: Path, h
 
 
 HOMELESS = "import os.path; os.path.expanduser = str; from cropmark.cli.main import main; main()"
-"""As in a container that runs under a number that nobody has a name for."""
+"""As in a container that runs as a user id without a name."""
 
 
 @pytest.mark.parametrize("command", [("serve", "."), ("doctor",), ("assets", "list")])
@@ -199,14 +199,14 @@ def test_a_user_without_a_home(command: tuple[str, ...], tmp_path: Path) -> None
     assert "Traceback" not in told.stderr
 
 
-def test_explain_for_people(folder: Path) -> None:
+def test_explain_prints_a_tree(folder: Path) -> None:
     told = cropmark("explain", "crop=1:1&width=50&pad=2", "--source", "wide.jpg", cwd=folder)
     for words in ("Crop(shape=1:1)", "Resize(width=50 px)", "recipe, 54x54", "Extract(200x200 at 100,0)", "key "):
         assert words in told.stdout
     assert max(map(len, told.stdout.splitlines())) <= 100
 
 
-def test_explain_tells_warnings_with_their_parameter(folder: Path) -> None:
+def test_explain_prints_warnings_with_their_parameter(folder: Path) -> None:
     told = cropmark("explain", "w=300&dpr=9&q=200", "-d", "kontent", cwd=folder).stdout
     assert "dpr: 9 counts as 5" in told
     assert "q: 200 counts as 100" in told
@@ -218,13 +218,13 @@ def test_explain_as_json(folder: Path) -> None:
     assert told["order"]["plan"]["steps"][0]["fit"] == "cover"
 
 
-def test_explain_tells_a_problem(folder: Path) -> None:
+def test_explain_prints_a_problem(folder: Path) -> None:
     told = cropmark("explain", "width=abc", cwd=folder)
     assert told.returncode == 1
     assert "400 width: expected" in told.stdout
 
 
-def test_config_show_tells_origins_and_masks(folder: Path) -> None:
+def test_config_show_prints_origins_and_masks_secrets(folder: Path) -> None:
     (folder / "some.toml").write_text("# mine\nport = 9000\n[fastly]\nwebp = true\n")
     environment = {"CROPMARK_ADMIN_TOKEN": "very-secret-token-of-mine-0123456789", "CROPMARK_MAX_AGE_S": "5"}
     told = cropmark("config", "show", "--config", "some.toml", cwd=folder, environment=environment).stdout

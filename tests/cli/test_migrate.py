@@ -1,4 +1,5 @@
-# ruff: noqa: E501 - tables are read by their columns, one row a line
+"""The commands translate and compare as a user types them."""
+
 """The commands translate and compare, as a person types them."""
 
 from __future__ import annotations
@@ -65,12 +66,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("request_", "kind", "says"), REFUSED)
-def test_what_is_not_translated(request_: str, kind: type[Exception], says: str) -> None:
+def test_requests_that_are_rejected(request_: str, kind: type[Exception], says: str) -> None:
     with pytest.raises(kind) as problem:
         translate(request_)
     assert says in str(problem.value)
 
 
-def test_a_dialect_that_there_is_not() -> None:
+def test_an_unknown_dialect() -> None:
     with pytest.raises(BadRequest, match=r"unknown dialect 'imgix' \| fix: write one of fastly, contentstack, kontent"):
         translate("crop=1:1", to=["imgix"])

@@ -20,10 +20,10 @@ from tests.web.server_process import Running, running
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    why_not = postgres.why_not()
-    if why_not is not None and "postgresql" not in MUST:
-        pytest.skip(f"needs postgresql: {why_not}")
-    # Not below pytest's own folder, which is root's alone: PostgreSQL runs as somebody else.
+    reason = postgres.unavailable_reason()
+    if reason is not None and "postgresql" not in MUST:
+        pytest.skip(f"needs postgresql: {reason}")
+    # Not below pytest's folder, which only root can read: PostgreSQL runs as another user.
     with tempfile.TemporaryDirectory(prefix="cropmark-postgres-") as folder, postgres.cluster(Path(folder)) as url:
         yield url
 
@@ -66,7 +66,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 @pytest.fixture(scope="session")
 def library_server(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server over a folder and a library, which counts nobody's calls."""
+    """A server over a folder and a library, without rate limits."""
     folder = make_images(tmp_path_factory.mktemp("pictures"))
     with running(
         str(folder),

@@ -18,19 +18,19 @@ USER = "cropmark"
 
 
 def binaries() -> Path | None:
-    """Where initdb and pg_ctl are; None where there is no PostgreSQL."""
+    """The folder of initdb and pg_ctl; None without PostgreSQL."""
     found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    if (beside := shutil.which("initdb")) is not None:
-        found.append(Path(beside).resolve().parent)
+    if (initdb := shutil.which("initdb")) is not None:
+        found.append(Path(initdb).resolve().parent)
     return next((path for path in found if (path / "initdb").exists() and (path / "pg_ctl").exists()), None)
 
 
-def why_not() -> str | None:
-    """Why there can be no cluster here; None: there can."""
+def unavailable_reason() -> str | None:
+    """The reason why no cluster can run here; None if one can."""
     if binaries() is None:
-        return "there are no initdb and pg_ctl"
+        return "initdb and pg_ctl are missing"
     if os.geteuid() == 0 and _other_user() is None:
-        return "root may not run it, and there is no user postgres"
+        return "root may not run it, and the user postgres is missing"
     return None
 
 

@@ -1,4 +1,4 @@
-"""A real redis-server for tests, on a loopback port of its own, that keeps nothing."""
+"""A real redis-server for tests on a free loopback port, without persistence."""
 
 from __future__ import annotations
 

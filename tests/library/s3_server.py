@@ -1,4 +1,4 @@
-"""A real S3 server for tests, on a loopback port of its own: it keeps all in memory, and checks every signature."""
+"""A real S3 server for tests on a free loopback port: in memory, and it checks every signature."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import httpx
 from tests.ports import free_port
 
 PROGRAM: Final = Path(__file__).parents[2] / ".venv-s3/bin/moto_server"
-"""In an environment of its own, which `.ci/run` makes: it needs much that cropmark does not."""
+"""In a separate environment, which `.ci/run` creates, because of its many dependencies."""
 BUCKET: Final = "pictures"
 _ALL: Final = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}'
 
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """A started one, and the key of its only user."""
+    """A running server and the key of its only user."""
 
     address: str
     key_id: str
@@ -32,7 +32,7 @@ class S3Server:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What cropmark, and every other tool, is told of it by."""
+        """The environment variables by which cropmark and other tools reach it."""
         return {
             "AWS_ACCESS_KEY_ID": self.key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret,
@@ -75,13 +75,13 @@ def _answers(client: httpx.Client) -> None:
 
 
 def _prepared(client: httpx.Client, buckets: tuple[str, ...]) -> tuple[str, str]:
-    """The key, and its secret, of a user who may do everything to buckets; from then on everybody must sign."""
+    """Create a user with all rights on buckets; return its key and secret. From then on requests must be signed."""
     for name in buckets:
         client.put(f"/{name}", headers=_as("s3")).raise_for_status()
     _iam(client, "CreateUser")
     _iam(client, "PutUserPolicy", PolicyName="all", PolicyDocument=_ALL)
-    told = _iam(client, "CreateAccessKey")
-    key_id, secret = (re.search(f"<{name}>(.+?)</{name}>", told) for name in ("AccessKeyId", "SecretAccessKey"))
+    response = _iam(client, "CreateAccessKey")
+    key_id, secret = (re.search(f"<{name}>(.+?)</{name}>", response) for name in ("AccessKeyId", "SecretAccessKey"))
     assert key_id is not None
     assert secret is not None
     client.post("/moto-api/reset-auth", content=b"0").raise_for_status()
@@ -96,6 +96,6 @@ def _iam(client: httpx.Client, action: str, **more: str) -> str:
 
 
 def _as(service: str) -> dict[str, str]:
-    """Whom a request is for is told by its signature, which nobody looks at yet."""
+    """A header that names the service. The server does not check its signature yet."""
     scope = f"setup/20260101/us-east-1/{service}/aws4_request"
     return {"authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}

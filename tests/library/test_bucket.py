@@ -1,4 +1,4 @@
-"""A server whose library has its bytes in a bucket, and what it says where that cannot be had."""
+"""A server with the library's bytes in a bucket, and its errors while the bucket is unavailable."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def client(server: Running, own: Shop) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def kept(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> BucketBlobStore:
-    """What is in the bucket."""
+    """The blobs in the bucket."""
     for name, text in s3.environment.items():
         monkeypatch.setenv(name, text)
     return BucketBlobStore.from_url(STORE)
@@ -68,7 +68,7 @@ def delivered(client: httpx.Client, asset: Mapping[str, Any], query: str) -> htt
     return client.get(f"{asset['url']}?environment=production&{query}")
 
 
-def test_an_assets_life(client: httpx.Client, kept: BucketBlobStore) -> None:
+def test_an_asset_from_upload_to_deletion(client: httpx.Client, kept: BucketBlobStore) -> None:
     first = sent(client, "POST", "/v3/assets", 10)
     published(client, first)
     assert delivered(client, first, "").content == png(10)
@@ -84,7 +84,7 @@ def test_an_assets_life(client: httpx.Client, kept: BucketBlobStore) -> None:
     assert list(kept.digests()) == []
 
 
-def test_a_bucket_that_does_not_answer_for_a_while(client: httpx.Client, server: Running, s3: S3Server) -> None:
+def test_a_bucket_that_is_unavailable_for_a_while(client: httpx.Client, server: Running, s3: S3Server) -> None:
     asset, other, unread = (sent(client, "POST", "/v3/assets", red) for red in (30, 31, 33))
     for one in (asset, unread):
         published(client, one)
@@ -117,7 +117,7 @@ def test_a_bucket_that_does_not_answer_for_a_while(client: httpx.Client, server:
 
 
 REFUSED = [
-    # what is told wrongly                       what is said
+    # wrong setting                              word of the error
     ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch"),
     ({"AWS_ACCESS_KEY_ID": "AKIAWRONG"}, "InvalidAccessKeyId"),
     ({"CROPMARK_LIBRARY_STORE": "s3://another"}, "NoSuchBucket"),

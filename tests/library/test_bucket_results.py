@@ -17,10 +17,10 @@ from cropmark.library.bucket_results import SETTING, BucketResults
 from cropmark.library.results import ResultLimits
 from cropmark.model.formats import Format
 from cropmark.model.problems import Overloaded
-from tests.builders import make_images
+from tests.builders import Clock, make_images
 from tests.library.builders import open_source
 from tests.library.s3_server import BUCKET, S3Server
-from tests.library.test_results import PICTURE, Clock, body_of
+from tests.library.test_results import PICTURE, body_of
 from tests.web.server_process import running
 
 KEY = "k" * 32
@@ -29,7 +29,7 @@ KEY = "k" * 32
 @pytest.fixture
 def clock() -> Clock:
     found = Clock()
-    found.now = time.time()  # a store tells its own time of what is written
+    found.now = time.time()  # a bucket sets the time of an object itself
     return found
 
 
@@ -48,7 +48,7 @@ def make(bucket: Bucket, clock: Clock) -> Callable[..., BucketResults]:
     return lambda **limits: BucketResults(bucket, ResultLimits(**limits), clock)
 
 
-async def test_a_result_is_had_back_by_its_id_from_every_server(make: Callable[..., BucketResults]) -> None:
+async def test_every_server_opens_a_result_by_its_id(make: Callable[..., BucketResults]) -> None:
     kept = await make().put(PICTURE, Format.PNG, "anna", "summer")
     found = await make().open(kept.id)
     assert found is not None
@@ -57,7 +57,7 @@ async def test_a_result_is_had_back_by_its_id_from_every_server(make: Callable[.
     assert await body_of(make(), kept.id) == PICTURE
 
 
-async def test_a_file_is_kept_as_bytes_are(make: Callable[..., BucketResults]) -> None:
+async def test_an_open_file_is_stored_as_bytes_are(make: Callable[..., BucketResults]) -> None:
     for body in (b"", PICTURE, bytes(6_000_000)):
         source = open_source(body)
         kept = await make().put(source, Format.PNG, "anna")
@@ -71,7 +71,7 @@ async def test_what_is_not_there(make: Callable[..., BucketResults], media_id: s
     assert not await make().delete(media_id, "anna")
 
 
-async def test_only_its_owner_removes_it(make: Callable[..., BucketResults], bucket: Bucket) -> None:
+async def test_only_the_owner_deletes_a_result_in_a_bucket(make: Callable[..., BucketResults], bucket: Bucket) -> None:
     results = make()
     kept = await results.put(PICTURE, Format.PNG, "anna")
     assert not await results.delete(kept.id, "berta")
@@ -80,7 +80,7 @@ async def test_only_its_owner_removes_it(make: Callable[..., BucketResults], buc
     assert bucket.objects("results") == []
 
 
-async def test_what_is_past_its_time_is_gone_and_swept_away(
+async def test_expired_results_are_not_opened_and_are_swept(
     make: Callable[..., BucketResults], clock: Clock, bucket: Bucket
 ) -> None:
     results = make(ttl_s=60)
@@ -94,7 +94,7 @@ async def test_what_is_past_its_time_is_gone_and_swept_away(
     assert bucket.objects("results") == []
 
 
-async def test_the_oldest_go_where_there_is_too_much(make: Callable[..., BucketResults]) -> None:
+async def test_the_oldest_results_beyond_the_limits_are_removed(make: Callable[..., BucketResults]) -> None:
     results = make(ttl_s=0, bytes=5000)
     kept = [await results.put(PICTURE, Format.PNG, "anna") for _ in range(6)]
     await results.sweep()
@@ -104,7 +104,7 @@ async def test_the_oldest_go_where_there_is_too_much(make: Callable[..., BucketR
         await results.put(bytes(5001), Format.PNG, "anna")
 
 
-async def test_a_body_without_a_record_is_nobodys_after_an_hour(
+async def test_a_body_without_a_record_is_removed_after_an_hour(
     make: Callable[..., BucketResults], clock: Clock, bucket: Bucket
 ) -> None:
     bucket.put(f"results/{'x' * 24}.png", PICTURE)
@@ -115,7 +115,7 @@ async def test_a_body_without_a_record_is_nobodys_after_an_hour(
     assert bucket.objects("results") == []
 
 
-async def test_a_store_that_cannot_be_had_is_told(clock: Clock, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unavailable_store_is_reported(clock: Clock, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in {**s3.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}.items():
         monkeypatch.setenv(name, text)
     results = BucketResults(Bucket.from_url(f"s3://{BUCKET}", SETTING), ResultLimits(), clock)
@@ -125,7 +125,7 @@ async def test_a_store_that_cannot_be_had_is_told(clock: Clock, s3: S3Server, mo
             await act
 
 
-def test_a_link_of_one_server_is_good_at_the_other(s3: S3Server, tmp_path: Path) -> None:
+def test_two_servers_share_the_links(s3: S3Server, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     pictures = make_images(tmp_path / "pictures")
     more = {"CROPMARK_PIXLAB_STORE": f"s3://{BUCKET}/pixlab", "CROPMARK_PIXLAB_KEY": KEY}

@@ -1,4 +1,4 @@
-"""cropmark assets add: thousands of files, ended in the middle, begun anew."""
+"""cropmark assets add: thousands of files, killed during the import, resumed by a second run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 from urllib.parse import unquote
@@ -20,6 +19,7 @@ from cropmark.library.errors import LibraryUnavailable
 from cropmark.library.lookup import FoundVersion, read_address
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import BranchRef, Listing
+from tests.builders import wait_until
 
 FILES = 2000
 
@@ -52,8 +52,8 @@ def unique_png(number: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def kept(data: Path) -> int:
-    """How many assets there are; 0 before there is a library."""
+def asset_count(data: Path) -> int:
+    """The number of assets; 0 before the library exists."""
     try:
         store = LibraryStore.open(data / "library")
     except LibraryUnavailable:
@@ -79,7 +79,7 @@ def file_uid_at(data: Path, path: str) -> str | None:
     return found.file_uid if isinstance(found, FoundVersion) else None
 
 
-def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
+def test_a_second_run_resumes_a_killed_import(tmp_path: Path) -> None:
     files, data = tmp_path / "files", tmp_path / "data"
     for number in range(FILES):
         path = files / f"{number // 100}" / f"{number}.png"
@@ -87,30 +87,28 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
         path.write_bytes(unique_png(number))
     importing = command("assets", "add", files, "--publish", "production", "--data", data)
     first = subprocess.Popen(importing, env=clean(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while kept(data) < 150 and time.monotonic() < end and first.poll() is None:
-        time.sleep(0.1)
+    wait_until(lambda: asset_count(data) >= 150 or first.poll() is not None, 120)
     assert first.poll() is None, "it ended before it could be killed"
     first.send_signal(signal.SIGKILL)
     first.wait()
-    there = kept(data)
+    there = asset_count(data)
     assert 0 < there < FILES
 
     second = run("assets", "add", files, "--publish", "production", "--data", data)
     assert second.returncode == 0, second.stderr
     assert f"{FILES - there:,} added, {there:,} unchanged" in second.stdout
-    assert kept(data) == FILES
+    assert asset_count(data) == FILES
     store = LibraryStore.open(data / "library")
     state = garbage.check(store)
     assert (state.stored, state.missing) == (FILES, ())
-    assert len(state.orphans) <= 4  # what was in hand when the power failed
+    assert len(state.orphans) <= 4  # the files that were imported when the process was killed
     place = BranchRef(store.stacks()[0].api_key)
     page = store.list_entries(place, Listing(limit=1, with_count=True, environment="production"))
     assert page.count == FILES
     store.close()
 
 
-def test_what_changed_is_left_unless_told_otherwise(tmp_path: Path) -> None:
+def test_changed_files_are_imported_only_with_update(tmp_path: Path) -> None:
     files, data = tmp_path / "files", tmp_path / "data"
     files.mkdir()
     (files / "owl.png").write_bytes(unique_png(1))
@@ -128,8 +126,8 @@ def test_what_changed_is_left_unless_told_otherwise(tmp_path: Path) -> None:
     assert "environment=production" in told.stdout
 
 
-def test_odd_entries_of_a_folder_end_no_import(tmp_path: Path) -> None:
-    """Names that are no UTF-8, and what is no file."""
+def test_unusual_file_names_do_not_stop_an_import(tmp_path: Path) -> None:
+    """File names that are not UTF-8, and a pipe."""
     files, data = tmp_path / "files", tmp_path / "data"
     files.mkdir()
     odd = [Path(os.fsdecode(os.fsencode(files) + name)) for name in (b"/\xe9.png", b"/\xe8.png")]
@@ -164,7 +162,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("arguments", "words"), REFUSED)
-def test_refusals_say_what_to_do(arguments: tuple[str | bytes, ...], words: str, tmp_path: Path) -> None:
+def test_errors_name_the_fix(arguments: tuple[str | bytes, ...], words: str, tmp_path: Path) -> None:
     told = run(*arguments, "--data", tmp_path)
     assert told.returncode == 1
     assert words in told.stderr
@@ -178,7 +176,7 @@ def test_an_unknown_kind_of_key(tmp_path: Path) -> None:
     assert "'house' is not one of" in refused.stderr
 
 
-def test_a_library_without_stacks_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_library_without_stacks_names_the_command_to_create_one(tmp_path: Path) -> None:
     run("keys", "create", "pixlab", "app", "--data", tmp_path)
     told = run("assets", "list", "--data", tmp_path)
     assert (told.returncode, told.stdout) == (1, "")
@@ -186,7 +184,7 @@ def test_a_library_without_stacks_says_how_to_make_one(tmp_path: Path) -> None:
     assert "cropmark stacks create NAME" in told.stderr
 
 
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+def test_unknown_uids_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(unique_png(1))
     data, unknown = tmp_path / "data", "blt0123456789abcdef"
     run("assets", "add", tmp_path / "a.png", "--data", data)
@@ -198,8 +196,8 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     assert told.stderr.splitlines()[0] == f"cropmark: {unknown}: folder not found"
 
 
-def test_what_is_listed_can_be_copied(tmp_path: Path) -> None:
-    """Ids stand on one line of a narrow terminal, URLs of both forms in the JSON."""
+def test_listed_ids_can_be_copied(tmp_path: Path) -> None:
+    """An id is not wrapped in a narrow terminal. The JSON has both vendors' URLs."""
     (tmp_path / "a b.png").write_bytes(unique_png(1))
     data = tmp_path / "data"
     open_key = run("stacks", "create", "a stack of pictures", "--data", data).stdout.strip()
@@ -217,7 +215,7 @@ def test_what_is_listed_can_be_copied(tmp_path: Path) -> None:
     assert secured["kontent_url"] is None
 
 
-def test_a_key_is_shown_once_and_one_that_is_given_is_not_shown(tmp_path: Path) -> None:
+def test_a_generated_key_is_shown_once_and_a_chosen_one_never(tmp_path: Path) -> None:
     made = run("keys", "create", "pixlab", "app", "--data", tmp_path)
     secret = made.stdout.strip()
     assert len(secret) >= 32
@@ -232,7 +230,7 @@ def test_a_key_is_shown_once_and_one_that_is_given_is_not_shown(tmp_path: Path) 
     assert secret not in listed
 
 
-def test_production_refuses_keys_that_are_too_short(tmp_path: Path) -> None:
+def test_production_rejects_short_keys(tmp_path: Path) -> None:
     told = subprocess.run(
         command("keys", "create", "admin", "hand", "--secret", "--data", tmp_path),
         env=clean() | {"CROPMARK_PRODUCTION": "true"},

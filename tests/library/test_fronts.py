@@ -1,8 +1,7 @@
-"""Two servers over one PostgreSQL agree on what is published, a second later at most."""
+"""Two servers over one PostgreSQL agree on publications, with at most a second of delay."""
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from cropmark.library.source import MAX_FEED_AGE_S
+from tests.builders import wait_until
 from tests.library import postgres
 from tests.library.builders import create_shop, png
 from tests.library.test_bulk_import import run
@@ -40,24 +40,18 @@ def test_two_servers_over_one_database_agree(postgres_server: str, tmp_path: Pat
         def status(server: str) -> int:
             return client.get(f"{server}{path}").status_code
 
-        def agrees_after(wanted: int) -> float:
-            """How long the other server takes to answer so, in seconds."""
-            began_s = time.monotonic()
-            while status(two) != wanted:
-                assert time.monotonic() - began_s < 20
-                time.sleep(0.02)
-            return time.monotonic() - began_s
-
         assert (status(one), status(two)) == (404, 404)
         for call, wanted in (("publish", 200), ("unpublish", 404), ("publish", 200)):
             assert client.post(f"{one}/v3/assets/{asset['uid']}/{call}", json=BODY).status_code == 200
-            assert status(one) == wanted  # where it was changed, at once
-            assert agrees_after(wanted) < MAX_FEED_AGE_S + 1.0  # the news, and a machine that is busy
+            assert status(one) == wanted  # on the server of the change, immediately
+            wait_until(
+                lambda wanted=wanted: status(two) == wanted, MAX_FEED_AGE_S + 1.0
+            )  # a poll, plus time for a busy machine
         assert client.delete(f"{two}/v3/assets/{asset['uid']}").status_code == 200
         assert status(two) == 404
 
 
-def test_doctor_tells_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "owl.png").write_bytes(png())
     data = tmp_path / "data"
     assert run("assets", "add", tmp_path / "owl.png", "--data", data).returncode == 0

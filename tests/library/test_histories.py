@@ -1,6 +1,6 @@
-"""Nothing uploaded is lost, or served where it is not published: random histories against a model, with crashes.
+"""No upload is lost, and none is served where it is not published: random histories against a model, with crashes.
 
-A crash is an exception out of the middle of a call, after which the library is opened anew, as a new process would.
+A crash is an exception in the middle of a call. Then the library is opened again, as a new process does.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from tests.library.builders import add_asset, open_source, replace_asset
 
 ENVIRONMENTS = ("production", "staging")
 BODIES = (b"a", b"b", b"c")
-"""Few: assets share bytes, and the last to go takes them along."""
+"""Few, so that assets share bytes; deleting the last one removes them."""
 
 QUICK = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Where waiting for the disk takes no time: what a crash of the machine loses is not the question here."""
+"""A folder in memory, if possible: these tests are not about a power failure, so they need no disk."""
 
 Bodies = st.sampled_from(BODIES)
 Environments = st.sampled_from(ENVIRONMENTS)
@@ -45,17 +45,17 @@ class Crash(Exception):
 
 @dataclass
 class Modelled:
-    """What an asset should be."""
+    """The expected state of an asset."""
 
     uid: str
     files: list[tuple[str, bytes]]
     current: dict[str, int] = field(default_factory=dict)
-    """By environment, the version that is published there."""
+    """The published version by environment."""
     ever: dict[str, set[int]] = field(default_factory=dict)
 
 
 class Histories(RuleBasedStateMachine):
-    """One library on SQLite and in a folder; the model beside it."""
+    """A library on SQLite and in a folder, and its model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Histories(RuleBasedStateMachine):
         self.store.close()
         shutil.rmtree(self.folder)
 
-    # ------------------------------------------------------------------------------------------ what happens
+    # ------------------------------------------------------------------------------------------ rules
 
     @rule(body=Bodies, environment=st.none() | Environments)
     def upload(self, body: bytes, environment: str | None) -> None:
@@ -133,7 +133,7 @@ class Histories(RuleBasedStateMachine):
         garbage.collect_garbage(self.store, min_age_s=0)
         assert garbage.check(self.store).orphans == ()
 
-    # ------------------------------------------------------------------------------------------ what must hold
+    # ------------------------------------------------------------------------------------------ invariants
 
     @invariant()
     def every_version_has_its_bytes(self) -> None:
@@ -223,9 +223,9 @@ def _failing(store: LibraryStore, at: int) -> Iterator[None]:
             raise Crash
 
     class Failing:
-        """The store's blobs, with a crash before and after each touch."""
+        """The store's blobs, with a crash before and after each call."""
 
-        def __getattr__(self, name: str) -> Any:  # of whatever the blobs have
+        def __getattr__(self, name: str) -> Any:  # an attribute of the blob store
             found = getattr(blobs, name)
 
             def touched(*arguments: Any) -> Any:  # as above
@@ -258,7 +258,7 @@ TestHistories.settings = settings(
 )
 
 
-def test_an_upload_beside_a_deletion_of_the_same_bytes_keeps_them(tmp_path: Path) -> None:
+def test_an_upload_during_a_deletion_of_the_same_bytes_stores_them(tmp_path: Path) -> None:
     """The other asset goes between the upload's bytes and its row."""
     store = LibraryStore.open(tmp_path)
     place = BranchRef(store.new_stack("shop").api_key)
@@ -279,7 +279,7 @@ def test_an_upload_beside_a_deletion_of_the_same_bytes_keeps_them(tmp_path: Path
     store.close()
 
 
-def test_orphans_are_found_and_mended(tmp_path: Path) -> None:
+def test_orphans_are_found_and_removed(tmp_path: Path) -> None:
     store = LibraryStore.open(tmp_path)
     place = BranchRef(store.new_stack("shop").api_key)
     kept = add_asset(store, place, b"kept")
@@ -287,7 +287,7 @@ def test_orphans_are_found_and_mended(tmp_path: Path) -> None:
     store.blobs.put("ab" * 32, source)
     source.close()
     assert garbage.check(store).orphans == ("ab" * 32,)
-    assert garbage.collect_garbage(store) == 0  # too young: somebody may be about to name it
+    assert garbage.collect_garbage(store) == 0  # too young: another process may be about to add a version of it
     assert garbage.collect_garbage(store, min_age_s=0) == 1
     store.blobs.remove(kept.version.file.digest)
     assert garbage.check(store).missing == (kept.version.file.digest,)

@@ -1,11 +1,9 @@
-"""The management API over HTTP: who may, what is refused in which words, and the traps of the vendor's clients."""
+"""The management API over HTTP: authorization, error responses, and special requests of the vendor's clients."""
 
 from __future__ import annotations
 
 import errno
 import json
-import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from tempfile import SpooledTemporaryFile
 from typing import Any, cast
@@ -20,6 +18,7 @@ from cropmark.model.assets import KeyKind, KeyScope
 from cropmark.model.problems import Overloaded
 from cropmark.ports import Renderers
 from cropmark.web.management import body as upload_body
+from tests.builders import wait_until
 from tests.library.builders import Shop, png
 from tests.web.server_process import TOKEN, Running
 
@@ -44,20 +43,10 @@ def uploaded(ask: Any, name: str = "owl.png", **fields: str) -> dict[str, Any]:
     return asset
 
 
-def soon(check: Callable[[], bool]) -> bool:
-    """Whether it comes true: what another process changed is known within a second."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.1)
-    return False
+# ------------------------------------------------------------------------------------------ authorization
 
 
-# ------------------------------------------------------------------------------------------ who may
-
-
-def test_who_may_not(ask: Any, shop: Shop) -> None:
+def test_requests_without_the_right_token_are_rejected(ask: Any, shop: Shop) -> None:
     key, token = shop.stack.api_key, shop.token
     # fmt: off
     rows = [
@@ -68,7 +57,7 @@ def test_who_may_not(ask: Any, shop: Shop) -> None:
         ({"api_key": key},                                       401, 105),
         ({"api_key": key, "authorization": "x" * 50},            401, 105),
         ({"api_key": key, "authtoken": ""},                      401, 105),
-        ({"api_key": key, "access_token": token},                401, 105),   # that is no delivery token
+        ({"api_key": key, "access_token": token},                401, 105),   # not a delivery token
         ({"api_key": key, "authorization": token},               200, None),
         ({"api_key": key, "authorization": f"Bearer {token}"},   200, None),
         ({"api_key": key, "authtoken": token},                   200, None),
@@ -88,7 +77,7 @@ def test_a_delivery_token_reads_what_is_published_and_nothing_else(ask: Any, sho
     asset, other = uploaded(ask, "published.png"), uploaded(ask, "draft.png")
     body = {"asset": {"locales": ["en-us"], "environments": ["reading"]}}
     assert ask("POST", f"/v3/assets/{asset['uid']}/publish", json=body).status_code == 200
-    assert soon(lambda: ask("GET", "/v3/assets?environment=reading", reader).status_code == 200)
+    wait_until(lambda: ask("GET", "/v3/assets?environment=reading", reader).status_code == 200)
     answer = ask("GET", "/v3/assets?environment=reading", reader)
     assert [one["uid"] for one in answer.json()["assets"]] == [asset["uid"]]
     assert ask("GET", f"/v3/assets/{asset['uid']}?environment=reading", reader).status_code == 200
@@ -159,18 +148,18 @@ MISSING = [
 
 
 @pytest.mark.parametrize(("path", "message", "parameter"), MISSING)
-def test_what_is_missing_is_told_as_what_it_is(ask: Any, path: str, message: str, parameter: str) -> None:
+def test_missing_items_are_reported_by_their_kind(ask: Any, path: str, message: str, parameter: str) -> None:
     answer = ask("GET", f"/v3/{path}")
     told = {"error_message": message, "error_code": 145, "errors": {parameter: ["is not valid."]}}
     assert (answer.status_code, answer.json()) == (422, told)
 
 
-def test_the_type_is_told_by_the_bytes(ask: Any) -> None:
+def test_the_bytes_decide_the_media_type(ask: Any) -> None:
     answer = ask("POST", "/v3/assets", files={"asset[upload]": ("a.jpg", png(), "text/html")})
     assert answer.json()["asset"]["content_type"] == "image/png"
 
 
-def test_what_an_sdk_sends_back_whole_changes_only_what_is_ours(ask: Any) -> None:
+def test_fields_that_an_sdk_sends_back_unchanged_are_ignored(ask: Any) -> None:
     asset = uploaded(ask, title="One", tags=" a, b ,, ")
     assert asset["tags"] == ["a", "b"]
     body = {"asset": {**asset, "title": "Two", "uid": UNKNOWN, "_version": 9, "file_size": "1", "ACL": []}}
@@ -201,7 +190,7 @@ def test_a_permanent_url_is_set_once_and_leads_to_the_newest(ask: Any, shop: Sho
     assert ask("PUT", f"/v3/assets/{asset['uid']}", json=body).status_code == 422
 
 
-def test_dimensions_details_and_branches_come_where_they_are_asked_for(ask: Any, shop: Shop) -> None:
+def test_dimensions_details_and_branches_are_returned_on_request(ask: Any, shop: Shop) -> None:
     draft = {**shop.headers, "branch": "draft"}
     query = "include_dimension=true&include_branch=true&relative_urls=true&include_publish_details=true"
     answer = ask("POST", f"/v3/assets?{query}", draft, files={"asset[upload]": ("owl.png", png())})
@@ -225,7 +214,7 @@ PUBLISH = {"locales": ["en-us"], "environments": ["production"]}
 
 # fmt: off
 REFUSED: list[tuple[str, str, Any, str]] = [
-    # method, path behind /v3/,       JSON                                               words
+    # method, path below /v3/,        JSON                                               words
     ("POST", "assets/{uid}/publish",  {},                                                "an object named asset"),
     ("POST", "assets/{uid}/publish",  {"asset": {"environments": ["production"]}},       "a list of locales"),
     ("POST", "assets/{uid}/publish",  {"asset": {"locales": ["en-us"]}},                 "a list of environments"),
@@ -249,7 +238,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "words"), REFUSED)
-def test_what_is_wrong_is_said(ask: Any, method: str, path: str, body: Any, words: str) -> None:
+def test_errors_name_the_invalid_field(ask: Any, method: str, path: str, body: Any, words: str) -> None:
     uid = uploaded(ask)["uid"]
     more = {} if body is None else {"json": body}
     answer = ask(method, "/v3/" + path.format(uid=uid), **more)
@@ -257,7 +246,7 @@ def test_what_is_wrong_is_said(ask: Any, method: str, path: str, body: Any, word
     assert words in answer.json()["error_message"]
 
 
-def test_files_that_are_refused(ask: Any) -> None:
+def test_invalid_uploads_are_rejected(ask: Any) -> None:
     # fmt: off
     rows = [
         ({"asset[upload]": ("a.txt", b"no picture")},          "not an image in a supported format"),
@@ -272,7 +261,7 @@ def test_files_that_are_refused(ask: Any) -> None:
 
 
 @pytest.mark.parametrize("length", [100, 2 * upload_body.JSON_BYTES])  # rolled over by us, and while it comes
-async def test_a_full_disk_is_told_and_logged(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_reported_and_logged(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(file: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -291,7 +280,7 @@ async def test_a_full_disk_is_told_and_logged(length: int, monkeypatch: pytest.M
     assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
 
 
-def test_what_is_no_call_is_told(ask: Any) -> None:
+def test_unknown_calls_are_rejected(ask: Any) -> None:
     patched = ask("PATCH", "/v3/assets")
     assert (patched.status_code, patched.headers["allow"]) == (405, "GET, POST, HEAD, OPTIONS")
     preflight = ask("OPTIONS", "/v3/assets")
@@ -305,9 +294,9 @@ def test_what_is_no_call_is_told(ask: Any) -> None:
     }
 
 
-def test_the_log_has_the_id_that_the_client_was_told(ask: Any, library_server: Running) -> None:
+def test_the_log_has_the_request_id_of_the_response(ask: Any, library_server: Running) -> None:
     told = ask("GET", f"/v3/assets/{UNKNOWN}").headers["x-request-id"]
-    assert soon(lambda: told in library_server.log.read_text())
+    wait_until(lambda: told in library_server.log.read_text())
     line = next(line for line in library_server.log.read_text().splitlines() if told in line)
     assert (json.loads(line)["id"], json.loads(line)["ms"] > 0) == (told, True)
 
@@ -325,4 +314,4 @@ def test_an_admin_token_of_the_library_opens_admin(library_server: Running, shop
 
         assert purge(TOKEN) == 200  # the one that is set
         assert purge("x" * 40) == 401
-        assert soon(lambda: purge(secret) == 200)
+        wait_until(lambda: purge(secret) == 200)

@@ -1,4 +1,4 @@
-"""The management API answers as its description says, whatever is sent: schemathesis makes up the requests."""
+"""Every response of the management API matches its OpenAPI description; schemathesis generates the requests."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_the_description_in_the_documents_is_this_one() -> None:
 @pytest.mark.parametrize(
     ("body", "valid"), [({}, False), ({"asset": {}}, True), ({"version": 1}, True), ({"version": 0}, False)]
 )
-def test_an_update_says_what_is_to_change(body: dict[str, Any], valid: bool) -> None:
+def test_an_update_has_the_changed_fields(body: dict[str, Any], valid: bool) -> None:
     content = openapi()["paths"]["/v3/assets/{uid}"]["put"]["requestBody"]["content"]
     assert jsonschema_rs.is_valid(content["application/json"]["schema"], body) is valid
 
 
 @schema.parametrize()
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_every_answer_is_described(
+def test_every_response_matches_the_description(
     case: schemathesis.Case[Any], library_server: Running, shop: Shop, request: pytest.FixtureRequest
 ) -> None:
     case.call_and_validate(base_url=library_server.address, headers=shop.headers, checks=CHECKS, timeout=30)

@@ -1,4 +1,4 @@
-"""Bursts of requests that miss the cache: exactly so many pass, with one server and with two that share a Redis."""
+"""Bursts of cache misses: exactly the limit passes, with one server and with two that share a Redis."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def answers(addresses: Sequence[str], path: str, widths: Iterator[int]) ->
 
 
 async def burst(addresses: Sequence[str], path: str) -> list[httpx.Response]:
-    """A burst within one window: tried again where a busy machine took longer."""
+    """A burst within one window, repeated if a busy machine takes longer."""
     widths = iter(range(1, 1000))
     for _ in range(8):
         await asyncio.sleep(1.1)  # a new window
@@ -60,7 +60,7 @@ async def burst(addresses: Sequence[str], path: str) -> list[httpx.Response]:
 
 @needs_redis
 @pytest.mark.parametrize("count", [1, 2])
-async def test_a_burst_passes_exactly_so_many(count: int, redis: str, tmp_path: Path) -> None:
+async def test_a_burst_passes_exactly_the_limit(count: int, redis: str, tmp_path: Path) -> None:
     own = create_shop(tmp_path / "data")
     store = LibraryStore.open(own.data / "library")
     asset = add_asset(store, own.place, png(), "owl.png", publishing=PRODUCTION)
@@ -112,7 +112,7 @@ async def test_a_stack_may_have_a_limit_of_its_own(tmp_path: Path) -> None:
 
 
 async def burst_of_hits(address: str, path: str) -> Counter[int]:
-    """What is cached is exempt."""
+    """The statuses of a burst of cache hits, which the limit does not count."""
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         await asyncio.sleep(1.1)
         await client.get(f"{address}{path}&width=1")
@@ -121,8 +121,8 @@ async def burst_of_hits(address: str, path: str) -> Counter[int]:
 
 
 @needs_redis
-def test_two_servers_share_the_limits_by_the_minute(redis: str, tmp_path: Path) -> None:
-    """PixLab's, and the budget of variants: 5 in a minute are 5, whoever answers."""
+def test_two_servers_share_the_limits_per_minute(redis: str, tmp_path: Path) -> None:
+    """PixLab requests and new variants: 5 per minute for both servers together."""
     (tmp_path / "pictures").mkdir()
     pictures = make_images(tmp_path / "pictures")
     settings = {
@@ -149,7 +149,7 @@ def test_two_servers_share_the_limits_by_the_minute(redis: str, tmp_path: Path) 
         other = servers[1].get("/fastly/tall.png?width=10").status_code
         asked = [servers[n % 2].get("/pixlab/crop?key=wrong").status_code for n in range(8)]
     assert made == [200] * 5 + [429] * 3
-    assert again == [200] * 5  # what was made is free
+    assert again == [200] * 5  # cached variants do not count
     assert other == 200
     assert asked == [401] * 5 + [429] * 3
 
@@ -174,7 +174,7 @@ async def test_two_limiters_count_together(redis: str) -> None:
 
 
 @needs_redis
-async def test_while_redis_is_away_a_server_counts_alone_and_turns_nobody_away() -> None:
+async def test_without_redis_each_server_counts_alone_and_rejects_no_request() -> None:
     with redis_server() as url:
         found = new_limiter(url)
         assert isinstance(found, RedisLimiter)
@@ -184,5 +184,5 @@ async def test_while_redis_is_away_a_server_counts_alone_and_turns_nobody_away()
     assert found.peek("key", 2, window_s=1) == Quota(2, 0)
 
 
-def test_without_a_url_each_counts_for_itself() -> None:
+def test_without_a_url_each_server_counts_alone() -> None:
     assert not isinstance(new_limiter(), RedisLimiter)

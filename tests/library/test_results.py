@@ -1,4 +1,4 @@
-"""Stored results: whole or not there, behind ids that cannot be guessed, for as long as was said."""
+"""Stored results: complete or absent, with unguessable ids, until they expire."""
 
 from __future__ import annotations
 
@@ -19,15 +19,9 @@ from cropmark.library.results import FolderResults, ResultLimits
 from cropmark.model.formats import Format
 from cropmark.model.problems import InternalError, Overloaded
 from cropmark.ports import OpenSource, ResultStore, SourceVersion, StoredResult
+from tests.builders import Clock
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(1000)
-
-
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -51,7 +45,7 @@ async def body_of(results: ResultStore, media_id: str) -> bytes | None:
         opened.close()
 
 
-async def test_a_result_is_had_back_by_its_id(make: Callable[..., FolderResults]) -> None:
+async def test_a_result_is_opened_by_its_id(make: Callable[..., FolderResults]) -> None:
     results = make(ttl_s=60)
     kept = await results.put(PICTURE, Format.PNG, "anna", "summer")
     assert await body_of(results, kept.id) == PICTURE
@@ -59,7 +53,7 @@ async def test_a_result_is_had_back_by_its_id(make: Callable[..., FolderResults]
     assert kept.expires_s == kept.created_s + 60
 
 
-async def test_an_open_file_is_kept_whole(make: Callable[..., FolderResults], tmp_path: Path) -> None:
+async def test_an_open_file_is_stored_completely(make: Callable[..., FolderResults], tmp_path: Path) -> None:
     body = os.urandom(3 * 2**20 + 5)
     (tmp_path / "upload").write_bytes(body)
     with (tmp_path / "upload").open("rb") as file:
@@ -68,7 +62,7 @@ async def test_an_open_file_is_kept_whole(make: Callable[..., FolderResults], tm
     assert await body_of(make(), kept.id) == body
 
 
-async def test_ids_have_128_random_bits_at_least_and_suit_a_url(make: Callable[..., FolderResults]) -> None:
+async def test_ids_have_at_least_128_random_bits_and_fit_a_url(make: Callable[..., FolderResults]) -> None:
     results = make()
     ids = {(await results.put(PICTURE, Format.PNG, "anna")).id for _ in range(50)}
     assert len(ids) == 50
@@ -79,13 +73,13 @@ NO_IDS = ["", "a", "../../../../etc/passwd", "A" * 23 + "/", "A" * 24, "A" * 24 
 
 
 @pytest.mark.parametrize("media_id", NO_IDS)
-async def test_what_is_no_id_finds_nothing(make: Callable[..., FolderResults], media_id: str) -> None:
+async def test_an_invalid_id_finds_nothing(make: Callable[..., FolderResults], media_id: str) -> None:
     results = make()
     await results.put(PICTURE, Format.PNG, "anna")
     assert await results.open(media_id) is None
 
 
-async def test_only_the_owner_may_remove_it(make: Callable[..., FolderResults], tmp_path: Path) -> None:
+async def test_only_the_owner_deletes_a_result(make: Callable[..., FolderResults], tmp_path: Path) -> None:
     results = make()
     kept = await results.put(PICTURE, Format.PNG, "anna")
     assert not await results.delete(kept.id, "bert")
@@ -96,7 +90,7 @@ async def test_only_the_owner_may_remove_it(make: Callable[..., FolderResults], 
     assert list((tmp_path / "results").iterdir()) == []
 
 
-async def test_past_its_time_it_is_gone_before_the_sweep_and_off_the_disk_after(
+async def test_an_expired_result_is_not_opened_and_a_sweep_removes_its_files(
     make: Callable[..., FolderResults], clock: Clock, tmp_path: Path
 ) -> None:
     results = make(ttl_s=60)
@@ -109,7 +103,7 @@ async def test_past_its_time_it_is_gone_before_the_sweep_and_off_the_disk_after(
     assert list((tmp_path / "results").iterdir()) == []
 
 
-async def test_without_a_lifetime_it_stays(make: Callable[..., FolderResults], clock: Clock) -> None:
+async def test_without_a_ttl_results_do_not_expire(make: Callable[..., FolderResults], clock: Clock) -> None:
     results = make(ttl_s=0)
     kept = await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 10 * 365 * 86_400
@@ -117,15 +111,15 @@ async def test_without_a_lifetime_it_stays(make: Callable[..., FolderResults], c
     assert await body_of(results, kept.id) == PICTURE
 
 
-async def test_a_restart_forgets_nothing_and_the_sweep_goes_on(
+async def test_a_restart_loses_nothing_and_the_sweep_continues(
     make: Callable[..., FolderResults], clock: Clock, tmp_path: Path
 ) -> None:
     first = make(ttl_s=60)
     early = await first.put(PICTURE, Format.PNG, "anna")
     clock.now += 30
     late = await first.put(PICTURE, Format.GIF, "anna")
-    clock.now += 31  # early's time is up while nobody runs
-    again = make(ttl_s=5)  # and what was promised is kept, whatever the setting is now
+    clock.now += 31  # `early` expires while no process runs
+    again = make(ttl_s=5)  # a new TTL does not change stored results
     await again.sweep()
     assert await again.open(early.id) is None
     assert await body_of(again, late.id) == PICTURE
@@ -133,7 +127,7 @@ async def test_a_restart_forgets_nothing_and_the_sweep_goes_on(
     assert {path.name for path in (tmp_path / "results").iterdir()} == {f"{late.id}.gif", f"{late.id}.json"}
 
 
-async def test_what_another_process_kept_is_found(make: Callable[..., FolderResults]) -> None:
+async def test_results_of_another_process_are_found(make: Callable[..., FolderResults]) -> None:
     one, other = make(), make()
     kept = await one.put(PICTURE, Format.PNG, "anna")
     assert await body_of(other, kept.id) == PICTURE
@@ -141,7 +135,9 @@ async def test_what_another_process_kept_is_found(make: Callable[..., FolderResu
     assert await one.open(kept.id) is None
 
 
-async def test_the_oldest_go_where_there_are_too_many_bytes(make: Callable[..., FolderResults], clock: Clock) -> None:
+async def test_the_oldest_are_removed_beyond_the_limit_of_bytes(
+    make: Callable[..., FolderResults], clock: Clock
+) -> None:
     results = make(bytes=3 * len(PICTURE))
     kept: list[StoredResult] = []
     for _ in range(5):
@@ -151,13 +147,15 @@ async def test_the_oldest_go_where_there_are_too_many_bytes(make: Callable[..., 
     assert there == [False, False, True, True, True]
 
 
-async def test_the_oldest_go_where_there_are_too_many_of_them(make: Callable[..., FolderResults]) -> None:
+async def test_the_oldest_are_removed_beyond_the_limit_of_entries(make: Callable[..., FolderResults]) -> None:
     results = make(entries=2)
     kept = [await results.put(b"GIF89a", Format.GIF, "anna") for _ in range(4)]
     assert [await body_of(results, one.id) is not None for one in kept] == [False, False, True, True]
 
 
-async def test_a_smaller_limit_after_a_restart_holds_at_once(make: Callable[..., FolderResults], clock: Clock) -> None:
+async def test_a_smaller_limit_applies_immediately_after_a_restart(
+    make: Callable[..., FolderResults], clock: Clock
+) -> None:
     results = make()
     kept = []
     for _ in range(4):
@@ -168,7 +166,7 @@ async def test_a_smaller_limit_after_a_restart_holds_at_once(make: Callable[...,
     assert [await body_of(smaller, one.id) is not None for one in kept] == [False, False, True, True]
 
 
-async def test_one_that_is_larger_than_the_room_is_refused_and_pushes_nothing_out(
+async def test_a_result_larger_than_the_limit_is_rejected_and_evicts_nothing(
     make: Callable[..., FolderResults],
 ) -> None:
     results = make(bytes=2000)
@@ -178,7 +176,7 @@ async def test_one_that_is_larger_than_the_room_is_refused_and_pushes_nothing_ou
     assert await body_of(results, kept.id) == PICTURE
 
 
-async def test_a_folder_that_cannot_be_is_not_told_as_full(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_created_is_not_reported_as_full(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     results = FolderResults(tmp_path / "file" / "results", ResultLimits(ttl_s=60, bytes=2000))
     with pytest.raises(InternalError, match="could not be stored"):
@@ -214,7 +212,7 @@ DAMAGE: list[tuple[str, Callable[[Path, str], object]]] = [
 
 
 @pytest.mark.parametrize(("how", "damage"), DAMAGE, ids=[how for how, _ in DAMAGE])
-async def test_a_damaged_one_is_not_there_after_a_restart(
+async def test_a_damaged_result_is_dropped_at_a_restart(
     make: Callable[..., FolderResults], tmp_path: Path, how: str, damage: Callable[[Path, str], object]
 ) -> None:
     kept = await make().put(PICTURE, Format.PNG, "anna")
@@ -225,9 +223,7 @@ async def test_a_damaged_one_is_not_there_after_a_restart(
     assert await body_of(again, kept.id) is None
 
 
-async def test_unfinished_files_are_removed_once_they_are_nobodys(
-    make: Callable[..., FolderResults], tmp_path: Path
-) -> None:
+async def test_stale_unfinished_files_are_removed(make: Callable[..., FolderResults], tmp_path: Path) -> None:
     results = make()
     await results.put(PICTURE, Format.PNG, "anna")
     folder = tmp_path / "results"
@@ -238,7 +234,7 @@ async def test_unfinished_files_are_removed_once_they_are_nobodys(
     assert [path.name for path in folder.iterdir() if path.read_bytes() == b"half"] == ["part-young"]
 
 
-async def test_it_is_swept_now_and_then(tmp_path: Path, clock: Clock) -> None:
+async def test_results_are_swept_periodically(tmp_path: Path, clock: Clock) -> None:
     results = await FolderResults.start(tmp_path / "results", ResultLimits(ttl_s=60), sweep_s=0.01, clock=clock)
     await results.put(PICTURE, Format.PNG, "anna")
     clock.now += 61

@@ -29,7 +29,7 @@ def secured(shop: Shop) -> tuple[str, str, str]:
         store.close()
 
 
-def test_tokens_open_their_environment(library_server: Running, secured: tuple[str, str, str]) -> None:
+def test_tokens_permit_their_environment(library_server: Running, secured: tuple[str, str, str]) -> None:
     path, token, other = secured
     # fmt: off
     rows = [
@@ -48,7 +48,7 @@ def test_tokens_open_their_environment(library_server: Running, secured: tuple[s
         assert number is None or answer.json()["error_code"] == number
 
 
-def test_drafts_are_for_whoever_manages_the_stack(library_server: Running, shop: Shop) -> None:
+def test_drafts_need_a_management_token(library_server: Running, shop: Shop) -> None:
     store = LibraryStore.open(shop.data / "library")
     try:
         place = BranchRef(store.new_stack("drafts", secured=True).api_key)
@@ -83,7 +83,9 @@ def test_drafts_are_for_whoever_manages_the_stack(library_server: Running, shop:
     assert own not in library_server.log.read_text()
 
 
-def test_answers_are_private_also_when_they_are_cached(library_server: Running, secured: tuple[str, str, str]) -> None:
+def test_responses_are_private_also_when_they_are_cached(
+    library_server: Running, secured: tuple[str, str, str]
+) -> None:
     path, token, _ = secured
     for _ in range(2):
         answer = library_server.get(f"{path}?environment=production&access_token={token}&width=21")
@@ -111,7 +113,7 @@ def test_no_file_and_no_log_holds_a_token_and_its_url_is_purged(
             assert library_server.get(url).headers["x-cache"] == "MISS"
 
 
-def test_overlays_are_left_out_with_a_warning(library_server: Running, secured: tuple[str, str, str]) -> None:
+def test_forbidden_overlays_are_omitted_with_a_warning(library_server: Running, secured: tuple[str, str, str]) -> None:
     path, token, _ = secured
     answer = library_server.get(f"{path}?environment=production&access_token={token}&width=22&overlay={path}")
     assert answer.status_code == 200

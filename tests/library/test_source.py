@@ -1,4 +1,4 @@
-"""The library as a Source: what is known in memory is right, and is not used a moment longer."""
+"""The library as a Source: cached lookups are correct, and are dropped in time."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ import pytest
 
 from cropmark.library.changes import ChangeFeed
 from cropmark.library.keys import new_secret
-from cropmark.library.lookup import Address, LookupResult
+from cropmark.library.lookup import Address, FoundVersion, LookupResult, read_address
 from cropmark.library.service import MIN_REPOLL_S, LibraryService
 from cropmark.library.source import MAX_FEED_AGE_S, LibrarySource
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import Asset, BranchRef, KeyKind, KeyScope, PublishRequest
 from cropmark.model.problems import SourceFailed, SourceNotFound, Unauthorized
 from cropmark.plan.source import PublishScope, SitePath, WebUrl
+from tests.builders import until
 from tests.library.builders import PRODUCTION, add_asset, replace_asset
 
 PUBLISHED = PublishScope("production")
 
 
 class Counted:
-    """A store that counts what it is asked."""
+    """A store that counts its lookups."""
 
     def __init__(self, store: LibraryStore) -> None:
         self.store = store
-        self.asked = 0
+        self.lookups = 0
 
-    def find(self, address: Address, edition: PublishScope | None) -> LookupResult:
-        self.asked += 1
-        return self.store.find(address, edition)
+    def find(self, address: Address, scope: PublishScope | None) -> LookupResult:
+        self.lookups += 1
+        return self.store.find(address, scope)
 
     def open_file(self, digest: str) -> int:
         return self.store.open_file(digest)
 
 
 class Front:
-    """A source over a store, with a clock of its own, that hears the news when it is told to."""
+    """A source over a store, with its own clock. It applies changes when poll() is called."""
 
     def __init__(self, store: LibraryStore) -> None:
         self.store = store
@@ -50,12 +51,12 @@ class Front:
         self.threads = ThreadPoolExecutor(1)
         self.source = LibrarySource(self.counted, self.threads, self.threads, lambda: self.now_s)
         self.n: int | None = None
-        self.hear()
+        self.poll()
 
-    def hear(self) -> None:
-        news = self.store.changes_since(self.n, self.store.database.now_ms)
-        self.n = news.n
-        self.source.apply(news)
+    def poll(self) -> None:
+        feed = self.store.changes_since(self.n, self.store.database.now_ms)
+        self.n = feed.n
+        self.source.apply(feed)
 
     async def bytes_at(self, where: SitePath) -> bytes:
         opened = await self.source.open(where)
@@ -72,12 +73,12 @@ async def front(store: LibraryStore) -> AsyncIterator[Front]:
     found.threads.shutdown()
 
 
-def at(asset: Asset, edition: PublishScope | None = PUBLISHED) -> SitePath:
+def at(asset: Asset, scope: PublishScope | None = PUBLISHED) -> SitePath:
     version = asset.version
-    return SitePath(f"v3/assets/{asset.entry.branch_ref.stack}/{asset.uid}/{version.file_uid}/owl.jpg", edition)
+    return SitePath(f"v3/assets/{asset.entry.branch_ref.stack}/{asset.uid}/{version.file_uid}/owl.jpg", scope)
 
 
-async def test_the_second_look_asks_no_database(front: Front, store: LibraryStore, place: BranchRef) -> None:
+async def test_the_second_lookup_queries_no_database(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     assert front.source.stat(at(asset)) is None  # nothing is known yet
     assert await front.bytes_at(at(asset)) == b"one"
@@ -86,23 +87,25 @@ async def test_the_second_look_asks_no_database(front: Front, store: LibraryStor
     assert stamp.identity == f"library:{place.stack}/{asset.uid}/{asset.version.file_uid}"
     assert stamp.version == asset.version.file.digest
     assert await front.bytes_at(at(asset)) == b"one"
-    assert front.counted.asked == 1
+    assert front.counted.lookups == 1
 
 
-async def test_an_address_with_nothing_is_known_too(front: Front, store: LibraryStore, place: BranchRef) -> None:
+async def test_failed_lookups_are_cached_too(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one")
     for _ in range(2):
         with pytest.raises(SourceNotFound):
             await front.source.open(at(asset))
     with pytest.raises(SourceNotFound):
         front.source.stat(at(asset))
-    assert front.counted.asked == 1
+    assert front.counted.lookups == 1
     store.publish(place, asset.uid, PRODUCTION, "tester")
-    front.hear()
+    front.poll()
     assert await front.bytes_at(at(asset)) == b"one"
 
 
-async def test_what_is_unpublished_is_gone_with_the_news(front: Front, store: LibraryStore, place: BranchRef) -> None:
+async def test_an_unpublished_asset_is_gone_after_the_next_poll(
+    front: Front, store: LibraryStore, place: BranchRef
+) -> None:
     asset, other = (
         add_asset(store, place, b"one", publishing=PRODUCTION),
         add_asset(store, place, b"two", publishing=PRODUCTION),
@@ -110,33 +113,35 @@ async def test_what_is_unpublished_is_gone_with_the_news(front: Front, store: Li
     await front.bytes_at(at(asset))
     await front.bytes_at(at(other))
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
-    front.hear()
+    front.poll()
     assert front.source.stat(at(asset)) is None
     assert front.source.stat(at(other)) is not None  # whatever else is known stays known
     with pytest.raises(SourceNotFound):
         await front.source.open(at(asset))
 
 
-async def test_what_is_deleted_is_known_to_be_gone(front: Front, store: LibraryStore, place: BranchRef) -> None:
-    """A render that began before must not be kept: glance() says so without asking."""
+async def test_a_deleted_asset_is_gone_without_a_query(front: Front, store: LibraryStore, place: BranchRef) -> None:
+    """A render that began before the deletion must not be cached: stat() raises without a query."""
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     await front.bytes_at(at(asset))
     store.delete(place, asset.uid)
-    front.hear()
+    front.poll()
     with pytest.raises(SourceNotFound):
         front.source.stat(at(asset))
 
 
-async def test_a_replaced_asset_is_another_at_once(front: Front, store: LibraryStore, place: BranchRef) -> None:
+async def test_a_replaced_asset_has_a_new_version_after_the_next_poll(
+    front: Front, store: LibraryStore, place: BranchRef
+) -> None:
     asset = add_asset(store, place, b"one")
     newest = SitePath(f"v3/assets/{place.stack}/{asset.uid}")
     assert await front.bytes_at(newest) == b"one"
     replace_asset(store, place, asset.uid, b"two")
-    front.hear()
+    front.poll()
     assert await front.bytes_at(newest) == b"two"
 
 
-async def test_without_news_nothing_is_believed(front: Front, store: LibraryStore, place: BranchRef) -> None:
+async def test_without_polling_no_cached_lookup_is_used(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     await front.bytes_at(at(asset))
     front.now_s += MAX_FEED_AGE_S + 0.01
@@ -146,17 +151,17 @@ async def test_without_news_nothing_is_believed(front: Front, store: LibraryStor
         await front.source.open(at(asset))
 
 
-async def test_an_answer_that_the_news_overtook_is_not_remembered(
+async def test_a_lookup_older_than_the_last_poll_is_not_cached(
     front: Front, store: LibraryStore, place: BranchRef
 ) -> None:
-    """Asked before the change, answered after its news: used once, and asked again."""
+    """A lookup that began before a change and ended after its poll is used once and not cached."""
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     find = front.counted.find
 
-    def slow(address: Address, edition: PublishScope | None) -> LookupResult:
-        answered = find(address, edition)
+    def slow(address: Address, scope: PublishScope | None) -> LookupResult:
+        answered = find(address, scope)
         store.unpublish(place, asset.uid, PRODUCTION, "tester")
-        front.hear()
+        front.poll()
         return answered
 
     front.counted.find = slow  # type: ignore[method-assign]  # for one call
@@ -165,7 +170,7 @@ async def test_an_answer_that_the_news_overtook_is_not_remembered(
     assert front.source.stat(at(asset)) is None
 
 
-async def test_tokens_are_asked_for_by_open_and_never_by_glance(front: Front, store: LibraryStore) -> None:
+async def test_missing_tokens_are_reported_by_open_and_not_by_stat(front: Front, store: LibraryStore) -> None:
     place = BranchRef(store.new_stack("secured", secured=True).api_key)
     token = new_secret(KeyKind.DELIVERY)
     key = store.new_key(KeyKind.DELIVERY, "site", KeyScope(place.stack), token)
@@ -179,12 +184,12 @@ async def test_tokens_are_asked_for_by_open_and_never_by_glance(front: Front, st
     assert stamp is not None
     assert stamp.private
     store.revoke_key(key.id)
-    front.hear()
+    front.poll()
     with pytest.raises(Unauthorized):
         await front.source.open(allowed)
 
 
-async def test_a_purge_makes_it_another_generation(front: Front, store: LibraryStore, place: BranchRef) -> None:
+async def test_a_purge_changes_the_generation(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset, other = (
         add_asset(store, place, b"one", publishing=PRODUCTION),
         add_asset(store, place, b"two", publishing=PRODUCTION),
@@ -196,14 +201,14 @@ async def test_a_purge_makes_it_another_generation(front: Front, store: LibraryS
     assert generations == [1, 0]
 
 
-async def test_lost_bytes_are_our_fault_and_say_so(front: Front, store: LibraryStore, place: BranchRef) -> None:
+async def test_missing_bytes_are_a_server_error(front: Front, store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     store.blobs.remove(asset.version.file.digest)
     with pytest.raises(SourceFailed, match="cannot be read"):
         await front.source.open(at(asset))
 
 
-async def test_other_kinds_of_sources_are_not_here(front: Front) -> None:
+async def test_other_kinds_of_sources_are_not_found(front: Front) -> None:
     assert front.source.stat(WebUrl("https://example.com/a.jpg")) is None
     with pytest.raises(SourceNotFound):
         await front.source.open(WebUrl("https://example.com/a.jpg"))
@@ -211,7 +216,7 @@ async def test_other_kinds_of_sources_are_not_here(front: Front) -> None:
         await front.source.open(SitePath("../../etc/passwd"))
 
 
-async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) -> None:
+async def test_changes_of_other_processes_apply_within_a_second(tmp_path: Path) -> None:
     """Two servers, or a server and the command line, over one database."""
     live = LibraryService(LibraryStore.open(tmp_path / "library"))
     dropped: list[str] = []
@@ -226,10 +231,13 @@ async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) ->
         asset = add_asset(other, place, b"one", publishing=PRODUCTION)
         (await live.source.open(at(asset))).close()
         other.publish(place, asset.uid, PublishRequest(("staging",), at_ms=other.database.now_ms + 300), "tester")
-        await asyncio.sleep(1.2)
-        (await live.source.open(at(asset, PublishScope("staging")))).close()  # what was due was done
+        staging = at(asset, PublishScope("staging"))
+        address = read_address(staging.path)
+        assert address is not None
+        await until(lambda: isinstance(other.find(address, staging.scope).outcome, FoundVersion))
+        (await live.source.open(staging)).close()
         other.delete(place, asset.uid)
-        await asyncio.sleep(1.0)
+        await until(lambda: dropped, within_s=2 * MAX_FEED_AGE_S)
         with pytest.raises(SourceNotFound):
             live.source.stat(at(asset))
         assert dropped == [f"{place.stack}/{asset.uid}/"]
@@ -238,21 +246,21 @@ async def test_a_live_library_hears_of_others_within_a_second(tmp_path: Path) ->
         await live.close()
 
 
-async def test_an_unknown_key_makes_it_look_again_but_not_often(
+async def test_an_unknown_key_causes_an_extra_poll_but_not_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = LibraryService(LibraryStore.open(tmp_path / "library"), poll_interval_s=3600)
     await live.start(dropped_nowhere)
     other = LibraryStore.open(tmp_path / "library")
-    looks = 0
-    asked = live.store.changes_since
+    polls = 0
+    changes_since = live.store.changes_since
 
-    def counted(n: int | None, polled_ms: int) -> ChangeFeed:
-        nonlocal looks
-        looks += 1
-        return asked(n, polled_ms)
+    def count_poll(n: int | None, polled_ms: int) -> ChangeFeed:
+        nonlocal polls
+        polls += 1
+        return changes_since(n, polled_ms)
 
-    monkeypatch.setattr(live.store, "changes_since", counted)
+    monkeypatch.setattr(live.store, "changes_since", count_poll)
     try:
         for kind in (KeyKind.MANAGEMENT, KeyKind.PIXLAB, KeyKind.ADMIN):
             secret = new_secret(kind)
@@ -261,10 +269,10 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
             assert [key.name for key in keys if key] == ["new"] * 3
             assert await live.key(KeyKind.DELIVERY, secret) is None  # it is of another kind
             await asyncio.sleep(MIN_REPOLL_S + 0.05)
-        before, began_s = looks, time.monotonic()
+        before, began_s = polls, time.monotonic()
         for n in range(300):
             assert await live.key(KeyKind.ADMIN, f"guess {n}") is None
-        assert looks - before <= 1 + (time.monotonic() - began_s) / MIN_REPOLL_S
+        assert polls - before <= 1 + (time.monotonic() - began_s) / MIN_REPOLL_S
         assert await live.key(KeyKind.ADMIN, "") is None
         other.revoke_key(other.all_keys()[0].id)
         await live.poll()
@@ -274,7 +282,7 @@ async def test_an_unknown_key_makes_it_look_again_but_not_often(
         await live.close()
 
 
-async def test_a_delivery_token_was_used_last_when_something_was_delivered_by_it(tmp_path: Path) -> None:
+async def test_a_delivery_updates_the_last_use_of_its_token(tmp_path: Path) -> None:
     live = LibraryService(LibraryStore.open(tmp_path / "library"))
     place = BranchRef(live.store.new_stack("secured", secured=True).api_key)
     asset = add_asset(live.store, place, b"one", publishing=PRODUCTION)
@@ -300,7 +308,7 @@ async def dropped_nowhere(named: str) -> None:
     """Nothing is cached."""
 
 
-async def test_a_change_is_known_when_it_is_made(tmp_path: Path) -> None:
+async def test_a_write_applies_to_deliveries_immediately(tmp_path: Path) -> None:
     live = LibraryService(LibraryStore.open(tmp_path / "library"), poll_interval_s=3600)
     place = BranchRef(live.store.new_stack("shop").api_key)
     asset = add_asset(live.store, place, b"one", publishing=PRODUCTION)

@@ -1,4 +1,4 @@
-"""What every library keeps to, in either database."""
+"""The contract of the library, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from cropmark.ports import OpenSource
 from tests.library.builders import PRODUCTION, STAGING, add_asset, replace_asset
 
 
-def found(store: LibraryStore, path: str, edition: PublishScope | None = None) -> str:
-    """The file uid that an address stands for, or the code of the Problem."""
+def found(store: LibraryStore, path: str, scope: PublishScope | None = None) -> str:
+    """The file uid at an address, or the code of the Problem."""
     address = read_address(path)
     assert address is not None, path
-    outcome = store.find(address, edition).outcome
+    outcome = store.find(address, scope).outcome
     return outcome.file_uid if isinstance(outcome, FoundVersion) else outcome.code
 
 
 def address(asset: Asset, file_uid: str | None = None) -> str:
-    """Where a version is delivered."""
+    """The path of a version's delivery URL."""
     version = file_uid or asset.version.file_uid
     return f"v3/assets/{asset.entry.branch_ref.stack}/{asset.uid}/{version}/{asset.version.file.filename}"
 
@@ -56,16 +56,16 @@ IN_PRODUCTION = PublishScope("production")
 # ------------------------------------------------------------------------------------------ the database
 
 
-def test_the_migrations_make_the_tables(store: LibraryStore) -> None:
+def test_the_migrations_create_the_tables(store: LibraryStore) -> None:
     with store.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
+def test_head_is_the_newest_migration() -> None:
     assert migrate.head() == HEAD
 
 
-def test_an_older_library_is_brought_up(tmp_path: Path) -> None:
+def test_an_older_library_is_upgraded(tmp_path: Path) -> None:
     store = LibraryStore.open(tmp_path)
     place = BranchRef(store.new_stack("shop").api_key)
     asset = add_asset(store, place, b"one")
@@ -79,7 +79,7 @@ def test_an_older_library_is_brought_up(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_newer_library_is_not_opened(store: LibraryStore, tmp_path: Path) -> None:
+def test_a_newer_library_is_rejected(store: LibraryStore, tmp_path: Path) -> None:
     url = store.database.engine.url.render_as_string(hide_password=False)
     with store.database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
@@ -95,7 +95,7 @@ def test_a_newer_library_is_not_opened(store: LibraryStore, tmp_path: Path) -> N
         ("postgresql://u@127.0.0.1:1/x", "cannot be used"),
     ],
 )
-def test_a_database_that_cannot_be_had_is_told(url: str, words: str, tmp_path: Path) -> None:
+def test_an_unusable_database_is_reported(url: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(LibraryUnavailable, match=words):
         LibraryStore.open(tmp_path, url)
 
@@ -156,7 +156,7 @@ def test_a_permanent_url_is_set_once(store: LibraryStore, place: BranchRef) -> N
     assert replace_asset(store, place, asset.uid, b"two", changes=AssetChanges(slug="owl")).slug == "owl"
 
 
-def test_branches_are_apart(store: LibraryStore, place: BranchRef) -> None:
+def test_branches_are_separate(store: LibraryStore, place: BranchRef) -> None:
     draft = BranchRef(place.stack, "draft")
     asset = add_asset(store, draft, b"one", publishing=PRODUCTION)
     assert found(store, address(asset), PublishScope("production", "draft")) == asset.version.file_uid
@@ -172,7 +172,7 @@ def test_uids_must_belong_together(store: LibraryStore, place: BranchRef) -> Non
     assert found(store, address(one).replace(place.stack, other)) == "source_not_found"
 
 
-def test_kontent_addresses_serve_every_file_as_long_as_it_is_there(store: LibraryStore, place: BranchRef) -> None:
+def test_kontent_addresses_serve_every_version(store: LibraryStore, place: BranchRef) -> None:
     stack = store.stack(place.stack)
     assert stack is not None
     old = add_asset(store, place, b"one")
@@ -194,12 +194,12 @@ def test_kontent_addresses_serve_every_file_as_long_as_it_is_there(store: Librar
         "00000000-0000-0000-0000-00000000000g/00000000-0000-0000-0000-000000000000/a.jpg",
     ],
 )
-def test_what_is_no_address_with_a_file(path: str) -> None:
+def test_paths_that_are_not_addresses(path: str) -> None:
     read = read_address(path)
     assert read is None or (isinstance(read, lookup.ContentstackUrl) and read.file is None)
 
 
-def test_secured_stacks_ask_for_a_token_of_the_environment(store: LibraryStore) -> None:
+def test_secured_stacks_require_a_token_of_the_environment(store: LibraryStore) -> None:
     place = BranchRef(store.new_stack("secured", secured=True).api_key)
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     here, there = new_secret(KeyKind.DELIVERY), new_secret(KeyKind.DELIVERY)
@@ -218,12 +218,12 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: LibraryStore) 
     free = address(add_asset(store, open_, b"two", publishing=PRODUCTION))
     # fmt: off
     overlays = [
-        # the overlay, over a picture of    is had
+        # overlay, stack of the image below it  allowed
         (path, place.stack,                 False),
         (path, open_.stack,                 False),
         (free, place.stack,                 False),
         (free, open_.stack,                 True),
-        (free, "",                          True),   # over what is no picture of a stack
+        (free, "",                          True),   # the image below is not from the library
     ]
     # fmt: on
     for overlay, below, had in overlays:
@@ -234,7 +234,7 @@ def test_secured_stacks_ask_for_a_token_of_the_environment(store: LibraryStore) 
 # ------------------------------------------------------------------------------------------ publishing
 
 
-def test_what_is_scheduled_happens_when_it_is_due(
+def test_schedules_run_when_they_are_due(
     store: LibraryStore, place: BranchRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset = add_asset(store, place, b"one")
@@ -252,21 +252,21 @@ def test_what_is_scheduled_happens_when_it_is_due(
     assert found(store, address(asset), IN_PRODUCTION) == "source_not_found"
 
 
-def test_locales_are_published_apart(store: LibraryStore, place: BranchRef) -> None:
+def test_locales_are_published_separately(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one", publishing=PublishRequest(("production",), ("en-us", "de-de")))
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
     assert found(store, address(asset), IN_PRODUCTION) == asset.version.file_uid  # in German it still is
     assert [p.locale for p in store.asset(place, asset.uid).publications] == ["de-de"]
 
 
-def test_a_version_that_is_not_there_is_not_published(store: LibraryStore, place: BranchRef) -> None:
+def test_an_unknown_version_is_not_published(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one")
     with pytest.raises(NotFound, match="no such version"):
         store.publish(place, asset.uid, PublishRequest(("production",), version=2), "tester")
     assert store.environments(place.stack) == ()  # nothing of it happened
 
 
-def test_an_older_version_may_be_published_again(store: LibraryStore, place: BranchRef) -> None:
+def test_an_older_version_can_be_published_again(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one")
     replace_asset(store, place, asset.uid, b"two")
     store.publish(place, asset.uid, PRODUCTION, "tester")
@@ -298,9 +298,7 @@ def test_lists_are_filtered_sorted_and_paged(store: LibraryStore, place: BranchR
     assert store.list_entries(place, Listing(limit=1, with_count=True)).count == 4
 
 
-def test_a_list_of_an_environment_holds_the_versions_that_are_published_there(
-    store: LibraryStore, place: BranchRef
-) -> None:
+def test_a_list_of_an_environment_has_its_published_versions(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     replace_asset(store, place, asset.uid, b"two")
     add_asset(store, place, b"other", publishing=STAGING)
@@ -323,7 +321,7 @@ def test_folders_hold_assets_and_folders(store: LibraryStore, place: BranchRef) 
     with pytest.raises(BadRequest, match="into itself"):
         store.change_folder(place, outer, AssetChanges(parent_uid=inner), "tester")
     with pytest.raises(NotFound):
-        store.change(place, top.uid, AssetChanges(parent_uid=asset.uid), "tester")  # that is no folder
+        store.change(place, top.uid, AssetChanges(parent_uid=asset.uid), "tester")  # not a folder
     assert store.change(place, asset.uid, AssetChanges(to_top=True), "tester").entry.parent_uid is None
     store.change(place, asset.uid, AssetChanges(parent_uid=inner), "tester")
     store.delete_folder(place, outer)
@@ -335,7 +333,7 @@ def test_folders_hold_assets_and_folders(store: LibraryStore, place: BranchRef) 
 # ------------------------------------------------------------------------------------------ bytes
 
 
-def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: LibraryStore, place: BranchRef) -> None:
+def test_equal_bytes_are_stored_once_until_their_last_asset_is_deleted(store: LibraryStore, place: BranchRef) -> None:
     one, two = add_asset(store, place, b"same"), add_asset(store, place, b"same")
     assert len(list(store.blobs.digests())) == 1
     store.delete(place, one.uid)
@@ -344,7 +342,7 @@ def test_equal_bytes_are_kept_once_and_as_long_as_one_asset_has_them(store: Libr
     assert list(store.blobs.digests()) == []
 
 
-def test_the_log_knows_why_bytes_cannot_be_kept(
+def test_the_log_has_the_reason_why_bytes_cannot_be_stored(
     store: LibraryStore, place: BranchRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(digest: str, source: OpenSource) -> None:
@@ -356,9 +354,7 @@ def test_the_log_knows_why_bytes_cannot_be_kept(
     assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
 
 
-def test_a_misspelled_environment_does_not_pass_for_one_that_was_unpublished(
-    store: LibraryStore, place: BranchRef
-) -> None:
+def test_unpublishing_from_an_unknown_environment_is_rejected(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     with pytest.raises(BadRequest, match="unknown environment 'prodction'"):
         store.unpublish(place, asset.uid, PublishRequest(("production", "prodction")), "tester")
@@ -370,7 +366,7 @@ def test_a_misspelled_environment_does_not_pass_for_one_that_was_unpublished(
     store.unpublish(place, asset.uid, PublishRequest(("empty",)), "tester")  # where it never was, it is not
 
 
-def test_versions_have_names_that_can_be_taken_away(store: LibraryStore, place: BranchRef) -> None:
+def test_version_names_can_be_set_and_removed(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one")
     replace_asset(store, place, asset.uid, b"two")
     store.name_version(place, asset.uid, 1, "the first")
@@ -381,7 +377,7 @@ def test_versions_have_names_that_can_be_taken_away(store: LibraryStore, place: 
         store.name_version(place, asset.uid, 3, "none")
 
 
-def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: LibraryStore, place: BranchRef) -> None:
+def test_a_restored_version_is_a_new_version_with_the_old_bytes(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one")
     replace_asset(store, place, asset.uid, b"two")
     restored = store.restore(place, asset.uid, 1, "tester")
@@ -391,7 +387,7 @@ def test_a_restored_version_is_a_new_one_of_the_same_bytes(store: LibraryStore, 
     assert [v.number for v in store.versions(place, asset.uid)] == [3, 2, 1]
 
 
-def test_a_second_import_of_one_file_is_refused(store: LibraryStore, place: BranchRef) -> None:
+def test_a_second_import_of_one_file_is_rejected(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one", origin="/photos/owl.jpg")
     assert store.imported(place, "/photos/owl.jpg") == store.asset(place, asset.uid)
     assert store.imported(place, "/photos/other.jpg") is None
@@ -402,7 +398,7 @@ def test_a_second_import_of_one_file_is_refused(store: LibraryStore, place: Bran
 # ------------------------------------------------------------------------------------------ keys
 
 
-def test_keys_are_found_by_what_they_are_and_only_while_they_are_there(store: LibraryStore, place: BranchRef) -> None:
+def test_keys_are_found_by_kind_and_secret_until_they_are_revoked(store: LibraryStore, place: BranchRef) -> None:
     secret = new_secret(KeyKind.MANAGEMENT)
     key = store.new_key(KeyKind.MANAGEMENT, "editor", KeyScope(place.stack), secret)
     ring = KeyIndex(store.all_keys())
@@ -418,7 +414,7 @@ def test_keys_are_found_by_what_they_are_and_only_while_they_are_there(store: Li
     assert ring.find(KeyKind.MANAGEMENT, secret, 8) is None
 
 
-def test_a_key_is_kept_nowhere(store: LibraryStore, place: BranchRef, tmp_path: Path) -> None:
+def test_a_secret_is_not_stored_anywhere(store: LibraryStore, place: BranchRef, tmp_path: Path) -> None:
     secret = new_secret(KeyKind.ADMIN)
     key = store.new_key(KeyKind.ADMIN, "admin", KeyScope(), secret)
     assert secret not in repr(key)
@@ -428,35 +424,33 @@ def test_a_key_is_kept_nowhere(store: LibraryStore, place: BranchRef, tmp_path: 
 
 
 @pytest.mark.parametrize(("secret", "words"), [("x" * 14, "at least 15 characters, got 14")])
-def test_short_keys_are_refused(store: LibraryStore, secret: str, words: str) -> None:
+def test_short_keys_are_rejected(store: LibraryStore, secret: str, words: str) -> None:
     with pytest.raises(BadRequest, match=words):
         store.new_key(KeyKind.PIXLAB, "short", KeyScope(), secret)
 
 
-# ------------------------------------------------------------------------------------------ news
+# ------------------------------------------------------------------------------------------ feed
 
 
-def test_news_tell_every_change_in_its_order(
-    store: LibraryStore, place: BranchRef, database: Callable[[], str]
-) -> None:
+def test_the_feed_has_every_change_in_order(store: LibraryStore, place: BranchRef, database: Callable[[], str]) -> None:
     start = store.changes_since(None, 0)
     assert start.reset
     asset = add_asset(store, place, b"one", publishing=PRODUCTION)
     store.unpublish(place, asset.uid, PRODUCTION, "tester")
     store.delete(place, asset.uid)
-    news = store.changes_since(start.n, store.database.now_ms)
-    assert [change.kind.value for change in news.changes] == ["asset", "asset", "withdrawn", "deleted"]
-    assert [change.n for change in news.changes] == sorted(change.n for change in news.changes)
-    assert store.changes_since(news.n, store.database.now_ms).changes == ()
+    feed = store.changes_since(start.n, store.database.now_ms)
+    assert [change.kind.value for change in feed.changes] == ["asset", "asset", "withdrawn", "deleted"]
+    assert [change.n for change in feed.changes] == sorted(change.n for change in feed.changes)
+    assert store.changes_since(feed.n, store.database.now_ms).changes == ()
 
 
-def test_whoever_did_not_listen_for_long_begins_anew(store: LibraryStore, place: BranchRef) -> None:
+def test_a_late_poll_gets_a_reset(store: LibraryStore, place: BranchRef) -> None:
     n = store.changes_since(None, 0).n
     assert store.changes_since(n, store.database.now_ms - 20 * 3_600_000).reset
 
 
 def test_a_problem_is_a_problem(store: LibraryStore, place: BranchRef) -> None:
-    """Whatever is not there is told in the same way, by every call."""
+    """Every call reports an absent asset in the same way."""
     uid = "blt0123456789abcdef"
     for act in (
         lambda: store.asset(place, uid),

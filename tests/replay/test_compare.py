@@ -1,4 +1,4 @@
-"""Two URLs held side by side, against a server on the loopback address and a renderer."""
+"""Comparison of two URLs, against a server on the loopback address and with a renderer."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("one", "two", "unlike"), PAIRS)
-async def test_what_differs(origin: str, one: str, two: str, unlike: tuple[str, ...]) -> None:
+async def test_differences(origin: str, one: str, two: str, unlike: tuple[str, ...]) -> None:
     found = await compare_urls(origin + one, origin + two, settings=Settings())
     assert found.differences(3.0) == unlike
 
 
-async def test_all_that_is_told(origin: str) -> None:
+async def test_the_comparison_as_json(origin: str) -> None:
     found = await compare_urls(f"{origin}/a.png", f"{origin}/small.png", settings=Settings())
     told = found.to_json(3.0)
     assert told["one"] == {
@@ -116,7 +116,7 @@ async def test_all_that_is_told(origin: str) -> None:
     assert told["different"] == ["size"]
 
 
-async def test_why_there_is_no_picture(origin: str) -> None:
+async def test_the_reasons_why_a_body_is_not_an_image(origin: str) -> None:
     async def trouble(path: str) -> str | None:
         return (await compare_urls(origin + path, f"{origin}/gone", settings=Settings())).one.error
 
@@ -125,7 +125,7 @@ async def test_why_there_is_no_picture(origin: str) -> None:
     assert await trouble("/a.svg") == "svg is not decoded here"
 
 
-async def test_what_cannot_be_fetched(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_urls_that_cannot_be_fetched(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for url in ("file:///etc/passwd", "http://[::1/x"):
         with pytest.raises(BadRequest, match=re.escape(f"expected an http or https URL, got '{url}'")):
             await compare_urls(url, f"{origin}/a.png", settings=Settings())
@@ -193,12 +193,12 @@ OUT_OF_FORM = [
 
 
 @pytest.mark.parametrize("header", OUT_OF_FORM)
-def test_a_comparison_out_of_form_is_noticed(header: dict[str, object]) -> None:
+def test_a_malformed_comparison_is_rejected(header: dict[str, object]) -> None:
     with pytest.raises(ProtocolError):
         reply_parser.parse_reply(RawReply(MessageKind.DIFFERENCE, json.dumps(header).encode()), Compare())
 
 
-def test_a_comparison_answers_nothing_else() -> None:
+def test_a_comparison_is_not_a_reply_to_another_task() -> None:
     told = protocol.serialize_reply(Reply(ImageDifference(Size(3, 4), 1.5, 200, None)))
     with pytest.raises(ProtocolError, match="DIFFERENCE is not a reply to Inspect"):
         reply_parser.parse_reply(told, Inspect())
