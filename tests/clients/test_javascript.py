@@ -1,6 +1,6 @@
-"""The vendors' JavaScript libraries drive a server: the URLs are theirs (urls.mjs), pictures and sizes are ours.
+"""The vendors' JavaScript libraries build URLs (urls.mjs), and our server serves images of the expected sizes.
 
-Not here: @contentstack/delivery-sdk 5, whose package has the types of ImageTransform and not its code.
+Not tested: @contentstack/delivery-sdk 5; its package has the types of ImageTransform, but not its code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BROWSER = {"Accept": "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*
 
 # fmt: off
 PICTURES = [
-    # what was asked for                  of a picture of 400x200 px
+    # request                             response to an image of 400x200 px
     ("unpic contentstack cover",          "image/webp", (120, 90)),
     ("unpic contentstack width",          "image/webp", (100, 50)),
     ("unpic contentstack avif",           "image/webp", (100, 50)),   # it adds auto=webp, which comes before format
@@ -78,26 +78,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def urls(server: Running) -> Mapping[str, str]:
-    """What the libraries make of the server's address."""
-    told = subprocess.run(
+    """The URLs that the libraries build, by name."""
+    reply = subprocess.run(
         [NODE or "node", "urls.mjs", server.address], cwd=HERE, capture_output=True, text=True, timeout=60, check=False
     )
-    assert told.returncode == 0, told.stderr
-    found: dict[str, str] = json.loads(told.stdout)
+    assert reply.returncode == 0, reply.stderr
+    found: dict[str, str] = json.loads(reply.stdout)
     return found
 
 
 @pytest.mark.parametrize(("name", "media_type", "size"), PICTURES)
-def test_url_in_picture_out(
+def test_the_url_of_a_library_serves_its_image(
     server: Running, urls: Mapping[str, str], name: str, media_type: str, size: tuple[int, int]
 ) -> None:
     assert urls[name].startswith(server.address)
-    answer = server.get(urls[name].removeprefix(server.address), headers=BROWSER)
-    assert answer.status_code == 200, (urls[name], answer.text)
-    assert answer.headers["content-type"] == media_type
-    assert Image.open(BytesIO(answer.content)).size == size
-    assert answer.headers.get("x-cropmark-warning") is None
+    reply = server.get(urls[name].removeprefix(server.address), headers=BROWSER)
+    assert reply.status_code == 200, (urls[name], reply.text)
+    assert reply.headers["content-type"] == media_type
+    assert Image.open(BytesIO(reply.content)).size == size
+    assert reply.headers.get("x-cropmark-warning") is None
 
 
-def test_every_url_is_tried(urls: Mapping[str, str]) -> None:
+def test_every_url_is_tested(urls: Mapping[str, str]) -> None:
     assert set(urls) == {name for name, _, _ in PICTURES}

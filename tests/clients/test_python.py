@@ -1,4 +1,4 @@
-"""Contentstack's Python library drives a server: the URLs are its, pictures and sizes are ours."""
+"""Contentstack's Python library builds URLs, and our server serves images of the expected sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = require("contentstack", find_spec("contentstack") is not None)
 
 # fmt: off
 TRANSFORMS = [
-    # behind the path              operations; those in snake case are unknown and dropped            size
+    # after the path               operations; those in snake case are unknown and dropped            size
     ("",                           {"width": 100, "height": 100, "crop": "150,100"},              (100, 100)),
     ("",                           {"width": 120, "height": 90, "fit": "crop"},                   (120, 90)),
     ("",                           {"bg-color": "FF0000", "pad": "10"},                           (420, 220)),
@@ -36,12 +36,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield found
 
 
-@pytest.mark.parametrize(("behind", "operations", "size"), TRANSFORMS)
-def test_url_in_picture_out(
-    server: Running, behind: str, operations: dict[str, str | int], size: tuple[int, int]
+@pytest.mark.parametrize(("suffix", "operations", "size"), TRANSFORMS)
+def test_the_url_of_a_library_serves_its_image(
+    server: Running, suffix: str, operations: dict[str, str | int], size: tuple[int, int]
 ) -> None:
     stack = import_module("contentstack").Stack("blt0123456789abcdef", "cs0123456789", "production")
-    url: str = stack.image_transform(f"{server.address}/contentstack/wide.jpg{behind}", **operations).get_url()
-    answer = server.get(url.removeprefix(server.address))
-    assert answer.status_code == 200, (url, answer.text)
-    assert Image.open(BytesIO(answer.content)).size == size
+    url: str = stack.image_transform(f"{server.address}/contentstack/wide.jpg{suffix}", **operations).get_url()
+    reply = server.get(url.removeprefix(server.address))
+    assert reply.status_code == 200, (url, reply.text)
+    assert Image.open(BytesIO(reply.content)).size == size

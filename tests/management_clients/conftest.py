@@ -1,4 +1,4 @@
-"""The library and the server of the other tests of the library."""
+"""The fixtures of tests/library."""
 
 from tests.library.conftest import library_server, shop
 

@@ -1,4 +1,4 @@
-"""The vendor's JavaScript library manages the library (manage.mjs); what it did is looked at from outside."""
+"""The vendor's JavaScript library manages the library (manage.mjs); its effects are checked over HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = require("node", INSTALLED)
 
 
 def steps(server: Running, shop: Shop, folder: Path) -> dict[str, Any]:
-    """What the script told, by its steps."""
+    """The results of the script, by step."""
     files = []
     for name, red in (("owl.png", 200), ("other.png", 10)):
         (folder / name).write_bytes(png(red))
@@ -29,25 +29,25 @@ def steps(server: Running, shop: Shop, folder: Path) -> dict[str, Any]:
     command = [NODE, str(HERE / "manage.mjs"), f"{server.address}/v3", shop.stack.api_key, shop.token, *files]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:] + server.log.read_text()[-2000:]
-    return {told.pop("step"): told for told in map(json.loads, done.stdout.splitlines())}
+    return {reply.pop("step"): reply for reply in map(json.loads, done.stdout.splitlines())}
 
 
 def test_the_javascript_library_uploads_publishes_replaces_and_deletes(
     library_server: Running, own_shop: Shop, tmp_path: Path
 ) -> None:
-    told = steps(library_server, own_shop, tmp_path)
-    uploaded = told["upload"]
+    reply = steps(library_server, own_shop, tmp_path)
+    uploaded = reply["upload"]
     assert (uploaded["title"], uploaded["tags"], uploaded["version"]) == ("An owl", ["bird", "night"], 1)
     assert uploaded["url"].startswith(f"{library_server.address}/v3/assets/{own_shop.stack.api_key}/{uploaded['uid']}/")
-    assert told["publish"] == {"notice": "Asset sent for publishing."}
-    assert told["list"] == {"count": 1, "published": [1]}
-    assert told["update"] == {"title": "The owl", "version": 1}
-    assert told["replace"]["version"] == 2
-    assert told["replace"]["url"].endswith("/other.png")
-    assert told["unpublish"] == {"notice": "Asset sent for unpublishing."}
-    assert told["delete"] == {"notice": "Asset deleted successfully."}
-    assert told["gone"] == {"status": 422, "error_code": 145, "message": "Asset was not found."}
-    assert told["folder"] == {"name": "Birds", "is_dir": True}
-    assert "production" in told["environments"]["names"]
-    assert told["stranger"] == {"status": 401, "error_code": 105}
+    assert reply["publish"] == {"notice": "Asset sent for publishing."}
+    assert reply["list"] == {"count": 1, "published": [1]}
+    assert reply["update"] == {"title": "The owl", "version": 1}
+    assert reply["replace"]["version"] == 2
+    assert reply["replace"]["url"].endswith("/other.png")
+    assert reply["unpublish"] == {"notice": "Asset sent for unpublishing."}
+    assert reply["delete"] == {"notice": "Asset deleted successfully."}
+    assert reply["gone"] == {"status": 422, "error_code": 145, "message": "Asset was not found."}
+    assert reply["folder"] == {"name": "Birds", "is_dir": True}
+    assert "production" in reply["environments"]["names"]
+    assert reply["stranger"] == {"status": 401, "error_code": 105}
     assert library_server.get(uploaded["url"].removeprefix(library_server.address)).status_code == 404

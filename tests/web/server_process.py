@@ -80,14 +80,14 @@ def running(
 def _greeting(process: subprocess.Popen[bytes], log: Path) -> str:
     """The server's output until it accepts requests."""
     assert process.stdout is not None
-    told, end = b"", time.monotonic() + 60
-    while b"Ctrl-C" not in told and time.monotonic() < end:
+    reply, end = b"", time.monotonic() + 60
+    while b"Ctrl-C" not in reply and time.monotonic() < end:
         ready, _, _ = select.select([process.stdout], [], [], 0.5)
         piece = os.read(process.stdout.fileno(), 65536) if ready else b""
-        told += piece
+        reply += piece
         if ready and not piece:
-            raise AssertionError(f"the server ended: {told.decode()}\n{log.read_text()}")
-    return told.decode()
+            raise AssertionError(f"the server ended: {reply.decode()}\n{log.read_text()}")
+    return reply.decode()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -25,8 +25,8 @@ async def test_a_page_that_fails_is_logged() -> None:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://img.example") as client:
         with structlog.testing.capture_logs() as logs:
-            answer = await client.get("/readyz")
-    assert (answer.status_code, answer.json()["detail"]) == (500, "internal server error; see the server log")
-    (told,) = logs
-    assert (told["event"], told["log_level"], told["path"]) == ("a page failed", "error", "/readyz")
-    assert str(told["exc_info"]) == "the pool is broken"
+            reply = await client.get("/readyz")
+    assert (reply.status_code, reply.json()["detail"]) == (500, "internal server error; see the server log")
+    (entry,) = logs
+    assert (entry["event"], entry["log_level"], entry["path"]) == ("a page failed", "error", "/readyz")
+    assert str(entry["exc_info"]) == "the pool is broken"

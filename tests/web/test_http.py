@@ -42,21 +42,21 @@ HIT = b"GET /fastly/wide.jpg?width=100 HTTP/1.1\r\nHost: a\r\n\r\n"
 def said(server: Running, *pieces: bytes, wait_s: float = 5.0) -> bytes:
     """The server's responses on one connection, until it closes the connection or is silent for `wait_s`."""
     url = httpx.URL(server.address)
-    heard = b""
+    received = b""
     with socket.create_connection((url.host, url.port or 80), timeout=wait_s) as connection:
         for piece in pieces:
             connection.sendall(piece)
         connection.settimeout(wait_s)
         try:
             while piece := connection.recv(65_536):
-                heard += piece
+                received += piece
         except (TimeoutError, ConnectionResetError):
             pass
-    return heard
+    return received
 
 
-def statuses(heard: bytes) -> list[int]:
-    return [int(found) for found in re.findall(rb"HTTP/1\.[01] ([0-9]{3}) ", heard)]
+def statuses(received: bytes) -> list[int]:
+    return [int(found) for found in re.findall(rb"HTTP/1\.[01] ([0-9]{3}) ", received)]
 
 
 # ------------------------------------------------------------------------------------------------ the wire
@@ -110,19 +110,19 @@ ODD = [
 @pytest.mark.parametrize(("what", "sent", "will_do"), ODD, ids=[row[0] for row in ODD])
 def test_check_09_odd_requests(server: Running, what: str, sent: bytes, will_do: set[int]) -> None:
     """Each gets one response, and the next request gets its image."""
-    heard = said(server, sent, wait_s=3)
-    assert set(statuses(heard)) <= will_do, heard[:300]
-    assert len(statuses(heard)) <= 1
-    assert b"Traceback" not in heard
+    received = said(server, sent, wait_s=3)
+    assert set(statuses(received)) <= will_do, received[:300]
+    assert len(statuses(received)) <= 1
+    assert b"Traceback" not in received
     assert server.get(WIDE).status_code == 200
 
 
 def test_pipelined_garbage(server: Running) -> None:
     """Requests before the garbage get a response, requests after it do not."""
     server.get(WIDE)
-    heard = said(server, HIT * 3 + b"\x00\xff garbage\r\n\r\n" + HIT * 3)
-    assert statuses(heard)[:3] == [200, 200, 200]
-    assert set(statuses(heard)[3:]) <= {400}
+    received = said(server, HIT * 3 + b"\x00\xff garbage\r\n\r\n" + HIT * 3)
+    assert statuses(received)[:3] == [200, 200, 200]
+    assert set(statuses(received)[3:]) <= {400}
     assert statuses(said(server, HIT * 20, wait_s=2)) == [200] * 20
 
 
@@ -163,9 +163,9 @@ def _is_closed(connection: socket.socket) -> bool:
 
 def test_no_redirect_to_the_host_of_the_request(server: Running) -> None:
     for path in ("/admin/purge/", "/healthz/", "//evil.example/", "/\\evil.example"):
-        answer = server.get(path, headers={"Host": "evil.example"})
-        assert (answer.status_code, answer.headers["server"]) == (404, "cropmark")
-        assert "location" not in answer.headers
+        reply = server.get(path, headers={"Host": "evil.example"})
+        assert (reply.status_code, reply.headers["server"]) == (404, "cropmark")
+        assert "location" not in reply.headers
 
 
 @pytest.mark.parametrize("asked_for", ["bytes=0-99", "bytes=-1", "bytes=99999-", "bytes=0-1,5-6", "lines=1", ""])
@@ -178,12 +178,12 @@ def test_a_range_request_gets_the_whole_image(server: Running, asked_for: str) -
 
 
 def test_options(server: Running) -> None:
-    answer = server.get(WIDE, method="OPTIONS", headers={"Origin": "https://a.example"})
-    assert answer.status_code == 204
-    assert answer.headers["allow"] == answer.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
+    reply = server.get(WIDE, method="OPTIONS", headers={"Origin": "https://a.example"})
+    assert reply.status_code == 204
+    assert reply.headers["allow"] == reply.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
 
 
-# ------------------------------------------------------------------------------------------------ every answer
+# ------------------------------------------------------------------------------------------------ every reply
 
 
 # fmt: off
@@ -211,13 +211,13 @@ ROUTES = [
 
 @pytest.mark.parametrize(("path", "headers", "policy"), ROUTES)
 def test_check_45_headers_of_every_response(server: Running, path: str, headers: dict[str, str], policy: str) -> None:
-    answer = server.get(path, headers=headers)
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert answer.headers["cross-origin-resource-policy"] == policy
-    assert answer.headers["server"] == "cropmark"
-    assert not re.search(r"granian|python|starlette|hyper", str(answer.headers), re.IGNORECASE)
-    assert not answer.headers["content-type"].startswith(("text/html", "application/javascript")) or path == "/"
+    reply = server.get(path, headers=headers)
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert reply.headers["cross-origin-resource-policy"] == policy
+    assert reply.headers["server"] == "cropmark"
+    assert not re.search(r"granian|python|starlette|hyper", str(reply.headers), re.IGNORECASE)
+    assert not reply.headers["content-type"].startswith(("text/html", "application/javascript")) or path == "/"
 
 
 # fmt: off
@@ -242,9 +242,9 @@ def test_cors(origins: tuple[str, ...] | None, origin: str, allowed: str | None,
     respond(app, b"/fastly/a.jpg?width=3", headers=[(b"origin", b"https://first.example")])
     headers = [(b"origin", origin.encode())] if origin else []
     for target in (b"/fastly/a.jpg?width=3", b"/fastly/a.jpg?width=3"):
-        answer = respond(app, target, headers=headers)
-        assert answer.header("access-control-allow-origin") == allowed
-        assert answer.header("vary") == vary
+        reply = respond(app, target, headers=headers)
+        assert reply.header("access-control-allow-origin") == allowed
+        assert reply.header("vary") == vary
     assert respond(app, b"/fastly/a.jpg?width=0", headers=headers).header("access-control-allow-origin") == allowed
     same = respond(app, b"/fastly/a.jpg?width=3", headers=[*headers, (b"if-none-match", b'"etag"')])
     assert (same.status, same.header("access-control-allow-origin")) == (304, allowed)
@@ -309,18 +309,18 @@ def test_check_44_text_of_problems_in_headers(
         restored_problem(code, detail, fix, parameter) for code in PROBLEMS_BY_CODE if code != "bad_value"
     ]
     for problem in (*problems, BadValue(parameter or "width", detail, expected=fix)):
-        answer, headers = response.error_response(dialect, problem, ImageRequest(path, query), negotiated=True)
+        reply, headers = response.error_response(dialect, problem, ImageRequest(path, query), negotiated=True)
         assert_sound(headers)
-        assert 400 <= answer.status < 600
+        assert 400 <= reply.status < 600
         assert dict(headers)[b"content-type"] != b"text/html"
 
 
 @pytest.mark.parametrize("text", ["%0d%0aSet-Cookie:%20x=1", "%00", "%E2%80%A8", "a%22%3Cscript%3E"])
 def test_check_44_nothing_of_a_url_becomes_a_header(server: Running, text: str) -> None:
     for path in (f"/fastly/{text}.jpg", f"/fastly/wide.jpg?{text}={text}&width={text}", f"/kontent/wide.jpg?w={text}"):
-        answer = server.get(path)
-        assert "set-cookie" not in answer.headers
-        assert answer.status_code in (200, 400, 404)
+        reply = server.get(path)
+        assert "set-cookie" not in reply.headers
+        assert reply.status_code in (200, 400, 404)
 
 
 # ------------------------------------------------------------------------------------------------ load
@@ -346,8 +346,8 @@ async def _all(server: Running, paths: list[str]) -> list[tuple[httpx.Response, 
 
         async def one(path: str) -> tuple[httpx.Response, float]:
             started_s = time.perf_counter()
-            answer = await client.get(server.address + path, headers={"Accept": "image/avif,image/webp"})
-            return answer, time.perf_counter() - started_s
+            reply = await client.get(server.address + path, headers={"Accept": "image/avif,image/webp"})
+            return reply, time.perf_counter() - started_s
 
         return list(await asyncio.gather(*(one(path) for path in paths)))
 
@@ -359,9 +359,9 @@ def test_check_42_a_page_of_24_misses_of_one_photo_passes(busy: Running) -> None
         for width in (160, 240, 320, 400, 480, 560, 640, 720)
         for kind in ("jpg", "webp", "avif")
     ]
-    answers = asyncio.run(_all(busy, paths))
-    assert [answer.status_code for answer, _ in answers] == [200] * 24
-    assert all(Image.open(io.BytesIO(a.content)).width > 0 for a, _ in answers)
+    replies = asyncio.run(_all(busy, paths))
+    assert [reply.status_code for reply, _ in replies] == [200] * 24
+    assert all(Image.open(io.BytesIO(a.content)).width > 0 for a, _ in replies)
 
 
 def test_check_42_beyond_the_queue_misses_are_rejected_quickly_and_hits_are_served(busy: Running) -> None:
@@ -380,13 +380,13 @@ def test_check_42_beyond_the_queue_misses_are_rejected_quickly_and_hits_are_serv
         return await flood, meanwhile
 
     flood, meanwhile = asyncio.run(both())
-    refused = [(answer, took) for answer, took in flood if answer.status_code == 503]
-    assert {answer.status_code for answer, _ in flood} == {200, 503}
+    refused = [(reply, took) for reply, took in flood if reply.status_code == 503]
+    assert {reply.status_code for reply, _ in flood} == {200, 503}
     assert len(refused) > 100
-    assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer, _ in refused)
-    assert all(answer.headers["cache-control"] == "no-store" for answer, _ in refused)
-    slowest_served = max(took for answer, took in flood if answer.status_code == 200)
+    assert all(1 <= int(reply.headers["retry-after"]) <= 60 for reply, _ in refused)
+    assert all(reply.headers["cache-control"] == "no-store" for reply, _ in refused)
+    slowest_served = max(took for reply, took in flood if reply.status_code == 200)
     assert sorted(took for _, took in refused)[len(refused) // 2] < max(1.0, slowest_served / 2)
     assert len(meanwhile) >= 8
-    assert all(answer.status_code == 200 for answer, _ in meanwhile)
+    assert all(reply.status_code == 200 for reply, _ in meanwhile)
     assert sorted(took for _, took in meanwhile)[len(meanwhile) // 2] < 0.1

@@ -67,11 +67,11 @@ class Origin:
     """A web server on loopback that records its requests."""
 
     def __init__(self) -> None:
-        heard = self.heard = []  # type: list[str]
+        received = self.heard = []  # type: list[str]
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                heard.append(self.path)
+                received.append(self.path)
                 if self.path == "/drip.png":
                     self._drip()
                     return
@@ -167,24 +167,24 @@ def corner(body: bytes) -> tuple[int, ...]:
         return found
 
 
-def followed(told: dict[str, Any]) -> bytes:
+def followed(body: dict[str, Any]) -> bytes:
     """The stored result at a link, requested without a key."""
-    answer = httpx.get(told["link"], trust_env=False)
-    assert answer.status_code == 200
-    return answer.content
+    reply = httpx.get(body["link"], trust_env=False)
+    assert reply.status_code == 200
+    return reply.content
 
 
-def refused(answer: httpx.Response, status: int, words: str = "") -> None:
+def refused(reply: httpx.Response, status: int, words: str = "") -> None:
     """JSON, its status the HTTP status, an error of words."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == JSON
-    told = answer.json()
-    assert set(told) == {"status", "error"}
-    assert told["status"] == status
-    assert told["error"]
-    assert words in told["error"]
-    assert answer.headers["access-control-allow-origin"] == "*"
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == JSON
+    body = reply.json()
+    assert set(body) == {"status", "error"}
+    assert body["status"] == status
+    assert body["error"]
+    assert words in body["error"]
+    assert reply.headers["access-control-allow-origin"] == "*"
+    assert reply.headers["x-content-type-options"] == "nosniff"
 
 
 # ------------------------------------------------------------------------------------------------ samples
@@ -232,26 +232,26 @@ WAYS: list[tuple[str, Callable[[httpx.Client, str], httpx.Response]]] = [
 def test_a_crop_is_served_at_its_link(
     client: httpx.Client, origin: Origin, how: str, send: Callable[[httpx.Client, str], httpx.Response]
 ) -> None:
-    answer = send(client, origin.url("/a.png"))
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == JSON  # exactly: the PHP client compares the whole value
-    told = answer.json()
-    assert told["status"] == 200
-    assert told["ssl_link"] == told["link"]
-    body = followed(told)
-    small = "width" in str(answer.request.url) and SMALL64[:20] in str(answer.request.url)
+    reply = send(client, origin.url("/a.png"))
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"] == JSON  # exactly: the PHP client compares the whole value
+    fields = reply.json()
+    assert fields["status"] == 200
+    assert fields["ssl_link"] == fields["link"]
+    body = followed(fields)
+    small = "width" in str(reply.request.url) and SMALL64[:20] in str(reply.request.url)
     assert (size_of(body), corner(body)) == (((9, 9), (0, 0, 7)) if small else ((145, 145), (164, 95, 7)))
 
 
 def test_requests_as_in_the_python_sample(server: Running, origin: Origin) -> None:
     requests = pytest.importorskip("requests")
-    answer = requests.get(
+    reply = requests.get(
         f"{server.address}/pixlab/crop",
         params={"img": origin.url("/a.png"), "key": KEY, "x": 164, "y": 95, "width": 145, "height": 145, "blob": True},
         timeout=10,
     )
-    answer.raise_for_status()
-    assert size_of(answer.content) == (145, 145)
+    reply.raise_for_status()
+    assert size_of(reply.content) == (145, 145)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -274,14 +274,14 @@ def test_curl_with_a_query(server: Running, origin: Origin) -> None:
 
 def test_a_blob_is_the_image_itself_and_nothing_is_stored(client: httpx.Client, data: Path) -> None:
     before = sorted(data.glob("results/*"))
-    answer = client.post("/crop", json={"img": BASE64, "key": KEY, **BOX, "blob": True})
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "image/png"
-    assert (size_of(answer.content), corner(answer.content)) == ((145, 145), (164, 95, 7))
-    assert re.fullmatch(r'inline; filename="[\w-]+\.png"', answer.headers["content-disposition"])
-    assert answer.headers["cache-control"] == "private, no-store"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "render;dur=" in answer.headers["server-timing"]
+    reply = client.post("/crop", json={"img": BASE64, "key": KEY, **BOX, "blob": True})
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "image/png"
+    assert (size_of(reply.content), corner(reply.content)) == ((145, 145), (164, 95, 7))
+    assert re.fullmatch(r'inline; filename="[\w-]+\.png"', reply.headers["content-disposition"])
+    assert reply.headers["cache-control"] == "private, no-store"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert "render;dur=" in reply.headers["server-timing"]
     assert sorted(data.glob("results/*")) == before
 
 
@@ -308,16 +308,16 @@ def test_neighbors(
     kind: str,
 ) -> None:
     asked: dict[str, Any] = {"img": origin.url("/a.png"), "key": KEY, "blob": "true", **fields}
-    answer = client.get(f"/{endpoint}", params=asked)
-    assert answer.status_code == 200, answer.text
-    assert (size_of(answer.content), answer.headers["content-type"]) == (size, kind)
+    reply = client.get(f"/{endpoint}", params=asked)
+    assert reply.status_code == 200, reply.text
+    assert (size_of(reply.content), reply.headers["content-type"]) == (size, kind)
 
 
 @pytest.mark.parametrize(("endpoint", "size"), [("cropgif", (20, 20)), ("resizegif", (20, 20))])
 def test_all_frames_of_an_animation(client: httpx.Client, origin: Origin, endpoint: str, size: tuple[int, int]) -> None:
     asked: dict[str, Any] = {"img": origin.url("/moving.gif"), "key": KEY, "blob": 1, "x": 2, "y": 2, "width": 20}
-    answer = client.get(f"/{endpoint}", params=asked)
-    with Image.open(io.BytesIO(answer.content)) as image:
+    reply = client.get(f"/{endpoint}", params=asked)
+    with Image.open(io.BytesIO(reply.content)) as image:
         assert (image.size, image.n_frames, image.info["duration"]) == (size, 3, 80)  # type: ignore[attr-defined]  # GIF
 
 
@@ -328,46 +328,46 @@ def test_the_frame_is_upright(client: httpx.Client, origin: Origin) -> None:
 
 
 def test_a_truncated_number_has_a_warning(client: httpx.Client) -> None:
-    answer = client.post("/crop", json={"img": BASE64, "key": KEY, "x": 1.7, "y": 2, "width": 20})
-    assert answer.status_code == 200
-    assert answer.headers["x-cropmark-warning"] == "x: 1.7 counts as 1"
+    reply = client.post("/crop", json={"img": BASE64, "key": KEY, "x": 1.7, "y": 2, "width": 20})
+    assert reply.status_code == 200
+    assert reply.headers["x-cropmark-warning"] == "x: 1.7 counts as 1"
 
 
 # ------------------------------------------------------------------------------------------------ links
 
 
 def test_a_stored_result_has_its_ttl_and_is_inert(client: httpx.Client, server: Running) -> None:
-    told = client.post("/crop", json={"img": BASE64, "key": KEY, **BOX}).json()
-    assert told["link"] == f"{server.address}/media/{told['id']}.png"
-    answer = httpx.get(told["link"], trust_env=False)
-    age = re.fullmatch(r"public, max-age=(\d+)", answer.headers["cache-control"])
+    body = client.post("/crop", json={"img": BASE64, "key": KEY, **BOX}).json()
+    assert body["link"] == f"{server.address}/media/{body['id']}.png"
+    reply = httpx.get(body["link"], trust_env=False)
+    age = re.fullmatch(r"public, max-age=(\d+)", reply.headers["cache-control"])
     assert age is not None
     assert 7 * 86_400 - 60 < int(age[1]) <= 7 * 86_400
-    assert answer.headers["content-type"] == "image/png"
-    assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    again = httpx.get(told["link"], headers={"If-None-Match": answer.headers["etag"]}, trust_env=False)
+    assert reply.headers["content-type"] == "image/png"
+    assert reply.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    again = httpx.get(body["link"], headers={"If-None-Match": reply.headers["etag"]}, trust_env=False)
     assert (again.status_code, again.content) == (304, b"")
-    head = httpx.head(told["link"], trust_env=False)
-    assert (head.status_code, head.headers["content-length"]) == (200, str(len(answer.content)))
-    assert httpx.post(told["link"], trust_env=False).status_code == 405
+    head = httpx.head(body["link"], trust_env=False)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(reply.content)))
+    assert httpx.post(body["link"], trust_env=False).status_code == 405
 
 
 def test_an_unknown_link_is_missing(server: Running) -> None:
-    answer = server.get("/media/AAAAAAAAAAAAAAAAAAAAAAAA.png")
-    assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store")
+    reply = server.get("/media/AAAAAAAAAAAAAAAAAAAAAAAA.png")
+    assert (reply.status_code, reply.headers["cache-control"]) == (404, "no-store")
 
 
 def test_store_keeps_the_bytes_unchanged_and_delete_removes_them(client: httpx.Client) -> None:
     body = _turned()
     files = {"file": ("holiday.jpg", body, "image/jpeg")}
-    told = client.post("/store", data={"key": KEY, "comment": "summer"}, files=files).json()
-    assert told["link"].endswith(".jpg")
-    assert followed(told) == body
-    gone = client.get("/delete", params={"link": told["link"], "key": KEY})
+    reply = client.post("/store", data={"key": KEY, "comment": "summer"}, files=files).json()
+    assert reply["link"].endswith(".jpg")
+    assert followed(reply) == body
+    gone = client.get("/delete", params={"link": reply["link"], "key": KEY})
     assert (gone.status_code, gone.json()) == (200, {"status": 200})
-    assert httpx.get(told["link"], trust_env=False).status_code == 404
-    refused(client.get("/delete", params={"link": told["link"], "key": KEY}), 404, "this key has no stored result")
+    assert httpx.get(reply["link"], trust_env=False).status_code == 404
+    refused(client.get("/delete", params={"link": reply["link"], "key": KEY}), 404, "this key has no stored result")
 
 
 NO_PICTURES = [
@@ -433,10 +433,10 @@ def test_rejected_requests(
     server: Running, client: httpx.Client, origin: Origin, method: str, path: str, status: int, words: str
 ) -> None:
     filled = path.replace("{key}", KEY).replace("{a}", origin.url("/a.png")).replace("{origin}", origin.url(""))
-    answer = server.get(f"/pixlab{filled}", method=method)
-    refused(answer, status, words)
+    reply = server.get(f"/pixlab{filled}", method=method)
+    refused(reply, status, words)
     if status == 405:
-        assert "OPTIONS" in answer.headers["allow"]
+        assert "OPTIONS" in reply.headers["allow"]
 
 
 def test_all_rejected_addresses_have_one_text(client: httpx.Client) -> None:
@@ -447,11 +447,11 @@ def test_all_rejected_addresses_have_one_text(client: httpx.Client) -> None:
         "gopher://a.example/",
         "http://",
     ]
-    told = {
+    reply = {
         client.get("/crop", params={"img": address, "key": KEY, "x": 0, "y": 0, "width": 9}).text
         for address in addresses
     }
-    assert len(told) == 1
+    assert len(reply) == 1
 
 
 def test_nothing_is_fetched_without_a_valid_key(client: httpx.Client, origin: Origin) -> None:
@@ -494,22 +494,22 @@ def test_a_key_in_a_body_that_does_not_fit_is_read(client: httpx.Client) -> None
 
 
 def test_a_head_is_rejected_without_a_body(client: httpx.Client) -> None:
-    answer = client.head("/crop", params={"key": KEY})
-    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (405, b"", JSON)
+    reply = client.head("/crop", params={"key": KEY})
+    assert (reply.status_code, reply.content, reply.headers["content-type"]) == (405, b"", JSON)
 
 
 def test_a_preflight_request(client: httpx.Client) -> None:
-    answer = client.options("/crop", headers={"Origin": "https://app.example"})
-    assert answer.status_code == 204
-    assert answer.headers["access-control-allow-origin"] == "*"
-    assert "WWW-Authenticate" in answer.headers["access-control-allow-headers"]
+    reply = client.options("/crop", headers={"Origin": "https://app.example"})
+    assert reply.status_code == 204
+    assert reply.headers["access-control-allow-origin"] == "*"
+    assert "WWW-Authenticate" in reply.headers["access-control-allow-headers"]
 
 
 def test_a_slow_origin_times_out_before_the_client(client: httpx.Client, origin: Origin) -> None:
-    began = time.monotonic()
-    answer = client.get("/crop", params={"img": origin.url("/drip.png"), "key": KEY, **BOX})
-    refused(answer, 404, "is not available")
-    assert 5 < time.monotonic() - began < 9
+    started = time.monotonic()
+    reply = client.get("/crop", params={"img": origin.url("/drip.png"), "key": KEY, **BOX})
+    refused(reply, 404, "is not available")
+    assert 5 < time.monotonic() - started < 9
 
 
 def test_large_bodies_and_images_are_rejected(client: httpx.Client) -> None:
@@ -524,10 +524,10 @@ def test_a_large_body_without_its_length_is_rejected_too(client: httpx.Client) -
     pieces = (b"x" * 2**20 for _ in range(31))
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     try:
-        answer = client.post("/crop", params={"key": KEY}, content=pieces, headers=headers)
+        reply = client.post("/crop", params={"key": KEY}, content=pieces, headers=headers)
     except httpx.WriteError:
         return  # the server stopped reading
-    refused(answer, 400)
+    refused(reply, 400)
 
 
 # ------------------------------------------------------------------------------------------------ faces
@@ -538,9 +538,9 @@ DETECTOR = find_spec("onnxruntime") is not None
 @pytest.mark.skipif(not DETECTOR, reason="onnxruntime is not installed")
 def test_each_detected_face_can_be_cropped(client: httpx.Client) -> None:
     body = (PHOTOS / "kpa_bar55.jpg").read_bytes()
-    told = client.post("/facedetect", data={"key": KEY}, files={"file": ("bar.jpg", body)}).json()
-    assert told["status"] == 200
-    faces = told["faces"]
+    reply = client.post("/facedetect", data={"key": KEY}, files={"file": ("bar.jpg", body)}).json()
+    assert reply["status"] == 200
+    faces = reply["faces"]
     assert [face["face_id"] for face in faces] == list(range(len(faces)))
     assert len(faces) >= 2
     areas = [face["width"] * face["height"] for face in faces]
@@ -558,8 +558,8 @@ def test_each_detected_face_can_be_cropped(client: httpx.Client) -> None:
 @pytest.mark.parametrize(("photo", "count"), [("kpa_anne_helene.jpg", 1), ("mate_ladybird.jpg", 0)])
 def test_faces_are_counted(client: httpx.Client, photo: str, count: int) -> None:
     body = base64.b64encode((PHOTOS / photo).read_bytes()).decode()
-    answer = client.post("/facedetect", json={"img": body, "key": KEY, "count": True})
-    assert answer.json() == {"status": 200, "faces": count, "count": count}
+    reply = client.post("/facedetect", json={"img": body, "key": KEY, "count": True})
+    assert reply.json() == {"status": 200, "faces": count, "count": count}
     boxes = client.post("/facedetect", json={"img": body, "key": KEY}).json()["faces"]
     assert len(boxes) == count
 
@@ -590,12 +590,12 @@ def test_hits_stay_fast_while_30_mb_are_posted(server: Running, tmp_path: Path) 
     times_ms = []
     with subprocess.Popen([sys.executable, "-c", poster], stdout=subprocess.PIPE, text=True) as posting:
         while posting.poll() is None:
-            began = time.perf_counter()
+            started = time.perf_counter()
             connection.request("GET", "/fastly/wide.jpg?width=100")
-            answer = connection.getresponse()
-            answer.read()
-            times_ms.append((time.perf_counter() - began) * 1000)
-            assert answer.status == 200
+            reply = connection.getresponse()
+            reply.read()
+            times_ms.append((time.perf_counter() - started) * 1000)
+            assert reply.status == 200
         assert posting.stdout is not None
         assert [line.split()[0] for line in posting.stdout] == ["200"] * 4
     times_ms.sort()
@@ -643,6 +643,6 @@ def test_neither_key_nor_image_is_ever_logged(server: Running, client: httpx.Cli
 
 def test_requests_are_counted(server: Running, client: httpx.Client) -> None:
     refused(client.get("/crop"), 401)
-    told = server.get("/metrics").text
-    assert re.search(r'cropmark_requests_total\{cache="none",dialect="pixlab",status="401"\} \d', told)
-    assert re.search(r'cropmark_requests_total\{cache="miss",dialect="pixlab",status="200"\} \d', told)
+    reply = server.get("/metrics").text
+    assert re.search(r'cropmark_requests_total\{cache="none",dialect="pixlab",status="401"\} \d', reply)
+    assert re.search(r'cropmark_requests_total\{cache="miss",dialect="pixlab",status="200"\} \d', reply)

@@ -63,9 +63,9 @@ def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
         local_server(None, cache=tmp_path / "cache", config=config, environment=environment) as found,
         capture_logs() as logs,
     ):
-        told = crop(found, "/faces/crop", KEY).json()
-        assert told["link"] == told["ssl_link"] == f"https://media.example/media/{told['id']}.png"
-        media = found.get(f"/media/{told['id']}.png")
+        reply = crop(found, "/faces/crop", KEY).json()
+        assert reply["link"] == reply["ssl_link"] == f"https://media.example/media/{reply['id']}.png"
+        media = found.get(f"/media/{reply['id']}.png")
         assert (media.status_code, media.headers["content-type"]) == (200, "image/png")
         # A site's own settings: at most 50 bytes for an image.
         on_host = crop(found, "/crop", KEY, "api.pixlab.example")
@@ -75,7 +75,7 @@ def test_sites_by_host_and_by_prefix(tmp_path: Path, pictures: Path) -> None:
         assert crop(found, "/pixlab/crop", KEY).status_code == 404  # the prefix needs a folder
         assert {entry.get("site") for entry in logs} >= {"doors", "api.pixlab.example"}
         # On another site's host, that site's paths take precedence.
-        theirs = found.get(f"/media/{told['id']}.png", headers={"Host": "shop.example"})
+        theirs = found.get(f"/media/{reply['id']}.png", headers={"Host": "shop.example"})
         assert theirs.status_code == 404
         assert "fastly-io-error" in theirs.headers or theirs.headers["content-type"] != "application/json"
         assert found.get("/wide.jpg?width=9", headers={"Host": "shop.example"}).status_code == 200
@@ -144,9 +144,9 @@ def test_a_request_in_progress_is_finished_before_the_server_stops(tmp_path: Pat
             found.process.send_signal(signal.SIGTERM)
             wait_until(lambda: found.get("/fastly/wide.jpg?width=9").status_code == 503)
             connection.sendall(body[20:])
-            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"\x89PNG" in answer
+            reply = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert reply.startswith(b"HTTP/1.1 200")
+        assert b"\x89PNG" in reply
 
 
 MISTAKES = [

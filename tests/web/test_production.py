@@ -56,8 +56,8 @@ REFUSED = [
 
 
 def test_a_short_key_has_a_warning() -> None:
-    told = list(warnings(Settings(folder=Path("x"), pixlab_key=SecretStr("k" * 15), admin_token=LONG)))
-    assert told == ["pixlab_key has fewer than 32 characters: production would reject it"]
+    reply = list(warnings(Settings(folder=Path("x"), pixlab_key=SecretStr("k" * 15), admin_token=LONG)))
+    assert reply == ["pixlab_key has fewer than 32 characters: production would reject it"]
 
 
 @pytest.mark.parametrize(("settings", "words"), REFUSED)
@@ -90,7 +90,7 @@ def test_check_03_it_does_not_start(
     given = {f"CROPMARK_{name}": value for name, value in environment.items()}
     given |= {"CROPMARK_PRODUCTION": "true", "CROPMARK_FOLDER": str(pictures), "CROPMARK_CACHE_DIR": str(tmp_path)}
     arguments = [word.format(folder=pictures) for word in command]
-    told = subprocess.run(
+    reply = subprocess.run(
         [sys.executable, "-m", "cropmark.cli.main", *arguments],
         env={**given, "COLUMNS": "300"},
         capture_output=True,
@@ -98,10 +98,10 @@ def test_check_03_it_does_not_start(
         timeout=60,
         check=False,
     )
-    assert told.returncode == 1
-    assert words in told.stderr
-    assert "Traceback" not in told.stderr
-    assert "kkkk" not in told.stderr
+    assert reply.returncode == 1
+    assert words in reply.stderr
+    assert "Traceback" not in reply.stderr
+    assert "kkkk" not in reply.stderr
 
 
 def test_check_29_unlimited_is_rejected(pictures: Path, tmp_path: Path) -> None:
@@ -118,14 +118,14 @@ def test_check_29_unlimited_is_rejected(pictures: Path, tmp_path: Path) -> None:
         str(tmp_path),
     ]
     environment = {"VIPS_UNLIMITED": "1", "COLUMNS": "200"}
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert told.returncode == 1
-    assert "VIPS_UNLIMITED is set" in told.stderr
+    reply = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert reply.returncode == 1
+    assert "VIPS_UNLIMITED is set" in reply.stderr
 
 
 def test_check_29_readiness_lists_the_libraries(live: Running) -> None:
-    told = live.get("/readyz", headers={"Authorization": f"Bearer {TOKEN}"}).json()
-    assert told["libraries"][0].startswith("libvips 8.")
+    reply = live.get("/readyz", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    assert reply["libraries"][0].startswith("libvips 8.")
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +171,8 @@ def test_check_46_no_times_by_stage(live: Running) -> None:
 
 def test_check_48_pixlabs_endpoints_need_their_key(live: Running) -> None:
     for path in ("/pixlab/crop", "/pixlab/facedetect", "/pixlab/imgmeta"):
-        answer = live.get(f"{path}?img=https://img.example/a.jpg&key=wrong")
-        assert answer.status_code in (401, 404)
+        reply = live.get(f"{path}?img=https://img.example/a.jpg&key=wrong")
+        assert reply.status_code in (401, 404)
 
 
 def test_check_48_explanations_have_no_location_and_need_the_signature(tmp_path: Path) -> None:
@@ -187,23 +187,24 @@ def test_check_48_explanations_have_no_location_and_need_the_signature(tmp_path:
     with local_server(tmp_path / "pictures", cache=tmp_path / "cache", environment=environment) as server:
         url = "/fastly/where.jpg?width=10"
         assert server.get(f"/_explain?url={url}").status_code == 403
-        told = server.get(f"/_explain?url={keys.sign(url)}")
-        assert told.status_code == 200
-        assert told.json()["recipe"]["size"]["width"] == 10
+        reply = server.get(f"/_explain?url={keys.sign(url)}")
+        assert reply.status_code == 200
+        assert reply.json()["recipe"]["size"]["width"] == 10
         for secret in ("secretcamera", "gps", "2026:01:01"):
-            assert secret not in told.text.lower()
+            assert secret not in reply.text.lower()
 
 
 def test_check_51_no_request_forges_a_log_line(live: Running) -> None:
     """Line ends and control characters of a URL are escaped, and a key in the query is not logged."""
     live.get('/fastly/wide.jpg?width=0&x=%0a{"event":"forged"}&key=SECRETKEY')
+    live.get("/fastly/wide.jpg?width=0&x=%0a%7b%22event%22:%22forged%22%7d&key=SECRETKEY")
     live.get("/fastly/a%0d%0aforged%1b[31m.jpg")
     with socket.create_connection((httpx.URL(live.address).host, httpx.URL(live.address).port or 80)) as connection:
         connection.sendall(b'GET /fastly/wide.jpg?width=0&y="\x85\xe2\x80\xa8forged HTTP/1.1\r\nHost: a\r\n\r\n')
         connection.settimeout(5)
         connection.recv(1000)
-    # A line is written after its response is sent.
-    wait_until(lambda: live.log.read_text("utf-8").count("forged") >= 3)
+    # The HTTP server rejects the unencoded URLs itself. A line is written after its response is sent.
+    wait_until(lambda: live.log.read_text("utf-8").count("forged") >= 2)
     lines = live.log.read_text("utf-8").splitlines()
     assert any("forged" in line for line in lines)
     assert all(isinstance(json.loads(line), dict) for line in lines)
@@ -213,9 +214,9 @@ def test_check_51_no_request_forges_a_log_line(live: Running) -> None:
 @pytest.mark.parametrize("production", [True, False])
 def test_check_46_internal_errors_have_no_details(production: bool) -> None:
     secret = InternalError("the disk /srv/private is gone")
-    answer = respond(app_of(FakePipeline(fails_with=secret), production=production), b"/fastly/a.jpg?width=3")
-    assert answer.status == 500
-    assert (b"/srv/private" in answer.body) is not production
+    reply = respond(app_of(FakePipeline(fails_with=secret), production=production), b"/fastly/a.jpg?width=3")
+    assert reply.status == 500
+    assert (b"/srv/private" in reply.body) is not production
     crash = respond(app_of(FakePipeline(fails_with=ZeroDivisionError("x=17"))), b"/fastly/a.jpg?width=3")
     assert crash.status == 500
     assert b"17" not in crash.body
@@ -263,6 +264,6 @@ def test_security_checks_of_deployments(settings: dict[str, Any], words: list[st
 def test_the_doctor_counts(tmp_path: Path) -> None:
     environment = {"CROPMARK_PRODUCTION": "true", "CROPMARK_CACHE_DIR": str(tmp_path), "COLUMNS": "200"}
     command = [sys.executable, "-m", "cropmark.cli.main", "doctor"]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert "of 9 checks of docs/security.md pass" in told.stdout
-    assert "the sandbox is set to 'try' (check 26)" in told.stdout
+    reply = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert "of 9 checks of docs/security.md pass" in reply.stdout
+    assert "the sandbox is set to 'try' (check 26)" in reply.stdout

@@ -35,13 +35,13 @@ PICTURES = [
 
 @pytest.mark.parametrize(("path", "media_type", "wanted"), PICTURES)
 def test_images(server: Running, path: str, media_type: str, wanted: tuple[int, int] | None) -> None:
-    answer = server.get(path)
-    assert answer.headers["content-type"].split(";")[0] == media_type
+    reply = server.get(path)
+    assert reply.headers["content-type"].split(";")[0] == media_type
     if wanted is None:
-        assert answer.status_code == 400
+        assert reply.status_code == 400
     else:
-        assert answer.status_code == 200
-        assert size(answer.content) == wanted
+        assert reply.status_code == 200
+        assert size(reply.content) == wanted
 
 
 # fmt: off
@@ -67,10 +67,10 @@ MISSING = [
 
 @pytest.mark.parametrize("path", MISSING)
 def test_check_22_missing_without_detail(server: Running, path: str) -> None:
-    answer = server.get(path)
-    assert answer.status_code == 404
-    assert "passwd" not in answer.text
-    assert answer.headers["cache-control"] == "no-store"
+    reply = server.get(path)
+    assert reply.status_code == 404
+    assert "passwd" not in reply.text
+    assert reply.headers["cache-control"] == "no-store"
 
 
 # fmt: off
@@ -89,34 +89,34 @@ REFUSED = [
 
 @pytest.mark.parametrize(("path", "method", "status", "words"), REFUSED)
 def test_error_responses(server: Running, path: str, method: str, status: int, words: str) -> None:
-    answer = server.get(path, method=method)
-    assert answer.status_code == status
-    assert words in answer.text
-    assert "Traceback" not in answer.text
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    reply = server.get(path, method=method)
+    assert reply.status_code == status
+    assert words in reply.text
+    assert "Traceback" not in reply.text
+    assert reply.headers["x-content-type-options"] == "nosniff"
 
 
 def test_errors_are_json_on_request(server: Running) -> None:
-    answer = server.get("/fastly/wide.jpg?width=0", headers={"Accept": "application/json"})
-    assert answer.headers["content-type"].startswith("application/problem+json")
-    told = json.loads(answer.content)
-    assert told["status"] == 400
-    assert "width" in json.dumps(told)
+    reply = server.get("/fastly/wide.jpg?width=0", headers={"Accept": "application/json"})
+    assert reply.headers["content-type"].startswith("application/problem+json")
+    body = json.loads(reply.content)
+    assert body["status"] == 400
+    assert "width" in json.dumps(body)
 
 
 def test_too_many_header_bytes(server: Running) -> None:
-    answer = server.get(WIDE, headers={"X-Long": "a" * 33_000})
-    assert answer.status_code == 431
+    reply = server.get(WIDE, headers={"X-Long": "a" * 33_000})
+    assert reply.status_code == 431
 
 
 @pytest.mark.parametrize(
     "path", [WIDE, "/", "/healthz", "/fastly/none.jpg", "/admin/purge", "/metrics", "/fastly/wide.jpg?width=0"]
 )
 def test_check_45_every_route_is_inert(server: Running, path: str) -> None:
-    answer = server.get(path)
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers.get("server") == "cropmark"
-    assert not answer.headers["content-type"].startswith("text/html") or "content-security-policy" in answer.headers
+    reply = server.get(path)
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers.get("server") == "cropmark"
+    assert not reply.headers["content-type"].startswith("text/html") or "content-security-policy" in reply.headers
 
 
 def test_every_header_of_an_image(server: Running) -> None:
@@ -152,7 +152,7 @@ REFUSALS = [
     ("GET",  "/contentstack/no-such.jpg?auto=webp",        "Accept"),
     ("GET",  "/fastly/no-such.jpg?width=9",                None),
     ("GET",  "/fastly/no-such.jpg?auto=webp",              "Accept"),
-    ("POST", "/kontent/wide.jpg?auto=format",              None),       # no answer to a POST has a format
+    ("POST", "/kontent/wide.jpg?auto=format",              None),       # no reply to a POST has a format
 ]
 # fmt: on
 
@@ -161,9 +161,9 @@ REFUSALS = [
 def test_check_38_an_error_response_varies_as_its_image_would(
     server: Running, method: str, path: str, vary: str | None
 ) -> None:
-    answer = server.get(path, method=method)
-    assert answer.status_code in (404, 405)
-    assert answer.headers.get("vary") == vary
+    reply = server.get(path, method=method)
+    assert reply.status_code in (404, 405)
+    assert reply.headers.get("vary") == vary
 
 
 def test_a_304_repeats_cors_and_vary(server: Running) -> None:
@@ -200,12 +200,12 @@ CONDITIONAL = [
 def test_conditional_requests(server: Running, name: str, value: str, status: int) -> None:
     known = server.get(WIDE)
     text = value.format(etag=known.headers["etag"], modified=known.headers["last-modified"])
-    answer = server.get(WIDE, headers={name: text})
-    assert answer.status_code == status
+    reply = server.get(WIDE, headers={name: text})
+    assert reply.status_code == status
     if status == 304:
-        assert answer.content == b""
-        assert answer.headers["etag"] == known.headers["etag"]
-        assert answer.headers["cache-control"] == known.headers["cache-control"]
+        assert reply.content == b""
+        assert reply.headers["etag"] == known.headers["etag"]
+        assert reply.headers["cache-control"] == known.headers["cache-control"]
 
 
 def test_head_is_get_without_a_body(server: Running) -> None:
@@ -227,17 +227,17 @@ def test_error_bodies_after_a_head_request(server: Running, path: str) -> None:
 
 
 def test_a_broken_image_is_served_unchanged(server: Running) -> None:
-    answer = server.get("/fastly/broken.jpg?width=10")
-    assert answer.status_code == 200
-    assert len(answer.content) == 900
-    assert answer.headers["fastly-io-error"] == "Image could not be parsed"
-    assert "fastly-io-info" not in answer.headers
+    reply = server.get("/fastly/broken.jpg?width=10")
+    assert reply.status_code == 200
+    assert len(reply.content) == 900
+    assert reply.headers["fastly-io-error"] == "Image could not be parsed"
+    assert "fastly-io-info" not in reply.headers
 
 
 def test_a_drawing_is_served_sandboxed(server: Running) -> None:
-    answer = server.get("/fastly/drawing.svg")
-    assert answer.headers["content-type"] == "image/svg+xml"
-    assert "sandbox" in answer.headers["content-security-policy"]
+    reply = server.get("/fastly/drawing.svg")
+    assert reply.headers["content-type"] == "image/svg+xml"
+    assert "sandbox" in reply.headers["content-security-policy"]
 
 
 def test_health_and_metrics(server: Running) -> None:
@@ -246,7 +246,7 @@ def test_health_and_metrics(server: Running) -> None:
     assert ready["ready"] is True
     assert ready["renderers"]["alive"] in (0, 1)  # 0 where the one that met a broken picture is being replaced
     server.get(WIDE)
-    told = server.get("/metrics").text
+    reply = server.get("/metrics").text
     for name in (
         "cropmark_requests_total{",
         "cropmark_render_stage_duration_seconds_bucket{",
@@ -256,13 +256,13 @@ def test_health_and_metrics(server: Running) -> None:
         "cropmark_saved_bytes_total",
         "cropmark_queue_tasks ",
     ):
-        assert name in told, name
+        assert name in reply, name
 
 
 def test_explain_returns_order_and_recipe(server: Running) -> None:
-    told = server.get("/_explain?url=/fastly/wide.jpg?crop=1:1&width=50").json()
-    assert told["recipe"]["size"] == {"type": "Size", "width": 50, "height": 50}
-    assert [step["type"] for step in told["order"]["plan"]["steps"]] == ["Crop", "Resize"]
+    reply = server.get("/_explain?url=/fastly/wide.jpg?crop=1:1&width=50").json()
+    assert reply["recipe"]["size"] == {"type": "Size", "width": 50, "height": 50}
+    assert [step["type"] for step in reply["order"]["plan"]["steps"]] == ["Crop", "Resize"]
     assert server.get("/_explain").status_code == 400
 
 
@@ -284,8 +284,8 @@ def test_an_explained_url_may_be_encoded(server: Running, url: str) -> None:
 
 @pytest.mark.parametrize("page", ["_explain", "_explain.png"])
 def test_invalid_urls_are_not_explained(server: Running, page: str) -> None:
-    told = server.get(f"/{page}?url=http://[::1/x")
-    assert (told.status_code, told.json()["detail"]) == (400, "url: expected a URL, got 'http://[::1/x'")
+    reply = server.get(f"/{page}?url=http://[::1/x")
+    assert (reply.status_code, reply.json()["detail"]) == (400, "url: expected a URL, got 'http://[::1/x'")
 
 
 def test_the_start_page_lists_the_images(server: Running) -> None:

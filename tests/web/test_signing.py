@@ -224,9 +224,9 @@ def test_urls_that_cannot_be_signed(url: str, words: str) -> None:
 
 
 def test_check_02_the_server_rejects_a_short_key() -> None:
-    with pytest.raises(InvalidConfiguration) as told:
+    with pytest.raises(InvalidConfiguration) as reply:
         load_settings(environ={}, overrides={"signing_keys": "short"})
-    assert "at least 32 bytes, got 5" in str(told.value)
+    assert "at least 32 bytes, got 5" in str(reply.value)
 
 
 def test_the_keys_of_a_site() -> None:
@@ -328,9 +328,9 @@ SIGNED = KEYS.sign(f"{PATH}?width=50&text=a%20b")
 def test_check_01_changes_that_invalidate_a_signature(live: Running, what: str, url: str) -> None:
     """Over a real connection."""
     assert url != SIGNED
-    answer = live.get(url)
-    assert answer.status_code == 403, what
-    assert answer.headers["cache-control"] == "no-store"
+    reply = live.get(url)
+    assert reply.status_code == 403, what
+    assert reply.headers["cache-control"] == "no-store"
 
 
 def test_check_01_a_fragment_in_the_bytes_received() -> None:
@@ -413,8 +413,8 @@ def sign(*arguments: str, keys: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def test_the_sign_command(tmp_path: Path) -> None:
-    told = sign("https://img.example/fastly/a%20b.jpg?width=3", "--key-id", "new", keys=f"{OLD},{NEW}")
-    assert told.stdout == f"https://img.example{KEYS.sign('/fastly/a%20b.jpg?width=3', key_id='new')}\n"
+    reply = sign("https://img.example/fastly/a%20b.jpg?width=3", "--key-id", "new", keys=f"{OLD},{NEW}")
+    assert reply.stdout == f"https://img.example{KEYS.sign('/fastly/a%20b.jpg?width=3', key_id='new')}\n"
     (tmp_path / "key").write_text(OLD + "\n")
     until = sign("/a.jpg", "--expires", "1h", "--key-file", str(tmp_path / "key")).stdout.strip()
     assert KEYS.check(*parted(until), time.time() + 3500).query == b""
@@ -436,10 +436,10 @@ UNSAID = [
 
 @pytest.mark.parametrize(("arguments", "keys", "words"), UNSAID)
 def test_the_command_rejects(arguments: list[str], keys: str, words: str) -> None:
-    told = sign(*arguments, keys=keys)
-    assert told.returncode in (1, 2)
-    assert words in told.stderr
-    assert "Traceback" not in told.stderr
+    reply = sign(*arguments, keys=keys)
+    assert reply.returncode in (1, 2)
+    assert words in reply.stderr
+    assert "Traceback" not in reply.stderr
 
 
 # ------------------------------------------------------------------------------------------------ vectors
@@ -497,7 +497,7 @@ def test_the_snippets_sign_identically(language: str, tmp_path: Path) -> None:
         subprocess.run(build, check=True, timeout=300, env=environment, cwd=tmp_path)
     for vector in VECTORS:
         secret = vector["key"].rpartition(":")[2]
-        told = subprocess.run(
+        reply = subprocess.run(
             [*commands[language], secret, vector["text"]], capture_output=True, text=True, timeout=60, check=True
         )
-        assert told.stdout.strip() == vector["signed"]
+        assert reply.stdout.strip() == vector["signed"]

@@ -55,9 +55,9 @@ FOCUS = [
 
 @pytest.mark.parametrize(("path", "decided"), FOCUS)
 def test_the_focus_header_names_the_decision(smart: LocalServer, path: str, decided: str) -> None:
-    answer = smart.get(path)
-    assert answer.status_code == 200
-    assert answer.headers["x-cropmark-focus"].split(" ")[0] == decided
+    reply = smart.get(path)
+    assert reply.status_code == 200
+    assert reply.headers["x-cropmark-focus"].split(" ")[0] == decided
 
 
 def test_no_focus_header_without_a_smart_crop(smart: LocalServer) -> None:
@@ -85,18 +85,18 @@ def _small(body: bytes) -> np.ndarray:
 def test_one_analysis_serves_all_variants(smart: LocalServer) -> None:
     for width in (70, 71, 72):
         smart.get(f"/fastly/{SUBJECT}?crop=2:1,smart&width={width}")
-    told = smart.get("/_explain.png?url=" + f"/fastly/{SUBJECT}?crop=1:1,smart")
-    assert told.headers["content-type"] == "image/png"
-    assert Image.open(io.BytesIO(told.content)).width == 800
+    reply = smart.get("/_explain.png?url=" + f"/fastly/{SUBJECT}?crop=1:1,smart")
+    assert reply.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(reply.content)).width == 800
 
 
 def test_smart_crops_are_centered_when_analysis_is_off(photos: Path, tmp_path: Path) -> None:
     settings = {"CROPMARK_SMART_CROP": "false"}
     with local_server(photos, cache=tmp_path / "cache", environment=settings) as server:
-        answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
+        reply = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
         plain = server.get(f"/fastly/{FACES}?crop=1:1&width=200")
-    assert answer.headers["x-cropmark-focus"] == "center (content analysis is switched off)"
-    assert answer.content == plain.content
+    assert reply.headers["x-cropmark-focus"] == "center (content analysis is switched off)"
+    assert reply.content == plain.content
     with local_server(photos, cache=tmp_path / "cache") as server:  # switched on, over the same cache
         found = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
         assert "hit-disk" in server.get(f"/fastly/{FACES}?crop=1:1&width=200").headers["server-timing"]
@@ -106,12 +106,12 @@ def test_smart_crops_are_centered_when_analysis_is_off(photos: Path, tmp_path: P
 def test_after_an_analysis_timeout_the_crop_is_centered(photos: Path, tmp_path: Path) -> None:
     settings = {"CROPMARK_ANALYSIS_TIMEOUT_S": "0.001"}
     with local_server(photos, cache=tmp_path / "cache", environment=settings) as server, capture_logs() as logs:
-        answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
+        reply = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
         assert server.get(f"/fastly/{FACES}?width=100").status_code == 200
     assert "analysis failed" in [entry["event"] for entry in logs]
-    assert answer.status_code == 200
-    assert answer.headers["x-cropmark-focus"].startswith("center (")
-    assert answer.headers["cache-control"] == "public, max-age=10"
+    assert reply.status_code == 200
+    assert reply.headers["x-cropmark-focus"].startswith("center (")
+    assert reply.headers["cache-control"] == "public, max-age=10"
 
 
 def test_a_renderer_killed_during_analysis_loses_only_the_focus(photos: Path, tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_a_renderer_killed_during_analysis_loses_only_the_focus(photos: Path, tm
         killer = threading.Thread(target=kill)
         killer.start()
         try:
-            answer = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
+            reply = server.get(f"/fastly/{FACES}?crop=1:1,smart&width=200")
         finally:
             stop.set()
             killer.join()
-        assert answer.status_code == 200
-        assert answer.headers["x-cropmark-focus"].startswith("center (")
+        assert reply.status_code == 200
+        assert reply.headers["x-cropmark-focus"].startswith("center (")
         assert server.get(f"/fastly/{FACES}?width=100").status_code == 200

@@ -136,9 +136,9 @@ def test_presets(query: bytes, only: bool, wanted: bytes | int) -> None:
     if isinstance(wanted, bytes):
         assert entrance.authorize(b"/a", query, 0).query == wanted
         return
-    answer = respond(app_of(FakePipeline(), site=fastly(access=entrance)), b"/fastly/a.jpg?" + query)
-    assert answer.status == wanted
-    assert b"preset" in answer.body
+    reply = respond(app_of(FakePipeline(), site=fastly(access=entrance)), b"/fastly/a.jpg?" + query)
+    assert reply.status == wanted
+    assert b"preset" in reply.body
 
 
 def test_a_preset_and_its_query_are_one_order() -> None:
