@@ -15,7 +15,7 @@ from cropmark.security.signing import url_expired
 from cropmark.web.cors import ORIGIN
 from cropmark.web.deps import AppDeps
 from cropmark.web.miss import MissPath
-from cropmark.web.request import Receive, Scope, Send, parse_headers, request_id
+from cropmark.web.request import Receive, RequestHeaders, Scope, Send, parse_headers, request_id
 from cropmark.web.respond import CachedOrder, Responder
 from cropmark.web.response import is_not_modified, quota_headers
 
@@ -55,10 +55,7 @@ class HitPath:
         memo_key = (*address, headers.accept, headers.others)
         cached = self._memo.get(memo_key) if method in ("GET", "HEAD") else None
         if cached is None:
-            cached = await self._miss.first_request(scope, receive, send, headers)
-            if cached is not None:
-                self._memo[memo_key] = cached
-                await self._miss.deliver(cached, headers, scope, receive, send)
+            await self._first_request(scope, receive, send, headers, memo_key)
             return
         if cached.expires_s:
             cached.headers = None  # max-age is at most the time until the signed URL expires
@@ -86,3 +83,11 @@ class HitPath:
         self._counters[cached.site.name, tier].inc()  # not timed: that takes a fifth of the time of a hit
         if self._log_hits:
             self._responder.log(scope, cached.site, 200, f"hit-{tier}", record.length, 0.0, rid)
+
+    async def _first_request(
+        self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, memo_key: tuple[object, ...]
+    ) -> None:
+        cached = await self._miss.first_request(scope, receive, send, headers)
+        if cached is not None:
+            self._memo[memo_key] = cached
+            await self._miss.deliver(cached, headers, scope, receive, send)
