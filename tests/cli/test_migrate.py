@@ -1,6 +1,5 @@
+# ruff: noqa: E501 - tables are read by their columns, one row a line
 """The commands translate and compare as a user types them."""
-
-"""The commands translate and compare, as a person types them."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -40,13 +41,14 @@ def test_two_servers_over_one_database_agree(postgres_server: str, tmp_path: Pat
         def status(server: str) -> int:
             return client.get(f"{server}{path}").status_code
 
+        def responds(server: str, wanted: int) -> bool:
+            return status(server) == wanted
+
         assert (status(one), status(two)) == (404, 404)
         for call, wanted in (("publish", 200), ("unpublish", 404), ("publish", 200)):
             assert client.post(f"{one}/v3/assets/{asset['uid']}/{call}", json=BODY).status_code == 200
             assert status(one) == wanted  # on the server of the change, immediately
-            wait_until(
-                lambda wanted=wanted: status(two) == wanted, MAX_FEED_AGE_S + 1.0
-            )  # a poll, plus time for a busy machine
+            wait_until(partial(responds, two, wanted), MAX_FEED_AGE_S + 1.0)  # a poll, plus time for a busy machine
         assert client.delete(f"{two}/v3/assets/{asset['uid']}").status_code == 200
         assert status(two) == 404
 
