@@ -27,7 +27,7 @@ T = TypeVar("T")
 Digest = NewType("Digest", str)
 """A SHA-256 digest as 64 hex digits."""
 
-RENDER_VERSION = "3"
+RENDER_VERSION = "4"
 """Part of every cache key. Increase it when the pixels rendered for an equal Plan change."""
 
 

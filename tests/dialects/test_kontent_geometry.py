@@ -64,7 +64,9 @@ def shown(recipe: Recipe, source: Size) -> Shown:
                 left, top = left + box.left * across, top + box.top * down
                 frame = box.size
             case Scale(size):
-                across, down = across * frame.width / size.width, down * frame.height / size.height
+                window = op.window_of(frame)
+                left, top = left + window.left * across, top + window.top * down
+                across, down = across * window.width / size.width, down * window.height / size.height
                 frame = size
             case _:
                 raise AssertionError(f"{op} does not depend on the size")

@@ -10,8 +10,9 @@ import pytest
 import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageSequence
+from PIL import ImageOps, ImageSequence
 
 from cropmark.engine import render
 from cropmark.geometry.findings import Analysis, SaliencyMap
@@ -32,6 +33,7 @@ from cropmark.plan.steps import (
     Dimensions,
     Dither,
     Edges,
+    Fit,
     Flatten,
     Focus,
     Monochrome,
@@ -148,6 +150,65 @@ def test_a_crop_before_a_scale_is_exact_on_a_shrunk_reading_too() -> None:
     size = opened(body).size
     expected = photo.resize(size, Pillow.Resampling.LANCZOS, box=(333, 111, 734, 414))
     assert off_by(seen(body, "RGB"), np.asarray(expected)) <= 4
+
+
+def waves(size: Size, *, gray: bool) -> Pillow.Image:
+    """A wave across in red, and one down in green; if gray, their sum in all planes."""
+    across, down = (np.cos(2 * np.pi * (np.arange(n) + 0.5) / 64) for n in (size.width, size.height))
+    red, green = np.tile(across, (size.height, 1)), np.tile(down[:, None], (1, size.width))
+    planes = [(red + green) / 2] * 3 if gray else [red, green, np.zeros_like(red)]
+    return Pillow.fromarray((127.5 + 100 * np.stack(planes, axis=2)).round().astype(np.uint8))
+
+
+def shift(found: NDArray[np.float64], expected: NDArray[np.float64], at: float) -> float:
+    """The distance in pixels by which one row must be moved to match the other, around a share of its length."""
+    near = slice(int(len(found) * (at - 0.12)), int(len(found) * (at + 0.12)))
+    x = np.arange(len(found))
+    moved = np.arange(-1, 1, 0.01)
+    errors = [np.abs(np.interp(x[near] + by, x, expected) - found[near]).mean() for by in moved]
+    return float(abs(moved[int(np.argmin(errors))]))
+
+
+# fmt: off
+PLACES = [
+    # of                steps                                                 orientation  box shown
+    (Size(1601, 904),  [to_width(400)],                                      1, None),
+    (Size(1605, 1000), [to_width(200)],                                      1, None),
+    (Size(1613, 1005), [to_width(700)],                                      1, None),
+    (Size(1600, 1008), [to_width(333)],                                      1, None),
+    (Size(1597, 1005), [to_width(160)],                                      1, None),
+    (Size(1601, 1009), [to_width(161)],                                      3, None),
+    (Size(1601, 1009), [to_width(403)],                                      6, None),
+    (Size(1601, 1009), [cut(333, 111, 805, 401), to_width(301)],             1, (333, 111, 1138, 512)),
+    (Size(1600, 900),  [Resize(px(150), px(401), fit=Fit.COVER)],            1, (631.6708, 0, 968.3292, 900)),
+    (Size(1601, 900),  [Resize(px(1500), px(300), fit=Fit.COVER)],           1, (0, 289.9, 1601, 610.1)),
+]
+# fmt: on
+
+
+# The decoder scales the halved chroma of a WebP with odd sides by another factor than its luma (docs/decisions/0150).
+@pytest.mark.parametrize(("kind", "gray"), [("JPEG", False), ("PNG", False), ("WEBP", True)])
+@pytest.mark.parametrize(("size", "steps", "orientation", "box"), PLACES)
+def test_nothing_moves_by_a_twentieth_of_a_pixel(
+    size: Size,
+    steps: list[AnyStep],
+    orientation: int,
+    box: tuple[float, float, float, float] | None,
+    kind: str,
+    gray: bool,
+) -> None:
+    """For every side and format of the source, against an exact resize of the window by Pillow."""
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    photo = waves(size, gray=gray)
+    options = {"compress_level": 1} if kind == "PNG" else {"quality": 97}
+    out = seen(rendered(saved(photo, kind, exif=exif, **options), plan(*steps)).body)
+    photo.getexif()[0x0112] = orientation
+    exact = ImageOps.exif_transpose(photo).resize(out.shape[1::-1], Pillow.Resampling.LANCZOS, box=box)
+    red, green = (0, 1) if orientation < 5 else (1, 0)
+    for at in (0.14, 0.5, 0.86):
+        assert shift(out[..., red].mean(0), np.asarray(exact)[..., red].mean(0), at) <= 0.05
+        assert shift(out[..., green].mean(1), np.asarray(exact)[..., green].mean(1), at) <= 0.05
 
 
 def test_one_pixel_in_one_pixel_out() -> None:

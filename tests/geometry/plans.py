@@ -125,7 +125,13 @@ def frame_at_the_end(ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | N
             case Extract(box):
                 assert box.within(frame), f"{box} reaches outside {frame}"
                 frame = box.size
-            case Scale(size) | SolidColor(size):
+            case Scale(size):
+                window = op.window_of(frame)
+                assert min(window.left, window.top) >= 0
+                assert window.right <= frame.width
+                assert window.bottom <= frame.height
+                frame = size
+            case SolidColor(size):
                 frame = size
             case Embed(size, left, top):
                 assert -frame.width <= left <= size.width

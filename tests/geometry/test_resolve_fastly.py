@@ -144,10 +144,11 @@ def test_rejected(size: Size, steps: list[AnyStep], problem: type[Problem], word
     assert caught.value.fix
 
 
-def test_a_crop_between_pixels_is_done_after_scaling() -> None:
-    """fit=crop of 1600x900 to 600x200 shows 533.33 rows from row 183.33: all partly visible rows are scaled."""
+def test_a_window_between_pixels_is_scaled_exactly() -> None:
+    """fit=crop of 1600x900 to 600x200 shows 533.33 rows from row 183.33; the kernel sees all 534 touched rows."""
     recipe = recipe_of(plan(to(px(600), px(200), **COVER)), header(W))
-    assert recipe.ops == (Extract(Box(0, 183, 1600, 534)), Scale(Size(600, 200)))
+    window = Region(Fraction(0), Fraction(1, 3), Fraction(1600), Fraction(1600, 3))
+    assert recipe.ops == (Extract(Box(0, 183, 1600, 534)), Scale(Size(600, 200), window=window))
 
 
 def test_consecutive_crops_become_one() -> None:

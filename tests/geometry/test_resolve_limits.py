@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 
 from cropmark.geometry.recipe import Embed, Extract, GaussianBlur, Reason, Scale, UnsharpMask
+from cropmark.geometry.region import Region
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import OutputTooLarge, SourceNotFound, SourceProblem, SourceTooLarge, SourceUnusable
@@ -26,7 +27,7 @@ from cropmark.plan.steps import (
     Sharpen,
     TrimBorder,
 )
-from tests.geometry.plans import HUNDRED, UP, area, at, edges, header, original_of, part, plan, px, recipe_of, to
+from tests.geometry.plans import COVER, HUNDRED, UP, area, at, edges, header, original_of, part, plan, px, recipe_of, to
 
 GIF = Format.GIF
 MEGA = Size(1000, 1000)
@@ -113,6 +114,15 @@ def test_an_animation_is_scaled_down_if_allowed() -> None:
     recipe = recipe_of(plan(to(px(900)), limits=SHRINK), moving)
     assert recipe.ops == (Scale(Size(819, 819)),)  # scaled once; 100 frames of 820x820 are 131136 pixels too many
     assert recipe.frames == 100
+
+
+def test_an_animation_scaled_down_shows_the_same_window() -> None:
+    """900x700 of 1000x1000 shows 777.78 rows from row 111.11; one Scale gets the smaller size."""
+    moving = header(Size(1000, 1000), kind=GIF, frames=100)
+    recipe = recipe_of(plan(to(px(900), px(700), **COVER), limits=SHRINK), moving)
+    window = Region(Fraction(0), Fraction(1, 9), Fraction(1000), Fraction(7000, 9))
+    assert recipe.ops == (Extract(Box(0, 111, 1000, 778)), Scale(recipe.size, window=window))
+    assert recipe.size.area * 100 <= 8192 * 8192
 
 
 # ------------------------------------------------------------------------------------------ originals

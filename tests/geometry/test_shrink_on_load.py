@@ -14,7 +14,7 @@ from cropmark.geometry.shrink_on_load import DecodePlan, decode_plan, decoded_si
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import WHITE, Box, Size
 from cropmark.plan.steps import AnyStep, Filter, Orientation
-from tests.geometry.plans import COVER, frame_at_the_end, header, is_near, plan, px, recipe_of, shown, to
+from tests.geometry.plans import COVER, frame_at_the_end, header, plan, px, recipe_of, shown, to
 
 JPEG, WEBP, PNG = Format.JPEG, Format.WEBP, Format.PNG
 LARGE = Size(4000, 3000)
@@ -30,6 +30,10 @@ def read(info: Info, *ops: AnyOp) -> DecodePlan:
 
 def scaled(width: int, height: int) -> Scale:
     return Scale(Size(width, height))
+
+
+def square(start: str, side: str) -> Region:
+    return Region(Fraction(start), Fraction(start), Fraction(side), Fraction(side))
 
 
 # fmt: off
@@ -72,14 +76,16 @@ REWRITTEN = [
     # a JPEG of 4000x3000, decoded 8 times smaller: 500x375
     ([scaled(250, 187)],                                     [scaled(250, 187)]),
     ([Extract(Box(800, 400, 1600, 1600)), scaled(100, 100)], [Extract(Box(100, 50, 200, 200)), scaled(100, 100)]),
-    # a crop between blocks: all partly visible blocks are scaled, the excess is cropped after that
+    # a crop between blocks: all partly visible blocks are cropped, and the window between them is scaled
     ([Extract(Box(807, 407, 1000, 1000)), scaled(78, 78)],
-     [Extract(Box(100, 50, 126, 126)), scaled(79, 79), Extract(Box(1, 1, 78, 78))]),
-    # or nothing is cropped, if that moves the edges less
-    ([Extract(Box(804, 404, 1600, 1600)), scaled(100, 100)], [Extract(Box(100, 50, 201, 201)), scaled(100, 100)]),
-    # later ops do not change, and a second crop joins the first
-    ([Extract(Box(807, 407, 1000, 1000)), scaled(78, 78), Extract(Box(5, 5, 50, 50)), Background(WHITE)],
-     [Extract(Box(100, 50, 126, 126)), scaled(79, 79), Extract(Box(6, 6, 50, 50)), Background(WHITE)]),
+     [Extract(Box(100, 50, 126, 126)), Scale(Size(78, 78), window=square("7/8", "125"))]),
+    # the window of the recipe, 1200.5 px from 803.75, 8 times smaller
+    ([Extract(Box(800, 400, 1600, 1600)), Scale(Size(100, 100), window=square("3.75", "1200.5"))],
+     [Extract(Box(100, 50, 151, 151)), Scale(Size(100, 100), window=square("15/32", "150.0625"))]),
+    # later ops do not change
+    ([Extract(Box(804, 404, 1600, 1600)), scaled(100, 100), Extract(Box(5, 5, 50, 50)), Background(WHITE)],
+     [Extract(Box(100, 50, 201, 201)), Scale(Size(100, 100), window=square("1/2", "200")),
+      Extract(Box(5, 5, 50, 50)), Background(WHITE)]),
 ]
 # fmt: on
 
@@ -100,12 +106,17 @@ def test_the_ops_for_the_smaller_frame(ops: list[AnyOp], rewritten: list[AnyOp])
     assert read(info, *ops) == DecodePlan(Fraction(1, 8), tuple(rewritten))
 
 
-def test_a_last_pixel_partly_outside_the_image_is_cropped() -> None:
-    # 4001 px at an eighth cover 501 pixels, the last with one source pixel; at 5 to 1, 100.025 are requested
-    ops = read(header(Size(4001, 800), JPEG), scaled(100, 20)).ops
-    assert ops == (scaled(100, 20),)
-    ops = read(header(Size(4001, 800), JPEG), scaled(300, 60)).ops
-    assert ops == (scaled(301, 60), Extract(Box(0, 0, 300, 60)))
+@pytest.mark.parametrize("orientation", [1, 2])
+def test_a_last_pixel_partly_outside_the_image_counts_partly(orientation: int) -> None:
+    # 4001 px at an eighth cover 501 pixels, the last with one source pixel; mirrored, it is the first
+    ops = read(header(Size(4001, 800), JPEG, orientation=orientation), scaled(300, 60)).ops
+    window = Region(Fraction(0 if orientation == 1 else "7/8"), Fraction(0), Fraction("500.125"), Fraction(100))
+    assert ops == (Scale(Size(300, 60), window=window),)
+
+
+def test_a_result_of_one_pixel_is_the_mean_of_its_window() -> None:
+    """1.5 decoded pixels round to one, which must not be cropped from them."""
+    assert read(header(Size(12, 12), JPEG), scaled(1, 1)).ops == (Scale(Size(1, 1), window=square("0", "1.5")),)
 
 
 def test_a_source_at_full_scale_has_the_ops_of_the_recipe() -> None:
@@ -136,7 +147,7 @@ orders = st.builds(
 def test_the_decode_plan_shows_the_same_as_the_recipe(
     stored: Size, kind: Format, orientation: int, step: AnyStep
 ) -> None:
-    """The same size, no op outside its frame, and no edge off by more than a pixel: half from each of the two plans."""
+    """The same size, no op outside its frame, and exactly the same edges."""
     info = header(stored, kind, orientation=orientation)
     made = recipe_of(plan(step), info)
     found = decode_plan(made, info)
@@ -145,9 +156,7 @@ def test_the_decode_plan_shows_the_same_as_the_recipe(
         return
     frame = decoded_size(info, found.scale)
     assert frame_at_the_end(found.ops, frame, ()) == made.size
-    expected = shown(made.ops, info.size)
-    pixel = max(expected.width / made.size.width, expected.height / made.size.height)
-    assert is_near(in_the_source(shown(found.ops, frame), info, found.scale), expected, pixel)
+    assert in_the_source(shown(found.ops, frame), info, found.scale) == shown(made.ops, info.size)
 
 
 def in_the_source(region: Region, info: Info, scale: Fraction) -> Region:

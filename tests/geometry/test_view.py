@@ -14,6 +14,8 @@ from cropmark.plan.steps import Orientation
 WHOLE = View(Size(1000, 500))
 FACE = Region(Fraction(3, 4), Fraction(1, 5), Fraction(1, 10), Fraction(2, 5))  # 750..850 by 100..300 of 1000x500
 
+WINDOW = Region(Fraction(500), Fraction("1.25"), Fraction(500), Fraction(500))
+
 # fmt: off
 PLACES = [
     # view                                       the face's box in the frame
@@ -21,6 +23,7 @@ PLACES = [
     (WHOLE.extracted(Box(500, 100, 500, 400)),   (250,   0, 100, 200)),
     (WHOLE.extracted(Box(0, 0, 500, 500)),       (750, 100, 100, 200)),   # outside the frame
     (WHOLE.scaled(Size(100, 100)),               ( 75,  20,  10,  40)),
+    (WHOLE.resampled(WINDOW, Size(200, 400)),    (100,  79,  40, 160)),   # a window with a fractional edge
     (WHOLE.rotated(Orientation.ROTATE_90),       (200, 750, 200, 100)),   # top right becomes bottom right
     (WHOLE.rotated(Orientation.FLIP_HORIZONTAL), (150, 100, 100, 200)),
     (WHOLE.rotated(Orientation.ROTATE_90).extracted(Box(100, 700, 400, 300)), (100, 50, 200, 100)),

@@ -30,6 +30,7 @@ from cropmark.geometry.recipe import (
     SolidColor,
     UnsharpMask,
 )
+from cropmark.model.values import Size
 
 Layers = Mapping[Compose, Image]
 """The rendered layer of each Compose, in memory: every frame of an animation gets the same layer."""
@@ -54,7 +55,7 @@ def apply(frame: Image, op: AnyOp, layers: Layers) -> Image:
         case Extract(box):
             return frame.crop(box.left, box.top, box.width, box.height)
         case Scale(size, kernel):
-            return scale(frame, size, kernel)
+            return scale(frame, size, kernel, op.window_of(Size(frame.width, frame.height)))
         case Rotate(orientation):
             return orient(frame, orientation)
         case Embed(size, left, top, fill):

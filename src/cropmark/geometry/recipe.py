@@ -1,4 +1,4 @@
-"""The Recipe: a tuple of Ops in whole pixels. Each Op gets the frame that the previous Op returned."""
+"""The Recipe: a tuple of Ops in whole pixels, except a Scale's window. Each Op gets the frame of the previous Op."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from enum import Enum
 from fractions import Fraction
 
 from cropmark.geometry.findings import FindBorder
+from cropmark.geometry.region import Region
 from cropmark.geometry.view import View
 from cropmark.model.formats import Format
 from cropmark.model.values import Box, Color, Size
@@ -53,19 +54,24 @@ class Extract(Op):
 
 @dataclass(frozen=True, slots=True)
 class Scale(Op):
-    """Resample the frame to exactly `size`."""
+    """Resample the window of the frame, or the whole frame, to exactly `size`."""
 
     size: Size
     filter: Filter = Filter.LANCZOS3
+    window: Region | None = None
+    """The part of the frame that becomes the result, inside the frame and exact. None: the whole frame."""
+
+    def window_of(self, frame: Size) -> Region:
+        return Region.from_size(frame) if self.window is None else self.window
 
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
-        return self.size == frame
+        return self.size == frame and self.window is None
 
     def frame_after(self, frame: Size) -> Size:
         return self.size
 
     def view_after(self, view: View) -> View:
-        return view.scaled(self.size)
+        return view.resampled(self.window_of(view.frame), self.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cropmark.model.values import Box
+from cropmark.model.values import Box, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,11 @@ class Region:
     @classmethod
     def from_box(cls, box: Box) -> Region:
         return cls(Fraction(box.left), Fraction(box.top), Fraction(box.width), Fraction(box.height))
+
+    @classmethod
+    def from_size(cls, size: Size) -> Region:
+        """The whole of a frame, in pixels."""
+        return cls(Fraction(0), Fraction(0), Fraction(size.width), Fraction(size.height))
 
     @property
     def right(self) -> Fraction:

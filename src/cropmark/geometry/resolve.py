@@ -85,8 +85,8 @@ def _shrink_to(size: Size, context: ResolveContext, state: FrameState) -> FrameS
         return state
     warned = state.with_shrink_warning(size_parameter(context), state.frame, size)
     match state.ops:
-        case (*before, Scale(filter=kernel)):
-            shrunk = FrameState.from_info(context.info).apply(*before, Scale(size, kernel))
+        case (*before, Scale() as last):
+            shrunk = FrameState.from_info(context.info).apply(*before, replace(last, size=size))
             return replace(warned, ops=shrunk.ops, frame=shrunk.frame)
         case _:
             return warned.apply(Scale(size))

@@ -36,11 +36,6 @@ def outer_box(region: Region) -> Box:
     return Box(left, top, max(1, ceil(region.right) - left), max(1, ceil(region.bottom) - top))
 
 
-def floor_and_ceil(value: Fraction) -> tuple[int, int]:
-    """The largest whole number not above the value, and the smallest not below it."""
-    return floor(value), ceil(value)
-
-
 def ceil_px(side: Fraction) -> int:
     """The number of pixels that a side covers, including a partly covered last one."""
     return ceil(side)

@@ -14,7 +14,7 @@ from cropmark.geometry.orientation import mirrored_axes
 from cropmark.geometry.recipe import AnyOp, Extract, Recipe, Scale
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import ceil_px, round_half_even
-from cropmark.geometry.subpixel_crop import crop_and_scale
+from cropmark.geometry.subpixel_crop import scale_window
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter, Orientation
@@ -39,16 +39,19 @@ class DecodePlan:
 
 
 def decode_plan(recipe: Recipe, info: Info) -> DecodePlan:
-    """The cheapest way to decode the source for the recipe. Edges stay exact within half a pixel of the result."""
+    """The cheapest way to decode the source for the recipe. The result shows exactly the same part of the source."""
     full_scale = DecodePlan(Fraction(1), recipe.ops)
     if info.format not in _SCALES or info.animated:
         return full_scale
     match _split_first_extract(recipe.ops, info.size):
-        case box, [Scale(size, kernel), *rest] if kernel in _KERNELS:
+        case box, [Scale(size, kernel) as to, *rest] if kernel in _KERNELS:
+            window = to.window_of(box.size).moved(Fraction(box.left), Fraction(box.top))
             factor = _MIN_OVERSAMPLING[info.format]
             for scale in _SCALES[info.format]:
-                if box.width * scale >= factor * size.width and box.height * scale >= factor * size.height:
-                    return DecodePlan(scale, _scaled_ops(box, Scale(size, kernel), tuple(rest), info, scale))
+                if window.width * scale >= factor * size.width and window.height * scale >= factor * size.height:
+                    ops = scale_window(_decoded_window(window, info, scale), size, kernel)
+                    frame = FrameState(decoded_size(info, scale), info.alpha, view=None)
+                    return DecodePlan(scale, frame.apply(*ops, *rest).ops)
     return full_scale
 
 
@@ -69,25 +72,17 @@ def _split_first_extract(ops: tuple[AnyOp, ...], frame: Size) -> tuple[Box, list
             return Box(0, 0, frame.width, frame.height), list(ops)
 
 
-def _scaled_ops(box: Box, to: Scale, rest: tuple[AnyOp, ...], info: Info, scale: Fraction) -> tuple[AnyOp, ...]:
-    frame = decoded_size(info, scale)
-    window = _jpeg_window(box, info, scale) if info.format is Format.JPEG else _webp_window(box, info.size, frame)
-    ops = crop_and_scale(window, to.size, frame, to.filter)
-    return FrameState(frame, info.alpha, view=None).apply(*ops, *rest).ops
+def _decoded_window(window: Region, info: Info, scale: Fraction) -> Region:
+    """The window in pixels of the decoded frame.
 
-
-def _jpeg_window(box: Box, info: Info, scale: Fraction) -> Region:
-    """The box in pixels of the decoded frame.
-
-    The decoder scales from the top left corner of the stored image, and the last pixel of a row or column may be partly
-    outside it. If the upright frame is mirrored, that excess is at its left or top.
+    A WebP is scaled as a whole to a rounded size. A JPEG is scaled by the exact factor from the top left corner of the
+    stored image, and the last pixel of a row or column may be partly outside it. If the upright frame is mirrored, that
+    excess is at its left or top.
     """
     frame = decoded_size(info, scale)
+    if info.format is Format.WEBP:
+        return window.scaled(Fraction(frame.width, info.size.width), Fraction(frame.height, info.size.height))
     from_right, from_bottom = mirrored_axes(Orientation(info.orientation))
     excess_left = frame.width - info.size.width * scale if from_right else Fraction(0)
     excess_top = frame.height - info.size.height * scale if from_bottom else Fraction(0)
-    return Region.from_box(box).scaled(scale, scale).moved(excess_left, excess_top)
-
-
-def _webp_window(box: Box, before: Size, frame: Size) -> Region:
-    return Region.from_box(box).scaled(Fraction(frame.width, before.width), Fraction(frame.height, before.height))
+    return window.scaled(scale, scale).moved(excess_left, excess_top)

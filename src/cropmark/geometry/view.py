@@ -42,7 +42,7 @@ class View:
 
     def extracted(self, box: Box) -> View:
         """The view after the frame is cropped to the box, or embedded if the box extends outside it."""
-        return replace(self, frame=box.size, shown=self.to_source(Region.from_box(box)))
+        return self.resampled(Region.from_box(box), box.size)
 
     def rotated(self, orientation: Orientation) -> View:
         frame = self.frame.transposed if orientation.swaps_sides else self.frame
@@ -50,6 +50,10 @@ class View:
 
     def scaled(self, frame: Size) -> View:
         return replace(self, frame=frame)
+
+    def resampled(self, region: Region, frame: Size) -> View:
+        """The view after the region, in pixels of the frame, is scaled to a new frame."""
+        return replace(self, frame=frame, shown=self.to_source(region))
 
     def _of_shown(self, region: Region) -> Region:
         moved = region.moved(-self.shown.left, -self.shown.top)
