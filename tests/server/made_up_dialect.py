@@ -39,6 +39,7 @@ class MadeUp:
         ParameterDoc("wide", "PIXELS", "none", "The width.", "wide=3", "https://vendor.example/wide"),
     )
     request_headers: ClassVar[tuple[str, ...]] = ()
+    image_request_headers: ClassVar[tuple[str, ...]] = ()
 
     def order(self, request: ImageRequest) -> Order | Response:
         if request.query == "info":

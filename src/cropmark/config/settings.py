@@ -164,6 +164,12 @@ class ServerSettings(BaseSettings):
         description="Keys for signed image URLs, each `KEY` or `ID:KEY` with a key of at least 32 bytes; default: "
         "URLs need no signature.",
     )
+    image_headers_from_anyone: bool | None = Field(
+        None,
+        description="Whether headers that change the image, such as X-Fastly-Imageopto-Overlay, are read from every "
+        "client. If false, and always on sites with keys, presets or allowed widths, only trusted_proxies may send "
+        "them. Default: false in production, otherwise true.",
+    )
     trusted_proxies: TextList = Field(
         (),
         description="Addresses and networks of proxies; their `X-Forwarded-For` is trusted; default: the client is "

@@ -136,6 +136,8 @@ class Dialect(Protocol):
     params: ClassVar[tuple[ParameterDoc, ...]]
     request_headers: ClassVar[tuple[str, ...]]
     """Request headers that it reads in addition to Accept, in lower case. Parsed orders are cached by them."""
+    image_request_headers: ClassVar[tuple[str, ...]]
+    """Those of `request_headers` that select the image or change it. A URL's signature does not cover them."""
 
     def order(self, request: ImageRequest) -> Order | Response:
         """The Order of a request, or a Response to return as it is, such as a redirect.

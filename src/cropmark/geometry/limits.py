@@ -78,6 +78,15 @@ def sides_within(size: Size, limits: Limits, parameter: str | None = None) -> Si
     return Size(round_side(size.width * shrink), round_side(size.height * shrink))
 
 
+def allowed_size(size: Size, limits: Limits) -> Size:
+    """The size at the next allowed width, or at the widest one, with the same aspect ratio: 466x366 of 100 and 200 is
+    200x157."""
+    if not limits.allowed_widths or size.width in limits.allowed_widths:
+        return size
+    width = next((width for width in limits.allowed_widths if width >= size.width), limits.allowed_widths[-1])
+    return Size(width, round_side(Fraction(size.height * width, size.width)))
+
+
 def frames_within(size: Size, frames: int, limits: Limits) -> Size:
     """The size, scaled down if all frames of the animation together exceed their area.
 

@@ -9,7 +9,7 @@ from cropmark.geometry.alpha import without_alpha
 from cropmark.geometry.encoding import ChosenEncoding, choose_encoding, is_source_encoding
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.frame_state import FrameState
-from cropmark.geometry.limits import check_intermediates, check_source, frames_within, sides_within
+from cropmark.geometry.limits import allowed_size, check_intermediates, check_source, frames_within, sides_within
 from cropmark.geometry.recipe import Need, OriginalBytes, Reason, Recipe, Resolved, Scale
 from cropmark.geometry.steps import ResolveContext, apply_step, size_parameter
 from cropmark.model.formats import TRAITS, Format, Info
@@ -58,6 +58,7 @@ def _finish(context: ResolveContext, state: FrameState) -> Recipe | OriginalByte
         chosen = choose_encoding(plan.output, subject, state.frame, plan.limits)
         if is_source_encoding(chosen, info):  # before the limits of a result: the source is sent unchanged
             return OriginalBytes(Reason.NOTHING_TO_DO, (*state.warnings, *chosen.warnings))
+    state = _at_allowed_width(context, state)
     state = _shrink_to(sides_within(state.frame, plan.limits), context, state)
     chosen = choose_encoding(plan.output, subject, state.frame, plan.limits)
     state = _shrink_to(frames_within(state.frame, chosen.frames, plan.limits), context, state)
@@ -83,13 +84,25 @@ def _shrink_to(size: Size, context: ResolveContext, state: FrameState) -> FrameS
     """The state scaled down to the size; a Scale at its end is replaced, so that the frame is resampled once."""
     if size == state.frame:
         return state
-    warned = state.with_shrink_warning(size_parameter(context), state.frame, size)
+    return _scale_to(size, context, state.with_shrink_warning(size_parameter(context), state.frame, size))
+
+
+def _at_allowed_width(context: ResolveContext, state: FrameState) -> FrameState:
+    """The state at the next allowed width, whichever Steps made its size; unchanged if it has the source's size."""
+    size = allowed_size(state.frame, context.plan.limits)
+    if size == state.frame or (state.frame == context.info.size and state.view is not None):
+        return state
+    text = f"scaled to {size}, one of the site's widths"
+    return _scale_to(size, context, state.with_warning(size_parameter(context), text))
+
+
+def _scale_to(size: Size, context: ResolveContext, state: FrameState) -> FrameState:
     match state.ops:
         case (*before, Scale() as last):
-            shrunk = FrameState.from_info(context.info).apply(*before, replace(last, size=size))
-            return replace(warned, ops=shrunk.ops, frame=shrunk.frame)
+            scaled = FrameState.from_info(context.info).apply(*before, replace(last, size=size))
+            return replace(state, ops=scaled.ops, frame=scaled.frame)
         case _:
-            return warned.apply(Scale(size))
+            return state.apply(Scale(size))
 
 
 def _changes_only_quality(chosen: ChosenEncoding, info: Info) -> bool:

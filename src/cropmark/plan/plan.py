@@ -95,6 +95,8 @@ class Limits:
     animation_area: int | None = 8_192 * 8_192
     """Pixels of all frames of a result together."""
     avif_area: int | None = 4_096 * 4_096
+    allowed_widths: tuple[int, ...] = ()
+    """The widths of results that differ in size from their source, in ascending order; empty: every width."""
 
 
 class Fallback(Enum):

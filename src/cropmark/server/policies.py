@@ -48,7 +48,12 @@ def _addresses(host: str) -> tuple[tuple[socket.AddressFamily, str], ...]:
 
 def access_policy(settings: Settings, site: SiteSettings | None = None) -> AccessPolicy:
     """The signatures, presets and widths of a site; None: of the folder, which has signatures only."""
-    policy = AccessPolicy(site_keyring(settings, site), max_source_pixels=settings.max_source_pixels)
+    from_anyone = settings.image_headers_from_anyone
+    policy = AccessPolicy(
+        site_keyring(settings, site),
+        max_source_pixels=settings.max_source_pixels,
+        image_headers_from_anyone=not settings.production if from_anyone is None else from_anyone,
+    )
     if site is None:
         return policy
     widths = tuple(sorted(site.allowed_widths))

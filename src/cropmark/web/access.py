@@ -28,9 +28,17 @@ class AccessPolicy:
     presets_only: bool = False
     """True: only `?preset=NAME` and the exact queries of presets are allowed."""
     allowed_widths: tuple[int, ...] = ()
-    """The widths that a resize may have, in ascending order; others are rounded up to one. Empty: every width."""
+    """The widths that a new size may have, in ascending order; others are rounded up to one. Empty: every width."""
+    image_headers_from_anyone: bool = True
+    """False: headers that change the image are read from trusted proxies only. A site with keys, presets or allowed
+    widths always reads them from trusted proxies only, because neither a signature nor a preset covers them."""
     max_source_pixels: int | None = None
     """Upper bound on the pixels of a source in all frames; None: the dialect's own limit."""
+
+    def reads_image_headers(self, *, from_trusted_proxy: bool) -> bool:
+        """True if the headers that change the image count in a request."""
+        is_open = self.keys is None and not (self.presets or self.presets_only or self.allowed_widths)
+        return from_trusted_proxy or (self.image_headers_from_anyone and is_open)
 
     def authorize(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
         """The query for the dialect. Raises Forbidden, SignatureExpired, and BadRequest for an unknown preset."""
@@ -61,7 +69,8 @@ class AccessPolicy:
         if self.allowed_widths:
             steps = tuple(self._at_allowed_width(step) for step in plan.steps)
             warnings += tuple(_width_warning(new) for old, new in zip(plan.steps, steps, strict=True) if old != new)
-            plan = replace(plan, steps=steps)
+            # Steps other than a resize, and shares, get their size from the source: the geometry bounds the result.
+            plan = replace(plan, steps=steps, limits=replace(plan.limits, allowed_widths=self.allowed_widths))
         return replace(order, plan=plan, warnings=warnings)
 
     def _limit_source_pixels(self, plan: Plan) -> Plan:

@@ -45,6 +45,11 @@ class ClientIp:
             peer = address
         return _client_key(peer)
 
+    def is_trusted_proxy(self, scope: Any) -> bool:
+        """True if the connection comes from a trusted proxy."""
+        peer = _address((scope.get("client") or ("",))[0])
+        return peer is not None and self._is_trusted(peer)
+
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 

@@ -19,8 +19,8 @@ from cropmark.web.request import Receive, RequestHeaders, Scope, Send, parse_hea
 from cropmark.web.respond import CachedOrder, Responder
 from cropmark.web.response import is_not_modified, quota_headers
 
-MEMO_ENTRIES = 8192
-"""Requests with an order in the memo."""
+MEMO_BYTES = 32 * 2**20
+"""Estimated bytes of the orders in the memo."""
 TIMING_OF_HIT = {tier: f"cache;desc=hit-{tier}".encode() for tier in ("memory", "disk", "shared")}
 
 
@@ -38,8 +38,12 @@ class HitPath:
             for site in deps.sites
             for tier in TIMING_OF_HIT
         }
-        self._memo: LRUCache[tuple[object, ...], CachedOrder] = LRUCache(MEMO_ENTRIES)
+        self._memo: LRUCache[tuple[object, ...], CachedOrder] = LRUCache(
+            MEMO_BYTES, getsizeof=lambda cached: cached.memo_bytes
+        )
         self._header_names = frozenset(name.encode() for site in deps.sites for name in site.dialect.request_headers)
+        self._image_header_names = frozenset(n for site in deps.sites for n in site.dialect.image_request_headers)
+        self._client_ip = deps.client_ip
         if any(site.cors.by_origin for site in deps.sites):
             self._header_names |= {ORIGIN.encode()}
 
@@ -52,7 +56,8 @@ class HitPath:
             return
         # The scheme is in the request that a dialect reads.
         address = (scope.get("scheme"), headers.host, scope["raw_path"], scope["query_string"])
-        memo_key = (*address, headers.accept, headers.others)
+        trusted = bool(headers.others) and self._sends_trusted_image_headers(headers, scope)
+        memo_key = (*address, headers.accept, headers.others, trusted)
         cached = self._memo.get(memo_key) if method in ("GET", "HEAD") else None
         if cached is None:
             await self._first_request(scope, receive, send, headers, memo_key)
@@ -87,7 +92,13 @@ class HitPath:
     async def _first_request(
         self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, memo_key: tuple[object, ...]
     ) -> None:
-        cached = await self._miss.first_request(scope, receive, send, headers)
+        trusted = memo_key[-1] is True
+        cached = await self._miss.first_request(scope, receive, send, headers, trusted=trusted)
         if cached is not None:
             self._memo[memo_key] = cached
             await self._miss.deliver(cached, headers, scope, receive, send)
+
+    def _sends_trusted_image_headers(self, headers: RequestHeaders, scope: Scope) -> bool:
+        """True if the request has headers that change the image, and comes from a trusted proxy."""
+        has_image_headers = any(name in self._image_header_names for name, _ in headers.others)
+        return has_image_headers and self._client_ip.is_trusted_proxy(scope)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -16,7 +16,7 @@ import structlog
 from cropmark.dialects.dialect import ImageRequest, Response
 from cropmark.model.problems import InternalError, MethodNotAllowed, Overloaded, Problem, TooManyRequests
 from cropmark.pipeline import Delivered, RequestContext, url_tag
-from cropmark.plan.plan import Order
+from cropmark.plan.plan import Order, RequestWarning
 from cropmark.ports import Timing
 from cropmark.security.signing import target, unsigned
 from cropmark.web import response
@@ -49,6 +49,15 @@ class _Routed:
     rest: str
     scope: Scope
     headers: RequestHeaders
+    trusted: bool
+    """True if the request's image headers come from a trusted proxy."""
+
+    @property
+    def ignored_headers(self) -> tuple[str, ...]:
+        """The image headers of the request that do not count on this site."""
+        if self.site.access.reads_image_headers(from_trusted_proxy=self.trusted):
+            return ()
+        return tuple(name for name, _ in self.headers.others if name in self.site.dialect.image_request_headers)
 
     @property
     def origin(self) -> str:
@@ -57,7 +66,9 @@ class _Routed:
     def image_request(self, query: bytes | None = None) -> ImageRequest:
         """The request with this query, or with its own."""
         query = self.scope["query_string"] if query is None else query
-        return image_request(self.site, self.rest, query, self.headers, self.scope)
+        ignored = self.ignored_headers
+        others = tuple(header for header in self.headers.others if header[0] not in ignored)
+        return image_request(self.site, self.rest, query, replace(self.headers, others=others), self.scope)
 
 
 class MissPath:
@@ -77,7 +88,7 @@ class MissPath:
         self._stopping = stopping
 
     async def first_request(
-        self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders
+        self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, *, trusted: bool = False
     ) -> CachedOrder | None:
         """The order of a request for an image; None if a response has been sent instead."""
         scope["started_s"] = time.perf_counter()
@@ -95,7 +106,7 @@ class MissPath:
         if found is None:
             await self._pages(scope, receive, send)
             return None
-        return await self._read_order(_Routed(*found, scope, headers), send)
+        return await self._read_order(_Routed(*found, scope, headers, trusted), send)
 
     async def _read_order(self, routed: _Routed, send: Send) -> CachedOrder | None:
         """The order that the site's dialect reads; None if a response has been sent instead."""
@@ -115,7 +126,7 @@ class MissPath:
             if isinstance(order, Response):
                 await self._responder.send_dialect_response(site, order, scope, send, origin=origin)
                 return None
-            order = site.access.constrain(order)
+            order = _with_ignored_headers(site.access.constrain(order), routed.ignored_headers)
         except Problem as problem:
             await self._responder.send_error(site, request, problem, scope, send, origin=origin)
             return None
@@ -210,6 +221,11 @@ class MissPath:
         self._responder.log(
             scope, site, 200, delivered.cache_status, record.length, time.perf_counter() - started_s, rid
         )
+
+
+def _with_ignored_headers(order: Order, names: tuple[str, ...]) -> Order:
+    warnings = tuple(RequestWarning(name, "ignored, only a trusted proxy may send it to this site") for name in names)
+    return replace(order, warnings=(*order.warnings, *warnings)) if warnings else order
 
 
 def _rate(site: Site, order: Order) -> MissRate:

@@ -7,10 +7,12 @@ import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from cropmark.dialects.dialect import ImageRequest
+from cropmark.model.formats import TRAITS, accepted_types
 from cropmark.model.problems import BadRequest
 from cropmark.web.site import Site
 
@@ -21,6 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_TARGET = 8192
 """Bytes of path and query."""
+MAX_ACCEPT = 4096
+"""Characters of Accept that are read."""
 MAX_HEADERS = 32_768
 """Bytes of all header names and values; the server itself bounds only its buffer."""
 
@@ -28,6 +32,16 @@ CLIENT_CLOSED_REQUEST = 499
 """The status logged for a client that disconnected before its response; nothing is sent."""
 
 T = TypeVar("T")
+
+_NEGOTIATED_TYPES: Final = frozenset(traits.media_type for traits in TRAITS.values()) | {
+    "application/json",
+    "application/ld+json",
+    "application/problem+json",
+    "image/*",
+    "text/html",
+    "*/*",
+}
+"""The media types that a response may be chosen by."""
 
 _run = secrets.token_hex(4)
 _count = itertools.count(1)
@@ -85,6 +99,7 @@ def parse_headers(scope: Scope, other_names: frozenset[bytes]) -> RequestHeaders
                 pass
     if size > MAX_HEADERS:
         raise HeadersTooLarge(f"expected at most {MAX_HEADERS} bytes of headers, got {size}", fix="send fewer")
+    accept = canonical_accept(accept[:MAX_ACCEPT]) if accept else ""
     return RequestHeaders(host, accept, none_match, modified_since, tuple(others))
 
 
@@ -125,8 +140,20 @@ def checked_target(raw_path: bytes, query: bytes) -> str:
     return raw_path.decode("latin-1")
 
 
+@lru_cache(512)
+def canonical_accept(header: str) -> str:
+    """The media types of an Accept header that a dialect may read, sorted.
+
+    Browsers, bots and attackers send many spellings of few meanings: the memo holds one order for each meaning.
+    """
+    return ",".join(sorted(accepted_types(header) & _NEGOTIATED_TYPES))
+
+
 def image_request(site: Site, rest: str, query: bytes, headers: RequestHeaders, scope: Scope) -> ImageRequest:
-    """The request that the site's dialect reads. `rest`, the path below the site's prefix, is percent-decoded here."""
+    """The request that the site's dialect reads. `rest`, the path below the site's prefix, is percent-decoded here.
+
+    `headers` holds no header that the site's access policy ignores.
+    """
     read_by_dialect = {name: value for name, value in headers.others if name in site.dialect.request_headers}
     path = unquote_to_bytes(rest).decode("utf-8", "surrogateescape")
     text = query.decode("utf-8", "surrogateescape")

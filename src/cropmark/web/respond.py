@@ -36,6 +36,13 @@ class CachedOrder:
     etag: str = ""
     headers: RawHeaders | None = None
 
+    @property
+    def memo_bytes(self) -> int:
+        """An upper estimate of the memory of this entry and of its key: texts are held about four times."""
+        request = self.request
+        texts = len(request.query) + len(request.path) + sum(len(k) + len(v) for k, v in request.headers.items())
+        return 8192 + 4 * texts
+
     def image_headers(self, record: Record, *, cached: bool) -> RawHeaders:
         return response.image_headers(
             self.site, self.order, record, cached=cached, origin=self.origin, expires_in_s=self._expires_in_s()

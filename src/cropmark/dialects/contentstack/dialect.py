@@ -23,6 +23,7 @@ class Contentstack:
     name: ClassVar[str] = "contentstack"
     params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in PARAMETERS)
     request_headers: ClassVar[tuple[str, ...]] = parse.MANAGEMENT_HEADERS
+    image_request_headers: ClassVar[tuple[str, ...]] = ()
 
     def order(self, request: ImageRequest) -> Order:
         return parse.order(request, self.settings)

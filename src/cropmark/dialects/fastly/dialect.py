@@ -28,6 +28,7 @@ class Fastly:
     montage_params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in MONTAGE_PARAMETERS)
     """Parameters in the montage header."""
     request_headers: ClassVar[tuple[str, ...]] = (OVERLAY_HEADER, MONTAGE_HEADER, parse.API_HEADER)
+    image_request_headers: ClassVar[tuple[str, ...]] = request_headers
 
     def order(self, request: ImageRequest) -> Order:
         return parse.order(request, self.settings)

@@ -23,6 +23,7 @@ class Kontent:
     name: ClassVar[str] = "kontent"
     params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in PARAMETERS)
     request_headers: ClassVar[tuple[str, ...]] = ()
+    image_request_headers: ClassVar[tuple[str, ...]] = ()
 
     def order(self, request: ImageRequest) -> Order:
         return parse.order(request, self.settings)

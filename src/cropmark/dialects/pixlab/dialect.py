@@ -30,6 +30,7 @@ class PixLab:
     name: ClassVar[str] = "pixlab"
     params: ClassVar[tuple[ParameterDoc, ...]] = tuple(parameter.doc for parameter in PARAMETERS)
     request_headers: ClassVar[tuple[str, ...]] = (query.KEY_HEADER,)
+    image_request_headers: ClassVar[tuple[str, ...]] = ()
 
     def endpoint(self, request: ImageRequest) -> EndpointName:
         """The endpoint of a request. Raises NotFound for an unknown one, MethodNotAllowed for another method."""
