@@ -48,6 +48,15 @@ def test_render(
     assert Image.open(tmp_path / "out").size == size
 
 
+def test_an_original_is_returned_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pread() may return fewer bytes than it was asked for."""
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, count, at: real(file, min(count, 100), at))
+    expected = (folder / "drawing.svg").read_bytes() * 9
+    (folder / "long.svg").write_bytes(expected)
+    assert cropmark.render(folder / "long.svg", "", dialect="contentstack").body == expected
+
+
 def test_saving_keeps_a_link_and_replaces_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "there.jpg").write_bytes(b"before")
     (tmp_path / "link.jpg").symlink_to("there.jpg")

@@ -22,11 +22,12 @@ from cropmark.dialects.dialect import Dialect, ImageRequest, Response
 from cropmark.explanation import Explanation, draw_analysis, explain_request, explain_with_source
 from cropmark.model.problems import BadRequest, SourceNotFound
 from cropmark.model.values import Size
-from cropmark.pipeline import Delivered, Pipeline
+from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.ports import Source
 from cropmark.runtime.atomic_file import write_with_umask
 from cropmark.runtime.metrics import Metrics
+from cropmark.runtime.reads import read_source
 from cropmark.server.components import build_pool
 from cropmark.server.sites import build_dialect, build_dialects
 from cropmark.sources.files import FolderSource
@@ -178,7 +179,8 @@ async def _render(path: Path, request: ImageRequest, dialect: Dialect, settings:
     async with _engine(path, settings) as (pipeline, source):
         delivered = await pipeline.deliver(source, order)
         try:
-            body = delivered.body if delivered.body is not None else _read(delivered)
+            body = delivered.body if delivered.source is None else read_source(delivered.source)
+            assert body is not None
         finally:
             if delivered.source is not None:
                 delivered.source.close()
@@ -214,8 +216,3 @@ async def _engine(path: Path, settings: Settings) -> AsyncIterator[tuple[Pipelin
 
 def _image_request(path: Path, query: str, accept: str) -> ImageRequest:
     return ImageRequest(path.name, query.removeprefix("?"), {"accept": accept})
-
-
-def _read(delivered: Delivered) -> bytes:
-    assert delivered.source is not None
-    return os.pread(delivered.source.descriptor, delivered.source.bytes, 0)

@@ -31,7 +31,7 @@ from cachetools import TTLCache
 
 from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
-from cropmark.model.formats import SNIFF_BYTES, TRAITS, Format, sniff_format
+from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import (
     Problem,
     SourceNotFound,
@@ -59,6 +59,7 @@ from cropmark.ports import (
     Timing,
 )
 from cropmark.runtime.metrics import Metrics
+from cropmark.runtime.reads import source_format
 from cropmark.runtime.singleflight import SingleFlight
 
 log = structlog.get_logger("cropmark.pipeline")
@@ -402,7 +403,7 @@ class Pipeline:
         """The unchanged first source. Raises SourceNotFound if it is not an image."""
         opened = await source.open(order.sources[0].ref)
         try:
-            image_format = sniff_format(os.pread(opened.descriptor, SNIFF_BYTES, 0))
+            image_format = source_format(opened)
             if image_format is None:
                 raise SourceNotFound("the file at this path is not an image", fix="check the path")
         except BaseException:

@@ -26,6 +26,7 @@ from cropmark.caches.stats import has_tag
 from cropmark.ports import Digest, Record, Rendition
 from cropmark.runtime.atomic_file import write_atomically
 from cropmark.runtime.file_io import FileCalls, FileState
+from cropmark.runtime.reads import read_up_to
 
 INLINE_READ_BYTES: Final = 256 * 1024
 """Largest file that is read on the event loop: 256 KiB take about 150 µs, checksum included."""
@@ -194,7 +195,7 @@ class EntryStore:
         try:
             status = os.fstat(descriptor)
             _touch(descriptor, status.st_mtime)
-            return os.pread(descriptor, status.st_size, 0)
+            return read_up_to(descriptor, status.st_size)
         finally:
             os.close(descriptor)
 
@@ -267,10 +268,10 @@ def _read_start(path: str) -> bytes:
     """The file up to the end of its record. Raises FileNotFoundError or CorruptEntry."""
     descriptor = os.open(path, _READ)
     try:
-        start = os.pread(descriptor, _START_BYTES, 0)
+        start = read_up_to(descriptor, _START_BYTES)
         offset = entry_format.body_offset(start)
         if offset > len(start):
-            start += os.pread(descriptor, offset - len(start), len(start))
+            start = read_up_to(descriptor, offset)
     finally:
         os.close(descriptor)
     return start

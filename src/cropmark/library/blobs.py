@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from cropmark.ports import OpenSource
 from cropmark.runtime.atomic_file import sync_folder, write_atomically
+from cropmark.runtime.reads import source_pieces
 
 CHUNK_BYTES: Final = 2**20
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -53,15 +54,9 @@ class BlobStore(Protocol):
 def digest_of(source: OpenSource) -> str:
     """The SHA-256 of an open file, in hex."""
     total = hashlib.sha256()
-    for piece in chunks(source):
+    for piece in source_pieces(source):
         total.update(piece)
     return total.hexdigest()
-
-
-def chunks(source: OpenSource) -> Iterator[bytes]:
-    """The bytes of an open file in pieces of CHUNK_BYTES."""
-    for at in range(0, source.bytes, CHUNK_BYTES):
-        yield os.pread(source.descriptor, min(CHUNK_BYTES, source.bytes - at), at)
 
 
 class FolderBlobStore:
@@ -78,7 +73,7 @@ class FolderBlobStore:
             return
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(path, chunks(source), folder=self._incoming, durable=True)
+        write_atomically(path, source_pieces(source), folder=self._incoming, durable=True)
         sync_folder(self._folder)  # the name of a new subfolder
 
     def open(self, digest: str) -> int:

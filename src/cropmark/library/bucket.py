@@ -19,9 +19,9 @@ import structlog
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
-from cropmark.library.blobs import chunks
 from cropmark.library.errors import LibraryUnavailable
 from cropmark.ports import OpenSource
+from cropmark.runtime.reads import read_source, source_pieces
 
 T = TypeVar("T")
 
@@ -105,9 +105,9 @@ class Bucket:
             raise LibraryUnavailable(f"{setting} cannot be used: {_reason(error)}", _FIX) from error
 
     def put(self, path: str, body: bytes | OpenSource) -> None:
-        content: bytes | Iterator[bytes] = body if isinstance(body, bytes) else chunks(body)
+        content: bytes | Iterator[bytes] = body if isinstance(body, bytes) else source_pieces(body)
         if not isinstance(body, bytes) and body.bytes <= _SINGLE_PUT_BYTES:
-            content = b"".join(chunks(body))
+            content = read_source(body)
         _call(lambda: obstore.put(self._store, path, content))
 
     def fetch(self, path: str, file: IO[bytes]) -> None:

@@ -22,9 +22,10 @@ from cropmark.model.assets import (
     PublishRequest,
     UploadInfo,
 )
-from cropmark.model.formats import READABLE, SNIFF_BYTES, sniff_format
+from cropmark.model.formats import READABLE
 from cropmark.model.problems import BadRequest, Problem, SourceNotFound
 from cropmark.ports import OpenSource, Renderers, SourceVersion
+from cropmark.runtime.reads import source_format
 
 CONCURRENCY: Final = 4
 """Files imported at the same time: reading, inspection in a renderer and the database's commit overlap."""
@@ -125,7 +126,7 @@ class NotAnImage(Exception):
 
 async def inspect(source: OpenSource, renderers: Renderers, name: str) -> UploadInfo:
     """The name, format and size of an image file, as a renderer reads them. Raises NotAnImage and Problems."""
-    kind = sniff_format(os.pread(source.descriptor, SNIFF_BYTES, 0))
+    kind = source_format(source)
     if kind is None:
         raise NotAnImage("not a known image format")
     size = None

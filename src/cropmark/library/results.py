@@ -21,11 +21,11 @@ from typing import Final
 
 import structlog
 
-from cropmark.library.blobs import chunks
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import InternalError, Overloaded
 from cropmark.ports import OpenSource, SourceVersion, StoredResult
 from cropmark.runtime.atomic_file import write_atomically
+from cropmark.runtime.reads import source_pieces
 
 log = structlog.get_logger("cropmark.results")
 
@@ -204,7 +204,7 @@ class FolderResults:
     def _write(self, result: StoredResult, body: bytes | OpenSource) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            write_atomically(self._body_path(result), [body] if isinstance(body, bytes) else chunks(body))
+            write_atomically(self._body_path(result), [body] if isinstance(body, bytes) else source_pieces(body))
             write_atomically(self._record_path(result.id), [encode_record(result)])
         except OSError:
             with contextlib.suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,7 +10,7 @@ import structlog
 
 from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.geometry.findings import Analysis
-from cropmark.model.formats import Format, Info, sniff_format
+from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Unprocessable
 from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
@@ -35,11 +34,9 @@ from cropmark.renderers.tasks import (
     Task,
     TaskResult,
 )
+from cropmark.runtime.reads import source_format
 
 log = structlog.get_logger("cropmark.renderers")
-
-_HEAD_BYTES = 64
-"""Enough to recognize the raster formats, which the cost model distinguishes."""
 
 
 class Pool:
@@ -154,7 +151,7 @@ class Pool:
 
 def _format(source: OpenSource) -> Format | None:
     try:
-        return sniff_format(os.pread(source.descriptor, _HEAD_BYTES, 0))
+        return source_format(source)
     except OSError:
         return None
 

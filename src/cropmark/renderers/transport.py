@@ -16,6 +16,7 @@ from enum import IntEnum
 
 from cropmark.analysis import codec
 from cropmark.renderers.tasks import MAX_SOURCES
+from cropmark.runtime.reads import read_up_to
 
 MARK = b"crop"
 REQUEST_PREFIX = struct.Struct("!I")
@@ -106,12 +107,6 @@ def read_sources(descriptors: Sequence[int], lengths: Sequence[int | None]) -> l
 
 def _read_source(descriptor: int, length: int) -> bytes:
     try:
-        parts: list[bytes] = []
-        have = 0
-        # pread() instead of read(): several workers may have the same open file, and they share its position.
-        while have < length and (part := os.pread(descriptor, length - have, have)):
-            parts.append(part)
-            have += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return read_up_to(descriptor, length)
     finally:
         os.close(descriptor)

@@ -20,12 +20,12 @@ from typing import Final, NoReturn
 
 import structlog
 
-from cropmark.model.formats import SNIFF_BYTES, sniff_format
 from cropmark.model.problems import SourceFailed, SourceNotFound
 from cropmark.plan.source import SitePath, SourceRef
 from cropmark.ports import OpenSource, SourceVersion
 from cropmark.runtime.file_io import FileCalls, FileState
 from cropmark.runtime.purge_generations import PurgeGenerations
+from cropmark.runtime.reads import source_format
 
 log = structlog.get_logger("cropmark.sources")
 
@@ -144,7 +144,7 @@ class FolderSource:
         except SourceNotFound:
             return False
         try:
-            return sniff_format(os.pread(source.descriptor, SNIFF_BYTES, 0)) is not None
+            return source_format(source) is not None
         except OSError:
             return False
         finally:

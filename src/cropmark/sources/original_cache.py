@@ -23,6 +23,7 @@ import structlog
 from cropmark.ports import purge_matches
 from cropmark.runtime.atomic_file import write_atomically
 from cropmark.runtime.purge_generations import PurgeGenerations
+from cropmark.runtime.reads import read_pieces
 from cropmark.sources.original_record import SourceRecord, encode_record, read_record
 from cropmark.sources.spool import PART_PREFIX, Spool
 
@@ -228,15 +229,14 @@ async def _is_intact(descriptor: int, entry: _Entry) -> bool:
         return False
     if not entry.verified:
         # In a thread: hashing 50 MiB takes as long as a thousand cache hits.
-        entry.verified = await asyncio.to_thread(_digest, descriptor) == entry.record.digest
+        entry.verified = await asyncio.to_thread(_digest, descriptor, entry.record.bytes) == entry.record.digest
     return entry.verified
 
 
-def _digest(descriptor: int) -> str:
-    digest, at = hashlib.sha256(), 0
-    while piece := os.pread(descriptor, 1 << 20, at):
+def _digest(descriptor: int, length: int) -> str:
+    digest = hashlib.sha256()
+    for piece in read_pieces(descriptor, length):
         digest.update(piece)
-        at += len(piece)
     return digest.hexdigest()
 
 

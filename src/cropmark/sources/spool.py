@@ -13,6 +13,7 @@ import structlog
 
 from cropmark.model.problems import Overloaded
 from cropmark.runtime.atomic_file import new_part_file
+from cropmark.runtime.reads import read_pieces
 
 log = structlog.get_logger("cropmark.sources")
 
@@ -89,10 +90,7 @@ class Spool:
 
     def _write_piece(self, piece: bytes) -> None:
         """Write the whole piece after the counted bytes, over a piece that a failed write left incomplete."""
-        view, at = memoryview(piece), self.bytes
-        while view:
-            count = os.pwrite(self._descriptor, view, at)
-            view, at = view[count:], at + count
+        _write_at(self._descriptor, piece, self.bytes)
 
     def _write_to_fallback(self, piece: bytes) -> None:
         self._free_space()
@@ -113,11 +111,21 @@ class Spool:
             target = os.dup(file.fileno())
         before, self._descriptor = self._descriptor, target
         try:
-            for at in range(0, self.bytes, 1 << 20):
-                os.pwrite(target, os.pread(before, min(1 << 20, self.bytes - at), at), at)
+            at = 0
+            for piece in read_pieces(before, self.bytes):
+                _write_at(target, piece, at)
+                at += len(piece)
         finally:
             if before >= 0:
                 os.close(before)
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
                 self._path = None
+
+
+def _write_at(descriptor: int, piece: bytes, at: int) -> None:
+    """Write the whole piece at an offset. Raises OSError."""
+    view = memoryview(piece)
+    while view:
+        count = os.pwrite(descriptor, view, at)
+        view, at = view[count:], at + count

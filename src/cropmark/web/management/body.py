@@ -20,9 +20,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from cropmark.management.request import InvalidField, UploadedFile
 from cropmark.model.assets import MAX_NAME_CHARS, UploadInfo
-from cropmark.model.formats import READABLE, SNIFF_BYTES, sniff_format
+from cropmark.model.formats import READABLE
 from cropmark.model.problems import Overloaded, SourceProblem
 from cropmark.ports import OpenSource, Renderers, SourceVersion
+from cropmark.runtime.reads import source_format
 from cropmark.web.body_reader import body_pieces
 from cropmark.web.request import Receive
 
@@ -60,7 +61,7 @@ async def inspect_upload(file: UploadFile, renderers: Renderers) -> UploadedFile
     """The file with the format and size that a renderer reads from it. Raises InvalidField, Overloaded."""
     with _report_full_disk():
         source = await asyncio.to_thread(_on_disk, file.file)
-    format_ = sniff_format(os.pread(source.descriptor, SNIFF_BYTES, 0))
+    format_ = source_format(source)
     if format_ is None:
         raise InvalidField("the file is not an image in a supported format", parameter="upload")
     size = None

@@ -6,7 +6,6 @@ The caller has checked the key and the fields; the image's bytes are uploaded or
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -22,13 +21,14 @@ from cropmark.dialects.responses import ALLOW_ANY_ORIGIN, warning_headers
 from cropmark.geometry.findings import Face
 from cropmark.geometry.limits import check_source
 from cropmark.geometry.rounding import round_half_up, round_side
-from cropmark.model.formats import READABLE, SNIFF_BYTES, TRAITS, Format, sniff_format
+from cropmark.model.formats import READABLE, TRAITS, Format
 from cropmark.model.problems import InternalError, NotFound, SourceUnusable
 from cropmark.model.values import Box, Size
 from cropmark.pipeline import Pipeline, RequestContext
 from cropmark.plan.plan import Order, Plan, RequestWarning
 from cropmark.ports import Limiter, OpenSource, ResultStore, Source, Timing, UploadStore
 from cropmark.runtime.metrics import Metrics
+from cropmark.runtime.reads import read_source, source_format
 from cropmark.web.client_ip import ClientIp
 from cropmark.web.pixlab.results import ResultUrls
 from cropmark.web.request import Receive, Scope, unless_disconnected
@@ -117,7 +117,7 @@ class Actions:
         try:
             body, format_ = delivered.body, delivered.record.facts.format
             if delivered.source is not None:
-                body = await asyncio.to_thread(os.pread, delivered.source.descriptor, delivered.source.bytes, 0)
+                body = await asyncio.to_thread(read_source, delivered.source)
         finally:
             if delivered.source is not None:
                 delivered.source.close()
@@ -152,7 +152,7 @@ class Actions:
         opened = await self._context.source.open(order.sources[0].ref)
         try:
             await self._checked_size(call, opened, Plan(limits=self._context.dialect.settings.limits))
-            format_ = sniff_format(os.pread(opened.descriptor, SNIFF_BYTES, 0))
+            format_ = source_format(opened)
             if format_ not in READABLE:
                 raise SourceUnusable("expected an image in a format that can be stored", fix="use JPEG, PNG or WebP")
             return await self._store(opened, format_, owner, comment)
