@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
@@ -158,7 +159,8 @@ async def _load_and_kill_renderers(server: Running, widths: list[int]) -> list[t
         for count in range(0, 30, 5):
             await until(lambda count=count: len(replies) >= count)  # type: ignore[misc]  # bound now
             for pid in server.renderers()[:1]:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it may have exited since it was listed
+                    os.kill(pid, signal.SIGKILL)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_load(server, widths, replies))
