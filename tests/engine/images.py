@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from io import BytesIO
+from struct import pack
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,22 @@ def off_by(one: Array, other: Array) -> int:
 @cache  # it contains the second of its creation
 def srgb_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@cache
+def gray_profile(gamma: float) -> bytes:
+    """A gray profile of ICC version 2 with one gamma."""
+    white = b"XYZ " + bytes(4) + pack(">3i", 63190, 65536, 54061)
+    curve = b"curv" + bytes(4) + pack(">IH2x", 1, round(gamma * 256))
+    text = b"desc" + bytes(4) + pack(">I", 5) + b"gray\0" + bytes(79)
+    tags = {b"desc": text, b"cprt": b"text" + bytes(4) + b"none", b"wtpt": white, b"kTRC": curve}
+    table, data, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, body in tags.items():
+        table += pack(">4sII", name, start + len(data), len(body))
+        data += body
+    head = pack(">I4sI4s4s4s12x4s", start + len(data), b"", 0x02400000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    header = (head.ljust(68, b"\0") + white[8:]).ljust(128, b"\0")
+    return header + pack(">I", len(tags)) + table + data
 
 
 def grb_profile() -> bytes:

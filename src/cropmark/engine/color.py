@@ -7,7 +7,9 @@ from itertools import product
 
 from pyvips import GValue, Image
 
+from cropmark.engine.gray import gray_by_profile
 from cropmark.engine.image import blob
+from cropmark.engine.tone_map import hdr_colors, tone_mapped
 
 _PROFILE = "icc-profile-data"
 _MAX_PROFILE_BYTES = 2**20
@@ -16,9 +18,14 @@ _MAX_PROFILE_BYTES = 2**20
 def to_srgb(frame: Image) -> Image:
     """The frame as 8-bit sRGB with three bands, or four with alpha. An embedded profile is applied unless it is broken.
 
-    Gray, CMYK, 16-bit and float samples are converted too. CMYK without a profile uses libvips' generic press profile.
+    Gray, CMYK, 16-bit and float samples are converted too, and HDR is tone-mapped. CMYK without a profile uses
+    libvips' generic press profile.
     """
+    if hdr := hdr_colors(frame):
+        return tone_mapped(frame, hdr)
     profile = blob(frame, _PROFILE)
+    if frame.bands <= 2 and profile[16:20] == b"GRAY" and frame.format in ("uchar", "ushort"):
+        frame, profile = gray_by_profile(frame, profile) or frame, b""
     if not profile or (_is_plain_rgb(frame) and _is_srgb(profile)):
         return _as_8_bit_rgb(frame if _is_plain_rgb(frame) else frame.colourspace("srgb"))
     # Perceptual suits most photographs. For a profile without that table, the library falls back to relative.

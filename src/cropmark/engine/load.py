@@ -14,6 +14,7 @@ from pyvips import Image
 
 from cropmark.engine import color, gif, jpeg, rotate
 from cropmark.engine.bounds import is_lossless, is_too_short
+from cropmark.engine.declared_colors import with_declared_colors
 from cropmark.engine.image import DecodedImage, in_memory
 from cropmark.geometry.rounding import ceil_px
 from cropmark.geometry.shrink_on_load import decoded_size
@@ -119,7 +120,7 @@ def decode(
     elif info.format in _PAGED:
         strip = _open(data, info.format, n=frames, **({} if scale == 1 else {"scale": float(scale)}))
     else:
-        strip = _open(data, info.format)
+        strip = with_declared_colors(_open(data, info.format), data, info.format)
     if strip.hasalpha() and not info.alpha:  # an animated GIF, transparent only where the previous frame shows
         strip = strip.extract_band(0, n=strip.bands - 1)
     height = strip.height // frames

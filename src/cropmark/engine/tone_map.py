@@ -1,0 +1,123 @@
+"""Converts HDR images to sRGB: decodes the light of PQ and HLG, and compresses highlights to the range of a page.
+
+The curve is the one that Chromium uses for a screen without HDR, the reference white tone mapping operator of SMPTE
+ST 2094-50: light up to the white of a page (203 cd/m2) is halved, and light above it is compressed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import log2
+from typing import Final
+
+from pyvips import GValue, Image
+
+from cropmark.engine.color_tags import PRIMARIES, HdrColors, HdrTransfer
+from cropmark.engine.colorimetry import Matrix, Vector, inverse, product, rgb_to_xyz
+from cropmark.engine.light import LARGEST, light_of_hlg, light_of_pq, ramp, srgb_of_light, table
+
+_FIELD: Final = "hdr-colors"
+_BT709, _BT2020 = 1, 9
+_BT2020_LUMINANCE: Final = (0.2627, 0.6780, 0.0593)
+_WHITE_NITS: Final = 203
+_HLG_PEAK_NITS: Final = 1000
+_HLG_SYSTEM_GAMMA: Final = 1.2
+_STEPS_PER_WHITE: Final = 1000
+"""Entries in the table of gains up to white. All of its 65,536 entries reach beyond PQ's brightest light."""
+_BENDING: Final = 0.65
+"""The place of the curve's middle point between the straight line through white and the clipped light."""
+
+
+def with_hdr_colors(image: Image, colors: HdrColors) -> Image:
+    """The image with a note of its colors, which stays there when its geometry changes."""
+    noted = image.copy()
+    noted.set_type(GValue.gstr_type, _FIELD, f"{colors.primaries} {colors.transfer.value} {colors.peak_nits}")
+    return noted
+
+
+def hdr_colors(image: Image) -> HdrColors | None:
+    """The colors that with_hdr_colors() noted; None for an image without HDR."""
+    if not image.get_typeof(_FIELD):
+        return None
+    primaries, transfer, peak_nits = map(int, image.get(_FIELD).split())
+    return HdrColors(primaries, HdrTransfer(transfer), peak_nits)
+
+
+def tone_mapped(image: Image, colors: HdrColors) -> Image:
+    """An image of 8 or 16 bits, gray or RGB, as 8-bit sRGB. Alpha does not change."""
+    if image.hasalpha():
+        opaque = tone_mapped(image.extract_band(0, n=image.bands - 1), colors)
+        alpha = image.extract_band(image.bands - 1)
+        return opaque.bandjoin(alpha if alpha.format == "uchar" else (alpha >> 8).cast("uchar"))
+    light = _screen_light(image if image.bands == 3 else image.bandjoin([image, image]), colors)
+    brightest = light[0].maxpair(light[1]).maxpair(light[2])
+    gain = (brightest * _STEPS_PER_WHITE).cast("ushort").maplut(_gains(colors.peak_nits))
+    linear = (_recombined(light * gain, _between(_BT2020, _BT709)) * LARGEST["ushort"]).cast("ushort")
+    mapped = linear.maplut(_srgb_samples()).copy(interpretation="srgb")
+    mapped.remove(_FIELD)
+    return mapped
+
+
+def _screen_light(image: Image, colors: HdrColors) -> Image:
+    """Light on the screen in BT.2020's primaries, relative to the white of a page."""
+    coded = image.maplut(_light(colors.transfer, image.format))
+    light = coded if colors.primaries == _BT2020 else _recombined(coded, _between(colors.primaries, _BT2020))
+    if colors.transfer is HdrTransfer.PQ:
+        return light
+    # HLG stores the light of the scene. A screen shows it with more contrast (BT.2100, OOTF).
+    luminance = light.recomb(Image.new_from_array([list(_BT2020_LUMINANCE)]))
+    return light * luminance ** (_HLG_SYSTEM_GAMMA - 1) * (_HLG_PEAK_NITS / _WHITE_NITS)
+
+
+def _recombined(image: Image, matrix: Matrix) -> Image:
+    return image.recomb(Image.new_from_array([list(row) for row in matrix]))
+
+
+@lru_cache(maxsize=32)
+def _between(primaries: int, target: int) -> Matrix:
+    """The matrix between linear RGB of two sets of primaries. White remains white, also of another color."""
+    to_target = inverse(rgb_to_xyz(PRIMARIES[target]))
+    first, second, third = product(to_target, rgb_to_xyz(PRIMARIES[primaries]))
+    return _normalized(first), _normalized(second), _normalized(third)
+
+
+def _normalized(row: Vector) -> Vector:
+    return tuple(part / sum(row) for part in row)
+
+
+@lru_cache(maxsize=4)
+def _light(transfer: HdrTransfer, sample_format: str) -> Image:
+    samples = ramp(sample_format)
+    light = light_of_pq(samples) if transfer is HdrTransfer.PQ else light_of_hlg(samples)
+    return light.cast("float").copy_memory()
+
+
+@lru_cache(maxsize=1)
+def _srgb_samples() -> Image:
+    return table(srgb_of_light(ramp("ushort")), "uchar")
+
+
+@lru_cache(maxsize=16)
+def _gains(peak_nits: int) -> Image:
+    """The factor for all samples of a pixel by its brightest: constant up to white, then falling to 1 / peak."""
+    light = ramp("ushort") * (LARGEST["ushort"] / _STEPS_PER_WHITE)
+    peak = max(1.0, peak_nits / _WHITE_NITS)
+    above = (light > 1).ifthenelse(light, 1)
+    # Half of white's light for a peak of 1000 cd/m2 and above, more for a lower one.
+    white = 1 - 0.5 * min(1.0, log2(peak) / log2(_HLG_PEAK_NITS / _WHITE_NITS))
+    compressed = (light < peak).ifthenelse(_shoulder(above, peak, white), 1) / above
+    return (light <= 1).ifthenelse(white, compressed).cast("float").copy_memory()
+
+
+def _shoulder(light: Image, peak: float, white: float) -> Image:
+    """The result for light from white to the peak: a quadratic Bezier curve from (1, white) to (peak, 1).
+
+    Its middle point is on the straight line through (0, 0) and (1, white), so the curve continues that line.
+    """
+    middle_x = 1 - _BENDING + _BENDING / white
+    middle_y = (1 - _BENDING) * white + _BENDING
+    # light = 1 + 2 b t + a t^2, solved for t, which is 0 at white and 1 at the peak
+    a, b = 1 - 2 * middle_x + peak, middle_x - 1
+    distance = light - 1
+    t = distance / ((distance * a + b * b) ** 0.5 + b)
+    return t * t * (white - 2 * middle_y + 1) + t * (2 * (middle_y - white)) + white
