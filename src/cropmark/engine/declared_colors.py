@@ -11,6 +11,7 @@ from cropmark.engine.color_profile import rgb_profile
 from cropmark.engine.color_tags import SRGB, AnyColors, HdrColors, avif_colors, png_colors
 from cropmark.engine.gray import gray_by_curve
 from cropmark.engine.image import blob
+from cropmark.engine.tiff import lab_of_samples, lab_variant
 from cropmark.engine.tone_map import with_hdr_colors
 from cropmark.model.formats import Format
 
@@ -27,6 +28,10 @@ def with_declared_colors(image: Image, data: bytes, stored_as: Format) -> Image:
         case Format.AVIF:
             found = avif_colors_of(data)
             return _avif_image(image, found) if found else image
+        case Format.TIFF:
+            variant = lab_variant(data)
+            is_raw = variant is not None and image.format in ("uchar", "ushort") and image.bands >= 3
+            return lab_of_samples(image, variant) if variant and is_raw else image
         case _:
             return image
 

@@ -16,6 +16,7 @@ from cropmark.engine import color, gif, jpeg, rotate
 from cropmark.engine.bounds import is_lossless, is_too_short
 from cropmark.engine.declared_colors import with_declared_colors
 from cropmark.engine.image import DecodedImage, in_memory
+from cropmark.engine.tiff import is_8_bit_cie_lab, labeled_rgb
 from cropmark.geometry.rounding import ceil_px
 from cropmark.geometry.shrink_on_load import decoded_size
 from cropmark.model.formats import READABLE, SNIFF_BYTES, Format, Info, sniff_format
@@ -194,8 +195,9 @@ def broken_source() -> SourceUnusable:
 
 
 def _open(data: bytes, stored_as: Format, **options: object) -> Image:
+    readable = labeled_rgb(data) if stored_as is Format.TIFF and is_8_bit_cie_lab(data) else data
     # Corrupt input is rejected: half an image would be cached and shown.
-    return getattr(Image, LOADERS[stored_as])(data, access="sequential", fail_on="error", **options)
+    return getattr(Image, LOADERS[stored_as])(readable, access="sequential", fail_on="error", **options)
 
 
 def _check_header(header: Image, data: bytes, stored_as: Format) -> None:
