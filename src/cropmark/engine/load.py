@@ -16,6 +16,7 @@ from cropmark.engine import color, gif, jpeg, rotate
 from cropmark.engine.bounds import is_lossless, is_too_short
 from cropmark.engine.declared_colors import with_declared_colors
 from cropmark.engine.image import DecodedImage, in_memory
+from cropmark.engine.repair import completed
 from cropmark.engine.tiff import is_8_bit_cie_lab, labeled_rgb
 from cropmark.geometry.rounding import ceil_px
 from cropmark.geometry.shrink_on_load import decoded_size
@@ -173,20 +174,27 @@ def thumbnail_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
     Returns its bytes (rows of RGB), its size, and the size of the full upright frame. Raises SourceUnusable.
     """
     info = info_of(data)
-    full = info.size
     if info.format not in READABLE:
         raise SourceUnusable(_UNKNOWN, fix=_FIX)
-    size = _fitted_size(full, long_side)
+    size = _fitted_size(info.size, long_side)
+    try:
+        return _small_rgb(data, info, size), size, info.size
+    except pyvips.Error as error:
+        whole = completed(data, info.format)
+        if whole is None:
+            raise broken_source() from error
+    return thumbnail_rgb(whole, long_side)
+
+
+def _small_rgb(data: bytes, info: Info, size: Size) -> bytes:
+    full = info.size
     shrinks = (1, 2, 4, 8) if info.format is Format.JPEG else (1,)
     shrink = max(s for s in shrinks if full.width >= s * size.width and full.height >= s * size.height)
-    try:
-        frame = decode(data, info, scale=Fraction(1, shrink)).frames[0]
-        small = frame.resize(size.width / frame.width, vscale=size.height / frame.height)
-        rgb = color.to_srgb(in_memory(small))
-        flat = rgb.flatten(background=[255, 255, 255]) if rgb.hasalpha() else rgb
-        return bytes(flat.write_to_memory()), size, full
-    except pyvips.Error as error:
-        raise broken_source() from error
+    frame = decode(data, info, scale=Fraction(1, shrink)).frames[0]
+    small = frame.resize(size.width / frame.width, vscale=size.height / frame.height)
+    rgb = color.to_srgb(in_memory(small))
+    flat = rgb.flatten(background=[255, 255, 255]) if rgb.hasalpha() else rgb
+    return bytes(flat.write_to_memory())
 
 
 def broken_source() -> SourceUnusable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -16,6 +16,7 @@ from cropmark.engine.compose import solid_color
 from cropmark.engine.image import DecodedImage, in_memory
 from cropmark.engine.metadata import rights_of
 from cropmark.engine.ops import Layers, run
+from cropmark.engine.repair import completed
 from cropmark.engine.save import encode
 from cropmark.engine.trim import content_box
 from cropmark.geometry.findings import Findings
@@ -73,6 +74,10 @@ class _LoadedSources:
         assert data is not None and info is not None, "a Recipe names only sources that resolve() saw"
         return data, info
 
+    def replaced(self, repaired: Mapping[int, bytes]) -> _LoadedSources:
+        """The same with other bytes for some sources. Their headers stay those of the files as they were sent."""
+        return replace(self, sources=tuple(repaired.get(at, data) for at, data in enumerate(self.sources)))
+
     def without(self, broken: Collection[int], plan: Plan) -> _LoadedSources:
         """The same without the broken sources, with a warning for each."""
         return _LoadedSources(
@@ -106,6 +111,9 @@ def render(
             broken = _broken_sources(loaded)
             if not broken:
                 raise InternalError("the image was decoded, but could not be rendered or encoded") from error
+            if repaired := _repaired(loaded, broken):
+                loaded = loaded.replaced(repaired)
+                continue
             if 0 in broken:
                 return _fallback(plan, sources, loaded.infos[0], timer, load.broken_source())
             loaded = loaded.without(broken, plan)
@@ -132,6 +140,13 @@ def _broken_sources(loaded: _LoadedSources) -> set[int]:
     Called only after a failure: libvips' errors do not name the source.
     """
     return {at for at, data in enumerate(loaded.sources) if data is not None and not load.decodes_fully(data)}
+
+
+def _repaired(loaded: _LoadedSources, broken: Collection[int]) -> Mapping[int, bytes]:
+    """The broken sources that lack only their end or a right checksum, completed."""
+    sources = ((at, *loaded.source(at)) for at in broken)
+    found = {at: completed(data, info.format) for at, data, info in sources}
+    return {at: whole for at, whole in found.items() if whole is not None}
 
 
 def _left_out_warning(at: int, plan: Plan) -> RequestWarning:

@@ -1,0 +1,172 @@
+"""Completes files with all of their pixels that lack only their end or have a wrong checksum.
+
+Called only for files that a decoder rejected: a healthy file costs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import pack, unpack_from
+from typing import Final
+
+from simplejpeg import decode_jpeg, decode_jpeg_header
+
+from cropmark.model.formats import Format
+
+
+def completed(data: bytes, stored_as: Format) -> bytes | None:
+    """The same file with its missing end or its right checksum; None if a pixel is missing, or nothing can be added."""
+    match stored_as:
+        case Format.JPEG:
+            return _completed_jpeg(data)
+        case Format.PNG:
+            return _completed_png(data)
+        case _:
+            return None
+
+
+# ---------------------------------------------------------------------------------------------- JPEG
+
+_END_OF_IMAGE: Final = b"\xff\xd9"
+_START_OF_SCAN: Final = 0xDA
+_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
+_PROGRESSIVE: Final = 0xC2
+_MARKER_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_ALL_COEFFICIENTS: Final = frozenset(range(64))
+
+
+def _completed_jpeg(data: bytes) -> bytes | None:
+    """The file with an end marker, if every block of every scan is there."""
+    if data.endswith(_END_OF_IMAGE):
+        return None
+    whole = data.rstrip(b"\xff") + _END_OF_IMAGE
+    try:
+        _, _, colors, _ = decode_jpeg_header(whole)
+        as_colors = "CMYK" if colors in ("CMYK", "YCCK") else "GRAY"
+        # Strict: a missing block is a warning. At an eighth of the size, every block is still read. Not libvips: it
+        # does not check for warnings after the last rows.
+        decode_jpeg(whole, as_colors, min_width=1, min_height=1, min_factor=8, strict=True)
+        return whole if _has_all_scans(whole) else None
+    except (ValueError, IndexError):
+        return None
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """True if the scans hold every coefficient of every component with all of its bits."""
+    progressive, missing = False, dict[int, set[int]]()
+    for kind, start in _segments(data):
+        if kind in _FRAMES:
+            progressive = kind == _PROGRESSIVE
+            missing = {data[at]: set(_ALL_COEFFICIENTS) for at in range(start + 6, start + 6 + 3 * data[start + 5], 3)}
+        elif kind == _START_OF_SCAN:
+            count = data[start]
+            first, last, precision = data[start + 1 + 2 * count : start + 4 + 2 * count]
+            for at in range(start + 1, start + 1 + 2 * count, 2):
+                if not progressive:
+                    missing[data[at]] = set()
+                elif precision & 15 == 0:
+                    missing[data[at]] -= set(range(first, last + 1))
+    return not any(missing.values())
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yields the segments: the marker's second byte, and the offset of the content after the length."""
+    at = 2
+    while at + 4 <= len(data):
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        yield kind, at + 4
+        at += 2 + length
+        if kind == _START_OF_SCAN:
+            found = _MARKER_AFTER_SCAN.search(data, at)
+            at = found.start() if found else len(data)
+
+
+# ---------------------------------------------------------------------------------------------- PNG
+
+_HEADER_END: Final = 33
+_PIECE: Final = 65536
+_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_WHOLE_IMAGE: Final = ((0, 0, 1, 1),)
+_ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Left, top, step across and step down of each pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """The compressed pixels of a PNG, from all IDAT chunks. `verified`: their checksums are there and right."""
+
+    start: int
+    stream: bytes
+    verified: bool
+
+
+def _completed_png(data: bytes) -> bytes | None:
+    """The file with one IDAT chunk, right checksums and an end, if its stream is complete and has every pixel.
+
+    Of the two checksums, that of the chunks and that of the stream, one must confirm the pixels if both are there.
+    """
+    pixels = _pixels(data)
+    if pixels is None:
+        return None
+    try:
+        end, checksum = _inflated(pixels.stream, _raw_bytes(data))
+    except (zlib.error, ValueError, KeyError):
+        return None
+    stored = pixels.stream[end : end + 4]
+    if len(stored) == 4 and stored != checksum and not pixels.verified:
+        return None
+    body = b"IDAT" + pixels.stream[:end] + checksum
+    whole = data[: pixels.start] + pack(">I", len(body) - 4) + body + pack(">I", zlib.crc32(body))
+    completed_file = whole + pack(">I", 0) + b"IEND" + pack(">I", zlib.crc32(b"IEND"))
+    return None if completed_file == data else completed_file
+
+
+def _pixels(data: bytes) -> _Pixels | None:
+    at, first, parts, verified = _HEADER_END, 0, list[bytes](), True
+    while at + 8 <= len(data):
+        length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        end = at + 8 + length
+        if name == b"IDAT":
+            first = first or at
+            parts.append(data[at + 8 : end])
+            verified = verified and data[end : end + 4] == zlib.crc32(data[at + 4 : end]).to_bytes(4, "big")
+        elif parts:
+            break
+        at = end + 4
+    return _Pixels(first, b"".join(parts), verified) if parts else None
+
+
+def _inflated(stream: bytes, expected: int) -> tuple[int, bytes]:
+    """The end of the compressed data in a stream, and the checksum of the inflated bytes.
+
+    Raises zlib.error for broken data, and ValueError if it has no end or holds fewer bytes than expected.
+    """
+    decoder, count, checksum = zlib.decompressobj(wbits=-15), 0, 1
+    for start in range(2, len(stream), _PIECE):
+        piece = stream[start : start + _PIECE]
+        while piece and not decoder.eof:
+            raw = decoder.decompress(piece, _PIECE)
+            count, checksum = count + len(raw), zlib.adler32(raw, checksum)
+            if count > expected + _PIECE:
+                raise ValueError("the stream holds more than the image")
+            piece = decoder.unconsumed_tail
+        if decoder.eof:
+            end = min(start + _PIECE, len(stream)) - len(decoder.unused_data)
+            if count < expected:
+                break
+            return end, pack(">I", checksum)
+    raise ValueError("the stream is incomplete")
+
+
+def _raw_bytes(data: bytes) -> int:
+    """The bytes of all rows with their filter bytes. Raises KeyError for an unknown kind of pixels."""
+    width, height, bits, kind, _, _, interlaced = unpack_from(">IIBBBBB", data, 16)
+    total = 0
+    for left, top, across, down in _ADAM7 if interlaced else _WHOLE_IMAGE:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + -(-columns * bits * _SAMPLES[kind] // 8))
+    return total
