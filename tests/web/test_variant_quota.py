@@ -1,4 +1,4 @@
-"""Client addresses, the quota of new variants, presets and allowed widths."""
+"""Client addresses, the quota of new variants, allowed widths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cropmark.server.policies import PRODUCTION_VARIANTS_PER_MINUTE, access_poli
 from cropmark.web.access import AccessPolicy
 from cropmark.web.client_ip import MAX_HOPS, ClientIp
 from cropmark.web.variant_quota import VariantQuota
-from tests.web.asgi_client import FakePipeline, app_of, fastly, respond
+from tests.web.asgi_client import FakePipeline, app_of, respond
 from tests.web.local_server import local_server
 
 TRUSTED = ("10.0.0.0/8", "fd00::1", "192.0.2.7")
@@ -105,48 +105,7 @@ def test_the_default_quota_in_production_and_in_development() -> None:
     assert variant_quota(Settings(variants_per_minute=5)).per_minute == 5
 
 
-# ------------------------------------------------------------------------------------------------ presets, widths
-
-
-PRESETS = {"card": "width=300&crop=16:9", "raw": ""}
-
-# fmt: off
-PRESET = [
-    # query                              only      the query for the dialect, or the error's status
-    (b"preset=card",                     True,     b"width=300&crop=16:9"),
-    (b"preset=card",                     False,    b"width=300&crop=16:9"),
-    (b"width=300&crop=16:9",             True,     b"width=300&crop=16:9"),
-    (b"",                                True,     b""),                       # there is a preset for it
-    (b"crop=16:9&width=300",             True,     403),
-    (b"width=300",                       True,     403),
-    (b"preset=card&width=301",           True,     403),
-    (b"preset=other",                    True,     400),
-    (b"preset=other",                    False,    400),
-    (b"preset=",                         True,     400),
-    (b"preset=car%64",                   True,     400),
-    (b"width=300",                       False,    b"width=300"),
-    (b"preset=card&width=301",           False,    b"preset=card&width=301"),  # for the dialect to say
-]
-# fmt: on
-
-
-@pytest.mark.parametrize(("query", "only", "wanted"), PRESET)
-def test_presets(query: bytes, only: bool, wanted: bytes | int) -> None:
-    entrance = AccessPolicy(presets=PRESETS, presets_only=only)
-    if isinstance(wanted, bytes):
-        assert entrance.authorize(b"/a", query, 0).query == wanted
-        return
-    reply = respond(app_of(FakePipeline(), site=fastly(access=entrance)), b"/fastly/a.jpg?" + query)
-    assert reply.status == wanted
-    assert b"preset" in reply.body
-
-
-def test_a_preset_and_its_query_are_one_order() -> None:
-    pipeline = FakePipeline()
-    app = app_of(pipeline, site=fastly(access=AccessPolicy(presets=PRESETS, presets_only=True)))
-    for query in (b"preset=card", b"width=300&crop=16:9"):
-        assert respond(app, b"/fastly/a.jpg?" + query).status == 200
-    assert pipeline.orders[0] == pipeline.orders[1]
+# ------------------------------------------------------------------------------------------------ widths
 
 
 def order(query: str) -> Order:

@@ -44,9 +44,14 @@ class SiteSettings(BaseModel):
         None, description="Signing keys of this site; `[]`: URLs need no signature; default: the server's keys."
     )
     presets: dict[PresetName, str] = Field(
-        default_factory=dict, description="Queries by name: `?preset=card` is replaced by the query named `card`."
+        default_factory=dict,
+        description="Queries by name: `?preset=card` is replaced by the query named `card`, which the other parameters "
+        "of the URL override.",
     )
-    presets_only: bool = Field(False, description="Reject every query that is not one of the presets.")
+    presets_only: bool = Field(
+        False,
+        description="Reject every query that is not one of the presets; names that are no parameters are ignored.",
+    )
     allowed_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="Widths in pixels that a resize may give; others are rounded up to the next; default: all."
     )

@@ -62,6 +62,12 @@ class DialectEntry:
     Such a dialect serves no folder: its callers name or upload the image.
     """
 
+    @property
+    def parameter_names(self) -> frozenset[str]:
+        """The names of all parameters, in the query and in request headers."""
+        in_headers = (doc.name for _, docs in self.header_params for doc in docs)
+        return frozenset((*(doc.name for doc in self.cls.params), *in_headers))
+
     def build(self, settings: object | None = None) -> Dialect:
         """The dialect with these settings, an instance of `settings_cls`; None: the defaults."""
         return self.cls(self.settings_cls() if settings is None else settings)

@@ -16,6 +16,7 @@ from cropmark.config.errors import ConfigIssue, InvalidConfiguration
 from cropmark.config.settings import Settings
 from cropmark.config.signing_keys import site_keyring
 from cropmark.config.site import SiteSettings
+from cropmark.dialects import registry
 from cropmark.dialects.pixlab.settings import PixLabSettings
 from cropmark.security.rate_limit import MemoryLimiter, new_limiter
 from cropmark.sources.policy import AllowedHost, HostRule, Policy
@@ -56,8 +57,13 @@ def access_policy(settings: Settings, site: SiteSettings | None = None) -> Acces
     )
     if site is None:
         return policy
-    widths = tuple(sorted(site.allowed_widths))
-    return replace(policy, presets=site.presets, presets_only=site.presets_only, allowed_widths=widths)
+    return replace(
+        policy,
+        presets=site.presets,
+        presets_only=site.presets_only,
+        parameters=registry.entry(site.dialect).parameter_names,
+        allowed_widths=tuple(sorted(site.allowed_widths)),
+    )
 
 
 def cors_policy(settings: Settings, site: SiteSettings | None = None) -> CorsPolicy:

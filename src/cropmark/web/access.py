@@ -5,17 +5,19 @@ raw path, raw query ─keys─▶ signed query ─presets─▶ query for the di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from urllib.parse import unquote_plus
 
+from cropmark.dialects import grammar
 from cropmark.model.problems import BadRequest, Forbidden
 from cropmark.model.values import Length, Pixels
 from cropmark.plan.plan import Order, Plan, RequestWarning
 from cropmark.plan.steps import AnyStep, Resize
 from cropmark.security.signing import Keyring, VerifiedQuery
 
-_NAMED = b"preset="
+_PRESET = "preset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,11 @@ class AccessPolicy:
 
     keys: Keyring | None = None
     presets: Mapping[str, str] = field(default_factory=dict)
-    """Queries by name. `?preset=NAME` is replaced by its query; other parameters next to it are rejected."""
+    """Queries by name. `?preset=NAME` is replaced by its query, which the other parameters of the URL override."""
     presets_only: bool = False
     """True: only `?preset=NAME` and the exact queries of presets are allowed."""
+    parameters: Collection[str] | None = None
+    """The dialect's parameters: presets_only rejects these, and ignores others. None: every name is a parameter."""
     allowed_widths: tuple[int, ...] = ()
     """The widths that a new size may have, in ascending order; others are rounded up to one. Empty: every width."""
     image_headers_from_anyone: bool = True
@@ -50,16 +54,39 @@ class AccessPolicy:
         )
 
     def _resolve_preset(self, query: bytes) -> bytes:
-        if query.startswith(_NAMED) and b"&" not in query:
-            name = query.removeprefix(_NAMED).decode("latin-1")
-            if name not in self.presets:
-                raise BadRequest(
-                    f"preset: expected a preset of this site, got {name[:80]!r}", fix="use one of this site's presets"
-                )
-            return self.presets[name].encode()
-        if self.presets_only and query not in {text.encode() for text in self.presets.values()}:
-            raise Forbidden("this site serves its presets only", fix="write ?preset=NAME")
-        return query
+        """The query with that of its preset in place of `preset=NAME`. Raises BadRequest and Forbidden."""
+        name, pairs = _split_preset(query)
+        rest = tuple(pair for pair in pairs if not self._is_absent(*_split_pair(pair)))
+        preset = None if name is None else self._preset(name)
+        if self.presets_only:
+            return self._allowed_query(preset, query, rest)
+        # The preset first: of a repeated parameter the last one counts, in every dialect.
+        return query if preset is None else b"&".join(text for text in (preset, *rest) if text)
+
+    def _allowed_query(self, preset: bytes | None, query: bytes, rest: tuple[bytes, ...]) -> bytes:
+        """The query of a preset, named or spelled out, without names that the dialect ignores. Raises Forbidden."""
+        known = tuple(pair for pair in rest if self._is_parameter(_split_pair(pair)[0]))
+        if preset is not None and not known:
+            return preset
+        queries = {text.encode() for text in self.presets.values()}
+        for spelled in (query, b"&".join(known)):
+            if preset is None and spelled in queries:
+                return spelled
+        raise Forbidden("this site serves its presets only", fix="write ?preset=NAME without other parameters")
+
+    def _preset(self, name: str) -> bytes:
+        if name not in self.presets:
+            raise BadRequest(
+                f"preset: expected a preset of this site, got {name[:80]!r}", fix="use one of this site's presets"
+            )
+        return self.presets[name].encode()
+
+    def _is_absent(self, name: str, value: str) -> bool:
+        """True for `width=`, as templates write it: it overrides nothing."""
+        return grammar.is_blank(value) and self._is_parameter(name)
+
+    def _is_parameter(self, name: str) -> bool:
+        return self.parameters is None or name in self.parameters
 
     def constrain(self, order: Order) -> Order:
         """The order within the site's limits, with a warning for each width that was rounded up."""
@@ -89,6 +116,27 @@ class AccessPolicy:
             if factor != 1
             else step
         )
+
+
+def _split_preset(query: bytes) -> tuple[str | None, tuple[bytes, ...]]:
+    """The last preset that the query names, None without one; and its other parameters, still encoded."""
+    name: str | None = None
+    rest: list[bytes] = []
+    for pair in query.lstrip(b"?").split(b"&"):
+        # Contentstack's SDKs append `?width=200` to a URL that has a query already.
+        head, _, appended = pair.partition(b"?")
+        if _split_pair(head)[0] == _PRESET:
+            name = _split_pair(head)[1]
+            rest.append(appended)
+        else:
+            rest.append(pair)
+    return name, tuple(rest)
+
+
+def _split_pair(pair: bytes) -> tuple[str, str]:
+    """The decoded name and value of a parameter; bytes that are not UTF-8 become U+FFFD."""
+    name, _, value = pair.decode("latin-1").partition("=")
+    return unquote_plus(name), unquote_plus(value)
 
 
 def _width_warning(step: AnyStep) -> RequestWarning:
