@@ -137,6 +137,12 @@ def test_explain(folder: Path) -> None:
     assert cropmark.explain("width=0").to_json()["problem"]["status"] == 400
 
 
+def test_a_misspelt_parameter_gets_a_hint(folder: Path) -> None:
+    hint = "wdith: ignored, did you mean width?"
+    assert cropmark.explain("wdith=300").to_json()["warnings"] == [hint]
+    assert cropmark.render(folder / "wide.jpg", "wdith=300").warnings == (hint,)
+
+
 def test_settings_apply(folder: Path) -> None:
     low = Settings.model_validate({"fastly": {"jpeg_quality": 5}})
     small = cropmark.render(folder / "wide.jpg", "width=100", settings=low)

@@ -19,6 +19,7 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiered import TieredCaches
 from cropmark.config.loader import Settings
 from cropmark.dialects.dialect import Dialect, ImageRequest, Response
+from cropmark.dialects.hints import hints
 from cropmark.explanation import Explanation, draw_analysis, explain_request, explain_with_source
 from cropmark.model.problems import BadRequest, SourceNotFound
 from cropmark.model.values import Size
@@ -185,7 +186,7 @@ async def _render(path: Path, request: ImageRequest, dialect: Dialect, settings:
             if delivered.source is not None:
                 delivered.source.close()
     record = delivered.record
-    warnings = tuple(str(warning) for warning in (*order.warnings, *record.warnings))
+    warnings = tuple(str(warning) for warning in (*order.warnings, *hints(dialect.name, request), *record.warnings))
     size = record.facts.size
     if size is None and record.facts.source is not None:
         size = record.facts.source.size

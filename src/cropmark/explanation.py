@@ -11,6 +11,7 @@ from itertools import takewhile
 from typing import Any, assert_never
 
 from cropmark.dialects.dialect import Dialect, ImageRequest, Response
+from cropmark.dialects.hints import hints
 from cropmark.geometry.findings import Findings, SaliencyMap
 from cropmark.geometry.recipe import Extract, Recipe, Resolved
 from cropmark.geometry.resolve import resolve
@@ -54,7 +55,7 @@ class Explanation:
         if self.order is not None:
             members["order"] = to_json(self.order)
             members["fingerprint"] = self.fingerprint
-            members["warnings"] = [str(warning) for warning in self.order.warnings]
+            members["warnings"] = [str(warning) for warning in (*self.order.warnings, *self.order.hints)]
         if self.infos:
             members["infos"] = [to_json(info) for info in self.infos]
         if self.resolved is not None:
@@ -72,6 +73,7 @@ def explain_request(dialect: Dialect, request: ImageRequest) -> Explanation:
         return Explanation(dialect.name, request.query, None, None, problem)
     if isinstance(order, Response):
         return Explanation(dialect.name, request.query, None, None, response=order)
+    order = replace(order, hints=hints(dialect.name, request))
     return Explanation(dialect.name, request.query, order, fingerprint_of(order))
 
 

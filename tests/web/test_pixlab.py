@@ -333,6 +333,12 @@ def test_a_truncated_number_has_a_warning(client: httpx.Client) -> None:
     assert reply.headers["x-cropmark-warning"] == "x: 1.7 counts as 1"
 
 
+def test_a_misspelt_field_gets_a_hint(client: httpx.Client) -> None:
+    answer = client.post("/crop", json={"img": BASE64, "key": KEY, "x": 1, "y": 2, "width": 20, "heigth": 9})
+    assert answer.status_code == 200
+    assert answer.headers["x-cropmark-warning"] == "heigth: ignored, did you mean height?"
+
+
 # ------------------------------------------------------------------------------------------------ links
 
 

@@ -94,7 +94,7 @@ def _tree(explanation: Explanation) -> Tree:
         else:
             _add_branch(tree, "steps", order.plan.steps)
             _add_branch(tree, "acceptable encodings, the preferred one first", order.plan.output.choices)
-        _add_branch(tree, "warnings", map(str, order.warnings))
+        _add_branch(tree, "warnings", map(str, (*order.warnings, *order.hints)))
         tree.add(f"fingerprint {explanation.fingerprint}", style="dim")
     _add_branch(tree, "headers", explanation.infos)
     _add_resolved(tree, explanation.resolved)

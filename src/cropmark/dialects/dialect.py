@@ -78,6 +78,8 @@ class Result:
     size: Size | None
     source: Info | None
     warnings: tuple[RequestWarning, ...] = ()
+    hints: tuple[RequestWarning, ...] = ()
+    """Probable mistakes in the request; empty in production."""
     focus: str | None = None
     original: str | None = None
     cached: bool = False

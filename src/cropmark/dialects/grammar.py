@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fractions import Fraction
 from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
+from cropmark.dialects.suggestions import nearest
 from cropmark.model.problems import BadRequest, BadValue
 from cropmark.model.values import Color, Length, Pixels, Ratio, Share
 from cropmark.plan.steps import CENTERED, Align, Dimensions, Edges, Offset, Placement, Shape
@@ -282,9 +282,9 @@ def word_reader(known: Mapping[str, T]) -> Callable[[str, str], T]:
 
 def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWord:
     """The error for an unknown word, with the known words."""
-    near = get_close_matches(text[:MAX_NUMBER_CHARS].lower(), known, n=1, cutoff=0.7)
+    near = nearest(text, known)
     words = ", ".join(known)
-    return UnknownWord(parameter, text, expected=f"one of {words}", fix=f"write {near[0]}" if near else "leave it out")
+    return UnknownWord(parameter, text, expected=f"one of {words}", fix=f"write {near}" if near else "leave it out")
 
 
 @dataclass(frozen=True, slots=True)

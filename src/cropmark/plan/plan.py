@@ -189,6 +189,8 @@ class Order:
     plan: Plan | None
     delivery: Delivery = Delivery()
     warnings: tuple[RequestWarning, ...] = ()
+    hints: tuple[RequestWarning, ...] = ()
+    """Probable mistakes that the vendor ignores without a word, in development and in explanations."""
     facts: FactsDocument | None = None
 
     def __post_init__(self) -> None:

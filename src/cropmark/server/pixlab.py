@@ -93,6 +93,7 @@ async def _context(parts: Components, app: App, stack: AsyncExitStack) -> PixLab
         client_ip=client_ip(settings),
         requests_per_minute=settings.pixlab_requests_per_minute,
         access_log=settings.access_log != "off",
+        development=not settings.production,
     )
 
 

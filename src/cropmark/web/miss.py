@@ -14,6 +14,7 @@ from functools import partial
 import structlog
 
 from cropmark.dialects.dialect import ImageRequest, Response
+from cropmark.dialects.hints import hints
 from cropmark.model.problems import InternalError, MethodNotAllowed, Overloaded, Problem, TooManyRequests
 from cropmark.pipeline import Delivered, RequestContext, url_tag
 from cropmark.plan.plan import Order, RequestWarning
@@ -127,6 +128,8 @@ class MissPath:
                 await self._responder.send_dialect_response(site, order, scope, send, origin=origin)
                 return None
             order = _with_ignored_headers(site.access.constrain(order), routed.ignored_headers)
+            if not self._production:
+                order = replace(order, hints=hints(site.dialect.name, request))
         except Problem as problem:
             await self._responder.send_error(site, request, problem, scope, send, origin=origin)
             return None

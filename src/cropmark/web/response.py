@@ -137,6 +137,7 @@ def _result(order: Order, record: Record, *, cached: bool) -> Result:
         size=record.facts.size,
         source=record.facts.source,
         warnings=(*order.warnings, *record.warnings),
+        hints=order.hints,
         focus=record.facts.focus,
         original=original.value if original else None,
         cached=cached,

@@ -12,7 +12,7 @@ from typing import Final
 
 from cropmark.dialects.dialect import Headers, Response, Result
 from cropmark.dialects.imageopto.problem_texts import fix_text, header_text, invalid_transformation, without_name
-from cropmark.dialects.responses import one_line
+from cropmark.dialects.responses import one_line, warning_headers
 from cropmark.model.problems import (
     BadRequest,
     CropOutOfBounds,
@@ -74,12 +74,16 @@ def vendor_status(problem: Problem, statuses: StatusTable) -> VendorStatus:
 
 
 def image_headers(result: Result) -> Headers:
-    """X-Cache and related headers; X-Cropmark-Warning has the names of the parameters with a warning."""
+    """X-Cache and related headers; X-Cropmark-Warning has the names of the parameters with a warning.
+
+    In development further ones have the hints, with their texts.
+    """
     return (
         ("Content-Disposition", "inline"),
         ("X-Cache", "HIT" if result.cached else "MISS"),
         ("X-Served-By", "cropmark"),
         *_warning(result.warnings),
+        *warning_headers(result.hints),
     )
 
 

@@ -65,8 +65,8 @@ def image_headers(order: Order, result: Result) -> Headers:
     """Fastly-IO-Info and Fastly-Stats, or Fastly-IO-Error if the source could not be processed; and warnings."""
     if result.is_fallback:
         reason = _FALLBACK_ERRORS.get(result.original or "", _NOT_PARSED)
-        return (("Fastly-IO-Error", reason), *_warning(result.warnings), *_vary(order))
-    return (*_info(result), ("Fastly-Stats", "io=1"), *_warning(result.warnings), *_vary(order))
+        return (("Fastly-IO-Error", reason), *_warning(result), *_vary(order))
+    return (*_info(result), ("Fastly-Stats", "io=1"), *_warning(result), *_vary(order))
 
 
 def _vary(order: Order) -> Headers:
@@ -92,8 +92,8 @@ def _info(result: Result) -> Headers:
     return (("Fastly-IO-Info", info),)
 
 
-def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
-    texts = dict.fromkeys(map(_warning_text, warnings))
+def _warning(result: Result) -> Headers:
+    texts = dict.fromkeys(map(_warning_text, (*result.warnings, *result.hints)))
     return (("Fastly-IO-Warning", header_text("; ".join(texts))),) if texts else ()
 
 

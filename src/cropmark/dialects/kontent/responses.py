@@ -20,7 +20,7 @@ _FALLBACK_WARNING: Final = RequestWarning("source", "it could not be processed: 
 def image_headers(result: Result) -> Headers:
     """CORS, and a header for each warning."""
     fallback = (_FALLBACK_WARNING,) if result.is_fallback else ()
-    return (*ALLOW_ANY_ORIGIN, *warning_headers((*result.warnings, *fallback)))
+    return (*ALLOW_ANY_ORIGIN, *warning_headers((*result.warnings, *fallback, *result.hints)))
 
 
 def error_response(problem: Problem) -> Response:

@@ -91,7 +91,7 @@ def preflight_response() -> Response:
 
 def image_headers(result: Result) -> Headers:
     """CORS, and a header for each warning."""
-    return (*ALLOW_ANY_ORIGIN, *warning_headers(result.warnings))
+    return (*ALLOW_ANY_ORIGIN, *warning_headers((*result.warnings, *result.hints)))
 
 
 def blob_headers(media_id: str, kind: Format) -> Headers:

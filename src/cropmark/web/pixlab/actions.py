@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Final, assert_never
 
 from cropmark.dialects.dialect import ImageRequest, Response
+from cropmark.dialects.hints import hints
 from cropmark.dialects.pixlab import responses
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.parse import DeleteResult, FindFaces, PixLabRequest, RenderImage, StoreUpload
@@ -58,6 +59,8 @@ class PixLabContext:
     requests_per_minute: int = 0
     """Requests of one client address in a minute; 0: no limit."""
     access_log: bool = True
+    development: bool = True
+    """True: responses warn of misspelt fields."""
 
 
 @dataclass(slots=True)
@@ -125,7 +128,8 @@ class Actions:
             raise SourceUnusable(
                 "the image has a format that this endpoint does not send", fix="use JPEG, PNG, WebP or GIF"
             )
-        return body, format_, (*order.warnings, *delivered.record.warnings)
+        guesses = hints(self._context.dialect.name, call.request) if self._context.development else ()
+        return body, format_, (*order.warnings, *delivered.record.warnings, *guesses)
 
     async def _find_faces(self, call: PixLabCall, order: Order, *, count: bool) -> Response:
         assert order.plan is not None

@@ -1,0 +1,51 @@
+"""Hints: probable mistakes in a request that the vendor ignores without a word, such as a misspelt parameter.
+
+They are warnings in development and in explanations. Production does not look for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import islice
+from typing import Final
+
+from cropmark.dialects import grammar, registry
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.dialects.suggestions import nearest
+from cropmark.model.problems import BadRequest
+from cropmark.plan.plan import RequestWarning
+
+MAX_NAMES: Final = 8
+_HTML_AMPERSAND: Final = "amp;"
+"""The start of a name if `&` was written as `&amp;` where HTML is not decoded."""
+
+
+def hints(dialect: str, request: ImageRequest) -> tuple[RequestWarning, ...]:
+    """A hint for each unknown name in the request that looks like a parameter of the dialect.
+
+    `v` and `utm_source` do not, and give no hint. Only the first MAX_NAMES unknown names are compared.
+    """
+    known = registry.entry(dialect).parameter_names
+    unknown = islice((name for name in dict.fromkeys(_names(dialect, request)) if name not in known), MAX_NAMES)
+    return tuple(RequestWarning(name, text) for name in unknown if (text := _suggestion(name, known)))
+
+
+def _names(dialect: str, request: ImageRequest) -> Iterator[str]:
+    """The names in the query, in the headers that hold a query, and in the body."""
+    headers = (request.headers.get(header, "") for header, _ in registry.entry(dialect).header_params)
+    # A further question mark separates too: Contentstack's SDKs append `?width=200` to every URL.
+    for query in (request.query.replace("?", "&"), *headers):
+        try:
+            yield from grammar.query_values(query)
+        except BadRequest:  # too long, which is the dialect's to report
+            continue
+    yield from request.fields
+
+
+def _suggestion(name: str, known: Collection[str]) -> str | None:
+    plain = name.removeprefix(_HTML_AMPERSAND)
+    parameter = nearest(plain, known)
+    if parameter is None:
+        return None
+    cause = "" if plain == name else " Write & in place of &amp;"
+    return f"ignored, did you mean {parameter}?{cause}"
