@@ -1,4 +1,4 @@
-"""Hints: names in a request that are no parameters of the dialect but look like one."""
+"""Hints: unknown names in a request that look like a parameter of the dialect."""
 
 from __future__ import annotations
 
