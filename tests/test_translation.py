@@ -78,9 +78,10 @@ UNSAYABLE = [
     ("contentstack", "overlay=/logo.png",                       "kontent",      "Overlay: this dialect has no such step"),
     ("contentstack", "sharpen=r5p",                             "fastly",       "Sharpen.radius: a radius is in pixels"),
     ("contentstack", "",                                        "fastly",       "Plan: the stored bytes cannot be requested"),
-    ("kontent",      "w=300&h=200&fit=crop&crop=smart",         "fastly",       "Resize.focus"),
     ("kontent",      "w=9000&fm=jpg",                           "fastly",       "Resize.width: at most 8192"),
-    ("kontent",      "auto=format",                             "contentstack", "Plan: this dialect sends the stored bytes"),
+    ("fastly",       "crop=3:2&width=300&height=250",           "kontent",      "Crop.shape: a region has a width and a height"),
+    ("fastly",       "crop=3:2,x0,smart&width=300",             "kontent",      "Crop.focus"),                # x has a meaning
+    ("contentstack", "crop=3:2,smart&width=300",                "kontent",      "Resize.enlarge"),
     ("fastly",       "width=33.3p",                             "kontent",      "Resize.fit: expected stretch"),   # rounds otherwise
 ]
 
@@ -92,6 +93,20 @@ ALMOST = [
     ("kontent",      "rect=7,23,300,200&fm=jpg",  "fastly",       "crop=300,200,x7,y23,safe&format=bjpg",   "Crop.overflow: outside the image it is clipped, or gives the original"),
     ("fastly",       "crop=300,200,x7,y23",       "kontent",      "rect=7,23,300,200",            "Crop.overflow: outside the image it is refused"),
     ("pixlab",       "img=https://a.example/b&x=0&y=0&width=9", "kontent", "rect=0,0,9,9&q=92",  "Output.metadata: expected icc, kontent keeps nothing"),
+    # A crop to a ratio with a resize, and a covering resize.
+    ("kontent",      "w=300&h=200&fit=crop&crop=smart", "fastly", "crop=3:2,smart&width=300&height=200", "Crop: the window in fastly differs by less than a pixel"),
+    ("kontent",      "w=90&h=90&dpr=2&fit=crop&crop=smart&fm=jpg", "fastly", "crop=1:1,smart&width=90&height=90&dpr=2&format=bjpg", "less than a pixel"),
+    ("kontent",      "w=300&h=200&fit=crop&crop=smart", "contentstack", "crop=3:2,smart&width=300&height=200&disable=upscale", "less than a pixel"),
+    ("fastly",       "crop=16:9,smart&width=640", "kontent",      "w=640&h=360&fit=crop&crop=smart", "less than a pixel"),
+    ("fastly",       "crop=16:9&height=360&dpr=2", "kontent",     "w=640&h=360&dpr=2&fit=crop",   "less than a pixel"),
+    ("contentstack", "crop=1:1,smart&width=300&disable=upscale", "kontent", "w=300&h=300&fit=crop&crop=smart", "less than a pixel"),
+    # A negotiated format: the other dialect negotiates fewer formats, or sends the stored bytes to some clients.
+    ("fastly",       "format=auto",               "kontent",      "auto=format&lossless=0",       "expected avif at 64, kontent gives jpeg at 85"),
+    ("fastly",       "width=300&format=auto&quality=70", "kontent", "w=300&auto=format&q=70&lossless=0", "expected webp at 67, kontent gives webp at 70"),
+    ("contentstack", "format=auto&width=300&disable=upscale", "kontent", "w=300&auto=format&lossless=0", "for clients that accept image/avif"),
+    ("kontent",      "auto=format",               "contentstack", "auto=webp",                    "expected the stored bytes, contentstack gives jpeg at 85"),
+    ("kontent",      "w=300&auto=format",         "fastly",       "width=300&auto=webp",          "expected gif, fastly gives lossless webp"),
+    ("fastly",       "auto=avif,webp&width=300",  "kontent",      "w=300&auto=format",            "for clients that accept image/avif"),
     ("fastly",       "width=9&auto=webp",         "kontent",      "w=9&auto=format",              "for clients that accept image/webp"),   # GIF stays GIF
 ]
 # fmt: on

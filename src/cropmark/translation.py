@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from cropmark.dialects.dialect import Dialect, DialectQuery, ImageRequest, Response, Unsupported
 from cropmark.explanation import summarize
-from cropmark.geometry.normalize import NormalizedPlan, normalized_plans
+from cropmark.geometry.normalize import SAMPLE_INFOS, NormalizedPlan, normalized_plans
 from cropmark.geometry.recipe import Encoding
-from cropmark.model.formats import Info
+from cropmark.model.formats import Format, Info
 from cropmark.model.problems import BadRequest, Problem
+from cropmark.plan.equivalents import with_covering_resizes
 from cropmark.plan.plan import Order
 from cropmark.plan.steps import AnyStep, Overflow
 
@@ -85,12 +86,12 @@ def _translate(orders: Sequence[Order], request: ImageRequest, other: Dialect, c
     if isinstance(proposals, Unsupported):
         return Translation(other.name, None, proposals.reasons)
     expected = _plans_by_client(orders)
-    best = CheckedTranslation.of(proposals.queries[0], expected, request, other, clients)
-    for query in proposals.queries[1:]:
-        if best.distance == 0:
+    checked: list[CheckedTranslation] = []
+    for query in proposals.queries:
+        checked.append(CheckedTranslation.of(query, expected, request, other, clients))
+        if checked[-1].distance == 0:
             break
-        checked = CheckedTranslation.of(query, expected, request, other, clients)
-        best = min(best, checked, key=lambda translation: translation.distance)
+    best = min(checked, key=lambda translation: translation.cost)
     return Translation(other.name, best.query if best.is_near else None, best.sentences(other.name, clients))
 
 
@@ -108,7 +109,7 @@ def _combined_order(orders: Sequence[Order]) -> Order:
 # ------------------------------------------------------------------------------------------------ comparison
 
 PlansBySource = Mapping[Info, NormalizedPlan]
-"""The normalized Plan for every kind of readable source; empty if the stored bytes are sent."""
+"""The normalized Plan for every kind of readable source."""
 
 
 def _plans_by_client(orders: Sequence[Order]) -> list[PlansBySource]:
@@ -116,7 +117,7 @@ def _plans_by_client(orders: Sequence[Order]) -> list[PlansBySource]:
     plans: list[PlansBySource] = []
     for at, order in enumerate(orders):
         same = next((n for n in range(at) if orders[n].plan == order.plan), None)
-        plans.append(plans[same] if same is not None else normalized_plans(order.plan) if order.plan else {})
+        plans.append(plans[same] if same is not None else normalized_plans(order.plan))
     return plans
 
 
@@ -128,6 +129,8 @@ class TranslationPair:
     info: Info
     expected: NormalizedPlan
     actual: NormalizedPlan
+    formats: frozenset[Format] = frozenset()
+    """The expected formats of all clients, so more than one if the format is negotiated."""
 
     @property
     def is_equal(self) -> bool:
@@ -135,22 +138,32 @@ class TranslationPair:
 
     @property
     def is_near(self) -> bool:
-        """True if only crops that reach outside and the encoding within the same format differ."""
+        """True if only crops that reach outside, parts of a pixel and the encoding differ.
+
+        The format may differ if it is negotiated: a client then gets another of the formats that clients get.
+        """
         return (
-            self.expected.ignoring_overflow == self.actual.ignoring_overflow
-            and self.expected.encoding.format is self.actual.encoding.format
+            self.expected.approximate_steps == self.actual.approximate_steps
+            and self.actual.encoding.format in self.formats | {self.expected.encoding.format}
         )
 
     @property
-    def distance(self) -> int:
-        """The number of differences; Steps and the format have a higher weight."""
+    def distance(self) -> float:
+        """The number of differences. Steps and the format have a higher weight, the number of a quality a lower one."""
         if self.is_equal:
             return 0
         one, two = self.expected, self.actual
-        crops = (one.steps != two.steps) + (one.ignoring_overflow != two.ignoring_overflow) * _WEIGHT
-        format_ = (one.encoding.format is not two.encoding.format) * _WEIGHT
-        encoding = sum(bool(getattr(one.encoding, f.name) != getattr(two.encoding, f.name)) for f in fields(Encoding))
-        return crops + format_ + encoding + (one.frames != two.frames)
+        crops = (one.steps != two.steps) + (one.approximate_steps != two.approximate_steps) * _WEIGHT
+        others = (one.frames != two.frames) + (one.is_stored != two.is_stored)
+        return crops + others + _encoding_distance(one.encoding, two.encoding)
+
+
+def _encoding_distance(one: Encoding, two: Encoding) -> float:
+    if one.format is not two.format:
+        return _WEIGHT  # their other fields cannot be compared
+    flags = sum(bool(getattr(one, f.name) != getattr(two, f.name)) for f in fields(Encoding) if f.name != "quality")
+    # Qualities a few points apart look the same: 3 counts as 0.03, 10 and more as 1.
+    return flags + min(1.0, abs(one.quality - two.quality) ** 3 / 1000.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +189,11 @@ class CheckedTranslation:
             actual = _plans_by_client(_orders(other, proposed, clients))
         except Problem as problem:
             return cls(query, (), f"{other.name} refuses it: {problem.detail}")
-        for one, two in zip(expected, actual, strict=True):
-            if bool(one) is not bool(two):
-                return cls(query, (), _GIVES_STORED if one else _GIVES_ENCODED)
+        formats = {
+            info: frozenset(plans[info].encoding.format for plans in expected if info in plans) for info in SAMPLE_INFOS
+        }
         pairs = (
-            TranslationPair(client, info, one[info], two[info])
+            TranslationPair(client, info, one[info], two[info], formats[info])
             for client, (one, two) in enumerate(zip(expected, actual, strict=True))
             for info in one
             if info in two
@@ -194,6 +207,11 @@ class CheckedTranslation:
             return math.inf
         kinds = Counter(pair.info.format for pair in self.pairs)
         return sum(pair.distance / kinds[pair.info.format] for pair in self.pairs)
+
+    @property
+    def cost(self) -> float:
+        """The distance, with a parameter more for a tenth less; 0 only for a distance of 0."""
+        return round(self.distance, 1) + self.query.text.count("=") / 10 if self.distance else 0
 
     @property
     def is_near(self) -> bool:
@@ -237,8 +255,6 @@ class CheckedTranslation:
                 yield from map(describe_source, kinds)
 
 
-_GIVES_ENCODED: Final = "Plan: expected the stored bytes, but this dialect encodes every response"
-_GIVES_STORED: Final = "Plan: this dialect sends the stored bytes for the same request"
 MAX_SENTENCES: Final = 8
 _WEIGHT: Final = 4
 
@@ -258,7 +274,7 @@ def differences(pair: TranslationPair, name: str) -> Iterator[str]:
     """A sentence for each difference of a pair; `name` is the dialect of the translation."""
     if pair.expected.steps != pair.actual.steps:
         yield from _step_differences(pair.expected.steps, pair.actual.steps, name)
-    one, two = (_describe_encoding(plan.encoding, plan.frames, pair.info) for plan in (pair.expected, pair.actual))
+    one, two = (_describe_output(plan, pair.info) for plan in (pair.expected, pair.actual))
     if one != two:
         yield f"Output: expected {one}, {name} gives {two}"
     if pair.expected.encoding.metadata != pair.actual.encoding.metadata:
@@ -267,6 +283,9 @@ def differences(pair: TranslationPair, name: str) -> Iterator[str]:
 
 
 def _step_differences(expected: tuple[AnyStep, ...], actual: tuple[AnyStep, ...], name: str) -> Iterator[str]:
+    if with_covering_resizes(expected) == with_covering_resizes(actual):
+        yield f"Crop: the window in {name} differs by less than a pixel of the source"
+        return
     names = [[type(step).__name__ for step in steps] for steps in (expected, actual)]
     if names[0] != names[1]:
         missing, added = Counter(names[0]) - Counter(names[1]), Counter(names[1]) - Counter(names[0])
@@ -294,13 +313,16 @@ _OVERFLOWS: Final = {
 }
 
 
-def _describe_encoding(encoding: Encoding, frames: int, info: Info) -> str:
-    """The encoding in words: `webp at 85`, `progressive jpeg at 70`, `gif of the first frame`."""
+def _describe_output(plan: NormalizedPlan, info: Info) -> str:
+    """The encoding in words: `webp at 85`, `progressive jpeg at 70`, `gif of the first frame`, `the stored bytes`."""
+    if plan.is_stored:
+        return "the stored bytes"
+    encoding = plan.encoding
     words = ["lossless"] * encoding.lossless + ["progressive"] * encoding.progressive + [encoding.format.value]
     words += ["with a palette"] * encoding.palette
     if encoding.quality != _NO_QUALITY:
         words.append(f"at {encoding.quality}")
-    if info.animated and frames == 1:
+    if info.animated and plan.frames == 1:
         words.append("of the first frame")
     return " ".join(words)
 

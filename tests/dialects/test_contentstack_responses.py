@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -121,6 +122,14 @@ def test_the_headers_of_an_image() -> None:
 def test_a_warning_names_its_parameters_each_once() -> None:
     odd = (RequestWarning("crop", "one"), RequestWarning("fit", "two"), RequestWarning("crop", "three"))
     assert CONTENTSTACK.image_headers(ORDER, made(True, *odd))[-1] == ("X-Cropmark-Warning", "crop, fit")
+
+
+def test_a_fallback_to_the_original_is_a_warning() -> None:
+    """HEIC, JPEG XL, TIFF and SVG are sent back as they are: no parameter had an effect."""
+    unsupported = replace(made(True, RequestWarning("crop", "one")), original="unsupported", is_fallback=True)
+    assert CONTENTSTACK.image_headers(ORDER, unsupported)[-1] == ("X-Cropmark-Warning", "crop, source")
+    unchanged = replace(made(True), original="nothing_to_do")
+    assert CONTENTSTACK.image_headers(ORDER, unchanged) == CONTENTSTACK.image_headers(ORDER, made(True))
 
 
 @given(parameter=st.text(), text=st.text())

@@ -9,6 +9,7 @@ from cropmark.dialects.dialect import Headers, Response
 from cropmark.plan.plan import RequestWarning
 
 ALLOW_ANY_ORIGIN: Headers = (("Access-Control-Allow-Origin", "*"),)
+ORIGINAL_SENT = RequestWarning("source", "it could not be processed: the original was sent")
 MAX_WARNINGS = 8
 MAX_WARNING_CHARS = 200
 

@@ -14,6 +14,7 @@ from cropmark.geometry.encoding import choose_encoding
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import READABLE, TRAITS, Format, Info
 from cropmark.model.values import ZERO_LENGTH, Length, Pixels, Point, Ratio, Share, Size
+from cropmark.plan.equivalents import with_covering_resizes
 from cropmark.plan.plan import Limits, Plan
 from cropmark.plan.source import matches_any
 from cropmark.plan.steps import (
@@ -40,6 +41,8 @@ from cropmark.plan.steps import (
 _SIZE = Size(64, 64)
 _CENTER = Point(Fraction(1, 2), Fraction(1, 2))
 _BLUR = Blur(ZERO_LENGTH)
+_NO_QUALITY = 100
+"""The quality of an encoding that has none."""
 
 
 def _sample_infos() -> tuple[Info, ...]:
@@ -70,17 +73,27 @@ class NormalizedPlan:
     steps: tuple[AnyStep, ...]
     encoding: Encoding
     frames: int
+    is_stored: bool = False
+    """True: the stored bytes are sent, and `encoding` is that of the source."""
 
     @property
-    def ignoring_overflow(self) -> tuple[AnyStep, ...]:
-        """The steps with every crop's overflow rule set to the same value."""
-        return tuple(replace(s, overflow=Overflow.CLIP) if isinstance(s, Crop) else s for s in self.steps)
+    def approximate_steps(self) -> tuple[AnyStep, ...]:
+        """The steps in a form that ignores each crop's overflow rule and differences of less than a source pixel."""
+        steps = with_covering_resizes(self.steps)
+        return tuple(replace(s, overflow=Overflow.CLIP) if isinstance(s, Crop) else s for s in steps)
 
 
-def normalized_plans(plan: Plan) -> Mapping[Info, NormalizedPlan]:
-    """The plan's normal form for every kind of source that it reads, at a size below all limits."""
+def normalized_plans(plan: Plan | None) -> Mapping[Info, NormalizedPlan]:
+    """The plan's normal form for every kind of source that it reads, at a size below all limits. None: stored bytes."""
+    if plan is None:
+        return {info: _stored(info) for info in SAMPLE_INFOS}
     steps = tuple((step, normalize(step)) for step in plan.steps)
     return {info: _normalized_plan(plan, steps, info) for info in SAMPLE_INFOS if info.format in plan.reads}
+
+
+def _stored(info: Info) -> NormalizedPlan:
+    encoding = Encoding(info.format, _NO_QUALITY, lossless=info.lossless, progressive=info.progressive)
+    return NormalizedPlan((), _normalize_encoding(encoding), info.frames, is_stored=True)
 
 
 def _normalized_plan(plan: Plan, steps: Sequence[tuple[AnyStep, AnyStep]], info: Info) -> NormalizedPlan:
@@ -95,7 +108,7 @@ def _normalize_encoding(encoding: Encoding) -> Encoding:
     lossless = (
         encoding.lossless or encoding.format is Format.GIF or (encoding.format is Format.PNG and not encoding.palette)
     )
-    return replace(encoding, quality=100) if lossless else encoding
+    return replace(encoding, quality=_NO_QUALITY) if lossless else encoding
 
 
 def _is_no_op(step: AnyStep, before: list[AnyStep], info: Info) -> bool:

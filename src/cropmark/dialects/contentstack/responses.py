@@ -12,7 +12,7 @@ from typing import Final
 
 from cropmark.dialects.dialect import Headers, Response, Result
 from cropmark.dialects.imageopto.problem_texts import fix_text, header_text, invalid_transformation, without_name
-from cropmark.dialects.responses import one_line, warning_headers
+from cropmark.dialects.responses import ORIGINAL_SENT, one_line, warning_headers
 from cropmark.model.problems import (
     BadRequest,
     CropOutOfBounds,
@@ -82,7 +82,7 @@ def image_headers(result: Result) -> Headers:
         ("Content-Disposition", "inline"),
         ("X-Cache", "HIT" if result.cached else "MISS"),
         ("X-Served-By", "cropmark"),
-        *_warning(result.warnings),
+        *_warning((*result.warnings, *((ORIGINAL_SENT,) if result.is_fallback else ()))),
         *warning_headers(result.hints),
     )
 

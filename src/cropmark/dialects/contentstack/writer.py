@@ -24,6 +24,7 @@ from cropmark.dialects.writers import (
 )
 from cropmark.model.formats import Format
 from cropmark.model.values import Length, Pixels
+from cropmark.plan.equivalents import with_ratio_crops
 from cropmark.plan.plan import Order, Output
 from cropmark.plan.steps import (
     Adjust,
@@ -59,7 +60,7 @@ def serialize(order: Order, settings: ContentstackSettings) -> Serialized | Unsu
     """
     if order.plan is None:
         return serialized(_required(settings), ({},))
-    params = serialize_steps(order.plan.steps, _slots(order, settings))
+    params = serialize_steps(with_ratio_crops(order.plan.steps), _slots(order, settings))
     if isinstance(params, Unsupported):
         return params
     return serialized({**_required(settings), **params}, _encodings(order.plan.output))

@@ -30,6 +30,7 @@ from cropmark.dialects.writers import (
 )
 from cropmark.model.formats import Format
 from cropmark.model.values import Pixels
+from cropmark.plan.equivalents import with_ratio_crops
 from cropmark.plan.plan import KeepMetadata, Order, Output
 from cropmark.plan.steps import (
     Adjust,
@@ -64,7 +65,7 @@ def serialize(order: Order, settings: FastlySettings) -> Serialized | Unsupporte
     """Queries for the Order's Steps, with an overlay in its header."""
     if order.plan is None:
         return Unsupported(("Plan: the stored bytes cannot be requested, every response is encoded",))
-    params = serialize_steps(order.plan.steps, _slots(order, settings))
+    params = serialize_steps(with_ratio_crops(order.plan.steps), _slots(order, settings))
     if isinstance(params, Unsupported):
         return params
     overlay = {name: text for name, text in params.items() if name.startswith("overlay")}

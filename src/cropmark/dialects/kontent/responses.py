@@ -8,18 +8,15 @@ from __future__ import annotations
 from typing import Final
 
 from cropmark.dialects.dialect import Headers, Response, Result
-from cropmark.dialects.responses import ALLOW_ANY_ORIGIN, json_response, one_line, warning_headers
+from cropmark.dialects.responses import ALLOW_ANY_ORIGIN, ORIGINAL_SENT, json_response, one_line, warning_headers
 from cropmark.model.problems import MethodNotAllowed, Problem
-from cropmark.plan.plan import RequestWarning
 
 METHODS: Final = ("GET", "HEAD")
-
-_FALLBACK_WARNING: Final = RequestWarning("source", "it could not be processed: the original was sent")
 
 
 def image_headers(result: Result) -> Headers:
     """CORS, and a header for each warning."""
-    fallback = (_FALLBACK_WARNING,) if result.is_fallback else ()
+    fallback = (ORIGINAL_SENT,) if result.is_fallback else ()
     return (*ALLOW_ANY_ORIGIN, *warning_headers((*result.warnings, *fallback, *result.hints)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
@@ -23,8 +24,9 @@ from cropmark.dialects.writers import (
 )
 from cropmark.model.formats import Format
 from cropmark.model.values import FULL_LENGTH, Length, Pixels, Point
-from cropmark.plan.plan import Order, Output, Plan
-from cropmark.plan.steps import Crop, Dimensions, Fit, Flatten, Focus, Offset, Placement, Resize
+from cropmark.plan.equivalents import with_covering_resizes
+from cropmark.plan.plan import Order, Output
+from cropmark.plan.steps import AnyStep, Crop, Dimensions, Fit, Flatten, Focus, Offset, Placement, Resize
 
 _WORDS: Final = {
     Format.JPEG: ("jpg", "pjpg"),
@@ -39,17 +41,18 @@ def serialize(order: Order) -> Serialized | Unsupported:
     """Queries for the Order's Steps; without a Plan the empty query, which requests the stored bytes."""
     if order.plan is None:
         return serialized({}, ({},))
-    contradiction = _contradiction(order.plan)
+    steps = with_covering_resizes(order.plan.steps)
+    contradiction = _contradiction(steps)
     if contradiction is not None:
         return Unsupported((contradiction,))
-    params = serialize_steps(order.plan.steps, _SLOTS)
+    params = serialize_steps(steps, _SLOTS)
     return params if isinstance(params, Unsupported) else serialized(params, _encodings(order.plan.output))
 
 
-def _contradiction(plan: Plan) -> str | None:
-    """The reason why the plan cannot be written: a region and fit=crop together give the original. None without."""
-    covers = any(isinstance(step, Resize) and step.fit is Fit.COVER for step in plan.steps)
-    if covers and any(isinstance(step, Crop) for step in plan.steps):
+def _contradiction(steps: Sequence[AnyStep]) -> str | None:
+    """The reason why the steps cannot be written: a region and fit=crop together give the original. None without."""
+    covers = any(isinstance(step, Resize) and step.fit is Fit.COVER for step in steps)
+    if covers and any(isinstance(step, Crop) for step in steps):
         return "Crop, Resize.fit: rect cannot be combined with fit=crop"
     return None
 

@@ -1,0 +1,62 @@
+"""Two forms of one request: a covering resize, and a crop to its ratio that a resize follows.
+
+    w=300&h=200&fit=crop&crop=smart          Kontent.ai: one covering resize
+    crop=3:2,smart&width=300&height=200      Fastly, Contentstack: a crop and a resize
+
+Both give the same size and show the same window within a pixel of the source: a crop rounds its window to whole pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from cropmark.model.values import Length, Pixels, Ratio
+from cropmark.plan.steps import CENTERED, AnyStep, Crop, Fit, Focus, Resize
+
+
+def with_covering_resizes(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
+    """The steps with each crop to a ratio joined with the resize that follows it, if the resize has the same ratio."""
+    joined: list[AnyStep] = []
+    for step in steps:
+        covering = _covering(joined[-1], step) if joined else None
+        if covering is None:
+            joined.append(step)
+        else:
+            joined[-1] = covering
+    return tuple(joined)
+
+
+def with_ratio_crops(steps: Iterable[AnyStep]) -> tuple[AnyStep, ...]:
+    """The steps with each covering resize around the content split into a crop to its ratio and a resize."""
+    return tuple(part for step in steps for part in _split(step))
+
+
+def _covering(crop: AnyStep, resize: AnyStep) -> Resize | None:
+    if not (isinstance(crop, Crop) and isinstance(crop.shape, Ratio) and isinstance(resize, Resize)):
+        return None
+    if (crop.x, crop.y) != (CENTERED, CENTERED) or resize.focus is not None or resize.zoom != 1:
+        return None
+    width, height = _pixels(resize.width), _pixels(resize.height)
+    proportion = crop.shape.width / crop.shape.height
+    if width is not None and resize.height is None:
+        height = Pixels(width.count / proportion)
+    if height is not None and resize.width is None:
+        width = Pixels(height.count * proportion)
+    if width is None or height is None or width.count != height.count * proportion:
+        return None
+    return replace(resize, width=width, height=height, fit=Fit.COVER, focus=crop.focus)
+
+
+def _split(step: AnyStep) -> tuple[AnyStep, ...]:
+    if not (isinstance(step, Resize) and step.fit is Fit.COVER and step.focus is Focus.SMART and step.zoom == 1):
+        return (step,)
+    width, height = _pixels(step.width), _pixels(step.height)
+    if width is None or height is None:
+        return (step,)
+    crop = Crop(Ratio(width.count, height.count), focus=Focus.SMART, skipped_for=step.skipped_for)
+    return crop, replace(step, fit=Fit.STRETCH, focus=None)
+
+
+def _pixels(length: Length | None) -> Pixels | None:
+    return length if isinstance(length, Pixels) else None
