@@ -23,6 +23,7 @@ from cropmark.model.formats import Info
 from cropmark.model.problems import BadValue, Problem
 from cropmark.model.values import Size
 from cropmark.plan.plan import Order, Plan
+from cropmark.plan.steps import Rounding
 from cropmark.translation import CLIENTS, Translation, translations
 
 DIALECTS: dict[str, Dialect] = {d.name: d for d in (Fastly(), Contentstack(), Kontent(), PixLab())}
@@ -170,6 +171,17 @@ def test_a_sites_settings_change_its_queries() -> None:
         "width=300&height=200&fit=cover&format=jpg",
         "width=300&height=200&fit=cover&enable=upscale&format=jpg",
     ]
+
+
+def test_a_sites_rounding_is_listed_as_a_difference() -> None:
+    down = Fastly(FastlySettings(rounding=Rounding.DOWN))
+    (found,) = translations(ImageRequest("a.jpg", "crop=16:9&format=png"), down, [Fastly()])
+    assert found.query is not None
+    assert (found.query.text, found.differs) == (
+        "crop=16:9&format=png",
+        ("Crop.rounding: expected down, fastly has nearest",),
+    )
+    assert translations(ImageRequest("a.jpg", "crop=16,9,x1,y2&format=png"), down, [Fastly()])[0].same
 
 
 def test_a_translation_for_one_client_can_be_the_same() -> None:

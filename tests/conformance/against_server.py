@@ -20,6 +20,14 @@ from cropmark.dialects.registry import DIALECTS
 HERE = Path(__file__).resolve().parent
 CORPUS = HERE.parent / "data" / "corpus" / "photos"
 KEY = "conformance-key"
+_SITES = """
+[[site]]
+prefix = "/fastly-down"
+dialect = "fastly"
+source = "{sources}"
+settings = {{ rounding = "down" }}
+"""
+"""Sites with other settings than the mount of their dialect; runner/cases.py has their names."""
 
 
 def main() -> int:
@@ -30,7 +38,10 @@ def main() -> int:
         make = [*runner, *_cases_option(arguments), "--make-only", str(sources)]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
         port, image_port = _free_port(), _free_port()
-        command = [sys.executable, "-m", "cropmark.cli.main", "serve", str(sources), "--port", str(port)]
+        config = Path(folder, "cropmark.toml")
+        config.write_text(_SITES.format(sources=sources))
+        serve = ["serve", str(sources), "--port", str(port), "--config", str(config)]
+        command = [sys.executable, "-m", "cropmark.cli.main", *serve]
         environment = {**os.environ, **_settings(Path(folder), image_port)}
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as server:
             try:
@@ -49,7 +60,8 @@ def base_options(server: str) -> list[str]:
 
     A case's dialect is the first segment of the mount: `/fastly`, `/imagor`, `/iiif/3`.
     """
-    names = dict.fromkeys(mount.prefix.split("/")[1] for entry in DIALECTS for mount in entry.mounts)
+    mounts = (mount.prefix for entry in DIALECTS for mount in entry.mounts)
+    names = dict.fromkeys(prefix.split("/")[1] for prefix in (*mounts, "/fastly-down"))
     return [f"--base={name}={server}/{name}" for name in names]
 
 

@@ -41,6 +41,7 @@ from cropmark.plan.steps import (
     Overflow,
     Pad,
     Resize,
+    Rounding,
     Sharpen,
     Threshold,
     TrimBorder,
@@ -334,6 +335,9 @@ def test_a_parameter_without_effect_is_still_checked() -> None:
 
 
 def test_the_service_may_enlarge_and_resample_otherwise() -> None:
+    down = FastlySettings(rounding=Rounding.DOWN)
+    crops = [step for step in steps_of("precrop=4:3&crop=16:9", down) if isinstance(step, Crop)]
+    assert [crop.rounding for crop in crops] == [Rounding.DOWN] * 2
     settings = FastlySettings(upscale=True, resize_filter=Filter.CUBIC)
     assert steps_of("width=9", settings) == (Resize(width=px(9), height=None, enlarge=True, filter=Filter.CUBIC),)
     (held,) = steps_of("width=9&disable=upscale&resize-filter=nearest", settings)

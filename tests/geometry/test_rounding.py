@@ -11,6 +11,7 @@ from cropmark.geometry.rounding import (
     ceil_px,
     floor_side,
     outer_box,
+    round_by,
     round_half_even,
     round_half_up,
     round_side,
@@ -18,6 +19,7 @@ from cropmark.geometry.rounding import (
     sqrt_below,
 )
 from cropmark.model.values import Box
+from cropmark.plan.steps import Rounding
 
 # fmt: off
 NEAREST = [
@@ -31,6 +33,16 @@ NEAREST = [
     (Fraction("685.71"), 686, 686),
     (Fraction("711.11"), 711, 711),
     (Fraction("0.4999"), 0,   1),
+]
+
+DOWN = [
+    # value              down  side
+    (Fraction(0),        0,    1),
+    (Fraction(1, 2),     0,    1),
+    (Fraction(-1, 2),    -1,   1),
+    (Fraction("888.89"), 888,  888),
+    (Fraction("55.5"),   55,   55),
+    (Fraction(889),      889,  889),
 ]
 
 STARTS = [
@@ -53,6 +65,11 @@ OUTER_BOXES = [
 @pytest.mark.parametrize(("value", "rounded", "side"), NEAREST)
 def test_nearest(value: Fraction, rounded: int, side: int) -> None:
     assert (round_half_up(value), round_side(value)) == (rounded, side)
+
+
+@pytest.mark.parametrize(("value", "rounded", "side"), DOWN)
+def test_down(value: Fraction, rounded: int, side: int) -> None:
+    assert (round_by(value, Rounding.DOWN), round_side(value, Rounding.DOWN)) == (rounded, side)
 
 
 @pytest.mark.parametrize(("value", "size", "side", "first"), STARTS)

@@ -33,6 +33,7 @@ from cropmark.plan.steps import (
     Pad,
     Placement,
     Resize,
+    Rounding,
     Shape,
     TrimBorder,
     TrimEdges,
@@ -80,7 +81,9 @@ class NormalizedPlan:
     def approximate_steps(self) -> tuple[AnyStep, ...]:
         """The steps in a form that ignores each crop's overflow rule and differences of less than a source pixel."""
         steps = with_covering_resizes(self.steps)
-        return tuple(replace(s, overflow=Overflow.CLIP) if isinstance(s, Crop) else s for s in steps)
+        return tuple(
+            replace(s, overflow=Overflow.CLIP, rounding=Rounding.NEAREST) if isinstance(s, Crop) else s for s in steps
+        )
 
 
 def normalized_plans(plan: Plan | None) -> Mapping[Info, NormalizedPlan]:
@@ -162,7 +165,19 @@ def _normalize_crop(step: Crop) -> Crop:
         y=_normalize_placement(step.y),
         parameter="",
     )
+    if _is_whole(step):
+        step = replace(step, rounding=Rounding.NEAREST)
     return replace(step, overflow=Overflow.REFUSE) if _stays_inside(step) else step
+
+
+def _is_whole(step: Crop) -> bool:
+    """True if the crop is in whole pixels, so that nothing is rounded."""
+    match step:
+        case Crop(Dimensions(width, height), Offset(left), Offset(top)):
+            lengths = (width, height, left, top)
+            return all(isinstance(length, Pixels) and length.count.denominator == 1 for length in lengths)
+        case _:
+            return False
 
 
 def _stays_inside(step: Crop) -> bool:

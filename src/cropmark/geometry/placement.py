@@ -7,25 +7,37 @@ from fractions import Fraction
 from typing import assert_never
 
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import round_half_up, round_side
+from cropmark.geometry.rounding import round_by, round_half_up, round_side
 from cropmark.model.problems import CropOutOfBounds, EmptyResult
 from cropmark.model.values import Box, Point, Ratio, Size
-from cropmark.plan.steps import Align, Canvas, Crop, Dimensions, Edges, Offset, Overflow, Placement, Shape, TrimEdges
+from cropmark.plan.steps import (
+    Align,
+    Canvas,
+    Crop,
+    Dimensions,
+    Edges,
+    Offset,
+    Overflow,
+    Placement,
+    Rounding,
+    Shape,
+    TrimEdges,
+)
 
 CENTER = Point(Fraction(1, 2), Fraction(1, 2))
 
 
-def shape_size(shape: Shape, frame: Size) -> Size:
+def shape_size(shape: Shape, frame: Size, rounding: Rounding = Rounding.NEAREST) -> Size:
     """The size of a crop's shape in the frame: its lengths in pixels, or the largest box of its ratio.
 
     21:9 in 1600x900 is 1600x686. Source: https://www.fastly.com/documentation/reference/io/crop
     """
     match shape:
         case Dimensions(width, height):
-            return Size(round_side(width.of(frame.width)), round_side(height.of(frame.height)))
+            return Size(round_side(width.of(frame.width), rounding), round_side(height.of(frame.height), rounding))
         case Ratio(width, height):
             scale = min(frame.width / width, frame.height / height)
-            return Size(round_side(width * scale), round_side(height * scale))
+            return Size(round_side(width * scale, rounding), round_side(height * scale, rounding))
         case _:
             assert_never(shape)
 
@@ -45,7 +57,7 @@ def canvas_size(shape: Shape, frame: Size) -> Size:
             assert_never(shape)
 
 
-def start_along(placement: Placement, length: int, side: int) -> int:
+def start_along(placement: Placement, length: int, side: int, rounding: Rounding = Rounding.NEAREST) -> int:
     """The first pixel of a span of `length` px placed along a side of `side` px.
 
     Align(1/10) leaves a tenth of the spare pixels before the span: 1000 px on a side of 2000 start at 100. The result
@@ -54,9 +66,9 @@ def start_along(placement: Placement, length: int, side: int) -> int:
     """
     match placement:
         case Offset(distance):
-            return round_half_up(distance.of(side))
+            return round_by(distance.of(side), rounding)
         case Align(part):
-            return round_half_up((side - length) * part)
+            return round_by((side - length) * part, rounding)
         case _:
             assert_never(placement)
 
@@ -67,10 +79,10 @@ def crop_box(crop: Crop, frame: Size) -> Box | None:
     steps.apply_step() has already turned a focus into placements. Raises CropOutOfBounds if the box reaches outside the
     frame and must not be clipped.
     """
-    size = shape_size(crop.shape, frame)
+    size = shape_size(crop.shape, frame, crop.rounding)
     box = Box(
-        left=start_along(crop.x, size.width, frame.width),
-        top=start_along(crop.y, size.height, frame.height),
+        left=start_along(crop.x, size.width, frame.width, crop.rounding),
+        top=start_along(crop.y, size.height, frame.height, crop.rounding),
         width=size.width,
         height=size.height,
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import ceil, floor, isqrt
+from typing import assert_never
 
 from cropmark.geometry.region import Region
 from cropmark.model.values import Box
+from cropmark.plan.steps import Rounding
 
 _HALF = Fraction(1, 2)
 
@@ -20,9 +22,20 @@ def round_half_up(value: Fraction) -> int:
     return floor(value + _HALF)
 
 
-def round_side(value: Fraction) -> int:
-    """The nearest whole number, at least 1, so that no side is rounded to 0."""
-    return max(1, round_half_up(value))
+def round_by(value: Fraction, rounding: Rounding) -> int:
+    """The whole number of the value by this rule, toward negative infinity for DOWN."""
+    match rounding:
+        case Rounding.NEAREST:
+            return round_half_up(value)
+        case Rounding.DOWN:
+            return floor(value)
+        case _:
+            assert_never(rounding)
+
+
+def round_side(value: Fraction, rounding: Rounding = Rounding.NEAREST) -> int:
+    """The whole number of the value, at least 1, so that no side is rounded to 0."""
+    return max(1, round_by(value, rounding))
 
 
 def round_start(value: Fraction, length: int, side: int) -> int:

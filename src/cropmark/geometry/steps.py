@@ -156,7 +156,7 @@ def _place_by_content(crop: Crop, state: FrameState, context: ResolveContext) ->
 
     If the content decides nothing, the position of the crop does not change.
     """
-    size = shape_size(crop.shape, state.frame)
+    size = shape_size(crop.shape, state.frame, crop.rounding)
     width, height = Fraction(size.width), Fraction(size.height)
     placement = content_placement(width, height, state.frame, state.view, context.findings)
     if isinstance(placement, str):

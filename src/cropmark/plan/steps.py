@@ -147,6 +147,14 @@ class TrimEdges(Step):
     parameter: str = "trim"
 
 
+class Rounding(Enum):
+    """The rule by which a fraction of a pixel becomes a whole pixel."""
+
+    NEAREST = "nearest"
+    """The nearest whole number, ties up."""
+    DOWN = "down"
+
+
 @dataclass(frozen=True, slots=True)
 class Crop(Step):
     """Crop to a window. With a focus the content places it; x and y apply only if the content decides nothing."""
@@ -156,6 +164,7 @@ class Crop(Step):
     y: Placement = CENTERED
     focus: Focus | None = None
     overflow: Overflow = Overflow.REFUSE
+    rounding: Rounding = Rounding.NEAREST
     parameter: str = "crop"
 
 

@@ -12,7 +12,8 @@ from cropmark.dialects.registry import names
 
 Case = dict[str, Any]  # one line of a case file: JSON, with other fields in each case
 
-SITES = ("imgix-signed", "thumbor-locked", "thumbor-auto")  # a dialect on a site with settings of its own
+# A dialect on a site with settings of its own.
+SITES = ("fastly-down", "imgix-signed", "thumbor-locked", "thumbor-auto")
 CERTAINTIES = ("stated", "derived", "judgement")
 EXTENSIONS = {
     "png": "png",

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 
 from cropmark.dialects.imageopto.readers import FILTERS
 from cropmark.plan.plan import TriState
-from cropmark.plan.steps import Filter
+from cropmark.plan.steps import Filter, Rounding
 
 Quality = Annotated[int, Interval(ge=1, le=100)]
 
@@ -54,6 +54,8 @@ class FastlySettings:
 
     resize_filter: Annotated[Filter, BeforeValidator(_filter)] = Filter.LANCZOS3
     """Filter of resizes without `resize-filter`; takes the words of that parameter."""
+    rounding: Rounding = Rounding.NEAREST
+    """Rounding of the size and position of a crop: nearest, as documented today, or down, as documented until 2020."""
     webp: bool = False
     """Treat every request as if it had auto=webp."""
     webp_quality: Quality = 85

@@ -32,9 +32,9 @@ def steps(parsed: ParsedParams, overlay: Overlay | None, settings: FastlySetting
     return (
         # Before precrop, although that is documented as the first: the border is detected on the full image.
         *present(_border(params.TRIM_COLOR.of(parsed))),
-        *crop_steps(params.PRECROP.of(parsed)),
+        *crop_steps(params.PRECROP.of(parsed), settings.rounding),
         *trim_steps(params.TRIM.of(parsed)),
-        *crop_steps(params.CROP.of(parsed)),
+        *crop_steps(params.CROP.of(parsed), settings.rounding),
         *orient_steps(params.ORIENT.of(parsed)),
         *present(_resize(parsed, settings)),
         *background_steps(params.BG_COLOR.of(parsed), params.CANVAS.of(parsed), params.PAD.of(parsed)),

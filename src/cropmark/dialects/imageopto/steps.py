@@ -18,6 +18,7 @@ from cropmark.plan.steps import (
     Orient,
     Orientation,
     Pad,
+    Rounding,
     Sharpen,
     TrimEdges,
 )
@@ -28,11 +29,11 @@ def present(*steps: AnyStep | None) -> tuple[AnyStep, ...]:
     return tuple(step for step in steps if step is not None)
 
 
-def crop_steps(crop: Crop | None) -> tuple[AnyStep, ...]:
+def crop_steps(crop: Crop | None, rounding: Rounding = Rounding.NEAREST) -> tuple[AnyStep, ...]:
     """The crop, without `smart` if its size is fixed: `smart` works with a ratio only."""
     if crop is None:
         return ()
-    return (replace(crop, focus=None) if _ignores_smart(crop) else crop,)
+    return (replace(crop, focus=None if _ignores_smart(crop) else crop.focus, rounding=rounding),)
 
 
 def ignored_smart_warnings(*crops: Crop | None) -> tuple[RequestWarning, ...]:

@@ -58,7 +58,7 @@ def _contradiction(steps: Sequence[AnyStep]) -> str | None:
 
 
 def _rect(step: Crop) -> QueryParams:
-    reject_other_fields(step, "shape", "x", "y", "overflow")
+    reject_other_fields(step, "shape", "x", "y", "overflow", "rounding")
     if not isinstance(step.shape, Dimensions):
         raise UnsupportedValue("Crop.shape", "a region has a width and a height, not a ratio")
     lengths = (

@@ -60,7 +60,7 @@ def _endpoints_and_fields(step: AnyStep) -> tuple[tuple[EndpointName, ...], Quer
 
 
 def _box(step: Crop) -> QueryParams:
-    reject_other_fields(step, "shape", "x", "y", "overflow")
+    reject_other_fields(step, "shape", "x", "y", "overflow", "rounding")
     if not (isinstance(step.shape, Dimensions) and isinstance(step.x, Offset) and isinstance(step.y, Offset)):
         raise UnsupportedValue("Crop.shape", "a box has a corner, a width and a height")
     values = {"x": step.x.distance, "y": step.y.distance, "width": step.shape.width, "height": step.shape.height}
