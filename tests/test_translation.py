@@ -93,7 +93,7 @@ ALMOST = [
     ("contentstack", "width=300&format=webply",   "fastly",       "width=300&enable=upscale&format=webply", "Resize: fastly adds it (from gif)"),
     ("kontent",      "rect=7,23,300,200&fm=jpg",  "fastly",       "crop=300,200,x7,y23,safe&format=bjpg",   "Crop.overflow: outside the image it is clipped, or gives the original"),
     ("fastly",       "crop=300,200,x7,y23",       "kontent",      "rect=7,23,300,200",            "Crop.overflow: outside the image it is refused"),
-    ("pixlab",       "img=https://a.example/b&x=0&y=0&width=9", "kontent", "rect=0,0,9,9&q=92",  "Output.metadata: expected icc, kontent keeps nothing"),
+    ("pixlab",       "img=https://a.example/b&x=0&y=0&width=9", "kontent", "rect=0,0,9,9&q=92",  "Output.metadata: expected icc, kontent"),
     # A crop to a ratio with a resize, and a covering resize.
     ("kontent",      "w=300&h=200&fit=crop&crop=smart", "fastly", "crop=3:2,smart&width=300&height=200", "Crop: the window in fastly differs by less than a pixel"),
     ("kontent",      "w=90&h=90&dpr=2&fit=crop&crop=smart&fm=jpg", "fastly", "crop=1:1,smart&width=90&height=90&dpr=2&format=bjpg", "less than a pixel"),
