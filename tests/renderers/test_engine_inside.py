@@ -11,6 +11,7 @@ import pytest
 import pyvips
 
 from cropmark.analysis import models
+from cropmark.engine.tiff import Lab
 from cropmark.model.formats import READABLE, WRITABLE, Format, sniff_format
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Pixels, Size
@@ -21,6 +22,9 @@ from cropmark.renderers.group import ExitReason
 from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.tasks import Sandbox
 from tests.builders import open_file
+from tests.engine.test_declared_colors import FLATS, RAMPS
+from tests.engine.test_repair import COMPLETED
+from tests.engine.test_tiff import samples, tiff_of
 from tests.renderers.conftest import kill_and_wait
 
 IMAGES = Path(__file__).parents[2] / "examples" / "images"
@@ -75,6 +79,14 @@ async def test_tiff_is_read(pool: Pool, opens: Opens) -> None:
     assert {Format.TIFF} == READABLE - WRITABLE
     tiff = opens(pyvips.Image.black(300, 100, bands=3).write_to_buffer(".tif"))
     assert (await rendered(pool, tiff, to(Format.JPEG))).facts.source is not None
+
+
+async def test_declared_colors_and_completed_files(pool: Pool, opens: Opens) -> None:
+    """These paths run Python code that no other format runs: nothing of it may be imported inside the sandbox."""
+    lab = tiff_of(samples(Lab.CIE, 8), Lab.CIE.value)
+    for body in (lab, *(body for body, _ in (*FLATS.values(), *RAMPS.values(), *COMPLETED.values()))):
+        assert (await rendered(pool, opens(body), to(Format.PNG, 1))).facts.size is not None
+    assert pool.state().restarts == {}
 
 
 async def test_a_broken_image_is_rejected_and_its_worker_replaced(pool: Pool, opens: Opens) -> None:
