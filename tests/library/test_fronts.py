@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cropmark.library.source import MAX_FEED_AGE_S
+from cropmark.library.lookup_cache import MAX_FEED_AGE_S
 from tests.builders import wait_until
 from tests.library import postgres
 from tests.library.builders import create_shop, png

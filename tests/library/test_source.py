@@ -14,8 +14,9 @@ import pytest
 from cropmark.library.changes import ChangeFeed
 from cropmark.library.keys import new_secret
 from cropmark.library.lookup import Address, FoundVersion, LookupResult, read_address
+from cropmark.library.lookup_cache import MAX_FEED_AGE_S
 from cropmark.library.service import MIN_REPOLL_S, LibraryService
-from cropmark.library.source import MAX_FEED_AGE_S, LibrarySource
+from cropmark.library.source import LibrarySource
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import Asset, BranchRef, KeyKind, KeyScope, PublishRequest
 from cropmark.model.problems import SourceFailed, SourceNotFound, Unauthorized
@@ -56,7 +57,7 @@ class Front:
     def poll(self) -> None:
         feed = self.store.changes_since(self.n, self.store.database.now_ms)
         self.n = feed.n
-        self.source.apply(feed)
+        self.source.lookups.apply(feed)
 
     async def bytes_at(self, where: SitePath) -> bytes:
         opened = await self.source.open(where)

@@ -252,6 +252,23 @@ def test_schedules_run_when_they_are_due(
     assert found(store, address(asset), IN_PRODUCTION) == "source_not_found"
 
 
+def test_the_feed_has_the_time_of_each_scheduled_unpublishing(
+    store: LibraryStore, place: BranchRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A front needs it if the database does not respond at that time."""
+    asset = add_asset(store, place, b"one", publishing=PRODUCTION)
+    monkeypatch.setattr(store.database, "_clock", lambda: 1000.0)
+    n = store.changes_since(None, 0).n
+    for at_ms in (1_090_000, 1_060_000):
+        store.unpublish(place, asset.uid, PublishRequest(("production",), at_ms=at_ms), "tester")
+    store.publish(place, asset.uid, PublishRequest(("production",), at_ms=1_030_000), "tester")
+    feeds = [store.changes_since(since, 1_000_000) for since in (None, n, n + 2)]
+    assert [feed.unpublishing_in_ms for feed in feeds] == [{asset.uid: 60_000}, {asset.uid: 60_000}, None]
+    monkeypatch.setattr(store.database, "_clock", lambda: 1061.0)
+    store.run_due()
+    assert store.changes_since(n + 2, 1_000_000).unpublishing_in_ms == {asset.uid: 29_000}
+
+
 def test_locales_are_published_separately(store: LibraryStore, place: BranchRef) -> None:
     asset = add_asset(store, place, b"one", publishing=PublishRequest(("production",), ("en-us", "de-de")))
     store.unpublish(place, asset.uid, PRODUCTION, "tester")

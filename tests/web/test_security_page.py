@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+TESTS = ROOT / "tests"
+_CHECK = re.compile(r"def test_check_(\d+)_")
 PAGE = (ROOT / "docs/security.md").read_text("utf-8")
 ROWS = {int(found[1]): found[2] for found in re.finditer(r"^\| (\d+) \| (.+) \|$", PAGE, re.MULTILINE)}
 
 
 def test_every_check_has_its_line() -> None:
-    assert sorted(ROWS) == list(range(1, 54))
+    named = {int(number) for path in TESTS.rglob("test_*.py") for number in _CHECK.findall(path.read_text("utf-8"))}
+    assert named | set(range(1, 54)) <= set(ROWS)
 
 
 @pytest.mark.parametrize("number", ROWS)

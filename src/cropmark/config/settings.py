@@ -88,6 +88,17 @@ class ServerSettings(BaseSettings):
         None,
         description="Database of the library, `postgresql://user@host/name`; default: an SQLite file in `data_dir`.",
     )
+    database_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        le=600,
+        description="Seconds after which a query of PostgreSQL fails; a change may take three times as long.",
+    )
+    library_stale_s: float = Field(
+        300.0,
+        ge=0,
+        description="Seconds for which known assets are served while the library's database does not respond; 0: none.",
+    )
     library_store: str = Field(
         "",
         description="Bucket of the library's files, `s3://bucket/prefix`, with keys from the environment as described "

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, select
 
-from cropmark.library.database import ChangeKind, WriteTransaction
+from cropmark.library.database import Change, ChangeKind, WriteTransaction
 from cropmark.library.tables import changes, clock, schedules
 
 RETENTION_MS: Final = 86_400_000
 """Changes are stored for a day. A front that has not polled for half of it must drop everything that it knows."""
 
 __all__ = ["Change", "ChangeFeed", "ChangeKind", "changes_since", "prune"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change: its kind, and the uids of its stack and its asset."""
-
-    n: int
-    kind: ChangeKind
-    stack: str
-    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +28,8 @@ class ChangeFeed:
     changes: tuple[Change, ...]
     reset: bool
     due: bool
+    unpublishing_in_ms: Mapping[str, int] | None = None
+    """The time until each asset's next scheduled unpublishing, by uid; None: no new schedule since the last poll."""
 
 
 def changes_since(connection: Connection, n: int | None, now_ms: int, polled_ms: int = 0) -> ChangeFeed:
@@ -45,14 +38,22 @@ def changes_since(connection: Connection, n: int | None, now_ms: int, polled_ms:
     due_ms = connection.execute(select(func.min(schedules.c.at_ms))).scalar()
     is_due = due_ms is not None and due_ms <= now_ms
     if n is None or now_ms - polled_ms > RETENTION_MS // 2:
-        return ChangeFeed(newest, (), reset=True, due=is_due)
+        return ChangeFeed(newest, (), reset=True, due=is_due, unpublishing_in_ms=_unpublishing(connection, now_ms))
     if n == newest:
         return ChangeFeed(n, (), reset=False, due=is_due)
     rows = connection.execute(
         select(changes).where(changes.c.n > n, changes.c.n <= newest).order_by(changes.c.n, changes.c.place)
     )
     feed = tuple(Change(row.n, ChangeKind(row.kind), row.stack, row.uid) for row in rows)
-    return ChangeFeed(newest, feed, reset=False, due=is_due)
+    rescheduled = any(change.kind in (ChangeKind.SCHEDULED, ChangeKind.WITHDRAWN) for change in feed)
+    unpublishing = _unpublishing(connection, now_ms) if rescheduled else None
+    return ChangeFeed(newest, feed, reset=False, due=is_due, unpublishing_in_ms=unpublishing)
+
+
+def _unpublishing(connection: Connection, now_ms: int) -> dict[str, int]:
+    """The time until each asset's next scheduled unpublishing in milliseconds, by uid."""
+    query = select(schedules.c.asset, func.min(schedules.c.at_ms)).where(schedules.c.action == "unpublish")
+    return {uid: at_ms - now_ms for uid, at_ms in connection.execute(query.group_by(schedules.c.asset))}
 
 
 def prune(transaction: WriteTransaction) -> None:

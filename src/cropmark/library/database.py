@@ -7,26 +7,37 @@ visible in the order of their numbers: a reader that has seen number n has seen 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, insert, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cropmark.library import tables
 from cropmark.library.errors import FILE, LibraryUnavailable
-from cropmark.model.problems import Overloaded
-
-log = structlog.get_logger("cropmark.library")
+from cropmark.model.problems import DatabaseUnavailable
 
 HEAD = "0002"
 """The newest migration."""
+TIMEOUT_S: Final = 5.0
+"""Default time limit of a query and of connecting to PostgreSQL."""
+WRITE_FACTOR: Final = 3
+"""A change may take this many times as long as a query: it waits for the changes before it."""
+LONG_TIMEOUT_S: Final = 3600.0
+"""Time limit of statements that read or rewrite a whole table: migrations and the search for garbage."""
 _BUSY_MS = 15_000
 
 
@@ -40,6 +51,18 @@ class ChangeKind(Enum):
     STACK = "stack"
     """Any entry of the stack may have changed."""
     KEYS = "keys"
+    SCHEDULED = "scheduled"
+    """The asset will be unpublished at a later time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change: its kind, and the uids of its stack and its asset."""
+
+    n: int
+    kind: ChangeKind
+    stack: str
+    uid: str
 
 
 @dataclass(slots=True)
@@ -49,29 +72,36 @@ class WriteTransaction:
     connection: Connection
     n: int
     now_ms: int
-    _count: int = field(default=0, repr=False)
+    changes: list[Change] = field(default_factory=list, repr=False)
 
     def record_change(self, kind: ChangeKind, stack: str = "", uid: str = "") -> None:
         """Record a change, so that every front drops its cached lookups of the stack or the asset."""
-        row = {"n": self.n, "place": self._count, "kind": kind.value, "stack": stack, "uid": uid}
+        row = {"n": self.n, "place": len(self.changes), "kind": kind.value, "stack": stack, "uid": uid}
         self.connection.execute(insert(tables.changes).values(**row, at_ms=self.now_ms))
-        self._count += 1
+        self.changes.append(Change(self.n, kind, stack, uid))
 
 
 class Database:
-    """Connections to one library. All calls block. Raises Overloaded if the database cannot be reached."""
+    """Connections to one library. All calls block. Raises DatabaseUnavailable if the database does not respond.
 
-    def __init__(self, url: URL, clock: Callable[[], float] = time.time) -> None:
-        self.engine = _engine(url)
+    `before_commit` is called with the changes of a write transaction, before it is known whether they will last.
+    """
+
+    def __init__(self, url: URL, clock: Callable[[], float] = time.time, *, timeout_s: float = TIMEOUT_S) -> None:
+        self.engine = _engine(url, timeout_s)
+        self.before_commit: Callable[[Sequence[Change]], None] = lambda changes: None
+        self._write_timeout_s = timeout_s * WRITE_FACTOR
         self._clock = clock
 
     @classmethod
-    def open(cls, where: str | Path, clock: Callable[[], float] = time.time) -> Database:
+    def open(
+        cls, where: str | Path, clock: Callable[[], float] = time.time, *, timeout_s: float = TIMEOUT_S
+    ) -> Database:
         """The database at a URL or in a folder, created or migrated if necessary.
 
-        Raises LibraryUnavailable.
+        `timeout_s` limits each query of PostgreSQL; an SQLite file has no such limit. Raises LibraryUnavailable.
         """
-        database = cls(parse_url(where), clock)
+        database = cls(parse_url(where), clock, timeout_s=timeout_s)
         try:
             database._migrate()
         except (DBAPIError, OSError) as error:
@@ -88,21 +118,21 @@ class Database:
         return int(self._clock() * 1000)
 
     @contextmanager
-    def read_transaction(self) -> Iterator[Connection]:
-        """A read-only transaction."""
-        with _translate_errors(), self.engine.connect() as connection:
+    def read_transaction(self, *, timeout_s: float | None = None) -> Iterator[Connection]:
+        """A read-only transaction. `timeout_s` replaces the database's time limit for its queries."""
+        options = {} if timeout_s is None else {"timeout_s": timeout_s}
+        with _translate_errors(), self.engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
     def write_transaction(self) -> Iterator[WriteTransaction]:
         """A transaction that is committed at the end of the block and rolled back after an exception."""
-        with (
-            _translate_errors(),
-            self.engine.connect().execution_options(writes=True) as connection,
-            connection.begin(),
-        ):
+        options = {"writes": True, "timeout_s": self._write_timeout_s}
+        with _translate_errors(), self.engine.connect().execution_options(**options) as connection, connection.begin():
             increment = update(tables.clock).values(n=tables.clock.c.n + 1).returning(tables.clock.c.n)
-            yield WriteTransaction(connection, connection.execute(increment).scalar_one(), self.now_ms)
+            transaction = WriteTransaction(connection, connection.execute(increment).scalar_one(), self.now_ms)
+            yield transaction
+            self.before_commit(transaction.changes)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -117,12 +147,19 @@ class Database:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise Overloaded if the database is unreachable or locked; other errors are ours and pass."""
+    """Raise DatabaseUnavailable if the database does not respond or is locked; other errors are ours and pass."""
     try:
         yield
-    except OperationalError as error:
-        log.warning("the library cannot be reached", why=str(error.orig))
-        raise Overloaded("the library cannot be reached", fix="try again", retry_after_s=1) from error
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise database_unavailable() from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise database_unavailable() from error
+
+
+def database_unavailable() -> DatabaseUnavailable:
+    return DatabaseUnavailable("the library's database does not respond", fix="try again", retry_after_s=1)
 
 
 def parse_url(where: str | Path) -> URL:
@@ -147,14 +184,16 @@ def parse_url(where: str | Path) -> URL:
     raise LibraryUnavailable(f"database_url: {url.get_backend_name()} is not supported", fix)
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, timeout_s: float) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin)
         return engine
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        from cropmark.library import postgres  # noqa: PLC0415 - its client is an optional package
+
+        return postgres.engine(url, timeout_s)
     except (ImportError, NoSuchModuleError) as error:
         raise LibraryUnavailable("PostgreSQL's client is not installed", "install cropmark[postgres]") from error
 

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import select
 
 from cropmark.library import changes
+from cropmark.library.database import LONG_TIMEOUT_S
 from cropmark.library.store import LibraryStore
 from cropmark.library.tables import versions
 
@@ -29,7 +30,7 @@ class LibraryState:
 
 def check(store: LibraryStore) -> LibraryState:
     """Compare the stored bytes with the versions. Raises OSError if the storage fails."""
-    with store.database.read_transaction() as connection:
+    with store.database.read_transaction(timeout_s=LONG_TIMEOUT_S) as connection:
         referenced = set(connection.execute(select(versions.c.digest).distinct()).scalars())
     stored = set(store.blobs.digests())
     return LibraryState(

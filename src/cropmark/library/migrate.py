@@ -11,6 +11,7 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
+from cropmark.library.database import LONG_TIMEOUT_S
 from cropmark.library.errors import LibraryUnavailable
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -33,7 +34,8 @@ def head() -> str | None:
 def upgrade(engine: Engine) -> None:
     """Run all missing migrations in one transaction. Raises LibraryUnavailable for a newer library."""
     alembic = config()
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+    options = {"writes": True, "timeout_s": LONG_TIMEOUT_S}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         alembic.attributes["connection"] = connection

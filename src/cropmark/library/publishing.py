@@ -132,6 +132,8 @@ def _schedule(transaction: WriteTransaction, change: PublicationChange, number: 
         "by": change.by,
     }
     transaction.connection.execute(insert(schedules).values(**row))
+    if change.action is PublishAction.UNPUBLISH:
+        transaction.record_change(ChangeKind.SCHEDULED, change.stack, change.uid)
 
 
 def _apply(transaction: WriteTransaction, change: PublicationChange, environment: str, number: int) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from cropmark.library import keys, lookup, queries, writes
 from cropmark.library.blobs import BlobStore, FolderBlobStore, digest_of
 from cropmark.library.changes import ChangeFeed, changes_since
-from cropmark.library.database import ChangeKind, Database, WriteTransaction
+from cropmark.library.database import TIMEOUT_S, ChangeKind, Database, WriteTransaction
 from cropmark.library.publishing import (
     PublicationChange,
     PublishAction,
@@ -67,9 +67,14 @@ class LibraryStore:
         self.blobs = blobs
 
     @classmethod
-    def open(cls, folder: Path, url: str = "", blobs: BlobStore | None = None) -> LibraryStore:
-        """The library in a data folder; `url` names a database elsewhere. Raises LibraryUnavailable."""
-        return cls(Database.open(url or folder), blobs or FolderBlobStore(folder / BLOB_FOLDER))
+    def open(
+        cls, folder: Path, url: str = "", blobs: BlobStore | None = None, *, timeout_s: float = TIMEOUT_S
+    ) -> LibraryStore:
+        """The library in a data folder; `url` names a database elsewhere, `timeout_s` limits its queries.
+
+        Raises LibraryUnavailable.
+        """
+        return cls(Database.open(url or folder, timeout_s=timeout_s), blobs or FolderBlobStore(folder / BLOB_FOLDER))
 
     def close(self) -> None:
         self.database.close()

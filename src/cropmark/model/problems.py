@@ -24,6 +24,7 @@ Problem
 │   ├── EmptyResult
 │   └── OutputTooLarge
 ├── Overloaded               503  retry later
+├── DatabaseUnavailable      503  the state of an asset is not known
 └── InternalError            500  a bug or failure of the server
 """
 
@@ -208,6 +209,13 @@ class Overloaded(Problem):
     """The server is overloaded; `Retry-After` gives the time to wait."""
 
     status, code = 503, "overloaded"
+
+
+class DatabaseUnavailable(Problem):
+    """The library's database does not respond, so the state of the asset is not known; `Retry-After` gives the time to
+    wait."""
+
+    status, code = 503, "database_unavailable"
 
 
 class InternalError(Problem):

@@ -82,6 +82,10 @@ METRICS: Final = (
     _counter("cropmark_cache_misses_total", "Lookups that found no entry.", "tier"),
     _counter("cropmark_cache_evictions_total", "Entries removed to free space.", "tier"),
     _counter("cropmark_cache_errors_total", "Storage errors.", "tier"),
+    _gauge("cropmark_library_reachable", "1 if the library's database responds."),
+    _gauge("cropmark_library_feed_age_seconds", "Time since the changes of the library were last read."),
+    _counter("cropmark_library_stale_lookups_total", "Assets served from memory while the database did not respond."),
+    _counter("cropmark_library_rejected_lookups_total", "Lookups that failed because the database did not respond."),
 )
 _SPECS: Final = {spec.name: spec for spec in METRICS}
 

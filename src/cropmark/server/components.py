@@ -137,8 +137,9 @@ async def _library(settings: Settings, stack: AsyncExitStack) -> LibraryService 
     from cropmark.library.service import LibraryService  # noqa: PLC0415 - SQLAlchemy is loaded for a library only
 
     try:
-        library = LibraryService(await asyncio.to_thread(library_setup.open_library, settings))
+        store = await asyncio.to_thread(library_setup.open_library, settings)
     except LibraryUnavailable as error:
         raise StartupError(error.what, error.fix) from error
+    library = LibraryService(store, stale_s=settings.library_stale_s, timeout_s=settings.database_timeout_s)
     stack.push_async_callback(library.close)
     return library

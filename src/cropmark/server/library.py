@@ -56,7 +56,8 @@ def open_library(settings: Settings) -> LibraryStore:
     from cropmark.library.store import LibraryStore  # noqa: PLC0415 - slow to load, see above
 
     url = settings.database_url.get_secret_value() if settings.database_url else ""
-    return LibraryStore.open(library_folder(settings), url, _bucket_blobs(settings))
+    folder, timeout_s = library_folder(settings), settings.database_timeout_s
+    return LibraryStore.open(folder, url, _bucket_blobs(settings), timeout_s=timeout_s)
 
 
 def invalid_settings(settings: Settings) -> Iterator[tuple[str, LibraryUnavailable]]:

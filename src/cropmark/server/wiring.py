@@ -14,6 +14,7 @@ import structlog
 from cropmark.config.paths import cache_folder
 from cropmark.config.production import errors, warnings
 from cropmark.config.settings import Settings
+from cropmark.library.errors import LibraryUnavailable
 from cropmark.pipeline import Pipeline
 from cropmark.plan.source import SitePath
 from cropmark.renderers.pool import Pool
@@ -63,8 +64,7 @@ async def open_server(settings: Settings, listening: str = "") -> AsyncIterator[
             stack.push_async_callback(site.source.close)
         endpoints: list[Endpoint] = []  # filled below, because endpoints need the app
         app = _app(parts, sites, endpoints)
-        if library := parts.library:
-            await library.start(lambda name: parts.pipeline.purge_source(library.source, SitePath(name), below=True))
+        await _start_library(parts)
         endpoints += management_endpoints(parts, app)
         endpoints += await pixlab_endpoints(parts, app, sites, stack)
         pixlab = pixlab_sites(settings)
@@ -78,6 +78,17 @@ async def open_server(settings: Settings, listening: str = "") -> AsyncIterator[
             pixlab=tuple((site.prefix, site.hosts) for site in pixlab),
             new_pixlab_key=session_key() if pixlab and not settings.pixlab_key else None,
         )
+
+
+async def _start_library(parts: Components) -> None:
+    """Start to poll the library's changes, if there is a library. Raises StartupError."""
+    library = parts.library
+    if library is None:
+        return
+    try:
+        await library.start(lambda name: parts.pipeline.purge_source(library.source, SitePath(name), below=True))
+    except LibraryUnavailable as error:
+        raise StartupError(error.what, error.fix) from error
 
 
 def _check_safe_to_start(settings: Settings) -> None:
@@ -94,7 +105,7 @@ def _app(parts: Components, sites: Sites, endpoints: Sequence[Endpoint]) -> App:
     settings = parts.settings
 
     def readiness() -> dict[str, Any]:
-        return status.readiness(app, parts.pool, settings)
+        return status.readiness(app, parts)
 
     context = AdminContext(
         sites=sites,
@@ -122,5 +133,5 @@ def _app(parts: Components, sites: Sites, endpoints: Sequence[Endpoint]) -> App:
         production=settings.production,
     )
     app = App(deps)
-    parts.metrics.add_samples(lambda: status.metric_samples(parts.pool, parts.caches, app))
+    parts.metrics.add_samples(lambda: status.metric_samples(app, parts))
     return app
