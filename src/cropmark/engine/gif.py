@@ -1,4 +1,4 @@
-"""Reads the blocks of a GIF to detect truncation and transparency.
+"""Reads the blocks of a GIF: detects truncation and transparency, and prepares the file for libvips.
 
 Source: https://www.w3.org/Graphics/GIF/spec-gif89a.txt
 """
@@ -7,68 +7,154 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from struct import unpack_from
+from struct import pack, unpack_from
 
 # A code of 12 bits, the longest, encodes at most 4096 pixels; shorter codes encode fewer per bit.
 _MAX_PIXELS_PER_BYTE = 2731
+_HEADER_BYTES = 13
 _CONTROL = 0xF9
-_TO_BACKGROUND = 2
+_KEEP, _TO_BACKGROUND, _TO_PREVIOUS = 1, 2, (3, 4)
+"""Disposal methods. 4 is undefined, and means 3 in old files and in every browser."""
+
+_GUESSED_SCREENS = ((640, 480), (640, 512), (800, 600), (1024, 768), (1280, 1024), (1600, 1200))
+_MAX_TRUSTED_SIDE = 2048
+"""libnsgif distrusts these screen sizes and larger ones, and takes the first frame's size instead."""
 
 
 @dataclass(frozen=True, slots=True)
-class _GifFrame:
-    """One image of the file: its box on the canvas, how it replaces the previous frame, and its size in bytes."""
+class GifFrame:
+    """One image of the file: its box on the canvas, how it is replaced, and where its blocks are in the file."""
 
-    corner: tuple[int, int]
-    size: tuple[int, int]
+    left: int
+    top: int
+    width: int
+    height: int
     has_transparency: bool
     disposal: int
+    control_at: int
+    """The offset of the byte with the disposal method; 0 if the file has none for this frame."""
     bytes: int
+    """The size of the pixels' sub-blocks."""
+    end: int
+    """The offset after its last block."""
+
+    def covers(self, canvas: tuple[int, int]) -> bool:
+        """True if the frame's box covers the whole canvas."""
+        return (self.left, self.top) == (0, 0) and self.width >= canvas[0] and self.height >= canvas[1]
 
 
-def is_torn(data: bytes) -> bool:
-    """True if the file ends inside a block, or a frame has fewer bytes than its size needs.
+@dataclass(frozen=True, slots=True)
+class GifBlocks:
+    """The frames of a file. `canvas` is the size that browsers show: the screen, enlarged to hold the first frame."""
+
+    screen: tuple[int, int]
+    canvas: tuple[int, int]
+    frames: tuple[GifFrame, ...]
+
+    @property
+    def is_opaque(self) -> bool:
+        """True if every frame shows no transparent pixel.
+
+        Optimized files use a transparent color for pixels that do not change: the previous frame shows through.
+        """
+        painted = False
+        for frame in self.frames:
+            shown = painted or (not frame.has_transparency and frame.covers(self.canvas))
+            if not shown:
+                return False
+            if frame.disposal not in _TO_PREVIOUS:
+                painted = frame.disposal != _TO_BACKGROUND
+        return bool(self.frames)
+
+
+def read_blocks(data: bytes) -> GifBlocks | None:
+    """The frames of the file; None if it is torn: it ends inside a block, or a frame has too few bytes for its size.
 
     The decoder returns half a frame for such a file without an error. A missing trailer after a complete block is
     accepted.
     """
     try:
-        return any(frame.size[0] * frame.size[1] > frame.bytes * _MAX_PIXELS_PER_BYTE for frame in _frames(data))
+        frames = tuple(_frames(data))
     except IndexError:
-        return True
+        return None
+    if any(frame.width * frame.height > frame.bytes * _MAX_PIXELS_PER_BYTE for frame in frames):
+        return None
+    width, height = unpack_from("<HH", data, 6)
+    canvas = (
+        max([width, *(frame.left + frame.width for frame in frames[:1])]),
+        max([height, *(frame.top + frame.height for frame in frames[:1])]),
+    )
+    return GifBlocks((width, height), canvas, frames)
 
 
-def is_opaque(data: bytes) -> bool:
-    """True if a complete animation covers its whole canvas in every frame.
+# --------------------------------------------------------------------------- for libvips
 
-    Optimized files use a transparent color for pixels that do not change: the previous frame shows through.
+
+@dataclass(frozen=True, slots=True)
+class DecodableGif:
+    """A file from which libvips decodes the frames as browsers show them. `pages` are the frames' page numbers."""
+
+    data: bytes
+    pages: tuple[int, ...]
+
+
+def decodable(data: bytes, blocks: GifBlocks) -> DecodableGif:
+    """The file with empty transparent frames added where libvips would paint pixels that no frame paints.
+
+    libvips has no alpha channel if no frame names a transparent color, paints the background color where it removes a
+    frame that names none, and ignores some screen sizes. An added frame before the first one provides the channel and
+    the size; one after a frame that is removed clears its box. Their pages are skipped (docs/decisions/0160).
     """
-    frames = _frames(data)
-    first = next(frames, None)
-    if first is None or first.has_transparency or first.corner != (0, 0) or first.size != unpack_from("<HH", data, 6):
+    parts: list[bytes] = []
+    pages: list[int] = []
+    copied, page = 0, 0
+    if _needs_canvas(blocks):
+        copied, page = _HEADER_BYTES + _table_bytes(data[10]), 1
+        parts += [data[:copied], _empty_frame((0, 0, *blocks.canvas), _KEEP)]
+    for frame in blocks.frames:
+        pages.append(page)
+        page += 1
+        if frame.disposal == _TO_BACKGROUND and not frame.has_transparency:
+            kept = bytes([data[frame.control_at] & 0b11100011 | _KEEP << 2])
+            parts += [data[copied : frame.control_at], kept, data[frame.control_at + 1 : frame.end]]
+            parts.append(_empty_frame((frame.left, frame.top, frame.width, frame.height), _TO_BACKGROUND))
+            copied, page = frame.end, page + 1
+    return DecodableGif(b"".join((*parts, data[copied:])) if parts else data, tuple(pages))
+
+
+def _needs_canvas(blocks: GifBlocks) -> bool:
+    if not blocks.frames:
         return False
-    before = first
-    for frame in frames:
-        if before.disposal == _TO_BACKGROUND:
-            return False
-        before = frame
-    return True
+    is_guessed = blocks.screen in _GUESSED_SCREENS or max(blocks.screen) > _MAX_TRUSTED_SIDE
+    if is_guessed and not blocks.frames[0].covers(blocks.canvas):
+        return True
+    return not blocks.is_opaque and not any(frame.has_transparency for frame in blocks.frames)
 
 
-def _frames(data: bytes) -> Iterator[_GifFrame]:
+def _empty_frame(box: tuple[int, int, int, int], disposal: int) -> bytes:
+    """The blocks of a frame that paints nothing: control, box, three LZW codes (clear, one transparent pixel, end)."""
+    control = b"\x21\xf9\x04" + bytes([disposal << 2 | 1]) + b"\0\0\0\0"
+    return control + b"\x2c" + pack("<HHHH", *box) + b"\0" + b"\x02\x02\x44\x01\0"
+
+
+# --------------------------------------------------------------------------- blocks
+
+
+def _frames(data: bytes) -> Iterator[GifFrame]:
     """Yields the images of the file. Raises IndexError if the data ends inside a block."""
-    at, control = 13 + _table_bytes(data[10]), 0
+    at, control_at = _HEADER_BYTES + _table_bytes(data[10]), 0
     while at < len(data):
         match data[at]:
             case 0x21:  # an extension: its label, then its sub-blocks
-                control = data[at + 3] if data[at + 1] == _CONTROL and data[at + 2] else control
+                control_at = at + 3 if data[at + 1] == _CONTROL and data[at + 2] else control_at
                 at = _sub_blocks_end(data, at + 2)
             case 0x2C:  # an image: its box, an optional color table, the code size, then its sub-blocks
                 first = at + 11 + _table_bytes(data[at + 9])
-                left, top, width, height = _frame_box(data, at + 1)
+                box = _frame_box(data, at + 1)
                 at = _sub_blocks_end(data, first)
-                yield _GifFrame((left, top), (width, height), bool(control & 1), control >> 2 & 7, at - first)
-                control = 0
+                control = data[control_at] if control_at else 0
+                yield GifFrame(*box, bool(control & 1), control >> 2 & 7, control_at, at - first, at)
+                control_at = 0
             case _:  # the trailer, or unknown data after the last block
                 break
     if at > len(data):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
@@ -91,21 +91,36 @@ def info_of(data: bytes) -> Info:
         raise SourceUnusable(_UNKNOWN, fix=_FIX)
     if source_format not in READABLE:
         return Info(source_format, Size(1, 1), len(data))
-    try:
-        header = _open(data, source_format)
-    except pyvips.Error as error:
-        raise broken_source() from error
-    _check_header(header, data, source_format)
+    if source_format is Format.GIF:
+        return _gif_info(data)
+    header = _header(data, source_format)
     return Info(
         format=source_format,
         stored_size=Size(header.width, header.height),
         bytes=len(data),
         orientation=_orientation(header),
         frames=_number(header, "n-pages", 1) if source_format in _PAGED else 1,
-        alpha=_has_alpha(header, data, source_format),
+        alpha=bool(header.hasalpha()),
         lossless=is_lossless(data, source_format),
         progressive=source_format is Format.JPEG and _number(header, "interlaced", 0) == 1,
         palette=source_format is Format.PNG and _number(header, "palette", 0) == 1,
+    )
+
+
+def _gif_info(data: bytes) -> Info:
+    blocks = gif.read_blocks(data)
+    if blocks is None:
+        raise broken_source()
+    film = gif.decodable(data, blocks)
+    header = _header(film.data, Format.GIF)
+    pages = _number(header, "n-pages", 1)
+    return Info(
+        format=Format.GIF,
+        stored_size=Size(header.width, header.height),
+        bytes=len(data),
+        frames=sum(page < pages for page in film.pages),
+        alpha=bool(header.hasalpha()) and not blocks.is_opaque,
+        lossless=True,
     )
 
 
@@ -117,21 +132,32 @@ def decode(
     `scale` decodes a JPEG (eighths) or a still WebP (1/2, 1/4, 1/8) smaller. `reach` is the share of the upright height
     that will be read, from the top. Raises pyvips.Error; for a broken body only when its pixels are pulled.
     """
+    if info.format in _PAGED:
+        return _film(data, info, frames, scale)
     if info.format is Format.JPEG:
-        strip = _jpeg(data, info, scale, reach)
-    elif info.format in _PAGED:
-        strip = _open(data, info.format, n=frames, **({} if scale == 1 else {"scale": float(scale)}))
+        frame = _jpeg(data, info, scale, reach)
     else:
-        strip = with_declared_colors(_open(data, info.format), data, info.format)
+        frame = with_declared_colors(_open(data, info.format), data, info.format)
+    return DecodedImage((rotate.orient(frame, Orientation(info.orientation)),))
+
+
+def _film(data: bytes, info: Info, frames: int, scale: Fraction) -> DecodedImage:
+    """The first frames of a GIF or WebP."""
+    pages: Sequence[int] = range(frames)
+    if info.format is Format.GIF and (blocks := gif.read_blocks(data)) is not None:
+        film = gif.decodable(data, blocks)
+        data, pages = film.data, film.pages[:frames]
+    count = pages[-1] + 1
+    strip = _open(data, info.format, n=count, **({} if scale == 1 else {"scale": float(scale)}))
     if strip.hasalpha() and not info.alpha:  # an animated GIF, transparent only where the previous frame shows
         strip = strip.extract_band(0, n=strip.bands - 1)
-    height = strip.height // frames
-    parts = (strip,) if frames == 1 else tuple(strip.crop(0, at * height, strip.width, height) for at in range(frames))
-    orientation = Orientation(info.orientation)
-    upright = tuple(rotate.orient(frame, orientation) for frame in parts)
+    height = strip.height // count
+    parts = (strip,) if count == 1 else (strip.crop(0, page * height, strip.width, height) for page in pages)
+    upright = tuple(rotate.orient(frame, Orientation(info.orientation)) for frame in parts)
     if frames == 1:
         return DecodedImage(upright)
-    return DecodedImage(upright, _delays(strip, frames), _number(strip, "loop", 0))
+    delays = _delays(strip, count)
+    return DecodedImage(upright, tuple(delays[page] for page in pages), _number(strip, "loop", 0))
 
 
 def _jpeg(data: bytes, info: Info, scale: Fraction, reach: Fraction) -> Image:
@@ -208,7 +234,12 @@ def _open(data: bytes, stored_as: Format, **options: object) -> Image:
     return getattr(Image, LOADERS[stored_as])(readable, access="sequential", fail_on="error", **options)
 
 
-def _check_header(header: Image, data: bytes, stored_as: Format) -> None:
+def _header(data: bytes, stored_as: Format) -> Image:
+    """The source with its pixels undecoded. Raises SourceUnusable if the header is broken or contradicts the length."""
+    try:
+        header = _open(data, stored_as)
+    except pyvips.Error as error:
+        raise broken_source() from error
     if header.bands > _MAX_BANDS:
         raise SourceUnusable(f"the image has {header.bands} color planes, at most {_MAX_BANDS} are read", fix=_FIX)
     # Alpha is not counted: PNG can store it once per palette color instead of once per pixel.
@@ -216,14 +247,7 @@ def _check_header(header: Image, data: bytes, stored_as: Format) -> None:
     bits = _number(header, "bits-per-sample", 8) * planes
     if is_too_short(len(data), header.width * header.height, stored_as, bits):
         raise broken_source()
-    if stored_as is Format.GIF and gif.is_torn(data):
-        raise broken_source()
-
-
-def _has_alpha(header: Image, data: bytes, stored_as: Format) -> bool:
-    if stored_as is Format.GIF and _number(header, "n-pages", 1) > 1 and gif.is_opaque(data):
-        return False
-    return bool(header.hasalpha())
+    return header
 
 
 def _orientation(header: Image) -> int:
