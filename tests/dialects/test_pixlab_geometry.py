@@ -6,6 +6,7 @@ The tables follow https://pixlab.io/endpoints/crop.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
@@ -130,6 +131,12 @@ def test_the_type_of_the_input_stays(source: Info, endpoint: str, encoding: Enco
 def test_an_image_is_encoded_again_even_if_its_pixels_do_not_change() -> None:
     # No metadata except the profile is sent.
     assert made("crop", source_info(40, 30, Format.JPEG), x=0, y=0, width=40, height=30).ops == ()
+
+
+def test_an_animation_of_one_readable_frame_has_a_warning_where_all_are_requested() -> None:
+    animated = replace(source_info(40, 30, Format.PNG), first_frame_only=True)
+    assert made("crop", animated, x=0, y=0, width=40, height=30).warnings == ()
+    assert [w.parameter for w in made("resizegif", animated, width=9).warnings] == ["animation"]
 
 
 # fmt: off

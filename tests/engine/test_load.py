@@ -71,6 +71,14 @@ INFOS = {
     "animated gif":    reported(animated("GIF"), format=Format.GIF, lossless=True, frames=3),
     "avif":            reported(saved(PHOTO, "AVIF"), format=Format.AVIF),
     "avif with alpha": reported(saved(CLEAR_PHOTO, "AVIF"), format=Format.AVIF, alpha=True),
+    "avif sequence":   reported(animated("AVIF"), format=Format.AVIF, first_frame_only=True),
+    "animated png":    reported(animated("PNG"), format=Format.PNG, lossless=True, first_frame_only=True),
+    "default image":   reported(
+        animated("PNG", default_image=True), format=Format.PNG, lossless=True, first_frame_only=True
+    ),
+    "one png frame":   reported(
+        saved(PHOTO, "PNG", save_all=True, duration=9), format=Format.PNG, lossless=True
+    ),
     "tiff":            reported(saved(PHOTO, "TIFF"), format=Format.TIFF),
     # known, and not read: format and length, nothing else
     "svg":             reported(SVG, format=Format.SVG, stored_size=Size(1, 1)),

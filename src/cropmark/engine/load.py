@@ -13,7 +13,7 @@ import pyvips
 from pyvips import Image
 
 from cropmark.engine import color, gif, jpeg, rotate
-from cropmark.engine.bounds import is_lossless, is_too_short
+from cropmark.engine.bounds import is_first_frame_only, is_lossless, is_too_short
 from cropmark.engine.declared_colors import with_declared_colors
 from cropmark.engine.image import DecodedImage, in_memory
 from cropmark.engine.repair import completed
@@ -100,6 +100,7 @@ def info_of(data: bytes) -> Info:
         bytes=len(data),
         orientation=_orientation(header),
         frames=_number(header, "n-pages", 1) if source_format in _PAGED else 1,
+        first_frame_only=is_first_frame_only(data, source_format),
         alpha=bool(header.hasalpha()),
         lossless=is_lossless(data, source_format),
         progressive=source_format is Format.JPEG and _number(header, "interlaced", 0) == 1,

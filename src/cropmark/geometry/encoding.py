@@ -34,8 +34,13 @@ class ChosenEncoding:
     warnings: tuple[RequestWarning, ...] = ()
 
 
-def choose_encoding(output: Output, info: Info, size: Size, limits: Limits) -> ChosenEncoding:
+def choose_encoding(
+    output: Output, info: Info, size: Size, limits: Limits, *, unchanged: bool = False
+) -> ChosenEncoding:
     """The encoding of a result of `size`, for a source with this header.
+
+    `unchanged` is True if no Op changes the source: its bytes preserve an animation of which only the first frame can
+    be decoded, so choices with `keep_animation` do not apply in another format.
 
     If no choice applies, the result gets the source's format, or else PNG for a source with alpha and JPEG for any
     other, with the last choice's quality. Raises OutputTooLarge for an area that a choice rejects.
@@ -43,6 +48,9 @@ def choose_encoding(output: Output, info: Info, size: Size, limits: Limits) -> C
     skipped: list[RequestWarning] = []
     for choice in (*output.choices, *_fallback_choices(output, info)):
         format_ = choice.format or info.format
+        if unchanged and _loses_unread_frames(choice, format_, output, info):
+            skipped.append(RequestWarning("format", f"{format_.value} was skipped: it would end the animation"))
+            continue
         if _applies(choice, format_, output, info) and _area_fits(choice, format_, size, limits):
             frames = _frames(choice, format_, output, info)
             return ChosenEncoding(_encoding(choice, format_, output, info), choice, frames, tuple(skipped))
@@ -51,14 +59,33 @@ def choose_encoding(output: Output, info: Info, size: Size, limits: Limits) -> C
     raise AssertionError("JPEG and PNG can always be written")
 
 
-def is_source_encoding(chosen: ChosenEncoding, info: Info) -> bool:
+def lost_frames_warnings(chosen: ChosenEncoding, output: Output, info: Info) -> tuple[RequestWarning, ...]:
+    """A warning if the result is the first frame because the others cannot be decoded, not because it was requested."""
+    if not info.first_frame_only or _is_first_frame(chosen.choice, output):
+        return ()
+    return (RequestWarning("animation", f"only the first frame of an animated {info.format.value} can be read"),)
+
+
+def unused_quality_warnings(chosen: ChosenEncoding, info: Info) -> tuple[RequestWarning, ...]:
+    """A warning if a source is sent unchanged although the query has a quality, because it is a whole animation."""
+    if not info.first_frame_only or not _quality_counts(chosen.encoding):
+        return ()
+    if chosen.encoding.quality == QUALITIES[info.format]:
+        return ()
+    return (RequestWarning("quality", f"ignored: an animated {info.format.value} cannot be encoded"),)
+
+
+def is_source_encoding(chosen: ChosenEncoding, output: Output, info: Info) -> bool:
     """True if the chosen encoding equals the source's own, so that writing it would change nothing.
 
     It differs if the number of frames or a quality that the encoder uses changes. A request that names JPEG changes a
     progressive JPEG, and one that names PNG changes a PNG with a palette; a request without a format changes neither.
+    Of an animation with only its first frame readable, the source's bytes are the only encoding of all frames.
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api
     """
     encoding, choice = chosen.encoding, chosen.choice
+    if info.first_frame_only:
+        return encoding.format is info.format and not (encoding.palette or _is_first_frame(choice, output))
     if encoding.format is not info.format or chosen.frames != info.frames:
         return False
     if choice.format is Format.PNG and encoding.palette != info.palette:
@@ -76,6 +103,11 @@ def _fallback_choices(output: Output, info: Info) -> Iterator[EncodingChoice]:
     free = replace(last, keep_animation=False, skipped_for=(), refuse_over_limit=False, warning_if_skipped=None)
     yield replace(free, format=None)
     yield replace(free, format=Format.PNG if info.alpha else Format.JPEG)
+
+
+def _loses_unread_frames(choice: EncodingChoice, format_: Format, output: Output, info: Info) -> bool:
+    is_lost = info.first_frame_only and not _is_first_frame(choice, output) and format_ is not info.format
+    return choice.keep_animation and is_lost and not matches_any(choice.skipped_for, info)
 
 
 def _applies(choice: EncodingChoice, format_: Format, output: Output, info: Info) -> bool:
@@ -96,8 +128,12 @@ def _area_fits(choice: EncodingChoice, format_: Format, size: Size, limits: Limi
 
 
 def _frames(choice: EncodingChoice, format_: Format, output: Output, info: Info) -> int:
-    still = output.first_frame or choice.first_frame or not TRAITS[format_].animated
+    still = _is_first_frame(choice, output) or not TRAITS[format_].animated
     return 1 if still else info.frames
+
+
+def _is_first_frame(choice: EncodingChoice, output: Output) -> bool:
+    return output.first_frame or choice.first_frame
 
 
 def _encoding(choice: EncodingChoice, format_: Format, output: Output, info: Info) -> Encoding:

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cropmark.geometry.alpha import without_alpha
-from cropmark.geometry.encoding import ChosenEncoding, choose_encoding, is_source_encoding
+from cropmark.geometry.encoding import (
+    ChosenEncoding,
+    choose_encoding,
+    is_source_encoding,
+    lost_frames_warnings,
+    unused_quality_warnings,
+)
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.frame_state import FrameState
 from cropmark.geometry.limits import allowed_size, check_intermediates, check_source, frames_within, sides_within
@@ -54,19 +60,24 @@ def _finish(context: ResolveContext, state: FrameState) -> Recipe | OriginalByte
     plan, info = context.plan, context.info
     # A montage shows nothing of the first source: rules about the source see a JPEG of the montage's size instead.
     subject = info if state.view is not None else Info(Format.JPEG, state.frame, info.bytes)
-    if not state.ops and matches_any(plan.output.same_is_original, info):
-        chosen = choose_encoding(plan.output, subject, state.frame, plan.limits)
-        if is_source_encoding(chosen, info):  # before the limits of a result: the source is sent unchanged
-            return OriginalBytes(Reason.NOTHING_TO_DO, (*state.warnings, *chosen.warnings))
+    if not state.ops and (info.first_frame_only or matches_any(plan.output.same_is_original, info)):
+        # Without the limits of a result: the source is sent unchanged.
+        limits = replace(plan.limits, avif_area=None)
+        chosen = choose_encoding(plan.output, subject, state.frame, limits, unchanged=True)
+        if is_source_encoding(chosen, plan.output, info):
+            return OriginalBytes(
+                Reason.NOTHING_TO_DO, (*state.warnings, *chosen.warnings, *unused_quality_warnings(chosen, info))
+            )
     state = _at_allowed_width(context, state)
     state = _shrink_to(sides_within(state.frame, plan.limits), context, state)
     chosen = choose_encoding(plan.output, subject, state.frame, plan.limits)
     state = _shrink_to(frames_within(state.frame, chosen.frames, plan.limits), context, state)
     check_intermediates(state.ops, info.size, chosen.frames, plan.limits)
-    return _recipe(plan, info, state, chosen)
+    return _recipe(context, subject, state, chosen)
 
 
-def _recipe(plan: Plan, info: Info, state: FrameState, chosen: ChosenEncoding) -> Recipe:
+def _recipe(context: ResolveContext, subject: Info, state: FrameState, chosen: ChosenEncoding) -> Recipe:
+    plan, info = context.plan, context.info
     has_alpha = TRAITS[chosen.encoding.format].alpha
     ops = state.ops if has_alpha else without_alpha(state.ops, alpha=info.alpha)
     return Recipe(
@@ -75,7 +86,7 @@ def _recipe(plan: Plan, info: Info, state: FrameState, chosen: ChosenEncoding) -
         frames=chosen.frames,
         encoding=chosen.encoding,
         larger_is_original=plan.output.larger_is_original and not ops and _changes_only_quality(chosen, info),
-        warnings=(*state.warnings, *chosen.warnings),
+        warnings=(*state.warnings, *chosen.warnings, *lost_frames_warnings(chosen, plan.output, subject)),
         focus=state.focus,
     )
 

@@ -70,6 +70,8 @@ class Info:
     orientation: int = 1
     """The Exif orientation, 1 to 8."""
     frames: int = 1
+    first_frame_only: bool = False
+    """An animation of which only the first frame can be decoded (AVIF sequence, APNG); `frames` is 1."""
     alpha: bool = False
     lossless: bool = False
     progressive: bool = False
@@ -111,9 +113,21 @@ def sniff_format(head: bytes) -> Format | None:
 _BMP_HEADERS = {n.to_bytes(4, "little") for n in (12, 16, 40, 52, 56, 64, 108, 124)}
 
 
-def _iso_media(head: bytes) -> Format | None:
+def is_avif_sequence(head: bytes) -> bool:
+    """True if a file with these first bytes has the brand of an animated AVIF.
+
+    Source: https://aomediacodec.github.io/av1-avif/#image-sequence-brand
+    """
+    return head[4:8] == b"ftyp" and b"avis" in _brands(head)
+
+
+def _brands(head: bytes) -> set[bytes]:
     end = min(int.from_bytes(head[:4], "big"), len(head), 128)
-    brands = {head[8:12], *(head[i : i + 4] for i in range(16, end - 3, 4))}
+    return {head[8:12], *(head[i : i + 4] for i in range(16, end - 3, 4))}
+
+
+def _iso_media(head: bytes) -> Format | None:
+    brands = _brands(head)
     if brands & {b"avif", b"avis"}:
         return Format.AVIF
     if brands & {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}:

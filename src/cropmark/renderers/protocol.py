@@ -108,6 +108,7 @@ def _info_fields(info: Info) -> dict[str, object]:
         "bytes": info.bytes,
         "orientation": info.orientation,
         "frames": info.frames,
+        "first_frame_only": info.first_frame_only,
         "alpha": info.alpha,
         "lossless": info.lossless,
         "progressive": info.progressive,

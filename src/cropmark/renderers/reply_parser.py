@@ -130,6 +130,7 @@ def _parse_info(value: object) -> Info:
         bytes=fields.integer("bytes", 0, 2**40),
         orientation=fields.integer("orientation", 1, 8),
         frames=fields.integer("frames", 1, _MAX_SIDE),
+        first_frame_only=fields.flag("first_frame_only"),
         alpha=fields.flag("alpha"),
         lossless=fields.flag("lossless"),
         progressive=fields.flag("progressive"),

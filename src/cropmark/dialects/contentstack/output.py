@@ -96,7 +96,9 @@ def _auto_choices(
     if Format.AVIF in offered:
         choices.append(EncodingChoice(Format.AVIF, rules.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF))
     if Format.WEBP in offered:
-        choices.append(EncodingChoice(Format.WEBP, rules.auto_webp, lossless=_lossless_by_auto(base, rules)))
+        choices.append(
+            EncodingChoice(Format.WEBP, rules.auto_webp, lossless=_lossless_by_auto(base, rules), keep_animation=True)
+        )
     return tuple(choices)
 
 
@@ -132,7 +134,7 @@ def _best_choices(accepted: frozenset[Format], rules: _OutputRules) -> tuple[Enc
     lossless = TriState.YES if rules.usual == 100 else TriState.NO
     modern = (
         EncodingChoice(Format.AVIF, rules.avif, lossless=lossless, keep_animation=True),
-        EncodingChoice(Format.WEBP, rules.usual, lossless=lossless),
+        EncodingChoice(Format.WEBP, rules.usual, lossless=lossless, keep_animation=True),
     )
     jpeg = replace(rules.jpeg, progressive=TriState.AS_SOURCE)
     return (

@@ -194,7 +194,9 @@ def _auto_choices(
     if Format.WEBP in offered:
         lossless = _lossless_by_auto(base, rules.quality)
         choices.append(
-            rules.unless_animated_gif(EncodingChoice(Format.WEBP, rules.quality.auto_webp, lossless=lossless))
+            rules.unless_animated_gif(
+                EncodingChoice(Format.WEBP, rules.quality.auto_webp, lossless=lossless, keep_animation=True)
+            )
         )
     return tuple(choices)
 

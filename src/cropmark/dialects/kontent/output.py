@@ -27,7 +27,9 @@ def output(query: KontentQuery, accept: str) -> Output:
 
 def _choices(query: KontentQuery, accept: str) -> tuple[EncodingChoice, ...]:
     """WebP if auto=format is set and the client accepts it, then fm, then the source's format."""
-    negotiated = (WEBP,) if query.auto_format and Format.WEBP in accepted_formats(accept) else ()
+    negotiated = (
+        (replace(WEBP, keep_animation=True),) if query.auto_format and Format.WEBP in accepted_formats(accept) else ()
+    )
     candidates = dict.fromkeys((*negotiated, *query.encodings, EncodingChoice()))
     lossless = query.lossless or TriState.AS_SOURCE
     return tuple(replace(choice, quality=_quality(choice, query), lossless=lossless) for choice in candidates)
