@@ -54,7 +54,7 @@ def source_info(width: int, height: int, kind: Format = Format.PNG, *, frames: i
 
 # fmt: off
 CROPS = [
-    # source       fields                                                keeps
+    # source       fields                                                result
     ((620, 388),   {"x": 164, "y": 95, "width": 145, "height": 145},     Box(164, 95, 145, 145)),
     ((620, 388),   {"x": 10, "y": 20, "width": 100},                     Box(10, 20, 100, 100)),
     ((400, 300),   {"x": 350, "y": 250, "width": 100, "height": 100},    Box(350, 250, 50, 50)),   # cut to the image
