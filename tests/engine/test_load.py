@@ -18,6 +18,7 @@ from cropmark.model.formats import Format, Info
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Size
 from tests.engine.images import Array, file_of, noise, off_by, opened, saved, slopes
+from tests.hostile.raw import chunk
 
 PHOTO = Pillow.fromarray(slopes(40, 30))
 CLEAR_PHOTO = PHOTO.convert("RGBA")
@@ -34,6 +35,7 @@ def turned_by_exif(orientation: int) -> Pillow.Exif:
 
 
 RIGHT, LEFT = turned_by_exif(6), turned_by_exif(8)
+LATE_EXIF = saved(PHOTO, "PNG")[:-12] + chunk(b"eXIf", LEFT.tobytes().removeprefix(b"Exif\0\0")) + chunk(b"IEND")
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='9'/>"
 
 
@@ -63,6 +65,9 @@ INFOS = {
     "png with alpha":  reported(saved(CLEAR_PHOTO, "PNG"), format=Format.PNG, lossless=True, alpha=True),
     "16-bit png":      reported(file_of(noise(40, 30, 1).astype(np.uint16)), format=Format.PNG, lossless=True),
     "turned png":      reported(saved(PHOTO, "PNG", exif=LEFT), format=Format.PNG, lossless=True, orientation=8),
+    "turned webp":     reported(saved(PHOTO, "WEBP", exif=LEFT), format=Format.WEBP, orientation=8),
+    "turned late":     reported(LATE_EXIF, format=Format.PNG, lossless=True),  # as in browsers: after the pixels
+    "turned avif":     reported(saved(PHOTO, "AVIF", exif=LEFT), format=Format.AVIF, stored_size=Size(30, 40)),
     "webp":            reported(saved(PHOTO, "WEBP"), format=Format.WEBP),
     "lossless webp":   reported(saved(PHOTO, "WEBP", lossless=True), format=Format.WEBP, lossless=True),
     "webp with alpha": reported(saved(CLEAR_PHOTO, "WEBP"), format=Format.WEBP, alpha=True),
@@ -134,9 +139,6 @@ def test_check_28_other_formats_are_rejected(name: str) -> None:
 
 
 def png_of_size(width: int, height: int, body: bytes) -> bytes:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return pack(">I", len(data)) + name + data + pack(">I", zlib.crc32(name + data))
-
     header = chunk(b"IHDR", pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
