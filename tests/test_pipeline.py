@@ -14,7 +14,7 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiered import TieredCaches
 from cropmark.geometry.findings import Analysis, SaliencyMap
 from cropmark.geometry.recipe import Reason
-from cropmark.model.formats import Format, Info
+from cropmark.model.formats import CmykConversion, Format, Info
 from cropmark.model.problems import SourceNotFound, SourceUnusable, TooManyRequests, Unprocessable
 from cropmark.model.values import Box, Ratio, Size
 from cropmark.pipeline import (
@@ -368,6 +368,13 @@ async def test_a_shared_analysis_survives_the_request_that_started_it(line: Fixt
     assert (await second).body == RENDERED.body
     assert line.renderers.analyzed == [JPEG]
     assert line.renderers.received == [AnalysisResult(ANALYSIS)]
+
+
+def test_the_conversion_of_cmyk_is_part_of_the_fingerprint(line: Fixture) -> None:
+    press = Pipeline(cache=TieredCaches([]), renderers=line.renderers, metrics=Metrics(), cmyk=CmykConversion.PRESS)
+    assert line.pipeline.fingerprint_of(order()) == fingerprint_of(order())
+    assert press.fingerprint_of(order()) != fingerprint_of(order())
+    assert press.fingerprint_of(order(plan=None)) == fingerprint_of(order(plan=None))
 
 
 def test_keys_differ_by_source_version_generation_and_fingerprint() -> None:

@@ -31,7 +31,7 @@ from cachetools import TTLCache
 
 from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
-from cropmark.model.formats import TRAITS, Format
+from cropmark.model.formats import TRAITS, CmykConversion, Format
 from cropmark.model.problems import (
     Problem,
     SourceNotFound,
@@ -160,10 +160,12 @@ class Pipeline:
         renderers: Renderers,
         metrics: Metrics,
         analysis_enabled: bool = True,
+        cmyk: CmykConversion = CmykConversion.BROWSER,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cache = cache
         self._analysis_enabled = analysis_enabled
+        self._cmyk = cmyk
         self.renderers = renderers
         self._metrics = metrics
         self._clock = clock
@@ -172,9 +174,15 @@ class Pipeline:
         self._failures: TTLCache[Digest, Problem] = TTLCache(4096, NEGATIVE_TTL_S)
 
     def fingerprint_of(self, order: Order) -> str:
-        """Like fingerprint_of(), but different without analysis: such results must not be served once it is on."""
-        is_centered = not self._analysis_enabled and order.plan is not None and order.plan.needs_analysis
-        return f"{fingerprint_of(order)}/center" if is_centered else fingerprint_of(order)
+        """Like fingerprint_of(), but different for settings that change images.
+
+        Results without analysis must not be served once it is on, nor results of another conversion of CMYK.
+        """
+        if order.plan is None:
+            return fingerprint_of(order)
+        is_centered = not self._analysis_enabled and order.plan.needs_analysis
+        press = "/press" if self._cmyk is CmykConversion.PRESS else ""
+        return f"{fingerprint_of(order)}{'/center' if is_centered else ''}{press}"
 
     async def close(self) -> None:
         """Cancel all renders and analyses in progress."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import pyvips
 from PIL import Image as Pillow
 
 from cropmark.engine import color, load
+from cropmark.model.formats import CmykConversion
 from tests.engine.images import Array, file_of, grb_profile, noise, off_by, pixels, saved, seen, slopes, srgb_profile
 
 PHOTO = slopes(48, 32)
@@ -57,18 +60,50 @@ def test_every_kind_of_sample_becomes_srgb(name: str) -> None:
     assert off_by(srgb(body), expected) <= 1
 
 
-def test_ink_becomes_srgb() -> None:
-    """CMYK without a profile is read as a generic press: paper is white, full ink black or nearly so, cyan no red."""
-    inks = np.zeros((8, 24, 4), np.uint8)
-    inks[:, 8:16], inks[:, 16:] = (255, 255, 255, 255), (255, 0, 0, 0)
-    out = srgb(saved(Pillow.fromarray(inks, "CMYK"), "JPEG", quality=100, subsampling=0))
-    assert out.shape == (8, 24, 3)
-    paper, full, cyan = (out[4, at].astype(int) for at in (3, 11, 20))
+@pytest.fixture
+def press() -> Iterator[None]:
+    color.use_cmyk_conversion(CmykConversion.PRESS)
+    yield
+    color.use_cmyk_conversion(CmykConversion.BROWSER)
+
+
+# fmt: off
+INKS = (
+    # ink                   sRGB, as Chromium 156 shows it
+    ((0, 0, 0, 0),          (255, 255, 255)),
+    ((255, 0, 0, 0),        (0, 255, 255)),
+    ((0, 255, 0, 0),        (255, 0, 255)),
+    ((0, 0, 255, 0),        (255, 255, 0)),
+    ((0, 0, 0, 255),        (0, 0, 0)),
+    ((128, 0, 0, 0),        (127, 255, 255)),
+    ((100, 50, 25, 60),     (118, 156, 175)),
+    ((255, 255, 255, 255),  (0, 0, 0)),
+)
+# fmt: on
+SWATCHES = Pillow.fromarray(np.array([[ink] * 8 for ink, _ in INKS], np.uint8).repeat(8, axis=0), "CMYK")
+
+
+@pytest.mark.parametrize("body", [saved(SWATCHES, "JPEG", quality=100, subsampling=0), saved(SWATCHES, "TIFF")])
+def test_ink_becomes_srgb_as_in_a_browser(body: bytes) -> None:
+    assert off_by(srgb(body)[4::8, 4], np.array([shown for _, shown in INKS], np.uint8)) <= 1
+
+
+def test_ink_of_16_bits_and_with_alpha() -> None:
+    ink = np.array([[(100, 50, 25, 60, 77)]], np.uint16) * 257
+    wide = pyvips.Image.new_from_memory(ink.tobytes(), 1, 1, 5, "ushort").copy(interpretation="cmyk")
+    assert off_by(pixels(color.to_srgb(wide)), np.array([[(118, 156, 175, 77)]], np.uint8)) <= 1
+
+
+@pytest.mark.usefixtures("press")
+def test_ink_becomes_srgb_as_on_a_press() -> None:
+    """A generic press: paper is white, full ink nearly black, cyan a dull blue."""
+    out = srgb(saved(SWATCHES, "JPEG", quality=100, subsampling=0))[4::8, 4].astype(int)
+    paper, cyan, full = out[0], out[1], out[-1]
     assert paper.min() >= 250
-    assert full.max() <= 50
+    assert 20 <= full.max() <= 50
     assert cyan[0] < 60
-    assert cyan[1] > 120
-    assert cyan[2] > 180
+    assert 120 < cyan[1] < 200
+    assert 180 < cyan[2] < 240
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF"])

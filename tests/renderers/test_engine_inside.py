@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import pyvips
+from PIL import Image
 
 from cropmark.analysis import models
 from cropmark.engine.tiff import Lab
-from cropmark.model.formats import READABLE, WRITABLE, Format, sniff_format
+from cropmark.model.formats import READABLE, WRITABLE, CmykConversion, Format, sniff_format
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Pixels, Size
 from cropmark.plan.plan import EncodingChoice, Output, Plan
@@ -21,7 +22,7 @@ from cropmark.ports import OpenSource, Rendered
 from cropmark.renderers.group import ExitReason
 from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.tasks import Sandbox
-from tests.builders import open_file
+from tests.builders import encode, open_file
 from tests.engine.test_declared_colors import FLATS, RAMPS
 from tests.engine.test_repair import COMPLETED
 from tests.engine.test_tiff import samples, tiff_of
@@ -87,6 +88,17 @@ async def test_declared_colors_and_completed_files(pool: Pool, opens: Opens) -> 
     for body in (lab, *(body for body, _ in (*FLATS.values(), *RAMPS.values(), *COMPLETED.values()))):
         assert (await rendered(pool, opens(body), to(Format.PNG, 1))).facts.size is not None
     assert pool.state().restarts == {}
+
+
+async def test_the_conversion_of_cmyk_is_the_pools(opens: Opens) -> None:
+    cyan = opens(encode(Image.new("CMYK", (8, 8), (255, 0, 0, 0)), "JPEG", quality=100))
+    for conversion, shown in ((CmykConversion.BROWSER, (0, 255, 255)), (CmykConversion.PRESS, (0, 155, 228))):
+        pool = Pool(PoolConfig(1, sandbox=POLICY, cmyk=conversion))
+        await pool.start()
+        result = await rendered(pool, cyan, to(Format.PNG, 8))
+        await pool.close()
+        found = pyvips.Image.pngload_buffer(result.body)(4, 4)
+        assert found == pytest.approx(shown, abs=2)
 
 
 async def test_a_broken_image_is_rejected_and_its_worker_replaced(pool: Pool, opens: Opens) -> None:

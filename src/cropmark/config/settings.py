@@ -74,6 +74,11 @@ class ServerSettings(BaseSettings):
     allow_vulnerable_libraries: bool = Field(
         False, description="Start even if native image libraries have known memory-safety bugs; default: refuse."
     )
+    cmyk: Literal["browser", "press"] = Field(
+        "browser",
+        description="Colors of CMYK images without a profile: `browser` as browsers show them, `press` as a generic "
+        "offset press prints them, which is duller.",
+    )
     isolation: Literal["shared", "request"] = Field(
         "shared", description="`request` starts a new renderer process for each untrusted image, `shared` reuses them."
     )

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from functools import lru_cache
 from itertools import product
+from typing import Final
 
 from pyvips import GValue, Image
 
 from cropmark.engine.gray import gray_by_profile
 from cropmark.engine.image import blob
+from cropmark.engine.light import LARGEST
 from cropmark.engine.tone_map import hdr_colors, tone_mapped
+from cropmark.model.formats import CmykConversion
 
 _PROFILE = "icc-profile-data"
 _MAX_PROFILE_BYTES = 2**20
 
 
+_CMYK: Final = ContextVar("cmyk", default=CmykConversion.BROWSER)
+
+
+def use_cmyk_conversion(conversion: CmykConversion) -> None:
+    """Set the conversion of CMYK without a profile, for this process."""
+    _CMYK.set(conversion)
+
+
 def to_srgb(frame: Image) -> Image:
     """The frame as 8-bit sRGB with three bands, or four with alpha. An embedded profile is applied unless it is broken.
 
-    Gray, CMYK, 16-bit and float samples are converted too, and HDR is tone-mapped. CMYK without a profile uses
-    libvips' generic press profile.
+    Gray, CMYK, 16-bit and float samples are converted too, and HDR is tone-mapped.
     """
     if hdr := hdr_colors(frame):
         return tone_mapped(frame, hdr)
     profile = blob(frame, _PROFILE)
-    if frame.bands <= 2 and profile[16:20] == b"GRAY" and frame.format in ("uchar", "ushort"):
-        frame, profile = gray_by_profile(frame, profile) or frame, b""
+    if frame.bands <= 2 and profile[16:20] == b"GRAY" and frame.format in LARGEST:
+        converted = gray_by_profile(frame, profile)
+        if converted is not None:
+            return _as_8_bit_rgb(converted.colourspace("srgb"))
+    if frame.interpretation == "cmyk" and profile[16:20] != b"CMYK" and _CMYK.get() is CmykConversion.BROWSER:
+        return _as_8_bit_rgb(_inks_as_rgb(frame))
     if not profile or (_is_plain_rgb(frame) and _is_srgb(profile)):
         return _as_8_bit_rgb(frame if _is_plain_rgb(frame) else frame.colourspace("srgb"))
     # Perceptual suits most photographs. For a profile without that table, the library falls back to relative.
@@ -40,6 +55,15 @@ def with_own_profile(frame: Image) -> Image:
     profile = blob(frame, _PROFILE)
     fits = profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE_BYTES
     return frame if fits and _is_plain_rgb(frame) else to_srgb(frame)
+
+
+def _inks_as_rgb(frame: Image) -> Image:
+    """The light that is left by each of cyan, magenta and yellow, and by black. Alpha does not change."""
+    inks = frame if frame.format == "uchar" else (frame >> 8).cast("uchar")
+    light = inks.extract_band(0, n=4).invert()
+    rgb = (light.extract_band(0, n=3) * light[3] / 255).cast("uchar")
+    full = rgb if inks.bands == 4 else rgb.bandjoin(inks[4])
+    return full.copy(interpretation="srgb")
 
 
 def _is_plain_rgb(frame: Image) -> bool:

@@ -20,7 +20,7 @@ from cropmark.engine.repair import completed
 from cropmark.engine.tiff import is_8_bit_cie_lab, labeled_rgb
 from cropmark.geometry.rounding import ceil_px
 from cropmark.geometry.shrink_on_load import decoded_size
-from cropmark.model.formats import READABLE, SNIFF_BYTES, Format, Info, sniff_format
+from cropmark.model.formats import READABLE, SNIFF_BYTES, CmykConversion, Format, Info, sniff_format
 from cropmark.model.problems import InternalError, SourceUnusable
 from cropmark.model.values import Size
 from cropmark.plan.steps import Orientation
@@ -54,9 +54,10 @@ _BROKEN = "the image is broken: its data ends early or violates its format"
 _FIX = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that opens elsewhere"
 
 
-def prepare() -> None:
+def prepare(cmyk: CmykConversion = CmykConversion.BROWSER) -> None:
     """Configure libvips for this process: one thread, no operation cache, and only the loaders of our formats.
 
+    `cmyk` is the conversion of CMYK without a profile, for the lifetime of the process.
     Raises InternalError if VIPS_UNLIMITED is set: it removes the decoders' own limits.
     """
     if "VIPS_UNLIMITED" in os.environ:
@@ -73,6 +74,7 @@ def prepare() -> None:
     for name in _CLASSES:
         pyvips.operation_block_set(name, False)
     pyvips.block_untrusted_set(True)
+    color.use_cmyk_conversion(cmyk)
 
 
 def _error_text(buffer: Any) -> str:

@@ -59,6 +59,15 @@ SNIFF_BYTES = 4096
 """The number of first bytes that sniff_format() needs."""
 
 
+class CmykConversion(Enum):
+    """The conversion to sRGB of CMYK without a profile."""
+
+    BROWSER = "browser"
+    """Each ink takes away its own light, as in browsers: colors are as bright as on a screen."""
+    PRESS = "press"
+    """A generic offset press: colors are as dull as in print."""
+
+
 @dataclass(frozen=True, slots=True)
 class Info:
     """The facts from an image file's header; none needs pixels to be decoded."""

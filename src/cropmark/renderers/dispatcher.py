@@ -47,6 +47,7 @@ class Dispatcher:
             config.sandbox,
             memory_bytes=config.memory_bytes,
             allow_vulnerable_libraries=config.allow_vulnerable_libraries,
+            cmyk=config.cmyk,
         )
         spec = WorkerSpec(config.command, config.environment, setup, config.max_body_bytes)
         analysis_spec = replace(spec, setup=replace(setup, with_analysis=True))

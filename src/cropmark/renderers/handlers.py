@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def load_handler(setup: Setup) -> TaskHandler:
     """Load the engine, and for an analysis worker the networks' runtime; returns the function that executes tasks."""
-    load.prepare()
+    load.prepare(setup.cmyk)
     if not setup.with_analysis:
         return run_task
     # Imported here: numpy and onnxruntime take 0.2 s and 50 MB, which workers that only render save.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cropmark.model.formats import CmykConversion
 from cropmark.renderers.process import COMMAND, ENVIRONMENT
 from cropmark.renderers.tasks import Isolation, Sandbox
 
@@ -23,6 +24,7 @@ class PoolConfig:
     isolation: Isolation = Isolation.SHARED
     allow_vulnerable_libraries: bool = False
     """If False, start() fails with native libraries that have published memory bugs. If True, it logs a warning."""
+    cmyk: CmykConversion = CmykConversion.BROWSER
     memory_bytes: int = 2 * 2**30
     """Address space of one worker."""
     max_body_bytes: int = 256 * 2**20

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from cropmark.geometry.findings import Analysis
-from cropmark.model.formats import Info
+from cropmark.model.formats import CmykConversion, Info
 from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
 from cropmark.ports import AnalysisResult, ImageDifference, Passthrough, Rendered
@@ -47,6 +47,7 @@ class Setup:
     niceness: int = 10
     allow_vulnerable_libraries: bool = False
     """True if native libraries with published memory bugs do not prevent the start."""
+    cmyk: CmykConversion = CmykConversion.BROWSER
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from cropmark.caches.tiered import TieredCaches
 from cropmark.config.paths import cache_folder
 from cropmark.config.settings import Settings
 from cropmark.library.errors import LibraryUnavailable
+from cropmark.model.formats import CmykConversion
 from cropmark.pipeline import Pipeline
 from cropmark.renderers.pool import Pool
 from cropmark.renderers.pool_config import PoolConfig
@@ -61,7 +62,8 @@ async def open_components(settings: Settings, listening: str, stack: AsyncExitSt
     await _start(pool)
     stack.push_async_callback(pool.close)
     analyzes = model_loader(settings) is not None
-    pipeline = Pipeline(cache=caches, renderers=pool, metrics=metrics, analysis_enabled=analyzes)
+    cmyk = CmykConversion(settings.cmyk)
+    pipeline = Pipeline(cache=caches, renderers=pool, metrics=metrics, analysis_enabled=analyzes, cmyk=cmyk)
     stack.push_async_callback(pipeline.close)
     return Components(
         settings=settings,
@@ -86,6 +88,7 @@ def build_pool(settings: Settings) -> Pool:
         sandbox=Sandbox(settings.sandbox),
         isolation=Isolation(settings.isolation),
         allow_vulnerable_libraries=settings.allow_vulnerable_libraries,
+        cmyk=CmykConversion(settings.cmyk),
     )
     no_models_reason = f"content analysis is {'not installed' if settings.smart_crop else 'switched off'}"
     return Pool(config, models=model_loader(settings), no_models_reason=no_models_reason)
