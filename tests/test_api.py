@@ -156,3 +156,27 @@ def test_importing_cropmark_does_not_load_the_web_stack() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+# fmt: off
+ROCKET = Path(__file__).parent.parent / "examples" / "images" / "rocket.jpg"
+SUFFIXES = [
+    # query          suffix    media type
+    ("width=40",     ".png",   "image/png"),    # the query leaves the format open
+    ("width=40",     ".WEBP",  "image/webp"),
+    ("",             ".png",   "image/png"),
+    ("",             ".jpeg",  "image/jpeg"),   # the original
+    ("width=40",     ".tiff",  "image/jpeg"),   # cannot be written: the source's format
+    ("width=40&format=webp", ".png", "image/webp"),   # the query selects the format
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "suffix", "media_type"), SUFFIXES)
+def test_the_suffix_selects_the_format_that_the_query_leaves_open(query: str, suffix: str, media_type: str) -> None:
+    image = cropmark.render(ROCKET, query, suffix=suffix)
+    assert image.media_type == media_type
+
+
+def test_the_suffix_of_the_source_changes_nothing() -> None:
+    assert cropmark.render(ROCKET, "", suffix=".jpg").body == cropmark.render(ROCKET, "").body

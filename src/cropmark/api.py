@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,9 +21,11 @@ from cropmark.config.loader import Settings
 from cropmark.dialects.dialect import Dialect, ImageRequest, Response
 from cropmark.dialects.hints import hints
 from cropmark.explanation import Explanation, draw_analysis, explain_request, explain_with_source
-from cropmark.model.problems import BadRequest, SourceNotFound
+from cropmark.model.formats import TRAITS, Format
+from cropmark.model.problems import BadRequest, Problem, SourceNotFound
 from cropmark.model.values import Size
 from cropmark.pipeline import Pipeline
+from cropmark.plan.plan import EncodingChoice, Order, Plan
 from cropmark.plan.source import SitePath
 from cropmark.ports import Source
 from cropmark.runtime.atomic_file import write_with_umask
@@ -34,6 +36,8 @@ from cropmark.server.sites import build_dialect, build_dialects
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource
 from cropmark.translation import DEFAULT_PATHS, Translation, translations
+
+_BY_SUFFIX = {"jpeg": Format.JPEG, **{traits.extension: f for f, traits in TRAITS.items() if traits.writable}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +76,23 @@ def render(
     *,
     dialect: str = "fastly",
     accept: str = "",
+    suffix: str = "",
     settings: Settings | None = None,
 ) -> RenderedImage:
     """The image that a server returns for this file and this query.
 
-    `dialect` is the name of a dialect; `accept` is the client's Accept header. Overlays that the query names are read
-    from the file's folder. Starts a renderer process for this one image; for many images run a server. Raises a
-    cropmark.model.problems.Problem with the cause and the fix.
+    `dialect` is the name of a dialect; `accept` is the client's Accept header. `suffix`, such as `.png`, selects the
+    format if the query does not. Overlays that the query names are read from the file's folder. Starts a renderer
+    process for this one image; for many images run a server. Raises a cropmark.model.problems.Problem with the cause
+    and the fix.
     """
     path, settings = _checked_path(source), settings or Settings()
-    return asyncio.run(_render(path, _image_request(path, query, accept), build_dialect(dialect, settings), settings))
+    built, request = build_dialect(dialect, settings), _image_request(path, query, accept)
+    order = built.order(request)
+    if isinstance(order, Response):
+        return RenderedImage(order.body, order.media_type, None)
+    order = replace(order, warnings=(*order.warnings, *hints(built.name, request)))
+    return asyncio.run(_render(path, _in_format(order, suffix, request, built), settings))
 
 
 def explain(
@@ -173,10 +184,32 @@ def _checked_path(source: str | os.PathLike[str]) -> Path:
     return path
 
 
-async def _render(path: Path, request: ImageRequest, dialect: Dialect, settings: Settings) -> RenderedImage:
-    order = dialect.order(request)
-    if isinstance(order, Response):
-        return RenderedImage(order.body, order.media_type, None)
+def _format_of(suffix: str) -> Format | None:
+    return _BY_SUFFIX.get(suffix.lower().removeprefix("."))
+
+
+def _in_format(order: Order, suffix: str, request: ImageRequest, dialect: Dialect) -> Order:
+    """The order with the suffix's format, if its query leaves the format open, as an empty query does."""
+    image_format = _format_of(suffix)
+    if image_format in (None, _format_of(Path(request.path).suffix)):  # the dialect chooses the source's own format
+        return order
+    try:
+        default = dialect.order(replace(request, query=""))
+    except Problem:  # the dialect requires parameters
+        return order
+    if isinstance(default, Response) or _formats(order) != _formats(default):
+        return order
+    plan = order.plan or Plan()
+    same = (choice for choice in plan.output.choices if choice.format is image_format)
+    choice = replace(next(same, EncodingChoice(image_format)), skipped_for=(), warning_if_skipped=None)
+    return replace(order, plan=replace(plan, output=replace(plan.output, choices=(choice,))))
+
+
+def _formats(order: Order) -> list[Format | None]:
+    return [choice.format for choice in order.plan.output.choices] if order.plan else []
+
+
+async def _render(path: Path, order: Order, settings: Settings) -> RenderedImage:
     async with _engine(path, settings) as (pipeline, source):
         delivered = await pipeline.deliver(source, order)
         try:
@@ -186,7 +219,7 @@ async def _render(path: Path, request: ImageRequest, dialect: Dialect, settings:
             if delivered.source is not None:
                 delivered.source.close()
     record = delivered.record
-    warnings = tuple(str(warning) for warning in (*order.warnings, *hints(dialect.name, request), *record.warnings))
+    warnings = tuple(str(warning) for warning in (*order.warnings, *record.warnings))
     size = record.facts.size
     if size is None and record.facts.source is not None:
         size = record.facts.source.size

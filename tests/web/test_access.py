@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from cropmark.config.settings import Settings
 from cropmark.dialects.dialect import ImageRequest
@@ -13,12 +16,15 @@ from cropmark.dialects.registry import DIALECTS
 from cropmark.geometry.recipe import Recipe
 from cropmark.geometry.resolve import resolve
 from cropmark.model.formats import Format, Info
+from cropmark.model.problems import BadRequest
 from cropmark.model.values import Size
 from cropmark.plan.source import SitePath
 from cropmark.security.signing import Keyring, SigningKey
 from cropmark.server.policies import access_policy
+from cropmark.web import admin
 from cropmark.web.access import AccessPolicy
 from cropmark.web.client_ip import ClientIp
+from cropmark.web.request import Scope, parse_headers
 from cropmark.web.routing import Mount
 from cropmark.web.site import Site
 from tests.web.asgi_client import FakePipeline, NoSource, app_of, respond
@@ -87,6 +93,41 @@ def test_image_headers_are_off_in_production(settings: dict[str, bool], open_to_
     policy = access_policy(Settings(**settings))  # type: ignore[arg-type]  # a table's row
     assert policy.image_headers_from_anyone is open_to_all
     assert policy.reads_image_headers(from_trusted_proxy=False) is open_to_all
+
+
+# fmt: off
+HOSTS = [
+    # Host headers                     HTTP version   status
+    ([b"img.example"],                 "1.1",         200),
+    ([b""],                            "1.1",         400),    # the HTTP server's header for a missing one
+    ([b""],                            "1",           200),    # HTTP/1.0 has none
+    ([b"img.example", b"a.example"],   "1.1",         400),
+    ([b"img.example", b"img.example"], "1.1",         400),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("hosts", "version", "status"), HOSTS)
+def test_check_60_a_request_has_one_host(hosts: list[bytes], version: str, status: int) -> None:
+    scope: Scope = {"headers": [(b"host", host) for host in hosts], "http_version": version}
+    if status == 400:
+        with pytest.raises(BadRequest, match="one Host header"):
+            parse_headers(scope, frozenset())
+    else:
+        parse_headers(scope, frozenset())
+
+
+@pytest.mark.parametrize("target", [b"/fastly/a.jpg?width=<script>", b"/fastly/a.jpg?crop=<script>alert(1)</script>"])
+def test_check_60_no_markup_of_a_url_is_returned(target: bytes) -> None:
+    reply = respond(app_of(FakePipeline()), target)
+    assert (reply.status, b"<" in reply.body, b"script" in reply.body) == (400, False, True)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Basic", "", "Token"])
+async def test_check_60_the_admin_token_is_a_bearer_token(scheme: str) -> None:
+    request = Request({"type": "http", "headers": [(b"authorization", f"{scheme} secret".strip().encode())]})
+    context = SimpleNamespace(admin_token="secret", is_library_admin=None)
+    assert await admin._has_token(context, request) is (scheme.lower() == "bearer")  # type: ignore[arg-type]  # a part of it
 
 
 # fmt: off

@@ -6,7 +6,12 @@ import re
 
 import pytest
 
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.web.request import Receive, Scope, Send
+from cropmark.web.response import send_response
 from cropmark.web.routing import Mount, Router, host_name
+from cropmark.web.site import Site
+from tests.web.asgi_client import FakePipeline, NoSource, app_of, respond
 
 MOUNTS = {
     "all": Mount(),
@@ -57,3 +62,19 @@ def test_the_host_of_a_host_header(header: str, name: str) -> None:
 
 def test_a_configured_mount_is_normalized() -> None:
     assert Mount.configured("/shop/", ["Img.Example"]) == Mount("/shop", ("img.example",))
+
+
+@pytest.mark.parametrize("path", [b"/healthz", b"/readyz", b"/metrics", b"/admin/purge"])
+def test_no_site_hides_an_operator_path(path: bytes) -> None:
+    """A site without hosts and prefix serves every other path."""
+    pages: list[bytes] = []
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        pages.append(scope["raw_path"])
+        await send_response(send, 204, [])
+
+    site = Site("root", Fastly(), NoSource(), Mount())
+    app = app_of(FakePipeline(), site=site, pages=page)
+    assert respond(app, path).status == 204
+    assert respond(app, b"/healthz.jpg").status == 200
+    assert pages == [path]

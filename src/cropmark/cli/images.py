@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from cropmark.explanation import Explanation
 
 Query = Annotated[str, typer.Argument(help="The query of a URL: the text after its question mark.")]
+STANDARD_OUTPUT = Path("-")
 Accept = Annotated[str, typer.Option(help="The client's Accept header.")]
 
 
 def render(
     source: Annotated[Path, typer.Argument(help="The image file.")],
     query: Query,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write; - is standard output.")],
     dialect: DialectName = "fastly",
     accept: Accept = "",
     config: ConfigFile = None,
@@ -31,14 +33,20 @@ def render(
     """Render one image without a server."""
     from cropmark import api
 
-    image = api.render(source, query, dialect=dialect, accept=accept, settings=read_settings(config))
+    settings = read_settings(config)
+    image = api.render(source, query, dialect=dialect, accept=accept, suffix=output.suffix, settings=settings)
     _write(output, image.body, "-o")
     for warning in image.warnings:
         err.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
     size = f"{image.size}, " if image.size else ""
     # A pipe may lead to our own standard output, where nothing may follow the image.
     console = out if output.is_file() else err
-    console.print(f"{output}: {size}{image.media_type}, {len(image.body):,} bytes", highlight=False, markup=False)
+    target = "standard output" if output == STANDARD_OUTPUT else output
+    console.print(
+        f"{target}: {size}{image.media_type}, {len(image.body):,} bytes",
+        highlight=False,
+        markup=False,
+    )
 
 
 def explain(
@@ -75,6 +83,9 @@ def explain(
 def _write(path: Path, body: bytes, option: str) -> None:
     from cropmark import api
 
+    if path == STANDARD_OUTPUT:
+        sys.stdout.buffer.write(body)
+        return
     try:
         api.write(path, body)
     except OSError as error:

@@ -10,12 +10,14 @@ from cropmark.config.production import errors
 from cropmark.config.source_spec import FolderSpec
 from cropmark.server import library
 from cropmark.server.policies import client_ip, listen_addresses, rate_limiter, untrusted_policy
+from cropmark.web.routing import OPERATOR_PATHS, is_operator_path
 
 
 def find_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
     """Every issue that prevents a start or a site from working, with its line and its fix."""
     yield from _policy_issues(loaded)
     yield from _folder_issues(loaded)
+    yield from _mount_issues(loaded)
     for name, error in library.invalid_settings(loaded.settings):
         message = f"{name}: {error.what.removeprefix(f'{name}: ')}"
         yield ConfigIssue(loaded.location((name,)), message, error.fix)
@@ -50,3 +52,11 @@ def _folder_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
             message = f"site.{number}.source: {site.source} is not a folder"
             fix = "name a folder, the origin's https:// URL, or library"
             yield ConfigIssue(loaded.location(("site", number, "source")), message, fix)
+
+
+def _mount_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
+    """Sites below an operator path: no request reaches them. Sites that hide each other fail when settings load."""
+    for number, site in enumerate(loaded.settings.site):
+        if is_operator_path(f"{site.prefix}/".encode()) or site.prefix in OPERATOR_PATHS:
+            message = f"site.{number}.prefix: {site.prefix} is an operator path, which no site serves"
+            yield ConfigIssue(loaded.location(("site", number, "prefix")), message, "choose another prefix")

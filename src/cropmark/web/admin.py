@@ -255,7 +255,9 @@ async def _authorized(context: AdminContext, request: Request) -> None:
 
 
 async def _has_token(context: AdminContext, request: Request) -> bool:
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return False
     if context.admin_token is not None and hmac.compare_digest(given.encode(), context.admin_token.encode()):
         return True
     return context.is_library_admin is not None and await context.is_library_admin(given)

@@ -1,7 +1,8 @@
 """The path of a cache miss, and of the first request of each URL.
 
-Order of events: endpoints, then sites, then pages. At a site: method, signature and presets (AccessPolicy), the
-dialect's order, allowed widths. Then the pipeline delivers the image, unless the client disconnects first.
+Order of events: operator paths, endpoints, sites, other pages. At a site: method, signature and presets
+(AccessPolicy), the dialect's order, allowed widths. Then the pipeline delivers the image, unless the client
+disconnects first.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from cropmark.web.request import (
     unless_disconnected,
 )
 from cropmark.web.respond import CachedOrder, Responder
-from cropmark.web.routing import host_name
+from cropmark.web.routing import host_name, is_operator_path
 from cropmark.web.site import MissRate, Site
 
 log = structlog.get_logger("cropmark.access")
@@ -93,6 +94,9 @@ class MissPath:
     ) -> CachedOrder | None:
         """The order of a request for an image; None if a response has been sent instead."""
         scope["started_s"] = time.perf_counter()
+        if is_operator_path(scope["raw_path"]):
+            await self._pages(scope, receive, send)
+            return None
         host = host_name(headers.host)
         for endpoint in self._endpoints:
             if endpoint.matches(host, scope["raw_path"].decode("latin-1")):
@@ -117,7 +121,7 @@ class MissPath:
             if self._stopping():
                 raise _stopping_problem()
             if request.method == "OPTIONS":
-                await response.send_response(send, 204, response.preflight_headers(site.cors, origin))
+                await response.send_response(send, 204, response.preflight_headers(site, origin))
                 return None
             if request.method not in ("GET", "HEAD"):
                 raise MethodNotAllowed(f"expected GET or HEAD, got {request.method}", fix="send a GET")

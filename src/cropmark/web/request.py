@@ -77,8 +77,12 @@ class RequestHeaders:
 
 
 def parse_headers(scope: Scope, other_names: frozenset[bytes]) -> RequestHeaders:
-    """The request's headers, with those in `other_names` as `others`. Raises HeadersTooLarge."""
+    """The request's headers, with those in `other_names` as `others`. Raises HeadersTooLarge and BadRequest.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+    """
     host = accept = none_match = modified_since = ""
+    hosts = 0
     others: list[tuple[str, str]] = []
     size = 0
     for name, value in scope["headers"]:
@@ -89,6 +93,7 @@ def parse_headers(scope: Scope, other_names: frozenset[bytes]) -> RequestHeaders
                 accept = f"{accept},{text}" if accept else text
             case b"host":
                 host = value.decode("latin-1")
+                hosts += 1
             case b"if-none-match":
                 none_match = value.decode("latin-1")
             case b"if-modified-since":
@@ -99,6 +104,8 @@ def parse_headers(scope: Scope, other_names: frozenset[bytes]) -> RequestHeaders
                 pass
     if size > MAX_HEADERS:
         raise HeadersTooLarge(f"expected at most {MAX_HEADERS} bytes of headers, got {size}", fix="send fewer")
+    if hosts > 1 or (not host and scope.get("http_version") == "1.1"):
+        raise BadRequest("expected one Host header", fix="send the Host header once")
     accept = canonical_accept(accept[:MAX_ACCEPT]) if accept else ""
     return RequestHeaders(host, accept, none_match, modified_since, tuple(others))
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from cropmark.dialects.dialect import Dialect, ImageRequest, Response, Result
 from cropmark.model.problems import Problem
 from cropmark.plan.plan import Order
-from cropmark.plan.source import matches_any
+from cropmark.plan.source import SitePath, SourceRequest, matches_any
 from cropmark.ports import OpenSource, Quota, Record, Timing
-from cropmark.web.cors import CorsPolicy, RawHeaders
+from cropmark.web.cors import RawHeaders
 from cropmark.web.request import RequestHeaders, Send
 from cropmark.web.site import Site
 
@@ -189,6 +191,8 @@ def error_response(
     `negotiated`: True if Accept may select the format of the image at this URL.
     """
     response = dialect.error_response(problem, request)
+    if response.media_type.startswith("text/"):
+        response = replace(response, body=without_markup(response.body))
     names = {name.lower() for name, _ in response.headers}
     headers = []
     if "cache-control" not in names:
@@ -206,9 +210,14 @@ def dialect_headers(response: Response, *headers: tuple[str, str]) -> RawHeaders
     return encode_headers((*described, *SITE_SECURITY, *headers, *response.headers))
 
 
+def without_markup(text: bytes) -> bytes:
+    """The text with angle brackets percent-encoded, so that no client reads a part of a URL as HTML."""
+    return text.replace(b"<", b"%3C").replace(b">", b"%3E")
+
+
 def problem_response(problem: Problem) -> tuple[bytes, RawHeaders]:
     """A plain text response to a problem that occurs before a site, and so a dialect, is known."""
-    body = f"{problem}\n".encode()
+    body = without_markup(f"{problem}\n".encode())
     headers = (
         ("content-type", "text/plain; charset=utf-8"),
         ("content-length", str(len(body))),
@@ -218,17 +227,17 @@ def problem_response(problem: Problem) -> tuple[bytes, RawHeaders]:
     return body, encode_headers(headers)
 
 
-def preflight_headers(cors: CorsPolicy, origin: str) -> RawHeaders:
-    """The headers of the response to a CORS preflight request."""
+def preflight_headers(site: Site, origin: str) -> RawHeaders:
+    """The headers of the response to a CORS preflight request; they allow the origins that a GET allows."""
     headers = (
         ("allow", _METHODS),
-        ("access-control-allow-origin", "*"),
+        *_vendor_cors(site.dialect),
         ("access-control-allow-methods", _METHODS),
         ("access-control-max-age", "86400"),
         *PREFLIGHT_SECURITY,
         ("content-length", "0"),
     )
-    return cors.apply(encode_headers(headers), origin)
+    return site.cors.apply(encode_headers(headers), origin)
 
 
 async def send_response(send: Send, status: int, headers: RawHeaders, body: bytes = b"") -> None:
@@ -249,3 +258,9 @@ async def send_file(send: Send, headers: RawHeaders, opened: OpenSource) -> None
         await send({"type": "http.response.body", "body": piece, "more_body": at < opened.bytes})
     if at < opened.bytes or opened.bytes == 0:
         await send({"type": "http.response.body", "body": b""})
+
+
+def _vendor_cors(dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """The CORS header of the dialect's image responses, if its vendor sends one."""
+    headers = dialect.image_headers(Order((SourceRequest(SitePath("")),), None), Result(0, None, None, None))
+    return (header for header in headers if header[0].lower() == "access-control-allow-origin")

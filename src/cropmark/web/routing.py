@@ -14,6 +14,17 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+OPERATOR_PATHS = ("/healthz", "/readyz", "/metrics")
+"""Paths of monitoring, which no site hides."""
+ADMIN_PREFIX = "/admin"
+
+
+def is_operator_path(raw_path: bytes) -> bool:
+    """True for the paths of monitoring and administration: they are matched before every site, on every host."""
+    path = raw_path.decode("latin-1")
+    return path in OPERATOR_PATHS or path.startswith(f"{ADMIN_PREFIX}/")
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """The URLs that a site or an endpoint serves: paths below a prefix, on all hosts or on some."""
