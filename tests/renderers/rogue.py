@@ -16,6 +16,7 @@ from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import CropOutOfBounds, SourceUnusable
 from cropmark.model.values import Box, Size
+from cropmark.plan.steps import Resize
 from cropmark.ports import AnalysisResult, Facts, Passthrough, Rendered
 from cropmark.renderers import protocol, transport
 from cropmark.renderers.tasks import Analyze, Inspect, Render, Setup, SourceBytes, Task, TaskHandler, TaskResult
@@ -31,7 +32,7 @@ def load_handler(setup: Setup) -> TaskHandler:
 
 def work(task: Task, sources: SourceBytes) -> TaskResult:
     assert sources[0] is not None
-    word, _, argument = sources[0].decode("latin-1").partition(" ")
+    word, _, argument = sources[0].removeprefix(JPEG).decode("latin-1").partition(" ")
     return ACTIONS[word](argument, task, sources)
 
 
@@ -92,6 +93,30 @@ def loop(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
 def sleep(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
     time.sleep(float(argument))
     return echo(argument, task, sources)
+
+
+def is_large(task: Task) -> bool:
+    """True for a Render with a width of 4000 px or more."""
+    steps = task.plan.steps if isinstance(task, Render) else ()
+    return any(isinstance(step, Resize) and step.width is not None and step.width.of(1) >= 4000 for step in steps)
+
+
+def slow(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    """Takes long for a large rendition only."""
+    return sleep("9", task, sources) if is_large(task) else echo(argument, task, sources)
+
+
+def fragile(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    """Crashes for a large rendition only."""
+    return abort(argument, task, sources) if is_large(task) else echo(argument, task, sources)
+
+
+def unserializable(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    return Rendered(JPEG, Format.JPEG, Facts(size=object()))  # type: ignore[arg-type]  # the bug
+
+
+def uncaught(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    raise SystemExit(3)
 
 
 def memory(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
@@ -161,8 +186,7 @@ ACTIONS: dict[str, Action] = {
     "large": large,
     "crop": crop,
     "corrupt": corrupt,
-    JPEG.decode("latin-1") + "corrupt": corrupt,
-    JPEG.decode("latin-1") + "unreadable": unreadable,
+    "unreadable": unreadable,
     "wrong": wrong,
     "segv": segv,
     "fpe": fpe,
@@ -170,6 +194,10 @@ ACTIONS: dict[str, Action] = {
     "exit": leave,
     "loop": loop,
     "sleep": sleep,
+    "slow": slow,
+    "fragile": fragile,
+    "unserializable": unserializable,
+    "uncaught": uncaught,
     "memory": memory,
     "half": half,
     "hungry": hungry,

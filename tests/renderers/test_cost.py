@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmark.model.formats import Format
-from cropmark.model.values import FULL_LENGTH, Pixels, Ratio, Share, Size
+from cropmark.model.formats import Format, Info
+from cropmark.model.values import WHITE, Pixels, Size
 from cropmark.plan.plan import EncodingChoice, Output, Plan
 from cropmark.plan.source import SourceFilter
-from cropmark.plan.steps import Canvas, Crop, Dimensions, Edges, Montage, Pad, Resize
-from cropmark.renderers.cost import CostModel, CostSource, requested_pixels
+from cropmark.plan.steps import AnyStep, Blur, Crop, Dimensions, Dither, Monochrome, Offset, Resize, Sharpen, TrimBorder
+from cropmark.renderers.cost import CostModel, CostSource
 from cropmark.renderers.tasks import Analyze, Inspect, Render, Task
 
 
@@ -29,6 +29,16 @@ def to(kind: Format | None, width: int = 800, height: int = 533) -> Render:
     return Render(Plan((Resize(PX(width), PX(height)),), Output((EncodingChoice(kind),))))
 
 
+def enlarged(*steps: AnyStep) -> Render:
+    """8192 px square, then the steps, as WebP."""
+    resize = Resize(PX(8192), PX(8192), enlarge=True)
+    return Render(Plan((resize, *steps), Output((EncodingChoice(Format.WEBP),))))
+
+
+LARGE = enlarged()
+SOFT = enlarged(Sharpen(Fraction(10), PX(100), 0), Blur(PX(90)))
+
+
 GIF_ALONE = EncodingChoice(Format.GIF, skipped_for=(SourceFilter(frozenset({Format.JPEG, Format.PNG})),))
 ANIMATIONS = EncodingChoice(Format.GIF, skipped_for=(SourceFilter(animated=False),))
 NOT_STILL = EncodingChoice(Format.GIF, skipped_for=(SourceFilter(frozenset({Format.JPEG}), animated=False),))
@@ -39,22 +49,6 @@ def first_of(*choices: EncodingChoice) -> Render:
 
 
 # fmt: off
-REQUESTED = [
-    # steps                                                               most pixels requested
-    ((),                                                                  None),
-    ((Crop(Ratio(Fraction(4), Fraction(3))),),                            None),
-    ((Resize(PX(800), PX(600)),),                                         480_000),
-    ((Resize(PX(800), None),),                                            640_000),
-    ((Resize(None, PX(600)),),                                            360_000),
-    ((Resize(PX(400), PX(300), dpr=Fraction(2)),),                        480_000),
-    ((Resize(Share(Fraction(1, 2)), None),),                              None),
-    ((Resize(PX(9000), PX(9000)), Resize(PX(8), PX(8))),                  81_000_000),  # it is rendered too
-    ((Canvas(Dimensions(PX(1000), PX(10))),),                                   10_000),
-    ((Canvas(Dimensions(FULL_LENGTH, FULL_LENGTH)),),                                       None),
-    ((Montage(Size(300, 200), ()),),                                      60_000),
-    ((Pad(Edges(top=PX(10))),),                                           None),
-]
-
 ESTIMATES = [
     # task                     source                                     between, in ms
     (to(Format.JPEG),          MP12,                                       40,    75),    # 47 measured
@@ -63,12 +57,13 @@ ESTIMATES = [
     (to(Format.GIF),           MP12,                                      150,   400),
     (to(None),                 MP12,                                       40,    75),    # as the source
     (to(Format.JPEG, 300, 200), CostSource("small", 300_000, Format.JPEG),            3,    12),    # 6.2
-    (to(Format.AVIF, 8192, 8192), MP12,                                  5000, 12000),
+    (LARGE,                    MP12,                                     4000,  9000),
+    (SOFT,                     MP12,                                     6000, 14000),    # 9500
     (Render(Plan()),           MP12,                                      200,   600),    # at the source's size
     (first_of(GIF_ALONE, EncodingChoice(Format.JPEG)), MP12,          40,    75),    # a JPEG never becomes a GIF
     (first_of(ANIMATIONS, EncodingChoice(Format.JPEG)), MP12,         40,    75),    # nor does a still format
     (first_of(NOT_STILL, EncodingChoice(Format.JPEG)), MP12,                       40,    75),
-    (first_of(ANIMATIONS, EncodingChoice(Format.JPEG)), MOVING, 400, 800),    # WebP may be animated
+    (first_of(ANIMATIONS, EncodingChoice(Format.JPEG)), MOVING, 300, 800),    # WebP may be animated
     (first_of(GIF_ALONE),      MP12,                                       40,    75),
     (Inspect(),                MP12,                                        1,     5),
     (Analyze(),                MP12,                                      140,   250),
@@ -76,15 +71,54 @@ ESTIMATES = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("steps", "pixels"), REQUESTED)
-def test_requested_pixels(steps: tuple[Resize, ...], pixels: int | None) -> None:
-    assert requested_pixels(Plan(steps)) == pixels
-
-
 @pytest.mark.parametrize(("task", "source", "least", "most"), ESTIMATES)
 def test_estimate(task: Task, source: CostSource, least: float, most: float) -> None:
     _, ms = CostModel().estimate(task, [source])
     assert least <= ms <= most
+
+
+# fmt: off
+STEPS = [
+    # step                                          more than the resize alone, in ms of 8192 x 8192 pixels
+    (Blur(PX(10)),                                  3000),
+    (Blur(PX(1000)),                                1000),
+    (Sharpen(Fraction(10), PX(10), 0),              3000),
+    (Monochrome(Dither.ATKINSON),                   1500),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("step", "least_ms"), STEPS)
+def test_every_step_counts(step: AnyStep, least_ms: float) -> None:
+    """check_54: so the queue knows that such a request is expensive."""
+    costs = CostModel()
+    assert costs.estimate(enlarged(step), [MP12])[1] - costs.estimate(LARGE, [MP12])[1] >= least_ms
+
+
+def test_a_palette_counts() -> None:
+    plain, palette = (
+        Render(Plan((Resize(PX(4000), None),), Output((EncodingChoice(Format.PNG, palette=each),))))
+        for each in (False, True)
+    )
+    assert CostModel().estimate(palette, [MP12])[1] > CostModel().estimate(plain, [MP12])[1]
+
+
+def test_a_plan_that_needs_pixels_or_is_impossible_has_a_cost() -> None:
+    trim = Render(Plan((TrimBorder(WHITE), Resize(PX(800), None))))
+    outside = Render(Plan((Crop(Dimensions(PX(9), PX(9)), x=Offset(PX(90_000))),)))
+    for task in (trim, outside):
+        assert CostModel().estimate(task, [MP12])[1] > 40
+
+
+def test_a_known_header_replaces_the_guess() -> None:
+    """The pool reads no header: 20 kB may be 64 MP of one color."""
+    costs, task = CostModel(), Render(Plan((Blur(PX(10)),), Output((EncodingChoice(Format.PNG),))))
+    plain = CostSource("plain", 20_000, Format.PNG)
+    before_ms = costs.estimate(task, [plain])[1]
+    costs.record_header("plain", Info(Format.PNG, Size(8000, 8000), 20_000))
+    assert before_ms < 20
+    assert costs.estimate(task, [plain])[1] > 5000
+    assert costs.estimate(task, [CostSource("other", 20_000, Format.PNG)])[1] == before_ms
 
 
 def test_every_source_counts() -> None:
@@ -107,7 +141,7 @@ def test_a_measurement_replaces_the_estimate() -> None:
 OTHERS = [
     ("another source",  to(Format.JPEG),           CostSource("photo 2", 4_500_000, Format.JPEG)),
     ("another format",  to(Format.AVIF),           MP12),
-    ("another size",    to(Format.JPEG, 80, 53),   MP12),
+    ("another size",    to(Format.JPEG, 4000, 3000), MP12),
     ("another task",    Inspect(),                 MP12),
 ]
 # fmt: on

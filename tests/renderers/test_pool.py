@@ -11,11 +11,13 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.geometry.recipe import Reason
@@ -33,8 +35,10 @@ from tests.renderers.conftest import ROGUE, Says, Started, exists, kill_and_wait
 from tests.renderers.rogue import JPEG
 
 PLAN = Plan()
-COSTLY = Plan((Resize(Pixels(Fraction(4000)), None),))
-"""Estimated at 960 ms. The rogue ignores it."""
+COSTLY = Plan((Resize(Pixels(Fraction(4000)), Pixels(Fraction(4000)), enlarge=True),))
+"""Estimated at 700 ms for a JPEG."""
+COSTLIER = Plan((Resize(Pixels(Fraction(4100)), None),))
+SMALL = Plan((Resize(Pixels(Fraction(10)), None),))
 JPEG_TEXT = JPEG.decode("latin-1")
 
 
@@ -235,11 +239,12 @@ async def test_a_source_that_crashed_two_workers_is_rejected_without_a_try(start
     now_s = 0.0
     pool = await started(clock=lambda: now_s)
     bad, logo = says("segv"), says("echo", name="logo")
-    for _ in range(2):
+    for _ in range(2):  # the second crash is that of a thumbnail of the source alone
         with pytest.raises(SourceUnusable, match="decoded safely"):
             await pool.render([bad, logo], PLAN)
-    with pytest.raises(SourceUnusable, match="crashed 2 renderers"):
-        await pool.render([bad, logo], PLAN)
+    for plan in (PLAN, COSTLY, SMALL):
+        with pytest.raises(SourceUnusable, match="the image crashed 2 renderers"):
+            await pool.render([bad, logo], plan)
     assert pool.state().restarts == {ExitReason.CRASH: 2}
     await pool.render([logo], PLAN)
     now_s = 601.0
@@ -247,17 +252,85 @@ async def test_a_source_that_crashed_two_workers_is_rejected_without_a_try(start
         await pool.render([bad, logo], PLAN)
 
 
-async def test_an_image_that_hangs_is_rejected_but_not_for_an_expensive_request(started: Started, says: Says) -> None:
-    """A large rendition may use up the half second by itself."""
+@pytest.mark.parametrize("text", ["slow", "fragile"])
+async def test_check_54_a_plan_that_ends_workers_is_rejected_and_not_its_image(
+    started: Started, says: Says, text: str
+) -> None:
+    """Two requests must not block an image for all clients."""
+    now_s = 0.0
+    pool = await started(timeout_s=0.5, clock=lambda: now_s)
+    source, logo = says(text, name="photo"), says("echo", name="logo")
+    for plan in (COSTLY, COSTLY, COSTLIER, COSTLIER):  # the rogue is slow, or crashes, for these only
+        with pytest.raises((Overloaded, SourceUnusable), match=r"not rendered within|decoded safely"):
+            await pool.render([source, logo], plan)
+    restarts = pool.state().restarts
+    for plan in (COSTLY, COSTLIER):
+        with pytest.raises((Overloaded, SourceUnusable), match=r"this request .* is rejected for now"):
+            await pool.render([source, logo], plan)
+    assert pool.state().restarts == restarts
+    for sources in ([source, logo], [source], [logo], [logo, source]):
+        assert isinstance(await pool.render(sources, PLAN), Rendered)
+    now_s = 601.0
+    with pytest.raises((Overloaded, SourceUnusable), match=r"not rendered within|decoded safely"):
+        await pool.render([source, logo], COSTLY)
+
+
+async def test_an_image_that_hangs_the_decoder_is_rejected(started: Started, says: Says) -> None:
+    """The trial finds it: a thumbnail of it hangs too. Then no other plan is tried, nor is a waiting one."""
     pool = await started(timeout_s=0.5)
-    fair, hangs = says("sleep 9", name="fair"), says("sleep 9", name="hangs")
-    for source, plan in ((fair, COSTLY), (fair, COSTLY), (hangs, PLAN), (hangs, PLAN)):
+    hangs = says("sleep 9", name="hangs")
+    for plan in (PLAN, SMALL):
         with pytest.raises(Overloaded, match="not rendered within"):
-            await pool.render([source], plan)
-    with pytest.raises(SourceUnusable, match="crashed 2 renderers"):
-        await pool.render([hangs], PLAN)
-    with pytest.raises(Overloaded, match="not rendered within"):
-        await pool.render([fair], PLAN)
+            await pool.render([hangs], plan)
+    with pytest.raises(SourceUnusable, match="the image crashed 2 renderers"):
+        await pool.render([hangs], COSTLY)
+    assert pool.state().restarts == {ExitReason.TIMEOUT: 2}
+
+
+async def test_waiting_tasks_of_a_rejected_source_are_not_tried(started: Started, says: Says) -> None:
+    pool = await started()
+    source = says("segv")
+    results = await asyncio.gather(*(pool.render([source], PLAN) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(result, SourceUnusable) for result in results)
+    assert pool.state().restarts == {ExitReason.CRASH: 2}
+
+
+# -------------------------------------------------------------------------------------------------- our own faults
+
+
+class Unknown(Plan):
+    """A Plan that a worker cannot import."""
+
+
+@dataclass(frozen=True)
+class Unserializable(Plan):
+    """A Plan that cannot be sent."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("cannot be pickled")
+
+
+@pytest.mark.parametrize("plan", [Unknown(), Unserializable()], ids=["not read", "not sent"])
+async def test_check_54_a_task_that_a_worker_cannot_read_is_our_fault(started: Started, says: Says, plan: Plan) -> None:
+    """500, logged, and nothing is held against the image."""
+    pool = await started()
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(InternalError):
+                await pool.render([says("echo")], plan)
+    assert {entry["log_level"] for entry in logs} == {"error"}
+    assert echo_of(await pool.render([says("echo")], PLAN))["sources"] == ["echo"]
+    assert ExitReason.CRASH not in pool.state().restarts
+
+
+@pytest.mark.parametrize("text", ["unserializable", "uncaught"])
+async def test_check_54_an_error_outside_the_task_is_our_fault(started: Started, says: Says, text: str) -> None:
+    pool = await started()
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(InternalError, match="the renderer failed"):
+                await pool.render([says(text)], PLAN)
+    assert "Traceback" in logs[0]["trace"]
 
 
 async def test_a_source_replaced_by_another_version_is_tried(started: Started, says: Says) -> None:
@@ -300,11 +373,11 @@ async def test_under_mixed_failures_every_result_is_its_own(started: Started, sa
 async def test_a_full_queue_rejects_immediately(started: Started, says: Says) -> None:
     """check_42, check_43."""
     pool = await started(queue_limit=2)
-    running = [asyncio.create_task(pool.render([says("sleep 0.3", name=str(i))], COSTLY)) for i in range(3)]
+    running = [asyncio.create_task(pool.render([says(f"{JPEG_TEXT}sleep 0.3", name=str(i))], COSTLY)) for i in range(3)]
     await until(lambda: pool.state().queued == 2)
     began_s = time.perf_counter()
     with pytest.raises(Overloaded, match="2 images are waiting") as problem:
-        await pool.render([says("echo")], COSTLY)
+        await pool.render([says(f"{JPEG_TEXT}echo")], COSTLY)
     assert time.perf_counter() - began_s < 0.2
     assert problem.value.retry_after_s == 2
     assert pool.state().rejected == 1
@@ -314,7 +387,7 @@ async def test_a_full_queue_rejects_immediately(started: Started, says: Says) ->
 async def test_low_effort_from_half_a_full_queue(started: Started, says: Says) -> None:
     """Effort falls before tasks are rejected, and rises again afterwards."""
     pool = await started(queue_limit=4)
-    tasks = [asyncio.create_task(pool.render([says("sleep 0.05", name=str(i))], COSTLY)) for i in range(5)]
+    tasks = [asyncio.create_task(pool.render([says(f"{JPEG_TEXT}sleep 0.05", name=str(i))], COSTLY)) for i in range(5)]
     result = await asyncio.gather(*tasks)
     assert [echo_of(one)["low_effort"] for one in result] == [False, True, True, False, False]
     assert [isinstance(one, Rendered) and one.low_effort for one in result] == [False, True, True, False, False]

@@ -1,4 +1,4 @@
-"""Sources that are rejected after they crashed workers, and the duration."""
+"""Work that is rejected after it ended workers, sources that are rejected with it, and the duration."""
 
 from __future__ import annotations
 
@@ -6,59 +6,89 @@ from collections.abc import Sequence
 
 import pytest
 
-from cropmark.model.problems import SourceUnusable
+from cropmark.model.problems import Overloaded, SourceUnusable
 from cropmark.ports import SourceVersion
 from cropmark.renderers.quarantine import Quarantine
 
 A, B, LOGO = SourceVersion("a", "1"), SourceVersion("b", "1"), SourceVersion("logo", "1")
+A2 = SourceVersion("a", "2")
 
 # fmt: off
 CASES = [
-    # crashes of                      at, s     request       at, s   rejected
-    ([[A]],                           [0],      [A],          1,      False),
-    ([[A], [A]],                      [0, 1],   [A],          2,      True),
-    ([[A], [A]],                      [0, 1],   [B],          2,      False),
-    ([[A], [A]],                      [0, 1],   [SourceVersion("a", "2")], 2, False),   # another version of it
-    ([[A], [A]],                      [0, 599], [A],          600,    True),
-    ([[A], [A]],                      [0, 601], [A],          602,    False),   # more than ten minutes apart
-    ([[A], [A]],                      [0, 1],   [A],          600,    True),
-    ([[A], [A]],                      [0, 1],   [A],          602,    False),
-    ([[A], [A]],                      [0, 1],   [LOGO, A],    2,      True),    # one source alone crashed twice
-    ([[A, LOGO], [A, LOGO]],          [0, 1],   [A, LOGO],    2,      True),
-    ([[A, LOGO], [A, LOGO]],          [0, 1],   [LOGO],       2,      False),   # not rejected for the other source
-    ([[A, LOGO], [A, LOGO]],          [0, 1],   [B, LOGO],    2,      False),
-    ([],                              [],       [],           0,      False),
+    # failures of (sources, work)               at, s     request         at, s   rejected
+    ([([A], "x")],                              [0],      ([A], "x"),     1,      False),
+    ([([A], "x"), ([A], "x")],                  [0, 1],   ([A], "x"),     2,      True),
+    ([([A], "x"), ([A], "x")],                  [0, 1],   ([A], "y"),     2,      False),   # other work on the image
+    ([([A], "x"), ([A], "y")],                  [0, 1],   ([A], "z"),     2,      False),   # no other request
+    ([([A], "x"), ([A], "x")],                  [0, 1],   ([B], "x"),     2,      False),
+    ([([A], "x"), ([A], "x")],                  [0, 1],   ([A2], "x"),    2,      False),   # another version of it
+    ([([A], "x"), ([A], "x")],                  [0, 599], ([A], "x"),     600,    True),
+    ([([A], "x"), ([A], "x")],                  [0, 601], ([A], "x"),     602,    False),   # ten minutes apart
+    ([([A], "x"), ([A], "x")],                  [0, 1],   ([A], "x"),     600,    True),
+    ([([A], "x"), ([A], "x")],                  [0, 1],   ([A], "x"),     602,    False),
+    ([([A, LOGO], "x"), ([A, LOGO], "x")],      [0, 1],   ([A, LOGO], "x"), 2,    True),
+    ([([A, LOGO], "x"), ([A, LOGO], "x")],      [0, 1],   ([LOGO], "x"),  2,      False),
+    ([([A, LOGO], "x"), ([A, LOGO], "x")],      [0, 1],   ([B, LOGO], "x"), 2,    False),
+    ([],                                        [],       ([], "x"),      0,      False),
 ]
 # fmt: on
 
+Work = tuple[Sequence[SourceVersion], str]
 
-@pytest.mark.parametrize(("deaths", "times_s", "requested", "now_s", "rejected"), CASES)
-def test_blame(
-    deaths: Sequence[Sequence[SourceVersion]],
-    times_s: Sequence[float],
-    requested: Sequence[SourceVersion],
-    now_s: float,
-    rejected: bool,
+
+@pytest.mark.parametrize("timed_out", [False, True])
+@pytest.mark.parametrize(("failures", "times_s", "request_", "now_s", "rejected"), CASES)
+def test_work_that_failed_twice(
+    failures: Sequence[Work], times_s: Sequence[float], request_: Work, now_s: float, rejected: bool, timed_out: bool
 ) -> None:
     """check_27."""
     clock = [0.0]
     quarantine = Quarantine(lambda: clock[0])
-    for versions, at_s in zip(deaths, times_s, strict=True):
+    for work, at_s in zip(failures, times_s, strict=True):
         clock[0] = at_s
-        quarantine.record(versions)
+        quarantine.record(*work, timed_out=timed_out)
     clock[0] = now_s
-    if rejected:
-        with pytest.raises(SourceUnusable, match="crashed 2 renderers"):
-            quarantine.check(requested)
-    else:
-        quarantine.check(requested)
+    if not rejected:
+        quarantine.check(*request_)
+        return
+    # A timeout says little about the image: 503, not 415.
+    kind, words = (Overloaded, "exceeded the time limit 2 times") if timed_out else (SourceUnusable, "crashed 2 render")
+    with pytest.raises(kind, match=words):
+        quarantine.check(*request_)
+
+
+def test_every_source_of_a_failed_task_is_suspect_until_its_trial() -> None:
+    quarantine = Quarantine(lambda: 0.0)
+    assert quarantine.suspects([A, LOGO]) == []
+    quarantine.record([A, LOGO], "x", timed_out=True)
+    assert quarantine.suspects([B, LOGO, A]) == [LOGO, A]
+    quarantine.acquit(LOGO)
+    assert quarantine.suspects([B, LOGO, A]) == [A]
+    quarantine.record([LOGO], "x", timed_out=False)
+    assert quarantine.suspects([LOGO]) == [LOGO]
+
+
+def test_a_source_that_failed_its_trial_is_rejected_in_any_work() -> None:
+    clock = [0.0]
+    quarantine = Quarantine(lambda: clock[0])
+    quarantine.condemn(A)
+    for work in ("x", "y"):
+        with pytest.raises(SourceUnusable, match="the image crashed 2 renderers"):
+            quarantine.check([LOGO, A], work)
+    quarantine.check([LOGO], "x")
+    quarantine.check([A2], "x")
+    clock[0] = 601.0
+    quarantine.check([A], "x")
 
 
 def test_entries_are_bounded() -> None:
     quarantine = Quarantine(lambda: 0.0)
     for i in range(10_000):
-        quarantine.record([SourceVersion(str(i), "1")])
-        quarantine.record([SourceVersion(str(i), "1")])
-    quarantine.check([SourceVersion("0", "1")])
-    with pytest.raises(SourceUnusable):
-        quarantine.check([SourceVersion("9999", "1")])
+        quarantine.condemn(SourceVersion(str(i), "1"))
+        for _ in range(2):
+            quarantine.record([SourceVersion(f"t{i}", "1")], "x", timed_out=False)
+    quarantine.check([SourceVersion("0", "1")], "x")
+    quarantine.check([SourceVersion("t0", "1")], "x")
+    for name in ("9999", "t9999"):
+        with pytest.raises(SourceUnusable):
+            quarantine.check([SourceVersion(name, "1")], "x")

@@ -17,7 +17,7 @@ from cropmark.renderers.tasks import Inspect
 def job(source: str = "a", *, client: str | None = None, cost_ms: float = 10) -> Job:
     open_source = OpenSource(0, 1, SourceVersion(source, "1"), lambda: None)
     reply = asyncio.get_running_loop().create_future()
-    return Job(Inspect(), (open_source,), False, CostKey(source, "inspect"), cost_ms, client, reply)
+    return Job(Inspect(), (open_source,), False, CostKey(source, "Inspect", 4), cost_ms, client, reply)
 
 
 def filled(queue: Queue, *jobs: Job) -> Queue:

@@ -2,7 +2,8 @@
 
 Rules: a job starts only if fewer than `workers` jobs run. Trusted and untrusted sources never share a worker, nor do
 rendering and analysis. A worker that times out, crashes or violates the protocol is replaced, and its job fails with a
-Problem; no other job notices. Its sources are put in quarantine, unless the worker's end says nothing about them.
+Problem; no other job notices. The quarantine counts it, unless the worker's end says nothing about the job. A failure
+of our own code is an InternalError, and the quarantine does not count it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from functools import partial
 
 import structlog
 
+from cropmark.model.formats import Info
 from cropmark.model.problems import InternalError, Overloaded, Problem, SourceUnusable
-from cropmark.renderers.cost import CostModel
+from cropmark.ports import Passthrough, Rendered
+from cropmark.renderers.cost import CostModel, cost_name
 from cropmark.renderers.group import ExitReason, WorkerGroup, WorkerSpec
 from cropmark.renderers.pool_config import PoolConfig
 from cropmark.renderers.process import ExitStatus, ProtocolError, WorkerExited, WorkerProcess
@@ -26,7 +29,8 @@ from cropmark.renderers.protocol import Failure, Ready, Reply
 from cropmark.renderers.quarantine import Quarantine
 from cropmark.renderers.queue import Job, Queue
 from cropmark.renderers.stats import PoolState
-from cropmark.renderers.tasks import Analyze, Isolation, Message, Render, Setup, Task
+from cropmark.renderers.tasks import EXIT_OWN_FAULT, Analyze, Isolation, Message, Render, Setup, Task
+from cropmark.renderers.transport import UNSERIALIZABLE
 
 log = structlog.get_logger("cropmark.renderers")
 
@@ -40,7 +44,7 @@ class Dispatcher:
         self._config = config
         self._queue = Queue(8 * config.workers if config.queue_limit is None else config.queue_limit, config.workers)
         self.costs = CostModel()
-        self._quarantine = Quarantine(clock)
+        self.quarantine = Quarantine(clock)
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
         setup = Setup(
@@ -105,7 +109,7 @@ class Dispatcher:
         """Queue the job. Raises Overloaded, or SourceUnusable if its sources are in quarantine."""
         if self._closed:
             raise _stopping()
-        self._quarantine.check(job.versions)
+        self.quarantine.check(job.versions, job.work)
         self._queue.put(job)
         self._dispatch()
 
@@ -117,6 +121,7 @@ class Dispatcher:
         for job in self._queue:
             if len(self._running) >= self._config.workers or self._closed:
                 return
+            self._reject_if_quarantined(job)
             group = self._groups[job.untrusted, isinstance(job.task, Analyze)]
             if group.is_broken:
                 job.fail(Overloaded("no renderer can be started at the moment", fix="try again", retry_after_s=2))
@@ -126,6 +131,13 @@ class Dispatcher:
             else:
                 waiting[group] += not job.reply.done()
                 group.start_for(waiting[group])
+
+    def _reject_if_quarantined(self, job: Job) -> None:
+        """Fail a job if its sources or its work were put in quarantine while it waited."""
+        try:
+            self.quarantine.check(job.versions, job.work)
+        except Problem as problem:
+            job.fail(problem)
 
     def _start(self, job: Job, group: WorkerGroup, worker: WorkerProcess) -> bool:
         """Send the job to the worker. False if the worker is gone and another one should be tried."""
@@ -138,9 +150,9 @@ class Dispatcher:
         except WorkerExited:
             group.discard(worker, ExitReason.KILLED)
             return False
-        except OSError:
-            log.exception("a source could not be sent to a renderer")
-            job.fail(InternalError("the source could not be sent to a renderer"))
+        except (OSError, *UNSERIALIZABLE):
+            log.exception("a task could not be sent to a renderer")
+            job.fail(InternalError("the task could not be sent to a renderer"))
             group.release(worker)
             return True
         self._queue.remove(job)
@@ -185,8 +197,15 @@ class Dispatcher:
             raise
         else:
             self.costs.record(job.cost_key, (time.perf_counter() - began_s) * 1000)
+            self._learn_header(job, reply)
             self._finish(job, group, worker, reply)
             job.finish(reply, queued_ms=(began_s - job.queued_at_s) * 1000)
+
+    def _learn_header(self, job: Job, reply: Reply) -> None:
+        result = reply.result
+        info = result.facts.source if isinstance(result, Rendered | Passthrough) else result
+        if isinstance(info, Info) and job.sources[0] is not None:
+            self.costs.record_header(cost_name(job.sources[0]), info)
 
     def _finish(self, job: Job, group: WorkerGroup, worker: WorkerProcess, reply: Reply) -> None:
         """Release the worker for the next job, or replace it."""
@@ -204,6 +223,10 @@ class Dispatcher:
 
     def _exited(self, job: Job, status: ExitStatus) -> ExitReason:
         """Fail the job of a worker that exited or was killed; returns the reason."""
+        if status.code == EXIT_OWN_FAULT and not status.by_pool:
+            log.error("a renderer failed", sources=job.name, trace=status.stderr_tail)
+            job.fail(InternalError("the renderer failed"))
+            return ExitReason.CRASH
         match status.signal:
             case signal.SIGKILL:
                 # Not counted against the source: an operator kills, or the kernel when all processes take too much.
@@ -219,25 +242,14 @@ class Dispatcher:
                 return ExitReason.CRASH
 
     def _fail(self, job: Job, reason: ExitReason, problem: Problem, details: str) -> None:
-        if reason is not ExitReason.TIMEOUT or not self._is_expensive(job):
-            self._quarantine.record(job.versions)
+        timed_out = reason is ExitReason.TIMEOUT
+        if job.is_trial:
+            self.quarantine.condemn(*job.versions)
+        elif not (timed_out and isinstance(job.task, Analyze)):
+            # On a busy machine any analysis may time out. A source that hangs the decoder also hangs the next render.
+            self.quarantine.record(job.versions, job.work, timed_out=timed_out)
         log.warning("a renderer was replaced", cause=reason.value, sources=job.name, details=details)
         job.fail(problem)
-
-    def _is_expensive(self, job: Job) -> bool:
-        """True if the estimate is at least half of the timeout: then a timeout does not prove a malicious source.
-
-        Otherwise a client that requests the two largest possible renditions would get the source rejected for everyone.
-        An analysis is expensive for any image, and a busy machine makes it time out; a source that hangs the decoder is
-        detected in the render that follows.
-        """
-        match job.task:
-            case Analyze():
-                return True
-            case Render():
-                return job.cost_ms >= self._config.timeout_s * 1000 / 2
-            case _:
-                return False
 
 
 def _timeout_problem(task: Task, timeout_s: float) -> Problem:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import structlog
 
 from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.geometry.findings import Analysis
 from cropmark.model.formats import Format, Info
-from cropmark.model.problems import Unprocessable
-from cropmark.model.values import Box
-from cropmark.plan.plan import Plan
+from cropmark.model.problems import Overloaded, Problem, Unprocessable
+from cropmark.model.values import Box, Pixels
+from cropmark.plan.plan import EncodingChoice, Output, Plan
+from cropmark.plan.steps import Resize
 from cropmark.ports import AnalysisResult, ImageDifference, OpenSource, Passthrough, Rendered
-from cropmark.renderers.cost import CostSource
+from cropmark.renderers.cost import CostSource, cost_name
 from cropmark.renderers.dispatcher import Dispatcher
 from cropmark.renderers.group import ExitReason, WorkerStartError
 from cropmark.renderers.pool_config import PoolConfig
@@ -37,6 +39,10 @@ from cropmark.renderers.tasks import (
 from cropmark.runtime.reads import source_format
 
 log = structlog.get_logger("cropmark.renderers")
+
+
+_TRIAL = Render(Plan((Resize(Pixels(Fraction(16)), None),), Output((EncodingChoice(Format.JPEG),))))
+"""Decodes a whole source and does little else."""
 
 
 class Pool:
@@ -135,15 +141,41 @@ class Pool:
         """Queue the task and wait for its result. Raises the Problems of ports.Renderers."""
         if len(sources) > MAX_SOURCES:
             raise Unprocessable(f"{len(sources)} images in one request; at most {MAX_SOURCES} can be combined")
+        for suspect in self._suspects(sources):
+            await self._try(suspect, untrusted=untrusted, client=client)
+        return await self._submit(self._job(task, sources, untrusted=untrusted, client=client))
+
+    def _suspects(self, sources: Sequence[OpenSource | None]) -> list[OpenSource]:
+        """The sources that need a trial, each once."""
+        by_version = {source.version: source for source in sources if source is not None}
+        return [by_version[version] for version in self._dispatcher.quarantine.suspects(list(by_version))]
+
+    async def _try(self, source: OpenSource, *, untrusted: bool, client: str | None) -> None:
+        """Render a thumbnail of a suspect source alone. Raises SourceUnusable or Overloaded if that ends a renderer."""
+        job = self._job(_TRIAL, [source], untrusted=untrusted, client=client)
+        job.is_trial = True
+        quarantine = self._dispatcher.quarantine
+        try:
+            await self._submit(job)
+        except Problem as problem:
+            if isinstance(problem, Overloaded) or quarantine.is_condemned(source.version):
+                raise
+            # Else the decoder rejected the source, and survived.
+        quarantine.acquit(source.version)
+
+    def _job(self, task: Task, sources: Sequence[OpenSource | None], *, untrusted: bool, client: str | None) -> Job:
         known = [
-            CostSource(f"{source.version.identity} {source.version.version}", source.bytes, _format(source))
+            None if source is None else CostSource(cost_name(source), source.bytes, _format(source))
             for source in sources
-            if source is not None
         ]
         cost_key, cost_ms = self._dispatcher.costs.estimate(task, known)
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._dispatcher.submit(Job(task, tuple(sources), untrusted, cost_key, cost_ms, client, future))
-        reply = await future
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        return Job(task, tuple(sources), untrusted, cost_key, cost_ms, client, reply)
+
+    async def _submit(self, job: Job) -> TaskResult:
+        """Queue the job and wait for its result. Raises Problems."""
+        self._dispatcher.submit(job)
+        reply = await job.reply
         if isinstance(reply.result, Failure):
             raise reply.result.problem
         return reply.result

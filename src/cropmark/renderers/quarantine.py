@@ -1,42 +1,96 @@
-"""Quarantine for sources that crash workers: after the second crash they are rejected for a while without a try."""
+"""Quarantine: work that ended renderers is rejected for a while without a try.
+
+Failures count for the sources of a task together with its work, such as a Plan: a Plan that is slow, or that crashes a
+renderer, says little about its image. A source itself is rejected only after a trial (a thumbnail of it alone) ended a
+renderer too. Every source of a failed task is suspect until its trial.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
 from cachetools import TTLCache
 
-from cropmark.model.problems import SourceUnusable
+from cropmark.model.problems import Overloaded, SourceUnusable
 from cropmark.ports import SourceVersion
 
 _MAX_ENTRIES = 4096
 
-SourceSet = tuple[tuple[str, str], ...]
-"""All sources of a task, by identity and version. Crashes count for the set: if they counted for each source, a client
-that overlays a site's logo on an image that crashes the decoder would get the logo rejected everywhere."""
+_Source = tuple[str, str]
+"""Identity and version."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failures:
+    count: int
+    timed_out: bool
+    """True if the last one was a timeout."""
 
 
 class Quarantine:
-    """Counts crashes per set of sources, each for `window_s`."""
+    """Counts failures by sources and work, each for `window_s`."""
 
-    def __init__(self, clock: Callable[[], float], *, max_crashes: int = 2, window_s: float = 600) -> None:
-        self._max_crashes = max_crashes
-        self._crashes: TTLCache[SourceSet, int] = TTLCache(_MAX_ENTRIES, window_s, timer=clock)
+    def __init__(self, clock: Callable[[], float], *, max_failures: int = 2, window_s: float = 600) -> None:
+        self._max_failures = max_failures
+        self._window_s = window_s
+        self._failures: TTLCache[tuple[tuple[_Source, ...], Hashable], _Failures]
+        self._suspects: TTLCache[_Source, None]
+        self._condemned: TTLCache[_Source, None]
+        self._failures, self._suspects, self._condemned = (
+            TTLCache(_MAX_ENTRIES, window_s, timer=clock) for _ in range(3)
+        )
 
-    def record(self, versions: Sequence[SourceVersion]) -> None:
-        """Count a crash caused by these sources. The window starts again."""
-        sources = _source_set(versions)
-        self._crashes[sources] = self._crashes.get(sources, 0) + 1
+    def record(self, versions: Sequence[SourceVersion], work: Hashable, *, timed_out: bool) -> None:
+        """Count a renderer that this work on these sources ended. The window starts again."""
+        key = (_sources(versions), work)
+        before = self._failures.get(key)
+        self._failures[key] = _Failures(1 if before is None else before.count + 1, timed_out)
+        for source in _sources(versions):
+            self._suspects[source] = None
 
-    def check(self, versions: Sequence[SourceVersion]) -> None:
-        """Raise SourceUnusable if these sources, or one of them alone, caused too many crashes."""
-        for sources in (_source_set(versions), *(_source_set([version]) for version in versions)):
-            if self._crashes.get(sources, 0) >= self._max_crashes:
-                raise SourceUnusable(
-                    f"the image crashed {self._max_crashes} renderers and is rejected for now",
-                    fix="replace the image; it is tried again after ten minutes",
-                )
+    def condemn(self, version: SourceVersion) -> None:
+        """Reject the source in any work: its trial ended a renderer."""
+        self._condemned[_source(version)] = None
+
+    def is_condemned(self, version: SourceVersion) -> bool:
+        """True if the source is rejected in any work."""
+        return _source(version) in self._condemned
+
+    def acquit(self, version: SourceVersion) -> None:
+        """Remove the source from the suspects: it passed its trial."""
+        self._suspects.pop(_source(version), None)
+
+    def suspects(self, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
+        """The sources that need a trial before other work."""
+        return [version for version in versions if _source(version) in self._suspects]
+
+    def check(self, versions: Sequence[SourceVersion], work: Hashable) -> None:
+        """Raise SourceUnusable or Overloaded for a source, or for work on these sources, that is rejected."""
+        if any(map(self.is_condemned, versions)):
+            raise _crashes("the image", self._max_failures)
+        failures = self._failures.get((_sources(versions), work))
+        if failures is None or failures.count < self._max_failures:
+            return
+        if failures.timed_out:
+            raise Overloaded(
+                f"this request exceeded the time limit {failures.count} times and is rejected for now",
+                fix="request a smaller rendition or fewer operations",
+                retry_after_s=round(self._window_s),
+            )
+        raise _crashes("this request", self._max_failures)
 
 
-def _source_set(versions: Sequence[SourceVersion]) -> SourceSet:
-    return tuple((version.identity, version.version) for version in versions)
+def _crashes(cause: str, count: int) -> SourceUnusable:
+    return SourceUnusable(
+        f"{cause} crashed {count} renderers and is rejected for now",
+        fix="replace the image; it is tried again after ten minutes",
+    )
+
+
+def _sources(versions: Sequence[SourceVersion]) -> tuple[_Source, ...]:
+    return tuple(map(_source, versions))
+
+
+def _source(version: SourceVersion) -> _Source:
+    return version.identity, version.version

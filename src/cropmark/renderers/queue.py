@@ -15,14 +15,14 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cropmark.model.problems import Overloaded, Problem
 from cropmark.ports import OpenSource, Passthrough, Rendered, SourceVersion, Timing
 from cropmark.renderers.cost import CostKey
 from cropmark.renderers.protocol import Reply
-from cropmark.renderers.tasks import Task
+from cropmark.renderers.tasks import Render, Task
 
 BURST = 32
 """Tasks that one client may queue past the limits. One page needs up to 24: a srcset of eight widths, three formats."""
@@ -43,6 +43,8 @@ class Job:
     cost_ms: float
     client: str | None
     reply: asyncio.Future[Reply]
+    is_trial: bool = False
+    """True for the trial of a suspect source (quarantine.py)."""
     queued_at_s: float = field(default_factory=time.perf_counter)
 
     @property
@@ -52,6 +54,11 @@ class Job:
     @property
     def versions(self) -> list[SourceVersion]:
         return [source.version for source in self.present]
+
+    @property
+    def work(self) -> Hashable:
+        """The work apart from its sources, for the quarantine."""
+        return self.task.plan if isinstance(self.task, Render) else type(self.task).__name__
 
     @property
     def name(self) -> str:

@@ -102,5 +102,8 @@ class Message:
     lengths: tuple[int | None, ...]
 
 
+EXIT_OWN_FAULT = 70
+"""Exit status of a worker that ends by an error in our own code. A decoder that ends the process gives another one."""
+
 MAX_SOURCES = 64
 """Most sources of one task: each is an open descriptor in the worker."""

@@ -25,6 +25,10 @@ MAX_HEADER_BYTES = 256 * 1024
 CHUNK_BYTES = 256 * 1024
 
 
+UNSERIALIZABLE = (pickle.PicklingError, AttributeError, TypeError, RecursionError)
+"""The exceptions of pickle for a message that it cannot serialize."""
+
+
 class MessageKind(IntEnum):
     """The kinds of replies."""
 
@@ -51,7 +55,7 @@ class ProtocolError(Exception):
 
 
 def serialize_request(message: object) -> bytes:
-    """The message with its length, as the front sends it."""
+    """The message with its length, as the front sends it. Raises UNSERIALIZABLE."""
     data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     return REQUEST_PREFIX.pack(len(data)) + data
 
@@ -73,8 +77,8 @@ def parse_prefix(prefix: bytes, max_body_bytes: int) -> tuple[MessageKind, int, 
 # -------------------------------------------------------------------------------------- the worker's side, blocking
 
 
-def receive(end: socket.socket) -> tuple[object, list[int]] | None:
-    """The front's next message and its descriptors; None if the front has closed the socket."""
+def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
+    """The front's next message, serialized, and its descriptors; None if the front has closed the socket."""
     first, descriptors, flags, _ = socket.recv_fds(end, CHUNK_BYTES, MAX_SOURCES)
     if not first:
         return None
@@ -86,7 +90,12 @@ def receive(end: socket.socket) -> tuple[object, list[int]] | None:
         if not more:
             return None
         data += more
-    return pickle.loads(memoryview(data)[REQUEST_PREFIX.size :]), descriptors  # noqa: S301 - only the front has the other end of the socket, and it is trusted
+    return bytes(memoryview(data)[REQUEST_PREFIX.size :]), descriptors
+
+
+def parse_request(data: bytes) -> object:
+    """The message that serialize_request() got. May raise any exception: a pickle can run any code that we have."""
+    return pickle.loads(data)  # noqa: S301 - only the front has the other end of the socket, and it is trusted
 
 
 def send_reply(end: socket.socket, reply: RawReply) -> None:

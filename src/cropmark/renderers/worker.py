@@ -10,7 +10,7 @@ import resource
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import READABLE, SNIFF_BYTES, sniff_format
@@ -19,7 +19,8 @@ from cropmark.ports import Passthrough
 from cropmark.renderers import protocol, transport
 from cropmark.renderers.protocol import Failure, Ready, Reply
 from cropmark.renderers.sandbox import confine
-from cropmark.renderers.tasks import MAX_SOURCES, Message, Setup, SourceBytes, Task, TaskHandler
+from cropmark.renderers.tasks import EXIT_OWN_FAULT, MAX_SOURCES, Message, Setup, SourceBytes, Task, TaskHandler
+from cropmark.renderers.transport import RawReply
 
 LibraryVersions = Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]
 """Returns the versions of the native libraries that decode, and a message for each that is too old."""
@@ -34,7 +35,7 @@ def main(load_handler: Callable[[Setup], TaskHandler], library_versions: Library
     first = transport.receive(end)
     if first is None:
         return
-    setup = first[0]
+    setup = transport.parse_request(first[0])
     assert isinstance(setup, Setup)
     _set_limits(setup)
     handler = load_handler(setup)
@@ -42,13 +43,32 @@ def main(load_handler: Callable[[Setup], TaskHandler], library_versions: Library
     # Last: a start at low priority takes twice as long among busy workers, and the front is waiting for it.
     _lower_priority(setup.niceness)
     transport.send_reply(end, protocol.serialize_ready(Ready(confine(setup.sandbox), *libraries)))
-    while (received := transport.receive(end)) is not None:
-        message, descriptors = received
-        assert isinstance(message, Message)
-        sources = transport.read_sources(descriptors, message.lengths)
-        transport.send_reply(end, protocol.serialize_reply(execute(handler, message.task, sources)))
+    try:
+        _serve(end, handler)
+    except BaseException:  # noqa: BLE001 - any error here is our own, never that of a source
+        traceback.print_exc()
+        os._exit(EXIT_OWN_FAULT)
     # Not sys.exit(): there is nothing to save, and shutting libvips down takes longer than the rest of the exit.
     os._exit(0)
+
+
+def _serve(end: socket.socket, handler: TaskHandler) -> None:
+    """Execute one task after another until the front closes the socket."""
+    while (received := transport.receive(end)) is not None:
+        transport.send_reply(end, _reply(handler, *received))
+
+
+def _reply(handler: TaskHandler, request: bytes, descriptors: Sequence[int]) -> RawReply:
+    """The reply to a serialized task; an InternalError for a failure before or after the task itself."""
+    try:
+        message = transport.parse_request(request)
+        assert isinstance(message, Message)
+        sources = transport.read_sources(descriptors, message.lengths)
+        return protocol.serialize_reply(execute(handler, message.task, sources))
+    except MemoryError:
+        return protocol.serialize_reply(_out_of_memory())
+    except Exception:  # noqa: BLE001 - the front must receive every error, or it takes it for a crash of the decoder
+        return protocol.serialize_reply(_own_fault())
 
 
 def execute(handler: TaskHandler, task: Task, sources: SourceBytes) -> Reply:
@@ -58,11 +78,20 @@ def execute(handler: TaskHandler, task: Task, sources: SourceBytes) -> Reply:
     except Problem as problem:
         return Reply(Failure(problem), recycle=isinstance(problem, SourceUnusable) and _decoder_ran(sources))
     except MemoryError:
-        return Reply(Failure(SourceUnusable("the image needs more memory than the limit")), recycle=True)
+        return _out_of_memory()
     except Exception:  # noqa: BLE001 - the front must receive every error, or it waits until the timeout
-        return Reply(Failure(InternalError("the renderer failed"), log=traceback.format_exc()), recycle=True)
+        return _own_fault()
     broken = isinstance(result, Passthrough) and result.reason is Reason.UNREADABLE
     return Reply(result, recycle=broken and _decoder_ran(sources))
+
+
+def _out_of_memory() -> Reply:
+    return Reply(Failure(SourceUnusable("the image needs more memory than the limit")), recycle=True)
+
+
+def _own_fault() -> Reply:
+    """For the exception that is being handled."""
+    return Reply(Failure(InternalError("the renderer failed"), log=traceback.format_exc()), recycle=True)
 
 
 def _set_limits(setup: Setup) -> None:
