@@ -56,7 +56,7 @@ def array(image: pyvips.Image) -> Array:
     return np.asarray(image.numpy()).astype(np.int16)
 
 
-@pytest.mark.parametrize("eighths", range(1, 9))
+@pytest.mark.parametrize("eighths", [1, 2, 4, 8])
 @pytest.mark.parametrize("body", PLAIN.values(), ids=PLAIN)
 def test_it_is_read_whole_and_as_libvips_reads_it(body: bytes, eighths: int) -> None:
     scale, info = Fraction(eighths, 8), load.info_of(body)

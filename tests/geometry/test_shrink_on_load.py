@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -39,16 +40,16 @@ def square(start: str, side: str) -> Region:
 # fmt: off
 EIGHTHS = [
     # ops                                                eighths  since
-    ([scaled(1001, 750)],                                4),   # 3 would give less than 1.5 times the result
-    ([scaled(1000, 750)],                                3),   # exactly 1.5 times the result
-    ([scaled(1000, 751)],                                4),   # less than 1.5 times
-    ([scaled(2333, 1750)],                               7),
-    ([scaled(2334, 1751)],                               8),
-    ([scaled(666, 500)],                                 2),
-    ([scaled(333, 250)],                                 1),
+    ([scaled(800, 600)],                                 2),   # exactly 1.25 times the result
+    ([scaled(801, 600)],                                 4),   # 2 has less than 1.25 times the result, 3 is slower
+    ([scaled(800, 601)],                                 4),
+    ([scaled(1600, 1200)],                               4),
+    ([scaled(1601, 1200)],                               8),   # 5, 6 and 7 are slower
+    ([scaled(400, 300)],                                 1),
+    ([scaled(401, 300)],                                 2),
     ([scaled(10, 8)],                                    1),   # the smallest JPEG scale
     ([scaled(250, 3000)],                                8),   # on both axes
-    ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)], 3),   # of the cropped part
+    ([Extract(Box(0, 0, 1000, 1000)), scaled(250, 250)], 4),   # of the cropped part
     ([scaled(100, 75), Background(WHITE)],               1),
     ([],                                                 8),
     ([Extract(Box(0, 0, 9, 9))],                         8),
@@ -66,10 +67,20 @@ SOURCES = [
     (header(LARGE, WEBP),           (100, 75),   1),
     (header(LARGE, WEBP),           (1000, 750), 4),
     (header(LARGE, WEBP),           (1001, 751), 8),   # a WebP needs twice the result
-    (header(LARGE, WEBP),           (900, 675),  4),   # its decoder does not support 3/8
     (header(LARGE, PNG),            (100, 75),   8),
     (header(LARGE, Format.AVIF),    (100, 75),   8),
     (header(LARGE, WEBP, frames=2), (100, 75),   8),
+]
+
+ENCODINGS = [
+    # encoding                                 eighths of 4000x3000 for 800x600: at 2/8 there are 1.25 times the result
+    (Encoding(JPEG, 85),                       2),
+    (Encoding(JPEG, 89),                       2),
+    (Encoding(JPEG, 90),                       4),   # shows more than a decoding at 1.25 has
+    (Encoding(PNG, 80),                        4),
+    (Encoding(WEBP, 80),                       2),
+    (Encoding(WEBP, 80, lossless=True),        4),
+    (Encoding(Format.AVIF, 60),                2),
 ]
 
 REWRITTEN = [
@@ -100,6 +111,12 @@ def test_the_scale_for_sources(info: Info, to: tuple[int, int], eighths: int) ->
     assert read(info, scaled(*to)).scale == Fraction(eighths, 8)
 
 
+@pytest.mark.parametrize(("encoding", "eighths"), ENCODINGS)
+def test_the_scale_for_encodings(encoding: Encoding, eighths: int) -> None:
+    made = replace(recipe(scaled(800, 600)), encoding=encoding)
+    assert decode_plan(made, header(LARGE, JPEG)).scale == Fraction(eighths, 8)
+
+
 @pytest.mark.parametrize(("ops", "rewritten"), REWRITTEN)
 def test_the_ops_for_the_smaller_frame(ops: list[AnyOp], rewritten: list[AnyOp]) -> None:
     info = header(LARGE, JPEG, alpha=any(isinstance(op, Background) for op in ops))
@@ -115,8 +132,8 @@ def test_a_last_pixel_partly_outside_the_image_counts_partly(orientation: int) -
 
 
 def test_a_result_of_one_pixel_is_the_mean_of_its_window() -> None:
-    """1.5 decoded pixels round to one, which must not be cropped from them."""
-    assert read(header(Size(12, 12), JPEG), scaled(1, 1)).ops == (Scale(Size(1, 1), window=square("0", "1.5")),)
+    """11/8 decoded pixels round to one, which must not be cropped from them."""
+    assert read(header(Size(11, 11), JPEG), scaled(1, 1)).ops == (Scale(Size(1, 1), window=square("0", "11/8")),)
 
 
 def test_a_source_at_full_scale_has_the_ops_of_the_recipe() -> None:

@@ -1,4 +1,4 @@
-"""Decodes JPEG with libjpeg-turbo directly: a fifth faster than through libvips, and scaled to any number of eighths.
+"""Decodes JPEG with libjpeg-turbo directly: a fifth faster than through libvips.
 
 Unusual files (CMYK, very many scans), files too large to decode into memory, and files with any error are left to
 libvips, which reads row by row and decides alone whether a file is broken (docs/decisions/0014).
@@ -22,7 +22,7 @@ _METADATA_FIELDS: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-da
 
 
 def decode(data: bytes, header: Image, size: Size) -> Image | None:
-    """The stored frame at `size`, a number of eighths of it with sides rounded up; None if libvips must decode it.
+    """The stored frame at `size`, a scale of decode_plan() with sides rounded up; None if libvips must decode it.
 
     `header` is the file as libvips opened it; its metadata is copied to the frame.
     """

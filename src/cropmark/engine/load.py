@@ -18,7 +18,6 @@ from cropmark.engine.declared_colors import with_declared_colors
 from cropmark.engine.image import DecodedImage, in_memory
 from cropmark.engine.repair import completed
 from cropmark.engine.tiff import is_8_bit_cie_lab, labeled_rgb
-from cropmark.geometry.rounding import ceil_px
 from cropmark.geometry.shrink_on_load import decoded_size
 from cropmark.model.formats import READABLE, SNIFF_BYTES, CmykConversion, Format, Info, sniff_format
 from cropmark.model.problems import InternalError, SourceUnusable
@@ -132,7 +131,7 @@ def decode(
 ) -> DecodedImage:
     """The first `frames` frames, upright, in the source's own colors. Pixels are decoded lazily from top to bottom.
 
-    `scale` decodes a JPEG (eighths) or a still WebP (1/2, 1/4, 1/8) smaller. `reach` is the share of the upright height
+    `scale` decodes a JPEG or a still WebP smaller: 1/2, 1/4 or 1/8. `reach` is the share of the upright height
     that will be read, from the top. Raises pyvips.Error; for a broken body only when its pixels are pulled.
     """
     if info.format in _PAGED:
@@ -174,17 +173,12 @@ def _jpeg(data: bytes, info: Info, scale: Fraction, reach: Fraction) -> Image:
 
 
 def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
-    """The frame of a JPEG decoded by libvips at 1/2, 1/4 or 1/8, then resized to `size`.
+    """The frame of a JPEG decoded by libvips at `scale`, which is `size`.
 
     libvips drops a partial last pixel, so the last row and column are repeated in its place.
     """
-    shrink = next(shrink for shrink in (8, 4, 2, 1) if shrink * scale <= 1)
-    part = _open(data, Format.JPEG, shrink=shrink)
-    left = scale * shrink
-    whole = Size(ceil_px(size.width / left), ceil_px(size.height / left)) if left != 1 else size
-    if (part.width, part.height) != (whole.width, whole.height):
-        part = part.embed(0, 0, whole.width, whole.height, extend="copy")
-    return part if left == 1 else part.resize(size.width / part.width, vscale=size.height / part.height)
+    frame = _open(data, Format.JPEG, shrink=scale.denominator)
+    return frame.embed(0, 0, size.width, size.height, extend="copy")
 
 
 def decodes_fully(data: bytes) -> bool:

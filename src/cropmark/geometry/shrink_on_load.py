@@ -1,7 +1,7 @@
-"""Decoding a source at a reduced scale, which is much cheaper: JPEG at any eighth of its size, WebP at some of them.
+"""Decoding a JPEG or a WebP at 1/8, 1/4 or 1/2 of its size, which is much cheaper.
 
 It is used only if the decoded frame is large enough compared with the result, and with kernels that lose no quality.
-Source: https://www.fastly.com/documentation/reference/io/resize-filter and docs/decisions/0136
+Source: https://www.fastly.com/documentation/reference/io/resize-filter and docs/decisions/0151
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from cropmark.geometry.frame_state import FrameState
 from cropmark.geometry.orientation import mirrored_axes
-from cropmark.geometry.recipe import AnyOp, Extract, Recipe, Scale
+from cropmark.geometry.recipe import AnyOp, Encoding, Extract, Recipe, Scale
 from cropmark.geometry.region import Region
 from cropmark.geometry.rounding import ceil_px, round_half_even
 from cropmark.geometry.subpixel_crop import scale_window
@@ -20,14 +20,9 @@ from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter, Orientation
 
 _KERNELS = frozenset({Filter.LANCZOS3, Filter.LANCZOS2, Filter.CUBIC})
-_SCALES = {
-    Format.JPEG: tuple(Fraction(eighths, 8) for eighths in range(1, 8)),
-    Format.WEBP: (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2)),
-}
-"""The scales that the decoders support, smallest first."""
-_MIN_OVERSAMPLING = {Format.JPEG: Fraction(3, 2), Format.WEBP: Fraction(2)}
-"""The decoded frame has at least this many times the result's pixels on each axis. At 1.5 a JPEG loses 0.1 points of
-SSIMULACRA2, at 1.25 it loses 1.7 (docs/decisions/0136)."""
+_SCALES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2))
+"""Smallest first. libjpeg-turbo decodes other eighths without SIMD: 6/8 takes longer than the whole image."""
+_HIGH_QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +36,30 @@ class DecodePlan:
 def decode_plan(recipe: Recipe, info: Info) -> DecodePlan:
     """The cheapest way to decode the source for the recipe. The result shows exactly the same part of the source."""
     full_scale = DecodePlan(Fraction(1), recipe.ops)
-    if info.format not in _SCALES or info.animated:
+    if info.format not in (Format.JPEG, Format.WEBP) or info.animated:
         return full_scale
     match _split_first_extract(recipe.ops, info.size):
         case box, [Scale(size, kernel) as to, *rest] if kernel in _KERNELS:
             window = to.window_of(box.size).moved(Fraction(box.left), Fraction(box.top))
-            factor = _MIN_OVERSAMPLING[info.format]
-            for scale in _SCALES[info.format]:
+            factor = _min_oversampling(info.format, recipe.encoding)
+            for scale in _SCALES:
                 if window.width * scale >= factor * size.width and window.height * scale >= factor * size.height:
                     ops = scale_window(_decoded_window(window, info, scale), size, kernel)
                     frame = FrameState(decoded_size(info, scale), info.alpha, view=None)
                     return DecodePlan(scale, frame.apply(*ops, *rest).ops)
     return full_scale
+
+
+def _min_oversampling(source: Format, encoding: Encoding) -> Fraction:
+    """The least number of decoded pixels for each pixel of the result, along each axis.
+
+    A JPEG decoded at 1.25 times the result loses half a point of SSIMULACRA2 if it is encoded with quality 80, but
+    three points if it is encoded without loss (docs/decisions/0151).
+    """
+    if source is Format.WEBP:
+        return Fraction(2)
+    is_precise = encoding.lossless or encoding.format is Format.PNG or encoding.quality >= _HIGH_QUALITY
+    return Fraction(3, 2) if is_precise else Fraction(5, 4)
 
 
 def decoded_size(info: Info, scale: Fraction) -> Size:
