@@ -150,6 +150,14 @@ def test_output(query: str, accept: str, source: Info, becomes: str) -> None:
     assert told(taken(output_of(query, accept), source), source) == becomes
 
 
+@pytest.mark.parametrize(
+    ("query", "compact"),
+    [("width=9", False), ("quality=60", False), ("optimize=high", True), ("optimize=low&format=jpg&quality=70", True)],
+)
+def test_a_jpeg_is_compact_if_optimize_asks_for_it(query: str, compact: bool) -> None:
+    assert taken(output_of(query), JPEG).compact is compact
+
+
 # fmt: off
 SERVICES = [
     # settings                                 query          Accept     source        becomes

@@ -61,6 +61,16 @@ def test_jpegs_are_baseline_or_progressive_as_requested() -> None:
     assert opened(written(PHOTO, JPEG, progressive=True)).info["progressive"] == 1
 
 
+def test_a_compact_jpeg_has_fewer_bytes_and_the_same_pixels() -> None:
+    usual, compact, hurried = (
+        written(PHOTO, JPEG),
+        written(PHOTO, JPEG, compact=True),
+        written(PHOTO, JPEG, compact=True, low_effort=True),
+    )
+    assert len(compact) < len(usual) == len(hurried)
+    assert np.array_equal(seen(compact), seen(usual))
+
+
 def test_jpeg_chroma_is_halved_below_quality_90() -> None:
     layers = [opened(written(PHOTO, JPEG, quality)).layer for quality in (89, 90)]  # type: ignore[attr-defined]  # Pillow's JpegImageFile has it
     assert [sampling[0][1:3] for sampling in layers] == [(2, 2), (1, 1)]

@@ -77,7 +77,7 @@ def _jpeg(
         signed_strip.jpegsave_buffer(
             Q=encoding.quality,
             interlace=encoding.progressive,
-            optimize_coding=not low_effort,  # optimizing saves 2 % of the bytes for half of the time
+            optimize_coding=encoding.compact and not low_effort,  # 1 to 3 % fewer bytes in 2.7 times the time
             quant_table=3,  # 8 % smaller than the standard's at equal SSIMULACRA2
             subsample_mode="auto",
             keep=keep if rights is None else keep | ForeignKeep.EXIF | ForeignKeep.XMP,

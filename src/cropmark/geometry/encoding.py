@@ -143,6 +143,7 @@ def _encoding(choice: EncodingChoice, format_: Format, output: Output, info: Inf
         lossless=format_ in _MAY_BE_LOSSLESS and _is_set(choice.lossless, as_source=info.lossless),
         progressive=format_ is Format.JPEG and _is_set(choice.progressive, as_source=info.progressive),
         palette=format_ is Format.PNG and choice.palette,
+        compact=format_ is Format.JPEG and choice.compact,
         metadata=_kept_metadata(output, format_, info),
     )
 

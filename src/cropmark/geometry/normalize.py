@@ -107,11 +107,11 @@ def _normalized_plan(plan: Plan, steps: Sequence[tuple[AnyStep, AnyStep]], info:
 
 
 def _normalize_encoding(encoding: Encoding) -> Encoding:
-    """The encoding with the quality set to 100 if the encoder ignores it."""
+    """The encoding with the quality set to 100 if the encoder ignores it, and without the encoder's effort."""
     lossless = (
         encoding.lossless or encoding.format is Format.GIF or (encoding.format is Format.PNG and not encoding.palette)
     )
-    return replace(encoding, quality=_NO_QUALITY) if lossless else encoding
+    return replace(encoding, quality=_NO_QUALITY if lossless else encoding.quality, compact=False)
 
 
 def _is_no_op(step: AnyStep, before: list[AnyStep], info: Info) -> bool:

@@ -222,6 +222,8 @@ class Encoding:
     lossless: bool = False
     progressive: bool = False
     palette: bool = False
+    compact: bool = False
+    """Spend more time on a smaller file of the same quality; for JPEG."""
     metadata: frozenset[KeepMetadata] = frozenset()
 
 

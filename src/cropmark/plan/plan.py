@@ -39,6 +39,8 @@ class EncodingChoice:
     progressive: TriState = TriState.NO
     palette: bool = False
     """PNG of up to 256 colors with 8-bit alpha."""
+    compact: bool = False
+    """Spend more time on a smaller file of the same quality; for JPEG."""
     keep_animation: bool = False
     first_frame: bool = False
     """Write only the first frame of an animation; Output.first_frame does it for every choice."""

@@ -63,13 +63,14 @@ def equivalent_quality(quality: int, to: Format) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Qualities:
-    """The quality of each format; `named` is True if the query has one."""
+    """The quality of each format; `named` is True if the query has one, `compact` if it has `optimize`."""
 
     jpeg: int
     webp: int
     auto_webp: int
     avif: int
     named: bool
+    compact: bool = False
 
     @property
     def webp_lossless(self) -> TriState:
@@ -78,13 +79,13 @@ class _Qualities:
 
 
 def _qualities(parsed: ParsedParams, settings: FastlySettings) -> _Qualities:
-    quality = params.QUALITY.of(parsed)
+    quality, optimized = params.QUALITY.of(parsed), params.OPTIMIZE.of(parsed)
     if quality is not None:
-        return _Qualities(quality.usual, quality.usual, quality.auto_webp, quality.usual, named=True)
-    optimized = params.OPTIMIZE.of(parsed)
+        compact = optimized is not None
+        return _Qualities(quality.usual, quality.usual, quality.auto_webp, quality.usual, named=True, compact=compact)
     if optimized is not None:
         webp = equivalent_quality(optimized, Format.WEBP)
-        return _Qualities(optimized, webp, webp, equivalent_quality(optimized, Format.AVIF), named=True)
+        return _Qualities(optimized, webp, webp, equivalent_quality(optimized, Format.AVIF), named=True, compact=True)
     webp = settings.webp_quality
     return _Qualities(settings.jpeg_quality, webp, webp, AVIF_QUALITY, named=False)
 
@@ -134,7 +135,8 @@ class _OutputRules:
 
     @property
     def jpeg(self) -> EncodingChoice:
-        return EncodingChoice(Format.JPEG, self.quality.jpeg, progressive=self.settings.jpeg_type.progressive)
+        progressive = self.settings.jpeg_type.progressive
+        return EncodingChoice(Format.JPEG, self.quality.jpeg, progressive=progressive, compact=self.quality.compact)
 
     @property
     def source_choices(self) -> tuple[EncodingChoice, ...]:
