@@ -6,13 +6,16 @@ import zlib
 
 import numpy as np
 import pytest
+import pyvips
 
 from cropmark.engine import color, load
+from cropmark.engine.color_tags import PRIMARIES
+from cropmark.engine.colorimetry import inverse, multiplied, rgb_to_xyz
 from cropmark.engine.image import in_memory
 from tests.engine.avif_files import avif_of, flat_stream, gray_stream, icc, nclx, ramp_stream
 from tests.engine.images import Array, file_of, gray_profile, grb_profile, pixels, srgb_profile
 from tests.engine.test_color_tags import P3, SRGB_CHUNK, chrm, cicp, gama
-from tests.hostile.raw import GRAY, RGB, chunk, idat, ihdr, png
+from tests.hostile.raw import GRAY, RGB, RGBA, chunk, idat, ihdr, png
 
 COLOR = (200, 100, 50)
 COLOR_OF_P3 = (215, 93, 31)
@@ -133,3 +136,26 @@ def test_alpha_is_not_stretched() -> None:
     gray = np.dstack([np.full((16, 16), 255, np.uint8)] * 3 + [np.full((16, 16), 100, np.uint8)])
     body = file_of(gray, "AVIF", quality=100, subsampling="4:0:0", range="limited")
     assert srgb(body)[8, 8].tolist() == [255, 255, 255, 100]
+
+
+@pytest.mark.parametrize("primaries", [9, 12])
+def test_16_bits_are_converted_exactly(primaries: int) -> None:
+    """Against the formulas. The color library's own conversion of 16 bits is off by up to 24 levels."""
+    wide = np.random.default_rng(3).integers(0, 65536, (16, 64, 3))
+    matrix = np.array(multiplied(inverse(rgb_to_xyz(PRIMARIES[1])), rgb_to_xyz(PRIMARIES[primaries])))
+    light = (np.where(wide <= 2650, wide / 12.92 / 65535, ((wide / 65535 + 0.055) / 1.055) ** 2.4) @ matrix.T).clip(
+        0, 1
+    )
+    expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in wide)
+    found = srgb(png(ihdr(64, 16, 16), cicp(primaries, 13), idat(rows)))
+    assert np.abs(found - expected).max() <= 3
+
+
+def test_16_bits_with_alpha_and_a_broken_profile() -> None:
+    deep = png(ihdr(1, 1, 16, RGBA), cicp(12, 13), idat(b"\0" + b"".join(bytes((v, v)) for v in (*COLOR, 99))))
+    assert np.abs(srgb(deep)[0, 0].astype(int) - np.array((*COLOR_OF_P3, 99))).max() <= 1
+    pixel = np.array([[[v * 257 for v in COLOR]]], np.uint16)
+    broken = pyvips.Image.new_from_memory(pixel.tobytes(), 1, 1, 3, "ushort").copy(interpretation="rgb16")
+    broken.set_type(pyvips.GValue.blob_type, "icc-profile-data", b"\0" * 16 + b"RGB " + bytes(200))
+    assert pixels(color.to_srgb(broken))[0, 0].tolist() == list(COLOR)

@@ -9,9 +9,11 @@ from typing import Final
 
 from pyvips import GValue, Image
 
+from cropmark.engine.color_tags import SRGB
+from cropmark.engine.colorimetry import inverse, rgb_to_xyz
 from cropmark.engine.gray import gray_by_profile
 from cropmark.engine.image import blob
-from cropmark.engine.light import LARGEST
+from cropmark.engine.light import LARGEST, rgb_of_light
 from cropmark.engine.tone_map import hdr_colors, tone_mapped
 from cropmark.model.formats import CmykConversion
 
@@ -19,6 +21,8 @@ _PROFILE = "icc-profile-data"
 _MAX_PROFILE_BYTES = 2**20
 
 
+_XYZ_TO_SRGB: Final = [list(row) for row in inverse(rgb_to_xyz(SRGB.primaries))]
+"""Under D65, to which libvips adapts XYZ."""
 _CMYK: Final = ContextVar("cmyk", default=CmykConversion.BROWSER)
 
 
@@ -43,6 +47,8 @@ def to_srgb(frame: Image) -> Image:
         return _as_8_bit_rgb(_inks_as_rgb(frame))
     if not profile or (_is_plain_rgb(frame) and _is_srgb(profile)):
         return _as_8_bit_rgb(frame if _is_plain_rgb(frame) else frame.colourspace("srgb"))
+    if frame.format == "ushort" and profile[16:20] == b"RGB ":
+        return _deep_to_srgb(frame)
     # Perceptual suits most photographs. For a profile without that table, the library falls back to relative.
     return _as_8_bit_rgb(frame.icc_transform("srgb", embedded=True, intent="perceptual", depth=8))
 
@@ -55,6 +61,18 @@ def with_own_profile(frame: Image) -> Image:
     profile = blob(frame, _PROFILE)
     fits = profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE_BYTES
     return frame if fits and _is_plain_rgb(frame) else to_srgb(frame)
+
+
+def _deep_to_srgb(frame: Image) -> Image:
+    """A frame of 16 bits with an RGB profile as 8-bit sRGB, by way of XYZ in floats.
+
+    The color library's own conversion of 16 bits interpolates between 33 points per band, and moves strong colors by
+    up to 25 levels.
+    """
+    alpha = frame.extract_band(3) if frame.bands > 3 else None
+    xyz = frame.extract_band(0, n=3).icc_import(embedded=True, pcs="xyz", intent="perceptual")
+    rgb = rgb_of_light(xyz.recomb(Image.new_from_array(_XYZ_TO_SRGB)) / 100)
+    return rgb if alpha is None else rgb.bandjoin((alpha >> 8).cast("uchar"))
 
 
 def _inks_as_rgb(frame: Image) -> Image:

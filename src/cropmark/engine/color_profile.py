@@ -11,7 +11,7 @@ from struct import pack
 from typing import Final
 
 from cropmark.engine.color_tags import Curve, SdrColors
-from cropmark.engine.colorimetry import D50, Vector, adaptation, product, rgb_to_xyz, transposed, white_xyz
+from cropmark.engine.colorimetry import D50, Vector, adaptation, multiplied, rgb_to_xyz, transposed, white_xyz
 
 _VERSION: Final = 0x04300000
 _DATE: Final = (2026, 1, 1, 0, 0, 0)
@@ -23,7 +23,7 @@ _COPYRIGHT: Final = "No copyright, use freely"
 def rgb_profile(colors: SdrColors) -> bytes:
     """A display profile of a matrix and a curve. Raises ValueError if the primaries enclose no white."""
     to_d50 = adaptation(white_xyz(colors.primaries), D50)
-    red, green, blue = transposed(product(to_d50, rgb_to_xyz(colors.primaries)))
+    red, green, blue = transposed(multiplied(to_d50, rgb_to_xyz(colors.primaries)))
     curve = _curve(colors.curve)
     tags = {b"rXYZ": _xyz(red), b"gXYZ": _xyz(green), b"bXYZ": _xyz(blue), b"rTRC": curve, b"gTRC": curve}
     adapted = b"sf32" + bytes(4) + b"".join(_fixed(part) for row in to_d50 for part in row)

@@ -51,10 +51,10 @@ def adaptation(white: Vector, target: Vector) -> Matrix:
     """The Bradford matrix for XYZ that adapts colors from one white to another."""
     ratios = [to / of for of, to in zip(applied(_BRADFORD, white), applied(_BRADFORD, target), strict=True)]
     first, second, third = (_scaled(row, (ratio,) * 3) for row, ratio in zip(_BRADFORD, ratios, strict=True))
-    return product(inverse(_BRADFORD), (first, second, third))
+    return multiplied(inverse(_BRADFORD), (first, second, third))
 
 
-def product(left: Matrix, right: Matrix) -> Matrix:
+def multiplied(left: Matrix, right: Matrix) -> Matrix:
     columns = transposed(right)
     first, second, third = (tuple(_dot(row, column) for column in columns) for row in left)
     return first, second, third

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from pyvips import Image
@@ -46,3 +47,13 @@ def light_of_hlg(samples: Image) -> Image:
 def srgb_of_light(light: Image) -> Image:
     """sRGB samples. Source: IEC 61966-2-1."""
     return (light <= 0.0031308).ifthenelse(light * 12.92, light ** (1 / 2.4) * 1.055 - 0.055)
+
+
+def rgb_of_light(light: Image) -> Image:
+    """8-bit sRGB of linear RGB in sRGB's primaries, cut to 0 to 1."""
+    return (light * LARGEST["ushort"]).cast("ushort").maplut(_srgb_samples()).copy(interpretation="srgb")
+
+
+@lru_cache(maxsize=1)
+def _srgb_samples() -> Image:
+    return table(srgb_of_light(ramp("ushort")), "uchar")

@@ -13,8 +13,8 @@ from typing import Final
 from pyvips import GValue, Image
 
 from cropmark.engine.color_tags import PRIMARIES, HdrColors, HdrTransfer
-from cropmark.engine.colorimetry import Matrix, Vector, inverse, product, rgb_to_xyz
-from cropmark.engine.light import LARGEST, light_of_hlg, light_of_pq, ramp, srgb_of_light, table
+from cropmark.engine.colorimetry import Matrix, Vector, inverse, multiplied, rgb_to_xyz
+from cropmark.engine.light import LARGEST, light_of_hlg, light_of_pq, ramp, rgb_of_light
 
 _FIELD: Final = "hdr-colors"
 _BT709, _BT2020 = 1, 9
@@ -52,8 +52,7 @@ def tone_mapped(image: Image, colors: HdrColors) -> Image:
     light = _screen_light(image if image.bands == 3 else image.bandjoin([image, image]), colors)
     brightest = light[0].maxpair(light[1]).maxpair(light[2])
     gain = (brightest * _STEPS_PER_WHITE).cast("ushort").maplut(_gains(colors.peak_nits))
-    linear = (_recombined(light * gain, _between(_BT2020, _BT709)) * LARGEST["ushort"]).cast("ushort")
-    mapped = linear.maplut(_srgb_samples()).copy(interpretation="srgb")
+    mapped = rgb_of_light(_recombined(light * gain, _between(_BT2020, _BT709)))
     mapped.remove(_FIELD)
     return mapped
 
@@ -77,7 +76,7 @@ def _recombined(image: Image, matrix: Matrix) -> Image:
 def _between(primaries: int, target: int) -> Matrix:
     """The matrix between linear RGB of two sets of primaries. White remains white, also of another color."""
     to_target = inverse(rgb_to_xyz(PRIMARIES[target]))
-    first, second, third = product(to_target, rgb_to_xyz(PRIMARIES[primaries]))
+    first, second, third = multiplied(to_target, rgb_to_xyz(PRIMARIES[primaries]))
     return _normalized(first), _normalized(second), _normalized(third)
 
 
@@ -90,11 +89,6 @@ def _light(transfer: HdrTransfer, sample_format: str) -> Image:
     samples = ramp(sample_format)
     light = light_of_pq(samples) if transfer is HdrTransfer.PQ else light_of_hlg(samples)
     return light.cast("float").copy_memory()
-
-
-@lru_cache(maxsize=1)
-def _srgb_samples() -> Image:
-    return table(srgb_of_light(ramp("ushort")), "uchar")
 
 
 @lru_cache(maxsize=16)
