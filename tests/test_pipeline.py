@@ -221,6 +221,16 @@ async def test_a_purge_covers_renditions_and_analyses(line: Fixture) -> None:
     assert line.renderers.analyses == 2
 
 
+async def test_a_purge_covers_every_query_of_an_origin(line: Fixture) -> None:
+    """An origin's image with a query has the identity of its URL."""
+    line.source.versions |= {"a.jpg?x=1": "1", "a.jpgx": "1"}
+    for path in ("a.jpg", "a.jpg?x=1", "a.jpgx"):
+        await line.deliver(order(path))
+    assert await line.pipeline.purge_source(line.source, SitePath("a.jpg")) == 2
+    assert (await line.deliver(order("a.jpgx"))).cache_status == "hit-memory"
+    assert line.source.stat(SitePath("a.jpg?x=1")).generation == 1
+
+
 async def test_a_result_without_an_optional_source_has_a_short_ttl(line: Fixture) -> None:
     delivered = await line.deliver(order("a.jpg", "none.png"))
     assert delivered.record.expires_s == NOW + PARTIAL_TTL_S

@@ -426,10 +426,13 @@ class Pipeline:
 
         Returns the number of purged entries.
         """
-        prefix = source.identity(ref) + ("" if below else "\n")
-        source.purge(prefix)
         self._failures.clear()
-        return await self._cache.purge(f"source:{prefix}")
+        purged = 0
+        for end in ("",) if below else ("\n", "?"):  # an origin's image may have a query
+            prefix = source.identity(ref) + end
+            source.purge(prefix)
+            purged += await self._cache.purge(f"source:{prefix}")
+        return purged
 
     async def purge_tag(self, tag: str) -> int:
         """Purge every rendition with a tag that begins with `tag`; returns their number."""

@@ -138,9 +138,31 @@ def test_the_operator_may_turn_headers_off_and_parameters_on() -> None:
     assert found.warnings == ()
 
 
-def test_unknown_parameters_are_not_passed_to_the_origin_with_a_warning() -> None:
-    assert [w.parameter for w in order_of("x=1", api="fastly; qp=*").warnings] == [API]
-    assert order_of("x=1", api="fastly").warnings == ()
+# fmt: off
+FOR_THE_ORIGIN = [
+    # query                              the API header        the query for the origin
+    ("x=1&width=9&y=a%2Cb",              "fastly; qp=*",       "x=1&y=a%2Cb"),         # not decoded
+    ("x=1&width=9",                      "Fastly;QP=*",        "x=1"),
+    ("??x=1&&wi%64th=9",                 "fastly; qp=*",       "x=1"),
+    ("x&y=&x=2",                         "fastly; qp=*",       "x&y=&x=2"),            # order, repetitions, empty ones
+    ("width=9&overlay=/a&format=webp",   "fastly; qp=*",       ""),
+    ("region=asia",                      "fastly; qp=*",       "region=asia"),
+    ("x=1",                              "fastly",             ""),
+    ("x=1",                              "fastly; qp=x",       ""),
+    ("x=1",                              "",                   ""),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("query", "api", "passed"), FOR_THE_ORIGIN)
+def test_unknown_parameters_are_for_the_origin_if_a_header_says_so(query: str, api: str, passed: str) -> None:
+    assert order_of(query, api=api).sources[0].ref == SitePath("a.png", query=passed)
+
+
+def test_a_setting_stands_for_the_header() -> None:
+    order = order_of("x=1&width=9", FastlySettings(origin_query=True))
+    assert order.sources[0].ref == SitePath("a.png", query="x=1")
+    assert order.warnings == ()
 
 
 # ------------------------------------------------------------------------------------------------ montage

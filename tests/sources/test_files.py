@@ -79,11 +79,12 @@ SERVED = [
     "in/blue.jpg",
     "absolute.jpg",
     "round/round/a.jpg",
+    "/a.jpg", "sky//blue.jpg", "//sky///blue.jpg",   # several slashes are one
 ]
 
 MISSING = [
     "none.jpg", "sky/none.jpg", "a.jpg/b.jpg",
-    "", "/", "sky", "sky/", "a.jpg/", "/a.jpg", "sky//blue.jpg",
+    "", "/", "//", "sky", "sky/", "sky//", "a.jpg/", "a.jpg//",
     "..", ".", "...", "../secret.jpg", "sky/../a.jpg", "./a.jpg", "sky/./blue.jpg", "sky/../../secret.jpg",
     "..\\secret.jpg", "sky\\blue.jpg", "a.jpg\0", "a.jpg\0.png", "\0",
     "%2e%2e/secret.jpg", "%2e%2e%2fsecret.jpg", "..%2fsecret.jpg", "%252e%252e/secret.jpg", "..;/secret.jpg",
@@ -110,6 +111,48 @@ async def test_any_other_path_is_missing_without_detail_check_22(root: Path, pat
             await FolderSource(root).open(SitePath(path))
     assert str(caught.value) == "the image does not exist"
     assert caught.value.__cause__ is None
+
+
+# fmt: off
+SPELLINGS = [
+    # the file's path              other paths to it
+    ("caf\u00e9.jpg",              ["cafe\u0301.jpg"]),
+    ("cafe\u0301.jpg",             ["caf\u00e9.jpg"]),
+    ("\u00fc/Bru\u0308cke.jpg",    ["\u00fc/Br\u00fccke.jpg", "u\u0308//Bru\u0308cke.jpg"]),   # one of each
+    ("\ud55c\uae00.jpg",           ["\u1112\u1161\u11ab\u1100\u1173\u11af.jpg"]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("path", "others"), SPELLINGS)
+async def test_both_unicode_forms_name_a_file(tmp_path: Path, path: str, others: list[str]) -> None:
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_bytes(JPEG)
+    source = FolderSource(tmp_path)
+    for other in others:
+        assert await read(source, other) == JPEG
+        version = source.stat(SitePath(path))
+        assert source.stat(SitePath(other)) == version
+        assert source.identity(SitePath(other)) == source.identity(SitePath(path)) == version.identity
+
+
+async def test_the_exact_spelling_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "caf\u00e9.jpg").write_bytes(b"composed")
+    source = FolderSource(tmp_path)
+    assert await read(source, "cafe\u0301.jpg") == b"composed"
+    (tmp_path / "cafe\u0301.jpg").write_bytes(b"decomposed")
+    assert await read(source, "cafe\u0301.jpg") == b"decomposed"
+    assert await read(source, "caf\u00e9.jpg") == b"composed"
+    assert source.stat(SitePath("cafe\u0301.jpg")) != source.stat(SitePath("caf\u00e9.jpg"))
+
+
+async def test_another_letter_is_another_name(tmp_path: Path) -> None:
+    (tmp_path / "caf\u00e9.jpg").write_bytes(JPEG)
+    for path in ("cafe.jpg", "caf\u00e8.jpg", "\uff43af\u00e9.jpg", "caf\u00e9/a.jpg"):
+        with pytest.raises(SourceNotFound):
+            await FolderSource(tmp_path).open(SitePath(path))
+        with pytest.raises(SourceNotFound):
+            FolderSource(tmp_path).stat(SitePath(path))
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])

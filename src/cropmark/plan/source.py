@@ -24,11 +24,13 @@ class PublishScope:
 class SitePath:
     """An image in the site's own source, by its decoded path without a leading slash.
 
-    Only library sources use `scope`; a folder has no publication states.
+    Only library sources use `scope`, and only origins use `query`: a file of a folder has no parameters.
     """
 
     path: str
     scope: PublishScope | None = None
+    query: str = ""
+    """The query for the origin, still encoded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 A path that does not name an image file inside the folder is missing. One text for every reason, so that clients
 cannot find out what else exists. Names that begin with a dot are never served, which excludes `.` and `..` as well as
 `.git` and `.env`. Symbolic links are followed, but not out of the folder.
+
+A path is read as nginx reads it: several slashes count as one. A name with an accent has two spellings in Unicode, and
+programs write either: if no file has the spelling of the path, a file with the other one is served.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn
+from unicodedata import normalize
 
 import structlog
 
@@ -35,6 +39,7 @@ _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 # Each part: not empty, no dot first, no slash, backslash, NUL, or half of a surrogate pair.
 _PART: Final = r"[^./\\\0\ud800-\udfff][^/\\\0\ud800-\udfff]*"
 _NAME: Final = re.compile(rf"{_PART}(?:/{_PART})*")
+_SLASHES: Final = re.compile("//+")
 
 _SYSTEM_ERRORS: Final = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
@@ -74,7 +79,7 @@ class FolderSource:
         try:
             state = self._stat(self._prefix_bytes + path.encode())
         except OSError as error:
-            _raise_open_error(path, error)
+            return self.stat(SitePath(self._other_spelling(path, error)))
         purges = self._generations.purges
         if known is not None and known[0] == state and known[1] == purges:
             return known[2]
@@ -93,7 +98,7 @@ class FolderSource:
         """`files:sky/blue.jpg`, also for a folder or a missing file. Raises SourceNotFound for other references."""
         if not isinstance(ref, SitePath):
             _raise_not_found()
-        return f"{self._name}:{ref.path}"
+        return self._identity(_SLASHES.sub("/", ref.path).removeprefix("/"))
 
     def purge(self, prefix: str) -> None:
         self._generations.add(prefix)
@@ -115,7 +120,7 @@ class FolderSource:
         except ValueError:
             _raise_not_found()
         except OSError as error:
-            _raise_open_error(path, error)
+            return self._open(self._other_spelling(path, error))
         try:
             # All checks use the descriptor: replacing the file now cannot change their result.
             status = os.fstat(descriptor)
@@ -131,9 +136,30 @@ class FolderSource:
         """Raises SourceNotFound for anything but a regular file."""
         if not stat.S_ISREG(state.mode):
             _raise_not_found()
-        identity = f"{self._name}:{path}"
+        identity = self._identity(path)
         version = f"{state.mtime_ns:x}-{state.size:x}-{state.inode:x}"
         return SourceVersion(identity, version, self._generations.of(identity), state.mtime_ns / 1e9)
+
+    def _identity(self, path: str) -> str:
+        """One identity for all spellings of a path, so that a purge covers them."""
+        return f"{self._name}:{path if path.isascii() else normalize('NFC', path)}"
+
+    def _other_spelling(self, path: str, error: OSError) -> str:
+        """The path of a file with an equal name in the other Unicode form. Raises SourceNotFound, SourceFailed."""
+        if error.errno != errno.ENOENT or path.isascii():
+            _raise_open_error(path, error)
+        found: list[str] = []
+        for part in path.split("/"):
+            spellings = dict.fromkeys((part, normalize("NFC", part), normalize("NFD", part)))
+            paths = ["/".join((*found, each)) for each in spellings if _NAME.fullmatch(each)]
+            existing = next((each for each in paths if os.path.lexists(self._prefix + each)), None)
+            if existing is None:
+                _raise_not_found()
+            found = existing.split("/")
+        other = "/".join(found)
+        if other == path:  # it has been created since the first call
+            _raise_open_error(path, error)
+        return other
 
     def _images(self) -> Iterator[str]:
         return filter(self._is_image, itertools.islice(_walk(self.root), _MAX_LISTED_FILES))
@@ -156,9 +182,12 @@ def _checked_path(ref: SourceRef) -> str:
 
     It was percent-decoded once: a remaining `%2e` is part of the name.
     """
-    if not isinstance(ref, SitePath) or _NAME.fullmatch(ref.path) is None:
+    if not isinstance(ref, SitePath):
         _raise_not_found()
-    return ref.path
+    path = _SLASHES.sub("/", ref.path).removeprefix("/")
+    if _NAME.fullmatch(path) is None:
+        _raise_not_found()
+    return path
 
 
 def _raise_open_error(path: str, error: OSError) -> NoReturn:

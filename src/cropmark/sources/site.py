@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote
 
 from cropmark.model.problems import SourceForbidden
@@ -39,13 +40,19 @@ class SiteSource:
 
     def _adapter(self, ref: SourceRef) -> tuple[Source, SourceRef]:
         if self._origin is not None and isinstance(ref, SitePath):
-            ref = WebUrl(f"{self._origin}/{_quoted(ref.path)}")
+            query = f"?{_quoted(ref.query, _IN_QUERY)}" if ref.query else ""
+            ref = WebUrl(f"{self._origin}/{_quoted(ref.path)}{query}")
         adapter = self._by_kind.get(type(ref))
         if adapter is None:
             raise SourceForbidden("this site does not accept this kind of source", fix="name an image by its path")
         return adapter, ref
 
 
-def _quoted(path: str) -> str:
-    """The path in its percent-encoded form. It was decoded once and is encoded once."""
-    return quote(path.encode("utf-8", "surrogateescape"), safe="/!$&'()*+,;=:@~")
+_IN_PATH: Final = "/!$&'()*+,;=:@~"
+_IN_QUERY: Final = _IN_PATH + "?%"
+"""A query was never decoded, so its percent signs stay."""
+
+
+def _quoted(text: str, safe: str = _IN_PATH) -> str:
+    """The text in its percent-encoded form. A path was decoded once and is encoded once."""
+    return quote(text.encode("utf-8", "surrogateescape"), safe=safe)

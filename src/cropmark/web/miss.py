@@ -19,6 +19,7 @@ from cropmark.dialects.hints import hints
 from cropmark.model.problems import InternalError, MethodNotAllowed, Overloaded, Problem, TooManyRequests
 from cropmark.pipeline import Delivered, RequestContext, url_tag
 from cropmark.plan.plan import Order, RequestWarning
+from cropmark.plan.source import SitePath, SourceRef
 from cropmark.ports import Timing
 from cropmark.security.signing import target, unsigned
 from cropmark.web import response
@@ -182,7 +183,7 @@ class MissPath:
             tags=(url_tag(url),),
             client=client,
             admit=partial(self._count_miss, cached.rate) if cached.rate.per_s else None,
-            admit_render=partial(self._variant_quota.consume, source.identity(cached.order.sources[0].ref), client),
+            admit_render=partial(self._variant_quota.consume, source.identity(_quota_ref(cached.order)), client),
         )
         return await self._pipeline.deliver(source, cached.order, context)
 
@@ -233,6 +234,12 @@ class MissPath:
 def _with_ignored_headers(order: Order, names: tuple[str, ...]) -> Order:
     warnings = tuple(RequestWarning(name, "ignored, only a trusted proxy may send it to this site") for name in names)
     return replace(order, warnings=(*order.warnings, *warnings)) if warnings else order
+
+
+def _quota_ref(order: Order) -> SourceRef:
+    """The image that counts for the quota of variants: with every query of an origin, so that none passes the quota."""
+    ref = order.sources[0].ref
+    return replace(ref, query="") if isinstance(ref, SitePath) else ref
 
 
 def _rate(site: Site, order: Order) -> MissRate:

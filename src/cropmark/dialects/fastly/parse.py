@@ -6,7 +6,7 @@ from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.fastly import overlays, params
 from cropmark.dialects.fastly.output import READS, parsed_output
 from cropmark.dialects.fastly.overlays import MONTAGE_HEADER, MONTAGE_PARAMETERS, OVERLAY_HEADER, OVERLAY_PARAMETERS
-from cropmark.dialects.fastly.query import parse_query
+from cropmark.dialects.fastly.query import parse_query, unknown_parameters
 from cropmark.dialects.fastly.readers import FormatWord
 from cropmark.dialects.fastly.settings import FastlySettings, OnMalformed
 from cropmark.dialects.fastly.steps import steps
@@ -19,6 +19,11 @@ from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.plan.steps import AnyStep
 
 API_HEADER = "x-fastly-imageopto-api"
+"""`fastly; qp=*` passes unknown parameters on to the origin.
+
+Source: https://www.fastly.com/documentation/reference/http/http-headers/X-Fastly-Imageopto-API
+"""
+_KNOWN = frozenset(parameter.name for parameter in (*params.PARAMETERS, *OVERLAY_PARAMETERS))
 
 
 def order(request: ImageRequest, settings: FastlySettings) -> Order:
@@ -37,7 +42,7 @@ def _image_order(request: ImageRequest, settings: FastlySettings) -> Order:
     planned = steps(parsed, overlay, settings)
     output = parsed_output(parsed, accepted_formats(request.accept), settings, changed=bool(planned))
     return Order(
-        sources=(SourceRequest(SitePath(request.path)), *_overlay_sources(path, request)),
+        sources=(_image_source(request, settings), *_overlay_sources(path, request)),
         plan=_plan(planned, output.output),
         delivery=Delivery(negotiated=output.negotiated, use_origin_cache_control=True),
         warnings=(
@@ -45,7 +50,7 @@ def _image_order(request: ImageRequest, settings: FastlySettings) -> Order:
             *overlay_params.warnings,
             *ignored_smart_warnings(params.PRECROP.of(parsed), params.CROP.of(parsed)),
             *output.warnings,
-            *_ignored_inputs(query, request, settings),
+            *_ignored_inputs(query, settings),
         ),
     )
 
@@ -70,6 +75,13 @@ def _plan(planned: tuple[AnyStep, ...], output: Output) -> Plan:
     )
 
 
+def _image_source(request: ImageRequest, settings: FastlySettings) -> SourceRequest:
+    """The image, with the unknown parameters of the query if they are for the origin."""
+    options = {word.strip().lower() for word in request.headers.get(API_HEADER, "").split(";")}
+    passes = settings.origin_query or "qp=*" in options
+    return SourceRequest(SitePath(request.path, query=unknown_parameters(request.query, _KNOWN) if passes else ""))
+
+
 def _overlay_texts(query: dict[str, str], request: ImageRequest, settings: FastlySettings) -> dict[str, str]:
     """The overlay's parameters from the header, and from the query if the operator allows them there."""
     header = parse_query(request.headers.get(OVERLAY_HEADER, "")) if settings.read_overlay_header else {}
@@ -82,17 +94,9 @@ def _overlay_sources(path: str | None, request: ImageRequest) -> tuple[SourceReq
     return (SourceRequest(SitePath(strip_mount(request.base, path)), optional=True, parameter="overlay"),)
 
 
-def _ignored_inputs(
-    query: dict[str, str], request: ImageRequest, settings: FastlySettings
-) -> tuple[RequestWarning, ...]:
-    """A warning for each part of the request that has no effect on this server."""
-    warnings = []
-    if not settings.overlay_parameters:
-        names = [parameter.name for parameter in OVERLAY_PARAMETERS if parameter.name in query]
-        warnings = [
-            RequestWarning(name, f"ignored in a query; send it in the header {OVERLAY_HEADER}") for name in names
-        ]
-    # "fastly; qp=*" asks to pass unknown parameters to the origin. Our sources are files, which have no parameters.
-    if "qp=*" in request.headers.get(API_HEADER, "").replace(" ", ""):
-        warnings.append(RequestWarning(API_HEADER, "unknown parameters are not passed on"))
-    return tuple(warnings)
+def _ignored_inputs(query: dict[str, str], settings: FastlySettings) -> tuple[RequestWarning, ...]:
+    """A warning for each parameter of an overlay that has no effect in the query."""
+    if settings.overlay_parameters:
+        return ()
+    text = f"ignored in a query; send it in the header {OVERLAY_HEADER}"
+    return tuple(RequestWarning(each.name, text) for each in OVERLAY_PARAMETERS if each.name in query)

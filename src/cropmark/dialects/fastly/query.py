@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from urllib.parse import unquote_plus
+
 from cropmark.dialects import grammar
 
 # Texts that templates write for a missing value: the first is Magento's, the others come from JavaScript and PHP.
 _ABSENT = frozenset({"none", "false", "null", "undefined", "nan"})
 
 _CASED = frozenset({"overlay", "overlay-base64", "images"})
+
+
+def unknown_parameters(raw: str, known: Collection[str]) -> str:
+    """The raw query without the parameters that are known, unchanged otherwise."""
+    pairs = (pair for pair in raw.lstrip("?").split("&") if pair)
+    return "&".join(pair for pair in pairs if unquote_plus(pair.partition("=")[0]) not in known)
 
 
 def parse_query(raw: str) -> dict[str, str]:

@@ -72,6 +72,8 @@ class FastlySettings:
     """Reject a request with a malformed parameter, or ignore that parameter with a warning."""
     animated_webp: bool = False
     """Allow animated WebP from animated GIFs; Fastly does not convert them."""
+    origin_query: bool = False
+    """Pass unknown parameters on to the origin, as if every request had x-fastly-imageopto-api: fastly; qp=*."""
     read_overlay_header: bool = True
     """Read the header x-fastly-imageopto-overlay."""
     read_montage_header: bool = True
