@@ -254,6 +254,7 @@ def test_avif_past_its_area_is_refused_by_name_only() -> None:
     assert output_of("format=avif").choices[0].refuse_over_limit
     assert not output_of("auto=avif", BROWSER).choices[0].refuse_over_limit
     assert not output_of("format=auto", BROWSER).choices[0].refuse_over_limit
+    assert not any(choice.refuse_over_limit for choice in output_of("quality=75").choices)
     # A choice that is named, or could be chosen by Accept, has a warning if it is skipped.
     assert output_of("auto=avif", BROWSER).choices[0].warning_if_skipped
     assert output_of("format=jxl").choices[0].warning_if_skipped

@@ -116,7 +116,11 @@ def test_a_large_avif_is_skipped() -> None:
         choose_encoding(Output((EncodingChoice(AVIF), EncodingChoice(WEBP))), header(), LARGE, Limits()).encoding.format
         is WEBP
     )
-    assert choose_encoding(Output((EncodingChoice(),)), header(kind=AVIF), LARGE, Limits()).encoding.format is JPEG
+    from_avif = choose_encoding(Output((EncodingChoice(),)), header(kind=AVIF), LARGE, Limits())
+    assert from_avif.encoding.format is JPEG
+    assert (
+        "5000x4000 is too large" in from_avif.warnings[0].text
+    )  # no request named the format: the warning names the change
 
 
 def test_a_large_avif_by_name_is_rejected() -> None:

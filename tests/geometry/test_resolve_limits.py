@@ -125,6 +125,38 @@ def test_an_animation_scaled_down_shows_the_same_window() -> None:
     assert recipe.size.area * 100 <= 8192 * 8192
 
 
+LARGE_SOURCE = Limits(over_limit=OverLimit.SHRINK_LARGE_SOURCE)
+# fmt: off
+OF_LARGE_SOURCES = [
+    # source                                   steps                                       result; None: rejected
+    (header(Size(9000, 90)),                   [],                                         Size(8192, 82)),
+    (header(Size(300, 9000)),                  [to(px(300))],                              Size(273, 8192)),
+    (header(Size(90, 9000), orientation=6),    [],                                         Size(8192, 82)),
+    (header(Size(9000, 90)),                   [Pad(edges(px(10), px(10)))],               Size(8192, 100)),
+    (header(Size(9000, 90)),                   [to(px(100))],                              Size(100, 1)),
+    (header(Size(8192, 90)),                   [],                                         Size(8192, 90)),
+    (header(Size(8192, 90)),                   [Pad(edges(px(1), px(1)))],                 None),
+    (header(Size(1000, 90)),                   [to(part("9"), **UP)],                      None),
+    (header(Size(90, 1000)),                   [Canvas(Dimensions(px(9000), px(10)))],     None),
+    (header(MEGA, kind=GIF, frames=100),       [],                                         Size(819, 819)),
+    (header(MEGA, kind=GIF, frames=60),        [to(part("2"), **UP)],                      None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("info", "steps", "size"), OF_LARGE_SOURCES)
+def test_only_a_size_that_the_request_made_is_rejected(info: Info, steps: list[AnyStep], size: Size | None) -> None:
+    requested = plan(*steps, limits=LARGE_SOURCE)
+    if size is None:
+        with pytest.raises(OutputTooLarge):
+            resolve(requested, [info])
+        return
+    recipe = recipe_of(requested, info)
+    assert recipe.size == size
+    is_shrunk = info.animated or (max(info.size.width, info.size.height) > 8192 and size.width > 200)
+    assert ["largest size allowed" in warning.text for warning in recipe.warnings] == [True] * is_shrunk
+
+
 # ------------------------------------------------------------------------------------------ originals
 
 NO_GAIN = plan(choice=EncodingChoice(quality=50), larger_is_original=True)

@@ -51,11 +51,15 @@ def choose_encoding(
         if unchanged and _loses_unread_frames(choice, format_, output, info):
             skipped.append(RequestWarning("format", f"{format_.value} was skipped: it would end the animation"))
             continue
-        if _applies(choice, format_, output, info) and _area_fits(choice, format_, size, limits):
-            frames = _frames(choice, format_, output, info)
-            return ChosenEncoding(_encoding(choice, format_, output, info), choice, frames, tuple(skipped))
-        if choice.warning_if_skipped is not None:
-            skipped.append(RequestWarning("format", choice.warning_if_skipped))
+        text = choice.warning_if_skipped
+        if _applies(choice, format_, output, info):
+            if _area_fits(choice, format_, size, limits):
+                frames = _frames(choice, format_, output, info)
+                return ChosenEncoding(_encoding(choice, format_, output, info), choice, frames, tuple(skipped))
+            if format_ is info.format:
+                text = text or f"AVIF was skipped: {size} is too large for it"
+        if text is not None:
+            skipped.append(RequestWarning("format", text))
     raise AssertionError("JPEG and PNG can always be written")
 
 

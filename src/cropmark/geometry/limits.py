@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from cropmark.geometry.recipe import AnyOp, Compose, OriginalBytes, Reason
@@ -62,6 +62,17 @@ def check_source(info: Info, plan: Plan) -> OriginalBytes | None:
         readable = ", ".join(sorted(f.value for f in plan.reads))
         raise SourceUnusable(rejection.detail, fix=f"use one of {readable}")
     raise SourceTooLarge(rejection.detail, fix="use a smaller image")
+
+
+def limits_for(info: Info, limits: Limits) -> Limits:
+    """The limits of a result of this source: over_limit is either REFUSE or SHRINK."""
+    if limits.over_limit is not OverLimit.SHRINK_LARGE_SOURCE:
+        return limits
+    most = limits.animation_area
+    is_large = max(info.size.width, info.size.height) > limits.side or (
+        most is not None and info.animated and info.frames * info.size.area > most
+    )
+    return replace(limits, over_limit=OverLimit.SHRINK if is_large else OverLimit.REFUSE)
 
 
 def sides_within(size: Size, limits: Limits, parameter: str | None = None) -> Size:

@@ -15,7 +15,14 @@ from cropmark.geometry.encoding import (
 )
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.frame_state import FrameState
-from cropmark.geometry.limits import allowed_size, check_intermediates, check_source, frames_within, sides_within
+from cropmark.geometry.limits import (
+    allowed_size,
+    check_intermediates,
+    check_source,
+    frames_within,
+    limits_for,
+    sides_within,
+)
 from cropmark.geometry.recipe import Need, OriginalBytes, Reason, Recipe, Resolved, Scale
 from cropmark.geometry.steps import ResolveContext, apply_step, size_parameter
 from cropmark.model.formats import TRAITS, Format, Info
@@ -39,6 +46,7 @@ def resolve(plan: Plan, infos: Sequence[Info | None], findings: Findings = NO_FI
     verdict = check_source(info, plan)
     if verdict is not None:
         return verdict
+    plan = replace(plan, limits=limits_for(info, plan.limits))
     context = ResolveContext(plan, info, infos, findings)
     state = _apply_steps(context)
     return _finish(context, state) if isinstance(state, FrameState) else state

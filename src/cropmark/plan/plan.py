@@ -77,10 +77,13 @@ class Output:
 
 
 class OverLimit(Enum):
-    """The reaction to a result with a side above the limit."""
+    """The reaction to a result with a side, or an animation with an area, above the limit."""
 
     REFUSE = "refuse"
     SHRINK = "shrink"
+    """Scale the result down, with a warning."""
+    SHRINK_LARGE_SOURCE = "shrink_large_source"
+    """SHRINK for a source that is itself above the limit, so that the request did not make the size; else REFUSE."""
 
 
 @dataclass(frozen=True, slots=True)

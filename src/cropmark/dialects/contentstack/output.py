@@ -77,7 +77,7 @@ class _OutputRules:
         return source_format_choices(
             jpeg=replace(self.jpeg, progressive=TriState.AS_SOURCE),
             webp=self.webp,
-            avif=EncodingChoice(Format.AVIF, self.avif, refuse_over_limit=True),
+            avif=EncodingChoice(Format.AVIF, self.avif),
         )
 
 

@@ -143,7 +143,7 @@ class _OutputRules:
         return source_format_choices(
             jpeg=self.jpeg,
             webp=EncodingChoice(Format.WEBP, self.quality.webp, lossless=self.quality.webp_lossless),
-            avif=EncodingChoice(Format.AVIF, self.quality.avif, refuse_over_limit=True),
+            avif=EncodingChoice(Format.AVIF, self.quality.avif),
         )
 
     @property

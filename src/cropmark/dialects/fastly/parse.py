@@ -14,10 +14,11 @@ from cropmark.dialects.imageopto.readers import strip_mount
 from cropmark.dialects.imageopto.steps import ignored_smart_warnings
 from cropmark.dialects.params import ParsedParams, parse_params
 from cropmark.model.formats import accepted_formats
-from cropmark.plan.plan import Delivery, Fallback, Order, Output, Plan, RequestWarning
+from cropmark.plan.plan import Delivery, Fallback, Limits, Order, Output, OverLimit, Plan, RequestWarning
 from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.plan.steps import AnyStep
 
+LIMITS = Limits(over_limit=OverLimit.SHRINK_LARGE_SOURCE)
 API_HEADER = "x-fastly-imageopto-api"
 """`fastly; qp=*` passes unknown parameters on to the origin.
 
@@ -71,7 +72,12 @@ def _montage_order(texts: dict[str, str], request: ImageRequest, settings: Fastl
 
 def _plan(planned: tuple[AnyStep, ...], output: Output) -> Plan:
     return Plan(
-        steps=planned, output=output, reads=READS, on_unsupported=Fallback.ORIGINAL, on_unusable=Fallback.ORIGINAL
+        steps=planned,
+        output=output,
+        reads=READS,
+        limits=LIMITS,
+        on_unsupported=Fallback.ORIGINAL,
+        on_unusable=Fallback.ORIGINAL,
     )
 
 

@@ -38,8 +38,9 @@ def source_format_choices(
 ) -> tuple[EncodingChoice, ...]:
     """The choices that write each source in its own format.
 
-    A source in a format that we do not write becomes a JPEG, or a PNG if it has alpha. There is a choice for each
-    format, because the same visual quality has another number in each.
+    A source in a format that we do not write becomes a JPEG, or a PNG if it has alpha; also an AVIF above its area
+    limit: only a request that names AVIF is rejected for it. There is a choice for each format, because the same visual
+    quality has another number in each.
     """
     return (
         only_from(jpeg, Format.JPEG),
