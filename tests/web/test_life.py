@@ -18,8 +18,7 @@ import structlog
 from PIL import Image
 
 from cropmark.config.loader import LoadedSettings, Settings
-from cropmark.server.run import _Reloader, _SwappableApp
-from cropmark.server.wiring import open_server
+from cropmark.server.run import _Generation, _Reloader, _SwappableApp
 from tests.builders import make_images, until, wait_until
 from tests.web.local_server import local_server
 from tests.web.server_process import TOKEN, Running, running
@@ -294,12 +293,13 @@ async def test_a_failed_reload_is_logged(folder: Path, tmp_path: Path) -> None:
     def reread() -> LoadedSettings:
         raise OSError("the disk is gone")
 
-    async with open_server(settings) as server:
-        front = _SwappableApp(server)
-        reloads = _Reloader(front, reread, settings, "http://127.0.0.1:1")
-        with structlog.testing.capture_logs() as logs:
-            await reloads._reload()
-        assert front.server is server
+    generation = await _Generation.open(settings, "http://127.0.0.1:1")
+    front = _SwappableApp(generation)
+    reloads = _Reloader(front, reread, (settings.host, settings.port), "http://127.0.0.1:1")
+    with structlog.testing.capture_logs() as logs:
+        await reloads._reload()
+    assert front.generation is generation
+    await reloads.close()
     assert [(one["event"], one["log_level"]) for one in logs if "reload" in one["event"]] == [
         ("reload failed, the configuration is unchanged", "error")
     ]

@@ -30,6 +30,8 @@ log = structlog.get_logger("cropmark.server")
 
 HEADER_TIMEOUT_S = 15
 """Seconds that a client has to send its headers."""
+REPLACED_TIMEOUT_S = 30.0
+"""Seconds that requests have to finish on a server that a reload has replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +40,6 @@ class RunningServer:
 
     server: Server
     address: str
-
-
-class _SwappableApp:
-    """The ASGI app given to the HTTP server; a reload replaces the server that it calls."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.server.app(scope, receive, send)
 
 
 def run(
@@ -74,72 +66,147 @@ async def serve(
     settings = loaded.settings
     host, port = find_port(settings)
     url = base_url(host, port)
-    async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(open_server(settings, url))
-        ensure_temporary_folder(data_folder(settings))
-        front = _SwappableApp(running)
-        granian = _granian(front, host, port)
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        reloads = _Reloader(front, reload_settings, settings, url)
-        loop.add_signal_handler(signal.SIGHUP, reloads.begin)
-        listening = asyncio.ensure_future(granian.serve())
-        await _wait_for_connection(host, port, listening)
-        on_started(RunningServer(running, url))
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not await front.server.app.drain(settings.shutdown_timeout_s):
-            log.warning("stopped before all requests had finished", requests=front.server.app.requests_in_progress)
-        granian.stop()  # type: ignore[no-untyped-call]  # granian types the rest
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
+    front = _SwappableApp(await _Generation.open(settings, url))
+    reloads = _Reloader(front, reload_settings, (settings.host, settings.port), url)
+    try:
+        await _serve(front, reloads, settings, (host, port), on_started)
+    finally:
         await reloads.close()
 
 
+async def _serve(
+    front: _SwappableApp,
+    reloads: _Reloader,
+    settings: Settings,
+    address: tuple[str, int],
+    on_started: Callable[[RunningServer], None],
+) -> None:
+    ensure_temporary_folder(data_folder(settings))
+    granian = _granian(front, *address)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reloads.begin)
+    listening = asyncio.ensure_future(granian.serve())
+    await _wait_for_connection(*address, listening)
+    on_started(RunningServer(front.generation.server, base_url(*address)))
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if unfinished := await reloads.drain(settings.shutdown_timeout_s):
+        log.warning("stopped before all requests had finished", requests=unfinished)
+    granian.stop()  # type: ignore[no-untyped-call]  # granian types the rest
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Generation:
+    """A server built from one reading of the configuration, and the stack that closes it."""
+
+    server: Server
+    stack: AsyncExitStack
+
+    @classmethod
+    async def open(cls, settings: Settings, url: str) -> _Generation:
+        stack = AsyncExitStack()
+        return cls(await stack.enter_async_context(open_server(settings, url)), stack)
+
+
+class _SwappableApp:
+    """The ASGI app given to the HTTP server; a reload replaces the generation that it calls."""
+
+    # Granian copies the app's __dict__, so the first generation would stay in memory.
+    __slots__ = ("generation",)
+
+    def __init__(self, generation: _Generation) -> None:
+        self.generation = generation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.generation.server.app(scope, receive, send)
+
+
 class _Reloader:
-    """On SIGHUP, builds a server from the current configuration; it replaces the running one unless that fails."""
+    """On SIGHUP, builds a server from the current configuration; it replaces the running one unless that fails.
+
+    Reloads run one after the other, and a signal during a reload starts another one: the configuration may have changed
+    after it was read. A replaced server finishes its requests in the background and is closed, so a slow request
+    delays no reload (docs/decisions/0190).
+    """
 
     def __init__(
-        self, front: _SwappableApp, reload_settings: Callable[[], LoadedSettings], settings: Settings, listening: str
+        self,
+        front: _SwappableApp,
+        reload_settings: Callable[[], LoadedSettings],
+        configured: tuple[str, int],
+        listening: str,
     ) -> None:
         self._front = front
-        self._settings = settings
+        self._configured = configured
+        """Host and port of the configuration at the start."""
         self._listening = listening
         self._reload_settings = reload_settings
-        self._stack = AsyncExitStack()
+        self._is_requested = False
         self._task: asyncio.Task[None] | None = None
+        self._replaced: dict[asyncio.Task[None], _Generation] = {}
+        """Generations that finish their requests, by the task that closes them."""
+        self._closing = asyncio.Event()
 
     def begin(self) -> None:
+        self._is_requested = True
         if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._reload())
+            self._task = asyncio.ensure_future(self._reload_while_requested())
+
+    async def _reload_while_requested(self) -> None:
+        while self._is_requested and not self._closing.is_set():
+            self._is_requested = False
+            await self._reload()
 
     async def _reload(self) -> None:
-        fresh = AsyncExitStack()
         try:
             settings = self._reload_settings().settings
-            server = await fresh.enter_async_context(open_server(settings, self._listening))
+            fresh = await _Generation.open(settings, self._listening)
         except (InvalidConfiguration, StartupError) as error:
-            await fresh.aclose()
             log.error("reload failed, the configuration is unchanged", reason=str(error))  # noqa: TRY400 - an expected error needs no traceback
             return
         except Exception:
-            await fresh.aclose()
             log.exception("reload failed, the configuration is unchanged")
             return
-        old, self._front.server = self._front.server, server
-        await old.app.drain(30)
-        await self._stack.aclose()
-        self._stack = fresh
+        replaced, self._front.generation = self._front.generation, fresh
+        closing = asyncio.ensure_future(self._finish(replaced))
+        self._replaced[closing] = replaced
+        closing.add_done_callback(self._replaced.pop)
         log.info("reloaded")
-        if (settings.host, settings.port) != (self._settings.host, self._settings.port):
+        if (settings.host, settings.port) != self._configured:
             log.warning("the new host or port takes effect at the next start", listening=self._listening)
 
+    async def _finish(self, generation: _Generation) -> None:
+        """Close a replaced generation when its requests have finished, at the latest after REPLACED_TIMEOUT_S."""
+        app = generation.server.app
+        waits = [asyncio.ensure_future(app.drain(REPLACED_TIMEOUT_S)), asyncio.ensure_future(self._closing.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if app.requests_in_progress:
+            log.warning("requests from before a reload did not finish", requests=app.requests_in_progress)
+        try:
+            await generation.stack.aclose()
+        except Exception:
+            log.exception("a replaced server did not close")
+
+    async def drain(self, timeout_s: float) -> int:
+        """Reject new work, wait for the requests of all generations; the number left after the timeout."""
+        apps = [generation.server.app for generation in (self._front.generation, *self._replaced.values())]
+        await asyncio.gather(*(app.drain(timeout_s) for app in apps))
+        return sum(app.requests_in_progress for app in apps)
+
     async def close(self) -> None:
+        """Close all generations."""
+        self._closing.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._stack.aclose()
+        await asyncio.gather(*self._replaced, return_exceptions=True)
+        await self._front.generation.stack.aclose()
 
 
 def _granian(front: _SwappableApp, host: str, port: int) -> Granian:
