@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cropmark.dialects.pixlab.json_body import MAX_OTHERS_BYTES, JsonBody, fields_of_json
+from cropmark.dialects.pixlab.json_body import MAX_DEPTH, MAX_OTHERS_BYTES, MAX_TOKENS, JsonBody, fields_of_json
 from cropmark.model.problems import BadRequest
 
 
@@ -64,6 +64,37 @@ def test_only_img_may_be_long() -> None:
         read([b'{"key": "', long, b'"}'])
     with pytest.raises(BadRequest, match="without img"):
         read([b'{"img": "a"', *[b" " * 60_000] * 20])
+
+
+def test_64_kb_besides_img_are_enough_for_every_field() -> None:
+    assert MAX_OTHERS_BYTES == 64 * 1024
+    fields = {f"field{n}": "x" * 60 for n in range(256)}
+    assert read([json.dumps(fields, indent=1).encode()]) == (b"", fields)
+
+
+# fmt: off
+DENSE = [
+    b'{"a": [' + b"1," * MAX_TOKENS + b"1]}",                                    # a long list
+    b"{" + b",".join(b'"%d":1' % n for n in range(MAX_TOKENS // 4 + 1)) + b"}",  # many fields
+    b'{"a": ' + b"[" * MAX_DEPTH,                                                # not complete
+    b'{"a": ' + b'{"a":' * MAX_DEPTH + b"1" + b"}" * (MAX_DEPTH + 1),
+    b'{"img": "YQ==", "a": ' + b"[" * 60_000,                                    # after the image
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("body", DENSE, ids=range(len(DENSE)))
+def test_tokens_and_depth_are_bounded_while_the_body_is_read(body: bytes) -> None:
+    for pieces in ([body], each_byte(body)):
+        reader = JsonBody()
+        with pytest.raises(BadRequest, match="levels deep"):
+            for piece in pieces:
+                reader.feed(piece)
+
+
+def test_objects_and_lists_of_the_allowed_depth_are_read() -> None:
+    inner = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
+    assert read([b'{"a": ' + inner + b', "x": 1}']) == (b"", {"x": "1"})
 
 
 def test_a_large_image_takes_linear_time() -> None:

@@ -499,6 +499,21 @@ def test_a_key_in_a_body_that_does_not_fit_is_read(client: httpx.Client) -> None
     refused(client.post("/store", json={"key": "wrong"}), 401)
 
 
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [("?key=wrong", {}), ("", {"WWW-Authenticate": "wrong"}), ("?key=wrong", {"WWW-Authenticate": KEY})],
+)
+def test_a_wrong_key_of_query_or_header_is_rejected_before_the_body(
+    server: Running, query: str, headers: dict[str, str]
+) -> None:
+    host, _, port = server.address.removeprefix("http://").partition(":")
+    lines = [f"POST /pixlab/crop{query} HTTP/1.1", f"Host: {host}", "Content-Type: application/json"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    with socket.create_connection((host, int(port)), 5) as connection:
+        connection.sendall("\r\n".join([*lines, "Content-Length: 1000", "", "{"]).encode())
+        assert connection.recv(12) == b"HTTP/1.1 401"
+
+
 def test_a_head_is_rejected_without_a_body(client: httpx.Client) -> None:
     reply = client.head("/crop", params={"key": KEY})
     assert (reply.status_code, reply.content, reply.headers["content-type"]) == (405, b"", JSON)

@@ -165,10 +165,17 @@ def test_more_than_the_limit_is_not_read() -> None:
     assert "at most 1,001 bytes" in found.problem.detail
 
 
-def test_fields_of_more_than_a_megabyte_are_rejected() -> None:
-    found = take(b"a=" + b"1" * (MAX_TEXT_BYTES + 1), FORM, limit_bytes=10**7)
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (FORM, b"a=" + b"1" * (MAX_TEXT_BYTES + 1)),
+        (MULTIPART, part("a", b"1" * (MAX_TEXT_BYTES + 1)) + END),
+    ],
+)
+def test_more_than_64_kb_without_the_image_are_rejected(kind: str, body: bytes) -> None:
+    found = take(body, kind, limit_bytes=10**7)
     assert found.problem is not None
-    assert "1048576 bytes" in found.problem.detail
+    assert "65536 bytes" in found.problem.detail
 
 
 def test_multipart_needs_its_boundary() -> None:

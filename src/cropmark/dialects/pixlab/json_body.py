@@ -67,7 +67,12 @@ def _of_number(name: str, number: _Number) -> str:
 
 # ------------------------------------------------------------------------------------------------ in pieces
 
-MAX_OTHERS_BYTES: Final = 2**20
+MAX_OTHERS_BYTES: Final = 64 * 1024
+"""Limit of the body without the text of `img`."""
+MAX_TOKENS: Final = 4096
+"""Limit of strings, numbers, punctuation and white space between them: each takes longer than its bytes."""
+MAX_DEPTH: Final = 16
+"""Limit of objects and lists inside each other."""
 
 # Possessive quantifiers: each byte is matched only once.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}:,]|[^"\[\]{}:,]++', re.DOTALL)
@@ -84,6 +89,7 @@ class JsonBody:
         self._unread = b""
         self._others = bytearray()
         self._depth = 0
+        self._tokens = 0
         self._member = b""
         """The name of the current member of the outer object."""
         self._last = b""
@@ -93,7 +99,8 @@ class JsonBody:
     def feed(self, piece: bytes) -> bytes:
         """The part of the text of `img` in this piece, with its escapes decoded.
 
-        Raises BadRequest for more than MAX_OTHERS_BYTES of other members, and for invalid JSON in the text.
+        Raises BadRequest for other members above MAX_OTHERS_BYTES, MAX_TOKENS or MAX_DEPTH, and for invalid JSON in the
+        text.
         """
         self._unread += piece
         text = b""
@@ -135,12 +142,18 @@ class JsonBody:
         return is_value and self._unread[at : at + 1] == b'"'
 
     def _track(self, token: bytes) -> None:
+        self._tokens += 1
         if token in b"{[":
             self._depth += 1
         elif token in b"}]":
             self._depth -= 1
         elif token.startswith(b'"') and self._depth == 1 and self._last in (b"{", b","):
             self._member = token
+        if self._tokens > MAX_TOKENS or self._depth > MAX_DEPTH:
+            raise BadRequest(
+                f"expected at most {MAX_TOKENS} values and marks in the body, at most {MAX_DEPTH} levels deep",
+                fix="send only the needed fields",
+            )
         self._last = token.strip() or self._last
 
     def _read_image(self) -> bytes:

@@ -1,6 +1,8 @@
 """PixLab's endpoints: the order of their checks, and the response as JSON.
 
-endpoint, method ─▶ rate limit ─▶ body, files to disk ─▶ key ─▶ fields ─▶ image ─▶ render, store ─▶ JSON
+endpoint, method ─▶ rate limit ─▶ early key ─▶ body, files to disk ─▶ key ─▶ fields ─▶ image ─▶ render, store ─▶ JSON
+
+An early key is one in the query or in a header.
 """
 
 from __future__ import annotations
@@ -117,9 +119,16 @@ class PixLabEndpoint:
         endpoint = context.dialect.endpoint(call.request)
         checked_target(call.scope["raw_path"], call.scope["query_string"])
         await self._check_rate(call.scope)
+        # Before the body: reading it takes CPU time and disk, also for a client without a valid key (decisions/0191).
+        early_key = context.dialect.key_of(call.request)
+        owner = None if early_key is None else await self._owner(early_key)
         body = await self._body(call, endpoint)
         call.request = replace(call.request, fields=body.fields)
-        owner = await self._owner(call.request, body)
+        key = context.dialect.key_of(call.request)
+        if key is None and body.incomplete and body.problem is not None:
+            raise body.problem  # the unreadable part may contain the key
+        if owner is None or key != early_key:
+            owner = await self._owner(key)
         if body.problem is not None:
             raise body.problem
         self._add_image(call, endpoint, body)
@@ -160,11 +169,8 @@ class PixLabEndpoint:
         call.cleanup.callback(upload_writer.discard)
         return upload_writer
 
-    async def _owner(self, request: ImageRequest, body: ParsedFields) -> str:
-        """The owner of the key. Raises Unauthorized, or the problem of an unreadable body, which may hold the key."""
-        key = self._context.dialect.key_of(request)
-        if key is None and body.incomplete and body.problem is not None:
-            raise body.problem
+    async def _owner(self, key: str | None) -> str:
+        """The owner of the key. Raises Unauthorized."""
         owner = None if key is None else await self._context.owner_of_key(key)
         if owner is None:
             raise self._context.dialect.unauthorized(key)

@@ -12,7 +12,7 @@ from cropmark.model.problems import BadRequest, Problem
 from cropmark.plan.source import UploadRef
 from cropmark.ports import UploadWriter
 
-MAX_TEXT_BYTES: Final = 2**20
+MAX_TEXT_BYTES: Final = 64 * 1024
 """Limit of all field names and texts of a body together, without images."""
 MAX_FIELD_BYTES: Final = 8192
 """Limit of a text in `img` that is read as a field, such as a URL; a longer text is base64."""
