@@ -176,6 +176,27 @@ async def test_a_miss_is_rendered_once_and_cached(line: Fixture) -> None:
     assert first.record.media_type == "image/jpeg"
 
 
+class SlowDownload(FakeSource):
+    """A source that knows no version without its first, slow download."""
+
+    def stat(self, ref: SourceRef) -> None:  # type: ignore[override]  # a Source may return None
+        return None
+
+    async def open(self, ref: SourceRef) -> OpenSource:
+        if not self.opens:
+            await asyncio.sleep(0.05)
+        self.opens += 1
+        path = self.folder / "image"
+        path.write_bytes(JPEG)
+        return OpenSource.from_fd(os.open(path, os.O_RDONLY), len(JPEG), super().stat(ref))
+
+
+async def test_the_time_of_a_download_is_in_the_fetch_stage(line: Fixture) -> None:
+    delivered = await line.pipeline.deliver(SlowDownload(line.source.folder, line.source.versions), order())
+    (fetch_ms,) = [ms for stage, ms in delivered.timing.stages if stage == "fetch"]
+    assert fetch_ms >= 50
+
+
 async def test_identical_misses_share_a_render(line: Fixture) -> None:
     go = asyncio.Event()
     line.renderers.before = go.wait

@@ -310,7 +310,7 @@ def test_an_admin_token_of_the_library_opens_admin(library_server: Running, shop
 
         def purge(token: str) -> int:
             headers = {"authorization": f"Bearer {token}"}
-            return client.post("/admin/purge", json={"tag": "x"}, headers=headers).status_code
+            return client.post("/admin/purge", json={"source": "x"}, headers=headers).status_code
 
         assert purge(TOKEN) == 200  # the one that is set
         assert purge("x" * 40) == 401

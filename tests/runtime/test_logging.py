@@ -56,3 +56,21 @@ def test_a_traceback_is_logged(form: str) -> None:
         assert (event["event"], event["level"]) == ("it failed", "error")
         assert event["exception"].endswith("ZeroDivisionError: division by zero")
         assert "exc_info" not in event
+
+
+UNCAUGHT = """
+import warnings
+from cropmark.runtime.logging import configure_logging
+configure_logging("json")
+warnings.warn("an old setting")
+raise RuntimeError("the disk is gone")
+"""
+
+
+def test_warnings_and_uncaught_exceptions_are_events() -> None:
+    process = subprocess.run([sys.executable, "-c", UNCAUGHT], capture_output=True, text=True, check=False)
+    warning, error = map(json.loads, process.stderr.splitlines())
+    assert process.returncode == 1
+    assert (warning["level"], "an old setting" in warning["event"]) == ("warning", True)
+    assert (error["event"], error["level"]) == ("uncaught exception", "critical")
+    assert error["exception"].endswith("RuntimeError: the disk is gone")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from cropmark.config.loader import LoadedSettings, load_settings
 from cropmark.server.library import open_library
@@ -181,3 +182,12 @@ async def test_a_signal_during_a_reload_is_not_lost(folder: Path, tmp_path: Path
             while await server.status(client, KEYS[2]) == 401:
                 await asyncio.sleep(0.02)
         assert reads == list(KEYS[1:3])
+
+
+async def test_start_and_stop_are_logged(folder: Path, tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with served(folder, tmp_path) as server:
+            pass
+    events = [line for line in logs if line["event"] in ("started", "stopping", "stopped")]
+    assert [line["event"] for line in events] == ["started", "stopping", "stopped"]
+    assert (events[0]["address"], events[0]["pid"]) == (server.address, os.getpid())

@@ -30,3 +30,13 @@ async def test_a_page_that_fails_is_logged() -> None:
     (entry,) = logs
     assert (entry["event"], entry["log_level"], entry["path"]) == ("a page failed", "error", "/readyz")
     assert str(entry["exc_info"]) == "the pool is broken"
+
+
+async def test_a_purge_by_tag_is_rejected() -> None:
+    """No rendition has a tag of the caller's, so such a purge would always report 0."""
+    unused: Any = None
+    context = AdminContext(Sites([]), unused, unused, Metrics(), failing_readiness, admin_token="token")
+    transport = httpx.ASGITransport(pages(context))
+    async with httpx.AsyncClient(transport=transport, base_url="http://img.example") as client:
+        reply = await client.post("/admin/purge", json={"tag": "a"}, headers={"Authorization": "Bearer token"})
+    assert (reply.status_code, "url, source or prefix" in reply.json()["detail"]) == (400, True)

@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -17,7 +18,10 @@ _MASKED_FIELDS = ("path", "query", "source", "sources")
 
 
 def configure_logging(form: Literal["auto", "text", "json"], *, level: int = logging.INFO) -> None:
-    """Send all log events of this process to standard error. `auto` writes text on a terminal and JSON otherwise."""
+    """Send all log events of this process to standard error. `auto` writes text on a terminal and JSON otherwise.
+
+    Python's warnings and uncaught exceptions are log events too.
+    """
     is_terminal = sys.stderr.isatty()
     as_text = form == "text" or (form == "auto" and is_terminal)
     shared: list[structlog.typing.Processor] = [
@@ -45,6 +49,12 @@ def configure_logging(form: Literal["auto", "text", "json"], *, level: int = log
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
     )
     _replace_root_handler(formatter, level)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    structlog.get_logger("cropmark").critical("uncaught exception", exc_info=(kind, error, trace))
 
 
 def _replace_root_handler(formatter: logging.Formatter, level: int) -> None:

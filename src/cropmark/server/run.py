@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -72,6 +73,7 @@ async def serve(
         await _serve(front, reloads, settings, (host, port), on_started)
     finally:
         await reloads.close()
+    log.info("stopped")
 
 
 async def _serve(
@@ -91,8 +93,10 @@ async def _serve(
     listening = asyncio.ensure_future(granian.serve())
     await _wait_for_connection(*address, listening)
     on_started(RunningServer(front.generation.server, base_url(*address)))
+    log.info("started", address=base_url(*address), pid=os.getpid())
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    log.info("stopping", requests=front.generation.server.app.requests_in_progress)
     if unfinished := await reloads.drain(settings.shutdown_timeout_s):
         log.warning("stopped before all requests had finished", requests=unfinished)
     granian.stop()  # type: ignore[no-untyped-call]  # granian types the rest

@@ -21,7 +21,7 @@ from cropmark.dialects.dialect import Dialect, ImageRequest
 from cropmark.dialects.registry import DIALECTS
 from cropmark.explanation import draw_analysis, explain_with_source
 from cropmark.model.problems import BadRequest, NotFound, Problem, Unauthorized
-from cropmark.pipeline import Pipeline, cache_tag, url_tag
+from cropmark.pipeline import Pipeline, url_tag
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
 from cropmark.runtime.metrics import Metrics
@@ -209,7 +209,7 @@ def _image_request(site: Site, rest: str, query: bytes, request: Request) -> Ima
 
 
 async def _purge(context: AdminContext, request: Request) -> Response:
-    """Remove renditions from the caches by url, source, prefix or tag; returns their number."""
+    """Remove renditions from the caches by url, source or prefix; returns their number."""
     await _authorized(context, request)
     body = await _json_body(request)
     purged = 0
@@ -220,11 +220,9 @@ async def _purge(context: AdminContext, request: Request) -> Response:
             purged = await _purge_sources(context, path, below=False)
         case {"prefix": str(path)}:
             purged = await _purge_sources(context, path, below=True)
-        case {"tag": str(tag)}:
-            purged = await context.pipeline.purge_tag(cache_tag("tag", tag))
         case _:
             raise BadRequest(
-                "expected a JSON object with url, source, prefix or tag",
+                "expected a JSON object with url, source or prefix",
                 fix='send {"source": "photo.jpg"}, {"prefix": "summer/"} or {"url": "/fastly/photo.jpg?width=100"}',
             )
     return JSONResponse({"purged": purged}, headers=PAGE_HEADERS)

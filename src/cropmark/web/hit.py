@@ -32,6 +32,7 @@ class HitPath:
         self._limiter = deps.limiter
         self._responder = responder
         self._miss = miss
+        self._sent_bytes = deps.metrics.response_bytes
         self._log_hits = deps.access_log == "all"
         self._counters = {
             (site.name, tier): deps.metrics.request_counter(site.dialect.name, 200, f"hit-{tier}")
@@ -49,9 +50,12 @@ class HitPath:
 
     async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
+        if self._log_hits:
+            scope["started_s"] = time.perf_counter()
         try:
             headers = parse_headers(scope, self._header_names)
         except Problem as problem:
+            scope.setdefault("started_s", time.perf_counter())
             await self._responder.send_problem(problem, scope, send)
             return
         # The scheme is in the request that a dialect reads.
@@ -65,6 +69,7 @@ class HitPath:
         if cached.expires_s:
             cached.headers = None  # max-age is at most the time until the signed URL expires
             if time.time() > cached.expires_s:
+                scope.setdefault("started_s", time.perf_counter())
                 await self._responder.send_error_of(cached, url_expired(), scope, send)
                 return
         found = self._pipeline.peek(cached.site.source, cached.order, cached.fingerprint)
@@ -77,7 +82,7 @@ class HitPath:
             cached.headers = cached.image_headers(record, cached=True)
             cached.etag = record.etag
         if (headers.if_none_match or headers.if_modified_since) and is_not_modified(headers, cached.order, record):
-            await self._responder.send_not_modified(cached, record, f"hit-{tier}", scope, send)
+            await self._responder.send_not_modified(cached, record, f"hit-{tier}", scope, send, logged=self._log_hits)
             return
         rid = request_id()
         response_headers = [*cached.headers, (b"server-timing", TIMING_OF_HIT[tier]), (b"x-request-id", rid.encode())]
@@ -85,9 +90,11 @@ class HitPath:
             response_headers += quota_headers(self._limiter.peek(cached.rate.key, cached.rate.per_s, 1))
         await send({"type": "http.response.start", "status": 200, "headers": response_headers})
         await send({"type": "http.response.body", "body": rendition.body if method == "GET" else b""})
+        if method == "GET":
+            self._sent_bytes[cached.site.dialect.name] += record.length
         self._counters[cached.site.name, tier].inc()  # not timed: that takes a fifth of the time of a hit
         if self._log_hits:
-            self._responder.log(scope, cached.site, 200, f"hit-{tier}", record.length, 0.0, rid)
+            self._responder.log(scope, cached.site.name, 200, f"hit-{tier}", record.length, rid)
 
     async def _first_request(
         self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, memo_key: tuple[object, ...]

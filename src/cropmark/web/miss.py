@@ -83,7 +83,6 @@ class MissPath:
         self._pages = deps.pages
         self._pipeline = deps.pipeline
         self._limiter = deps.limiter
-        self._metrics = deps.metrics
         self._client_ip = deps.client_ip
         self._variant_quota = deps.variant_quota
         self._production = deps.production
@@ -96,7 +95,7 @@ class MissPath:
         """The order of a request for an image; None if a response has been sent instead."""
         scope["started_s"] = time.perf_counter()
         if is_operator_path(scope["raw_path"]):
-            await self._pages(scope, receive, send)
+            await self._responder.send_page(self._pages, scope, receive, send)
             return None
         host = host_name(headers.host)
         for endpoint in self._endpoints:
@@ -110,7 +109,7 @@ class MissPath:
             return None
         found = self._sites.find(host, path)
         if found is None:
-            await self._pages(scope, receive, send)
+            await self._responder.send_page(self._pages, scope, receive, send)
             return None
         return await self._read_order(_Routed(*found, scope, headers, trusted), send)
 
@@ -151,15 +150,14 @@ class MissPath:
         self, cached: CachedOrder, headers: RequestHeaders, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Get the image from the pipeline and send it. Stops if the client disconnects first."""
-        started_s = scope.setdefault("started_s", time.perf_counter())
+        scope.setdefault("started_s", time.perf_counter())
         if self._stopping():
             await self._responder.send_error_of(cached, _stopping_problem(), scope, send)
             return
         try:
             delivered = await unless_disconnected(receive, self._delivered(cached, scope))
         except ClientDisconnected:
-            seconds = time.perf_counter() - started_s
-            self._responder.log(scope, cached.site, CLIENT_CLOSED_REQUEST, "gone", 0, seconds, request_id())
+            self._responder.log(scope, cached.site.name, CLIENT_CLOSED_REQUEST, "gone", 0, request_id())
             return
         except Problem as problem:
             await self._responder.send_error_of(cached, problem, scope, send)
@@ -169,7 +167,7 @@ class MissPath:
             await self._responder.send_error_of(cached, InternalError("the image could not be rendered"), scope, send)
             return
         try:
-            await self._send(cached, headers, delivered, scope, send, started_s)
+            await self._send(cached, headers, delivered, scope, send)
         finally:
             if delivered.source is not None:
                 delivered.source.close()
@@ -204,11 +202,10 @@ class MissPath:
         delivered: Delivered,
         scope: Scope,
         send: Send,
-        started_s: float,
     ) -> None:
         record, site = delivered.record, cached.site
         if response.is_not_modified(headers, cached.order, record):
-            await self._responder.send_not_modified(cached, record, delivered.cache_status, scope, send)
+            await self._responder.send_not_modified(cached, record, delivered.cache_status, scope, send, logged=True)
             return
         rid = request_id()
         timing = Timing() if self._production else delivered.timing
@@ -224,11 +221,8 @@ class MissPath:
             await response.send_file(send, response_headers, delivered.source)
         else:
             await response.send_response(send, 200, response_headers, delivered.body or b"")
-        self._responder.count(scope, site.dialect.name, 200, delivered.cache_status)
-        self._metrics.response_bytes.labels(site.dialect.name).inc(record.length)
-        self._responder.log(
-            scope, site, 200, delivered.cache_status, record.length, time.perf_counter() - started_s, rid
-        )
+        self._responder.count(scope, site.dialect.name, 200, delivered.cache_status, record.length)
+        self._responder.log(scope, site.name, 200, delivered.cache_status, record.length, rid)
 
 
 def _with_ignored_headers(order: Order, names: tuple[str, ...]) -> Order:

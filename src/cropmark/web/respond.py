@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import structlog
 
@@ -13,8 +14,8 @@ from cropmark.plan.plan import Order
 from cropmark.ports import Quota, Record
 from cropmark.web import response
 from cropmark.web.cors import RawHeaders
-from cropmark.web.deps import AppDeps
-from cropmark.web.request import Scope, Send, request_id
+from cropmark.web.deps import AppDeps, Pages
+from cropmark.web.request import Message, Receive, Scope, Send, request_id
 from cropmark.web.site import MissRate, Site
 
 log = structlog.get_logger("cropmark.access")
@@ -67,12 +68,16 @@ class Responder:
         self._logs = deps.access_log != "off"
 
     async def send_not_modified(
-        self, cached: CachedOrder, record: Record, cache: str, scope: Scope, send: Send
+        self, cached: CachedOrder, record: Record, cache: str, scope: Scope, send: Send, *, logged: bool
     ) -> None:
+        """Send a 304. `logged` False: a memory hit that the access log leaves out."""
+        rid = request_id()
         headers = cached.not_modified_headers(record)
-        headers += [(b"x-request-id", request_id().encode()), *self.quota_headers(cached.rate)]
+        headers += [(b"x-request-id", rid.encode()), *self.quota_headers(cached.rate)]
         await response.send_response(send, 304, headers)
         self.count(scope, cached.site.dialect.name, 304, cache)
+        if logged:
+            self.log(scope, cached.site.name, 304, cache, 0, rid)
 
     async def send_error_of(self, cached: CachedOrder, problem: Problem, scope: Scope, send: Send) -> None:
         """Send the dialect's error response to a request with a known order."""
@@ -102,8 +107,8 @@ class Responder:
         quota = response.quota_headers(Quota(rate.per_s, 0)) if exceeded else self.quota_headers(rate)
         headers += [(b"x-request-id", rid.encode()), *quota]
         await response.send_response(send, error.status, headers, error.body if scope["method"] != "HEAD" else b"")
-        self.count(scope, site.dialect.name, error.status, "none")
-        self.log(scope, site, error.status, "none", len(error.body), 0.0, rid, problem=problem.code)
+        self.count(scope, site.dialect.name, error.status, "none", len(error.body))
+        self.log(scope, site.name, error.status, "none", len(error.body), rid, problem=problem.code)
 
     async def send_dialect_response(
         self, site: Site, reply: Response, scope: Scope, send: Send, *, origin: str
@@ -113,40 +118,58 @@ class Responder:
         headers = site.cors.apply(response.dialect_headers(reply), origin)
         headers.append((b"x-request-id", rid.encode()))
         await response.send_response(send, reply.status, headers, reply.body if scope["method"] != "HEAD" else b"")
-        self.count(scope, site.dialect.name, reply.status, "none")
-        self.log(scope, site, reply.status, "none", len(reply.body), 0.0, rid)
+        self.count(scope, site.dialect.name, reply.status, "none", len(reply.body))
+        self.log(scope, site.name, reply.status, "none", len(reply.body), rid)
 
     async def send_problem(self, problem: Problem, scope: Scope, send: Send) -> None:
         """Send a plain text error response, before a site is known."""
         body, headers = response.problem_response(problem)
-        headers.append((b"x-request-id", request_id().encode()))
-        await response.send_response(send, problem.status, headers, body)
-        self.count(scope, "none", problem.status, "none")
+        rid = request_id()
+        headers.append((b"x-request-id", rid.encode()))
+        await response.send_response(send, problem.status, headers, body if scope["method"] != "HEAD" else b"")
+        self.count(scope, "none", problem.status, "none", len(body))
+        self.log(scope, "none", problem.status, "none", len(body), rid, problem=problem.code)
+
+    async def send_page(self, pages: Pages, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a path or a host that no site serves. Errors are counted and logged, pages and probes are not."""
+        status = length = 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status, length
+            status = message.get("status", status)
+            length += len(message.get("body", b""))
+            await send(message)
+
+        await pages(scope, receive, observed)
+        if status >= HTTPStatus.BAD_REQUEST:
+            self.count(scope, "none", status, "none", length)
+            self.log(scope, "none", status, "none", length, request_id())
 
     def quota_headers(self, rate: MissRate) -> RawHeaders:
         return response.quota_headers(self._limiter.peek(rate.key, rate.per_s, 1)) if rate.per_s else []
 
-    def count(self, scope: Scope, dialect: str, status: int, cache: str) -> None:
-        """Count a request after its response; time it if the miss path has set the time of its start."""
+    def count(self, scope: Scope, dialect: str, status: int, cache: str, length: int = 0) -> None:
+        """Count a request and its body after its response; time it if the time of its start is known."""
+        if scope["method"] != "HEAD":
+            self._metrics.response_bytes[dialect] += length
         started_s = scope.get("started_s")
         self._metrics.count_request(dialect, status, cache, started_s and time.perf_counter() - started_s)
 
-    def log(
-        self, scope: Scope, site: Site, status: int, cache: str, length: int, seconds: float, rid: str, **more: str
-    ) -> None:
-        """Write the request's line of the access log."""
+    def log(self, scope: Scope, site: str, status: int, cache: str, length: int, rid: str, **more: str) -> None:
+        """Write the request's line of the access log. `site` is its name, `none` for a request to no site."""
         if not self._logs:
             return
+        started_s = scope.get("started_s")
         log.info(
             "request",
             method=scope["method"],
             path=scope["raw_path"].decode("latin-1"),
             query=scope["query_string"].decode("latin-1")[:512],
-            site=site.name,
+            site=site,
             status=status,
             cache=cache,
-            bytes=length,
-            ms=round(seconds * 1000, 1),
+            bytes=length if scope["method"] != "HEAD" else 0,
+            ms=None if started_s is None else round((time.perf_counter() - started_s) * 1000, 1),
             id=rid,
             **more,
         )

@@ -219,7 +219,8 @@ class PixLabEndpoint:
     def _log(self, call: PixLabCall, status: int, sent: int, started_s: float) -> None:
         metrics = self._context.metrics
         metrics.count_request("pixlab", status, call.cache, time.perf_counter() - started_s)
-        metrics.response_bytes.labels("pixlab").inc(sent)
+        sent = 0 if call.request.method == "HEAD" else sent
+        metrics.response_bytes["pixlab"] += sent
         if not self._context.access_log:
             return
         log.info(
