@@ -53,6 +53,8 @@ class SourceVersion:
     """True if only this client may store the response; shared caches must not."""
     cache_control: str | None = None
     """The Cache-Control header that the origin sent; None: no origin, or no such header."""
+    fetched_s: float | None = field(default=None, compare=False)
+    """Unix time at which the origin last sent or confirmed the bytes; None: no origin."""
 
 
 @dataclass(frozen=True, slots=True)

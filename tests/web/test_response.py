@@ -5,10 +5,16 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
+from cropmark.plan.plan import Delivery, Order
+from cropmark.plan.source import SitePath, SourceRequest, UploadRef, WebUrl
+from cropmark.ports import Record, SourceVersion
+from cropmark.web.response import age_headers
+from tests.web.asgi_client import NoSource, fastly
 from tests.web.server_process import TOKEN, Running
 
 WIDE = "/fastly/wide.jpg?width=100"
@@ -312,3 +318,33 @@ def test_purging_needs_the_token(server: Running) -> None:
     right = server.get("/admin/purge", method="POST", headers={"Authorization": f"Bearer {TOKEN}"})
     assert right.status_code == 400
     assert "source" in right.json()["fix"]
+
+
+# fmt: off
+AGES = [
+    # the rendition's source: Cache-Control, fetched   the source now: fetched   Age
+    ("max-age=60",  1000.0,                            1000.0,                   "30"),
+    ("max-age=60",  1000.0,                            1020.0,                   "10"),  # confirmed since
+    ("max-age=60",  1000.0,                            None,                     "30"),
+    (None,          1000.0,                            1000.0,                   None),   # our own max-age
+    ("max-age=60",  None,                              None,                     None),
+    ("max-age=60",  2000.0,                            2000.0,                   "0"),    # a clock that was set back
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("cache_control", "rendered_from", "current", "age"), AGES)
+def test_age_is_sent_with_the_origins_cache_control(
+    cache_control: str | None, rendered_from: float | None, current: float | None, age: str | None
+) -> None:
+    """Without Age, a CDN in front serves the image for up to twice the origin's max-age."""
+
+    class Origin(NoSource):
+        def stat(self, where: SitePath | WebUrl | UploadRef) -> SourceVersion:
+            return SourceVersion("web:a", "1", cache_control=cache_control, fetched_s=current)
+
+    site = replace(fastly(), source=Origin())
+    order = Order((SourceRequest(SitePath("a.jpg")),), None, Delivery(use_origin_cache_control=True))
+    version = SourceVersion("web:a", "1", cache_control=cache_control, fetched_s=rendered_from)
+    record = Record("image/jpeg", '"e"', 3, versions=(version,))
+    assert dict(age_headers(site, order, record, 1030.0)).get(b"age") == (age and age.encode())

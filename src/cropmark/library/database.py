@@ -36,8 +36,6 @@ TIMEOUT_S: Final = 5.0
 """Default time limit of a query and of connecting to PostgreSQL."""
 WRITE_FACTOR: Final = 3
 """A change may take this many times as long as a query: it waits for the changes before it."""
-LONG_TIMEOUT_S: Final = 3600.0
-"""Time limit of statements that read or rewrite a whole table: migrations and the search for garbage."""
 _BUSY_MS = 15_000
 
 

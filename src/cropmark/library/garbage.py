@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import select
 
 from cropmark.library import changes
-from cropmark.library.database import LONG_TIMEOUT_S
+from cropmark.library.migrate import LONG_TIMEOUT_S
 from cropmark.library.store import LibraryStore
 from cropmark.library.tables import versions
 

@@ -11,8 +11,10 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy import Engine
 
-from cropmark.library.database import LONG_TIMEOUT_S
 from cropmark.library.errors import LibraryUnavailable
+
+LONG_TIMEOUT_S = 3600.0
+"""Time limit of statements that read or rewrite a whole table: migrations and the search for garbage."""
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x63726F70

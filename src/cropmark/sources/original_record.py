@@ -54,6 +54,7 @@ class SourceRecord:
             self.modified_s,
             private=private,
             cache_control=self.cache_control,
+            fetched_s=self.fetched_s,
         )
 
     @property

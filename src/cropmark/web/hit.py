@@ -17,7 +17,7 @@ from cropmark.web.deps import AppDeps
 from cropmark.web.miss import MissPath
 from cropmark.web.request import Receive, RequestHeaders, Scope, Send, parse_headers, request_id
 from cropmark.web.respond import CachedOrder, Responder
-from cropmark.web.response import is_not_modified, quota_headers
+from cropmark.web.response import age_headers, is_not_modified, quota_headers
 
 MEMO_BYTES = 32 * 2**20
 """Estimated bytes of the orders in the memo."""
@@ -86,6 +86,8 @@ class HitPath:
             return
         rid = request_id()
         response_headers = [*cached.headers, (b"server-timing", TIMING_OF_HIT[tier]), (b"x-request-id", rid.encode())]
+        if cached.order.delivery.use_origin_cache_control:
+            response_headers += age_headers(cached.site, cached.order, record, time.time())
         if cached.rate.per_s:
             response_headers += quota_headers(self._limiter.peek(cached.rate.key, cached.rate.per_s, 1))
         await send({"type": "http.response.start", "status": 200, "headers": response_headers})

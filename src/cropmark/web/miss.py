@@ -213,6 +213,7 @@ class MissPath:
             *cached.image_headers(record, cached=delivered.cache_status != "miss"),
             (b"server-timing", response.server_timing(delivered.cache_status, timing)),
             (b"x-request-id", rid.encode()),
+            *response.age_headers(site, cached.order, record, time.time()),
             *self._responder.quota_headers(cached.rate),
         ]
         if scope["method"] == "HEAD":

@@ -74,6 +74,7 @@ class Responder:
         rid = request_id()
         headers = cached.not_modified_headers(record)
         headers += [(b"x-request-id", rid.encode()), *self.quota_headers(cached.rate)]
+        headers += response.age_headers(cached.site, cached.order, record, time.time())
         await response.send_response(send, 304, headers)
         self.count(scope, cached.site.dialect.name, 304, cache)
         if logged:

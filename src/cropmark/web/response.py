@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from cropmark.dialects.dialect import Dialect, ImageRequest, Response, Result
-from cropmark.model.problems import Problem
+from cropmark.model.problems import Problem, SourceProblem
 from cropmark.plan.plan import Order
 from cropmark.plan.source import SitePath, SourceRequest, matches_any
 from cropmark.ports import OpenSource, Quota, Record, Timing
@@ -258,6 +259,22 @@ async def send_file(send: Send, headers: RawHeaders, opened: OpenSource) -> None
         await send({"type": "http.response.body", "body": piece, "more_body": at < opened.bytes})
     if at < opened.bytes or opened.bytes == 0:
         await send({"type": "http.response.body", "body": b""})
+
+
+def age_headers(site: Site, order: Order, record: Record, now_s: float) -> RawHeaders:
+    """Age, if the response repeats the origin's Cache-Control: a cache counts it off the origin's max-age.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9111#section-5.1
+    """
+    repeats_origin = order.delivery.use_origin_cache_control and any(v.cache_control for v in record.versions)
+    if not repeats_origin:
+        return []
+    fetched_s = None
+    with suppress(SourceProblem):  # a revalidation since the rendition was made starts the age again
+        current = site.source.stat(order.sources[0].ref)
+        fetched_s = current.fetched_s if current is not None else None
+    fetched_s = record.versions[0].fetched_s if fetched_s is None else fetched_s
+    return [] if fetched_s is None else [(b"age", str(max(0, int(now_s - fetched_s))).encode())]
 
 
 def _vendor_cors(dialect: Dialect) -> Iterator[tuple[str, str]]:
