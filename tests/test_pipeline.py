@@ -28,7 +28,7 @@ from cropmark.pipeline import (
     cache_key,
     fingerprint_of,
 )
-from cropmark.plan.plan import Delivery, Order, Plan
+from cropmark.plan.plan import Delivery, Limits, Order, Plan
 from cropmark.plan.source import SitePath, SourceRef, SourceRequest
 from cropmark.plan.steps import Crop, Focus
 from cropmark.ports import AnalysisResult, Facts, OpenSource, Passthrough, Rendered, SourceVersion
@@ -87,6 +87,7 @@ class FakeRenderers:
     analyses: int = 0
     received: list[AnalysisResult | None] = field(default_factory=list)
     """The analyses passed to render()."""
+    analysis_plans: list[Plan] = field(default_factory=list)
     analyzed: list[bytes] = field(default_factory=list)
     """The content of the sources passed to analyze()."""
 
@@ -111,9 +112,10 @@ class FakeRenderers:
         return Info(Format.JPEG, Size(4, 3), source.bytes)
 
     async def analyze(
-        self, source: OpenSource, *, untrusted: bool = False, client: str | None = None
+        self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult:
         self.analyses += 1
+        self.analysis_plans.append(plan)
         if self.before_analysis is not None:
             await self.before_analysis()
         self.analyzed.append(os.pread(source.descriptor, 99, 0))
@@ -376,6 +378,18 @@ async def test_a_source_is_analyzed_once(line: Fixture) -> None:
         await line.deliver(order(plan=plan))
     assert line.renderers.analyses == 1
     assert [result and result.analysis for result in line.renderers.received] == [ANALYSIS] * 3
+
+
+async def test_check_58_the_limits_of_a_request_apply_to_its_analysis(line: Fixture) -> None:
+    """Requests with other limits do not share its result."""
+    go = asyncio.Event()
+    line.renderers.before_analysis = go.wait
+    plans = [replace(SMART, limits=Limits(source_pixels=pixels)) for pixels in (10, 20, 20)]
+    tasks = [asyncio.create_task(line.deliver(order(plan=plan))) for plan in plans]
+    await until(lambda: line.renderers.analyses == 2)
+    go.set()
+    await asyncio.gather(*tasks)
+    assert [plan.limits.source_pixels for plan in line.renderers.analysis_plans] == [10, 20]
 
 
 async def test_a_result_without_its_analysis_has_a_short_ttl(line: Fixture) -> None:

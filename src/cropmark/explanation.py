@@ -19,7 +19,7 @@ from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Problem, SourceProblem, Unprocessable
 from cropmark.model.values import Box, Color, Pixels, Ratio, Share
 from cropmark.pipeline import Pipeline, cache_key, fingerprint_of
-from cropmark.plan.plan import Order
+from cropmark.plan.plan import Order, Plan
 from cropmark.plan.source import SourceRef
 from cropmark.plan.steps import Align, Offset
 from cropmark.ports import OpenSource, Renderers, Source
@@ -94,7 +94,7 @@ async def explain_with_source(
             if order.plan is not None:
                 findings = Findings()
                 if order.plan.needs_analysis and opened[0] is not None:
-                    analyzed = await pipeline.analysis(opened[0])
+                    analyzed = await pipeline.analysis(opened[0], order.plan)
                     findings = Findings((), analyzed.analysis, analyzed.reason or "no analysis")
                 resolved = resolve(order.plan, infos, findings)
     except Problem as problem:
@@ -117,7 +117,7 @@ async def draw_analysis(
     with ExitStack() as stack:
         opened = await _open_source(source, explanation.order.sources[0].ref, False, stack)
         assert opened is not None
-        analyzed = await pipeline.analysis(opened)
+        analyzed = await pipeline.analysis(opened, explanation.order.plan or Plan())
         if analyzed.analysis is None:
             raise Unprocessable(f"the image was not analyzed: {analyzed.reason}", fix="see cropmark doctor")
         return (await renderers.draw(opened, analyzed.analysis, _crop_window(explanation.resolved))).body

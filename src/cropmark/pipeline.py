@@ -374,16 +374,21 @@ class Pipeline:
     # ------------------------------------------------------------------------------------------ analysis
 
     async def analysis(
-        self, opened: OpenSource, *, untrusted: bool = False, client: str | None = None
+        self, opened: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult:
-        """The content analysis of a source, from the cache or a renderer; concurrent calls share one task."""
+        """The content analysis of a source, from the cache or a renderer; concurrent calls share one task.
+
+        A source beyond the limits of the plan is not analyzed.
+        """
         key = cache_key([opened.version], f"analysis/{codec.VERSION}")
         cached = None if untrusted else await self._cache.get(key)
         if cached is not None:
             with suppress(codec.MalformedAnalysis):
                 return AnalysisResult(codec.parse_analysis(cached.body))
+        # Requests share a task only if the same limits apply to the source.
+        flight = cache_key([opened.version], f"{key}/{plan.limits}/{sorted(f.value for f in plan.reads)}")
         result, _ = await self._analyses.run(
-            key, lambda: self._analyze(opened, key, untrusted=untrusted, client=client)
+            flight, lambda: self._analyze(opened, plan, key, untrusted=untrusted, client=client)
         )
         return result
 
@@ -392,13 +397,15 @@ class Pipeline:
     ) -> AnalysisResult | None:
         if not plan.needs_analysis or first is None:
             return None
-        return await self.analysis(first, untrusted=untrusted, client=client)
+        return await self.analysis(first, plan, untrusted=untrusted, client=client)
 
-    async def _analyze(self, opened: OpenSource, key: Digest, *, untrusted: bool, client: str | None) -> AnalysisResult:
+    async def _analyze(
+        self, opened: OpenSource, plan: Plan, key: Digest, *, untrusted: bool, client: str | None
+    ) -> AnalysisResult:
         # A descriptor of its own: the first caller may be cancelled, and close its descriptor, while others wait.
         duplicate = replace(opened, descriptor=os.dup(opened.descriptor))
         try:
-            result = await self.renderers.analyze(duplicate, untrusted=untrusted, client=client)
+            result = await self.renderers.analyze(duplicate, plan, untrusted=untrusted, client=client)
         except Problem as problem:
             log.warning("analysis failed", source=opened.version.identity, error=problem.detail)
             return AnalysisResult(None, problem.detail, transient=True)

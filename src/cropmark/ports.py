@@ -203,8 +203,10 @@ class Renderers(Protocol):
     async def inspect(self, source: OpenSource, *, untrusted: bool = False, client: str | None = None) -> Info: ...
 
     async def analyze(
-        self, source: OpenSource, *, untrusted: bool = False, client: str | None = None
-    ) -> AnalysisResult: ...
+        self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
+    ) -> AnalysisResult:
+        """The analysis; none if the plan's limits do not allow decoding the source."""
+        ...
 
     async def draw(self, source: OpenSource, analysis: Analysis, window: Box | None) -> Rendered:
         """A PNG of the source that shows the analysis and the crop window, both in upright pixels."""

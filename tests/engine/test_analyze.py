@@ -140,7 +140,7 @@ MEMORY = """
 import sys
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
-from cropmark.engine.load import thumbnail_rgb
+from cropmark.engine.thumbnail import thumbnail_rgb
 photos = [open(name, "rb").read() for name in sys.argv[1:]]
 thumbnail_rgb(photos[0], 640)
 before = resident()

@@ -14,6 +14,7 @@ import pyvips
 from PIL import Image as Pillow
 
 from cropmark.engine import load
+from cropmark.engine.thumbnail import thumbnail_rgb
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Size
@@ -282,12 +283,12 @@ SMALL = [
 @pytest.mark.parametrize(("stored", "side", "small", "whole"), SMALL)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_small_copy(stored: tuple[int, int], side: int, small: Size, whole: Size, kind: str) -> None:
-    held, size, full = load.thumbnail_rgb(file_of(slopes(*stored), kind), side)
+    held, size, full = thumbnail_rgb(file_of(slopes(*stored), kind), side)
     assert (size, full, len(held)) == (small, whole, 3 * small.area)
 
 
 def test_a_thumbnail_is_upright() -> None:
-    held, size, full = load.thumbnail_rgb(saved(PHOTO, "JPEG", quality=95, exif=turned_by_exif(6)), 20)
+    held, size, full = thumbnail_rgb(saved(PHOTO, "JPEG", quality=95, exif=turned_by_exif(6)), 20)
     assert (size, full) == (Size(15, 20), Size(30, 40))
     upright = np.asarray(PHOTO.transpose(Pillow.Transpose.ROTATE_270).resize((15, 20), Pillow.Resampling.LANCZOS))
     assert off_by(as_array(held, size), upright) <= 12
@@ -295,21 +296,21 @@ def test_a_thumbnail_is_upright() -> None:
 
 def test_a_thumbnail_has_a_white_background() -> None:
     clear = Pillow.new("RGBA", (30, 30), (0, 0, 0, 0))
-    held, _, _ = load.thumbnail_rgb(saved(clear, "PNG"), 10)
+    held, _, _ = thumbnail_rgb(saved(clear, "PNG"), 10)
     assert set(held) == {255}
 
 
 @pytest.mark.parametrize("name", ["nothing", "a jpeg's start"])
 def test_no_small_copy_of_what_is_broken(name: str) -> None:
     with pytest.raises(SourceUnusable):
-        load.thumbnail_rgb(REFUSED[name][0], 100)
+        thumbnail_rgb(REFUSED[name][0], 100)
 
 
 def test_no_small_copy_of_what_is_torn_or_not_read() -> None:
     body = saved(Pillow.fromarray(noise(400, 400)), "JPEG")
     for bad in (body[: len(body) // 2], INFOS["svg"][0]):
         with pytest.raises(SourceUnusable):
-            load.thumbnail_rgb(bad, 100)
+            thumbnail_rgb(bad, 100)
 
 
 def test_the_rows_above_come_from_another_library() -> None:

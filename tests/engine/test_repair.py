@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from cropmark.engine import load
 from cropmark.engine.render import render
 from cropmark.engine.repair import completed
+from cropmark.engine.thumbnail import thumbnail_rgb
 from cropmark.model.formats import Format, sniff_format
 from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Size
@@ -146,5 +147,5 @@ def test_half_an_image_is_rejected(name: str) -> None:
 def test_it_is_analyzed_too() -> None:
     for name in ("jpeg", "wrong Adler-32"):
         body, healthy = COMPLETED[name]
-        assert load.thumbnail_rgb(body, 30) == load.thumbnail_rgb(healthy, 30)
-        assert load.thumbnail_rgb(body, 30)[1] == Size(30, 23)
+        assert thumbnail_rgb(body, 30) == thumbnail_rgb(healthy, 30)
+        assert thumbnail_rgb(body, 30)[1] == Size(30, 23)

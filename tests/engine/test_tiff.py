@@ -1,19 +1,23 @@
-"""TIFF files in CIE L*a*b*."""
+"""TIFF: files in CIE L*a*b*, and files that are read in place."""
 
 from __future__ import annotations
 
+import os
 import struct
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
+import pyvips
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
 
 from cropmark.engine import color, load
 from cropmark.engine.tiff import Lab, is_8_bit_cie_lab, lab_variant
-from tests.engine.images import Array, file_of, pixels, saved, slopes
+from cropmark.runtime.reads import Data, FileBytes
+from tests.engine.images import Array, file_of, frame_of, pixels, saved, slopes
 
 # The same colors as L*, a*, b* (D65) and in sRGB.
 COLORS = ((0, 0, 0), (255, 255, 255), (119, 119, 119), (200, 100, 50), (20, 160, 90), (60, 60, 200))
@@ -104,3 +108,76 @@ def test_a_file_of_another_writer() -> None:
 )
 def test_the_variant(body: bytes, variant: Lab | None, is_8_bit: bool) -> None:
     assert (lab_variant(body), is_8_bit_cie_lab(body)) == (variant, is_8_bit)
+
+
+# ---------------------------------------------------------------------------------------------- files in place
+
+
+def in_file(tmp_path: Path, body: bytes) -> FileBytes:
+    path = tmp_path / str(len(list(tmp_path.iterdir())))
+    path.write_bytes(body)
+    return FileBytes(os.open(path, os.O_RDONLY), len(body))
+
+
+def decoded(data: Data) -> bytes:
+    return bytes(load.decode(data, load.info_of(data)).frames[0].write_to_memory())
+
+
+TILES = frame_of(slopes(1000, 700))
+IN_FILES = {
+    "strips": file_of(slopes(300, 200), "TIFF"),
+    "tiles": bytes(TILES.tiffsave_buffer(tile=True, tile_width=128, tile_height=128)),
+    "pyramid": bytes(TILES.tiffsave_buffer(tile=True, pyramid=True, tile_width=128, tile_height=128)),
+    "compressed": bytes(TILES.tiffsave_buffer(compression="lzw")),
+    "big": bytes(TILES.tiffsave_buffer(bigtiff=True)),
+    "8-bit L*a*b*": tiff_of(samples(Lab.CIE, 8), 8),
+    "8-bit L*a*b*, big-endian": tiff_of(samples(Lab.CIE, 8), 8, order=">"),
+}
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+def test_a_file_is_read_in_place_with_the_same_pixels(tmp_path: Path, name: str) -> None:
+    body = IN_FILES[name]
+    source = in_file(tmp_path, body)
+    assert load.info_of(source) == load.info_of(body)
+    assert decoded(source) == decoded(body)
+    source.close()
+
+
+def test_check_61_a_tile_reads_its_own_bytes_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, real = 0, os.pread
+
+    def pread(descriptor: int, count: int, offset: int) -> bytes:
+        nonlocal read
+        piece = real(descriptor, count, offset)
+        read += len(piece)
+        return piece
+
+    body = IN_FILES["tiles"]
+    source = in_file(tmp_path, body)
+    monkeypatch.setattr(os, "pread", pread)
+    frame = load.decode(source, load.info_of(source)).frames[0]
+    tile = frame.crop(640, 512, 128, 128)
+    assert tile.write_to_memory() == TILES.crop(640, 512, 128, 128).write_to_memory()
+    assert read < 12 * 128 * 128  # of 2.1 MB
+    source.close()
+
+
+@pytest.mark.parametrize("name", ["strips", "tiles"])
+def test_a_file_that_became_shorter_is_broken(tmp_path: Path, name: str) -> None:
+    body = IN_FILES[name]
+    source = in_file(tmp_path, body)
+    frame = load.decode(source, load.info_of(source)).frames[0]
+    os.truncate(tmp_path / "0", len(body) // 2)
+    with pytest.raises(pyvips.Error):
+        frame.write_to_memory()
+    source.close()
+
+
+def test_a_closed_file_gives_no_bytes_to_an_image_that_is_left(tmp_path: Path) -> None:
+    """Its descriptor's number may belong to the next source."""
+    source = in_file(tmp_path, IN_FILES["tiles"])
+    frame = load.decode(source, load.info_of(source)).frames[0]
+    source.close()
+    with pytest.raises(pyvips.Error):
+        frame.write_to_memory()

@@ -21,6 +21,7 @@ from cropmark.model.formats import Format
 from cropmark.ports import Facts, Rendered
 from cropmark.renderers.tasks import Setup, SourceBytes, Task, TaskHandler, TaskResult
 from cropmark.renderers.worker import main
+from cropmark.runtime.reads import all_bytes
 
 JPEG = b"\xff\xd8\xff\xe0"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -132,7 +133,7 @@ def load_handler(setup: Setup) -> TaskHandler:
 
     def work(task: Task, sources: SourceBytes) -> TaskResult:
         assert sources[0] is not None
-        if sources[0] == b"abort":
+        if all_bytes(sources[0]) == b"abort":
             os.abort()
         results = {
             "first": in_thread(lambda probe: probe()),

@@ -22,6 +22,7 @@ from cropmark.renderers import protocol, transport
 from cropmark.renderers.tasks import Analyze, Inspect, Render, Setup, SourceBytes, Task, TaskHandler, TaskResult
 from cropmark.renderers.transport import MessageKind
 from cropmark.renderers.worker import main
+from cropmark.runtime.reads import Data, all_bytes
 
 JPEG = b"\xff\xd8\xff\xe0"
 
@@ -32,8 +33,13 @@ def load_handler(setup: Setup) -> TaskHandler:
 
 def work(task: Task, sources: SourceBytes) -> TaskResult:
     assert sources[0] is not None
-    word, _, argument = sources[0].removeprefix(JPEG).decode("latin-1").partition(" ")
+    word, _, argument = text_of(sources[0]).partition(" ")
     return ACTIONS[word](argument, task, sources)
+
+
+def text_of(source: Data) -> str:
+    """The text without the bytes that make it a JPEG for the cost model."""
+    return all_bytes(source).removeprefix(JPEG).decode("latin-1")
 
 
 def echo(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
@@ -42,7 +48,11 @@ def echo(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
         assert sources[0] is not None
         return Info(Format.JPEG, Size(4, 3), len(sources[0]))
     low_effort = isinstance(task, Render) and task.low_effort
-    fields = {"pid": os.getpid(), "sources": [s and s.decode("latin-1") for s in sources], "low_effort": low_effort}
+    fields = {
+        "pid": os.getpid(),
+        "sources": [None if s is None else all_bytes(s).decode("latin-1") for s in sources],
+        "low_effort": low_effort,
+    }
     return Rendered(JPEG + json.dumps(fields).encode(), Format.JPEG, Facts(size=Size(4, 3)), low_effort=low_effort)
 
 

@@ -66,7 +66,7 @@ ESTIMATES = [
     (first_of(ANIMATIONS, EncodingChoice(Format.JPEG)), MOVING, 300, 800),    # WebP may be animated
     (first_of(GIF_ALONE),      MP12,                                       40,    75),
     (Inspect(),                MP12,                                        1,     5),
-    (Analyze(),                MP12,                                      140,   250),
+    (Analyze(Plan()),                MP12,                                      140,   250),
 ]
 # fmt: on
 

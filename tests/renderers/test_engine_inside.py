@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
 from pathlib import Path
+from struct import pack
 
 import pytest
 import pyvips
@@ -14,15 +16,15 @@ from PIL import Image
 from cropmark.analysis import models
 from cropmark.engine.tiff import Lab
 from cropmark.model.formats import READABLE, WRITABLE, CmykConversion, Format, sniff_format
-from cropmark.model.problems import SourceUnusable
+from cropmark.model.problems import SourceTooLarge, SourceUnusable
 from cropmark.model.values import Pixels, Size
-from cropmark.plan.plan import EncodingChoice, Output, Plan
-from cropmark.plan.steps import Resize
-from cropmark.ports import OpenSource, Rendered
+from cropmark.plan.plan import EncodingChoice, Limits, Output, Plan
+from cropmark.plan.steps import Crop, Dimensions, Offset, Resize
+from cropmark.ports import AnalysisResult, OpenSource, Rendered
 from cropmark.renderers.group import ExitReason
 from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.tasks import Sandbox
-from tests.builders import encode, open_file
+from tests.builders import encode, open_file, px
 from tests.engine.test_declared_colors import FLATS, RAMPS
 from tests.engine.test_repair import COMPLETED
 from tests.engine.test_tiff import samples, tiff_of
@@ -122,11 +124,58 @@ async def test_every_worker_renders_the_same_bytes(pool: Pool, opens: Opens) -> 
 @pytest.mark.skipif(models.unavailable_reason() is not None, reason="the extra `smart` is not installed")
 async def test_the_networks_run_in_the_sandbox_and_leave_no_file_open(pool: Pool, opens: Opens) -> None:
     """check_25, check_26: with telemetry on, onnxruntime would have a database open and a thread that calls home."""
-    result = await pool.analyze(opens(PHOTO.read_bytes()))
+    result = await pool.analyze(opens(PHOTO.read_bytes()), Plan())
     assert result.analysis is not None
     assert len(result.analysis.faces) == 1
     if sys.platform == "linux":
         for pid in pool.pids():
             assert {d.name for d in Path(f"/proc/{pid}/fd").iterdir()} == {"0", "1", "2"}
     with pytest.raises(SourceUnusable):
-        await pool.analyze(opens(b"not an image"))
+        await pool.analyze(opens(b"not an image"), Plan())
+
+
+def peak_bytes(pool: Pool) -> int:
+    """The most memory that any worker of the pool ever had."""
+    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in pool.pids()]
+    return 1024 * max(int(status.partition("VmHWM:")[2].split()[0]) for status in statuses)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(models.unavailable_reason() is not None, reason="the extra `smart` is not installed")
+async def test_check_58_a_source_beyond_the_limits_is_not_decoded_for_its_analysis(pool: Pool, opens: Opens) -> None:
+    """A small frame on a screen of 16000 x 16000 pixels took 1.1 GB."""
+    frame = encode(Image.new("P", (10, 10)), "GIF")
+    result = await pool.analyze(opens(frame[:6] + pack("<HH", 16000, 16000) + frame[10:]), Plan())
+    assert result == AnalysisResult(None, "the image is 16000x16000, a side may have at most 12000 px")
+    few = Plan(limits=Limits(source_pixels=100))
+    assert "at most 100 are read" in (await pool.analyze(opens(PHOTO.read_bytes()), few)).reason
+    assert peak_bytes(pool) < 150 * 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kind", [Format.JPEG, Format.TIFF], ids=lambda kind: kind.value)
+async def test_check_61_a_source_beyond_the_limit_takes_no_memory(pool: Pool, tmp_path: Path, kind: Format) -> None:
+    """399 MB with a limit of 50 MiB took 852 MB. The file is sparse: it takes no space on the disk."""
+    before = peak_bytes(pool)
+    file = tmp_path / "large"
+    file.write_bytes(pyvips.Image.black(300, 100, bands=3).write_to_buffer(".jpg" if kind is Format.JPEG else ".tif"))
+    os.truncate(file, 400 * 2**20)
+    for task in (pool.render([open_file(file)], to(Format.JPEG)), pool.render([open_file(file)], Plan())):
+        with pytest.raises(SourceTooLarge, match="at most 52428800 are read"):
+            await task
+    assert (await pool.inspect(open_file(file))).stored_size == Size(300, 100)
+    assert peak_bytes(pool) < before + 20 * 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_check_61_a_tile_of_a_large_tiff_is_read_in_place(pool: Pool, tmp_path: Path) -> None:
+    """20,000 x 10,000 pixels in tiles, 200 MB. The gaps of the file are read as black tiles."""
+    file = tmp_path / "tiles.tif"
+    pyvips.Image.black(20_000, 10_000).tiffsave(str(file), tile=True, tile_width=256, tile_height=256)
+    before = peak_bytes(pool)
+    limits = Limits(source_bytes=2**40, source_side=100_000, source_pixels=10**9)
+    crop = Crop(Dimensions(px(256), px(256)), x=Offset(px(9984)), y=Offset(px(7936)))
+    rendition = await pool.render([open_file(file)], Plan((crop,), limits=limits))
+    assert isinstance(rendition, Rendered)
+    assert rendition.facts.size == Size(256, 256)
+    assert peak_bytes(pool) < before + 20 * 2**20

@@ -463,7 +463,7 @@ async def test_a_process_for_each_untrusted_request(started: Started, says: Says
 
 async def test_no_models_no_analysis_and_no_process(started: Started, says: Says) -> None:
     pool = await started()
-    assert await pool.analyze(says("echo")) == AnalysisResult(None, "content analysis is not installed")
+    assert await pool.analyze(says("echo"), PLAN) == AnalysisResult(None, "content analysis is not installed")
 
 
 async def test_unusable_models_are_reported(started: Started, says: Says) -> None:
@@ -471,7 +471,7 @@ async def test_unusable_models_are_reported(started: Started, says: Says) -> Non
         raise ModelUnusable("wrong hash of face.onnx")
 
     pool = await started(models=models)
-    assert await pool.analyze(says("echo")) == AnalysisResult(None, "wrong hash of face.onnx", transient=True)
+    assert await pool.analyze(says("echo"), PLAN) == AnalysisResult(None, "wrong hash of face.onnx", transient=True)
 
 
 async def test_models_are_sent_with_the_first_analysis(started: Started, says: Says) -> None:
@@ -483,7 +483,7 @@ async def test_models_are_sent_with_the_first_analysis(started: Started, says: S
         return Models(b"f" * 300_000, b"s" * 5_000_000)
 
     pool = await started(models=models)
-    reasons = [(await pool.analyze(says("models"))).reason for _ in range(3)]
+    reasons = [(await pool.analyze(says("models"), PLAN)).reason for _ in range(3)]
     assert reasons == ["5300000 bytes", "no models", "no models"]
     assert read == 1
 
@@ -491,7 +491,7 @@ async def test_models_are_sent_with_the_first_analysis(started: Started, says: S
 async def test_an_analysis_has_its_own_timeout(started: Started, says: Says) -> None:
     pool = await started(models=lambda: Models(b"", b""), analysis_timeout_s=0.3)
     with pytest.raises(Overloaded, match=r"not read within 0\.3 s"):
-        await pool.analyze(says("sleep 60"))
+        await pool.analyze(says("sleep 60"), PLAN)
 
 
 async def test_analysis_timeouts_never_quarantine(started: Started, says: Says) -> None:
@@ -499,7 +499,7 @@ async def test_analysis_timeouts_never_quarantine(started: Started, says: Says) 
     pool = await started(models=lambda: Models(b"", b""), analysis_timeout_s=0.3)
     for _ in range(3):
         with pytest.raises(Overloaded, match=r"within 0\.3 s"):
-            await pool.analyze(says("sleep 60", name="a"))
+            await pool.analyze(says("sleep 60", name="a"), PLAN)
     assert echo_of(await pool.render([says("echo", name="a")], PLAN))["sources"] == ["echo"]
 
 

@@ -22,6 +22,7 @@ from cropmark.renderers.tasks import Analyze, Inspect, Render, Task, TaskResult
 from cropmark.renderers.transport import MessageKind, ProtocolError, RawReply
 
 RENDER = Render(Plan())
+ANALYZE = Analyze(Plan())
 BODIES = {
     Format.JPEG: b"\xff\xd8\xff\xe0",
     Format.PNG: b"\x89PNG\r\n\x1a\n",
@@ -95,7 +96,7 @@ def test_infos_survive_a_round_trip(info: Info) -> None:
 
 @given(analysis_results)
 def test_analyses_survive_a_round_trip(found: AnalysisResult) -> None:
-    assert reply_parser.parse_reply(protocol.serialize_reply(Reply(found)), Analyze()) == Reply(found)
+    assert reply_parser.parse_reply(protocol.serialize_reply(Reply(found)), ANALYZE) == Reply(found)
 
 
 @pytest.mark.parametrize("code", sorted(PROBLEMS_BY_CODE))
@@ -163,7 +164,7 @@ INVALID = [
     (RawReply(MessageKind.READY, b"{}"),          RENDER,    "READY is not a reply to Render"),
     (RawReply(MessageKind.INFO, b"{}"),          RENDER,    "INFO is not a reply to Render"),
     (RawReply(MessageKind.RENDERED, b"{}"),          Inspect(), "RENDERED is not a reply to Inspect"),
-    (RawReply(MessageKind.PASSTHROUGH, b"{}"),          Analyze(), "PASSTHROUGH is not a reply to Analyze"),
+    (RawReply(MessageKind.PASSTHROUGH, b"{}"),          ANALYZE,  "PASSTHROUGH is not a reply to Analyze"),
     (RawReply(MessageKind.RENDERED, b"{"),          RENDER,    "not JSON"),
     (RawReply(MessageKind.RENDERED, b"\xff"),          RENDER,    "not JSON"),
     (RawReply(MessageKind.RENDERED, b"[" * 100_000),          RENDER,    "not JSON"),
@@ -197,13 +198,13 @@ INVALID = [
     (altered(INFO, info=None),          Inspect(), "not an object"),
     (altered(INFO, info={**INFO_MEMBERS, "orientation": 9}),       Inspect(), "an integer from 1 to 8"),
     (altered(INFO, info={**INFO_MEMBERS, "stored": [2**40, 1]}),   Inspect(), "an integer from 1"),
-    (altered_analysis(faces=[[1, 2]]),          Analyze(), "invalid analysis"),
-    (altered_analysis(faces=[[1] * 5] * 5000),          Analyze(), "invalid analysis"),
-    (altered_analysis(faces=[[0.1, 0.1, 0, 0, 0.9]]),          Analyze(), "invalid analysis"),
-    (altered_analysis(grid=[2, 2]),          Analyze(), "invalid analysis"),
-    (altered_analysis(subject="!!"),          Analyze(), "invalid analysis"),
-    (altered_analysis(version=99),          Analyze(), "invalid analysis"),
-    (altered(ANALYSIS, b"{"),          Analyze(), "invalid analysis"),
+    (altered_analysis(faces=[[1, 2]]),          ANALYZE,  "invalid analysis"),
+    (altered_analysis(faces=[[1] * 5] * 5000),          ANALYZE,  "invalid analysis"),
+    (altered_analysis(faces=[[0.1, 0.1, 0, 0, 0.9]]),          ANALYZE,  "invalid analysis"),
+    (altered_analysis(grid=[2, 2]),          ANALYZE,  "invalid analysis"),
+    (altered_analysis(subject="!!"),          ANALYZE,  "invalid analysis"),
+    (altered_analysis(version=99),          ANALYZE,  "invalid analysis"),
+    (altered(ANALYSIS, b"{"),          ANALYZE,  "invalid analysis"),
     (altered(Failure(Unprocessable("no")), code=5),          RENDER,    "printable"),
 ]
 # fmt: on
@@ -220,14 +221,14 @@ def test_invalid_replies(reply: RawReply, task: Task, words: str) -> None:
     st.binary(max_size=60)
     | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode()),
     st.binary(max_size=20),
-    st.sampled_from([RENDER, Inspect(), Analyze()]),
+    st.sampled_from([RENDER, Inspect(), ANALYZE]),
 )
 def test_only_protocol_errors_are_raised(kind: MessageKind, header: bytes, body: bytes, task: Task) -> None:
     with pytest.raises(ProtocolError):
         reply_parser.parse_reply(RawReply(kind, header, body), task)
 
 
-PAIRS: list[tuple[TaskResult, Task]] = [(RENDERED, RENDER), (INFO, Inspect()), (ANALYSIS, Analyze())]
+PAIRS: list[tuple[TaskResult, Task]] = [(RENDERED, RENDER), (INFO, Inspect()), (ANALYSIS, ANALYZE)]
 
 
 @given(st.data())

@@ -63,7 +63,13 @@ def test_a_message_arrives_with_its_descriptors(tmp_path: Path) -> None:
         assert received is not None
         message, descriptors = received
         assert transport.parse_request(message) == ("a task", 1)
-        assert transport.read_sources(descriptors, (7, None, 7)) == [b"content", None, b"content"]
+        one, none, two = transport.open_sources(descriptors, (7, None, 7))
+        assert one is not None
+        assert none is None
+        assert two is not None
+        assert (one.read(), two.read()) == (b"content", b"content")
+        one.close()
+        two.close()
         for closed in descriptors:
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(closed)
@@ -76,7 +82,10 @@ def test_a_message_arrives_with_its_descriptors(tmp_path: Path) -> None:
 def test_sources_are_read_up_to_their_length(tmp_path: Path, length: int, expected: bytes) -> None:
     """A file may shrink or grow after it was opened."""
     (tmp_path / "a").write_bytes(b"content")
-    assert transport.read_sources([os.open(tmp_path / "a", os.O_RDONLY)], [length]) == [expected]
+    (source,) = transport.open_sources([os.open(tmp_path / "a", os.O_RDONLY)], [length])
+    assert source is not None
+    assert source.read() == expected
+    source.close()
 
 
 def test_a_reply_is_sent_completely() -> None:

@@ -14,14 +14,15 @@ from cropmark.analysis.malloc import map_large_blocks, trim_heap
 from cropmark.analysis.models import Models
 from cropmark.analysis.saliency import residual_map, subject_map
 from cropmark.analysis.sessions import open_sessions
-from cropmark.engine.load import thumbnail_rgb
+from cropmark.engine.thumbnail import thumbnail_rgb
 from cropmark.geometry.findings import Analysis
+from cropmark.runtime.reads import Data
 
 LONG_SIDE = 640
 """Longer side of the analyzed image in pixels. Faces smaller than 10 px in it are not found."""
 
 
-def analyze(data: bytes, models: Models) -> Analysis:
+def analyze(data: Data, models: Models) -> Analysis:
     """The faces and the saliency of the first frame of an encoded image.
 
     Raises SourceUnusable. Takes 0.15 s (0.3 s if the subject is hard to find), plus 0.1 s on the first call to load the
@@ -35,7 +36,7 @@ def analyze(data: bytes, models: Models) -> Analysis:
     return found
 
 
-def _rgb_array(data: bytes) -> NDArray[np.uint8]:
+def _rgb_array(data: Data) -> NDArray[np.uint8]:
     """The upright first frame as an array of height x width x 3, sRGB, on a white background."""
     small, size, _ = thumbnail_rgb(data, LONG_SIDE)
     return np.frombuffer(small, np.uint8).reshape(size.height, size.width, 3)

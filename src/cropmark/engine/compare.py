@@ -13,11 +13,12 @@ from cropmark.model.formats import READABLE
 from cropmark.model.problems import SourceTooLarge
 from cropmark.model.values import Size
 from cropmark.ports import ImageDifference
+from cropmark.runtime.reads import Data
 
 MAX_PIXELS = 100_000_000
 
 
-def difference(one: bytes, two: bytes) -> ImageDifference:
+def difference(one: Data, two: Data) -> ImageDifference:
     """The difference of two images' first frames, upright and in sRGB, over their common size.
 
     Both are scaled to the smaller width and the smaller height first. Colors are weighted by alpha: differences under
@@ -34,7 +35,7 @@ def difference(one: bytes, two: bytes) -> ImageDifference:
         raise load.broken_source() from error
 
 
-def _frame(data: bytes) -> Image:
+def _frame(data: Data) -> Image:
     info = load.info_of(data)
     if info.format not in READABLE:
         raise load.broken_source()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pyvips import Image
 
-from cropmark.engine.load import thumbnail_rgb
+from cropmark.engine.thumbnail import thumbnail_rgb
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 from cropmark.model.values import Box, Size
+from cropmark.runtime.reads import Data
 
 LONG_SIDE = 800
 
@@ -22,7 +23,7 @@ CONFIDENT_SCORE = 0.8
 """Faces with a lower score influence the window, but are not reported as faces."""
 
 
-def draw_overlay(data: bytes, analysis: Analysis, window: Box | None = None) -> bytes:
+def draw_overlay(data: Data, analysis: Analysis, window: Box | None = None) -> bytes:
     """A PNG of the upright source, at most LONG_SIDE px long, with the analysis drawn on it.
 
     The saliency map is a tint, faces are boxes, and pixels outside the window are dark. `window` is in pixels of the

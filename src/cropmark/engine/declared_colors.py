@@ -14,6 +14,7 @@ from cropmark.engine.image import blob
 from cropmark.engine.tiff import lab_of_samples, lab_variant
 from cropmark.engine.tone_map import with_hdr_colors
 from cropmark.model.formats import Format
+from cropmark.runtime.reads import Data
 
 _PROFILE: Final = "icc-profile-data"
 _BLACK, _WHITE = 16, 235
@@ -29,11 +30,16 @@ def with_declared_colors(image: Image, data: bytes, stored_as: Format) -> Image:
             found = avif_colors_of(data)
             return _avif_image(image, found) if found else image
         case Format.TIFF:
-            variant = lab_variant(data)
-            is_raw = variant is not None and image.format in ("uchar", "ushort") and image.bands >= 3
-            return lab_of_samples(image, variant) if variant and is_raw else image
+            return with_declared_lab(image, data)
         case _:
             return image
+
+
+def with_declared_lab(image: Image, data: Data) -> Image:
+    """The image of a TIFF in L*a*b* if its samples are that; else unchanged."""
+    variant = lab_variant(data)
+    is_raw = variant is not None and image.format in ("uchar", "ushort") and image.bands >= 3
+    return lab_of_samples(image, variant) if variant and is_raw else image
 
 
 def _avif_image(image: Image, found: AvifColors) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -14,15 +15,18 @@ from pyvips import Image
 
 from cropmark.engine import color, gif, jpeg, rotate
 from cropmark.engine.bounds import is_first_frame_only, is_lossless, is_too_short
-from cropmark.engine.declared_colors import with_declared_colors
-from cropmark.engine.image import DecodedImage, in_memory
-from cropmark.engine.repair import completed
-from cropmark.engine.tiff import is_8_bit_cie_lab, labeled_rgb
+from cropmark.engine.declared_colors import with_declared_colors, with_declared_lab
+from cropmark.engine.image import DecodedImage
+from cropmark.engine.large import HEAD_BYTES, canvas_size
+from cropmark.engine.tiff import open_tiff
+from cropmark.geometry.limits import Rejection, rejection_of
 from cropmark.geometry.shrink_on_load import decoded_size
 from cropmark.model.formats import READABLE, SNIFF_BYTES, CmykConversion, Format, Info, sniff_format
 from cropmark.model.problems import InternalError, SourceUnusable
 from cropmark.model.values import Size
+from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Orientation
+from cropmark.runtime.reads import Data, all_bytes
 
 # By name: libvips' own detection would try every loader that it has.
 LOADERS: Mapping[Format, str] = MappingProxyType(
@@ -32,7 +36,7 @@ LOADERS: Mapping[Format, str] = MappingProxyType(
         Format.WEBP: "webpload_buffer",
         Format.GIF: "gifload_buffer",
         Format.AVIF: "heifload_buffer",
-        Format.TIFF: "tiffload_buffer",
+        Format.TIFF: "tiffload_source",
     }
 )
 _CLASSES = (
@@ -41,7 +45,7 @@ _CLASSES = (
     "VipsForeignLoadWebpBuffer",
     "VipsForeignLoadNsgifBuffer",
     "VipsForeignLoadHeifBuffer",
-    "VipsForeignLoadTiffBuffer",
+    "VipsForeignLoadTiffSource",
 )
 _PAGED = frozenset({Format.WEBP, Format.GIF})
 _MAX_BANDS = 5
@@ -80,8 +84,8 @@ def _error_text(buffer: Any) -> str:
     return bytes(pyvips.ffi.string(buffer)).decode("utf-8", "replace")
 
 
-def info_of(data: bytes) -> Info:
-    """The facts in the header of a source. No pixel is decoded.
+def info_of(data: Data, *, limit_bytes: int = sys.maxsize) -> Info:
+    """The facts in the header of a source. No pixel is decoded. Of a file above `limit_bytes` only the start is read.
 
     For a format that is recognized but not read (SVG, HEIC, JPEG XL, BMP), only format and length are set, the size is
     1x1. AVIF is upright already; of AVIF the first image is read, of TIFF the first page.
@@ -89,9 +93,14 @@ def info_of(data: bytes) -> Info:
     """
     source_format = sniff_format(data[:SNIFF_BYTES])
     if source_format is None:
-        raise SourceUnusable(_UNKNOWN, fix=_FIX)
+        raise unknown_source()
     if source_format not in READABLE:
         return Info(source_format, Size(1, 1), len(data))
+    if len(data) > limit_bytes and source_format is not Format.TIFF:
+        return _large_info(data, source_format)
+    if source_format is Format.TIFF:
+        return _tiff_info(data)
+    data = all_bytes(data)
     if source_format is Format.GIF:
         return _gif_info(data)
     header = _header(data, source_format)
@@ -106,6 +115,37 @@ def info_of(data: bytes) -> Info:
         lossless=is_lossless(data, source_format),
         progressive=source_format is Format.JPEG and _number(header, "interlaced", 0) == 1,
         palette=source_format is Format.PNG and _number(header, "palette", 0) == 1,
+    )
+
+
+def rejection(data: Data, plan: Plan) -> Rejection | None:
+    """The reason not to decode the source, by its header and the limits of the plan. Raises SourceUnusable."""
+    return rejection_of(info_of(data, limit_bytes=plan.limits.source_bytes), plan)
+
+
+def _large_info(data: Data, stored_as: Format) -> Info:
+    """The format, size and orientation of a file that is not read; the size is 1x1 if the start does not give it."""
+    head, orientation = data[:HEAD_BYTES], 1
+    if stored_as in _PAGED:
+        size = canvas_size(head, stored_as)
+    else:
+        try:
+            header = _open(head, stored_as)
+        except pyvips.Error:
+            size = None
+        else:
+            size, orientation = Size(header.width, header.height), _orientation(header)
+    return Info(stored_as, size or Size(1, 1), len(data), orientation=orientation)
+
+
+def _tiff_info(data: Data) -> Info:
+    header = _header(data, Format.TIFF)
+    return Info(
+        Format.TIFF,
+        Size(header.width, header.height),
+        len(data),
+        orientation=_orientation(header),
+        alpha=bool(header.hasalpha()),
     )
 
 
@@ -127,19 +167,23 @@ def _gif_info(data: bytes) -> Info:
 
 
 def decode(
-    data: bytes, info: Info, *, frames: int = 1, scale: Fraction = Fraction(1), reach: Fraction = Fraction(1)
+    data: Data, info: Info, *, frames: int = 1, scale: Fraction = Fraction(1), reach: Fraction = Fraction(1)
 ) -> DecodedImage:
     """The first `frames` frames, upright, in the source's own colors. Pixels are decoded lazily from top to bottom.
 
     `scale` decodes a JPEG or a still WebP smaller: 1/2, 1/4 or 1/8. `reach` is the share of the upright height
     that will be read, from the top. Raises pyvips.Error; for a broken body only when its pixels are pulled.
     """
-    if info.format in _PAGED:
-        return _film(data, info, frames, scale)
-    if info.format is Format.JPEG:
-        frame = _jpeg(data, info, scale, reach)
+    if info.format is Format.TIFF:
+        frame = with_declared_lab(_open(data, Format.TIFF), data)
     else:
-        frame = with_declared_colors(_open(data, info.format), data, info.format)
+        data = all_bytes(data)
+        if info.format in _PAGED:
+            return _film(data, info, frames, scale)
+        if info.format is Format.JPEG:
+            frame = _jpeg(data, info, scale, reach)
+        else:
+            frame = with_declared_colors(_open(data, info.format), data, info.format)
     return DecodedImage((rotate.orient(frame, Orientation(info.orientation)),))
 
 
@@ -181,43 +225,19 @@ def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
     return frame.embed(0, 0, size.width, size.height, extend="copy")
 
 
-def decodes_fully(data: bytes) -> bool:
+def decodes_fully(data: Data) -> bool:
     """True if every pixel of the source decodes. Reads the whole source."""
     try:
         info = info_of(data)
-        _open(data, info.format, **({"n": -1} if info.format in _PAGED else {})).avg()
+        _open(_loaded(data, info.format), info.format, **({"n": -1} if info.format in _PAGED else {})).avg()
     except (SourceUnusable, pyvips.Error):
         return False
     return True
 
 
-def thumbnail_rgb(data: bytes, long_side: int) -> tuple[bytes, Size, Size]:
-    """The upright first frame as 8-bit sRGB on white, at most `long_side` px long.
-
-    Returns its bytes (rows of RGB), its size, and the size of the full upright frame. Raises SourceUnusable.
-    """
-    info = info_of(data)
-    if info.format not in READABLE:
-        raise SourceUnusable(_UNKNOWN, fix=_FIX)
-    size = _fitted_size(info.size, long_side)
-    try:
-        return _small_rgb(data, info, size), size, info.size
-    except pyvips.Error as error:
-        whole = completed(data, info.format)
-        if whole is None:
-            raise broken_source() from error
-    return thumbnail_rgb(whole, long_side)
-
-
-def _small_rgb(data: bytes, info: Info, size: Size) -> bytes:
-    full = info.size
-    shrinks = (1, 2, 4, 8) if info.format is Format.JPEG else (1,)
-    shrink = max(s for s in shrinks if full.width >= s * size.width and full.height >= s * size.height)
-    frame = decode(data, info, scale=Fraction(1, shrink)).frames[0]
-    small = frame.resize(size.width / frame.width, vscale=size.height / frame.height)
-    rgb = color.to_srgb(in_memory(small))
-    flat = rgb.flatten(background=[255, 255, 255]) if rgb.hasalpha() else rgb
-    return bytes(flat.write_to_memory())
+def unknown_source() -> SourceUnusable:
+    """The Problem for a source in a format that is not read."""
+    return SourceUnusable(_UNKNOWN, fix=_FIX)
 
 
 def broken_source() -> SourceUnusable:
@@ -225,13 +245,20 @@ def broken_source() -> SourceUnusable:
     return SourceUnusable(_BROKEN, fix=_FIX)
 
 
-def _open(data: bytes, stored_as: Format, **options: object) -> Image:
-    readable = labeled_rgb(data) if stored_as is Format.TIFF and is_8_bit_cie_lab(data) else data
+def _loaded(data: Data, stored_as: Format) -> Data:
+    """The source as its decoder takes it: a TIFF file is read in place, others are read now."""
+    return data if stored_as is Format.TIFF else all_bytes(data)
+
+
+def _open(data: Data, stored_as: Format, **options: object) -> Image:
     # Corrupt input is rejected: half an image would be cached and shown.
-    return getattr(Image, LOADERS[stored_as])(readable, access="sequential", fail_on="error", **options)
+    strict: dict[str, object] = {"access": "sequential", "fail_on": "error", **options}
+    if stored_as is Format.TIFF:
+        return open_tiff(data, **strict)
+    return getattr(Image, LOADERS[stored_as])(data, **strict)
 
 
-def _header(data: bytes, stored_as: Format) -> Image:
+def _header(data: Data, stored_as: Format) -> Image:
     """The source with its pixels undecoded. Raises SourceUnusable if the header is broken or contradicts the length."""
     try:
         header = _open(data, stored_as)
@@ -259,8 +286,3 @@ def _number(header: Image, field: str, otherwise: int) -> int:
 def _delays(strip: Image, frames: int) -> tuple[int, ...]:
     delays = tuple(strip.get("delay")) if strip.get_typeof("delay") else ()
     return (delays + (100,) * frames)[:frames]
-
-
-def _fitted_size(full: Size, long_side: int) -> Size:
-    part = min(1.0, long_side / max(full.width, full.height))
-    return Size(max(1, round(full.width * part)), max(1, round(full.height * part)))

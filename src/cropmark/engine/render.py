@@ -40,6 +40,7 @@ from cropmark.model.values import Box, Size, bounding_box
 from cropmark.plan.plan import Fallback, KeepMetadata, Plan, RequestWarning
 from cropmark.plan.steps import Overlay
 from cropmark.ports import AnalysisResult, Facts, Passthrough, Rendered, Timing
+from cropmark.runtime.reads import Data
 
 
 @dataclass(slots=True)
@@ -65,11 +66,11 @@ class _StageTimer:
 class _LoadedSources:
     """The sources and their headers, None for each that is missing or broken, with a warning for each broken one."""
 
-    sources: tuple[bytes | None, ...]
+    sources: tuple[Data | None, ...]
     infos: tuple[Info | None, ...]
     warnings: tuple[RequestWarning, ...] = ()
 
-    def source(self, at: int) -> tuple[bytes, Info]:
+    def source(self, at: int) -> tuple[Data, Info]:
         data, info = self.sources[at], self.infos[at]
         assert data is not None and info is not None, "a Recipe names only sources that resolve() saw"
         return data, info
@@ -88,7 +89,7 @@ class _LoadedSources:
 
 
 def render(
-    sources: Sequence[bytes | None], plan: Plan, analyzed: AnalysisResult | None = None, *, low_effort: bool = False
+    sources: Sequence[Data | None], plan: Plan, analyzed: AnalysisResult | None = None, *, low_effort: bool = False
 ) -> Rendered | Passthrough:
     """The rendition of the sources by the plan, or a Passthrough if the first source is delivered unchanged.
 
@@ -119,17 +120,22 @@ def render(
             loaded = loaded.without(broken, plan)
 
 
-def _inspect(sources: Sequence[bytes | None], plan: Plan) -> _LoadedSources:
-    """The sources with their headers. Raises SourceUnusable for the first source; other broken ones are left out."""
+def _inspect(sources: Sequence[Data | None], plan: Plan) -> _LoadedSources:
+    """The sources with their headers. Raises SourceUnusable for the first source; other broken ones are left out.
+
+    A source beyond the limit in bytes is not read: resolve() rejects it by its length.
+    """
     first, *others = sources
-    infos = [None if first is None else load.info_of(first), *map(_info, others)]
+    limit = plan.limits.source_bytes
+    header = None if first is None else load.info_of(first, limit_bytes=limit)
+    infos = [header, *(_info(other, limit) for other in others)]
     broken = {at for at, info in enumerate(infos) if info is None and sources[at] is not None}
     return _LoadedSources(tuple(sources), tuple(infos)).without(broken, plan)
 
 
-def _info(data: bytes | None) -> Info | None:
+def _info(data: Data | None, limit_bytes: int) -> Info | None:
     try:
-        return None if data is None else load.info_of(data)
+        return None if data is None else load.info_of(data, limit_bytes=limit_bytes)
     except SourceUnusable:
         return None
 
@@ -157,7 +163,7 @@ def _left_out_warning(at: int, plan: Plan) -> RequestWarning:
 
 
 def _fallback(
-    plan: Plan, sources: Sequence[bytes | None], info: Info | None, timer: _StageTimer, problem: SourceUnusable
+    plan: Plan, sources: Sequence[Data | None], info: Info | None, timer: _StageTimer, problem: SourceUnusable
 ) -> Passthrough:
     """The Passthrough for a first source that is unsupported or broken; raises `problem` if the plan forbids that."""
     head = (sources[0] or b"")[:SNIFF_BYTES]
@@ -236,7 +242,7 @@ def _start(loaded: _LoadedSources, recipe: Recipe) -> tuple[DecodedImage, tuple[
             return _decode(data, info, decode, recipe.frames), decode.ops
 
 
-def _decode(data: bytes, info: Info, decode: DecodePlan, frames: int) -> DecodedImage:
+def _decode(data: Data, info: Info, decode: DecodePlan, frames: int) -> DecodedImage:
     match decode.ops:
         case (Extract(box), *_):
             reach = Fraction(box.bottom, decoded_size(info, decode.scale).height)

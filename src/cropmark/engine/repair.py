@@ -15,15 +15,16 @@ from typing import Final
 from simplejpeg import decode_jpeg, decode_jpeg_header
 
 from cropmark.model.formats import Format
+from cropmark.runtime.reads import Data, all_bytes
 
 
-def completed(data: bytes, stored_as: Format) -> bytes | None:
+def completed(data: Data, stored_as: Format) -> bytes | None:
     """The same file with its missing end or its right checksum; None if a pixel is missing, or nothing can be added."""
     match stored_as:
         case Format.JPEG:
-            return _completed_jpeg(data)
+            return _completed_jpeg(all_bytes(data))
         case Format.PNG:
-            return _completed_png(data)
+            return _completed_png(all_bytes(data))
         case _:
             return None
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
-from struct import pack_into, unpack_from
+from os import SEEK_CUR, SEEK_END, SEEK_SET
+from struct import calcsize, pack, unpack, unpack_from
 from typing import Final
 
-from pyvips import Image
+from pyvips import Image, SourceCustom
+
+from cropmark.runtime.reads import Data
 
 _BITS, _COLOR_MODEL = 258, 262
 """The tags BitsPerSample and PhotometricInterpretation."""
@@ -31,21 +34,59 @@ class Lab(Enum):
 _LAB_VALUES: Final = frozenset(variant.value for variant in Lab)
 
 
-def lab_variant(data: bytes) -> Lab | None:
+def lab_variant(data: Data) -> Lab | None:
     """The variant of L*a*b* of the first page; None for other color models."""
     model, _ = _short(data, _COLOR_MODEL)
     return Lab(model) if model in _LAB_VALUES else None
 
 
-def is_8_bit_cie_lab(data: bytes) -> bool:
+def is_8_bit_cie_lab(data: Data) -> bool:
     return lab_variant(data) is Lab.CIE and _short(data, _BITS)[0] == 8
 
 
-def labeled_rgb(data: bytes) -> bytes:
-    """The same file with RGB as the color model of its first page, so that libvips reads its samples unchanged."""
-    changed = bytearray(data)
-    pack_into(f"{_byte_order(data)}H", changed, _short(data, _COLOR_MODEL)[1], _RGB)
-    return bytes(changed)
+def open_tiff(data: Data, **options: object) -> Image:
+    """The first page of a TIFF with its pixels undecoded. Raises pyvips.Error.
+
+    A file is read in place: of 550 MB in tiles, a tile takes 4 ms and 2 MB. The samples of 8-bit L*a*b* are read
+    unchanged: libvips sees RGB as the color model of the page.
+    """
+    label = (0, b"")
+    if is_8_bit_cie_lab(data):
+        label = (_short(data, _COLOR_MODEL)[1], pack(f"{_byte_order(data)}H", _RGB))
+    source = _vips_source(data, label)
+    image = Image.tiffload_source(source, **options)
+    image._references.append(source)  # every image that is made from it holds the source too
+    return image
+
+
+def _vips_source(data: Data, label: tuple[int, bytes]) -> SourceCustom:
+    """The file as libvips reads it: with pread(), which the sandbox allows, since processes share its position."""
+    at = 0
+
+    def read(count: int) -> bytes | None:
+        nonlocal at
+        piece = _labeled(data[at : at + count], at, label)
+        at += len(piece)
+        return piece or None
+
+    def seek(offset: int, whence: int) -> int:
+        nonlocal at
+        at = offset + {SEEK_SET: 0, SEEK_CUR: at, SEEK_END: len(data)}[whence]
+        return at
+
+    source = SourceCustom()
+    source.on_read(read)
+    source.on_seek(seek)
+    return source
+
+
+def _labeled(piece: bytes, at: int, label: tuple[int, bytes]) -> bytes:
+    """The piece of the file that begins at an offset, with the label's bytes in their place."""
+    place, new = label
+    first, last = max(place - at, 0), min(place + len(new) - at, len(piece))
+    if first >= last:
+        return piece
+    return piece[:first] + new[at + first - place : at + last - place] + piece[last:]
 
 
 def lab_of_samples(image: Image, variant: Lab) -> Image:
@@ -62,25 +103,31 @@ def lab_of_samples(image: Image, variant: Lab) -> Image:
     return full.copy(interpretation="lab")
 
 
-def _short(data: bytes, tag: int) -> tuple[int, int]:
+def _short(data: Data, tag: int) -> tuple[int, int]:
     """The first value of a tag of the first directory, and its offset; zeros without the tag."""
     order = _byte_order(data)
     try:
-        is_big = unpack_from(f"{order}H", data, 2)[0] == _BIG_TIFF
+        is_big = _number(data, 2, f"{order}H") == _BIG_TIFF
         offset, inline = ("Q", 8) if is_big else ("I", 4)
-        (start,) = unpack_from(order + offset, data, inline)
-        (entries,) = unpack_from(order + ("Q" if is_big else "H"), data, start)
+        start = _number(data, inline, order + offset)
+        entries = _number(data, start, order + ("Q" if is_big else "H"))
         first, size = start + (8 if is_big else 2), 4 + 2 * inline
-        for at in range(first, first + size * min(entries, _MAX_ENTRIES), size):
-            found, _, count = unpack_from(f"{order}HH{offset}", data, at)
+        table = data[first : first + size * min(entries, _MAX_ENTRIES)]
+        for at in range(0, len(table), size):
+            found, _, count = unpack_from(f"{order}HH{offset}", table, at)
             if found == tag:
-                value_at = at + 4 + inline
-                place = value_at if 2 * count <= inline else unpack_from(order + offset, data, value_at)[0]
-                return unpack_from(f"{order}H", data, place)[0], place
+                value_at = first + at + 4 + inline
+                place = value_at if 2 * count <= inline else _number(data, value_at, order + offset)
+                return _number(data, place, f"{order}H"), place
     except struct.error:
         pass
     return 0, 0
 
 
-def _byte_order(data: bytes) -> str:
-    return "<" if data.startswith(b"II") else ">"
+def _number(data: Data, at: int, layout: str) -> int:
+    """The number of this layout at an offset. Raises struct.error beyond the end."""
+    return int(unpack(layout, data[at : at + calcsize(layout)])[0])
+
+
+def _byte_order(data: Data) -> str:
+    return "<" if data[:2] == b"II" else ">"

@@ -169,8 +169,8 @@ class Dispatcher:
         match job.task:
             case Render() as task:
                 return replace(task, low_effort=self._queue.is_half_full_without(job))
-            case Analyze() if worker.has_models:
-                return Analyze()
+            case Analyze(plan) if worker.has_models:
+                return Analyze(plan)
             case task:
                 return task
 

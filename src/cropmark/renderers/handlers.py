@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 from cropmark.engine import compare, debug_overlay, load, render, versions
 from cropmark.model.formats import Format
 from cropmark.model.problems import SourceUnusable
+from cropmark.plan.plan import Limits
 from cropmark.ports import AnalysisResult, Facts, Rendered
 from cropmark.renderers.tasks import (
     Analyze,
@@ -21,6 +22,7 @@ from cropmark.renderers.tasks import (
     TaskHandler,
     TaskResult,
 )
+from cropmark.runtime.reads import Data
 
 if TYPE_CHECKING:
     from cropmark.analysis.models import Models
@@ -42,7 +44,11 @@ def load_handler(setup: Setup) -> TaskHandler:
             return run_task(task, sources)
         if task.models is not None:
             received[:] = [task.models]
-        return AnalysisResult(analyze.analyze(_single(sources), received[0]))
+        source = _single(sources)
+        rejection = load.rejection(source, task.plan)
+        if rejection is not None:  # before a pixel is decoded, as for a render
+            return AnalysisResult(None, rejection.detail)
+        return AnalysisResult(analyze.analyze(source, received[0]))
 
     return run_with_analysis
 
@@ -66,7 +72,7 @@ def run_task(task: Task, sources: SourceBytes) -> TaskResult:
         case DrawOverlay(analysis, window):
             return Rendered(debug_overlay.draw_overlay(_single(sources), analysis, window), Format.PNG, Facts())
         case Inspect():
-            return load.info_of(_single(sources))
+            return load.info_of(_single(sources), limit_bytes=Limits().source_bytes)
         case Compare():
             return compare.difference(*_pair(sources))
         case Analyze():
@@ -75,13 +81,13 @@ def run_task(task: Task, sources: SourceBytes) -> TaskResult:
             assert_never(task)
 
 
-def _pair(sources: SourceBytes) -> tuple[bytes, bytes]:
+def _pair(sources: SourceBytes) -> tuple[Data, Data]:
     if len(sources) != 2 or sources[0] is None or sources[1] is None:
         raise SourceUnusable(f"expected two sources, received {len(sources)}")
     return sources[0], sources[1]
 
 
-def _single(sources: SourceBytes) -> bytes:
+def _single(sources: SourceBytes) -> Data:
     if len(sources) != 1 or sources[0] is None:
         raise SourceUnusable(f"expected one source, received {len(sources)}")
     return sources[0]

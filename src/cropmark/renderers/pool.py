@@ -118,7 +118,7 @@ class Pool:
         return result
 
     async def analyze(
-        self, source: OpenSource, *, untrusted: bool = False, client: str | None = None
+        self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult:
         try:
             self._loaded_models = self._loaded_models or (self._models and self._models())
@@ -126,7 +126,7 @@ class Pool:
             return AnalysisResult(None, str(error), transient=True)
         if self._loaded_models is None:
             return AnalysisResult(None, self._no_models_reason)
-        result = await self._run(Analyze(self._loaded_models), [source], untrusted=untrusted, client=client)
+        result = await self._run(Analyze(plan, self._loaded_models), [source], untrusted=untrusted, client=client)
         assert isinstance(result, AnalysisResult)
         return result
 

@@ -12,6 +12,7 @@ from cropmark.model.formats import CmykConversion, Info
 from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
 from cropmark.ports import AnalysisResult, ImageDifference, Passthrough, Rendered
+from cropmark.runtime.reads import Data
 
 if TYPE_CHECKING:  # it imports importlib.resources and with it email: 9 ms of each worker's start
     from cropmark.analysis.models import Models
@@ -57,8 +58,12 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True)
 class Analyze:
-    """Returns the analysis of the one source. The first such task of a worker includes the models; it stores them."""
+    """Returns the analysis of the one source, if the limits of the plan allow decoding it.
 
+    The first such task of a worker includes the models; it stores them.
+    """
+
+    plan: Plan
     models: Models | None = None
 
 
@@ -86,7 +91,7 @@ class Compare:
 
 Task = Inspect | Analyze | Render | DrawOverlay | Compare
 TaskResult = Rendered | Passthrough | Info | AnalysisResult | ImageDifference
-SourceBytes = Sequence[bytes | None]
+SourceBytes = Sequence[Data | None]
 TaskHandler = Callable[[Task, SourceBytes], TaskResult]
 """Executes tasks inside a worker. Raises Problems."""
 

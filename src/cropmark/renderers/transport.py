@@ -6,7 +6,6 @@ lengths, JSON, raw bytes. A worker never sends a pickle: an attacker who control
 
 from __future__ import annotations
 
-import os
 import pickle
 import socket
 import struct
@@ -16,7 +15,7 @@ from enum import IntEnum
 
 from cropmark.analysis import codec
 from cropmark.renderers.tasks import MAX_SOURCES
-from cropmark.runtime.reads import read_up_to
+from cropmark.runtime.reads import FileBytes
 
 MARK = b"crop"
 REQUEST_PREFIX = struct.Struct("!I")
@@ -105,17 +104,7 @@ def send_reply(end: socket.socket, reply: RawReply) -> None:
         end.sendall(reply.body)
 
 
-def read_sources(descriptors: Sequence[int], lengths: Sequence[int | None]) -> list[bytes | None]:
-    """Read each source from its descriptor and close it; None for each missing source.
-
-    A source is shorter than its length if the file shrank after it was opened.
-    """
+def open_sources(descriptors: Sequence[int], lengths: Sequence[int | None]) -> list[FileBytes | None]:
+    """The sources behind the descriptors, unread; None for each missing source. The caller closes them."""
     rest = iter(descriptors)
-    return [None if length is None else _read_source(next(rest), length) for length in lengths]
-
-
-def _read_source(descriptor: int, length: int) -> bytes:
-    try:
-        return read_up_to(descriptor, length)
-    finally:
-        os.close(descriptor)
+    return [None if length is None else FileBytes(next(rest), length) for length in lengths]

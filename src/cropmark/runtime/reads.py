@@ -14,15 +14,15 @@ PIECE_BYTES = 1 << 20
 
 def read_up_to(descriptor: int, length: int) -> bytes:
     """The first `length` bytes of a file; fewer only if the file ends before. Raises OSError."""
-    parts = tuple(read_pieces(descriptor, length, length))
+    parts = tuple(read_pieces(descriptor, length, piece_bytes=length))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def read_pieces(descriptor: int, length: int, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
-    """The first `length` bytes of a file in pieces; fewer only if the file ends before. Raises OSError."""
-    at = 0
+def read_pieces(descriptor: int, length: int, piece_bytes: int = PIECE_BYTES, *, start: int = 0) -> Iterator[bytes]:
+    """`length` bytes of a file from `start` on, in pieces; fewer only if the file ends before. Raises OSError."""
+    at, end = start, start + length
     # pread() instead of read(): several tasks and processes may share the open file, and with it its position.
-    while at < length and (piece := os.pread(descriptor, min(piece_bytes, length - at), at)):
+    while at < end and (piece := os.pread(descriptor, min(piece_bytes, end - at), at)):
         yield piece
         at += len(piece)
 
@@ -48,3 +48,48 @@ def source_pieces(source: OpenSource) -> Iterator[bytes]:
         raise SourceFailed("the image cannot be read now", fix="try again later") from error
     if length < source.bytes:
         raise SourceFailed(f"the image ended after {length} of {source.bytes} bytes", fix="try again later")
+
+
+class FileBytes:
+    """The bytes of an open file, read when they are needed; all of them are read once at most.
+
+    It is shorter than `length` says if the file became shorter: then slices are shorter, and read() too.
+    """
+
+    def __init__(self, descriptor: int, length: int) -> None:
+        """Take ownership of the descriptor."""
+        self._descriptor = descriptor
+        self._length = length
+        self._all: bytes | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> bytes:
+        """Bytes from one offset to another; none after close(). Raises OSError."""
+        if self._all is not None:
+            return self._all[part]
+        if self._descriptor < 0:
+            return b""
+        start, stop, _ = part.indices(self._length)
+        return b"".join(read_pieces(self._descriptor, stop - start, start=start))
+
+    def read(self) -> bytes:
+        """All bytes. Raises OSError, MemoryError."""
+        if self._all is None:
+            self._all = b"" if self._descriptor < 0 else read_up_to(self._descriptor, self._length)
+        return self._all
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+Data = bytes | FileBytes
+
+
+def all_bytes(data: Data) -> bytes:
+    """All bytes, which are read now if they were not. Raises OSError, MemoryError."""
+    return data if isinstance(data, bytes) else data.read()

@@ -137,7 +137,8 @@ class Actions:
         try:
             size = await self._checked_size(call, opened, order.plan)
             # Not through the pipeline, which treats a failed analysis as no analysis: the caller gets the reason.
-            analyzed = await self._context.pipeline.renderers.analyze(opened, untrusted=True, client=self._client(call))
+            renderers = self._context.pipeline.renderers
+            analyzed = await renderers.analyze(opened, order.plan, untrusted=True, client=self._client(call))
         finally:
             opened.close()
         if analyzed.analysis is None:
