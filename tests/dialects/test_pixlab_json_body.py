@@ -105,7 +105,8 @@ def test_a_large_image_takes_linear_time() -> None:
     assert time.perf_counter() - started < 5
 
 
-TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=12)
+TEXT = st.text(st.characters(min_codepoint=1, max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=12)
+"""Valid text: a body with NUL is rejected (tests/model/test_text.py)."""
 MEMBERS = st.dictionaries(st.sampled_from(["x", "key", "note", 'a"b']), st.one_of(TEXT, st.integers(), st.booleans()))
 
 

@@ -222,7 +222,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("POST", "assets/{uid}/publish",  {"asset": PUBLISH, "version": True},               "version: expected a whole"),
     ("POST", "assets/{uid}/publish",  {"asset": PUBLISH, "scheduled_at": "tomorrow"},    "expected a time"),
     ("PUT",  "assets/{uid}",          {"asset": {"title": "x" * 256}},                   "title: expected a text"),
-    ("PUT",  "assets/{uid}",          {"asset": {"title": "a\0b"}},                      "title: expected a text"),
+    ("PUT",  "assets/{uid}",          {"asset": {"title": "a\0b"}},                      "text without NUL"),
     ("PUT",  "assets/{uid}",          {"asset": {"tags": 7}},                            "a list of at most 100 tags"),
     ("PUT",  "assets/{uid}",          {},                                                "expected an asset"),
     ("PUT",  "assets/{uid}",          {"asset": {"permanent_url": "https://else/x"}},    "permanent URL"),

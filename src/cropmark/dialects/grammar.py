@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 
 from cropmark.dialects.suggestions import nearest
 from cropmark.model.problems import BadRequest, BadValue
+from cropmark.model.text import clean_text
 from cropmark.model.values import Color, Length, Pixels, Ratio, Share
 from cropmark.plan.steps import CENTERED, Align, Dimensions, Edges, Offset, Placement, Shape
 
@@ -42,9 +43,10 @@ def check_bounds(raw: str) -> str:
 def query_pairs(raw: str) -> tuple[tuple[str, str], ...]:
     """All names and values of a raw query in order, decoded (`+` is a blank); leading question marks are skipped.
 
-    Bytes that are not UTF-8 become U+FFFD. Raises BadRequest for a query that is too long.
+    Bytes that are not UTF-8, and NUL, become U+FFFD. Raises BadRequest for a query that is too long.
     """
-    return tuple(parse_qsl(check_bounds(raw).lstrip("?"), keep_blank_values=True, errors="replace"))
+    pairs = parse_qsl(check_bounds(raw).lstrip("?"), keep_blank_values=True, errors="replace")
+    return tuple((clean_text(name), clean_text(text)) for name, text in pairs)
 
 
 def query_values(raw: str) -> dict[str, str]:

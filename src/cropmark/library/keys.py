@@ -28,7 +28,7 @@ RECOMMENDED_CHARS: Final = 32
 
 def digest_of(secret: str) -> str:
     """The digest by which a key is stored and looked up."""
-    return hashlib.sha256(b"cropmark key\n" + secret.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(b"cropmark key\n" + secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def new_secret(kind: KeyKind) -> str:

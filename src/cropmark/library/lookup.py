@@ -19,6 +19,7 @@ from cropmark.library.keys import digest_of
 from cropmark.library.tables import assets, clock, keys, publications, published, stacks, versions
 from cropmark.model.assets import FILE_UID, UID, UUID, KeyKind, KeyScope, Stack
 from cropmark.model.problems import Forbidden, Problem, SourceNotFound, Unauthorized
+from cropmark.model.text import is_valid_text
 from cropmark.plan.source import PublishScope
 
 
@@ -50,7 +51,9 @@ _KONTENT = re.compile(rf"(?P<stack>{UUID.pattern})/(?P<file>{UUID.pattern})/[^/]
 
 
 def read_address(path: str) -> Address | None:
-    """The address in a path; None if it has neither vendor's form."""
+    """The address in a path; None if it has neither vendor's form, or is not valid text."""
+    if not is_valid_text(path):
+        return None
     if match := _CONTENTSTACK.fullmatch(path):
         return ContentstackUrl(**match.groupdict())
     if match := _KONTENT.fullmatch(path.lower()):

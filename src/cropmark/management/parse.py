@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from cropmark.management.request import InvalidField, ManagementRequest
 from cropmark.model.assets import MAX_LOCALE_CHARS, MAX_NAME_CHARS, AssetChanges, PublishRequest
+from cropmark.model.text import is_valid_text
 from cropmark.ports import Library
 
 ROOT: Final = "cs_root"
@@ -106,12 +107,10 @@ def _names(asset: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def read_text(value: object, name: str, most: int, *, least: int = 1) -> str:
     """A text of limited length that the database can store."""
-    if not isinstance(value, str) or not least <= len(value.strip()) or len(value) > most or "\0" in value:
+    if not isinstance(value, str) or not least <= len(value.strip()) or len(value) > most:
         raise InvalidField(f"{name}: expected a text of {least} to {most} characters", parameter=name)
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidField(f"{name}: expected text without lone surrogates", parameter=name) from error
+    if not is_valid_text(value):
+        raise InvalidField(f"{name}: expected text without NUL and lone surrogates", parameter=name)
     return value
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from cropmark.management.parse import ROOT, read_int, read_text
 from cropmark.management.request import InvalidField, ManagementRequest
 from cropmark.model.assets import MAX_NAME_CHARS, AssetFilter, Listing, SortField
+from cropmark.model.text import parse_json
 
 MAX_PAGE_ASSETS: Final = 100
 """Default and maximum number of assets on a page."""
@@ -43,7 +43,7 @@ def _read_filter(text: str) -> tuple[tuple[str, str | bool], ...]:
     if not text:
         return ()
     try:
-        wanted = json.loads(text)
+        wanted = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise InvalidField("query: expected JSON", fix='write {"title": "…"}', parameter="query") from error
     if not isinstance(wanted, dict) or not all(name in _FILTER_FIELDS for name in wanted):

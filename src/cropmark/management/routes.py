@@ -13,6 +13,7 @@ from cropmark.management import handlers
 from cropmark.management.request import Json, ManagementRequest
 from cropmark.model.assets import UID
 from cropmark.model.problems import MethodNotAllowed, Problem
+from cropmark.model.text import clean_text
 from cropmark.ports import Library
 
 
@@ -104,7 +105,7 @@ def _path_values(template: list[str], segments: list[str]) -> dict[str, str] | N
     values = {}
     for expected, segment in zip(template, segments, strict=True):
         if expected.startswith("{"):
-            values[expected.strip("{}")] = unquote(segment, errors="replace").replace("\0", "")
+            values[expected.strip("{}")] = clean_text(unquote(segment, errors="replace"))
         elif expected != segment:
             return None
     return values

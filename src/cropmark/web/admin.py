@@ -21,6 +21,7 @@ from cropmark.dialects.dialect import Dialect, ImageRequest
 from cropmark.dialects.registry import DIALECTS
 from cropmark.explanation import draw_analysis, explain_with_source
 from cropmark.model.problems import BadRequest, NotFound, Problem, Unauthorized
+from cropmark.model.text import parse_json
 from cropmark.pipeline import Pipeline, url_tag
 from cropmark.plan.source import SitePath
 from cropmark.ports import Renderers
@@ -47,6 +48,13 @@ PAGE_HEADERS = {
     "cache-control": "no-store",
     **dict(PAGE_SECURITY),
 }
+
+
+class AsciiJson(JSONResponse):
+    """JSON with all other characters escaped: a path may have bytes that are not UTF-8."""
+
+    def render(self, content: object) -> bytes:
+        return json.dumps(content).encode("ascii")
 
 
 class ImageFolder(Protocol):
@@ -137,7 +145,7 @@ async def _readyz(context: AdminContext, request: Request) -> Response:
     fields = dict(context.readiness())
     if not (context.development or await _has_token(context, request)):
         fields = {"ready": fields.get("ready")}
-    return JSONResponse(fields, status_code=200 if fields.get("ready") else 503, headers=PAGE_HEADERS)
+    return AsciiJson(fields, status_code=200 if fields.get("ready") else 503, headers=PAGE_HEADERS)
 
 
 async def _metrics(context: AdminContext, request: Request) -> Response:
@@ -159,7 +167,7 @@ async def _explain(context: AdminContext, request: Request) -> Response:
         others = [other for other in context.dialects if other.name != site.dialect.name]
         found = await asyncio.to_thread(translations, ask, site.dialect, others)
         fields["translations"] = [one.to_json() for one in found]
-    return JSONResponse(fields, headers=PAGE_HEADERS)
+    return AsciiJson(fields, headers=PAGE_HEADERS)
 
 
 async def _explain_png(context: AdminContext, request: Request) -> Response:
@@ -225,7 +233,7 @@ async def _purge(context: AdminContext, request: Request) -> Response:
                 "expected a JSON object with url, source or prefix",
                 fix='send {"source": "photo.jpg"}, {"prefix": "summer/"} or {"url": "/fastly/photo.jpg?width=100"}',
             )
-    return JSONResponse({"purged": purged}, headers=PAGE_HEADERS)
+    return AsciiJson({"purged": purged}, headers=PAGE_HEADERS)
 
 
 async def _purge_url(context: AdminContext, url: str) -> int:
@@ -268,7 +276,7 @@ async def _json_body(request: Request) -> object:
         if len(body) > MAX_PURGE_BYTES:
             raise BadRequest(f"expected at most {MAX_PURGE_BYTES} bytes", fix="send one purge at a time")
     try:
-        return json.loads(body)
+        return parse_json(body)
     except ValueError as error:
         raise BadRequest("expected a JSON object", fix='send {"source": "photo.jpg"}') from error
 
@@ -278,7 +286,7 @@ async def _json_body(request: Request) -> object:
 
 def _problem_json(status: int, detail: str, fix: str = "") -> Response:
     body = {"type": "about:blank", "status": status, "detail": detail, **({"fix": fix} if fix else {})}
-    return JSONResponse(body, status, headers=PAGE_HEADERS, media_type="application/problem+json")
+    return AsciiJson(body, status, headers=PAGE_HEADERS, media_type="application/problem+json")
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import WordList, placement, read_options, read_shape
 from cropmark.model.problems import BadValue
+from cropmark.model.text import clean_text
 from cropmark.model.values import Length
 from cropmark.plan.steps import CENTERED, Align, Canvas, Crop, Filter, Fit, Focus, Orientation, Overflow
 
@@ -165,7 +166,7 @@ def read_site_path(parameter: str, text: str) -> str:
 
     Raises BadValue for URLs of other hosts, also without a scheme (`//host/a.jpg`).
     """
-    path = unquote(text.partition("?")[0].partition("#")[0], errors="replace")
+    path = clean_text(unquote(text.partition("?")[0].partition("#")[0], errors="replace"))
     # A backslash is a slash to some URL readers: "/\host" would be another host.
     is_other_host = not path.startswith("/") or path[1:2] in ("/", "\\")
     if is_other_host or len(path) > MAX_PATH_CHARS:

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NoReturn
 
 from cropmark.model.problems import BadRequest
+from cropmark.model.text import parse_json
 
 BOOLEANS: Final = frozenset({"blob", "count"})
 _MOST_DIGITS = 30
@@ -21,10 +22,10 @@ def fields_of_json(body: bytes) -> dict[str, str]:
     """The members of a JSON object as text. The last of a repeated one counts; null counts as absent.
 
     Booleans become `true` and `false`, as do numbers in boolean fields: all except 0 are true. Lists and objects inside
-    are ignored. Raises BadRequest if the body is not a JSON object.
+    are ignored. Raises BadRequest if the body is not a JSON object of valid text.
     """
     try:
-        found = json.loads(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
+        found = parse_json(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise BadRequest("expected a body in JSON", fix='write an object: {"img": "https://…", "x": 0}') from error
     if not isinstance(found, dict):

@@ -8,6 +8,7 @@ from typing import Final
 from cropmark.dialects import grammar
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.pixlab import params
+from cropmark.model.text import clean_text
 
 KEY_HEADER: Final = "www-authenticate"
 MAX_FIELDS: Final = 256
@@ -32,4 +33,4 @@ def parse_fields(request: ImageRequest) -> Mapping[str, str]:
 
 
 def _without_blanks(texts: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in texts.items() if text.strip()}
+    return {name: clean_text(text) for name, text in texts.items() if text.strip()}

@@ -42,6 +42,7 @@ from cropmark.model.problems import (
     TooManyRequests,
     Unauthorized,
 )
+from cropmark.model.text import clean_text
 from cropmark.ports import LibraryAccess, Limiter, Quota, Renderers
 from cropmark.runtime.metrics import Metrics
 from cropmark.web import response
@@ -249,7 +250,7 @@ def _query(text: bytes) -> dict[str, str]:
         pairs = parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
         raise InvalidField("expected at most 100 parameters", parameter="query") from error
-    return {name: value.replace("\0", "") for name, value in pairs}
+    return {name: clean_text(value) for name, value in pairs}
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -56,7 +56,7 @@ def single_key(secret: str) -> KeyOwners:
     owner = hashlib.sha256(b"cropmark pixlab owner\n" + secret.encode()).hexdigest()[:32]
 
     async def owner_of(given: str) -> str | None:
-        same = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode())
+        same = hmac.compare_digest(given.encode("utf-8", "surrogatepass"), secret.encode())
         return owner if same else None
 
     return owner_of
