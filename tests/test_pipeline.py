@@ -28,7 +28,7 @@ from cropmark.pipeline import (
     cache_key,
     fingerprint_of,
 )
-from cropmark.plan.plan import Delivery, Limits, Order, Plan
+from cropmark.plan.plan import Delivery, Fallback, Limits, Order, Plan
 from cropmark.plan.source import SitePath, SourceRef, SourceRequest
 from cropmark.plan.steps import Crop, Focus
 from cropmark.ports import AnalysisResult, Facts, OpenSource, Passthrough, Rendered, SourceVersion
@@ -49,6 +49,7 @@ class FakeSource:
     folder: Path
     versions: dict[str, str]
     opens: int = 0
+    content: bytes = JPEG
     generations: PurgeGenerations = field(default_factory=PurgeGenerations)
 
     def stat(self, ref: SourceRef) -> SourceVersion:
@@ -62,8 +63,8 @@ class FakeSource:
         version = self.stat(ref)
         self.opens += 1
         path = self.folder / "image"
-        path.write_bytes(JPEG)
-        return OpenSource.from_fd(os.open(path, os.O_RDONLY), len(JPEG), version)
+        path.write_bytes(self.content)
+        return OpenSource.from_fd(os.open(path, os.O_RDONLY), len(self.content), version)
 
     def identity(self, ref: SourceRef) -> str:
         assert isinstance(ref, SitePath)
@@ -329,6 +330,45 @@ async def test_admit_is_called_for_misses_only(line: Fixture) -> None:
     assert len(calls) == 1
     with pytest.raises(TooManyRequests):
         await line.deliver(order(plan=None), RequestContext(admit=admit))
+
+
+# fmt: off
+OTHER_FILES = [
+    # name           content           media type; None: not served
+    ("leaflet.pdf",  b"%PDF-1.7\n",    "application/pdf"),
+    ("data.json",    b"{}",            "application/json"),
+    ("empty.json",   b"",              "application/json"),
+    ("config.toml",  b"[site]",        None),
+    ("photo.jpg",    b"not an image",  None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("plan", [None, Plan(on_unsupported=Fallback.ORIGINAL)])
+@pytest.mark.parametrize(("name", "content", "media_type"), OTHER_FILES)
+async def test_a_file_next_to_the_images(
+    line: Fixture, plan: Plan | None, name: str, content: bytes, media_type: str | None
+) -> None:
+    line.source.content, line.source.versions = content, {name: "1"}
+    asked = Order((SourceRequest(SitePath(name)),), plan)
+    for status in ("miss", "miss" if plan is None else "hit-memory"):
+        if media_type is None:
+            with pytest.raises(SourceNotFound, match="not an image"):
+                await line.deliver(asked)
+            continue
+        delivered = await line.deliver(asked)
+        assert (delivered.record.media_type, delivered.cache_status) == (media_type, status)
+        assert delivered.record.original is (Reason.REQUESTED if plan is None else Reason.UNSUPPORTED)
+        assert delivered.source is not None
+        assert os.pread(delivered.source.descriptor, 99, 0) == content
+        delivered.source.close()
+    assert line.renderers.renders == 0  # it may be a large video
+
+
+async def test_no_other_file_is_delivered_to_a_client_that_names_its_images(line: Fixture) -> None:
+    line.source.content, line.source.versions = b"%PDF-1.7\n", {"leaflet.pdf": "1"}
+    with pytest.raises(SourceNotFound):
+        await line.deliver(Order((SourceRequest(SitePath("leaflet.pdf")),), None, Delivery(untrusted=True)))
 
 
 @pytest.mark.parametrize("plan", [None, Plan()])

@@ -219,6 +219,8 @@ async def _render(path: Path, order: Order, settings: Settings) -> RenderedImage
             if delivered.source is not None:
                 delivered.source.close()
     record = delivered.record
+    if delivered.source is not None and record.facts.format is None:  # a server delivers it: a PDF next to the images
+        raise SourceNotFound("the file at this path is not an image", fix="name an image")
     warnings = tuple(str(warning) for warning in (*order.warnings, *record.warnings))
     size = record.facts.size
     if size is None and record.facts.source is not None:

@@ -31,7 +31,8 @@ from cachetools import TTLCache
 
 from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
-from cropmark.model.formats import TRAITS, CmykConversion, Format
+from cropmark.model.formats import SNIFF_BYTES, TRAITS, CmykConversion
+from cropmark.model.media_types import media_type_of
 from cropmark.model.problems import (
     Problem,
     SourceNotFound,
@@ -40,7 +41,7 @@ from cropmark.model.problems import (
     Unprocessable,
     restored_problem,
 )
-from cropmark.plan.plan import Order, Plan, RequestWarning
+from cropmark.plan.plan import Delivery, Fallback, Order, Plan, RequestWarning
 from cropmark.plan.source import SitePath, SourceRef, SourceRequest
 from cropmark.ports import (
     RENDER_VERSION,
@@ -59,7 +60,7 @@ from cropmark.ports import (
     Timing,
 )
 from cropmark.runtime.metrics import Metrics
-from cropmark.runtime.reads import source_format
+from cropmark.runtime.reads import read_up_to, source_format
 from cropmark.runtime.singleflight import SingleFlight
 
 log = structlog.get_logger("cropmark.pipeline")
@@ -284,10 +285,8 @@ class Pipeline:
         with ExitStack() as cleanup:
             sources, warnings = await self._open_all(source, order.sources, cleanup)
             opened_s = time.perf_counter()
-            untrusted, client = order.delivery.untrusted, context.client
-            analysis = await self._analysis_for(sources[0], order.plan, untrusted=untrusted, client=client)
             try:
-                outcome = await self.renderers.render(sources, order.plan, analysis, untrusted=untrusted, client=client)
+                outcome, analysis = await self._outcome(sources, order.plan, order.delivery, context.client)
             except (Unprocessable, SourceUnusable) as problem:
                 self._failures[key] = problem
                 raise
@@ -320,6 +319,16 @@ class Pipeline:
         if not order.delivery.private and self._is_current(source, order, record.versions):
             await self._cache.put(key, rendition)
         return rendition, Timing()
+
+    async def _outcome(
+        self, sources: Sequence[OpenSource | None], plan: Plan, delivery: Delivery, client: str | None
+    ) -> tuple[Rendered | Passthrough, AnalysisResult | None]:
+        """The result of a renderer, and the analysis for it. Raises Problems."""
+        first, untrusted = sources[0], delivery.untrusted
+        if first is not None and plan.on_unsupported is Fallback.ORIGINAL and source_format(first) is None:
+            return Passthrough(Reason.UNSUPPORTED, Facts()), None  # not read by a renderer: a video may be large
+        analysis = await self._analysis_for(first, plan, untrusted=untrusted, client=client)
+        return await self.renderers.render(sources, plan, analysis, untrusted=untrusted, client=client), analysis
 
     async def _open_all(
         self, source: Source, requests: Sequence[SourceRequest], cleanup: ExitStack
@@ -423,16 +432,19 @@ class Pipeline:
     async def _original(
         self, source: Source, order: Order, record: Record, cache_status: str, timing: Timing = Timing()
     ) -> Delivered:
-        """The unchanged first source. Raises SourceNotFound if it is not an image."""
+        """The unchanged first source: an image, or a file next to the images. Raises SourceNotFound for any other."""
         opened = await source.open(order.sources[0].ref)
         try:
             image_format = source_format(opened)
-            if image_format is None:
+            media_type = TRAITS[image_format].media_type if image_format else _other_media_type(opened, order)
+            if media_type is None:
                 raise SourceNotFound("the file at this path is not an image", fix="check the path")
         except BaseException:
             opened.close()
             raise
-        return Delivered(_original_record(record, opened, image_format), None, cache_status, opened, timing)
+        record = _original_record(record, opened, media_type)
+        record = replace(record, facts=replace(record.facts, format=image_format))
+        return Delivered(record, None, cache_status, opened, timing)
 
     # ------------------------------------------------------------------------------------------ purges
 
@@ -486,15 +498,22 @@ def _rendition(
     return Rendition(outcome.body, record=record)
 
 
-def _original_record(record: Record, opened: OpenSource, image_format: Format) -> Record:
+def _other_media_type(opened: OpenSource, order: Order) -> str | None:
+    """The media type of a file that is not an image; None if it is unknown, or if a client names its images itself."""
+    ref = order.sources[0].ref
+    if order.delivery.untrusted or not isinstance(ref, SitePath):
+        return None
+    return media_type_of(ref.path.rpartition("/")[2], read_up_to(opened.descriptor, min(SNIFF_BYTES, opened.bytes)))
+
+
+def _original_record(record: Record, opened: OpenSource, media_type: str) -> Record:
     """The cached record of an original, with the facts of the file that is open now."""
     version = opened.version
     digest = hashlib.sha256(f"{version.identity}\n{version.version}".encode("utf-8", "surrogateescape")).hexdigest()
     return replace(
         record,
-        media_type=TRAITS[image_format].media_type,
+        media_type=media_type,
         etag=f'"{digest[:32]}"',
         length=opened.bytes,
         versions=(version,),
-        facts=replace(record.facts, format=image_format),
     )

@@ -8,6 +8,7 @@ import os
 import time
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -337,6 +338,22 @@ NOT_IMAGES = [
     b"{\"json\": 1}", b"root:x:0:0:root:/root:/bin/sh\n", b"P6 1 1 255 ", b"PK\x03\x04",
 ]
 # fmt: on
+
+
+@pytest.mark.parametrize(("path", "body", "accepted"), [("/a.pdf", b"%PDF-1.7\n", True), ("/a.ini", b"[a]", False)])
+async def test_an_origin_of_a_site_may_have_other_files(
+    server: Origin, originals: OriginalCache, path: str, body: bytes, accepted: bool
+) -> None:
+    server.responses[path] = reply(body)
+    policy = replace(policy_for(server), images_only=False)
+    source = WebSource(policy, originals)
+    if accepted:
+        opened = await source.open(WebUrl(server.url(path)))
+        assert os.pread(opened.descriptor, 99, 0) == body
+        opened.close()
+    else:
+        assert isinstance(await problem_of(source, server.url(path)), SourceUnusable)
+    await source.close()
 
 
 @pytest.mark.parametrize("body", NOT_IMAGES)

@@ -103,7 +103,7 @@ def _source(settings: Settings, one: SiteSettings, originals: OriginalCache, lib
                 raise StartupError(f"site {name}: the library does not exist", "create one: cropmark assets add PATH")
             return library.source
         case OriginSpec(url, rule):
-            policy = Policy(allow=private_hosts(settings), hosts=(rule,))
+            policy = Policy(allow=private_hosts(settings), hosts=(rule,), images_only=False)
             return SiteSource({WebUrl: WebSource(policy, originals)}, origin=url)
         case FolderSpec(path):
             if not path.is_dir():

@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from cropmark.model.formats import SNIFF_BYTES, sniff_format
+from cropmark.model.media_types import media_type_of
 from cropmark.model.problems import (
     BrokenEncoding,
     Overloaded,
@@ -134,7 +135,7 @@ class Fetcher:
             if response.status == HTTPStatus.NOT_MODIFIED and validators is not None and validators.headers:
                 return OriginResponse(str(url), response.headers, None)
             _check_status(response.status)
-            return OriginResponse(str(url), response.headers, await self._body(response, new_spool))
+            return OriginResponse(str(url), response.headers, await self._body(response, request.url.name, new_spool))
 
     async def _send(self, url: URL, reachability: Reachability, headers: dict[str, str]) -> aiohttp.ClientResponse:
         client = self._sessions.get(reachability)
@@ -145,13 +146,16 @@ class Fetcher:
         async with asyncio.timeout(self._policy.connect_s + self._policy.first_byte_s):
             return await client.get(url, headers=headers, allow_redirects=False)
 
-    async def _body(self, response: aiohttp.ClientResponse, new_spool: Callable[[], Spool]) -> Spool:
-        """The body in a file. The limit counts decoded bytes; a large Content-Length is rejected before reading."""
+    async def _body(self, response: aiohttp.ClientResponse, name: str, new_spool: Callable[[], Spool]) -> Spool:
+        """The body in a file; `name` is that of the requested file.
+
+        The limit counts decoded bytes; a large Content-Length is rejected before reading.
+        """
         limit = self._policy.limit_bytes
         if (response.content_length or 0) > limit:
             raise _too_large(limit)
         head = await _head(response.content)
-        if sniff_format(head) is None:
+        if sniff_format(head) is None and (self._policy.images_only or media_type_of(name, head) is None):
             raise SourceUnusable("the response is not an image of a supported format")
         spool = new_spool()
         try:

@@ -139,6 +139,8 @@ class Policy:
     forwarded: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     user_agent: str = "cropmark"
+    images_only: bool = True
+    """False: files of other known types too, such as PDFs and videos next to a site's images."""
     max_fetches: int = 64
     max_fetches_per_host: int = 8
 

@@ -23,8 +23,9 @@ from cropmark.plan.source import SitePath, SourceRef
 from cropmark.ports import Timing
 from cropmark.security.signing import target, unsigned
 from cropmark.web import response
-from cropmark.web.cors import ORIGIN
+from cropmark.web.cors import ORIGIN, RawHeaders
 from cropmark.web.deps import AppDeps
+from cropmark.web.ranges import ByteRange, Unsatisfiable, partial_headers, range_of, unsatisfiable_headers
 from cropmark.web.request import (
     CLIENT_CLOSED_REQUEST,
     ClientDisconnected,
@@ -216,14 +217,29 @@ class MissPath:
             *response.age_headers(site, cached.order, record, time.time()),
             *self._responder.quota_headers(cached.rate),
         ]
-        if scope["method"] == "HEAD":
-            await response.send_response(send, 200, response_headers)
-        elif delivered.source is not None:
-            await response.send_file(send, response_headers, delivered.source)
-        else:
-            await response.send_response(send, 200, response_headers, delivered.body or b"")
-        self._responder.count(scope, site.dialect.name, 200, delivered.cache_status, record.length)
-        self._responder.log(scope, site.name, 200, delivered.cache_status, record.length, rid)
+        status, length = await _send_body(delivered, response_headers, scope, send)
+        self._responder.count(scope, site.dialect.name, status, delivered.cache_status, length)
+        self._responder.log(scope, site.name, status, delivered.cache_status, length, rid)
+
+
+async def _send_body(delivered: Delivered, headers: RawHeaders, scope: Scope, send: Send) -> tuple[int, int]:
+    """Send an image, an original or the requested range of an original. Returns the status and the length in bytes."""
+    if scope["method"] == "HEAD":
+        await response.send_response(send, 200, headers)
+        return 200, delivered.record.length
+    if delivered.source is None:
+        await response.send_response(send, 200, headers, delivered.body or b"")
+        return 200, delivered.record.length
+    match range_of(scope, headers, delivered.source.bytes):
+        case None:
+            await response.send_file(send, headers, delivered.source)
+            return 200, delivered.record.length
+        case ByteRange() as part:
+            await response.send_file(send, partial_headers(headers, part), delivered.source, part)
+            return 206, part.length
+        case Unsatisfiable() as beyond:
+            await response.send_response(send, 416, unsatisfiable_headers(headers, beyond))
+            return 416, 0
 
 
 def _with_ignored_headers(order: Order, names: tuple[str, ...]) -> Order:

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from cropmark.dialects.dialect import Dialect, ImageRequest, Response, Result
+from cropmark.model.media_types import is_shown
 from cropmark.model.problems import Problem, SourceProblem
 from cropmark.plan.plan import Order
 from cropmark.plan.source import SitePath, SourceRequest, matches_any
 from cropmark.ports import OpenSource, Quota, Record, Timing
 from cropmark.web.cors import RawHeaders
+from cropmark.web.ranges import ByteRange
 from cropmark.web.request import RequestHeaders, Send
 from cropmark.web.site import Site
 
@@ -24,6 +26,8 @@ CHUNK_BYTES = 256 * 1024
 
 SANDBOXED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 """Content-Security-Policy of an SVG, which is a document: it may style itself and nothing else."""
+PLAYER = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+"""Content-Security-Policy of audio and video: the page that a browser makes for them may play them."""
 INERT = "default-src 'none'; sandbox"
 _NOSNIFF = ("x-content-type-options", "nosniff")
 _INERT = ("content-security-policy", INERT)
@@ -33,6 +37,7 @@ _SAME_ORIGIN = ("cross-origin-resource-policy", "same-origin")
 # The security headers of each kind of response.
 SITE_SECURITY = (_NOSNIFF, _INERT)  # CorsPolicy adds Cross-Origin-Resource-Policy
 SVG_SECURITY = (_NOSNIFF, ("content-security-policy", SANDBOXED))
+MEDIA_SECURITY = (_NOSNIFF, ("content-security-policy", PLAYER))
 PUBLIC_SECURITY = (_NOSNIFF, _INERT, ("cross-origin-resource-policy", "cross-origin"))
 API_SECURITY = (_NOSNIFF, _INERT)
 PROBLEM_SECURITY = (_NOSNIFF, _INERT, _SAME_ORIGIN)
@@ -47,6 +52,7 @@ PREFLIGHT_SECURITY = (_NOSNIFF,)
 REPEATED_ON_304 = frozenset({"access-control-allow-origin", "vary"})
 """Headers of a dialect's image response that its 304 response repeats."""
 
+_DISPOSITION = "content-disposition"
 _METHODS = "GET, HEAD, OPTIONS"
 _CONTROLS = dict.fromkeys((*range(32), 127), "?")
 
@@ -74,12 +80,23 @@ def image_headers(
         ("content-type", record.media_type),
         ("content-length", str(record.length)),
         *validator_headers(site, order, record, expires_in_s),
-        *(SVG_SECURITY if record.media_type == "image/svg+xml" else SITE_SECURITY),
+        *_security(record.media_type),
     ]
     if record.facts.focus:
         headers.append(("x-cropmark-focus", record.facts.focus))
-    encoded = encode_headers((*headers, *site.dialect.image_headers(order, _result(order, record, cached=cached))))
+    if record.original is not None:
+        headers.append(("accept-ranges", "bytes"))
+    of_dialect = site.dialect.image_headers(order, _result(order, record, cached=cached))
+    if not is_shown(record.media_type):
+        of_dialect = (*(each for each in of_dialect if each[0].lower() != _DISPOSITION), (_DISPOSITION, "attachment"))
+    encoded = encode_headers((*headers, *of_dialect))
     return site.cors.apply(encoded, origin)
+
+
+def _security(media_type: str) -> tuple[tuple[str, str], ...]:
+    if media_type == "image/svg+xml":
+        return SVG_SECURITY
+    return MEDIA_SECURITY if media_type.startswith(("video/", "audio/")) else SITE_SECURITY
 
 
 def not_modified_headers(
@@ -247,17 +264,20 @@ async def send_response(send: Send, status: int, headers: RawHeaders, body: byte
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_file(send: Send, headers: RawHeaders, opened: OpenSource) -> None:
-    """Send a file in pieces, which threads read. If the file has become shorter, the connection ends early."""
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    at = 0
-    while at < opened.bytes:
-        piece = await asyncio.to_thread(os.pread, opened.descriptor, min(CHUNK_BYTES, opened.bytes - at), at)
+async def send_file(send: Send, headers: RawHeaders, opened: OpenSource, part: ByteRange | None = None) -> None:
+    """Send a file, or a part of it, in pieces, which threads read.
+
+    If the file has become shorter, the connection ends early.
+    """
+    await send({"type": "http.response.start", "status": 200 if part is None else 206, "headers": headers})
+    at, end = (0, opened.bytes) if part is None else (part.start, part.end)
+    while at < end:
+        piece = await asyncio.to_thread(os.pread, opened.descriptor, min(CHUNK_BYTES, end - at), at)
         if not piece:
             break
         at += len(piece)
-        await send({"type": "http.response.body", "body": piece, "more_body": at < opened.bytes})
-    if at < opened.bytes or opened.bytes == 0:
+        await send({"type": "http.response.body", "body": piece, "more_body": at < end})
+    if at < end or end == 0:
         await send({"type": "http.response.body", "body": b""})
 
 
