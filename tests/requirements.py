@@ -1,6 +1,6 @@
-"""What some tests need besides Python: skipped by name for a user who lacks it, failed where it must be there.
+"""Programs that some tests need: the tests are skipped by name without them, and fail if they are required.
 
-TESTS_REQUIRE, a comma list, says what must be; CI sets it.
+TESTS_REQUIRE lists the required programs, separated by commas; CI sets it.
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ MUST = frozenset(os.environ.get("TESTS_REQUIRE", "").replace(" ", "").split(",")
 
 
 def require(name: str, present: bool) -> pytest.MarkDecorator:
-    """Skips where `name` is not there, unless it must be: then the tests run, and fail."""
-    return pytest.mark.skipif(not present and name not in MUST, reason=f"needs {name}, which is not here")
+    """A mark that skips tests if `name` is absent and not required; required and absent, they run and fail."""
+    return pytest.mark.skipif(not present and name not in MUST, reason=f"needs {name}, which is not installed")

@@ -244,8 +244,8 @@ def _errors() -> str:
     ]
     for code, kind in sorted(PROBLEMS_BY_CODE.items()):
         parent = kind.__mro__[1].__name__
-        about = (kind.__doc__ or "").strip().splitlines()
-        lines.append(f"| `{code}` | {kind.status} | {kind.__name__} < {parent} | {about[0] if about else ''} |")
+        about = " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())
+        lines.append(f"| `{code}` | {kind.status} | {kind.__name__} < {parent} | {about} |")
     return "\n".join(lines) + "\n"
 
 

@@ -241,7 +241,7 @@ OPTIONS = [
     ((),                     {}),
 ]
 OPTIONS_REFUSED = [
-    (("x10", "x20"),  "crop: expected x once, got 'x20' | fix: keep x10 or x20"),
+    (("x10", "x20"),  "crop: expected x once, got 'x20' | fix: write x10 or x20"),
     (("x10", "x10p"),  "expected x once, got 'x10p'"),
     (("x", "x10"),    "expected x once, got 'x10'"),
     (("center",),     "expected one of x…, y…, offset-x…, offset-y…, safe, smart, got 'center'"),

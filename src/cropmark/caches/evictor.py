@@ -107,7 +107,7 @@ class Evictor:
             future.set_result(by_prefix[prefix])
 
     def _make_space(self, needed: Usage) -> Usage:
-        """Evict until `needed` fits; returns the usage then."""
+        """The usage after making space: if `needed` does not fit, evicts down to nine tenths of the limit."""
         is_fresh = time.monotonic() - self._scanned_s < _RESCAN_AFTER_S
         usage = self.usage if self.usage is not None and is_fresh else self.scan()
         if not (usage + needed).within(self._limit):

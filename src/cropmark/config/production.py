@@ -95,7 +95,7 @@ def _proxy_check(settings: Settings) -> SecurityCheck:
 
 
 def _variant_bounds(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Each mount that serves images by URL, with the bound on the variants it serves; empty: no bound."""
+    """Name of each mount that serves images by URL, and the bound on its variants (`signed URLs`); empty: no bound."""
     if settings.folder is not None:
         yield "the folder", "signed URLs" if settings.signing_keys else ""
     for site in settings.site:

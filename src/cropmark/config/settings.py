@@ -58,7 +58,10 @@ class ServerSettings(BaseSettings):
         description="Number of renderer processes; default: the CPUs available, or the container's CPU quota.",
     )
     queue_limit: int | None = Field(
-        None, ge=1, description="Tasks that may wait for a renderer, regardless of cost; default: 8 per renderer."
+        None,
+        ge=1,
+        description="Tasks that may wait at any cost; above it, the limit on waiting work applies too. Default: 8 per "
+        "renderer.",
     )
     render_timeout_s: float = Field(
         10.0, gt=0, le=600, description="Seconds after which a render is stopped and the request fails."
@@ -122,7 +125,9 @@ class ServerSettings(BaseSettings):
         description="Reject publishing to an environment that does not exist; default: the environment is created.",
     )
     management_requests_per_s: int = Field(
-        10, ge=0, description="Management API rate limit: reads, and also writes, per second and organization; 0: none."
+        10,
+        ge=0,
+        description="Management API rate limit per second and organization, for reads and for writes; 0: no limit.",
     )
     redis_url: SecretStr | None = Field(
         None,

@@ -29,7 +29,10 @@ def parse_keyring(keys: Sequence[str]) -> Keyring | None:
 
 
 def url_keyring(settings: Settings, url: str) -> Keyring | None:
-    """The keys of the site that serves a URL. Endpoints such as PixLab's have API keys and take no signature."""
+    """The keys of the site that serves a URL, or the server's; None: its URLs are not signed.
+
+    Endpoints such as PixLab's have API keys and take no signature.
+    """
     parts = urlsplit(url)
     signed = [site for site in settings.site if not site.is_endpoint]
     router = Router((Mount.configured(site.prefix, site.hosts), site) for site in signed)

@@ -189,7 +189,7 @@ def read_options(
     for word in words:
         name, text = _split_option(parameter, word, valued, flags)
         if not _same_value(options.setdefault(name, text), text):
-            raise BadValue(parameter, word, expected=f"{name} once", fix=f"keep {name}{options[name]} or {word}")
+            raise BadValue(parameter, word, expected=f"{name} once", fix=f"write {name}{options[name]} or {word}")
     return options
 
 

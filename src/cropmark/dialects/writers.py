@@ -147,7 +147,7 @@ def is_first_frame(output: Output) -> bool:
 
 
 def aliases(words: Mapping[str, Any], value: object) -> tuple[str, ...]:
-    """All words for a value in a table of readers."""
+    """All words that mean this value in a word table such as FITS."""
     return tuple(word for word, meaning in words.items() if meaning == value)
 
 

@@ -21,7 +21,7 @@ _COPYRIGHT: Final = "No copyright, use freely"
 
 @lru_cache(maxsize=64)
 def rgb_profile(colors: SdrColors) -> bytes:
-    """A display profile of a matrix and a curve. Raises ValueError if the primaries enclose no white."""
+    """An ICC profile (matrix and tone curve) for these colors. Raises ValueError if their triangle excludes white."""
     to_d50 = adaptation(white_xyz(colors.primaries), D50)
     red, green, blue = transposed(multiplied(to_d50, rgb_to_xyz(colors.primaries)))
     curve = _curve(colors.curve)

@@ -74,10 +74,10 @@ def start_along(placement: Placement, length: int, side: int, rounding: Rounding
 
 
 def crop_box(crop: Crop, frame: Size) -> Box | None:
-    """The box of the frame that remains after a crop; None if it may be clipped and is entirely outside the frame.
+    """The box of the frame that remains after a crop; None if it is entirely outside, under CLIP or CLIP_OR_ORIGINAL.
 
-    steps.apply_step() has already turned a focus into placements. Raises CropOutOfBounds if the box reaches outside the
-    frame and must not be clipped.
+    steps.apply_step() has already turned a focus into placements. Raises CropOutOfBounds if the box reaches outside
+    under REFUSE, or is entirely outside under CLIP_OR_REFUSE.
     """
     size = shape_size(crop.shape, frame, crop.rounding)
     box = Box(

@@ -112,6 +112,6 @@ def _max_value_under(face: Face, saliency: SaliencyMap) -> int:
 
 
 def _cells(start: float, length: float, cells: int) -> tuple[int, int]:
-    """The range of cells that a part of a side touches, end exclusive; at least one cell."""
+    """The first and the end (exclusive) of the cells that a span touches; `start` and `length` are shares."""
     first = min(max(int(start * cells), 0), cells - 1)
     return first, max(first + 1, min(math.ceil((start + length) * cells), cells))

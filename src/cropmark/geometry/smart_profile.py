@@ -79,7 +79,7 @@ class SaliencyProfile:
         return [0.0, *accumulate(cell * (i + 0.5) / CELLS for i, cell in enumerate(self.cells))]
 
     def densities(self) -> list[float]:
-        """The density at the start of each cell and at the end; 1 everywhere for an even distribution."""
+        """The density at the CELLS + 1 borders of the cells: between two cells, their mean; 1 if even."""
         cells = self.cells
         between = [(one + two) * CELLS / 2 for one, two in pairwise(cells)]
         return [cells[0] * CELLS, *between, cells[-1] * CELLS]

@@ -173,7 +173,8 @@ class Resize(Step):
     """Scale to a box of width by height, both multiplied by dpr; `fit` determines a missing length.
 
     With Fit.COVER, `focus` is the center of the visible window (None: the image's center; a Point: that point, moved
-    inside the edges; SMART: placed by content), and `zoom` (≥ 1) divides the size of the largest window.
+    inside the edges; SMART: placed by content), and with `zoom` (≥ 1) the window is smaller by this factor than the
+    largest that fits. Without `enlarge` no side becomes longer than it is.
     """
 
     width: Length | None

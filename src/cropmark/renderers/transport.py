@@ -1,7 +1,8 @@
 """The framing of messages on the socket between the front and a worker, and the worker's side of it.
 
-Front to worker: a length, a pickle, and file descriptors with its first byte. Worker to front: a mark, a kind, two
-lengths, JSON, raw bytes. A worker never sends a pickle: an attacker who controls a decoder controls its replies.
+Front to worker: a length, a pickle, and file descriptors, attached to the first byte of the message. Worker to front:
+a mark, a kind, two lengths, JSON, raw bytes. A worker never sends a pickle: an attacker who controls a decoder controls
+its replies.
 """
 
 from __future__ import annotations

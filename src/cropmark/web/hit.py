@@ -1,4 +1,4 @@
-"""The path of a cache hit: no framework, database, thread or second await before the response is sent.
+"""The path of a cache hit: no framework, database or thread; nothing is awaited before the response is sent.
 
 Rules: a memory hit parses the headers, looks up the memo and peeks into the caches. Everything else (the first request
 of a URL, a miss, an original) is left to miss.py. `python benchmarks/hit_path.py` measures this path.

@@ -10,4 +10,4 @@ class KontentSettings:
     """Settings of one site."""
 
     versioned: bool = True
-    """True if a replaced asset gets a new URL, so every image gets the long max-age; False for a plain folder."""
+    """True: a replaced asset gets a new URL, so every image gets `versioned_max_age_s`. False: for a plain folder."""
