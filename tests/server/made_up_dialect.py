@@ -74,6 +74,8 @@ def _appearances(folder: Path) -> Iterator[tuple[str, Any]]:
 
     from cropmark.cli.main import app  # noqa: PLC0415 - see above
     from cropmark.config.loader import load_settings  # noqa: PLC0415 - see above
+    from tests.conformance.against_server import base_options  # noqa: PLC0415 - see above
+    from tests.conformance.runner.cases import dialect_of  # noqa: PLC0415 - see above
 
     sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
     import documents  # noqa: PLC0415 - see above
@@ -88,6 +90,7 @@ def _appearances(folder: Path) -> Iterator[tuple[str, Any]]:
     yield "documents", dict(documents.documents())
     yield "help", CliRunner().invoke(app, ["explain", "--help"], env={"COLUMNS": "200"}).output
     yield "responses", asyncio.run(_responses(folder))
+    yield "runner", [dialect_of({"id": "a-madeup-1"}, Path("combinations.jsonl")), *base_options("http://a")]
 
 
 async def _responses(folder: Path) -> dict[str, str]:

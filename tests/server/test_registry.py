@@ -56,3 +56,9 @@ def test_facts_are_json_and_cached_like_renditions(appearances: dict[str, Any]) 
     assert "miss" in responses["facts cache"].split(" ")[0]
     assert "hit-memory" in responses["facts cache"]
     assert responses["facts missing"] == "404"
+
+
+def test_conformance_runner(appearances: dict[str, Any]) -> None:
+    dialect, *options = appearances["runner"]
+    assert dialect == "madeup"
+    assert "--base=madeup=http://a/madeup" in options

@@ -1,1 +1,1 @@
-"""A Plan met with the headers of its pictures: units become whole pixels. Pure."""
+"""Resolves a Plan against the headers of its images: units become whole pixels. Pure."""

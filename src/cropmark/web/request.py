@@ -140,7 +140,7 @@ def checked_target(raw_path: bytes, query: bytes) -> str:
     if len(raw_path) + len(query) > MAX_TARGET:
         raise TargetTooLong(
             f"expected at most {MAX_TARGET} bytes of path and query, got {len(raw_path) + len(query)}",
-            fix="shorten the query; send large pictures in a POST body",
+            fix="shorten the query; send large images in a POST body",
         )
     if any(byte < 0x21 or byte == 0x7F for byte in raw_path + query):
         raise BadRequest("expected no blanks or control characters in the URL", fix="percent-encode them")
