@@ -33,12 +33,12 @@ def steps(server: Running, shop: Shop, folder: Path) -> dict[str, Any]:
 
 
 def test_the_javascript_library_uploads_publishes_replaces_and_deletes(
-    library_server: Running, own_shop: Shop, tmp_path: Path
+    library_server: Running, shop: Shop, tmp_path: Path
 ) -> None:
-    reply = steps(library_server, own_shop, tmp_path)
+    reply = steps(library_server, shop, tmp_path)
     uploaded = reply["upload"]
     assert (uploaded["title"], uploaded["tags"], uploaded["version"]) == ("An owl", ["bird", "night"], 1)
-    assert uploaded["url"].startswith(f"{library_server.address}/v3/assets/{own_shop.stack.api_key}/{uploaded['uid']}/")
+    assert uploaded["url"].startswith(f"{library_server.address}/v3/assets/{shop.stack.api_key}/{uploaded['uid']}/")
     assert reply["publish"] == {"notice": "Asset sent for publishing."}
     assert reply["list"] == {"count": 1, "published": [1]}
     assert reply["update"] == {"title": "The owl", "version": 1}
