@@ -44,6 +44,8 @@ def seen(response: httpx.Response, file: bytes) -> Seen:
     if response.status_code != 200:
         return Seen(Kind.REFUSED, (*wrong, *_refusal(response)))
     kind = Kind.ORIGINAL if response.content == file else Kind.MADE
+    if kind is Kind.ORIGINAL and sniff_format(file[:4096]) is None:
+        return Seen(kind, (*wrong, *_file(response)))
     return Seen(kind, (*wrong, *_image(response)))
 
 
@@ -58,6 +60,15 @@ def _refusal(response: httpx.Response) -> list[str]:
     if response.headers.get("cache-control") != "no-store":
         wrong.append(f"a cacheable error: {response.headers.get('cache-control')}")
     return wrong
+
+
+def _file(response: httpx.Response) -> list[str]:
+    """The rules for a file next to the images, which is sent unchanged: no browser runs it or shows it."""
+    reported, policy = response.headers.get("content-type", ""), response.headers.get("content-security-policy", "")
+    wrong = (
+        [f"a file as {reported}"] if reported.split(";")[0] in {*TYPES, "text/html", "application/xhtml+xml"} else []
+    )
+    return wrong if "sandbox" in policy else [*wrong, "a file without a sandbox"]
 
 
 def _image(response: httpx.Response) -> list[str]:

@@ -92,13 +92,13 @@ def used_ticks(pid: int) -> int:
 def test_check_27_a_source_that_killed_two_workers_is_rejected_without_another_try(server: Running, name: str) -> None:
     crashes = lost(server, "crash")
     for _ in range(2):
-        server.purge(tag="none")  # else the failure is repeated from memory for some seconds
+        server.purge(url="/none")  # else the failure is repeated from memory for some seconds
         response, others = asyncio.run(hurt(server, SLOW.format(name=name, width=4000), getattr(signal, name)))
         assert response.status_code == 422
         assert "could not be decoded safely" in response.text
         assert {other.status_code for other in others} == {200}
     assert lost(server, "crash") == crashes + 2
-    server.purge(tag="none")
+    server.purge(url="/none")
     began = time.perf_counter()
     refused = server.get(SLOW.format(name=name, width=4000))
     assert refused.status_code == 422

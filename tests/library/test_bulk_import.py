@@ -152,7 +152,7 @@ REFUSED = [
     (("keys", "revoke", "0123"), "does not contain a library"),
     (("stacks", "create", ""), "'': expected a text of 1 to 255 characters"),
     (("stacks", "create", "x" * 256), "expected a text of 1 to 255 characters"),
-    (("stacks", "create", b"\xff"), "'\\udcff': expected text without lone surrogates"),
+    (("stacks", "create", b"\xff"), "'\\udcff': expected text without NUL and lone surrogates"),
     (("keys", "create", "pixlab", "app", "--environment", "production"), "--environment is for delivery tokens"),
     (("assets", "add", ".", "--tag", "one", "--tag", ""), "expected a text of 1 to 255 characters"),
     (("assets", "add", ".", "--branch", " "), "expected a text of 1 to 255 characters"),
