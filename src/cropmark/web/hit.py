@@ -98,7 +98,7 @@ class HitPath:
             cached.headers = cached.image_headers(record, cached=True)
             cached.etag = record.etag
         headers = [*cached.headers, (b"server-timing", TIMING_OF_HIT[tier]), (b"x-request-id", rid.encode())]
-        if cached.order.delivery.use_origin_cache_control:
+        if cached.order.delivery.use_origin_cache_control and record.versions and record.versions[0].cache_control:
             headers += age_headers(cached.site, cached.order, record, time.time())
         if cached.rate.per_s:
             headers += quota_headers(self._limiter.peek(cached.rate.key, cached.rate.per_s, 1))
