@@ -1,6 +1,7 @@
-"""Measures the caches in microseconds per call: `python benchmarks/caches.py [FOLDER]`.
+"""Measures the caches in microseconds per call, and purges in seconds: `python benchmarks/caches.py [FOLDER]`.
 
-A body of 40 kB; the best of five rounds. The folder should be on the kind of disk to measure.
+A body of 40 kB; the best of five rounds. The folder should be on the kind of disk to measure. Purges are those of
+docs/decisions/0253: ENTRIES entries of 1.5 kB in folders of 500 images, of which half have the tag of a site.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.ports import Digest, Record, Rendition, SourceVersion
 
 ROUNDS = 5
-SCANNED = 20_000
+SCANNED = int(os.environ.get("ENTRIES", "20000"))
+"""Entries for the purges."""
 
 
 def key_of(name: object) -> Digest:
     return Digest(hashlib.sha256(str(name).encode()).hexdigest())
 
 
-def rendition(body: bytes) -> Rendition:
-    tags = ("source:files:sky/blue.jpg\n", "url:/fastly/sky/blue.jpg?width=800&format=webp\n")
+def rendition(body: bytes, path: str = "sky/blue.jpg", *more: str) -> Rendition:
+    tags = (f"source:files:{path}\n", f"url:/fastly/{path}?width=800&format=webp\n", *more)
     record = Record(
-        "image/webp", f'"{"0" * 32}"', len(body), versions=(SourceVersion("files:sky/blue.jpg", "1-2-3"),), tags=tags
+        "image/webp", f'"{"0" * 32}"', len(body), versions=(SourceVersion(f"files:{path}", "1-2-3"),), tags=tags
     )
     return Rendition(body, record=record)
 
@@ -61,15 +63,33 @@ async def measure(folder: Path) -> None:
     await reported("disk: get, by a thread", lambda: disk.get(a), 1_000)
     entry_store.INLINE_READ_BYTES = limit  # type: ignore[misc]  # as before
     await reported("disk: put", lambda: disk.put(key_of(next(numbers)), image), 200)
-    small = rendition(bytes(3_000))
+    await disk.close()
+
+
+async def measure_purges(folder: Path) -> None:
+    """One purge after the other, until its answer; then the time until the last file is removed."""
+    disk, body = await DiskCache.open(folder, max_entries=2 * SCANNED), bytes(1_500)
     for n in range(SCANNED):
-        await disk.put(key_of(n), small)
+        await disk.put(key_of(n), rendition(body, f"folder-{n // 500}/{n}.jpg", *(("shop\n",) if n % 2 else ())))
+    purges = {
+        "no image": "source:files:none",
+        "one image": "source:files:folder-1/501.jpg\n",
+        "a folder of 500": "source:files:folder-2/",
+        "half of all, by tag": "shop\n",
+        "all others": "source:files:",
+    }
     started = time.perf_counter()
-    await disk.purge("source:files:none")
-    print(f"disk: purge that meets none of {SCANNED:,}         {time.perf_counter() - started:8.2f} s")
+    for what, tag in purges.items():
+        started = time.perf_counter()
+        count = await disk.purge(tag)
+        print(f"disk: purge of {what:21} {count:7,} {time.perf_counter() - started:8.3f} s")
+    while disk.stats().entries:
+        await asyncio.sleep(0.05)
+    print(f"disk: removal of the files {time.perf_counter() - started:26.1f} s")
     await disk.close()
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as place:
-        asyncio.run(measure(Path(place)))
+        asyncio.run(measure(Path(place, "calls")))
+        asyncio.run(measure_purges(Path(place, "purges")))

@@ -1,8 +1,8 @@
 """Scores smart crops on annotated photographs, against the center, libvips and smartcrop.py.
 
-    python benchmarks/eval_smart.py                      the project's photographs; writes SMART.md and smart.jpg
-    python benchmarks/eval_smart.py FOLDER [--out DIR]   other ones: annotations.json and photos/, as in
-                                                         tests/data/corpus (its README says how they are scored)
+    python benchmarks/eval_smart.py                         the project's photographs; writes SMART.md and smart.jpg
+    python benchmarks/eval_smart.py FOLDER... [--out DIR]   other ones: annotations.json and photos/, as in
+                                                            tests/data/corpus (its README says how they are scored)
 
 smartcrop.py takes part where it is installed: `pip install -r benchmarks/smart-peers.txt`.
 """
@@ -31,6 +31,7 @@ from cropmark.model.values import Box
 
 HERE = Path(__file__).parent
 CORPUS = HERE.parent / "tests" / "data" / "corpus"
+OWN_PHOTOGRAPHS = HERE.parent / "tests" / "data" / "photographs"
 
 Windows = dict[tuple[str, str], Box]
 """By a photograph's name and an aspect."""
@@ -49,26 +50,27 @@ class Score:
 
 def main(arguments: Sequence[str]) -> int:
     requested = _arguments(arguments)
-    corpus = photos(requested.corpus)
+    corpora = [photos(folder) for folder in requested.folders or (CORPUS, OWN_PHOTOGRAPHS)]
+    every = [photo for corpus in corpora for photo in corpus]
     before_mb = resident_mb()
     ours = Cropmark()
     methods: list[Method] = [ours, *peers()]
-    windows = {method.name: _windows(method, corpus) for method in methods}
-    scores = {name: score(corpus, found) for name, found in windows.items()}
-    best = score(corpus, {key: box for photo in corpus for key, box in _best(photo).items()})
-    facts = _facts(corpus, ours, before_mb)
-    _print(scores | {"best possible": best}, facts)
-    out = requested.out or (HERE if requested.corpus == CORPUS else None)
+    windows = {method.name: _windows(method, every) for method in methods}
+    windows["best possible"] = {key: box for photo in every for key, box in _best(photo).items()}
+    tables = [{name: score(corpus, found) for name, found in windows.items()} for corpus in corpora]
+    facts = _facts(every, ours, before_mb)
+    _print(tables, facts)
+    out = requested.out or (None if requested.folders else HERE)
     if out is not None:
-        (out / "smart.jpg").write_bytes(sheet(corpus, windows, ours.analyses))
-        (out / "SMART.md").write_text(_page(scores | {"best possible": best}, facts, len(corpus)))
+        (out / "smart.jpg").write_bytes(sheet(every, windows, ours.analyses))
+        (out / "SMART.md").write_text(_page(corpora, tables, facts))
         print(f"wrote {out / 'SMART.md'} and {out / 'smart.jpg'}")
     return 0
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", nargs="?", type=Path, default=CORPUS)
+    parser.add_argument("folders", nargs="*", type=Path, help="the project's two folders by default")
     parser.add_argument("--out", type=Path, help="where SMART.md and smart.jpg go")
     return parser.parse_args(arguments)
 
@@ -165,30 +167,28 @@ def _cells(score: Score) -> list[str]:
     return ["-" if value is None else f"{value:.1f}" for value in values]
 
 
-def _print(scores: dict[str, Score], facts: Sequence[str]) -> None:
-    table = Table("", *COLUMNS, title="smart crops")
-    for name, found in scores.items():
-        table.add_row(name, *_cells(found), style="bold" if name == Cropmark.name else "")
+def _print(tables: Sequence[dict[str, Score]], facts: Sequence[str]) -> None:
     console = Console()
-    console.print(table)
+    for scores in tables:
+        table = Table("", *COLUMNS, title="smart crops")
+        for name, found in scores.items():
+            table.add_row(name, *_cells(found), style="bold" if name == Cropmark.name else "")
+        console.print(table)
     for fact in facts:
         console.print(fact)
 
 
-def _page(scores: dict[str, Score], facts: Sequence[str], count: int) -> str:
+def _page(corpora: Sequence[Sequence[Photo]], tables: Sequence[dict[str, Score]], facts: Sequence[str]) -> str:
     lines = [
         "# Scores of smart crops",
         "",
-        f"Written by `make eval-smart` on {datetime.now(UTC):%Y-%m-%d}, of {count} annotated photographs",
-        f"(`tests/data/corpus`) in {len(ASPECTS)} aspects: {', '.join(ASPECTS)}.",
+        f"Written by `make eval-smart` on {datetime.now(UTC):%Y-%m-%d}, of annotated photographs in",
+        f"{len(ASPECTS)} aspects: {', '.join(ASPECTS)}.",
         "",
         "- *Faces whole*, *animal heads whole*: at least 98 % of the box is inside the window.",
         "- *Subject inside*: the mean share of the subject's box inside the window.",
         "- *Best possible*: the windows with the most complete faces, then the most of the subject.",
-        "",
-        f"| | {' | '.join(COLUMNS)} |",
-        f"| --- |{' --- |' * len(COLUMNS)}",
-        *(f"| {name} | {' | '.join(_cells(found))} |" for name, found in scores.items()),
+        *(line for corpus, scores in zip(corpora, tables, strict=True) for line in _table(corpus, scores)),
         "",
         *(f"- {fact}" for fact in facts),
         "",
@@ -199,10 +199,21 @@ def _page(scores: dict[str, Score], facts: Sequence[str], count: int) -> str:
         "In the sheet, first the photograph: faces green, bystanders yellow, animals' heads blue, the subject red,",
         "detections as rings. Then by aspect: cropmark's window is bright, and the windows of others are lines:",
         "the center white, libvips' attention orange, smartcrop.py blue.",
-        "Photographers and licenses: `tests/data/corpus/CREDITS.md`.",
+        "Photographers and licenses: CREDITS.md in the folders of the photographs.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _table(corpus: Sequence[Photo], scores: dict[str, Score]) -> list[str]:
+    return [
+        "",
+        f"The {len(corpus)} photographs of `tests/data/{corpus[0].path.parents[1].name}`:",
+        "",
+        f"| | {' | '.join(COLUMNS)} |",
+        f"| --- |{' --- |' * len(COLUMNS)}",
+        *(f"| {name} | {' | '.join(_cells(found))} |" for name, found in scores.items()),
+    ]
 
 
 if __name__ == "__main__":

@@ -37,15 +37,15 @@ BROWSER = [
 Ask = Callable[..., Awaitable[int]]
 
 
-def scope(headers: list[tuple[bytes, bytes]], query: bytes = QUERY) -> MutableMapping[str, Any]:
+def scope(headers: list[tuple[bytes, bytes]], query: bytes = QUERY, path: bytes = PATH) -> MutableMapping[str, Any]:
     """A request as granian passes it to the app."""
     return {
         "type": "http",
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": PATH.decode(),
-        "raw_path": PATH,
+        "path": path.decode(),
+        "raw_path": path,
         "query_string": query,
         "root_path": "",
         "headers": headers,
@@ -56,7 +56,7 @@ def scope(headers: list[tuple[bytes, bytes]], query: bytes = QUERY) -> MutableMa
     }
 
 
-async def requested(app: App, headers: list[tuple[bytes, bytes]], query: bytes = QUERY) -> int:
+async def requested(app: App, headers: list[tuple[bytes, bytes]], query: bytes = QUERY, path: bytes = PATH) -> int:
     """Ask once; the status."""
     reported: list[int] = []
 
@@ -68,7 +68,7 @@ async def requested(app: App, headers: list[tuple[bytes, bytes]], query: bytes =
         if "status" in message:
             reported.append(message["status"])
 
-    await app(scope(headers, query), receive, send)
+    await app(scope(headers, query, path), receive, send)
     return reported[0]
 
 

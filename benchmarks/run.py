@@ -1,37 +1,39 @@
 """Compares cropmark with its peers: `make bench`, or `python benchmarks/run.py [--quick]`.
 
 Installs the peers into benchmarks/.peers, starts every server on the loopback address, sends requests to them in turn,
-and writes the section "speed" of benchmarks/RESULTS.md. Takes about 20 minutes, or two with --quick for rough figures.
+and writes the section "speed" of benchmarks/RESULTS.md. Takes about 40 minutes, or ten with --quick for rough figures.
+In several shorter runs: `--only PART --session FILE` for each part. FILE has the results of the earlier runs, and each
+run writes the section with all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 
-from bench import cold, machine, peers, report, servers, warm
+from bench import cold, machine, parallel, peers, report, servers, warm
 from bench.cold import Case
 from bench.images import Album, Kind, Wanted
 from bench.quality import Judge
 from bench.results import write_section
+from bench.runs import Run, command_line, parser
 from bench.servers import Missing, Peer, Server
 from bench.targets import Found
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 QUALITY = 80
+PARTS = ("cold", "more", "parallel", "equal", "hits", "alone")
 SATURATED_S = 12
 
 
@@ -44,11 +46,20 @@ class Effort:
     """Seconds per server in each round of each case."""
     identical: int
     mixed: tuple[int, ...]
-    avif: bool = True
 
 
-FULL = Effort(rounds=5, seconds=3, identical=500, mixed=(5_000, 10_000))
+FULL = Effort(rounds=3, seconds=3, identical=500, mixed=(5_000, 10_000))
 QUICK = Effort(rounds=2, seconds=1, identical=500, mixed=(500, 1_000))
+
+
+@dataclass(slots=True)
+class Session:
+    """The results of one run, or of several runs of single parts."""
+
+    found: Found = field(default_factory=Found)
+    versions: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -60,8 +71,8 @@ class Bench:
     place: Path
     cores: machine.Cores
     log: Callable[[str], None]
-    versions: dict[str, str] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str]
+    missing: dict[str, str]
 
     def started(self, stack: ExitStack, peer: Peer, name: str, images: Path, **extra: str) -> Server | None:
         """The peer, running until the stack closes; None if it cannot take part, with the reason recorded."""
@@ -69,21 +80,23 @@ class Bench:
         try:
             self.versions[peer.name] = peer.install()
             place = self.place / name.replace(" ", "-")
-            return stack.enter_context(servers.running(peer, images, place, extra, self.cores.servers))
+            server = stack.enter_context(servers.running(peer, images, place, extra, self.cores.servers))
         except Missing as reason:
             self.missing[peer.name] = str(reason)
             return None
+        self.missing.pop(peer.name, None)
+        return server
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    effort = QUICK if options.quick else FULL
-    if options.seconds or options.rounds:
-        rounds, seconds = options.rounds or effort.rounds, options.seconds or effort.seconds
-        effort = Effort(rounds, seconds, effort.identical, effort.mixed, effort.avif)
+    effort = _effort(options)
+    session = _session(options.session)
+    about = f"cropmark {peers.CROPMARK.install()}, {effort.rounds} rounds of {effort.seconds:g} s"
+    run = Run(command_line("python benchmarks/run.py", options), about)
     console = Console(stderr=True)
     place = Path(tempfile.mkdtemp(prefix="cropmark-bench-"))
-    began, load_before = time.monotonic(), machine.load_average()
+    cores = machine.cores()
     try:
         with _progress(console) as progress:
             line = progress.add_task("", total=None)
@@ -91,27 +104,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 effort,
                 Album(place / "images"),
                 place,
-                machine.cores(),
+                cores,
                 lambda text: progress.update(line, description=text),
+                session.versions,
+                session.missing,
             )
-            found = measured(bench, options.only)
+            measured(bench, options.only, session.found)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    command = " ".join(["python benchmarks/run.py", *(sys.argv[1:] if arguments is None else arguments)])
-    about = report.About(
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=machine.described(),
-        cores=bench.cores,
-        load_before=load_before,
-        command=command,
-        minutes=(time.monotonic() - began) / 60,
-        rounds=effort.rounds,
-        seconds=effort.seconds,
-        versions=bench.versions,
-        missing=bench.missing,
-    )
-    text = report.section(about, found)
-    if options.dry or options.only:
+    run.end()
+    session.runs.append(run)
+    shared = report.About(session.runs, machine.described(), cores, session.versions, session.missing)
+    text = report.section(shared, session.found)
+    if options.session:
+        options.session.write_bytes(pickle.dumps(session))
+    if options.dry or (options.only and not options.session):
         print(text)
     else:
         write_section(options.results, "speed", text)
@@ -120,14 +127,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two minutes, rough figures")
-    parser.add_argument("--rounds", type=int, help="rounds of each case")
-    parser.add_argument("--seconds", type=float, help="of each server in each round")
-    parser.add_argument("--only", choices=("cold", "equal", "hits", "alone"), help="one part; printed, not written")
-    parser.add_argument("--dry", action="store_true", help="print, do not write")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that is written")
-    return parser.parse_args(arguments)
+    found = parser((__doc__ or "").splitlines()[0])
+    found.add_argument("--quick", action="store_true", help="rough figures, in about ten minutes")
+    found.add_argument("--rounds", type=int, help="rounds of each case")
+    found.add_argument("--seconds", type=float, help="of each server in each round")
+    found.add_argument("--only", choices=PARTS, help="one part; printed, not written, except with --session")
+    found.add_argument("--session", type=Path, help="file with the results of other parts; updated with this run's")
+    found.add_argument("--dry", action="store_true", help="print, do not write")
+    return found.parse_args(arguments)
+
+
+def _effort(options: argparse.Namespace) -> Effort:
+    effort = QUICK if options.quick else FULL
+    return replace(effort, rounds=options.rounds or effort.rounds, seconds=options.seconds or effort.seconds)
+
+
+def _session(file: Path | None) -> Session:
+    """The results of earlier runs; without results if the file does not exist."""
+    if file is None or not file.exists():
+        return Session()
+    stored: Session = pickle.loads(file.read_bytes())
+    return stored
 
 
 def _progress(console: Console) -> Progress:
@@ -139,31 +159,54 @@ def _progress(console: Console) -> Progress:
 # ---------------------------------------------------------------------------------------------- parts
 
 
-def measured(bench: Bench, only: str | None) -> Found:
-    """All parts, or one of them."""
+def measured(bench: Bench, only: str | None, found: Found) -> None:
+    """Write the results of all parts, or of one of them, into `found`."""
     bench.log("creating images")
     bench.album.prepare()
     os.sched_setaffinity(0, bench.cores.load)
-    found = Found()
-    if only in (None, "cold", "equal"):
+    if only in (None, "cold", "more", "parallel", "equal"):
         with ExitStack() as stack:
             tried = [bench.started(stack, peer, peer.name, bench.album.folder) for peer in peers.RENDERING]
             started = [server for server in tried if server is not None]
-            if only != "equal":
-                _cold(bench, started, found)
-            if only != "cold":
-                _equal(bench, started, found)
+            for name, part in (("cold", _cold), ("more", _more), ("parallel", _parallel), ("equal", _equal)):
+                if only in (None, name):
+                    part(bench, started, found)
     if only in (None, "hits"):
         _hits(bench, found)
     if only in (None, "alone"):
         _alone(bench, found)
-    return found
 
 
 def _cold(bench: Bench, started: Sequence[Server], found: Found) -> None:
     for kind, width, codec in ((Kind.MP12, 800, "jpeg"), (Kind.MP12, 800, "webp"), (Kind.MP1, 300, "jpeg")):
         for case in cold.cases(kind, width, codec, QUALITY):
-            found.cold[case.title] = _paces(bench, started, case)
+            found.cold[case.title] = _scored(bench, started, case, _paces(bench, started, case))
+
+
+def _more(bench: Bench, started: Sequence[Server], found: Found) -> None:
+    for case in cold.further_cases(QUALITY):
+        found.cold[case.title] = _scored(bench, started, case, _paces(bench, started, case))
+
+
+def _scored(
+    bench: Bench, started: Sequence[Server], case: Case, paces: Mapping[str, cold.Pace]
+) -> Mapping[str, cold.Pace]:
+    """The results with the scores of the images; without them for animations, or if the scorer cannot be installed."""
+    if case.kind is Kind.GIF:
+        return paces
+    try:
+        judge = Judge(bench.album, case.kind, case.width, bench.place / "judged")
+    except Missing as reason:
+        bench.missing["SSIMULACRA2"] = str(reason)
+        return paces
+    bench.log(f"{case.title}: quality")
+    scores = {server.peer.name: judge.looks(server, case.wanted("", "")) for server in started if case.asks(server)}
+    return {name: replace(pace, score=scores[name].score) for name, pace in paces.items()}
+
+
+def _parallel(bench: Bench, started: Sequence[Server], found: Found) -> None:
+    found.srcsets = parallel.srcsets(started, bench.album, rounds=bench.effort.rounds, log=bench.log)
+    found.levels = parallel.levels(started, bench.album, seconds=bench.effort.seconds, log=bench.log)
 
 
 def _paces(bench: Bench, started: Sequence[Server], case: Case) -> dict[str, cold.Pace]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Protocol
 
 import pyvips
+from bench.machine import resident_bytes
 from PIL import Image
 from smart_corpus import Photo, ratio
 
@@ -37,8 +38,7 @@ class Method(Protocol):
 def resident_mb() -> float:
     """Resident memory of this process."""
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
+    return resident_bytes(os.getpid()) / 1e6
 
 
 class Times:

@@ -10,12 +10,10 @@ Exits with 1 if a response was wrong or memory grew, and writes the section "soa
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import hashlib
 import os
-import platform
 import random
 import shutil
 import signal
@@ -26,14 +24,14 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import count, cycle
 from pathlib import Path
 from statistics import median
 
 import httpx
+from bench.machine import described, resident_bytes
 from bench.results import table, write_section
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from bench.runs import Run, command_line, parser, show_progress
 from tests.hostile import make
 from tests.hostile.judge import judged
 from tests.hostile.make import Hostile, Must
@@ -41,16 +39,17 @@ from tests.hostile.probe import probing
 from tests.hostile.responses import Kind, seen
 from tests.web.server_process import Running, running
 
-from cropmark.web.hit import MEMO_ENTRIES
+from cropmark.web.hit import MEMO_BYTES
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 RENDERERS = 2
 DEADLINE_S = 3.0
 CACHE_MIB = 4
 """Size of the disk for the cache, or, if no disk can be mounted, the limit of the cache."""
 GROWTH_MIB = 12.0
 """Allowed growth of the front's memory between the second and the last third of the run, in MiB."""
+_MEMO_ENTRY_BYTES = 8192
+"""The least that an entry of the memo counts."""
 REFUSALS = {400, 404, 413, 415, 422, 429, 503}
 WIDTHS = (40, 90, 160, 320, 480)
 FORMATS = ("jpg", "png", "webp", "avif")
@@ -140,12 +139,12 @@ class Load:
     widths: Iterator[int] = field(default_factory=lambda: count(600))
 
     @property
-    def on(self) -> bool:
+    def is_on(self) -> bool:
         return time.monotonic() < self.until_s
 
     async def known(self) -> None:
         """Images that were asked for before: from a cache, or made again where it forgot them."""
-        while self.on:
+        while self.is_on:
             path = self.chance.choice(list(self.right))
             response = await self.client.get(path)
             right = self.right[path]
@@ -159,7 +158,7 @@ class Load:
     async def new(self) -> None:
         """Requests for new images."""
         names = sorted({path.partition("?")[0] for path in self.right})
-        while self.on:
+        while self.is_on:
             width, name = next(self.widths) % 1200 + 20, self.chance.choice(names)
             path = f"{name}?width={width}&height={width}&fit=crop&enable=upscale&format={self.chance.choice(FORMATS)}"
             response = await self.client.get(path)
@@ -170,7 +169,7 @@ class Load:
 
     async def bad(self) -> None:
         """The hostile corpus, again and again."""
-        while self.on:
+        while self.is_on:
             each = self.chance.choice(self.files)
             path = f"/fastly/{each.name}?width={self.chance.randrange(20, 200)}&format=webp"
             response = await self.client.get(path)
@@ -186,7 +185,7 @@ class Load:
     async def kill(self) -> None:
         """A renderer every four seconds. Seldom as a decoder falls: that is held against the image in hand."""
         deeds = cycle([*[signal.SIGKILL] * 9, signal.SIGSEGV, *[signal.SIGKILL] * 9, signal.SIGFPE])
-        while self.on:
+        while self.is_on:
             await asyncio.sleep(4)
             deed = next(deeds)
             for pid in self.server.renderers()[:1]:
@@ -195,30 +194,22 @@ class Load:
                     self.soak.kills[deed.name] += 1
 
     async def watch(self) -> None:
-        while self.on:
-            front = resident(self.server.process.pid)
-            self.soak.front.append(front)
-            self.soak.everything.append(front + sum(map(resident, self.server.renderers())))
+        while self.is_on:
+            front = resident_bytes(self.server.process.pid)
+            self.soak.front.append(front / 2**20)
+            self.soak.everything.append((front + sum(map(resident_bytes, self.server.renderers()))) / 2**20)
             await asyncio.sleep(1)
 
     async def decode(self) -> None:
-        while self.on:
+        while self.is_on:
             await asyncio.sleep(15)
             await asyncio.to_thread(self.decoding.look)
 
     def _count(self, sort: str, response: httpx.Response) -> None:
         cached = response.headers.get("server-timing", "").partition(",")[0].removeprefix("cache;desc=")
-        self.soak.responses[f"{sort}, {response.status_code}{' ' + cached if response.status_code == 200 else ''}"] += 1
+        self.soak.answers[f"{sort}, {response.status_code}{' ' + cached if response.status_code == 200 else ''}"] += 1
         if response.status_code != 200 and response.status_code not in REFUSALS:
             self.soak.wrong.append(f"{response.url}: {response.status_code}")
-
-
-def resident(pid: int) -> float:
-    """MiB; 0 for a process that has gone."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except (OSError, IndexError):
-        return 0.0
 
 
 @contextlib.contextmanager
@@ -255,7 +246,7 @@ async def right_answers(client: httpx.AsyncClient, folder: Path, chance: random.
 
 async def remembered(client: httpx.AsyncClient, path: str) -> None:
     """Fill the front's memo of addresses, which is bounded: else its filling would look like growth."""
-    numbers = iter(range(MEMO_ENTRIES))
+    numbers = iter(range(MEMO_BYTES // _MEMO_ENTRY_BYTES))
 
     async def asking() -> None:
         for number in numbers:
@@ -276,32 +267,27 @@ async def soaked(server: Running, work: Path, soak: Soak, seconds: float, seed: 
         decoding = Decoding(soak, bodies)
         load = Load(server, client, soak, decoding, chance, right, list(make.corpus()), time.monotonic() + seconds)
         jobs: list[Callable[[], Awaitable[None]]] = [load.known, load.known, load.known, load.new, load.bad]
-        jobs += [load.kill, load.watch, load.decode, lambda: _progress(load, seconds)]
+        jobs += [load.kill, load.watch, load.decode, lambda: show_progress(load, seconds, lambda: _seen(soak))]
         with probing(server.address, next(iter(right))) as soak.hits:
             await asyncio.gather(*(job() for job in jobs))
         decoding.look()
 
 
-async def _progress(load: Load, seconds: float) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        task = bar.add_task("", total=seconds)
-        while load.on:
-            soak = load.soak
-            answers, front = sum(soak.answers.values()), soak.front[-1] if soak.front else 0
-            killed = sum(soak.kills.values())
-            reported = f"{answers:,} answers, {len(soak.wrong)} wrong, front {front:.0f} MiB, {killed} killed"
-            bar.update(task, completed=seconds - (load.until_s - time.monotonic()), description=reported)
-            await asyncio.sleep(1)
+def _seen(soak: Soak) -> str:
+    front = soak.front[-1] if soak.front else 0
+    return (
+        f"{soak.answers.total():,} responses, {len(soak.wrong)} wrong, front {front:.0f} MiB, "
+        f"{soak.kills.total()} killed"
+    )
 
 
-def written(soak: Soak, seconds: float) -> str:
+def written(soak: Soak, run: Run) -> str:
     """The section of the results."""
     hits = soak.hits
     disk = f"a disk of {CACHE_MIB} MiB, full" if soak.full_disk else f"a cache of {CACHE_MIB} MiB"
     verdict = "Passed" if soak.passed else "Not passed"
     rows = [
-        ("responses", f"{sum(soak.answers.values()):,}"),
+        ("responses", f"{soak.answers.total():,}"),
         ("wrong responses", str(len(soak.wrong) + int(hits.get("wrong", 0)))),
         ("bodies decoded by another decoder, the others compared", f"{soak.decoded:,}"),
         ("renderers killed by the test", ", ".join(f"{n} by {name}" for name, n in sorted(soak.kills.items())) or "0"),
@@ -313,11 +299,10 @@ def written(soak: Soak, seconds: float) -> str:
         ("front, growth from the second third to the last", f"{soak.growth(soak.front):+.1f} MiB"),
     ]
     sorts = [(sort, f"{number:,}") for sort, number in sorted(soak.answers.items())]
-    when = datetime.now(UTC).strftime("%Y-%m-%d")
     return f"""## Soak
 
-`make soak`, {seconds / 60:g} minutes on {when}, {os.cpu_count()} cores, {platform.machine()}: hits, misses, the
-hostile corpus, a worker killed every four seconds, the disk cache on {disk}. **{verdict}.**
+{run}. {described()}: hits, misses, the hostile corpus, a worker killed every four seconds,
+the disk cache on {disk}. **{verdict}.**
 
 {table(("", "measured"), rows)}
 
@@ -333,12 +318,12 @@ def _memory(samples: list[float]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that is written")
-    requested = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--minutes", type=float, default=10)
+    options.add_argument("--seed", type=int, default=1)
+    requested = options.parse_args()
     soak, seconds = Soak(), requested.minutes * 60
+    run = Run(command_line("PYTHONPATH=. python benchmarks/soak.py", requested))
     with tempfile.TemporaryDirectory() as folder:
         work, files = Path(folder), Path(folder, "files")
         shutil.copytree(ROOT / "examples" / "images", files)
@@ -356,8 +341,10 @@ def main() -> int:
                 soak.free_mib = free.f_bavail * free.f_frsize / 2**20
                 if server.process.poll() is not None:
                     soak.wrong.append("the front ended")
-    write_section(requested.results, "soak", written(soak, seconds))
-    print(written(soak, seconds))
+    run.end()
+    text = written(soak, run)
+    write_section(requested.results, "soak", text)
+    print(text)
     for line in soak.wrong[:40]:
         print(f"wrong: {line}")
     return 0 if soak.passed else 1

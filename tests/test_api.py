@@ -14,9 +14,11 @@ from PIL import Image
 import cropmark
 from cropmark.api import RenderedImage
 from cropmark.config.loader import Settings
+from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import BadRequest, BadValue, CropOutOfBounds, SourceNotFound
 from cropmark.model.values import Size
 from tests.builders import make_images
+from tests.requirements import require
 
 PICTURE = RenderedImage(b"made", "image/jpeg", Size(1, 1))
 
@@ -41,10 +43,10 @@ RENDERED = [
 def test_render(
     folder: Path, tmp_path: Path, name: str, dialect: str, query: str, media_type: str, size: tuple[int, int]
 ) -> None:
-    picture = cropmark.render(folder / name, query, dialect=dialect)
-    assert picture.media_type == media_type
-    assert str(picture.size) == f"{size[0]}x{size[1]}"
-    picture.save(tmp_path / "out")
+    image = cropmark.render(folder / name, query, dialect=dialect)
+    assert image.media_type == media_type
+    assert str(image.size) == f"{size[0]}x{size[1]}"
+    image.save(tmp_path / "out")
     assert Image.open(tmp_path / "out").size == size
 
 
@@ -130,11 +132,36 @@ def test_problems_are_raised(folder: Path) -> None:
 
 def test_explain(folder: Path) -> None:
     assert cropmark.explain("crop=1:1&width=50").to_json()["order"]["plan"]["steps"][0]["type"] == "Crop"
-    told = cropmark.explain("crop=1:1&width=50", source=folder / "wide.jpg").to_json()
-    assert told["recipe"]["size"] == {"type": "Size", "width": 50, "height": 50}
-    assert len(told["key"]) == 64
-    assert told["cost_ms"] > 0
+    report = cropmark.explain("crop=1:1&width=50", source=folder / "wide.jpg").to_json()
+    assert report["recipe"]["size"] == {"type": "Size", "width": 50, "height": 50}
+    assert len(report["key"]) == 64
+    assert report["cost_ms"] > 0
     assert cropmark.explain("width=0").to_json()["problem"]["status"] == 400
+
+
+@pytest.mark.parametrize("settings", [Settings(cmyk="press"), Settings(smart_crop=False), Settings(colors="keep")])
+def test_an_explained_key_depends_on_the_settings_as_that_of_a_server(folder: Path, settings: Settings) -> None:
+    keys = {
+        cropmark.explain("crop=1:1,smart", source=folder / "wide.jpg", settings=one).to_json()["key"]
+        for one in (settings, Settings())
+    }
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(("dialect", "reason"), [("fastly", "unsupported"), ("kontent", "unsupported")])
+def test_a_file_that_is_not_an_image_is_explained(folder: Path, dialect: str, reason: str) -> None:
+    (folder / "leaflet.pdf").write_bytes(b"%PDF-1.7")
+    query = {"fastly": "width=50", "kontent": "w=50"}[dialect]
+    explained = cropmark.explain(query, source=folder / "leaflet.pdf", dialect=dialect).to_json()
+    assert (explained["media_type"], explained["originalbytes"]["reason"]) == ("application/pdf", reason)
+    assert "problem" not in explained
+
+
+def test_a_file_of_an_unknown_type_is_not_explained(folder: Path) -> None:
+    (folder / "site.toml").write_text("[site]")
+    explained = cropmark.explain("width=50", source=folder / "site.toml").to_json()
+    assert "media_type" not in explained
+    assert explained["problem"]["status"] in (404, 415)
 
 
 def test_a_misspelt_parameter_gets_a_hint(folder: Path) -> None:
@@ -154,8 +181,8 @@ def test_importing_cropmark_does_not_load_the_web_stack() -> None:
     code = (
         "import sys, cropmark; print([m for m in ('granian', 'starlette', 'aiohttp', 'pydantic') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"
 
 
 # fmt: off
@@ -176,6 +203,12 @@ SUFFIXES = [
 def test_the_suffix_selects_the_format_that_the_query_leaves_open(query: str, suffix: str, media_type: str) -> None:
     image = cropmark.render(ROCKET, query, suffix=suffix)
     assert image.media_type == media_type
+
+
+@require("the extra `video`", TRAITS[Format.MP4].writable)
+def test_a_suffix_that_the_image_cannot_have_is_a_warning() -> None:
+    image = cropmark.render(ROCKET, "width=40", suffix=".mp4")
+    assert (image.media_type, image.warnings) == ("image/jpeg", ("format: this image cannot become mp4",))
 
 
 def test_the_suffix_of_the_source_changes_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from cropmark.analysis import codec
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiered import TieredCaches
 from cropmark.geometry.findings import Analysis, SaliencyMap
 from cropmark.geometry.recipe import Reason
+from cropmark.model.appearance import Appearance
 from cropmark.model.formats import CmykConversion, Format, Info
 from cropmark.model.problems import SourceNotFound, SourceUnusable, TooManyRequests, Unprocessable
-from cropmark.model.values import Box, Ratio, Size
+from cropmark.model.values import Box, Color, Ratio, Size
 from cropmark.pipeline import (
+    FAILED_RENDER_TTL_S,
     LOW_EFFORT_TTL_S,
-    NEGATIVE_TTL_S,
     NO_CONTEXT,
     PARTIAL_TTL_S,
     Delivered,
@@ -28,10 +31,10 @@ from cropmark.pipeline import (
     cache_key,
     fingerprint_of,
 )
-from cropmark.plan.plan import Delivery, Fallback, Limits, Order, Plan
+from cropmark.plan.plan import Delivery, Fallback, InfoDocument, Limits, Order, Plan
 from cropmark.plan.source import SitePath, SourceRef, SourceRequest
 from cropmark.plan.steps import Crop, Focus
-from cropmark.ports import AnalysisResult, Facts, OpenSource, Passthrough, Rendered, SourceVersion
+from cropmark.ports import AnalysisResult, Digest, Facts, OpenSource, Passthrough, Rendered, Rendition, SourceVersion
 from cropmark.runtime.metrics import Metrics
 from cropmark.runtime.purge_generations import PurgeGenerations
 from tests.builders import until
@@ -39,7 +42,7 @@ from tests.builders import until
 JPEG = b"\xff\xd8\xff rest of an image"
 NOW = 1_000_000.0
 GRID = SaliencyMap(1, 1, b"\x00")
-ANALYSIS = Analysis(1, (), GRID, GRID)
+ANALYSIS = Analysis(codec.VERSION, (), GRID, GRID)
 
 
 @dataclass
@@ -85,6 +88,7 @@ class FakeRenderers:
     before: Callable[[], Awaitable[object]] | None = None
     before_analysis: Callable[[], Awaitable[object]] | None = None
     renders: int = 0
+    descriptions: int = 0
     analyses: int = 0
     received: list[AnalysisResult | None] = field(default_factory=list)
     """The analyses passed to render()."""
@@ -112,6 +116,13 @@ class FakeRenderers:
     async def inspect(self, source: OpenSource, *, untrusted: bool = False, client: str | None = None) -> Info:
         return Info(Format.JPEG, Size(4, 3), source.bytes)
 
+    async def describe(
+        self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
+    ) -> Appearance:
+        self.descriptions += 1
+        info = Info(Format.JPEG, Size(4, 3), source.bytes)
+        return Appearance(info, "sRGB", (Color(255, 0, 0),), "L00000", b"12345", b"RIFF")
+
     async def analyze(
         self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult:
@@ -124,7 +135,9 @@ class FakeRenderers:
             raise self.analysis
         return self.analysis
 
-    async def draw(self, source: OpenSource, analysis: Analysis, window: Box | None) -> Rendered:
+    async def draw(
+        self, source: OpenSource, analysis: Analysis, window: Box | None, *, untrusted: bool = False
+    ) -> Rendered:
         raise AssertionError("not used by the pipeline")
 
     async def close(self) -> None: ...
@@ -198,6 +211,8 @@ async def test_the_time_of_a_download_is_in_the_fetch_stage(line: Fixture) -> No
     delivered = await line.pipeline.deliver(SlowDownload(line.source.folder, line.source.versions), order())
     (fetch_ms,) = [ms for stage, ms in delivered.timing.stages if stage == "fetch"]
     assert fetch_ms >= 50
+    assert 'duration_seconds_bucket{le="0.05",stage="fetch"} 0.0' in line.metrics.exposition().decode()
+    assert 'duration_seconds_count{stage="fetch"} 1.0' in line.metrics.exposition().decode()
 
 
 async def test_identical_misses_share_a_render(line: Fixture) -> None:
@@ -209,6 +224,63 @@ async def test_identical_misses_share_a_render(line: Fixture) -> None:
     assert {delivered.body for delivered in await asyncio.gather(*requests)} == {RENDERED.body}
     assert line.renderers.renders == 1
     assert "cropmark_coalesced_requests_total 49.0" in line.metrics.exposition().decode()
+
+
+class SlowTier(MemoryCache):
+    """Stores nothing, and finds nothing after awaiting `before`."""
+
+    before: Callable[[], Awaitable[object]] | None = None
+
+    async def get(self, key: Digest) -> Rendition | None:
+        if self.before is not None:
+            await self.before()
+        return None
+
+    def store(self, key: Digest, rendition: Rendition) -> None:
+        pass
+
+
+async def test_a_request_that_waits_for_a_slow_tier_finds_what_others_have_rendered(tmp_path: Path) -> None:
+    slow, renderers, go = SlowTier(2**20), FakeRenderers(RENDERED), asyncio.Event()
+    caches = TieredCaches([MemoryCache(2**20), slow])
+    pipeline = Pipeline(cache=caches, renderers=renderers, metrics=Metrics())
+    line = Fixture(FakeSource(tmp_path, {"a.jpg": "1"}), renderers, Metrics(), pipeline)
+    slow.before = go.wait
+    later = asyncio.create_task(line.deliver(order()))
+    await asyncio.sleep(0)
+    slow.before = None
+    assert (await line.deliver(order())).cache_status == "miss"
+    go.set()
+    assert (await later).cache_status == "hit-memory"
+    assert renderers.renders == 1
+
+
+class Locks:
+    """Locks with a release that takes a moment."""
+
+    tier = "shared"
+    longest_wait_s = 5.0
+    releases = 0
+
+    async def acquire(self, key: str) -> str:
+        return "token"
+
+    async def wait(self, key: str, until_s: float) -> None: ...
+
+    async def release(self, key: str, token: str) -> None:
+        await asyncio.sleep(0.01)
+        self.releases += 1
+
+
+async def test_close_releases_the_locks_of_renders_in_progress(line: Fixture) -> None:
+    locks, tiers = Locks(), TieredCaches([])
+    line.pipeline = Pipeline(cache=tiers, renderers=line.renderers, metrics=line.metrics, locks=locks)
+    line.renderers.before = asyncio.Event().wait
+    request = asyncio.create_task(line.deliver(order()))
+    await until(lambda: line.renderers.renders == 1)
+    await line.pipeline.close()
+    assert locks.releases == 1
+    await asyncio.gather(request, return_exceptions=True)
 
 
 async def test_a_replaced_source_is_rendered_again(line: Fixture) -> None:
@@ -306,7 +378,7 @@ async def test_a_failed_render_is_not_repeated_for_seconds(line: Fixture, proble
         with pytest.raises(type(problem)):
             await line.deliver(order())
     assert line.renderers.renders == 1
-    assert NEGATIVE_TTL_S <= 10
+    assert FAILED_RENDER_TTL_S <= 10
 
 
 async def test_other_failures_are_repeated(line: Fixture) -> None:
@@ -350,13 +422,13 @@ async def test_a_file_next_to_the_images(
     line: Fixture, plan: Plan | None, name: str, content: bytes, media_type: str | None
 ) -> None:
     line.source.content, line.source.versions = content, {name: "1"}
-    asked = Order((SourceRequest(SitePath(name)),), plan)
+    request = Order((SourceRequest(SitePath(name)),), plan)
     for status in ("miss", "miss" if plan is None else "hit-memory"):
         if media_type is None:
             with pytest.raises(SourceNotFound, match="not an image"):
-                await line.deliver(asked)
+                await line.deliver(request)
             continue
-        delivered = await line.deliver(asked)
+        delivered = await line.deliver(request)
         assert (delivered.record.media_type, delivered.cache_status) == (media_type, status)
         assert delivered.record.original is (Reason.REQUESTED if plan is None else Reason.UNSUPPORTED)
         assert delivered.source is not None
@@ -462,10 +534,32 @@ def test_the_conversion_of_cmyk_is_part_of_the_fingerprint(line: Fixture) -> Non
     assert press.fingerprint_of(order(plan=None)) == fingerprint_of(order(plan=None))
 
 
-def test_keys_differ_by_source_version_generation_and_fingerprint() -> None:
+def test_keys_differ_by_source_version_and_fingerprint() -> None:
     version = SourceVersion("files:a", "1")
-    others = [SourceVersion("files:b", "1"), SourceVersion("files:a", "2"), SourceVersion("files:a", "1", 1)]
+    others = [SourceVersion("files:b", "1"), SourceVersion("files:a", "2")]
     keys = {cache_key([v], "f") for v in (version, *others)}
     keys |= {cache_key([version], "g"), cache_key([version, None], "f")}
-    assert len(keys) == 6
+    assert len(keys) == 5
+    # A generation counts the purges of one server: the keys of servers that share results do not contain it.
+    assert cache_key([SourceVersion("files:a", "1", 1)], "f") == cache_key([version], "f")
     assert cache_key([replace(version, modified_s=5.0)], "f") == cache_key([version], "f")
+
+
+INFO_ORDER = Order((SourceRequest(SitePath("a.jpg")),), None, facts=InfoDocument())
+
+
+async def test_the_document_about_an_image_is_cached_like_a_rendition(line: Fixture) -> None:
+    first, second = [await line.deliver(INFO_ORDER) for _ in range(2)]
+    assert (first.cache_status, second.cache_status) == ("miss", "hit-memory")
+    assert (line.renderers.descriptions, line.renderers.analyses, line.renderers.renders) == (1, 1, 0)
+    assert first.record.media_type == "application/json"
+    assert json.loads(first.body or b"")["dominant"] == "#ff0000"
+    line.source.versions["a.jpg"] = "2"
+    assert (await line.deliver(INFO_ORDER)).cache_status == "miss"
+
+
+async def test_a_document_without_its_analysis_expires_soon(line: Fixture) -> None:
+    line.renderers.analysis = AnalysisResult(None, "busy", transient=True)
+    delivered = await line.deliver(INFO_ORDER)
+    assert delivered.record.expires_s == NOW + LOW_EFFORT_TTL_S
+    assert json.loads(delivered.body or b"")["faces"] is None

@@ -113,7 +113,7 @@ ALLOWED = (
 _ALLOWED = re.compile("|".join(f"(?:{pattern})" for pattern, _ in ALLOWED), re.IGNORECASE)
 _CODE = re.compile(r"``[^`]*``|`[^`]*`|\]\([^)]*\)|https?://\S+|\"[^\"]{0,40}\"")
 _EXCLUDED = re.compile(
-    r"tests/conformance/cases/|tests/data/|/node_modules/|\.venv|^LICENSE|examples/images/CREDITS|tools/language\.py|tests/tools/"
+    r"tests/conformance/cases/|tests/data/|/node_modules/|\.venv|\.peers/|^build/|^LICENSE|examples/images/CREDITS|tools/language\.py|tests/tools/"
 )
 
 

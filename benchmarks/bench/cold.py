@@ -36,7 +36,7 @@ class Case:
     def asks(self, server: Server) -> bool:
         """True if the server takes part and can render the case."""
         is_named = not self.servers or server.peer.name in self.servers
-        return is_named and server.peer.path(self.wanted("", "")) is not None
+        return is_named and server.peer.path(self.wanted(f".{self.kind.value.suffix}", "")) is not None
 
     def wanted(self, name: str, server: str) -> Wanted:
         return Wanted(name, self.width, self.format, self.qualities.get(server, self.quality))
@@ -51,11 +51,41 @@ class Pace:
     """Processor time of all its processes, an image."""
     bytes: float
     images: int
+    score: float | None = None
+    """SSIMULACRA2, the mean of three images; None for animations."""
+
+
+def further_cases(quality: int) -> tuple[Case, ...]:
+    """The rows at one quality only: other sizes, formats and sources."""
+    return tuple(
+        Case(
+            f"{kind.label} → {width} px {_word(codec)}",
+            kind,
+            width,
+            codec,
+            None if codec in ("png", "gif") else quality,
+        )
+        for kind, width, codec in (
+            (Kind.MP12, 512, "jpeg"),
+            (Kind.MP12, 1920, "jpeg"),
+            (Kind.MP24, 1280, "jpeg"),
+            (Kind.P3, 800, "jpeg"),
+            (Kind.PROGRESSIVE, 800, "jpeg"),
+            (Kind.MP12, 512, "webp"),
+            (Kind.MP12, 512, "avif"),
+            (Kind.PNG, 512, "png"),
+            (Kind.GIF, 240, "gif"),
+        )
+    )
+
+
+def _word(codec: str) -> str:
+    return codec.upper().replace("WEBP", "WebP")
 
 
 def cases(kind: Kind, width: int, codec: str, quality: int) -> tuple[Case, Case]:
     """The same image at each server's defaults, and at one quality."""
-    what = f"{kind.label} → {width} px {codec.upper().replace('WEBP', 'WebP')}"
+    what = f"{kind.label} → {width} px {_word(codec)}"
     plain = Case(f"{what}, defaults", kind, width, codec)
     return plain, replace(plain, title=f"{what}, quality {quality}", quality=quality)
 

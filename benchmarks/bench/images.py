@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -26,17 +27,37 @@ NAMES = (
     "gc_toucan",
 )
 CAMERA_QUALITY = 92
+SOURCES = 3
+"""Different sources of each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """The size in pixels and the format of a source. JPEGs have 4:2:0 chroma, as cameras and editors write them."""
+
+    label: str
+    width: int
+    height: int
+    suffix: str = "jpg"
+    profile: str = ""
+    progressive: bool = False
+    frames: int = 1
 
 
 class Kind(Enum):
-    """Sizes of sources, in pixels."""
+    """The sources."""
 
-    MP12 = (4000, 3000)
-    MP1 = (1200, 840)
+    MP24 = SourceSpec("24 MP", 6000, 3996)
+    MP12 = SourceSpec("12 MP", 4000, 3000)
+    MP1 = SourceSpec("1 MP", 1200, 840)
+    P3 = SourceSpec("12 MP P3", 4000, 3000, profile="p3")
+    PROGRESSIVE = SourceSpec("12 MP progressive", 4000, 3000, progressive=True)
+    PNG = SourceSpec("3 MP PNG", 2000, 1500, suffix="png")
+    GIF = SourceSpec("GIF of 12 frames", 480, 360, suffix="gif", frames=12)
 
     @property
     def label(self) -> str:
-        return "12 MP" if self is Kind.MP12 else "1 MP"
+        return self.value.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +78,11 @@ class Album:
         self._bases: dict[Kind, list[Path]] = {}
         self._next: defaultdict[tuple[Kind, str], itertools.count[int]] = defaultdict(itertools.count)
 
-    def prepare(self) -> None:
-        """Write the sources; a few seconds."""
+    def prepare(self, kinds: Iterable[Kind] = Kind) -> None:
+        """Write the sources of these kinds; all take half a minute."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for kind in Kind:
-            for at in range(3):
-                path = self.folder / f"base-{kind.name.lower()}-{at}.jpg"
-                _mosaic(kind, at).jpegsave(str(path), Q=CAMERA_QUALITY, keep="none")
-                self._bases.setdefault(kind, []).append(path)
+        for kind in kinds:
+            self._bases[kind] = [self._written(kind, at) for at in range(SOURCES)]
 
     def bases(self, kind: Kind) -> list[Path]:
         return self._bases[kind]
@@ -74,23 +92,52 @@ class Album:
         return [self._linked(kind, number) for number in itertools.islice(self._next[kind, asker], count)]
 
     def _linked(self, kind: Kind, number: int) -> str:
-        name = f"{kind.name.lower()}-{number:06}.jpg"
-        base = self._bases[kind][number % 3]
+        name = f"{kind.name.lower()}-{number:06}.{kind.value.suffix}"
+        base = self._bases[kind][number % SOURCES]
         if not (self.folder / name).exists():
             os.link(base, self.folder / name)
         return name
 
+    def _written(self, kind: Kind, at: int) -> Path:
+        spec = kind.value
+        path = self.folder / f"base-{kind.name.lower()}-{at}.{spec.suffix}"
+        image = mosaic(spec.width, spec.height, at)
+        match spec.suffix:
+            case "png":
+                image.pngsave(str(path), keep="none")
+            case "gif":
+                _film(image, spec.frames).gifsave(str(path), effort=4)
+            case _:
+                if spec.profile:
+                    image = image.icc_transform(spec.profile, input_profile="srgb")
+                save = {"Q": CAMERA_QUALITY, "subsample_mode": "on", "interlace": spec.progressive, "keep": "icc"}
+                image.jpegsave(str(path), **save)
+        return path
 
-def _mosaic(kind: Kind, at: int) -> pyvips.Image:
-    """A cut of one photograph at its own scale for 1 MP; sixteen cuts, some of them mirrored, for 12."""
-    width, height = kind.value
-    if kind is Kind.MP1:
+
+def mosaic(width: int, height: int, at: int) -> pyvips.Image:
+    """A cut of one photograph at its own scale for up to 1 MP; 16 or 36 cuts, some of them mirrored, for more."""
+    if width * height < 1_100_000:
         return _cut(NAMES[at], width, height)
+    sides = 4 if width <= 4000 else 6
     tiles = []
-    for place in range(16):
-        tile = _cut(NAMES[(place + at) % len(NAMES)], width // 4, height // 4)
+    for place in range(sides * sides):
+        tile = _cut(NAMES[(place + at) % len(NAMES)], width // sides, height // sides)
         tiles.append(tile.fliphor() if place // len(NAMES) % 2 else tile)
-    return pyvips.Image.arrayjoin(tiles, across=4)
+    return pyvips.Image.arrayjoin(tiles, across=sides)
+
+
+def _film(image: pyvips.Image, frames: int) -> pyvips.Image:
+    """The image moving to the left."""
+    return joined([image.wrap(x=12 * at, y=0) for at in range(frames)])
+
+
+def joined(frames: Sequence[pyvips.Image]) -> pyvips.Image:
+    """An animation of these frames, each of 80 ms."""
+    film = pyvips.Image.arrayjoin(list(frames), across=1).copy()
+    film.set_type(pyvips.GValue.gint_type, "page-height", frames[0].height)
+    film.set_type(pyvips.GValue.array_int_type, "delay", [80] * len(frames))
+    return film
 
 
 def _cut(name: str, width: int, height: int) -> pyvips.Image:

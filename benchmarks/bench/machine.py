@@ -94,6 +94,18 @@ def memory(pids: Sequence[int]) -> Memory:
     return Memory(resident / 1024, proportional / 1024)
 
 
+def resident_bytes(pid: int) -> int:
+    """The memory of one process; 0 if it has exited."""
+    pages = _text(Path(f"/proc/{pid}/statm")).split()
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
+
+
+def peak_bytes(pid: int) -> int:
+    """The largest memory that a process had; 0 if it has exited."""
+    lines = _text(Path(f"/proc/{pid}/status")).splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
 def tool(name: str, package: str) -> str | None:
     """The path of a program; from Debian's package where it is missing and we may install it."""
     if found := shutil.which(name):

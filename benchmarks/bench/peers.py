@@ -69,7 +69,13 @@ def _ipx(images: Path, port: int, place: Path) -> Started:
     return Started(["node", script, "serve", "--dir", str(images), "--port", str(port), "--host", "127.0.0.1"])
 
 
-def _ipx_path(wanted: Wanted) -> str:
+def _is_animated(wanted: Wanted) -> bool:
+    return wanted.name.endswith(".gif")
+
+
+def _ipx_path(wanted: Wanted) -> str | None:
+    if _is_animated(wanted):
+        return None  # animations are compared with sharp only
     quality = "" if wanted.quality is None else f",q_{wanted.quality}"
     return f"/w_{wanted.width},f_{wanted.format}{quality}/{wanted.name}"
 
@@ -107,7 +113,9 @@ def _thumbor(images: Path, port: int, place: Path) -> Started:
     return Started([script, "-i", "127.0.0.1", "-p", str(port), "-c", str(settings), "--processes", "2"])
 
 
-def _thumbor_path(wanted: Wanted) -> str:
+def _thumbor_path(wanted: Wanted) -> str | None:
+    if _is_animated(wanted):
+        return None  # animations are compared with sharp only
     quality = "" if wanted.quality is None else f":quality({wanted.quality})"
     return f"/unsafe/{wanted.width}x0/filters:format({wanted.format}){quality}/{wanted.name}"
 
@@ -174,7 +182,7 @@ def _nginx(workers: int, *, resizes: bool) -> Callable[[Path, int, Path], Starte
 
 
 def _nginx_path(wanted: Wanted) -> str | None:
-    if wanted.format != "jpeg":
+    if wanted.format != "jpeg" or _is_animated(wanted):
         return None  # it answers in the format that it reads
     return f"/resize/{wanted.width}/{wanted.quality or 75}/{wanted.name}"
 
@@ -205,4 +213,7 @@ STATIC   = Peer("nginx, one worker",  _nginx_installed,        _nginx(1, resizes
 STATIC_2 = Peer("nginx, two workers", _nginx_installed,        _nginx(2, resizes=False),  _static_path)
 # fmt: on
 RENDERING = (CROPMARK, SHARP, CAREFUL, IPX, THUMBOR, FILTER)
-ABSENT = "imgproxy and imagor are not compared: neither comes as a package that this command could install."
+ABSENT = (
+    "imgproxy and imagor are not compared: they are Go programs without packages, and must be built from source "
+    "against the headers of libvips. sharp and IPX come from npm, thumbor from PyPI, nginx from Debian."
+)

@@ -88,6 +88,8 @@ class Judge:
     def _reference(self, base: Path) -> Path:
         """Every pixel decoded, then resized once."""
         image = pyvips.Image.new_from_file(str(base))
+        if image.get_typeof("icc-profile-data"):
+            image = image.icc_transform("srgb", embedded=True)
         return self._written(base.stem, image.resize(self._width / image.width))
 
     def _png(self, name: str, body: bytes) -> Path:

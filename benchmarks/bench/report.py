@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import results
@@ -10,6 +10,7 @@ from bench.cold import CONNECTIONS
 from bench.images import CAMERA_QUALITY
 from bench.machine import Cores
 from bench.peers import ABSENT
+from bench.runs import Run
 from bench.targets import NAMES, NGINX, Found, targets, targets_table
 from bench.warm import BODIES
 from bench.warm import CONNECTIONS as HIT_CONNECTIONS
@@ -17,26 +18,24 @@ from bench.warm import CONNECTIONS as HIT_CONNECTIONS
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The circumstances of a run."""
+    """The circumstances of the results: of one run, or of several runs of single parts."""
 
-    date: str
+    runs: Sequence[Run]
     machine: str
     cores: Cores
-    load_before: float
-    command: str
-    minutes: float
-    rounds: int
-    seconds: float
     versions: Mapping[str, str]
     missing: Mapping[str, str]
 
 
 def section(about: About, found: Found) -> str:
-    when = f"{about.date}, `{about.command}`, {about.minutes:.0f} minutes."
-    where = f"{about.machine}; load average before: {about.load_before:.1f}."
-    parts = ["## Speed compared with peers", f"{when} {where}", targets_table(targets(found))]
+    runs = "\n".join(f"- {run}" for run in about.runs)
+    parts = ["## Speed compared with peers", f"{about.machine}.", runs, targets_table(targets(found))]
     if found.cold:
         parts += ["### Cache misses", COLD, results.cold_table(found.cold, NAMES)]
+    if found.srcsets:
+        parts += ["### All sizes of an image", SRCSET, results.srcset_table(found.srcsets)]
+    if found.levels:
+        parts += ["### From 1 to 64 connections", LEVELS, results.levels_table(found.levels)]
     if found.looks:
         scores = ", ".join(f"{name} {one.score:.1f} ({one.bytes / 1000:.1f} kB)" for name, one in found.looks.items())
         parts += [f"Quality of the 800 px JPEGs at quality 80 (SSIMULACRA2 against an exact resize): {scores}."]
@@ -51,8 +50,13 @@ def section(about: About, found: Found) -> str:
 
 
 COLD = (
-    f"Each image is requested once, over {CONNECTIONS} connections. Images per second (in brackets our rate divided by "
-    "theirs), processor time of all processes of the server per image, mean size."
+    f"Each image is requested once, over {CONNECTIONS} connections. Processor time of all processes of the server per "
+    "image (in brackets theirs divided by ours, the figure that counts), images per second, mean size, and SSIMULACRA2 "
+    "against an exact resize. Rows that name no setting have quality 80, PNG and GIF none."
+)
+SRCSET = "24 MP in eight widths from 320 to 1920 px as JPEG, WebP and AVIF, requested in parallel."
+LEVELS = (
+    "12 MP → 800 px JPEG, quality 80, by number of connections: processor time per image, images per second, latency."
 )
 EQUAL = (
     "Our quality is the lowest setting with a mean score of three images not below sharp's at its defaults; the "
@@ -81,15 +85,15 @@ def how(about: About) -> str:
     return (
         f"{versions}. {missing} {ABSENT}\n\n"
         f"Every server has cores {_listed(about.cores.servers)}, the load comes from {where} of the same machine, over "
-        f"the loopback address. {about.rounds} rounds with the servers in turn (A B C, A B C, …), about "
-        f"{about.seconds:g} s each; medians of rates and of processor times. Peers run with their defaults: sharp with "
+        "the loopback address. Rounds with the servers in turn (A B C, A B C, …); medians of rates and of processor "
+        "times. Peers run with their defaults: sharp with "
         "a minimal HTTP server (“careful”: with fastShrinkOnLoad off, so that it decodes a JPEG at twice the image's "
         "size or more), IPX with its own server, thumbor with two processes and no storage, nginx with two workers for "
         "its image filter, which cannot write WebP. “Defaults” means the quality that each server uses if the request "
         "names none.\n\n"
-        "Sources: mosaics of the project's photographs at their own scale (12 MP: sixteen cuts of six photographs; "
-        f"1 MP: one cut), JPEG at quality {CAMERA_QUALITY}, three different ones of each size, under a new name for "
-        "each request, so that no server's cache has a rendition and the files are in the page cache for all."
+        "Sources: mosaics of the project's photographs at their own scale (1 MP: one cut; 12 and 24 MP: 16, 36 cuts), "
+        f"JPEG at quality {CAMERA_QUALITY} with 4:2:0 chroma, three of each kind, under a new name for each request, "
+        "so that no server's cache has a rendition and the files are in the page cache for all."
     )
 
 

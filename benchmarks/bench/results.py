@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.cold import Pace
+from bench.parallel import LEVELS, Level, Srcset
 from bench.quality import Equal
 from bench.warm import Busy, Hits, Identical, Kept
 
@@ -37,10 +38,10 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def cold_table(found: Mapping[str, Mapping[str, Pace]], servers: Sequence[str]) -> str:
-    """Images per second, ms of processor time and kB per image; in brackets our rate divided by theirs."""
+    """CPU ms per image, in brackets theirs divided by ours; images per second; kB and SSIMULACRA2 of an image."""
     rows = []
     for title, paces in found.items():
-        ours = paces["cropmark"].rate
+        ours = paces["cropmark"].cpu_ms
         rows.append([title, *(_pace(paces.get(name), ours, name == "cropmark") for name in servers)])
     return table(("", *servers), rows)
 
@@ -48,8 +49,25 @@ def cold_table(found: Mapping[str, Mapping[str, Pace]], servers: Sequence[str]) 
 def _pace(pace: Pace | None, ours: float, is_ours: bool) -> str:
     if pace is None:
         return "–"
-    ratio = "" if is_ours else f" ({ours / pace.rate:.2f}×)"
-    return f"{pace.rate:.1f}/s{ratio}, {pace.cpu_ms:.1f} ms, {pace.bytes / 1000:.1f} kB"
+    ratio = "" if is_ours else f" ({pace.cpu_ms / ours:.2f}×)"
+    score = "" if pace.score is None else f", {pace.score:.1f}"
+    return f"{pace.cpu_ms:.1f} ms{ratio}, {pace.rate:.1f}/s, {pace.bytes / 1000:.1f} kB{score}"
+
+
+def srcset_table(found: Mapping[str, Srcset]) -> str:
+    rows = [(name, f"{one.seconds:.2f} s", f"{one.cpu_s:.2f} s", str(one.failed)) for name, one in found.items()]
+    return table(("", "until the last response", "processor time", "failed"), rows)
+
+
+def levels_table(found: Mapping[str, Mapping[int, Level]]) -> str:
+    """A column for each number of connections."""
+    rows = [(name, *(_level(one) for one in levels.values())) for name, levels in found.items()]
+    return table(("", *map(str, LEVELS)), rows)
+
+
+def _level(one: Level) -> str:
+    failed = f", {one.failed} failed" if one.failed else ""
+    return f"{one.cpu_ms:.1f} ms, {one.rate:.1f}/s, p50 {one.p50_ms:.0f} ms, p99 {one.p99_ms:.0f} ms{failed}"
 
 
 def equal_table(found: Mapping[str, Equal]) -> str:

@@ -8,34 +8,38 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from cropmark.caches.memory import MemoryCache
 from cropmark.caches.tiered import TieredCaches
 from cropmark.config.loader import Settings
+from cropmark.dialects import registry
 from cropmark.dialects.dialect import Dialect, ImageRequest, Response
 from cropmark.dialects.hints import hints
-from cropmark.explanation import Explanation, draw_analysis, explain_request, explain_with_source
+from cropmark.explanation import Explanation, draw_analysis, explain_request, with_sources
 from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import BadRequest, Problem, SourceNotFound
 from cropmark.model.values import Size
-from cropmark.pipeline import Pipeline
+from cropmark.pipeline import Pipeline, info_order
 from cropmark.plan.plan import EncodingChoice, Order, Plan
-from cropmark.plan.source import SitePath
+from cropmark.plan.source import SitePath, SourceRequest
 from cropmark.ports import Source
 from cropmark.runtime.atomic_file import write_with_umask
+from cropmark.runtime.logging import log_to_standard_error
 from cropmark.runtime.metrics import Metrics
 from cropmark.runtime.reads import read_source
-from cropmark.server.components import build_pool
-from cropmark.server.sites import build_dialect, build_dialects
+from cropmark.server.components import build_pipeline, build_pool
+from cropmark.server.sites import build_dialect, build_dialects, result_colors
 from cropmark.sources.files import FolderSource
 from cropmark.sources.site import SiteSource
-from cropmark.translation import DEFAULT_PATHS, Translation, translations
+from cropmark.translation import Translation, translations
 
 _BY_SUFFIX = {"jpeg": Format.JPEG, **{traits.extension: f for f, traits in TRAITS.items() if traits.writable}}
 
@@ -49,6 +53,8 @@ class RenderedImage:
     size: Size | None
     """Width and height in pixels; None if the original was passed through without reading its header."""
     warnings: tuple[str, ...] = ()
+    is_fallback: bool = False
+    """True if the body is the original because it could not be processed."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the body to a file; see write()."""
@@ -56,8 +62,9 @@ class RenderedImage:
 
 
 def write(path: str | os.PathLike[str], body: bytes) -> None:
-    """Write a file completely or not at all. A symbolic link stays one; a pipe or a device is written to.
+    """Write a file completely or not at all.
 
+    A symbolic link is followed and not replaced. To a pipe or a device, the body is written directly.
     Raises OSError.
     """
     target = Path(path)
@@ -87,12 +94,49 @@ def render(
     and the fix.
     """
     path, settings = _checked_path(source), settings or Settings()
-    built, request = build_dialect(dialect, settings), _image_request(path, query, accept)
-    order = built.order(request)
+    order = image_order(build_dialect(dialect, settings), _image_request(path, query, accept), suffix)
     if isinstance(order, Response):
         return RenderedImage(order.body, order.media_type, None)
-    order = replace(order, warnings=(*order.warnings, *hints(built.name, request)))
-    return asyncio.run(_render(path, _in_format(order, suffix, request, built), settings))
+    order = adapted(order, settings)
+    return asyncio.run(_render(path, order, settings))
+
+
+def adapted(order: Order, settings: Settings) -> Order:
+    """The order with the colors and gain maps of the settings, and with SVG read as they say."""
+    colors, gain_map = result_colors(settings)
+    return order.with_colors(colors, gain_map=gain_map).with_svg(is_read=settings.svg == "rasterize")
+
+
+def image_order(dialect: Dialect, request: ImageRequest, suffix: str = "") -> Order | Response:
+    """The order of a request for a file with this suffix, which selects the format if the query does not.
+
+    Raises Problems.
+    """
+    order = dialect.order(request)
+    if isinstance(order, Response):
+        return order
+    order = replace(order, warnings=(*order.warnings, *hints(dialect.name, request)))
+    return _in_format(order, suffix, request, dialect)
+
+
+async def deliver_image(pipeline: Pipeline, source: Source, order: Order) -> RenderedImage:
+    """The image of an order. Raises Problems, also for a file that is not an image."""
+    delivered = await pipeline.deliver(source, order)
+    try:
+        body = delivered.body if delivered.source is None else read_source(delivered.source)
+        assert body is not None
+    finally:
+        if delivered.source is not None:
+            delivered.source.close()
+    record = delivered.record
+    if delivered.source is not None and record.facts.format is None:  # a server delivers it: a PDF next to the images
+        raise SourceNotFound("the file at this path is not an image", fix="name an image")
+    warnings = tuple(str(warning) for warning in (*order.warnings, *record.warnings))
+    size = record.facts.size
+    if size is None and record.facts.source is not None:
+        size = record.facts.source.size
+    is_fallback = record.original is not None and record.original.is_failure
+    return RenderedImage(body, record.media_type, size, warnings, is_fallback)
 
 
 def explain(
@@ -103,13 +147,22 @@ def explain(
     accept: str = "",
     settings: Settings | None = None,
 ) -> Explanation:
-    """The query explained: its Order; with a source also the Recipe, the cache key and the cost."""
+    """The explanation of a query: its Order, and with a source also its Recipe, cache key and cost."""
     settings = settings or Settings()
-    built = build_dialect(dialect, settings)
-    if source is None:
-        return explain_request(built, _image_request(Path("image"), query, accept))
-    path = _checked_path(source)
-    return asyncio.run(_explain(path, _image_request(path, query, accept), built, settings))
+    path = Path("image") if source is None else _checked_path(source)
+    told = _explained(path, query, dialect, settings, accept)
+    return told if source is None else asyncio.run(_with_source(path, told, settings))
+
+
+def info(source: str | os.PathLike[str], *, settings: Settings | None = None) -> dict[str, Any]:
+    """The facts about an image that a server returns at `/_info/…`: size, colors, faces, focal point, placeholders.
+
+    Raises a Problem.
+    """
+    path, settings = _checked_path(source), settings or Settings()
+    order = info_order(Order((SourceRequest(SitePath(path.name)),), None))
+    found: dict[str, Any] = json.loads(asyncio.run(_render(path, order, settings)).body)
+    return found
 
 
 def draw(
@@ -120,7 +173,7 @@ def draw(
     Raises a Problem, also if the image could not be analyzed.
     """
     path, settings = _checked_path(source), settings or Settings()
-    return asyncio.run(_draw(path, _image_request(path, query, ""), build_dialect(dialect, settings), settings))
+    return asyncio.run(_draw(path, _explained(path, query, dialect, settings), settings))
 
 
 def translate(
@@ -131,7 +184,7 @@ def translate(
     accept: str | None = None,
     settings: Settings | None = None,
 ) -> tuple[Translation, ...]:
-    """The request translated to other dialects; to all others without `to`.
+    """The request translated to the dialects in `to`; without `to`, to every dialect except its own.
 
     `request` is a URL, a path, or a query. If its path begins with a dialect's prefix, `dialect` may be omitted.
     `accept` is the Accept header of one client; without it the translation is for every client. Raises a Problem if
@@ -147,7 +200,8 @@ def _parse_request(request: str, dialect: str | None, dialects: Mapping[str, Dia
     """The name of the request's dialect, and the request."""
     if "://" not in request and not request.startswith("/"):
         name = dialect or "fastly"
-        return name, ImageRequest(DEFAULT_PATHS.get(name, "image"), request.removeprefix("?"))
+        path = registry.entry(name).query_path if name in dialects else ""
+        return name, ImageRequest(path, request.removeprefix("?"))
     try:
         parts = urlsplit(request)
     except ValueError as error:
@@ -158,7 +212,8 @@ def _parse_request(request: str, dialect: str | None, dialects: Mapping[str, Dia
     base = f"/{first}" if first in dialects and dialect in (None, first) else ""
     if dialect is None and not base:
         raise BadRequest(
-            f"expected a path that begins with a dialect, got {parts.path[:80]!r}", fix="name its dialect with --from"
+            f"expected a path that begins with a dialect, got {parts.path[:80]!r}",
+            fix="name its dialect (--from, or the argument dialect)",
         )
     return dialect or first, ImageRequest(
         unquote(rest if base else parts.path.removeprefix("/")), parts.query, base=base
@@ -176,9 +231,11 @@ def _checked_path(source: str | os.PathLike[str]) -> Path:
     """The real path of a file. Raises SourceNotFound."""
     path = Path(os.path.realpath(source))
     try:
-        is_file = path.is_file()
+        is_file, is_folder = path.is_file(), path.is_dir()
     except OSError as error:
         raise SourceNotFound(f"{source} cannot be read: {error.strerror}", fix="check its permissions") from error
+    if is_folder:
+        raise SourceNotFound(f"{source} is a folder", fix="name an image in it")
     if not is_file:
         raise SourceNotFound(f"file not found: {source}", fix="check the path")
     return path
@@ -189,7 +246,7 @@ def _format_of(suffix: str) -> Format | None:
 
 
 def _in_format(order: Order, suffix: str, request: ImageRequest, dialect: Dialect) -> Order:
-    """The order with the suffix's format, if its query leaves the format open, as an empty query does."""
+    """The order with the format of the suffix; unchanged if the query selects a format."""
     image_format = _format_of(suffix)
     if image_format in (None, _format_of(Path(request.path).suffix)):  # the dialect chooses the source's own format
         return order
@@ -201,7 +258,8 @@ def _in_format(order: Order, suffix: str, request: ImageRequest, dialect: Dialec
         return order
     plan = order.plan or Plan()
     same = (choice for choice in plan.output.choices if choice.format is image_format)
-    choice = replace(next(same, EncodingChoice(image_format)), skipped_for=(), warning_if_skipped=None)
+    text = f"this image cannot become {suffix.lower().removeprefix('.')}"
+    choice = replace(next(same, EncodingChoice(image_format)), skipped_for=(), warning_if_skipped=text)
     return replace(order, plan=replace(plan, output=replace(plan.output, choices=(choice,))))
 
 
@@ -211,41 +269,34 @@ def _formats(order: Order) -> list[Format | None]:
 
 async def _render(path: Path, order: Order, settings: Settings) -> RenderedImage:
     async with _engine(path, settings) as (pipeline, source):
-        delivered = await pipeline.deliver(source, order)
-        try:
-            body = delivered.body if delivered.source is None else read_source(delivered.source)
-            assert body is not None
-        finally:
-            if delivered.source is not None:
-                delivered.source.close()
-    record = delivered.record
-    if delivered.source is not None and record.facts.format is None:  # a server delivers it: a PDF next to the images
-        raise SourceNotFound("the file at this path is not an image", fix="name an image")
-    warnings = tuple(str(warning) for warning in (*order.warnings, *record.warnings))
-    size = record.facts.size
-    if size is None and record.facts.source is not None:
-        size = record.facts.source.size
-    return RenderedImage(body, record.media_type, size, warnings)
+        return await deliver_image(pipeline, source, order)
 
 
-async def _explain(path: Path, request: ImageRequest, dialect: Dialect, settings: Settings) -> Explanation:
+def _explained(path: Path, query: str, dialect: str, settings: Settings, accept: str = "") -> Explanation:
+    """The explanation of a query from its text alone."""
+    request = _image_request(path, query, accept)
+    return explain_request(build_dialect(dialect, settings), request, lambda order: adapted(order, settings))
+
+
+async def _with_source(path: Path, told: Explanation, settings: Settings) -> Explanation:
     async with _engine(path, settings) as (pipeline, source):
-        return await explain_with_source(dialect, request, source, pipeline.renderers, pipeline)
+        return await with_sources(told, source, pipeline.renderers, pipeline)
 
 
-async def _draw(path: Path, request: ImageRequest, dialect: Dialect, settings: Settings) -> bytes:
+async def _draw(path: Path, told: Explanation, settings: Settings) -> bytes:
     async with _engine(path, settings) as (pipeline, source):
-        return await draw_analysis(dialect, request, source, pipeline.renderers, pipeline)
+        return await draw_analysis(told, source, pipeline.renderers, pipeline)
 
 
 @asynccontextmanager
 async def _engine(path: Path, settings: Settings) -> AsyncIterator[tuple[Pipeline, Source]]:
     """A pipeline over the file's folder, with one renderer and a small cache."""
+    log_to_standard_error()
     async with AsyncExitStack() as stack:
         pool = build_pool(settings.model_copy(update={"renderers": 1}))
         await pool.start()
         stack.push_async_callback(pool.close)
-        pipeline = Pipeline(cache=TieredCaches([MemoryCache(2**20)]), renderers=pool, metrics=Metrics())
+        pipeline = build_pipeline(settings, TieredCaches([MemoryCache(2**20)]), pool, Metrics())
         stack.push_async_callback(pipeline.close)
         yield pipeline, SiteSource({SitePath: FolderSource(path.parent)})
 

@@ -1,7 +1,7 @@
 """Interfaces to everything outside the core: sources, renderers, caches, limits, uploads, results, the library.
 
 `pipeline` and `web` depend on these Protocols only. The adapters in `sources`, `renderers`, `caches`, `security` and
-`library` implement them and never import each other.
+`library` implement them; no adapter imports another.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, NewType, Protocol, TypeVar
 
 from cropmark.geometry.findings import Analysis
 from cropmark.geometry.recipe import Reason
+from cropmark.model.appearance import Appearance
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan, RequestWarning
@@ -27,8 +29,11 @@ T = TypeVar("T")
 Digest = NewType("Digest", str)
 """A SHA-256 digest as 64 hex digits."""
 
-RENDER_VERSION = "4"
+RENDER_VERSION = "7"
 """Part of every cache key. Increase it when the pixels rendered for an equal Plan change."""
+
+STALE_S = 300.0
+"""Longest time in seconds for which a rendition is sent after a soft purge."""
 
 
 # ---------------------------------------------------------------------------------------------- sources
@@ -44,17 +49,19 @@ class SourceVersion:
     identity: str
     version: str
     generation: int = 0
-    """Changes when the source is purged."""
+    """A number that changes when the source is purged."""
     modified_s: float | None = None
-    """Unix time for Last-Modified; None: unknown."""
+    """Unix time of the last change, for the header Last-Modified; None if it is unknown."""
     versioned: bool = False
     """True if the bytes under this identity never change."""
     private: bool = False
-    """True if only this client may store the response; shared caches must not."""
+    """True if only the client of the request may store the response; shared caches must not."""
     cache_control: str | None = None
-    """The Cache-Control header that the origin sent; None: no origin, or no such header."""
+    """The Cache-Control header that the origin sent; None without an origin or without this header."""
+    keys: str = field(default="", compare=False)
+    """The keys for purges that the origin sent, separated by spaces."""
     fetched_s: float | None = field(default=None, compare=False)
-    """Unix time at which the origin last sent or confirmed the bytes; None: no origin."""
+    """Unix time at which the origin last sent or confirmed the bytes; None without an origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +74,15 @@ class OpenSource:
     version: SourceVersion
     close: Callable[[], None]
     """Closes the descriptor."""
+    media_type: str | None = None
+    """The media type of a file that is not an image, if the source stores it; else None."""
 
     @classmethod
-    def from_fd(cls, fd: int, size: int, version: SourceVersion) -> OpenSource:
+    def from_fd(cls, fd: int, size: int, version: SourceVersion, media_type: str | None = None) -> OpenSource:
         """Take ownership of a file descriptor of `size` bytes; close() may be called more than once."""
         # FileIO closes once, and also when the value is garbage-collected. A second os.close() could close another
         # file that got the same number.
-        return cls(fd, size, version, io.FileIO(fd).close)
+        return cls(fd, size, version, io.FileIO(fd).close, media_type)
 
 
 def purge_matches(prefix: str, identity: str) -> bool:
@@ -91,20 +100,20 @@ class Source(Protocol):
     """
 
     def stat(self, ref: SourceRef) -> SourceVersion | None:
-        """The current version if it is known without waiting; None: only open() can find out.
+        """The current version if it is known without waiting; None if only open() can find it.
 
-        Raises SourceNotFound if it is known without waiting that the source does not exist.
+        Raises SourceNotFound if it is known without waiting that the image does not exist.
         """
         ...
 
     async def open(self, ref: SourceRef) -> OpenSource: ...
 
     def identity(self, ref: SourceRef) -> str:
-        """The identity that versions of this source have, also when the source does not exist."""
+        """The `identity` in the versions of this image, even if the image does not exist."""
         ...
 
     def purge(self, prefix: str) -> None:
-        """Give all sources that `prefix` covers (see purge_matches) a new generation."""
+        """Give a new generation to all images with an identity that `prefix` covers (see purge_matches)."""
         ...
 
     async def close(self) -> None: ...
@@ -122,14 +131,14 @@ class Facts:
     """Size of the result in pixels."""
     frames: int = 1
     focus: str | None = None
-    """Placement of a smart crop."""
+    """The placement that a smart crop used; None without a smart crop."""
     format: Format | None = None
     """Format of the response body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Time per stage as (name, milliseconds), for Server-Timing."""
+    """The stages of a request as (name, milliseconds), for the header Server-Timing."""
 
     stages: tuple[tuple[str, float], ...] = ()
 
@@ -144,7 +153,7 @@ class Rendered:
     warnings: tuple[RequestWarning, ...] = ()
     timing: Timing = Timing()
     low_effort: bool = False
-    """True if load forced the encoder's lowest effort; such a result is cached for a minute."""
+    """True if the encoder used its lowest effort because of high load. The result is then cached for a minute only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +173,14 @@ class AnalysisResult:
     analysis: Analysis | None
     reason: str = ""
     transient: bool = False
-    """True if another attempt may succeed."""
+    """True if the analysis is absent but another attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageDifference:
-    """Difference of two images over their common size, in levels from 0 to 255: the mean and the maximum.
+    """The difference of two images. `mean` and `maximum` are in levels from 0 to 255.
 
-    `psnr_db` is the peak signal-to-noise ratio in dB; None: all pixels are equal.
+    `size` is the compared size. `psnr_db` is the peak signal-to-noise ratio in dB, or None if all pixels are equal.
     """
 
     size: Size
@@ -197,7 +206,7 @@ class Renderers(Protocol):
         untrusted: bool = False,
         client: str | None = None,
     ) -> Rendered | Passthrough:
-        """Render the image. A queued task is dropped when it is cancelled; a running one continues to its end."""
+        """Render the image. Cancelling drops the task if it is queued; a running render continues to its end."""
         ...
 
     async def inspect(self, source: OpenSource, *, untrusted: bool = False, client: str | None = None) -> Info: ...
@@ -205,10 +214,18 @@ class Renderers(Protocol):
     async def analyze(
         self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult:
-        """The analysis; none if the plan's limits do not allow decoding the source."""
+        """The analysis of the source. It is absent if the plan's limits do not allow decoding the source."""
         ...
 
-    async def draw(self, source: OpenSource, analysis: Analysis, window: Box | None) -> Rendered:
+    async def describe(
+        self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
+    ) -> Appearance:
+        """The colors and placeholders of the source. Raises Unprocessable if the plan's limits forbid decoding it."""
+        ...
+
+    async def draw(
+        self, source: OpenSource, analysis: Analysis, window: Box | None, *, untrusted: bool = False
+    ) -> Rendered:
         """A PNG of the source that shows the analysis and the crop window, both in upright pixels."""
         ...
 
@@ -226,24 +243,32 @@ class Record:
     etag: str
     """A strong ETag in quotes: the digest of the body."""
     length: int
-    """Bytes of the body."""
+    """Length of the body in bytes."""
     facts: Facts = Facts()
     warnings: tuple[RequestWarning, ...] = ()
     versions: tuple[SourceVersion, ...] = ()
-    """The sources that were read."""
+    """The versions of the sources that were read."""
     tags: tuple[str, ...] = ()
     """Names for purges: `source:<identity>`, `url:<digest>` and `tag:<word>`, each followed by a newline.
 
-    A purge gives a prefix; a prefix that ends with the newline matches one tag only.
+    A purge names a prefix of tags. A prefix that ends with the newline matches only one tag.
     """
     original: Reason | None = None
-    """The reason to send the first source unchanged; the cached body is empty then. None: an image was rendered."""
+    """The reason to send the first source unchanged, with an empty cached body; None for a rendered result."""
     expires_s: float | None = None
-    """Unix time from which the cache does not return it; None: never."""
+    """Unix time from which caches do not return the rendition any more; None if it does not expire."""
+    order_key: str = ""
+    """Key of the order without the versions of its sources; finds the rendition after a soft purge. May be empty."""
+    purges_seen: str = ""
+    """Position of the last purge that this server knew when the render began; empty if servers do not share purges."""
+
+    def has_tag(self, prefix: str) -> bool:
+        """True if a purge of `prefix` covers this record."""
+        return any(tag.startswith(prefix) for tag in self.tags)
 
     @property
     def is_transient(self) -> bool:
-        """True if a better result may follow soon: something is missing, or the source is damaged or incomplete."""
+        """True if a better result may follow soon: the record expires, or the source is damaged or incomplete."""
         return self.expires_s is not None or self.original is Reason.UNREADABLE
 
 
@@ -255,17 +280,33 @@ class Rendition:
     record: Record = field(kw_only=True)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRendition:
+    """A rendition that is too large for the memory: its body is read from an open file. The receiver calls close()."""
+
+    record: Record
+    descriptor: int
+    offset: int
+    """Offset of the body in the file, in bytes."""
+    close: Callable[[], None]
+
+    @classmethod
+    def from_fd(cls, fd: int, offset: int, record: Record) -> StoredRendition:
+        """Take ownership of a file descriptor; close() may be called more than once."""
+        return cls(record, fd, offset, io.FileIO(fd).close)  # see OpenSource.from_fd()
+
+
 class Cache(Protocol):
-    """Stores renditions by key. It may drop any of them at any time and never returns a damaged one."""
+    """Stores renditions by key. A cache may drop a rendition at any time, and never returns a damaged rendition."""
 
     async def get(self, key: Digest) -> Rendition | None: ...
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
-        """Store it if there is space. Storage errors are logged and counted, never raised."""
+        """Store the rendition if there is space. Storage errors are logged and counted, never raised."""
         ...
 
     async def purge(self, tag_prefix: str) -> int:
-        """Delete all entries with a tag that begins with `tag_prefix`; returns their number."""
+        """Delete all entries with a tag that begins with `tag_prefix`; returns the number of deleted entries."""
         ...
 
     async def close(self) -> None: ...
@@ -279,8 +320,103 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def lookup(self, key: Digest) -> tuple[Rendition, str] | None:
-        """A rendition and the name of its tier: memory, disk or shared. It is copied into the faster tiers."""
+        """A rendition and the name of its tier: memory, disk or shared. Copies the rendition into the faster tiers."""
         ...
+
+    async def find(self, key: Digest) -> tuple[Rendition | StoredRendition, str] | None:
+        """Like lookup(), but a large rendition on the disk is not read; the caller closes it."""
+        ...
+
+    async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:
+        """A rendition that was stored since a lookup missed it: without a wait, or on disk in the tier `name`."""
+        ...
+
+    async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:
+        """A rendition on the disk that a soft purge has purged in the last STALE_S.
+
+        With `streams`, a large one is not read; the caller closes it.
+        """
+        ...
+
+    async def drop_stale(self, order_key: Digest) -> None:
+        """Remove the rendition that find_stale() finds."""
+        ...
+
+    async def written(self, key: Digest, name: str) -> None:
+        """Wait until a rendition that was put is in the tier of this name, or was dropped."""
+        ...
+
+    def in_memory(self, tag_prefix: str) -> dict[Digest, Rendition]:
+        """The renditions in memory that a purge of `tag_prefix` covers."""
+        ...
+
+    async def purge(self, tag_prefix: str, at: tuple[int, int] | None = None, *, soft: bool = False) -> int:
+        """Purge every tier. `at` is the position of the purge in the stream of all servers' purges.
+
+        With `soft`, find_stale() finds the renditions that were on the disk.
+        """
+        ...
+
+    async def purge_own(self, tag_prefix: str, *, soft: bool = False) -> int:
+        """Purge every tier except the entries that several servers share. Returns the number of purged entries."""
+        ...
+
+    async def forget(self, tag_prefix: str) -> None:
+        """The same, except for files on the disk; finishes their writes, before all fronts of this host remove them."""
+        ...
+
+
+class RenderLocks(Protocol):
+    """Locks of servers or processes that share a tier of the cache, so that only one of them renders an image."""
+
+    @property
+    def tier(self) -> str:
+        """The name of the shared tier: a lock is released when the image is in it."""
+        ...
+
+    @property
+    def longest_wait_s(self) -> float:
+        """Time after which a lock ends by itself."""
+        ...
+
+    async def acquire(self, key: Digest) -> str | None:
+        """The token of a new lock; empty if locks are not available; None while another server has the lock."""
+        ...
+
+    async def wait(self, key: Digest, until_s: float) -> None:
+        """Wait until the lock ends, but not longer than until `until_s` of the monotonic clock."""
+        ...
+
+    async def release(self, key: Digest, token: str) -> None: ...
+
+
+class PurgeKind(Enum):
+    """The kind of value by which a purge selects entries. The enum's values are the names in JSON."""
+
+    URL = "url"
+    SOURCE = "source"
+    PREFIX = "prefix"
+    TAG = "tag"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """A purge as an operator requests it. Each server finds the entries of its caches that the purge covers."""
+
+    kind: PurgeKind
+    value: str = ""
+    soft: bool = False
+    """True if purged renditions in memory may be sent until new renditions are ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeResult:
+    """The number of entries that were purged on this server. `sent` is true if the purge reaches the other servers."""
+
+    purged: int
+    sent: bool = True
+    """False if the purge waits until Redis responds."""
 
 
 # ---------------------------------------------------------------------------------------------- limits
@@ -288,7 +424,10 @@ class TieredCache(Cache, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A client's use of a rate limit: requests per window, requests left in it, seconds to wait if it is exceeded."""
+    """A client's use of a rate limit: the requests allowed per window, and those that remain in the current window.
+
+    `retry_after_s` is the time to wait if the limit is exceeded, else 0.
+    """
 
     limit: int
     remaining: int
@@ -307,7 +446,7 @@ class Limiter(Protocol):
         ...
 
     def peek(self, key: str, limit: int, window_s: int) -> Quota:
-        """The quota after the last hit that this process counted. Counts nothing and never waits."""
+        """The quota after the last request that this process counted. Counts no request and never waits."""
         ...
 
 
@@ -323,11 +462,11 @@ class UploadWriter(Protocol):
         ...
 
     def write(self, piece: bytes) -> None:
-        """Raises SourceTooLarge above the limit, Overloaded if the disk is full."""
+        """Append a piece. Raises SourceTooLarge if the upload exceeds the limit, Overloaded if the disk is full."""
         ...
 
     def finish(self) -> UploadRef:
-        """End the upload; from now on its bytes can be opened by their digest."""
+        """End the upload. After that, the upload can be opened by the returned reference, its digest."""
         ...
 
     def discard(self) -> None:
@@ -343,7 +482,7 @@ class UploadStore(Source, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """Metadata of a stored result. `owner` identifies the API key that it was created with."""
+    """Metadata of a stored result. `owner` identifies the API key of the request that created the result."""
 
     id: str
     format: Format
@@ -351,15 +490,15 @@ class StoredResult:
     owner: str
     created_s: float
     expires_s: float | None
-    """Unix time of its deletion; None: stored until it is deleted or its space is needed."""
+    """Unix time at which the result expires; None if it is stored until it is deleted or its space is needed."""
     comment: str = ""
 
 
 class ResultStore(Protocol):
-    """Stores results under ids that cannot be guessed. It offers no list of them."""
+    """Stores results under ids that cannot be guessed. The ids cannot be listed."""
 
     async def put(self, body: bytes | OpenSource, image_format: Format, owner: str, comment: str = "") -> StoredResult:
-        """Raises Overloaded if the disk is full."""
+        """Store a result under a new id. Raises Overloaded if the disk is full."""
         ...
 
     async def open(self, result_id: str) -> tuple[StoredResult, OpenSource] | None:
@@ -379,8 +518,8 @@ class ResultStore(Protocol):
 class Library(Protocol):
     """Stores assets. Its methods block on a database and a disk; call them in threads. Each is one transaction.
 
-    `by` names the author of a change. Methods raise NotFound if something is not in the branch, BadRequest, or
-    Overloaded if the database cannot be reached.
+    `by` names the author of a change. Methods raise NotFound if an asset or folder is not in the branch, BadRequest for
+    an invalid change, DatabaseUnavailable if the database does not respond, and Overloaded if bytes cannot be stored.
     """
 
     def stack(self, api_key: str) -> assets.Stack | None: ...
@@ -388,7 +527,7 @@ class Library(Protocol):
     def environments(self, stack: str) -> tuple[assets.Environment, ...]: ...
 
     def new_environment(self, stack: str, name: str) -> assets.Environment:
-        """Raises BadRequest if an environment has that name."""
+        """Create an environment. Raises BadRequest if an environment of the stack has this name."""
         ...
 
     def add(
@@ -402,7 +541,7 @@ class Library(Protocol):
         ...
 
     def restore(self, branch: BranchRef, uid: str, number: int, by: str) -> Asset:
-        """Add a new version with the bytes of an older one."""
+        """Add a new version with the bytes of the older version `number`."""
         ...
 
     def name_version(self, branch: BranchRef, uid: str, number: int, name: str | None) -> None:
@@ -444,7 +583,10 @@ class LibraryAccess(Protocol):
         ...
 
     async def write(self, act: Callable[[Library], T]) -> T:
-        """Like read(), for changes. When it returns, this server delivers the changed assets."""
+        """The result of `act`, which runs in a thread and may change the library.
+
+        When this returns, this server delivers the changed assets.
+        """
         ...
 
     async def key(self, kind: assets.KeyKind, secret: str) -> assets.LibraryKey | None:

@@ -3,8 +3,9 @@
 A dialect's writer proposes queries. Each is parsed like any request of that dialect, and its Plan is compared with
 the expected one for every client (by its Accept header) and every kind of source that both dialects read. Plans are
 compared in the normal form of geometry.normalize: the Steps that apply to that kind of source, and the encoding of the
-result (format, quality if it has an effect, lossless, progressive, palette, frames, metadata). Not compared: limits,
-readable formats and their fallbacks, the rule that sends the original if re-encoding gains nothing, and warnings.
+result (format, quality if it has an effect, lossless, progressive, palette, frames, metadata). These are not compared:
+limits, readable formats and their fallbacks, the rule that sends the original if re-encoding gains nothing, and
+warnings.
 """
 
 from __future__ import annotations
@@ -27,16 +28,15 @@ from cropmark.plan.steps import AnyStep, Overflow
 
 CLIENTS: Final = ("", "image/webp", "image/avif", "image/avif,image/webp")
 """Accept headers, one for each kind of client that a dialect distinguishes."""
-DEFAULT_PATHS: Final = {"pixlab": "crop"}
-"""The path of a request that is given as a query only, by dialects with endpoints."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
     """A request translated to a dialect.
 
-    With an empty `differs` it is equivalent for every client and every kind of source; otherwise `differs` has a
-    sentence for each difference. Without a query the dialect cannot express the request; `differs` gives the reasons.
+    With an empty `differs` the translation is equivalent for every client and every kind of source; otherwise `differs`
+    has a sentence for each difference. A `query` of None means that the dialect cannot express the request; `differs`
+    then gives the reasons.
     """
 
     dialect: str
@@ -60,9 +60,10 @@ class Translation:
 def translations(
     request: ImageRequest, dialect: Dialect, others: Iterable[Dialect], *, accept: str | None = None
 ) -> tuple[Translation, ...]:
-    """The request translated to each of the other dialects. Raises the Problem that its own dialect reports.
+    """The request, which is in `dialect`, translated to each of the other dialects.
 
-    `accept` None: compare for every client; otherwise only for the client with this Accept header.
+    With `accept`, requests are compared only for the client with this Accept header; without it, for every client.
+    Raises the Problem that `dialect` reports for the request.
     """
     clients = CLIENTS if accept is None else (accept,)
     orders = _orders(dialect, request, clients)
@@ -96,7 +97,10 @@ def _translate(orders: Sequence[Order], request: ImageRequest, other: Dialect, c
 
 
 def _combined_order(orders: Sequence[Order]) -> Order:
-    """The first Order with a Plan, with the choices of all Plans: a writer finds all formats and qualities in it."""
+    """The first Order with a Plan, with the encoding choices of all clients' Plans.
+
+    A writer finds all formats and qualities in it.
+    """
     plans = [order.plan for order in orders if order.plan is not None]
     if not plans:
         return orders[0]
@@ -130,7 +134,7 @@ class TranslationPair:
     expected: NormalizedPlan
     actual: NormalizedPlan
     formats: frozenset[Format] = frozenset()
-    """The expected formats of all clients, so more than one if the format is negotiated."""
+    """The expected formats of this kind of source for all clients; more than one if the format is negotiated."""
 
     @property
     def is_equal(self) -> bool:
@@ -138,9 +142,9 @@ class TranslationPair:
 
     @property
     def is_near(self) -> bool:
-        """True if only crops that reach outside, parts of a pixel and the encoding differ.
+        """True if the Plans differ only in crops that reach outside the image, in parts of a pixel or in the encoding.
 
-        The format may differ if it is negotiated: a client then gets another of the formats that clients get.
+        The format may differ only to a format that is expected for another client.
         """
         return (
             self.expected.approximate_steps == self.actual.approximate_steps
@@ -149,7 +153,7 @@ class TranslationPair:
 
     @property
     def distance(self) -> float:
-        """The number of differences. Steps and the format have a higher weight, the number of a quality a lower one."""
+        """The weighted number of differences: Steps and format count more, a different quality value counts less."""
         if self.is_equal:
             return 0
         one, two = self.expected, self.actual
@@ -202,7 +206,10 @@ class CheckedTranslation:
 
     @property
     def distance(self) -> float:
-        """0 if all pairs are equal; each source format has the same weight, independent of its number of kinds."""
+        """The sum of the distances of all pairs, 0 if all are equal.
+
+        Each source format has the same weight, however many kinds of source it has.
+        """
         if self.rejection is not None:
             return math.inf
         kinds = Counter(pair.info.format for pair in self.pairs)
@@ -210,12 +217,12 @@ class CheckedTranslation:
 
     @property
     def cost(self) -> float:
-        """The distance, with a parameter more for a tenth less; 0 only for a distance of 0."""
+        """The distance, rounded, plus 1/10 for each parameter of the query; 0 only for a distance of 0."""
         return round(self.distance, 1) + self.query.text.count("=") / 10 if self.distance else 0
 
     @property
     def is_near(self) -> bool:
-        """True if the translation is close enough to return: near for at least half of the source formats."""
+        """True if the translation is close enough to be returned: near for at least half of the source formats."""
         if self.rejection is not None:
             return False
         kinds = Counter(pair.info.format for pair in self.pairs)
@@ -235,7 +242,7 @@ class CheckedTranslation:
         return (*sentences[:MAX_SENTENCES], *((f"and {more} more",) if more > 0 else ()))
 
     def _scope_note(self, pairs: Sequence[TranslationPair], clients: Sequence[str]) -> str:
-        """The sources and clients that a sentence applies to, in parentheses; empty if to all."""
+        """The sources and clients that a sentence applies to, in parentheses; empty if it applies to all of them."""
         if len(pairs) == len(self.pairs):
             return ""
         note = f" (from {', '.join(self._sources({pair.info for pair in pairs}))}"
@@ -245,7 +252,7 @@ class CheckedTranslation:
         return f"{note}, for clients that accept {' or '.join(clients[n] or 'nothing newer' for n in numbers)})"
 
     def _sources(self, infos: Set[Info]) -> Iterator[str]:
-        """The source format if all of its kinds are in `infos`, otherwise the kinds that are."""
+        """Yields the sources in words: a format if all of its kinds are in `infos`, else only the kinds in `infos`."""
         for name in dict.fromkeys(pair.info.format for pair in self.pairs):
             all_kinds = dict.fromkeys(pair.info for pair in self.pairs if pair.info.format is name)
             kinds = [info for info in all_kinds if info in infos]

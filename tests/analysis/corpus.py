@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parents[1] / "data" / "corpus"
 @cache
 def annotated() -> dict[str, Any]:
     """The annotations by file name."""
-    return {told["file"]: told for told in json.loads((FOLDER / "annotations.json").read_text())}
+    return {report["file"]: report for report in json.loads((FOLDER / "annotations.json").read_text())}
 
 
 def pixels(name: str, *, long_side: int = 640) -> NDArray[np.uint8]:

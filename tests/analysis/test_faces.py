@@ -25,16 +25,16 @@ def overlap(face: Face, box: list[int], width: int, height: int) -> float:
     return shared / (face.width * width * face.height * height + box[2] * box[3] - shared)
 
 
-WITH_FACES = [name for name, told in annotated().items() if told["faces"]]
-WITHOUT_FACES = [name for name, told in annotated().items() if not told["faces"] and not told["heads"]]
+WITH_FACES = [name for name, marked in annotated().items() if marked["faces"]]
+WITHOUT_FACES = [name for name, marked in annotated().items() if not marked["faces"] and not marked["heads"]]
 
 
 @pytest.mark.parametrize("name", WITH_FACES)
 def test_every_main_face_of_a_photograph_is_detected(network: ModelSession, name: str) -> None:
-    told = annotated()[name]
+    report = annotated()[name]
     found = [face for face in detect_faces(network, pixels(name)) if face.score >= 0.8]
-    for box in told["faces"]:
-        assert any(overlap(face, box, told["width"], told["height"]) > 0.5 for face in found), box
+    for box in report["faces"]:
+        assert any(overlap(face, box, report["width"], report["height"]) > 0.5 for face in found), box
 
 
 @pytest.mark.parametrize("name", WITHOUT_FACES)

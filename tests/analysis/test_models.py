@@ -65,10 +65,10 @@ MISSING = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("names", "told"), MISSING)
-def test_a_missing_runtime_is_reported(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], told: str) -> None:
+@pytest.mark.parametrize(("names", "reason"), MISSING)
+def test_a_missing_runtime_is_reported(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], reason: str) -> None:
     monkeypatch.setattr(models, "find_spec", lambda name: None if name in names else object())
-    assert models.unavailable_reason() == told
+    assert models.unavailable_reason() == reason
 
 
 def test_loading_models_imports_neither_numpy_nor_the_runtime() -> None:

@@ -8,6 +8,7 @@ from cropmark.analysis import models
 from cropmark.analysis.saliency import (
     MAX_UNCERTAINTY,
     QUICK_SIDE,
+    needs_closer_look,
     residual_map,
     run_subject_network,
     saliency_map,
@@ -52,9 +53,9 @@ SUBJECTS = [
 
 @pytest.mark.parametrize(("name", "least"), SUBJECTS)
 def test_the_map_covers_the_subject(network: ModelSession, name: str, least: float) -> None:
-    told = annotated()[name]
+    report = annotated()[name]
     found = subject_map(network, pixels(name))
-    assert share_inside(found, told["subject"], told["width"], told["height"]) >= least
+    assert share_inside(found, report["subject"], report["width"], report["height"]) >= least
 
 
 def test_a_small_subject_is_detected_in_the_second_run(network: ModelSession) -> None:
@@ -87,9 +88,26 @@ DOUBTS = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("values", "told"), DOUBTS)
-def test_uncertainty_of_a_map(values: list[float], told: float) -> None:
-    assert uncertainty(np.array([values], np.float32)) == pytest.approx(told)
+@pytest.mark.parametrize(("values", "expected"), DOUBTS)
+def test_uncertainty_of_a_map(values: list[float], expected: float) -> None:
+    assert uncertainty(np.array([values], np.float32)) == pytest.approx(expected)
+
+
+# fmt: off
+LOOKS = [
+    # a map of                         says too little
+    ([0.0, 0.0, 0.0, 1.0],             False),
+    ([0.0, 0.0, 0.9, 0.9],             False),
+    ([0.0, 0.0, 0.5, 0.8],             True),    # between yes and no
+    ([1.0, 1.0, 1.0, 1.0],             True),    # everything is subject
+    ([0.0, 1.0, 1.0, 1.0],             True),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("values", "told"), LOOKS)
+def test_a_map_that_says_too_little_needs_a_closer_look(values: list[float], told: bool) -> None:
+    assert needs_closer_look(np.array([values], np.float32)) is told
 
 
 def with_square(left: int, top: int) -> NDArray[np.uint8]:

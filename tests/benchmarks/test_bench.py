@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import run
 from bench import load, machine, report, results, targets
-from bench.cold import Case, Pace, cases
+from bench.cold import Case, Pace, cases, further_cases
 from bench.images import Album, Kind, Wanted
+from bench.parallel import LEVELS, Level, Srcset
 from bench.peers import CROPMARK, FILTER, IPX, RENDERING, SHARP, THUMBOR
 from bench.quality import Equal, Looks
+from bench.runs import Run
 from bench.servers import Peer
 from bench.warm import Busy, Hits, Identical, Kept
 
@@ -63,7 +65,8 @@ def test_every_rendering_peer_takes_part_in_the_table() -> None:
 def _found(*, ours: float, renders: int) -> targets.Found:
     plain, equal = cases(Kind.MP12, 800, "jpeg", 80)
     small, small_equal = cases(Kind.MP1, 300, "jpeg", 80)
-    paces = {"cropmark": Pace(ours, 50.0, 1e5, 9), "sharp": Pace(40.0, 50.0, 1e5, 9), "IPX": Pace(20.0, 50.0, 1e5, 9)}
+    rates = {"cropmark": ours, "sharp": 40.0, "thumbor": 20.0}
+    paces = {name: Pace(rate, 2000 / rate, 1e5, 9, 70.0) for name, rate in rates.items()}
     found = targets.Found(cold={case.title: paces for case in (plain, equal, small, small_equal)})
     for word in ("WebP", "AVIF"):
         found.cold[f"12 MP → 800 px {word}, equal quality"] = paces
@@ -72,16 +75,17 @@ def _found(*, ours: float, renders: int) -> targets.Found:
     found.hits[targets.NGINX] = Hits(100_000, 7, 1)
     found.identical, found.busy = Identical(500, renders, 0.5, 1.0), Busy(1, 9, 400, 100, 0, 20)
     found.kept = [Kept(5_000, machine.Memory(250, 200)), Kept(10_000, machine.Memory(260, 210))]
-    found.limit_ms = 40.0
+    found.limit_ms = 42.1
     return found
 
 
 # fmt: off
 VERDICTS = [
     # row begins with                                     measured          met if ours renders 38 images per second
-    ("12 MP → 800 px JPEG against sharp, defaults",       "0.95×",          True),
-    ("12 MP → 800 px JPEG against IPX, quality 80",       "1.90×",          True),
-    ("1 MP → 300 px JPEG against the best peer",       "0.95× (sharp)",  True),
+    ("12 MP → 800 px JPEG, quality 80 against sharp",     "0.95×",          False),
+    ("12 MP → 800 px JPEG, quality 80 against thumbor",   "1.90×",          True),
+    ("1 MP → 300 px JPEG, processor time",                "52.6 ms",        False),
+    ("12 MP → 512 px AVIF against sharp",                 "not measured",   None),
     ("WebP at equal quality",                             "0.95×, bytes +4%", False),
     ("AVIF at equal quality",                             "0.95×, bytes +4%", False),
     ("500 identical cold requests: renders",              "2",              False),
@@ -108,25 +112,29 @@ def test_targets_without_measurements() -> None:
 
 def test_the_section_contains_all_results() -> None:
     about = report.About(
-        date="2025-01-01 12:00 UTC",
+        runs=[Run("python benchmarks/run.py", "3 rounds of 3 s", "2025-01-01 12:00 UTC", 0.1, minutes=20)],
         machine="Some processor, 2 cores",
         cores=machine.Cores((0, 1), (0, 1)),
-        load_before=0.1,
-        command="python benchmarks/run.py",
-        minutes=20,
-        rounds=5,
-        seconds=3,
         versions={"sharp": "0.35.5"},
         missing={"thumbor": "no index"},
     )
     text = report.section(about, _found(ours=38, renders=1))
-    for part in ("Some processor", "38.0/s", "(0.95×)", "sharp 0.35.5", "Missing: thumbor (no index)", "| 0.40× |"):
+    run = "2025-01-01 12:00 UTC, `python benchmarks/run.py`, 3 rounds of 3 s, 20 minutes; load average before: 0.1"
+    for part in (
+        run,
+        "Some processor",
+        "38.0/s",
+        "(0.95×)",
+        "sharp 0.35.5",
+        "Missing: thumbor (no index)",
+        "| 0.40× |",
+    ):
         assert part in text
 
 
 def test_new_names(tmp_path: Path) -> None:
     album = Album(tmp_path)
-    album.prepare()
+    album.prepare([Kind.MP1])
     first, second = album.fresh(Kind.MP1, "sharp", 4), album.fresh(Kind.MP1, "sharp", 4)
     assert not set(first) & set(second)
     assert album.fresh(Kind.MP1, "IPX", 8) == first + second  # the same for all, in order
@@ -161,3 +169,53 @@ def test_the_command_knows_its_options() -> None:
     with pytest.raises(SystemExit) as ended:
         run.main(["--help"])
     assert ended.value.code == 0
+
+
+def test_every_goal_has_its_row() -> None:
+    titles = {case.title for case in (*further_cases(80), *cases(Kind.MP12, 800, "jpeg", 80))}
+    assert {title for title, _, _ in targets.GOALS} <= titles
+
+
+def test_rows_in_parallel() -> None:
+    found = targets.Found(
+        srcsets={"cropmark": Srcset(1.62, 2.5, 0)},
+        levels={"cropmark": {count: Level(50.0, 36.5, 20.0, 90.0, count // 64) for count in LEVELS}},
+    )
+    assert "| cropmark | 1.62 s | 2.50 s | 0 |" in results.srcset_table(found.srcsets)
+    table = results.levels_table(found.levels)
+    assert table.startswith("|  | 1 | 4 | 16 | 64 |")
+    assert table.endswith("p99 90 ms, 1 failed |")
+
+
+def test_an_animation_is_requested_of_servers_that_write_it() -> None:
+    case = next(case for case in further_cases(80) if case.kind is Kind.GIF)
+    assert [peer.name for peer in RENDERING if peer.path(case.wanted("a.gif", peer.name))] == [
+        "cropmark",
+        "sharp",
+        "sharp, careful",
+    ]
+
+
+def test_parts_that_are_measured_in_several_runs_are_written_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(bench: run.Bench, only: str | None, found: targets.Found) -> None:
+        bench.versions["sharp"] = "1.0"
+        if only == "more":
+            found.cold["12 MP → 512 px JPEG"] = {"cropmark": Pace(30.0, 40.0, 5_000.0, 10)}
+        if only == "parallel":
+            found.srcsets["cropmark"] = Srcset(1.5, 2.5, 0)
+
+    monkeypatch.setattr(run, "measured", measured)
+    session, written = tmp_path / "session", tmp_path / "RESULTS.md"
+    files = ["--session", str(session), "--results", str(written)]
+    run.main(["--only", "more", "--rounds", "5", *files])
+    run.main(["--only", "parallel", "--quick", *files])
+    text = written.read_text("utf-8")
+    assert "12 MP → 512 px JPEG" in text
+    assert "### All sizes of an image" in text
+    assert "sharp 1.0" in text
+    runs = [line for line in text.splitlines() if line.startswith("- ")]
+    assert ["--rounds 5 --only more`" in runs[0], "--quick --only parallel`" in runs[1]] == [True, True]
+    assert ["5 rounds of 3 s" in runs[0], "2 rounds of 1 s" in runs[1]] == [True, True]
+    assert str(tmp_path) not in text

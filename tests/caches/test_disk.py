@@ -7,8 +7,9 @@ import errno
 import os
 import stat
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cropmark.caches.disk import DiskCache
-from cropmark.caches.entry_format import HEAD_BYTES, encode
-from cropmark.caches.entry_store import INLINE_READ_BYTES, EntryStore, Usage
+from cropmark.caches.entry_format import HEAD_BYTES
+from cropmark.caches.entry_store import INLINE_READ_BYTES, EntryStore
+from cropmark.caches.pending_purges import PendingPurge, PendingPurges
+from cropmark.caches.tag_index import SHARDS
+from cropmark.ports import Rendition, StoredRendition
 from cropmark.runtime.file_io import FileCalls
 from tests.adapters.renditions import key_of, rendition
 from tests.runtime.stub_libc import StubLibc
@@ -39,7 +43,8 @@ async def cache(tmp_path: Path, libc: StubLibc) -> AsyncIterator[DiskCache]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """The files of entries."""
+    return sorted(path for path in folder.rglob("renditions/*/*") if path.is_file())
 
 
 def bytes_in(folder: Path) -> int:
@@ -171,6 +176,14 @@ async def test_the_limit_holds_and_the_statistics_are_right_check_40(tmp_path: P
     assert await cache.get(key_of("0")) is None
 
 
+async def test_the_number_of_entries_is_limited(tmp_path: Path) -> None:
+    cache = await DiskCache.open(tmp_path, max_entries=20)
+    for n in range(50):
+        await cache.put(key_of(str(n)), rendition())
+        assert len(files_in(tmp_path)) == cache.stats().entries <= 20
+    await cache.close()
+
+
 async def test_entries_without_a_body_count_as_one_block(tmp_path: Path) -> None:
     cache = await DiskCache.open(tmp_path, 256 * KIB)
     for n in range(100):
@@ -251,16 +264,18 @@ async def test_a_purge_right_after_opening_covers_all_entries(tmp_path: Path) ->
     await again.close()
 
 
-async def test_queued_purges_share_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scans = 0
-    remove_tagged = EntryStore.remove_tagged
+async def test_queued_purges_share_their_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+    tagged = EntryStore.tagged
 
-    def counted(entries: EntryStore, tag_prefixes: Collection[str]) -> tuple[Usage, Counter[str]]:
-        nonlocal scans
-        scans += 1
-        return remove_tagged(entries, tag_prefixes)
+    def counted(
+        entries: EntryStore, shard: str, purges: Sequence[PendingPurge], pending: PendingPurges
+    ) -> list[set[bytes]]:
+        nonlocal reads
+        reads += 1
+        return tagged(entries, shard, purges, pending)
 
-    monkeypatch.setattr(EntryStore, "remove_tagged", counted)
+    monkeypatch.setattr(EntryStore, "tagged", counted)
     cache = await DiskCache.open(tmp_path)
     for n in range(60):
         await cache.put(key_of(str(n)), rendition(f"{n % 30}.jpg"))
@@ -271,30 +286,30 @@ async def test_queued_purges_share_one_scan(tmp_path: Path, monkeypatch: pytest.
     assert counts == [2] * 29 + [3] + [0] * 10
     assert files_in(tmp_path) == []
     await cache.close()  # waits for every job
-    assert scans < 10
+    assert reads < 10 * len(SHARDS)
     assert cache.stats().entries == 0
 
 
-TAGS = st.text(max_size=12) | st.sampled_from(['quo"te', "back\\slash", "ü ほし", "a/b\n", "\x00\x1f\x7f", "</script>"])
+TAGS = st.text(max_size=12) | st.sampled_from(
+    ['quo"te', "back\\slash", "ü ほし", "a/b\n", "\x00\x1f\x7f", "</script>", "tab\t", "\t", ",", "]", "."]
+)
 
 
 @given(st.lists(TAGS, max_size=4), TAGS, st.integers(0, 12))
 @settings(max_examples=60, deadline=None)
-def test_a_purge_removes_exactly_the_entries_with_such_a_tag(
+async def test_a_purge_removes_exactly_the_entries_with_such_a_tag(
     tmp_path_factory: pytest.TempPathFactory, tags: list[str], other: str, length: int
 ) -> None:
     prefix = (tags[0] if tags else other)[:length]
-    entries = EntryStore(tmp_path_factory.mktemp("law"))
-    entries.prepare()
-    tagged = rendition("x.jpg", tags=(*tags, prefix))
-    entries.write(A, encode(A, tagged))
+    cache = await DiskCache.open(tmp_path_factory.mktemp("law"))
     other_entry = rendition("x.jpg", tags=(other,))
-    entries.write(key_of("b"), encode(key_of("b"), other_entry))
-    _, by_prefix = entries.remove_tagged([prefix])
-    assert entries.read(A) is None
+    await cache.put(A, rendition("x.jpg", tags=(*tags, prefix)))
+    await cache.put(key_of("b"), other_entry)
     is_hit = any(tag.startswith(prefix) for tag in other_entry.record.tags)
-    assert entries.read(key_of("b")) == (None if is_hit else other_entry)
-    assert by_prefix[prefix] == 1 + is_hit
+    assert await cache.purge(prefix) == 1 + is_hit
+    assert await cache.get(A) is None
+    assert await cache.get(key_of("b")) == (None if is_hit else other_entry)
+    await cache.close()
 
 
 async def test_unfinished_files_are_removed_after_an_hour(tmp_path: Path) -> None:
@@ -387,3 +402,92 @@ async def test_a_purged_entry_is_not_served_from_the_verified_files(cache: DiskC
     assert cache.peek(A) is not None
     await cache.purge("source:a")
     assert cache.peek(A) is None
+
+
+# ------------------------------------------------------------------------------------------ large entries
+
+LARGE = rendition(body=bytes(range(256)) * (2 * MIB // 256))
+
+
+def body_of(found: Rendition | StoredRendition | None) -> bytes:
+    assert isinstance(found, StoredRendition)
+    body = os.pread(found.descriptor, found.record.length, found.offset)
+    found.close()
+    found.close()
+    return body
+
+
+@pytest.fixture
+async def streaming(tmp_path: Path) -> AsyncIterator[DiskCache]:
+    opened = await DiskCache.open(tmp_path / "cache", 64 * MIB, read_bytes=MIB)
+    yield opened
+    await opened.close()
+
+
+async def test_check_66_a_large_entry_is_opened_and_not_read(streaming: DiskCache) -> None:
+    await streaming.put(A, LARGE)
+    tracemalloc.start()
+    for _ in range(3):
+        found = await streaming.find(A)
+        assert isinstance(found, StoredRendition)
+        assert found.record == LARGE.record
+        assert tracemalloc.get_traced_memory()[1] < MIB  # two pieces, for the checksum
+        tracemalloc.reset_peak()
+        assert body_of(found) == LARGE.body
+        tracemalloc.reset_peak()
+    tracemalloc.stop()
+    assert streaming.peek(A) is None
+    assert await streaming.get(A) == LARGE
+    assert streaming.stats().hits == 4
+
+
+async def test_small_and_unwritten_entries_are_read(streaming: DiskCache) -> None:
+    small = rendition(body=b"x" * (MIB - KIB))
+    await streaming.put(A, small)
+    assert await streaming.find(A) == small
+    assert await streaming.find(key_of("b")) is None
+    streaming.store(key_of("b"), LARGE)
+    assert await streaming.find(key_of("b")) is LARGE
+
+
+@pytest.mark.parametrize("at", [3, 40, HEAD_BYTES + 5, -1, None])
+async def test_a_damaged_large_entry_is_removed(tmp_path: Path, streaming: DiskCache, at: int | None) -> None:
+    await streaming.put(A, LARGE)
+    (file,) = files_in(tmp_path)
+    content = bytearray(file.read_bytes())
+    if at is None:
+        del content[-1]
+    else:
+        content[at] ^= 1
+    file.write_bytes(content)
+    assert await streaming.find(A) is None
+    await streaming.put(key_of("b"), LARGE)  # runs on the thread that removes the entry before
+    assert not file.exists()
+    assert streaming.stats().damaged == 1
+
+
+async def test_a_large_entry_that_changed_is_checked_again(tmp_path: Path, streaming: DiskCache) -> None:
+    await streaming.put(A, LARGE)
+    assert body_of(await streaming.find(A)) == LARGE.body
+    other = rendition(body=LARGE.body[::-1])
+    await streaming.put(A, other)
+    assert body_of(await streaming.find(A)) == other.body
+
+
+async def test_an_expired_large_entry_is_closed(tmp_path: Path) -> None:
+    now_s = 100.0
+    cache = DiskCache(tmp_path, 64 * MIB, now=lambda: now_s, read_bytes=MIB)
+    await cache.put(A, replace(LARGE, record=replace(LARGE.record, expires_s=110.0)))
+    before = len(os.listdir("/proc/self/fd"))
+    now_s = 111.0
+    assert await cache.find(A) is None
+    assert len(os.listdir("/proc/self/fd")) == before
+    await cache.close()
+
+
+async def test_a_large_entry_is_purged_when_the_purge_is_called(streaming: DiskCache) -> None:
+    await streaming.put(A, LARGE)
+    purge = asyncio.ensure_future(streaming.purge("source:files:blue.jpg"))
+    await asyncio.sleep(0)
+    assert await streaming.find(A) is None
+    assert await purge == 1

@@ -12,10 +12,10 @@ from cropmark.caches.memory import MemoryCache
 from cropmark.caches.stats import TierStats
 from cropmark.caches.tiered import TieredCaches
 from cropmark.model.problems import InternalError
-from cropmark.ports import Digest, Rendition
+from cropmark.ports import Digest, Rendition, StoredRendition
 from tests.adapters.renditions import key_of, rendition
 
-A = key_of("a")
+A, B = key_of("a"), key_of("b")
 
 
 class SharedTier:
@@ -191,3 +191,20 @@ async def test_statistics_per_tier(memory: MemoryCache) -> None:
     tiers = TieredCaches([memory, SharedTier()])
     await tiers.put(A, rendition())
     assert [(stats.name, stats.entries) for stats in tiers.stats()] == [("memory", 1), ("shared", 1)]
+
+
+async def test_a_large_rendition_is_found_on_the_disk_and_not_copied(tmp_path: Path, memory: MemoryCache) -> None:
+    large, small = rendition(body=bytes(400 * 1024)), rendition(body=bytes(300 * 1024))
+    disk = DiskCache(tmp_path, read_bytes=350 * 1024)
+    await disk.put(A, large)
+    await disk.put(B, small)
+    caches = TieredCaches([memory, disk])
+    found = await caches.find(A)
+    assert found is not None
+    assert isinstance(found[0], StoredRendition)
+    found[0].close()
+    assert await caches.find(B) == (small, "disk")
+    await caches.purge("nothing")  # waits for copies in progress
+    assert (memory.peek(A), memory.peek(B)) == (None, small)
+    assert await caches.lookup(A) == (large, "disk")
+    await caches.close()

@@ -6,18 +6,28 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from cropmark.cli import doctor
+from cropmark.config.settings import Settings
+from cropmark.config.site import SiteSettings
 from tests.builders import make_images
-from tests.web.server_process import running
+from tests.command import run
+from tests.ports import free_port
+from tests.requirements import require
+from tests.web.server_process import TOKEN, running
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +39,21 @@ def cropmark(
     *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
-    return subprocess.run(
-        [sys.executable, "-m", "cropmark.cli.main", *arguments],
-        cwd=cwd,
-        env={**given, "COLUMNS": "100", "NO_COLOR": "1", **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    whole = {**given, "COLUMNS": "100", "NO_COLOR": "1", **(environment or {})}
+    return run(arguments, cwd=cwd, environment=whole)
 
 
 def test_render_writes_a_picture(folder: Path) -> None:
-    told = cropmark("render", "wide.jpg", "crop=1:1&width=64&format=webp", "-o", "out.webp", cwd=folder)
-    assert told.returncode == 0
-    assert told.stdout.startswith("out.webp: 64x64, image/webp, ")
+    completed = cropmark("render", "wide.jpg", "crop=1:1&width=64&format=webp", "-o", "out.webp", cwd=folder)
+    assert completed.returncode == 0
+    assert completed.stdout.startswith("out.webp: 64x64, image/webp, ")
     assert Image.open(folder / "out.webp").size == (64, 64)
 
 
 def test_render_prints_warnings(folder: Path) -> None:
-    told = cropmark("render", "wide.jpg", "crop=10,10,smart", "-o", "out.jpg", cwd=folder)
-    assert told.returncode == 0
-    assert "warning: crop: " in told.stderr
+    completed = cropmark("render", "wide.jpg", "crop=10,10,smart", "-o", "out.jpg", cwd=folder)
+    assert completed.returncode == 0
+    assert "warning: crop: " in completed.stderr
 
 
 PURGE = ("purge", "--source", "a", "--token", "t", "--server")
@@ -74,6 +77,9 @@ FAILURES = [
     (1, ("serve", ".", "--host", "http://x"),                      ("host: http://x is not an address", "127.0.0.1")),
     (1, ("serve", ".", "--host", "999.1.1.1"),                     ("host: 999.1.1.1 is not an address", "127.0.0.1")),
     (1, ("serve", ".", "--host", "192.0.2.1"),                     ("host: 192.0.2.1 is not an address", "127.0.0.1")),
+    (1, ("health", "--url", "http://127.0.0.1:9"),                 ("no response from http://127.0.0.1:9", "--url")),
+    (1, ("health", "--url", "http://127.0.0.1:abc"),               ("no response from", "--url")),
+    (2, ("config", "explain", "max_age"),                          ("unknown setting 'max_age'", "mean max_age_s?")),
     (2, ("purge",),                                                ("expected one of --source",)),
     (2, ("purge", "--source", "a"),                                ("admin token", "CROPMARK_ADMIN_TOKEN")),
     (1, (*PURGE, "http://127.0.0.1:9"),                            ("no response from", "--server")),
@@ -89,11 +95,11 @@ FAILURES = [
 
 @pytest.mark.parametrize(("code", "arguments", "words"), FAILURES)
 def test_failures(folder: Path, code: int, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    told = cropmark(*arguments, cwd=folder)
-    assert told.returncode == code, told.stderr
+    completed = cropmark(*arguments, cwd=folder, environment={"CROPMARK_ANALYSIS_TIMEOUT_S": "30"})
+    assert completed.returncode == code, completed.stderr
     for word in words:
-        assert word in " ".join(told.stderr.split()), told.stderr
-    assert "Traceback" not in told.stderr
+        assert word in " ".join(completed.stderr.split()), completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
 # fmt: off
@@ -113,26 +119,26 @@ def test_purging_a_server_that_is_not_cropmark(folder: Path, answer: bytes, word
     def answered() -> None:
         connection, _ = listening.accept()
         with connection:
-            asked = b""
-            while b"}" not in asked:
-                asked += connection.recv(65536)
+            request = b""
+            while b"}" not in request:
+                request += connection.recv(65536)
             connection.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(30)
         thread = threading.Thread(target=answered)
         thread.start()
-        told = cropmark(*PURGE, f"http://127.0.0.1:{listening.getsockname()[1]}", cwd=folder)
+        completed = cropmark(*PURGE, f"http://127.0.0.1:{listening.getsockname()[1]}", cwd=folder)
         thread.join()
-    assert told.returncode == 1
-    assert words in told.stderr
-    assert "Traceback" not in told.stderr
+    assert completed.returncode == 1
+    assert words in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
 def test_names_are_printed_verbatim(folder: Path) -> None:
     """Brackets in names are not markup."""
-    told = cropmark("render", "wide.jpg", "width=9", "-o", "o[draft].jpg", cwd=folder)
-    assert told.stdout.startswith("o[draft].jpg: ")
+    completed = cropmark("render", "wide.jpg", "width=9", "-o", "o[draft].jpg", cwd=folder)
+    assert completed.stdout.startswith("o[draft].jpg: ")
     assert r"crop=\[/b] in fastly" in cropmark("explain", r"crop=\[/b]", cwd=folder).stdout
 
 
@@ -143,12 +149,12 @@ def test_an_image_in_a_pipe_is_followed_by_nothing(folder: Path) -> None:
     link.symlink_to("pipe")
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        told = cropmark("render", "wide.jpg", "width=10", "-o", "link", cwd=folder)
+        completed = cropmark("render", "wide.jpg", "width=10", "-o", "link", cwd=folder)
         assert Image.open(io.BytesIO(os.read(reader, 65536))).size == (10, 5)
     finally:
         os.close(reader)
-    assert (told.returncode, told.stdout) == (0, "")
-    assert told.stderr.startswith("link: 10x5, image/jpeg")
+    assert (completed.returncode, completed.stdout) == (0, "")
+    assert completed.stderr.startswith("link: 10x5, image/jpeg")
     assert (link.is_symlink(), pipe.is_fifo()) == (True, True)
     link.unlink()
     pipe.unlink()
@@ -159,13 +165,27 @@ def test_a_port_that_is_taken(folder: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        told = cropmark("serve", ".", "--port", str(port), "--cache", "cache", cwd=folder)
-    assert told.returncode == 1
-    assert f"port {port} of 127.0.0.1 is not free" in told.stderr
-    assert f"--port {port + 1}" in told.stderr
+        completed = cropmark("serve", ".", "--port", str(port), "--cache", "cache", cwd=folder)
+    assert completed.returncode == 1
+    assert f"port {port} of 127.0.0.1 is not free" in completed.stderr
+    assert f"--port {port + 1}" in completed.stderr
 
 
-@pytest.mark.parametrize(("host", "address"), [("::1", r"\[::1\]"), ("localhost", r"(127\.0\.0\.1|\[::1\])")])
+def resolves(name: str) -> bool:
+    """True if the system knows an address of the name; a minimal Debian has no /etc/hosts."""
+    try:
+        return bool(socket.getaddrinfo(name, 80))
+    except socket.gaierror:
+        return False
+
+
+BY_NAME = require("an /etc/hosts with localhost", resolves("localhost"))
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("::1", r"\[::1\]"), pytest.param("localhost", r"(127\.0\.0\.1|\[::1\])", marks=BY_NAME)],
+)
 def test_a_host_by_ipv6_and_by_name_and_a_folder_with_brackets(tmp_path: Path, host: str, address: str) -> None:
     folder = tmp_path / "pics [old]"
     folder.mkdir()
@@ -184,7 +204,7 @@ HOMELESS = "import os.path; os.path.expanduser = str; from cropmark.cli.main imp
 @pytest.mark.parametrize("command", [("serve", "."), ("doctor",), ("assets", "list")])
 def test_a_user_without_a_home(command: tuple[str, ...], tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "HOME" and not k.startswith(("CROPMARK_", "XDG_"))}
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", HOMELESS, *command],
         cwd=tmp_path,
         env=environment,
@@ -193,58 +213,208 @@ def test_a_user_without_a_home(command: tuple[str, ...], tmp_path: Path) -> None
         timeout=60,
         check=False,
     )
-    assert told.returncode == 1
-    assert "this user has no home folder" in told.stderr
-    assert "set HOME, or cache_dir and data_dir" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert completed.returncode == 1
+    assert "this user has no home folder" in completed.stderr
+    assert "set HOME, or cache_dir and data_dir" in completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
 def test_explain_prints_a_tree(folder: Path) -> None:
-    told = cropmark("explain", "crop=1:1&width=50&pad=2", "--source", "wide.jpg", cwd=folder)
-    for words in ("Crop(shape=1:1)", "Resize(width=50 px)", "recipe, 54x54", "Extract(200x200 at 100,0)", "key "):
-        assert words in told.stdout
-    assert max(map(len, told.stdout.splitlines())) <= 100
+    completed = cropmark("explain", "crop=1:1&width=50&pad=2", "--source", "wide.jpg", cwd=folder)
+    for words in ("crop=1:1: understood", "200x200 to 50x50: scale to 50x50 px", "54x54 px, JPEG", "key "):
+        assert words in completed.stdout
+    assert max(map(len, completed.stdout.splitlines())) <= 100
 
 
 def test_explain_prints_warnings_with_their_parameter(folder: Path) -> None:
-    told = cropmark("explain", "w=300&dpr=9&q=200", "-d", "kontent", cwd=folder).stdout
-    assert "dpr: 9 counts as 5" in told
-    assert "q: 200 counts as 100" in told
+    report = cropmark("explain", "w=300&dpr=9&q=200", "-d", "kontent", cwd=folder).stdout
+    assert "dpr: 9 counts as 5" in report
+    assert "q: 200 counts as 100" in report
 
 
 def test_explain_as_json(folder: Path) -> None:
-    told = json.loads(cropmark("explain", "w=50&h=50&fit=crop", "-d", "kontent", "--json", cwd=folder).stdout)
-    assert told["dialect"] == "kontent"
-    assert told["order"]["plan"]["steps"][0]["fit"] == "cover"
+    report = json.loads(cropmark("explain", "w=50&h=50&fit=crop", "-d", "kontent", "--json", cwd=folder).stdout)
+    assert report["dialect"] == "kontent"
+    assert report["order"]["plan"]["steps"][0]["fit"] == "cover"
 
 
 def test_explain_prints_a_problem(folder: Path) -> None:
-    told = cropmark("explain", "width=abc", cwd=folder)
-    assert told.returncode == 1
-    assert "400 width: expected" in told.stdout
+    completed = cropmark("explain", "width=abc", cwd=folder)
+    assert completed.returncode == 1
+    assert "400 width: expected" in completed.stdout
 
 
 def test_config_show_prints_origins_and_masks_secrets(folder: Path) -> None:
     (folder / "some.toml").write_text("# mine\nport = 9000\n[fastly]\nwebp = true\n")
     environment = {"CROPMARK_ADMIN_TOKEN": "very-secret-token-of-mine-0123456789", "CROPMARK_MAX_AGE_S": "5"}
-    told = cropmark("config", "show", "--config", "some.toml", cwd=folder, environment=environment).stdout
-    rows = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line.strip()}
+    report = cropmark("config", "show", "--config", "some.toml", cwd=folder, environment=environment).stdout
+    rows = {line.split()[0]: line.split()[1:] for line in report.splitlines() if line.strip()}
     assert rows["port"] == ["9000", "some.toml:2"]
     assert rows["fastly.webp"] == ["true", "some.toml:4"]
     assert rows["max_age_s"] == ["5", "CROPMARK_MAX_AGE_S"]
-    assert "very-secret" not in told
+    assert "very-secret" not in report
     assert rows["admin_token"] == ["********", "CROPMARK_ADMIN_TOKEN"]
 
 
 def test_doctor_passes(folder: Path) -> None:
-    told = cropmark("doctor", cwd=folder, environment={"CROPMARK_CACHE_DIR": str(folder / "cache")})
-    assert told.returncode == 0, told.stdout
-    assert "PixLab's img may name any public host" in told.stdout  # as serve FOLDER lets it
+    completed = cropmark("doctor", cwd=folder, environment={"CROPMARK_CACHE_DIR": str(folder / "cache")})
+    assert completed.returncode == 0, completed.stdout
+    assert "PixLab's img may name any public host" in completed.stdout  # as serve FOLDER lets it
     for words in (
         "OK    libvips 8.",
         "OK    AVIF is decoded and encoded",
-        "renderers start",
+        "OK    not read: svg, ",
+        "OK    svg is drawn, without text, where the setting svg is",
+        "extra heif",
+        "can start",
         "cache folder",
         "data folder",
     ):
-        assert words in told.stdout
+        assert words in completed.stdout
+
+
+def test_doctor_fetches_from_origins_as_the_server_does(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        free = closed.getsockname()[1]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    sites = [
+        SiteSettings(prefix=f"/{name}", dialect="fastly", source=f"http://127.0.0.1:{port}")
+        for name, port in (("up", server.server_port), ("down", free))
+    ]
+    try:
+        found = list(doctor._origins(Settings(site=tuple(sites))))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [each.status for each in found] == [doctor.Status.OK, doctor.Status.WARN]
+    assert "down: the origin" in found[1].what
+    assert "could not be reached" in found[1].what
+
+
+LOGS_WHILE_IT_RENDERS = """
+import sys
+import structlog
+from cropmark import api
+from cropmark.cli import main
+
+info = api.info
+api.info = lambda *a, **k: structlog.get_logger("cropmark").warning("a renderer was replaced") or info(*a, **k)
+sys.argv = ["cropmark", "info", "wide.jpg"]
+main.main()
+"""
+LOGS_AFTERWARDS = """
+import json, structlog
+from cropmark.api import info
+
+facts = info("wide.jpg")
+structlog.get_logger("cropmark").warning("a renderer was replaced")
+print(json.dumps(facts))
+"""
+
+
+@pytest.mark.parametrize("program", [LOGS_WHILE_IT_RENDERS, LOGS_AFTERWARDS])
+def test_a_log_line_is_not_part_of_the_output(folder: Path, program: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, check=True, timeout=60)
+    assert json.loads(ended.stdout)["width"] == 400
+    assert b"a renderer was replaced" in ended.stderr
+
+
+def test_version(folder: Path) -> None:
+    """Started as users start it."""
+    command = [sys.executable, "-m", "cropmark.cli.main", "--version"]
+    completed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert completed.stdout == f"cropmark {metadata.version('cropmark')}\n"
+
+
+def test_config_explain_prints_the_effective_value(folder: Path) -> None:
+    completed = cropmark("config", "explain", "max_age_s", cwd=folder, environment={"CROPMARK_MAX_AGE_S": "60"})
+    assert completed.returncode == 0
+    assert completed.stdout.startswith("max_age_s: Seconds that clients may cache an image")
+    assert "value:    60 (from CROPMARK_MAX_AGE_S)" in completed.stdout
+
+
+def test_config_show_as_json_masks_secrets(folder: Path) -> None:
+    token = {"CROPMARK_ADMIN_TOKEN": "secret" * 8}
+    shown = json.loads(cropmark("config", "show", "--json", cwd=folder, environment=token).stdout)
+    assert shown["admin_token"] == {"value": "********", "origin": "CROPMARK_ADMIN_TOKEN"}
+    assert shown["port"] == {"value": "8000", "origin": "default"}
+
+
+def test_doctor_as_json(folder: Path) -> None:
+    cache = {"CROPMARK_CACHE_DIR": str(folder / "cache")}
+    checks = json.loads(cropmark("doctor", "--json", cwd=folder, environment=cache).stdout)
+    assert {"OK"} <= {check["status"] for check in checks} <= {"OK", "WARN"}
+    assert all(check["fix"] for check in checks if check["status"] == "WARN" and "checks of" not in check["what"])
+
+
+def test_health_of_a_running_server_until_it_has_stopped(folder: Path, tmp_path: Path) -> None:
+    """With drain_delay_s the server is not ready after SIGTERM, but still serves; a second signal ends the delay."""
+    with running(str(folder), cache=tmp_path / "cache", environment={"CROPMARK_DRAIN_DELAY_S": "60"}) as server:
+        ready = cropmark("health", "--url", server.address, cwd=folder)
+        assert (ready.returncode, ready.stdout) == (0, f"{server.address} is ready\n")
+        server.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while server.get("/readyz").status_code == 200 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert server.get("/readyz").json()["stopping"] is True
+        assert server.get("/fastly/wide.jpg?width=33").status_code == 200
+        stopping = cropmark("health", "--url", server.address, cwd=folder)
+        assert stopping.returncode == 1
+        assert "is not ready: it is stopping" in stopping.stderr
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0
+
+
+def test_commands_find_the_configured_server(folder: Path, tmp_path: Path) -> None:
+    """`health` and `purge` use the admin port if there is one, where /readyz and /admin are; `warm` the public port."""
+    port, admin_port = free_port(), free_port()
+    config = tmp_path / "cropmark.toml"
+    config.write_text(f"port = {port}\nadmin_port = {admin_port}\n")
+    (tmp_path / "urls").write_text("/fastly/wide.jpg?width=31\n")
+    admin = f"http://127.0.0.1:{admin_port}"
+    options = ("--config", str(config))
+    with running(str(folder), *options, cache=tmp_path / "cache", port=port):
+        healthy = cropmark("health", *options, cwd=folder)
+        assert (healthy.returncode, healthy.stdout) == (0, f"{admin} is ready\n"), healthy.stderr
+        warmed = cropmark("warm", str(tmp_path / "urls"), *options, cwd=folder)
+        assert warmed.returncode == 0, warmed.stderr
+        purged = cropmark("purge", "--source", "wide.jpg", "--token", TOKEN, *options, cwd=folder)
+        assert (purged.returncode, purged.stdout) == (0, "1 variant purged\n"), purged.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((".", "--host", "256.1.1.1"), "host"),
+        (("missing",), "missing is not a folder"),
+        ((".", "--config", "broken.toml"), "prot"),
+    ],
+)
+def test_a_failed_start_is_json(folder: Path, tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    (folder / "broken.toml").write_text("prot = 1\n")
+    environment = {"CROPMARK_LOG_FORMAT": "json", "CROPMARK_CACHE_DIR": str(tmp_path), "CROPMARK_PORT": "0"}
+    told = cropmark("serve", *arguments, cwd=folder, environment=environment)
+    assert (told.returncode != 0, told.stdout) == (True, "")
+    lines = [json.loads(line) for line in told.stderr.splitlines()]
+    assert any(line["event"] == "start failed" and reason in line["reason"] for line in lines)
+
+
+def test_every_line_of_a_server_is_json(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cropmark.cli.main", "serve", str(folder), "--port", "0", "--renderers", "1"]
+    environment = {**os.environ, "CROPMARK_LOG_FORMAT": "json", "CROPMARK_CACHE_DIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        assert run.stdout is not None
+        lines = []
+        for line in run.stdout:
+            lines.append(json.loads(line))
+            if lines[-1]["event"] == "started":
+                run.terminate()
+    events = {line["event"]: line for line in lines}
+    assert events["serving"]["sites"]["fastly"] == [f"{events['started']['address']}/fastly/"]
+    assert events["stopped"]
+
+
+def test_a_folder_is_not_a_missing_file(folder: Path) -> None:
+    told = cropmark("render", ".", "width=10", "-o", "x.png", cwd=folder)
+    assert (told.returncode, ". is a folder" in told.stderr, "not found" in told.stderr) == (1, True, False)

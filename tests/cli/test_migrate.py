@@ -42,8 +42,8 @@ TRANSLATIONS = [
 @pytest.mark.parametrize(("arguments", "code", "says"), TRANSLATIONS)
 def test_translate(arguments: list[str], code: int, says: str) -> None:
     found = cropmark("translate", *arguments)
-    told = "\n".join(line.rstrip() for line in found.output.splitlines()) + "\n"
-    assert says in told
+    report = "\n".join(line.rstrip() for line in found.output.splitlines()) + "\n"
+    assert says in report
     assert found.exit_code == code
 
 
@@ -56,8 +56,8 @@ def test_translate_as_json() -> None:
 # fmt: off
 REFUSED = [
     # request                             kind      says
-    ("/a.jpg?crop=1:1",                   BadRequest, "a path that begins with a dialect, got '/a.jpg' | fix: name its dialect with --from"),
-    ("https://img.example/a.jpg?width=9", BadRequest, "name its dialect with --from"),
+    ("/a.jpg?crop=1:1",                   BadRequest, "a path that begins with a dialect, got '/a.jpg' | fix: name its dialect (--from,"),
+    ("https://img.example/a.jpg?width=9", BadRequest, "name its dialect (--from,"),
     ("http://[::1/fastly/a.jpg?width=3",  BadRequest, "expected a URL, got 'http://[::1/fastly/a.jpg?width=3'"),
     ("width=0",                           BadValue, "width: expected a length above 0"),
 ]

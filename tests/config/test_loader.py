@@ -48,7 +48,7 @@ INVALID = [
     ("[site]\nname = 'a'\n",                                    1,    ("site: input should be a valid tuple", "sites, as `[[site]]` tables")),
     ("[[site]]\nhosts = ['a']\nsource = '.'\n",                 1,    ("site.0.dialect: field required", "`fastly`, `contentstack`")),
     ("[[site]]\nhosts = ['a']\ndialect = 'imgix'\n",            3,    ("site.0.dialect: expected fastly, contentstack", "got 'imgix'")),
-    ("[[site]]\nhosts = ['a']\ndialect = 'fastly'\n",           1,    ("source: expected a folder, the URL of an origin, or library",)),
+    ("[[site]]\nhosts = ['a']\ndialect = 'fastly'\n",           1,    ("source: expected a folder, the URL of an origin or a bucket",)),
     (SITE + "prefx = '/x'\n",                                   5,    ("unknown setting 'site.0.prefx'", "did you mean prefix?")),
     (SITE + SITE.replace("a.ex", "b.ex") + "max_age_s = -1\n",  9,    ("site.1.max_age_s: input should be greater than or equal to 0, got -1",)),
     (SITE + "[site.settings]\nupscal = true\n",                 6,    ("unknown setting 'site.0.settings.upscal'", "did you mean upscale?")),
@@ -68,6 +68,9 @@ INVALID = [
     ("public_url = 'https://a.example/?q'\n",                    1,    ("public_url: expected a scheme",)),
     ("public_url = 'https://a.example/#q'\n",                    1,    ("public_url: expected a scheme",)),
     (PIXLAB + "max_age_s = 0\n",                                 1,    ("site.0: cors_origins, cross_origin_resource_policy, max_age_s: not settings of pixlab",)),
+    (PIXLAB + "colors = 'p3'\n",                                 1,    ("site.0: colors, hdr: not settings of pixlab",)),
+    (PIXLAB + "svg = 'rasterize'\n",                             1,    ("site.0: svg: not a setting of pixlab",)),
+    (SITE + "colors = 'p4'\n",                                   5,    ("site.0.colors: ",)),
     (PIXLAB + "cors_origins = []\n",                             1,    ("site.0: cors_origins, cross_origin_resource_policy, max_age_s: ",)),
     (PIXLAB + "cross_origin_resource_policy = 'off'\n",                       1,    ("site.0: cors_origins, cross_origin_resource_policy, max_age_s: ",)),
     (SITE + "[site.presets]\ncard = ''\n'a b' = ''\n",          7,    ("site.0.presets.a b: expected a name of letters, digits and . _ ~ -", "got 'a b'")),
@@ -316,11 +319,38 @@ def test_secrets_are_masked(file: Path) -> None:
     assert not any(SECRET in value for value in printed.values())
 
 
+def test_a_secret_may_be_a_reference(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's secrets are files, and their paths must not become the secrets."""
+    (file.parent / "token").write_text(SECRET + "\n")
+    monkeypatch.setenv("KEY_OF_IMAGES", SECRET)
+    text = f"admin_token = 'file:{file.parent}/token'\nsigning_keys = ['env:KEY_OF_IMAGES', 'a:file:{file.parent}/token']\n"
+    found = read(file, text, environ={"CROPMARK_PIXLAB_KEY": "env:KEY_OF_IMAGES"}).settings
+    secrets = (found.admin_token, found.pixlab_key, *found.signing_keys)
+    assert [secret and secret.get_secret_value() for secret in secrets] == [*[SECRET] * 3, f"a:{SECRET}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("admin_token = 'file:/nowhere/token'\n", ("admin_token", "the file /nowhere/token cannot be read")),
+        ("redis_url = 'env:NOT_SET'\n", ("redis_url", "the environment variable NOT_SET is not set")),
+        ("signing_keys = ['file:/nowhere/key']\n", ("signing_keys", "the file /nowhere/key cannot be read")),
+    ],
+)
+def test_a_reference_that_leads_to_nothing(file: Path, text: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidConfiguration) as bad:
+        read(file, text)
+    for word in words:
+        assert word in str(bad.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         f"admin_token = ['{SECRET}']\n",
         f"redis_url = ['{SECRET}']\n",
+        f"admin_token = 'env:{SECRET}'\n",
+        f"signing_keys = ['file:{SECRET}']\n",
         SITE + f"signing_keys = [['{SECRET}']]\n",
         SITE.replace('"."', f'"https://user:{SECRET}@o.example"'),
     ],

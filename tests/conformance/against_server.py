@@ -6,6 +6,7 @@ Passes its arguments on to run.py, so `--only 'fastly-crop-*' -v` works here too
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,54 @@ prefix = "/fastly-down"
 dialect = "fastly"
 source = "{sources}"
 settings = {{ rounding = "down" }}
+
+[[site]]
+prefix = "/fastly-p3"
+dialect = "fastly"
+source = "{sources}"
+colors = "p3"
+
+[[site]]
+prefix = "/kontent-p3"
+dialect = "kontent"
+source = "{sources}"
+colors = "keep"
+
+[[site]]
+prefix = "/fastly-animated"
+dialect = "fastly"
+source = "{sources}"
+settings = {{ animated_auto = true }}
+
+[[site]]
+prefix = "/fastly-video"
+dialect = "fastly"
+source = "{sources}"
+settings = {{ allow_video = true, animated_auto = true }}
+
+[[site]]
+prefix = "/fastly-hdr"
+dialect = "fastly"
+source = "{sources}"
+hdr = "keep"
+
+[[site]]
+prefix = "/fastly-svg"
+dialect = "fastly"
+source = "{sources}"
+svg = "rasterize"
+
+[[site]]
+prefix = "/contentstack-svg"
+dialect = "contentstack"
+source = "{sources}"
+svg = "rasterize"
+
+[[site]]
+prefix = "/kontent-svg"
+dialect = "kontent"
+source = "{sources}"
+svg = "rasterize"
 """
 """Sites with other settings than the mount of their dialect; runner/cases.py has their names."""
 
@@ -61,7 +110,8 @@ def base_options(server: str) -> list[str]:
     A case's dialect is the first segment of the mount: `/fastly`, `/imagor`, `/iiif/3`.
     """
     mounts = (mount.prefix for entry in DIALECTS for mount in entry.mounts)
-    names = dict.fromkeys(prefix.split("/")[1] for prefix in (*mounts, "/fastly-down"))
+    sites = re.findall('prefix = "(.*)"', _SITES)
+    names = dict.fromkeys(prefix.split("/")[1] for prefix in (*mounts, *sites))
     return [f"--base={name}={server}/{name}" for name in names]
 
 

@@ -50,7 +50,7 @@ def taken(output: Output, source: Info) -> EncodingChoice:
     raise AssertionError(f"no choice for {source}")
 
 
-def told(choice: EncodingChoice, source: Info) -> str:
+def described(choice: EncodingChoice, source: Info) -> str:
     """A choice in a few words: webpll, jpeg~ 85 (progressive as the source), gif/1 (the first frame)."""
     assert choice.format is not None
     lossless = choice.lossless is TriState.YES or (choice.lossless is TriState.AS_SOURCE and source.lossless)
@@ -81,7 +81,7 @@ OUTPUTS = [
     ("format=webply",                "",        PNG,           "webp 85"),
     ("format=webpll&quality=10",     "",        JPEG,          "webpll"),
     ("format=avif&quality=50",       "",        PNG,           "avif 50"),
-    ("format=avif",                  "",        ANIMATED_WEBP, "avif 64"),        # the first frame
+    ("format=avif",                  "",        ANIMATED_WEBP, "avif 64"),        # all frames, with the extra motion
     ("format=gif",                   "",        ANIMATED_WEBP, "gif"),
     # auto
     ("auto=webp",                    WEBP_ONLY, JPEG,          "webp 85"),
@@ -131,12 +131,12 @@ LIFTED = [
 
 @pytest.mark.parametrize(("query", "accept", "source", "becomes"), OUTPUTS)
 def test_output(query: str, accept: str, source: Info, becomes: str) -> None:
-    assert told(taken(output_of(query, accept), source), source) == becomes
+    assert described(taken(output_of(query, accept), source), source) == becomes
 
 
 @pytest.mark.parametrize(("query", "accept", "source", "becomes"), LIFTED)
 def test_output_with_gif_conversion(query: str, accept: str, source: Info, becomes: str) -> None:
-    assert told(taken(output_of(query, accept, ContentstackSettings(gif_resize=True)), source), source) == becomes
+    assert described(taken(output_of(query, accept, ContentstackSettings(gif_resize=True)), source), source) == becomes
 
 
 # fmt: off

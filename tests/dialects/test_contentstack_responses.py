@@ -73,16 +73,16 @@ REFUSALS = [
 def test_a_problem_as_a_response(problem: Problem, status: int, code: int, message: str, named: str | None) -> None:
     answer = CONTENTSTACK.error_response(problem, ImageRequest("a.png"))
     assert (answer.status, answer.media_type) == (status, "application/json; charset=utf-8")
-    told = json.loads(answer.body)
-    assert (told["error_message"], told["error_code"]) == (message, code)
-    assert list(told["errors"]) == ([named] if named else [])
+    report = json.loads(answer.body)
+    assert (report["error_message"], report["error_code"]) == (message, code)
+    assert list(report["errors"]) == ([named] if named else [])
     assert ("Cache-Control", "no-store") in answer.headers
 
 
 def test_an_error_has_detail_and_fix() -> None:
     value = BadValue("width", "0", expected="a length above 0", fix="leave it out")
-    told = json.loads(CONTENTSTACK.error_response(value, ImageRequest("a")).body)
-    assert told["errors"] == {"width": ["expected a length above 0, got '0'", "leave it out"]}
+    report = json.loads(CONTENTSTACK.error_response(value, ImageRequest("a")).body)
+    assert report["errors"] == {"width": ["expected a length above 0, got '0'", "leave it out"]}
     crop = json.loads(CONTENTSTACK.error_response(OUTSIDE, ImageRequest("a")).body)
     assert crop["errors"]["crop"][0] == "the crop is 300x400 at 800,0, the image is 1000x500"
     assert ",safe" in crop["errors"]["crop"][1]

@@ -17,7 +17,7 @@ from cropmark.dialects.contentstack.query import normalize_query
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.params import Parameter, parse_params
-from cropmark.model.formats import Format
+from cropmark.model.formats import TRAITS, Format
 from cropmark.model.problems import BadRequest, BadValue, NotFound, Problem
 from cropmark.model.values import Color, Pixels, Ratio, Share
 from cropmark.plan.plan import Fallback, Order, OverLimit, Plan
@@ -173,7 +173,7 @@ def test_the_order_of_the_query_plays_no_part(query: list[str]) -> None:
 
 def test_source_limits_and_fallbacks() -> None:
     plan = plan_of("width=200")
-    assert {f.value for f in plan.reads} == {"jpeg", "png", "webp", "gif", "avif"}
+    assert {f.value for f in plan.reads if TRAITS[f].extra is None} == {"jpeg", "png", "webp", "gif", "avif"}
     assert (plan.on_unsupported, plan.on_unusable) == (Fallback.ORIGINAL, Fallback.PROBLEM)
     limits = plan.limits
     assert (limits.source_bytes, limits.source_side, limits.source_frames) == (50 * 2**20, 12_000, 1_000)

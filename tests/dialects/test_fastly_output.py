@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from cropmark.dialects.dialect import ImageRequest
+from cropmark.dialects.fastly import output as fastly_output
+from cropmark.dialects.fastly import parse
 from cropmark.dialects.fastly.dialect import Fastly
 from cropmark.dialects.fastly.output import equivalent_quality
 from cropmark.dialects.fastly.settings import FastlySettings, JpegType
-from cropmark.model.formats import TRAITS, Format, Info
+from cropmark.model.formats import TRAITS, WRITABLE, Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import EncodingChoice, KeepMetadata, Order, Output, TriState
+from cropmark.plan.plan import EncodingChoice, H264Profile, KeepMetadata, Order, Output, TriState, Video
 from cropmark.plan.source import matches_any
 
 BROWSER = "image/avif,image/webp,image/apng,*/*;q=0.8"
@@ -26,6 +28,7 @@ WEBP = Info(Format.WEBP, Size(400, 300), 1000)
 LOSSLESS_WEBP = Info(Format.WEBP, Size(400, 300), 1000, lossless=True)
 ANIMATED_WEBP = Info(Format.WEBP, Size(400, 300), 1000, frames=4)
 AVIF = Info(Format.AVIF, Size(400, 300), 1000)
+MOVING_AVIF = Info(Format.AVIF, Size(400, 300), 1000, frames=4)
 
 
 def order_of(query: str, accept: str = "", settings: FastlySettings | None = None) -> Order:
@@ -49,7 +52,7 @@ def taken(output: Output, source: Info) -> EncodingChoice:
     raise AssertionError(f"no choice for {source}")
 
 
-def told(choice: EncodingChoice, source: Info) -> str:
+def described(choice: EncodingChoice, source: Info) -> str:
     """A choice in a few words: webpll 85, jpeg~ 85 (progressive as the source), png8."""
     assert choice.format is not None
     lossless = choice.lossless is TriState.YES or (choice.lossless is TriState.AS_SOURCE and source.lossless)
@@ -57,6 +60,12 @@ def told(choice: EncodingChoice, source: Info) -> str:
     word += {TriState.YES: "+", TriState.NO: "", TriState.AS_SOURCE: "~"}[choice.progressive]
     return f"{word} {choice.quality}" if choice.quality and not lossless else word
 
+
+WITH_JXL = TRAITS[Format.JXL].writable
+MP4 = "mp4" if TRAITS[Format.MP4].writable else "gif"
+VIDEO = FastlySettings(allow_video=True)
+PLAYER = "video/mp4,image/png"
+BOTH = f"{BROWSER},video/mp4"
 
 # fmt: off
 OUTPUTS = [
@@ -89,7 +98,9 @@ OUTPUTS = [
     ("format=avif",                         "",        PNG,           "avif 64"),
     ("format=avif&quality=50",              "",        PNG,           "avif 50"),
     ("format=avif",                         "",        ANIMATED_GIF,  "gif"),            # F8
-    ("format=jxl",                          "",        PNG,           "png"),            # not written here
+    ("format=jxl",                          "",        PNG,           "jxl" if WITH_JXL else "png"),
+    ("format=jxl&quality=60",               "",        PNG,           "jxl 60" if WITH_JXL else "png"),
+    ("format=jxl&optimize=high",            "",        PNG,           "jxl 64" if WITH_JXL else "png"),
     ("format=mp4",                          "",        ANIMATED_GIF,  "gif"),            # F10
     ("format=svg",                          "",        JPEG,          "jpeg~ 85"),       # F16
     # auto
@@ -109,8 +120,15 @@ OUTPUTS = [
     ("auto=webp",                           WEBP_ONLY, GIF,           "webpll"),
     ("auto=webp",                           WEBP_ONLY, ANIMATED_WEBP, "webp 85"),
     ("auto=avif",                           BROWSER,   ANIMATED_WEBP, "webp 85"),        # stays animated
+    ("auto=avif",                           BROWSER,   MOVING_AVIF,   "avif 64"),
     ("auto=avif",                           BROWSER,   PNG,           "avif 64"),        # lossy even so
     ("auto=avif",                           WEBP_ONLY, PNG,           "png"),
+    ("auto=webp",                           WEBP_ONLY, MOVING_AVIF,   "webp 85"),        # the client takes no AVIF
+    ("auto=webp",                           OLD,       MOVING_AVIF,   "avif 64"),
+    ("format=webp",                         "",        MOVING_AVIF,   "webp 85"),
+    ("format=auto",                         BROWSER,   MOVING_AVIF,   "avif 64"),
+    ("format=auto",                         WEBP_ONLY, MOVING_AVIF,   "webp 82"),
+    ("format=auto",                         OLD,       MOVING_AVIF,   "gif"),            # F6: never a still
     ("auto=webp,avif",                      BROWSER,   JPEG,          "avif 64"),        # F4: AVIF first
     ("auto=webp,avif",                      WEBP_ONLY, JPEG,          "webp 85"),
     ("auto=format",                         BROWSER,   JPEG,          "avif 64"),        # W2
@@ -119,7 +137,8 @@ OUTPUTS = [
     # format=auto
     ("format=auto",                         BROWSER,   PNG,           "avif 64"),
     ("format=auto&auto=webp",               "image/webp,image/avif", PNG, "avif 64"),    # format=auto beats auto
-    ("format=auto",                         "image/jxl,image/webp", JPEG, "webp 82"),    # no JPEG XL in this build
+    ("format=auto",                         "image/jxl,image/webp", JPEG, "jxl" if WITH_JXL else "webp 82"),
+    ("format=auto&quality=75",              "image/jxl,image/webp", JPEG, "jxl 74" if WITH_JXL else "webp 72"),
     ("format=auto",                         WEBP_ONLY, PNG,           "webp 82"),        # lossy
     ("format=auto&quality=75",              WEBP_ONLY, PNG,           "webp 72"),
     ("format=auto&quality=100",             WEBP_ONLY, JPEG,          "webpll"),
@@ -147,7 +166,7 @@ OUTPUTS = [
 
 @pytest.mark.parametrize(("query", "accept", "source", "becomes"), OUTPUTS)
 def test_output(query: str, accept: str, source: Info, becomes: str) -> None:
-    assert told(taken(output_of(query, accept), source), source) == becomes
+    assert described(taken(output_of(query, accept), source), source) == becomes
 
 
 @pytest.mark.parametrize(
@@ -171,13 +190,69 @@ SERVICES = [
     (FastlySettings(jpeg_type=JpegType.BASELINE), "format=pjpg", "",     JPEG,         "jpeg+ 85"),
     (FastlySettings(animated_webp=True),       "auto=webp",   WEBP_ONLY, ANIMATED_GIF, "webpll"),
     (FastlySettings(animated_webp=True),       "format=avif", "",        ANIMATED_GIF, "gif"),
+    (FastlySettings(animated_auto=True),       "auto=webp",   WEBP_ONLY, ANIMATED_GIF, "webpll"),
+    (FastlySettings(animated_auto=True),       "auto=avif",   BROWSER,   ANIMATED_GIF, "avif 64"),
+    (FastlySettings(animated_auto=True),       "auto=avif",   WEBP_ONLY, ANIMATED_GIF, "gif"),
+    (FastlySettings(animated_auto=True),       "auto=avif",   BROWSER,   ANIMATED_WEBP, "avif 64"),
+    (FastlySettings(animated_auto=True),       "format=auto", BROWSER,   ANIMATED_GIF, "avif 64"),
+    (FastlySettings(animated_auto=True),       "format=auto", OLD,       ANIMATED_GIF, "gif"),
+    (FastlySettings(animated_auto=True),       "format=webp", WEBP_ONLY, ANIMATED_GIF, "gif"),  # F8
+    (FastlySettings(animated_auto=True),       "format=avif", BROWSER,   ANIMATED_GIF, "gif"),  # F8
+    (VIDEO,                                    "format=mp4",  "",        ANIMATED_GIF, MP4),
+    (VIDEO,                                    "format=mp4&auto=webp", BROWSER, ANIMATED_GIF, MP4),
+    (VIDEO,                                    "format=mp4",  "",        GIF,          "gif"),  # F10
+    (VIDEO,                                    "format=mp4",  "",        ANIMATED_WEBP, "webp 85"),  # F10
+    (VIDEO,                                    "format=mp4",  "",        JPEG,         "jpeg~ 85"),  # F10
+    (VIDEO,                                    "format=auto", PLAYER,    ANIMATED_GIF, "gif"),
+    (FastlySettings(animated_auto=True),       "format=auto", PLAYER,    ANIMATED_GIF, "gif"),
+    (FastlySettings(animated_auto=True, allow_video=True), "format=auto", PLAYER, ANIMATED_GIF, MP4),
+    (FastlySettings(animated_auto=True, allow_video=True), "format=auto", PLAYER, ANIMATED_WEBP, "gif"),
+    (FastlySettings(animated_auto=True, allow_video=True), "format=auto", BOTH, ANIMATED_GIF, "avif 64"),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(("settings", "query", "accept", "source", "becomes"), SERVICES)
 def test_service_settings(settings: FastlySettings, query: str, accept: str, source: Info, becomes: str) -> None:
-    assert told(taken(output_of(query, accept, settings), source), source) == becomes
+    assert described(taken(output_of(query, accept, settings), source), source) == becomes
+
+
+# fmt: off
+VIDEOS = [
+    # query                    video
+    ("",                       Video()),
+    ("level=4.1",              Video()),                           # one alone: baseline and 3.0
+    ("profile=high",           Video()),
+    ("level=4.1&profile=high", Video(H264Profile.HIGH, 41)),
+    ("level=3.0&profile=baseline", Video(H264Profile.BASELINE, 30)),
+    ("level=9.9&profile=high", Video()),                           # W3: 9.9 is ignored with a warning
+]
+# fmt: on
+
+
+@pytest.mark.skipif(MP4 != "mp4", reason="the extra `video` is not installed")
+@pytest.mark.parametrize(("query", "video"), VIDEOS)
+def test_profile_and_level_of_a_video(query: str, video: Video) -> None:
+    assert taken(output_of(f"format=mp4&{query}", settings=VIDEO), ANIMATED_GIF).video == video
+
+
+def test_a_video_that_is_not_made_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(settings: FastlySettings) -> tuple[list[str], bool]:
+        """The warnings, and whether a choice is mp4."""
+        parse._planned.cache_clear()
+        fastly_output._named_choices.cache_clear()
+        order = order_of("format=mp4", settings=settings)
+        assert order.plan is not None
+        choices = order.plan.output.choices
+        return [warning.text for warning in order.warnings], any(choice.format is Format.MP4 for choice in choices)
+
+    assert found(FastlySettings()) == (["mp4 is not allowed here and was ignored"], False)
+    with monkeypatch.context() as patch:
+        patch.setattr(fastly_output, "WRITABLE", WRITABLE | {Format.MP4})
+        assert found(VIDEO) == ([], True)
+        patch.setattr(fastly_output, "WRITABLE", WRITABLE - {Format.MP4})
+        assert found(VIDEO) == (["mp4 cannot be written by this build and was ignored"], False)
+    found(VIDEO)  # nothing of this test stays in the caches
 
 
 # fmt: off

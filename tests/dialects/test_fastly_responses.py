@@ -159,8 +159,8 @@ def test_a_problem_as_a_response(problem: Problem, status: int, body: str, reaso
 
 
 def test_a_problem_from_a_renderer_has_the_same_response() -> None:
-    told = restored_problem(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
-    assert FASTLY.error_response(told, ImageRequest("a")).body == FASTLY.error_response(OUTSIDE, ImageRequest("a")).body
+    copy = restored_problem(OUTSIDE.code, OUTSIDE.detail, OUTSIDE.fix, "crop")
+    assert FASTLY.error_response(copy, ImageRequest("a")).body == FASTLY.error_response(OUTSIDE, ImageRequest("a")).body
     value = BadValue("crop", "x", expected="a ratio", fix="write 16:9")
     again = restored_problem(value.code, value.detail, value.fix, "crop")
     assert FASTLY.error_response(again, ImageRequest("a")).body == FASTLY.error_response(value, ImageRequest("a")).body

@@ -289,13 +289,13 @@ PLACEMENTS_REFUSED = [
 
 @pytest.mark.parametrize(("found", "placement"), PLACEMENTS)
 def test_a_placement_is(found: dict[str, str], placement: Placement) -> None:
-    assert grammar.placement("crop", found, at="x", spare="offset-x") == placement
+    assert grammar.placement("crop", found, at="x", offset="offset-x") == placement
 
 
 @pytest.mark.parametrize(("found", "words"), PLACEMENTS_REFUSED)
 def test_a_placement_is_refused(found: dict[str, str], words: str) -> None:
     with pytest.raises(BadValue, match=words):
-        grammar.placement("crop", found, at="x", spare="offset-x")
+        grammar.placement("crop", found, at="x", offset="offset-x")
 
 
 # ------------------------------------------------------------------------------------------------ colors and words
@@ -356,8 +356,8 @@ READERS = [
     lambda text: grammar.read_edges("p", text),
     lambda text: grammar.read_shape("p", text),
     lambda text: grammar.read_options("p", grammar.split_items("p", text), valued=VALUED, flags=FLAGS),
-    lambda text: grammar.placement("p", {"x": text}, at="x", spare="offset-x"),
-    lambda text: grammar.read_spare_part("p", text),
+    lambda text: grammar.placement("p", {"x": text}, at="x", offset="offset-x"),
+    lambda text: grammar.read_offset("p", text),
     lambda text: grammar.read_color("p", text),
     lambda text: grammar.read_word("p", text, {"a": 1}),
     lambda text: grammar.read_words("p", text, {"a": 1}),

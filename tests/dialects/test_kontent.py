@@ -258,9 +258,9 @@ WARNINGS = [
 
 @pytest.mark.parametrize(("query", "parameter", "words"), WARNINGS)
 def test_ignored_or_clamped_values_give_warnings(query: str, parameter: str, words: str) -> None:
-    told = [warned.text for warned in order(query).warnings if warned.parameter == parameter]
-    assert len(told) == 1
-    assert words in told[0]
+    report = [warned.text for warned in order(query).warnings if warned.parameter == parameter]
+    assert len(report) == 1
+    assert words in report[0]
 
 
 @pytest.mark.parametrize("query", ["", "w=3", "v=2", "q=75&w=640&lossless=true&auto=format", "w=&fit="])

@@ -26,12 +26,12 @@ LOSSLESS = frozenset({Format.PNG, Format.GIF})
 
 
 def source_info(
-    width: int, height: int, kind: Format = Format.JPEG, *, frames: int = 1, progressive: bool = False, **told: bool
+    width: int, height: int, kind: Format = Format.JPEG, *, frames: int = 1, progressive: bool = False, **flags: bool
 ) -> Info:
-    lossless = told.get("lossless", kind in LOSSLESS)
-    alpha = told.get("alpha", False)
+    lossless = flags.get("lossless", kind in LOSSLESS)
+    alpha = flags.get("alpha", False)
     info = Info(kind, Size(width, height), 1000, frames=frames, alpha=alpha, lossless=lossless, progressive=progressive)
-    return replace(info, palette=told.get("palette", False))
+    return replace(info, palette=flags.get("palette", False))
 
 
 def answer(query: str, info: Info, accept: str = "") -> Recipe | OriginalBytes:
@@ -181,8 +181,8 @@ def test_the_stored_file_is_sent(source: Info, query: str, accept: str, reason: 
     assert found.reason is reason
 
 
-def written(kind: Format, quality: int = 85, *, lossless: bool = False, **told: bool) -> Encoding:
-    return Encoding(kind, quality, lossless, told.get("progressive", False), told.get("palette", False))
+def written(kind: Format, quality: int = 85, *, lossless: bool = False, **flags: bool) -> Encoding:
+    return Encoding(kind, quality, lossless, flags.get("progressive", False), flags.get("palette", False))
 
 
 # fmt: off

@@ -202,9 +202,9 @@ def test_image_headers_have_warnings_and_allow_every_cors_origin() -> None:
 
 def test_warnings_are_bounded() -> None:
     warnings = tuple(RequestWarning("w", f"{n}" + "x" * 5000) for n in range(50))
-    told = Kontent().image_headers(order(""), Result(9, None, None, None, warnings))[1:]
-    assert len(told) == 8
-    assert all(len(value) == 200 for _, value in told)
+    report = Kontent().image_headers(order(""), Result(9, None, None, None, warnings))[1:]
+    assert len(report) == 8
+    assert all(len(value) == 200 for _, value in report)
 
 
 # ---------------------------------------------------------------------------------------------- the table

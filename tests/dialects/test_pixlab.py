@@ -9,30 +9,26 @@ import hashlib
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 import pytest
 
 from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.parse import DeleteResult, FindFaces, RenderImage, StoreUpload
+from cropmark.geometry.recipe import Recipe
+from cropmark.geometry.resolve import resolve
+from cropmark.model.formats import Format, Info
 from cropmark.model.problems import BadRequest, MethodNotAllowed, NotFound, Problem, SourceForbidden
-from cropmark.model.values import Pixels
-from cropmark.plan.plan import Delivery, Order, RequestWarning
+from cropmark.model.values import Pixels, Size
+from cropmark.plan.plan import Delivery, KeepMetadata, Order, RequestWarning
 from cropmark.plan.source import SourceRequest, UploadRef, WebUrl
 from cropmark.plan.steps import AnyStep, Crop, Dimensions, Fit, Offset, Overflow, Resize
+from tests.dialects.pixlab_requests import image_request
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32
 PIXLAB = PixLab()
-
-
-def image_request(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
-    """A request with these fields in its query, or in its body where it is a POST."""
-    texts = {name: str(value) for name, value in fields.items()}
-    if method == "POST":
-        return ImageRequest(endpoint, method=method, fields=texts)
-    return ImageRequest(endpoint, urlencode(texts), method=method)
 
 
 def order(endpoint: str, /, **fields: object) -> Order:
@@ -232,6 +228,12 @@ METHODS = [
     ("smartresize",  True,  True),
     ("cropgif",      True,  True),
     ("resizegif",    True,  True),
+    ("scale",        True,  True),
+    ("minify",       True,  True),
+    ("magnify",      True,  True),
+    ("thumbnail",    True,  True),
+    ("webfit",       True,  True),
+    ("merge",        False, True),
     ("facedetect",   True,  True),
     ("store",        False, True),
     ("delete",       True,  False),
@@ -259,6 +261,47 @@ def test_an_endpoint_that_is_not_offered_is_not_found(path: str) -> None:
     with pytest.raises(NotFound, match="is not offered here") as caught:
         PIXLAB.order(ImageRequest(path))
     assert PIXLAB.error_response(caught.value, ImageRequest(path)).status == 404
+
+
+@pytest.mark.parametrize("endpoint", ["composite", "gifcomposite", "nsfw"])
+def test_the_404_lists_the_endpoints_that_are_offered(endpoint: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        PIXLAB.order(ImageRequest(endpoint))
+    offered = {name for name, _, _ in METHODS}
+    assert set(caught.value.fix.removeprefix("use one of ").split(", ")) == offered
+
+
+# fmt: off
+SCALED = [
+    # endpoint      fields                                  size of the result of 401x300
+    ("scale",       "scale=50",                             (201, 150)),
+    ("scale",       "scale=1",                              (4, 3)),
+    ("scale",       "scale=100",                            (401, 300)),
+    ("scale",       "scale=500",                            (2005, 1500)),
+    ("minify",      "",                                     (201, 150)),
+    ("minify",      "width=9",                              (201, 150)),
+    ("magnify",     "",                                     (802, 600)),
+    ("thumbnail",   "width=100&height=80",                  (100, 80)),
+    ("webfit",      "width=9",                              (320, 240)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("endpoint", "query", "size"), SCALED)
+def test_sizes_of_the_scaling_endpoints(endpoint: str, query: str, size: tuple[int, int]) -> None:
+    order = PIXLAB.order(ImageRequest(endpoint, query, upload="0" * 64))
+    assert order.plan is not None
+    recipe = resolve(order.plan, [Info(Format.PNG, Size(401, 300), 9000)])
+    assert isinstance(recipe, Recipe)
+    assert (recipe.size.width, recipe.size.height) == size
+    keeps = KeepMetadata.ICC in order.plan.output.metadata
+    assert keeps == (endpoint not in ("thumbnail", "webfit")), "a thumbnail has no profile"
+
+
+@pytest.mark.parametrize("query", ["", "scale=0", "scale=501", "scale=-5", "scale=x"])
+def test_a_scale_is_a_percentage(query: str) -> None:
+    with pytest.raises(BadRequest, match="scale: expected a"):
+        PIXLAB.order(ImageRequest("scale", query, upload="0" * 64))
 
 
 # fmt: off

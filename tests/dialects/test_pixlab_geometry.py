@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -22,18 +21,11 @@ from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Problem, SourceUnusable, Unprocessable
 from cropmark.model.values import Box, Size
 from cropmark.plan.plan import KeepMetadata, Order
+from tests.dialects.pixlab_requests import image_request
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32
 PIXLAB = PixLab()
-
-
-def image_request(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
-    """A request with these fields in its query, or in its body where it is a POST."""
-    texts = {name: str(value) for name, value in fields.items()}
-    if method == "POST":
-        return ImageRequest(endpoint, method=method, fields=texts)
-    return ImageRequest(endpoint, urlencode(texts), method=method)
 
 
 def order(endpoint: str, /, **fields: object) -> Order:
@@ -114,7 +106,7 @@ OUTPUTS = [
     (source_info(40, 30, Format.WEBP, lossless=True),     "resize",    still(Format.WEBP, 85, lossless=True),     1),
     (source_info(40, 30, Format.AVIF),                    "resize",    still(Format.AVIF, 64),                    1),
     (source_info(40, 30, Format.TIFF),                    "resize",    still(Format.PNG, 85),                     1),
-    (source_info(40, 30, Format.GIF, frames=3),           "resize",    still(Format.GIF, 100),                    1),
+    (source_info(40, 30, Format.GIF, frames=3),           "resize",    Encoding(Format.GIF, 100, max_bytes=1000), 1),
     (source_info(40, 30, Format.GIF, frames=3),           "resizegif", Encoding(Format.GIF, 100),                   3),
     (source_info(40, 30, Format.WEBP, frames=3),          "resizegif", Encoding(Format.GIF, 100),                   3),
     (source_info(40, 30, Format.JPEG),                    "resizegif", Encoding(Format.GIF, 100),                   1),
@@ -176,7 +168,7 @@ def test_of_an_animation_only_the_first_frame_counts_in_crop() -> None:
     assert made("cropgif", moving, x=1, y=2, width=3).frames == 200
 
 
-@pytest.mark.parametrize("kind", [Format.SVG, Format.BMP, Format.HEIC])
+@pytest.mark.parametrize("kind", [Format.SVG, Format.HEIC, Format.JXL])
 def test_a_type_that_is_not_read_is_415(kind: Format) -> None:
     with pytest.raises(SourceUnusable) as caught:
         made("resize", source_info(4, 3, kind), width=2)

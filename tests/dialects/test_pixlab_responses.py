@@ -39,18 +39,11 @@ from cropmark.model.problems import (
 )
 from cropmark.model.values import Box
 from cropmark.plan.plan import RequestWarning
+from tests.dialects.pixlab_requests import image_request
 
 IMG = "https://pics.example/a.png"
 DIGEST = "ab" * 32
 PIXLAB = PixLab()
-
-
-def image_request(endpoint: str, method: str = "GET", /, **fields: object) -> ImageRequest:
-    """A request with these fields in its query, or in its body where it is a POST."""
-    texts = {name: str(value) for name, value in fields.items()}
-    if method == "POST":
-        return ImageRequest(endpoint, method=method, fields=texts)
-    return ImageRequest(endpoint, urlencode(texts), method=method)
 
 
 # ---------------------------------------------------------------------------------------------- answers
@@ -99,15 +92,13 @@ def test_a_problem_has_a_status_of_the_list(problem: Problem, status: int) -> No
     "problem", [SourceForbidden("10.0.0.1 is private"), SourceForbidden("port 6379", fix="try 80")]
 )
 def test_all_addresses_are_refused_in_the_same_words(problem: Problem) -> None:
-    assert told(PIXLAB.error_response(problem, ImageRequest("crop")))["error"] == responses.ADDRESS_FORBIDDEN
+    assert told(PIXLAB.error_response(problem, ImageRequest("crop")))["error"] == f"img: {responses.ADDRESS_FORBIDDEN}"
 
 
 @pytest.mark.parametrize("kind", [SourceNotFound, SourceFailed, SourceTimeout])
 def test_an_origins_response_is_not_passed_on(kind: type[Problem]) -> None:
-    assert (
-        told(PIXLAB.error_response(kind("the origin said 418"), ImageRequest("crop")))["error"]
-        == responses.IMAGE_UNAVAILABLE
-    )
+    error = told(PIXLAB.error_response(kind("the origin said 418"), ImageRequest("crop")))["error"]
+    assert error == f"img: {responses.IMAGE_UNAVAILABLE}"
 
 
 def test_a_rate_limit_has_retry_after() -> None:

@@ -54,3 +54,15 @@ def test_samples_are_read_without_warnings(one: DialectEntry) -> None:
         assert isinstance(order, Order)
         assert order.plan is not None
         assert order.warnings == ()
+
+
+@pytest.mark.parametrize("one", [one for one in DIALECTS if one.is_endpoint], ids=lambda one: one.name)
+def test_samples_of_endpoints_are_read_by_each_that_renders_an_image(one: DialectEntry) -> None:
+    for endpoint, fields in one.requests.items():
+        assert set(fields) <= one.parameter_names
+        examples = {doc.name: doc.example for doc in one.cls.params}
+        example = "&".join(examples[name] for name in fields)
+        for query in (example, *(sample.query for sample in one.samples if sample.query.split("=")[0] in fields)):
+            order = one.build().order(ImageRequest(endpoint, query, upload="0" * 64))
+            assert isinstance(order, Order), endpoint
+            assert order.plan is not None

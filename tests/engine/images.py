@@ -1,4 +1,4 @@
-"""Small test images, created by Pillow and numpy, never by the tested code."""
+"""Small test images, created by Pillow and numpy, never by the tested code; and comparisons of pixels."""
 
 from __future__ import annotations
 
@@ -65,6 +65,12 @@ def pixels(frame: Image) -> Array:
     return np.frombuffer(frame.write_to_memory(), np.uint8).reshape(frame.height, frame.width, frame.bands)
 
 
+def mean_error(one: Array, other: Array) -> float:
+    """The mean difference of two images of one shape, in levels."""
+    assert one.shape == other.shape
+    return float(np.abs(one.astype(int) - other.astype(int)).mean())
+
+
 def off_by(one: Array, other: Array) -> int:
     """The largest difference of two images of one shape, in levels."""
     assert one.shape == other.shape, (one.shape, other.shape)
@@ -97,6 +103,21 @@ def grb_profile() -> bytes:
     profile = bytearray(srgb_profile())
     red, green = (_tag(profile, name) for name in (b"rXYZ", b"gXYZ"))
     profile[red : red + 20], profile[green : green + 20] = profile[green : green + 20], profile[red : red + 20]
+    return bytes(profile)
+
+
+@cache
+def p3_profile() -> bytes:
+    """An sRGB profile with the primaries of Display P3, adapted to D50."""
+    profile = bytearray(srgb_profile())
+    primaries = {
+        b"rXYZ": (0.51512, 0.24120, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.15710, 0.06657, 0.78407),
+    }
+    for name, xyz in primaries.items():
+        at = _tag(profile, name)
+        profile[at + 8 : at + 20] = pack(">3i", *(round(part * 65536) for part in xyz))
     return bytes(profile)
 
 

@@ -10,14 +10,16 @@ import pyvips
 from PIL import Image as Pillow
 
 from cropmark.engine import color, load
-from cropmark.model.formats import CmykConversion
+from cropmark.engine.image import DecodedImage
+from cropmark.engine.save import encode
+from cropmark.geometry.recipe import Encoding
+from cropmark.model.extras import JXL
+from cropmark.model.formats import CmykConversion, Format
+from cropmark.plan.plan import KeepMetadata
+from tests.engine.decoding import srgb
 from tests.engine.images import Array, file_of, grb_profile, noise, off_by, pixels, saved, seen, slopes, srgb_profile
 
 PHOTO = slopes(48, 32)
-
-
-def srgb(body: bytes) -> Array:
-    return pixels(color.to_srgb(load.decode(body, load.info_of(body)).frames[0]))
 
 
 def rgb(image: Pillow.Image) -> Array:
@@ -147,6 +149,26 @@ def test_check_36_a_broken_profile_on_ink_is_left_out() -> None:
     inks = Pillow.new("CMYK", (8, 8), (0, 0, 0, 0))
     for broken in BROKEN.values():
         assert srgb(saved(inks, "JPEG", icc_profile=broken)).min() >= 250
+
+
+NOWHERE = {
+    "unknown connection space": srgb_profile()[:20] + b"\x80\0\0\0" + srgb_profile()[24:],
+    "two connection spaces": srgb_profile()[:20] + b"RGB " + srgb_profile()[24:],
+    "a curve that is cut": srgb_profile().replace(b"para", b"curv"),
+}
+
+
+@pytest.mark.parametrize("name", [*BROKEN, *NOWHERE])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "TIFF"])
+def test_a_profile_that_the_color_library_refuses_is_left_out(name: str, kind: str) -> None:
+    """PNG's library reads none of these profiles."""
+    profile = {**BROKEN, **NOWHERE}[name]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    body, plain = file_of(PHOTO, kind, icc_profile=profile, **options), srgb(file_of(PHOTO, kind, **options))
+    assert off_by(srgb(body), plain) <= 1
+    for target in (Format.PNG, Format.WEBP, Format.AVIF, *([Format.JXL] if JXL.package else [])):
+        encoding = Encoding(target, 85, lossless=True, metadata=frozenset({KeepMetadata.ICC}))
+        assert off_by(srgb(encode(DecodedImage((stored(body),)), encoding)), plain) <= 4
 
 
 def stored(body: bytes) -> pyvips.Image:

@@ -13,7 +13,8 @@ from cropmark.engine.color_tags import PRIMARIES
 from cropmark.engine.colorimetry import inverse, multiplied, rgb_to_xyz
 from cropmark.engine.image import in_memory
 from tests.engine.avif_files import avif_of, flat_stream, gray_stream, icc, nclx, ramp_stream
-from tests.engine.images import Array, file_of, gray_profile, grb_profile, pixels, srgb_profile
+from tests.engine.decoding import srgb
+from tests.engine.images import file_of, gray_profile, grb_profile, pixels, srgb_profile
 from tests.engine.test_color_tags import P3, SRGB_CHUNK, chrm, cicp, gama
 from tests.hostile.raw import GRAY, RGB, RGBA, chunk, idat, ihdr, png
 
@@ -34,10 +35,6 @@ def ramp_png(*chunks: bytes, kind: int = RGB, bits: int = 8) -> bytes:
     """All 256 grays from left to right, one row."""
     samples = (3 if kind == RGB else 1) * (bits // 8)
     return png(ihdr(256, 1, bits, kind), *chunks, idat(b"\0" + b"".join(bytes([v]) * samples for v in range(256))))
-
-
-def srgb(body: bytes) -> Array:
-    return pixels(color.to_srgb(load.decode(body, load.info_of(body)).frames[0]))
 
 
 FLAT = flat_stream(*COLOR)

@@ -13,6 +13,7 @@ from cropmark.engine import gif, load
 from cropmark.engine.save import encode
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format
+from cropmark.model.problems import SourceUnusable
 from cropmark.model.values import Size
 from tests.engine.images import Array, opened, pixels, seen, slopes
 
@@ -195,3 +196,19 @@ def test_the_canvas_is_the_screen_enlarged_by_the_first_frame(screen: tuple[int,
     frame = pixels(load.decode(body, info).frames[0])
     assert frame.shape == (size.height, size.width, 4)
     assert color_at(frame, 1) + color_at(frame, 7) == ".R"
+
+
+SQUARE = block(5, 5, 10, RED, KEEP)
+# fmt: off
+NOT_DECODABLE = {
+    "unknown data before its frame":     film(b"!\xff\0\0" + SQUARE),
+    "only the added frame decodes":      film(SQUARE.replace(b"\0\x02\x4c", b"\0\x12\x4c"), screen=(640, 480)),
+    "its frame ends beyond any screen":  film(SQUARE.replace(pack("<4H", 5, 5, 10, 10), pack("<4H", 65535, 5, 10, 10))),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("body", NOT_DECODABLE.values(), ids=NOT_DECODABLE)
+def test_a_file_without_a_frame_that_decodes_is_broken(body: bytes) -> None:
+    with pytest.raises(SourceUnusable):
+        load.info_of(body)

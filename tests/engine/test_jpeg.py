@@ -81,7 +81,7 @@ def test_what_is_left_to_libvips(body: bytes) -> None:
 
 def test_an_image_that_would_fill_the_memory_is_left_to_libvips(monkeypatch: pytest.MonkeyPatch) -> None:
     body = by_pillow()
-    monkeypatch.setattr(jpeg, "_MAX_PIXELS", 100 * 100)
+    monkeypatch.setattr(jpeg, "MAX_WHOLE_JPEG", 100 * 100)
     assert jpeg.decode(body, header_of(body), Size(WIDTH, HEIGHT)) is None
     assert jpeg.decode(body, header_of(body), Size(51, 38)) is not None
 

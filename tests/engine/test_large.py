@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from cropmark.engine import load
 from cropmark.engine.large import HEAD_BYTES, canvas_size
 from cropmark.engine.render import render
+from cropmark.geometry.limits import rejection_of
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import SourceTooLarge, SourceUnusable
@@ -142,8 +143,9 @@ BOMBS = [name for name in bombs.refused() if re.match(r"claims-(12001|30000|6553
 def test_check_58_the_limits_come_before_the_analysis(name: str) -> None:
     """A renderer analyzes a source only if this finds nothing: the decoder of a bomb never starts."""
     try:
-        rejection = load.rejection(bombs.refused()[name], Plan())
+        info = load.info_of(bombs.refused()[name], limit_bytes=Plan().limits.source_bytes)
     except SourceUnusable:
         return
+    rejection = rejection_of(info, Plan())
     assert rejection is not None
     assert rejection.reason is Reason.DIMENSIONS

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from contextlib import suppress
+from fractions import Fraction
 from struct import pack
 
 import numpy as np
@@ -13,11 +14,15 @@ import pytest
 import pyvips
 from PIL import Image as Pillow
 
-from cropmark.engine import load
+from cropmark.engine import load, render
 from cropmark.engine.thumbnail import thumbnail_rgb
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import SourceUnusable
-from cropmark.model.values import Size
+from cropmark.model.values import Pixels, Size
+from cropmark.plan.plan import EncodingChoice, Output, Plan
+from cropmark.plan.steps import Resize
+from cropmark.ports import Rendered
+from cropmark.runtime.reads import Data
 from tests.engine.images import Array, file_of, noise, off_by, opened, saved, slopes
 from tests.hostile.raw import chunk
 
@@ -58,10 +63,11 @@ INFOS = {
     "turned jpeg":     reported(saved(PHOTO, "JPEG", exif=RIGHT), format=Format.JPEG, orientation=6),
     "odd orientation": reported(saved(PHOTO, "JPEG", exif=turned_by_exif(99)), format=Format.JPEG, orientation=1),
     "png":             reported(saved(PHOTO, "PNG"), format=Format.PNG, lossless=True),
-    "palette":         reported(saved(PALETTE, "PNG"), format=Format.PNG, lossless=True, palette=True),
+    "palette":         reported(saved(PALETTE, "PNG"), format=Format.PNG, lossless=True, palette=True, few_bits=True),
     "clear palette":   reported(
-        saved(PALETTE, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True, palette=True
+        saved(PALETTE, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True, palette=True, few_bits=True
     ),
+    "gray":            reported(saved(GRAY, "PNG"), format=Format.PNG, lossless=True, few_bits=True),
     "clear gray":      reported(saved(GRAY, "PNG", transparency=3), format=Format.PNG, lossless=True, alpha=True),
     "png with alpha":  reported(saved(CLEAR_PHOTO, "PNG"), format=Format.PNG, lossless=True, alpha=True),
     "16-bit png":      reported(file_of(noise(40, 30, 1).astype(np.uint16)), format=Format.PNG, lossless=True),
@@ -77,7 +83,7 @@ INFOS = {
     "animated gif":    reported(animated("GIF"), format=Format.GIF, lossless=True, frames=3),
     "avif":            reported(saved(PHOTO, "AVIF"), format=Format.AVIF),
     "avif with alpha": reported(saved(CLEAR_PHOTO, "AVIF"), format=Format.AVIF, alpha=True),
-    "avif sequence":   reported(animated("AVIF"), format=Format.AVIF, first_frame_only=True),
+    "avif sequence":   reported(animated("AVIF"), format=Format.AVIF, frames=3),
     "animated png":    reported(animated("PNG"), format=Format.PNG, lossless=True, first_frame_only=True),
     "default image":   reported(
         animated("PNG", default_image=True), format=Format.PNG, lossless=True, first_frame_only=True
@@ -86,10 +92,9 @@ INFOS = {
         saved(PHOTO, "PNG", save_all=True, duration=9), format=Format.PNG, lossless=True
     ),
     "tiff":            reported(saved(PHOTO, "TIFF"), format=Format.TIFF),
+    "bmp":             reported(saved(PHOTO, "BMP"), format=Format.BMP, lossless=True),
     # known, and not read: format and length, nothing else
     "svg":             reported(SVG, format=Format.SVG, stored_size=Size(1, 1)),
-    "bmp":             reported(saved(PHOTO, "BMP"), format=Format.BMP, stored_size=Size(1, 1)),
-    "jxl":             reported(b"\xff\x0a" + bytes(60), format=Format.JXL, stored_size=Size(1, 1)),
 }
 # fmt: on
 
@@ -316,3 +321,17 @@ def test_no_small_copy_of_what_is_torn_or_not_read() -> None:
 def test_the_rows_above_come_from_another_library() -> None:
     """If Pillow wrote no progressive JPEG, the row about it would say nothing."""
     assert opened(INFOS["progressive"][0]).info.get("progressive") == 1
+
+
+def test_a_render_opens_a_jpeg_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    real = load._open
+
+    def counted(data: Data, stored_as: Format, **options: object) -> pyvips.Image:
+        opened.append(stored_as)
+        return real(data, stored_as, **options)
+
+    monkeypatch.setattr(load, "_open", counted)
+    plan = Plan((Resize(Pixels(Fraction(20)), None),), Output((EncodingChoice(Format.JPEG),)))
+    assert isinstance(render.render([saved(PHOTO, "JPEG")], plan), Rendered)
+    assert opened == [Format.JPEG]

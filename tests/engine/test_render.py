@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,12 +16,21 @@ from PIL import Image as Pillow
 from PIL import ImageOps, ImageSequence
 
 from cropmark.engine import render
+from cropmark.geometry import limits
 from cropmark.geometry.findings import Analysis, SaliencyMap
 from cropmark.geometry.recipe import Reason
-from cropmark.model.formats import Format
-from cropmark.model.problems import CropOutOfBounds, EmptyResult, InternalError, Problem, SourceNotFound, SourceUnusable
-from cropmark.model.values import WHITE, Color, Ratio, Size
-from cropmark.plan.plan import EncodingChoice, Fallback, KeepMetadata, Output, Plan, TriState
+from cropmark.model.formats import TRAITS, WRITABLE, Format
+from cropmark.model.problems import (
+    CropOutOfBounds,
+    EmptyResult,
+    InternalError,
+    OutputTooLarge,
+    Problem,
+    SourceNotFound,
+    SourceUnusable,
+)
+from cropmark.model.values import WHITE, Color, Pixels, Ratio, Size
+from cropmark.plan.plan import EncodingChoice, Fallback, KeepMetadata, Limits, Output, Plan, TriState
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import (
     Adjust,
@@ -95,7 +105,7 @@ def test_facts_tell_of_the_source_and_of_the_result() -> None:
     assert (outcome.facts.source.format, outcome.facts.source.stored_size) == (Format.JPEG, Size(160, 120))
     assert (outcome.facts.size, outcome.facts.frames, outcome.facts.format) == (Size(40, 30), 1, Format.WEBP)
     assert opened(outcome.body).size == (40, 30)
-    assert [name for name, _ in outcome.timing.stages] == ["inspect", "render"]
+    assert [name for name, _ in outcome.timing.stages] == ["inspect", "render", "encode"]
     assert all(ms > 0 for _, ms in outcome.timing.stages)
     assert not outcome.low_effort
 
@@ -264,7 +274,7 @@ def test_a_border_is_measured_and_removed() -> None:
     image[10:30, 20:60] = noise(40, 20) // 4
     outcome = rendered(file_of(image), plan(TrimBorder(AutoColor.TOP_LEFT)))
     assert np.array_equal(seen(outcome.body), image[10:30, 20:60])
-    assert [name for name, _ in outcome.timing.stages] == ["inspect", "measure", "render"]
+    assert [name for name, _ in outcome.timing.stages] == ["inspect", "measure", "render", "encode"]
 
 
 def test_a_border_is_seen_in_the_colors_of_srgb() -> None:
@@ -318,7 +328,7 @@ NOT_READ = [
     # bytes                          the plan's answer, by name       reason
     (b"",                            {"on_unsupported": Fallback.ORIGINAL},   Reason.UNSUPPORTED),
     (b"<html>",                      {"on_unsupported": Fallback.ORIGINAL},   Reason.UNSUPPORTED),
-    (saved(Pillow.new("1", (9, 9)), "BMP"), {"on_unsupported": Fallback.ORIGINAL}, Reason.UNSUPPORTED),
+    (b"<svg/>",                      {"on_unsupported": Fallback.ORIGINAL},   Reason.UNSUPPORTED),
     (file_of(PHOTO, "JPEG")[:300],   {"on_unusable": Fallback.ORIGINAL}, Reason.UNREADABLE),
     (file_of(PHOTO, "JPEG")[:1500],  {"on_unusable": Fallback.ORIGINAL}, Reason.UNREADABLE),
     (file_of(PHOTO, "PNG")[:500],    {"on_unusable": Fallback.ORIGINAL}, Reason.UNREADABLE),
@@ -396,6 +406,48 @@ def test_a_failing_encoder_is_an_internal_error(monkeypatch: pytest.MonkeyPatch)
     assert "no memory" not in str(caught.value)
 
 
+STILLS = [kind for kind in Format if kind in WRITABLE and kind is not Format.MP4]  # mp4: test_video.py
+
+
+@pytest.mark.parametrize("kind", [kind for kind in STILLS if TRAITS[kind].max_side < 2**17])
+def test_check_67_a_side_that_no_encoder_writes_is_refused_before(kind: Format) -> None:
+    longest, thin = TRAITS[kind].max_side, file_of(slopes(64, 64))
+    for excess in (0, 1):
+        line = plan(
+            Resize(Pixels(F(longest + excess)), Pixels(F(16)), enlarge=True),
+            choice=EncodingChoice(kind),
+            limits=Limits(side=2**17, avif_area=None),
+        )
+        if not excess:
+            assert rendered(thin, line).facts.size == Size(longest, 16)
+        else:
+            with pytest.raises(OutputTooLarge, match=rf"{longest + 1}x16, a side of a {kind.value} .* {longest} px"):
+                render.render([thin], line)
+
+
+def test_check_67_a_result_of_too_many_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_RENDITION_BYTES", 100)
+    with pytest.raises(OutputTooLarge, match="may have at most 100"):
+        render.render([file_of(PHOTO)], plan(to_width(20)))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("side", [1, 7, 300])
+@pytest.mark.parametrize("kind", [each for each in Format if each in WRITABLE and each is not Format.JXL])
+def test_check_67_noise_has_fewer_bytes_than_its_pixels_allow(kind: Format, side: int, channels: int) -> None:
+    """The bound rejects no image: it is for files that their pixels do not explain."""
+    noise = np.random.default_rng(1).integers(0, 256, (side, side, channels), np.uint8)
+    best = EncodingChoice(kind, quality=100, lossless=TriState.YES)
+    body = rendered(file_of(noise), plan(choice=best)).body
+    assert len(body) < 4096 + 6 * side * side < limits.most_encoded_bytes(Size(side, side), 1)
+
+
+def test_check_67_a_result_of_few_pixels_and_many_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "_body", lambda *_, **__: bytes(5 * 2**20))
+    with pytest.raises(OutputTooLarge, match=r"1 frame\(s\) of 20x15 may have at most 42"):
+        render.render([file_of(PHOTO)], plan(to_width(20)))
+
+
 # ---------------------------------------------------------------------------------------------- several sources
 
 MARK = np.full((10, 20, 3), (0, 0, 255), np.uint8)
@@ -420,6 +472,27 @@ def test_an_overlay_that_is_broken_is_left_out_with_a_warning(broken: bytes) -> 
     outcome = rendered([file_of(PHOTO), broken], plan(STAMP))
     assert np.array_equal(seen(outcome.body), PHOTO)
     assert [(w.parameter, w.text[:8]) for w in outcome.warnings] == [("overlay", "left out")]
+
+
+def test_overlays_are_drawn_in_their_order_as_if_each_were_drawn_alone() -> None:
+    """Images that follow each other are drawn in one pass; an Op between two of them divides the pass."""
+    veil = np.full((30, 40, 4), (250, 20, 90, 100), np.uint8)
+    steps = (Overlay(1, x=Offset(px(20)), y=Offset(px(10))), Overlay(2, x=Offset(px(-5)), y=Offset(px(0))))
+    files: list[bytes | None] = [file_of(PHOTO), file_of(MARK), file_of(veil)]
+    for order in (steps, steps[::-1]):
+        together = seen(rendered(files, plan(*order)).body)
+        first = rendered(files, plan(order[0])).body
+        assert off_by(together, seen(rendered([first, *files[1:]], plan(order[1])).body)) <= 1
+    divided = (steps[0], Blur(px(9)), steps[1])
+    blurred = rendered(files, plan(*divided[:2])).body
+    apart = seen(rendered([blurred, *files[1:]], plan(steps[1])).body)
+    assert off_by(seen(rendered(files, plan(*divided)).body), apart) <= 1
+
+
+@pytest.mark.parametrize("broken", [b"", KINDS["png"][:300]])
+def test_a_required_overlay_that_is_broken_is_an_error(broken: bytes) -> None:
+    with pytest.raises(SourceUnusable, match=r"^logo: the image is broken"):
+        render.render([file_of(PHOTO), broken], plan(replace(STAMP, required=True, parameter="logo")))
 
 
 def test_a_missing_overlay_adds_no_second_warning() -> None:
@@ -579,3 +652,18 @@ def test_copyright_and_profile_follow_the_plan() -> None:
     assert opened(both).getexif()[0x8298] == "Ann Example"
     assert opened(both).info["icc_profile"] == grb_profile()
     assert off_by(seen(neither), seen(both)[:, :, [1, 0, 2]]) <= 12
+
+
+@pytest.mark.parametrize(("width", "to"), [(1000, 250), (1001, 250), (1003, 120)])
+def test_the_colors_of_a_webp_are_in_their_place(width: int, to: int) -> None:
+    """Within 0.05 pixels of the result. Blue and yellow alternate every 20 pixels of it, in equal brightness."""
+    period = 40
+    waves = np.cos(2 * np.pi * (np.arange(width) + 0.5) * to / width / period)
+    rows = np.tile(np.stack([128 + 0 * waves, 128 + 70 * waves, 128 + 0 * waves], axis=1).astype(np.uint8), (160, 1, 1))
+    photo = Pillow.frombytes("YCbCr", (width, 160), rows.tobytes()).convert("RGB")
+    shown, exact = (
+        seen(rendered(saved(photo, kind, **options), plan(Resize(px(to), None))).body, "RGB")[4:-4, :, 2].mean(axis=0)
+        for kind, options in (("WEBP", {"quality": 98}), ("PNG", {}))
+    )
+    slope = 124 * 2 * np.pi / period  # levels in a pixel, at most
+    assert np.abs(shown - exact)[-period:].max() < 0.05 * slope + 1.5  # and the encoder's error

@@ -94,7 +94,7 @@ def test_png8_has_a_palette_with_alpha() -> None:
     assert len(written(PHOTO, PNG, 10, palette=True)) < len(written(PHOTO, PNG, 100, palette=True))
 
 
-@pytest.mark.parametrize("kind", [Format.TIFF, Format.SVG, Format.HEIC, Format.JXL, Format.BMP])
+@pytest.mark.parametrize("kind", [Format.TIFF, Format.SVG, Format.HEIC, Format.BMP])
 def test_what_cannot_be_written_is_our_mistake(kind: Format) -> None:
     with pytest.raises(ValueError, match="cannot be written"):
         written(PHOTO, kind)
@@ -257,6 +257,19 @@ def test_where_only_iptc_tells_it_is_believed() -> None:
     assert SECRET not in copied(body, JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
 
 
+def test_long_rights_are_cut_so_that_a_jpeg_can_hold_them() -> None:
+    """A segment has up to 64 KiB. libvips leaves out a longer packet of XMP, and refuses longer Exif."""
+    names = "".join(f"<rdf:li>{number:0>1000}</rdf:li>" for number in range(100))
+    packet = XMP.replace("<rdf:li>Ann Example</rdf:li>", names).replace("© 2026 Ann Example", '"' * 10_000)
+    frame = frame_of(PHOTO)
+    frame.set_type(GValue.blob_type, "xmp-data", packet.encode())
+    found = rights_of(frame)
+    assert len(found.creator) == len(found.notice) == 1500
+    how = frozenset({KeepMetadata.COPYRIGHT})
+    body = encode(DecodedImage((frame,)), Encoding(JPEG, 85, metadata=how), rights=found)
+    assert rights_of(load.decode(body, load.info_of(body)).frames[0]) == found
+
+
 def test_without_rights_nothing_is_written() -> None:
     body = copied(file_of(PHOTO, "JPEG"), JPEG, metadata=frozenset({KeepMetadata.COPYRIGHT}))
     assert "xmp" not in opened(body).info
@@ -289,6 +302,13 @@ def test_torn_exif_tells_nothing(stored: int) -> None:
     frame = frame_of(PHOTO)
     frame.set_type(GValue.blob_type, "exif-data", b"Exif\0\0" + exif.tobytes()[6:][:stored])
     assert rights_of(frame).notice in ("", "(c) Ann and some more")
+
+
+@pytest.mark.parametrize("stored", range(15))
+def test_torn_iptc_tells_nothing_or_the_start(stored: int) -> None:
+    frame = frame_of(PHOTO)
+    frame.set_type(GValue.blob_type, "iptc-data", b"\x1c\x02\x74\0\3(c)\x1c\x02\x50\0\2Bo"[:stored])
+    assert rights_of(frame).notice in ("", "(", "(c", "(c)")
 
 
 @pytest.mark.parametrize("kind", [WEBP, AVIF, JPEG, PNG])

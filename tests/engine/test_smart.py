@@ -21,6 +21,7 @@ from cropmark.plan.steps import AnyStep, Crop, Edges, Fit, Focus, Offset, Orient
 from tests.engine.images import file_of
 
 PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"
+OWN_PHOTOS = Path(__file__).parents[1] / "data" / "photographs" / "photos"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,43 @@ def recipe_of(data: bytes, networks: Models, *steps: AnyStep) -> Recipe:
 def window_of(recipe: Recipe) -> Box:
     """The last cut's box, in the frame that it meets."""
     return [op.box for op in recipe.ops if isinstance(op, Extract)][-1]
+
+
+# fmt: off
+PATTERNS = [
+    # a pattern of light and dark         with a period of
+    ("squares",                           16),
+    ("squares",                           20),
+    ("squares",                           32),
+    ("dots",                              24),
+    ("dots",                              32),
+    ("dots",                              48),
+    ("rings",                             48),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("pattern", "period"), PATTERNS)
+def test_a_small_object_on_a_pattern_is_inside_the_window(networks: Models, pattern: str, period: int) -> None:
+    """The network says that the whole image is subject."""
+    y, x = np.mgrid[:400, :640]
+    from_center = np.hypot(x % period - period / 2, y % period - period / 2)
+    light = {
+        "squares": (x // period + y // period) % 2 == 1,
+        "dots": from_center < period / 3,
+        "rings": from_center // (period / 8) % 2 == 1,
+    }[pattern]
+    dark = (150, 160, 175) if pattern == "squares" else (90, 110, 140)
+    image = np.where(light[:, :, None], (230, 226, 215), dark).astype(np.uint8)
+    image[np.hypot(x - 560, y - 280) < 32] = (200, 30, 30)
+    window = window_of(recipe_of(file_of(image), networks, square()))
+    assert window.left + window.width >= 560 + 32
+
+
+def test_a_tiny_person_in_a_landscape_is_inside_the_window(networks: Models) -> None:
+    window = window_of(recipe_of((OWN_PHOTOS / "nu_cliff.jpg").read_bytes(), networks, square()))
+    assert window.left <= 620
+    assert window.right >= 652
 
 
 THIRTY = TrimEdges(Edges(*(Share(Fraction(3, 10)),) * 4))

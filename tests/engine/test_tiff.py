@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from cropmark.engine import color, load
+from cropmark.engine import load
 from cropmark.engine.tiff import Lab, is_8_bit_cie_lab, lab_variant
 from cropmark.runtime.reads import Data, FileBytes
-from tests.engine.images import Array, file_of, frame_of, pixels, saved, slopes
+from tests.engine.decoding import srgb
+from tests.engine.images import file_of, frame_of, saved, slopes
 
 # The same colors as L*, a*, b* (D65) and in sRGB.
 COLORS = ((0, 0, 0), (255, 255, 255), (119, 119, 119), (200, 100, 50), (20, 160, 90), (60, 60, 200))
@@ -63,10 +64,6 @@ def tiff_of(
     mark = b"II" if order == "<" else b"MM"
     version = struct.pack(f"{order}HHHQ", 43, 8, 0, directory) if big else struct.pack(f"{order}HI", 42, directory)
     return mark + version + data + depths + struct.pack(order + count, len(tags)) + body + bytes(8)
-
-
-def srgb(body: bytes) -> Array:
-    return pixels(color.to_srgb(load.decode(body, load.info_of(body)).frames[0]))
 
 
 @pytest.mark.parametrize("variant", Lab)

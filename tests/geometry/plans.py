@@ -66,7 +66,7 @@ def at(x: Length, y: Length) -> Words:
     return {"x": Offset(x), "y": Offset(y)}
 
 
-def spare(axis: str, share: str) -> Words:
+def offset(axis: str, share: str) -> Words:
     return {axis: Align(Fraction(share))}
 
 

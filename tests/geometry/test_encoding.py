@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropmark.geometry.encoding import choose_encoding
+from cropmark.geometry.encoding import byte_limit, choose_encoding
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import OutputTooLarge
@@ -11,14 +11,14 @@ from cropmark.plan.plan import EncodingChoice, KeepMetadata, Limits, Output, Tri
 from cropmark.plan.source import SourceFilter
 from tests.geometry.plans import HUNDRED, header
 
-JPEG, PNG, WEBP, GIF, AVIF, TIFF, JXL = (
+JPEG, PNG, WEBP, GIF, AVIF, TIFF, BMP = (
     Format.JPEG,
     Format.PNG,
     Format.WEBP,
     Format.GIF,
     Format.AVIF,
     Format.TIFF,
-    Format.JXL,
+    Format.BMP,
 )
 ANIMATED = SourceFilter(frozenset({GIF}), animated=True)
 STILL_WEBP, MOVING_WEBP, MOVING_GIF = header(kind=WEBP), header(kind=WEBP, frames=5), header(kind=GIF, frames=5)
@@ -30,19 +30,20 @@ CHOICES = [
     # source                        choices                                                            format, frames
     (header(),                      [EncodingChoice()],                                                (PNG, 1)),
     (header(),                      [EncodingChoice(JPEG)],                                            (JPEG, 1)),
-    (header(),                      [EncodingChoice(JXL), EncodingChoice(AVIF), EncodingChoice()],     (AVIF, 1)),
+    (header(),                      [EncodingChoice(BMP), EncodingChoice(AVIF), EncodingChoice()],     (AVIF, 1)),
     # animations
     (MOVING_GIF,                    [EncodingChoice()],                                                (GIF, 5)),
     (MOVING_GIF,                    [EncodingChoice(WEBP)],                                            (WEBP, 5)),
     (MOVING_GIF,                    [EncodingChoice(JPEG)],                                            (JPEG, 1)),
-    (MOVING_GIF,                    [EncodingChoice(AVIF, keep_animation=True), EncodingChoice(WEBP)], (WEBP, 5)),
+    (MOVING_GIF,                    [EncodingChoice(JPEG, keep_animation=True), EncodingChoice(WEBP)], (WEBP, 5)),
+    (MOVING_GIF,                    [EncodingChoice(AVIF, keep_animation=True), EncodingChoice(WEBP)], (AVIF, 5)),
     (STILL_WEBP,                    [EncodingChoice(AVIF, keep_animation=True), EncodingChoice(WEBP)], (AVIF, 1)),
     (MOVING_GIF,                    [EncodingChoice(WEBP, skipped_for=(ANIMATED,)), EncodingChoice()], (GIF, 5)),
     (header(kind=GIF),              [EncodingChoice(WEBP, skipped_for=(ANIMATED,)), EncodingChoice()], (WEBP, 1)),
     # formats that cannot be written
     (header(kind=TIFF),             [EncodingChoice()],                                                (JPEG, 1)),
     (header(kind=TIFF, alpha=True), [EncodingChoice()],                                                (PNG, 1)),
-    (header(kind=JPEG),             [EncodingChoice(JXL)],                                             (JPEG, 1)),
+    (header(kind=JPEG),             [EncodingChoice(BMP)],                                             (JPEG, 1)),
     (header(kind=JPEG),             [],                                                                (JPEG, 1)),
 ]
 
@@ -70,6 +71,8 @@ METADATA = [
     (JPEG, PNG,  {KeepMetadata.ICC}),
     (PNG,  JPEG, {KeepMetadata.ICC}),
     (PNG,  PNG,  {KeepMetadata.ICC}),
+    (JPEG, GIF,  set()),
+    (GIF,  GIF,  set()),
 ]
 # fmt: on
 
@@ -104,10 +107,10 @@ def test_a_first_frame_loses_no_animation() -> None:
 
 def test_a_skipped_format_that_was_requested_by_name_is_a_warning() -> None:
     output = Output(
-        (EncodingChoice(JXL, warning_if_skipped="jxl cannot be written here"), EncodingChoice(AVIF, quality=50))
+        (EncodingChoice(BMP, warning_if_skipped="bmp cannot be written here"), EncodingChoice(AVIF, quality=50))
     )
     found = choose_encoding(output, header(), HUNDRED, Limits())
-    assert (found.encoding, found.warnings[0].text) == (Encoding(AVIF, 50), "jxl cannot be written here")
+    assert (found.encoding, found.warnings[0].text) == (Encoding(AVIF, 50), "bmp cannot be written here")
 
 
 # An AVIF above its area falls back if it was negotiated, and is rejected if it was requested by name.
@@ -128,3 +131,27 @@ def test_a_large_avif_by_name_is_rejected() -> None:
     with pytest.raises(OutputTooLarge, match="5000x4000 has 20000000 pixels, at most 16777216"):
         choose_encoding(named, header(), LARGE, Limits())
     assert choose_encoding(named, header(), Size(4096, 4096), Limits()).encoding.format is AVIF
+
+
+# fmt: off
+BYTE_LIMITS = [
+    # source                                                               written              size            limit
+    (Info(PNG, HUNDRED, 1000, palette=True),                               Encoding(PNG, 85),   HUNDRED,        3000),
+    (Info(PNG, HUNDRED, 1000, palette=True),                               Encoding(GIF, 100),  HUNDRED,        3000),
+    (Info(GIF, HUNDRED, 1000),                                             Encoding(PNG, 85),   Size(200, 160), 12_000),
+    (Info(GIF, HUNDRED, 10_000),                                           Encoding(GIF, 100),  Size(50, 40),   7500),
+    (Info(GIF, HUNDRED, 10_000, frames=5),                                 Encoding(GIF, 100),  HUNDRED,        6000),
+    (Info(GIF, HUNDRED, 10_000),                                           Encoding(GIF, 100),  Size(10, 8),    1024),
+    (Info(GIF, HUNDRED, 100),                                              Encoding(GIF, 100),  Size(10, 8),    300),
+    (Info(PNG, HUNDRED, 1000),                                             Encoding(PNG, 85),   HUNDRED,        None),
+    (Info(JPEG, HUNDRED, 1000),                                            Encoding(PNG, 85),   HUNDRED,        None),
+    (Info(GIF, HUNDRED, 1000),                                             Encoding(WEBP, 85),  HUNDRED,        None),
+    (Info(GIF, HUNDRED, 1000),                            Encoding(PNG, 85, palette=True),      HUNDRED,        None),
+    (Info(GIF, HUNDRED, 1000),       Encoding(PNG, 85, metadata=frozenset({KeepMetadata.ICC})), HUNDRED,        None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("source", "written", "size", "limit"), BYTE_LIMITS)
+def test_sources_with_a_palette_limit_the_bytes(source: Info, written: Encoding, size: Size, limit: int | None) -> None:
+    assert byte_limit(written, source, size) == limit

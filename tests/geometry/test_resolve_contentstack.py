@@ -11,8 +11,20 @@ from cropmark.geometry.region import Region
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import CropOutOfBounds, OutputTooLarge
 from cropmark.model.values import CLEAR, WHITE, Length, Ratio, Size
-from cropmark.plan.plan import Limits, OverLimit
-from cropmark.plan.steps import Align, AnyStep, Canvas, Dimensions, Edges, Offset, Overflow, Overlay, Pad, TrimEdges
+from cropmark.plan.plan import Limits, OverLimit, RequestWarning
+from cropmark.plan.steps import (
+    Align,
+    AnyStep,
+    Canvas,
+    Dimensions,
+    Edges,
+    Middle,
+    Offset,
+    Overflow,
+    Overlay,
+    Pad,
+    TrimEdges,
+)
 from tests.geometry.plans import (
     COVER,
     INSIDE,
@@ -24,13 +36,13 @@ from tests.geometry.plans import (
     frame_at_the_end,
     header,
     is_near,
+    offset,
     part,
     plan,
     px,
     recipe_of,
     shape,
     shown,
-    spare,
     to,
 )
 
@@ -72,7 +84,7 @@ EXAMPLES = [
     (K, [shape(1, 1), to(px(200), **UP)],                                   (200, 200),   (250, 0, 500, 500)),
     (K, [area(px(300), px(400), **at(px(150), px(75)))],                    (300, 400),   (150, 75, 300, 400)),
     (K, [area(px(50), px(75), **at(part("0.1"), part("0.2")))],             (50, 75),     (100, 100, 50, 75)),
-    (K, [area(px(400), px(300), **spare("x", "0.1"), **spare("y", "0.5"))], (400, 300),   (60, 100, 400, 300)),
+    (K, [area(px(400), px(300), **offset("x", "0.1"), **offset("y", "0.5"))], (400, 300),   (60, 100, 400, 300)),
     (K, [area(px(400), px(300), x=Offset(px(0)))],                          (400, 300),   (0, 100, 400, 300)),
     (K, [area(px(500), px(400), **at(px(700), px(200)), **SAFE)],           (300, 300),   (700, 200, 300, 300)),
     (K, [area(px(1500), px(400), **SAFE)],                                  (1000, 400),  (0, 50, 1000, 400)),
@@ -102,9 +114,9 @@ ROOM = [
     (Size(400, 400), [Pad(edges(part("0.25"), part("0.25")))],                      (600, 600), (100, 100)),
     (F,              [Canvas(Dimensions(px(700), px(800)))],                        (700, 800), (150, 250)),
     (F,              [Canvas(Dimensions(px(700), px(800)), **at(px(150), px(75)))], (700, 800), (150, 75)),
-    (F,             [Canvas(Dimensions(px(700), px(800)), **spare("x", "0.65"), **spare("y", "0.8"))],
+    (F,             [Canvas(Dimensions(px(700), px(800)), **offset("x", "0.65"), **offset("y", "0.8"))],
                                                                                       (700, 800), (195, 400)),
-    (F,             [Canvas(Dimensions(px(600), px(600)), **spare("x", "0.1"), **spare("y", "0.9"))],
+    (F,             [Canvas(Dimensions(px(600), px(600)), **offset("x", "0.1"), **offset("y", "0.9"))],
                                                                                       (600, 600), (20, 270)),
     (F,              [Canvas(Dimensions(part("1.5"), part("2")))],                  (600, 600), (100, 150)),
     (F,              [Canvas(Ratio(Fraction(1), Fraction(1)))],                     (400, 400), (0, 50)),
@@ -126,6 +138,8 @@ OVERLAYS = [
     (Overlay(1, x=Align(Fraction(0)), y=Align(Fraction(0)), edges=Edges(px(30), px(25), px(50), px(25))),
                                                  (0, 0),     (100, 120)),
     (Overlay(1, width=part("2")),                            (-150, -140), (600, 480)),   # cropped at the image's edges
+    (Overlay(1, x=Middle(px(100)), y=Offset(px(-9))),        (75, -9),     (50, 40)),
+    (Overlay(1, x=Middle(part("0.5")), y=Middle(px(0))),     (125, -20),   (50, 40)),
 ]
 
 FILLS = [
@@ -200,6 +214,17 @@ def test_padding_around_an_overlay(info: Info, opaque: bool, fill: object) -> No
 def test_an_overlay_is_tiled_along_the_requested_axes() -> None:
     over = laid(Overlay(1, repeat_across=True), header())
     assert (over.across, over.down) == (True, False)
+
+
+@pytest.mark.parametrize("x", [-50, 300, 10**30])
+def test_an_overlay_completely_outside_has_a_warning(x: int) -> None:
+    recipe = recipe_of(plan(Overlay(1, x=Offset(px(x)))), header(T), header(Size(50, 40)))
+    assert recipe.ops == ()
+    assert recipe.warnings == (RequestWarning("overlay", "left out, it is completely outside of the image"),)
+
+
+def test_tiles_of_an_overlay_outside_are_drawn() -> None:
+    assert laid(Overlay(1, x=Offset(px(-50)), repeat_across=True), header(Size(50, 40))).left == -50
 
 
 def test_an_unavailable_overlay_is_left_out() -> None:

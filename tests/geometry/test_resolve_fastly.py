@@ -10,7 +10,19 @@ from cropmark.geometry.recipe import Embed, Extract, Scale
 from cropmark.geometry.region import Region
 from cropmark.model.problems import CropOutOfBounds, EmptyResult, OutputTooLarge, Problem
 from cropmark.model.values import Box, Length, Ratio, Size
-from cropmark.plan.steps import Align, AnyStep, Canvas, Dimensions, Focus, Offset, Orient, Orientation, Pad, TrimEdges
+from cropmark.plan.steps import (
+    Align,
+    AnyStep,
+    Canvas,
+    Dimensions,
+    Focus,
+    Offset,
+    Orient,
+    Orientation,
+    Pad,
+    Rounding,
+    TrimEdges,
+)
 from tests.geometry.plans import (
     COVER,
     INSIDE,
@@ -23,13 +35,13 @@ from tests.geometry.plans import (
     edges,
     header,
     is_near,
+    offset,
     part,
     plan,
     px,
     recipe_of,
     shape,
     shown,
-    spare,
     to,
 )
 
@@ -50,12 +62,15 @@ EXAMPLES = [
     (W,               [area(px(640), px(480), **x(px(10)))], (640, 480), (10, 210, 640, 480)),
     (W,               [area(part("0.5"), part("0.25"))], (800, 225), (400, 338, 800, 225)),
     (W,               [area(part("0.25"), part("1"), **x(part("0.75")))], (400, 900), (1200, 0, 400, 900)),
-    (W,               [area(px(640), part("0.5"), **spare("x", "0"))], (640, 450), (0, 225, 640, 450)),
-    (W,           [area(px(400), px(300), **spare("x", "0.3"), **spare("y", "0.6"))], (400, 300), (360, 360, 400, 300)),
-    (W,               [area(px(400), px(300), **x(px(200)), **spare("y", "0.6"))], (400, 300), (200, 360, 400, 300)),
+    (W,               [area(px(640), part("0.5"), **offset("x", "0"))], (640, 450), (0, 225, 640, 450)),
+    (W,         [area(px(400), px(300), **offset("x", "0.3"), **offset("y", "0.6"))], (400, 300), (360, 360, 400, 300)),
+    (W,               [area(px(400), px(300), **x(px(200)), **offset("y", "0.6"))], (400, 300), (200, 360, 400, 300)),
     (W,               [shape(4, 3)],               (1200, 900),  (200, 0, 1200, 900)),
+    (Size(1000, 500), [shape(16, 9)],              (889, 500),   (56, 0, 889, 500)),
+    (Size(1000, 500), [shape(16, 9, **offset("x", "0.3"))], (889, 500), (33, 0, 889, 500)),
+    (Size(1000, 500), [shape(16, 9, rounding=Rounding.DOWN)], (888, 500), (56, 0, 888, 500)),
     (W,               [shape(21, 9)],              (1600, 686),  (0, 107, 1600, 686)),
-    (W,               [shape(1, 1, **spare("x", "1"))], (900, 900), (700, 0, 900, 900)),
+    (W,               [shape(1, 1, **offset("x", "1"))], (900, 900), (700, 0, 900, 900)),
     (W,               [shape(4, 3), to(px(320))],  (320, 240),   (200, 0, 1200, 900)),
     (W,               [shape(4, 3), to(px(320), px(320))], (320, 320), (200, 0, 1200, 900)),
     (W,               [shape(4, 3), to(px(320), px(320), **COVER)], (320, 320), (350, 0, 900, 900)),

@@ -26,7 +26,7 @@ from cropmark.plan.steps import (
     TrimBorder,
     TrimEdges,
 )
-from tests.geometry.plans import COVER, area, at, edges, header, plan, px, recipe_of, shape, shown, spare, to
+from tests.geometry.plans import COVER, area, at, edges, header, offset, plan, px, recipe_of, shape, shown, to
 
 WIDE = Size(1000, 500)
 LOOK = FindBorder(WHITE, Fraction(0))
@@ -95,7 +95,7 @@ OFF, NO_FACES = Findings(no_analysis_reason="off"), Findings(analysis=replace(fa
 FALLEN_BACK = [
     # steps                                               findings    focus                          left
     ([SQUARE],                                            OFF,        "center (off)",                250),
-    ([shape(1, 1, focus=Focus.SMART, **spare("x", "0"))], OFF,        "position (off)",              0),
+    ([shape(1, 1, focus=Focus.SMART, **offset("x", "0"))], OFF,        "position (off)",              0),
     ([COVERING],                                          OFF,        "center (off)",                250),
     ([shape(202, 100, focus=Focus.SMART)],                RIGHT_FACE, "center (same shape)",         0),
     ([SQUARE],                                            NO_FACES,   "center (nothing is salient)", 250),

@@ -198,9 +198,9 @@ def test_a_step_is_skipped_for_some_sources(
 
 def test_a_skipped_step_has_its_warning() -> None:
     gifs = (SourceFilter(frozenset({GIF})),)
-    silent, told = (TrimBorder(WHITE, skipped_for=gifs, warning_if_skipped=text) for text in (None, "not on a GIF"))
+    silent, report = (TrimBorder(WHITE, skipped_for=gifs, warning_if_skipped=text) for text in (None, "not on a GIF"))
     recipe = recipe_of(
-        plan(silent, told, Orient(Orientation.ROTATE_180, skipped_for=gifs, warning_if_skipped="neither")),
+        plan(silent, report, Orient(Orientation.ROTATE_180, skipped_for=gifs, warning_if_skipped="neither")),
         header(kind=GIF),
     )
     assert [(w.parameter, w.text) for w in recipe.warnings] == [("trim-color", "not on a GIF"), ("orient", "neither")]

@@ -67,6 +67,11 @@ SOURCES = [
     (header(LARGE, WEBP),           (100, 75),   1),
     (header(LARGE, WEBP),           (1000, 750), 4),
     (header(LARGE, WEBP),           (1001, 751), 8),   # a WebP needs twice the result
+    (header(Size(4001, 3000), WEBP), (1000, 750), 8),   # its colors would be off by a quarter pixel
+    (header(Size(4000, 3001), WEBP), (1000, 750), 8),
+    (header(Size(4001, 3001), WEBP), (200, 150), 1),    # by a twentieth
+    (header(Size(4001, 3001), WEBP), (201, 150), 8),
+    (header(Size(4001, 3001), WEBP, lossless=True), (1000, 750), 4),
     (header(LARGE, PNG),            (100, 75),   8),
     (header(LARGE, Format.AVIF),    (100, 75),   8),
     (header(LARGE, WEBP, frames=2), (100, 75),   8),

@@ -12,6 +12,7 @@ from functools import cache
 
 from PIL import Image
 
+from tests.engine import heic_files
 from tests.hostile import raw, seeds
 from tests.hostile.raw import GifFrame, chunk, idat, ihdr, png, tiff, tiff_tags
 
@@ -37,6 +38,7 @@ def _claims() -> dict[str, bytes]:
             f"{size}.gif": raw.gif_sized(width, height),
             f"{size}.tiff": tiff(tiff_tags(width, height), bytes(8)),
             f"{size}.avif": raw.avif_sized(torn["plain.avif"], width, height),
+            f"{size}.heic": raw.avif_sized(torn["photo.heic"], width, height),
         }
         if max(width, height) <= 16383:
             found[f"{size}.webp"] = raw.vp8(width, height)
@@ -58,6 +60,8 @@ def _claims() -> dict[str, bytes]:
         "claims-11999x11999.webp": raw.vp8(11999, 11999),
         "claims-11999x11999-lossless.webp": raw.vp8l(11999, 11999),
         "claims-11999x11999.avif": raw.avif_sized(torn["plain.avif"], 11999, 11999),
+        "claims-11999x11999.heic": raw.avif_sized(torn["photo.heic"], 11999, 11999),
+        "grid-of-65025-tiles.heic": heic_files.grid(255, 255, 24480, 16320),
         "claims-11999x11999.png": png(ihdr(11999, 11999), idat(bytes(64))),
         "claims-50000x50000-without-data.png": png(ihdr(50000, 50000, 1, raw.GRAY)),
         "claims-11999x11999-without-data.png": png(ihdr(11999, 11999, 1, raw.GRAY), end=False),
@@ -101,6 +105,8 @@ def _many_frames() -> dict[str, bytes]:
         "frames-1001.gif": raw.gif(16, 16, [GifFrame(0, 0, 2, 2)] * 1_001),
         "frames-2000.webp": raw.webp_moving(80, 60, still, 2_000),
         "frames-2-of-9000x9000.webp": raw.webp_moving(9000, 9000, still, 2),
+        "frames-4-of-9000x9000.avif": raw.avif_moving_sized(seeds.torn_seeds()["moving.avif"], 9000, 9000),
+        "frames-4-of-20000x20000.avif": raw.avif_moving_sized(seeds.torn_seeds()["moving.avif"], 20000, 20000),
     }
 
 

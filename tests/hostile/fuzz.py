@@ -29,10 +29,12 @@ from cropmark.renderers.process import COMMAND, ENVIRONMENT, ProtocolError, Work
 from cropmark.renderers.protocol import Failure
 from cropmark.renderers.tasks import Message, Render, Sandbox, Setup
 from tests.hostile import seeds
-from tests.hostile.make import CRASHERS, changed
+from tests.hostile.make import CRASHERS, changed, gifs
 from tests.hostile.targets import DIALECTS
 
-TIMEOUT_S = 8.0
+CPU_S = 40.0
+"""The CPU time that one file may take. Elapsed time depends on what else the machine does."""
+TIMEOUT_S = 120.0
 MEMORY = 2 * 2**30
 PLAIN = {"fastly": "width=48", "contentstack": "width=48", "kontent": "w=48", "pixlab": ""}
 
@@ -64,7 +66,7 @@ class Fuzz:
     process: WorkerProcess | None = None
 
     async def run(self, goes_on: Callable[[], bool]) -> None:
-        sound = list(seeds.sound().values())
+        sound = [*seeds.sound().values(), *gifs().values(), *seeds.drawings()]
         try:
             while goes_on():
                 data = changed(self.chance.choice(sound), self.chance)
@@ -96,6 +98,8 @@ class Fuzz:
             return
         if not isinstance(order, Order) or order.plan is None:
             return
+        order = order.with_svg(is_read=True)
+        assert order.plan is not None
         lengths = (len(data), *(None for _ in order.sources[1:]))  # overlays are missing
         outcome = await self._outcome(data, Message(Render(order.plan, None), lengths))
         self.counts[outcome if "\n" not in outcome else "fault"] += 1
@@ -110,7 +114,7 @@ class Fuzz:
         os.write(source, data)
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                reply = await process.receive_reply(message.task, process.send_task(message, [source], TIMEOUT_S))
+                reply = await process.receive_reply(message.task, process.send_task(message, [source], CPU_S))
         except TimeoutError:
             return f"crashed: longer than {TIMEOUT_S:g} s"
         except (WorkerExited, ProtocolError) as error:
@@ -131,7 +135,7 @@ class Fuzz:
     async def _ready(self) -> WorkerProcess:
         if self.process is None:
             self.process = WorkerProcess(COMMAND, ENVIRONMENT, 256 * 2**20)
-            await self.process.set_up(Setup(Sandbox.TRY, memory_bytes=MEMORY))
+            await self.process.set_up(Setup(Sandbox.TRY, memory_bytes=MEMORY, reads_svg=True))
         return self.process
 
     async def _end(self) -> None:

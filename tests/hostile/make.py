@@ -46,7 +46,7 @@ def corpus() -> tuple[Hostile, ...]:
 def _families() -> Iterator[Hostile]:
     for folder, family, must in (
         ("sound", seeds.sound(), Must.BE_MADE),
-        ("gifs", _gifs(), Must.BE_MADE),
+        ("gifs", gifs(), Must.BE_MADE),
         ("misnamed", polyglots.misnamed(), Must.BE_MADE),
         ("both", polyglots.images_too(), Must.BE_MADE),
         ("bombs", bombs.refused(), Must.NOT_BE_MADE),
@@ -100,7 +100,7 @@ def changed(data: bytes, chance: random.Random) -> bytes:
     return bytes(body)
 
 
-def _gifs() -> dict[str, bytes]:
+def gifs() -> dict[str, bytes]:
     """Animations with every disposal method, offset frames, or local palettes."""
     found = {}
     for disposal in range(8):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import zlib
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 
@@ -18,13 +20,34 @@ LAUGHS = b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "ha">%b]>' % b"".join(
 FILES = b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
 
 
+FILTERED = b'<rect width="40" height="40" filter="url(#f)"/>'
+PATTERN = b'<pattern id="p" width="1e-5" height="1e-5" patternUnits="userSpaceOnUse"><path d="M0 0h1v1z"/></pattern>'
+MASK = b'<mask id="m"><rect width="1" height="1" fill="white"/></mask>'
+
+
+def png_of_zeros(side: int) -> bytes:
+    """A gray PNG, black and square, of a thousandth of its pixels in bytes."""
+    rows = zlib.compress(bytes((side + 1) * side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def _embedded(data: bytes, media_type: bytes) -> bytes:
+    return b'<image width="40" height="40" xlink:href="data:%b;base64,%b"/>' % (media_type, b64encode(data))
+
+
+def _filter(primitives: bytes) -> bytes:
+    return b'<filter id="f" x="-9e9" y="-9e9" width="9e19" height="9e19">%b</filter>' % primitives
+
+
 @cache
 def no_images() -> Mapping[str, bytes]:
-    """Files that are never rendered. A dialect may send SVG and similar formats unchanged, with inert headers."""
-    return {**_drawings(), **_others(), **_pages_first()}
+    """Files that are not rendered by default. A dialect may send SVG and the like unchanged, with inert headers."""
+    return {**drawings(), **_others(), **_pages_first()}
 
 
-def _drawings() -> dict[str, bytes]:
+def drawings() -> dict[str, bytes]:
+    """SVGs, and other vector formats. test_svg.py has them drawn."""
     deep = b"<g>" * 20_000 + b"</g>" * 20_000
     uses = b"<defs>" + b"".join(
         b'<g id="g%d">%b</g>' % (n, b'<use xlink:href="#g%d"/>' % (n + 1) * 10) for n in range(9)
@@ -43,6 +66,23 @@ def _drawings() -> dict[str, bytes]:
         "laughs.svg": LAUGHS + SVG % b"<text>&j;</text>",
         "deep.svg": SVG % deep,
         "uses.svg": SVG % (uses + b"</defs><use xlink:href='#g0'/>"),
+        "circle.svg": SVG % b'<g id="a"><use xlink:href="#b"/></g><g id="b"><use xlink:href="#a"/></g>',
+        "many.svg": SVG % (b"<rect width='40' height='40'/>" * 90_000),
+        "image-bomb.svg": SVG % _embedded(png_of_zeros(8_000), b"image/png"),
+        "svg-in-svg.svg": SVG % _embedded(SVG % _embedded(png_of_zeros(8_000), b"image/png"), b"image/svg+xml"),
+        "use-data.svg": SVG % b"<use xlink:href='data:image/svg+xml,%3Csvg/%3E#a'/>",
+        "paint-data.svg": SVG % b"<rect width='9' height='9' fill='url(data:image/svg+xml,%3Csvg/%3E#a)'/>",
+        "import-data.svg": SVG
+        % b"<style>@import url(data:text/css,rect{fill:red});</style><rect width='9' height='9'/>",
+        "huge-filter.svg": SVG % (_filter(b'<feGaussianBlur stdDeviation="100000"/>') + FILTERED),
+        "noise.svg": SVG % (_filter(b'<feTurbulence baseFrequency="0.01" numOctaves="1000"/>' * 20) + FILTERED),
+        "matrix.svg": SVG % (_filter(b'<feConvolveMatrix order="50" kernelMatrix="%b"/>' % (b"1 " * 2500)) + FILTERED),
+        "dashes.svg": SVG % b'<path d="M0 0L1e9 0" stroke="red" stroke-dasharray="0.00001"/>',
+        "tiny-pattern.svg": SVG % (PATTERN + b'<rect width="400" height="400" fill="url(#p)"/>'),
+        "huge-viewbox.svg": b"<svg " + NAMES + b' viewBox="0 0 1e38 1e-38"><rect width="1e38" height="9"/></svg>',
+        "long-number.svg": b"<svg " + NAMES + b' width="%b" height="9"/>' % (b"9" * 100_000),
+        "masks.svg": SVG % (MASK + b'<g mask="url(#m)">' * 200 + b"</g>" * 200),
+        "text.svg": SVG % b'<text font-family="no such font">text</text>',
         "claims-65535x65535.svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="65535" height="65535"/>',
         "drawing.mvg": b"push graphic-context\nviewbox 0 0 640 480\nimage over 0,0 0,0 'https://127.0.0.1/x'\n",
         "drawing.msvg": b"<?xml version='1.0'?><image><read filename='/etc/passwd'/></image>",
@@ -70,7 +110,6 @@ def _others() -> dict[str, bytes]:
         "head.psd": b"8BPS\0\x01" + bytes(100),
         "head.tga": b"\0\0\x02\0\0\0\0\0\0\0\0\0\x04\0\x04\0\x18\0" + bytes(48),
         "plain.csv": b"1,2,3\n4,5,6\n",
-        "plain.bmp": bmp + bytes(4),
         "claims-65535x65535.bmp": bmp[:18] + struct.pack("<ii", 65535, 65535) + bmp[26:],
         "head.heic": ftyp(b"heic", b"mif1", b"heic") + bytes(400),
         "hevc-of-avif.heic": seeds.torn_seeds()["plain.avif"].replace(b"avif", b"heic"),

@@ -31,11 +31,13 @@ def idat(raw: bytes) -> bytes:
 
 
 def zeros(count: int) -> bytes:
-    """A zlib stream of `count` zeros, generated without allocating them."""
-    packer, piece = zlib.compressobj(9), bytes(2**20)
-    whole, rest = divmod(count, len(piece))
-    parts = [packer.compress(piece) for _ in range(whole)]
-    return b"".join(parts) + packer.compress(bytes(rest)) + packer.flush()
+    """A zlib stream of `count` zeros, generated without compressing each of them: one piece is repeated."""
+    piece = 2**20
+    packer, last = (zlib.compressobj(9, wbits=-15) for _ in range(2))
+    packed = packer.compress(bytes(piece)) + packer.flush(zlib.Z_FULL_FLUSH)
+    whole, rest = divmod(count, piece)
+    checksum = (count % 65521) << 16 | 1
+    return b"\x78\xda" + packed * whole + last.compress(bytes(rest)) + last.flush() + struct.pack(">I", checksum)
 
 
 # ------------------------------------------------------------------------------------------------ GIF
@@ -185,6 +187,14 @@ def avif_sized(avif: bytes, width: int, height: int) -> bytes:
     claimed, at = bytearray(avif), -1
     while (at := avif.find(b"ispe", at + 1)) >= 0:
         claimed[at + 8 : at + 16] = struct.pack(">II", width, height)
+    return bytes(claimed)
+
+
+def avif_moving_sized(avif: bytes, width: int, height: int) -> bytes:
+    """A sequence of libavif that claims another size, in its first item and in its track, as 16.16 numbers there."""
+    claimed = bytearray(avif_sized(avif, width, height))
+    at = avif.find(b"tkhd") + 4 + 88
+    claimed[at : at + 8] = struct.pack(">II", width << 16, height << 16)
     return bytes(claimed)
 
 

@@ -9,7 +9,7 @@ import httpx
 
 from cropmark.model.formats import TRAITS, sniff_format
 
-TYPES = {traits.media_type for traits in TRAITS.values()}
+TYPES = {traits.media_type for traits in TRAITS.values() if traits.media_type.startswith("image/")}
 ERROR_TYPES = {
     "text/plain; charset=utf-8",
     "application/problem+json",

@@ -6,13 +6,17 @@ import io
 import random
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pyvips
 from PIL import Image, ImageCms
 
+from tests.engine import heic_files
+
 SEED = 20_260_101
 WIDE, HIGH = 72, 54
+DRAWINGS = Path(__file__).parents[1] / "data" / "svg"
 
 
 def noise(mode: str = "RGB", width: int = WIDE, height: int = HIGH) -> Image.Image:
@@ -26,6 +30,11 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
+
+
+def drawings() -> list[bytes]:
+    """SVGs with gradients, patterns, filters, symbols, styles, units and an embedded image."""
+    return [path.read_bytes() for path in sorted(DRAWINGS.glob("*.svg"))]
 
 
 def moving(kind: str, count: int = 4, **options: Any) -> bytes:
@@ -79,14 +88,32 @@ def torn_seeds() -> Mapping[str, bytes]:
         "still.gif": saved(noise("P"), "GIF"),
         "moving.gif": moving("GIF"),
         "deflated.tiff": saved(noise(), "TIFF", compression="tiff_adobe_deflate"),
+        "plain.bmp": saved(noise(), "BMP"),
+        "palette.bmp": saved(noise("P"), "BMP"),
         "plain.avif": saved(noise(), "AVIF", quality=80),
+        "moving.avif": timeless(moving("AVIF")),
+        "photo.heic": heic_files.file("photo"),
+        "photo.jxl": (heic_files.FOLDER.parent / "jxl" / "photo.jxl").read_bytes(),
     }
 
 
 @cache
 def sound() -> Mapping[str, bytes]:
     """Odd but sound images: each must become an image."""
-    return {**torn_seeds(), **_jpegs(), **_pngs(), **_webps(), **_tiffs(), **_avifs()}
+    return {**torn_seeds(), **_jpegs(), **_pngs(), **_webps(), **_tiffs(), **_avifs(), **_heics()}
+
+
+def _heics() -> dict[str, bytes]:
+    return {
+        "moving.jxl": (heic_files.FOLDER.parent / "jxl" / "animated.jxl").read_bytes(),
+        "deep.heic": heic_files.file("deep"),
+        "alpha.heic": heic_files.file("alpha"),
+        "gray.heic": heic_files.file("gray"),
+        "grid.heic": heic_files.grid(),
+        "rotated.heic": heic_files.rotated(1),
+        "hdr.heic": heic_files.hdr(),
+        "profile-broken.heic": heic_files.with_profile(b"\0" * 40 + b"acsp" + b"\xff" * 90),
+    }
 
 
 def _jpegs() -> dict[str, bytes]:
@@ -167,7 +194,6 @@ def _tiffs() -> dict[str, bytes]:
 def _avifs() -> dict[str, bytes]:
     return {
         "alpha.avif": saved(noise("RGBA"), "AVIF"),
-        "moving.avif": timeless(moving("AVIF")),
         "bits-10.avif": by_vips(".avif", bits=16, bitdepth=10, effort=0, compression="av1"),
         "profile.avif": saved(noise(), "AVIF", icc_profile=profile()),
         "exif.avif": saved(noise(), "AVIF", exif=exif(3)),

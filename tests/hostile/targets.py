@@ -1,16 +1,9 @@
-"""Fuzz targets: functions that accept any bytes and check invariants, for Hypothesis and, if installed, atheris.
-
-python -m tests.hostile.targets [seconds]      coverage-guided, if atheris is installed (requirements/fuzz.txt)
-"""
+"""Fuzz targets: functions that accept any bytes and check invariants, for Hypothesis and for coverage_guided.py."""
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 
 from cropmark.dialects.contentstack.dialect import Contentstack
@@ -35,6 +28,7 @@ MARKS = {
     "webp": b"RIFF\0\0\0\0WEBPVP8X",
     "avif": b"\0\0\0\x1cftypavif\0\0\0\0mif1",
     "tiff": b"II*\0",
+    "bmp": b"BM" + bytes(12) + b"\x28\0\0\0",
     "svg": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'>",
 }
 INPUTS = Path(__file__).with_name("inputs")
@@ -152,27 +146,3 @@ def words() -> str:
 def _written(param: ParameterDoc) -> bytes:
     text = param.example if param.example.startswith(f"{param.name}=") else f"{param.name}={param.example}"
     return text.encode()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Any bytes to the functions of this file, by coverage.")
-    parser.add_argument("seconds", type=int, nargs="?", default=60)
-    parser.add_argument("--keep", type=Path, default=INPUTS, help="the folder for what fell")
-    requested = parser.parse_args()
-    requested.keep.mkdir(parents=True, exist_ok=True)
-    atheris = import_module("atheris")  # has no types; requirements/fuzz.txt says for which Pythons there is one
-    with tempfile.TemporaryDirectory() as name:
-        folder, dictionary = Path(name, "seeds"), Path(name, "words")
-        folder.mkdir()
-        dictionary.write_text(words())
-        for at, data in enumerate(seeds().values()):
-            (folder / str(at)).write_bytes(data)
-        options = (f"-max_total_time={requested.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=2048")
-        stored = (f"-dict={dictionary}", f"-artifact_prefix={requested.keep}/", "-print_final_stats=1", str(folder))
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], *options, *stored], every)
-        atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

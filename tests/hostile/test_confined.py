@@ -14,7 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.builders import make_images
+from tests.builders import make_images, wait_until
 from tests.library.builders import Shop, create_shop
 from tests.web.server_process import Running, running
 
@@ -82,7 +82,8 @@ def test_check_50_no_capabilities_and_a_read_only_root(server: Running, place: P
     rendered = server.get("/fastly/wide.jpg?width=100&format=png")
     assert (rendered.status_code, Image.open(io.BytesIO(rendered.content)).size) == (200, (100, 50))
     assert server.get("/readyz").json()["sandbox"]["missing"] == []
-    assert list((place.own / "cache" / "renditions").rglob("*/*"))  # it is stored in the permitted folder
+    stored = place.own / "cache" / "renditions"  # in the permitted folder, soon after the response
+    wait_until(lambda: list(stored.rglob("*/*")))
     assert "hit" in server.get("/fastly/wide.jpg?width=100&format=png").headers["server-timing"]
 
 

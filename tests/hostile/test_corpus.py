@@ -7,7 +7,6 @@ protection separately; here no file may pass all of them.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -27,12 +26,13 @@ from tests.hostile.make import Hostile, Must
 from tests.hostile.probe import probing
 from tests.hostile.responses import Kind, Seen, seen
 from tests.hostile.slowness import slowness
+from tests.processes import resident_bytes
 from tests.web.server_process import TOKEN, Running, running
-
-pytestmark = pytest.mark.xdist_group("hostile")  # one server, one passage of the corpus
 
 DEADLINE_S = 2.0
 AT_ONCE = 2
+ATTEMPTS = 3
+"""Requests for a valid image while the hostile ones before it occupy the renderers: a client repeats after a 503."""
 MORE_THAN_BEFORE = 100 * 2**20
 HIT_MS = 25.0
 LARGEST = 8192
@@ -106,7 +106,7 @@ def run(served: tuple[Running, Path]) -> Run:
     found = Run(slowness())
     good = "/fastly/good.png?width=40"
     server.get(good)
-    found.memory.append(resident(server.process.pid))
+    found.memory.append(resident_bytes(server.process.pid))
     with probing(server.address, good) as found.hits:
         asyncio.run(_ask_for_all(server, found))
     found.same_front = server.process.poll() is None
@@ -133,23 +133,21 @@ async def _ask_for_all(server: Running, found: Run) -> None:
 
     async def asking(client: httpx.AsyncClient) -> None:
         for hostile, wish in wishes:
-            began = time.perf_counter()
-            response = await client.get(f"/{wish.dialect}/{hostile.name}?{wish.query}")
-            took_s = time.perf_counter() - began
+            for _ in range(ATTEMPTS if hostile.must is Must.BE_MADE else 1):
+                began = time.perf_counter()
+                response = await client.get(f"/{wish.dialect}/{hostile.name}?{wish.query}")
+                took_s = time.perf_counter() - began
+                if response.status_code != 503 or "retry-after" not in response.headers:
+                    break
+                await asyncio.sleep(int(response.headers["retry-after"]))
             found.answers.append(Answered(hostile, wish, took_s, response, seen(response, hostile.data)))
             if len(found.answers) % 50 == 0:
-                found.memory.append(resident(server.process.pid))
+                found.memory.append(resident_bytes(server.process.pid))
                 found.slow = max(found.slow, slowness())
 
     async with httpx.AsyncClient(base_url=server.address, trust_env=False, timeout=60) as client:
         await asyncio.gather(*(asking(client) for _ in range(AT_ONCE)))
-    found.memory.append(resident(server.process.pid))
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
-    with open(f"/proc/{pid}/statm") as reported:
-        return int(reported.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    found.memory.append(resident_bytes(server.process.pid))
 
 
 def test_check_32_there_are_enough_of_them() -> None:
@@ -209,8 +207,11 @@ def test_check_31_valid_images_are_rendered(run: Run) -> None:
 
 
 def _nothing_to_do(each: Answered) -> bool:
-    """Kontent.ai never enlarges, and may send a source unchanged instead of encoding it again."""
-    return each.wish.dialect == "kontent" and "1x1" in each.hostile.name and each.seen.kind is Kind.ORIGINAL
+    """Kontent.ai never enlarges, and may send a source unchanged instead of encoding it again; Contentstack sends GIFs
+    unchanged."""
+    small = each.wish.dialect == "kontent" and "1x1" in each.hostile.name
+    gif = each.wish.dialect == "contentstack" and sniff_format(each.hostile.data) is Format.GIF
+    return (small or gif) and each.seen.kind is Kind.ORIGINAL
 
 
 def test_check_28_other_formats_are_never_sent(run: Run) -> None:

@@ -24,7 +24,7 @@ from tests.hostile.targets import DIALECTS, SIGNED
 from tests.requirements import require
 
 ROOT = Path(__file__).parents[2]
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "20"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
 NAMES = sorted({param.name for dialect in DIALECTS for param in dialect.params})
 EXAMPLES = sorted({param.example.partition("=")[2] or param.example for d in DIALECTS for param in d.params})
 ODD = ["nan", "inf", "-0", "1e400", "1_000", "٣", "１２", "9" * 400, "0x10", "1/0", "1:0", "%00", "\r\nX: y", "..", ""]
@@ -65,7 +65,7 @@ def test_check_34_what_the_fuzzer_begins_with_and_what_fell_once() -> None:
 @require("atheris", find_spec("atheris") is not None)
 def test_check_34_any_bytes_by_coverage(tmp_path: Path) -> None:
     """A bounded passage: FUZZ_SECONDS has it go on for longer."""
-    command = [sys.executable, "-m", "tests.hostile.targets", str(SECONDS), "--keep", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.hostile.coverage_guided", str(SECONDS), "--keep", str(tmp_path)]
     reported = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS + 300
     )

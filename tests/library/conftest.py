@@ -11,29 +11,20 @@ import pytest
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import BranchRef
 from tests.builders import make_images
-from tests.library import postgres, s3_server
+from tests.library import postgres
 from tests.library.builders import Shop, create_shop
-from tests.library.s3_server import S3Server
-from tests.requirements import MUST
+from tests.requirements import must_have
 from tests.web.server_process import Running, running
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     reason = postgres.unavailable_reason()
-    if reason is not None and "postgresql" not in MUST:
+    if reason is not None and not must_have("postgresql"):
         pytest.skip(f"needs postgresql: {reason}")
     # Not below pytest's folder, which only root can read: PostgreSQL runs as another user.
     with tempfile.TemporaryDirectory(prefix="cropmark-postgres-") as folder, postgres.cluster(Path(folder)) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[S3Server]:
-    if not s3_server.is_here() and "s3-server" not in MUST:
-        pytest.skip("needs s3-server, which is not here: see requirements/s3.in")
-    with s3_server.s3_server(s3_server.BUCKET) as found:
-        yield found
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -35,14 +35,18 @@ def unavailable_reason() -> str | None:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[str]:
-    """The URL of a started server, without a database at its end."""
+def cluster(folder: Path, port: int = 0) -> Iterator[str]:
+    """The URL of a started server on this port or a free one, without a database at its end.
+
+    It ends as if it had been killed. A folder with the data of an earlier one is used again.
+    """
     found = binaries()
     assert found is not None
-    data, port = folder / "data", free_port()
-    data.mkdir(parents=True)
-    _let_in(folder)
-    _run(found / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
+    data, port = folder / "data", port or free_port()
+    if not data.exists():
+        data.mkdir(parents=True)
+        _let_in(folder)
+        _run(found / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
     options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off -c shared_buffers=16MB"
     _run(found / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-t", "60", "-o", options, "start")
     try:

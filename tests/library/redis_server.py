@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.ports import free_port
 
@@ -17,11 +18,12 @@ def is_here() -> bool:
 
 
 @contextmanager
-def redis_server() -> Iterator[str]:
-    """The URL of a started one."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen([*command, "--dir", "/tmp"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def redis_server(port: int = 0, folder: Path | None = None) -> Iterator[str]:
+    """The URL of a started one, on this port or a free one. At its end it is killed; its data stay in `folder`."""
+    port = port or free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command += ["--appendonly", "yes" if folder else "no", "--dir", str(folder or "/tmp")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _answers(port)
         yield f"redis://127.0.0.1:{port}/0"

@@ -16,7 +16,7 @@ from cropmark.library.bucket_blobs import BucketBlobStore
 from cropmark.library.errors import LibraryUnavailable
 from tests.builders import wait_until
 from tests.library.builders import open_source
-from tests.library.s3_server import BUCKET, S3Server
+from tests.s3_server import BUCKET, S3Server
 
 DIGEST = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 

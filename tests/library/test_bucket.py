@@ -16,7 +16,7 @@ import pytest
 
 from cropmark.library.bucket_blobs import BucketBlobStore
 from tests.library.builders import Shop, create_shop, png
-from tests.library.s3_server import BUCKET, S3Server
+from tests.s3_server import BUCKET, S3Server
 from tests.web.server_process import Running, running
 
 STORE = f"s3://{BUCKET}/shop"
@@ -145,8 +145,8 @@ def test_a_server_does_not_start_without_its_bucket(
         [*command, "--port", "0"], env=given, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
-    told = " ".join(done.stderr.split())
-    assert "library_store cannot be used" in told
-    assert said in told
-    assert "Traceback" not in told
-    assert s3.secret not in told
+    report = " ".join(done.stderr.split())
+    assert "library_store cannot be used" in report
+    assert said in report
+    assert "Traceback" not in report
+    assert s3.secret not in report

@@ -19,8 +19,8 @@ from cropmark.model.formats import Format
 from cropmark.model.problems import Overloaded
 from tests.builders import Clock, make_images
 from tests.library.builders import open_source
-from tests.library.s3_server import BUCKET, S3Server
 from tests.library.test_results import PICTURE, body_of
+from tests.s3_server import BUCKET, S3Server
 from tests.web.server_process import running
 
 KEY = "k" * 32
@@ -142,15 +142,15 @@ def test_two_servers_share_the_links(s3: S3Server, tmp_path: Path) -> None:
             )
             for n in range(2)
         )
-        picture = "data:image/png;base64," + b64encode((pictures / "tall.png").read_bytes()).decode()
-        asked = {"img": picture, "key": KEY, "x": 1, "y": 1, "width": 20, "height": 10}
-        told = httpx.post(f"{one.address}/pixlab/crop", json=asked, trust_env=False, timeout=30).json()
-        assert told["status"] == 200, told
-        path = told["link"].removeprefix(one.address)
+        image = "data:image/png;base64," + b64encode((pictures / "tall.png").read_bytes()).decode()
+        request = {"img": image, "key": KEY, "x": 1, "y": 1, "width": 20, "height": 10}
+        report = httpx.post(f"{one.address}/pixlab/crop", json=request, trust_env=False, timeout=30).json()
+        assert report["status"] == 200, report
+        path = report["link"].removeprefix(one.address)
         answers = [server.get(path) for server in (one, two)]
         assert [answer.status_code for answer in answers] == [200, 200]
         assert answers[0].content == answers[1].content
-        gone = httpx.get(f"{two.address}/pixlab/delete", params={"link": told["link"], "key": KEY}, trust_env=False)
+        gone = httpx.get(f"{two.address}/pixlab/delete", params={"link": report["link"], "key": KEY}, trust_env=False)
         assert gone.json()["status"] == 200, gone.text
         assert one.get(path).status_code == 404
     assert not list((tmp_path / "data-0").rglob("*.png"))

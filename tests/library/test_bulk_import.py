@@ -20,13 +20,13 @@ from cropmark.library.lookup import FoundVersion, read_address
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import BranchRef, Listing
 from tests.builders import wait_until
+from tests.command import run as run_command
 
 FILES = 2000
 
 
 def command(*arguments: object) -> list[str]:
-    texts = (os.fsdecode(one) if isinstance(one, bytes) else str(one) for one in arguments)
-    return [sys.executable, "-m", "cropmark.cli.main", *texts]
+    return [sys.executable, "-m", "cropmark.cli.main", *map(str, arguments)]
 
 
 def clean(columns: int = 200) -> dict[str, str]:
@@ -34,9 +34,8 @@ def clean(columns: int = 200) -> dict[str, str]:
 
 
 def run(*arguments: object, words: str = "", columns: int = 200) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), env=clean(columns), input=words, capture_output=True, text=True, timeout=300, check=False
-    )
+    texts = [os.fsdecode(one) if isinstance(one, bytes) else str(one) for one in arguments]
+    return run_command(texts, environment=clean(columns), words=words)
 
 
 def unique_png(number: int) -> bytes:
@@ -112,18 +111,19 @@ def test_changed_files_are_imported_only_with_update(tmp_path: Path) -> None:
     files, data = tmp_path / "files", tmp_path / "data"
     files.mkdir()
     (files / "owl.png").write_bytes(unique_png(1))
-    (files / "notes.txt").write_text("no picture")
+    (files / "leaflet.pdf").write_bytes(b"%PDF-1.7")
+    (files / "site.toml").write_text("[site]")  # of an unknown type: it may not be meant for the public
     (files / ".hidden.png").write_bytes(unique_png(2))
-    told = run("assets", "add", files, "--data", data)
-    assert told.returncode == 0, told.stderr
-    assert "1 added, 1 not an image" in told.stdout
+    completed = run("assets", "add", files, "--data", data)
+    assert completed.returncode == 0, completed.stderr
+    assert "2 added, 1 of an unknown type" in completed.stdout
     (files / "owl.png").write_bytes(unique_png(3))
-    told = run("assets", "add", files / "owl.png", "--data", data)
-    assert "1 changed but not updated" in told.stdout
-    assert "--update" in told.stderr
-    told = run("assets", "add", files / "owl.png", "--update", "--publish", "production", "--data", data)
-    assert "1 updated" in told.stdout
-    assert "environment=production" in told.stdout
+    completed = run("assets", "add", files / "owl.png", "--data", data)
+    assert "1 changed but not updated" in completed.stdout
+    assert "--update" in completed.stderr
+    completed = run("assets", "add", files / "owl.png", "--update", "--publish", "production", "--data", data)
+    assert "1 updated" in completed.stdout
+    assert "environment=production" in completed.stdout
 
 
 def test_unusual_file_names_do_not_stop_an_import(tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_unusual_file_names_do_not_stop_an_import(tmp_path: Path) -> None:
     for number, path in enumerate((*odd, files / "z.png")):
         path.write_bytes(unique_png(number))
     os.mkfifo(files / "pipe")
-    told = run("assets", "add", files, "--data", data)
-    assert "3 added, 1 failed" in told.stdout, told.stderr
-    assert "pipe: not a regular file" in told.stderr
+    completed = run("assets", "add", files, "--data", data)
+    assert "3 added, 1 failed" in completed.stdout, completed.stderr
+    assert "pipe: not a regular file" in completed.stderr
     assert "3 unchanged, 1 failed" in run("assets", "add", files, "--data", data).stdout
     listed = json.loads(run("assets", "list", "--json", "--data", data).stdout)
     assert sorted(one["filename"] for one in listed) == ["z.png", "\ufffd.png", "\ufffd.png"]
@@ -163,10 +163,10 @@ REFUSED = [
 
 @pytest.mark.parametrize(("arguments", "words"), REFUSED)
 def test_errors_name_the_fix(arguments: tuple[str | bytes, ...], words: str, tmp_path: Path) -> None:
-    told = run(*arguments, "--data", tmp_path)
-    assert told.returncode == 1
-    assert words in told.stderr
-    assert "Traceback" not in told.stderr
+    completed = run(*arguments, "--data", tmp_path)
+    assert completed.returncode == 1
+    assert words in completed.stderr
+    assert "Traceback" not in completed.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -178,10 +178,10 @@ def test_an_unknown_kind_of_key(tmp_path: Path) -> None:
 
 def test_a_library_without_stacks_names_the_command_to_create_one(tmp_path: Path) -> None:
     run("keys", "create", "pixlab", "app", "--data", tmp_path)
-    told = run("assets", "list", "--data", tmp_path)
-    assert (told.returncode, told.stdout) == (1, "")
-    assert "the library has no stack" in told.stderr
-    assert "cropmark stacks create NAME" in told.stderr
+    completed = run("assets", "list", "--data", tmp_path)
+    assert (completed.returncode, completed.stdout) == (1, "")
+    assert "the library has no stack" in completed.stderr
+    assert "cropmark stacks create NAME" in completed.stderr
 
 
 def test_unknown_uids_are_named(tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_unknown_uids_are_named(tmp_path: Path) -> None:
     run("assets", "add", tmp_path / "a.png", "--data", data)
     (asset,) = json.loads(run("assets", "list", "--json", "--data", data).stdout)
     for arguments in (("publish", "--to", "production"), ("unpublish", "--from", "production"), ("remove",)):
-        told = run("assets", arguments[0], asset["uid"], unknown, *arguments[1:], "--data", data)
-        assert f"{unknown}: asset not found" in told.stderr
-    told = run("assets", "add", tmp_path / "a.png", tmp_path / "a.png", "--folder", unknown, "--data", data)
-    assert told.stderr.splitlines()[0] == f"cropmark: {unknown}: folder not found"
+        completed = run("assets", arguments[0], asset["uid"], unknown, *arguments[1:], "--data", data)
+        assert f"{unknown}: asset not found" in completed.stderr
+    completed = run("assets", "add", tmp_path / "a.png", tmp_path / "a.png", "--folder", unknown, "--data", data)
+    assert completed.stderr.splitlines()[0] == f"cropmark: {unknown}: folder not found"
 
 
 def test_listed_ids_can_be_copied(tmp_path: Path) -> None:
@@ -231,13 +231,9 @@ def test_a_generated_key_is_shown_once_and_a_chosen_one_never(tmp_path: Path) ->
 
 
 def test_production_rejects_short_keys(tmp_path: Path) -> None:
-    told = subprocess.run(
-        command("keys", "create", "admin", "hand", "--secret", "--data", tmp_path),
-        env=clean() | {"CROPMARK_PRODUCTION": "true"},
-        input="a-word-of-mine-x\n",
-        capture_output=True,
-        text=True,
-        check=False,
+    arguments = ["keys", "create", "admin", "hand", "--secret", "--data", str(tmp_path)]
+    completed = run_command(
+        arguments, environment=clean() | {"CROPMARK_PRODUCTION": "true"}, words="a-word-of-mine-x\n"
     )
-    assert told.returncode == 1
-    assert "production" in told.stderr
+    assert completed.returncode == 1
+    assert "production" in completed.stderr

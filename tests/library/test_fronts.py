@@ -59,14 +59,14 @@ def test_doctor_reports_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert run("assets", "add", tmp_path / "owl.png", "--data", data).returncode == 0
     config = tmp_path / "cropmark.toml"
     config.write_text(f'data_dir = "{data}"\ncache_dir = "{tmp_path / "cache"}"\n')
-    assert "library: 1 files, each with its bytes" in run("doctor", "--config", config).stdout
+    assert "library: 1 file, each with its bytes" in run("doctor", "--config", config).stdout
     orphan = data / "library" / "assets" / "ab" / ("ab" * 31)
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"of a moment ago")
-    assert "library: 1 unused files" in run("doctor", "--config", config).stdout
-    assert "library: 1 unused files removed" in run("doctor", "--fix", "--config", config).stdout
+    assert "library: 1 unused file" in run("doctor", "--config", config).stdout
+    assert "library: 1 unused file removed" in run("doctor", "--fix", "--config", config).stdout
     for path in (data / "library" / "assets").glob("??/*"):
         path.unlink()
-    told = run("doctor", "--config", config)
-    assert told.returncode == 1
-    assert "the bytes of 1 files are missing" in told.stdout
+    completed = run("doctor", "--config", config)
+    assert completed.returncode == 1
+    assert "the bytes of 1 file are missing" in completed.stdout

@@ -150,8 +150,8 @@ MISSING = [
 @pytest.mark.parametrize(("path", "message", "parameter"), MISSING)
 def test_missing_items_are_reported_by_their_kind(ask: Any, path: str, message: str, parameter: str) -> None:
     answer = ask("GET", f"/v3/{path}")
-    told = {"error_message": message, "error_code": 145, "errors": {parameter: ["is not valid."]}}
-    assert (answer.status_code, answer.json()) == (422, told)
+    report = {"error_message": message, "error_code": 145, "errors": {parameter: ["is not valid."]}}
+    assert (answer.status_code, answer.json()) == (422, report)
 
 
 def test_the_bytes_decide_the_media_type(ask: Any) -> None:
@@ -249,7 +249,6 @@ def test_errors_name_the_invalid_field(ask: Any, method: str, path: str, body: A
 def test_invalid_uploads_are_rejected(ask: Any) -> None:
     # fmt: off
     rows = [
-        ({"asset[upload]": ("a.txt", b"no picture")},          "not an image in a supported format"),
         ({"asset[upload]": ("a.png", png()[:20])},         "cannot be used"),
         ({"something": ("a.png", png())},                  "expected a file"),
     ]
@@ -258,6 +257,45 @@ def test_invalid_uploads_are_rejected(ask: Any) -> None:
         answer = ask("POST", "/v3/assets", files=files)
         assert answer.status_code == 422, answer.text
         assert words in answer.json()["error_message"]
+
+
+# fmt: off
+OTHER_FILES = [
+    # name            content                         Content-Type                   Content-Disposition
+    ("leaflet.pdf",   b"%PDF-1.7\n" + bytes(100),     "application/pdf",             "attachment"),
+    ("clip.mp4",      b"\0\0\0\x18ftypmp42" + bytes(100), "video/mp4",              ""),
+    ("favicon.ico",   b"\0\0\1\0" + bytes(100),      "image/x-icon",                ""),
+    ("data.json",     b'{"a": 1}',                    "application/json",            ""),
+    ("page.html",     b"<script>alert(1)</script>",   "text/html; charset=utf-8",    "attachment"),
+    ("backup.sql",    b"drop table assets;",          "application/octet-stream",    "attachment"),
+    ("photo.jpg",     b"no image",                    "application/octet-stream",    "attachment"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("name", "content", "media_type", "disposition"), OTHER_FILES)
+def test_a_file_that_is_not_an_image_is_delivered_unchanged(
+    ask: Any, library_server: Running, shop: Shop, name: str, content: bytes, media_type: str, disposition: str
+) -> None:
+    sent = ask("POST", "/v3/assets", files={"asset[upload]": (name, content)})
+    assert sent.status_code == 201, sent.text
+    asset = sent.json()["asset"]
+    assert asset["content_type"] == media_type
+    listed = ask("GET", "/v3/assets", params={"query": json.dumps({"content_type": media_type})}).json()["assets"]
+    assert asset["uid"] in [each["uid"] for each in listed]
+    base = f"/v3/assets/{shop.stack.api_key}/{asset['uid']}"
+    permanent = {"asset": {"permanent_url": f"{library_server.address}{base}/ours"}}
+    assert ask("PUT", f"/v3/assets/{asset['uid']}", json=permanent).status_code == 200
+    version = asset["url"].partition(base)[2].rpartition("/")[0]
+    for path in (f"{base}{version}/{name}", f"{base}{version}/other.html", f"{base}/ours"):
+        answer = library_server.get(f"{path}?width=10")
+        assert (answer.status_code, answer.content) == (200, content), path
+        assert answer.headers["content-type"] == media_type  # of the stored file, whatever name the URL has
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers.get("content-disposition", "").startswith(disposition)
+        part = library_server.get(path, headers={"range": "bytes=2-5"})
+        assert (part.status_code, part.content) == (206, content[2:6])
 
 
 @pytest.mark.parametrize("length", [100, 2 * upload_body.JSON_BYTES])  # rolled over by us, and while it comes
@@ -272,11 +310,11 @@ async def test_a_full_disk_is_reported_and_logged(length: int, monkeypatch: pyte
         return {"type": "http.request", "body": sent.read()}
 
     async with AsyncExitStack() as held:
-        with capture_logs() as logs, pytest.raises(Overloaded, match="not enough disk space") as told:
+        with capture_logs() as logs, pytest.raises(Overloaded, match="not enough disk space") as raised:
             body = await upload_body.read_body(receive, sent.headers, 10 * upload_body.JSON_BYTES, held)
             assert body.file is not None
             await upload_body.inspect_upload(body.file, cast("Renderers", None))
-    assert told.value.retry_after_s == 10
+    assert raised.value.retry_after_s == 10
     assert [line["why"] for line in logs] == ["[Errno 28] No space left on device"]
 
 
@@ -295,10 +333,10 @@ def test_unknown_calls_are_rejected(ask: Any) -> None:
 
 
 def test_the_log_has_the_request_id_of_the_response(ask: Any, library_server: Running) -> None:
-    told = ask("GET", f"/v3/assets/{UNKNOWN}").headers["x-request-id"]
-    wait_until(lambda: told in library_server.log.read_text())
-    line = next(line for line in library_server.log.read_text().splitlines() if told in line)
-    assert (json.loads(line)["id"], json.loads(line)["ms"] > 0) == (told, True)
+    report = ask("GET", f"/v3/assets/{UNKNOWN}").headers["x-request-id"]
+    wait_until(lambda: report in library_server.log.read_text())
+    line = next(line for line in library_server.log.read_text().splitlines() if report in line)
+    assert (json.loads(line)["id"], json.loads(line)["ms"] > 0) == (report, True)
 
 
 def test_an_admin_token_of_the_library_opens_admin(library_server: Running, shop: Shop) -> None:

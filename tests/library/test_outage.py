@@ -78,10 +78,10 @@ def test_check_62_a_statement_that_waits_for_a_lock_ends(store: LibraryStore, ur
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE stacks")
         started_s = time.monotonic()
-        with pytest.raises(DatabaseUnavailable) as told:
+        with pytest.raises(DatabaseUnavailable) as raised:
             store.stacks()
         assert 0.9 * TIMEOUT_S < time.monotonic() - started_s < TIMEOUT_S + 3
-        assert "statement timeout" in str(told.value.__cause__)  # the server has ended it too
+        assert "statement timeout" in str(raised.value.__cause__)  # the server has ended it too
     assert store.stacks() == ()
 
 
@@ -135,8 +135,8 @@ async def test_check_62_many_requests_end_at_the_same_time(store: LibraryStore, 
         assert time.monotonic() - started_s < 0.5  # immediately: nothing is tried
         proxy.resume()
         await until(lambda: service.health().reachable, WAIT_S)
-    told = [line["event"] for line in logs]
-    assert told == ["the library's database does not respond", "the library's database responds again"]
+    report = [line["event"] for line in logs]
+    assert report == ["the library's database does not respond", "the library's database responds again"]
     await service.close()
 
 
@@ -199,8 +199,8 @@ class Site:
 
     def state(self) -> tuple[int, object]:
         """The status of /readyz, and its member about the library."""
-        told = self._server.get("/readyz")
-        return told.status_code, told.json()["library"]
+        report = self._server.get("/readyz")
+        return report.status_code, report.json()["library"]
 
     def metric(self, name: str) -> float:
         lines = self._server.get("/metrics").text.splitlines()

@@ -147,11 +147,11 @@ def test_two_servers_share_the_limits_per_minute(redis: str, tmp_path: Path) -> 
         made = [servers[n % 2].get(f"/fastly/wide.jpg?width={n + 10}").status_code for n in range(8)]
         again = [servers[n % 2].get(f"/fastly/wide.jpg?width={n + 10}").status_code for n in range(5)]
         other = servers[1].get("/fastly/tall.png?width=10").status_code
-        asked = [servers[n % 2].get("/pixlab/crop?key=wrong").status_code for n in range(8)]
+        request = [servers[n % 2].get("/pixlab/crop?key=wrong").status_code for n in range(8)]
     assert made == [200] * 5 + [429] * 3
     assert again == [200] * 5  # cached variants do not count
     assert other == 200
-    assert asked == [401] * 5 + [429] * 3
+    assert request == [401] * 5 + [429] * 3
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1", "redis://127.0.0.1:port/0"])
@@ -181,6 +181,7 @@ async def test_without_redis_each_server_counts_alone_and_rejects_no_request() -
         assert not (await found.hit("key", 2, window_s=1)).exceeded
     taken = [await found.hit("key", 2, window_s=1) for _ in range(3)]
     assert [quota.exceeded for quota in taken] == [False, False, True]
+    assert (found.errors, found.available) == (1, False)
     assert found.peek("key", 2, window_s=1) == Quota(2, 0)
 
 

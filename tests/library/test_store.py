@@ -65,13 +65,15 @@ def test_head_is_the_newest_migration() -> None:
     assert migrate.head() == HEAD
 
 
-def test_an_older_library_is_upgraded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("revision", "newer"), [("0001", ("name", "media_type")), ("0002", ("media_type",))])
+def test_an_older_library_is_upgraded(revision: str, newer: tuple[str, ...], tmp_path: Path) -> None:
     store = LibraryStore.open(tmp_path)
     place = BranchRef(store.new_stack("shop").api_key)
     asset = add_asset(store, place, b"one")
     with store.database.engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE versions DROP COLUMN name")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+        for column in newer:
+            connection.exec_driver_sql(f"ALTER TABLE versions DROP COLUMN {column}")
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
     store.close()
     store = LibraryStore.open(tmp_path)
     assert store.asset(place, asset.uid) == asset
@@ -477,6 +479,6 @@ def test_a_problem_is_a_problem(store: LibraryStore, place: BranchRef) -> None:
         lambda: replace_asset(store, place, uid, b"x"),
         lambda: store.folder(place, uid),
     ):
-        with pytest.raises(Problem) as told:
+        with pytest.raises(Problem) as raised:
             act()
-        assert told.value.code == "not_found"
+        assert raised.value.code == "not_found"

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.ports import free_port
+from tests.processes import kill_session
 from tests.requirements import require
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def test_the_tutorial_runs_word_for_word(tmp_path: Path) -> None:
         try:
             shell.wait(timeout=90)
         finally:
-            subprocess.run(["pkill", "-9", "-s", str(shell.pid)], check=False)  # the session that this test started
+            kill_session(shell.pid)
     output = (tmp_path / "output").read_text("utf-8")
     assert shell.returncode == 0, output
     assert "2 added" in output

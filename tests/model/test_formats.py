@@ -83,7 +83,7 @@ def test_only_the_start_of_a_hostile_accept_header_is_read() -> None:
 
 def test_every_format_has_traits_and_we_read_what_we_write() -> None:
     assert set(TRAITS) == set(Format)
-    assert WRITABLE <= READABLE
+    assert not WRITABLE - READABLE - {Format.MP4}
     assert len({traits.media_type for traits in TRAITS.values()}) == len(TRAITS)
 
 

@@ -196,7 +196,7 @@ print(Fastly().order(request).plan.fingerprint())
 
 
 def test_it_is_the_same_in_every_process() -> None:
-    told = {
+    report = {
         subprocess.run(
             [sys.executable, "-c", IN_ANOTHER_PROCESS],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -207,8 +207,8 @@ def test_it_is_the_same_in_every_process() -> None:
         ).stdout.strip()
         for seed in ("0", "1", "4242")
     }
-    assert len(told) == 1
-    assert len(told.pop()) == 64
+    assert len(report) == 1
+    assert len(report.pop()) == 64
 
 
 def test_a_plan_holds_values_only() -> None:

@@ -16,6 +16,7 @@ from cropmark.ports import OpenSource, SourceVersion
 from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.tasks import Sandbox
 from tests.builders import open_file, until
+from tests.processes import exists
 
 ROGUE = (sys.executable, "-I", str(Path(__file__).with_name("rogue.py")))
 
@@ -59,15 +60,6 @@ async def _close(pool: Pool) -> None:
     pids = pool.pids()
     await pool.close()
     assert [pid for pid in pids if exists(pid)] == []
-
-
-def exists(pid: int) -> bool:
-    """True if there is such a process, including a zombie."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 async def kill_and_wait(pool: Pool) -> float:

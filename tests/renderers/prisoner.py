@@ -131,7 +131,7 @@ def load_handler(setup: Setup) -> TaskHandler:
         done.wait()
         return results
 
-    def work(task: Task, sources: SourceBytes) -> TaskResult:
+    def work(task: Task, sources: SourceBytes, grant_bytes: int) -> TaskResult:
         assert sources[0] is not None
         if all_bytes(sources[0]) == b"abort":
             os.abort()

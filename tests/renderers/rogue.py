@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from cropmark.geometry.memory import check
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import CropOutOfBounds, SourceUnusable
@@ -31,9 +32,11 @@ def load_handler(setup: Setup) -> TaskHandler:
     return work
 
 
-def work(task: Task, sources: SourceBytes) -> TaskResult:
+def work(task: Task, sources: SourceBytes, grant_bytes: int) -> TaskResult:
     assert sources[0] is not None
     word, _, argument = text_of(sources[0]).partition(" ")
+    if word == "needs":
+        return needs(argument, task, sources, grant_bytes)
     return ACTIONS[word](argument, task, sources)
 
 
@@ -54,6 +57,18 @@ def echo(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
         "low_effort": low_effort,
     }
     return Rendered(JPEG + json.dumps(fields).encode(), Format.JPEG, Facts(size=Size(4, 3)), low_effort=low_effort)
+
+
+def needs(argument: str, task: Task, sources: SourceBytes, grant_bytes: int) -> TaskResult:
+    """Takes 0.1 s and as many MB as the argument says, if it may."""
+    check(int(argument) * 10**6, grant_bytes)
+    return sleep("0.1", task, sources)
+
+
+def die(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
+    """Is killed as by the kernel."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 def large(argument: str, task: Task, sources: SourceBytes) -> TaskResult:
@@ -193,6 +208,7 @@ Action = Callable[[str, Task, SourceBytes], TaskResult]
 
 ACTIONS: dict[str, Action] = {
     "echo": echo,
+    "die": die,
     "large": large,
     "crop": crop,
     "corrupt": corrupt,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cropmark.engine.load import info_of
+from cropmark.geometry.findings import Analysis, SaliencyMap
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import WHITE, Pixels, Size
 from cropmark.plan.plan import EncodingChoice, Output, Plan
 from cropmark.plan.source import SourceFilter
 from cropmark.plan.steps import AnyStep, Blur, Crop, Dimensions, Dither, Monochrome, Offset, Resize, Sharpen, TrimBorder
 from cropmark.renderers.cost import CostModel, CostSource
-from cropmark.renderers.tasks import Analyze, Inspect, Render, Task
+from cropmark.renderers.tasks import Analyze, Compare, DrawOverlay, Inspect, Render, Task
 
 
 def PX(count: int) -> Pixels:  # noqa: N802 - a table reads better with two letters
@@ -35,6 +39,8 @@ def enlarged(*steps: AnyStep) -> Render:
     return Render(Plan((resize, *steps), Output((EncodingChoice(Format.WEBP),))))
 
 
+PHOTOS = Path(__file__).parents[1] / "data" / "corpus" / "photos"
+NO_ANALYSIS = Analysis(1, (), SaliencyMap(1, 1, b"\0"), SaliencyMap(1, 1, b"\0"))
 LARGE = enlarged()
 SOFT = enlarged(Sharpen(Fraction(10), PX(100), 0), Blur(PX(90)))
 
@@ -73,8 +79,7 @@ ESTIMATES = [
 
 @pytest.mark.parametrize(("task", "source", "least", "most"), ESTIMATES)
 def test_estimate(task: Task, source: CostSource, least: float, most: float) -> None:
-    _, ms = CostModel().estimate(task, [source])
-    assert least <= ms <= most
+    assert least <= CostModel().estimate(task, [source]).ms <= most
 
 
 # fmt: off
@@ -128,7 +133,7 @@ def test_every_source_counts() -> None:
 
 def test_a_measurement_replaces_the_estimate() -> None:
     costs, task = CostModel(), to(Format.JPEG)
-    key, _ = costs.estimate(task, [MP12])
+    key = costs.estimate(task, [MP12])
     costs.record(key, 300.0)
     assert costs.estimate(task, [MP12])[1] == 300.0
     costs.record(key, 100.0)
@@ -150,14 +155,14 @@ OTHERS = [
 @pytest.mark.parametrize(("difference", "task", "source"), OTHERS)
 def test_a_measurement_does_not_apply_to(difference: str, task: Task, source: CostSource) -> None:
     costs = CostModel()
-    costs.record(costs.estimate(to(Format.JPEG), [MP12])[0], 9999.0)
+    costs.record(costs.estimate(to(Format.JPEG), [MP12]), 9999.0)
     assert costs.estimate(task, [source])[1] < 1000
 
 
 def test_measurements_are_bounded() -> None:
     costs = CostModel()
     for i in range(20_000):
-        costs.record(costs.estimate(Inspect(), [CostSource(str(i), 1, None)])[0], 7.0)
+        costs.record(costs.estimate(Inspect(), [CostSource(str(i), 1, None)]), 7.0)
     assert costs.estimate(Inspect(), [CostSource("19999", 1, None)])[1] == 7.0
     assert costs.estimate(Inspect(), [CostSource("0", 1, None)])[1] == 2.0
 
@@ -169,3 +174,50 @@ def test_more_bytes_never_cost_less(few: int, more: int, kind: Format | None) ->
         CostModel().estimate(to(Format.WEBP), [CostSource("a", count, kind)])[1] for count in (few, more)
     )
     assert 0 < cheap <= expensive
+
+
+def test_check_43_the_pace_of_the_machine_is_learned() -> None:
+    """On a machine that takes three times as long, the estimates of other images become three times as long too."""
+    costs, task = CostModel(), to(Format.JPEG)
+    before_ms = costs.estimate(task, [MP12]).ms
+    for number in range(100):
+        estimate = costs.estimate(task, [replace(MP12, name=f"other {number}")])
+        costs.record_pace(estimate, 3 * estimate.model_ms)
+    assert costs.estimate(task, [MP12]).ms == pytest.approx(3 * before_ms, rel=0.02)
+    costs.record_pace(estimate, 1e9)  # one that was stopped by the debugger
+    assert costs.estimate(task, [MP12]).ms < 4 * before_ms
+
+
+def test_memory_is_estimated_by_the_header() -> None:
+    costs, task = CostModel(), to(Format.PNG, 4000, 4000)
+    guessed = costs.estimate(task, [CostSource("plain", 20_000, Format.PNG)]).bytes
+    costs.record_header("plain", Info(Format.PNG, Size(8000, 8000), 20_000))
+    assert costs.estimate(task, [CostSource("plain", 20_000, Format.PNG)]).bytes > guessed + 64_000_000 * 3
+
+
+@pytest.mark.parametrize("path", sorted(PHOTOS.glob("*.jpg")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "task", [to(Format.JPEG, 64, 64), to(Format.JPEG), to(Format.WEBP, 1920, 1280), to(Format.AVIF, 640, 427)]
+)
+def test_a_new_photograph_gets_enough_memory_at_once(task: Task, path: Path) -> None:
+    """With less, its task would start twice: once to learn the size in its header, once more with enough memory."""
+    data, costs = path.read_bytes(), CostModel()
+    source = CostSource(path.name, len(data), Format.JPEG)
+    guessed = costs.estimate(task, [source]).bytes
+    costs.record_header(path.name, info_of(data))
+    assert costs.estimate(task, [source]).bytes <= guessed
+
+
+def test_memory_that_was_too_little_is_learned() -> None:
+    costs, task = CostModel(), to(Format.JPEG)
+    estimate = costs.estimate(task, [MP12])
+    costs.record_oom(estimate, 400_000_000)
+    assert costs.estimate(task, [MP12]).bytes == 600_000_000
+    assert costs.estimate(task, [replace(MP12, name="other")]).bytes == estimate.bytes
+
+
+@pytest.mark.parametrize(
+    "task", [Inspect(), Analyze(Plan()), DrawOverlay(NO_ANALYSIS, None), Compare(), to(Format.PNG)]
+)
+def test_every_task_has_an_estimate_of_its_memory(task: Task) -> None:
+    assert CostModel().estimate(task, [MP12]).bytes >= MP12.bytes * 7 // 8  # of a guessed header

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from struct import pack
@@ -15,16 +17,18 @@ from PIL import Image
 
 from cropmark.analysis import models
 from cropmark.engine.tiff import Lab
-from cropmark.model.formats import READABLE, WRITABLE, CmykConversion, Format, sniff_format
-from cropmark.model.problems import SourceTooLarge, SourceUnusable
+from cropmark.model.extras import HEIF, VIDEO
+from cropmark.model.formats import READABLE, TRAITS, WRITABLE, CmykConversion, Format, begins_as, sniff_format
+from cropmark.model.problems import OutputTooLarge, SourceTooLarge, SourceUnusable
 from cropmark.model.values import Pixels, Size
-from cropmark.plan.plan import EncodingChoice, Limits, Output, Plan
+from cropmark.plan.plan import EncodingChoice, Fallback, H264Profile, Limits, Output, Plan, Video
 from cropmark.plan.steps import Crop, Dimensions, Offset, Resize
-from cropmark.ports import AnalysisResult, OpenSource, Rendered
+from cropmark.ports import AnalysisResult, OpenSource, Passthrough, Rendered
 from cropmark.renderers.group import ExitReason
 from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.tasks import Sandbox
 from tests.builders import encode, open_file, px
+from tests.engine import heic_files
 from tests.engine.test_declared_colors import FLATS, RAMPS
 from tests.engine.test_repair import COMPLETED
 from tests.engine.test_tiff import samples, tiff_of
@@ -67,7 +71,7 @@ async def rendered(pool: Pool, source: OpenSource, plan: Plan) -> Rendered:
 
 async def test_every_format_is_written_and_read(pool: Pool, opens: Opens) -> None:
     photo = opens(PHOTO.read_bytes())
-    for kind in sorted(WRITABLE, key=lambda f: f.value):
+    for kind in sorted(WRITABLE - {Format.MP4}, key=lambda f: f.value):
         rendition = await rendered(pool, photo, to(kind))
         assert sniff_format(rendition.body) is kind
         assert rendition.facts.size == Size(200, 200)
@@ -78,10 +82,56 @@ async def test_every_format_is_written_and_read(pool: Pool, opens: Opens) -> Non
 
 
 async def test_tiff_is_read(pool: Pool, opens: Opens) -> None:
-    """The one format that is read and not written."""
-    assert {Format.TIFF} == READABLE - WRITABLE
+    """With BMP, the formats that are read and not written without an extra."""
+    assert {Format.TIFF, Format.BMP} == {kind for kind in READABLE - WRITABLE if TRAITS[kind].extra is None}
     tiff = opens(pyvips.Image.black(300, 100, bands=3).write_to_buffer(".tif"))
     assert (await rendered(pool, tiff, to(Format.JPEG))).facts.source is not None
+
+
+@pytest.mark.skipif(VIDEO.package is None, reason="the extra `video` is not installed")
+@pytest.mark.parametrize("profile", H264Profile)
+async def test_an_mp4_is_written(pool: Pool, opens: Opens, profile: H264Profile) -> None:
+    first, *others = (Image.open(PHOTO).resize((96, 64)).rotate(30 * number) for number in range(20))
+    gif = opens(encode(first, "GIF", save_all=True, append_images=others, duration=50))
+    rendition = await rendered(pool, gif, Plan(output=Output((EncodingChoice(Format.MP4, video=Video(profile)),))))
+    assert (rendition.format, rendition.facts.frames) == (Format.MP4, 20)
+    assert begins_as(rendition.body, Format.MP4)
+    assert pool.state().restarts == {}
+
+
+async def test_bmp_is_read(pool: Pool, opens: Opens) -> None:
+    for mode in ("RGB", "RGBA", "P", "1"):
+        bitmap = opens(encode(Image.new(mode, (300, 100)), "BMP"))
+        assert (await rendered(pool, bitmap, to(Format.JPEG))).facts.source is not None
+    assert pool.state().restarts == {}
+
+
+@pytest.mark.skipif(HEIF.package is None, reason="the extra `heif` is not installed")
+async def test_heic_is_read(pool: Pool, opens: Opens) -> None:
+    for body in (heic_files.file("photo"), heic_files.hdr(), heic_files.grid()):
+        assert (await pool.inspect(opens(body))).format is Format.HEIC
+        assert (await rendered(pool, opens(body), to(Format.JPEG, 50))).facts.size is not None
+    assert pool.state().restarts == {}
+
+
+async def test_svg_is_drawn_with_its_images(opens: Opens) -> None:
+    """Nothing is opened for it inside the sandbox. Text needs fonts, so such a file is not drawn."""
+    inner = "".join(
+        f'<image width="8" height="8" href="data:image/png;base64,{b64encode(encode(image, kind)).decode()}"/>'
+        for image, kind in ((Image.new("RGB", (8, 8), "red"), "JPEG"), (Image.new("RGB", (8, 8), "blue"), "PNG"))
+    )
+    root = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8">'
+    pool = Pool(PoolConfig(1, sandbox=POLICY, reads_svg=True))
+    plan = replace(to(Format.PNG, 80), reads=READABLE | {Format.SVG}, on_unsupported=Fallback.ORIGINAL)
+    await pool.start()
+    result = await rendered(pool, opens(f"{root}{inner}</svg>".encode()), plan)
+    with_text = await pool.render([opens(f"{root}<text>a</text></svg>".encode())], plan)
+    not_read = await pool.render([opens(f"{root}{inner}</svg>".encode())], replace(plan, reads=READABLE))
+    await pool.close()
+    assert pyvips.Image.pngload_buffer(result.body)(40, 40)[:3] == [0, 0, 255]
+    assert isinstance(with_text, Passthrough)
+    assert isinstance(not_read, Passthrough)
+    assert pool.state().restarts == {}
 
 
 async def test_declared_colors_and_completed_files(pool: Pool, opens: Opens) -> None:
@@ -179,3 +229,15 @@ async def test_check_61_a_tile_of_a_large_tiff_is_read_in_place(pool: Pool, tmp_
     assert isinstance(rendition, Rendered)
     assert rendition.facts.size == Size(256, 256)
     assert peak_bytes(pool) < before + 20 * 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a renderer")
+async def test_check_67_a_result_that_an_encoder_has_no_memory_for_is_refused(opens: Opens) -> None:
+    pool = Pool(PoolConfig(1, sandbox=POLICY, memory_bytes=500 * 2**20))
+    await pool.start()
+    try:
+        plan = replace(to(Format.AVIF), steps=(Resize(Pixels(Fraction(5000)), None, enlarge=True),))
+        with pytest.raises(OutputTooLarge, match=r"5000x5000 need more memory than the limit"):
+            await pool.render([opens(PHOTO.read_bytes())], replace(plan, limits=replace(plan.limits, avif_area=None)))
+    finally:
+        await pool.close()

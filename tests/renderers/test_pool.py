@@ -26,12 +26,14 @@ from cropmark.model.problems import CropOutOfBounds, InternalError, Overloaded, 
 from cropmark.model.values import Pixels, Size
 from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Resize
-from cropmark.ports import AnalysisResult, Passthrough, Rendered
+from cropmark.ports import AnalysisResult, OpenSource, Passthrough, Rendered
 from cropmark.renderers.group import ExitReason, WorkerStartError
 from cropmark.renderers.pool import Pool, PoolConfig
 from cropmark.renderers.tasks import Isolation, Sandbox
+from cropmark.runtime import cgroups
 from tests.builders import until
-from tests.renderers.conftest import ROGUE, Says, Started, exists, kill_and_wait
+from tests.processes import exists, is_running
+from tests.renderers.conftest import ROGUE, Says, Started, kill_and_wait
 from tests.renderers.rogue import JPEG
 
 PLAN = Plan()
@@ -379,7 +381,7 @@ async def test_a_full_queue_rejects_immediately(started: Started, says: Says) ->
     with pytest.raises(Overloaded, match="2 images are waiting") as problem:
         await pool.render([says(f"{JPEG_TEXT}echo")], COSTLY)
     assert time.perf_counter() - began_s < 0.2
-    assert problem.value.retry_after_s == 2
+    assert problem.value.retry_after_s == 1
     assert pool.state().rejected == 1
     await asyncio.gather(*running)
 
@@ -429,6 +431,55 @@ async def test_a_closed_descriptor_is_an_internal_error_and_costs_no_worker(star
     os.open("/dev/null", os.O_RDONLY)  # the number is in use again
     assert echo_of(await pool.render([says("echo")], PLAN))["sources"] == ["echo"]
     assert pool.state().restarts == {}
+
+
+async def queued(pool: Pool, *sources: OpenSource) -> list[asyncio.Task[Rendered | Passthrough]]:
+    """Renders that wait in the queue although workers are idle."""
+    dispatcher = pool._dispatcher
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatcher, "_dispatch", lambda: None)
+        renders = [asyncio.create_task(pool.render([source], PLAN)) for source in sources]
+        await until(lambda: pool.state().queued == len(sources))
+    return renders
+
+
+async def test_a_job_behind_one_that_cannot_be_sent_starts_once(started: Started, says: Says) -> None:
+    pool, closed, other = await started(2), says("echo"), says("sleep 0.1")
+    closed.close()
+    bad, good = await queued(pool, closed, other)
+    pool._dispatcher._dispatch()
+    assert pool.state().running == 1
+    with pytest.raises(InternalError, match="could not be sent"):
+        await bad
+    assert isinstance(await good, Rendered)
+    await until(lambda: len(pool._dispatcher._groups[False, False]._idle) == 2)
+
+
+async def test_a_job_is_passed_by_jobs_that_start(
+    started: Started, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await started()
+    await pool.render([says("echo", name="known")], PLAN)
+    renders = await queued(pool, says("echo", name="older"), says("echo", name="known"))
+    older = next(iter(pool._dispatcher._queue))
+    with monkeypatch.context() as patch:
+        patch.setattr(pool._dispatcher, "_has_memory", lambda *_: False)
+        pool._dispatcher._dispatch()
+    assert older.times_passed == 0
+    pool._dispatcher._dispatch()
+    assert older.times_passed == 1
+    await asyncio.gather(*renders)
+
+
+async def test_without_a_limit_no_memory_is_measured(
+    started: Started, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int | str = "self") -> int:
+        raise AssertionError(f"the memory of {pid} was read")
+
+    pool = await started(2)
+    monkeypatch.setattr(cgroups, "own_memory", refuse)
+    assert isinstance(await pool.render([says("echo")], PLAN), Rendered)
 
 
 async def test_too_many_sources(started: Started, says: Says) -> None:
@@ -576,15 +627,6 @@ async def test_the_front_loads_no_decoder() -> None:
     front = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stderr=asyncio.subprocess.PIPE)
     _, stderr = await front.communicate()
     assert stderr.decode().strip() == "set()"
-
-
-def is_running(pid: int) -> bool:
-    """True if the process runs; a zombie, which remains without an init process, does not."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_the_state_of_an_idle_pool(started: Started) -> None:

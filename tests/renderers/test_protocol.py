@@ -11,18 +11,20 @@ from hypothesis import strategies as st
 from cropmark.analysis import codec
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 from cropmark.geometry.recipe import Reason
+from cropmark.model.appearance import Appearance
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import PROBLEMS_BY_CODE, BadValue, CropOutOfBounds, InternalError, Unprocessable
-from cropmark.model.values import Box, Size
+from cropmark.model.values import Box, Color, Size
 from cropmark.plan.plan import Plan, RequestWarning
 from cropmark.ports import AnalysisResult, Facts, Passthrough, Rendered, Timing
 from cropmark.renderers import protocol, reply_parser
-from cropmark.renderers.protocol import Failure, Ready, Reply
-from cropmark.renderers.tasks import Analyze, Inspect, Render, Task, TaskResult
+from cropmark.renderers.protocol import Failure, NeedsMemory, Ready, Reply
+from cropmark.renderers.tasks import Analyze, Describe, Inspect, Render, Task, TaskResult
 from cropmark.renderers.transport import MessageKind, ProtocolError, RawReply
 
 RENDER = Render(Plan())
 ANALYZE = Analyze(Plan())
+DESCRIBE = Describe(Plan())
 BODIES = {
     Format.JPEG: b"\xff\xd8\xff\xe0",
     Format.PNG: b"\x89PNG\r\n\x1a\n",
@@ -99,6 +101,22 @@ def test_analyses_survive_a_round_trip(found: AnalysisResult) -> None:
     assert reply_parser.parse_reply(protocol.serialize_reply(Reply(found)), ANALYZE) == Reply(found)
 
 
+@given(st.integers(1, 2**50))
+def test_a_need_for_memory_survives_a_round_trip(needed: int) -> None:
+    reply = Reply(NeedsMemory(needed))
+    assert reply_parser.parse_reply(protocol.serialize_reply(reply), RENDER) == reply
+
+
+@pytest.mark.parametrize(
+    "header", ['{"recycle":false}', '{"bytes":0,"recycle":false}', '{"bytes":1e9,"recycle":false}']
+)
+def test_an_invalid_need_for_memory(header: str) -> None:
+    with pytest.raises(ProtocolError):
+        reply_parser.parse_reply(RawReply(MessageKind.NEEDS_MEMORY, header.encode()), RENDER)
+    with pytest.raises(ProtocolError, match="not a reply to Inspect"):
+        reply_parser.parse_reply(RawReply(MessageKind.NEEDS_MEMORY, b"{}"), Inspect())
+
+
 @pytest.mark.parametrize("code", sorted(PROBLEMS_BY_CODE))
 def test_problems_cross_by_their_code(code: str) -> None:
     problem = PROBLEMS_BY_CODE[code].__new__(PROBLEMS_BY_CODE[code])
@@ -137,12 +155,11 @@ def test_readiness_names_missing_layers() -> None:
 INFO = Info(Format.PNG, Size(4, 3), 99)
 RENDERED = Rendered(BODIES[Format.JPEG], Format.JPEG, Facts(INFO, Size(2, 2)), (RequestWarning("w", "odd"),))
 GRID = SaliencyMap(2, 1, b"ab")
+LOOK = Appearance(INFO, "sRGB", (Color(1, 2, 3),), "L00000", bytes(21), BODIES[Format.WEBP])
 ANALYSIS = AnalysisResult(Analysis(codec.VERSION, (Face(0.1, 0.1, 0.2, 0.2, 0.9),), GRID, GRID))
 
 
-def altered(
-    result: Rendered | Passthrough | Info | AnalysisResult | Failure, body: bytes | None = None, **members: object
-) -> RawReply:
+def altered(result: TaskResult | Failure, body: bytes | None = None, **members: object) -> RawReply:
     """The reply with members of its header changed."""
     reply = protocol.serialize_reply(Reply(result))
     header = json.loads(reply.header) | members
@@ -205,6 +222,12 @@ INVALID = [
     (altered_analysis(subject="!!"),          ANALYZE,  "invalid analysis"),
     (altered_analysis(version=99),          ANALYZE,  "invalid analysis"),
     (altered(ANALYSIS, b"{"),          ANALYZE,  "invalid analysis"),
+    (altered(LOOK, palette=[[1, 2, 256]]),          DESCRIBE,  "from 0 to 255"),
+    (altered(LOOK, palette=[[1, 2, 3]] * 7),          DESCRIBE,  "another length"),
+    (altered(LOOK, blurhash="<script>"),          DESCRIBE,  "expected"),
+    (altered(LOOK, thumbhash="00"),          DESCRIBE,  "expected"),
+    (altered(LOOK, icc="a\nb"),          DESCRIBE,  "printable"),
+    (altered(LOOK, body=b"<svg>"),          DESCRIBE,  "not WebP"),
     (altered(Failure(Unprocessable("no")), code=5),          RENDER,    "printable"),
 ]
 # fmt: on
@@ -228,7 +251,7 @@ def test_only_protocol_errors_are_raised(kind: MessageKind, header: bytes, body:
         reply_parser.parse_reply(RawReply(kind, header, body), task)
 
 
-PAIRS: list[tuple[TaskResult, Task]] = [(RENDERED, RENDER), (INFO, Inspect()), (ANALYSIS, ANALYZE)]
+PAIRS: list[tuple[TaskResult, Task]] = [(RENDERED, RENDER), (INFO, Inspect()), (ANALYSIS, ANALYZE), (LOOK, DESCRIBE)]
 
 
 @given(st.data())

@@ -47,7 +47,7 @@ def test_state(snapshot: PoolState, sandboxed: bool, ready: bool) -> None:
 
 def test_samples_as_prometheus_metrics() -> None:
     metrics = Metrics()
-    metrics.add_samples(state().samples)
+    metrics.read_from(state, state().samples)
     page = metrics.exposition().decode()
     assert "cropmark_renderer_processes 2.0" in page
     assert "cropmark_queue_estimated_work_seconds 1.5" in page

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cropmark.model.values import Pixels
+from cropmark.plan.plan import Plan
+from cropmark.plan.steps import Resize
 from cropmark.renderers import transport
-from cropmark.renderers.transport import REPLY_PREFIX, MessageKind, ProtocolError, RawReply
+from cropmark.renderers.tasks import Message, Render
+from cropmark.renderers.transport import REPLY_PREFIX, REQUEST_PREFIX, MessageKind, ProtocolError, RawReply
 
 # fmt: off
 LENGTHS = [
@@ -51,6 +57,18 @@ def test_any_prefix_is_parsed_or_rejected(prefix: bytes) -> None:
         return
     assert header <= transport.MAX_HEADER_BYTES
     assert body <= 1000
+
+
+def test_tasks_with_one_plan_share_it() -> None:
+    """A Plan is serialized and parsed once for all of its tasks."""
+    task = Render(Plan((Resize(Pixels(Fraction(300)), None),)))
+    messages = [Message(replace(task, cached_name=name), (100,), 2**24) for name in ("one", "two")]
+    received = [transport.parse_request(transport.serialize_request(each)[REQUEST_PREFIX.size :]) for each in messages]
+    assert received == messages
+    one, two = (each.task for each in received if isinstance(each, Message))
+    assert isinstance(one, Render)
+    assert isinstance(two, Render)
+    assert one.plan is two.plan
 
 
 def test_a_message_arrives_with_its_descriptors(tmp_path: Path) -> None:

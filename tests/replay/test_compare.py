@@ -21,7 +21,7 @@ from cropmark.renderers import protocol, reply_parser
 from cropmark.renderers.protocol import Reply
 from cropmark.renderers.tasks import Compare, Inspect
 from cropmark.renderers.transport import MessageKind, ProtocolError, RawReply
-from cropmark.replay import compare
+from cropmark.replay import fetch
 from cropmark.replay.compare import Comparison, compare_urls
 from tests.engine.images import file_of, slopes
 
@@ -102,18 +102,18 @@ async def test_differences(origin: str, one: str, two: str, unlike: tuple[str, .
 
 async def test_the_comparison_as_json(origin: str) -> None:
     found = await compare_urls(f"{origin}/a.png", f"{origin}/small.png", settings=Settings())
-    told = found.to_json(3.0)
-    assert told["one"] == {
+    report = found.to_json(3.0)
+    assert report["one"] == {
         "url": f"{origin}/a.png",
         "status": 200,
         "type": "image/png",
         "bytes": len(ANSWERS["/a.png"][2]),
-        "sha256": told["one"]["sha256"],
+        "sha256": report["one"]["sha256"],
         "size": [120, 80],
         "frames": 1,
     }
-    assert told["difference"]["size"] == [60, 40]
-    assert told["different"] == ["size"]
+    assert report["difference"]["size"] == [60, 40]
+    assert report["different"] == ["size"]
 
 
 async def test_the_reasons_why_a_body_is_not_an_image(origin: str) -> None:
@@ -131,13 +131,13 @@ async def test_urls_that_cannot_be_fetched(origin: str, monkeypatch: pytest.Monk
             await compare_urls(url, f"{origin}/a.png", settings=Settings())
     with pytest.raises(SourceFailed, match="did not respond"):
         await compare_urls("http://127.0.0.1:1/", f"{origin}/a.png", settings=Settings())
-    monkeypatch.setattr(compare, "MAX_BYTES", 100)
+    monkeypatch.setattr(fetch, "MAX_BYTES", 100)
     with pytest.raises(SourceTooLarge, match="more than 100 bytes"):
         await compare_urls(f"{origin}/a.png", f"{origin}/a.png", settings=Settings())
 
 
 def test_the_tolerance_is_the_operators() -> None:
-    seen = compare.FetchedUrl("http://a.example", 200, "image/png", 5, "00")
+    seen = fetch.FetchedUrl("http://a.example", 200, "image/png", 5, "00")
     found = Comparison(seen, seen, ImageDifference(Size(4, 4), 2.5, 9, 30.0))
     assert found.differences(2.5) == ()
     assert found.differences(2.4) == ("image",)
@@ -166,10 +166,10 @@ def test_the_command_as_json(origin: str) -> None:
         app, ["compare", f"{origin}/a.png", f"{origin}/lost", "--json", "--accept", "image/webp"]
     )
     assert found.exit_code == 1
-    told = json.loads(found.output)
-    assert told["two"]["status"] == 404
+    report = json.loads(found.output)
+    assert report["two"]["status"] == 404
     assert ACCEPTED[-2:] == ["image/webp", "image/webp"]
-    assert "difference" not in told
+    assert "difference" not in report
 
 
 # ------------------------------------------------------------------------------------------------ the renderer's reply
@@ -177,8 +177,8 @@ def test_the_command_as_json(origin: str) -> None:
 
 @pytest.mark.parametrize("psnr_db", [None, 31.25])
 def test_a_comparison_crosses_unchanged(psnr_db: float | None) -> None:
-    told = Reply(ImageDifference(Size(3, 4), 1.5, 200, psnr_db), recycle=True)
-    assert reply_parser.parse_reply(protocol.serialize_reply(told), Compare()) == told
+    report = Reply(ImageDifference(Size(3, 4), 1.5, 200, psnr_db), recycle=True)
+    assert reply_parser.parse_reply(protocol.serialize_reply(report), Compare()) == report
 
 
 # fmt: off
@@ -199,6 +199,6 @@ def test_a_malformed_comparison_is_rejected(header: dict[str, object]) -> None:
 
 
 def test_a_comparison_is_not_a_reply_to_another_task() -> None:
-    told = protocol.serialize_reply(Reply(ImageDifference(Size(3, 4), 1.5, 200, None)))
+    report = protocol.serialize_reply(Reply(ImageDifference(Size(3, 4), 1.5, 200, None)))
     with pytest.raises(ProtocolError, match="DIFFERENCE is not a reply to Inspect"):
-        reply_parser.parse_reply(told, Inspect())
+        reply_parser.parse_reply(report, Inspect())

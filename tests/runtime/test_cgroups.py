@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -69,3 +70,45 @@ def test_memory(own: str, files: dict[str, str], limits: list[int], tmp_path: Pa
 def test_without_cgroups(tmp_path: Path) -> None:
     assert cgroups.cores(tmp_path, tmp_path / "none") >= 1
     assert list(cgroups.memory_limits(tmp_path, tmp_path / "none")) == []
+
+
+# fmt: off
+LIMIT = [
+    (FIRST,    {"memory/docker/abc/memory.limit_in_bytes": "700", "memory/memory.limit_in_bytes": "900"}, 700),
+    (FIRST,    {"memory/docker/abc/memory.limit_in_bytes": "9223372036854771712"}, None),
+    (SERVICE,  {f"{UNIT}/memory.max": "max", "system.slice/memory.max": "800"}, 800),
+    (UNIFIED,  {}, None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("own", "files", "limit"), LIMIT)
+def test_the_least_limit_counts_or_the_memory_of_the_machine(
+    own: str, files: dict[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert cgroups.memory_limit(*write_groups(tmp_path, own, files)) == (machine if limit is None else limit)
+
+
+# fmt: off
+KILLS = [
+    (SERVICE,  {f"{UNIT}/memory.events": "low 0\nhigh 5\noom 9\noom_kill 3\noom_group_kill 0"},          3),
+    (FIRST,    {"memory/docker/abc/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2"}, 2),
+    (UNIFIED,  {"memory.events": "nonsense"},                                                         0),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("own", "files", "kills"), KILLS)
+def test_kills_are_counted(own: str, files: dict[str, str], kills: int, tmp_path: Path) -> None:
+    assert max(cgroups.oom_kills(*write_groups(tmp_path, own, files))[:-1]) == kills
+
+
+def test_own_memory_grows_with_what_a_process_holds() -> None:
+    megabyte = b"x" * 1_000_000
+    before = cgroups.own_memory()
+    with mmap.mmap(-1, 50_000_000, mmap.MAP_PRIVATE) as held:  # new pages, not memory that was released before
+        for _ in range(50):
+            held.write(megabyte)
+        assert 45_000_000 < cgroups.own_memory(os.getpid()) - before < 60_000_000
+    assert cgroups.own_memory(2**22) == 0

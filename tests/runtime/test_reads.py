@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import random
 from collections.abc import Callable
@@ -20,7 +21,7 @@ CONTENT = random.Random(7).randbytes(300_000)
 
 ONE_CALL_IS_ENOUGH = {
     "runtime/reads.py",  # these loops
-    "web/response.py",   # sends each piece as it is read, and counts
+    "web/sending.py",    # sends each piece as it is read, and counts
 }  # fmt: skip
 """The modules that call pread() themselves."""
 
@@ -49,6 +50,15 @@ def test_a_source_is_read_completely(file: Path) -> None:
     assert b"".join(reads.source_pieces(source)) == b"\xff\xd8\xff" + CONTENT
     assert reads.read_up_to(source.descriptor, 200_000) == (b"\xff\xd8\xff" + CONTENT)[:200_000]
     assert reads.source_format(source) is Format.JPEG
+    source.close()
+
+
+@pytest.mark.usefixtures("short_reads")
+def test_the_digest_of_a_file(file: Path) -> None:
+    source = open_file(file)
+    assert reads.sha256_of(source.descriptor, source.bytes) == hashlib.sha256(file.read_bytes()).hexdigest()
+    os.truncate(file, 1000)
+    assert reads.sha256_of(source.descriptor, source.bytes) == hashlib.sha256(file.read_bytes()).hexdigest()
     source.close()
 
 

@@ -101,7 +101,7 @@ async def _responses(folder: Path) -> dict[str, str]:
     async with open_server(settings) as server:
         transport = httpx.ASGITransport(server.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://a.example") as client:
-            page = await client.get("/")
+            page = await client.get("/_playground/data")
             targets = {path: await client.get(path) for path in ("/madeup/a%2Fb?wide=3", "/madeup-blue/a?wide=4")}
             name = next(folder.glob("*.jpg")).name
             facts = [await client.get(f"/madeup/{name}?info") for _ in range(2)]

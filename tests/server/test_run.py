@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import subprocess
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,9 +16,12 @@ import pytest
 import structlog
 
 from cropmark.config.loader import LoadedSettings, load_settings
+from cropmark.runtime.metric_table import METRICS, MetricType
+from cropmark.server.kept import Kept
 from cropmark.server.library import open_library
 from cropmark.server.run import RunningServer, serve
 from tests.builders import make_images, until
+from tests.processes import children
 
 
 @pytest.fixture
@@ -96,19 +98,6 @@ async def request_in_progress(address: str, key: str) -> AsyncIterator[None]:
         writer.close()
 
 
-def children() -> set[int]:
-    found = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True, check=False)
-    pids = {int(pid) for pid in found.stdout.split()}
-    return {pid for pid in pids if _is_running(pid)}  # pgrep itself has ended
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-
-
 def library_tasks() -> int:
     return sum("LibraryService" in str(task.get_coro()) for task in asyncio.all_tasks())
 
@@ -122,9 +111,9 @@ async def test_three_reloads_under_load(folder: Path, tmp_path: Path) -> None:
     """A revoked key is invalid immediately, although an old request runs; then the first generation is closed."""
     first = Served(folder, tmp_path).read().settings
     open_library(first).close()
-    before = children()
+    before = children(os.getpid())
     async with served(folder, tmp_path) as server, httpx.AsyncClient(trust_env=False, timeout=30) as client:
-        renderers, pollers = children() - before, library_tasks()
+        renderers, pollers = children(os.getpid()) - before, library_tasks()
         assert renderers
         assert pollers
         statuses: list[int] = []
@@ -150,8 +139,8 @@ async def test_three_reloads_under_load(folder: Path, tmp_path: Path) -> None:
                     assert await server.status(client, key) != 401
             ended.set()
         assert set(statuses) == {200}
-        await until(lambda: len(children() - before) == len(renderers), 15)
-        assert not (children() - before) & renderers
+        await until(lambda: len(children(os.getpid()) - before) == len(renderers), 15)
+        assert not (children(os.getpid()) - before) & renderers
         await until(lambda: library_tasks() == pollers, 5)
 
         def is_gone() -> bool:
@@ -159,7 +148,73 @@ async def test_three_reloads_under_load(folder: Path, tmp_path: Path) -> None:
             return not any(part() for part in server.generation)
 
         await until(is_gone, 5)
-    assert children() == before
+    assert children(os.getpid()) == before
+
+
+COUNTERS = frozenset(
+    name
+    for spec in METRICS
+    for name in {
+        MetricType.COUNTER: [spec.name],
+        MetricType.GAUGE: [],
+        MetricType.HISTOGRAM: [f"{spec.name}_{part}" for part in ("bucket", "sum", "count")],
+    }[spec.type]
+)
+
+
+async def counters(client: httpx.AsyncClient, address: str) -> dict[str, float]:
+    """The values of all counters of /metrics, by name and labels."""
+    lines = [line for line in (await client.get(f"{address}/metrics")).text.splitlines() if line[0] != "#"]
+    values = {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines)}
+    return {series: value for series, value in values.items() if series.partition("{")[0] in COUNTERS}
+
+
+async def test_counters_and_the_memory_cache_survive_three_reloads_under_load(folder: Path, tmp_path: Path) -> None:
+    async with served(folder, tmp_path) as server, httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        ended = asyncio.Event()
+        answered = scrapes = 0
+        last: dict[str, float] = {}
+
+        async def load() -> None:
+            nonlocal answered
+            for width in widths():
+                if ended.is_set():
+                    return
+                await client.get(f"{server.address}/fastly/wide.jpg?width={20 + width % 40}")
+                answered += 1
+
+        async def scrape() -> None:
+            nonlocal last, scrapes
+            while not ended.is_set():
+                now = await counters(client, server.address)
+                assert {s: (v, now.get(s)) for s, v in last.items() if now.get(s, -1.0) < v} == {}
+                last, scrapes = now, scrapes + 1
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(load())
+            tasks.create_task(scrape())
+            for key in KEYS[1:]:
+                revoked, server.key = server.key, key
+                warm = f"{server.address}/fastly/tall.png?width=31"
+                await client.get(warm)
+                os.kill(os.getpid(), signal.SIGHUP)
+                async with asyncio.timeout(8):
+                    while await server.status(client, revoked) != 401:
+                        await asyncio.sleep(0.02)
+                assert (await client.get(warm)).headers["server-timing"] == "cache;desc=hit-memory"
+            ended.set()
+        served_here = {s: v for s, v in (await counters(client, server.address)).items() if 'site="fastly"' in s}
+        assert sum(v for s, v in served_here.items() if s.startswith("cropmark_requests_total")) == answered + 6
+        timed = sum(v for s, v in served_here.items() if s.startswith("cropmark_request_duration_seconds_count"))
+        assert timed == answered + 6
+        assert scrapes > 20
+
+
+async def test_a_memory_cache_of_another_size_is_a_new_one() -> None:
+    kept = Kept()
+    first = kept.memory_cache(2**20)
+    assert kept.memory_cache(2**20) is first
+    assert kept.memory_cache(2**21) is not first
 
 
 async def test_a_signal_during_a_reload_is_not_lost(folder: Path, tmp_path: Path) -> None:

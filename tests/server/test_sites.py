@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from cropmark.engine import wide_gamut
 from tests.builders import make_images
+from tests.engine.images import file_of, p3_profile, slopes
 from tests.web.server_process import Running, running
 
 STACK, ASSET, FILE = "bltstack000000000", "blt0123456789abcdef", "0123456789abcdef01234567"
@@ -30,7 +32,26 @@ CACHE_CONTROL = {
 """Cache-Control of the origin by file name."""
 
 
+MOVED = {
+    "/moved/port": "http://127.0.0.1:1/wide.jpg",
+    "/moved/name": "http://localhost/wide.jpg",
+    "/moved/metadata": "http://169.254.169.254/latest",
+}
+"""Redirects of the origin to private addresses that are not its own."""
+
+UNREACHABLE = {"closed": "http://127.0.0.1:1", "unknown": "http://no-such-name.invalid", "inside": "http://redis:6379"}
+"""Sources with an origin that does not respond."""
+
+
 class _Origin(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path in MOVED:
+            self.send_response(302)
+            self.send_header("Location", MOVED[self.path])
+            self.end_headers()
+        else:
+            super().do_GET()
+
     def end_headers(self) -> None:
         if value := CACHE_CONTROL.get(self.path.rsplit("/", 1)[-1]):
             self.send_header("Cache-Control", value)
@@ -49,6 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(folder / "wide.jpg", folder / vendors / "wide photo.jpg")
     for name in CACHE_CONTROL:
         shutil.copy(folder / "wide.jpg", folder / name)
+    (folder / "p3.png").write_bytes(file_of(slopes(20, 10), icc_profile=p3_profile()))
     return folder
 
 
@@ -76,11 +98,21 @@ def server(folder: Path, origin: str, tmp_path_factory: pytest.TempPathFactory) 
     tables.append(
         f'[[site]]\nprefix = "/shop"\ndialect = "fastly"\nsource = "{folder}"\nsettings = {{ upscale = true }}\n'
     )
+    tables += [
+        f'[[site]]\nhosts = ["{colors}.example"]\ndialect = "fastly"\nsource = "{folder}"\ncolors = "{colors}"\n'
+        for colors in ("p3", "keep")
+    ]
+    tables.append(
+        f'[[site]]\nprefix = "/few"\ndialect = "fastly"\nsource = "{folder}"\n'
+        'allowed_widths = [8, 16]\ncolors = "keep"\nhdr = "keep"\n'
+    )
+    tables.append(f'[[site]]\nhosts = ["svg.example"]\ndialect = "fastly"\nsource = "{folder}"\nsvg = "rasterize"\n')
+    for name, source in UNREACHABLE.items():
+        tables.append(f'[[site]]\nhosts = ["{name}.example"]\ndialect = "fastly"\nsource = "{source}"\n')
     tables.append(f'[[site]]\nhosts = ["based.example"]\ndialect = "fastly"\nsource = "http://{origin}/v3"\n')
     config = work / "cropmark.toml"
     config.write_text("\n".join(tables))
-    allowed = {"CROPMARK_ALLOW_PRIVATE_HOSTS": origin}
-    with running("--config", str(config), cache=work / "cache", environment=allowed) as started:
+    with running("--config", str(config), cache=work / "cache") as started:
         yield started
 
 
@@ -114,6 +146,18 @@ def test_only_the_host_changes(server: Running, kind: str, url: str, size: tuple
 def test_port_case_and_trailing_dot_of_the_host_are_ignored(server: Running) -> None:
     for host in ("fastly-folder.example:8443", "Fastly-Folder.Example", "fastly-folder.example."):
         assert server.get("/wide.jpg?width=10", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", MOVED)
+def test_check_65_the_origin_leads_to_no_other_private_address(server: Running, path: str) -> None:
+    response = server.get(path, headers={"Host": "fastly-origin.example"})
+    assert (response.status_code, "not allowed" in response.text) == (502, True)
+
+
+@pytest.mark.parametrize("name", UNREACHABLE)
+def test_check_65_an_origin_that_cannot_be_reached_is_502(server: Running, name: str) -> None:
+    response = server.get("/a.jpg?width=10", headers={"Host": f"{name}.example"})
+    assert (response.status_code, "could not be reached" in response.text) == (502, True)
 
 
 # fmt: off
@@ -196,12 +240,51 @@ def test_sites_of_one_path_do_not_share_renditions(server: Running) -> None:
     assert "x-ratelimit-limit" not in fastly.headers
 
 
+def test_sites_of_one_path_have_their_own_colors(server: Running) -> None:
+    """The same path and query on three sites: the colors are part of the cache key."""
+    profiles = {}
+    for site in ("fastly-folder", "p3", "keep", "p3"):
+        response = server.get("/p3.png?width=10", headers={"Host": f"{site}.example"})
+        profiles[site] = Image.open(BytesIO(response.content)).info.get("icc_profile")
+    assert profiles == {"fastly-folder": None, "p3": wide_gamut.p3_profile(), "keep": p3_profile()}
+
+
+def test_one_site_draws_svg(server: Running) -> None:
+    """The same path and query on two sites: the cache key differs."""
+    types = {}
+    for site in ("fastly-folder", "svg", "fastly-folder"):
+        response = server.get("/drawing.svg?width=50", headers={"Host": f"{site}.example"})
+        types[site] = response.headers["content-type"]
+        if site == "svg":
+            assert Image.open(BytesIO(response.content)).size == (50, 50)
+    assert types == {"fastly-folder": "image/svg+xml", "svg": "image/png"}
+
+
 def test_an_explanation_contains_translations(server: Running) -> None:
     explanation = server.get("/_explain?url=/shop/wide.jpg?crop=2:1").json()
     translations = {one["dialect"]: one for one in explanation["translations"]}
     assert set(translations) == {"contentstack", "kontent", "pixlab"}
     assert translations["contentstack"] == {"dialect": "contentstack", "same": True, "query": "crop=2:1"}
     assert translations["kontent"]["differs"][0].startswith("Crop.shape: ")
+
+
+def test_an_explanation_has_the_settings_of_the_site(server: Running) -> None:
+    explanation = server.get("/_explain?url=/few/p3.png?width=10").json()
+    output = explanation["order"]["plan"]["output"]
+    assert (output["colors"], output["gain_map"]) == ("keep", True)
+    assert explanation["recipe"]["size"] == {"type": "Size", "width": 16, "height": 8}
+    assert explanation["warnings"] == ["width: rounded to 16 px, one of this site's widths"]
+    assert explanation["recipe"]["encoding"]["colors"] == "keep"
+
+
+def test_the_page_of_an_explanation_and_its_pictures_have_the_settings_of_the_site(server: Running) -> None:
+    page = server.get("/_explain?url=/few/p3.png?width=10", headers={"Accept": "text/html"}).text
+    key = server.get("/_explain?url=/few/p3.png?width=10").json()["key"]
+    assert f"<code>{key}</code>" in page
+    assert page.count("one of this site&#x27;s widths") == 1
+    picture = server.get("/_explain.png?step=1&url=/few/p3.png?width=10")
+    assert Image.open(BytesIO(picture.content)).info["icc_profile"] == p3_profile()
+    assert Image.open(BytesIO(picture.content)).size == (16, 8)
 
 
 def test_a_rejected_request_has_no_translations(server: Running) -> None:
@@ -211,15 +294,3 @@ def test_a_rejected_request_has_no_translations(server: Running) -> None:
 def test_the_greeting_lists_every_site(server: Running) -> None:
     assert "fastly-folder.example" in server.greeting
     assert "kontent at kontent-origin.example" in server.greeting
-
-
-def test_an_origin_that_is_not_allowed_is_not_fetched(
-    folder: Path, origin: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    work = tmp_path_factory.mktemp("protected")
-    config = work / "cropmark.toml"
-    config.write_text(f'[[site]]\nhosts = ["a.example"]\ndialect = "fastly"\nsource = "http://{origin}"\n')
-    with running("--config", str(config), cache=work / "cache") as protected:
-        response = protected.get("/wide.jpg?width=10", headers={"Host": "a.example"})
-    assert response.status_code == 400
-    assert not response.headers["content-type"].startswith("image/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,8 +45,8 @@ async def make_source(originals: OriginalCache, web: FakeInternet, clock: Clock)
     """Creates sources on the fake internet; closes them at the end."""
     sources: list[WebSource] = []
 
-    def make(policy: Policy, bounds: LifetimeBounds = DEFAULT_BOUNDS, **limits: int) -> WebSource:
-        source = WebSource(policy, originals, bounds=bounds, network=web.network(), clock=clock, **limits)
+    def make(policy: Policy, bounds: LifetimeBounds = DEFAULT_BOUNDS, **more: Any) -> WebSource:
+        source = WebSource(policy, originals, bounds=bounds, network=web.network(), clock=clock, **more)
         sources.append(source)
         return source
 

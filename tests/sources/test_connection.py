@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from cropmark.config.settings import Settings
+from cropmark.config.site import SiteSettings
+from cropmark.config.source_spec import OriginSpec
 from cropmark.model.problems import SourceFailed, SourceForbidden, SourceNotFound
 from cropmark.plan.source import SitePath, UploadRef, WebUrl
+from cropmark.server.origins import origin_policy
 from cropmark.sources.connection import AddressRefused, Guard, NetworkAccess, new_session
 from cropmark.sources.original_cache import OriginalCache
 from cropmark.sources.policy import AllowedHost, HostRule, Policy, Reachability
@@ -239,6 +243,31 @@ async def test_a_redirect_must_match_the_allow_list(make_source: MakeSource, ser
     await assert_forbidden(source, "http://a.example/a/1")
     await assert_forbidden(source, "http://a.example/a/2")
     assert await fetched_bytes(source, "http://a.example/a/3") == len(PNG)
+
+
+async def test_check_65_an_origin_that_the_operator_chose_is_trusted_at_its_own_address_only(
+    make_source: MakeSource, server: Origin, web: FakeInternet
+) -> None:
+    """Its name may lead to a private address, never to one of a cloud's metadata; other hosts are refused."""
+    web.names |= {"images.internal": [["10.0.0.1"]], "meta.internal": [["169.254.169.254"]]}
+    web.routes |= {(address, 80): server.port for address in ("10.0.0.1", "169.254.169.254")}
+    server.responses |= {"/a": reply(), "/b": moved("http://meta.internal/a"), "/c": moved("http://10.0.0.1/a")}
+    trusted = make_source(policy_of_a_site("http://images.internal"))
+    assert await fetched_bytes(trusted, "http://images.internal/a") == len(PNG)
+    for path in ("/b", "/c"):
+        with pytest.raises(SourceFailed, match="not allowed"):
+            await trusted.open(WebUrl(f"http://images.internal{path}"))
+    await assert_forbidden(trusted, "http://10.0.0.1/a")  # named by a client
+    metadata = make_source(policy_of_a_site("http://meta.internal"))
+    with pytest.raises(SourceFailed, match="not allowed"):
+        await metadata.open(WebUrl("http://meta.internal/a"))
+
+
+def policy_of_a_site(url: str) -> Policy:
+    """The policy of a site over this origin."""
+    site = SiteSettings(dialect="fastly", source=url)
+    assert isinstance(site.source, OriginSpec)
+    return origin_policy(Settings(), site, site.source)
 
 
 async def test_credentials_do_not_cross_to_another_origin(

@@ -100,6 +100,7 @@ async def test_the_least_recently_used_are_evicted_first(tmp_path: Path) -> None
     store.find(key_of("0"))
     store_original(store, "new", b"x" * 100)
     assert store.bytes == 1000
+    assert ("cropmark_cache_evictions_total", ("originals",), 1) in set(store.samples())
     assert await body_of(store, "0") is not None
     assert await body_of(store, "1") is None
     assert files(tmp_path).count(".body") == 10
@@ -207,7 +208,9 @@ async def test_a_corrupt_body_is_never_returned(tmp_path: Path, corrupt: Corrupt
     store_original(OriginalCache(tmp_path), "a", b"abc" * 100)
     corrupt(next(tmp_path.glob("*.body")))
     after = OriginalCache(tmp_path)
+    indexed = len(after)  # 0 for another length, which the start finds
     assert await body_of(after, "a") is None
+    assert ("cropmark_cache_damaged_total", ("originals",), indexed) in set(after.samples())
     assert (len(after), after.bytes) == (0, 0)
     assert after.find(key_of("a")) is None
     assert store_original(after, "b", b"abc")

@@ -43,7 +43,7 @@ async def body_of(source: WebSource, url: str) -> bytes:
 
 async def wait_for_revalidation(source: WebSource) -> None:
     """Wait for the background requests."""
-    await asyncio.gather(*source._revalidating.values())
+    await asyncio.gather(*source._remote._revalidating.values())
 
 
 def is_source(source: WebSource) -> Source:
@@ -101,6 +101,33 @@ async def test_an_image_is_fetched_once(source: WebSource, server: Origin) -> No
     assert await body_of(source, server.url("/a")) == PNG
     assert server.paths() == ["/a"]
     assert is_source(source).identity(ref) == original.version.identity
+
+
+async def test_fetches_and_lookups_are_counted(
+    make_source: MakeSource, server: Origin, originals: OriginalCache, clock: Clock
+) -> None:
+    fetches: list[tuple[str, int]] = []
+
+    def on_fetch(result: str, duration_s: float, length: int) -> None:
+        assert duration_s > 0
+        fetches.append((result, length))
+
+    source = make_source(policy_for(server), on_fetch=on_fetch)
+    server.responses["/a"] = ChangingImage(control="max-age=60")
+    for wait_s in (0, 1, 100_000):  # fetched, stored, validated
+        clock.now += wait_s
+        await body_of(source, server.url("/a"))
+    with pytest.raises(SourceNotFound):
+        await source.open(WebUrl(server.url("/b")))
+    server.responses["/slow"] = never
+    opening = asyncio.ensure_future(source.open(WebUrl(server.url("/slow"))))
+    await until(lambda: "/slow" in server.paths())
+    opening.cancel()
+    await until(lambda: len(fetches) == 4)
+    assert fetches == [("ok", len(PNG)), ("not_modified", 0), ("source_not_found", 0), ("cancelled", 0)]
+    counted = {name: value for name, _, value in originals.samples()}
+    assert (counted["cropmark_cache_hits_total"], counted["cropmark_cache_misses_total"]) == (1, 4)
+    assert (counted["cropmark_cache_entries"], counted["cropmark_cache_bytes"]) == (1, len(PNG))
 
 
 async def test_concurrent_requests_share_one_fetch(source: WebSource, server: Origin) -> None:

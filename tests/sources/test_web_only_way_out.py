@@ -15,7 +15,7 @@ ROOT = Path(cropmark.__file__).parent
 # fmt: off
 OPENS_CONNECTIONS = {
     "socket", "ssl", "socketserver", "aiohttp", "httpx", "requests", "urllib3", "urllib.request", "http.client",
-    "ftplib", "smtplib", "poplib", "imaplib", "xmlrpc", "websockets", "pycurl",
+    "ftplib", "smtplib", "poplib", "imaplib", "xmlrpc", "websockets", "pycurl", "obstore",
 }
 CALLS = {"open_connection", "create_connection", "sock_connect", "open_unix_connection", "create_datagram_endpoint"}
 
@@ -24,10 +24,24 @@ MAY = {
     "sources/connection.py":  "the guard itself",
     "sources/fetcher.py":    "the one fetcher, behind the guard",
     "renderers/":             "socketpairs to its own child processes",
-    "server/run.py":             "listens, and requests its own health",
-    "server/policies.py":              "looks up the addresses to listen on; opens no connection",
+    "server/http_server.py":      "connects to itself, to see that it accepts connections",
+    "server/run.py":              "names the type of the sockets that all fronts share; opens none",
+    "server/listening.py":         "looks up and listens on the configured addresses; connects to its own socket only",
     "cli/main.py":                 "an operator's commands to the operator's own server",
-    "replay/compare.py":           "an operator's command, for the URLs on its command line",
+    "cli/operate.py":              "an operator's commands to the operator's own server",
+    "cli/requests.py":             "an operator's commands to the operator's own server",
+    "server/fronts.py":            "names the type of the sockets that all fronts share; opens none",
+    "server/supervisor.py":        "a socketpair to itself, for signals",
+    "replay/":                     "an operator's commands, for the URLs on their command lines and in their lists",
+    "runtime/connections.py":      "limits connections that clients opened",
+    # Buckets: only the configuration names them, and a client's path is a key below a prefix.
+    "runtime/object_store.py":     "opens the stores that the configuration names",
+    "library/bucket.py":           "the library's store",
+    "sources/objects.py":          "the bucket of a site",
+    "caches/":                     "the shared cache's store",
+    "fleet/":                      "Redis and the API of the CDN, which the configuration names",
+    "batch/":                       "an operator's command: stores results, and connects to the operator's cluster",
+    "server/shared_cache.py":      "the check of the shared cache",
 }
 # fmt: on
 

@@ -79,3 +79,11 @@ def test_fenced_code_in_markdown_is_skipped(tmp_path: Path) -> None:
     file = tmp_path / "a.md"
     file.write_text("A file is kept.\n\n```\nkept\n```\n")
     assert [text.line for text in language.texts_of(file) if language.findings_of(text)] == [1]
+
+
+def test_installed_packages_are_skipped(tmp_path: Path) -> None:
+    for name in ("benchmarks/.peers/thumbor/a.py", ".venv/b.py", "src/c.py"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True)
+        file.touch()
+    assert [file.name for file in language.files_of([tmp_path])] == ["c.py"]

@@ -68,7 +68,8 @@ def local_server(
     """A started server, configured as `cropmark serve FOLDER --cache CACHE` would be in this environment."""
     values = {"folder": folder, "cache_dir": cache, "renderers": 1}
     overrides = {name: value for name, value in values.items() if value is not None}
-    environ = {"CROPMARK_ADMIN_TOKEN": TOKEN, **(environment or {})}
+    # The default timeout of an analysis is for a machine that is not busy with other tests.
+    environ = {"CROPMARK_ADMIN_TOKEN": TOKEN, "CROPMARK_ANALYSIS_TIMEOUT_S": "30", **(environment or {})}
     settings = load_settings(config, overrides, environ).settings
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)

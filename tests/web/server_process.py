@@ -16,6 +16,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.command import Command, start
+from tests.processes import children
+
 TOKEN = "test-admin-token-0123456789abcdef"
 _ADDRESS = re.compile(r"Listening on (http://\S+?)/?\s")
 
@@ -24,7 +27,7 @@ _ADDRESS = re.compile(r"Listening on (http://\S+?)/?\s")
 class Running:
     """A server process, and its output at the start."""
 
-    process: subprocess.Popen[bytes]
+    process: Command | subprocess.Popen[bytes]
     address: str
     greeting: str
     log: Path
@@ -39,13 +42,12 @@ class Running:
     def post(self, path: str, *, json: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
         return httpx.post(self.address + path, json=json, headers=dict(headers or {}), trust_env=False, timeout=30)
 
-    def purge(self, **what: str) -> httpx.Response:
+    def purge(self, **what: object) -> httpx.Response:
         return self.post("/admin/purge", json=what, headers={"Authorization": f"Bearer {TOKEN}"})
 
     def renderers(self) -> list[int]:
         """Process ids of the server's renderers."""
-        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
-        return [int(pid) for pid in found.stdout.split()]
+        return sorted(children(self.process.pid))
 
 
 @contextmanager
@@ -54,20 +56,29 @@ def running(
     cache: Path,
     environment: Mapping[str, str] | None = None,
     renderers: int = 1,
+    fronts: int = 1,
     under: Sequence[str] = (),
+    port: int = 0,
 ) -> Iterator[Running]:
     """A started server. It is stopped at the end, and killed after 15 s. `under` is a command that starts it."""
     log = cache.parent / f"{cache.name}.log"
-    command = [sys.executable, "-m", "cropmark.cli.main", "serve", *arguments, "--port", "0", "--cache", str(cache)]
+    serve = ["serve", "--fronts", str(fronts), *arguments, "--port", str(port), "--cache", str(cache)]
+    serve += ["--renderers", str(renderers)]
     given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
-    settings = {"CROPMARK_ADMIN_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+    settings = {
+        "CROPMARK_ADMIN_TOKEN": TOKEN,
+        "CROPMARK_ANALYSIS_TIMEOUT_S": "30",  # the default is for a machine that is not busy with other tests
+        "PYTHONUNBUFFERED": "1",
+        "COLUMNS": "200",
+    }
+    whole = {**given, **settings, **(environment or {})}
+    process: Command | subprocess.Popen[bytes]
     with log.open("w") as errors:
-        process = subprocess.Popen(
-            [*under, *command, "--renderers", str(renderers)],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**given, **settings, **(environment or {})},
-        )
+        if under:
+            command = [*under, sys.executable, "-m", "cropmark.cli.main", *serve]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=whole)
+        else:
+            process = start(serve, errors, environment=whole)
         try:
             greeting = _greeting(process, log)
             found = _ADDRESS.search(greeting)
@@ -77,7 +88,7 @@ def running(
             _stop(process)
 
 
-def _greeting(process: subprocess.Popen[bytes], log: Path) -> str:
+def _greeting(process: Command | subprocess.Popen[bytes], log: Path) -> str:
     """The server's output until it accepts requests."""
     assert process.stdout is not None
     reply, end = b"", time.monotonic() + 60
@@ -90,7 +101,7 @@ def _greeting(process: subprocess.Popen[bytes], log: Path) -> str:
     return reply.decode()
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: Command | subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -21,13 +22,13 @@ from cropmark.model.values import Size
 from cropmark.plan.source import SitePath
 from cropmark.security.signing import Keyring, SigningKey
 from cropmark.server.policies import access_policy
-from cropmark.web import admin
+from cropmark.web import sign_in
 from cropmark.web.access import AccessPolicy
 from cropmark.web.client_ip import ClientIp
-from cropmark.web.request import Scope, parse_headers
+from cropmark.web.request import Scope, check_host, parse_headers
 from cropmark.web.routing import Mount
 from cropmark.web.site import Site
-from tests.web.asgi_client import FakePipeline, NoSource, app_of, respond
+from tests.web.asgi_client import FakePipeline, NoSource, app_of, request, respond
 
 OVERLAY = (b"x-fastly-imageopto-overlay", b"overlay=/s/secret.png&width=1.0")
 KEYS = Keyring([SigningKey.read("k" * 32)])
@@ -117,6 +118,24 @@ def test_check_60_a_request_has_one_host(hosts: list[bytes], version: str, statu
         parse_headers(scope, frozenset())
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["", "a", "img.example", "img.example:8000", "img.example:", "127.0.0.1:80", "[::1]", "[::1]:8000", "a_b.example."],
+)
+def test_a_host(host: str) -> None:
+    check_host(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["a b", "a/b", "u:p@img.example", "<script>", "a,b:x", "[::1", "a:8\x00", "a?b", "a#b", "a\\b", "\xff"]
+)
+def test_check_60_an_invalid_host_is_rejected(host: str) -> None:
+    with pytest.raises(BadRequest, match="in the Host header"):
+        check_host(host)
+    headers = [(b"host", host.encode("latin-1"))]
+    assert asyncio.run(request(app_of(FakePipeline()), b"/fastly/a.jpg", headers=headers)).status == 400
+
+
 @pytest.mark.parametrize("target", [b"/fastly/a.jpg?width=<script>", b"/fastly/a.jpg?crop=<script>alert(1)</script>"])
 def test_check_60_no_markup_of_a_url_is_returned(target: bytes) -> None:
     reply = respond(app_of(FakePipeline()), target)
@@ -127,7 +146,8 @@ def test_check_60_no_markup_of_a_url_is_returned(target: bytes) -> None:
 async def test_check_60_the_admin_token_is_a_bearer_token(scheme: str) -> None:
     request = Request({"type": "http", "headers": [(b"authorization", f"{scheme} secret".strip().encode())]})
     context = SimpleNamespace(admin_token="secret", is_library_admin=None)
-    assert await admin._has_token(context, request) is (scheme.lower() == "bearer")  # type: ignore[arg-type]  # a part of it
+    found = await sign_in.has_token(context, request)  # type: ignore[arg-type]  # a part of it
+    assert found is (scheme.lower() == "bearer")
 
 
 # fmt: off

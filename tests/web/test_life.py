@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,9 +19,12 @@ import pytest
 import structlog
 from PIL import Image
 
+from cropmark.config.errors import TomlDocument
 from cropmark.config.loader import LoadedSettings, Settings
-from cropmark.server.run import _Generation, _Reloader, _SwappableApp
+from cropmark.runtime.connections import Connections
+from cropmark.server.reloads import Generation, Reloader, SwappableApp
 from tests.builders import make_images, until, wait_until
+from tests.processes import exists
 from tests.web.local_server import local_server
 from tests.web.server_process import TOKEN, Running, running
 
@@ -114,7 +119,7 @@ def test_the_purge_command(folder: Path, tmp_path: Path) -> None:
         reply = subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, "CROPMARK_ADMIN_TOKEN": TOKEN}, check=True
         )
-        assert reply.stdout == "1 variants purged\n"
+        assert reply.stdout == "1 variant purged\n"
         assert cache_of(server.get(WIDE)) == "miss"
 
 
@@ -177,7 +182,7 @@ def test_kill_9_of_the_server_under_load(folder: Path, tmp_path: Path) -> None:
             with pytest.raises((httpx.HTTPError, ExceptionGroup)):
                 asyncio.run(_load_and_kill_server(server, widths, after))
             pids = server.renderers()
-            wait_until(lambda pids=pids: not any(_alive(pid) for pid in pids))  # type: ignore[misc]  # bound now
+            wait_until(lambda pids=pids: not any(exists(pid) for pid in pids))  # type: ignore[misc]  # bound now
     with running(str(folder), cache=tmp_path / "cache") as server:
         replies = {w: server.get(f"/fastly/wide.jpg?width={w}&format=png") for w in widths}
     assert {a.status_code for a in replies.values()} == {200}
@@ -196,14 +201,6 @@ async def _load_and_kill_server(server: Running, widths: list[int], after: int) 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_load(server, widths * 40, replies))
         tasks.create_task(kill())
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_requests_are_served_while_the_cache_folder_fails(folder: Path, tmp_path: Path) -> None:
@@ -255,11 +252,11 @@ def test_sigterm_finishes_requests_in_progress(folder: Path, tmp_path: Path) -> 
 
     async def ask(server: Running) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            asked = asyncio.create_task(client.get(f"{server.address}/fastly/large.png?width=2500&format=webp"))
+            request = asyncio.create_task(client.get(f"{server.address}/fastly/large.png?width=2500&format=webp"))
             while not (await client.get(f"{server.address}/readyz")).json()["renderers"]["running"]:
                 await asyncio.sleep(0.01)
             server.process.send_signal(signal.SIGTERM)
-            return await asked
+            return await request
 
     patience = {"CROPMARK_RENDER_TIMEOUT_S": "25", "CROPMARK_SHUTDOWN_TIMEOUT_S": "30"}  # for machines with other load
     with running(str(folder), cache=tmp_path / "cache", environment=patience) as server:
@@ -293,9 +290,9 @@ async def test_a_failed_reload_is_logged(folder: Path, tmp_path: Path) -> None:
     def reread() -> LoadedSettings:
         raise OSError("the disk is gone")
 
-    generation = await _Generation.open(settings, "http://127.0.0.1:1")
-    front = _SwappableApp(generation)
-    reloads = _Reloader(front, reread, (settings.host, settings.port), "http://127.0.0.1:1")
+    generation = await Generation.open(settings, "http://127.0.0.1:1", lambda _: None)
+    front = SwappableApp(generation)
+    reloads = Reloader(front, reread, settings, "http://127.0.0.1:1", Connections(1, 0, lambda _: None))
     with structlog.testing.capture_logs() as logs:
         await reloads._reload()
     assert front.generation is generation
@@ -303,6 +300,29 @@ async def test_a_failed_reload_is_logged(folder: Path, tmp_path: Path) -> None:
     assert [(one["event"], one["log_level"]) for one in logs if "reload" in one["event"]] == [
         ("reload failed, the configuration is unchanged", "error")
     ]
+
+
+async def test_a_reload_changes_the_limit_of_connections(folder: Path, tmp_path: Path) -> None:
+    class Recorder(Connections):
+        limits: tuple[int, str | None, str | None, float | None] | None = None
+
+        def configure(
+            self, per_client: int, client_of: Callable[[str], str | None], stall_s: float | None = None
+        ) -> None:
+            super().configure(per_client, client_of, stall_s)
+            self.limits = per_client, client_of("10.0.0.7"), client_of("192.0.2.1"), stall_s
+
+    settings = Settings(folder=folder, cache_dir=tmp_path / "cache", data_dir=tmp_path / "data", renderers=1)
+    changed = settings.model_copy(
+        update={"max_connections_per_client": 7, "trusted_proxies": ("10.0.0.7",), "write_timeout_s": 8.0}
+    )
+    connections = Recorder(1, 256, lambda peer: peer)
+    front = SwappableApp(await Generation.open(settings, "http://127.0.0.1:1", connections.cut))
+    reread = partial(LoadedSettings, changed, TomlDocument(None, "", {}), ())
+    reloads = Reloader(front, reread, settings, "http://127.0.0.1:1", connections)
+    await reloads._reload()
+    await reloads.close()
+    assert connections.limits == (7, None, "192.0.2.1", 8.0)
 
 
 def test_sites_by_host_name(folder: Path, tmp_path: Path) -> None:

@@ -307,24 +307,24 @@ def test_neighbors(
     frames: int,
     kind: str,
 ) -> None:
-    asked: dict[str, Any] = {"img": origin.url("/a.png"), "key": KEY, "blob": "true", **fields}
-    reply = client.get(f"/{endpoint}", params=asked)
+    request: dict[str, Any] = {"img": origin.url("/a.png"), "key": KEY, "blob": "true", **fields}
+    reply = client.get(f"/{endpoint}", params=request)
     assert reply.status_code == 200, reply.text
     assert (size_of(reply.content), reply.headers["content-type"]) == (size, kind)
 
 
 @pytest.mark.parametrize(("endpoint", "size"), [("cropgif", (20, 20)), ("resizegif", (20, 20))])
 def test_all_frames_of_an_animation(client: httpx.Client, origin: Origin, endpoint: str, size: tuple[int, int]) -> None:
-    asked: dict[str, Any] = {"img": origin.url("/moving.gif"), "key": KEY, "blob": 1, "x": 2, "y": 2, "width": 20}
-    reply = client.get(f"/{endpoint}", params=asked)
+    request: dict[str, Any] = {"img": origin.url("/moving.gif"), "key": KEY, "blob": 1, "x": 2, "y": 2, "width": 20}
+    reply = client.get(f"/{endpoint}", params=request)
     with Image.open(io.BytesIO(reply.content)) as image:
         assert (image.size, image.n_frames, image.info["duration"]) == (size, 3, 80)  # type: ignore[attr-defined]  # GIF
 
 
 def test_the_frame_is_upright(client: httpx.Client, origin: Origin) -> None:
-    asked: dict[str, Any] = {"img": origin.url("/upright.jpg"), "key": KEY, "blob": "yes", "x": 0, "y": 0}
-    asked |= {"width": 40, "height": 60}
-    assert size_of(client.get("/crop", params=asked).content) == (40, 60)
+    request: dict[str, Any] = {"img": origin.url("/upright.jpg"), "key": KEY, "blob": "yes", "x": 0, "y": 0}
+    request |= {"width": 40, "height": 60}
+    assert size_of(client.get("/crop", params=request).content) == (40, 60)
 
 
 def test_a_truncated_number_has_a_warning(client: httpx.Client) -> None:
@@ -373,7 +373,7 @@ def test_store_keeps_the_bytes_unchanged_and_delete_removes_them(client: httpx.C
     gone = client.get("/delete", params={"link": reply["link"], "key": KEY})
     assert (gone.status_code, gone.json()) == (200, {"status": 200})
     assert httpx.get(reply["link"], trust_env=False).status_code == 404
-    refused(client.get("/delete", params={"link": reply["link"], "key": KEY}), 404, "this key has no stored result")
+    refused(client.get("/delete", params={"link": reply["link"], "key": KEY}), 404, "no stored result of this API key")
 
 
 NO_PICTURES = [
@@ -394,8 +394,83 @@ def test_store_accepts_images_only(client: httpx.Client, data: Path, body: bytes
 def test_another_keys_result_is_not_deleted(client: httpx.Client, server: Running, data: Path) -> None:
     kept = asyncio.run(FolderResults(data / "results").put(PICTURE, Format.PNG, "somebody else"))
     link = f"{server.address}/media/{kept.id}.png"
-    refused(client.get("/delete", params={"link": link, "key": KEY}), 404, "this key has no stored result")
+    refused(client.get("/delete", params={"link": link, "key": KEY}), 404, "no stored result of this API key")
     assert httpx.get(link, trust_env=False).content == PICTURE
+
+
+# ------------------------------------------------------------------------------------------------ merge
+
+
+def test_merge_draws_images_on_another_one(client: httpx.Client, origin: Origin) -> None:
+    picture_url = origin.url("/a.png")
+    middle = {"img": picture_url, "x": 310, "y": 194, "center": True, "center_y": True}
+    edge = {"img": picture_url, "x": -600, "y": 300}
+    reply = client.post("/merge", json={"src": picture_url, "key": KEY, "cord": [edge, middle], "blob": True})
+    assert reply.status_code == 200, reply.text
+    assert (size_of(reply.content), reply.headers["content-type"]) == ((620, 388), "image/png")
+    with Image.open(io.BytesIO(reply.content)) as image:
+        pixels = [image.convert("RGB").getpixel(at) for at in ((0, 0), (310, 194), (19, 387))]
+    assert pixels == [(0, 0, 7), (310 % 256, 194, 7), (19, 387 % 256, 7)], "drawn exactly over itself, and last"
+    shifted = client.post("/merge", json={"src": picture_url, "key": KEY, "cord": [edge], "blob": True})
+    with Image.open(io.BytesIO(shifted.content)) as image:
+        pixels = [image.convert("RGB").getpixel(at) for at in ((0, 299), (0, 300), (19, 300), (20, 300))]
+    assert pixels == [(0, 299 % 256, 7), (600 % 256, 0, 7), (619 % 256, 0, 7), (20, 300 % 256, 7)]
+
+
+def test_merge_without_blob_answers_with_a_link(client: httpx.Client, origin: Origin) -> None:
+    cord = [{"img": origin.url("/a.png"), "x": 9, "y": 9, "hat": 1}]
+    reply = client.post("/merge", json={"src": origin.url("/a.png"), "key": KEY, "cord": cord})
+    assert (reply.status_code, reply.json()["status"], reply.headers["content-type"]) == (200, 200, JSON)
+    assert reply.headers["x-cropmark-warning"] == "cord[0]: hat has no effect"
+    assert size_of(followed(reply.json())) == (620, 388)
+
+
+# fmt: off
+UNMERGED = [
+    # path of cord[1].img                      status  words
+    ("{origin}/none.png",                      404,    "cord[1].img: the image is not available"),
+    ("{origin}/broken.png",                    415,    "cord[1]: the image is broken"),
+    ("{origin}/page.png",                      415,    "cord[1]"),
+    ("{origin}/drawing.svg",                   415,    "cord[1]"),
+    ("http://169.254.169.254/a.png",           400,    "cord[1].img: the address may not be fetched"),
+    ("http://127.0.0.1:9/a.png",               400,    "cord[1].img: the address may not be fetched"),
+    ("file:///etc/passwd",                     400,    "cord[1].img: the address may not be fetched"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("url", "status", "words"), UNMERGED)
+def test_merge_is_rejected_for_an_image_that_cannot_be_drawn(
+    client: httpx.Client, origin: Origin, url: str, status: int, words: str
+) -> None:
+    good = {"img": origin.url("/a.png"), "x": 0, "y": 0}
+    cord = [good, {**good, "img": url.replace("{origin}", origin.url(""))}]
+    refused(client.post("/merge", json={"src": good["img"], "key": KEY, "cord": cord}), status, words)
+
+
+def test_merge_takes_a_post_of_json(client: httpx.Client, origin: Origin) -> None:
+    fields = {"src": origin.url("/a.png"), "key": KEY, "cord": json.dumps([{"img": origin.url("/a.png")}])}
+    refused(client.get("/merge", params=fields), 405, "merge: expected POST")
+    refused(client.post("/merge", data=fields), 415, "merge: expected a body of application/json")
+    before = list(origin.heard)
+    refused(client.post("/merge", json={**fields, "key": "wrong"}), 401)
+    assert origin.heard == before
+
+
+HOSTILE = [
+    ("deep", b'{"src": "x", "cord": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+    ("many", b'{"src": "x", "cord": [' + b"{}," * 20_000 + b"{}]}"),
+    ("long", b'{"src": "x", "cord": [{"img": "' + b"a" * 2_000_000 + b'"}]}'),
+    ("digits", b'{"src": "http://a.example/a", "cord": [{"img": "http://a.example/a", "x": ' + b"9" * 60_000 + b"}]}"),
+]
+
+
+@pytest.mark.parametrize("body", [body for _, body in HOSTILE], ids=[name for name, _ in HOSTILE])
+def test_hostile_json_is_rejected_at_once(client: httpx.Client, body: bytes) -> None:
+    began_s = time.perf_counter()
+    reply = client.post("/merge", params={"key": KEY}, content=body, headers={"Content-Type": JSON})
+    refused(reply, 400)
+    assert time.perf_counter() - began_s < 5
 
 
 # ------------------------------------------------------------------------------------------------ refusals
@@ -462,13 +537,13 @@ def test_all_rejected_addresses_have_one_text(client: httpx.Client) -> None:
 
 def test_nothing_is_fetched_without_a_valid_key(client: httpx.Client, origin: Origin) -> None:
     before = list(origin.heard)
-    asked = {"img": origin.url("/a.png?stranger"), **BOX}
-    refused(client.get("/crop", params=asked), 401)
-    refused(client.get("/crop", params={**asked, "key": KEY[:-1]}), 401)
-    refused(client.get("/crop", params=asked, headers={"WWW-Authenticate": "wrong"}), 401)
-    refused(client.get("/crop", params={**asked, "key": "wrong"}, headers={"WWW-Authenticate": KEY}), 401)
-    refused(client.post("/crop", params={"key": KEY}, json={**asked, "key": "wrong"}), 401)  # the body's key counts
-    refused(client.post("/facedetect", json=asked), 401)
+    request = {"img": origin.url("/a.png?stranger"), **BOX}
+    refused(client.get("/crop", params=request), 401)
+    refused(client.get("/crop", params={**request, "key": KEY[:-1]}), 401)
+    refused(client.get("/crop", params=request, headers={"WWW-Authenticate": "wrong"}), 401)
+    refused(client.get("/crop", params={**request, "key": "wrong"}, headers={"WWW-Authenticate": KEY}), 401)
+    refused(client.post("/crop", params={"key": KEY}, json={**request, "key": "wrong"}), 401)  # the body's key counts
+    refused(client.post("/facedetect", json=request), 401)
     assert origin.heard == before
 
 
@@ -641,7 +716,7 @@ def test_a_client_that_disconnects_leaves_no_files(server: Running, client: http
                 f"POST /pixlab/crop HTTP/1.1\r\nHost: {host}\r\nContent-Type: {JSON}\r\nContent-Length: 1000000\r\n\r\n"
             )
             connection.sendall(head.encode() + b'{"img": "' + b"A" * 100_000)
-    counted = 'cropmark_requests_total{cache="none",dialect="pixlab",status="499"} 3.0'
+    counted = 'cropmark_requests_total{cache="none",dialect="pixlab",site="pixlab",status="499"} 3.0'
     wait_until(lambda: counted in server.get("/metrics").text)
     descriptors = [path.readlink() for path in Path(f"/proc/{server.process.pid}/fd").iterdir() if path.is_symlink()]
     assert not [path for path in descriptors if "uploads" in str(path)]
@@ -665,5 +740,5 @@ def test_neither_key_nor_image_is_ever_logged(server: Running, client: httpx.Cli
 def test_requests_are_counted(server: Running, client: httpx.Client) -> None:
     refused(client.get("/crop"), 401)
     reply = server.get("/metrics").text
-    assert re.search(r'cropmark_requests_total\{cache="none",dialect="pixlab",status="401"\} \d', reply)
-    assert re.search(r'cropmark_requests_total\{cache="miss",dialect="pixlab",status="200"\} \d', reply)
+    assert re.search(r'cropmark_requests_total\{cache="none",dialect="pixlab",site="pixlab",status="401"\} \d', reply)
+    assert re.search(r'cropmark_requests_total\{cache="miss",dialect="pixlab",site="pixlab",status="200"\} \d', reply)

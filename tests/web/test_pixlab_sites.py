@@ -116,7 +116,7 @@ async def test_new_requests_are_rejected_while_the_server_stops(tmp_path: Path, 
         raise AssertionError("nothing is read any more")
 
     async with open_server(settings, "http://127.0.0.1:1") as server:
-        server.app.stopping = True
+        server.app.shutdown.stopping = True
         scope = {
             "type": "http",
             "method": "POST",
@@ -154,7 +154,7 @@ MISTAKES = [
     ('dialect = "pixlab"', "hosts or prefix"),
     ('dialect = "pixlab"\nprefix = "/"', "hosts or prefix"),
     ('dialect = "pixlab"\nprefix = "/p"\nsource = "."', "not a setting of pixlab"),
-    ('dialect = "fastly"\nprefix = "/p"', "expected a folder, the URL of an origin, or library"),
+    ('dialect = "fastly"\nprefix = "/p"', "expected a folder, the URL of an origin or a bucket, or library"),
 ]
 
 

@@ -20,6 +20,7 @@ from cropmark.config.production import errors, security_checks, warnings
 from cropmark.model.problems import InternalError
 from cropmark.security.signing import Keyring, SigningKey
 from tests.builders import wait_until
+from tests.command import run
 from tests.web.asgi_client import FakePipeline, app_of, respond
 from tests.web.local_server import local_server
 from tests.web.server_process import TOKEN, Running, running
@@ -44,6 +45,7 @@ REFUSED = [
     ({**FOLDER, "pixlab_allow_any_host": False, "pixlab_key": SHORT},               ["32 characters, got 31"]),
     ({**FOLDER, "pixlab_allow_any_host": False, "admin_token": SHORT},              ["admin_token"]),
     ({**FOLDER, "pixlab_allow_any_host": False, "admin_token": LONG},               []),
+    ({**FOLDER, "pixlab_allow_any_host": False, "metrics_token": SHORT},            ["metrics_token"]),
     ({**FOLDER, "pixlab_key": None},  ["pixlab_allow_any_host", "pixlab_key"]),
     ({"production": True, "site": (SITE,)},  []),  # no caller names a URL
     ({"production": True, "site": (PIXLAB,)},  ["pixlab_allow_any_host", "pixlab_key"]),
@@ -90,14 +92,7 @@ def test_check_03_it_does_not_start(
     given = {f"CROPMARK_{name}": value for name, value in environment.items()}
     given |= {"CROPMARK_PRODUCTION": "true", "CROPMARK_FOLDER": str(pictures), "CROPMARK_CACHE_DIR": str(tmp_path)}
     arguments = [word.format(folder=pictures) for word in command]
-    reply = subprocess.run(
-        [sys.executable, "-m", "cropmark.cli.main", *arguments],
-        env={**given, "COLUMNS": "300"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    reply = run(arguments, environment={**given, "COLUMNS": "300"})
     assert reply.returncode == 1
     assert words in reply.stderr
     assert "Traceback" not in reply.stderr
@@ -144,8 +139,8 @@ def live(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 PAGES = [
     # path                               without the token    with it
     ("/",                                404,                 404),
-    ("/_explain?url=/fastly/wide.jpg",   404,                 404),
-    ("/_explain.png?url=/fastly/wide.jpg", 404,               404),
+    ("/_explain?url=/fastly/wide.jpg",   401,                 200),
+    ("/_explain.png?url=/fastly/none.jpg", 401,               404),
     ("/metrics",                         401,                 200),
     ("/healthz",                         200,                 200),
     ("/readyz",                          200,                 200),

@@ -14,7 +14,7 @@ from cropmark.dialects import registry
 from cropmark.geometry.recipe import Reason
 from cropmark.pipeline import Delivered, RequestContext
 from cropmark.plan.plan import Order
-from cropmark.ports import OpenSource, Record, Source, SourceVersion
+from cropmark.ports import OpenSource, Record, Rendition, Source, SourceVersion, StoredRendition
 from cropmark.web.ranges import ByteRange, Unsatisfiable, is_same_body, requested_range
 from cropmark.web.routing import Mount
 from cropmark.web.site import Site
@@ -161,7 +161,65 @@ def test_a_head_ignores_the_range(tmp_path: Path) -> None:
     assert reply.header("accept-ranges") == "bytes"
 
 
-def test_a_rendition_has_no_ranges() -> None:
+@dataclass
+class VideoPipeline(FakePipeline):
+    """A pipeline that delivers a rendered video: from the memory, after a render, or from an open file."""
+
+    place: str = "memory"
+    body: bytes = BODY
+    path: Path = Path()
+
+    @property
+    def video(self) -> Record:
+        return Record("video/mp4", '"etag"', len(self.body))
+
+    def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
+        return (Rendition(self.body, record=self.video), "memory") if self.place == "memory" else None
+
+    async def deliver(self, source: Source, order: Order, context: RequestContext) -> Delivered:
+        if self.place != "disk":
+            return Delivered(self.video, self.body, "miss")
+        self.path.write_bytes(b"head" + self.body)
+        stored = StoredRendition.from_fd(os.open(self.path, os.O_RDONLY), 4, self.video)
+        return Delivered(self.video, None, "hit-disk", stored=stored)
+
+
+# fmt: off
+PARTS = [
+    # headers                                    status  part          Content-Range
+    ((),                                         200,    (0, None),    None),
+    (((b"range", b"bytes=0-1"),),                206,    (0, 2),       "bytes 0-1/{}"),
+    (((b"range", b"bytes=2-"),),                 206,    (2, None),    "bytes 2-{last}/{}"),
+    (((b"range", b"bytes=900000-"),),            416,    (0, 0),       "bytes */{}"),
+    ((FIRST, (b"if-range", b'"other"')),         200,    (0, None),    None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("headers", "status", "part", "content_range"), PARTS)
+@pytest.mark.parametrize("body", [BODY, b"small video"], ids=["large", "small"])
+@pytest.mark.parametrize("place", ["memory", "render", "disk"])
+def test_a_range_of_a_rendered_video(
+    tmp_path: Path,
+    place: str,
+    body: bytes,
+    headers: tuple[tuple[bytes, bytes], ...],
+    status: int,
+    part: tuple[int, int | None],
+    content_range: str | None,
+) -> None:
+    """Safari plays no video without ranges."""
+    app = app_of(VideoPipeline(place=place, body=body, path=tmp_path / "entry"))
+    for _ in range(2):  # the second time from the memo
+        reply = respond(app, b"/fastly/a.gif", headers=headers)
+        assert (reply.status, reply.body) == (status, body[slice(*part)])
+        expected = content_range and content_range.format(len(body), last=len(body) - 1)
+        assert reply.header("content-range") == expected
+        assert reply.header("accept-ranges") == "bytes"
+        assert reply.header("content-length") == str(len(reply.body))
+
+
+def test_a_rendered_image_has_no_ranges() -> None:
     reply = respond(app_of(FakePipeline()), b"/fastly/a.jpg", headers=[(b"range", b"bytes=0-1")])
     assert (reply.status, reply.header("accept-ranges")) == (200, None)
 

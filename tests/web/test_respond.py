@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,3 +98,42 @@ def test_the_bytes_of_errors_are_counted() -> None:
     metrics = Metrics()
     body = respond(app_of(SlowFailure(), metrics=metrics), WIDE).body
     assert f'bytes_total{{dialect="fastly"}} {float(len(body))}' in metrics.exposition().decode()
+
+
+def test_a_preflight_has_a_line_and_an_id() -> None:
+    (line,) = logged(FakePipeline(), method="OPTIONS")
+    assert (line["method"], line["status"], line["site"], line["ms"] >= 0) == ("OPTIONS", 204, "fastly", True)
+    reply = respond(app_of(FakePipeline()), WIDE, method="OPTIONS")
+    assert reply.header("x-request-id")
+
+
+# fmt: off
+REASONS = [
+    # target                        method  reason
+    (b"/fastly/wide.jpg?width=x",   "GET",  "bad_value"),
+    (b"/fastly/wide.jpg",           "POST", "method_not_allowed"),
+    (b"/fastly/a b.jpg",            "GET",  "bad_request"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("target", "method", "reason"), REASONS)
+def test_the_reasons_of_rejected_requests_are_counted(target: bytes, method: str, reason: str) -> None:
+    metrics = Metrics()
+    app = app_of(FakePipeline(), metrics=metrics)
+    assert 400 <= respond(app, target, method=method).status < 500
+    assert f'cropmark_rejected_requests_total{{reason="{reason}"}} 1.0' in metrics.exposition().decode()
+
+
+@pytest.mark.parametrize("target", [WIDE, b"/fastly/wide.jpg?width=x"])
+def test_every_request_is_timed(target: bytes) -> None:
+    """Memory hits too."""
+    metrics = Metrics()
+    app = app_of(FakePipeline(always_hit=True), metrics=metrics)
+    for _ in range(3):
+        respond(app, target)
+    page = metrics.exposition().decode()
+    counts = re.findall(r'duration_seconds_bucket\{.*le="\+Inf",site="fastly",.*\} (.+)', page)
+    assert sum(map(float, counts)) == 3
+    sums = re.findall(r"duration_seconds_sum\{.*\} (.+)", page)
+    assert all(0 < float(total) < 1 for total in sums)

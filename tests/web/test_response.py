@@ -6,18 +6,24 @@ import io
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
+from cropmark.dialects.fastly.dialect import Fastly
+from cropmark.dialects.registry import folder_entries
 from cropmark.plan.plan import Delivery, Order
 from cropmark.plan.source import SitePath, SourceRequest, UploadRef, WebUrl
 from cropmark.ports import Record, SourceVersion
-from cropmark.web.response import age_headers
+from cropmark.web.response import age_headers, cache_control
 from tests.web.asgi_client import NoSource, fastly
 from tests.web.server_process import TOKEN, Running
 
 WIDE = "/fastly/wide.jpg?width=100"
+ORIGIN = SourceVersion("web:a", "1", cache_control="max-age=60", fetched_s=1000.0)
 
 
 def size(body: bytes) -> tuple[int, int]:
@@ -249,11 +255,8 @@ def test_health_and_metrics(server: Running) -> None:
     assert server.get("/healthz").text == "ok\n"
     ready = server.get("/readyz").json()
     assert ready["ready"] is True
-    assert ready["renderers"]["alive"] in (
-        0,
-        1,
-        2,
-    )  # 0 while it is replaced after a broken image; 2 with the process of analyses
+    # 0 while it is replaced after a broken image; 4 with those of untrusted images, and of analyses of either kind
+    assert ready["renderers"]["alive"] in range(5)
     server.get(WIDE)
     reply = server.get("/metrics").text
     for name in (
@@ -264,8 +267,15 @@ def test_health_and_metrics(server: Running) -> None:
         "cropmark_renderer_processes ",
         "cropmark_saved_bytes_total",
         "cropmark_queue_tasks ",
+        'cropmark_cache_entries{tier="originals"} ',
+        'cropmark_render_stage_duration_seconds_count{stage="fetch"} ',
+        "process_resident_memory_bytes ",
     ):
         assert name in reply, name
+    assert re.search(r'cropmark_build_info\{libvips="8[.\d]+",python="3[.\d]+",version="\d[.\d]+"\} 1\.0', reply), (
+        "versions"
+    )
+    assert "_created" not in reply
 
 
 def test_explain_returns_order_and_recipe(server: Running) -> None:
@@ -297,14 +307,36 @@ def test_invalid_urls_are_not_explained(server: Running, page: str) -> None:
     assert (reply.status_code, reply.json()["detail"]) == (400, "url: expected a URL, got 'http://[::1/x'")
 
 
-def test_the_start_page_lists_the_images(server: Running) -> None:
+def test_the_playground_has_the_images_and_the_controls(server: Running) -> None:
     page = server.get("/")
-    assert page.headers["content-type"].startswith("text/html")
-    assert "wide.jpg" in page.text
-    assert "/fastly/with%20space%20%26%20more/%C3%A4.png?" in page.text
-    assert "notes.txt" not in page.text
-    for link in re.findall(r'href="([^"]+wide\.jpg[^"]*)"', page.text):
-        assert server.get(link.replace("&amp;", "&")).status_code == 200, link
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.text == server.get("/_playground").text
+    for file in re.findall(r'(?:href|src)="(/_static/[^"]*)"', page.text):
+        assert server.get(file).status_code == 200, file
+    told = server.get("/_playground/data").json()
+    fastly_site = next(site for site in told["sites"] if site["dialect"] == "fastly")
+    paths = {each["path"] for each in fastly_site["images"]}
+    assert {"wide.jpg", "with space & more/ä.png"} <= paths
+    assert "notes.txt" not in paths
+    with_images = [site["dialect"] for site in told["sites"] if site["images"]]
+    assert with_images == [entry.name for entry in folder_entries()]
+    controls = {each["name"]: each for each in fastly_site["controls"]}
+    assert len(controls) == len(Fastly.params)
+    assert (controls["fit"]["kind"], controls["fit"]["options"]) == ("choice", ["bounds", "cover", "crop"])
+    contrast = controls["contrast"]
+    assert (contrast["kind"], contrast["min"], contrast["max"]) == ("range", -100, 100)
+    assert (controls["bg-color"]["kind"], controls["crop"]["kind"]) == ("color", "text")
+
+
+def test_an_image_in_the_body_is_rendered_privately(server: Running, pictures: Path) -> None:
+    url = server.address + "/_playground/render?url=/fastly/mine.jpg?width=40"
+    reply = httpx.post(url, content=(pictures / "wide.jpg").read_bytes(), trust_env=False)
+    assert (reply.status_code, reply.headers["content-type"], size(reply.content)) == (200, "image/jpeg", (40, 20))
+    assert reply.headers["cache-control"] == "no-store"
+    text = httpx.post(url, content=b"not an image", trust_env=False)
+    assert (text.status_code, text.json()["detail"]) == (404, "the file at this path is not an image")
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    assert httpx.post(url, content=b"x", headers=foreign, trust_env=False).status_code == 403
 
 
 def test_greeting_has_three_links_that_work(server: Running) -> None:
@@ -351,3 +383,22 @@ def test_age_is_sent_with_the_origins_cache_control(
     version = SourceVersion("web:a", "1", cache_control=cache_control, fetched_s=rendered_from)
     record = Record("image/jpeg", '"e"', 3, versions=(version,))
     assert dict(age_headers(site, order, record, 1030.0)).get(b"age") == (age and age.encode())
+
+
+# fmt: off
+OTHER_LIFETIMES = [
+    # the record                                                             expires in
+    ({"versions": (ORIGIN,)},                                                 3000.0),  # a signed URL
+    ({"versions": (ORIGIN,), "expires_s": 2000.0},                           None),
+    ({"versions": (ORIGIN, replace(ORIGIN, cache_control="max-age=7"))},      None),    # two origins that differ
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("fields", "expires_in_s"), OTHER_LIFETIMES)
+def test_there_is_no_age_without_the_origins_cache_control(fields: dict[str, Any], expires_in_s: float | None) -> None:
+    site = fastly()
+    order = Order((SourceRequest(SitePath("a.jpg")),), None, Delivery(use_origin_cache_control=True))
+    record = Record("image/jpeg", '"e"', 3, **fields)
+    assert cache_control(site, order, record, expires_in_s).startswith("public, max-age=")
+    assert age_headers(site, order, record, 1030.0, expires_in_s) == []

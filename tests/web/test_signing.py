@@ -17,15 +17,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from cropmark import links
 from cropmark.config import signing_keys
 from cropmark.config.loader import InvalidConfiguration, Settings, SiteSettings, load_settings
 from cropmark.model.problems import Forbidden, SignatureExpired
 from cropmark.pipeline import url_tag
+from cropmark.runtime.metrics import Metrics
 from cropmark.security import signing
 from cropmark.security.signing import SKEW_S, Keyring, SigningKey, split, unsigned
+from cropmark.server.sites import build_sites
+from cropmark.sources.files import FolderSource
+from cropmark.sources.original_cache import OriginalCache
 from cropmark.web.access import AccessPolicy
+from cropmark.web.site import Sites
 from tests.builders import wait_until
-from tests.requirements import require
+from tests.command import run
+from tests.requirements import must_have, require
 from tests.web.asgi_client import FakePipeline, Reply, app_of, fastly, respond
 from tests.web.server_process import Running, running
 
@@ -191,7 +198,7 @@ def test_check_02_secrets_are_compared_in_constant_time() -> None:
     """Modules with a secret compare it by hmac.compare_digest, never by == or in."""
     for name, function in (
         ("security/signing", "_matches"),
-        ("web/admin", "_has_token"),
+        ("web/sign_in", "is_token"),
         ("web/pixlab/endpoint", "owner_of"),
     ):
         tree = ast.parse((ROOT / f"src/cropmark/{name}.py").read_text())
@@ -229,16 +236,31 @@ def test_check_02_the_server_rejects_a_short_key() -> None:
     assert "at least 32 bytes, got 5" in str(reply.value)
 
 
+@pytest.mark.parametrize("path", ["/fastly/a.jpg", "/a.jpg", "/kontent/a", "/fastlya/a.jpg", "/own/a.jpg"])
+def test_sign_and_the_server_choose_the_same_keys(tmp_path: Path, path: str) -> None:
+    """A site without a prefix serves only the paths that the folder's own prefixes leave to it."""
+    sites = tuple(
+        SiteSettings(prefix=prefix, dialect="fastly", source=str(tmp_path), signing_keys=(SecretStr(key * 32),))
+        for prefix, key in (("", "s"), ("/own", "o"))
+    )
+    settings = Settings(folder=tmp_path, signing_keys=(SecretStr("g" * 32),), site=sites)
+    originals = OriginalCache(tmp_path / "originals")
+    found = Sites(build_sites(settings, FolderSource(tmp_path), originals, None, Metrics())).find("a.example", path)
+    assert found is not None
+    of_server, of_command = found[0].access.keys, signing_keys.url_keyring(settings, f"http://a.example{path}")
+    assert _some(of_command).sign(path) == _some(of_server).sign(path)
+
+
 def test_the_keys_of_a_site() -> None:
     site = SiteSettings(prefix="/own", dialect="fastly", source="x", signing_keys=(SecretStr("s" * 32),))
     bare = SiteSettings(hosts=("open.example",), dialect="fastly", source="x", signing_keys=())
     settings = Settings(signing_keys=(SecretStr("g" * 32),), site=(site, bare))
-    servers, own = (
-        Keyring([SigningKey.read("g" * 32)]).sign("/fastly/a"),
-        Keyring([SigningKey.read("s" * 32)]).sign("/own/a"),
-    )
-    assert signing_keys.sign_url("/fastly/a", _some(signing_keys.url_keyring(settings, "/fastly/a"))) == servers
-    assert signing_keys.sign_url("/own/a", _some(signing_keys.url_keyring(settings, "/own/a"))) == own
+    of_site = Keyring([SigningKey.read("s" * 32)])
+    servers, own = Keyring([SigningKey.read("g" * 32)]).sign("/fastly/a"), of_site.sign("/own/a")
+    own_info = of_site.sign("/_info/own/a")
+    assert links.sign_url("/fastly/a", _some(signing_keys.url_keyring(settings, "/fastly/a"))) == servers
+    assert links.sign_url("/own/a", _some(signing_keys.url_keyring(settings, "/own/a"))) == own
+    assert links.sign_url("/_info/own/a", _some(signing_keys.url_keyring(settings, "/_info/own/a"))) == own_info
     assert signing_keys.url_keyring(settings, "https://open.example/a") is None
     assert signing_keys.url_keyring(Settings(), "/fastly/a") is None
 
@@ -250,9 +272,9 @@ def _some(found: Keyring | None) -> Keyring:
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1h", 3600), ("7d", 604_800)])
 def test_periods(text: str, seconds: int) -> None:
-    assert signing_keys.duration_s(text) == seconds
+    assert links.duration_s(text) == seconds
     with pytest.raises(ValueError, match="such as 90s"):
-        signing_keys.duration_s(text + "x")
+        links.duration_s(text + "x")
 
 
 # ------------------------------------------------------------------------------------------------ the app
@@ -363,8 +385,9 @@ def test_the_greeting_signs_its_links_and_the_page_has_none(live: Running) -> No
     links = re.findall(r"http://\S+/fastly/\S+", live.greeting)
     assert len(links) == 3
     assert [live.get(link.removeprefix(live.address)).status_code for link in links] == [200] * 3
-    assert "sig=" not in live.get("/").text
-    assert "/fastly/wide" not in live.get("/").text
+    for page in ("/", "/_playground/data"):
+        assert "sig=" not in live.get(page).text
+        assert "/fastly" not in live.get(page).text
 
 
 @pytest.mark.parametrize("dialect", ["fastly", "contentstack", "kontent"])
@@ -408,8 +431,7 @@ def test_check_04_a_reload_takes_a_key_away(pictures: Path, tmp_path: Path) -> N
 
 
 def sign(*arguments: str, keys: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cropmark.cli.main", "sign", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={"CROPMARK_SIGNING_KEYS": keys}, check=False)
+    return run(["sign", *arguments], environment={"CROPMARK_SIGNING_KEYS": keys})
 
 
 def test_the_sign_command(tmp_path: Path) -> None:
@@ -458,7 +480,18 @@ def test_the_vectors(vector: dict[str, str]) -> None:
     assert signing.target(path, found.signed).decode() == vector["text"]
 
 
-LANGUAGES = {"python": sys.executable, "js": "node", "php": "php", "go": "go", "sh": "openssl"}
+PROGRAMS = (
+    ("python", sys.executable),
+    ("js", "node"),
+    ("php", "php"),
+    ("go", "go"),
+    ("sh", "openssl"),
+    ("ruby", "ruby"),
+    ("java", "javac"),
+    ("csharp", "mcs"),
+    ("csharp", "dotnet"),
+    ("rust", "cargo"),
+)
 
 
 def snippets() -> dict[str, str]:
@@ -466,38 +499,85 @@ def snippets() -> dict[str, str]:
     found: dict[str, str] = {}
     for block in (ROOT / "docs/signing.md").read_text().split("\n```")[1::2]:
         language, _, code = block.partition("\n")
-        if language in LANGUAGES:
+        if language in dict(PROGRAMS):
             found[language] = code + "\n"
     return found
 
 
 def test_there_is_a_snippet_for_each_language() -> None:
-    assert set(snippets()) == set(LANGUAGES)
+    assert set(snippets()) == set(dict(PROGRAMS))
 
 
 @pytest.mark.parametrize(
-    "language",
-    [pytest.param(n, marks=require(program, shutil.which(program) is not None)) for n, program in LANGUAGES.items()],
+    ("language", "program"),
+    [
+        pytest.param(
+            *each, marks=require(each[1], shutil.which(each[1]) is not None), id=f"{each[0]}-{Path(each[1]).name}"
+        )
+        for each in PROGRAMS
+    ],
 )
-def test_the_snippets_sign_identically(language: str, tmp_path: Path) -> None:
+def test_the_snippets_sign_identically(language: str, program: str, tmp_path: Path) -> None:
     """Each takes key and text as arguments and prints the signed URL."""
-    extension = {"python": "py", "js": "mjs", "php": "php", "go": "go", "sh": "sh"}[language]
-    file = tmp_path / f"sign.{extension}"
-    file.write_text(snippets()[language])
-    commands: dict[str, list[str]] = {
-        "python": [sys.executable, str(file)],
-        "js": ["node", str(file)],
-        "php": ["php", str(file)],
-        "go": [str(tmp_path / "sign")],
-        "sh": ["sh", str(file)],
-    }
-    if language == "go":
-        build = ["go", "build", "-o", str(tmp_path / "sign"), str(file)]
-        environment = {"HOME": str(tmp_path), "PATH": "/usr/local/go/bin:/usr/bin:/bin", "GOFLAGS": "-mod=mod"}
-        subprocess.run(build, check=True, timeout=300, env=environment, cwd=tmp_path)
+    command = command_of(program, snippets()[language], tmp_path)
     for vector in VECTORS:
         secret = vector["key"].rpartition(":")[2]
         reply = subprocess.run(
-            [*commands[language], secret, vector["text"]], capture_output=True, text=True, timeout=60, check=True
+            [*command, secret, vector["text"]], capture_output=True, text=True, timeout=60, check=True
         )
         assert reply.stdout.strip() == vector["signed"]
+
+
+CARGO = """
+[package]
+name = "sign"
+version = "0.0.0"
+edition = "2021"
+
+[dependencies]
+"""
+CSPROJ = """<Project Sdk="Microsoft.NET.Sdk"><PropertyGroup><OutputType>Exe</OutputType>
+<TargetFramework>net8.0</TargetFramework></PropertyGroup></Project>"""
+
+
+def command_of(program: str, code: str, folder: Path) -> list[str]:
+    """The command that runs a snippet; compiled languages are compiled in the folder."""
+    match program:
+        case "go":
+            (folder / "sign.go").write_text(code)
+            environment = {"HOME": str(folder), "PATH": "/usr/local/go/bin:/usr/bin:/bin", "GOFLAGS": "-mod=mod"}
+            build = ["go", "build", "-o", str(folder / "sign"), str(folder / "sign.go")]
+            subprocess.run(build, check=True, timeout=300, env=environment, cwd=folder)
+            return [str(folder / "sign")]
+        case "javac":
+            (folder / "Sign.java").write_text(code)
+            subprocess.run(["javac", "Sign.java"], check=True, timeout=300, cwd=folder)
+            return ["java", "-cp", str(folder), "Sign"]
+        case "mcs":
+            (folder / "Sign.cs").write_text(code)
+            subprocess.run(["mcs", "-out:sign.exe", "Sign.cs"], check=True, timeout=300, cwd=folder)
+            return ["mono", str(folder / "sign.exe")]
+        case "dotnet":
+            (folder / "sign.csproj").write_text(CSPROJ)
+            (folder / "Program.cs").write_text(code)
+            subprocess.run(["dotnet", "build", "-o", "out"], check=True, timeout=600, cwd=folder)
+            return ["dotnet", str(folder / "out" / "sign.dll")]
+        case "cargo":
+            return _rust_program(code, folder)
+        case _:
+            file = folder / ("sign.mjs" if program == "node" else "sign")
+            file.write_text(code)
+            return ["sh" if program == "openssl" else program, str(file)]
+
+
+def _rust_program(code: str, folder: Path) -> list[str]:
+    """The compiled program. Skips the test if its crates are not on this machine and cannot be fetched."""
+    crates = code.partition("\n")[0].removeprefix("// Cargo.toml: ").replace(", ", "\n")
+    (folder / "src").mkdir()
+    (folder / "src" / "main.rs").write_text(code)
+    (folder / "Cargo.toml").write_text(CARGO + crates)
+    fetched = subprocess.run(["cargo", "fetch"], check=False, timeout=120, cwd=folder, capture_output=True)
+    if fetched.returncode and not must_have("cargo"):
+        pytest.skip("the crates of the snippet cannot be fetched")
+    subprocess.run(["cargo", "build", "--quiet", "--offline"], check=True, timeout=300, cwd=folder)
+    return [str(folder / "target" / "debug" / "sign")]

@@ -99,10 +99,10 @@ def test_check_42_variants_are_bounded_by_source_and_client() -> None:
 
 
 def test_the_default_quota_in_production_and_in_development() -> None:
-    assert variant_quota(Settings()).per_minute == 0
-    assert variant_quota(Settings(production=True)).per_minute == PRODUCTION_VARIANTS_PER_MINUTE
-    assert variant_quota(Settings(production=True, variants_per_minute=0)).per_minute == 0
-    assert variant_quota(Settings(variants_per_minute=5)).per_minute == 5
+    assert variant_quota(Settings(), MemoryLimiter()).per_minute == 0
+    assert variant_quota(Settings(production=True), MemoryLimiter()).per_minute == PRODUCTION_VARIANTS_PER_MINUTE
+    assert variant_quota(Settings(production=True, variants_per_minute=0), MemoryLimiter()).per_minute == 0
+    assert variant_quota(Settings(variants_per_minute=5), MemoryLimiter()).per_minute == 5
 
 
 # ------------------------------------------------------------------------------------------------ widths

@@ -12,7 +12,7 @@ createServer(async (request, response) => {
   try {
     const [, width, format, quality, name] = request.url.split("/");
     const options = quality === "0" ? {} : { quality: Number(quality) };
-    const source = sharp(join(folder, basename(name)));
+    const source = sharp(join(folder, basename(name)), { animated: name.endsWith(".gif") });
     const body = await source.resize(Number(width), null, decoding).toFormat(format, options).toBuffer();
     response.writeHead(200, { "content-type": `image/${format}`, "content-length": body.length });
     response.end(body);

@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 
-VERSION = 1
+VERSION = 3
 """To be increased whenever the analysis of the same image changes; part of the cache key."""
 
 MAX_BYTES = 4096

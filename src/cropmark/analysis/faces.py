@@ -70,7 +70,7 @@ def detect_large_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> Boxes:
 
 
 def merge_boxes(boxes: Boxes, large: Boxes) -> Boxes:
-    """All large boxes, and those boxes that do not overlap a large one."""
+    """The boxes of large faces, and the other boxes that overlap none of them."""
     separate = [row for row in boxes if not any(_overlap_of_smaller(row, other) >= SAME_FACE for other in large)]
     return np.array([*separate, *large], np.float32).reshape(-1, 5)
 
@@ -137,7 +137,7 @@ class _StrideGrid:
 
 
 def _suppress_overlaps(boxes: Boxes) -> Boxes:
-    """The boxes by score, highest first, without those that overlap a better one (non-maximum suppression)."""
+    """The boxes, highest score first, without those that overlap a better one too much (non-maximum suppression)."""
     selected: list[Boxes] = []
     for row in boxes[np.argsort(-boxes[:, 4], kind="stable")]:
         if all(_intersection_over_union(row, other) <= SAME_BOX for other in selected):

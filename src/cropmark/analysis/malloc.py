@@ -1,4 +1,4 @@
-"""Returning the networks' memory to the system: glibc's allocator would hold 300 MB of fragmented blocks."""
+"""Returns the networks' memory to the system, because glibc's allocator would hold 300 MB of fragmented blocks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ _MAPPED_BYTES = 8 * 2**20
 
 
 def map_large_blocks() -> None:
-    """Map each block above 8 MiB separately from now on, so that freeing it returns it to the system: peak -70 MB."""
+    """Map each block above 8 MiB separately from now on, so that freeing it returns its memory to the system.
+
+    This lowers the peak by 70 MB.
+    """
     if _MALLOPT is not None:
         _MALLOPT(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 def trim_heap() -> None:
-    """Return all free blocks to the system: takes 10 ms, frees 200 MB."""
+    """Return all free blocks to the system. This takes 10 ms and frees 200 MB."""
     if _MALLOC_TRIM is not None:
         _MALLOC_TRIM(0)

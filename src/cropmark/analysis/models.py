@@ -1,4 +1,4 @@
-"""Loading the networks' files from the package and verifying them; a renderer cannot open files itself."""
+"""Loads and verifies the files of the neural networks. The front does this, because renderers cannot open files."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ class Models:
 def unavailable_reason() -> str | None:
     """The reason why this installation cannot analyze images; None if it can.
 
-    Imports nothing: numpy and onnxruntime take 50 MB and a third of a second, which only renderers should spend.
+    It only looks for numpy and onnxruntime, without importing them: that takes 50 MB and a third of a second, which
+    only renderers should spend.
     """
     missing = [name for name in RUNTIME if find_spec(name) is None]
     return f"{' and '.join(missing)} not installed" if missing else None
 
 
 def load_models() -> Models:
-    """Both networks, read from the package.
+    """The bytes of both networks, read from the package.
 
     Raises ModelUnusable if a file is missing or has a wrong hash.
     """
@@ -51,7 +52,7 @@ def load_models() -> Models:
 
 
 def verify_hash(name: str, data: bytes) -> bytes:
-    """The data, if it has the hash of the network of that name. Raises ModelUnusable."""
+    """The data, unchanged. Raises ModelUnusable if it does not have the hash of the network `name`."""
     if sha256(data).hexdigest() != HASHES[name]:
         raise ModelUnusable(f"wrong hash of {name}")
     return data

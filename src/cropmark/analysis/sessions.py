@@ -21,7 +21,7 @@ class ModelSession:
     session: onnxruntime.InferenceSession = field(repr=False)
 
     def run(self, pixels: Tensor, *outputs: str) -> tuple[Tensor, ...]:
-        """The outputs with these names, in that order; the first output without names."""
+        """The network's outputs with these names, in the order of the names; without names, its first output."""
         names = outputs or (self.session.get_outputs()[0].name,)
         return tuple(self.session.run(list(names), {self.session.get_inputs()[0].name: pixels}))
 

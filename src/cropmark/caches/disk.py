@@ -1,8 +1,10 @@
 """Renditions in a folder: bounded by bytes, preserved across restarts, shareable by several processes.
 
-- A hit in the page cache is read on the event loop, which is four times faster than in a thread.
-- Other reads run in two reader threads.
-- Every change runs on one writer thread, in the order of the calls: a purge sees every put before it.
+- A file in the operating system's page cache is read on the event loop, four times faster than in a thread.
+- Other reads run in two reader threads. find() only opens a large file and checks it, so that it takes no memory.
+- Every change runs on one writer thread, in the order of the calls, so a purge removes all renditions put before it.
+- A purge takes effect when it is called. If many entries are purged, it is answered before all of them are removed.
+- store() does not wait: renditions are written in batches, and are found in memory until they are written.
 - A storage failure switches the tier off for BACKOFF_S. It never fails a request.
 """
 
@@ -10,30 +12,51 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from cropmark.caches.entry_format import CorruptEntry
-from cropmark.caches.entry_store import EntryStore, Usage
+from cropmark.caches.entry_store import INLINE_READ_BYTES, EntryStore, Usage
 from cropmark.caches.evictor import FULL, Evictor
+from cropmark.caches.pending_purges import PendingPurge, PendingPurges
 from cropmark.caches.stats import MAX_ENTRY_DIVISOR, TierCounters, TierStats
+from cropmark.caches.tag_index import SHARDS
+from cropmark.caches.write_behind import WriteBehind
 from cropmark.model.problems import InternalError
-from cropmark.ports import Digest, Rendition
+from cropmark.ports import Digest, Rendition, StoredRendition
 from cropmark.runtime.file_io import FileCalls
+from cropmark.runtime.purge_log import PurgeHistory
 
 T = TypeVar("T")
+Found = TypeVar("Found", bound=Rendition | StoredRendition)
 
 GIB: Final = 2**30
 BACKOFF_S: Final = 5.0
 """Pause after a failure of the storage."""
 LOG_EVERY_S: Final = 60.0
+MAX_ENTRIES: Final = 500_000
+REMOVE_WAIT_S: Final = 0.3
+"""Longest wait of a purge until its entries are removed. Then they are counted, and removed in the background."""
 
 _MAX_PENDING_BYTES: Final = 32 * 2**20
+_WRITTEN_POLL_S: Final = 0.005
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The outcome of writing a batch of renditions."""
+
+    skipped: int
+    """Number of renditions in the batch that were not stored."""
+    error: OSError | None = None
 
 
 class DiskCache:
@@ -45,13 +68,26 @@ class DiskCache:
         self,
         folder: Path,
         limit_bytes: int = 2 * GIB,
+        max_entries: int = MAX_ENTRIES,
         *,
         now: Callable[[], float] = time.time,
         file_calls: FileCalls | None = None,
+        read_bytes: int = INLINE_READ_BYTES,
+        history: PurgeHistory | None = None,
     ) -> None:
-        """`file_calls` None: the system calls of this platform."""
+        """With `file_calls` None, the system calls of this platform are used.
+
+        find() reads entries of up to `read_bytes`, and opens larger ones. `history` has the purges of all servers, for
+        a folder that several processes share: entries of a process that did not know a purge yet are not used.
+        """
+        self._read_bytes = read_bytes
+        self._history = history
         self._entries = EntryStore(folder, file_calls)
-        self._evictor = Evictor(self._entries, limit_bytes)
+        self._read_cached = partial(self._entries.read, without_waiting=True)
+        self._purges = PendingPurges(folder / "pending-purges", folder / "unfinished")
+        self._writer = ThreadPoolExecutor(1, "cache-writer")
+        limit = Usage(max_entries, limit_bytes)
+        self._evictor = Evictor(self._entries, limit, self._purges, self._writer.submit)
         self._limit_bytes = limit_bytes
         self._now = now
         self._counts = TierCounters()
@@ -59,18 +95,28 @@ class DiskCache:
         self._pending_bytes = 0
         self._is_closed = False
         self._readers = ThreadPoolExecutor(2, "cache-reader")
-        self._writer = ThreadPoolExecutor(1, "cache-writer")
+        self._counter = ThreadPoolExecutor(1, "cache-counter")
+        self._behind = WriteBehind(self._writer, self._write_batch, self._count_written)
 
     @classmethod
-    async def open(cls, folder: Path, limit_bytes: int = 2 * GIB, *, file_calls: FileCalls | None = None) -> DiskCache:
+    async def open(
+        cls,
+        folder: Path,
+        limit_bytes: int = 2 * GIB,
+        max_entries: int = MAX_ENTRIES,
+        *,
+        file_calls: FileCalls | None = None,
+        read_bytes: int = INLINE_READ_BYTES,
+        history: PurgeHistory | None = None,
+    ) -> DiskCache:
         """The cache in a folder, which is created if it is missing. Its entries are counted in the background.
 
-        Raises OSError if the folder cannot be written: PermissionError, NotADirectoryError, FileExistsError, or another
-        one for a read-only file system. A full disk raises no error.
+        Raises OSError if the folder cannot be written: PermissionError, NotADirectoryError, FileExistsError, or a plain
+        OSError for a read-only file system. A full disk raises no error.
         """
-        cache = cls(folder, limit_bytes, file_calls=file_calls)
+        cache = cls(folder, limit_bytes, max_entries, file_calls=file_calls, read_bytes=read_bytes, history=history)
         try:
-            await cache._run_in(cache._writer, cache._entries.prepare)
+            await cache._run_in(cache._writer, cache._prepare)
         except OSError as error:
             if error.errno not in FULL:
                 await cache.close()
@@ -80,11 +126,11 @@ class DiskCache:
         return cache
 
     def peek(self, key: Digest) -> Rendition | None:
-        """The rendition, without waiting. Counts hits only; the get() that follows a miss counts everything else."""
+        """The rendition, without waiting. Counts hits only; after a miss, the caller's get() counts all else."""
         if self._is_off:
             return None
         try:
-            rendition = self._entries.read(key, without_waiting=True)
+            rendition = self._behind.get(key) or self._unpurged(key, self._read_cached)
         except (OSError, CorruptEntry):
             return None  # get() meets the error again and handles it
         if rendition is None or self._is_expired(rendition):
@@ -93,81 +139,200 @@ class DiskCache:
         return rendition
 
     async def get(self, key: Digest) -> Rendition | None:
-        rendition = None if self._is_off else await self._read(key)
-        if rendition is not None and self._is_expired(rendition):
+        return await self._found(key, self._entries.read)
+
+    def has(self, key: Digest) -> bool:
+        """True if the folder has an entry under this key, which get() may reject as purged or corrupt."""
+        return self._entries.has(key)
+
+    async def find(self, key: Digest) -> Rendition | StoredRendition | None:
+        """Like get(), but a large rendition is not read; the caller closes it."""
+        return await self._found(key, partial(self._entries.find, read_bytes=self._read_bytes))
+
+    async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:
+        """The rendition of an order that a soft purge has purged in the last STALE_S, or None.
+
+        With `streams`, a large rendition is not read; the caller closes it.
+        """
+        if self._is_off or not self._entries.has(order_key):
+            return None
+        read = partial(self._entries.find_stale, read_bytes=self._read_bytes if streams else sys.maxsize)
+        try:
+            found = await self._run_in(self._readers, partial(self._unpurged, order_key, read, stale=True))
+        except CorruptEntry:
+            self._counts.damaged += 1
+            found = None
+        except OSError as error:
+            self._record_error("reading", error)
+            return None
+        if found is None:
+            self._discard(order_key)
+        return found
+
+    async def drop_stale(self, order_key: Digest) -> None:
+        """Remove the rendition that find_stale() finds."""
+        if self._entries.has(order_key) and not self._is_closed:
+            await self._run_in(self._writer, self._evictor.discard, order_key)
+
+    async def _found(self, key: Digest, read: Callable[[Digest], Found | None]) -> Rendition | Found | None:
+        """The rendition under a key, from memory or as `read` returns it, on a reader's thread."""
+        found = None if self._is_off else self._behind.get(key) or await self._read(key, read)
+        if found is not None and self._is_expired(found):
+            if isinstance(found, StoredRendition):
+                found.close()
             self._discard(key)
-            rendition = None
-        if rendition is None:
+            found = None
+        if found is None:
             self._counts.misses += 1
         else:
             self._counts.hits += 1
-        return rendition
+        return found
+
+    def store(self, key: Digest, rendition: Rendition) -> None:
+        """Write the rendition soon, at the latest before close() returns. Lookups find it immediately.
+
+        The rendition is skipped if too many bytes wait to be written, or while the tier is off.
+        """
+        if self._has_room(rendition):
+            self._behind.add(key, rendition)
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
-        """Write it to the disk; when this returns, it is stored or was skipped."""
-        size = len(rendition.body)
-        if self._is_off or self._pending_bytes + size > _MAX_PENDING_BYTES + self._limit_bytes // MAX_ENTRY_DIVISOR:
-            self._counts.skipped += 1
+        """Write the rendition to the disk. When this returns, the rendition is stored or was skipped."""
+        if not self._has_room(rendition):
             return
+        self._behind.flush()  # it may hold an older rendition under this key
+        size = len(rendition.body)
         self._pending_bytes += size
         try:
-            is_stored = await self._run_in(self._writer, self._evictor.store, key, rendition)
-            self._counts.skipped += not is_stored
-        except OSError as error:
-            self._counts.skipped += 1
-            self._record_error("writing", error)
+            self._count_written(await self._run_in(self._writer, self._write_batch, ((key, rendition),)))
         finally:
             self._pending_bytes -= size
 
-    async def purge(self, tag_prefix: str) -> int:
+    async def purge(self, tag_prefix: str, *, soft: bool = False) -> int:
         """Delete all entries with a tag that begins with `tag_prefix`; returns their number.
 
-        Raises InternalError if a file could not be removed, since a purged entry would stay in use.
+        With `soft`, find_stale() finds them. No other lookup returns these entries from the moment of the call. If they
+        cannot be removed within REMOVE_WAIT_S, they are counted and removed later, also after a restart. Raises
+        InternalError if a file could not be removed, or if the purge could not be written down for a restart, after
+        which it would be served again.
         """
+        self._behind.flush()
+        self._behind.forget(tag_prefix)
         try:
-            purged = self._evictor.request_purge(tag_prefix)
-            self._writer.submit(self._evictor.run_purges)
-            return await asyncio.wrap_future(purged)
+            purge = self._purges.add(tag_prefix, soft=soft)
+        except ValueError:  # no entry can have such a tag
+            return 0
+        kept = self._counter.submit(self._purges.keep, purge)
+        self._writer.submit(self._evictor.begin_purge, purge)
+        removal = asyncio.wrap_future(purge.done)
+        try:
+            if not (await asyncio.wait({removal}, timeout=REMOVE_WAIT_S))[0]:
+                await asyncio.wrap_future(kept)
+                await self._run_in(self._counter, self._count, purge)
+            elif (failure := removal.result()) is not None:
+                raise failure
         except OSError as error:
             self._record_error("purging", error)
             raise InternalError(
                 "the disk cache could not be purged completely",
                 fix="find the reason in the log, fix it and purge again, or empty the cache folder",
             ) from error
+        return sum(purge.counts.values())
+
+    async def forget(self, tag_prefix: str) -> None:
+        """Finish pending writes, before purge(): other processes may write to the folder, too.
+
+        Lookups do not find purged renditions that have not been written yet.
+        """
+        self._behind.flush()
+        self._behind.forget(tag_prefix)
+        await self._run_in(self._writer, _nothing)
+
+    async def written(self, key: Digest) -> None:
+        """Wait until the rendition that was stored under this key is on the disk, or was dropped."""
+        while self._behind.get(key) is not None:  # noqa: ASYNC110 - an event per entry costs more
+            await asyncio.sleep(_WRITTEN_POLL_S)
 
     async def close(self) -> None:
         """Finish pending writes and stop the threads."""
         self._is_closed = True
-        for pool in (self._writer, self._readers):
+        self._behind.flush()
+        for pool in (self._writer, self._readers, self._counter):
             await asyncio.to_thread(pool.shutdown)
 
     def stats(self) -> TierStats:
-        """The statistics of this tier. Entries and bytes are 0 until they have been counted."""
-        evictor, counts = self._evictor, self._counts
+        """The statistics of this tier. `entries` and `bytes` are 0 until the entries have been counted."""
+        evictor = self._evictor
         usage = evictor.usage or Usage()
         return TierStats(
             self.name,
             entries=usage.entries,
             bytes=usage.bytes,
             limit_bytes=self._limit_bytes,
-            hits=counts.hits,
-            misses=counts.misses,
             evictions=evictor.evictions,
-            errors=counts.errors,
-            damaged=counts.damaged,
-            skipped=counts.skipped,
+            available=not self._backoff.is_active,
+            **asdict(self._counts),
         )
+
+    def _prepare(self) -> None:
+        self._entries.prepare()
+        for purge in self._purges.load():
+            self._evictor.begin_purge(purge)
+
+    def _count(self, purge: PendingPurge) -> None:
+        """Count the entries of a purge in the shards where none was removed yet."""
+        self._purges.may_remove.clear()
+        try:
+            earlier = [other for other in self._purges.all if other.number <= purge.number]
+            if purge in earlier:  # else it is complete
+                for shard in SHARDS:
+                    if shard not in purge.counts:
+                        purge.counts.setdefault(shard, len(self._entries.tagged(shard, earlier, self._purges)[-1]))
+        finally:
+            self._purges.may_remove.set()
+
+    def _unpurged(self, key: Digest, read: Callable[[Digest], Found | None], *, stale: bool = False) -> Found | None:
+        """The rendition that `read` returns, unless a purge that is not carried out yet covers it."""
+        last_before, pending = self._purges.last_before(key), self._purges.all
+        found = read(key)
+        if found is None or not self._purges.covers(found.record, last_before, pending, stale=stale):
+            return found
+        if isinstance(found, StoredRendition):
+            found.close()
+        return None
+
+    def _has_room(self, rendition: Rendition) -> bool:
+        """True if the rendition may be stored now. Otherwise counts the rendition as skipped."""
+        pending = self._pending_bytes + self._behind.bytes + len(rendition.body)
+        has_room = not self._is_off and pending <= _MAX_PENDING_BYTES + self._limit_bytes // MAX_ENTRY_DIVISOR
+        self._counts.skipped += not has_room
+        return has_room
+
+    def _write_batch(self, batch: Sequence[tuple[Digest, Rendition]]) -> _Written:
+        """Write renditions, on the writer thread. After an error the remaining renditions are skipped."""
+        skipped = 0
+        for number, (key, rendition) in enumerate(batch):
+            try:
+                skipped += not self._evictor.store(key, rendition)
+            except OSError as error:
+                return _Written(skipped + len(batch) - number, error)
+        return _Written(skipped)
+
+    def _count_written(self, written: _Written) -> None:
+        self._counts.skipped += written.skipped
+        if written.error is not None:
+            self._record_error("writing", written.error)
 
     @property
     def _is_off(self) -> bool:
         return self._is_closed or self._backoff.is_active
 
-    async def _read(self, key: Digest) -> Rendition | None:
+    async def _read(self, key: Digest, read: Callable[[Digest], Found | None]) -> Rendition | Found | None:
         try:
             try:
-                return self._entries.read(key, without_waiting=True)
+                return self._unpurged(key, self._read_cached)
             except BlockingIOError:
-                return await self._run_in(self._readers, self._entries.read, key)
+                return await self._run_in(self._readers, self._unpurged, key, read)
         except CorruptEntry as corrupt:
             self._counts.damaged += 1
             _log.warning("disk cache: entry %s is corrupt (%s) and is removed", key, corrupt)
@@ -181,9 +346,12 @@ class DiskCache:
         if not self._is_closed:
             self._writer.submit(self._evictor.discard, key)
 
-    def _is_expired(self, rendition: Rendition) -> bool:
+    def _is_expired(self, rendition: Rendition | StoredRendition) -> bool:
+        """True if the rendition must not be used: its time is over, or it was begun before a purge elsewhere."""
         expires_s = rendition.record.expires_s
-        return expires_s is not None and expires_s <= self._now()
+        if expires_s is not None and expires_s <= self._now():
+            return True
+        return self._history is not None and self._history.is_older_than_a_purge(rendition.record)
 
     def _record_error(self, action: str, error: OSError) -> None:
         self._counts.errors += 1
@@ -191,6 +359,10 @@ class DiskCache:
 
     async def _run_in(self, pool: Executor, call: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
+
+
+def _nothing() -> None:
+    """A job for the writer thread: when it ends, all earlier jobs have ended."""
 
 
 class _StorageBackoff:

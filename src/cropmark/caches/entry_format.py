@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 
 from pydantic import TypeAdapter
-from pydantic_core import to_json
 
 from cropmark.ports import Digest, Record, Rendition
 
@@ -37,11 +37,11 @@ Bytes = bytes | bytearray | memoryview
 
 
 class CorruptEntry(ValueError):
-    """Bytes that are not a complete entry with this key and this version of the format."""
+    """Raised for bytes that are not a complete entry with the expected key and this version of the format."""
 
 
 def encode(key: Digest, rendition: Rendition) -> tuple[bytes, bytes]:
-    """The header with the record, and the body.
+    """The serialized rendition in two parts: the header with the record, and the body.
 
     Raises ValueError if the record cannot be written as JSON (text with lone surrogates).
     """
@@ -52,8 +52,11 @@ def encode(key: Digest, rendition: Rendition) -> tuple[bytes, bytes]:
     return b"".join((fields, _CHECK.pack(check), record)), body
 
 
-def decode(key: Digest, data: Bytes) -> Rendition:
-    """The rendition in `data`. Raises CorruptEntry if any bit differs from those written."""
+def decode(key: Digest | None, data: Bytes) -> Rendition:
+    """The rendition in `data`. Raises CorruptEntry if any bit of the entry has changed since it was written.
+
+    With `key` None, here and below, the entry may have any key.
+    """
     view = memoryview(data)
     start, length, check = _checked_head(key, view)
     body = view[start:]
@@ -62,32 +65,45 @@ def decode(key: Digest, data: Bytes) -> Rendition:
     return Rendition(bytes(body), record=_record(view[HEAD_BYTES:start]))
 
 
-def decode_record(key: Digest, start: Bytes) -> Record:
-    """The record, from the first bytes of a file; the body is not checked. Raises CorruptEntry."""
+def decode_record(key: Digest | None, start: Bytes) -> Record:
+    """The record of an entry. `start` is the beginning of the file, up to the end of the record.
+
+    Does not check the body. Raises CorruptEntry.
+    """
     view = memoryview(start)
     return _record(view[HEAD_BYTES : _checked_head(key, view)[0]])
 
 
-def tag_needle(tag_prefix: str) -> bytes:
-    """Bytes that every encoded record with such a tag contains; records without them need not be parsed.
+def verified_record(key: Digest | None, start: Bytes, body: Iterable[bytes]) -> Record:
+    """The record of an entry, of which `start` is the part before the body, given in pieces.
 
-    Raises ValueError for a text that no record can contain.
+    Raises CorruptEntry if any bit of the entry has changed since it was written.
     """
-    return to_json(tag_prefix)[:-1]  # without the closing quote
+    view = memoryview(start)
+    offset, length, expected = _checked_head(key, view)
+    check = 0
+    for piece in body:
+        check, length = zlib.crc32(piece, check), length - len(piece)
+    if length or check != expected:
+        raise CorruptEntry("the checksum of the body is wrong")
+    return _record(view[HEAD_BYTES:offset])
 
 
 def body_offset(start: Bytes) -> int:
-    """The offset of the body, from the first bytes of a file; unchecked. Raises CorruptEntry if they are too few."""
+    """The offset of the body. `start` is the beginning of the file. Does not verify a checksum.
+
+    Raises CorruptEntry if `start` is shorter than a header.
+    """
     if len(start) < HEAD_BYTES:
         raise CorruptEntry("shorter than a header")
     return HEAD_BYTES + int(_FIELDS.unpack_from(start)[2])
 
 
-def _checked_head(key: Digest, view: memoryview) -> tuple[int, int, int]:
-    """The offset of the body, its length and its checksum."""
+def _checked_head(key: Digest | None, view: memoryview) -> tuple[int, int, int]:
+    """The offset, length and checksum of the body. Raises CorruptEntry if the key or a checksum is wrong."""
     start = body_offset(view)
     magic, version, _, length, entry_key, check = _FIELDS.unpack_from(view)
-    if (magic, version, entry_key) != (MAGIC, VERSION, bytes.fromhex(key)):
+    if (magic, version) != (MAGIC, VERSION) or (key is not None and entry_key != bytes.fromhex(key)):
         raise CorruptEntry("another format, or another key")
     if len(view) < start:
         raise CorruptEntry("shorter than its record")
@@ -98,7 +114,7 @@ def _checked_head(key: Digest, view: memoryview) -> tuple[int, int, int]:
 
 
 def _crc32(body: memoryview) -> int:
-    """The checksum, in pieces: for longer input zlib releases the GIL, which costs a hit more than the checksum."""
+    """The CRC-32 of the body, computed in pieces: zlib releases the GIL for longer input, which slows a cache hit."""
     check = 0
     for at in range(0, len(body), _PIECE_BYTES):
         check = zlib.crc32(body[at : at + _PIECE_BYTES], check)
@@ -109,5 +125,5 @@ def _record(text: memoryview) -> Record:
     try:
         return _RECORDS.validate_json(bytes(text))
     except ValueError as error:
-        # Its checksum was right, so it was written when a Record had other fields.
+        # The record's checksum is right, so it was written by a version of cropmark with other fields in Record.
         raise CorruptEntry("a record with other fields") from error

@@ -1,9 +1,10 @@
 """A folder of cache entries, one file per rendition: read, written, counted, removed. All calls block.
 
-    FOLDER/renditions/3f/3f9c…   an entry under its key
+    FOLDER/renditions/3f/3f9c…   an entry under its key, or a stale one under the key of its order
+    FOLDER/tags/3f               the tags of these entries, for purges (tag_index.py)
     FOLDER/unfinished/…          an entry being written; renamed into place when it is complete
 
-The files are the only index: a restart loses nothing, and several processes may share a folder (docs/decisions/0051).
+A restart loses nothing, and several processes may share a folder (docs/decisions/0051, 0253).
 Files have mode 0600, folders 0700.
 """
 
@@ -15,35 +16,39 @@ import os
 import stat
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cropmark.caches import entry_format
-from cropmark.caches.stats import has_tag
-from cropmark.ports import Digest, Record, Rendition
+from cropmark.caches.entry_format import CorruptEntry
+from cropmark.caches.pending_purges import PendingPurge, PendingPurges
+from cropmark.caches.tag_index import SHARDS, TagIndex, indexed_keys, keys_with, needs_rewriting
+from cropmark.ports import STALE_S, Digest, Record, Rendition, StoredRendition
 from cropmark.runtime.atomic_file import write_atomically
 from cropmark.runtime.file_io import FileCalls, FileState
-from cropmark.runtime.reads import read_up_to
+from cropmark.runtime.reads import read_pieces, read_up_to
 
 INLINE_READ_BYTES: Final = 256 * 1024
-"""Largest file that is read on the event loop: 256 KiB take about 150 µs, checksum included."""
+"""Largest file that is read on the event loop. Reading and checking 256 KiB takes about 150 µs."""
 
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _START_BYTES: Final = 4_096
 _BLOCK_BYTES: Final = 4_096
+_PIECE_BYTES: Final = 256 * 1024
 _TOUCH_AFTER_S: Final = 300
 _VERIFIED_TTL_S: Final = 60.0
 """Time for which a verified, unchanged file is served without another check of its checksum."""
 _MAX_VERIFIED: Final = 4_096
 _STALE_PART_S: Final = 3_600
+_FEW_KEYS: Final = 16
+"""Up to this number of keys, a file is looked up for each; for more keys, their folder is listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The contents of a folder: number of entries, and the disk space they take in bytes."""
+    """The number of entries in a folder, and the disk space that they take in bytes."""
 
     entries: int = 0
     bytes: int = 0
@@ -69,7 +74,7 @@ class _EntryFile:
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """An entry with correct checksums; valid until `until_s` while the state of its file is the same."""
+    """An entry with verified checksums. Valid until `until_s`, if the state of its file does not change before."""
 
     state: FileState
     body_offset: int
@@ -84,7 +89,10 @@ class EntryStore:
     def __init__(self, folder: Path, file_calls: FileCalls | None = None) -> None:
         self._entry_folder = folder / "renditions"
         self._part_folder = folder / "unfinished"
+        self._index = TagIndex(folder / "tags", self._part_folder)
         self._file_calls = file_calls or FileCalls()
+        self._shards: set[str] = set()
+        """The names of the subfolders of entries that exist."""
         self._verified: dict[Digest, _Verified] = {}
 
     def prepare(self) -> None:
@@ -93,6 +101,7 @@ class EntryStore:
         for folder in (self._entry_folder, self._part_folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             _make_private(folder)
+        self._index.prepare()
         with tempfile.TemporaryFile(dir=self._part_folder):
             pass
 
@@ -107,39 +116,119 @@ class EntryStore:
         except FileNotFoundError:
             return None
 
-    def write(self, key: Digest, parts: Iterable[bytes]) -> Usage:
-        """Write an entry completely or not at all; returns by how much the usage of the folder grew."""
+    def has(self, key: Digest) -> bool:
+        """True if there is an entry under a key."""
+        return os.path.lexists(self._path(key))
+
+    def find(self, key: Digest, *, read_bytes: int) -> Rendition | StoredRendition | None:
+        """The rendition under a key, or None; if its file has more than `read_bytes`, it is opened and not read.
+
+        Its checksums are right in either case. Raises CorruptEntry.
+        """
+        return self._find(key, read_bytes)
+
+    def find_stale(self, order_key: Digest, *, read_bytes: int) -> Rendition | StoredRendition | None:
+        """Like find(), for an entry that make_stale() has moved in the last STALE_S."""
+        found = self._find(order_key, read_bytes, is_stale=True)
+        if found is not None and found.record.order_key != order_key:
+            raise CorruptEntry("of another order")
+        return found
+
+    def _find(self, key: Digest, read_bytes: int, *, is_stale: bool = False) -> Rendition | StoredRendition | None:
+        try:
+            descriptor = os.open(self._path(key), _READ)
+        except FileNotFoundError:
+            return None
+        stored: StoredRendition | None = None
+        try:
+            status = os.fstat(descriptor)
+            if not is_stale:
+                _touch(descriptor, status.st_mtime)
+            elif time.time() - status.st_ctime > STALE_S:  # since make_stale() has renamed it
+                return None
+            if status.st_size <= read_bytes:
+                return entry_format.decode(None if is_stale else key, read_up_to(descriptor, status.st_size))
+            stored = self._open_large(key, descriptor, FileState.of(os.fstat(descriptor)), is_stale=is_stale)
+            return stored
+        finally:
+            if stored is None:
+                os.close(descriptor)
+
+    def _open_large(self, key: Digest, descriptor: int, state: FileState, *, is_stale: bool) -> StoredRendition:
+        """The rendition in an open file, which it owns. Its body is read once to check it, unless it was before."""
+        verified = self._verified.get(key)
+        if verified is not None and verified.state == state and verified.until_s > time.monotonic():
+            return StoredRendition.from_fd(descriptor, verified.body_offset, verified.record)
+        start = _start_of(descriptor)
+        offset, body = len(start), read_pieces(descriptor, state.size - len(start), _PIECE_BYTES, start=len(start))
+        record = entry_format.verified_record(None if is_stale else key, start, body)
+        self._remember(key, state, record, offset)
+        return StoredRendition.from_fd(descriptor, offset, record)
+
+    def write(self, key: Digest, parts: Iterable[bytes], tags: Iterable[str]) -> Usage:
+        """Write an entry completely or not at all; returns the growth of the folder's usage."""
         path = Path(self._path(key))
+        self._make_shard(path.parent)
         before = _size_of(path)
         # Not durable: a file that a power failure truncated is found by its checksums (docs/decisions/0051).
-        try:
-            size = write_atomically(path, parts, folder=self._part_folder)
-        except FileNotFoundError:  # the first entry of its subfolder, or another process has emptied the folder
-            self._part_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            size = write_atomically(path, parts, folder=self._part_folder)
+        with self._index.adding(key, tags):
+            try:
+                size = write_atomically(path, parts, folder=self._part_folder)
+            except FileNotFoundError:  # another process has emptied the folder
+                self._part_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                size = write_atomically(path, parts, folder=self._part_folder)
         # Wrong if another process writes or removes the same key at this moment; the next scan corrects it.
         return Usage(0, disk_bytes(size) - disk_bytes(before)) if before is not None else Usage(1, disk_bytes(size))
 
     def remove(self, key: Digest) -> Usage:
         """Remove an entry if it exists; returns the usage that was freed."""
-        path = Path(self._path(key))
+        path = self._path(key)
         try:
-            removed = Usage(1, disk_bytes(path.lstat().st_size))
-            path.unlink()
+            removed = Usage(1, disk_bytes(os.lstat(path).st_size))
+            os.unlink(path)  # noqa: PTH108
         except FileNotFoundError:
             return Usage()
         return removed
 
+    def record_of(self, key: Digest) -> Record | None:
+        """The record of an entry, which may be stale; None if the entry is absent or corrupt."""
+        try:
+            return entry_format.decode_record(None, _read_start(self._path(key)))
+        except (FileNotFoundError, CorruptEntry):
+            return None
+
+    def make_stale(self, key: Digest, record: Record) -> Usage:
+        """Move an entry to the key of its order, where find_stale() finds it; returns the usage that was freed.
+
+        Of several entries of an order, for different versions of its sources, the last used one is left.
+        """
+        order_key = Digest(record.order_key)
+        path, stale = Path(self._path(key)), Path(self._path(order_key))
+        self._make_shard(stale.parent)
+        replaced = _status_of(stale)
+        if replaced is not None and replaced.st_mtime > path.stat().st_mtime:
+            return self.remove(key)
+        with self._index.adding(order_key, record.tags):
+            path.replace(stale)  # which sets its ctime, the time of the purge; mtime stays that of its last use
+        return Usage() if replaced is None else Usage(1, disk_bytes(replaced.st_size))
+
     def scan(self) -> Usage:
-        """Count all entries, and remove the unfinished files of killed processes."""
+        """Count all entries, complete the index, and remove the unfinished files of killed processes."""
         self._remove_stale_parts()
-        files = list(self._scan_files())
-        return Usage(len(files), sum(file.bytes for file in files))
+        usage = Usage()
+        for shard in SHARDS:
+            files = list(self._scan_shard(shard))
+            usage += Usage(len(files), sum(file.bytes for file in files))
+            self._complete_index(shard, {os.path.basename(file.path).encode() for file in files})  # noqa: PTH119
+        return usage
 
     def shrink(self, to: Usage) -> tuple[Usage, Usage]:
-        """Remove the least recently used entries until the usage is at most `to`; returns the rest and the removed."""
-        files = sorted(self._scan_files(), key=lambda file: file.used_s)
+        """Remove the least recently used entries until the usage is at most `to`.
+
+        Returns the usage that is left, and the usage that was removed.
+        """
+        files = sorted((file for shard in SHARDS for file in self._scan_shard(shard)), key=lambda file: file.used_s)
         left = Usage(len(files), sum(file.bytes for file in files))
         removed = Usage()
         for file in files:
@@ -150,45 +239,75 @@ class EntryStore:
             left -= Usage(1, file.bytes)
         return left, removed
 
-    def remove_tagged(self, tag_prefixes: Collection[str]) -> tuple[Usage, Counter[str]]:
-        """Remove all entries with a tag that begins with one of the prefixes.
+    def tagged(self, shard: str, purges: Sequence[PendingPurge], pending: PendingPurges) -> list[set[bytes]]:
+        """For each purge the keys of the entries in a shard that it covers, without those of the earlier purges.
 
-        Returns the usage that was freed, and the number of entries per prefix. The error of a file that cannot be
-        removed is raised after all others have been removed.
+        An entry that was written again with other tags since the index was rewritten is covered by its old tags too.
         """
-        needles = dict(_needles(tag_prefixes))
-        removed, by_prefix, failure = Usage(), Counter[str](), None
-        for file in self._scan_files():
-            try:
-                matches = _matching_prefixes(file.path, needles)
-                if matches:
-                    Path(file.path).unlink(missing_ok=True)
-                    removed += Usage(1, file.bytes)
-                    by_prefix.update(matches)
-            except OSError as error:
-                failure = error
-        if failure is not None:
-            raise failure
-        return removed, by_prefix
+        lines, found, names, earlier = self._index.read(shard), list[set[bytes]](), None, set[bytes]()
+        for purge in purges:
+            keys = keys_with(purge.needle, lines)
+            if len(keys) > _FEW_KEYS:
+                names = self._names(shard) if names is None else names
+                keys &= names
+            else:
+                keys = {key for key in keys if os.path.lexists(self._path(Digest(key.decode())))}
+            keys = pending.old(purge, keys) - earlier
+            earlier |= keys
+            found.append(keys)
+        return found
+
+    def shrink_index(self, shard: str) -> None:
+        """Make the index of a shard smaller if most of its entries were removed."""
+        if needs_rewriting(self._index.read(shard), len(self._names(shard))):
+            self._index.rewrite(shard, lambda: self._names(shard))
+
+    def _complete_index(self, shard: str, names: set[bytes]) -> None:
+        """Add entries that the index lacks, and make it smaller if most of its lines are not used any more."""
+        lines = self._index.read(shard)
+        for name in names - indexed_keys(lines):
+            with contextlib.suppress(FileNotFoundError, ValueError):  # removed, or corrupt: get() never serves it
+                key = Digest(name.decode())
+                with self._index.adding(key, entry_format.decode_record(key, _read_start(self._path(key))).tags):
+                    pass
+        if needs_rewriting(lines, len(names)):
+            self._index.rewrite(shard, lambda: self._names(shard))
+
+    def _names(self, shard: str) -> set[bytes]:
+        """The names of the files in a shard: keys, as bytes."""
+        try:
+            return set(os.listdir(f"{self._entry_folder}/{shard}".encode()))  # noqa: PTH208
+        except FileNotFoundError:
+            return set()
+
+    def _make_shard(self, shard: Path) -> None:
+        """Create the subfolder of an entry. Skipped if this process has created it before.
+
+        If another process has removed it since, write() creates it again.
+        """
+        if shard.name not in self._shards:
+            shard.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._shards.add(shard.name)
 
     def _read_without_waiting(self, key: Digest) -> Rendition:
         path = self._path(key).encode()
         verified = self._verified.get(key)
-        if verified is not None and verified.until_s > time.monotonic():
+        is_small = verified is not None and verified.state.size <= INLINE_READ_BYTES
+        if verified is not None and is_small and verified.until_s > time.monotonic():
             body = self._file_calls.read_unchanged(path, verified.state, verified.body_offset)
             if body is not None:
                 return Rendition(body, record=verified.record)
         state, data = self._file_calls.read(path, INLINE_READ_BYTES)
         rendition = entry_format.decode(key, data)
-        self._remember(key, state, rendition)
+        self._remember(key, state, rendition.record, state.size - len(rendition.body))
         _touch(path, state.mtime_ns / 1e9)
         return rendition
 
-    def _remember(self, key: Digest, state: FileState, rendition: Rendition) -> None:
+    def _remember(self, key: Digest, state: FileState, record: Record, body_offset: int) -> None:
         if len(self._verified) >= _MAX_VERIFIED:
             self._verified.clear()
         until_s = time.monotonic() + _VERIFIED_TTL_S
-        self._verified[key] = _Verified(state, state.size - len(rendition.body), rendition.record, until_s)
+        self._verified[key] = _Verified(state, body_offset, record, until_s)
 
     def _read(self, key: Digest) -> bytes:
         descriptor = os.open(self._path(key), _READ)
@@ -199,15 +318,15 @@ class EntryStore:
         finally:
             os.close(descriptor)
 
-    def _scan_files(self) -> Iterator[_EntryFile]:
-        for shard in _list_folder(self._entry_folder):
-            if not shard.is_dir(follow_symlinks=False):
-                continue
-            for file in _list_folder(shard.path):
-                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                    status = file.stat(follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
-                        yield _EntryFile(status.st_mtime, disk_bytes(status.st_size), file.path)
+    def _scan_shard(self, shard: str) -> Iterator[_EntryFile]:
+        folder = f"{self._entry_folder}/{shard}"
+        if os.path.islink(folder):  # noqa: PTH114
+            return
+        for file in _list_folder(folder):
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                status = file.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield _EntryFile(status.st_mtime, disk_bytes(status.st_size), file.path)
 
     def _remove_stale_parts(self) -> None:
         oldest_s = time.time() - _STALE_PART_S
@@ -222,9 +341,9 @@ class EntryStore:
 
 
 def disk_bytes(size: int) -> int:
-    """The space on disk of a file with `size` bytes: whole blocks, at least one.
+    """The space on disk of a file with `size` bytes: whole blocks, at least one block.
 
-    So the limit in bytes also limits the number of entries without a body.
+    Because every entry counts at least one block, the limit in bytes also limits the number of tiny entries.
     """
     return max(-(-size // _BLOCK_BYTES), 1) * _BLOCK_BYTES
 
@@ -240,46 +359,36 @@ def _make_private(folder: Path) -> None:
 
 
 def _touch(file: int | bytes, used_s: float) -> None:
-    """Set the mtime, which is the time of the last use, if it is older than 300 s."""
+    """Set the file's mtime, which records its last use, to now. Skipped if it is less than 300 s old."""
     if time.time() - used_s > _TOUCH_AFTER_S:
         with contextlib.suppress(OSError):
             os.utime(file)
-
-
-def _needles(tag_prefixes: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    for prefix in tag_prefixes:
-        with contextlib.suppress(ValueError):  # no record can have such a tag
-            yield prefix, entry_format.tag_needle(prefix)
-
-
-def _matching_prefixes(path: str, needles: Mapping[str, bytes]) -> list[str]:
-    """The prefixes that a tag of the entry begins with."""
-    try:
-        start = _read_start(path)
-        # Searching for the bytes first avoids most parsing: three quarters of the time of a purge.
-        likely = [prefix for prefix, needle in needles.items() if needle in start]
-        record = entry_format.decode_record(Digest(Path(path).name), start) if likely else None
-    except (FileNotFoundError, ValueError):  # already removed, or corrupt: get() removes it and never serves it
-        return []
-    return [prefix for prefix in likely if record is not None and has_tag(record, prefix)]
 
 
 def _read_start(path: str) -> bytes:
     """The file up to the end of its record. Raises FileNotFoundError or CorruptEntry."""
     descriptor = os.open(path, _READ)
     try:
-        start = read_up_to(descriptor, _START_BYTES)
-        offset = entry_format.body_offset(start)
-        if offset > len(start):
-            start = read_up_to(descriptor, offset)
+        return _start_of(descriptor)
     finally:
         os.close(descriptor)
-    return start
+
+
+def _start_of(descriptor: int) -> bytes:
+    """An open entry up to the end of its record, or to its own end. Raises CorruptEntry."""
+    start = read_up_to(descriptor, _START_BYTES)
+    offset = entry_format.body_offset(start)
+    return start[:offset] if offset <= len(start) else read_up_to(descriptor, offset)
 
 
 def _size_of(path: Path) -> int | None:
+    status = _status_of(path)
+    return None if status is None else status.st_size
+
+
+def _status_of(path: Path) -> os.stat_result | None:
     try:
-        return path.stat().st_size
+        return path.stat()
     except FileNotFoundError:
         return None
 

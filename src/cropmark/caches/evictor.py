@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
-import threading
 import time
-from concurrent.futures import Future
+from collections.abc import Callable
 from typing import Final
 
 from cropmark.caches import entry_format
 from cropmark.caches.entry_store import EntryStore, Usage, disk_bytes
+from cropmark.caches.pending_purges import PendingPurge, PendingPurges
 from cropmark.caches.stats import MAX_ENTRY_DIVISOR
+from cropmark.caches.tag_index import SHARDS
 from cropmark.ports import Digest, Rendition
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a full disk."""
 
-_MAX_ENTRIES: Final = 500_000
 _RESCAN_AFTER_S: Final = 600
+_SLICE_S: Final = 0.05
+"""Time for which purged entries are removed before waiting renditions are written."""
 
 _log = logging.getLogger(__name__)
 
 
 class Evictor:
-    """Changes an entry folder and counts its contents. All methods but request_purge() run on the writer thread.
+    """Changes an entry folder and counts its contents. All methods run on the writer thread.
 
-    Each process counts its own writes. Several processes on one folder exceed the limit by the writes of the others
-    since the last scan: at most by a tenth of the limit each, since a process that reaches the limit frees a tenth.
+    Between its scans, a process counts only its own writes. Several processes that share a folder may therefore exceed
+    the limit, by at most a tenth for each: a process that reaches the limit frees a tenth of it.
     """
 
-    def __init__(self, entries: EntryStore, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        entries: EntryStore,
+        limit: Usage,
+        purges: PendingPurges,
+        run_later: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """`run_later` appends a call to the queue of the writer thread."""
         self._entries = entries
-        self._limit = Usage(_MAX_ENTRIES, limit_bytes)
+        self._limit = limit
+        self._purges = purges
+        self._run_later = run_later
         self._scanned_s = 0.0
-        self._purge_lock = threading.Lock()
-        self._purge_requests: list[tuple[str, Future[int]]] = []
-        self._purge_jobs = 0
+        self._begun: list[PendingPurge] = []
+        """The purges with entries that are being removed."""
+        self._failed: list[PendingPurge] = []
+        """The purges with entries that could not be removed."""
+        self._next_shard = 0
         self.usage: Usage | None = None
-        """None: not counted yet, or no longer known."""
+        """The usage of the folder; None before the first scan, and after an error has made it unknown."""
         self.evictions = 0
 
     def scan(self) -> Usage:
-        """Count all entries. Raises OSError."""
+        """Count all entries, and remove the entries of failed purges again. Raises OSError."""
         self.usage = self._entries.scan()
         self._scanned_s = time.monotonic()
+        self._begin_again()
         return self.usage
 
     def store(self, key: Digest, rendition: Rendition) -> bool:
@@ -60,15 +75,16 @@ class Evictor:
             return False
         usage = self._make_space(needed)
         try:
-            self.usage = usage + self._entries.write(key, parts)
+            self.usage = usage + self._entries.write(key, parts, rendition.record.tags)
         except OSError as error:
             if error.errno in FULL:  # the disk is smaller than the limit: continue within the space there is
                 self._shrink(_nine_tenths(usage))
             raise
+        self._purges.note_write(key)
         return True
 
     def discard(self, key: Digest) -> None:
-        """Remove an entry. An error is ignored: the next lookup of the key finds the entry again."""
+        """Remove an entry. Ignores an OSError: the next lookup finds the entry again and discards it again."""
         try:
             removed = self._entries.remove(key)
         except OSError:
@@ -76,38 +92,95 @@ class Evictor:
         if self.usage is not None:
             self.usage -= removed
 
-    def request_purge(self, tag_prefix: str) -> Future[int]:
-        """Queue a purge, from any thread. The caller then submits one run_purges() to the writer thread."""
-        future = Future[int]()
-        with self._purge_lock:
-            self._purge_requests.append((tag_prefix, future))
-        return future
+    def begin_purge(self, purge: PendingPurge) -> None:
+        """Start to remove the entries of a purge, in slices between the other calls of this thread."""
+        self._purges.begin(purge)
+        self._begin_again()
+        self._begin(purge)
 
-    def run_purges(self) -> None:
-        """Carry out all queued purges in one scan, in the job of the last one; earlier jobs return immediately.
+    def _begin_again(self) -> None:
+        failed, self._failed = self._failed, []
+        for purge in failed:
+            purge.shards_left, purge.failure = len(SHARDS), None
+            self._begin(purge)
 
-        The last job, not the first: entries that were put before the last purge have been written by then.
+    def _begin(self, purge: PendingPurge) -> None:
+        self._begun.append(purge)
+        if len(self._begun) == 1:
+            self._continue_later()
+
+    def _continue_later(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the cache is being closed
+            self._run_later(self._remove_purged)
+
+    def _remove_purged(self) -> None:
+        """Remove entries of all begun purges, shard by shard, for a short time.
+
+        The shards are visited in a circle: a purge is complete when it has taken part in one round.
         """
-        with self._purge_lock:
-            self._purge_jobs += 1
-            if self._purge_jobs < len(self._purge_requests):
-                return
-            requests, self._purge_requests, self._purge_jobs = self._purge_requests, [], 0
-        waiting = [(prefix, future) for prefix, future in requests if future.set_running_or_notify_cancel()]
+        until_s = time.monotonic() + _SLICE_S
+        while self._begun:
+            self._purges.may_remove.wait()
+            self._remove_in(SHARDS[self._next_shard])
+            self._next_shard = (self._next_shard + 1) % len(SHARDS)
+            for purge in self._begun:
+                purge.shards_left -= 1
+            self._end_purges()
+            if time.monotonic() >= until_s:
+                break
+        if self._begun:
+            self._continue_later()
+
+    def _remove_in(self, shard: str) -> None:
+        removed = Usage()
         try:
-            removed, by_prefix = self._entries.remove_tagged({prefix for prefix, _ in requests})
-        except Exception as error:  # noqa: BLE001 - any error must reach the futures, else their callers wait forever
-            self.usage = None  # some entries were removed
-            for _, future in waiting:
-                future.set_exception(error)
-            return
+            for purge, keys in zip(self._begun, self._entries.tagged(shard, self._begun, self._purges), strict=True):
+                purge.counts.setdefault(shard, len(keys))
+                for key in keys:
+                    removed += self._remove_for(purge, Digest(key.decode()))
+            if removed.entries:
+                self._entries.shrink_index(shard)
+        except OSError as error:
+            for purge in self._begun:
+                purge.failure = error
         if self.usage is not None:
             self.usage -= removed
-        for prefix, future in waiting:
-            future.set_result(by_prefix[prefix])
+
+    def _remove_for(self, purge: PendingPurge, key: Digest) -> Usage:
+        try:
+            return self._make_stale(key) if purge.is_soft else self._entries.remove(key)
+        except OSError as error:
+            purge.failure = error
+            return Usage()
+
+    def _make_stale(self, key: Digest) -> Usage:
+        """Make an entry stale; remove it if it cannot be found by its order, or if another purge covers it."""
+        record = self._entries.record_of(key)
+        if record is not None and record.order_key == key:
+            return Usage()  # an earlier soft purge has purged it
+        is_usable = record is not None and bool(record.order_key) and record.original is None
+        if record is None or not is_usable or self._purges.covers(record, 0, (), stale=True):
+            return self._entries.remove(key)
+        try:
+            removed = self._entries.make_stale(key, record)
+        except FileNotFoundError:  # another process has purged it, or emptied the folder
+            return self._entries.remove(key)
+        self._purges.note_write(Digest(record.order_key))
+        return removed
+
+    def _end_purges(self) -> None:
+        for purge in [purge for purge in self._begun if not purge.shards_left]:
+            self._begun.remove(purge)
+            if purge.failure is None or self._purges.has_newer(purge):
+                self._purges.complete(purge)
+            else:
+                self._failed.append(purge)
+                _log.warning("disk cache: purged entries could not be removed: %s; they are not served", purge.failure)
+            if not purge.done.done():
+                purge.done.set_result(purge.failure)
 
     def _make_space(self, needed: Usage) -> Usage:
-        """The usage after making space: if `needed` does not fit, evicts down to nine tenths of the limit."""
+        """Evict entries if `needed` does not fit, down to nine tenths of the limit. Returns the usage after that."""
         is_fresh = time.monotonic() - self._scanned_s < _RESCAN_AFTER_S
         usage = self.usage if self.usage is not None and is_fresh else self.scan()
         if not (usage + needed).within(self._limit):

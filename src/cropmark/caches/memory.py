@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Final
 
 from cachetools import LRUCache
 
-from cropmark.caches.stats import MAX_ENTRY_DIVISOR, TierCounters, TierStats, has_tag
+from cropmark.caches.stats import MAX_ENTRY_DIVISOR, TierCounters, TierStats
 from cropmark.ports import Digest, Rendition
 
 MIB: Final = 2**20
 
 _RECORD_BYTES: Final = 1_536
-"""Memory of a record without its texts: 1.3 kB by tracemalloc, for one source version and two tags."""
+"""Estimated memory of a record without its texts. tracemalloc measured 1.3 kB for one source version and two tags."""
 
 
 class MemoryCache:
-    """A Cache with plain calls for lookups, without a lock or an await. For one event loop only."""
+    """A Cache in memory. Lookups are plain calls, without a lock or an await, so it may serve only one event loop."""
 
     name: Final = "memory"
 
@@ -28,7 +29,7 @@ class MemoryCache:
         self._now = now
 
     def peek(self, key: Digest) -> Rendition | None:
-        """The rendition, without waiting. Counts a hit; the get() that follows a miss counts the miss."""
+        """The rendition, without waiting. Counts hits only: after a miss, the caller's get() counts the miss."""
         rendition = self._entries.get(key)
         if rendition is None:
             return None
@@ -58,25 +59,27 @@ class MemoryCache:
         self.store(key, rendition)
 
     async def purge(self, tag_prefix: str) -> int:
-        purged = [key for key, rendition in self._entries.items() if has_tag(rendition.record, tag_prefix)]
+        purged = self.tagged(tag_prefix)
         for key in purged:
             del self._entries[key]
         return len(purged)
 
+    def tagged(self, tag_prefix: str) -> dict[Digest, Rendition]:
+        """The renditions with a tag that begins with `tag_prefix`."""
+        return {key: found for key, found in self._entries.items() if found.record.has_tag(tag_prefix)}
+
     async def close(self) -> None:
-        self._entries.clear()
+        """Do nothing: after a reload of the configuration, the next server uses this cache and its entries."""
 
     def stats(self) -> TierStats:
-        entries, counts = self._entries, self._counts
+        entries = self._entries
         return TierStats(
             self.name,
             entries=len(entries),
             bytes=int(entries.currsize),
             limit_bytes=int(entries.maxsize),
-            hits=counts.hits,
-            misses=counts.misses,
             evictions=entries.evictions,
-            skipped=counts.skipped,
+            **asdict(self._counts),
         )
 
 

@@ -1,11 +1,11 @@
-"""Common to all cache tiers: the Tier protocol, its statistics, and the match of a purge."""
+"""Common to all cache tiers: the Tier protocol and its statistics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cropmark.ports import Cache, Record
+from cropmark.ports import Cache
 
 MAX_ENTRY_DIVISOR: Final = 8
 """An entry takes at most 1/8 of its tier's limit."""
@@ -13,10 +13,11 @@ MAX_ENTRY_DIVISOR: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class TierStats:
-    """The contents of a tier, and its events since it was opened.
+    """The size of a tier's contents, and the number of its events since it was opened.
 
     `errors` counts failures of the storage, `damaged` entries found corrupt, `skipped` renditions that were not stored
-    because they were too large or the storage failed.
+    because they were too large, the storage failed or its queue was full. `available` is false while the tier is not
+    used because its storage failed.
     """
 
     name: str
@@ -29,6 +30,7 @@ class TierStats:
     errors: int = 0
     damaged: int = 0
     skipped: int = 0
+    available: bool = True
 
 
 class Tier(Cache, Protocol):
@@ -49,8 +51,3 @@ class TierCounters:
     errors: int = 0
     damaged: int = 0
     skipped: int = 0
-
-
-def has_tag(record: Record, tag_prefix: str) -> bool:
-    """True if a purge of `tag_prefix` covers this record."""
-    return any(tag.startswith(tag_prefix) for tag in record.tags)

@@ -1,22 +1,24 @@
-"""Several cache tiers as one.
+"""Combines several cache tiers into one cache.
 
-- A lookup asks the tiers from the fastest to the slowest and copies a hit into the faster ones.
-- A put writes to every tier; after WRITE_WAIT_S the caller continues and the slow tiers finish in the background.
-- A purge waits for the puts in progress, then covers every tier. A rendition read before or during a purge is not
-  copied into another tier, since it may be the purged one.
+- A lookup asks the tiers from the fastest to the slowest and copies a hit into the faster tiers.
+- A put first stores in the tiers that need no waiting, then writes to the other tiers. After WRITE_WAIT_S the caller
+  continues, and the writes finish in the background.
+- A purge waits for the puts in progress, then purges every tier. If a purge begins or runs during a lookup, the found
+  rendition is not copied into another tier, since it may be a purged rendition.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from cropmark.caches.stats import Tier, TierStats
-from cropmark.ports import Digest, Rendition
+from cropmark.ports import Digest, Rendition, StoredRendition
+from cropmark.runtime.purge_log import Position
 
 WRITE_WAIT_S: Final = 0.05
-"""Longest wait of a put for slow tiers: a disk may take seconds while its entries are counted."""
+"""Longest time for which a put waits for slow tiers."""
 
 
 @runtime_checkable
@@ -24,6 +26,51 @@ class _Peekable(Protocol):
     """A tier that can be searched without waiting."""
 
     def peek(self, key: Digest) -> Rendition | None: ...
+
+
+@runtime_checkable
+class _OnDisk(Protocol):
+    """A tier that opens large renditions and reads small ones."""
+
+    async def find(self, key: Digest) -> Rendition | StoredRendition | None: ...
+
+    def has(self, key: Digest) -> bool: ...
+
+    async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None: ...
+
+    async def drop_stale(self, order_key: Digest) -> None: ...
+
+    async def purge(self, tag_prefix: str, *, soft: bool = False) -> int: ...
+
+
+@runtime_checkable
+class _Listing(Protocol):
+    """A tier that lists its entries without waiting."""
+
+    def tagged(self, tag_prefix: str) -> dict[Digest, Rendition]: ...
+
+
+@runtime_checkable
+class _Shared(Protocol):
+    """A tier that several servers share: one purges its entries, each purges its own queue."""
+
+    async def purge_at(self, tag_prefix: str, at: Position | None) -> int: ...
+
+    async def purge_own(self, tag_prefix: str) -> int: ...
+
+
+@runtime_checkable
+class _Forgetting(Protocol):
+    """A tier that the fronts of a host share."""
+
+    async def forget(self, tag_prefix: str) -> None: ...
+
+
+@runtime_checkable
+class _WritingLater(Protocol):
+    """A tier that writes in the background."""
+
+    async def written(self, key: Digest) -> None: ...
 
 
 @runtime_checkable
@@ -39,15 +86,17 @@ class TieredCaches:
     def __init__(self, tiers: Sequence[Tier]) -> None:
         self._tiers = tuple(tiers)
         self._peekable = tuple((tier, tier.name) for tier in self._tiers if isinstance(tier, _Peekable))
+        self._on_disk = tuple(tier for tier in self._tiers if isinstance(tier, _OnDisk))
         self._storable = tuple(tier for tier in self._tiers if isinstance(tier, _Storing))
+        self._waiting = tuple(tier for tier in self._tiers if not isinstance(tier, _Storing))
         self._pending_puts: set[asyncio.Task[None]] = set()
         self._purges = 0
-        """Purges that have ended."""
+        """Number of purges that have ended."""
         self._purging = 0
-        """Purges in progress."""
+        """Number of purges in progress."""
 
     def peek(self, key: Digest) -> tuple[Rendition, str] | None:
-        """The rendition and the name of its tier, from the tiers that need no waiting."""
+        """The rendition and the name of its tier; searches only the tiers that need no waiting."""
         for index, (tier, name) in enumerate(self._peekable):
             rendition = tier.peek(key)
             if rendition is not None:
@@ -56,36 +105,114 @@ class TieredCaches:
                 return rendition, name
         return None
 
+    async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:
+        """A rendition that was stored since a lookup missed it: without a wait, or on disk in the tier `name`.
+
+        A miss is not counted again.
+        """
+        if (found := self.peek(key)) is not None:
+            return found
+        is_on_disk = any(tier.has(key) for tier in self._tiers if tier.name == name and isinstance(tier, _OnDisk))
+        return await self.lookup(key) if is_on_disk else None
+
     async def lookup(self, key: Digest) -> tuple[Rendition, str] | None:
         """The rendition and the name of its tier: `memory`, `disk` or `shared`."""
         purges = self._purges
-        for index, tier in enumerate(self._tiers):
-            rendition = await tier.get(key)
-            if rendition is None:
-                continue
-            if self._purges == purges and not self._purging:
-                for upper in self._tiers[:index]:
-                    self._start_put(upper.put(key, rendition))
-            return rendition, tier.name
+        for tier in self._tiers:
+            if (rendition := await tier.get(key)) is not None:
+                self._copy_up(tier, key, rendition, purges)
+                return rendition, tier.name
         return None
+
+    async def find(self, key: Digest) -> tuple[Rendition | StoredRendition, str] | None:
+        """Like lookup(), but a large rendition on the disk is not read, and not copied; the caller closes it."""
+        purges = self._purges
+        for tier in self._tiers:
+            found = await (tier.find(key) if isinstance(tier, _OnDisk) else tier.get(key))
+            if found is None:
+                continue
+            if isinstance(found, Rendition):
+                self._copy_up(tier, key, found, purges)
+            return found, tier.name
+        return None
+
+    async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:
+        """A rendition on the disk that a soft purge has purged. With `streams`, a large one is not read."""
+        for tier in self._on_disk:
+            if (found := await tier.find_stale(order_key, streams=streams)) is not None:
+                return found
+        return None
+
+    async def drop_stale(self, order_key: Digest) -> None:
+        """Remove the rendition that find_stale() finds."""
+        for tier in self._on_disk:
+            await tier.drop_stale(order_key)
+
+    def _copy_up(self, lower: Tier, key: Digest, rendition: Rendition, purges: int) -> None:
+        """Copy a hit into the faster tiers, unless a purge is running, or there were more than `purges` by now."""
+        if self._purges == purges and not self._purging:
+            for upper in self._tiers[: self._tiers.index(lower)]:
+                self._start_put(upper.put(key, rendition))
 
     async def get(self, key: Digest) -> Rendition | None:
         found = await self.lookup(key)
         return found[0] if found else None
 
     async def put(self, key: Digest, rendition: Rendition) -> None:
-        puts = [self._start_put(tier.put(key, rendition)) for tier in self._tiers]
-        await asyncio.wait(puts, timeout=WRITE_WAIT_S)
+        for near in self._storable:
+            near.store(key, rendition)
+        if self._waiting:
+            puts = [self._start_put(tier.put(key, rendition)) for tier in self._waiting]
+            await asyncio.wait(puts, timeout=WRITE_WAIT_S)
 
-    async def purge(self, tag_prefix: str) -> int:
-        """Purge every tier; returns the largest count of one tier, since most entries are in several tiers.
+    async def written(self, key: Digest, name: str) -> None:
+        """Wait until a rendition that was put is in the tier of this name, or was dropped."""
+        for tier in self._tiers:
+            if tier.name == name and isinstance(tier, _WritingLater):
+                await tier.written(key)
 
-        Raises the Problem of a failed tier after all tiers have been purged.
+    def in_memory(self, tag_prefix: str) -> dict[Digest, Rendition]:
+        """The renditions that a purge of `tag_prefix` covers, from the tiers in memory only."""
+        found: dict[Digest, Rendition] = {}
+        for tier in self._tiers:
+            if isinstance(tier, _Listing):
+                found |= tier.tagged(tag_prefix)
+        return found
+
+    async def purge(self, tag_prefix: str, at: Position | None = None, *, soft: bool = False) -> int:
+        """Purge every tier. Returns the largest count of any tier, since most entries are in several tiers.
+
+        `at` is the position of the purge in the stream of all servers' purges. With `soft`, find_stale() finds the
+        renditions that were on the disk. If a tier fails, raises its Problem after all other tiers have been purged.
         """
+        return await self._purge(
+            tier.purge_at(tag_prefix, at) if isinstance(tier, _Shared) else _purge_own(tier, tag_prefix, soft=soft)
+            for tier in self._tiers
+        )
+
+    async def purge_own(self, tag_prefix: str, *, soft: bool = False) -> int:
+        """Purge the entries of this server only, in every tier. Returns and raises as purge() does."""
+        return await self._purge(_purge_own(tier, tag_prefix, soft=soft) for tier in self._tiers)
+
+    async def forget(self, tag_prefix: str) -> None:
+        """Purge this process's entries, except for files on the disk; finish their writes.
+
+        When all fronts of a host have done so, none of them writes purged files any more.
+        """
+
+        async def forget(tier: Tier) -> int:
+            if isinstance(tier, _Forgetting):
+                await tier.forget(tag_prefix)
+                return 0
+            return await _purge_own(tier, tag_prefix)
+
+        await self._purge(forget(tier) for tier in self._tiers)
+
+    async def _purge(self, purges: Iterable[Awaitable[int]]) -> int:
         self._purging += 1
         try:
             await self._wait_for_puts()  # else a put in progress would end after the purge
-            results = await asyncio.gather(*(tier.purge(tag_prefix) for tier in self._tiers), return_exceptions=True)
+            results = await asyncio.gather(*purges, return_exceptions=True)
         finally:
             self._purging -= 1
             self._purges += 1
@@ -98,12 +225,16 @@ class TieredCaches:
         await self._wait_for_puts()
         await asyncio.gather(*(tier.close() for tier in self._tiers))
 
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        return self._tiers
+
     def stats(self) -> tuple[TierStats, ...]:
         """The statistics of each tier, the fastest first."""
         return tuple(tier.stats() for tier in self._tiers)
 
     def _start_put(self, put: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Tasks start in the order of these calls, so that a later purge runs after the put."""
+        """Start a put as a task. Tasks start in the order of these calls, so a later purge runs after the put."""
         task = asyncio.create_task(put)
         self._pending_puts.add(task)  # asyncio holds only weak references to tasks
         task.add_done_callback(self._pending_puts.discard)
@@ -118,3 +249,10 @@ class TieredCaches:
         for tier in self._storable:
             if tier in above:
                 tier.store(key, rendition)
+
+
+def _purge_own(tier: Tier, tag_prefix: str, *, soft: bool = False) -> Coroutine[Any, Any, int]:
+    """Purge the entries of this server in one tier."""
+    if isinstance(tier, _Shared):
+        return tier.purge_own(tag_prefix)
+    return tier.purge(tag_prefix, soft=True) if soft and isinstance(tier, _OnDisk) else tier.purge(tag_prefix)

@@ -25,6 +25,7 @@ from cropmark.cli.options import (
     out,
     parse_locale,
     parse_name,
+    progress_bar,
     read_settings,
     select_stack,
     unix_ms,
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from cropmark.library.bulk_import import BulkImport, ImportRecord
     from cropmark.library.store import LibraryStore
 
-app = typer.Typer(help="Import images into the library and publish them.", no_args_is_help=True)
+app = typer.Typer(help="Import images and other files into the library and publish them.", no_args_is_help=True)
 
 BY = "command line"
-"""The author of changes from here, as the management API shows it."""
+"""The author that the management API shows for changes made by these commands."""
 
 Branch = Annotated[str, typer.Option(parser=parse_name, help="Branch of the stack.")]
 Uids = Annotated[list[str], typer.Argument(parser=parse_name, help="Uids of assets.")]
@@ -50,7 +51,7 @@ Publish = Annotated[list[str] | None, typer.Option(parser=parse_name, help="Envi
 
 @app.command()
 def add(
-    paths: Annotated[list[Path], typer.Argument(help="Image files and folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files, and folders of them.")],
     publish: Publish = None,
     tag: Annotated[list[str] | None, typer.Option(parser=parse_name, help="Tag for the assets; repeatable.")] = None,
     folder: Annotated[str | None, typer.Option(parser=parse_name, help="Uid of a folder for the assets.")] = None,
@@ -89,22 +90,18 @@ def add(
 async def _import(
     store: LibraryStore, settings: Settings, files: list[Path], options: BulkImport
 ) -> list[ImportRecord]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from cropmark.library.bulk_import import import_files
     from cropmark.server.components import build_pool
 
     records: list[ImportRecord] = []
     pool = build_pool(settings)
     await pool.start()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=err, transient=True) as progress:
-            bar = progress.add_task("importing", total=len(files))
+        with progress_bar("importing", len(files)) as advance:
 
             def report(record: ImportRecord) -> None:
                 records.append(record)
-                progress.advance(bar)
+                advance()
 
             await import_files(store, pool, files, options, report)
     finally:
@@ -123,7 +120,7 @@ def _report(records: list[ImportRecord], settings: Settings) -> None:
     )
     for record in records:
         path = f"[yellow]{escape(str(record.path))}[/]"
-        if record.outcome in (ImportOutcome.NOT_AN_IMAGE, ImportOutcome.FAILED):
+        if record.outcome in (ImportOutcome.UNKNOWN_TYPE, ImportOutcome.FAILED):
             err.print(f"{path}: {escape(record.reason)}", highlight=False, soft_wrap=True)
         if record.outcome is ImportOutcome.CHANGED:
             err.print(f"{path} changed: import it with --update", highlight=False)
@@ -158,12 +155,13 @@ def list_assets(
     if as_json:
         out.print_json(json.dumps([_json(asset, selected, settings) for asset in listed]))
         return
-    table = Table("uid", "title", "version", "image", "published", box=None, pad_edge=False, header_style="bold")
+    table = Table("uid", "title", "version", "file", "published", box=None, pad_edge=False, header_style="bold")
     table.columns[0].no_wrap = True  # a uid is to be copied
     for asset in listed:
         file = asset.version.file
-        image = f"{file.size or 'unknown size'} {file.format.value}, {file.bytes:,} bytes"
-        table.add_row(asset.uid, escape(asset.entry.title), str(asset.version.number), image, _publications(asset))
+        facts = f"{file.size} " if file.size else ""
+        facts += f"{file.type_name}, {file.bytes:,} bytes"
+        table.add_row(asset.uid, escape(asset.entry.title), str(asset.version.number), facts, _publications(asset))
     out.print(table)
     out.print(f"{len(listed)} of {page.count}", highlight=False, style="dim")
 
@@ -214,7 +212,7 @@ def unpublish_assets(
 @app.command()
 def replace(
     uid: Annotated[str, typer.Argument(parser=parse_name, help="Uid of the asset.")],
-    file: Annotated[Path, typer.Argument(help="The new image file.")],
+    file: Annotated[Path, typer.Argument(help="The new file.")],
     publish: Publish = None,
     stack: StackName = None,
     branch: Branch = MAIN_BRANCH,
@@ -236,7 +234,7 @@ def replace(
 async def _replace(
     store: LibraryStore, settings: Settings, place: BranchRef, uid: str, file: Path, published: PublishRequest | None
 ) -> Asset:
-    from cropmark.library.bulk_import import NotAnImage, inspect, open_file
+    from cropmark.library.bulk_import import UnknownType, inspect, open_file
     from cropmark.server.components import build_pool
 
     pool = build_pool(settings)
@@ -248,8 +246,8 @@ async def _replace(
             return store.replace(place, uid, upload, source, AssetChanges(), BY, publishing=published)
         finally:
             source.close()
-    except (NotAnImage, OSError) as error:
-        raise BadRequest(f"{file}: {error}", fix="name an image file") from error
+    except (UnknownType, OSError) as error:
+        raise BadRequest(f"{file}: {error}", fix="name an image, or a file of another known type") from error
     finally:
         await pool.close()
 
@@ -298,9 +296,9 @@ def _kontent_url(asset: Asset, stack: Stack, settings: Settings) -> str | None:
 
 
 def _base(settings: Settings) -> str:
-    from cropmark.server.run import base_url
+    from cropmark.config.addresses import public_url
 
-    return settings.public_url.rstrip("/") or base_url(settings.host, settings.port)
+    return settings.public_url.rstrip("/") or public_url(settings)
 
 
 def _json(asset: Asset, stack: Stack, settings: Settings) -> dict[str, Any]:

@@ -18,17 +18,30 @@ from cropmark.analysis import models
 from cropmark.config.loader import Settings
 from cropmark.config.paths import cache_folder, data_folder
 from cropmark.config.production import SecurityCheck, errors, security_checks
-from cropmark.engine import versions
+from cropmark.config.source_spec import BucketSpec, OriginSpec
+from cropmark.engine import heic, versions
 from cropmark.library import garbage
 from cropmark.library.errors import LibraryUnavailable
+from cropmark.model.extras import EXTRAS, HEIF, Extra
+from cropmark.model.formats import READABLE, Format
+from cropmark.model.problems import SourceProblem, SourceTooLarge, SourceUnusable
+from cropmark.plan.source import WebUrl
 from cropmark.renderers.pool import Pool, PoolState
 from cropmark.runtime import cgroups
-from cropmark.server import library
+from cropmark.server import library, shared_cache
 from cropmark.server.components import build_pool
+from cropmark.server.errors import StartupError
+from cropmark.server.origins import bucket_issue, origin_policy
+from cropmark.sources.original_cache import OriginalCache
+from cropmark.sources.policy import Policy
+from cropmark.sources.web import WebSource
 
 NEEDED_MIB = 300
 """Memory of a server with two renderers, with some reserve."""
 _WHEELS = {"libvips": "pyvips-binary", "simplejpeg": "simplejpeg"}
+
+
+_ONE_WAY = {"HEIC": "decoded", "mp4": "encoded"}
 
 
 class Status(Enum):
@@ -47,21 +60,29 @@ class Check:
 
 
 def checks(settings: Settings, *, fix: bool = False) -> Iterator[Check]:
-    """All checks, each as soon as it is complete. `fix`: remove files that a crash left in the library."""
+    """All checks, each as soon as it is complete. With `fix`, files that a crash left in the library are removed."""
     yield _passed(sys.version_info >= (3, 11), f"Python {platform.python_version()}")
     yield from _packages()
     yield from _codecs()
     yield _folder("cache", cache_folder(settings), "or lower disk_cache_bytes")
     yield _folder("data", data_folder(settings), "or lower pixlab_result_bytes")
     yield from _library(settings, fix=fix)
+    yield from _origins(settings)
+    yield from _buckets(settings)
+    yield from _shared_cache(settings)
     yield _memory()
     yield _smart(settings)
     yield from _renderers(settings)
     yield from _exposure(settings)
 
 
+def _counted(count: int, noun: str) -> str:
+    """The count with the noun in singular or plural: `1 file`, `2 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _passed(passed: bool, what: str, fix: str = "") -> Check:
-    """OK, or FAIL with the fix."""
+    """A check with the status OK if it passed, otherwise FAIL with the fix."""
     return Check(Status.OK, what) if passed else Check(Status.FAIL, what, fix)
 
 
@@ -79,7 +100,30 @@ def _codecs() -> Iterator[Check]:
         if error:
             yield Check(Status.FAIL, f"{name}: {error}", "install pyvips-binary; its libvips has all codecs")
         else:
-            yield Check(Status.OK, f"{name} is decoded and encoded")
+            yield Check(Status.OK, f"{name} is {_ONE_WAY.get(name, 'decoded and encoded')}")
+    not_read = ", ".join(format_.value for format_ in Format if format_ not in READABLE)
+    yield Check(Status.OK, f"not read: {not_read}; such a source is sent unchanged or refused, by dialect")
+    yield Check(
+        Status.OK, 'svg is drawn, without text, where the setting svg is "rasterize"; else it counts as not read'
+    )
+    for extra in EXTRAS:
+        yield _extra(extra)
+
+
+def _extra(extra: Extra) -> Check:
+    """A check that names the installed package of an extra with its license, or the way to install the extra."""
+    package = extra.package
+    if package is None:
+        return Check(Status.OK, f"extra {extra.name} is not installed (pip install 'cropmark[{extra.name}]'): {extra}")
+    installed = ", ".join(
+        f"{each.name} {metadata.version(each.name)}, {each.license}" for each in (package, *extra.also)
+    )
+    found = f"extra {extra.name}: {installed}: {extra.about}"
+    version, minimum = (heic.library_version(), heic.MINIMUM_LIBHEIF) if extra is HEIF else (None, None)
+    if version is None or minimum is None or version >= minimum:
+        return Check(Status.OK, found)
+    older = f"its libheif {versions.format_version(version)} is older than {versions.format_version(minimum)}"
+    return Check(Status.WARN, f"{found}; {older}", f"upgrade {package.name}: its decoder has known memory-safety bugs")
 
 
 def _folder(name: str, folder: Path, alternative: str) -> Check:
@@ -96,7 +140,7 @@ def _folder(name: str, folder: Path, alternative: str) -> Check:
 
 
 def _library(settings: Settings, *, fix: bool) -> Iterator[Check]:
-    """Checks that every version has its bytes, and that all bytes have a version."""
+    """Checks that the file of every asset version is stored, and that every stored file belongs to a version."""
     if not library.exists(settings):
         yield Check(Status.OK, "library: not in use")
         return
@@ -114,13 +158,69 @@ def _library(settings: Settings, *, fix: bool) -> Iterator[Check]:
     finally:
         store.close()
     if state.missing:
-        yield Check(Status.FAIL, f"library: the bytes of {len(state.missing)} files are missing", "restore a backup")
+        yield Check(
+            Status.FAIL, f"library: the bytes of {_counted(len(state.missing), 'file')} are missing", "restore a backup"
+        )
     else:
-        yield Check(Status.OK, f"library: {state.stored} files, each with its bytes")
+        yield Check(Status.OK, f"library: {_counted(state.stored, 'file')}, each with its bytes")
     if fix:
-        yield Check(Status.OK, f"library: {removed} unused files removed")
+        yield Check(Status.OK, f"library: {_counted(removed, 'unused file')} removed")
     elif state.orphans:
-        yield Check(Status.WARN, f"library: {len(state.orphans)} unused files", "cropmark doctor --fix")
+        yield Check(Status.WARN, f"library: {_counted(len(state.orphans), 'unused file')}", "cropmark doctor --fix")
+
+
+def _origins(settings: Settings) -> Iterator[Check]:
+    """Checks that the origin of each site responds to a request sent with the server's rules for the origin."""
+    for site in settings.site:
+        if isinstance(site.source, OriginSpec):
+            try:
+                policy = origin_policy(settings, site, site.source)
+            except StartupError as error:
+                yield Check(Status.FAIL, error.message, error.fix)
+                continue
+            reason = asyncio.run(_unreachable_reason(policy, site.source.url))
+            message = f"{site.display_name}: the origin {site.source} "
+            fix = "start it, or correct the site's source"
+            yield Check(Status.WARN, message + reason, fix) if reason else Check(Status.OK, message + "responds")
+
+
+async def _unreachable_reason(policy: Policy, url: str) -> str:
+    """The reason why an origin does not respond; empty if it sends a response of any status."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = WebSource(policy, OriginalCache(Path(folder), 0))
+        try:
+            (await source.open(WebUrl(url))).close()
+        except SourceProblem as problem:
+            responds = problem.origin_status is not None or isinstance(problem, SourceUnusable | SourceTooLarge)
+            return "" if responds else problem.detail.removeprefix("the image's server ")
+        finally:
+            await source.close()
+    return ""
+
+
+def _buckets(settings: Settings) -> Iterator[Check]:
+    """Checks that the images of each bucket can be read. Sends one request to each, as the server does."""
+    for site in settings.site:
+        if isinstance(site.source, BucketSpec):
+            issue = asyncio.run(bucket_issue(settings, site, site.source))
+            if issue is None:
+                yield Check(Status.OK, f"site {site.display_name}: {site.source} can be read")
+            else:
+                status = Status.FAIL if issue.is_certain else Status.WARN
+                yield Check(status, issue.message, issue.fix)
+
+
+def _shared_cache(settings: Settings) -> Iterator[Check]:
+    """Checks that objects of the shared cache can be written, read, listed and deleted.
+
+    A failure is a warning, because the server also runs without the shared cache.
+    """
+    if settings.shared_cache:
+        issue = asyncio.run(shared_cache.find_issue(settings))
+        if issue is None:
+            yield Check(Status.OK, "the shared cache can be read and written")
+        else:
+            yield Check(Status.WARN, issue.message, issue.fix)
 
 
 def _memory() -> Check:
@@ -152,7 +252,7 @@ def _renderers(settings: Settings) -> Iterator[Check]:
     except Exception as error:  # noqa: BLE001 - any reason why a renderer does not start is the result of the check
         yield Check(Status.FAIL, f"renderers do not start: {error}", 'try sandbox = "off" to rule out the sandbox')
         return
-    yield Check(Status.OK, f"{state.alive} renderers start")
+    yield Check(Status.OK, f"{_counted(state.alive, 'renderer')} can start")
     if state.sandboxed:
         yield Check(Status.OK, "renderers are sandboxed: a decoder cannot reach files, sockets or processes")
     else:
@@ -169,7 +269,10 @@ async def _start_and_close(pool: Pool) -> PoolState:
 
 
 def _exposure(settings: Settings) -> Iterator[Check]:
-    """The checks of docs/security.md; a failed one is a warning, since a deployment may have a reason."""
+    """The checks of docs/security.md. A failed check is a warning, because a deployment may have a reason for it.
+
+    A setting that prevents a start is a failure.
+    """
     for issue in errors(settings):
         yield Check(Status.FAIL, f"{issue.location}: {issue.message}", issue.fix)
     if settings.folder is None and not settings.site and not library.exists(settings):

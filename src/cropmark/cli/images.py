@@ -1,4 +1,4 @@
-"""cropmark render and explain: one image without a server."""
+"""cropmark render, explain and info: one image without a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -15,7 +15,9 @@ from rich.tree import Tree
 from cropmark.cli.options import ConfigFile, DialectName, err, fail, out, read_settings
 
 if TYPE_CHECKING:
+    from cropmark.dialects.dialect import ImageRequest
     from cropmark.explanation import Explanation
+    from cropmark.plan.plan import Order
 
 Query = Annotated[str, typer.Argument(help="The query of a URL: the text after its question mark.")]
 STANDARD_OUTPUT = Path("-")
@@ -65,19 +67,30 @@ def explain(
 ) -> None:
     """Explain a query step by step."""
     from cropmark import api
+    from cropmark.dialects.dialect import ImageRequest
 
     settings = read_settings(config)
     explanation = api.explain(query, dialect=dialect, source=source, accept=accept, settings=settings)
     if as_json:
         out.print_json(json.dumps(explanation.to_json()))
     else:
-        out.print(_tree(explanation))
+        out.print(_tree(explanation, ImageRequest("", query.removeprefix("?"))))
     if explanation.problem is not None:
         raise SystemExit(1)
     if draw is not None:
         if source is None:
             fail("--draw needs an image | name it with --source", 2)
         _write(draw, api.draw(source, query, dialect=dialect, settings=settings), "--draw")
+
+
+def info(
+    source: Annotated[Path, typer.Argument(help="The image file.")],
+    config: ConfigFile = None,
+) -> None:
+    """Print facts about an image as JSON: size, colors, faces, focal point and placeholders."""
+    from cropmark import api
+
+    out.print_json(json.dumps(api.info(source, settings=read_settings(config))))
 
 
 def _write(path: Path, body: bytes, option: str) -> None:
@@ -92,23 +105,23 @@ def _write(path: Path, body: bytes, option: str) -> None:
         fail(f"{path} cannot be written: {error.strerror} | name another file with {option}")
 
 
-def _tree(explanation: Explanation) -> Tree:
-    """The explanation as a tree with a line per Step and per Op."""
+def _tree(explanation: Explanation, request: ImageRequest) -> Tree:
+    """The explanation as a tree with a line per parameter and per step."""
+    from cropmark.explanation.parameters import Reading, parameter_readings
+
     query = escape(explanation.query) or "(no query)"
     tree = Tree(f"[bold]{query}[/] in {explanation.dialect}", highlight=False)
     if (problem := explanation.problem) is not None:
         tree.add(f"[red]{problem.status}[/] {escape(problem.detail)}").add(escape(problem.fix))
+    readings = parameter_readings(explanation, request)
+    given = (f"{r.name}={r.text}: {r.reading.value}. {r.note}" for r in readings if r.reading is not Reading.DEFAULT)
+    _add_branch(tree, "parameters", given)
+    defaults = (f"{r.name}: {r.text}" for r in readings if r.reading is Reading.DEFAULT)
+    _add_branch(tree, "defaults", (", ".join(defaults),))
     if (order := explanation.order) is not None:
-        _add_branch(tree, "sources", order.sources)
-        if order.plan is None:
-            tree.add("the original, byte for byte")
-        else:
-            _add_branch(tree, "steps", order.plan.steps)
-            _add_branch(tree, "acceptable encodings, the preferred one first", order.plan.output.choices)
         _add_branch(tree, "warnings", map(str, (*order.warnings, *order.hints)))
+        _add_result(tree, explanation, order)
         tree.add(f"fingerprint {explanation.fingerprint}", style="dim")
-    _add_branch(tree, "headers", explanation.infos)
-    _add_resolved(tree, explanation.resolved)
     if explanation.key is not None:
         tree.add(f"key {explanation.key}", style="dim")
     if explanation.cost_ms is not None:
@@ -116,30 +129,37 @@ def _tree(explanation: Explanation) -> Tree:
     return tree
 
 
-def _add_resolved(tree: Tree, resolved: Any) -> None:  # one of geometry's results, or None
-    from cropmark.explanation import summarize
+def _add_result(tree: Tree, explanation: Explanation, order: Order) -> None:
+    """Add the facts of the source, the steps, and the encoding with its reason.
+
+    Without a source, the formats that the result may have are added in place of the encoding.
+    """
+    from cropmark.explanation import words
     from cropmark.geometry.recipe import Recipe
 
-    match resolved:
-        case Recipe() as recipe:
-            ops = _add_branch(tree, f"recipe, {recipe.size}", recipe.ops) or tree.add("recipe: only encoding")
-            ops.add(escape(summarize(recipe.encoding)))
-            _add_branch(tree, "warnings", map(str, recipe.warnings))
-            if recipe.focus:
-                tree.add(f"crop window placed by {escape(recipe.focus)}")
-        case None:
-            pass
-        case _:
-            tree.add(escape(summarize(resolved)))
+    resolved, infos = explanation.resolved, explanation.infos
+    if explanation.media_type is not None:
+        tree.add(f"{explanation.media_type}: not an image, sent unchanged")
+    if infos and (info := infos[0]) is not None:
+        _add_branch(tree, "source", (f"{info.size} px {info.format.value}, {info.bytes:,} bytes",))
+    lines = (f"{step.before} to {step.after}: {step}" for step in words.steps_in_words(resolved, infos))
+    _add_branch(tree, "steps", lines)
+    if isinstance(resolved, Recipe):
+        reason = words.describe_choice(order, resolved)
+        result = (f"{resolved.size} px, {words.describe_encoding(resolved.encoding)}: {reason}",)
+        focus = (f"crop {words.describe_focus(resolved.focus)}",) if resolved.focus else ()
+        _add_branch(tree, "result", (*result, *focus, *map(str, resolved.warnings)))
+    elif resolved is not None or order.plan is None:
+        tree.add(escape(words.describe_choice(order, resolved)))
+    elif order.plan is not None:
+        formats = (each.format.value if each.format else "the source's" for each in order.plan.output.choices)
+        tree.add(f"formats, the preferred one first: {', '.join(formats)}")
 
 
-def _add_branch(tree: Tree, name: str, values: Iterable[Any]) -> Tree | None:
-    from cropmark.explanation import summarize
-
-    lines = [escape(value if isinstance(value, str) else summarize(value)) for value in values if value is not None]
-    if not lines:
-        return None
-    branch = tree.add(f"[cyan]{name}[/]")
-    for line in lines:
-        branch.add(line)
-    return branch
+def _add_branch(tree: Tree, name: str, lines: Iterable[str]) -> None:
+    """Add a branch with `lines`, unless all of them are empty."""
+    texts = [escape(line) for line in lines if line]
+    if texts:
+        branch = tree.add(f"[cyan]{name}[/]")
+        for text in texts:
+            branch.add(text)

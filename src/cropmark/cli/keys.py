@@ -94,7 +94,10 @@ def _new_secret(kind: KeyKind) -> str:
 
 
 def _read_secret(settings: Settings) -> str:
-    """A chosen key from standard input, since other processes can see arguments. Raises BadRequest in production."""
+    """The key that the user chose, read from standard input, because other processes can see arguments.
+
+    Raises BadRequest for a key that is too short for production.
+    """
     from cropmark.library.keys import RECOMMENDED_CHARS
 
     secret = sys.stdin.readline().strip()

@@ -13,7 +13,8 @@ from rich.table import Table
 from cropmark.cli.options import ConfigFile, out, read_settings
 
 if TYPE_CHECKING:
-    from cropmark.replay.compare import Comparison, FetchedUrl
+    from cropmark.replay.compare import Comparison
+    from cropmark.replay.fetch import FetchedUrl
     from cropmark.translation import Translation
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -1,4 +1,4 @@
-"""Shared by the commands: consoles, options, the library of the configuration, times.
+"""Consoles, options and helper functions that several commands share.
 
 `cropmark --help` imports this module and each module with commands. They import the configuration, the engine, the
 database and the web stack inside the commands, so that help is fast.
@@ -6,9 +6,10 @@ database and the web stack inside the commands, so that help is fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -62,7 +63,7 @@ def _dialect_names() -> tuple[str, ...]:
 
 
 class DialectCommand(TyperCommand):
-    """A command with the dialects in its help. They are imported only when that help is printed."""
+    """A command with the dialects in its help. The dialects are imported only when the help is printed."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # Typer's private copies of Click's classes
         for param in self.params:
@@ -78,7 +79,7 @@ Data = Annotated[Path | None, typer.Option("--data", help="Data folder (library,
 DialectName = Annotated[
     str, typer.Option("--dialect", "-d", parser=parse_dialect, metavar="NAME", help="Dialect of the query:")
 ]
-"""Needs DialectCommand, which completes the help."""
+"""The type of the option --dialect. Its command has the class DialectCommand, which adds the dialects to the help."""
 StackName = Annotated[
     str | None,
     typer.Option("--stack", parser=parse_name, help="Name or API key of the stack; required if there are several."),
@@ -86,7 +87,7 @@ StackName = Annotated[
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
-    """Print each line of `text`, `cause | fix`, to standard error and exit."""
+    """Print each line of `text`, which has the form `cause | fix`, to standard error and exit."""
     for line in text.splitlines():
         cause, _, fix = line.partition(" | ")
         fix = fix.removeprefix("fix: ")
@@ -97,15 +98,28 @@ def fail(text: str, code: int = 1) -> NoReturn:
 
 
 def read_settings(config: Path | None, **overrides: Any) -> Settings:
-    """The configuration, with these settings from the command line."""
+    """The configuration, with `overrides` as the settings from the command line."""
     from cropmark.config.loader import load_settings
 
     return load_settings(config, overrides).settings
 
 
 @contextmanager
+def progress_bar(text: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+    """Shows a progress bar on standard error; its value is a function that advances it by one."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        yield partial(progress.advance, progress.add_task(text, total=total, completed=done))
+
+
+@contextmanager
 def open_library(settings: Settings, *, create: bool = False) -> Iterator[LibraryStore]:
-    """The library of the configuration. Raises BadRequest if it is unavailable, or absent and `create` is not set."""
+    """Opens the configured library. Raises BadRequest if it is unavailable, or if it does not exist.
+
+    With `create`, a library that does not exist is created.
+    """
     from cropmark.config.paths import data_folder
     from cropmark.library.errors import LibraryUnavailable
     from cropmark.server import library
@@ -123,7 +137,7 @@ def open_library(settings: Settings, *, create: bool = False) -> Iterator[Librar
 
 
 def select_stack(store: LibraryStore, name: str | None, *, create: bool = False) -> Stack:
-    """The stack with this name or API key; without a name, the only one. Raises BadRequest."""
+    """The stack with this name or API key; without a name, the only stack of the library. Raises BadRequest."""
     stacks = store.stacks()
     if name is not None:
         for stack in stacks:
@@ -146,5 +160,5 @@ def format_time(ms: int) -> str:
 
 
 def unix_ms(at: datetime | None) -> int | None:
-    """Unix milliseconds; a time without a zone is UTC."""
+    """The time in Unix milliseconds; a time without a time zone is UTC."""
     return None if at is None else int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.parse import quote
 
 import typer
@@ -31,6 +32,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free port.", show_default="8000")] = None,
     config: ConfigFile = None,
+    fronts: Annotated[
+        int | None, typer.Option(help="Number of front processes.", show_default="one for each four CPUs")
+    ] = None,
     renderers: Annotated[
         int | None, typer.Option(help="Number of renderer processes.", show_default="the CPUs available")
     ] = None,
@@ -44,10 +48,11 @@ def serve(
     sandbox = "require" if require_sandbox else None
     network = {"host": host, "port": port}
     folders = {"folder": folder, "cache_dir": cache, "data_dir": data}
-    _run(config, {**network, **folders, "renderers": renderers, "sandbox": sandbox})
+    _run(config, {**network, **folders, "fronts": fronts, "renderers": renderers, "sandbox": sandbox})
 
 
 def _run(config: Path | None, overrides: dict[str, Any]) -> None:
+    from cropmark.config.errors import InvalidConfiguration
     from cropmark.config.loader import load_settings
     from cropmark.runtime.logging import configure_logging
     from cropmark.server import library
@@ -57,21 +62,55 @@ def _run(config: Path | None, overrides: dict[str, Any]) -> None:
     def reload_settings() -> LoadedSettings:
         return load_settings(config, overrides)
 
-    loaded = reload_settings()
+    try:
+        loaded = reload_settings()
+    except InvalidConfiguration as error:
+        if os.environ.get("CROPMARK_LOG_FORMAT", "") == "json":  # the file that may set it is invalid
+            _fail_as_json(str(error))
+        raise
     settings = loaded.settings
+    as_json = settings.log_format == "json"
+    fail_start = _fail_as_json if as_json else fail
     if settings.folder is None and not settings.site and not library.exists(settings):
-        fail("there is nothing to serve | name a folder of images: cropmark serve FOLDER", 2)
+        fail_start("there is nothing to serve | name a folder of images: cropmark serve FOLDER", 2)
     configure_logging(settings.log_format)
     try:
-        run(loaded, reload_settings=reload_settings, on_started=_print_greeting)
-    except StartupError as error:
-        fail(str(error))
+        run(loaded, reload_settings=reload_settings, on_started=_log_greeting if as_json else _print_greeting)
+    except (StartupError, InvalidConfiguration) as error:
+        fail_start(str(error))
+
+
+def _fail_as_json(text: str, code: int = 1) -> NoReturn:
+    """Log each line of `text`, which has the form `cause | fix`, and exit."""
+    import structlog
+
+    from cropmark.runtime.logging import configure_logging
+
+    configure_logging("json")
+    for line in text.splitlines():
+        cause, _, fix = line.partition(" | ")
+        structlog.get_logger("cropmark.server").critical("start failed", reason=cause, fix=fix.removeprefix("fix: "))
+    raise SystemExit(code)
+
+
+def _log_greeting(running: RunningServer) -> None:
+    """Log the addresses of the sites. The server's own address is logged by the server."""
+    import structlog
+
+    server, address = running.server, _url_base(running)
+    sites = {site.name: list(site.hosts) or [f"{address}{site.prefix}/"] for site in server.sites}
+    more = {} if server.new_pixlab_key is None else {"pixlab_key_until_stop": server.new_pixlab_key}
+    if running.admin_address:
+        more["operator_paths"] = f"{running.admin_address}/"
+    structlog.get_logger("cropmark.server").info("serving", sites=sites, **more)
 
 
 def _print_greeting(running: RunningServer) -> None:
     """Print the server's address and its sites, or the folder with three sample links."""
-    server, address = running.server, running.address
-    out.print("[bold]cropmark[/]: Listening on", _link(f"{address}/"), highlight=False)
+    server, address = running.server, _url_base(running)
+    out.print("[bold]cropmark[/]: Listening on", _link(f"{address}/") if address else running.address, highlight=False)
+    if running.admin_address:
+        out.print(f"  operator paths at {running.admin_address}/", highlight=False, soft_wrap=True)
     if server.new_pixlab_key is not None:
         out.print(f"  PixLab key until the server stops: {server.new_pixlab_key}", highlight=False, soft_wrap=True)
     if server.folder is None:
@@ -79,6 +118,11 @@ def _print_greeting(running: RunningServer) -> None:
     else:
         _print_folder(server, address)
     out.print("  Stop with Ctrl-C.", style="dim")
+
+
+def _url_base(running: RunningServer) -> str:
+    """The server's address in front of paths; empty if it listens on a socket, which no browser can open."""
+    return "" if running.address.startswith("unix:") else running.address
 
 
 def _print_sites(server: Server, address: str) -> None:
@@ -92,10 +136,13 @@ def _print_sites(server: Server, address: str) -> None:
 def _print_folder(server: Server, address: str) -> None:
     assert server.folder is not None
     names = server.folder.images(10_000)
-    summary = f"  {len(names)} images in {server.folder.root}, disk cache in {server.cache_dir}"
+    noun = "image" if len(names) == 1 else "images"
+    summary = f"  {len(names)} {noun} in {server.folder.root}, disk cache in {server.cache_dir}"
     out.print(summary, highlight=False, markup=False)
     if not names:
         out.print("  [yellow]No images yet:[/] put JPEG, PNG, WebP, GIF or AVIF files into the folder.")
+        return
+    if not address:
         return
     keys = next((site.access.keys for site in server.sites if site.prefix == "/fastly"), None)
     for index, query in enumerate(SAMPLE_QUERIES):
@@ -104,5 +151,5 @@ def _print_folder(server: Server, address: str) -> None:
 
 
 def _link(url: str) -> Text:
-    """A clickable URL. Not rich markup, which an IPv6 address or brackets in a file name would break."""
+    """A clickable URL, without rich markup, which an IPv6 address or brackets in a file name would break."""
     return Text(url, Style(link=url))

@@ -36,7 +36,10 @@ class InvalidConfiguration(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TomlDocument:
-    """A configuration file: its values, and its text, from which locations are computed. Both empty without a file."""
+    """A configuration file: its values, and its text, from which locations are computed.
+
+    Both are empty if no file was read.
+    """
 
     file: Path | None
     text: str
@@ -80,7 +83,7 @@ _KEY = re.compile(rf"^\s*({_PATH})\s*=")
 
 
 def _lines(text: str) -> dict[KeyPath, int]:
-    """Line numbers of every key and table of a TOML text, by path."""
+    """The line number of every key and table of a TOML text, by the path of the key or table."""
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
     counts: dict[str, int] = {}

@@ -44,4 +44,4 @@ _WRITERS: Final[tuple[tuple[type, Callable[[Any], str]], ...]] = (
     (Mapping, lambda value: ", ".join(f"{name}={format_value(inner)}" for name, inner in value.items()) or "-"),
     (SiteSettings, _site_text),
 )
-"""Writers by type; the first that fits is used."""
+"""The functions that write values, by the type of the value; the first one with a matching type is used."""

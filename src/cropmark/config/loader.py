@@ -30,11 +30,13 @@ from cropmark.config.settings import PREFIX, Settings
 from cropmark.config.site import SiteSettings
 
 DEFAULT_FILE = "cropmark.toml"
+_MAY_HOLD_SECRETS = frozenset({"source", "origin_headers", "bucket_options"})
+"""Settings of a site that are not printed, because their values may contain secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingOrigin:
-    """A setting's value as text, masked if secret, and its origin: an option, a variable, a line of the file."""
+    """A setting's value as text, masked if it is secret; and its origin: an option, a variable, a line of the file."""
 
     name: str
     value: str
@@ -152,13 +154,15 @@ def _reason(error: Any, path: KeyPath) -> str:
 
 
 def _is_secret(path: KeyPath) -> bool:
-    """True for a secret, and for the source of a site: its URL may hold a password."""
+    """True for a secret setting, and for a site's setting that may contain a secret, such as a URL with a password."""
     types = {**(field_types(Settings) or {}), **(field_types(SiteSettings) or {})}
-    return "source" in path[2:3] or any("SecretStr" in str(types.get(str(part), "")) for part in path)
+    if not _MAY_HOLD_SECRETS.isdisjoint(path[2:3]):
+        return True
+    return any("SecretStr" in str(types.get(str(part), "")) for part in path)
 
 
 def _description(path: KeyPath) -> str:
-    """The description of the setting, or of the site's setting, as a part of a sentence."""
+    """The description of the setting at this path, which may be one of a site, as a part of a sentence."""
     model, names = (SiteSettings, path[2:]) if path[:1] == ("site",) and len(path) > 2 else (Settings, path)
     info = model.model_fields.get(str(names[0])) if names else None
     if info is None or not info.description or field_types(info.annotation) is not None:

@@ -16,7 +16,7 @@ from cropmark.dialects import registry
 
 
 def field_types(kind: Any) -> dict[str, Any] | None:
-    """Names and types of the fields of a settings class; None for another type."""
+    """The types of the fields of a settings class, by name; None if `kind` is not a settings class."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return {name: info.annotation for name, info in kind.model_fields.items()}
     if isinstance(kind, type) and is_dataclass(kind):
@@ -76,14 +76,14 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
 
 
 def known_values(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document without unknown keys, so that the rest of it can be checked too."""
+    """The document without unknown keys, so that its known keys can be checked too."""
     unknown = frozenset(path for path, _, _ in _unknown_paths(document))
     known: dict[str, Any] = _without(document, unknown, ())
     return known
 
 
 def section_class(site_table: Mapping[str, Any]) -> Any:
-    """The settings class of the dialect that a site's table names; None if it names none."""
+    """The settings class of the dialect that a site's table names; None if it names no dialect."""
     return next((d.settings_cls for d in registry.DIALECTS if d.name == site_table.get("dialect")), None)
 
 
@@ -98,7 +98,7 @@ def _without(value: Any, unknown: frozenset[KeyPath], path: KeyPath) -> Any:
 
 
 def _unknown_paths(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, list[str]]]:
-    """Each key that is not a setting: its path, the name of its table as in RENAMED, the settings of that table."""
+    """For each key that is not a setting: its path, the name of its table as RENAMED has it, the table's settings."""
     top: dict[str, Any] = field_types(Settings) or {}
     for key, value in document.items():
         if key in ALIASES:

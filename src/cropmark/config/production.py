@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from cropmark.config.addresses import socket_path
 from cropmark.config.errors import ConfigIssue
 from cropmark.config.settings import Settings
 from cropmark.security.signing import KEY_BYTES
@@ -39,6 +40,8 @@ def errors(settings: Settings) -> Iterator[ConfigIssue]:
         yield from _short_secret("pixlab_key", settings.pixlab_key, PRODUCTION_SECRET_CHARS)
     if settings.admin_token is not None:
         yield from _short_secret("admin_token", settings.admin_token, PRODUCTION_SECRET_CHARS)
+    if settings.metrics_token is not None:
+        yield from _short_secret("metrics_token", settings.metrics_token, PRODUCTION_SECRET_CHARS)
 
 
 def warnings(settings: Settings) -> Iterator[str]:
@@ -49,7 +52,8 @@ def warnings(settings: Settings) -> Iterator[str]:
 
 
 def _configured_secrets(settings: Settings) -> Iterator[tuple[str, SecretStr]]:
-    for name, secret in (("pixlab_key", settings.pixlab_key), ("admin_token", settings.admin_token)):
+    for name in ("pixlab_key", "admin_token", "metrics_token"):
+        secret: SecretStr | None = getattr(settings, name)
         if secret is not None:
             yield name, secret
 
@@ -89,13 +93,16 @@ def security_checks(settings: Settings) -> Iterator[SecurityCheck]:
 
 def _proxy_check(settings: Settings) -> SecurityCheck:
     trusted = settings.trusted_proxies
-    passed = bool(trusted) or settings.host in LOOPBACK
+    passed = bool(trusted) or settings.host in LOOPBACK or socket_path(settings.host) is not None
     message = f"client addresses are read from {', '.join(trusted)}" if trusted else "no proxy is trusted"
     return SecurityCheck(passed, f"{message} (check 47)", "list your proxies, if any, in trusted_proxies")
 
 
 def _variant_bounds(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Name of each mount that serves images by URL, and the bound on its variants (`signed URLs`); empty: no bound."""
+    """For each mount that serves images by URL: its name, and the rule that limits its variants, such as `signed URLs`.
+
+    The rule is empty if nothing limits them.
+    """
     if settings.folder is not None:
         yield "the folder", "signed URLs" if settings.signing_keys else ""
     for site in settings.site:
@@ -125,7 +132,7 @@ def _matches_any_host(text: str) -> bool:
 
 
 def serves_pixlab(settings: Settings) -> bool:
-    """True if the PixLab endpoints are served; their clients name or upload images."""
+    """True if the PixLab endpoints, to which clients send images or URLs of images, are served."""
     return settings.folder is not None or any(site.dialect == "pixlab" for site in settings.site)
 
 

@@ -49,7 +49,7 @@ def spellings(name: str) -> tuple[str, ...]:
 
 
 def without_aliases(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by current names; a value under the current name overrides one under an alias."""
+    """The values by the settings' current names; a value under the current name overrides one under an alias."""
     renamed = {
         prefix + ALIASES[name.removeprefix(prefix)]: value
         for name, value in values.items()

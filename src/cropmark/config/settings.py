@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import ByteSize, Field, SecretStr, create_model
+from pydantic import ByteSize, Field, create_model
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -16,9 +16,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from cropmark.config.references import Secret
 from cropmark.config.renamed import without_aliases
 from cropmark.config.site import SiteSettings
-from cropmark.config.values import BaseUrl, Origins, ResourcePolicy, SigningKeys, TextList
+from cropmark.config.values import BaseUrl, KeyHeader, Origins, ResourcePolicy, SigningKeys, TextList
 from cropmark.dialects import registry
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ _MOUNTS: Final = ", ".join(f"`{mount.prefix}`" for dialect in registry.DIALECTS 
 
 
 class ServerSettings(BaseSettings):
-    """Every setting but those of the dialects, which Settings adds; the names are those of the TOML file."""
+    """Every setting but those of the dialects, which the class Settings adds. Fields are named as in the TOML file."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -45,11 +46,31 @@ class ServerSettings(BaseSettings):
         None, description=f"Folder of images to serve under {_MOUNTS}; default: only the configured sites are served."
     )
     host: str = Field(
-        "127.0.0.1", description="IPv4 or IPv6 address to listen on, or its name; default: this machine only."
+        "127.0.0.1",
+        description="IPv4 or IPv6 address to listen on, or its name, or `unix:/path.sock`, a socket for a proxy on "
+        "this machine, which needs X-Forwarded-For and `public_url`. Changes at a start; default: this machine only.",
     )
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free port.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free port. Changes at a start.")
+    admin_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of its own for `/readyz`, `/metrics`, `/admin/…` and `/_explain`, which are then 404 on the "
+        "public port; `/healthz` is on both, the playground on neither. 0: a free port; default: the public port.",
+    )
+    admin_host: str = Field(
+        "127.0.0.1", description="Address that `admin_port` listens on; default: this machine only."
+    )
     public_url: BaseUrl = Field(
         "", description="Base URL of the server in the links it returns; default: the address it listens on."
+    )
+    fronts: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Number of front processes, which speak HTTP on the same port. They share the disk cache and "
+        "divide the renderers, the memory and the limits; not more than renderers, and one if host is a socket. Takes "
+        "effect at a start. Default: one for each four CPUs.",
     )
     renderers: int | None = Field(
         None,
@@ -57,11 +78,29 @@ class ServerSettings(BaseSettings):
         le=256,
         description="Number of renderer processes; default: the CPUs available, or the container's CPU quota.",
     )
-    queue_limit: int | None = Field(
+    queue_limit: int = Field(
+        512, ge=1, description="Maximum number of waiting tasks of any cost: each holds a file open."
+    )
+    request_deadline_s: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        description="Seconds in which a client needs its image. A request that would probably have to wait longer gets "
+        "503 immediately.",
+    )
+    memory_limit_bytes: ByteSize | None = Field(
         None,
-        ge=1,
-        description="Tasks that may wait at any cost; above it, the limit on waiting work applies too. Default: 8 per "
-        "renderer.",
+        ge=64 * 2**20,
+        description="Memory of the server with all renderers, in bytes. Renders wait for each other within it, and one "
+        "that never fits is rejected. Default: the container's limit, or the machine's memory.",
+    )
+    frame_cache_bytes: ByteSize = Field(
+        ByteSize(48 * 2**20),
+        ge=0,
+        le=2**30,
+        description="Size of each renderer's cache of decoded pixels, in bytes; 0: no cache. It stores the last image "
+        "for three seconds, so that the sizes of a srcset share one decode. At most a 32nd of `memory_limit_bytes`. "
+        "Untrusted images are not cached.",
     )
     render_timeout_s: float = Field(
         10.0, gt=0, le=600, description="Seconds after which a render is stopped and the request fails."
@@ -82,6 +121,22 @@ class ServerSettings(BaseSettings):
         description="Colors of CMYK images without a profile: `browser` as browsers show them, `press` as a generic "
         "offset press prints them, which is duller.",
     )
+    colors: Literal["srgb", "p3", "keep"] = Field(
+        "srgb",
+        description="Colors of results from sources with colors outside sRGB: `srgb` converts them, `p3` converts "
+        "them to Display P3, with a profile of 480 bytes, `keep` leaves them and their profile unchanged; a GIF is "
+        "always sRGB.",
+    )
+    hdr: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Gain maps of Ultra HDR JPEGs: `drop` removes them, `keep` crops, resizes and turns them with the "
+        "image, and writes them if the result is a JPEG.",
+    )
+    svg: Literal["pass", "rasterize"] = Field(
+        "pass",
+        description="SVGs: `pass` delivers them unchanged or refuses them, by dialect, `rasterize` draws them at the "
+        "size of the result, without text; see docs/formats.md.",
+    )
     isolation: Literal["shared", "request"] = Field(
         "shared", description="`request` starts a new renderer process for each untrusted image, `shared` reuses them."
     )
@@ -92,7 +147,7 @@ class ServerSettings(BaseSettings):
         None,
         description="Folder of the library and of stored results; default: the platform's data folder of this user.",
     )
-    database_url: SecretStr | None = Field(
+    database_url: Secret | None = Field(
         None,
         description="Database of the library, `postgresql://user@host/name`; default: an SQLite file in `data_dir`.",
     )
@@ -109,8 +164,8 @@ class ServerSettings(BaseSettings):
     )
     library_store: str = Field(
         "",
-        description="Bucket of the library's files, `s3://bucket/prefix`, with keys from the environment as described "
-        "below; default: `data_dir`.",
+        description="Bucket for the library's files, `s3://bucket/prefix`. Its credentials come from the environment, "
+        "as described below. Default: `data_dir`.",
     )
     allow_instance_credentials: bool = Field(
         False,
@@ -129,28 +184,79 @@ class ServerSettings(BaseSettings):
         ge=0,
         description="Management API rate limit per second and organization, for reads and for writes; 0: no limit.",
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: Secret | None = Field(
         None,
-        description="Redis that holds the rate limits of several servers, `redis://host:6379/0`; default: each server "
-        "counts alone.",
+        description="Redis that several servers share for rate limits, purges and one render per image, "
+        "`redis://host:6379/0`; default: each server counts, purges and renders alone.",
     )
     memory_cache_bytes: ByteSize = Field(
-        ByteSize(64 * 2**20), description="Size of the memory cache of encoded images, in bytes; 0: off."
+        ByteSize(64 * 2**20),
+        description="Size of the memory cache of encoded images, in bytes, but at most a sixteenth of "
+        "`memory_limit_bytes`; 0: off.",
     )
     disk_cache_bytes: ByteSize = Field(
         ByteSize(2 * 2**30), description="Size of the disk cache of encoded images, in bytes; 0: off."
+    )
+    disk_cache_entries: int = Field(
+        500_000,
+        ge=1,
+        description="Largest number of entries in the disk cache; the least recently used entries are removed first.",
+    )
+    shared_cache: str = Field(
+        "",
+        description="Object store in which several servers share encoded images, `s3://bucket/prefix`, `gs://…`, "
+        "`az://…` or `file:///folder`; default: each server has its own caches only.",
+    )
+    shared_cache_timeout_s: float = Field(
+        0.3,
+        gt=0,
+        le=10,
+        description="Seconds after which a lookup in the shared cache ends, and the image is rendered.",
+    )
+    shared_cache_ttl_s: int = Field(
+        30 * 86_400, ge=60, description="Seconds after which an entry of the shared cache is not used anymore."
     )
     originals_cache_bytes: ByteSize = Field(
         ByteSize(2**30), description="Size of the disk cache of originals from the web, in bytes; 0: off."
     )
     max_age_s: int = Field(3600, ge=0, description="Seconds that clients may cache an image (`Cache-Control`).")
+    s_maxage_s: int | None = Field(
+        None,
+        ge=0,
+        description="Seconds that shared caches, such as a CDN, may cache an image (`s-maxage`); default: not sent.",
+    )
+    stale_while_revalidate_s: int | None = Field(
+        None,
+        ge=0,
+        description="Seconds that caches may serve an old image while they get a new one (`stale-while-revalidate`); "
+        "default: not sent.",
+    )
+    key_header: KeyHeader = Field(
+        "off",
+        description="Header with the keys by which a CDN purges images: `surrogate-key` (Fastly and others) or "
+        "`cache-tag` (Cloudflare and others), see docs/fleet.md.",
+    )
+    cdn: Literal["off", "fastly", "cloudflare"] = Field(
+        "off", description="CDN that is purged too, over its API; it needs `cdn_id`, `cdn_token` and `key_header`."
+    )
+    cdn_id: str = Field("", description="Id of the Fastly service or of the Cloudflare zone.")
+    cdn_token: Secret | None = Field(None, description="API token that may purge the CDN; best in the environment.")
+    cdn_api_url: BaseUrl = Field("", description="Base URL of the CDN's API; default: the vendor's.")
     versioned_max_age_s: int = Field(
         31_536_000, ge=0, description="Seconds that clients may cache an image if its URL names a version."
     )
-    admin_token: SecretStr | None = Field(
+    admin_token: Secret | None = Field(
         None, description="Bearer token of `/admin/…`; default: these paths respond with 404."
     )
-    pixlab_key: SecretStr | None = Field(
+    metrics_token: Secret | None = Field(
+        None,
+        description="Bearer token that reads `/metrics` only, for Prometheus; the admin token reads it too.",
+    )
+    trace_from_anyone: bool = Field(
+        False,
+        description="Whether traces (OpenTelemetry) continue those of any client; default: those of `trusted_proxies`.",
+    )
+    pixlab_key: Secret | None = Field(
         None, description="API key of the PixLab endpoints; default: a random key at each start."
     )
     pixlab_result_ttl_s: int = Field(
@@ -166,7 +272,7 @@ class ServerSettings(BaseSettings):
     allow_private_hosts: TextList = Field(
         (),
         description="`host:port` pairs that may be fetched from although their address is private or their port is "
-        "not 80 or 443; default: none. `web_allow` is an alias.",
+        "not 80 or 443; default: none. The source of a site needs no entry. `web_allow` is an alias.",
     )
     pixlab_allow_any_host: bool = Field(
         True, description="Let PixLab's `img` name any public host if `pixlab_allowed_hosts` is empty."
@@ -209,17 +315,55 @@ class ServerSettings(BaseSettings):
         "cross-origin",
         description="Header `Cross-Origin-Resource-Policy` of images: the sites that may embed them; `off`: not sent.",
     )
+    max_connections: int = Field(
+        1024,
+        ge=1,
+        description="Connections that are served at a time; further ones wait. Takes effect at a start. A slow client "
+        "holds at most 256 KiB of a small response.",
+    )
+    max_connections_per_client: int = Field(
+        256,
+        ge=0,
+        description="Connections of one address, and responses above 256 KiB to one client, at a time; 0: no limit. "
+        "The connections of this machine and of trusted_proxies are not limited.",
+    )
+    write_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Seconds in which a client has to take the next 64 KiB of a large response; a slower one is "
+        "disconnected. So is one that takes less than 16 KiB of any response per second, after this time.",
+    )
+    max_sending_bytes: ByteSize = Field(
+        ByteSize(256 * 2**20),
+        description="Size of all different bodies above 256 KiB that are being sent, in bytes; further ones are 503.",
+    )
     max_source_pixels: int = Field(
         150_000_000,
         ge=1,
         description="Largest source, in pixels of all its frames; a dialect's own lower limit also applies.",
     )
     smart_crop: bool = Field(True, description="Smart crops find faces and subjects; `false`: they crop to the center.")
+    info: bool | None = Field(
+        None,
+        description="Serve facts about each image at `/_info/` followed by the image's path: size, colors, faces, "
+        "focal point and placeholders. Sites with signed URLs require a signature. Default: false in production, "
+        "otherwise true.",
+    )
     log_format: Literal["auto", "text", "json"] = Field(
-        "auto", description="Format of the log; `auto`: text on a terminal, else one JSON object per line."
+        "auto",
+        description="Format of the log; `auto`: text on a terminal, else one JSON object per line; `json`: also the "
+        "greeting and the reason of a failed start.",
     )
     access_log: Literal["misses", "all", "off"] = Field(
         "misses", description="Requests to log; `misses`: all but memory cache hits, which `/metrics` counts anyway."
+    )
+    drain_delay_s: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        description="Seconds between the signal to stop, when `/readyz` begins to answer 503, and the end of service: "
+        "the time that a load balancer needs to send requests elsewhere. Default: none.",
     )
     shutdown_timeout_s: float = Field(
         10.0, ge=0, description="Seconds that running requests get to finish when the server stops."

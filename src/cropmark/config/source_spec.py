@@ -1,4 +1,4 @@
-"""The `source` of a site: a folder, an origin on the web, or the library; parsed here and nowhere else."""
+"""The `source` of a site: a folder, an origin on the web, a bucket, or the library; parsed here and nowhere else."""
 
 from __future__ import annotations
 
@@ -30,10 +30,30 @@ class OriginSpec:
     url: str
     """Scheme in lower case, host, optional port and path; never a user name, a password or a query."""
     rule: HostRule
-    """Admits the URLs below `url`."""
+    """The rule that allows the URLs below `url` only."""
 
     def __str__(self) -> str:
         return self.url
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSpec:
+    """Images are objects of a bucket; the path of a request is appended to the prefix."""
+
+    scheme: str
+    """s3, gs, or az."""
+    bucket: str
+    """The name of the bucket; for Azure, the name of the container."""
+    prefix: str = ""
+    """The prefix of the names of all image objects, without slashes at its ends; empty: the whole bucket."""
+
+    @property
+    def store_url(self) -> str:
+        """The URL of the whole bucket."""
+        return f"{self.scheme}://{self.bucket}"
+
+    def __str__(self) -> str:
+        return f"{self.store_url}/{self.prefix}".rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +64,19 @@ class LibrarySpec:
         return LIBRARY
 
 
-SourceSpec = FolderSpec | OriginSpec | LibrarySpec
+SourceSpec = FolderSpec | OriginSpec | BucketSpec | LibrarySpec
+
+_BUCKET: Final = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]*)(?:/([^?#\\\x00-\x1f\x7f]*))?", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def parse_source(text: str) -> SourceSpec:
-    """The source that a configuration names. Raises ValueError, without the URL in its text."""
+    """The source that a configuration names. Raises ValueError, with a text that does not contain the URL."""
     if text == LIBRARY:
         return LibrarySpec()
     url = re.sub(r"^https?://", lambda scheme: scheme[0].lower(), text, flags=re.IGNORECASE)
     if not url.startswith(("http://", "https://")):
-        return FolderSpec(Path(text).expanduser())
+        return _bucket(text) if _SCHEME.match(text) else FolderSpec(Path(text).expanduser())
     try:
         rule = HostRule.read(url)
     except ValueError:
@@ -64,3 +87,14 @@ def parse_source(text: str) -> SourceSpec:
     if "*" in url:
         raise ValueError("expected the URL of one origin, without *")
     return OriginSpec(url, rule)
+
+
+def _bucket(text: str) -> BucketSpec:
+    """The bucket at a URL. Raises ValueError, with a text that does not contain the URL."""
+    found = _BUCKET.fullmatch(text)
+    prefix = (found[3] or "").strip("/") if found is not None else ""
+    if found is None or (prefix and any(segment in ("", ".", "..") for segment in prefix.split("/"))):
+        raise ValueError(
+            "expected a folder, the https:// URL of an origin, or a bucket: s3://bucket/prefix, gs://… or az://…"
+        )
+    return BucketSpec(found[1].lower(), found[2], prefix)

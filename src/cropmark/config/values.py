@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
+from cropmark.config.references import Key
 from cropmark.dialects import registry
 from cropmark.dialects.env_values import split_list
 from cropmark.security.signing import Keyring, SigningKey
@@ -24,7 +25,7 @@ def _read_dialect(text: str) -> str:
 
 
 def _read_host(text: str) -> str:
-    """A host in lower case, as in a Host header without its port."""
+    """The host in lower case. Raises ValueError for a text that cannot be in a Host header without a port."""
     name = text.lower()
     if not _HOST.fullmatch(name):
         raise ValueError("expected a host name without scheme, port or path, such as images.example.com")
@@ -32,14 +33,17 @@ def _read_host(text: str) -> str:
 
 
 def _read_prefix(text: str) -> str:
-    """A URL path without a slash at its end; empty for the whole host."""
+    """The prefix without slashes at its end; empty for the whole host. Raises ValueError if it is not a URL path."""
     if text and not re.fullmatch(r"/[^?#\s]*", text):
         raise ValueError("expected a path that begins with a slash, such as /shop")
     return text.rstrip("/")
 
 
 def _read_origin(text: str) -> str:
-    """An origin as in an Origin header, which has neither a path nor the scheme's default port."""
+    """The origin in lower case. Raises ValueError unless it is written as in an Origin header.
+
+    An Origin header has neither a path nor the scheme's default port.
+    """
     origin = text.lower()
     default_port = re.fullmatch(r"http:.*:80|https:.*:443", origin)
     if origin not in ("*", "null") and (default_port or not _ORIGIN.fullmatch(origin)):
@@ -60,7 +64,7 @@ def _read_preset_name(name: str) -> str:
 
 
 def _check_keys(keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
-    """The keys themselves. Raises ValueError for a key that is too short, and for two with the same id."""
+    """`keys`, unchanged. Raises ValueError for a key that is too short, and for two keys with the same id."""
     if keys:
         Keyring(SigningKey.read(key.get_secret_value()) for key in keys)
     return keys
@@ -74,5 +78,8 @@ Prefix = Annotated[str, AfterValidator(_read_prefix)]
 BaseUrl = Annotated[str, AfterValidator(_read_base_url)]
 """A URL to which paths can be appended; empty if not configured."""
 PresetName = Annotated[str, AfterValidator(_read_preset_name)]
-SigningKeys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split_list), AfterValidator(_check_keys)]
+SigningKeys = Annotated[tuple[Key, ...], NoDecode, BeforeValidator(split_list), AfterValidator(_check_keys)]
 ResourcePolicy = Literal["cross-origin", "same-site", "same-origin", "off"]
+
+KeyHeader = Literal["off", "surrogate-key", "cache-tag"]
+"""The header with the keys by which a CDN purges responses."""

@@ -1,6 +1,7 @@
 """The URL dialects of image services: a request becomes an Order, a result or a Problem becomes the vendor's response.
 
-Pure: no I/O, no clock, no pixels. A dialect imports neither geometry nor another dialect. Each has the same modules:
+Pure: no I/O, no clock, no pixels. A dialect imports neither geometry nor another dialect. Modules that every dialect
+has:
 
     params      the table of parameters: each one's documentation with its reader
     query       the raw query becomes parameters by name, still text
@@ -8,12 +9,12 @@ Pure: no I/O, no clock, no pixels. A dialect imports neither geometry nor anothe
     settings    an operator's settings
     parse       a request becomes an Order; calls all of the others
     steps       typed values become Steps
-    output      typed values and Accept become the Output: format, quality, metadata
+    output      typed values and the Accept header become the Output: format, quality, metadata
     responses   headers of images, and Problems in the vendor's status, body and words
-    writer      an Order becomes a query: the readers in reverse, for translations
+    writer      an Order becomes a query, the reverse of the readers; translations use it
     dialect     the class that the rest of the server sees
 
-Modules that one dialect has in addition:
+Modules that only one dialect has:
 
     fastly/overlays      overlay and montage, with parameters in request headers
     pixlab/endpoints     the endpoints with their methods and body types
@@ -21,6 +22,6 @@ Modules that one dialect has in addition:
     pixlab/json_body     JSON bodies, also in pieces
 
 imageopto has the readers, steps and writers that fastly and contentstack share: both services run the same optimizer.
-Shared by all: dialect (the interface), registry (the list of dialects), grammar (readers of numbers, lengths, colors,
-lists), params, responses, writers, env_values.
+Modules that all dialects share: dialect (the interface), registry (the list of dialects), grammar (readers of numbers,
+lengths, colors, lists), params, responses, writers, env_values, suggestions, hints.
 """

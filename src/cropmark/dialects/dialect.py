@@ -15,19 +15,19 @@ from cropmark.plan.plan import Order, RequestWarning
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A request as a dialect receives it: raw, below the mount of its site."""
+    """A request as a dialect receives it: its path begins below the mount of the site, and its query is not parsed."""
 
     path: str
     """The decoded path below the mount, without a leading slash."""
     query: str = ""
     """The text after the first question mark, still encoded."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Accept and the headers in Dialect.request_headers, with lower-case names."""
+    """The Accept header and those in Dialect.request_headers, by their lower-case names."""
     method: str = "GET"
     base: str = ""
     """The mount's path prefix, such as `/shop`; parameters may hold root-relative URLs that begin with it."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """The parameters in a request body, as text (PixLab)."""
+    """The parameters in the request body, as text. Only PixLab has such parameters."""
     upload: str | None = None
     """The SHA-256 of an image uploaded with the request; the front process holds its bytes."""
     raw_path: str | None = None
@@ -37,7 +37,7 @@ class ImageRequest:
 
     @property
     def encoded_path(self) -> str:
-        """The path below the mount, percent-encoded: `raw_path` if it is known."""
+        """The path below the mount, percent-encoded: `raw_path`, or the encoded `path` without a `raw_path`."""
         return quote(self.path, errors="surrogateescape") if self.raw_path is None else self.raw_path
 
     @property
@@ -61,16 +61,17 @@ class ParameterDoc:
     about: str
     example: str
     source: str
-    """The URL of the page that documents it."""
+    """The URL of the vendor's page that documents the parameter."""
     pattern: str = ""
-    """A regular expression for the JSON Schema; empty: any text."""
+    """A regular expression for the JSON Schema; empty if the schema accepts any text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of an order, for the headers of its response.
+    """The outcome of an Order, from which a dialect makes the headers of the image response.
 
-    For an original, `format` and `size` are the source's, and `original` gives the reason as one word.
+    If the original is sent unchanged, `format` and `size` are those of the source, and `original` is one word for the
+    reason why it is unchanged.
     """
 
     bytes: int
@@ -102,9 +103,9 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class DialectQuery:
-    """A request as text: the query, and request headers if it needs any.
+    """A request that a dialect has written: the text of its query, and the request headers that it needs.
 
-    `endpoint` is the last segment of the path in a dialect with endpoints.
+    `endpoint` is the last segment of the request's path; empty in a dialect without endpoints.
     """
 
     text: str
@@ -116,7 +117,7 @@ class DialectQuery:
 class Serialized:
     """Candidate requests for an Order's Steps, the simplest first; they differ only in the encoding of the result.
 
-    To check that a candidate is equivalent, parse it again with the same dialect.
+    To check that a candidate is equivalent to the Order, parse the candidate with the same dialect.
     """
 
     queries: tuple[DialectQuery, ...]
@@ -137,9 +138,10 @@ class Dialect(Protocol):
     name: ClassVar[str]
     params: ClassVar[tuple[ParameterDoc, ...]]
     request_headers: ClassVar[tuple[str, ...]]
-    """Request headers that it reads in addition to Accept, in lower case. Parsed orders are cached by them."""
+    """The request headers that the dialect reads in addition to Accept, in lower case. Their values are part of the key
+    under which a parsed Order is cached."""
     image_request_headers: ClassVar[tuple[str, ...]]
-    """Those of `request_headers` that select the image or change it. A URL's signature does not cover them."""
+    """The `request_headers` that select the image or change it. A URL's signature does not cover these headers."""
 
     def order(self, request: ImageRequest) -> Order | Response:
         """The Order of a request, or a Response to return as it is, such as a redirect.
@@ -153,9 +155,9 @@ class Dialect(Protocol):
         ...
 
     def error_response(self, problem: Problem, request: ImageRequest) -> Response:
-        """The problem with the vendor's status, body and words."""
+        """The response for a Problem, with the vendor's status, body and words."""
         ...
 
     def serialize(self, order: Order) -> Serialized | Unsupported:
-        """The Order as queries of this dialect. Raises nothing."""
+        """The Order as queries of this dialect, or the reasons why the dialect cannot express it. Raises nothing."""
         ...

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def check_bounds(raw: str) -> str:
-    """The raw query, unchanged. Raises BadRequest above MAX_QUERY_CHARS or MAX_PAIRS."""
+    """The raw query, unchanged. Raises BadRequest if it has more than MAX_QUERY_CHARS or MAX_PAIRS parameters."""
     if len(raw) > MAX_QUERY_CHARS:
         raise BadRequest(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
     if raw.count("&") >= MAX_PAIRS:
@@ -50,7 +50,7 @@ def query_pairs(raw: str) -> tuple[tuple[str, str], ...]:
 
 
 def query_values(raw: str) -> dict[str, str]:
-    """The query's parameters by name; the last of a repeated one counts."""
+    """The decoded texts of a raw query's parameters by name; of a repeated parameter, the last text."""
     return dict(query_pairs(raw))
 
 
@@ -60,7 +60,7 @@ def is_blank(text: str) -> bool:
 
 
 def split_items(parameter: str, text: str) -> tuple[str, ...]:
-    """The items of a comma-separated list, without surrounding blanks."""
+    """The items of a comma-separated list, without surrounding blanks. Raises BadValue above MAX_ITEMS."""
     if text.count(",") >= MAX_ITEMS:
         raise BadValue(parameter, text, expected=f"at most {MAX_ITEMS} items", fix="leave out those that do nothing")
     return tuple(item.strip(" \t") for item in text.split(","))
@@ -82,7 +82,7 @@ def parse_decimal(text: str, *, signed: bool = False) -> Fraction | None:
 
 
 def parse_whole(text: str) -> int | None:
-    """The whole number without a sign; None for any other text."""
+    """The whole number that the text writes in digits without a sign; None for any other text."""
     return int(text) if len(text) <= MAX_NUMBER_CHARS and _WHOLE.fullmatch(text) else None
 
 
@@ -153,7 +153,7 @@ def read_ratio(parameter: str, text: str) -> Ratio:
 
 
 def read_edges(parameter: str, text: str) -> Edges:
-    """One to four lengths as in CSS: all; top and bottom, sides; top, sides, bottom; top, right, bottom, left."""
+    """One to four lengths as in CSS: `all`, `vertical,horizontal`, `top,horizontal,bottom`, `top,right,bottom,left`."""
     parts = split_items(parameter, text)
     if len(parts) > 4:
         raise BadValue(parameter, text, expected="one to four lengths", fix="write top,right,bottom,left")
@@ -181,9 +181,10 @@ def read_shape(parameter: str, text: str) -> tuple[Shape, tuple[str, ...]]:
 def read_options(
     parameter: str, words: Collection[str], *, valued: Collection[str], flags: Collection[str] = ()
 ) -> dict[str, str]:
-    """The items by the word at their start, with the text after it: {"offset-x": "10", "safe": ""}.
+    """The options in a list by name: the words `offset-x10` and `safe` become {"offset-x": "10", "safe": ""}.
 
-    A flag has no text after it. A repeated item is allowed if its value is the same, and raises BadValue otherwise.
+    A word is one of the `flags`, or begins with a name in `valued` and continues with the value. An option may be
+    repeated with the same value. Raises BadValue for a different value or an unknown option.
     """
     options: dict[str, str] = {}
     for word in words:
@@ -209,21 +210,22 @@ def _split_option(parameter: str, word: str, valued: Collection[str], flags: Col
     raise BadValue(parameter, word, expected=f"one of {known}", fix="leave it out")
 
 
-def placement(parameter: str, options: Mapping[str, str], *, at: str, spare: str) -> Placement:
-    """The placement along one axis, from read_options(): centered if neither word is there.
+def placement(parameter: str, options: Mapping[str, str], *, at: str, offset: str) -> Placement:
+    """The placement of a box along one axis, from the `options` of read_options().
 
-    The word `at` has a distance from the start, `spare` a part of the free space. Raises BadValue if both are there.
+    The option that `at` names is a distance from the start of the axis; the option that `offset` names is the part of
+    the free space before the box. Without either, the box is centered. Raises BadValue if both are present.
     """
-    if at in options and spare in options:
-        both = f"{at}{options[at]},{spare}{options[spare]}"
-        raise BadValue(parameter, both, expected=f"{at} or {spare}, not both", fix="leave one of them out")
+    if at in options and offset in options:
+        both = f"{at}{options[at]},{offset}{options[offset]}"
+        raise BadValue(parameter, both, expected=f"{at} or {offset}, not both", fix="leave one of them out")
     if at in options:
         return Offset(read_length(parameter, options[at]))
-    return Align(read_spare_part(parameter, options[spare])) if spare in options else CENTERED
+    return Align(read_offset(parameter, options[offset])) if offset in options else CENTERED
 
 
-def read_spare_part(parameter: str, text: str) -> Fraction:
-    """A part of the free space, 0 to 1: `10`, `10p` and `0.1` are all a tenth, because below 1 it is a fraction."""
+def read_offset(parameter: str, text: str) -> Fraction:
+    """A part of the free space, 0 to 1: `10`, `10p` and `0.1` are all a tenth. A number below 1 is a fraction."""
     value = parse_decimal(text.removesuffix("p"))
     if value is None or value > 100:
         raise BadValue(parameter, text, expected="an offset from 0 to 100 percent", fix="write 50 for the middle")
@@ -270,20 +272,20 @@ class UnknownWord(BadValue):
 
 
 def read_word(parameter: str, text: str, known: Mapping[str, T]) -> T:
-    """The value of a word. Raises UnknownWord with the known words and the nearest one."""
+    """The value of a word in the table `known`. Raises UnknownWord, which suggests the nearest known word."""
     if text not in known:
         raise unknown_word(parameter, text, known)
     return known[text]
 
 
 def word_reader(known: Mapping[str, T]) -> Callable[[str, str], T]:
-    """The reader of one of these words."""
+    """A reader that accepts one of the `known` words and returns its value."""
 
     return lambda parameter, text: read_word(parameter, text, known)
 
 
 def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWord:
-    """The error for an unknown word, with the known words."""
+    """The error for an unknown word. It lists the known words and suggests the nearest one."""
     near = nearest(text, known)
     words = ", ".join(known)
     return UnknownWord(parameter, text, expected=f"one of {words}", fix=f"write {near}" if near else "leave it out")
@@ -291,14 +293,14 @@ def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWo
 
 @dataclass(frozen=True, slots=True)
 class WordList(Generic[T]):
-    """The values of the known words of a list, in its order, and its unknown words."""
+    """A parsed list of words: the values of its known words, in order, and its unknown words as text."""
 
     known: tuple[T, ...]
     unknown: tuple[str, ...] = ()
 
 
 def read_words(parameter: str, text: str, known: Mapping[str, T]) -> WordList[T]:
-    """A comma-separated list of words, duplicates and empty items removed. Raises BadValue only for too many items."""
+    """The words of a comma-separated list without duplicates and empty items. Raises BadValue only above MAX_ITEMS."""
     parts = tuple(dict.fromkeys(filter(None, split_items(parameter, text))))
     return WordList(
         known=tuple(dict.fromkeys(known[part] for part in parts if part in known)),

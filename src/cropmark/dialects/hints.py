@@ -6,6 +6,7 @@ They are warnings in development and in explanations. Production does not look f
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from itertools import islice
 from typing import Final
 
@@ -23,15 +24,21 @@ _HTML_AMPERSAND: Final = "amp;"
 def hints(dialect: str, request: ImageRequest) -> tuple[RequestWarning, ...]:
     """A hint for each unknown name in the request that looks like a parameter of the dialect.
 
-    `v` and `utm_source` do not, and give no hint. Only the first MAX_NAMES unknown names are compared.
+    Names such as `v` and `utm_source` are not similar to any parameter and give no hint. Only the first MAX_NAMES
+    unknown names are compared.
     """
-    known = registry.entry(dialect).parameter_names
+    known = _known_names(dialect)
     unknown = islice((name for name in dict.fromkeys(_names(dialect, request)) if name not in known), MAX_NAMES)
     return tuple(RequestWarning(name, text) for name in unknown if (text := _suggestion(name, known)))
 
 
+@cache
+def _known_names(dialect: str) -> frozenset[str]:
+    return registry.entry(dialect).parameter_names
+
+
 def _names(dialect: str, request: ImageRequest) -> Iterator[str]:
-    """The names in the query, in the headers that hold a query, and in the body."""
+    """The parameter names in the query, in the headers that hold a query, and in the body."""
     headers = (request.headers.get(header, "") for header, _ in registry.entry(dialect).header_params)
     # A further question mark separates too: Contentstack's SDKs append `?width=200` to every URL.
     for query in (request.query.replace("?", "&"), *headers):

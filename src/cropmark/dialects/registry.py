@@ -1,4 +1,4 @@
-"""The list of all dialects; configuration, server, CLI, start page and documents derive theirs from it.
+"""The list of all dialects, which configuration, server, CLI, playground and documents read.
 
 A new dialect is a folder next to this file and one entry in DIALECTS. Pure: importing this module opens nothing.
 """
@@ -18,6 +18,7 @@ from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.kontent.dialect import Kontent
 from cropmark.dialects.kontent.settings import KontentSettings
 from cropmark.dialects.pixlab.dialect import PixLab
+from cropmark.dialects.pixlab.params import rendering_endpoints
 from cropmark.dialects.pixlab.settings import PixLabSettings
 
 
@@ -33,7 +34,7 @@ class DefaultMount:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An example query for the start page, with the label of its link."""
+    """An example query for the playground, with the label of its button."""
 
     label: str
     query: str
@@ -41,7 +42,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class DialectEntry:
-    """A dialect with all that the rest of the project derives from it."""
+    """A dialect in the list: its classes, its default mounts, and its texts for the start page and the documents."""
 
     name: str
     """The dialect's name in the configuration, on the command line, in metrics and in file names of documents."""
@@ -50,16 +51,20 @@ class DialectEntry:
     title: str
     """The vendor's name for the service, as documents show it."""
     mounts: tuple[DefaultMount, ...] = ()
-    """The places where the server offers the dialect without further configuration, each over a folder."""
+    """The URL path prefixes at which the server offers the dialect without further configuration."""
     samples: tuple[Sample, ...] = ()
     thumbnail: str = ""
-    """The query of the start page's 16:9 thumbnails."""
+    """The query of the 16:9 thumbnails of the playground. No smart crop: its analysis would delay the first result."""
     header_params: tuple[tuple[str, tuple[ParameterDoc, ...]], ...] = ()
     """Request headers that hold a query string, each with its parameters."""
+    query_path: str = "image"
+    """The path of a request of which the command line or the Python API receives the query only."""
+    requests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The endpoints that render an image, each with the parameters that change it; empty without endpoints."""
     is_endpoint: bool = False
-    """True if endpoints of its own (web/pixlab) serve the dialect at its mounts, instead of a Site over a source.
+    """True if endpoints (web/pixlab) serve the dialect at its mounts, in place of a Site with a source.
 
-    Such a dialect serves no folder: its callers name or upload the image.
+    A dialect with endpoints serves no folder: its callers name or upload the image.
     """
 
     @property
@@ -69,7 +74,7 @@ class DialectEntry:
         return frozenset((*(doc.name for doc in self.cls.params), *in_headers))
 
     def build(self, settings: object | None = None) -> Dialect:
-        """The dialect with these settings, an instance of `settings_cls`; None: the defaults."""
+        """A new dialect with these settings, an instance of `settings_cls`; with None, the default settings."""
         return self.cls(self.settings_cls() if settings is None else settings)
 
 
@@ -88,7 +93,7 @@ DIALECTS: Final[tuple[DialectEntry, ...]] = (
             Sample("black, white", "width=320&bw=atkinson&format=png8"),
             Sample("blurred", "width=320&blur=12&saturation=-60"),
         ),
-        thumbnail="crop=16:9,smart&width=480",
+        thumbnail="crop=16:9&width=192",
         header_params=((OVERLAY_HEADER, Fastly.overlay_params), (MONTAGE_HEADER, Fastly.montage_params)),
     ),
     DialectEntry(
@@ -102,7 +107,7 @@ DIALECTS: Final[tuple[DialectEntry, ...]] = (
             Sample("padded", "width=320&pad=20&bg-color=ffcc00"),
             Sample("smart 4:5", "crop=4:5,smart&width=320"),
         ),
-        thumbnail="crop=16:9,smart&width=480",
+        thumbnail="crop=16:9&width=192",
     ),
     DialectEntry(
         "kontent",
@@ -115,14 +120,27 @@ DIALECTS: Final[tuple[DialectEntry, ...]] = (
             Sample("focal point", "w=320&h=320&fit=crop&crop=focalpoint&fp-x=0.3&fp-y=0.3&fp-z=2"),
             Sample("smart", "w=480&h=160&fit=crop&crop=smart"),
         ),
-        thumbnail="w=480&h=270&fit=crop&crop=smart",
+        thumbnail="w=192&h=108&fit=crop",
     ),
-    DialectEntry("pixlab", PixLab, PixLabSettings, "PixLab", mounts=(DefaultMount("/pixlab"),), is_endpoint=True),
+    DialectEntry(
+        "pixlab",
+        PixLab,
+        PixLabSettings,
+        "PixLab",
+        mounts=(DefaultMount("/pixlab"),),
+        query_path="crop",
+        samples=(
+            Sample("small", "x=0&y=0&width=200&height=150"),
+            Sample("square", "x=100&y=50&width=300&height=300"),
+        ),
+        requests={endpoint.value: names for endpoint, names in rendering_endpoints()},
+        is_endpoint=True,
+    ),
 )
 
 
 def entry(name: str) -> DialectEntry:
-    """The dialect of this name. Raises KeyError."""
+    """The entry of the dialect with this name. Raises KeyError for an unknown name."""
     try:
         return next(dialect for dialect in DIALECTS if dialect.name == name)
     except StopIteration:
@@ -135,5 +153,5 @@ def names() -> tuple[str, ...]:
 
 
 def folder_entries() -> tuple[DialectEntry, ...]:
-    """The dialects that serve a folder at their mounts: all but those with endpoints of their own."""
+    """The dialects that serve a folder at their mounts: all with `is_endpoint` False."""
     return tuple(dialect for dialect in DIALECTS if not dialect.is_endpoint)

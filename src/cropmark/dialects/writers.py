@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from cropmark.dialects.dialect import DialectQuery, Headers, Serialized, Unsupported
 from cropmark.dialects.grammar import MAX_NUMBER_CHARS
+from cropmark.dialects.params import StepParameter
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Color, Length, Pixels, Ratio, Share, Size
 from cropmark.plan.plan import EncodingChoice, Output
@@ -38,17 +39,23 @@ class UnsupportedValue(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A position in a dialect's fixed order of Steps: the type of Step at it, and its writer."""
+    """A position in a dialect's fixed order of Steps: the type of its Step, and the function that writes the Step."""
 
     step: type[AnyStep]
     write: Callable[[Any], QueryParams]  # takes a Step of type `step`, which differs between the Slots of a tuple
-    """Raises UnsupportedValue."""
+    """Returns the parameters that express the Step. Raises UnsupportedValue."""
+
+
+def parameter_slot(parameter: StepParameter[Any]) -> Slot:
+    """The slot of a parameter that spells a complete Step."""
+    return Slot(parameter.step, lambda step: {parameter.name: parameter.format(step)})
 
 
 def serialize_steps(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> QueryParams | Unsupported:
-    """The parameters of all Steps, each in a slot after that of the Step before it.
+    """The parameters of all Steps, or the reasons why the dialect cannot express them in this order.
 
-    Assigned from the last Step backwards, each to the last free slot, so a crop before a trim becomes a precrop.
+    Each Step needs a slot after the slot of the previous Step. Slots are assigned from the last Step backwards: each
+    Step gets the last free slot of its type, so a crop before a trim becomes a precrop.
     """
     written: list[QueryParams] = []
     reasons: list[str] = []
@@ -76,7 +83,7 @@ def _no_slot(step: AnyStep, slots: Sequence[Slot]) -> str:
 
 
 def _merge(written: Sequence[QueryParams]) -> QueryParams | Unsupported:
-    """All parameters together; two Steps with the same parameter, such as a color, must agree on its text."""
+    """All parameters in one mapping; Unsupported if two Steps need different texts for one, such as `bg-color`."""
     params: dict[str, str] = {}
     for name, text in (pair for each in written for pair in each.items()):
         if params.setdefault(name, text) != text:
@@ -85,7 +92,7 @@ def _merge(written: Sequence[QueryParams]) -> QueryParams | Unsupported:
 
 
 def reject_other_fields(step: AnyStep, *written: str) -> None:
-    """Raises UnsupportedValue if a field of the Step is neither written nor at its default."""
+    """Raises UnsupportedValue if a field of the Step is not named in `written` and differs from its default."""
     ignored = {"skipped_for", "warning_if_skipped", "parameter", *written}
     for field in fields(step):
         if field.name not in ignored and getattr(step, field.name) != field.default:
@@ -103,19 +110,19 @@ def encode_query(params: QueryParams) -> str:
 def serialized(
     params: QueryParams, encodings: Sequence[QueryParams], *, endpoint: str = "", headers: Headers = ()
 ) -> Serialized:
-    """A query for each encoding: the parameters of the Steps, then those of the encoding."""
+    """A query for each of the `encodings`: the `params` of the Steps, then the parameters of the encoding."""
     texts = dict.fromkeys(encode_query({**params, **encoding}) for encoding in encodings)
     return Serialized(tuple(DialectQuery(text, endpoint, headers) for text in texts))
 
 
 def combinations(*choices: Sequence[QueryParams]) -> tuple[QueryParams, ...]:
-    """All combinations of one choice of each; those with the fewest parameters come first."""
+    """All combinations of one element of each of the `choices`; combinations with fewer parameters come first."""
     merged: Iterator[QueryParams] = ({k: v for part in parts for k, v in part.items()} for parts in product(*choices))
     return tuple(sorted(merged, key=len))
 
 
 def param_choices(name: str, texts: Sequence[str]) -> tuple[QueryParams, ...]:
-    """The choices of a parameter: absent, or with one of these texts."""
+    """The choices for a parameter: no parameter, or the parameter with one of these texts."""
     return ({}, *({name: text} for text in texts))
 
 
@@ -137,12 +144,12 @@ def _first_choice_format(output: Output, info: Info) -> Format:
 
 
 def qualities(output: Output) -> tuple[int, ...]:
-    """The qualities of all choices, in order."""
+    """The different qualities of the output's choices, in the order of the choices."""
     return tuple(dict.fromkeys(choice.quality for choice in output.choices if choice.quality is not None))
 
 
 def is_first_frame(output: Output) -> bool:
-    """True if a choice writes only the first frame."""
+    """True if the output, or any of its choices, writes only the first frame of an animation."""
     return output.first_frame or any(choice.first_frame for choice in output.choices)
 
 
@@ -152,7 +159,7 @@ def aliases(words: Mapping[str, Any], value: object) -> tuple[str, ...]:
 
 
 def word_for(field: str, words: Mapping[str, Any], value: object) -> str:
-    """The first word for a value in a table of readers. Raises UnsupportedValue."""
+    """The first word that means this value in a word table such as FITS. Raises UnsupportedValue."""
     found = aliases(words, value)
     if not found:
         raise UnsupportedValue(field, f"this dialect has no word for {getattr(value, 'value', value)}")
@@ -200,7 +207,7 @@ def format_fraction_or_pixels(field: str, value: Length) -> str:
 
 
 def whole_pixels(field: str, value: Length | None) -> int:
-    """The length as a whole number of pixels; 0 for None. Raises UnsupportedValue."""
+    """The length as a whole number of pixels; 0 for None. Raises UnsupportedValue for any other length."""
     match value:
         case None:
             return 0
@@ -211,7 +218,7 @@ def whole_pixels(field: str, value: Length | None) -> int:
 
 
 def format_edges(field: str, value: Edges) -> str:
-    """The shortest CSS form: `10`, `10,20`, or all four."""
+    """The edges as one to four lengths, as few as CSS allows: `10`, `10,20`, `10,20,30` or `10,20,30,40`."""
     top, right, bottom, left = (
         format_length(field, side) for side in (value.top, value.right, value.bottom, value.left)
     )
@@ -226,7 +233,7 @@ def format_edges(field: str, value: Edges) -> str:
 
 
 def format_shape(field: str, value: Shape) -> str:
-    """`16:9`, or a width and a height."""
+    """The text of a shape: a ratio such as `16:9`, or a width and a height such as `640,480`."""
     match value:
         case Ratio(width, height):
             proportion = width / height
@@ -236,7 +243,7 @@ def format_shape(field: str, value: Shape) -> str:
 
 
 def format_placement(axis: str, field: str, value: Placement) -> tuple[str, ...]:
-    """`x10` or `offset-x25p`, as an item of a list; empty if centered."""
+    """The placement along `axis` as a list item, such as `x10` or `offset-x25p`; empty if it is centered."""
     match value:
         case Offset(distance):
             return (f"{axis}{format_length(field, distance)}",)
@@ -248,7 +255,7 @@ def format_placement(axis: str, field: str, value: Placement) -> tuple[str, ...]
 
 
 def format_color(value: Color) -> str:
-    """`ff8800`, or with alpha `255,136,0,0.502`, which reads back as the same level."""
+    """The color as `ff8800`, or with alpha as `255,136,0,0.502`, which the reader turns into the same alpha byte."""
     if value.opaque:
         return f"{value.red:02x}{value.green:02x}{value.blue:02x}"
     # Three decimals are enough to distinguish all 256 levels.

@@ -17,9 +17,9 @@ LUMINANCE_WEIGHTS = (2126, 7152, 722)
 def adjust_color(frame: Image, adjust: ColorAdjust) -> Image:
     """The frame after brightness, then contrast, then saturation. Each step clips and rounds (halves up).
 
-    Source: https://www.fastly.com/documentation/reference/io/brightness. It gives no formulas: brightness is linear
-    interpolation to white or black, contrast the usual 259-based factor around 128, saturation the distance from the
-    luminance.
+    Source: https://www.fastly.com/documentation/reference/io/brightness. The page gives no formulas. Here, brightness
+    is a linear interpolation to white or black, contrast is the usual 259-based factor around 128, and saturation
+    scales the distance from the luminance.
     """
     curves = _lookup_table(adjust)
     return on_colors(frame, lambda colors: _saturate(colors.maplut(curves), adjust.saturation))

@@ -17,7 +17,10 @@ _BT709, _SRGB, _UNSPECIFIED, _IDENTITY = 1, 13, 2, 0
 
 @dataclass(frozen=True, slots=True)
 class CodedColors:
-    """Code points of ITU-T H.273, and the range of the samples: limited to 16 to 235 of 255, or full."""
+    """The code points of primaries and transfer function in ITU-T H.273, and the range of the samples.
+
+    `full_range`: samples are 0 to 255; without it, only 16 to 235.
+    """
 
     primaries: int
     transfer: int

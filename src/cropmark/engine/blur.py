@@ -1,4 +1,4 @@
-"""Gaussian blur, and the unsharp mask that uses it. Beyond an edge, the edge pixels repeat."""
+"""Gaussian blur, and the unsharp mask that is computed with it. Beyond the edges of the frame, edge pixels repeat."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def gaussian_blur(frame: Image, sigma: Fraction) -> Image:
 
 
 def unsharp_mask(frame: Image, sigma: Fraction, gain: Fraction, threshold: int) -> Image:
-    """The 8-bit frame plus `gain` times its difference from its blur, where that is at least `threshold` levels.
+    """The 8-bit frame plus `gain` times its difference from the blurred frame.
 
-    Bands are independent. The blur is weighted by alpha; alpha itself does not change.
+    Samples with a difference of less than `threshold` levels do not change. Bands are independent. The blur is weighted
+    by alpha; alpha itself does not change.
     """
     if gain == 0:
         return frame
@@ -44,7 +45,7 @@ def _blurred_levels(frame: Image, sigma: float) -> Image:
 
 
 def _convolve(fine: Image, sigma: float) -> Image:
-    """The blur of 16-bit samples in sublevels."""
+    """The blurred frame, for samples in sublevels of 16 bits."""
     factor = int(sigma / _SHRUNK_SIGMA)
     return fine.convsep(_kernel(sigma), precision="integer") if factor < 2 else _blur_shrunk(fine, sigma, factor)
 
@@ -72,7 +73,7 @@ def _blur_shrunk(frame: Image, sigma: float, factor: int) -> Image:
 
 
 def _kernel(sigma: float) -> Image:
-    """The Gaussian as one row of integers. libvips' own is truncated, and its largest weight is 20."""
+    """The Gaussian kernel as one row of integers. libvips' own kernel is truncated, and its largest weight is 20."""
     reach = max(1, ceil(_RADIUS_SIGMAS * sigma))
     row = [round(1000 * exp(-(x**2) / (2 * sigma**2))) for x in range(-reach, reach + 1)]
     kernel = Image.new_from_array([row]).copy()

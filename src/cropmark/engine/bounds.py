@@ -10,7 +10,7 @@ from cropmark.model.formats import SNIFF_BYTES, Format, is_avif_sequence
 
 _PNG_SIGNATURE_BYTES = 8
 _PNG_CHUNK_BYTES = 12
-"""Length, name and checksum of a chunk without data."""
+"""The bytes of a chunk without data: its length, name and checksum."""
 
 
 def is_lossless(data: bytes, stored_as: Format) -> bool:
@@ -29,6 +29,8 @@ def is_lossless(data: bytes, stored_as: Format) -> bool:
 
 def is_first_frame_only(data: bytes, stored_as: Format) -> bool:
     """True for an animation of which libvips decodes one frame: an AVIF sequence, or a PNG with several frames.
+
+    The extra `motion` reads AVIF sequences whole.
 
     Source: https://www.w3.org/TR/png-3/#apng-frame-based-animation
     """
@@ -53,10 +55,10 @@ def _png_headers(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def is_too_short(length: int, pixels: int, stored_as: Format, bits_per_pixel: int) -> bool:
-    """True if a file of `length` bytes cannot hold that number of pixels: a decompression bomb or a truncated file.
+    """True if a file of `length` bytes cannot hold `pixels`: it is a decompression bomb or truncated.
 
-    Deflate expands at most 1032 times, and each 8 by 8 block of a JPEG takes at least one bit. The other formats store
-    a plain color in a few bytes, so they have no such bound.
+    In PNG, Deflate expands at most 1032 times; in JPEG, each block of 8 by 8 pixels takes at least one bit. The other
+    formats can store any number of pixels of one color in a few bytes, so for them the result is always False.
     """
     match stored_as:
         case Format.PNG:

@@ -1,4 +1,4 @@
-"""Writes the ICC profile for colors that a file declares by other means.
+"""Writes an ICC profile for colors that a file declares without a profile.
 
 Source: https://www.color.org/specification/ICC.1-2022-05.pdf
 """
@@ -21,7 +21,10 @@ _COPYRIGHT: Final = "No copyright, use freely"
 
 @lru_cache(maxsize=64)
 def rgb_profile(colors: SdrColors) -> bytes:
-    """An ICC profile (matrix and tone curve) for these colors. Raises ValueError if their triangle excludes white."""
+    """An ICC profile (matrix and tone curve) for these colors.
+
+    Raises ValueError if white is outside the triangle of the primaries.
+    """
     to_d50 = adaptation(white_xyz(colors.primaries), D50)
     red, green, blue = transposed(multiplied(to_d50, rgb_to_xyz(colors.primaries)))
     curve = _curve(colors.curve)
@@ -45,7 +48,7 @@ def _profile(tags: dict[bytes, bytes]) -> bytes:
 
 
 def _curve(curve: Curve) -> bytes:
-    """A parametric curve of type 3: gamma, then the line through the rest, then the slope and the end of the toe."""
+    """A parametric curve of type 3: gamma, scale and offset of the power function, slope and end of its linear toe."""
     numbers = (curve.gamma, curve.scale, curve.offset, curve.slope, curve.knee)
     return b"para" + bytes(4) + pack(">H2x", 3) + b"".join(map(_fixed, numbers))
 

@@ -18,7 +18,7 @@ from cropmark.engine.colorimetry import Primaries, rgb_to_xyz
 
 
 class HdrTransfer(Enum):
-    """A transfer function for light above the white of a page, by its code point in ITU-T H.273."""
+    """A transfer function that encodes light brighter than the white of a page; its code point in ITU-T H.273."""
 
     PQ = 16
     HLG = 18
@@ -26,7 +26,7 @@ class HdrTransfer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The light of a sample v, both 0 to 1: (scale * v + offset) ** gamma, but slope * v below the knee."""
+    """The light of a sample v, both from 0 to 1: (scale * v + offset) ** gamma, and slope * v for v below `knee`."""
 
     gamma: float
     scale: float = 1.0
@@ -37,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class SdrColors:
-    """The colors of an image with the white of a page as its brightest sample."""
+    """The primaries and the tone curve of an SDR image: its largest sample is the white of a page."""
 
     primaries: Primaries
     curve: Curve
@@ -72,7 +72,7 @@ PRIMARIES: Final[Mapping[int, Primaries]] = MappingProxyType({
     12: Primaries((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _D65),            # Display P3
     22: Primaries((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), _D65),            # EBU Tech. 3213
 })
-"""By code point in ITU-T H.273, table 2."""
+"""The primaries by their code point in ITU-T H.273, table 2."""
 
 _SRGB_CURVE: Final = Curve(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _CURVES: Final[Mapping[int, Curve]] = MappingProxyType({
@@ -83,17 +83,17 @@ _CURVES: Final[Mapping[int, Curve]] = MappingProxyType({
     13: _SRGB_CURVE,
     17: Curve(2.6, (52.37 / 48) ** (1 / 2.6)),                                      # SMPTE ST 428-1
 })
-"""By code point in ITU-T H.273, table 3."""
+"""The curves by the code point of the transfer function in ITU-T H.273, table 3."""
 # fmt: on
 
 _HDR_CODES: Final = frozenset(transfer.value for transfer in HdrTransfer)
 SRGB: Final = SdrColors(PRIMARIES[1], _SRGB_CURVE)
 
 _CAMERA_CURVES: Final = frozenset({1, 6, 14, 15})
-"""BT.709, BT.601 and BT.2020, which define the curve of a camera, not of a screen."""
+"""The code points of BT.709, BT.601 and BT.2020, which define the curve of a camera, not of a screen."""
 _XVYCC: Final = 11
 _SCREEN_CURVE: Final = Curve(2.4)
-"""The screen for these cameras (BT.1886)."""
+"""The curve of a screen that shows images of these cameras (BT.1886)."""
 _DEFAULT_PEAK_NITS: Final = 1000
 _MAX_PEAK_NITS: Final = 10_000
 
@@ -105,14 +105,16 @@ _CHUNK_LENGTHS: Final[Mapping[bytes, int]] = MappingProxyType(
 )
 _SRGB_GAMMA: Final = 1 / 2.2
 _GAMMA_TOLERANCE: Final = 0.05
-"""gAMA alone counts as sRGB within this share of 1/2.2, as in libpng and browsers: few files mean the difference."""
+"""A gAMA chunk without cHRM counts as sRGB if its value differs from 1/2.2 by at most this share, as in libpng and
+browsers: few files mean the difference."""
 _GAMMA_RANGE: Final = (0.01, 100)
 
 
 def png_colors(data: bytes, *, has_profile: bool) -> AnyColors | None:
     """The colors that the chunks of a PNG declare; None if its profile applies, or nothing is declared.
 
-    `has_profile`: the file has a usable iCCP chunk. The order is cICP, iCCP, sRGB, gAMA with or without cHRM.
+    `has_profile` is True if the file has a usable iCCP chunk. The first of these chunks applies: cICP, iCCP, sRGB,
+    gAMA with or without cHRM.
     Source: https://www.w3.org/TR/png-3/#color-chunk-precendence
     """
     chunks = _color_chunks(data)
@@ -125,7 +127,7 @@ def png_colors(data: bytes, *, has_profile: bool) -> AnyColors | None:
 
 
 def _color_chunks(data: bytes) -> dict[bytes, bytes]:
-    """The first color chunk of each kind before the pixels; none with a wrong length or checksum."""
+    """The first color chunk of each kind before the pixels. Chunks with a wrong length or checksum are left out."""
     found: dict[bytes, bytes] = {}
     at = 8
     for _ in range(_MAX_CHUNKS):
@@ -140,7 +142,10 @@ def _color_chunks(data: bytes) -> dict[bytes, bytes]:
 
 
 def _cicp_colors(chunks: Mapping[bytes, bytes]) -> AnyColors | None:
-    """The colors of cICP. Like browsers, it ignores values that a PNG in RGB cannot have: a matrix, a limited range."""
+    """The colors of the chunk cICP; None if it is absent or unknown.
+
+    As in browsers, a chunk with a matrix or a limited range is ignored: a PNG in RGB cannot have them.
+    """
     primaries, transfer, matrix, full_range = chunks.get(b"cICP", bytes(4))
     if primaries not in PRIMARIES or (matrix, full_range) != (0, 1):
         return None
@@ -152,7 +157,7 @@ def _cicp_colors(chunks: Mapping[bytes, bytes]) -> AnyColors | None:
 
 
 def _png_peak_nits(chunks: Mapping[bytes, bytes]) -> int:
-    """The brightest light of the content (cLLI), else of the screen it was made on (mDCV)."""
+    """The brightest light of the content (chunk cLLI), else of the screen that it was made on (chunk mDCV)."""
     content = int.from_bytes(chunks.get(b"cLLI", b"")[:4], "big")
     screen = int.from_bytes(chunks.get(b"mDCV", b"")[16:20], "big")
     return _peak_nits((content or screen) // 10_000)
@@ -185,9 +190,9 @@ def _chrm_primaries(chunk: bytes) -> Primaries | None:
 
 
 def avif_colors(primaries: int, transfer: int, max_nits: int) -> AnyColors:
-    """The colors of an AVIF with these code points; unknown and unspecified ones are sRGB's.
+    """The colors of an AVIF with these code points; unknown and unspecified code points mean sRGB.
 
-    Cameras' curves count as sRGB's, as in browsers: encoders write them for images that were never video.
+    A camera's curve counts as sRGB too, as in browsers: encoders write it for images that were never video.
     """
     known = primaries if primaries in PRIMARIES else 1
     if transfer in _HDR_CODES:

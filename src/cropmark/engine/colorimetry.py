@@ -12,7 +12,7 @@ from typing import Final
 Chromaticity = tuple[float, float]
 Vector = Sequence[float]
 Matrix = tuple[Vector, Vector, Vector]
-"""Three rows."""
+"""A matrix as three rows."""
 
 D50: Final = (0.9642, 1.0, 0.8249)
 """The white of ICC profiles."""
@@ -30,7 +30,10 @@ class Primaries:
 
 
 def rgb_to_xyz(primaries: Primaries) -> Matrix:
-    """The matrix from linear RGB to XYZ, white with Y = 1. Raises ValueError if the primaries enclose no white."""
+    """The matrix from linear RGB to XYZ, in which white has Y = 1.
+
+    Raises ValueError if white is outside the triangle of the primaries.
+    """
     unscaled = transposed((_xyz(primaries.red), _xyz(primaries.green), _xyz(primaries.blue)))
     lights = applied(inverse(unscaled), white_xyz(primaries))
     if min(lights) <= 0:
@@ -40,7 +43,7 @@ def rgb_to_xyz(primaries: Primaries) -> Matrix:
 
 
 def white_xyz(primaries: Primaries) -> Vector:
-    """The XYZ of white, with Y = 1. Raises ValueError if its y is 0."""
+    """The XYZ of white, with Y = 1. Raises ValueError if the chromaticity y of white is not above 0."""
     x, y = primaries.white
     if y <= 0:
         raise ValueError("white has no light")
@@ -48,7 +51,7 @@ def white_xyz(primaries: Primaries) -> Vector:
 
 
 def adaptation(white: Vector, target: Vector) -> Matrix:
-    """The Bradford matrix for XYZ that adapts colors from one white to another."""
+    """The Bradford matrix that adapts XYZ colors from one white to the white `target`."""
     ratios = [to / of for of, to in zip(applied(_BRADFORD, white), applied(_BRADFORD, target), strict=True)]
     first, second, third = (_scaled(row, (ratio,) * 3) for row, ratio in zip(_BRADFORD, ratios, strict=True))
     return multiplied(inverse(_BRADFORD), (first, second, third))
@@ -70,7 +73,7 @@ def transposed(matrix: Matrix) -> Matrix:
 
 
 def inverse(matrix: Matrix) -> Matrix:
-    """Raises ValueError if the matrix has no inverse."""
+    """The inverse of the matrix. Raises ValueError if it has none."""
     a, b, c = matrix
     cofactors = (_cross(b, c), _cross(c, a), _cross(a, b))
     determinant = _dot(a, cofactors[0])

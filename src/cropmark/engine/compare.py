@@ -1,7 +1,8 @@
-"""The difference of two images in levels of their pixels."""
+"""Measures how much the pixel values of two images differ: mean, maximum and PSNR."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log10
 
 import pyvips
@@ -18,14 +19,18 @@ from cropmark.runtime.reads import Data
 MAX_PIXELS = 100_000_000
 
 
-def difference(one: Data, two: Data) -> ImageDifference:
+def difference(one: Data, two: Data, headers: Sequence[load.Header] | None = None) -> ImageDifference:
     """The difference of two images' first frames, upright and in sRGB, over their common size.
 
-    Both are scaled to the smaller width and the smaller height first. Colors are weighted by alpha: differences under
-    transparent pixels do not count. Raises SourceUnusable if one cannot be decoded, SourceTooLarge above MAX_PIXELS.
+    Before the comparison, both frames are scaled to the smaller width and the smaller height. Colors are weighted by
+    alpha: differences under transparent pixels do not count. `headers` are those of both images if they were read
+    already. Raises SourceUnusable if an image cannot be decoded,
+    SourceTooLarge if one has more than MAX_PIXELS.
     """
     try:
-        first, second = _frame(one), _frame(two)
+        first, second = (
+            _frame(*each) for each in zip((one, two), headers or map(load.inspect, (one, two)), strict=True)
+        )
         size = Size(min(first.width, second.width), min(first.height, second.height))
         alpha = first.hasalpha() or second.hasalpha()
         difference = (_levels(first, size, alpha=alpha) - _levels(second, size, alpha=alpha)).abs()
@@ -35,17 +40,17 @@ def difference(one: Data, two: Data) -> ImageDifference:
         raise load.broken_source() from error
 
 
-def _frame(data: Data) -> Image:
-    info = load.info_of(data)
+def _frame(data: Data, header: load.Header) -> Image:
+    info, opened = header
     if info.format not in READABLE:
         raise load.broken_source()
     if info.stored_size.area > MAX_PIXELS:
         raise SourceTooLarge(f"the image has {info.stored_size.area} pixels, at most {MAX_PIXELS} are compared")
-    return color.to_srgb(in_memory(load.decode(data, info).frames[0]))
+    return color.to_srgb(in_memory(load.decode(data, info, header=opened).frames[0]))
 
 
 def _levels(frame: Image, size: Size, *, alpha: bool) -> Image:
-    """The frame at that size as 8-bit levels, with four bands if either image has alpha."""
+    """The frame scaled to `size`, as 8-bit levels, with four bands if either image has alpha."""
     if alpha:
         whole = frame if frame.hasalpha() else frame.addalpha()
         frame = whole.premultiply().rint().cast("uchar")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyvips import Image
 
 from cropmark.geometry.recipe import Compose
@@ -39,23 +41,38 @@ def flatten_onto(frame: Image, background: Color) -> Image:
         return frame
     if background.opaque:
         return _to_levels(frame.cast("float").flatten(background=_bands(background, alpha=False)))
-    return _over(solid_color(Size(frame.width, frame.height), background), frame)
+    whole = Box(0, 0, frame.width, frame.height)
+    return _over(solid_color(whole.size, background), [(frame, whole)])
 
 
-def compose(frame: Image, layer: Image, op: Compose) -> Image:
-    """The layer over the frame at the Op's position, tiled if the Op says so. Size and bands do not change."""
-    left, across = _tile_span(op.left, layer.width, frame.width, op.across)
-    top, down = _tile_span(op.top, layer.height, frame.height, op.down)
-    tiled = layer.replicate(across, down) if (across, down) != (1, 1) else layer
-    seen = Box(left, top, tiled.width, tiled.height).clipped_to(Size(frame.width, frame.height))
-    if seen is None:
+def compose(frame: Image, layers: Sequence[tuple[Compose, Image]]) -> Image:
+    """The frame with the layers drawn over it in their order, each at the position of its Op, as tiles if that repeats
+    it.
+
+    The size and the bands of the frame do not change.
+    """
+    size = Size(frame.width, frame.height)
+    seen = [found for op, layer in layers if (found := _seen_layer(size, layer, op)) is not None]
+    if not seen:
         return frame
-    joined = _over(frame, _crop_to(tiled, seen, left, top), seen.left, seen.top)
+    joined = _over(frame, seen)
     return joined if frame.hasalpha() else joined.extract_band(0, n=3)
 
 
-def _over(frame: Image, layer: Image, left: int = 0, top: int = 0) -> Image:
-    return _to_levels(frame.cast("float").composite2(layer.cast("float"), "over", x=left, y=top))
+def _seen_layer(frame: Size, layer: Image, op: Compose) -> tuple[Image, Box] | None:
+    """The part of the layer inside the frame, and its place there; None if no part is inside."""
+    left, across = _tile_span(op.left, layer.width, frame.width, op.across)
+    top, down = _tile_span(op.top, layer.height, frame.height, op.down)
+    tiled = layer.replicate(across, down) if (across, down) != (1, 1) else layer
+    seen = Box(left, top, tiled.width, tiled.height).clipped_to(frame)
+    return None if seen is None else (_crop_to(tiled, seen, left, top), seen)
+
+
+def _over(frame: Image, layers: Sequence[tuple[Image, Box]]) -> Image:
+    # In one call: the frame is converted to float and back once, not for each layer.
+    images = [layer.cast("float") for layer, _ in layers]
+    places = {"x": [box.left for _, box in layers], "y": [box.top for _, box in layers]}
+    return _to_levels(frame.cast("float").composite(images, ["over"] * len(images), **places))
 
 
 def _to_levels(mixed: Image) -> Image:

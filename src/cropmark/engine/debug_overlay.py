@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyvips import Image
 
+from cropmark.engine.load import Header
 from cropmark.engine.thumbnail import thumbnail_rgb
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 from cropmark.model.values import Box, Size
@@ -20,16 +21,16 @@ OUTSIDE_BRIGHTNESS = 0.35
 """Brightness of the pixels outside the window, as a factor."""
 
 CONFIDENT_SCORE = 0.8
-"""Faces with a lower score influence the window, but are not reported as faces."""
+"""Faces with a lower score are drawn in UNCERTAIN_FACE_COLOR: they influence the window, but are not reported."""
 
 
-def draw_overlay(data: Data, analysis: Analysis, window: Box | None = None) -> bytes:
+def draw_overlay(data: Data, analysis: Analysis, window: Box | None = None, header: Header | None = None) -> bytes:
     """A PNG of the upright source, at most LONG_SIDE px long, with the analysis drawn on it.
 
     The saliency map is a tint, faces are boxes, and pixels outside the window are dark. `window` is in pixels of the
-    upright source. Raises SourceUnusable.
+    upright source. `header` is the header of the source if it was read already. Raises SourceUnusable.
     """
-    rgb, size, full = thumbnail_rgb(data, LONG_SIDE)
+    rgb, size, full = thumbnail_rgb(data, LONG_SIDE, header)
     image = Image.new_from_memory(rgb, size.width, size.height, 3, "uchar").copy(interpretation="srgb")
     image = _draw_saliency(image, analysis.subject)
     if window is not None:
@@ -55,7 +56,7 @@ def _draw_window(image: Image, window: Box) -> Image:
 
 
 def _draw_outline(image: Image, box: Box, color: tuple[int, int, int]) -> Image:
-    """The image with the box's outline drawn on it, two pixels wide inside the box. Parts outside are not drawn."""
+    """The image with the outline of the box, two pixels wide inside the box. Parts outside the image are not drawn."""
     image = image.draw_rect(list(color), box.left, box.top, box.width, box.height)
     if min(box.width, box.height) > 2:
         image = image.draw_rect(list(color), box.left + 1, box.top + 1, box.width - 2, box.height - 2)

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from pyvips import GValue, Image
+from pyvips import Image
 
 from cropmark.engine.avif import AvifColors, avif_colors_of
 from cropmark.engine.color_profile import rgb_profile
 from cropmark.engine.color_tags import SRGB, AnyColors, HdrColors, avif_colors, png_colors
 from cropmark.engine.gray import gray_by_curve
-from cropmark.engine.image import blob
+from cropmark.engine.image import PROFILE, blob, with_profile, without_profile
+from cropmark.engine.sequence import frame_colors_of
 from cropmark.engine.tiff import lab_of_samples, lab_variant
 from cropmark.engine.tone_map import with_hdr_colors
 from cropmark.model.formats import Format
 from cropmark.runtime.reads import Data
 
-_PROFILE: Final = "icc-profile-data"
 _BLACK, _WHITE = 16, 235
 """The samples of black and white in limited range, of 255."""
 
 
 def with_declared_colors(image: Image, data: bytes, stored_as: Format) -> Image:
-    """The image with the colors that its file declares; unchanged if it declares none or an ICC profile."""
+    """The image with the colors that its file declares by other means than an ICC profile, which takes precedence."""
     match stored_as:
         case Format.PNG:
-            return _with_colors(image, png_colors(data, has_profile=_is_profile(blob(image, _PROFILE))))
-        case Format.AVIF:
+            return _with_colors(image, png_colors(data, has_profile=_is_profile(blob(image, PROFILE))))
+        case Format.AVIF | Format.HEIC:
             found = avif_colors_of(data)
             return _avif_image(image, found) if found else image
         case Format.TIFF:
@@ -35,16 +33,25 @@ def with_declared_colors(image: Image, data: bytes, stored_as: Format) -> Image:
             return image
 
 
+def with_frame_colors(frames: tuple[Image, ...], data: bytes) -> tuple[Image, ...]:
+    """The frames of an AVIF sequence with the colors that the sequence declares; a profile takes precedence."""
+    coded = frame_colors_of(data)
+    if coded is None or _is_profile(blob(frames[0], PROFILE)):
+        return frames
+    colors = avif_colors(coded.primaries, coded.transfer, 0)
+    return tuple(_with_colors(frame, colors) for frame in frames)
+
+
 def with_declared_lab(image: Image, data: Data) -> Image:
-    """The image of a TIFF in L*a*b* if its samples are that; else unchanged."""
+    """The image of a TIFF, marked as L*a*b* if the file declares its samples as L*a*b*; else unchanged."""
     variant = lab_variant(data)
     is_raw = variant is not None and image.format in ("uchar", "ushort") and image.bands >= 3
     return lab_of_samples(image, variant) if variant and is_raw else image
 
 
 def _avif_image(image: Image, found: AvifColors) -> Image:
-    """The image with its colors and, if it is gray, in full range: libheif leaves gray samples as they are."""
-    coded, profile = found.coded, blob(image, _PROFILE)
+    """The image with its colors. Gray samples are stretched to full range, because libheif does not convert them."""
+    coded, profile = found.coded, blob(image, PROFILE)
     ranged = _full_range(image) if coded and found.monochrome and not coded.full_range else image
     if _is_profile(profile):
         return _gray(ranged) if found.monochrome and profile[16:20] == b"GRAY" else ranged
@@ -52,26 +59,16 @@ def _avif_image(image: Image, found: AvifColors) -> Image:
 
 
 def _with_colors(image: Image, colors: AnyColors | None) -> Image:
-    """The image with these colors in place of its profile."""
+    """The image with these colors in place of its profile; unchanged if `colors` is absent."""
     if colors is None:
         return image
     if colors == SRGB:
-        return _without_profile(image)
+        return without_profile(image)
     if isinstance(colors, HdrColors):
-        return with_hdr_colors(_without_profile(image), colors)
+        return with_hdr_colors(without_profile(image), colors)
     if image.bands < 3:
-        return _without_profile(gray_by_curve(image, colors.curve))
-    tagged = image.copy()
-    tagged.set_type(GValue.blob_type, _PROFILE, rgb_profile(colors))
-    return tagged
-
-
-def _without_profile(image: Image) -> Image:
-    if not image.get_typeof(_PROFILE):
-        return image
-    bare = image.copy()
-    bare.remove(_PROFILE)
-    return bare
+        return without_profile(gray_by_curve(image, colors.curve))
+    return with_profile(image, rgb_profile(colors))
 
 
 def _is_profile(profile: bytes) -> bool:
@@ -80,13 +77,13 @@ def _is_profile(profile: bytes) -> bool:
 
 
 def _gray(image: Image) -> Image:
-    """One band of an image with three equal ones, and its alpha. A gray profile applies to no other image."""
+    """The image with its three equal color bands reduced to one: a gray profile needs a single color band."""
     gray = image[0].bandjoin(image[3]) if image.hasalpha() else image[0]
     return gray.copy(interpretation="b-w" if image.format == "uchar" else "grey16")
 
 
 def _full_range(image: Image) -> Image:
-    """The image with black at 0 and white at the largest sample; alpha is in full range already."""
+    """The image in limited range with black moved to 0 and white to the largest sample; alpha does not change."""
     largest, unit = (255, 1) if image.format == "uchar" else (65535, 256)
     factor = largest / ((_WHITE - _BLACK) * unit)
     alpha = (image.bands - 3) * [1]

@@ -29,7 +29,10 @@ _BACK = 384 - 128 - 4
 
 
 def atkinson(gray: bytes, width: int, height: int) -> bytes:
-    """Rows of 0 and 255 for rows of gray levels. Levels from 128 up are white; errors outside the image are dropped."""
+    """The dithered pixels, 0 or 255, for rows of gray levels.
+
+    A level with its errors is white from 128 up. Errors that would be added outside the image are dropped.
+    """
     pitch = max(width, 3)  # from row to row, a wavefront advances by two less than this
     if pitch == width:
         return bytes(_dither(gray, width, height, pitch))
@@ -40,7 +43,10 @@ def atkinson(gray: bytes, width: int, height: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Wavefront:
-    """The pixels x + 2y = step inside the image: rows `first` to before `end`, in lanes counted from row `base`."""
+    """The pixels of the image with x + 2y = step, in the rows from `first` to before `end`.
+
+    The pixel of row `base` is in the lowest lane.
+    """
 
     step: int
     first: int
@@ -48,7 +54,7 @@ class _Wavefront:
     base: int
 
     def pixels(self, pitch: int) -> slice:
-        """Their offsets in a buffer with rows `pitch` bytes apart."""
+        """The offsets of the wavefront's pixels in a buffer with rows `pitch` bytes apart."""
         stride = pitch - 2
         start = self.step + self.first * stride
         return slice(start, start + (self.end - self.first - 1) * stride + 1, stride)
@@ -86,7 +92,7 @@ def _dither(gray: bytes, width: int, height: int, pitch: int) -> bytearray:
 
 
 def _to_lanes(levels: bytes, line: _Wavefront) -> int:
-    """The bytes as lanes of one integer."""
+    """The levels of the wavefront's pixels as lanes of one integer."""
     wide = bytearray(2 * len(levels))
     wide[::2] = levels
     return int.from_bytes(wide, "little") << _LANE * (line.first - line.base)

@@ -12,18 +12,20 @@ from struct import pack, unpack_from
 # A code of 12 bits, the longest, encodes at most 4096 pixels; shorter codes encode fewer per bit.
 _MAX_PIXELS_PER_BYTE = 2731
 _HEADER_BYTES = 13
+_MAX_SIDE = 65535
 _CONTROL = 0xF9
 _KEEP, _TO_BACKGROUND, _TO_PREVIOUS = 1, 2, (3, 4)
-"""Disposal methods. 4 is undefined, and means 3 in old files and in every browser."""
+"""Disposal methods. 4 is not defined by the specification; old files and all browsers use it like 3."""
 
 _GUESSED_SCREENS = ((640, 480), (640, 512), (800, 600), (1024, 768), (1280, 1024), (1600, 1200))
 _MAX_TRUSTED_SIDE = 2048
-"""libnsgif distrusts these screen sizes and larger ones, and takes the first frame's size instead."""
+"""If the screen has one of the guessed sizes, or a side above this, libnsgif uses the size of the first frame
+instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class GifFrame:
-    """One image of the file: its box on the canvas, how it is replaced, and where its blocks are in the file."""
+    """One image of the file: its box on the canvas, its disposal method, and the place of its blocks in the file."""
 
     left: int
     top: int
@@ -34,9 +36,9 @@ class GifFrame:
     control_at: int
     """The offset of the byte with the disposal method; 0 if the file has none for this frame."""
     bytes: int
-    """The size of the pixels' sub-blocks."""
+    """The number of bytes of the sub-blocks with the pixels."""
     end: int
-    """The offset after its last block."""
+    """The offset after the last block of the image."""
 
     def covers(self, canvas: tuple[int, int]) -> bool:
         """True if the frame's box covers the whole canvas."""
@@ -45,7 +47,11 @@ class GifFrame:
 
 @dataclass(frozen=True, slots=True)
 class GifBlocks:
-    """The frames of a file. `canvas` is the size that browsers show: the screen, enlarged to hold the first frame."""
+    """The frames of a file, at least one.
+
+    `screen` is the size in its header. `canvas` is the size that browsers show: the screen, enlarged to contain the
+    first frame.
+    """
 
     screen: tuple[int, int]
     canvas: tuple[int, int]
@@ -53,9 +59,10 @@ class GifBlocks:
 
     @property
     def is_opaque(self) -> bool:
-        """True if every frame shows no transparent pixel.
+        """True if no frame is shown with a transparent pixel.
 
-        Optimized files use a transparent color for pixels that do not change: the previous frame shows through.
+        A frame may have a transparent color: optimized files use it for pixels that do not change, where the previous
+        frame shows through.
         """
         painted = False
         for frame in self.frames:
@@ -64,27 +71,27 @@ class GifBlocks:
                 return False
             if frame.disposal not in _TO_PREVIOUS:
                 painted = frame.disposal != _TO_BACKGROUND
-        return bool(self.frames)
+        return True
 
 
 def read_blocks(data: bytes) -> GifBlocks | None:
-    """The frames of the file; None if it is torn: it ends inside a block, or a frame has too few bytes for its size.
+    """The frames of the file, at least one; None if the file is broken.
 
-    The decoder returns half a frame for such a file without an error. A missing trailer after a complete block is
-    accepted.
+    A file is broken if it has no frame, if it ends inside a block, if a frame has too few bytes for its size, or if the
+    first frame ends beyond the largest screen.
+
+    The decoder would return half a frame for such a file, without an error. A file that ends after a complete block,
+    without a trailer, is accepted.
     """
     try:
         frames = tuple(_frames(data))
     except IndexError:
         return None
-    if any(frame.width * frame.height > frame.bytes * _MAX_PIXELS_PER_BYTE for frame in frames):
+    if not frames or any(frame.width * frame.height > frame.bytes * _MAX_PIXELS_PER_BYTE for frame in frames):
         return None
     width, height = unpack_from("<HH", data, 6)
-    canvas = (
-        max([width, *(frame.left + frame.width for frame in frames[:1])]),
-        max([height, *(frame.top + frame.height for frame in frames[:1])]),
-    )
-    return GifBlocks((width, height), canvas, frames)
+    canvas = max(width, frames[0].left + frames[0].width), max(height, frames[0].top + frames[0].height)
+    return GifBlocks((width, height), canvas, frames) if max(canvas) <= _MAX_SIDE else None
 
 
 # --------------------------------------------------------------------------- for libvips
@@ -92,18 +99,21 @@ def read_blocks(data: bytes) -> GifBlocks | None:
 
 @dataclass(frozen=True, slots=True)
 class DecodableGif:
-    """A file from which libvips decodes the frames as browsers show them. `pages` are the frames' page numbers."""
+    """A file that libvips decodes as browsers do. `pages` are the page numbers of the original file's frames in it."""
 
     data: bytes
     pages: tuple[int, ...]
 
 
 def decodable(data: bytes, blocks: GifBlocks) -> DecodableGif:
-    """The file with empty transparent frames added where libvips would paint pixels that no frame paints.
+    """The file with empty transparent frames added, so that libvips decodes it as browsers do. There are two cases:
 
-    libvips has no alpha channel if no frame names a transparent color, paints the background color where it removes a
-    frame that names none, and ignores some screen sizes. An added frame before the first one provides the channel and
-    the size; one after a frame that is removed clears its box. Their pages are skipped (docs/decisions/0160).
+    1. If no frame has a transparent color, libvips makes no alpha channel; it also ignores some screen sizes. An empty
+       frame added before the first one provides the alpha channel and the size.
+    2. If a frame without a transparent color is to be removed, libvips paints the background color in its place. An
+       empty frame added after that frame clears its box instead.
+
+    The pages of the added frames are not among DecodableGif.pages (docs/decisions/0160).
     """
     parts: list[bytes] = []
     pages: list[int] = []
@@ -123,8 +133,6 @@ def decodable(data: bytes, blocks: GifBlocks) -> DecodableGif:
 
 
 def _needs_canvas(blocks: GifBlocks) -> bool:
-    if not blocks.frames:
-        return False
     is_guessed = blocks.screen in _GUESSED_SCREENS or max(blocks.screen) > _MAX_TRUSTED_SIDE
     if is_guessed and not blocks.frames[0].covers(blocks.canvas):
         return True
@@ -173,7 +181,7 @@ def _table_bytes(packed: int) -> int:
 
 
 def _sub_blocks_end(data: bytes, at: int) -> int:
-    """The offset after the empty sub-block that ends a list of sub-blocks. A length byte precedes each of them."""
+    """The offset after a list of sub-blocks, which ends with an empty one. Each sub-block begins with its length."""
     while data[at]:
         at += data[at] + 1
     return at + 1

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
+from typing import Final
 
-from pyvips import Image
+from pyvips import GValue, Image
 
-_STREAM = "vips-sequential"
+PROFILE: Final = "icc-profile-data"
+"""The metadata field with the color profile."""
+_STREAM: Final = "vips-sequential"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +41,24 @@ def blob(frame: Image, name: str) -> bytes:
         return bytes(frame.get(name)) if frame.get_typeof(name) else b""
     except RuntimeError:
         return b""
+
+
+def with_profile(frame: Image, profile: bytes) -> Image:
+    """The frame with this color profile as its only one; its pixels do not change."""
+    tagged = frame.copy()
+    tagged.set_type(GValue.blob_type, PROFILE, profile)
+    return tagged
+
+
+def without_profile(frame: Image) -> Image:
+    """The frame without its color profile; its pixels do not change."""
+    bare = frame.copy()
+    bare.remove(PROFILE)
+    return bare
+
+
+def color_cube(levels: tuple[int, ...], profile: bytes) -> Image:
+    """One row of 8-bit RGB pixels with this profile: all combinations of three of the levels."""
+    samples = bytes(sample for color in product(levels, repeat=3) for sample in color)
+    row = Image.new_from_memory(samples, len(levels) ** 3, 1, 3, "uchar").copy(interpretation="srgb")
+    return with_profile(row, profile)

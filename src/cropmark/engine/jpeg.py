@@ -12,9 +12,9 @@ from pyvips import GValue, Image
 from simplejpeg import decode_jpeg
 
 from cropmark.engine.image import blob
+from cropmark.geometry.memory import MAX_WHOLE_JPEG
 from cropmark.model.values import Size
 
-_MAX_PIXELS: Final = 16_000_000
 _MAX_SCANS: Final = 32
 """Progressive files of cameras and editors have about ten scans. Each scan costs a pass over the whole image."""
 _SCAN: Final = b"\xff\xda"
@@ -22,11 +22,12 @@ _METADATA_FIELDS: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-da
 
 
 def decode(data: bytes, header: Image, size: Size) -> Image | None:
-    """The stored frame at `size`, a scale of decode_plan() with sides rounded up; None if libvips must decode it.
+    """The stored frame decoded to `size`; None if libvips must decode the file.
 
+    `size` is the stored size at a scale of decode_plan(), with sides rounded up.
     `header` is the file as libvips opened it; its metadata is copied to the frame.
     """
-    if not _is_plain(header) or size.area > _MAX_PIXELS or _has_many_scans(data, header):
+    if not _is_plain(header) or size.area > MAX_WHOLE_JPEG or _has_many_scans(data, header):
         return None
     colors = "RGB" if header.bands == 3 else "GRAY"
     try:

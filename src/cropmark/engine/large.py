@@ -11,14 +11,15 @@ from cropmark.model.formats import Format
 from cropmark.model.values import Size
 
 HEAD_BYTES = 1 << 20
-"""Enough for the header of nearly every JPEG and PNG, with its metadata and its preview."""
+"""The number of first bytes that are read: enough for the header of nearly every JPEG and PNG, with its metadata and
+its preview."""
 
 _CANVAS_AT, _LOSSLESS_AT, _LOSSY_AT = 24, 21, 26
-"""Offsets of the sides in a VP8X, a VP8L and a VP8 chunk that begins the file."""
+"""The offset of the width and height in a file that begins with a VP8X, a VP8L or a VP8 chunk."""
 
 
 def canvas_size(head: bytes, stored_as: Format) -> Size | None:
-    """The size of the canvas of a GIF or WebP file that begins with these 30 bytes; None if it is broken."""
+    """The size of the canvas of a GIF or WebP file, from its first 30 bytes; None if these are broken or missing."""
     if len(head) < 30:
         return None
     width, height = _gif_sides(head) if stored_as is Format.GIF else _webp_sides(head)

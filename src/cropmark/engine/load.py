@@ -13,18 +13,17 @@ from typing import Any
 import pyvips
 from pyvips import Image
 
-from cropmark.engine import color, gif, jpeg, rotate
+from cropmark.engine import bmp, color, gif, heic, jpeg, jxl, motion, rotate, svg, video
 from cropmark.engine.bounds import is_first_frame_only, is_lossless, is_too_short
-from cropmark.engine.declared_colors import with_declared_colors, with_declared_lab
-from cropmark.engine.image import DecodedImage
+from cropmark.engine.declared_colors import with_declared_colors, with_declared_lab, with_frame_colors
+from cropmark.engine.gain_map import gain_map_of
+from cropmark.engine.image import DecodedImage, in_memory
 from cropmark.engine.large import HEAD_BYTES, canvas_size
 from cropmark.engine.tiff import open_tiff
-from cropmark.geometry.limits import Rejection, rejection_of
 from cropmark.geometry.shrink_on_load import decoded_size
 from cropmark.model.formats import READABLE, SNIFF_BYTES, CmykConversion, Format, Info, sniff_format
 from cropmark.model.problems import InternalError, SourceUnusable
 from cropmark.model.values import Size
-from cropmark.plan.plan import Plan
 from cropmark.plan.steps import Orientation
 from cropmark.runtime.reads import Data, all_bytes
 
@@ -48,20 +47,23 @@ _CLASSES = (
     "VipsForeignLoadTiffSource",
 )
 _PAGED = frozenset({Format.WEBP, Format.GIF})
+_OWN_READERS = frozenset({Format.HEIC, Format.JXL, Format.BMP})
+"""The formats that modules of ours read, without libvips."""
 _MAX_BANDS = 5
-_ROW_READING_LIMIT = Fraction(1, 2)
-"""Share of an image's height. If less is needed, reading row by row and stopping early is faster."""
+ROW_READING_LIMIT = Fraction(1, 2)
+"""A share of the image's height. If less of the image is needed, reading it row by row and stopping early is faster."""
 
 _UNKNOWN = "the bytes are not in a supported image format"
 _BROKEN = "the image is broken: its data ends early or violates its format"
 _FIX = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that opens elsewhere"
 
 
-def prepare(cmyk: CmykConversion = CmykConversion.BROWSER) -> None:
+def prepare(cmyk: CmykConversion = CmykConversion.BROWSER, *, reads_svg: bool = False) -> None:
     """Configure libvips for this process: one thread, no operation cache, and only the loaders of our formats.
 
-    `cmyk` is the conversion of CMYK without a profile, for the lifetime of the process.
-    Raises InternalError if VIPS_UNLIMITED is set: it removes the decoders' own limits.
+    `cmyk` is the conversion of CMYK images without a profile, for the lifetime of the process. With `reads_svg`, SVGs
+    are drawn.
+    Raises InternalError if the environment variable VIPS_UNLIMITED is set, because it removes the decoders' limits.
     """
     if "VIPS_UNLIMITED" in os.environ:
         raise InternalError("VIPS_UNLIMITED removes the limits of the decoders", fix="unset VIPS_UNLIMITED")
@@ -78,33 +80,60 @@ def prepare(cmyk: CmykConversion = CmykConversion.BROWSER) -> None:
         pyvips.operation_block_set(name, False)
     pyvips.block_untrusted_set(True)
     color.use_cmyk_conversion(cmyk)
+    heic.load_codec()
+    jxl.load_codec()
+    motion.load_codec()
+    video.load_codec()
+    if reads_svg:
+        svg.enable()
 
 
 def _error_text(buffer: Any) -> str:
     return bytes(pyvips.ffi.string(buffer)).decode("utf-8", "replace")
 
 
-def info_of(data: Data, *, limit_bytes: int = sys.maxsize) -> Info:
-    """The facts in the header of a source. No pixel is decoded. Of a file above `limit_bytes` only the start is read.
+def is_readable(format_: Format) -> bool:
+    """True if this process reads the format."""
+    return format_ in READABLE or (format_ is Format.SVG and svg.is_enabled())
 
-    For a format that is recognized but not read (SVG, HEIC, JPEG XL, BMP), only format and length are set, the size is
-    1x1. AVIF is upright already; of AVIF the first image is read, of TIFF the first page.
+
+def info_of(data: Data, *, limit_bytes: int = sys.maxsize) -> Info:
+    """The facts in the header of a source; see inspect()."""
+    return inspect(data, limit_bytes=limit_bytes)[0]
+
+
+Header = tuple[Info, Image | None]
+"""The facts in a header, and the open header of a JPEG; see inspect()."""
+
+
+def inspect(data: Data, *, limit_bytes: int = sys.maxsize, reads_svg: bool = True) -> Header:
+    """The facts in the header of a source, and the open header of a JPEG, which saves decode() opening it again.
+
+    No pixel is decoded. Of a file with more than `limit_bytes`, only the start is read.
+
+    If the format is recognized but not read (a format without its extra, SVG without `reads_svg` or in a process that
+    does not draw it), only the format and the length are set, and the size is 1x1. HEIC, JPEG XL and still AVIF are
+    upright already. If a file has several images, the facts are those of the primary image.
     Raises SourceUnusable if the format is unknown, the header is broken, or the file is too short for its size.
     """
     source_format = sniff_format(data[:SNIFF_BYTES])
     if source_format is None:
         raise unknown_source()
-    if source_format not in READABLE:
-        return Info(source_format, Size(1, 1), len(data))
+    if not (is_readable(source_format) and (reads_svg or source_format is not Format.SVG)):
+        return Info(source_format, Size(1, 1), len(data)), None
     if len(data) > limit_bytes and source_format is not Format.TIFF:
-        return _large_info(data, source_format)
+        return _large_info(data, source_format), None
     if source_format is Format.TIFF:
-        return _tiff_info(data)
+        return _tiff_info(data), None
     data = all_bytes(data)
     if source_format is Format.GIF:
-        return _gif_info(data)
+        return _gif_info(data), None
+    if source_format is Format.SVG:
+        return _svg_info(data), None
+    if source_format in _OWN_READERS or (source_format is Format.AVIF and motion.reads(data)):
+        return _extra_info(data, source_format), None
     header = _header(data, source_format)
-    return Info(
+    info = Info(
         format=source_format,
         stored_size=Size(header.width, header.height),
         bytes=len(data),
@@ -115,19 +144,22 @@ def info_of(data: Data, *, limit_bytes: int = sys.maxsize) -> Info:
         lossless=is_lossless(data, source_format),
         progressive=source_format is Format.JPEG and _number(header, "interlaced", 0) == 1,
         palette=source_format is Format.PNG and _number(header, "palette", 0) == 1,
+        few_bits=source_format is Format.PNG and _has_few_bits(header),
+        gain_map=source_format is Format.JPEG and gain_map_of(data) is not None,
     )
-
-
-def rejection(data: Data, plan: Plan) -> Rejection | None:
-    """The reason not to decode the source, by its header and the limits of the plan. Raises SourceUnusable."""
-    return rejection_of(info_of(data, limit_bytes=plan.limits.source_bytes), plan)
+    return info, header if source_format is Format.JPEG else None
 
 
 def _large_info(data: Data, stored_as: Format) -> Info:
-    """The format, size and orientation of a file that is not read; the size is 1x1 if the start does not give it."""
+    """The format, size and orientation of a file that is too large to be read.
+
+    The size is 1x1 if the first HEAD_BYTES do not contain it.
+    """
     head, orientation = data[:HEAD_BYTES], 1
     if stored_as in _PAGED:
         size = canvas_size(head, stored_as)
+    elif stored_as in _OWN_READERS or stored_as is Format.SVG:
+        size = None
     else:
         try:
             header = _open(head, stored_as)
@@ -156,39 +188,77 @@ def _gif_info(data: bytes) -> Info:
     film = gif.decodable(data, blocks)
     header = _header(film.data, Format.GIF)
     pages = _number(header, "n-pages", 1)
+    frames = sum(page < pages for page in film.pages)
+    if not frames:  # only the added frame can be decoded
+        raise broken_source()
     return Info(
         format=Format.GIF,
         stored_size=Size(header.width, header.height),
         bytes=len(data),
-        frames=sum(page < pages for page in film.pages),
+        frames=frames,
         alpha=bool(header.hasalpha()) and not blocks.is_opaque,
         lossless=True,
     )
 
 
+def _svg_info(data: bytes) -> Info:
+    header = svg.header_of(data)
+    return Info(Format.SVG, header.size, len(data), alpha=True, lossless=True, not_drawn=header.not_drawn)
+
+
+def _extra_info(data: bytes, stored_as: Format) -> Info:
+    """The header of a file that libvips does not read: HEIC, JPEG XL, BMP, or a sequence in AVIF."""
+    try:
+        if stored_as is Format.AVIF:
+            film = motion.header_of(data)
+            turned = film.orientation
+            return Info(stored_as, film.size, len(data), orientation=turned, frames=film.frames, alpha=film.alpha)
+        if stored_as is Format.HEIC:
+            picture = heic.header_of(data)
+            return Info(stored_as, picture.size, len(data), alpha=picture.alpha)
+        if stored_as is Format.BMP:
+            bitmap = bmp.header_of(data)
+            return Info(stored_as, bitmap.size, len(data), alpha=len(bitmap.bands) > 3, lossless=True)
+        header = jxl.header_of(data)
+        return Info(stored_as, header.size, len(data), alpha=header.alpha, first_frame_only=header.animated)
+    except (pyvips.Error, ValueError) as error:  # ValueError: a side of 0
+        raise broken_source() from error
+
+
 def decode(
-    data: Data, info: Info, *, frames: int = 1, scale: Fraction = Fraction(1), reach: Fraction = Fraction(1)
+    data: Data,
+    info: Info,
+    *,
+    header: Image | None = None,
+    frames: int = 1,
+    scale: Fraction = Fraction(1),
+    reach: Fraction = Fraction(1),
 ) -> DecodedImage:
     """The first `frames` frames, upright, in the source's own colors. Pixels are decoded lazily from top to bottom.
 
-    `scale` decodes a JPEG or a still WebP smaller: 1/2, 1/4 or 1/8. `reach` is the share of the upright height
-    that will be read, from the top. Raises pyvips.Error; for a broken body only when its pixels are pulled.
+    With a `scale` of 1/2, 1/4 or 1/8, a JPEG or a still WebP is decoded to a smaller frame; an SVG is drawn at any
+    scale. `reach` is the share of the upright height that will be read, from the top. Raises pyvips.Error for a broken
+    header here, and for broken pixels only when they are pulled.
     """
     if info.format is Format.TIFF:
         frame = with_declared_lab(_open(data, Format.TIFF), data)
+    elif info.format is Format.SVG:
+        frame = svg.decoded(all_bytes(data), decoded_size(info, scale))
     else:
         data = all_bytes(data)
         if info.format in _PAGED:
             return _film(data, info, frames, scale)
+        if info.format is Format.AVIF and motion.reads(data):
+            return _sequence(data, info, frames)
         if info.format is Format.JPEG:
-            frame = _jpeg(data, info, scale, reach)
+            frame = _jpeg(data, header or _open(data, Format.JPEG), info, scale, reach)
         else:
             frame = with_declared_colors(_open(data, info.format), data, info.format)
     return DecodedImage((rotate.orient(frame, Orientation(info.orientation)),))
 
 
 def _film(data: bytes, info: Info, frames: int, scale: Fraction) -> DecodedImage:
-    """The first frames of a GIF or WebP."""
+    """The first `frames` frames of a GIF or WebP, upright, with their durations."""
     pages: Sequence[int] = range(frames)
     if info.format is Format.GIF and (blocks := gif.read_blocks(data)) is not None:
         film = gif.decodable(data, blocks)
@@ -206,20 +276,37 @@ def _film(data: bytes, info: Info, frames: int, scale: Fraction) -> DecodedImage
     return DecodedImage(upright, tuple(delays[page] for page in pages), _number(strip, "loop", 0))
 
 
-def _jpeg(data: bytes, info: Info, scale: Fraction, reach: Fraction) -> Image:
+def _sequence(data: bytes, info: Info, frames: int) -> DecodedImage:
+    """The first `frames` frames of an AVIF sequence, upright, with their durations."""
+    film = motion.decoded(data, frames)
+    colored = with_frame_colors(film.frames, data)
+    return replace(film, frames=tuple(rotate.orient(frame, Orientation(info.orientation)) for frame in colored))
+
+
+def _jpeg(data: bytes, header: Image, info: Info, scale: Fraction, reach: Fraction) -> Image:
     """The frame of a JPEG as stored, decoded at `scale`."""
     size = decoded_size(replace(info, orientation=1), scale)
-    header = _open(data, Format.JPEG)
     # For a small part, libvips is faster: it stops after the last row that is needed.
-    is_whole = reach > _ROW_READING_LIMIT or info.orientation not in (1, 2)
+    is_whole = reach > ROW_READING_LIMIT or info.orientation not in (1, 2)
     frame = jpeg.decode(data, header, size) if is_whole else None
     return _jpeg_by_libvips(data, size, scale) if frame is None else frame
 
 
-def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
-    """The frame of a JPEG decoded by libvips at `scale`, which is `size`.
+def gains(jpeg: bytes, info: Info) -> Image | None:
+    """The gain map of a JPEG with this header, in memory and upright; None if it is larger than the image or broken."""
+    try:
+        stored = _open(jpeg, Format.JPEG)
+        if stored.width > info.stored_size.width or stored.height > info.stored_size.height:
+            return None
+        return rotate.orient(in_memory(stored), Orientation(info.orientation))
+    except pyvips.Error:  # the image itself is sound
+        return None
 
-    libvips drops a partial last pixel, so the last row and column are repeated in its place.
+
+def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
+    """The frame of a JPEG decoded by libvips at `scale`, with the size `size`.
+
+    libvips drops a last row or column that is partly outside the image; a copy of the row or column before replaces it.
     """
     frame = _open(data, Format.JPEG, shrink=scale.denominator)
     return frame.embed(0, 0, size.width, size.height, extend="copy")
@@ -229,6 +316,9 @@ def decodes_fully(data: Data) -> bool:
     """True if every pixel of the source decodes. Reads the whole source."""
     try:
         info = info_of(data)
+        if info.format is Format.AVIF and motion.reads(all_bytes(data)):
+            motion.decoded(all_bytes(data), info.frames)
+            return True
         _open(_loaded(data, info.format), info.format, **({"n": -1} if info.format in _PAGED else {})).avg()
     except (SourceUnusable, pyvips.Error):
         return False
@@ -246,12 +336,20 @@ def broken_source() -> SourceUnusable:
 
 
 def _loaded(data: Data, stored_as: Format) -> Data:
-    """The source as its decoder takes it: a TIFF file is read in place, others are read now."""
+    """The source as its decoder takes it: a TIFF is read in place, other files are read into memory now."""
     return data if stored_as is Format.TIFF else all_bytes(data)
 
 
 def _open(data: Data, stored_as: Format, **options: object) -> Image:
     # Corrupt input is rejected: half an image would be cached and shown.
+    if stored_as is Format.HEIC:
+        return heic.decoded(all_bytes(data))
+    if stored_as is Format.JXL:
+        return jxl.decoded(all_bytes(data))
+    if stored_as is Format.BMP:
+        return bmp.decoded(all_bytes(data))
+    if stored_as is Format.SVG:
+        return svg.decoded(all_bytes(data), svg.header_of(all_bytes(data)).size)
     strict: dict[str, object] = {"access": "sequential", "fail_on": "error", **options}
     if stored_as is Format.TIFF:
         return open_tiff(data, **strict)
@@ -277,6 +375,11 @@ def _header(data: Data, stored_as: Format) -> Image:
 def _orientation(header: Image) -> int:
     orientation = _number(header, "orientation", 1)
     return orientation if 1 <= orientation <= 8 else 1
+
+
+def _has_few_bits(header: Image) -> bool:
+    bits = _number(header, "bits-per-sample", 8)
+    return bits < 8 or (bits == 8 and header.bands == 1)
 
 
 def _number(header: Image, field: str, otherwise: int) -> int:

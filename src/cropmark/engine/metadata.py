@@ -1,4 +1,5 @@
-"""Rights metadata (creator, copyright, licensor): read from a source, and written to the rendition without the rest."""
+"""Reads rights metadata (creator, copyright, licensor) from a source, and writes it, without other metadata, to the
+rendition."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from pyvips import GValue, Image
 from cropmark.engine.image import blob
 
 _MAX_XMP_BYTES = 256 * 1024
-_MAX_TEXT = 2_000
+_MAX_TEXT = 1_500
+"""The most characters of a field: with every one escaped, all fields together fit into a segment of a JPEG."""
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
@@ -22,12 +24,13 @@ _RIGHTS = "http://ns.adobe.com/xap/1.0/rights/"
 _PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
 
 _EXIF_ARTIST, _EXIF_COPYRIGHT = 0x013B, 0x8298
+_IPTC_HEADER_BYTES = 5
 _IPTC_BYLINE, _IPTC_CREDIT, _IPTC_NOTICE = 80, 110, 116
 
 
 @dataclass(frozen=True, slots=True)
 class RightsMetadata:
-    """The rights fields that search engines show for an image; empty if the source has none.
+    """The rights fields that search engines show for an image; a field is empty if the source does not have it.
 
     Source: https://www.fastly.com/documentation/reference/io/metadata and the IPTC Photo Metadata Standard
     """
@@ -40,13 +43,16 @@ class RightsMetadata:
     statement: str = ""
 
     def or_else(self, other: RightsMetadata) -> RightsMetadata:
-        """These fields, with the other's value for each field that is empty."""
+        """These rights, with each empty field filled from `other`."""
         pairs = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
         return RightsMetadata(*(mine or theirs for mine, theirs in pairs))
 
 
 def rights_of(image: Image) -> RightsMetadata:
-    """The rights of an image, each field from XMP, else IPTC, else Exif. Malformed metadata counts as absent."""
+    """The rights of an image. Each field is from XMP, if empty there from IPTC, else from Exif.
+
+    Malformed metadata counts as absent.
+    """
     xmp, iptc, exif = (blob(image, name) for name in ("xmp-data", "iptc-data", "exif-data"))
     return _from_xmp(xmp).or_else(_from_iptc(iptc)).or_else(_from_exif(exif))
 
@@ -66,7 +72,7 @@ def with_rights_only(image: Image, rights: RightsMetadata) -> Image:
 
 
 def _clean(text: str | None) -> str:
-    """The text without control characters, which XML cannot hold, cut to _MAX_TEXT."""
+    """The text without control characters, which XML cannot hold, and cut to _MAX_TEXT characters."""
     return "".join(sign for sign in (text or "") if sign.isprintable()).strip()[:_MAX_TEXT]
 
 
@@ -99,7 +105,7 @@ def _property(root: ElementTree.Element, space: str, name: str) -> str:
             return _clean(element.attrib[tag])
         if element.tag == tag:
             items = [_clean(item.text) for item in element.iter(f"{{{_RDF}}}li")] or [_clean(element.text)]
-            return ", ".join(dict.fromkeys(item for item in items if item))
+            return _clean(", ".join(dict.fromkeys(item for item in items if item)))
     return ""
 
 
@@ -135,7 +141,7 @@ def _from_iptc(blob: bytes) -> RightsMetadata:
     """The rights in the application record: 2:80 by-line, 2:110 credit, 2:116 copyright notice."""
     texts: dict[int, str] = {}
     at = blob.find(b"\x1c\x02")
-    while at >= 0 and blob[at : at + 2] == b"\x1c\x02":
+    while 0 <= at <= len(blob) - _IPTC_HEADER_BYTES and blob[at : at + 2] == b"\x1c\x02":
         number, length = blob[at + 2], int.from_bytes(blob[at + 3 : at + 5], "big")
         texts.setdefault(number, _clean(_decode_text(blob[at + 5 : at + 5 + length])))
         at += 5 + length

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
+from itertools import groupby
 from typing import assert_never
 
 from pyvips import Image
@@ -45,8 +46,13 @@ def run(image: DecodedImage, ops: Sequence[AnyOp], layers: Layers) -> DecodedIma
 
 
 def apply_all(frame: Image, ops: Sequence[AnyOp], layers: Layers) -> Image:
-    """The frame after every Op."""
-    return reduce(lambda changed, op: apply(changed, op, layers), ops, frame)
+    """The frame after every Op. Layers that follow each other are drawn together, which takes the time of one."""
+    for kind, group in groupby(ops, type):
+        if kind is Compose:
+            frame = compose(frame, [(op, layers[op]) for op in group if isinstance(op, Compose)])
+        else:
+            frame = reduce(lambda changed, op: apply(changed, op, layers), group, frame)
+    return frame
 
 
 def apply(frame: Image, op: AnyOp, layers: Layers) -> Image:
@@ -73,6 +79,6 @@ def apply(frame: Image, op: AnyOp, layers: Layers) -> Image:
         case SolidColor(size, fill):
             return solid_color(size, fill)
         case Compose():
-            return compose(frame, layers[op], op)
+            return compose(frame, [(op, layers[op])])
         case _:
             assert_never(op)

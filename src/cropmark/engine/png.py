@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from pyvips import Image
 
 Tiles = NDArray[Any]
-"""Parts of an image: tiles, rows, columns, bands."""
+"""Parts of an image as an array with the axes tile, row, column and band."""
 
-MAX_SAMPLED_PIXELS: Final = 16_000_000
-"""Above this, a frame is not held in memory to be sampled, but encoded as a photograph while it is computed."""
 _TILES, _ROWS, _COLUMNS = 16, 5, 256
 _SMOOTH_SHARE: Final = 0.6
-"""0.1 to 0.55 of the neighbors are alike in photographs, 0.65 and more in screenshots, blurred images and gradients."""
+"""The least share of smooth pixels (see _smooth_share) in an image other than a photograph. Photographs have 0.1 to
+0.55; screenshots, blurred images and gradients have 0.65 and more."""
 _SAMPLE_FACTOR: Final = 1.12
-"""Tiles repeat less than the whole image: a sample that is larger by this without a filter is still a drawing."""
+"""The image counts as a drawing if its sample without a filter has less than this many times the bytes of the filtered
+sample. It is above 1 because the tiles of a sample repeat less than the whole image."""
 
 
 class Settings(NamedTuple):
@@ -36,7 +36,7 @@ SMOOTH: Final = Settings("sub", 6)
 def settings_for(frame: Image) -> Settings:
     """The settings for a frame of 8-bit samples in memory, from a sample of its pixels (docs/decisions/0153).
 
-    In photographs most neighbors differ: "paeth" is best, and a higher level finds nothing more. In drawings and
+    In photographs most neighbors differ: "paeth" is best, and a higher level saves nothing more. In drawings and
     screenshots equal pixels repeat, which a filter hides from the compression. Gradients are smooth, but never repeat.
     """
     tiles = _sample(frame)
@@ -64,7 +64,7 @@ def _smooth_share(tiles: Tiles) -> float:
 
 
 def _paeth(tiles: Tiles) -> Tiles:
-    """All rows of the tiles but the first, as the "paeth" filter of PNG changes them.
+    """The rows of each tile, except the first, after the "paeth" filter of PNG.
 
     Source: https://www.w3.org/TR/png-3/#9Filter-type-4-Paeth
     """

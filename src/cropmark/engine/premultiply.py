@@ -1,4 +1,4 @@
-"""Applying color operations to frames with alpha."""
+"""Applies color operations to frames with alpha."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pyvips import Image
 def premultiplied(frame: Image, change: Callable[[Image], Image]) -> Image:
     """Apply `change` to the frame with premultiplied alpha; the pixel format stays the same.
 
-    Without it, the color hidden under transparent pixels bleeds into visible ones.
+    Without premultiplication, the color hidden under transparent pixels bleeds into visible pixels.
     """
     if not frame.hasalpha():
-        return change(frame).rint().cast(frame.format)
+        changed = change(frame)
+        return changed if changed.format == frame.format else changed.rint().cast(frame.format)
     # rint() first: cast() drops the fraction, and every pass would darken by a level.
     return change(frame.premultiply()).unpremultiply().rint().cast(frame.format)
 

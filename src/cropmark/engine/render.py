@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -11,15 +11,18 @@ from time import perf_counter
 import pyvips
 from pyvips import Image
 
-from cropmark.engine import color, load
+from cropmark.engine import color, gain_map, jxl, load, wide_gamut
 from cropmark.engine.compose import solid_color
+from cropmark.engine.frames import CachedFrames
 from cropmark.engine.image import DecodedImage, in_memory
+from cropmark.engine.loaded import LoadedSources, inspected
 from cropmark.engine.metadata import rights_of
 from cropmark.engine.ops import Layers, run
-from cropmark.engine.repair import completed
 from cropmark.engine.save import encode
 from cropmark.engine.trim import content_box
+from cropmark.geometry import memory
 from cropmark.geometry.findings import Findings
+from cropmark.geometry.limits import check_encoded, too_large
 from cropmark.geometry.recipe import (
     AnyOp,
     Compose,
@@ -35,12 +38,29 @@ from cropmark.geometry.recipe import (
 from cropmark.geometry.resolve import resolve
 from cropmark.geometry.shrink_on_load import DecodePlan, decode_plan, decoded_size
 from cropmark.model.formats import SNIFF_BYTES, Info, sniff_format
-from cropmark.model.problems import InternalError, SourceUnusable
+from cropmark.model.problems import InternalError, Problem, SourceUnusable
 from cropmark.model.values import Box, Size, bounding_box
-from cropmark.plan.plan import Fallback, KeepMetadata, Plan, RequestWarning
-from cropmark.plan.steps import Overlay
+from cropmark.plan.plan import Fallback, KeepMetadata, Plan
 from cropmark.ports import AnalysisResult, Facts, Passthrough, Rendered, Timing
-from cropmark.runtime.reads import Data
+from cropmark.runtime.reads import Data, all_bytes
+
+_ENCODABLE_PIXELS = 16_000_000
+"""The most pixels, in all frames together, that every encoder surely has enough memory for."""
+
+_COMPUTED_PIXELS = 2_000_000
+"""Up to this number of pixels, a still image is computed before it is encoded, so that both stages can be measured.
+
+libvips computes the pixels of other results while the encoder runs: all of it is in the stage `encode`. To compute
+these first would need more memory.
+"""
+
+
+class _EncoderFailed(Exception):
+    """Raised if an encoder fails, or if a source fails to decode while the encoder pulls its pixels."""
+
+    def __init__(self, text: str, recipe: Recipe) -> None:
+        super().__init__(text)
+        self.recipe = recipe
 
 
 @dataclass(slots=True)
@@ -62,110 +82,67 @@ class _StageTimer:
         return Timing(tuple(self.spent.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class _LoadedSources:
-    """The sources and their headers, None for each that is missing or broken, with a warning for each broken one."""
-
-    sources: tuple[Data | None, ...]
-    infos: tuple[Info | None, ...]
-    warnings: tuple[RequestWarning, ...] = ()
-
-    def source(self, at: int) -> tuple[Data, Info]:
-        data, info = self.sources[at], self.infos[at]
-        assert data is not None and info is not None, "a Recipe names only sources that resolve() saw"
-        return data, info
-
-    def replaced(self, repaired: Mapping[int, bytes]) -> _LoadedSources:
-        """The same with other bytes for some sources. Their headers stay those of the files as they were sent."""
-        return replace(self, sources=tuple(repaired.get(at, data) for at, data in enumerate(self.sources)))
-
-    def without(self, broken: Collection[int], plan: Plan) -> _LoadedSources:
-        """The same without the broken sources, with a warning for each."""
-        return _LoadedSources(
-            tuple(None if at in broken else data for at, data in enumerate(self.sources)),
-            tuple(None if at in broken else info for at, info in enumerate(self.infos)),
-            (*self.warnings, *(_left_out_warning(at, plan) for at in sorted(broken))),
-        )
-
-
 def render(
-    sources: Sequence[Data | None], plan: Plan, analyzed: AnalysisResult | None = None, *, low_effort: bool = False
+    sources: Sequence[Data | None],
+    plan: Plan,
+    analyzed: AnalysisResult | None = None,
+    *,
+    low_effort: bool = False,
+    cached: CachedFrames | None = None,
+    grant_bytes: int | None = None,
 ) -> Rendered | Passthrough:
     """The rendition of the sources by the plan, or a Passthrough if the first source is delivered unchanged.
 
-    sources[0] is the image, the others are overlays and montage cells. A missing one (None) is left out; so
-    is a broken one, with a warning. `low_effort` encodes at the lowest effort.
-    Raises the Problems of resolve(), SourceUnusable, InternalError if an encoder fails, and MemoryError.
+    sources[0] is the image, the others are overlays and montage cells. A missing overlay or cell (None) is left out; a
+    broken one is left out with a warning. `low_effort` encodes at the lowest effort. `cached` has decoded frames of the
+    first source from earlier calls; this call adds its frames. `grant_bytes` is the memory that the render may take; if
+    it needs more, OverGrant is raised before a pixel is decoded.
+
+    Raises the Problems of resolve(), SourceUnusable, MemoryError, OutputTooLarge if the result has too many bytes or
+    an encoder has too little memory for it, and InternalError if an encoder fails for another reason.
     """
     timer = _StageTimer()
     try:
         with timer.stage("inspect"):
-            loaded = _inspect(sources, plan)
+            loaded = replace(inspected(sources, plan, cached), grant_bytes=grant_bytes)
     except SourceUnusable as problem:
         return _fallback(plan, sources, None, timer, problem)
     while True:
         try:
             return _render_loaded(loaded, plan, analyzed, timer, low_effort=low_effort)
-        except pyvips.Error as error:
+        except (pyvips.Error, _EncoderFailed) as error:
             if "out of memory" in str(error):
                 raise MemoryError from error
-            broken = _broken_sources(loaded)
+            broken = loaded.broken()
             if not broken:
-                raise InternalError("the image was decoded, but could not be rendered or encoded") from error
-            if repaired := _repaired(loaded, broken):
-                loaded = loaded.replaced(repaired)
+                raise _encoder_problem(error) from error
+            if repaired := loaded.repaired(broken):
+                loaded = repaired
                 continue
             if 0 in broken:
                 return _fallback(plan, sources, loaded.infos[0], timer, load.broken_source())
             loaded = loaded.without(broken, plan)
 
 
-def _inspect(sources: Sequence[Data | None], plan: Plan) -> _LoadedSources:
-    """The sources with their headers. Raises SourceUnusable for the first source; other broken ones are left out.
+def _encoder_problem(error: Exception) -> Problem:
+    """The Problem for a failed render of sources that can all be decoded.
 
-    A source beyond the limit in bytes is not read: resolve() rejects it by its length.
+    AVIF's encoder gives no reason for a failure, so a large result counts as too large for its memory.
     """
-    first, *others = sources
-    limit = plan.limits.source_bytes
-    header = None if first is None else load.info_of(first, limit_bytes=limit)
-    infos = [header, *(_info(other, limit) for other in others)]
-    broken = {at for at, info in enumerate(infos) if info is None and sources[at] is not None}
-    return _LoadedSources(tuple(sources), tuple(infos)).without(broken, plan)
-
-
-def _info(data: Data | None, limit_bytes: int) -> Info | None:
-    try:
-        return None if data is None else load.info_of(data, limit_bytes=limit_bytes)
-    except SourceUnusable:
-        return None
-
-
-def _broken_sources(loaded: _LoadedSources) -> set[int]:
-    """The indices of the sources that do not decode.
-
-    Called only after a failure: libvips' errors do not name the source.
-    """
-    return {at for at, data in enumerate(loaded.sources) if data is not None and not load.decodes_fully(data)}
-
-
-def _repaired(loaded: _LoadedSources, broken: Collection[int]) -> Mapping[int, bytes]:
-    """The broken sources that lack only their end or a right checksum, completed."""
-    sources = ((at, *loaded.source(at)) for at in broken)
-    found = {at: completed(data, info.format) for at, data, info in sources}
-    return {at: whole for at, whole in found.items() if whole is not None}
-
-
-def _left_out_warning(at: int, plan: Plan) -> RequestWarning:
-    for step in plan.steps:
-        if isinstance(step, Overlay) and step.source == at:
-            return RequestWarning(step.parameter, "left out: broken or not an image")
-    return RequestWarning("montage", f"image {at} left out: broken or not an image")
+    recipe = error.recipe if isinstance(error, _EncoderFailed) else None
+    if recipe is None or recipe.size.area * recipe.frames <= _ENCODABLE_PIXELS:
+        return InternalError("the image was decoded, but could not be rendered or encoded")
+    what = f"{recipe.frames} frame(s) of {recipe.size} need more memory than the limit to become an"
+    return too_large(f"{what} image in the format {recipe.encoding.format.value}")
 
 
 def _fallback(
     plan: Plan, sources: Sequence[Data | None], info: Info | None, timer: _StageTimer, problem: SourceUnusable
 ) -> Passthrough:
-    """The Passthrough for a first source that is unsupported or broken; raises `problem` if the plan forbids that."""
+    """The Passthrough for a first source that is unsupported or broken.
+
+    Raises `problem` if the plan asks for an error instead of the original.
+    """
     head = (sources[0] or b"")[:SNIFF_BYTES]
     unknown = sniff_format(head) is None
     if (plan.on_unsupported if unknown else plan.on_unusable) is Fallback.PROBLEM:
@@ -178,7 +155,7 @@ def _fallback(
 
 
 def _render_loaded(
-    loaded: _LoadedSources, plan: Plan, analyzed: AnalysisResult | None, timer: _StageTimer, *, low_effort: bool
+    loaded: LoadedSources, plan: Plan, analyzed: AnalysisResult | None, timer: _StageTimer, *, low_effort: bool
 ) -> Rendered | Passthrough:
     recipe = _resolve(loaded, plan, analyzed, timer)
     warnings = (*loaded.warnings, *recipe.warnings)
@@ -186,8 +163,9 @@ def _render_loaded(
     as_is = Facts(source=info, size=info.size, frames=info.frames, format=info.format)
     if isinstance(recipe, OriginalBytes):
         return Passthrough(recipe.reason, as_is, warnings, timer.timing)
-    with timer.stage("render"):
-        body = _body(loaded, recipe, low_effort=low_effort)
+    memory.check(memory.recipe_bytes(recipe, loaded.infos), loaded.grant_bytes)
+    body = _body(loaded, recipe, timer, low_effort=low_effort)
+    check_encoded(len(body), recipe.size, recipe.frames)
     if recipe.larger_is_original and len(body) > len(data):
         return Passthrough(Reason.NO_GAIN, as_is, warnings, timer.timing)
     facts = Facts(info, recipe.size, recipe.frames, recipe.focus, recipe.encoding.format)
@@ -195,14 +173,15 @@ def _render_loaded(
 
 
 def _resolve(
-    loaded: _LoadedSources, plan: Plan, analyzed: AnalysisResult | None, timer: _StageTimer
+    loaded: LoadedSources, plan: Plan, analyzed: AnalysisResult | None, timer: _StageTimer
 ) -> Recipe | OriginalBytes:
-    """The Recipe. Measures the borders that resolve() needs and resolves again, at most once per Step."""
+    """The Recipe, or OriginalBytes. Each border that resolve() needs is measured, and resolve() is called again."""
     findings = _findings(analyzed)
     while True:
         resolved = resolve(plan, loaded.infos, findings)
         if not isinstance(resolved, Need):
             return resolved
+        memory.check(memory.search_bytes(resolved, loaded.infos, _frames_searched(loaded, plan)), loaded.grant_bytes)
         with timer.stage("measure"):
             findings = replace(findings, borders=(*findings.borders, _border(loaded, resolved, plan)))
 
@@ -213,50 +192,87 @@ def _findings(analyzed: AnalysisResult | None) -> Findings:
     return Findings(analysis=analyzed.analysis, no_analysis_reason=analyzed.reason or "no analysis")
 
 
-def _border(loaded: _LoadedSources, need: Need, plan: Plan) -> Box | None:
+def _border(loaded: LoadedSources, need: Need, plan: Plan) -> Box | None:
     """The smallest box that holds the content of all frames; frames that are all border are ignored."""
-    data, info = loaded.source(0)
     layers = {op: _layer(loaded, op, op.ops) for op in _compose_ops(need.ops)}
-    frame_count = 1 if plan.output.first_frame else info.frames
-    frames = _apply_ops(load.decode(data, info, frames=frame_count), need.ops, layers).frames
+    frames = _apply_ops(loaded.decoded(0, frames=_frames_searched(loaded, plan)), need.ops, layers).frames
     return bounding_box(box for frame in frames if (box := content_box(frame, need.search)) is not None)
 
 
-def _body(loaded: _LoadedSources, recipe: Recipe, *, low_effort: bool) -> bytes:
-    start, ops = _start(loaded, recipe)
-    layers = {op: _shrunk_layer(loaded, op, recipe) for op in _compose_ops(ops)}
-    metadata = recipe.encoding.metadata
-    image = _apply_ops(start, ops, layers, keep_profile=KeepMetadata.ICC in metadata)
-    rights = rights_of(start.frames[0]) if KeepMetadata.COPYRIGHT in metadata else None
-    return encode(image, recipe.encoding, low_effort=low_effort, rights=rights)
+def _frames_searched(loaded: LoadedSources, plan: Plan) -> int:
+    return 1 if plan.output.first_frame else loaded.source(0)[1].frames
 
 
-def _start(loaded: _LoadedSources, recipe: Recipe) -> tuple[DecodedImage, tuple[AnyOp, ...]]:
+def _body(loaded: LoadedSources, recipe: Recipe, timer: _StageTimer, *, low_effort: bool) -> bytes:
+    encoding = recipe.encoding
+    with timer.stage("render"):
+        if encoding.recompressed and (body := jxl.recompressed(all_bytes(loaded.source(0)[0]))) is not None:
+            return body
+        start, ops = _start(loaded, recipe)
+        keeps_own = KeepMetadata.ICC in encoding.metadata
+        profile = None if keeps_own else wide_gamut.result_profile(start.frames[0], encoding.colors)
+        layers = {op: _shrunk_layer(loaded, op, recipe, profile) for op in _compose_ops(ops)}
+        image = _apply_ops(start, ops, layers, keep_profile=keeps_own, profile=profile)
+        rights = rights_of(start.frames[0]) if KeepMetadata.COPYRIGHT in encoding.metadata else None
+        if len(image.frames) == 1 and recipe.size.area <= _COMPUTED_PIXELS:
+            image = replace(image, frames=(image.frames[0].copy_memory(),))
+    try:
+        with timer.stage("encode"):
+            body = encode(image, encoding, low_effort=low_effort, rights=rights, profile=profile)
+            return _with_gain_map(body, loaded, ops, start.frames[0]) if encoding.gain_map else body
+    except pyvips.Error as error:
+        raise _EncoderFailed(str(error), recipe) from error
+
+
+def _with_gain_map(body: bytes, loaded: LoadedSources, ops: tuple[AnyOp, ...], frame: Image) -> bytes:
+    """The JPEG with the gain map of its source, changed by the Ops; unchanged if the source has no such map.
+
+    `frame` is the decoded frame before the Ops.
+    """
+    data, info = loaded.source(0)
+    found = gain_map.gain_map_of(all_bytes(data))
+    gains = None if found is None else load.gains(found.jpeg, info)
+    if found is None or gains is None:
+        return body
+    changed = gain_map.followed(gains, ops, Size(frame.width, frame.height), info.size)
+    return gain_map.with_gain_map(body, changed, found.metadata)
+
+
+def _start(loaded: LoadedSources, recipe: Recipe) -> tuple[DecodedImage, tuple[AnyOp, ...]]:
     """The frames before the first Op, and the remaining Ops. A montage starts with a solid color, not with a source."""
     match recipe.ops:
         case (SolidColor(size, fill), *rest):
             return DecodedImage((solid_color(size, fill),)), tuple(rest)
         case _:
-            data, info = loaded.source(0)
+            _, info = loaded.source(0)
             decode = decode_plan(recipe, info)
-            return _decode(data, info, decode, recipe.frames), decode.ops
+            return _decode(loaded, info, decode, recipe.frames), decode.ops
 
 
-def _decode(data: Data, info: Info, decode: DecodePlan, frames: int) -> DecodedImage:
+def _decode(loaded: LoadedSources, info: Info, decode: DecodePlan, frames: int) -> DecodedImage:
     match decode.ops:
         case (Extract(box), *_):
             reach = Fraction(box.bottom, decoded_size(info, decode.scale).height)
         case _:
             reach = Fraction(1)
-    return load.decode(data, info, frames=frames, scale=decode.scale, reach=reach)
+    return loaded.decoded(0, frames=frames, scale=decode.scale, reach=reach)
 
 
 def _apply_ops(
-    start: DecodedImage, ops: tuple[AnyOp, ...], layers: Layers, *, keep_profile: bool = False
+    start: DecodedImage,
+    ops: tuple[AnyOp, ...],
+    layers: Layers,
+    *,
+    keep_profile: bool = False,
+    profile: bytes | None = None,
 ) -> DecodedImage:
-    """The image after every Op. Colors are converted to sRGB at the point with the fewest pixels to convert."""
+    """The image after every Op. Its colors are converted to sRGB, or to the colors of `profile`, after the leading Ops
+    that work in any color space."""
     prefix = _geometry_prefix(ops, Size(start.frames[0].width, start.frames[0].height))
     shaped = run(start, ops[:prefix], layers)
+    if profile is not None:
+        converted = tuple(wide_gamut.to_profile(frame, profile) for frame in shaped.frames)
+        return run(replace(shaped, frames=converted), wide_gamut.in_profile(ops[prefix:], profile), layers)
     converted = tuple(
         color.with_own_profile(frame) if keep_profile else color.to_srgb(frame) for frame in shaped.frames
     )
@@ -264,7 +280,8 @@ def _apply_ops(
 
 
 def _geometry_prefix(ops: tuple[AnyOp, ...], size: Size) -> int:
-    """The number of leading Ops that only crop, rotate or shrink; these work in any color space."""
+    """The number of leading Ops that only crop, rotate or shrink. They work in any color space, and leave fewer pixels
+    to convert."""
     area = size.area
     for at, op in enumerate(ops):
         match op:
@@ -283,14 +300,19 @@ def _compose_ops(ops: tuple[AnyOp, ...]) -> tuple[Compose, ...]:
     return tuple(op for op in ops if isinstance(op, Compose))
 
 
-def _shrunk_layer(loaded: _LoadedSources, op: Compose, recipe: Recipe) -> Image:
+def _shrunk_layer(loaded: LoadedSources, op: Compose, recipe: Recipe, profile: bytes | None) -> Image:
     """The layer of a Compose, its source decoded at the smallest sufficient size."""
     _, info = loaded.source(op.source)
     decode = decode_plan(replace(recipe, ops=op.ops), info)
-    return _layer(loaded, op, decode.ops, decode.scale)
+    return _layer(loaded, op, decode.ops, decode.scale, profile)
 
 
-def _layer(loaded: _LoadedSources, op: Compose, ops: tuple[AnyOp, ...], scale: Fraction = Fraction(1)) -> Image:
-    """The layer of a Compose: the first frame of its source after the Compose's own Ops, in memory."""
-    data, info = loaded.source(op.source)
-    return in_memory(_apply_ops(load.decode(data, info, scale=scale), ops, {}).frames[0])
+def _layer(
+    loaded: LoadedSources,
+    op: Compose,
+    ops: tuple[AnyOp, ...],
+    scale: Fraction = Fraction(1),
+    profile: bytes | None = None,
+) -> Image:
+    """The layer of a Compose: the first frame of its source after the Ops of the Compose, in memory."""
+    return in_memory(_apply_ops(loaded.decoded(op.source, scale=scale), ops, {}, profile=profile).frames[0])

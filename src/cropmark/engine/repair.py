@@ -1,25 +1,27 @@
-"""Completes files with all of their pixels that lack only their end or have a wrong checksum.
+"""Completes files that have all of their pixels, but lack their end or have a wrong checksum.
 
-Called only for files that a decoder rejected: a healthy file costs nothing.
+It runs only for files that a decoder has rejected, so it costs nothing for a healthy file.
 """
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import pack, unpack_from
 from typing import Final
 
 from simplejpeg import decode_jpeg, decode_jpeg_header
 
+from cropmark.engine.jpeg_segments import START_OF_SCAN, segments
 from cropmark.model.formats import Format
 from cropmark.runtime.reads import Data, all_bytes
 
 
 def completed(data: Data, stored_as: Format) -> bytes | None:
-    """The same file with its missing end or its right checksum; None if a pixel is missing, or nothing can be added."""
+    """The file with its missing end added and its checksums corrected.
+
+    None if a pixel is missing, if nothing can be completed, or if the format is not JPEG or PNG.
+    """
     match stored_as:
         case Format.JPEG:
             return _completed_jpeg(all_bytes(data))
@@ -32,15 +34,13 @@ def completed(data: Data, stored_as: Format) -> bytes | None:
 # ---------------------------------------------------------------------------------------------- JPEG
 
 _END_OF_IMAGE: Final = b"\xff\xd9"
-_START_OF_SCAN: Final = 0xDA
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
 _PROGRESSIVE: Final = 0xC2
-_MARKER_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _ALL_COEFFICIENTS: Final = frozenset(range(64))
 
 
 def _completed_jpeg(data: bytes) -> bytes | None:
-    """The file with an end marker, if every block of every scan is there."""
+    """The file with an end marker; None if it has one already, or if a block of a scan is missing."""
     if data.endswith(_END_OF_IMAGE):
         return None
     whole = data.rstrip(b"\xff") + _END_OF_IMAGE
@@ -56,13 +56,14 @@ def _completed_jpeg(data: bytes) -> bytes | None:
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """True if the scans hold every coefficient of every component with all of its bits."""
+    """True if the scans together have all bits of every coefficient of every component."""
     progressive, missing = False, dict[int, set[int]]()
-    for kind, start in _segments(data):
+    for segment in segments(data):
+        kind, start = segment.kind, segment.content
         if kind in _FRAMES:
             progressive = kind == _PROGRESSIVE
             missing = {data[at]: set(_ALL_COEFFICIENTS) for at in range(start + 6, start + 6 + 3 * data[start + 5], 3)}
-        elif kind == _START_OF_SCAN:
+        elif kind == START_OF_SCAN:
             count = data[start]
             first, last, precision = data[start + 1 + 2 * count : start + 4 + 2 * count]
             for at in range(start + 1, start + 1 + 2 * count, 2):
@@ -73,18 +74,6 @@ def _has_all_scans(data: bytes) -> bool:
     return not any(missing.values())
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yields the segments: the marker's second byte, and the offset of the content after the length."""
-    at = 2
-    while at + 4 <= len(data):
-        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        yield kind, at + 4
-        at += 2 + length
-        if kind == _START_OF_SCAN:
-            found = _MARKER_AFTER_SCAN.search(data, at)
-            at = found.start() if found else len(data)
-
-
 # ---------------------------------------------------------------------------------------------- PNG
 
 _HEADER_END: Final = 33
@@ -92,12 +81,15 @@ _PIECE: Final = 65536
 _SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _WHOLE_IMAGE: Final = ((0, 0, 1, 1),)
 _ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Left, top, step across and step down of each pass."""
+"""Left, top, step across and step down of the pixels in each pass of an interlaced PNG."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pixels:
-    """The compressed pixels of a PNG, from all IDAT chunks. `verified`: their checksums are there and right."""
+    """The compressed pixels of a PNG, from all IDAT chunks, which begin at `start`.
+
+    `verified` is True if every chunk has its right checksum.
+    """
 
     start: int
     stream: bytes
@@ -105,9 +97,10 @@ class _Pixels:
 
 
 def _completed_png(data: bytes) -> bytes | None:
-    """The file with one IDAT chunk, right checksums and an end, if its stream is complete and has every pixel.
+    """The file with one IDAT chunk, right checksums and an end; None if a pixel is missing or the file is unchanged.
 
-    Of the two checksums, that of the chunks and that of the stream, one must confirm the pixels if both are there.
+    The pixels have two checksums, of the chunks and of the stream. If the checksum of the stream is present, one of the
+    two must be right.
     """
     pixels = _pixels(data)
     if pixels is None:
@@ -143,7 +136,7 @@ def _pixels(data: bytes) -> _Pixels | None:
 def _inflated(stream: bytes, expected: int) -> tuple[int, bytes]:
     """The end of the compressed data in a stream, and the checksum of the inflated bytes.
 
-    Raises zlib.error for broken data, and ValueError if it has no end or holds fewer bytes than expected.
+    Raises zlib.error for broken data, and ValueError if the data has no end or not as many bytes as expected.
     """
     decoder, count, checksum = zlib.decompressobj(wbits=-15), 0, 1
     for start in range(2, len(stream), _PIECE):
@@ -163,7 +156,7 @@ def _inflated(stream: bytes, expected: int) -> tuple[int, bytes]:
 
 
 def _raw_bytes(data: bytes) -> int:
-    """The bytes of all rows with their filter bytes. Raises KeyError for an unknown kind of pixels."""
+    """The number of bytes of all rows with their filter bytes. Raises KeyError for an unknown kind of pixels."""
     width, height, bits, kind, _, _, interlaced = unpack_from(">IIBBBBB", data, 16)
     total = 0
     for left, top, across, down in _ADAM7 if interlaced else _WHOLE_IMAGE:

@@ -19,7 +19,7 @@ _INTERPOLATORS = {Filter.NEAREST: "nearest", Filter.LINEAR: "bilinear"}
 def scale(frame: Image, size: Size, kernel: Filter, window: Region) -> Image:
     """The window of the frame resampled to exactly `size`; the same frame if nothing changes.
 
-    Positions are exact to 0.02 pixels of the result, and to 1/128 pixel of the frame if it is enlarged.
+    Positions are exact to 0.02 pixels of the result; if the window is enlarged, to 1/128 pixel of the frame.
     """
     if _is_whole(frame, size, window):
         return frame
@@ -42,7 +42,7 @@ def _resample(frame: Image, size: Size, kernel: Filter, window: Region) -> Image
 def _interpolate(frame: Image, size: Size, kernel: Filter, window: Region) -> Image:
     """The window sampled around the pixels' centers, with edge pixels repeated beyond the edge.
 
-    Not by resize(): it moves an enlarged image by half a pixel of the result (docs/decisions/0030).
+    libvips' resize() is not used: it moves an enlarged image by half a pixel of the result (docs/decisions/0030).
     """
     if _is_whole(frame, size, window):
         return frame

@@ -1,4 +1,4 @@
-"""The eight Exif orientations."""
+"""Applies the eight Exif orientations to a frame."""
 
 from __future__ import annotations
 

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import assert_never
 
 from pyvips import GValue, Image
 from pyvips.enums import ForeignKeep
 
-from cropmark.engine import png
-from cropmark.engine.image import DecodedImage
+from cropmark.engine import jxl, motion, png, small, video
+from cropmark.engine.animated_gif import encode_animation, pixels_of
+from cropmark.engine.image import PROFILE, DecodedImage, blob
+from cropmark.engine.large_indexed_png import large_small_png
 from cropmark.engine.metadata import RightsMetadata, with_rights_only
 from cropmark.engine.webp import with_alpha, with_durations
+from cropmark.engine.wide_gamut import tagged
+from cropmark.geometry.memory import MAX_SAMPLED_PNG, MAX_WHOLE_PNG, has_few_colors
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format
 from cropmark.plan.plan import KeepMetadata
 
 _ANIMATION_FIELDS = ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop")
 _LARGE_PIXELS = 4_000_000
-"""Pixels of all frames together. Above this, encoders run at lower effort."""
+"""The limit of pixels in all frames together above which encoders run at lower effort."""
 
 
 def encode(
-    image: DecodedImage, encoding: Encoding, *, low_effort: bool = False, rights: RightsMetadata | None = None
+    image: DecodedImage,
+    encoding: Encoding,
+    *,
+    low_effort: bool = False,
+    rights: RightsMetadata | None = None,
+    profile: bytes | None = None,
 ) -> bytes:
     """The image as an encoded file, without metadata except the kinds that the encoding names.
 
-    `low_effort` selects the encoder's lowest effort. `rights` are written to JPEG only.
+    `low_effort` selects the encoder's lowest effort. `rights` are written to JPEG only. `profile` is the profile of
+    pixels that are not sRGB; it is written in every format except GIF.
     Raises pyvips.Error if the encoder fails or a source is broken: libvips is lazy and pulls the pixels only here.
     """
-    strip = _strip(image)
-    keep = ForeignKeep.ICC if KeepMetadata.ICC in encoding.metadata else ForeignKeep.NONE
+    if encoding.format is Format.GIF and len(image.frames) > 1:
+        return encode_animation(image)
+    if encoding.format is Format.AVIF and len(image.frames) > 1:
+        return _animated_avif(image, encoding, profile, low_effort=low_effort)
+    if encoding.video is not None:
+        return video.encoded(image, encoding.video, low_effort=low_effort)
+    strip = _strip(image) if profile is None else tagged(_strip(image), profile)
+    keeps_profile = profile is not None or KeepMetadata.ICC in encoding.metadata
+    keep = ForeignKeep.ICC if keeps_profile else ForeignKeep.NONE
     match encoding.format:
         case Format.JPEG:
             return _jpeg(strip, encoding, keep, rights, low_effort=low_effort)
@@ -38,12 +56,16 @@ def encode(
         case Format.WEBP:
             body = with_durations(_webp(strip, encoding, keep, low_effort=low_effort), image.delays_ms)
             return with_alpha(body) if strip.hasalpha() else body
+        case Format.GIF if encoding.max_bytes is not None and has_few_colors(encoding, strip.width * strip.height):
+            return small.small_gif(strip, encoding.max_bytes)
         case Format.GIF:
-            return bytes(strip.gifsave_buffer(effort=1, keep_duplicate_frames=True, keep=keep))
+            return bytes(strip.gifsave_buffer(effort=1, keep=keep))
         case Format.AVIF:
             return _avif(strip, encoding, keep, low_effort=low_effort)
-        case Format.TIFF | Format.SVG | Format.HEIC | Format.JXL | Format.BMP:
-            raise ValueError(f"{encoding.format.value} cannot be written; resolve() never asks for it")
+        case Format.JXL:
+            return _jxl(strip, encoding, keeps_profile=keeps_profile, low_effort=low_effort)
+        case Format.TIFF | Format.SVG | Format.HEIC | Format.BMP | Format.MP4:
+            raise ValueError(f"{encoding.format.value} cannot be written so; resolve() never asks for it")
         case _:
             assert_never(encoding.format)
 
@@ -91,8 +113,22 @@ def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: boo
         # Effort 1: 20 % more bytes than the default, in a ninth of its time.
         level = 1 if low_effort else 6
         return bytes(strip.pngsave_buffer(palette=True, Q=encoding.quality, effort=1, compression=level, keep=keep))
+    pixel_count = strip.width * strip.height
+    if encoding.max_bytes is None or not has_few_colors(encoding, pixel_count) or keep is ForeignKeep.ICC:
+        return _plain_png(strip, keep, low_effort=low_effort)  # a small PNG has no profile
+    strip = strip.copy_memory()
+    if pixel_count > MAX_WHOLE_PNG:
+        plain = partial(_plain_png, keep=keep, low_effort=low_effort)
+        return large_small_png(strip, plain, encoding.max_bytes)
+    pixels = pixels_of([strip])[0]
+    stored = strip[0].copy(interpretation="b-w") if small.is_gray(pixels) else strip
+    return small.small_png(pixels, _plain_png(stored, keep, low_effort=low_effort), encoding.max_bytes)
+
+
+def _plain_png(strip: Image, keep: ForeignKeep, *, low_effort: bool) -> bytes:
+    """The lossless PNG without a palette."""
     settings = png.PHOTOGRAPH
-    if strip.width * strip.height <= png.MAX_SAMPLED_PIXELS:
+    if strip.width * strip.height <= MAX_SAMPLED_PNG:
         strip = strip.copy_memory()
         settings = png.settings_for(strip)
     level = 1 if low_effort else settings.compression
@@ -106,6 +142,16 @@ def _webp(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bo
         # `exact` preserves the colors under transparent pixels: lossless means every pixel.
         return bytes(strip.webpsave_buffer(lossless=True, exact=True, effort=effort, keep=keep))
     return bytes(strip.webpsave_buffer(Q=encoding.quality, effort=0 if low_effort else 2, keep=keep))
+
+
+def _jxl(strip: Image, encoding: Encoding, *, keeps_profile: bool, low_effort: bool) -> bytes:
+    return jxl.encoded(
+        strip,
+        encoding.quality,
+        lossless=encoding.lossless,
+        keep_profile=keeps_profile,
+        low_effort=low_effort,
+    )
 
 
 def _avif(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bool) -> bytes:
@@ -122,3 +168,12 @@ def _avif(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bo
             keep=keep,
         )
     )
+
+
+def _animated_avif(image: DecodedImage, encoding: Encoding, profile: bytes | None, *, low_effort: bool) -> bytes:
+    frame = image.frames[0]
+    if profile is None and KeepMetadata.ICC in encoding.metadata:
+        profile = blob(frame, PROFILE)
+    quick = low_effort or frame.width * frame.height * len(image.frames) > _LARGE_PIXELS
+    quality = 100 if encoding.lossless else encoding.quality
+    return motion.encoded(image, quality, effort=0 if quick else 1, profile=profile or b"")

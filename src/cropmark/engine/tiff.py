@@ -1,4 +1,5 @@
-"""Reads TIFF files in CIE L*a*b*: libvips refuses samples of 8 bits, and shows ICC's variant as if it were RGB.
+"""Reads TIFF files in L*a*b*, because libvips rejects 8-bit samples of the CIE variant, and shows the ICC variant as
+RGB.
 
 Source: https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf, section 23
 """
@@ -23,7 +24,7 @@ _MAX_ENTRIES: Final = 1024
 
 
 class Lab(Enum):
-    """The variants of L*a*b*, by their value of the tag."""
+    """The variants of L*a*b*, by their value of the tag PhotometricInterpretation."""
 
     CIE = 8
     """a* and b* are signed."""
@@ -47,8 +48,8 @@ def is_8_bit_cie_lab(data: Data) -> bool:
 def open_tiff(data: Data, **options: object) -> Image:
     """The first page of a TIFF with its pixels undecoded. Raises pyvips.Error.
 
-    A file is read in place: of 550 MB in tiles, a tile takes 4 ms and 2 MB. The samples of 8-bit L*a*b* are read
-    unchanged: libvips sees RGB as the color model of the page.
+    The file is read in place: one tile of a file of 550 MB takes 4 ms and 2 MB of memory. The samples of 8-bit L*a*b*
+    are read unchanged, because libvips is given RGB as the color model of the page.
     """
     label = (0, b"")
     if is_8_bit_cie_lab(data):
@@ -60,7 +61,10 @@ def open_tiff(data: Data, **options: object) -> Image:
 
 
 def _vips_source(data: Data, label: tuple[int, bytes]) -> SourceCustom:
-    """The file as libvips reads it: with pread(), which the sandbox allows, since processes share its position."""
+    """The file as a source of libvips, with the bytes of `label` replaced.
+
+    It is read with pread(), which the sandbox allows: processes share the open file and its position.
+    """
     at = 0
 
     def read(count: int) -> bytes | None:
@@ -81,7 +85,7 @@ def _vips_source(data: Data, label: tuple[int, bytes]) -> SourceCustom:
 
 
 def _labeled(piece: bytes, at: int, label: tuple[int, bytes]) -> bytes:
-    """The piece of the file that begins at an offset, with the label's bytes in their place."""
+    """A piece of the file that begins at the offset `at`, with the bytes of the label written at their offset."""
     place, new = label
     first, last = max(place - at, 0), min(place + len(new) - at, len(piece))
     if first >= last:
@@ -104,7 +108,7 @@ def lab_of_samples(image: Image, variant: Lab) -> Image:
 
 
 def _short(data: Data, tag: int) -> tuple[int, int]:
-    """The first value of a tag of the first directory, and its offset; zeros without the tag."""
+    """The first value of a tag in the first directory, and the offset of that value; two zeros without the tag."""
     order = _byte_order(data)
     try:
         is_big = _number(data, 2, f"{order}H") == _BIG_TIFF
@@ -125,7 +129,7 @@ def _short(data: Data, tag: int) -> tuple[int, int]:
 
 
 def _number(data: Data, at: int, layout: str) -> int:
-    """The number of this layout at an offset. Raises struct.error beyond the end."""
+    """The number at an offset, in a layout of the module struct. Raises struct.error beyond the end of the file."""
     return int(unpack(layout, data[at : at + calcsize(layout)])[0])
 
 

@@ -23,13 +23,14 @@ _WHITE_NITS: Final = 203
 _HLG_PEAK_NITS: Final = 1000
 _HLG_SYSTEM_GAMMA: Final = 1.2
 _STEPS_PER_WHITE: Final = 1000
-"""Entries in the table of gains up to white. All of its 65,536 entries reach beyond PQ's brightest light."""
+"""The number of entries in the table of gains for light up to white. The whole table has 65,536 entries, which is
+enough for PQ's brightest light."""
 _BENDING: Final = 0.65
-"""The place of the curve's middle point between the straight line through white and the clipped light."""
+"""The position of the curve's middle point on the line from (0, 0) through white: 0 at white, 1 where it reaches 1."""
 
 
 def with_hdr_colors(image: Image, colors: HdrColors) -> Image:
-    """The image with a note of its colors, which stays there when its geometry changes."""
+    """The image with its HDR colors noted in a metadata field, which Ops that change the geometry preserve."""
     noted = image.copy()
     noted.set_type(GValue.gstr_type, _FIELD, f"{colors.primaries} {colors.transfer.value} {colors.peak_nits}")
     return noted
@@ -43,16 +44,19 @@ def hdr_colors(image: Image) -> HdrColors | None:
     return HdrColors(primaries, HdrTransfer(transfer), peak_nits)
 
 
-def tone_mapped(image: Image, colors: HdrColors) -> Image:
-    """An image of 8 or 16 bits, gray or RGB, as 8-bit sRGB. Alpha does not change."""
+def tone_mapped(image: Image, colors: HdrColors, primaries: int = _BT709) -> Image:
+    """An image of 8 or 16 bits, gray or RGB, as 8-bit RGB with these primaries and sRGB's curve.
+
+    Alpha does not change.
+    """
     if image.hasalpha():
-        opaque = tone_mapped(image.extract_band(0, n=image.bands - 1), colors)
+        opaque = tone_mapped(image.extract_band(0, n=image.bands - 1), colors, primaries)
         alpha = image.extract_band(image.bands - 1)
         return opaque.bandjoin(alpha if alpha.format == "uchar" else (alpha >> 8).cast("uchar"))
     light = _screen_light(image if image.bands == 3 else image.bandjoin([image, image]), colors)
     brightest = light[0].maxpair(light[1]).maxpair(light[2])
     gain = (brightest * _STEPS_PER_WHITE).cast("ushort").maplut(_gains(colors.peak_nits))
-    mapped = rgb_of_light(_recombined(light * gain, _between(_BT2020, _BT709)))
+    mapped = rgb_of_light(_recombined(light * gain, _between(_BT2020, primaries)))
     mapped.remove(_FIELD)
     return mapped
 
@@ -74,7 +78,7 @@ def _recombined(image: Image, matrix: Matrix) -> Image:
 
 @lru_cache(maxsize=32)
 def _between(primaries: int, target: int) -> Matrix:
-    """The matrix between linear RGB of two sets of primaries. White remains white, also of another color."""
+    """The matrix between linear RGB of two sets of primaries. White stays white, even if the two whites differ."""
     to_target = inverse(rgb_to_xyz(PRIMARIES[target]))
     first, second, third = multiplied(to_target, rgb_to_xyz(PRIMARIES[primaries]))
     return _normalized(first), _normalized(second), _normalized(third)
@@ -93,7 +97,10 @@ def _light(transfer: HdrTransfer, sample_format: str) -> Image:
 
 @lru_cache(maxsize=16)
 def _gains(peak_nits: int) -> Image:
-    """The factor for all samples of a pixel by its brightest: constant up to white, then falling to 1 / peak."""
+    """The table of gains: the factor for all samples of a pixel, by the light of its brightest sample.
+
+    The factor is constant up to white, and then falls to 1 / peak.
+    """
     light = ramp("ushort") * (LARGEST["ushort"] / _STEPS_PER_WHITE)
     peak = max(1.0, peak_nits / _WHITE_NITS)
     above = (light > 1).ifthenelse(light, 1)
@@ -104,9 +111,10 @@ def _gains(peak_nits: int) -> Image:
 
 
 def _shoulder(light: Image, peak: float, white: float) -> Image:
-    """The result for light from white to the peak: a quadratic Bezier curve from (1, white) to (peak, 1).
+    """Tone-mapped light for light between 1, which becomes `white`, and `peak`, which becomes 1.
 
-    Its middle point is on the straight line through (0, 0) and (1, white), so the curve continues that line.
+    The curve is a quadratic Bezier curve from (1, white) to (peak, 1). Its middle control point is on the line through
+    (0, 0) and (1, white), so the tangents agree at 1.
     """
     middle_x = 1 - _BENDING + _BENDING / white
     middle_y = (1 - _BENDING) * white + _BENDING

@@ -16,7 +16,9 @@ _LEVELS = range(256)
 
 
 def content_box(frame: Image, look: FindBorder) -> Box | None:
-    """The smallest box that holds every pixel of the 8-bit sRGB frame farther from the color than the tolerance.
+    """The smallest box that contains every pixel farther from the border's color than the tolerance.
+
+    The frame is 8-bit sRGB.
 
     The distance of two colors is the largest difference of their R, G, B and A samples, divided by 255; a frame without
     alpha counts as opaque. None if the whole frame is border. Raises pyvips.Error if the source is broken.
@@ -52,7 +54,7 @@ def _content_mask(frame: Image, color: Color, tolerance: Fraction) -> Image:
 
 
 def _nonzero_span(sums: Image) -> tuple[int, int] | None:
-    """The indices of the first nonzero sum and after the last one; None if all are 0."""
+    """The index of the first nonzero sum, and the index after the last nonzero sum; None if all are 0."""
     counted = memoryview(sums.write_to_memory()).cast("I")
     hits = [at for at, count in enumerate(counted) if count]
     return (hits[0], hits[-1] + 1) if hits else None

@@ -9,7 +9,9 @@ _ANIMATED, _ALPHA = 0x02, 0x10
 
 
 def chunks(data: bytes, start: int = 12, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """The chunks between two offsets: name, start and end of the payload. Stops at the first truncated chunk.
+    """Yields the name, and the start and end of the payload, of each chunk between two offsets.
+
+    Stops at the first truncated chunk.
 
     Source: https://developers.google.com/speed/webp/docs/riff_container
     """

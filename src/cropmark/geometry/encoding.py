@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from cropmark.geometry.limits import too_large
 from cropmark.geometry.recipe import Encoding
-from cropmark.model.formats import TRAITS, Format, Info
+from cropmark.model.formats import TRAITS, Colors, Format, Info
 from cropmark.model.values import Size
-from cropmark.plan.plan import EncodingChoice, KeepMetadata, Limits, Output, RequestWarning, TriState
+from cropmark.plan.plan import EncodingChoice, KeepMetadata, Limits, Output, RequestWarning, TriState, Video
 from cropmark.plan.source import matches_any
 
 # fmt: off
@@ -17,11 +17,15 @@ QUALITIES: dict[Format, int] = {
     Format.JPEG: 85,
     Format.WEBP: 85,
     Format.AVIF: 64,   # looks like a JPEG of quality 85
+    Format.JXL:  84,   # looks like a JPEG of quality 85
     Format.PNG:  85,   # used with a palette only
 }
 # fmt: on
 _UNUSED_QUALITY = 100
-_MAY_BE_LOSSLESS = frozenset({Format.WEBP, Format.AVIF})
+_WITH_PALETTE = frozenset({Format.PNG, Format.GIF})
+_SMALL_BYTES = 1024
+_WITHOUT_PROFILES = frozenset({Format.GIF, Format.MP4})
+_MAY_BE_LOSSLESS = frozenset({Format.WEBP, Format.AVIF, Format.JXL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,19 @@ def choose_encoding(
     raise AssertionError("JPEG and PNG can always be written")
 
 
+def byte_limit(encoding: Encoding, info: Info, size: Size) -> int | None:
+    """The most bytes that a still PNG or GIF may have if its source has few colors; None for any number.
+
+    The limit is three times the bytes of the source, in proportion to the pixels. A small result may have a kilobyte if
+    the source is not smaller: it fits into one packet, and a loss of colors would be visible (docs/decisions/0163).
+    """
+    has_few_colors = info.format is Format.GIF or info.palette or info.few_bits
+    if not has_few_colors or encoding.format not in _WITH_PALETTE or encoding.palette or encoding.metadata:
+        return None
+    most = 3 * info.bytes // info.frames
+    return max(most * size.area // info.stored_size.area, min(most, _SMALL_BYTES))
+
+
 def lost_frames_warnings(chosen: ChosenEncoding, output: Output, info: Info) -> tuple[RequestWarning, ...]:
     """A warning if the result is the first frame because the others cannot be decoded, not because it was requested."""
     if not info.first_frame_only or _is_first_frame(chosen.choice, output):
@@ -71,7 +88,7 @@ def lost_frames_warnings(chosen: ChosenEncoding, output: Output, info: Info) -> 
 
 
 def unused_quality_warnings(chosen: ChosenEncoding, info: Info) -> tuple[RequestWarning, ...]:
-    """A warning if a source is sent unchanged although the query has a quality, because it is a whole animation."""
+    """A warning if the query has a quality but the source, an animation that cannot be encoded, is sent unchanged."""
     if not info.first_frame_only or not _quality_counts(chosen.encoding):
         return ()
     if chosen.encoding.quality == QUALITIES[info.format]:
@@ -84,7 +101,7 @@ def is_source_encoding(chosen: ChosenEncoding, output: Output, info: Info) -> bo
 
     It differs if the number of frames or a quality that the encoder uses changes. A request that names JPEG changes a
     progressive JPEG, and one that names PNG changes a PNG with a palette; a request without a format changes neither.
-    Of an animation with only its first frame readable, the source's bytes are the only encoding of all frames.
+    If only the first frame of an animation can be decoded, the source's bytes are the only encoding of all frames.
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api
     """
     encoding, choice = chosen.encoding, chosen.choice
@@ -101,8 +118,14 @@ def is_source_encoding(chosen: ChosenEncoding, output: Output, info: Info) -> bo
     return choice.quality is None or not _quality_counts(encoding)
 
 
+def can_be_recompressed(chosen: ChosenEncoding, info: Info) -> bool:
+    """True if a source without Ops can become JPEG XL without loss: an upright JPEG, and no quality is requested."""
+    is_jpeg_to_jxl = info.format is Format.JPEG and chosen.encoding.format is Format.JXL
+    return is_jpeg_to_jxl and info.orientation == 1 and chosen.choice.quality is None
+
+
 def _fallback_choices(output: Output, info: Info) -> Iterator[EncodingChoice]:
-    """The last choice without its conditions: in the source's format, then in one that can always be written."""
+    """Yields the last choice without its conditions: in the source's format, then in a format that can be written."""
     last = output.choices[-1] if output.choices else EncodingChoice()
     free = replace(last, keep_animation=False, skipped_for=(), refuse_over_limit=False, warning_if_skipped=None)
     yield replace(free, format=None)
@@ -120,6 +143,7 @@ def _applies(choice: EncodingChoice, format_: Format, output: Output, info: Info
         TRAITS[format_].writable
         and not matches_any(choice.skipped_for, info)
         and not (choice.keep_animation and loses_animation)
+        and not (format_ is Format.MP4 and _frames(choice, format_, output, info) == 1)
     )
 
 
@@ -149,11 +173,16 @@ def _encoding(choice: EncodingChoice, format_: Format, output: Output, info: Inf
         palette=format_ is Format.PNG and choice.palette,
         compact=format_ is Format.JPEG and choice.compact,
         metadata=_kept_metadata(output, format_, info),
+        colors=output.colors if format_ not in _WITHOUT_PROFILES else Colors.SRGB,
+        gain_map=output.gain_map and info.gain_map and format_ is Format.JPEG,
+        video=(choice.video or Video()) if format_ is Format.MP4 else None,
     )
 
 
 def _kept_metadata(output: Output, format_: Format, info: Info) -> frozenset[KeepMetadata]:
-    """The metadata to copy: a color profile in any format, other metadata only from JPEG to JPEG."""
+    """The metadata to copy: a color profile in any format that can have one; the rest from JPEG to JPEG."""
+    if format_ in _WITHOUT_PROFILES:
+        return frozenset()
     if format_ is info.format is Format.JPEG:
         return output.metadata
     return output.metadata & {KeepMetadata.ICC}
@@ -173,7 +202,7 @@ def _quality_counts(encoding: Encoding) -> bool:
     match encoding.format:
         case Format.JPEG:
             return True
-        case Format.WEBP | Format.AVIF:
+        case Format.WEBP | Format.AVIF | Format.JXL:
             return not encoding.lossless
         case _:
             return encoding.palette

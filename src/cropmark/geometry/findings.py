@@ -1,4 +1,4 @@
-"""Facts that only pixels give: requested by a Need, passed to resolve() as Findings."""
+"""Facts that can be found only in pixels. resolve() requests them with a Need and receives them as Findings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ class SaliencyMap:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The faces and saliency of a source, independent of the request. At most 4 kB as JSON."""
+    """The faces and saliency of a source, independent of the request. At most 4 kB as JSON.
+
+    `subject` is the map of a network that finds the subject; `residual` is the spectral residual, for images without a
+    clear subject.
+    """
 
     version: int
     faces: tuple[Face, ...]
@@ -55,7 +59,7 @@ class FindBorder:
 class Findings:
     """The results of Needs, in the order of the Needs, and the analysis of the first source.
 
-    A border of None means that the whole image is border. `no_analysis_reason` is reported without an analysis.
+    A border of None means that the whole image is border. Without an `analysis`, `no_analysis_reason` is reported.
     """
 
     borders: tuple[Box | None, ...] = ()

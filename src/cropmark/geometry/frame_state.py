@@ -15,7 +15,8 @@ from cropmark.plan.plan import RequestWarning
 class FrameState:
     """The frame after `ops`, and the facts about it that the next Step needs.
 
-    `view`: None if the frame no longer shows the source. `borders_used` counts the Findings' borders that were read.
+    A `view` of None means that the frame no longer shows the source. `borders_used` is the number of borders in the
+    Findings that earlier Steps have used.
     """
 
     frame: Size
@@ -32,7 +33,7 @@ class FrameState:
         return cls(info.size, info.alpha, View(info.size))
 
     def apply(self, *ops: AnyOp) -> FrameState:
-        """The state after these ops too; ops that change nothing are left out."""
+        """The state after these additional ops; ops that change nothing are left out."""
         state = self
         for op in ops:
             if not op.is_no_op(state.frame, alpha=state.alpha):
@@ -62,7 +63,7 @@ class FrameState:
 
 
 def append_op(ops: tuple[AnyOp, ...], op: AnyOp) -> tuple[AnyOp, ...]:
-    """The ops with one more; two Extracts in a row become one."""
+    """The ops followed by `op`; two Extracts in a row become one."""
     match ops, op:
         case (*before, Extract(outer)), Extract(inner):
             box = Box(outer.left + inner.left, outer.top + inner.top, inner.width, inner.height)

@@ -8,13 +8,18 @@ from fractions import Fraction
 
 from cropmark.geometry.recipe import AnyOp, Compose, OriginalBytes, Reason
 from cropmark.geometry.rounding import floor_side, round_side, sqrt_below
-from cropmark.model.formats import Info
+from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.problems import OutputTooLarge, SourceTooLarge, SourceUnusable
 from cropmark.model.values import Size
 from cropmark.plan.plan import Fallback, Limits, OverLimit, Plan
 
 INTERMEDIATE_FACTOR = 8
 """A side of an intermediate frame may be this many times the limit of a result's side."""
+MAX_RENDITION_BYTES = 256 * 2**20
+"""Length of the largest result in bytes: 8192x8192 pixels of noise as an RGBA PNG."""
+_METADATA_BYTES = 4 * 2**20
+_FRAME_BYTES = 4096
+_BYTES_PER_PIXEL = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +30,17 @@ class Rejection:
     detail: str
 
 
+BROKEN = Rejection(Reason.UNREADABLE, "the image is broken, or not an image")
+
+
 def rejection_of(info: Info, plan: Plan) -> Rejection | None:
-    """The reason, found in the header alone, not to process a source; None for an accepted source."""
+    """The reason to reject a source, found from its header alone; None if the source is accepted."""
     limits = plan.limits
     side, pixels = max(info.stored_size.width, info.stored_size.height), info.stored_size.area * info.frames
     if info.format not in plan.reads:
         return Rejection(Reason.UNSUPPORTED, f"{info.format.value} images are not transformed here")
+    if info.not_drawn:
+        return Rejection(Reason.UNSUPPORTED, f"{info.format.value} images with <{info.not_drawn}> are not drawn here")
     if info.bytes > limits.source_bytes:
         return Rejection(Reason.BYTES, f"the file has {info.bytes} bytes, at most {limits.source_bytes} are read")
     if side > limits.source_side:
@@ -48,7 +58,7 @@ def rejection_of(info: Info, plan: Plan) -> Rejection | None:
 
 
 def check_source(info: Info, plan: Plan) -> OriginalBytes | None:
-    """OriginalBytes if the first source is rejected and the plan falls back to it; None if the source is accepted.
+    """OriginalBytes if the first source is rejected and the plan then sends the original; None if it is accepted.
 
     Raises SourceUnusable or SourceTooLarge if the source is rejected and the plan asks for a Problem.
     """
@@ -58,14 +68,20 @@ def check_source(info: Info, plan: Plan) -> OriginalBytes | None:
     unsupported = rejection.reason is Reason.UNSUPPORTED
     if (plan.on_unsupported if unsupported else plan.on_unusable) is Fallback.ORIGINAL:
         return OriginalBytes(rejection.reason)
-    if unsupported:
+    raise source_problem(rejection, plan)
+
+
+def source_problem(rejection: Rejection, plan: Plan, parameter: str | None = None) -> SourceUnusable | SourceTooLarge:
+    """The Problem for a rejected source; its text begins with the `parameter` that named the source, if one did."""
+    detail = rejection.detail if parameter is None else f"{parameter}: {rejection.detail}"
+    if rejection.reason in (Reason.UNSUPPORTED, Reason.UNREADABLE):
         readable = ", ".join(sorted(f.value for f in plan.reads))
-        raise SourceUnusable(rejection.detail, fix=f"use one of {readable}")
-    raise SourceTooLarge(rejection.detail, fix="use a smaller image")
+        return SourceUnusable(detail, fix=f"use one of {readable}", parameter=parameter)
+    return SourceTooLarge(detail, fix="use a smaller image", parameter=parameter)
 
 
 def limits_for(info: Info, limits: Limits) -> Limits:
-    """The limits of a result of this source: over_limit is either REFUSE or SHRINK."""
+    """The limits of a result. SHRINK_LARGE_SOURCE becomes SHRINK if the source exceeds the limits, else REFUSE."""
     if limits.over_limit is not OverLimit.SHRINK_LARGE_SOURCE:
         return limits
     most = limits.animation_area
@@ -76,7 +92,7 @@ def limits_for(info: Info, limits: Limits) -> Limits:
 
 
 def sides_within(size: Size, limits: Limits, parameter: str | None = None) -> Size:
-    """The size, scaled down to the limit of a side if it is larger: 9000x90 becomes 8192x82.
+    """The size, scaled down if its longer side exceeds the limit: with a limit of 8192 px, 9000x90 becomes 8192x82.
 
     Raises OutputTooLarge if the limits do not allow shrinking.
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api
@@ -90,8 +106,10 @@ def sides_within(size: Size, limits: Limits, parameter: str | None = None) -> Si
 
 
 def allowed_size(size: Size, limits: Limits) -> Size:
-    """The size at the next allowed width, or at the widest one, with the same aspect ratio: 466x366 of 100 and 200 is
-    200x157."""
+    """The size scaled to the next larger allowed width, or to the widest one if none is larger.
+
+    With the allowed widths 100 and 200, 466x366 becomes 200x157.
+    """
     if not limits.allowed_widths or size.width in limits.allowed_widths:
         return size
     width = next((width for width in limits.allowed_widths if width >= size.width), limits.allowed_widths[-1])
@@ -99,7 +117,7 @@ def allowed_size(size: Size, limits: Limits) -> Size:
 
 
 def frames_within(size: Size, frames: int, limits: Limits) -> Size:
-    """The size, scaled down if all frames of the animation together exceed their area.
+    """The size of an animation's frames, scaled down if all frames together have more pixels than `animation_area`.
 
     Raises OutputTooLarge if the limits do not allow shrinking, or if frames of one pixel would still be too many.
     Source: https://www.fastly.com/documentation/reference/io/width
@@ -130,6 +148,30 @@ def check_intermediates(
         frame = op.frame_after(frame)
         if max(frame.width, frame.height) > INTERMEDIATE_FACTOR * limits.side or frame.area * frames > most_pixels:
             raise too_large(f"an intermediate result would have {frames} frame(s) of {frame}", parameter)
+
+
+def check_encodable(size: Size, format_: Format) -> None:
+    """Raise OutputTooLarge if a side is longer than the format's encoder can write."""
+    longest = TRAITS[format_].max_side
+    if max(size.width, size.height) > longest:
+        name = format_.value
+        raise too_large(f"the result would be {size}, a side of a {name} image may have at most {longest} px")
+
+
+def most_encoded_bytes(size: Size, frames: int) -> int:
+    """The most bytes that a result of `frames` frames of this size may have; no encoder needs more.
+
+    Noise with alpha takes 4.2 bytes per pixel as PNG and 5.8 as lossless AVIF. The rest is for metadata.
+    """
+    allowed = _METADATA_BYTES + frames * (_FRAME_BYTES + _BYTES_PER_PIXEL * size.area)
+    return min(MAX_RENDITION_BYTES, allowed)
+
+
+def check_encoded(length: int, size: Size, frames: int) -> None:
+    """Raise OutputTooLarge if a result of `length` bytes is longer than its pixels explain."""
+    if length > (most := most_encoded_bytes(size, frames)):
+        what = f"{frames} frame(s) of {size}"
+        raise too_large(f"the result has {length} bytes, {what} may have at most {most}")
 
 
 def too_large(detail: str, parameter: str | None = None) -> OutputTooLarge:

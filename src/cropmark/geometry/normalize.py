@@ -43,13 +43,16 @@ _SIZE = Size(64, 64)
 _CENTER = Point(Fraction(1, 2), Fraction(1, 2))
 _BLUR = Blur(ZERO_LENGTH)
 _NO_QUALITY = 100
-"""The quality of an encoding that has none."""
+"""The quality in the normal form of an encoding that uses no quality."""
 
 
 def _sample_infos() -> tuple[Info, ...]:
-    """One header of each kind of image that a rule can distinguish by the header alone."""
+    """One header of each kind of image that a rule can distinguish by the header alone.
+
+    Formats of extras are left out, so that a translation is the same on every machine.
+    """
     infos = []
-    for format_ in sorted(READABLE, key=lambda f: f.value):
+    for format_ in sorted((f for f in READABLE if TRAITS[f].extra is None), key=lambda f: f.value):
         traits = TRAITS[format_]
         for frames in (1, 12) if traits.animated else (1,):
             for alpha in (False, True) if traits.alpha else (False,):
@@ -75,7 +78,7 @@ class NormalizedPlan:
     encoding: Encoding
     frames: int
     is_stored: bool = False
-    """True: the stored bytes are sent, and `encoding` is that of the source."""
+    """True if the stored bytes are sent unchanged; `encoding` then describes the source."""
 
     @property
     def approximate_steps(self) -> tuple[AnyStep, ...]:
@@ -87,7 +90,10 @@ class NormalizedPlan:
 
 
 def normalized_plans(plan: Plan | None) -> Mapping[Info, NormalizedPlan]:
-    """The plan's normal form for every kind of source that it reads, at a size below all limits. None: stored bytes."""
+    """The plan's normal form for every kind of source that it reads, at a size below all limits.
+
+    A plan of None means that the stored bytes are sent unchanged.
+    """
     if plan is None:
         return {info: _stored(info) for info in SAMPLE_INFOS}
     steps = tuple((step, normalize(step)) for step in plan.steps)
@@ -115,7 +121,7 @@ def _normalize_encoding(encoding: Encoding) -> Encoding:
 
 
 def _is_no_op(step: AnyStep, before: list[AnyStep], info: Info) -> bool:
-    """True for a background under an opaque frame and for a transparent background."""
+    """True for a Step without effect: a background under an opaque frame, or a transparent background."""
     if not isinstance(step, Flatten):
         return False
     may_have_alpha = info.alpha or any(isinstance(earlier, Pad | Canvas) for earlier in before)
@@ -224,7 +230,7 @@ def _normalize_length(length: Length) -> Length:
 
 
 def _normalize_resize(step: Resize) -> Resize:
-    """The resize with dpr multiplied in, without an `enlarge` that has no effect, and one fit for a single side."""
+    """The resize with lengths multiplied by dpr, and without an `enlarge`, a focus or a fit that has no effect."""
     width, height = (side and side.times(step.dpr) for side in (step.width, step.height))
     step = replace(step, width=width, height=height, dpr=Fraction(1), parameter="")
     if step.focus == _CENTER:

@@ -12,8 +12,8 @@ from cropmark.plan.steps import Orientation
 class AxisMap:
     """The mapping from a pixel of the result to its pixel of the original.
 
-    With `swaps`, x and y are exchanged. Then the original's x counts from its right edge with `flip_x`, and its y from
-    the bottom edge with `flip_y`.
+    `swaps` exchanges x and y. After that, `flip_x` counts the original's x from its right edge, and `flip_y` counts
+    its y from the bottom edge.
     """
 
     swaps: bool
@@ -38,14 +38,14 @@ _ORIENTATIONS = {axes: orientation for orientation, axes in AXIS_MAPS.items()}
 
 
 def combine(first: Orientation, then: Orientation) -> Orientation:
-    """The one orientation that equals both, applied one after the other."""
+    """The single orientation that has the effect of `first` followed by `then`."""
     one, two = AXIS_MAPS[first], AXIS_MAPS[then]
     flip_x, flip_y = (two.flip_y, two.flip_x) if one.swaps else (two.flip_x, two.flip_y)
     return _ORIENTATIONS[AxisMap(one.swaps != two.swaps, one.flip_x != flip_x, one.flip_y != flip_y)]
 
 
 def mirrored_axes(orientation: Orientation) -> tuple[bool, bool]:
-    """True for the result's x axis, and for its y axis, if it is opposite to the axis of the original."""
+    """Two flags, for the result's x and y axis: True if it runs against the axis of the original that it shows."""
     axes = AXIS_MAPS[orientation]
     return (axes.flip_y, axes.flip_x) if axes.swaps else (axes.flip_x, axes.flip_y)
 
@@ -61,7 +61,7 @@ def rotate_region(region: Region, orientation: Orientation) -> Region:
 
 
 def unrotate_region(region: Region, orientation: Orientation) -> Region:
-    """The region, in shares of the rotated frame, before the rotation."""
+    """The region of the frame before the rotation, for a region in shares of the rotated frame."""
     axes = AXIS_MAPS[orientation]
     left, top, width, height = region.left, region.top, region.width, region.height
     if axes.swaps:

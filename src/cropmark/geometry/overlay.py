@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import assert_never
 
 from cropmark.geometry.frame_state import FrameState
 from cropmark.geometry.limits import check_intermediates
@@ -14,12 +15,13 @@ from cropmark.geometry.subpixel_crop import crop_and_scale
 from cropmark.model.formats import TRAITS, Info
 from cropmark.model.values import CLEAR, WHITE, Box, Color, Size
 from cropmark.plan.plan import Limits
-from cropmark.plan.steps import Cell, Montage, Overlay
+from cropmark.plan.steps import Align, Cell, Middle, Montage, Offset, Overlay, Placement
 
 
-def overlay(step: Overlay, frame: Size, info: Info, limits: Limits) -> Compose:
-    """The op that draws the overlay, sized, padded and aligned, on the frame; `info` is the header of its source.
+def overlay(step: Overlay, frame: Size, info: Info, limits: Limits) -> Compose | None:
+    """The op that draws the overlay, sized, padded and placed, on the frame; `info` is the header of its source.
 
+    None if the overlay is completely outside of the frame.
     Raises OutputTooLarge for an absurd size (limits.check_intermediates).
     Source: https://www.contentstack.com/docs/developers/apis/image-delivery-api (overlay)
     """
@@ -27,14 +29,12 @@ def overlay(step: Overlay, frame: Size, info: Info, limits: Limits) -> Compose:
     padded = padded_box(step.edges, sized.frame)
     layer = sized.apply(Embed(padded.size, -padded.left, -padded.top, _padding_color(step, info)))
     check_intermediates(layer.ops, info.size, 1, limits, step.parameter)
-    return Compose(
-        source=step.source,
-        ops=layer.ops,
-        left=start_along(step.x, layer.frame.width, frame.width),
-        top=start_along(step.y, layer.frame.height, frame.height),
-        across=step.repeat_across,
-        down=step.repeat_down,
-    )
+    left = _start(step.x, layer.frame.width, frame.width)
+    top = _start(step.y, layer.frame.height, frame.height)
+    across, down = step.repeat_across, step.repeat_down
+    if not across and not down and Box(left, top, layer.frame.width, layer.frame.height).clipped_to(frame) is None:
+        return None
+    return Compose(step.source, layer.ops, left, top, across=across, down=down)
 
 
 def montage_cell(montage: Montage, cell: Cell, info: Info) -> Compose | None:
@@ -49,6 +49,17 @@ def montage_cell(montage: Montage, cell: Cell, info: Info) -> Compose | None:
     window = window_around(CENTER, covered.width, covered.height, info.size)
     ops = crop_and_scale(window, covered.size, info.size, montage.filter)
     return Compose(cell.source, FrameState.from_info(info).apply(*ops).ops, box.left, box.top)
+
+
+def _start(place: Placement | Middle, length: int, side: int) -> int:
+    """The first pixel of a layer of `length` px along a side of the frame."""
+    match place:
+        case Middle(distance):
+            return round_half_up(distance.of(side) - Fraction(length, 2))
+        case Offset() | Align():
+            return start_along(place, length, side)
+        case _:
+            assert_never(place)
 
 
 def _overlay_size(step: Overlay, frame: Size, info: Info) -> Size:

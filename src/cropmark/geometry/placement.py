@@ -74,10 +74,10 @@ def start_along(placement: Placement, length: int, side: int, rounding: Rounding
 
 
 def crop_box(crop: Crop, frame: Size) -> Box | None:
-    """The box of the frame that remains after a crop; None if it is entirely outside, under CLIP or CLIP_OR_ORIGINAL.
+    """The box of the frame that remains after a crop; None if that is entirely outside and its overflow rule allows it.
 
-    steps.apply_step() has already turned a focus into placements. Raises CropOutOfBounds if the box reaches outside
-    under REFUSE, or is entirely outside under CLIP_OR_REFUSE.
+    CLIP and CLIP_OR_ORIGINAL allow it. Raises CropOutOfBounds if the crop is entirely outside with CLIP_OR_REFUSE, or
+    partly outside with REFUSE. steps.apply_step() has already turned a focus into placements.
     """
     size = shape_size(crop.shape, frame, crop.rounding)
     box = Box(
@@ -116,7 +116,7 @@ class Margins:
 def trimmed_box(trim: TrimEdges, frame: Size) -> Box:
     """The box of the frame that remains after a trim.
 
-    Raises EmptyResult. Source: https://www.fastly.com/documentation/reference/io/trim
+    Raises EmptyResult if no pixel remains. Source: https://www.fastly.com/documentation/reference/io/trim
     """
     cut = Margins.from_edges(trim.edges, frame)
     width, height = frame.width - cut.left - cut.right, frame.height - cut.top - cut.bottom

@@ -9,9 +9,9 @@ from fractions import Fraction
 from cropmark.geometry.findings import FindBorder
 from cropmark.geometry.region import Region
 from cropmark.geometry.view import View
-from cropmark.model.formats import Format
+from cropmark.model.formats import Colors, Format
 from cropmark.model.values import Box, Color, Size
-from cropmark.plan.plan import KeepMetadata, RequestWarning
+from cropmark.plan.plan import KeepMetadata, RequestWarning, Video
 from cropmark.plan.steps import Dither, Filter, Orientation, Threshold
 
 
@@ -20,7 +20,7 @@ class Op:
     """One operation on a frame, and its arithmetic. The defaults hold for an Op that only changes pixel values."""
 
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
-        """True if the Op leaves every pixel of such a frame unchanged."""
+        """True if the Op changes no pixel of a frame with this size and alpha."""
         return False
 
     def frame_after(self, frame: Size) -> Size:
@@ -34,6 +34,13 @@ class Op:
     def view_after(self, view: View) -> View | None:
         """The part of the source that the frame shows after the Op; None if it no longer shows the source."""
         return view
+
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        """The time in ms of the Op on one core (see cost.py).
+
+        The frame has `read_mp` megapixels before the Op and `written_mp` after it.
+        """
+        return 10.0 * read_mp
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,9 @@ class Extract(Op):
 
     def view_after(self, view: View) -> View:
         return view.extracted(self.box)
+
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        return 0.0  # it reads no pixel that the next Op does not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,10 @@ class Scale(Op):
     def view_after(self, view: View) -> View:
         return view.resampled(self.window_of(view.frame), self.size)
 
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        enlarging = {Filter.NEAREST: 1.0, Filter.LINEAR: 18.0}.get(self.filter, 32.0)
+        return 3.5 * read_mp + (enlarging * written_mp if written_mp > read_mp else 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Rotate(Op):
@@ -88,6 +102,9 @@ class Rotate(Op):
 
     def view_after(self, view: View) -> View:
         return view.rotated(self.orientation)
+
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        return 3.5 * read_mp
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +128,9 @@ class Embed(Op):
     def view_after(self, view: View) -> View:
         return view.extracted(Box(-self.left, -self.top, self.size.width, self.size.height))
 
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        return 1.0 * written_mp
+
 
 @dataclass(frozen=True, slots=True)
 class Background(Op):
@@ -127,7 +147,7 @@ class Background(Op):
 
 @dataclass(frozen=True, slots=True)
 class ColorAdjust(Op):
-    """Brightness, then contrast, then saturation, each -100 to 100 (plan.steps.Adjust)."""
+    """Change brightness, then contrast, then saturation, each by -100 to 100 (plan.steps.Adjust)."""
 
     brightness: Fraction
     contrast: Fraction
@@ -135,6 +155,9 @@ class ColorAdjust(Op):
 
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
         return self.brightness == self.contrast == self.saturation == 0
+
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        return (15.0 if self.saturation else 3.0) * read_mp
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +167,24 @@ class GaussianBlur(Op):
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
         return self.sigma == 0
 
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        return _blur_ms_per_mp(float(self.sigma)) * read_mp
+
+
+def _blur_ms_per_mp(sigma: float) -> float:
+    """The time of a blur in ms per megapixel.
+
+    From a sigma of 8 px on, the blur is computed on a copy that is shrunk by sigma/4 (engine/blur.py).
+    """
+    return 20 + 27 * sigma if sigma < 8 else 22 + 160 / int(sigma / 4) ** 2
+
 
 @dataclass(frozen=True, slots=True)
 class UnsharpMask(Op):
-    """m = v - gauss(v, sigma); where |m| >= threshold, v + gain * m."""
+    """Sharpen each value v by its difference from the blurred frame, m = v - gauss(v, sigma).
+
+    Where |m| >= threshold, v becomes v + gain * m; other values do not change.
+    """
 
     sigma: Fraction
     gain: Fraction
@@ -156,6 +193,9 @@ class UnsharpMask(Op):
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
         return self.sigma == 0 or self.gain == 0
 
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        return (10.0 + _blur_ms_per_mp(float(self.sigma))) * read_mp
+
 
 @dataclass(frozen=True, slots=True)
 class Bilevel(Op):
@@ -163,10 +203,13 @@ class Bilevel(Op):
 
     method: Threshold | Dither
 
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        return (45.0 if isinstance(self.method, Dither) else 8.0) * read_mp
+
 
 @dataclass(frozen=True, slots=True)
 class SolidColor(Op):
-    """Replace the frame by one of a single color."""
+    """Replace the frame by a frame of `size` in a single color."""
 
     size: Size
     color: Color
@@ -180,16 +223,20 @@ class SolidColor(Op):
     def view_after(self, view: View) -> None:
         return None
 
+    def estimated_ms(self, read_mp: float, written_mp: float) -> float:
+        return 1.0 * written_mp
+
 
 @dataclass(frozen=True, slots=True)
 class Compose(Op):
     """Draw another source over the frame at left, top (may be negative), cropped at the frame's edges.
 
-    The first frame of that source is made upright and changed by `ops` first. `across` and `down` repeat it as tiles
-    along the axis, from edge to edge.
+    Before it is drawn, the first frame of the source is made upright and changed by `ops`. With `across`, it is
+    repeated from the left to the right edge of the frame; with `down`, from the top to the bottom edge.
     """
 
     source: int
+    """The index of the drawn source among the sources of the request."""
     ops: tuple[AnyOp, ...]
     left: int
     top: int
@@ -224,7 +271,15 @@ class Encoding:
     palette: bool = False
     compact: bool = False
     """Spend more time on a smaller file of the same quality; for JPEG."""
+    recompressed: bool = False
+    """Store the JPEG source as JPEG XL without loss. If that fails, the result is encoded with `quality`."""
     metadata: frozenset[KeepMetadata] = frozenset()
+    colors: Colors = Colors.SRGB
+    gain_map: bool = False
+    video: Video | None = None
+    """For mp4."""
+    max_bytes: int | None = None
+    """For PNG and still GIF: reduce the colors until the file has at most this size, as far as quality allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +297,10 @@ class Recipe:
     larger_is_original: bool = False
     warnings: tuple[RequestWarning, ...] = ()
     focus: str | None = None
-    """The placement of the window: faces, subject, residual, or center with a reason; None without such a crop."""
+    """The basis of a smart crop's position: faces, subject or residual, or "center" or "position" with the reason.
+
+    None if no step crops by content.
+    """
 
 
 @dataclass(frozen=True, slots=True)

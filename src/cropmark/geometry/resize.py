@@ -1,6 +1,6 @@
 """Sizes of resized frames: the vendors' documented formulas in exact fractions, rounded once at the end.
 
-W and H are the frame's sides; tw and th are the requested lengths, multiplied by dpr.
+In the formulas, W and H are the frame's sides; tw and th are the requested lengths, multiplied by dpr.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cropmark.plan.steps import Resize
 
 @dataclass(frozen=True, slots=True)
 class RequestedSize:
-    """The requested lengths in pixels, exact and above 0, dpr included; None: follows from the other length."""
+    """The requested lengths in pixels, exact and above 0, dpr included. A length of None follows from the other one."""
 
     width: Fraction | None
     height: Fraction | None
@@ -36,7 +36,7 @@ class RequestedSize:
 
 
 def requested_size(step: Resize, frame: Size) -> RequestedSize:
-    """The size that a resize requests for a frame: the frame's own, multiplied by dpr, if it has no length."""
+    """The size that a resize requests for a frame. A resize without lengths requests the frame's size times dpr."""
     width = None if step.width is None else step.width.of(frame.width) * step.dpr
     height = None if step.height is None else step.height.of(frame.height) * step.dpr
     if width is None and height is None:
@@ -45,9 +45,9 @@ def requested_size(step: Resize, frame: Size) -> RequestedSize:
 
 
 def stretch_size(frame: Size, requested: RequestedSize) -> Size:
-    """The size for Fit.STRETCH: exactly the box. A single length sets the other side from the rounded one.
+    """The size for Fit.STRETCH: exactly the requested lengths. A missing length follows from the rounded other one.
 
-    Without `enlarge` each side is limited by itself: 1600x900 stretched to 2000x400 becomes 1600x400.
+    Without `enlarge`, no side becomes longer than the frame's: 1600x900 stretched to 2000x400 becomes 1600x400.
     Source: https://www.fastly.com/documentation/reference/io/width
     """
     if requested.height is None:

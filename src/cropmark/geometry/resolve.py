@@ -1,4 +1,4 @@
-"""Resolving a Plan against the headers of its sources: a Recipe in whole pixels, or the reason for none."""
+"""Resolves a Plan against the headers of its sources. The result is a Recipe, a Need or OriginalBytes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import replace
 from cropmark.geometry.alpha import without_alpha
 from cropmark.geometry.encoding import (
     ChosenEncoding,
+    byte_limit,
+    can_be_recompressed,
     choose_encoding,
     is_source_encoding,
     lost_frames_warnings,
@@ -15,20 +17,23 @@ from cropmark.geometry.encoding import (
 )
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.frame_state import FrameState
+from cropmark.geometry.gain_map import can_follow
+from cropmark.geometry.h264 import even_size, sufficient_level
 from cropmark.geometry.limits import (
     allowed_size,
+    check_encodable,
     check_intermediates,
     check_source,
     frames_within,
     limits_for,
     sides_within,
 )
-from cropmark.geometry.recipe import Need, OriginalBytes, Reason, Recipe, Resolved, Scale
+from cropmark.geometry.recipe import Compose, Extract, Need, OriginalBytes, Reason, Recipe, Resolved, Scale
 from cropmark.geometry.steps import ResolveContext, apply_step, size_parameter
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.problems import SourceNotFound
-from cropmark.model.values import Size
-from cropmark.plan.plan import Plan
+from cropmark.model.values import Box, Size
+from cropmark.plan.plan import Plan, Video
 from cropmark.plan.source import matches_any
 
 NO_FINDINGS = Findings()
@@ -37,8 +42,9 @@ NO_FINDINGS = Findings()
 def resolve(plan: Plan, infos: Sequence[Info | None], findings: Findings = NO_FINDINGS) -> Resolved:
     """The Recipe for sources with these headers, a Need for facts that only pixels give, or OriginalBytes.
 
-    infos[0] is the image's header, the others are those of overlays and montage cells; None for an unavailable source.
-    Raises CropOutOfBounds, EmptyResult, OutputTooLarge, and SourceUnusable or SourceTooLarge if the plan asks for them.
+    infos[0] is the image's header; the others are the headers of overlays and montage cells. An unavailable source has
+    None in place of a header. Raises SourceNotFound if the image itself is unavailable; CropOutOfBounds, EmptyResult,
+    OutputTooLarge; and SourceUnusable or SourceTooLarge if the plan does not send the original instead.
     """
     info = infos[0] if infos else None
     if info is None:
@@ -53,7 +59,7 @@ def resolve(plan: Plan, infos: Sequence[Info | None], findings: Findings = NO_FI
 
 
 def _apply_steps(context: ResolveContext) -> FrameState | Need | OriginalBytes:
-    """The state after all steps, for an output with alpha, so that no border search depends on the encoding."""
+    """The state after all steps. The output is assumed to have alpha, so that no search depends on the encoding."""
     state = FrameState.from_info(context.info)
     for step in context.plan.steps:
         outcome = apply_step(step, state, context)
@@ -80,7 +86,10 @@ def _finish(context: ResolveContext, state: FrameState) -> Recipe | OriginalByte
     state = _shrink_to(sides_within(state.frame, plan.limits), context, state)
     chosen = choose_encoding(plan.output, subject, state.frame, plan.limits)
     state = _shrink_to(frames_within(state.frame, chosen.frames, plan.limits), context, state)
+    if chosen.encoding.video is not None:
+        state = _as_video(context, state, chosen.encoding.video)
     check_intermediates(state.ops, info.size, chosen.frames, plan.limits)
+    check_encodable(state.frame, chosen.encoding.format)
     return _recipe(context, subject, state, chosen)
 
 
@@ -88,26 +97,46 @@ def _recipe(context: ResolveContext, subject: Info, state: FrameState, chosen: C
     plan, info = context.plan, context.info
     has_alpha = TRAITS[chosen.encoding.format].alpha
     ops = state.ops if has_alpha else without_alpha(state.ops, alpha=info.alpha)
+    encoding = replace(chosen.encoding, gain_map=chosen.encoding.gain_map and can_follow(ops))
+    is_still = chosen.frames == 1
+    if is_still and not any(isinstance(op, Compose) for op in ops):  # another image brings colors of its own
+        encoding = replace(encoding, max_bytes=byte_limit(encoding, subject, state.frame))
+    if not ops and can_be_recompressed(chosen, info):
+        encoding = replace(encoding, recompressed=True)
     return Recipe(
         ops=ops,
         size=state.frame,
         frames=chosen.frames,
-        encoding=chosen.encoding,
+        encoding=encoding,
         larger_is_original=plan.output.larger_is_original and not ops and _changes_only_quality(chosen, info),
         warnings=(*state.warnings, *chosen.warnings, *lost_frames_warnings(chosen, plan.output, subject)),
         focus=state.focus,
     )
 
 
+def _as_video(context: ResolveContext, state: FrameState, video: Video) -> FrameState:
+    """The state with even sides, as H.264 needs: an odd side loses its last pixel, and 1 px becomes 2."""
+    size = even_size(state.frame)
+    if size != state.frame:
+        state = state.with_warning("format", f"{size} instead of {state.frame}: the sides of an mp4 are even")
+        if 1 in (state.frame.width, state.frame.height):
+            state = _scale_to(size, context, state)
+        else:
+            state = state.apply(Extract(Box(0, 0, size.width, size.height)))
+    if video.level is not None and sufficient_level(size, video.level) != video.level:
+        state = state.with_warning("level", f"a higher one was used: {size} is too large for it")
+    return state
+
+
 def _shrink_to(size: Size, context: ResolveContext, state: FrameState) -> FrameState:
-    """The state scaled down to the size; a Scale at its end is replaced, so that the frame is resampled once."""
+    """The state scaled down to the size. If its last op is a Scale, that is replaced: the frame is resampled once."""
     if size == state.frame:
         return state
     return _scale_to(size, context, state.with_shrink_warning(size_parameter(context), state.frame, size))
 
 
 def _at_allowed_width(context: ResolveContext, state: FrameState) -> FrameState:
-    """The state at the next allowed width, whichever Steps made its size; unchanged if it has the source's size."""
+    """The state scaled to the next allowed width; unchanged if the frame still has the size of the source."""
     size = allowed_size(state.frame, context.plan.limits)
     if size == state.frame or (state.frame == context.info.size and state.view is not None):
         return state
@@ -127,6 +156,6 @@ def _scale_to(size: Size, context: ResolveContext, state: FrameState) -> FrameSt
 def _changes_only_quality(chosen: ChosenEncoding, info: Info) -> bool:
     """True if the source's bytes show the same image as the result.
 
-    They may not if the source has an Exif orientation: browsers apply it, other clients may ignore it.
+    False if the source has an Exif orientation: browsers apply it, other clients may ignore it.
     """
     return chosen.encoding.format is info.format and chosen.frames == info.frames and info.orientation == 1

@@ -1,4 +1,4 @@
-"""Rounding fractions to whole pixels. No other module does it."""
+"""Rounds fractions to whole pixels. No other module rounds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def round_half_up(value: Fraction) -> int:
 
 
 def round_by(value: Fraction, rounding: Rounding) -> int:
-    """The whole number of the value by this rule, toward negative infinity for DOWN."""
+    """The value rounded by this rule; DOWN rounds toward negative infinity."""
     match rounding:
         case Rounding.NEAREST:
             return round_half_up(value)
@@ -34,7 +34,7 @@ def round_by(value: Fraction, rounding: Rounding) -> int:
 
 
 def round_side(value: Fraction, rounding: Rounding = Rounding.NEAREST) -> int:
-    """The whole number of the value, at least 1, so that no side is rounded to 0."""
+    """The rounded value, at least 1, so that no side is rounded to 0."""
     return max(1, round_by(value, rounding))
 
 

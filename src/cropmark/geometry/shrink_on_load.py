@@ -1,6 +1,7 @@
-"""Decoding a JPEG or a WebP at 1/8, 1/4 or 1/2 of its size, which is much cheaper.
+"""Decoding a JPEG or a WebP at 1/8, 1/4 or 1/2 of its size, which is much cheaper; an SVG is drawn at any size.
 
-It is used only if the decoded frame is large enough compared with the result, and with kernels that lose no quality.
+A smaller scale is used only if the decoded frame is large enough compared with the result, and only with kernels that
+lose no quality.
 Source: https://www.fastly.com/documentation/reference/io/resize-filter and docs/decisions/0151
 """
 
@@ -13,8 +14,8 @@ from cropmark.geometry.frame_state import FrameState
 from cropmark.geometry.orientation import mirrored_axes
 from cropmark.geometry.recipe import AnyOp, Encoding, Extract, Recipe, Scale
 from cropmark.geometry.region import Region
-from cropmark.geometry.rounding import ceil_px, round_half_even
-from cropmark.geometry.subpixel_crop import scale_window
+from cropmark.geometry.rounding import ceil_px, round_half_even, round_side
+from cropmark.geometry.subpixel_crop import crop_and_scale, scale_window
 from cropmark.model.formats import Format, Info
 from cropmark.model.values import Box, Size
 from cropmark.plan.steps import Filter, Orientation
@@ -23,11 +24,15 @@ _KERNELS = frozenset({Filter.LANCZOS3, Filter.LANCZOS2, Filter.CUBIC})
 _SCALES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2))
 """Smallest first. libjpeg-turbo decodes other eighths without SIMD: 6/8 takes longer than the whole image."""
 _HIGH_QUALITY = 90
+_MAX_DRAWN = 12_000
+"""The longest side, in pixels, that an SVG is drawn at."""
+_MAX_SHIFT = Fraction(1, 20)
+"""The largest error of a position, in pixels of the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodePlan:
-    """The scale to decode the first source at, and the ops that then replace the recipe's."""
+    """The scale to decode the first source at, and the ops for the decoded frame, which replace the recipe's ops."""
 
     scale: Fraction
     ops: tuple[AnyOp, ...]
@@ -36,18 +41,38 @@ class DecodePlan:
 def decode_plan(recipe: Recipe, info: Info) -> DecodePlan:
     """The cheapest way to decode the source for the recipe. The result shows exactly the same part of the source."""
     full_scale = DecodePlan(Fraction(1), recipe.ops)
+    if info.format is Format.SVG:
+        return _drawing_plan(recipe, info)
     if info.format not in (Format.JPEG, Format.WEBP) or info.animated:
         return full_scale
     match _split_first_extract(recipe.ops, info.size):
         case box, [Scale(size, kernel) as to, *rest] if kernel in _KERNELS:
             window = to.window_of(box.size).moved(Fraction(box.left), Fraction(box.top))
             factor = _min_oversampling(info.format, recipe.encoding)
+            if not _keeps_colors_in_place(info, window, size):
+                return full_scale
             for scale in _SCALES:
                 if window.width * scale >= factor * size.width and window.height * scale >= factor * size.height:
                     ops = scale_window(_decoded_window(window, info, scale), size, kernel)
                     frame = FrameState(decoded_size(info, scale), info.alpha, view=None)
                     return DecodePlan(scale, frame.apply(*ops, *rest).ops)
     return full_scale
+
+
+def _drawing_plan(recipe: Recipe, info: Info) -> DecodePlan:
+    """The way to draw an SVG so that the first Scale has nothing left to do, or as little as possible."""
+    match _split_first_extract(recipe.ops, info.size):
+        case box, [Scale(size, kernel) as to, *rest]:
+            window = to.window_of(box.size).moved(Fraction(box.left), Fraction(box.top))
+            smaller, larger = sorted((size.width / window.width, size.height / window.height))
+            scale = smaller if decoded_size(info, smaller) == size else larger  # they differ by rounding, or in ratio
+            scale = min(scale, Fraction(_MAX_DRAWN, max(info.size.width, info.size.height)))
+            drawn = decoded_size(info, scale)
+            frame = FrameState(drawn, info.alpha, view=None)
+            ops = crop_and_scale(_decoded_window(window, info, scale), size, drawn, kernel)
+            return DecodePlan(scale, frame.apply(*ops, *rest).ops)
+        case _:
+            return DecodePlan(Fraction(1), recipe.ops)
 
 
 def _min_oversampling(source: Format, encoding: Encoding) -> Fraction:
@@ -62,11 +87,26 @@ def _min_oversampling(source: Format, encoding: Encoding) -> Fraction:
     return Fraction(3, 2) if is_precise else Fraction(5, 4)
 
 
+def _keeps_colors_in_place(info: Info, window: Region, size: Size) -> bool:
+    """False if the colors of a WebP that is scaled by libwebp would be off by more than _MAX_SHIFT of the result.
+
+    In a lossy WebP, color samples are two pixels wide and high. Those of an odd side extend one pixel beyond the image,
+    and libwebp scales them to the result's side as if they did not.
+    """
+    if info.format is not Format.WEBP or info.lossless:
+        return True
+    across = info.size.width % 2 * size.width / window.width
+    down = info.size.height % 2 * size.height / window.height
+    return max(across, down) <= _MAX_SHIFT
+
+
 def decoded_size(info: Info, scale: Fraction) -> Size:
-    """The size of the upright frame decoded at the scale: a JPEG's sides are rounded up, a WebP's to the nearest."""
+    """The size of the upright frame decoded at the scale: a JPEG's sides are rounded up, others to the nearest."""
     width, height = info.size.width * scale, info.size.height * scale
     if info.format is Format.JPEG:
         return Size(ceil_px(width), ceil_px(height))
+    if info.format is Format.SVG:
+        return Size(round_side(width), round_side(height))
     return Size(round_half_even(width), round_half_even(height))
 
 
@@ -87,7 +127,7 @@ def _decoded_window(window: Region, info: Info, scale: Fraction) -> Region:
     excess is at its left or top.
     """
     frame = decoded_size(info, scale)
-    if info.format is Format.WEBP:
+    if info.format is not Format.JPEG:
         return window.scaled(Fraction(frame.width, info.size.width), Fraction(frame.height, info.size.height))
     from_right, from_bottom = mirrored_axes(Orientation(info.orientation))
     excess_left = frame.width - info.size.width * scale if from_right else Fraction(0)

@@ -15,9 +15,10 @@ _SAME_SHAPE_FACTOR = Fraction(102, 100)
 def content_placement(
     width: Fraction, height: Fraction, frame: Size, view: View | None, findings: Findings
 ) -> SmartPlacement | str:
-    """The position in the frame of a window of width by height px, from the source's analysis; else the reason as text.
+    """The position of a window of width by height px in the frame, from the source's analysis.
 
-    A window with an aspect ratio within 2 % of the frame's is not placed.
+    If the analysis gives no position, the result is the reason as text. A window with an aspect ratio within 2 % of the
+    frame's is not placed.
     """
     if findings.analysis is None:
         return findings.no_analysis_reason

@@ -20,30 +20,27 @@ COARSE_STEPS = 100
 FINE_STEPS = 10_000
 """A position is a whole number of these parts of the free length."""
 
-# Weights of the score. All saliency together scores 1; the rest was tuned on annotated photos (benchmarks/SMART.md).
-FACE_WORTH = 2.7
-WHOLE_FACE, FACE_SPACE = 0.5, 0.5
-"""The parts of a face's score for showing it whole, and for the space around it."""
-TIGHT_FACTOR = 0.3
-"""The part of WHOLE_FACE for a face without a margin, because the detector's box may be too small."""
-CUT_FACE_PENALTY = 0.2
-OFF_CENTER_PENALTY = 0.045
+# Weights of the score. All saliency together scores 1. Tuned on annotated photos (benchmarks/SMART.md); a third more or
+# less of any of them changes no score by a point (docs/decisions/0074).
+FACE_WORTH = 3
+"""Added if all faces are whole and have their preferred space; less if only a part of them has."""
 OFF_BALANCE_PENALTY = 0.1
-"""For content centered at the window's edge instead of at its target position."""
-CUT_SIDE_PENALTY, CUT_TOP_PENALTY, CUT_BOTTOM_PENALTY = 0.09, 0.16, 0.06
-"""For an edge through salient content; the top costs most because heads are there."""
+"""Subtracted for content that is not at its target position, times the distance as a share of the window's length."""
+CUT_PENALTY = 0.08
+"""Subtracted for each edge of the window that cuts content, times the density of saliency there (1 if it is even)."""
 
 MARGIN = 0.06
-"""The margin on each side, as a share of the face, that a face needs to count as whole."""
-SPACE_BESIDE, SPACE_ABOVE = 0.2, 0.3
+"""A face counts as whole with this margin on each side, as a share of the face; with less in a short window."""
+SPACE = 0.2
 """The preferred space on each side, as a share of the face."""
 FACES_TARGET_X, FACES_TARGET_Y = 0.5, 0.45
 """The best position in the window for the center of its faces."""
 
 MIN_FACE_WEIGHT = 0.1
-"""Faces with a total weight below this are ignored."""
+"""All faces are ignored if their total weight is below this."""
 MIN_CERTAINTY = 0.5
-EPSILON = 1e-6
+TOLERANCE = 1 / FINE_STEPS
+"""The distance of two positions. A face as long as the window counts as whole at the position nearest to it."""
 
 
 def smart_placement(window: tuple[Fraction, Fraction], view: View, analysis: Analysis) -> SmartPlacement | None:
@@ -68,7 +65,7 @@ def smart_placement(window: tuple[Fraction, Fraction], view: View, analysis: Ana
 
 @dataclass(frozen=True, slots=True)
 class _FaceSpan:
-    """The extent of a face along the axis, clipped to the frame: alone, with MARGIN, and with the preferred space."""
+    """The start and end of a face along the axis, clipped to the frame: without space, with MARGIN, and with SPACE."""
 
     face: tuple[float, float]
     with_margin: tuple[float, float]
@@ -108,7 +105,7 @@ class _WindowAxis:
 
     def scores(self, starts: list[float]) -> list[float]:
         """The score of each window that begins at one of `starts`."""
-        saliency = _saliency_scores(self.profile, starts, self.length, self.vertical)
+        saliency = _saliency_scores(self.profile, starts, self.length)
         target = FACES_TARGET_Y if self.vertical else FACES_TARGET_X
         scores = []
         for start, (score, center) in zip(starts, saliency, strict=True):
@@ -119,7 +116,7 @@ class _WindowAxis:
                 )
             else:
                 score -= OFF_BALANCE_PENALTY * abs((center - start) / self.length - 0.5)
-            scores.append(score - OFF_CENTER_PENALTY * abs(start + self.length / 2 - 0.5))
+            scores.append(score)
         return scores
 
 
@@ -127,47 +124,53 @@ def _window_axis(view: View, analysis: Analysis, *, vertical: bool, length: floa
     across, down = frame_axes(view)
     along, other = (down, across) if vertical else (across, down)
     profile = saliency_profile(analysis, along, other)
+    is_flat = profile is None or profile.is_flat
     faces = weighted_faces(analysis, view)
     total = sum(face.weight for face in faces)
     if total < MIN_FACE_WEIGHT:
-        if profile is None or profile.is_flat:
+        if is_flat:
             return None
         faces, total = (), 0.0
-    profile = profile or SaliencyProfile((1 / CELLS,) * CELLS, 0.0)
-    spans = tuple(_span(face, face.weight / total, vertical) for face in faces)
-    return _WindowAxis(vertical, length, profile.weighted_to_top() if vertical else profile, spans, min(total, 1.0))
+    if profile is None or is_flat:
+        profile = SaliencyProfile((1 / CELLS,) * CELLS, 0.0)
+    elif vertical:
+        profile = profile.weighted_to_top()
+    spans = tuple(_span(face, face.weight / total, vertical, length) for face in faces)
+    return _WindowAxis(vertical, length, profile, spans, min(total, 1.0))
 
 
-def _span(face: WeightedFace, weight: float, vertical: bool) -> _FaceSpan:
+def _span(face: WeightedFace, weight: float, vertical: bool, window: float) -> _FaceSpan:
+    """The extent of the face along the axis. A face longer than the window is cut to the part around its eyes."""
     start, end = (face.top, face.bottom) if vertical else (face.left, face.right)
+    if end - start > window:
+        start = min(max(face.eyes[vertical] - window / 2, 0.0), 1 - window)
+        end = start + window
     length = end - start
 
-    def extended(share: float) -> tuple[float, float]:
-        return max(start - share * length, 0.0), min(end + share * length, 1.0)
+    def extended(space: float) -> tuple[float, float]:
+        return max(start - space, 0.0), min(end + space, 1.0)
 
-    return _FaceSpan(extended(0.0), extended(MARGIN), extended(SPACE_ABOVE if vertical else SPACE_BESIDE), weight)
+    margin = min(MARGIN * length, (window - length) / 2)
+    return _FaceSpan(extended(0.0), extended(margin), extended(SPACE * length), weight)
 
 
 # The two functions below loop over lists without a call for each position: a placement must take less than 1 ms.
 
 
-def _saliency_scores(
-    profile: SaliencyProfile, starts: list[float], length: float, vertical: bool
-) -> list[tuple[float, float]]:
+def _saliency_scores(profile: SaliencyProfile, starts: list[float], length: float) -> list[tuple[float, float]]:
     """For each window, the saliency inside it minus the penalties for its edges, and the center of that saliency."""
     sums, moments, dense = profile.sums(), profile.moments(), profile.densities()
-    first_cut, last_cut = (CUT_TOP_PENALTY, CUT_BOTTOM_PENALTY) if vertical else (CUT_SIDE_PENALTY, CUT_SIDE_PENALTY)
     scores = []
     for start in starts:
         mass = moment = cuts = 0.0
-        for edge, sign, cut in ((start, -1, first_cut), (start + length, 1, last_cut)):
+        for edge, sign in ((start, -1), (start + length, 1)):
             position = min(max(edge, 0.0), 1.0) * CELLS
             cell = min(int(position), CELLS - 1)
             part = position - cell
             mass += sign * (sums[cell] + part * (sums[cell + 1] - sums[cell]))
             moment += sign * (moments[cell] + part * (moments[cell + 1] - moments[cell]))
             if 1e-9 < edge < 1 - 1e-9:  # the frame's own edges cut nothing
-                cuts += cut * (dense[cell] + part * (dense[cell + 1] - dense[cell]))
+                cuts += CUT_PENALTY * (dense[cell] + part * (dense[cell + 1] - dense[cell]))
         scores.append((mass - cuts, moment / mass if mass > 1e-6 else start + length / 2))
     return scores
 
@@ -180,16 +183,12 @@ def _face_score(spans: tuple[_FaceSpan, ...], start: float, end: float) -> tuple
         space = (space_last if space_last < end else end) - (space_first if space_first > start else start)
         if space <= 0:
             continue
-        value = FACE_SPACE * space / (space_last - space_first)
+        value = space / (space_last - space_first) / 2
+        if start <= span.with_margin[0] + TOLERANCE and end >= span.with_margin[1] - TOLERANCE:
+            value += 0.5
         first, last = span.face
         inside = (last if last < end else end) - (first if first > start else start)
-        part = inside / (last - first) if inside > 0 else 0.0
-        if start <= span.with_margin[0] + EPSILON and end >= span.with_margin[1] - EPSILON:
-            value += WHOLE_FACE
-        elif part >= 1 - EPSILON:
-            value += WHOLE_FACE * TIGHT_FACTOR
-        else:  # half a face is worse than no face
-            value -= CUT_FACE_PENALTY * 4 * part * (1 - part)
+        part = inside / (last - first)
         score += span.weight * value
         if part > 0.5:
             weight += span.weight

@@ -10,28 +10,13 @@ from cropmark.geometry.smart_profile import SourceAxis, frame_axes
 from cropmark.geometry.view import View
 
 MIN_SCORE = 0.6
-CERTAIN_SCORE = 0.85
-"""From MIN_SCORE - 0.15 up to this, a face's weight grows with the detector's confidence."""
 MIN_VISIBLE = 0.5
-"""Faces of which the frame shows a smaller part are ignored."""
+"""A face is ignored if the frame shows less than this share of it."""
 MAX_FACES = 12
-
-# Within a group, distance can halve a face's size; a face of a third of the tallest one's height is a passer-by.
-BYSTANDER_RATIO = 0.35
-BYSTANDER_WEIGHT = 0.05
-
-SMALL_FACE = 0.09
-"""A share of the frame's short side: smaller faces get less weight."""
-
-# A head cut by the side of the frame, or almost, was not the photographer's subject.
-EDGE_DISTANCE = 0.15
-SMALL_EDGE_FACE = 0.25
-EDGE_WEIGHT = 0.25
-
-FAINT_WEIGHT = 0.35
-"""The weight of a small face outside the subject's saliency: probably a passer-by."""
-LARGE_FACE = 0.2
-"""A share of the frame's short side: faces of this size get full weight with any saliency."""
+LARGE_FACE = 0.3
+"""A face of this height, as a share of the frame's short side, has full weight; a smaller one only if it is salient."""
+EYE_LINE = 0.4
+"""The height of the eyes in a face's box, as a share of the box from its top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +27,8 @@ class WeightedFace:
     top: float
     right: float
     bottom: float
+    eyes: tuple[float, float]
+    """The point between the eyes, in shares of the frame's sides."""
     weight: float
 
 
@@ -52,10 +39,7 @@ def weighted_faces(analysis: Analysis, view: View) -> tuple[WeightedFace, ...]:
     in_frame = (FaceInFrame(face, across, down, short_side) for face in analysis.faces)
     relevant = [face for face in in_frame if face.is_relevant]
     tallest = max((face.height for face in relevant), default=1.0)
-    weighted = [
-        face.weighted(face.size_weight(tallest) * face.certainty * face.subject_weight(analysis.subject))
-        for face in relevant
-    ]
+    weighted = [face.weighted(face.size_weight(tallest) * face.subject_weight(analysis.subject)) for face in relevant]
     return tuple(sorted(weighted, key=lambda face: -face.weight)[:MAX_FACES])
 
 
@@ -64,14 +48,19 @@ class FaceInFrame:
 
     def __init__(self, face: Face, across: SourceAxis, down: SourceAxis, short_side: float) -> None:
         x, y = (face.left, face.width), (face.top, face.height)
+        eyes_x, eyes_y = (face.left + face.width / 2, 0.0), (face.top + EYE_LINE * face.height, 0.0)
         self.face = face
         self.left, self.right = across.to_frame(*(y if across.vertical else x))
         self.top, self.bottom = down.to_frame(*(y if down.vertical else x))
+        self.eyes = (
+            across.to_frame(*(eyes_y if across.vertical else eyes_x))[0],
+            down.to_frame(*(eyes_y if down.vertical else eyes_x))[0],
+        )
         self.height = (self.bottom - self.top) / short_side
-        """A share of the frame's short side."""
+        """The height of the face as a share of the frame's short side."""
 
     def weighted(self, weight: float) -> WeightedFace:
-        return WeightedFace(self.left, self.top, self.right, self.bottom, weight)
+        return WeightedFace(self.left, self.top, self.right, self.bottom, self.eyes, weight)
 
     @property
     def is_relevant(self) -> bool:
@@ -80,24 +69,13 @@ class FaceInFrame:
         whole = (self.right - self.left) * (self.bottom - self.top)
         return self.face.score >= MIN_SCORE and inside >= MIN_VISIBLE * whole
 
-    @property
-    def certainty(self) -> float:
-        """The weight for the detector's score."""
-        zero = MIN_SCORE - 0.15
-        return min(1.0, (self.face.score - zero) / (CERTAIN_SCORE - zero))
-
     def size_weight(self, tallest: float) -> float:
-        """The weight for the size, relative to the tallest face and to the frame; less for a small face at the edge."""
-        ratio = self.height / tallest
-        weight = math.sqrt(ratio) if ratio >= BYSTANDER_RATIO else BYSTANDER_WEIGHT * ratio
-        weight *= min(1.0, self.height / SMALL_FACE)
-        at_edge = min(self.left, 1 - self.right) < EDGE_DISTANCE * (self.right - self.left)
-        return weight * EDGE_WEIGHT if at_edge and self.height < SMALL_EDGE_FACE else weight
+        """The weight for the size relative to the tallest face: a small one is probably a passer-by."""
+        return self.height / tallest
 
     def subject_weight(self, subject: SaliencyMap) -> float:
-        """The weight for the subject's saliency under the face. The smaller the face, the more the saliency counts."""
-        faint = max(FAINT_WEIGHT, min(1.0, FAINT_WEIGHT + (self.height - SMALL_FACE) / (LARGE_FACE - SMALL_FACE)))
-        return faint + (1 - faint) * _max_value_under(self.face, subject) / 255
+        """The weight for the face's size relative to the frame or for its saliency, whichever is larger."""
+        return max(min(1.0, self.height / LARGE_FACE) ** 2, _max_value_under(self.face, subject) / 255)
 
 
 def _length_inside(start: float, end: float) -> float:
@@ -112,6 +90,6 @@ def _max_value_under(face: Face, saliency: SaliencyMap) -> int:
 
 
 def _cells(start: float, length: float, cells: int) -> tuple[int, int]:
-    """The first and the end (exclusive) of the cells that a span touches; `start` and `length` are shares."""
+    """The indexes of the first and after the last cell that a span touches; `start` and `length` are shares."""
     first = min(max(int(start * cells), 0), cells - 1)
     return first, max(first + 1, min(math.ceil((start + length) * cells), cells))

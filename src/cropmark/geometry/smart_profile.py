@@ -14,25 +14,21 @@ from cropmark.geometry.view import View
 CELLS = 64
 """The number of cells of a profile. A saliency map has 32 along its long side."""
 
-# The subject map counts by this power of its values, so that uncertain cells count little.
-SUBJECT_POWER = 1.8
-SUBJECT_WEIGHTS = tuple((value / 255) ** SUBJECT_POWER for value in range(256))
-RESIDUAL_WEIGHTS = tuple(value / 255 for value in range(256))
-# If the subject map has a value of CERTAIN_MAX and a mean of CERTAIN_MEAN, the residual map's share is MIN_RESIDUAL.
-CERTAIN_MAX = 0.6
-CERTAIN_MEAN = 0.01
-MIN_RESIDUAL = 0.04
-# Narrow parts count more than their area, because a head is a tenth of a body but the most important part of it.
-NARROW_POWER = 0.65
-TOP_WEIGHT = 0.5
-"""By how much the top of the salient content counts more than its middle, and its bottom less."""
+# A cell of a profile is the Euclidean norm of the map's values across the axis. The sum would count a head little,
+# because it is a tenth as wide as the body below it; the maximum would count noise.
+SQUARES = tuple((value / 255) ** 2 for value in range(256))
+TOP_WEIGHT = 0.7
+"""The extra weight of the top of the salient content, because heads are there. The bottom loses the same weight."""
 MIN_CONTRAST = 0.05
-"""A profile with cells that differ by less than this share of their mean decides nothing."""
+"""A profile is flat, and places no window, if its cells differ by less than this share of their mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAxis:
-    """The source's extent along an axis of a frame: its start and length in shares of the frame's side."""
+    """The source's extent along an axis of a frame: its start and length in shares of the frame's side.
+
+    `reversed` is True if the frame shows the source mirrored along this axis.
+    """
 
     start: float
     length: float
@@ -64,7 +60,7 @@ class SaliencyProfile:
 
     cells: tuple[float, ...]
     certainty: float
-    """The share of the subject map in the profile, 0 to 1; the rest is the residual map's."""
+    """The weight of the subject map in the profile, 0 to 1; the residual map has the remaining weight."""
 
     @property
     def is_flat(self) -> bool:
@@ -75,47 +71,54 @@ class SaliencyProfile:
         return [0.0, *accumulate(self.cells)]
 
     def moments(self) -> list[float]:
-        """The same sums with each cell multiplied by its position: a moment divided by a sum is a center of mass."""
+        """Like sums(), with each cell multiplied by the position of its center, 0 to 1.
+
+        A moment divided by a sum is a center of mass.
+        """
         return [0.0, *accumulate(cell * (i + 0.5) / CELLS for i, cell in enumerate(self.cells))]
 
     def densities(self) -> list[float]:
-        """The density at the CELLS + 1 borders of the cells: between two cells, their mean; 1 if even."""
+        """The density of saliency at the CELLS + 1 borders of the cells: between two cells, the mean of both.
+
+        If the saliency is distributed evenly, each density is 1.
+        """
         cells = self.cells
         between = [(one + two) * CELLS / 2 for one, two in pairwise(cells)]
         return [cells[0] * CELLS, *between, cells[-1] * CELLS]
 
     def weighted_to_top(self) -> SaliencyProfile:
-        """A vertical profile that favors heads: narrow parts count almost like broad ones, and the top counts more."""
-        flattened = [cell**NARROW_POWER for cell in self.cells]
-        whole, before = sum(flattened), [0.0, *accumulate(flattened)]
+        """A vertical profile in which the top of the content counts more than its bottom."""
         weighted = [
-            cell * (1 + TOP_WEIGHT * (1 - (2 * start + cell) / whole))
-            for cell, start in zip(flattened, before, strict=False)
+            cell * (1 + TOP_WEIGHT * (1 - 2 * before - cell))
+            for cell, before in zip(self.cells, self.sums(), strict=False)
         ]
         total = sum(weighted)
         return replace(self, cells=tuple(cell / total for cell in weighted))
 
 
 def saliency_profile(analysis: Analysis, along: SourceAxis, other: SourceAxis) -> SaliencyProfile | None:
-    """The profile along an axis: mostly the subject map, or mostly the residual map if the subject is uncertain.
+    """The profile along the axis `along`: the weighted mean of the subject map and the residual map.
 
-    None if both maps are zero inside the frame.
+    The weight of the subject map is the difference between its highest and lowest value: a map that is high everywhere
+    shows as little as one that is low everywhere. None if both maps are zero inside the frame.
     """
     slices = _slices_inside(analysis.subject, along, other)
     values = b"".join(cells for _, _, cells in slices)
-    certainty = min(1.0, max(values) / 255 / CERTAIN_MAX) * min(1.0, sum(values) / len(values) / 255 / CERTAIN_MEAN)
-    subject = _profile_cells(slices, SUBJECT_WEIGHTS)
-    residual = _profile_cells(_slices_inside(analysis.residual, along, other), RESIDUAL_WEIGHTS)
+    certainty = (max(values) - min(values)) / 255
+    subject = _profile_cells(slices)
+    residual = _profile_cells(_slices_inside(analysis.residual, along, other))
     if subject is None or residual is None:
         only = subject or residual
         return None if only is None else SaliencyProfile(only, certainty)
-    share = (1 - MIN_RESIDUAL) * certainty
-    cells = tuple(share * s + (1 - share) * r for s, r in zip(subject, residual, strict=True))
+    cells = tuple(certainty * s + (1 - certainty) * r for s, r in zip(subject, residual, strict=True))
     return SaliencyProfile(cells, certainty)
 
 
 def _slices_inside(grid: SaliencyMap, along: SourceAxis, other: SourceAxis) -> list[tuple[float, float, bytes]]:
-    """The map's slices across an axis: the start and end of each in the frame, and its cells inside the frame."""
+    """The slices of the map at right angles to `along`: the start, the end and the visible cells of each slice.
+
+    Start and end are in shares of the frame's side. Slices outside the frame are left out.
+    """
     slices, deep = (grid.rows, grid.columns) if along.vertical else (grid.columns, grid.rows)
     within = [i for i in range(deep) if 0 <= sum(other.to_frame(i / deep, 1 / deep)) / 2 <= 1]
     first, last = (within[0], within[-1] + 1) if within else (0, deep)
@@ -128,11 +131,11 @@ def _slices_inside(grid: SaliencyMap, along: SourceAxis, other: SourceAxis) -> l
     return inside or [(0.0, 1.0, b"\0")]
 
 
-def _profile_cells(slices: list[tuple[float, float, bytes]], weights: tuple[float, ...]) -> tuple[float, ...] | None:
-    """The weights of the slices' values, distributed over the profile's cells, with sum 1; None if all are 0."""
+def _profile_cells(slices: list[tuple[float, float, bytes]]) -> tuple[float, ...] | None:
+    """The norms of the slices' values, distributed over the cells of a profile with sum 1; None if all are 0."""
     cells = [0.0] * CELLS
     for start, end, values in slices:
-        density = sum([weights[value] for value in values]) / (end - start)
+        density = math.sqrt(sum([SQUARES[value] for value in values])) / (end - start)
         for i in range(max(0, int(start * CELLS)), min(CELLS, math.ceil(end * CELLS))):
             cells[i] += density * (min(end, (i + 1) / CELLS) - max(start, i / CELLS))
     total = sum(cells)

@@ -1,4 +1,4 @@
-"""Applying one Step to a frame: the Ops for it, in whole pixels."""
+"""Turns one Step into the Ops that apply it to a frame, in whole pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import assert_never
 
 from cropmark.geometry.findings import FindBorder, Findings
 from cropmark.geometry.frame_state import FrameState
-from cropmark.geometry.limits import rejection_of, sides_within
+from cropmark.geometry.limits import BROKEN, rejection_of, sides_within, source_problem
 from cropmark.geometry.overlay import montage_cell, overlay
 from cropmark.geometry.placement import (
     CENTER,
@@ -40,7 +40,7 @@ from cropmark.geometry.region import Region
 from cropmark.geometry.resize import coverage, inside_size, outside_size, requested_size, stretch_size
 from cropmark.geometry.smart import content_placement
 from cropmark.geometry.subpixel_crop import crop_and_scale
-from cropmark.model.formats import Info
+from cropmark.model.formats import Format, Info
 from cropmark.model.problems import EmptyResult
 from cropmark.model.values import CLEAR, WHITE, Box, Color, Length, Pixels, Point, Share, Size
 from cropmark.plan.plan import Plan
@@ -82,8 +82,9 @@ class ResolveContext:
 
 
 def apply_step(step: AnyStep, state: FrameState, context: ResolveContext) -> FrameState | Need | OriginalBytes:
-    """The frame state after the step; a Need for an unanswered question; OriginalBytes if the original is sent.
+    """The frame state after the step.
 
+    A Need if the step depends on a border that is not in the Findings; OriginalBytes if the original is sent instead.
     Raises EmptyResult, CropOutOfBounds, OutputTooLarge.
     """
     if matches_any(step.skipped_for, context.info):
@@ -99,7 +100,9 @@ def apply_step(step: AnyStep, state: FrameState, context: ResolveContext) -> Fra
         case Crop():
             return _crop(step, state, context)
         case Resize():
-            return _resize(step, state, context)
+            # An SVG is drawn at the requested size: it has no pixels that enlarging would blur.
+            is_drawing = context.info.format is Format.SVG
+            return _resize(replace(step, enlarge=True) if is_drawing else step, state, context)
         case Pad(edges, color):
             default = CLEAR if state.alpha else WHITE
             return _extract_or_embed(padded_box(edges, state.frame), color or default, state)
@@ -256,14 +259,25 @@ def _radius_px(radius: Length, frame: Size, min_px: Fraction = Fraction(0), max_
 
 
 def _overlay(step: Overlay, state: FrameState, context: ResolveContext) -> FrameState:
-    """The state with the overlay. A missing source is skipped (its fetch has added a warning), a rejected one warns."""
+    """The state with the overlay drawn.
+
+    If the overlay's source could not be fetched or decoded, the overlay is skipped: a warning was added before. If the
+    source is rejected, a warning is added here. Raises SourceUnusable or SourceTooLarge if the overlay is required.
+    """
     info = _source_info(step.source, context)
     if info is None:
+        if step.required and step.source < len(context.infos):
+            raise source_problem(BROKEN, context.plan, step.parameter)
         return state
     rejection = rejection_of(info, context.plan)
     if rejection is not None:
+        if step.required:
+            raise source_problem(rejection, context.plan, step.parameter)
         return state.with_warning(step.parameter, f"left out, {rejection.detail}")
-    return state.apply(overlay(step, state.frame, info, context.plan.limits))
+    drawn = overlay(step, state.frame, info, context.plan.limits)
+    if drawn is None:
+        return state.with_warning(step.parameter, "left out, it is completely outside of the image")
+    return state.apply(drawn)
 
 
 def _montage(step: Montage, state: FrameState, context: ResolveContext) -> FrameState:

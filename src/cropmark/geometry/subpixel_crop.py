@@ -14,7 +14,7 @@ from cropmark.plan.steps import Filter
 def crop_and_scale(window: Region, size: Size, frame: Size, kernel: Filter) -> tuple[AnyOp, ...]:
     """The ops that show the window, which is inside the frame, at `size`.
 
-    A window with the rounded size of the result is cropped at the nearest whole pixel and not resampled.
+    A window that has `size` after rounding is cropped at the nearest whole pixel and not resampled.
     """
     if size == Size(round_side(window.width), round_side(window.height)):
         left = round_start(window.left, size.width, frame.width)

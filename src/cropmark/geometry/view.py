@@ -62,7 +62,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class SmartPlacement:
-    """The position of a window found by its content: its corner in unrounded pixels of the frame.
+    """The position of a window found by the content of the image: its corner in unrounded pixels of the frame.
 
     `decided_by` is one of faces, subject, residual.
     """

@@ -1,6 +1,6 @@
-"""Copies of recently read objects in anonymous temporary files.
+"""Caches recently read objects of a bucket in anonymous temporary files.
 
-Eight widths of one image fetch its object from the bucket once.
+With it, requests for eight widths of one image fetch the image's object from the bucket once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_FILES: Final = 64
 
 
 class BlobCache:
-    """Files by the digest of their bytes, so that no entry is ever stale. Thread-safe; readers use pread."""
+    """Copies by the digest of their bytes, so no copy is ever stale. Thread-safe if readers use pread."""
 
     def __init__(self, limit_bytes: int = MAX_BYTES) -> None:
         self._files = _Files(limit_bytes)
@@ -31,7 +31,10 @@ class BlobCache:
             return None if file is None else os.dup(file.fileno())
 
     def add(self, digest: str, file: IO[bytes]) -> int:
-        """Take over the file and return a descriptor of it, which the caller closes. A large file is not cached."""
+        """Cache the file, which the caller must not use any more. Returns a descriptor of it, which the caller closes.
+
+        A file larger than the cache is not cached.
+        """
         with self._lock:
             descriptor = os.dup(file.fileno())
             self._files.discard(digest)

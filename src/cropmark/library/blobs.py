@@ -1,6 +1,6 @@
 """Blobs in a folder, named by their digest. A blob is complete or absent, also after a crash.
 
-Each is written to a temporary file, synced to disk, then renamed. Equal bytes are stored once.
+A blob is written to a temporary file, synced to disk, then renamed. Equal bytes are stored once.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _STALE_PART_S: Final = 3600.0
 
 
 class BlobStore(Protocol):
-    """Storage for a library's bytes. All calls block on it and raise OSError if it fails."""
+    """Storage for a library's bytes. All calls block, and raise OSError if the storage fails."""
 
     def put(self, digest: str, source: OpenSource) -> None:
-        """Store the bytes, which have this digest. Stored bytes get a new age."""
+        """Store the bytes, which have this digest. If they are stored already, their age becomes 0."""
         ...
 
     def open(self, digest: str) -> int:
@@ -60,7 +60,7 @@ def digest_of(source: OpenSource) -> str:
 
 
 class FolderBlobStore:
-    """Implements BlobStore: `ab/cdef…` below the folder."""
+    """Implements BlobStore. The file with the digest `abcdef…` has the path `ab/cdef…` below the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -97,7 +97,7 @@ class FolderBlobStore:
     def remove_unfinished(self) -> int:
         count = 0
         for path in self._incoming.glob("*"):
-            # Another process may still be writing a young one.
+            # Another process may still be writing a young file.
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _STALE_PART_S:
                     path.unlink()

@@ -18,7 +18,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class BucketBlobStore:
-    """Implements BlobStore: one object per digest, `assets/ab/cdef…`."""
+    """Implements BlobStore. The object with the digest `abcdef…` has the path `assets/ab/cdef…`."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -26,7 +26,7 @@ class BucketBlobStore:
 
     @classmethod
     def from_url(cls, url: str, *, role: bool = False) -> BucketBlobStore:
-        """Raises LibraryUnavailable if the URL is not a store's, or credentials are missing."""
+        """The store at a URL. Raises LibraryUnavailable if the URL is not a store's, or credentials are missing."""
         return cls(Bucket.from_url(url, SETTING, role=role))
 
     def check(self) -> None:
@@ -34,11 +34,11 @@ class BucketBlobStore:
         self._bucket.check(_FOLDER, SETTING)
 
     def put(self, digest: str, source: OpenSource) -> None:
-        # Also if it exists: that renews its age.
+        # Also if the object exists: writing it again renews its age.
         self._bucket.put(_object_path(digest), source)
 
     def open(self, digest: str) -> int:
-        """A descriptor of a local, anonymous copy."""
+        """A descriptor of a local, anonymous copy of the object."""
         descriptor = self._cache.open(digest)
         if descriptor is not None:
             return descriptor
@@ -68,7 +68,7 @@ class BucketBlobStore:
                 yield digest
 
     def remove_unfinished(self) -> int:
-        """Nothing: a store does not list unfinished objects."""
+        """Removes nothing: an object store does not list unfinished objects."""
         return 0
 
 

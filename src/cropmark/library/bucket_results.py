@@ -1,7 +1,8 @@
 """Stored results (images that PixLab links to) in an object store that several servers can share.
 
-As in a folder, a record implies a complete body: it is written after the body and removed before it. Links are looked
-up in the store without an index; a sweep removes expired results and those beyond the limits.
+Each result is a body and a record. The record is written after the body and removed before it, so a result with a
+record is complete. Each request reads the record from the store, without an index in memory. A sweep removes expired
+results, and the oldest ones if the limits are exceeded.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class BucketResults:
         return True
 
     async def sweep(self) -> None:
-        """Remove expired results, the oldest ones beyond the limits, and unfinished objects."""
+        """Remove expired results, objects of unfinished results, and the oldest results if the limits are exceeded."""
         await asyncio.to_thread(self._sweep_objects)
 
     async def close(self) -> None:
@@ -151,7 +152,7 @@ class BucketResults:
             self._remove([*group.record, *group.others])
 
     def _is_expired(self, group: _Group) -> bool:
-        """True if the objects are older than the TTL or, without a record, than STALE_PART_S."""
+        """True if the group has a record and is older than the TTL, or has no record and is older than STALE_PART_S."""
         age_s = self._clock() - group.written_s
         if not group.record:
             return age_s > STALE_PART_S
@@ -160,7 +161,7 @@ class BucketResults:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The objects of one result: the path of its record, if it has one, and of all others."""
+    """The objects of one result. `record` has the path of its record or is empty; `others` has all other paths."""
 
     written_s: float
     bytes: int

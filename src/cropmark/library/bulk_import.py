@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cropmark.library.blobs import digest_of
+from cropmark.library.inspection import inspect_file
 from cropmark.library.store import LibraryStore
 from cropmark.model.assets import (
     MAX_NAME_CHARS,
@@ -22,13 +23,11 @@ from cropmark.model.assets import (
     PublishRequest,
     UploadInfo,
 )
-from cropmark.model.formats import READABLE
 from cropmark.model.problems import BadRequest, Problem, SourceNotFound
 from cropmark.ports import OpenSource, Renderers, SourceVersion
-from cropmark.runtime.reads import source_format
 
 CONCURRENCY: Final = 4
-"""Files imported at the same time: reading, inspection in a renderer and the database's commit overlap."""
+"""Number of files imported at the same time, so that reading, inspecting and committing different files overlap."""
 _MAX_FILES: Final = 1_000_000
 
 
@@ -39,7 +38,7 @@ class ImportOutcome(Enum):
     UNCHANGED = "unchanged"
     NEW_VERSION = "updated"
     CHANGED = "changed but not updated"
-    NOT_AN_IMAGE = "not an image"
+    UNKNOWN_TYPE = "of an unknown type"
     FAILED = "failed"
 
 
@@ -55,7 +54,7 @@ class ImportRecord:
 
 @dataclass(frozen=True, slots=True)
 class BulkImport:
-    """Options of an import. `update`: a file that changed since its last import becomes a new version."""
+    """Options of an import. With `update`, a file that changed since its last import is added as a new version."""
 
     place: BranchRef
     by: str
@@ -65,7 +64,10 @@ class BulkImport:
 
 
 def files_in(paths: Iterable[Path]) -> list[Path]:
-    """The files and, sorted, those in the folders, without hidden ones. Raises SourceNotFound."""
+    """All files that the paths name. A folder is replaced by the files below it, sorted, without hidden files.
+
+    Raises SourceNotFound, and BadRequest for too many files.
+    """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -88,7 +90,7 @@ async def import_files(
 ) -> None:
     """Import the files, CONCURRENCY at a time; `report` is called with each record when it is complete.
 
-    Each file is added and published in one transaction that also stores its path, so a second run skips it.
+    One transaction adds the file, publishes it and stores its path, so a second run skips the file.
     """
     waiting = iter(files)
 
@@ -112,33 +114,31 @@ async def _import_file(store: LibraryStore, renderers: Renderers, path: Path, op
             return record
         upload = await inspect(source, renderers, path.name)
         return await asyncio.to_thread(_store_file, store, path, upload, source, options)
-    except NotAnImage as error:
-        return ImportRecord(path, ImportOutcome.NOT_AN_IMAGE, reason=str(error))
+    except UnknownType as error:
+        return ImportRecord(path, ImportOutcome.UNKNOWN_TYPE, reason=str(error))
     except Problem as problem:
         return ImportRecord(path, ImportOutcome.FAILED, reason=problem.detail)
     finally:
         source.close()
 
 
-class NotAnImage(Exception):
-    """The file has none of the image formats that we know."""
+class UnknownType(Exception):
+    """Raised for a file of no known format. It is not imported, since it may never have been meant to be public."""
 
 
 async def inspect(source: OpenSource, renderers: Renderers, name: str) -> UploadInfo:
-    """The name, format and size of an image file, as a renderer reads them. Raises NotAnImage and Problems."""
-    kind = source_format(source)
-    if kind is None:
-        raise NotAnImage("not a known image format")
-    size = None
-    if kind in READABLE:
-        info = await renderers.inspect(source, untrusted=True)
-        kind, size = info.format, info.size
-    text = os.fsencode(name).decode("utf-8", "replace")
-    return UploadInfo(text[-MAX_NAME_CHARS:], kind, size)
+    """The name and format of a file, and its size as a renderer reads it. Raises UnknownType and Problems."""
+    upload = await inspect_file(source, renderers, os.fsencode(name).decode("utf-8", "replace")[-MAX_NAME_CHARS:])
+    if upload.format is None and upload.other_type is None:
+        raise UnknownType("not a known format")
+    return upload
 
 
 def _already_imported(store: LibraryStore, path: Path, source: OpenSource, options: BulkImport) -> ImportRecord | None:
-    """The record of a file that was imported before; None if it must be imported. Publishes its asset if required."""
+    """The record of a file that an earlier run imported; None if the file must be imported.
+
+    Publishes the file's asset if the options require it.
+    """
     asset = store.imported(options.place, _origin(path))
     if asset is None:
         return None
@@ -177,7 +177,7 @@ def _names(publication: Publication) -> tuple[str, ...]:
 
 
 def _origin(path: Path) -> str:
-    """The absolute path as text. Bytes that are not UTF-8 are escaped, so different paths stay different."""
+    """The absolute path as text. Bytes that are not UTF-8 are escaped, so no two paths become the same text."""
     return os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")
 
 
@@ -188,7 +188,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def open_file(path: Path) -> OpenSource:
-    """A local file, which the caller closes. Raises OSError, also for anything but a regular file."""
+    """Opens a local file, which the caller closes. Raises OSError, also if the path is not a regular file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for its writer
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):

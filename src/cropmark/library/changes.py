@@ -12,7 +12,7 @@ from cropmark.library.database import Change, ChangeKind, WriteTransaction
 from cropmark.library.tables import changes, clock, schedules
 
 RETENTION_MS: Final = 86_400_000
-"""Changes are stored for a day. A front that has not polled for half of it must drop everything that it knows."""
+"""Changes are stored for a day. A front that has not polled for half a day must drop all its cached lookups."""
 
 __all__ = ["Change", "ChangeFeed", "ChangeKind", "changes_since", "prune"]
 
@@ -21,7 +21,7 @@ __all__ = ["Change", "ChangeFeed", "ChangeKind", "changes_since", "prune"]
 class ChangeFeed:
     """All changes up to the clock's value `n`.
 
-    `reset`: some may be missing, so drop every cached lookup. `due`: a scheduled publication is due.
+    `reset`: changes may be missing, so every cached lookup must be dropped. `due`: a scheduled publication is due.
     """
 
     n: int
@@ -29,11 +29,14 @@ class ChangeFeed:
     reset: bool
     due: bool
     unpublishing_in_ms: Mapping[str, int] | None = None
-    """The time until each asset's next scheduled unpublishing, by uid; None: no new schedule since the last poll."""
+    """The time until each asset's next scheduled unpublishing, by uid; None if no schedule has changed."""
 
 
 def changes_since(connection: Connection, n: int | None, now_ms: int, polled_ms: int = 0) -> ChangeFeed:
-    """The changes after the clock's value `n`, which was read at `polled_ms`; None: a reset."""
+    """The changes since the clock had the value `n`, which was read at `polled_ms`.
+
+    With `n` None, or a `polled_ms` of more than half of RETENTION_MS ago, the feed is a reset.
+    """
     newest = connection.execute(select(clock.c.n)).scalar_one()
     due_ms = connection.execute(select(func.min(schedules.c.at_ms))).scalar()
     is_due = due_ms is not None and due_ms <= now_ms

@@ -1,7 +1,7 @@
-"""The database: SQLite in a file, or PostgreSQL by its URL, with one writer at a time.
+"""The database: SQLite in a file, or PostgreSQL at a URL, with one writer at a time.
 
-A write transaction first increments the clock, which blocks every other writer until it ends. Changes therefore become
-visible in the order of their numbers: a reader that has seen number n has seen all below it.
+A write transaction first increments the clock, which blocks every other writer until the transaction ends. Changes
+therefore become visible in the order of their numbers: a reader that sees change n sees all changes before it.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from cropmark.library import tables
 from cropmark.library.errors import FILE, LibraryUnavailable
 from cropmark.model.problems import DatabaseUnavailable
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration."""
 TIMEOUT_S: Final = 5.0
 """Default time limit of a query and of connecting to PostgreSQL."""
 WRITE_FACTOR: Final = 3
-"""A change may take this many times as long as a query: it waits for the changes before it."""
+"""The time limit of a write transaction, as a multiple of a query's limit: it waits for the writers before it."""
 _BUSY_MS = 15_000
 
 
@@ -55,7 +55,7 @@ class ChangeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change: its kind, and the uids of its stack and its asset."""
+    """A change in the library: its kind, and the uids of the changed stack and asset."""
 
     n: int
     kind: ChangeKind
@@ -65,7 +65,7 @@ class Change:
 
 @dataclass(slots=True)
 class WriteTransaction:
-    """A write transaction with its number `n`. Records changes for other fronts."""
+    """A write transaction. Records its changes for all fronts, with its number `n`, the clock's new value."""
 
     connection: Connection
     n: int
@@ -82,7 +82,7 @@ class WriteTransaction:
 class Database:
     """Connections to one library. All calls block. Raises DatabaseUnavailable if the database does not respond.
 
-    `before_commit` is called with the changes of a write transaction, before it is known whether they will last.
+    `before_commit` is called with the changes of a write transaction before its commit, which may still fail.
     """
 
     def __init__(self, url: URL, clock: Callable[[], float] = time.time, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -145,7 +145,7 @@ class Database:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise DatabaseUnavailable if the database does not respond or is locked; other errors are ours and pass."""
+    """Raise DatabaseUnavailable if the database does not respond or is locked. Other errors are bugs and pass."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
@@ -161,7 +161,10 @@ def database_unavailable() -> DatabaseUnavailable:
 
 
 def parse_url(where: str | Path) -> URL:
-    """The URL of a database, or of the SQLite file in a folder, which is created. Raises LibraryUnavailable."""
+    """The URL for SQLAlchemy. `where` is a database's URL, or the folder of an SQLite file, which is created.
+
+    Raises LibraryUnavailable.
+    """
     if isinstance(where, Path):
         try:
             where.mkdir(mode=0o700, parents=True, exist_ok=True)

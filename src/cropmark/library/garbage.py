@@ -1,6 +1,6 @@
 """Finds and removes the garbage that a crash leaves in a library: unreferenced bytes and unfinished files.
 
-A crash never leaves a version without its bytes. A lost disk does; then only a backup has them.
+A crash never loses the bytes of a version. If a lost disk does, only a backup can restore them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from cropmark.library.store import LibraryStore
 from cropmark.library.tables import versions
 
 MIN_AGE_S: Final = 3600.0
-"""Younger unreferenced bytes are left: another process may be about to add a version of them."""
+"""Unreferenced bytes of a lower age are not removed: another process may be about to add a version with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryState:
-    """The state of a library's bytes: the number of stored files, digests without a version, and missing digests."""
+    """The state of a library's bytes.
+
+    `stored` is the number of blobs that a version has. `orphans` are the digests of blobs that no version has,
+    `missing` the digests of absent blobs that a version has.
+    """
 
     stored: int
     orphans: tuple[str, ...]
@@ -41,12 +45,12 @@ def check(store: LibraryStore) -> LibraryState:
 
 
 def collect_garbage(store: LibraryStore, *, min_age_s: float = MIN_AGE_S) -> int:
-    """Remove orphans of at least this age, and unfinished files; return the number of files."""
+    """Remove orphans of at least `min_age_s` and unfinished files; return the number of removed files."""
     return store.delete_unreferenced(check(store).orphans, min_age_s=min_age_s) + store.blobs.remove_unfinished()
 
 
 def run_maintenance(store: LibraryStore) -> None:
-    """Collect garbage and delete old changes; a server does so periodically."""
+    """Collect garbage and delete old rows of the table `changes`. A server calls this periodically."""
     collect_garbage(store)
     with store.database.write_transaction() as transaction:
         changes.prune(transaction)

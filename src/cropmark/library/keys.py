@@ -1,7 +1,7 @@
-"""Keys: shown once, stored as their digest, looked up by it.
+"""Creates, revokes and finds keys. A key is shown once; only its digest is stored, and keys are looked up by digest.
 
-SHA-256 without salt or stretching is safe for 32 random bytes, which cannot be enumerated. It is not safe for chosen
-passwords, so production rejects short keys (docs/decisions/0122).
+SHA-256 without salt or stretching is safe for a key of 32 random bytes, which cannot be guessed by trying. It is not
+safe for chosen passwords, so production rejects short keys (docs/decisions/0122).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from cropmark.model.assets import KeyKind, KeyScope, LibraryKey
 from cropmark.model.problems import BadRequest
 
 MIN_CHARS: Final = 15
-"""Minimum length of a chosen key: the shortest that PixLab's client sends."""
+"""Minimum length of a key that an operator chose: PixLab's client sends no shorter key."""
 RECOMMENDED_CHARS: Final = 32
-"""Minimum length of a chosen key in production."""
+"""Minimum length, in production, of a key that an operator chose."""
 
 
 def digest_of(secret: str) -> str:
@@ -32,12 +32,12 @@ def digest_of(secret: str) -> str:
 
 
 def new_secret(kind: KeyKind) -> str:
-    """A key of 32 random bytes. Its prefix names the kind, so that a leaked key can be recognized."""
+    """A new key of 32 random bytes. Its prefix names the kind of key, so that a leaked key can be recognized."""
     return f"cropmark_{kind.value}_{secrets.token_urlsafe(32)}"
 
 
 def create(transaction: WriteTransaction, kind: KeyKind, name: str, scope: KeyScope, secret: str) -> LibraryKey:
-    """Store a key. Raises BadRequest if it is too short or exists."""
+    """Store a key. Raises BadRequest if the secret is shorter than MIN_CHARS or is stored already."""
     if len(secret) < MIN_CHARS:
         raise BadRequest(
             f"expected a key of at least {MIN_CHARS} characters, got {len(secret)}",
@@ -89,7 +89,7 @@ class KeyIndex:
         self.replace(keys)
 
     def replace(self, keys: Iterable[LibraryKey]) -> None:
-        """Replace all keys by these."""
+        """Replace all keys in memory by `keys`."""
         self._by_digest = {key.digest: key for key in keys}
 
     def find(self, kind: KeyKind, secret: str, now_ms: int) -> LibraryKey | None:
@@ -105,11 +105,11 @@ class KeyIndex:
         return key
 
     def record_use(self, key_id: str, now_ms: int) -> None:
-        """Record the use of a key that was checked elsewhere."""
+        """Record that a key was used at `now_ms`, for a caller that found the key without find()."""
         self._used[key_id] = now_ms
 
     def take_uses(self) -> dict[str, int]:
-        """The times of last use by key id since the previous call."""
+        """The time of last use, by id, of each key that was used since the previous call."""
         uses, self._used = self._used, {}
         return uses
 

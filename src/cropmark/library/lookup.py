@@ -25,7 +25,7 @@ from cropmark.plan.source import PublishScope
 
 @dataclass(frozen=True, slots=True)
 class ContentstackUrl:
-    """An asset's file; None: its newest. `slug` is the last part of a permanent URL."""
+    """A Contentstack URL. With `file` None, it addresses the current version. `slug` is the end of a permanent URL."""
 
     stack: str
     asset: str
@@ -35,7 +35,7 @@ class ContentstackUrl:
 
 @dataclass(frozen=True, slots=True)
 class KontentUrl:
-    """A file by Kontent.ai's path, which stays valid after the asset gets a new file."""
+    """A Kontent.ai URL. It still addresses this file after the asset gets a new file."""
 
     stack: str
     file: str
@@ -51,7 +51,7 @@ _KONTENT = re.compile(rf"(?P<stack>{UUID.pattern})/(?P<file>{UUID.pattern})/[^/]
 
 
 def read_address(path: str) -> Address | None:
-    """The address in a path; None if it has neither vendor's form, or is not valid text."""
+    """The address in a path; None if it is not a Contentstack or Kontent.ai path, or not valid text."""
     if not is_valid_text(path):
         return None
     if match := _CONTENTSTACK.fullmatch(path):
@@ -63,7 +63,7 @@ def read_address(path: str) -> Address | None:
 
 @dataclass(frozen=True, slots=True)
 class FoundVersion:
-    """A version that may be delivered. `private`: only to clients with the token."""
+    """A version that may be delivered. If `private`, only clients with a valid token may receive it."""
 
     stack: str
     asset: str
@@ -74,16 +74,18 @@ class FoundVersion:
     private: bool
     key: str = ""
     """The id of the key that permits the delivery; empty if none is needed."""
+    media_type: str | None = None
+    """The media type of a file that is not an image."""
 
     @property
     def identity(self) -> str:
-        """The `identity` of its SourceVersion."""
+        """The `identity` of the SourceVersion that is made from this version."""
         return f"library:{self.stack}/{self.asset}/{self.file_uid}"
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """The version, or the Problem to raise."""
+    """The result of a lookup. `outcome` is the version, or the Problem to raise."""
 
     n: int
     """The library's clock before the lookup."""
@@ -108,8 +110,20 @@ def find(connection: Connection, address: Address, scope: PublishScope | None) -
             assert_never(address)
 
 
+def find_stored(connection: Connection, address: Address, branch: str) -> FoundVersion | Problem:
+    """The version at the address, even if it is not published. Verifies imports, so it checks no permissions."""
+    match address:
+        case ContentstackUrl():
+            row = connection.execute(_version_query(address, branch, None)).first()
+        case KontentUrl():
+            row = connection.execute(_file_query(address, allow_secured=True)).first()
+        case _:
+            assert_never(address)
+    return _found_version(row, private=False) if row else asset_not_found()
+
+
 def asset_not_found() -> SourceNotFound:
-    """The Problem for an absent asset. Also used for a forbidden one, to not reveal whether it exists."""
+    """The Problem for an absent asset. Also raised for a forbidden asset, to not reveal that it exists."""
     return SourceNotFound("asset not found", fix="check the address, the environment and the branch")
 
 
@@ -128,7 +142,7 @@ def _find_contentstack(connection: Connection, address: ContentstackUrl, scope: 
 
 
 def _one_is_secured(connection: Connection, stack: Stack, parent_stack: str) -> bool:
-    """True if the stack of an overlay, or that of the image below it, requires a token."""
+    """True if a token is required by the overlay's `stack` or by `parent_stack`, the stack of the image below it."""
     parent = queries.stack_of(connection, parent_stack)
     return stack.secured or (parent is not None and parent.secured)
 
@@ -138,7 +152,7 @@ def _with_key(key: str, outcome: FoundVersion | Problem) -> FoundVersion | Probl
 
 
 def _find_draft(connection: Connection, address: ContentstackUrl, scope: PublishScope) -> FoundVersion | Problem:
-    """The version for a client with a management token: the published one, else the newest draft."""
+    """The version for a client with a management token. Without a published version, finds an unpublished version."""
     published = _find_published(connection, address, scope, private=True)
     if isinstance(published, FoundVersion):
         return published
@@ -148,7 +162,10 @@ def _find_draft(connection: Connection, address: ContentstackUrl, scope: Publish
 def _find_published(
     connection: Connection, address: ContentstackUrl, scope: PublishScope, *, private: bool
 ) -> FoundVersion | Problem:
-    """The version that is published in the scope's environment; without an environment, published or not."""
+    """The version that is published in the scope's environment.
+
+    A scope without an environment finds the version even if it is not published.
+    """
     environment = None
     if scope.environment is not None:
         environment = queries.environment_uid(connection, address.stack, scope.environment)
@@ -159,7 +176,10 @@ def _find_published(
 
 
 def _version_query(address: ContentstackUrl, branch: str, environment: str | None) -> Select[Any]:
-    """A query for the addressed version. It returns no row if the version is absent or not published."""
+    """A query for the addressed version.
+
+    It returns no row if the version is absent, or if `environment` is given and does not serve the version.
+    """
     query = (
         select(versions, assets.c.stack)
         .join(assets, assets.c.uid == versions.c.asset)
@@ -181,21 +201,24 @@ def _version_query(address: ContentstackUrl, branch: str, environment: str | Non
     return query.join(publications, here).join(published, and_(past, published.c.version == versions.c.number))
 
 
-def _file_query(address: KontentUrl) -> Select[Any]:
-    return (
+def _file_query(address: KontentUrl, *, allow_secured: bool = False) -> Select[Any]:
+    query = (
         select(versions, assets.c.stack, stacks.c.secured)
         .join(assets, assets.c.uid == versions.c.asset)
         .join(stacks, stacks.c.api_key == assets.c.stack)
-        .where(versions.c.file_id == address.file, stacks.c.kontent_id == address.stack, stacks.c.secured.is_(False))
+        .where(versions.c.file_id == address.file, stacks.c.kontent_id == address.stack)
     )
+    return query if allow_secured else query.where(stacks.c.secured.is_(False))
 
 
 def _found_version(row: Any, *, private: bool) -> FoundVersion:  # a row of versions, with its stack
-    return FoundVersion(row.stack, row.asset, row.file_uid, row.digest, row.bytes, row.created_ms, private)
+    return FoundVersion(
+        row.stack, row.asset, row.file_uid, row.digest, row.bytes, row.created_ms, private, media_type=row.media_type
+    )
 
 
 def _management_key_id(connection: Connection, stack: str, scope: PublishScope) -> str | None:
-    """The id of the client's management token, if it is valid for the stack."""
+    """The id of the client's management token; None if it has none that is valid for the stack."""
     row = _key_row(connection, KeyKind.MANAGEMENT, scope.management_token) if scope.management_token else None
     return row.id if row is not None and row.stack in (None, stack) else None
 

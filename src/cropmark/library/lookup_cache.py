@@ -1,12 +1,12 @@
-"""The lookups in memory, and the rules by which one may be used without the database.
+"""Caches lookups in memory, and decides when a cached lookup may be used without a query of the database.
 
 Rules:
 - While changes are polled, a lookup is valid until a change of its asset or its stack is received, and for at most
   MAX_FEED_AGE_S after the last poll.
-- While the database does not respond, a lookup is valid for `stale_s` after the last poll; not if a schedule has
-  unpublished its asset since, nor after any change of it, received or made by this process.
-- A change of keys, or a gap in the changes, invalidates every lookup that began before.
-- A deleted asset is remembered, so that a render in progress is not stored.
+- While the database does not respond, a lookup is valid for `stale_s` after the last poll. It is not valid if its asset
+  was changed, by this process or by a received change, or if the time of a scheduled unpublishing has come.
+- A change of keys, or a gap in the received changes, invalidates every lookup that began before.
+- The uids of deleted assets are stored, so that a render in progress does not store a rendition of a deleted asset.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ MAX_PRESENT: Final = 65_536
 MAX_ABSENT: Final = 4096
 """Largest number of cached lookups that failed. A separate, small cache: clients can request any number of paths."""
 MAX_FEED_AGE_S: Final = 1.0
-"""Cached lookups are used up to this long after the last poll, while the database responds."""
+"""While the database responds, cached lookups are used for at most this time after the last poll."""
 STALE_S: Final = 300.0
 """Default time for which cached lookups are used while the database does not respond."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedLookup:
-    """The result of a lookup at the library's clock `n`."""
+    """The result of a lookup that began when the library's clock had the value `n`."""
 
     n: int
     stack: str
@@ -59,13 +59,13 @@ class LookupCache:
         self._changed: dict[str, int] = {}
         """The library's clock at the last change of an asset or a stack, by uid."""
         self._oldest_n = 0
-        """Lookups before this value of the library's clock are invalid."""
+        """Lookups that began at a lower value of the library's clock are invalid."""
         self._deleted: LRUCache[str, None] = LRUCache(MAX_ABSENT)
         self._unpublished_s: dict[str, float] = {}
         """The time of each asset's next scheduled unpublishing, by uid."""
         self._polled_s = -MAX_FEED_AGE_S
         self.reachable = True
-        """False from a failed poll to the next successful one."""
+        """False from a failed poll to the next successful poll."""
         self.stale_uses = 0
         """Number of lookups that were used while the database did not respond."""
 
@@ -76,13 +76,13 @@ class LookupCache:
 
     @property
     def expired(self) -> bool:
-        """True if the database does not respond and `stale_s` have passed: no lookup is used."""
+        """True if the database does not respond and `stale_s` have passed, so that no cached lookup may be used."""
         return not self.reachable and self.feed_age_s > self._stale_s
 
     # ------------------------------------------------------------------------------------------ use
 
     def get(self, ref: SitePath) -> CachedLookup | None:
-        """The lookup, if it may be used now. Raises SourceNotFound for a deleted asset."""
+        """The cached lookup; None if it is absent or may not be used now. Raises SourceNotFound for a deleted asset."""
         cached = self._present.get(ref) or self._absent.get(ref)
         if cached is None:
             return None
@@ -96,17 +96,17 @@ class LookupCache:
         return cached
 
     def stale(self, ref: SitePath) -> CachedLookup | None:
-        """The lookup, if it may be used should the database not respond to a query."""
+        """The cached lookup that may be used if the database does not respond to a query; else None."""
         cached = self._present.get(ref) or self._absent.get(ref)
         return cached if cached and self._is_valid_when_stale(cached) else None
 
     def identity(self, ref: SitePath) -> str | None:
-        """The identity that the version had at the last lookup; None if it is not known."""
+        """The identity of the version in the cached lookup; None if no lookup with a version is cached."""
         cached = self._present.get(ref)
         return cached.outcome.identity if cached and isinstance(cached.outcome, FoundVersion) else None
 
     def put(self, ref: SitePath, found: CachedLookup) -> None:
-        """Store a lookup, unless a change was received since it began."""
+        """Store a lookup, unless a change that concerns it was received after it began."""
         if not self._is_older(found):
             cache = self._present if found.version else self._absent
             cache[ref] = found
@@ -123,7 +123,7 @@ class LookupCache:
     # ------------------------------------------------------------------------------------------ changes
 
     def apply(self, feed: ChangeFeed) -> None:
-        """Invalidate the lookups that the feed's changes concern; the others are valid until the next poll is due."""
+        """Invalidate the lookups that the feed's changes concern; the other lookups stay valid until the next poll."""
         self._polled_s = self._clock()
         self.reachable = True
         self._oldest_n = min(self._oldest_n, feed.n)  # a change of keys by this process may have been rolled back
@@ -137,7 +137,7 @@ class LookupCache:
         self.mark_changed(feed.changes)
 
     def mark_changed(self, changes: Iterable[Change]) -> None:
-        """Invalidate the lookups that these changes concern, also if they may yet be rolled back."""
+        """Invalidate the lookups that these changes concern. The changes may not be committed yet."""
         for change in changes:
             self._changed[change.uid or change.stack] = change.n
             if change.kind is ChangeKind.KEYS:
@@ -148,7 +148,7 @@ class LookupCache:
             self._changed.clear()
 
     def poll_failed(self) -> None:
-        """The database did not respond to a poll."""
+        """Record that the database did not respond to a poll."""
         self.reachable = False
 
     def _clear(self, n: int) -> None:

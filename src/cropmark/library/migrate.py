@@ -1,4 +1,4 @@
-"""Upgrades a library's database to this version's tables, by the Alembic migrations in `migrations/`."""
+"""Upgrades a library's database to the tables of this cropmark, by the Alembic migrations in `migrations/`."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ LONG_TIMEOUT_S = 3600.0
 
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x63726F70
-"""PostgreSQL's advisory lock: two servers that start at the same moment migrate one after the other."""
+"""The number of PostgreSQL's advisory lock by which servers that start together migrate one after the other."""
 
 
 def config() -> Config:
-    """Alembic's configuration, without a file."""
+    """Alembic's configuration, built here instead of read from a file."""
     alembic = Config()
     alembic.set_main_option("script_location", str(_FOLDER))
     return alembic
 
 
 def head() -> str | None:
-    """The newest migration in the folder."""
+    """The revision of the newest migration in `migrations/`."""
     return ScriptDirectory.from_config(config()).get_current_head()
 
 
 def upgrade(engine: Engine) -> None:
-    """Run all missing migrations in one transaction. Raises LibraryUnavailable for a newer library."""
+    """Run all missing migrations in one transaction.
+
+    Raises LibraryUnavailable if a newer version of cropmark has created or migrated the database.
+    """
     alembic = config()
     options = {"writes": True, "timeout_s": LONG_TIMEOUT_S}
     with engine.connect().execution_options(**options) as connection, connection.begin():

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL on which every call ends within a time limit.
 
-Two limits: PostgreSQL itself cancels a statement after the limit. If the server or the network hangs, nothing answers,
-so a second after the limit the client closes the connection.
+PostgreSQL cancels a statement after the limit. If the server or the network hangs, the client closes the connection a
+second after the limit.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 GRACE_S: Final = 1.0
-"""Time for the server to report that it cancelled a statement."""
+"""Time that the client waits, after the limit, for the server to report that it cancelled the statement."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """A connection that waits at most `timeout_s` for each response of the server, and is closed after that."""
+    """A connection that waits at most `timeout_s` for a response of the server, and closes itself if none comes."""
 
     timeout_s: float
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """The result of the generator. Raises OperationalError."""
+        """The generator's result. Raises OperationalError, and closes the connection if the response is missing."""
         try:
             return super().wait(gen, interval, self.timeout_s if timeout is None else timeout)
         except psycopg.OperationalError:
@@ -35,7 +35,7 @@ class TimedConnection(psycopg.Connection[Any]):
 
 
 def engine(url: URL, timeout_s: float) -> Engine:
-    """An engine with a time limit for each statement: `timeout_s`, or the execution option of that name."""
+    """An engine that limits each statement to `timeout_s`, or to the connection's execution option `timeout_s`."""
     connect_args = {} if "connect_timeout" in url.query else {"connect_timeout": math.ceil(timeout_s)}
     created = create_engine(url, pool_pre_ping=True, pool_timeout=timeout_s, connect_args=connect_args)
 

@@ -23,7 +23,7 @@ class PublishAction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PublicationChange:
-    """An asset that is to be published or unpublished, and the client that requested it."""
+    """A request to publish or unpublish an asset. `by` is the client that made the request."""
 
     stack: str
     uid: str
@@ -38,9 +38,9 @@ def new_uid() -> str:
 
 
 def apply_publication(transaction: WriteTransaction, change: PublicationChange) -> None:
-    """Publish or unpublish an existing asset, or schedule it for the time in the change.
+    """Publish or unpublish an existing asset, or schedule this if the change is for a later time.
 
-    Raises NotFound if the asset does not have the version.
+    Raises NotFound if the asset does not have the version that the change names.
     """
     publishing = change.publishing
     number = _version_number(transaction, change.uid, publishing.version)
@@ -59,9 +59,9 @@ def apply_publication(transaction: WriteTransaction, change: PublicationChange) 
 
 
 def check_environments(transaction: WriteTransaction, stack: str, publishing: PublishRequest) -> None:
-    """Raises BadRequest for an unknown environment: unpublishing from a misspelled one must not seem to succeed.
+    """Raises BadRequest for an unknown environment, so that a misspelled name in an unpublish request is reported.
 
-    For a later time nothing is checked, since an earlier schedule may create the environment.
+    A request for a later time is not checked, since an earlier schedule may create the environment.
     """
     if _is_later(transaction, publishing):
         return
@@ -81,9 +81,9 @@ def insert_environment(transaction: WriteTransaction, stack: str, name: str) -> 
 
 
 def run_due(transaction: WriteTransaction) -> int:
-    """Run all due schedules in the order of their times, and return their number.
+    """Run all due schedules in the order of their times, and return the number of schedules that ran.
 
-    The transaction that runs them also deletes their rows, so of several fronts only one runs each.
+    The transaction that runs a schedule also deletes its row, so only one of several fronts runs it.
     """
     due = transaction.connection.execute(
         select(schedules, assets.c.stack)
@@ -105,7 +105,7 @@ def _is_later(transaction: WriteTransaction, publishing: PublishRequest) -> bool
 
 
 def _version_number(transaction: WriteTransaction, uid: str, number: int | None) -> int:
-    """The number if the asset has that version; None: the newest version's. Raises NotFound."""
+    """The number, if the asset has a version with it; for None the newest version's number. Raises NotFound."""
     if number is None:
         query = select(assets.c.version).where(assets.c.uid == uid)
         newest: int = transaction.connection.execute(query).scalar_one()

@@ -7,7 +7,7 @@ from typing import Any, Final, assert_never
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, func, or_, select
 
-from cropmark.library.tables import assets, environments, publications, stacks, tags, versions
+from cropmark.library.tables import NO_IMAGE, assets, environments, publications, stacks, tags, versions
 from cropmark.model.assets import (
     Asset,
     AssetFilter,
@@ -34,7 +34,8 @@ _COLUMNS: Final = (
     assets.c.version.label("newest"),
     *(column.label(f"file_{column.name}") for column in versions.c if column is not versions.c.asset),
 )
-_BY_MEDIA_TYPE: Final = {traits.media_type: kind for kind, traits in TRAITS.items()}
+# Not mp4: a stored video has no format, only a media type.
+_BY_MEDIA_TYPE: Final = {traits.media_type: kind for kind, traits in TRAITS.items() if kind is not Format.MP4}
 _SORTS: Final = {
     SortField.CREATED: assets.c.created_ms,
     SortField.UPDATED: assets.c.updated_ms,
@@ -69,7 +70,7 @@ def environments_of(connection: Connection, stack: str) -> tuple[Environment, ..
 
 
 def asset_of(connection: Connection, place: BranchRef, uid: str, number: int | None = None) -> Asset:
-    """An asset with its newest version, or the one with this number. Raises NotFound."""
+    """An asset with its newest version, or with the version `number`. Raises NotFound."""
     query = _asset_query(assets.c.version if number is None else number)
     here = (assets.c.uid == uid, _in_branch(place), assets.c.is_dir.is_(False))
     row = connection.execute(query.where(*here)).first()
@@ -81,14 +82,14 @@ def asset_of(connection: Connection, place: BranchRef, uid: str, number: int | N
 
 
 def imported_asset(connection: Connection, place: BranchRef, origin: str) -> Asset | None:
-    """The asset that was imported from this path, or None."""
+    """The asset that was imported from `origin`, such as the path of a file; or None."""
     query = select(assets.c.uid).where(_in_branch(place), assets.c.origin == origin)
     uid = connection.execute(query).scalar()
     return asset_of(connection, place, uid) if uid else None
 
 
 def folder_of(connection: Connection, place: BranchRef, uid: str, parameter: str = "uid") -> Folder:
-    """A folder. Raises NotFound, which names the parameter that holds the uid."""
+    """A folder by its uid. Raises NotFound, which names the request's `parameter` that contains the uid."""
     row = connection.execute(
         _asset_query().where(assets.c.uid == uid, _in_branch(place), assets.c.is_dir.is_(True))
     ).first()
@@ -137,7 +138,7 @@ def list_page(connection: Connection, place: BranchRef, listing: Listing) -> Lis
     count = None
     if listing.with_count:
         count = connection.execute(select(func.count()).select_from(assets).where(*conditions)).scalar_one()
-    columns = (_SORTS[listing.sort], assets.c.uid)  # in one direction, which is the index's order
+    columns = (_SORTS[listing.sort], assets.c.uid)  # both in the same direction, as in the index
     order = [column.desc() if listing.descending else column.asc() for column in columns]
     query = select(assets.c.uid).where(*conditions).order_by(*order)
     uids = list(connection.execute(query.offset(listing.skip).limit(listing.limit)).scalars())
@@ -157,7 +158,7 @@ def _conditions(
             yield assets.c.is_dir.is_(False)
         case AssetFilter.IMAGES:
             yield assets.c.is_dir.is_(False)
-            yield _version_matches(number, versions.c.format != Format.SVG.value)
+            yield _version_matches(number, versions.c.format.not_in((Format.SVG.value, NO_IMAGE)))
         case AssetFilter.NONE:
             yield false()
         case AssetFilter.ALL:
@@ -174,7 +175,7 @@ def _conditions(
 
 
 def _field_equals(name: str, value: str | bool, number: ColumnElement[int]) -> ColumnElement[bool]:
-    """True if a field, by its vendor's name, has this value."""
+    """The condition that a field has this value. `name` is the vendor's name of the field."""
     match name:
         case "is_dir":
             return assets.c.is_dir.is_(bool(value))
@@ -182,7 +183,8 @@ def _field_equals(name: str, value: str | bool, number: ColumnElement[int]) -> C
             return exists().where(tags.c.asset == assets.c.uid, tags.c.tag == value)
         case "content_type":
             kind = _BY_MEDIA_TYPE.get(str(value))
-            return _version_matches(number, versions.c.format == (kind.value if kind else ""))
+            is_type = versions.c.format == kind.value if kind else versions.c.media_type == str(value)
+            return _version_matches(number, is_type)
         case "filename":
             return _version_matches(number, versions.c.filename == value)
         case "name":
@@ -192,12 +194,15 @@ def _field_equals(name: str, value: str | bool, number: ColumnElement[int]) -> C
 
 
 def _version_matches(number: ColumnElement[int], condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """True if the listed version fulfills the condition."""
+    """The condition that the asset's version with this number fulfills `condition`."""
     return exists().where(versions.c.asset == assets.c.uid, versions.c.number == number, condition)
 
 
 def _published_version(environment: str) -> ColumnElement[int]:
-    """The number of the version that is published in an environment; of several locales, the last published one."""
+    """The number of the version that is published in an environment.
+
+    If locales have different versions, it is the version that was published last.
+    """
     return (
         select(publications.c.version)
         .where(publications.c.asset == assets.c.uid, publications.c.environment == environment)
@@ -233,13 +238,13 @@ def _in_branch(place: BranchRef) -> ColumnElement[bool]:
 
 
 def _asset_query(number: ColumnElement[int] | int = assets.c.version) -> Select[Any]:
-    """A query for assets and folders, each with its newest version or the one with this number."""
+    """A query for assets and folders, each with its newest version or with the version `number`."""
     joined = and_(versions.c.asset == assets.c.uid, versions.c.number == number)
     return select(*_COLUMNS).join_from(assets, versions, joined, isouter=True)
 
 
 def _load_items(connection: Connection, place: BranchRef, rows: Sequence[AnyRow]) -> list[Asset | Folder]:
-    """The rows as values, with their tags and publications, which take one query each for all rows."""
+    """The rows as values, with their tags and publications. Two queries load those of all rows."""
     uids = [row.uid for row in rows]
     tagged = _grouped(
         connection.execute(select(tags.c.asset, tags.c.tag).where(tags.c.asset.in_(uids)).order_by(tags.c.place))
@@ -286,7 +291,8 @@ def _publication(row: AnyRow) -> Publication:
 
 def _version(row: AnyRow) -> Version:
     size = Size(row.file_width, row.file_height) if row.file_width else None
-    file = File(row.file_digest, row.file_filename, Format(row.file_format), row.file_bytes, size)
+    format_ = Format(row.file_format) if row.file_format != NO_IMAGE else None
+    file = File(row.file_digest, row.file_filename, format_, row.file_bytes, size, row.file_media_type)
     return Version(
         row.file_number,
         row.file_file_uid,

@@ -1,7 +1,7 @@
-"""Stored results (images that PixLab links to) in a folder: each a file and a small record, removed when it expires.
+"""Stored results (images that PixLab links to) in a folder, until they expire. Each is a body file and a record file.
 
-A record is written after its body and removed before it, so a result with a record can be served. The index is in
-memory; results that another process stored in the same folder are found on the disk.
+The record is written after the body and removed before it, so a result with a record is complete. The index is in
+memory; results that another process stored in the folder are found on the disk.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ DEFAULT_TTL_S: Final = 7 * 86_400.0
 DEFAULT_LIMIT_BYTES: Final = 2**30
 SWEEP_INTERVAL_S: Final = 600.0
 ID: Final = re.compile(r"[A-Za-z0-9_-]{24}")
-"""144 random bits."""
+"""The form of a result's id: 24 characters, which encode 144 random bits."""
 
 STALE_PART_S: Final = 3600.0
-"""A file of this age that is unfinished or has no record was left by a crash."""
+"""An unfinished file, or a body without a record, was left by a crash if it is older than this."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
 class ResultLimits:
-    """Limits of the stored results. The oldest are removed beyond `bytes` or `entries`."""
+    """Limits of the stored results. The oldest results are removed if `bytes` or `entries` is exceeded."""
 
     ttl_s: float = DEFAULT_TTL_S
-    """0: results do not expire."""
+    """Time after which a result expires; with 0 results do not expire."""
     bytes: int = DEFAULT_LIMIT_BYTES
     entries: int = 100_000
 
@@ -60,7 +60,7 @@ class FolderResults:
         self._limits = limits
         self._clock = clock
         self._results: dict[str, StoredResult] = {}
-        """By id, the oldest first."""
+        """The index: results by id, the oldest first."""
         self._bytes = 0
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -122,7 +122,7 @@ class FolderResults:
         return True
 
     async def sweep(self) -> None:
-        """Scan the folder: index the results of other processes, remove expired and unfinished ones."""
+        """Scan the folder: index the results of other processes, and remove expired and unfinished results."""
         indexed = set(self._results)
         stored = await asyncio.to_thread(self._scan)
         for media_id in indexed - {result.id for result in stored}:
@@ -172,7 +172,7 @@ class FolderResults:
             self._bytes -= result.bytes
 
     async def _free_space(self, length: int) -> None:
-        """Evict results until `length` bytes fit. Raises Overloaded if they exceed the limit."""
+        """Evict results until `length` more bytes fit. Raises Overloaded if `length` alone exceeds the limit."""
         if length > self._limits.bytes:
             raise storage_full()
         await self._evict(self._bytes + length - self._limits.bytes, self._limits.entries - bool(length))
@@ -218,7 +218,7 @@ class FolderResults:
                 self._body_path(result).unlink(missing_ok=True)
 
     def _scan(self) -> list[StoredResult]:
-        """All complete results, the oldest first. Removes stale files that belong to none of them."""
+        """All complete results, the oldest first. Removes stale files that belong to no complete result."""
         complete: list[StoredResult] = []
         entries = {entry.name: entry for entry in os.scandir(self._folder)}
         used = set()
@@ -233,7 +233,7 @@ class FolderResults:
 
 def _remove_stale(entries: Iterable[os.DirEntry[str]]) -> None:
     for entry in entries:
-        # Another process may still be writing a young one.
+        # Another process may still be writing a young file.
         with contextlib.suppress(OSError):
             if time.time() - entry.stat().st_mtime > STALE_PART_S:
                 Path(entry.path).unlink()

@@ -30,14 +30,14 @@ T = TypeVar("T")
 POLL_INTERVAL_S: Final = 0.4
 """Pause between two polls of the changes. Less than MAX_FEED_AGE_S, to leave time for a slow database."""
 POLL_TIMEOUT_S: Final = 2.0
-"""After this time without a response to a poll, the database counts as unreachable."""
+"""The database counts as unreachable if it does not respond to a poll within this time."""
 MIN_REPOLL_S: Final = 0.25
-"""Least time between two extra polls, which unknown keys cause."""
+"""Least time between two extra polls. A request with an unknown key causes an extra poll."""
 SWEEP_INTERVAL_S: Final = 600.0
 THREADS: Final = 4
 
 DropRenditions = Callable[[str], Awaitable[object]]
-"""Drops the cached renditions of an asset, given as `stack/asset/`."""
+"""Drops the cached renditions of an asset. The argument is `stack/asset/`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ class LibraryHealth:
 
     reachable: bool
     ready: bool
-    """False if the database does not respond and known assets are not served any longer."""
+    """False if the database does not respond and the time has passed in which known assets are served without it."""
     feed_age_s: float
     """Time since the last successful poll."""
     stale_uses: int
-    """Number of lookups in memory that were used while the database did not respond."""
+    """Number of times that a cached lookup was used while the database did not respond."""
     rejected: int
     """Number of lookups that failed because the database did not respond."""
 
 
 async def _no_drop(named: str) -> None:
-    """Do nothing: nothing is cached before start()."""
+    """Do nothing. Used before start(), when no rendition is cached."""
 
 
 class LibraryService:
@@ -155,7 +155,7 @@ class LibraryService:
             raise database_unavailable()
 
     def _note_own_changes(self, loop: asyncio.AbstractEventLoop, changes: Sequence[Change]) -> None:
-        """Invalidate lookups before a commit: its outcome stays unknown if the database does not respond to it."""
+        """Invalidate the changed lookups before the commit: if the commit times out, its outcome stays unknown."""
         loop.call_soon_threadsafe(self.source.lookups.mark_changed, tuple(changes))
 
     async def key(self, kind: KeyKind, secret: str) -> LibraryKey | None:
@@ -170,7 +170,7 @@ class LibraryService:
         return await self.key(KeyKind.ADMIN, secret) is not None
 
     async def pixlab_owner(self, secret: str) -> str | None:
-        """The owner's name for a key of PixLab's endpoints, which does not reveal the key; None for an unknown key."""
+        """The owner of results that are stored with this PixLab key. Names the key's id; None for an unknown key."""
         key = await self.key(KeyKind.PIXLAB, secret)
         return None if key is None else f"key:{key.id}"
 
@@ -195,7 +195,7 @@ class LibraryService:
             self._due = asyncio.create_task(self._run_due())
 
     async def _run_due(self) -> None:
-        """Run due publications, in a task of its own: they wait for other changes, and polls must go on."""
+        """Run due publications. A separate task, since they may wait for other writers while polls must go on."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._writers, self.store.run_due)
         except Problem as problem:
@@ -253,7 +253,7 @@ class LibraryService:
 
 
 async def _in_time(threads: Executor, limit_s: float, act: Callable[..., T], *arguments: Any) -> T:
-    """The result of a call in a thread. Raises DatabaseUnavailable after `limit_s`; the call itself goes on."""
+    """The result of a call in a thread. Raises DatabaseUnavailable after `limit_s`; the call is not interrupted."""
     try:
         return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, act, *arguments), limit_s)
     except TimeoutError:

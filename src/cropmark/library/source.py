@@ -1,7 +1,7 @@
 """The library as a Source. Lookups are cached in memory, so a cache hit queries no database.
 
-LookupCache has the rules for using a cached lookup. Without a valid one, the request queries the database; while that
-does not respond, such a request fails immediately.
+LookupCache has the rules for using a cached lookup. A request without a valid cached lookup queries the database; it
+fails immediately while the database is known not to respond.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STALE_WAIT_S: Final = 1.0
 
 
 class AssetLookup(Protocol):
-    """The calls to a LibraryStore, which block."""
+    """The methods of LibraryStore that LibrarySource calls. They block."""
 
     def find(self, address: lookup.Address, scope: PublishScope | None) -> LookupResult: ...
 
@@ -35,7 +35,7 @@ class AssetLookup(Protocol):
 
 
 class LibrarySource:
-    """Implements ports.Source over assets. Each poll must be reported to `lookups`."""
+    """Implements ports.Source for the library's assets. LibraryService reports each poll to `lookups`."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class LibrarySource:
         return await self._open_version(cached.outcome, self._current_version(cached))
 
     def identity(self, ref: SourceRef) -> str:
-        """`library:stack/asset/file`, or the parts of it that the path has."""
+        """`library:stack/asset/file` if the lookup of this path is cached, else `library:` and the path."""
         if not isinstance(ref, SitePath):
             raise lookup.asset_not_found()
         return self.lookups.identity(ref) or "library:" + ref.path.removeprefix("v3/assets/")
@@ -97,7 +97,10 @@ class LibrarySource:
     # ------------------------------------------------------------------------------------------ lookups
 
     async def _look_up(self, ref: SitePath) -> CachedLookup:
-        """The lookup from the database, or a stale one if that does not respond. Raises DatabaseUnavailable."""
+        """The lookup from the database, or a stale cached lookup if the database does not respond.
+
+        Raises DatabaseUnavailable without a stale lookup that may be used.
+        """
         address = lookup.read_address(ref.path)
         if address is None:
             raise lookup.asset_not_found()
@@ -130,7 +133,7 @@ class LibrarySource:
             descriptor = await loop.run_in_executor(self._openers, self._library.open_file, found.digest)
         except OSError as error:
             raise SourceFailed("the asset's bytes cannot be read", fix="run cropmark doctor") from error
-        return OpenSource.from_fd(descriptor, found.bytes, version)
+        return OpenSource.from_fd(descriptor, found.bytes, version, found.media_type)
 
     def _current_version(self, cached: CachedLookup) -> SourceVersion:
         assert cached.version is not None

@@ -1,7 +1,7 @@
 """The library: assets, versions and publications. Each call is one transaction.
 
-Bytes are stored completely before a row refers to them, and removed after the last such row. A crash at any point
-leaves the old state or the new one, and at worst unreferenced bytes, which garbage.py finds.
+Bytes are stored completely before a row refers to them, and removed after the last row that refers to them. A crash
+leaves the state before the call or after it, and at worst unreferenced bytes, which garbage.py removes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, distinct, func, select
 
 from cropmark.library import keys, lookup, queries, writes
 from cropmark.library.blobs import BlobStore, FolderBlobStore, digest_of
 from cropmark.library.changes import ChangeFeed, changes_since
 from cropmark.library.database import TIMEOUT_S, ChangeKind, Database, WriteTransaction
+from cropmark.library.lookup import FoundVersion
 from cropmark.library.publishing import (
     PublicationChange,
     PublishAction,
@@ -29,7 +30,7 @@ from cropmark.library.publishing import (
     no_such_version,
     run_due,
 )
-from cropmark.library.tables import versions
+from cropmark.library.tables import assets, versions
 from cropmark.model.assets import (
     Asset,
     AssetChanges,
@@ -47,7 +48,7 @@ from cropmark.model.assets import (
     UploadInfo,
     Version,
 )
-from cropmark.model.problems import BadRequest, NotFound, Overloaded
+from cropmark.model.problems import BadRequest, NotFound, Overloaded, Problem
 from cropmark.plan.source import PublishScope
 from cropmark.ports import OpenSource
 
@@ -70,9 +71,9 @@ class LibraryStore:
     def open(
         cls, folder: Path, url: str = "", blobs: BlobStore | None = None, *, timeout_s: float = TIMEOUT_S
     ) -> LibraryStore:
-        """The library in a data folder; `url` names a database elsewhere, `timeout_s` limits its queries.
+        """The library in a data folder. Raises LibraryUnavailable.
 
-        Raises LibraryUnavailable.
+        `url` replaces the folder's database, `blobs` the folder's bytes; `timeout_s` limits PostgreSQL's queries.
         """
         return cls(Database.open(url or folder, timeout_s=timeout_s), blobs or FolderBlobStore(folder / BLOB_FOLDER))
 
@@ -88,7 +89,7 @@ class LibraryStore:
         return self._read(queries.stacks_of)
 
     def new_stack(self, name: str, *, secured: bool = False) -> Stack:
-        """Raises BadRequest if a stack has this name."""
+        """Create a stack. Raises BadRequest if a stack has this name."""
         with self.database.write_transaction() as transaction:
             return writes.insert_stack(
                 transaction, Stack(new_uid(), name, str(uuid.uuid4()), secured, transaction.now_ms)
@@ -98,7 +99,7 @@ class LibraryStore:
         return self._read(lambda c: queries.environments_of(c, stack))
 
     def new_environment(self, stack: str, name: str) -> Environment:
-        """Raises BadRequest if an environment has this name."""
+        """Create an environment. Raises BadRequest if an environment of the stack has this name."""
         with self.database.write_transaction() as transaction:
             if queries.environment_uid(transaction.connection, stack, name) is not None:
                 raise BadRequest("an environment has this name already", fix="choose another", parameter="name")
@@ -119,8 +120,8 @@ class LibraryStore:
         publishing: PublishRequest | None = None,
         origin: str | None = None,
     ) -> Asset:
-        """Add an asset. `origin`: the path of an imported file, unique in the branch."""
-        file = self._store_bytes(upload, source)
+        """Add an asset. `origin` is the path of an imported file; it must be unique in the branch."""
+        file = self.store_bytes(upload, source)
         with self.database.write_transaction() as transaction:
             uid = new_uid()
             title = changes.title or file.filename
@@ -144,9 +145,12 @@ class LibraryStore:
         *,
         publishing: PublishRequest | None = None,
     ) -> Asset:
-        """Add a version. Published versions stay published. Raises BadRequest as change() does."""
+        """Add a version. Published versions stay published.
+
+        Raises BadRequest if the changes set another permanent URL than the asset has.
+        """
         _slug(self.asset(place, uid), changes)
-        file = self._store_bytes(upload, source)
+        file = self.store_bytes(upload, source)
         with self.database.write_transaction() as transaction:
             asset = queries.asset_of(transaction.connection, place, uid)
             number = asset.newest + 1
@@ -159,7 +163,7 @@ class LibraryStore:
             return queries.asset_of(transaction.connection, place, uid)
 
     def restore(self, place: BranchRef, uid: str, number: int, by: str) -> Asset:
-        """Add a version with the bytes of an older one."""
+        """Add a version with the bytes of the older version `number`."""
         with self.database.write_transaction() as transaction:
             newest = queries.asset_of(transaction.connection, place, uid).newest + 1
             old = self._asset_version(transaction.connection, place, uid, number)
@@ -168,13 +172,13 @@ class LibraryStore:
             return queries.asset_of(transaction.connection, place, uid)
 
     def name_version(self, place: BranchRef, uid: str, number: int, name: str | None) -> None:
-        """Raises NotFound if the asset does not have the version."""
+        """Set the name of a version. Raises NotFound if the asset does not have the version."""
         with self.database.write_transaction() as transaction:
             self._asset_version(transaction.connection, place, uid, number)
             writes.name_version(transaction, uid, number, name)
 
     def change(self, place: BranchRef, uid: str, changes: AssetChanges, by: str) -> Asset:
-        """Raises BadRequest if the asset has another permanent URL already."""
+        """Apply the changes. Raises BadRequest if they set another permanent URL than the asset has."""
         with self.database.write_transaction() as transaction:
             asset = queries.asset_of(transaction.connection, place, uid)
             writes.touch(transaction, place, uid, by, **_slug(asset, changes))
@@ -182,7 +186,7 @@ class LibraryStore:
             return queries.asset_of(transaction.connection, place, uid)
 
     def delete(self, place: BranchRef, uid: str) -> None:
-        """Delete the asset with all its versions, and those of their bytes that no other asset has."""
+        """Delete the asset with all its versions, and the bytes that no version of another asset has."""
         with self.database.write_transaction() as transaction:
             queries.asset_of(transaction.connection, place, uid)
             digests = {version.file.digest for version in queries.versions_of(transaction.connection, uid)}
@@ -205,11 +209,11 @@ class LibraryStore:
     # ------------------------------------------------------------------------------------------ queries
 
     def asset(self, place: BranchRef, uid: str, number: int | None = None) -> Asset:
-        """Raises NotFound, also if the asset does not have the version."""
+        """The asset with its newest version, or with the version `number`. Raises NotFound."""
         return self._read(lambda c: self._asset_version(c, place, uid, number))
 
     def imported(self, place: BranchRef, origin: str) -> Asset | None:
-        """The asset that was imported from this path, or None."""
+        """The asset that was imported from `origin`, such as the path of a file; or None."""
         return self._read(lambda c: queries.imported_asset(c, place, origin))
 
     def versions(self, place: BranchRef, uid: str) -> tuple[Version, ...]:
@@ -217,6 +221,20 @@ class LibraryStore:
         with self.database.read_transaction() as connection:
             queries.asset_of(connection, place, uid)
             return queries.versions_of(connection, uid)
+
+    def version_digests(self, place: BranchRef, uid: str) -> dict[int, str]:
+        """The digests of an asset's versions by number; empty if the branch does not have the asset."""
+        query = select(versions.c.number, versions.c.digest).join(assets, assets.c.uid == versions.c.asset)
+        where = (assets.c.uid == uid, assets.c.stack == place.stack, assets.c.branch == place.branch)
+        return self._read(lambda c: {row.number: row.digest for row in c.execute(query.where(*where))})
+
+    def count(self, place: BranchRef) -> tuple[int, int]:
+        """The number of a branch's assets, and of their versions."""
+        query = select(func.count(distinct(assets.c.uid)), func.count(versions.c.number))
+        where = (assets.c.stack == place.stack, assets.c.branch == place.branch)
+        joined = query.join(versions, versions.c.asset == assets.c.uid).where(*where)
+        stored_assets, stored_versions = self._read(lambda c: c.execute(joined).one())
+        return stored_assets, stored_versions
 
     def list_entries(self, place: BranchRef, listing: Listing) -> ListPage:
         return self._read(lambda c: queries.list_page(c, place, listing))
@@ -226,12 +244,19 @@ class LibraryStore:
     def find(self, address: lookup.Address, scope: PublishScope | None) -> lookup.LookupResult:
         return self._read(lambda c: lookup.find(c, address, scope))
 
+    def find_stored(self, address: lookup.Address, branch: str) -> FoundVersion | Problem:
+        """The version at the address, even if it is not published. Checks no permissions."""
+        return self._read(lambda c: lookup.find_stored(c, address, branch))
+
     def open_file(self, digest: str) -> int:
         """A descriptor of the bytes. Raises OSError."""
         return self.blobs.open(digest)
 
     def changes_since(self, n: int | None, polled_ms: int) -> ChangeFeed:
-        """The changes since the clock's value `n`, which was read at `polled_ms`; None: a reset."""
+        """The changes since the clock had the value `n`, which was read at `polled_ms`.
+
+        With `n` None, or a `polled_ms` of more than half a day ago, the feed is a reset.
+        """
         return self._read(lambda c: changes_since(c, n, self.database.now_ms, polled_ms))
 
     # ------------------------------------------------------------------------------------------ folders
@@ -254,7 +279,7 @@ class LibraryStore:
             return queries.folder_of(transaction.connection, place, uid)
 
     def delete_folder(self, place: BranchRef, uid: str) -> None:
-        """Delete a folder with everything in it, as the vendor does."""
+        """Delete a folder with everything in it, as Contentstack does."""
         with self.database.write_transaction() as transaction:
             queries.folder_of(transaction.connection, place, uid)
             tree = queries.folder_tree(transaction.connection, uid)
@@ -285,9 +310,10 @@ class LibraryStore:
     # ------------------------------------------------------------------------------------------ bytes
 
     def delete_unreferenced(self, digests: Iterable[str], *, min_age_s: float = 0.0) -> int:
-        """Remove those of the bytes that no version has and that are at least this old; return their number.
+        """Remove the bytes with these digests that no version has and that are at least `min_age_s` old.
 
-        In a write transaction: another process that adds a version of them waits, and then stores them again.
+        Returns the number of removed blobs. Runs in a write transaction: another process that adds a version with the
+        same bytes waits for it, and then stores the bytes again.
         """
         with self.database.write_transaction() as transaction:
             unreferenced = [digest for digest in digests if not self._is_referenced(transaction.connection, digest)]
@@ -297,17 +323,17 @@ class LibraryStore:
         return len(removable)
 
     def _drop_deleted(self, digests: Iterable[str]) -> None:
-        """Remove the bytes of deleted versions. If the storage fails, they are left to garbage.py."""
+        """Remove the bytes of deleted versions. If the storage fails, garbage.py removes them later."""
         try:
             self.delete_unreferenced(digests)
         except OSError as error:
             log.warning("the bytes of deleted assets could not be removed yet", why=str(error))
 
-    def _store_bytes(self, upload: UploadInfo, source: OpenSource) -> File:
-        """Store the bytes, to which no row refers yet."""
+    def store_bytes(self, upload: UploadInfo, source: OpenSource) -> File:
+        """Store the bytes and return the File for a new version's row. No row refers to the bytes yet."""
         digest = digest_of(source)
         self._put(digest, source)
-        return File(digest, upload.filename, upload.format, source.bytes, upload.size)
+        return File(digest, upload.filename, upload.format, source.bytes, upload.size, upload.other_type)
 
     def _put(self, digest: str, source: OpenSource) -> None:
         with _translate_storage_errors():
@@ -351,7 +377,10 @@ class LibraryStore:
 
 
 def _slug(asset: Asset, changes: AssetChanges) -> dict[str, str]:
-    """The column of the permanent URL if it is to be set. Raises BadRequest if the asset has another one."""
+    """The column `slug` if the changes set a permanent URL, else nothing.
+
+    Raises BadRequest if the asset has a different permanent URL already.
+    """
     if changes.slug is None:
         return {}
     if asset.slug not in (None, changes.slug):

@@ -1,4 +1,4 @@
-"""The tables, for both SQLite and PostgreSQL. A change needs a migration; a test compares the two."""
+"""The tables, for both SQLite and PostgreSQL. A change needs a migration; a test compares tables and migrations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ clock = Table(
     Column("id", Integer, primary_key=True),
     Column("n", BigInteger, nullable=False),
 )
-"""One row. Each write transaction first increments `n`, so it waits for the previous one, and changes are in order."""
+"""Has one row. Each write transaction first increments `n`, so write transactions run one after the other."""
 
 changes = Table(
     "changes",
@@ -43,7 +43,7 @@ changes = Table(
     Column("uid", String(19), nullable=False),
     Column("at_ms", BigInteger, nullable=False, index=True),
 )
-"""Changes of the last day, which every front applies to its cached lookups."""
+"""The changes of the last day. Every front reads them to invalidate its cached lookups."""
 
 stacks = Table(
     "stacks",
@@ -87,7 +87,10 @@ assets = Table(
     Index(None, "stack", "branch", "is_dir", "created_ms", "uid"),
     Index(None, "stack", "branch", "is_dir", "title", "uid"),
 )
-"""Assets and folders. `version`: the newest version's number, 0 for a folder. `origin`: an imported file's path."""
+"""Assets and folders. `version` is the newest version's number, 0 for a folder.
+
+`origin` identifies an imported asset: the path of its file, or the vendor and the vendor's id.
+"""
 
 tags = Table(
     "tags",
@@ -96,6 +99,9 @@ tags = Table(
     Column("place", Integer, primary_key=True, autoincrement=False),
     Column("tag", String(255), nullable=False, index=True),
 )
+
+NO_IMAGE = ""
+"""The format of a version that is not an image."""
 
 versions = Table(
     "versions",
@@ -106,7 +112,8 @@ versions = Table(
     Column("file_id", String(36), nullable=False, unique=True),
     Column("digest", String(64), nullable=False, index=True),
     Column("filename", String(255), nullable=False, index=True),
-    Column("format", String(8), nullable=False),
+    Column("format", String(8), nullable=False),  # or NO_IMAGE
+    Column("media_type", String(127), nullable=True),  # of a file that is not an image
     Column("bytes", BigInteger, nullable=False),
     Column("width", Integer, nullable=True),
     Column("height", Integer, nullable=True),
@@ -126,7 +133,7 @@ publications = Table(
     Column("n", BigInteger, nullable=False),
     Column("by", String(255), nullable=False),
 )
-"""The published versions; of several locales the one with the highest `n` is the newest."""
+"""The version that is published in an environment and locale. `n` is the clock's value when it was published."""
 
 published = Table(
     "published",
@@ -135,7 +142,7 @@ published = Table(
     Column("environment", ForeignKey("environments.uid", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
-"""Every version ever published in an environment: its URL is served there while the asset is published."""
+"""Every version that was ever published in an environment. Its URL stays valid while the asset is published there."""
 
 schedules = Table(
     "schedules",
@@ -149,7 +156,7 @@ schedules = Table(
     Column("at_ms", BigInteger, nullable=False, index=True),
     Column("by", String(255), nullable=False),
 )
-"""Scheduled publications; the lists are JSON."""
+"""Scheduled publications. `environments` and `locales` are JSON lists."""
 
 keys = Table(
     "keys",

@@ -12,13 +12,13 @@ from sqlalchemy.exc import IntegrityError
 
 from cropmark.library import queries
 from cropmark.library.database import ChangeKind, WriteTransaction
-from cropmark.library.tables import assets, stacks, tags, versions
+from cropmark.library.tables import NO_IMAGE, assets, stacks, tags, versions
 from cropmark.model.assets import AssetChanges, BranchRef, File, Stack
 from cropmark.model.problems import BadRequest
 
 
 def insert_stack(transaction: WriteTransaction, stack: Stack) -> Stack:
-    """Insert the stack and return it. Raises BadRequest if another one has its name."""
+    """Insert the stack and return it. Raises BadRequest if another stack has its name."""
     try:
         transaction.connection.execute(insert(stacks).values(**asdict(stack)))
     except IntegrityError as error:
@@ -29,7 +29,10 @@ def insert_stack(transaction: WriteTransaction, stack: Stack) -> Stack:
 def insert_entry(
     transaction: WriteTransaction, place: BranchRef, by: str, **columns: Any
 ) -> None:  # columns by their names
-    """Insert an asset or a folder. Raises NotFound without its stack, BadRequest if its origin was imported before."""
+    """Insert an asset or a folder.
+
+    Raises NotFound if the stack does not exist, BadRequest if the branch has an asset with this `origin`.
+    """
     if queries.stack_of(transaction.connection, place.stack) is None:
         raise queries.asset_not_found()
     row = {
@@ -52,14 +55,14 @@ def insert_entry(
 def touch(
     transaction: WriteTransaction, place: BranchRef, uid: str, by: str, **columns: Any
 ) -> None:  # columns by their names
-    """Update an entry's columns, with the time and the author of the change."""
+    """Set the given columns of an entry, and record `by` and the current time as its last change."""
     row = {"updated_ms": transaction.now_ms, "updated_by": by, **columns}
     transaction.connection.execute(update(assets).where(assets.c.uid == uid).values(**row))
     transaction.record_change(ChangeKind.ASSET, place.stack, uid)
 
 
 def apply_changes(transaction: WriteTransaction, place: BranchRef, uid: str, changes: AssetChanges) -> None:
-    """Update an asset or a folder by the changes. Raises NotFound if the new parent does not exist."""
+    """Apply the changes to an asset or a folder. Raises NotFound if the new parent folder does not exist."""
     row: dict[str, Any] = {"title": changes.title, "description": changes.description}
     row = {name: value for name, value in row.items() if value is not None}
     if changes.parent_uid is not None:
@@ -81,8 +84,13 @@ def delete_entry(transaction: WriteTransaction, place: BranchRef, uid: str) -> N
     transaction.record_change(ChangeKind.DELETED, place.stack, uid)
 
 
-def insert_version(transaction: WriteTransaction, uid: str, number: int, file: File, by: str) -> None:
-    """Insert a version. Its bytes must be stored already."""
+def insert_version(
+    transaction: WriteTransaction, uid: str, number: int, file: File, by: str, **columns: Any
+) -> None:  # columns by their names
+    """Insert a version. Its bytes must be stored already.
+
+    Raises BadRequest if another version has its `file_uid` or `file_id`.
+    """
     row = {
         "asset": uid,
         "number": number,
@@ -90,14 +98,19 @@ def insert_version(transaction: WriteTransaction, uid: str, number: int, file: F
         "file_id": str(uuid.uuid4()),
         "digest": file.digest,
         "filename": file.filename,
-        "format": file.format.value,
+        "format": file.format.value if file.format else NO_IMAGE,
+        "media_type": file.other_type,
         "bytes": file.bytes,
         "width": file.size.width if file.size else None,
         "height": file.size.height if file.size else None,
         "created_ms": transaction.now_ms,
         "created_by": by,
+        **columns,
     }
-    transaction.connection.execute(insert(versions).values(**row))
+    try:
+        transaction.connection.execute(insert(versions).values(**row))
+    except IntegrityError as error:
+        raise BadRequest("another version of the library has the id of this file", fix="change the id") from error
 
 
 def name_version(transaction: WriteTransaction, uid: str, number: int, name: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI description of the management API, from its route table."""
+"""The OpenAPI description of the management API, generated from its route table."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ _PROBLEMS: Final = {
 
 
 def openapi() -> Json:
-    """The OpenAPI 3.1 description."""
+    """The OpenAPI 3.1 description as JSON values."""
     paths: dict[str, Json] = {}
     for route in ROUTES:
         paths.setdefault(f"/v3/{route.path}", {})[route.method.lower()] = _operation(route)

@@ -1,4 +1,4 @@
-"""Reads request bodies. All functions raise InvalidField with the name of the field."""
+"""Reads request bodies of the management API. All functions raise InvalidField with the name of the field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_TAGS: Final = 100
 
 
 def read_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The object of this name in the body."""
+    """The JSON object with this name in the body."""
     found = body.get(name)
     if not isinstance(found, Mapping):
         raise InvalidField(f"expected an object named {name}", fix=f'send {{"{name}": {{…}}}}', parameter=name)
@@ -26,7 +26,7 @@ def read_object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def read_changes(body: Mapping[str, Any]) -> AssetChanges:
-    """The fields of an asset that can be changed; the others, which SDKs send back unchanged, are ignored."""
+    """The changes in the body to the editable fields of an asset. Other fields, which SDKs send back, are ignored."""
     asset = body.get("asset")
     if not isinstance(asset, Mapping):
         return AssetChanges()
@@ -44,7 +44,7 @@ def read_changes(body: Mapping[str, Any]) -> AssetChanges:
 
 
 def _tags(value: object) -> tuple[str, ...]:
-    """The tags, from a list or, as in forms, from text with commas."""
+    """The tags, from a list or from comma-separated text, which forms send."""
     words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
     if not isinstance(words, list) or len(words) > _MAX_TAGS:
         raise InvalidField(f"expected a list of at most {_MAX_TAGS} tags", parameter="tags")
@@ -58,7 +58,7 @@ def read_version_name(body: Mapping[str, Any]) -> str:
 
 
 def read_slug(request: ManagementRequest) -> str | None:
-    """The new last segment of the permanent URL; None: it is not changed."""
+    """The new last segment of the asset's permanent URL; None if the body does not change it."""
     asset = request.body.get("asset")
     url = asset.get("permanent_url") if isinstance(asset, Mapping) else None
     if not url:
@@ -70,7 +70,7 @@ def read_slug(request: ManagementRequest) -> str | None:
         or slug in (".", "..")
         or "/" in slug
     ):
-        slug = ""  # of another asset, or not a single path segment
+        slug = ""  # the URL is of another asset, or the slug is not a single path segment
     try:
         return read_text(slug, "permanent_url", MAX_NAME_CHARS)
     except InvalidField as error:
@@ -125,7 +125,7 @@ def read_int(value: object, name: str, *, least: int = 1, most: int = 2**31 - 1)
 
 
 def _unix_ms(value: object) -> int:
-    """Unix milliseconds of an ISO 8601 time; without a zone it is UTC."""
+    """The Unix time in milliseconds of an ISO 8601 time, which is in UTC if it has no zone."""
     try:
         found = datetime.fromisoformat(value if isinstance(value, str) else "")
         return int(found.replace(tzinfo=found.tzinfo or UTC).timestamp() * 1000)

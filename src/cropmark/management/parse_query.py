@@ -1,4 +1,4 @@
-"""Reads the queries of lists. All functions raise InvalidField."""
+"""Reads the query strings of requests that list assets. All functions raise InvalidField."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _read_sort(name: str) -> SortField:
 
 
 def _read_filter(text: str) -> tuple[tuple[str, str | bool], ...]:
-    """The fields and values that listed assets must have."""
+    """The fields, with their values, that an asset must have to be listed."""
     if not text:
         return ()
     try:

@@ -35,7 +35,7 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class ManagementRequest:
-    """An authorized request. Asset URLs begin with `base_url`."""
+    """An authorized request to the management API. URLs of assets in its response begin with `base_url`."""
 
     branch: BranchRef
     author: str
@@ -45,12 +45,12 @@ class ManagementRequest:
     body: Mapping[str, Any] = field(default_factory=dict)
     upload: UploadedFile | None = None
     strict_environments: bool = False
-    """True: publishing to an unknown environment is an error; False: it creates the environment."""
+    """True if publishing to an unknown environment is an error; otherwise it creates the environment."""
     reader: LibraryKey | None = None
-    """The delivery token, if the request has one: it reads only published assets."""
+    """The delivery token, if the request has one instead of a management token. It reads published assets only."""
 
     def flag(self, name: str) -> bool:
-        """True if this query parameter is `true`."""
+        """True if the query parameter with this name is `true`, in upper or lower case."""
         return self.query.get(name, "").lower() == "true"
 
     @property

@@ -1,4 +1,4 @@
-"""The API's routes as one table, which the endpoint and the OpenAPI description read."""
+"""The routes of the management API as one table, which the endpoint and the OpenAPI description read."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class RouteAccess(Enum):
     """The callers that a route allows."""
 
     READ = "read"
-    """Managers, and readers of published assets."""
+    """Callers with a management token, and callers with a delivery token, who see published assets only."""
     INSPECT = "look"
-    """Managers; the route changes nothing."""
+    """Callers with a management token. The route changes nothing."""
     WRITE = "write"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path below /v3/, with names in braces, and the handler that serves it."""
+    """A method and a path below /v3/, and their handler. Variable segments of the path are names in braces."""
 
     method: str
     path: str
@@ -37,7 +37,7 @@ class Route:
     access: RouteAccess
     status: int = 200
     body: tuple[str, ...] = ()
-    """The allowed body formats, `json` and `multipart`; empty: a body is ignored."""
+    """The allowed formats of the request body, `json` and `multipart`; if empty, a body is ignored."""
 
 
 # fmt: off
@@ -82,7 +82,7 @@ class WrongMethod(MethodNotAllowed):
 
 
 def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-    """The route of a path below /v3/, and the values in the path by name. Raises WrongMethod, UnknownRoute."""
+    """The route of a path below /v3/, and the values of its variable segments. Raises WrongMethod, UnknownRoute."""
     wanted = "GET" if method == "HEAD" else method
     segments = path.rstrip("/").split("/")
     allowed = []
@@ -99,7 +99,7 @@ def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
 
 
 def _path_values(template: list[str], segments: list[str]) -> dict[str, str] | None:
-    """The values in a path by the names in its template; None if the path does not match."""
+    """The path's values for the names in braces of the template; None if the path does not match the template."""
     if len(template) != len(segments):
         return None
     values = {}
@@ -117,4 +117,4 @@ def _pattern(path: str) -> str:
 
 _ASSET_URL: Final = rf"assets/{UID.pattern}/{UID.pattern}/?\Z"
 PATHS: Final = re.compile(rf"(?!{_ASSET_URL})(?:{'|'.join(_pattern(route.path) for route in ROUTES)})/?\Z")
-"""Matches the API's paths below /v3/. The URL that delivers an asset is not one of them."""
+"""Matches all paths of the API, without /v3/, except the path of the URL that delivers an asset."""

@@ -10,7 +10,7 @@ from cropmark.model.assets import MAIN_BRANCH, Asset, EntryDetails, Environment,
 
 
 def asset_json(asset: Asset, request: ManagementRequest, *, listed: bool = False) -> Json:
-    """The vendor's asset object."""
+    """The asset as the vendor's JSON object. Flags in the query add members; `listed` adds publish_details."""
     file = asset.version.file
     json = _entry_json(asset.entry) | {
         "content_type": file.media_type,

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cropmark.model.formats import TRAITS, Format
+from cropmark.model.media_types import UNKNOWN_CONTENT
 from cropmark.model.values import Size
 
 MAIN_BRANCH = "main"
-"""The branch of requests without a branch."""
+"""The branch of a request that names no branch."""
 MAX_NAME_CHARS = 255
 MAX_LOCALE_CHARS = 64
 
@@ -58,17 +59,26 @@ class BranchRef:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The facts of a stored file. `digest` is its SHA-256 in hex; `size`: None if its header cannot be read."""
+    """The facts of a stored file. `digest` is the SHA-256 of its content in hex."""
 
     digest: str
     filename: str
-    format: Format
+    format: Format | None
+    """The image format; None if the file is not an image."""
     bytes: int
     size: Size | None
+    """None if the size cannot be read from the header."""
+    other_type: str | None = None
+    """The media type of a file that is not an image."""
 
     @property
     def media_type(self) -> str:
-        return TRAITS[self.format].media_type
+        return TRAITS[self.format].media_type if self.format else self.other_type or UNKNOWN_CONTENT
+
+    @property
+    def type_name(self) -> str:
+        """A short name of the type for people: `jpeg`, `application/pdf`."""
+        return self.format.value if self.format else self.media_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +86,19 @@ class UploadInfo:
     """The facts of an uploaded file that is not stored yet; its bytes are passed separately."""
 
     filename: str
-    format: Format
+    format: Format | None
+    """The image format; None if the file is not an image."""
     size: Size | None
+    other_type: str | None = None
+    """The media type of a file that is not an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One file of an asset, counted from number 1. `file_uid` and `file_id` are never reused."""
+    """A version of an asset, which has one file.
+
+    The first version has the number 1. `file_uid` and `file_id` are never reused.
+    """
 
     number: int
     file_uid: str
@@ -96,7 +112,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A version that is currently published. `environment` is the environment's uid."""
+    """A version that is currently published to an environment for a locale. `environment` is the environment's uid."""
 
     environment: str
     environment_name: str
@@ -124,7 +140,7 @@ class EntryDetails:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of the library; its title is its name."""
+    """A folder of the library. The title in its details is the name of the folder."""
 
     entry: EntryDetails
 
@@ -147,7 +163,10 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class AssetChanges:
-    """Changes to an asset; None leaves a field unchanged. `to_top` moves it out of its folder; a slug is set once."""
+    """Changes to an asset; None leaves a field unchanged.
+
+    `to_top` moves the asset out of its folder. A slug can be set only once.
+    """
 
     title: str | None = None
     description: str | None = None
@@ -161,7 +180,8 @@ class AssetChanges:
 class PublishRequest:
     """A request to publish a version to environments (by name or uid) and locales, or to unpublish it.
 
-    `version`: None for the newest. `at_ms`: the time to do it; None or a past time for immediately.
+    A `version` of None means the newest version. `at_ms` is the time to publish or unpublish; with None or a past time,
+    it is done immediately.
     """
 
     environments: tuple[str, ...]
@@ -192,8 +212,8 @@ class SortField(Enum):
 class Listing:
     """A request for one page of a listing.
 
-    `equal` has pairs of a field's name and the required value. `folder`: "" for the top level, None for any folder.
-    `environment` restricts the listing to assets published there, each with its published version.
+    `equal` has pairs of a field's name and the required value. A `folder` of "" means the top level, None any folder.
+    `environment` restricts the listing to assets published to this environment, each with its published version.
     """
 
     filter: AssetFilter = AssetFilter.ASSETS
@@ -223,7 +243,7 @@ class KeyScope:
     environments: tuple[str, ...] = ()
 
     def allows_environment(self, environment: str, known: Iterable[Environment]) -> bool:
-        """True if the key may read the environment; both may give it by uid or by name."""
+        """True if the key may read the environment. The key and the caller may each use its uid or its name."""
         names = {environment}.union(*({e.name, e.uid} for e in known if environment in (e.name, e.uid)))
         return not self.environments or not names.isdisjoint(self.environments)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from cropmark.model.extras import HEIF, INSTALLED, JXL, MOTION, VIDEO
 from cropmark.model.values import Size
 
 
 class Format(Enum):
-    """An image file format. Progressive JPEG, png8 and lossless WebP are encodings of a format, not formats."""
+    """A file format. Progressive JPEG, png8 and lossless WebP are encodings of a format, not formats."""
 
     JPEG = "jpeg"
     PNG = "png"
@@ -21,11 +22,13 @@ class Format(Enum):
     HEIC = "heic"
     JXL = "jxl"
     BMP = "bmp"
+    MP4 = "mp4"
+    """Video, which is only written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The properties of a format, and the support for it in the libvips build that is shipped."""
+    """The properties of a format, and its support by the shipped libvips and the installed extras."""
 
     media_type: str
     extension: str
@@ -34,21 +37,30 @@ class Traits:
     """True if several frames can be written."""
     readable: bool
     writable: bool
+    max_side: int = 2**20
+    """The longest side, in pixels, that the format's encoder can write."""
+    extra: str | None = None
+    """The extra that reads the format; None if libvips reads it, or if no codec does."""
+    animation_extra: str | None = None
+    """The extra that reads and writes animations in the format; None if it needs no extra, or if no codec does."""
 
+
+_HEIC, _JXL, _MOTION, _VIDEO = (extra.name in INSTALLED for extra in (HEIF, JXL, MOTION, VIDEO))
 
 # fmt: off
 TRAITS: dict[Format, Traits] = {
-    #                      media type       extension alpha  animated readable writable
-    Format.JPEG: Traits("image/jpeg",    "jpg",  False, False, True,  True),
+    #                      media type       extension alpha  animated readable writable max_side
+    Format.JPEG: Traits("image/jpeg",    "jpg",  False, False, True,  True,  65_500),
     Format.PNG:  Traits("image/png",     "png",  True,  False, True,  True),
-    Format.WEBP: Traits("image/webp",    "webp", True,  True,  True,  True),
-    Format.GIF:  Traits("image/gif",     "gif",  True,  True,  True,  True),
-    Format.AVIF: Traits("image/avif",    "avif", True,  False, True,  True),
+    Format.WEBP: Traits("image/webp",    "webp", True,  True,  True,  True,  16_383),
+    Format.GIF:  Traits("image/gif",     "gif",  True,  True,  True,  True,  65_535),
+    Format.AVIF: Traits("image/avif",    "avif", True,  _MOTION, True, True, 16_384, animation_extra=MOTION.name),
     Format.TIFF: Traits("image/tiff",    "tiff", True,  False, True,  False),
-    Format.SVG:  Traits("image/svg+xml", "svg",  True,  False, False, False),   # enabled by configuration only
-    Format.HEIC: Traits("image/heic",    "heic", True,  False, False, False),   # the pyvips wheel has no HEVC
-    Format.JXL:  Traits("image/jxl",     "jxl",  True,  False, False, False),   # the pyvips wheel has no JPEG XL
-    Format.BMP:  Traits("image/bmp",     "bmp",  False, False, False, False),
+    Format.SVG:  Traits("image/svg+xml", "svg",  True,  False, False, False),   # read if a setting allows it
+    Format.HEIC: Traits("image/heic",    "heic", True,  False, _HEIC, False, extra=HEIF.name),  # no HEVC in the wheel
+    Format.JXL:  Traits("image/jxl",     "jxl",  True,  False, _JXL,  _JXL,  extra=JXL.name),   # no JPEG XL either
+    Format.BMP:  Traits("image/bmp",     "bmp",  True,  False, True,  False),
+    Format.MP4:  Traits("video/mp4",     "mp4",  False, True,  False, _VIDEO, 16_384),
 }
 # fmt: on
 
@@ -60,7 +72,7 @@ SNIFF_BYTES = 4096
 
 
 class CmykConversion(Enum):
-    """The conversion to sRGB of CMYK without a profile."""
+    """The conversion of CMYK images without a profile to sRGB."""
 
     BROWSER = "browser"
     """Each ink takes away its own light, as in browsers: colors are as bright as on a screen."""
@@ -68,9 +80,19 @@ class CmykConversion(Enum):
     """A generic offset press: colors are as dull as in print."""
 
 
+class Colors(Enum):
+    """The colors of a result from a source with an RGB profile that has colors outside sRGB."""
+
+    SRGB = "srgb"
+    P3 = "p3"
+    """Display P3, with its profile."""
+    KEEP = "keep"
+    """The source's own colors, with its profile. HDR is tone-mapped to Display P3."""
+
+
 @dataclass(frozen=True, slots=True)
 class Info:
-    """The facts from an image file's header; none needs pixels to be decoded."""
+    """The facts from the header of an image file, read without decoding a pixel."""
 
     format: Format
     stored_size: Size
@@ -80,12 +102,19 @@ class Info:
     """The Exif orientation, 1 to 8."""
     frames: int = 1
     first_frame_only: bool = False
-    """An animation of which only the first frame can be decoded (AVIF sequence, APNG); `frames` is 1."""
+    """True for an animation of which only the first frame can be decoded, such as an APNG, or an AVIF sequence without
+    the extra `motion`; `frames` is then 1."""
     alpha: bool = False
     lossless: bool = False
     progressive: bool = False
     palette: bool = False
-    """A PNG of at most 256 colors."""
+    """True for a PNG with a palette, which has at most 256 colors."""
+    few_bits: bool = False
+    """True for a PNG that is gray and opaque with up to 8 bits per pixel, or has 1, 2 or 4 bits per sample."""
+    gain_map: bool = False
+    """True for a JPEG with a gain map (Ultra HDR)."""
+    not_drawn: str = ""
+    """The name of an element of an SVG that cannot be drawn here, such as `text`; empty for none."""
 
     @property
     def size(self) -> Size:
@@ -120,6 +149,16 @@ def sniff_format(head: bytes) -> Format | None:
 
 # The length of the second header, the only field near a BMP's start with few valid values.
 _BMP_HEADERS = {n.to_bytes(4, "little") for n in (12, 16, 40, 52, 56, 64, 108, 124)}
+
+
+def begins_as(head: bytes, format_: Format) -> bool:
+    """True if a file of this format that we wrote may have these first bytes.
+
+    An mp4 is recognized here only: as a source, a video is one of the files next to images (media_types.py).
+    """
+    if format_ is Format.MP4:
+        return head[4:8] == b"ftyp" and b"avc1" in _brands(head)
+    return sniff_format(head) is format_
 
 
 def is_avif_sequence(head: bytes) -> bool:

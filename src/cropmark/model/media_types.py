@@ -1,7 +1,8 @@
 """Media types of files that are not images, such as the PDFs and videos next to a site's images.
 
-The first bytes decide, and the extension of the name where a format has no signature, such as JSON. A file of an
-unknown type has none, and is not served: a folder may hold files that were never meant to be public.
+The media type is found from the first bytes of the file; if its format has no signature, such as JSON, from the
+extension of its name. A file of an unknown format has no media type, and is not served: a folder may contain files that
+were never meant to be public.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 from cropmark.model.formats import TRAITS
 
 UNKNOWN_CONTENT: Final = "application/octet-stream"
-"""The type of a file without the content that its extension promises."""
+"""The media type of a file if its content does not match its extension."""
 
 # fmt: off
 _SIGNATURES: Final = (
@@ -88,7 +89,7 @@ _WITH_SIGNATURE: Final = frozenset({
     "avi", "flac", "woff", "woff2", "otf", "ttf", "ttc", "zip", "gz", "tgz", "7z", "rar", "bz2", "xz", "rtf", "ps",
     "eps", "ai", "psd", "glb", *_ARCHIVES, *_CONTAINERS,
 })
-"""Extensions of formats that the first bytes show."""
+"""Extensions of formats that are recognized by the first bytes."""
 
 _SHOWN: Final = frozenset({
     *(traits.media_type for traits in TRAITS.values()), "image/x-icon", "application/json", "application/geo+json",
@@ -99,9 +100,9 @@ _SHOWN: Final = frozenset({
 
 
 def media_type_of(name: str, head: bytes) -> str | None:
-    """The media type of a file with this name and these first bytes; None for an unknown one.
+    """The media type of a file with this name and these first bytes; None for an unknown format.
 
-    `leaflet.pdf` without a PDF's signature is UNKNOWN_CONTENT.
+    A `leaflet.pdf` that does not begin like a PDF has the type UNKNOWN_CONTENT.
     """
     extension = name.rpartition(".")[2].lower() if "." in name else ""
     found = _by_signature(extension, head)
@@ -113,10 +114,10 @@ def media_type_of(name: str, head: bytes) -> str | None:
 
 
 def is_shown(media_type: str) -> bool:
-    """True if a browser may show the file in a page of its own, False if it is sent as an attachment.
+    """True if a browser may show the file as a page, False if the file is sent as an attachment.
 
-    Active content (HTML, XML) could run code with the origin of the images, and the sandbox of such a page blocks the
-    viewers of documents.
+    Active content (HTML, XML) could run code with the origin of the images. Documents such as PDF are attachments too,
+    because the sandbox of the page blocks their viewers.
     """
     essence = media_type.partition(";")[0]
     return essence in _SHOWN or essence.startswith(("video/", "audio/", "font/"))

@@ -28,7 +28,10 @@ def clean_text(text: str) -> str:
 
 
 def parse_json(body: str | bytes, **options: Any) -> Any:  # the options of json.loads, and its result
-    """The parsed JSON. Raises RecursionError if it is too deep, and ValueError, also for invalid text in any string."""
+    """The parsed JSON.
+
+    Raises RecursionError if it is too deeply nested, and ValueError if it is malformed or any string is invalid text.
+    """
     parsed = json.loads(body, **options)
     if not all(map(is_valid_text, _texts(parsed))):
         raise ValueError("a string contains NUL or a lone surrogate")
@@ -36,7 +39,7 @@ def parse_json(body: str | bytes, **options: Any) -> Any:  # the options of json
 
 
 def _texts(parsed: object) -> Iterator[str]:
-    """All names and strings in parsed JSON."""
+    """Yields all names and strings in parsed JSON."""
     unread = [parsed]
     while unread:
         match unread.pop():

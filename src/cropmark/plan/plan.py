@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from functools import cache
+from typing import ClassVar
 
-from cropmark.model.formats import READABLE, Format, Info
+from cropmark.model.formats import READABLE, Colors, Format, Info
 from cropmark.plan.source import SourceFilter, SourceRequest
 from cropmark.plan.steps import AnyStep, Crop, Focus, Resize
 
@@ -22,28 +23,48 @@ class TriState(Enum):
     AS_SOURCE = "as_source"
 
 
+class H264Profile(Enum):
+    """The set of coding tools that a decoder of H.264 must have."""
+
+    BASELINE = "baseline"
+    MAIN = "main"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """The profile and the level of an mp4. The level bounds the size of a frame, the pixels and the bits per second."""
+
+    profile: H264Profile = H264Profile.BASELINE
+    level: int | None = None
+    """Ten times the number of the level; None for 3.0. A video that exceeds it gets the lowest level that fits."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncodingChoice:
     """One possible encoding of the result; the first choice that applies is used.
 
-    `format`: None for the source's format. A choice does not apply to sources in `skipped_for`, to a format that cannot
-    be written, to an animation that it would lose if `keep_animation` is set, and to an AVIF above `Limits.avif_area`,
-    which is an error with `refuse_over_limit`. If it does not apply, `warning_if_skipped` is added to the result.
+    A `format` of None means the format of the source. A choice does not apply in these cases: the source matches
+    `skipped_for`; the format cannot be written; `keep_animation` is set, and the animation would be lost; the result
+    would be an mp4 of one frame; or an AVIF above `Limits.avif_area`, which is an error with `refuse_over_limit`. A
+    choice that does not apply adds `warning_if_skipped` to the result.
     """
 
     format: Format | None = None
     quality: int | None = None
-    """1 to 100; None: the encoder's default for the format."""
+    """1 to 100; None for the default of the format."""
     lossless: TriState = TriState.NO
-    """For WebP and AVIF; AS_SOURCE is lossless if the source is."""
+    """For WebP, AVIF and JPEG XL. With AS_SOURCE the result is lossless if the source is."""
     progressive: TriState = TriState.NO
     palette: bool = False
-    """PNG of up to 256 colors with 8-bit alpha."""
+    """Write a PNG with a palette of up to 256 colors, each with 8-bit alpha."""
     compact: bool = False
     """Spend more time on a smaller file of the same quality; for JPEG."""
+    video: Video | None = None
+    """For mp4; None for the defaults."""
     keep_animation: bool = False
     first_frame: bool = False
-    """Write only the first frame of an animation; Output.first_frame does it for every choice."""
+    """Write only the first frame of an animation. Output.first_frame has this effect for every choice."""
     skipped_for: tuple[SourceFilter, ...] = ()
     refuse_over_limit: bool = False
     """Raise OutputTooLarge for an AVIF above its area limit instead of trying the next choice."""
@@ -62,15 +83,19 @@ class KeepMetadata(Enum):
 class Output:
     """The encoding of the result.
 
-    `first_frame`: write only the first frame of an animation. `same_is_original`: send the original of these sources
-    unchanged if nothing would change (no Op, the source's own encoding, no quality that the encoder uses).
-    `larger_is_original`: send the original if only the quality changes, the source is upright, and the result has more
-    bytes than the source.
+    With `first_frame`, only the first frame of an animation is written. For a source that matches `same_is_original`,
+    the original is sent if the request changes nothing: no Op, the encoding of the source, and no quality that the
+    encoder uses. With `larger_is_original`, the original is sent if only the quality changes, the source is upright,
+    and the result has more bytes than the source.
     """
 
     choices: tuple[EncodingChoice, ...] = (EncodingChoice(),)
     metadata: frozenset[KeepMetadata] = frozenset()
     """COPYRIGHT is copied only from JPEG to JPEG, ICC to every format that supports profiles."""
+    colors: Colors = Colors.SRGB
+    """GIF has no profiles, so it is always sRGB. ICC in `metadata` takes precedence."""
+    gain_map: bool = False
+    """Preserve the gain map of a JPEG in a JPEG."""
     first_frame: bool = False
     same_is_original: tuple[SourceFilter, ...] = ()
     larger_is_original: bool = False
@@ -83,7 +108,7 @@ class OverLimit(Enum):
     SHRINK = "shrink"
     """Scale the result down, with a warning."""
     SHRINK_LARGE_SOURCE = "shrink_large_source"
-    """SHRINK for a source that is itself above the limit, so that the request did not make the size; else REFUSE."""
+    """SHRINK if the source is itself above the limit, so that the request is not the cause of the size; else REFUSE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +123,11 @@ class Limits:
     side: int = 8_192
     over_limit: OverLimit = OverLimit.REFUSE
     animation_area: int | None = 8_192 * 8_192
-    """Pixels of all frames of a result together."""
+    """The limit of the pixels in all frames of a result together; None for any number."""
     avif_area: int | None = 4_096 * 4_096
     allowed_widths: tuple[int, ...] = ()
-    """The widths of results that differ in size from their source, in ascending order; empty: every width."""
+    """The widths that a result may have if its size differs from the source's, in ascending order; empty for any width.
+    """
 
 
 class Fallback(Enum):
@@ -113,7 +139,7 @@ class Fallback(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RequestWarning:
-    """A warning that goes with a successful response: the parameter in the dialect's spelling, and a short text."""
+    """A warning in a successful response: the parameter in the dialect's spelling, and a short text."""
 
     parameter: str
     text: str
@@ -152,13 +178,14 @@ class Delivery:
     """Options of the response that do not change the image."""
 
     negotiated: bool = False
-    """The Accept header may influence the response, so that it needs Vary: also fallbacks, 304 and errors."""
+    """The Accept header may influence the response. So it is sent with Vary, also if it is a fallback, a 304 or an
+    error."""
     not_negotiated_for: tuple[SourceFilter, ...] = ()
     """Sources that are not negotiated even if `negotiated` is set."""
     versioned: bool = False
     """The URL identifies one version of the source, so that the response never changes."""
     private: bool = False
-    """The response is never stored in a cache of ours and is sent as private."""
+    """The response is never stored in our caches, and is sent as private."""
     untrusted: bool = False
     """The source is untrusted (uploads, PixLab's img): it is never decoded in a process that decodes a site's files."""
     filename: str | None = None
@@ -169,10 +196,14 @@ class Delivery:
     rate: tuple[str, int] | None = None
     """The rate limit for cache misses: counter name and requests per second; None: the site's setting."""
 
+    def for_document(self) -> Delivery:
+        """The options that also apply to a document about the image."""
+        return replace(self, negotiated=False, not_negotiated_for=(), filename=None)
+
 
 @dataclass(frozen=True, slots=True)
 class FactsDocument:
-    """A document about the first source that its header answers, such as IIIF's info.json.
+    """A document about the first source that needs only its header, such as IIIF's info.json.
 
     `name` identifies the document among all documents of all dialects, including its parameters: it is part of the
     cache key. `serialize` is pure and returns the body.
@@ -184,10 +215,30 @@ class FactsDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A parsed request: a rendition by a plan, or a document of facts.
+class InfoDocument:
+    """A JSON document with all facts about the first source: its header, its colors, its faces, and placeholders."""
 
-    Without either, the stored bytes of the first source are sent unchanged.
+    reads: frozenset[Format] = READABLE
+    limits: Limits = Limits()
+    """A source beyond these limits, or in a format that `reads` does not contain, is an error."""
+    media_type: ClassVar[str] = "application/json"
+
+    @property
+    def name(self) -> str:
+        """Identifies the document; part of the cache key. To be changed whenever its facts about an image change."""
+        return "info/2"
+
+    @property
+    def plan(self) -> Plan:
+        """A plan without Steps that accepts the same sources as this document."""
+        return Plan(reads=self.reads, limits=self.limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A parsed request: for an image rendered by `plan`, or for `facts`, a document about the source.
+
+    With neither of them, the stored bytes of the first source are sent unchanged.
     """
 
     sources: tuple[SourceRequest, ...]
@@ -195,14 +246,28 @@ class Order:
     delivery: Delivery = Delivery()
     warnings: tuple[RequestWarning, ...] = ()
     hints: tuple[RequestWarning, ...] = ()
-    """Probable mistakes that the vendor ignores without a word, in development and in explanations."""
-    facts: FactsDocument | None = None
+    """Warnings about probable mistakes that the vendor ignores silently. They are sent in development, and are part of
+    explanations."""
+    facts: FactsDocument | InfoDocument | None = None
 
     def __post_init__(self) -> None:
         if self.plan is not None and self.facts is not None:
             raise ValueError("expected a plan or a document of facts, got both")
         if self.facts is not None and len(self.sources) != 1:
             raise ValueError(f"a document of facts is about one source, got {len(self.sources)}")
+
+    def with_colors(self, colors: Colors, *, gain_map: bool) -> Order:
+        """The order with these colors of the result."""
+        if self.plan is None or (self.plan.output.colors, self.plan.output.gain_map) == (colors, gain_map):
+            return self
+        output = replace(self.plan.output, colors=colors, gain_map=gain_map)
+        return replace(self, plan=replace(self.plan, output=output))
+
+    def with_svg(self, *, is_read: bool) -> Order:
+        """The order; its plan also reads SVG if `is_read`."""
+        if self.plan is None or not is_read:
+            return self
+        return replace(self, plan=replace(self.plan, reads=self.plan.reads | {Format.SVG}))
 
 
 def _canonical_text(value: object) -> str:

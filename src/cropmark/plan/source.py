@@ -17,7 +17,7 @@ class PublishScope:
     management_token: str | None = field(default=None, repr=False)
     """An authtoken or a management token, which also permits access to drafts."""
     parent_stack: str | None = None
-    """For an overlay: the stack of the image that it is drawn on. Empty if that image is not in a stack."""
+    """If the asset is an overlay, the stack of the image that it is drawn on; empty if that image is not in a stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class WebUrl:
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-    """Headers of the client's request. Those named in the source's policy are sent to the origin and are part of the
-    source's identity."""
+    """Headers of the client's request. The headers that the source's policy names are sent to the origin and are part
+    of the source's identity."""
 
 
 @dataclass(frozen=True, slots=True)

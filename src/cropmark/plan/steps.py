@@ -15,7 +15,7 @@ from cropmark.plan.source import SourceFilter
 
 
 class Orientation(Enum):
-    """The eight rotations and reflections, by Exif number: the operation that makes such an image upright."""
+    """The eight rotations and reflections. Each has the Exif number of the images that it makes upright."""
 
     NONE = 1
     FLIP_HORIZONTAL = 2
@@ -54,11 +54,11 @@ class Fit(Enum):
     """The relation of a resized image to its box."""
 
     STRETCH = "stretch"
-    """Exactly the box. With a single side, the other follows from the rounded side."""
+    """The image is stretched to exactly the box. A missing side of the box follows from the rounded other side."""
     INSIDE = "inside"
-    """The whole image inside the box."""
+    """The whole image, as large as fits inside the box."""
     OUTSIDE = "outside"
-    """The whole image, covering the box."""
+    """The whole image, as small as covers the box."""
     COVER = "cover"
     """The image covers the box and is cropped to it. Without `enlarge` the box may shrink in proportion."""
 
@@ -75,16 +75,23 @@ class Filter(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """The first pixel, from the left or top edge."""
+    """A placement by the distance of the first pixel from the left or top edge."""
 
     distance: Length
 
 
 @dataclass(frozen=True, slots=True)
 class Align:
-    """The share of the free space (0 to 1) that is before the span: Align(1/2) centers it."""
+    """A placement by the share of the free space, 0 to 1, that is left or above: Align(1/2) centers."""
 
     part: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Middle:
+    """A placement by the distance of the middle from the left or top edge."""
+
+    distance: Length
 
 
 Placement = Offset | Align
@@ -134,7 +141,7 @@ class AutoColor(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrimBorder(Step):
-    """Remove a border of one color: outer rows and columns with all pixels within `tolerance` (0 to 1) of it."""
+    """Remove a border of one color: outer rows and columns with all pixels within `tolerance` (0 to 1) of the color."""
 
     color: Color | AutoColor
     tolerance: Fraction = Fraction(0)
@@ -157,7 +164,7 @@ class Rounding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Crop(Step):
-    """Crop to a window. With a focus the content places it; x and y apply only if the content decides nothing."""
+    """Crop to a window. With a focus, the content of the image places it; x and y apply if the content cannot."""
 
     shape: Shape
     x: Placement = CENTERED
@@ -192,7 +199,7 @@ class Resize(Step):
 class Pad(Step):
     """Add space around the image.
 
-    Without a color it is transparent if the image has alpha and the output format supports it, else white.
+    Without a color, the space is transparent if the image has alpha and the output format supports alpha, else white.
     """
 
     edges: Edges
@@ -226,7 +233,10 @@ class Flatten(Step):
 
 @dataclass(frozen=True, slots=True)
 class Adjust(Step):
-    """Brightness, then contrast, then saturation, each -100 to 100; values are clipped and rounded after each."""
+    """Change brightness, then contrast, then saturation, each by -100 to 100.
+
+    Pixel values are clipped and rounded after each change.
+    """
 
     brightness: Fraction = Fraction(0)
     contrast: Fraction = Fraction(0)
@@ -235,9 +245,9 @@ class Adjust(Step):
 
 @dataclass(frozen=True, slots=True)
 class Sharpen(Step):
-    """Unsharp mask: m = v - gauss(v, sigma radius/2); where |m| >= threshold (0 to 255), v + amount/2 * m.
+    """Sharpen each value v by its difference from a blurred frame, m = v - gauss(v), with the sigma radius/2.
 
-    A share in `radius` is of the frame's shorter side.
+    Where |m| >= threshold (0 to 255), v becomes v + amount/2 * m. A radius as a share is of the frame's shorter side.
     """
 
     amount: Fraction
@@ -247,7 +257,11 @@ class Sharpen(Step):
 
 @dataclass(frozen=True, slots=True)
 class Blur(Step):
-    """Gaussian blur with sigma radius/2. A share is of the frame's shorter side, clamped to `min_px` and `max_px`."""
+    """Gaussian blur with sigma radius/2.
+
+    A radius as a share is of the frame's shorter side, and clamped to `min_px` and `max_px`. For a radius in pixels,
+    the dialect must check these bounds.
+    """
 
     radius: Length
     min_px: Fraction = Fraction(1, 2)
@@ -256,7 +270,7 @@ class Blur(Step):
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Black where the luminance (0 to 100) is below the level, else white."""
+    """Pixels with a luminance (0 to 100) below the level become black, all others white."""
 
     level: Fraction = Fraction(50)
 
@@ -276,21 +290,23 @@ class Monochrome(Step):
 class Overlay(Step):
     """Draw another source over the image with its own alpha, cropped at the image's edges.
 
-    Shares in width and height are of the image's sides; with a single length it keeps its aspect ratio, and without
-    any its size. `edges` adds transparent padding (shares are of the resized overlay's sides). `repeat_across`
-    and `repeat_down` tile it along the axis in both directions.
+    Shares in width and height are of the image's sides. With only one length, the overlay is resized in proportion;
+    without any, it is not resized. `edges` adds transparent padding (shares are of the resized overlay's sides).
+    `repeat_across` repeats the overlay as tiles over the whole width of the image, `repeat_down` over the whole height.
     """
 
     source: int
     width: Length | None = None
     height: Length | None = None
-    x: Align = CENTERED
-    y: Align = CENTERED
+    x: Placement | Middle = CENTERED
+    y: Placement | Middle = CENTERED
     edges: Edges = Edges()
     opaque_padding: bool = False
     """Use white padding for overlays in a format without alpha."""
     repeat_across: bool = False
     repeat_down: bool = False
+    required: bool = False
+    """Raise a Problem if the source cannot be used, instead of leaving it out with a warning."""
     parameter: str = "overlay"
 
 

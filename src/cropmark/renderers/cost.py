@@ -1,8 +1,8 @@
 """The cost model: estimates the milliseconds of one core that a task takes, before any of its sources is read.
 
-The Plan is resolved against the sources' headers where an earlier task reported them, else against headers that are
-guessed from the number of bytes. `geometry.cost` gives the time of the Recipe, and measured times correct it. The
-estimates only order and bound the queue.
+The Plan is resolved against the headers of its sources. The header of a source is known if an earlier task reported
+it; otherwise it is guessed from the number of bytes. `geometry.cost` estimates the time of the Recipe, and times that
+were measured before correct the estimate. Estimates only order and bound the queue.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from cachetools import LRUCache
 
+from cropmark.geometry import memory
 from cropmark.geometry.cost import decode_ms, encode_ms, op_ms, recipe_ms
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.recipe import Encoding, Need, OriginalBytes, Recipe, Resolved
@@ -24,13 +25,23 @@ from cropmark.model.problems import Problem
 from cropmark.model.values import Box, Size
 from cropmark.plan.plan import Plan
 from cropmark.ports import OpenSource
-from cropmark.renderers.tasks import Analyze, Compare, DrawOverlay, Inspect, Render, Task
+from cropmark.renderers.tasks import Analyze, Compare, Describe, DrawOverlay, Inspect, Render, Task
 
 INSPECT_MS = 2.0
 ANALYZE_MS = 140.0
-_PIXELS_PER_BYTE = {Format.JPEG: 4, Format.PNG: 1, Format.WEBP: 8, Format.GIF: 4, Format.AVIF: 16, Format.TIFF: 1}
+DESCRIBE_MS = 40.0
+# fmt: off
+_PIXELS_PER_BYTE = {
+    Format.JPEG: 4, Format.PNG: 1, Format.WEBP: 8, Format.GIF: 4, Format.AVIF: 16, Format.TIFF: 1,
+    Format.HEIC: 8, Format.JXL: 8, Format.BMP: 1,
+}
+# fmt: on
 _MAX_GUESSED_PIXELS = 25_000_000
+_GUESSED_MARGIN = 1.5
+"""Factor for the memory of a task with a guessed header. If it is too little, the renderer asks for more, and the task
+starts a second time, which costs a quarter of the front's CPU time of a small miss."""
 _MAX_LEARNED = 8192
+_MIN_PACE, _MAX_PACE = 0.25, 16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +49,14 @@ class CostSource:
     """The facts about a source that are known before its header is read."""
 
     name: str
-    """Identity and version."""
+    """Identity and version of the source, as cost_name() returns them."""
     bytes: int
     format: Format | None
 
 
 @dataclass(frozen=True, slots=True)
 class CostKey:
-    """Tasks with the same key take about the same time: same first source, kind, and magnitude of the estimate."""
+    """A key that tasks of about the same time share: first source, kind of task, and magnitude of the estimate."""
 
     source: str
     task: str
@@ -53,86 +64,130 @@ class CostKey:
     """Bit length of the estimated milliseconds."""
 
 
+class Estimate(NamedTuple):
+    """The estimated cost of a task."""
+
+    key: CostKey
+    ms: float
+    """Time on one core of this machine."""
+    model_ms: float
+    """Time on one core of the machine on which the numbers in geometry.cost were measured."""
+    bytes: int = 0
+    """Memory in addition to that of an idle renderer."""
+
+
 def cost_name(source: OpenSource) -> str:
-    """Identity and version of a source."""
+    """The name of a source in this module: its identity and version."""
     return f"{source.version.identity} {source.version.version}"
 
 
 class CostModel:
-    """Estimates costs and corrects them by measured times. Bounded: the least recently used key is dropped."""
+    """Estimates costs and corrects them by measured times. Of old keys, the least recently used is dropped."""
 
     def __init__(self) -> None:
         self._learned: LRUCache[CostKey, float] = LRUCache(_MAX_LEARNED)
+        self._learned_bytes: LRUCache[CostKey, int] = LRUCache(_MAX_LEARNED)
         self._headers: LRUCache[str, Info] = LRUCache(_MAX_LEARNED)
+        self.pace = 1.0
+        """Ratio of times measured on this machine to times of the model; above 1 on a slower machine."""
 
-    def estimate(self, task: Task, sources: Sequence[CostSource | None]) -> tuple[CostKey, float]:
-        """The key of the task, and its estimated time in ms. `sources` has None for each that is missing."""
-        estimated_ms = _task_ms(task, tuple(None if source is None else self._info(source) for source in sources))
+    def estimate(self, task: Task, sources: Sequence[CostSource | None]) -> Estimate:
+        """The estimated cost of the task. `sources` has None for each optional source that is missing."""
+        model_ms, needed = _task_cost(task, tuple(None if source is None else self._info(source) for source in sources))
+        if any(source is not None and source.name not in self._headers for source in sources):
+            needed = int(_GUESSED_MARGIN * needed)
         first = next((source.name for source in sources if source is not None), "")
-        key = CostKey(first, type(task).__name__, int(estimated_ms).bit_length())
-        return key, self._learned.get(key, estimated_ms)
+        key = CostKey(first, type(task).__name__, int(model_ms).bit_length())
+        learned_ms = self._learned.get(key, model_ms * self.pace)
+        return Estimate(key, learned_ms, model_ms, max(needed, self._learned_bytes.get(key, 0)))
 
-    def record(self, key: CostKey, took_ms: float) -> None:
-        """Learn from a measured time. A longer time counts less: it is more likely caused by load."""
-        before_ms = self._learned.get(key, took_ms)
-        self._learned[key] = before_ms + (took_ms - before_ms) / (4 if took_ms > before_ms else 2)
+    def record(self, estimate: Estimate, took_ms: float) -> None:
+        """Learn the time of tasks with this estimate's key.
+
+        A time above the learned one has less weight, because load on the machine may have caused it.
+        """
+        before_ms = self._learned.get(estimate.key, took_ms)
+        self._learned[estimate.key] = before_ms + (took_ms - before_ms) / (4 if took_ms > before_ms else 2)
+
+    def record_oom(self, estimate: Estimate, granted_bytes: int) -> None:
+        """Learn that tasks with this estimate's key take more memory than `granted_bytes`."""
+        self._learned_bytes[estimate.key] = max(estimate.bytes, 3 * granted_bytes // 2)
+
+    def record_pace(self, estimate: Estimate, took_ms: float) -> None:
+        """Learn this machine's pace from a finished task. One task has little weight: the estimates are rough."""
+        ratio = took_ms / max(estimate.model_ms, 1.0)
+        self.pace = self.pace**0.95 * min(max(ratio, _MIN_PACE), _MAX_PACE) ** 0.05
 
     def record_header(self, name: str, info: Info) -> None:
-        """Learn the header of the source with this identity and version."""
+        """Learn the header of the source with this name from cost_name()."""
         self._headers[name] = info
 
     def _info(self, source: CostSource) -> Info:
         return self._headers.get(source.name) or _guessed_info(source)
 
 
-def resolved_ms(infos: Sequence[Info | None], resolved: Resolved | None) -> float:
-    """Estimated time in ms of a resolved Plan, with the headers of its sources known."""
+def resolved_cost(infos: Sequence[Info | None], resolved: Resolved | None) -> tuple[float, int]:
+    """Estimated time in ms and memory in bytes of a resolved Plan for sources with the headers `infos`.
+
+    For a Need or None in `resolved`, the time is that of decoding, and the memory 0.
+    """
     match resolved:
         case Recipe():
-            return recipe_ms(resolved, infos)
+            return recipe_ms(resolved, infos), memory.recipe_bytes(resolved, infos)
         case OriginalBytes():
-            return 0.0
+            return 0.0, 0
         case _:
-            return sum(decode_ms(info) for info in infos if info is not None)
+            return sum(decode_ms(info) for info in infos if info is not None), 0
 
 
-def _task_ms(task: Task, infos: tuple[Info | None, ...]) -> float:
-    decoding_ms = sum(decode_ms(info) for info in infos if info is not None)
+def _task_cost(task: Task, infos: tuple[Info | None, ...]) -> tuple[float, int]:
+    """Estimated time in ms and memory in bytes of a task for sources with the headers `infos`."""
+    present = [info for info in infos if info is not None]
+    decoding_ms = sum(map(decode_ms, present))
     match task:
         case Inspect():
-            return INSPECT_MS
+            return INSPECT_MS, sum(map(memory.file_bytes, present))
         case Compare():
-            return decoding_ms
+            return decoding_ms, memory.comparison_bytes(present)
         case DrawOverlay():
-            pixels = sum(info.stored_size.area for info in infos if info is not None)
-            return decoding_ms + encode_ms(Encoding(Format.PNG, 100), pixels)
+            pixels = sum(info.stored_size.area for info in present)
+            drawing_bytes = max(map(memory.drawing_bytes, present), default=0)
+            return decoding_ms + encode_ms(Encoding(Format.PNG, 100), pixels), drawing_bytes
         case Analyze():
-            return ANALYZE_MS + decoding_ms
+            return ANALYZE_MS + decoding_ms, max(map(memory.analysis_bytes, present), default=0)
+        case Describe():
+            return DESCRIBE_MS + decoding_ms, max(map(memory.description_bytes, present), default=0)
         case Render(plan):
-            return INSPECT_MS + _plan_ms(plan, infos)
+            plan_ms, plan_bytes = _plan_cost(plan, infos)
+            return INSPECT_MS + plan_ms, plan_bytes
         case _:
             assert_never(task)
 
 
 @lru_cache(1024)  # the URLs of a site share few Plans, and guessed headers are few too
-def _plan_ms(plan: Plan, infos: tuple[Info | None, ...]) -> float:
-    """The time in ms of the Plan for sources with these headers. A border is taken to be empty: nothing is trimmed."""
-    measuring_ms, findings = 0.0, Findings()
+def _plan_cost(plan: Plan, infos: tuple[Info | None, ...]) -> tuple[float, int]:
+    """Estimated time in ms and memory in bytes of a Plan for sources with the headers `infos`.
+
+    The size of a border is unknown before decoding. The estimate assumes that the image has no border to trim.
+    """
+    measuring_ms, measuring_bytes, findings = 0.0, 0, Findings()
     try:
         while isinstance(resolved := resolve(plan, infos, findings), Need):
             frame = infos[0].size if infos and infos[0] is not None else Size(1, 1)
-            measuring_ms += resolved_ms(infos, None)
+            measuring_ms += resolved_cost(infos, None)[0]
+            measuring_bytes = max(measuring_bytes, memory.search_bytes(resolved, infos))
             for op in resolved.ops:
                 measuring_ms += op_ms(op, frame, op.frame_after(frame), infos)
                 frame = op.frame_after(frame)
             findings = Findings((*findings.borders, Box(0, 0, frame.width, frame.height)))
-    except Problem:  # for a guessed header only, perhaps
-        return resolved_ms(infos, None)
-    return measuring_ms + resolved_ms(infos, resolved)
+    except Problem:  # perhaps only because the header is guessed
+        return resolved_cost(infos, None)
+    plan_ms, plan_bytes = resolved_cost(infos, resolved)
+    return measuring_ms + plan_ms, max(measuring_bytes, plan_bytes)
 
 
 def _guessed_info(source: CostSource) -> Info:
-    """A landscape of about as many pixels as a file of this length usually has."""
+    """A guessed header: a 4:3 image with about as many pixels as a file of this format and length usually has."""
     source_format = source.format if source.format in READABLE else None
     if source_format is None:
         return Info(Format.SVG, Size(1, 1), source.bytes)

@@ -2,14 +2,13 @@
 
 Rules: a job starts only if fewer than `workers` jobs run. Trusted and untrusted sources never share a worker, nor do
 rendering and analysis. A worker that times out, crashes or violates the protocol is replaced, and its job fails with a
-Problem; no other job notices. The quarantine counts it, unless the worker's end says nothing about the job. A failure
-of our own code is an InternalError, and the quarantine does not count it.
+Problem; other jobs are not affected. The quarantine counts the failure, except if the job did not cause the end of the
+worker, as after a kill by an operator. An error in our own code is an InternalError that the quarantine does not count.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,22 +18,23 @@ from functools import partial
 import structlog
 
 from cropmark.model.formats import Info
-from cropmark.model.problems import InternalError, Overloaded, Problem, SourceUnusable
+from cropmark.model.problems import InternalError, Overloaded, Problem
 from cropmark.ports import Passthrough, Rendered
-from cropmark.renderers.cost import CostModel, cost_name
+from cropmark.renderers.affinity import cached_name, count_passed, preferred
+from cropmark.renderers.cost import CostModel, Estimate, cost_name
+from cropmark.renderers.failures import Failures, stopping
 from cropmark.renderers.group import ExitReason, WorkerGroup, WorkerSpec
+from cropmark.renderers.memory import MIN_GRANT_BYTES, MemoryBudget, OomKills, never_fits, out_of_memory
 from cropmark.renderers.pool_config import PoolConfig
-from cropmark.renderers.process import ExitStatus, ProtocolError, WorkerExited, WorkerProcess
-from cropmark.renderers.protocol import Failure, Ready, Reply
+from cropmark.renderers.process import ProtocolError, WorkerExited, WorkerProcess
+from cropmark.renderers.protocol import Failure, NeedsMemory, Ready, Reply
 from cropmark.renderers.quarantine import Quarantine
 from cropmark.renderers.queue import Job, Queue
 from cropmark.renderers.stats import PoolState
-from cropmark.renderers.tasks import EXIT_OWN_FAULT, Analyze, Isolation, Message, Render, Setup, Task
+from cropmark.renderers.tasks import Analyze, Isolation, Message, Render, Setup, Task
 from cropmark.renderers.transport import UNSERIALIZABLE
 
 log = structlog.get_logger("cropmark.renderers")
-
-UNSAFE = "the image could not be decoded safely"
 
 
 class Dispatcher:
@@ -42,32 +42,38 @@ class Dispatcher:
 
     def __init__(self, config: PoolConfig, clock: Callable[[], float]) -> None:
         self._config = config
-        self._queue = Queue(8 * config.workers if config.queue_limit is None else config.queue_limit, config.workers)
+        self._queue = Queue(config.queue_limit, config.workers)
+        self._memory = MemoryBudget(config.total_memory_bytes, config.cache_bytes)
         self.costs = CostModel()
         self.quarantine = Quarantine(clock)
-        self._running: set[asyncio.Task[None]] = set()
+        self._failures = Failures(self.quarantine, OomKills(), self._timeout_s, self._retry_after_oom)
+        self._running: dict[asyncio.Task[None], tuple[Job, float]] = {}
+        """The running jobs, each with the time of its start, by the asyncio task that waits for the reply."""
         self._closed = False
         setup = Setup(
             config.sandbox,
             memory_bytes=config.memory_bytes,
             allow_vulnerable_libraries=config.allow_vulnerable_libraries,
             cmyk=config.cmyk,
+            reads_svg=config.reads_svg,
+            frame_cache_bytes=config.frame_cache_bytes,
         )
         spec = WorkerSpec(config.command, config.environment, setup, config.max_body_bytes)
-        analysis_spec = replace(spec, setup=replace(setup, with_analysis=True))
-        group = partial(WorkerGroup, on_change=self._dispatch)
+        untrusted_spec = replace(spec, setup=replace(setup, frame_cache_bytes=0))
+        analysis_spec = replace(spec, setup=replace(setup, with_analysis=True, frame_cache_bytes=0))
+        group = partial(WorkerGroup, on_change=self._dispatch, measures_memory=self._memory.is_limited)
         analysis_size = max(1, config.workers // 2)
-        # Analysis has its own workers: the networks' runtime takes 200 MB and 0.2 s to load.
+        # Analysis has its own workers: the networks' runtime takes 40 MB and 0.2 s to load.
         self._groups = {
             # (untrusted, analysis)
             (False, False): group(spec, size=config.workers, min_idle=config.workers),
-            (True, False): group(spec, size=config.workers, min_idle=0),
+            (True, False): group(untrusted_spec, size=config.workers, min_idle=0),
             (False, True): group(analysis_spec, size=analysis_size, min_idle=0),
             (True, True): group(analysis_spec, size=analysis_size, min_idle=0),
         }
 
     async def start(self) -> Ready:
-        """Start the workers for trusted sources; returns the report of the last one. Raises WorkerStartError."""
+        """Start the workers for trusted sources; returns the Ready of the last of them. Raises WorkerStartError."""
         await self._groups[False, False].start()
         return self._groups[False, False].ready
 
@@ -75,7 +81,7 @@ class Dispatcher:
         """Reject waiting jobs, kill all workers, and wait until every process is gone."""
         self._closed = True
         for job in self._queue:
-            job.fail(_stopping())
+            job.fail(stopping())
         for run in self._running:
             run.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -108,29 +114,66 @@ class Dispatcher:
     def submit(self, job: Job) -> None:
         """Queue the job. Raises Overloaded, or SourceUnusable if its sources are in quarantine."""
         if self._closed:
-            raise _stopping()
+            raise stopping()
         self.quarantine.check(job.versions, job.work)
-        self._queue.put(job)
+        self._queue.put(job, self._running_ms())
         self._dispatch()
+
+    def _running_ms(self) -> float:
+        """The estimated time that all running jobs together still need, on one core."""
+        now_s = time.perf_counter()
+        return sum(max(0.0, job.cost_ms - (now_s - began_s) * 1000) for job, began_s in self._running.values())
 
     # -------------------------------------------------------------------------------------------- start of a job
 
     def _dispatch(self) -> None:
         """Start every job that can start, oldest first, up to the number of workers."""
         waiting: Counter[WorkerGroup] = Counter()
-        for job in self._queue:
+        if len(self._running) >= self._config.workers:
+            return
+        oldest_first = tuple(self._queue)
+        order = preferred(oldest_first, self._groups[False, False].idle_names)
+        for job in order:
             if len(self._running) >= self._config.workers or self._closed:
                 return
             self._reject_if_quarantined(job)
             group = self._groups[job.untrusted, isinstance(job.task, Analyze)]
             if group.is_broken:
                 job.fail(Overloaded("no renderer can be started at the moment", fix="try again", retry_after_s=2))
-            while not job.reply.done() and (worker := group.acquire()) is not None:
+            if not job.reply.done() and not self._has_memory(job, group):
+                return  # later jobs wait too, or small ones could delay a large one without end
+            while not job.reply.done() and (worker := group.acquire(cached_name(job))) is not None:
                 if self._start(job, group, worker):
+                    if job is order[0] and not job.reply.done():
+                        count_passed(oldest_first, job)
                     break
             else:
                 waiting[group] += not job.reply.done()
                 group.start_for(waiting[group])
+
+    def _has_memory(self, job: Job, group: WorkerGroup) -> bool:
+        """True if there is enough memory to start the job now. If not, stops idle workers first to free memory."""
+        needed = job.grant_bytes + (0 if group.has_idle else group.start_bytes)
+        if self._memory.has(needed, self._idle_bytes):
+            return True
+        for other in self._groups.values():
+            other.stop_idle(keep=1 if other is group else 0)
+        return self._memory.has(needed, self._idle_bytes)
+
+    def _idle_bytes(self) -> int:
+        """The memory of all workers without their tasks. Only to be called with a limit: it is not measured else."""
+        return sum(group.idle_bytes for group in self._groups.values())
+
+    def first_grant(self, estimate: Estimate) -> int:
+        """The memory granted to a job at first. If the job needs more, its worker asks for it (NeedsMemory)."""
+        return min(max(MIN_GRANT_BYTES, estimate.bytes), self._memory.for_tasks(self._idle_bytes))
+
+    def _grant(self, job: Job, needed: int, group: WorkerGroup) -> None:
+        """Grant the job `needed` bytes for its next start, or fail the job if that is more than all jobs may take."""
+        available = self._memory.for_tasks(lambda: group.start_bytes)
+        if needed > available:
+            job.fail(never_fits(needed, available))
+        job.grant_bytes = needed
 
     def _reject_if_quarantined(self, job: Job) -> None:
         """Fail a job if its sources or its work were put in quarantine while it waited."""
@@ -140,35 +183,43 @@ class Dispatcher:
             job.fail(problem)
 
     def _start(self, job: Job, group: WorkerGroup, worker: WorkerProcess) -> bool:
-        """Send the job to the worker. False if the worker is gone and another one should be tried."""
+        """Send the job to the worker, or fail the job if that is impossible.
+
+        False if the worker has exited, so that another worker should be tried.
+        """
         timeout_s = self._timeout_s(job.task)
         lengths = tuple(None if source is None else source.bytes for source in job.sources)
-        message = Message(self._task_for(job, worker), lengths)
+        message = Message(self._task_for(job, worker), lengths, job.grant_bytes)
         try:
             rest = worker.send_task(message, [source.descriptor for source in job.present], timeout_s)
             worker.has_models |= isinstance(job.task, Analyze)
+            worker.cached_name = cached_name(job)
         except WorkerExited:
             group.discard(worker, ExitReason.KILLED)
             return False
         except (OSError, *UNSERIALIZABLE):
             log.exception("a task could not be sent to a renderer")
             job.fail(InternalError("the task could not be sent to a renderer"))
-            group.release(worker)
+            # Not now: a release starts waiting jobs, which _dispatch() is about to start itself.
+            asyncio.get_running_loop().call_soon(group.release, worker)
             return True
         self._queue.remove(job)
         run = asyncio.ensure_future(self._run(job, group, worker, rest))
-        self._running.add(run)
-        run.add_done_callback(self._on_run_done)
+        self._running[run] = job, time.perf_counter()
+        self._memory.granted_bytes += job.grant_bytes
+        granted_bytes = job.grant_bytes
+        run.add_done_callback(lambda _: self._on_run_done(run, granted_bytes))
         return True
 
     def _timeout_s(self, task: Task) -> float:
         return self._config.analysis_timeout_s if isinstance(task, Analyze) else self._config.timeout_s
 
     def _task_for(self, job: Job, worker: WorkerProcess) -> Task:
-        """The task as this worker receives it: at low effort under load, and with the models only once."""
+        """The task as this worker receives it: renders at low effort under load; models only in its first analysis."""
         match job.task:
             case Render() as task:
-                return replace(task, low_effort=self._queue.is_half_full_without(job))
+                low_effort = self._queue.is_long_without(job)
+                return Render(task.plan, task.analysis, low_effort=low_effort, cached_name=cached_name(job))
             case Analyze(plan) if worker.has_models:
                 return Analyze(plan)
             case task:
@@ -177,7 +228,7 @@ class Dispatcher:
     # -------------------------------------------------------------------------------------------- end of a job
 
     async def _run(self, job: Job, group: WorkerGroup, worker: WorkerProcess, rest: bytes) -> None:
-        """Wait for the reply. Raises nothing for a failed worker: the job fails with a Problem."""
+        """Wait for the worker's reply and finish the job with it. If the worker fails, the job fails with a Problem."""
         began_s = time.perf_counter()
         timeout_s = self._timeout_s(job.task)
         try:
@@ -185,30 +236,53 @@ class Dispatcher:
                 reply = await worker.receive_reply(job.task, rest)
         except TimeoutError:
             group.discard(worker, ExitReason.TIMEOUT)
-            problem = _timeout_problem(job.task, timeout_s)
-            self._fail(job, ExitReason.TIMEOUT, problem, f"took longer than {timeout_s:g} s")
+            self._failures.timed_out(job)
         except ProtocolError as error:
             group.discard(worker, ExitReason.PROTOCOL_ERROR)
-            self._fail(job, ExitReason.PROTOCOL_ERROR, SourceUnusable(UNSAFE), f"invalid reply: {error}")
+            self._failures.malformed(job, error)
         except WorkerExited:
-            group.exits[self._exited(job, await group.discard(worker, None, grace_s=0.2))] += 1
+            group.exits[self._failures.exited(job, await group.discard(worker, None, grace_s=0.2))] += 1
         except asyncio.CancelledError:
-            job.fail(_stopping())
+            job.fail(stopping())
             raise
         else:
-            self.costs.record(job.cost_key, (time.perf_counter() - began_s) * 1000)
-            self._learn_header(job, reply)
             self._finish(job, group, worker, reply)
+            if isinstance(reply.result, NeedsMemory):
+                self._retry_with(job, group, reply.result.bytes)
+                return
+            self._learn(job, reply, (time.perf_counter() - began_s) * 1000)
             job.finish(reply, queued_ms=(began_s - job.queued_at_s) * 1000)
 
-    def _learn_header(self, job: Job, reply: Reply) -> None:
+    def _retry_with(self, job: Job, group: WorkerGroup, needed: int) -> None:
+        """Queue the job again with the memory that its worker asked for, or fail it if that is never available."""
+        self._grant(job, needed, group)
+        if not job.reply.done():
+            self._queue.put_back(job)
+
+    def _retry_after_oom(self, job: Job) -> None:
+        """Queue a job again after the kernel killed its worker because memory ran out; fail it the second time.
+
+        The estimate of the job was too low, or another process took the memory.
+        """
+        self.costs.record_oom(job.estimate, job.grant_bytes)
+        if job.is_second_try:
+            job.fail(out_of_memory())
+        elif not job.reply.done():
+            job.is_second_try = True
+            job.grant_bytes = min(2 * job.grant_bytes, self._memory.for_tasks(self._idle_bytes))
+            self._queue.put_back(job)
+
+    def _learn(self, job: Job, reply: Reply, took_ms: float) -> None:
+        self.costs.record(job.estimate, took_ms)
         result = reply.result
+        if isinstance(result, Rendered):
+            self.costs.record_pace(job.estimate, took_ms)
         info = result.facts.source if isinstance(result, Rendered | Passthrough) else result
         if isinstance(info, Info) and job.sources[0] is not None:
             self.costs.record_header(cost_name(job.sources[0]), info)
 
     def _finish(self, job: Job, group: WorkerGroup, worker: WorkerProcess, reply: Reply) -> None:
-        """Release the worker for the next job, or replace it."""
+        """Release the worker for the next job, or replace it if its reply demands it or it serves one request only."""
         single_use = job.untrusted and self._config.isolation is Isolation.REQUEST
         if reply.recycle or single_use:
             group.discard(worker, ExitReason.RECYCLED)
@@ -217,47 +291,7 @@ class Dispatcher:
         if isinstance(reply.result, Failure) and reply.result.log:
             log.error("a renderer failed", sources=job.name, trace=reply.result.log)
 
-    def _on_run_done(self, run: asyncio.Task[None]) -> None:
-        self._running.discard(run)
+    def _on_run_done(self, run: asyncio.Task[None], granted_bytes: int) -> None:
+        del self._running[run]
+        self._memory.granted_bytes -= granted_bytes
         self._dispatch()
-
-    def _exited(self, job: Job, status: ExitStatus) -> ExitReason:
-        """Fail the job of a worker that exited or was killed; returns the reason."""
-        if status.code == EXIT_OWN_FAULT and not status.by_pool:
-            log.error("a renderer failed", sources=job.name, trace=status.stderr_tail)
-            job.fail(InternalError("the renderer failed"))
-            return ExitReason.CRASH
-        match status.signal:
-            case signal.SIGKILL:
-                # Not counted against the source: an operator kills, or the kernel when all processes take too much.
-                job.fail(Overloaded("the renderer was killed by another process", fix="try again", retry_after_s=1))
-                log.warning("a renderer was killed by another process", sources=job.name)
-                return ExitReason.KILLED
-            case signal.SIGXCPU:
-                problem = _timeout_problem(job.task, self._timeout_s(job.task))
-                self._fail(job, ExitReason.TIMEOUT, problem, "used up its CPU time")
-                return ExitReason.TIMEOUT
-            case _:
-                self._fail(job, ExitReason.CRASH, SourceUnusable(UNSAFE), f"{status}: {status.stderr_tail[-1000:]}")
-                return ExitReason.CRASH
-
-    def _fail(self, job: Job, reason: ExitReason, problem: Problem, details: str) -> None:
-        timed_out = reason is ExitReason.TIMEOUT
-        if job.is_trial:
-            self.quarantine.condemn(*job.versions)
-        elif not (timed_out and isinstance(job.task, Analyze)):
-            # On a busy machine any analysis may time out. A source that hangs the decoder also hangs the next render.
-            self.quarantine.record(job.versions, job.work, timed_out=timed_out)
-        log.warning("a renderer was replaced", cause=reason.value, sources=job.name, details=details)
-        job.fail(problem)
-
-
-def _timeout_problem(task: Task, timeout_s: float) -> Problem:
-    action, fix = "rendered", "request a smaller rendition or fewer operations"
-    if not isinstance(task, Render):
-        action, fix = "read", "try again, or use a smaller image"
-    return Overloaded(f"the image was not {action} within {timeout_s:g} s", fix=fix, retry_after_s=10)
-
-
-def _stopping() -> Problem:
-    return Overloaded("the renderers are stopping", fix="try again", retry_after_s=1)

@@ -14,6 +14,7 @@ import structlog
 from cropmark.renderers.process import ExitStatus, ProtocolError, WorkerExited, WorkerProcess
 from cropmark.renderers.protocol import Ready
 from cropmark.renderers.tasks import Sandbox, Setup
+from cropmark.runtime import cgroups
 
 log = structlog.get_logger("cropmark.renderers")
 
@@ -21,6 +22,8 @@ START_TIMEOUT_S = 20.0
 """A start takes 0.1 s; on a machine that swaps it can take 100 times as long."""
 IDLE_TIMEOUT_S = 60.0
 MAX_START_FAILURES = 3
+START_BYTES, ANALYSIS_START_BYTES = 25_000_000, 62_000_000
+"""Memory of a new worker without the pages that it shares with other processes. A higher measured value replaces it."""
 
 
 class ExitReason(Enum):
@@ -30,9 +33,11 @@ class ExitReason(Enum):
     TIMEOUT = "timeout"
     PROTOCOL_ERROR = "protocol_error"
     KILLED = "killed"
-    """By an operator, or by the kernel because memory ran out."""
+    """An operator killed the worker, or the worker exited while it was idle."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """The kernel killed the worker, because memory ran out."""
     RECYCLED = "recycled"
-    """It decoded a corrupt source, or has served the one request that it was started for."""
+    """The worker decoded a corrupt source, or has served the only request that it was started for."""
     START_FAILED = "start_failed"
 
 
@@ -51,16 +56,21 @@ class WorkerSpec:
 
 
 class WorkerGroup:
-    """Up to `size` workers: `min_idle` from the start, the others on demand until they are idle for IDLE_TIMEOUT_S.
+    """Starts, replaces and stops up to `size` workers.
 
-    `on_change` is called when a worker becomes available or a start fails.
+    `min_idle` workers start first, others on demand. If more than `min_idle` run, a worker stops after IDLE_TIMEOUT_S
+    without a task.
+    `on_change` is called when a worker becomes available or a start fails. `idle_bytes` needs `measures_memory`.
     """
 
-    def __init__(self, spec: WorkerSpec, *, size: int, min_idle: int, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, spec: WorkerSpec, *, size: int, min_idle: int, on_change: Callable[[], None], measures_memory: bool
+    ) -> None:
         self._spec = spec
         self._size = size
         self._min_idle = min_idle
         self._on_change = on_change
+        self._measures_memory = measures_memory
         self._idle: dict[WorkerProcess, float] = {}
         self._busy: set[WorkerProcess] = set()
         self._starting: set[asyncio.Task[None]] = set()
@@ -70,12 +80,30 @@ class WorkerGroup:
         self.start_error = ""
         """The error of the last failed start."""
         self.ready = Ready()
-        """The report of the last worker that started."""
+        """The first reply of the worker that started last."""
         self.exits: Counter[ExitReason] = Counter()
 
     @property
     def alive(self) -> int:
         return len(self._idle) + len(self._busy)
+
+    @property
+    def has_idle(self) -> bool:
+        return bool(self._idle)
+
+    @property
+    def start_bytes(self) -> int:
+        """The memory that one more idle worker takes, with a full cache of frames."""
+        setup = self._spec.setup
+        return setup.frame_cache_bytes + (ANALYSIS_START_BYTES if setup.with_analysis else START_BYTES)
+
+    @property
+    def idle_bytes(self) -> int:
+        """The memory that all workers take in addition to the memory of their tasks."""
+        measured = (cgroups.own_memory(process.pid) for process in self._idle)
+        known = (process.idle_bytes for process in self._busy)
+        workers = sum(max(each, self.start_bytes) for each in (*measured, *known))
+        return workers + len(self._starting) * self.start_bytes
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -90,35 +118,56 @@ class WorkerGroup:
         """Start `min_idle` workers. Raises WorkerStartError."""
         await asyncio.gather(*(self._track(self._start_worker()) for _ in range(self._min_idle)))
 
-    def acquire(self) -> WorkerProcess | None:
-        """An idle worker, now reserved for the caller; None if all are busy."""
+    @property
+    def idle_names(self) -> frozenset[str]:
+        """The sources of which idle workers may have frames."""
+        return frozenset(process.cached_name for process in self._idle if process.cached_name is not None)
+
+    def acquire(self, cached_name: str | None = None) -> WorkerProcess | None:
+        """An idle worker, now reserved for the caller; None if there is not any.
+
+        A worker that may have frames of the source `cached_name` is preferred.
+        """
         while self._idle:
-            process, _ = self._idle.popitem()  # the most recent: its caches are warm, and the others can time out
+            # Else the most recently used worker: its caches are warm, and the others can stop after IDLE_TIMEOUT_S.
+            recent = tuple(reversed(self._idle))
+            process = next((each for each in recent if cached_name and each.cached_name == cached_name), recent[0])
+            del self._idle[process]
             process.unwatch()
             if process.is_idle():
+                if self._measures_memory:
+                    process.idle_bytes = cgroups.own_memory(process.pid)
                 self._busy.add(process)
                 return process
             self.discard(process, ExitReason.KILLED)
         return None
 
+    def stop_idle(self, keep: int = 0) -> None:
+        """Stop all idle workers except `keep` of them, to free memory. They are started again on demand."""
+        for process in tuple(self._idle)[: len(self._idle) - keep]:
+            del self._idle[process]
+            process.unwatch()
+            self._reap(process, 0)
+
     def start_for(self, count: int) -> None:
-        """Start workers for `count` waiting tasks, up to `size`. Workers that are starting already count."""
+        """Start workers for `count` waiting tasks, up to `size`, less the workers that are starting already."""
         for _ in range(min(count, self._size - self.alive) - len(self._starting)):
             self._start_replacement()
 
     def release(self, process: WorkerProcess) -> None:
-        """Return a worker that finished its task."""
-        self._busy.discard(process)
-        self._add_idle(process)
-        self._on_change()
+        """Return a worker that has finished its task, so that it is idle again; no effect after close()."""
+        if process in self._busy:
+            self._busy.remove(process)
+            self._add_idle(process)
+            self._on_change()
 
     def discard(
         self, process: WorkerProcess, reason: ExitReason | None, *, grace_s: float = 0
     ) -> asyncio.Task[ExitStatus]:
         """Kill and replace a worker; the returned task gives its exit status.
 
-        `grace_s` gives a worker that seems to exit by itself the time to do so. With `reason` None, the reason depends
-        on the exit status, and the caller counts it in `exits`.
+        The worker is only killed if it has not exited by itself after `grace_s`. With `reason` None, the caller derives
+        the reason from the exit status and counts it in `exits`.
         """
         self._idle.pop(process, None)
         self._busy.discard(process)

@@ -11,6 +11,7 @@ import structlog
 
 from cropmark.analysis.models import Models, ModelUnusable
 from cropmark.geometry.findings import Analysis
+from cropmark.model.appearance import Appearance
 from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Overloaded, Problem, Unprocessable
 from cropmark.model.values import Box, Pixels
@@ -21,13 +22,14 @@ from cropmark.renderers.cost import CostSource, cost_name
 from cropmark.renderers.dispatcher import Dispatcher
 from cropmark.renderers.group import ExitReason, WorkerStartError
 from cropmark.renderers.pool_config import PoolConfig
-from cropmark.renderers.protocol import Failure, Reply
+from cropmark.renderers.protocol import Failure, NeedsMemory, Reply
 from cropmark.renderers.queue import Job
 from cropmark.renderers.stats import PoolState
 from cropmark.renderers.tasks import (
     MAX_SOURCES,
     Analyze,
     Compare,
+    Describe,
     DrawOverlay,
     Inspect,
     Isolation,
@@ -42,7 +44,7 @@ log = structlog.get_logger("cropmark.renderers")
 
 
 _TRIAL = Render(Plan((Resize(Pixels(Fraction(16)), None),), Output((EncodingChoice(Format.JPEG),))))
-"""Decodes a whole source and does little else."""
+"""The task of a trial: it decodes the whole source and does little else."""
 
 
 class Pool:
@@ -56,7 +58,7 @@ class Pool:
         no_models_reason: str = "content analysis is not installed",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`models` loads the networks at the first analysis. None: analyze() returns `no_models_reason`."""
+        """`models` loads the neural networks at the first analysis. Without it, analyze() gives `no_models_reason`."""
         self._config = config
         self._models = models
         self._no_models_reason = no_models_reason
@@ -64,7 +66,7 @@ class Pool:
         self._dispatcher = Dispatcher(config, clock)
 
     async def start(self) -> None:
-        """Start the workers for trusted sources. Raises WorkerStartError; no process is left then."""
+        """Start the workers for trusted sources. If it raises WorkerStartError, it has stopped all of them."""
         try:
             ready = await self._dispatcher.start()
         except BaseException:
@@ -105,14 +107,24 @@ class Pool:
         assert isinstance(result, Info)
         return result
 
-    async def draw(self, source: OpenSource, analysis: Analysis, window: Box | None) -> Rendered:
+    async def describe(
+        self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
+    ) -> Appearance:
+        """ports.Renderers.describe."""
+        result = await self._run(Describe(plan), [source], untrusted=untrusted, client=client)
+        assert isinstance(result, Appearance)
+        return result
+
+    async def draw(
+        self, source: OpenSource, analysis: Analysis, window: Box | None, *, untrusted: bool = False
+    ) -> Rendered:
         """ports.Renderers.draw."""
-        result = await self._run(DrawOverlay(analysis, window), [source])
+        result = await self._run(DrawOverlay(analysis, window), [source], untrusted=untrusted)
         assert isinstance(result, Rendered)
         return result
 
     async def compare(self, one: OpenSource, two: OpenSource) -> ImageDifference:
-        """The difference of two untrusted images. Raises SourceUnusable, SourceTooLarge, Overloaded."""
+        """The difference of the pixels of two untrusted images. Raises SourceUnusable, SourceTooLarge, Overloaded."""
         result = await self._run(Compare(), [one, two], untrusted=True)
         assert isinstance(result, ImageDifference)
         return result
@@ -146,12 +158,12 @@ class Pool:
         return await self._submit(self._job(task, sources, untrusted=untrusted, client=client))
 
     def _suspects(self, sources: Sequence[OpenSource | None]) -> list[OpenSource]:
-        """The sources that need a trial, each once."""
+        """The sources that need a trial before the task, without duplicates."""
         by_version = {source.version: source for source in sources if source is not None}
         return [by_version[version] for version in self._dispatcher.quarantine.suspects(list(by_version))]
 
     async def _try(self, source: OpenSource, *, untrusted: bool, client: str | None) -> None:
-        """Render a thumbnail of a suspect source alone. Raises SourceUnusable or Overloaded if that ends a renderer."""
+        """Render a thumbnail of a suspect source alone. Raises SourceUnusable or Overloaded if the renderer ends."""
         job = self._job(_TRIAL, [source], untrusted=untrusted, client=client)
         job.is_trial = True
         quarantine = self._dispatcher.quarantine
@@ -160,7 +172,7 @@ class Pool:
         except Problem as problem:
             if isinstance(problem, Overloaded) or quarantine.is_condemned(source.version):
                 raise
-            # Else the decoder rejected the source, and survived.
+            # Any other Problem means that the decoder rejected the source and survived.
         quarantine.acquit(source.version)
 
     def _job(self, task: Task, sources: Sequence[OpenSource | None], *, untrusted: bool, client: str | None) -> Job:
@@ -168,9 +180,12 @@ class Pool:
             None if source is None else CostSource(cost_name(source), source.bytes, _format(source))
             for source in sources
         ]
-        cost_key, cost_ms = self._dispatcher.costs.estimate(task, known)
+        estimate = self._dispatcher.costs.estimate(task, known)
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        return Job(task, tuple(sources), untrusted, cost_key, cost_ms, client, reply)
+        deadline_s = self._config.deadline_s
+        return Job(
+            task, tuple(sources), untrusted, estimate, client, reply, deadline_s, self._dispatcher.first_grant(estimate)
+        )
 
     async def _submit(self, job: Job) -> TaskResult:
         """Queue the job and wait for its result. Raises Problems."""
@@ -178,6 +193,7 @@ class Pool:
         reply = await job.reply
         if isinstance(reply.result, Failure):
             raise reply.result.problem
+        assert not isinstance(reply.result, NeedsMemory), "the dispatcher starts such a job again"
         return reply.result
 
 

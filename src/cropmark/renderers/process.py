@@ -41,16 +41,16 @@ class WorkerExited(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """The return code of a process as subprocess reports it, and the end of its standard error."""
+    """The return code of an exited process as subprocess reports it, and the end of its output on standard error."""
 
     code: int
     by_pool: bool
-    """True if we killed it."""
+    """True if the pool killed the process."""
     stderr_tail: str
 
     @property
     def signal(self) -> signal.Signals | None:
-        """The signal that killed the process, unless we sent it."""
+        """The signal that killed the process; None if the pool killed it or it was not killed by a signal."""
         return signal.Signals(-self.code) if self.code < 0 and not self.by_pool else None
 
     def __str__(self) -> str:
@@ -66,6 +66,10 @@ class WorkerProcess:
         """Start the process. Blocks for about a millisecond. Raises OSError."""
         self._max_body_bytes = max_body_bytes
         self.has_models = False
+        self.cached_name: str | None = None
+        """The name of the source of the last task, if the worker may still have frames of this source in memory."""
+        self.idle_bytes = 0
+        """Memory that the process had before the task that it runs now."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._stderr, their_stderr = os.pipe()
         self._stderr_tail = b""
@@ -102,16 +106,16 @@ class WorkerProcess:
     # -------------------------------------------------------------------------------------------- tasks
 
     def send_task(self, message: Message, descriptors: Sequence[int], timeout_s: float) -> bytes:
-        """Send a task and its descriptors; returns the rest that did not fit, for receive_reply(). Raises like send().
+        """Send a task and its descriptors; returns the bytes that the socket did not accept, for receive_reply().
 
         Not a coroutine: no other code may run between the check that the caller still waits and the sending of the
-        descriptors, which the caller closes when it stops waiting.
+        descriptors, which the caller closes when it stops waiting. Raises the exceptions of send().
         """
         self._extend_cpu_limit(timeout_s)
         return self.send(transport.serialize_request(message), descriptors)
 
     def send(self, data: bytes, descriptors: Sequence[int]) -> bytes:
-        """Send the descriptors and as much data as the socket accepts; returns the rest.
+        """Send the descriptors and as much data as the socket accepts; returns the data that is not sent yet.
 
         Raises WorkerExited; OSError if a descriptor is invalid, and then nothing was sent.
         """
@@ -122,7 +126,10 @@ class WorkerProcess:
         return data[sent:]
 
     async def receive_reply(self, task: Task, rest: bytes) -> Reply:
-        """Send the `rest` of the task and return the worker's reply to it. Raises WorkerExited, ProtocolError."""
+        """Send the `rest` of the task, as send_task() returned it, and return the worker's reply to the task.
+
+        Raises WorkerExited, ProtocolError.
+        """
         if rest:
             try:
                 await asyncio.get_running_loop().sock_sendall(self._socket, rest)
@@ -132,30 +139,36 @@ class WorkerProcess:
 
     async def receive_message(self) -> RawReply:
         """The worker's next message. Raises WorkerExited, ProtocolError."""
-        prefix = await self._receive(REPLY_PREFIX.size)
-        kind, header_bytes, body_bytes = transport.parse_prefix(prefix, self._max_body_bytes)
-        header = await self._receive(header_bytes)
-        body = await self._receive(body_bytes) if body_bytes else b""
+        head = await self._receive(b"", REPLY_PREFIX.size)
+        kind, header_bytes, body_bytes = transport.parse_prefix(head[: REPLY_PREFIX.size], self._max_body_bytes)
+        body_at = REPLY_PREFIX.size + header_bytes
+        head = await self._receive(head, body_at)
+        body = await self._receive(head[body_at:], body_bytes)
+        if len(body) > body_bytes:
+            raise ProtocolError("more than one reply")
         self._read_stderr()
-        return RawReply(kind, header, body)
+        return RawReply(kind, head[REPLY_PREFIX.size : body_at], body)
 
-    async def _receive(self, count: int) -> bytes:
-        """The next `count` bytes. Memory is allocated as data arrives, not by the announced length."""
+    async def _receive(self, begun: bytes, count: int) -> bytes:
+        """At least `count` bytes of a message, beginning with the bytes `begun` that were received before.
+
+        Memory is allocated as data arrives, because a worker may announce more data than it sends.
+        """
         loop = asyncio.get_running_loop()
-        parts: list[bytes] = []
-        while count:
+        parts, length = [begun], len(begun)
+        while length < count:
             try:
-                part = await loop.sock_recv(self._socket, min(count, CHUNK_BYTES))
+                part = await loop.sock_recv(self._socket, CHUNK_BYTES)
             except OSError as error:
                 raise WorkerExited("its socket is closed") from error
             if not part:
                 raise WorkerExited("it exited before its reply was complete")
             parts.append(part)
-            count -= len(part)
+            length += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def is_idle(self) -> bool:
-        """True if the process runs and has sent nothing, as expected without a task."""
+        """True if the process runs and has sent nothing, as expected of a worker without a task."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -173,9 +186,9 @@ class WorkerProcess:
             asyncio.get_running_loop().remove_reader(self._socket)
 
     def _extend_cpu_limit(self, timeout_s: float) -> None:
-        """Extend the CPU limit to the time used so far plus `timeout_s`.
+        """Extend the worker's CPU limit to the CPU time that it has used so far plus `timeout_s`.
 
-        Normally the front's timeout comes first; this limit works if the front no longer exists.
+        Normally the front's timeout ends a slow worker first; this limit works even if the front no longer exists.
         """
         if sys.platform != "linux":
             return
@@ -190,7 +203,7 @@ class WorkerProcess:
     # -------------------------------------------------------------------------------------------- exit
 
     async def reap(self, grace_s: float = 0) -> ExitStatus:
-        """Kill the process unless it exits by itself within `grace_s`; returns its status after it is gone."""
+        """Kill the process unless it exits by itself within `grace_s`; returns its status when it has exited."""
         killed = await self._wait_exit(grace_s) is False
         if killed:
             self._process.kill()
@@ -201,7 +214,7 @@ class WorkerProcess:
         return ExitStatus(code, killed, self._stderr_tail.decode("utf-8", "replace").strip())
 
     async def _wait_exit(self, within_s: float) -> bool:
-        """True if the process exits within that time."""
+        """True if the process exits within `within_s`."""
         # Polled: without a thread, no way of waiting for a child works on both macOS and Linux.
         wait_s, until_s = 0.0005, time.monotonic() + within_s
         while self._process.poll() is None:
@@ -212,7 +225,10 @@ class WorkerProcess:
         return True
 
     def _read_stderr(self) -> None:
-        """Read from standard error and retain its end. One read only: a worker with much output must not cost more."""
+        """Read from the worker's standard error and retain its end.
+
+        It reads only once, so that a worker with much output does not delay the front.
+        """
         with contextlib.suppress(OSError):
             self._stderr_tail = (self._stderr_tail + os.read(self._stderr, 64 * 1024))[-_TAIL_BYTES:]
 

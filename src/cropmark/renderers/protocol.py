@@ -1,4 +1,4 @@
-"""Replies of a worker as JSON and bytes. Only the worker serializes them; reply_parser.py reads them in the front."""
+"""Replies of a worker as JSON and bytes. The worker serializes them here; the front parses them in reply_parser.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from cropmark.analysis import codec
+from cropmark.model.appearance import Appearance
 from cropmark.model.formats import Info
 from cropmark.model.problems import Problem
 from cropmark.ports import AnalysisResult, ImageDifference, Passthrough, Rendered
@@ -14,7 +15,7 @@ from cropmark.renderers.tasks import TaskResult
 from cropmark.renderers.transport import MessageKind, RawReply
 
 MAX_TEXT = 4096
-"""Longest text in a reply, in characters."""
+"""Maximum length of a text in a reply, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +27,32 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsMemory:
+    """The result of a task that was not started, because it needs more memory than it was granted."""
+
+    bytes: int
+    """The memory that the task needs in addition to the memory of an idle worker."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The reply of a worker to a task."""
 
-    result: TaskResult | Failure
+    result: TaskResult | Failure | NeedsMemory
     recycle: bool = False
     """True if the worker must be replaced: a source was corrupt, and its decoder may be in a bad state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The first reply of a worker: it waits for tasks."""
+    """The first reply of a worker: it is set up and waits for tasks."""
 
     missing_layers: tuple[str, ...] = ()
     """Sandbox layers that this system lacks."""
     libraries: tuple[str, ...] = ()
     """Name and version of each native library that decodes."""
     vulnerable_libraries: tuple[str, ...] = ()
-    """A message for each library with published memory bugs."""
+    """A message for each native library with published memory bugs."""
 
 
 def serialize_ready(ready: Ready) -> RawReply:
@@ -64,7 +73,7 @@ def serialize_reply(reply: Reply) -> RawReply:
     return RawReply(kind, _json({**fields, "recycle": reply.recycle}), body)
 
 
-def _parts(result: TaskResult | Failure) -> tuple[MessageKind, dict[str, object], bytes]:
+def _parts(result: TaskResult | Failure | NeedsMemory) -> tuple[MessageKind, dict[str, object], bytes]:
     match result:
         case Rendered() as rendered:
             fields = {"format": rendered.format.value, "low_effort": rendered.low_effort}
@@ -78,6 +87,10 @@ def _parts(result: TaskResult | Failure) -> tuple[MessageKind, dict[str, object]
             return MessageKind.ANALYSIS, {"reason": _printable(reason), "transient": transient}, body
         case ImageDifference() as difference:
             return MessageKind.DIFFERENCE, _difference_fields(difference), b""
+        case Appearance() as appearance:
+            return MessageKind.APPEARANCE, _appearance_fields(appearance), appearance.placeholder
+        case NeedsMemory(needed):
+            return MessageKind.NEEDS_MEMORY, {"bytes": needed}, b""
         case Failure(problem, log):
             return MessageKind.PROBLEM, _problem_fields(problem) | {"log": log[-MAX_TEXT:]}, b""
         case _:
@@ -113,6 +126,9 @@ def _info_fields(info: Info) -> dict[str, object]:
         "lossless": info.lossless,
         "progressive": info.progressive,
         "palette": info.palette,
+        "few_bits": info.few_bits,
+        "gain_map": info.gain_map,
+        "not_drawn": info.not_drawn,
     }
 
 
@@ -122,6 +138,16 @@ def _difference_fields(difference: ImageDifference) -> dict[str, object]:
         "mean": difference.mean,
         "maximum": difference.maximum,
         "psnr_db": difference.psnr_db,
+    }
+
+
+def _appearance_fields(appearance: Appearance) -> dict[str, object]:
+    return {
+        "info": _info_fields(appearance.info),
+        "icc": appearance.icc,
+        "palette": [[color.red, color.green, color.blue] for color in appearance.palette],
+        "blurhash": appearance.blurhash,
+        "thumbhash": appearance.thumbhash.hex(),
     }
 
 
@@ -135,5 +161,5 @@ def _problem_fields(problem: Problem) -> dict[str, object]:
 
 
 def _printable(text: str) -> str:
-    """The text as the parser accepts it. libvips' errors for a broken file contain line ends and bytes of the file."""
+    """The text in the form that reply_parser.py accepts: errors of libvips contain line ends and bytes of the file."""
     return "".join(c if c.isprintable() else " " for c in text[:MAX_TEXT])

@@ -1,4 +1,4 @@
-"""Quarantine: work that ended renderers is rejected for a while without a try.
+"""Quarantine: work that repeatedly ended renderers is rejected for a while without another try.
 
 Failures count for the sources of a task together with its work, such as a Plan: a Plan that is slow, or that crashes a
 renderer, says little about its image. A source itself is rejected only after a trial (a thumbnail of it alone) ended a
@@ -18,18 +18,18 @@ from cropmark.ports import SourceVersion
 _MAX_ENTRIES = 4096
 
 _Source = tuple[str, str]
-"""Identity and version."""
+"""Identity and version of a source."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failures:
     count: int
     timed_out: bool
-    """True if the last one was a timeout."""
+    """True if the last failure was a timeout."""
 
 
 class Quarantine:
-    """Counts failures by sources and work, each for `window_s`."""
+    """Counts the failures of each combination of sources and work, for `window_s` after the last failure."""
 
     def __init__(self, clock: Callable[[], float], *, max_failures: int = 2, window_s: float = 600) -> None:
         self._max_failures = max_failures
@@ -42,7 +42,7 @@ class Quarantine:
         )
 
     def record(self, versions: Sequence[SourceVersion], work: Hashable, *, timed_out: bool) -> None:
-        """Count a renderer that this work on these sources ended. The window starts again."""
+        """Count a failure of this work on these sources, which ended a renderer. The window starts again."""
         key = (_sources(versions), work)
         before = self._failures.get(key)
         self._failures[key] = _Failures(1 if before is None else before.count + 1, timed_out)
@@ -62,13 +62,15 @@ class Quarantine:
         self._suspects.pop(_source(version), None)
 
     def suspects(self, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
-        """The sources that need a trial before other work."""
+        """Those of the sources that need a trial before other work on them."""
         return [version for version in versions if _source(version) in self._suspects]
 
     def check(self, versions: Sequence[SourceVersion], work: Hashable) -> None:
-        """Raise SourceUnusable or Overloaded for a source, or for work on these sources, that is rejected."""
+        """Raise SourceUnusable or Overloaded if one of the sources, or this work on these sources, is rejected."""
         if any(map(self.is_condemned, versions)):
             raise _crashes("the image", self._max_failures)
+        if not self._failures:  # the usual case: the hash of a Plan takes longer than all else here
+            return
         failures = self._failures.get((_sources(versions), work))
         if failures is None or failures.count < self._max_failures:
             return

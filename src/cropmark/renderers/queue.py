@@ -1,12 +1,7 @@
-"""The queue of tasks for renderers, bounded by tasks and by estimated work. A full queue rejects tasks immediately.
+"""The queue of tasks for renderers, bounded by the time that a client waits.
 
-         work ▲
-4 x max_wait  ┤████████████████████████
-              │          ░░░░░░░░░░░░░░    ░ only tasks of clients with less than a burst waiting
-    max_wait  ┤          ░░░░░░░░░░░░░░    █ rejected
-              │                     ███
-              └──────────┬──────────┬──▶ tasks
-                       limit    16 x limit
+A task is accepted if it is probably done within its deadline. The estimate is all work before the task, divided by the
+number of renderers, plus the task's own work. A task that has waited until its latest possible start is rejected then.
 """
 
 from __future__ import annotations
@@ -20,16 +15,12 @@ from dataclasses import dataclass, field, replace
 
 from cropmark.model.problems import Overloaded, Problem
 from cropmark.ports import OpenSource, Passthrough, Rendered, SourceVersion, Timing
-from cropmark.renderers.cost import CostKey
+from cropmark.renderers.cost import Estimate
 from cropmark.renderers.protocol import Reply
 from cropmark.renderers.tasks import Render, Task
 
-BURST = 32
-"""Tasks that one client may queue past the limits. One page needs up to 24: a srcset of eight widths, three formats."""
-HARD_FACTOR = 4
-"""The absolute limit on waiting work, as a multiple of max_wait_s."""
-MAX_TASKS_FACTOR = 16
-"""The absolute limit on waiting tasks, as a multiple of `limit`: each task holds a file open."""
+LOW_EFFORT_WAIT_MS = 1000.0
+"""With this much queued work per renderer, or more, tasks are started with low encoder effort."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,13 +30,30 @@ class Job:
     task: Task
     sources: Sequence[OpenSource | None]
     untrusted: bool
-    cost_key: CostKey
-    cost_ms: float
+    estimate: Estimate
     client: str | None
     reply: asyncio.Future[Reply]
+    deadline_s: float = math.inf
+    """Time after `queued_at_s` when the client no longer needs the result."""
+    grant_bytes: int = 0
+    """Memory that the task may take."""
+    is_second_try: bool = False
+    """True after the kernel killed a renderer of this task because memory ran out."""
     is_trial: bool = False
-    """True for the trial of a suspect source (quarantine.py)."""
+    """True if the task is the trial of a suspect source (quarantine.py)."""
+    times_passed: int = 0
+    """Number of younger jobs that started before this one, because a worker had decoded their source (affinity.py)."""
     queued_at_s: float = field(default_factory=time.perf_counter)
+
+    @property
+    def cost_ms(self) -> float:
+        """The estimated time of the task on one core."""
+        return self.estimate.ms
+
+    @property
+    def latest_start_s(self) -> float:
+        """Seconds after `queued_at_s` in which the task must start: half of the deadline or more, for any cost."""
+        return max(self.deadline_s - self.cost_ms / 1000, self.deadline_s / 2)
 
     @property
     def present(self) -> list[OpenSource]:
@@ -57,7 +65,7 @@ class Job:
 
     @property
     def work(self) -> Hashable:
-        """The work apart from its sources, for the quarantine."""
+        """The work without its sources, for the quarantine: the Plan of a render, else the type of the task."""
         return self.task.plan if isinstance(self.task, Render) else type(self.task).__name__
 
     @property
@@ -81,20 +89,18 @@ class Job:
 
 
 class Queue:
-    """Waiting jobs, oldest first. A job is rejected if both `limit` tasks and `max_wait_s` of work are exceeded.
+    """Waiting jobs, oldest first.
 
-    Many small tasks do not wait long, and a few large ones are rejected early enough. The first BURST tasks of a client
-    pass both limits, since half of a page's images are of little use; HARD_FACTOR and MAX_TASKS_FACTOR bound them.
-
-    When the queue is full, a client with few waiting tasks displaces one with many: the latest job of the client (or
-    else of the source) with the most waiting jobs is the victim. So no client can fill the queue for the others.
+    The queue is full for a job if the job would miss its deadline, or if `limit` jobs wait: each waiting job holds a
+    file open, and some memory. If it is full, the latest job of the client with the most waiting jobs is rejected,
+    unless the new job's client would then have as many. In this case the same is tried with the jobs' sources in place
+    of their clients, and then the new job is rejected. So one client cannot fill the queue for all others.
     """
 
-    def __init__(self, limit: int, workers: int, max_wait_s: float = 2.0) -> None:
+    def __init__(self, limit: int, workers: int) -> None:
         self._limit = limit
         self._workers = workers
-        self._max_ms = max_wait_s * 1000 * workers
-        self._jobs: dict[Job, None] = {}
+        self._jobs: dict[Job, asyncio.TimerHandle] = {}
         self.rejected = 0
         self.dropped = 0
         self.work_ms = 0.0
@@ -104,63 +110,107 @@ class Queue:
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[Job]:
-        return iter(tuple(self._jobs))
+        return iter(self._jobs)
 
-    def is_half_full_without(self, job: Job) -> bool:
-        """True if the other jobs are at least half of the allowed work. A page of small images does not reach that."""
+    def is_long_without(self, job: Job) -> bool:
+        """True if the queue without `job` has a second of work, or more, for each renderer.
+
+        A web page of small images is less work.
+        """
         others_ms = self.work_ms - job.cost_ms if job in self._jobs else self.work_ms
-        return 2 * others_ms >= self._max_ms
+        return others_ms >= LOW_EFFORT_WAIT_MS * self._workers
 
-    def put(self, job: Job) -> None:
-        """Append the job. An empty queue accepts a job of any cost. Raises Overloaded."""
-        while self._jobs and self._is_full_for(job):
-            victim = self._victim_for(job)
+    def put(self, job: Job, running_ms: float = 0.0) -> None:
+        """Append the job. Raises Overloaded if the queue is full for it; an empty queue never is.
+
+        `running_ms` is the estimated time that the running jobs still need.
+        """
+        victims = self._victims_for(job, running_ms)
+        if victims is None:
             self.rejected += 1
-            if victim is None:
-                raise self._overloaded()
-            self.remove(victim)
-            victim.fail(self._overloaded())
-        self._jobs[job] = None
+            raise self._overloaded(job, running_ms)
+        for victim in victims:
+            self._reject(victim, self._overloaded(victim, running_ms))
+        self._jobs[job] = asyncio.get_running_loop().call_later(job.latest_start_s, self._expire, job)
         self.work_ms += job.cost_ms
         job.reply.add_done_callback(lambda _: self._drop(job))
 
     def remove(self, job: Job) -> None:
-        """Remove the job, because it starts or is rejected; no effect if it is not in the queue."""
-        if job in self._jobs:
-            del self._jobs[job]
+        """Remove a job that starts or is rejected; no effect on a job that is not in the queue."""
+        timer = self._jobs.pop(job, None)
+        if timer is not None:
+            timer.cancel()
             self.work_ms = self.work_ms - job.cost_ms if self._jobs else 0.0
+
+    def put_back(self, job: Job) -> None:
+        """Queue a job that had started again, as the oldest one. It may wait until its latest possible start."""
+        left_s = job.latest_start_s - (time.perf_counter() - job.queued_at_s)
+        timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire, job)
+        self._jobs = {job: timer, **self._jobs}
+        self.work_ms += job.cost_ms
 
     def _drop(self, job: Job) -> None:
         if job in self._jobs:
             self.remove(job)
             self.dropped += job.reply.cancelled()
 
-    def _is_full_for(self, job: Job) -> bool:
-        tasks, work_ms = len(self._jobs), self.work_ms + job.cost_ms
-        if tasks >= MAX_TASKS_FACTOR * self._limit or work_ms > HARD_FACTOR * self._max_ms:
-            return True
-        return tasks >= self._limit and work_ms > self._max_ms and not self._has_burst_left(job)
+    def _expire(self, job: Job) -> None:
+        if job in self._jobs:
+            self._reject(job, _too_late(job))
 
-    def _has_burst_left(self, job: Job) -> bool:
-        return job.client is not None and sum(other.client == job.client for other in self._jobs) < BURST
+    def _reject(self, job: Job, problem: Problem) -> None:
+        self.rejected += 1
+        self.remove(job)
+        job.fail(problem)
 
-    def _victim_for(self, job: Job) -> Job | None:
-        """The latest job of the owner with the most jobs, if that is more than the new job's owner would then have."""
-        for owner in (_client, _source):
-            own = owner(job)
-            counts = Counter(owner(other) for other in self._jobs)
-            largest, count = counts.most_common(1)[0]
-            if own is None or largest is None or count <= counts[own] + 1:
-                continue
-            return next(other for other in reversed(self._jobs) if owner(other) == largest)
-        return None
+    def _victims_for(self, job: Job, running_ms: float) -> list[Job] | None:
+        """The waiting jobs to reject so that the new job has room, often none; None if the new job must be rejected."""
+        waiting, work_ms = dict(self._jobs), self.work_ms
+        victims: list[Job] = []
+        while waiting and self._is_full(len(waiting), running_ms + work_ms, job):
+            victim = _victim_among(waiting, job)
+            if victim is None:
+                return None
+            del waiting[victim]
+            work_ms -= victim.cost_ms
+            victims.append(victim)
+        return victims
 
-    def _overloaded(self) -> Overloaded:
+    def _is_full(self, count: int, before_ms: float, job: Job) -> bool:
+        done_ms = before_ms / self._workers + job.cost_ms
+        return count >= self._limit or done_ms > job.deadline_s * 1000
+
+    def _overloaded(self, job: Job, running_ms: float) -> Overloaded:
+        wait_s = (running_ms + self.work_ms) / 1000 / self._workers
         return Overloaded(
-            f"{len(self._jobs)} images are waiting to be rendered",
+            f"{len(self._jobs)} images are waiting to be rendered, which takes about {wait_s:.1f} s; "
+            f"this one would not be ready within {job.deadline_s:g} s",
             fix="try again a little later",
-            retry_after_s=max(1, math.ceil(self.work_ms / 1000 / self._workers)),
+            retry_after_s=max(1, math.ceil(wait_s + job.cost_ms / 1000 - job.deadline_s)),
         )
+
+
+def _victim_among(waiting: dict[Job, asyncio.TimerHandle], job: Job) -> Job | None:
+    """The latest job of the owner with the most waiting jobs; None if the new job's owner would then have as many.
+
+    The owner is the client; if that gives no victim, it is the source.
+    """
+    for owner in (_client, _source):
+        own = owner(job)
+        counts = Counter(owner(other) for other in waiting)
+        largest, count = counts.most_common(1)[0]
+        if own is None or largest is None or count <= counts[own] + 1:
+            continue
+        return next(other for other in reversed(waiting) if owner(other) == largest)
+    return None
+
+
+def _too_late(job: Job) -> Overloaded:
+    return Overloaded(
+        f"the image waited {job.latest_start_s:.1f} s for a renderer, too long to be ready within {job.deadline_s:g} s",
+        fix="try again a little later",
+        retry_after_s=max(1, math.ceil(job.cost_ms / 1000)),
+    )
 
 
 def _client(job: Job) -> str | None:

@@ -1,26 +1,28 @@
 """Parses a worker's replies in the front. A worker is untrusted: an attacker may control its decoder.
 
-Every number has bounds, every text a maximum length, every word must be in its Enum, and a body must begin as
-its format does. Any other reply raises ProtocolError, and the worker is replaced.
+Every number has bounds, every text a maximum length, every word must be in its Enum, and a body must begin with
+the signature of its format. Any other reply raises ProtocolError, and the worker is replaced.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import TypeVar
 
 from cropmark.analysis import codec
 from cropmark.geometry.recipe import Reason
-from cropmark.model.formats import SNIFF_BYTES, WRITABLE, Format, Info, sniff_format
+from cropmark.model.appearance import MAX_COLORS, Appearance
+from cropmark.model.formats import SNIFF_BYTES, WRITABLE, Format, Info, begins_as, sniff_format
 from cropmark.model.problems import restored_problem
-from cropmark.model.values import Size
+from cropmark.model.values import Color, Size
 from cropmark.plan.plan import RequestWarning
 from cropmark.ports import AnalysisResult, Facts, ImageDifference, Passthrough, Rendered, Timing
-from cropmark.renderers.protocol import MAX_TEXT, Failure, Ready, Reply
-from cropmark.renderers.tasks import Analyze, Compare, DrawOverlay, Inspect, Render, Task, TaskResult
+from cropmark.renderers.protocol import MAX_TEXT, Failure, NeedsMemory, Ready, Reply
+from cropmark.renderers.tasks import Analyze, Compare, Describe, DrawOverlay, Inspect, Render, Task, TaskResult
 from cropmark.renderers.transport import MessageKind, ProtocolError, RawReply
 
 E = TypeVar("E", bound=Enum)
@@ -28,6 +30,8 @@ T = TypeVar("T")
 
 _MAX_SIDE = 2**31
 _MAX_ITEMS = 1000
+_BLURHASH = re.compile(r"[0-9A-Za-z#$%*+,\-.:;=?@\[\]^_{|}~]{6,40}")
+_THUMBHASH = re.compile(r"([0-9a-f]{2}){5,40}")
 
 
 def parse_ready(reply: RawReply) -> Ready:
@@ -135,6 +139,9 @@ def _parse_info(value: object) -> Info:
         lossless=fields.flag("lossless"),
         progressive=fields.flag("progressive"),
         palette=fields.flag("palette"),
+        few_bits=fields.flag("few_bits"),
+        gain_map=fields.flag("gain_map"),
+        not_drawn=fields.text("not_drawn"),
     )
 
 
@@ -162,7 +169,7 @@ def _parse_rendered(fields: _JsonObject, body: bytes) -> Rendered:
     output = fields.word("format", Format)
     if output not in WRITABLE:
         raise ProtocolError(f"{output.value} is not an output format")
-    if sniff_format(body[:SNIFF_BYTES]) is not output:
+    if not begins_as(body[:SNIFF_BYTES], output):
         raise ProtocolError(f"the body does not begin as {output.value} does")
     return Rendered(
         body, output, _facts(fields), _warnings(fields), _timing(fields), low_effort=fields.flag("low_effort")
@@ -190,6 +197,26 @@ def _parse_difference(fields: _JsonObject, body: bytes) -> ImageDifference:
     )
 
 
+def _parse_appearance(fields: _JsonObject, body: bytes) -> Appearance:
+    if sniff_format(body[:SNIFF_BYTES]) is not Format.WEBP:
+        raise ProtocolError("the placeholder is not WebP")
+    colors = (_items(item, exactly=3) for item in _items(fields.value("palette"), MAX_COLORS))
+    return Appearance(
+        _parse_info(fields.value("info")),
+        fields.optional("icc", _text),
+        tuple(Color(*(_integer(level, 0, 255) for level in levels)) for levels in colors),
+        _matching(fields.text("blurhash"), _BLURHASH),
+        bytes.fromhex(_matching(fields.text("thumbhash"), _THUMBHASH)),
+        body,
+    )
+
+
+def _matching(text: str, pattern: re.Pattern[str]) -> str:
+    if pattern.fullmatch(text) is None:
+        raise ProtocolError(f"expected {pattern.pattern}")
+    return text
+
+
 def _parse_failure(fields: _JsonObject, body: bytes) -> Failure:
     problem = restored_problem(
         fields.text("code", 40), fields.text("detail"), fields.text("fix"), fields.optional("parameter", _text)
@@ -198,19 +225,22 @@ def _parse_failure(fields: _JsonObject, body: bytes) -> Failure:
     return Failure(problem, log if isinstance(log, str) else "")
 
 
-_PARSERS: dict[MessageKind, Callable[[_JsonObject, bytes], TaskResult | Failure]] = {
+_PARSERS: dict[MessageKind, Callable[[_JsonObject, bytes], TaskResult | Failure | NeedsMemory]] = {
     MessageKind.RENDERED: _parse_rendered,
     MessageKind.PASSTHROUGH: _parse_passthrough,
     MessageKind.INFO: lambda fields, body: _parse_info(fields.value("info")),
     MessageKind.ANALYSIS: _parse_analysis,
     MessageKind.PROBLEM: _parse_failure,
     MessageKind.DIFFERENCE: _parse_difference,
+    MessageKind.NEEDS_MEMORY: lambda fields, body: NeedsMemory(fields.integer("bytes", 1, 2**50)),
+    MessageKind.APPEARANCE: _parse_appearance,
 }
 
 _EXPECTED_KINDS: dict[type[Task], frozenset[MessageKind]] = {
-    Render: frozenset({MessageKind.RENDERED, MessageKind.PASSTHROUGH, MessageKind.PROBLEM}),
+    Render: frozenset({MessageKind.RENDERED, MessageKind.PASSTHROUGH, MessageKind.PROBLEM, MessageKind.NEEDS_MEMORY}),
     Inspect: frozenset({MessageKind.INFO, MessageKind.PROBLEM}),
-    Analyze: frozenset({MessageKind.ANALYSIS, MessageKind.PROBLEM}),
-    DrawOverlay: frozenset({MessageKind.RENDERED, MessageKind.PROBLEM}),
-    Compare: frozenset({MessageKind.DIFFERENCE, MessageKind.PROBLEM}),
+    Analyze: frozenset({MessageKind.ANALYSIS, MessageKind.PROBLEM, MessageKind.NEEDS_MEMORY}),
+    Describe: frozenset({MessageKind.APPEARANCE, MessageKind.PROBLEM, MessageKind.NEEDS_MEMORY}),
+    DrawOverlay: frozenset({MessageKind.RENDERED, MessageKind.PROBLEM, MessageKind.NEEDS_MEMORY}),
+    Compare: frozenset({MessageKind.DIFFERENCE, MessageKind.PROBLEM, MessageKind.NEEDS_MEMORY}),
 }

@@ -1,4 +1,4 @@
-"""The sandbox of a worker: two layers that it enters after loading, so that a compromised decoder can reach nothing.
+"""The sandbox of a worker: two layers that confine a compromised decoder. The worker enters them after loading.
 
 The main layer is seccomp: an allow list of system calls for every thread, without calls that open, connect, start,
 signal or inspect anything. The second layer is Landlock without any allowed path; before kernel ABI 8 it covers only
@@ -16,7 +16,10 @@ from typing import Any
 from cropmark.renderers.tasks import Sandbox
 
 Conditions = list[tuple[int, str, int, int]]
-"""Conditions that must all hold: argument index, "eq" or "masked", value, and the mask for "masked"."""
+"""Conditions on the arguments of a system call, which must all hold.
+
+Each has the index of the argument, "eq" or "masked", the value, and the mask for "masked".
+"""
 
 _SOCKET = 0
 _STDERR = 2
@@ -40,11 +43,11 @@ ALLOWED_CALLS = (
     "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "getrandom", "sysinfo",
     "getrusage", "uname", "poll", "ppoll",
 )
-"""Calls allowed with any arguments. Names that an architecture lacks are skipped there."""
+"""System calls that are allowed with any arguments. A name that the architecture lacks is skipped."""
 
 
 def conditional_calls(pid: int) -> Mapping[str, tuple[Conditions, ...]]:
-    """Calls that process `pid` may make with certain arguments only; one row of conditions must hold."""
+    """System calls that process `pid` may make with certain arguments only: one of the rows of conditions must hold."""
     return {
         "recvmsg":  ([(0, "eq", _SOCKET, 0)],),
         "recvfrom": ([(0, "eq", _SOCKET, 0)],),
@@ -99,7 +102,7 @@ def _forbid_paths(landlockpy: Any) -> None:
 def _seccomp_filter(seccompy: Any) -> Any:
     """The allow list as a filter for all threads; other calls fail with EPERM."""
     rules = seccompy.Filter(seccompy.Action.ERRNO | errno.EPERM, flags=seccompy.FilterFlag.TSYNC)
-    # Its flags are in memory, where a filter cannot check them. On ENOSYS, libraries use clone() instead.
+    # The flags of clone3() are in memory, where a filter cannot check them. On ENOSYS, libraries use clone() instead.
     rules.errno("clone3", errno.ENOSYS)
     for name in ALLOWED_CALLS:
         if _is_known(seccompy, name):
@@ -125,7 +128,7 @@ def _is_known(seccompy: Any, name: str) -> bool:
 
 
 def _open_holes() -> tuple[str, ...]:
-    """Actions that work although the sandbox reports success: some containers accept the calls without effect."""
+    """Forbidden actions that still work: in some containers the calls of the sandbox succeed without any effect."""
     try:
         os.close(os.open("/", os.O_RDONLY))
     except PermissionError:

@@ -12,12 +12,12 @@ from cropmark.runtime.metrics import Sample
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """Snapshot of the pool."""
+    """The state of the pool at one moment. Counters are totals since the start."""
 
     workers: int
-    """Tasks that can run in parallel."""
+    """Maximum number of tasks that run in parallel."""
     alive: int
-    """Idle and busy processes of all groups."""
+    """Number of worker processes, idle and busy, of all groups."""
     running: int
     queued: int
     queued_ms: float
@@ -28,9 +28,9 @@ class PoolState:
     restarts: Mapping[ExitReason, int]
     sandbox: Sandbox
     missing_layers: tuple[str, ...]
-    """Sandbox layers that this system lacks; empty also if the sandbox is off."""
+    """Sandbox layers that this system lacks; also empty if the sandbox is off."""
     start_error: str
-    """The reason why no worker can be started; empty if one can."""
+    """The reason why workers cannot be started; empty if they can."""
     libraries: tuple[str, ...] = ()
     """Name and version of each native library that decodes."""
 

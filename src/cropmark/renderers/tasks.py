@@ -1,4 +1,4 @@
-"""Messages from the front to a worker: its setup and its tasks. Pickled, in this direction only."""
+"""Messages from the front to a worker: its setup and its tasks. They are pickled; replies are not (protocol.py)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from cropmark.geometry.findings import Analysis
+from cropmark.model.appearance import Appearance
 from cropmark.model.formats import CmykConversion, Info
 from cropmark.model.values import Box
 from cropmark.plan.plan import Plan
@@ -18,8 +19,12 @@ if TYPE_CHECKING:  # it imports importlib.resources and with it email: 9 ms of e
     from cropmark.analysis.models import Models
 
 
+UNLIMITED = 2**62
+"""A grant of memory that is enough for any task."""
+
+
 class Sandbox(Enum):
-    """Policy for a kernel that lacks a layer of the sandbox."""
+    """Policy for the sandbox, and for a kernel that lacks a layer of it."""
 
     OFF = "off"
     TRY = "try"
@@ -32,23 +37,27 @@ class Isolation(Enum):
     """Isolation of untrusted sources (uploads, URLs from clients) from each other."""
 
     SHARED = "shared"
-    """They share workers with each other, but never with trusted sources."""
+    """Untrusted sources share workers with each other, but never with trusted sources."""
     REQUEST = "request"
-    """Each request gets its own process."""
+    """Each request with an untrusted source gets a new worker process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message to a worker. The limits hold for its lifetime; the front extends its CPU time per task."""
+    """The first message to a worker, with limits for its lifetime. The front extends the CPU limit for each task."""
 
     sandbox: Sandbox = Sandbox.TRY
     with_analysis: bool = False
-    """Load the content analysis too; the sandbox prevents loading it later."""
+    """True to load the content analysis at the start, since the sandbox prevents loading it later."""
     memory_bytes: int = 2 * 2**30
     niceness: int = 10
     allow_vulnerable_libraries: bool = False
     """True if native libraries with published memory bugs do not prevent the start."""
     cmyk: CmykConversion = CmykConversion.BROWSER
+    reads_svg: bool = False
+    """True to draw SVGs for the plans that read them."""
+    frame_cache_bytes: int = 0
+    """Memory, in addition to `memory_bytes`, for decoded pixels of the last source between tasks; 0: no cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Inspect:
 class Analyze:
     """Returns the analysis of the one source, if the limits of the plan allow decoding it.
 
-    The first such task of a worker includes the models; it stores them.
+    The first Analyze task for a worker includes the models, which the worker stores for later tasks.
     """
 
     plan: Plan
@@ -68,17 +77,28 @@ class Analyze:
 
 
 @dataclass(frozen=True, slots=True)
+class Describe:
+    """Returns the Appearance of the one source, if the limits of the plan allow decoding it."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class Render:
-    """Returns the rendition of the sources by a Plan. `low_effort` selects the encoder's lowest effort."""
+    """Returns the rendition that a Plan makes of the sources. `low_effort` selects the encoder's lowest effort.
+
+    `cached_name` identifies the first source and its version; None if no frame of it may stay in memory.
+    """
 
     plan: Plan
     analysis: AnalysisResult | None = None
     low_effort: bool = False
+    cached_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DrawOverlay:
-    """Returns a PNG of the one source with its analysis and the crop window, both in upright pixels, drawn on it."""
+    """Returns a PNG of the one source with its analysis and the crop window drawn on it, both in upright pixels."""
 
     analysis: Analysis
     window: Box | None
@@ -89,11 +109,11 @@ class Compare:
     """Returns the difference of the two sources."""
 
 
-Task = Inspect | Analyze | Render | DrawOverlay | Compare
-TaskResult = Rendered | Passthrough | Info | AnalysisResult | ImageDifference
+Task = Inspect | Analyze | Describe | Render | DrawOverlay | Compare
+TaskResult = Rendered | Passthrough | Info | AnalysisResult | Appearance | ImageDifference
 SourceBytes = Sequence[Data | None]
-TaskHandler = Callable[[Task, SourceBytes], TaskResult]
-"""Executes tasks inside a worker. Raises Problems."""
+TaskHandler = Callable[[Task, SourceBytes, int], TaskResult]
+"""Executes a task inside a worker: task, sources, granted memory in bytes. Raises Problems, and OverGrant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +125,12 @@ class Message:
 
     task: Task
     lengths: tuple[int | None, ...]
+    grant_bytes: int = UNLIMITED
+    """Memory that the task may take in addition to that of an idle worker. A worker rejects a task that needs more."""
 
 
 EXIT_OWN_FAULT = 70
-"""Exit status of a worker that ends by an error in our own code. A decoder that ends the process gives another one."""
+"""Exit status of a worker that ends by an error in our own code, not by an error of a decoder."""
 
 MAX_SOURCES = 64
-"""Most sources of one task: each is an open descriptor in the worker."""
+"""Maximum number of sources of one task: each is an open descriptor in the worker."""

@@ -1,20 +1,24 @@
-"""The framing of messages on the socket between the front and a worker, and the worker's side of it.
+"""The framing of messages on the socket between the front and a worker, and the worker's end of the socket.
 
 Front to worker: a length, a pickle, and file descriptors, attached to the first byte of the message. Worker to front:
-a mark, a kind, two lengths, JSON, raw bytes. A worker never sends a pickle: an attacker who controls a decoder controls
-its replies.
+a mark, a kind, two lengths, JSON, raw bytes. A worker never sends a pickle: an attacker who controls its decoder
+controls its replies.
 """
 
 from __future__ import annotations
 
+import copyreg
+import io
 import pickle
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from cropmark.analysis import codec
+from cropmark.plan.plan import Plan
 from cropmark.renderers.tasks import MAX_SOURCES
 from cropmark.runtime.reads import FileBytes
 
@@ -23,6 +27,7 @@ REQUEST_PREFIX = struct.Struct("!I")
 REPLY_PREFIX = struct.Struct("!4sBIQ")
 MAX_HEADER_BYTES = 256 * 1024
 CHUNK_BYTES = 256 * 1024
+MAX_PLACEHOLDER_BYTES = 4096
 
 
 UNSERIALIZABLE = (pickle.PicklingError, AttributeError, TypeError, RecursionError)
@@ -39,11 +44,17 @@ class MessageKind(IntEnum):
     ANALYSIS = 5
     PROBLEM = 6
     DIFFERENCE = 7
+    NEEDS_MEMORY = 8
+    APPEARANCE = 9
+
+
+_MAX_BODY_BYTES = {MessageKind.ANALYSIS: codec.MAX_BYTES, MessageKind.APPEARANCE: MAX_PLACEHOLDER_BYTES}
+"""Limits of the bodies of these kinds. RENDERED has a configured limit; all other kinds have no body."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawReply:
-    """One reply of a worker. Its lengths and kind are checked, its content is not."""
+    """One reply of a worker with checked kind and lengths. Its content is not checked yet."""
 
     kind: MessageKind
     header: bytes
@@ -56,8 +67,27 @@ class ProtocolError(Exception):
 
 def serialize_request(message: object) -> bytes:
     """The message with its length, as the front sends it. Raises UNSERIALIZABLE."""
-    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    return REQUEST_PREFIX.pack(len(data)) + data
+    with io.BytesIO() as data:
+        pickler = pickle.Pickler(data, pickle.HIGHEST_PROTOCOL)
+        pickler.dispatch_table = _REDUCERS
+        pickler.dump(message)
+        return REQUEST_PREFIX.pack(data.tell()) + data.getvalue()
+
+
+@lru_cache(256)  # tasks share few Plans; pickling one takes longer than all else that the front does to send a task
+def _serialize_plan(plan: Plan) -> bytes:
+    return pickle.dumps(plan, pickle.HIGHEST_PROTOCOL)
+
+
+@lru_cache(256)
+def parse_plan(data: bytes) -> Plan:
+    """The Plan that _serialize_plan() serialized; called while a message is parsed."""
+    plan: Plan = pickle.loads(data)  # noqa: S301 - part of a message of the front, see parse_request()
+    return plan
+
+
+_REDUCERS = copyreg.dispatch_table | {Plan: lambda plan: (parse_plan, (_serialize_plan(plan),))}
+"""The pickling of the objects in a message: a Plan as bytes that are made once for all tasks with this Plan."""
 
 
 def parse_prefix(prefix: bytes, max_body_bytes: int) -> tuple[MessageKind, int, int]:
@@ -68,25 +98,43 @@ def parse_prefix(prefix: bytes, max_body_bytes: int) -> tuple[MessageKind, int, 
     if kind not in MessageKind.__members__.values():
         raise ProtocolError(f"unknown reply kind {kind}")
     if header > MAX_HEADER_BYTES:
-        raise ProtocolError(f"a header of {header} bytes")
-    if body > {MessageKind.RENDERED: max_body_bytes, MessageKind.ANALYSIS: codec.MAX_BYTES}.get(MessageKind(kind), 0):
-        raise ProtocolError(f"a body of {body} bytes")
+        raise ProtocolError(f"a header of {header} bytes, at most {MAX_HEADER_BYTES} are allowed")
+    allowed = max_body_bytes if kind == MessageKind.RENDERED else _MAX_BODY_BYTES.get(MessageKind(kind), 0)
+    if body > allowed:
+        raise ProtocolError(f"a body of {body} bytes, at most {allowed} are allowed")
     return MessageKind(kind), header, body
 
 
 # -------------------------------------------------------------------------------------- the worker's side, blocking
 
 
-def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
-    """The front's next message, serialized, and its descriptors; None if the front has closed the socket."""
-    first, descriptors, flags, _ = socket.recv_fds(end, CHUNK_BYTES, MAX_SOURCES)
+def set_idle_time(end: socket.socket, idle_s: float) -> None:
+    """Let receive() call its `on_idle` after each `idle_s` seconds without a message."""
+    # Not settimeout(): it makes the socket non-blocking, and every reply a loop around poll().
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(round(idle_s * 1e6), 1_000_000)))
+
+
+def receive(end: socket.socket, on_idle: Callable[[], None] = lambda: None) -> tuple[bytes, list[int]] | None:
+    """The front's next message, serialized, and its descriptors; None if the front has closed the socket.
+
+    `on_idle` is called when no message has begun within the time of set_idle_time().
+    """
+    while True:
+        try:
+            first, descriptors, flags, _ = socket.recv_fds(end, CHUNK_BYTES, MAX_SOURCES)
+            break
+        except BlockingIOError:
+            on_idle()
     if not first:
         return None
     if flags & socket.MSG_CTRUNC:
         raise OSError("descriptors were lost on the way")
     data = bytearray(first)
     while len(data) < REQUEST_PREFIX.size or len(data) < REQUEST_PREFIX.size + REQUEST_PREFIX.unpack_from(data)[0]:
-        more = end.recv(CHUNK_BYTES)
+        try:
+            more = end.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            continue
         if not more:
             return None
         data += more
@@ -94,14 +142,17 @@ def receive(end: socket.socket) -> tuple[bytes, list[int]] | None:
 
 
 def parse_request(data: bytes) -> object:
-    """The message that serialize_request() got. May raise any exception: a pickle can run any code that we have."""
+    """The message that serialize_request() serialized. May raise any exception, since a pickle can run any code."""
     return pickle.loads(data)  # noqa: S301 - only the front has the other end of the socket, and it is trusted
 
 
 def send_reply(end: socket.socket, reply: RawReply) -> None:
     """Send the complete reply."""
-    end.sendall(REPLY_PREFIX.pack(MARK, reply.kind, len(reply.header), len(reply.body)) + reply.header)
-    if reply.body:
+    head = REPLY_PREFIX.pack(MARK, reply.kind, len(reply.header), len(reply.body)) + reply.header
+    if len(reply.body) <= CHUNK_BYTES:  # in one piece, which wakes the front once
+        end.sendall(head + reply.body)
+    else:
+        end.sendall(head)
         end.sendall(reply.body)
 
 

@@ -12,41 +12,68 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
 
+from cropmark.analysis.malloc import trim_heap
+from cropmark.geometry.memory import OverGrant
 from cropmark.geometry.recipe import Reason
 from cropmark.model.formats import READABLE, SNIFF_BYTES, sniff_format
 from cropmark.model.problems import InternalError, Problem, SourceUnusable
 from cropmark.ports import Passthrough
 from cropmark.renderers import protocol, transport
-from cropmark.renderers.protocol import Failure, Ready, Reply
+from cropmark.renderers.protocol import Failure, NeedsMemory, Ready, Reply
 from cropmark.renderers.sandbox import confine
-from cropmark.renderers.tasks import EXIT_OWN_FAULT, MAX_SOURCES, Message, Setup, SourceBytes, Task, TaskHandler
+from cropmark.renderers.tasks import (
+    EXIT_OWN_FAULT,
+    MAX_SOURCES,
+    UNLIMITED,
+    Message,
+    Setup,
+    SourceBytes,
+    Task,
+    TaskHandler,
+)
 from cropmark.renderers.transport import RawReply
 from cropmark.runtime.reads import FileBytes
 
+_LARGE_BYTES = 64 * 2**20
+"""After a task with this grant or more, freed memory is returned to the system. After others it takes too long."""
+
 LibraryVersions = Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]
-"""Returns the versions of the native libraries that decode, and a message for each that is too old."""
+"""Returns the versions of the native libraries that decode, and a message for each library that is too old."""
 
 
-def main(load_handler: Callable[[Setup], TaskHandler], library_versions: LibraryVersions = lambda: ((), ())) -> None:
+IDLE_S: Final = 3.0
+
+
+def main(
+    load_handler: Callable[[Setup], TaskHandler],
+    library_versions: LibraryVersions = lambda: ((), ()),
+    on_idle: Callable[[], None] = lambda: None,
+) -> None:
     """Set up, enter the sandbox, report readiness, then execute one task after another.
 
-    `load_handler` must load everything that tasks need: after confine() nothing can be loaded.
+    `load_handler` must load everything that tasks need: after confine() nothing can be loaded. `on_idle` is called
+    after IDLE_S without a task.
     """
     end = socket.socket(fileno=0)
     first = transport.receive(end)
     if first is None:
         return
+    transport.set_idle_time(end, IDLE_S)
     setup = transport.parse_request(first[0])
     assert isinstance(setup, Setup)
     _set_limits(setup)
+    _volunteer_for_oom_kill()
     handler = load_handler(setup)
     libraries = library_versions()
     # Last: a start at low priority takes twice as long among busy workers, and the front is waiting for it.
     _lower_priority(setup.niceness)
     transport.send_reply(end, protocol.serialize_ready(Ready(confine(setup.sandbox), *libraries)))
     try:
-        _serve(end, handler)
+        _serve(end, handler, on_idle)
     except BaseException:  # noqa: BLE001 - any error here is our own, never that of a source
         traceback.print_exc()
         os._exit(EXIT_OWN_FAULT)
@@ -54,42 +81,54 @@ def main(load_handler: Callable[[Setup], TaskHandler], library_versions: Library
     os._exit(0)
 
 
-def _serve(end: socket.socket, handler: TaskHandler) -> None:
+def _serve(end: socket.socket, handler: TaskHandler, on_idle: Callable[[], None]) -> None:
     """Execute one task after another until the front closes the socket.
 
     Garbage is collected between tasks only: libvips calls back from its threads, and there a collection could free an
-    image of the pipeline that runs. Without the objects that exist now, a collection takes 0.1 ms.
+    image of the running pipeline. Objects that exist at the start are excluded, so a collection takes 0.1 ms.
     """
     gc.collect()
     gc.freeze()
     gc.disable()
-    while (received := transport.receive(end)) is not None:
-        transport.send_reply(end, _reply(handler, *received))
+    while (received := transport.receive(end, on_idle)) is not None:
+        reply, grant_bytes = _reply(handler, *received)
+        transport.send_reply(end, reply)
+        del reply
         gc.collect()
+        if grant_bytes >= _LARGE_BYTES:
+            trim_heap()
 
 
-def _reply(handler: TaskHandler, request: bytes, descriptors: Sequence[int]) -> RawReply:
-    """The reply to a serialized task; an InternalError for a failure before or after the task itself."""
+def _reply(handler: TaskHandler, request: bytes, descriptors: Sequence[int]) -> tuple[RawReply, int]:
+    """The reply to a serialized task, and the memory that the task was granted.
+
+    A failure before or after the execution of the task becomes an InternalError.
+    """
     sources: Sequence[FileBytes | None] = ()
+    grant_bytes = 0
     try:
         message = transport.parse_request(request)
         assert isinstance(message, Message)
+        grant_bytes = message.grant_bytes
         sources = transport.open_sources(descriptors, message.lengths)
-        return protocol.serialize_reply(execute(handler, message.task, sources))
+        reply = execute(handler, message.task, sources, grant_bytes)
+        return protocol.serialize_reply(reply), grant_bytes
     except MemoryError:
-        return protocol.serialize_reply(_out_of_memory())
+        return protocol.serialize_reply(_out_of_memory()), grant_bytes
     except Exception:  # noqa: BLE001 - the front must receive every error, or it takes it for a crash of the decoder
-        return protocol.serialize_reply(_own_fault())
+        return protocol.serialize_reply(_own_fault()), grant_bytes
     finally:
         for source in sources:
             if source is not None:
                 source.close()
 
 
-def execute(handler: TaskHandler, task: Task, sources: SourceBytes) -> Reply:
-    """The handler's result, or the Failure if it raises."""
+def execute(handler: TaskHandler, task: Task, sources: SourceBytes, grant_bytes: int = UNLIMITED) -> Reply:
+    """The Reply with the handler's result; with a Failure or NeedsMemory if the handler raises."""
     try:
-        result = handler(task, sources)
+        result = handler(task, sources, grant_bytes)
+    except OverGrant as needs:
+        return Reply(NeedsMemory(needs.bytes))
     except Problem as problem:
         return Reply(Failure(problem), recycle=isinstance(problem, SourceUnusable) and _decoder_ran(sources))
     except MemoryError:
@@ -105,7 +144,7 @@ def _out_of_memory() -> Reply:
 
 
 def _own_fault() -> Reply:
-    """For the exception that is being handled."""
+    """The Reply for the exception that is being handled: an InternalError with the traceback for the log."""
     return Reply(Failure(InternalError("the renderer failed"), log=traceback.format_exc()), recycle=True)
 
 
@@ -115,7 +154,14 @@ def _set_limits(setup: Setup) -> None:
     files = 2 * MAX_SOURCES if hard == resource.RLIM_INFINITY else min(2 * MAX_SOURCES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if sys.platform == "linux":  # macOS defines the limit but refuses to set it
-        resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
+        memory_bytes = setup.memory_bytes + setup.frame_cache_bytes  # so that no task fails for the cache
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+
+def _volunteer_for_oom_kill() -> None:
+    """Let the kernel kill this process before any other of the server if memory runs out."""
+    with suppress(OSError):  # only Linux has this file
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _lower_priority(niceness: int) -> None:
@@ -131,6 +177,6 @@ def _decoder_ran(sources: SourceBytes) -> bool:
 
 
 if __name__ == "__main__":
-    from cropmark.renderers.handlers import library_versions, load_handler
+    from cropmark.renderers.handlers import drop_frames, library_versions, load_handler
 
-    main(load_handler, library_versions)
+    main(load_handler, library_versions, drop_frames)

@@ -32,7 +32,7 @@ def write_with_umask(path: Path, body: bytes) -> None:
 
 
 def new_part_file(folder: Path, prefix: str = "", *, mode: int = 0o600) -> tuple[int, Path]:
-    """Create an empty temporary file: its descriptor, open for reading and writing, and its path. Raises OSError."""
+    """Create an empty temporary file; returns a descriptor for reading and writing, and its path. Raises OSError."""
     part = folder / f"{prefix}{secrets.token_hex(8)}"
     return os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), part
 

@@ -1,8 +1,8 @@
 """File system calls through ctypes that do not release the GIL.
 
-os.stat() and similar functions release it; the HTTP server's thread takes it, and getting it back costs ten times the
-call, on every hit (docs/decisions/0131). Use these calls only where no disk access is expected: while one of them
-waits for a disk, no other thread runs.
+os.stat() and similar functions release the GIL. Then the HTTP server's thread takes it, and to get it back costs ten
+times the call itself, on every hit (docs/decisions/0131). Use the calls of this module only where no disk access is
+expected: while one of them waits for a disk, no other thread runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FileState(NamedTuple):
 
 
 class FileCalls:
-    """The calls with their buffers, for one thread. Paths must not contain NUL."""
+    """The file system calls and the buffers that they fill, for use in one thread. Paths must not contain NUL."""
 
     def __init__(self, libc: Any = None) -> None:
         """`libc` None: the C library of this process. Functions that it lacks are replaced or not used."""
@@ -63,8 +63,8 @@ class FileCalls:
     def read(self, path: bytes, max_bytes: int) -> tuple[FileState, bytearray]:
         """A complete file from the page cache, and its state. A path that is itself a link raises OSError.
 
-        Raises BlockingIOError if the file is larger than `max_bytes`, is not in the page cache, or the system cannot
-        say so; OSError for other errors.
+        Raises BlockingIOError if the file is larger than `max_bytes` or not in the page cache, or if the system cannot
+        read from the page cache only; OSError for other errors.
         """
         if self._statx is None or self._preadv2 is None or _NOWAIT is None:
             raise BlockingIOError

@@ -1,158 +1,204 @@
-"""Prometheus metrics. METRICS describes every one; a metric that is not in the table cannot be exposed.
+"""Prometheus metrics. metric_table.py describes every one.
 
-`Metrics` has its own registry, so that two servers in one process, and tests, count separately.
+`Metrics` has its own registry, so that two servers in one process, and tests, count separately. It outlives a reload of
+the configuration: counters that are read from the parts of a replaced server stay at their last values.
 """
 
 from __future__ import annotations
 
+import platform
+from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
-BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Upper bounds of the histogram buckets in seconds."""
+from cropmark.runtime.metric_table import SPECS, MetricType
 
+BUCKETS_S: Final = (0.00025, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the histogram buckets in seconds. A memory hit usually falls into the first bucket."""
+FIRST_BUCKET_S: Final = BUCKETS_S[0]
 
-class MetricType(Enum):
-    """The type of a metric in Prometheus."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
-    """The description of one metric."""
-
-    name: str
-    type: MetricType
-    labels: tuple[str, ...]
-    help: str
-
-
-def _counter(name: str, help_text: str, *labels: str) -> MetricSpec:
-    return MetricSpec(name, MetricType.COUNTER, labels, help_text)
-
-
-def _gauge(name: str, help_text: str, *labels: str) -> MetricSpec:
-    return MetricSpec(name, MetricType.GAUGE, labels, help_text)
-
-
-def _histogram(name: str, help_text: str, *labels: str) -> MetricSpec:
-    return MetricSpec(name, MetricType.HISTOGRAM, labels, help_text)
-
-
-METRICS: Final = (
-    _counter(
-        "cropmark_requests_total", "Requests, by dialect, HTTP status and cache result.", "dialect", "status", "cache"
-    ),
-    _histogram(
-        "cropmark_request_duration_seconds",
-        "Time from the request to the end of its response; cache hits are not timed.",
-        "dialect",
-        "cache",
-    ),
-    _gauge("cropmark_requests_in_progress", "Requests in progress."),
-    _counter(
-        "cropmark_response_bytes_total",
-        "Bytes of response bodies that were sent.",
-        "dialect",
-    ),
-    _counter("cropmark_saved_bytes_total", "Bytes by which rendered images are smaller than their sources."),
-    _counter("cropmark_coalesced_requests_total", "Cache misses that shared the render of another request."),
-    _histogram("cropmark_render_stage_duration_seconds", "Time per stage of a render.", "stage"),
-    _gauge("cropmark_renderer_processes", "Renderer processes that run."),
-    _gauge("cropmark_renderer_tasks_running", "Tasks that renderers work on."),
-    _counter("cropmark_renderer_restarts_total", "Renderer processes replaced, by cause.", "cause"),
-    _gauge("cropmark_sandbox_active", "1 if the sandbox is fully active."),
-    _gauge("cropmark_queue_tasks", "Tasks that wait for a renderer."),
-    _gauge("cropmark_queue_estimated_work_seconds", "Estimated CPU time of the tasks that wait for a renderer."),
-    _counter("cropmark_queue_rejected_total", "Tasks rejected because the queue was full."),
-    _counter("cropmark_queue_dropped_total", "Tasks cancelled by their clients while they waited."),
-    _gauge("cropmark_cache_entries", "Entries in the cache.", "tier"),
-    _gauge("cropmark_cache_bytes", "Bytes in the cache.", "tier"),
-    _counter("cropmark_cache_hits_total", "Lookups that found an entry.", "tier"),
-    _counter("cropmark_cache_misses_total", "Lookups that found no entry.", "tier"),
-    _counter("cropmark_cache_evictions_total", "Entries removed to free space.", "tier"),
-    _counter("cropmark_cache_errors_total", "Storage errors.", "tier"),
-    _gauge("cropmark_library_reachable", "1 if the library's database responds."),
-    _gauge("cropmark_library_feed_age_seconds", "Time since the changes of the library were last read."),
-    _counter("cropmark_library_stale_lookups_total", "Assets served from memory while the database did not respond."),
-    _counter("cropmark_library_rejected_lookups_total", "Lookups that failed because the database did not respond."),
-)
-_SPECS: Final = {spec.name: spec for spec in METRICS}
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series per counter that nothing reads
 
 Sample = tuple[str, tuple[str, ...], float]
-"""The name of a metric in METRICS, the values of its labels, its value."""
+"""The name of a metric in the table, the values of its labels, its value."""
+ReadSamples = Callable[[], Iterable[Sample]]
+
+
+@dataclass(slots=True, eq=False)
+class RequestSeries:
+    """The requests with the same labels: how many fell into each bucket of duration, and the sum of their durations.
+
+    It is not a Histogram of prometheus_client, which takes longer for an observation than all other counting of a
+    memory hit takes.
+    """
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
+    sum_s: float = 0.0
+
+    def observe(self, duration_s: float) -> None:
+        self.sum_s += duration_s
+        self.counts[bisect_left(BUCKETS_S, duration_s)] += 1
 
 
 class Metrics:
-    """The metrics of one server."""
+    """The metrics of one server, through all reloads of its configuration."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = self._counter("cropmark_requests_total")
-        self._durations = self._histogram("cropmark_request_duration_seconds")
-        self._by_request: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
+        self._requests: dict[tuple[str, str, str, int], RequestSeries] = {}
+        self._samples = _Samples()
+        self._registry.register(_Collector(self._request_families))
+        self._registry.register(_Collector(self._samples.families))
+        ProcessCollector(registry=self._registry)
         self.response_bytes: Counts[str] = Counts()
         """Bytes of sent response bodies, by dialect. Not a Counter: adding to a number is faster on a memory hit."""
-        self.add_samples(lambda: [("cropmark_response_bytes_total", (d,), n) for d, n in self.response_bytes.items()])
+        self.rejected: Counts[str] = Counts()
+        """Number of requests that ended with an error, by the code of the error."""
+        self.read_from(self, self._own_samples)
         self.saved_bytes = self._counter("cropmark_saved_bytes_total")
         self.coalesced_requests = self._counter("cropmark_coalesced_requests_total")
         self.stage_duration = self._histogram("cropmark_render_stage_duration_seconds")
+        self._fetches = self._counter("cropmark_origin_fetches_total")
+        self._fetch_duration = self._histogram("cropmark_origin_fetch_duration_seconds")
+        self._fetched_bytes = self._counter("cropmark_origin_bytes_total")
 
-    def request_counter(self, dialect: str, status: int, cache: str) -> Counter:
-        """The counter of requests with these labels, for a caller that cannot afford count_request()."""
-        return self._requests.labels(dialect, str(status), cache)
-
-    def count_request(self, dialect: str, status: int, cache: str, duration_s: float | None) -> None:
-        """Count a request after its response. `cache`: hit-memory, hit-disk, hit-shared, miss or none.
-
-        `duration_s` None: the request was not timed.
-        """
-        key = (dialect, status, cache)
-        series = self._by_request.get(key)  # labels() takes longer than everything else here, on every hit
+    def request_series(self, site: str, dialect: str, cache: str, status: int) -> RequestSeries:
+        """The series of the requests with these labels. `cache`: hit-memory, hit-disk, hit-shared, miss or none."""
+        series = self._requests.get((site, dialect, cache, status))
         if series is None:
-            series = self._requests.labels(dialect, str(status), cache), self._durations.labels(dialect, cache)
-            self._by_request[key] = series
-        series[0].inc()
-        if duration_s is not None:
-            series[1].observe(duration_s)
+            series = self._requests[site, dialect, cache, status] = RequestSeries()
+        return series
 
-    def add_samples(self, read: Callable[[], Iterable[Sample]]) -> None:
-        """Expose values that are counted elsewhere; `read` is called at every scrape."""
-        self._registry.register(_SampleCollector(read))
+    def count_request(self, site: str, dialect: str, status: int, cache: str, duration_s: float) -> None:
+        """Count a request after its response."""
+        self.request_series(site, dialect, cache, status).observe(duration_s)
+
+    def count_fetch(self, site: str, result: str, duration_s: float, length: int) -> None:
+        """Count a fetch of an original; `length` bytes of its body were stored."""
+        self._fetches.labels(site, result).inc()
+        self._fetch_duration.labels(site).observe(duration_s)
+        self._fetched_bytes.labels(site).inc(length)
+
+    def read_from(self, owner: object, read: ReadSamples) -> Callable[[], None]:
+        """Expose values that `owner` counts: `read` is called at every scrape until the returned function is called.
+
+        An owner that several servers share is read once in each scrape. When no server reads the owner any more, its
+        counters stay at their last values.
+        """
+        return self._samples.read_from(owner, read)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _counter(self, name: str) -> Counter:
-        return Counter(name, _SPECS[name].help, _SPECS[name].labels, registry=self._registry)
+        return Counter(name, SPECS[name].help, SPECS[name].labels, registry=self._registry)
 
     def _histogram(self, name: str) -> Histogram:
-        return Histogram(name, _SPECS[name].help, _SPECS[name].labels, registry=self._registry, buckets=BUCKETS_S)
+        return Histogram(name, SPECS[name].help, SPECS[name].labels, registry=self._registry, buckets=BUCKETS_S)
+
+    def _own_samples(self) -> Iterator[Sample]:
+        for dialect, length in self.response_bytes.items():
+            yield "cropmark_response_bytes_total", (dialect,), length
+        for reason, count in self.rejected.items():
+            yield "cropmark_rejected_requests_total", (reason,), count
+
+    def _request_families(self) -> Iterator[MetricFamily]:
+        spec = SPECS["cropmark_requests_total"]
+        total = CounterMetricFamily(spec.name, spec.help, labels=spec.labels)
+        spec = SPECS["cropmark_request_duration_seconds"]
+        duration = HistogramMetricFamily(spec.name, spec.help, labels=spec.labels)
+        classes: dict[tuple[str, ...], RequestSeries] = {}
+        for (site, dialect, cache, status), series in self._requests.items():
+            if not (requests := sum(series.counts)):
+                continue  # prepared for hits that have not come
+            total.add_metric((site, dialect, str(status), cache), requests)
+            of_class = classes.setdefault((site, dialect, cache, f"{status // 100}xx"), RequestSeries())
+            of_class.counts = [a + b for a, b in zip(of_class.counts, series.counts, strict=True)]
+            of_class.sum_s += series.sum_s
+        for labels, series in classes.items():
+            bounds = (*map(str, BUCKETS_S), "+Inf")
+            duration.add_metric(labels, list(zip(bounds, accumulate(series.counts), strict=True)), series.sum_s)
+        yield total
+        yield duration
 
 
-class _SampleCollector(Collector):
-    def __init__(self, read: Callable[[], Iterable[Sample]]) -> None:
-        self._read = read
+class _Collector(Collector):
+    """Calls `collect` at each scrape to get the metrics."""
+
+    def __init__(self, collect: Callable[[], Iterable[MetricFamily]]) -> None:
+        self._collect = collect
 
     def collect(self) -> Iterable[MetricFamily]:
+        return self._collect()
+
+
+@dataclass(slots=True, eq=False)
+class _Reader:
+    """An owner of samples; `uses` is the number of servers that share it."""
+
+    owner: object
+    read: ReadSamples
+    uses: int = 0
+
+
+class _Samples:
+    """Values that other objects count. If several owners count the same metric, their counters are added.
+
+    For a gauge, the value of the newest owner is used.
+    """
+
+    def __init__(self) -> None:
+        self._readers: dict[int, _Reader] = {}
+        self._ended: dict[tuple[str, tuple[str, ...]], float] = {}
+        """The last values of counters that are no longer read from an owner."""
+
+    def read_from(self, owner: object, read: ReadSamples) -> Callable[[], None]:
+        reader = self._readers.pop(id(owner), None) or _Reader(owner, read)
+        reader.uses += 1
+        self._readers[id(owner)] = reader  # at the end: the newest
+
+        def end() -> None:
+            reader.uses -= 1
+            if not reader.uses and self._readers.pop(id(reader.owner), None) is reader:
+                for name, labels, value in reader.read():
+                    if SPECS[name].type is MetricType.COUNTER:
+                        self._ended[name, labels] = self._ended.get((name, labels), 0) + value
+
+        return end
+
+    def families(self) -> Iterable[MetricFamily]:
+        values: dict[tuple[str, tuple[str, ...]], float] = dict(self._ended)
+        for reader in self._readers.values():
+            for name, labels, value in reader.read():
+                is_counter = SPECS[name].type is MetricType.COUNTER
+                values[name, labels] = values.get((name, labels), 0) + value if is_counter else value
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-        for name, labels, value in self._read():
+        for (name, labels), value in values.items():
             family = families.get(name)
             if family is None:
-                spec = _SPECS[name]
+                spec = SPECS[name]
                 new_family = CounterMetricFamily if spec.type is MetricType.COUNTER else GaugeMetricFamily
                 family = families[name] = new_family(name, spec.help, labels=spec.labels)
             family.add_metric(labels, value)
         return families.values()
+
+
+def build_info(version: str, libvips: str) -> Sample:
+    """The sample of cropmark_build_info."""
+    return "cropmark_build_info", (version, libvips, platform.python_version()), 1.0

@@ -12,16 +12,16 @@ LIMIT: Final = 1024
 class PurgeGenerations:
     """The generation of each source: 0 until it is purged, then larger after each purge that covers it.
 
-    At most `limit` prefixes are in memory. Past that, all sources get a new generation, which costs cache hits once
-    but bounds the memory.
+    At most `limit` prefixes are in memory. When there are more, all sources get a new generation, which costs cache
+    hits once but bounds the memory.
     """
 
     def __init__(self, limit: int = LIMIT, *, start: int = 0) -> None:
-        """`start` is added to all generations but 0: a time, for users that store generations longer than we run."""
+        """`start` is added to all generations except 0: the time of the start, if generations outlive this process."""
         self._limit = limit
         self._start = start
         self._common = 0
-        """Purges that count for all sources."""
+        """Number of purges that count for every source, because their prefixes are no longer in memory."""
         self._by_prefix: dict[str, int] = {}
         self.purges = 0
         """Number of purges since the start."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 
 from cropmark.model.formats import SNIFF_BYTES, Format, sniff_format
+from cropmark.model.media_types import media_type_of
 from cropmark.model.problems import SourceFailed
 from cropmark.ports import OpenSource
 
@@ -27,9 +29,25 @@ def read_pieces(descriptor: int, length: int, piece_bytes: int = PIECE_BYTES, *,
         at += len(piece)
 
 
+def sha256_of(descriptor: int, length: int) -> str:
+    """The SHA-256 of the first `length` bytes of a file, or of all if it is shorter, in hex. Raises OSError."""
+    digest = hashlib.sha256()
+    for piece in read_pieces(descriptor, length):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
 def source_format(source: OpenSource) -> Format | None:
-    """The format that the first bytes of a source show; None for any other file. Raises OSError."""
+    """The image format that the first bytes of a source show; None if they show none. Raises OSError."""
     return sniff_format(read_up_to(source.descriptor, min(SNIFF_BYTES, source.bytes)))
+
+
+def source_media_type(source: OpenSource, name: str) -> str | None:
+    """The media type of a source that is not an image, by its file name and its first bytes; None if it is unknown.
+
+    Raises OSError.
+    """
+    return media_type_of(name, read_up_to(source.descriptor, min(SNIFF_BYTES, source.bytes)))
 
 
 def read_source(source: OpenSource) -> bytes:
@@ -53,7 +71,7 @@ def source_pieces(source: OpenSource) -> Iterator[bytes]:
 class FileBytes:
     """The bytes of an open file, read when they are needed; all of them are read once at most.
 
-    It is shorter than `length` says if the file became shorter: then slices are shorter, and read() too.
+    If the file has become shorter than `length`, slices and read() return fewer bytes.
     """
 
     def __init__(self, descriptor: int, length: int) -> None:
@@ -91,5 +109,5 @@ Data = bytes | FileBytes
 
 
 def all_bytes(data: Data) -> bytes:
-    """All bytes, which are read now if they were not. Raises OSError, MemoryError."""
+    """All bytes of `data`; those of a FileBytes are read from the file at most once. Raises OSError, MemoryError."""
     return data if isinstance(data, bytes) else data.read()

@@ -23,20 +23,20 @@ _REDIS_TIMEOUTS: Final = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25
 _RETRY_REDIS_S: Final = 1.0
 """Pause after a failure of Redis."""
 _LAST_LIMIT: Final = 10_000
-"""Number of keys with their last count in memory. For any other key, peek() returns an unused quota."""
+"""Number of keys for which the last count stays in memory. For any other key, peek() returns an unused quota."""
 
 
 class MemoryLimiter:
     """A Limiter that counts in this process, or in another async storage of the library `limits`.
 
     A window begins with its first request. Contentstack documents windows of one second ("Rate Limiting",
-    https://www.contentstack.com/docs/developers/apis/image-delivery-api) and not when they begin.
+    https://www.contentstack.com/docs/developers/apis/image-delivery-api) but not the moment at which a window begins.
     """
 
     def __init__(self, storage: Storage | None = None) -> None:
         self._windows = FixedWindowRateLimiter(storage or MemoryStorage())
         self._last: LRUCache[tuple[str, int, int], tuple[int, float]] = LRUCache(_LAST_LIMIT)
-        """By key, limit and window: the requests that were left, and the Unix time at which the window ends."""
+        """The requests that were left and the Unix time at which the window ends, by key, limit and window length."""
 
     async def hit(self, key: str, limit: int, window_s: int) -> Quota:
         """Count one request. A request above the limit is counted too, and does not extend the window."""
@@ -50,7 +50,7 @@ class MemoryLimiter:
         return Quota(limit, window.remaining, retry_after_s=0 if is_allowed else wait_s)
 
     def peek(self, key: str, limit: int, window_s: int) -> Quota:
-        """The quota after the last hit counted here. Never exceeded, since it asks for nothing."""
+        """The quota after the last hit in this process. peek() counts no request, so the quota is never exceeded."""
         if limit <= 0:
             return Quota(0, 0)
         remaining, ends_s = self._last.get((key, limit, window_s), (limit, 0.0))
@@ -69,19 +69,26 @@ class RedisLimiter(MemoryLimiter):
         super().__init__(storage)
         self._local = MemoryLimiter()
         self._failed_until_s = 0.0
+        self.errors = 0
+        """Number of failures of Redis since the start."""
+
+    @property
+    def available(self) -> bool:
+        """False after a failure of Redis, while this server counts on its own."""
+        return time.monotonic() >= self._failed_until_s
 
     async def hit(self, key: str, limit: int, window_s: int) -> Quota:
-        if time.monotonic() >= self._failed_until_s:
+        if self.available:
             try:
                 return await super().hit(key, limit, window_s)
             except self._redis_errors as error:
                 self._failed_until_s = time.monotonic() + _RETRY_REDIS_S
+                self.errors += 1
                 log.warning("Redis failed; this server counts requests on its own", error=type(error).__name__)
         return await self._local.hit(key, limit, window_s)
 
     def peek(self, key: str, limit: int, window_s: int) -> Quota:
-        has_failed = time.monotonic() < self._failed_until_s
-        return self._local.peek(key, limit, window_s) if has_failed else super().peek(key, limit, window_s)
+        return super().peek(key, limit, window_s) if self.available else self._local.peek(key, limit, window_s)
 
 
 @lru_cache(maxsize=64)
@@ -90,5 +97,5 @@ def _item(limit: int, window_s: int) -> RateLimitItem:
 
 
 def new_limiter(redis_url: str = "") -> MemoryLimiter:
-    """A Limiter that counts in this process, or with a URL, together with all servers that use this Redis."""
+    """A Limiter that counts in this process or, with a `redis_url`, together with all servers that use this Redis."""
     return RedisLimiter(redis_url) if redis_url else MemoryLimiter()

@@ -1,11 +1,11 @@
 """Signed URLs: which bytes are signed, with which keys, and when a signature expires.
 
-    /shop/blue.jpg?width=300&kid=2026a&exp=1767225600&sig=Vvzc…        kid, exp and sig, in this order, are ours
+    /shop/blue.jpg?width=300&kid=2026a&exp=1767225600&sig=Vvzc…        kid, exp and sig belong to the signature
     └──────────────────── signed ────────────────────┘
 
-`sig` is the last parameter of the query. Signed is every byte of path and query before its `&` or `?`, as received,
-without any decoding. `kid` and `exp` are optional and directly precede `sig`. All three are removed before a dialect
-reads the query, so a dialect reads exactly the signed bytes.
+`sig` is the last parameter of the query. The signature covers every byte of path and query before the `&` or `?` of
+`sig`, as received, without any decoding. `kid` and `exp` are optional and directly precede `sig`, in this order. All
+three are removed before a dialect reads the query, so everything that a dialect reads is signed.
 
 The signature is HMAC-SHA-256 in base64 with `-` and `_` and without padding: 43 characters. It is compared as text:
 the last character has unused bits, so four texts would decode to one signature. docs/signing.md, docs/decisions/0100.
@@ -24,9 +24,9 @@ from typing import Final
 from cropmark.model.problems import Forbidden, SignatureExpired
 
 KEY_BYTES: Final = 32
-"""Minimum length of a key: the output length of HMAC-SHA-256."""
+"""Minimum length of a key in bytes, which is the length of an HMAC-SHA-256."""
 SKEW_S: Final = 30
-"""Time for which a URL stays valid after its `exp`, since the clocks of two machines differ."""
+"""Seconds for which a URL stays valid after its `exp`, since the clocks of two machines differ."""
 NEVER: Final = 0.0
 """The expiry time of a URL that does not expire."""
 
@@ -45,7 +45,7 @@ class SigningKey:
 
     @classmethod
     def read(cls, text: str) -> SigningKey:
-        """`SECRET`, or `ID:SECRET`. Raises ValueError; its text never contains the secret."""
+        """The key written as `SECRET` or `ID:SECRET`. Raises ValueError; its text never contains the secret."""
         name, colon, rest = text.partition(":")
         secret = (rest if colon else text).encode()
         if colon and _ID.fullmatch(name) is None:
@@ -64,7 +64,7 @@ class VerifiedQuery:
 
 
 class Keyring:
-    """The keys of a site: several, so that a new one can be added before the old one is removed."""
+    """The keys of a site. There can be several, so that a new key can be added before an old one is removed."""
 
     def __init__(self, keys: Iterable[SigningKey]) -> None:
         self._keys = tuple(keys)
@@ -75,20 +75,23 @@ class Keyring:
             raise ValueError("expected a different id for each key")
 
     def check(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
-        """The query without its signature. `path` and `query` are the bytes received.
+        """The query without its signature, after a check of the signature. `path` and `query` are the bytes received.
 
-        Raises Forbidden for a missing or wrong signature, SignatureExpired for one that was valid before.
+        Raises Forbidden for a missing or wrong signature, SignatureExpired for a signature that was valid before.
         """
         found = split(query)
         if found is None or not self._matches(found.key_id, target(path, found.signed), found.signature):
-            # One text for every reason: a more exact one would only help to guess a signature.
+            # The same text for every reason: a more exact text would only help to guess a signature.
             raise Forbidden("expected a signed URL", fix="end the query with sig=…, see docs/signing.md")
         if found.expires_s and now_s > found.expires_s:
             raise url_expired()
         return VerifiedQuery(found.query, found.expires_s)
 
     def sign(self, url: str, *, expires_s: int | None = None, key_id: str | None = None) -> str:
-        """The path and query with a signature, by the key with this id or by the first key. Raises ValueError."""
+        """The `url` with a signature by the key with this id, or by the first key; `url` is a path and its query.
+
+        Raises ValueError for an unknown `key_id` and for a URL that cannot be signed.
+        """
         key = next((k for k in self._keys if key_id in (None, k.id)), None)
         if key is None:
             raise ValueError(f"expected the id of a key, got {key_id!r}")
@@ -133,23 +136,23 @@ def split(query: bytes) -> SignedQuery | None:
 
 
 def target(path: bytes, query: bytes) -> bytes:
-    """Path and query in one, as in the first line of a request."""
+    """Path and query joined by a question mark, as in the first line of a request."""
     return path + b"?" + query if query else path
 
 
 def signature(secret: bytes, signed: bytes) -> bytes:
-    """The signature as 43 characters of base64."""
+    """The signature of the bytes `signed`, as 43 characters of base64."""
     return urlsafe_b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).rstrip(b"=")
 
 
 def unsigned(query: bytes) -> bytes:
-    """The query without kid, exp and sig, whether or not the signature is right."""
+    """The query without kid, exp and sig. The signature is not checked."""
     found = split(query)
     return query if found is None else found.query
 
 
 def _signable(url: str) -> bytes:
-    """The bytes to sign. Raises ValueError if the URL cannot be signed as it is."""
+    """The bytes of a URL to which signing parameters are added. Raises ValueError if the URL cannot be signed."""
     if not url.startswith("/"):
         raise ValueError("expected a path that begins with a slash, with or without a query")
     if any(not "!" <= c <= "~" for c in url) or "#" in url:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
+from cropmark.config.addresses import socket_path
 from cropmark.config.errors import ConfigIssue, InvalidConfiguration
 from cropmark.config.loader import LoadedSettings
 from cropmark.config.production import errors
-from cropmark.config.source_spec import FolderSpec
-from cropmark.server import library
-from cropmark.server.policies import client_ip, listen_addresses, rate_limiter, untrusted_policy
+from cropmark.config.source_spec import BucketSpec, FolderSpec, OriginSpec
+from cropmark.server import library, shared_cache
+from cropmark.server.errors import StartupError
+from cropmark.server.listening import check_listen_host
+from cropmark.server.origins import BucketIssue, bucket_issue, origin_policy
+from cropmark.server.policies import client_ip, rate_limiter, untrusted_policy
 from cropmark.web.routing import OPERATOR_PATHS, is_operator_path
 
 
@@ -17,7 +22,10 @@ def find_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
     """Every issue that prevents a start or a site from working, with its line and its fix."""
     yield from _policy_issues(loaded)
     yield from _folder_issues(loaded)
+    yield from _origin_issues(loaded)
+    yield from _shared_cache_issues(loaded)
     yield from _mount_issues(loaded)
+    yield from _port_issues(loaded)
     for name, error in library.invalid_settings(loaded.settings):
         message = f"{name}: {error.what.removeprefix(f'{name}: ')}"
         yield ConfigIssue(loaded.location((name,)), message, error.fix)
@@ -26,7 +34,7 @@ def find_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
 
 
 def _located(loaded: LoadedSettings, issue: ConfigIssue) -> ConfigIssue:
-    """The issue at the line of its setting; if that is not set, at the line of `production`, which requires it."""
+    """The issue with the line of its setting; if the setting is not set, with the line of `production`."""
     locations = [loaded.location((name,)) for name in (issue.location, "production")]
     location = next((one for one in locations if one != "default"), "default")
     return ConfigIssue(location, f"{issue.location}: {issue.message}", issue.fix)
@@ -34,7 +42,7 @@ def _located(loaded: LoadedSettings, issue: ConfigIssue) -> ConfigIssue:
 
 def _policy_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
     """Issues with addresses, networks, host rules and the URL of Redis."""
-    for parse in (listen_addresses, client_ip, untrusted_policy, rate_limiter):
+    for parse in (check_listen_host, client_ip, untrusted_policy, rate_limiter):
         try:
             parse(loaded.settings)
         except InvalidConfiguration as error:
@@ -50,12 +58,42 @@ def _folder_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
     for number, site in enumerate(settings.site):
         if isinstance(site.source, FolderSpec) and not site.source.path.is_dir():
             message = f"site.{number}.source: {site.source} is not a folder"
-            fix = "name a folder, the origin's https:// URL, or library"
+            fix = "name a folder, the origin's https:// URL, a bucket, or library"
             yield ConfigIssue(loaded.location(("site", number, "source")), message, fix)
 
 
+def _origin_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
+    """Issues with headers and credentials of origins and buckets; each bucket is checked by one request to it."""
+    for number, site in enumerate(loaded.settings.site):
+        issue: StartupError | BucketIssue | None = None
+        if isinstance(site.source, OriginSpec):
+            try:
+                origin_policy(loaded.settings, site, site.source)
+            except StartupError as error:
+                issue = error
+        elif isinstance(site.source, BucketSpec):
+            found = asyncio.run(bucket_issue(loaded.settings, site, site.source))
+            issue = found if found is not None and found.is_certain else None
+        if issue is not None:
+            yield ConfigIssue(loaded.location(("site", number, "source")), issue.message, issue.fix)
+
+
+def _shared_cache_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
+    if loaded.settings.shared_cache and (issue := asyncio.run(shared_cache.find_issue(loaded.settings))):
+        yield ConfigIssue(loaded.location(("shared_cache",)), issue.message, issue.fix)
+
+
+def _port_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
+    port = loaded.settings.admin_port
+    if port and port == loaded.settings.port and socket_path(loaded.settings.host) is None:
+        yield ConfigIssue(loaded.location(("admin_port",)), f"admin_port: {port} is also port", "choose another port")
+
+
 def _mount_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
-    """Sites below an operator path: no request reaches them. Sites that hide each other fail when settings load."""
+    """Issues with sites below an operator path, which no request reaches.
+
+    Sites that hide each other are found when the settings are loaded.
+    """
     for number, site in enumerate(loaded.settings.site):
         if is_operator_path(f"{site.prefix}/".encode()) or site.prefix in OPERATOR_PATHS:
             message = f"site.{number}.prefix: {site.prefix} is an operator path, which no site serves"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LIBRARY_FOLDER: Final = "library"
 """The library's folder inside the data folder."""
 LIBRARY_OVERRIDES: Final[Mapping[str, Mapping[str, Any]]] = {"contentstack": {"environments": None}}
-"""Dialect settings of a site over the library, which stores itself where each asset is published."""
+"""Dialect settings of a site over the library: the library itself stores where each asset is published."""
 
 _ASSETS = re.compile(rf"v3/assets/{UID.pattern}/{UID.pattern}(/|$)")
 _FILES = re.compile(rf"{UUID.pattern}/{UUID.pattern}/[^/]", re.IGNORECASE)
@@ -33,7 +33,7 @@ _FILES = re.compile(rf"{UUID.pattern}/{UUID.pattern}/[^/]", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class LibraryMount:
-    """URLs at which the library is served without configuration: those of a vendor's own assets."""
+    """URLs at which the library is served without configuration: they have the form of the vendor's asset URLs."""
 
     name: str
     dialect: str
@@ -42,7 +42,7 @@ class LibraryMount:
 
 
 def library_folder(settings: Settings) -> Path:
-    """The folder of the library's files and database, as far as they are not configured to be elsewhere."""
+    """The folder of the library's database and files, unless `database_url` or `library_store` names another place."""
     return data_folder(settings) / LIBRARY_FOLDER
 
 
@@ -61,7 +61,7 @@ def open_library(settings: Settings) -> LibraryStore:
 
 
 def invalid_settings(settings: Settings) -> Iterator[tuple[str, LibraryUnavailable]]:
-    """Settings with an invalid database or bucket URL, each with its error; does not connect or create anything."""
+    """Names of settings with an invalid database or bucket URL, each with its error. Connects to nothing."""
     for name, parse in _parsers(settings):
         try:
             parse()
@@ -83,7 +83,11 @@ def _parsers(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def library_mounts(settings: Settings) -> Iterator[LibraryMount]:
-    """Mounts next to those of the folder, and on the whole host unless a site is configured there."""
+    """The mounts at which the library is served without configuration.
+
+    They are at the prefixes of the folder's mounts, and at the root unless a site is configured for the root of every
+    host.
+    """
     overrides = LIBRARY_OVERRIDES["contentstack"]
     yield LibraryMount("library", "contentstack", Mount("/contentstack", paths=_ASSETS), overrides)
     yield LibraryMount("library-files", "kontent", Mount("/kontent", paths=_FILES))
@@ -92,7 +96,11 @@ def library_mounts(settings: Settings) -> Iterator[LibraryMount]:
 
 
 def management_mounts(settings: Settings) -> Iterator[Mount]:
-    """Mounts of the management API: sites over the library, and every host that no other site has."""
+    """Mounts of the management API.
+
+    They are at each Contentstack site over the library, and at the library's own mounts on every host that no other
+    site has.
+    """
     others: list[str] = []
     for site in settings.site:
         mount = Mount.configured(site.prefix, site.hosts)
@@ -106,7 +114,10 @@ def management_mounts(settings: Settings) -> Iterator[Mount]:
 
 
 def _bucket_blobs(settings: Settings) -> BlobStore | None:
-    """The bucket of the library's files, checked by a request; None without one. Raises LibraryUnavailable."""
+    """The bucket of the library's files, checked by a request; None if no bucket is configured.
+
+    Raises LibraryUnavailable.
+    """
     if not settings.library_store:
         return None
     from cropmark.library.bucket_blobs import BucketBlobStore  # noqa: PLC0415 - slow to load, see above

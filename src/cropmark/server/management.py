@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.server.components import Components
 from cropmark.server.library import management_mounts
-from cropmark.server.policies import rate_limiter
-from cropmark.web.app import App
+from cropmark.server.policies import client_ip
+from cropmark.web.deps import Shutdown
 from cropmark.web.management.endpoint import ManagementContext, ManagementEndpoint
 
 
-def management_endpoints(parts: Components, app: App) -> Iterator[ManagementEndpoint]:
+def management_endpoints(parts: Components, shutdown: Shutdown) -> Iterator[ManagementEndpoint]:
     """An endpoint for each mount of the API; none without a library."""
     if parts.library is None:
         return
@@ -20,10 +20,11 @@ def management_endpoints(parts: Components, app: App) -> Iterator[ManagementEndp
     context = ManagementContext(
         library=parts.library,
         renderers=parts.pool,
-        limiter=rate_limiter(settings),
+        limiter=parts.limiter,
         metrics=parts.metrics,
+        client_ip=client_ip(settings),
         base_url=parts.base_url,
-        stopping=lambda: app.stopping,
+        shutdown=shutdown,
         max_upload_bytes=settings.max_upload_bytes,
         organization=settings.section(ContentstackSettings).organization,
         requests_per_s=settings.management_requests_per_s,

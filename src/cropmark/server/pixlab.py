@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from cropmark.config.paths import cache_folder, data_folder
@@ -17,27 +17,31 @@ from cropmark.dialects.pixlab.dialect import PixLab
 from cropmark.dialects.pixlab.settings import PixLabSettings
 from cropmark.library.errors import LibraryUnavailable
 from cropmark.library.results import FolderResults, ResultLimits
+from cropmark.ports import UploadStore
 from cropmark.server.components import Components
 from cropmark.server.errors import StartupError
-from cropmark.server.policies import client_ip, rate_limiter, untrusted_policy
+from cropmark.server.policies import client_ip, untrusted_policy
 from cropmark.server.sites import with_overrides
 from cropmark.sources.untrusted import UntrustedSource
 from cropmark.sources.uploads import TemporaryUploads
 from cropmark.sources.web import WebSource
-from cropmark.web.app import App
-from cropmark.web.deps import Endpoint
+from cropmark.web.deps import Endpoint, Shutdown
 from cropmark.web.pixlab.actions import PixLabContext
 from cropmark.web.pixlab.endpoint import PixLabEndpoint, either_keys, single_key
 from cropmark.web.pixlab.results import ResultDownloads, ResultUrls
 from cropmark.web.routing import Mount, Router
-from cropmark.web.site import Sites
+from cropmark.web.sending import BodySender
+from cropmark.web.site import Site, Sites
 
 if TYPE_CHECKING:
     from cropmark.library.bucket_results import BucketResults
 
 
 def pixlab_sites(settings: Settings) -> list[SiteSettings]:
-    """The sites that serve PixLab's API, in the order in which they are matched; `settings.folder` adds one."""
+    """The sites that serve PixLab's API, in the order in which they are matched.
+
+    If `settings.folder` is set, the dialect's default mounts are added to the configured sites.
+    """
     sites = [site for site in settings.site if site.dialect == PixLab.name]
     if settings.folder is not None:
         mounts = registry.entry(PixLab.name).mounts
@@ -47,32 +51,46 @@ def pixlab_sites(settings: Settings) -> list[SiteSettings]:
     return list(Router((_mount(site), site) for site in sites))
 
 
-async def pixlab_endpoints(parts: Components, app: App, sites: Sites, stack: AsyncExitStack) -> list[Endpoint]:
+def endpoint_sites(settings: Settings, uploads: UploadStore) -> Iterator[Site]:
+    """The mounts of the endpoints as sites for the playground, which sends the image with each request."""
+    for site in pixlab_sites(settings):
+        yield Site(site.display_name, PixLab(_own_settings(settings, site)), uploads, _mount(site))
+
+
+async def pixlab_endpoints(
+    parts: Components, shutdown: Shutdown, sites: Sites, sender: BodySender, stack: AsyncExitStack
+) -> list[Endpoint]:
     """The endpoints and the downloads of results; the stack closes them. Raises StartupError."""
     served = pixlab_sites(parts.settings)
     if not served:
         return []
-    context = await _context(parts, app, stack)
-    downloads = ResultDownloads(context.results, context.result_urls, sites, parts.metrics)
+    context = await _context(parts, shutdown, stack)
+    downloads = ResultDownloads(context.results, context.result_urls, sites, parts.metrics, sender)
     return [downloads, *_endpoints(parts.settings, served, context)]
 
 
 def _endpoints(settings: Settings, sites: list[SiteSettings], context: PixLabContext) -> Iterator[PixLabEndpoint]:
     for site in sites:
-        own = with_overrides(settings.section(PixLabSettings), site.settings)
-        own = replace(own, max_source_pixels=min(own.max_source_pixels, settings.max_source_pixels))
-        yield PixLabEndpoint(replace(context, dialect=PixLab(own)), name=site.display_name, mount=_mount(site))
+        dialect = PixLab(_own_settings(settings, site))
+        yield PixLabEndpoint(replace(context, dialect=dialect), name=site.display_name, mount=_mount(site))
+
+
+def _own_settings(settings: Settings, site: SiteSettings) -> PixLabSettings:
+    own = with_overrides(settings.section(PixLabSettings), site.settings)
+    return replace(own, max_source_pixels=min(own.max_source_pixels, settings.max_source_pixels))
 
 
 def _mount(site: SiteSettings) -> Mount:
     return Mount.configured(site.prefix, site.hosts)
 
 
-async def _context(parts: Components, app: App, stack: AsyncExitStack) -> PixLabContext:
-    """The values that all endpoints share."""
+async def _context(parts: Components, shutdown: Shutdown, stack: AsyncExitStack) -> PixLabContext:
+    """The dependencies that all PixLab endpoints share. Raises StartupError."""
     settings = parts.settings
     uploads = TemporaryUploads(cache_folder(settings) / "uploads")
-    source = UntrustedSource(WebSource(untrusted_policy(settings), parts.originals), uploads)
+    on_fetch = partial(parts.metrics.count_fetch, PixLab.name)
+    web = WebSource(untrusted_policy(settings), parts.originals, on_fetch=on_fetch)
+    source = UntrustedSource(web, uploads)
     stack.push_async_callback(source.close)
     results = await _results(settings)
     stack.push_async_callback(results.close)
@@ -87,9 +105,9 @@ async def _context(parts: Components, app: App, stack: AsyncExitStack) -> PixLab
         results=results,
         result_urls=ResultUrls(parts.base_url),
         owner_of_key=owner_of_key,
-        limiter=rate_limiter(settings),
+        limiter=parts.limiter,
         metrics=parts.metrics,
-        stopping=lambda: app.stopping,
+        shutdown=shutdown,
         client_ip=client_ip(settings),
         requests_per_minute=settings.pixlab_requests_per_minute,
         access_log=settings.access_log != "off",
@@ -112,7 +130,7 @@ async def _results(settings: Settings) -> FolderResults | BucketResults:
 
 @cache
 def session_key() -> str:
-    """The API key of this process: it does not change at a reload, because clients have been given it."""
+    """The random API key of this process. A reload does not change it, because clients already use it."""
     return generate_key()
 
 

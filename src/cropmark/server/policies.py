@@ -5,50 +5,37 @@ Every function raises InvalidConfiguration for a setting that it cannot parse.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, TypeVar
 
 from limits.errors import ConfigurationError
 
+from cropmark.config.addresses import socket_path
 from cropmark.config.errors import ConfigIssue, InvalidConfiguration
 from cropmark.config.settings import Settings
 from cropmark.config.signing_keys import site_keyring
 from cropmark.config.site import SiteSettings
 from cropmark.dialects import registry
 from cropmark.dialects.pixlab.settings import PixLabSettings
+from cropmark.ports import Limiter
 from cropmark.security.rate_limit import MemoryLimiter, new_limiter
 from cropmark.sources.policy import AllowedHost, HostRule, Policy
 from cropmark.web.access import AccessPolicy
 from cropmark.web.client_ip import ClientIp
 from cropmark.web.cors import CorsPolicy
+from cropmark.web.sending import BodySender, CutConnection, SendLimits
 from cropmark.web.variant_quota import VariantQuota
 
 T = TypeVar("T")
 
 PRODUCTION_VARIANTS_PER_MINUTE: Final = 600
-"""Enough for one office to open a page 25 times a minute that shows an image in eight widths and three formats."""
-
-HOST_FIX: Final = "write 127.0.0.1, ::1 or 0.0.0.0"
-"""The fix for a host that the server cannot listen on."""
-
-
-def listen_addresses(settings: Settings) -> tuple[tuple[socket.AddressFamily, str], ...]:
-    """The addresses of the configured host, the preferred one first."""
-    return _read("host", lambda: _addresses(settings.host), HOST_FIX)
-
-
-def _addresses(host: str) -> tuple[tuple[socket.AddressFamily, str], ...]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"{host} is not an address of this machine") from error
-    return tuple((family, str(at[0])) for family, _, _, _, at in found)
+"""Default limit in production: one office can open a page 25 times a minute that shows an image in eight widths and
+three formats."""
 
 
 def access_policy(settings: Settings, site: SiteSettings | None = None) -> AccessPolicy:
-    """The signatures, presets and widths of a site; None: of the folder, which has signatures only."""
+    """The access policy of a site. `site` None: of the folder, which has no presets and no allowed widths."""
     from_anyone = settings.image_headers_from_anyone
     policy = AccessPolicy(
         site_keyring(settings, site),
@@ -76,20 +63,30 @@ def cors_policy(settings: Settings, site: SiteSettings | None = None) -> CorsPol
 
 
 def client_ip(settings: Settings) -> ClientIp:
-    """Resolves the client address of a request, with the configured proxies trusted."""
-    return _read("trusted_proxies", lambda: ClientIp(settings.trusted_proxies), "write 10.0.0.7 or 10.1.0.0/16")
+    """The object that resolves the client address of a request; it trusts the configured proxies."""
+    return _read("trusted_proxies", lambda: _client_ip(settings), "write 10.0.0.7 or 10.1.0.0/16")
 
 
-def variant_quota(settings: Settings) -> VariantQuota:
+def _client_ip(settings: Settings) -> ClientIp:
+    return ClientIp(settings.trusted_proxies, trusts_socket=socket_path(settings.host) is not None)
+
+
+def body_sender(settings: Settings, cut: CutConnection) -> BodySender:
+    """The object that sends bodies within the configured limits."""
+    limits = SendLimits(settings.write_timeout_s, settings.max_sending_bytes, settings.max_connections_per_client)
+    return BodySender(limits, client_ip(settings), cut)
+
+
+def variant_quota(settings: Settings, limiter: Limiter) -> VariantQuota:
     """The limit on new variants of one image per client."""
     variants = settings.variants_per_minute
     if variants is None:
         variants = PRODUCTION_VARIANTS_PER_MINUTE if settings.production else 0
-    return VariantQuota(rate_limiter(settings), variants)
+    return VariantQuota(limiter, variants)
 
 
 def rate_limiter(settings: Settings) -> MemoryLimiter:
-    """The counter of requests: in memory, or in Redis for all servers that share it."""
+    """The counter of requests for rate limits: in memory, or in Redis if servers share one."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     try:
         return new_limiter(url)
@@ -102,13 +99,13 @@ def rate_limiter(settings: Settings) -> MemoryLimiter:
 
 
 def private_hosts(settings: Settings) -> tuple[AllowedHost, ...]:
-    """The private addresses and unusual ports that may be fetched from."""
+    """The hosts with a private address or an unusual port from which images may be fetched."""
     fix = "write host:port, such as 10.0.0.7:8080"
     return _read("allow_private_hosts", lambda: _each(AllowedHost.read, settings.allow_private_hosts), fix)
 
 
 def untrusted_policy(settings: Settings) -> Policy:
-    """The URLs that may be fetched for clients that name the image themselves."""
+    """The policy for URLs that a client names as the source of an image."""
     fix = "write hosts such as *.example.com"
     hosts = _read("pixlab_allowed_hosts", lambda: _each(HostRule.read, settings.pixlab_allowed_hosts), fix)
     return Policy(

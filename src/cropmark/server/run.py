@@ -1,38 +1,44 @@
-"""Runs the server: listens, reloads the configuration on SIGHUP, drains and stops on SIGTERM."""
+"""Runs the server: listens, reloads the configuration on SIGHUP (reloads.py), drains and stops on SIGTERM."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server as Granian
 
+from cropmark.config.addresses import base_url, socket_path
 from cropmark.config.errors import InvalidConfiguration
 from cropmark.config.loader import LoadedSettings
-from cropmark.config.paths import data_folder, ensure_temporary_folder
+from cropmark.config.paths import cache_folder, data_folder, ensure_temporary_folder
 from cropmark.config.settings import Settings
+from cropmark.fleet.host_locks import HostLocks
+from cropmark.fleet.siblings import Siblings
+from cropmark.runtime import tracing
+from cropmark.runtime.connections import Connections
+from cropmark.server import fronts
 from cropmark.server.errors import StartupError
-from cropmark.server.policies import HOST_FIX, listen_addresses
-from cropmark.server.wiring import Server, open_server
-from cropmark.web.request import Receive, Scope, Send
+from cropmark.server.http_server import HttpServer
+from cropmark.server.kept import Kept
+from cropmark.server.listening import listen, listening_addresses, with_addresses_of
+from cropmark.server.pixlab import session_key
+from cropmark.server.reloads import Generation, OperatorApp, Reloader, SwappableApp, connection_limits
+from cropmark.server.supervisor import STOP, Forked, Supervisor, hold_reloads, release_reloads
+from cropmark.server.wiring import Server
+from cropmark.web.sessions import session_seed
 
 log = structlog.get_logger("cropmark.server")
 
-HEADER_TIMEOUT_S = 15
-"""Seconds that a client has to send its headers."""
-REPLACED_TIMEOUT_S = 30.0
-"""Seconds that requests have to finish on a server that a reload has replaced."""
+_OPERATOR_CONNECTIONS = 64
+_URL_OVER_SOCKET = "http://localhost"
+"""The server's own URL, if it listens on a socket and `public_url` is not set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class RunningServer:
 
     server: Server
     address: str
+    admin_address: str = ""
+    """The base URL of the operator paths, if they have a port of their own."""
 
 
 def run(
@@ -49,9 +57,48 @@ def run(
     reload_settings: Callable[[], LoadedSettings],
     on_started: Callable[[RunningServer], None],
 ) -> None:
-    """Run serve() on uvloop, on which a cache hit takes 25 % less CPU time than on asyncio's loop (decisions/0130)."""
+    """Run serve() on uvloop, on which a cache hit takes 25 % less CPU time than on asyncio's loop (decisions/0130).
+
+    With several fronts, each of them is a fork of this process that runs serve(), and this process supervises them.
+    """
+    hold_reloads()  # until _handle_signals()
+    count, forked = fronts.number_of(loaded.settings), None
+    if count > 1:
+        forked = _supervise(loaded.settings, count)
+        if forked is None:
+            return
+        front, load_all = forked.front, reload_settings
+        reload_settings = lambda: fronts.loaded_by(load_all(), front)  # noqa: E731
+        loaded = fronts.loaded_by(loaded, front)
+        if not forked.is_first_start:  # the configuration may have been reloaded since the server's start
+            with contextlib.suppress(InvalidConfiguration):
+                loaded = with_addresses_of(loaded.settings, reload_settings())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(loaded, reload_settings=reload_settings, on_started=on_started))
+        runner.run(serve(loaded, reload_settings=reload_settings, on_started=on_started, forked=forked))
+
+
+def _supervise(settings: Settings, count: int) -> Forked | None:
+    """Run `count` fronts until they have ended; None then. In each of their processes, returns its Forked.
+
+    Raises StartupError, and SystemExit if a front did not start, which has printed the reason.
+    """
+    ensure_temporary_folder(data_folder(settings))
+    for secret in (session_key, session_seed):
+        secret()  # before the forks: all fronts must have the same ones
+    public, admin = listening_addresses(settings)
+    listeners = tuple(listen(*address) for address in (public, admin) if address is not None)
+    _remove_files_beyond(settings, count)
+    supervisor = Supervisor(count, listeners)
+    forked = supervisor.run()
+    if forked is None and supervisor.status:
+        raise SystemExit(supervisor.status)
+    return forked
+
+
+def _remove_files_beyond(settings: Settings, count: int) -> None:
+    """Remove the files of fronts that the server had before, once its addresses show that no other server runs."""
+    with contextlib.suppress(OSError):  # the cache is opened later, and reports it
+        fronts.remove_files_beyond(settings, count)
 
 
 async def serve(
@@ -59,218 +106,141 @@ async def serve(
     *,
     reload_settings: Callable[[], LoadedSettings],
     on_started: Callable[[RunningServer], None],
+    forked: Forked | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises StartupError, and InvalidConfiguration for an invalid host.
 
     `reload_settings` loads the configuration again for SIGHUP; `on_started` is called when requests are accepted.
+    `forked` is this process's front, if there are several.
     """
-    settings = loaded.settings
-    host, port = find_port(settings)
-    url = base_url(host, port)
-    front = _SwappableApp(await _Generation.open(settings, url))
-    reloads = _Reloader(front, reload_settings, (settings.host, settings.port), url)
+    stop_tracing = tracing.start()
     try:
-        await _serve(front, reloads, settings, (host, port), on_started)
+        await _run(loaded.settings, reload_settings, on_started, forked)
     finally:
-        await reloads.close()
+        await asyncio.to_thread(stop_tracing)
     log.info("stopped")
 
 
-async def _serve(
-    front: _SwappableApp,
-    reloads: _Reloader,
+async def _run(
     settings: Settings,
-    address: tuple[str, int],
+    reload_settings: Callable[[], LoadedSettings],
     on_started: Callable[[RunningServer], None],
+    forked: Forked | None,
+) -> None:
+    front = None if forked is None else forked.front
+    public, admin = listening_addresses(settings) if front is None else front.addresses
+    if front is None:
+        _remove_files_beyond(settings, 1)
+    path = socket_path(public[0])
+    url = _URL_OVER_SOCKET if path else base_url(*public)
+    connections = Connections(str(path) if path else public[1], *connection_limits(settings))
+    kept = Kept() if forked is None else _kept_by(forked, settings)
+    app = SwappableApp(await Generation.open(settings, url, connections.cut, kept))
+    reloads = Reloader(app, reload_settings, settings, url, connections, kept)
+    try:
+        if kept.siblings is not None:
+            kept.siblings.answers = app.generation.server.answers
+            await kept.siblings.listen()
+        await _serve(app, reloads, settings, connections, public, admin, on_started, forked)
+    finally:
+        if kept.siblings is not None:
+            await kept.siblings.close()
+        await reloads.close()
+
+
+def _kept_by(forked: Forked, settings: Settings) -> Kept:
+    """The parts of one of several fronts. Raises StartupError."""
+    folder, front = cache_folder(settings), forked.front
+    try:
+        locks = HostLocks(folder / "renders.lock")
+        if not forked.is_first_start:
+            fronts.drop_originals(settings, front.number)
+    except OSError as error:
+        message = f"the cache folder {folder} is not writable: {error.strerror or error}"
+        raise StartupError(message, "give another folder with --cache") from error
+    return Kept(Siblings(front.folder, front.number, front.count), locks)
+
+
+async def _serve(
+    front: SwappableApp,
+    reloads: Reloader,
+    settings: Settings,
+    connections: Connections,
+    address: tuple[str, int],
+    admin: tuple[str, int] | None,
+    on_started: Callable[[RunningServer], None],
+    forked: Forked | None,
 ) -> None:
     ensure_temporary_folder(data_folder(settings))
-    granian = _granian(front, *address)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reloads.begin)
-    listening = asyncio.ensure_future(granian.serve())
-    await _wait_for_connection(*address, listening)
-    on_started(RunningServer(front.generation.server, base_url(*address)))
+    _handle_signals(stop, reloads, forked)
+    shared = (None, None) if forked is None else (*forked.front.listeners, None)
+    public = await HttpServer.start(
+        front,
+        address,
+        connections,
+        max_connections=settings.max_connections,
+        stall_s=settings.write_timeout_s,
+        shared=shared[0],
+    )
+    operators = None if admin is None else await _start_operators(front, admin, settings.write_timeout_s, shared[1])
+    admin_url = "" if admin is None else base_url(*admin)
+    if forked is None or (forked.is_first_start and not forked.front.number):
+        on_started(RunningServer(front.generation.server, base_url(*address), admin_url))
+    if forked is not None:
+        forked.report_ready()
     log.info("started", address=base_url(*address), pid=os.getpid())
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({listening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    ends: set[asyncio.Future[Any]] = {public.listening, asyncio.ensure_future(stop.wait())}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if settings.drain_delay_s and not public.listening.done():
+        await _leave(front, stop, settings.drain_delay_s)
     log.info("stopping", requests=front.generation.server.app.requests_in_progress)
     if unfinished := await reloads.drain(settings.shutdown_timeout_s):
         log.warning("stopped before all requests had finished", requests=unfinished)
-    granian.stop()  # type: ignore[no-untyped-call]  # granian types the rest
-    with contextlib.suppress(asyncio.CancelledError):
-        await listening
+    await public.stop()
+    if operators is not None:
+        await operators.stop()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Generation:
-    """A server built from one reading of the configuration, and the stack that closes it."""
-
-    server: Server
-    stack: AsyncExitStack
-
-    @classmethod
-    async def open(cls, settings: Settings, url: str) -> _Generation:
-        stack = AsyncExitStack()
-        return cls(await stack.enter_async_context(open_server(settings, url)), stack)
-
-
-class _SwappableApp:
-    """The ASGI app given to the HTTP server; a reload replaces the generation that it calls."""
-
-    # Granian copies the app's __dict__, so the first generation would stay in memory.
-    __slots__ = ("generation",)
-
-    def __init__(self, generation: _Generation) -> None:
-        self.generation = generation
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.generation.server.app(scope, receive, send)
-
-
-class _Reloader:
-    """On SIGHUP, builds a server from the current configuration; it replaces the running one unless that fails.
-
-    Reloads run one after the other, and a signal during a reload starts another one: the configuration may have changed
-    after it was read. A replaced server finishes its requests in the background and is closed, so a slow request
-    delays no reload (docs/decisions/0190).
-    """
-
-    def __init__(
-        self,
-        front: _SwappableApp,
-        reload_settings: Callable[[], LoadedSettings],
-        configured: tuple[str, int],
-        listening: str,
-    ) -> None:
-        self._front = front
-        self._configured = configured
-        """Host and port of the configuration at the start."""
-        self._listening = listening
-        self._reload_settings = reload_settings
-        self._is_requested = False
-        self._task: asyncio.Task[None] | None = None
-        self._replaced: dict[asyncio.Task[None], _Generation] = {}
-        """Generations that finish their requests, by the task that closes them."""
-        self._closing = asyncio.Event()
-
-    def begin(self) -> None:
-        self._is_requested = True
-        if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._reload_while_requested())
-
-    async def _reload_while_requested(self) -> None:
-        while self._is_requested and not self._closing.is_set():
-            self._is_requested = False
-            await self._reload()
-
-    async def _reload(self) -> None:
-        try:
-            settings = self._reload_settings().settings
-            fresh = await _Generation.open(settings, self._listening)
-        except (InvalidConfiguration, StartupError) as error:
-            log.error("reload failed, the configuration is unchanged", reason=str(error))  # noqa: TRY400 - an expected error needs no traceback
-            return
-        except Exception:
-            log.exception("reload failed, the configuration is unchanged")
-            return
-        replaced, self._front.generation = self._front.generation, fresh
-        closing = asyncio.ensure_future(self._finish(replaced))
-        self._replaced[closing] = replaced
-        closing.add_done_callback(self._replaced.pop)
-        log.info("reloaded")
-        if (settings.host, settings.port) != self._configured:
-            log.warning("the new host or port takes effect at the next start", listening=self._listening)
-
-    async def _finish(self, generation: _Generation) -> None:
-        """Close a replaced generation when its requests have finished, at the latest after REPLACED_TIMEOUT_S."""
-        app = generation.server.app
-        waits = [asyncio.ensure_future(app.drain(REPLACED_TIMEOUT_S)), asyncio.ensure_future(self._closing.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        if app.requests_in_progress:
-            log.warning("requests from before a reload did not finish", requests=app.requests_in_progress)
-        try:
-            await generation.stack.aclose()
-        except Exception:
-            log.exception("a replaced server did not close")
-
-    async def drain(self, timeout_s: float) -> int:
-        """Reject new work, wait for the requests of all generations; the number left after the timeout."""
-        apps = [generation.server.app for generation in (self._front.generation, *self._replaced.values())]
-        await asyncio.gather(*(app.drain(timeout_s) for app in apps))
-        return sum(app.requests_in_progress for app in apps)
-
-    async def close(self) -> None:
-        """Close all generations."""
-        self._closing.set()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
-        await asyncio.gather(*self._replaced, return_exceptions=True)
-        await self._front.generation.stack.aclose()
-
-
-def _granian(front: _SwappableApp, host: str, port: int) -> Granian:
-    return Granian(
-        front,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,  # a proxy in front does TLS and HTTP/2; detecting HTTP/2 takes time on each connection
-        websockets=False,
-        backlog=1024,
-        log_enabled=False,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_S * 1000, max_buffer_size=64 * 1024),
+async def _start_operators(
+    front: SwappableApp, address: tuple[str, int], stall_s: float, shared: socket.socket | None
+) -> HttpServer:
+    """A second HTTP server on the same event loop, for the operator paths."""
+    return await HttpServer.start(
+        OperatorApp(front),
+        address,
+        Connections(address[1], 0, lambda _: None, stall_s),
+        max_connections=_OPERATOR_CONNECTIONS,
+        stall_s=stall_s,
+        shared=shared,
     )
 
 
-def find_port(settings: Settings) -> tuple[str, int]:
-    """The address and port to listen on; for port 0 a free one. Raises StartupError if they are not available."""
-    host, port = settings.host, settings.port
-    failures: list[OSError] = []
-    for family, address in listen_addresses(settings):
-        try:
-            return address, _bindable_port(family, address, port)
-        except PermissionError as error:
-            raise StartupError(f"no permission to listen on port {port}", "use a port above 1023: --port") from error
-        except OSError as error:
-            failures.append(error)
-    first = failures[0]
-    if first.errno == errno.EADDRNOTAVAIL:
-        raise StartupError(f"host: {host} is not an address of this machine", HOST_FIX) from first
-    reason = first.strerror or str(first)
-    raise StartupError(f"port {port} of {host} is not free: {reason}", f"try --port {port + 1}") from first
+def _handle_signals(stop: asyncio.Event, reloads: Reloader, forked: Forked | None) -> None:
+    """Stop on SIGTERM and SIGINT, reload on SIGHUP.
 
-
-def _bindable_port(family: socket.AddressFamily, host: str, port: int) -> int:
-    """The port, or a free one for 0. Raises OSError if another process uses it."""
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        bound: int = probe.getsockname()[1]
-        return bound
-
-
-def base_url(host: str, port: int) -> str:
-    """The server's URL for clients on this machine."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
-    return f"http://{name}:{port}"
-
-
-async def _wait_for_connection(host: str, port: int, listening: asyncio.Future[None]) -> None:
-    """Return when a connection is accepted. Raises StartupError after ten seconds without one."""
-    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    for _ in range(200):
-        if listening.done():
-            break
-        try:
-            _, writer = await asyncio.open_connection(target, port)
-        except OSError:
-            await asyncio.sleep(0.05)
-            continue
-        writer.close()
+    One of several fronts stops on the signal of its supervisor, and if the supervisor has ended.
+    """
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reloads.begin)
+    release_reloads()
+    for number in (signal.SIGTERM, signal.SIGINT) if forked is None else (STOP,):
+        loop.add_signal_handler(number, stop.set)
+    if forked is None:
         return
-    raise StartupError(f"the server does not accept connections on port {port}", "see the log above")
+    lifeline = forked.front.lifeline
+
+    def supervisor_ended() -> None:
+        loop.remove_reader(lifeline)
+        stop.set()
+
+    loop.add_reader(lifeline, supervisor_ended)
+
+
+async def _leave(front: SwappableApp, stop: asyncio.Event, delay_s: float) -> None:
+    """Report not ready, but serve for `delay_s` seconds. A second signal ends the delay."""
+    front.generation.server.app.shutdown.leaving = True
+    log.info("not ready, stopping soon", delay_s=delay_s)
+    stop.clear()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), delay_s)

@@ -21,7 +21,7 @@ class Reach(Enum):
     PRIVATE = "private"
     """This machine or this network: rejected unless the operator allows the host and port."""
     NEVER = "never"
-    """Metadata, link-local, multicast, reserved, tunnels: rejected unless the operator allows exactly this address."""
+    """Cloud metadata, link-local, multicast, reserved or tunnel: rejected unless the operator allows this address."""
 
 
 # fmt: off
@@ -76,10 +76,10 @@ _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "la
 
 
 def reach(address: Address) -> Reach:
-    """The class of an address. An IPv4 address inside an IPv6 address is extracted first.
+    """The reachability class of an address.
 
     NAT64, IPv4-mapped and ISATAP addresses have the class of the IPv4 address in them. 6to4, Teredo, IPv4-compatible
-    addresses and the local NAT64 prefix are NEVER: no public server is reachable only there.
+    addresses and the local NAT64 prefix are NEVER: every public server has another address.
     """
     if isinstance(address, IPv4Address):
         return _reach_4(address)

@@ -1,8 +1,8 @@
-"""The guard at the connection: checks every address when its socket is created, after look-ups and redirects.
+"""Checks every address of an outgoing connection when the socket is created, after look-ups and redirects.
 
-aiohttp calls its connector's `socket_factory` for each address that it connects to, from names and literal addresses
-alike; it calls its resolver for names only. So the factory enforces the policy. The resolver rejects earlier, and it
-also rejects a name if only some of its addresses are public: mixed answers are a sign of DNS rebinding
+aiohttp calls its connector's `socket_factory` for each address that it connects to; it calls its resolver for names
+only, not for literal addresses. So the factory enforces the policy. The resolver rejects earlier, and it also rejects a
+name that has both public and other addresses: this is a sign of DNS rebinding
 (https://github.com/nccgroup/singularity/wiki).
 """
 
@@ -24,15 +24,15 @@ from cropmark.sources.addresses import Reach, reach
 from cropmark.sources.policy import AllowedHost, Policy, Reachability
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
-"""The addresses of a host name, as text. Raises OSError."""
+"""Looks up a host name and returns its addresses as text. Raises OSError."""
 
 _MAX_ADDRESSES = 8
-"""Number of addresses of one name that are tried."""
+"""Largest number of addresses of one name to which a connection is tried."""
 _LOOKUP_THREADS = 8
 
 
 class AddressRefused(PermissionError):
-    """An address that may not be connected to. An OSError, since aiohttp only handles these while it connects."""
+    """Raised for an address to which a connection is forbidden. An OSError, since aiohttp expects it here."""
 
     def __init__(self) -> None:
         super().__init__(13, "this address may not be fetched from")
@@ -40,20 +40,20 @@ class AddressRefused(PermissionError):
 
 @dataclass(frozen=True, slots=True)
 class NetworkAccess:
-    """The system calls of the guard. Tests replace them; the checks run before any of them is used."""
+    """The system calls that look up names and create sockets. Tests replace them."""
 
     lookup: Lookup | None = None
-    """None: the system's resolver, in its own threads."""
+    """Looks up a host name; None uses the system's resolver, in separate threads."""
     new_socket: Callable[[int, int, int], socket.socket] = socket.socket
     tls: ssl.SSLContext | None = None
-    """None: the system's certificate authorities."""
+    """The trusted certificate authorities; None trusts the system's."""
 
 
 SYSTEM = NetworkAccess()
 
 
 class Guard:
-    """Checks addresses and creates the sockets to them, for one Reachability."""
+    """Checks addresses, and creates sockets to the allowed addresses, for one Reachability."""
 
     def __init__(self, policy: Policy, reachability: Reachability, network: NetworkAccess) -> None:
         self._reachability = reachability
@@ -78,7 +78,7 @@ class Guard:
                 )
 
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """An unconnected socket for an entry of getaddrinfo(). Raises AddressRefused."""
+        """An unconnected socket. `info` is an entry of getaddrinfo(). Raises AddressRefused."""
         family, kind, protocol, _, address = info
         if not self.allows(str(address[0]), int(address[1])):
             raise AddressRefused
@@ -104,7 +104,7 @@ class GuardedResolver(AbstractResolver):
 
 
 class SystemResolver:
-    """The system's resolver in its own threads: names without an answer must not block other work."""
+    """The system's resolver, in separate threads: a look-up without an answer must not block other work."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, "cropmark-names")

@@ -1,36 +1,33 @@
-"""A guarded fetch: follows redirects, and enforces status, timeouts, the byte limit and an image signature."""
+"""Fetches URLs under a Policy: follows redirects, and checks status, timeouts, byte limit and file signature."""
 
 from __future__ import annotations
 
 import asyncio
-from asyncio import IncompleteReadError, Semaphore
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from asyncio import IncompleteReadError
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
-from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
-from cropmark.model.formats import SNIFF_BYTES, sniff_format
-from cropmark.model.media_types import media_type_of
+from cropmark.model.formats import SNIFF_BYTES
 from cropmark.model.problems import (
     BrokenEncoding,
-    Overloaded,
     SourceFailed,
+    SourceForbidden,
     SourceNotFound,
     SourceProblem,
     SourceTimeout,
-    SourceTooLarge,
-    SourceUnusable,
     UnknownEncoding,
 )
+from cropmark.runtime import tracing
 from cropmark.sources.connection import SYSTEM, AddressRefused, NetworkAccess, SystemResolver, new_session
 from cropmark.sources.policy import Policy, Reachability
 from cropmark.sources.spool import Spool
+from cropmark.sources.transfer import BodyRules, ConcurrencyLimit, NewSpool, OriginResponse, Validators, spool_body
 from cropmark.sources.urls import forbidden_address, origin, redirect_target
 
 _PIECE_BYTES = 65_536
@@ -40,39 +37,20 @@ _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
 @dataclass(frozen=True, slots=True)
-class Validators:
-    """The validators of a conditional request, valid only for the URL of the response that contained them."""
-
-    final_url: str
-    etag: str | None
-    last_modified: str | None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
-        return {name: value for name, value in headers.items() if value}
-
-
-@dataclass(frozen=True, slots=True)
 class OriginRequest:
-    """A URL to fetch, headers that only its own origin receives, and validators of a stored original."""
+    """A URL to fetch, headers that only the URL's origin receives, and the validators of a stored original."""
 
     url: URL
     headers: tuple[tuple[str, str], ...] = ()
     validators: Validators | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OriginResponse:
-    """The response of the final URL. `body` None: 304, the stored original is still current."""
-
-    final_url: str
-    headers: Mapping[str, str]
-    body: Spool | None
-
-
 class Fetcher:
-    """Fetches by one Policy. Each Reachability has its own session: a connection to a private host is not reused."""
+    """Fetches under one Policy.
+
+    Each Reachability has a separate session, so that a request that may reach only public addresses never reuses a
+    connection to a private host.
+    """
 
     def __init__(self, policy: Policy, network: NetworkAccess = SYSTEM) -> None:
         self._policy = policy
@@ -81,23 +59,29 @@ class Fetcher:
         self._sessions: dict[Reachability, aiohttp.ClientSession] = {}
         self._concurrency = ConcurrencyLimit(policy.max_fetches, policy.max_fetches_per_host)
 
-    async def fetch(self, request: OriginRequest, new_spool: Callable[[], Spool]) -> OriginResponse:
-        """The response to a GET after redirects. The caller discards its Spool.
+    async def fetch(self, request: OriginRequest, new_spool: NewSpool) -> OriginResponse:
+        """The response to a GET, after redirects. The caller discards the Spool in the response.
 
         Raises SourceForbidden, SourceNotFound, SourceTooLarge, SourceUnusable, SourceFailed or SourceTimeout, and
-        Overloaded if too many fetches are in progress. Their texts contain nothing of the origin's response.
+        Overloaded if too many fetches are in progress. The texts contain nothing from the origin's response.
         """
         try:
             async with asyncio.timeout(self._policy.total_s):
                 return await self._follow(request, new_spool)
+        except SourceForbidden as error:
+            raise self._refused() from error
         except TimeoutError as error:
             raise SourceTimeout("the image's server took too long", fix="try again later") from error
         except aiohttp.ClientError as error:
             if isinstance(getattr(error, "os_error", None), AddressRefused):
-                raise forbidden_address() from error
+                raise self._refused() from error
             raise _transfer_problem(error) from error
         except OSError as error:
             raise _failed("could not be reached") from error
+
+    def _refused(self) -> SourceProblem:
+        """The problem of a redirect or an address that the policy refuses."""
+        return forbidden_address() if self._policy.chosen_by_client else _failed("is at an address that is not allowed")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -106,7 +90,7 @@ class Fetcher:
         if self._system_resolver is not None:
             self._system_resolver.close()
 
-    async def _follow(self, request: OriginRequest, new_spool: Callable[[], Spool]) -> OriginResponse:
+    async def _follow(self, request: OriginRequest, new_spool: NewSpool) -> OriginResponse:
         url = request.url
         for _ in range(self._policy.max_redirects + 1):
             reachability = self._policy.reachability(url)
@@ -120,14 +104,16 @@ class Fetcher:
         raise _failed("redirects too often")
 
     async def _request(
-        self, url: URL, reachability: Reachability, request: OriginRequest, new_spool: Callable[[], Spool]
+        self, url: URL, reachability: Reachability, request: OriginRequest, new_spool: NewSpool
     ) -> OriginResponse | URL:
-        """One request: its response, or the target of a redirect."""
+        """Sends one request, and returns its response or the target of a redirect."""
         known = request.validators
         validators = known if known is not None and known.final_url == str(url) else None
         own_headers = (*self._policy.headers, *request.headers)
         headers = dict(own_headers if origin(url) == origin(request.url) else ())
         headers |= validators.headers if validators is not None else {}
+        if not self._policy.chosen_by_client and origin(url) == origin(request.url):
+            headers |= tracing.outgoing_headers()
         async with await self._send(url, reachability, headers) as response:
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location is not None:
@@ -146,72 +132,29 @@ class Fetcher:
         async with asyncio.timeout(self._policy.connect_s + self._policy.first_byte_s):
             return await client.get(url, headers=headers, allow_redirects=False)
 
-    async def _body(self, response: aiohttp.ClientResponse, name: str, new_spool: Callable[[], Spool]) -> Spool:
-        """The body in a file; `name` is that of the requested file.
+    async def _body(self, response: aiohttp.ClientResponse, name: str, new_spool: NewSpool) -> Spool:
+        """Writes the body to a file. `name` is the name of the requested file.
 
-        The limit counts decoded bytes; a large Content-Length is rejected before reading.
+        The limit counts decoded bytes. A Content-Length above the limit is rejected before reading.
         """
-        limit = self._policy.limit_bytes
-        if (response.content_length or 0) > limit:
-            raise _too_large(limit)
-        head = await _head(response.content)
-        if sniff_format(head) is None and (self._policy.images_only or media_type_of(name, head) is None):
-            raise SourceUnusable("the response is not an image of a supported format")
-        spool = new_spool()
-        try:
-            piece = head
-            while piece:
-                if spool.bytes + len(piece) > limit:
-                    raise _too_large(limit)
-                spool.write(piece)
-                piece = await response.content.read(_PIECE_BYTES)
-        except BaseException:
-            spool.discard()
-            raise
-        return spool
+        rules = BodyRules(self._policy.limit_bytes, self._policy.images_only)
+        rules.check_length(response.content_length or 0)
+        return await spool_body(_pieces(response.content), name, rules, new_spool)
 
 
-class ConcurrencyLimit:
-    """Limits the number of concurrent fetches, in total and per host."""
-
-    def __init__(self, total: int, per_host: int) -> None:
-        self._all = Semaphore(total)
-        self._per_host = per_host
-        self._hosts: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def slot(self, host: str, wait_s: float) -> AsyncIterator[None]:
-        """Waits up to `wait_s` for a free slot. Raises Overloaded."""
-        host_slots = self._hosts.get(host)
-        if host_slots is None:
-            host_slots = self._hosts[host] = Semaphore(self._per_host)
-        # The host's slot first: requests that wait for a slow host must not occupy slots of all hosts.
-        async with _acquired(host_slots, wait_s), _acquired(self._all, wait_s):
-            yield
-
-
-@asynccontextmanager
-async def _acquired(semaphore: Semaphore, wait_s: float) -> AsyncIterator[None]:
+async def _pieces(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The body in pieces. The first piece has SNIFF_BYTES, or is the whole body."""
     try:
-        async with asyncio.timeout(wait_s):
-            await semaphore.acquire()
-    except TimeoutError as error:
-        raise Overloaded("too many images are being fetched", fix="try again later", retry_after_s=2) from error
-    try:
-        yield
-    finally:
-        semaphore.release()
-
-
-async def _head(stream: aiohttp.StreamReader) -> bytes:
-    try:
-        return await stream.readexactly(SNIFF_BYTES)
+        piece = await stream.readexactly(SNIFF_BYTES)
     except IncompleteReadError as short:
-        return short.partial
+        piece = short.partial
+    while piece:
+        yield piece
+        piece = await stream.read(_PIECE_BYTES)
 
 
 def _check_status(status: int) -> None:
-    """Raises unless the status is 200. Dialects may repeat the number; the origin's text is not passed on."""
+    """Raises a SourceProblem with the status in `origin_status` if the status is not 200."""
     if status == HTTPStatus.OK:
         return
     problem: SourceProblem
@@ -235,7 +178,3 @@ def _transfer_problem(error: aiohttp.ClientError) -> SourceProblem:
 
 def _failed(what: str) -> SourceFailed:
     return SourceFailed(f"the image's server {what}", fix="check the URL, or try again later")
-
-
-def _too_large(limit_bytes: int) -> SourceTooLarge:
-    return SourceTooLarge(f"the image is larger than the limit of {limit_bytes:,} bytes", fix="use a smaller one")

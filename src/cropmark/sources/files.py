@@ -1,11 +1,11 @@
 """The images of a folder, by their path below it.
 
-A path that does not name an image file inside the folder is missing. One text for every reason, so that clients
-cannot find out what else exists. Names that begin with a dot are never served, which excludes `.` and `..` as well as
-`.git` and `.env`. Symbolic links are followed, but not out of the folder.
+A path that does not name a file inside the folder raises SourceNotFound. Its text is the same for every reason, so that
+clients cannot find out which other files exist. Names that begin with a dot are never served, which excludes `.` and
+`..` as well as `.git` and `.env`. Symbolic links are followed, but not out of the folder.
 
-A path is read as nginx reads it: several slashes count as one. A name with an accent has two spellings in Unicode, and
-programs write either: if no file has the spelling of the path, a file with the other one is served.
+As in nginx, several slashes count as one. A name with an accent has two spellings in Unicode, and programs write either
+of them: if no file has the spelling in the path, a file with the other spelling is served.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = structlog.get_logger("cropmark.sources")
 # O_NONBLOCK: opening a FIFO would wait for a writer. O_NOCTTY: a terminal would become our controlling terminal.
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
-# Each part: not empty, no dot first, no slash, backslash, NUL, or half of a surrogate pair.
+# A part of a path: not empty, not beginning with a dot, without slash, backslash, NUL, or half of a surrogate pair.
 _PART: Final = r"[^./\\\0\ud800-\udfff][^/\\\0\ud800-\udfff]*"
 _NAME: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 _SLASHES: Final = re.compile("//+")
@@ -47,7 +47,7 @@ _SYSTEM_ERRORS: Final = frozenset(
 """Errors that do not show whether the file exists: too many open files, or a failing disk."""
 _MAX_PURGES: Final = 64
 _MAX_VERSIONS: Final = 8192
-"""Largest number of remembered versions: creating a SourceVersion takes longer than the system call."""
+"""Largest number of versions in memory. They save time: creating a SourceVersion takes longer than the system call."""
 _MAX_LISTED_FILES: Final = 20_000
 
 
@@ -68,9 +68,9 @@ class FolderSource:
         self._generations = PurgeGenerations(_MAX_PURGES)
 
     def stat(self, ref: SourceRef) -> SourceVersion:
-        """The version, by one system call. Does not check that the file is inside the folder: open() does.
+        """The version of a file, by one system call. Does not check that the file is inside the folder.
 
-        A file outside is never opened, so no cache contains a rendition of it.
+        open() checks this, so no cache contains a rendition of a file outside the folder.
         """
         path = ref.path if isinstance(ref, SitePath) else ""
         known = self._versions.get(path)
@@ -95,7 +95,7 @@ class FolderSource:
         return self._open(_checked_path(ref))
 
     def identity(self, ref: SourceRef) -> str:
-        """`files:sky/blue.jpg`, also for a folder or a missing file. Raises SourceNotFound for other references."""
+        """`files:sky/blue.jpg`, also for a folder or a missing file. Raises SourceNotFound if `ref` is not a path."""
         if not isinstance(ref, SitePath):
             _raise_not_found()
         return self._identity(_SLASHES.sub("/", ref.path).removeprefix("/"))
@@ -107,7 +107,7 @@ class FolderSource:
         """Do nothing: no file is open between requests."""
 
     def images(self, limit: int) -> list[str]:
-        """Paths of the first images, sorted within each folder. Looks at 20,000 files at most."""
+        """The paths of at most `limit` images, sorted within each folder. Looks at 20,000 files at most."""
         return list(itertools.islice(self._images(), limit))
 
     def count(self) -> int:
@@ -125,15 +125,21 @@ class FolderSource:
             # All checks use the descriptor: replacing the file now cannot change their result.
             status = os.fstat(descriptor)
             version = self._version(path, FileState.of(status))
-            if not _real_path(descriptor).is_relative_to(self.root.resolve()):
+            if not self._contains(_real_path(descriptor)):
                 _raise_not_found()
         except BaseException:
             os.close(descriptor)
             raise
         return OpenSource.from_fd(descriptor, status.st_size, version)
 
+    def _contains(self, real_path: str) -> bool:
+        """True if a path without links is inside the folder."""
+        if real_path.startswith(self._prefix):  # then the path of the folder has no links either
+            return True
+        return real_path.startswith(f"{os.path.realpath(self.root).rstrip('/')}/")
+
     def _version(self, path: str, state: FileState) -> SourceVersion:
-        """Raises SourceNotFound for anything but a regular file."""
+        """The version of a file in this state. Raises SourceNotFound if it is not a regular file."""
         if not stat.S_ISREG(state.mode):
             _raise_not_found()
         identity = self._identity(path)
@@ -141,11 +147,14 @@ class FolderSource:
         return SourceVersion(identity, version, self._generations.of(identity), state.mtime_ns / 1e9)
 
     def _identity(self, path: str) -> str:
-        """One identity for all spellings of a path, so that a purge covers them."""
+        """The identity of a path. Both Unicode spellings of a path have one identity, so that a purge covers both."""
         return f"{self._name}:{path if path.isascii() else normalize('NFC', path)}"
 
     def _other_spelling(self, path: str, error: OSError) -> str:
-        """The path of a file with an equal name in the other Unicode form. Raises SourceNotFound, SourceFailed."""
+        """The path of an existing file with the same name in another Unicode form, after opening `path` failed.
+
+        Raises SourceNotFound, or SourceFailed.
+        """
         if error.errno != errno.ENOENT or path.isascii():
             _raise_open_error(path, error)
         found: list[str] = []
@@ -180,7 +189,7 @@ class FolderSource:
 def _checked_path(ref: SourceRef) -> str:
     """The path of a reference. Raises SourceNotFound if no file that we serve can have it.
 
-    It was percent-decoded once: a remaining `%2e` is part of the name.
+    The path was percent-decoded once, so a `%2e` in it is part of the file's name.
     """
     if not isinstance(ref, SitePath):
         _raise_not_found()
@@ -191,7 +200,7 @@ def _checked_path(ref: SourceRef) -> str:
 
 
 def _raise_open_error(path: str, error: OSError) -> NoReturn:
-    """Raises SourceNotFound or SourceFailed."""
+    """Raise SourceFailed if the system failed, else SourceNotFound."""
     if error.errno in _SYSTEM_ERRORS:
         log.warning("a file cannot be opened", path=path, error=error.strerror)
         raise SourceFailed("the image cannot be read now", fix="try again later") from error
@@ -204,11 +213,11 @@ def _raise_not_found() -> NoReturn:
     raise SourceNotFound("the image does not exist") from None
 
 
-def _real_path(descriptor: int) -> Path:
+def _real_path(descriptor: int) -> str:
     """The path of an open file, with links resolved."""
     if sys.platform == "darwin":
-        return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
-    return Path(f"/proc/self/fd/{descriptor}").readlink()
+        return os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - a Path takes longer than the call
 
 
 def _walk(root: Path) -> Iterator[str]:

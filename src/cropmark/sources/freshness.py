@@ -1,7 +1,7 @@
-"""Lifetimes of an origin's responses, by their headers. Pure functions.
+"""Computes from its headers how long an origin's response may be used. Pure functions.
 
-RFC 9111 for a shared cache: s-maxage, else max-age, else Expires, else a tenth of the time since Last-Modified, else
-the default. The operator's bounds are applied last. stale-while-revalidate and stale-if-error: RFC 5861.
+Follows RFC 9111 for a shared cache: s-maxage, else max-age, else Expires, else a tenth of the time since Last-Modified,
+else the default. The operator's bounds are applied last. stale-while-revalidate and stale-if-error follow RFC 5861.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 _MAX_LIFETIME_S = 2**31
+MAX_KEYS_BYTES = 2048
+"""Limit of the total length of an origin's keys for purges. Keys beyond it are ignored."""
+_KEY = re.compile(r"[!-+\--~]{1,256}")
 _DIRECTIVE = re.compile(r'([!#$%&\'*+\-.^_`|~0-9A-Za-z]{1,64})(?:=(?:"([^"]*)"|([^\s,"]*)))?')
 
 
@@ -19,8 +22,8 @@ _DIRECTIVE = re.compile(r'([!#$%&\'*+\-.^_`|~0-9A-Za-z]{1,64})(?:=(?:"([^"]*)"|(
 class LifetimeBounds:
     """The operator's bounds, in seconds.
 
-    `minimum_s` applies even if the origin sends a shorter lifetime: an image in eight widths is opened several times.
-    `default_s` applies to responses without a lifetime; the stale times, to responses that do not set them.
+    `minimum_s` applies even if the origin sends a shorter lifetime, so that an image in eight widths is fetched once.
+    `default_s` applies to responses without a lifetime. The two `stale_` times apply to responses that do not set them.
     """
 
     minimum_s: float = 1
@@ -29,7 +32,7 @@ class LifetimeBounds:
     stale_while_revalidate_s: float = 300
     stale_if_error_s: float = 86_400
     failure_s: float = 5
-    """Time for which a failed fetch is not repeated."""
+    """Time for which a failed fetch (404, 5xx, timeout, unusable body) of a web origin or a bucket is not repeated."""
 
 
 DEFAULT_BOUNDS = LifetimeBounds()
@@ -37,13 +40,13 @@ DEFAULT_BOUNDS = LifetimeBounds()
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """Times in seconds: how long a response is fresh, and after that, how long it may be used stale."""
+    """The time in seconds for which a response is fresh, and the times after that for which it may be used stale."""
 
     fresh_s: float
     stale_while_revalidate_s: float
     stale_if_error_s: float
     storable: bool = True
-    """False for no-store, private, and `Vary: *`."""
+    """False if the response has `no-store`, `private` or `Vary: *`."""
 
 
 def lifetimes_of(headers: Mapping[str, str], now_s: float, bounds: LifetimeBounds) -> Lifetimes:
@@ -74,8 +77,24 @@ def is_private(cache_control: str | None) -> bool:
     return bool({"no-store", "private"} & directives(cache_control or "").keys())
 
 
+def origin_keys(headers: Mapping[str, str]) -> str:
+    """The keys for purges in the headers Surrogate-Key and Cache-Tag, separated by spaces: MAX_KEYS_BYTES at most.
+
+    Surrogate-Key separates keys by spaces, Cache-Tag by commas. Keys that are not printable ASCII are ignored.
+    """
+    keys: dict[str, None] = {}
+    length = 0
+    for key in f"{headers.get('Surrogate-Key', '')} {headers.get('Cache-Tag', '').replace(',', ' ')}".split():
+        length += 0 if key in keys else len(key) + 1
+        if length > MAX_KEYS_BYTES:
+            break
+        if _KEY.fullmatch(key):
+            keys[key] = None
+    return " ".join(keys)
+
+
 def directives(text: str) -> dict[str, str]:
-    """The directives of a Cache-Control header, names in lower case; of equal names, the first counts."""
+    """The directives of a Cache-Control header, with names in lower case. Of repeated directives the first counts."""
     found: dict[str, str] = {}
     for name, quoted, bare in _DIRECTIVE.findall(text[:4096]):
         found.setdefault(name.lower(), quoted or bare)
@@ -111,7 +130,7 @@ def _directive_s(control: Mapping[str, str], name: str, default: float) -> float
 
 
 def _seconds(text: str | None) -> float:
-    """Whole seconds; 0 for any other text. Not int(): it accepts "1_000" and full-width digits."""
+    """The number in a text of ASCII digits; 0 for any other text. int() would also accept "1_000"."""
     if text is None or not (text.isascii() and text.isdecimal()):
         return 0.0
     return float(_MAX_LIFETIME_S) if len(text) > 10 else float(min(int(text), _MAX_LIFETIME_S))

@@ -1,4 +1,4 @@
-"""Originals of web sources on disk, each with its record. An entry is complete or absent, also after a crash.
+"""Stores originals from web origins and buckets on disk, each with a record. An entry is complete or absent.
 
 FOLDER/<key>-<digest>.body   the bytes
 FOLDER/<key>.json            the record
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
 import os
 import time
 from collections import OrderedDict
@@ -22,8 +21,10 @@ import structlog
 
 from cropmark.ports import purge_matches
 from cropmark.runtime.atomic_file import write_atomically
+from cropmark.runtime.metrics import Sample
 from cropmark.runtime.purge_generations import PurgeGenerations
-from cropmark.runtime.reads import read_pieces
+from cropmark.runtime.purge_log import LatestPurges
+from cropmark.runtime.reads import sha256_of
 from cropmark.sources.original_record import SourceRecord, encode_record, read_record
 from cropmark.sources.spool import PART_PREFIX, Spool
 
@@ -31,9 +32,11 @@ log = structlog.get_logger("cropmark.sources")
 
 GIB = 1024**3
 MAX_ENTRY_DIVISOR = 8
-"""An original takes at most 1/8 of the limit, so that it cannot evict all others."""
+"""One original takes at most 1/8 of the limit in bytes, so that it cannot evict all other originals."""
+_LABELS = ("originals",)
+"""The labels of the metrics."""
 _STALE_PART_S = 60
-"""Unfinished files and bodies without a record are removed after this time: no fetch takes longer."""
+"""Unfinished files and bodies without a record are removed if they are older than this: no fetch takes longer."""
 
 
 @dataclass(slots=True)
@@ -46,9 +49,9 @@ class _Entry:
 class OriginalCache:
     """Stores originals by key (64 hex digits); the least recently used are evicted first.
 
-    Disk errors are logged; only the constructor raises OSError, if the folder cannot be used. The index is in memory
-    and is read from the records at the start; find() and generation() do not access the disk. After a restart, entries
-    are ordered by the time of their fetch.
+    Only the constructor raises OSError, if the folder cannot be used; later disk errors are logged. The constructor
+    reads the records into an index in memory, so find() and generation() do not access the disk. After a restart,
+    originals are evicted in the order in which their records were written, until they are used.
     """
 
     def __init__(
@@ -64,8 +67,16 @@ class OriginalCache:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
+        self.hits = 0
+        """Number of times that a stored original was opened without a fetch."""
+        self.misses = 0
+        """Number of times that an original had to be fetched or revalidated first."""
+        self._evictions = self._errors = self._damaged = 0
         # Records outlive the process, and no generation may occur twice: they begin at the start time in ms.
         self._purges = PurgeGenerations(start=int(clock() * 1000))
+        self.key_purges = 0
+        """Number of purges of keys since the start."""
+        self._purged_keys: LatestPurges[int] = LatestPurges(0)
         self._load()
 
     def __len__(self) -> int:
@@ -76,8 +87,18 @@ class OriginalCache:
         """Total size of the stored bodies."""
         return self._bytes
 
+    def samples(self) -> Iterator[Sample]:
+        """The values of the metrics of caches."""
+        yield "cropmark_cache_entries", _LABELS, len(self._entries)
+        yield "cropmark_cache_bytes", _LABELS, self._bytes
+        yield "cropmark_cache_hits_total", _LABELS, self.hits
+        yield "cropmark_cache_misses_total", _LABELS, self.misses
+        yield "cropmark_cache_evictions_total", _LABELS, self._evictions
+        yield "cropmark_cache_errors_total", _LABELS, self._errors
+        yield "cropmark_cache_damaged_total", _LABELS, self._damaged
+
     def find(self, key: str) -> SourceRecord | None:
-        """The record of an original; marks the original as used."""
+        """The record of an original, or None. Marks the original as used."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -104,6 +125,7 @@ class OriginalCache:
             os.close(descriptor)
             raise
         os.close(descriptor)
+        self._damaged += 1
         log.warning("a corrupt original was removed", source=key[:16])
         if self._entries.get(key) is entry:
             self.drop(key)
@@ -116,7 +138,7 @@ class OriginalCache:
     def store(self, key: str, spool: Spool, record: SourceRecord) -> bool:
         """Store a complete body with its record.
 
-        False if it is too large, if it was purged since the fetch began, or if the disk fails.
+        False if the body is too large, if the original was purged after the fetch began, or if the disk fails.
         """
         if record.bytes * MAX_ENTRY_DIVISOR > self._limit_bytes or record.generation != self.generation(
             record.identity
@@ -133,7 +155,10 @@ class OriginalCache:
         return True
 
     def update(self, key: str, record: SourceRecord) -> None:
-        """Replace the record of the same bytes, as after a 304; does nothing if they were evicted or purged."""
+        """Replace the record of a stored original, as after a 304.
+
+        Does nothing if the original was evicted or purged, or has other bytes now.
+        """
         entry = self._entries.get(key)
         if entry is None or entry.record.digest != record.digest or entry.record.generation != record.generation:
             return
@@ -148,13 +173,27 @@ class OriginalCache:
             self._remove(self._body(key, record))
 
     def purge(self, prefix: str) -> None:
-        """Remove the originals that `prefix` covers; fetches that begin from now on have a new generation."""
+        """Remove the originals that `prefix` covers. Later fetches of them have a new generation."""
         self._purges.add(prefix)
         for key in [k for k, e in self._entries.items() if purge_matches(prefix, e.record.identity)]:
             self.drop(key)
 
+    def purge_key(self, key: str) -> None:
+        """Remove all originals with this key for purges. Fetches in progress that get the key are not stored."""
+        self.key_purges += 1
+        self._purged_keys.note(f"{key}\n", self.key_purges)
+        for name in [name for name, entry in self._entries.items() if key in entry.record.keys.split()]:
+            self.drop(name)
+
+    def has_purged_key(self, record: SourceRecord, since: int) -> bool:
+        """True if a key of the record was purged after the time when `key_purges` had the value `since`."""
+        if since == self.key_purges:
+            return False
+        latest = self._purged_keys.latest(f"{key}\n" for key in record.keys.split())
+        return since < self._purged_keys.forgotten or (latest is not None and since < latest)
+
     def generation(self, identity: str) -> int:
-        """The generation for a fetch that begins now: 0, or larger after each purge."""
+        """The generation for a fetch that begins now: 0 at first, larger after each purge that covers `identity`."""
         return self._purges.of(identity)
 
     # ---------------------------------------------------------------------------------------------- disk
@@ -163,7 +202,7 @@ class OriginalCache:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self._folder))
-        with _log_errors("reading the folder of originals failed"):
+        with self._log_errors("reading the folder of originals failed"):
             for path in sorted(self._folder.glob("*.json"), key=_mtime_s):
                 self._load_record(path)
             self._sweep()
@@ -178,7 +217,10 @@ class OriginalCache:
             self._remove(path)
 
     def _sweep(self) -> None:
-        """Remove old bodies without a record and old unfinished files; another process may be writing young ones."""
+        """Remove bodies without a record, and unfinished files.
+
+        Younger files than _STALE_PART_S are left, since another process may be writing them.
+        """
         recorded = {self._body(key, entry.record).name for key, entry in self._entries.items()}
         for path in self._folder.iterdir():
             stray = path.name.startswith(PART_PREFIX) or (path.suffix == ".body" and path.name not in recorded)
@@ -193,14 +235,22 @@ class OriginalCache:
         return self._folder / f"{key}.json"
 
     def _write_record(self, key: str, record: SourceRecord) -> bool:
-        with _log_errors("the record of an original could not be written"):
+        with self._log_errors("the record of an original could not be written"):
             write_atomically(self._record(key), [encode_record(record).encode()], prefix=PART_PREFIX)
             return True
         return False
 
     def _remove(self, path: Path) -> None:
-        with _log_errors("an original could not be removed"):
+        with self._log_errors("an original could not be removed"):
             path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _log_errors(self, event: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._errors += 1
+            log.warning(event, error=error.strerror)
 
     # ---------------------------------------------------------------------------------------------- index
 
@@ -217,10 +267,11 @@ class OriginalCache:
 
     def _evict(self, limit_bytes: int, limit_entries: int) -> None:
         while self._entries and (self._bytes > limit_bytes or len(self._entries) > limit_entries):
+            self._evictions += 1
             self.drop(next(iter(self._entries)))
 
     def _shrink(self) -> None:
-        """Free an eighth: the disk is full before the limit is reached."""
+        """Evict an eighth of the stored bytes. Called if the disk is full before the limit is reached."""
         self._evict(self._bytes - self._bytes // MAX_ENTRY_DIVISOR, self._limit_entries)
 
 
@@ -229,15 +280,8 @@ async def _is_intact(descriptor: int, entry: _Entry) -> bool:
         return False
     if not entry.verified:
         # In a thread: hashing 50 MiB takes as long as a thousand cache hits.
-        entry.verified = await asyncio.to_thread(_digest, descriptor, entry.record.bytes) == entry.record.digest
+        entry.verified = await asyncio.to_thread(sha256_of, descriptor, entry.record.bytes) == entry.record.digest
     return entry.verified
-
-
-def _digest(descriptor: int, length: int) -> str:
-    digest = hashlib.sha256()
-    for piece in read_pieces(descriptor, length):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 def _length(path: Path) -> int:
@@ -252,11 +296,3 @@ def _mtime_s(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-@contextlib.contextmanager
-def _log_errors(event: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        log.warning(event, error=error.strerror)

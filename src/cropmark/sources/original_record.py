@@ -17,7 +17,7 @@ class Freshness(Enum):
 
     FRESH = "fresh"
     STALE = "stale"
-    """Usable while a conditional request to the origin runs."""
+    """The original may be used while a conditional request to the origin runs."""
     EXPIRED = "expired"
 
 
@@ -33,14 +33,16 @@ class SourceRecord:
     fetched_s: float
     fresh_until_s: float
     stale_while_revalidate_until_s: float
-    """End of the time in which it is used while a conditional request runs."""
+    """Until this time the original may be used while a conditional request runs."""
     stale_if_error_until_s: float
-    """End of the time in which it is used if the origin fails."""
+    """Until this time the original may be used if a request to the origin fails."""
     etag: str | None = None
     last_modified: str | None = None
     modified_s: float | None = None
     generation: int = 0
     cache_control: str | None = None
+    keys: str = ""
+    """The keys for purges that the origin sent, separated by spaces."""
 
     @property
     def version(self) -> SourceVersion:
@@ -54,25 +56,26 @@ class SourceRecord:
             self.modified_s,
             private=private,
             cache_control=self.cache_control,
+            keys=self.keys,
             fetched_s=self.fetched_s,
         )
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """The lifetimes that it was stored with; they apply again after a 304 without caching headers."""
+        """The lifetimes with which the record was stored. They apply again after a 304 without caching headers."""
         until = self.fresh_until_s
         return Lifetimes(
             until - self.fetched_s, self.stale_while_revalidate_until_s - until, self.stale_if_error_until_s - until
         )
 
     def freshness(self, now_s: float, *, failing: bool) -> Freshness:
-        """The permitted use at this time; `failing`: the last request to the origin failed."""
+        """The permitted use of the original at `now_s`. `failing` is true if the last request to the origin failed."""
         if now_s < self.fresh_until_s or (failing and now_s < self.stale_if_error_until_s):
             return Freshness.FRESH
         return Freshness.STALE if now_s < self.stale_while_revalidate_until_s else Freshness.EXPIRED
 
     def revalidated(self, now_s: float, lifetimes: Lifetimes) -> SourceRecord:
-        """The record with these lifetimes, counted from now."""
+        """The record with new lifetimes, which begin at `now_s`."""
         until = now_s + lifetimes.fresh_s
         return replace(
             self,
@@ -89,7 +92,7 @@ def encode_record(record: SourceRecord) -> str:
 
 
 def read_record(path: Path) -> SourceRecord | None:
-    """The record in a file; None if this version of cropmark did not write it."""
+    """The record in a file; None if the file cannot be read or has other fields than this version writes."""
     try:
         record = SourceRecord(**json.loads(path.read_text("ascii")))
     except (OSError, ValueError, TypeError):

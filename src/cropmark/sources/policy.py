@@ -28,14 +28,17 @@ _NOT_CONFIGURABLE = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class AllowedHost:
-    """A host and port that the operator allows although its address is private."""
+    """A host and port that the operator allows, even if the host's address is private."""
 
     host: str
     port: int
 
     @classmethod
     def read(cls, text: str) -> AllowedHost:
-        """`127.0.0.1:8001`, `images.internal:80`, `[::1]:8080`. Raises ValueError with a text for the operator."""
+        """Parses `127.0.0.1:8001`, `images.internal:80` or `[::1]:8080`.
+
+        Raises ValueError with a text for the operator.
+        """
         if not text.rpartition(":")[2].isdecimal() or "/" in text:
             raise ValueError(f"expected host:port, got {text!r}; write 127.0.0.1:8001")
         try:
@@ -54,9 +57,9 @@ class AllowedHost:
 class HostRule:
     """A pattern of servers, and of paths on them, that may be fetched from.
 
-    `labels` is the host from left to right: `*` matches exactly one label, a leading `**` one or more; dots are
-    literal. `scheme` None: http or https. `port` None: the scheme's default. `path` matches whole segments: `/a`
-    matches `/a` and `/a/b`, not `/ab`.
+    `labels` are the parts of the host name, from left to right: `*` matches exactly one label, a leading `**` one or
+    more. With `scheme` None, http and https match; with `port` None, the scheme's default port. `path` matches whole
+    segments: `/a` matches `/a` and `/a/b`, not `/ab`.
     """
 
     labels: tuple[str, ...]
@@ -66,7 +69,7 @@ class HostRule:
 
     @classmethod
     def read(cls, text: str) -> HostRule:
-        """`cdn.example`, `https://*.example.com/images`, `http://**.example.net:8080`. Raises ValueError."""
+        """Parses `cdn.example`, `https://*.example.com/images` or `http://**.example.net:8080`. Raises ValueError."""
         error_text = f"expected a host with * for a label, and optionally scheme, port and path, got {text!r}"
         has_scheme = "://" in text
         # A star is not valid in a host name: letters in its place let the strict parser check the rest.
@@ -85,7 +88,7 @@ class HostRule:
 
     @property
     def any_host(self) -> bool:
-        """True if it matches hosts of any name, like `**`."""
+        """True if the rule matches hosts of any name, as `**` does."""
         return all("*" in label for label in self.labels)
 
     def matches(self, url: URL) -> bool:
@@ -111,16 +114,17 @@ class Reachability(Enum):
 
     PUBLIC = "public"
     ALLOWED_PRIVATE = "allowed-private"
-    """The private address of a host that the operator allowed, too."""
+    """Public and private addresses, for a host that the operator allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The allowed hosts, with limits of time and size. The defaults allow nothing.
 
-    `open`: any public host. `hosts`: only these. `allow`: hosts that may be private; they are also allowed if neither
-    `open` nor `hosts` is set. `forwarded` names headers of a client's request that are sent to the origin and become
-    part of the source's identity; `headers` are always sent. Neither is sent to another origin after a redirect.
+    `open` allows any public host, `hosts` the hosts that match a rule. The hosts in `allow` may have private addresses;
+    they are also allowed if neither `open` nor `hosts` is set. `forwarded` names headers of a client's request that are
+    sent to the origin and become part of the source's identity; `headers` are always sent. After a redirect to another
+    origin, neither `forwarded` nor `headers` are sent.
     """
 
     allow: tuple[AllowedHost, ...] = ()
@@ -140,7 +144,12 @@ class Policy:
     headers: tuple[tuple[str, str], ...] = ()
     user_agent: str = "cropmark"
     images_only: bool = True
-    """False: files of other known types too, such as PDFs and videos next to a site's images."""
+    """True: only images are accepted. False: also files of other known types, such as PDFs and videos."""
+    chosen_by_client: bool = True
+    """True: a refused redirect or address is reported as the client's error.
+
+    False: the operator chose the origin, so it is reported as a failure of the origin.
+    """
     max_fetches: int = 64
     max_fetches_per_host: int = 8
 
@@ -156,7 +165,7 @@ class Policy:
             raise ValueError("timeouts, the byte limit and the number of fetches must be above 0")
 
     def reachability(self, url: URL) -> Reachability:
-        """The addresses that a connection to this URL may reach. Raises SourceForbidden if none."""
+        """The addresses that a connection to this URL may reach. Raises SourceForbidden if the URL is not allowed."""
         is_allowed = AllowedHost.of(url) in self.allow
         rules = [rule for rule in self.hosts if rule.matches(url)]
         if not (self.open or rules or (is_allowed and not self.hosts)):
@@ -169,7 +178,10 @@ class Policy:
 
     @property
     def scope(self) -> str:
-        """A digest of all settings that decide which bytes a URL gives. Originals are only used within one scope."""
+        """A digest of all settings that decide which bytes a URL gives.
+
+        An original that was stored under one scope is not used under another.
+        """
         rules = (self.allow, self.open, self.hosts, sorted(self.ports), self.limit_bytes, self.headers)
         return hashlib.sha256(repr(rules).encode()).hexdigest()[:16]
 

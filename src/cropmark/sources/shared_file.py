@@ -18,5 +18,5 @@ class SharedFile:
         weakref.finalize(self, os.close, descriptor)
 
     def open(self) -> OpenSource:
-        """The original with a descriptor of its own, which the caller closes."""
+        """The original, opened with a new descriptor, which the caller closes."""
         return OpenSource.from_fd(os.dup(self._descriptor), self._bytes, self.version)

@@ -1,4 +1,4 @@
-"""The source of a site, which passes each reference on to the adapter for its type."""
+"""The source of a site: passes each reference to the Source that reads this type of reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cropmark.ports import OpenSource, Source, SourceVersion
 
 
 class SiteSource:
-    """A Source that combines others. With `origin`, a site's paths are read below this URL."""
+    """A Source that combines one Source per type of reference. With `origin`, paths are read below this URL."""
 
     def __init__(self, by_kind: Mapping[type[SourceRef], Source], *, origin: str | None = None) -> None:
         self._by_kind = dict(by_kind)
@@ -38,6 +38,10 @@ class SiteSource:
         for adapter in self._by_kind.values():
             await adapter.close()
 
+    def reader_of(self, kind: type[SourceRef]) -> Source | None:
+        """The Source that reads this type of reference."""
+        return self._by_kind.get(kind)
+
     def _adapter(self, ref: SourceRef) -> tuple[Source, SourceRef]:
         if self._origin is not None and isinstance(ref, SitePath):
             query = f"?{_quoted(ref.query, _IN_QUERY)}" if ref.query else ""
@@ -50,9 +54,9 @@ class SiteSource:
 
 _IN_PATH: Final = "/!$&'()*+,;=:@~"
 _IN_QUERY: Final = _IN_PATH + "?%"
-"""A query was never decoded, so its percent signs stay."""
+"""The characters of a query that are not encoded. `%` is one of them, since a query was never decoded."""
 
 
 def _quoted(text: str, safe: str = _IN_PATH) -> str:
-    """The text in its percent-encoded form. A path was decoded once and is encoded once."""
+    """The text in percent-encoded form. A site's path was decoded once, so it is encoded again for the URL."""
     return quote(text.encode("utf-8", "surrogateescape"), safe=safe)

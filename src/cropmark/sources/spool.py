@@ -24,17 +24,17 @@ PART_PREFIX = "part-"
 class Spool:
     """A file in `folder` that is being written.
 
-    If a write fails, it calls `free_space` once and tries again, then continues in the system's temporary folder;
-    such a body is served but not stored. Raises Overloaded if that is full too.
+    If a write fails, it calls `free_space` and tries again. If this fails too, it continues in the system's temporary
+    folder; a body there is served but not stored. Raises Overloaded if the temporary folder is full, too.
 
-    The creator calls discard() exactly once, after rename() as well.
+    The creator calls discard() exactly once, even after rename().
     """
 
     def __init__(self, folder: Path, free_space: Callable[[], None]) -> None:
         self._folder = folder
         self._free_space = free_space
         self._path: Path | None = None
-        """None: not created yet, renamed, or in the temporary folder."""
+        """The path of the unfinished file; None before it is created, after rename(), or in the temporary folder."""
         self._descriptor = -1
         self._digest = hashlib.sha256()
         self.bytes = 0
@@ -89,7 +89,7 @@ class Spool:
             self._descriptor, self._path = new_part_file(self._folder, PART_PREFIX)
 
     def _write_piece(self, piece: bytes) -> None:
-        """Write the whole piece after the counted bytes, over a piece that a failed write left incomplete."""
+        """Write the piece at offset `bytes`. It overwrites a part of the piece that a failed write has left there."""
         _write_at(self._descriptor, piece, self.bytes)
 
     def _write_to_fallback(self, piece: bytes) -> None:

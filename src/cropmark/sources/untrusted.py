@@ -1,6 +1,6 @@
-"""Images from untrusted sources, the web or uploads, under identities that reveal only scheme and host of a URL.
+"""Images from untrusted sources: the web and uploads. Their identities reveal only the scheme and host of a URL.
 
-Identities are written to the log. Path and query of a URL that a client sent may contain its credentials.
+Identities are written to the log, and the path and query of a client's URL may contain credentials.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class UntrustedSource:
         return replace(source, version=_without_path(source.version))
 
     def identity(self, ref: SourceRef) -> str:
-        """`img:https://host#…` with a digest of the whole URL; for an upload, the upload's own identity."""
+        """`img:https://host#…` with a digest of the whole URL; for an upload, `upload:` and its digest."""
         return _shorten_identity(self._adapter(ref).identity(ref))
 
     def purge(self, prefix: str) -> None:
-        """Purge by the identities of the web source, `web:https://host/path`."""
+        """Purge images from the web. `prefix` is a prefix of the web source's identities, `web:https://host/path`."""
         self._web.purge(prefix)
 
     async def close(self) -> None:

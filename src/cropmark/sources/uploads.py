@@ -14,7 +14,7 @@ from cropmark.plan.source import SourceRef, UploadRef
 from cropmark.ports import OpenSource, SourceVersion
 
 TOTAL_LIMIT_BYTES = 2**30
-"""Limit of all uploads together, so that clients cannot fill the disk."""
+"""Default limit of the total size of all uploads, so that clients cannot fill the disk."""
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class _HeldUpload:
     descriptor: int
     bytes: int
     requests: int = 1
-    """Requests that use it."""
+    """Number of requests that use the file."""
 
 
 class TemporaryUploads:
@@ -77,11 +77,11 @@ class TemporaryUploads:
         self._bytes += count
 
     def free(self, count: int) -> None:
-        """Return reserved bytes."""
+        """Make `count` reserved bytes available again."""
         self._bytes -= count
 
     def add(self, digest: str, count: int, open_for_reading: Callable[[], int]) -> None:
-        """Add a complete file, or another request to the file with the same digest."""
+        """Add a complete file. If a file with this digest exists, count one more request that uses it instead."""
         upload = self._uploads.get(digest)
         if upload is None:
             self._uploads[digest] = _HeldUpload(open_for_reading(), count)
@@ -90,7 +90,7 @@ class TemporaryUploads:
             self.free(count)
 
     def release(self, digest: str) -> None:
-        """Remove one request from the file; the last one closes it."""
+        """Decrement the number of requests that use the file; close the file if none is left."""
         upload = self._uploads.get(digest)
         if upload is None:
             return
@@ -118,7 +118,7 @@ class TemporaryUploadWriter:
         self._descriptor = -1
         self._hash = hashlib.sha256()
         self._digest = ""
-        """Set by finish()."""
+        """The digest of the upload; empty before finish()."""
         self._length = 0
 
     @property

@@ -1,4 +1,4 @@
-"""Strict parsing of the URLs of images on the web. The parsed URL is the one that is connected to."""
+"""Strict parsing of the URLs of images on the web. Connections use the parsed URL, so a check cannot be bypassed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 def forbidden_address() -> SourceForbidden:
     """The Problem of every URL that may not be fetched.
 
-    One text for all reasons: different ones would let a client map the server's network.
+    Its text is the same for all reasons: different texts would let a client explore the server's network.
     """
     return SourceForbidden(
         "the URL of the image may not be fetched",
@@ -75,14 +75,14 @@ def loggable_origin(url: URL) -> str:
 
 
 def origin(url: URL) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port: credentials are sent to one origin only."""
+    """The scheme, host and port of a URL. Two URLs with equal values have the same origin."""
     return url.scheme, url.raw_host, url.port
 
 
 def _is_unambiguous_host(host: str) -> bool:
-    """True for a name, or an address in the notation that all programs read alike.
+    """True if all programs read the host alike: as a name, or as an address in its usual notation.
 
-    Some programs read a host that ends in a number as an address: 127.1, 0x7f.1, 2130706433, 0177.0.0.1
+    False for 127.1, 0x7f.1, 2130706433 or 0177.0.0.1: some programs read a host that ends in a number as an address
     (https://url.spec.whatwg.org/#ends-in-a-number-checker).
     """
     try:

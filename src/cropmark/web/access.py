@@ -26,35 +26,48 @@ class AccessPolicy:
 
     keys: Keyring | None = None
     presets: Mapping[str, str] = field(default_factory=dict)
-    """Queries by name. `?preset=NAME` is replaced by its query, which the other parameters of the URL override."""
+    """Queries by preset name. `?preset=NAME` in a URL is replaced by the preset's query; the other parameters of the
+    URL override those of the preset."""
     presets_only: bool = False
     """True: only `?preset=NAME` and the exact queries of presets are allowed."""
     parameters: Collection[str] | None = None
-    """The dialect's parameters: presets_only rejects these, and ignores others. None: every name is a parameter."""
+    """Names of the dialect's parameters. `presets_only` rejects them unless they spell out a preset's query, and
+    ignores all other names. None: every name is a parameter."""
     allowed_widths: tuple[int, ...] = ()
-    """The widths that a new size may have, in ascending order; others are rounded up to one. Empty: every width."""
+    """Widths to which an image may be resized, in ascending order. Any other width is rounded up to the next of them,
+    at most to the largest. Empty: every width is allowed."""
     image_headers_from_anyone: bool = True
     """False: headers that change the image are read from trusted proxies only. A site with keys, presets or allowed
     widths always reads them from trusted proxies only, because neither a signature nor a preset covers them."""
     max_source_pixels: int | None = None
-    """Upper bound on the pixels of a source in all frames; None: the dialect's own limit."""
+    """Largest number of pixels of a source, in all frames together; None: only the dialect's limit applies."""
 
     def reads_image_headers(self, *, from_trusted_proxy: bool) -> bool:
-        """True if the headers that change the image count in a request."""
+        """True if the headers that change the image are read from a request; False if they are ignored."""
         is_open = self.keys is None and not (self.presets or self.presets_only or self.allowed_widths)
         return from_trusted_proxy or (self.image_headers_from_anyone and is_open)
 
     def authorize(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
-        """The query for the dialect. Raises Forbidden, SignatureExpired, and BadRequest for an unknown preset."""
-        allowed = VerifiedQuery(query) if self.keys is None else self.keys.check(path, query, now_s)
+        """Checks the signature and the preset; returns the query for the dialect.
+
+        Raises Forbidden, SignatureExpired, and BadRequest for an unknown preset.
+        """
+        allowed = self.verify_signature(path, query, now_s)
         return (
             replace(allowed, query=self._resolve_preset(allowed.query))
             if self.presets or self.presets_only
             else allowed
         )
 
+    def verify_signature(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
+        """Checks only the signature, as for the document about an image; returns the query without it.
+
+        Raises Forbidden and SignatureExpired.
+        """
+        return VerifiedQuery(query) if self.keys is None else self.keys.check(path, query, now_s)
+
     def _resolve_preset(self, query: bytes) -> bytes:
-        """The query with that of its preset in place of `preset=NAME`. Raises BadRequest and Forbidden."""
+        """The query with the preset's query in place of `preset=NAME`. Raises BadRequest and Forbidden."""
         name, pairs = _split_preset(query)
         rest = tuple(pair for pair in pairs if not self._is_absent(*_split_pair(pair)))
         preset = None if name is None else self._preset(name)
@@ -64,7 +77,10 @@ class AccessPolicy:
         return query if preset is None else b"&".join(text for text in (preset, *rest) if text)
 
     def _allowed_query(self, preset: bytes | None, query: bytes, rest: tuple[bytes, ...]) -> bytes:
-        """The query of a preset, named or spelled out, without names that the dialect ignores. Raises Forbidden."""
+        """The query of the preset that the URL names or spells out, without parameters that the dialect ignores.
+
+        Raises Forbidden for any other query.
+        """
         known = tuple(pair for pair in rest if self._is_parameter(_split_pair(pair)[0]))
         if preset is not None and not known:
             return preset
@@ -82,7 +98,7 @@ class AccessPolicy:
         return self.presets[name].encode()
 
     def _is_absent(self, name: str, value: str) -> bool:
-        """True for `width=`, as templates write it: it overrides nothing."""
+        """True for a parameter with an empty value, such as `width=` in a template: it does not override the preset."""
         return grammar.is_blank(value) and self._is_parameter(name)
 
     def _is_parameter(self, name: str) -> bool:
@@ -106,7 +122,10 @@ class AccessPolicy:
         return replace(plan, limits=replace(plan.limits, source_pixels=self.max_source_pixels))
 
     def _at_allowed_width(self, step: AnyStep) -> AnyStep:
-        """The step with its size scaled up to the next allowed width; unchanged if it has no size in pixels."""
+        """The step with its size scaled to the next larger allowed width, or else to the largest allowed width.
+
+        Unchanged if the step has no size in pixels.
+        """
         if not isinstance(step, Resize) or (requested := _requested_width(step)) is None:
             return step
         allowed = next((width for width in self.allowed_widths if width >= requested), self.allowed_widths[-1])
@@ -119,7 +138,7 @@ class AccessPolicy:
 
 
 def _split_preset(query: bytes) -> tuple[str | None, tuple[bytes, ...]]:
-    """The last preset that the query names, None without one; and its other parameters, still encoded."""
+    """The name of the last preset in the query, None if it has none; and the other parameters, still encoded."""
     name: str | None = None
     rest: list[bytes] = []
     for pair in query.lstrip(b"?").split(b"&"):
@@ -145,7 +164,7 @@ def _width_warning(step: AnyStep) -> RequestWarning:
 
 
 def _requested_width(step: Resize) -> Fraction | None:
-    """The requested width of the result in pixels, or its height without a width; None if both are shares."""
+    """The requested width in pixels, or the height if no width in pixels is requested; None if both are shares."""
     sides = [side.count for side in (step.width, step.height) if isinstance(side, Pixels)]
     return sides[0] * step.dpr if sides else None
 

@@ -8,12 +8,15 @@ request ─hit.py: memo─▶ Order ─▶ pipeline.peek ─▶ cache hit: sent
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cropmark.web.deps import AppDeps
 from cropmark.web.hit import HitPath
 from cropmark.web.miss import MissPath
 from cropmark.web.request import Receive, Scope, Send
 from cropmark.web.respond import Responder
+from cropmark.web.tracing import traced
 
 
 class App:
@@ -21,11 +24,12 @@ class App:
 
     def __init__(self, deps: AppDeps) -> None:
         responder = Responder(deps)
-        self._respond = HitPath(deps, responder, MissPath(deps, responder, lambda: self.stopping)).respond
+        respond = HitPath(deps, responder, MissPath(deps, responder)).respond
+        self._respond = traced(respond, deps.client_ip, from_anyone=deps.trace_from_anyone)
         self._in_progress = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self.stopping = False
+        self.shutdown = deps.shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,9 +42,20 @@ class App:
             if not self._in_progress:
                 self._idle.set()
 
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a request to the operators' port as in progress; __call__ does the same faster."""
+        self._in_progress += 1
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+            if not self._in_progress:
+                self._idle.set()
+
     async def drain(self, timeout_s: float) -> bool:
-        """Reject new work, and wait for the requests in progress; False if some are left after the timeout."""
-        self.stopping = True
+        """Reject new work, and wait for the requests in progress; returns False if some still run after the timeout."""
+        self.shutdown.stopping = True
         if not self._in_progress:
             return True
         self._idle.clear()

@@ -6,11 +6,20 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from cropmark.model.problems import Problem
+from cropmark.model.problems import BadRequest, Problem
 from cropmark.web.request import ClientDisconnected, Receive
 
 IDLE_S: Final = 15.0
 """Longest time between two pieces of a body."""
+
+
+async def page_body(receive: Receive, limit_bytes: int, too_large: Problem) -> AsyncGenerator[bytes, None]:
+    """The pieces of a body that is sent to a page. Raises `too_large`, ClientDisconnected, BadRequest if it stalls."""
+    try:
+        async for piece in body_pieces(receive, limit_bytes, too_large):
+            yield piece
+    except TimeoutError as error:
+        raise BadRequest("the body came too slowly", fix="send it faster") from error
 
 
 async def body_pieces(receive: Receive, limit_bytes: int, too_large: Problem) -> AsyncGenerator[bytes, None]:

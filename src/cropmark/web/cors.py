@@ -20,7 +20,7 @@ class CorsPolicy:
     """The other origins that may read a site's responses or embed its images."""
 
     origins: tuple[str, ...] | None = None
-    """Allowed origins; `*` allows every origin. None: the dialect's own header, as its vendor sends it."""
+    """Allowed origins; `*` allows every origin. None: the dialect's own CORS header is sent, if it has one."""
     resource_policy: str = "cross-origin"
     """`cross-origin`, `same-site` or `same-origin`; empty: the header is not sent."""
 
@@ -30,7 +30,10 @@ class CorsPolicy:
         return bool(self.origins) and "*" not in (self.origins or ())
 
     def apply(self, headers: RawHeaders, origin: str) -> RawHeaders:
-        """The headers of a response, with this policy's in place of the dialect's. `origin` is the request's Origin."""
+        """The headers of a response with this policy's CORS headers, which replace the dialect's.
+
+        `origin` is the request's Origin.
+        """
         result = headers
         if self.origins is not None:
             result = [(name, value) for name, value in headers if name != _ALLOW]

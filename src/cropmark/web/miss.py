@@ -8,7 +8,6 @@ disconnects first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +16,7 @@ import structlog
 from cropmark.dialects.dialect import ImageRequest, Response
 from cropmark.dialects.hints import hints
 from cropmark.model.problems import InternalError, MethodNotAllowed, Overloaded, Problem, TooManyRequests
-from cropmark.pipeline import Delivered, RequestContext, url_tag
+from cropmark.pipeline import Delivered, RequestContext, info_order, url_tag
 from cropmark.plan.plan import Order, RequestWarning
 from cropmark.plan.source import SitePath, SourceRef
 from cropmark.ports import Timing
@@ -25,22 +24,22 @@ from cropmark.security.signing import target, unsigned
 from cropmark.web import response
 from cropmark.web.cors import ORIGIN, RawHeaders
 from cropmark.web.deps import AppDeps
-from cropmark.web.ranges import ByteRange, Unsatisfiable, partial_headers, range_of, unsatisfiable_headers
+from cropmark.web.fallback import fallback_request
+from cropmark.web.ranges import Unsatisfiable, has_ranges, partial_headers, range_of, unsatisfiable_headers
 from cropmark.web.request import (
-    CLIENT_CLOSED_REQUEST,
     ClientDisconnected,
     Receive,
     RequestHeaders,
     Scope,
     Send,
+    check_host,
     checked_target,
     image_request,
-    request_id,
     unless_disconnected,
 )
 from cropmark.web.respond import CachedOrder, Responder
-from cropmark.web.routing import host_name, is_operator_path
-from cropmark.web.site import MissRate, Site
+from cropmark.web.routing import INFO_PREFIX, host_name, is_operator_path
+from cropmark.web.site import Fallback, MissRate, Site
 
 log = structlog.get_logger("cropmark.access")
 
@@ -55,10 +54,12 @@ class _Routed:
     headers: RequestHeaders
     trusted: bool
     """True if the request's image headers come from a trusted proxy."""
+    is_info: bool = False
+    """True if the document about the image is requested, not the image itself."""
 
     @property
     def ignored_headers(self) -> tuple[str, ...]:
-        """The image headers of the request that do not count on this site."""
+        """Names of those headers of the request that would change the image, but that this site ignores."""
         if self.site.access.reads_image_headers(from_trusted_proxy=self.trusted):
             return ()
         return tuple(name for name, _ in self.headers.others if name in self.site.dialect.image_request_headers)
@@ -68,17 +69,18 @@ class _Routed:
         return dict(self.headers.others).get(ORIGIN, "")
 
     def image_request(self, query: bytes | None = None) -> ImageRequest:
-        """The request with this query, or with its own."""
+        """The request as the dialect receives it, with `query` in place of its own query; None does not replace it."""
         query = self.scope["query_string"] if query is None else query
-        ignored = self.ignored_headers
-        others = tuple(header for header in self.headers.others if header[0] not in ignored)
-        return image_request(self.site, self.rest, query, replace(self.headers, others=others), self.scope)
+        headers, ignored = self.headers, self.ignored_headers
+        if ignored:
+            headers = replace(headers, others=tuple(each for each in headers.others if each[0] not in ignored))
+        return image_request(self.site, self.rest, query, headers, self.scope)
 
 
 class MissPath:
     """Reads the first request of a URL, and delivers images that are not in the cache."""
 
-    def __init__(self, deps: AppDeps, responder: Responder, stopping: Callable[[], bool]) -> None:
+    def __init__(self, deps: AppDeps, responder: Responder) -> None:
         self._sites = deps.sites
         self._endpoints = deps.endpoints
         self._pages = deps.pages
@@ -87,54 +89,64 @@ class MissPath:
         self._client_ip = deps.client_ip
         self._variant_quota = deps.variant_quota
         self._production = deps.production
+        self._info = deps.info
+        self._sender = deps.sender
         self._responder = responder
-        self._stopping = stopping
+        self._shutdown = deps.shutdown
 
     async def first_request(
         self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, *, trusted: bool = False
     ) -> CachedOrder | None:
-        """The order of a request for an image; None if a response has been sent instead."""
-        scope["started_s"] = time.perf_counter()
+        """The order of a request for an image; None if the request got another response, such as a page or an error."""
+        try:
+            check_host(headers.host)
+        except Problem as problem:
+            await self._responder.send_problem(problem, scope, send)
+            return None
         if is_operator_path(scope["raw_path"]):
-            await self._responder.send_page(self._pages, scope, receive, send)
+            await self._responder.send_page(self._pages, scope, receive, self._sender.bounded(scope, send))
             return None
         host = host_name(headers.host)
         for endpoint in self._endpoints:
             if endpoint.matches(host, scope["raw_path"].decode("latin-1")):
-                await endpoint(scope, receive, send)
+                await endpoint(scope, receive, self._sender.bounded(scope, send))
                 return None
         try:
             path = checked_target(scope["raw_path"], scope["query_string"])
         except Problem as problem:
             await self._responder.send_problem(problem, scope, send)
             return None
-        found = self._sites.find(host, path)
+        is_info = self._info and path.startswith(f"{INFO_PREFIX}/")
+        found = self._sites.find(host, path.removeprefix(INFO_PREFIX) if is_info else path)
         if found is None:
-            await self._responder.send_page(self._pages, scope, receive, send)
+            await self._responder.send_page(self._pages, scope, receive, self._sender.bounded(scope, send))
             return None
-        return await self._read_order(_Routed(*found, scope, headers, trusted), send)
+        return await self._read_order(_Routed(*found, scope, headers, trusted, is_info), send)
 
     async def _read_order(self, routed: _Routed, send: Send) -> CachedOrder | None:
-        """The order that the site's dialect reads; None if a response has been sent instead."""
+        """The order that the site's dialect reads; None if the request got another response, such as an error."""
         site, scope, origin = routed.site, routed.scope, routed.origin
         request = routed.image_request()
         try:
-            if self._stopping():
+            if self._shutdown.stopping:
                 raise _stopping_problem()
             if request.method == "OPTIONS":
-                await response.send_response(send, 204, response.preflight_headers(site, origin))
+                await self._responder.send_preflight(site, scope, send, origin=origin)
                 return None
             if request.method not in ("GET", "HEAD"):
                 raise MethodNotAllowed(f"expected GET or HEAD, got {request.method}", fix="send a GET")
-            allowed = site.access.authorize(scope["raw_path"], scope["query_string"], time.time())
+            check = site.access.verify_signature if routed.is_info else site.access.authorize
+            allowed = check(scope["raw_path"], scope["query_string"], time.time())
             request = routed.image_request(allowed.query)
             order = site.dialect.order(request)
             if isinstance(order, Response):
                 await self._responder.send_dialect_response(site, order, scope, send, origin=origin)
                 return None
-            order = _with_ignored_headers(site.access.constrain(order), routed.ignored_headers)
-            if not self._production:
-                order = replace(order, hints=hints(site.dialect.name, request))
+            order = _with_ignored_headers(site.adapted(order), routed.ignored_headers)
+            if routed.is_info:
+                order = info_order(order)
+            elif not self._production and (found := hints(site.dialect.name, request)):
+                order = replace(order, hints=found)
         except Problem as problem:
             await self._responder.send_error(site, request, problem, scope, send, origin=origin)
             return None
@@ -151,27 +163,51 @@ class MissPath:
         self, cached: CachedOrder, headers: RequestHeaders, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Get the image from the pipeline and send it. Stops if the client disconnects first."""
-        scope.setdefault("started_s", time.perf_counter())
-        if self._stopping():
+        if self._shutdown.stopping:
             await self._responder.send_error_of(cached, _stopping_problem(), scope, send)
             return
         try:
             delivered = await unless_disconnected(receive, self._delivered(cached, scope))
         except ClientDisconnected:
-            self._responder.log(scope, cached.site.name, CLIENT_CLOSED_REQUEST, "gone", 0, request_id())
+            self._responder.log_disconnect(cached.site, "gone", scope)
             return
         except Problem as problem:
-            await self._responder.send_error_of(cached, problem, scope, send)
+            if not await self._sends_fallback(cached, problem, headers, scope, receive, send):
+                await self._responder.send_error_of(cached, problem, scope, send)
             return
         except Exception:
             log.exception("a delivery failed", dialect=cached.site.dialect.name)
             await self._responder.send_error_of(cached, InternalError("the image could not be rendered"), scope, send)
             return
+        await self.send(cached, headers, delivered, scope, send)
+
+    async def _sends_fallback(
+        self,
+        cached: CachedOrder,
+        problem: Problem,
+        headers: RequestHeaders,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> bool:
+        """Send the site's fallback image. Returns False if the site has none for this problem, or if it fails too."""
+        replacement = fallback_request(cached, problem)
+        if replacement is None:
+            return False
+        replacement.fingerprint = self._pipeline.fingerprint_of(replacement.order)
         try:
-            await self._send(cached, headers, delivered, scope, send)
-        finally:
-            if delivered.source is not None:
-                delivered.source.close()
+            delivered = await unless_disconnected(receive, self._delivered(replacement, scope))
+        except ClientDisconnected:
+            self._responder.log_disconnect(cached.site, "gone", scope)
+            return True
+        except Problem as failure:
+            log.warning("the fallback image cannot be sent", site=cached.site.name, reason=failure.detail)
+            return False
+        except Exception:
+            log.exception("the fallback image cannot be sent", site=cached.site.name)
+            return False
+        await self.send(replacement, headers, delivered, scope, send)
+        return True
 
     async def _delivered(self, cached: CachedOrder, scope: Scope) -> Delivered:
         query = unsigned(scope["query_string"]) if cached.site.access.keys else scope["query_string"]
@@ -183,8 +219,14 @@ class MissPath:
             client=client,
             admit=partial(self._count_miss, cached.rate) if cached.rate.per_s else None,
             admit_render=partial(self._variant_quota.consume, source.identity(_quota_ref(cached.order)), client),
+            streams=True,
+            fingerprint=cached.fingerprint,
         )
-        return await self._pipeline.deliver(source, cached.order, context)
+        delivered = await self._pipeline.deliver(source, cached.order, context)
+        if delivered.body is None:
+            return delivered
+        shared = self._sender.shared(delivered.record.etag, delivered.body)
+        return delivered if shared is delivered.body else replace(delivered, body=shared)
 
     async def _count_miss(self, rate: MissRate) -> None:
         """Count a cache miss. Raises TooManyRequests."""
@@ -196,6 +238,26 @@ class MissPath:
                 retry_after_s=quota.retry_after_s,
             )
 
+    async def send(
+        self,
+        cached: CachedOrder,
+        headers: RequestHeaders,
+        delivered: Delivered,
+        scope: Scope,
+        send: Send,
+        *,
+        logged: bool = True,
+    ) -> None:
+        """Send a result of the pipeline, and close its source."""
+        try:
+            await self._send(cached, headers, delivered, scope, send, logged=logged)
+        except ClientDisconnected:
+            self._responder.log_disconnect(cached.site, "slow", scope)
+        except Problem as problem:  # raised before the response has begun
+            await self._responder.send_error_of(cached, problem, scope, send)
+        finally:
+            delivered.close()
+
     async def _send(
         self,
         cached: CachedOrder,
@@ -203,43 +265,56 @@ class MissPath:
         delivered: Delivered,
         scope: Scope,
         send: Send,
+        *,
+        logged: bool,
     ) -> None:
         record, site = delivered.record, cached.site
-        if response.is_not_modified(headers, cached.order, record):
+        if not cached.fallback and response.is_not_modified(headers, cached.order, record):
             await self._responder.send_not_modified(cached, record, delivered.cache_status, scope, send, logged=True)
             return
-        rid = request_id()
+        rid = self._responder.request_id(scope)
         timing = Timing() if self._production else delivered.timing
         response_headers = [
             *cached.image_headers(record, cached=delivered.cache_status != "miss"),
             (b"server-timing", response.server_timing(delivered.cache_status, timing)),
             (b"x-request-id", rid.encode()),
-            *response.age_headers(site, cached.order, record, time.time()),
+            *cached.age_headers(record),
             *self._responder.quota_headers(cached.rate),
         ]
-        status, length = await _send_body(delivered, response_headers, scope, send)
-        self._responder.count(scope, site.dialect.name, status, delivered.cache_status, length)
-        self._responder.log(scope, site.name, status, delivered.cache_status, length, rid)
+        more = {}
+        if cached.fallback:
+            response_headers.append((b"x-cropmark-fallback", cached.fallback.encode()))
+            more = {"fallback": cached.fallback}
+        fallback = site.fallback if cached.fallback else None
+        status, length = await self._send_body(delivered, response_headers, scope, send, fallback)
+        self._responder.count(scope, site, status, delivered.cache_status, length)
+        if logged:
+            self._responder.log(scope, site.name, status, delivered.cache_status, length, rid, **more)
 
+    async def _send_body(
+        self, delivered: Delivered, headers: RawHeaders, scope: Scope, send: Send, fallback: Fallback | None
+    ) -> tuple[int, int]:
+        """Send an image or an original, or the requested range of a video or an original.
 
-async def _send_body(delivered: Delivered, headers: RawHeaders, scope: Scope, send: Send) -> tuple[int, int]:
-    """Send an image, an original or the requested range of an original. Returns the status and the length in bytes."""
-    if scope["method"] == "HEAD":
-        await response.send_response(send, 200, headers)
-        return 200, delivered.record.length
-    if delivered.source is None:
-        await response.send_response(send, 200, headers, delivered.body or b"")
-        return 200, delivered.record.length
-    match range_of(scope, headers, delivered.source.bytes):
-        case None:
-            await response.send_file(send, headers, delivered.source)
-            return 200, delivered.record.length
-        case ByteRange() as part:
-            await response.send_file(send, partial_headers(headers, part), delivered.source, part)
-            return 206, part.length
-        case Unsatisfiable() as beyond:
-            await response.send_response(send, 416, unsatisfiable_headers(headers, beyond))
+        Returns the status and the length. A fallback is sent complete: the requested range is one of another file.
+        """
+        record, status = delivered.record, 200 if fallback is None else fallback.status
+        if scope["method"] == "HEAD":
+            await response.send_response(send, status, headers)
+            return status, record.length
+        part = range_of(scope, headers, record.length) if fallback is None and has_ranges(record) else None
+        if isinstance(part, Unsatisfiable):
+            await response.send_response(send, 416, unsatisfiable_headers(headers, part))
             return 416, 0
+        if part is not None:
+            headers, status = partial_headers(headers, part), 206
+        if delivered.stored is not None:
+            await self._sender.send_stored(scope, send, headers, delivered.stored, part, status=status)
+        elif delivered.source is not None:
+            await self._sender.send_file(scope, send, headers, delivered.source, part, status=status)
+        else:
+            await self._sender.send(scope, send, headers, record.etag, delivered.body or b"", part, status=status)
+        return status, record.length if part is None else part.length
 
 
 def _with_ignored_headers(order: Order, names: tuple[str, ...]) -> Order:
@@ -248,7 +323,10 @@ def _with_ignored_headers(order: Order, names: tuple[str, ...]) -> Order:
 
 
 def _quota_ref(order: Order) -> SourceRef:
-    """The image that counts for the quota of variants: with every query of an origin, so that none passes the quota."""
+    """The source under which the quota of variants counts a request.
+
+    It has no query: an image that is requested from its origin with several queries counts as one source.
+    """
     ref = order.sources[0].ref
     return replace(ref, query="") if isinstance(ref, SitePath) else ref
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from cropmark.model.formats import TRAITS, Format
+from cropmark.ports import Record
 from cropmark.web.cors import RawHeaders
 from cropmark.web.request import Scope
 
 _ONE_RANGE: Final = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*", re.IGNORECASE)
 
+_VIDEO: Final = TRAITS[Format.MP4].media_type
 _OF_A_BODY: Final = frozenset(
     {b"content-type", b"content-length", b"content-disposition", b"cache-control", b"etag", b"last-modified"}
 )
@@ -49,8 +52,16 @@ class Unsatisfiable:
         return f"bytes */{self.total}"
 
 
+def has_ranges(record: Record) -> bool:
+    """True if ranges of the response are sent: of originals, and of videos, which some players only play so."""
+    return record.original is not None or record.media_type == _VIDEO
+
+
 def range_of(scope: Scope, headers: RawHeaders, total: int) -> ByteRange | Unsatisfiable | None:
-    """The range that a GET requests of a body of `total` bytes with these response headers; None: all of it."""
+    """The range that a GET requests from a body of `total` bytes; None if it gets the complete body.
+
+    `headers` are the headers of the response with the complete body.
+    """
     given = [(name, value.decode("latin-1")) for name, value in scope["headers"] if name in (b"range", b"if-range")]
     ranges = [value for name, value in given if name == b"range"]
     if scope["method"] != "GET" or len(ranges) != 1:
@@ -63,14 +74,14 @@ def range_of(scope: Scope, headers: RawHeaders, total: int) -> ByteRange | Unsat
 
 
 def partial_headers(headers: RawHeaders, part: ByteRange) -> RawHeaders:
-    """The headers of a 206 response, from those of the complete one."""
+    """The headers of a 206 response, made from the headers of the complete response."""
     others = (header for header in headers if header[0] != b"content-length")
     length = (b"content-length", str(part.length).encode())
     return [*others, length, (b"content-range", part.content_range.encode())]
 
 
 def unsatisfiable_headers(headers: RawHeaders, beyond: Unsatisfiable) -> RawHeaders:
-    """The headers of a 416 response, which no cache stores, from those of the complete one."""
+    """The headers of a 416 response, which no cache stores, made from the headers of the complete response."""
     others = (header for header in headers if header[0] not in _OF_A_BODY)
     length = (b"content-length", b"0")
     return [*others, length, (b"content-range", beyond.content_range.encode()), (b"cache-control", b"no-store")]
@@ -96,9 +107,9 @@ def requested_range(text: str, total: int) -> ByteRange | Unsatisfiable | None:
 
 
 def is_same_body(if_range: str, etag: str, last_modified: str) -> bool:
-    """True if the client's If-Range names this body, or is absent: a range may then complete it.
+    """True if a range of this body may be sent: the client's If-Range names this body, or is absent.
 
-    A weak ETag never matches, and a date has to be equal to that of Last-Modified.
+    A weak ETag never matches, and a date has to be equal to Last-Modified.
     """
     validator = if_range.strip()
     if not validator:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,21 +11,19 @@ from email.utils import format_datetime, parsedate_to_datetime
 from cropmark.dialects.dialect import Dialect, ImageRequest, Response, Result
 from cropmark.model.media_types import is_shown
 from cropmark.model.problems import Problem, SourceProblem
-from cropmark.plan.plan import Order
+from cropmark.plan.plan import InfoDocument, Order
 from cropmark.plan.source import SitePath, SourceRequest, matches_any
-from cropmark.ports import OpenSource, Quota, Record, Timing
+from cropmark.ports import Quota, Record, Timing
 from cropmark.web.cors import RawHeaders
-from cropmark.web.ranges import ByteRange
+from cropmark.web.purge_keys import key_header
+from cropmark.web.ranges import has_ranges
 from cropmark.web.request import RequestHeaders, Send
 from cropmark.web.site import Site
 
-CHUNK_BYTES = 256 * 1024
-"""Bytes of a file that are read and sent at a time."""
-
 SANDBOXED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
-"""Content-Security-Policy of an SVG, which is a document: it may style itself and nothing else."""
+"""Content-Security-Policy of an SVG, which a browser opens as a document: only styles and embedded images work."""
 PLAYER = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
-"""Content-Security-Policy of audio and video: the page that a browser makes for them may play them."""
+"""Content-Security-Policy of audio and video: the page that a browser makes for the file may play it."""
 INERT = "default-src 'none'; sandbox"
 _NOSNIFF = ("x-content-type-options", "nosniff")
 _INERT = ("content-security-policy", INERT)
@@ -60,7 +56,7 @@ _CONTROLS = dict.fromkeys((*range(32), 127), "?")
 def encode_headers(headers: tuple[tuple[str, str], ...]) -> RawHeaders:
     """The headers as bytes, with Server first.
 
-    A control character in a value becomes `?`: text of a URL or a source cannot end a header early.
+    A control character in a value becomes `?`, so that text of a URL or a source cannot end a header early.
     """
     return [(b"server", b"cropmark"), *((name.lower().encode("ascii"), _field(value)) for name, value in headers)]
 
@@ -74,7 +70,7 @@ def image_headers(
 ) -> RawHeaders:
     """The headers of an image response that depend on the image and the request's Origin only.
 
-    `expires_in_s` is the time until the signed URL expires; None: it does not.
+    `expires_in_s` is the time until the signed URL expires; None: the URL does not expire.
     """
     headers = [
         ("content-type", record.media_type),
@@ -84,12 +80,16 @@ def image_headers(
     ]
     if record.facts.focus:
         headers.append(("x-cropmark-focus", record.facts.focus))
-    if record.original is not None:
+    if has_ranges(record):
         headers.append(("accept-ranges", "bytes"))
-    of_dialect = site.dialect.image_headers(order, _result(order, record, cached=cached))
+    # A dialect describes images: its words for an original would be wrong for a document.
+    is_info = isinstance(order.facts, InfoDocument)
+    of_dialect = () if is_info else site.dialect.image_headers(order, _result(order, record, cached=cached))
     if not is_shown(record.media_type):
         of_dialect = (*(each for each in of_dialect if each[0].lower() != _DISPOSITION), (_DISPOSITION, "attachment"))
     encoded = encode_headers((*headers, *of_dialect))
+    if site.key_header:
+        encoded.append(key_header(site.key_header, site.name, record))
     return site.cors.apply(encoded, origin)
 
 
@@ -132,21 +132,28 @@ def _negotiated(order: Order, record: Record) -> bool:
 
 def cache_control(site: Site, order: Order, record: Record, expires_in_s: float | None = None) -> str:
     """The Cache-Control value of an image response."""
-    origins = (
-        {version.cache_control for version in record.versions} if order.delivery.use_origin_cache_control else set()
-    )
-    if len(origins) == 1 and (value := origins.pop()) and not record.is_transient and expires_in_s is None:
-        return value
+    if of_origin := _origin_cache_control(order, record, expires_in_s):
+        return of_origin
     if order.delivery.private or any(version.private for version in record.versions):
         return "private, no-store"
-    age = site.lifetimes.versioned_s if order.delivery.versioned else site.lifetimes.max_age_s
-    if order.delivery.max_age_s is not None:
-        age = min(age, order.delivery.max_age_s)
-    if record.is_transient:
-        age = min(age, 10)
-    if expires_in_s is not None:
-        age = max(0, min(age, int(expires_in_s)))
-    return f"public, max-age={age}"
+    lifetimes, delivery = site.lifetimes, order.delivery
+    limits = [delivery.max_age_s, 10 if record.is_transient else None]
+    limits.append(None if expires_in_s is None else max(0, int(expires_in_s)))
+    known = [limit for limit in limits if limit is not None]
+    text = f"public, max-age={min((lifetimes.versioned_s if delivery.versioned else lifetimes.max_age_s, *known))}"
+    if lifetimes.shared_s is not None and not delivery.versioned:
+        text += f", s-maxage={min((lifetimes.shared_s, *known))}"
+    if lifetimes.stale_while_revalidate_s is not None and not known:
+        text += f", stale-while-revalidate={lifetimes.stale_while_revalidate_s}"
+    return text
+
+
+def _origin_cache_control(order: Order, record: Record, expires_in_s: float | None) -> str:
+    """The origin's Cache-Control if the response repeats it; empty if the response has its own."""
+    if not order.delivery.use_origin_cache_control or record.is_transient or expires_in_s is not None:
+        return ""
+    values = {version.cache_control for version in record.versions}
+    return values.pop() or "" if len(values) == 1 else ""
 
 
 def _result(order: Order, record: Record, *, cached: bool) -> Result:
@@ -168,7 +175,7 @@ def _result(order: Order, record: Record, *, cached: bool) -> Result:
 def is_not_modified(request: RequestHeaders, order: Order, record: Record) -> bool:
     """True if the client has this response already, so that it gets a 304.
 
-    If-Modified-Since counts only with a single source: Last-Modified is that of the first source.
+    If-Modified-Since is ignored for an image from several sources, because Last-Modified is that of the first source.
     """
     if request.if_none_match:
         if request.if_none_match.strip() == "*":
@@ -194,7 +201,7 @@ def server_timing(cache: str, timing: Timing) -> bytes:
 
 
 def quota_headers(quota: Quota) -> RawHeaders:
-    """The rate limit, and how many requests of it remain."""
+    """The headers with the rate limit and the number of requests that remain."""
     return [
         (b"x-ratelimit-limit", b"%d" % quota.limit),
         (b"x-ratelimit-remaining", b"%d" % quota.remaining),
@@ -204,7 +211,7 @@ def quota_headers(quota: Quota) -> RawHeaders:
 def error_response(
     dialect: Dialect, problem: Problem, request: ImageRequest, *, negotiated: bool
 ) -> tuple[Response, RawHeaders]:
-    """The dialect's response to a problem, and its headers; caches do not store it.
+    """The dialect's response to a problem, and its headers: `no-store`, unless the dialect sends its own Cache-Control.
 
     `negotiated`: True if Accept may select the format of the image at this URL.
     """
@@ -223,7 +230,7 @@ def error_response(
 
 
 def dialect_headers(response: Response, *headers: tuple[str, str]) -> RawHeaders:
-    """The headers of a response that a dialect wrote itself, with these after the security headers."""
+    """All headers of a response that a dialect made itself, with `headers` added to the security headers."""
     described = (("content-type", response.media_type), ("content-length", str(len(response.body))))
     return encode_headers((*described, *SITE_SECURITY, *headers, *response.headers))
 
@@ -234,7 +241,7 @@ def without_markup(text: bytes) -> bytes:
 
 
 def problem_response(problem: Problem) -> tuple[bytes, RawHeaders]:
-    """A plain text response to a problem that occurs before a site, and so a dialect, is known."""
+    """A plain text response to a problem that occurs before the site and its dialect are known."""
     body = without_markup(f"{problem}\n".encode())
     headers = (
         ("content-type", "text/plain; charset=utf-8"),
@@ -264,30 +271,14 @@ async def send_response(send: Send, status: int, headers: RawHeaders, body: byte
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_file(send: Send, headers: RawHeaders, opened: OpenSource, part: ByteRange | None = None) -> None:
-    """Send a file, or a part of it, in pieces, which threads read.
-
-    If the file has become shorter, the connection ends early.
-    """
-    await send({"type": "http.response.start", "status": 200 if part is None else 206, "headers": headers})
-    at, end = (0, opened.bytes) if part is None else (part.start, part.end)
-    while at < end:
-        piece = await asyncio.to_thread(os.pread, opened.descriptor, min(CHUNK_BYTES, end - at), at)
-        if not piece:
-            break
-        at += len(piece)
-        await send({"type": "http.response.body", "body": piece, "more_body": at < end})
-    if at < end or end == 0:
-        await send({"type": "http.response.body", "body": b""})
-
-
-def age_headers(site: Site, order: Order, record: Record, now_s: float) -> RawHeaders:
-    """Age, if the response repeats the origin's Cache-Control: a cache counts it off the origin's max-age.
+def age_headers(
+    site: Site, order: Order, record: Record, now_s: float, expires_in_s: float | None = None
+) -> RawHeaders:
+    """The Age header if the response repeats the origin's Cache-Control: caches subtract Age from the max-age.
 
     Source: https://www.rfc-editor.org/rfc/rfc9111#section-5.1
     """
-    repeats_origin = order.delivery.use_origin_cache_control and any(v.cache_control for v in record.versions)
-    if not repeats_origin:
+    if not _origin_cache_control(order, record, expires_in_s):
         return []
     fetched_s = None
     with suppress(SourceProblem):  # a revalidation since the rendition was made starts the age again

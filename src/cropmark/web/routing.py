@@ -15,14 +15,21 @@ T = TypeVar("T")
 
 
 OPERATOR_PATHS = ("/healthz", "/readyz", "/metrics")
-"""Paths of monitoring, which no site hides."""
+"""Paths of monitoring. They are served before any site with the same path."""
 ADMIN_PREFIX = "/admin"
+INFO_PREFIX = "/_info"
+"""This prefix with the path of an image is the URL of the document about the image."""
+
+
+PAGE_PATHS = ("/_explain", "/_explain.png", "/_sign-in", "/_playground")
+"""Paths of pages for people. They are served before any site with the same path."""
+_PREFIXES = (f"{ADMIN_PREFIX}/", "/_static/", "/_playground/")
 
 
 def is_operator_path(raw_path: bytes) -> bool:
-    """True for the paths of monitoring and administration: they are matched before every site, on every host."""
+    """True for the paths of monitoring, administration and pages: they are matched before every site, on every host."""
     path = raw_path.decode("latin-1")
-    return path in OPERATOR_PATHS or path.startswith(f"{ADMIN_PREFIX}/")
+    return path in OPERATOR_PATHS or path in PAGE_PATHS or path.startswith(_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class Mount:
     prefix: str = ""
     """Begins with a slash and does not end with one; empty: the whole host."""
     hosts: tuple[str, ...] = ()
-    """Lower case, without ports; empty: every host that is not excluded."""
+    """Host names in lower case, without ports; empty: every host that is not in `excluded_hosts`."""
     excluded_hosts: tuple[str, ...] = ()
     paths: re.Pattern[str] | None = None
     """Matched at the start of the path below the prefix; None: every path."""
@@ -48,7 +55,7 @@ class Mount:
         return not self.hosts, -len(self.prefix), self.paths is None
 
     def rest(self, host: str, path: str) -> str | None:
-        """The path below the prefix, without a leading slash; None if another mount serves the URL.
+        """The path below the prefix, without a leading slash; None if this mount does not serve the URL.
 
         `host` as host_name() returns it; `path` begins with a slash and is percent-encoded.
         """
@@ -61,7 +68,7 @@ class Mount:
 
 
 class Router(Generic[T]):
-    """Values by their mounts, in order of precedence."""
+    """Finds the site or endpoint that serves a URL. Mounts are tried in order of precedence."""
 
     def __init__(self, mounts: Iterable[tuple[Mount, T]]) -> None:
         self._mounts = sorted(mounts, key=lambda mounted: mounted[0].precedence)
@@ -70,7 +77,7 @@ class Router(Generic[T]):
         return (value for _, value in self._mounts)
 
     def find(self, host: str, path: str) -> tuple[T, str] | None:
-        """The value at the mount that serves the URL, and the path below the mount's prefix."""
+        """The site or endpoint that serves the URL, and the path below its mount's prefix; None if no mount matches."""
         for mount, value in self._mounts:
             rest = mount.rest(host, path)
             if rest is not None:

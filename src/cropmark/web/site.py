@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cropmark.dialects.dialect import Dialect
+from cropmark.model.formats import Colors
+from cropmark.plan.plan import Order
 from cropmark.ports import Source
 from cropmark.web.access import AccessPolicy
 from cropmark.web.cors import CorsPolicy
@@ -18,7 +20,11 @@ class CacheLifetimes:
 
     max_age_s: int = 3600
     versioned_s: int = 31_536_000
-    """For a URL that contains a version."""
+    """max-age for a URL that contains a version."""
+    shared_s: int | None = None
+    """s-maxage, for shared caches; None: not sent."""
+    stale_while_revalidate_s: int | None = None
+    """stale-while-revalidate, for all caches; None: not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,16 @@ class MissRate:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """The image that replaces a missing or broken one: its path in the site's source, and the response's status."""
+
+    path: str
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
-    """A dialect, the source of its images, and the URLs that it serves."""
+    """A site: the URLs that it serves, the dialect that reads them, and the source of its images."""
 
     name: str
     dialect: Dialect
@@ -41,6 +55,20 @@ class Site:
     miss_rate: MissRate = MissRate()
     access: AccessPolicy = field(default_factory=AccessPolicy)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
+    key_header: str = ""
+    """The header with the keys by which a CDN purges: `surrogate-key` or `cache-tag`; empty: not sent."""
+    fallback: Fallback | None = None
+    """Sent in place of an image that is missing or broken."""
+    colors: Colors = Colors.SRGB
+    gain_maps: bool = False
+    """True: gain maps of JPEGs are preserved."""
+    reads_svg: bool = False
+    """True: SVGs are drawn."""
+
+    def adapted(self, order: Order) -> Order:
+        """The order within the site's limits and with its settings, with a warning for each width that was rounded."""
+        order = self.access.constrain(order).with_colors(self.colors, gain_map=self.gain_maps)
+        return order.with_svg(is_read=self.reads_svg)
 
     @property
     def prefix(self) -> str:

@@ -13,7 +13,17 @@ from cropmark.dialects.registry import names
 Case = dict[str, Any]  # one line of a case file: JSON, with other fields in each case
 
 # A dialect on a site with settings of its own.
-SITES = ("fastly-down", "imgix-signed", "thumbor-locked", "thumbor-auto")
+SITES = (
+    "fastly-down",
+    "fastly-p3",
+    "fastly-animated",
+    "fastly-video",
+    "fastly-hdr",
+    "kontent-p3",
+    "imgix-signed",
+    "thumbor-locked",
+    "thumbor-auto",
+)
 CERTAINTIES = ("stated", "derived", "judgement")
 EXTENSIONS = {
     "png": "png",
@@ -25,6 +35,8 @@ EXTENSIONS = {
     "webp": "webp",
     "gif": "gif",
     "avif": "avif",
+    "heic": "heic",
+    "jxl": "jxl",
     "bmp": "bmp",
     "tiff": "tiff",
     "svg": "svg",
@@ -38,7 +50,7 @@ _CASE_FIELDS = {
 }
 _SOURCE_FIELDS = {
     *("kind", "width", "height", "format", "alpha", "frames", "orientation", "color", "background", "box"),
-    *("name", "duration", "quality"),
+    *("name", "duration", "quality", "profile"),
 }
 _EXPECT_FIELDS = {
     *("status", "format", "width", "height", "size_tolerance", "region", "region_tolerance", "pixels", "frames"),

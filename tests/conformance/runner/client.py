@@ -153,12 +153,11 @@ class Client:
         image_base = (self.target.image_base or "").rstrip("/")
         if "img" not in params and case.get("source") and case.get("method") != "POST-multipart":
             params["img"] = f"{image_base}/{urllib.parse.quote(source_path(case))}"
-        for name, value in params.items():
-            if isinstance(value, str) and image_base:
-                value = value.replace("{img_base}", image_base)
-                if "{overlay}" in value and case.get("second_source"):
-                    value = value.replace("{overlay}", f"{image_base}/{overlay_path(case)}")
-                params[name] = value
+        if image_base:
+            urls = {"{img_base}": image_base, "{source}": f"{image_base}/{urllib.parse.quote(source_path(case))}"}
+            if case.get("second_source"):
+                urls["{overlay}"] = f"{image_base}/{overlay_path(case)}"
+            params = _filled(params, urls)
         params.setdefault("key", self.target.key)
         return {name: value for name, value in params.items() if value is not None}
 
@@ -174,6 +173,21 @@ class Client:
             head += f"Content-Type: {next(types, 'application/octet-stream')}\r\n\r\n"
             parts.append(head.encode() + data + b"\r\n")
         return b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
+
+
+def _filled(value: Any, texts: dict[str, str]) -> Any:
+    """The JSON value with each placeholder in its strings replaced by its text."""
+    match value:
+        case str():
+            for placeholder, text in texts.items():
+                value = value.replace(placeholder, text)
+            return value
+        case list():
+            return [_filled(member, texts) for member in value]
+        case dict():
+            return {name: _filled(member, texts) for name, member in value.items()}
+        case _:
+            return value
 
 
 @contextlib.contextmanager

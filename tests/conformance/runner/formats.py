@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 IMAGES = {"jpeg", "png", "gif", "webp", "avif"}  # formats that both decoders read
-LOSSY = {"jpeg", "webply", "avif", "jxl", "heic"}
+LOSSY = {"jpeg", "webply", "avif", "jxl", "heic", "mp4"}
 MEDIA_TYPES = {
     "jpeg": ("image/jpeg",),
     "png": ("image/png", "image/apng"),

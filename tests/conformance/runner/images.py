@@ -1,8 +1,10 @@
-"""Decoding of response bodies, with Pillow and pyvips, which must agree."""
+"""Decoding of response bodies, with Pillow and pyvips, which must agree, and of videos with ffmpeg."""
 
 from __future__ import annotations
 
 import io
+import json
+import subprocess
 import warnings
 from dataclasses import dataclass, field
 
@@ -38,6 +40,9 @@ class BodyImage:
 def decode(data: bytes) -> BodyImage:
     """Decode a body. A broken one has `problems`; one that is not an image has no width."""
     image = BodyImage(data, sniff(data))
+    if "mp4" in image.names:
+        _decode_with_ffmpeg(image)
+        return image
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _decode_with_pillow(image)
@@ -64,10 +69,30 @@ def _decode_with_pillow(image: BodyImage) -> None:
             image.problems.append(f"Pillow cannot decode it ({type(error).__name__}: {str(error)[:80]})")
 
 
+def _decode_with_ffmpeg(image: BodyImage) -> None:
+    read = {"input": image.data, "capture_output": True, "check": True}
+    try:
+        probe = ["ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "json", "-"]
+        (stream,) = json.loads(subprocess.run(probe, **read).stdout)["streams"]  # type: ignore[call-overload]
+        pixels = ["ffmpeg", "-v", "error", "-i", "-", "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "rgba", "-"]
+        frames = subprocess.run(pixels, **read).stdout  # type: ignore[call-overload]
+    except FileNotFoundError:
+        image.problems.append("a video needs ffmpeg, which is not installed")
+    except (subprocess.CalledProcessError, ValueError) as error:
+        image.problems.append(f"ffmpeg cannot decode it ({error})")
+    else:
+        image.width, image.height = stream["width"], stream["height"]
+        image.frames = list(np.frombuffer(frames, np.uint8).reshape(-1, stream["height"], stream["width"], 4))
+        image.frame_count = len(image.frames)
+
+
 def _decode_with_vips(image: BodyImage) -> None:
     try:
         options = {"n": -1} if image.names & {"gif", "webp"} else {}
-        opened = pyvips.Image.new_from_buffer(image.data, "", fail_on="truncated", access="sequential", **options)
+        # By name for AVIF: libvips does not detect sequences, of which it decodes the first frame.
+        load = pyvips.Image.heifload_buffer if "avif" in image.names else pyvips.Image.new_from_buffer
+        arguments = (image.data,) if "avif" in image.names else (image.data, "")
+        opened = load(*arguments, fail_on="truncated", access="sequential", **options)
         fields = opened.get_fields()
         height = opened.get("page-height") if "page-height" in fields else opened.height
         pages = opened.height // height if options else None

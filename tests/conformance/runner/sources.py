@@ -13,11 +13,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from tests.conformance.runner.cases import Case, CaseError, has_source, overlay_path, source_path
+from tests.engine.images import p3_profile
 
 Pixels = npt.NDArray[np.uint8]  # H x W x 3 (RGB) or 4 (RGBA)
 Source = dict[str, Any]  # the `source` object of a case
 
 _ORIENTATION = 0x0112  # the Exif tag
+_PROFILES = {"p3": p3_profile}
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 + 1 / 32
 
 
@@ -60,6 +62,8 @@ def encode(source: Source) -> bytes:
         raise CaseError("JPEG has no alpha" if has_alpha else "JPEG has no frames")
     if name == "gif" and "exif" in options:
         raise CaseError("GIF has no Exif")
+    if "profile" in source:
+        options["icc_profile"] = _PROFILES[source["profile"]]()
     options |= _encoder_options(name, source, has_alpha)
     images = [_with_palette(frame) if name in ("gif", "png8") else Image.fromarray(frame) for frame in frames]
     if len(images) > 1:

@@ -11,6 +11,7 @@ from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.readers import FormatWord
 from cropmark.dialects.contentstack.settings import ContentstackSettings
 from cropmark.dialects.imageopto.encoding import (
+    ANIMATIONS_EXCEPT_AVIF,
     AVIF_QUALITY,
     GIF,
     GIFS,
@@ -28,13 +29,18 @@ READS = READABLE & {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF, Format.AVI
 
 _USUAL_QUALITY = 85
 _NOT_AVIF = "AVIF was skipped: the image is animated or too large for it"
+_AUTO_AVIF = EncodingChoice(Format.AVIF, keep_animation=True, skipped_for=(ANIMATIONS_EXCEPT_AVIF,))
 _LOSSLESS_BASES = frozenset({FormatWord.PNG, FormatWord.GIF, FormatWord.LOSSLESS_WEBP})
 
 
 def output(
     parsed: ParsedParams, accepted: frozenset[Format], settings: ContentstackSettings, *, changed: bool
 ) -> Output:
-    """The output of a request. `changed` is True if it has Steps, so more than the quality of the source changes."""
+    """The output of a request.
+
+    `changed` is True if the request has Steps. Without them, a result with more bytes than the original may give way to
+    the original.
+    """
     named = params.FORMAT.of(parsed)
     auto = params.AUTO.of(parsed)
     rules = _output_rules(parsed)
@@ -56,7 +62,7 @@ def output(
 
 @dataclass(frozen=True, slots=True)
 class _OutputRules:
-    """The quality of each format; `named` is True if the query has one."""
+    """The quality of each format; `named` is True if the query has `quality`."""
 
     usual: int = _USUAL_QUALITY
     auto_webp: int = _USUAL_QUALITY
@@ -69,7 +75,7 @@ class _OutputRules:
 
     @property
     def webp(self) -> EncodingChoice:
-        """Lossy; lossless from a lossless source if the query has no quality."""
+        """WebP: lossy, except that a lossless source stays lossless if the query has no `quality`."""
         return EncodingChoice(Format.WEBP, self.usual, lossless=TriState.NO if self.named else TriState.AS_SOURCE)
 
     @property
@@ -91,10 +97,13 @@ def _output_rules(parsed: ParsedParams) -> _OutputRules:
 def _auto_choices(
     offered: frozenset[Format], base: FormatWord | None, rules: _OutputRules
 ) -> tuple[EncodingChoice, ...]:
-    """AVIF, then WebP; lossless if the base format is."""
+    """The choices of `auto`: AVIF, then WebP.
+
+    WebP is lossless if `base`, the format in the query, is lossless; without a `base`, if the source is lossless.
+    """
     choices = []
     if Format.AVIF in offered:
-        choices.append(EncodingChoice(Format.AVIF, rules.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF))
+        choices.append(replace(_AUTO_AVIF, quality=rules.avif, warning_if_skipped=_NOT_AVIF))
     if Format.WEBP in offered:
         choices.append(
             EncodingChoice(Format.WEBP, rules.auto_webp, lossless=_lossless_by_auto(base, rules), keep_animation=True)
@@ -111,7 +120,7 @@ def _lossless_by_auto(base: FormatWord | None, rules: _OutputRules) -> TriState:
 
 
 def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """The choices of `format`."""
+    """The choice for the `format` that the query names; without it, a choice for each format of a source."""
     by_name = {
         FormatWord.GIF: GIF,
         FormatWord.PNG: PNG,
@@ -133,7 +142,7 @@ def _best_choices(accepted: frozenset[Format], rules: _OutputRules) -> tuple[Enc
     """
     lossless = TriState.YES if rules.usual == 100 else TriState.NO
     modern = (
-        EncodingChoice(Format.AVIF, rules.avif, lossless=lossless, keep_animation=True),
+        replace(_AUTO_AVIF, quality=rules.avif, lossless=lossless),
         EncodingChoice(Format.WEBP, rules.usual, lossless=lossless, keep_animation=True),
     )
     jpeg = replace(rules.jpeg, progressive=TriState.AS_SOURCE)
@@ -150,7 +159,7 @@ def _best_choices(accepted: frozenset[Format], rules: _OutputRules) -> tuple[Enc
 def _with_gif_rules(
     choices: tuple[EncodingChoice, ...], settings: ContentstackSettings, *, first_frame: bool
 ) -> tuple[EncodingChoice, ...]:
-    """The choices with those for GIFs before them: GIFs are not converted, and only GIFs take `frame`."""
+    """The choices, preceded by choices for GIFs: a GIF stays a GIF without `gif_resize`; `frame` is for GIFs only."""
     if not settings.gif_resize:
         return (only_from(replace(GIF, first_frame=first_frame), Format.GIF), *choices)
     if not first_frame:

@@ -11,7 +11,19 @@ from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.grammar import WordList, word_reader
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import FILTERS, ORIENTATIONS, REPEATS, Alignment, Quality, Repeat
-from cropmark.dialects.params import COLOR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Parameter, anchored, one_of
+from cropmark.dialects.params import (
+    COLOR,
+    DIM,
+    EDGES,
+    NUM,
+    PLACE,
+    SHAPE,
+    SIGNED,
+    Parameter,
+    StepParameter,
+    anchored,
+    one_of,
+)
 from cropmark.model.formats import Format
 from cropmark.model.values import Color, Length
 from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Orientation, Sharpen
@@ -129,17 +141,20 @@ RESIZE_FILTER: Parameter[Filter] = Parameter(
     word_reader(FILTERS),
     ignores_unknown=True,
 )
-CROP: Parameter[Crop] = Parameter(
+CROP: StepParameter[Crop] = StepParameter(
     _doc(
         "crop",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
         "none",
-        "Crops to a window. `safe` clips it to the image; `smart` places a ratio by content.",
+        "Crops to a window. offset-x30 leaves 30 percent of the free width on the left; 0.3 is the same. "
+        "`safe` clips the window to the image; `smart` places a ratio by content.",
         "300,400,x50,y75,safe",
         anchored(rf"{SHAPE}({PLACE}|,safe|,smart)*"),
         "/crop-images",
     ),
     imageopto.read_crop,
+    step=Crop,
+    format=imageopto.format_crop,
 )
 TRIM: Parameter[Edges] = Parameter(
     _doc("trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", anchored(EDGES), "/trim-images"),
@@ -265,7 +280,7 @@ CONTRAST: Parameter[Fraction] = Parameter(
 SATURATION: Parameter[Fraction] = Parameter(
     _doc("saturation", "-100..100", "0", "-100 is gray scale.", "-30", anchored(SIGNED)), imageopto.read_tone
 )
-SHARPEN: Parameter[Sharpen] = Parameter(
+SHARPEN: StepParameter[Sharpen] = StepParameter(
     _doc(
         "sharpen",
         "a0..10,r1..1000,t0..255",
@@ -276,10 +291,14 @@ SHARPEN: Parameter[Sharpen] = Parameter(
         "/sharpen",
     ),
     readers.read_sharpen,
+    step=Sharpen,
+    format=readers.format_sharpen,
 )
-BLUR: Parameter[Blur] = Parameter(
+BLUR: StepParameter[Blur] = StepParameter(
     _doc("blur", "1..1000 | Np", "none", "Gaussian blur by a radius in pixels of the output.", "10", anchored(DIM)),
     readers.read_blur,
+    step=Blur,
+    format=readers.format_blur,
 )
 FRAME: Parameter[bool] = Parameter(
     _doc("frame", "1", "all frames", "Of an animated GIF only the first frame.", "1", "^1$"),

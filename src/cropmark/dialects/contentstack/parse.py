@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.output import READS, output
@@ -23,7 +24,7 @@ from cropmark.plan.source import PublishScope, SitePath, SourceRequest
 
 LIMITS = Limits(over_limit=OverLimit.SHRINK)
 
-# Without one of these, or `auto`, the stored bytes are sent: the other parameters only modify these.
+# A query with neither `auto` nor any of these gets the stored bytes: all others only modify the effect of these.
 _EFFECTIVE: tuple[Parameter[object], ...] = (
     params.QUALITY,
     params.FORMAT,
@@ -52,24 +53,31 @@ _ONE_FILE = re.compile(r"v3/assets/[^/]+/[^/]+/[0-9a-f]{24}/[^/]+")
 
 
 def order(request: ImageRequest, settings: ContentstackSettings) -> Order:
-    """The Order of a request. Raises BadValue, BadRequest, and NotFound for an environment or branch without it."""
-    parsed = parse_params(params.PARAMETERS, parse_query(request.query))
+    """The Order of a request. Raises BadValue, BadRequest, and NotFound for an unknown environment or branch."""
+    parsed, plan = _read(request.query, request.accept, settings)
     scope = _publish_scope(parsed, request, settings)
     return Order(
         sources=_sources(parsed, request, scope),
-        plan=_plan(parsed, request, settings),
+        plan=plan,
         delivery=_delivery(parsed, request, scope, settings),
         warnings=(*parsed.warnings, *_unknown_words(parsed), *ignored_smart_warnings(params.CROP.of(parsed))),
     )
 
 
-def _plan(parsed: ParsedParams, request: ImageRequest, settings: ContentstackSettings) -> Plan | None:
+@lru_cache(256)  # the images of a site share few queries
+def _read(raw_query: str, accept: str, settings: ContentstackSettings) -> tuple[ParsedParams, Plan | None]:
+    """The values of a query, and its plan; None if it changes nothing, so the stored bytes are sent."""
+    parsed = parse_params(params.PARAMETERS, parse_query(raw_query))
+    return parsed, _plan(parsed, accept, settings)
+
+
+def _plan(parsed: ParsedParams, accept: str, settings: ContentstackSettings) -> Plan | None:
     if not _changes_image(parsed):
         return None
     planned = steps(parsed, settings)
     return Plan(
         steps=planned,
-        output=output(parsed, accepted_formats(request.accept), settings, changed=bool(planned)),
+        output=output(parsed, accepted_formats(accept), settings, changed=bool(planned)),
         reads=READS,
         limits=LIMITS,
         on_unsupported=Fallback.ORIGINAL,
@@ -132,9 +140,11 @@ def _sources(parsed: ParsedParams, request: ImageRequest, scope: PublishScope | 
 def _delivery(
     parsed: ParsedParams, request: ImageRequest, scope: PublishScope | None, settings: ContentstackSettings
 ) -> Delivery:
-    """The cache lifetime: short without an environment, a year if the URL also names one version of a library's file.
+    """The delivery options. The cache lifetime depends on the environment in the query and on the site's source.
 
-    Files of a folder can change under their names, so with an environment they get the site's setting.
+    Without an environment it is UNVERSIONED_MAX_AGE_S. With an environment, a folder's file has the lifetime of the
+    site's setting, because the file can change; a library's URL that names one version of a file is marked as
+    `versioned`; any other URL of a library has UNVERSIONED_MAX_AGE_S.
 
     Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management
     """
@@ -150,7 +160,7 @@ def _delivery(
 
 
 def _unknown_words(parsed: ParsedParams) -> tuple[RequestWarning, ...]:
-    """A warning for each unknown word in a list; parse_params() has made those for single words."""
+    """A warning for each unknown word in a list. parse_params() has already warned of parameters with a single word."""
     lists = (("auto", params.AUTO.of(parsed)), ("overlay-align", params.OVERLAY_ALIGN.of(parsed)))
     return tuple(
         RequestWarning(name, f"{word} is not known and was ignored")
@@ -161,7 +171,7 @@ def _unknown_words(parsed: ParsedParams) -> tuple[RequestWarning, ...]:
 
 
 def _rate(request: ImageRequest, settings: ContentstackSettings) -> tuple[str, int] | None:
-    """The rate limit of the stack in the path, if it has its own."""
+    """The key and the requests per second of the path's stack; None if the stack has no rate limit of its own."""
     stack = _STACK.match(request.path)
     per_s = settings.rate_limits.get(stack[1]) if stack else None
     return None if stack is None or per_s is None else (f"{settings.organization} {stack[1]}", per_s)

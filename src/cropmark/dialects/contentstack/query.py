@@ -1,4 +1,4 @@
-"""Contentstack's query strings, as its SDKs write them: names and decoded texts, without those that count as absent."""
+"""Contentstack's query strings, as its SDKs write them: names and decoded texts, without absent parameters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ _OVERLAY = "overlay="
 
 
 def parse_query(raw: str) -> dict[str, str]:
-    """The parameters by name, with their texts unchanged; the last of a repeated one counts, an empty one is absent.
+    """The decoded texts of the parameters by name, without surrounding blanks.
 
+    Of a repeated parameter, the last text counts; a parameter of only blanks and separators is absent.
     Raises BadRequest for a query that is too long.
     """
     texts = grammar.query_values(normalize_query(grammar.check_bounds(raw)))

@@ -1,18 +1,26 @@
-"""The readers of Contentstack's own parameters: text becomes a typed value. All raise BadValue."""
+"""The readers of Contentstack's own parameters: text becomes a typed value. All of them raise BadValue.
+
+A `format_` function is the reverse of the reader above it and raises UnsupportedValue.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
 from fractions import Fraction
+from typing import Final
 
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import WordList
+from cropmark.dialects.imageopto.writer import format_radius
+from cropmark.dialects.imageopto.writer import format_sharpen as format_sharpen_radius
+from cropmark.dialects.writers import UnsupportedValue, format_length
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue
 from cropmark.model.values import Color, Length, Pixels, Share
 from cropmark.plan.steps import Blur, Sharpen
 
 MAX_DPR = 10_000
+_LEAST_RADIUS: Final = Fraction(1)
 
 
 class FormatWord(Enum):
@@ -45,14 +53,15 @@ def read_auto(parameter: str, text: str) -> WordList[Format]:
 
 
 def read_name(parameter: str, text: str) -> str:
-    """A name or uid, compared exactly."""
+    """A name or uid of at most 255 characters, unchanged: it is compared exactly."""
     if len(text) > 255:
-        raise BadValue(parameter, text, expected="at most 255 characters", fix="write the name as it was given")
+        fix = "write the name or uid of an environment or branch"
+        raise BadValue(parameter, text, expected="at most 255 characters", fix=fix)
     return text
 
 
 def read_dpr(parameter: str, text: str) -> Fraction:
-    """Above 0, at most 10000; below 1 it shrinks."""
+    """A device pixel ratio above 0, at most 10000; a ratio below 1 shrinks the image."""
     value = grammar.parse_decimal(text)
     if not value or value > MAX_DPR:
         expected = f"a number above 0, up to {MAX_DPR}"
@@ -65,22 +74,40 @@ def read_background(parameter: str, text: str) -> Color:
     return grammar.read_color(parameter, text.removeprefix("rgb:").removeprefix("#"))
 
 
-def read_sharpen(parameter: str, text: str) -> Sharpen:
-    """``a5,r1000,t2``: amount 0 to 10, radius 1 to 1000 px or ``r5p``, threshold 0 to 255; missing ones a1, r1, t0."""
+def read_sharpen(parameter: str, text: str) -> Sharpen | None:
+    """``a5,r1000,t2``: amount 0 to 10, radius 1 to 1000 px or ``r5p``, threshold 0 to 255.
+
+    A missing item counts as a1, r1 or t0. None for an amount of 0, which changes nothing.
+    """
     options = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
-    return Sharpen(
+    sharpen = Sharpen(
         amount=grammar.read_number(parameter, options.get("a", "1"), 0, 10),
-        radius=_radius(parameter, options.get("r", "1")),
+        radius=_read_radius(parameter, options.get("r", "1")),
         threshold=grammar.read_integer(parameter, options.get("t", "0"), 0, 255),
     )
+    return sharpen if sharpen.amount else None
+
+
+def format_sharpen(step: Sharpen) -> str:
+    return format_sharpen_radius(step, _format_radius("Sharpen.radius", step.radius))
 
 
 def read_blur(parameter: str, text: str) -> Blur:
-    """A radius of 1 to 1000 px, or a percentage of the smaller side, clamped to that range later."""
-    return Blur(_radius(parameter, text), min_px=Fraction(1))
+    """A radius of 1 to 1000 px, or a percentage of the smaller side, which `geometry` clamps to 1 to 1000 px."""
+    return Blur(_read_radius(parameter, text), min_px=_LEAST_RADIUS)
 
 
-def _radius(parameter: str, text: str) -> Length:
+def format_blur(step: Blur) -> str:
+    if not isinstance(step.radius, Pixels) and step.min_px != _LEAST_RADIUS:
+        raise UnsupportedValue("Blur.min_px", "a blur by percentage is at least a pixel here")
+    return _format_radius("Blur.radius", step.radius)
+
+
+def _read_radius(parameter: str, text: str) -> Length:
     """A radius of 1 to 1000 px, or a percentage."""
     percent = grammar.parse_decimal(text.removesuffix("p")) if text.endswith("p") else None
-    return Share(percent / 100) if percent else Pixels(grammar.read_number(parameter, text, 1, 1000))
+    return Share(percent / 100) if percent else Pixels(grammar.read_number(parameter, text, _LEAST_RADIUS, 1000))
+
+
+def _format_radius(field: str, value: Length) -> str:
+    return format_radius(field, value, _LEAST_RADIUS) if isinstance(value, Pixels) else format_length(field, value)

@@ -65,7 +65,7 @@ _STATUSES: Final[StatusTable] = (
 
 
 def vendor_status(problem: Problem, statuses: StatusTable) -> VendorStatus:
-    """The vendor's status of a problem. A problem without a row has its own status, also as its error number."""
+    """The vendor's status of a problem. Without a row, both numbers are the problem's own status."""
     own = VendorStatus(problem.status, problem.status)
     return next((status for kind, status in statuses if isinstance(problem, kind)), own)
 
@@ -76,7 +76,7 @@ def vendor_status(problem: Problem, statuses: StatusTable) -> VendorStatus:
 def image_headers(result: Result) -> Headers:
     """X-Cache and related headers; X-Cropmark-Warning has the names of the parameters with a warning.
 
-    In development further ones have the hints, with their texts.
+    In development, further X-Cropmark-Warning headers have the texts of the hints.
     """
     return (
         ("Content-Disposition", "inline"),

@@ -38,7 +38,7 @@ class ContentstackSettings:
     """Settings of one site."""
 
     environments: Names | None = ("production",)
-    """Environments in which all files of a folder count as published. None: a library, which decides for each asset."""
+    """Environments in which all files of a folder count as published. A library decides for each asset."""
     branches: Names = ("main",)
     """Branches of a folder."""
     require_environment: bool = False
@@ -50,6 +50,6 @@ class ContentstackSettings:
     rate_limit: Rate = 80
     """Requests per second that may miss the cache; 0: no limit."""
     rate_limits: Annotated[Mapping[str, Rate], BeforeValidator(split_map)] = field(default_factory=dict, hash=False)
-    """The same limit for single stacks by API key, counted separately."""
+    """Limits of single stacks: API key and requests per second. Each replaces `rate_limit` for its stack."""
     organization: str = "organization"
     """Name of the organization; sites with the same name share `rate_limit`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any, Final
 
 from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.settings import ContentstackSettings
@@ -18,11 +19,13 @@ from cropmark.dialects.imageopto.steps import (
     crop_steps,
     orient_steps,
     present,
-    sharpen_steps,
     trim_steps,
 )
-from cropmark.dialects.params import ParsedParams
+from cropmark.dialects.params import ParsedParams, StepParameter, single_steps
 from cropmark.plan.steps import AnyStep, Canvas, Edges, Filter, Fit, Overlay, Resize
+
+BEFORE_OVERLAY: Final[tuple[StepParameter[Any], ...]] = (params.SHARPEN, params.BLUR)
+"""The parameters of one Step each, in the order of execution, which is the writer's order too."""
 
 _NOT_ON_GIF = "a GIF is not resized"
 
@@ -36,13 +39,13 @@ def steps(parsed: ParsedParams, settings: ContentstackSettings) -> tuple[AnyStep
         *present(_resize(parsed, settings)),
         *background_steps(params.BG_COLOR.of(parsed), _canvas(parsed), params.PAD.of(parsed)),
         *adjust_steps(params.BRIGHTNESS.of(parsed), params.CONTRAST.of(parsed), params.SATURATION.of(parsed)),
-        *sharpen_steps(params.SHARPEN.of(parsed)),
-        *present(params.BLUR.of(parsed), _overlay(parsed)),
+        *single_steps(BEFORE_OVERLAY, parsed),
+        *present(_overlay(parsed)),
     )
 
 
 def _resize(parsed: ParsedParams, settings: ContentstackSettings) -> Resize | None:
-    """The resize to a width or a height; dpr, fit, filter and disable have no effect without one."""
+    """The resize to a width or a height; without either, dpr, fit, filter and disable have no effect."""
     width, height = params.WIDTH.of(parsed), params.HEIGHT.of(parsed)
     if width is None and height is None:
         return None
@@ -70,7 +73,7 @@ def _canvas(parsed: ParsedParams) -> Canvas | None:
 
 
 def _overlay(parsed: ParsedParams) -> Overlay | None:
-    """The overlay on the finished image; its source is the second one."""
+    """The Step that draws the overlay, the second source of the Order, on the finished image."""
     if params.OVERLAY.of(parsed) is None:
         return None
     align = params.OVERLAY_ALIGN.of(parsed)

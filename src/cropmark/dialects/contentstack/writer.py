@@ -6,31 +6,29 @@ from fractions import Fraction
 from functools import partial
 from typing import Final
 
+from cropmark.dialects.contentstack import params
 from cropmark.dialects.contentstack.readers import MAX_DPR, FormatWord
 from cropmark.dialects.contentstack.settings import ContentstackSettings, FitCover
+from cropmark.dialects.contentstack.steps import BEFORE_OVERLAY
 from cropmark.dialects.dialect import Serialized, Unsupported
 from cropmark.dialects.imageopto import writer as imageopto
 from cropmark.dialects.writers import (
     QueryParams,
     Slot,
-    UnsupportedValue,
     combinations,
     common_format,
-    format_length,
     is_first_frame,
     param_choices,
+    parameter_slot,
     serialize_steps,
     serialized,
 )
 from cropmark.model.formats import Format
-from cropmark.model.values import Length, Pixels
 from cropmark.plan.equivalents import with_ratio_crops
 from cropmark.plan.plan import Order, Output
 from cropmark.plan.steps import (
     Adjust,
-    Blur,
     Canvas,
-    Crop,
     Filter,
     Fit,
     Flatten,
@@ -38,11 +36,9 @@ from cropmark.plan.steps import (
     Overlay,
     Pad,
     Resize,
-    Sharpen,
     TrimEdges,
 )
 
-_LEAST_RADIUS: Final = Fraction(1)
 _LEAST_DPR: Final = Fraction(1, 10**6)
 _NAMED: Final = {
     Format.JPEG: (FormatWord.JPEG, FormatWord.PROGRESSIVE_JPEG),
@@ -75,15 +71,14 @@ def _required(settings: ContentstackSettings) -> QueryParams:
 def _slots(order: Order, settings: ContentstackSettings) -> tuple[Slot, ...]:
     return (
         Slot(TrimEdges, imageopto.write_trim),
-        Slot(Crop, imageopto.write_crop("crop")),
+        parameter_slot(params.CROP),
         Slot(Orient, imageopto.write_orient),
         Slot(Resize, partial(_resize, settings=settings)),
         Slot(Flatten, imageopto.write_flatten),
         Slot(Canvas, imageopto.write_canvas),
         Slot(Pad, imageopto.write_pad),
         Slot(Adjust, imageopto.write_adjust),
-        Slot(Sharpen, _sharpen),
-        Slot(Blur, _blur),
+        *map(parameter_slot, BEFORE_OVERLAY),
         Slot(Overlay, partial(imageopto.write_overlay, order=order)),
     )
 
@@ -101,29 +96,11 @@ def _resize(step: Resize, settings: ContentstackSettings) -> QueryParams:
     return params
 
 
-def _sharpen(step: Sharpen) -> QueryParams:
-    return imageopto.write_sharpen(step, _radius("Sharpen.radius", step.radius))
-
-
-def _blur(step: Blur) -> QueryParams:
-    if not isinstance(step.radius, Pixels) and step.min_px != _LEAST_RADIUS:
-        raise UnsupportedValue("Blur.min_px", "a blur by percentage is at least a pixel here")
-    return {"blur": _radius("Blur.radius", step.radius)}
-
-
-def _radius(field: str, value: Length) -> str:
-    return (
-        imageopto.format_radius(field, value, _LEAST_RADIUS)
-        if isinstance(value, Pixels)
-        else format_length(field, value)
-    )
-
-
 # ------------------------------------------------------------------------------------------------ encodings
 
 
 def _encodings(output: Output) -> tuple[QueryParams, ...]:
-    """The parameters of possible encodings, the simplest first."""
+    """The parameter sets that may give this output, those with the fewest parameters first."""
     return combinations(
         param_choices("format", _formats(output)),
         imageopto.AUTO_CHOICES,

@@ -15,6 +15,7 @@ from cropmark.dialects.fastly.readers import FormatWord
 from cropmark.dialects.fastly.settings import FastlySettings
 from cropmark.dialects.imageopto.encoding import (
     ANIMATED_GIFS,
+    ANIMATIONS_EXCEPT_AVIF,
     AVIF_QUALITY,
     GIF,
     OPAQUE,
@@ -24,18 +25,20 @@ from cropmark.dialects.imageopto.encoding import (
     source_format_choices,
 )
 from cropmark.dialects.params import ParsedParams
-from cropmark.model.formats import READABLE, Format
-from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, RequestWarning, TriState
+from cropmark.model.formats import READABLE, WRITABLE, Format
+from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, RequestWarning, TriState, Video
 
 READS = READABLE & {Format.AVIF, Format.HEIC, Format.JPEG, Format.JXL, Format.PNG, Format.GIF, Format.WEBP}
 
 _STAYS_GIF = "an animated GIF stays a GIF"
 _NOT_AVIF = "AVIF was skipped: the image is animated or too large for it"
+_USUAL_JPEG_QUALITY = 85
 _NO_JXL = "JPEG XL cannot be written here and was ignored"
 _NO_VIDEO = {
     False: "mp4 is not allowed here and was ignored",
     True: "mp4 cannot be written by this build and was ignored",
 }
+_NOT_A_VIDEO = "mp4 is made of animated GIFs only and was ignored"
 _LOSSLESS_BASES = frozenset({FormatWord.PNG, FormatWord.GIF, FormatWord.LOSSLESS_WEBP})
 
 
@@ -52,7 +55,7 @@ _EQUIVALENT = {
 def equivalent_quality(quality: int, to: Format) -> int:
     """The quality in another format that is visually equal to this JPEG quality, interpolated between known points.
 
-    85 is 64 in AVIF, 82 in WebP, 84 in JPEG XL; in formats without points it is the same number.
+    85 becomes 64 in AVIF, 82 in WebP, 84 in JPEG XL. In a format without known points the number is unchanged.
     """
     for (start, low), (end, high) in pairwise(_EQUIVALENT.get(to, ())):
         if start <= quality <= end:
@@ -63,18 +66,22 @@ def equivalent_quality(quality: int, to: Format) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Qualities:
-    """The quality of each format; `named` is True if the query has one, `compact` if it has `optimize`."""
+    """The quality of each format.
+
+    `named` is True if the query has `quality` or `optimize`, `compact` if it has `optimize`.
+    """
 
     jpeg: int
     webp: int
     auto_webp: int
     avif: int
+    jxl: int
     named: bool
     compact: bool = False
 
     @property
     def webp_lossless(self) -> TriState:
-        """Lossy if the query has a quality; otherwise a lossless source stays lossless."""
+        """Lossy if the query sets a quality; otherwise a lossless source stays lossless."""
         return TriState.NO if self.named else TriState.AS_SOURCE
 
 
@@ -82,12 +89,14 @@ def _qualities(parsed: ParsedParams, settings: FastlySettings) -> _Qualities:
     quality, optimized = params.QUALITY.of(parsed), params.OPTIMIZE.of(parsed)
     if quality is not None:
         compact = optimized is not None
-        return _Qualities(quality.usual, quality.usual, quality.auto_webp, quality.usual, named=True, compact=compact)
+        usual = quality.usual
+        return _Qualities(usual, usual, quality.auto_webp, usual, usual, named=True, compact=compact)
     if optimized is not None:
         webp = equivalent_quality(optimized, Format.WEBP)
-        return _Qualities(optimized, webp, webp, equivalent_quality(optimized, Format.AVIF), named=True, compact=True)
-    webp = settings.webp_quality
-    return _Qualities(settings.jpeg_quality, webp, webp, AVIF_QUALITY, named=False)
+        avif, jxl = (equivalent_quality(optimized, to) for to in (Format.AVIF, Format.JXL))
+        return _Qualities(optimized, webp, webp, avif, jxl, named=True, compact=True)
+    webp, jxl = settings.webp_quality, equivalent_quality(settings.jpeg_quality, Format.JXL)
+    return _Qualities(settings.jpeg_quality, webp, webp, AVIF_QUALITY, jxl, named=False)
 
 
 # ------------------------------------------------------------------------------------------------ formats
@@ -95,7 +104,7 @@ def _qualities(parsed: ParsedParams, settings: FastlySettings) -> _Qualities:
 
 @dataclass(frozen=True, slots=True)
 class ParsedOutput:
-    """An Output; `negotiated` is True if it depends on Accept."""
+    """An Output with its warnings; `negotiated` is True if the Output depends on the Accept header."""
 
     output: Output
     negotiated: bool
@@ -105,9 +114,15 @@ class ParsedOutput:
 def parsed_output(
     parsed: ParsedParams, accepted: frozenset[Format], settings: FastlySettings, *, changed: bool
 ) -> ParsedOutput:
-    """The output of a request. `changed` is True if it has Steps, so more than the quality of the source changes."""
+    """The output of a request.
+
+    `changed` is True if the request has Steps. Without them, a result with more bytes than the original may give way to
+    the original.
+    """
     named = params.FORMAT.of(parsed)
-    rules = _OutputRules(_qualities(parsed, settings), settings, first_frame=params.FRAME.of(parsed) is not None)
+    rules = _OutputRules(
+        _qualities(parsed, settings), settings, first_frame=params.FRAME.of(parsed) is not None, video=_video(parsed)
+    )
     offered, warnings = _auto_formats(parsed, settings)
     if named is FormatWord.AUTO:
         choices = _best_choices(parsed, accepted, rules)
@@ -132,11 +147,21 @@ class _OutputRules:
     quality: _Qualities
     settings: FastlySettings
     first_frame: bool
+    video: Video
 
     @property
     def jpeg(self) -> EncodingChoice:
         progressive = self.settings.jpeg_type.progressive
         return EncodingChoice(Format.JPEG, self.quality.jpeg, progressive=progressive, compact=self.quality.compact)
+
+    @property
+    def jxl_quality(self) -> int | None:
+        """The quality of JPEG XL; None if neither the query nor the settings set a quality.
+
+        With None, an unchanged JPEG becomes JPEG XL without loss.
+        """
+        usual = self.settings.jpeg_quality == _USUAL_JPEG_QUALITY
+        return None if usual and not self.quality.named else self.quality.jxl
 
     @property
     def source_choices(self) -> tuple[EncodingChoice, ...]:
@@ -148,7 +173,7 @@ class _OutputRules:
 
     @property
     def by_name(self) -> dict[FormatWord, EncodingChoice]:
-        """The choice of each format word; words without an entry have no effect on a raster image."""
+        """The choice for each word of `format`. A word without an entry has no effect on a raster image."""
         quality = self.quality
         webp = EncodingChoice(Format.WEBP, quality.webp)
         avif = EncodingChoice(Format.AVIF, quality.avif, refuse_over_limit=True)
@@ -157,7 +182,8 @@ class _OutputRules:
             FormatWord.BASELINE_JPEG: replace(self.jpeg, progressive=TriState.NO),
             FormatWord.GIF: GIF,
             FormatWord.JPEG: self.jpeg,
-            FormatWord.JXL: EncodingChoice(Format.JXL, quality.jpeg, warning_if_skipped=_NO_JXL),
+            FormatWord.JXL: EncodingChoice(Format.JXL, self.jxl_quality, warning_if_skipped=_NO_JXL),
+            **({FormatWord.MP4: self.mp4} if _writes_video(self.settings) else {}),
             FormatWord.PROGRESSIVE_JPEG: replace(self.jpeg, progressive=TriState.YES),
             FormatWord.PNG: PNG,
             FormatWord.PNG8: EncodingChoice(Format.PNG, quality.jpeg if quality.named else None, palette=True),
@@ -166,10 +192,36 @@ class _OutputRules:
             FormatWord.LOSSY_WEBP: self.unless_animated_gif(webp),
         }
 
+    @property
+    def mp4(self) -> EncodingChoice:
+        choice = EncodingChoice(Format.MP4, video=self.video, skipped_for=(STILLS,), warning_if_skipped=_NOT_A_VIDEO)
+        return only_from(choice, Format.GIF)
+
     def unless_animated_gif(self, choice: EncodingChoice) -> EncodingChoice:
         """The choice, skipped for animated GIFs: the service does not convert them to WebP or AVIF."""
         allowed = self.first_frame or (self.settings.animated_webp and choice.format is Format.WEBP)
         return choice if allowed else replace(choice, skipped_for=(ANIMATED_GIFS,), warning_if_skipped=_STAYS_GIF)
+
+    def by_auto(self, choice: EncodingChoice) -> EncodingChoice:
+        """The choice of AVIF or WebP as `auto` offers it: animations stay in their format, unless a setting allows it.
+
+        An animated AVIF may become a WebP, because the client does not accept AVIF.
+        """
+        if self.settings.animated_auto:
+            return choice
+        if choice.format is Format.WEBP:
+            return self.unless_animated_gif(choice)
+        return choice if self.first_frame else replace(choice, skipped_for=(ANIMATIONS_EXCEPT_AVIF,))
+
+
+def _video(parsed: ParsedParams) -> Video:
+    """The profile and level of an mp4: the defaults unless the query has both."""
+    profile, level = params.PROFILE.of(parsed), params.LEVEL.of(parsed)
+    return Video() if profile is None or level is None else Video(profile, level)
+
+
+def _writes_video(settings: FastlySettings) -> bool:
+    return settings.allow_video and Format.MP4 in WRITABLE
 
 
 def _auto_formats(
@@ -187,19 +239,18 @@ def _auto_formats(
 def _auto_choices(
     offered: frozenset[Format], base: FormatWord | None, rules: _OutputRules
 ) -> tuple[EncodingChoice, ...]:
-    """AVIF, then WebP; lossless if the base format is."""
+    """The choices of `auto`: AVIF, then WebP.
+
+    WebP is lossless if `base`, the format in the query, is lossless; without a `base`, if the source is lossless.
+    """
     choices = []
     if Format.AVIF in offered:
-        choices.append(
-            EncodingChoice(Format.AVIF, rules.quality.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF)
-        )
+        avif = EncodingChoice(Format.AVIF, rules.quality.avif, keep_animation=True, warning_if_skipped=_NOT_AVIF)
+        choices.append(rules.by_auto(avif))
     if Format.WEBP in offered:
         lossless = _lossless_by_auto(base, rules.quality)
-        choices.append(
-            rules.unless_animated_gif(
-                EncodingChoice(Format.WEBP, rules.quality.auto_webp, lossless=lossless, keep_animation=True)
-            )
-        )
+        webp = EncodingChoice(Format.WEBP, rules.quality.auto_webp, lossless=lossless, keep_animation=True)
+        choices.append(rules.by_auto(webp))
     return tuple(choices)
 
 
@@ -213,7 +264,7 @@ def _lossless_by_auto(base: FormatWord | None, quality: _Qualities) -> TriState:
 
 @lru_cache(256)  # a site uses few formats and qualities
 def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """The choice of `format`; if it can be skipped, the source's own format follows."""
+    """The choice for `named`, then the source's own format, if the first choice is absent or can be skipped."""
     choice = rules.by_name.get(named) if named else None
     if choice is None:
         return rules.source_choices
@@ -228,10 +279,18 @@ def _best_choices(parsed: ParsedParams, accepted: frozenset[Format], rules: _Out
     quality, black_and_white = rules.quality.jpeg, params.BW.of(parsed) is not None
     lossless = TriState.YES if quality == 100 or black_and_white else TriState.NO
     modern = tuple(
-        EncodingChoice(format_, equivalent_quality(quality, format_), lossless=lossless, keep_animation=True)
+        EncodingChoice(
+            format_,
+            None if format_ is Format.JXL and rules.jxl_quality is None else equivalent_quality(quality, format_),
+            lossless=lossless,
+            keep_animation=True,
+        )
         for format_ in (Format.JXL, Format.AVIF, Format.WEBP)
         if format_ in accepted
     )
+    modern = tuple(rules.by_auto(choice) if choice.format is Format.AVIF else choice for choice in modern)
+    if rules.settings.animated_auto and _writes_video(rules.settings) and Format.MP4 in accepted:
+        modern = (*modern, replace(rules.mp4, warning_if_skipped=None))
     animation = () if rules.first_frame else (replace(GIF, skipped_for=(STILLS,)),)
     if black_and_white:
         return (*modern, *animation, only_from(GIF, Format.GIF), PNG)
@@ -240,7 +299,7 @@ def _best_choices(parsed: ParsedParams, accepted: frozenset[Format], rules: _Out
 
 
 def _unwritable_warnings(named: FormatWord | None, settings: FastlySettings) -> tuple[RequestWarning, ...]:
-    if named is FormatWord.MP4:
+    if named is FormatWord.MP4 and not _writes_video(settings):
         return (RequestWarning("format", _NO_VIDEO[settings.allow_video]),)
     if named is FormatWord.SVG:
         return (RequestWarning("format", "a raster cannot become SVG; the format was ignored"),)

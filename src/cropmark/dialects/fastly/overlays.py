@@ -1,4 +1,4 @@
-"""Other images of a request, named in a header: an overlay on the image, or a montage instead of it.
+"""Images that a request header adds: an overlay on the image, or a montage of images in place of it.
 
 Source: https://www.fastly.com/documentation/reference/io/overlay, /montage
 """
@@ -101,12 +101,12 @@ OVERLAY_PARAMETERS: tuple[Parameter[object], ...] = (
 
 
 def overlay_path(parsed: ParsedParams) -> str | None:
-    """The root-relative path of the overlay; None without one."""
+    """The root-relative path of the overlay; None if the request has no overlay."""
     return OVERLAY.of(parsed) or OVERLAY_BASE64.of(parsed)
 
 
 def overlay_step(parsed: ParsedParams, source: int) -> Overlay:
-    """The overlay on the finished image; `source` is its index in the order's sources."""
+    """The Step that draws the overlay on the finished image; `source` is the overlay's index in the Order's sources."""
     align = OVERLAY_ALIGN.of(parsed) or Alignment()
     repeat = OVERLAY_REPEAT.of(parsed) or Repeat(across=False, down=False)
     return Overlay(
@@ -123,7 +123,7 @@ def overlay_step(parsed: ParsedParams, source: int) -> Overlay:
 
 # ------------------------------------------------------------------------------------------------ montage
 
-# Each digit is the index of an image; its cell is the rectangle of its digits.
+# Each digit is the index of an image. The rectangle of equal digits is the cell of that image.
 LAYOUTS: Mapping[str, tuple[str, ...]] = {
     "2a": ("01",),
     "2b": ("0",
@@ -211,14 +211,17 @@ MONTAGE_PARAMETERS: tuple[Parameter[object], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class MontagePlan:
-    """The Step of a montage, and its images; a cell names an image by its number from 1 on."""
+    """The Step of a montage, and the images in it. Its cells count the images from 1: source 0 is the URL's image."""
 
     step: Montage
     images: tuple[SourceRequest, ...]
 
 
 def montage_plan(parsed: ParsedParams, base: str) -> MontagePlan:
-    """The montage of a header. Raises BadValue for a missing parameter, OutputTooLarge above 8192 px with dpr."""
+    """The montage that the montage header describes.
+
+    Raises BadValue for a missing or wrong parameter, OutputTooLarge if a side times dpr is above 8192 px.
+    """
     layout = _required(LAYOUT, parsed)
     paths = _required(IMAGES, parsed)
     expected = len({digit for row in layout for digit in row})
@@ -249,7 +252,7 @@ def _size(parsed: ParsedParams) -> Size:
 
 
 def _cell(layout: tuple[str, ...], index: int) -> Cell:
-    """The rectangle of an image's digits, as fractions of the montage."""
+    """The cell of an image: the rectangle of its digits in the layout, as fractions of the montage."""
     down, across = len(layout), len(layout[0])
     rows = [y for y in range(down) if str(index) in layout[y]]
     columns = [x for x in range(across) if str(index) in layout[rows[0]][x]]
@@ -263,7 +266,7 @@ def _cell(layout: tuple[str, ...], index: int) -> Cell:
 
 
 def _check_padding(step: Montage) -> None:
-    """Raises BadValue for a padding that fills the smallest cell, which loses up to a pixel in rounding."""
+    """Raises BadValue if the padding fills the smallest cell. Cells are rounded down, the smallest that they can be."""
     narrowest = min(int((cell.right - cell.left) * step.size.width) for cell in step.cells)
     lowest = min(int((cell.bottom - cell.top) * step.size.height) for cell in step.cells)
     most = (min(narrowest, lowest) - 1) // 2

@@ -14,9 +14,22 @@ from cropmark.dialects.fastly.readers import FORMATS, LEVELS, METADATA_WORDS, OP
 from cropmark.dialects.grammar import WordList, word_reader
 from cropmark.dialects.imageopto import readers as imageopto
 from cropmark.dialects.imageopto.readers import FILTERS, FITS, ORIENTATIONS, Quality
-from cropmark.dialects.params import COLOR, DIM, EDGES, NUM, PLACE, SHAPE, SIGNED, Parameter, anchored, one_of
+from cropmark.dialects.params import (
+    COLOR,
+    DIM,
+    EDGES,
+    NUM,
+    PLACE,
+    SHAPE,
+    SIGNED,
+    Parameter,
+    StepParameter,
+    anchored,
+    one_of,
+)
 from cropmark.model.formats import Format
 from cropmark.model.values import Color, Length
+from cropmark.plan.plan import H264Profile
 from cropmark.plan.steps import Blur, Canvas, Crop, Edges, Filter, Fit, Monochrome, Orientation, Sharpen, TrimBorder
 
 _IO = "https://www.fastly.com/documentation/reference/io/"
@@ -48,15 +61,17 @@ BG_COLOR: Parameter[Color] = Parameter(
     ),
     grammar.read_color,
 )
-BLUR: Parameter[Blur] = Parameter(
+BLUR: StepParameter[Blur] = StepParameter(
     _doc("blur", "0.5..1000 | NUMp", "none", "Gaussian blur by a radius in pixels of the output.", "10", anchored(DIM)),
     readers.read_blur,
+    step=Blur,
+    format=readers.format_blur,
 )
 BRIGHTNESS: Parameter[Fraction] = Parameter(
     _doc("brightness", "-100..100", "0", "-100 is black, 100 is white.", "20", anchored(SIGNED)),
     imageopto.read_tone,
 )
-BW: Parameter[Monochrome] = Parameter(
+BW: StepParameter[Monochrome] = StepParameter(
     _doc(
         "bw",
         "threshold | threshold,0..100 | atkinson",
@@ -66,6 +81,8 @@ BW: Parameter[Monochrome] = Parameter(
         anchored(rf"(threshold(,{NUM})?|atkinson)"),
     ),
     readers.read_monochrome,
+    step=Monochrome,
+    format=readers.format_monochrome,
 )
 CANVAS: Parameter[Canvas] = Parameter(
     _doc(
@@ -81,16 +98,19 @@ CANVAS: Parameter[Canvas] = Parameter(
 CONTRAST: Parameter[Fraction] = Parameter(
     _doc("contrast", "-100..100", "0", "-100 is all gray.", "20", anchored(SIGNED)), imageopto.read_tone
 )
-CROP: Parameter[Crop] = Parameter(
+CROP: StepParameter[Crop] = StepParameter(
     _doc(
         "crop",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y safe smart",
         "none",
-        "Crops to a window. `safe` clips it to the image; `smart` places a ratio by content.",
+        "Crops to a window. offset-x30 leaves 30 percent of the free width on the left; 0.3 is the same. "
+        "`safe` clips the window to the image; `smart` places a ratio by content.",
         "16:9,smart",
         _CROP,
     ),
     imageopto.read_crop,
+    step=Crop,
+    format=imageopto.format_crop,
 )
 DISABLE: Parameter[bool] = Parameter(
     _doc("disable", "upscale", "upscale", "A resize never enlarges; wins over `enable`.", "upscale", "^upscale$"),
@@ -119,7 +139,9 @@ FORMAT: Parameter[readers.FormatWord] = Parameter(
         "format",
         " | ".join(FORMATS),
         "the source's",
-        "Format of the output; `auto` is the best that the client's Accept names.",
+        "Format of the output; `auto` is the best that the client's Accept names. "
+        "jxl needs the extra `jxl`, mp4 the extra `video`, the setting `allow_video`, and an animated GIF. "
+        "Without them, and svg always, the word is ignored with a warning.",
         "webp",
         one_of(FORMATS),
     ),
@@ -132,9 +154,17 @@ HEIGHT: Parameter[Length] = Parameter(
     _doc("height", "1..8192 | 0.NUM | NUMp", "natural", "Height of the output.", "50p", anchored(DIM)),
     imageopto.read_side,
 )
-LEVEL: Parameter[str] = Parameter(
-    _doc("level", "1.0 .. 6.2", "3.0", "For mp4 only, so without effect.", "4.0", one_of(LEVELS)),
-    word_reader({level: level for level in LEVELS}),
+LEVEL: Parameter[int] = Parameter(
+    _doc(
+        "level",
+        "1.0 .. 6.2",
+        "3.0",
+        "Level of H.264 in an mp4, used together with `profile`. "
+        "A larger or faster video has the lowest level that fits.",
+        "4.0",
+        one_of(LEVELS),
+    ),
+    word_reader(LEVELS),
     ignores_unknown=True,
 )
 METADATA: Parameter[WordList[readers.MetadataWord]] = Parameter(
@@ -175,12 +205,22 @@ PAD: Parameter[Edges] = Parameter(
     ),
     grammar.read_edges,
 )
-PRECROP: Parameter[Crop] = Parameter(
-    _doc("precrop", "as crop", "none", "A crop before `trim` and `crop`.", "50p,100p,x0,y0", _CROP), imageopto.read_crop
+PRECROP: StepParameter[Crop] = StepParameter(
+    _doc("precrop", "as crop", "none", "A crop before `trim` and `crop`.", "50p,100p,x0,y0", _CROP),
+    imageopto.read_crop,
+    step=Crop,
+    format=imageopto.format_crop,
 )
-PROFILE: Parameter[str] = Parameter(
-    _doc("profile", " | ".join(PROFILES), "baseline", "For mp4 only, so without effect.", "main", one_of(PROFILES)),
-    word_reader({profile: profile for profile in PROFILES}),
+PROFILE: Parameter[H264Profile] = Parameter(
+    _doc(
+        "profile",
+        " | ".join(PROFILES),
+        "baseline",
+        "Profile of H.264 in an mp4, used together with `level`.",
+        "main",
+        one_of(PROFILES),
+    ),
+    word_reader(PROFILES),
     ignores_unknown=True,
 )
 QUALITY: Parameter[Quality] = Parameter(
@@ -210,7 +250,7 @@ SATURATION: Parameter[Fraction] = Parameter(
     _doc("saturation", "-100..100", "0", "-100 is gray scale.", "-50", anchored(SIGNED)),
     imageopto.read_tone,
 )
-SHARPEN: Parameter[Sharpen] = Parameter(
+SHARPEN: StepParameter[Sharpen] = StepParameter(
     _doc(
         "sharpen",
         "a0..10,r0.5..1000,t0..255",
@@ -220,12 +260,14 @@ SHARPEN: Parameter[Sharpen] = Parameter(
         anchored(rf"[art]{NUM}(,[art]{NUM}){{2,}}"),
     ),
     readers.read_sharpen,
+    step=Sharpen,
+    format=readers.format_sharpen,
 )
 TRIM: Parameter[Edges] = Parameter(
     _doc("trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", anchored(EDGES)),
     grammar.read_edges,
 )
-TRIM_COLOR: Parameter[TrimBorder] = Parameter(
+TRIM_COLOR: StepParameter[TrimBorder] = StepParameter(
     _doc(
         "trim-color",
         "COLOR | auto, then t0..1",
@@ -235,6 +277,8 @@ TRIM_COLOR: Parameter[TrimBorder] = Parameter(
         anchored(rf"(auto|{COLOR})(,t{NUM})?"),
     ),
     readers.read_trim_border,
+    step=TrimBorder,
+    format=readers.format_trim_border,
 )
 VIEWBOX: Parameter[bool] = Parameter(
     _doc("viewbox", "1", "none", "For SVG only, so without effect.", "1", "^1$"), word_reader({"1": True})

@@ -1,4 +1,4 @@
-"""Fastly's query strings, in the URL or in a header: names and decoded texts, without those that count as absent."""
+"""Fastly's query strings, in the URL or in a header: names and decoded texts, without absent parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CASED = frozenset({"overlay", "overlay-base64", "images"})
 
 
 def unknown_parameters(raw: str, known: Collection[str]) -> str:
-    """The raw query without the parameters that are known, unchanged otherwise."""
+    """The raw query without the `known` parameters; all others are unchanged."""
     pairs = (pair for pair in raw.lstrip("?").split("&") if pair)
     return "&".join(pair for pair in pairs if unquote_plus(pair.partition("=")[0]) not in known)
 
@@ -22,8 +22,8 @@ def unknown_parameters(raw: str, known: Collection[str]) -> str:
 def parse_query(raw: str) -> dict[str, str]:
     """The parameters by name, with their texts in lower case, because words and hex digits are case-insensitive.
 
-    The last of a repeated one counts. Paths and base64 are not lowercased. A text that is empty, consists of separators
-    or is `none` or similar counts as absent.
+    Of a repeated parameter, the last text counts. Paths and base64 are not lowercased. A text that is empty, consists
+    of separators or is `none` or similar counts as absent.
     Raises BadRequest for a query that is too long.
     """
     pairs = ((name, text.strip(" \t")) for name, text in grammar.query_values(raw).items())

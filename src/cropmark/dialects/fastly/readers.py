@@ -1,4 +1,6 @@
-"""The readers of Fastly's parameters: text becomes a typed value. All raise BadValue.
+"""The readers of Fastly's parameters: text becomes a typed value. All of them raise BadValue.
+
+A `format_` function is the reverse of the reader above it and raises UnsupportedValue.
 
 Texts are in lower case already (query.py), because words and hex digits are case-insensitive.
 """
@@ -8,14 +10,20 @@ from __future__ import annotations
 from enum import Enum
 from fractions import Fraction
 from itertools import chain
+from typing import Final
 
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import WordList
+from cropmark.dialects.imageopto.writer import format_radius
+from cropmark.dialects.imageopto.writer import format_sharpen as format_sharpen_radius
+from cropmark.dialects.writers import UnsupportedValue, format_color, format_decimal, format_length
 from cropmark.model.formats import Format
 from cropmark.model.problems import BadValue
 from cropmark.model.values import Pixels
-from cropmark.plan.plan import KeepMetadata
+from cropmark.plan.plan import H264Profile, KeepMetadata
 from cropmark.plan.steps import AutoColor, Blur, Dither, Monochrome, Sharpen, Threshold, TrimBorder
+
+_LEAST_RADIUS: Final = Fraction(1, 2)
 
 
 def read_dpr(parameter: str, text: str) -> Fraction:
@@ -37,23 +45,44 @@ def read_trim_border(parameter: str, text: str) -> TrimBorder:
     )
 
 
-def read_sharpen(parameter: str, text: str) -> Sharpen:
-    """``a5,r2,t1``: amount 0 to 10, radius 0.5 to 1000 px, threshold 0 to 255; all three, in any order."""
+def format_trim_border(step: TrimBorder) -> str:
+    color = "auto" if step.color is AutoColor.TOP_LEFT else format_color(step.color)
+    return f"{color},t{format_decimal('TrimBorder.tolerance', step.tolerance)}" if step.tolerance else color
+
+
+def read_sharpen(parameter: str, text: str) -> Sharpen | None:
+    """``a5,r2,t1``: amount 0 to 10, radius 0.5 to 1000 px, threshold 0 to 255; all three, in any order.
+
+    None for an amount of 0, which changes nothing.
+    """
     options = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
     if len(options) < 3:
         raise BadValue(parameter, text, expected="an amount, a radius and a threshold", fix="write it like a5,r2,t1")
-    return Sharpen(
+    sharpen = Sharpen(
         amount=grammar.read_number(parameter, options["a"], 0, 10),
-        radius=Pixels(grammar.read_number(parameter, options["r"], Fraction(1, 2), 1000)),
+        radius=Pixels(grammar.read_number(parameter, options["r"], _LEAST_RADIUS, 1000)),
         threshold=grammar.read_integer(parameter, options["t"], 0, 255),
     )
+    return sharpen if sharpen.amount else None
+
+
+def format_sharpen(step: Sharpen) -> str:
+    return format_sharpen_radius(step, format_radius("Sharpen.radius", step.radius, _LEAST_RADIUS))
 
 
 def read_blur(parameter: str, text: str) -> Blur:
-    """A radius of 0.5 to 1000 px, or a percentage of the smaller side, clamped to that range later."""
+    """A radius of 0.5 to 1000 px, or a percentage of the smaller side, which `geometry` clamps to 0.5 to 1000 px."""
     if text.endswith("p"):
         return Blur(grammar.read_length(parameter, text))
-    return Blur(Pixels(grammar.read_number(parameter, text, Fraction(1, 2), 1000)))
+    return Blur(Pixels(grammar.read_number(parameter, text, _LEAST_RADIUS, 1000)))
+
+
+def format_blur(step: Blur) -> str:
+    if isinstance(step.radius, Pixels):
+        return format_radius("Blur.radius", step.radius, _LEAST_RADIUS)
+    if step.min_px != _LEAST_RADIUS:
+        raise UnsupportedValue("Blur.min_px", "the minimum of a blur by percentage is half a pixel here")
+    return format_length("Blur.radius", step.radius)
 
 
 def read_monochrome(parameter: str, text: str) -> Monochrome:
@@ -73,6 +102,14 @@ def read_monochrome(parameter: str, text: str) -> Monochrome:
                 expected="threshold, threshold with a luminance of 0 to 100, or atkinson alone",
                 fix="write threshold,50 or atkinson",
             )
+
+
+def format_monochrome(step: Monochrome) -> str:
+    match step.method:
+        case Dither.ATKINSON:
+            return "atkinson"
+        case Threshold(level):
+            return f"threshold,{format_decimal('Monochrome.method', level)}"
 
 
 # ------------------------------------------------------------------------------------------------ output
@@ -143,5 +180,8 @@ def read_metadata(parameter: str, text: str) -> WordList[MetadataWord]:
     return grammar.read_words(parameter, text, METADATA_WORDS)
 
 
-LEVELS = tuple(f"1.{minor}" for minor in range(4)) + tuple(f"{n}.{minor}" for n in range(2, 7) for minor in range(3))
-PROFILES = ("baseline", "main", "high")
+LEVELS = {
+    f"{level // 10}.{level % 10}": level
+    for level in (10, 11, 12, 13, *(10 * n + i for n in range(2, 7) for i in range(3)))
+}
+PROFILES = {profile.value: profile for profile in H264Profile}

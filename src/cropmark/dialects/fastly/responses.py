@@ -37,8 +37,8 @@ _TOO_LARGE = "Image exceeds maximum dimensions"
 _BODY_TOO_LARGE = "Body exceeds maximum length"
 _BAD_STATUS = "Invalid status"
 
-# By the reason for sending the original (Result.original). The published list of messages has none for too many frames;
-# they count as a dimension.
+# By the reason for sending the original (Result.original). The published list has no message for too many frames; they
+# get the message for dimensions.
 _FALLBACK_ERRORS = {
     "dimensions": _TOO_LARGE,
     "frames": _TOO_LARGE,
@@ -62,7 +62,7 @@ _SOURCE_PROBLEMS: tuple[tuple[type[SourceProblem], str], ...] = (
 
 
 def image_headers(order: Order, result: Result) -> Headers:
-    """Fastly-IO-Info and Fastly-Stats, or Fastly-IO-Error if the source could not be processed; and warnings."""
+    """Fastly-IO-Info and Fastly-Stats, or Fastly-IO-Error if the source could not be processed; then warnings, Vary."""
     if result.is_fallback:
         reason = _FALLBACK_ERRORS.get(result.original or "", _NOT_PARSED)
         return (("Fastly-IO-Error", reason), *_warning(result), *_vary(order))
@@ -78,9 +78,11 @@ def _vary(order: Order) -> Headers:
 
 
 def _info(result: Result) -> Headers:
-    """``ifsz=108501 idim=827x788 ifmt=jpeg ofsz=13066 odim=300x286 ofmt=jpeg``: bytes, size and format, in and out.
+    """The header Fastly-IO-Info with bytes, size and format of the source and of the result.
 
-    The input size is that of the stored image, before its Exif orientation is applied.
+    ``ifsz=108501 idim=827x788 ifmt=jpeg ofsz=13066 odim=300x286 ofmt=jpeg``
+
+    The size of the source is that of the stored image, before its Exif orientation is applied.
     """
     source = result.source
     if source is None or result.size is None or result.format is None:
@@ -124,7 +126,7 @@ def error_response(problem: Problem, request: ImageRequest) -> Response:
 
 
 def _status(problem: Problem) -> int:
-    """The status of the origin's response if it is an error, else the problem's."""
+    """The origin's status if the origin responded with an error, else the status of the Problem."""
     origin = problem.origin_status if isinstance(problem, SourceProblem) else None
     return origin if origin is not None and origin in _KNOWN and origin >= 400 else problem.status
 

@@ -67,11 +67,14 @@ class FastlySettings:
     upscale: bool = False
     """Treat every request as if it had enable=upscale."""
     allow_video: bool = False
-    """Only changes the warning for format=mp4, which is ignored: video is not supported."""
+    """Allow format=mp4, which makes a video of an animated GIF with the extra video. Otherwise it is ignored."""
     on_malformed: OnMalformed = OnMalformed.REFUSE
     """Reject a request with a malformed parameter, or ignore that parameter with a warning."""
     animated_webp: bool = False
     """Allow animated WebP from animated GIFs; Fastly does not convert them."""
+    animated_auto: bool = False
+    """Allow auto and format=auto to make an animated AVIF or WebP of an animated GIF, and an AVIF of a WebP; with
+    allow_video also format=auto to make an mp4 for a client that accepts video/mp4 but neither AVIF nor WebP."""
     origin_query: bool = False
     """Pass unknown parameters on to the origin, as if every request had x-fastly-imageopto-api: fastly; qp=*."""
     read_overlay_header: bool = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any, Final
 
 from cropmark.dialects.fastly import params
 from cropmark.dialects.fastly.settings import FastlySettings
@@ -17,12 +18,15 @@ from cropmark.dialects.imageopto.steps import (
     crop_steps,
     orient_steps,
     present,
-    sharpen_steps,
     trim_steps,
 )
-from cropmark.dialects.params import ParsedParams
+from cropmark.dialects.params import ParsedParams, StepParameter, single_steps
 from cropmark.model.values import FULL_LENGTH
 from cropmark.plan.steps import AnyStep, Fit, Overlay, Resize, TrimBorder
+
+BEFORE_OVERLAY: Final[tuple[StepParameter[Any], ...]] = (params.SHARPEN, params.BLUR)
+AFTER_OVERLAY: Final[tuple[StepParameter[Any], ...]] = (params.BW,)
+"""BEFORE_OVERLAY and AFTER_OVERLAY: parameters of one Step each, in the order of execution, also for the writer."""
 
 _NOT_ON_GIF = "the border of a GIF is not removed"
 
@@ -39,8 +43,9 @@ def steps(parsed: ParsedParams, overlay: Overlay | None, settings: FastlySetting
         *present(_resize(parsed, settings)),
         *background_steps(params.BG_COLOR.of(parsed), params.CANVAS.of(parsed), params.PAD.of(parsed)),
         *adjust_steps(params.BRIGHTNESS.of(parsed), params.CONTRAST.of(parsed), params.SATURATION.of(parsed)),
-        *sharpen_steps(params.SHARPEN.of(parsed)),
-        *present(params.BLUR.of(parsed), overlay, params.BW.of(parsed)),
+        *single_steps(BEFORE_OVERLAY, parsed),
+        *present(overlay),
+        *single_steps(AFTER_OVERLAY, parsed),
     )
 
 

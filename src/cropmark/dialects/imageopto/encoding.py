@@ -13,12 +13,13 @@ AVIF_QUALITY = 64
 
 
 def from_formats(*formats: Format) -> SourceFilter:
-    """Sources of these formats."""
+    """The filter for sources of these formats."""
     return SourceFilter(formats=frozenset(formats))
 
 
 GIFS = from_formats(Format.GIF)
 ANIMATED_GIFS = replace(GIFS, animated=True)
+ANIMATIONS_EXCEPT_AVIF = SourceFilter(formats=frozenset(Format) - {Format.AVIF}, animated=True)
 STILLS = SourceFilter(animated=False)
 OPAQUE = SourceFilter(alpha=False)
 
@@ -38,9 +39,9 @@ def source_format_choices(
 ) -> tuple[EncodingChoice, ...]:
     """The choices that write each source in its own format.
 
-    A source in a format that we do not write becomes a JPEG, or a PNG if it has alpha; also an AVIF above its area
-    limit: only a request that names AVIF is rejected for it. There is a choice for each format, because the same visual
-    quality has another number in each.
+    A source in a format that we do not write becomes a JPEG, or a PNG if it has alpha. The same applies to an AVIF
+    source above the area limit of AVIF output: only a request that names AVIF is rejected for this limit. Each format
+    has its own choice, because the same visual quality is a different number in each format.
     """
     return (
         only_from(jpeg, Format.JPEG),

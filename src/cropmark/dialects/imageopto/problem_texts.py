@@ -19,7 +19,9 @@ def without_name(text: str, parameter: str | None) -> str:
 
 
 def invalid_transformation(problem: Unprocessable) -> str:
-    """The message of a transformation that is not possible. Only that for crops is published; the others imitate it.
+    """The error message for a transformation that is not possible.
+
+    Fastly publishes only the message for crops; the other messages imitate it.
 
     Source: https://www.fastly.com/documentation/reference/io/crop
     """

@@ -1,4 +1,4 @@
-"""Readers of the parameters of Fastly's Image Optimizer and of services that run it. All raise BadValue.
+"""Readers of the parameters of Fastly's Image Optimizer and of services that run it. All of them raise BadValue.
 
 Source: https://www.fastly.com/documentation/reference/io/ and
 https://www.contentstack.com/docs/developers/apis/image-delivery-api, the same optimizer under another name.
@@ -14,9 +14,10 @@ from urllib.parse import unquote
 
 from cropmark.dialects import grammar
 from cropmark.dialects.grammar import WordList, placement, read_options, read_shape
+from cropmark.dialects.writers import UnsupportedValue, format_placement, format_shape
 from cropmark.model.problems import BadValue
 from cropmark.model.text import clean_text
-from cropmark.model.values import Length
+from cropmark.model.values import Length, Ratio
 from cropmark.plan.steps import CENTERED, Align, Canvas, Crop, Filter, Fit, Focus, Orientation, Overflow
 
 MAX_SIDE = 8_192
@@ -24,7 +25,7 @@ MAX_PATH_CHARS = 2_048
 
 _PLACES = ("x", "y", "offset-x", "offset-y")
 
-# The numbers are those of Exif. In words of two letters the flip comes before the turn, in either order of the letters.
+# The numbers are those of Exif. A word of two letters, in either order, is a flip and then a turn.
 ORIENTATIONS = {
     **{str(turn.value): turn for turn in Orientation},
     "r": Orientation.ROTATE_90,
@@ -66,14 +67,14 @@ def read_tone(parameter: str, text: str) -> Fraction:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """A quality from 1 to 100, and another for WebP that `auto` chose."""
+    """Two qualities from 1 to 100: `auto_webp` for WebP that `auto` chose, `usual` for all other output."""
 
     usual: int
     auto_webp: int
 
 
 def read_quality(parameter: str, text: str) -> Quality:
-    """``85`` or ``85,70``; the second is for WebP chosen by auto."""
+    """``85`` or ``85,70``; the second number is for WebP chosen by `auto`."""
     parts = grammar.split_items(parameter, text)
     if len(parts) > 2:
         raise BadValue(parameter, text, expected="one or two whole numbers from 1 to 100", fix="write 85 or 85,70")
@@ -95,16 +96,30 @@ def read_crop(parameter: str, text: str) -> Crop:
     options = read_options(parameter, rest, valued=_PLACES, flags=("safe", "smart"))
     return Crop(
         shape=shape,
-        x=placement(parameter, options, at="x", spare="offset-x"),
-        y=placement(parameter, options, at="y", spare="offset-y"),
+        x=placement(parameter, options, at="x", offset="offset-x"),
+        y=placement(parameter, options, at="y", offset="offset-y"),
         focus=Focus.SMART if "smart" in options else None,
         overflow=Overflow.CLIP if "safe" in options else Overflow.REFUSE,
         parameter=parameter,
     )
 
 
+def format_crop(step: Crop) -> str:
+    """The text of a crop. A crop that clips in any way is written with `safe`. Raises UnsupportedValue."""
+    if step.focus is Focus.SMART and not isinstance(step.shape, Ratio):
+        raise UnsupportedValue("Crop.focus", "smart works with a ratio only")
+    parts = (
+        format_shape("Crop.shape", step.shape),
+        *format_placement("x", "Crop.x", step.x),
+        *format_placement("y", "Crop.y", step.y),
+        *(("safe",) if step.overflow is not Overflow.REFUSE else ()),
+        *(("smart",) if step.focus is Focus.SMART else ()),
+    )
+    return ",".join(parts)
+
+
 def read_canvas(parameter: str, text: str) -> Canvas:
-    """A canvas: a shape, then the placement of the image on it; `safe` and `smart` are unknown here.
+    """A canvas: a shape, then the placement of the image on it. Raises BadValue for `safe` and `smart`.
 
     Source: https://www.fastly.com/documentation/reference/io/canvas
     """
@@ -112,8 +127,8 @@ def read_canvas(parameter: str, text: str) -> Canvas:
     options = read_options(parameter, rest, valued=_PLACES)
     return Canvas(
         shape=shape,
-        x=placement(parameter, options, at="x", spare="offset-x"),
-        y=placement(parameter, options, at="y", spare="offset-y"),
+        x=placement(parameter, options, at="x", offset="offset-x"),
+        y=placement(parameter, options, at="y", offset="offset-y"),
     )
 
 
@@ -122,7 +137,7 @@ def read_canvas(parameter: str, text: str) -> Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """The alignment of an overlay, as the part of the free space before it."""
+    """The alignment of an overlay: for each axis, the part of the free space that is before the overlay."""
 
     x: Align = CENTERED
     y: Align = CENTERED
@@ -135,7 +150,7 @@ _SIDES = {word: word for word in (*_DOWN, *_ACROSS)}
 
 
 def read_alignment(parameter: str, text: str) -> Alignment:
-    """One or two words in any order, one for each axis: `top`, `left,bottom`; the other axis is centered."""
+    """One or two words in any order, such as `top` or `left,bottom`; an axis without a word is centered."""
     words = read_tolerant_alignment(parameter, text)
     if words.unknown:
         raise grammar.unknown_word(parameter, words.unknown[0], _SIDES)
@@ -143,7 +158,7 @@ def read_alignment(parameter: str, text: str) -> Alignment:
 
 
 def read_tolerant_alignment(parameter: str, text: str) -> WordList[Alignment]:
-    """The alignment from the known words, and the unknown words."""
+    """The alignment that the known words give, and the unknown words, which are not an error."""
     words = grammar.read_words(parameter, text, _SIDES)
     across, down = [w for w in words.known if w in _ACROSS], [w for w in words.known if w in _DOWN]
     if len(across) > 1 or len(down) > 1:
@@ -191,6 +206,6 @@ def read_base64_site_path(parameter: str, text: str) -> str:
 
 
 def strip_mount(base: str, path: str) -> str:
-    """The path below the mount `base`, without a leading slash; a path outside of the mount only loses its slash."""
+    """The path below the mount `base`, without a leading slash; a path outside the mount only loses its slash."""
     prefix = base.rstrip("/") + "/"
     return path[len(prefix) :] if path.startswith(prefix) else path[1:]

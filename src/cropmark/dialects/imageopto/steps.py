@@ -19,7 +19,6 @@ from cropmark.plan.steps import (
     Orientation,
     Pad,
     Rounding,
-    Sharpen,
     TrimEdges,
 )
 
@@ -30,7 +29,7 @@ def present(*steps: AnyStep | None) -> tuple[AnyStep, ...]:
 
 
 def crop_steps(crop: Crop | None, rounding: Rounding = Rounding.NEAREST) -> tuple[AnyStep, ...]:
-    """The crop, without `smart` if its size is fixed: `smart` works with a ratio only."""
+    """The crop as a Step. A crop with a fixed size loses `smart`, which works with a ratio only."""
     if crop is None:
         return ()
     return (replace(crop, focus=None if _ignores_smart(crop) else crop.focus, rounding=rounding),)
@@ -57,8 +56,8 @@ def orient_steps(turn: Orientation | None) -> tuple[AnyStep, ...]:
 def background_steps(color: Color | None, canvas: Canvas | None, edges: Edges | None) -> tuple[AnyStep, ...]:
     """The color under the image, then the canvas or the padding around it.
 
-    The color is applied under the image before the canvas is added in the same color: in the other order, a color with
-    alpha would be applied twice on the canvas.
+    The color is applied under the image before the canvas is added in the same color. If the canvas were added first, a
+    color with alpha would be applied twice on the canvas.
     """
     if canvas is not None:
         around: AnyStep | None = replace(canvas, color=color)
@@ -72,8 +71,3 @@ def adjust_steps(
 ) -> tuple[AnyStep, ...]:
     tones = [tone or Fraction(0) for tone in (brightness, contrast, saturation)]
     return (Adjust(*tones),) if any(tones) else ()
-
-
-def sharpen_steps(sharpen: Sharpen | None) -> tuple[AnyStep, ...]:
-    """The sharpening; none for an amount of 0."""
-    return () if sharpen is None or not sharpen.amount else (sharpen,)

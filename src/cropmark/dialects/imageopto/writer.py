@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Final
 from urllib.parse import quote
@@ -23,46 +22,26 @@ from cropmark.dialects.writers import (
     reject_other_fields,
     word_for,
 )
-from cropmark.model.values import Length, Pixels, Ratio
+from cropmark.model.values import Length, Pixels
 from cropmark.plan.plan import Order, Output
 from cropmark.plan.source import SitePath
 from cropmark.plan.steps import (
     Adjust,
     Align,
     Canvas,
-    Crop,
     Edges,
     Filter,
     Fit,
     Flatten,
-    Focus,
-    Offset,
+    Middle,
     Orient,
-    Overflow,
     Overlay,
     Pad,
+    Placement,
     Resize,
     Sharpen,
     TrimEdges,
 )
-
-
-def write_crop(name: str) -> Callable[[Crop], QueryParams]:
-    """The writer of a crop as the parameter `name`. A crop that is clipped in any way is written with `safe`."""
-
-    def write(step: Crop) -> QueryParams:
-        if step.focus is Focus.SMART and not isinstance(step.shape, Ratio):
-            raise UnsupportedValue("Crop.focus", "smart works with a ratio only")
-        parts = (
-            format_shape("Crop.shape", step.shape),
-            *format_placement("x", "Crop.x", step.x),
-            *format_placement("y", "Crop.y", step.y),
-            *(("safe",) if step.overflow is not Overflow.REFUSE else ()),
-            *(("smart",) if step.focus is Focus.SMART else ()),
-        )
-        return {name: ",".join(parts)}
-
-    return write
 
 
 def write_trim(step: TrimEdges) -> QueryParams:
@@ -74,7 +53,7 @@ def write_orient(step: Orient) -> QueryParams:
 
 
 def write_size(step: Resize) -> dict[str, str]:
-    """`width` and `height`. Raises UnsupportedValue above 8192 px, and for a focus, which a resize cannot have here."""
+    """The parameters `width` and `height`. Raises UnsupportedValue above 8192 px, and for a resize with a focus."""
     reject_other_fields(step, "width", "height", "fit", "enlarge", "dpr", "filter")
     sides = {"width": step.width, "height": step.height}
     return {name: format_side(f"Resize.{name}", value) for name, value in sides.items() if value is not None}
@@ -89,7 +68,7 @@ def format_side(field: str, value: Length) -> str:
 
 
 def write_dpr(step: Resize, least: Fraction, most: Fraction) -> QueryParams:
-    """`dpr`. Raises UnsupportedValue outside the bounds."""
+    """The parameter `dpr`; empty for a dpr of 1. Raises UnsupportedValue below `least` or above `most`."""
     if step.dpr == 1:
         return {}
     if not least <= step.dpr <= most:
@@ -104,7 +83,7 @@ def write_filter(step: Resize, usual: Filter) -> QueryParams:
 
 
 def write_fit(step: Resize, fits: dict[str, Fit]) -> QueryParams:
-    """`fit`, which only has an effect with both sides."""
+    """The parameter `fit`; empty if a side is missing, because `fit` only has an effect with both sides."""
     if step.fit is Fit.STRETCH or step.width is None or step.height is None:
         return {}
     return {"fit": word_for("Resize.fit", fits, step.fit)}
@@ -136,8 +115,9 @@ def write_adjust(step: Adjust) -> QueryParams:
     return {name: format_decimal(f"Adjust.{name}", value) for name, value in values.items() if value}
 
 
-def write_sharpen(step: Sharpen, radius: str) -> QueryParams:
-    return {"sharpen": f"a{format_decimal('Sharpen.amount', step.amount)},r{radius},t{step.threshold}"}
+def format_sharpen(step: Sharpen, radius: str) -> str:
+    """The text of a sharpen Step, such as `a5,r2,t1`; `radius` is the radius as the dialect writes it."""
+    return f"a{format_decimal('Sharpen.amount', step.amount)},r{radius},t{step.threshold}"
 
 
 def format_radius(field: str, value: Length, least: Fraction) -> str:
@@ -156,7 +136,7 @@ _MAX_PAIRED: Final = 3
 
 
 def quality_choices(output: Output) -> tuple[QueryParams, ...]:
-    """`quality` with each quality of the output, and with each pair of them if they are few."""
+    """The choices for `quality`: absent, each quality of the output, and each pair if there are up to _MAX_PAIRED."""
     numbers = qualities(output)
     pairs = (f"{usual},{webp}" for usual in numbers for webp in numbers if usual != webp)
     return param_choices("quality", (*map(str, numbers), *(pairs if len(numbers) <= _MAX_PAIRED else ())))
@@ -185,7 +165,7 @@ def write_overlay(step: Overlay, order: Order) -> QueryParams:
     return params
 
 
-def _align(axis: str, words: dict[str, Align], place: Align | Offset) -> str:
+def _align(axis: str, words: dict[str, Align], place: Placement | Middle) -> str:
     return word_for(f"Overlay.{axis}", words, place)
 
 

@@ -1,4 +1,4 @@
-"""A request becomes an Order: a contradiction gives the original, all else becomes Steps and an Output.
+"""A request becomes an Order: for the original if its parameters contradict each other, else of Steps and an Output.
 
 No query is an error: unusable parameters are ignored with a warning.
 Source: https://kontent.ai/learn/docs/apis/image-transformation-api
@@ -7,6 +7,7 @@ Source: https://kontent.ai/learn/docs/apis/image-transformation-api
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from cropmark.dialects.dialect import ImageRequest
@@ -27,7 +28,7 @@ LIMITS: Final = Limits(
     source_side=12_000,
     side=8_192,
     over_limit=OverLimit.SHRINK,
-    # The limit of the input: an animation that is not enlarged is never sized down for its number of frames.
+    # The limit of a source: an animation that is not enlarged is never sized down for its number of frames.
     animation_area=Limits().source_pixels,
 )
 
@@ -36,14 +37,22 @@ def order(request: ImageRequest, settings: KontentSettings) -> Order:
     """The Order of a request. Raises MethodNotAllowed for a method other than GET and HEAD, and nothing else."""
     if request.method not in METHODS:
         raise MethodNotAllowed(f"expected {' or '.join(METHODS)}, got {one_line(request.method, 20)}", fix="send a GET")
-    query = read_query(request.query)
-    contradictory = contradictions(query)
+    query, plan, warnings = _read(request.query, request.accept)
     return Order(
         sources=(SourceRequest(SitePath(request.path)),),
-        plan=None if contradictory else plan_of(query, request.accept),
+        plan=plan,
         delivery=Delivery(negotiated=query.auto_format, versioned=settings.versioned),
-        warnings=(*query.warnings, *(contradictory or missing_partners(query))),
+        warnings=warnings,
     )
+
+
+@lru_cache(256)  # the images of a site share few queries
+def _read(raw_query: str, accept: str) -> tuple[KontentQuery, Plan | None, tuple[RequestWarning, ...]]:
+    """The values of a query, its plan, and its warnings."""
+    query = read_query(raw_query)
+    contradictory = contradictions(query)
+    warnings = (*query.warnings, *(contradictory or missing_partners(query)))
+    return query, None if contradictory else plan_of(query, accept), warnings
 
 
 def plan_of(query: KontentQuery, accept: str) -> Plan | None:
@@ -81,7 +90,7 @@ CONTRADICTIONS: Final[tuple[tuple[_Predicate, str, str], ...]] = (
     (lambda q: q.is_smart and (q.width is None or q.height is None),
      "crop", "smart needs both w and h"),
 )
-"""Combinations that give the original, byte for byte; the rest of the query is then ignored."""
+"""Rows of a predicate, a parameter and a reason. If the predicate applies, the original is sent byte for byte."""
 
 MISSING_PARTNERS: Final[tuple[tuple[_Predicate, str, str], ...]] = (
     (lambda q: q.dpr is not None and not q.has_size,
@@ -93,7 +102,7 @@ MISSING_PARTNERS: Final[tuple[tuple[_Predicate, str, str], ...]] = (
     (lambda q: q.focal_point.named and not q.has_focal_point,
      "fp-x, fp-y, fp-z", "no effect without fit=crop&crop=focalpoint"),
 )
-"""Parameters that have no effect because another one is missing; the rest of the query applies."""
+"""Rows as in CONTRADICTIONS, for a parameter without effect because another one is missing; the others apply."""
 # fmt: on
 
 
@@ -105,5 +114,5 @@ def contradictions(query: KontentQuery) -> tuple[RequestWarning, ...]:
 
 
 def missing_partners(query: KontentQuery) -> tuple[RequestWarning, ...]:
-    """A warning for each parameter that has no effect because another one is missing."""
+    """A warning for each parameter that has no effect because the query lacks another parameter."""
     return tuple(RequestWarning(name, why) for applies, name, why in MISSING_PARTNERS if applies(query))

@@ -1,6 +1,6 @@
 """The query string: its parameters as texts, then as typed values. An unusable value becomes a warning.
 
-The vendor states the aim: a parameter with an invalid value is ignored.
+The vendor's stated aim is to ignore a parameter with an invalid value.
 Source: https://github.com/kontent-ai/delivery-sdk-php/issues/63
 """
 
@@ -25,7 +25,7 @@ MAX_QUALITY: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class FocalPoint:
-    """The fp-* parameters; each None if it is absent or unusable."""
+    """The values of fp-x, fp-y and fp-z; None for each parameter that is absent or unusable."""
 
     x: Fraction | None = None
     y: Fraction | None = None
@@ -62,7 +62,7 @@ class KontentQuery:
 
     @property
     def has_focal_point(self) -> bool:
-        """True if fit=crop is centered on a point, given or the default."""
+        """True if fit=crop is centered on a focal point, which is the middle of the image by default."""
         return self.crops and self.crop is CropWord.FOCAL_POINT
 
     @property
@@ -71,7 +71,10 @@ class KontentQuery:
 
 
 def parse_query(raw: str) -> tuple[Mapping[str, str], tuple[RequestWarning, ...]]:
-    """The known parameters by name, decoded. The last of a repeated one counts; an empty one is absent."""
+    """The decoded texts of the known parameters by name, and a warning if the query is too long.
+
+    Of a repeated parameter, the last text counts; a parameter with an empty text is absent.
+    """
     known = {parameter.name for parameter in params.PARAMETERS}
     try:
         # A plus stays a plus, because here it can only be a sign.
@@ -109,7 +112,7 @@ def read_query(raw: str) -> KontentQuery:
 def _clamped(
     parameter: Parameter[Fraction], parsed: ParsedParams, least: int, most: int
 ) -> tuple[Fraction | None, tuple[RequestWarning, ...]]:
-    """The parameter's value, clamped to the bounds with a warning."""
+    """The parameter's value, clamped to `least` and `most`, and a warning if clamping changed it."""
     value = parameter.of(parsed)
     if value is None:
         return None, ()

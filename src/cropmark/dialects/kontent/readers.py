@@ -75,7 +75,10 @@ def read_side(parameter: str, text: str) -> Length:
 
 
 def read_rect(parameter: str, text: str) -> Rect:
-    """``x,y,width,height``, in the units of w; x and y may be 0: `1,1,0.7,0.7` is 70 % from the second pixel on."""
+    """``x,y,width,height``: each in pixels, or below 1 a fraction of the side; x and y may be 0.
+
+    `1,1,0.7,0.7` begins at the second pixel and has 70 % of the width and of the height.
+    """
     numbers = [number for part in text.split(",", 4) if (number := _decimal(part)) is not None and number >= 0]
     if text.count(",") != 3 or len(numbers) != 4 or 0 in numbers[2:]:
         raise BadValue(parameter, text, expected="x,y,width,height of numbers, width and height above 0")
@@ -100,7 +103,7 @@ def read_auto(parameter: str, text: str) -> bool:
 
 
 def word_reader(words: Mapping[str, T]) -> Callable[[str, str], T]:
-    """The reader of these words, in any case."""
+    """A reader that accepts one of these words, in upper or lower case, and returns its value."""
     return lambda parameter, text: grammar.read_word(parameter, text.lower(), words)
 
 

@@ -1,6 +1,6 @@
 """Kontent.ai's responses: headers of images, and Problems as JSON.
 
-The service does not document the headers it sets or the bodies of its errors; neither is imitated.
+The service documents neither its response headers nor the bodies of its errors, so neither is imitated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ METHODS: Final = ("GET", "HEAD")
 
 
 def image_headers(result: Result) -> Headers:
-    """CORS, and a header for each warning."""
+    """The CORS header, and a header for each warning and hint."""
     fallback = (ORIGINAL_SENT,) if result.is_fallback else ()
     return (*ALLOW_ANY_ORIGIN, *warning_headers((*result.warnings, *fallback, *result.hints)))
 

@@ -10,4 +10,5 @@ class KontentSettings:
     """Settings of one site."""
 
     versioned: bool = True
-    """True: a replaced asset gets a new URL, so every image gets `versioned_max_age_s`. False: for a plain folder."""
+    """True: a replaced asset gets a new URL, so clients cache images for `versioned_max_age_s`.
+    False: an image can change under its URL, as in a folder."""

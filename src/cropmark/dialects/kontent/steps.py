@@ -17,7 +17,7 @@ from cropmark.plan.steps import AnyStep, Crop, Fit, Flatten, Focus, Overflow, Re
 
 
 def steps(query: KontentQuery) -> tuple[AnyStep, ...]:
-    """The Steps of a query: the region, its resize, then the background color."""
+    """The Steps of a query: the crop to its region, the resize, then the background color."""
     return (*_region(query), *_resize(query), *_background(query))
 
 
@@ -46,7 +46,7 @@ def _resize(query: KontentQuery) -> tuple[AnyStep, ...]:
 
 
 def _zoom(query: KontentQuery) -> tuple[AnyStep, ...]:
-    """The zoom into the full image around a focal point; without a size, any other fit does nothing."""
+    """The zoom around a focal point, for a query without w and h; no Step without a focal point."""
     if not query.has_focal_point:
         return ()
     return (_with_focus(Resize(FULL_LENGTH, FULL_LENGTH, Fit.COVER, parameter="fp-z"), query),)

@@ -1,4 +1,4 @@
-"""An Order as a Kontent.ai query: the reverse of steps.py and output.py, without contradictory queries."""
+"""An Order as a Kontent.ai query: the reverse of steps.py and output.py. It never writes a contradictory query."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def serialize(order: Order) -> Serialized | Unsupported:
 
 
 def _contradiction(steps: Sequence[AnyStep]) -> str | None:
-    """The reason why the steps cannot be written: a region and fit=crop together give the original. None without."""
+    """The reason why no query expresses the Steps: a query with both rect and fit=crop gets the original. Else None."""
     covers = any(isinstance(step, Resize) and step.fit is Fit.COVER for step in steps)
     if covers and any(isinstance(step, Crop) for step in steps):
         return "Crop, Resize.fit: rect cannot be combined with fit=crop"
@@ -91,7 +91,7 @@ def _resize(step: Resize) -> QueryParams:
 
 
 def _is_zoom(step: Resize) -> bool:
-    """True for a window of the full image around a point, which is written without a size."""
+    """True if the resize only zooms into the full image around a point; it is written without w and h."""
     return step.fit is Fit.COVER and step.width == step.height == FULL_LENGTH and isinstance(step.focus, Point)
 
 
@@ -162,7 +162,7 @@ _SLOTS: Final = (Slot(Crop, _rect), Slot(Resize, _resize), Slot(Flatten, _backgr
 
 
 def _encodings(output: Output) -> tuple[QueryParams, ...]:
-    """The parameters of possible encodings, the simplest first."""
+    """The parameter sets that may give this output, those with the fewest parameters first."""
     target = common_format(output)
     return combinations(
         param_choices("fm", _WORDS.get(target, ()) if target else ()),

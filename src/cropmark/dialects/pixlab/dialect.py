@@ -1,7 +1,7 @@
 """The PixLab dialect: the interface for the rest of the server.
 
-The order of checks is the service's: endpoint and method, then the key, then the fields, and the image last. `web`
-compares the keys, in constant time.
+Requests are checked in the service's order: endpoint and method, then the key, then the fields, and the image last.
+The package `web` compares the key in a request with the configured keys, in constant time.
 Source: https://pixlab.io/endpoints/crop
 """
 
@@ -33,20 +33,20 @@ class PixLab:
     image_request_headers: ClassVar[tuple[str, ...]] = ()
 
     def endpoint(self, request: ImageRequest) -> EndpointName:
-        """The endpoint of a request. Raises NotFound for an unknown one, MethodNotAllowed for another method."""
+        """The endpoint of a request. Raises NotFound for an unknown endpoint, MethodNotAllowed for another method."""
         return check_endpoint(request)
 
     def key_of(self, request: ImageRequest) -> str | None:
-        """The key in the request, or None. Raises BadRequest for a query that is too long."""
+        """The caller's key; None if the request has none. Raises BadRequest for a query that is too long."""
         return query.api_key(request)
 
     def unauthorized(self, key: str | None) -> Unauthorized:
-        """The Problem for a key that is missing (None), unknown or blocked. It does not contain the key."""
+        """The Problem for a key that is missing (None), unknown or blocked. Its text does not contain the key."""
         detail = "key: expected a key, got none" if key is None else "key: expected a valid key, got another"
         return Unauthorized(detail, fix="write key=… or send the header WWW-Authenticate", parameter="key")
 
     def parse_request(self, request: ImageRequest) -> PixLabRequest:
-        """The typed request to an endpoint. Raises the Problems of endpoint() and of unusable fields."""
+        """The request as one of the PixLabRequest types. Raises like endpoint() and parse.parse_request()."""
         return parse.parse_request(check_endpoint(request), request, self.settings.limits)
 
     def order(self, request: ImageRequest) -> Order:

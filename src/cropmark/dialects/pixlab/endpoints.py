@@ -23,6 +23,12 @@ class EndpointName(Enum):
     SMARTRESIZE = "smartresize"
     CROPGIF = "cropgif"
     RESIZEGIF = "resizegif"
+    SCALE = "scale"
+    MINIFY = "minify"
+    MAGNIFY = "magnify"
+    THUMBNAIL = "thumbnail"
+    WEBFIT = "webfit"
+    MERGE = "merge"
     FACEDETECT = "facedetect"
     STORE = "store"
     DELETE = "delete"
@@ -32,7 +38,7 @@ class EndpointName(Enum):
         return _METHODS.get(self, ("GET", "POST"))
 
 
-_METHODS: Final = {EndpointName.STORE: ("POST",), EndpointName.DELETE: ("GET",)}
+_METHODS: Final = {EndpointName.STORE: ("POST",), EndpointName.DELETE: ("GET",), EndpointName.MERGE: ("POST",)}
 _OFFERED: Final = ", ".join(endpoint.value for endpoint in EndpointName)
 
 
@@ -46,7 +52,7 @@ def endpoint_of(request: ImageRequest) -> EndpointName:
 
 
 def check_endpoint(request: ImageRequest) -> EndpointName:
-    """The endpoint of a request. Raises NotFound, and MethodNotAllowed for a method that it does not take."""
+    """The endpoint of a request. Raises NotFound, and MethodNotAllowed for a method that the endpoint does not take."""
     endpoint = endpoint_of(request)
     if request.method not in endpoint.methods:
         expected = " or ".join(endpoint.methods)
@@ -65,7 +71,7 @@ class BodyKind(Enum):
 
 
 def body_kind(content_type: str) -> BodyKind:
-    """The kind of body of a Content-Type, without its parameters. Raises UnsupportedMediaType."""
+    """The kind of body that a Content-Type names; its parameters are ignored. Raises UnsupportedMediaType."""
     named = content_type.partition(";")[0].strip().lower()
     for kind in BodyKind:
         if kind.value == named:
@@ -75,9 +81,14 @@ def body_kind(content_type: str) -> BodyKind:
 
 
 def body_rejection(endpoint: EndpointName, kind: BodyKind) -> UnsupportedMediaType | None:
-    """The Problem if the endpoint does not take this kind of body: store only takes multipart."""
+    """The Problem if the endpoint does not take this kind of body: store only takes multipart, merge only JSON."""
     if endpoint is EndpointName.STORE and kind is not BodyKind.MULTIPART:
         return UnsupportedMediaType(
-            f"store: expected a body of {BodyKind.MULTIPART.value}", fix="send the image as the part file"
+            f"store: expected a body of {BodyKind.MULTIPART.value}",
+            fix="send the image as the part named file of a multipart body",
+        )
+    if endpoint is EndpointName.MERGE and kind is not BodyKind.JSON:
+        return UnsupportedMediaType(
+            f"merge: expected a body of {BodyKind.JSON.value}", fix="send src and cord in a JSON object"
         )
     return None

@@ -28,7 +28,7 @@ class Base64Text:
 
 
 def read_image(text: str) -> WebUrl | Base64Text:
-    """The source in `img`. The first part of a long text is enough: the text after it continues a Base64Text.
+    """The source that `img` names. Of a long field, `text` may be the first part: the rest continues the Base64Text.
 
     ``https://host/a.jpg``            WebUrl
     ``data:image/png;base64,iVBOR…``  Base64Text of the part after the comma
@@ -39,11 +39,22 @@ def read_image(text: str) -> WebUrl | Base64Text:
     text = text.lstrip()
     if text[: len(_DATA)].lower() == _DATA:
         return _of_data_uri(text)
-    if "://" not in text:
-        return Base64Text(text)
-    if text.partition("://")[0].lower() not in _SCHEMES:
-        raise SourceForbidden("img: expected a URL of http or https", fix="name an image by http or https")
-    return WebUrl(text.rstrip())
+    return read_web_url("img", text) if "://" in text else Base64Text(text)
+
+
+def read_web_url(parameter: str, text: str) -> WebUrl:
+    """The image that a field names by its URL; surrounding blanks are dropped.
+
+    Raises SourceForbidden for a URL with another scheme than http and https, BadRequest for other texts.
+    """
+    scheme, separator, _ = text.strip().partition("://")
+    expected = f"{parameter}: expected a URL of http or https"
+    if not separator:
+        fix = "send the image to the endpoint store, and write its link"
+        raise BadRequest(f"{expected}, got another text", fix=fix, parameter=parameter)
+    if scheme.lower() not in _SCHEMES:
+        raise SourceForbidden(expected, fix="name an image by http or https", parameter=parameter)
+    return WebUrl(text.strip())
 
 
 def _of_data_uri(text: str) -> Base64Text:
@@ -57,8 +68,9 @@ def decode_base64(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
     """The decoded bytes of base64 text in pieces of any length.
 
     Accepts the standard and the URL-safe alphabet, with or without padding. White space is dropped, but a blank counts
-    as `+`, because an unescaped plus sign in a query becomes a blank. Blanks before the text are dropped; after the
-    text they fill its last group of four. Raises BadRequest for invalid text, after the bytes before it.
+    as `+`, because an unescaped plus sign in a query becomes a blank. Blanks before the text are dropped; blanks at
+    its end count only as far as they complete its last group of four digits. Raises BadRequest for invalid text, after
+    the bytes before the invalid part were yielded.
     """
     reader = Base64Decoder()
     for chunk in chunks:
@@ -71,7 +83,7 @@ def decode_base64(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
 class Base64Decoder:
     """An incremental decoder: call feed() with each piece, then finish(). Raises BadRequest as decode_base64() does.
 
-    It buffers at most three digits, until their group is complete, and the number of blanks since the last digit.
+    It buffers at most three digits, until their group of four is complete, and counts the blanks since the last digit.
     """
 
     def __init__(self) -> None:

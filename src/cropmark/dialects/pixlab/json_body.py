@@ -1,6 +1,6 @@
 """A JSON body becomes fields: in one call, or in pieces if its `img` is a large base64 string.
 
-An image of 20 MB in base64 is one JSON string; parsing it in one call would block all other requests for that long.
+An image of 20 MB in base64 is one JSON string; parsing it in one call would block all other requests until it ends.
 Source: https://pixlab.io/endpoints/crop
 """
 
@@ -15,28 +15,43 @@ from cropmark.model.problems import BadRequest
 from cropmark.model.text import parse_json
 
 BOOLEANS: Final = frozenset({"blob", "count"})
+ARRAYS: Final = frozenset({"cord"})
 _MOST_DIGITS = 30
 
 
 def fields_of_json(body: bytes) -> dict[str, str]:
-    """The members of a JSON object as text. The last of a repeated one counts; null counts as absent.
+    """The members of a JSON object as text. Of a repeated member, the last one counts; null counts as absent.
 
-    Booleans become `true` and `false`, as do numbers in boolean fields: all except 0 are true. Lists and objects inside
-    are ignored. Raises BadRequest if the body is not a JSON object of valid text.
+    Booleans become `true` and `false`. A number in a boolean field becomes `false` if it is 0, else `true`. A list in
+    a field of ARRAYS becomes JSON; other lists, and objects, are ignored. Raises BadRequest if the body is not a JSON
+    object of valid text.
     """
     try:
-        found = parse_json(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
+        found = parse_exact(body)
+        if isinstance(found, dict):
+            return {name: text for name, value in found.items() if (text := _text(name, value)) is not None}
     except (ValueError, RecursionError) as error:
         raise BadRequest("expected a body in JSON", fix='write an object: {"img": "https://…", "x": 0}') from error
-    if not isinstance(found, dict):
-        raise BadRequest("expected a JSON object", fix='write an object: {"img": "https://…", "x": 0}')
-    return {name: text for name, value in found.items() if (text := _text(name, value)) is not None}
+    raise BadRequest("expected a JSON object", fix='write an object: {"img": "https://…", "x": 0}')
 
 
-class _Number(str):
+def parse_exact(text: str | bytes) -> object:
+    """The parsed JSON, with each number as a JsonNumber. Raises ValueError and RecursionError like parse_json()."""
+    return parse_json(text, parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=_no_number)
+
+
+class JsonNumber(str):
     """A JSON number as its text, so neither a float nor an integer of a million digits is made."""
 
     __slots__ = ()
+
+    def decimal_text(self) -> str:
+        """The number in decimal notation. One with a huge exponent is unchanged, and the field's reader rejects it."""
+        try:
+            value = Decimal(self)
+        except InvalidOperation:  # an exponent with twenty digits
+            return str(self)
+        return f"{value:f}" if abs(value.adjusted()) <= _MOST_DIGITS else str(self)
 
 
 def _no_number(word: str) -> NoReturn:
@@ -47,23 +62,34 @@ def _text(name: str, value: object) -> str | None:
     match value:
         case bool():
             return "true" if value else "false"
-        case _Number():
-            return _of_number(name, value)
+        case JsonNumber():
+            return _truth(value) if name in BOOLEANS else value.decimal_text()
         case str():
             return value
+        case list() if name in ARRAYS:
+            return _exact_json(value)
         case _:
             return None
 
 
-def _of_number(name: str, number: _Number) -> str:
-    """The number in decimal notation; one with a huge exponent stays as it is and is rejected by its reader."""
+def _truth(number: JsonNumber) -> str:
     try:
-        value = Decimal(number)
+        return "true" if Decimal(number) else "false"
     except InvalidOperation:  # an exponent with twenty digits
         return str(number)
-    if name in BOOLEANS:
-        return "true" if value else "false"
-    return f"{value:f}" if abs(value.adjusted()) <= _MOST_DIGITS else str(number)
+
+
+def _exact_json(value: object) -> str:
+    """The JSON text of a value that parse_exact() returned."""
+    match value:
+        case JsonNumber():
+            return str(value)
+        case list():
+            return f"[{','.join(map(_exact_json, value))}]"
+        case dict():
+            return f"{{{','.join(f'{json.dumps(name)}:{_exact_json(member)}' for name, member in value.items())}}}"
+        case _:
+            return json.dumps(value)
 
 
 # ------------------------------------------------------------------------------------------------ in pieces
@@ -71,9 +97,9 @@ def _of_number(name: str, number: _Number) -> str:
 MAX_OTHERS_BYTES: Final = 64 * 1024
 """Limit of the body without the text of `img`."""
 MAX_TOKENS: Final = 4096
-"""Limit of strings, numbers, punctuation and white space between them: each takes longer than its bytes."""
+"""The maximum number of tokens, such as a string, a comma or white space: each takes time, even a short one."""
 MAX_DEPTH: Final = 16
-"""Limit of objects and lists inside each other."""
+"""The maximum depth of nested objects and lists."""
 
 # Possessive quantifiers: each byte is matched only once.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}:,]|[^"\[\]{}:,]++', re.DOTALL)
@@ -100,8 +126,8 @@ class JsonBody:
     def feed(self, piece: bytes) -> bytes:
         """The part of the text of `img` in this piece, with its escapes decoded.
 
-        Raises BadRequest for other members above MAX_OTHERS_BYTES, MAX_TOKENS or MAX_DEPTH, and for invalid JSON in the
-        text.
+        Raises BadRequest if the other members exceed MAX_OTHERS_BYTES, MAX_TOKENS or MAX_DEPTH, and for invalid escapes
+        in the text of `img`.
         """
         self._unread += piece
         text = b""
@@ -125,7 +151,7 @@ class JsonBody:
         return fields_of_json(bytes(self._others) + self._unread)
 
     def _collect_others(self) -> None:
-        """Collect the other members, up to the text of `img` or to a string that is not complete yet."""
+        """Move the text before the string of `img`, or before an incomplete string, from `_unread` to `_others`."""
         at, is_image = 0, False
         while at < len(self._unread) and not is_image:
             is_image = self._is_at_image(at)

@@ -1,10 +1,11 @@
-"""The outputs of endpoints: stills in the source's format; the gif endpoints write all frames as GIF.
+"""The Output of each endpoint: cropgif and resizegif write all frames as GIF, others a still in the source's format.
 
 Source: https://pixlab.io/endpoints/crop
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from cropmark.dialects.pixlab.endpoints import EndpointName
@@ -12,14 +13,19 @@ from cropmark.model.formats import READABLE, Format
 from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, TriState
 from cropmark.plan.source import SourceFilter
 
+READS: Final = READABLE & {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF, Format.AVIF, Format.TIFF, Format.BMP}
+"""Judgement: the page of crop names no formats, that of facedetect only some of these. Others are 415."""
+
 
 def output(endpoint: EndpointName) -> Output:
     """The output of an endpoint that renders an image."""
+    if endpoint in _WITHOUT_PROFILES:
+        return replace(STILL, metadata=frozenset())
     return ANIMATION if endpoint in _ALL_FRAMES else STILL
 
 
 def _only(*formats: Format) -> tuple[SourceFilter, ...]:
-    """The filter that skips a choice for sources of all other formats."""
+    """The `skipped_for` of a choice that is for sources of these formats only."""
     return (SourceFilter(READABLE - frozenset(formats)),)
 
 
@@ -35,4 +41,7 @@ STILL: Final = Output(
 )
 ANIMATION: Final = Output(choices=(EncodingChoice(Format.GIF),))
 
+_WITHOUT_PROFILES: Final = (EndpointName.THUMBNAIL, EndpointName.WEBFIT, EndpointName.MERGE)
+"""thumbnail "removes any associated profiles"; the images of merge, which may have different profiles, are in sRGB.
+Source: https://pixlab.io/endpoints/thumbnail"""
 _ALL_FRAMES: Final = (EndpointName.CROPGIF, EndpointName.RESIZEGIF)

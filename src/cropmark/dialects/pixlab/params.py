@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from cropmark.dialects.dialect import ParameterDoc
 from cropmark.dialects.params import Parameter
 from cropmark.dialects.pixlab.endpoints import EndpointName
-from cropmark.dialects.pixlab.readers import read_boolean, read_length, read_number, read_text
+from cropmark.dialects.pixlab.image_field import read_web_url
+from cropmark.dialects.pixlab.placed_images import MAX_IMAGES, read_placed_images
+from cropmark.dialects.pixlab.readers import read_boolean, read_length, read_number, read_percentage, read_text
 
 CROP: Final = "https://pixlab.io/endpoints/crop"
+MERGE: Final = "https://pixlab.io/cmd?id=merge"
 REFERENCE: Final = "https://pixlab.io/api"
 SAMPLES: Final = "https://github.com/symisc/pixlab"
 
@@ -34,7 +38,7 @@ IMG = Parameter(
         "URL | BASE64 | DATA_URI",
         "",
         "The image: an http or https URL that the server fetches, base64, or a data URI. A multipart "
-        "body may have the image as the part `file` instead.",
+        "body may have the image as the part `file` instead. Formats: JPEG, PNG, WebP, GIF, AVIF, TIFF and BMP.",
         "img=https://host.example/photo.jpg",
         CROP,
     ),
@@ -98,6 +102,41 @@ HEIGHT = Parameter(
     ),
     read_length,
 )
+SCALE = Parameter(
+    ParameterDoc(
+        "scale",
+        "1..500",
+        "",
+        "scale: the sides of the result in percent of the image: 50 halves both, 100 changes nothing.",
+        "scale=50",
+        "https://pixlab.io/endpoints/scale",
+        _PLUS,
+    ),
+    read_percentage,
+)
+SRC = Parameter(
+    ParameterDoc(
+        "src",
+        "URL",
+        "",
+        "merge: the image that the others are drawn on, an http or https URL that the server fetches.",
+        "src=https://host.example/photo.jpg",
+        MERGE,
+    ),
+    read_web_url,
+)
+CORD = Parameter(
+    ParameterDoc(
+        "cord",
+        "[{img, x, y, center, center_y}, …]",
+        "",
+        f"merge: up to {MAX_IMAGES} images, drawn in this order. `img` is a URL; x and y place the left and the top "
+        "edge of the image, or with `center` and `center_y` its middle.",
+        'cord=[{"img": "https://host.example/hat.png", "x": 30, "y": 320, "center": true}]',
+        MERGE,
+    ),
+    read_placed_images,
+)
 BLOB = Parameter(
     ParameterDoc(
         "blob",
@@ -145,6 +184,9 @@ PARAMETERS: Final[tuple[Parameter[Any], ...]] = (  # of any value type; Paramete
     TOP,
     WIDTH,
     HEIGHT,
+    SCALE,
+    SRC,
+    CORD,
     BLOB,
     COUNT,
     COMMENT,
@@ -154,19 +196,33 @@ PARAMETERS: Final[tuple[Parameter[Any], ...]] = (  # of any value type; Paramete
 _PICTURE: Final = (KEY, IMG)
 _BOX: Final = (X, Y, LEFT, TOP)
 _SIZE: Final = (WIDTH, HEIGHT, BLOB)
-_BY_ENDPOINT: Final[dict[EndpointName, tuple[Parameter[Any], ...]]] = {  # as above
+_BY_ENDPOINT: Final[dict[EndpointName, tuple[Parameter[Any], ...]]] = {  # as in PARAMETERS
     EndpointName.CROP: (*_PICTURE, *_BOX, *_SIZE),
     EndpointName.SMARTCROP: (*_PICTURE, *_BOX, *_SIZE),
     EndpointName.CROPGIF: (*_PICTURE, *_BOX, *_SIZE),
     EndpointName.RESIZE: (*_PICTURE, *_SIZE),
     EndpointName.SMARTRESIZE: (*_PICTURE, *_SIZE),
     EndpointName.RESIZEGIF: (*_PICTURE, *_SIZE),
+    EndpointName.SCALE: (*_PICTURE, SCALE, BLOB),
+    EndpointName.MINIFY: (*_PICTURE, BLOB),
+    EndpointName.MAGNIFY: (*_PICTURE, BLOB),
+    EndpointName.THUMBNAIL: (*_PICTURE, *_SIZE),
+    EndpointName.WEBFIT: (*_PICTURE, BLOB),
+    EndpointName.MERGE: (KEY, SRC, CORD, BLOB),
     EndpointName.FACEDETECT: (*_PICTURE, COUNT),
     EndpointName.STORE: (KEY, COMMENT),
     EndpointName.DELETE: (KEY, LINK),
 }
 
 
-def parameters_of(endpoint: EndpointName) -> tuple[Parameter[Any], ...]:  # as above
+def parameters_of(endpoint: EndpointName) -> tuple[Parameter[Any], ...]:  # as in PARAMETERS
     """The fields that an endpoint reads; it ignores all others."""
     return _BY_ENDPOINT[endpoint]
+
+
+def rendering_endpoints() -> Iterator[tuple[EndpointName, tuple[str, ...]]]:
+    """Each endpoint that renders one image, with the names of the fields that change the image."""
+    for endpoint, parameters in _BY_ENDPOINT.items():
+        if BLOB in parameters and IMG in parameters:
+            others = (KEY, IMG, BLOB, LEFT, TOP)  # left and top are other names of x and y
+            yield endpoint, tuple(each.name for each in parameters if each not in others)

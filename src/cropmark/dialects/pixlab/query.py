@@ -1,4 +1,4 @@
-"""The fields of a request: its query and its body become names and texts, without those that count as absent."""
+"""The fields of a request: its query and its body become names and texts. Blank fields count as absent."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cropmark.model.text import clean_text
 
 KEY_HEADER: Final = "www-authenticate"
 MAX_FIELDS: Final = 256
-"""Most fields of a body."""
+"""The maximum number of fields in a body."""
 
 
 def api_key(request: ImageRequest) -> str | None:
-    """The caller's key: the field, else the header WWW-Authenticate; None if both are missing or empty.
+    """The caller's key: the field `key`, else the header WWW-Authenticate; None if both are missing or empty.
 
     Raises BadRequest for a query that is too long.
     """
@@ -24,7 +24,10 @@ def api_key(request: ImageRequest) -> str | None:
 
 
 def parse_fields(request: ImageRequest) -> Mapping[str, str]:
-    """The fields by name; those of the body win over those of the query, and blank ones are absent."""
+    """The texts of the fields by name. Fields in the body override those in the query; blank fields are absent.
+
+    `left` is ignored if there is an `x`, and `top` if there is a `y`.
+    """
     fields = {**_without_blanks(grammar.query_values(request.query)), **_without_blanks(request.fields)}
     for name, alias in ((params.X.name, params.LEFT.name), (params.Y.name, params.TOP.name)):
         if name in fields:

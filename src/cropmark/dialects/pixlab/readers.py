@@ -14,7 +14,7 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 
 
 def read_number(parameter: str, text: str) -> Fraction:
-    """A decimal number with an optional sign; surrounding blanks are dropped. parse.py cuts off its fraction."""
+    """A decimal number with an optional sign; surrounding blanks are dropped. steps.py cuts off the fraction."""
     number = grammar.parse_decimal(text.strip(), signed=True)
     if number is None:
         raise BadValue(parameter, text, expected="a whole number", fix=f"write {parameter}=100")
@@ -22,15 +22,26 @@ def read_number(parameter: str, text: str) -> Fraction:
 
 
 def read_length(parameter: str, text: str) -> Fraction:
-    """A number of pixels, 0 or more. 0 counts as absent."""
+    """A number of pixels, 0 or more. The meaning of 0 depends on the endpoint (steps.py)."""
     number = read_number(parameter, text)
     if number < 0:
         raise BadValue(parameter, text, expected="a whole number of 0 or more", fix=f"write {parameter}=100")
     return number
 
 
+def read_percentage(parameter: str, text: str) -> Fraction:
+    """A number from 1 to 500 without its fraction.
+
+    Source: https://pixlab.io/endpoints/scale, "A value between 1..500"
+    """
+    number = read_number(parameter, text)
+    if not 1 <= number < 501:
+        raise BadValue(parameter, text, expected="a number from 1 to 500", fix=f"write {parameter}=50")
+    return number
+
+
 def read_boolean(parameter: str, text: str) -> bool:
-    """True for `true`, `1`, `yes` and `on` in any case, which clients all write; False for everything else."""
+    """True for the words that clients write: `true`, `1`, `yes`, `on`, in upper or lower case; False for all others."""
     return text.strip().lower() in _TRUE
 
 

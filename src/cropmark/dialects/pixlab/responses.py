@@ -1,6 +1,7 @@
-"""PixLab's responses: JSON with the HTTP status as a member, and application/json without parameters as media type.
+"""PixLab's responses: JSON with the HTTP status as a member.
 
-The PHP client compares the whole Content-Type and treats everything else as image bytes.
+The media type is `application/json` without parameters: the PHP client compares the whole Content-Type and treats a
+response with any other Content-Type as image bytes.
 Source: https://github.com/symisc/pixlab-php, https://pixlab.io/api
 """
 
@@ -48,10 +49,10 @@ STATUSES: Final[tuple[tuple[type[Problem], int], ...]] = (
     (Problem,         500),
 )
 # fmt: on
-ADDRESS_FORBIDDEN: Final = "img: the address may not be fetched; name an image by http or https on a public server"
-"""One text for all forbidden addresses: different ones would let a caller explore the server's network."""
-IMAGE_UNAVAILABLE: Final = "img: the image is not available at its address"
-"""One text here too: no part of an origin's response is returned."""
+ADDRESS_FORBIDDEN: Final = "the address may not be fetched; name an image by http or https on a public server"
+"""The text for every forbidden address: different texts would let a caller explore the server's network."""
+IMAGE_UNAVAILABLE: Final = "the image is not available at its address"
+"""The text for every image that cannot be fetched: no part of an origin's response is returned."""
 RETRY_AFTER_S: Final = 60
 MAX_ERROR_CHARS: Final = 500
 
@@ -90,17 +91,17 @@ def preflight_response() -> Response:
 
 
 def image_headers(result: Result) -> Headers:
-    """CORS, and a header for each warning."""
+    """The CORS header, and a header for each warning and hint."""
     return (*ALLOW_ANY_ORIGIN, *warning_headers((*result.warnings, *result.hints)))
 
 
 def blob_headers(media_id: str, kind: Format) -> Headers:
-    """Additional headers of an image that is returned itself (`blob`)."""
+    """Additional headers of a response that contains the image itself, not a link to it (`blob`)."""
     return (("Content-Disposition", f'inline; filename="{media_id}.{TRAITS[kind].extension}"'),)
 
 
 def error_response(problem: Problem, request: ImageRequest) -> Response:
-    """The problem as JSON, also for requests for an image: `{"status": 400, "error": "…"}`."""
+    """The problem as JSON, `{"status": 400, "error": "…"}`, even if the request was for the image itself."""
     status = status_of(problem)
     headers = list(_JSON_HEADERS)
     if status == 405:
@@ -118,9 +119,9 @@ def status_of(problem: Problem) -> int:
 def error_text(problem: Problem) -> str:
     """The problem in one sentence, never empty, because clients print it unchecked."""
     if isinstance(problem, SourceForbidden):
-        return ADDRESS_FORBIDDEN
+        return f"{problem.parameter or 'img'}: {ADDRESS_FORBIDDEN}"
     if isinstance(problem, SourceProblem) and not isinstance(problem, SourceTooLarge | SourceUnusable):
-        return IMAGE_UNAVAILABLE
+        return f"{problem.parameter or 'img'}: {IMAGE_UNAVAILABLE}"
     text = "; ".join(part for part in (problem.detail, problem.fix) if part.strip())
     return one_line(text, MAX_ERROR_CHARS) or "the request failed"
 

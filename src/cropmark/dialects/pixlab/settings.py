@@ -21,7 +21,7 @@ class PixLabSettings:
     max_source_pixels: Bound = 100_000_000
     """Largest image in pixels; of an animation, all frames together."""
     max_side: Bound = 16_384
-    """Longest side in pixels, of an image and of a crop. A resize gives at most 10,000."""
+    """Longest permitted side in pixels of a source and a crop. For a resize the limit is at most 10,000."""
 
     @property
     def limits(self) -> Limits:

@@ -11,13 +11,13 @@ from cropmark.dialects import grammar
 from cropmark.dialects.params import Parameter, ParsedParams
 from cropmark.dialects.pixlab import params
 from cropmark.model.problems import BadRequest
-from cropmark.model.values import Pixels
+from cropmark.model.values import Pixels, Share
 from cropmark.plan.plan import RequestWarning
 from cropmark.plan.steps import Crop, Dimensions, Fit, Offset, Overflow, Resize
 
 
 def crop_step(parsed: ParsedParams) -> Crop:
-    """The crop to the box, clipped to the image; the request is refused if the box is completely outside."""
+    """The crop to the box of x, y, width and height, clipped to the image. A box completely outside is an error."""
     x = _required(params.X, parsed, params.LEFT)
     y = _required(params.Y, parsed, params.TOP)
     width, height = _box(parsed)
@@ -30,13 +30,20 @@ def crop_step(parsed: ParsedParams) -> Crop:
 
 
 def resize_step(parsed: ParsedParams) -> Resize:
-    """The resize to exactly the box, in any proportions."""
-    width, height = _box(parsed)
+    """The resize to exactly the requested width and height, which may distort the image."""
+    return exact_step(*_box(parsed))
+
+
+def exact_step(width: int, height: int) -> Resize:
+    """The resize to exactly these sides, which may distort the image."""
     return Resize(_pixels(width), _pixels(height), Fit.STRETCH, enlarge=True)
 
 
 def smart_resize_step(parsed: ParsedParams) -> Resize:
-    """The resize into the box, in the same proportions. A missing side takes the value of the other; 0 is free."""
+    """The resize into the requested width and height, without distortion.
+
+    A missing side takes the value of the other side; a side of 0 does not limit the result.
+    """
     width, height = _whole(params.WIDTH, parsed), _whole(params.HEIGHT, parsed)
     width, height = height if width is None else width, width if height is None else height
     if not width and not height:
@@ -44,8 +51,26 @@ def smart_resize_step(parsed: ParsedParams) -> Resize:
     return Resize(_pixels(width) if width else None, _pixels(height) if height else None, Fit.INSIDE, enlarge=True)
 
 
+def scale_step(parsed: ParsedParams) -> Resize:
+    """The resize of both sides to a percentage.
+
+    Judgement: 100 changes nothing. The page says that 50 is half the size "exactly like minify", and also that 100 is
+    "2px its size", which contradicts it.
+    Source: https://pixlab.io/endpoints/scale
+    """
+    percentage = _whole(params.SCALE, parsed)
+    if percentage is None:
+        raise BadRequest("scale: expected a percentage, got none", fix="write scale=50", parameter="scale")
+    return proportional_step(Fraction(percentage, 100))
+
+
+def proportional_step(factor: Fraction) -> Resize:
+    """The resize of both sides by a factor."""
+    return Resize(Share(factor), Share(factor), Fit.STRETCH, enlarge=True)
+
+
 def _box(parsed: ParsedParams) -> tuple[int, int]:
-    """Width and height; a side that is missing or 0 takes the value of the other."""
+    """The requested width and height. A side that is missing or 0 takes the value of the other side."""
     width, height = _whole(params.WIDTH, parsed), _whole(params.HEIGHT, parsed)
     width, height = width or height, height or width
     if not width or not height:
@@ -82,7 +107,7 @@ def _pixels(count: int) -> Pixels:
 
 def truncation_warnings(parsed: ParsedParams) -> tuple[RequestWarning, ...]:
     """A warning for each number with a fraction, which is cut off."""
-    fields = (params.X, params.Y, params.LEFT, params.TOP, params.WIDTH, params.HEIGHT)
+    fields = (params.X, params.Y, params.LEFT, params.TOP, params.WIDTH, params.HEIGHT, params.SCALE)
     numbers = ((field.name, field.of(parsed)) for field in fields)
     return tuple(
         RequestWarning(name, f"{grammar.format_number(number)} counts as {int(number)}")

@@ -17,7 +17,7 @@ HOST: Final = "https://host.example/"
 
 
 def serialize(order: Order) -> Serialized | Unsupported:
-    """Requests for the Order's only Step, without a key.
+    """Requests for the Order's only Step, without the caller's key.
 
     An image of a site is named by a URL below HOST, because the service fetches images by URL.
     """
@@ -47,7 +47,7 @@ def _image_url(order: Order) -> str:
 
 
 def _endpoints_and_fields(step: AnyStep) -> tuple[tuple[EndpointName, ...], QueryParams] | None:
-    """The endpoints that do the Step, and its fields; None if no endpoint does it."""
+    """The endpoints that perform the Step, and the fields that describe it; None if no endpoint performs it."""
     match step:
         case Crop():
             return (EndpointName.CROP, EndpointName.CROPGIF), _box(step)

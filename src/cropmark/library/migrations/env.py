@@ -1,4 +1,4 @@
-"""Configures Alembic with our connection, inside our transaction."""
+"""Runs the migrations with the connection, and in the transaction, of migrate.upgrade()."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
@@ -18,12 +18,12 @@ import structlog
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from cropmark.library.inspection import inspect_file
 from cropmark.management.request import InvalidField, UploadedFile
-from cropmark.model.assets import MAX_NAME_CHARS, UploadInfo
-from cropmark.model.formats import READABLE
+from cropmark.model.assets import MAX_NAME_CHARS
+from cropmark.model.media_types import UNKNOWN_CONTENT
 from cropmark.model.problems import Overloaded, SourceProblem
 from cropmark.ports import OpenSource, Renderers, SourceVersion
-from cropmark.runtime.reads import source_format
 from cropmark.web.body_reader import body_pieces
 from cropmark.web.request import Receive
 
@@ -58,20 +58,19 @@ async def read_body(
 
 
 async def inspect_upload(file: UploadFile, renderers: Renderers) -> UploadedFile:
-    """The file with the format and size that a renderer reads from it. Raises InvalidField, Overloaded."""
+    """The file with the facts that its bytes show. Raises InvalidField for a broken image, Overloaded.
+
+    A file of an unknown type is accepted: it is delivered as an attachment.
+    """
     with _report_full_disk():
         source = await asyncio.to_thread(_on_disk, file.file)
-    format_ = source_format(source)
-    if format_ is None:
-        raise InvalidField("the file is not an image in a supported format", parameter="upload")
-    size = None
-    if format_ in READABLE:
-        try:
-            info = await renderers.inspect(source, untrusted=True)
-        except SourceProblem as problem:
-            raise InvalidField(f"the image cannot be used: {problem.detail}", parameter="upload") from problem
-        format_, size = info.format, info.size
-    return UploadedFile(UploadInfo(_safe_name(file.filename or ""), format_, size), source)
+    try:
+        upload = await inspect_file(source, renderers, _safe_name(file.filename or ""))
+    except SourceProblem as problem:
+        raise InvalidField(f"the image cannot be used: {problem.detail}", parameter="upload") from problem
+    if upload.format is None and upload.other_type is None:
+        upload = replace(upload, other_type=UNKNOWN_CONTENT)
+    return UploadedFile(upload, source)
 
 
 async def _form(receive: Receive, content_type: str, limit_bytes: int, cleanup: AsyncExitStack) -> ParsedBody:
@@ -122,7 +121,7 @@ async def _parser_pieces(receive: Receive, limit_bytes: int) -> AsyncGenerator[b
 
 @contextmanager
 def _report_full_disk() -> Iterator[None]:
-    """Raises Overloaded for an error of the disk."""
+    """Turns an OSError of its block into Overloaded: the upload cannot be written to disk."""
     try:
         yield
     except TimeoutError:  # also an OSError, but caused by the client

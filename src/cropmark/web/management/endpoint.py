@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -46,7 +46,10 @@ from cropmark.model.text import clean_text
 from cropmark.ports import LibraryAccess, Limiter, Quota, Renderers
 from cropmark.runtime.metrics import Metrics
 from cropmark.web import response
+from cropmark.web.client_ip import ClientIp
 from cropmark.web.cors import RawHeaders
+from cropmark.web.deps import Shutdown
+from cropmark.web.log_fields import request_fields, request_ids
 from cropmark.web.management import body as upload_body
 from cropmark.web.management.body import ParsedBody
 from cropmark.web.request import (
@@ -56,7 +59,6 @@ from cropmark.web.request import (
     Scope,
     Send,
     checked_target,
-    request_id,
 )
 from cropmark.web.routing import Mount
 
@@ -85,13 +87,14 @@ class ManagementContext:
     limiter: Limiter
     metrics: Metrics
     base_url: str
-    stopping: Callable[[], bool]
+    shutdown: Shutdown
     max_upload_bytes: int
     organization: str = "organization"
     requests_per_s: int = 10
-    """Limit of the organization's reads, and of its writes, per second; 0: no limit."""
+    """Largest number of the organization's read requests per second, and also of its write requests; 0: no limit."""
     strict_environments: bool = False
     access_log: bool = True
+    client_ip: ClientIp = field(default_factory=ClientIp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class ManagementEndpoint:
         mount: Mount,
     ) -> None:
         self._context = context
+        self._request_id = request_ids(context.client_ip)
         self._prefix = mount.prefix
         self._mount = replace(mount, prefix=f"{mount.prefix}/v3", paths=PATHS)
 
@@ -118,7 +122,7 @@ class ManagementEndpoint:
         return self._mount.rest(host, path) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        rid, started_s = request_id(), time.perf_counter()
+        rid, started_s = self._request_id(scope), time.perf_counter()
         async with AsyncExitStack() as cleanup:
             try:
                 reply = await self._reply(scope, receive, cleanup)
@@ -126,6 +130,7 @@ class ManagementEndpoint:
                 self._log(scope, CLIENT_CLOSED_REQUEST, rid, started_s)
                 return
             except Problem as problem:
+                self._context.metrics.rejected[problem.code] += 1
                 reply = _error_reply(problem)
             except Exception:
                 log.exception("a management request failed", id=rid)
@@ -140,7 +145,7 @@ class ManagementEndpoint:
     async def _reply(self, scope: Scope, receive: Receive, cleanup: AsyncExitStack) -> _Reply:
         """The result of the request, after its checks. Raises Problems and ClientDisconnected."""
         context = self._context
-        if context.stopping():
+        if context.shutdown.stopping:
             raise Overloaded("the server is stopping", fix="try again", retry_after_s=1)
         path = checked_target(scope["raw_path"], scope["query_string"])
         if scope["method"] == "OPTIONS":
@@ -233,11 +238,13 @@ class ManagementEndpoint:
         return response.quota_headers(quota)
 
     def _log(self, scope: Scope, status: int, rid: str, started_s: float) -> None:
-        self._context.metrics.count_request("management", status, "none", time.perf_counter() - started_s)
+        self._context.metrics.count_request("management", "management", status, "none", time.perf_counter() - started_s)
         if self._context.access_log:
             path = scope["raw_path"].decode("latin-1")[:512]
             ms = round((time.perf_counter() - started_s) * 1000, 1)
-            log.info("request", method=scope["method"], path=path, site="management", status=status, ms=ms, id=rid)
+            who = request_fields(scope, self._context.client_ip)
+            site = "management"
+            log.info("request", method=scope["method"], path=path, site=site, status=status, ms=ms, id=rid, **who)
 
 
 def _run(route: Route, request: ManagementRequest, library: Any) -> Json:  # a ports.Library, as LiveLibrary hands it
@@ -245,7 +252,7 @@ def _run(route: Route, request: ManagementRequest, library: Any) -> Json:  # a p
 
 
 def _query(text: bytes) -> dict[str, str]:
-    """The query's parameters. The last one of a name counts."""
+    """The query's parameters by name. If a name is repeated, its last value counts."""
     try:
         pairs = parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
@@ -254,12 +261,15 @@ def _query(text: bytes) -> dict[str, str]:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """The request's headers by name in lower case. The last one of a name counts."""
+    """The request's headers by name in lower case. If a name is repeated, its last value counts."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _requested_base_url(headers: Mapping[str, str]) -> str:
-    """The server's URL by the Host header, if the configuration has none. Only this client gets it."""
+    """The server's base URL as the Host header names it, for a server without a configured base URL.
+
+    It is used only in the response to the client that sent the header.
+    """
     host = headers.get("host", "")
     return f"http://{host}" if re.fullmatch(r"[A-Za-z0-9.\-\[\]:]{1,255}", host) else ""
 
@@ -267,7 +277,10 @@ def _requested_base_url(headers: Mapping[str, str]) -> str:
 def _as_reader(
     request: ManagementRequest, key: LibraryKey, route: Route, known: Iterable[Environment]
 ) -> ManagementRequest:
-    """The request of a delivery token, which reads assets published in one of its environments."""
+    """The request with the rights of a delivery token, which reads assets published in one of its environments.
+
+    Raises Forbidden, and InvalidField if the query names no environment.
+    """
     environment = request.query.get("environment", "")
     if route.access is not RouteAccess.READ:
         raise Forbidden("a delivery token only reads published assets", fix="use a management token")

@@ -31,6 +31,7 @@ from cropmark.ports import Limiter, OpenSource, ResultStore, Source, Timing, Upl
 from cropmark.runtime.metrics import Metrics
 from cropmark.runtime.reads import read_source, source_format
 from cropmark.web.client_ip import ClientIp
+from cropmark.web.deps import Shutdown
 from cropmark.web.pixlab.results import ResultUrls
 from cropmark.web.request import Receive, Scope, unless_disconnected
 
@@ -54,7 +55,7 @@ class PixLabContext:
     owner_of_key: KeyOwners
     limiter: Limiter
     metrics: Metrics
-    stopping: Callable[[], bool]
+    shutdown: Shutdown
     client_ip: ClientIp
     requests_per_minute: int = 0
     """Requests of one client address in a minute; 0: no limit."""
@@ -71,6 +72,8 @@ class PixLabCall:
     receive: Receive
     cleanup: ExitStack
     request: ImageRequest
+    id: str = ""
+    """The id of the response and of its line in the log."""
     logged_image: str = ""
     """Description of the image for the log, without its URL path, its query or its bytes."""
     cache: str = "none"
@@ -78,7 +81,7 @@ class PixLabCall:
 
 
 class Actions:
-    """Runs requests, by their type."""
+    """Runs each type of PixLab request."""
 
     def __init__(self, context: PixLabContext) -> None:
         self._context = context
@@ -113,7 +116,7 @@ class Actions:
         return self._context.client_ip.resolve(call.scope)
 
     async def _rendered(self, call: PixLabCall, order: Order) -> tuple[bytes, Format, tuple[RequestWarning, ...]]:
-        """The rendered image, or the original if the pipeline returns that."""
+        """The rendered image, or the unchanged original if the pipeline returns it; its format, and the warnings."""
         context = RequestContext(client=self._client(call))
         delivered = await self._context.pipeline.deliver(self._context.source, order, context)
         call.cache, call.timing = delivered.cache_status, delivered.timing
@@ -174,7 +177,7 @@ class Actions:
         media_id = self._context.result_urls.id_from(link)
         if media_id is None or not await self._context.results.delete(media_id, owner):
             # The same text for an unknown id, a deleted result and another key's result.
-            raise NotFound("link: this key has no stored result at that link", parameter="link")
+            raise NotFound("link: no stored result of this API key has that link", parameter="link")
         return responses.deleted_response()
 
 

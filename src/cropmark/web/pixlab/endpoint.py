@@ -32,6 +32,7 @@ from cropmark.model.problems import (
 from cropmark.plan.source import UploadRef
 from cropmark.ports import UploadWriter
 from cropmark.web import response
+from cropmark.web.log_fields import request_fields, request_ids
 from cropmark.web.pixlab.actions import Actions, KeyOwners, PixLabCall, PixLabContext
 from cropmark.web.pixlab.body import read_fields, reader_for
 from cropmark.web.pixlab.fields import FieldReader, ParsedFields
@@ -42,7 +43,6 @@ from cropmark.web.request import (
     Scope,
     Send,
     checked_target,
-    request_id,
 )
 from cropmark.web.routing import Mount
 
@@ -52,7 +52,7 @@ BODY_BYTES: Final = 30 * 2**20
 
 
 def single_key(secret: str) -> KeyOwners:
-    """Accepts one key, compared in constant time."""
+    """A KeyOwners function that knows one key, which it compares in constant time."""
     owner = hashlib.sha256(b"cropmark pixlab owner\n" + secret.encode()).hexdigest()[:32]
 
     async def owner_of(given: str) -> str | None:
@@ -63,7 +63,7 @@ def single_key(secret: str) -> KeyOwners:
 
 
 def either_keys(first: KeyOwners, second: KeyOwners) -> KeyOwners:
-    """Accepts the keys of both."""
+    """A KeyOwners function that knows the keys of `first` and those of `second`."""
 
     async def owner_of(given: str) -> str | None:
         return await first(given) or await second(given)
@@ -76,6 +76,7 @@ class PixLabEndpoint:
 
     def __init__(self, context: PixLabContext, *, name: str = "pixlab", mount: Mount) -> None:
         self._context = context
+        self._request_id = request_ids(context.client_ip)
         self._name = name
         self._mount = mount
         self._actions = Actions(context)
@@ -86,13 +87,14 @@ class PixLabEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
         with ExitStack() as cleanup:
-            call = PixLabCall(scope, receive, cleanup, self._image_request(scope))
+            call = PixLabCall(scope, receive, cleanup, self._image_request(scope), self._request_id(scope))
             try:
                 reply = await self._reply(call)
             except ClientDisconnected:
                 self._log(call, CLIENT_CLOSED_REQUEST, 0, started_s)
                 return
             except Problem as problem:
+                self._context.metrics.rejected[problem.code] += 1
                 reply = self._context.dialect.error_response(problem, call.request)
             except Exception:
                 log.exception("an endpoint failed", dialect="pixlab")
@@ -112,7 +114,7 @@ class PixLabEndpoint:
     async def _reply(self, call: PixLabCall) -> Response:
         """The response, after the checks in the vendor's order. Raises Problems and ClientDisconnected."""
         context = self._context
-        if context.stopping():
+        if context.shutdown.stopping:
             raise Overloaded("the server is stopping", fix="try again", retry_after_s=1)
         if call.request.method == "OPTIONS":
             return responses.preflight_response()
@@ -183,6 +185,8 @@ class PixLabEndpoint:
             call.logged_image = "upload"
         elif params.IMG in params.parameters_of(endpoint):
             upload = self._image_in_text(call, body)
+        elif params.SRC in params.parameters_of(endpoint):
+            call.logged_image = _origin(query.parse_fields(call.request).get(params.SRC.name, ""))
         if upload is not None:
             call.request = replace(call.request, upload=upload.digest)
 
@@ -207,7 +211,7 @@ class PixLabEndpoint:
                 *((("content-type", reply.media_type),) if reply.body else ()),
                 ("content-length", str(len(reply.body))),
                 *response.PUBLIC_SECURITY,
-                ("x-request-id", request_id()),
+                ("x-request-id", call.id),
                 *reply.headers,
             )
         )
@@ -218,7 +222,7 @@ class PixLabEndpoint:
 
     def _log(self, call: PixLabCall, status: int, sent: int, started_s: float) -> None:
         metrics = self._context.metrics
-        metrics.count_request("pixlab", status, call.cache, time.perf_counter() - started_s)
+        metrics.count_request(self._name, "pixlab", status, call.cache, time.perf_counter() - started_s)
         sent = 0 if call.request.method == "HEAD" else sent
         metrics.response_bytes["pixlab"] += sent
         if not self._context.access_log:
@@ -233,6 +237,8 @@ class PixLabEndpoint:
             cache=call.cache,
             bytes=sent,
             ms=round((time.perf_counter() - started_s) * 1000, 1),
+            id=call.id,
+            **request_fields(call.scope, self._context.client_ip),
         )
 
 
@@ -242,7 +248,7 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _origin(url: str) -> str:
-    """The scheme and host of a URL; the log does not contain the rest."""
+    """The scheme and host of a URL, which are the only parts of it that are logged."""
     try:
         address = urlsplit(url)
         return f"{address.scheme}://{address.hostname or ''}"

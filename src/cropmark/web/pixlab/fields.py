@@ -15,7 +15,7 @@ from cropmark.ports import UploadWriter
 MAX_TEXT_BYTES: Final = 64 * 1024
 """Limit of all field names and texts of a body together, without images."""
 MAX_FIELD_BYTES: Final = 8192
-"""Limit of a text in `img` that is read as a field, such as a URL; a longer text is base64."""
+"""Longest text in `img` that is stored as a field, such as a URL; a longer text must be base64, which is decoded."""
 IMAGE_FIELD: Final = "img"
 FILE_FIELD: Final = "file"
 
@@ -24,16 +24,19 @@ NewUpload = Callable[[], UploadWriter]
 
 @dataclass(frozen=True, slots=True)
 class ParsedFields:
-    """The fields of a body. `problem` is its first error, raised after the key, which may be a field, is checked."""
+    """The fields of a body, and its first error as `problem`.
+
+    `problem` is raised only after the key is checked, because the key may be one of the fields.
+    """
 
     fields: Mapping[str, str]
     file: UploadRef | None = None
-    """The part `file`, or else a file in the part `img`."""
+    """The uploaded file in the part `file`, or else in the part `img`."""
     text: UploadRef | None = None
-    """The image that was base64 text in `img`, if that was longer than MAX_FIELD_BYTES."""
+    """The image decoded from base64 text in `img`; None if the text in `img` has at most MAX_FIELD_BYTES."""
     problem: Problem | None = None
     incomplete: bool = False
-    """True if a part of the body could not be read; it may contain the key."""
+    """True if a part of the body could not be read. The unread part may contain the key."""
 
 
 class _Sink(Protocol):
@@ -91,7 +94,10 @@ class FieldReader:
         """Count bytes of names and texts. Raises BadRequest above MAX_TEXT_BYTES."""
         self._bytes_left -= count
         if self._bytes_left < 0:
-            raise BadRequest(f"the fields have more than {MAX_TEXT_BYTES} bytes", fix="send the image as the part file")
+            raise BadRequest(
+                f"the fields have more than {MAX_TEXT_BYTES} bytes",
+                fix="send the image as the part named file of a multipart body",
+            )
 
     def add_problem(self, problem: Problem) -> None:
         """Record an error; only the first one is reported."""
@@ -116,7 +122,7 @@ class _DiscardSink:
 
 
 class _TextSink:
-    """Stores a short text. The last field of a name counts."""
+    """Stores the text of a short field. If a name is repeated, its last value counts."""
 
     def __init__(self, fields: FieldReader, name: str) -> None:
         self._fields = fields
@@ -173,7 +179,10 @@ class _ImageSink:
         self._fields.text = self._upload.finish()
 
     def _begin_base64(self) -> bytes:
-        """Begin to decode, and return the base64 text so far. Raises BadRequest for a URL of that length."""
+        """Begin to decode `img` as base64, and return the base64 text received so far.
+
+        Raises BadRequest if the text is a URL: it is longer than MAX_FIELD_BYTES.
+        """
         found = read_image(self._head.decode("utf-8", "replace"))
         if not isinstance(found, Base64Text):
             raise BadRequest(

@@ -15,8 +15,16 @@ from cropmark.ports import ResultStore, StoredResult
 from cropmark.runtime.metrics import Metrics
 from cropmark.web import response
 from cropmark.web.cors import RawHeaders
-from cropmark.web.request import Receive, Scope, Send, request_id
+from cropmark.web.request import (
+    CLIENT_CLOSED_REQUEST,
+    ClientDisconnected,
+    Receive,
+    Scope,
+    Send,
+    request_id,
+)
 from cropmark.web.routing import Mount
+from cropmark.web.sending import BodySender
 from cropmark.web.site import Sites
 
 _PATH = re.compile(r"/media/([A-Za-z0-9_-]{16,64})\.[a-z]{3,4}")
@@ -35,7 +43,7 @@ class ResultUrls:
         return f"{self.base}/media/{result.id}.{TRAITS[result.format].extension}"
 
     def id_from(self, link: str) -> str | None:
-        """The id in the URL of a result, with any base; None for another URL."""
+        """The id in the URL of a result, with any scheme and host; None for a URL that is not that of a result."""
         try:
             found = _PATH.search(urlsplit(link).path)
         except ValueError:
@@ -56,12 +64,14 @@ class ResultDownloads:
         result_urls: ResultUrls,
         sites: Sites,
         metrics: Metrics,
+        sender: BodySender,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._results = results
         self._result_urls = result_urls
         self._sites = sites
         self._metrics = metrics
+        self._sender = sender
         self._clock = clock
 
     def matches(self, host: str, path: str) -> bool:
@@ -72,7 +82,7 @@ class ResultDownloads:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
         status = await self._respond(scope, send)
-        self._metrics.count_request("media", status, "none", time.perf_counter() - started_s)
+        self._metrics.count_request("media", "media", status, "none", time.perf_counter() - started_s)
 
     async def _respond(self, scope: Scope, send: Send) -> int:
         if scope["method"] not in ("GET", "HEAD"):
@@ -94,7 +104,11 @@ class ResultDownloads:
             if scope["method"] == "HEAD":
                 await response.send_response(send, 200, headers)
             else:
-                await response.send_file(send, headers, opened)
+                await self._sender.send_file(scope, send, headers, opened)
+        except Overloaded as problem:
+            return await _send_error(send, problem.status, problem.detail)
+        except ClientDisconnected:
+            return CLIENT_CLOSED_REQUEST
         finally:
             opened.close()
         return 200

@@ -1,4 +1,4 @@
-"""Names of versions."""
+"""Adds the names of versions."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column versions.name."""
     op.add_column("versions", sa.Column("name", sa.String(length=255), nullable=True))

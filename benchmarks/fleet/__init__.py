@@ -1,0 +1,1 @@
+"""A complete fleet on one machine: its parts, a mixed load, and the rules for its responses."""

@@ -1,0 +1,153 @@
+"""Encodes stills of sources with a palette as small files: PNG and GIF with few colors (docs/decisions/0163)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import pack
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pyvips import Image
+
+from cropmark.engine.animated_gif import MOST_COLORS, encode_animation
+from cropmark.engine.image import DecodedImage
+from cropmark.engine.palette import ColorLimit, Pixels, bit_depth, cells_of, lookup_table, nearest, palette_for
+
+COLORS: Final = 256
+LIMITS: Final = (
+    *(ColorLimit(COLORS, quality) for quality in (100, 90, 75, 60, 45, 30)),
+    ColorLimit(16, 30),
+    ColorLimit(4, 30),
+    ColorLimit(2, 30),
+)
+"""The limits of the attempts to encode a frame, from many colors to few."""
+_PROBED_PIXELS: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A frame as indices into its palette of at most 256 colors."""
+
+    palette: Pixels
+    indices: NDArray[Any]
+
+
+def small_gif(frame: Image, max_bytes: int) -> bytes:
+    """The still as a GIF with as many colors as fit into `max_bytes`; if it never fits, the smallest attempt."""
+    # GIF needs one of 256 indices for transparency.
+    limits = (limit._replace(colors=min(limit.colors, MOST_COLORS.colors)) for limit in LIMITS)
+    still = DecodedImage((frame.copy_memory(),), (0,), 1)
+    return _first_within(max_bytes, (encode_animation(still, limit) for limit in limits))
+
+
+def small_png(pixels: Pixels, plain: bytes, max_bytes: int) -> bytes:
+    """The smallest lossless PNG if it fits into `max_bytes`, else a PNG with as many colors as fit.
+
+    If no attempt fits, the smallest one. `plain` is the lossless PNG without a palette, of one band if the pixels are
+    gray.
+    """
+    return _first_within(max_bytes, _attempts(pixels, plain))
+
+
+def is_gray(pixels: Pixels) -> bool:
+    """True for opaque pixels with three equal bands."""
+    opaque = pixels.shape[2] == 3
+    return opaque and all(np.array_equal(pixels[..., 0], pixels[..., band]) for band in (1, 2))
+
+
+def _attempts(pixels: Pixels, plain: bytes) -> Iterator[bytes]:
+    """Yields lossless PNGs, the best first, and then PNGs of the pixels with fewer and fewer colors."""
+    exact = _exact(pixels)
+    if exact is None:
+        yield plain
+    elif is_gray(pixels) and bit_depth(len(exact.palette)) == 8:
+        yield plain  # with as many bits for each pixel, and a filter
+        yield _png(exact)
+    else:
+        yield min(plain, _png(exact), key=len)
+    colors = pixels.reshape(-1, pixels.shape[2])
+    if pixels.shape[2] == 4:  # the color of a transparent pixel needs no entry
+        colors = np.where(colors[:, 3:] > 0, colors, np.uint8(0))
+    cells = cells_of(colors)
+    for limit in LIMITS:
+        palette = palette_for(colors, cells, limit)
+        indices = lookup_table(cells, nearest(palette, cells))[cells.of_pixels]
+        yield _png(Indexed(palette, indices.reshape(pixels.shape[:2])))
+
+
+def _first_within(max_bytes: int, bodies: Iterator[bytes]) -> bytes:
+    """The first of the encoded files that has at most `max_bytes`, else the smallest of them."""
+    smallest = next(bodies)
+    while len(smallest) > max_bytes and (body := next(bodies, None)) is not None:
+        smallest = min(smallest, body, key=len)
+    return smallest
+
+
+def _exact(pixels: Pixels) -> Indexed | None:
+    """The frame with a palette of all its colors; None if it has more than 256."""
+    if is_gray(pixels):
+        gray = pixels[..., 0]
+        levels = np.flatnonzero(np.bincount(gray.ravel(), minlength=COLORS))
+        table = np.searchsorted(levels, np.arange(COLORS)).astype(np.uint8)
+        return Indexed(np.stack([levels] * 3, axis=1).astype(np.uint8), table[gray])
+    packed = packed_colors(pixels)
+    if len(distinct(packed[:: max(1, len(packed) // _PROBED_PIXELS) | 1])) > COLORS:
+        return None
+    colors = distinct(packed)
+    if len(colors) > COLORS:
+        return None
+    bands = pixels.shape[2]
+    palette = np.stack([colors >> 8 * (bands - 1 - band) & 255 for band in range(bands)], axis=1).astype(np.uint8)
+    return Indexed(palette, np.searchsorted(colors, packed).astype(np.uint8).reshape(pixels.shape[:2]))
+
+
+def packed_colors(pixels: Pixels) -> NDArray[Any]:
+    """The color of each pixel as one number, with the first band in the highest bits."""
+    bands = pixels.reshape(-1, pixels.shape[2]).T
+    packed: NDArray[Any] = bands[0].astype(np.uint32)
+    for band in bands[1:]:
+        packed <<= np.uint32(8)
+        packed |= band
+    return packed
+
+
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """The values in ascending order, each once. np.unique() imports a module, which the sandbox forbids."""
+    ordered = np.sort(values)
+    is_first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+    distinct: NDArray[Any] = ordered[is_first]
+    return distinct
+
+
+def _png(image: Indexed) -> bytes:
+    """A PNG with a palette."""
+    height, width = image.indices.shape
+    return indexed_file(image.palette, width, height, zlib.compress(stored_rows(image), 6))
+
+
+def indexed_file(palette: Pixels, width: int, height: int, data: bytes) -> bytes:
+    """The PNG of these compressed rows of indices into the palette. Source: https://www.w3.org/TR/png-3/"""
+    header = pack(">IIBBBBB", width, height, bit_depth(len(palette)), 3, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"PLTE", palette[:, :3].tobytes())]
+    if palette.shape[1] == 4 and int(palette[:, 3].min()) < 255:
+        chunks.append((b"tRNS", palette[:, 3].tobytes()))
+    chunks += [(b"IDAT", data), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        pack(">I", len(data)) + name + data + pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+def stored_rows(image: Indexed) -> bytes:
+    """The rows as PNG stores them: each begins with a filter byte of 0; several small indices share a byte."""
+    bits = bit_depth(len(image.palette))
+    height, width = image.indices.shape
+    per_byte = 8 // bits
+    padded = np.zeros((height, -(-width // per_byte) * per_byte), np.uint8)
+    padded[:, :width] = image.indices
+    rows = np.zeros((height, 1 + padded.shape[1] // per_byte), np.uint8)
+    for at in range(per_byte):
+        rows[:, 1:] |= padded[:, at::per_byte] << np.uint8(8 - bits * (at + 1))
+    return rows.tobytes()

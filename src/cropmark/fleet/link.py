@@ -1,0 +1,75 @@
+"""The connection to Redis. While Redis does not respond, calls fail immediately, and one warning is logged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from cropmark.runtime.breaker import CircuitBreaker
+
+T = TypeVar("T")
+
+TIMEOUT_S: Final = 0.5
+"""Seconds that a call waits for Redis."""
+READ_S: Final = 2.0
+"""Seconds that a read of the stream waits for new messages."""
+
+_CALLS: Final = 16
+"""Number of calls at a time, each with a connection. Others wait."""
+
+ERRORS: Final = (RedisError, OSError, TimeoutError)
+
+
+class RedisAway(Exception):
+    """Raised if Redis does not respond or answers with an error."""
+
+
+class RedisLink:
+    """Two clients of Redis: one for commands that end soon, and one for reads that wait for new messages."""
+
+    def __init__(self, url: str) -> None:
+        self._client = _client(url, TIMEOUT_S)
+        self._reader = _client(url, READ_S + TIMEOUT_S)
+        self._calls = asyncio.Semaphore(_CALLS)
+        self._breaker = CircuitBreaker("Redis", longest_pause_s=2.0)
+        self.errors = 0
+        """Number of failed calls."""
+
+    @property
+    def available(self) -> bool:
+        return not self._breaker.is_open
+
+    async def call(self, command: Callable[[Any], Awaitable[T]], *, waits: bool = False) -> T:
+        """The result of a command. `waits` must be true for a command that waits up to READ_S. Raises RedisAway."""
+        async with self._calls:
+            if not self._breaker.allows():  # after the wait: Redis may have failed in between
+                raise RedisAway
+            try:
+                result = await command(self._reader if waits else self._client)
+            except ERRORS as error:
+                self.errors += 1
+                self._breaker.failed(type(error).__name__)
+                raise RedisAway from error
+            self._breaker.succeeded()
+            return result
+
+    async def close(self) -> None:
+        await self._client.aclose()
+        await self._reader.aclose()
+
+
+def _client(url: str, timeout_s: float) -> Any:
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+        protocol=2,
+    )

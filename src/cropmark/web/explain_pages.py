@@ -1,0 +1,184 @@
+"""/_explain and /_explain.png: a URL explained as a page or as JSON, and its analysis as a drawing."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit, urlunsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cropmark.dialects.dialect import ImageRequest
+from cropmark.dialects.dialect import Response as DialectResponse
+from cropmark.explanation import Explanation, draw_analysis, explain_request, frame_order, with_sources
+from cropmark.model.problems import BadRequest, NotFound, Problem
+from cropmark.pipeline import Delivered, RequestContext, url_tag
+from cropmark.security.signing import target
+from cropmark.translation import Translation, translations
+from cropmark.web.pages import explain
+from cropmark.web.pages.layout import PAGE_HEADERS, HtmlPage
+from cropmark.web.request import RequestHeaders, canonical_accept, image_request
+from cropmark.web.routing import host_name
+from cropmark.web.sign_in import accepts_html, rejection
+from cropmark.web.site import Site
+
+if TYPE_CHECKING:
+    from cropmark.web.admin_context import AdminContext
+
+_AS_JSON = b"format=json&"
+_STEP: Final = re.compile(rb"step=([0-9]{1,3})&")
+_KEPT: Final = "".join(chr(code) for code in range(0x21, 0x7F) if code != ord("\\"))
+"""The characters of a URL that are not percent-encoded. Browsers read a backslash as a slash."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRequest:
+    """The URL to explain, its site, and the request that the site's dialect reads."""
+
+    url: str
+    """The URL in ASCII."""
+    link: str
+    """Path and query of the URL on this server."""
+    site: Site
+    request: ImageRequest
+    target: bytes
+    """Path and query of the URL, without its signature."""
+
+
+async def explanation_page(context: AdminContext, request: Request) -> Response:
+    """/_explain?url=/fastly/a.jpg?width=100: a page for a browser, JSON for other clients.
+
+    The response is also JSON if the query begins with `format=json&`.
+    """
+    refused = await rejection(context, request)
+    if refused is not None:
+        return refused
+    query = request.scope["query_string"]
+    asked = explained_url(context, request, query.removeprefix(_AS_JSON))
+    told = await with_sources(_told(asked), asked.site.source, context.renderers, context.pipeline)
+    if accepts_html(request) and not query.startswith(_AS_JSON):
+        delivered = await _delivered(context, asked, told)
+        others = await _translated(context, asked, told)
+        return HtmlPage(
+            explain.page(explain.ExplainedUrl(asked.url, asked.link, asked.request, told, delivered, others))
+        )
+    return context.json(await explanation_json(context, asked, told))
+
+
+async def explanation_json(context: AdminContext, asked: ExplainedRequest, told: Explanation) -> dict[str, Any]:
+    """The explanation as a JSON object, with the request in other dialects."""
+    fields = told.to_json()
+    if told.order is not None:
+        fields["translations"] = [one.to_json() for one in await _translated(context, asked, told)]
+    return fields
+
+
+async def analysis_drawing(context: AdminContext, request: Request) -> Response:
+    """The source with its faces and its saliency drawn on it: /_explain.png?url=/fastly/a.jpg?crop=1:1,smart.
+
+    If the query begins with `step=2&`, it is a small picture of the frame after the second step, as WebP.
+    """
+    refused = await rejection(context, request)
+    if refused is not None:
+        return refused
+    query = request.scope["query_string"]
+    step = _STEP.match(query)
+    asked = explained_url(context, request, query[step.end() if step else 0 :])
+    if step:
+        return await _frame_picture(context, asked, int(step[1]))
+    png = await draw_analysis(_told(asked), asked.site.source, context.renderers, context.pipeline)
+    return Response(png, media_type="image/png", headers=PAGE_HEADERS)
+
+
+def _told(asked: ExplainedRequest) -> Explanation:
+    return explain_request(asked.site.dialect, asked.request, asked.site.adapted)
+
+
+async def _frame_picture(context: AdminContext, asked: ExplainedRequest, count: int) -> Response:
+    order = asked.site.dialect.order(asked.request)
+    if isinstance(order, DialectResponse):
+        raise BadRequest(f"this URL returns no image but status {order.status}", fix="use another query")
+    drawn = frame_order(asked.site.adapted(order), count)
+    delivered = await context.pipeline.deliver(asked.site.source, drawn)
+    return Response(delivered.body, media_type=delivered.record.media_type, headers=PAGE_HEADERS)
+
+
+async def _translated(context: AdminContext, asked: ExplainedRequest, told: Explanation) -> tuple[Translation, ...]:
+    if told.order is None:
+        return ()
+    dialect = asked.site.dialect
+    others = [other for other in context.dialects if other.name != dialect.name]
+    return await asyncio.to_thread(translations, asked.request, dialect, others)
+
+
+async def _delivered(context: AdminContext, asked: ExplainedRequest, told: Explanation) -> Delivered | None:
+    """The result of the explained request without its body, for its length and its times; None if the request fails."""
+    if told.order is None or told.problem is not None:
+        return None
+    context_of_request = RequestContext(tags=(url_tag(asked.target.decode("latin-1")),), streams=True)
+    try:
+        delivered = await context.pipeline.deliver(asked.site.source, told.order, context_of_request)
+    except Problem:
+        return None
+    delivered.close()
+    return replace(delivered, source=None, stored=None, body=None)
+
+
+def explained_url(
+    context: AdminContext, request: Request, query: bytes, *, endpoints: bool = False
+) -> ExplainedRequest:
+    """The site and the request of the URL after `url=`. The URL may be percent-encoded, and so may its slashes.
+
+    With `endpoints`, it may also be the URL of an endpoint.
+    """
+    name, _, given = query.partition(b"=")
+    whole = b"?" not in given and b"%3f" in given.lower()
+    if whole or given[:3].lower() == b"%2f" or given[:7].lower() in (b"http%3a", b"https%3"):
+        given = unquote_to_bytes(given)
+    url = quote(given, safe=_KEPT)
+    if name != b"url" or not url:
+        raise BadRequest("url: expected the URL of an image", fix="write /_explain?url=/fastly/photo.jpg?width=100")
+    parts = split_url(url)
+    if parts.scheme not in ("", "http", "https"):
+        raise BadRequest(
+            f"url: expected a path, or a URL of http or https, got {url[:80]!r}",
+            fix="write the path and query, such as /fastly/photo.jpg?width=100",
+        )
+    host = host_name(parts.netloc or request.headers.get("host", ""))
+    found = context.endpoint_sites.find(host, parts.path) if endpoints else None
+    found = found or context.sites.find(host, parts.path)
+    if found is None:
+        raise NotFound(f"no site serves {parts.path[:80]!r}", fix="write the URL of an image of this server")
+    site, rest = found
+    # A URL that needs a signature needs it here too: an explanation describes the image, a drawing shows it.
+    path, raw = parts.path.encode("ascii"), parts.query.encode("ascii")
+    verified = site.access.authorize(path, raw, time.time()).query
+    asked = site_request(site, rest, verified, request)
+    return ExplainedRequest(url, _link(parts), site, asked, target(path, verified))
+
+
+def _link(parts: SplitResult) -> str:
+    """Path and query of the URL. A path that begins with two slashes would be another host, so it gets `/.` first."""
+    return urlunsplit(("", "", "/." * parts.path.startswith("//") + parts.path, parts.query, ""))
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL. Raises BadRequest."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise BadRequest(
+            f"url: expected a URL, got {url[:80]!r}", fix="write the URL that a browser would request"
+        ) from error
+
+
+def site_request(site: Site, rest: str, query: bytes, request: Request) -> ImageRequest:
+    """The request that the site's dialect reads, with the headers of the client that requests the explanation."""
+    others = tuple((k, v) for k, v in request.headers.items() if k in site.dialect.request_headers)
+    accept = canonical_accept(request.headers.get("accept", "")[:4096])
+    described = image_request(site, rest, query, RequestHeaders("", accept, "", "", others), request.scope)
+    return replace(described, method="GET")  # also if this request is a POST with the image in its body

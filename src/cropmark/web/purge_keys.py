@@ -1,0 +1,86 @@
+"""Keys by which a CDN purges responses: the site, each source and the folders above it, and the origins' own keys."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from cropmark.pipeline import PurgeTarget
+from cropmark.ports import Purge, PurgeKind, Record
+
+SEPARATORS: Final = {"surrogate-key": " ", "cache-tag": ","}
+"""The separator between keys in each header: that of Fastly and that of Cloudflare."""
+_MAX_FOLDERS: Final = 16
+_NOT_A_KEY: Final = re.compile(r"[^!-+\--~]+")
+_SOURCE_TAG: Final = "source:"
+
+
+@dataclass(frozen=True, slots=True)
+class CdnPurge:
+    """A purge for a CDN: of keys, of one URL, or of everything."""
+
+    keys: tuple[str, ...] = ()
+    path: str = ""
+    """The URL to purge, or its path and query; empty: the keys are purged."""
+    everything: bool = False
+    soft: bool = False
+
+
+def key_header(name: str, site: str, record: Record) -> tuple[bytes, bytes]:
+    """The header with the keys of a response; `name` is one of SEPARATORS."""
+    sources = (key for version in record.versions for key in _source_keys(version.identity))
+    origins = (key for version in record.versions for key in version.keys.split())
+    keys = dict.fromkeys((_key(site), *sources, *origins))
+    return name.encode(), SEPARATORS[name].join(keys).encode("ascii", "replace")
+
+
+def cdn_purge(purge: Purge, targets: Iterable[PurgeTarget]) -> CdnPurge:
+    """The purge for a CDN that covers all responses made from the cache entries that `purge` covers.
+
+    `targets` are these cache entries.
+    """
+    match purge.kind:
+        case PurgeKind.ALL:
+            return CdnPurge(everything=True, soft=purge.soft)
+        case PurgeKind.URL:
+            return CdnPurge(path=purge.value, soft=purge.soft)
+        case PurgeKind.TAG:
+            return CdnPurge((_key(purge.value),), soft=purge.soft)
+        case PurgeKind.SOURCE:
+            names = (_file(target.tag.removeprefix(_SOURCE_TAG)) for target in targets)
+            return CdnPurge(tuple(dict.fromkeys(_digest("s", name) for name in names)), soft=purge.soft)
+        case PurgeKind.PREFIX:
+            prefixes = (_folders(target.tag.removeprefix(_SOURCE_TAG))[-1] for target in targets)
+            return CdnPurge(tuple(dict.fromkeys(_digest("f", name) for name in prefixes)), soft=purge.soft)
+
+
+def _source_keys(identity: str) -> list[str]:
+    name = _file(identity)
+    return [_digest("s", name), *(_digest("f", folder) for folder in _folders(name))]
+
+
+def _file(identity: str) -> str:
+    """The part of a source's identity, or of a tag with it, before a query, a fragment or a line end."""
+    return re.split(r"[?#\n]", identity, maxsplit=1)[0]
+
+
+def _folders(name: str) -> list[str]:
+    """The prefixes of an identity, shortest first: its kind with the colon, then each prefix that ends with a slash.
+
+    At most sixteen are returned.
+    """
+    ends = [name.index(":") + 1] if ":" in name else [0]
+    ends += [match.end() for match in re.finditer("/", name)]
+    return [name[:end] for end in ends[:_MAX_FOLDERS]]
+
+
+def _digest(kind: str, name: str) -> str:
+    # A digest, since identities contain spaces and the addresses of private origins.
+    return f"{kind}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
+
+
+def _key(name: str) -> str:
+    return _NOT_A_KEY.sub("-", name)[:256]

@@ -1,0 +1,59 @@
+"""Sessions of the pages of a production server: a cookie that proves that its browser sent the admin token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from functools import cache
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+COOKIE: Final = "cropmark_session"
+LIFETIME_S: Final = 12 * 3600
+PATHS: Final = ("/_explain", "/_explain.png", "/_playground")
+"""Each path gets a cookie of its own: a cookie for `/_` would be sent to none of them (RFC 6265, section 5.1.4)."""
+
+
+@cache
+def session_seed() -> bytes:
+    """The random secret of the sessions of this process, and of its forks if it was made before."""
+    return secrets.token_bytes(32)
+
+
+class Sessions:
+    """Issues and verifies session cookies. The server stores no sessions; all of them end if the admin token changes.
+
+    Without an admin token in the configuration, all sessions end with the process.
+    """
+
+    def __init__(self, admin_token: str | None) -> None:
+        seed = session_seed() if admin_token is None else admin_token.encode()
+        self._key = hmac.new(seed, b"cropmark session", hashlib.sha256).digest()
+
+    def begin(self, response: Response, now_s: float, *, secure: bool) -> None:
+        """Set the cookies of a new session. `secure`: browsers send them over HTTPS only."""
+        expires = str(int(now_s) + LIFETIME_S)
+        for path in PATHS:
+            response.set_cookie(
+                COOKIE,
+                f"{expires}.{self._signature(expires)}",
+                max_age=LIFETIME_S,
+                path=path,
+                secure=secure,
+                httponly=True,
+                samesite="strict",
+            )
+
+    def has(self, request: Request, now_s: float) -> bool:
+        """True if the request has the cookie of a session that has not ended."""
+        expires, _, given = request.cookies.get(COOKIE, "").partition(".")
+        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
+            return False
+        is_genuine = hmac.compare_digest(given.encode(), self._signature(expires).encode())
+        return is_genuine and now_s < int(expires)
+
+    def _signature(self, expires: str) -> str:
+        return hmac.new(self._key, expires.encode(), hashlib.sha256).hexdigest()

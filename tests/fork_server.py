@@ -1,0 +1,92 @@
+"""Starts `cropmark` commands by forks, after it has imported their packages: `python -m tests.fork_server SOCKET`.
+
+tests/command.py has the client.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+COMMAND = "cropmark.cli.main"
+PACKAGES = (
+    "alembic.autogenerate",
+    "alembic.command",
+    "rich.progress",
+    "rich.table",
+    "rich.tree",
+    "sqlalchemy.dialects.sqlite",
+    "typer.rich_utils",
+    "urllib.request",
+    "uvloop",
+    "cropmark.api",
+    "cropmark.config.signing_keys",
+    "cropmark.explanation",
+    "cropmark.library.bulk_import",
+    "cropmark.library.migrate",
+    "cropmark.library.service",
+    "cropmark.server.run",
+    "cropmark.translation",
+)
+
+
+def main(number: int) -> None:
+    """Forks for each message until the socket is closed, and runs the command in the fork."""
+    for name in PACKAGES:
+        importlib.import_module(name)
+    assert threading.active_count() == 1, "a fork has none of the other threads"
+    gc.freeze()
+    requests = socket.socket(fileno=number)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(requests, 2**20, 4)
+        if not message:
+            return
+        if os.fork() == 0:
+            requests.detach()
+            _become(json.loads(message), descriptors)
+            runpy.run_module(COMMAND, run_name="__main__", alter_sys=True)
+            return
+        for each in descriptors:
+            os.close(each)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+
+
+def _become(message: dict[str, object], descriptors: Sequence[int]) -> None:
+    """Returns in a child with the arguments, environment, folder and streams of the message."""
+    *streams, control = descriptors
+    if pid := os.fork():
+        _report(pid, control)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.chdir(str(message["cwd"]))
+    os.environ.clear()
+    os.environ.update(message["environment"])  # type: ignore[call-overload]  # the client sends texts
+    sys.argv[1:] = message["arguments"]  # type: ignore[call-overload]
+
+
+def _report(pid: int, control: int) -> NoReturn:
+    """Sends the id of the child, and its status when it has ended."""
+    for number in range(control):
+        if number > 2:
+            os.close(number)
+    os.write(control, struct.pack("i", pid))
+    _, status = os.waitpid(pid, 0)
+    os.write(control, struct.pack("i", status))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

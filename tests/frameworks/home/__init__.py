@@ -1,0 +1,1 @@
+"""The app of wagtail_page.py."""
