@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import product
 
 import pytest
 
+from cropmark.config.settings import Settings
+from cropmark.model.formats import Format, Info
 from cropmark.model.problems import Overloaded
+from cropmark.model.values import Pixels, Size
+from cropmark.plan.plan import EncodingChoice, Output, Plan
+from cropmark.plan.steps import Resize
 from cropmark.ports import OpenSource, SourceVersion
-from cropmark.renderers.cost import CostKey, Estimate
+from cropmark.renderers.cost import CostKey, CostModel, CostSource, Estimate
 from cropmark.renderers.queue import Job, Queue
-from cropmark.renderers.tasks import Inspect
+from cropmark.renderers.tasks import Inspect, Render
 
 
 def job(source: str = "a", *, client: str | None = None, cost_ms: float = 10, deadline_s: float = 10) -> Job:
@@ -79,6 +87,37 @@ async def test_a_page_with_one_image_in_24_sizes_is_accepted(renderers: int) -> 
     jobs = [job("photo", client="x", cost_ms=90 + encode) for encode in (8, 30, 50, 120, 150, 180, 200, 250) * 3]
     assert list(filled(queue, *jobs)) == jobs
     assert queue.is_long_without(jobs[0]) == (renderers < 8)
+
+
+SMALL = Info(Format.JPEG, Size(800, 536), 150_000)
+PHOTO = Info(Format.JPEG, Size(6000, 4000), 9_000_000)
+# fmt: off
+MISSES = [
+    # source  clients  widths               formats                                    pace of the machine
+    (SMALL,   64,      range(300, 364),     (Format.WEBP,),                            10),
+    (PHOTO,   1,       range(160, 721, 80), (Format.JPEG, Format.WEBP, Format.AVIF),   3),    # a page
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("info", "clients", "widths", "formats", "pace"), MISSES)
+async def test_check_42_misses_are_accepted_by_the_default_settings_and_estimates(
+    info: Info, clients: int, widths: Iterable[int], formats: Iterable[Format], pace: float
+) -> None:
+    """For one renderer, also on a machine that is several times slower than the model's.
+
+    The servers of other tests are more patient than the default settings, and cannot show this.
+    """
+    limit, deadline_s = (Settings.model_fields[name].default for name in ("queue_limit", "request_deadline_s"))
+    costs, source, queue = CostModel(), CostSource("a 1", info.bytes, info.format), Queue(limit, 1)
+    costs.record_header(source.name, info)
+    costs.pace = pace
+    for number, (width, kind) in enumerate(product(widths, formats)):
+        plan = Plan((Resize(Pixels(Fraction(width)), None),), Output((EncodingChoice(kind),)))
+        new = job(client=str(number % clients), deadline_s=deadline_s)
+        new.estimate = costs.estimate(Render(plan), [source])
+        queue.put(new)
+    assert (len(queue), queue.rejected) == (len(list(product(widths, formats))), 0)
 
 
 async def test_an_empty_queue_accepts_any_cost() -> None:

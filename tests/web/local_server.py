@@ -15,7 +15,7 @@ import httpx
 from cropmark.config.loader import load_settings
 from cropmark.server.wiring import Server, open_server
 from tests.web.asgi_client import request
-from tests.web.server_process import TOKEN
+from tests.web.server_process import PATIENCE, TOKEN, WAIT_S
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class LocalServer:
         return httpx.Response(reply.status, headers=list(reply.headers), content=reply.body)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(WAIT_S)
 
 
 @contextmanager
@@ -68,15 +68,14 @@ def local_server(
     """A started server, configured as `cropmark serve FOLDER --cache CACHE` would be in this environment."""
     values = {"folder": folder, "cache_dir": cache, "renderers": 1}
     overrides = {name: value for name, value in values.items() if value is not None}
-    # The default timeout of an analysis is for a machine that is not busy with other tests.
-    environ = {"CROPMARK_ADMIN_TOKEN": TOKEN, "CROPMARK_ANALYSIS_TIMEOUT_S": "30", **(environment or {})}
+    environ = {"CROPMARK_ADMIN_TOKEN": TOKEN, **PATIENCE, **(environment or {})}
     settings = load_settings(config, overrides, environ).settings
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return asyncio.run_coroutine_threadsafe(work(), loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work(), loop).result(WAIT_S)
 
     opened = open_server(settings, ADDRESS)
     try:

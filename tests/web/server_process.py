@@ -22,6 +22,15 @@ from tests.processes import children
 TOKEN = "test-admin-token-0123456789abcdef"
 _ADDRESS = re.compile(r"Listening on (http://\S+?)/?\s")
 
+PATIENCE = {
+    "CROPMARK_REQUEST_DEADLINE_S": "100",
+    "CROPMARK_RENDER_TIMEOUT_S": "100",
+    "CROPMARK_ANALYSIS_TIMEOUT_S": "30",
+}
+"""Ten times the defaults, which are for a machine that is not busy with other tests. Tests of a time limit set it."""
+WAIT_S = 120
+"""Seconds after which a test gives up waiting for a response."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -34,13 +43,13 @@ class Running:
 
     def get(self, path: str, *, headers: Mapping[str, str] | None = None, method: str = "GET") -> httpx.Response:
         """The response to a path, which is sent unchanged."""
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, timeout=WAIT_S) as client:
             request = client.build_request(method, self.address + "/", headers=dict(headers or {}))
             request.extensions["target"] = path.encode("latin-1")
             return client.send(request)
 
     def post(self, path: str, *, json: object, headers: Mapping[str, str] | None = None) -> httpx.Response:
-        return httpx.post(self.address + path, json=json, headers=dict(headers or {}), trust_env=False, timeout=30)
+        return httpx.post(self.address + path, json=json, headers=dict(headers or {}), trust_env=False, timeout=WAIT_S)
 
     def purge(self, **what: object) -> httpx.Response:
         return self.post("/admin/purge", json=what, headers={"Authorization": f"Bearer {TOKEN}"})
@@ -67,7 +76,7 @@ def running(
     given = {k: v for k, v in os.environ.items() if not k.startswith("CROPMARK_")}
     settings = {
         "CROPMARK_ADMIN_TOKEN": TOKEN,
-        "CROPMARK_ANALYSIS_TIMEOUT_S": "30",  # the default is for a machine that is not busy with other tests
+        **PATIENCE,
         "PYTHONUNBUFFERED": "1",
         "COLUMNS": "200",
     }
