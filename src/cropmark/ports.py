@@ -339,7 +339,7 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def drop_stale(self, order_key: Digest) -> None:
-        """Remove the rendition that find_stale() finds."""
+        """Let find_stale() find no rendition until the next soft purge: the new one is ready."""
         ...
 
     async def written(self, key: Digest, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from cropmark.caches import entry_store
 from cropmark.caches.disk import DiskCache
+from cropmark.caches.entry_store import Usage
 from cropmark.ports import STALE_S, Rendition, StoredRendition
 from tests.adapters.renditions import key_of, rendition
 from tests.caches.test_pending_purges import all_removed, entries_in, no_removal
@@ -109,6 +111,49 @@ async def test_it_ends_when_a_new_rendition_is_ready_or_after_a_time(
     assert await stale(cache) is None
     await cache.forget("")  # the writer thread has ended everything before
     assert entries_in(tmp_path) == 0
+
+
+@pytest.mark.parametrize("ready", ["before its removal", "during its removal"])
+async def test_an_old_image_does_not_follow_the_new_one(
+    tmp_path: Path, cache: DiskCache, ready: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one, of another version of its source, is ready before a long purge has reached the old one."""
+    make_stale = cache._entries.make_stale
+    seen: list[object] = []
+
+    def make_stale_slowly(*arguments: object) -> Usage:
+        asyncio.run_coroutine_threadsafe(cache.drop_stale(ORDER), loop).result(10)
+        removed = make_stale(*arguments)  # type: ignore[arg-type]  # as they were given
+        seen.append(asyncio.run_coroutine_threadsafe(stale(cache), loop).result(10))
+        return removed
+
+    loop = asyncio.get_running_loop()
+    if ready == "during its removal":
+        monkeypatch.setattr(cache._entries, "make_stale", make_stale_slowly)
+    with no_removal(cache, monkeypatch):
+        assert await cache.purge(SOURCE, soft=True) == 1
+        cache.store(key_of("b"), of_order(b"new"))
+        if ready == "before its removal":
+            await cache.drop_stale(ORDER)
+    await all_removed(cache)
+    assert seen == ([None] if ready == "during its removal" else [])
+    assert await stale(cache) is None
+    await cache.written(key_of("b"))
+    assert await cache.get(key_of("b")) == of_order(b"new")
+    assert cache.stats().entries == entries_in(tmp_path) == 1
+
+
+async def test_a_later_soft_purge_keeps_the_new_image(
+    tmp_path: Path, cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with no_removal(cache, monkeypatch):
+        await cache.purge(SOURCE, soft=True)
+        cache.store(key_of("b"), of_order(b"new"))
+        await cache.drop_stale(ORDER)
+        await cache.purge(SOURCE, soft=True)
+    await all_removed(cache)
+    assert await stale(cache) == of_order(b"new")
+    assert entries_in(tmp_path) == 1
 
 
 async def test_it_is_evicted_as_if_it_had_not_been_purged(tmp_path: Path, cache: DiskCache) -> None:

@@ -25,6 +25,7 @@ from cropmark.ports import STALE_S, Digest, Rendition, StoredRendition
 from cropmark.runtime.metrics import Metrics
 from cropmark.runtime.purge_log import LatestPurges, PurgeHistory
 from tests.builders import until
+from tests.caches.test_pending_purges import all_removed, no_removal
 from tests.test_pipeline import RENDERED, SMART, FakeRenderers, FakeSource, Fixture, order
 
 CONTEXT = RequestContext(tags=(url_tag("/a.jpg"), "tag:shoes\n"))
@@ -234,6 +235,31 @@ async def test_a_soft_purge_serves_the_old_image_from_the_disk(restart: str, tmp
         await until(lambda: not line.pipeline._refreshing)
         assert (await line.deliver(order(), CONTEXT)).cache_status == "hit-memory"
         assert line.renderers.renders == 1
+        assert await stored(line) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("reached", ["after the render", "during the render"])
+async def test_the_old_image_does_not_follow_the_new_one(
+    reached: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request comes before the purge has reached the old entry on the disk, so it waits for the new image."""
+    async with server(tmp_path / "one", MemoryStore()) as line:
+        await line.deliver(order(), CONTEXT)
+    async with server(tmp_path / "one", MemoryStore()) as line:
+        go = asyncio.Event()
+        line.renderers.before = go.wait
+        line.source.versions["a.jpg"] = "2"
+        with no_removal(line.disk, monkeypatch):
+            await line.pipeline.purge([PurgeTarget("source:files:a.jpg\n", line.source)], soft=True)
+            request = asyncio.create_task(line.deliver(order(), CONTEXT))
+            await until(lambda: line.renderers.renders == 1)
+            if reached == "after the render":
+                go.set()
+                assert (await request).cache_status == "miss"
+        await all_removed(line.disk)
+        go.set()
+        assert (await request).cache_status == "miss"
+        assert (await line.deliver(order(), CONTEXT)).cache_status == "hit-memory"
         assert await stored(line) == [1, 1, 1]
 
 

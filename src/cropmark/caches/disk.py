@@ -154,7 +154,8 @@ class DiskCache:
 
         With `streams`, a large rendition is not read; the caller closes it.
         """
-        if self._is_off or not self._entries.has(order_key):
+        is_renewed = self._purges.is_renewed(order_key, self._purges.last_before(order_key))
+        if self._is_off or is_renewed or not self._entries.has(order_key):
             return None
         read = partial(self._entries.find_stale, read_bytes=self._read_bytes if streams else sys.maxsize)
         try:
@@ -170,7 +171,8 @@ class DiskCache:
         return found
 
     async def drop_stale(self, order_key: Digest) -> None:
-        """Remove the rendition that find_stale() finds."""
+        """Let find_stale() find no rendition until the next soft purge: the new one is ready."""
+        self._purges.note_new(order_key)
         if self._entries.has(order_key) and not self._is_closed:
             await self._run_in(self._writer, self._evictor.discard, order_key)
 

@@ -14,7 +14,7 @@ from cropmark.caches.entry_store import EntryStore, Usage, disk_bytes
 from cropmark.caches.pending_purges import PendingPurge, PendingPurges
 from cropmark.caches.stats import MAX_ENTRY_DIVISOR
 from cropmark.caches.tag_index import SHARDS
-from cropmark.ports import Digest, Rendition
+from cropmark.ports import Digest, Record, Rendition
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a full disk."""
@@ -148,25 +148,33 @@ class Evictor:
 
     def _remove_for(self, purge: PendingPurge, key: Digest) -> Usage:
         try:
-            return self._make_stale(key) if purge.is_soft else self._entries.remove(key)
+            return self._make_stale(key, purge) if purge.is_soft else self._entries.remove(key)
         except OSError as error:
             purge.failure = error
             return Usage()
 
-    def _make_stale(self, key: Digest) -> Usage:
-        """Make an entry stale; remove it if it cannot be found by its order, or if another purge covers it."""
+    def _make_stale(self, key: Digest, purge: PendingPurge) -> Usage:
+        """Make an entry stale; remove it if it must not be sent."""
         record = self._entries.record_of(key)
         if record is not None and record.order_key == key:
             return Usage()  # an earlier soft purge has purged it
-        is_usable = record is not None and bool(record.order_key) and record.original is None
-        if record is None or not is_usable or self._purges.covers(record, 0, (), stale=True):
+        if record is None or not self._may_be_sent(record, purge):
             return self._entries.remove(key)
         try:
             removed = self._entries.make_stale(key, record)
         except FileNotFoundError:  # another process has purged it, or emptied the folder
             return self._entries.remove(key)
         self._purges.note_write(Digest(record.order_key))
+        if not self._may_be_sent(record, purge):  # the new one has become ready in between
+            removed += self._entries.remove(Digest(record.order_key))
         return removed
+
+    def _may_be_sent(self, record: Record, purge: PendingPurge) -> bool:
+        """False if an entry cannot be found by its order, a new one is ready, or another purge covers it."""
+        if not record.order_key or record.original is not None:
+            return False
+        is_renewed = self._purges.is_renewed(Digest(record.order_key), purge.number)
+        return not (is_renewed or self._purges.covers(record, 0, (), stale=True))
 
     def _end_purges(self) -> None:
         for purge in [purge for purge in self._begun if not purge.shards_left]:

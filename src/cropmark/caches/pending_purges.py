@@ -58,6 +58,8 @@ class PendingPurges:
         """The number of the last purge that has begun: entries that are written now are newer."""
         self._written: dict[Digest, int] = {}
         """For each key that was written while purges were pending, the last purge that had begun by then."""
+        self._renewed: dict[Digest, int] = {}
+        """For each order with a new rendition since purges are pending, the last purge that had been added by then."""
         self.may_remove = threading.Event()
         """Not set while entries are counted: a caller waits for the count, and the removal has time."""
         self.may_remove.set()
@@ -101,6 +103,7 @@ class PendingPurges:
             self.all = tuple(other for other in self.all if other is not purge)
             if not self.all:
                 self._written.clear()
+                self._renewed.clear()
         if purge.file is not None:
             with contextlib.suppress(OSError):  # a restart searches for its entries again
                 purge.file.unlink(missing_ok=True)
@@ -119,6 +122,19 @@ class PendingPurges:
         if len(self._written) >= _MAX_WRITES:
             self._written.clear()  # these entries count as purged, and are rendered again
         self._written[key] = self._begun
+
+    def note_new(self, order_key: Digest) -> None:
+        """Note that the new rendition of an order is ready: no older one may be sent any more."""
+        with self._lock:
+            if not self.all:
+                return
+            if len(self._renewed) >= _MAX_WRITES:
+                self._renewed.clear()
+            self._renewed[order_key] = self._added
+
+    def is_renewed(self, order_key: Digest, number: int) -> bool:
+        """True if a new rendition of an order is known to be ready since the purge with this number was added."""
+        return self._renewed.get(order_key, -1) >= number
 
     def last_before(self, key: Digest) -> int:
         """The number of the last purge that had begun when the entry was written, as far as it is known."""

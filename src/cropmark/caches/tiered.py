@@ -144,7 +144,7 @@ class TieredCaches:
         return None
 
     async def drop_stale(self, order_key: Digest) -> None:
-        """Remove the rendition that find_stale() finds."""
+        """Let find_stale() find no rendition until the next soft purge: the new one is ready."""
         for tier in self._on_disk:
             await tier.drop_stale(order_key)
 

@@ -301,7 +301,11 @@ class Pipeline:
         if not order.delivery.private and (found := self._cache.peek(key)) is not None:
             return found[0], f"hit-{found[1]}", Timing()
         create = self._render_once if order.facts is None else self._describe
-        return await create(source, order, key, context)
+        made = await create(source, order, key, context)
+        order_key = made[0].record.order_key
+        if order_key and self._clock() < self._stale_until_s and not order.delivery.private:
+            await self._drop_stale(Digest(order_key))
+        return made
 
     async def _render_once(
         self, source: Source, order: Order, key: Digest, context: RequestContext
@@ -549,5 +553,9 @@ class Pipeline:
             log.info("rendering an image again after a soft purge failed", error=problem.code)
             if not isinstance(problem, SourceNotFound):
                 return
+        await self._drop_stale(key)
+
+    async def _drop_stale(self, key: Digest) -> None:
+        """Send no purged rendition of an order any more: the current one is ready."""
         await self._cache.drop_stale(key)
         self._stale.remove(key)
