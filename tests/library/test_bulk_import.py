@@ -126,6 +126,16 @@ def test_changed_files_are_imported_only_with_update(tmp_path: Path) -> None:
     assert "environment=production" in completed.stdout
 
 
+def test_a_name_with_an_escape_sequence_is_not_the_name_with_that_byte(tmp_path: Path) -> None:
+    files, data = tmp_path / "files", tmp_path / "data"
+    files.mkdir()
+    for number, name in enumerate((b"/\xff.png", rb"/\xff.png", b"/%FF.png")):
+        Path(os.fsdecode(os.fsencode(files) + name)).write_bytes(unique_png(number))
+    completed = run("assets", "add", files, "--data", data)
+    assert "3 added" in completed.stdout, completed.stderr
+    assert "3 unchanged" in run("assets", "add", files, "--data", data).stdout
+
+
 def test_unusual_file_names_do_not_stop_an_import(tmp_path: Path) -> None:
     """File names that are not UTF-8, and a pipe."""
     files, data = tmp_path / "files", tmp_path / "data"

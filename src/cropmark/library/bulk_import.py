@@ -177,8 +177,12 @@ def _names(publication: Publication) -> tuple[str, ...]:
 
 
 def _origin(path: Path) -> str:
-    """The absolute path as text. Bytes that are not UTF-8 are escaped, so no two paths become the same text."""
-    return os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")
+    """The absolute path as text, or as a `file:` URL if the path is not UTF-8. No two paths have the same text."""
+    absolute = path.resolve()
+    try:
+        return os.fsencode(absolute).decode("utf-8")
+    except UnicodeDecodeError:
+        return absolute.as_uri()
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
