@@ -33,6 +33,8 @@ class Parameter(Generic[T_co]):
     """Called with the parameter's name and its text. Raises BadValue."""
     ignores_unknown: bool = False
     """True if an unknown word is ignored with a warning, even by a strict parse_params()."""
+    is_modifier: bool = False
+    """True if the parameter changes no image alone: it modifies the effect of another one, or selects the asset."""
 
     @property
     def name(self) -> str:

@@ -19,8 +19,7 @@ from pyvips import Image
 
 from cropmark.engine.jpeg_segments import Segment, head_segments
 from cropmark.engine.ops import apply_all
-from cropmark.geometry.gain_map import SHAPING
-from cropmark.geometry.recipe import AnyOp
+from cropmark.geometry.recipe import AnyOp, GainMapChange
 from cropmark.model.values import Size
 
 _APP1, _APP2 = 0xE1, 0xE2
@@ -70,7 +69,7 @@ def followed(gains: Image, ops: tuple[AnyOp, ...], frame: Size, source: Size) ->
     """
     ratio = min(1.0, max(gains.width / source.width, gains.height / source.height))
     large = _resized(gains, frame.width, frame.height)
-    changed = apply_all(large, tuple(op for op in ops if isinstance(op, SHAPING)), {})
+    changed = apply_all(large, tuple(op for op in ops if op.gain_map_change is GainMapChange.SAME_OP), {})
     return _resized(changed, max(1, round(changed.width * ratio)), max(1, round(changed.height * ratio)))
 
 

@@ -85,7 +85,10 @@ def encode_ms(encoding: Encoding, pixels: int, frames: int = 1) -> float:
 
 
 def _ops_ms(ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | None]) -> float:
-    """The time in ms of the Ops on one frame. Layers that follow each other are drawn together: one reads the frame."""
+    """The time in ms of the Ops on one frame.
+
+    Of several layers in a row, only the first counts as reading the whole frame, because they are drawn together.
+    """
     total_ms, last = 0.0, None
     for op in ops:
         after = op.frame_after(frame)

@@ -130,7 +130,7 @@ def frames_within(size: Size, frames: int, limits: Limits) -> Size:
         smaller = Size(floor_side(size.width * shrink), floor_side(size.height * shrink))
         if frames * smaller.area <= area:
             return smaller
-    raise too_large(f"the result would have {frames} frames of {size}, all frames may have {area} pixels together")
+    raise too_large(f"the result would have {frames} frames of {size}; together they may have at most {area} pixels")
 
 
 def check_intermediates(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from typing import ClassVar
 
 from cropmark.geometry.findings import FindBorder
 from cropmark.geometry.region import Region
@@ -15,9 +16,22 @@ from cropmark.plan.plan import KeepMetadata, RequestWarning, Video
 from cropmark.plan.steps import Dither, Filter, Orientation, Threshold
 
 
+class GainMapChange(Enum):
+    """The effect of an Op on the gain map of an Ultra HDR JPEG."""
+
+    NONE = "none"
+    """The map stays as it is."""
+    SAME_OP = "same op"
+    """The Op is applied to the map too, because it changes the shape of the frame."""
+    REMOVAL = "removal"
+    """The result has no map, because the Op draws something that the map does not contain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """One operation on a frame, and its arithmetic. The defaults hold for an Op that only changes pixel values."""
+
+    gain_map_change: ClassVar[GainMapChange] = GainMapChange.NONE
 
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
         """True if the Op changes no pixel of a frame with this size and alpha."""
@@ -47,6 +61,7 @@ class Op:
 class Extract(Op):
     """Crop the frame to the box, which is inside it."""
 
+    gain_map_change: ClassVar[GainMapChange] = GainMapChange.SAME_OP
     box: Box
 
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
@@ -66,6 +81,7 @@ class Extract(Op):
 class Scale(Op):
     """Resample the window of the frame, or the whole frame, to exactly `size`."""
 
+    gain_map_change: ClassVar[GainMapChange] = GainMapChange.SAME_OP
     size: Size
     filter: Filter = Filter.LANCZOS3
     window: Region | None = None
@@ -92,6 +108,7 @@ class Scale(Op):
 class Rotate(Op):
     """Rotate and mirror the frame to one of the eight Exif orientations."""
 
+    gain_map_change: ClassVar[GainMapChange] = GainMapChange.SAME_OP
     orientation: Orientation
 
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
@@ -111,6 +128,7 @@ class Rotate(Op):
 class Embed(Op):
     """Place the frame at left, top (may be negative) on a canvas of `size` filled with the color; crop the overhang."""
 
+    gain_map_change: ClassVar[GainMapChange] = GainMapChange.REMOVAL
     size: Size
     left: int
     top: int
@@ -201,6 +219,7 @@ class UnsharpMask(Op):
 class Bilevel(Op):
     """Reduce the frame to black and white pixels; alpha does not change."""
 
+    gain_map_change: ClassVar[GainMapChange] = GainMapChange.REMOVAL
     method: Threshold | Dither
 
     def estimated_ms(self, read_mp: float, written_mp: float) -> float:
@@ -211,6 +230,7 @@ class Bilevel(Op):
 class SolidColor(Op):
     """Replace the frame by a frame of `size` in a single color."""
 
+    gain_map_change: ClassVar[GainMapChange] = GainMapChange.REMOVAL
     size: Size
     color: Color
 
@@ -235,6 +255,7 @@ class Compose(Op):
     repeated from the left to the right edge of the frame; with `down`, from the top to the bottom edge.
     """
 
+    gain_map_change: ClassVar[GainMapChange] = GainMapChange.REMOVAL
     source: int
     """The index of the drawn source among the sources of the request."""
     ops: tuple[AnyOp, ...]

@@ -17,7 +17,6 @@ from cropmark.geometry.encoding import (
 )
 from cropmark.geometry.findings import Findings
 from cropmark.geometry.frame_state import FrameState
-from cropmark.geometry.gain_map import can_follow
 from cropmark.geometry.h264 import even_size, sufficient_level
 from cropmark.geometry.limits import (
     allowed_size,
@@ -28,7 +27,17 @@ from cropmark.geometry.limits import (
     limits_for,
     sides_within,
 )
-from cropmark.geometry.recipe import Compose, Extract, Need, OriginalBytes, Reason, Recipe, Resolved, Scale
+from cropmark.geometry.recipe import (
+    Compose,
+    Extract,
+    GainMapChange,
+    Need,
+    OriginalBytes,
+    Reason,
+    Recipe,
+    Resolved,
+    Scale,
+)
 from cropmark.geometry.steps import ResolveContext, apply_step, size_parameter
 from cropmark.model.formats import TRAITS, Format, Info
 from cropmark.model.problems import SourceNotFound
@@ -97,7 +106,8 @@ def _recipe(context: ResolveContext, subject: Info, state: FrameState, chosen: C
     plan, info = context.plan, context.info
     has_alpha = TRAITS[chosen.encoding.format].alpha
     ops = state.ops if has_alpha else without_alpha(state.ops, alpha=info.alpha)
-    encoding = replace(chosen.encoding, gain_map=chosen.encoding.gain_map and can_follow(ops))
+    has_gain_map = chosen.encoding.gain_map and all(op.gain_map_change is not GainMapChange.REMOVAL for op in ops)
+    encoding = replace(chosen.encoding, gain_map=has_gain_map)
     is_still = chosen.frames == 1
     if is_still and not any(isinstance(op, Compose) for op in ops):  # another image brings colors of its own
         encoding = replace(encoding, max_bytes=byte_limit(encoding, subject, state.frame))

@@ -42,10 +42,17 @@ def _doc(
 ENVIRONMENT: Parameter[str] = Parameter(
     _doc("environment", "name", "not checked", "Serves assets that are published in it, else 404.", "production"),
     readers.read_name,
+    is_modifier=True,
 )
-BRANCH: Parameter[str] = Parameter(_doc("branch", "uid", "main", "The asset's branch.", "main"), readers.read_name)
+BRANCH: Parameter[str] = Parameter(
+    _doc("branch", "uid", "main", "The asset's branch.", "main"),
+    readers.read_name,
+    is_modifier=True,
+)
 ACCESS_TOKEN: Parameter[str] = Parameter(
-    _doc("access_token", "delivery token", "none", "For secured stacks.", "cs0123456789"), readers.read_name
+    _doc("access_token", "delivery token", "none", "For secured stacks.", "cs0123456789"),
+    readers.read_name,
+    is_modifier=True,
 )
 AUTO: Parameter[WordList[Format]] = Parameter(
     _doc(
@@ -102,6 +109,7 @@ DISABLE: Parameter[bool] = Parameter(
     _doc("disable", "upscale", "upscaling is on", "A resize never enlarges.", "upscale", "^upscale$", "/resize-images"),
     word_reader({"upscale": True}),
     ignores_unknown=True,
+    is_modifier=True,
 )
 DPR: Parameter[Fraction] = Parameter(
     _doc(
@@ -114,6 +122,7 @@ DPR: Parameter[Fraction] = Parameter(
         "/device-pixel-ratio",
     ),
     readers.read_dpr,
+    is_modifier=True,
 )
 FIT: Parameter[str] = Parameter(
     _doc(
@@ -127,6 +136,7 @@ FIT: Parameter[str] = Parameter(
     ),
     word_reader({fit: fit for fit in FITS}),
     ignores_unknown=True,
+    is_modifier=True,
 )
 RESIZE_FILTER: Parameter[Filter] = Parameter(
     _doc(
@@ -140,6 +150,7 @@ RESIZE_FILTER: Parameter[Filter] = Parameter(
     ),
     word_reader(FILTERS),
     ignores_unknown=True,
+    is_modifier=True,
 )
 CROP: StepParameter[Crop] = StepParameter(
     _doc(
@@ -186,6 +197,7 @@ OVERLAY_ALIGN: Parameter[WordList[Alignment]] = Parameter(
         "/overlay-settings",
     ),
     imageopto.read_tolerant_alignment,
+    is_modifier=True,
 )
 OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
     _doc(
@@ -199,6 +211,7 @@ OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
     ),
     word_reader(REPEATS),
     ignores_unknown=True,
+    is_modifier=True,
 )
 OVERLAY_WIDTH: Parameter[Length] = Parameter(
     _doc(
@@ -211,6 +224,7 @@ OVERLAY_WIDTH: Parameter[Length] = Parameter(
         "/overlay-settings",
     ),
     imageopto.read_side,
+    is_modifier=True,
 )
 OVERLAY_HEIGHT: Parameter[Length] = Parameter(
     _doc(
@@ -223,6 +237,7 @@ OVERLAY_HEIGHT: Parameter[Length] = Parameter(
         "/overlay-settings",
     ),
     imageopto.read_side,
+    is_modifier=True,
 )
 OVERLAY_PAD: Parameter[Edges] = Parameter(
     _doc(
@@ -235,6 +250,7 @@ OVERLAY_PAD: Parameter[Edges] = Parameter(
         "/overlay-pad",
     ),
     grammar.read_edges,
+    is_modifier=True,
 )
 PAD: Parameter[Edges] = Parameter(
     _doc(

@@ -16,7 +16,7 @@ from cropmark.dialects.dialect import ImageRequest
 from cropmark.dialects.imageopto.encoding import GIFS
 from cropmark.dialects.imageopto.readers import strip_mount
 from cropmark.dialects.imageopto.steps import ignored_smart_warnings
-from cropmark.dialects.params import Parameter, ParsedParams, parse_params
+from cropmark.dialects.params import ParsedParams, parse_params
 from cropmark.model.formats import accepted_formats
 from cropmark.model.problems import BadRequest, NotFound
 from cropmark.plan.plan import Delivery, Fallback, Limits, Order, OverLimit, Plan, RequestWarning
@@ -24,26 +24,8 @@ from cropmark.plan.source import PublishScope, SitePath, SourceRequest
 
 LIMITS = Limits(over_limit=OverLimit.SHRINK)
 
-# A query with neither `auto` nor any of these gets the stored bytes: all others only modify the effect of these.
-_EFFECTIVE: tuple[Parameter[object], ...] = (
-    params.QUALITY,
-    params.FORMAT,
-    params.WIDTH,
-    params.HEIGHT,
-    params.CROP,
-    params.TRIM,
-    params.ORIENT,
-    params.OVERLAY,
-    params.PAD,
-    params.CANVAS,
-    params.BG_COLOR,
-    params.BRIGHTNESS,
-    params.CONTRAST,
-    params.SATURATION,
-    params.SHARPEN,
-    params.BLUR,
-    params.FRAME,
-)
+_EFFECTIVE = tuple(row for row in params.PARAMETERS if not row.is_modifier and row is not params.AUTO)
+"""A query with neither `auto` nor any of these gets the stored bytes."""
 
 MANAGEMENT_HEADERS = ("api_key", "authtoken", "authorization")
 """Headers of the management API, which give access to drafts of a secured stack."""
