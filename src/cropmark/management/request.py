@@ -14,13 +14,13 @@ Json = dict[str, Any]  # what json.dumps takes
 
 
 class InvalidField(BadRequest):
-    """A well-formed request with a value that the route does not accept."""
+    """A request to the management API has a value that the route does not accept."""
 
     status, code = 422, "invalid_field"
 
 
 class UnknownStack(Forbidden):
-    """An api key that is missing or of no stack."""
+    """A request to the management API has no `api_key`, or one that belongs to no stack."""
 
     status, code = 412, "unknown_stack"
 

@@ -68,7 +68,7 @@ ROUTES: Final = (
 
 
 class UnknownRoute(Problem):
-    """A path that no route has."""
+    """The management API has no route with this path."""
 
     status, code = 404, "unknown_route"
 

@@ -224,11 +224,13 @@ class InternalError(Problem):
     status, code = 500, "internal_error"
 
 
-def _with_subclasses(kind: type[Problem]) -> list[type[Problem]]:
-    return [kind, *(found for child in kind.__subclasses__() for found in _with_subclasses(child))]
+def with_subclasses(kind: type[Problem]) -> list[type[Problem]]:
+    """The class and all its subclasses in the modules that are imported."""
+    return [kind, *(found for child in kind.__subclasses__() for found in with_subclasses(child))]
 
 
-PROBLEMS_BY_CODE: dict[str, type[Problem]] = {kind.code: kind for kind in _with_subclasses(Problem)}
+PROBLEMS_BY_CODE: dict[str, type[Problem]] = {kind.code: kind for kind in with_subclasses(Problem)}
+"""The Problems of this module, which renderers report. Those of HTTP and the management API are in their modules."""
 
 
 def restored_problem(code: str, detail: str, fix: str = "", parameter: str | None = None) -> Problem:

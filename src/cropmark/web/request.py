@@ -71,10 +71,14 @@ class ClientDisconnected(Exception):
 
 
 class TargetTooLong(BadRequest):
+    """The path and query of the URL are longer than 8192 bytes together."""
+
     status, code = 414, "target_too_long"
 
 
 class HeadersTooLarge(BadRequest):
+    """The names and values of the request headers are longer than 32768 bytes together."""
+
     status, code = 431, "headers_too_large"
 
 
