@@ -23,7 +23,7 @@ from tests.hostile import seeds
 from tests.hostile.slowness import slowness
 from tests.web.server_process import Running, running
 
-REJECTED = "is rejected for now"
+REJECTED = "is rejected for ten minutes"
 """The second signal reaches a thumbnail that tries the image alone, or the request itself. Either is rejected then."""
 SLOW = "/contentstack/{name}.jpg?width={width}&format=webpll"
 GOOD = "/fastly/good.png?width={width}&format=png"

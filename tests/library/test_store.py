@@ -410,7 +410,7 @@ def test_a_second_import_of_one_file_is_rejected(store: LibraryStore, place: Bra
     asset = add_asset(store, place, b"one", origin="/photos/owl.jpg")
     assert store.imported(place, "/photos/owl.jpg") == store.asset(place, asset.uid)
     assert store.imported(place, "/photos/other.jpg") is None
-    with pytest.raises(BadRequest, match="this file exists already"):
+    with pytest.raises(BadRequest, match="imported from this path already"):
         add_asset(store, place, b"two", origin="/photos/owl.jpg")
 
 

@@ -267,7 +267,7 @@ async def test_check_54_a_plan_that_ends_workers_is_rejected_and_not_its_image(
             await pool.render([source, logo], plan)
     restarts = pool.state().restarts
     for plan in (COSTLY, COSTLIER):
-        with pytest.raises((Overloaded, SourceUnusable), match=r"this request .* is rejected for now"):
+        with pytest.raises((Overloaded, SourceUnusable), match=r"this request .* is rejected for ten minutes"):
             await pool.render([source, logo], plan)
     assert pool.state().restarts == restarts
     for sources in ([source, logo], [source], [logo], [logo, source]):

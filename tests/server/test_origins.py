@@ -72,6 +72,17 @@ def test_rejected_headers(header: str, value: str, words: str, tmp_path: Path) -
     assert "secret-a" not in str(caught.value)
 
 
+def test_only_a_reserved_header_is_to_be_removed() -> None:
+    with pytest.raises(StartupError) as caught:
+        policy(origin_headers={"Host": "a.example"})
+    assert caught.value.fix == "remove it from origin_headers"
+    site = SiteSettings(dialect="fastly", source="https://o.example", prefix="/p")
+    assert isinstance(site.source, OriginSpec)
+    with pytest.raises(ValueError, match="timeouts") as other:
+        origin_policy(Settings(), site.model_copy(update={"origin_timeout_s": 0.0}), site.source)
+    assert not isinstance(other.value, StartupError)
+
+
 ANSWERS = [
     # code, status                     the issue is certain
     ("NoSuchKey", 404, None),

@@ -149,7 +149,10 @@ class TieredCaches:
             await tier.drop_stale(order_key)
 
     def _copy_up(self, lower: Tier, key: Digest, rendition: Rendition, purges: int) -> None:
-        """Copy a hit into the faster tiers, unless a purge is running, or there were more than `purges` by now."""
+        """Copy a hit into the faster tiers, unless a purge is running or has ended since the lookup began.
+
+        `purges` is the number of purges that had ended when the lookup began.
+        """
         if self._purges == purges and not self._purging:
             for upper in self._tiers[: self._tiers.index(lower)]:
                 self._start_put(upper.put(key, rendition))

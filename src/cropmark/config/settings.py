@@ -68,9 +68,10 @@ class ServerSettings(BaseSettings):
         None,
         ge=1,
         le=64,
-        description="Number of front processes, which speak HTTP on the same port. They share the disk cache and "
-        "divide the renderers, the memory and the limits; not more than renderers, and one if host is a socket. Takes "
-        "effect at a start. Default: one for each four CPUs.",
+        description="Number of front processes, which speak HTTP on the same port, share the disk cache, and divide "
+        "the renderers, the memory and the limits. Default: one for each four CPUs, at most `renderers`. The server "
+        "does not start with more than `renderers`, or with more than 1 if `host` is a Unix socket. A reload does not "
+        "change it.",
     )
     renderers: int | None = Field(
         None,
@@ -129,8 +130,9 @@ class ServerSettings(BaseSettings):
     )
     hdr: Literal["drop", "keep"] = Field(
         "drop",
-        description="Gain maps of Ultra HDR JPEGs: `drop` removes them, `keep` crops, resizes and turns them with the "
-        "image, and writes them if the result is a JPEG.",
+        description="Gain maps of Ultra HDR JPEGs: `drop` removes them. `keep` crops, resizes and rotates them with "
+        "the image, and writes them into a result that is a JPEG, unless a border, an overlay, a montage or black and "
+        "white changed the image.",
     )
     svg: Literal["pass", "rasterize"] = Field(
         "pass",
@@ -324,8 +326,8 @@ class ServerSettings(BaseSettings):
     max_connections_per_client: int = Field(
         256,
         ge=0,
-        description="Connections of one address, and responses above 256 KiB to one client, at a time; 0: no limit. "
-        "The connections of this machine and of trusted_proxies are not limited.",
+        description="Largest number of connections from one address at the same time, and of responses above 256 KiB "
+        "to one client; 0: no limit. Connections from this machine and from `trusted_proxies` are not limited.",
     )
     write_timeout_s: float = Field(
         30.0,

@@ -75,13 +75,11 @@ class GifBlocks:
 
 
 def read_blocks(data: bytes) -> GifBlocks | None:
-    """The frames of the file, at least one; None if the file is broken.
+    """The sizes and frames of the file; None if the file is broken.
 
-    A file is broken if it has no frame, if it ends inside a block, if a frame has too few bytes for its size, or if the
-    first frame ends beyond the largest screen.
-
-    The decoder would return half a frame for such a file, without an error. A file that ends after a complete block,
-    without a trailer, is accepted.
+    A file is broken if it has no frame, if it ends inside a block, if a frame has too few bytes for its size, or if its
+    first frame ends beyond 65535 px, the largest size that GIF allows. The decoder would return half a frame for a
+    broken file, without an error. A file that ends after a complete block, without a trailer, is accepted.
     """
     try:
         frames = tuple(_frames(data))

@@ -1,7 +1,7 @@
 """Decodes JPEG with libjpeg-turbo directly: a fifth faster than through libvips.
 
 Unusual files (CMYK, very many scans), files too large to decode into memory, and files with any error are left to
-libvips, which reads row by row and decides alone whether a file is broken (docs/decisions/0014).
+libvips, which reads row by row and decides alone whether a file is broken (docs/decisions/0136).
 """
 
 from __future__ import annotations

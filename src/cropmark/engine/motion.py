@@ -92,7 +92,7 @@ def encoded(image: DecodedImage, quality: int, *, effort: int, profile: bytes = 
 
 
 def _opened(data: bytes) -> tuple[Any, Any]:
-    """The module's decoder and its header. Raises pyvips.Error."""
+    """A decoder for the file, from Pillow's AVIF module, and the file's header. Raises pyvips.Error."""
     if _codec is None:
         raise pyvips.Error("AVIF: the extra motion is not installed")
     decoder = _called(_codec.AvifDecoder, data, "auto", 1)

@@ -49,7 +49,10 @@ def insert_entry(
     try:
         transaction.connection.execute(insert(assets).values(**row))
     except IntegrityError as error:
-        raise BadRequest("this file exists already", fix="replace it") from error
+        raise BadRequest(
+            "the branch has an asset imported from this path already",
+            fix="import with the option that updates changed files, or replace the asset",
+        ) from error
 
 
 def touch(

@@ -16,6 +16,8 @@ from cropmark.model.problems import Overloaded, SourceUnusable
 from cropmark.ports import SourceVersion
 
 _MAX_ENTRIES = 4096
+_MAX_FAILURES = 2
+_WINDOW_S = 600
 
 _Source = tuple[str, str]
 """Identity and version of a source."""
@@ -29,16 +31,14 @@ class _Failures:
 
 
 class Quarantine:
-    """Counts the failures of each combination of sources and work, for `window_s` after the last failure."""
+    """Counts the failures of each combination of sources and work, for ten minutes after the last failure."""
 
-    def __init__(self, clock: Callable[[], float], *, max_failures: int = 2, window_s: float = 600) -> None:
-        self._max_failures = max_failures
-        self._window_s = window_s
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._failures: TTLCache[tuple[tuple[_Source, ...], Hashable], _Failures]
         self._suspects: TTLCache[_Source, None]
         self._condemned: TTLCache[_Source, None]
         self._failures, self._suspects, self._condemned = (
-            TTLCache(_MAX_ENTRIES, window_s, timer=clock) for _ in range(3)
+            TTLCache(_MAX_ENTRIES, _WINDOW_S, timer=clock) for _ in range(3)
         )
 
     def record(self, versions: Sequence[SourceVersion], work: Hashable, *, timed_out: bool) -> None:
@@ -68,26 +68,23 @@ class Quarantine:
     def check(self, versions: Sequence[SourceVersion], work: Hashable) -> None:
         """Raise SourceUnusable or Overloaded if one of the sources, or this work on these sources, is rejected."""
         if any(map(self.is_condemned, versions)):
-            raise _crashes("the image", self._max_failures)
+            raise _crashes("the image", fix="replace the image")
         if not self._failures:  # the usual case: the hash of a Plan takes longer than all else here
             return
         failures = self._failures.get((_sources(versions), work))
-        if failures is None or failures.count < self._max_failures:
+        if failures is None or failures.count < _MAX_FAILURES:
             return
         if failures.timed_out:
             raise Overloaded(
-                f"this request exceeded the time limit {failures.count} times and is rejected for now",
-                fix="request a smaller rendition or fewer operations",
-                retry_after_s=round(self._window_s),
+                f"this request exceeded the time limit {failures.count} times, so it is rejected for ten minutes",
+                fix="request a smaller size or fewer operations",
+                retry_after_s=_WINDOW_S,
             )
-        raise _crashes("this request", self._max_failures)
+        raise _crashes("this request", fix="request a smaller size or fewer operations, or replace the image")
 
 
-def _crashes(cause: str, count: int) -> SourceUnusable:
-    return SourceUnusable(
-        f"{cause} crashed {count} renderers and is rejected for now",
-        fix="replace the image; it is tried again after ten minutes",
-    )
+def _crashes(cause: str, *, fix: str) -> SourceUnusable:
+    return SourceUnusable(f"{cause} crashed {_MAX_FAILURES} renderers, so it is rejected for ten minutes", fix=fix)
 
 
 def _sources(versions: Sequence[SourceVersion]) -> tuple[_Source, ...]:

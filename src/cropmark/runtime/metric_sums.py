@@ -1,7 +1,7 @@
 """The metrics of several front processes as those of one server, in Prometheus' text format.
 
-Counters and histograms are added, also those of fronts that have ended, so that they do not go back. How gauges are
-combined is in the table of metrics.
+Counters and histograms are added, including those of fronts that have ended, so that no sum decreases. The table of
+metrics (metric_table.py) says how each gauge is combined.
 """
 
 from __future__ import annotations

@@ -96,10 +96,10 @@ def library_mounts(settings: Settings) -> Iterator[LibraryMount]:
 
 
 def management_mounts(settings: Settings) -> Iterator[Mount]:
-    """Mounts of the management API.
+    """The mounts of the management API.
 
-    They are at each Contentstack site over the library, and at the library's own mounts on every host that no other
-    site has.
+    It is served at each Contentstack site that has the library as its source. It is also served at the library's
+    default Contentstack URLs, except on hosts of other configured sites.
     """
     others: list[str] = []
     for site in settings.site:

@@ -13,7 +13,7 @@ from cropmark.config.source_spec import BucketSpec, OriginSpec
 from cropmark.server.errors import StartupError
 from cropmark.server.policies import private_hosts
 from cropmark.sources.original_cache import OriginalCache
-from cropmark.sources.policy import AllowedHost, Policy
+from cropmark.sources.policy import AllowedHost, Policy, ReservedHeader
 from cropmark.sources.remote import OnFetch
 from cropmark.sources.urls import read_url
 
@@ -45,7 +45,7 @@ def origin_policy(settings: Settings, site: SiteSettings, origin: OriginSpec) ->
             images_only=False,
             chosen_by_client=False,
         )
-    except ValueError as error:
+    except ReservedHeader as error:
         raise StartupError(f"site {site.display_name}: {error}", "remove it from origin_headers") from error
 
 

@@ -78,9 +78,10 @@ def run(
 
 
 def _supervise(settings: Settings, count: int) -> Forked | None:
-    """Run `count` fronts until they have ended; None then. In each of their processes, returns its Forked.
+    """Fork `count` fronts. In each front's process, returns its Forked immediately.
 
-    Raises StartupError, and SystemExit if a front did not start, which has printed the reason.
+    In this process, returns None when all fronts have ended. Raises StartupError, and SystemExit if a front did not
+    start; that front has printed the reason.
     """
     ensure_temporary_folder(data_folder(settings))
     for secret in (session_key, session_seed):

@@ -117,6 +117,13 @@ class Reachability(Enum):
     """Public and private addresses, for a host that the operator allowed."""
 
 
+class ReservedHeader(ValueError):
+    """Raised for a configured header that only the fetcher or the connection may set."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the header {name} cannot be configured: the fetcher or the connection sets it")
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The allowed hosts, with limits of time and size. The defaults allow nothing.
@@ -156,7 +163,7 @@ class Policy:
     def __post_init__(self) -> None:
         for name in (*self.forwarded, *(name for name, _ in self.headers)):
             if name.lower() in _NOT_CONFIGURABLE:
-                raise ValueError(f"the header {name} cannot be configured: the fetcher or the connection sets it")
+                raise ReservedHeader(name)
         if self.open and (self.forwarded or self.headers):
             raise ValueError(
                 "headers are sent to listed hosts only: if any host is open, any server could receive them"

@@ -152,7 +152,7 @@ class MissPath:
             return None
         except Exception:
             log.exception("a dialect failed", dialect=site.dialect.name)
-            internal = InternalError("the request could not be read")
+            internal = InternalError("the server failed to read the request")
             await self._responder.send_error(site, request, internal, scope, send, origin=origin)
             return None
         return CachedOrder(

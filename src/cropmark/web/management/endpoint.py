@@ -286,7 +286,7 @@ def _as_reader(
         raise Forbidden("a delivery token only reads published assets", fix="use a management token")
     if not environment:
         raise InvalidField(
-            "environment: expected an environment with a delivery token",
+            "environment: missing; a request with a delivery token must name one",
             fix="add environment=…",
             parameter="environment",
         )
