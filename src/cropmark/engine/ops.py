@@ -25,6 +25,7 @@ from cropmark.geometry.recipe import (
     Compose,
     Embed,
     Extract,
+    FrameOp,
     GaussianBlur,
     Rotate,
     Scale,
@@ -47,15 +48,15 @@ def run(image: DecodedImage, ops: Sequence[AnyOp], layers: Layers) -> DecodedIma
 
 def apply_all(frame: Image, ops: Sequence[AnyOp], layers: Layers) -> Image:
     """The frame after every Op. Layers that follow each other are drawn together, which takes the time of one."""
-    for kind, group in groupby(ops, type):
-        if kind is Compose:
-            frame = compose(frame, [(op, layers[op]) for op in group if isinstance(op, Compose)])
-        else:
-            frame = reduce(lambda changed, op: apply(changed, op, layers), group, frame)
+    for _, group in groupby(ops, type):
+        same = tuple(group)
+        if drawn := [(op, layers[op]) for op in same if isinstance(op, Compose)]:
+            frame = compose(frame, drawn)
+        frame = reduce(_apply, (op for op in same if not isinstance(op, Compose)), frame)
     return frame
 
 
-def apply(frame: Image, op: AnyOp, layers: Layers) -> Image:
+def _apply(frame: Image, op: FrameOp) -> Image:
     """The frame after one Op."""
     match op:
         case Extract(box):
@@ -78,7 +79,5 @@ def apply(frame: Image, op: AnyOp, layers: Layers) -> Image:
             return bilevel(in_memory(frame), method)
         case SolidColor(size, fill):
             return solid_color(size, fill)
-        case Compose():
-            return compose(frame, [(op, layers[op])])
         case _:
             assert_never(op)

@@ -265,19 +265,11 @@ class Compose(Op):
     down: bool = False
 
 
-AnyOp = (
-    Extract
-    | Scale
-    | Rotate
-    | Embed
-    | Background
-    | ColorAdjust
-    | GaussianBlur
-    | UnsharpMask
-    | Bilevel
-    | SolidColor
-    | Compose
+FrameOp = (
+    Extract | Scale | Rotate | Embed | Background | ColorAdjust | GaussianBlur | UnsharpMask | Bilevel | SolidColor
 )
+"""The Ops that need the frame only."""
+AnyOp = FrameOp | Compose
 
 
 @dataclass(frozen=True, slots=True)
