@@ -17,9 +17,9 @@ from pathlib import Path
 
 import httpx
 import pyvips
-from bench.machine import peak_bytes, resident_bytes
+from bench.machine import peak_bytes
 from PIL import Image
-from tests.processes import children
+from tests.processes import children, resident_bytes
 from tests.web.server_process import Running, running
 
 HIT = "/fastly/photo.jpg?width=100"

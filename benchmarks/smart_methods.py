@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 import pyvips
-from bench.machine import resident_bytes
+from bench.machine import memory
 from PIL import Image
 from smart_corpus import Photo, ratio
 
@@ -38,7 +38,7 @@ class Method(Protocol):
 def resident_mb() -> float:
     """Resident memory of this process."""
     gc.collect()
-    return resident_bytes(os.getpid()) / 1e6
+    return memory([os.getpid()]).resident * 2**20 / 1e6
 
 
 class Times:

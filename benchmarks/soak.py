@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 
 import httpx
-from bench.machine import described, resident_bytes
+from bench.machine import described
 from bench.results import table, write_section
 from bench.runs import Run, command_line, parser, show_progress
 from tests.hostile import make
@@ -37,6 +37,7 @@ from tests.hostile.judge import judged
 from tests.hostile.make import Hostile, Must
 from tests.hostile.probe import probing
 from tests.hostile.responses import Kind, seen
+from tests.processes import resident_bytes
 from tests.web.server_process import Running, running
 
 from cropmark.web.hit import MEMO_BYTES

@@ -94,12 +94,6 @@ def memory(pids: Sequence[int]) -> Memory:
     return Memory(resident / 1024, proportional / 1024)
 
 
-def resident_bytes(pid: int) -> int:
-    """The memory of one process; 0 if it has exited."""
-    pages = _text(Path(f"/proc/{pid}/statm")).split()
-    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
-
-
 def peak_bytes(pid: int) -> int:
     """The largest memory that a process had; 0 if it has exited."""
     lines = _text(Path(f"/proc/{pid}/status")).splitlines()

@@ -9,6 +9,8 @@ import pytest
 from bench import machine
 from bench.runs import RESULTS, Run, command_line, parser
 
+from tests.processes import resident_bytes
+
 RUN = Run("python benchmarks/x.py --rounds 2", "two rounds", "2026-01-02 03:04 UTC", 0.25, minutes=12.4)
 
 # fmt: off
@@ -46,6 +48,6 @@ def test_the_circumstances_of_a_run() -> None:
 
 
 def test_memory_of_a_process() -> None:
-    assert 2**20 < machine.resident_bytes(os.getpid()) <= machine.peak_bytes(os.getpid()) < 2**40
+    assert 2**20 < resident_bytes(os.getpid()) <= machine.peak_bytes(os.getpid()) < 2**40
     ended = max(int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()) + 100_000
-    assert (machine.resident_bytes(ended), machine.peak_bytes(ended)) == (0, 0)
+    assert (resident_bytes(ended), machine.peak_bytes(ended)) == (0, 0)

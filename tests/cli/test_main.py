@@ -27,7 +27,7 @@ from tests.builders import make_images
 from tests.command import run
 from tests.ports import free_port
 from tests.requirements import require
-from tests.web.server_process import TOKEN, running
+from tests.web.server_process import PATIENCE, TOKEN, running
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("code", "arguments", "words"), FAILURES)
 def test_failures(folder: Path, code: int, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    completed = cropmark(*arguments, cwd=folder, environment={"CROPMARK_ANALYSIS_TIMEOUT_S": "30"})
+    completed = cropmark(*arguments, cwd=folder, environment=PATIENCE)
     assert completed.returncode == code, completed.stderr
     for word in words:
         assert word in " ".join(completed.stderr.split()), completed.stderr

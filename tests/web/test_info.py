@@ -16,7 +16,7 @@ from cropmark.web.access import AccessPolicy
 from cropmark.web.routing import Mount
 from cropmark.web.site import Site
 from tests.web.asgi_client import FakePipeline, NoSource, app_of, respond
-from tests.web.server_process import Running
+from tests.web.server_process import PATIENCE, Running
 
 KEYS = [
     *("width", "height", "format", "frames", "orientation", "icc", "has_alpha", "dominant", "palette"),
@@ -70,6 +70,6 @@ def test_it_is_signed_where_the_site_is() -> None:
 
 def test_the_command_line_prints_the_same(server: Running, pictures: Path) -> None:
     command = [sys.executable, "-m", "cropmark.cli.main", "info", str(pictures / "wide.jpg")]
-    environment = {**os.environ, "CROPMARK_ANALYSIS_TIMEOUT_S": "30"}
+    environment = {**os.environ, **PATIENCE}
     printed = subprocess.run(command, env=environment, capture_output=True, check=True, text=True, timeout=60).stdout
     assert json.loads(printed) == server.get("/_info/fastly/wide.jpg").json()
