@@ -3,7 +3,7 @@
 - A file in the operating system's page cache is read on the event loop, four times faster than in a thread.
 - Other reads run in two reader threads. find() only opens a large file and checks it, so that it takes no memory.
 - Every change runs on one writer thread, in the order of the calls, so a purge removes all renditions put before it.
-- A purge takes effect when it is called. If many entries are purged, it is answered before all of them are removed.
+- A purge takes effect when it is called. A purge of many entries returns before all of them are removed.
 - store() does not wait: renditions are written in batches, and are found in memory until they are written.
 - A storage failure switches the tier off for BACKOFF_S. It never fails a request.
 """
@@ -42,7 +42,8 @@ BACKOFF_S: Final = 5.0
 LOG_EVERY_S: Final = 60.0
 MAX_ENTRIES: Final = 500_000
 REMOVE_WAIT_S: Final = 0.3
-"""Longest wait of a purge until its entries are removed. Then they are counted, and removed in the background."""
+"""Longest time for which a purge waits until its entries are removed. After it, the purge only counts them, and they
+are removed in the background."""
 
 _MAX_PENDING_BYTES: Final = 32 * 2**20
 _WRITTEN_POLL_S: Final = 0.005
@@ -126,7 +127,8 @@ class DiskCache:
         return cache
 
     def peek(self, key: Digest) -> Rendition | None:
-        """The rendition, without waiting. Counts hits only; after a miss, the caller's get() counts all else."""
+        """The rendition, without waiting. Counts hits only: after a miss the caller calls get(), which counts all
+        else."""
         if self._is_off:
             return None
         try:
@@ -150,7 +152,7 @@ class DiskCache:
         return await self._found(key, partial(self._entries.find, read_bytes=self._read_bytes))
 
     async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:
-        """The rendition of an order that a soft purge has purged in the last STALE_S, or None.
+        """The rendition of an order if a soft purge has purged it in the last STALE_S, else None.
 
         With `streams`, a large rendition is not read; the caller closes it.
         """
@@ -242,9 +244,9 @@ class DiskCache:
         return sum(purge.counts.values())
 
     async def forget(self, tag_prefix: str) -> None:
-        """Finish pending writes, before purge(): other processes may write to the folder, too.
+        """Finish pending writes, and let lookups find no purged rendition among them.
 
-        Lookups do not find purged renditions that have not been written yet.
+        All processes that share the folder do so before one of them calls purge().
         """
         self._behind.flush()
         self._behind.forget(tag_prefix)
@@ -282,7 +284,7 @@ class DiskCache:
             self._evictor.begin_purge(purge)
 
     def _count(self, purge: PendingPurge) -> None:
-        """Count the entries of a purge in the shards where none was removed yet."""
+        """Count the entries of a purge in those shards from which none of its entries was removed yet."""
         self._purges.may_remove.clear()
         try:
             earlier = [other for other in self._purges.all if other.number <= purge.number]
@@ -294,7 +296,7 @@ class DiskCache:
             self._purges.may_remove.set()
 
     def _unpurged(self, key: Digest, read: Callable[[Digest], Found | None], *, stale: bool = False) -> Found | None:
-        """The rendition that `read` returns, unless a purge that is not carried out yet covers it."""
+        """The rendition that `read` returns; None if a pending purge covers it."""
         last_before, pending = self._purges.last_before(key), self._purges.all
         found = read(key)
         if found is None or not self._purges.covers(found.record, last_before, pending, stale=stale):
@@ -349,7 +351,7 @@ class DiskCache:
             self._writer.submit(self._evictor.discard, key)
 
     def _is_expired(self, rendition: Rendition | StoredRendition) -> bool:
-        """True if the rendition must not be used: its time is over, or it was begun before a purge elsewhere."""
+        """True if the rendition is too old, or if its render began without knowledge of a purge that covers it."""
         expires_s = rendition.record.expires_s
         if expires_s is not None and expires_s <= self._now():
             return True

@@ -74,7 +74,7 @@ class _EntryFile:
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """An entry with verified checksums. Valid until `until_s`, if the state of its file does not change before."""
+    """An entry with verified checksums. Valid until `until_s`, unless its file changes before that time."""
 
     state: FileState
     body_offset: int
@@ -92,7 +92,7 @@ class EntryStore:
         self._index = TagIndex(folder / "tags", self._part_folder)
         self._file_calls = file_calls or FileCalls()
         self._shards: set[str] = set()
-        """The names of the subfolders of entries that exist."""
+        """The names of the subfolders that exist."""
         self._verified: dict[Digest, _Verified] = {}
 
     def prepare(self) -> None:
@@ -121,9 +121,9 @@ class EntryStore:
         return os.path.lexists(self._path(key))
 
     def find(self, key: Digest, *, read_bytes: int) -> Rendition | StoredRendition | None:
-        """The rendition under a key, or None; if its file has more than `read_bytes`, it is opened and not read.
+        """The rendition under a key, or None. If the file has more than `read_bytes`, its body is not loaded.
 
-        Its checksums are right in either case. Raises CorruptEntry.
+        The checksums are verified in both cases. Raises CorruptEntry.
         """
         return self._find(key, read_bytes)
 
@@ -155,7 +155,10 @@ class EntryStore:
                 os.close(descriptor)
 
     def _open_large(self, key: Digest, descriptor: int, state: FileState, *, is_stale: bool) -> StoredRendition:
-        """The rendition in an open file, which it owns. Its body is read once to check it, unless it was before."""
+        """The rendition in an open file, which then belongs to the rendition.
+
+        The body is read once to verify its checksum, unless it has been verified before.
+        """
         verified = self._verified.get(key)
         if verified is not None and verified.state == state and verified.until_s > time.monotonic():
             return StoredRendition.from_fd(descriptor, verified.body_offset, verified.record)
@@ -201,7 +204,7 @@ class EntryStore:
     def make_stale(self, key: Digest, record: Record) -> Usage:
         """Move an entry to the key of its order, where find_stale() finds it; returns the usage that was freed.
 
-        Of several entries of an order, for different versions of its sources, the last used one is left.
+        An order may have entries for several versions of its sources. The most recently used one remains.
         """
         order_key = Digest(record.order_key)
         path, stale = Path(self._path(key)), Path(self._path(order_key))
@@ -240,9 +243,9 @@ class EntryStore:
         return left, removed
 
     def tagged(self, shard: str, purges: Sequence[PendingPurge], pending: PendingPurges) -> list[set[bytes]]:
-        """For each purge the keys of the entries in a shard that it covers, without those of the earlier purges.
+        """For each purge, the keys of the entries in a shard that it covers and no earlier purge of the list covers.
 
-        An entry that was written again with other tags since the index was rewritten is covered by its old tags too.
+        If an entry was replaced by one with other tags, its old tags count too until the index is rewritten.
         """
         lines, found, names, earlier = self._index.read(shard), list[set[bytes]](), None, set[bytes]()
         for purge in purges:
@@ -263,7 +266,7 @@ class EntryStore:
             self._index.rewrite(shard, lambda: self._names(shard))
 
     def _complete_index(self, shard: str, names: set[bytes]) -> None:
-        """Add entries that the index lacks, and make it smaller if most of its lines are not used any more."""
+        """Add entries that the index lacks, and make it smaller if most of its lines belong to removed entries."""
         lines = self._index.read(shard)
         for name in names - indexed_keys(lines):
             with contextlib.suppress(FileNotFoundError, ValueError):  # removed, or corrupt: get() never serves it

@@ -3,7 +3,7 @@
     FOLDER/<random name>        the prefix of a purge that was answered before all of its entries were removed
     FOLDER/soft-<random name>   the same for a soft purge
 
-After a restart the purge is continued. An entry that was written after the begin of a purge is not covered by it.
+After a restart the purge is continued. A purge does not cover entries that were written after it began.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_WRITES: Final = 65_536
 
 @dataclass(slots=True, eq=False)
 class PendingPurge:
-    """A purge, and how far the removal of its entries is."""
+    """A purge, and the progress of the removal of its entries."""
 
     prefix: str
     needle: bytes
@@ -38,11 +38,12 @@ class PendingPurge:
     """True: its entries are moved to the keys of their orders, where lookups of stale renditions find them."""
     shards_left: int = len(SHARDS)
     counts: dict[str, int] = field(default_factory=dict)
-    """The number of its entries in each shard that was searched."""
+    """For each shard that was searched, the number of entries in it that the purge covers."""
     failure: OSError | None = None
     """The last failure to remove an entry."""
     done: Future[OSError | None] = field(default_factory=Future)
-    """Set when all shards have been searched for the first time; None: all entries are removed."""
+    """Complete when all shards have been searched once. The result is an error if an entry could not be removed, else
+    None."""
     file: Path | None = None
 
 
@@ -57,11 +58,11 @@ class PendingPurges:
         self._begun = 0
         """The number of the last purge that has begun: entries that are written now are newer."""
         self._written: dict[Digest, int] = {}
-        """For each key that was written while purges were pending, the last purge that had begun by then."""
+        """For each key that was written while purges were pending: the last purge that had begun at that time."""
         self._renewed: dict[Digest, int] = {}
         """For each order with a new rendition since purges are pending, the last purge that had been added by then."""
         self.may_remove = threading.Event()
-        """Not set while entries are counted: a caller waits for the count, and the removal has time."""
+        """Cleared while entries are counted, so that no removal delays the caller that waits for the count."""
         self.may_remove.set()
         self.all: tuple[PendingPurge, ...] = ()
 
@@ -74,7 +75,7 @@ class PendingPurges:
         return self.all
 
     def add(self, tag_prefix: str, *, soft: bool = False) -> PendingPurge:
-        """A purge of all entries that were written before. Raises ValueError if no entry can have the tag."""
+        """Add a purge of the entries that were written before. Raises ValueError if no entry can have the tag."""
         needle = tag_needle(tag_prefix)
         with self._lock:
             self._added += 1
@@ -83,7 +84,7 @@ class PendingPurges:
         return purge
 
     def begin(self, purge: PendingPurge) -> None:
-        """Note that all entries that the purge covers have been written. Called on the writer thread."""
+        """Begin a purge, when all entries that it covers have been written. Called on the writer thread."""
         self._begun = purge.number
 
     def keep(self, purge: PendingPurge) -> None:
@@ -147,10 +148,10 @@ class PendingPurges:
         return {key for key in keys if self._written.get(Digest(key.decode()), 0) < purge.number}
 
     def covers(self, record: Record, last_before: int, pending: Sequence[PendingPurge], *, stale: bool = False) -> bool:
-        """True if an entry is purged. `last_before`, and `all` as `pending`, must have been read before the entry was.
+        """True if a purge covers an entry. With `stale`, soft purges do not count.
 
-        A purge that was pending then may have been completed since: it has removed the entry after it was read. With
-        `stale`, soft purges have no effect.
+        The caller must get `last_before`, and `all` as `pending`, before it reads the entry: a purge that was pending
+        at that time may have ended since, and have removed the entry after it was read.
         """
         purges = (purge for purge in {*pending, *self.all} if not (stale and purge.is_soft))
         return any(last_before < purge.number and record.has_tag(purge.prefix) for purge in purges)

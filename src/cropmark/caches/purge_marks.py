@@ -35,7 +35,7 @@ MAX_MARKS: Final = 16_384
 """Largest number of prefixes in memory."""
 
 _OVERLAP_MS: Final = 600_000
-"""Each reading lists the marks of this last time again: the clock of another server may be slow."""
+"""Each reading lists the marks of this last period again, because another server may have a slow clock."""
 _MAX_PREFIX_BYTES: Final = 450
 _PART: Final = 180
 """Length of the parts of an encoded prefix."""
@@ -74,7 +74,7 @@ class PurgeMarks:
         return seen < self._positions.latest_or_forgotten(tags)
 
     async def current(self) -> None:
-        """Start to read the marks if they are older than REFRESH_S; wait for this if they are older than STALE_S.
+        """Start to read the marks if the last reading is REFRESH_S old; wait for it if the last one is STALE_S old.
 
         Raises STORE_ERRORS.
         """
@@ -87,9 +87,10 @@ class PurgeMarks:
             await asyncio.shield(self._refresh)
 
     async def add(self, prefix: str, at: Position | None = None) -> None:
-        """Write a mark that covers all entries that the store has now, or with `at`, those begun before this purge.
+        """Write a mark that covers all entries that the store has now.
 
-        If the store fails, raises STORE_ERRORS; the purge then applies in this server only.
+        With `at`, the position of a purge, it covers the entries with a render that began without knowledge of this
+        purge. If the store fails, raises STORE_ERRORS; the purge then applies in this server only.
         """
         prefix = _shortened(prefix)
         name = f"{int(time.time() * 1000):013d}-{secrets.token_hex(4)}-{write_position(at, '.')}-{_encoded(prefix)}"

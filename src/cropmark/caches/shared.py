@@ -70,7 +70,7 @@ class SharedCache:
         now: Callable[[], float] = time.time,
         history: PurgeHistory | None = None,
     ) -> None:
-        """`history` has the purges of all servers. It finds entries of a server that did not know a purge yet."""
+        """`history` has the purges of all servers: it shows if an entry's server did not know a purge yet."""
         self._store = store
         self._history = history
         self._queue_bytes = queue_bytes
@@ -134,7 +134,7 @@ class SharedCache:
         return 0
 
     async def purge_own(self, tag_prefix: str) -> int:
-        """Drop the renditions that wait to be written; returns their number. The mark is written by another server."""
+        """Drop the renditions that wait to be written; returns their number. Another server writes the mark."""
         waiting = [key for key, one in self._queue.items() if one is not None and one.record.has_tag(tag_prefix)]
         for key in waiting:
             self._dequeue(key)

@@ -2,8 +2,8 @@
 
     FOLDER/3f   one line for each entry with a key that begins with 3f: the key, its tags as JSON texts, `.`, with tabs
 
-- A line is appended before its entry appears, so a killed process leaves no entry without a line. A power failure may:
-  EntryStore.scan() adds the lines of such entries, and of those of versions without an index.
+- A line is appended before its entry appears, so a killed process leaves no entry without a line. A power failure may
+  leave one. EntryStore.scan() adds the lines of such entries, and of entries that a version without an index wrote.
 - Lines of removed entries remain until rewrite(): a line is a hint, and the file of the entry decides.
 - Each line begins with its newline, so a line that a full disk or a power failure cut is not joined to the next one.
 - Several processes may share a folder: the file is locked while an entry is added or the file is replaced.
@@ -30,7 +30,7 @@ SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
 _KEY_BYTES: Final = 64
 _END: Final = b"\t."
 _LINES_PER_ENTRY: Final = 2
-"""A file with more lines for each entry is rewritten."""
+"""An index file with more lines per entry than this is rewritten."""
 _FEW_LINES: Final = 64
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 """Errors of file systems without locks. Only one process may use a folder on them."""

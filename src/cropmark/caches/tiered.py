@@ -52,7 +52,7 @@ class _Listing(Protocol):
 
 @runtime_checkable
 class _Shared(Protocol):
-    """A tier that several servers share: one purges its entries, each purges its own queue."""
+    """A tier that several servers share. One server purges its entries, each server its own queue of writes."""
 
     async def purge_at(self, tag_prefix: str, at: Position | None) -> int: ...
 
@@ -106,9 +106,9 @@ class TieredCaches:
         return None
 
     async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:
-        """A rendition that was stored since a lookup missed it: without a wait, or on disk in the tier `name`.
+        """A rendition that was stored after a lookup missed it; a second miss is not counted.
 
-        A miss is not counted again.
+        Searches the tiers that need no waiting, and the tier `name` if it is on disk.
         """
         if (found := self.peek(key)) is not None:
             return found
@@ -198,9 +198,9 @@ class TieredCaches:
         return await self._purge(_purge_own(tier, tag_prefix, soft=soft) for tier in self._tiers)
 
     async def forget(self, tag_prefix: str) -> None:
-        """Purge this process's entries, except for files on the disk; finish their writes.
+        """Purge the entries of this process, except files on the disk, and finish its pending writes.
 
-        When all fronts of a host have done so, none of them writes purged files any more.
+        After all fronts of a host have done so, no front writes a purged file any more.
         """
 
         async def forget(tier: Tier) -> int:

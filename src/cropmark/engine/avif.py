@@ -35,7 +35,7 @@ class AvifColors:
 def avif_colors_of(data: bytes) -> AvifColors | None:
     """The color properties of the primary image; None if the file is malformed.
 
-    For a grid that has no color properties itself, they are those of its first tile.
+    A grid without color properties has those of its first tile.
     """
     try:
         meta = child(data, whole(data), b"meta")

@@ -71,7 +71,7 @@ class FrameCache:
     def of(self, name: str | None) -> CachedFrames | None:
         """The stored frames of the source with this name; the frames of any other source are dropped.
 
-        None without a name, or if the cache has a limit of 0 bytes: then nothing is cached.
+        Returns None, and nothing is cached, if the source has no name or if the cache has a limit of 0 bytes.
         """
         if self._cached is None or self._cached.name != name:
             self._cached = CachedFrames(name, self.limit_bytes) if name and self.limit_bytes else None

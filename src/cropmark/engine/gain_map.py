@@ -35,7 +35,7 @@ _MPF: Final = b"MPF\0"
 _MAX_SEGMENTS: Final = 200
 _MAX_IMAGES: Final = 16
 _MAX_METADATA_BYTES: Final = 2**17
-"""Cameras write one to three kilobytes."""
+"""Longest metadata that is read; cameras write one to three kilobytes."""
 _QUALITY: Final = 85
 
 
@@ -143,9 +143,9 @@ def _index(first: int, second: int, offset: int) -> bytes:
 
 
 def _with_list(jpeg: bytes, length: int) -> bytes:
-    """The JPEG with a list of itself and a second image of `length` bytes in its XMP packet, of which it may have one.
+    """The JPEG with a list of itself and a second image of `length` bytes in its XMP packet.
 
-    Readers ignore a second packet.
+    The list is added to an existing packet, because readers ignore a second one.
     """
     for segment in _head(jpeg):
         if segment.kind == _APP1 and jpeg.startswith(_XMP, segment.content):

@@ -26,7 +26,7 @@ def child(data: bytes, parent: Box | None, kind: bytes) -> Box | None:
 
 
 def only_child(data: bytes, parent: Box, kind: bytes) -> Box:
-    """The only box of a kind inside the parent box. Raises LookupError without it, and if there may be another one."""
+    """The only box of a kind inside the parent box. Raises LookupError if it is missing or may not be the only one."""
     boxes = list(children(data, parent))
     found = [box for box in boxes if box.kind == kind]
     if len(found) != 1 or data.find(kind, boxes[-1].end, parent.end) >= 0:

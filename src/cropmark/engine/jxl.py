@@ -159,7 +159,7 @@ def _without_metadata(jpeg: bytes) -> bytes:
 
 
 def _kept(segment: Segment, jpeg: bytes) -> bytes:
-    """The bytes of a segment without metadata; empty if it is nothing else."""
+    """The bytes of a segment without its metadata; empty if it has nothing else."""
     for kind, name, length in _NEEDED:
         if segment.kind == kind and jpeg.startswith(name, segment.content):
             content = jpeg[segment.content : segment.end][:length]

@@ -48,7 +48,7 @@ _CLASSES = (
 )
 _PAGED = frozenset({Format.WEBP, Format.GIF})
 _OWN_READERS = frozenset({Format.HEIC, Format.JXL, Format.BMP})
-"""The formats that modules of ours read, without libvips."""
+"""The formats that modules of this package read, without libvips."""
 _MAX_BANDS = 5
 ROW_READING_LIMIT = Fraction(1, 2)
 """A share of the image's height. If less of the image is needed, reading it row by row and stopping early is faster."""

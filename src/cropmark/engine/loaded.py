@@ -62,7 +62,7 @@ class LoadedSources:
         return {at for at, data in enumerate(self.sources) if data is not None and not load.decodes_fully(data)}
 
     def repaired(self, broken: Collection[int]) -> LoadedSources | None:
-        """The sources with each broken source completed that lacks only its end or a right checksum.
+        """The sources, with an end and right checksums added to each broken source that lacks only these.
 
         None if no source can be completed. The header of a completed source stays that of the file as it was sent.
         """

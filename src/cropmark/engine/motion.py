@@ -48,7 +48,7 @@ def load_codec() -> None:
 
 
 def reads(data: bytes) -> bool:
-    """True if the file is an AVIF sequence, and the extra is here to read it."""
+    """True if the file is an AVIF sequence and the extra that reads it is loaded."""
     return _codec is not None and is_avif_sequence(data[:SNIFF_BYTES])
 
 

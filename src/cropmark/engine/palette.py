@@ -97,7 +97,7 @@ def _cells(pixels: Pixels, size: CellSize) -> Cells:
 
 
 def palette_for(pixels: Pixels, cells: Cells, limit: ColorLimit) -> Pixels:
-    """A palette for the pixels, from the darkest to the brightest color; only black without pixels."""
+    """A palette for the pixels, from the darkest to the brightest color; without pixels, it has only black."""
     if not len(pixels):
         return np.zeros((1, pixels.shape[1]), np.uint8)
     step = max(1, len(pixels) // _SAMPLE_PIXELS) | 1  # odd: an even step would see only some columns

@@ -48,11 +48,8 @@ _ENCODABLE_PIXELS = 16_000_000
 """The most pixels, in all frames together, that every encoder surely has enough memory for."""
 
 _COMPUTED_PIXELS = 2_000_000
-"""Up to this number of pixels, a still image is computed before it is encoded, so that both stages can be measured.
-
-libvips computes the pixels of other results while the encoder runs: all of it is in the stage `encode`. To compute
-these first would need more memory.
-"""
+"""Up to this number of pixels, a still image is computed before it is encoded, so that both stages can be measured. A
+larger result is computed while the encoder runs, which needs less memory: the stage `encode` has the time of both."""
 
 
 class _EncoderFailed(Exception):

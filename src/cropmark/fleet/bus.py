@@ -3,8 +3,8 @@
 - A purge is stored in an outbox and added to the stream. Each server, the sender included, carries it out when it reads
   the purge from the stream. While Redis does not respond, the sender carries it out immediately, and the purge stays in
   the outbox.
-- Each server purges its own entries. Those that the servers share are purged by the sender, which then removes the
-  purge from the outbox; so a sender that was restarted before sends it again.
+- Each server purges its own entries. The sender also purges those that the servers share, and then removes the purge
+  from the outbox. So a sender that is restarted before this sends the purge again.
 - A server saves its position next to its cache. After a restart it first carries out the purges after this position.
 - If the position is not in the stream any more (the stream was trimmed, or Redis lost its data), purges may be missing:
   the server drops all entries of its own caches and continues at the end of the stream.
@@ -169,9 +169,9 @@ class PurgeBus:
         return read_position(text) or START
 
     async def _own_result(self, at: Position) -> int | Problem | None:
-        """Waits until this server has read its purge at this position, and returns the result of the purge.
+        """Waits until this server has read its own purge at this position, and returns the result of the purge.
 
-        None after _OWN_WAIT_S.
+        Returns None if this takes longer than _OWN_WAIT_S.
         """
         end_s = time.monotonic() + _OWN_WAIT_S
         while at not in self._results:
@@ -344,7 +344,7 @@ class PurgeBus:
                     self._history.note_earlier(tag, at)
 
     def _move(self, position: Position) -> None:
-        """Continue after this position. Save the position, unless something is unfinished."""
+        """Set the position after which the next read begins. Save it, unless a purge or a drop is unfinished."""
         self._position = position
         self._history.position = max(position, self._history.position or START)
         if self._unfinished or self._must_drop or position == self._saved:

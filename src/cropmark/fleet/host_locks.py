@@ -25,7 +25,8 @@ _OFFSET_DIGITS: Final = 15
 class HostLocks:
     """Implements ports.RenderLocks with a file that the fronts share.
 
-    For the life of its process: closing the file, also through another descriptor, would release all locks.
+    The object is never closed: closing the file, even through another descriptor, would release all locks of the
+    process.
     """
 
     tier: Final = "disk"
@@ -37,7 +38,7 @@ class HostLocks:
         self.longest_wait_s = LONGEST_WAIT_S
 
     async def acquire(self, key: Digest) -> str | None:
-        """The key itself as the token; empty if the file system has no locks."""
+        """The key as the token; None if another front has the lock; empty if the file system has no locks."""
         try:
             return key if self._try(key) else None
         except OSError:

@@ -21,7 +21,7 @@ READ_S: Final = 2.0
 """Seconds that a read of the stream waits for new messages."""
 
 _CALLS: Final = 16
-"""Number of calls at a time, each with a connection. Others wait."""
+"""Largest number of calls at the same time, each with its own connection. Further calls wait."""
 
 ERRORS: Final = (RedisError, OSError, TimeoutError)
 

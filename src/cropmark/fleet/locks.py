@@ -21,7 +21,7 @@ _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 0.1
 
 _ENDED: Final = "ended"
-"""The value after a release, so that a server that looked into the cache before it looks again."""
+"""The value of a released lock. A server that looked into the cache before the release must look again."""
 _HELD: Final = 0
 _RECENT: Final = 2
 _ACQUIRE: Final = f"""

@@ -36,7 +36,7 @@ class Siblings:
         self.number = number
         self.count = count
         self.answers: Mapping[str, Handler] = {}
-        """The function that answers a message, by the kind of the message."""
+        """For each kind of message, the function that answers it."""
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
@@ -53,8 +53,8 @@ class Siblings:
     async def ask_all(self, kind: str, message: Message, *, timeout_s: float | None = None) -> list[Message]:
         """The answers of all other fronts.
 
-        That of one that fails or is too slow has the member `error`; that of one that does not run has its number as
-        the member `absent`.
+        The answer of a front that fails or is too slow has the member `error`. The answer of a front that does not run
+        has the member `absent` with the front's number.
 
         `timeout_s` None: TIMEOUT_S.
         """

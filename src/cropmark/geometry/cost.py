@@ -43,7 +43,7 @@ _PALETTE_MS_PER_MP = 90.0
 _ANIMATED_GIF_MS_PER_MP = 65.0
 _FEW_BYTES_MS_PER_MP = 250.0
 _FEW_BYTES_LARGE_MS_PER_MP = 100.0
-"""A large frame is encoded once, and only a sample of it several times."""
+"""For a large frame: it is encoded once, and only a sample of it several times."""
 _PROGRESSIVE_MS_PER_MP = 17.0
 
 

@@ -57,7 +57,7 @@ LEVELS: Final = {
 
 
 def sufficient_level(size: Size, level: int | None, shortest_ms: int = 1_000) -> int:
-    """The level, or 3.0 for None, or else the lowest higher one that permits the video; 6.2 if none does.
+    """The lowest level that permits the video and is not below `level` (None: 3.0); 6.2 if no level permits it.
 
     720x576 has level 3.0 at 25 frames per second, 3.1 at 30, and 5.0 with a level of 5.0.
     """

@@ -84,11 +84,11 @@ _ANIMATION_BYTES = 4.5
 _WEBP_ALPHA_BYTES = 3.5
 """Bytes for each stored pixel of a WebP with alpha, even if it is decoded to a smaller frame."""
 _COPY = _PerPixel(3.3, 4.3)
-"""A whole frame in memory."""
+"""Bytes for a whole frame in memory."""
 _RANDOM_ACCESS = _PerPixel(4.5, 5.5)
-"""A whole frame in memory, and the blocks that are computed from it."""
+"""Bytes for a whole frame in memory, and for the blocks that are computed from it."""
 _WHOLE_ACCESS = _PerPixel(2, 2.5)
-"""Only the computed blocks, for a frame that the decoder has already left in memory."""
+"""Bytes for the computed blocks only, because the decoder has already left the frame in memory."""
 
 
 _IN_ROWS = (Orientation.NONE, Orientation.FLIP_HORIZONTAL)

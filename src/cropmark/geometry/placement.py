@@ -74,10 +74,10 @@ def start_along(placement: Placement, length: int, side: int, rounding: Rounding
 
 
 def crop_box(crop: Crop, frame: Size) -> Box | None:
-    """The box of the frame that remains after a crop; None if that is entirely outside and its overflow rule allows it.
+    """The box of the frame that remains after a crop; None if it is entirely outside the frame and that is allowed.
 
-    CLIP and CLIP_OR_ORIGINAL allow it. Raises CropOutOfBounds if the crop is entirely outside with CLIP_OR_REFUSE, or
-    partly outside with REFUSE. steps.apply_step() has already turned a focus into placements.
+    The overflow rules CLIP and CLIP_OR_ORIGINAL allow it. Raises CropOutOfBounds if the crop is entirely outside with
+    CLIP_OR_REFUSE, or partly outside with REFUSE. steps.apply_step() has already turned a focus into placements.
     """
     size = shape_size(crop.shape, frame, crop.rounding)
     box = Box(

@@ -283,14 +283,14 @@ class Encoding:
     progressive: bool = False
     palette: bool = False
     compact: bool = False
-    """Spend more time on a smaller file of the same quality; for JPEG."""
+    """For JPEG: spend more time on a smaller file of the same quality."""
     recompressed: bool = False
     """Store the JPEG source as JPEG XL without loss. If that fails, the result is encoded with `quality`."""
     metadata: frozenset[KeepMetadata] = frozenset()
     colors: Colors = Colors.SRGB
     gain_map: bool = False
     video: Video | None = None
-    """For mp4."""
+    """The options of an mp4; None for other formats."""
     max_bytes: int | None = None
     """For PNG and still GIF: reduce the colors until the file has at most this size, as far as quality allows."""
 

@@ -40,7 +40,7 @@ MIN_FACE_WEIGHT = 0.1
 """All faces are ignored if their total weight is below this."""
 MIN_CERTAINTY = 0.5
 TOLERANCE = 1 / FINE_STEPS
-"""The distance of two positions. A face as long as the window counts as whole at the position nearest to it."""
+"""Rounding error of a position. Because of it, a face as long as the window counts as whole at the nearest position."""
 
 
 def smart_placement(window: tuple[Fraction, Fraction], view: View, analysis: Analysis) -> SmartPlacement | None:

@@ -132,11 +132,11 @@ class ContentstackExport:
         )
 
     def _opener(self, uid: str, filename: str, sharing: Sequence[int]) -> Callable[[], OpenSource] | None:
-        """Opens the file of a version; None if its name is not usable.
+        """A function that opens the file of a version; None if the file's name is not usable.
 
-        The versions of an asset with the same file name have one file in the export, and which of them was written
-        last is undefined. So the file is that of the version with its length; if versions with different file uids
-        have equal or unknown lengths, the numbers in `sharing`, none of them is imported.
+        The versions of an asset with the same file name have one file in the export, and which of them was written last
+        is undefined. So the file belongs to the version that has its length. If versions with different file uids have
+        equal or unknown lengths, none of them is imported; `sharing` has their numbers.
         """
         path = safe_file(self._assets / "files", uid, filename)
         old = safe_file(self._assets, uid, filename)

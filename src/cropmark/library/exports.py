@@ -35,7 +35,7 @@ class ExportedVersion:
     file_id: str | None = None
     """The file's id in Kontent.ai's URLs; with None the import creates an id."""
     bytes: int | None = None
-    """The length of the file by the export. A file of another length is rejected; None skips this check."""
+    """The length of the file according to the export. A file of another length is rejected; None skips this check."""
     created_ms: int | None = None
     created_by: str = ""
     name: str | None = None

@@ -19,7 +19,7 @@ from cropmark.model.problems import BadRequest
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """A version with its bytes in the blob store. `file`: None if the library had the version before."""
+    """A version with its bytes in the blob store. `file`: None if the library had the version already."""
 
     version: ExportedVersion
     digest: str

@@ -169,7 +169,7 @@ class KontentExport:
 
 
 def _reraise_if_of_the_system(error: Exception) -> None:
-    """Raises an error of the operating system, such as a full disk, for which the ZIP file is not the cause."""
+    """Raise the error again if the operating system caused it, as a full disk does, and not the ZIP file."""
     if isinstance(error, OSError) and error.errno is not None:
         raise error
 

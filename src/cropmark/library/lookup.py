@@ -111,7 +111,7 @@ def find(connection: Connection, address: Address, scope: PublishScope | None) -
 
 
 def find_stored(connection: Connection, address: Address, branch: str) -> FoundVersion | Problem:
-    """The version at the address, even if it is not published. Verifies imports, so it checks no permissions."""
+    """The version at the address, even if it is not published. It checks no permissions: it verifies imports."""
     match address:
         case ContentstackUrl():
             row = connection.execute(_version_query(address, branch, None)).first()

@@ -20,7 +20,7 @@ GRACE_S: Final = 1.0
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """A connection that waits at most `timeout_s` for a response of the server, and closes itself if none comes."""
+    """A connection that waits at most `timeout_s` for a response of the server, and closes itself without one."""
 
     timeout_s: float
 

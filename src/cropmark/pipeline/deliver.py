@@ -129,7 +129,7 @@ class _Result(NamedTuple):
 
 
 def _with_fetch(timing: Timing, ms: float) -> Timing:
-    """The timing with `ms` added to the stage `fetch`. The timing of a cached result has no stages: unchanged."""
+    """The timing with `ms` added to the stage `fetch`; unchanged if it has no stages, as that of a cached result."""
     return Timing(tuple((stage, spent_ms + ms if stage == "fetch" else spent_ms) for stage, spent_ms in timing.stages))
 
 
@@ -487,7 +487,7 @@ class Pipeline:
         return sum(await _all(self._cache.purge(tag, at, soft=soft) for tag in tags))
 
     async def purge_own(self, targets: Sequence[PurgeTarget], *, soft: bool = False, at: Position | None = None) -> int:
-        """The same for the entries of this server only. Another server purges those that the servers share."""
+        """Like purge(), for the entries of this server only. Another server purges those that the servers share."""
         tags = self._forget(targets, soft=soft, at=at)
         return sum(await _all(self._cache.purge_own(tag, soft=soft) for tag in tags))
 
@@ -556,6 +556,6 @@ class Pipeline:
         await self._drop_stale(key)
 
     async def _drop_stale(self, key: Digest) -> None:
-        """Send no purged rendition of an order any more: the current one is ready."""
+        """Remove the purged rendition of an order, because the current one is ready."""
         await self._cache.drop_stale(key)
         self._stale.remove(key)

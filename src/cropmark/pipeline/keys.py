@@ -56,7 +56,7 @@ def cache_key(versions: Sequence[SourceVersion | None], fingerprint: str) -> Dig
 
 
 def order_key(identities: Sequence[str], fingerprint: str) -> Digest:
-    """Like cache_key(), for sources of any version. No cache_key() is the same."""
+    """The key of an order for any version of its sources. It differs from every cache_key()."""
     text = "\n".join(("order", RENDER_VERSION, fingerprint, *identities))
     return Digest(hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
 
@@ -68,7 +68,8 @@ def memoized_cache_key(versions: tuple[SourceVersion, ...], fingerprint: str) ->
 
 @dataclass(frozen=True, slots=True)
 class PurgeTarget:
-    """Selects the entries with a tag that begins with `tag`. `source`, if any, must also purge images of the tag."""
+    """Selects the entries with a tag that begins with `tag`. If `source` is set, it must also purge images of the
+    tag."""
 
     tag: str
     source: Source | None = None

@@ -64,7 +64,7 @@ def is_current(source: Source, order: Order, versions: tuple[SourceVersion, ...]
 
 
 def _naming_parameter(problem: SourceProblem, request: SourceRequest) -> SourceProblem:
-    """The problem, with the request's parameter, and its path if it was named by one, in the text.
+    """The problem, with the parameter that named its image, and the path of that image, in the text.
 
     Returned unchanged if no parameter named the image.
     """

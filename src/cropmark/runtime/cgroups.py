@@ -15,7 +15,7 @@ _GROUPS: Final = Path("/sys/fs/cgroup")
 _OWN: Final = Path("/proc/self/cgroup")
 _VM_STATISTICS: Final = Path("/proc/vmstat")
 _MAX_STATM: Final = 256
-"""More than the bytes of the seven numbers in statm."""
+"""Bytes to read of statm, which has seven numbers and is shorter."""
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -37,12 +37,12 @@ _DESCRIPTORS: Final = Path("/proc/self/fd" if sys.platform == "linux" else "/dev
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: close() discards the unsent bytes, and resets the connection."""
 MIN_BYTES_PER_S: Final = 16 * 1024
-"""Lowest average speed at which a client may take responses, after a grace of the write timeout."""
+"""Lowest average speed at which a client may take a response, after a grace period as long as the write timeout."""
 _BYTES_ACKED: Final = 120
 """Offset of tcpi_bytes_acked in struct tcp_info of linux/tcp.h."""
 
 _WATCHED: Final = re.compile(r"^tfd:.* ino:(\w+)", re.MULTILINE)
-"""The inode of each file that an epoll waits for."""
+"""Finds the inode of each file that an epoll waits for."""
 
 Peer = tuple[str, int]
 _NO_PEER: Final = ("", 0)
@@ -51,7 +51,7 @@ _NO_PEER: Final = ("", 0)
 
 @dataclass(frozen=True, slots=True)
 class _Sending:
-    """A connection with bytes that its client has not taken: since when, and the bytes that it had taken by then."""
+    """A connection with untaken bytes: when they were first seen, and how much the client had taken by then."""
 
     since_s: float
     taken: int
@@ -82,7 +82,7 @@ class Connections:
         self._client_of = client_of
 
     def cut(self, peer: tuple[str, int]) -> None:
-        """End the connection with this peer, within a second. Those of a socket have no peers: they are left open."""
+        """End the connection with this peer, within a second. Connections of a Unix domain socket have no peers."""
         if peer != _NO_PEER:
             self._to_cut.add(peer)
 
@@ -96,7 +96,7 @@ class Connections:
                 log.warning("the connections could not be checked", exc_info=True)
 
     def sweep(self, *, all_of_them: bool = False) -> int:
-        """End the connections given to cut(), slow ones, and those of each client above its limit: the newest.
+        """End the connections given to cut(), the slow ones, and the newest of each client that has too many.
 
         With `all_of_them`, all connections are ended. Returns the number of ended connections. Raises OSError.
         """
@@ -198,7 +198,7 @@ def _sockets(descriptors: list[int], at: int | str, *, listening: bool = False) 
 
 
 def _duplicate(descriptor: int) -> socket.socket:
-    """A socket of its own for the connection. Raises OSError."""
+    """A socket object for the connection, with a descriptor of its own. Raises OSError."""
     duplicate = os.dup(descriptor)
     try:
         return socket.socket(fileno=duplicate)

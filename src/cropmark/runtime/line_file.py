@@ -1,4 +1,4 @@
-"""Files to which a command appends lines, so that a second run continues the first, also one that was killed."""
+"""Files to which a command appends lines, so that a second run continues the first, even if that one was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The latest purges, by which results are found that were begun before a purge and finished after it."""
+"""The latest purges. They show whether a result was begun before a purge of it and finished after the purge."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class PurgeHistory:
         self._everywhere.forgotten = max(position, self._everywhere.forgotten)
 
     def covering(self, tags: Iterable[str]) -> int:
-        """The number of the last purge here that covers one of the tags; 0 if none does."""
+        """The number on this server of the last purge that covers one of the tags; 0 if none does."""
         return self._here.latest_or_forgotten(tags) if self.count else 0
 
     def is_purged(self, tags: Iterable[str], began: Began) -> bool:
@@ -111,7 +111,7 @@ class PurgeHistory:
         return began.count < self._here.forgotten or (latest is not None and began.count < latest)
 
     def is_purged_elsewhere(self, record: Record, stored_s: float) -> bool:
-        """True if a result in the shared cache was begun before a purge, on a server that did not know it yet.
+        """True if the server that rendered a result of the shared cache did not know a purge of the result yet.
 
         `stored_s` is the time at which the shared cache received the result. Results that were stored before the oldest
         purge in memory are covered by the marks in the shared cache.
@@ -122,7 +122,7 @@ class PurgeHistory:
         return seen < forgotten and stored_s > forgotten[0] / 1000 - _CLOCKS_DIFFER_S
 
     def is_older_than_a_purge(self, record: Record) -> bool:
-        """True if memory contains a shared purge that covers the result and that its render did not know."""
+        """True if a shared purge in memory covers the result and was not known when the result's render began."""
         latest = self._everywhere.latest(record.tags)
         return latest is not None and (read_position(record.purges_seen) or START) < latest
 

@@ -66,7 +66,7 @@ class Components:
     host_metrics: HostMetrics | None
     """The metrics of all fronts, if there are several."""
     answers: dict[str, Handler]
-    """The functions that answer messages of other fronts when this is the current server, by the kind of a message."""
+    """For each kind of message of other fronts, the function that answers it while this is the current server."""
 
 
 async def open_components(settings: Settings, listening: str, stack: AsyncExitStack, kept: Kept) -> Components:
@@ -135,7 +135,7 @@ def build_pipeline(
     history: PurgeHistory | None = None,
     locks: RenderLocks | None = None,
 ) -> Pipeline:
-    """A pipeline of a server, of cropmark.api or of a batch worker: their settings decide its keys alike."""
+    """The pipeline of a server, of cropmark.api or of a batch worker. Equal settings give equal cache keys in all."""
     return Pipeline(
         cache=caches,
         renderers=pool,
@@ -214,7 +214,7 @@ def _redis_link(settings: Settings) -> RedisLink | None:
 
 
 def _render_locks(settings: Settings, link: RedisLink | None, kept: Kept) -> RenderLocks | None:
-    """Locks by which servers that share a Redis and a cache wait for each other's renders, else those of the fronts."""
+    """The locks for renders: of all servers if they share a Redis and a cache, else of this host's fronts."""
     if link is None or not settings.shared_cache:
         return kept.locks
     from cropmark.fleet.locks import RedisLocks  # noqa: PLC0415 - of the extra `redis`

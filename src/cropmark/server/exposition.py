@@ -22,19 +22,19 @@ class HostMetrics:
     """The metrics of all fronts of this host in Prometheus' text format, as one of them exposes them.
 
     Each front saves its metrics whenever they are read, and continues the counters of the process that it replaces. So
-    the sums of counters never go back, also while a front does not answer (docs/decisions/0257).
+    no sum of counters decreases, even while a front does not answer (docs/decisions/0257).
     """
 
     def __init__(self, metrics: Metrics, siblings: Siblings) -> None:
-        """`metrics` are those of this front."""
+        """`metrics` are the metrics of this front."""
         self._metrics = metrics
         self._siblings = siblings
         self._before = self._last(siblings.number)
-        """The metrics of the process that this one replaces."""
+        """The last metrics of the process that this one has replaced."""
         self.answers: Mapping[str, Handler] = {"metrics": self._answer}
 
     async def total(self) -> bytes:
-        """The metrics of all fronts. Those of a front that does not answer are its last counters."""
+        """The metrics of all fronts. A front that does not answer counts with the last counters that it saved."""
         answers = await self._siblings.ask_all("metrics", {}, timeout_s=TIMEOUT_S)
         running = {int(each["front"]): str(each["text"]) for each in answers if "text" in each}
         running[self._siblings.number] = await self._read()
@@ -47,7 +47,7 @@ class HostMetrics:
         return {"text": await self._read(), "front": self._siblings.number}
 
     async def _read(self) -> str:
-        """The metrics of this front, which are also saved."""
+        """The metrics of this front. Saves them too."""
         text = self._metrics.exposition()
         if self._before:
             text = await asyncio.to_thread(sum_of, [text.decode()], [self._before])
@@ -55,7 +55,7 @@ class HostMetrics:
         return text.decode()
 
     def _last(self, number: int) -> str:
-        """The last metrics that a front has saved; empty if it has saved nothing."""
+        """The metrics that a front has saved last; empty if it has saved none."""
         try:
             return self._file(number).read_text()
         except FileNotFoundError:

@@ -93,9 +93,9 @@ class HostPurger:
         return max([count, *(int(answer["purged"]) for answer in second if "purged" in answer)])
 
     async def _drop_originals(self, number: int) -> None:
-        """Remove the originals of a front that does not run, or starts and does not listen yet. Raises InternalError.
+        """Remove the originals of a front that has ended or does not listen yet. Raises InternalError.
 
-        One that starts may know their names already: it fetches them again.
+        A front that is starting may have listed the removed originals already; it fetches them again.
         """
         try:
             await asyncio.to_thread(drop_originals, self._settings, number)

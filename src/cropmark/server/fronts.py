@@ -40,7 +40,7 @@ class Front:
     listeners: tuple[socket.socket, ...]
     """The sockets of the public port, and of the operators' port if there is one."""
     lifeline: int
-    """A descriptor that is at its end when the process that started the fronts has ended."""
+    """A pipe for reading. It reaches its end when the process that started the fronts has ended."""
 
     @property
     def addresses(self) -> tuple[tuple[str, int], tuple[str, int] | None]:
@@ -87,10 +87,10 @@ def originals_folder(settings: Settings, number: int) -> Path:
 
 
 def position_file(settings: Settings, number: int) -> Path:
-    """The file with a front's position among the purges of all servers, up to which its entries are purged.
+    """The file with the position of a front in the stream of all servers' purges. Its entries are purged up to there.
 
-    With the cache that it describes: two servers may share a data folder, but not each other's position. A front that
-    has no position yet has no entries of its own either, and gets the position of the first front: they share the disk.
+    The file is in the cache folder: two servers may share a data folder, but not a position. A front without a position
+    has no entries of its own and shares the disk cache, so it gets the position of the first front.
     """
     first = cache_folder(settings) / "purges" / "position"
     if not number:
@@ -103,7 +103,7 @@ def position_file(settings: Settings, number: int) -> Path:
 
 
 def drop_originals(settings: Settings, number: int) -> None:
-    """Remove the originals of a front that ended: it has missed the purges since. Raises OSError."""
+    """Remove the cached originals of a front that has ended: later purges have not reached them. Raises OSError."""
     folder = originals_folder(settings, number)
     if folder.is_dir():
         for file in folder.iterdir():
@@ -112,7 +112,10 @@ def drop_originals(settings: Settings, number: int) -> None:
 
 
 def remove_files_beyond(settings: Settings, count: int) -> None:
-    """Remove the files of fronts that the server had before: they miss its purges from now on. Raises OSError."""
+    """Remove the files of fronts numbered `count` or higher, which an earlier start had. Raises OSError.
+
+    Purges would no longer reach these files.
+    """
     for file in [*_files(settings, "originals", "front-*"), *_files(settings, "purges", "position-*")]:
         number = re.fullmatch(r"\w+-([0-9]+)", file.name)
         if number is not None and int(number[1]) >= count:

@@ -26,7 +26,7 @@ LAST_BYTES_S: Final = 2.0
 """Seconds that clients have to receive the end of a response when the server stops."""
 _START_S: Final = 10.0
 _SOCKET_MODE: Final = 0o660
-"""The proxy is in the group of the socket."""
+"""Owner and group may connect: the proxy must be in the group of the socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class HttpServer:
     """A server that accepts requests for an app."""
 
     listening: asyncio.Future[None]
-    """Done if the server has ended."""
+    """The run of the HTTP server; done when it has ended."""
     _granian: _Granian
     _connections: Connections
     _sweeping: asyncio.Future[None]
@@ -52,8 +52,8 @@ class HttpServer:
     ) -> HttpServer:
         """Start the server and wait until it accepts requests. Raises StartupError.
 
-        It accepts connections from `shared`, if given, as other processes do. Those with a client that takes nothing
-        for `stall_s` are ended.
+        If `shared` is given, the server accepts connections from this socket, as other processes do. A connection ends
+        if its client receives nothing for `stall_s` seconds.
         """
         granian = _granian(app, *address, max_connections)
         granian.shared = shared
@@ -63,7 +63,7 @@ class HttpServer:
         return cls(listening, granian, connections, asyncio.ensure_future(connections.sweep_forever()))
 
     async def stop(self) -> None:
-        """Stop to listen, give clients LAST_BYTES_S seconds to receive the last bytes, then close their connections."""
+        """Stop listening, give clients LAST_BYTES_S to receive the last bytes, then close their connections."""
         self._sweeping.cancel()
         self._granian.stop()  # type: ignore[no-untyped-call]  # granian types the rest
         if self._granian.shared is not None:
@@ -94,7 +94,7 @@ def _granian(app: Pages, host: str, port: int, max_connections: int) -> _Granian
 
 
 class _Granian(Granian):
-    """Accepts connections from a socket that several processes share, if it has one."""
+    """Granian, which may also accept connections from a socket that several processes share."""
 
     shared: socket.socket | None = None
 

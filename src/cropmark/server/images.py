@@ -32,9 +32,10 @@ class SiteImages:
         self._library = library
 
     async def of(self, sites: Sequence[Site], limit: int) -> list[ImageList | None]:
-        """At most `limit` images of each site. None for an origin or a bucket, and for a library that does not respond.
+        """For each site a list of at most `limit` of its images.
 
-        Each folder is read once, and so is the library. Assets of secured stacks are left out: their URLs need a token.
+        An origin, a bucket, and a library that does not respond have None in place of a list. Each folder is read once,
+        and so is the library. Assets of secured stacks are left out: their URLs need a token.
         """
         folders = {folder.root: folder for site in sites if (folder := _folder_of(site)) is not None}
         lists = {root: await _folder_images(folder, limit) for root, folder in folders.items()}
@@ -89,7 +90,7 @@ def _newest(store: LibraryStore, limit: int) -> _Newest:
 
 
 def _listed(asset: Asset, stack: Stack, dialect: str) -> ListedImage:
-    """The asset at the path that the library has in this dialect's sites."""
+    """An asset with the path at which sites with this dialect serve it."""
     version, title = asset.version, asset.entry.title
     if dialect == Kontent.name:
         return ListedImage(f"{stack.kontent_id}/{version.file_id}/{version.file.filename}", title)

@@ -11,10 +11,10 @@ from cropmark.server.exposition import HostMetrics
 
 
 class Kept:
-    """Handed from each server of this process to the one that replaces it."""
+    """The parts of a server that a reload passes on to the next server of this process."""
 
     def __init__(self, siblings: Siblings | None = None, locks: RenderLocks | None = None) -> None:
-        """`siblings` reaches the other fronts of this host, which share `locks`. None: this is the only front."""
+        """`siblings` sends messages to the other fronts of this host, if any; all of them share `locks`."""
         self.siblings = siblings
         self.locks = locks
         self.metrics = Metrics()

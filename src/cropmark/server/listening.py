@@ -25,9 +25,9 @@ _SETTINGS: Final = ("host", "port", "admin_host", "admin_port")
 
 
 def with_addresses_of(started: Settings, loaded: LoadedSettings) -> LoadedSettings:
-    """Loaded settings with the hosts and ports at which the server has started: only a new start changes them.
+    """Loaded settings, with the hosts and ports at which the server has started: a reload does not change them.
 
-    With the new ones, the public port could get the pages that belong to the port of operators.
+    With the new addresses, the public port could get the pages that belong to the port of operators.
     """
     kept = {name: getattr(started, name) for name in _SETTINGS}
     return replace(loaded, settings=loaded.settings.model_copy(update=kept))

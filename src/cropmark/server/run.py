@@ -97,7 +97,7 @@ def _supervise(settings: Settings, count: int) -> Forked | None:
 
 
 def _remove_files_beyond(settings: Settings, count: int) -> None:
-    """Remove the files of fronts that the server had before, once its addresses show that no other server runs."""
+    """Remove the files of fronts that an earlier start had. Called when the sockets show that no other server runs."""
     with contextlib.suppress(OSError):  # the cache is opened later, and reports it
         fronts.remove_files_beyond(settings, count)
 
@@ -150,7 +150,7 @@ async def _run(
 
 
 def _kept_by(forked: Forked, settings: Settings) -> Kept:
-    """The parts of one of several fronts. Raises StartupError."""
+    """The parts of one of several fronts that outlive a reload. Raises StartupError."""
     folder, front = cache_folder(settings), forked.front
     try:
         locks = HostLocks(folder / "renders.lock")

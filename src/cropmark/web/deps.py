@@ -22,7 +22,7 @@ class Endpoint(Protocol):
     """Serves paths that do not name an image, such as PixLab's endpoints."""
 
     def matches(self, host: str, path: str) -> bool:
-        """True if this endpoint serves the URL. `host` as host_name() returns it, `path` percent-encoded."""
+        """True if this endpoint serves the URL. `host` is as host_name() returns it, `path` is percent-encoded."""
         ...
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...

@@ -1,6 +1,6 @@
 """Requests of the playground with the image in the body: rendered, explained, analyzed, and deleted at their end.
 
-Their query is `url=` and a URL of this server: one of a site, and the body replaces its image, or one of an endpoint.
+Their query is `url=` and a URL of this server: the URL of an image, which the body replaces, or of an endpoint.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Unsatisfiable:
 
 
 def has_ranges(record: Record) -> bool:
-    """True if ranges of the response are sent: of originals, and of videos, which some players only play so."""
+    """True if ranges of the response may be requested: of originals, and of videos, because some players need them."""
     return record.original is not None or record.media_type == _VIDEO
 
 

@@ -168,9 +168,9 @@ async def wait_disconnect(receive: Receive) -> None:
 
 
 def check_host(host: str) -> None:
-    """Raise BadRequest if a Host header is not a host with an optional port; the empty one of HTTP/1.0 passes.
+    """Raise BadRequest if a Host header is not a host with an optional port. An empty header (HTTP/1.0) is accepted.
 
-    The HTTP server puts the host of a target in the absolute form in the place of a missing header.
+    If the header is missing and the request has an absolute URL, the HTTP server puts the host of the URL in its place.
     Source: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
     """
     if host and not _HOST.fullmatch(host):

@@ -57,7 +57,7 @@ class Mount:
     def rest(self, host: str, path: str) -> str | None:
         """The path below the prefix, without a leading slash; None if this mount does not serve the URL.
 
-        `host` as host_name() returns it; `path` begins with a slash and is percent-encoded.
+        `host` is as host_name() returns it; `path` begins with a slash and is percent-encoded.
         """
         if self.hosts and host not in self.hosts:
             return None
