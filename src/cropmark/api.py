@@ -102,7 +102,7 @@ def render(
 
 
 def adapted(order: Order, settings: Settings) -> Order:
-    """The order with the colors and gain maps of the settings, and with SVG read as they say."""
+    """The order with the colors and gain maps of the settings; its plan reads SVG if the settings allow it."""
     colors, gain_map = result_colors(settings)
     return order.with_colors(colors, gain_map=gain_map).with_svg(is_read=settings.svg == "rasterize")
 

@@ -328,7 +328,8 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:
-        """A rendition that was stored since a lookup missed it: without a wait, or on disk in the tier `name`."""
+        """A rendition that was stored after a lookup missed it: in a tier without waiting, or on disk in the tier
+        `name`."""
         ...
 
     async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:
@@ -339,7 +340,7 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def drop_stale(self, order_key: Digest) -> None:
-        """Let find_stale() find no rendition until the next soft purge: the new one is ready."""
+        """Let find_stale() find no rendition of the order until the next soft purge: the current one is ready."""
         ...
 
     async def written(self, key: Digest, name: str) -> None:
@@ -362,7 +363,8 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def forget(self, tag_prefix: str) -> None:
-        """The same, except for files on the disk; finishes their writes, before all fronts of this host remove them."""
+        """Purge the entries in memory and finish pending writes to the disk, before all fronts of this host remove
+        files."""
         ...
 
 

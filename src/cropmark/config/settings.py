@@ -80,7 +80,10 @@ class ServerSettings(BaseSettings):
         description="Number of renderer processes; default: the CPUs available, or the container's CPU quota.",
     )
     queue_limit: int = Field(
-        512, ge=1, description="Maximum number of waiting tasks of any cost: each holds a file open."
+        512,
+        ge=1,
+        description="Largest number of waiting tasks; beyond it, a request gets 503. Each waiting task holds a "
+        "file open.",
     )
     request_deadline_s: float = Field(
         10.0,
@@ -92,8 +95,9 @@ class ServerSettings(BaseSettings):
     memory_limit_bytes: ByteSize | None = Field(
         None,
         ge=64 * 2**20,
-        description="Memory of the server with all renderers, in bytes. Renders wait for each other within it, and one "
-        "that never fits is rejected. Default: the container's limit, or the machine's memory.",
+        description="Memory of the server with all renderers, in bytes. A render waits until enough memory is "
+        "free, and is rejected if it needs more than all renders may have together. Default: the container's "
+        "limit, or the machine's memory.",
     )
     frame_cache_bytes: ByteSize = Field(
         ByteSize(48 * 2**20),
@@ -107,7 +111,11 @@ class ServerSettings(BaseSettings):
         10.0, gt=0, le=600, description="Seconds after which a render is stopped and the request fails."
     )
     analysis_timeout_s: float = Field(
-        3.0, gt=0, le=600, description="Seconds after which a smart crop's analysis is stopped; the center is used."
+        3.0,
+        gt=0,
+        le=600,
+        description="Seconds after which the analysis for a smart crop is stopped; the image is then cropped to "
+        "the center.",
     )
     sandbox: Literal["try", "require", "off"] = Field(
         "try",
@@ -115,7 +123,9 @@ class ServerSettings(BaseSettings):
         "`off` is for debugging.",
     )
     allow_vulnerable_libraries: bool = Field(
-        False, description="Start even if native image libraries have known memory-safety bugs; default: refuse."
+        False,
+        description="Start even if native image libraries have known memory-safety bugs; default: the server "
+        "does not start.",
     )
     cmyk: Literal["browser", "press"] = Field(
         "browser",
@@ -140,7 +150,9 @@ class ServerSettings(BaseSettings):
         "size of the result, without text; see docs/formats.md.",
     )
     isolation: Literal["shared", "request"] = Field(
-        "shared", description="`request` starts a new renderer process for each untrusted image, `shared` reuses them."
+        "shared",
+        description="`shared` reuses renderer processes for untrusted images, `request` starts a new process "
+        "for each of them.",
     )
     cache_dir: Path | None = Field(
         None, description="Folder of the disk caches; default: the platform's cache folder of this user."
@@ -219,7 +231,8 @@ class ServerSettings(BaseSettings):
         30 * 86_400, ge=60, description="Seconds after which an entry of the shared cache is not used anymore."
     )
     originals_cache_bytes: ByteSize = Field(
-        ByteSize(2**30), description="Size of the disk cache of originals from the web, in bytes; 0: off."
+        ByteSize(2**30),
+        description="Size of the disk cache of originals from web origins and buckets, in bytes; 0: off.",
     )
     max_age_s: int = Field(3600, ge=0, description="Seconds that clients may cache an image (`Cache-Control`).")
     s_maxage_s: int | None = Field(
@@ -256,7 +269,8 @@ class ServerSettings(BaseSettings):
     )
     trace_from_anyone: bool = Field(
         False,
-        description="Whether traces (OpenTelemetry) continue those of any client; default: those of `trusted_proxies`.",
+        description="`true` continues a trace (OpenTelemetry) that any client names in its request, `false` "
+        "only one that a proxy in `trusted_proxies` names.",
     )
     pixlab_key: Secret | None = Field(
         None, description="API key of the PixLab endpoints; default: a random key at each start."
@@ -301,8 +315,9 @@ class ServerSettings(BaseSettings):
     )
     trusted_proxies: TextList = Field(
         (),
-        description="Addresses and networks of proxies; their `X-Forwarded-For` is trusted; default: the client is "
-        "the peer of the connection.",
+        description="Addresses and networks of the proxies in front of the server. The client of a request from "
+        "one of them is read from `X-Forwarded-For`. Default: none; the client is the peer of the "
+        "connection.",
     )
     variants_per_minute: int | None = Field(
         None,
@@ -320,8 +335,8 @@ class ServerSettings(BaseSettings):
     max_connections: int = Field(
         1024,
         ge=1,
-        description="Connections that are served at a time; further ones wait. Takes effect at a start. A slow client "
-        "holds at most 256 KiB of a small response.",
+        description="Largest number of connections that are served at the same time; further ones wait. A slow "
+        "client holds at most 256 KiB of a small response. A reload does not change it.",
     )
     max_connections_per_client: int = Field(
         256,
@@ -334,11 +349,13 @@ class ServerSettings(BaseSettings):
         gt=0,
         le=3600,
         description="Seconds in which a client has to take the next 64 KiB of a large response; a slower one is "
-        "disconnected. So is one that takes less than 16 KiB of any response per second, after this time.",
+        "disconnected. A client that takes less than 16 KiB per second of any response is "
+        "disconnected too, after a grace period of this length.",
     )
     max_sending_bytes: ByteSize = Field(
         ByteSize(256 * 2**20),
-        description="Size of all different bodies above 256 KiB that are being sent, in bytes; further ones are 503.",
+        description="Largest total size, in bytes, of the different bodies above 256 KiB that are being sent; a "
+        "response that would exceed it is 503.",
     )
     max_source_pixels: int = Field(
         150_000_000,
@@ -354,8 +371,8 @@ class ServerSettings(BaseSettings):
     )
     log_format: Literal["auto", "text", "json"] = Field(
         "auto",
-        description="Format of the log; `auto`: text on a terminal, else one JSON object per line; `json`: also the "
-        "greeting and the reason of a failed start.",
+        description="Format of the log; `auto`: text on a terminal, else one JSON object per line. With `json`, "
+        "the greeting and the reason of a failed start are JSON too.",
     )
     access_log: Literal["misses", "all", "off"] = Field(
         "misses", description="Requests to log; `misses`: all but memory cache hits, which `/metrics` counts anyway."

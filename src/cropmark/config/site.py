@@ -96,7 +96,7 @@ class SiteSettings(BaseModel):
     )
     presets_only: bool = Field(
         False,
-        description="Reject every query that is not one of the presets; unknown names are ignored.",
+        description="Reject every query that is not one of the presets; unknown parameters are ignored.",
     )
     allowed_widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="Widths in pixels that a resize may give; others are rounded up to the next; default: all."

@@ -27,7 +27,7 @@ from cropmark.model.values import Size
 LOADER_CLASS: Final = "VipsForeignLoadSvgBuffer"
 MAX_BYTES: Final = 10 * 2**20
 MAX_ELEMENTS: Final = 100_000
-"""The most elements that are drawn; the target of each <use> counts again. As rectangles, they take 2 s."""
+"""The most elements that are drawn; the target of each <use> counts again. This many rectangles take 2 s."""
 MAX_EMBEDDED_PIXELS: Final = 16_000_000
 """The most pixels of all embedded images together. librsvg decodes each of them whole: 9 bytes and 0.1 µs per pixel."""
 _MAX_DEPTH: Final = 256
@@ -120,7 +120,8 @@ def _unusable(detail: str) -> SourceUnusable:
 
 @dataclass(slots=True)
 class _Element:
-    """An element: the range of the elements in it, with itself, and of their references among all of the file."""
+    """An element: the ranges of its elements, itself included, and of their references, among those of the whole
+    file."""
 
     first: int
     first_use: int
@@ -222,9 +223,9 @@ class _Scan:
 def natural_size(attributes: dict[str, str]) -> tuple[Fraction, Fraction]:
     """The width and height that a browser shows an SVG at, from the attributes of its root.
 
-    Without a width or height, or with a percentage, the aspect ratio of the viewBox gives it; without both, the largest
-    size of that ratio within 300x150. A negative length counts as 0.
-    Source: https://drafts.csswg.org/css-images/#default-sizing
+    A width or height that is missing or a percentage follows from the other one and the aspect ratio of the viewBox. If
+    both are, the size is the largest one of that ratio within 300x150. A negative length counts as 0. Source:
+    https://drafts.csswg.org/css-images/#default-sizing
     """
     width, height = _length(attributes.get("width")), _length(attributes.get("height"))
     ratio = _ratio(attributes)
@@ -240,7 +241,7 @@ def natural_size(attributes: dict[str, str]) -> tuple[Fraction, Fraction]:
 
 
 def _length(text: str | None) -> Fraction | None:
-    """The length in CSS pixels; None for none, a percentage and a unit that is not known."""
+    """The length in CSS pixels; None if it is absent, a percentage, or in an unknown unit."""
     found = _LENGTH.fullmatch(text or "")
     unit = None if found is None else _PX.get(found[2].lower())
     return None if found is None or unit is None else max(Fraction(0), Fraction(found[1]) * unit)

@@ -50,7 +50,7 @@ def result_profile(frame: Image, colors: Colors) -> bytes | None:
 
 
 def to_profile(frame: Image, profile: bytes) -> Image:
-    """The frame in 8-bit RGB of the profile, which is one that result_profile() returns, and tagged with it.
+    """The frame in 8-bit RGB of a profile that result_profile() returned, with this profile attached.
 
     Alpha does not change.
     """

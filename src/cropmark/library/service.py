@@ -96,9 +96,9 @@ class LibraryService:
         self._poll_lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._due: asyncio.Task[None] | None = None
-        """The last run of due publications."""
+        """The task of the last run of due publications."""
         self._repoll: asyncio.Task[None] | None = None
-        """The last extra poll."""
+        """The task of the last extra poll."""
         self._repolled_s = 0.0
         """The start of the last extra poll, by the loop's clock."""
 
@@ -195,7 +195,7 @@ class LibraryService:
             self._due = asyncio.create_task(self._run_due())
 
     async def _run_due(self) -> None:
-        """Run due publications. A separate task, since they may wait for other writers while polls must go on."""
+        """Run due publications, in a separate task: they may wait for other writers, which must not stop the polls."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._writers, self.store.run_due)
         except Problem as problem:

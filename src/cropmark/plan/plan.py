@@ -59,9 +59,9 @@ class EncodingChoice:
     palette: bool = False
     """Write a PNG with a palette of up to 256 colors, each with 8-bit alpha."""
     compact: bool = False
-    """Spend more time on a smaller file of the same quality; for JPEG."""
+    """For JPEG: spend more time on a smaller file of the same quality."""
     video: Video | None = None
-    """For mp4; None for the defaults."""
+    """The options of an mp4; None for the defaults."""
     keep_animation: bool = False
     first_frame: bool = False
     """Write only the first frame of an animation. Output.first_frame has this effect for every choice."""

@@ -37,7 +37,7 @@ def preferred(jobs: Sequence[Job], names: Collection[str]) -> Sequence[Job]:
 
 
 def count_passed(jobs: Iterable[Job], started: Job) -> None:
-    """Count for each job before `started`, which has started first, that it was passed."""
+    """Count one more passing job for each job that is older than `started`, which has started first."""
     for passed in takewhile(lambda job: job is not started, jobs):
         passed.times_passed += 1
 

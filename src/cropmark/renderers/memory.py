@@ -68,7 +68,7 @@ class OomKills:
         self._unexplained = 0
 
     def explain_kill(self) -> bool:
-        """True if the kernel has counted an out-of-memory kill that no earlier call returned True for."""
+        """True if the kernel has counted an out-of-memory kill for which no earlier call returned True."""
         before, self._seen = self._seen, self._counters()
         self._unexplained += max(now - then for now, then in zip(self._seen, before, strict=True))
         if self._unexplained <= 0:

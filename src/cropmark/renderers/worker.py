@@ -39,7 +39,8 @@ from cropmark.renderers.transport import RawReply
 from cropmark.runtime.reads import FileBytes
 
 _LARGE_BYTES = 64 * 2**20
-"""After a task with this grant or more, freed memory is returned to the system. After others it takes too long."""
+"""After a task with this grant or more, freed memory is returned to the system. After smaller tasks it takes too
+long."""
 
 LibraryVersions = Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]
 """Returns the versions of the native libraries that decode, and a message for each library that is too old."""

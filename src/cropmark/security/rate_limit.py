@@ -36,7 +36,8 @@ class MemoryLimiter:
     def __init__(self, storage: Storage | None = None) -> None:
         self._windows = FixedWindowRateLimiter(storage or MemoryStorage())
         self._last: LRUCache[tuple[str, int, int], tuple[int, float]] = LRUCache(_LAST_LIMIT)
-        """The requests that were left and the Unix time at which the window ends, by key, limit and window length."""
+        """By key, limit and window length: the requests that remained after the last hit, and the Unix time of the
+        window's end."""
 
     async def hit(self, key: str, limit: int, window_s: int) -> Quota:
         """Count one request. A request above the limit is counted too, and does not extend the window."""

@@ -34,7 +34,7 @@ GIB = 1024**3
 MAX_ENTRY_DIVISOR = 8
 """One original takes at most 1/8 of the limit in bytes, so that it cannot evict all other originals."""
 _LABELS = ("originals",)
-"""The labels of the metrics."""
+"""The labels of this cache in the metrics of caches."""
 _STALE_PART_S = 60
 """Unfinished files and bodies without a record are removed if they are older than this: no fetch takes longer."""
 

@@ -14,12 +14,13 @@ from starlette.responses import Response
 COOKIE: Final = "cropmark_session"
 LIFETIME_S: Final = 12 * 3600
 PATHS: Final = ("/_explain", "/_explain.png", "/_playground")
-"""Each path gets a cookie of its own: a cookie for `/_` would be sent to none of them (RFC 6265, section 5.1.4)."""
+"""The paths of pages. Each gets a cookie of its own: a cookie for `/_` would be sent to none (RFC 6265, section
+5.1.4)."""
 
 
 @cache
 def session_seed() -> bytes:
-    """The random secret of the sessions of this process, and of its forks if it was made before."""
+    """The random secret of this process's sessions. Forks share it if it was made before the fork."""
     return secrets.token_bytes(32)
 
 

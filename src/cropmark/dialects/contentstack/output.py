@@ -38,8 +38,8 @@ def output(
 ) -> Output:
     """The output of a request.
 
-    `changed` is True if the request has Steps. Without them, a result with more bytes than the original may give way to
-    the original.
+    `changed` is True if the request has Steps. Without them, the original may be sent in place of a result with more
+    bytes.
     """
     named = params.FORMAT.of(parsed)
     auto = params.AUTO.of(parsed)

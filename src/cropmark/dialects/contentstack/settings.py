@@ -40,7 +40,7 @@ class ContentstackSettings:
     environments: Names | None = ("production",)
     """Environments in which all files of a folder count as published. A library decides for each asset."""
     branches: Names = ("main",)
-    """Branches of a folder."""
+    """Branches in which all files of a folder exist. A library has its own branches."""
     require_environment: bool = False
     """Reject requests without an environment."""
     gif_resize: bool = False

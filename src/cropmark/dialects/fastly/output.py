@@ -81,7 +81,7 @@ class _Qualities:
 
     @property
     def webp_lossless(self) -> TriState:
-        """Lossy if the query sets a quality; otherwise a lossless source stays lossless."""
+        """WebP is lossy if the query sets a quality; otherwise it is lossless if the source is."""
         return TriState.NO if self.named else TriState.AS_SOURCE
 
 
@@ -116,8 +116,8 @@ def parsed_output(
 ) -> ParsedOutput:
     """The output of a request.
 
-    `changed` is True if the request has Steps. Without them, a result with more bytes than the original may give way to
-    the original.
+    `changed` is True if the request has Steps. Without them, the original may be sent in place of a result with more
+    bytes.
     """
     named = params.FORMAT.of(parsed)
     rules = _OutputRules(

@@ -9,7 +9,7 @@ from cropmark.plan.plan import EncodingChoice
 from cropmark.plan.source import SourceFilter
 
 AVIF_QUALITY = 64
-"""Visually equal to a JPEG of quality 85."""
+"""The quality of an AVIF that looks like a JPEG of quality 85."""
 
 
 def from_formats(*formats: Format) -> SourceFilter:

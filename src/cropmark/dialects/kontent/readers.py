@@ -50,7 +50,7 @@ _FROM_GIF = SourceFilter(frozenset({Format.GIF}))
 _FROM_WEBP = SourceFilter(frozenset({Format.WEBP}))
 
 WEBP: Final = EncodingChoice(Format.WEBP, skipped_for=(_FROM_GIF,))
-"""A GIF never becomes WebP."""
+"""The choice of WebP. It does not apply to a GIF, which never becomes WebP."""
 
 # fmt: off
 ENCODINGS: Final[Mapping[str, tuple[EncodingChoice, ...]]] = {

@@ -50,7 +50,7 @@ def serialize(order: Order) -> Serialized | Unsupported:
 
 
 def _contradiction(steps: Sequence[AnyStep]) -> str | None:
-    """The reason why no query expresses the Steps: a query with both rect and fit=crop gets the original. Else None."""
+    """The reason why no query expresses the Steps, or None. A query with both rect and fit=crop gets the original."""
     covers = any(isinstance(step, Resize) and step.fit is Fit.COVER for step in steps)
     if covers and any(isinstance(step, Crop) for step in steps):
         return "Crop, Resize.fit: rect cannot be combined with fit=crop"

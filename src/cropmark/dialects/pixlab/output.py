@@ -14,7 +14,8 @@ from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, TriState
 from cropmark.plan.source import SourceFilter
 
 READS: Final = READABLE & {Format.JPEG, Format.PNG, Format.WEBP, Format.GIF, Format.AVIF, Format.TIFF, Format.BMP}
-"""Judgement: the page of crop names no formats, that of facedetect only some of these. Others are 415."""
+"""The formats that are read; others are 415. Judgement: the page of crop names none, that of facedetect some of
+them."""
 
 
 def output(endpoint: EndpointName) -> Output:

@@ -20,7 +20,7 @@ from cropmark.plan.source import WebUrl
 from cropmark.plan.steps import Middle, Offset, Overlay
 
 MAX_IMAGES: Final = 63
-"""A render takes 64 sources; the first is `src`."""
+"""Largest number of images in `cord`: a render takes 64 sources, of which the first is `src`."""
 _EXAMPLE: Final = '{"img": "https://…", "x": 30, "y": 320}'
 _MEMBERS: Final = ("img", "x", "y", "center", "center_y")
 _MAX_NAME: Final = 20
@@ -41,10 +41,11 @@ class PlacedImage:
     center: bool
     center_y: bool
     unknown: str = ""
-    """The name of the first member that has no meaning."""
+    """The name of the first member that is unknown; empty if all members are known."""
 
     def step(self, source: int) -> Overlay:
-        """The Step that draws the image, which is this source of the Order, in its own size."""
+        """The Step that draws the image in its own size; `source` is the image's index among the sources of the
+        Order."""
         return Overlay(
             source,
             x=_placement(self.x, centered=self.center),
