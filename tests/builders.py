@@ -38,7 +38,11 @@ class Clock:
         return self.now
 
 
-async def until(condition: Callable[[], object], within_s: float = 10.0) -> float:
+WAIT_S = 30.0
+"""Seconds after which a condition is not expected to become true anymore, also on a machine with other load."""
+
+
+async def until(condition: Callable[[], object], within_s: float = WAIT_S) -> float:
     """Wait until the condition is true; returns the seconds it took. Fails after `within_s`."""
     began_s = time.perf_counter()
     while not condition():
@@ -47,7 +51,7 @@ async def until(condition: Callable[[], object], within_s: float = 10.0) -> floa
     return time.perf_counter() - began_s
 
 
-def wait_until(condition: Callable[[], object], within_s: float = 10.0) -> float:
+def wait_until(condition: Callable[[], object], within_s: float = WAIT_S) -> float:
     """The same for tests without an event loop."""
     began_s = time.perf_counter()
     while not condition():

@@ -20,7 +20,7 @@ from cropmark.runtime.metric_table import METRICS, MetricType
 from cropmark.server.kept import Kept
 from cropmark.server.library import open_library
 from cropmark.server.run import RunningServer, serve
-from tests.builders import make_images, until
+from tests.builders import WAIT_S, make_images, until
 from tests.processes import children
 
 
@@ -107,8 +107,10 @@ def widths() -> Iterator[int]:
         yield from range(20, 400)
 
 
-async def test_three_reloads_under_load(folder: Path, tmp_path: Path) -> None:
+async def test_three_reloads_under_load(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A revoked key is invalid immediately, although an old request runs; then the first generation is closed."""
+    for limit in ("cropmark.server.reloads.REPLACED_TIMEOUT_S", "cropmark.web.body_reader.IDLE_S"):
+        monkeypatch.setattr(limit, 20 * WAIT_S)  # neither of them ends the old request
     first = Served(folder, tmp_path).read().settings
     open_library(first).close()
     before = children(os.getpid())
@@ -133,21 +135,21 @@ async def test_three_reloads_under_load(folder: Path, tmp_path: Path) -> None:
                     revoked, server.key = server.key, key
                     assert await server.status(client, revoked) != 401
                     os.kill(os.getpid(), signal.SIGHUP)
-                    async with asyncio.timeout(8):
+                    async with asyncio.timeout(WAIT_S):
                         while await server.status(client, revoked) != 401:
                             await asyncio.sleep(0.02)
                     assert await server.status(client, key) != 401
             ended.set()
         assert set(statuses) == {200}
-        await until(lambda: len(children(os.getpid()) - before) == len(renderers), 15)
+        await until(lambda: len(children(os.getpid()) - before) == len(renderers))
         assert not (children(os.getpid()) - before) & renderers
-        await until(lambda: library_tasks() == pollers, 5)
+        await until(lambda: library_tasks() == pollers)
 
         def is_gone() -> bool:
             gc.collect()
             return not any(part() for part in server.generation)
 
-        await until(is_gone, 5)
+        await until(is_gone)
     assert children(os.getpid()) == before
 
 
@@ -198,7 +200,7 @@ async def test_counters_and_the_memory_cache_survive_three_reloads_under_load(fo
                 warm = f"{server.address}/fastly/tall.png?width=31"
                 await client.get(warm)
                 os.kill(os.getpid(), signal.SIGHUP)
-                async with asyncio.timeout(8):
+                async with asyncio.timeout(WAIT_S):
                     while await server.status(client, revoked) != 401:
                         await asyncio.sleep(0.02)
                 assert (await client.get(warm)).headers["server-timing"] == "cache;desc=hit-memory"
@@ -233,7 +235,7 @@ async def test_a_signal_during_a_reload_is_not_lost(folder: Path, tmp_path: Path
         server.read = read_while_signaled  # type: ignore[method-assign]  # the signal arrives during the first reload
         server.key = KEYS[1]
         os.kill(os.getpid(), signal.SIGHUP)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(WAIT_S):
             while await server.status(client, KEYS[2]) == 401:
                 await asyncio.sleep(0.02)
         assert reads == list(KEYS[1:3])

@@ -237,7 +237,7 @@ def test_check_66_slow_readers_hold_little_and_are_disconnected(server: Running,
         assert sockets(server) >= 40
         grown = resident_bytes(server.process.pid) - rss_before
         assert grown < 45 * 2**20, f"{grown / 2**20:.0f} MiB"  # 40 copies of the larger one are 300 MiB
-        wait_until(lambda: sockets(server) <= sockets_before)
+        wait_until(lambda: sockets(server) <= sockets_before, 25)  # the default timeout is 30 s
     finally:
         for client in clients:
             client.close()
@@ -264,7 +264,7 @@ def test_check_66_a_client_that_trickles_a_small_response_is_disconnected(server
             received += len(piece)
             return not piece
 
-        wait_until(has_ended)
+        wait_until(has_ended, 25)
         assert received < len(body)
 
 
