@@ -104,17 +104,17 @@ async def test_a_dead_holder_costs_one_wait(redis: str, tmp_path: Path) -> None:
     assert await dead.acquire(cache_key(versions, key))
     began_s = time.monotonic()
     assert (await line.deliver(order("1.jpg"))).cache_status == "miss"
-    assert 0.4 < time.monotonic() - began_s < 3
+    assert 0.4 < time.monotonic() - began_s < 30
 
 
 async def test_a_failed_render_ends_the_lock(redis: str, tmp_path: Path) -> None:
-    one, two = (server(tmp_path, redis, MemoryStore()) for _ in range(2))
+    one, two = (server(tmp_path, redis, MemoryStore(), lock_s=60) for _ in range(2))
     one.renderers.outcome = Unprocessable("no")
     with pytest.raises(Unprocessable):
         await one.deliver(order("2.jpg"))
     began_s = time.monotonic()
     assert (await two.deliver(order("2.jpg"))).cache_status == "miss"
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < 10
 
 
 async def test_only_its_holder_ends_a_lock(redis: str) -> None:
@@ -131,8 +131,8 @@ async def test_only_its_holder_ends_a_lock(redis: str) -> None:
 
 
 async def test_without_redis_renders_go_on(tmp_path: Path) -> None:
-    line = server(tmp_path, f"redis://127.0.0.1:{free_port()}/0", MemoryStore())
+    line = server(tmp_path, f"redis://127.0.0.1:{free_port()}/0", MemoryStore(), lock_s=60)
     began_s = time.monotonic()
     for n in range(5):
         assert (await line.deliver(order(f"{n}.jpg"))).cache_status == "miss"
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < 10

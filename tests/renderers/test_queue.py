@@ -150,15 +150,15 @@ async def test_removing_a_job_subtracts_its_cost() -> None:
 async def test_a_job_that_starts_too_late_is_rejected() -> None:
     """At the last moment at which it could be done in time; one that takes longer than that may wait for half of it."""
     queue = Queue(8, 1)
-    quick, slow = job("quick", cost_ms=20, deadline_s=0.2), job("slow", cost_ms=900, deadline_s=0.2)
+    quick, slow = job("quick", cost_ms=20, deadline_s=0.2), job("slow", cost_ms=90_000, deadline_s=0.2)
     began_s = time.perf_counter()
     filled(queue, slow)
-    queue.put(quick, running_ms=-900)
+    queue.put(quick, running_ms=-90_000)
     with pytest.raises(Overloaded, match=r"waited 0\.1 s for a renderer, too long to be ready within 0\.2 s"):
         await slow.reply
     with pytest.raises(Overloaded, match=r"waited 0\.2 s"):
         await quick.reply
-    assert 0.15 < time.perf_counter() - began_s < 0.6
+    assert 0.15 < time.perf_counter() - began_s < 10
     assert (len(queue), queue.rejected, queue.work_ms) == (0, 2, 0)
 
 

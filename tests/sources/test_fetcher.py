@@ -150,9 +150,9 @@ async def test_a_content_length_above_the_limit_is_rejected_immediately(
     """check_19"""
     server.responses["/"] = reply(PNG, Content_Length="999999999999")
     started = time.monotonic()
-    source = make_source(policy_for(server, limit_bytes=LIMIT))
+    source = make_source(policy_for(server, limit_bytes=LIMIT, first_byte_s=60.0, total_s=60.0))
     assert isinstance(await problem_of(source, server.url("/")), SourceTooLarge)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10
 
 
 async def test_bytes_after_the_content_length_are_ignored(source: WebSource, server: Origin) -> None:
@@ -243,10 +243,10 @@ async def test_an_origin_that_never_responds_is_left_after_first_byte_s(
         await asyncio.Event().wait()
 
     server.responses["/"] = never
-    source = make_source(policy_for(server, first_byte_s=0.2, total_s=3.0))
+    source = make_source(policy_for(server, first_byte_s=0.2, total_s=60.0))
     started = time.monotonic()
     assert isinstance(await problem_of(source, server.url("/")), SourceTimeout)
-    assert 0.15 < time.monotonic() - started < 1.0
+    assert 0.15 < time.monotonic() - started < 10
 
 
 async def test_a_body_that_stalls_is_aborted(make_source: MakeSource, server: Origin) -> None:
@@ -257,10 +257,10 @@ async def test_a_body_that_stalls_is_aborted(make_source: MakeSource, server: Or
         await asyncio.Event().wait()
 
     server.responses["/"] = stall
-    source = make_source(policy_for(server, first_byte_s=0.2, total_s=3.0))
+    source = make_source(policy_for(server, first_byte_s=0.2, total_s=60.0))
     started = time.monotonic()
     assert isinstance(await problem_of(source, server.url("/")), SourceTimeout)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 10
 
 
 async def test_a_slow_body_is_aborted_after_total_s(
@@ -272,18 +272,18 @@ async def test_a_slow_body_is_aborted_after_total_s(
     async def drip(_: ReceivedRequest, send: Send) -> None:
         nonlocal pieces_sent
         await send(reply(PNG, Content_Length="99999"))
-        for _n in range(100):
+        for _n in range(5000):
             await send(b"x")
             pieces_sent += 1
             await asyncio.sleep(0.02)
 
     server.responses["/"] = drip
-    source = make_source(policy_for(server, first_byte_s=0.15, total_s=0.25))
+    source = make_source(policy_for(server, first_byte_s=0.75, total_s=1.0))
     started = time.monotonic()
     problem = await problem_of(source, server.url("/"))
     assert isinstance(problem, SourceTimeout)
     assert problem.detail == "the image's server took too long"
-    assert 0.2 < time.monotonic() - started < 1.0
+    assert 0.95 < time.monotonic() - started < 10
     assert pieces_sent >= 4
     assert len(originals) == 0
 
@@ -292,26 +292,26 @@ async def test_slow_headers_are_aborted(make_source: MakeSource, server: Origin)
     """check_20: single bytes of the headers do not extend the timeout."""
 
     async def drip(_: ReceivedRequest, send: Send) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200:
+        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 5000:
             await send(bytes([byte]))
             await asyncio.sleep(0.02)
 
     server.responses["/"] = drip
-    source = make_source(policy_for(server, connect_s=0.1, first_byte_s=0.15, total_s=5.0))
+    source = make_source(policy_for(server, connect_s=0.1, first_byte_s=0.15, total_s=60.0))
     started = time.monotonic()
     assert isinstance(await problem_of(source, server.url("/")), SourceTimeout)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 10
 
 
 async def test_redirects_share_total_s(make_source: MakeSource, server: Origin) -> None:
     """check_20"""
 
     async def slowly(request: ReceivedRequest, send: Send) -> None:
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.75)
         await send(reply(b"", 302, Location=request.path + "x"))
 
     server.responses |= {"/" + "x" * n: slowly for n in range(5)}
-    source = make_source(policy_for(server, first_byte_s=0.4, total_s=0.6))
+    source = make_source(policy_for(server, first_byte_s=1.75, total_s=2.0))
     assert isinstance(await problem_of(source, server.url("/")), SourceTimeout)
     assert len(server.requests) == 3
 
@@ -323,10 +323,10 @@ async def test_a_look_up_without_an_answer_times_out(originals: OriginalCache) -
         await asyncio.Event().wait()
         return []
 
-    source = WebSource(Policy(open=True, connect_s=0.2, total_s=3.0), originals, network=NetworkAccess(never))
+    source = WebSource(Policy(open=True, connect_s=0.2, total_s=60.0), originals, network=NetworkAccess(never))
     started = time.monotonic()
     assert isinstance(await problem_of(source, "http://slow.example/"), SourceTimeout)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 10
     await source.close()
 
 
