@@ -28,6 +28,7 @@ from PIL import Image
 from cropmark.library.results import FolderResults
 from cropmark.model.formats import Format
 from tests.builders import wait_until
+from tests.hostile.slowness import slowness
 from tests.web.server_process import Running, running
 
 KEY = "a-key-of-more-than-fifteen-characters"
@@ -683,7 +684,7 @@ def test_hits_stay_fast_while_30_mb_are_posted(server: Running, tmp_path: Path) 
         "    print(answer.status, len(answer.read()), flush=True)\n"
     )
     connection = http.client.HTTPConnection(host, int(port))
-    times_ms = []
+    slow, times_ms = slowness(), []
     with subprocess.Popen([sys.executable, "-c", poster], stdout=subprocess.PIPE, text=True) as posting:
         while posting.poll() is None:
             started = time.perf_counter()
@@ -697,7 +698,7 @@ def test_hits_stay_fast_while_30_mb_are_posted(server: Running, tmp_path: Path) 
     times_ms.sort()
     assert len(times_ms) > 300
     # Parsed in one piece, such a body would block all requests for half a second. The limit allows for other load.
-    assert times_ms[int(len(times_ms) * 0.99)] < 30
+    assert times_ms[int(len(times_ms) * 0.99)] < 30 * max(slow, slowness())
     assert _memory_mb(server) < 200
 
 
