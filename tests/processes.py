@@ -27,6 +27,11 @@ def children(pid: int) -> set[int]:
     return {child for child, (state, parent, _) in _processes() if parent == pid and state != "Z"}
 
 
+def renderers(pid: int) -> set[int]:
+    """Ids of the running renderers of a front, without the process that forks them."""
+    return {child for child in children(pid) if Path(f"/proc/{child}/comm").read_text() == "cropmark-render\n"}
+
+
 def resident_bytes(pid: int) -> int:
     """The memory that a process holds; 0 if it has ended."""
     try:

@@ -27,6 +27,7 @@ from cropmark.plan.plan import Order
 from cropmark.ports import Passthrough, Rendered
 from cropmark.renderers.process import COMMAND, ENVIRONMENT, ProtocolError, WorkerExited, WorkerProcess
 from cropmark.renderers.protocol import Failure
+from cropmark.renderers.starters import NewProcess
 from cropmark.renderers.tasks import Message, Render, Sandbox, Setup
 from tests.hostile import seeds
 from tests.hostile.make import CRASHERS, changed, gifs
@@ -134,7 +135,7 @@ class Fuzz:
 
     async def _ready(self) -> WorkerProcess:
         if self.process is None:
-            self.process = WorkerProcess(COMMAND, ENVIRONMENT, 256 * 2**20)
+            self.process = await WorkerProcess.start(NewProcess(COMMAND, ENVIRONMENT), 256 * 2**20)
             await self.process.set_up(Setup(Sandbox.TRY, memory_bytes=MEMORY, reads_svg=True))
         return self.process
 

@@ -27,6 +27,7 @@ if sys.platform != "linux":
     pytest.skip("only Linux has seccomp and Landlock", allow_module_level=True)
 
 PRISONER = (sys.executable, "-I", str(Path(__file__).with_name("prisoner.py")))
+FORKED_PRISONER = (*PRISONER[:-1], str(Path(__file__).with_name("forks.py")), "prisoner")
 
 NOT_PERMITTED = {"EPERM"}
 OTHER_ERRORS = {"clone3": {"ENOSYS"}}  # makes libraries use clone(), which the filter can check
@@ -40,9 +41,12 @@ async def probed(pool: Pool, says: Says) -> Mapping[str, Mapping[str, str]]:
 
 
 @pytest.mark.parametrize("untrusted", [False, True])
-async def test_nothing_can_be_reached_from_any_thread(started: Started, says: Says, untrusted: bool) -> None:
+@pytest.mark.parametrize("command", [PRISONER, FORKED_PRISONER], ids=["new process", "fork"])
+async def test_nothing_can_be_reached_from_any_thread(
+    started: Started, says: Says, command: tuple[str, ...], untrusted: bool
+) -> None:
     """check_26: from the first thread, an older and a newer thread than the sandbox, each attempt fails with EPERM."""
-    pool = await started(command=PRISONER, sandbox=Sandbox.REQUIRE)
+    pool = await started(command=command, forks=command is FORKED_PRISONER, sandbox=Sandbox.REQUIRE)
     rendered = await pool.render([says("probe")], Plan(), untrusted=untrusted)
     assert isinstance(rendered, Rendered)
     found = json.loads(rendered.body.removeprefix(JPEG))

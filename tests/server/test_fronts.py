@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.builders import make_images, wait_until
-from tests.processes import children, is_running
+from tests.processes import children, is_running, renderers
 from tests.server.test_shared_cache import cache_status, metric
 from tests.web.server_process import Running, running
 
@@ -53,7 +53,7 @@ def test_two_fronts_are_one_server(server: Running) -> None:
     supervisor = server.process.pid
     fronts = children(supervisor)
     assert len(fronts) == 2
-    assert sum(len(children(front)) for front in fronts) == 2  # renderers are split
+    assert sum(len(renderers(front)) for front in fronts) == 2  # renderers are split
     statuses(server, "/fastly/wide.jpg?width=20")
     before = metric(server, RENDERS)
     with ThreadPoolExecutor(8) as pool:  # new connections, so both fronts get some
@@ -92,11 +92,11 @@ def _a_killed_front_is_replaced(server: Running, fronts: set[int]) -> bool:
     killed = min(fronts)  # the second one, which is started first
     original = server.log.with_suffix("") / "originals" / "front-1" / "missed.body"
     original.touch()
-    renderers = children(killed)
+    ended = children(killed)
     os.kill(killed, signal.SIGKILL)
     assert server.get("/fastly/wide.jpg?width=20").status_code == 200
     wait_until(lambda: len(children(server.process.pid) - {killed}) == 2, 30)
-    wait_until(lambda: not any(map(is_running, renderers)))
+    wait_until(lambda: not any(map(is_running, ended)))
     assert statuses(server, "/fastly/wide.jpg?width=20")
     assert not original.exists()
     return sum(map(float, requests.findall(server.get("/metrics").text))) > before

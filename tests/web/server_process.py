@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from tests.command import Command, start
-from tests.processes import children
+from tests.processes import renderers
 
 TOKEN = "test-admin-token-0123456789abcdef"
 _ADDRESS = re.compile(r"Listening on (http://\S+?)/?\s")
@@ -56,7 +56,7 @@ class Running:
 
     def renderers(self) -> list[int]:
         """Process ids of the server's renderers."""
-        return sorted(children(self.process.pid))
+        return sorted(renderers(self.process.pid))
 
 
 @contextmanager

@@ -94,7 +94,7 @@ async def _import(
     from cropmark.server.components import build_pool
 
     records: list[ImportRecord] = []
-    pool = build_pool(settings)
+    pool = build_pool(settings, forks=True)
     await pool.start()
     try:
         with progress_bar("importing", len(files)) as advance:
@@ -237,7 +237,7 @@ async def _replace(
     from cropmark.library.bulk_import import UnknownType, inspect, open_file
     from cropmark.server.components import build_pool
 
-    pool = build_pool(settings)
+    pool = build_pool(settings, forks=True)
     await pool.start()
     try:
         source = open_file(file)

@@ -109,7 +109,7 @@ async def _replay(
 
     known = {key for key, result in results.by_key.items() if result.outcome.is_final}
     waiting = [target for target in read.targets if target.key not in known]
-    pool = build_pool(settings)
+    pool = build_pool(settings, forks=True)
     await pool.start()
     total = len(read.targets)
     try:

@@ -25,7 +25,7 @@ from cropmark.renderers.cost import CostModel, Estimate, cost_name
 from cropmark.renderers.failures import Failures, stopping
 from cropmark.renderers.group import ExitReason, WorkerGroup, WorkerSpec
 from cropmark.renderers.memory import MIN_GRANT_BYTES, MemoryBudget, OomKills, never_fits, out_of_memory
-from cropmark.renderers.pool_config import PoolConfig
+from cropmark.renderers.pool_config import PoolConfig, starter_for
 from cropmark.renderers.process import ProtocolError, WorkerExited, WorkerProcess
 from cropmark.renderers.protocol import Failure, NeedsMemory, Ready, Reply
 from cropmark.renderers.quarantine import Quarantine
@@ -58,7 +58,8 @@ class Dispatcher:
             reads_svg=config.reads_svg,
             frame_cache_bytes=config.frame_cache_bytes,
         )
-        spec = WorkerSpec(config.command, config.environment, setup, config.max_body_bytes)
+        self._starter = starter_for(config)
+        spec = WorkerSpec(self._starter, setup, config.max_body_bytes)
         untrusted_spec = replace(spec, setup=replace(setup, frame_cache_bytes=0))
         analysis_spec = replace(spec, setup=replace(setup, with_analysis=True, frame_cache_bytes=0))
         group = partial(WorkerGroup, on_change=self._dispatch, measures_memory=self._memory.is_limited)
@@ -86,6 +87,7 @@ class Dispatcher:
             run.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await asyncio.gather(*(group.close() for group in self._groups.values()))
+        await self._starter.close()
 
     def state(self) -> PoolState:
         restarts: Counter[ExitReason] = Counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
 
@@ -13,13 +13,12 @@ import structlog
 
 from cropmark.renderers.process import ExitStatus, ProtocolError, WorkerExited, WorkerProcess
 from cropmark.renderers.protocol import Ready
+from cropmark.renderers.starters import START_TIMEOUT_S, Starter
 from cropmark.renderers.tasks import Sandbox, Setup
 from cropmark.runtime import cgroups
 
 log = structlog.get_logger("cropmark.renderers")
 
-START_TIMEOUT_S = 20.0
-"""A start takes 0.1 s; on a machine that swaps it can take 100 times as long."""
 IDLE_TIMEOUT_S = 60.0
 MAX_START_FAILURES = 3
 START_BYTES, ANALYSIS_START_BYTES = 25_000_000, 62_000_000
@@ -47,10 +46,9 @@ class WorkerStartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """The command, environment and setup of a group's workers."""
+    """The starter of a group's workers, and their setup."""
 
-    command: Sequence[str]
-    environment: Mapping[str, str]
+    starter: Starter
     setup: Setup
     max_body_bytes: int
 
@@ -216,9 +214,9 @@ class WorkerGroup:
     async def _start_worker(self) -> None:
         """Start a worker and make it available. Raises WorkerStartError."""
         try:
-            process = WorkerProcess(self._spec.command, self._spec.environment, self._spec.max_body_bytes)
+            process = await WorkerProcess.start(self._spec.starter, self._spec.max_body_bytes)
         except OSError as error:
-            raise self._start_failure(str(error)) from error
+            raise self._start_failure(": ".join((str(error), *getattr(error, "__notes__", ())))[-1000:]) from error
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 self.ready = await process.set_up(self._spec.setup)

@@ -65,6 +65,13 @@ def load_handler(setup: Setup) -> TaskHandler:
     return run_with_analysis
 
 
+def preload() -> None:
+    """Load all that does not depend on a Setup, for the process that forks workers. Starts no thread."""
+    load.prepare()
+    import_module("numpy.fft")
+    library_versions()
+
+
 def drop_frames() -> None:
     """Free the cached frames. The worker calls it when it has received no task for a while."""
     _FRAMES.clear()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cropmark.model.formats import CmykConversion
 from cropmark.renderers.process import COMMAND, ENVIRONMENT
+from cropmark.renderers.starters import FORK_SERVER, ForkServer, NewProcess, Starter
 from cropmark.renderers.tasks import Isolation, Sandbox
 
 
@@ -39,5 +41,15 @@ class PoolConfig:
     """The part of `total_memory_bytes` that a full memory cache of the front process takes."""
     max_body_bytes: int = 256 * 2**20
     """Largest rendition that is accepted from a worker."""
-    command: Sequence[str] = COMMAND
+    forks: bool = False
+    """True: workers are forks of one process, which makes this process a subreaper. Without effect except on Linux."""
+    command: Sequence[str] | None = None
+    """The command that starts a worker, or with `forks` the process that forks them; None: cropmark's own."""
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
+
+
+def starter_for(config: PoolConfig) -> Starter:
+    """The way in which the workers are started."""
+    if config.forks and sys.platform == "linux":
+        return ForkServer(config.command or FORK_SERVER, config.environment)
+    return NewProcess(config.command or COMMAND, config.environment)

@@ -8,14 +8,14 @@ import math
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cropmark.renderers import reply_parser, transport
 from cropmark.renderers.protocol import Ready, Reply
+from cropmark.renderers.starters import Child, Starter
 from cropmark.renderers.tasks import Message, Setup, Task
 from cropmark.renderers.transport import CHUNK_BYTES, REPLY_PREFIX, ProtocolError, RawReply
 
@@ -62,37 +62,38 @@ class ExitStatus:
 class WorkerProcess:
     """A worker process. It executes one task at a time and must be discarded after the first error."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], max_body_bytes: int) -> None:
-        """Start the process. Blocks for about a millisecond. Raises OSError."""
+    def __init__(self, child: Child, end: socket.socket, stderr: int, max_body_bytes: int) -> None:
+        self._process = child
+        self._socket = end
+        self._stderr = stderr
+        self._stderr_tail = b""
         self._max_body_bytes = max_body_bytes
         self.has_models = False
         self.cached_name: str | None = None
         """The name of the source of the last task, if the worker may still have frames of this source in memory."""
         self.idle_bytes = 0
         """Memory that the process had before the task that it runs now."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._stderr, their_stderr = os.pipe()
-        self._stderr_tail = b""
-        os.set_blocking(self._stderr, False)
+
+    @classmethod
+    async def start(cls, starter: Starter, max_body_bytes: int) -> WorkerProcess:
+        """Start the process. Raises OSError."""
+        end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        stderr, their_stderr = os.pipe()
+        os.set_blocking(stderr, False)
         os.set_blocking(their_stderr, False)  # output that does not fit is dropped: a worker never waits for a reader
-        self._socket.setblocking(False)
+        end.setblocking(False)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the command comes from our configuration
-                command,
-                stdin=theirs.fileno(),
-                # Not closed: the first source would become descriptor 1, and a library's output would go into it.
-                stdout=their_stderr,
-                stderr=their_stderr,
-                env=dict(environment),
-                cwd="/",
-                start_new_session=True,  # Ctrl-C in a terminal signals the front only, which then closes workers
-            )
-        except BaseException:
-            self._close()
+            child = await starter.start(theirs.fileno(), their_stderr)
+        except BaseException as error:
+            end.close()
+            with contextlib.suppress(OSError):
+                error.add_note(os.read(stderr, 64 * 1024)[-_TAIL_BYTES:].decode("utf-8", "replace").strip())
+            os.close(stderr)
             raise
         finally:
             theirs.close()
             os.close(their_stderr)
+        return cls(child, end, stderr, max_body_bytes)
 
     @property
     def pid(self) -> int:
@@ -210,8 +211,8 @@ class WorkerProcess:
             await self._wait_exit(math.inf)
         self._read_stderr()
         self._close()
-        code = self._process.returncode
-        return ExitStatus(code, killed, self._stderr_tail.decode("utf-8", "replace").strip())
+        assert self._process.returncode is not None
+        return ExitStatus(self._process.returncode, killed, self._stderr_tail.decode("utf-8", "replace").strip())
 
     async def _wait_exit(self, within_s: float) -> bool:
         """True if the process exits within `within_s`."""

@@ -93,6 +93,13 @@ def confine(policy: Sandbox) -> tuple[str, ...]:
     return (*missing, *_open_holes())
 
 
+def preload() -> None:
+    """Import the libraries of confine(), for the process that forks workers."""
+    if sys.platform == "linux":
+        import landlockpy  # noqa: F401, PLC0415
+        import seccompy  # noqa: F401, PLC0415
+
+
 def _forbid_paths(landlockpy: Any) -> None:
     scopes = landlockpy.Scope.ABSTRACT_UNIX_SOCKET | landlockpy.Scope.SIGNAL
     with landlockpy.Ruleset(scoped=scopes) as ruleset:

@@ -82,7 +82,7 @@ async def open_components(settings: Settings, listening: str, stack: AsyncExitSt
         stack.push_async_callback(link.close)
     caches = TieredCaches(await _tiers(settings, kept))
     stack.push_async_callback(caches.close)
-    pool = build_pool(settings)
+    pool = build_pool(settings, forks=True)
     await _start(pool)
     stack.push_async_callback(pool.close)
     pipeline = build_pipeline(settings, caches, pool, metrics, history, _render_locks(settings, link, kept))
@@ -106,8 +106,8 @@ async def open_components(settings: Settings, listening: str, stack: AsyncExitSt
     )
 
 
-def build_pool(settings: Settings) -> Pool:
-    """The pool of renderers, which is not started yet."""
+def build_pool(settings: Settings, *, forks: bool = False) -> Pool:
+    """The pool of renderers, which is not started yet. `forks` is for commands only: see PoolConfig.forks."""
     config = PoolConfig(
         settings.renderers or cgroups.cores(),
         queue_limit=settings.queue_limit,
@@ -122,6 +122,7 @@ def build_pool(settings: Settings) -> Pool:
         allow_vulnerable_libraries=settings.allow_vulnerable_libraries,
         cmyk=CmykConversion(settings.cmyk),
         reads_svg="rasterize" in (settings.svg, *(site.svg for site in settings.site)),
+        forks=forks,
     )
     no_models_reason = f"content analysis is {'not installed' if settings.smart_crop else 'switched off'}"
     return Pool(config, models=model_loader(settings), no_models_reason=no_models_reason)
