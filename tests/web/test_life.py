@@ -24,7 +24,7 @@ from cropmark.config.loader import LoadedSettings, Settings
 from cropmark.runtime.connections import Connections
 from cropmark.server.reloads import Generation, Reloader, SwappableApp
 from tests.builders import make_images, until, wait_until
-from tests.processes import exists
+from tests.processes import is_running
 from tests.web.local_server import local_server
 from tests.web.server_process import TOKEN, Running, running
 
@@ -182,7 +182,7 @@ def test_kill_9_of_the_server_under_load(folder: Path, tmp_path: Path) -> None:
             with pytest.raises((httpx.HTTPError, ExceptionGroup)):
                 asyncio.run(_load_and_kill_server(server, widths, after))
             pids = server.renderers()
-            wait_until(lambda pids=pids: not any(exists(pid) for pid in pids))  # type: ignore[misc]  # bound now
+            wait_until(lambda pids=pids: not any(is_running(pid) for pid in pids))  # type: ignore[misc]  # bound now
     with running(str(folder), cache=tmp_path / "cache") as server:
         replies = {w: server.get(f"/fastly/wide.jpg?width={w}&format=png") for w in widths}
     assert {a.status_code for a in replies.values()} == {200}
