@@ -54,7 +54,7 @@ REJECTED = [
     ('{"source": 3}',                                   "line 1: expected text in"),
     ('{"query": "width=3"}',                            "line 1: expected either source or url"),
     ('{"source": "a", "url": "/fastly/a"}',             "line 1: expected either source or url"),
-    ('{"url": "/fastly/a", "query": "width=3"}',        "line 1: a url has its query and dialect in itself"),
+    ('{"url": "/fastly/a", "query": "width=3"}',        "line 1: a line with url must not have query or dialect, which are parts of the URL"),
     ('{"url": "/other/a.jpg?width=3"}',                 "line 1: unknown dialect 'other' | fix: write one of fastly"),
     ('{"url": "/pixlab/crop?img=x"}',                   "line 1: unknown dialect 'pixlab'"),
     ('{"url": "http://[::1/fastly/a"}',                 "line 1: url: Invalid IPv6 URL"),

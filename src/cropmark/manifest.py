@@ -139,7 +139,9 @@ def _request(number: int, fields: Mapping[str, str]) -> tuple[str, str, str]:
         query = fields.get("query", "").removeprefix("?")
         return fields.get("dialect", DEFAULT_DIALECT), fields["source"].removeprefix("/"), query
     if not {"query", "dialect"}.isdisjoint(fields):
-        raise BadRequest(f"line {number}: a url has its query and dialect in itself", fix=_EXPECTED)
+        raise BadRequest(
+            f"line {number}: a line with url must not have query or dialect, which are parts of the URL", fix=_EXPECTED
+        )
     try:
         parts = urlsplit(fields["url"])
     except ValueError as error:

@@ -187,7 +187,7 @@ def test_a_worker_without_the_credentials(client: Any, tmp_path: Path, monkeypat
     (tmp_path / "m.csv").write_text("source,output\na.jpg,b.jpg\n")
     found = batch(client, tmp_path / "m.csv", "--out", "s3://pictures/web")
     assert found.exit_code == 1
-    assert "--out: no credentials for it in the environment" in found.stderr
+    assert "--out: the environment has no credentials for this store" in found.stderr
 
 
 def test_no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

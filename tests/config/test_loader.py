@@ -99,7 +99,7 @@ CHECKED = [
     ("port = 1\ndatabase_url = 'nonsense'\n",                    2,    ("database_url: not a valid URL", "postgresql://")),
     ("port = 1\ndatabase_url = 'mysql://a/b'\n",                 2,    ("database_url: mysql is not supported", "postgresql://")),
     ("port = 1\nlibrary_store = 'b/p'\n",                        2,    ("library_store: ", "s3://bucket/prefix")),
-    ("port = 1\nlibrary_store = 's3://b/p'\n",                   2,    ("library_store: no credentials for it in the environment", "AWS_ACCESS_KEY_ID")),
+    ("port = 1\nlibrary_store = 's3://b/p'\n",                   2,    ("library_store: the environment has no credentials for this store", "AWS_ACCESS_KEY_ID")),
     ("port = 1\npixlab_store = 'nonsense'\n",                    2,    ("pixlab_store: ", "s3://bucket/prefix")),
     ("port = 1\nhost = 'http://x'\n",                            2,    ("host: http://x is not an address of this machine", "write 127.0.0.1")),
     ("admin_token = 'short'\n",                                  1,    ("admin_token: expected at least 15 characters, got 5", "openssl rand")),

@@ -78,7 +78,7 @@ def test_one_port_for_both_is_found(tmp_path: Path) -> None:
     config.write_text("port = 8123\nadmin_port = 8123\n")
     found = [str(issue) for issue in find_issues(load_settings(config, {}))]
     assert len(found) == 1
-    assert "cropmark.toml:2: admin_port: 8123 is also port" in found[0]
+    assert "cropmark.toml:2: admin_port: 8123 is also the value of port" in found[0]
 
 
 def test_signing_in_leads_to_a_page_of_this_port(server: Running) -> None:

@@ -36,7 +36,7 @@ def check_bounds(raw: str) -> str:
     if len(raw) > MAX_QUERY_CHARS:
         raise BadRequest(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
     if raw.count("&") >= MAX_PAIRS:
-        raise BadRequest(f"the query has more than {MAX_PAIRS} parameters", fix="leave out those that do nothing")
+        raise BadRequest(f"the query has more than {MAX_PAIRS} parameters", fix="leave out those without effect")
     return raw
 
 
@@ -62,7 +62,7 @@ def is_blank(text: str) -> bool:
 def split_items(parameter: str, text: str) -> tuple[str, ...]:
     """The items of a comma-separated list, without surrounding blanks. Raises BadValue above MAX_ITEMS."""
     if text.count(",") >= MAX_ITEMS:
-        raise BadValue(parameter, text, expected=f"at most {MAX_ITEMS} items", fix="leave out those that do nothing")
+        raise BadValue(parameter, text, expected=f"at most {MAX_ITEMS} items", fix="leave out those without effect")
     return tuple(item.strip(" \t") for item in text.split(","))
 
 

@@ -45,7 +45,7 @@ def create(transaction: WriteTransaction, kind: KeyKind, name: str, scope: KeySc
         )
     digest = digest_of(secret)
     if transaction.connection.execute(select(keys.c.id).where(keys.c.digest == digest)).first():
-        raise BadRequest("this key exists already", fix="choose another, or use a generated key")
+        raise BadRequest("a key with this secret exists already", fix="choose another, or use a generated key")
     row: dict[str, Any] = {
         "id": secrets.token_hex(6),
         "kind": kind.value,

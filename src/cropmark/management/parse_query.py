@@ -50,7 +50,7 @@ def _read_filter(text: str) -> tuple[tuple[str, str | bool], ...]:
         raise InvalidField(f"query: expected an object with some of {', '.join(_FILTER_FIELDS)}", parameter="query")
     for name, value in wanted.items():
         if not isinstance(value, bool if name == "is_dir" else str):
-            raise InvalidField(f"query: {name}: only equality is known", parameter="query")
+            raise InvalidField(f"query: {name}: only equality is supported", parameter="query")
         if isinstance(value, str):
             read_text(value, name, MAX_NAME_CHARS, least=0)
     return tuple(wanted.items())

@@ -47,9 +47,9 @@ def read_urls(name: str) -> list[str]:
     for url in _urls(_text(_read(name), name), name):
         found[url] = None
         if len(found) > MAX_URLS:
-            raise BadRequest(f"{name} has more than {MAX_URLS:,} URLs", fix="warm them by several lists")
+            raise BadRequest(f"{name} has more than {MAX_URLS:,} URLs", fix="split the list")
     if not found:
-        raise BadRequest(f"{name} has no URLs", fix="write one URL a line, or name a sitemap or a manifest")
+        raise BadRequest(f"{name} has no URLs", fix="write one URL per line, or name a sitemap or a manifest")
     return list(found)
 
 

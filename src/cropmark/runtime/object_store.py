@@ -210,7 +210,7 @@ def _check_credentials(scheme: str, setting: str, config: Mapping[str, str], *, 
         is_given = is_given or Path(_GOOGLE_DEFAULT_FILE).expanduser().is_file()
     if keys and not role and not is_given:
         raise StoreUnusable(
-            f"{setting}: no credentials for it in the environment",
+            f"{setting}: the environment has no credentials for this store",
             f"set {keys[0]} and the variables that belong to it, or set allow_instance_credentials = true",
         )
 

@@ -86,7 +86,9 @@ def _shared_cache_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
 def _port_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:
     port = loaded.settings.admin_port
     if port and port == loaded.settings.port and socket_path(loaded.settings.host) is None:
-        yield ConfigIssue(loaded.location(("admin_port",)), f"admin_port: {port} is also port", "choose another port")
+        yield ConfigIssue(
+            loaded.location(("admin_port",)), f"admin_port: {port} is also the value of port", "choose another port"
+        )
 
 
 def _mount_issues(loaded: LoadedSettings) -> Iterator[ConfigIssue]:

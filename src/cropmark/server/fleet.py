@@ -144,7 +144,10 @@ def _open_cdn(parts: Components, sites: Sites, purger: SitePurger, stack: AsyncE
     if not settings.cdn_id or settings.cdn_token is None:
         raise StartupError("cdn needs cdn_id and cdn_token", "set CROPMARK_CDN_ID and CROPMARK_CDN_TOKEN")
     if not any(site.key_header for site in sites):
-        raise StartupError("cdn needs key_header: the CDN purges by its keys", 'set key_header = "surrogate-key"')
+        raise StartupError(
+            "cdn needs key_header, because the CDN purges by the keys in this header",
+            'set key_header = "surrogate-key"',
+        )
     from cropmark.fleet import cdn  # noqa: PLC0415 - loaded for a CDN only
 
     token = settings.cdn_token.get_secret_value()

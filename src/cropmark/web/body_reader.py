@@ -19,7 +19,7 @@ async def page_body(receive: Receive, limit_bytes: int, too_large: Problem) -> A
         async for piece in body_pieces(receive, limit_bytes, too_large):
             yield piece
     except TimeoutError as error:
-        raise BadRequest("the body came too slowly", fix="send it faster") from error
+        raise BadRequest("the body of the request arrived too slowly", fix="send it faster") from error
 
 
 async def body_pieces(receive: Receive, limit_bytes: int, too_large: Problem) -> AsyncGenerator[bytes, None]:

@@ -101,7 +101,9 @@ def _told(asked: ExplainedRequest) -> Explanation:
 async def _frame_picture(context: AdminContext, asked: ExplainedRequest, count: int) -> Response:
     order = asked.site.dialect.order(asked.request)
     if isinstance(order, DialectResponse):
-        raise BadRequest(f"this URL returns no image but status {order.status}", fix="use another query")
+        raise BadRequest(
+            f"this URL returns a response with status {order.status}, not an image", fix="use another query"
+        )
     drawn = frame_order(asked.site.adapted(order), count)
     delivered = await context.pipeline.deliver(asked.site.source, drawn)
     return Response(delivered.body, media_type=delivered.record.media_type, headers=PAGE_HEADERS)

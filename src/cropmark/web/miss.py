@@ -234,7 +234,7 @@ class MissPath:
         if quota.exceeded:
             raise TooManyRequests(
                 f"expected at most {quota.limit} requests a second that miss the cache",
-                fix="come back in a second",
+                fix="send the request again after a second",
                 retry_after_s=quota.retry_after_s,
             )
 

@@ -101,7 +101,7 @@ async def _refused(context: AdminContext, request: Request) -> Response | None:
 async def _sent(context: AdminContext, request: Request) -> AsyncIterator[_Sent]:
     """The request with its image, which is deleted at the end."""
     if context.uploads is None:
-        raise NotFound("this server takes no images", fix="choose an image of the folder")
+        raise NotFound("this server accepts no uploads of the playground", fix="choose an image of the folder")
     asked = explained_url(context, request, request.scope["query_string"], endpoints=True)
     upload = context.uploads.new_writer(MAX_UPLOAD_BYTES)
     too_large = SourceTooLarge(f"expected an image of at most {MAX_UPLOAD_BYTES:,} bytes", fix="send a smaller one")

@@ -101,7 +101,7 @@ def check_same_origin(request: Request) -> None:
         is_own = origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
         site = "same-origin" if is_own else "cross-site"
     if site not in (None, "same-origin", "none"):
-        raise Forbidden("this page is not for other sites", fix="open it in a tab of its own")
+        raise Forbidden("this page may not be requested by the page of another site", fix="open it in a tab of its own")
 
 
 def _destination(request: Request, given: str) -> str:

@@ -81,7 +81,7 @@ def _publish_scope(parsed: ParsedParams, request: ImageRequest, settings: Conten
     environment = params.ENVIRONMENT.of(parsed)
     branch = params.BRANCH.of(parsed) or "main"
     if environment is None and settings.require_environment:
-        raise BadRequest("an environment is needed here", fix="add environment=…", parameter="environment")
+        raise BadRequest("the query must name an environment", fix="add environment=…", parameter="environment")
     if settings.environments is None:
         return PublishScope(environment, branch, params.ACCESS_TOKEN.of(parsed), _management_token(request))
     if environment is not None and environment not in settings.environments:

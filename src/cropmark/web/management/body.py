@@ -54,7 +54,7 @@ async def read_body(
             return await _form(receive, content_type, limit_bytes, cleanup)
         return ParsedBody(_object(b"".join([piece async for piece in _parser_pieces(receive, JSON_BYTES)])))
     except TimeoutError as error:
-        raise InvalidField("the body came too slowly", fix="send it faster") from error
+        raise InvalidField("the body of the request arrived too slowly", fix="send it faster") from error
 
 
 async def inspect_upload(file: UploadFile, renderers: Renderers) -> UploadedFile:

@@ -203,7 +203,9 @@ class ManagementEndpoint:
         quota = await context.limiter.hit(self._rate_key(route.method), context.requests_per_s, window_s=1)
         if quota.exceeded:
             raise TooManyRequests(
-                f"expected at most {quota.limit} requests a second", fix="come back in a second", retry_after_s=1
+                f"expected at most {quota.limit} requests a second",
+                fix="send the request again after a second",
+                retry_after_s=1,
             )
 
     async def _with_body(

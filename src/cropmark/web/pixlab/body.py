@@ -35,7 +35,7 @@ async def read_fields(receive: Receive, reader: BodyReader, limit_bytes: int) ->
     except Problem as problem:
         reader.fields.abort(problem)
     except TimeoutError:
-        reader.fields.abort(BadRequest("the body came too slowly", fix="send it faster"))
+        reader.fields.abort(BadRequest("the body of the request arrived too slowly", fix="send it faster"))
     return reader.fields.result()
 
 
@@ -213,4 +213,4 @@ def _unquote(text: bytes) -> bytes:
 
 
 def _invalid_multipart() -> BadRequest:
-    return BadRequest("expected a whole multipart body", fix="let the client library write it")
+    return BadRequest("expected a complete multipart body", fix="let the client library write it")
