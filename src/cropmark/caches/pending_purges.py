@@ -60,7 +60,8 @@ class PendingPurges:
         self._written: dict[Digest, int] = {}
         """For each key that was written while purges were pending: the last purge that had begun at that time."""
         self._renewed: dict[Digest, int] = {}
-        """For each order with a new rendition since purges are pending, the last purge that had been added by then."""
+        """For each order that got a new rendition while purges were pending: the last purge that had been added at that
+        time."""
         self.may_remove = threading.Event()
         """Cleared while entries are counted, so that no removal delays the caller that waits for the count."""
         self.may_remove.set()

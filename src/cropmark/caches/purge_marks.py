@@ -27,9 +27,9 @@ from cropmark.runtime.purge_log import START, LatestPurges, Position, read_posit
 
 FOLDER: Final = "purges"
 REFRESH_S: Final = 5.0
-"""A lookup reads the marks again, in the background, if they were read at least this time ago."""
+"""Age of the last reading from which on a lookup lets the marks be read again, in the background."""
 STALE_S: Final = 15.0
-"""A lookup waits until the marks have been read again if they were read at least this time ago."""
+"""Age of the last reading from which on a lookup waits until the marks have been read again."""
 
 MAX_MARKS: Final = 16_384
 """Largest number of prefixes in memory."""

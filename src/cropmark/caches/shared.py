@@ -70,7 +70,7 @@ class SharedCache:
         now: Callable[[], float] = time.time,
         history: PurgeHistory | None = None,
     ) -> None:
-        """`history` has the purges of all servers: it shows if an entry's server did not know a purge yet."""
+        """`history` has the purges of all servers. It shows if the server of an entry did not know a purge yet."""
         self._store = store
         self._history = history
         self._queue_bytes = queue_bytes

@@ -67,7 +67,7 @@ def _source_place(source: str | None, manifest: Path) -> str:
 
 
 def _pending(job: Job, manifest: Path) -> dict[str, Task]:
-    """The tasks of the manifest without a stored result. Prints the number of the others."""
+    """The tasks of the manifest without a stored result. Prints the number of tasks that have one."""
     from cropmark.batch.journal import journal_path, pending_tasks
     from cropmark.batch.output import open_output
     from cropmark.batch.tasks import new_tasks

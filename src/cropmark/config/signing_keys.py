@@ -14,7 +14,7 @@ from cropmark.web.routing import INFO_PREFIX, Mount, Router, host_name
 
 
 def site_keyring(settings: Settings, site: SiteSettings | None = None) -> Keyring | None:
-    """The keys of a site: those that the site configures, even an empty list, else the server's keys.
+    """The keys of a site: its own list, even if that is empty, or else the server's keys.
 
     None: URLs are not signed.
     """

@@ -15,14 +15,14 @@ from cropmark.engine.isobmff import Box, child, children, descendant, inner, who
 
 _FOREVER: Final = 0
 _REPEATED: Final = 1
-"""A flag of an edit list: it is repeated until the track ends."""
+"""A flag of an edit list. If it is set, the edit list is repeated until the track ends."""
 _MAX_PLAYS: Final = 65_535
 _SAMPLE_ENTRY_BYTES: Final = 78
 """The fields of a VisualSampleEntry before its boxes (ISO/IEC 14496-12, 12.1.3)."""
 
 
 def plays_of(data: bytes) -> int:
-    """The number of times that the sequence is shown; 0 for no end, and if the file does not say it."""
+    """The number of times that the sequence is shown; 0 if it is repeated forever, or if the file has no number."""
     try:
         track = descendant(data, whole(data), b"moov", b"trak")
         header, edits = child(data, track, b"tkhd"), descendant(data, track, b"edts", b"elst")

@@ -54,7 +54,8 @@ _is_enabled = False
 
 
 def enable() -> None:
-    """Let libvips draw SVGs in this process. Before the sandbox, because the first drawing opens files."""
+    """Let libvips draw SVGs in this process. Must be called before the sandbox, because the first drawing opens
+    files."""
     global _is_enabled  # noqa: PLW0603 - a process has one set of loaders
     pyvips.operation_block_set(LOADER_CLASS, False)
     _drawn(b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>').avg()
@@ -259,9 +260,9 @@ def _ratio(attributes: dict[str, str]) -> Fraction | None:
 
 
 def _embedded_pixels(url: str) -> int:
-    """The number of pixels of an image in a data URL; 0 for one that librsvg does not draw.
+    """The number of pixels of an image in a data URL; 0 for an image that librsvg does not draw.
 
-    Raises SourceUnusable for anything else, such as an SVG, which could hold further images.
+    Raises SourceUnusable for anything else, such as an SVG, which could contain further images.
     """
     head, _, body = url.partition(",")
     data = unquote_to_bytes(body)

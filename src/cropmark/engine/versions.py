@@ -125,7 +125,7 @@ def _motion_error(image: pyvips.Image) -> str:
 
 
 def _video_error(image: pyvips.Image) -> str:
-    """The error of writing an mp4, which nothing here can read."""
+    """The error of writing an mp4, or an empty text. The file is not read back, because nothing here reads mp4."""
     try:
         video.load_codec()
         video.encoded(DecodedImage((image, image.invert()), (100, 100)), Video())

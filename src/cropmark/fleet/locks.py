@@ -46,12 +46,12 @@ class RedisLocks:
         self._link = link
         self.longest_wait_s = lock_s
         self._ended: TTLCache[Digest, bool] = TTLCache(4096, lock_s)
-        """Keys of ended locks that this server knows: it looks into the cache before it acquires them."""
+        """Keys of ended locks that this server knows. Before it acquires such a lock again, it looks into the cache."""
 
     async def acquire(self, key: Digest) -> str | None:
         """The token of a new lock; empty if Redis is away. None if another server has the lock, or has just ended it.
 
-        In the last case the image may be in the cache.
+        If the lock has just ended, the image may be in the cache.
         """
         token = secrets.token_hex(8)
         is_known = key in self._ended

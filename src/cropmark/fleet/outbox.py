@@ -104,9 +104,9 @@ def _pid_of(name: str) -> int | None:
 
 @cache
 def _senders(folder: Path, pid: int) -> int:
-    """The descriptor of the file in which process `pid`, which is this one, has locked the byte at its id.
+    """The descriptor of a file in which this process, with the id `pid`, has locked the byte at the offset `pid`.
 
-    It stays open: closing the file, also through another descriptor, would release the lock. Raises OSError.
+    It stays open: closing the file, even through another descriptor, would release the lock. Raises OSError.
     """
     descriptor = os.open(folder / "senders", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with contextlib.suppress(OSError):  # a process of another container has this id, or locks fail

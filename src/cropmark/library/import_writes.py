@@ -86,7 +86,7 @@ def write_asset(
 ) -> None:
     """Insert the asset with its new versions and publications, or add them to it if the library has the asset.
 
-    Raises BadRequest if the uid is that of a folder, or of an asset in another stack or branch. Also raised if another
+    Raises BadRequest if another stack or branch has an asset with the uid, if a folder has the uid, or if another
     version has the id of a file.
     """
     connection, newest = transaction.connection, max(one.version.number for one in new)

@@ -111,7 +111,7 @@ def find(connection: Connection, address: Address, scope: PublishScope | None) -
 
 
 def find_stored(connection: Connection, address: Address, branch: str) -> FoundVersion | Problem:
-    """The version at the address, even if it is not published. It checks no permissions: it verifies imports."""
+    """The version at the address, even if it is not published. Used to verify imports: it checks no permissions."""
     match address:
         case ContentstackUrl():
             row = connection.execute(_version_query(address, branch, None)).first()

@@ -46,7 +46,7 @@ class LibraryHealth:
 
     reachable: bool
     ready: bool
-    """False if the database does not respond and the time has passed in which known assets are served without it."""
+    """False if the database does not respond, and the time is over in which known assets are served without it."""
     feed_age_s: float
     """Time since the last successful poll."""
     stale_uses: int

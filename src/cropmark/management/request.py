@@ -45,7 +45,7 @@ class ManagementRequest:
     body: Mapping[str, Any] = field(default_factory=dict)
     upload: UploadedFile | None = None
     strict_environments: bool = False
-    """True if publishing to an unknown environment is an error; otherwise it creates the environment."""
+    """True: publishing to an unknown environment is an error. False: it creates the environment."""
     reader: LibraryKey | None = None
     """The delivery token, if the request has one instead of a management token. It reads published assets only."""
 

@@ -110,7 +110,7 @@ class Delivered:
     """The open file of an original; the receiver closes it."""
     timing: Timing = Timing()
     stored: StoredRendition | None = None
-    """A rendition in an open file; the receiver closes it. Only if the context allows it."""
+    """A rendition in an open file, which the receiver closes. Only set if RequestContext.streams is true."""
 
     def close(self) -> None:
         """Close the open file, if there is one."""
@@ -205,7 +205,7 @@ class Pipeline:
     def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
         """A rendition that is available without waiting, and the name of its tier; else None.
 
-        Also None if a source must be opened to find its version.
+        None is also returned if a source must be opened to find its version.
         """
         versions = []
         for request in order.sources:

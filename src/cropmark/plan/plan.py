@@ -178,8 +178,7 @@ class Delivery:
     """Options of the response that do not change the image."""
 
     negotiated: bool = False
-    """The Accept header may influence the response. So it is sent with Vary, also if it is a fallback, a 304 or an
-    error."""
+    """The Accept header may influence the response. So every response has Vary, even a fallback, a 304 or an error."""
     not_negotiated_for: tuple[SourceFilter, ...] = ()
     """Sources that are not negotiated even if `negotiated` is set."""
     versioned: bool = False

@@ -52,7 +52,8 @@ class Job:
 
     @property
     def latest_start_s(self) -> float:
-        """Seconds after `queued_at_s` in which the task must start: half of the deadline or more, for any cost."""
+        """Seconds after `queued_at_s` in which the task must start: at least half of the deadline, even for a long
+        task."""
         return max(self.deadline_s - self.cost_ms / 1000, self.deadline_s / 2)
 
     @property

@@ -41,7 +41,7 @@ class Outcome(Enum):
     def is_final(self) -> bool:
         """False for an outcome after which a further run requests the URL again.
 
-        It may come from a server that was stopped or overloaded.
+        Such an outcome may be due to a server that was stopped or overloaded.
         """
         return self not in (Outcome.ERROR, Outcome.FAILED_THERE)
 

@@ -23,7 +23,7 @@ _IOVEC: Final = Struct("@PN")
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)
 _NOT_CACHED: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EAGAIN})
-"""EAGAIN: the data is not in the page cache. The others: the file system or the sandbox has no RWF_NOWAIT."""
+"""EAGAIN: the data is not in the page cache. Other errors: the file system or the sandbox lacks RWF_NOWAIT."""
 
 
 class FileState(NamedTuple):

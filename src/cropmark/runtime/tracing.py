@@ -28,7 +28,7 @@ _tracer: Any = None  # the SDK belongs to the extra `otel`, which may not be ins
 def start() -> Callable[[], None]:
     """Begin to export traces if an endpoint is configured; returns a function that ends the export.
 
-    That function first sends the spans that were not sent yet.
+    That function first sends the spans that are still waiting.
     """
     global _tracer  # noqa: PLW0603 - as the tracer provider of OpenTelemetry, one per process
     if not any(map(os.environ.get, _ENDPOINTS)) or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":

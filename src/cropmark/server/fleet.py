@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 async def open_purges(parts: Components, sites: Sites, stack: AsyncExitStack) -> Purges:
-    """The object that carries out purges: on all servers that share a Redis, or on this server only; then at the CDN.
+    """The object that purges all servers that share a Redis, or only this server, and then the CDN.
 
     The stack closes it. Raises StartupError for an incomplete configuration of the CDN.
     """

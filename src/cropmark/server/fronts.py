@@ -36,7 +36,7 @@ class Front:
     number: int
     count: int
     folder: Path
-    """The folder of their Unix sockets, and of the last counters of those that have ended."""
+    """The folder of the fronts' Unix sockets, and of the last counters of fronts that have ended."""
     listeners: tuple[socket.socket, ...]
     """The sockets of the public port, and of the operators' port if there is one."""
     lifeline: int

@@ -73,7 +73,7 @@ class AdminContext:
     metrics: Metrics
     readiness: Readiness
     images: ImageLists | None = None
-    """Lists the images of sites for the playground. None: it lists none."""
+    """Lists the images of sites for the playground. None: the playground has no lists."""
     endpoint_sites: Sites = field(default_factory=lambda: Sites([]))
     """The mounts of dialects with endpoints. The playground renders their requests with the image in the body."""
     admin_token: str | None = None

@@ -12,7 +12,7 @@ from cropmark.pipeline import PurgeTarget
 from cropmark.ports import Purge, PurgeKind, Record
 
 SEPARATORS: Final = {"surrogate-key": " ", "cache-tag": ","}
-"""The separator between keys in each header: that of Fastly and that of Cloudflare."""
+"""The headers for keys, Fastly's and Cloudflare's, each with the separator between its keys."""
 _MAX_FOLDERS: Final = 16
 _NOT_A_KEY: Final = re.compile(r"[^!-+\--~]+")
 _SOURCE_TAG: Final = "source:"

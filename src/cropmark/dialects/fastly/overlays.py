@@ -266,7 +266,7 @@ def _cell(layout: tuple[str, ...], index: int) -> Cell:
 
 
 def _check_padding(step: Montage) -> None:
-    """Raises BadValue if the padding fills the smallest cell. Cells are rounded down, the smallest that they can be."""
+    """Raises BadValue if the padding fills the smallest cell. The sides of a cell are rounded down for this check."""
     narrowest = min(int((cell.right - cell.left) * step.size.width) for cell in step.cells)
     lowest = min(int((cell.bottom - cell.top) * step.size.height) for cell in step.cells)
     most = (min(narrowest, lowest) - 1) // 2

@@ -1,6 +1,6 @@
 """A request becomes an Order: for the original if its parameters contradict each other, else of Steps and an Output.
 
-No query is an error: unusable parameters are ignored with a warning.
+A query is never an error: unusable parameters are ignored with a warning.
 Source: https://kontent.ai/learn/docs/apis/image-transformation-api
 """
 
@@ -102,7 +102,7 @@ MISSING_PARTNERS: Final[tuple[tuple[_Predicate, str, str], ...]] = (
     (lambda q: q.focal_point.named and not q.has_focal_point,
      "fp-x, fp-y, fp-z", "no effect without fit=crop&crop=focalpoint"),
 )
-"""Rows as in CONTRADICTIONS, for a parameter without effect because another one is missing; the others apply."""
+"""Rows as in CONTRADICTIONS. If one applies, only its parameter is ignored, because another parameter is missing."""
 # fmt: on
 
 

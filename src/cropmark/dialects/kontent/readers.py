@@ -31,7 +31,7 @@ class FitWord(Enum):
 
 
 class CropWord(Enum):
-    """The words of `crop`: the center of fit=crop."""
+    """The words of `crop`. Each is a center for fit=crop."""
 
     FOCAL_POINT = "focalpoint"
     SMART = "smart"
