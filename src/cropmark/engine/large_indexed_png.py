@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pyvips import Image
 
 from cropmark.engine.animated_gif import pixels_of
+from cropmark.engine.packed_colors import distinct, flat_colors, packed_colors, unpacked_colors
 from cropmark.engine.palette import Cells, CellSize, ColorLimit, Pixels, bit_depth, lookup_table, nearest, palette_for
-from cropmark.engine.small import COLORS, LIMITS, Indexed, distinct, indexed_file, is_gray, packed_colors, stored_rows
+from cropmark.engine.small import COLORS, LIMITS, Indexed, indexed_file, is_gray, stored_rows
 
 _STRIP_PIXELS: Final = 250_000
 _SAMPLED: Final = 8
@@ -91,7 +92,7 @@ def _lossless(frame: Image, plain: Attempt) -> Iterator[Attempt]:
 
 def _reduction(frame: Image, sample: Image) -> Callable[[ColorLimit], Attempt]:
     """A function that returns the encoding with a limit of colors."""
-    sampled = np.concatenate(list(map(_flat, _strips(sample))))
+    sampled = np.concatenate(list(map(flat_colors, _strips(sample))))
     size = CellSize.for_pixels(sampled)
     cells = _cells(frame, size)
     few = sampled[:: max(1, len(sampled) // _COLOR_SAMPLE) | 1]
@@ -100,7 +101,7 @@ def _reduction(frame: Image, sample: Image) -> Callable[[ColorLimit], Attempt]:
     def attempt(limit: ColorLimit) -> Attempt:
         palette = palette_for(few, of_few, limit)
         table = lookup_table(cells, nearest(palette, cells))
-        return _indexed(palette, lambda pixels: table[size.codes(_flat(pixels))])
+        return _indexed(palette, lambda pixels: table[size.codes(flat_colors(pixels))])
 
     return attempt
 
@@ -123,12 +124,12 @@ def _all_colors(frame: Image) -> Pixels | None:
         bands = pixels.shape[2]
         if len(colors) > COLORS:
             return None
-    return np.stack([colors >> 8 * (bands - 1 - band) & 255 for band in range(bands)], axis=1).astype(np.uint8)
+    return unpacked_colors(colors, bands)
 
 
 def _cells(frame: Image, size: CellSize) -> Cells:
     """The cells that occur in the frame, without the cell of each pixel."""
-    counts = sum(np.bincount(size.codes(_flat(pixels)), minlength=size.count) for pixels in _strips(frame))
+    counts = sum(np.bincount(size.codes(flat_colors(pixels)), minlength=size.count) for pixels in _strips(frame))
     return size.cells(np.empty(0, np.int32), np.asarray(counts))
 
 
@@ -144,9 +145,3 @@ def _indexed(palette: Pixels, indices_of: Callable[[Pixels], NDArray[Any]]) -> A
         return indexed_file(palette, frame.width, frame.height, b"".join((*parts, compressor.flush())))
 
     return encoded
-
-
-def _flat(pixels: Pixels) -> Pixels:
-    """The pixels in a row. The transparent ones have no color, because that needs no entry of a palette."""
-    flat = pixels.reshape(-1, pixels.shape[2])
-    return np.where(flat[:, 3:] > 0, flat, np.uint8(0)) if flat.shape[1] == 4 else flat

@@ -14,6 +14,7 @@ from pyvips import Image
 
 from cropmark.engine.animated_gif import MOST_COLORS, encode_animation
 from cropmark.engine.image import DecodedImage
+from cropmark.engine.packed_colors import distinct, flat_colors, packed_colors, unpacked_colors
 from cropmark.engine.palette import ColorLimit, Pixels, bit_depth, cells_of, lookup_table, nearest, palette_for
 
 COLORS: Final = 256
@@ -68,9 +69,7 @@ def _attempts(pixels: Pixels, plain: bytes) -> Iterator[bytes]:
         yield _png(exact)
     else:
         yield min(plain, _png(exact), key=len)
-    colors = pixels.reshape(-1, pixels.shape[2])
-    if pixels.shape[2] == 4:  # the color of a transparent pixel needs no entry
-        colors = np.where(colors[:, 3:] > 0, colors, np.uint8(0))
+    colors = flat_colors(pixels)
     cells = cells_of(colors)
     for limit in LIMITS:
         palette = palette_for(colors, cells, limit)
@@ -99,27 +98,8 @@ def _exact(pixels: Pixels) -> Indexed | None:
     colors = distinct(packed)
     if len(colors) > COLORS:
         return None
-    bands = pixels.shape[2]
-    palette = np.stack([colors >> 8 * (bands - 1 - band) & 255 for band in range(bands)], axis=1).astype(np.uint8)
-    return Indexed(palette, np.searchsorted(colors, packed).astype(np.uint8).reshape(pixels.shape[:2]))
-
-
-def packed_colors(pixels: Pixels) -> NDArray[Any]:
-    """The color of each pixel as one number, with the first band in the highest bits."""
-    bands = pixels.reshape(-1, pixels.shape[2]).T
-    packed: NDArray[Any] = bands[0].astype(np.uint32)
-    for band in bands[1:]:
-        packed <<= np.uint32(8)
-        packed |= band
-    return packed
-
-
-def distinct(values: NDArray[Any]) -> NDArray[Any]:
-    """The values in ascending order, each once. np.unique() imports a module, which the sandbox forbids."""
-    ordered = np.sort(values)
-    is_first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
-    distinct: NDArray[Any] = ordered[is_first]
-    return distinct
+    indices = np.searchsorted(colors, packed).astype(np.uint8).reshape(pixels.shape[:2])
+    return Indexed(unpacked_colors(colors, pixels.shape[2]), indices)
 
 
 def _png(image: Indexed) -> bytes:

@@ -1,0 +1,39 @@
+"""Colors as single numbers, to count and to compare them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmark.engine.palette import Pixels
+
+
+def flat_colors(pixels: Pixels) -> Pixels:
+    """The pixels in a row. The transparent ones have no color, because that needs no entry of a palette."""
+    flat = pixels.reshape(-1, pixels.shape[-1])
+    return np.where(flat[:, 3:] > 0, flat, np.uint8(0)) if flat.shape[1] == 4 else flat
+
+
+def packed_colors(pixels: Pixels) -> NDArray[Any]:
+    """The color of each pixel as one number, with the first band in the highest bits."""
+    bands = pixels.reshape(-1, pixels.shape[-1]).T
+    packed: NDArray[Any] = bands[0].astype(np.uint32)
+    for band in bands[1:]:
+        packed <<= np.uint32(8)
+        packed |= band
+    return packed
+
+
+def unpacked_colors(packed: NDArray[Any], bands: int) -> Pixels:
+    """The colors of numbers that packed_colors() returned."""
+    return np.stack([packed >> 8 * (bands - 1 - band) & 255 for band in range(bands)], axis=1).astype(np.uint8)
+
+
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """The values in ascending order, each once. np.unique() imports a module, which the sandbox forbids."""
+    ordered = np.sort(values)
+    is_first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+    distinct: NDArray[Any] = ordered[is_first]
+    return distinct
