@@ -29,7 +29,7 @@ T = TypeVar("T")
 Digest = NewType("Digest", str)
 """A SHA-256 digest as 64 hex digits."""
 
-RENDER_VERSION = "7"
+RENDER_VERSION = "8"
 """Part of every cache key. Increase it when the pixels rendered for an equal Plan change."""
 
 STALE_S = 300.0

@@ -13,12 +13,13 @@ from cropmark.engine import lzw
 from tests.engine.images import rng, seen
 
 
-def gif(indices: NDArray[Any], depth: int) -> bytes:
+def gif(indices: NDArray[Any], depth: int, strip_rows: int | None = None) -> bytes:
     """A GIF with the indices as gray levels."""
     height, width = indices.shape
     table = bytes(level for level in range(1 << depth) for _ in range(3))
     screen = b"GIF89a" + pack("<HHBBB", width, height, 0x80 | depth - 1, 0, 0) + table
-    return screen + b"," + pack("<HHHHB", 0, 0, width, height, 0) + lzw.compressed(indices, depth) + b";"
+    strips = [indices] if strip_rows is None else [indices[at : at + strip_rows] for at in range(0, height, strip_rows)]
+    return screen + b"," + pack("<HHHHB", 0, 0, width, height, 0) + lzw.compressed(strips, depth) + b";"
 
 
 def drawn(content: str, size: tuple[int, int], depth: int) -> NDArray[Any]:
@@ -40,6 +41,15 @@ def test_indices_are_decoded_as_they_were(content: str, size: tuple[int, int], d
     assert np.array_equal(seen(gif(indices, depth), "L"), indices)
 
 
+@pytest.mark.parametrize("depth", [1, 4, 8])
+@pytest.mark.parametrize("content", ["noise", "stripes", "one color"])
+@pytest.mark.parametrize("rows", [1, 2, 149])
+def test_strips_are_joined(content: str, depth: int, rows: int) -> None:
+    """The last bits of a strip and the first of the next one share a byte."""
+    indices = drawn(content, (150, 200), depth)
+    assert np.array_equal(seen(gif(indices, depth, rows), "L"), indices)
+
+
 def test_every_number_of_codes_ends_well() -> None:
     """The last code has each length, and is just before and after each change of the length."""
     noise = rng().integers(0, 256, (1, 5000)).astype(np.uint8)
@@ -49,5 +59,5 @@ def test_every_number_of_codes_ends_well() -> None:
 
 
 def test_few_colors_have_short_codes() -> None:
-    body = lzw.compressed(np.zeros((4, 4), np.uint8), 1)
+    body = lzw.compressed([np.zeros((4, 4), np.uint8)], 1)
     assert (body[0], len(body)) == (2, 7)

@@ -62,6 +62,8 @@ SOURCES = {
     "noisy12a": Info(PNG, MP12, 21_746_013, alpha=True, lossless=True),
     "few4":    Info(PNG,  Size(2400, 1660), 55_990, lossless=True, palette=True, few_bits=True),
     "few24":   Info(PNG,  Size(6000, 4000), 11_727_263, lossless=True, palette=True),
+    "few64":   Info(PNG,  Size(8192, 7812), 29_267_102, lossless=True, palette=True),
+    "few64a":  Info(PNG,  Size(8192, 7812), 29_267_122, alpha=True, lossless=True, palette=True),
     "few4a":   Info(PNG,  Size(2400, 1660), 195_951, alpha=True, lossless=True, palette=True, few_bits=True),
     "heic12":  Info(Format.HEIC, MP12, 7_629_482),
     "heic12h": Info(Format.HEIC, MP12, 4_029_306),                             # HDR, decoded in 16 bits
@@ -71,6 +73,9 @@ SOURCES = {
     "tiff12":  Info(Format.TIFF, MP12, 17_622_494),
     "tiff12t": Info(Format.TIFF, MP12,  1_409_690),                            # tiles
     "gif1":    Info(GIF, Size(2000, 1500), 2_776_774, alpha=True, lossless=True),
+    "gif16":   Info(GIF, Size(4618, 3464), 11_492_948, lossless=True),
+    "gif64":   Info(GIF, Size(8192, 7812), 43_246_232, lossless=True),
+    "gif64a":  Info(GIF, Size(8192, 7812), 43_246_240, alpha=True, lossless=True),
     "gif20":   Info(GIF,  SMALL, 10_843_359, frames=20, lossless=True),
     "webp20":  Info(WEBP, SMALL,    653_050, frames=20),
 }
@@ -182,6 +187,11 @@ PEAKS = [
     ("few4",    to(PNG, wide(2391)),                     103.2),
     ("few4a",   to(PNG, wide(2391)),                     136.0),
     ("few24",   to(PNG, wide(5999)),                     202.4),
+    ("few64",   to(PNG, wide(8191)),                     421.0),
+    ("few64a",  to(PNG, wide(8191)),                     598.0),
+    ("gif16",   to(GIF, wide(4617)),                     230.0),
+    ("gif64",   to(GIF, wide(8191)),                     846.0),
+    ("gif64a",  to(GIF, wide(8191)),                    1003.0),
     ("gif20",   to(GIF, film=True),                       69.9),
     ("gif20",   to(GIF, wide(400), film=True),            60.8),
     ("gif20",   to(WEBP, film=True),                      50.2),

@@ -50,7 +50,7 @@ class _IndexedFrame:
     @property
     def depth(self) -> int:
         """The number of bits of an index."""
-        return max(1, len(self.palette).bit_length())
+        return index_bits(self.palette)
 
     @property
     def painted(self) -> Mask:
@@ -76,12 +76,24 @@ def encode_animation(image: DecodedImage, limit: ColorLimit = MOST_COLORS) -> by
         following = next(frames, None)
         clear = not frame.is_opaque if following is None else following.clears(frame)
         mask = np.ones_like(frame.painted) if clear or shown is None else _changed(frame, shown)
-        table = b"" if frame.palette is first.palette else _color_table(frame)
+        table = b"" if frame.palette is first.palette else _color_table(frame.palette)
         parts.append(_blocks(frame, mask, table, delay_ms, _CLEAR if clear else _KEEP))
         if following is None:
             break
         shown, frame = None if clear else frame, following
     return b"".join((*parts, b";"))
+
+
+def still_file(palette: Pixels, width: int, height: int, data: bytes, *, has_alpha: bool) -> bytes:
+    """The GIF of one frame with compressed indices. The index after the last color is transparent."""
+    control = pack("<BHBB", _KEEP << 2 | has_alpha, 0, len(palette), 0)
+    place = pack("<HHHHB", 0, 0, width, height, 0)
+    return b"".join((_screen(palette, width, height), b"!\xf9\x04", control, b",", place, data, b";"))
+
+
+def index_bits(palette: Pixels) -> int:
+    """The number of bits of an index into the palette, or to the transparent color after it."""
+    return max(1, len(palette).bit_length())
 
 
 # --------------------------------------------------------------------------- palettes
@@ -94,8 +106,9 @@ def _indexed(frames: Sequence[Image], limit: ColorLimit) -> Iterator[_IndexedFra
     count = max(1, _GROUP_PIXELS // (frames[0].width * frames[0].height))
     for at in range(0, len(frames), count):
         group = pixels_of(frames[at : at + count])
-        opaque = group[..., 3] >= _OPAQUE_ALPHA if group.shape[-1] == 4 else None
-        colors = group.reshape(-1, 3) if opaque is None else group[opaque][:, :3]
+        has_alpha = group.shape[-1] == 4
+        opaque = opaque_mask(group)
+        colors = group.reshape(-1, group.shape[-1])[:, :3] if opaque is None else group[opaque][:, :3]
         cells = cells_of(colors)
         mapping = None if palette is None else nearest(palette, cells)
         if palette is None or mapping is None or mapping.error > _WORSE * error + 1:
@@ -110,7 +123,15 @@ def _indexed(frames: Sequence[Image], limit: ColorLimit) -> Iterator[_IndexedFra
             indices[opaque] = entries
         for position, frame in enumerate(indices):
             is_opaque = opaque is None or bool(opaque[position].all())
-            yield _IndexedFrame(palette, frame, is_opaque, has_alpha=opaque is not None)
+            yield _IndexedFrame(palette, frame, is_opaque, has_alpha=has_alpha)
+
+
+def opaque_mask(pixels: Pixels) -> Mask | None:
+    """The pixels that a GIF shows; None for all of them."""
+    if pixels.shape[-1] == 3:
+        return None
+    mask: Mask = pixels[..., 3] >= _OPAQUE_ALPHA
+    return None if mask.all() else mask
 
 
 def pixels_of(frames: Sequence[Image]) -> Pixels:
@@ -134,10 +155,15 @@ def _changed(frame: _IndexedFrame, shown: _IndexedFrame) -> Mask:
 def _head(frame: _IndexedFrame, loop: int) -> bytes:
     """The blocks before the first frame. `loop` is the number of times that all frames are shown; 0: forever."""
     height, width = frame.indices.shape
-    screen = b"GIF89a" + pack("<HHBBB", width, height, 0xF0 | frame.depth - 1, 0, 0) + _color_table(frame)
+    screen = _screen(frame.palette, width, height)
     if loop == 1:
         return screen
     return screen + b"!\xff\x0bNETSCAPE2.0\x03\x01" + pack("<H", min(max(loop - 1, 0), 0xFFFF)) + b"\0"
+
+
+def _screen(palette: Pixels, width: int, height: int) -> bytes:
+    sizes = pack("<HHBBB", width, height, 0xF0 | index_bits(palette) - 1, 0, 0)
+    return b"GIF89a" + sizes + _color_table(palette)
 
 
 def _blocks(frame: _IndexedFrame, mask: Mask, table: bytes, delay_ms: int, disposal: int) -> bytes:
@@ -157,7 +183,7 @@ def _blocks(frame: _IndexedFrame, mask: Mask, table: bytes, delay_ms: int, dispo
     delay = min(round(delay_ms / 10), 0xFFFF)
     control = pack("<BHBB", disposal << 2 | is_transparent, delay, frame.transparent, 0)
     place = pack("<HHHHB", left, top, right - left, bottom - top, 0x80 | frame.depth - 1 if table else 0)
-    return b"!\xf9\x04" + control + b"," + place + table + lzw.compressed(indices, frame.depth)
+    return b"!\xf9\x04" + control + b"," + place + table + lzw.compressed([indices], frame.depth)
 
 
 def _box(mask: Mask) -> tuple[int, int, int, int]:
@@ -168,5 +194,5 @@ def _box(mask: Mask) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _color_table(frame: _IndexedFrame) -> bytes:
-    return frame.palette.tobytes().ljust(3 << frame.depth, b"\0")
+def _color_table(palette: Pixels) -> bytes:
+    return palette.tobytes().ljust(3 << index_bits(palette), b"\0")

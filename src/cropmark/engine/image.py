@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from pyvips import GValue, Image
 
 PROFILE: Final = "icc-profile-data"
@@ -33,6 +35,13 @@ def in_memory(frame: Image) -> Image:
     still = frame.copy_memory().copy()
     still.remove(_STREAM)
     return still
+
+
+def image_of(pixels: NDArray[Any]) -> Image:
+    """The image of 8-bit pixels with the axes row, column and band: gray for one band, else sRGB. It is in memory."""
+    height, width, bands = pixels.shape
+    image = Image.new_from_memory(np.ascontiguousarray(pixels), width, height, bands, "uchar")
+    return image.copy(interpretation="b-w" if bands == 1 else "srgb")
 
 
 def blob(frame: Image, name: str) -> bytes:

@@ -8,6 +8,7 @@ Sources: https://www.w3.org/Graphics/GIF/spec-gif89a.txt, https://www.itu.int/it
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from struct import unpack_from
 from typing import Any, Final
 
@@ -24,10 +25,26 @@ _MAX_CODES: Final = 4096
 _STRIP_OFFSETS, _STRIP_BYTES = 273, 279
 
 
-def compressed(indices: Indices, depth: int) -> bytes:
-    """The pixels of a GIF frame: the code size, and the codes in sub-blocks. All indices are below 2 ** `depth`."""
+def compressed(strips: Iterable[Indices], depth: int) -> bytes:
+    """The pixels of a GIF frame: the code size, and the codes in sub-blocks. All indices are below 2 ** `depth`.
+
+    The strips of the frame are compressed one after the other. Each begins with a clear code.
+    """
     size = max(2, depth)
-    return bytes([size]) + _sub_blocks(_packed(_tiff_codes(_tiff_strip(indices)), size))
+    return bytes([size]) + _sub_blocks(_packed(_codes(strips), size))
+
+
+def _codes(strips: Iterable[Indices]) -> Iterator[list[NDArray[Any]]]:
+    """Yields the codes of each strip, in groups. All strips but the last end with the clear code in place of the end
+    code."""
+    before: list[NDArray[Any]] | None = None
+    for strip in strips:
+        if before is not None:
+            before[-1][-1] = _CLEAR
+            yield before
+        before = _tiff_codes(_tiff_strip(strip))
+    if before is not None:
+        yield before
 
 
 def _tiff_strip(indices: Indices) -> NDArray[Any]:
@@ -86,12 +103,24 @@ def _tiff_codes(data: NDArray[Any]) -> list[NDArray[Any]]:
         at = int(first[count - 1] + widths[count - 1])
 
 
-def _packed(groups: list[NDArray[Any]], size: int) -> bytes:
+def _packed(strips: Iterable[list[NDArray[Any]]], size: int) -> bytes:
     """The codes packed as in GIF: from the lowest bit on, after a first clear code."""
-    codes = np.concatenate([np.array([_CLEAR], np.int32), *groups])
-    codes[codes >= _CLEAR] -= _CLEAR - (1 << size)
     in_group = _widths(size, early=0)
-    widths = np.concatenate([in_group[:1], *(in_group[: len(group)] for group in groups)])
+    parts = []
+    # The bits of an unfinished byte are packed again, as the first code of the next strip.
+    code, width = 1 << size, int(in_group[0])
+    for groups in strips:
+        codes = np.concatenate([np.array([code], np.int32), *groups])
+        codes[1:][codes[1:] >= _CLEAR] -= _CLEAR - (1 << size)
+        widths = np.concatenate([np.array([width], np.int32), *(in_group[: len(group)] for group in groups)])
+        data, bits = _packed_codes(codes, widths)
+        parts.append(data[: bits >> 3])
+        code, width = int(data[bits >> 3]), bits & 7
+    return b"".join((*parts, bytes([code] if width else [])))
+
+
+def _packed_codes(codes: NDArray[Any], widths: NDArray[Any]) -> tuple[bytes, int]:
+    """The codes as bytes, with a few bytes added after their end, and the number of their bits."""
     starts = np.cumsum(widths, dtype=np.int32) - widths
     # In units of 16 bits: a code of 12 bits reaches into the next unit at most, so that each unit from the first to
     # the last has the start of a code if codes have 12 bits or fewer.
@@ -102,11 +131,13 @@ def _packed(groups: list[NDArray[Any]], size: int) -> bytes:
     packed = np.zeros(len(sums) + 1, np.int32)
     packed[:-1] = sums & 0xFFFF
     packed[1:] += sums >> 16
-    end = int(starts[-1] + widths[-1] + 7) >> 3
-    return packed.astype("<u2").tobytes()[:end]
+    return packed.astype("<u2").tobytes(), int(starts[-1] + widths[-1])
 
 
 def _sub_blocks(data: bytes) -> bytes:
     """The data in blocks of at most 255 bytes, each preceded by its length, and an empty block at the end."""
-    parts = (data[at : at + 255] for at in range(0, len(data), 255))
-    return b"".join(b"".join((bytes([len(part)]), part)) for part in parts) + b"\0"
+    count, rest = divmod(len(data), 255)
+    blocks = np.full((count, 256), 255, np.uint8)
+    blocks[:, 1:] = np.frombuffer(data, np.uint8, 255 * count).reshape(count, 255)
+    last = bytes([rest]) + data[-rest:] if rest else b""
+    return b"".join((blocks.tobytes(), last, b"\0"))

@@ -13,7 +13,9 @@ from cropmark.engine.palette import Pixels
 def flat_colors(pixels: Pixels) -> Pixels:
     """The pixels in a row. The transparent ones have no color, because that needs no entry of a palette."""
     flat = pixels.reshape(-1, pixels.shape[-1])
-    return np.where(flat[:, 3:] > 0, flat, np.uint8(0)) if flat.shape[1] == 4 else flat
+    if flat.shape[1] == 3 or flat[:, 3].all():
+        return flat
+    return np.where(flat[:, 3:] > 0, flat, np.uint8(0))
 
 
 def packed_colors(pixels: Pixels) -> NDArray[Any]:

@@ -11,11 +11,11 @@ from pyvips.enums import ForeignKeep
 from cropmark.engine import jxl, motion, png, small, video
 from cropmark.engine.animated_gif import encode_animation, pixels_of
 from cropmark.engine.image import PROFILE, DecodedImage, blob
-from cropmark.engine.large_indexed_png import large_small_png
+from cropmark.engine.large_indexed import large_small_gif, large_small_png
 from cropmark.engine.metadata import RightsMetadata, with_rights_only
 from cropmark.engine.webp import with_alpha, with_durations
 from cropmark.engine.wide_gamut import tagged
-from cropmark.geometry.memory import MAX_SAMPLED_PNG, MAX_WHOLE_PNG, has_few_colors
+from cropmark.geometry.memory import MAX_SAMPLED_PNG, MAX_WHOLE_FEW_COLORS
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format
 from cropmark.plan.plan import KeepMetadata
@@ -56,10 +56,8 @@ def encode(
         case Format.WEBP:
             body = with_durations(_webp(strip, encoding, keep, low_effort=low_effort), image.delays_ms)
             return with_alpha(body) if strip.hasalpha() else body
-        case Format.GIF if encoding.max_bytes is not None and has_few_colors(encoding, strip.width * strip.height):
-            return small.small_gif(strip, encoding.max_bytes)
         case Format.GIF:
-            return bytes(strip.gifsave_buffer(effort=1, keep=keep))
+            return _gif(strip, encoding.max_bytes)
         case Format.AVIF:
             return _avif(strip, encoding, keep, low_effort=low_effort)
         case Format.JXL:
@@ -113,13 +111,12 @@ def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: boo
         # Effort 1: 20 % more bytes than the default, in a ninth of its time.
         level = 1 if low_effort else 6
         return bytes(strip.pngsave_buffer(palette=True, Q=encoding.quality, effort=1, compression=level, keep=keep))
-    pixel_count = strip.width * strip.height
-    if encoding.max_bytes is None or not has_few_colors(encoding, pixel_count) or keep is ForeignKeep.ICC:
+    if encoding.max_bytes is None or keep is ForeignKeep.ICC:
         return _plain_png(strip, keep, low_effort=low_effort)  # a small PNG has no profile
-    strip = strip.copy_memory()
-    if pixel_count > MAX_WHOLE_PNG:
+    if strip.width * strip.height > MAX_WHOLE_FEW_COLORS:
         plain = partial(_plain_png, keep=keep, low_effort=low_effort)
-        return large_small_png(strip, plain, encoding.max_bytes)
+        return large_small_png(pixels_of([strip])[0], plain, encoding.max_bytes)
+    strip = strip.copy_memory()
     pixels = pixels_of([strip])[0]
     stored = strip[0].copy(interpretation="b-w") if small.is_gray(pixels) else strip
     return small.small_png(pixels, _plain_png(stored, keep, low_effort=low_effort), encoding.max_bytes)
@@ -142,6 +139,14 @@ def _webp(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: bo
         # `exact` preserves the colors under transparent pixels: lossless means every pixel.
         return bytes(strip.webpsave_buffer(lossless=True, exact=True, effort=effort, keep=keep))
     return bytes(strip.webpsave_buffer(Q=encoding.quality, effort=0 if low_effort else 2, keep=keep))
+
+
+def _gif(still: Image, max_bytes: int | None) -> bytes:
+    if max_bytes is None:
+        return bytes(still.gifsave_buffer(effort=1, keep="none"))
+    if still.width * still.height > MAX_WHOLE_FEW_COLORS:
+        return large_small_gif(pixels_of([still])[0], max_bytes)
+    return small.small_gif(still.copy_memory(), max_bytes)
 
 
 def _jxl(strip: Image, encoding: Encoding, *, keeps_profile: bool, low_effort: bool) -> bytes:

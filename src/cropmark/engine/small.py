@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from struct import pack
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ LIMITS: Final = (
     ColorLimit(2, 30),
 )
 """The limits of the attempts to encode a frame, from many colors to few."""
+GIF_LIMITS: Final = tuple(limit._replace(colors=min(limit.colors, MOST_COLORS.colors)) for limit in LIMITS)
+"""The same for GIF, which needs one of 256 indices for transparency."""
 _PROBED_PIXELS: Final = 2048
 
 
@@ -37,11 +40,9 @@ class Indexed:
 
 
 def small_gif(frame: Image, max_bytes: int) -> bytes:
-    """The still as a GIF with as many colors as fit into `max_bytes`; if it never fits, the smallest attempt."""
-    # GIF needs one of 256 indices for transparency.
-    limits = (limit._replace(colors=min(limit.colors, MOST_COLORS.colors)) for limit in LIMITS)
-    still = DecodedImage((frame.copy_memory(),), (0,), 1)
-    return _first_within(max_bytes, (encode_animation(still, limit) for limit in limits))
+    """A still in memory as a GIF with as many colors as fit into `max_bytes`; if none fits, the smallest attempt."""
+    still = DecodedImage((frame,), (0,), 1)
+    return _first_within(max_bytes, (encode_animation(still, limit) for limit in GIF_LIMITS))
 
 
 def small_png(pixels: Pixels, plain: bytes, max_bytes: int) -> bytes:
@@ -105,19 +106,21 @@ def _exact(pixels: Pixels) -> Indexed | None:
 def _png(image: Indexed) -> bytes:
     """A PNG with a palette."""
     height, width = image.indices.shape
-    return indexed_file(image.palette, width, height, zlib.compress(stored_rows(image), 6))
+    return indexed_file(image.palette, width, height, [zlib.compress(stored_rows(image), 6)])
 
 
-def indexed_file(palette: Pixels, width: int, height: int, data: bytes) -> bytes:
-    """The PNG of these compressed rows of indices into the palette. Source: https://www.w3.org/TR/png-3/"""
+def indexed_file(palette: Pixels, width: int, height: int, data: Iterable[bytes]) -> bytes:
+    """The PNG of these parts of compressed rows of indices. Source: https://www.w3.org/TR/png-3/"""
     header = pack(">IIBBBBB", width, height, bit_depth(len(palette)), 3, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"PLTE", palette[:, :3].tobytes())]
     if palette.shape[1] == 4 and int(palette[:, 3].min()) < 255:
         chunks.append((b"tRNS", palette[:, 3].tobytes()))
-    chunks += [(b"IDAT", data), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        pack(">I", len(data)) + name + data + pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    chunks += [(b"IDAT", part) for part in data if part]
+    chunks.append((b"IEND", b""))
+    framed = (
+        (pack(">I", len(part)), name, part, pack(">I", zlib.crc32(part, zlib.crc32(name)))) for name, part in chunks
     )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chain.from_iterable(framed))
 
 
 def stored_rows(image: Indexed) -> bytes:

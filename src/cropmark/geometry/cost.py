@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from cropmark.geometry.memory import MAX_WHOLE_PNG, has_few_colors
+from cropmark.geometry.memory import MAX_WHOLE_FEW_COLORS
 from cropmark.geometry.recipe import AnyOp, Compose, Encoding, Recipe
 from cropmark.geometry.shrink_on_load import decode_plan, decoded_size
 from cropmark.model.formats import Format, Info
@@ -73,8 +73,8 @@ def encode_ms(encoding: Encoding, pixels: int, frames: int = 1) -> float:
     per_mp = _ENCODE_MS_PER_MP[encoding.format]
     if encoding.format is Format.GIF and frames > 1:
         per_mp = _ANIMATED_GIF_MS_PER_MP
-    elif has_few_colors(encoding, pixels):
-        per_mp = _FEW_BYTES_MS_PER_MP if pixels <= MAX_WHOLE_PNG else _FEW_BYTES_LARGE_MS_PER_MP
+    elif encoding.max_bytes is not None:
+        per_mp = _FEW_BYTES_MS_PER_MP if pixels <= MAX_WHOLE_FEW_COLORS else _FEW_BYTES_LARGE_MS_PER_MP
     elif encoding.lossless:
         per_mp = _LOSSLESS_MS_PER_MP.get(encoding.format, per_mp)
     elif encoding.palette:

@@ -74,11 +74,10 @@ photograph, row by row."""
 _FEW_COLORS = _PerPixel(11, 12)
 """Added for writing a PNG or GIF with a limit of bytes as a whole, which counts the colors of the frame and maps them
 to a palette."""
-MAX_WHOLE_PNG = 4_000_000
-"""The most pixels of a frame that the engine maps to a palette as a whole for a PNG; larger frames in strips."""
-MAX_FEW_COLORS = {Format.PNG: 32_000_000, Format.GIF: 16_000_000}
-"""The most pixels of a frame that the engine encodes several times to reach a limit of bytes. More takes too long, and
-for a GIF, which is mapped as a whole, too much memory."""
+_FEW_COLORS_GIF = _PerPixel(7, 8)
+"""For a larger GIF with a limit of bytes: its frame, and copies of the file."""
+MAX_WHOLE_FEW_COLORS = 4_000_000
+"""The most pixels of a frame that the engine maps to a palette as a whole; larger frames in strips."""
 _ANIMATION_BYTES = 4.5
 """Bytes for each pixel of all frames of an animation that is read. An animation that is written needs 2/3 of this."""
 _WEBP_ALPHA_BYTES = 3.5
@@ -189,11 +188,6 @@ def decode_bytes(info: Info, decoded_pixels: int, frames: int = 1) -> int:
     return per_pixel.times(pixels, alpha=info.alpha) + int((upright + extra) * stored)
 
 
-def has_few_colors(encoding: Encoding, pixels: int) -> bool:
-    """True if a still of this many pixels is encoded with as many colors as fit into the limit of bytes."""
-    return encoding.max_bytes is not None and pixels <= MAX_FEW_COLORS.get(encoding.format, 0)
-
-
 def encode_bytes(encoding: Encoding, pixels: int, frames: int = 1, *, alpha: bool = False) -> int:
     """The memory of encoding `frames` frames of `pixels` each, with the encoded file."""
     per_pixel = _ENCODE[encoding.format]
@@ -203,11 +197,12 @@ def encode_bytes(encoding: Encoding, pixels: int, frames: int = 1, *, alpha: boo
         per_pixel = _PALETTE
     elif encoding.progressive:
         per_pixel = _PROGRESSIVE
+    elif encoding.format is Format.GIF and encoding.max_bytes is not None and pixels > MAX_WHOLE_FEW_COLORS:
+        per_pixel = _FEW_COLORS_GIF
     needed = per_pixel.times(pixels, alpha=alpha)
-    is_reduced = has_few_colors(encoding, pixels)
-    if encoding.format is Format.PNG and not encoding.palette and (is_reduced or pixels <= MAX_SAMPLED_PNG):
+    if encoding.format is Format.PNG and not encoding.palette and pixels <= MAX_SAMPLED_PNG:
         needed += _SAMPLED_PNG.times(pixels, alpha=alpha)
-    if is_reduced and (encoding.format is Format.GIF or pixels <= MAX_WHOLE_PNG):
+    if encoding.max_bytes is not None and pixels <= MAX_WHOLE_FEW_COLORS:
         needed += _FEW_COLORS.times(pixels, alpha=alpha)
     return needed + (int(_ANIMATION_BYTES * 2 / 3 * pixels * frames) if frames > 1 else 0)
 
