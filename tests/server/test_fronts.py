@@ -102,6 +102,36 @@ def _a_killed_front_is_replaced(server: Running, fronts: set[int]) -> bool:
     return sum(map(float, requests.findall(server.get("/metrics").text))) > before
 
 
+HURRIED = """
+import sys
+from cropmark.cli.main import main
+from cropmark.server import supervisor
+supervisor.CHECK_S, supervisor.HANG_CHECKS = 0.5, 10
+del sys.argv[1:4]
+main()
+"""
+"""`cropmark`, for which a front hangs after five seconds without a report."""
+
+
+def test_a_front_that_hangs_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    images, under = str(make_images(tmp_path / "pictures")), (sys.executable, "-c", HURRIED)
+    with running(images, cache=tmp_path / "cache", renderers=2, fronts=2, under=under) as server:
+        hanging = min(children(server.process.pid))  # the second one, which is started first
+        renderers = children(hanging)
+        os.kill(hanging, signal.SIGSTOP)
+        try:
+            wait_until(lambda: len(children(server.process.pid) - {hanging}) == 2, 60)
+        except AssertionError:
+            os.kill(hanging, signal.SIGKILL)  # it would outlive the server
+            raise
+        wait_until(lambda: not any(map(is_running, renderers)))
+        assert statuses(server, "/fastly/wide.jpg?width=20")
+        assert [metric(server, f'cropmark_front_hangs_total{{front="{n}"}}') for n in range(2)] == [0, 1]
+        assert server.log.read_text().count("a front process hangs and is killed") == 1
+        assert server.process.poll() is None
+
+
 def _paths(pids: set[int]) -> Iterator[str]:
     """The paths of the Unix sockets of this machine's processes."""
     assert pids

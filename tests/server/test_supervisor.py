@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cropmark.config.settings import Settings
+from cropmark.server import supervisor
 from cropmark.server.pixlab import session_key
 from cropmark.server.run import _supervise
 from cropmark.server.supervisor import Supervisor
 from cropmark.web.sessions import Sessions, session_seed
 from tests.builders import make_images, wait_until
+from tests.processes import kill_session
 
 PROGRAM = """
 import os, signal, socket, sys, time
 from cropmark.server import supervisor
 from cropmark.server.listening import listen
 supervisor._START_S = float(sys.argv[2])
+supervisor.CHECK_S, supervisor.HANG_CHECKS = 0.05, 40
 parent = os.getpid()
 def stop_server(): os.kill(parent, signal.SIGTERM)
 def at_stop(handler): signal.signal(supervisor.STOP, lambda *_: handler())
@@ -74,6 +80,57 @@ def test_the_exit_status_says_that_a_front_failed(lines: str, status: int, criti
     assert done.returncode == status
     assert ("did not start, the server stops" in done.stdout + done.stderr) is critical
     assert "is started again" not in done.stdout + done.stderr
+
+
+HANGS = """
+at_stop(lambda: sys.exit(0))
+ready()
+if not is_last and forked.is_first_start:
+    forked.alive[1] = 1
+    {hang}
+elif not is_last:
+    at_stop(lambda: sys.exit(40 + forked.replaces_hung))
+    stop_server()
+while True:  # it reports at every third check
+    forked.alive[forked.front.number] = 1
+    time.sleep(0.15)
+"""
+"""The second front hangs after its first report. Its second process stops the server, with status 41 if it knows."""
+
+
+@pytest.mark.parametrize("hang", ["os.kill(os.getpid(), signal.SIGSTOP)", "time.sleep(60)"])
+def test_a_front_that_hangs_is_killed_and_started_again(hang: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, HANGS.format(hang=hang), "60"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        try:
+            log, _ = process.communicate(timeout=60)
+        finally:
+            kill_session(process.pid)
+    assert process.returncode == 41
+    assert log.count("a front process hangs and is killed") == log.count("is started again") == 1
+    assert f"status={-signal.SIGKILL}" in re.sub(r"\x1b\[[0-9;]*m", "", log)
+
+
+def test_a_pause_of_the_supervisor_counts_as_one_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a container is paused with all its processes: no front could report."""
+    now_s, killed = 0.0, list[int]()
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(supervisor, "os", SimpleNamespace(kill=lambda pid, _: killed.append(pid)))
+    server = Supervisor(2, ())
+    server._alive = mmap.mmap(-1, 2)
+    server._slots = [supervisor._Slot(0, pid=10), supervisor._Slot(1, pid=11)]
+    server._alive[0] = 1
+    server._kill_hung()
+    for pause_s in [10_000.0] + [supervisor.CHECK_S] * (supervisor.HANG_CHECKS - 2):
+        now_s += pause_s
+        server._kill_hung()
+        server._kill_hung()
+    assert killed == []
+    now_s += supervisor.CHECK_S
+    server._kill_hung()
+    assert killed == [10]  # the other one has not started yet
 
 
 def test_secrets_that_all_fronts_share_are_made_before_the_forks(

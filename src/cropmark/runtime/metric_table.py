@@ -144,6 +144,11 @@ METRICS: Final = (
         combination=Combination.MAX,
     ),
     _gauge("cropmark_front_up", "1 if this front process answered; with several fronts only.", "front"),
+    _counter(
+        "cropmark_front_hangs_total",
+        "Times that this front process was killed because it hung; with several fronts only.",
+        "front",
+    ),
     _counter("process_cpu_seconds_total", "CPU time of the front process, in seconds."),
     _gauge("process_open_fds", "Open file descriptors of the front process."),
     _gauge("process_max_fds", "Limit of the front process's open file descriptors.", combination=Combination.MIN),

@@ -159,7 +159,10 @@ def _kept_by(forked: Forked, settings: Settings) -> Kept:
     except OSError as error:
         message = f"the cache folder {folder} is not writable: {error.strerror or error}"
         raise StartupError(message, "give another folder with --cache") from error
-    return Kept(Siblings(front.folder, front.number, front.count), locks)
+    kept = Kept(Siblings(front.folder, front.number, front.count), locks)
+    hangs = ("cropmark_front_hangs_total", (str(front.number),), float(forked.replaces_hung))
+    kept.metrics.read_from(forked, lambda: [hangs])
+    return kept
 
 
 async def _serve(
@@ -190,6 +193,7 @@ async def _serve(
         on_started(RunningServer(front.generation.server, base_url(*address), admin_url))
     if forked is not None:
         forked.report_ready()
+        forked.keep_reporting()
     log.info("started", address=base_url(*address), pid=os.getpid())
     ends: set[asyncio.Future[Any]] = {public.listening, asyncio.ensure_future(stop.wait())}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

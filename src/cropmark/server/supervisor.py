@@ -1,10 +1,12 @@
-"""Starts the front processes of a server by forks, restarts those that end, and passes signals on to all of them.
+"""Starts the front processes of a server by forks, restarts those that end or hang, and passes signals on to all.
 
 This process has no threads and no event loop, so that it can fork at any time. It ends when all fronts have ended.
 """
 
 from __future__ import annotations
 
+import asyncio
+import mmap
 import os
 import select
 import shutil
@@ -29,6 +31,10 @@ LONGEST_PAUSE_S: Final = 30.0
 HEALTHY_S: Final = 60.0
 STOP: Final = signal.SIGUSR1
 """The signal by which the supervisor stops a front. A second one ends the delay before the stop."""
+CHECK_S: Final = 5.0
+"""Interval at which each front reports that its event loop runs, and at which the reports are read."""
+HANG_CHECKS: Final = 12
+"""A front hangs if it has not reported at this number of checks in a row. A pause of all processes is one check."""
 _START_S: Final = 60.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -42,6 +48,10 @@ class _Slot:
     started_s: float = 0.0
     pause_s: float = FIRST_PAUSE_S
     restart_s: float = 0.0
+    missed: int | None = None
+    """The number of checks since its last report; None before the first: a start may take long."""
+    has_hung: bool = False
+    """True if its last process was killed because it hung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +61,20 @@ class Forked:
     front: Front
     ready: int
     is_first_start: bool
+    alive: mmap.mmap
+    """Memory of all fronts and the supervisor: one byte for each front, which it sets to report that it runs."""
+    replaces_hung: bool = False
+    """True if the front's last process was killed because it hung."""
 
     def report_ready(self) -> None:
         with suppress(BrokenPipeError):  # nothing waits for a front that was started again
             os.write(self.ready, b"+")
         os.close(self.ready)
+
+    def keep_reporting(self) -> None:
+        """Report now and every CHECK_S that the event loop runs."""
+        self.alive[self.front.number] = 1
+        asyncio.get_running_loop().call_later(CHECK_S, self.keep_reporting)
 
 
 @dataclass(slots=True)
@@ -71,6 +90,9 @@ class Supervisor:
     """A pipe of which only this process holds the second end, so that the fronts notice its end."""
     _wakeup: tuple[socket.socket, socket.socket] = field(init=False)
     _slots: list[_Slot] = field(init=False)
+    _alive: mmap.mmap = field(init=False)
+    _check_s: float = 0.0
+    """Time of the next check of the fronts' reports."""
     _is_stopping: bool = False
 
     def run(self) -> Forked | None:
@@ -88,6 +110,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._wakeup[1].fileno())
         release_reloads()
         self._slots = [_Slot(number) for number in range(self.count)]
+        self._alive = mmap.mmap(-1, self.count)
         forked = self._start_all() or self._watch()
         if forked is None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -106,6 +129,7 @@ class Supervisor:
         """Pass on signals, and start fronts again that have ended, until the server has stopped."""
         while True:
             self._reap()
+            self._kill_hung()
             if self._is_stopping and not any(slot.pid for slot in self._slots):
                 return None
             for slot in self._slots:
@@ -117,11 +141,12 @@ class Supervisor:
     def _fork(self, slot: _Slot, *, is_first_start: bool) -> Forked | None:
         """Start a front; at its first start, wait until it accepts requests. In its process, returns its Forked."""
         readable, writable = os.pipe()
+        self._alive[slot.number] = 0
         hold_reloads()  # the front, until it can reload
         if pid := os.fork():
             release_reloads()
             os.close(writable)
-            slot.pid, slot.started_s = pid, time.monotonic()
+            slot.pid, slot.started_s, slot.has_hung = pid, time.monotonic(), False
             if is_first_start and not self._wait_until_ready(readable):
                 self._end_failed_start(slot)
             os.close(readable)
@@ -135,7 +160,7 @@ class Supervisor:
         for each in self._wakeup:
             each.close()
         front = Front(slot.number, self.count, self._folder, self.listeners, self._lifeline[0])
-        return Forked(front, writable, is_first_start)
+        return Forked(front, writable, is_first_start, self._alive, slot.has_hung)
 
     def _wait_until_ready(self, readable: int) -> bool:
         """Wait until a front accepts requests. False if it has ended before that, or if the server must stop."""
@@ -155,9 +180,9 @@ class Supervisor:
             self._stop()
 
     def _wait(self) -> None:
-        """Wait for a signal, or for the time at which a front is started again."""
-        due_s = [slot.restart_s for slot in self._slots if not slot.pid]
-        timeout_s = None if self._is_stopping or not due_s else max(0.0, min(due_s) - time.monotonic())
+        """Wait for a signal, for the next check, or for the time at which a front is started again."""
+        due_s = [self._check_s, *(slot.restart_s for slot in self._slots if not slot.pid)]
+        timeout_s = None if self._is_stopping else max(0.0, min(due_s) - time.monotonic())
         select.select([self._wakeup[0]], [], [], timeout_s)
         self._handle_signals()
 
@@ -190,7 +215,7 @@ class Supervisor:
             pid, status = os.waitpid(slot.pid, os.WNOHANG)
             if not pid:
                 continue
-            slot.pid = 0
+            slot.pid, slot.missed = 0, None
             code = os.waitstatus_to_exitcode(status)
             if self._is_stopping:
                 self.status = max(self.status, _exit_status(code))
@@ -200,6 +225,21 @@ class Supervisor:
             slot.restart_s = time.monotonic() + slot.pause_s
             log.error("a front process ended and is started again", front=slot.number, status=code, in_s=slot.pause_s)
             slot.pause_s = min(slot.pause_s * 2, LONGEST_PAUSE_S)
+
+    def _kill_hung(self) -> None:
+        """Every CHECK_S: read the reports of the fronts, and kill those that hang. _reap() notes their end."""
+        if self._is_stopping or time.monotonic() < self._check_s:
+            return
+        self._check_s = time.monotonic() + CHECK_S
+        for slot in self._slots:
+            if self._alive[slot.number]:
+                self._alive[slot.number], slot.missed = 0, 0
+            elif slot.missed is not None:
+                slot.missed += 1
+                if slot.missed == HANG_CHECKS:
+                    log.error("a front process hangs and is killed", front=slot.number, silent_s=CHECK_S * HANG_CHECKS)
+                    slot.has_hung = True
+                    os.kill(slot.pid, signal.SIGKILL)
 
 
 def _exit_status(code: int) -> int:
