@@ -324,7 +324,8 @@ class TieredCache(Cache, Protocol):
         ...
 
     async def find(self, key: Digest) -> tuple[Rendition | StoredRendition, str] | None:
-        """Like lookup(), but a large rendition on the disk is not read; the caller closes it."""
+        """The rendition as lookup() returns it, but a large one on the disk is an open file, which the caller
+        closes."""
         ...
 
     async def peek_again(self, key: Digest, name: str) -> tuple[Rendition, str] | None:

@@ -8,7 +8,7 @@ from base64 import b64decode, b64encode
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 
 VERSION = 3
-"""To be increased whenever the analysis of the same image changes; part of the cache key."""
+"""Part of the cache key of an analysis. Increase it whenever the analysis of the same image changes."""
 
 MAX_BYTES = 4096
 MAX_CELLS_PER_SIDE = 32

@@ -24,7 +24,7 @@ class Output(Protocol):
         ...
 
     def present(self, names: Iterable[str]) -> set[str]:
-        """Those of `names` under which a result is stored. Raises STORE_ERRORS."""
+        """The members of `names` under which a result is stored. Raises STORE_ERRORS."""
         ...
 
 

@@ -148,7 +148,7 @@ class DiskCache:
         return self._entries.has(key)
 
     async def find(self, key: Digest) -> Rendition | StoredRendition | None:
-        """Like get(), but a large rendition is not read; the caller closes it."""
+        """The rendition as get() returns it, but a large one is an open file, which the caller closes."""
         return await self._found(key, partial(self._entries.find, read_bytes=self._read_bytes))
 
     async def find_stale(self, order_key: Digest, *, streams: bool) -> Rendition | StoredRendition | None:

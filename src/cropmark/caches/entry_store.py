@@ -43,7 +43,7 @@ _VERIFIED_TTL_S: Final = 60.0
 _MAX_VERIFIED: Final = 4_096
 _STALE_PART_S: Final = 3_600
 _FEW_KEYS: Final = 16
-"""Up to this number of keys, a file is looked up for each; for more keys, their folder is listed."""
+"""Largest number of keys for which each file is looked up. For more keys, their folder is listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class _Verified:
     body_offset: int
     record: Record
     until_s: float
-    """By time.monotonic()."""
+    """The time, by time.monotonic(), until which the checksums are not checked again."""
 
 
 class EntryStore:
@@ -128,7 +128,7 @@ class EntryStore:
         return self._find(key, read_bytes)
 
     def find_stale(self, order_key: Digest, *, read_bytes: int) -> Rendition | StoredRendition | None:
-        """Like find(), for an entry that make_stale() has moved in the last STALE_S."""
+        """The rendition as find() returns it, of an entry that make_stale() has moved in the last STALE_S."""
         found = self._find(order_key, read_bytes, is_stale=True)
         if found is not None and found.record.order_key != order_key:
             raise CorruptEntry("of another order")

@@ -47,7 +47,7 @@ class MemoryCache:
         return rendition
 
     def store(self, key: Digest, rendition: Rendition) -> None:
-        """Like put(), without waiting."""
+        """Store the rendition as put() does, without waiting."""
         max_bytes = self._entries.maxsize // MAX_ENTRY_DIVISOR
         if len(rendition.body) > max_bytes or weight(rendition) > max_bytes:
             self._counts.skipped += 1

@@ -1,6 +1,6 @@
 """Purges with entries that are not removed yet. Lookups do not return the entries that they cover.
 
-    FOLDER/<random name>        the prefix of a purge that was answered before all of its entries were removed
+    FOLDER/<random name>        the prefix of a purge that returned before all of its entries were removed
     FOLDER/soft-<random name>   the same for a soft purge
 
 After a restart the purge is continued. A purge does not cover entries that were written after it began.

@@ -125,7 +125,10 @@ class TieredCaches:
         return None
 
     async def find(self, key: Digest) -> tuple[Rendition | StoredRendition, str] | None:
-        """Like lookup(), but a large rendition on the disk is not read, and not copied; the caller closes it."""
+        """The rendition as lookup() returns it, but a large one on the disk is an open file, which the caller closes.
+
+        Such a rendition is not copied into the faster tiers.
+        """
         purges = self._purges
         for tier in self._tiers:
             found = await (tier.find(key) if isinstance(tier, _OnDisk) else tier.get(key))

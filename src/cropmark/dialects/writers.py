@@ -183,7 +183,7 @@ def format_decimal(field: str, value: Fraction) -> str:
 
 
 def format_length(field: str, value: Length) -> str:
-    """`200` for pixels, `50p` for half of the side: the reverse of grammar.read_length()."""
+    """The text of a length: `200` for pixels, `50p` for half of the side. The reverse of grammar.read_length()."""
     match value:
         case Share(part):
             return f"{format_decimal(field, part * 100)}p"
@@ -194,7 +194,7 @@ def format_length(field: str, value: Length) -> str:
 
 
 def format_fraction_or_pixels(field: str, value: Length) -> str:
-    """`200` for pixels, `0.5` for half of the side, in dialects without percentages."""
+    """The text of a length in dialects without percentages: `200` for pixels, `0.5` for half of the side."""
     match value:
         case Share(part) if 0 < part < 1 or part == 0:
             return format_decimal(field, part)

@@ -38,7 +38,7 @@ class Explanation:
     dialect: str
     query: str
     order: Order | None
-    """None if the dialect rejects the request with `problem`, or returns `response`."""
+    """The Order; None if the dialect rejects the request with `problem`, or returns `response`."""
     fingerprint: str | None
     problem: Problem | None = None
     response: Response | None = None

@@ -40,7 +40,7 @@ class Bucket:
         """The store at `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///folder`.
 
         Error messages name `setting`, the setting that has the URL. If `role` is true and the environment has no
-        credentials, the cloud instance's are used, from its metadata address. Raises LibraryUnavailable.
+        credentials, those of the cloud instance are read from its metadata address. Raises LibraryUnavailable.
         """
         try:
             return cls(open_store(url, setting, _TIMES, role=role))

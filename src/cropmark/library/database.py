@@ -145,7 +145,8 @@ class Database:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise DatabaseUnavailable if the database does not respond or is locked. Other errors are bugs and pass."""
+    """Raise DatabaseUnavailable if the database does not respond or is locked. Other errors are bugs and not
+    changed."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:

@@ -83,7 +83,7 @@ class LibrarySource:
         return await self._open_version(cached.outcome, self._current_version(cached))
 
     def identity(self, ref: SourceRef) -> str:
-        """`library:stack/asset/file` if the lookup of this path is cached, else `library:` and the path."""
+        """The identity: `library:stack/asset/file` if a lookup of this path is cached, else `library:` and the path."""
         if not isinstance(ref, SitePath):
             raise lookup.asset_not_found()
         return self.lookups.identity(ref) or "library:" + ref.path.removeprefix("v3/assets/")

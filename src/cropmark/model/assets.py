@@ -67,7 +67,7 @@ class File:
     """The image format; None if the file is not an image."""
     bytes: int
     size: Size | None
-    """None if the size cannot be read from the header."""
+    """The size of the image; None if it cannot be read from the header."""
     other_type: str | None = None
     """The media type of a file that is not an image."""
 

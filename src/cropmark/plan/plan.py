@@ -37,7 +37,7 @@ class Video:
 
     profile: H264Profile = H264Profile.BASELINE
     level: int | None = None
-    """Ten times the number of the level; None for 3.0. A video that exceeds it gets the lowest level that fits."""
+    """Ten times the number of the level; None for 3.0. A video that exceeds the level gets the lowest that fits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ MIN_GRANT_BYTES = 16 * 2**20
 """Minimum memory of a task, even if the estimate or the free memory is lower."""
 _RESERVE_BYTES = 8 * 2**20
 _RESERVE_SHARE = 20
-"""In addition, 1/20 of the limit is left free for the libraries' files, the kernel, and bodies in the front."""
+"""1/20 of the limit is left free too, for the libraries' files, the kernel, and bodies in the front."""
 
 
 class MemoryBudget:

@@ -62,7 +62,7 @@ class Quarantine:
         self._suspects.pop(_source(version), None)
 
     def suspects(self, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
-        """Those of the sources that need a trial before other work on them."""
+        """The members of `versions` that need a trial before other work on them."""
         return [version for version in versions if _source(version) in self._suspects]
 
     def check(self, versions: Sequence[SourceVersion], work: Hashable) -> None:

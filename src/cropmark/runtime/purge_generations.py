@@ -17,7 +17,8 @@ class PurgeGenerations:
     """
 
     def __init__(self, limit: int = LIMIT, *, start: int = 0) -> None:
-        """`start` is added to all generations except 0: the time of the start, if generations outlive this process."""
+        """`start` is added to all generations except 0. If generations outlive this process, it is the time of the
+        start."""
         self._limit = limit
         self._start = start
         self._common = 0

@@ -15,13 +15,13 @@ PIECE_BYTES = 1 << 20
 
 
 def read_up_to(descriptor: int, length: int) -> bytes:
-    """The first `length` bytes of a file; fewer only if the file ends before. Raises OSError."""
+    """The first `length` bytes of a file; fewer only if the file ends earlier. Raises OSError."""
     parts = tuple(read_pieces(descriptor, length, piece_bytes=length))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def read_pieces(descriptor: int, length: int, piece_bytes: int = PIECE_BYTES, *, start: int = 0) -> Iterator[bytes]:
-    """`length` bytes of a file from `start` on, in pieces; fewer only if the file ends before. Raises OSError."""
+    """`length` bytes of a file from `start` on, in pieces; fewer only if the file ends earlier. Raises OSError."""
     at, end = start, start + length
     # pread() instead of read(): several tasks and processes may share the open file, and with it its position.
     while at < end and (piece := os.pread(descriptor, min(piece_bytes, end - at), at)):

@@ -93,7 +93,7 @@ class GuardedResolver(AbstractResolver):
         self._lookup = lookup
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[ResolveResult]:
-        """Up to 8 addresses of a name. Raises AddressRefused and other OSErrors."""
+        """The addresses of a name, at most 8. Raises AddressRefused and other OSErrors."""
         addresses = await self._lookup(host)
         if not all(self._guard.allows(address, port) for address in addresses):
             raise AddressRefused

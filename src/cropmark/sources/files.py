@@ -64,7 +64,8 @@ class FolderSource:
         self._name = name
         self._stat = FileCalls().stat
         self._versions: dict[str, tuple[FileState, int, SourceVersion]] = {}
-        """By path: the version, with the state of the file and the number of purges when it was created."""
+        """For each path: its version, and the state of the file and the number of purges when the version was
+        created."""
         self._generations = PurgeGenerations(_MAX_PURGES)
 
     def stat(self, ref: SourceRef) -> SourceVersion:
@@ -95,7 +96,10 @@ class FolderSource:
         return self._open(_checked_path(ref))
 
     def identity(self, ref: SourceRef) -> str:
-        """`files:sky/blue.jpg`, also for a folder or a missing file. Raises SourceNotFound if `ref` is not a path."""
+        """The identity, such as `files:sky/blue.jpg`, even if the path is a folder or absent.
+
+        Raises SourceNotFound if `ref` is not a path.
+        """
         if not isinstance(ref, SitePath):
             _raise_not_found()
         return self._identity(_SLASHES.sub("/", ref.path).removeprefix("/"))

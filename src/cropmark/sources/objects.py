@@ -118,7 +118,8 @@ class ObjectSource:
         return await self._remote.open(self._target(ref))
 
     def identity(self, ref: SourceRef) -> str:
-        """`s3:bucket/prefix/sky/blue.jpg`. Raises SourceNotFound for references of another kind."""
+        """The identity, such as `s3:bucket/prefix/sky/blue.jpg`. Raises SourceNotFound for references of another
+        kind."""
         if not isinstance(ref, SitePath):
             raise _not_found()
         return f"{self._place.name}/{_joined(self._place.prefix, ref.path.lstrip('/'))}"

@@ -33,9 +33,9 @@ class SourceRecord:
     fetched_s: float
     fresh_until_s: float
     stale_while_revalidate_until_s: float
-    """Until this time the original may be used while a conditional request runs."""
+    """Time until which the original may be used while a conditional request to the origin runs."""
     stale_if_error_until_s: float
-    """Until this time the original may be used if a request to the origin fails."""
+    """Time until which the original may be used if a request to the origin fails."""
     etag: str | None = None
     last_modified: str | None = None
     modified_s: float | None = None

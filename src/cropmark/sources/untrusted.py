@@ -31,7 +31,7 @@ class UntrustedSource:
         return replace(source, version=_without_path(source.version))
 
     def identity(self, ref: SourceRef) -> str:
-        """`img:https://host#…` with a digest of the whole URL; for an upload, `upload:` and its digest."""
+        """The identity: `img:https://host#…` with a digest of the whole URL; `upload:` and the digest of an upload."""
         return _shorten_identity(self._adapter(ref).identity(ref))
 
     def purge(self, prefix: str) -> None:

@@ -49,7 +49,7 @@ class TemporaryUploads:
         return OpenSource.from_fd(os.dup(upload.descriptor), upload.bytes, version)
 
     def identity(self, ref: SourceRef) -> str:
-        """`upload:` and the digest. Raises SourceNotFound for any other kind of reference."""
+        """The identity: `upload:` and the digest. Raises SourceNotFound for any other kind of reference."""
         if not isinstance(ref, UploadRef):
             raise _missing()
         return f"upload:{ref.digest}"

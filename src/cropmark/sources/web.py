@@ -68,7 +68,8 @@ class WebSource:
         return await self._remote.open(self._target(ref))
 
     def identity(self, ref: SourceRef) -> str:
-        """`web:https://host/path`, followed by # and a digest if headers are forwarded. Raises SourceForbidden."""
+        """The identity: `web:https://host/path`, with # and a digest if headers are forwarded. Raises
+        SourceForbidden."""
         url, headers = self._read(_web_url(ref))
         return _identity(url, headers)
 

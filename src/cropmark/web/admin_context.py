@@ -49,7 +49,7 @@ class ImageLists(Protocol):
     """Lists the images of sites for the playground."""
 
     async def of(self, sites: Sequence[Site], limit: int) -> list[ImageList | None]:
-        """At most `limit` images of each site; None for a site with a source that cannot be listed."""
+        """For each site a list of at most `limit` images; None for a site with a source that cannot be listed."""
         ...
 
 

@@ -22,7 +22,7 @@ class CorsPolicy:
     origins: tuple[str, ...] | None = None
     """Allowed origins; `*` allows every origin. None: the dialect's own CORS header is sent, if it has one."""
     resource_policy: str = "cross-origin"
-    """`cross-origin`, `same-site` or `same-origin`; empty: the header is not sent."""
+    """The value of the header: `cross-origin`, `same-site` or `same-origin`; empty: the header is not sent."""
 
     @property
     def by_origin(self) -> bool:

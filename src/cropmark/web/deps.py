@@ -54,7 +54,7 @@ class AppDeps:
     client_ip: ClientIp = field(default_factory=ClientIp)
     sender: BodySender = field(default_factory=lambda: BodySender(SendLimits(), ClientIp(), lambda _: None))
     access_log: str = "misses"
-    """`misses`, `all` or `off`. Logging a memory hit takes longer than serving it."""
+    """The requests that are logged: `misses`, `all` or `off`. Logging a memory hit takes longer than serving it."""
     info: bool = False
     """True: `/_info` in front of the path of an image serves the document about it."""
     trace_from_anyone: bool = False

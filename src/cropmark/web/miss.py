@@ -69,7 +69,7 @@ class _Routed:
         return dict(self.headers.others).get(ORIGIN, "")
 
     def image_request(self, query: bytes | None = None) -> ImageRequest:
-        """The request as the dialect receives it, with `query` in place of its own query; None does not replace it."""
+        """The request as the dialect receives it. A `query` replaces the query of the URL; None replaces nothing."""
         query = self.scope["query_string"] if query is None else query
         headers, ignored = self.headers, self.ignored_headers
         if ignored:

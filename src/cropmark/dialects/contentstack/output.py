@@ -136,9 +136,10 @@ def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[Encod
 
 
 def _best_choices(accepted: frozenset[Format], rules: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """``format=auto``: AVIF or WebP if the client accepts it, else JPEG or PNG; an animation never becomes a still.
+    """The choices for ``format=auto``: AVIF or WebP if the client accepts it, else JPEG or PNG.
 
-    Lossy, except for a quality of 100, which is the optimizer's rule: https://www.fastly.com/documentation/reference/io/format
+    An animation never becomes a still. The result is lossy, except for a quality of 100, which is the optimizer's rule:
+    https://www.fastly.com/documentation/reference/io/format
     """
     lossless = TriState.YES if rules.usual == 100 else TriState.NO
     modern = (

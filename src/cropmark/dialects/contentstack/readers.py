@@ -70,7 +70,8 @@ def read_dpr(parameter: str, text: str) -> Fraction:
 
 
 def read_background(parameter: str, text: str) -> Color:
-    """``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``; a `#` or Gatsby's ``rgb:`` before it is dropped."""
+    """A color: ``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``; a leading `#` or Gatsby's ``rgb:`` is
+    dropped."""
     return grammar.read_color(parameter, text.removeprefix("rgb:").removeprefix("#"))
 
 

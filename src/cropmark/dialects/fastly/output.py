@@ -272,9 +272,9 @@ def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[Encod
 
 
 def _best_choices(parsed: ParsedParams, accepted: frozenset[Format], rules: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """``format=auto``: JPEG XL, AVIF or WebP if the client accepts it, else a format that all clients can show.
+    """The choices for ``format=auto``: JPEG XL, AVIF or WebP if the client accepts it, else a format for all clients.
 
-    Lossy, except for a quality of 100 and for black and white. An animation never becomes a still.
+    The result is lossy, except for a quality of 100 and for black and white. An animation never becomes a still.
     """
     quality, black_and_white = rules.quality.jpeg, params.BW.of(parsed) is not None
     lossless = TriState.YES if quality == 100 or black_and_white else TriState.NO

@@ -34,7 +34,7 @@ def read_dpr(parameter: str, text: str) -> Fraction:
 
 
 def read_trim_border(parameter: str, text: str) -> TrimBorder:
-    """``auto``, ``fff``, ``255,255,255``, each optionally with a tolerance of 0 to 1: ``fff,t0.1``."""
+    """The border to trim: ``auto``, ``fff`` or ``255,255,255``, optionally with a tolerance of 0 to 1: ``fff,t0.1``."""
     parts = grammar.split_items(parameter, text)
     last = parts[-1] if len(parts) > 1 and parts[-1].startswith("t") else None
     color = ",".join(parts[:-1] if last else parts)
@@ -86,7 +86,8 @@ def format_blur(step: Blur) -> str:
 
 
 def read_monochrome(parameter: str, text: str) -> Monochrome:
-    """``threshold``, ``threshold,75`` (0 to 100, higher is darker), or ``atkinson``, which takes no luminance."""
+    """The method: ``threshold``, ``threshold,75`` (0 to 100, higher is darker), or ``atkinson``, which has no
+    number."""
     method, mark, level = text.partition(",")
     match method.strip(), bool(mark):
         case "threshold", False:

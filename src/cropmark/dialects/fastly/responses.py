@@ -100,7 +100,7 @@ def _warning(result: Result) -> Headers:
 
 
 def _warning_text(warning: RequestWarning) -> str:
-    """`parameter: text`, or only the text if it begins with the parameter's name."""
+    """The warning as `parameter: text`, or as the text alone if it begins with the parameter's name."""
     if warning.text.startswith(f"{warning.parameter} "):
         return warning.text
     return f"{warning.parameter}: {without_name(warning.text, warning.parameter)}"

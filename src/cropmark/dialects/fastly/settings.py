@@ -28,7 +28,7 @@ class JpegType(Enum):
     """The kind of JPEG for requests that do not name one."""
 
     AUTO = "auto"
-    """As the source; baseline if it is not a JPEG."""
+    """The kind of the source; baseline if the source is not a JPEG."""
     BASELINE = "baseline"
     PROGRESSIVE = "progressive"
 

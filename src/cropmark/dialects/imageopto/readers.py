@@ -74,7 +74,7 @@ class Quality:
 
 
 def read_quality(parameter: str, text: str) -> Quality:
-    """``85`` or ``85,70``; the second number is for WebP chosen by `auto`."""
+    """The quality: ``85`` or ``85,70``; the second number is for WebP that `auto` chose."""
     parts = grammar.split_items(parameter, text)
     if len(parts) > 2:
         raise BadValue(parameter, text, expected="one or two whole numbers from 1 to 100", fix="write 85 or 85,70")
