@@ -10,16 +10,16 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from cropmark.engine import large_indexed, load, save
-from cropmark.engine.image import DecodedImage
+from cropmark.engine.image import DecodedImage, with_profile
 from cropmark.engine.render import render
 from cropmark.engine.save import encode
 from cropmark.engine.small import small_png
 from cropmark.geometry.recipe import Encoding
 from cropmark.model.formats import Format
-from cropmark.plan.plan import EncodingChoice, Output, Plan
+from cropmark.plan.plan import EncodingChoice, KeepMetadata, Output, Plan
 from cropmark.plan.steps import Resize
 from cropmark.ports import Rendered
-from tests.engine.images import Array, file_of, frame_of, rng, saved, seen, slopes
+from tests.engine.images import Array, file_of, frame_of, p3_profile, rng, saved, seen, slopes
 from tests.geometry.plans import px
 
 WIDTH, HEIGHT = 90, 60
@@ -88,6 +88,15 @@ def test_colors_are_reduced_until_the_file_fits(kind: Format) -> None:
     assert max(sizes) <= 1
     assert errors == sorted(errors)
     assert errors[0] < 6
+
+
+def test_only_a_png_with_a_profile_is_not_reduced() -> None:
+    """PixLab's results have the profile of the source, but most sources with a palette have none."""
+    frame = frame_of(slopes(WIDTH, HEIGHT))
+    encoding = Encoding(Format.PNG, 85, max_bytes=3000, metadata=frozenset({KeepMetadata.ICC}))
+    assert len(encode(DecodedImage((frame,)), encoding)) <= 3000
+    body = encode(DecodedImage((with_profile(frame, p3_profile()),)), encoding)
+    assert np.array_equal(seen(body, "RGB"), slopes(WIDTH, HEIGHT))
 
 
 def test_where_nothing_fits_the_smallest_is_sent() -> None:

@@ -147,7 +147,7 @@ BYTE_LIMITS = [
     (Info(JPEG, HUNDRED, 1000),                                            Encoding(PNG, 85),   HUNDRED,        None),
     (Info(GIF, HUNDRED, 1000),                                             Encoding(WEBP, 85),  HUNDRED,        None),
     (Info(GIF, HUNDRED, 1000),                            Encoding(PNG, 85, palette=True),      HUNDRED,        None),
-    (Info(GIF, HUNDRED, 1000),       Encoding(PNG, 85, metadata=frozenset({KeepMetadata.ICC})), HUNDRED,        None),
+    (Info(GIF, HUNDRED, 1000),       Encoding(PNG, 85, metadata=frozenset({KeepMetadata.ICC})), HUNDRED,        3000),
 ]
 # fmt: on
 

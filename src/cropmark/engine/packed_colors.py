@@ -15,7 +15,8 @@ def flat_colors(pixels: Pixels) -> Pixels:
     flat = pixels.reshape(-1, pixels.shape[-1])
     if flat.shape[1] == 3 or flat[:, 3].all():
         return flat
-    return np.where(flat[:, 3:] > 0, flat, np.uint8(0))
+    whole = np.ascontiguousarray(flat).view("<u4")  # alpha is in the highest bits
+    return np.where(whole >> 24, whole, np.uint32(0)).view(np.uint8)
 
 
 def packed_colors(pixels: Pixels) -> NDArray[Any]:

@@ -111,7 +111,8 @@ def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: boo
         # Effort 1: 20 % more bytes than the default, in a ninth of its time.
         level = 1 if low_effort else 6
         return bytes(strip.pngsave_buffer(palette=True, Q=encoding.quality, effort=1, compression=level, keep=keep))
-    if encoding.max_bytes is None or keep is ForeignKeep.ICC:
+    has_profile = keep is ForeignKeep.ICC and strip.get_typeof(PROFILE)
+    if encoding.max_bytes is None or has_profile:
         return _plain_png(strip, keep, low_effort=low_effort)  # a small PNG has no profile
     if strip.width * strip.height > MAX_WHOLE_FEW_COLORS:
         plain = partial(_plain_png, keep=keep, low_effort=low_effort)

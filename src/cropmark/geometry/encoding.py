@@ -72,9 +72,10 @@ def byte_limit(encoding: Encoding, info: Info, size: Size) -> int | None:
 
     The limit is three times the bytes of the source, in proportion to the pixels. A small result may have a kilobyte if
     the source is not smaller: it fits into one packet, and a loss of colors would be visible (docs/decisions/0163).
+    The limit does not apply to a PNG with a color profile, which the engine knows.
     """
     has_few_colors = info.format is Format.GIF or info.palette or info.few_bits
-    if not has_few_colors or encoding.format not in _WITH_PALETTE or encoding.palette or encoding.metadata:
+    if not has_few_colors or encoding.format not in _WITH_PALETTE or encoding.palette:
         return None
     most = 3 * info.bytes // info.frames
     return max(most * size.area // info.stored_size.area, min(most, _SMALL_BYTES))
