@@ -58,7 +58,7 @@ def _file(items: Sequence[Item], properties: Sequence[bytes], *, primary: int, d
 
 
 def _meta(items: Sequence[Item], properties: Sequence[bytes], primary: int, at: int, *, derived: bool) -> bytes:
-    places, entries, associations = b"", b"", b""
+    places, entries, associations = bytearray(), bytearray(), bytearray()  # large grids have 65,025 tiles
     starts: dict[bytes, int] = {}  # equal tiles share their data
     for number, (kind, data, used) in enumerate(items, 1):
         if data not in starts:
@@ -70,13 +70,13 @@ def _meta(items: Sequence[Item], properties: Sequence[bytes], primary: int, at: 
     count = pack(">H", len(items))
     tiles = b"".join(pack(">H", number) for number in range(1, len(items)))
     references = full_box(b"iref", box(b"dimg", pack(">HH", primary, len(items) - 1) + tiles)) if derived else b""
-    associated = full_box(b"ipma", pack(">I", len(items)) + associations)
+    associated = full_box(b"ipma", pack(">I", len(items)) + bytes(associations))
     return full_box(
         b"meta",
         full_box(b"hdlr", bytes(4) + b"pict" + bytes(13))
         + full_box(b"pitm", pack(">H", primary))
-        + full_box(b"iloc", b"\x44\0" + count + places)
-        + full_box(b"iinf", count + entries)
+        + full_box(b"iloc", b"\x44\0" + count + bytes(places))
+        + full_box(b"iinf", count + bytes(entries))
         + references
         + box(b"iprp", box(b"ipco", b"".join(properties)) + associated),
     )
