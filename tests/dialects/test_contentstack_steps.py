@@ -313,7 +313,7 @@ def test_an_unknown_environment_or_branch_is_not_found(query: str, parameter: st
 
 def test_an_environment_may_be_required() -> None:
     strict = ContentstackSettings(require_environment=True)
-    with pytest.raises(BadRequest, match="an environment is needed") as refused:
+    with pytest.raises(BadRequest, match="must name an environment") as refused:
         order_of("width=9", strict)
     assert refused.value.parameter == "environment"
     assert order_of("width=9&environment=production", strict).plan
