@@ -250,7 +250,7 @@ def test_too_little_memory_is_no_fault_of_the_encoder(monkeypatch: pytest.Monkey
 
 def test_without_the_extra_nothing_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video, "_codec", None)
-    with pytest.raises(pyvips.Error, match="the extra video is not installed"):
+    with pytest.raises(pyvips.Error, match="the extra `video` is not installed"):
         video.encoded(film(FRAMES), Video())
 
 

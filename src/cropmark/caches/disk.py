@@ -127,8 +127,8 @@ class DiskCache:
         return cache
 
     def peek(self, key: Digest) -> Rendition | None:
-        """The rendition, without waiting. Counts hits only: after a miss the caller calls get(), which counts all
-        else."""
+        """The rendition, without waiting. Counts hits only: after a miss the caller calls get() or find(), which
+        count all else."""
         if self._is_off:
             return None
         try:

@@ -48,9 +48,12 @@ class ServerSettings(BaseSettings):
     host: str = Field(
         "127.0.0.1",
         description="IPv4 or IPv6 address to listen on, or its name, or `unix:/path.sock`, a socket for a proxy on "
-        "this machine, which needs X-Forwarded-For and `public_url`. Changes at a start; default: this machine only.",
+        "this machine, which needs X-Forwarded-For and `public_url`. A reload does not change it. Default: this "
+        "machine only.",
     )
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0: a free port. Changes at a start.")
+    port: int = Field(
+        8000, ge=0, le=65535, description="Port to listen on; 0: a free port. A reload does not change it."
+    )
     admin_port: int | None = Field(
         None,
         ge=0,

@@ -59,7 +59,7 @@ def encoded(image: DecodedImage, video: Video, *, low_effort: bool = False) -> b
     It is played once: an mp4 has no number of repetitions.
     """
     if _codec is None:
-        raise pyvips.Error("mp4: the extra video is not installed")
+        raise pyvips.Error("mp4: the extra `video` is not installed (pip install 'cropmark[video]')")
     durations_ms = [each if each > _UNSHOWN_MS else _USUAL_MS for each in image.delays_ms]
     try:
         return _film(_codec, image.frames, durations_ms, _options(image, durations_ms, video, low_effort=low_effort))

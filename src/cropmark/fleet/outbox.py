@@ -104,7 +104,7 @@ def _pid_of(name: str) -> int | None:
 
 @cache
 def _senders(folder: Path, pid: int) -> int:
-    """The descriptor of a file in which this process, with the id `pid`, has locked the byte at the offset `pid`.
+    """The descriptor of a file in which this process, with the id `pid`, has tried to lock the byte at that offset.
 
     It stays open: closing the file, even through another descriptor, would release the lock. Raises OSError.
     """

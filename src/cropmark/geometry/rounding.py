@@ -1,4 +1,4 @@
-"""Rounds fractions to whole pixels. No other module rounds."""
+"""Rounds fractions to whole pixels. No other module rounds a size or position of a result."""
 
 from __future__ import annotations
 

@@ -84,9 +84,9 @@ class Output:
     """The encoding of the result.
 
     With `first_frame`, only the first frame of an animation is written. For a source that matches `same_is_original`,
-    the original is sent if the request changes nothing: no Op, the encoding of the source, and no quality that the
-    encoder uses. With `larger_is_original`, the original is sent if only the quality changes, the source is upright,
-    and the result has more bytes than the source.
+    the original is sent if the request changes nothing: the Recipe has no Op, the result has the source's encoding, and
+    the query has no quality that this encoder uses. With `larger_is_original`, the original is sent if only the quality
+    changes, the source is upright, and the result has more bytes than the source.
     """
 
     choices: tuple[EncodingChoice, ...] = (EncodingChoice(),)

@@ -110,7 +110,7 @@ def parse_prefix(prefix: bytes, max_body_bytes: int) -> tuple[MessageKind, int, 
 
 def set_idle_time(end: socket.socket, idle_s: float) -> None:
     """Let receive() call its `on_idle` after each `idle_s` seconds without a message."""
-    # Not settimeout(): it makes the socket non-blocking, and every reply a loop around poll().
+    # Not settimeout(): it would make the socket non-blocking, so that each reply would need a loop around poll().
     end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(round(idle_s * 1e6), 1_000_000)))
 
 

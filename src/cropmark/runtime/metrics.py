@@ -43,8 +43,8 @@ ReadSamples = Callable[[], Iterable[Sample]]
 class RequestSeries:
     """The requests with the same labels: how many fell into each bucket of duration, and the sum of their durations.
 
-    It is not a Histogram of prometheus_client, which takes longer for an observation than all other counting of a
-    memory hit takes.
+    A Histogram of prometheus_client is not used: one observation of it takes longer than the rest of the counting for a
+    memory hit.
     """
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))

@@ -68,7 +68,7 @@ class BucketLimits:
     def times(self) -> StoreTimes:
         """The timeouts of the store's client, which ends its attempts before the deadline of the fetch.
 
-        A fetch that reaches the deadline is a timeout, even if the bucket was throttling it.
+        Otherwise a throttled fetch would reach the deadline, and be reported as a timeout.
         """
         retry_s, max_pause_s = self.total_s * 0.6, min(self.total_s / 8, 1.0)
         return StoreTimes(self.connect_s, self.read_s, self.total_s, _RETRIES, retry_s, max_pause_s)

@@ -1,7 +1,8 @@
 """The path of a cache hit: no framework, database or thread; nothing is awaited before the response is sent.
 
-Rules: a memory hit parses the headers, looks up the memo and peeks into the caches. Everything else (the first request
-of a URL, a miss, an original) is left to miss.py. `python benchmarks/hit_path.py` measures this path.
+Rules: a hit in memory, or on disk if the file is small and in the page cache, parses the headers, looks up the memo and
+peeks into the caches. Everything else (the first request of a URL, a miss, an original, a range) is left to miss.py.
+`python benchmarks/hit_path.py` measures this path.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class _Routed:
 
 
 class MissPath:
-    """Reads the first request of a URL, and delivers images that are not in the cache."""
+    """Reads the first request of a URL, and delivers what hit.py does not: misses, originals, large bodies, ranges."""
 
     def __init__(self, deps: AppDeps, responder: Responder) -> None:
         self._sites = deps.sites

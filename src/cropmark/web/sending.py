@@ -1,4 +1,4 @@
-"""Sends large bodies in pieces, so that clients that read slowly hold little memory for a limited time.
+"""Sends large bodies in pieces, so that a slow client costs the server little memory, and not for long.
 
 The HTTP server copies each piece that it is given, and accepts another one when the client has taken one of the last
 few. So a slow client holds a few pieces, and a client that takes nothing is recognized. Bodies are shared: the bytes of

@@ -77,7 +77,10 @@ def _changes_image(parsed: ParsedParams) -> bool:
 
 
 def _publish_scope(parsed: ParsedParams, request: ImageRequest, settings: ContentstackSettings) -> PublishScope | None:
-    """The scope in which a library looks for the asset; None for a folder, where all files are published."""
+    """The scope in which a library looks for the asset; None for a folder.
+
+    For a folder, the environment and the branch must be among the settings. Raises BadRequest or NotFound.
+    """
     environment = params.ENVIRONMENT.of(parsed)
     branch = params.BRANCH.of(parsed) or "main"
     if environment is None and settings.require_environment:

@@ -67,7 +67,7 @@ class FastlySettings:
     upscale: bool = False
     """Treat every request as if it had enable=upscale."""
     allow_video: bool = False
-    """Allow format=mp4, which makes a video of an animated GIF with the extra video. Otherwise it is ignored."""
+    """Allow format=mp4, which makes a video of an animated GIF with the extra `video`. Otherwise it is ignored."""
     on_malformed: OnMalformed = OnMalformed.REFUSE
     """Reject a request with a malformed parameter, or ignore that parameter with a warning."""
     animated_webp: bool = False

@@ -136,7 +136,7 @@ _MAX_PAIRED: Final = 3
 
 
 def quality_choices(output: Output) -> tuple[QueryParams, ...]:
-    """The choices for `quality`: absent, each quality of the output, and each pair if there are up to _MAX_PAIRED."""
+    """The choices for `quality`: absent, each quality of the output, and each pair of up to _MAX_PAIRED qualities."""
     numbers = qualities(output)
     pairs = (f"{usual},{webp}" for usual in numbers for webp in numbers if usual != webp)
     return param_choices("quality", (*map(str, numbers), *(pairs if len(numbers) <= _MAX_PAIRED else ())))

@@ -108,7 +108,7 @@ def word_reader(words: Mapping[str, T]) -> Callable[[str, str], T]:
 
 
 def read_number(parameter: str, text: str) -> Fraction:
-    """A number with an optional sign; the range is checked by query.py."""
+    """A number with an optional sign; query.py clamps it to the range of its parameter."""
     number = _decimal(text)
     if number is None:
         raise BadValue(parameter, text, expected="a number")
