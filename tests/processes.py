@@ -29,7 +29,7 @@ def children(pid: int) -> set[int]:
 
 def renderers(pid: int) -> set[int]:
     """Ids of the running renderers of a front, without the process that forks them."""
-    return {child for child in children(pid) if Path(f"/proc/{child}/comm").read_text() == "cropmark-render\n"}
+    return {child for child in children(pid) if _name(child) == "cropmark-render"}
 
 
 def resident_bytes(pid: int) -> int:
@@ -53,6 +53,14 @@ def _processes() -> Iterator[tuple[int, tuple[str, int, int]]]:
         if name.isdigit():
             for stat in _stat(int(name)):
                 yield int(name), stat
+
+
+def _name(pid: int) -> str:
+    """The name of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _stat(pid: int) -> Iterator[tuple[str, int, int]]:

@@ -62,5 +62,5 @@ def test_a_bucket_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    with pytest.raises(StoreUnusable, match="--out: no credentials"):
+    with pytest.raises(StoreUnusable, match="--out: the environment has no credentials"):
         open_output("s3://pictures/x", role=False)

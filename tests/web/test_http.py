@@ -33,6 +33,7 @@ from cropmark.web import response
 from cropmark.web.cors import CorsPolicy, RawHeaders
 from cropmark.web.site import Site
 from tests.builders import make_images
+from tests.hostile.probe import probing
 from tests.hostile.slowness import slowness
 from tests.web.asgi_client import FakePipeline, NoSource, app_of, fastly, respond
 from tests.web.server_process import TOKEN, Running, running
@@ -432,11 +433,12 @@ def test_check_42_beyond_the_queue_misses_are_rejected_quickly_and_hits_are_serv
         while not flood.done() and not (await _all(busy, ["/readyz"]))[0][0].json()["renderers"]["queued"]:
             pass
         meanwhile: list[tuple[httpx.Response, float]] = []
-        while not flood.done() and len(meanwhile) < 200:
+        while not flood.done() and len(meanwhile) < 40:
             meanwhile += await _all(busy, others)
         return await flood, meanwhile
 
-    flood, meanwhile = asyncio.run(both())
+    with probing(busy.address, WIDE) as hits:  # in a process of its own: two hundred connections delay all of this one
+        flood, meanwhile = asyncio.run(both())
     refused = [(reply, took) for reply, took in flood if reply.status_code == 503]
     assert {reply.status_code for reply, _ in flood} == {200, 503}
     assert len(refused) > 100
@@ -450,6 +452,7 @@ def test_check_42_beyond_the_queue_misses_are_rejected_quickly_and_hits_are_serv
     refused_ms, served_ms = _logged_ms(busy, 503), _logged_ms(busy, 200)
     assert len(refused_ms) == len(refused)
     assert refused_ms[len(refused_ms) // 2] < max(1000.0, served_ms[-1] / 2)
-    assert len(meanwhile) >= 8
-    assert all(reply.status_code == 200 for reply, _ in meanwhile)
-    assert sorted(took for _, took in meanwhile)[len(meanwhile) // 2] < 0.1 * slowness()
+    assert {reply.status_code for reply, _ in meanwhile} == {200}
+    assert hits["hits"] >= 8
+    assert hits["wrong"] == 0
+    assert hits["p50_ms"] < 100 * slowness()
