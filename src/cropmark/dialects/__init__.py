@@ -1,18 +1,20 @@
-"""The URL dialects of image services: a request becomes an Order, a result or a Problem becomes the vendor's response.
+"""The URL dialects of image services. A dialect is one vendor's syntax for URLs, and the form of its responses.
 
-Pure: no I/O, no clock, no pixels. A dialect imports neither geometry nor another dialect. Modules that every dialect
-has:
+A dialect turns a request into an Order, which is the parsed request. It turns a result or a Problem into the vendor's
+response. Dialects are pure: no I/O, no clock, no pixels. A dialect imports neither geometry nor another dialect.
 
-    params      the table of parameters: each one's documentation with its reader
-    query       the raw query becomes parameters by name, still text
-    readers     the text of one parameter becomes a typed value, or a BadValue
+Modules that every dialect has:
+
+    params      the table of parameters: documentation and reader of each
+    query       splits the raw query into parameters by name, still as text
+    readers     turn the text of a parameter into a typed value, or raise BadValue
     settings    an operator's settings
-    parse       a request becomes an Order; calls all of the others
-    steps       typed values become Steps
-    output      typed values and the Accept header become the Output: format, quality, metadata
+    parse       turns a request into an Order; calls all of the others
+    steps       turns typed values into Steps
+    output      turns typed values and the Accept header into the Output: format, quality, metadata
     responses   headers of images, and Problems in the vendor's status, body and words
-    writer      an Order becomes a query, the reverse of the readers; translations use it
-    dialect     the class that the rest of the server sees
+    writer      turns an Order into a query, the reverse of the readers; translations use it
+    dialect     the class that the rest of the server uses
 
 Modules that only one dialect has:
 

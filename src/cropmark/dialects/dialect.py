@@ -15,7 +15,10 @@ from cropmark.plan.plan import Order, RequestWarning
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A request as a dialect receives it: its path begins below the mount of the site, and its query is not parsed."""
+    """A request for an image, as a dialect receives it.
+
+    The path begins below the mount, which is the URL prefix of the site. The query is not parsed.
+    """
 
     path: str
     """The decoded path below the mount, without a leading slash."""
@@ -37,12 +40,12 @@ class ImageRequest:
 
     @property
     def encoded_path(self) -> str:
-        """The path below the mount, percent-encoded: `raw_path`, or the encoded `path` without a `raw_path`."""
+        """The path below the mount, percent-encoded: `raw_path` if it is known, else the encoded `path`."""
         return quote(self.path, errors="surrogateescape") if self.raw_path is None else self.raw_path
 
     @property
     def mount_url(self) -> str:
-        """The public URL of the mount without a trailing slash; only its path if the host is unknown."""
+        """The public URL of the mount without a trailing slash; only its path prefix if the host is unknown."""
         return self.host_url + self.base
 
     @property
@@ -52,7 +55,7 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class ParameterDoc:
-    """The documentation of a parameter; documents and the JSON Schema are generated from it."""
+    """The documentation of a parameter. The reference pages and the JSON Schema are generated from it."""
 
     name: str
     grammar: str
@@ -68,10 +71,10 @@ class ParameterDoc:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of an Order, from which a dialect makes the headers of the image response.
+    """The facts about the result of an Order that a dialect needs for the response headers.
 
-    If the original is sent unchanged, `format` and `size` are those of the source, and `original` is one word for the
-    reason why it is unchanged.
+    If the original is sent unchanged, `format` and `size` are those of the source, and `original` is the reason, as one
+    word.
     """
 
     bytes: int
@@ -103,9 +106,9 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class DialectQuery:
-    """A request that a dialect has written: the text of its query, and the request headers that it needs.
+    """A request that a dialect has written for an Order: the text of the query, and the request headers.
 
-    `endpoint` is the last segment of the request's path; empty in a dialect without endpoints.
+    `endpoint` is the last segment of the request's path. It is empty in a dialect without endpoints.
     """
 
     text: str
@@ -115,9 +118,9 @@ class DialectQuery:
 
 @dataclass(frozen=True, slots=True)
 class Serialized:
-    """Candidate requests for an Order's Steps, the simplest first; they differ only in the encoding of the result.
+    """The requests that may express an Order, the simplest first. They differ only in the encoding of the result.
 
-    To check that a candidate is equivalent to the Order, parse the candidate with the same dialect.
+    To check that a request is equivalent to the Order, parse it with the same dialect and compare.
     """
 
     queries: tuple[DialectQuery, ...]
@@ -131,7 +134,10 @@ class Unsupported:
 
 
 class Dialect(Protocol):
-    """A vendor's URL syntax for images. Stateless: its settings are given to its constructor."""
+    """A vendor's URL syntax for images, and the form of its responses.
+
+    A dialect has no state except the settings that its constructor receives.
+    """
 
     def __init__(self, settings: Any = ...) -> None: ...
 
@@ -144,9 +150,9 @@ class Dialect(Protocol):
     """The `request_headers` that select the image or change it. A URL's signature does not cover these headers."""
 
     def order(self, request: ImageRequest) -> Order | Response:
-        """The Order of a request, or a Response to return as it is, such as a redirect.
+        """Parse a request into an Order, or into a Response that is sent as it is, such as a redirect.
 
-        Raises a Problem and nothing else, for any text.
+        For any request, however malformed, it raises a Problem and no other exception.
         """
         ...
 
@@ -155,9 +161,9 @@ class Dialect(Protocol):
         ...
 
     def error_response(self, problem: Problem, request: ImageRequest) -> Response:
-        """The response for a Problem, with the vendor's status, body and words."""
+        """The response for a Problem, with the status, body and words of the vendor."""
         ...
 
     def serialize(self, order: Order) -> Serialized | Unsupported:
-        """The Order as queries of this dialect, or the reasons why the dialect cannot express it. Raises nothing."""
+        """The Order as requests of this dialect, or the reasons why the dialect cannot express it. Raises nothing."""
         ...

@@ -1,8 +1,8 @@
-"""Readers that dialects share: the text of a parameter becomes an exact value, or a BadValue with a fix.
+"""Readers that dialects share. A reader turns the text of a parameter into an exact value.
 
-A `read_` function takes the parameter's name, for error messages, then its text; a `parse_` function takes a text and
-returns None if it does not match. Digits are ASCII, numbers are exact, all lengths are bounded, and every function runs
-in linear time.
+A `read_` function takes the parameter's name, for error messages, then its text. It raises BadValue, which has a fix.
+A `parse_` function takes a text and returns None if the text does not match.
+Digits are ASCII, numbers are exact, all lengths are bounded, and every function runs in linear time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def check_bounds(raw: str) -> str:
-    """The raw query, unchanged. Raises BadRequest if it has more than MAX_QUERY_CHARS or MAX_PAIRS parameters."""
+    """The raw query, unchanged. Raises BadRequest for more than MAX_QUERY_CHARS characters or MAX_PAIRS parameters."""
     if len(raw) > MAX_QUERY_CHARS:
         raise BadRequest(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
     if raw.count("&") >= MAX_PAIRS:
@@ -41,26 +41,30 @@ def check_bounds(raw: str) -> str:
 
 
 def query_pairs(raw: str) -> tuple[tuple[str, str], ...]:
-    """All names and values of a raw query in order, decoded (`+` is a blank); leading question marks are skipped.
+    """The names and values of a raw query, decoded, in order. A `+` becomes a blank.
 
-    Bytes that are not UTF-8, and NUL, become U+FFFD. Raises BadRequest for a query that is too long.
+    Leading question marks are skipped. Bytes that are not UTF-8 become U+FFFD, and so does NUL. Raises BadRequest for a
+    query that is too long.
     """
     pairs = parse_qsl(check_bounds(raw).lstrip("?"), keep_blank_values=True, errors="replace")
     return tuple((clean_text(name), clean_text(text)) for name, text in pairs)
 
 
 def query_values(raw: str) -> dict[str, str]:
-    """The decoded texts of a raw query's parameters by name; of a repeated parameter, the last text."""
+    """The decoded texts of a raw query by name. If a parameter is repeated, its last text counts."""
     return dict(query_pairs(raw))
 
 
 def is_blank(text: str) -> bool:
-    """True if a value has only blanks and separators, as templates write for a missing value."""
+    """True if the text has only blanks and separators, which templates write for a missing value."""
     return not text.strip(" \t,:;")
 
 
 def split_items(parameter: str, text: str) -> tuple[str, ...]:
-    """The items of a comma-separated list, without surrounding blanks. Raises BadValue above MAX_ITEMS."""
+    """The items of a comma-separated list, without surrounding blanks.
+
+    Raises BadValue for more than MAX_ITEMS items.
+    """
     if text.count(",") >= MAX_ITEMS:
         raise BadValue(parameter, text, expected=f"at most {MAX_ITEMS} items", fix="leave out those without effect")
     return tuple(item.strip(" \t") for item in text.split(","))
@@ -82,12 +86,12 @@ def parse_decimal(text: str, *, signed: bool = False) -> Fraction | None:
 
 
 def parse_whole(text: str) -> int | None:
-    """The whole number that the text writes in digits without a sign; None for any other text."""
+    """The whole number that is written in digits without a sign; None for any other text."""
     return int(text) if len(text) <= MAX_NUMBER_CHARS and _WHOLE.fullmatch(text) else None
 
 
 def read_number(parameter: str, text: str, least: Fraction | int, most: Fraction | int) -> Fraction:
-    """A decimal number from `least` to `most`; a sign is allowed only if the range has negative numbers."""
+    """A decimal number from `least` to `most`. A sign is allowed only if `least` is negative."""
     value = parse_decimal(text, signed=least < 0)
     if value is None or not least <= value <= most:
         raise _out_of_range(parameter, text, "a number", value, least, most)
@@ -113,7 +117,7 @@ def _out_of_range(
 
 
 def format_number(value: Fraction | int) -> str:
-    """The number for a message: 1, 0.5."""
+    """The number as text for a message, such as `1` or `0.5`."""
     return str(int(value)) if value == int(value) else f"{float(value):g}"
 
 
@@ -123,7 +127,7 @@ _LENGTH = "a length: pixels (200), a part of the side (0.5) or a percentage (50p
 
 
 def read_length(parameter: str, text: str) -> Length:
-    """A length: `200` is in pixels, `0.5` is half of the side, `150p` is 1.5 times the side."""
+    """A length in pixels (`200`), as a fraction of the side (`0.5`) or in percent of the side (`150p`)."""
     percent = text.endswith("p")
     value = parse_decimal(text.removesuffix("p"))
     if value is None:
@@ -134,7 +138,7 @@ def read_length(parameter: str, text: str) -> Length:
 
 
 def read_extent(parameter: str, text: str, most_px: int | None = None) -> Length:
-    """A length above 0, and of at most `most_px` if it is in pixels."""
+    """A length above 0. A length in pixels may be at most `most_px`."""
     length = read_length(parameter, text)
     if length.of(1) == 0:
         raise BadValue(parameter, text, expected="a length above 0", fix="leave it out, or write 200, 0.5 or 50p")
@@ -169,7 +173,10 @@ def read_edges(parameter: str, text: str) -> Edges:
 
 
 def read_shape(parameter: str, text: str) -> tuple[Shape, tuple[str, ...]]:
-    """The shape at the start of a list (a ratio, or a width and a height), and the items after it."""
+    """The shape at the start of a comma-separated list, and the items after the shape.
+
+    A shape is a ratio such as `4:3`, or a width and a height such as `640,480`.
+    """
     parts = split_items(parameter, text)
     if ":" in parts[0]:
         return read_ratio(parameter, parts[0]), parts[1:]
@@ -183,8 +190,8 @@ def read_options(
 ) -> dict[str, str]:
     """The options in a list by name: the words `offset-x10` and `safe` become {"offset-x": "10", "safe": ""}.
 
-    A word is one of the `flags`, or begins with a name in `valued` and continues with the value. An option may be
-    repeated with the same value. Raises BadValue for a different value or an unknown option.
+    A word is either one of the `flags`, or a name in `valued` followed by a value. Raises BadValue for an unknown
+    option and for an option that is repeated with a different value.
     """
     options: dict[str, str] = {}
     for word in words:
@@ -195,7 +202,7 @@ def read_options(
 
 
 def _same_value(text: str, other: str) -> bool:
-    """True if both texts have the same value, such as `100` and `100.0`."""
+    """True if both texts have the same value, as `100` and `100.0` have."""
     number, same = parse_decimal(text.removesuffix("p")), parse_decimal(other.removesuffix("p"))
     return text == other or (number is not None and number == same and text.endswith("p") == other.endswith("p"))
 
@@ -211,10 +218,10 @@ def _split_option(parameter: str, word: str, valued: Collection[str], flags: Col
 
 
 def placement(parameter: str, options: Mapping[str, str], *, at: str, offset: str) -> Placement:
-    """The placement of a box along one axis, from the `options` of read_options().
+    """The placement of a box along one axis, from the options that read_options() returned.
 
-    The option that `at` names is a distance from the start of the axis; the option that `offset` names is the part of
-    the free space before the box. Without either, the box is centered. Raises BadValue if both are present.
+    `at` names the option for the distance from the start of the axis. `offset` names the option for the share of the
+    free space before the box. Without either option, the box is centered. Raises BadValue for both.
     """
     if at in options and offset in options:
         both = f"{at}{options[at]},{offset}{options[offset]}"
@@ -225,7 +232,10 @@ def placement(parameter: str, options: Mapping[str, str], *, at: str, offset: st
 
 
 def read_offset(parameter: str, text: str) -> Fraction:
-    """A part of the free space, 0 to 1: `10`, `10p` and `0.1` are all a tenth. A number below 1 is a fraction."""
+    """A share of the free space, 0 to 1: `10`, `10p` and `0.1` are all a tenth.
+
+    A number below 1 without `p` is a fraction, any other number is a percentage.
+    """
     value = parse_decimal(text.removesuffix("p"))
     if value is None or value > 100:
         raise BadValue(parameter, text, expected="an offset from 0 to 100 percent", fix="write 50 for the middle")
@@ -238,7 +248,7 @@ _HEX = re.compile(r"[0-9A-Fa-f]+")
 
 
 def parse_hex(text: str) -> tuple[int, ...] | None:
-    """The bytes of a color in 3, 4, 6 or 8 hex digits; short forms are doubled. None for any other text."""
+    """The bytes of a color in 3, 4, 6 or 8 hex digits: `f80` gives (255, 136, 0). None for any other text."""
     if len(text) not in (3, 4, 6, 8) or not _HEX.fullmatch(text):
         return None
     digits = text if len(text) > 4 else "".join(digit * 2 for digit in text)
@@ -246,7 +256,7 @@ def parse_hex(text: str) -> tuple[int, ...] | None:
 
 
 def read_color(parameter: str, text: str) -> Color:
-    """A color: `f00`, `ff0000`, `255,0,0`, or with an alpha of 0 to 1 `255,0,0,0.5`."""
+    """A color: `f00`, `ff0000`, `255,0,0`, or `255,0,0,0.5` with an alpha of 0 to 1."""
     if "," in text:
         return _read_color_channels(parameter, text)
     parts = parse_hex(text)
@@ -268,11 +278,11 @@ def _read_color_channels(parameter: str, text: str) -> Color:
 
 
 class UnknownWord(BadValue):
-    """An unknown word. Some dialects ignore it, although they refuse a malformed number."""
+    """Raised for an unknown word. Some dialects ignore an unknown word but reject a malformed number."""
 
 
 def read_word(parameter: str, text: str, known: Mapping[str, T]) -> T:
-    """The value of a word in the table `known`. Raises UnknownWord, which suggests the nearest known word."""
+    """The value of the word `text` in the table `known`. Raises UnknownWord."""
     if text not in known:
         raise unknown_word(parameter, text, known)
     return known[text]
@@ -293,14 +303,17 @@ def unknown_word(parameter: str, text: str, known: Collection[str]) -> UnknownWo
 
 @dataclass(frozen=True, slots=True)
 class WordList(Generic[T]):
-    """A parsed list of words: the values of its known words, in order, and its unknown words as text."""
+    """A parsed list of words: the values of the known words in order, and the unknown words as text."""
 
     known: tuple[T, ...]
     unknown: tuple[str, ...] = ()
 
 
 def read_words(parameter: str, text: str, known: Mapping[str, T]) -> WordList[T]:
-    """The words of a comma-separated list without duplicates and empty items. Raises BadValue only above MAX_ITEMS."""
+    """The words of a comma-separated list, without duplicates and empty items.
+
+    An unknown word is not an error. Raises BadValue for more than MAX_ITEMS items.
+    """
     parts = tuple(dict.fromkeys(filter(None, split_items(parameter, text))))
     return WordList(
         known=tuple(dict.fromkeys(known[part] for part in parts if part in known)),

@@ -1,6 +1,6 @@
-"""Hints: probable mistakes in a request that the vendor ignores without a word, such as a misspelt parameter.
+"""Hints: warnings of probable mistakes that the vendor ignores silently, such as a misspelt parameter.
 
-They are warnings in development and in explanations. Production does not look for them.
+Requests have hints in development and in explanations, but not in production.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _HTML_AMPERSAND: Final = "amp;"
 
 
 def hints(dialect: str, request: ImageRequest) -> tuple[RequestWarning, ...]:
-    """A hint for each unknown name in the request that looks like a parameter of the dialect.
+    """A hint for each unknown name in the request that is similar to the name of a parameter.
 
-    Names such as `v` and `utm_source` are not similar to any parameter and give no hint. Only the first MAX_NAMES
-    unknown names are compared.
+    Names such as `v` and `utm_source` are not similar to any parameter and have no hint. Only the first MAX_NAMES names
+    are compared.
     """
     known = _known_names(dialect)
     unknown = islice((name for name in dict.fromkeys(_names(dialect, request)) if name not in known), MAX_NAMES)

@@ -1,4 +1,4 @@
-"""The row types of a dialect's table of parameters; parse_params() reads the parameters of a query with the table."""
+"""The types of a dialect's table of parameters, and parse_params(), which parses a query with such a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ StepT = TypeVar("StepT", bound=AnyStep)
 
 @dataclass(frozen=True, slots=True)
 class ParsedParams:
-    """The values of a query's parameters by name, and a warning for each value that was ignored."""
+    """The values of a query's parameters by name, and a warning for each parameter that was ignored."""
 
     values: Mapping[str, object]
     warnings: tuple[RequestWarning, ...] = ()
@@ -26,7 +26,7 @@ class ParsedParams:
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Generic[T_co]):
-    """A parameter: its documentation, and the reader that turns its text into a value."""
+    """A parameter of a dialect: its documentation, and the function that turns its text into a value."""
 
     doc: ParameterDoc
     read: Callable[[str, str], T_co]
@@ -41,14 +41,14 @@ class Parameter(Generic[T_co]):
         return self.doc.name
 
     def of(self, parsed: ParsedParams) -> T_co | None:
-        """This parameter's value; None if it is absent or was ignored."""
+        """The value of this parameter in a parsed query; None if the parameter is absent or was ignored."""
         # Sound: parse_params() stores under this name only values of this parameter's reader.
         return cast("T_co | None", parsed.values.get(self.doc.name))
 
 
 @dataclass(frozen=True, slots=True)
 class StepParameter(Parameter[StepT | None], Generic[StepT]):
-    """A parameter that spells a complete Step. `cropmark translate` writes the Step with it."""
+    """A parameter that describes a complete Step. `cropmark translate` writes such a Step as this parameter."""
 
     step: type[StepT] = field(kw_only=True)
     format: Callable[[StepT], str] = field(kw_only=True)
@@ -56,16 +56,17 @@ class StepParameter(Parameter[StepT | None], Generic[StepT]):
 
 
 def single_steps(parameters: Iterable[StepParameter[Any]], parsed: ParsedParams) -> tuple[AnyStep, ...]:
-    """The Steps of those `parameters` that the query has, in the order of `parameters`."""
+    """The Steps of the `parameters` that the query has, in the order of `parameters`."""
     return tuple(step for parameter in parameters if (step := parameter.of(parsed)) is not None)
 
 
 def parse_params(
     parameters: Iterable[Parameter[object]], texts: Mapping[str, str], *, strict: bool = True
 ) -> ParsedParams:
-    """The values of the `parameters` that have a text in `texts`; texts of unknown names are dropped.
+    """Parse the `texts` of a query (decoded, by name) with the readers of the `parameters`.
 
-    Raises BadValue for the first malformed text if `strict`; otherwise malformed texts are ignored with a warning.
+    A text with an unknown name is ignored. If `strict`, raises BadValue for the first malformed text. Otherwise
+    malformed texts are ignored with a warning.
     """
     values: dict[str, object] = {}
     warnings: list[RequestWarning] = []
@@ -97,10 +98,10 @@ SIGNED = rf"[+-]?{NUM}"
 
 
 def anchored(pattern: str) -> str:
-    """The pattern, matched against the complete value."""
+    """The pattern with anchors, so that it must match the complete value."""
     return f"^{pattern}$"
 
 
 def one_of(words: Iterable[str]) -> str:
-    """The pattern that matches one of these words, which may contain dots but no other special characters."""
+    """A pattern that matches any of the words. The words may contain dots, but no other special characters."""
     return anchored(f"({'|'.join(word.replace('.', '[.]') for word in words)})")

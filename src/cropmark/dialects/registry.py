@@ -1,6 +1,6 @@
 """The list of all dialects, which configuration, server, CLI, playground and documents read.
 
-A new dialect is a folder next to this file and one entry in DIALECTS. Pure: importing this module opens nothing.
+A new dialect is a folder next to this file, and one entry in DIALECTS. Importing this module does no I/O.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ class DialectEntry:
         return frozenset((*(doc.name for doc in self.cls.params), *in_headers))
 
     def build(self, settings: object | None = None) -> Dialect:
-        """A new dialect with these settings, an instance of `settings_cls`; with None, the default settings."""
+        """A new instance of the dialect with these settings; with None, it has the default settings.
+
+        `settings` is an instance of `settings_cls`.
+        """
         return self.cls(self.settings_cls() if settings is None else settings)
 
 

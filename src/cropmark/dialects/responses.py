@@ -15,22 +15,25 @@ MAX_WARNING_CHARS = 200
 
 
 def json_response(status: int, members: Mapping[str, object], headers: Headers = ()) -> Response:
-    """A response with the members as ASCII JSON; its media type is application/json, without parameters."""
+    """A response with the members as JSON in ASCII. Its media type is application/json, without parameters."""
     return Response(status, json.dumps(members).encode("ascii"), "application/json", headers)
 
 
 def warning_headers(warnings: Iterable[RequestWarning]) -> Headers:
-    """A header for each of the first MAX_WARNINGS different warnings: `w: expected a number above 0, got 'x'`.
+    """A header X-Cropmark-Warning for each warning, such as `w: expected a number above 0, got 'x'`.
 
-    Their texts may quote the URL, so each is shortened and reduced to visible ASCII: a header can neither end early
-    nor grow.
+    Duplicates are left out, and there are at most MAX_WARNINGS headers. A warning may quote the URL, so it is shortened
+    and limited to visible ASCII: it can neither end the header early nor make it long.
     """
     texts = dict.fromkeys(f"{warning.parameter}: {warning.text}" for warning in warnings)
     return tuple(("X-Cropmark-Warning", _visible(text)) for text in [*texts][:MAX_WARNINGS])
 
 
 def one_line(text: str, limit: int) -> str:
-    """The text with each run of blanks and control characters as one blank, at most `limit` characters long."""
+    """The text in one line of at most `limit` characters.
+
+    Each run of blanks and control characters becomes one blank.
+    """
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."
 

@@ -1,4 +1,4 @@
-"""The known word that a misspelt one is probably meant to be."""
+"""Finds the known word that a misspelt word probably means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CUTOFF: Final = 0.7
 
 
 def nearest(text: str, known: Collection[str]) -> str | None:
-    """The known word that the text is probably meant to be; None if no word is similar."""
+    """The known word that is most similar to the text; None if no word is similar."""
     word = text[:MAX_CHARS].lower()
     reordered = (each for each in known if sorted(each) == sorted(word))  # `dor` for `dpr`: too short for a ratio
     return min(reordered, default=None) or next(iter(get_close_matches(word, known, n=1, cutoff=_CUTOFF)), None)

@@ -1,6 +1,6 @@
-"""Writers that dialects share: exact values become the text of a query, the reverse of grammar.py.
+"""Writers that dialects share: the reverse of grammar.py. A writer turns an exact value into the text of a parameter.
 
-A writer that cannot express a value raises UnsupportedValue with the Step's field and the reason; it never rounds.
+A writer never rounds. If it cannot express a value, it raises UnsupportedValue with the Step's field and the reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SAFE: Final = ",:/;"
 
 
 class UnsupportedValue(Exception):
-    """A value that a dialect cannot express: `Crop.x: a region is placed by its corner`."""
+    """Raised for a value that a dialect cannot express: `Crop.x: a region is placed by its corner`."""
 
     def __init__(self, field: str, why: str) -> None:
         super().__init__(f"{field}: {why}")
@@ -39,7 +39,10 @@ class UnsupportedValue(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A position in a dialect's fixed order of Steps: the type of its Step, and the function that writes the Step."""
+    """A position in a dialect's fixed order of Steps.
+
+    It has the type of the Steps at this position, and the function that writes such a Step.
+    """
 
     step: type[AnyStep]
     write: Callable[[Any], QueryParams]  # takes a Step of type `step`, which differs between the Slots of a tuple
@@ -47,15 +50,15 @@ class Slot:
 
 
 def parameter_slot(parameter: StepParameter[Any]) -> Slot:
-    """The slot of a parameter that spells a complete Step."""
+    """The slot of a parameter that describes a complete Step."""
     return Slot(parameter.step, lambda step: {parameter.name: parameter.format(step)})
 
 
 def serialize_steps(steps: Sequence[AnyStep], slots: Sequence[Slot]) -> QueryParams | Unsupported:
-    """The parameters of all Steps, or the reasons why the dialect cannot express them in this order.
+    """The parameters of all Steps, or the reasons why the dialect cannot express the Steps in this order.
 
-    Each Step needs a slot after the slot of the previous Step. Slots are assigned from the last Step backwards: each
-    Step gets the last free slot of its type, so a crop before a trim becomes a precrop.
+    Each Step needs a slot after the slot of the previous Step. Slots are assigned from the last Step backwards. Each
+    Step gets the last free slot of its type, so with Fastly a crop before a trim becomes `precrop`.
     """
     written: list[QueryParams] = []
     reasons: list[str] = []
@@ -83,7 +86,10 @@ def _no_slot(step: AnyStep, slots: Sequence[Slot]) -> str:
 
 
 def _merge(written: Sequence[QueryParams]) -> QueryParams | Unsupported:
-    """All parameters in one mapping; Unsupported if two Steps need different texts for one, such as `bg-color`."""
+    """All parameters in one mapping.
+
+    Unsupported if two Steps need the same parameter with different texts, for example `bg-color`.
+    """
     params: dict[str, str] = {}
     for name, text in (pair for each in written for pair in each.items()):
         if params.setdefault(name, text) != text:
@@ -92,7 +98,7 @@ def _merge(written: Sequence[QueryParams]) -> QueryParams | Unsupported:
 
 
 def reject_other_fields(step: AnyStep, *written: str) -> None:
-    """Raises UnsupportedValue if a field of the Step is not named in `written` and differs from its default."""
+    """Raise UnsupportedValue if a field of the Step, other than those in `written`, differs from its default."""
     ignored = {"skipped_for", "warning_if_skipped", "parameter", *written}
     for field in fields(step):
         if field.name not in ignored and getattr(step, field.name) != field.default:
@@ -110,19 +116,19 @@ def encode_query(params: QueryParams) -> str:
 def serialized(
     params: QueryParams, encodings: Sequence[QueryParams], *, endpoint: str = "", headers: Headers = ()
 ) -> Serialized:
-    """A query for each of the `encodings`: the `params` of the Steps, then the parameters of the encoding."""
+    """A query for each of the `encodings`: first the parameters of the Steps, then those of the encoding."""
     texts = dict.fromkeys(encode_query({**params, **encoding}) for encoding in encodings)
     return Serialized(tuple(DialectQuery(text, endpoint, headers) for text in texts))
 
 
 def combinations(*choices: Sequence[QueryParams]) -> tuple[QueryParams, ...]:
-    """All combinations of one element of each of the `choices`; combinations with fewer parameters come first."""
+    """All combinations of one parameter set from each of the `choices`, merged. The smallest ones come first."""
     merged: Iterator[QueryParams] = ({k: v for part in parts for k, v in part.items()} for parts in product(*choices))
     return tuple(sorted(merged, key=len))
 
 
 def param_choices(name: str, texts: Sequence[str]) -> tuple[QueryParams, ...]:
-    """The choices for a parameter: no parameter, or the parameter with one of these texts."""
+    """The choices for one parameter, as parameter sets: it is absent, or has one of these texts."""
     return ({}, *({name: text} for text in texts))
 
 
@@ -133,7 +139,7 @@ _PNG: Final = Info(Format.PNG, Size(64, 64), 4096, lossless=True)
 
 
 def common_format(output: Output) -> Format | None:
-    """The output format of stills if it is the same for every source; None if it depends on the source."""
+    """The format of the result for still sources; None if it differs between a JPEG and a PNG source."""
     of_jpeg, of_png = (_first_choice_format(output, info) for info in (_JPEG, _PNG))
     return of_jpeg if of_jpeg is of_png else None
 
@@ -154,12 +160,12 @@ def is_first_frame(output: Output) -> bool:
 
 
 def aliases(words: Mapping[str, Any], value: object) -> tuple[str, ...]:
-    """All words that mean this value in a word table such as FITS."""
+    """All words with this value in a table of words, such as FITS."""
     return tuple(word for word, meaning in words.items() if meaning == value)
 
 
 def word_for(field: str, words: Mapping[str, Any], value: object) -> str:
-    """The first word that means this value in a word table such as FITS. Raises UnsupportedValue."""
+    """The first word with this value in a table of words, such as FITS. Raises UnsupportedValue."""
     found = aliases(words, value)
     if not found:
         raise UnsupportedValue(field, f"this dialect has no word for {getattr(value, 'value', value)}")
@@ -170,7 +176,10 @@ def word_for(field: str, words: Mapping[str, Any], value: object) -> str:
 
 
 def format_decimal(field: str, value: Fraction) -> str:
-    """The exact number in decimal digits: 12, 0.125, -3. Raises UnsupportedValue for numbers such as 1/3."""
+    """The exact number in decimal digits: 12, 0.125, -3.
+
+    Raises UnsupportedValue for a number without a short decimal form, such as 1/3.
+    """
     for places in range(MAX_NUMBER_CHARS):
         shifted = value * 10**places
         if shifted.denominator != 1:
@@ -218,7 +227,7 @@ def whole_pixels(field: str, value: Length | None) -> int:
 
 
 def format_edges(field: str, value: Edges) -> str:
-    """The edges as one to four lengths, as few as CSS allows: `10`, `10,20`, `10,20,30` or `10,20,30,40`."""
+    """The text of one to four lengths for the edges, as short as in CSS: `10`, `10,20`, `10,20,30` or `10,20,30,40`."""
     top, right, bottom, left = (
         format_length(field, side) for side in (value.top, value.right, value.bottom, value.left)
     )
@@ -243,7 +252,7 @@ def format_shape(field: str, value: Shape) -> str:
 
 
 def format_placement(axis: str, field: str, value: Placement) -> tuple[str, ...]:
-    """The placement along `axis` as a list item, such as `x10` or `offset-x25p`; empty if it is centered."""
+    """The placement along an axis, x or y, as an option such as `x10` or `offset-x25p`; no option if it is centered."""
     match value:
         case Offset(distance):
             return (f"{axis}{format_length(field, distance)}",)
@@ -255,7 +264,7 @@ def format_placement(axis: str, field: str, value: Placement) -> tuple[str, ...]
 
 
 def format_color(value: Color) -> str:
-    """The color as `ff8800`, or with alpha as `255,136,0,0.502`, which the reader turns into the same alpha byte."""
+    """The color as `ff8800`, or with alpha as `255,136,0,0.502`. Reading the text gives the same color again."""
     if value.opaque:
         return f"{value.red:02x}{value.green:02x}{value.blue:02x}"
     # Three decimals are enough to distinguish all 256 levels.

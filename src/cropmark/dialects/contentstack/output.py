@@ -1,6 +1,7 @@
 """The output of a request, from `format`, `auto`, Accept, `quality` and `frame`.
 
-Source: https://www.contentstack.com/docs/developers/apis/image-delivery-api, convert-formats, automate-optimization
+Source: https://www.contentstack.com/docs/developers/apis/image-delivery-api and its pages convert-formats and
+automate-optimization
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ _LOSSLESS_BASES = frozenset({FormatWord.PNG, FormatWord.GIF, FormatWord.LOSSLESS
 def output(
     parsed: ParsedParams, accepted: frozenset[Format], settings: ContentstackSettings, *, changed: bool
 ) -> Output:
-    """The output of a request.
+    """The Output of a request: the possible encodings of its result.
 
-    `changed` is True if the request has Steps. Without them, the original may be sent in place of a result with more
-    bytes.
+    `changed` is True if the request has Steps. If it is False, and the result has more bytes than the original, the
+    original may be sent.
     """
     named = params.FORMAT.of(parsed)
     auto = params.AUTO.of(parsed)
@@ -62,7 +63,10 @@ def output(
 
 @dataclass(frozen=True, slots=True)
 class _OutputRules:
-    """The quality of each format; `named` is True if the query has `quality`."""
+    """The qualities of a request: `auto_webp` for a WebP that `auto` chose, `avif` for AVIF, `usual` for all others.
+
+    `named` is True if the query has the parameter `quality`.
+    """
 
     usual: int = _USUAL_QUALITY
     auto_webp: int = _USUAL_QUALITY
@@ -75,7 +79,7 @@ class _OutputRules:
 
     @property
     def webp(self) -> EncodingChoice:
-        """WebP: lossy, except that a lossless source stays lossless if the query has no `quality`."""
+        """The choice of WebP: lossy if the query has `quality`; otherwise lossless if the source is lossless."""
         return EncodingChoice(Format.WEBP, self.usual, lossless=TriState.NO if self.named else TriState.AS_SOURCE)
 
     @property
@@ -97,9 +101,9 @@ def _output_rules(parsed: ParsedParams) -> _OutputRules:
 def _auto_choices(
     offered: frozenset[Format], base: FormatWord | None, rules: _OutputRules
 ) -> tuple[EncodingChoice, ...]:
-    """The choices of `auto`: AVIF, then WebP.
+    """The encoding choices for the parameter `auto`: AVIF, then WebP, if they are in `offered`.
 
-    WebP is lossless if `base`, the format in the query, is lossless; without a `base`, if the source is lossless.
+    `base` is the format that the query names. It decides if the WebP is lossless.
     """
     choices = []
     if Format.AVIF in offered:
@@ -120,7 +124,7 @@ def _lossless_by_auto(base: FormatWord | None, rules: _OutputRules) -> TriState:
 
 
 def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """The choice for the `format` that the query names; without it, a choice for each format of a source."""
+    """The encoding choice for the format that the query names; if it names none, a choice for each source format."""
     by_name = {
         FormatWord.GIF: GIF,
         FormatWord.PNG: PNG,
@@ -136,10 +140,10 @@ def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[Encod
 
 
 def _best_choices(accepted: frozenset[Format], rules: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """The choices for ``format=auto``: AVIF or WebP if the client accepts it, else JPEG or PNG.
+    """The encoding choices for ``format=auto``: AVIF or WebP if the client accepts it, else GIF, PNG or JPEG.
 
-    An animation never becomes a still. The result is lossy, except for a quality of 100, which is the optimizer's rule:
-    https://www.fastly.com/documentation/reference/io/format
+    An animation never becomes a still. AVIF and WebP are lossy, except with a quality of 100. That exception is a rule
+    of the Image Optimizer: https://www.fastly.com/documentation/reference/io/format
     """
     lossless = TriState.YES if rules.usual == 100 else TriState.NO
     modern = (
@@ -160,7 +164,11 @@ def _best_choices(accepted: frozenset[Format], rules: _OutputRules) -> tuple[Enc
 def _with_gif_rules(
     choices: tuple[EncodingChoice, ...], settings: ContentstackSettings, *, first_frame: bool
 ) -> tuple[EncodingChoice, ...]:
-    """The choices, preceded by choices for GIFs: a GIF stays a GIF without `gif_resize`; `frame` is for GIFs only."""
+    """The encoding choices, changed for sources that are GIFs.
+
+    Without the setting `gif_resize`, a GIF stays a GIF. With `first_frame`, only the first frame of a GIF is written.
+    `first_frame` has no effect on other sources.
+    """
     if not settings.gif_resize:
         return (only_from(replace(GIF, first_frame=first_frame), Format.GIF), *choices)
     if not first_frame:

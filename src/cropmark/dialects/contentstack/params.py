@@ -40,7 +40,7 @@ def _doc(
 
 
 ENVIRONMENT: Parameter[str] = Parameter(
-    _doc("environment", "name", "not checked", "Serves assets that are published in it, else 404.", "production"),
+    _doc("environment", "name", "not checked", "The asset must be published in it, else 404.", "production"),
     readers.read_name,
     is_modifier=True,
 )
@@ -70,7 +70,7 @@ QUALITY: Parameter[Quality] = Parameter(
         "quality",
         "1..100 | 1..100,1..100",
         "85",
-        "Quality of lossy formats; the second for WebP that `auto` chose.",
+        "Quality of lossy formats; a second number is for a WebP that `auto` chose.",
         "75",
         anchored("[0-9]+(,[0-9]+)?"),
         "/control-quality",
@@ -168,11 +168,11 @@ CROP: StepParameter[Crop] = StepParameter(
     format=imageopto.format_crop,
 )
 TRIM: Parameter[Edges] = Parameter(
-    _doc("trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", anchored(EDGES), "/trim-images"),
+    _doc("trim", "1 to 4 lengths", "none", "Cuts off the edges.", "25,50,75,100", anchored(EDGES), "/trim-images"),
     grammar.read_edges,
 )
 ORIENT: Parameter[Orientation] = Parameter(
-    _doc("orient", "1..8", "upright by Exif", "Turns the upright image.", "6", one_of(ORIENTATIONS)),
+    _doc("orient", "1..8", "upright by Exif", "Rotates or mirrors the upright image.", "6", one_of(ORIENTATIONS)),
     word_reader(ORIENTATIONS),
 )
 OVERLAY: Parameter[str] = Parameter(
@@ -218,7 +218,7 @@ OVERLAY_WIDTH: Parameter[Length] = Parameter(
         "overlay-width",
         _LENGTH,
         "the overlay's own",
-        "Its width, parts of the output's.",
+        "Width of the overlay; a fraction or percentage is of the output's width.",
         "0.5",
         anchored(DIM),
         "/overlay-settings",
@@ -231,7 +231,7 @@ OVERLAY_HEIGHT: Parameter[Length] = Parameter(
         "overlay-height",
         _LENGTH,
         "the overlay's own",
-        "Its height, parts of the output's.",
+        "Height of the overlay; a fraction or percentage is of the output's height.",
         "50p",
         anchored(DIM),
         "/overlay-settings",
@@ -301,7 +301,7 @@ SHARPEN: StepParameter[Sharpen] = StepParameter(
         "sharpen",
         "a0..10,r1..1000,t0..255",
         "none",
-        "Unsharp mask by amount, radius and threshold; missing ones a1, r1, t0.",
+        "Unsharp mask by amount, radius and threshold. A missing item is a1, r1 or t0.",
         "a5,r1000,t2",
         anchored(rf"[art]{DIM}(,[art]{DIM})*"),
         "/sharpen",
@@ -317,7 +317,7 @@ BLUR: StepParameter[Blur] = StepParameter(
     format=readers.format_blur,
 )
 FRAME: Parameter[bool] = Parameter(
-    _doc("frame", "1", "all frames", "Of an animated GIF only the first frame.", "1", "^1$"),
+    _doc("frame", "1", "all frames", "Writes only the first frame of an animated GIF.", "1", "^1$"),
     word_reader({"1": True}),
     ignores_unknown=True,
 )

@@ -1,4 +1,4 @@
-"""A request becomes an Order: query → typed values → Steps and Output → Order."""
+"""Parses a request into an Order: query → typed values → Steps and Output → Order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ _ONE_FILE = re.compile(r"v3/assets/[^/]+/[^/]+/[0-9a-f]{24}/[^/]+")
 
 
 def order(request: ImageRequest, settings: ContentstackSettings) -> Order:
-    """The Order of a request. Raises BadValue, BadRequest, and NotFound for an unknown environment or branch."""
+    """Parse a request into an Order.
+
+    Raises BadValue or BadRequest for a wrong query, NotFound for an unknown environment or branch.
+    """
     parsed, plan = _read(request.query, request.accept, settings)
     scope = _publish_scope(parsed, request, settings)
     return Order(
@@ -48,7 +51,10 @@ def order(request: ImageRequest, settings: ContentstackSettings) -> Order:
 
 @lru_cache(256)  # the images of a site share few queries
 def _read(raw_query: str, accept: str, settings: ContentstackSettings) -> tuple[ParsedParams, Plan | None]:
-    """The values of a query, and its plan; None if it changes nothing, so the stored bytes are sent."""
+    """The typed values of a query, and its Plan.
+
+    If the query changes nothing, it has None in place of a Plan, and the stored bytes are sent.
+    """
     parsed = parse_params(params.PARAMETERS, parse_query(raw_query))
     return parsed, _plan(parsed, accept, settings)
 
@@ -68,7 +74,7 @@ def _plan(parsed: ParsedParams, accept: str, settings: ContentstackSettings) -> 
 
 
 def _changes_image(parsed: ParsedParams) -> bool:
-    """True if the request may change the stored bytes; an adjustment by 0 does not."""
+    """True if the request may change the stored bytes. An adjustment by 0 changes nothing."""
     auto = params.AUTO.of(parsed)
     return bool(auto and auto.known) or any(parameter.of(parsed) not in (None, 0) for parameter in _EFFECTIVE)
 
@@ -77,9 +83,10 @@ def _changes_image(parsed: ParsedParams) -> bool:
 
 
 def _publish_scope(parsed: ParsedParams, request: ImageRequest, settings: ContentstackSettings) -> PublishScope | None:
-    """The scope in which a library looks for the asset; None for a folder.
+    """The environment, branch and tokens with which a library looks for the asset; None for a folder.
 
-    For a folder, the environment and the branch must be among the settings. Raises BadRequest or NotFound.
+    Raises BadRequest if a required environment is missing. For a folder, raises NotFound if its settings do not list
+    the environment or the branch.
     """
     environment = params.ENVIRONMENT.of(parsed)
     branch = params.BRANCH.of(parsed) or "main"
@@ -95,8 +102,9 @@ def _publish_scope(parsed: ParsedParams, request: ImageRequest, settings: Conten
 
 
 def _management_token(request: ImageRequest) -> str | None:
-    """The management token of the request, if its `api_key` is that of the stack in the path; else None.
+    """The management token in the request's headers, else None.
 
+    The token is ignored unless the header `api_key` names the stack in the path.
     Source: https://www.contentstack.com/docs/headless-cms/secure-public-urls-of-assets
     """
     api_key = request.headers.get("api_key")
@@ -125,11 +133,14 @@ def _sources(parsed: ParsedParams, request: ImageRequest, scope: PublishScope | 
 def _delivery(
     parsed: ParsedParams, request: ImageRequest, scope: PublishScope | None, settings: ContentstackSettings
 ) -> Delivery:
-    """The delivery options. The cache lifetime depends on the environment in the query and on the site's source.
+    """The delivery options of the response, including the time for which clients may cache it.
 
-    Without an environment it is UNVERSIONED_MAX_AGE_S. With an environment, a folder's file has the lifetime of the
-    site's setting, because the file can change; a library's URL that names one version of a file is marked as
-    `versioned`; any other URL of a library has UNVERSIONED_MAX_AGE_S.
+    The cache lifetime depends on the query and on the site's source:
+
+    - no environment in the query: UNVERSIONED_MAX_AGE_S
+    - an environment, and a folder: the site's setting, because the file can change
+    - an environment, and a library path that names one version of a file: `versioned`, because it never changes
+    - an environment, and any other library path: UNVERSIONED_MAX_AGE_S
 
     Source: https://www.contentstack.com/docs/headless-cms/contentstack-cdn-cache-management
     """
@@ -145,7 +156,10 @@ def _delivery(
 
 
 def _unknown_words(parsed: ParsedParams) -> tuple[RequestWarning, ...]:
-    """A warning for each unknown word in a list. parse_params() has already warned of parameters with a single word."""
+    """A warning for each unknown word in the lists `auto` and `overlay-align`.
+
+    parse_params() has already added the warnings for parameters that have a single word.
+    """
     lists = (("auto", params.AUTO.of(parsed)), ("overlay-align", params.OVERLAY_ALIGN.of(parsed)))
     return tuple(
         RequestWarning(name, f"{word} is not known and was ignored")
@@ -156,7 +170,10 @@ def _unknown_words(parsed: ParsedParams) -> tuple[RequestWarning, ...]:
 
 
 def _rate(request: ImageRequest, settings: ContentstackSettings) -> tuple[str, int] | None:
-    """The key and the requests per second of the path's stack; None if the stack has no rate limit of its own."""
+    """The rate limit of the stack in the path, as its key and requests per second.
+
+    None if the settings have no limit for this stack alone.
+    """
     stack = _STACK.match(request.path)
     per_s = settings.rate_limits.get(stack[1]) if stack else None
     return None if stack is None or per_s is None else (f"{settings.organization} {stack[1]}", per_s)

@@ -1,4 +1,4 @@
-"""Contentstack's query strings, as its SDKs write them: names and decoded texts, without absent parameters."""
+"""Parses Contentstack's query strings, also in the forms that its SDKs write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _OVERLAY = "overlay="
 def parse_query(raw: str) -> dict[str, str]:
     """The decoded texts of the parameters by name, without surrounding blanks.
 
-    Of a repeated parameter, the last text counts; a parameter of only blanks and separators is absent.
+    If a parameter is repeated, its last text counts. A text of only blanks and separators counts as absent.
     Raises BadRequest for a query that is too long.
     """
     texts = grammar.query_values(normalize_query(grammar.check_bounds(raw)))
@@ -18,9 +18,9 @@ def parse_query(raw: str) -> dict[str, str]:
 
 
 def normalize_query(raw: str) -> str:
-    """The raw query with each further question mark replaced by &, except inside an overlay's URL.
+    """The raw query with & in place of each question mark, except inside an overlay's URL.
 
-    Two SDKs append `?width=200` to every URL, even if it has a query already.
+    Two SDKs append `?width=200` to every URL, even to a URL that already has a query.
     """
     return "&".join("&".join(_split_pair(pair)) for pair in raw.split("&"))
 

@@ -1,4 +1,4 @@
-"""The readers of Contentstack's own parameters: text becomes a typed value. All of them raise BadValue.
+"""The readers of Contentstack's own parameters. A reader turns text into a typed value, or raises BadValue.
 
 A `format_` function is the reverse of the reader above it and raises UnsupportedValue.
 """
@@ -24,7 +24,7 @@ _LEAST_RADIUS: Final = Fraction(1)
 
 
 class FormatWord(Enum):
-    """The words of `format`."""
+    """The values of the parameter `format`."""
 
     AUTO = "auto"
     GIF = "gif"
@@ -53,7 +53,7 @@ def read_auto(parameter: str, text: str) -> WordList[Format]:
 
 
 def read_name(parameter: str, text: str) -> str:
-    """A name or uid of at most 255 characters, unchanged: it is compared exactly."""
+    """A name or uid of at most 255 characters. It is returned unchanged, because it is compared exactly."""
     if len(text) > 255:
         fix = "write the name or uid of an environment or branch"
         raise BadValue(parameter, text, expected="at most 255 characters", fix=fix)
@@ -61,7 +61,7 @@ def read_name(parameter: str, text: str) -> str:
 
 
 def read_dpr(parameter: str, text: str) -> Fraction:
-    """A device pixel ratio above 0, at most 10000; a ratio below 1 shrinks the image."""
+    """A device pixel ratio above 0 and at most 10000. A ratio below 1 shrinks the image."""
     value = grammar.parse_decimal(text)
     if not value or value > MAX_DPR:
         expected = f"a number above 0, up to {MAX_DPR}"
@@ -70,15 +70,19 @@ def read_dpr(parameter: str, text: str) -> Fraction:
 
 
 def read_background(parameter: str, text: str) -> Color:
-    """A color: ``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``; a leading `#` or Gatsby's ``rgb:`` is
-    dropped."""
+    """A color: ``f80``, ``ff8800``, ``255,136,0`` or ``255,136,0,0.5``.
+
+    A leading `#` is dropped, and so is ``rgb:``, which Gatsby writes.
+    """
     return grammar.read_color(parameter, text.removeprefix("rgb:").removeprefix("#"))
 
 
 def read_sharpen(parameter: str, text: str) -> Sharpen | None:
-    """``a5,r1000,t2``: amount 0 to 10, radius 1 to 1000 px or ``r5p``, threshold 0 to 255.
+    """Read a sharpen Step such as ``a5,r1000,t2``; None for an amount of 0, which changes nothing.
 
-    A missing item counts as a1, r1 or t0. None for an amount of 0, which changes nothing.
+    - ``a``: the amount, 0 to 10; 1 if missing
+    - ``r``: the radius, 1 to 1000 px or a percentage such as ``r5p``; 1 px if missing
+    - ``t``: the threshold, 0 to 255; 0 if missing
     """
     options = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
     sharpen = Sharpen(
@@ -94,7 +98,10 @@ def format_sharpen(step: Sharpen) -> str:
 
 
 def read_blur(parameter: str, text: str) -> Blur:
-    """A radius of 1 to 1000 px, or a percentage of the smaller side, which `geometry` clamps to 1 to 1000 px."""
+    """Read a blur by its radius: 1 to 1000 px, or a percentage of the shorter side.
+
+    The percentage is clamped to 1 to 1000 px when the size of the frame is known.
+    """
     return Blur(_read_radius(parameter, text), min_px=_LEAST_RADIUS)
 
 
@@ -105,7 +112,7 @@ def format_blur(step: Blur) -> str:
 
 
 def _read_radius(parameter: str, text: str) -> Length:
-    """A radius of 1 to 1000 px, or a percentage."""
+    """A radius of 1 to 1000 px, or a percentage of the shorter side."""
     percent = grammar.parse_decimal(text.removesuffix("p")) if text.endswith("p") else None
     return Share(percent / 100) if percent else Pixels(grammar.read_number(parameter, text, _LEAST_RADIUS, 1000))
 

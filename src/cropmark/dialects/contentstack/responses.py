@@ -65,7 +65,10 @@ _STATUSES: Final[StatusTable] = (
 
 
 def vendor_status(problem: Problem, statuses: StatusTable) -> VendorStatus:
-    """The vendor's status of a problem. Without a row, both numbers are the problem's own status."""
+    """The vendor's HTTP status and error number for a problem, from the first matching row of `statuses`.
+
+    Without a matching row, both numbers are the problem's own status.
+    """
     own = VendorStatus(problem.status, problem.status)
     return next((status for kind, status in statuses if isinstance(problem, kind)), own)
 
@@ -74,9 +77,10 @@ def vendor_status(problem: Problem, statuses: StatusTable) -> VendorStatus:
 
 
 def image_headers(result: Result) -> Headers:
-    """X-Cache and related headers; X-Cropmark-Warning has the names of the parameters with a warning.
+    """The headers of an image response: X-Cache, X-Cropmark-Warning and others.
 
-    In development, further X-Cropmark-Warning headers have the texts of the hints.
+    X-Cropmark-Warning lists the parameters that have a warning. In development, each hint adds one more
+    X-Cropmark-Warning header with its text.
     """
     return (
         ("Content-Disposition", "inline"),
@@ -96,7 +100,7 @@ def _warning(warnings: tuple[RequestWarning, ...]) -> Headers:
 
 
 def error_response(problem: Problem) -> Response:
-    """The problem as JSON: a message, the vendor's error number, and the detail and fix by parameter."""
+    """The problem as JSON: the message, the vendor's error number, and for the parameter the detail and fix."""
     vendor = vendor_status(problem, _STATUSES)
     members = {"error_message": _message(problem), "error_code": vendor.error_code, "errors": _errors(problem)}
     return Response(vendor.status, json.dumps(members).encode("ascii"), MEDIA_TYPE, _headers(problem))
@@ -122,7 +126,10 @@ def _message(problem: Problem) -> str:
 
 
 def _errors(problem: Problem) -> dict[str, list[str]]:
-    """The detail and the fix by parameter; for a missing asset the text of the vendor's APIs."""
+    """The detail and the fix of a problem, under the name of its parameter.
+
+    For a missing asset, the text is that of the vendor's APIs.
+    """
     if isinstance(problem, SourceNotFound):
         return {"uid": ["is not valid."]}
     name = problem.parameter or _default_parameter(problem)

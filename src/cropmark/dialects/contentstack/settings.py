@@ -21,7 +21,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(split_list)]
 
 
 class FitCover(Enum):
-    """The meaning of fit=cover, for which the documentation gives both."""
+    """The two meanings of fit=cover. The vendor's documentation describes both."""
 
     CROP = "crop"
     """Fills the box and cuts the overhang, as fit=crop does."""
@@ -35,7 +35,7 @@ class FitCover(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ContentstackSettings:
-    """Settings of one site."""
+    """Settings of one Contentstack site."""
 
     environments: Names | None = ("production",)
     """Environments in which all files of a folder count as published. A library decides for each asset."""

@@ -1,6 +1,7 @@
-"""Typed values become Steps in a fixed order, independent of the order in the query.
+"""Turns typed values into Steps in a fixed order, independent of the order in the query.
 
-Contentstack documents no order; this is that of Fastly's optimizer, which the service runs. Source: https://docs.fastly.com/en/guides/serving-images
+Contentstack documents no order. This is the order of Fastly's Image Optimizer, which the service runs.
+Source: https://docs.fastly.com/en/guides/serving-images
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def steps(parsed: ParsedParams, settings: ContentstackSettings) -> tuple[AnyStep
 
 
 def _resize(parsed: ParsedParams, settings: ContentstackSettings) -> Resize | None:
-    """The resize to a width or a height; without either, dpr, fit, filter and disable have no effect."""
+    """The resize to the requested width and height; None if the query has neither.
+
+    Without a width or a height, the parameters dpr, fit, resize-filter and disable have no effect.
+    """
     width, height = params.WIDTH.of(parsed), params.HEIGHT.of(parsed)
     if width is None and height is None:
         return None
@@ -73,7 +77,10 @@ def _canvas(parsed: ParsedParams) -> Canvas | None:
 
 
 def _overlay(parsed: ParsedParams) -> Overlay | None:
-    """The Step that draws the overlay, the second source of the Order, on the finished image."""
+    """The Step that draws the overlay on the finished image; None without an overlay.
+
+    The overlay is source 1 of the Order.
+    """
     if params.OVERLAY.of(parsed) is None:
         return None
     align = params.OVERLAY_ALIGN.of(parsed)

@@ -1,4 +1,4 @@
-"""An Order as a Contentstack query: the reverse of steps.py and output.py."""
+"""Writes an Order as a Contentstack query: the reverse of steps.py and output.py."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ _NAMED: Final = {
 
 
 def serialize(order: Order, settings: ContentstackSettings) -> Serialized | Unsupported:
-    """Queries for the Order's Steps; without a Plan they request the stored bytes.
+    """The queries that may express an Order, or the reasons why no query expresses it.
 
-    If the site requires an environment, every query has the site's first one.
+    Without a Plan, the query requests the stored bytes. If the site requires an environment, every query has the first
+    environment of the settings.
     """
     if order.plan is None:
         return serialized(_required(settings), ({},))
@@ -100,7 +101,7 @@ def _resize(step: Resize, settings: ContentstackSettings) -> QueryParams:
 
 
 def _encodings(output: Output) -> tuple[QueryParams, ...]:
-    """The parameter sets that may give this output, those with the fewest parameters first."""
+    """All sets of encoding parameters that may give this output. The smallest sets come first."""
     return combinations(
         param_choices("format", _formats(output)),
         imageopto.AUTO_CHOICES,

@@ -1,6 +1,6 @@
 """The output of a request, from `format`, `auto`, Accept, `quality`, `optimize`, `metadata` and `frame`.
 
-Source: https://www.fastly.com/documentation/reference/io/format, /auto, /quality, /optimize
+Source: the pages format, auto, quality and optimize of https://www.fastly.com/documentation/reference/io/
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ _EQUIVALENT = {
 
 
 def equivalent_quality(quality: int, to: Format) -> int:
-    """The quality in another format that is visually equal to this JPEG quality, interpolated between known points.
+    """The quality in the format `to` that looks the same as this quality of a JPEG.
 
-    85 becomes 64 in AVIF, 82 in WebP, 84 in JPEG XL. In a format without known points the number is unchanged.
+    It is interpolated in a table: 85 becomes 64 in AVIF, 82 in WebP, 84 in JPEG XL. For other formats, the number is
+    unchanged.
     """
     for (start, low), (end, high) in pairwise(_EQUIVALENT.get(to, ())):
         if start <= quality <= end:
@@ -66,9 +67,9 @@ def equivalent_quality(quality: int, to: Format) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Qualities:
-    """The quality of each format.
+    """The quality of each output format; `auto_webp` is for a WebP that `auto` chose.
 
-    `named` is True if the query has `quality` or `optimize`, `compact` if it has `optimize`.
+    `named` is True if the query has `quality` or `optimize`. `compact` is True if it has `optimize`.
     """
 
     jpeg: int
@@ -81,7 +82,7 @@ class _Qualities:
 
     @property
     def webp_lossless(self) -> TriState:
-        """WebP is lossy if the query sets a quality; otherwise it is lossless if the source is."""
+        """The losslessness of WebP: lossy if the query sets a quality, otherwise the same as the source."""
         return TriState.NO if self.named else TriState.AS_SOURCE
 
 
@@ -104,7 +105,7 @@ def _qualities(parsed: ParsedParams, settings: FastlySettings) -> _Qualities:
 
 @dataclass(frozen=True, slots=True)
 class ParsedOutput:
-    """An Output with its warnings; `negotiated` is True if the Output depends on the Accept header."""
+    """An Output and the warnings about it. `negotiated` is True if the Output depends on the Accept header."""
 
     output: Output
     negotiated: bool
@@ -114,10 +115,10 @@ class ParsedOutput:
 def parsed_output(
     parsed: ParsedParams, accepted: frozenset[Format], settings: FastlySettings, *, changed: bool
 ) -> ParsedOutput:
-    """The output of a request.
+    """The Output of a request with its warnings.
 
-    `changed` is True if the request has Steps. Without them, the original may be sent in place of a result with more
-    bytes.
+    `changed` is True if the request has Steps. If it is False, and the result has more bytes than the original, the
+    original may be sent.
     """
     named = params.FORMAT.of(parsed)
     rules = _OutputRules(
@@ -142,7 +143,7 @@ def parsed_output(
 
 @dataclass(frozen=True, slots=True)
 class _OutputRules:
-    """The values that all choices of one output depend on."""
+    """The values that all encoding choices of a request have in common."""
 
     quality: _Qualities
     settings: FastlySettings
@@ -156,9 +157,9 @@ class _OutputRules:
 
     @property
     def jxl_quality(self) -> int | None:
-        """The quality of JPEG XL; None if neither the query nor the settings set a quality.
+        """The quality of JPEG XL; None if the query has no quality and the setting `jpeg_quality` has its default.
 
-        With None, an unchanged JPEG becomes JPEG XL without loss.
+        With None, a JPEG that no Step changes becomes a JPEG XL without loss.
         """
         usual = self.settings.jpeg_quality == _USUAL_JPEG_QUALITY
         return None if usual and not self.quality.named else self.quality.jxl
@@ -173,7 +174,7 @@ class _OutputRules:
 
     @property
     def by_name(self) -> dict[FormatWord, EncodingChoice]:
-        """The choice for each word of `format`. A word without an entry has no effect on a raster image."""
+        """The encoding choice for each word of `format`. A word that is missing here has no effect on the image."""
         quality = self.quality
         webp = EncodingChoice(Format.WEBP, quality.webp)
         avif = EncodingChoice(Format.AVIF, quality.avif, refuse_over_limit=True)
@@ -198,14 +199,18 @@ class _OutputRules:
         return only_from(choice, Format.GIF)
 
     def unless_animated_gif(self, choice: EncodingChoice) -> EncodingChoice:
-        """The choice, skipped for animated GIFs: the service does not convert them to WebP or AVIF."""
+        """The choice, skipped for animated GIFs, because the service does not convert them to WebP or AVIF.
+
+        Returned unchanged if only the first frame is written, or if the setting `animated_webp` allows the WebP.
+        """
         allowed = self.first_frame or (self.settings.animated_webp and choice.format is Format.WEBP)
         return choice if allowed else replace(choice, skipped_for=(ANIMATED_GIFS,), warning_if_skipped=_STAYS_GIF)
 
     def by_auto(self, choice: EncodingChoice) -> EncodingChoice:
-        """The choice of AVIF or WebP as `auto` offers it: animations stay in their format, unless a setting allows it.
+        """The choice of AVIF or WebP, with the rules of `auto` for animations.
 
-        An animated AVIF may become a WebP, because the client does not accept AVIF.
+        An animation stays in its format, unless the setting `animated_auto` is on. An animated AVIF may become a WebP,
+        because the client does not accept AVIF.
         """
         if self.settings.animated_auto:
             return choice
@@ -215,7 +220,7 @@ class _OutputRules:
 
 
 def _video(parsed: ParsedParams) -> Video:
-    """The profile and level of an mp4: the defaults unless the query has both."""
+    """The profile and level of an mp4. The defaults apply unless the query has both parameters."""
     profile, level = params.PROFILE.of(parsed), params.LEVEL.of(parsed)
     return Video() if profile is None or level is None else Video(profile, level)
 
@@ -227,7 +232,10 @@ def _writes_video(settings: FastlySettings) -> bool:
 def _auto_formats(
     parsed: ParsedParams, settings: FastlySettings
 ) -> tuple[frozenset[Format], tuple[RequestWarning, ...]]:
-    """The formats that `auto` and the service's settings offer to clients that accept them."""
+    """The formats that `auto` and the settings offer to clients that accept them, and warnings.
+
+    Each unknown word of `auto` has a warning.
+    """
     auto = params.AUTO.of(parsed)
     service = {Format.WEBP} if settings.webp else set()
     if auto is None:
@@ -239,9 +247,9 @@ def _auto_formats(
 def _auto_choices(
     offered: frozenset[Format], base: FormatWord | None, rules: _OutputRules
 ) -> tuple[EncodingChoice, ...]:
-    """The choices of `auto`: AVIF, then WebP.
+    """The encoding choices for the parameter `auto`: AVIF, then WebP, if they are in `offered`.
 
-    WebP is lossless if `base`, the format in the query, is lossless; without a `base`, if the source is lossless.
+    `base` is the format that the query names. It decides if the WebP is lossless.
     """
     choices = []
     if Format.AVIF in offered:
@@ -264,7 +272,10 @@ def _lossless_by_auto(base: FormatWord | None, quality: _Qualities) -> TriState:
 
 @lru_cache(256)  # a site uses few formats and qualities
 def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """The choice for `named`, then the source's own format, if the first choice is absent or can be skipped."""
+    """The encoding choice for the format that the query names, then choices for the source's own format.
+
+    The source's format applies if the query names no format, or if the named one is skipped with a warning.
+    """
     choice = rules.by_name.get(named) if named else None
     if choice is None:
         return rules.source_choices
@@ -272,9 +283,9 @@ def _named_choices(named: FormatWord | None, rules: _OutputRules) -> tuple[Encod
 
 
 def _best_choices(parsed: ParsedParams, accepted: frozenset[Format], rules: _OutputRules) -> tuple[EncodingChoice, ...]:
-    """The choices for ``format=auto``: JPEG XL, AVIF or WebP if the client accepts it, else a format for all clients.
+    """The encoding choices for ``format=auto``: JPEG XL, AVIF or WebP if the client accepts it, else GIF, PNG or JPEG.
 
-    The result is lossy, except for a quality of 100 and for black and white. An animation never becomes a still.
+    Those first three are lossy, except with a quality of 100 or with `bw`. An animation never becomes a still.
     """
     quality, black_and_white = rules.quality.jpeg, params.BW.of(parsed) is not None
     lossless = TriState.YES if quality == 100 or black_and_white else TriState.NO

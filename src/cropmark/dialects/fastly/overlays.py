@@ -1,6 +1,7 @@
-"""Images that a request header adds: an overlay on the image, or a montage of images in place of it.
+"""Parses the request headers that add images: an overlay on the image, or a montage that replaces the image.
 
-Source: https://www.fastly.com/documentation/reference/io/overlay, /montage
+Source: https://www.fastly.com/documentation/reference/io/overlay and
+https://www.fastly.com/documentation/reference/io/montage
 """
 
 from __future__ import annotations
@@ -41,7 +42,14 @@ OVERLAY: Parameter[str] = Parameter(
     imageopto.read_site_path,
 )
 OVERLAY_BASE64: Parameter[str] = Parameter(
-    _doc("overlay-base64", "overlay", "the same in base64", "none", "As `overlay`, which wins.", "L2xvZ28ucG5n"),
+    _doc(
+        "overlay-base64",
+        "overlay",
+        "the same in base64",
+        "none",
+        "The same as `overlay`, which takes precedence.",
+        "L2xvZ28ucG5n",
+    ),
     imageopto.read_base64_site_path,
 )
 OVERLAY_WIDTH: Parameter[Length] = Parameter(
@@ -50,7 +58,7 @@ OVERLAY_WIDTH: Parameter[Length] = Parameter(
         "overlay",
         "1..8192 | 0.NUM | NUMp",
         "its own",
-        "Width, parts of the output.",
+        "Width of the overlay; a fraction or percentage is of the output's width.",
         "0.5",
         anchored(DIM),
     ),
@@ -62,7 +70,7 @@ OVERLAY_HEIGHT: Parameter[Length] = Parameter(
         "overlay",
         "1..8192 | 0.NUM | NUMp",
         "its own",
-        "Height, parts of the output.",
+        "Height of the overlay; a fraction or percentage is of the output's height.",
         "50",
         anchored(DIM),
     ),
@@ -74,18 +82,26 @@ OVERLAY_ALIGN: Parameter[Alignment] = Parameter(
         "overlay",
         "top | middle | bottom, left | center | right",
         "middle,center",
-        "Its alignment, one word or two.",
+        "Alignment of the overlay, one word or two.",
         "bottom,right",
         anchored("(top|middle|bottom|left|center|right)(,(top|middle|bottom|left|center|right))?"),
     ),
     imageopto.read_alignment,
 )
 OVERLAY_PAD: Parameter[Edges] = Parameter(
-    _doc("overlay-pad", "overlay", "1 to 4 lengths", "none", "Transparent padding around it.", "10", anchored(EDGES)),
+    _doc(
+        "overlay-pad",
+        "overlay",
+        "1 to 4 lengths",
+        "none",
+        "Transparent padding around the overlay.",
+        "10",
+        anchored(EDGES),
+    ),
     grammar.read_edges,
 )
 OVERLAY_REPEAT: Parameter[Repeat] = Parameter(
-    _doc("overlay-repeat", "overlay", "x | y | both", "none", "Tiles it along an axis.", "x", one_of(REPEATS)),
+    _doc("overlay-repeat", "overlay", "x | y | both", "none", "Tiles the overlay along an axis.", "x", one_of(REPEATS)),
     word_reader(REPEATS),
 )
 
@@ -106,7 +122,10 @@ def overlay_path(parsed: ParsedParams) -> str | None:
 
 
 def overlay_step(parsed: ParsedParams, source: int) -> Overlay:
-    """The Step that draws the overlay on the finished image; `source` is the overlay's index in the Order's sources."""
+    """The Step that draws the overlay on the finished image.
+
+    `source` is the index of the overlay in the sources of the Order.
+    """
     align = OVERLAY_ALIGN.of(parsed) or Alignment()
     repeat = OVERLAY_REPEAT.of(parsed) or Repeat(across=False, down=False)
     return Overlay(
@@ -211,14 +230,17 @@ MONTAGE_PARAMETERS: tuple[Parameter[object], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class MontagePlan:
-    """The Step of a montage, and the images in it. Its cells count the images from 1: source 0 is the URL's image."""
+    """The Step of a montage, and the images in its cells.
+
+    The cells count these images from 1, because source 0 of the Order is the image in the URL.
+    """
 
     step: Montage
     images: tuple[SourceRequest, ...]
 
 
 def montage_plan(parsed: ParsedParams, base: str) -> MontagePlan:
-    """The montage that the montage header describes.
+    """The montage that the parameters of the montage header describe. `base` is the path prefix of the mount.
 
     Raises BadValue for a missing or wrong parameter, OutputTooLarge if a side times dpr is above 8192 px.
     """
@@ -252,7 +274,10 @@ def _size(parsed: ParsedParams) -> Size:
 
 
 def _cell(layout: tuple[str, ...], index: int) -> Cell:
-    """The cell of an image: the rectangle of its digits in the layout, as fractions of the montage."""
+    """The cell of the image with this index: the rectangle that its digit fills in the layout.
+
+    The edges of the cell are fractions of the montage's sides.
+    """
     down, across = len(layout), len(layout[0])
     rows = [y for y in range(down) if str(index) in layout[y]]
     columns = [x for x in range(across) if str(index) in layout[rows[0]][x]]
@@ -266,7 +291,7 @@ def _cell(layout: tuple[str, ...], index: int) -> Cell:
 
 
 def _check_padding(step: Montage) -> None:
-    """Raises BadValue if the padding fills the smallest cell. The sides of a cell are rounded down for this check."""
+    """Raise BadValue if the padding fills the smallest cell. For this check, the sides of cells are rounded down."""
     narrowest = min(int((cell.right - cell.left) * step.size.width) for cell in step.cells)
     lowest = min(int((cell.bottom - cell.top) * step.size.height) for cell in step.cells)
     most = (min(narrowest, lowest) - 1) // 2

@@ -1,6 +1,6 @@
 """Fastly's parameters, in the order of the reference, each with its documentation and its reader.
 
-Base of the sources: https://www.fastly.com/documentation/reference/io/
+The pages of the reference are below https://www.fastly.com/documentation/reference/io/
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ BG_COLOR: Parameter[Color] = Parameter(
     _doc(
         "bg-color",
         "RGB | RRGGBB | r,g,b | r,g,b,a",
-        "white, or clear where the output holds it",
+        "white, or transparent if the output supports it",
         "Color of the area that `pad` and `canvas` add, and under transparent pixels.",
         "ff8800",
         anchored(COLOR),
@@ -89,7 +89,7 @@ CANVAS: Parameter[Canvas] = Parameter(
         "canvas",
         "WIDTH,HEIGHT | RATIO, then x y offset-x offset-y",
         "none",
-        "Lays the image, unscaled, on a canvas.",
+        "Puts the image, unscaled, on a canvas.",
         "1:1,offset-y25",
         anchored(SHAPE + PLACE),
     ),
@@ -113,7 +113,7 @@ CROP: StepParameter[Crop] = StepParameter(
     format=imageopto.format_crop,
 )
 DISABLE: Parameter[bool] = Parameter(
-    _doc("disable", "upscale", "upscale", "A resize never enlarges; wins over `enable`.", "upscale", "^upscale$"),
+    _doc("disable", "upscale", "upscale", "A resize never enlarges, even with `enable`.", "upscale", "^upscale$"),
     word_reader({"upscale": True}),
 )
 DPR: Parameter[Fraction] = Parameter(
@@ -127,7 +127,7 @@ FIT: Parameter[Fit] = Parameter(
         "fit",
         "bounds | cover | crop",
         "both sides are forced",
-        "How the image meets a width and a height. Unknown words are ignored.",
+        "How the image fits a width and a height. Unknown words are ignored.",
         "crop",
         one_of(FITS),
     ),
@@ -148,7 +148,8 @@ FORMAT: Parameter[readers.FormatWord] = Parameter(
     word_reader(FORMATS),
 )
 FRAME: Parameter[bool] = Parameter(
-    _doc("frame", "1", "all frames", "Of an animation only the first frame.", "1", "^1$"), word_reader({"1": True})
+    _doc("frame", "1", "all frames", "Writes only the first frame of an animation.", "1", "^1$"),
+    word_reader({"1": True}),
 )
 HEIGHT: Parameter[Length] = Parameter(
     _doc("height", "1..8192 | 0.NUM | NUMp", "natural", "Height of the output.", "50p", anchored(DIM)),
@@ -183,7 +184,7 @@ OPTIMIZE: Parameter[int] = Parameter(
         "optimize",
         "low | medium | high",
         "none",
-        "Saving in place of `quality`: near the source, the same look, the smallest.",
+        "Compression in place of `quality`: low is near the source, medium looks the same, high is the smallest.",
         "medium",
         one_of(OPTIMIZED),
     ),
@@ -191,7 +192,14 @@ OPTIMIZE: Parameter[int] = Parameter(
     ignores_unknown=True,
 )
 ORIENT: Parameter[Orientation] = Parameter(
-    _doc("orient", " | ".join(ORIENTATIONS), "upright", "Turns the upright image.", "r", one_of(ORIENTATIONS)),
+    _doc(
+        "orient",
+        " | ".join(ORIENTATIONS),
+        "upright",
+        "Rotates or mirrors the upright image.",
+        "r",
+        one_of(ORIENTATIONS),
+    ),
     word_reader(ORIENTATIONS),
 )
 PAD: Parameter[Edges] = Parameter(
@@ -228,7 +236,7 @@ QUALITY: Parameter[Quality] = Parameter(
         "quality",
         "1..100 | 1..100,1..100",
         "85",
-        "Quality of lossy formats; the second for WebP that `auto` chose.",
+        "Quality of lossy formats; a second number is for a WebP that `auto` chose.",
         "85,70",
         anchored("[0-9]+(,[0-9]+)?"),
     ),
@@ -264,7 +272,7 @@ SHARPEN: StepParameter[Sharpen] = StepParameter(
     format=readers.format_sharpen,
 )
 TRIM: Parameter[Edges] = Parameter(
-    _doc("trim", "1 to 4 lengths", "none", "Cuts off at the edges.", "25,50,75,100", anchored(EDGES)),
+    _doc("trim", "1 to 4 lengths", "none", "Cuts off the edges.", "25,50,75,100", anchored(EDGES)),
     grammar.read_edges,
 )
 TRIM_COLOR: StepParameter[TrimBorder] = StepParameter(
@@ -272,7 +280,7 @@ TRIM_COLOR: StepParameter[TrimBorder] = StepParameter(
         "trim-color",
         "COLOR | auto, then t0..1",
         "none",
-        "Removes the border of one color, not on GIF. `auto` is that of the top left pixel.",
+        "Removes a border of one color, not on GIF. `auto` is the color of the top left pixel.",
         "auto,t0.1",
         anchored(rf"(auto|{COLOR})(,t{NUM})?"),
     ),

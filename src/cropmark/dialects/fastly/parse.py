@@ -1,4 +1,4 @@
-"""A request becomes an Order: query and headers → typed values → Steps and Output → Order."""
+"""Parses a request into an Order: query and headers → typed values → Steps and Output → Order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _KNOWN = frozenset(parameter.name for parameter in (*params.PARAMETERS, *OVERLAY
 
 
 def order(request: ImageRequest, settings: FastlySettings) -> Order:
-    """The Order of a request. Raises BadValue, BadRequest, and OutputTooLarge for a montage."""
+    """Parse a request into an Order: of a montage if the request has the montage header, else of the image in the URL.
+
+    Raises BadValue, BadRequest, and OutputTooLarge for a montage that is too large.
+    """
     montage = parse_query(request.headers.get(MONTAGE_HEADER, "")) if settings.read_montage_header else {}
     return _montage_order(montage, request, settings) if montage else _image_order(request, settings)
 
@@ -48,7 +51,7 @@ def _image_order(request: ImageRequest, settings: FastlySettings) -> Order:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """The part of an Order that does not depend on the path of the image."""
+    """The parts of an Order that do not depend on the path of the image."""
 
     plan: Plan
     overlay_path: str | None
@@ -81,7 +84,7 @@ def _planned(raw_query: str, overlay_header: str, accept: str, settings: FastlyS
 
 
 def _montage_order(texts: dict[str, str], request: ImageRequest, settings: FastlySettings) -> Order:
-    """The Order of a montage. Only the montage header and Accept are read; the query is ignored."""
+    """The Order of a montage, from the montage header and Accept. The query is ignored."""
     parsed = parse_params(MONTAGE_PARAMETERS, texts, strict=settings.on_malformed is OnMalformed.REFUSE)
     montage = overlays.montage_plan(parsed, request.base)
     parsed = ParsedParams({"format": FormatWord.JPEG, **parsed.values, "frame": True}, parsed.warnings)
@@ -106,14 +109,20 @@ def _plan(planned: tuple[AnyStep, ...], output: Output) -> Plan:
 
 
 def _image_source(request: ImageRequest, settings: FastlySettings) -> SourceRequest:
-    """The source of the image, with the query's unknown parameters if they are to be passed on to the origin."""
+    """The source of the image in the URL.
+
+    It includes the unknown parameters of the query if the settings or a request header pass them on to the origin.
+    """
     options = {word.strip().lower() for word in request.headers.get(API_HEADER, "").split(";")}
     passes = settings.origin_query or "qp=*" in options
     return SourceRequest(SitePath(request.path, query=unknown_parameters(request.query, _KNOWN) if passes else ""))
 
 
 def _overlay_texts(query: dict[str, str], raw_header: str, settings: FastlySettings) -> dict[str, str]:
-    """The overlay's parameters from the header, and from the query if the operator allows them there."""
+    """The texts of the overlay's parameters: those of the header, and of the query if the settings allow it.
+
+    A parameter in the header has priority.
+    """
     header = parse_query(raw_header) if settings.read_overlay_header else {}
     return {**query, **header} if settings.overlay_parameters else header
 
@@ -125,7 +134,7 @@ def _overlay_sources(path: str | None, request: ImageRequest) -> tuple[SourceReq
 
 
 def _ignored_inputs(query: dict[str, str], settings: FastlySettings) -> tuple[RequestWarning, ...]:
-    """A warning for each overlay parameter in the query, if the site reads overlay parameters in the header only."""
+    """A warning for each overlay parameter in the query, if the site reads such parameters in the header only."""
     if settings.overlay_parameters:
         return ()
     text = f"ignored in a query; send it in the header {OVERLAY_HEADER}"

@@ -1,4 +1,4 @@
-"""Fastly's query strings, in the URL or in a header: names and decoded texts, without absent parameters."""
+"""Parses Fastly's query strings, in the URL or in a header, into names and decoded texts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _CASED = frozenset({"overlay", "overlay-base64", "images"})
 
 
 def unknown_parameters(raw: str, known: Collection[str]) -> str:
-    """The raw query without the `known` parameters; all others are unchanged."""
+    """The raw query without the parameters in `known`. The other parameters are unchanged."""
     pairs = (pair for pair in raw.lstrip("?").split("&") if pair)
     return "&".join(pair for pair in pairs if unquote_plus(pair.partition("=")[0]) not in known)
 
 
 def parse_query(raw: str) -> dict[str, str]:
-    """The parameters by name, with their texts in lower case, because words and hex digits are case-insensitive.
+    """The decoded texts of the parameters by name, in lower case, because words and hex digits are case-insensitive.
 
-    Of a repeated parameter, the last text counts. Paths and base64 are not lowercased. A text that is empty, consists
-    of separators or is `none` or similar counts as absent.
+    Paths and base64 are not lowercased. If a parameter is repeated, its last text counts. These texts count as absent:
+    empty, only separators, and words such as `none` and `null`.
     Raises BadRequest for a query that is too long.
     """
     pairs = ((name, text.strip(" \t")) for name, text in grammar.query_values(raw).items())

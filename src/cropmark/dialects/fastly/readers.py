@@ -1,8 +1,7 @@
-"""The readers of Fastly's parameters: text becomes a typed value. All of them raise BadValue.
+"""The readers of Fastly's parameters. A reader turns text into a typed value, or raises BadValue.
 
-A `format_` function is the reverse of the reader above it and raises UnsupportedValue.
-
-Texts are in lower case already (query.py), because words and hex digits are case-insensitive.
+The texts are already in lower case (query.py). A `format_` function is the reverse of the reader above it and raises
+UnsupportedValue.
 """
 
 from __future__ import annotations
@@ -34,7 +33,10 @@ def read_dpr(parameter: str, text: str) -> Fraction:
 
 
 def read_trim_border(parameter: str, text: str) -> TrimBorder:
-    """The border to trim: ``auto``, ``fff`` or ``255,255,255``, optionally with a tolerance of 0 to 1: ``fff,t0.1``."""
+    """Read the border to trim: its color, then optionally a tolerance of 0 to 1, such as ``fff,t0.1``.
+
+    The color is ``fff``, ``255,255,255`` or ``auto``, which is the color of the top left pixel.
+    """
     parts = grammar.split_items(parameter, text)
     last = parts[-1] if len(parts) > 1 and parts[-1].startswith("t") else None
     color = ",".join(parts[:-1] if last else parts)
@@ -51,9 +53,9 @@ def format_trim_border(step: TrimBorder) -> str:
 
 
 def read_sharpen(parameter: str, text: str) -> Sharpen | None:
-    """``a5,r2,t1``: amount 0 to 10, radius 0.5 to 1000 px, threshold 0 to 255; all three, in any order.
+    """Read a sharpen Step such as ``a5,r2,t1``; None for an amount of 0, which changes nothing.
 
-    None for an amount of 0, which changes nothing.
+    All three items are required, in any order: amount 0 to 10, radius 0.5 to 1000 px, threshold 0 to 255.
     """
     options = grammar.read_options(parameter, grammar.split_items(parameter, text), valued=("a", "r", "t"))
     if len(options) < 3:
@@ -71,7 +73,10 @@ def format_sharpen(step: Sharpen) -> str:
 
 
 def read_blur(parameter: str, text: str) -> Blur:
-    """A radius of 0.5 to 1000 px, or a percentage of the smaller side, which `geometry` clamps to 0.5 to 1000 px."""
+    """Read a blur by its radius: 0.5 to 1000 px, or a percentage of the shorter side.
+
+    The percentage is clamped to 0.5 to 1000 px when the size of the frame is known.
+    """
     if text.endswith("p"):
         return Blur(grammar.read_length(parameter, text))
     return Blur(Pixels(grammar.read_number(parameter, text, _LEAST_RADIUS, 1000)))
@@ -86,8 +91,10 @@ def format_blur(step: Blur) -> str:
 
 
 def read_monochrome(parameter: str, text: str) -> Monochrome:
-    """The method: ``threshold``, ``threshold,75`` (0 to 100, higher is darker), or ``atkinson``, which has no
-    number."""
+    """Read ``bw``: ``threshold``, ``threshold,75`` or ``atkinson``.
+
+    The number is a luminance of 0 to 100. A higher number gives a darker image.
+    """
     method, mark, level = text.partition(",")
     match method.strip(), bool(mark):
         case "threshold", False:
@@ -117,7 +124,7 @@ def format_monochrome(step: Monochrome) -> str:
 
 
 class FormatWord(Enum):
-    """The words of `format`."""
+    """The values of the parameter `format`."""
 
     AUTO = "auto"
     AVIF = "avif"
@@ -155,7 +162,7 @@ _AUTO = {
 
 
 def read_auto(parameter: str, text: str) -> WordList[Format]:
-    """The formats that may be chosen by Accept; their order has no effect."""
+    """The formats that ``auto`` lists, in any order, and the unknown words."""
     words = grammar.read_words(parameter, text, _AUTO)
     return WordList(tuple(dict.fromkeys(chain.from_iterable(words.known))), words.unknown)
 
@@ -170,7 +177,7 @@ class MetadataWord(Enum):
 
     @property
     def keep(self) -> KeepMetadata | None:
-        """The metadata to copy. None for a C2PA manifest: it would need keys to sign the changed image."""
+        """The metadata to copy. None for `c2pa`: the manifest of a changed image would need signing keys."""
         return KeepMetadata.COPYRIGHT if self is MetadataWord.COPYRIGHT else None
 
 

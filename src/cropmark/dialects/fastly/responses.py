@@ -1,6 +1,7 @@
-"""Fastly's responses: its Fastly-IO headers of images, and Problems in its words.
+"""Fastly's responses: the Fastly-IO headers of images, and Problems in Fastly's words.
 
-Source: https://www.fastly.com/documentation/reference/http/http-headers/Fastly-IO-Info, -Error, -Warning, Fastly-Stats
+Source: https://www.fastly.com/documentation/reference/http/http-headers/Fastly-IO-Info, and the pages
+Fastly-IO-Error, Fastly-IO-Warning and Fastly-Stats next to it
 """
 
 from __future__ import annotations
@@ -62,7 +63,11 @@ _SOURCE_PROBLEMS: tuple[tuple[type[SourceProblem], str], ...] = (
 
 
 def image_headers(order: Order, result: Result) -> Headers:
-    """Fastly-IO-Info and Fastly-Stats, or Fastly-IO-Error if the source could not be processed; then warnings, Vary."""
+    """The headers that Fastly adds to an image response.
+
+    They are Fastly-IO-Info and Fastly-Stats; or Fastly-IO-Error if the original is sent because the source could not be
+    processed. Fastly-IO-Warning and Vary follow if they are needed.
+    """
     if result.is_fallback:
         reason = _FALLBACK_ERRORS.get(result.original or "", _NOT_PARSED)
         return (("Fastly-IO-Error", reason), *_warning(result), *_vary(order))
@@ -70,7 +75,10 @@ def image_headers(order: Order, result: Result) -> Headers:
 
 
 def _vary(order: Order) -> Headers:
-    """Vary with the request header that names other images, so that shared caches do not mix up responses."""
+    """The header Vary with the name of the request header that added an overlay or a montage; else no header.
+
+    It makes shared caches store one response for each value of that request header.
+    """
     if len(order.sources) < 2:
         return ()
     is_overlay = order.sources[1].parameter == OVERLAY.name
@@ -78,7 +86,7 @@ def _vary(order: Order) -> Headers:
 
 
 def _info(result: Result) -> Headers:
-    """The header Fastly-IO-Info with bytes, size and format of the source and of the result.
+    """The header Fastly-IO-Info: bytes, size and format of the source (`i…`) and of the result (`o…`).
 
     ``ifsz=108501 idim=827x788 ifmt=jpeg ofsz=13066 odim=300x286 ofmt=jpeg``
 
@@ -100,7 +108,7 @@ def _warning(result: Result) -> Headers:
 
 
 def _warning_text(warning: RequestWarning) -> str:
-    """The warning as `parameter: text`, or as the text alone if it begins with the parameter's name."""
+    """The warning as `parameter: text`; the text alone if it already begins with the parameter's name."""
     if warning.text.startswith(f"{warning.parameter} "):
         return warning.text
     return f"{warning.parameter}: {without_name(warning.text, warning.parameter)}"
@@ -110,7 +118,7 @@ def _warning_text(warning: RequestWarning) -> str:
 
 
 def error_response(problem: Problem, request: ImageRequest) -> Response:
-    """The problem as plain text, or as problem+json (RFC 9457) if Accept names JSON; never cached."""
+    """The problem as plain text, or as problem+json (RFC 9457) if Accept names JSON. The response is never cached."""
     line = _line(problem)
     headers: list[tuple[str, str]] = [("Cache-Control", "no-store")]
     if (reason := _reason(problem, line)) is not None:
@@ -126,13 +134,13 @@ def error_response(problem: Problem, request: ImageRequest) -> Response:
 
 
 def _status(problem: Problem) -> int:
-    """The origin's status if the origin responded with an error, else the status of the Problem."""
+    """The HTTP status: that of the origin if the origin responded with an error, else that of the problem."""
     origin = problem.origin_status if isinstance(problem, SourceProblem) else None
     return origin if origin is not None and origin in _KNOWN and origin >= 400 else problem.status
 
 
 def _line(problem: Problem) -> str:
-    """The message of the problem, in Fastly's words if it publishes any."""
+    """The message of the problem, in Fastly's words where Fastly publishes them."""
     match problem:
         case BadValue(parameter=str(name)):
             return f'Invalid value for parameter "{name}": {without_name(problem.detail, name)}'
@@ -145,7 +153,7 @@ def _line(problem: Problem) -> str:
 
 
 def _reason(problem: Problem, line: str) -> str | None:
-    """The value of Fastly-IO-Error; None if the optimizer was not involved."""
+    """The value of the header Fastly-IO-Error; None if the problem does not concern the optimizer."""
     if isinstance(problem, BadRequest | Unprocessable):
         return line
     return next((words for kind, words in _SOURCE_PROBLEMS if isinstance(problem, kind)), None)

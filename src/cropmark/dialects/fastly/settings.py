@@ -20,12 +20,12 @@ Quality = Annotated[int, Interval(ge=1, le=100)]
 
 
 def _filter(word: object) -> object:
-    """The filter of a word of `resize-filter`, such as bicubic."""
+    """The filter that a word of `resize-filter` means, such as bicubic. Any other value is returned unchanged."""
     return FILTERS.get(word, word) if isinstance(word, str) else word
 
 
 class JpegType(Enum):
-    """The kind of JPEG for requests that do not name one."""
+    """The kind of JPEG to write if the request does not name one."""
 
     AUTO = "auto"
     """The kind of the source; baseline if the source is not a JPEG."""
@@ -41,7 +41,7 @@ _PROGRESSIVE = {JpegType.AUTO: TriState.AS_SOURCE, JpegType.BASELINE: TriState.N
 
 
 class OnMalformed(Enum):
-    """The handling of a malformed parameter."""
+    """The reaction to a malformed parameter."""
 
     REFUSE = "refuse"
     IGNORE = "ignore"
@@ -50,7 +50,7 @@ class OnMalformed(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FastlySettings:
-    """Settings of one site. The defaults are those that Fastly documents."""
+    """Settings of one Fastly site. The defaults are those that Fastly documents."""
 
     resize_filter: Annotated[Filter, BeforeValidator(_filter)] = Filter.LANCZOS3
     """Filter of resizes without `resize-filter`; takes the words of that parameter."""
@@ -67,14 +67,15 @@ class FastlySettings:
     upscale: bool = False
     """Treat every request as if it had enable=upscale."""
     allow_video: bool = False
-    """Allow format=mp4, which makes a video of an animated GIF with the extra `video`. Otherwise it is ignored."""
+    """Allow format=mp4, which makes a video of an animated GIF and needs the extra `video`. Otherwise mp4 is ignored
+    with a warning."""
     on_malformed: OnMalformed = OnMalformed.REFUSE
     """Reject a request with a malformed parameter, or ignore that parameter with a warning."""
     animated_webp: bool = False
     """Allow animated WebP from animated GIFs; Fastly does not convert them."""
     animated_auto: bool = False
-    """Allow auto and format=auto to make an animated AVIF or WebP of an animated GIF, and an AVIF of a WebP; with
-    allow_video also format=auto to make an mp4 for a client that accepts video/mp4 but neither AVIF nor WebP."""
+    """Allow auto and format=auto to convert animations: a GIF to AVIF or WebP, and a WebP to AVIF. With allow_video,
+    format=auto also converts a GIF to mp4 for a client that accepts video/mp4 but neither AVIF nor WebP."""
     origin_query: bool = False
     """Pass unknown parameters on to the origin, as if every request had x-fastly-imageopto-api: fastly; qp=*."""
     read_overlay_header: bool = True

@@ -1,4 +1,4 @@
-"""Typed values become Steps, in the order of the documentation, independent of the order in the query.
+"""Turns typed values into Steps, in the order of the documentation, independent of the order in the query.
 
 Source: https://docs.fastly.com/en/guides/serving-images
 """

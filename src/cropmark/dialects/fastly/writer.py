@@ -1,4 +1,4 @@
-"""An Order as a Fastly query: the reverse of steps.py and output.py."""
+"""Writes an Order as a Fastly query: the reverse of steps.py and output.py."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ _NAMED: Final = {
 
 
 def serialize(order: Order, settings: FastlySettings) -> Serialized | Unsupported:
-    """Queries for the Order's Steps; an overlay is written into the overlay header if the site reads it."""
+    """The queries that may express an Order, or the reasons why no query expresses it.
+
+    An overlay is written into the overlay header if the site reads this header, else into the query.
+    """
     if order.plan is None:
         return Unsupported(("Plan: the stored bytes cannot be requested, every response is encoded",))
     params = serialize_steps(with_ratio_crops(order.plan.steps), _slots(order, settings))
@@ -104,7 +107,7 @@ def _overlay(step: Overlay, order: Order, settings: FastlySettings) -> QueryPara
 
 
 def _encodings(output: Output) -> tuple[QueryParams, ...]:
-    """The parameter sets that may give this output, those with the fewest parameters first."""
+    """All sets of encoding parameters that may give this output. The smallest sets come first."""
     return combinations(
         param_choices("format", _formats(output)),
         imageopto.AUTO_CHOICES,

@@ -13,7 +13,7 @@ AVIF_QUALITY = 64
 
 
 def from_formats(*formats: Format) -> SourceFilter:
-    """The filter for sources of these formats."""
+    """A filter that matches the sources in these formats."""
     return SourceFilter(formats=frozenset(formats))
 
 
@@ -25,7 +25,7 @@ OPAQUE = SourceFilter(alpha=False)
 
 
 def only_from(choice: EncodingChoice, *formats: Format) -> EncodingChoice:
-    """The choice, restricted to sources of these formats."""
+    """The choice, limited to sources in these formats. It is skipped for all other sources."""
     others = frozenset(Format) - set(formats)
     return replace(choice, skipped_for=(*choice.skipped_for, SourceFilter(formats=others)))
 
@@ -37,12 +37,12 @@ GIF = EncodingChoice(Format.GIF)
 def source_format_choices(
     *, jpeg: EncodingChoice, webp: EncodingChoice, avif: EncodingChoice
 ) -> tuple[EncodingChoice, ...]:
-    """The choices that write each source in its own format.
+    """The encoding choices that write each source in its own format.
 
-    A source in a format that we do not write becomes a JPEG, or a PNG if it has alpha. The same applies to an AVIF
-    source above the area limit of AVIF output: only a request that names AVIF is rejected for this limit. Each format
-    has its own choice, because the same visual quality is a different number in each format.
+    A source in a format that we do not write becomes a JPEG, or a PNG if it has alpha. So does an AVIF source above the
+    area limit of AVIF output; only a request that names AVIF is rejected for this limit.
     """
+    # Each format has its own choice, because the same visual quality is a different number in each format.
     return (
         only_from(jpeg, Format.JPEG),
         only_from(PNG, Format.PNG),

@@ -1,4 +1,4 @@
-"""The Image Optimizer's error messages, and texts in the form that a header allows."""
+"""The Image Optimizer's error messages, and the conversion of texts to header values."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ def header_text(text: str) -> str:
 
 
 def without_name(text: str, parameter: str | None) -> str:
-    """The detail of a Problem without the parameter's name at its start."""
+    """The text without the parameter's name and the colon at its start."""
     return text.removeprefix(f"{parameter}: ") if parameter else text
 
 
 def invalid_transformation(problem: Unprocessable) -> str:
     """The error message for a transformation that is not possible.
 
-    Fastly publishes only the message for crops; the other messages imitate it.
-
+    Fastly publishes the message for crops. The other messages imitate it.
     Source: https://www.fastly.com/documentation/reference/io/crop
     """
     match problem:
@@ -38,6 +37,6 @@ def invalid_transformation(problem: Unprocessable) -> str:
 
 
 def fix_text(problem: Problem) -> str:
-    """The fix of a Problem, in the Image Optimizer's syntax."""
+    """The fix of a Problem, with the parameters of the Image Optimizer."""
     outside = isinstance(problem, CropOutOfBounds)
     return "use a smaller crop, move it inside, or add ,safe to clip it" if outside else problem.fix

@@ -1,7 +1,7 @@
 """Readers of the parameters of Fastly's Image Optimizer and of services that run it. All of them raise BadValue.
 
 Source: https://www.fastly.com/documentation/reference/io/ and
-https://www.contentstack.com/docs/developers/apis/image-delivery-api, the same optimizer under another name.
+https://www.contentstack.com/docs/developers/apis/image-delivery-api, which documents the same optimizer
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ FITS = {"bounds": Fit.INSIDE, "cover": Fit.OUTSIDE, "crop": Fit.COVER}
 
 
 def read_side(parameter: str, text: str) -> Length:
-    """A width or height above 0: 1 to 8192 in pixels, or any fraction or percentage."""
+    """A width or height above 0: at most 8192 pixels, or a fraction or percentage of the side."""
     return grammar.read_extent(parameter, text, MAX_SIDE)
 
 
 def read_tone(parameter: str, text: str) -> Fraction:
-    """The change of brightness, contrast or saturation, -100 to 100."""
+    """A change of brightness, contrast or saturation, from -100 to 100."""
     return grammar.read_number(parameter, text, -100, 100)
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Two qualities from 1 to 100: `auto_webp` for WebP that `auto` chose, `usual` for all other output."""
+    """The quality of a lossy result, 1 to 100: `auto_webp` for a WebP that `auto` chose, `usual` for all others."""
 
     usual: int
     auto_webp: int
 
 
 def read_quality(parameter: str, text: str) -> Quality:
-    """The quality: ``85`` or ``85,70``; the second number is for WebP that `auto` chose."""
+    """Read ``85`` or ``85,70``. The second number is for a WebP that `auto` chose."""
     parts = grammar.split_items(parameter, text)
     if len(parts) > 2:
         raise BadValue(parameter, text, expected="one or two whole numbers from 1 to 100", fix="write 85 or 85,70")
@@ -83,12 +83,13 @@ def read_quality(parameter: str, text: str) -> Quality:
 
 
 def read_crop(parameter: str, text: str) -> Crop:
-    """A crop: a shape, then options in any order for its placement and for a crop that reaches outside.
+    """A crop: first its shape, then options in any order.
 
     ``4:3``                 the largest 4:3 box, centered
     ``640,480,x10,y20``     640 by 480 px with its corner at (10, 20)
     ``1:1,offset-x10``      a tenth of the free width before the box
     ``640,480,safe``        clipped to the frame instead of rejected
+    ``1:1,smart``           placed by the content of the image
 
     Source: https://www.fastly.com/documentation/reference/io/crop
     """
@@ -105,7 +106,10 @@ def read_crop(parameter: str, text: str) -> Crop:
 
 
 def format_crop(step: Crop) -> str:
-    """The text of a crop. A crop that clips in any way is written with `safe`. Raises UnsupportedValue."""
+    """The text of a crop, which read_crop() reads. Raises UnsupportedValue.
+
+    All overflow rules that clip the crop are written as `safe`.
+    """
     if step.focus is Focus.SMART and not isinstance(step.shape, Ratio):
         raise UnsupportedValue("Crop.focus", "smart works with a ratio only")
     parts = (
@@ -137,7 +141,7 @@ def read_canvas(parameter: str, text: str) -> Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """The alignment of an overlay: for each axis, the part of the free space that is before the overlay."""
+    """The alignment of an overlay: for each axis, the share of the free space before the overlay."""
 
     x: Align = CENTERED
     y: Align = CENTERED
@@ -150,7 +154,7 @@ _SIDES = {word: word for word in (*_DOWN, *_ACROSS)}
 
 
 def read_alignment(parameter: str, text: str) -> Alignment:
-    """One or two words in any order, such as `top` or `left,bottom`; an axis without a word is centered."""
+    """Read one or two words in any order, such as `top` or `left,bottom`. An axis without a word is centered."""
     words = read_tolerant_alignment(parameter, text)
     if words.unknown:
         raise grammar.unknown_word(parameter, words.unknown[0], _SIDES)
@@ -158,7 +162,10 @@ def read_alignment(parameter: str, text: str) -> Alignment:
 
 
 def read_tolerant_alignment(parameter: str, text: str) -> WordList[Alignment]:
-    """The alignment that the known words give, and the unknown words, which are not an error."""
+    """The alignment that the known words give, and the unknown words.
+
+    Unknown words are not an error. Raises BadValue for two words on one axis.
+    """
     words = grammar.read_words(parameter, text, _SIDES)
     across, down = [w for w in words.known if w in _ACROSS], [w for w in words.known if w in _DOWN]
     if len(across) > 1 or len(down) > 1:
@@ -177,9 +184,9 @@ REPEATS = {"x": Repeat(True, False), "y": Repeat(False, True), "both": Repeat(Tr
 
 
 def read_site_path(parameter: str, text: str) -> str:
-    """The decoded path of a root-relative URL with its leading slash; its query is dropped.
+    """The decoded path of a root-relative URL, with its leading slash and without its query.
 
-    Raises BadValue for URLs of other hosts, also without a scheme (`//host/a.jpg`).
+    Raises BadValue for a URL of another host, even without a scheme (`//host/a.jpg`).
     """
     path = clean_text(unquote(text.partition("?")[0].partition("#")[0], errors="replace"))
     # A backslash is a slash to some URL readers: "/\host" would be another host.
@@ -195,7 +202,7 @@ def read_site_path(parameter: str, text: str) -> str:
 
 
 def read_base64_site_path(parameter: str, text: str) -> str:
-    """A site path in base64, standard or URL-safe, with or without padding."""
+    """Read a path of the site from base64: standard or URL-safe alphabet, with or without padding."""
     # The decoding of the query has turned plus signs into blanks.
     digits = text.replace(" ", "+").replace("-", "+").replace("_", "/").rstrip("=")
     try:
@@ -206,6 +213,9 @@ def read_base64_site_path(parameter: str, text: str) -> str:
 
 
 def strip_mount(base: str, path: str) -> str:
-    """The path below the mount `base`, without a leading slash; a path outside the mount only loses its slash."""
+    """The path below the mount `base`, without a leading slash.
+
+    A path outside the mount only loses its leading slash.
+    """
     prefix = base.rstrip("/") + "/"
     return path[len(prefix) :] if path.startswith(prefix) else path[1:]

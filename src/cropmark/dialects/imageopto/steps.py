@@ -1,4 +1,4 @@
-"""Steps of the Image Optimizer from the values of parameters; None stands for an absent parameter."""
+"""Builds the Steps of the Image Optimizer from parameter values. None means that a parameter is absent."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ def present(*steps: AnyStep | None) -> tuple[AnyStep, ...]:
 
 
 def crop_steps(crop: Crop | None, rounding: Rounding = Rounding.NEAREST) -> tuple[AnyStep, ...]:
-    """The crop as a Step. A crop with a fixed size loses `smart`, which works with a ratio only."""
+    """The crop as a tuple of one Step; an empty tuple without a crop.
+
+    A crop with a fixed size loses `smart`, because `smart` works with a ratio only.
+    """
     if crop is None:
         return ()
     return (replace(crop, focus=None if _ignores_smart(crop) else crop.focus, rounding=rounding),)
 
 
 def ignored_smart_warnings(*crops: Crop | None) -> tuple[RequestWarning, ...]:
-    """A warning for each crop with an ignored `smart`."""
+    """A warning for each crop that loses `smart` because it has a fixed size."""
     text = "smart works with a ratio only and was ignored"
     return tuple(RequestWarning(crop.parameter, text) for crop in crops if crop is not None and _ignores_smart(crop))
 
@@ -54,10 +57,9 @@ def orient_steps(turn: Orientation | None) -> tuple[AnyStep, ...]:
 
 
 def background_steps(color: Color | None, canvas: Canvas | None, edges: Edges | None) -> tuple[AnyStep, ...]:
-    """The color under the image, then the canvas or the padding around it.
+    """The Steps that put the color under the image, then add the canvas or the padding in the same color.
 
-    The color is applied under the image before the canvas is added in the same color. If the canvas were added first, a
-    color with alpha would be applied twice on the canvas.
+    In the reverse order, a color with alpha would be applied twice on the canvas.
     """
     if canvas is not None:
         around: AnyStep | None = replace(canvas, color=color)

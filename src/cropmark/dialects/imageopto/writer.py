@@ -1,4 +1,4 @@
-"""Steps as parameters of Fastly's Image Optimizer: the reverse of readers.py."""
+"""Writes Steps as parameters of Fastly's Image Optimizer: the reverse of readers.py."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def write_orient(step: Orient) -> QueryParams:
 
 
 def write_size(step: Resize) -> dict[str, str]:
-    """The parameters `width` and `height`. Raises UnsupportedValue above 8192 px, and for a resize with a focus."""
+    """The parameters `width` and `height` of a resize.
+
+    Raises UnsupportedValue above 8192 px, and for a resize with a focus.
+    """
     reject_other_fields(step, "width", "height", "fit", "enlarge", "dpr", "filter")
     sides = {"width": step.width, "height": step.height}
     return {name: format_side(f"Resize.{name}", value) for name, value in sides.items() if value is not None}
@@ -68,7 +71,10 @@ def format_side(field: str, value: Length) -> str:
 
 
 def write_dpr(step: Resize, least: Fraction, most: Fraction) -> QueryParams:
-    """The parameter `dpr`; empty for a dpr of 1. Raises UnsupportedValue below `least` or above `most`."""
+    """The parameter `dpr`; no parameter for a dpr of 1.
+
+    Raises UnsupportedValue if the dpr is below `least` or above `most`.
+    """
     if step.dpr == 1:
         return {}
     if not least <= step.dpr <= most:
@@ -83,7 +89,7 @@ def write_filter(step: Resize, usual: Filter) -> QueryParams:
 
 
 def write_fit(step: Resize, fits: dict[str, Fit]) -> QueryParams:
-    """The parameter `fit`; empty if a side is missing, because `fit` only has an effect with both sides."""
+    """The parameter `fit`; no parameter for Fit.STRETCH, or if the resize has only one side."""
     if step.fit is Fit.STRETCH or step.width is None or step.height is None:
         return {}
     return {"fit": word_for("Resize.fit", fits, step.fit)}
@@ -116,12 +122,12 @@ def write_adjust(step: Adjust) -> QueryParams:
 
 
 def format_sharpen(step: Sharpen, radius: str) -> str:
-    """The text of a sharpen Step, such as `a5,r2,t1`; `radius` is the radius as the dialect writes it."""
+    """The text of a sharpen Step, such as `a5,r2,t1`. `radius` is the text of its radius."""
     return f"a{format_decimal('Sharpen.amount', step.amount)},r{radius},t{step.threshold}"
 
 
 def format_radius(field: str, value: Length, least: Fraction) -> str:
-    """A radius of `least` to 1000 pixels. Raises UnsupportedValue."""
+    """The text of a radius in pixels. Raises UnsupportedValue below `least` and above 1000 pixels."""
     if not isinstance(value, Pixels):
         raise UnsupportedValue(field, "a radius is in pixels here")
     if not least <= value.count <= 1000:
@@ -136,7 +142,10 @@ _MAX_PAIRED: Final = 3
 
 
 def quality_choices(output: Output) -> tuple[QueryParams, ...]:
-    """The choices for `quality`: absent, each quality of the output, and each pair of up to _MAX_PAIRED qualities."""
+    """The choices for the parameter `quality`: absent, one quality of the output, or a pair of two qualities.
+
+    An output with more than _MAX_PAIRED qualities has no pairs.
+    """
     numbers = qualities(output)
     pairs = (f"{usual},{webp}" for usual in numbers for webp in numbers if usual != webp)
     return param_choices("quality", (*map(str, numbers), *(pairs if len(numbers) <= _MAX_PAIRED else ())))
@@ -149,7 +158,7 @@ _DOWN: Final = {"top": Align(Fraction(0)), "middle": Align(Fraction(1, 2)), "bot
 
 
 def write_overlay(step: Overlay, order: Order) -> QueryParams:
-    """The `overlay` parameters of the Step, with the path of its image. Raises UnsupportedValue."""
+    """The parameters that describe the overlay, with the path of its image. Raises UnsupportedValue."""
     reject_other_fields(
         step, "source", "width", "height", "x", "y", "edges", "opaque_padding", "repeat_across", "repeat_down"
     )

@@ -1,4 +1,4 @@
-"""The output of a query: its format and encoding, from `fm`, `auto`, Accept, `q` and `lossless`.
+"""The Output of a query, from `fm`, `auto`, Accept, `q` and `lossless`.
 
 Source: https://kontent.ai/learn/docs/apis/image-transformation-api
 """
@@ -21,12 +21,15 @@ SOURCE_FORMAT: Final = (EncodingChoice(lossless=TriState.AS_SOURCE),)
 
 
 def output(query: KontentQuery, accept: str) -> Output:
-    """The output of a query for a client with this Accept header."""
+    """The Output of a query, for a client with this Accept header."""
     return Output(_choices(query, accept), same_is_original=(SourceFilter(),))
 
 
 def _choices(query: KontentQuery, accept: str) -> tuple[EncodingChoice, ...]:
-    """WebP if auto=format is set and the client accepts it, then fm, then the source's format."""
+    """The encoding choices in order: WebP for auto=format, the format of `fm`, the source's format.
+
+    WebP for auto=format is left out if the client does not accept it.
+    """
     negotiated = (
         (replace(WEBP, keep_animation=True),) if query.auto_format and Format.WEBP in accepted_formats(accept) else ()
     )

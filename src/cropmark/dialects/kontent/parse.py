@@ -1,4 +1,4 @@
-"""A request becomes an Order: for the original if its parameters contradict each other, else of Steps and an Output.
+"""Parses a request into an Order. If its parameters contradict each other, the Order is for the original.
 
 A query is never an error: unusable parameters are ignored with a warning.
 Source: https://kontent.ai/learn/docs/apis/image-transformation-api
@@ -34,7 +34,7 @@ LIMITS: Final = Limits(
 
 
 def order(request: ImageRequest, settings: KontentSettings) -> Order:
-    """The Order of a request. Raises MethodNotAllowed for a method other than GET and HEAD, and nothing else."""
+    """Parse a request into an Order. Raises only MethodNotAllowed, for a method other than GET and HEAD."""
     if request.method not in METHODS:
         raise MethodNotAllowed(f"expected {' or '.join(METHODS)}, got {one_line(request.method, 20)}", fix="send a GET")
     query, plan, warnings = _read(request.query, request.accept)
@@ -48,7 +48,7 @@ def order(request: ImageRequest, settings: KontentSettings) -> Order:
 
 @lru_cache(256)  # the images of a site share few queries
 def _read(raw_query: str, accept: str) -> tuple[KontentQuery, Plan | None, tuple[RequestWarning, ...]]:
-    """The values of a query, its plan, and its warnings."""
+    """The values of a query, its Plan (None if the original is sent), and its warnings."""
     query = read_query(raw_query)
     contradictory = contradictions(query)
     warnings = (*query.warnings, *(contradictory or missing_partners(query)))
@@ -56,7 +56,7 @@ def _read(raw_query: str, accept: str) -> tuple[KontentQuery, Plan | None, tuple
 
 
 def plan_of(query: KontentQuery, accept: str) -> Plan | None:
-    """The plan of a query; None if it changes nothing, so the stored bytes are sent."""
+    """The Plan of a query; None if the query changes nothing, so that the stored bytes are sent."""
     planned, encoding = steps(query), output(query, accept)
     if not planned and encoding.choices == SOURCE_FORMAT:
         return None
@@ -107,7 +107,7 @@ MISSING_PARTNERS: Final[tuple[tuple[_Predicate, str, str], ...]] = (
 
 
 def contradictions(query: KontentQuery) -> tuple[RequestWarning, ...]:
-    """A warning for each contradiction in the query."""
+    """A warning for each row of CONTRADICTIONS that applies to the query."""
     return tuple(
         RequestWarning(name, f"{why}: the original was sent") for applies, name, why in CONTRADICTIONS if applies(query)
     )

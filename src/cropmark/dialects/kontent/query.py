@@ -1,4 +1,4 @@
-"""The query string: its parameters as texts, then as typed values. An unusable value becomes a warning.
+"""Parses the query string into texts, then into typed values. An unusable value becomes a warning.
 
 The vendor's stated aim is to ignore a parameter with an invalid value.
 Source: https://github.com/kontent-ai/delivery-sdk-php/issues/63
@@ -25,7 +25,7 @@ MAX_QUALITY: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class FocalPoint:
-    """The values of fp-x, fp-y and fp-z; None for each parameter that is absent or unusable."""
+    """The values of fp-x, fp-y and fp-z. None for a parameter that is absent or unusable."""
 
     x: Fraction | None = None
     y: Fraction | None = None
@@ -36,7 +36,7 @@ class FocalPoint:
 
 @dataclass(frozen=True, slots=True)
 class KontentQuery:
-    """The value of each parameter; None or empty if it is absent or unusable."""
+    """The typed values of a query's parameters; None or empty for a parameter that is absent or unusable."""
 
     width: Length | None = None
     height: Length | None = None
@@ -62,7 +62,7 @@ class KontentQuery:
 
     @property
     def has_focal_point(self) -> bool:
-        """True if fit=crop is centered on a focal point, which is the middle of the image by default."""
+        """True for fit=crop&crop=focalpoint. Without fp-x and fp-y, the point is the middle of the image."""
         return self.crops and self.crop is CropWord.FOCAL_POINT
 
     @property
@@ -71,9 +71,10 @@ class KontentQuery:
 
 
 def parse_query(raw: str) -> tuple[Mapping[str, str], tuple[RequestWarning, ...]]:
-    """The decoded texts of the known parameters by name, and a warning if the query is too long.
+    """The decoded texts of the known parameters by name, and warnings.
 
-    Of a repeated parameter, the last text counts; a parameter with an empty text is absent.
+    If a parameter is repeated, its last text counts. An empty text counts as absent. A query that is too long gives no
+    texts but a warning.
     """
     known = {parameter.name for parameter in params.PARAMETERS}
     try:
@@ -85,7 +86,7 @@ def parse_query(raw: str) -> tuple[Mapping[str, str], tuple[RequestWarning, ...]
 
 
 def read_query(raw: str) -> KontentQuery:
-    """The values and warnings of the raw query. Raises nothing."""
+    """The typed values of a raw query, with warnings. Raises nothing."""
     texts, too_long = parse_query(raw)
     parsed = parse_params(params.PARAMETERS, texts, strict=False)
     dpr, clamped_dpr = _clamped(params.DPR, parsed, 0, MAX_DPR)
@@ -112,7 +113,7 @@ def read_query(raw: str) -> KontentQuery:
 def _clamped(
     parameter: Parameter[Fraction], parsed: ParsedParams, least: int, most: int
 ) -> tuple[Fraction | None, tuple[RequestWarning, ...]]:
-    """The parameter's value, clamped to `least` and `most`, and a warning if clamping changed it."""
+    """The parameter's value, clamped to the range from `least` to `most`; and a warning if that changed the value."""
     value = parameter.of(parsed)
     if value is None:
         return None, ()

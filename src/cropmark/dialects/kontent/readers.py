@@ -1,4 +1,4 @@
-"""The readers of Kontent.ai's values: the text of one parameter becomes a value, or a BadValue.
+"""The readers of Kontent.ai's parameters. A reader turns text into a typed value, or raises BadValue.
 
 Source: https://kontent.ai/learn/docs/apis/image-transformation-api
 """
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class FitWord(Enum):
-    """The words of `fit`: how the image fits the box of w and h."""
+    """The values of `fit`, which decides how the image fits the box of w and h."""
 
     CLIP = "clip"
     SCALE = "scale"
@@ -31,7 +31,7 @@ class FitWord(Enum):
 
 
 class CropWord(Enum):
-    """The words of `crop`. Each is a center for fit=crop."""
+    """The values of `crop`, which decides where fit=crop is centered."""
 
     FOCAL_POINT = "focalpoint"
     SMART = "smart"
@@ -39,7 +39,7 @@ class CropWord(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rect:
-    """The region of the image that all other parameters apply to."""
+    """The value of `rect`: the region to which the image is cropped before all other Steps."""
 
     x: Offset
     y: Offset
@@ -70,14 +70,14 @@ LOSSLESS: Final = {"1": TriState.YES, "true": TriState.YES, "0": TriState.NO, "f
 
 
 def read_side(parameter: str, text: str) -> Length:
-    """The length of w or h, above 0: `300` is pixels, `0.1` a tenth of the side."""
+    """The length of w or h, above 0: `300` is in pixels, `0.1` is a tenth of the side."""
     return _length(read_above_zero(parameter, text))
 
 
 def read_rect(parameter: str, text: str) -> Rect:
-    """``x,y,width,height``: each in pixels, or below 1 a fraction of the side; x and y may be 0.
+    """Read ``x,y,width,height``. A number between 0 and 1 is a fraction of the side, any other is in pixels.
 
-    `1,1,0.7,0.7` begins at the second pixel and has 70 % of the width and of the height.
+    `1,1,0.7,0.7` has its corner at (1, 1), and 70 % of the width and of the height.
     """
     numbers = [number for part in text.split(",", 4) if (number := _decimal(part)) is not None and number >= 0]
     if text.count(",") != 3 or len(numbers) != 4 or 0 in numbers[2:]:
@@ -87,7 +87,10 @@ def read_rect(parameter: str, text: str) -> Rect:
 
 
 def read_background(parameter: str, text: str) -> Color:
-    """A color in hex digits, alpha first: `C0D`, `f00f` (opaque blue), `00ff00`, `6600ff00`; a `#` is dropped."""
+    """A color in hex digits, with alpha first: `C0D`, `f00f` (opaque blue), `00ff00`, `6600ff00`.
+
+    A leading `#` is dropped.
+    """
     parts = grammar.parse_hex(text.removeprefix("#"))
     if parts is None:
         raise BadValue(parameter, text, expected="3, 4, 6 or 8 hex digits: RGB, ARGB, RRGGBB or AARRGGBB")
@@ -96,19 +99,22 @@ def read_background(parameter: str, text: str) -> Color:
 
 
 def read_auto(parameter: str, text: str) -> bool:
-    """True if the comma-separated list has `format`; `webp`, which old SDKs send, has no effect."""
+    """True if the comma-separated list has `format`; raises BadValue for any other list.
+
+    Old SDKs also send `webp`, which has no effect.
+    """
     if "format" not in (word.strip() for word in text.lower().split(",")):
         raise BadValue(parameter, text, expected="format")
     return True
 
 
 def word_reader(words: Mapping[str, T]) -> Callable[[str, str], T]:
-    """A reader that accepts one of these words, in upper or lower case, and returns its value."""
+    """A reader that accepts one of the `words`, in upper or lower case, and returns its value."""
     return lambda parameter, text: grammar.read_word(parameter, text.lower(), words)
 
 
 def read_number(parameter: str, text: str) -> Fraction:
-    """A number with an optional sign; query.py clamps it to the range of its parameter."""
+    """A number with an optional sign. query.py clamps it to the range of its parameter."""
     number = _decimal(text)
     if number is None:
         raise BadValue(parameter, text, expected="a number")

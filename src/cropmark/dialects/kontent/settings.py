@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KontentSettings:
-    """Settings of one site."""
+    """Settings of one Kontent.ai site."""
 
     versioned: bool = True
     """True: a replaced asset gets a new URL, so clients cache images for `versioned_max_age_s`.

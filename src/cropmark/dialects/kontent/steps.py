@@ -1,4 +1,4 @@
-"""The values of a query become Steps, always in the order of the reference.
+"""Turns the values of a query into Steps, always in the order of the reference.
 
 Source: https://kontent.ai/learn/docs/apis/image-transformation-api
 """
@@ -46,7 +46,7 @@ def _resize(query: KontentQuery) -> tuple[AnyStep, ...]:
 
 
 def _zoom(query: KontentQuery) -> tuple[AnyStep, ...]:
-    """The zoom around a focal point, for a query without w and h; no Step without a focal point."""
+    """The Step that zooms in on a focal point, for a query without w and h. No Step without a focal point."""
     if not query.has_focal_point:
         return ()
     return (_with_focus(Resize(FULL_LENGTH, FULL_LENGTH, Fit.COVER, parameter="fp-z"), query),)

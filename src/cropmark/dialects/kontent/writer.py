@@ -1,4 +1,7 @@
-"""An Order as a Kontent.ai query: the reverse of steps.py and output.py. It never writes a contradictory query."""
+"""Writes an Order as a Kontent.ai query: the reverse of steps.py and output.py.
+
+It never writes a query with contradictory parameters.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ _MIDDLE: Final = Fraction(1, 2)
 
 
 def serialize(order: Order) -> Serialized | Unsupported:
-    """Queries for the Order's Steps; without a Plan the empty query, which requests the stored bytes."""
+    """The queries that may express an Order, or the reasons why no query expresses it.
+
+    Without a Plan, the query is empty, which requests the stored bytes.
+    """
     if order.plan is None:
         return serialized({}, ({},))
     steps = with_covering_resizes(order.plan.steps)
@@ -50,7 +56,10 @@ def serialize(order: Order) -> Serialized | Unsupported:
 
 
 def _contradiction(steps: Sequence[AnyStep]) -> str | None:
-    """The reason why no query expresses the Steps, or None. A query with both rect and fit=crop gets the original."""
+    """The reason why no query expresses the Steps, or None.
+
+    A query cannot have both rect and fit=crop: the vendor then sends the original.
+    """
     covers = any(isinstance(step, Resize) and step.fit is Fit.COVER for step in steps)
     if covers and any(isinstance(step, Crop) for step in steps):
         return "Crop, Resize.fit: rect cannot be combined with fit=crop"
@@ -91,7 +100,7 @@ def _resize(step: Resize) -> QueryParams:
 
 
 def _is_zoom(step: Resize) -> bool:
-    """True if the resize only zooms into the full image around a point; it is written without w and h."""
+    """True if the resize only zooms into the whole image around a point. It is written without w and h."""
     return step.fit is Fit.COVER and step.width == step.height == FULL_LENGTH and isinstance(step.focus, Point)
 
 
@@ -162,7 +171,7 @@ _SLOTS: Final = (Slot(Crop, _rect), Slot(Resize, _resize), Slot(Flatten, _backgr
 
 
 def _encodings(output: Output) -> tuple[QueryParams, ...]:
-    """The parameter sets that may give this output, those with the fewest parameters first."""
+    """All sets of encoding parameters that may give this output. The smallest sets come first."""
     target = common_format(output)
     return combinations(
         param_choices("fm", _WORDS.get(target, ()) if target else ()),

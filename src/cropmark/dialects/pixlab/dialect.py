@@ -33,7 +33,7 @@ class PixLab:
     image_request_headers: ClassVar[tuple[str, ...]] = ()
 
     def endpoint(self, request: ImageRequest) -> EndpointName:
-        """The endpoint of a request. Raises NotFound for an unknown endpoint, MethodNotAllowed for another method."""
+        """The endpoint of a request. Raises NotFound for an unknown endpoint, MethodNotAllowed for a wrong method."""
         return check_endpoint(request)
 
     def key_of(self, request: ImageRequest) -> str | None:
@@ -46,13 +46,17 @@ class PixLab:
         return Unauthorized(detail, fix="write key=… or send the header WWW-Authenticate", parameter="key")
 
     def parse_request(self, request: ImageRequest) -> PixLabRequest:
-        """The request as one of the PixLabRequest types. Raises like endpoint() and parse.parse_request()."""
+        """Parse a request into one of the PixLabRequest types.
+
+        Raises NotFound, MethodNotAllowed, BadRequest and SourceForbidden.
+        """
         return parse.parse_request(check_endpoint(request), request, self.settings.limits)
 
     def order(self, request: ImageRequest) -> Order:
-        """The Order of a request; its key is not checked.
+        """Parse a request into an Order. The key in the request is not checked.
 
-        Raises NotFound, MethodNotAllowed, SourceForbidden, and BadRequest, also for an endpoint that renders no image.
+        Raises NotFound, MethodNotAllowed, SourceForbidden and BadRequest. An endpoint that renders no image also raises
+        BadRequest.
         """
         parsed = self.parse_request(request)
         if isinstance(parsed, RenderImage):

@@ -1,4 +1,4 @@
-"""The endpoints, by the last segment of the path, and the methods and bodies that each takes.
+"""PixLab's endpoints, with the methods and the kinds of body that each accepts. The path ends with the endpoint's name.
 
 Source: https://pixlab.io/api
 """
@@ -52,7 +52,7 @@ def endpoint_of(request: ImageRequest) -> EndpointName:
 
 
 def check_endpoint(request: ImageRequest) -> EndpointName:
-    """The endpoint of a request. Raises NotFound, and MethodNotAllowed for a method that the endpoint does not take."""
+    """The endpoint of a request. Raises NotFound, and MethodNotAllowed if the endpoint does not accept the method."""
     endpoint = endpoint_of(request)
     if request.method not in endpoint.methods:
         expected = " or ".join(endpoint.methods)
@@ -63,7 +63,7 @@ def check_endpoint(request: ImageRequest) -> EndpointName:
 
 
 class BodyKind(Enum):
-    """The kinds of body, by their media types."""
+    """The kinds of request body that endpoints accept, with their media types."""
 
     JSON = "application/json"
     MULTIPART = "multipart/form-data"
@@ -71,7 +71,10 @@ class BodyKind(Enum):
 
 
 def body_kind(content_type: str) -> BodyKind:
-    """The kind of body that a Content-Type names; its parameters are ignored. Raises UnsupportedMediaType."""
+    """The kind of body that a Content-Type header names; parameters of the header are ignored.
+
+    Raises UnsupportedMediaType.
+    """
     named = content_type.partition(";")[0].strip().lower()
     for kind in BodyKind:
         if kind.value == named:
@@ -81,7 +84,10 @@ def body_kind(content_type: str) -> BodyKind:
 
 
 def body_rejection(endpoint: EndpointName, kind: BodyKind) -> UnsupportedMediaType | None:
-    """The Problem if the endpoint does not take this kind of body: store only takes multipart, merge only JSON."""
+    """The Problem if the endpoint does not accept this kind of body, else None.
+
+    The endpoint `store` accepts only multipart, and `merge` only JSON.
+    """
     if endpoint is EndpointName.STORE and kind is not BodyKind.MULTIPART:
         return UnsupportedMediaType(
             f"store: expected a body of {BodyKind.MULTIPART.value}",

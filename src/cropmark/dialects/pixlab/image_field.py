@@ -1,4 +1,4 @@
-"""The field `img`: a URL, base64 text or a data URI; and a base64 decoder that works in pieces.
+"""Reads the field `img` (a URL, base64 text or a data URI), and decodes base64 in pieces.
 
 Source: https://pixlab.io/endpoints/crop
 """
@@ -22,18 +22,19 @@ _WHITE = b"\t\n\v\f\r"
 
 @dataclass(frozen=True, slots=True)
 class Base64Text:
-    """An image in base64, not yet checked."""
+    """An image in base64. The text is not checked yet."""
 
     text: str = field(repr=False)
 
 
 def read_image(text: str) -> WebUrl | Base64Text:
-    """The source that `img` names. Of a long field, `text` may be the first part: the rest continues the Base64Text.
+    """The image that the field `img` names or contains.
 
     ``https://host/a.jpg``            WebUrl
     ``data:image/png;base64,iVBOR…``  Base64Text of the part after the comma
     ``iVBOR…``                        Base64Text
 
+    For a long field, `text` may be only the beginning; then the rest of the field continues the Base64Text.
     Raises SourceForbidden for a URL with another scheme, BadRequest for a data URI that is not base64.
     """
     text = text.lstrip()
@@ -43,9 +44,9 @@ def read_image(text: str) -> WebUrl | Base64Text:
 
 
 def read_web_url(parameter: str, text: str) -> WebUrl:
-    """The image that a field names by its URL; surrounding blanks are dropped.
+    """The http or https URL of an image in the field `parameter`, without surrounding blanks.
 
-    Raises SourceForbidden for a URL with another scheme than http and https, BadRequest for other texts.
+    Raises SourceForbidden for a URL with another scheme, BadRequest for a text that is not a URL.
     """
     scheme, separator, _ = text.strip().partition("://")
     expected = f"{parameter}: expected a URL of http or https"
@@ -65,12 +66,15 @@ def _of_data_uri(text: str) -> Base64Text:
 
 
 def decode_base64(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
-    """The decoded bytes of base64 text in pieces of any length.
+    """Decode base64 text that arrives in pieces of any length. Yields the decoded bytes.
 
-    Accepts the standard and the URL-safe alphabet, with or without padding. White space is dropped, but a blank counts
-    as `+`, because an unescaped plus sign in a query becomes a blank. Blanks before the text are dropped; blanks at
-    its end count only as far as they complete its last group of four digits. Raises BadRequest for invalid text, after
-    the bytes before the invalid part were yielded.
+    The alphabet is standard or URL-safe, and padding is optional. White space is dropped, except for blanks:
+
+    - A blank counts as `+`, because an unescaped plus sign in a query becomes a blank.
+    - Blanks before the text are dropped.
+    - Blanks after the text count only as far as they complete the last group of four digits.
+
+    Raises BadRequest for invalid text, after the bytes before it were yielded.
     """
     reader = Base64Decoder()
     for chunk in chunks:
@@ -81,9 +85,10 @@ def decode_base64(chunks: Iterable[str | bytes]) -> Iterator[bytes]:
 
 
 class Base64Decoder:
-    """An incremental decoder: call feed() with each piece, then finish(). Raises BadRequest as decode_base64() does.
+    """An incremental base64 decoder, with the rules of decode_base64(): call feed() with each piece, then finish().
 
-    It buffers at most three digits, until their group of four is complete, and counts the blanks since the last digit.
+    It buffers at most three digits, until their group of four is complete, and counts the blanks after the last digit.
+    Raises BadRequest.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""A JSON body becomes fields: in one call, or in pieces if its `img` is a large base64 string.
+"""Parses a JSON body into fields: in one call, or in pieces if `img` is a large base64 string.
 
-An image of 20 MB in base64 is one JSON string; parsing it in one call would block all other requests until it ends.
+An image of 20 MB in base64 is one JSON string. Parsing it in one call would block all other requests for that time.
 Source: https://pixlab.io/endpoints/crop
 """
 
@@ -20,11 +20,14 @@ _MOST_DIGITS = 30
 
 
 def fields_of_json(body: bytes) -> dict[str, str]:
-    """The members of a JSON object as text. Of a repeated member, the last one counts; null counts as absent.
+    """The members of a JSON object as texts by name.
 
-    Booleans become `true` and `false`. A number in a boolean field becomes `false` if it is 0, else `true`. A list in
-    a field of ARRAYS becomes JSON; other lists, and objects, are ignored. Raises BadRequest if the body is not a JSON
-    object of valid text.
+    - If a member is repeated, the last one counts. A member that is null counts as absent.
+    - A boolean becomes `true` or `false`.
+    - A number becomes its decimal notation. In a boolean field, 0 becomes `false` and any other number `true`.
+    - A list becomes JSON if its field is in ARRAYS. Other lists, and objects, are ignored.
+
+    Raises BadRequest if the body is not a JSON object.
     """
     try:
         found = parse_exact(body)
@@ -36,17 +39,23 @@ def fields_of_json(body: bytes) -> dict[str, str]:
 
 
 def parse_exact(text: str | bytes) -> object:
-    """The parsed JSON, with each number as a JsonNumber. Raises ValueError and RecursionError like parse_json()."""
+    """Parse JSON with each number as a JsonNumber. Raises ValueError or RecursionError."""
     return parse_json(text, parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=_no_number)
 
 
 class JsonNumber(str):
-    """A JSON number as its text, so neither a float nor an integer of a million digits is made."""
+    """A JSON number as its text.
+
+    It is not parsed: a float would be inexact, and an integer of a million digits would take long.
+    """
 
     __slots__ = ()
 
     def decimal_text(self) -> str:
-        """The number in decimal notation. One with a huge exponent is unchanged, and the field's reader rejects it."""
+        """The number in decimal notation, without an exponent.
+
+        A number with a huge exponent is returned unchanged. Then the reader of the field rejects it.
+        """
         try:
             value = Decimal(self)
         except InvalidOperation:  # an exponent with twenty digits
@@ -80,7 +89,7 @@ def _truth(number: JsonNumber) -> str:
 
 
 def _exact_json(value: object) -> str:
-    """The JSON text of a value that parse_exact() returned."""
+    """The JSON text of a value that parse_exact() returned, with unchanged numbers."""
     match value:
         case JsonNumber():
             return str(value)
@@ -110,7 +119,10 @@ _IMG: Final = b'"img"'
 
 
 class JsonBody:
-    """An incremental parser of one body: call feed() with each piece, then fields()."""
+    """An incremental parser of a JSON body: call feed() with each piece, then fields().
+
+    It returns the text of `img` piece by piece and buffers only the other members.
+    """
 
     def __init__(self) -> None:
         self._unread = b""
@@ -124,10 +136,10 @@ class JsonBody:
         self._is_in_image = False
 
     def feed(self, piece: bytes) -> bytes:
-        """The part of the text of `img` in this piece, with its escapes decoded.
+        """Parse a piece of the body. Returns the part of the text of `img` in it, with decoded escapes.
 
-        Raises BadRequest if the other members exceed MAX_OTHERS_BYTES, MAX_TOKENS or MAX_DEPTH, and for invalid escapes
-        in the text of `img`.
+        Raises BadRequest if the other members exceed MAX_OTHERS_BYTES, MAX_TOKENS or MAX_DEPTH, and for an invalid
+        escape in the text of `img`.
         """
         self._unread += piece
         text = b""
@@ -147,11 +159,14 @@ class JsonBody:
         return text
 
     def fields(self) -> dict[str, str]:
-        """All members except a text `img`, as fields_of_json() reads them. Raises BadRequest."""
+        """All members as texts by name, like fields_of_json(), but without an `img` that is a string.
+
+        Raises BadRequest.
+        """
         return fields_of_json(bytes(self._others) + self._unread)
 
     def _collect_others(self) -> None:
-        """Move the text before the string of `img`, or before an incomplete string, from `_unread` to `_others`."""
+        """Move complete tokens from `_unread` to `_others`, up to the string of `img`. An incomplete string stays."""
         at, is_image = 0, False
         while at < len(self._unread) and not is_image:
             is_image = self._is_at_image(at)
@@ -184,7 +199,7 @@ class JsonBody:
         self._last = token.strip() or self._last
 
     def _read_image(self) -> bytes:
-        """The available text of `img`; an incomplete escape stays until the next piece."""
+        """The text of `img` that has arrived. An incomplete escape sequence stays in `_unread` until the next piece."""
         end = self._complete_end()
         text = self._unread[:end]
         if self._unread[end : end + 1] == b'"':

@@ -1,5 +1,6 @@
-"""The Output of each endpoint: cropgif and resizegif write all frames as GIF, others a still in the source's format.
+"""The Output of each endpoint. cropgif and resizegif write all frames as GIF; the others write a still.
 
+A still has the format of the source.
 Source: https://pixlab.io/endpoints/crop
 """
 
@@ -19,14 +20,14 @@ them."""
 
 
 def output(endpoint: EndpointName) -> Output:
-    """The output of an endpoint that renders an image."""
+    """The Output of an endpoint that renders an image."""
     if endpoint in _WITHOUT_PROFILES:
         return replace(STILL, metadata=frozenset())
     return ANIMATION if endpoint in _ALL_FRAMES else STILL
 
 
 def _only(*formats: Format) -> tuple[SourceFilter, ...]:
-    """The `skipped_for` of a choice that is for sources of these formats only."""
+    """The value of `skipped_for` that limits an encoding choice to sources in these formats."""
     return (SourceFilter(READABLE - frozenset(formats)),)
 
 

@@ -70,12 +70,14 @@ Y = Parameter(
 )
 LEFT = Parameter(
     ParameterDoc(
-        "left", "PIXELS", "", "x, as facedetect calls it; read where x is absent.", "left=164", SAMPLES, _SIGNED
+        "left", "PIXELS", "", "The name that facedetect gives x; read if x is absent.", "left=164", SAMPLES, _SIGNED
     ),
     read_number,
 )
 TOP = Parameter(
-    ParameterDoc("top", "PIXELS", "", "y, as facedetect calls it; read where y is absent.", "top=95", SAMPLES, _SIGNED),
+    ParameterDoc(
+        "top", "PIXELS", "", "The name that facedetect gives y; read if y is absent.", "top=95", SAMPLES, _SIGNED
+    ),
     read_number,
 )
 WIDTH = Parameter(
@@ -221,7 +223,7 @@ def parameters_of(endpoint: EndpointName) -> tuple[Parameter[Any], ...]:  # as i
 
 
 def rendering_endpoints() -> Iterator[tuple[EndpointName, tuple[str, ...]]]:
-    """Each endpoint that renders one image, with the names of the fields that change the image."""
+    """Yield each endpoint that renders one image, with the names of the fields that change the image."""
     for endpoint, parameters in _BY_ENDPOINT.items():
         if BLOB in parameters and IMG in parameters:
             others = (KEY, IMG, BLOB, LEFT, TOP)  # left and top are other names of x and y

@@ -1,4 +1,4 @@
-"""A request to an endpoint becomes one of the PixLabRequest types; an Order names its source and its Plan.
+"""Parses a request to an endpoint into one of the PixLabRequest types.
 
 Source: https://pixlab.io/endpoints/crop
 """
@@ -38,7 +38,10 @@ _WEBFIT: Final = (320, 240)
 
 @dataclass(frozen=True, slots=True)
 class RenderImage:
-    """A request to render an image. The result is sent if `blob`; otherwise it is stored, and its link is sent."""
+    """A request to render an image.
+
+    If `blob`, the response is the image. Otherwise the image is stored, and the response has its link.
+    """
 
     order: Order
     blob: bool
@@ -46,7 +49,7 @@ class RenderImage:
 
 @dataclass(frozen=True, slots=True)
 class FindFaces:
-    """A request for the boxes of all faces in the Order's source, or only their number if `count`."""
+    """A request to find the faces in an image: their boxes, or only their number if `count`."""
 
     order: Order
     count: bool
@@ -71,9 +74,10 @@ PixLabRequest = RenderImage | FindFaces | StoreUpload | DeleteResult
 
 
 def parse_request(endpoint: EndpointName, request: ImageRequest, limits: Limits) -> PixLabRequest:
-    """The request to this endpoint as one of the PixLabRequest types.
+    """Parse a request to this endpoint.
 
-    Raises BadRequest for fields that are missing or unusable, SourceForbidden if `img` is a URL but not http or https.
+    Raises BadRequest for fields that are missing or unusable, SourceForbidden for an `img` with a URL that is neither
+    http nor https.
     """
     parsed = parse_params(params.parameters_of(endpoint), parse_fields(request))
     match endpoint:
@@ -118,7 +122,10 @@ def _render_request(
 
 
 def _merge_request(parsed: ParsedParams, limits: Limits) -> RenderImage:
-    """The request to draw the images of `cord` on the image `src`. An image that `cord` names twice is one source."""
+    """The request to draw the images of `cord` on the image `src`.
+
+    An image that `cord` names twice becomes one source.
+    """
     base, images = params.SRC.of(parsed), params.CORD.of(parsed)
     if base is None:
         raise _missing(params.SRC.name, "a URL", 'write "src": "https://…"')
@@ -147,7 +154,7 @@ def _order(sources: tuple[SourceRequest, ...], plan: Plan | None) -> Order:
 
 
 def _image_source(parsed: ParsedParams, request: ImageRequest) -> SourceRequest:
-    """The upload sent with the request, else the source that `img` names."""
+    """The source of the image: the upload in the request, else the image in the field `img`."""
     if request.upload is not None:
         return _upload_source(request)
     text = params.IMG.of(parsed)
@@ -172,7 +179,7 @@ def _upload_source(request: ImageRequest) -> SourceRequest:
 
 
 def _digest(text: Base64Text) -> str:
-    """The SHA-256 of the decoded bytes, which names the upload."""
+    """The SHA-256 of the decoded image in hex, which identifies the upload."""
     digest = hashlib.sha256()
     for piece in decode_base64((text.text,)):
         digest.update(piece)

@@ -1,4 +1,4 @@
-"""The field `cord` of merge: the images that are drawn on another one, and their places.
+"""Parses `cord`, a field of the endpoint merge: the images to draw on another image, and their positions.
 
 Source: https://pixlab.io/cmd?id=merge
 """
@@ -29,9 +29,10 @@ _MAX_NAME: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class PlacedImage:
-    """An image of `cord`; `place` names it in messages, such as `cord[0]`.
+    """An image of `cord` with its position.
 
-    x and y place its left and top edges; with `center` and `center_y`, they place its middle.
+    x is the position of its left edge, or of its middle with `center`. y is the position of its top edge, or of its
+    middle with `center_y`. `place` names the image in messages, such as `cord[0]`.
     """
 
     place: str
@@ -44,8 +45,10 @@ class PlacedImage:
     """The name of the first member that is unknown; empty if all members are known."""
 
     def step(self, source: int) -> Overlay:
-        """The Step that draws the image in its own size; `source` is the image's index among the sources of the
-        Order."""
+        """The Step that draws the image in its own size.
+
+        `source` is the index of the image in the sources of the Order.
+        """
         return Overlay(
             source,
             x=_placement(self.x, centered=self.center),
@@ -56,7 +59,7 @@ class PlacedImage:
 
     @property
     def warnings(self) -> tuple[RequestWarning, ...]:
-        """A warning for each number with a fraction, which is cut off, and for a member without meaning."""
+        """A warning for each coordinate with a fraction, which is cut off, and for an unknown member."""
         unknown = [RequestWarning(self.place, f"{self.unknown} has no effect")] if self.unknown else []
         return (
             *unknown,
@@ -74,10 +77,10 @@ def _placement(number: Fraction, *, centered: bool) -> Offset | Middle:
 
 
 def read_placed_images(parameter: str, text: str) -> tuple[PlacedImage, ...]:
-    """The images in a JSON array of objects, in the order in which they are drawn.
+    """The images of `cord`, a JSON array of objects, in the order in which they are drawn.
 
-    Raises BadRequest for another text, for a member that is missing or of another type, and for more than MAX_IMAGES
-    images; SourceForbidden for a URL that is neither http nor https.
+    Raises BadRequest for any other text, for a member that is missing or has a wrong type, and for more than MAX_IMAGES
+    images. Raises SourceForbidden for a URL that is neither http nor https.
     """
     try:
         found = parse_exact(text)
@@ -130,7 +133,10 @@ def _unexpected(place: str, expected: str, value: object, fix: str) -> BadReques
 
 
 def _kind(value: object) -> str:
-    """A number or a boolean itself; of other values only the type: texts of callers must not get into logs."""
+    """The value as text for a message: a number or boolean as it is, any other value as its type.
+
+    Texts of callers must not get into logs.
+    """
     match value:
         case None:
             return "none"

@@ -1,4 +1,4 @@
-"""The fields of a request: its query and its body become names and texts. Blank fields count as absent."""
+"""Reads the fields of a request from its query and its body, as texts by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_FIELDS: Final = 256
 
 
 def api_key(request: ImageRequest) -> str | None:
-    """The caller's key: the field `key`, else the header WWW-Authenticate; None if both are missing or empty.
+    """The caller's key: the field `key`, else the header WWW-Authenticate. None if both are missing or empty.
 
     Raises BadRequest for a query that is too long.
     """
@@ -24,9 +24,9 @@ def api_key(request: ImageRequest) -> str | None:
 
 
 def parse_fields(request: ImageRequest) -> Mapping[str, str]:
-    """The texts of the fields by name. Fields in the body override those in the query; blank fields are absent.
+    """The texts of the fields by name. A field in the body overrides the same field in the query.
 
-    `left` is ignored if there is an `x`, and `top` if there is a `y`.
+    A field of only blanks is absent. `left` is ignored if there is an `x`, and `top` if there is a `y`.
     """
     fields = {**_without_blanks(grammar.query_values(request.query)), **_without_blanks(request.fields)}
     for name, alias in ((params.X.name, params.LEFT.name), (params.Y.name, params.TOP.name)):

@@ -1,4 +1,4 @@
-"""The readers of PixLab's fields: the text of one field becomes a value, or a BadValue.
+"""The readers of PixLab's fields. A reader turns text into a typed value, or raises BadValue.
 
 Source: https://pixlab.io/endpoints/crop
 """
@@ -14,7 +14,10 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 
 
 def read_number(parameter: str, text: str) -> Fraction:
-    """A decimal number with an optional sign; surrounding blanks are dropped. steps.py cuts off the fraction."""
+    """A decimal number with an optional sign; surrounding blanks are dropped.
+
+    Its fraction is cut off later, in steps.py.
+    """
     number = grammar.parse_decimal(text.strip(), signed=True)
     if number is None:
         raise BadValue(parameter, text, expected="a whole number", fix=f"write {parameter}=100")
@@ -30,7 +33,7 @@ def read_length(parameter: str, text: str) -> Fraction:
 
 
 def read_percentage(parameter: str, text: str) -> Fraction:
-    """A number from 1 to 500 without its fraction.
+    """A percentage from 1 to 500. Its fraction is cut off later, so 500.5 is accepted.
 
     Source: https://pixlab.io/endpoints/scale, "A value between 1..500"
     """
@@ -41,7 +44,7 @@ def read_percentage(parameter: str, text: str) -> Fraction:
 
 
 def read_boolean(parameter: str, text: str) -> bool:
-    """True for the words that clients write: `true`, `1`, `yes`, `on`, in upper or lower case; False for all others."""
+    """True for `true`, `1`, `yes` and `on`, in upper or lower case; False for any other text."""
     return text.strip().lower() in _TRUE
 
 

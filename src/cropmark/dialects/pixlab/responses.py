@@ -1,7 +1,7 @@
 """PixLab's responses: JSON with the HTTP status as a member.
 
-The media type is `application/json` without parameters: the PHP client compares the whole Content-Type and treats a
-response with any other Content-Type as image bytes.
+The media type is `application/json` without parameters. The PHP client compares the whole Content-Type, and treats
+any other response as image bytes.
 Source: https://github.com/symisc/pixlab-php, https://pixlab.io/api
 """
 
@@ -65,7 +65,10 @@ def stored_response(link: str, ssl_link: str, media_id: str) -> Response:
 
 
 def faces_response(faces: Sequence[Box], *, count: bool) -> Response:
-    """The boxes of the faces in pixels of the upright image, the largest first; with `count` only their number."""
+    """The response with the boxes of the faces, the largest first; with `count`, only their number.
+
+    The boxes are in pixels of the upright image.
+    """
     if count:
         return _success({"status": 200, "faces": len(faces), "count": len(faces)})
     largest_first = sorted(faces, key=lambda face: face.size.area, reverse=True)
@@ -96,12 +99,12 @@ def image_headers(result: Result) -> Headers:
 
 
 def blob_headers(media_id: str, kind: Format) -> Headers:
-    """Additional headers of a response that contains the image itself, not a link to it (`blob`)."""
+    """The additional headers of a response that contains the image itself, because the request has `blob`."""
     return (("Content-Disposition", f'inline; filename="{media_id}.{TRAITS[kind].extension}"'),)
 
 
 def error_response(problem: Problem, request: ImageRequest) -> Response:
-    """The problem as JSON, `{"status": 400, "error": "…"}`, even if the request was for the image itself."""
+    """The problem as JSON, `{"status": 400, "error": "…"}`, even if the request has `blob`."""
     status = status_of(problem)
     headers = list(_JSON_HEADERS)
     if status == 405:
@@ -112,12 +115,12 @@ def error_response(problem: Problem, request: ImageRequest) -> Response:
 
 
 def status_of(problem: Problem) -> int:
-    """The status of the problem, from the service's list."""
+    """The HTTP status of the problem, from the list of the statuses that the service documents."""
     return next(status for kind, status in STATUSES if isinstance(problem, kind))
 
 
 def error_text(problem: Problem) -> str:
-    """The problem in one sentence, never empty, because clients print it unchecked."""
+    """The problem in one sentence. It is never empty, because clients print it unchecked."""
     if isinstance(problem, SourceForbidden):
         return f"{problem.parameter or 'img'}: {ADDRESS_FORBIDDEN}"
     if isinstance(problem, SourceProblem) and not isinstance(problem, SourceTooLarge | SourceUnusable):

@@ -14,7 +14,7 @@ Bound = Annotated[int, Ge(1)]
 
 @dataclass(frozen=True, slots=True)
 class PixLabSettings:
-    """Limits of images, in bytes, in pixels and per side."""
+    """Limits of the images that the endpoints accept: bytes, pixels, and the longest side."""
 
     max_source_bytes: Bound = 25 * 2**20
     """Largest image in bytes, uploaded or fetched."""

@@ -1,4 +1,4 @@
-"""The fields of a request become the one Step that its endpoint does.
+"""Turns the fields of a request into the one Step that its endpoint performs.
 
 Source: https://pixlab.io/endpoints/crop
 """
@@ -17,7 +17,10 @@ from cropmark.plan.steps import Crop, Dimensions, Fit, Offset, Overflow, Resize
 
 
 def crop_step(parsed: ParsedParams) -> Crop:
-    """The crop to the box of x, y, width and height, clipped to the image. A box completely outside is an error."""
+    """The crop to the box of x, y, width and height, clipped to the image.
+
+    A box that is completely outside the image is an error.
+    """
     x = _required(params.X, parsed, params.LEFT)
     y = _required(params.Y, parsed, params.TOP)
     width, height = _box(parsed)
@@ -40,9 +43,9 @@ def exact_step(width: int, height: int) -> Resize:
 
 
 def smart_resize_step(parsed: ParsedParams) -> Resize:
-    """The resize into the requested width and height, without distortion.
+    """The resize to the largest size inside the requested width and height, without distortion.
 
-    A missing side takes the value of the other side; a side of 0 does not limit the result.
+    A missing side has the value of the other side. A side of 0 does not limit the size.
     """
     width, height = _whole(params.WIDTH, parsed), _whole(params.HEIGHT, parsed)
     width, height = height if width is None else width, width if height is None else height
@@ -54,8 +57,8 @@ def smart_resize_step(parsed: ParsedParams) -> Resize:
 def scale_step(parsed: ParsedParams) -> Resize:
     """The resize of both sides to a percentage.
 
-    Judgement: 100 changes nothing. The page says that 50 is half the size "exactly like minify", and also that 100 is
-    "2px its size", which contradicts it.
+    Judgement: 100 changes nothing. The vendor's page contradicts itself: 50 is half the size "exactly like minify", but
+    100 is "2px its size".
     Source: https://pixlab.io/endpoints/scale
     """
     percentage = _whole(params.SCALE, parsed)
@@ -70,7 +73,7 @@ def proportional_step(factor: Fraction) -> Resize:
 
 
 def _box(parsed: ParsedParams) -> tuple[int, int]:
-    """The requested width and height. A side that is missing or 0 takes the value of the other side."""
+    """The requested width and height. A side that is missing or 0 has the value of the other side."""
     width, height = _whole(params.WIDTH, parsed), _whole(params.HEIGHT, parsed)
     width, height = width or height, height or width
     if not width or not height:
@@ -96,7 +99,7 @@ def _required(parameter: Parameter[Fraction], parsed: ParsedParams, alias: Param
 
 
 def _whole(parameter: Parameter[Fraction], parsed: ParsedParams) -> int | None:
-    """The field's number without its fraction, which PHP and ImageMagick cut off too."""
+    """The number in a field without its fraction. PHP and ImageMagick cut the fraction off too."""
     number = parameter.of(parsed)
     return None if number is None else int(number)
 
@@ -106,7 +109,7 @@ def _pixels(count: int) -> Pixels:
 
 
 def truncation_warnings(parsed: ParsedParams) -> tuple[RequestWarning, ...]:
-    """A warning for each number with a fraction, which is cut off."""
+    """A warning for each number that has a fraction, because the fraction is cut off."""
     fields = (params.X, params.Y, params.LEFT, params.TOP, params.WIDTH, params.HEIGHT, params.SCALE)
     numbers = ((field.name, field.of(parsed)) for field in fields)
     return tuple(

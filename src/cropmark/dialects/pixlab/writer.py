@@ -1,4 +1,7 @@
-"""An Order as a request to one of PixLab's endpoints, each of which does one Step: the reverse of steps.py."""
+"""Writes an Order as a request to one of PixLab's endpoints: the reverse of steps.py.
+
+Each endpoint performs one Step.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ HOST: Final = "https://host.example/"
 
 
 def serialize(order: Order) -> Serialized | Unsupported:
-    """Requests for the Order's only Step, without the caller's key.
+    """The requests that may express an Order with one Step, or the reasons why no request expresses it.
 
-    An image of a site is named by a URL below HOST, because the service fetches images by URL.
+    They have no key. The service fetches images by URL, so an image of a site is named by a URL below HOST.
     """
     steps = order.plan.steps if order.plan else ()
     if len(steps) != 1:
