@@ -1,9 +1,10 @@
-"""Two forms of one request: a covering resize, and a crop to its ratio that a resize follows.
+"""Converts between two forms of one request: a single covering resize, or a crop to a ratio and then a resize.
 
     w=300&h=200&fit=crop&crop=smart          Kontent.ai: one covering resize
     crop=3:2,smart&width=300&height=200      Fastly, Contentstack: a crop and a resize
 
-Both give the same size and show the same window within a pixel of the source: a crop rounds its window to whole pixels.
+Both give the same size. They show the same window within a pixel of the source, because a crop rounds its window to
+whole pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cropmark.plan.steps import CENTERED, AnyStep, Crop, Fit, Focus, Resize
 
 
 def with_covering_resizes(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
-    """The steps with each crop to a ratio joined with the resize that follows it, if the resize has the same ratio."""
+    """The steps with one covering resize in place of each crop to a ratio and the resize to the same ratio after it."""
     joined: list[AnyStep] = []
     for step in steps:
         covering = _covering(joined[-1], step) if joined else None
@@ -28,7 +29,10 @@ def with_covering_resizes(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
 
 
 def with_ratio_crops(steps: Iterable[AnyStep]) -> tuple[AnyStep, ...]:
-    """The steps with each covering resize around the content split into a crop to its ratio and a resize."""
+    """The steps with a crop to the ratio and a resize in place of each covering resize.
+
+    Only covering resizes with Focus.SMART and both sides in pixels are split.
+    """
     return tuple(part for step in steps for part in _split(step))
 
 

@@ -1,4 +1,4 @@
-"""Plan and Order: a parsed request as one frozen value, and the fingerprint that identifies a Plan."""
+"""Order and Plan: a parsed request as one frozen value, and the fingerprint that identifies a Plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cropmark.plan.steps import AnyStep, Crop, Focus, Resize
 
 
 class TriState(Enum):
-    """A property of the result: on, off, or the same as in the source."""
+    """A property of the result, such as its losslessness: on, off, or the same as in the source."""
 
     YES = "yes"
     NO = "no"
@@ -24,7 +24,7 @@ class TriState(Enum):
 
 
 class H264Profile(Enum):
-    """The set of coding tools that a decoder of H.264 must have."""
+    """The profile of an H.264 video: the set of coding tools that its decoder must support."""
 
     BASELINE = "baseline"
     MAIN = "main"
@@ -33,7 +33,10 @@ class H264Profile(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """The profile and the level of an mp4. The level bounds the size of a frame, the pixels and the bits per second."""
+    """The H.264 profile and level of an mp4.
+
+    The level bounds the size of a frame, the pixels per second and the bits per second.
+    """
 
     profile: H264Profile = H264Profile.BASELINE
     level: int | None = None
@@ -42,12 +45,17 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class EncodingChoice:
-    """One possible encoding of the result; the first choice that applies is used.
+    """One possible encoding of the result. The first choice that applies is used.
 
-    A `format` of None means the format of the source. A choice does not apply in these cases: the source matches
-    `skipped_for`; the format cannot be written; `keep_animation` is set, and the animation would be lost; the result
-    would be an mp4 of one frame; or an AVIF above `Limits.avif_area`, which is an error with `refuse_over_limit`. A
-    choice that does not apply adds `warning_if_skipped` to the result.
+    A `format` of None means the format of the source. A choice does not apply if:
+
+    - the source matches `skipped_for`
+    - the format cannot be written
+    - `keep_animation` is set, and the animation would be lost
+    - the result would be an mp4 of one frame
+    - the result would be an AVIF above `Limits.avif_area`; with `refuse_over_limit` this is an error instead
+
+    A choice that does not apply adds `warning_if_skipped` to the result.
     """
 
     format: Format | None = None
@@ -81,12 +89,14 @@ class KeepMetadata(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The encoding of the result.
+    """The encoding of the result: the possible encodings, and when the original is sent instead.
 
-    With `first_frame`, only the first frame of an animation is written. For a source that matches `same_is_original`,
-    the original is sent if the request changes nothing: the Recipe has no Op, the result has the source's encoding, and
-    the query has no quality that this encoder uses. With `larger_is_original`, the original is sent if only the quality
-    changes, the source is upright, and the result has more bytes than the source.
+    - `first_frame`: only the first frame of an animation is written.
+    - `same_is_original`: if the request changes nothing, the original is sent for sources that match one of these
+      filters. A request changes nothing if the Recipe has no Op, the result has the source's encoding, and the query
+      has no quality that this encoder uses.
+    - `larger_is_original`: the original is sent if only the quality changes, the source is upright, and the result has
+      more bytes than the source.
     """
 
     choices: tuple[EncodingChoice, ...] = (EncodingChoice(),)
@@ -102,7 +112,7 @@ class Output:
 
 
 class OverLimit(Enum):
-    """The reaction to a result with a side, or an animation with an area, above the limit."""
+    """The reaction to a result above a limit: of its sides, or of the area of an animation."""
 
     REFUSE = "refuse"
     SHRINK = "shrink"
@@ -113,7 +123,7 @@ class OverLimit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of sources and results; a value equal to its limit passes."""
+    """Limits of sources and results. A value equal to its limit is allowed."""
 
     source_bytes: int = 50 * 2**20
     source_side: int = 12_000
@@ -139,13 +149,13 @@ class Fallback(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RequestWarning:
-    """A warning in a successful response: the parameter in the dialect's spelling, and a short text."""
+    """A warning in a successful response: the parameter as the dialect spells it, and a short text."""
 
     parameter: str
     text: str
 
     def __str__(self) -> str:
-        """The text, with the parameter's name in front unless the text begins with it."""
+        """The warning as `parameter: text`; the text alone if it already begins with the parameter's name."""
         return self.text if self.text.startswith(f"{self.parameter} ") else f"{self.parameter}: {self.text}"
 
 
@@ -153,7 +163,8 @@ class RequestWarning:
 class Plan:
     """The Steps and the Output of a request, independent of any image.
 
-    `on_unsupported` applies to a format outside `reads`, `on_unusable` to a source that is above a limit or broken.
+    `on_unsupported` applies to a source in a format outside `reads`. `on_unusable` applies to a source that is broken
+    or above a limit.
     """
 
     steps: tuple[AnyStep, ...] = ()
@@ -169,7 +180,10 @@ class Plan:
         return any(isinstance(s, Crop | Resize) and s.focus is Focus.SMART for s in self.steps)
 
     def fingerprint(self) -> str:
-        """A SHA-256 in hex that is equal for equal Plans, in every process, and differs for different Plans."""
+        """A SHA-256 in hex that identifies the Plan: equal for equal Plans, different for different Plans.
+
+        It is the same in every process.
+        """
         return hashlib.sha256(_canonical_text(self).encode()).hexdigest()
 
 
@@ -196,7 +210,7 @@ class Delivery:
     """The rate limit for cache misses: counter name and requests per second; None: the site's setting."""
 
     def for_document(self) -> Delivery:
-        """The options that also apply to a document about the image."""
+        """The options for a document about the image: without negotiation and without a file name."""
         return replace(self, negotiated=False, not_negotiated_for=(), filename=None)
 
 
@@ -204,8 +218,8 @@ class Delivery:
 class FactsDocument:
     """A document about the first source that needs only its header, such as IIIF's info.json.
 
-    `name` identifies the document among all documents of all dialects, including its parameters: it is part of the
-    cache key. `serialize` is pure and returns the body.
+    `name` is part of the cache key. It identifies the document among those of all dialects, and contains the parameters
+    of the document. `serialize` is pure and returns the body.
     """
 
     name: str
@@ -215,7 +229,7 @@ class FactsDocument:
 
 @dataclass(frozen=True, slots=True)
 class InfoDocument:
-    """A JSON document with all facts about the first source: its header, its colors, its faces, and placeholders."""
+    """A JSON document with all facts about the first source: its header, colors, faces, and placeholders."""
 
     reads: frozenset[Format] = READABLE
     limits: Limits = Limits()
@@ -224,7 +238,10 @@ class InfoDocument:
 
     @property
     def name(self) -> str:
-        """Identifies the document; part of the cache key. To be changed whenever its facts about an image change."""
+        """The name of the document, which is part of the cache key.
+
+        It must be changed whenever the facts about an image change.
+        """
         return "info/2"
 
     @property
@@ -235,9 +252,9 @@ class InfoDocument:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A parsed request: for an image rendered by `plan`, or for `facts`, a document about the source.
+    """A parsed request for an image (`plan`) or for a document about the source (`facts`).
 
-    With neither of them, the stored bytes of the first source are sent unchanged.
+    Without a plan and facts, the stored bytes of the first source are sent unchanged.
     """
 
     sources: tuple[SourceRequest, ...]
@@ -256,21 +273,21 @@ class Order:
             raise ValueError(f"a document of facts is about one source, got {len(self.sources)}")
 
     def with_colors(self, colors: Colors, *, gain_map: bool) -> Order:
-        """The order with these colors of the result."""
+        """The order with this color space of the result, and with or without a gain map."""
         if self.plan is None or (self.plan.output.colors, self.plan.output.gain_map) == (colors, gain_map):
             return self
         output = replace(self.plan.output, colors=colors, gain_map=gain_map)
         return replace(self, plan=replace(self.plan, output=output))
 
     def with_svg(self, *, is_read: bool) -> Order:
-        """The order; its plan also reads SVG if `is_read`."""
+        """The order with a plan that also reads SVG; unchanged if `is_read` is False."""
         if self.plan is None or not is_read:
             return self
         return replace(self, plan=replace(self.plan, reads=self.plan.reads | {Format.SVG}))
 
 
 def _canonical_text(value: object) -> str:
-    """The value as text, with every part tagged with its class, so that different values have different texts."""
+    """The value as text. Different values have different texts, because every part contains the name of its class."""
     match value:
         case Enum():
             return f"{type(value).__name__}.{value.name}"

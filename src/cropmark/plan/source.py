@@ -9,7 +9,7 @@ from cropmark.model.formats import Format, Info
 
 @dataclass(frozen=True, slots=True)
 class PublishScope:
-    """The requested publication state of a library asset: environment, branch, and the tokens of the request."""
+    """The environment and branch in which a library asset must be published, and the tokens of the request."""
 
     environment: str | None = None
     branch: str = "main"
@@ -24,7 +24,7 @@ class PublishScope:
 class SitePath:
     """An image in the site's own source, by its decoded path without a leading slash.
 
-    Only library sources use `scope`, and only origins use `query`: a file of a folder has no parameters.
+    Only libraries use `scope`, and only origins use `query`: a file of a folder has no parameters.
     """
 
     path: str
@@ -45,7 +45,7 @@ class WebUrl:
 
 @dataclass(frozen=True, slots=True)
 class UploadRef:
-    """An uploaded file in the request body; `digest` is its SHA-256 in hex and its key in the front process."""
+    """An uploaded file in the request body. `digest` is its SHA-256 in hex, by which the front process finds it."""
 
     digest: str
 
@@ -55,7 +55,10 @@ SourceRef = SitePath | WebUrl | UploadRef
 
 @dataclass(frozen=True, slots=True)
 class SourceRequest:
-    """One source of an Order. If an optional source is unavailable, the result omits it and has a warning."""
+    """One source of an Order.
+
+    If an optional source is unavailable, the result is made without it and has a warning.
+    """
 
     ref: SourceRef
     optional: bool = False
@@ -65,7 +68,7 @@ class SourceRequest:
 
 @dataclass(frozen=True, slots=True)
 class SourceFilter:
-    """The sources that a rule applies to; a field of None matches every source.
+    """The sources that a rule applies to. A filter with a field of None accepts any value of that property.
 
     SourceFilter(frozenset({Format.GIF}), animated=True) matches every animated GIF.
     """
@@ -76,7 +79,7 @@ class SourceFilter:
     lossless: bool | None = None
 
     def matches(self, info: Info) -> bool:
-        """True if the image has all properties of the filter."""
+        """True if the image has all properties that the filter names."""
         return (
             (self.formats is None or info.format in self.formats)
             and (self.animated is None or info.animated == self.animated)

@@ -1,7 +1,7 @@
 """The Steps of a Plan: operations on an image in the caller's units, applied in the order of the tuple.
 
-The Exif orientation is applied on loading; a Step gets the upright frame that the previous Steps returned. A Step is
-skipped for sources that match `skipped_for`, which depends on the source's header.
+The Exif orientation is applied on loading, so the first Step gets an upright frame. Each further Step gets the frame
+of the previous Step. A Step is skipped for a source if the source's header matches `skipped_for`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cropmark.plan.source import SourceFilter
 
 
 class Orientation(Enum):
-    """The eight rotations and reflections. Each has the Exif number of the images that it makes upright."""
+    """The eight rotations and reflections. The value is the Exif orientation of the images that it makes upright."""
 
     NONE = 1
     FLIP_HORIZONTAL = 2
@@ -32,7 +32,7 @@ class Orientation(Enum):
 
 
 class Focus(Enum):
-    """The strategy for placing a window by the content of the image."""
+    """The rule for placing a window by the content of the image."""
 
     SMART = "smart"
     """Show whole faces, or the salient subject of an image without faces."""
@@ -51,7 +51,7 @@ class Overflow(Enum):
 
 
 class Fit(Enum):
-    """The relation of a resized image to its box."""
+    """The rule by which a resized image fits the requested box."""
 
     STRETCH = "stretch"
     """The image is stretched to exactly the box. A missing side of the box follows from the rounded other side."""
@@ -64,7 +64,7 @@ class Fit(Enum):
 
 
 class Filter(Enum):
-    """Resampling kernels, with the names of libvips."""
+    """The resampling kernel of a resize, with its name in libvips."""
 
     NEAREST = "nearest"
     LINEAR = "linear"
@@ -82,7 +82,7 @@ class Offset:
 
 @dataclass(frozen=True, slots=True)
 class Align:
-    """A placement by the share of the free space, 0 to 1, that is left or above: Align(1/2) centers."""
+    """A placement by the share of the free space, 0 to 1, on the left or above: Align(1/2) centers."""
 
     part: Fraction
 
@@ -100,7 +100,7 @@ CENTERED = Align(Fraction(1, 2))
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """A shape given by two lengths; shares are of the frame's width and height."""
+    """The shape of a box by its width and height. A Share is of the frame's width or height."""
 
     width: Length
     height: Length
@@ -112,7 +112,7 @@ Shape = Dimensions | Ratio
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """Lengths at the four edges; shares of top and bottom are of the height, of left and right of the width."""
+    """Lengths at the four edges. A Share is of the height for top and bottom, of the width for left and right."""
 
     top: Length = ZERO_LENGTH
     right: Length = ZERO_LENGTH
@@ -122,7 +122,7 @@ class Edges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One operation. It is skipped for the sources in `skipped_for`, with a warning if one is set."""
+    """One operation. It is skipped for sources that match `skipped_for`, and then adds `warning_if_skipped`."""
 
     skipped_for: tuple[SourceFilter, ...] = ()
     warning_if_skipped: str | None = None
@@ -141,7 +141,11 @@ class AutoColor(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrimBorder(Step):
-    """Remove a border of one color: outer rows and columns with all pixels within `tolerance` (0 to 1) of the color."""
+    """Remove a border of one color from the image.
+
+    The border consists of the outer rows and columns in which every pixel differs from the color by at most
+    `tolerance`, 0 to 1.
+    """
 
     color: Color | AutoColor
     tolerance: Fraction = Fraction(0)
@@ -164,7 +168,10 @@ class Rounding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Crop(Step):
-    """Crop to a window. With a focus, the content of the image places it; x and y apply if the content cannot."""
+    """Crop to a window of this shape, placed by x and y.
+
+    With a `focus`, the content of the image places the window. If the content decides nothing, x and y apply.
+    """
 
     shape: Shape
     x: Placement = CENTERED
@@ -177,11 +184,15 @@ class Crop(Step):
 
 @dataclass(frozen=True, slots=True)
 class Resize(Step):
-    """Scale to a box of width by height, both multiplied by dpr; `fit` determines a missing length.
+    """Scale to a box of width by height, both multiplied by dpr. A missing length follows from `fit`.
 
-    With Fit.COVER, `focus` is the center of the visible window (None: the image's center; a Point: that point, moved
-    inside the edges; SMART: placed by content), and with `zoom` (≥ 1) the window is smaller by this factor than the
-    largest that fits. Without `enlarge` no side becomes longer than it is.
+    Without `enlarge`, no side becomes longer than it is. With Fit.COVER, `focus` places the visible window:
+
+    - None: at the center of the image
+    - a Point: around this point, but inside the image
+    - Focus.SMART: by the content of the image
+
+    `zoom`, 1 or more, makes the window smaller by this factor than the largest window that fits.
     """
 
     width: Length | None
@@ -208,10 +219,10 @@ class Pad(Step):
 
 @dataclass(frozen=True, slots=True)
 class Canvas(Step):
-    """Place the unscaled image on a canvas and crop it to the canvas.
+    """Place the unscaled image on a canvas, and crop the part of the image that is outside the canvas.
 
-    Without a color the canvas is transparent if the output format supports alpha, else white. Shares in x and y are of
-    the image's sides.
+    Without a color, the canvas is transparent if the output format supports alpha, else white. A Share in x or y is of
+    the image's side.
     """
 
     shape: Shape
@@ -225,7 +236,8 @@ class Canvas(Step):
 class Flatten(Step):
     """Put a background color under the image.
 
-    A color with alpha leaves alpha in the result if the output format supports it, else it is mixed with white.
+    A color with alpha leaves the result transparent if the output format supports alpha. In any other format, the color
+    is mixed with white.
     """
 
     color: Color
@@ -245,9 +257,10 @@ class Adjust(Step):
 
 @dataclass(frozen=True, slots=True)
 class Sharpen(Step):
-    """Sharpen each value v by its difference from a blurred frame, m = v - gauss(v), with the sigma radius/2.
+    """Sharpen the frame with an unsharp mask: amplify the difference between the frame and a blurred copy of it.
 
-    Where |m| >= threshold (0 to 255), v becomes v + amount/2 * m. A radius as a share is of the frame's shorter side.
+    The difference of a value v is m = v - gauss(v), with a sigma of radius/2. Where |m| >= threshold (0 to 255), v
+    becomes v + amount/2 * m. A radius that is a Share is of the frame's shorter side.
     """
 
     amount: Fraction
@@ -257,10 +270,10 @@ class Sharpen(Step):
 
 @dataclass(frozen=True, slots=True)
 class Blur(Step):
-    """Gaussian blur with sigma radius/2.
+    """Blur the frame with a Gaussian kernel; its sigma is radius/2.
 
-    A radius as a share is of the frame's shorter side, and clamped to `min_px` and `max_px`. For a radius in pixels,
-    the dialect must check these bounds.
+    A radius that is a Share is of the frame's shorter side, and is clamped to `min_px` and `max_px`. A radius in pixels
+    is not clamped: the dialect checks it.
     """
 
     radius: Length
@@ -270,7 +283,7 @@ class Blur(Step):
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Pixels with a luminance (0 to 100) below the level become black, all others white."""
+    """Pixels with a luminance below `level` (0 to 100) become black, all others white."""
 
     level: Fraction = Fraction(50)
 
@@ -290,9 +303,10 @@ class Monochrome(Step):
 class Overlay(Step):
     """Draw another source over the image with its own alpha, cropped at the image's edges.
 
-    Shares in width and height are of the image's sides. With only one length, the overlay is resized in proportion;
-    without any, it is not resized. `edges` adds transparent padding (shares are of the resized overlay's sides).
-    `repeat_across` repeats the overlay as tiles over the whole width of the image, `repeat_down` over the whole height.
+    - width, height: the size of the overlay; a Share is of the image's side. With only one length, the overlay is
+      resized in proportion. Without any, it is not resized.
+    - edges: transparent padding around the overlay; a Share is of the resized overlay's side.
+    - repeat_across, repeat_down: repeat the overlay as tiles over the whole width or height of the image.
     """
 
     source: int
@@ -312,7 +326,7 @@ class Overlay(Step):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a montage: its source, and its edges in shares of the montage's sides."""
+    """A cell of a montage: the index of its source, and its edges in shares of the montage's sides."""
 
     source: int
     left: Fraction
@@ -323,10 +337,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Montage(Step):
-    """Draw several sources on one canvas of `size`, which replaces the image of the first source.
+    """Replace the image by a canvas of `size` on which several sources are drawn, each in its cell.
 
-    Each source fills its cell: it is cropped around its center and enlarged if needed. `padding` px in `color` remain
-    inside the edges of each cell.
+    A source is cropped around its center and enlarged if needed, so that it fills its cell. `padding` is the width in
+    pixels of an empty border in `color`, inside the edges of each cell.
     """
 
     size: Size
