@@ -6,14 +6,15 @@ deliver  source versions ─▶ key ─▶ cache ─▶ hit
 
 Rules:
 - The key contains the version of every source: a changed source is a miss.
-- A result is not cached if a source was replaced, or if a purge that covers the result came, while it was rendered.
+- A result is not cached if one of its sources was replaced or purged while it was rendered.
 - A request after a purge does not share a render that began before the purge.
 - After a soft purge, the purged renditions in memory and on the disk are sent until new renditions are ready.
-- Concurrent requests with one key share one render (single flight); so do analyses of one source.
-- A result that may soon improve has a TTL: PARTIAL_TTL_S if an optional source is missing, LOW_EFFORT_TTL_S if it was
-  rendered with reduced effort or without its analysis. A failed render is not repeated for FAILED_RENDER_TTL_S.
+- Concurrent requests with one key share one render (single flight). Analyses of one source are shared too.
+- A result that may soon improve has a short TTL: PARTIAL_TTL_S if an optional source is missing, LOW_EFFORT_TTL_S if
+  it was rendered with reduced effort or without its analysis.
+- A failed render is not repeated for FAILED_RENDER_TTL_S.
 - Private orders are neither read from the cache nor stored. Analyses of untrusted sources are not cached.
-- An original is never cached, only the decision to send it; its file is opened for every request.
+- An original is never cached, only the decision to send it. Its file is opened for every request.
 
 deliver.py   the order of events: peek() and deliver()
 keys.py      cache keys, fingerprints, and tags for purges

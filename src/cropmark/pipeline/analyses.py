@@ -1,4 +1,4 @@
-"""Content analyses of sources, from the cache or a renderer."""
+"""Content analyses of sources: their faces and saliency, from the cache or a renderer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger("cropmark.pipeline")
 
 
 class Analyses:
-    """Analyzes sources and caches the results."""
+    """Analyzes the content of sources, and caches the analyses."""
 
     def __init__(self, cache: Cache, renderers: Renderers, history: PurgeHistory) -> None:
         self._cache = cache
@@ -36,9 +36,9 @@ class Analyses:
     async def of(
         self, opened: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult:
-        """The content analysis of a source, from the cache or a renderer. Concurrent calls share one task.
+        """The content analysis of an open source, from the cache or a renderer.
 
-        A source that exceeds the plan's limits is not analyzed.
+        Concurrent calls for one source share one task. A source that exceeds the plan's limits is not analyzed.
         """
         key = cache_key([opened.version], f"analysis/{codec.VERSION}")
         cached = None if untrusted else await self._cache.get(key)

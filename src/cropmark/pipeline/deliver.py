@@ -1,4 +1,4 @@
-"""The order of events from an Order to a Delivered. The rules are in the package's docstring."""
+"""Finds or renders the result of an Order. The package's docstring has the rules."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ Admit = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Facts about a request that do not change its result, and the checks that may reject it."""
+    """The facts about a request that do not change its result, and the checks that may reject it."""
 
     tags: tuple[str, ...] = ()
     """Tags for purges that the result gets, in addition to the tags of its sources."""
@@ -100,7 +100,7 @@ NO_CONTEXT = RequestContext()
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The result of an order: a rendition's record and body, or an original's record and open file."""
+    """The result of an order: a record, with the body of a rendition or the open file of an original."""
 
     record: Record
     body: bytes | None
@@ -113,7 +113,7 @@ class Delivered:
     """A rendition in an open file, which the receiver closes. Only set if RequestContext.streams is true."""
 
     def close(self) -> None:
-        """Close the open file, if there is one."""
+        """Close the open file, if the result has one."""
         if self.source is not None:
             self.source.close()
         if self.stored is not None:
@@ -129,12 +129,15 @@ class _Result(NamedTuple):
 
 
 def _with_fetch(timing: Timing, ms: float) -> Timing:
-    """The timing with `ms` added to the stage `fetch`; unchanged if it has no stages, as that of a cached result."""
+    """The timing with `ms` added to its stage `fetch`. The timing of a cached result has no stages and is unchanged."""
     return Timing(tuple((stage, spent_ms + ms if stage == "fetch" else spent_ms) for stage, spent_ms in timing.stages))
 
 
 async def _all(purges: Iterable[Awaitable[int]]) -> list[int]:
-    """The results of purges that run at the same time. If any fails, raises the first error when all have ended."""
+    """Wait for purges that run at the same time. Returns the number of entries that each purged.
+
+    If any of them fails, raises the first error after all have ended.
+    """
     counts: list[int] = []
     for result in await asyncio.gather(*purges, return_exceptions=True):
         if isinstance(result, BaseException):
@@ -144,7 +147,7 @@ async def _all(purges: Iterable[Awaitable[int]]) -> list[int]:
 
 
 class Pipeline:
-    """Delivers orders. Independent of HTTP."""
+    """Delivers the results of orders, from the cache or rendered. It knows nothing of HTTP."""
 
     def __init__(
         self,
@@ -159,7 +162,7 @@ class Pipeline:
         stale_bytes: int = STALE_BYTES,
         locks: RenderLocks | None = None,
     ) -> None:
-        """`stale_bytes` limits the renditions that are sent after a soft purge until new renditions are ready."""
+        """`stale_bytes` limits the memory for renditions that are still sent after a soft purge, in bytes."""
         self._cache = cache
         self._history = history or PurgeHistory()
         self._stale = StaleRenditions(stale_bytes)
@@ -178,10 +181,9 @@ class Pipeline:
         self._failures: TTLCache[Digest, Problem] = TTLCache(4096, FAILED_RENDER_TTL_S)
 
     def fingerprint_of(self, order: Order) -> str:
-        """The fingerprint of an order, extended by the settings that change the result.
+        """The fingerprint of an order: a text that identifies the requested result, including settings that change it.
 
-        So results that were rendered with analysis off, or with another CMYK conversion, are not served after a change
-        of these settings.
+        After a change of the settings for analysis or CMYK conversion, results with the old settings are not served.
         """
         if order.plan is None:
             is_smaller = isinstance(order.facts, InfoDocument) and not self._analysis_enabled
@@ -203,9 +205,9 @@ class Pipeline:
     # ------------------------------------------------------------------------------------------ hits
 
     def peek(self, source: Source, order: Order, fingerprint: str) -> tuple[Rendition, str] | None:
-        """A rendition that is available without waiting, and the name of its tier; else None.
+        """A rendition that is available without waiting, and the name of its cache tier; else None.
 
-        None is also returned if a source must be opened to find its version.
+        Also None if the version of a source is known only after opening it.
         """
         versions = []
         for request in order.sources:
@@ -229,7 +231,7 @@ class Pipeline:
         return await self._current(source, order, context)
 
     async def _current(self, source: Source, order: Order, context: RequestContext) -> Delivered:
-        """The current result, from the cache or rendered; never a rendition that a soft purge has purged."""
+        """The current result, from the cache or rendered. A rendition that a soft purge has purged is not current."""
         started_s = time.perf_counter()
         with tracing.span("fetch"):
             versions = await current_versions(source, order)
@@ -247,7 +249,7 @@ class Pipeline:
         return Delivered(record, result.rendition.body, result.cache_status, timing=timing)
 
     async def _original_order(self, source: Source, order: Order, context: RequestContext) -> Delivered:
-        """The unchanged first source, for an order that requests neither a rendition nor a document."""
+        """The unchanged first source, for an order without a plan and without a document."""
         delivered = await self._original(source, order, Record("", "", 0, original=Reason.REQUESTED), "miss")
         try:
             if context.admit is not None:  # after opening: a missing source does not count against the limit
@@ -259,7 +261,7 @@ class Pipeline:
         return delivered
 
     async def _cached(self, order: Order, key: Digest, *, streams: bool) -> _Result | Delivered | None:
-        """The cached result, which is already Delivered if it is an open file."""
+        """The cached result or None. It is a Delivered if its body is an open file, else a _Result."""
         if order.delivery.private:
             return None
         match await (self._cache.find(key) if streams else self._cache.lookup(key)):
@@ -278,7 +280,7 @@ class Pipeline:
         context: RequestContext,
         versions: Sequence[SourceVersion | None],
     ) -> _Result:
-        """A result that is rendered for this request, or shared with another request that renders it now."""
+        """The result, rendered for this request or for another request with the same key at the same time."""
         if (failure := self._failures.get(key)) is not None:
             raise restored_problem(failure.code, failure.detail, failure.fix, failure.parameter)
         if context.admit is not None:
@@ -297,7 +299,10 @@ class Pipeline:
     async def _make(
         self, source: Source, order: Order, key: Digest, context: RequestContext
     ) -> tuple[Rendition, str, Timing]:
-        """The image or document, unless another request has stored it while this one waited for a tier or admission."""
+        """The image or document of an order, its cache status and timing; read from the cache if it is there by now.
+
+        Another request may have stored it since the cache was searched.
+        """
         if not order.delivery.private and (found := self._cache.peek(key)) is not None:
             return found[0], f"hit-{found[1]}", Timing()
         create = self._render_once if order.facts is None else self._describe
@@ -310,9 +315,10 @@ class Pipeline:
     async def _render_once(
         self, source: Source, order: Order, key: Digest, context: RequestContext
     ) -> tuple[Rendition, str, Timing]:
-        """The image. If another server or front is rendering it already, waits and reads it from the tier they share.
+        """The image, rendered here unless another server or front is already rendering it.
 
-        If the other one does not finish, this one renders the image after `longest_wait_s`.
+        In that case, waits for the image in the cache tier that both share. If the image does not arrive within
+        `longest_wait_s`, it is rendered here.
         """
         locks = self._locks
         if locks is None or order.delivery.private:
@@ -333,7 +339,7 @@ class Pipeline:
                 release.add_done_callback(self._releasing.discard)
 
     async def _release(self, locks: RenderLocks, key: Digest, token: str) -> None:
-        """Release a lock when the image is in the shared tier, so that others can read it."""
+        """Release the lock as soon as the image is in the shared tier, where other servers or fronts can read it."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._cache.written(key, locks.tier), locks.longest_wait_s)
         await locks.release(key, token)
@@ -370,7 +376,7 @@ class Pipeline:
     async def _describe(
         self, source: Source, order: Order, key: Digest, context: RequestContext
     ) -> tuple[Rendition, str, Timing]:
-        """Write the document about the first source and store it in the cache."""
+        """Make the document about the first source and store it in the cache."""
         assert order.facts is not None
         untrusted, client, began = order.delivery.untrusted, context.client, self._history.began()
         with ExitStack() as cleanup:
@@ -392,7 +398,10 @@ class Pipeline:
     async def _document(
         self, opened: OpenSource, facts: FactsDocument | InfoDocument, *, untrusted: bool, client: str | None
     ) -> tuple[bytes, Info, float | None]:
-        """The body of the document, the header of its source, and a TTL if the document may soon improve."""
+        """The body of the document, the header of its source, and a TTL in seconds.
+
+        The TTL is set only if the document may soon improve.
+        """
         if isinstance(facts, FactsDocument):
             info = await self.renderers.inspect(opened, untrusted=untrusted, client=client)
             return facts.serialize(info), info, None
@@ -411,7 +420,10 @@ class Pipeline:
     async def _outcome(
         self, sources: Sequence[OpenSource | None], plan: Plan, delivery: Delivery, client: str | None
     ) -> tuple[Rendered | Passthrough, AnalysisResult | None]:
-        """The outcome of the render, and the analysis that it used, if any. Raises Problems."""
+        """Render the sources, unless their format shows that the original is sent. Raises Problems.
+
+        Returns the outcome, and the analysis that the render used, if any.
+        """
         first, untrusted = sources[0], delivery.untrusted
         if first is not None and plan.on_unsupported is Fallback.ORIGINAL and source_format(first) is None:
             return Passthrough(Reason.UNSUPPORTED, Facts()), None  # not read by a renderer: a video may be large
@@ -424,7 +436,7 @@ class Pipeline:
     def _short_ttl_s(
         outcome: Rendered | Passthrough, plan: Plan, analysis: AnalysisResult | None, *, incomplete: bool
     ) -> float | None:
-        """The TTL of a result that may soon improve; None for a result that is final."""
+        """The TTL in seconds of a result that may soon improve; None for a final result."""
         if incomplete:
             return PARTIAL_TTL_S
         if isinstance(outcome, Rendered) and outcome.low_effort:
@@ -445,7 +457,7 @@ class Pipeline:
     async def analysis(
         self, opened: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> AnalysisResult:
-        """The content analysis of a source, as Analyses.of() returns it."""
+        """The content analysis of an open source, from the cache or a renderer (see Analyses.of)."""
         return await self._analyses.of(opened, plan, untrusted=untrusted, client=client)
 
     # ------------------------------------------------------------------------------------------ originals
@@ -453,7 +465,10 @@ class Pipeline:
     async def _original(
         self, source: Source, order: Order, record: Record, cache_status: str, timing: Timing = Timing()
     ) -> Delivered:
-        """The unchanged first source: an image, or a file of another known type. Else raises SourceNotFound."""
+        """The unchanged first source as an open file.
+
+        Raises SourceNotFound if the file is neither an image nor of another type that may be sent.
+        """
         opened = await source.open(order.sources[0].ref)
         try:
             image_format = source_format(opened)
@@ -470,36 +485,39 @@ class Pipeline:
     # ------------------------------------------------------------------------------------------ purges
 
     async def purge_source(self, source: Source, ref: SourceRef, *, below: bool = False) -> int:
-        """Purge the renditions and analyses of a source; with `below`, of all sources below it.
+        """Purge the renditions and analyses of a source; with `below`, of all sources with its path as a prefix.
 
         Returns the number of purged entries.
         """
         return await self.purge(source_targets(source, ref, below=below))
 
     async def purge(self, targets: Sequence[PurgeTarget], *, soft: bool = False, at: Position | None = None) -> int:
-        """Purge every entry that a target selects; returns the number of purged entries.
+        """Purge every cache entry that a target selects. Returns the number of purged entries.
 
-        With `soft`, purged renditions in memory and on the disk are sent until new renditions are ready, for STALE_S at
-        most. `at` is the position of the purge in the stream of all servers' purges. Raises the first Problem after
-        everything else has been purged.
+        With `soft`, purged renditions in memory and on the disk are still sent until new renditions are ready, for
+        STALE_S at most. `at` is the position of this purge in the stream of purges of all servers. If a purge fails,
+        raises the first Problem after the others have ended.
         """
         tags = self._forget(targets, soft=soft, at=at)
         return sum(await _all(self._cache.purge(tag, at, soft=soft) for tag in tags))
 
     async def purge_own(self, targets: Sequence[PurgeTarget], *, soft: bool = False, at: Position | None = None) -> int:
-        """Like purge(), for the entries of this server only. Another server purges those that the servers share."""
+        """Like purge(), but only in the caches of this server. Another server purges the shared cache."""
         tags = self._forget(targets, soft=soft, at=at)
         return sum(await _all(self._cache.purge_own(tag, soft=soft) for tag in tags))
 
     async def forget(self, targets: Sequence[PurgeTarget], *, soft: bool = False) -> None:
-        """Begin a purge on all fronts of a host: finish the writes of purged entries. A purge() must follow."""
+        """Prepare a purge by all fronts of a host: afterwards this front neither finds nor writes a purged entry.
+
+        When all fronts have returned from it, one of them calls purge().
+        """
         tags = self._forget(targets, soft=soft)
         await asyncio.gather(*(self._cache.forget(tag) for tag in tags))
 
     def _forget(self, targets: Sequence[PurgeTarget], *, soft: bool, at: Position | None = None) -> list[str]:
-        """Note the purge and purge everything except the cache; returns the tags to purge there.
+        """Record the purge, and purge everything except the cache. Returns the tags to purge in the cache.
 
-        Does not wait: a render that begins later knows this purge, and must read no purged source.
+        Never waits: a render that begins after it must know of this purge, and must not read a purged source.
         """
         tags = covering_tags(targets)
         self._failures.clear()
@@ -519,7 +537,7 @@ class Pipeline:
     async def _stale_result(self, source: Source, order: Order, context: RequestContext) -> Delivered | None:
         """The purged rendition if a soft purge covered the order's result, else None.
 
-        Starts to render the current result in the background.
+        Also starts to render the current result in the background.
         """
         key = None if order.delivery.private else self._order_key(source, order, context)
         if key is None:
@@ -537,7 +555,10 @@ class Pipeline:
         return Delivered(record, found.body, "hit-stale")
 
     def _order_key(self, source: Source, order: Order, context: RequestContext) -> Digest | None:
-        """The key of the order for any version of its sources; None if the source cannot read a reference."""
+        """The key of the order, which is the same for all versions of its sources.
+
+        None if the source cannot read a reference.
+        """
         try:
             identities = [source.identity(request.ref) for request in order.sources]
         except SourceProblem:
@@ -545,7 +566,7 @@ class Pipeline:
         return order_key(identities, context.fingerprint or self.fingerprint_of(order))
 
     async def _refresh(self, source: Source, order: Order, key: Digest, context: RequestContext) -> None:
-        """Render the current result. After that, the purged rendition is not sent any more."""
+        """Render the current result, then remove the purged rendition, so that it is not sent any more."""
         context = replace(context, admit=None, admit_render=None)  # once per image, not for each request
         try:
             (await self._current(source, order, context)).close()
@@ -556,6 +577,6 @@ class Pipeline:
         await self._drop_stale(key)
 
     async def _drop_stale(self, key: Digest) -> None:
-        """Remove the purged rendition of an order, because the current one is ready."""
+        """Remove the purged rendition of an order, because the current rendition is ready."""
         await self._cache.drop_stale(key)
         self._stale.remove(key)

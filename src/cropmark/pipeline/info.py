@@ -1,4 +1,4 @@
-"""Builds the JSON document about an image: facts of its header, colors, faces, focal point and placeholders."""
+"""Builds the JSON document with all facts about an image: its header, colors, faces, focal point and placeholders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _DIGITS: Final = 4
 
 
 def info_order(order: Order) -> Order:
-    """An order for the document about the first image of `order`, with the limits of its plan.
+    """An order for the document about the first image of `order`, with the same limits.
 
-    The document has one format, so the format is not negotiated and the order has no warnings of the request.
+    The document has only one format, so its format is not negotiated. The request's warnings are dropped.
     """
     plan = order.plan
     document = InfoDocument() if plan is None else InfoDocument(plan.reads, plan.limits)
@@ -29,15 +29,15 @@ def info_order(order: Order) -> Order:
 
 
 def info_body(appearance: Appearance, analysis: Analysis | None) -> bytes:
-    """The document as JSON. Without an analysis, `faces` and `focal_point` are null.
+    """The document as JSON. Positions and lengths are shares of the image's sides.
 
-    Positions and lengths are shares of the image's sides.
+    Without an analysis, `faces` and `focal_point` are null.
     """
     return json.dumps(info_fields(appearance, analysis), separators=(",", ":")).encode("ascii")
 
 
 def info_fields(appearance: Appearance, analysis: Analysis | None) -> dict[str, Any]:
-    """The members of the document."""
+    """The members of the document by name."""
     info, palette = appearance.info, [_hex(color) for color in appearance.palette]
     point = None if analysis is None else focal_point(analysis, info.size)
     return {

@@ -20,19 +20,25 @@ NO_PLAN = "original"
 
 
 def cache_tag(kind: str, name: str) -> str:
-    """A tag for purges. The newline at its end prevents that a name is a prefix of a longer name."""
+    """A tag of a cached entry, by which it can be purged, such as `source:…`.
+
+    It ends with a newline, so that a name is never a prefix of a longer name.
+    """
     return f"{kind}:{name}\n"
 
 
 def url_tag(url: str) -> str:
-    """The tag of a URL's path and query. Contains a digest of them: tags are stored, and a URL may contain a token."""
+    """The tag for the path and query of a URL.
+
+    It has a digest in place of the URL, because tags are stored and a URL may contain a token.
+    """
     return cache_tag("url", hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:32])
 
 
 def fingerprint_of(order: Order) -> str:
-    """Identifies the requested image or document among all results that have the same sources.
+    """A text that identifies the requested image or document among all results with the same sources.
 
-    It changes when the extra `motion` is installed, with which all frames of an AVIF are read.
+    It changes when the extra `motion` is installed, because then all frames of an AVIF are read.
     """
     if order.facts is not None:
         return f"facts/{order.facts.name}{_FRAMES}"
@@ -45,9 +51,10 @@ def _fingerprint(plan: Plan) -> str:
 
 
 def cache_key(versions: Sequence[SourceVersion | None], fingerprint: str) -> Digest:
-    """The cache key of a result: a digest of its sources' versions, its fingerprint, and RENDER_VERSION.
+    """The cache key of a result: a digest of the versions of its sources, its fingerprint and RENDER_VERSION.
 
-    Generations of the versions are not part of it: they count the purges of one server, but servers share results.
+    A SourceVersion also has a generation, which counts the purges of one server. It is not part of the key, because
+    servers share results.
     """
     parts = [RENDER_VERSION, fingerprint]
     for version in versions:
@@ -56,7 +63,7 @@ def cache_key(versions: Sequence[SourceVersion | None], fingerprint: str) -> Dig
 
 
 def order_key(identities: Sequence[str], fingerprint: str) -> Digest:
-    """The key of an order for any version of its sources. It differs from every cache_key()."""
+    """A key of the order that is the same for all versions of its sources. It differs from every cache_key()."""
     text = "\n".join(("order", RENDER_VERSION, fingerprint, *identities))
     return Digest(hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
 
@@ -68,23 +75,28 @@ def memoized_cache_key(versions: tuple[SourceVersion, ...], fingerprint: str) ->
 
 @dataclass(frozen=True, slots=True)
 class PurgeTarget:
-    """Selects the entries with a tag that begins with `tag`. If `source` is set, it must also purge images of the
-    tag."""
+    """Selects the cache entries with a tag that begins with `tag`.
+
+    If `source` is set, the same images are also purged in that source.
+    """
 
     tag: str
     source: Source | None = None
 
 
 def covering_tags(targets: Iterable[PurgeTarget]) -> list[str]:
-    """The different tags of the targets, without those that begin with another one, which covers them."""
+    """The different tags of the targets, without each tag that begins with another tag.
+
+    The shorter tag covers the longer one.
+    """
     tags = list(dict.fromkeys(target.tag for target in targets))
     return [tag for tag in tags if not any(tag != other and tag.startswith(other) for other in tags)]
 
 
 def source_targets(source: Source, ref: SourceRef, *, below: bool = False) -> list[PurgeTarget]:
-    """The targets for a purge of the image `ref` or, with `below`, of all images that have its path as a prefix.
+    """The targets for a purge of the image `ref`; with `below`, of all images that have its path as a prefix.
 
-    Raises SourceProblems if the source cannot read this kind of reference.
+    Raises SourceProblem if the source cannot read this kind of reference.
     """
     ends = ("",) if below else ("\n", "?")  # an origin's image may have a query
     return [PurgeTarget(f"{SOURCE_TAG}{source.identity(ref)}{end}", source) for end in ends]

@@ -1,4 +1,7 @@
-"""Builds the records of results (a rendition, a document about an image, or an original), and stores results."""
+"""Builds the records of results, and stores results in the cache.
+
+A result is a rendition, a document about an image, or an original.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def image_rendition(
 
 
 def source_tags(versions: tuple[SourceVersion, ...]) -> tuple[str, ...]:
-    """The tags for purges: one for each source, and one for each key that an origin sent."""
+    """The tags for purges: one for each source, and one for each purge key that an origin sent."""
     keys = dict.fromkeys(key for version in versions for key in version.keys.split())
     return (
         *(cache_tag("source", version.identity) for version in versions),
@@ -47,7 +50,7 @@ def source_tags(versions: tuple[SourceVersion, ...]) -> tuple[str, ...]:
 def other_media_type(opened: OpenSource, order: Order) -> str | None:
     """The media type of a file that is not an image; None if the file must not be sent.
 
-    Such a file is sent only if its type is known and the site's path names it, not if a client chose the URL.
+    It is sent only if its type is known and it has a path in the site. It is not sent if a client chose its URL.
     """
     ref = order.sources[0].ref
     if order.delivery.untrusted or not isinstance(ref, SitePath):
@@ -56,7 +59,7 @@ def other_media_type(opened: OpenSource, order: Order) -> str | None:
 
 
 def original_record(record: Record, opened: OpenSource, media_type: str) -> Record:
-    """The cached record of an original, with the ETag, length and version of the file that is open now."""
+    """The cached record of an original, updated with the ETag, length and version of the file that is open now."""
     version = opened.version
     digest = hashlib.sha256(f"{version.identity}\n{version.version}".encode("utf-8", "surrogateescape")).hexdigest()
     return replace(

@@ -1,4 +1,4 @@
-"""The sources of an order: their versions, and their open files. An optional source may be missing."""
+"""Finds the versions of an order's sources, and opens the sources. An optional source may be missing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ async def current_versions(source: Source, order: Order) -> list[SourceVersion |
 async def open_all(
     source: Source, requests: Sequence[SourceRequest], cleanup: ExitStack
 ) -> tuple[list[OpenSource | None], list[RequestWarning]]:
-    """Opens the sources; `cleanup` closes them. Returns None and a warning for each optional source that fails."""
+    """Open the sources. `cleanup` closes them.
+
+    For an optional source that cannot be opened, returns None and a warning.
+    """
     sources: list[OpenSource | None] = []
     warnings = []
     for request in requests:
@@ -50,7 +53,10 @@ async def open_all(
 
 
 def is_current(source: Source, order: Order, versions: tuple[SourceVersion, ...]) -> bool:
-    """True if no source of the order was replaced or purged since it was opened. `versions` are the opened versions."""
+    """True if no source of the order was replaced or purged since it was opened.
+
+    `versions` are the versions of the sources when they were opened.
+    """
     for request in order.sources:
         try:
             version = source.stat(request.ref)
@@ -64,7 +70,7 @@ def is_current(source: Source, order: Order, versions: tuple[SourceVersion, ...]
 
 
 def _naming_parameter(problem: SourceProblem, request: SourceRequest) -> SourceProblem:
-    """The problem, with the parameter that named its image, and the path of that image, in the text.
+    """The problem, with a text that names the parameter and the path of the image.
 
     Returned unchanged if no parameter named the image.
     """

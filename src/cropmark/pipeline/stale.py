@@ -1,4 +1,7 @@
-"""Renditions in memory that a soft purge has purged. They are sent until new ones are ready, for at most STALE_S."""
+"""Stores the renditions in memory that a soft purge has purged.
+
+They are sent until new renditions are ready, for at most STALE_S.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ _RECORD_BYTES: Final = 1_536
 
 
 class StaleRenditions:
-    """Purged renditions by the keys of their orders: a purge may change the versions of the sources."""
+    """Purged renditions by the key of their order.
+
+    The key of an order stays the same if a purge changes the versions of the sources.
+    """
 
     def __init__(self, limit_bytes: int = STALE_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._renditions: TTLCache[Digest, Rendition] = TTLCache(
@@ -26,7 +32,7 @@ class StaleRenditions:
         return len(self._renditions)
 
     def add(self, found: Iterable[Rendition]) -> None:
-        """Add purged renditions. Skips those that are larger than the cache, and decisions to send an original."""
+        """Add purged renditions, except those that are larger than the cache and decisions to send an original."""
         for rendition in found:
             record = rendition.record
             is_small = len(rendition.body) + _RECORD_BYTES <= self._renditions.maxsize
@@ -40,7 +46,7 @@ class StaleRenditions:
         self._renditions.pop(order_key, None)
 
     def purge(self, tag_prefix: str) -> None:
-        """Remove the renditions that a purge covers."""
+        """Remove the renditions with a tag that begins with `tag_prefix`."""
         for order_key, rendition in list(self._renditions.items()):
             if rendition.record.has_tag(tag_prefix):
                 self.remove(order_key)
