@@ -1,1 +1,1 @@
-"""Resolves a Plan against the headers of its images: units become whole pixels. Pure."""
+"""Resolves a Plan against the headers of its images: the caller's units become whole pixels. Pure."""

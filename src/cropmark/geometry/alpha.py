@@ -1,4 +1,4 @@
-"""Colors and Ops for an output format without alpha."""
+"""Replaces transparency by white in colors and Ops, for an output format without alpha."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cropmark.model.values import WHITE, Color
 
 
 def on_white(color: Color) -> Color:
-    """The opaque color that results from drawing the color on white: half-transparent black gives (127, 127, 127)."""
+    """The opaque color that a color gives on white: half-transparent black gives (127, 127, 127)."""
     if color.opaque:
         return color
     red, green, blue = (
@@ -22,11 +22,11 @@ def on_white(color: Color) -> Color:
 
 
 def without_alpha(ops: tuple[AnyOp, ...], *, alpha: bool) -> tuple[AnyOp, ...]:
-    """The ops rewritten for an output format without alpha; `alpha` is True if the source has alpha.
+    """The ops, changed so that their result is opaque. `alpha` is True if the source has alpha.
 
-    Each transparent or half-transparent fill color is mixed with white in place, so that a later ColorAdjust also
-    changes the white of an earlier Embed. Remaining transparency gets a white background at the end, or before a
-    Bilevel, after which only black and white pixels may exist.
+    Each fill color with transparency is mixed with white where it is used, so that a later ColorAdjust also changes
+    that white. Remaining transparency gets a white background at the end. Before a Bilevel it gets the background
+    earlier, because after a Bilevel only black and white pixels may exist.
     Source: https://www.fastly.com/documentation/reference/io/bg-color
     """
     opaque: list[AnyOp] = []

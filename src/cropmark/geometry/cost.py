@@ -1,7 +1,7 @@
-"""The estimated time of a Recipe on one core: decoding, every Op on the pixels that it reads or writes, encoding.
+"""Estimates the time of a Recipe on one core: decoding, all Ops, and encoding.
 
-The factors were measured on one core of a 2024 server with photographs: 12 MP of JPEG (4.5 MB) decode in 45 ms. A frame
-with alpha takes up to twice as long. The factors of an Op are in its class (recipe.py).
+The factors were measured with photographs on one core of a 2024 server, where a JPEG of 12 MP (4.5 MB) is decoded in
+45 ms. A frame with alpha takes up to twice as long. The factors of an Op are in its class (recipe.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from cropmark.model.values import Size
 
 @dataclass(frozen=True, slots=True)
 class _DecodeCost:
-    """The decoding time per MB of the file and per MP of all stored frames; the larger of both times counts."""
+    """The decoding time of a format, in ms per MB of the file and in ms per MP of all stored frames.
+
+    The larger of both times counts.
+    """
 
     ms_per_mb: float
     ms_per_mp: float
@@ -48,7 +51,7 @@ _PROGRESSIVE_MS_PER_MP = 17.0
 
 
 def recipe_ms(recipe: Recipe, infos: Sequence[Info | None]) -> float:
-    """The time in ms of a Recipe for sources with these headers."""
+    """The estimated time of a Recipe in ms, for sources with these headers."""
     present = [info for info in infos if info is not None]
     first = infos[0] if infos else None
     ops, frame = recipe.ops, Size(1, 1)
@@ -63,13 +66,13 @@ def recipe_ms(recipe: Recipe, infos: Sequence[Info | None]) -> float:
 
 
 def decode_ms(info: Info, frames: int = 1) -> float:
-    """The time in ms that reading the pixels of a source takes."""
+    """The estimated time in ms for decoding a source."""
     cost = _DECODE.get(info.format, _OTHER)
     return max(info.bytes / 1e6 * cost.ms_per_mb, info.stored_size.area * frames / 1e6 * cost.ms_per_mp)
 
 
 def encode_ms(encoding: Encoding, pixels: int, frames: int = 1) -> float:
-    """The time in ms that encoding frames of this many pixels each takes."""
+    """The estimated time in ms for encoding `frames` frames of `pixels` pixels each."""
     per_mp = _ENCODE_MS_PER_MP[encoding.format]
     if encoding.format is Format.GIF and frames > 1:
         per_mp = _ANIMATED_GIF_MS_PER_MP
@@ -85,9 +88,9 @@ def encode_ms(encoding: Encoding, pixels: int, frames: int = 1) -> float:
 
 
 def _ops_ms(ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | None]) -> float:
-    """The time in ms of the Ops on one frame.
+    """The estimated time of the Ops in ms, for one frame.
 
-    Of several layers in a row, only the first counts as reading the whole frame, because they are drawn together.
+    Consecutive Compose Ops are drawn together, so only the first of them counts as reading the whole frame.
     """
     total_ms, last = 0.0, None
     for op in ops:
@@ -100,22 +103,22 @@ def _ops_ms(ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | None]) -> 
 
 
 def op_ms(op: AnyOp, before: Size, after: Size, infos: Sequence[Info | None] = ()) -> float:
-    """The time in ms of an Op that changes a frame of size `before` to size `after`.
+    """The estimated time in ms of an Op that changes a frame of size `before` to size `after`.
 
-    The time of a Compose includes the Ops on the drawn source.
+    The time of a Compose includes the Ops that it applies to the drawn source.
     """
     return op.estimated_ms(before.area / 1e6, after.area / 1e6) + _layer_ms(op, infos)
 
 
 def _layer_size(op: AnyOp, infos: Sequence[Info | None]) -> Size:
-    """The size of the layer that a Compose draws."""
+    """The size of the layer that a Compose draws; 1x1 for any other Op."""
     if not isinstance(op, Compose) or op.source >= len(infos) or (drawn := infos[op.source]) is None:
         return Size(1, 1)
     return reduce(lambda size, each: each.frame_after(size), op.ops, drawn.size)
 
 
 def _layer_ms(op: AnyOp, infos: Sequence[Info | None]) -> float:
-    """The time in ms of the Ops on the source that a Compose draws; 0 for other Ops."""
+    """The estimated time in ms of the Ops that a Compose applies to the drawn source; 0 for any other Op."""
     if isinstance(op, Compose) and op.source < len(infos) and (drawn := infos[op.source]) is not None:
         return _ops_ms(op.ops, drawn.size, infos)
     return 0.0

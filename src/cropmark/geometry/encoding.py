@@ -1,4 +1,4 @@
-"""Choosing the result's encoding: the first of the plan's choices that can be used for this source and size."""
+"""Chooses the encoding of the result: the first choice of the plan that can be used for the source and the size."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _MAY_BE_LOSSLESS = frozenset({Format.WEBP, Format.AVIF, Format.JXL})
 
 @dataclass(frozen=True, slots=True)
 class ChosenEncoding:
-    """An encoding, the choice it came from, the number of frames to write, and warnings for skipped choices."""
+    """The encoding of a result, and the choice of the plan from which it was made.
+
+    `frames` is the number of frames to write. `warnings` are those of the choices that were skipped.
+    """
 
     encoding: Encoding
     choice: EncodingChoice
@@ -41,13 +44,16 @@ class ChosenEncoding:
 def choose_encoding(
     output: Output, info: Info, size: Size, limits: Limits, *, unchanged: bool = False
 ) -> ChosenEncoding:
-    """The encoding of a result of `size`, for a source with this header.
+    """The encoding of a result of this size, for a source with this header.
 
-    `unchanged` is True if no Op changes the source: its bytes preserve an animation of which only the first frame can
-    be decoded, so choices with `keep_animation` do not apply in another format.
+    If no choice of the output applies, the result has the source's format and the quality of the last choice. If that
+    format cannot be written, it is PNG for a source with alpha, else JPEG.
 
-    If no choice applies, the result gets the source's format, or else PNG for a source with alpha and JPEG for any
-    other, with the last choice's quality. Raises OutputTooLarge for an area that a choice rejects.
+    `unchanged` is True if no Op changes the source, so that its bytes can be sent. Then, if only the first frame of an
+    animation can be decoded, choices of another format with `keep_animation` are skipped: only the source's bytes have
+    all frames.
+
+    Raises OutputTooLarge for an AVIF above its area limit, if the choice has `refuse_over_limit`.
     """
     skipped: list[RequestWarning] = []
     for choice in (*output.choices, *_fallback_choices(output, info)):
@@ -68,11 +74,11 @@ def choose_encoding(
 
 
 def byte_limit(encoding: Encoding, info: Info, size: Size) -> int | None:
-    """The most bytes that a still PNG or GIF may have if its source has few colors; None for any number.
+    """The most bytes that a still PNG or GIF may have if its source has few colors; None for any number of bytes.
 
-    The limit is three times the bytes of the source, in proportion to the pixels. A small result may have a kilobyte if
-    the source is not smaller: it fits into one packet, and a loss of colors would be visible (docs/decisions/0163).
-    The limit does not apply to a PNG with a color profile, which the engine knows.
+    The limit is three times the bytes of the source, in proportion to the pixels. A small result may have a kilobyte,
+    but not more than three times the source: a kilobyte fits into one packet, and a loss of colors would be visible
+    (docs/decisions/0163). The limit does not apply to a PNG with a color profile, which only the engine finds.
     """
     has_few_colors = info.format is Format.GIF or info.palette or info.few_bits
     if not has_few_colors or encoding.format not in _WITH_PALETTE or encoding.palette:
@@ -82,14 +88,20 @@ def byte_limit(encoding: Encoding, info: Info, size: Size) -> int | None:
 
 
 def lost_frames_warnings(chosen: ChosenEncoding, output: Output, info: Info) -> tuple[RequestWarning, ...]:
-    """A warning if the result is the first frame because the others cannot be decoded, not because it was requested."""
+    """A warning if only the first frame is written because the other frames of the animation cannot be decoded.
+
+    No warning if the request asks for the first frame.
+    """
     if not info.first_frame_only or _is_first_frame(chosen.choice, output):
         return ()
     return (RequestWarning("animation", f"only the first frame of an animated {info.format.value} can be read"),)
 
 
 def unused_quality_warnings(chosen: ChosenEncoding, info: Info) -> tuple[RequestWarning, ...]:
-    """A warning if the query has a quality but the source, an animation that cannot be encoded, is sent unchanged."""
+    """A warning that the requested quality has no effect, for an animation that is sent unchanged.
+
+    The animation is sent unchanged because it cannot be encoded.
+    """
     if not info.first_frame_only or not _quality_counts(chosen.encoding):
         return ()
     if chosen.encoding.quality == QUALITIES[info.format]:
@@ -98,10 +110,10 @@ def unused_quality_warnings(chosen: ChosenEncoding, info: Info) -> tuple[Request
 
 
 def is_source_encoding(chosen: ChosenEncoding, output: Output, info: Info) -> bool:
-    """True if the chosen encoding equals the source's own, so that writing it would change nothing.
+    """True if the chosen encoding is the source's own, so that the original can be sent instead of a result.
 
-    It differs if the number of frames or a quality that the encoder uses changes. A request that names JPEG changes a
-    progressive JPEG, and one that names PNG changes a PNG with a palette; a request without a format changes neither.
+    False if the number of frames changes, or a quality that the encoder uses. False if the request names JPEG for a
+    progressive JPEG, or PNG for a PNG with a palette. A request without a format leaves both as they are.
     If only the first frame of an animation can be decoded, the source's bytes are the only encoding of all frames.
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api
     """
@@ -120,13 +132,16 @@ def is_source_encoding(chosen: ChosenEncoding, output: Output, info: Info) -> bo
 
 
 def can_be_recompressed(chosen: ChosenEncoding, info: Info) -> bool:
-    """True if a source without Ops can become JPEG XL without loss: an upright JPEG, and no quality is requested."""
+    """True if a source without Ops can become a JPEG XL without loss.
+
+    The source must be an upright JPEG, and the request must not have a quality.
+    """
     is_jpeg_to_jxl = info.format is Format.JPEG and chosen.encoding.format is Format.JXL
     return is_jpeg_to_jxl and info.orientation == 1 and chosen.choice.quality is None
 
 
 def _fallback_choices(output: Output, info: Info) -> Iterator[EncodingChoice]:
-    """Yields the last choice without its conditions: in the source's format, then in a format that can be written."""
+    """Yield the output's last choice without its conditions: in the source's format, then as PNG or JPEG."""
     last = output.choices[-1] if output.choices else EncodingChoice()
     free = replace(last, keep_animation=False, skipped_for=(), refuse_over_limit=False, warning_if_skipped=None)
     yield replace(free, format=None)
@@ -181,7 +196,7 @@ def _encoding(choice: EncodingChoice, format_: Format, output: Output, info: Inf
 
 
 def _kept_metadata(output: Output, format_: Format, info: Info) -> frozenset[KeepMetadata]:
-    """The metadata to copy: a color profile in any format that can have one; the rest from JPEG to JPEG."""
+    """The metadata to copy: a color profile to every format that can have one, all others only from JPEG to JPEG."""
     if format_ in _WITHOUT_PROFILES:
         return frozenset()
     if format_ is info.format is Format.JPEG:

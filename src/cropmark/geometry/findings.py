@@ -1,4 +1,4 @@
-"""Facts that can be found only in pixels. resolve() requests them with a Need and receives them as Findings."""
+"""Facts about an image that only its pixels show. resolve() requests them with a Need, and receives Findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cropmark.plan.steps import AutoColor
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face's box in shares of the upright source's sides, and the detector's confidence (0 to 1)."""
+    """A face in shares of the upright source's sides, with the confidence of the detector as `score`, 0 to 1."""
 
     left: float
     top: float
@@ -22,7 +22,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class SaliencyMap:
-    """A saliency map of the upright source: one byte per cell, row by row, from the top left."""
+    """A saliency map of the upright source: one byte for each cell, row by row, from the top left."""
 
     columns: int
     rows: int
@@ -35,10 +35,10 @@ class SaliencyMap:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The faces and saliency of a source, independent of the request. At most 4 kB as JSON.
+    """The faces and the saliency of a source, which do not depend on the request. It has at most 4 kB as JSON.
 
-    `subject` is the map of a network that finds the subject; `residual` is the spectral residual, for images without a
-    clear subject.
+    `subject` is the map of a neural network that finds the subject. `residual` is the spectral residual, for images
+    without a clear subject.
     """
 
     version: int
@@ -49,7 +49,10 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class FindBorder:
-    """A search for the smallest box that contains every pixel farther than `tolerance` (0 to 1) from the color."""
+    """A search for the border of an image.
+
+    It finds the smallest box that contains all pixels that differ from the color by more than `tolerance`, 0 to 1.
+    """
 
     color: Color | AutoColor
     tolerance: Fraction
@@ -57,9 +60,10 @@ class FindBorder:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The results of Needs, in the order of the Needs, and the analysis of the first source.
+    """The answers to Needs: the found borders, in the order of the Needs, and the analysis of the first source.
 
-    A border of None means that the whole image is border. Without an `analysis`, `no_analysis_reason` is reported.
+    The value None for a border means that the whole image is border. Without an `analysis`, `no_analysis_reason` is the
+    cause to report.
     """
 
     borders: tuple[Box | None, ...] = ()

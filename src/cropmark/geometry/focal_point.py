@@ -1,4 +1,4 @@
-"""The focal point of an image that `/_info` reports. Crops do not use it. Pure."""
+"""The focal point of an image that the document `/_info` contains. Crops do not use it. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _SALIENT = 128
 
 
 def focal_point(analysis: Analysis, size: Size) -> tuple[float, float] | None:
-    """The point in shares of the upright source's sides; None if nothing in the image is salient.
+    """The focal point of an image, in shares of the upright source's sides; None if nothing is salient.
 
-    The center of the faces, weighted as smart crops weight them; without a face, the center of the subject.
+    It is the center of the faces, with the weights that smart crops use. Without a face, it is the center of the
+    subject.
     """
     faces = weighted_faces(analysis, View(size))
     total = sum(face.weight for face in faces)
@@ -26,7 +27,7 @@ def focal_point(analysis: Analysis, size: Size) -> tuple[float, float] | None:
 
 
 def _center(grid: SaliencyMap) -> tuple[float, float] | None:
-    """The center of mass of the salient cells."""
+    """The center of mass of the salient cells, in shares of the sides; None without salient cells."""
     cells = [(at, value) for at, value in enumerate(grid.cells) if value >= _SALIENT]
     total = sum(value for _, value in cells)
     if not total:

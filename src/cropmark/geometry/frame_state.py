@@ -1,4 +1,4 @@
-"""The state of the frame between two Steps: its size, alpha, view of the source, and the Ops that led to it."""
+"""The state of the frame between two Steps: its size, its alpha, the visible part of the source, and the Ops so far."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cropmark.plan.plan import RequestWarning
 
 @dataclass(frozen=True, slots=True)
 class FrameState:
-    """The frame after `ops`, and the facts about it that the next Step needs.
+    """The frame after `ops`, with the facts that the next Step needs.
 
-    A `view` of None means that the frame no longer shows the source. `borders_used` is the number of borders in the
-    Findings that earlier Steps have used.
+    `view` is the part of the source that the frame shows; None if the frame does not show the source any more.
+    `borders_used` is the number of borders in the Findings that earlier Steps have used.
     """
 
     frame: Size
@@ -33,7 +33,7 @@ class FrameState:
         return cls(info.size, info.alpha, View(info.size))
 
     def apply(self, *ops: AnyOp) -> FrameState:
-        """The state after these additional ops; ops that change nothing are left out."""
+        """The state after these further ops. An op that changes nothing is left out."""
         state = self
         for op in ops:
             if not op.is_no_op(state.frame, alpha=state.alpha):
@@ -44,7 +44,7 @@ class FrameState:
         return replace(self, warnings=(*self.warnings, RequestWarning(parameter, text)))
 
     def with_shrink_warning(self, parameter: str, requested: Size, largest: Size) -> FrameState:
-        """The state with a warning if the requested size exceeds the largest one allowed."""
+        """The state, with a warning if the largest allowed size is smaller than the requested size."""
         if largest == requested:
             return self
         return self.with_warning(parameter, f"scaled down from {requested} to {largest}, the largest size allowed")

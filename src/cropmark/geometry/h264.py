@@ -1,4 +1,4 @@
-"""The levels of H.264: bounds of the size of a frame, of pixels per second and of bits per second.
+"""The levels of H.264. A level bounds the size of a frame, the pixels per second and the bits per second.
 
 Source: https://www.itu.int/rec/T-REC-H.264, table A-1
 """
@@ -17,7 +17,7 @@ _BLOCK: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The bounds of one level."""
+    """The bounds of one level. A block is a macroblock of 16x16 pixels."""
 
     blocks_per_s: int
     frame_blocks: int
@@ -25,7 +25,7 @@ class Level:
     buffered_kilobits: int
 
     def permits(self, size: Size, shortest_ms: int) -> bool:
-        """True if frames of this size may follow each other after `shortest_ms` milliseconds."""
+        """True if the level permits frames of this size, when the shortest frame lasts `shortest_ms` milliseconds."""
         across, down = (-(-side // _BLOCK) for side in (size.width, size.height))
         is_small = across * down <= self.frame_blocks and max(across, down) ** 2 <= 8 * self.frame_blocks
         return is_small and across * down * 1000 <= self.blocks_per_s * shortest_ms
@@ -57,9 +57,10 @@ LEVELS: Final = {
 
 
 def sufficient_level(size: Size, level: int | None, shortest_ms: int = 1_000) -> int:
-    """The lowest level that permits the video and is not below `level` (None: 3.0); 6.2 if no level permits it.
+    """The lowest level that permits the video and is at least `level`; 62 if no level permits it.
 
-    720x576 has level 3.0 at 25 frames per second, 3.1 at 30, and 5.0 with a level of 5.0.
+    A level is ten times its number: 720x576 has 30 (level 3.0) at 25 frames per second, and 31 at 30 frames per second.
+    A `level` of None counts as 30. `shortest_ms` is the duration of the shortest frame in milliseconds.
     """
     lowest = DEFAULT_LEVEL if level is None else level
     permitting = (number for number, each in LEVELS.items() if number >= lowest and each.permits(size, shortest_ms))
@@ -67,5 +68,8 @@ def sufficient_level(size: Size, level: int | None, shortest_ms: int = 1_000) ->
 
 
 def even_size(size: Size) -> Size:
-    """The size with even sides, as colors of half the resolution need: 101x75 becomes 100x74, and 1 px becomes 2."""
+    """The size with even sides: 101x75 becomes 100x74. A side of 1 px becomes 2 px.
+
+    The sides must be even because colors are stored at half the resolution.
+    """
     return Size(*(max(2, side - side % 2) for side in (size.width, size.height)))

@@ -1,4 +1,4 @@
-"""Limits of sources, intermediate frames and results. A value equal to its limit passes."""
+"""Limits of sources, intermediate frames and results. A value equal to its limit is allowed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BYTES_PER_PIXEL = 8
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The reason why a source is not processed, as a code and as text."""
+    """The reason why a source is not processed: a code and a text."""
 
     reason: Reason
     detail: str
@@ -34,7 +34,7 @@ BROKEN = Rejection(Reason.UNREADABLE, "the image is broken, or not an image")
 
 
 def rejection_of(info: Info, plan: Plan) -> Rejection | None:
-    """The reason to reject a source, found from its header alone; None if the source is accepted."""
+    """The reason to reject a source with this header; None if the source is accepted."""
     limits = plan.limits
     side, pixels = max(info.stored_size.width, info.stored_size.height), info.stored_size.area * info.frames
     if info.format not in plan.reads:
@@ -58,9 +58,9 @@ def rejection_of(info: Info, plan: Plan) -> Rejection | None:
 
 
 def check_source(info: Info, plan: Plan) -> OriginalBytes | None:
-    """OriginalBytes if the first source is rejected and the plan then sends the original; None if it is accepted.
+    """None if the first source is accepted; OriginalBytes if it is rejected and the plan sends the original instead.
 
-    Raises SourceUnusable or SourceTooLarge if the source is rejected and the plan asks for a Problem.
+    Raises SourceUnusable or SourceTooLarge if it is rejected and the plan does not send the original.
     """
     rejection = rejection_of(info, plan)
     if rejection is None:
@@ -72,7 +72,7 @@ def check_source(info: Info, plan: Plan) -> OriginalBytes | None:
 
 
 def source_problem(rejection: Rejection, plan: Plan, parameter: str | None = None) -> SourceUnusable | SourceTooLarge:
-    """The Problem for a rejected source; its text begins with the `parameter` that named the source, if one did."""
+    """The Problem for a rejected source. Its text begins with the parameter that named the source, if known."""
     detail = rejection.detail if parameter is None else f"{parameter}: {rejection.detail}"
     if rejection.reason in (Reason.UNSUPPORTED, Reason.UNREADABLE):
         readable = ", ".join(sorted(f.value for f in plan.reads))
@@ -81,7 +81,10 @@ def source_problem(rejection: Rejection, plan: Plan, parameter: str | None = Non
 
 
 def limits_for(info: Info, limits: Limits) -> Limits:
-    """The limits of a result. SHRINK_LARGE_SOURCE becomes SHRINK if the source exceeds the limits, else REFUSE."""
+    """The limits of a result from this source: SHRINK_LARGE_SOURCE is replaced by SHRINK or by REFUSE.
+
+    It becomes SHRINK if the source itself exceeds the limits.
+    """
     if limits.over_limit is not OverLimit.SHRINK_LARGE_SOURCE:
         return limits
     most = limits.animation_area
@@ -92,7 +95,7 @@ def limits_for(info: Info, limits: Limits) -> Limits:
 
 
 def sides_within(size: Size, limits: Limits, parameter: str | None = None) -> Size:
-    """The size, scaled down if its longer side exceeds the limit: with a limit of 8192 px, 9000x90 becomes 8192x82.
+    """The size, scaled down so that both sides are within the limit: with 8192 px, 9000x90 becomes 8192x82.
 
     Raises OutputTooLarge if the limits do not allow shrinking.
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api
@@ -106,9 +109,9 @@ def sides_within(size: Size, limits: Limits, parameter: str | None = None) -> Si
 
 
 def allowed_size(size: Size, limits: Limits) -> Size:
-    """The size scaled to the next larger allowed width, or to the widest one if none is larger.
+    """The size, scaled to the next larger allowed width; to the largest allowed width if none is larger.
 
-    With the allowed widths 100 and 200, 466x366 becomes 200x157.
+    With the allowed widths 100 and 200, 466x366 becomes 200x157. Without allowed widths, the size is unchanged.
     """
     if not limits.allowed_widths or size.width in limits.allowed_widths:
         return size
@@ -117,9 +120,9 @@ def allowed_size(size: Size, limits: Limits) -> Size:
 
 
 def frames_within(size: Size, frames: int, limits: Limits) -> Size:
-    """The size of an animation's frames, scaled down if all frames together have more pixels than `animation_area`.
+    """The size of an animation's frames, scaled down so that all frames together are within `animation_area`.
 
-    Raises OutputTooLarge if the limits do not allow shrinking, or if frames of one pixel would still be too many.
+    Raises OutputTooLarge if the limits do not allow shrinking, or if even frames of one pixel are too many.
     Source: https://www.fastly.com/documentation/reference/io/width
     """
     area = limits.animation_area
@@ -136,10 +139,10 @@ def frames_within(size: Size, frames: int, limits: Limits) -> Size:
 def check_intermediates(
     ops: Iterable[AnyOp], frame: Size, frames: int, limits: Limits, parameter: str | None = None
 ) -> None:
-    """Check that no op creates an intermediate frame that is far larger than any allowed result.
+    """Raise OutputTooLarge if an op makes an intermediate frame that is far larger than any allowed result.
 
-    Raises OutputTooLarge if a side exceeds 8 times the limit of a result's side, or if all frames have more pixels
-    than the largest source and the largest animation allowed (docs/decisions/0011).
+    That is so if a side exceeds 8 times the limit of a result's side, or if all frames have more pixels than both the
+    largest allowed source and the largest allowed animation (docs/decisions/0011).
     """
     most_pixels = max(limits.source_pixels, limits.animation_area or 0)
     for op in ops:
@@ -151,7 +154,7 @@ def check_intermediates(
 
 
 def check_encodable(size: Size, format_: Format) -> None:
-    """Raise OutputTooLarge if a side is longer than the format's encoder can write."""
+    """Raise OutputTooLarge if a side is longer than the encoder of the format can write."""
     longest = TRAITS[format_].max_side
     if max(size.width, size.height) > longest:
         name = format_.value
@@ -159,7 +162,7 @@ def check_encodable(size: Size, format_: Format) -> None:
 
 
 def most_encoded_bytes(size: Size, frames: int) -> int:
-    """The most bytes that a result of `frames` frames of this size may have; no encoder needs more.
+    """The most bytes that a result with `frames` frames of this size may have. No encoder needs more.
 
     Noise with alpha takes 4.2 bytes per pixel as PNG and 5.8 as lossless AVIF. The rest is for metadata.
     """
@@ -168,7 +171,7 @@ def most_encoded_bytes(size: Size, frames: int) -> int:
 
 
 def check_encoded(length: int, size: Size, frames: int) -> None:
-    """Raise OutputTooLarge if a result of `length` bytes is longer than its pixels explain."""
+    """Raise OutputTooLarge if the length of a result is above most_encoded_bytes()."""
     if length > (most := most_encoded_bytes(size, frames)):
         what = f"{frames} frame(s) of {size}"
         raise too_large(f"the result has {length} bytes, {what} may have at most {most}")

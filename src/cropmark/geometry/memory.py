@@ -1,7 +1,8 @@
-"""The estimated memory of a Recipe: files, decoders, frames that are not streamed, encoders.
+"""Estimates the memory of a Recipe: for files, decoders, encoders, and frames that are in memory as a whole.
 
-libvips streams rows, so a frame costs memory only where a decoder, an encoder or an Op needs it whole. The factors are
-from measured peaks (docs/decisions/0183); the estimates are up to twice as high, and hardly ever lower.
+libvips streams rows, so a frame costs memory only where a decoder, an encoder or an Op needs it as a whole. The
+factors come from measured peaks (docs/decisions/0183). The estimates are up to twice as high as the peaks, and hardly
+ever lower.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _GAIN_MAP_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class _PerPixel:
-    """Bytes for each pixel of an opaque frame, and for each pixel of a frame with alpha."""
+    """Bytes for each pixel of a frame: without alpha (`opaque`) and with alpha."""
 
     opaque: float
     alpha: float
@@ -95,7 +96,7 @@ _IN_ROWS = (Orientation.NONE, Orientation.FLIP_HORIZONTAL)
 
 
 class OverGrant(Exception):
-    """Raised if a task needs more memory than it was granted; `bytes` is the memory that it needs."""
+    """Raised if a task needs more memory than it was granted. `bytes` is the memory that it needs."""
 
     def __init__(self, needed: int) -> None:
         super().__init__(needed)
@@ -103,13 +104,13 @@ class OverGrant(Exception):
 
 
 def check(needed: int, grant_bytes: int | None) -> None:
-    """Raise OverGrant if a task needs more bytes than it was granted. A grant of None has no limit."""
+    """Raise OverGrant if `needed` bytes exceed the grant of a task. A grant of None means no limit."""
     if grant_bytes is not None and needed > grant_bytes:
         raise OverGrant(needed)
 
 
 def recipe_bytes(recipe: Recipe, infos: Sequence[Info | None]) -> int:
-    """The memory of a Recipe for sources with these headers, in addition to that of an idle renderer."""
+    """The estimated memory of a Recipe in bytes, in addition to that of an idle renderer."""
     first = infos[0] if infos else None
     ops, frame, alpha, decoding = recipe.ops, Size(1, 1), False, 0
     if first is not None and not (ops and isinstance(ops[0], SolidColor)):
@@ -125,7 +126,7 @@ def recipe_bytes(recipe: Recipe, infos: Sequence[Info | None]) -> int:
 
 
 def search_bytes(need: Need, infos: Sequence[Info | None], frames: int = 1) -> int:
-    """The memory of the search for a border in the first source, on each of `frames` frames."""
+    """The estimated memory in bytes for finding a border in the first source. `frames` frames are searched."""
     first = infos[0] if infos else None
     if first is None:
         return _BASE_BYTES
@@ -137,17 +138,17 @@ def search_bytes(need: Need, infos: Sequence[Info | None], frames: int = 1) -> i
 
 
 def analysis_bytes(info: Info) -> int:
-    """The memory of a content analysis, which decodes the whole first frame."""
+    """The estimated memory of a content analysis in bytes. It decodes the whole first frame."""
     return _ANALYSIS_BYTES + _thumbnail_bytes(info, 4)
 
 
 def description_bytes(info: Info) -> int:
-    """The memory of a description, which decodes the whole first frame to a very small image."""
+    """The estimated memory in bytes for describing a source by its colors and placeholders."""
     return _thumbnail_bytes(info, 4)
 
 
 def drawing_bytes(info: Info) -> int:
-    """The memory of drawing on a source and encoding it as PNG."""
+    """The estimated memory in bytes for drawing on a source and encoding the picture as PNG."""
     encoding = encode_bytes(Encoding(Format.PNG, 100), info.size.area, alpha=info.alpha)
     return _thumbnail_bytes(info, 1) + encoding + _RANDOM_ACCESS.times(info.size.area, alpha=info.alpha)
 
@@ -158,19 +159,19 @@ def _thumbnail_bytes(info: Info, shrink: int) -> int:
 
 
 def comparison_bytes(infos: Sequence[Info]) -> int:
-    """The memory of comparing two sources, with both frames and their differences in memory."""
+    """The estimated memory in bytes for comparing two sources: both frames and their differences."""
     return _BASE_BYTES + sum(
         file_bytes(info) + decode_bytes(info, info.size.area) + 16 * info.size.area for info in infos
     )
 
 
 def file_bytes(info: Info) -> int:
-    """The memory of a source before it is decoded: a TIFF is read in place, other files are read whole."""
+    """The memory in bytes for the file of a source: 0 for a TIFF, which is read in place, else the whole file."""
     return 0 if info.format is Format.TIFF else info.bytes
 
 
 def decode_bytes(info: Info, decoded_pixels: int, frames: int = 1) -> int:
-    """The memory of decoding `frames` frames of a source, each to `decoded_pixels` pixels."""
+    """The estimated memory in bytes for decoding `frames` frames, each to `decoded_pixels` pixels."""
     stored = info.stored_size.area
     upright = 0 if Orientation(info.orientation) in _IN_ROWS else 3
     if info.format is Format.JPEG:
@@ -189,7 +190,7 @@ def decode_bytes(info: Info, decoded_pixels: int, frames: int = 1) -> int:
 
 
 def encode_bytes(encoding: Encoding, pixels: int, frames: int = 1, *, alpha: bool = False) -> int:
-    """The memory of encoding `frames` frames of `pixels` each, with the encoded file."""
+    """The estimated memory in bytes for encoding `frames` frames of `pixels` pixels each, and for the result."""
     per_pixel = _ENCODE[encoding.format]
     if encoding.lossless:
         per_pixel = _LOSSLESS.get(encoding.format, per_pixel)
@@ -208,7 +209,10 @@ def encode_bytes(encoding: Encoding, pixels: int, frames: int = 1, *, alpha: boo
 
 
 def _access(info: Info | None, decoded: Size) -> _PerPixel:
-    """Bytes per pixel to hold a decoded frame for random access. A JPEG of up to 16 megapixels is in memory already."""
+    """The bytes per pixel for random access to a decoded frame.
+
+    They are fewer for a JPEG of up to MAX_WHOLE_JPEG pixels, because its decoder leaves the frame in memory.
+    """
     is_whole = info is not None and info.format is Format.JPEG and decoded.area <= MAX_WHOLE_JPEG
     return _WHOLE_ACCESS if is_whole else _RANDOM_ACCESS
 
@@ -216,7 +220,7 @@ def _access(info: Info | None, decoded: Size) -> _PerPixel:
 def _ops_bytes(
     ops: Sequence[AnyOp], frame: Size, infos: Sequence[Info | None], frames: int, *, access: _PerPixel, alpha: bool
 ) -> int:
-    """The memory of the rows that Ops compute, and of the frames and layers that they hold."""
+    """The estimated memory of Ops in bytes: for the rows that they compute, and for whole frames and layers."""
     longest, held = max(frame.width, frame.height), 0
     at_once = frames if frames == 1 else 2 * frames  # the frames of an animation are computed together
     for op, before, after in _steps(ops, frame):
@@ -234,7 +238,7 @@ def _ops_bytes(
 
 
 def _steps(ops: Sequence[AnyOp], frame: Size) -> Iterator[tuple[AnyOp, Size, Size]]:
-    """Each Op with the size of the frame before and after it."""
+    """Yield each Op with the size of the frame before and after it."""
     for op in ops:
         after = op.frame_after(frame)
         yield op, frame, after
@@ -242,7 +246,7 @@ def _steps(ops: Sequence[AnyOp], frame: Size) -> Iterator[tuple[AnyOp, Size, Siz
 
 
 def _layer_bytes(op: Compose, infos: Sequence[Info | None]) -> int:
-    """The memory of a layer: its source while it is decoded, and its frame."""
+    """The estimated memory of a drawn layer in bytes: for decoding its source, and for its frame."""
     info = infos[op.source] if op.source < len(infos) else None
     if info is None:
         return 0

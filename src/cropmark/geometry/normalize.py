@@ -1,7 +1,7 @@
-"""The normal form of a Plan for one kind of source: Plans that render the same image have equal normal forms.
+"""The normal form of a Plan for one kind of source. Plans that render the same image have equal normal forms.
 
-It omits settings that no caller requests: limits, readable formats and fallbacks, the rules that send an original
-because nothing would change, and the texts of warnings.
+The normal form does not contain limits, readable formats, fallbacks, the texts of warnings, and the rules for sending
+the original if nothing would change.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _NO_QUALITY = 100
 
 
 def _sample_infos() -> tuple[Info, ...]:
-    """One header of each kind of image that a rule can distinguish by the header alone.
+    """A header for each kind of source that a rule can distinguish by the header.
 
-    Formats of extras are left out, so that a translation is the same on every machine.
+    Formats that need an extra are left out, so that a translation is the same on every machine.
     """
     infos = []
     for format_ in sorted((f for f in READABLE if TRAITS[f].extra is None), key=lambda f: f.value):
@@ -72,7 +72,10 @@ SAMPLE_INFOS = _sample_infos()
 
 @dataclass(frozen=True, slots=True)
 class NormalizedPlan:
-    """The steps and the encoding for one kind of source, in their normal form. Equal values render the same image."""
+    """The steps and the encoding of a Plan for one kind of source, in normal form.
+
+    Equal values render the same image.
+    """
 
     steps: tuple[AnyStep, ...]
     encoding: Encoding
@@ -82,7 +85,10 @@ class NormalizedPlan:
 
     @property
     def approximate_steps(self) -> tuple[AnyStep, ...]:
-        """The steps in a form that ignores each crop's overflow rule and differences of less than a source pixel."""
+        """The steps in a coarser form, for comparing plans that are nearly equal.
+
+        It ignores the overflow rules of crops, and differences of less than a source pixel.
+        """
         steps = with_covering_resizes(self.steps)
         return tuple(
             replace(s, overflow=Overflow.CLIP, rounding=Rounding.NEAREST) if isinstance(s, Crop) else s for s in steps
@@ -90,9 +96,9 @@ class NormalizedPlan:
 
 
 def normalized_plans(plan: Plan | None) -> Mapping[Info, NormalizedPlan]:
-    """The plan's normal form for every kind of source that it reads, at a size below all limits.
+    """The normal form of a plan for every kind of source that it reads. The sources are smaller than all limits.
 
-    A plan of None means that the stored bytes are sent unchanged.
+    Without a plan (None), the stored bytes are sent unchanged.
     """
     if plan is None:
         return {info: _stored(info) for info in SAMPLE_INFOS}
@@ -113,7 +119,7 @@ def _normalized_plan(plan: Plan, steps: Sequence[tuple[AnyStep, AnyStep]], info:
 
 
 def _normalize_encoding(encoding: Encoding) -> Encoding:
-    """The encoding with the quality set to 100 if the encoder ignores it, and without the encoder's effort."""
+    """The encoding without the option `compact`; its quality is 100 if the encoder ignores the quality."""
     lossless = (
         encoding.lossless or encoding.format is Format.GIF or (encoding.format is Format.PNG and not encoding.palette)
     )
@@ -121,7 +127,7 @@ def _normalize_encoding(encoding: Encoding) -> Encoding:
 
 
 def _is_no_op(step: AnyStep, before: list[AnyStep], info: Info) -> bool:
-    """True for a Step without effect: a background under an opaque frame, or a transparent background."""
+    """True for a Flatten without effect: it has a transparent color, or the frame is opaque."""
     if not isinstance(step, Flatten):
         return False
     may_have_alpha = info.alpha or any(isinstance(earlier, Pad | Canvas) for earlier in before)
@@ -132,9 +138,9 @@ def _is_no_op(step: AnyStep, before: list[AnyStep], info: Info) -> bool:
 
 
 def normalize(step: AnyStep) -> AnyStep:
-    """The step without the texts of its messages, in one form for all equivalent spellings.
+    """The step in normal form: one form for all equivalent spellings, without texts of messages.
 
-    A Step that has only one spelling and no message texts needs no case here.
+    A Step with a single spelling and without such texts needs no case here.
     """
     step = replace(step, skipped_for=(), warning_if_skipped=None)
     match step:
@@ -177,7 +183,7 @@ def _normalize_crop(step: Crop) -> Crop:
 
 
 def _is_whole(step: Crop) -> bool:
-    """True if the crop is in whole pixels, so that nothing is rounded."""
+    """True if all lengths of the crop are whole pixels, so that nothing is rounded."""
     match step:
         case Crop(Dimensions(width, height), Offset(left), Offset(top)):
             lengths = (width, height, left, top)
@@ -187,7 +193,7 @@ def _is_whole(step: Crop) -> bool:
 
 
 def _stays_inside(step: Crop) -> bool:
-    """True if the crop is inside every frame: it is never larger, and its corner never moves it outside."""
+    """True if the crop is inside a frame of any size."""
     match step.shape:
         case Dimensions(Share(width), Share(height)):
             fits = width <= 1 and height <= 1
@@ -230,7 +236,7 @@ def _normalize_length(length: Length) -> Length:
 
 
 def _normalize_resize(step: Resize) -> Resize:
-    """The resize with lengths multiplied by dpr, and without an `enlarge`, a focus or a fit that has no effect."""
+    """The resize in normal form: dpr multiplied into the lengths, and defaults for fields without effect."""
     width, height = (side and side.times(step.dpr) for side in (step.width, step.height))
     step = replace(step, width=width, height=height, dpr=Fraction(1), parameter="")
     if step.focus == _CENTER:
@@ -242,10 +248,10 @@ def _normalize_resize(step: Resize) -> Resize:
 
 
 def _normalize_single_side(step: Resize, side: Length) -> Resize:
-    """The resize with Fit.INSIDE if every fit gives the same result for its single side.
+    """The resize with Fit.INSIDE, if its fit has no effect because it has only one side.
 
-    Without a focus or zoom, a single side keeps the aspect ratio and shows the whole image with every fit. Fit.STRETCH
-    computes the other side from the rounded side, so it differs unless the side is a whole number.
+    Without focus and zoom, every fit shows the whole image and preserves the aspect ratio. Only Fit.STRETCH can differ:
+    it computes the missing side from the rounded side, which differs unless the given side is a whole number.
     """
     if step.focus is not None or step.zoom != 1:
         return step

@@ -1,4 +1,4 @@
-"""Arithmetic of the eight orientations: combining two of them, and rotating a region."""
+"""Arithmetic of the eight orientations: two of them combined, and a region of a rotated frame."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cropmark.plan.steps import Orientation
 
 @dataclass(frozen=True, slots=True)
 class AxisMap:
-    """The mapping from a pixel of the result to its pixel of the original.
+    """The mapping from a pixel of the rotated image to the same pixel of the original.
 
-    `swaps` exchanges x and y. After that, `flip_x` counts the original's x from its right edge, and `flip_y` counts
-    its y from the bottom edge.
+    `swaps` exchanges x and y. After that, `flip_x` counts x from the right edge of the original, and `flip_y` counts y
+    from its bottom edge.
     """
 
     swaps: bool
@@ -38,20 +38,23 @@ _ORIENTATIONS = {axes: orientation for orientation, axes in AXIS_MAPS.items()}
 
 
 def combine(first: Orientation, then: Orientation) -> Orientation:
-    """The single orientation that has the effect of `first` followed by `then`."""
+    """The single orientation with the same effect as `first` followed by `then`."""
     one, two = AXIS_MAPS[first], AXIS_MAPS[then]
     flip_x, flip_y = (two.flip_y, two.flip_x) if one.swaps else (two.flip_x, two.flip_y)
     return _ORIENTATIONS[AxisMap(one.swaps != two.swaps, one.flip_x != flip_x, one.flip_y != flip_y)]
 
 
 def mirrored_axes(orientation: Orientation) -> tuple[bool, bool]:
-    """Two flags, for the result's x and y axis: True if it runs against the axis of the original that it shows."""
+    """Two flags, for the x axis and the y axis of the rotated image.
+
+    A flag is True if that axis runs in the opposite direction of the axis of the original that it shows.
+    """
     axes = AXIS_MAPS[orientation]
     return (axes.flip_y, axes.flip_x) if axes.swaps else (axes.flip_x, axes.flip_y)
 
 
 def rotate_region(region: Region, orientation: Orientation) -> Region:
-    """The region, in shares of a frame, after the frame is rotated."""
+    """The region after its frame is rotated. Both regions are in shares of the frame's sides."""
     axes = AXIS_MAPS[orientation]
     left = 1 - region.right if axes.flip_x else region.left
     top = 1 - region.bottom if axes.flip_y else region.top
@@ -61,7 +64,7 @@ def rotate_region(region: Region, orientation: Orientation) -> Region:
 
 
 def unrotate_region(region: Region, orientation: Orientation) -> Region:
-    """The region of the frame before the rotation, for a region in shares of the rotated frame."""
+    """The region before its frame was rotated: the reverse of rotate_region()."""
     axes = AXIS_MAPS[orientation]
     left, top, width, height = region.left, region.top, region.width, region.height
     if axes.swaps:

@@ -1,4 +1,4 @@
-"""Ops for additional sources: overlays and the cells of a montage."""
+"""Builds the Ops that draw further sources: overlays and the cells of a montage."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cropmark.plan.steps import Align, Cell, Middle, Montage, Offset, Overlay, P
 
 
 def overlay(step: Overlay, frame: Size, info: Info, limits: Limits) -> Compose | None:
-    """The op that draws the overlay, sized, padded and placed, on the frame; `info` is the header of its source.
+    """The op that sizes, pads and draws the overlay on the frame; None if the overlay is completely outside the frame.
 
-    None if the overlay is completely outside of the frame.
-    Raises OutputTooLarge for an absurd size (limits.check_intermediates).
+    `info` is the header of the overlay's source. Raises OutputTooLarge if the overlay has an absurd size
+    (limits.check_intermediates).
     Source: https://www.contentstack.com/docs/developers/apis/image-delivery-api (overlay)
     """
     sized = FrameState.from_info(info).apply(Scale(_overlay_size(step, frame, info)))
@@ -38,9 +38,9 @@ def overlay(step: Overlay, frame: Size, info: Info, limits: Limits) -> Compose |
 
 
 def montage_cell(montage: Montage, cell: Cell, info: Info) -> Compose | None:
-    """The op that fills the cell with the center of a source, enlarged if needed; `info` is the source's header.
+    """The op that fills a cell with the center of a source; None if the padding leaves no pixel of the cell.
 
-    None if the padding leaves no pixel of the cell.
+    `info` is the header of the source. The source is enlarged if needed.
     """
     box = _inner_box(montage, cell)
     if box is None:
@@ -52,7 +52,7 @@ def montage_cell(montage: Montage, cell: Cell, info: Info) -> Compose | None:
 
 
 def _start(place: Placement | Middle, length: int, side: int) -> int:
-    """The first pixel of a layer of `length` px along a side of the frame."""
+    """The first pixel, along a side of the frame, of a layer of `length` px."""
     match place:
         case Middle(distance):
             return round_half_up(distance.of(side) - Fraction(length, 2))
@@ -75,7 +75,10 @@ def _padding_color(step: Overlay, info: Info) -> Color:
 
 
 def _inner_box(montage: Montage, cell: Cell) -> Box | None:
-    """The box of the cell inside its padding; the cell's edges are rounded, so that neighboring cells touch."""
+    """The box of a cell inside its padding; None if the padding leaves no pixel.
+
+    The edges of the cell are rounded before the padding is subtracted, so that neighboring cells touch.
+    """
     left, right = (round_half_up(part * montage.size.width) for part in (cell.left, cell.right))
     top, bottom = (round_half_up(part * montage.size.height) for part in (cell.top, cell.bottom))
     width, height = right - left - 2 * montage.padding, bottom - top - 2 * montage.padding

@@ -1,4 +1,4 @@
-"""Boxes and windows in a frame: crops, trimmed and added edges, canvases."""
+"""Boxes and windows of a frame: for crops, trimmed and padded edges, and canvases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CENTER = Point(Fraction(1, 2), Fraction(1, 2))
 
 
 def shape_size(shape: Shape, frame: Size, rounding: Rounding = Rounding.NEAREST) -> Size:
-    """The size of a crop's shape in the frame: its lengths in pixels, or the largest box of its ratio.
+    """The size of a crop in a frame: the lengths of its shape in pixels, or the largest box with its ratio.
 
     21:9 in 1600x900 is 1600x686. Source: https://www.fastly.com/documentation/reference/io/crop
     """
@@ -43,7 +43,7 @@ def shape_size(shape: Shape, frame: Size, rounding: Rounding = Rounding.NEAREST)
 
 
 def canvas_size(shape: Shape, frame: Size) -> Size:
-    """The size of a canvas for the frame: its lengths in pixels, or the smallest box of its ratio around the frame.
+    """The size of a canvas: the lengths of its shape in pixels, or the smallest box with its ratio around the frame.
 
     Source: https://www.fastly.com/documentation/reference/io/canvas
     """
@@ -58,10 +58,10 @@ def canvas_size(shape: Shape, frame: Size) -> Size:
 
 
 def start_along(placement: Placement, length: int, side: int, rounding: Rounding = Rounding.NEAREST) -> int:
-    """The first pixel of a span of `length` px placed along a side of `side` px.
+    """The first pixel of a span of `length` px that is placed along a side of `side` px.
 
-    Align(1/10) leaves a tenth of the spare pixels before the span: 1000 px on a side of 2000 start at 100. The result
-    is negative if the span exceeds the side; callers check that.
+    Align(1/10) leaves a tenth of the free pixels before the span: 1000 px on a side of 2000 px start at 100. The result
+    may be outside the side, even negative; callers check that.
     Source: https://www.fastly.com/documentation/reference/io/crop
     """
     match placement:
@@ -74,10 +74,11 @@ def start_along(placement: Placement, length: int, side: int, rounding: Rounding
 
 
 def crop_box(crop: Crop, frame: Size) -> Box | None:
-    """The box of the frame that remains after a crop; None if it is entirely outside the frame and that is allowed.
+    """The box of the frame that remains after a crop; None if the crop is entirely outside the frame.
 
-    The overflow rules CLIP and CLIP_OR_ORIGINAL allow it. Raises CropOutOfBounds if the crop is entirely outside with
-    CLIP_OR_REFUSE, or partly outside with REFUSE. steps.apply_step() has already turned a focus into placements.
+    None is returned only with the overflow rules CLIP and CLIP_OR_ORIGINAL. Raises CropOutOfBounds if any part of the
+    crop is outside with REFUSE, or if the whole crop is outside with CLIP_OR_REFUSE. The focus of the crop is not used:
+    apply_step() has already replaced it by a placement.
     """
     size = shape_size(crop.shape, frame, crop.rounding)
     box = Box(
@@ -96,7 +97,7 @@ def crop_box(crop: Crop, frame: Size) -> Box | None:
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """Whole pixels at the four edges."""
+    """Lengths at the four edges of a frame, in whole pixels."""
 
     top: int
     right: int
@@ -114,9 +115,9 @@ class Margins:
 
 
 def trimmed_box(trim: TrimEdges, frame: Size) -> Box:
-    """The box of the frame that remains after a trim.
+    """The box of the frame that remains after its edges are trimmed. Raises EmptyResult if no pixel remains.
 
-    Raises EmptyResult if no pixel remains. Source: https://www.fastly.com/documentation/reference/io/trim
+    Source: https://www.fastly.com/documentation/reference/io/trim
     """
     cut = Margins.from_edges(trim.edges, frame)
     width, height = frame.width - cut.left - cut.right, frame.height - cut.top - cut.bottom
@@ -131,7 +132,7 @@ def trimmed_box(trim: TrimEdges, frame: Size) -> Box:
 
 
 def padded_box(edges: Edges, frame: Size) -> Box:
-    """The padded frame as a box in the coordinates of the frame: its left and top are 0 or negative."""
+    """The frame with its padding, as a box in coordinates of the frame. Its left and top are 0 or negative."""
     added = Margins.from_edges(edges, frame)
     return Box(
         -added.left,
@@ -142,8 +143,9 @@ def padded_box(edges: Edges, frame: Size) -> Box:
 
 
 def canvas_box(canvas: Canvas, frame: Size) -> Box:
-    """The canvas as a box in the coordinates of the image. Shares in x and y are of the image's sides.
+    """The canvas as a box in coordinates of the image, which may be larger or smaller than the canvas.
 
+    A Share in the canvas's x or y is of the image's side.
     Source: https://www.fastly.com/documentation/reference/io/canvas
     """
     size = canvas_size(canvas.shape, frame)
@@ -166,7 +168,7 @@ def _image_start(placement: Placement, image_side: int, canvas_side: int) -> int
 
 
 def window_around(point: Point, width: Fraction, height: Fraction, frame: Size) -> Region:
-    """The window centered on the point, moved to be inside the frame; in unrounded pixels.
+    """The window around a point, moved so that it is inside the frame. It is in unrounded pixels.
 
     Source: https://kontent.ai/learn/docs/apis/image-transformation-api (focal point)
     """
@@ -176,7 +178,10 @@ def window_around(point: Point, width: Fraction, height: Fraction, frame: Size) 
 
 
 def window_at(left: Fraction, top: Fraction, width: Fraction, height: Fraction, frame: Size) -> Region:
-    """The window with its corner at left, top, moved to be inside the frame, which is at least as large."""
+    """The window with its top left corner at left, top, moved so that it is inside the frame.
+
+    The frame is at least as large as the window.
+    """
     return Region(
         left=max(Fraction(0), min(left, frame.width - width)),
         top=max(Fraction(0), min(top, frame.height - height)),

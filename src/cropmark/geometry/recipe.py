@@ -1,4 +1,7 @@
-"""The Recipe: a tuple of Ops in whole pixels, except a Scale's window. Each Op gets the frame of the previous Op."""
+"""The Recipe and its Ops: the instructions for the engine. Each Op gets the frame of the previous Op.
+
+All sizes and positions are in whole pixels, except the window of a Scale.
+"""
 
 from __future__ import annotations
 
@@ -29,37 +32,40 @@ class GainMapChange(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One operation on a frame, and its arithmetic. The defaults hold for an Op that only changes pixel values."""
+    """One operation on a frame, with methods for its effect on size, alpha, view and time.
+
+    The methods of this class are right for an Op that only changes pixel values.
+    """
 
     gain_map_change: ClassVar[GainMapChange] = GainMapChange.NONE
 
     def is_no_op(self, frame: Size, *, alpha: bool) -> bool:
-        """True if the Op changes no pixel of a frame with this size and alpha."""
+        """True if the Op changes nothing in a frame of this size. `alpha` is True if the frame has alpha."""
         return False
 
     def frame_after(self, frame: Size) -> Size:
-        """The size of the frame after the Op."""
+        """The size of the frame after the Op, for a frame of this size before it."""
         return frame
 
     def alpha_after(self, *, alpha: bool) -> bool:
-        """True if a pixel may be less than opaque after the Op; `alpha` says the same for the frame before it."""
+        """True if the frame may have transparent pixels after the Op. `alpha` is the same fact before the Op."""
         return alpha
 
     def view_after(self, view: View) -> View | None:
-        """The part of the source that the frame shows after the Op; None if it no longer shows the source."""
+        """The part of the source that the frame shows after the Op; None if it does not show the source any more."""
         return view
 
     def estimated_ms(self, read_mp: float, written_mp: float) -> float:
-        """The time in ms of the Op on one core (see cost.py).
+        """The estimated time of the Op in ms, on one core (see cost.py).
 
-        The frame has `read_mp` megapixels before the Op and `written_mp` after it.
+        The frame has `read_mp` megapixels before the Op and `written_mp` megapixels after it.
         """
         return 10.0 * read_mp
 
 
 @dataclass(frozen=True, slots=True)
 class Extract(Op):
-    """Crop the frame to the box, which is inside it."""
+    """Crop the frame to a box inside it."""
 
     gain_map_change: ClassVar[GainMapChange] = GainMapChange.SAME_OP
     box: Box
@@ -79,7 +85,7 @@ class Extract(Op):
 
 @dataclass(frozen=True, slots=True)
 class Scale(Op):
-    """Resample the window of the frame, or the whole frame, to exactly `size`."""
+    """Resample a window of the frame, or the whole frame, to exactly `size`."""
 
     gain_map_change: ClassVar[GainMapChange] = GainMapChange.SAME_OP
     size: Size
@@ -106,7 +112,7 @@ class Scale(Op):
 
 @dataclass(frozen=True, slots=True)
 class Rotate(Op):
-    """Rotate and mirror the frame to one of the eight Exif orientations."""
+    """Rotate and mirror the frame by one of the eight orientations."""
 
     gain_map_change: ClassVar[GainMapChange] = GainMapChange.SAME_OP
     orientation: Orientation
@@ -126,7 +132,10 @@ class Rotate(Op):
 
 @dataclass(frozen=True, slots=True)
 class Embed(Op):
-    """Place the frame at left, top (may be negative) on a canvas of `size` filled with the color; crop the overhang."""
+    """Place the frame on a canvas of `size` filled with a color. The part outside the canvas is cropped.
+
+    left, top is the position of the frame on the canvas, which may be negative.
+    """
 
     gain_map_change: ClassVar[GainMapChange] = GainMapChange.REMOVAL
     size: Size
@@ -165,7 +174,7 @@ class Background(Op):
 
 @dataclass(frozen=True, slots=True)
 class ColorAdjust(Op):
-    """Change brightness, then contrast, then saturation, each by -100 to 100 (plan.steps.Adjust)."""
+    """Change brightness, then contrast, then saturation, each by -100 to 100."""
 
     brightness: Fraction
     contrast: Fraction
@@ -192,16 +201,17 @@ class GaussianBlur(Op):
 def _blur_ms_per_mp(sigma: float) -> float:
     """The time of a blur in ms per megapixel.
 
-    From a sigma of 8 px on, the blur is computed on a copy that is shrunk by sigma/4 (engine/blur.py).
+    From a sigma of 8 px on, the blur is computed on a copy that is smaller by the factor sigma/4 (engine/blur.py).
     """
     return 20 + 27 * sigma if sigma < 8 else 22 + 160 / int(sigma / 4) ** 2
 
 
 @dataclass(frozen=True, slots=True)
 class UnsharpMask(Op):
-    """Sharpen each value v by its difference from the blurred frame, m = v - gauss(v, sigma).
+    """Sharpen the frame: amplify the difference between the frame and a blurred copy of it.
 
-    Where |m| >= threshold, v becomes v + gain * m; other values do not change.
+    The difference of a value v is m = v - gauss(v, sigma). Where |m| >= threshold, v becomes v + gain * m. Other values
+    do not change.
     """
 
     sigma: Fraction
@@ -217,7 +227,7 @@ class UnsharpMask(Op):
 
 @dataclass(frozen=True, slots=True)
 class Bilevel(Op):
-    """Reduce the frame to black and white pixels; alpha does not change."""
+    """Reduce the frame to black and white pixels. Alpha does not change."""
 
     gain_map_change: ClassVar[GainMapChange] = GainMapChange.REMOVAL
     method: Threshold | Dither
@@ -249,10 +259,10 @@ class SolidColor(Op):
 
 @dataclass(frozen=True, slots=True)
 class Compose(Op):
-    """Draw another source over the frame at left, top (may be negative), cropped at the frame's edges.
+    """Draw another source over the frame at left, top, which may be negative; it is cropped at the frame's edges.
 
-    Before it is drawn, the first frame of the source is made upright and changed by `ops`. With `across`, it is
-    repeated from the left to the right edge of the frame; with `down`, from the top to the bottom edge.
+    Only the first frame of the source is drawn. Before that, it is made upright and changed by `ops`. `across` repeats
+    it from the left to the right edge of the frame, `down` from the top to the bottom edge.
     """
 
     gain_map_change: ClassVar[GainMapChange] = GainMapChange.REMOVAL
@@ -274,7 +284,7 @@ AnyOp = FrameOp | Compose
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The format and options that the encoder writes with. The engine chooses only the encoder's effort."""
+    """The format and the options for the encoder. The engine itself chooses only the encoder's effort."""
 
     format: Format
     quality: int
@@ -299,7 +309,7 @@ class Encoding:
 class Recipe:
     """The instructions for the engine: load the first source, apply every Op to each frame, encode.
 
-    `frames` is the number of source frames to read: 1 or all. With `larger_is_original` the original is sent if the
+    `frames` is the number of source frames to read: 1 or all. With `larger_is_original`, the original is sent if the
     result has more bytes than the source.
     """
 
@@ -318,14 +328,17 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A question that only pixels can answer: resolve() needs the result of `search` on the first frame after `ops`."""
+    """A question that only pixels can answer: the result of `search` on the first frame after `ops`.
+
+    resolve() returns it if it cannot continue without the answer.
+    """
 
     search: FindBorder
     ops: tuple[AnyOp, ...]
 
 
 class Reason(Enum):
-    """The reason for sending an original unchanged."""
+    """The reason for sending the original unchanged."""
 
     DIMENSIONS = "dimensions"
     FRAMES = "frames"
@@ -339,7 +352,7 @@ class Reason(Enum):
 
     @property
     def is_failure(self) -> bool:
-        """True if the source could not be processed, False if it needed no processing."""
+        """True if the source could not be processed, False if it needs no processing."""
         return self in _FAILURES
 
 
@@ -348,7 +361,7 @@ _FAILURES = frozenset({Reason.DIMENSIONS, Reason.FRAMES, Reason.BYTES, Reason.UN
 
 @dataclass(frozen=True, slots=True)
 class OriginalBytes:
-    """The verdict that the first source's bytes are sent unchanged."""
+    """The verdict that the bytes of the first source are sent unchanged."""
 
     reason: Reason
     warnings: tuple[RequestWarning, ...] = ()

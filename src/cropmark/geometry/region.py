@@ -1,4 +1,4 @@
-"""A rectangle in exact fractions: the unrounded counterpart of values.Box."""
+"""A rectangle with exact fractions, in contrast to values.Box, which has whole pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cropmark.model.values import Box, Size
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Left, top, width and height as exact fractions, in pixels or in shares of a frame's sides."""
+    """A rectangle with exact fractions, in pixels or in shares of a frame's sides."""
 
     left: Fraction
     top: Fraction
@@ -23,7 +23,7 @@ class Region:
 
     @classmethod
     def from_size(cls, size: Size) -> Region:
-        """The whole of a frame, in pixels."""
+        """The region of a whole frame, in pixels."""
         return cls(Fraction(0), Fraction(0), Fraction(size.width), Fraction(size.height))
 
     @property
@@ -35,7 +35,7 @@ class Region:
         return self.top + self.height
 
     def scaled(self, across: Fraction, down: Fraction) -> Region:
-        """The region with x coordinates multiplied by `across` and y coordinates by `down`."""
+        """The region with its x coordinates multiplied by `across`, and its y coordinates by `down`."""
         return Region(self.left * across, self.top * down, self.width * across, self.height * down)
 
     def moved(self, right: Fraction, down: Fraction) -> Region:

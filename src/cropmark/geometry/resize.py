@@ -1,6 +1,6 @@
-"""Sizes of resized frames: the vendors' documented formulas in exact fractions, rounded once at the end.
+"""Computes the sizes of resized frames with the vendors' documented formulas, exactly; only the result is rounded.
 
-In the formulas, W and H are the frame's sides; tw and th are the requested lengths, multiplied by dpr.
+In the formulas, W and H are the sides of the frame, and tw and th are the requested lengths, multiplied by dpr.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from cropmark.plan.steps import Resize
 
 @dataclass(frozen=True, slots=True)
 class RequestedSize:
-    """The requested lengths in pixels, exact and above 0, dpr included. A length of None follows from the other one."""
+    """The width and height that a resize requests, in exact pixels, above 0 and multiplied by dpr.
+
+    A length of None follows from the other length.
+    """
 
     width: Fraction | None
     height: Fraction | None
@@ -30,13 +33,16 @@ class RequestedSize:
         return self.width, self.height
 
     def scales(self, frame: Size) -> list[Fraction]:
-        """The scale factor from the frame to each given length."""
+        """The scale factor for each given length: the length divided by the side of the frame."""
         sides = ((self.width, frame.width), (self.height, frame.height))
         return [length / side for length, side in sides if length is not None]
 
 
 def requested_size(step: Resize, frame: Size) -> RequestedSize:
-    """The size that a resize requests for a frame. A resize without lengths requests the frame's size times dpr."""
+    """The size that a resize requests for a frame of this size.
+
+    A resize without lengths requests the size of the frame times dpr.
+    """
     width = None if step.width is None else step.width.of(frame.width) * step.dpr
     height = None if step.height is None else step.height.of(frame.height) * step.dpr
     if width is None and height is None:
@@ -45,9 +51,10 @@ def requested_size(step: Resize, frame: Size) -> RequestedSize:
 
 
 def stretch_size(frame: Size, requested: RequestedSize) -> Size:
-    """The size for Fit.STRETCH: exactly the requested lengths. A missing length follows from the rounded other one.
+    """The size for Fit.STRETCH: exactly the requested lengths.
 
-    Without `enlarge`, no side becomes longer than the frame's: 1600x900 stretched to 2000x400 becomes 1600x400.
+    A missing length follows from the other length after that is rounded. Without `enlarge`, no side becomes longer than
+    the frame's side: 1600x900 stretched to 2000x400 becomes 1600x400.
     Source: https://www.fastly.com/documentation/reference/io/width
     """
     if requested.height is None:
@@ -63,15 +70,16 @@ def stretch_size(frame: Size, requested: RequestedSize) -> Size:
 
 
 def inside_size(frame: Size, requested: RequestedSize) -> Size:
-    """The size for Fit.INSIDE, the whole image inside the box: s = min(tw/W, th/H). A missing length sets no bound.
+    """The size for Fit.INSIDE: the whole image inside the box. The frame is scaled by s = min(tw/W, th/H).
 
+    A missing length does not bound the size.
     Source: https://www.fastly.com/documentation/reference/io/fit
     """
     return _scaled(frame, _limit_scale(min(requested.scales(frame)), requested))
 
 
 def outside_size(frame: Size, requested: RequestedSize) -> Size:
-    """The size for Fit.OUTSIDE, the whole image covering the box: s = max(tw/W, th/H).
+    """The size for Fit.OUTSIDE: the whole image, covering the box. The frame is scaled by s = max(tw/W, th/H).
 
     Source: https://www.fastly.com/documentation/reference/io/fit
     """
@@ -80,7 +88,10 @@ def outside_size(frame: Size, requested: RequestedSize) -> Size:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The size of the result, and the width and height of the window it shows, in unrounded pixels of the frame."""
+    """The size of a result with Fit.COVER, and the width and height of the window of the frame that it shows.
+
+    The window is in unrounded pixels of the frame.
+    """
 
     size: Size
     width: Fraction
@@ -88,10 +99,11 @@ class Coverage:
 
 
 def coverage(frame: Size, requested: RequestedSize, zoom: Fraction = Fraction(1)) -> Coverage:
-    """The size and window for Fit.COVER: s = max(tw/W, th/H) · zoom, and the window is tw/s by th/s of the frame.
+    """The size of the result for Fit.COVER, and the size of the window that it shows.
 
-    Without `enlarge`, a box with more pixels than its window is shrunk in proportion, so that every size shows the same
-    section: 600x400 resized to cover 1000x1000 gives 400x400.
+    With s = max(tw/W, th/H) * zoom, the window is tw/s by th/s pixels of the frame. Without `enlarge`, a result with
+    more pixels than its window is shrunk in proportion and shows the same window: 600x400 resized to cover 1000x1000
+    gives 400x400.
     Source: https://www.fastly.com/documentation/reference/io/fit and
     https://kontent.ai/learn/docs/apis/image-transformation-api (focal point)
     """
@@ -106,7 +118,7 @@ def coverage(frame: Size, requested: RequestedSize, zoom: Fraction = Fraction(1)
 
 
 def _both_lengths(frame: Size, requested: RequestedSize) -> tuple[Fraction, Fraction]:
-    """The requested width and height; a missing length follows from the frame's aspect ratio."""
+    """The requested width and height. A missing length follows from the aspect ratio of the frame."""
     scale = requested.scales(frame)[0]
     width = frame.width * scale if requested.width is None else requested.width
     height = frame.height * scale if requested.height is None else requested.height

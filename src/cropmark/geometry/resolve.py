@@ -49,11 +49,14 @@ NO_FINDINGS = Findings()
 
 
 def resolve(plan: Plan, infos: Sequence[Info | None], findings: Findings = NO_FINDINGS) -> Resolved:
-    """The Recipe for sources with these headers, a Need for facts that only pixels give, or OriginalBytes.
+    """The Recipe of a plan for sources with these headers; or a Need, or OriginalBytes.
 
-    infos[0] is the image's header; the others are the headers of overlays and montage cells. An unavailable source has
-    None in place of a header. Raises SourceNotFound if the image itself is unavailable; CropOutOfBounds, EmptyResult,
-    OutputTooLarge; and SourceUnusable or SourceTooLarge if the plan does not send the original instead.
+    A Need is a question that only pixels can answer. OriginalBytes means that the first source is sent unchanged.
+    infos[0] is the header of the image; the others are those of overlays and montage cells. For an unavailable source,
+    infos contains None.
+
+    Raises SourceNotFound if the image is unavailable, CropOutOfBounds, EmptyResult, OutputTooLarge; and SourceUnusable
+    or SourceTooLarge if a source is rejected and the plan does not send the original.
     """
     info = infos[0] if infos else None
     if info is None:
@@ -68,7 +71,10 @@ def resolve(plan: Plan, infos: Sequence[Info | None], findings: Findings = NO_FI
 
 
 def _apply_steps(context: ResolveContext) -> FrameState | Need | OriginalBytes:
-    """The state after all steps. The output is assumed to have alpha, so that no search depends on the encoding."""
+    """The frame state after all steps, or the Need or OriginalBytes that one of them gives.
+
+    Here, the output format is assumed to have alpha, so that no search depends on the encoding.
+    """
     state = FrameState.from_info(context.info)
     for step in context.plan.steps:
         outcome = apply_step(step, state, context)
@@ -79,7 +85,10 @@ def _apply_steps(context: ResolveContext) -> FrameState | Need | OriginalBytes:
 
 
 def _finish(context: ResolveContext, state: FrameState) -> Recipe | OriginalBytes:
-    """The Recipe, with the frame shrunk to the limits of a result, or OriginalBytes if nothing would change."""
+    """The Recipe for the state after all steps; OriginalBytes if nothing would change.
+
+    If the frame exceeds the limits of a result, it is scaled down.
+    """
     plan, info = context.plan, context.info
     # A montage shows nothing of the first source: rules about the source see a JPEG of the montage's size instead.
     subject = info if state.view is not None else Info(Format.JPEG, state.frame, info.bytes)
@@ -125,7 +134,10 @@ def _recipe(context: ResolveContext, subject: Info, state: FrameState, chosen: C
 
 
 def _as_video(context: ResolveContext, state: FrameState, video: Video) -> FrameState:
-    """The state with even sides, as H.264 needs: an odd side loses its last pixel, and 1 px becomes 2."""
+    """The state with even sides, which H.264 requires.
+
+    An odd side loses its last pixel. A side of 1 px becomes 2 px.
+    """
     size = even_size(state.frame)
     if size != state.frame:
         state = state.with_warning("format", f"{size} instead of {state.frame}: the sides of an mp4 are even")
@@ -139,14 +151,17 @@ def _as_video(context: ResolveContext, state: FrameState, video: Video) -> Frame
 
 
 def _shrink_to(size: Size, context: ResolveContext, state: FrameState) -> FrameState:
-    """The state scaled down to the size. If its last op is a Scale, that is replaced: the frame is resampled once."""
+    """The state scaled down to the size, with a warning; unchanged if the frame has this size.
+
+    If the last op is a Scale, that op gets the new size, so that the frame is resampled only once.
+    """
     if size == state.frame:
         return state
     return _scale_to(size, context, state.with_shrink_warning(size_parameter(context), state.frame, size))
 
 
 def _at_allowed_width(context: ResolveContext, state: FrameState) -> FrameState:
-    """The state scaled to the next allowed width; unchanged if the frame still has the size of the source."""
+    """The state scaled to one of the site's allowed widths; unchanged if the frame still has the size of the source."""
     size = allowed_size(state.frame, context.plan.limits)
     if size == state.frame or (state.frame == context.info.size and state.view is not None):
         return state
@@ -164,8 +179,8 @@ def _scale_to(size: Size, context: ResolveContext, state: FrameState) -> FrameSt
 
 
 def _changes_only_quality(chosen: ChosenEncoding, info: Info) -> bool:
-    """True if the source's bytes show the same image as the result.
+    """True if the result shows the same image as the source's bytes, in the same format.
 
-    False if the source has an Exif orientation: browsers apply it, other clients may ignore it.
+    False if the source has an Exif orientation: browsers apply it, but other clients may ignore it.
     """
     return chosen.encoding.format is info.format and chosen.frames == info.frames and info.orientation == 1

@@ -14,7 +14,7 @@ _HALF = Fraction(1, 2)
 
 
 def round_half_up(value: Fraction) -> int:
-    """The nearest whole number, ties toward positive infinity: 5/2 is 3, -5/2 is -2.
+    """The nearest whole number. A half is rounded up: 5/2 gives 3, -5/2 gives -2.
 
     Source: https://www.fastly.com/documentation/reference/io/crop
     """
@@ -23,7 +23,7 @@ def round_half_up(value: Fraction) -> int:
 
 
 def round_by(value: Fraction, rounding: Rounding) -> int:
-    """The value rounded by this rule; DOWN rounds toward negative infinity."""
+    """The value rounded by this rule. DOWN rounds toward negative infinity."""
     match rounding:
         case Rounding.NEAREST:
             return round_half_up(value)
@@ -34,12 +34,12 @@ def round_by(value: Fraction, rounding: Rounding) -> int:
 
 
 def round_side(value: Fraction, rounding: Rounding = Rounding.NEAREST) -> int:
-    """The rounded value, at least 1, so that no side is rounded to 0."""
+    """The length of a side as a whole number, at least 1."""
     return max(1, round_by(value, rounding))
 
 
 def round_start(value: Fraction, length: int, side: int) -> int:
-    """The pixel nearest to `value` at which a span of `length` px can begin inside a side of `side` px."""
+    """The first pixel of a span of `length` px, nearest to `value` but with the span inside a side of `side` px."""
     return max(0, min(round_half_up(value), side - length))
 
 
@@ -50,20 +50,20 @@ def outer_box(region: Region) -> Box:
 
 
 def ceil_px(side: Fraction) -> int:
-    """The number of pixels that a side covers, including a partly covered last one."""
+    """The number of pixels that a side covers, including a pixel that it covers partly."""
     return ceil(side)
 
 
 def round_half_even(value: Fraction) -> int:
-    """The nearest whole number, ties to even, like C's rint(), which libvips uses for some sizes."""
+    """The nearest whole number. A half is rounded to an even number, as in libvips for some sizes."""
     return round(value)
 
 
 def sqrt_below(value: Fraction) -> Fraction:
-    """A fraction just below the square root of the value: its square is at most `value`."""
+    """The square root of the value, rounded down to a fraction, so that its square is at most the value."""
     return Fraction(isqrt(floor(value * 2**64)), 2**32)
 
 
 def floor_side(value: Fraction) -> int:
-    """The largest whole number not above the value, at least 1, for a bound that rounding up would exceed."""
+    """The length of a side rounded down, at least 1. It is for limits that rounding up would exceed."""
     return max(1, floor(value))

@@ -1,7 +1,7 @@
-"""Decoding a JPEG or a WebP at 1/8, 1/4 or 1/2 of its size, which is much cheaper; an SVG is drawn at any size.
+"""Chooses the scale at which a source is decoded: a JPEG or WebP at 1/8, 1/4, 1/2 or 1, an SVG at any scale.
 
-A smaller scale is used only if the decoded frame is large enough compared with the result, and only with kernels that
-lose no quality.
+Decoding at a smaller scale is much cheaper. It is used only if the decoded frame is still large enough for the result,
+and only with kernels that lose no quality.
 Source: https://www.fastly.com/documentation/reference/io/resize-filter and docs/decisions/0151
 """
 
@@ -32,14 +32,20 @@ _MAX_SHIFT = Fraction(1, 20)
 
 @dataclass(frozen=True, slots=True)
 class DecodePlan:
-    """The scale to decode the first source at, and the ops for the decoded frame, which replace the recipe's ops."""
+    """The scale at which the first source is decoded, and the ops for the decoded frame.
+
+    These ops replace the ops of the recipe.
+    """
 
     scale: Fraction
     ops: tuple[AnyOp, ...]
 
 
 def decode_plan(recipe: Recipe, info: Info) -> DecodePlan:
-    """The cheapest way to decode the source for the recipe. The result shows exactly the same part of the source."""
+    """The cheapest way to decode the first source for the recipe.
+
+    The result shows exactly the same part of the source as with full decoding.
+    """
     full_scale = DecodePlan(Fraction(1), recipe.ops)
     if info.format is Format.SVG:
         return _drawing_plan(recipe, info)
@@ -60,7 +66,7 @@ def decode_plan(recipe: Recipe, info: Info) -> DecodePlan:
 
 
 def _drawing_plan(recipe: Recipe, info: Info) -> DecodePlan:
-    """The way to draw an SVG so that the first Scale has nothing left to do, or as little as possible."""
+    """The plan for drawing an SVG at a scale at which the first Scale changes nothing, or as little as possible."""
     match _split_first_extract(recipe.ops, info.size):
         case box, [Scale(size, kernel) as to, *rest]:
             window = to.window_of(box.size).moved(Fraction(box.left), Fraction(box.top))
@@ -76,10 +82,10 @@ def _drawing_plan(recipe: Recipe, info: Info) -> DecodePlan:
 
 
 def _min_oversampling(source: Format, encoding: Encoding) -> Fraction:
-    """The least number of decoded pixels for each pixel of the result, along each axis.
+    """The least number of decoded pixels for each pixel of the result, along an axis.
 
-    A JPEG decoded at 1.25 times the result loses half a point of SSIMULACRA2 if it is encoded with quality 80, but
-    three points if it is encoded without loss (docs/decisions/0151).
+    A JPEG decoded at 1.25 times the result loses half a point of SSIMULACRA2 if the result has quality 80, but three
+    points if the result is lossless (docs/decisions/0151).
     """
     if source is Format.WEBP:
         return Fraction(2)
@@ -88,10 +94,10 @@ def _min_oversampling(source: Format, encoding: Encoding) -> Fraction:
 
 
 def _keeps_colors_in_place(info: Info, window: Region, size: Size) -> bool:
-    """False if the colors of a WebP that is scaled by libwebp would be off by more than _MAX_SHIFT of the result.
+    """True if scaling a WebP during decoding shifts its colors by at most _MAX_SHIFT pixels of the result.
 
-    In a lossy WebP, color samples are two pixels wide and high. Those of an odd side extend one pixel beyond the image,
-    and libwebp scales them to the result's side as if they did not.
+    A color sample of a lossy WebP is two pixels wide and high. On an odd side, the last sample extends one pixel beyond
+    the image, but libwebp scales as if it did not, which shifts the colors.
     """
     if info.format is not Format.WEBP or info.lossless:
         return True
@@ -101,7 +107,10 @@ def _keeps_colors_in_place(info: Info, window: Region, size: Size) -> bool:
 
 
 def decoded_size(info: Info, scale: Fraction) -> Size:
-    """The size of the upright frame decoded at the scale: a JPEG's sides are rounded up, others to the nearest."""
+    """The size of the upright frame if it is decoded at this scale.
+
+    The sides of a JPEG are rounded up, those of other formats to the nearest pixel.
+    """
     width, height = info.size.width * scale, info.size.height * scale
     if info.format is Format.JPEG:
         return Size(ceil_px(width), ceil_px(height))
@@ -111,7 +120,7 @@ def decoded_size(info: Info, scale: Fraction) -> Size:
 
 
 def _split_first_extract(ops: tuple[AnyOp, ...], frame: Size) -> tuple[Box, list[AnyOp]]:
-    """The box of the first op if it is an Extract, else the whole frame; and the remaining ops."""
+    """The box of the first op if that is an Extract, else of the whole frame; and the remaining ops."""
     match ops:
         case (Extract(box), *rest):
             return box, rest
@@ -120,11 +129,11 @@ def _split_first_extract(ops: tuple[AnyOp, ...], frame: Size) -> tuple[Box, list
 
 
 def _decoded_window(window: Region, info: Info, scale: Fraction) -> Region:
-    """The window in pixels of the decoded frame.
+    """The window in pixels of the decoded frame, for a window in pixels of the upright source.
 
     A WebP is scaled as a whole to a rounded size. A JPEG is scaled by the exact factor from the top left corner of the
-    stored image, and the last pixel of a row or column may be partly outside it. If the upright frame is mirrored, that
-    excess is at its left or top.
+    stored image, so that its last row and column may be partly outside the image. If the upright frame is mirrored,
+    that excess is at its left or top.
     """
     frame = decoded_size(info, scale)
     if info.format is not Format.JPEG:

@@ -1,4 +1,4 @@
-"""The position of a window by the content of the image, or the reason why the content decides nothing."""
+"""Finds the position of a window by the content of the image, or the reason why the content gives none."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SAME_SHAPE_FACTOR = Fraction(102, 100)
 def content_placement(
     width: Fraction, height: Fraction, frame: Size, view: View | None, findings: Findings
 ) -> SmartPlacement | str:
-    """The position of a window of width by height px in the frame, from the source's analysis.
+    """The position of a window of width by height px in the frame, by the analysis of the source.
 
-    If the analysis gives no position, the result is the reason as text. A window with an aspect ratio within 2 % of the
-    frame's is not placed.
+    If the content gives no position, the result is the reason as text. One reason is that the aspect ratio of the
+    window is within 2 % of the frame's.
     """
     if findings.analysis is None:
         return findings.no_analysis_reason

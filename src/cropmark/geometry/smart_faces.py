@@ -1,4 +1,4 @@
-"""The source's faces in the coordinates of a frame, and the weight of each for placing a window."""
+"""Converts the faces of the source to coordinates of a frame, and weights them for placing a window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ EYE_LINE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class WeightedFace:
-    """A face's box in shares of the frame's sides, which may extend outside, and its weight, 0 to 1."""
+    """The box of a face in shares of the frame's sides, and the weight of the face, 0 to 1.
+
+    The box may extend outside the frame.
+    """
 
     left: float
     top: float
@@ -33,7 +36,7 @@ class WeightedFace:
 
 
 def weighted_faces(analysis: Analysis, view: View) -> tuple[WeightedFace, ...]:
-    """The faces visible in the frame, highest weight first, at most MAX_FACES."""
+    """The faces that the frame shows, those with the highest weight first, at most MAX_FACES."""
     short_side = min(view.frame.width, view.frame.height) / view.frame.height
     across, down = frame_axes(view)
     in_frame = (FaceInFrame(face, across, down, short_side) for face in analysis.faces)
@@ -44,7 +47,7 @@ def weighted_faces(analysis: Analysis, view: View) -> tuple[WeightedFace, ...]:
 
 
 class FaceInFrame:
-    """A face of the source, in shares of the frame's sides."""
+    """A face of the source in shares of the frame's sides, with functions for its weight."""
 
     def __init__(self, face: Face, across: SourceAxis, down: SourceAxis, short_side: float) -> None:
         x, y = (face.left, face.width), (face.top, face.height)
@@ -70,16 +73,16 @@ class FaceInFrame:
         return self.face.score >= MIN_SCORE and inside >= MIN_VISIBLE * whole
 
     def size_weight(self, tallest: float) -> float:
-        """The weight for the size relative to the tallest face: a small one is probably a passer-by."""
+        """The weight by size relative to the tallest face. A small face is probably a passer-by's."""
         return self.height / tallest
 
     def subject_weight(self, subject: SaliencyMap) -> float:
-        """The weight for the face's size relative to the frame or for its saliency, whichever is larger."""
+        """The weight by the size of the face in the frame or by its saliency, whichever is larger."""
         return max(min(1.0, self.height / LARGE_FACE) ** 2, _max_value_under(self.face, subject) / 255)
 
 
 def _length_inside(start: float, end: float) -> float:
-    """The length of the part of a span between 0 and 1."""
+    """The length of the part of a span that is between 0 and 1."""
     return max(0.0, min(end, 1.0) - max(start, 0.0))
 
 
@@ -90,6 +93,9 @@ def _max_value_under(face: Face, saliency: SaliencyMap) -> int:
 
 
 def _cells(start: float, length: float, cells: int) -> tuple[int, int]:
-    """The indexes of the first and after the last cell that a span touches; `start` and `length` are shares."""
+    """The range of cells that a span touches: the index of the first, and the index after the last.
+
+    `start` and `length` of the span are shares of the side.
+    """
     first = min(max(int(start * cells), 0), cells - 1)
     return first, max(first + 1, min(math.ceil((start + length) * cells), cells))

@@ -1,4 +1,4 @@
-"""The source's saliency along one axis of a frame."""
+"""Computes the saliency of the source along one axis of a frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIN_CONTRAST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class SourceAxis:
-    """The source's extent along an axis of a frame: its start and length in shares of the frame's side.
+    """The position of the source along an axis of a frame: its start and length in shares of the frame's side.
 
     `reversed` is True if the frame shows the source mirrored along this axis.
     """
@@ -37,13 +37,13 @@ class SourceAxis:
     """True if the axis is the source's vertical axis."""
 
     def to_frame(self, start: float, length: float) -> tuple[float, float]:
-        """The start and end, in shares of the frame's side, of a span in shares of the source's side."""
+        """The start and end of a span in shares of the frame's side, for a span in shares of the source's side."""
         first = 1 - start - length if self.reversed else start
         return self.start + first * self.length, self.start + (first + length) * self.length
 
 
 def frame_axes(view: View) -> tuple[SourceAxis, SourceAxis]:
-    """The source's extent along the frame's horizontal and vertical axis."""
+    """The position of the source along the horizontal and along the vertical axis of the frame."""
     source = view.to_frame(UNIT)
     width, height = view.frame.width, view.frame.height
     mirrored_x, mirrored_y = mirrored_axes(view.orientation)
@@ -56,7 +56,7 @@ def frame_axes(view: View) -> tuple[SourceAxis, SourceAxis]:
 
 @dataclass(frozen=True, slots=True)
 class SaliencyProfile:
-    """The distribution of saliency along an axis: CELLS cells of equal length with sum 1."""
+    """The distribution of saliency along an axis, as CELLS cells of equal length with a sum of 1."""
 
     cells: tuple[float, ...]
     certainty: float
@@ -67,27 +67,27 @@ class SaliencyProfile:
         return (max(self.cells) - min(self.cells)) * CELLS < MIN_CONTRAST
 
     def sums(self) -> list[float]:
-        """The sum of the cells before each cell, and at the end the sum of all."""
+        """The running sums of the cells: CELLS + 1 numbers from 0 to 1."""
         return [0.0, *accumulate(self.cells)]
 
     def moments(self) -> list[float]:
-        """Like sums(), with each cell multiplied by the position of its center, 0 to 1.
+        """The running sums of each cell times the position of its center, 0 to 1.
 
-        A moment divided by a sum is a center of mass.
+        The difference of two moments, divided by the difference of the two sums, is a center of mass.
         """
         return [0.0, *accumulate(cell * (i + 0.5) / CELLS for i, cell in enumerate(self.cells))]
 
     def densities(self) -> list[float]:
-        """The density of saliency at the CELLS + 1 borders of the cells: between two cells, the mean of both.
+        """The density of saliency at the CELLS + 1 borders of cells; between two cells, the mean of both.
 
-        If the saliency is distributed evenly, each density is 1.
+        With evenly distributed saliency, each density is 1.
         """
         cells = self.cells
         between = [(one + two) * CELLS / 2 for one, two in pairwise(cells)]
         return [cells[0] * CELLS, *between, cells[-1] * CELLS]
 
     def weighted_to_top(self) -> SaliencyProfile:
-        """A vertical profile in which the top of the content counts more than its bottom."""
+        """This vertical profile with more weight at the top of the content and less at its bottom."""
         weighted = [
             cell * (1 + TOP_WEIGHT * (1 - 2 * before - cell))
             for cell, before in zip(self.cells, self.sums(), strict=False)
@@ -97,10 +97,10 @@ class SaliencyProfile:
 
 
 def saliency_profile(analysis: Analysis, along: SourceAxis, other: SourceAxis) -> SaliencyProfile | None:
-    """The profile along the axis `along`: the weighted mean of the subject map and the residual map.
+    """The saliency profile along the axis `along`: the weighted mean of the subject map and the residual map.
 
-    The weight of the subject map is the difference between its highest and lowest value: a map that is high everywhere
-    shows as little as one that is low everywhere. None if both maps are zero inside the frame.
+    The weight of the subject map is the difference between its highest and its lowest value, because a map that is high
+    everywhere shows as little as a map that is low everywhere. None if both maps are zero inside the frame.
     """
     slices = _slices_inside(analysis.subject, along, other)
     values = b"".join(cells for _, _, cells in slices)
@@ -132,7 +132,10 @@ def _slices_inside(grid: SaliencyMap, along: SourceAxis, other: SourceAxis) -> l
 
 
 def _profile_cells(slices: list[tuple[float, float, bytes]]) -> tuple[float, ...] | None:
-    """The norms of the slices' values, distributed over the cells of a profile with sum 1; None if all are 0."""
+    """The cells of a profile from the slices of a map; None if all values are 0.
+
+    The norm of each slice is distributed over the cells that the slice covers. The sum of the cells is 1.
+    """
     cells = [0.0] * CELLS
     for start, end, values in slices:
         density = math.sqrt(sum([SQUARES[value] for value in values])) / (end - start)

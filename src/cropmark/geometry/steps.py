@@ -73,7 +73,10 @@ _MAX_RADIUS = Fraction(1000)
 
 @dataclass(frozen=True, slots=True)
 class ResolveContext:
-    """The inputs of resolve() that a Step may read in addition to the frame state; `info` is the first of `infos`."""
+    """The inputs of resolve() that a Step may read in addition to the frame state.
+
+    `info` is the header of the first source, which is infos[0].
+    """
 
     plan: Plan
     info: Info
@@ -82,10 +85,10 @@ class ResolveContext:
 
 
 def apply_step(step: AnyStep, state: FrameState, context: ResolveContext) -> FrameState | Need | OriginalBytes:
-    """The frame state after the step.
+    """The frame state after the step; or a Need, or OriginalBytes.
 
-    A Need if the step depends on a border that is not in the Findings; OriginalBytes if the original is sent instead.
-    Raises EmptyResult, CropOutOfBounds, OutputTooLarge.
+    The result is a Need if the step depends on a border that the Findings do not contain. It is OriginalBytes if the
+    original is sent instead. Raises EmptyResult, CropOutOfBounds, OutputTooLarge.
     """
     if matches_any(step.skipped_for, context.info):
         text = step.warning_if_skipped
@@ -155,9 +158,9 @@ def _crop(crop: Crop, state: FrameState, context: ResolveContext) -> FrameState 
 
 
 def _place_by_content(crop: Crop, state: FrameState, context: ResolveContext) -> tuple[Crop, FrameState]:
-    """The crop at the position that the content suggests, and the state that records how it was placed.
+    """The crop at the position that the content gives, and the state with the reason for that position.
 
-    If the content decides nothing, the position of the crop does not change.
+    If the content gives no position, the crop is unchanged.
     """
     size = shape_size(crop.shape, state.frame, crop.rounding)
     width, height = Fraction(size.width), Fraction(size.height)
@@ -174,7 +177,10 @@ def _place_by_content(crop: Crop, state: FrameState, context: ResolveContext) ->
 
 
 def _resize(step: Resize, state: FrameState, context: ResolveContext) -> FrameState:
-    """The state after scaling to a size within the side limit, so that no later Step gets an oversized frame."""
+    """The state after a resize, scaled down to the limit of a result's side.
+
+    So no later Step gets a larger frame.
+    """
     frame, requested = state.frame, requested_size(step, state.frame)
     match step.fit:
         case Fit.STRETCH:
@@ -204,7 +210,7 @@ def _cover(step: Resize, state: FrameState, context: ResolveContext) -> FrameSta
 def _cover_window(
     step: Resize, width: Fraction, height: Fraction, state: FrameState, context: ResolveContext
 ) -> tuple[Region, FrameState]:
-    """The window of the frame that a covering resize shows, and the state that records how it was placed."""
+    """The window of the frame that a covering resize shows, and the state with the reason for its position."""
     frame = state.frame
     match step.focus:
         case None:
@@ -237,7 +243,10 @@ def _canvas(step: Canvas, state: FrameState) -> FrameState:
 
 
 def _extract_or_embed(box: Box, color: Color, state: FrameState) -> FrameState:
-    """The state after changing the frame to a box in its coordinates; `color` fills the part outside the frame."""
+    """The state after the frame is cropped or extended to the box, which is in coordinates of the frame.
+
+    `color` fills the part of the box outside the frame.
+    """
     if box.within(state.frame):
         return state.apply(Extract(box))
     # A frame far outside the box is moved to just outside it: libvips accepts no coordinates above ten million.
@@ -250,7 +259,10 @@ def _extract_or_embed(box: Box, color: Color, state: FrameState) -> FrameState:
 
 
 def _radius_px(radius: Length, frame: Size, min_px: Fraction = Fraction(0), max_px: Fraction = _MAX_RADIUS) -> Fraction:
-    """The radius in pixels. Only a share is clamped, because the dialect has rejected pixels outside the bounds."""
+    """The radius in pixels. A Share is clamped to the bounds.
+
+    A radius in pixels is not clamped, because the dialect has checked it.
+    """
     length = radius.of(min(frame.width, frame.height))
     return max(min_px, min(length, max_px)) if isinstance(radius, Share) else length
 
@@ -259,10 +271,11 @@ def _radius_px(radius: Length, frame: Size, min_px: Fraction = Fraction(0), max_
 
 
 def _overlay(step: Overlay, state: FrameState, context: ResolveContext) -> FrameState:
-    """The state with the overlay drawn.
+    """The state with the overlay drawn on the frame, or with a warning if the overlay is left out.
 
-    If the overlay's source could not be fetched or decoded, the overlay is skipped: a warning was added before. If the
-    source is rejected, a warning is added here. Raises SourceUnusable or SourceTooLarge if the overlay is required.
+    It is left out if its source is rejected, or if it is completely outside the frame. An unavailable source has added
+    its warning earlier. If the overlay is required, an unavailable or rejected source raises SourceUnusable or
+    SourceTooLarge.
     """
     info = _source_info(step.source, context)
     if info is None:
@@ -303,7 +316,7 @@ def _source_info(index: int, context: ResolveContext) -> Info | None:
 
 
 def size_parameter(context: ResolveContext) -> str:
-    """The parameter that set the result's size, for messages; "source" if no Step changed it."""
+    """The name of the parameter that set the size of the result, for messages; "source" if no Step set it."""
     applied = (step for step in reversed(context.plan.steps) if not matches_any(step.skipped_for, context.info))
     return next((_parameter_name(step) for step in applied if isinstance(step, Resize | Pad | Canvas)), "source")
 

@@ -1,4 +1,4 @@
-"""Scaling a window with fractional edges: crop to the pixels that it touches, then resample exactly the window."""
+"""Scales a window with fractional edges: crops to the pixels that the window touches, then resamples the window."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cropmark.plan.steps import Filter
 
 
 def crop_and_scale(window: Region, size: Size, frame: Size, kernel: Filter) -> tuple[AnyOp, ...]:
-    """The ops that show the window, which is inside the frame, at `size`.
+    """The ops that crop the frame to the window, which is inside it, and scale the window to `size`.
 
-    A window that has `size` after rounding is cropped at the nearest whole pixel and not resampled.
+    If the rounded window already has this size, it is cropped at the nearest whole pixel and not resampled.
     """
     if size == Size(round_side(window.width), round_side(window.height)):
         left = round_start(window.left, size.width, frame.width)
@@ -24,7 +24,10 @@ def crop_and_scale(window: Region, size: Size, frame: Size, kernel: Filter) -> t
 
 
 def scale_window(window: Region, size: Size, kernel: Filter) -> tuple[AnyOp, ...]:
-    """The ops that resample exactly the window to `size`. The kernel sees no pixel that the window does not touch."""
+    """The ops that resample exactly the window to `size`.
+
+    Pixels that the window does not touch have no influence on the result.
+    """
     box = outer_box(window)
     inner = window.moved(Fraction(-box.left), Fraction(-box.top))
     is_whole = inner == Region.from_size(box.size)

@@ -1,4 +1,4 @@
-"""The View: the part of the upright source that a frame shows, to map findings in the source to the frame."""
+"""The View: the part of the upright source that a frame shows. It maps regions of the source to the frame."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cropmark.plan.steps import Orientation
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A frame that shows the region `shown` (in shares of the upright source), rotated to `orientation`.
+    """A frame that shows the region `shown` of the upright source, rotated by `orientation`.
 
-    `shown` may extend outside the source (below 0, above 1) if space was added around it.
+    `shown` is in shares of the source's sides. It may extend outside the source (below 0, above 1) if space was added.
     """
 
     frame: Size
@@ -23,7 +23,7 @@ class View:
     orientation: Orientation = Orientation.NONE
 
     def to_frame(self, region: Region) -> Region:
-        """The frame's region, in pixels, for a region in shares of the upright source; it may be outside the frame.
+        """The region in pixels of the frame, for a region in shares of the upright source. It may be outside the frame.
 
         In a 1000 px wide source cropped to its right half, a face from 3/4 to 1 of the width is at 250 to 500 px.
         """
@@ -32,7 +32,7 @@ class View:
         )
 
     def to_source(self, region: Region) -> Region:
-        """The region of the upright source, in shares, for a region of the frame in pixels."""
+        """The region in shares of the upright source, for a region in pixels of the frame."""
         shares = region.scaled(Fraction(1, self.frame.width), Fraction(1, self.frame.height))
         return (
             unrotate_region(shares, self.orientation)
@@ -41,7 +41,7 @@ class View:
         )
 
     def extracted(self, box: Box) -> View:
-        """The view after the frame is cropped to the box, or embedded if the box extends outside it."""
+        """The view after the frame is cropped to the box, or extended to a box that is partly outside the frame."""
         return self.resampled(Region.from_box(box), box.size)
 
     def rotated(self, orientation: Orientation) -> View:
@@ -52,7 +52,7 @@ class View:
         return replace(self, frame=frame)
 
     def resampled(self, region: Region, frame: Size) -> View:
-        """The view after the region, in pixels of the frame, is scaled to a new frame."""
+        """The view after a region, in pixels of the frame, is scaled to a new frame."""
         return replace(self, frame=frame, shown=self.to_source(region))
 
     def _of_shown(self, region: Region) -> Region:
@@ -62,9 +62,9 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class SmartPlacement:
-    """The position of a window found by the content of the image: its corner in unrounded pixels of the frame.
+    """The position of a window that was placed by content: its top left corner, in unrounded pixels of the frame.
 
-    `decided_by` is one of faces, subject, residual.
+    `decided_by` is `faces`, `subject` or `residual`.
     """
 
     left: Fraction
