@@ -2,7 +2,7 @@
 
 explain.py     the Explanation of a request, without rendering it
 words.py       Ops, encodings and reasons in plain words
-parameters.py  the reading of each parameter: understood, ignored, refused or its default
+parameters.py  the result of reading each parameter: understood, ignored, refused or its default
 """
 
 from cropmark.explanation.explain import (

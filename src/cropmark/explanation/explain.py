@@ -1,4 +1,4 @@
-"""Explains a request without rendering it: its Order, and with the source at hand its Recipe, cache key and cost."""
+"""Explains a request without rendering it: its Order, and with its sources also its Recipe, cache key and cost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ PICTURE: Final = Size(264, 176)
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The interpretation of a request; the fields from `infos` on need the headers of its sources."""
+    """The explanation of a request: its Order, Recipe, cache key and cost.
+
+    The fields from `infos` on are set only if the headers of the sources are known.
+    """
 
     dialect: str
     query: str
@@ -81,7 +84,10 @@ class Explanation:
 def explain_request(
     dialect: Dialect, request: ImageRequest, adapted: Callable[[Order], Order] | None = None
 ) -> Explanation:
-    """The explanation of a request from its text alone. `adapted` returns an Order with the settings of the site."""
+    """The explanation of a request from its text alone, without its sources.
+
+    `adapted` applies the settings of the site to an Order.
+    """
     try:
         order = dialect.order(request)
     except Problem as problem:
@@ -93,7 +99,7 @@ def explain_request(
 
 
 async def with_sources(first: Explanation, source: Source, renderers: Renderers, pipeline: Pipeline) -> Explanation:
-    """The explanation of a request's text, completed with the headers of the sources that its Order names.
+    """The explanation `first`, completed with facts from the headers of the sources.
 
     If the Recipe depends on pixels, `resolved` is a Need.
     """
@@ -124,9 +130,9 @@ async def with_sources(first: Explanation, source: Source, renderers: Renderers,
 
 
 def step_counts(explanation: Explanation) -> tuple[int | None, ...]:
-    """For each Op of the Recipe, the number of the Plan's Steps after which the frame is the one after this Op.
+    """For each Op of the Recipe, the number of Steps after which the frame is the same as after this Op.
 
-    None if the frame between two Ops of one Step has no number. Empty without a Recipe.
+    None for an Op that is not the last Op of its Step. Without a Recipe, the tuple is empty.
     """
     resolved, plan = explanation.resolved, explanation.order.plan if explanation.order else None
     if plan is None or not isinstance(resolved, Recipe):
@@ -143,7 +149,7 @@ def step_counts(explanation: Explanation) -> tuple[int | None, ...]:
 
 
 def frame_order(order: Order, count: int) -> Order:
-    """An Order for a small picture of the frame after the Plan's first `count` Steps; with 0, of the source.
+    """An Order for a small picture of the frame after the first `count` Steps of the Plan; with 0, of the source.
 
     Raises NotFound if the Plan has fewer Steps.
     """
@@ -158,10 +164,10 @@ def frame_order(order: Order, count: int) -> Order:
 
 
 async def draw_analysis(first: Explanation, source: Source, renderers: Renderers, pipeline: Pipeline) -> bytes:
-    """A PNG of the source with its faces and saliency map, and the window of the request's crop.
+    """A PNG of the source on which its faces, its saliency map and the window of the request's crop are drawn.
 
-    `first` is the explanation of the request's text. Raises the request's own Problem, and Unprocessable if the source
-    was not analyzed.
+    `first` is the explanation of the request's text. Raises the Problem of the request if it has one, and Unprocessable
+    if the source was not analyzed.
     """
     explanation = await with_sources(first, source, renderers, pipeline)
     if explanation.problem is not None:
@@ -188,7 +194,10 @@ def _other_media_type(opened: OpenSource | None, order: Order) -> str | None:
 
 
 def _crop_window(resolved: Resolved | None) -> Box | None:
-    """The window of the upright source after the first crops of the Recipe; None if its first Op is not a crop."""
+    """The window of the upright source that remains after the crops at the start of the Recipe.
+
+    None if the first Op is not a crop.
+    """
     ops = resolved.ops if isinstance(resolved, Recipe) else ()
     window: Box | None = None
     for op in takewhile(lambda op: isinstance(op, Extract), ops):
@@ -210,7 +219,7 @@ async def _open_source(source: Source, ref: SourceRef, optional: bool, stack: Ex
 
 
 def to_json(value: Any) -> Any:
-    """A frozen value as JSON: a dataclass becomes an object with its class name as `type`."""
+    """A frozen value as JSON. A dataclass becomes an object, with the name of its class as `type`."""
     match value:
         case None | bool() | int() | str() | float():
             return value
@@ -231,7 +240,7 @@ def to_json(value: Any) -> Any:
 
 
 def summarize(value: Any) -> str:
-    """A frozen value as one line of text; fields with their default value are left out."""
+    """A frozen value as one line of text, without fields that have their default value."""
     match value:
         case Pixels() | Share() | Ratio() | Color() | Offset() | Align():
             return _measure(value)
@@ -273,7 +282,7 @@ def _measure(value: Pixels | Share | Ratio | Color | Offset | Align) -> str:
 
 
 def _changed_fields(value: Any) -> Iterator[str]:
-    """Yields `name=value` for each field that differs from its default; only `value` if the class has one field."""
+    """Yield `name=value` for each field that differs from its default; only `value` if the class has one field."""
     is_only_field = len(fields(value)) == 1
     for field in fields(value):
         content = getattr(value, field.name)

@@ -1,4 +1,4 @@
-"""The reading of each parameter of a request: understood, changed, ignored, refused, unknown, or its default."""
+"""The result of reading each parameter of a request: understood, changed, ignored, refused, unknown, or its default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cropmark.model.problems import Problem
 
 
 class Reading(Enum):
-    """The result of the dialect's reading of a parameter."""
+    """The result of reading a parameter."""
 
     UNDERSTOOD = "understood"
     CHANGED = "understood, changed"
@@ -25,7 +25,7 @@ class Reading(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ParameterReading:
-    """A parameter with its text in the request, or with its default."""
+    """A parameter with its text in the request, or with its default, and the result of reading it."""
 
     name: str
     text: str
@@ -36,7 +36,7 @@ class ParameterReading:
 
 
 def parameter_readings(explanation: Explanation, request: ImageRequest) -> tuple[ParameterReading, ...]:
-    """The parameters in the order of the request, then the dialect's parameters that it leaves out, with defaults."""
+    """The parameters of the request in order, then the dialect's other parameters with their defaults."""
     docs = {doc.name: doc for doc in registry.entry(explanation.dialect).cls.params}
     texts = _texts(request)
     given = tuple(_given(name, text, docs.get(name), explanation) for name, text in texts.items())
@@ -71,7 +71,7 @@ def _given(name: str, text: str, doc: ParameterDoc | None, explanation: Explanat
 
 
 def _notes(name: str, explanation: Explanation) -> Iterator[str]:
-    """The warnings and hints about this parameter."""
+    """The texts of the warnings and hints about this parameter."""
     if explanation.order is None:
         return
     warnings = (*explanation.order.warnings, *explanation.order.hints)

@@ -1,4 +1,4 @@
-"""A resolved request in plain words, without the names of our own types: operations, encodings, and reasons."""
+"""Describes a resolved request in plain words: operations, encodings and reasons, without the names of our types."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StepInWords:
-    """One operation on an image of size `before`, with the size of its result."""
+    """An operation on the image, with the size of the image before and after it."""
 
     op: AnyOp
     before: Size
@@ -70,7 +70,7 @@ class StepInWords:
 
 
 def steps_in_words(resolved: Resolved | None, infos: tuple[Info | None, ...]) -> Iterator[StepInWords]:
-    """Yields the operations on the first source in order, each with the size before and after it."""
+    """Yield the operations on the first source in order, each with the size before and after it."""
     if not isinstance(resolved, Recipe | Need) or not infos or infos[0] is None:
         return
     frame = infos[0].size
@@ -81,7 +81,7 @@ def steps_in_words(resolved: Resolved | None, infos: tuple[Info | None, ...]) ->
 
 
 def describe_op(op: AnyOp, frame: Size) -> str:
-    """The operation on an image of this size as a sentence without a full stop."""
+    """The operation in words, for an image of this size: a sentence without a full stop."""
     match op:
         case Extract(box):
             right, bottom = frame.width - box.right, frame.height - box.bottom
@@ -114,7 +114,10 @@ def describe_op(op: AnyOp, frame: Size) -> str:
 
 
 def describe_encoding(encoding: Encoding) -> str:
-    """The format and its options: `WebP, quality 85`, `progressive JPEG, quality 70`, `PNG with a palette`."""
+    """The format and its options in words.
+
+    Examples: `WebP, quality 85`, `progressive JPEG, quality 70`, `PNG with a palette`.
+    """
     name = {"webp": "WebP", "tiff": "TIFF"}.get(encoding.format.value, encoding.format.value.upper())
     text = "progressive " * encoding.progressive + "lossless " * encoding.lossless + name
     text += " with a palette" * encoding.palette
@@ -123,7 +126,7 @@ def describe_encoding(encoding: Encoding) -> str:
 
 
 def describe_choice(order: Order, resolved: Resolved | None) -> str:
-    """The reason for the format of the result, or for sending the original."""
+    """The reason in words for the format of the result, or for sending the original."""
     match resolved:
         case OriginalBytes(reason):
             return f"the original is sent unchanged: {_REASONS[reason]}"
@@ -136,7 +139,10 @@ def describe_choice(order: Order, resolved: Resolved | None) -> str:
 
 
 def describe_focus(focus: str) -> str:
-    """The placement of a smart crop in words; `focus` is `faces`, `subject`, `residual`, or `center` with its cause."""
+    """The placement of a smart crop in words.
+
+    `focus` is `faces`, `subject` or `residual`, or it is `center` or `position` with the cause.
+    """
     known = {
         "faces": "placed around faces",
         "subject": "placed around the main subject",
@@ -146,7 +152,7 @@ def describe_focus(focus: str) -> str:
 
 
 def without_type_names(sentence: str) -> str:
-    """A sentence of a translation with words in place of the names of our types at its start.
+    """The sentence of a translation with plain words in place of the name of a type at its start.
 
     `Crop.overflow: outside the image it is refused` becomes `crop, overflow: …`.
     """

@@ -1,1 +1,1 @@
-"""Template tags for Jinja and Django. Each needs its framework, which the site has installed."""
+"""Template tags for Jinja and Django. The site must have installed the framework."""

@@ -1,4 +1,4 @@
-"""Builds the URLs of a site's images for template tags, from the site's URL, its dialect and a signing key."""
+"""Builds the URLs of a site's images for template tags, and signs them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _PATH_SAFE = "/:,;@!$*()-._~"
 
 @dataclass(frozen=True, slots=True)
 class ImageUrls:
-    """Builds the URLs of images.
+    """Builds the URLs of the images of one site.
 
-    `base` is the URL of a site on the image server, such as `https://img.example/fastly`. Parameters are those of the
-    dialect; an underscore in a name becomes a hyphen, so `bg_color` is `bg-color`. For `key`, `expires` and `key_id`,
-    see sign().
+    `base` is the URL of the site on the image server, such as `https://img.example/fastly`. The methods take parameters
+    of the dialect. An underscore in a parameter's name becomes a hyphen, so `bg_color` is `bg-color`. `key`, `expires`
+    and `key_id` are passed to sign().
     """
 
     base: str
@@ -27,12 +27,12 @@ class ImageUrls:
     key_id: str | None = None
 
     def url(self, path: str, **parameters: object) -> str:
-        """The URL of an image: `url("summer/beach.jpg", width=300)`."""
+        """The URL of an image, such as that of `url("summer/beach.jpg", width=300)`."""
         url = self._unsigned(path, parameters)
         return url if self.key is None else sign(url, self.key, expires=self.expires, key_id=self.key_id)
 
     def srcset(self, path: str, widths: Iterable[int] = WIDTHS, **parameters: object) -> str:
-        """The value of a srcset attribute with these widths."""
+        """The value of a srcset attribute: a URL for each of the widths."""
         return srcset(
             self._unsigned(path, parameters),
             widths,
@@ -45,9 +45,9 @@ class ImageUrls:
     def attributes(
         self, path: str, alt: str, *, sizes: str = "100vw", widths: Iterable[int] = WIDTHS, **parameters: object
     ) -> dict[str, str]:
-        """The attributes of an img element with which the browser loads the width that it needs.
+        """The attributes of an img element: src, srcset, sizes and alt. The browser chooses a width from `srcset`.
 
-        `src` is for old browsers, which do not read `srcset`.
+        `src` is for old browsers that do not read `srcset`.
         """
         ordered = sorted(set(widths))
         middle = {WIDTH_PARAMETERS[self.dialect]: ordered[len(ordered) // 2]} if ordered else {}
@@ -65,7 +65,7 @@ class ImageUrls:
 
 
 def read_widths(value: object) -> tuple[int, ...]:
-    """The widths that a template gives as numbers, or as a text such as `320,640`. Raises ValueError."""
+    """The widths that a template gives: numbers, or a text such as `320,640`. Raises ValueError."""
     if isinstance(value, str):
         return tuple(int(word) for word in value.replace(",", " ").split())
     if isinstance(value, int):

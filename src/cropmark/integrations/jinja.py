@@ -17,7 +17,7 @@ from cropmark.links import WIDTHS
 
 
 def install(environment: Environment, urls: ImageUrls) -> None:
-    """Add `image_url`, `image_srcset` and `image_tag` to the environment's globals."""
+    """Add the functions `image_url`, `image_srcset` and `image_tag` to the globals of the environment."""
 
     def image_srcset(path: str, widths: object = WIDTHS, **parameters: object) -> str:
         return urls.srcset(path, read_widths(widths), **parameters)

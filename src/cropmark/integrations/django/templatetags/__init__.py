@@ -1,1 +1,1 @@
-"""Template libraries of the app."""
+"""The template libraries of the Django app."""

@@ -1,4 +1,4 @@
-"""Template tags.
+"""Template tags for Django: the URL, the srcset and the img element of an image.
 
 {% load cropmark %}
 {% image_url "beach.jpg" width=300 %}
@@ -18,7 +18,7 @@ from cropmark.links import WIDTHS
 
 
 def image_urls() -> ImageUrls:
-    """The value of the setting CROPMARK. Raises ImproperlyConfigured."""
+    """The ImageUrls that the Django setting CROPMARK describes. Raises ImproperlyConfigured."""
     try:
         return ImageUrls(**settings.CROPMARK)
     except (AttributeError, TypeError) as error:
@@ -28,17 +28,17 @@ def image_urls() -> ImageUrls:
 
 
 def image_url(path: str, **parameters: object) -> str:
-    """The URL of an image."""
+    """The URL of an image, with these parameters of the dialect."""
     return image_urls().url(path, **parameters)
 
 
 def image_srcset(path: str, widths: object = WIDTHS, **parameters: object) -> str:
-    """The value of a srcset attribute."""
+    """The value of a srcset attribute: a URL for each of the widths."""
     return image_urls().srcset(path, read_widths(widths), **parameters)
 
 
 def image_tag(path: str, alt: str, sizes: str = "100vw", widths: object = WIDTHS, **parameters: object) -> str:
-    """An img element that loads the width it needs."""
+    """An img element with a srcset, from which the browser chooses the width that it needs."""
     found = image_urls().attributes(path, alt, sizes=sizes, widths=read_widths(widths), **parameters)
     return str(format_html("<img{}>", format_html_join("", ' {}="{}"', found.items())))
 
