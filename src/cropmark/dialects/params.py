@@ -34,7 +34,7 @@ class Parameter(Generic[T_co]):
     ignores_unknown: bool = False
     """True if an unknown word is ignored with a warning, even by a strict parse_params()."""
     is_modifier: bool = False
-    """True if the parameter changes no image alone: it modifies the effect of another one, or selects the asset."""
+    """True if the parameter alone changes no image: it modifies another parameter, or selects the asset."""
 
     @property
     def name(self) -> str:

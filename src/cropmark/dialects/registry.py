@@ -58,7 +58,7 @@ class DialectEntry:
     header_params: tuple[tuple[str, tuple[ParameterDoc, ...]], ...] = ()
     """Request headers that hold a query string, each with its parameters."""
     query_path: str = "image"
-    """The path of a request of which the command line or the Python API receives the query only."""
+    """The path that the command line and the Python API assume for a request if they receive only its query."""
     requests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The endpoints that render an image, each with the parameters that change it; empty without endpoints."""
     is_endpoint: bool = False

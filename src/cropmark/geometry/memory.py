@@ -73,8 +73,8 @@ MAX_SAMPLED_PNG = 16_000_000
 """The most pixels of a frame that the engine samples to choose the settings of a PNG. A larger frame is encoded as a
 photograph, row by row."""
 _FEW_COLORS = _PerPixel(11, 12)
-"""Added for writing a PNG or GIF with a limit of bytes as a whole, which counts the colors of the frame and maps them
-to a palette."""
+"""Added for a PNG or GIF with a limit of bytes, if the colors of its frame are counted and mapped to a palette as a
+whole."""
 _FEW_COLORS_GIF = _PerPixel(7, 8)
 """For a larger GIF with a limit of bytes: its frame, and copies of the file."""
 MAX_WHOLE_FEW_COLORS = 4_000_000

@@ -25,7 +25,7 @@ _SCALES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2))
 """Smallest first. libjpeg-turbo decodes other eighths without SIMD: 6/8 takes longer than the whole image."""
 _HIGH_QUALITY = 90
 _MAX_DRAWN = 12_000
-"""The longest side, in pixels, that an SVG is drawn at."""
+"""The longest side, in pixels, of a drawn SVG."""
 _MAX_SHIFT = Fraction(1, 20)
 """The largest error of a position, in pixels of the result."""
 

@@ -19,7 +19,7 @@ from cropmark.geometry.view import SmartPlacement, View
 COARSE_STEPS = 100
 """The number of equal steps at which positions are tried, in addition to those where a face begins or ends."""
 FINE_STEPS = 10_000
-"""A position is a whole number of these parts of the free length."""
+"""The number of equal parts of the free length. A position is a whole number of parts."""
 
 # Weights of the score. All saliency together scores 1. Tuned on annotated photos (benchmarks/SMART.md); a third more or
 # less of any of them changes no score by a point (docs/decisions/0074).

@@ -26,7 +26,7 @@ from cropmark.dialects.params import ParsedParams, StepParameter, single_steps
 from cropmark.plan.steps import AnyStep, Canvas, Edges, Filter, Fit, Overlay, Resize
 
 BEFORE_OVERLAY: Final[tuple[StepParameter[Any], ...]] = (params.SHARPEN, params.BLUR)
-"""The parameters of one Step each, in the order of execution, which is the writer's order too."""
+"""Parameters that describe one Step each, in the order of execution. The writer uses the same order."""
 
 _NOT_ON_GIF = "a GIF is not resized"
 

@@ -26,7 +26,8 @@ from cropmark.plan.steps import AnyStep, Fit, Overlay, Resize, TrimBorder
 
 BEFORE_OVERLAY: Final[tuple[StepParameter[Any], ...]] = (params.SHARPEN, params.BLUR)
 AFTER_OVERLAY: Final[tuple[StepParameter[Any], ...]] = (params.BW,)
-"""BEFORE_OVERLAY and AFTER_OVERLAY: parameters of one Step each, in the order of execution, also for the writer."""
+"""BEFORE_OVERLAY and AFTER_OVERLAY: parameters that describe one Step each, in the order of execution. The writer uses
+the same order."""
 
 _NOT_ON_GIF = "the border of a GIF is not removed"
 

@@ -17,7 +17,7 @@ from cropmark.plan.source import SourceFilter
 READS: Final = frozenset({Format.JPEG, Format.PNG, Format.GIF, Format.WEBP})
 
 SOURCE_FORMAT: Final = (EncodingChoice(lossless=TriState.AS_SOURCE),)
-"""The choices for a query without parameters of the output: the source's own format."""
+"""The encoding choices of a query that requests no encoding: the source's own format."""
 
 
 def output(query: KontentQuery, accept: str) -> Output:

@@ -102,7 +102,7 @@ MISSING_PARTNERS: Final[tuple[tuple[_Predicate, str, str], ...]] = (
     (lambda q: q.focal_point.named and not q.has_focal_point,
      "fp-x, fp-y, fp-z", "no effect without fit=crop&crop=focalpoint"),
 )
-"""Rows as in CONTRADICTIONS. If one applies, only its parameter is ignored, because another parameter is missing."""
+"""Rows as in CONTRADICTIONS. If the predicate applies, the parameter is ignored, because it needs another parameter."""
 # fmt: on
 
 
