@@ -204,7 +204,7 @@ NO_PICTURES: list[tuple[str, type[Problem], str]] = [
     ("data:image/png,abc",         BadRequest,       "a data URI in base64"),
     ("data:image/png;base64",      BadRequest,       "a data URI in base64"),
     ("photo.png",                  BadRequest,       "only base64"),
-    ("YWJjZ",                      BadRequest,       "whole groups"),
+    ("YWJjZ",                      BadRequest,       "complete base64"),
 ]
 # fmt: on
 

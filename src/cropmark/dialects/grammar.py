@@ -34,9 +34,11 @@ T = TypeVar("T")
 def check_bounds(raw: str) -> str:
     """The raw query, unchanged. Raises BadRequest for more than MAX_QUERY_CHARS characters or MAX_PAIRS parameters."""
     if len(raw) > MAX_QUERY_CHARS:
-        raise BadRequest(f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter one")
+        raise BadRequest(
+            f"the query has {len(raw)} characters, more than {MAX_QUERY_CHARS}", fix="write a shorter query"
+        )
     if raw.count("&") >= MAX_PAIRS:
-        raise BadRequest(f"the query has more than {MAX_PAIRS} parameters", fix="leave out those without effect")
+        raise BadRequest(f"the query has more than {MAX_PAIRS} parameters", fix="leave out parameters without effect")
     return raw
 
 
@@ -66,7 +68,7 @@ def split_items(parameter: str, text: str) -> tuple[str, ...]:
     Raises BadValue for more than MAX_ITEMS items.
     """
     if text.count(",") >= MAX_ITEMS:
-        raise BadValue(parameter, text, expected=f"at most {MAX_ITEMS} items", fix="leave out those without effect")
+        raise BadValue(parameter, text, expected=f"at most {MAX_ITEMS} items", fix="leave out items without effect")
     return tuple(item.strip(" \t") for item in text.split(","))
 
 

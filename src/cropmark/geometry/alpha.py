@@ -25,8 +25,8 @@ def without_alpha(ops: tuple[AnyOp, ...], *, alpha: bool) -> tuple[AnyOp, ...]:
     """The ops, changed so that their result is opaque. `alpha` is True if the source has alpha.
 
     Each fill color with transparency is mixed with white where it is used, so that a later ColorAdjust also changes
-    that white. Remaining transparency gets a white background at the end. Before a Bilevel it gets the background
-    earlier, because after a Bilevel only black and white pixels may exist.
+    that white. Remaining transparency gets a white background at the end. If the ops contain a Bilevel, it gets the
+    background before the Bilevel, because after it only black and white pixels may exist.
     Source: https://www.fastly.com/documentation/reference/io/bg-color
     """
     opaque: list[AnyOp] = []

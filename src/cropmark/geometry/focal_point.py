@@ -1,4 +1,4 @@
-"""The focal point of an image that the document `/_info` contains. Crops do not use it. Pure."""
+"""Computes the focal point of an image for the document `/_info`. Crops do not use it. Pure."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def combine(first: Orientation, then: Orientation) -> Orientation:
 def mirrored_axes(orientation: Orientation) -> tuple[bool, bool]:
     """Two flags, for the x axis and the y axis of the rotated image.
 
-    A flag is True if that axis runs in the opposite direction of the axis of the original that it shows.
+    A flag is True if the original is shown mirrored along that axis.
     """
     axes = AXIS_MAPS[orientation]
     return (axes.flip_y, axes.flip_x) if axes.swaps else (axes.flip_x, axes.flip_y)

@@ -74,11 +74,11 @@ def start_along(placement: Placement, length: int, side: int, rounding: Rounding
 
 
 def crop_box(crop: Crop, frame: Size) -> Box | None:
-    """The box of the frame that remains after a crop; None if the crop is entirely outside the frame.
+    """The box of the frame that remains after a crop. The part of the crop outside the frame is cut off.
 
-    None is returned only with the overflow rules CLIP and CLIP_OR_ORIGINAL. Raises CropOutOfBounds if any part of the
-    crop is outside with REFUSE, or if the whole crop is outside with CLIP_OR_REFUSE. The focus of the crop is not used:
-    apply_step() has already replaced it by a placement.
+    If the whole crop is outside, returns None with CLIP and CLIP_OR_ORIGINAL, and raises CropOutOfBounds with
+    CLIP_OR_REFUSE. With REFUSE, it raises CropOutOfBounds if any part is outside.
+    The focus of the crop is not used: apply_step() has already replaced it by a placement.
     """
     size = shape_size(crop.shape, frame, crop.rounding)
     box = Box(

@@ -99,8 +99,8 @@ class SaliencyProfile:
 def saliency_profile(analysis: Analysis, along: SourceAxis, other: SourceAxis) -> SaliencyProfile | None:
     """The saliency profile along the axis `along`: the weighted mean of the subject map and the residual map.
 
-    The weight of the subject map is the difference between its highest and its lowest value, because a map that is high
-    everywhere shows as little as a map that is low everywhere. None if both maps are zero inside the frame.
+    The weight of the subject map is the difference between its highest and its lowest value, because a map with the
+    same value everywhere shows nothing. None if both maps are zero inside the frame.
     """
     slices = _slices_inside(analysis.subject, along, other)
     values = b"".join(cells for _, _, cells in slices)

@@ -27,7 +27,7 @@ class ImageUrls:
     key_id: str | None = None
 
     def url(self, path: str, **parameters: object) -> str:
-        """The URL of an image, such as that of `url("summer/beach.jpg", width=300)`."""
+        """The URL of an image, for example with `url("summer/beach.jpg", width=300)`."""
         url = self._unsigned(path, parameters)
         return url if self.key is None else sign(url, self.key, expires=self.expires, key_id=self.key_id)
 

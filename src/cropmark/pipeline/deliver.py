@@ -280,7 +280,7 @@ class Pipeline:
         context: RequestContext,
         versions: Sequence[SourceVersion | None],
     ) -> _Result:
-        """The result, rendered for this request or for another request with the same key at the same time."""
+        """Render the result, or wait for another request that is already rendering it."""
         if (failure := self._failures.get(key)) is not None:
             raise restored_problem(failure.code, failure.detail, failure.fix, failure.parameter)
         if context.admit is not None:
@@ -299,9 +299,9 @@ class Pipeline:
     async def _make(
         self, source: Source, order: Order, key: Digest, context: RequestContext
     ) -> tuple[Rendition, str, Timing]:
-        """The image or document of an order, its cache status and timing; read from the cache if it is there by now.
+        """Make the image or document of an order, or read it from the cache if another request has stored it by now.
 
-        Another request may have stored it since the cache was searched.
+        Returns the rendition, its cache status and the timing.
         """
         if not order.delivery.private and (found := self._cache.peek(key)) is not None:
             return found[0], f"hit-{found[1]}", Timing()
@@ -315,10 +315,10 @@ class Pipeline:
     async def _render_once(
         self, source: Source, order: Order, key: Digest, context: RequestContext
     ) -> tuple[Rendition, str, Timing]:
-        """The image, rendered here unless another server or front is already rendering it.
+        """Render the image, unless another server or front is already rendering it.
 
-        In that case, waits for the image in the cache tier that both share. If the image does not arrive within
-        `longest_wait_s`, it is rendered here.
+        In that case, wait for the image in the cache tier that both share. If the image does not arrive within
+        `longest_wait_s`, render it here.
         """
         locks = self._locks
         if locks is None or order.delivery.private:

@@ -1,4 +1,4 @@
-"""Converts between two forms of one request: a single covering resize, or a crop to a ratio and then a resize.
+"""Converts between two forms of one request: one covering resize (Fit.COVER), or a crop to a ratio and then a resize.
 
     w=300&h=200&fit=crop&crop=smart          Kontent.ai: one covering resize
     crop=3:2,smart&width=300&height=200      Fastly, Contentstack: a crop and a resize
@@ -17,7 +17,7 @@ from cropmark.plan.steps import CENTERED, AnyStep, Crop, Fit, Focus, Resize
 
 
 def with_covering_resizes(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
-    """The steps with one covering resize in place of each crop to a ratio and the resize to the same ratio after it."""
+    """Join each crop to a ratio with the resize after it into one covering resize, if both have the same ratio."""
     joined: list[AnyStep] = []
     for step in steps:
         covering = _covering(joined[-1], step) if joined else None
@@ -29,7 +29,7 @@ def with_covering_resizes(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
 
 
 def with_ratio_crops(steps: Iterable[AnyStep]) -> tuple[AnyStep, ...]:
-    """The steps with a crop to the ratio and a resize in place of each covering resize.
+    """Split each covering resize into a crop to its ratio and a resize.
 
     Only covering resizes with Focus.SMART and both sides in pixels are split.
     """

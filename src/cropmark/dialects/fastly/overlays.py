@@ -248,7 +248,9 @@ def montage_plan(parsed: ParsedParams, base: str) -> MontagePlan:
     paths = _required(IMAGES, parsed)
     expected = len({digit for row in layout for digit in row})
     if len(paths) != expected:
-        raise BadValue("images", ";".join(paths), expected=f"{expected} images for this layout", fix="add or remove")
+        raise BadValue(
+            "images", ";".join(paths), expected=f"{expected} images for this layout", fix="add or remove paths"
+        )
     step = Montage(
         size=_size(parsed),
         cells=tuple(_cell(layout, index) for index in range(expected)),
@@ -296,7 +298,9 @@ def _check_padding(step: Montage) -> None:
     lowest = min(int((cell.bottom - cell.top) * step.size.height) for cell in step.cells)
     most = (min(narrowest, lowest) - 1) // 2
     if step.padding > max(most, 0):
-        raise BadValue("padding", str(step.padding), expected=f"at most {max(most, 0)} here", fix="write less")
+        raise BadValue(
+            "padding", str(step.padding), expected=f"at most {max(most, 0)} here", fix="write a smaller padding"
+        )
 
 
 def _required(parameter: Parameter[T], parsed: ParsedParams) -> T:

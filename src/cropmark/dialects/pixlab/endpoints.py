@@ -57,7 +57,8 @@ def check_endpoint(request: ImageRequest) -> EndpointName:
     if request.method not in endpoint.methods:
         expected = " or ".join(endpoint.methods)
         raise MethodNotAllowed(
-            f"{endpoint.value}: expected {expected}, got {one_line(request.method, 20)}", fix="see the reference"
+            f"{endpoint.value}: expected {expected}, got {one_line(request.method, 20)}",
+            fix=f"send a {expected} request",
         )
     return endpoint
 

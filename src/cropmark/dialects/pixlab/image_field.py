@@ -118,7 +118,7 @@ class Base64Decoder:
             self._digits += b"+" * min(self._blanks, missing)
             missing = -len(self._digits) % 4
         if missing == 3 or self._padding > missing:
-            raise _unreadable("base64 in whole groups", "give all of it")
+            raise _unreadable("complete base64", "send the whole text")
         self._digits += b"=" * missing
         return self._decoded(len(self._digits))
 
@@ -126,7 +126,7 @@ class Base64Decoder:
         digits, _, after = text.partition(b"=")
         padding = len(text) - len(digits)
         if after.strip(b"=") or (digits and self._padding):
-            raise _unreadable("nothing after the padding of base64", "give one image")
+            raise _unreadable("nothing after the padding of base64", "send one image")
         self._digits += digits
         self._padding += padding
 
@@ -135,7 +135,7 @@ class Base64Decoder:
         try:
             return a2b_base64(whole, strict_mode=True)
         except Error as error:
-            raise _unreadable("only base64, standard or URL-safe", "give a URL, or the image in base64") from error
+            raise _unreadable("only base64, standard or URL-safe", "send a URL, or the image in base64") from error
 
 
 def _unreadable(expected: str, fix: str) -> BadRequest:

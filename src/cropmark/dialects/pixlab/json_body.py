@@ -153,7 +153,7 @@ class JsonBody:
                 break
         if len(self._others) + len(self._unread) > MAX_OTHERS_BYTES:
             raise BadRequest(
-                f"the body holds more than {MAX_OTHERS_BYTES} bytes without img",
+                f"the body has more than {MAX_OTHERS_BYTES} bytes without img",
                 fix="send only the needed fields",
             )
         return text
@@ -193,7 +193,7 @@ class JsonBody:
             self._member = token
         if self._tokens > MAX_TOKENS or self._depth > MAX_DEPTH:
             raise BadRequest(
-                f"expected at most {MAX_TOKENS} values and marks in the body, at most {MAX_DEPTH} levels deep",
+                f"expected at most {MAX_TOKENS} tokens of JSON in the body, at most {MAX_DEPTH} levels deep",
                 fix="send only the needed fields",
             )
         self._last = token.strip() or self._last

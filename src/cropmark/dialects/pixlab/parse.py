@@ -160,7 +160,7 @@ def _image_source(parsed: ParsedParams, request: ImageRequest) -> SourceRequest:
     text = params.IMG.of(parsed)
     if text is None:
         raise BadRequest(
-            "img: expected an image, got none", fix="give a URL, base64, or an upload named file", parameter="img"
+            "img: expected an image, got none", fix="send a URL, base64, or an upload named file", parameter="img"
         )
     found = read_image(text)
     if isinstance(found, Base64Text):
