@@ -1,4 +1,4 @@
-"""Brightness, contrast and saturation in exact arithmetic."""
+"""Changes brightness, contrast and saturation, in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ LUMINANCE_WEIGHTS = (2126, 7152, 722)
 
 
 def adjust_color(frame: Image, adjust: ColorAdjust) -> Image:
-    """The frame after brightness, then contrast, then saturation. Each step clips and rounds (halves up).
+    """The frame with its brightness, contrast and saturation changed, in this order.
 
-    Source: https://www.fastly.com/documentation/reference/io/brightness. The page gives no formulas. Here, brightness
-    is a linear interpolation to white or black, contrast is the usual 259-based factor around 128, and saturation
-    scales the distance from the luminance.
+    Each change clips the levels and rounds them (halves up). The vendor's page gives no formulas. Here:
+
+    - Brightness interpolates linearly to white or black.
+    - Contrast multiplies the distance from level 128 by 259 * (c + 255) / (255 * (259 - c)), with c = 2.55 *
+      `contrast`.
+    - Saturation multiplies the distance from the luminance.
+
+    Source: https://www.fastly.com/documentation/reference/io/brightness
     """
     curves = _lookup_table(adjust)
     return on_colors(frame, lambda colors: _saturate(colors.maplut(curves), adjust.saturation))
 
 
 def _lookup_table(adjust: ColorAdjust) -> Image:
-    """The 256 levels after brightness and contrast. Both change each band independently."""
+    """A table with the level after brightness and contrast for each of the 256 levels. It applies to every band."""
     brighten, contrast = _brightness(adjust.brightness), _contrast(adjust.contrast)
     return Image.new_from_memory(bytes(_level(contrast(_level(brighten(v)))) for v in range(256)), 256, 1, 1, "uchar")
 
@@ -48,9 +53,9 @@ def _level(value: Fraction) -> int:
 
 
 def _saturate(colors: Image, amount: Fraction) -> Image:
-    """The colors with each band's distance from the pixel's luminance scaled by 1 + amount/100.
+    """The colors with each band's distance from the pixel's luminance multiplied by 1 + `amount` / 100.
 
-    Integers in doubles with one division at the end: nothing is lost before rounding.
+    All sums are integers, stored as doubles. The only division is the last step, so the result is rounded once.
     """
     if amount == 0:
         return colors

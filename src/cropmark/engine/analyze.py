@@ -1,4 +1,4 @@
-"""Content analysis of a source: decodes it to a small image and runs the networks on it.
+"""Analyzes the content of a source: decodes it to a small image, in which neural networks find faces and salient areas.
 
 Importing this module loads numpy and onnxruntime (40 MB). A renderer must import it before it enters the sandbox.
 """
@@ -26,9 +26,10 @@ LONG_SIDE = 640
 def analyze(data: Data, models: Models, header: Header | None = None) -> Analysis:
     """The faces and the saliency of the first frame of an encoded image.
 
-    `header` is the header of the image if it was read already. Raises SourceUnusable. Takes 0.15 s (0.3 to 0.7 s if the
-    subject is hard to find), plus 0.1 s on the first call to load the networks. Memory: 40 MB permanently, up to 200 MB
-    more at the peak.
+    `header` is the header of the image if it was read already. Raises SourceUnusable.
+
+    An analysis takes 0.15 s, or 0.3 to 0.7 s if the subject is hard to find. The first call takes 0.1 s more to load
+    the networks. They take 40 MB of memory permanently, and the analysis up to 200 MB more at its peak.
     """
     map_large_blocks()
     networks = open_sessions(models)

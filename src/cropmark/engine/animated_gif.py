@@ -1,7 +1,7 @@
-"""Encodes an animation as GIF. Frames share palettes, and of each frame only the pixels that change are written.
+"""Encodes an animation as GIF.
 
-libvips' own encoder is slower: it chooses a palette for each frame, searches it for each pixel, and dithers
-(docs/decisions/0162).
+Successive frames share a palette, and each frame contains only the pixels that change. libvips' own encoder is slower:
+it chooses a palette for each frame, searches it for each pixel, and dithers (docs/decisions/0162).
 Source: https://www.w3.org/Graphics/GIF/spec-gif89a.txt
 """
 
@@ -23,11 +23,11 @@ from cropmark.engine.palette import ColorLimit, Pixels, cells_of, lookup_table, 
 Mask = NDArray[Any]
 
 _GROUP_PIXELS: Final = 2_000_000
-"""The pixels of a group of frames. A group is in memory together, and is encoded with one palette."""
+"""The number of pixels in a group of frames. The frames of a group are in memory together and use one palette."""
 MOST_COLORS: Final = ColorLimit(255)
-"""The most colors of a palette: one of 256 indices is left for transparent pixels."""
+"""The most colors of a palette. One of 256 indices is reserved for transparent pixels."""
 _WORSE: Final = 1.2
-"""A palette is used until its mean squared error is this many times the error for its first frames, plus 1."""
+"""A palette is replaced when its mean squared error exceeds this factor times its first error, plus 1."""
 _OPAQUE_ALPHA: Final = 128
 _KEEP, _CLEAR = 1, 2
 """Disposal methods: the frame stays on the canvas, or is removed before the next frame is shown."""
@@ -35,13 +35,13 @@ _KEEP, _CLEAR = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class _IndexedFrame:
-    """A frame as indices into its palette. The index after the last color is transparent."""
+    """A frame with a palette and the palette index of each pixel. The index after the last color means transparent."""
 
     palette: Pixels
     indices: NDArray[Any]
     is_opaque: bool
     has_alpha: bool
-    """True if pixels of this frame or of another one may be transparent."""
+    """True if the animation has alpha, so that any of its frames may have transparent pixels."""
 
     @property
     def transparent(self) -> int:
@@ -54,17 +54,17 @@ class _IndexedFrame:
 
     @property
     def painted(self) -> Mask:
-        """The pixels that are not transparent."""
+        """A mask of the pixels that are not transparent."""
         mask: Mask = self.indices != self.transparent
         return mask
 
     def clears(self, before: _IndexedFrame) -> bool:
-        """True if a pixel is transparent that was not transparent in the frame before."""
+        """True if a pixel that is opaque in `before`, the previous frame, is transparent in this frame."""
         return not self.is_opaque and bool((before.painted & ~self.painted).any())
 
 
 def encode_animation(image: DecodedImage, limit: ColorLimit = MOST_COLORS) -> bytes:
-    """The frames as a GIF file. Pixels are computed here, in groups of frames.
+    """The animation as a GIF file. libvips computes the pixels during this call, one group of frames after the other.
 
     Raises pyvips.Error if a source is broken.
     """
@@ -85,14 +85,17 @@ def encode_animation(image: DecodedImage, limit: ColorLimit = MOST_COLORS) -> by
 
 
 def still_file(palette: Pixels, width: int, height: int, data: bytes, *, has_alpha: bool) -> bytes:
-    """The GIF of one frame with compressed indices. The index after the last color is transparent."""
+    """A GIF file with one frame. `data` has the compressed palette indices, as lzw.compressed() returns them.
+
+    The index after the last color of the palette means transparent.
+    """
     control = pack("<BHBB", _KEEP << 2 | has_alpha, 0, len(palette), 0)
     place = pack("<HHHHB", 0, 0, width, height, 0)
     return b"".join((_screen(palette, width, height), b"!\xf9\x04", control, b",", place, data, b";"))
 
 
 def index_bits(palette: Pixels) -> int:
-    """The number of bits of an index into the palette, or to the transparent color after it."""
+    """The number of bits of a palette index. They are enough for the transparent index too, which is the last."""
     return max(1, len(palette).bit_length())
 
 
@@ -100,7 +103,10 @@ def index_bits(palette: Pixels) -> int:
 
 
 def _indexed(frames: Sequence[Image], limit: ColorLimit) -> Iterator[_IndexedFrame]:
-    """Yields the frames with their palettes. Groups of frames share a palette until its error becomes too large."""
+    """Yields each frame with its palette.
+
+    The frames are read in groups. A group uses the palette of the group before, unless its error would be too large.
+    """
     palette: Pixels | None = None
     error = 0.0
     count = max(1, _GROUP_PIXELS // (frames[0].width * frames[0].height))
@@ -127,7 +133,7 @@ def _indexed(frames: Sequence[Image], limit: ColorLimit) -> Iterator[_IndexedFra
 
 
 def opaque_mask(pixels: Pixels) -> Mask | None:
-    """The pixels that a GIF shows; None for all of them."""
+    """A mask of the pixels that a GIF shows as opaque; None if all pixels are opaque."""
     if pixels.shape[-1] == 3:
         return None
     mask: Mask = pixels[..., 3] >= _OPAQUE_ALPHA
@@ -142,7 +148,10 @@ def pixels_of(frames: Sequence[Image]) -> Pixels:
 
 
 def _changed(frame: _IndexedFrame, shown: _IndexedFrame) -> Mask:
-    """The pixels of the frame to paint over the shown frame, of which no pixel has to become transparent."""
+    """A mask of the pixels to paint, so that the canvas changes from the frame `shown` to `frame`.
+
+    It cannot make pixels of the canvas transparent. If the two palettes differ, all opaque pixels are painted.
+    """
     if frame.palette is not shown.palette:
         return frame.painted
     mask: Mask = frame.indices != shown.indices
@@ -153,7 +162,10 @@ def _changed(frame: _IndexedFrame, shown: _IndexedFrame) -> Mask:
 
 
 def _head(frame: _IndexedFrame, loop: int) -> bytes:
-    """The blocks before the first frame. `loop` is the number of times that all frames are shown; 0: forever."""
+    """The start of the GIF file, up to the first frame.
+
+    `loop` is the number of times that it is played (0: forever).
+    """
     height, width = frame.indices.shape
     screen = _screen(frame.palette, width, height)
     if loop == 1:
@@ -167,9 +179,9 @@ def _screen(palette: Pixels, width: int, height: int) -> bytes:
 
 
 def _blocks(frame: _IndexedFrame, mask: Mask, table: bytes, delay_ms: int, disposal: int) -> bytes:
-    """The blocks of a frame that paints the pixels of the mask.
+    """The GIF blocks of one frame, which paints the pixels of the mask.
 
-    `table` is the color table of the frame; empty if the frame uses the color table of the file.
+    `table` is the color table of the frame; it is empty if the frame uses the color table of the file.
     """
     left, top, right, bottom = _box(mask)
     box = slice(top, bottom), slice(left, right)
@@ -187,7 +199,7 @@ def _blocks(frame: _IndexedFrame, mask: Mask, table: bytes, delay_ms: int, dispo
 
 
 def _box(mask: Mask) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the smallest box with all pixels of the mask; one pixel for an empty mask."""
+    """Left, top, right and bottom of the smallest box that contains the mask; a box of one pixel for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return 0, 0, 1, 1

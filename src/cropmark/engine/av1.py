@@ -17,9 +17,9 @@ _BT709, _SRGB, _UNSPECIFIED, _IDENTITY = 1, 13, 2, 0
 
 @dataclass(frozen=True, slots=True)
 class CodedColors:
-    """The code points of primaries and transfer function in ITU-T H.273, and the range of the samples.
+    """The colors that a video stream declares: code points (ITU-T H.273) of its primaries and of its transfer function.
 
-    `full_range`: samples are 0 to 255; without it, only 16 to 235.
+    `full_range` is True if samples use 0 to 255, and False if they use 16 to 235.
     """
 
     primaries: int
@@ -45,7 +45,7 @@ class _BitReader:
         return self.number(1) == 1
 
     def skip_variable_length(self) -> None:
-        """Skip a number in the encoding uvlc: n zeros, a one, then n bits."""
+        """Skip a number in the encoding uvlc: n zero bits, a one bit, then n bits of the number."""
         zeros = 0
         while not self.flag():
             zeros += 1
@@ -53,7 +53,7 @@ class _BitReader:
 
 
 def coded_colors(stream: bytes) -> CodedColors | None:
-    """The color description of the first sequence header; None if the stream has none that can be read."""
+    """The colors that the first sequence header of the stream declares; None if it is absent or broken."""
     try:
         payload = next(body for kind, body in _obus(stream) if kind == _SEQUENCE_HEADER)
         return _sequence_colors(_BitReader(payload[:_MAX_HEADER_BYTES]))
@@ -62,7 +62,7 @@ def coded_colors(stream: bytes) -> CodedColors | None:
 
 
 def _obus(stream: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields the first open bitstream units: type and payload."""
+    """Yields the type and the payload of each of the first units of the stream (open bitstream units)."""
     at = 0
     for _ in range(_MAX_OBUS):
         head = stream[at]
@@ -76,7 +76,7 @@ def _obus(stream: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _leb128(stream: bytes, at: int) -> tuple[int, int]:
-    """The number at an offset, and the offset after it."""
+    """The number at the offset `at`, in the encoding LEB128, and the offset after the number."""
     value = 0
     for count in range(8):
         part = stream[at + count]

@@ -1,4 +1,4 @@
-"""Reads the color properties of the primary image of an AVIF or HEIC, and the kinds of its items, from its boxes.
+"""Parses the boxes of AVIF and HEIC files: the colors of the primary image, and the kinds of all items.
 
 Sources: https://aomediacodec.github.io/av1-avif/ and ISO/IEC 14496-12 and 23008-12
 """
@@ -22,9 +22,10 @@ _STREAM_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class AvifColors:
-    """The color properties of an image.
+    """The color properties of an image in AVIF or HEIC.
 
-    A `coded` of None means that the file declares no colors. `max_nits` is the image's brightest light; 0 if unknown.
+    `coded` is absent (None) if the file declares no colors. `max_nits` is the brightest light of the image in cd/m2; 0
+    if it is unknown.
     """
 
     coded: CodedColors | None
@@ -35,7 +36,7 @@ class AvifColors:
 def avif_colors_of(data: bytes) -> AvifColors | None:
     """The color properties of the primary image; None if the file is malformed.
 
-    A grid without color properties has those of its first tile.
+    If the primary image is a grid of tiles, the first tile supplies the properties that the grid lacks.
     """
     try:
         meta = child(data, whole(data), b"meta")
@@ -45,10 +46,10 @@ def avif_colors_of(data: bytes) -> AvifColors | None:
 
 
 def item_kinds_of(data: bytes) -> frozenset[bytes] | None:
-    """The kinds of all items, such as hvc1, grid and Exif.
+    """The kinds of all items in the file, such as hvc1, grid and Exif; None if the list of items is ambiguous.
 
-    None if another parser could see other items: if the file has no list of items or several, or if a box cannot be
-    read.
+    The list is ambiguous if it is missing, occurs twice, or contains a box that cannot be read. Another parser could
+    then find other items.
     """
     try:
         meta = only_child(data, whole(data), b"meta")
@@ -65,7 +66,7 @@ def item_kinds_of(data: bytes) -> frozenset[bytes] | None:
 
 
 def _item_kind(data: bytes, entry: Box) -> bytes:
-    """The kind of an item; empty if the entry has version 0 or 1, which have no kind.
+    """The kind of the item that `entry` describes; empty for an entry of version 0 or 1, which has no kind.
 
     Source: ISO/IEC 14496-12, 8.11.6
     """
@@ -98,7 +99,10 @@ def _nclx(content: bytes | None) -> CodedColors | None:
 
 
 def _properties(data: bytes, meta: Box, item: int) -> Mapping[bytes, bytes]:
-    """The first property of each kind that an item has; a color profile and a color description are different kinds."""
+    """The content of the properties of an item, by kind. Of several properties of a kind, the first counts.
+
+    A color profile and a color description count as different kinds, although both are in boxes named colr.
+    """
     container = child(data, meta, b"iprp")
     table = child(data, container, b"ipco")
     associations = child(data, container, b"ipma")
@@ -116,7 +120,10 @@ def _properties(data: bytes, meta: Box, item: int) -> Mapping[bytes, bytes]:
 
 
 def _property_indices(data: bytes, box: Box, wanted: int) -> Iterator[int]:
-    """The property numbers of an item, from 1. Source: ISO/IEC 23008-12, ItemPropertyAssociationBox."""
+    """Yields the number of each property of the item `wanted`, counted from 1.
+
+    Source: ISO/IEC 23008-12, ItemPropertyAssociationBox
+    """
     version, flags = data[box.start], data[box.start + 3]
     item_format, index_format = (">I" if version else ">H"), (">H" if flags & 1 else ">B")
     item_bytes, index_bytes = struct.calcsize(item_format), struct.calcsize(index_format)
@@ -137,7 +144,7 @@ def _primary_item(data: bytes, meta: Box) -> int:
 
 
 def _first_tile(data: bytes, meta: Box, item: int) -> int:
-    """The first image that an item is derived from; the item itself if it is not derived."""
+    """The number of the first image from which `item` is derived; `item` itself if it is not derived."""
     references = child(data, meta, b"iref")
     if references is None:
         return item
@@ -154,7 +161,10 @@ def _number(data: bytes, box: Box, at: int, *, wide: bool) -> int:
 
 
 def _stream(data: bytes, meta: Box, wanted: int) -> bytes:
-    """The first bytes of an item's first extent; empty if it is not in this file. Source: ISO/IEC 14496-12, 8.11.3."""
+    """The first bytes of the data of the item `wanted`; empty if the file does not list the item.
+
+    Source: ISO/IEC 14496-12, 8.11.3
+    """
     box = child(data, meta, b"iloc")
     if box is None:
         return b""

@@ -1,4 +1,4 @@
-"""Gaussian blur, and the unsharp mask that is computed with it. Beyond the edges of the frame, edge pixels repeat."""
+"""Gaussian blur and unsharp mask. Both repeat the edge pixels of the frame beyond its edges."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def gaussian_blur(frame: Image, sigma: Fraction) -> Image:
 
 
 def unsharp_mask(frame: Image, sigma: Fraction, gain: Fraction, threshold: int) -> Image:
-    """The 8-bit frame plus `gain` times its difference from the blurred frame.
+    """The sharpened frame: the 8-bit frame plus `gain` times its difference from a blurred copy.
 
-    Samples with a difference of less than `threshold` levels do not change. Bands are independent. The blur is weighted
-    by alpha; alpha itself does not change.
+    A sample does not change if it differs from the blurred sample by less than `threshold` levels. Each band is
+    sharpened independently. The blur is weighted by alpha. Alpha does not change.
     """
     if gain == 0:
         return frame
@@ -38,23 +38,24 @@ def _add_mask(colors: Image, soft: Image, gain: float, threshold: int) -> Image:
 
 
 def _blurred_levels(frame: Image, sigma: float) -> Image:
-    """The blurred frame in fractions of a level, its colors weighted by alpha."""
+    """The blurred frame with levels that are not rounded. Colors are weighted by alpha."""
     if not frame.hasalpha():
         return _convolve(frame.cast("ushort") << 8, sigma) / _SUBLEVELS
     return (_convolve((frame.premultiply() * _SUBLEVELS).rint().cast("ushort"), sigma) / _SUBLEVELS).unpremultiply()
 
 
 def _convolve(fine: Image, sigma: float) -> Image:
-    """The blurred frame, for samples in sublevels of 16 bits."""
+    """The blurred frame. Samples before and after are 16-bit integers in units of 1/256 level."""
     factor = int(sigma / _SHRUNK_SIGMA)
     return fine.convsep(_kernel(sigma), precision="integer") if factor < 2 else _blur_shrunk(fine, sigma, factor)
 
 
 def _blur_shrunk(frame: Image, sigma: float, factor: int) -> Image:
-    """The blur computed on a copy shrunk by `factor`, for 10 to 100 times less time: a wide blur leaves no fine detail.
+    """The blurred frame, computed on a copy that is shrunk by `factor`. This takes 10 to 100 times less time.
 
-    The margin of repeated edge pixels is added before shrinking: a shrunk edge pixel would average across the edge.
-    Averaging and interpolation blur a little too; the remaining sigma is reduced by that amount.
+    A wide blur leaves no fine detail that the copy lacks. Edge pixels are repeated before the frame is shrunk, because
+    pixels of the copy would average across the edge. Shrinking and enlarging blur a little too, so the sigma is
+    reduced.
     """
     margin = ceil(_RADIUS_SIGMAS * sigma / factor) * factor
     width, height = (-(-(side + 2 * margin) // factor) * factor for side in (frame.width, frame.height))
@@ -73,7 +74,10 @@ def _blur_shrunk(frame: Image, sigma: float, factor: int) -> Image:
 
 
 def _kernel(sigma: float) -> Image:
-    """The Gaussian kernel as one row of integers. libvips' own kernel is truncated, and its largest weight is 20."""
+    """The Gaussian kernel as one row of integers, with 1000 as the largest.
+
+    libvips' own kernel is less exact: it is truncated earlier, and its largest weight is 20.
+    """
     reach = max(1, ceil(_RADIUS_SIGMAS * sigma))
     row = [round(1000 * exp(-(x**2) / (2 * sigma**2))) for x in range(-reach, reach + 1)]
     kernel = Image.new_from_array([row]).copy()

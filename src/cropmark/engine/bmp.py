@@ -1,4 +1,4 @@
-"""Decodes uncompressed BMP: 1, 4, 8, 24 or 32 bits per pixel. libvips' wheel has no reader of it.
+"""Decodes uncompressed BMP with 1, 4, 8, 24 or 32 bits per pixel. The libvips that we install cannot read BMP.
 
 Source: https://learn.microsoft.com/en-us/windows/win32/gdi/bitmap-storage
 """
@@ -24,12 +24,12 @@ _HEADERS: Final = (_CORE, 40, 52, 64, *_WITH_ALPHA_MASK)
 _UNCOMPRESSED, _MASKS = 0, 3
 _BITS: Final = (1, 4, 8, 24, 32)
 _BYTE_MASKS: Final = {0xFF << 8 * at: at for at in range(4)}
-"""The masks of samples that are whole bytes, with the byte's place in a pixel."""
+"""The masks of samples that are whole bytes, each with the position of the byte in a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class BmpHeader:
-    """The header of a BMP. All rows are inside the file."""
+    """The header of a BMP file that contains all its rows."""
 
     size: Size
     bits: int
@@ -37,14 +37,18 @@ class BmpHeader:
     row_bytes: int
     from_top: bool
     bands: tuple[int, ...]
-    """The bytes of a pixel of 24 or 32 bits that are red, green, blue and, with transparency, alpha."""
+    """The positions of red, green, blue and, with transparency, alpha among the bytes of a pixel.
+
+    For 24 or 32 bits only.
+    """
     palette: tuple[int, int, int]
     """The offset of the palette, the bytes of an entry, and the number of entries."""
 
 
 def header_of(data: bytes) -> BmpHeader:
-    """The header; no pixel is decoded. Raises pyvips.Error if it is broken, or if the pixels are stored in another way.
+    """The header of a BMP; no pixel is decoded.
 
+    Raises pyvips.Error if the header is broken or the pixels are stored in a way that is not supported. Raises
     ValueError if a side is 0.
     """
     try:
@@ -85,7 +89,7 @@ def _bands(data: bytes, length: int) -> tuple[int, ...]:
 
 
 def decoded(data: bytes) -> Image:
-    """The image in memory as 8-bit RGB, with alpha if its header has a mask for it. Raises pyvips.Error."""
+    """The BMP decoded into memory as 8-bit RGB, with alpha if the header has a mask for alpha. Raises pyvips.Error."""
     header = header_of(data)
     width, height = header.size.width, header.size.height
     rows = np.frombuffer(data, np.uint8, header.row_bytes * height, header.pixels_at).reshape(height, header.row_bytes)
@@ -105,7 +109,7 @@ def decoded(data: bytes) -> Image:
 
 
 def _indices(rows: NDArray[Any], header: BmpHeader) -> NDArray[Any]:
-    """The index of each pixel; the first of several in a byte is in its highest bits."""
+    """The palette index of each pixel. If several pixels share a byte, the first is in the highest bits."""
     per_byte = 8 // header.bits
     shifts = np.arange(per_byte - 1, -1, -1, dtype=np.uint8) * np.uint8(header.bits)
     split: NDArray[Any] = rows[:, :, None] >> shifts & np.uint8((1 << header.bits) - 1)
@@ -113,7 +117,7 @@ def _indices(rows: NDArray[Any], header: BmpHeader) -> NDArray[Any]:
 
 
 def _palette(data: bytes, header: BmpHeader) -> NDArray[Any]:
-    """All colors that an index can name; those without an entry are black."""
+    """256 colors, one for each possible index. Colors after the end of the file's palette are black."""
     at, entry, count = header.palette
     stored = np.frombuffer(data, np.uint8, entry * count, at).reshape(count, entry)
     colors = np.zeros((256, 3), np.uint8)

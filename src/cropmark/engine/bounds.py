@@ -1,4 +1,4 @@
-"""Facts read from a source's raw bytes, which libvips does not report: losslessness, animation, impossible lengths."""
+"""Facts that libvips does not report, read from the bytes of a source: losslessness, animation, impossible lengths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cropmark.model.formats import SNIFF_BYTES, Format, is_avif_sequence
 
 _PNG_SIGNATURE_BYTES = 8
 _PNG_CHUNK_BYTES = 12
-"""The bytes of a chunk without data: its length, name and checksum."""
+"""The number of bytes of a chunk in addition to its data: length, name and checksum."""
 
 
 def is_lossless(data: bytes, stored_as: Format) -> bool:
@@ -28,9 +28,7 @@ def is_lossless(data: bytes, stored_as: Format) -> bool:
 
 
 def is_first_frame_only(data: bytes, stored_as: Format) -> bool:
-    """True for an animation of which libvips decodes one frame: an AVIF sequence, or a PNG with several frames.
-
-    The extra `motion` reads AVIF sequences whole.
+    """True if the source is an AVIF sequence or an animated PNG: libvips decodes only the first frame of these.
 
     Source: https://www.w3.org/TR/png-3/#apng-frame-based-animation
     """
@@ -44,7 +42,7 @@ def is_first_frame_only(data: bytes, stored_as: Format) -> bool:
 
 
 def _png_headers(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """The names and data offsets of the chunks before the pixels."""
+    """Yields the name of each chunk before the pixels, and the offset of its data."""
     at = _PNG_SIGNATURE_BYTES
     while at + _PNG_CHUNK_BYTES <= len(data):
         length, name = unpack_from(">I4s", data, at)
@@ -55,9 +53,9 @@ def _png_headers(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def is_too_short(length: int, pixels: int, stored_as: Format, bits_per_pixel: int) -> bool:
-    """True if a file of `length` bytes cannot hold `pixels`: it is a decompression bomb or truncated.
+    """True if a file of `length` bytes cannot contain `pixels`: the file is truncated or a decompression bomb.
 
-    In PNG, Deflate expands at most 1032 times; in JPEG, each block of 8 by 8 pixels takes at least one bit. The other
+    In PNG, Deflate expands at most 1032 times. In JPEG, each block of 8 by 8 pixels takes at least one bit. The other
     formats can store any number of pixels of one color in a few bytes, so for them the result is always False.
     """
     match stored_as:

@@ -1,4 +1,4 @@
-"""Color conversion: any source as 8-bit sRGB, or with its own RGB profile."""
+"""Converts colors: from any source to 8-bit sRGB, or to RGB with the profile of the source."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ MAX_PROFILE_BYTES = 2**20
 
 
 _XYZ_TO_SRGB: Final = [list(row) for row in inverse(rgb_to_xyz(SRGB.primaries))]
-"""The matrix from XYZ to linear sRGB, with the white D65, to which libvips adapts XYZ."""
+"""The matrix from XYZ to linear sRGB. Its white is D65, because libvips adapts XYZ to D65."""
 _CMYK: Final = ContextVar("cmyk", default=CmykConversion.BROWSER)
 
 
 def use_cmyk_conversion(conversion: CmykConversion) -> None:
-    """Set the conversion of CMYK images without a profile, for this process."""
+    """Choose how this process converts CMYK images that have no profile."""
     _CMYK.set(conversion)
 
 
 def to_srgb(frame: Image) -> Image:
-    """The frame as 8-bit sRGB with three bands, or four with alpha. An embedded profile is applied unless it is broken.
+    """The frame converted to 8-bit sRGB, with three bands, or four with alpha.
 
-    Gray, CMYK, 16-bit and float samples are converted too, and HDR is tone-mapped.
+    An embedded profile is applied unless it is broken. Gray, CMYK, 16-bit and float samples are converted. HDR is
+    tone-mapped.
     """
     if hdr := hdr_colors(frame):
         return tone_mapped(frame, hdr)
@@ -46,7 +47,10 @@ def to_srgb(frame: Image) -> Image:
 
 
 def _by_profile(frame: Image, profile: bytes) -> Image:
-    """The frame in sRGB, converted by its profile. Raises Error if the color library refuses the profile."""
+    """The frame in sRGB, converted with `profile`, its embedded profile; `profile` is empty if the frame has none.
+
+    Raises Error if the color library rejects the profile.
+    """
     if frame.bands <= 2 and profile[16:20] == b"GRAY" and frame.format in LARGEST:
         converted = gray_by_profile(frame, profile)
         if converted is not None:
@@ -62,9 +66,10 @@ def _by_profile(frame: Image, profile: bytes) -> Image:
 
 
 def with_own_profile(frame: Image) -> Image:
-    """The frame, unchanged, if it is 8-bit RGB with a sound profile of at most 1 MiB; else as sRGB without a profile.
+    """The frame with its own profile if the result can have that profile; else the frame in sRGB without a profile.
 
-    A gray or CMYK profile is applied, because Ops that draw colors need RGB.
+    The result can have the profile if the frame is 8-bit RGB, and the profile is sound and has at most 1 MiB. A gray or
+    CMYK frame is converted to sRGB, because Ops that draw colors need RGB.
     """
     profile = blob(frame, PROFILE)
     fits = profile[16:20] == b"RGB " and len(profile) <= MAX_PROFILE_BYTES
@@ -73,8 +78,7 @@ def with_own_profile(frame: Image) -> Image:
 
 @lru_cache(maxsize=64)
 def is_sound(profile: bytes) -> bool:
-    """True if the color library can use the profile, and PNG's library, which checks profiles most strictly, stores
-    it."""
+    """True if the color library can convert with the profile, and libpng, which is the strictest, stores it."""
     pixel = color_cube((0,), profile)
     try:
         pixel.icc_transform("srgb", embedded=True, intent="perceptual", depth=8).avg()
@@ -84,10 +88,10 @@ def is_sound(profile: bytes) -> bool:
 
 
 def _deep_to_srgb(frame: Image) -> Image:
-    """A frame of 16 bits with an RGB profile as 8-bit sRGB, by way of XYZ in floats.
+    """A 16-bit frame with an RGB profile, converted to 8-bit sRGB. The intermediate values are XYZ in floats.
 
-    The color library's own conversion of 16 bits interpolates between 33 points per band, and moves strong colors by
-    up to 25 levels.
+    The color library's own conversion of 16 bits interpolates between 33 points per band, and moves strong colors by up
+    to 25 levels.
     """
     alpha = frame.extract_band(3) if frame.bands > 3 else None
     xyz = frame.extract_band(0, n=3).icc_import(embedded=True, pcs="xyz", intent="perceptual")
@@ -96,9 +100,9 @@ def _deep_to_srgb(frame: Image) -> Image:
 
 
 def _inks_as_rgb(frame: Image) -> Image:
-    """A CMYK frame as RGB: the light that each of the three inks leaves, times the light that black leaves.
+    """A CMYK frame converted to RGB without a profile. Alpha does not change.
 
-    Alpha does not change.
+    Red is (1 - cyan) * (1 - black), and so on.
     """
     inks = frame if frame.format == "uchar" else (frame >> 8).cast("uchar")
     light = inks.extract_band(0, n=4).invert()
@@ -112,7 +116,7 @@ def _is_plain_rgb(frame: Image) -> bool:
 
 
 def as_8_bit_rgb(frame: Image) -> Image:
-    """The frame as 8-bit samples, without the extra bands after alpha that TIFF can have."""
+    """The frame with 8-bit samples, and without the bands that a TIFF can have after alpha."""
     if frame.interpretation == "srgb" and frame.bands <= 4 and frame.format == "uchar":
         return frame
     flat = frame if frame.format == "uchar" else frame.cast("uchar")
@@ -121,11 +125,10 @@ def as_8_bit_rgb(frame: Image) -> Image:
 
 @lru_cache(maxsize=64)
 def _is_srgb(profile: bytes) -> bool:
-    """True if the profile changes no color by more than one level, tested on 512 colors across the RGB cube.
+    """True if the profile is almost sRGB: it changes none of 512 test colors by more than one level.
 
-    Raises Error if the color library refuses the profile.
-
-    Most photographs carry such a profile. Skipping the conversion of 800 by 600 pixels saves 6 of 35 ms.
+    Most photographs have such a profile. Skipping the conversion of 800 by 600 pixels saves 6 of 35 ms. Raises Error if
+    the color library rejects the profile.
     """
     plain = color_cube((0, 36, 73, 109, 146, 182, 219, 255), profile)
     through = plain.icc_transform("srgb", embedded=True, intent="perceptual", depth=8)

@@ -1,4 +1,4 @@
-"""Writes an ICC profile for colors that a file declares without a profile.
+"""Builds an ICC profile for an image file that declares its colors without a profile.
 
 Source: https://www.color.org/specification/ICC.1-2022-05.pdf
 """
@@ -21,7 +21,7 @@ _COPYRIGHT: Final = "No copyright, use freely"
 
 @lru_cache(maxsize=64)
 def rgb_profile(colors: SdrColors) -> bytes:
-    """An ICC profile (matrix and tone curve) for these colors.
+    """An ICC profile with these primaries and this tone curve.
 
     Raises ValueError if white is outside the triangle of the primaries.
     """
@@ -48,7 +48,10 @@ def _profile(tags: dict[bytes, bytes]) -> bytes:
 
 
 def _curve(curve: Curve) -> bytes:
-    """A parametric curve of type 3: gamma, scale and offset of the power function, slope and end of its linear toe."""
+    """The tone curve as a tag: a parametric curve of type 3.
+
+    Its numbers are gamma, scale and offset of the power function, then the slope and the end of the linear part.
+    """
     numbers = (curve.gamma, curve.scale, curve.offset, curve.slope, curve.knee)
     return b"para" + bytes(4) + pack(">H2x", 3) + b"".join(map(_fixed, numbers))
 
@@ -64,5 +67,5 @@ def _xyz(vector: Vector) -> bytes:
 
 
 def _fixed(number: float) -> bytes:
-    """The number as s15Fixed16Number, which has 16 bits after the point."""
+    """The number as s15Fixed16Number: a signed 32-bit integer in units of 1/65536."""
     return pack(">i", round(number * 65536))

@@ -1,4 +1,4 @@
-"""The colors that an image file declares without an ICC profile: PNG's cICP, gAMA and cHRM, and AVIF's nclx.
+"""Reads the colors that an image file declares without an ICC profile: cICP, gAMA and cHRM in PNG, and nclx in AVIF.
 
 All values come from untrusted bytes: a malformed or unknown value counts as absent.
 """
@@ -18,7 +18,7 @@ from cropmark.engine.colorimetry import Primaries, rgb_to_xyz
 
 
 class HdrTransfer(Enum):
-    """A transfer function that encodes light brighter than the white of a page; its code point in ITU-T H.273."""
+    """A transfer function for light brighter than reference white. The value is its code point in ITU-T H.273."""
 
     PQ = 16
     HLG = 18
@@ -26,7 +26,10 @@ class HdrTransfer(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The light of a sample v, both from 0 to 1: (scale * v + offset) ** gamma, and slope * v for v below `knee`."""
+    """A tone curve, which converts a sample v to light, both from 0 to 1.
+
+    The light is slope * v if v is below `knee`, else (scale * v + offset) ** gamma.
+    """
 
     gamma: float
     scale: float = 1.0
@@ -37,7 +40,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class SdrColors:
-    """The primaries and the tone curve of an SDR image: its largest sample is the white of a page."""
+    """The primaries and the tone curve of an SDR image. The largest sample is reference white."""
 
     primaries: Primaries
     curve: Curve
@@ -45,7 +48,7 @@ class SdrColors:
 
 @dataclass(frozen=True, slots=True)
 class HdrColors:
-    """The colors of an image with highlights brighter than white, up to `peak_nits`."""
+    """The colors of an HDR image. Its highlights are brighter than reference white, up to `peak_nits` in cd/m2."""
 
     primaries: int
     """A key of PRIMARIES."""
@@ -105,16 +108,18 @@ _CHUNK_LENGTHS: Final[Mapping[bytes, int]] = MappingProxyType(
 )
 _SRGB_GAMMA: Final = 1 / 2.2
 _GAMMA_TOLERANCE: Final = 0.05
-"""A gAMA chunk without cHRM counts as sRGB if its value differs from 1/2.2 by at most this share, as in libpng and
-browsers: few files mean the difference."""
+"""A gAMA chunk without cHRM counts as sRGB if its value differs from 1/2.2 by at most this share.
+
+libpng and browsers do the same: files seldom mean the difference.
+"""
 _GAMMA_RANGE: Final = (0.01, 100)
 
 
 def png_colors(data: bytes, *, has_profile: bool) -> AnyColors | None:
-    """The colors that the chunks of a PNG declare; None if its profile applies, or nothing is declared.
+    """The colors that the chunks of a PNG declare; None if the colors are those of its ICC profile, or sRGB.
 
-    `has_profile` is True if the file has a usable iCCP chunk. The first of these chunks applies: cICP, iCCP, sRGB,
-    gAMA with or without cHRM.
+    `has_profile` is True if the file has a usable iCCP chunk. The first of these chunks decides: cICP, iCCP, sRGB,
+    gAMA. A cHRM chunk counts only together with gAMA.
     Source: https://www.w3.org/TR/png-3/#color-chunk-precendence
     """
     chunks = _color_chunks(data)
@@ -127,7 +132,10 @@ def png_colors(data: bytes, *, has_profile: bool) -> AnyColors | None:
 
 
 def _color_chunks(data: bytes) -> dict[bytes, bytes]:
-    """The first color chunk of each kind before the pixels. Chunks with a wrong length or checksum are left out."""
+    """The data of the color chunks before the pixels, by chunk name. Of several chunks with a name, the first counts.
+
+    Chunks with a wrong length or checksum are left out.
+    """
     found: dict[bytes, bytes] = {}
     at = 8
     for _ in range(_MAX_CHUNKS):
@@ -142,9 +150,9 @@ def _color_chunks(data: bytes) -> dict[bytes, bytes]:
 
 
 def _cicp_colors(chunks: Mapping[bytes, bytes]) -> AnyColors | None:
-    """The colors of the chunk cICP; None if it is absent or unknown.
+    """The colors of the chunk cICP; None if the chunk is absent or not supported.
 
-    As in browsers, a chunk with a matrix or a limited range is ignored: a PNG in RGB cannot have them.
+    As in browsers, a chunk that declares a matrix or a limited range is ignored: RGB samples cannot have them.
     """
     primaries, transfer, matrix, full_range = chunks.get(b"cICP", bytes(4))
     if primaries not in PRIMARIES or (matrix, full_range) != (0, 1):
@@ -157,7 +165,7 @@ def _cicp_colors(chunks: Mapping[bytes, bytes]) -> AnyColors | None:
 
 
 def _png_peak_nits(chunks: Mapping[bytes, bytes]) -> int:
-    """The brightest light of the content (chunk cLLI), else of the screen that it was made on (chunk mDCV)."""
+    """The brightest light in cd/m2, from the chunk cLLI (content), else from mDCV (mastering screen), else 1000."""
     content = int.from_bytes(chunks.get(b"cLLI", b"")[:4], "big")
     screen = int.from_bytes(chunks.get(b"mDCV", b"")[16:20], "big")
     return _peak_nits((content or screen) // 10_000)
@@ -175,7 +183,7 @@ def _gamma_colors(chunks: Mapping[bytes, bytes]) -> SdrColors | None:
 
 
 def _chrm_primaries(chunk: bytes) -> Primaries | None:
-    """The primaries of a cHRM chunk; None if they span no triangle around white."""
+    """The primaries of a cHRM chunk; None if white is outside their triangle."""
     numbers = [number / 100_000 for number in unpack(">8I", chunk)]
     white, red, green, blue = zip(numbers[::2], numbers[1::2], strict=True)
     primaries = Primaries(red, green, blue, white)
@@ -190,9 +198,10 @@ def _chrm_primaries(chunk: bytes) -> Primaries | None:
 
 
 def avif_colors(primaries: int, transfer: int, max_nits: int) -> AnyColors:
-    """The colors of an AVIF with these code points; unknown and unspecified code points mean sRGB.
+    """The colors of an AVIF with these code points. Unknown and unspecified code points mean sRGB.
 
-    A camera's curve counts as sRGB too, as in browsers: encoders write it for images that were never video.
+    The curves of cameras, such as BT.709, also count as sRGB, as in browsers. Encoders write their code points for
+    images that were never video.
     """
     known = primaries if primaries in PRIMARIES else 1
     if transfer in _HDR_CODES:

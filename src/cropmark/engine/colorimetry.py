@@ -1,4 +1,4 @@
-"""Matrices between the RGB of given primaries and CIE XYZ.
+"""Matrices that convert between CIE XYZ and RGB with given primaries.
 
 Source: http://www.brucelindbloom.com/index.html?Eqn_RGB_XYZ_Matrix.html and Eqn_ChromAdapt.html on the same site.
 """
@@ -30,7 +30,7 @@ class Primaries:
 
 
 def rgb_to_xyz(primaries: Primaries) -> Matrix:
-    """The matrix from linear RGB to XYZ, in which white has Y = 1.
+    """The matrix that converts linear RGB with these primaries to XYZ. White has Y = 1.
 
     Raises ValueError if white is outside the triangle of the primaries.
     """
@@ -43,7 +43,7 @@ def rgb_to_xyz(primaries: Primaries) -> Matrix:
 
 
 def white_xyz(primaries: Primaries) -> Vector:
-    """The XYZ of white, with Y = 1. Raises ValueError if the chromaticity y of white is not above 0."""
+    """The XYZ values of white, scaled to Y = 1. Raises ValueError if the chromaticity y of white is 0 or negative."""
     x, y = primaries.white
     if y <= 0:
         raise ValueError("white has no light")
@@ -51,7 +51,7 @@ def white_xyz(primaries: Primaries) -> Vector:
 
 
 def adaptation(white: Vector, target: Vector) -> Matrix:
-    """The Bradford matrix that adapts XYZ colors from one white to the white `target`."""
+    """The Bradford matrix, which adapts XYZ colors from the white point `white` to the white point `target`."""
     ratios = [to / of for of, to in zip(applied(_BRADFORD, white), applied(_BRADFORD, target), strict=True)]
     first, second, third = (_scaled(row, (ratio,) * 3) for row, ratio in zip(_BRADFORD, ratios, strict=True))
     return multiplied(inverse(_BRADFORD), (first, second, third))

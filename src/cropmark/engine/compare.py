@@ -20,12 +20,12 @@ MAX_PIXELS = 100_000_000
 
 
 def difference(one: Data, two: Data, headers: Sequence[load.Header] | None = None) -> ImageDifference:
-    """The difference of two images' first frames, upright and in sRGB, over their common size.
+    """The difference between the first frames of two images, in sRGB: mean, maximum and PSNR.
 
-    Before the comparison, both frames are scaled to the smaller width and the smaller height. Colors are weighted by
-    alpha: differences under transparent pixels do not count. `headers` are those of both images if they were read
-    already. Raises SourceUnusable if an image cannot be decoded,
-    SourceTooLarge if one has more than MAX_PIXELS.
+    Both frames are turned upright, and scaled to the smaller width and the smaller height. Colors are weighted by
+    alpha, so differences under transparent pixels do not count. `headers` are the headers of both images if they were
+    read already.
+    Raises SourceUnusable if an image cannot be decoded, and SourceTooLarge if an image has more than MAX_PIXELS.
     """
     try:
         first, second = (
@@ -50,7 +50,7 @@ def _frame(data: Data, header: load.Header) -> Image:
 
 
 def _levels(frame: Image, size: Size, *, alpha: bool) -> Image:
-    """The frame scaled to `size`, as 8-bit levels, with four bands if either image has alpha."""
+    """The frame scaled to `size`, as 8-bit levels. With `alpha`, the result has four bands and premultiplied colors."""
     if alpha:
         whole = frame if frame.hasalpha() else frame.addalpha()
         frame = whole.premultiply().rint().cast("uchar")

@@ -17,7 +17,7 @@ def solid_color(size: Size, fill: Color) -> Image:
 
 
 def embed(frame: Image, size: Size, left: int, top: int, fill: Color) -> Image:
-    """A canvas of `size` with the frame at (left, top), filled elsewhere. Parts outside the canvas are cut off."""
+    """A canvas of `size` in the color `fill`, with the frame at (left, top). Parts outside the canvas are cut off."""
     opaque = fill.opaque and not frame.hasalpha()
     layer = frame if opaque or frame.hasalpha() else frame.bandjoin(255)
     seen = Box(left, top, frame.width, frame.height).clipped_to(size)
@@ -35,7 +35,7 @@ def embed(frame: Image, size: Size, left: int, top: int, fill: Color) -> Image:
 
 
 def flatten_onto(frame: Image, background: Color) -> Image:
-    """The frame over a background color. An opaque color removes the alpha band."""
+    """The frame drawn over a background color. If the color is opaque, the result has no alpha band."""
     # Checked first: flatten() of an opaque image drops a color band (libvips 8.18.7).
     if not frame.hasalpha():
         return frame
@@ -46,10 +46,9 @@ def flatten_onto(frame: Image, background: Color) -> Image:
 
 
 def compose(frame: Image, layers: Sequence[tuple[Compose, Image]]) -> Image:
-    """The frame with the layers drawn over it in their order, each at the position of its Op, as tiles if that repeats
-    it.
+    """The frame with the layers drawn over it, in their order. Its size and its bands do not change.
 
-    The size and the bands of the frame do not change.
+    The Op of a layer has its position, and decides if the layer is repeated as tiles.
     """
     size = Size(frame.width, frame.height)
     seen = [found for op, layer in layers if (found := _seen_layer(size, layer, op)) is not None]
@@ -60,7 +59,10 @@ def compose(frame: Image, layers: Sequence[tuple[Compose, Image]]) -> Image:
 
 
 def _seen_layer(frame: Size, layer: Image, op: Compose) -> tuple[Image, Box] | None:
-    """The part of the layer inside the frame, and its place there; None if no part is inside."""
+    """The part of the layer that is inside the frame, and its box in the frame; None if no part is inside.
+
+    The layer is repeated as tiles if the Op demands it.
+    """
     left, across = _tile_span(op.left, layer.width, frame.width, op.across)
     top, down = _tile_span(op.top, layer.height, frame.height, op.down)
     tiled = layer.replicate(across, down) if (across, down) != (1, 1) else layer
@@ -81,7 +83,10 @@ def _to_levels(mixed: Image) -> Image:
 
 
 def _tile_span(start: int, tile: int, side: int, tiled: bool) -> tuple[int, int]:
-    """The offset of the first visible tile along a side, and the number of tiles."""
+    """The offset of the first tile along one side of the frame, and the number of tiles that cover the side.
+
+    A layer that is not `tiled` counts as one tile, at `start`.
+    """
     if not tiled:
         return start, 1
     first = start % tile - tile if start % tile else 0
@@ -89,7 +94,7 @@ def _tile_span(start: int, tile: int, side: int, tiled: bool) -> tuple[int, int]
 
 
 def _crop_to(frame: Image, seen: Box, left: int, top: int) -> Image:
-    """The part of a frame placed at (left, top) that is inside the box `seen`."""
+    """The part of `frame` that is inside the box `seen`, if the frame is placed at (left, top)."""
     return frame.crop(seen.left - left, seen.top - top, seen.width, seen.height)
 
 

@@ -1,4 +1,4 @@
-"""Draws a content analysis on its source: the saliency map, the faces and the chosen crop window."""
+"""Draws the result of a content analysis on its source: the saliency map, the faces and the chosen crop window."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FACE_COLOR = (90, 255, 60)
 UNCERTAIN_FACE_COLOR = (255, 220, 0)
 WINDOW_COLOR = (255, 255, 255)
 OUTSIDE_BRIGHTNESS = 0.35
-"""Brightness of the pixels outside the window, as a factor."""
+"""The factor by which pixels outside the window are darkened."""
 
 CONFIDENT_SCORE = 0.8
 """Faces with a lower score are drawn in UNCERTAIN_FACE_COLOR: they influence the window, but are not reported."""
 
 
 def draw_overlay(data: Data, analysis: Analysis, window: Box | None = None, header: Header | None = None) -> bytes:
-    """A PNG of the upright source, at most LONG_SIDE px long, with the analysis drawn on it.
+    """A PNG of the upright source with the analysis drawn on it. Its longer side has at most LONG_SIDE px.
 
     The saliency map is a tint, faces are boxes, and pixels outside the window are dark. `window` is in pixels of the
     upright source. `header` is the header of the source if it was read already. Raises SourceUnusable.
@@ -56,7 +56,7 @@ def _draw_window(image: Image, window: Box) -> Image:
 
 
 def _draw_outline(image: Image, box: Box, color: tuple[int, int, int]) -> Image:
-    """The image with the outline of the box, two pixels wide inside the box. Parts outside the image are not drawn."""
+    """The image with the outline of the box drawn on it. The outline is inside the box and two pixels wide."""
     image = image.draw_rect(list(color), box.left, box.top, box.width, box.height)
     if min(box.width, box.height) > 2:
         image = image.draw_rect(list(color), box.left + 1, box.top + 1, box.width - 2, box.height - 2)

@@ -1,4 +1,4 @@
-"""Attaches the colors that a file declares to its decoded image: as an ICC profile, or as a note for HDR."""
+"""Attaches the colors that a file declares to its decoded image: as an ICC profile, or for HDR as a metadata field."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from cropmark.model.formats import Format
 from cropmark.runtime.reads import Data
 
 _BLACK, _WHITE = 16, 235
-"""The samples of black and white in limited range, of 255."""
+"""The 8-bit samples of black and white in limited range."""
 
 
 def with_declared_colors(image: Image, data: bytes, stored_as: Format) -> Image:
-    """The image with the colors that its file declares by other means than an ICC profile, which takes precedence."""
+    """The image with the colors that its file declares by other means than an ICC profile.
+
+    An embedded ICC profile takes precedence, except over the chunk cICP of a PNG.
+    """
     match stored_as:
         case Format.PNG:
             return _with_colors(image, png_colors(data, has_profile=_is_profile(blob(image, PROFILE))))
@@ -34,7 +37,7 @@ def with_declared_colors(image: Image, data: bytes, stored_as: Format) -> Image:
 
 
 def with_frame_colors(frames: tuple[Image, ...], data: bytes) -> tuple[Image, ...]:
-    """The frames of an AVIF sequence with the colors that the sequence declares; a profile takes precedence."""
+    """The frames of an AVIF sequence with the colors that the sequence declares. An ICC profile takes precedence."""
     coded = frame_colors_of(data)
     if coded is None or _is_profile(blob(frames[0], PROFILE)):
         return frames
@@ -43,14 +46,17 @@ def with_frame_colors(frames: tuple[Image, ...], data: bytes) -> tuple[Image, ..
 
 
 def with_declared_lab(image: Image, data: Data) -> Image:
-    """The image of a TIFF, marked as L*a*b* if the file declares its samples as L*a*b*; else unchanged."""
+    """The image of a TIFF as L*a*b* in floats if the file declares L*a*b* samples of 8 or 16 bits; else unchanged."""
     variant = lab_variant(data)
     is_raw = variant is not None and image.format in ("uchar", "ushort") and image.bands >= 3
     return lab_of_samples(image, variant) if variant and is_raw else image
 
 
 def _avif_image(image: Image, found: AvifColors) -> Image:
-    """The image with its colors. Gray samples are stretched to full range, because libheif does not convert them."""
+    """The image of an AVIF or HEIC with the colors that its file declares.
+
+    Gray samples in limited range are stretched to full range, because libheif does not convert them.
+    """
     coded, profile = found.coded, blob(image, PROFILE)
     ranged = _full_range(image) if coded and found.monochrome and not coded.full_range else image
     if _is_profile(profile):
@@ -59,7 +65,7 @@ def _avif_image(image: Image, found: AvifColors) -> Image:
 
 
 def _with_colors(image: Image, colors: AnyColors | None) -> Image:
-    """The image with these colors in place of its profile; unchanged if `colors` is absent."""
+    """The image with `colors` in place of its profile. Without `colors`, the image does not change."""
     if colors is None:
         return image
     if colors == SRGB:
@@ -77,13 +83,16 @@ def _is_profile(profile: bytes) -> bool:
 
 
 def _gray(image: Image) -> Image:
-    """The image with its three equal color bands reduced to one: a gray profile needs a single color band."""
+    """The image with one color band in place of three equal bands, because a gray profile needs a single band."""
     gray = image[0].bandjoin(image[3]) if image.hasalpha() else image[0]
     return gray.copy(interpretation="b-w" if image.format == "uchar" else "grey16")
 
 
 def _full_range(image: Image) -> Image:
-    """The image in limited range with black moved to 0 and white to the largest sample; alpha does not change."""
+    """The image converted from limited to full range. Alpha does not change.
+
+    Black becomes 0, and white becomes the largest sample.
+    """
     largest, unit = (255, 1) if image.format == "uchar" else (65535, 256)
     factor = largest / ((_WHITE - _BLACK) * unit)
     alpha = (image.bands - 3) * [1]

@@ -1,4 +1,4 @@
-"""Describes an image by its pixels: colors and placeholders of its upright first frame, and its profile's name."""
+"""Describes an image: the colors and placeholders of its upright first frame, and the name of its profile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _DISTINCT: Final = 56
 
 
 def describe(data: Data, header: Header | None = None) -> Appearance:
-    """The look of an encoded image. `header` is its header if it was read already. Raises SourceUnusable."""
+    """The Appearance of an encoded image: its colors, placeholders and header.
+
+    `header` is the header of the image if it was read already. Raises SourceUnusable.
+    """
     small, info = thumbnail_image(data, LONG_SIDE, header)
     rgba = small if small.hasalpha() else small.bandjoin(255)
     pixels = _pixels(rgba)
@@ -58,8 +61,10 @@ def _placeholder(small: Image) -> bytes:
 
 
 def _palette(pixels: Sequence[Rgba]) -> Iterator[Color]:
-    """Yields the mean color of each of the largest groups of similar pixels. Colors close to an earlier one are left
-    out."""
+    """Yields the main colors of the pixels: the mean color of each group of similar pixels, from the largest group on.
+
+    At most MAX_COLORS are yielded. A color close to an earlier one is left out.
+    """
     groups: dict[tuple[int, int, int], list[Rgba]] = defaultdict(list)
     for pixel in pixels:
         if pixel[3] >= _OPAQUE:

@@ -6,9 +6,9 @@ Each pixel becomes black or white, and an eighth of the error is added to each o
        1  1  1
           1
 
-A pixel thus depends on its two left neighbors, three pixels of the row above and one pixel two rows above. On the
-diagonal line of all (x, y) with x + 2y = step (a wavefront) no pixel depends on another, so a whole wavefront is
-computed in one operation: its pixels are 16-bit lanes of one long integer, and Python adds such integers at memory
+So a pixel depends on its two left neighbors, on three pixels of the row above, and on one pixel two rows above. No
+pixel depends on another pixel of the same wavefront, the line of all (x, y) with x + 2y = step. So one operation
+computes a whole wavefront: its pixels are 16-bit lanes of one long integer, and Python adds such integers at memory
 speed (figures in docs/decisions/0031).
 """
 
@@ -29,9 +29,9 @@ _BACK = 384 - 128 - 4
 
 
 def atkinson(gray: bytes, width: int, height: int) -> bytes:
-    """The dithered pixels, 0 or 255, for rows of gray levels.
+    """The image dithered to black (0) and white (255). `gray` has the gray levels, row by row.
 
-    A level with its errors is white from 128 up. Errors that would be added outside the image are dropped.
+    A pixel becomes white if its level plus the errors added to it is 128 or more. Errors beyond the edges are dropped.
     """
     pitch = max(width, 3)  # from row to row, a wavefront advances by two less than this
     if pitch == width:
@@ -43,9 +43,9 @@ def atkinson(gray: bytes, width: int, height: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Wavefront:
-    """The pixels of the image with x + 2y = step, in the rows from `first` to before `end`.
+    """The pixels of the image with x + 2y = step, in the rows from `first` to `end` - 1.
 
-    The pixel of row `base` is in the lowest lane.
+    In an integer with the pixels as lanes, the lowest lane is for row `base`.
     """
 
     step: int
@@ -54,7 +54,7 @@ class _Wavefront:
     base: int
 
     def pixels(self, pitch: int) -> slice:
-        """The offsets of the wavefront's pixels in a buffer with rows `pitch` bytes apart."""
+        """The slice of the wavefront's pixels in a buffer that has one byte per pixel and `pitch` bytes per row."""
         stride = pitch - 2
         start = self.step + self.first * stride
         return slice(start, start + (self.end - self.first - 1) * stride + 1, stride)
@@ -92,17 +92,17 @@ def _dither(gray: bytes, width: int, height: int, pitch: int) -> bytearray:
 
 
 def _to_lanes(levels: bytes, line: _Wavefront) -> int:
-    """The levels of the wavefront's pixels as lanes of one integer."""
+    """An integer with the gray levels of the wavefront's pixels in its lanes."""
     wide = bytearray(2 * len(levels))
     wide[::2] = levels
     return int.from_bytes(wide, "little") << _LANE * (line.first - line.base)
 
 
 def _from_lanes(white: int, line: _Wavefront, lanes: int) -> bytes:
-    """The lanes of the wavefront's pixels as bytes."""
+    """The bytes of the wavefront's pixels, from the integer `white` with a number of `lanes`."""
     return white.to_bytes(2 * lanes, "little")[2 * (line.first - line.base) : 2 * (line.end - line.base) : 2]
 
 
 def _lane_mask(line: _Wavefront) -> int:
-    """An integer with all bits set in the lanes of pixels inside the image."""
+    """An integer with all bits set in the lanes of the wavefront's pixels, and with no other bits set."""
     return ((1 << _LANE * (line.end - line.first)) - 1) << _LANE * (line.first - line.base)

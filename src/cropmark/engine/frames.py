@@ -1,7 +1,7 @@
 """A cache of decoded frames of the last source, so that the sizes of a srcset share one decode.
 
-A frame is stored with the scale at which it was decoded, and is used only by a task that would decode the source at the
-same scale. So the bytes of a result do not depend on the order of requests (docs/decisions/0175).
+A frame is stored together with the scale at which it was decoded. Only a task that would decode the source at the same
+scale uses the frame. So the bytes of a result do not depend on the order of requests (docs/decisions/0175).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LARGEST_SAMPLE: Final = 16
 
 @dataclass(slots=True)
 class CachedFrames:
-    """The frames of one source, at most `limit_bytes` of pixels; the least recently used are dropped first."""
+    """The cached frames of one source. Their pixels take at most `limit_bytes`; the least recently used are dropped."""
 
     name: str
     limit_bytes: int
@@ -32,18 +32,18 @@ class CachedFrames:
     _frames: dict[Fraction, DecodedImage] = field(default_factory=dict)
 
     def get(self, scale: Fraction) -> DecodedImage | None:
-        """The stored frame that was decoded at this scale; None if the cache does not have it."""
+        """The cached frame that was decoded at this scale; None if it is not cached."""
         image = self._frames.pop(scale, None)
         if image is not None:
             self._frames[scale] = image
         return image
 
     def put(self, scale: Fraction, image: DecodedImage, info: Info, *, is_read_whole: bool) -> DecodedImage:
-        """The image. If it fits into the cache, it is stored and has its pixels in memory.
+        """Cache the image if its pixels fit and can be in memory; returns the image to use from now on.
 
-        A JPEG is in memory already. Other formats are decoded while they are read; they are decoded into memory from
-        the second task for the source on, and only if `is_read_whole`: a broken end of the file must not fail a request
-        that does not read the end. Raises pyvips.Error.
+        The pixels of a JPEG are usually in memory already. Other formats are decoded while they are read. They are
+        decoded into memory from the second task for the source on, and only if `is_read_whole`: a broken end of the
+        file must not fail a request that does not read the end. Raises pyvips.Error.
         """
         (frame,) = image.frames
         if _pixel_bytes(frame) > self.limit_bytes:
@@ -62,16 +62,16 @@ class CachedFrames:
 
 
 class FrameCache:
-    """The cached frames of the source that a renderer has decoded last."""
+    """The frames that a renderer has cached, all of the source that it decoded last."""
 
     def __init__(self, limit_bytes: int = 0) -> None:
         self.limit_bytes = limit_bytes
         self._cached: CachedFrames | None = None
 
     def of(self, name: str | None) -> CachedFrames | None:
-        """The stored frames of the source with this name; the frames of any other source are dropped.
+        """The cached frames of the source with this name. The frames of any other source are dropped.
 
-        Returns None, and nothing is cached, if the source has no name or if the cache has a limit of 0 bytes.
+        Returns None, and nothing is cached, if the source has no name or if the limit of the cache is 0 bytes.
         """
         if self._cached is None or self._cached.name != name:
             self._cached = CachedFrames(name, self.limit_bytes) if name and self.limit_bytes else None

@@ -1,7 +1,7 @@
 """Gain maps: the second image in an Ultra HDR JPEG, from which a screen with HDR computes brighter highlights.
 
-A JPEG lists its images in an MPF segment. Those after the first follow its end. A gain map has the shape of the first
-image at any size, and metadata as XMP, as binary, or as both; the metadata does not depend on the size.
+A JPEG file lists its images in an MPF segment. The additional images follow the end of the first one. A gain map can be
+smaller than the first image. Its metadata is XMP, binary, or both, and does not depend on the size.
 
 Sources: https://developer.android.com/media/platform/hdr-image-format, ISO 21496-1, CIPA DC-007
 """
@@ -41,14 +41,14 @@ _QUALITY: Final = 85
 
 @dataclass(frozen=True, slots=True)
 class GainMap:
-    """A gain map: its JPEG, and the segments of its metadata, in the order of the file."""
+    """A gain map: its JPEG file, and the segments with its metadata in the order of the file."""
 
     jpeg: bytes
     metadata: tuple[bytes, ...]
 
 
 def gain_map_of(data: bytes) -> GainMap | None:
-    """The gain map of a JPEG; None if it has none, if it is malformed, or if its metadata is too long."""
+    """The gain map of a JPEG; None if it is absent or malformed, or if its metadata is too long."""
     try:
         for start, length in _other_images(data):
             jpeg = data[start : start + length]
@@ -62,10 +62,10 @@ def gain_map_of(data: bytes) -> GainMap | None:
 
 
 def followed(gains: Image, ops: tuple[AnyOp, ...], frame: Size, source: Size) -> Image:
-    """The gains, upright, after the Ops that change the shape of a frame of this size.
+    """The gain map after the Ops that change the shape of the image, such as a crop.
 
-    `source` is the size of the upright image before it was decoded to the frame. The result is as much smaller than the
-    resulting frame as the gains were smaller than the source.
+    `gains` is upright. `frame` is the size of the decoded image before the Ops, and `source` the size of the upright
+    source. The new gain map is smaller than the new image by the same ratio as `gains` is smaller than the source.
     """
     ratio = min(1.0, max(gains.width / source.width, gains.height / source.height))
     large = _resized(gains, frame.width, frame.height)
@@ -74,7 +74,7 @@ def followed(gains: Image, ops: tuple[AnyOp, ...], frame: Size, source: Size) ->
 
 
 def with_gain_map(jpeg: bytes, gains: Image, metadata: tuple[bytes, ...]) -> bytes:
-    """The JPEG with a gain map of these gains. Raises pyvips.Error."""
+    """The JPEG file with `gains` added as its gain map. Raises pyvips.Error."""
     body = bytes(gains.jpegsave_buffer(Q=_QUALITY, keep="none", optimize_coding=True))
     second = body[:2] + b"".join(metadata) + body[2:]
     has_iso, has_xmp = (any(name in segment for segment in metadata) for name in (_ISO, _HDRGM))
@@ -107,7 +107,10 @@ def _segment(marker: int, body: bytes) -> bytes:
 
 
 def _other_images(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yields start and length of the images after the first, which are inside the file and begin like a JPEG."""
+    """Yields the offset and the length of each image after the first.
+
+    Images that are not inside the file, or do not begin like a JPEG, are left out.
+    """
     for segment in _head(data):
         if segment.kind == _APP2 and data.startswith(_MPF, segment.content):
             origin = segment.content + len(_MPF)
@@ -119,7 +122,7 @@ def _other_images(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _entries(tiff: bytes) -> list[tuple[int, int]]:
-    """Length and offset of every image in an MPF index."""
+    """The length and the offset of each image in an MPF index."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
     if not order:
         return []
@@ -134,7 +137,7 @@ def _entries(tiff: bytes) -> list[tuple[int, int]]:
 
 
 def _index(first: int, second: int, offset: int) -> bytes:
-    """An MPF segment of two images, of `first` and `second` bytes; the second begins at `offset`."""
+    """An MPF segment that lists two images of `first` and `second` bytes. `offset` is that of the second image."""
     entries = pack(">IIIHH", 0x030000, first, 0, 0, 0) + pack(">IIIHH", 0, second, offset, 0, 0)
     head = b"MM\0*" + pack(">I", 8)
     directory = pack(">H", 3) + pack(">HHI4s", 0xB000, 7, 4, b"0100") + pack(">HHII", 0xB001, 4, 1, 2)
@@ -143,9 +146,9 @@ def _index(first: int, second: int, offset: int) -> bytes:
 
 
 def _with_list(jpeg: bytes, length: int) -> bytes:
-    """The JPEG with a list of itself and a second image of `length` bytes in its XMP packet.
+    """The JPEG with a list of two images in its XMP packet: the JPEG itself, and a gain map of `length` bytes.
 
-    The list is added to an existing packet, because readers ignore a second one.
+    An existing packet is extended, because readers ignore a second packet.
     """
     for segment in _head(jpeg):
         if segment.kind == _APP1 and jpeg.startswith(_XMP, segment.content):
@@ -156,7 +159,7 @@ def _with_list(jpeg: bytes, length: int) -> bytes:
 
 
 def _list(length: int) -> bytes:
-    """The description of both images in XMP."""
+    """The XMP element that lists the image and its gain map of `length` bytes."""
     items = (
         ('Item:Semantic="Primary" Item:Mime="image/jpeg"'),
         (f'Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="{length}"'),
@@ -171,7 +174,7 @@ def _list(length: int) -> bytes:
 
 
 def _end_of_head(jpeg: bytes) -> int:
-    """The end of the JFIF and APP segments at the start, after which the index is inserted."""
+    """The offset after the first segments of the JPEG (JFIF and APP). The MPF index is inserted there."""
     at = 2
     for segment in _head(jpeg):
         if not 0xE0 <= segment.kind <= 0xEF:

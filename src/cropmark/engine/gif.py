@@ -19,13 +19,15 @@ _KEEP, _TO_BACKGROUND, _TO_PREVIOUS = 1, 2, (3, 4)
 
 _GUESSED_SCREENS = ((640, 480), (640, 512), (800, 600), (1024, 768), (1280, 1024), (1600, 1200))
 _MAX_TRUSTED_SIDE = 2048
-"""If the screen has one of the guessed sizes, or a side above this, libnsgif uses the size of the first frame
-instead."""
+"""The largest side of a screen that libnsgif uses.
+
+If a side is larger, or if the screen has one of the guessed sizes, libnsgif uses the size of the first frame instead.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class GifFrame:
-    """One image of the file: its box on the canvas, its disposal method, and the place of its blocks in the file."""
+    """One frame of a GIF: its box on the canvas, its disposal method, and the positions of its blocks in the file."""
 
     left: int
     top: int
@@ -34,7 +36,7 @@ class GifFrame:
     has_transparency: bool
     disposal: int
     control_at: int
-    """The offset of the byte with the disposal method; 0 if the file has none for this frame."""
+    """The offset of the byte with the disposal method; 0 if this frame has no such byte."""
     bytes: int
     """The number of bytes of the sub-blocks with the pixels."""
     end: int
@@ -47,10 +49,10 @@ class GifFrame:
 
 @dataclass(frozen=True, slots=True)
 class GifBlocks:
-    """The frames of a file, at least one.
+    """The sizes of a GIF, and its frames, at least one.
 
-    `screen` is the size in its header. `canvas` is the size that browsers show: the screen, enlarged to contain the
-    first frame.
+    `screen` is the size in the header of the file. `canvas` is the size that browsers show: the screen, enlarged to
+    contain the first frame.
     """
 
     screen: tuple[int, int]
@@ -59,10 +61,9 @@ class GifBlocks:
 
     @property
     def is_opaque(self) -> bool:
-        """True if no frame is shown with a transparent pixel.
+        """True if all pixels of the canvas are opaque whenever a frame is shown.
 
-        A frame may have a transparent color: optimized files use it for pixels that do not change, where the previous
-        frame shows through.
+        Frames may still have a transparent color: optimized files use it where the previous frame shows through.
         """
         painted = False
         for frame in self.frames:
@@ -75,11 +76,13 @@ class GifBlocks:
 
 
 def read_blocks(data: bytes) -> GifBlocks | None:
-    """The sizes and frames of the file; None if the file is broken.
+    """The sizes and frames of a GIF file; None if the file is broken.
 
-    A file is broken if it has no frame, if it ends inside a block, if a frame has too few bytes for its size, or if its
-    first frame ends beyond 65535 px, the largest size that GIF allows. The decoder would return half a frame for a
-    broken file, without an error. A file that ends after a complete block, without a trailer, is accepted.
+    The decoder would return half a frame for a broken file, without an error. A file is broken in these cases:
+
+    - It has no frame, or it ends inside a block. A missing trailer after the last block is accepted.
+    - A frame has too few bytes for its size.
+    - The first frame extends beyond 65535 px, the largest size that GIF allows.
     """
     try:
         frames = tuple(_frames(data))
@@ -97,21 +100,25 @@ def read_blocks(data: bytes) -> GifBlocks | None:
 
 @dataclass(frozen=True, slots=True)
 class DecodableGif:
-    """A file that libvips decodes as browsers do. `pages` are the page numbers of the original file's frames in it."""
+    """A GIF that libvips decodes as browsers do, possibly with added frames.
+
+    `pages` has the numbers of the original frames in this file, counted from 0.
+    """
 
     data: bytes
     pages: tuple[int, ...]
 
 
 def decodable(data: bytes, blocks: GifBlocks) -> DecodableGif:
-    """The file with empty transparent frames added, so that libvips decodes it as browsers do. There are two cases:
+    """The GIF with empty transparent frames added where libvips needs them to decode it as browsers do.
 
-    1. If no frame has a transparent color, libvips makes no alpha channel; it also ignores some screen sizes. An empty
-       frame added before the first one provides the alpha channel and the size.
-    2. If a frame without a transparent color is to be removed, libvips paints the background color in its place. An
-       empty frame added after that frame clears its box instead.
+    1. Before the first frame: libvips ignores some screen sizes, and makes no alpha channel if no frame has a
+       transparent
+       color. The added frame provides the size and the alpha channel.
+    2. After a frame that is to be removed and has no transparent color: libvips would paint the background color in its
+       place. The added frame clears its box instead.
 
-    The pages of the added frames are not among DecodableGif.pages (docs/decisions/0160).
+    DecodableGif.pages does not contain the added frames (docs/decisions/0160).
     """
     parts: list[bytes] = []
     pages: list[int] = []
@@ -147,7 +154,7 @@ def _empty_frame(box: tuple[int, int, int, int], disposal: int) -> bytes:
 
 
 def _frames(data: bytes) -> Iterator[GifFrame]:
-    """Yields the images of the file. Raises IndexError if the data ends inside a block."""
+    """Yields the frames of the file. Raises IndexError if the data ends inside a block."""
     at, control_at = _HEADER_BYTES + _table_bytes(data[10]), 0
     while at < len(data):
         match data[at]:
@@ -179,7 +186,10 @@ def _table_bytes(packed: int) -> int:
 
 
 def _sub_blocks_end(data: bytes, at: int) -> int:
-    """The offset after a list of sub-blocks, which ends with an empty one. Each sub-block begins with its length."""
+    """The offset after the list of sub-blocks at `at`.
+
+    Each sub-block begins with its length. An empty sub-block ends the list.
+    """
     while data[at]:
         at += data[at] + 1
     return at + 1

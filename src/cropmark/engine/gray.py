@@ -1,8 +1,7 @@
-"""Converts gray images from the curve of their profile, or of their header, to that of sRGB.
+"""Converts gray images to the tone curve of sRGB, from the curve of their ICC profile or of their file header.
 
-A table has the result for each possible value of a sample.
-
-The color library interpolates gray between 33 points, which moves dark samples by up to 10 levels.
+A table has the result for each possible value of a sample. The color library would interpolate between 33 points, which
+moves dark samples by up to 10 levels.
 """
 
 from __future__ import annotations
@@ -17,13 +16,15 @@ from cropmark.engine.light import light_of_curve, ramp, srgb_of_light, table
 
 
 def gray_by_curve(image: Image, curve: Curve) -> Image:
-    """A gray image with samples in `curve`, with or without alpha, converted to the curve of sRGB."""
+    """The gray image converted from the tone curve `curve` to the curve of sRGB. Alpha does not change."""
     return _mapped(image, _curve_table(curve, image.format))
 
 
 def gray_by_profile(image: Image, profile: bytes) -> Image | None:
-    """A gray image, with or without alpha, converted from its profile to the curve of sRGB; None if the profile is
-    broken."""
+    """The gray image converted from its profile to the curve of sRGB; None if the profile is broken.
+
+    Alpha does not change.
+    """
     samples = _profile_table(profile, image.format)
     return None if samples is None else _mapped(image, samples)
 

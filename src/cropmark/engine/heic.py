@@ -1,7 +1,7 @@
 """Decodes HEIC with the extra `heif`: the primary image, upright, with its profile.
 
-libvips' wheel has no decoder for HEVC. The C module of the extra is used without its Python layer, which would load
-Pillow: each renderer takes 1.4 MB for it instead of 3.6 MB.
+The libvips that we install has no decoder for HEVC. Only the C module of the extra is loaded. Its Python layer would
+load Pillow, and each renderer would take 3.6 MB of memory for it instead of 1.4 MB.
 """
 
 from __future__ import annotations
@@ -42,14 +42,17 @@ class HeicHeader:
 
 
 def load_codec() -> None:
-    """Load the module if it is installed. This must happen before the process enters the sandbox, which forbids it."""
+    """Load the C module of the extra, if the extra is installed.
+
+    This must happen before the process enters the sandbox, which forbids it.
+    """
     global _codec  # noqa: PLW0603 - a process has one set of codecs
     if _codec is None and (package := HEIF.package) is not None:
         _codec = import_module(package.module)
 
 
 def library_version() -> tuple[int, int, int] | None:
-    """The version of libheif in the module; None if the module is not loaded."""
+    """The version of libheif in the C module; None if the module is not loaded."""
     if _codec is None:
         return None
     major, minor, patch = (int(part) for part in str(_codec.get_lib_info()["libheif"]).split(".")[:3])
@@ -59,14 +62,14 @@ def library_version() -> tuple[int, int, int] | None:
 def header_of(data: bytes) -> HeicHeader:
     """The header of a HEIC; no pixel is decoded.
 
-    Raises pyvips.Error if the file is broken, or if its items are not all known to be of the kinds in _KINDS.
+    Raises pyvips.Error if the file is broken, or if it may contain an item of a kind that is not in _KINDS.
     """
     width, height = (image := _primary(data, deep=False)).size_mode[0]
     return HeicHeader(Size(width, height), _has_alpha(image))
 
 
 def decoded(data: bytes) -> Image:
-    """The primary image in memory, in 8 bits, or in 16 if it is HDR. Raises pyvips.Error."""
+    """The primary image in memory, with 8-bit samples, or with 16-bit samples if it is HDR. Raises pyvips.Error."""
     found = avif_colors_of(data)
     coded = found.coded if found else None
     is_hdr = coded is not None and isinstance(avif_colors(coded.primaries, coded.transfer, 0), HdrColors)
@@ -87,7 +90,7 @@ def decoded(data: bytes) -> Image:
 
 
 def _icc_profile(image: Any) -> bytes | None:
-    """The ICC profile of the module's image; None without one, and if its color properties are invalid."""
+    """The ICC profile of an image from the C module; None if it is absent, or if the color properties are invalid."""
     try:
         profile = image.color_profile or {}
     except _ERRORS:  # such as unknown primaries, which avif_colors() treats as browsers do
@@ -96,7 +99,7 @@ def _icc_profile(image: Any) -> bytes | None:
 
 
 def _primary(data: bytes, *, deep: bool) -> Any:
-    """The module's object for the primary image, with 16-bit samples if `deep`. Raises pyvips.Error."""
+    """The C module's object for the primary image, with 16-bit samples if `deep`, else 8-bit. Raises pyvips.Error."""
     if _codec is None:
         raise pyvips.Error("HEIC: the extra heif is not installed")
     kinds = item_kinds_of(data)

@@ -1,4 +1,4 @@
-"""The decoded image: its frames, and copying a sequential stream into memory."""
+"""The decoded image, and helpers for its pixels in memory and its color profile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _STREAM: Final = "vips-sequential"
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """Upright frames of one size. For animations: each frame's duration in ms, and the number of loops (0: forever)."""
+    """A decoded image: upright frames of one size.
+
+    An animation also has the duration of each frame in ms, and the number of times that it is played (0: forever).
+    """
 
     frames: tuple[Image, ...]
     delays_ms: tuple[int, ...] = ()
@@ -38,36 +41,39 @@ def in_memory(frame: Image) -> Image:
 
 
 def image_of(pixels: NDArray[Any]) -> Image:
-    """The image of 8-bit pixels with the axes row, column and band: gray for one band, else sRGB. It is in memory."""
+    """An image in memory, from an array of 8-bit pixels with the axes row, column and band.
+
+    One band means gray; more bands mean sRGB.
+    """
     height, width, bands = pixels.shape
     image = Image.new_from_memory(np.ascontiguousarray(pixels), width, height, bands, "uchar")
     return image.copy(interpretation="b-w" if bands == 1 else "srgb")
 
 
 def blob(frame: Image, name: str) -> bytes:
-    """A metadata field as bytes; empty if it is absent. pyvips raises RuntimeError for a field that is empty."""
+    """The bytes of a metadata field; empty if the field is absent or empty."""
     try:
         return bytes(frame.get(name)) if frame.get_typeof(name) else b""
-    except RuntimeError:
+    except RuntimeError:  # pyvips raises it for an empty field
         return b""
 
 
 def with_profile(frame: Image, profile: bytes) -> Image:
-    """The frame with this color profile as its only one; its pixels do not change."""
+    """The frame with this ICC profile in place of its own. Its pixels do not change."""
     tagged = frame.copy()
     tagged.set_type(GValue.blob_type, PROFILE, profile)
     return tagged
 
 
 def without_profile(frame: Image) -> Image:
-    """The frame without its color profile; its pixels do not change."""
+    """The frame without its ICC profile. Its pixels do not change."""
     bare = frame.copy()
     bare.remove(PROFILE)
     return bare
 
 
 def color_cube(levels: tuple[int, ...], profile: bytes) -> Image:
-    """One row of 8-bit RGB pixels with this profile: all combinations of three of the levels."""
+    """One row of RGB test pixels with this profile. It has every combination of three of the levels."""
     samples = bytes(sample for color in product(levels, repeat=3) for sample in color)
     row = Image.new_from_memory(samples, len(levels) ** 3, 1, 3, "uchar").copy(interpretation="srgb")
     return with_profile(row, profile)

@@ -1,4 +1,4 @@
-"""Boxes of files in the ISO base media file format, such as AVIF and HEIC. Source: ISO/IEC 14496-12."""
+"""Reads boxes of files in the ISO base media file format, such as AVIF and HEIC. Source: ISO/IEC 14496-12."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from struct import unpack_from
 from typing import Final
 
 MAX_BOXES: Final = 4096
-"""The limit of boxes, and of entries in a table, that are read."""
+"""The most boxes in a parent, and the most entries in a table, that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,15 @@ class Box:
 
 
 def child(data: bytes, parent: Box | None, kind: bytes) -> Box | None:
-    """The first box of a kind inside the parent box; None without such a box or without a parent."""
+    """The first box of this kind inside the parent box; None if the box or the parent is missing."""
     return next((box for box in children(data, parent) if box.kind == kind), None) if parent else None
 
 
 def only_child(data: bytes, parent: Box, kind: bytes) -> Box:
-    """The only box of a kind inside the parent box. Raises LookupError if it is missing or may not be the only one."""
+    """The only box of this kind inside the parent box.
+
+    Raises LookupError if the box is missing, if there are several, or if bytes that cannot be read may contain another.
+    """
     boxes = list(children(data, parent))
     found = [box for box in boxes if box.kind == kind]
     if len(found) != 1 or data.find(kind, boxes[-1].end, parent.end) >= 0:
@@ -53,17 +56,17 @@ def children(data: bytes, parent: Box) -> Iterator[Box]:
 
 
 def descendant(data: bytes, parent: Box | None, *kinds: bytes) -> Box | None:
-    """The box at a path of kinds below the parent, by the first box of each kind; None without it."""
+    """The box at the path `kinds` below the parent: the first child of each kind in turn; None if a box is missing."""
     for kind in kinds:
         parent = child(data, parent, kind)
     return parent
 
 
 def inner(box: Box, skip: int) -> Box:
-    """The content of a box after its version and flags, or after other fields of this length."""
+    """The box without its first `skip` bytes, such as its version and flags."""
     return Box(box.kind, box.start + skip, box.end)
 
 
 def whole(data: bytes) -> Box:
-    """The file as a box."""
+    """The whole file as one box."""
     return Box(b"", 0, len(data))

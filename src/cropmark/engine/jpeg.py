@@ -1,7 +1,7 @@
 """Decodes JPEG with libjpeg-turbo directly: a fifth faster than through libvips.
 
-Unusual files (CMYK, very many scans), files too large to decode into memory, and files with any error are left to
-libvips, which reads row by row and decides alone whether a file is broken (docs/decisions/0136).
+libvips decodes the other files: unusual ones (CMYK, very many scans), files too large to decode into memory, and files
+with any error. It reads row by row, and it alone decides whether a file is broken (docs/decisions/0136).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _METADATA_FIELDS: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-da
 
 
 def decode(data: bytes, header: Image, size: Size) -> Image | None:
-    """The stored frame decoded to `size`; None if libvips must decode the file.
+    """The frame as stored, decoded to `size`; None if libvips must decode the file.
 
-    `size` is the stored size at a scale of decode_plan(), with sides rounded up.
-    `header` is the file as libvips opened it; its metadata is copied to the frame.
+    `size` is the stored size times a scale of decode_plan(), with sides rounded up. `header` is the file as libvips
+    opened it; its metadata is copied to the frame.
     """
     if not _is_plain(header) or size.area > MAX_WHOLE_JPEG or _has_many_scans(data, header):
         return None

@@ -14,9 +14,10 @@ _MARKER_AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment: its marker's second byte, its offsets in the file, and the offset of its content after the length.
+    """A segment of a JPEG: the second byte of its marker, and three offsets in the file.
 
-    A start of scan includes the compressed pixels after it.
+    `start` and `end` are the offsets of the segment, and `content` is the offset after its length. The segment of a
+    scan includes the compressed pixels.
     """
 
     kind: int
@@ -26,7 +27,7 @@ class Segment:
 
 
 def segments(data: bytes) -> Iterator[Segment]:
-    """Yields the segments after the start of image, up to the end of image, which is the last one.
+    """Yields the segments after the start-of-image marker. The end-of-image marker is the last one.
 
     Stops before data that is not a segment. Data after the end of image belongs to no segment.
     """
@@ -50,7 +51,10 @@ def head_segments(data: bytes) -> Iterator[Segment]:
 
 
 def _segment_at(data: bytes, at: int) -> Segment | None:
-    """The segment at an offset, after any fill bytes, and without the pixels of a scan; None for other data."""
+    """The segment at an offset, or after the fill bytes there; None if other data follows.
+
+    The segment of a scan ends before its compressed pixels.
+    """
     while data[at : at + 2] == b"\xff\xff":
         at += 1
     if at + 2 > len(data) or data[at] != 0xFF:

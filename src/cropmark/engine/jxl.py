@@ -1,9 +1,11 @@
 """Reads and writes JPEG XL with the extra `jxl`, and recompresses JPEGs without loss.
 
-pylibjxl reads images with their profile, and recompresses JPEGs. imagecodecs writes, because pylibjxl never uses the
-color space of the format, so that its lossy files are 2.8 times as large (docs/decisions/0232). The C module of
-pylibjxl is loaded without its Python package, which would load asyncio and Pillow: each renderer takes 0.5 MB for it
-instead of 6 MB.
+Two libraries are used (docs/decisions/0232):
+
+- pylibjxl reads images with their profile, and recompresses JPEGs. Only its C module is loaded. Its Python package
+  would load asyncio and Pillow, and each renderer would take 6 MB of memory for it instead of 0.5 MB.
+- imagecodecs writes images. pylibjxl never uses the color space of the format, so its lossy files are 2.8 times as
+  large.
 """
 
 from __future__ import annotations
@@ -28,12 +30,10 @@ _C_MODULE: Final = "_pylibjxl"
 _ERRORS: Final = (ValueError, RuntimeError, MemoryError, TypeError)
 """The exceptions that the modules raise; they have no special class for broken files."""
 _LARGE_PIXELS: Final = 4_000_000
-"""The limit of pixels above which lossless images are written at the lowest effort: 6 % larger, in a tenth of the time.
-"""
+"""Lossless images with more pixels are written at the lowest effort: 6 % larger, in a tenth of the time."""
 _APP0, _APP2, _APP14, _APP15, _COMMENT = 0xE0, 0xE2, 0xEE, 0xEF, 0xFE
 _NEEDED: Final = ((_APP0, b"JFIF\0", 14), (_APP2, b"ICC_PROFILE\0", None), (_APP14, b"Adobe", 12))
-"""The application segments that decide colors or density: marker, name, and the length of the content to copy,
-if not all of it."""
+"""The application segments that decide colors or density: marker, name, and the number of bytes to copy (None: all)."""
 
 _codec: ModuleType | None = None
 _encoder: ModuleType | None = None
@@ -49,8 +49,10 @@ class JxlHeader:
 
 
 def load_codec() -> None:
-    """Load the modules if the extra is installed. This must happen before the process enters the sandbox, which forbids
-    it."""
+    """Load the modules of the extra, if the extra is installed.
+
+    This must happen before the process enters the sandbox, which forbids it.
+    """
     global _codec, _encoder  # noqa: PLW0603 - a process has one set of codecs
     if _codec is not None or JXL.package is None:
         return
@@ -83,9 +85,9 @@ def decoded(data: bytes) -> Image:
 
 
 def _first_frame(data: bytes) -> Any:
-    """The first frame of an animation in 8 bits, decoded by imagecodecs, because pylibjxl returns the last frame.
+    """The first frame of an animation in 8 bits, without its profile.
 
-    The profile is not read.
+    imagecodecs decodes it, because pylibjxl returns the last frame.
     """
     samples = _called(_encoder, "jpegxl_decode", data, 0, numthreads=1)
     if samples.dtype == np.uint16:
@@ -96,7 +98,7 @@ def _first_frame(data: bytes) -> Any:
 
 
 def encoded(frame: Image, quality: int, *, lossless: bool, keep_profile: bool, low_effort: bool = False) -> bytes:
-    """The frame as JPEG XL. Raises pyvips.Error, also if its pixels cannot be decoded."""
+    """The frame as JPEG XL. Raises pyvips.Error, also if the pixels of the frame cannot be decoded."""
     samples = np.frombuffer(frame.write_to_memory(), np.uint8).reshape(frame.height, frame.width, frame.bands)
     quick = low_effort or (lossless and frame.width * frame.height > _LARGE_PIXELS)
     effort = 1 if quick else 2 if lossless else 3
@@ -113,7 +115,7 @@ def encoded(frame: Image, quality: int, *, lossless: bool, keep_profile: bool, l
 def recompressed(jpeg: bytes) -> bytes | None:
     """The JPEG as JPEG XL with the same pixels and without metadata.
 
-    None if the library cannot store the JPEG, for example in CMYK, or if the JPEG has no end.
+    None if the JPEG has no end, or if the library cannot store it, such as a JPEG in CMYK.
     """
     try:
         return bytes(_called(_codec, "jpeg_to_jxl", _without_metadata(jpeg), effort=3))
@@ -122,7 +124,7 @@ def recompressed(jpeg: bytes) -> bytes | None:
 
 
 def distance_of(quality: int) -> float:
-    """The library's distance for a quality from 1 to 100. Quality 90 is distance 1.0, where differences become visible.
+    """The distance, libjxl's measure of loss, for a quality from 1 to 100. Quality 90 is distance 1.0: just visible.
 
     Source: https://github.com/libjxl/libjxl, JxlEncoderDistanceFromQuality
     """
@@ -134,7 +136,7 @@ def distance_of(quality: int) -> float:
 
 
 def _called(module: ModuleType | None, name: str, *arguments: Any, **options: Any) -> Any:
-    """The result of a function of a module. Raises pyvips.Error."""
+    """Call a function of a codec module; returns its result. The exceptions of the module become pyvips.Error."""
     if module is None:
         raise pyvips.Error("JPEG XL: the extra jxl is not installed")
     try:
@@ -146,8 +148,8 @@ def _called(module: ModuleType | None, name: str, *arguments: Any, **options: An
 def _without_metadata(jpeg: bytes) -> bytes:
     """The JPEG without Exif, XMP, comments, previews, and data after its end, such as further images.
 
-    Of the application segments, the color profile (APP2) and the fixed fields of JFIF (APP0) and of Adobe's color
-    transformation (APP14) stay. Raises ValueError if the segments do not reach the end of the image.
+    The segments that decide colors or density are copied: the color profile (APP2), and the fixed fields of JFIF (APP0)
+    and of Adobe (APP14). Raises ValueError if the segments do not reach the end of the image.
     """
     parts, is_whole = [jpeg[:2]], False
     for segment in segments(jpeg):
@@ -159,7 +161,7 @@ def _without_metadata(jpeg: bytes) -> bytes:
 
 
 def _kept(segment: Segment, jpeg: bytes) -> bytes:
-    """The bytes of a segment without its metadata; empty if it has nothing else."""
+    """The segment without metadata: unchanged, reduced to the fields that decide colors or density, or empty."""
     for kind, name, length in _NEEDED:
         if segment.kind == kind and jpeg.startswith(name, segment.content):
             content = jpeg[segment.content : segment.end][:length]

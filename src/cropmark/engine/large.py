@@ -1,4 +1,4 @@
-"""The size of an image in a file that is too large to be read, from its first bytes.
+"""Reads the size of an image from the first bytes of its file, for files that are too large to be read whole.
 
 Sources: https://www.w3.org/Graphics/GIF/spec-gif89a.txt, https://developers.google.com/speed/webp/docs/riff_container
 """
@@ -19,7 +19,7 @@ _CANVAS_AT, _LOSSLESS_AT, _LOSSY_AT = 24, 21, 26
 
 
 def canvas_size(head: bytes, stored_as: Format) -> Size | None:
-    """The size of the canvas of a GIF or WebP file, from its first 30 bytes; None if these are broken or missing."""
+    """The size of the canvas of a GIF or WebP, from the first 30 bytes of its file; None if it cannot be read."""
     if len(head) < 30:
         return None
     width, height = _gif_sides(head) if stored_as is Format.GIF else _webp_sides(head)

@@ -1,7 +1,7 @@
-"""Encodes large stills of sources with a palette as small PNGs and GIFs, strip by strip (docs/decisions/0163).
+"""Encodes large still images as PNG or GIF with few colors, strip by strip (docs/decisions/0163).
 
-Only the pixels of the frame are in memory as a whole. An attempt is made with a sample of the strips first, because an
-attempt with a whole large frame takes seconds.
+Only the pixels of the frame are in memory as a whole. Encoding a large frame takes seconds, so each palette is first
+tried with a sample of the strips.
 """
 
 from __future__ import annotations
@@ -27,33 +27,37 @@ _STRIP_PIXELS: Final = 250_000
 _GIF_STRIP_PIXELS: Final = 1_000_000
 """The compression of a GIF begins again in each strip, so that strips must not be small."""
 _SAMPLED: Final = 8
-"""One strip in this many belongs to the sample, or fewer if there are more than _MOST_SAMPLED."""
+"""One of this number of strips belongs to the sample, but at most _MOST_SAMPLED strips."""
 _MOST_SAMPLED: Final = 12
 _MARGIN: Final = 1.1
-"""A whole frame is encoded if the sample has at most this many times the bytes that its part of the file may have."""
+"""The whole frame is encoded only if the sample seems to fit.
+
+It fits if it has at most this factor times the bytes that its share of the file may have.
+"""
 _COLOR_SAMPLE: Final = 100_000
-"""The pixels from which palettes are chosen."""
+"""The number of pixels from which a palette is chosen."""
 
 Attempt = Callable[[Pixels], bytes]
-"""Encodes the frame, or its sample, in one way."""
+"""A function that encodes the frame, or its sample, in one way."""
 IndicesOf = Callable[[Pixels], NDArray[Any]]
-"""Returns the index of each color of a list."""
+"""A function that returns the palette index of each color in a list."""
 
 
 class _FileType(NamedTuple):
     limits: tuple[ColorLimit, ...]
     colors: Callable[[Pixels], Pixels]
-    """Returns the colors of pixels for which the palette needs entries, in a row."""
+    """Returns a list of the colors that the palette must contain or approximate."""
     codes: Callable[[CellSize, Pixels], NDArray[Any]]
-    """Returns the cells of these colors."""
+    """Returns the numbers of the cells of these colors."""
     encoded: Callable[[Pixels, Pixels, IndicesOf], bytes]
     """Encodes the frame with a palette."""
 
 
 def large_small_png(frame: Pixels, plain: Callable[[Image], bytes], max_bytes: int) -> bytes:
-    """The PNG of a frame with as many colors as fit into `max_bytes`; if it never fits, with two colors.
+    """The frame as a PNG of at most `max_bytes`, with as many colors as fit.
 
-    `plain` makes the lossless PNG without a palette.
+    If even two colors do not fit, the PNG has two colors and is larger. `plain` makes the lossless PNG without a
+    palette.
     """
     sample = _sample(frame)
     most = _most_of_sample(frame, sample, max_bytes)
@@ -64,7 +68,10 @@ def large_small_png(frame: Pixels, plain: Callable[[Image], bytes], max_bytes: i
 
 
 def large_small_gif(frame: Pixels, max_bytes: int) -> bytes:
-    """The GIF of a frame with as many colors as fit into `max_bytes`; if it never fits, with two colors."""
+    """The frame as a GIF of at most `max_bytes`, with as many colors as fit.
+
+    If even two colors do not fit, the GIF has two colors and is larger.
+    """
     return _reduced(frame, _sample(frame), _FileType(GIF_LIMITS, _opaque_colors, _opaque_codes, _gif), max_bytes)
 
 
@@ -89,7 +96,7 @@ def _most_of_sample(frame: Pixels, sample: Pixels, max_bytes: int) -> int:
 
 
 def _sample(frame: Pixels) -> Pixels:
-    """Some strips of the frame, as one frame."""
+    """Some strips of the frame, joined to a smaller frame."""
     rows = _rows_at_once(frame, _STRIP_PIXELS)
     step = max(_SAMPLED, len(frame) // (rows * _MOST_SAMPLED))
     tops = range(rows * (step // 2), len(frame) - rows + 1, rows * step) or (0,)
@@ -97,7 +104,7 @@ def _sample(frame: Pixels) -> Pixels:
 
 
 def _strips(frame: Pixels, most_pixels: int | None = None) -> Iterator[Pixels]:
-    """Yields the strips of the frame."""
+    """Yields the frame in strips of up to `most_pixels` pixels, from top to bottom."""
     rows = _rows_at_once(frame, most_pixels or _STRIP_PIXELS)
     return (frame[top : top + rows] for top in range(0, len(frame), rows))
 
@@ -107,7 +114,7 @@ def _rows_at_once(frame: Pixels, most_pixels: int) -> int:
 
 
 def _lossless(frame: Pixels, plain: Callable[[Image], bytes]) -> Iterator[Attempt]:
-    """Yields the lossless encodings as PNG, the best first."""
+    """Yields functions that encode a frame as a lossless PNG, each in another way, the best first."""
     gray = all(map(is_gray, _strips(frame)))
     colors = _all_colors(frame)
 
@@ -132,7 +139,7 @@ def _exact(colors: Pixels) -> Attempt:
 
 
 def _all_colors(frame: Pixels) -> Pixels | None:
-    """All colors of the frame in the order of packed_colors(); None if it has more than 256."""
+    """All colors of the frame, sorted by their packed_colors(); None if there are more than 256."""
     colors: NDArray[Any] = np.empty(0, np.uint32)
     for pixels in _strips(frame):
         colors = distinct(np.concatenate([colors, distinct(packed_colors(pixels))]))
@@ -142,7 +149,7 @@ def _all_colors(frame: Pixels) -> Pixels | None:
 
 
 def _reduction(frame: Pixels, sample: Pixels, kind: _FileType) -> Callable[[ColorLimit], Attempt]:
-    """A function that returns the encoding with a limit of colors."""
+    """A function that takes a limit of colors and returns an Attempt, which encodes with a palette of that limit."""
     sampled = kind.colors(sample)
     size = CellSize.for_pixels(sampled)
     counts = np.zeros(size.count, np.int64)
@@ -169,7 +176,7 @@ def _png(frame: Pixels, palette: Pixels, indices_of: IndicesOf) -> bytes:
 
 
 def _file(frame: Pixels, palette: Pixels, indices_of: IndicesOf) -> bytes:
-    """The PNG with this palette; `indices_of` returns the index of each pixel of a strip, in a row."""
+    """The frame as a PNG with this palette. `indices_of` returns the palette index of each pixel of a strip."""
     compressor = zlib.compressobj(6)
     parts = [
         compressor.compress(stored_rows(Indexed(palette, indices_of(pixels).reshape(pixels.shape[:2]))))

@@ -1,4 +1,4 @@
-"""Decodes untrusted bytes to frames: the allowed loaders, reading headers, and reading pixels."""
+"""Decodes untrusted bytes to frames: chooses the loader, reads the header, and reads the pixels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OWN_READERS = frozenset({Format.HEIC, Format.JXL, Format.BMP})
 """The formats that modules of this package read, without libvips."""
 _MAX_BANDS = 5
 ROW_READING_LIMIT = Fraction(1, 2)
-"""A share of the image's height. If less of the image is needed, reading it row by row and stopping early is faster."""
+"""A share of the image's height. If a render needs at most this share, reading by rows and stopping early is faster."""
 
 _UNKNOWN = "the bytes are not in a supported image format"
 _BROKEN = "the image is broken: its data ends early or violates its format"
@@ -61,8 +61,8 @@ _FIX = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that opens elsewhere"
 def prepare(cmyk: CmykConversion = CmykConversion.BROWSER, *, reads_svg: bool = False) -> None:
     """Configure libvips for this process: one thread, no operation cache, and only the loaders of our formats.
 
-    `cmyk` is the conversion of CMYK images without a profile, for the lifetime of the process. With `reads_svg`, SVGs
-    are drawn.
+    `cmyk` is how CMYK images without a profile are converted. With `reads_svg`, SVGs are drawn. Both apply until the
+    process ends.
     Raises InternalError if the environment variable VIPS_UNLIMITED is set, because it removes the decoders' limits.
     """
     if "VIPS_UNLIMITED" in os.environ:
@@ -98,22 +98,22 @@ def is_readable(format_: Format) -> bool:
 
 
 def info_of(data: Data, *, limit_bytes: int = sys.maxsize) -> Info:
-    """The facts in the header of a source; see inspect()."""
+    """The Info of a source; see inspect()."""
     return inspect(data, limit_bytes=limit_bytes)[0]
 
 
 Header = tuple[Info, Image | None]
-"""The facts in a header, and the open header of a JPEG; see inspect()."""
+"""The Info of a source, and the header that libvips opened if the source is a JPEG; see inspect()."""
 
 
 def inspect(data: Data, *, limit_bytes: int = sys.maxsize, reads_svg: bool = True) -> Header:
-    """The facts in the header of a source, and the open header of a JPEG, which saves decode() opening it again.
+    """The Info of a source, and for a JPEG also the header that libvips opened, which decode() can reuse.
 
-    No pixel is decoded. Of a file with more than `limit_bytes`, only the start is read.
+    No pixel is decoded. Only the start of a file with more than `limit_bytes` is read.
 
-    If the format is recognized but not read (a format without its extra, SVG without `reads_svg` or in a process that
-    does not draw it), only the format and the length are set, and the size is 1x1. HEIC, JPEG XL and still AVIF are
-    upright already. If a file has several images, the facts are those of the primary image.
+    The Info has only the format, the length and a size of 1x1 if this process cannot read the format (an extra is
+    missing, or SVG is off), or for an SVG without `reads_svg`. HEIC, JPEG XL and still AVIF count as upright, because
+    their decoders rotate them. If a file has several images, the Info is that of the primary image.
     Raises SourceUnusable if the format is unknown, the header is broken, or the file is too short for its size.
     """
     source_format = sniff_format(data[:SNIFF_BYTES])
@@ -151,9 +151,9 @@ def inspect(data: Data, *, limit_bytes: int = sys.maxsize, reads_svg: bool = Tru
 
 
 def _large_info(data: Data, stored_as: Format) -> Info:
-    """The format, size and orientation of a file that is too large to be read.
+    """The format, size and orientation of a file that is too large to be read whole.
 
-    The size is 1x1 if the first HEAD_BYTES do not contain it.
+    The size is 1x1 if the first HEAD_BYTES of the file do not contain it.
     """
     head, orientation = data[:HEAD_BYTES], 1
     if stored_as in _PAGED:
@@ -207,7 +207,7 @@ def _svg_info(data: bytes) -> Info:
 
 
 def _extra_info(data: bytes, stored_as: Format) -> Info:
-    """The header of a file that libvips does not read: HEIC, JPEG XL, BMP, or a sequence in AVIF."""
+    """The Info of a file that libvips does not read: HEIC, JPEG XL, BMP, or an AVIF sequence."""
     try:
         if stored_as is Format.AVIF:
             film = motion.header_of(data)
@@ -234,11 +234,11 @@ def decode(
     scale: Fraction = Fraction(1),
     reach: Fraction = Fraction(1),
 ) -> DecodedImage:
-    """The first `frames` frames, upright, in the source's own colors. Pixels are decoded lazily from top to bottom.
+    """The first `frames` frames of a source, upright, in the colors of the source.
 
-    With a `scale` of 1/2, 1/4 or 1/8, a JPEG or a still WebP is decoded to a smaller frame; an SVG is drawn at any
-    scale. `reach` is the share of the upright height that will be read, from the top. Raises pyvips.Error for a broken
-    header here, and for broken pixels only when they are pulled.
+    Pixels are decoded lazily, from top to bottom. With a `scale` of 1/2, 1/4 or 1/8, a JPEG or a still WebP is decoded
+    to a smaller frame. An SVG is drawn at any scale. `reach` is the share of the upright height, from the top, that the
+    caller will read. Raises pyvips.Error for a broken header. Broken pixels raise it later, when they are read.
     """
     if info.format is Format.TIFF:
         frame = with_declared_lab(_open(data, Format.TIFF), data)
@@ -284,7 +284,7 @@ def _sequence(data: bytes, info: Info, frames: int) -> DecodedImage:
 
 
 def _jpeg(data: bytes, header: Image, info: Info, scale: Fraction, reach: Fraction) -> Image:
-    """The frame of a JPEG as stored, decoded at `scale`."""
+    """The frame of a JPEG, decoded at `scale`, in the stored orientation."""
     size = decoded_size(replace(info, orientation=1), scale)
     # For a small part, libvips is faster: it stops after the last row that is needed.
     is_whole = reach > ROW_READING_LIMIT or info.orientation not in (1, 2)
@@ -293,7 +293,10 @@ def _jpeg(data: bytes, header: Image, info: Info, scale: Fraction, reach: Fracti
 
 
 def gains(jpeg: bytes, info: Info) -> Image | None:
-    """The gain map of a JPEG with this header, in memory and upright; None if it is larger than the image or broken."""
+    """The decoded gain map of an image, upright and in memory; None if it is broken, or larger than the image.
+
+    `jpeg` is the JPEG file of the gain map. `info` is the header of the image to which it belongs.
+    """
     try:
         stored = _open(jpeg, Format.JPEG)
         if stored.width > info.stored_size.width or stored.height > info.stored_size.height:
@@ -304,9 +307,10 @@ def gains(jpeg: bytes, info: Info) -> Image | None:
 
 
 def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
-    """The frame of a JPEG decoded by libvips at `scale`, with the size `size`.
+    """The frame of a JPEG, decoded by libvips at `scale`, as an image of `size`.
 
-    libvips drops a last row or column that is partly outside the image; a copy of the row or column before replaces it.
+    At a smaller scale, libvips drops a last row or column that is partly outside the image. It is replaced by a copy of
+    the row or column before it.
     """
     frame = _open(data, Format.JPEG, shrink=scale.denominator)
     return frame.embed(0, 0, size.width, size.height, extend="copy")
@@ -331,12 +335,12 @@ def unknown_source() -> SourceUnusable:
 
 
 def broken_source() -> SourceUnusable:
-    """The Problem for a source with pixels that cannot be decoded."""
+    """The Problem for a source that is broken: its header or its pixels cannot be decoded."""
     return SourceUnusable(_BROKEN, fix=_FIX)
 
 
 def _loaded(data: Data, stored_as: Format) -> Data:
-    """The source as its decoder takes it: a TIFF is read in place, other files are read into memory now."""
+    """The source in the form that its decoder takes. A TIFF is read in place; other files are read into memory now."""
     return data if stored_as is Format.TIFF else all_bytes(data)
 
 
@@ -357,7 +361,10 @@ def _open(data: Data, stored_as: Format, **options: object) -> Image:
 
 
 def _header(data: Data, stored_as: Format) -> Image:
-    """The source with its pixels undecoded. Raises SourceUnusable if the header is broken or contradicts the length."""
+    """The source opened by libvips, with its pixels undecoded.
+
+    Raises SourceUnusable if the header is broken, declares too many bands, or does not fit the length of the file.
+    """
     try:
         header = _open(data, stored_as)
     except pyvips.Error as error:

@@ -1,4 +1,4 @@
-"""The sources of a render with their headers."""
+"""The sources of one render, with their headers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from cropmark.runtime.reads import Data
 
 @dataclass(frozen=True, slots=True)
 class LoadedSources:
-    """The sources of a render and their headers, in the order of the request.
+    """The sources of one render and their headers, in the order of the request.
 
-    Both tuples have None for each missing or broken source; each broken source adds a warning.
+    `sources` and `infos` have None for each missing or broken source. `warnings` has a warning for each broken source.
     """
 
     sources: tuple[Data | None, ...]
     infos: tuple[Info | None, ...]
     warnings: tuple[RequestWarning, ...] = ()
     first_header: Image | None = None
-    """The open header of the first source if that is a JPEG and was not repaired."""
+    """The header that libvips opened, if the first source is a JPEG and was not completed by repaired()."""
     cached: CachedFrames | None = None
     """The frames of the first source from earlier tasks; None without a cache."""
     grant_bytes: int | None = None
@@ -44,7 +44,7 @@ class LoadedSources:
     def decoded(
         self, at: int, *, frames: int = 1, scale: Fraction = Fraction(1), reach: Fraction = Fraction(1)
     ) -> DecodedImage:
-        """The first frames of a source; see load.decode()."""
+        """The first frames of the source with the index `at`, from the cache if possible; see load.decode()."""
         data, info = self.source(at)
         # A smaller part is decoded in another way, row by row.
         cached = self.cached if at == 0 and frames == 1 and reach > load.ROW_READING_LIMIT else None
@@ -55,23 +55,23 @@ class LoadedSources:
         return image if cached is None else cached.put(scale, image, info, is_read_whole=reach == 1)
 
     def broken(self) -> set[int]:
-        """The indices of the sources that do not decode.
+        """The indices of the sources that cannot be decoded.
 
-        It reads every source, and is called only after a failure: libvips' errors do not name the broken source.
+        libvips' errors do not name the broken source, so this reads every source. It is called only after a failure.
         """
         return {at for at, data in enumerate(self.sources) if data is not None and not load.decodes_fully(data)}
 
     def repaired(self, broken: Collection[int]) -> LoadedSources | None:
-        """The sources, with an end and right checksums added to each broken source that lacks only these.
+        """The sources after completion of the broken sources that lack only their end or right checksums.
 
-        None if no source can be completed. The header of a completed source stays that of the file as it was sent.
+        None if no source can be completed. A completed source has the same Info as before.
         """
         completions = ((at, completed(data, info.format)) for at in broken for data, info in (self.source(at),))
         whole = {at: data for at, data in completions if data is not None}
         return self._replaced(whole) if whole else None
 
     def without(self, broken: Collection[int], plan: Plan) -> LoadedSources:
-        """The sources without the broken ones, with a warning for each of them."""
+        """The sources without the broken ones, and with a warning for each of these."""
         return replace(
             self,
             sources=tuple(None if at in broken else data for at, data in enumerate(self.sources)),
@@ -87,9 +87,9 @@ class LoadedSources:
 
 
 def inspected(sources: Sequence[Data | None], plan: Plan, cached: CachedFrames | None = None) -> LoadedSources:
-    """The sources with their headers. Raises SourceUnusable for the first source; other broken ones are left out.
+    """The sources with their headers. Broken sources are left out; raises SourceUnusable if the first source is broken.
 
-    Of a source beyond the limit in bytes only the start is read: resolve() rejects it by its length. If `cached` has
+    If a source is larger than the limit, only its start is read: resolve() rejects it by its length. If `cached` has
     the header of the first source, that source is not opened.
     """
     first, *others = sources

@@ -1,8 +1,8 @@
-"""Compresses palette indices with LZW as GIF does, by repacking the output of libvips' TIFF encoder.
+"""Compresses palette indices with LZW for GIF, by repacking the output of libvips' TIFF encoder.
 
-libvips' GIF encoder takes only colors, and searches the palette for each pixel, which is 70 % of its time. TIFF has the
-same compression for plain bytes. Only the packing of its codes differs from GIF: the first bit is the highest, and
-codes get longer one code earlier (docs/decisions/0162).
+libvips' GIF encoder takes colors, not indices. Its search of the palette for each pixel takes 70 % of its time. TIFF
+uses the same compression for plain bytes. Only the packing of the codes differs from GIF: the first bit is the highest,
+and codes get longer one code earlier (docs/decisions/0162).
 Sources: https://www.w3.org/Graphics/GIF/spec-gif89a.txt, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
 """
 
@@ -26,17 +26,20 @@ _STRIP_OFFSETS, _STRIP_BYTES = 273, 279
 
 
 def compressed(strips: Iterable[Indices], depth: int) -> bytes:
-    """The pixels of a GIF frame: the code size, and the codes in sub-blocks. All indices are below 2 ** `depth`.
+    """The palette indices of one frame, compressed for GIF: the code size, and then the codes in sub-blocks.
 
-    The strips of the frame are compressed one after the other. Each begins with a clear code.
+    `strips` has the indices, all below 2 ** `depth`. The strips are compressed one after the other, and the code for
+    each strip begins with a clear code.
     """
     size = max(2, depth)
     return bytes([size]) + _sub_blocks(_packed(_codes(strips), size))
 
 
 def _codes(strips: Iterable[Indices]) -> Iterator[list[NDArray[Any]]]:
-    """Yields the codes of each strip, in groups. All strips but the last end with the clear code in place of the end
-    code."""
+    """Yields the LZW codes of each strip, as a list of groups.
+
+    Every strip but the last ends with the clear code in place of the end code.
+    """
     before: list[NDArray[Any]] | None = None
     for strip in strips:
         if before is not None:
@@ -48,7 +51,7 @@ def _codes(strips: Iterable[Indices]) -> Iterator[list[NDArray[Any]]]:
 
 
 def _tiff_strip(indices: Indices) -> NDArray[Any]:
-    """The LZW data of the indices as a TIFF with a single strip, with a few bytes added after its end."""
+    """The indices compressed with LZW as in TIFF, as one strip. A few more bytes follow its end."""
     height, width = indices.shape
     image = Image.new_from_memory(np.ascontiguousarray(indices), width, height, 1, "uchar")
     # tile_height is the height of a strip, too.
@@ -59,7 +62,10 @@ def _tiff_strip(indices: Indices) -> NDArray[Any]:
 
 
 def _tiff_fields(body: bytes) -> list[tuple[int, int]]:
-    """The tags of a TIFF, each with its value, or with the offset of its values if it has several."""
+    """The tag and the value of each field of a TIFF.
+
+    If a field has several values, their offset in the file takes the place of the value.
+    """
     order = "<" if body[:2] == b"II" else ">"
     (at,) = unpack_from(f"{order}L", body, 4)
     (count,) = unpack_from(f"{order}H", body, at)
@@ -72,7 +78,7 @@ def _tiff_fields(body: bytes) -> list[tuple[int, int]]:
 
 
 def _widths(size: int, *, early: int) -> NDArray[Any]:
-    """The number of bits of each code after a clear code: enough for every code that the decoder knows at that point.
+    """The number of bits of each code after a clear code. It grows with the number of codes that the decoder knows.
 
     `early` is 1 if codes get longer one code earlier than in GIF, as in TIFF; else 0.
     """
@@ -86,7 +92,7 @@ _TIFF_MASKS: Final = (1 << _TIFF_WIDTHS) - 1
 
 
 def _tiff_codes(data: NDArray[Any]) -> list[NDArray[Any]]:
-    """The codes of a strip, in groups that each end with the clear code or the end code."""
+    """The LZW codes of a TIFF strip, in groups. Each group ends with the clear code or the end code."""
     groups = []
     at = 9  # the bits of the first code, which is the clear code
     while True:
@@ -104,7 +110,7 @@ def _tiff_codes(data: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _packed(strips: Iterable[list[NDArray[Any]]], size: int) -> bytes:
-    """The codes packed as in GIF: from the lowest bit on, after a first clear code."""
+    """The codes packed into bytes as in GIF, after a clear code. The first code is in the lowest bits."""
     in_group = _widths(size, early=0)
     parts = []
     # The bits of an unfinished byte are packed again, as the first code of the next strip.
@@ -120,7 +126,7 @@ def _packed(strips: Iterable[list[NDArray[Any]]], size: int) -> bytes:
 
 
 def _packed_codes(codes: NDArray[Any], widths: NDArray[Any]) -> tuple[bytes, int]:
-    """The codes as bytes, with a few bytes added after their end, and the number of their bits."""
+    """The codes packed into bytes, and the number of their bits. A few more bytes follow the last code."""
     starts = np.cumsum(widths, dtype=np.int32) - widths
     # In units of 16 bits: a code of 12 bits reaches into the next unit at most, so that each unit from the first to
     # the last has the start of a code if codes have 12 bits or fewer.
@@ -135,7 +141,7 @@ def _packed_codes(codes: NDArray[Any], widths: NDArray[Any]) -> tuple[bytes, int
 
 
 def _sub_blocks(data: bytes) -> bytes:
-    """The data in blocks of at most 255 bytes, each preceded by its length, and an empty block at the end."""
+    """The data in sub-blocks of at most 255 bytes, each after its length. An empty sub-block is at the end."""
     count, rest = divmod(len(data), 255)
     blocks = np.full((count, 256), 255, np.uint8)
     blocks[:, 1:] = np.frombuffer(data, np.uint8, 255 * count).reshape(count, 255)

@@ -1,5 +1,4 @@
-"""Reads rights metadata (creator, copyright, licensor) from a source, and writes it, without other metadata, to the
-rendition."""
+"""Copies rights metadata (creator, copyright, licensor) from a source to the rendition, without other metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from cropmark.engine.image import blob
 
 _MAX_XMP_BYTES = 256 * 1024
 _MAX_TEXT = 1_500
-"""The most characters of a field: with every one escaped, all fields together fit into a segment of a JPEG."""
+"""The most characters of a field. With every character escaped, all fields together fit into one segment of a JPEG."""
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
@@ -30,7 +29,7 @@ _IPTC_BYLINE, _IPTC_CREDIT, _IPTC_NOTICE = 80, 110, 116
 
 @dataclass(frozen=True, slots=True)
 class RightsMetadata:
-    """The rights fields that search engines show for an image; a field is empty if the source does not have it.
+    """The rights fields that search engines show for an image. A field is empty if the source does not have it.
 
     Source: https://www.fastly.com/documentation/reference/io/metadata and the IPTC Photo Metadata Standard
     """
@@ -49,7 +48,7 @@ class RightsMetadata:
 
 
 def rights_of(image: Image) -> RightsMetadata:
-    """The rights of an image. Each field is from XMP, if empty there from IPTC, else from Exif.
+    """The rights of an image. Each field is taken from XMP; if it is empty there, from IPTC; if also empty, from Exif.
 
     Malformed metadata counts as absent.
     """
@@ -58,7 +57,10 @@ def rights_of(image: Image) -> RightsMetadata:
 
 
 def with_rights_only(image: Image, rights: RightsMetadata) -> Image:
-    """The image with only these rights and its profile as metadata, as Exif and XMP fields that a saver can write."""
+    """The image with no other metadata than these rights and its color profile.
+
+    The rights are stored in Exif and XMP fields, which libvips writes to the file.
+    """
     bare = image.copy()
     for name in image.get_fields():
         # The preview too: a saver that writes Exif also writes the preview, which shows the image before the crop.
@@ -72,7 +74,7 @@ def with_rights_only(image: Image, rights: RightsMetadata) -> Image:
 
 
 def _clean(text: str | None) -> str:
-    """The text without control characters, which XML cannot hold, and cut to _MAX_TEXT characters."""
+    """The text without control characters, cut to _MAX_TEXT characters. XML cannot contain control characters."""
     return "".join(sign for sign in (text or "") if sign.isprintable()).strip()[:_MAX_TEXT]
 
 
@@ -98,7 +100,7 @@ def _from_xmp(blob: bytes) -> RightsMetadata:
 
 
 def _property(root: ElementTree.Element, space: str, name: str) -> str:
-    """The value of an XMP property, which is an attribute, plain text, or the joined items of a list."""
+    """The value of an XMP property: an attribute, plain text, or the joined items of a list."""
     tag = f"{{{space}}}{name}"
     for element in root.iter():
         if tag in element.attrib:
@@ -138,7 +140,7 @@ def _xmp(rights: RightsMetadata) -> bytes:
 
 
 def _from_iptc(blob: bytes) -> RightsMetadata:
-    """The rights in the application record: 2:80 by-line, 2:110 credit, 2:116 copyright notice."""
+    """The rights in the IPTC application record: fields 2:80 (by-line), 2:110 (credit) and 2:116 (copyright notice)."""
     texts: dict[int, str] = {}
     at = blob.find(b"\x1c\x02")
     while 0 <= at <= len(blob) - _IPTC_HEADER_BYTES and blob[at : at + 2] == b"\x1c\x02":
@@ -149,7 +151,10 @@ def _from_iptc(blob: bytes) -> RightsMetadata:
 
 
 def _from_exif(blob: bytes) -> RightsMetadata:
-    """Copyright and artist of the first Exif directory, both ASCII by the standard and often UTF-8 in practice."""
+    """The rights in the first Exif directory: copyright and artist.
+
+    Both fields are ASCII by the standard, and often UTF-8 in practice.
+    """
     tiff = blob.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
@@ -174,7 +179,7 @@ def _ascii_entries(tiff: bytes, order: str) -> Iterator[tuple[int, str]]:
 
 
 def _exif(rights: RightsMetadata) -> bytes:
-    """An Exif block of one directory with artist and copyright, without pointers to other directories."""
+    """An Exif block with one directory, which has only artist and copyright."""
     texts = [(_EXIF_ARTIST, rights.creator), (_EXIF_COPYRIGHT, rights.notice)]
     entries = [(tag, text.encode() + b"\0") for tag, text in texts if text]
     place = 8 + 2 + 12 * len(entries) + 4

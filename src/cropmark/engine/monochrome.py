@@ -1,4 +1,4 @@
-"""Black and white images, by a threshold or by Atkinson dithering."""
+"""Converts images to black and white, by a threshold or by Atkinson dithering."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cropmark.plan.steps import Dither, Threshold
 
 
 def bilevel(frame: Image, method: Threshold | Dither) -> Image:
-    """The 8-bit frame with every color black or white. Alpha does not change."""
+    """The 8-bit frame with each pixel black or white, chosen by its luminance. Alpha does not change."""
     return on_colors(frame, lambda colors: _gray_as_rgb(_quantize(colors, method)))
 
 

@@ -1,7 +1,7 @@
-"""Reads and writes animated AVIF with the extra `motion`: libavif, as Pillow brings it.
+"""Reads and writes animated AVIF with the extra `motion`, which uses the libavif in Pillow.
 
-libvips reads and writes one frame of a sequence. Pillow's C module is loaded without the rest of Pillow: each renderer
-takes 1.5 MB for it.
+libvips reads and writes only one frame of a sequence. Pillow's C module is loaded without the rest of Pillow, so each
+renderer takes only 1.5 MB of memory for it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _codec: ModuleType | None = None
 
 @dataclass(frozen=True, slots=True)
 class SequenceHeader:
-    """The header of a sequence. `orientation` is the Exif orientation that its rotation and mirroring stand for."""
+    """The header of an AVIF sequence. `orientation` expresses its rotation and mirroring as an Exif orientation."""
 
     size: Size
     frames: int
@@ -40,26 +40,31 @@ class SequenceHeader:
 
 
 def load_codec() -> None:
-    """Load the module if the extra is installed. This must happen before the process enters the sandbox, which forbids
-    it."""
+    """Load Pillow's AVIF module, if the extra is installed.
+
+    This must happen before the process enters the sandbox, which forbids it.
+    """
     global _codec  # noqa: PLW0603 - a process has one set of codecs
     if _codec is None and MOTION.package is not None:
         _codec = import_module(MOTION.package.module)
 
 
 def reads(data: bytes) -> bool:
-    """True if the file is an AVIF sequence and the extra that reads it is loaded."""
+    """True if the file is an AVIF sequence, and the extra that reads sequences is loaded."""
     return _codec is not None and is_avif_sequence(data[:SNIFF_BYTES])
 
 
 def header_of(data: bytes) -> SequenceHeader:
-    """The header of a sequence; no pixel is decoded. Raises pyvips.Error if it is broken."""
+    """The header of an AVIF sequence; no pixel is decoded. Raises pyvips.Error if it is broken."""
     (width, height), frames, mode, _, _, orientation, _ = _opened(data)[1]
     return SequenceHeader(Size(width, height), frames, mode == "RGBA", orientation)
 
 
 def decoded(data: bytes, frames: int) -> DecodedImage:
-    """The first `frames` frames in memory, as stored, in 8 bits, with their profile. Raises pyvips.Error."""
+    """The first `frames` frames in memory, in 8 bits, with their profile, in the stored orientation.
+
+    Raises pyvips.Error.
+    """
     decoder, ((width, height), _, mode, profile, *_) = _opened(data)
     images: list[Image] = []
     delays: list[int] = []
@@ -74,7 +79,7 @@ def decoded(data: bytes, frames: int) -> DecodedImage:
 
 
 def encoded(image: DecodedImage, quality: int, *, effort: int, profile: bytes = b"") -> bytes:
-    """The frames as an AVIF sequence, the same bytes for the same frames. Raises pyvips.Error."""
+    """The animation as an AVIF sequence. Equal frames give equal bytes. Raises pyvips.Error."""
     if _codec is None:
         raise pyvips.Error("AVIF: the extra motion is not installed")
     first = image.frames[0]
@@ -92,7 +97,7 @@ def encoded(image: DecodedImage, quality: int, *, effort: int, profile: bytes = 
 
 
 def _opened(data: bytes) -> tuple[Any, Any]:
-    """A decoder for the file, from Pillow's AVIF module, and the file's header. Raises pyvips.Error."""
+    """A decoder of Pillow's AVIF module for the file, and the file's header. Raises pyvips.Error."""
     if _codec is None:
         raise pyvips.Error("AVIF: the extra motion is not installed")
     decoder = _called(_codec.AvifDecoder, data, "auto", 1)
@@ -100,7 +105,7 @@ def _opened(data: bytes) -> tuple[Any, Any]:
 
 
 def _called(function: Any, *arguments: Any) -> Any:
-    """The result of a function of the module. Raises pyvips.Error."""
+    """Call a function of the AVIF module; returns its result. The exceptions of the module become pyvips.Error."""
     try:
         return function(*arguments)
     except _ERRORS as error:

@@ -39,15 +39,15 @@ Layers = Mapping[Compose, Image]
 
 
 def run(image: DecodedImage, ops: Sequence[AnyOp], layers: Layers) -> DecodedImage:
-    """The image after every Op, applied to each frame in order.
+    """The image with all Ops applied to each of its frames, in order.
 
-    Most Ops are lazy: a broken source raises pyvips.Error here, or only when encode() pulls the pixels.
+    Most Ops are lazy: a broken source raises pyvips.Error here, or only when encode() reads the pixels.
     """
     return replace(image, frames=tuple(apply_all(frame, ops, layers) for frame in image.frames))
 
 
 def apply_all(frame: Image, ops: Sequence[AnyOp], layers: Layers) -> Image:
-    """The frame after every Op. Layers that follow each other are drawn together, which takes the time of one."""
+    """The frame after all Ops, in order. Successive layers are drawn together, which takes the time of one."""
     for _, group in groupby(ops, type):
         same = tuple(group)
         if drawn := [(op, layers[op]) for op in same if isinstance(op, Compose)]:

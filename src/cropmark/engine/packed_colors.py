@@ -1,4 +1,4 @@
-"""Colors as single numbers, to count and to compare them."""
+"""Packs each color into one number, so that colors can be counted and compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from cropmark.engine.palette import Pixels
 
 
 def flat_colors(pixels: Pixels) -> Pixels:
-    """The pixels in a row. The transparent ones have no color, because that needs no entry of a palette."""
+    """The pixels as a list of colors.
+
+    All fully transparent pixels get the same color, to need one palette entry only.
+    """
     flat = pixels.reshape(-1, pixels.shape[-1])
     if flat.shape[1] == 3 or flat[:, 3].all():
         return flat
@@ -20,7 +23,7 @@ def flat_colors(pixels: Pixels) -> Pixels:
 
 
 def packed_colors(pixels: Pixels) -> NDArray[Any]:
-    """The color of each pixel as one number, with the first band in the highest bits."""
+    """The color of each pixel as one number. The first band is in the highest bits."""
     bands = pixels.reshape(-1, pixels.shape[-1]).T
     packed: NDArray[Any] = bands[0].astype(np.uint32)
     for band in bands[1:]:
@@ -30,12 +33,12 @@ def packed_colors(pixels: Pixels) -> NDArray[Any]:
 
 
 def unpacked_colors(packed: NDArray[Any], bands: int) -> Pixels:
-    """The colors of numbers that packed_colors() returned."""
+    """The colors that packed_colors() made into these numbers."""
     return np.stack([packed >> 8 * (bands - 1 - band) & 255 for band in range(bands)], axis=1).astype(np.uint8)
 
 
 def distinct(values: NDArray[Any]) -> NDArray[Any]:
-    """The values in ascending order, each once. np.unique() imports a module, which the sandbox forbids."""
+    """The different values in ascending order. np.unique() would import a module, which the sandbox forbids."""
     ordered = np.sort(values)
     is_first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
     distinct: NDArray[Any] = ordered[is_first]

@@ -1,7 +1,7 @@
 """Reduces colors to a palette with a lookup table, without dithering (docs/decisions/0162).
 
-Colors with equal first bits in each band are in one cell. The nearest entry of the palette is searched once for each
-cell, not for each pixel.
+Similar colors form a cell: in each band, their first bits are equal. The nearest palette entry is searched once for
+each cell, not for each pixel.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ Pixels = NDArray[Any]
 
 _BITS: Final = {3: ((6, 6, 6), (5, 5, 5)), 4: ((5, 5, 5, 4), (4, 4, 4, 4))}
 _MAX_CELLS: Final = 50_000
-"""The most cells that are searched; with more, larger cells are used. Photographs have up to 40,000 of the smaller
-cells; noise has all 262,144, for which a search takes a second."""
+"""If more cells contain pixels, larger cells are used.
+
+Photographs have up to 40,000 of the smaller cells. Noise has all 262,144, for which a search takes a second.
+"""
 _SAMPLE_PIXELS: Final = 100_000
 _SAMPLE_WIDTH: Final = 64
 _SEARCHED_AT_ONCE: Final = 4096
 _MAJORITY: Final = 3
-"""An entry becomes the most frequent color of its pixels if at least one in this many of them has that color."""
+"""An entry gets the most frequent color of its pixels if at least one pixel in this number has the color."""
 
 
 class ColorLimit(NamedTuple):
-    """The most colors of a palette, and libvips' quality, 1 to 100. At a lower quality libvips chooses fewer colors."""
+    """The most colors of a palette, and the quality of libvips' quantization, from 1 to 100.
+
+    At a lower quality libvips chooses fewer colors.
+    """
 
     colors: int
     quality: int = 100
@@ -37,7 +42,11 @@ class ColorLimit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cell of each pixel, and the cells that occur: the number of pixels and the central color of each."""
+    """The cells of some pixels. `of_pixels` has the number of the cell of each pixel.
+
+    The other arrays have an entry for each cell that contains a pixel: the number of the cell, the number of its
+    pixels, and its central color.
+    """
 
     of_pixels: NDArray[Any]
     used: NDArray[Any]
@@ -47,7 +56,10 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """The palette entry for each cell that occurs, and the mean squared distance of the pixels to their entries."""
+    """The nearest palette entry for each cell that contains a pixel.
+
+    `error` is the mean squared distance from the center of a pixel's cell to its palette entry.
+    """
 
     entries: NDArray[Any]
     error: float
@@ -55,7 +67,7 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class CellSize:
-    """The size of cells: the number of first bits of each band that are equal for all colors of a cell."""
+    """The size of cells: for each band, the number of first bits that all colors of a cell share."""
 
     bits: tuple[int, ...]
 
@@ -71,7 +83,7 @@ class CellSize:
         return 1 << sum(self.bits)
 
     def codes(self, pixels: Pixels) -> NDArray[Any]:
-        """The cell of each pixel."""
+        """The number of the cell of each pixel."""
         codes: NDArray[Any] = (pixels[:, 0] >> (8 - self.bits[0])).astype(np.int32)
         for band, kept in enumerate(self.bits[1:], start=1):
             codes <<= kept
@@ -79,13 +91,16 @@ class CellSize:
         return codes
 
     def cells(self, codes: NDArray[Any], counts: NDArray[Any]) -> Cells:
-        """The cells of pixels with these codes; `counts` has the number of pixels of each possible cell."""
+        """The Cells of pixels with the cell numbers `codes`.
+
+        `counts` has the number of pixels of each possible cell.
+        """
         used = np.flatnonzero(counts)
         return Cells(codes, used, counts[used], _centers(self.bits)[used])
 
 
 def cells_of(pixels: Pixels) -> Cells:
-    """The cells of a list of pixels. If more than _MAX_CELLS occur, larger cells are used."""
+    """The Cells of a list of pixels. If more than _MAX_CELLS contain a pixel, larger cells are used."""
     fine, coarse = map(CellSize, _BITS[pixels.shape[1]])
     cells = _cells(pixels, fine)
     return cells if len(cells.used) <= _MAX_CELLS else _cells(pixels, coarse)
@@ -97,7 +112,7 @@ def _cells(pixels: Pixels, size: CellSize) -> Cells:
 
 
 def palette_for(pixels: Pixels, cells: Cells, limit: ColorLimit) -> Pixels:
-    """A palette for the pixels, from the darkest to the brightest color; without pixels, it has only black."""
+    """A palette for the pixels, sorted from the darkest to the brightest color. Without pixels, it is only black."""
     if not len(pixels):
         return np.zeros((1, pixels.shape[1]), np.uint8)
     step = max(1, len(pixels) // _SAMPLE_PIXELS) | 1  # odd: an even step would see only some columns
@@ -112,7 +127,7 @@ def palette_for(pixels: Pixels, cells: Cells, limit: ColorLimit) -> Pixels:
 
 
 def bit_depth(colors: int) -> int:
-    """The number of bits of a PNG's index into `colors` colors."""
+    """The number of bits per pixel of a PNG with a palette of `colors` colors: 1, 2, 4 or 8."""
     return next(bits for bits in (1, 2, 4, 8) if colors <= 1 << bits)
 
 
@@ -131,7 +146,7 @@ def nearest(palette: Pixels, cells: Cells) -> Mapping:
 
 
 def lookup_table(cells: Cells, mapping: Mapping) -> NDArray[Any]:
-    """A table with the palette entry of each cell that occurs, at the index of the cell."""
+    """A table with the palette entry of a cell at the index of the cell. Cells without a pixel have the entry 0."""
     table = np.zeros(int(cells.used[-1]) + 1 if len(cells.used) else 1, np.uint8)
     table[cells.used] = mapping.entries
     return table
@@ -139,7 +154,7 @@ def lookup_table(cells: Cells, mapping: Mapping) -> NDArray[Any]:
 
 @cache
 def _centers(bits: tuple[int, ...]) -> NDArray[Any]:
-    """The center of every cell."""
+    """The central color of every possible cell, for cells of this size."""
     cells = np.arange(1 << sum(bits))
     bands, below = [], sum(bits)
     for kept in bits:
@@ -166,7 +181,7 @@ def _quantized(sample: Pixels, limit: ColorLimit) -> Pixels:
 
 
 def _png_palette(body: bytes, bands: int) -> Pixels:
-    """The colors of a PNG with a palette."""
+    """The palette of a PNG file. With four `bands`, the colors have alpha."""
     chunks, at = {}, 8
     while at < len(body):
         size = int.from_bytes(body[at : at + 4], "big")
@@ -182,9 +197,10 @@ def _png_palette(body: bytes, bands: int) -> Pixels:
 
 
 def _refined(palette: Pixels, sample: Pixels, entries: NDArray[Any]) -> Pixels:
-    """The palette with each entry replaced by a color of its sampled pixels: the most frequent, or else the mean.
+    """The palette with better colors: each entry becomes the most frequent color of its pixels, or else their mean.
 
-    The most frequent color is used only if it is frequent enough (_MAJORITY).
+    The most frequent color is used if at least one in _MAJORITY of the pixels has it. `entries` has the palette entry
+    of each pixel of `sample`.
     """
     size, bands = palette.shape
     counts = np.bincount(entries, minlength=size)

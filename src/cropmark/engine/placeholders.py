@@ -1,4 +1,6 @@
-"""Computes BlurHash and ThumbHash, from which a page draws a blurred preview: a short text, and up to 25 bytes.
+"""Computes BlurHash and ThumbHash, from which a web page draws a blurred preview.
+
+A BlurHash is a short text, and a ThumbHash has up to 25 bytes.
 
 Sources: https://github.com/woltapp/blurhash/blob/master/Algorithm.md and https://evanw.github.io/thumbhash/
 """
@@ -22,9 +24,9 @@ _OPAQUE_COMPONENTS, _ALPHA_COMPONENTS = 7, 5
 
 
 def blurhash(pixels: Sequence[Rgba], width: int) -> str:
-    """The BlurHash of an image, given as its pixels row by row. Alpha is ignored.
+    """The BlurHash of an image, which is given as its pixels row by row. Alpha is ignored.
 
-    The BlurHash has 4 components along the longer side and 3 along the shorter.
+    The BlurHash has 4 components along the longer side of the image, and 3 along the shorter side.
     """
     height = len(pixels) // width
     across, down = (4, 3) if width >= height else (3, 4)
@@ -39,7 +41,10 @@ def blurhash(pixels: Sequence[Rgba], width: int) -> str:
 
 
 def _component(linear: list[tuple[float, float, float]], width: int, height: int, i: int, j: int) -> list[float]:
-    """The average of each color, weighted by the cosine with i half waves across and j half waves down."""
+    """One component of the BlurHash: the mean color, weighted by a cosine.
+
+    The cosine has i half waves across and j half waves down.
+    """
     weights = [cos(pi * j * y / height) * cos(pi * i * x / width) for y in range(height) for x in range(width)]
     scale = (1 if i == j == 0 else 2) / (width * height)
     return [scale * sum(w * color[n] for w, color in zip(weights, linear, strict=True)) for n in range(3)]
@@ -73,7 +78,10 @@ def _base83(value: int, length: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Channel:
-    """A channel of a ThumbHash: its average, the scale of its waves, and each wave as 0 to 1."""
+    """A channel of a ThumbHash: its average, the largest amplitude of its waves (`scale`), and its waves.
+
+    A wave is the amplitude of one frequency, mapped from the range -scale to scale to the range 0 to 1.
+    """
 
     average: float
     scale: float
@@ -117,7 +125,10 @@ def _lpqa(pixels: Sequence[Rgba], opacity: float) -> Iterator[tuple[float, float
 
 
 def _channel(values: Sequence[float], width: int, height: int, across: int, down: int) -> _Channel:
-    """The cosine transform of a channel. Waves with high frequencies along both axes are left out."""
+    """The average and the waves of a channel, by a cosine transform.
+
+    `across` and `down` limit the frequencies. Waves with high frequencies along both axes are left out.
+    """
     columns = [[cos(pi / width * cx * (x + 0.5)) for x in range(width)] for cx in range(across)]
     rows = [[cos(pi / height * cy * (y + 0.5)) for y in range(height)] for cy in range(down)]
     waves = [
@@ -136,7 +147,7 @@ def _channel(values: Sequence[float], width: int, height: int, across: int, down
 
 
 def _nibbles(waves: Sequence[float]) -> bytes:
-    """Each wave in four bits, the first in the lower half of its byte."""
+    """The waves packed into four bits each. Of two waves in a byte, the first is in the lower half."""
     levels = [_rounded(15 * wave) for wave in waves]
     levels += [0] * (len(levels) % 2)
     return bytes(low | high << 4 for low, high in zip(levels[::2], levels[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""The filter and compression level of a PNG, chosen by its pixels."""
+"""Chooses the filter and the compression level of a PNG by its pixels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ Tiles = NDArray[Any]
 
 _TILES, _ROWS, _COLUMNS = 16, 5, 256
 _SMOOTH_SHARE: Final = 0.6
-"""The least share of smooth pixels (see _smooth_share) in an image other than a photograph. Photographs have 0.1 to
-0.55; screenshots, blurred images and gradients have 0.65 and more."""
+"""The least share of smooth pixels (see _smooth_share) of an image that does not count as a photograph.
+
+Photographs have 0.1 to 0.55. Screenshots, blurred images and gradients have 0.65 and more.
+"""
 _SAMPLE_FACTOR: Final = 1.12
-"""The image counts as a drawing if its sample without a filter has less than this many times the bytes of the filtered
-sample. It is above 1 because the tiles of a sample repeat less than the whole image."""
+"""The image counts as a drawing if its sample is small enough without a filter.
+
+It is small enough if it has less than this factor times the bytes of the filtered sample. The factor is above 1,
+because the tiles of a sample repeat less than the whole image.
+"""
 
 
 class Settings(NamedTuple):
-    """Arguments of libvips' pngsave."""
+    """The arguments of libvips' pngsave that are chosen."""
 
     filter: str
     compression: int
@@ -34,10 +39,11 @@ SMOOTH: Final = Settings("sub", 6)
 
 
 def settings_for(frame: Image) -> Settings:
-    """The settings for a frame of 8-bit samples in memory, from a sample of its pixels (docs/decisions/0153).
+    """The settings for a frame of 8-bit samples in memory, chosen by a sample of its pixels (docs/decisions/0153).
 
-    In photographs most neighbors differ: "paeth" is best, and a higher level saves nothing more. In drawings and
-    screenshots equal pixels repeat, which a filter hides from the compression. Gradients are smooth, but never repeat.
+    - Photographs: most neighboring pixels differ. The filter "paeth" is best, and a higher level saves nothing more.
+    - Drawings and screenshots: equal pixels repeat, which a filter would hide from the compression.
+    - Gradients: they are smooth, but never repeat. A filter and a high level are best.
     """
     tiles = _sample(frame)
     if _smooth_share(tiles) < _SMOOTH_SHARE:
@@ -47,7 +53,7 @@ def settings_for(frame: Image) -> Settings:
 
 
 def _sample(frame: Image) -> Tiles:
-    """Tiles from the whole height of the frame, at changing distances from its left edge."""
+    """Tiles of the frame, spread over its whole height, at changing distances from its left edge."""
     pixels = np.frombuffer(frame.write_to_memory(), np.uint8).reshape(frame.height, frame.width, frame.bands)
     rows, columns = min(_ROWS, frame.height), min(_COLUMNS, frame.width)
     tops = [(frame.height - rows) * (2 * at + 1) // (2 * _TILES) for at in range(_TILES)]
@@ -64,7 +70,7 @@ def _smooth_share(tiles: Tiles) -> float:
 
 
 def _paeth(tiles: Tiles) -> Tiles:
-    """The rows of each tile, except the first, after the "paeth" filter of PNG.
+    """The tiles after PNG's filter "paeth", without the first row of each tile.
 
     Source: https://www.w3.org/TR/png-3/#9Filter-type-4-Paeth
     """

@@ -1,4 +1,4 @@
-"""Applies color operations to frames with alpha."""
+"""Applies operations to frames with alpha, so that transparent pixels do not spoil visible colors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pyvips import Image
 
 
 def premultiplied(frame: Image, change: Callable[[Image], Image]) -> Image:
-    """Apply `change` to the frame with premultiplied alpha; the pixel format stays the same.
+    """The frame after `change`, which receives the frame with premultiplied alpha. The sample format does not change.
 
     Without premultiplication, the color hidden under transparent pixels bleeds into visible pixels.
     """
@@ -20,7 +20,7 @@ def premultiplied(frame: Image, change: Callable[[Image], Image]) -> Image:
 
 
 def on_colors(frame: Image, change: Callable[[Image], Image]) -> Image:
-    """Apply `change` to the color bands of the frame. Alpha does not change."""
+    """The frame after `change`, which receives only the color bands. Alpha does not change."""
     if not frame.hasalpha():
         return change(frame)
     last = frame.bands - 1

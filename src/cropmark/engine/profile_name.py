@@ -1,4 +1,4 @@
-"""The name of an ICC profile, as its `desc` tag spells it.
+"""Reads the name of an ICC profile from its tag `desc`.
 
 Source: https://www.color.org/specification/ICC.1-2022-05.pdf, sections 7.3, 9.2.41 and 10.15
 """
@@ -14,7 +14,7 @@ _MAX_TAGS: Final = 200
 
 
 def profile_name(profile: bytes) -> str:
-    """The name of the profile in at most MAX_NAME printable characters; empty if it is absent or malformed."""
+    """The name of the profile, cut to MAX_NAME printable characters; empty if the name is absent or malformed."""
     try:
         text = _description(profile)
     except error:  # shorter than its own lengths say
@@ -32,7 +32,7 @@ def _description(profile: bytes) -> str:
 
 
 def _text(tag: bytes) -> str:
-    """The text of a tag of type `desc` (ICC 2) or `mluc` (ICC 4, the first language)."""
+    """The text of a tag of type `desc` (ICC 2) or `mluc` (ICC 4). The first language of `mluc` is taken."""
     if tag[:4] == b"desc":
         (length,) = unpack_from(">I", tag, 8)
         return tag[12 : 12 + length].decode("ascii", "replace")

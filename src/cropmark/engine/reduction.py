@@ -1,9 +1,9 @@
-"""Shrinking a window with fractional edges exactly, with libvips' reducev and reduceh.
+"""Shrinks a window with fractional edges exactly, with libvips' reducev and reduceh.
 
-These two operations accept no window: for an image of N pixels and a factor f, they make round(N / f) pixels at a
-distance of f, the middle one in the middle of the image. Pixels that are added on both sides of the image move this
-grid of result pixels, so that some of them meet the window. libvips computes only pixels that are read, so added and
-dropped pixels cost nothing.
+These two operations shrink only whole images. From N pixels and a factor f, they make round(N / f) pixels. The distance
+of these pixels is f, and the middle one is in the middle of the image. Adding pixels before or after the image moves
+them. So pixels are added until some pixels of the result match the window. libvips computes only pixels that are read,
+so added and dropped pixels cost nothing.
 """
 
 from __future__ import annotations
@@ -17,24 +17,33 @@ from pyvips import Image
 from cropmark.plan.steps import Filter
 
 _GAP = 4.0
-"""The least factor that is left to the kernel if libvips first averages whole pixels, which is faster. libvips' default
-of 2 is up to 1.6 points of SSIMULACRA2 worse (docs/decisions/0150)."""
+"""The `gap` of libvips: it first averages whole pixels, which is fast, and leaves at least this factor to the kernel.
+
+libvips' default of 2 is up to 1.6 points of SSIMULACRA2 worse (docs/decisions/0150).
+"""
 _AMPLE = 64
-"""Lengthening an image by this factor makes a grid that meets the far edge of the window within 0.01 pixels."""
+"""The factor by which an image is lengthened, if its far edge would have an error above _MAX_ERROR."""
 _MAX_ERROR = 0.01
 """The largest error of the window's far edge, in pixels of the result."""
 _LEAST_LOSS = Fraction(1, 2)
-"""A loss of at least this many pixels of the frame always needs a Grid. The bound limits the pixels that a Grid adds
-before the frame to about half of the frame."""
+"""A loss of at least this number of pixels always needs a Grid.
+
+The bound limits the pixels that a Grid adds before the frame to about half of the frame.
+"""
 _MAX_PHASE = 0.24
-"""The largest offset between the grid and the start of the window, in pixels of the result. Below a quarter, libvips
-rounds the number of pixels of the grid as we do."""
+"""The largest distance between the start of the window and a pixel of the grid, in pixels of the result.
+
+Below a quarter, libvips rounds the number of result pixels as we do.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """One axis of a reduction: the pixels added before and after the frame, the factor, and the first pixel of the
-    reduced frame that belongs to the result."""
+    """The parameters that shrink a window along one axis.
+
+    `before` and `after` are the numbers of pixels to add to the frame, and `factor` is the factor for libvips. `first`
+    is the first pixel of the reduced frame that belongs to the result.
+    """
 
     before: int
     after: int
@@ -43,7 +52,7 @@ class Grid:
 
 
 def is_reduction(length: Fraction, result: int) -> bool:
-    """True if shrinking `length` pixels to `result` loses enough pixels to need a Grid.
+    """True if shrinking `length` pixels to `result` pixels loses enough pixels to need a Grid.
 
     If not, interpolation gives the same quality.
     """
@@ -51,11 +60,12 @@ def is_reduction(length: Fraction, result: int) -> bool:
 
 
 def grid(start: Fraction, length: Fraction, pixels: int, result: int) -> Grid:
-    """The Grid that shrinks a window to `result` pixels: `length` of the frame's `pixels`, from `start`.
+    """The Grid that shrinks a window to `result` pixels, with each edge exact within 0.01 pixels of the result.
 
-    is_reduction() must be true for `length` and `result`. Each edge is exact within 0.01 pixels of the result. With N
-    pixels, n of the grid, and the window at s, it requires N / 2 + (first - n / 2) * factor = s, hence
-    factor = (N - 2 * s) / (n - 2 * first).
+    The window is the part of `length` pixels from `start` in a frame of `pixels` pixels. is_reduction() must be true.
+
+    The frame with added pixels has N pixels, its reduction n pixels, and the window begins at s. Then N / 2 + (first -
+    n / 2) * factor = s, and hence factor = (N - 2 * s) / (n - 2 * first).
     """
     distance = float(length) / result
     before = next(n for n in count() if abs(_to_nearest((float(start) + n) / distance)) < 0.2501)
@@ -75,7 +85,7 @@ def _to_nearest(value: float) -> float:
 
 
 def reduce_down(frame: Image, start: Fraction, length: Fraction, rows: int, kernel: Filter) -> Image:
-    """The window of `length` rows of the frame from `start`, shrunk to `rows` rows."""
+    """The window of the frame, shrunk vertically to `rows` rows. It begins at row `start` and is `length` rows high."""
     g = grid(start, length, frame.height, rows)
     if g.before or g.after:
         frame = frame.embed(0, g.before, frame.width, g.before + frame.height + g.after, extend="copy")
@@ -84,7 +94,7 @@ def reduce_down(frame: Image, start: Fraction, length: Fraction, rows: int, kern
 
 
 def reduce_across(frame: Image, start: Fraction, length: Fraction, columns: int, kernel: Filter) -> Image:
-    """The window of `length` columns of the frame from `start`, shrunk to `columns` columns."""
+    """The window of the frame, shrunk horizontally to `columns` columns. It begins at `start` and is `length` wide."""
     g = grid(start, length, frame.width, columns)
     if g.before or g.after:
         frame = frame.embed(g.before, 0, g.before + frame.width + g.after, frame.height, extend="copy")

@@ -45,15 +45,18 @@ from cropmark.ports import AnalysisResult, Facts, Passthrough, Rendered, Timing
 from cropmark.runtime.reads import Data, all_bytes
 
 _ENCODABLE_PIXELS = 16_000_000
-"""The most pixels, in all frames together, that every encoder surely has enough memory for."""
+"""Every encoder has enough memory for this number of pixels, in all frames together."""
 
 _COMPUTED_PIXELS = 2_000_000
-"""Up to this number of pixels, a still image is computed before it is encoded, so that both stages can be measured. A
-larger result is computed while the encoder runs, which needs less memory: the stage `encode` has the time of both."""
+"""A still image up to this number of pixels is computed before it is encoded, so that both stages can be measured.
+
+A larger result is computed while the encoder runs, which needs less memory. The stage `encode` is then the time of
+both.
+"""
 
 
 class _EncoderFailed(Exception):
-    """Raised if an encoder fails, or if a source fails to decode while the encoder pulls its pixels."""
+    """Raised if an encoder fails, or if a source cannot be decoded while the encoder reads its pixels."""
 
     def __init__(self, text: str, recipe: Recipe) -> None:
         super().__init__(text)
@@ -88,15 +91,18 @@ def render(
     cached: CachedFrames | None = None,
     grant_bytes: int | None = None,
 ) -> Rendered | Passthrough:
-    """The rendition of the sources by the plan, or a Passthrough if the first source is delivered unchanged.
+    """The rendition that the plan makes of the sources, or a Passthrough if the first source is delivered unchanged.
 
-    sources[0] is the image, the others are overlays and montage cells. A missing overlay or cell (None) is left out; a
-    broken one is left out with a warning. `low_effort` encodes at the lowest effort. `cached` has decoded frames of the
-    first source from earlier calls; this call adds its frames. `grant_bytes` is the memory that the render may take; if
-    it needs more, OverGrant is raised before a pixel is decoded.
+    sources[0] is the image; the others are overlays and montage cells. A missing overlay or cell (None) is left out. A
+    broken one is left out with a warning.
 
-    Raises the Problems of resolve(), SourceUnusable, MemoryError, OutputTooLarge if the result has too many bytes or
-    an encoder has too little memory for it, and InternalError if an encoder fails for another reason.
+    - `low_effort` selects the encoder's lowest effort.
+    - `cached` has decoded frames of the first source from earlier calls. This call adds its frame.
+    - `grant_bytes` is the memory that the render may take. If it needs more, OverGrant is raised before a pixel is
+      decoded.
+
+    Raises the Problems of resolve(), SourceUnusable, and MemoryError. Raises OutputTooLarge if the result has too many
+    bytes, or if an encoder has too little memory for it, and InternalError if an encoder fails for another reason.
     """
     timer = _StageTimer()
     try:
@@ -122,9 +128,9 @@ def render(
 
 
 def _encoder_problem(error: Exception) -> Problem:
-    """The Problem for a failed render of sources that can all be decoded.
+    """The Problem for a render that failed although all sources can be decoded.
 
-    AVIF's encoder gives no reason for a failure, so a large result counts as too large for its memory.
+    AVIF's encoder gives no reason for a failure. So if the result is large, too little memory counts as the reason.
     """
     recipe = error.recipe if isinstance(error, _EncoderFailed) else None
     if recipe is None or recipe.size.area * recipe.frames <= _ENCODABLE_PIXELS:
@@ -136,9 +142,9 @@ def _encoder_problem(error: Exception) -> Problem:
 def _fallback(
     plan: Plan, sources: Sequence[Data | None], info: Info | None, timer: _StageTimer, problem: SourceUnusable
 ) -> Passthrough:
-    """The Passthrough for a first source that is unsupported or broken.
+    """The Passthrough that delivers the first source, which is unsupported or broken, unchanged.
 
-    Raises `problem` if the plan asks for an error instead of the original.
+    Raises `problem` if the plan demands an error instead.
     """
     head = (sources[0] or b"")[:SNIFF_BYTES]
     unknown = sniff_format(head) is None
@@ -172,7 +178,10 @@ def _render_loaded(
 def _resolve(
     loaded: LoadedSources, plan: Plan, analyzed: AnalysisResult | None, timer: _StageTimer
 ) -> Recipe | OriginalBytes:
-    """The Recipe, or OriginalBytes. Each border that resolve() needs is measured, and resolve() is called again."""
+    """The Recipe of the plan, or OriginalBytes.
+
+    While resolve() needs the border of an image, this measures the border and calls resolve() again.
+    """
     findings = _findings(analyzed)
     while True:
         resolved = resolve(plan, loaded.infos, findings)
@@ -190,7 +199,7 @@ def _findings(analyzed: AnalysisResult | None) -> Findings:
 
 
 def _border(loaded: LoadedSources, need: Need, plan: Plan) -> Box | None:
-    """The smallest box that holds the content of all frames; frames that are all border are ignored."""
+    """The smallest box that contains the content of all frames; None if all frames are only border."""
     layers = {op: _layer(loaded, op, op.ops) for op in _compose_ops(need.ops)}
     frames = _apply_ops(loaded.decoded(0, frames=_frames_searched(loaded, plan)), need.ops, layers).frames
     return bounding_box(box for frame in frames if (box := content_box(frame, need.search)) is not None)
@@ -222,9 +231,9 @@ def _body(loaded: LoadedSources, recipe: Recipe, timer: _StageTimer, *, low_effo
 
 
 def _with_gain_map(body: bytes, loaded: LoadedSources, ops: tuple[AnyOp, ...], frame: Image) -> bytes:
-    """The JPEG with the gain map of its source, changed by the Ops; unchanged if the source has no such map.
+    """The JPEG `body` with the gain map of its source, changed like the image by the Ops.
 
-    `frame` is the decoded frame before the Ops.
+    `frame` is the decoded frame before the Ops. The JPEG does not change if the source has no usable gain map.
     """
     data, info = loaded.source(0)
     found = gain_map.gain_map_of(all_bytes(data))
@@ -236,7 +245,10 @@ def _with_gain_map(body: bytes, loaded: LoadedSources, ops: tuple[AnyOp, ...], f
 
 
 def _start(loaded: LoadedSources, recipe: Recipe) -> tuple[DecodedImage, tuple[AnyOp, ...]]:
-    """The frames before the first Op, and the remaining Ops. A montage starts with a solid color, not with a source."""
+    """The frames before the first Op, and the Ops to apply to them.
+
+    A montage starts with a solid color, not with a source.
+    """
     match recipe.ops:
         case (SolidColor(size, fill), *rest):
             return DecodedImage((solid_color(size, fill),)), tuple(rest)
@@ -263,8 +275,11 @@ def _apply_ops(
     keep_profile: bool = False,
     profile: bytes | None = None,
 ) -> DecodedImage:
-    """The image after every Op. Its colors are converted to sRGB, or to the colors of `profile`, after the leading Ops
-    that work in any color space."""
+    """The image after all Ops, in sRGB, or in the colors of `profile`.
+
+    The first Ops work in any color space (see _geometry_prefix). The colors are converted after them. With
+    `keep_profile`, the image retains its own profile if possible.
+    """
     prefix = _geometry_prefix(ops, Size(start.frames[0].width, start.frames[0].height))
     shaped = run(start, ops[:prefix], layers)
     if profile is not None:
@@ -277,8 +292,10 @@ def _apply_ops(
 
 
 def _geometry_prefix(ops: tuple[AnyOp, ...], size: Size) -> int:
-    """The number of leading Ops that only crop, rotate or shrink. They work in any color space, and leave fewer pixels
-    to convert."""
+    """The number of first Ops that only crop, rotate or shrink.
+
+    They work in any color space. Applied first, they leave fewer pixels to convert.
+    """
     area = size.area
     for at, op in enumerate(ops):
         match op:
@@ -298,7 +315,7 @@ def _compose_ops(ops: tuple[AnyOp, ...]) -> tuple[Compose, ...]:
 
 
 def _shrunk_layer(loaded: LoadedSources, op: Compose, recipe: Recipe, profile: bytes | None) -> Image:
-    """The layer of a Compose, its source decoded at the smallest sufficient size."""
+    """The image that a Compose draws. Its source is decoded at the smallest sufficient size."""
     _, info = loaded.source(op.source)
     decode = decode_plan(replace(recipe, ops=op.ops), info)
     return _layer(loaded, op, decode.ops, decode.scale, profile)
@@ -311,5 +328,5 @@ def _layer(
     scale: Fraction = Fraction(1),
     profile: bytes | None = None,
 ) -> Image:
-    """The layer of a Compose: the first frame of its source after the Ops of the Compose, in memory."""
+    """The image that a Compose draws, in memory: the first frame of its source after the `ops`."""
     return in_memory(_apply_ops(loaded.decoded(op.source, scale=scale), ops, {}, profile=profile).frames[0])

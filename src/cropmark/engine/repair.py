@@ -1,6 +1,6 @@
-"""Completes files that have all of their pixels, but lack their end or have a wrong checksum.
+"""Completes JPEGs and PNGs that have all of their pixels, but lack their end or have a wrong checksum.
 
-It runs only for files that a decoder has rejected, so it costs nothing for a healthy file.
+This is done only for files that a decoder has rejected, so it costs nothing for a healthy file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cropmark.runtime.reads import Data, all_bytes
 def completed(data: Data, stored_as: Format) -> bytes | None:
     """The file with its missing end added and its checksums corrected.
 
-    None if a pixel is missing, if nothing can be completed, or if the format is not JPEG or PNG.
+    None if a pixel is missing, if nothing is corrected, or if the format is not JPEG or PNG.
     """
     match stored_as:
         case Format.JPEG:
@@ -40,7 +40,7 @@ _ALL_COEFFICIENTS: Final = frozenset(range(64))
 
 
 def _completed_jpeg(data: bytes) -> bytes | None:
-    """The file with an end marker; None if it has one already, or if a block of a scan is missing."""
+    """The file with an end marker; None if it has a marker already, or if compressed pixels are missing."""
     if data.endswith(_END_OF_IMAGE):
         return None
     whole = data.rstrip(b"\xff") + _END_OF_IMAGE
@@ -56,7 +56,7 @@ def _completed_jpeg(data: bytes) -> bytes | None:
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """True if the scans together have all bits of every coefficient of every component."""
+    """True if the scans together contain every bit of every coefficient of all components."""
     progressive, missing = False, dict[int, set[int]]()
     for segment in segments(data):
         kind, start = segment.kind, segment.content
@@ -86,9 +86,9 @@ _ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 
 
 @dataclass(frozen=True, slots=True)
 class _Pixels:
-    """The compressed pixels of a PNG, from all IDAT chunks, which begin at `start`.
+    """The compressed pixels of a PNG: the joined data of its IDAT chunks, which begin at the offset `start`.
 
-    `verified` is True if every chunk has its right checksum.
+    `verified` is True if the checksum of every chunk is right.
     """
 
     start: int
@@ -97,10 +97,10 @@ class _Pixels:
 
 
 def _completed_png(data: bytes) -> bytes | None:
-    """The file with one IDAT chunk, right checksums and an end; None if a pixel is missing or the file is unchanged.
+    """The file with one IDAT chunk, right checksums and an end; None if a pixel is missing or nothing is corrected.
 
-    The pixels have two checksums, of the chunks and of the stream. If the checksum of the stream is present, one of the
-    two must be right.
+    The compressed pixels have two kinds of checksum: one for each chunk, and one at the end of the stream. If the
+    checksum of the stream is present, either it or the checksums of all chunks must be right.
     """
     pixels = _pixels(data)
     if pixels is None:
@@ -134,9 +134,9 @@ def _pixels(data: bytes) -> _Pixels | None:
 
 
 def _inflated(stream: bytes, expected: int) -> tuple[int, bytes]:
-    """The end of the compressed data in a stream, and the checksum of the inflated bytes.
+    """The offset at which the compressed data in the stream ends, and the right checksum for it.
 
-    Raises zlib.error for broken data, and ValueError if the data has no end or not as many bytes as expected.
+    Raises zlib.error for broken data, and ValueError if the data has no end, or not as many inflated bytes as expected.
     """
     decoder, count, checksum = zlib.decompressobj(wbits=-15), 0, 1
     for start in range(2, len(stream), _PIECE):
@@ -156,7 +156,10 @@ def _inflated(stream: bytes, expected: int) -> tuple[int, bytes]:
 
 
 def _raw_bytes(data: bytes) -> int:
-    """The number of bytes of all rows with their filter bytes. Raises KeyError for an unknown kind of pixels."""
+    """The number of bytes that the pixels of a PNG have after inflation, with the filter byte of each row.
+
+    Raises KeyError for an unknown color type.
+    """
     width, height, bits, kind, _, _, interlaced = unpack_from(">IIBBBBB", data, 16)
     total = 0
     for left, top, across, down in _ADAM7 if interlaced else _WHOLE_IMAGE:

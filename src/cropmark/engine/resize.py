@@ -1,4 +1,4 @@
-"""Resampling a window with fractional edges to an exact size."""
+"""Resamples a window with fractional edges to an exact size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _INTERPOLATORS = {Filter.NEAREST: "nearest", Filter.LINEAR: "bilinear"}
 def scale(frame: Image, size: Size, kernel: Filter, window: Region) -> Image:
     """The window of the frame resampled to exactly `size`; the same frame if nothing changes.
 
-    Positions are exact to 0.02 pixels of the result; if the window is enlarged, to 1/128 pixel of the frame.
+    Positions are exact to 0.02 pixels of the result. If the window is enlarged, they are exact to 1/128 pixel of the
+    frame.
     """
     if _is_whole(frame, size, window):
         return frame
@@ -29,7 +30,10 @@ def scale(frame: Image, size: Size, kernel: Filter, window: Region) -> Image:
 
 
 def _resample(frame: Image, size: Size, kernel: Filter, window: Region) -> Image:
-    """The window shrunk along the axes on which it is longer than the result, and interpolated along the others."""
+    """The window resampled to `size`.
+
+    It is shrunk along the axes on which it is longer than the result, and interpolated along the others.
+    """
     if is_reduction(window.height, size.height):
         frame = reduce_down(frame, window.top, window.height, size.height, kernel)
         window = replace(window, top=Fraction(0), height=Fraction(size.height))
@@ -40,7 +44,7 @@ def _resample(frame: Image, size: Size, kernel: Filter, window: Region) -> Image
 
 
 def _interpolate(frame: Image, size: Size, kernel: Filter, window: Region) -> Image:
-    """The window sampled around the pixels' centers, with edge pixels repeated beyond the edge.
+    """The window resampled to `size` by interpolation. Beyond the edges of the frame, its edge pixels are repeated.
 
     libvips' resize() is not used: it moves an enlarged image by half a pixel of the result (docs/decisions/0030).
     """

@@ -11,7 +11,7 @@ from cropmark.plan.steps import Orientation
 
 
 def orient(frame: Image, orientation: Orientation) -> Image:
-    """The frame flipped or rotated as the orientation says."""
+    """The frame, flipped or rotated as the orientation demands."""
     match orientation:
         case Orientation.NONE:
             return frame

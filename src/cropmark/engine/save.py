@@ -22,7 +22,7 @@ from cropmark.plan.plan import KeepMetadata
 
 _ANIMATION_FIELDS = ("n-pages", "page-height", "delay", "loop", "gif-delay", "gif-loop")
 _LARGE_PIXELS = 4_000_000
-"""The limit of pixels in all frames together above which encoders run at lower effort."""
+"""Above this number of pixels, in all frames together, encoders run at lower effort."""
 
 
 def encode(
@@ -33,11 +33,11 @@ def encode(
     rights: RightsMetadata | None = None,
     profile: bytes | None = None,
 ) -> bytes:
-    """The image as an encoded file, without metadata except the kinds that the encoding names.
+    """The image as an encoded file, without metadata except the kinds that `encoding` names.
 
-    `low_effort` selects the encoder's lowest effort. `rights` are written to JPEG only. `profile` is the profile of
-    pixels that are not sRGB; it is written in every format except GIF.
-    Raises pyvips.Error if the encoder fails or a source is broken: libvips is lazy and pulls the pixels only here.
+    `low_effort` selects the encoder's lowest effort. `rights` are written only to JPEG. `profile` is the profile of
+    pixels that are not sRGB.
+    Raises pyvips.Error if the encoder fails or a source is broken: libvips is lazy, and reads the pixels only here.
     """
     if encoding.format is Format.GIF and len(image.frames) > 1:
         return encode_animation(image)
@@ -69,7 +69,7 @@ def encode(
 
 
 def _strip(image: DecodedImage) -> Image:
-    """All frames stacked vertically, with the fields that savers need to separate them."""
+    """All frames stacked vertically in one image, with the metadata fields by which libvips' savers separate them."""
     if len(image.frames) == 1:
         return _without_animation_fields(image.frames[0])
     strip = Image.arrayjoin(list(image.frames), across=1).copy()
@@ -80,7 +80,7 @@ def _strip(image: DecodedImage) -> Image:
 
 
 def _without_animation_fields(frame: Image) -> Image:
-    """The frame without the fields that make savers write several frames."""
+    """The frame without the metadata fields that make libvips' savers write several frames."""
     present = [field for field in _ANIMATION_FIELDS if frame.get_typeof(field)]
     if not present:
         return frame
@@ -124,7 +124,7 @@ def _png(strip: Image, encoding: Encoding, keep: ForeignKeep, *, low_effort: boo
 
 
 def _plain_png(strip: Image, keep: ForeignKeep, *, low_effort: bool) -> bytes:
-    """The lossless PNG without a palette."""
+    """The image as a lossless PNG without a palette."""
     settings = png.PHOTOGRAPH
     if strip.width * strip.height <= MAX_SAMPLED_PNG:
         strip = strip.copy_memory()

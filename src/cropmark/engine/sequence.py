@@ -1,4 +1,4 @@
-"""The movie box of an AVIF sequence: how often the sequence is played, and the colors of its frames.
+"""Reads and changes the movie box of an AVIF sequence: the number of times it is played, and the colors of its frames.
 
 Sources: ISO/IEC 14496-12, 8.2.2, 8.3.2 and 8.6.6; https://aomediacodec.github.io/av1-avif/#image-sequences
 """
@@ -22,7 +22,7 @@ _SAMPLE_ENTRY_BYTES: Final = 78
 
 
 def plays_of(data: bytes) -> int:
-    """The number of times that the sequence is shown; 0 if it is repeated forever, or if the file has no number."""
+    """The number of times that the sequence is played; 0 if it is repeated forever, or if no number is declared."""
     try:
         track = descendant(data, whole(data), b"moov", b"trak")
         header, edits = child(data, track, b"tkhd"), descendant(data, track, b"edts", b"elst")
@@ -41,9 +41,9 @@ def plays_of(data: bytes) -> int:
 
 
 def with_plays(data: bytes, plays: int) -> bytes:
-    """A sequence of libavif that is shown `plays` times (0: forever), without the time at which it was written.
+    """The AVIF sequence, written by libavif, changed so that it is played `plays` times (0: forever).
 
-    The time would change the bytes, and thereby the ETag, of every render.
+    The time of writing is removed too: it would change the bytes, and thereby the ETag, of every render.
     """
     body = bytearray(data)
     movie = child(data, whole(data), b"moov")
@@ -65,7 +65,7 @@ def with_plays(data: bytes, plays: int) -> bytes:
 
 
 def frame_colors_of(data: bytes) -> CodedColors | None:
-    """The colors that the first track declares; None without a track or if it is malformed."""
+    """The colors that the first track declares; None if the track is missing or malformed."""
     try:
         table = descendant(data, whole(data), b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
         entry = child(data, inner(table, 8), b"av01") if table else None
@@ -93,6 +93,9 @@ def _segment_duration(data: bytes, edits: Box) -> int:
 
 
 def _clear_times(body: bytearray, box: Box | None) -> None:
-    """Set the times of creation and modification to zero. libavif writes version 1, with 64 bits each."""
+    """Set the creation and modification times in the box to zero.
+
+    Only boxes of version 1 change, which have times of 64 bits. libavif writes this version.
+    """
     if box is not None and body[box.start] == 1:
         body[box.start + 4 : box.start + 20] = bytes(16)

@@ -1,4 +1,4 @@
-"""Encodes stills of sources with a palette as small files: PNG and GIF with few colors (docs/decisions/0163)."""
+"""Encodes still images as PNG or GIF with few colors, if their source has a palette (docs/decisions/0163)."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ LIMITS: Final = (
     ColorLimit(4, 30),
     ColorLimit(2, 30),
 )
-"""The limits of the attempts to encode a frame, from many colors to few."""
+"""The limits for the palettes that are tried, from many colors to few."""
 GIF_LIMITS: Final = tuple(limit._replace(colors=min(limit.colors, MOST_COLORS.colors)) for limit in LIMITS)
-"""The same for GIF, which needs one of 256 indices for transparency."""
+"""The limits for GIF, which needs one of 256 indices for transparent pixels."""
 _PROBED_PIXELS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """A frame as indices into its palette of at most 256 colors."""
+    """A frame with a palette of at most 256 colors, and the palette index of each pixel."""
 
     palette: Pixels
     indices: NDArray[Any]
 
 
 def small_gif(frame: Image, max_bytes: int) -> bytes:
-    """A still in memory as a GIF with as many colors as fit into `max_bytes`; if none fits, the smallest attempt."""
+    """The frame as a GIF of at most `max_bytes`, with as many colors as fit. If nothing fits, the smallest attempt."""
     still = DecodedImage((frame,), (0,), 1)
     return _first_within(max_bytes, (encode_animation(still, limit) for limit in GIF_LIMITS))
 
 
 def small_png(pixels: Pixels, plain: bytes, max_bytes: int) -> bytes:
-    """The smallest lossless PNG if it fits into `max_bytes`, else a PNG with as many colors as fit.
+    """The frame as a PNG of at most `max_bytes`: lossless if that fits, else with as many colors as fit.
 
-    If no attempt fits, the smallest one. `plain` is the lossless PNG without a palette, of one band if the pixels are
-    gray.
+    If nothing fits, the smallest attempt. `plain` is the lossless PNG without a palette; it has one band if the pixels
+    are gray.
     """
     return _first_within(max_bytes, _attempts(pixels, plain))
 
 
 def is_gray(pixels: Pixels) -> bool:
-    """True for opaque pixels with three equal bands."""
+    """True if the pixels have no alpha band, and their three bands are equal."""
     opaque = pixels.shape[2] == 3
     return opaque and all(np.array_equal(pixels[..., 0], pixels[..., band]) for band in (1, 2))
 
 
 def _attempts(pixels: Pixels, plain: bytes) -> Iterator[bytes]:
-    """Yields lossless PNGs, the best first, and then PNGs of the pixels with fewer and fewer colors."""
+    """Yields the frame as a lossless PNG, in one or two ways, and then as PNGs with fewer and fewer colors."""
     exact = _exact(pixels)
     if exact is None:
         yield plain
@@ -79,7 +79,7 @@ def _attempts(pixels: Pixels, plain: bytes) -> Iterator[bytes]:
 
 
 def _first_within(max_bytes: int, bodies: Iterator[bytes]) -> bytes:
-    """The first of the encoded files that has at most `max_bytes`, else the smallest of them."""
+    """The first of the encoded files that has at most `max_bytes`; if all are larger, the smallest."""
     smallest = next(bodies)
     while len(smallest) > max_bytes and (body := next(bodies, None)) is not None:
         smallest = min(smallest, body, key=len)
@@ -87,7 +87,7 @@ def _first_within(max_bytes: int, bodies: Iterator[bytes]) -> bytes:
 
 
 def _exact(pixels: Pixels) -> Indexed | None:
-    """The frame with a palette of all its colors; None if it has more than 256."""
+    """The frame with a palette of all its colors; None if there are more than 256."""
     if is_gray(pixels):
         gray = pixels[..., 0]
         levels = np.flatnonzero(np.bincount(gray.ravel(), minlength=COLORS))
@@ -104,13 +104,16 @@ def _exact(pixels: Pixels) -> Indexed | None:
 
 
 def _png(image: Indexed) -> bytes:
-    """A PNG with a palette."""
+    """The frame as a PNG with a palette."""
     height, width = image.indices.shape
     return indexed_file(image.palette, width, height, [zlib.compress(stored_rows(image), 6)])
 
 
 def indexed_file(palette: Pixels, width: int, height: int, data: Iterable[bytes]) -> bytes:
-    """The PNG of these parts of compressed rows of indices. Source: https://www.w3.org/TR/png-3/"""
+    """The PNG file with this palette. `data` has its compressed rows of indices, in parts.
+
+    Source: https://www.w3.org/TR/png-3/
+    """
     header = pack(">IIBBBBB", width, height, bit_depth(len(palette)), 3, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"PLTE", palette[:, :3].tobytes())]
     if palette.shape[1] == 4 and int(palette[:, 3].min()) < 255:
@@ -124,7 +127,10 @@ def indexed_file(palette: Pixels, width: int, height: int, data: Iterable[bytes]
 
 
 def stored_rows(image: Indexed) -> bytes:
-    """The rows as PNG stores them: each begins with a filter byte of 0; several small indices share a byte."""
+    """The rows of indices as PNG stores them.
+
+    Each row begins with a filter byte of 0. Small indices share a byte.
+    """
     bits = bit_depth(len(image.palette))
     height, width = image.indices.shape
     per_byte = 8 // bits

@@ -1,8 +1,8 @@
-"""Draws an SVG at the size of the result with libvips' librsvg. Off unless the setting `svg` allows it.
+"""Draws an SVG at the size of the result, with libvips' librsvg. Used only if the setting `svg` allows it.
 
-The file is scanned before librsvg sees it: its size as browsers find it, and its limits. librsvg follows no reference
-out of the file, and the sandbox would not let it. It cannot read fonts there either, so a file with text is not drawn
-(docs/decisions/0273).
+Before librsvg draws a file, the file is scanned: for the size at which browsers show it, and for elements beyond our
+limits. librsvg follows no reference out of the file, and the sandbox would prevent it. In the sandbox, librsvg cannot
+read fonts either, so a file with text is not drawn (docs/decisions/0273).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cropmark.model.values import Size
 LOADER_CLASS: Final = "VipsForeignLoadSvgBuffer"
 MAX_BYTES: Final = 10 * 2**20
 MAX_ELEMENTS: Final = 100_000
-"""The most elements that are drawn; the target of each <use> counts again. This many rectangles take 2 s."""
+"""The most elements that are drawn. The target of a <use> counts each time. This number of rectangles takes 2 s."""
 MAX_EMBEDDED_PIXELS: Final = 16_000_000
 """The most pixels of all embedded images together. librsvg decodes each of them whole: 9 bytes and 0.1 µs per pixel."""
 _MAX_DEPTH: Final = 256
 """The deepest nesting of elements: libxml2's own limit."""
 _MAX_CHAIN: Final = 32
-"""The most <use> elements that refer to each other in a chain."""
+"""The longest chain of <use> elements that refer to each other."""
 
 _NAMESPACE: Final = "http://www.w3.org/2000/svg "
 _XINCLUDE: Final = "http://www.w3.org/2001/XInclude "
@@ -54,8 +54,10 @@ _is_enabled = False
 
 
 def enable() -> None:
-    """Let libvips draw SVGs in this process. Must be called before the sandbox, because the first drawing opens
-    files."""
+    """Let libvips draw SVGs in this process.
+
+    This must happen before the process enters the sandbox, because the first drawing opens files.
+    """
     global _is_enabled  # noqa: PLW0603 - a process has one set of loaders
     pyvips.operation_block_set(LOADER_CLASS, False)
     _drawn(b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>').avg()
@@ -69,15 +71,15 @@ def is_enabled() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SvgHeader:
-    """The size of an SVG in CSS pixels, and the name of an element in it that cannot be drawn, if any."""
+    """The size of an SVG in CSS pixels, and the name of the first element in it that cannot be drawn, if any."""
 
     width: Fraction
     height: Fraction
     not_drawn: str
     origin: tuple[Fraction, Fraction]
-    """The position of the root element, which has no effect in browsers."""
+    """The attributes x and y of the root element, which have no effect in browsers."""
     span: tuple[int, int]
-    """The bytes of the root element in the file."""
+    """The start and the end of the root element in the file, in bytes."""
 
     @property
     def size(self) -> Size:
@@ -87,7 +89,7 @@ class SvgHeader:
 def header_of(data: bytes) -> SvgHeader:
     """The header of an SVG, from a scan of the whole file.
 
-    Raises SourceUnusable if the file is not an SVG, has no area, or is beyond a limit.
+    Raises SourceUnusable if the file is not an SVG, has no area, or exceeds a limit.
     """
     if len(data) > MAX_BYTES:
         raise _unusable(f"it has {len(data)} bytes, at most {MAX_BYTES} are drawn")
@@ -98,7 +100,10 @@ def header_of(data: bytes) -> SvgHeader:
 
 
 def decoded(data: bytes, size: Size) -> Image:
-    """The whole SVG at exactly this size, with alpha. Raises SourceUnusable, and pyvips.Error when pixels are read."""
+    """The whole SVG drawn at exactly this size, with alpha.
+
+    Raises SourceUnusable. Raises pyvips.Error later, when the pixels are read.
+    """
     header = header_of(data)
     start, end = header.span
     x, y, width, height = (float(part) for part in (*header.origin, header.width, header.height))
@@ -121,8 +126,11 @@ def _unusable(detail: str) -> SourceUnusable:
 
 @dataclass(slots=True)
 class _Element:
-    """An element: the ranges of its elements, itself included, and of their references, among those of the whole
-    file."""
+    """An element of the file: its number, the number of elements in it, and the range of its <use> references.
+
+    Elements and references are numbered in the order of the file. `first` is the number of this element, which
+    `elements` counts too. The references are those from `first_use` to `last_use` - 1.
+    """
 
     first: int
     first_use: int
@@ -131,9 +139,9 @@ class _Element:
 
 
 class _Scan:
-    """The facts of a file, found with expat. It expands no external entity, and limits the expansion of internal ones.
+    """A scan of an SVG with expat, which finds its size and enforces the limits. Raises SourceUnusable.
 
-    Raises SourceUnusable.
+    expat loads no external entity, and limits the expansion of internal entities.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -209,7 +217,11 @@ class _Scan:
             raise _unusable(f"it draws more than {MAX_ELEMENTS} elements")
 
     def _drawn(self, element: _Element, known: dict[str, int], chain: int) -> int:
-        """The number of elements that are drawn for an element, with those that it refers to."""
+        """The number of elements that are drawn for an element, with the elements to which its references lead.
+
+        `known` has the numbers for earlier targets of references, by their name. `chain` is the number of references
+        that led to this element.
+        """
         if chain > _MAX_CHAIN:
             raise _unusable(f"more than {_MAX_CHAIN} use elements refer to each other")
         total = element.elements
@@ -222,11 +234,14 @@ class _Scan:
 
 
 def natural_size(attributes: dict[str, str]) -> tuple[Fraction, Fraction]:
-    """The width and height that a browser shows an SVG at, from the attributes of its root.
+    """The width and height at which a browser shows an SVG, from the attributes of its root element.
 
-    A width or height that is missing or a percentage follows from the other one and the aspect ratio of the viewBox. If
-    both are, the size is the largest one of that ratio within 300x150. A negative length counts as 0. Source:
-    https://drafts.csswg.org/css-images/#default-sizing
+    - If one side is missing or a percentage, it follows from the other side and the aspect ratio of the viewBox.
+    - If both are, the size is the largest with this ratio within 300x150.
+    - Without a ratio, a missing width is 300 and a missing height is 150.
+    - A negative length counts as 0.
+
+    Source: https://drafts.csswg.org/css-images/#default-sizing
     """
     width, height = _length(attributes.get("width")), _length(attributes.get("height"))
     ratio = _ratio(attributes)
@@ -249,7 +264,10 @@ def _length(text: str | None) -> Fraction | None:
 
 
 def _ratio(attributes: dict[str, str]) -> Fraction | None:
-    """Width by height of the viewBox; None without a valid one, or if the drawing is stretched to any ratio."""
+    """The width of the viewBox divided by its height; None if the viewBox is missing or invalid.
+
+    Also None if preserveAspectRatio is "none": the drawing may then be stretched to any ratio.
+    """
     if attributes.get("preserveAspectRatio", "").split()[:1] == ["none"]:
         return None
     parts = [_LENGTH.fullmatch(part) for part in re.split(r"[\s,]+", attributes.get("viewBox", "").strip())]
@@ -260,9 +278,9 @@ def _ratio(attributes: dict[str, str]) -> Fraction | None:
 
 
 def _embedded_pixels(url: str) -> int:
-    """The number of pixels of an image in a data URL; 0 for an image that librsvg does not draw.
+    """The number of pixels of the image in a data URL; 0 for a format that librsvg does not draw.
 
-    Raises SourceUnusable for anything else, such as an SVG, which could contain further images.
+    Raises SourceUnusable for any other file, such as an SVG, which could contain further images.
     """
     head, _, body = url.partition(",")
     data = unquote_to_bytes(body)

@@ -1,4 +1,4 @@
-"""A small copy of a source, for the content analysis and for the description of its colors."""
+"""Makes a small copy of a source, for the content analysis and for the description of its colors."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ WHITE = Color(255, 255, 255)
 
 
 def thumbnail_rgb(data: Data, long_side: int, header: load.Header | None = None) -> tuple[bytes, Size, Size]:
-    """The upright first frame as 8-bit sRGB on white, at most `long_side` px long.
+    """The upright first frame as 8-bit sRGB on white, with a longer side of at most `long_side` px.
 
-    Returns its bytes (rows of RGB), its size, and the size of the full upright frame. For `header`, see
+    Returns its bytes (rows of RGB), its size, and the size of the upright frame before shrinking. For `header`, see
     thumbnail_image(). Raises SourceUnusable.
     """
     small, info = thumbnail_image(data, long_side, header)
@@ -30,10 +30,10 @@ def thumbnail_rgb(data: Data, long_side: int, header: load.Header | None = None)
 
 
 def thumbnail_image(data: Data, long_side: int, header: load.Header | None = None) -> tuple[Image, Info]:
-    """The upright first frame as 8-bit sRGB, with alpha, at most `long_side` px long; and the header of the source.
+    """The upright first frame with a longer side of at most `long_side` px, and the header of the source.
 
-    The frame is in memory. The profile of the source stays attached to it. `header` is that of the source if it was
-    read already. Raises SourceUnusable.
+    The frame is 8-bit sRGB in memory, with alpha if the source has it. The profile of the source stays attached to the
+    frame. `header` is the header of the source if it was read already. Raises SourceUnusable.
     """
     info, opened = header or load.inspect(data)
     if not load.is_readable(info.format):

@@ -1,5 +1,6 @@
-"""Reads TIFF files in L*a*b*, because libvips rejects 8-bit samples of the CIE variant, and shows the ICC variant as
-RGB.
+"""Opens TIFF files, also those in L*a*b*.
+
+libvips rejects 8-bit samples of the CIE variant of L*a*b*, and shows the ICC variant as RGB.
 
 Source: https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf, section 23
 """
@@ -24,7 +25,7 @@ _MAX_ENTRIES: Final = 1024
 
 
 class Lab(Enum):
-    """The variants of L*a*b*, by their value of the tag PhotometricInterpretation."""
+    """The variants of L*a*b*. The value is that of the tag PhotometricInterpretation."""
 
     CIE = 8
     """a* and b* are signed."""
@@ -36,7 +37,7 @@ _LAB_VALUES: Final = frozenset(variant.value for variant in Lab)
 
 
 def lab_variant(data: Data) -> Lab | None:
-    """The variant of L*a*b* of the first page; None for other color models."""
+    """The variant of L*a*b* of the first page; None if the page has another color model."""
     model, _ = _short(data, _COLOR_MODEL)
     return Lab(model) if model in _LAB_VALUES else None
 
@@ -46,10 +47,10 @@ def is_8_bit_cie_lab(data: Data) -> bool:
 
 
 def open_tiff(data: Data, **options: object) -> Image:
-    """The first page of a TIFF with its pixels undecoded. Raises pyvips.Error.
+    """The first page of a TIFF, with its pixels undecoded. Raises pyvips.Error.
 
-    The file is read in place: one tile of a file of 550 MB takes 4 ms and 2 MB of memory. The samples of 8-bit L*a*b*
-    are read unchanged, because libvips is given RGB as the color model of the page.
+    The file is read in place: one tile of a file of 550 MB takes 4 ms and 2 MB of memory. If the samples are 8-bit CIE
+    L*a*b*, libvips receives RGB as the color model of the page, and so returns them unchanged.
     """
     label = (0, b"")
     if is_8_bit_cie_lab(data):
@@ -61,9 +62,9 @@ def open_tiff(data: Data, **options: object) -> Image:
 
 
 def _vips_source(data: Data, label: tuple[int, bytes]) -> SourceCustom:
-    """The file as a source of libvips, with the bytes of `label` replaced.
+    """The file as a source for libvips, with some of its bytes replaced. `label` has their offset and the new bytes.
 
-    It is read with pread(), which the sandbox allows: processes share the open file and its position.
+    The file is read with pread(), which the sandbox allows: processes share the open file and its position.
     """
     at = 0
 
@@ -85,7 +86,10 @@ def _vips_source(data: Data, label: tuple[int, bytes]) -> SourceCustom:
 
 
 def _labeled(piece: bytes, at: int, label: tuple[int, bytes]) -> bytes:
-    """A piece of the file that begins at the offset `at`, with the bytes of the label written at their offset."""
+    """A piece of the file with the bytes of `label` in place of the original ones.
+
+    The piece begins at the offset `at`. `label` has the offset of the replaced bytes and the new bytes.
+    """
     place, new = label
     first, last = max(place - at, 0), min(place + len(new) - at, len(piece))
     if first >= last:
@@ -94,7 +98,7 @@ def _labeled(piece: bytes, at: int, label: tuple[int, bytes]) -> bytes:
 
 
 def lab_of_samples(image: Image, variant: Lab) -> Image:
-    """The samples of 8 or 16 bits as L*a*b* in floats. Alpha does not change."""
+    """The image with its samples of 8 or 16 bits converted to L*a*b* in floats, and with alpha from 0 to 255."""
     is_8_bit = image.format == "uchar"
     unit = 1 if is_8_bit else 256
     lightness = image[0] * (100 / (255 * unit))
@@ -108,7 +112,7 @@ def lab_of_samples(image: Image, variant: Lab) -> Image:
 
 
 def _short(data: Data, tag: int) -> tuple[int, int]:
-    """The first value of a tag in the first directory, and the offset of that value; two zeros without the tag."""
+    """The first value of a tag in the first directory, and the offset of this value; (0, 0) if the tag is missing."""
     order = _byte_order(data)
     try:
         is_big = _number(data, 2, f"{order}H") == _BIG_TIFF
@@ -129,7 +133,10 @@ def _short(data: Data, tag: int) -> tuple[int, int]:
 
 
 def _number(data: Data, at: int, layout: str) -> int:
-    """The number at an offset, in a layout of the module struct. Raises struct.error beyond the end of the file."""
+    """The number at an offset of the file, in a format of the module struct.
+
+    Raises struct.error beyond the end of the file.
+    """
     return int(unpack(layout, data[at : at + calcsize(layout)])[0])
 
 

@@ -1,7 +1,7 @@
-"""Converts HDR images to sRGB: decodes the light of PQ and HLG, and compresses highlights to the range of a page.
+"""Converts HDR images to sRGB: decodes the light of PQ and HLG, and compresses highlights to the range of SDR.
 
-The curve is the one that Chromium uses for a screen without HDR, the reference white tone mapping operator of SMPTE
-ST 2094-50: light up to the white of a page (203 cd/m2) is halved, and light above it is compressed.
+The curve is the one that Chromium uses for a screen without HDR, the reference white tone mapping operator of SMPTE ST
+2094-50. It halves light up to reference white (203 cd/m2), and compresses brighter light.
 """
 
 from __future__ import annotations
@@ -23,21 +23,26 @@ _WHITE_NITS: Final = 203
 _HLG_PEAK_NITS: Final = 1000
 _HLG_SYSTEM_GAMMA: Final = 1.2
 _STEPS_PER_WHITE: Final = 1000
-"""The number of entries in the table of gains for light up to white. The whole table has 65,536 entries, which is
-enough for PQ's brightest light."""
+"""The number of entries in the table of gains for light up to reference white.
+
+The whole table has 65,536 entries, which is enough for PQ's brightest light.
+"""
 _BENDING: Final = 0.65
-"""The position of the curve's middle point on the line from (0, 0) through white: 0 at white, 1 where it reaches 1."""
+"""The position of the curve's middle control point on the line from (0, 0) through white.
+
+0 is the position of white, and 1 is the position where the line reaches 1.
+"""
 
 
 def with_hdr_colors(image: Image, colors: HdrColors) -> Image:
-    """The image with its HDR colors noted in a metadata field, which Ops that change the geometry preserve."""
+    """The image with its HDR colors in a metadata field. Ops that change the geometry preserve this field."""
     noted = image.copy()
     noted.set_type(GValue.gstr_type, _FIELD, f"{colors.primaries} {colors.transfer.value} {colors.peak_nits}")
     return noted
 
 
 def hdr_colors(image: Image) -> HdrColors | None:
-    """The colors that with_hdr_colors() noted; None for an image without HDR."""
+    """The colors that with_hdr_colors() stored in the image; None for an image without HDR."""
     if not image.get_typeof(_FIELD):
         return None
     primaries, transfer, peak_nits = map(int, image.get(_FIELD).split())
@@ -45,9 +50,9 @@ def hdr_colors(image: Image) -> HdrColors | None:
 
 
 def tone_mapped(image: Image, colors: HdrColors, primaries: int = _BT709) -> Image:
-    """An image of 8 or 16 bits, gray or RGB, as 8-bit RGB with these primaries and sRGB's curve.
+    """The HDR image converted to 8-bit RGB with the given primaries and the curve of sRGB.
 
-    Alpha does not change.
+    The image is gray or RGB and has 8 or 16 bits. Alpha does not change.
     """
     if image.hasalpha():
         opaque = tone_mapped(image.extract_band(0, n=image.bands - 1), colors, primaries)
@@ -62,7 +67,7 @@ def tone_mapped(image: Image, colors: HdrColors, primaries: int = _BT709) -> Ima
 
 
 def _screen_light(image: Image, colors: HdrColors) -> Image:
-    """Light on the screen in BT.2020's primaries, relative to the white of a page."""
+    """The light on the screen in the primaries of BT.2020, relative to reference white."""
     coded = image.maplut(_light(colors.transfer, image.format))
     light = coded if colors.primaries == _BT2020 else _recombined(coded, _between(colors.primaries, _BT2020))
     if colors.transfer is HdrTransfer.PQ:
@@ -78,7 +83,10 @@ def _recombined(image: Image, matrix: Matrix) -> Image:
 
 @lru_cache(maxsize=32)
 def _between(primaries: int, target: int) -> Matrix:
-    """The matrix between linear RGB of two sets of primaries. White stays white, even if the two whites differ."""
+    """The matrix that converts linear RGB between two sets of primaries, which are given as code points.
+
+    White stays white, even if the two white points differ.
+    """
     to_target = inverse(rgb_to_xyz(PRIMARIES[target]))
     first, second, third = multiplied(to_target, rgb_to_xyz(PRIMARIES[primaries]))
     return _normalized(first), _normalized(second), _normalized(third)
@@ -97,9 +105,11 @@ def _light(transfer: HdrTransfer, sample_format: str) -> Image:
 
 @lru_cache(maxsize=16)
 def _gains(peak_nits: int) -> Image:
-    """The table of gains: the factor for all samples of a pixel, by the light of its brightest sample.
+    """A table of gains.
 
-    The factor is constant up to white, and then falls to 1 / peak.
+    Tone mapping multiplies all samples of a pixel by the gain for the light of its brightest sample.
+
+    The gain is constant up to reference white, and then falls to 1 / peak.
     """
     light = ramp("ushort") * (LARGEST["ushort"] / _STEPS_PER_WHITE)
     peak = max(1.0, peak_nits / _WHITE_NITS)
@@ -111,7 +121,7 @@ def _gains(peak_nits: int) -> Image:
 
 
 def _shoulder(light: Image, peak: float, white: float) -> Image:
-    """Tone-mapped light for light between 1, which becomes `white`, and `peak`, which becomes 1.
+    """The tone-mapped light for light between 1 and `peak`: 1 becomes `white`, and `peak` becomes 1.
 
     The curve is a quadratic Bezier curve from (1, white) to (peak, 1). Its middle control point is on the line through
     (0, 0) and (1, white), so the tangents agree at 1.

@@ -1,4 +1,4 @@
-"""Finds the border of one color around the content of a frame."""
+"""Finds the border around the content of a frame. A border has one color."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ _LEVELS = range(256)
 
 
 def content_box(frame: Image, look: FindBorder) -> Box | None:
-    """The smallest box that contains every pixel farther from the border's color than the tolerance.
+    """The smallest box that contains all content of the frame; None if the whole frame is border.
 
-    The frame is 8-bit sRGB.
-
-    The distance of two colors is the largest difference of their R, G, B and A samples, divided by 255; a frame without
-    alpha counts as opaque. None if the whole frame is border. Raises pyvips.Error if the source is broken.
+    A pixel is content if its distance from the color of the border is above the tolerance. The distance of two colors
+    is the largest difference of their R, G, B and A samples, divided by 255. The frame is 8-bit sRGB; without alpha it
+    counts as opaque. Raises pyvips.Error if the source is broken.
     Source: https://www.fastly.com/documentation/reference/io/trim-color
     """
     still = in_memory(frame)
@@ -42,7 +41,7 @@ def _top_left_color(frame: Image) -> Color:
 
 
 def _content_mask(frame: Image, color: Color, tolerance: Fraction) -> Image:
-    """An image of 255 for each content pixel and 0 for each border pixel."""
+    """A mask with 255 for each content pixel, and 0 for each border pixel."""
     parts = (color.red, color.green, color.blue, color.alpha)[: frame.bands]
     lowest = [ceil(part - 255 * tolerance) for part in parts]
     highest = [floor(part + 255 * tolerance) for part in parts]
@@ -54,7 +53,7 @@ def _content_mask(frame: Image, color: Color, tolerance: Fraction) -> Image:
 
 
 def _nonzero_span(sums: Image) -> tuple[int, int] | None:
-    """The index of the first nonzero sum, and the index after the last nonzero sum; None if all are 0."""
+    """The index of the first nonzero sum, and the index after the last nonzero sum; None if all sums are 0."""
     counted = memoryview(sums.write_to_memory()).cast("I")
     hits = [at for at, count in enumerate(counted) if count]
     return (hits[0], hits[-1] + 1) if hits else None

@@ -1,4 +1,4 @@
-"""The native libraries that decode: their versions, and a round trip of each codec."""
+"""The native libraries that decode images: their versions, and a test of each codec."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def format_version(version: tuple[int, int, int]) -> str:
 
 
 def loaded_libraries() -> tuple[NativeLibrary, ...]:
-    """The native decoding libraries loaded in this process."""
+    """The native libraries that this process has loaded to decode images."""
     vips = (pyvips.version(0), pyvips.version(1), pyvips.version(2))
     major, minor, patch = (int(part) for part in simplejpeg.__version__.split(".")[:3])
     return (
@@ -73,7 +73,7 @@ _ROUND_TRIPS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
 
 
 def check_codecs() -> Iterator[tuple[str, str]]:
-    """Yields the name of each format and its error; the error is empty if a 64 by 64 px image can be written and read.
+    """Yields the name of each format and its error, which is empty if a 64 by 64 px image can be written and read.
 
     The formats of an extra are checked if the extra is installed. HEIC is only read, and mp4 only written.
     """
@@ -125,7 +125,7 @@ def _motion_error(image: pyvips.Image) -> str:
 
 
 def _video_error(image: pyvips.Image) -> str:
-    """The error of writing an mp4, or an empty text. The file is not read back, because nothing here reads mp4."""
+    """The error if an mp4 cannot be written; else empty. The file is not read, because nothing here reads mp4."""
     try:
         video.load_codec()
         video.encoded(DecodedImage((image, image.invert()), (100, 100)), Video())

@@ -1,7 +1,6 @@
-"""Writes animations as mp4 with the extra `video`: H.264 by libx264, as PyAV brings it.
+"""Writes animations as mp4 with the extra `video`: H.264, encoded by the libx264 in PyAV.
 
-One frame after the other is encoded, in one thread: the sandbox forbids none of the calls that this takes. The file is
-in memory.
+One thread encodes one frame after the other, into a file in memory. The sandbox allows all system calls for this.
 """
 
 from __future__ import annotations
@@ -43,8 +42,10 @@ _codec: ModuleType | None = None
 
 
 def load_codec() -> None:
-    """Load PyAV with all its modules if the extra is installed. This must happen before the process enters the sandbox,
-    which forbids it."""
+    """Load PyAV with all its modules, if the extra is installed.
+
+    This must happen before the process enters the sandbox, which forbids it.
+    """
     global _codec  # noqa: PLW0603 - a process has one set of codecs
     if _codec is None and VIDEO.package is not None:
         _codec = import_module(VIDEO.package.module)
@@ -54,9 +55,9 @@ def load_codec() -> None:
 
 
 def encoded(image: DecodedImage, video: Video, *, low_effort: bool = False) -> bytes:
-    """The frames as an mp4, the same bytes for the same frames. Their sides are even. Raises pyvips.Error.
+    """The animation as an mp4. Equal frames give equal bytes. Raises pyvips.Error.
 
-    It is played once: an mp4 has no number of repetitions.
+    The sides of the frames must be even. The video is played once: an mp4 cannot store a number of repetitions.
     """
     if _codec is None:
         raise pyvips.Error("mp4: the extra `video` is not installed (pip install 'cropmark[video]')")
@@ -70,7 +71,7 @@ def encoded(image: DecodedImage, video: Video, *, low_effort: bool = False) -> b
 
 
 def _options(image: DecodedImage, durations_ms: list[int], video: Video, *, low_effort: bool) -> dict[str, str]:
-    """The options of the encoder; the bits per second stay inside the level."""
+    """The options of the H.264 encoder. The bit rate stays below the limit of the level."""
     size = Size(image.frames[0].width, image.frames[0].height)
     level = sufficient_level(size, video.level, min(durations_ms))
     return {
@@ -111,7 +112,7 @@ def _write(output: Any, packets: list[Any], shown_for: dict[int, int]) -> None:
 
 
 def _picture(codec: ModuleType, frame: Image, start_ms: int) -> Any:
-    """The frame in BT.709 with colors of half the resolution."""
+    """The frame for the encoder: in BT.709, and with half the resolution for color."""
     pixels = bytes(frame.bandjoin(255).write_to_memory())
     picture = codec.VideoFrame.from_bytes(pixels, frame.width, frame.height, "rgba")
     picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)

@@ -1,4 +1,4 @@
-"""Reads the chunks of WebP files, and corrects frame durations and the alpha flag that the encoder writes."""
+"""Reads the chunks of WebP files, and corrects the frame durations and the alpha flag that the encoder writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ANIMATED, _ALPHA = 0x02, 0x10
 
 
 def chunks(data: bytes, start: int = 12, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Yields the name, and the start and end of the payload, of each chunk between two offsets.
+    """Yields each chunk between two offsets: its name, and the start and end of its payload.
 
     Stops at the first truncated chunk.
 
@@ -26,7 +26,7 @@ def chunks(data: bytes, start: int = 12, end: int | None = None) -> Iterator[tup
 
 
 def image_chunks(data: bytes) -> Iterator[bytes]:
-    """The names of the chunks that hold pixels; for animations, the chunks inside their frames."""
+    """Yields the names of the chunks that contain pixels. In an animation they are inside the chunks of the frames."""
     for name, first, last in chunks(data):
         if name == b"ANMF":
             yield from (inner for inner, _, _ in chunks(data, first + 16, last) if inner in _IMAGE_CHUNKS)
@@ -38,10 +38,9 @@ _IMAGE_CHUNKS = (b"VP8 ", b"VP8L")
 
 
 def with_durations(webp: bytes, delays_ms: tuple[int, ...]) -> bytes:
-    """The animation with the given frame durations.
+    """The animation with these frame durations, because libvips writes 100 ms for durations of 10 ms and less.
 
-    libvips writes 100 ms for durations of 10 ms and less. If the encoder merged equal frames, it has summed their
-    durations already, and nothing changes.
+    Nothing changes if the encoder merged equal frames: it has added up their durations already.
     """
     frames = [first for name, first, _ in chunks(webp) if name == b"ANMF"]
     if len(frames) != len(delays_ms):

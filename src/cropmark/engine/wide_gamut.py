@@ -1,4 +1,4 @@
-"""Results with colors outside sRGB: the profile of a result, and frames and drawn colors in that profile."""
+"""Makes results with colors outside sRGB: chooses their profile, and converts frames and drawn colors to it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from cropmark.model.values import Color
 _P3_PRIMARIES: Final = 12
 _SRGB_PRIMARIES: Final = 1
 _TOLERANCE: Final = 0.03
-"""The linear light by which a color may be outside sRGB's 0 to 1, so that old monitors' profiles count as sRGB.
+"""The linear light by which a color of a profile may be outside 0 to 1 in sRGB before the profile counts as wide.
 
-Display P3 reaches 0.22 beyond it."""
+So the profiles of old monitors count as sRGB. Display P3 reaches 0.22 beyond sRGB.
+"""
 
 
 @lru_cache(maxsize=1)
@@ -37,7 +38,7 @@ def p3_profile() -> bytes:
 
 
 def result_profile(frame: Image, colors: Colors) -> bytes | None:
-    """The profile of the result for a source with this frame; None for sRGB."""
+    """The profile for the result of a source with this decoded frame; None if the result is sRGB."""
     if colors is Colors.SRGB or frame.bands < 3:
         return None
     if hdr := hdr_colors(frame):
@@ -50,7 +51,7 @@ def result_profile(frame: Image, colors: Colors) -> bytes | None:
 
 
 def to_profile(frame: Image, profile: bytes) -> Image:
-    """The frame in 8-bit RGB of a profile that result_profile() returned, with this profile attached.
+    """The frame converted to 8-bit RGB in a profile from result_profile(), with this profile attached.
 
     Alpha does not change.
     """
@@ -68,12 +69,12 @@ def to_profile(frame: Image, profile: bytes) -> Image:
 
 
 def tagged(frame: Image, profile: bytes) -> Image:
-    """The frame with this profile as its only one."""
+    """The frame in 8 bits, with this profile attached in place of its own."""
     return with_profile(color.as_8_bit_rgb(frame), profile)
 
 
 def in_profile(ops: tuple[AnyOp, ...], profile: bytes) -> tuple[AnyOp, ...]:
-    """The Ops with their sRGB colors as colors of the profile."""
+    """The Ops with their colors converted from sRGB to the profile."""
     return tuple(_in_profile(op, profile) for op in ops)
 
 
@@ -94,7 +95,7 @@ def _converted(srgb: Color, profile: bytes) -> Color:
 
 
 def _exported(srgb: Image, profile: bytes) -> Image:
-    """An 8-bit sRGB frame in the RGB of the profile. Relative colorimetric: what both can show does not change."""
+    """An 8-bit sRGB frame converted to the RGB of the profile. Colors that both can show do not change."""
     middle = without_profile(srgb).icc_import(input_profile="srgb", pcs="xyz", intent="relative")
     return tagged(with_profile(middle, profile).icc_export(pcs="xyz", intent="relative", depth=8), profile)
 
@@ -106,7 +107,10 @@ def _deep_to_p3(frame: Image) -> Image:
 
 
 def _light_in(frame: Image, primaries: int) -> Image:
-    """The linear light of a frame with an embedded profile, in the primaries of a code point; 0 to 1 is inside."""
+    """The linear light of a frame, converted from its embedded profile to RGB with the primaries of a code point.
+
+    Light below 0 or above 1 is outside the gamut of these primaries.
+    """
     xyz = frame.icc_import(embedded=True, pcs="xyz", intent="perceptual")
     matrix = [list(row) for row in inverse(rgb_to_xyz(PRIMARIES[primaries]))]
     return xyz.recomb(Image.new_from_array(matrix)) / 100
@@ -114,7 +118,10 @@ def _light_in(frame: Image, primaries: int) -> Image:
 
 @lru_cache(maxsize=64)
 def _is_wide(profile: bytes) -> bool:
-    """True if the profile has colors outside sRGB, tested on 27 colors across the RGB cube; False if it is broken."""
+    """True if the profile has colors outside sRGB; False if the profile is broken.
+
+    It is tested on 27 colors across the RGB cube.
+    """
     try:
         light = _light_in(color_cube((0, 128, 255), profile), _SRGB_PRIMARIES)
         return bool(light.min() < -_TOLERANCE or light.max() > 1 + _TOLERANCE)
