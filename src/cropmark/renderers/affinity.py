@@ -1,4 +1,4 @@
-"""Prefers jobs with a source that an idle worker has decoded before, without starving other jobs."""
+"""Prefers jobs with a source of which an idle worker has decoded frames, without starving other jobs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cropmark.renderers.queue import Job
 from cropmark.renderers.tasks import Render
 
 MAX_PASSED: Final = 4
-"""Maximum number of younger jobs that may start before an older one."""
+"""The most younger jobs that may start before an older job."""
 _REACH: Final = 32
-"""Number of waiting jobs that are searched. A web page has up to 24 sizes of one image."""
+"""The number of waiting jobs that are searched. A web page has up to 24 sizes of one image."""
 
 
 def cached_name(job: Job) -> str | None:
-    """The name under which a worker may cache frames of the job's first source; None if caching is not allowed."""
+    """The name under which a worker may cache frames of the first source of the job; None if it must not cache them."""
     first = job.sources[0] if job.sources else None
     if job.untrusted or job.is_trial or first is None or not isinstance(job.task, Render):
         return None
@@ -25,9 +25,10 @@ def cached_name(job: Job) -> str | None:
 
 
 def preferred(jobs: Sequence[Job], names: Collection[str]) -> Sequence[Job]:
-    """The jobs in their order, preceded by the first job with a source in `names`.
+    """The jobs in their order, except that the first job with a cached source is moved to the front.
 
-    A job does not pass an older job that MAX_PASSED jobs have passed already.
+    `names` has the sources of which idle workers have frames. A job does not pass an older job that MAX_PASSED jobs
+    have passed already.
     """
     chosen = next((job for job in _passable(jobs[:_REACH]) if cached_name(job) in names), None) if names else None
     if chosen is None or chosen is jobs[0]:
@@ -37,13 +38,16 @@ def preferred(jobs: Sequence[Job], names: Collection[str]) -> Sequence[Job]:
 
 
 def count_passed(jobs: Iterable[Job], started: Job) -> None:
-    """Count one more passing job for each job that is older than `started`, which has started first."""
+    """Count in each job older than `started` that a younger job, `started`, has passed it.
+
+    `jobs` begins with the oldest.
+    """
     for passed in takewhile(lambda job: job is not started, jobs):
         passed.times_passed += 1
 
 
 def _passable(jobs: Iterable[Job]) -> Iterator[Job]:
-    """The jobs up to and including the first that MAX_PASSED younger jobs have passed."""
+    """Yields the jobs that may move to the front: all up to the first that MAX_PASSED younger jobs have passed."""
     for job in jobs:
         yield job
         if job.times_passed >= MAX_PASSED:

@@ -1,8 +1,8 @@
-"""The cost model: estimates the milliseconds of one core that a task takes, before any of its sources is read.
+"""The cost model: estimates the time in ms that a task takes on one core, before any of its sources is read.
 
-The Plan is resolved against the headers of its sources. The header of a source is known if an earlier task reported
-it; otherwise it is guessed from the number of bytes. `geometry.cost` estimates the time of the Recipe, and times that
-were measured before correct the estimate. Estimates only order and bound the queue.
+The Plan is resolved against the headers of its sources. The header of a source is known if an earlier task reported it.
+Otherwise it is guessed from the number of bytes. `geometry.cost` estimates the time of the Recipe. Measured times of
+earlier tasks correct the estimate. Estimates are used only to order and to limit the queue.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ _PIXELS_PER_BYTE = {
 # fmt: on
 _MAX_GUESSED_PIXELS = 25_000_000
 _GUESSED_MARGIN = 1.5
-"""Factor for the memory of a task with a guessed header. If it is too little, the renderer asks for more, and the task
-starts a second time, which costs a quarter of the front's CPU time of a small miss."""
+"""The factor for the memory of a task with a guessed header.
+
+If the memory is too little, the renderer asks for more, and the task starts a second time. This costs a quarter of the
+CPU time that the front spends on a small cache miss.
+"""
 _MAX_LEARNED = 8192
 _MIN_PACE, _MAX_PACE = 0.25, 16.0
 
@@ -49,19 +52,22 @@ class CostSource:
     """The facts about a source that are known before its header is read."""
 
     name: str
-    """Identity and version of the source, as cost_name() returns them."""
+    """The identity and version of the source, from cost_name()."""
     bytes: int
     format: Format | None
 
 
 @dataclass(frozen=True, slots=True)
 class CostKey:
-    """A key that tasks of about the same time share: first source, kind of task, and magnitude of the estimate."""
+    """A key for learned costs.
+
+    Tasks with the same first source, of the same kind and about the same estimate share a key.
+    """
 
     source: str
     task: str
     magnitude: int
-    """Bit length of the estimated milliseconds."""
+    """The bit length of the estimated milliseconds."""
 
 
 class Estimate(NamedTuple):
@@ -69,20 +75,23 @@ class Estimate(NamedTuple):
 
     key: CostKey
     ms: float
-    """Time on one core of this machine."""
+    """The time on one core of this machine."""
     model_ms: float
-    """Time on one core of the machine on which the numbers in geometry.cost were measured."""
+    """The time on one core of the machine on which the numbers in geometry.cost were measured."""
     bytes: int = 0
-    """Memory in addition to that of an idle renderer."""
+    """The memory in addition to that of an idle renderer."""
 
 
 def cost_name(source: OpenSource) -> str:
-    """The name of a source in this module: its identity and version."""
+    """The name of a source in the cost model: its identity and version."""
     return f"{source.version.identity} {source.version.version}"
 
 
 class CostModel:
-    """Estimates costs and corrects them by measured times. Of old keys, the least recently used is dropped."""
+    """Estimates the costs of tasks, and learns from measured times.
+
+    The least recently used of many keys are dropped.
+    """
 
     def __init__(self) -> None:
         self._learned: LRUCache[CostKey, float] = LRUCache(_MAX_LEARNED)
@@ -102,7 +111,7 @@ class CostModel:
         return Estimate(key, learned_ms, model_ms, max(needed, self._learned_bytes.get(key, 0)))
 
     def record(self, estimate: Estimate, took_ms: float) -> None:
-        """Learn the time of tasks with this estimate's key.
+        """Learn the time of a finished task, for its key.
 
         A time above the learned one has less weight, because load on the machine may have caused it.
         """
@@ -110,16 +119,19 @@ class CostModel:
         self._learned[estimate.key] = before_ms + (took_ms - before_ms) / (4 if took_ms > before_ms else 2)
 
     def record_oom(self, estimate: Estimate, granted_bytes: int) -> None:
-        """Learn that tasks with this estimate's key take more memory than `granted_bytes`."""
+        """Learn that a task with this estimate needs more memory than `granted_bytes`."""
         self._learned_bytes[estimate.key] = max(estimate.bytes, 3 * granted_bytes // 2)
 
     def record_pace(self, estimate: Estimate, took_ms: float) -> None:
-        """Learn this machine's pace from a finished task. One task has little weight: the estimates are rough."""
+        """Learn the pace of this machine from a finished task.
+
+        One task has little weight, because estimates are rough.
+        """
         ratio = took_ms / max(estimate.model_ms, 1.0)
         self.pace = self.pace**0.95 * min(max(ratio, _MIN_PACE), _MAX_PACE) ** 0.05
 
     def record_header(self, name: str, info: Info) -> None:
-        """Learn the header of the source with this name from cost_name()."""
+        """Learn the header of a source. `name` is from cost_name()."""
         self._headers[name] = info
 
     def _info(self, source: CostSource) -> Info:
@@ -127,9 +139,9 @@ class CostModel:
 
 
 def resolved_cost(infos: Sequence[Info | None], resolved: Resolved | None) -> tuple[float, int]:
-    """Estimated time in ms and memory in bytes of a resolved Plan for sources with the headers `infos`.
+    """The estimated time in ms and memory in bytes of the result of resolve(), for sources with the headers `infos`.
 
-    For a Need or None in `resolved`, the time is that of decoding, and the memory 0.
+    Without a Recipe (for a Need, or None), the time is that of decoding all sources, and the memory is 0.
     """
     match resolved:
         case Recipe():
@@ -141,7 +153,7 @@ def resolved_cost(infos: Sequence[Info | None], resolved: Resolved | None) -> tu
 
 
 def _task_cost(task: Task, infos: tuple[Info | None, ...]) -> tuple[float, int]:
-    """Estimated time in ms and memory in bytes of a task for sources with the headers `infos`."""
+    """The estimated time in ms and memory in bytes of a task, for sources with the headers `infos`."""
     present = [info for info in infos if info is not None]
     decoding_ms = sum(map(decode_ms, present))
     match task:
@@ -166,7 +178,7 @@ def _task_cost(task: Task, infos: tuple[Info | None, ...]) -> tuple[float, int]:
 
 @lru_cache(1024)  # the URLs of a site share few Plans, and guessed headers are few too
 def _plan_cost(plan: Plan, infos: tuple[Info | None, ...]) -> tuple[float, int]:
-    """Estimated time in ms and memory in bytes of a Plan for sources with the headers `infos`.
+    """The estimated time in ms and memory in bytes of a Plan, for sources with the headers `infos`.
 
     The size of a border is unknown before decoding. The estimate assumes that the image has no border to trim.
     """
@@ -187,7 +199,7 @@ def _plan_cost(plan: Plan, infos: tuple[Info | None, ...]) -> tuple[float, int]:
 
 
 def _guessed_info(source: CostSource) -> Info:
-    """A guessed header: a 4:3 image with about as many pixels as a file of this format and length usually has."""
+    """A guessed header: a 4:3 image with the usual number of pixels for a file of this format and length."""
     source_format = source.format if source.format in READABLE else None
     if source_format is None:
         return Info(Format.SVG, Size(1, 1), source.bytes)

@@ -1,9 +1,13 @@
 """Assigns queued jobs to workers, oldest first, and handles the end of a worker.
 
-Rules: a job starts only if fewer than `workers` jobs run. Trusted and untrusted sources never share a worker, nor do
-rendering and analysis. A worker that times out, crashes or violates the protocol is replaced, and its job fails with a
-Problem; other jobs are not affected. The quarantine counts the failure, except if the job did not cause the end of the
-worker, as after a kill by an operator. An error in our own code is an InternalError that the quarantine does not count.
+Rules:
+
+- At most `workers` jobs run.
+- Trusted and untrusted sources never share a worker, nor do rendering and analysis.
+- A worker that times out, crashes or violates the protocol is replaced. Its job fails with a Problem. Other jobs are
+  not affected.
+- The quarantine counts such a failure, unless the job did not cause it, for example if an operator killed the worker.
+- An error in our own code becomes an InternalError, which the quarantine does not count.
 """
 
 from __future__ import annotations
@@ -74,7 +78,7 @@ class Dispatcher:
         }
 
     async def start(self) -> Ready:
-        """Start the workers for trusted sources; returns the Ready of the last of them. Raises WorkerStartError."""
+        """Start the workers for trusted sources; returns the Ready of one of them. Raises WorkerStartError."""
         await self._groups[False, False].start()
         return self._groups[False, False].ready
 
@@ -110,7 +114,7 @@ class Dispatcher:
         )
 
     def pids(self) -> tuple[int, ...]:
-        """Process ids of all workers."""
+        """The process ids of all workers."""
         return tuple(pid for group in self._groups.values() for pid in group.pids)
 
     def submit(self, job: Job) -> None:
@@ -122,14 +126,14 @@ class Dispatcher:
         self._dispatch()
 
     def _running_ms(self) -> float:
-        """The estimated time that all running jobs together still need, on one core."""
+        """The estimated time on one core that all running jobs together still need."""
         now_s = time.perf_counter()
         return sum(max(0.0, job.cost_ms - (now_s - began_s) * 1000) for job, began_s in self._running.values())
 
     # -------------------------------------------------------------------------------------------- start of a job
 
     def _dispatch(self) -> None:
-        """Start every job that can start, oldest first, up to the number of workers."""
+        """Start the queued jobs that can start, oldest first, until `workers` jobs run."""
         waiting: Counter[WorkerGroup] = Counter()
         if len(self._running) >= self._config.workers:
             return
@@ -154,7 +158,7 @@ class Dispatcher:
                 group.start_for(waiting[group])
 
     def _has_memory(self, job: Job, group: WorkerGroup) -> bool:
-        """True if there is enough memory to start the job now. If not, stops idle workers first to free memory."""
+        """True if there is enough memory to start the job now. Stops idle workers first if they take the memory."""
         needed = job.grant_bytes + (0 if group.has_idle else group.start_bytes)
         if self._memory.has(needed, self._idle_bytes):
             return True
@@ -163,31 +167,34 @@ class Dispatcher:
         return self._memory.has(needed, self._idle_bytes)
 
     def _idle_bytes(self) -> int:
-        """The memory of all workers without their tasks. Only to be called with a limit: it is not measured else."""
+        """The memory that all workers take without their tasks. It is measured only if there is a memory limit."""
         return sum(group.idle_bytes for group in self._groups.values())
 
     def first_grant(self, estimate: Estimate) -> int:
-        """The memory granted to a job at first. If the job needs more, its worker asks for it (NeedsMemory)."""
+        """The memory that a job with this estimate gets at first.
+
+        If it needs more, its worker asks for it (NeedsMemory).
+        """
         return min(max(MIN_GRANT_BYTES, estimate.bytes), self._memory.for_tasks(self._idle_bytes))
 
     def _grant(self, job: Job, needed: int, group: WorkerGroup) -> None:
-        """Grant the job `needed` bytes for its next start, or fail the job if that is more than all jobs may take."""
+        """Grant the job `needed` bytes for its next start. Fail the job if all jobs together may not take this much."""
         available = self._memory.for_tasks(lambda: group.start_bytes)
         if needed > available:
             job.fail(never_fits(needed, available))
         job.grant_bytes = needed
 
     def _reject_if_quarantined(self, job: Job) -> None:
-        """Fail a job if its sources or its work were put in quarantine while it waited."""
+        """Fail a job if its sources, or its work on them, came into quarantine while it waited."""
         try:
             self.quarantine.check(job.versions, job.work)
         except Problem as problem:
             job.fail(problem)
 
     def _start(self, job: Job, group: WorkerGroup, worker: WorkerProcess) -> bool:
-        """Send the job to the worker, or fail the job if that is impossible.
+        """Send the job to the worker, or fail the job if it cannot be sent.
 
-        False if the worker has exited, so that another worker should be tried.
+        Returns False if the worker has exited, so that another worker should be tried.
         """
         timeout_s = self._timeout_s(job.task)
         lengths = tuple(None if source is None else source.bytes for source in job.sources)
@@ -217,7 +224,10 @@ class Dispatcher:
         return self._config.analysis_timeout_s if isinstance(task, Analyze) else self._config.timeout_s
 
     def _task_for(self, job: Job, worker: WorkerProcess) -> Task:
-        """The task as this worker receives it: renders at low effort under load; models only in its first analysis."""
+        """The task in the form for this worker.
+
+        Under load, a render gets low encoder effort. The first analysis of a worker includes the models.
+        """
         match job.task:
             case Render() as task:
                 low_effort = self._queue.is_long_without(job)
@@ -230,7 +240,7 @@ class Dispatcher:
     # -------------------------------------------------------------------------------------------- end of a job
 
     async def _run(self, job: Job, group: WorkerGroup, worker: WorkerProcess, rest: bytes) -> None:
-        """Wait for the worker's reply and finish the job with it. If the worker fails, the job fails with a Problem."""
+        """Wait for the worker's reply and finish the job with it. The job fails with a Problem if the worker fails."""
         began_s = time.perf_counter()
         timeout_s = self._timeout_s(job.task)
         try:
@@ -256,13 +266,13 @@ class Dispatcher:
             job.finish(reply, queued_ms=(began_s - job.queued_at_s) * 1000)
 
     def _retry_with(self, job: Job, group: WorkerGroup, needed: int) -> None:
-        """Queue the job again with the memory that its worker asked for, or fail it if that is never available."""
+        """Queue the job again with the memory that its worker asked for. Fail it if this memory is never available."""
         self._grant(job, needed, group)
         if not job.reply.done():
             self._queue.put_back(job)
 
     def _retry_after_oom(self, job: Job) -> None:
-        """Queue a job again after the kernel killed its worker because memory ran out; fail it the second time.
+        """Queue the job again after the kernel killed its worker for lack of memory. Fail it the second time.
 
         The estimate of the job was too low, or another process took the memory.
         """
@@ -284,7 +294,10 @@ class Dispatcher:
             self.costs.record_header(cost_name(job.sources[0]), info)
 
     def _finish(self, job: Job, group: WorkerGroup, worker: WorkerProcess, reply: Reply) -> None:
-        """Release the worker for the next job, or replace it if its reply demands it or it serves one request only."""
+        """Release the worker for the next job, or replace the worker.
+
+        It is replaced if its reply demands this, or if a worker may serve only one request.
+        """
         single_use = job.untrusted and self._config.isolation is Isolation.REQUEST
         if reply.recycle or single_use:
             group.discard(worker, ExitReason.RECYCLED)

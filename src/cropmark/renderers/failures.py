@@ -1,4 +1,4 @@
-"""The end of a worker in the middle of a job: its reason, the job's Problem, and the entry in the quarantine."""
+"""Handles workers that end in the middle of a job: finds the reason, fails the job, and informs the quarantine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Failures:
         timeout_s: Callable[[Task], float],
         retry: Callable[[Job], None],
     ) -> None:
-        """`timeout_s` returns the time limit of a task. `retry` gets the job of a worker that ran out of memory."""
+        """`timeout_s` returns the time limit of a task. `retry` receives a job if its worker ran out of memory."""
         self._quarantine = quarantine
         self._oom_kills = oom_kills
         self._timeout_s = timeout_s
@@ -46,7 +46,10 @@ class Failures:
         self._fail(job, ExitReason.PROTOCOL_ERROR, SourceUnusable(UNSAFE), f"invalid reply: {error}")
 
     def exited(self, job: Job, status: ExitStatus) -> ExitReason:
-        """Fail the job of a worker that exited or was killed; returns the reason."""
+        """Fail the job of a worker that exited or was killed; returns the reason.
+
+        If the kernel killed the worker for lack of memory, the job is retried instead.
+        """
         if status.code == EXIT_OWN_FAULT and not status.by_pool:
             log.error("a renderer failed", sources=job.name, trace=status.stderr_tail)
             job.fail(InternalError("the renderer failed"))
@@ -93,5 +96,5 @@ def _timeout_problem(task: Task, timeout_s: float) -> Problem:
 
 
 def stopping() -> Problem:
-    """The Problem of a job that is not done when the server stops."""
+    """The Problem of a job that is not finished when the server stops."""
     return Overloaded("the renderers are stopping", fix="try again", retry_after_s=1)

@@ -1,9 +1,11 @@
-"""The process that starts renderers by forks.
+"""The process that starts renderers by forks (docs/decisions/0277).
 
-Started as `python -m cropmark.renderers.fork_server` with its control socket as descriptor 0. It imports the renderer
-once and never reads a source. Each message has the descriptors of a new worker: its socket, and
-the pipe for its output. The reply is the worker's process id, or the negative number of an error. The worker becomes a
-child of the front, which must be a subreaper (renderers/starters.py). docs/decisions/0277 gives the reasons.
+It is started as `python -m cropmark.renderers.fork_server` with its control socket as descriptor 0. It imports the code
+of the renderer once, and never reads a source.
+
+Each message on the socket requests one worker. It has two descriptors: the socket of the worker, and the pipe for its
+output. The reply is the process id of the worker, or an error number, negated. The worker becomes a child of the front,
+which must be a subreaper (renderers/starters.py).
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ PROCESS_ID = Struct("=i")
 
 
 def main(run_worker: Callable[[], None]) -> None:
-    """Fork for each message until the front closes the socket. `run_worker` serves the socket at descriptor 0."""
+    """Fork one worker for each message, until the front closes the socket.
+
+    `run_worker` is the code of a worker. It serves the socket at descriptor 0.
+    """
     if len([*Path("/proc/self/task").iterdir()]) != 1:
         raise RuntimeError("an import started a thread, which forks would not have")
     control = socket.socket(fileno=0)
@@ -38,9 +43,10 @@ def main(run_worker: Callable[[], None]) -> None:
 
 
 def _fork_worker(run_worker: Callable[[], None], end: int, output: int) -> int:
-    """The id of a new worker, which is a child of the nearest subreaper; negative: the number of an error.
+    """Fork a worker; returns its process id, or an error number, negated.
 
-    The worker is the child of a process that ends immediately. Once that is reaped, the worker has its new parent.
+    The worker is forked by a process in between, which exits immediately. When that process is reaped, the worker is a
+    child of the nearest subreaper.
     """
     reader, writer = os.pipe()
     try:
@@ -72,7 +78,7 @@ def _fork_and_exit(run_worker: Callable[[], None], end: int, output: int, writer
 
 
 def _become_worker(run_worker: Callable[[], None], end: int, output: int) -> NoReturn:
-    """Run the worker in a session of its own with these descriptors only, and exit as `python -m` would."""
+    """Run the worker with these descriptors only, in its own session. Then exit as `python -m` would."""
     status = 1
     try:
         os.setsid()  # Ctrl-C in a terminal signals the front only, which then closes workers
@@ -89,7 +95,7 @@ def _become_worker(run_worker: Callable[[], None], end: int, output: int) -> NoR
 
 
 def _set_name(name: str) -> None:
-    """Set the name that ps and top show."""
+    """Set the name of this process that ps and top show."""
     with suppress(OSError):
         Path("/proc/self/comm").write_text(name)
 

@@ -1,4 +1,7 @@
-"""A group of workers for one trust class and one kind of task: starts, replaces and stops them."""
+"""A group of workers, which starts, replaces and stops them.
+
+It serves trusted or untrusted sources, and one kind of task.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ log = structlog.get_logger("cropmark.renderers")
 IDLE_TIMEOUT_S = 60.0
 MAX_START_FAILURES = 3
 START_BYTES, ANALYSIS_START_BYTES = 25_000_000, 62_000_000
-"""Memory of a new worker without the pages that it shares with other processes. A higher measured value replaces it."""
+"""The memory of a new worker without the pages that it shares with other processes.
+
+A higher measured value replaces it.
+"""
 
 
 class ExitReason(Enum):
@@ -41,12 +47,12 @@ class ExitReason(Enum):
 
 
 class WorkerStartError(Exception):
-    """A worker could not be started. The text is for the operator."""
+    """A worker could not be started. The text is meant for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """The starter of a group's workers, and their setup."""
+    """The properties that all workers of a group share."""
 
     starter: Starter
     setup: Setup
@@ -56,9 +62,11 @@ class WorkerSpec:
 class WorkerGroup:
     """Starts, replaces and stops up to `size` workers.
 
-    `min_idle` workers start first, others on demand. If more than `min_idle` run, a worker stops after IDLE_TIMEOUT_S
-    without a task.
-    `on_change` is called when a worker becomes available or a start fails. `idle_bytes` needs `measures_memory`.
+    start() starts `min_idle` workers; others are started on demand. While more than `min_idle` run, a worker stops
+    after IDLE_TIMEOUT_S without a task.
+
+    `on_change` is called when a worker becomes available or a start fails. `measures_memory` must be True if
+    `idle_bytes` is used.
     """
 
     def __init__(
@@ -91,13 +99,13 @@ class WorkerGroup:
 
     @property
     def start_bytes(self) -> int:
-        """The memory that one more idle worker takes, with a full cache of frames."""
+        """The memory that one more idle worker takes, if its cache of frames is full."""
         setup = self._spec.setup
         return setup.frame_cache_bytes + (ANALYSIS_START_BYTES if setup.with_analysis else START_BYTES)
 
     @property
     def idle_bytes(self) -> int:
-        """The memory that all workers take in addition to the memory of their tasks."""
+        """The memory that all workers of the group take without the memory of their tasks."""
         measured = (cgroups.own_memory(process.pid) for process in self._idle)
         known = (process.idle_bytes for process in self._busy)
         workers = sum(max(each, self.start_bytes) for each in (*measured, *known))
@@ -109,7 +117,7 @@ class WorkerGroup:
 
     @property
     def is_broken(self) -> bool:
-        """True if no worker runs and the last starts failed."""
+        """True if no worker runs, and the last MAX_START_FAILURES starts failed."""
         return not self.alive and self._failures >= MAX_START_FAILURES
 
     async def start(self) -> None:
@@ -118,13 +126,13 @@ class WorkerGroup:
 
     @property
     def idle_names(self) -> frozenset[str]:
-        """The sources of which idle workers may have frames."""
+        """The names of the sources of which idle workers may have cached frames."""
         return frozenset(process.cached_name for process in self._idle if process.cached_name is not None)
 
     def acquire(self, cached_name: str | None = None) -> WorkerProcess | None:
-        """An idle worker, now reserved for the caller; None if there is not any.
+        """An idle worker, reserved for the caller; None if all workers are busy.
 
-        A worker that may have frames of the source `cached_name` is preferred.
+        A worker that may have cached frames of the source `cached_name` is preferred.
         """
         while self._idle:
             # Else the most recently used worker: its caches are warm, and the others can stop after IDLE_TIMEOUT_S.
@@ -141,19 +149,19 @@ class WorkerGroup:
         return None
 
     def stop_idle(self, keep: int = 0) -> None:
-        """Stop all idle workers except `keep` of them, to free memory. They are started again on demand."""
+        """Stop the idle workers to free memory, except `keep` of them. New workers are started on demand."""
         for process in tuple(self._idle)[: len(self._idle) - keep]:
             del self._idle[process]
             process.unwatch()
             self._reap(process, 0)
 
     def start_for(self, count: int) -> None:
-        """Start workers for `count` waiting tasks, up to `size`, less the workers that are starting already."""
+        """Start workers until `count` are starting, one for each waiting task, but at most `size` in all."""
         for _ in range(min(count, self._size - self.alive) - len(self._starting)):
             self._start_replacement()
 
     def release(self, process: WorkerProcess) -> None:
-        """Return a worker that has finished its task, so that it is idle again; no effect after close()."""
+        """Make a worker idle again after its task; no effect after close()."""
         if process in self._busy:
             self._busy.remove(process)
             self._add_idle(process)
@@ -164,8 +172,8 @@ class WorkerGroup:
     ) -> asyncio.Task[ExitStatus]:
         """Kill and replace a worker; the returned task gives its exit status.
 
-        The worker is only killed if it has not exited by itself after `grace_s`. With `reason` None, the caller derives
-        the reason from the exit status and counts it in `exits`.
+        The worker is killed only if it has not exited by itself within `grace_s`. `reason` is counted in `exits`. If
+        `reason` is missing, the caller finds the reason in the exit status and counts it.
         """
         self._idle.pop(process, None)
         self._busy.discard(process)
@@ -200,7 +208,7 @@ class WorkerGroup:
         return start
 
     async def _start_worker_with_backoff(self) -> None:
-        """Start a worker, with exponential backoff after failures."""
+        """Start a worker, after a delay that grows with each failed start."""
         if self._failures:
             await asyncio.sleep(min(0.05 * 2**self._failures, 5.0))
         try:
@@ -254,7 +262,7 @@ class WorkerGroup:
             asyncio.get_running_loop().call_later(IDLE_TIMEOUT_S, self._stop_if_idle, process, now)
 
     def _on_idle_event(self, process: WorkerProcess) -> None:
-        """Replace a worker that exited or sent data without a task."""
+        """Replace an idle worker that has exited, or has sent data although it has no task."""
         process.unwatch()
         log.warning("a renderer exited while it was idle", pid=process.pid)
         self.discard(process, ExitReason.KILLED)

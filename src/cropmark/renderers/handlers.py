@@ -34,11 +34,14 @@ if TYPE_CHECKING:
 
 
 _FRAMES = FrameCache()
-"""The cache of decoded frames of the last source. It exists as long as the process."""
+"""The cache of decoded frames of the last source. It exists until the process ends."""
 
 
 def load_handler(setup: Setup) -> TaskHandler:
-    """Load the engine and, in a worker for analysis, the runtime of the networks; returns the executor of tasks."""
+    """Load the engine; returns the function that executes tasks.
+
+    A worker for analysis also loads the runtime of the neural networks.
+    """
     load.prepare(setup.cmyk, reads_svg=setup.reads_svg)
     _FRAMES.limit_bytes = setup.frame_cache_bytes
     if not setup.with_analysis:
@@ -66,19 +69,19 @@ def load_handler(setup: Setup) -> TaskHandler:
 
 
 def preload() -> None:
-    """Load all that does not depend on a Setup, for the process that forks workers. Starts no thread."""
+    """Load all code that does not depend on a Setup, in the process that forks workers. Starts no thread."""
     load.prepare()
     import_module("numpy.fft")
     library_versions()
 
 
 def drop_frames() -> None:
-    """Free the cached frames. The worker calls it when it has received no task for a while."""
+    """Free the cached frames. The worker calls this when it has received no task for a while."""
     _FRAMES.clear()
 
 
 def library_versions() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The versions of the native libraries that decode, and a message for each library that is too old."""
+    """The versions of the native libraries that decode images, and a message for each library that is too old."""
     loaded = versions.loaded_libraries()
     vulnerable = tuple(
         f"{library} is older than {versions.format_version(library.minimum_version)}"

@@ -1,9 +1,9 @@
-"""The memory of running tasks: how much all tasks together may take, and whether the kernel killed a renderer for it.
+"""The memory of running tasks: its limit, and the detection of renderers that the kernel killed for lack of memory.
 
     limit of the server  =  the front  +  idle renderers  +  running tasks  +  a reserve
 
-The memory of the front and of idle renderers is measured; their caches are assumed to be full. The memory of a task is
-estimated (geometry/memory.py). The renderer checks the estimate with the headers of the sources before it decodes.
+The memory of the front and of idle renderers is measured. Their caches count as full. The memory of a task is estimated
+(geometry/memory.py). The renderer checks the estimate with the headers of the sources before it decodes them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from cropmark.renderers.tasks import UNLIMITED
 from cropmark.runtime import cgroups
 
 MIN_GRANT_BYTES = 16 * 2**20
-"""Minimum memory of a task, even if the estimate or the free memory is lower."""
+"""The least memory that a task gets, even if the estimate or the free memory is lower."""
 _RESERVE_BYTES = 8 * 2**20
 _RESERVE_SHARE = 20
-"""1/20 of the limit is left free too, for the libraries' files, the kernel, and bodies in the front."""
+"""1/20 of the limit stays free too, for the libraries' files, the kernel, and bodies in the front."""
 
 
 class MemoryBudget:
-    """Divides the memory among tasks. Without a limit every task gets the memory that it needs."""
+    """Divides the memory among the tasks. Without a limit, every task gets the memory that it needs."""
 
     def __init__(
         self, limit_bytes: int | None, cache_bytes: int = 0, front_bytes: Callable[[], int] = cgroups.own_memory
@@ -40,7 +40,10 @@ class MemoryBudget:
         return self._limit_bytes is not None
 
     def for_tasks(self, idle_bytes: Callable[[], int]) -> int:
-        """The memory for all tasks together if the cache is full and the renderers without tasks take `idle_bytes`."""
+        """The memory that all tasks together may take while the front's cache is full.
+
+        `idle_bytes` returns the memory that the renderers take without their tasks.
+        """
         if self._limit_bytes is None:
             return UNLIMITED
         if not self._full_front_bytes:
@@ -48,7 +51,10 @@ class MemoryBudget:
         return self._left(self._limit_bytes, self._full_front_bytes + idle_bytes())
 
     def has(self, needed: int, idle_bytes: Callable[[], int]) -> bool:
-        """True if a task that needs `needed` bytes can start now. Always True if no task runs or without a limit."""
+        """True if a task that needs `needed` bytes can start now. It always can if no task runs, or without a limit.
+
+        `idle_bytes` returns the memory that the renderers take without their tasks.
+        """
         if not self.granted_bytes or self._limit_bytes is None:
             return True
         front_bytes = max(self._measure(), self._full_front_bytes)
@@ -60,7 +66,7 @@ class MemoryBudget:
 
 
 class OomKills:
-    """Decides from counters of the kernel if it killed a renderer (SIGKILL) because memory ran out."""
+    """Finds out if the kernel killed a renderer (SIGKILL) for lack of memory, from counters of the kernel."""
 
     def __init__(self, counters: Callable[[], Sequence[int]] = cgroups.oom_kills) -> None:
         self._counters = counters
@@ -68,7 +74,10 @@ class OomKills:
         self._unexplained = 0
 
     def explain_kill(self) -> bool:
-        """True if the kernel has counted an out-of-memory kill for which no earlier call returned True."""
+        """True if a killed renderer can be explained by an out-of-memory kill that the kernel has counted.
+
+        Each counted kill explains one renderer only.
+        """
         before, self._seen = self._seen, self._counters()
         self._unexplained += max(now - then for now, then in zip(self._seen, before, strict=True))
         if self._unexplained <= 0:
@@ -78,7 +87,7 @@ class OomKills:
 
 
 def never_fits(needed: int, available: int) -> Problem:
-    """The Problem of a task that needs more memory than all tasks may have together."""
+    """The Problem of a task that needs more memory than all tasks together may take."""
     return SourceTooLarge(
         f"this rendition takes about {_mb(needed)} MB of memory, at most {_mb(available)} MB are available",
         fix="use a smaller image or request a smaller rendition, or give the server more memory (memory_limit_bytes)",

@@ -1,4 +1,4 @@
-"""The renderer pool: executes tasks in worker processes and returns a result or a Problem for each."""
+"""The renderer pool: executes tasks in worker processes, and returns a result or a Problem for each task."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ _TRIAL = Render(Plan((Resize(Pixels(Fraction(16)), None),), Output((EncodingChoi
 
 
 class Pool:
-    """Implements ports.Renderers. Call start() before the first task and close() after the last, in one event loop."""
+    """The renderers of the server (ports.Renderers).
+
+    Call start() before the first task, and close() after the last task, in the same event loop.
+    """
 
     def __init__(
         self,
@@ -58,7 +61,10 @@ class Pool:
         no_models_reason: str = "content analysis is not installed",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`models` loads the neural networks at the first analysis. Without it, analyze() gives `no_models_reason`."""
+        """`models` loads the neural networks for the first analysis.
+
+        Without it, analyze() returns `no_models_reason`.
+        """
         self._config = config
         self._models = models
         self._no_models_reason = no_models_reason
@@ -66,7 +72,7 @@ class Pool:
         self._dispatcher = Dispatcher(config, clock)
 
     async def start(self) -> None:
-        """Start the workers for trusted sources. If it raises WorkerStartError, it has stopped all of them."""
+        """Start the workers for trusted sources. Raises WorkerStartError after stopping all workers again."""
         try:
             ready = await self._dispatcher.start()
         except BaseException:
@@ -85,7 +91,7 @@ class Pool:
         return self._dispatcher.state()
 
     def pids(self) -> tuple[int, ...]:
-        """Process ids of all workers."""
+        """The process ids of all workers."""
         return self._dispatcher.pids()
 
     async def render(
@@ -97,7 +103,7 @@ class Pool:
         untrusted: bool = False,
         client: str | None = None,
     ) -> Rendered | Passthrough:
-        """ports.Renderers.render."""
+        """Render the image with a worker; see ports.Renderers.render()."""
         result = await self._run(Render(plan, analysis), sources, untrusted=untrusted, client=client)
         assert isinstance(result, Rendered | Passthrough)
         return result
@@ -110,7 +116,7 @@ class Pool:
     async def describe(
         self, source: OpenSource, plan: Plan, *, untrusted: bool = False, client: str | None = None
     ) -> Appearance:
-        """ports.Renderers.describe."""
+        """The colors and placeholders of the source, from a worker; see ports.Renderers.describe()."""
         result = await self._run(Describe(plan), [source], untrusted=untrusted, client=client)
         assert isinstance(result, Appearance)
         return result
@@ -118,13 +124,16 @@ class Pool:
     async def draw(
         self, source: OpenSource, analysis: Analysis, window: Box | None, *, untrusted: bool = False
     ) -> Rendered:
-        """ports.Renderers.draw."""
+        """A PNG of the source that shows the analysis, drawn by a worker; see ports.Renderers.draw()."""
         result = await self._run(DrawOverlay(analysis, window), [source], untrusted=untrusted)
         assert isinstance(result, Rendered)
         return result
 
     async def compare(self, one: OpenSource, two: OpenSource) -> ImageDifference:
-        """The difference of the pixels of two untrusted images. Raises SourceUnusable, SourceTooLarge, Overloaded."""
+        """The difference between the pixels of two untrusted images.
+
+        Raises SourceUnusable, SourceTooLarge, Overloaded.
+        """
         result = await self._run(Compare(), [one, two], untrusted=True)
         assert isinstance(result, ImageDifference)
         return result
@@ -163,7 +172,10 @@ class Pool:
         return [by_version[version] for version in self._dispatcher.quarantine.suspects(list(by_version))]
 
     async def _try(self, source: OpenSource, *, untrusted: bool, client: str | None) -> None:
-        """Render a thumbnail of a suspect source alone. Raises SourceUnusable or Overloaded if the renderer ends."""
+        """Execute the trial of a suspect source: render a thumbnail of it alone.
+
+        Raises SourceUnusable or Overloaded if the trial ends the renderer.
+        """
         job = self._job(_TRIAL, [source], untrusted=untrusted, client=client)
         job.is_trial = True
         quarantine = self._dispatcher.quarantine

@@ -17,11 +17,11 @@ class PoolConfig:
     """Limits and security policy of a Pool."""
 
     workers: int
-    """Maximum number of tasks that run in parallel."""
+    """The most tasks that run in parallel."""
     queue_limit: int = 512
-    """Maximum number of waiting tasks, however short they are: each holds a file open."""
+    """The most tasks that may wait, however short they are: each has an open file."""
     deadline_s: float = 10.0
-    """Time from queuing to result. A task that would probably take longer is rejected."""
+    """The time from queuing to result. A task that would probably take longer is rejected."""
     timeout_s: float = 10.0
     analysis_timeout_s: float = 3.0
     sandbox: Sandbox = Sandbox.TRY
@@ -30,26 +30,32 @@ class PoolConfig:
     """If False, start() fails with native libraries that have published memory bugs. If True, it logs a warning."""
     cmyk: CmykConversion = CmykConversion.BROWSER
     reads_svg: bool = False
-    """True: the workers draw SVGs for the plans that read them."""
+    """True if the workers draw SVGs, for the plans that read them."""
     memory_bytes: int = 2 * 2**30
-    """Address space of one worker."""
+    """The address space of one worker."""
     frame_cache_bytes: int = 48 * 2**20
-    """Memory in which each worker for trusted sources caches decoded pixels of its last source; 0: no cache."""
+    """The memory in which a worker for trusted sources caches decoded pixels of its last source; 0 for no cache."""
     total_memory_bytes: int | None = None
-    """Memory limit of the server together with all workers. None: no limit."""
+    """The memory limit of the server together with all workers; None for no limit."""
     cache_bytes: int = 0
     """The part of `total_memory_bytes` that a full memory cache of the front process takes."""
     max_body_bytes: int = 256 * 2**20
-    """Largest rendition that is accepted from a worker."""
+    """The size of the largest rendition that is accepted from a worker."""
     forks: bool = False
-    """True: workers are forks of one process, which makes this process a subreaper. Without effect except on Linux."""
+    """True to start workers as forks of one process, which makes this process a subreaper.
+
+    Has an effect only on Linux.
+    """
     command: Sequence[str] | None = None
-    """The command that starts a worker, or with `forks` the process that forks them; None: cropmark's own."""
+    """The command that starts a worker or, with `forks`, the process that forks workers.
+
+    None means cropmark's own command.
+    """
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
 
 
 def starter_for(config: PoolConfig) -> Starter:
-    """The way in which the workers are started."""
+    """The Starter that starts the workers as the configuration demands: by forks or as new processes."""
     if config.forks and sys.platform == "linux":
         return ForkServer(config.command or FORK_SERVER, config.environment)
     return NewProcess(config.command or COMMAND, config.environment)

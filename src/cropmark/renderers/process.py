@@ -1,4 +1,7 @@
-"""One worker process from the front's side: start, send tasks, receive replies, watch, kill and reap. No threads."""
+"""One worker process, as the front sees it: start, send tasks, receive replies, watch, kill and reap.
+
+Uses no threads.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +39,12 @@ _TAIL_BYTES = 4096
 
 
 class WorkerExited(Exception):
-    """The process exited, or closed its socket, before its reply was complete."""
+    """The worker exited, or closed its socket, before its reply was complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """The return code of an exited process as subprocess reports it, and the end of its output on standard error."""
+    """The return code of an exited worker, as in subprocess, and the end of its output on standard error."""
 
     code: int
     by_pool: bool
@@ -50,7 +53,7 @@ class ExitStatus:
 
     @property
     def signal(self) -> signal.Signals | None:
-        """The signal that killed the process; None if the pool killed it or it was not killed by a signal."""
+        """The signal that killed the process; None if it exited by itself, or if the pool killed it."""
         return signal.Signals(-self.code) if self.code < 0 and not self.by_pool else None
 
     def __str__(self) -> str:
@@ -60,7 +63,7 @@ class ExitStatus:
 
 
 class WorkerProcess:
-    """A worker process. It executes one task at a time and must be discarded after the first error."""
+    """A worker process. It executes one task after the other, and must be discarded after the first error."""
 
     def __init__(self, child: Child, end: socket.socket, stderr: int, max_body_bytes: int) -> None:
         self._process = child
@@ -76,7 +79,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, starter: Starter, max_body_bytes: int) -> WorkerProcess:
-        """Start the process. Raises OSError."""
+        """Start a worker process. Raises OSError."""
         end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stderr, their_stderr = os.pipe()
         os.set_blocking(stderr, False)
@@ -100,7 +103,7 @@ class WorkerProcess:
         return self._process.pid
 
     async def set_up(self, setup: Setup) -> Ready:
-        """Send the setup and return the worker's first reply. Raises WorkerExited, ProtocolError."""
+        """Send the setup to the worker; returns its first reply. Raises WorkerExited, ProtocolError."""
         self.send(transport.serialize_request(setup), ())
         return reply_parser.parse_ready(await self.receive_message())
 
@@ -109,16 +112,16 @@ class WorkerProcess:
     def send_task(self, message: Message, descriptors: Sequence[int], timeout_s: float) -> bytes:
         """Send a task and its descriptors; returns the bytes that the socket did not accept, for receive_reply().
 
-        Not a coroutine: no other code may run between the check that the caller still waits and the sending of the
-        descriptors, which the caller closes when it stops waiting. Raises the exceptions of send().
+        This is not a coroutine. The caller checks that its client still waits, and closes the descriptors when the
+        client stops waiting. No other code may run between this check and the sending. Raises the exceptions of send().
         """
         self._extend_cpu_limit(timeout_s)
         return self.send(transport.serialize_request(message), descriptors)
 
     def send(self, data: bytes, descriptors: Sequence[int]) -> bytes:
-        """Send the descriptors and as much data as the socket accepts; returns the data that is not sent yet.
+        """Send the descriptors, and as much of the data as the socket accepts; returns the rest of the data.
 
-        Raises WorkerExited; OSError if a descriptor is invalid, and then nothing was sent.
+        Raises WorkerExited. Raises OSError if a descriptor is invalid; then nothing was sent.
         """
         try:
             sent = socket.send_fds(self._socket, [data], list(descriptors))
@@ -127,7 +130,7 @@ class WorkerProcess:
         return data[sent:]
 
     async def receive_reply(self, task: Task, rest: bytes) -> Reply:
-        """Send the `rest` of the task, as send_task() returned it, and return the worker's reply to the task.
+        """Send the rest of a task, and return the worker's reply to the task. `rest` is from send_task().
 
         Raises WorkerExited, ProtocolError.
         """
@@ -151,9 +154,9 @@ class WorkerProcess:
         return RawReply(kind, head[REPLY_PREFIX.size : body_at], body)
 
     async def _receive(self, begun: bytes, count: int) -> bytes:
-        """At least `count` bytes of a message, beginning with the bytes `begun` that were received before.
+        """At least `count` bytes of a message. `begun` has its first bytes, which were received before.
 
-        Memory is allocated as data arrives, because a worker may announce more data than it sends.
+        Memory is allocated only as data arrives, because a worker may announce more data than it sends.
         """
         loop = asyncio.get_running_loop()
         parts, length = [begun], len(begun)
@@ -169,7 +172,7 @@ class WorkerProcess:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def is_idle(self) -> bool:
-        """True if the process runs and has sent nothing, as expected of a worker without a task."""
+        """True if the worker runs and has sent no data, as expected while it has no task."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -179,7 +182,7 @@ class WorkerProcess:
         return False
 
     def watch(self, on_event: Callable[[], None]) -> None:
-        """Call `on_event` when the process exits or sends data without a task, until unwatch()."""
+        """Call `on_event` if the worker exits, or sends data although it has no task. unwatch() ends this."""
         asyncio.get_running_loop().add_reader(self._socket, on_event)
 
     def unwatch(self) -> None:
@@ -187,9 +190,9 @@ class WorkerProcess:
             asyncio.get_running_loop().remove_reader(self._socket)
 
     def _extend_cpu_limit(self, timeout_s: float) -> None:
-        """Extend the worker's CPU limit to the CPU time that it has used so far plus `timeout_s`.
+        """Set the worker's CPU limit to the CPU time that it has used already, plus `timeout_s`.
 
-        Normally the front's timeout ends a slow worker first; this limit works even if the front no longer exists.
+        Usually the front's timeout ends a slow worker earlier. The CPU limit works even if the front no longer exists.
         """
         if sys.platform != "linux":
             return
@@ -204,7 +207,7 @@ class WorkerProcess:
     # -------------------------------------------------------------------------------------------- exit
 
     async def reap(self, grace_s: float = 0) -> ExitStatus:
-        """Kill the process unless it exits by itself within `grace_s`; returns its status when it has exited."""
+        """Wait until the worker has exited, and kill it after `grace_s`; returns its exit status."""
         killed = await self._wait_exit(grace_s) is False
         if killed:
             self._process.kill()
@@ -215,7 +218,7 @@ class WorkerProcess:
         return ExitStatus(self._process.returncode, killed, self._stderr_tail.decode("utf-8", "replace").strip())
 
     async def _wait_exit(self, within_s: float) -> bool:
-        """True if the process exits within `within_s`."""
+        """True if the worker exits within `within_s`."""
         # Polled: without a thread, no way of waiting for a child works on both macOS and Linux.
         wait_s, until_s = 0.0005, time.monotonic() + within_s
         while self._process.poll() is None:
@@ -226,9 +229,9 @@ class WorkerProcess:
         return True
 
     def _read_stderr(self) -> None:
-        """Read from the worker's standard error and retain its end.
+        """Read the worker's standard error once, and retain the end of the output.
 
-        It reads only once, so that a worker with much output does not delay the front.
+        It does not read until the pipe is empty, so a worker with much output does not delay the front.
         """
         with contextlib.suppress(OSError):
             self._stderr_tail = (self._stderr_tail + os.read(self._stderr, 64 * 1024))[-_TAIL_BYTES:]

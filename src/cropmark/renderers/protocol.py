@@ -1,4 +1,7 @@
-"""Replies of a worker as JSON and bytes. The worker serializes them here; the front parses them in reply_parser.py."""
+"""The replies of a worker, as JSON and bytes.
+
+The worker serializes them here; the front parses them (reply_parser.py).
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from cropmark.renderers.tasks import TaskResult
 from cropmark.renderers.transport import MessageKind, RawReply
 
 MAX_TEXT = 4096
-"""Maximum length of a text in a reply, in characters."""
+"""The most characters of a text in a reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A task that failed. `log` is for the server log only: it may contain secrets and paths."""
+    """The result of a task that failed. `log` is only for the server log: it may contain secrets and paths."""
 
     problem: Problem
     log: str = ""
@@ -28,7 +31,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class NeedsMemory:
-    """The result of a task that was not started, because it needs more memory than it was granted."""
+    """The result of a task that was not executed, because it needs more memory than it was granted."""
 
     bytes: int
     """The memory that the task needs in addition to the memory of an idle worker."""
@@ -36,7 +39,7 @@ class NeedsMemory:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply of a worker to a task."""
+    """A worker's reply to a task."""
 
     result: TaskResult | Failure | NeedsMemory
     recycle: bool = False
@@ -45,12 +48,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The first reply of a worker: it is set up and waits for tasks."""
+    """A worker's first reply: the worker is set up and waits for tasks."""
 
     missing_layers: tuple[str, ...] = ()
-    """Sandbox layers that this system lacks."""
+    """The layers of the sandbox that this system lacks."""
     libraries: tuple[str, ...] = ()
-    """Name and version of each native library that decodes."""
+    """The name and version of each native library that decodes images."""
     vulnerable_libraries: tuple[str, ...] = ()
     """A message for each native library with published memory bugs."""
 
@@ -161,5 +164,8 @@ def _problem_fields(problem: Problem) -> dict[str, object]:
 
 
 def _printable(text: str) -> str:
-    """The text in the form that reply_parser.py accepts: errors of libvips contain line ends and bytes of the file."""
+    """The text with a space in place of each character that reply_parser.py rejects.
+
+    Errors of libvips contain line ends and bytes of the file.
+    """
     return "".join(c if c.isprintable() else " " for c in text[:MAX_TEXT])

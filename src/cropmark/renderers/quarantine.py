@@ -1,8 +1,8 @@
-"""Quarantine: work that repeatedly ended renderers is rejected for a while without another try.
+"""Quarantine: rejects work that has repeatedly ended renderers, for ten minutes, without another try.
 
-Failures count for the sources of a task together with its work, such as a Plan: a Plan that is slow, or that crashes a
-renderer, says little about its image. A source itself is rejected only after a trial (a thumbnail of it alone) ended a
-renderer too. Every source of a failed task is suspect until its trial.
+A Plan that is slow, or that crashes a renderer, says little about its image. So failures count for the combination of
+the sources of a task with its work, such as a Plan. Each source of a failed task is suspect until its trial, which
+renders a thumbnail of the source alone. If the trial ends a renderer too, the source is rejected in any work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_FAILURES = 2
 _WINDOW_S = 600
 
 _Source = tuple[str, str]
-"""Identity and version of a source."""
+"""The identity and version of a source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class _Failures:
 
 
 class Quarantine:
-    """Counts the failures of each combination of sources and work, for ten minutes after the last failure."""
+    """Counts the failures of each combination of sources and work.
+
+    A count expires ten minutes after the last failure.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._failures: TTLCache[tuple[tuple[_Source, ...], Hashable], _Failures]
@@ -42,7 +45,7 @@ class Quarantine:
         )
 
     def record(self, versions: Sequence[SourceVersion], work: Hashable, *, timed_out: bool) -> None:
-        """Count a failure of this work on these sources, which ended a renderer. The window starts again."""
+        """Count a failure of this work on these sources, which has ended a renderer. Its ten minutes begin again."""
         key = (_sources(versions), work)
         before = self._failures.get(key)
         self._failures[key] = _Failures(1 if before is None else before.count + 1, timed_out)
@@ -50,7 +53,7 @@ class Quarantine:
             self._suspects[source] = None
 
     def condemn(self, version: SourceVersion) -> None:
-        """Reject the source in any work: its trial ended a renderer."""
+        """Reject the source in any work, because its trial has ended a renderer."""
         self._condemned[_source(version)] = None
 
     def is_condemned(self, version: SourceVersion) -> bool:
@@ -58,15 +61,15 @@ class Quarantine:
         return _source(version) in self._condemned
 
     def acquit(self, version: SourceVersion) -> None:
-        """Remove the source from the suspects: it passed its trial."""
+        """Remove the source from the suspects, because it has passed its trial."""
         self._suspects.pop(_source(version), None)
 
     def suspects(self, versions: Sequence[SourceVersion]) -> list[SourceVersion]:
-        """The members of `versions` that need a trial before other work on them."""
+        """The members of `versions` that need a trial before any other work."""
         return [version for version in versions if _source(version) in self._suspects]
 
     def check(self, versions: Sequence[SourceVersion], work: Hashable) -> None:
-        """Raise SourceUnusable or Overloaded if one of the sources, or this work on these sources, is rejected."""
+        """Raise SourceUnusable or Overloaded if a source is rejected, or if this work on these sources is rejected."""
         if any(map(self.is_condemned, versions)):
             raise _crashes("the image", fix="replace the image")
         if not self._failures:  # the usual case: the hash of a Plan takes longer than all else here

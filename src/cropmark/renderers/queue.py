@@ -1,7 +1,7 @@
-"""The queue of tasks for renderers, bounded by the time that a client waits.
+"""The queue of tasks for renderers, limited by the time that a client waits.
 
-A task is accepted if it is probably done within its deadline. The estimate is all work before the task, divided by the
-number of renderers, plus the task's own work. A task that has waited until its latest possible start is rejected then.
+A task is accepted if it will probably be done within its deadline. Its estimated time is all work before it, divided by
+the number of renderers, plus its own work. A queued task is rejected when its latest possible start has passed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cropmark.renderers.protocol import Reply
 from cropmark.renderers.tasks import Render, Task
 
 LOW_EFFORT_WAIT_MS = 1000.0
-"""With this much queued work per renderer, or more, tasks are started with low encoder effort."""
+"""If the queue has at least this much work for each renderer, tasks start with low encoder effort."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,15 +34,16 @@ class Job:
     client: str | None
     reply: asyncio.Future[Reply]
     deadline_s: float = math.inf
-    """Time after `queued_at_s` when the client no longer needs the result."""
+    """The time after `queued_at_s` at which the client no longer needs the result."""
     grant_bytes: int = 0
-    """Memory that the task may take."""
+    """The memory that the task may take."""
     is_second_try: bool = False
-    """True after the kernel killed a renderer of this task because memory ran out."""
+    """True after the kernel killed a renderer of this task for lack of memory."""
     is_trial: bool = False
     """True if the task is the trial of a suspect source (quarantine.py)."""
     times_passed: int = 0
-    """Number of younger jobs that started before this one, because a worker had decoded their source (affinity.py)."""
+    """The number of younger jobs that started before this job, because a worker had decoded their source (affinity.py).
+    """
     queued_at_s: float = field(default_factory=time.perf_counter)
 
     @property
@@ -52,8 +53,10 @@ class Job:
 
     @property
     def latest_start_s(self) -> float:
-        """Seconds after `queued_at_s` in which the task must start: at least half of the deadline, even for a long
-        task."""
+        """The seconds after `queued_at_s` within which the task must start.
+
+        This is the deadline minus the estimated time of the task, but at least half of the deadline.
+        """
         return max(self.deadline_s - self.cost_ms / 1000, self.deadline_s / 2)
 
     @property
@@ -66,16 +69,19 @@ class Job:
 
     @property
     def work(self) -> Hashable:
-        """The work without its sources, for the quarantine: the Plan of a render, else the type of the task."""
+        """The Plan of a render, else the type of the task.
+
+        The quarantine counts failures of this work on the sources.
+        """
         return self.task.plan if isinstance(self.task, Render) else type(self.task).__name__
 
     @property
     def name(self) -> str:
-        """The sources' identities, for the log."""
+        """The identities of the sources, for the log."""
         return ", ".join(version.identity[:200] for version in self.versions)
 
     def finish(self, reply: Reply, queued_ms: float) -> None:
-        """Return the reply to the caller with the time spent in the queue; no effect after a cancellation."""
+        """Return the reply to the caller, with the time in the queue added; no effect after a cancellation."""
         if self.reply.done():
             return
         if isinstance(reply.result, Rendered | Passthrough):
@@ -90,12 +96,15 @@ class Job:
 
 
 class Queue:
-    """Waiting jobs, oldest first.
+    """The waiting jobs, oldest first.
 
-    The queue is full for a job if the job would miss its deadline, or if `limit` jobs wait: each waiting job holds a
-    file open, and some memory. If it is full, the latest job of the client with the most waiting jobs is rejected,
-    unless the new job's client would then have as many. In this case the same is tried with the jobs' sources in place
-    of their clients, and then the new job is rejected. So one client cannot fill the queue for all others.
+    The queue is full for a job if the job would miss its deadline, or if `limit` jobs wait, each with an open file and
+    some memory. If the queue is full for a new job, a job is rejected so that no client can fill the queue for all
+    others:
+
+    1. The latest job of the client with the most waiting jobs, unless the new job's client would then have as many.
+    2. The latest job with the source of the most waiting jobs, under the same condition for the new job's source.
+    3. The new job.
     """
 
     def __init__(self, limit: int, workers: int) -> None:
@@ -114,15 +123,15 @@ class Queue:
         return iter(self._jobs)
 
     def is_long_without(self, job: Job) -> bool:
-        """True if the queue without `job` has a second of work, or more, for each renderer.
+        """True if the jobs in the queue other than `job` have at least one second of work for each renderer.
 
-        A web page of small images is less work.
+        The images of one web page, if they are small, are less work.
         """
         others_ms = self.work_ms - job.cost_ms if job in self._jobs else self.work_ms
         return others_ms >= LOW_EFFORT_WAIT_MS * self._workers
 
     def put(self, job: Job, running_ms: float = 0.0) -> None:
-        """Append the job. Raises Overloaded if the queue is full for it; an empty queue never is.
+        """Append the job. Raises Overloaded if the queue is full for it. An empty queue accepts every job.
 
         `running_ms` is the estimated time that the running jobs still need.
         """
@@ -137,14 +146,14 @@ class Queue:
         job.reply.add_done_callback(lambda _: self._drop(job))
 
     def remove(self, job: Job) -> None:
-        """Remove a job that starts or is rejected; no effect on a job that is not in the queue."""
+        """Remove a job that starts or is rejected; no effect if the job is not in the queue."""
         timer = self._jobs.pop(job, None)
         if timer is not None:
             timer.cancel()
             self.work_ms = self.work_ms - job.cost_ms if self._jobs else 0.0
 
     def put_back(self, job: Job) -> None:
-        """Queue a job that had started again, as the oldest one. It may wait until its latest possible start."""
+        """Return a job that had started to the front of the queue. Its latest possible start stays the same."""
         left_s = job.latest_start_s - (time.perf_counter() - job.queued_at_s)
         timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire, job)
         self._jobs = {job: timer, **self._jobs}
@@ -165,7 +174,7 @@ class Queue:
         job.fail(problem)
 
     def _victims_for(self, job: Job, running_ms: float) -> list[Job] | None:
-        """The waiting jobs to reject so that the new job has room, often none; None if the new job must be rejected."""
+        """The waiting jobs to reject so that the new job has room, often an empty list; None to reject the new job."""
         waiting, work_ms = dict(self._jobs), self.work_ms
         victims: list[Job] = []
         while waiting and self._is_full(len(waiting), running_ms + work_ms, job):
@@ -192,9 +201,10 @@ class Queue:
 
 
 def _victim_among(waiting: dict[Job, asyncio.TimerHandle], job: Job) -> Job | None:
-    """The latest job of the owner with the most waiting jobs; None if the new job's owner would then have as many.
+    """The waiting job to reject in favor of the new job; None if the new job must be rejected.
 
-    The owner is the client; if that gives no victim, it is the source.
+    It is the latest job of the client with the most waiting jobs. The new job's client must still have fewer jobs with
+    the new one. If this gives no job, sources take the place of clients.
     """
     for owner in (_client, _source):
         own = owner(job)

@@ -1,7 +1,7 @@
-"""Parses a worker's replies in the front. A worker is untrusted: an attacker may control its decoder.
+"""Parses a worker's replies in the front. A worker is untrusted, because an attacker may control its decoder.
 
-Every number has bounds, every text a maximum length, every word must be in its Enum, and a body must begin with
-the signature of its format. Any other reply raises ProtocolError, and the worker is replaced.
+Every number must be within bounds, every text within a maximum length, every word in its Enum, and a body must begin
+with the signature of its format. Any other reply raises ProtocolError, and the worker is replaced.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def parse_reply(reply: RawReply, task: Task) -> Reply:
 
 
 class _JsonObject:
-    """A JSON object with typed access to its members."""
+    """A JSON object with typed access to its members. Raises ProtocolError for a missing or wrong member."""
 
     def __init__(self, content: object) -> None:
         try:

@@ -1,8 +1,9 @@
-"""The sandbox of a worker: two layers that confine a compromised decoder. The worker enters them after loading.
+"""The sandbox of a worker: two layers that confine a decoder under an attacker's control.
 
-The main layer is seccomp: an allow list of system calls for every thread, without calls that open, connect, start,
-signal or inspect anything. The second layer is Landlock without any allowed path; before kernel ABI 8 it covers only
-the calling thread and its later children. docs/decisions/0041 gives the reasons.
+The worker enters the sandbox after it has loaded its code. The main layer is seccomp, an allow list of system calls for
+every thread. It contains no calls that open, connect, start, signal or inspect anything. The second layer is Landlock
+without any allowed path. Before kernel ABI 8 it covers only the calling thread and its later children.
+docs/decisions/0041 gives the reasons.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cropmark.renderers.tasks import Sandbox
 Conditions = list[tuple[int, str, int, int]]
 """Conditions on the arguments of a system call, which must all hold.
 
-Each has the index of the argument, "eq" or "masked", the value, and the mask for "masked".
+Each condition has the index of the argument, "eq" or "masked", the value, and the mask for "masked".
 """
 
 _SOCKET = 0
@@ -43,11 +44,14 @@ ALLOWED_CALLS = (
     "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "getrandom", "sysinfo",
     "getrusage", "uname", "poll", "ppoll",
 )
-"""System calls that are allowed with any arguments. A name that the architecture lacks is skipped."""
+"""The system calls that are allowed with any arguments. A name that the architecture lacks is skipped."""
 
 
 def conditional_calls(pid: int) -> Mapping[str, tuple[Conditions, ...]]:
-    """System calls that process `pid` may make with certain arguments only: one of the rows of conditions must hold."""
+    """The system calls that are allowed only with certain arguments, by their name.
+
+    The arguments must meet all conditions of one row. `pid` is the id of the process that makes the calls.
+    """
     return {
         "recvmsg":  ([(0, "eq", _SOCKET, 0)],),
         "recvfrom": ([(0, "eq", _SOCKET, 0)],),
@@ -68,9 +72,9 @@ def conditional_calls(pid: int) -> Mapping[str, tuple[Conditions, ...]]:
 
 
 def confine(policy: Sandbox) -> tuple[str, ...]:
-    """Enter the sandbox irrevocably; returns the layers that are not active, none if the policy is OFF.
+    """Enter the sandbox; returns the protections that are missing, none if the policy is OFF.
 
-    Nothing can be loaded afterwards. Takes about 5 ms.
+    A process cannot leave the sandbox, and cannot load code in it. Entering takes about 5 ms.
     """
     if policy is Sandbox.OFF:
         return ()
@@ -94,7 +98,7 @@ def confine(policy: Sandbox) -> tuple[str, ...]:
 
 
 def preload() -> None:
-    """Import the libraries of confine(), for the process that forks workers."""
+    """Import the libraries that confine() needs, in the process that forks workers."""
     if sys.platform == "linux":
         import landlockpy  # noqa: F401, PLC0415
         import seccompy  # noqa: F401, PLC0415
@@ -107,7 +111,7 @@ def _forbid_paths(landlockpy: Any) -> None:
 
 
 def _seccomp_filter(seccompy: Any) -> Any:
-    """The allow list as a filter for all threads; other calls fail with EPERM."""
+    """The allow list as a seccomp filter for all threads. Calls that are not allowed fail with EPERM."""
     rules = seccompy.Filter(seccompy.Action.ERRNO | errno.EPERM, flags=seccompy.FilterFlag.TSYNC)
     # The flags of clone3() are in memory, where a filter cannot check them. On ENOSYS, libraries use clone() instead.
     rules.errno("clone3", errno.ENOSYS)
@@ -135,7 +139,10 @@ def _is_known(seccompy: Any, name: str) -> bool:
 
 
 def _open_holes() -> tuple[str, ...]:
-    """Forbidden actions that still work: in some containers the calls of the sandbox succeed without any effect."""
+    """A message for each forbidden action that still works.
+
+    In some containers, the system calls that enter the sandbox succeed without any effect.
+    """
     try:
         os.close(os.open("/", os.O_RDONLY))
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Two ways to start a worker process: a new Python, or a fork of a process that has imported everything."""
+"""Starts worker processes, in one of two ways: a new Python, or a fork of a process that has imported everything."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from cropmark.renderers.fork_server import PROCESS_ID
 FORK_SERVER = (sys.executable, "-I", "-m", "cropmark.renderers.fork_server")
 _PR_SET_CHILD_SUBREAPER = 36
 START_TIMEOUT_S = 20.0
-"""A start takes 0.3 s at most; on a machine that swaps it can take 100 times as long."""
+"""A start takes 0.3 s at most. On a machine that swaps it can take 100 times as long."""
 
 
 class Child(Protocol):
-    """A started process, as subprocess.Popen describes it."""
+    """A started process, with a part of the interface of subprocess.Popen."""
 
     pid: int
     returncode: int | None
@@ -36,14 +36,14 @@ class Starter(Protocol):
     """Starts workers."""
 
     async def start(self, end: int, output: int) -> Child:
-        """A worker with the socket `end` as descriptor 0 and `output` for its output. Raises OSError.
+        """Start a worker with copies of the two descriptors. Raises OSError.
 
-        The worker gets copies of the descriptors.
+        The socket `end` becomes its descriptor 0, and its output goes to `output`.
         """
         ...
 
     async def close(self) -> None:
-        """Stop everything that start() left running except the workers."""
+        """Stop all processes that start() left running, except the workers."""
         ...
 
 
@@ -55,17 +55,18 @@ class NewProcess:
         self._environment = environment
 
     async def start(self, end: int, output: int) -> Child:
-        """Starter.start. Blocks for about a millisecond."""
+        """Start a worker; see Starter.start(). Blocks for about a millisecond."""
         return _spawn(self._command, self._environment, end, output)
 
     async def close(self) -> None:
-        """Starter.close: nothing is left running."""
+        """Do nothing: only workers are running."""
 
 
 class ForkServer:
-    """Starts workers as forks of one process (renderers/fork_server.py), which is started when it is needed.
+    """Starts workers as forks of one process (renderers/fork_server.py). Linux only.
 
-    It makes this process a subreaper, so that the workers are its children and it can wait for them. Linux only.
+    The fork server is started for the first worker. This process becomes a subreaper, so that the workers are its
+    children and it can wait for them.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -76,7 +77,7 @@ class ForkServer:
         self._one_at_a_time = asyncio.Lock()
 
     async def start(self, end: int, output: int) -> Child:
-        """Starter.start."""
+        """Start a worker by a fork; see Starter.start()."""
         # A request that is cancelled must still receive its reply, or the next request would get it.
         request = asyncio.ensure_future(self._fork(os.dup(end), os.dup(output)))
         try:
@@ -86,12 +87,12 @@ class ForkServer:
             raise
 
     async def close(self) -> None:
-        """Starter.close."""
+        """Stop the fork server."""
         async with self._one_at_a_time:
             self._stop()
 
     async def _fork(self, *descriptors: int) -> Forked:
-        """A new worker with these descriptors, which are closed here. Raises OSError."""
+        """Request a worker with copies of the descriptors, and close the descriptors here. Raises OSError."""
         async with self._one_at_a_time:
             try:
                 control = self._control or self._open(descriptors[1])
@@ -113,7 +114,10 @@ class ForkServer:
         return Forked(pid)
 
     def _open(self, output: int) -> socket.socket:
-        """Start the process; returns the control socket. Errors of its imports go to the pipe of the first worker."""
+        """Start the fork server; returns its control socket.
+
+        Errors of its imports go to `output`, the pipe of the first worker.
+        """
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._control.setblocking(False)
@@ -122,7 +126,7 @@ class ForkServer:
         return self._control
 
     def _stop(self) -> None:
-        """Kill the process. Its workers go on."""
+        """Kill the fork server. The workers continue to run."""
         if self._control is not None:
             self._control.close()
         if self._process is not None:
@@ -132,7 +136,7 @@ class ForkServer:
 
 
 class Forked:
-    """A forked worker, with the part of subprocess.Popen that Child names."""
+    """A forked worker, with the part of subprocess.Popen that Child declares."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -167,7 +171,7 @@ def _spawn(command: Sequence[str], environment: Mapping[str, str], end: int, out
 
 
 def _kill_unused(request: asyncio.Future[Forked]) -> None:
-    """Kill and reap the worker of a cancelled request."""
+    """Kill and reap the worker that was started for a cancelled request."""
     with suppress(OSError):
         child = request.result()
         child.kill()

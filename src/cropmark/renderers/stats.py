@@ -1,4 +1,4 @@
-"""State of the renderer pool, for /readyz, metrics and the doctor command."""
+"""The state of the renderer pool, for /readyz, metrics and the doctor command."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from cropmark.runtime.metrics import Sample
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """The state of the pool at one moment. Counters are totals since the start."""
+    """The state of the pool at one moment. Counters are totals since the start of the server."""
 
     workers: int
-    """Maximum number of tasks that run in parallel."""
+    """The most tasks that run in parallel."""
     alive: int
-    """Number of worker processes, idle and busy, of all groups."""
+    """The number of worker processes, idle and busy, of all groups."""
     running: int
     queued: int
     queued_ms: float
-    """Estimated work of all waiting tasks, on one core."""
+    """The estimated time of all waiting tasks on one core."""
     rejected: int
     dropped: int
-    """Tasks cancelled by the caller while they waited."""
+    """The number of tasks that the caller cancelled while they waited."""
     restarts: Mapping[ExitReason, int]
     sandbox: Sandbox
     missing_layers: tuple[str, ...]
-    """Sandbox layers that this system lacks; also empty if the sandbox is off."""
+    """The layers of the sandbox that this system lacks; empty if the sandbox is off."""
     start_error: str
     """The reason why workers cannot be started; empty if they can."""
     libraries: tuple[str, ...] = ()
-    """Name and version of each native library that decodes."""
+    """The name and version of each native library that decodes images."""
 
     @property
     def sandboxed(self) -> bool:
@@ -40,7 +40,7 @@ class PoolState:
 
     @property
     def ready(self) -> bool:
-        """True if tasks are executed, immediately or as soon as a replacement worker has started."""
+        """True if tasks are executed, immediately or as soon as a new worker has started."""
         return self.alive > 0 or not self.start_error
 
     def samples(self) -> Iterator[Sample]:

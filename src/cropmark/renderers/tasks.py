@@ -1,4 +1,4 @@
-"""Messages from the front to a worker: its setup and its tasks. They are pickled; replies are not (protocol.py)."""
+"""The messages from the front to a worker: its setup and its tasks. They are pickled; replies are not (protocol.py)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ UNLIMITED = 2**62
 
 
 class Sandbox(Enum):
-    """Policy for the sandbox, and for a kernel that lacks a layer of it."""
+    """The policy for the sandbox of a worker, if the system lacks one of its layers."""
 
     OFF = "off"
     TRY = "try"
-    """Start without the missing layers and report them."""
+    """Start the worker without the missing layers, and report these."""
     REQUIRE = "require"
-    """Do not start."""
+    """Do not start the worker."""
 
 
 class Isolation(Enum):
-    """Isolation of untrusted sources (uploads, URLs from clients) from each other."""
+    """The isolation of untrusted sources (uploads, URLs from clients) from each other."""
 
     SHARED = "shared"
     """Untrusted sources share workers with each other, but never with trusted sources."""
@@ -44,7 +44,7 @@ class Isolation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message to a worker, with limits for its lifetime. The front extends the CPU limit for each task."""
+    """The first message to a worker, with its settings and limits. The front extends the CPU limit for each task."""
 
     sandbox: Sandbox = Sandbox.TRY
     with_analysis: bool = False
@@ -57,17 +57,18 @@ class Setup:
     reads_svg: bool = False
     """True to draw SVGs for the plans that read them."""
     frame_cache_bytes: int = 0
-    """Memory, in addition to `memory_bytes`, for decoded pixels of the last source between tasks; 0: no cache."""
+    """The memory in which decoded pixels of the last source are cached, in addition to `memory_bytes`; 0 for no cache.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """Returns the Info of the one source."""
+    """A task with one source. The result is the Info of the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Analyze:
-    """Returns the analysis of the one source, if the limits of the plan allow decoding it.
+    """A task with one source. The result is its analysis, or the reason if the limits of the plan forbid decoding it.
 
     The first Analyze task for a worker includes the models, which the worker stores for later tasks.
     """
@@ -78,16 +79,20 @@ class Analyze:
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """Returns the Appearance of the one source, if the limits of the plan allow decoding it."""
+    """A task with one source.
+
+    The result is its Appearance. Fails if the limits of the plan forbid decoding the source.
+    """
 
     plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Render:
-    """Returns the rendition that a Plan makes of the sources. `low_effort` selects the encoder's lowest effort.
+    """A task with all sources of a Plan. The result is the rendition, or a Passthrough.
 
-    `cached_name` identifies the first source and its version; None if no frame of it may stay in memory.
+    `low_effort` selects the encoder's lowest effort. `cached_name` identifies the first source and its version; it is
+    missing if the worker must not cache frames of the source.
     """
 
     plan: Plan
@@ -98,7 +103,10 @@ class Render:
 
 @dataclass(frozen=True, slots=True)
 class DrawOverlay:
-    """Returns a PNG of the one source with its analysis and the crop window drawn on it, both in upright pixels."""
+    """A task with one source. The result is a PNG of the source with its analysis and the crop window drawn on it.
+
+    The window is in pixels of the upright source.
+    """
 
     analysis: Analysis
     window: Box | None
@@ -106,7 +114,7 @@ class DrawOverlay:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Returns the difference of the two sources."""
+    """A task with two sources. The result is the difference between them."""
 
 
 Task = Inspect | Analyze | Describe | Render | DrawOverlay | Compare
@@ -118,19 +126,22 @@ TaskHandler = Callable[[Task, SourceBytes, int], TaskResult]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A task and the lengths of its sources in bytes, None for an optional source that is missing.
+    """A task, and the length of each of its sources in bytes (None for an optional source that is missing).
 
-    The descriptors of the present sources are sent with the message, in the same order.
+    The descriptors of the present sources are sent with the message, in the order of the sources.
     """
 
     task: Task
     lengths: tuple[int | None, ...]
     grant_bytes: int = UNLIMITED
-    """Memory that the task may take in addition to that of an idle worker. A worker rejects a task that needs more."""
+    """The memory that the task may take in addition to that of an idle worker.
+
+    A worker rejects a task that needs more.
+    """
 
 
 EXIT_OWN_FAULT = 70
-"""Exit status of a worker that ends by an error in our own code, not by an error of a decoder."""
+"""The exit status of a worker after an error in our own code, as opposed to an error of a decoder."""
 
 MAX_SOURCES = 64
-"""Maximum number of sources of one task: each is an open descriptor in the worker."""
+"""The most sources of one task. Each is an open descriptor in the worker."""

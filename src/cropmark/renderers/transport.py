@@ -1,8 +1,9 @@
-"""The framing of messages on the socket between the front and a worker, and the worker's end of the socket.
+"""The format of messages on the socket between the front and a worker, and the worker's side of the socket.
 
-Front to worker: a length, a pickle, and file descriptors, attached to the first byte of the message. Worker to front:
-a mark, a kind, two lengths, JSON, raw bytes. A worker never sends a pickle: an attacker who controls its decoder
-controls its replies.
+- Front to worker: a length, a pickle, and file descriptors, which are attached to the first byte of the message.
+- Worker to front: a mark (fixed bytes), a kind, two lengths, JSON, raw bytes.
+
+A worker never sends a pickle, because an attacker who controls its decoder controls its replies.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MAX_PLACEHOLDER_BYTES = 4096
 
 
 UNSERIALIZABLE = (pickle.PicklingError, AttributeError, TypeError, RecursionError)
-"""The exceptions of pickle for a message that it cannot serialize."""
+"""The exceptions that pickle raises for a message that it cannot serialize."""
 
 
 class MessageKind(IntEnum):
@@ -54,7 +55,7 @@ _MAX_BODY_BYTES = {MessageKind.ANALYSIS: codec.MAX_BYTES, MessageKind.APPEARANCE
 
 @dataclass(frozen=True, slots=True)
 class RawReply:
-    """One reply of a worker with checked kind and lengths. Its content is not checked yet."""
+    """A worker's reply with a checked kind and checked lengths. Its content is not checked yet."""
 
     kind: MessageKind
     header: bytes
@@ -66,7 +67,7 @@ class ProtocolError(Exception):
 
 
 def serialize_request(message: object) -> bytes:
-    """The message with its length, as the front sends it. Raises UNSERIALIZABLE."""
+    """The message as the front sends it: its length, then the pickle. Raises the exceptions in UNSERIALIZABLE."""
     with io.BytesIO() as data:
         pickler = pickle.Pickler(data, pickle.HIGHEST_PROTOCOL)
         pickler.dispatch_table = _REDUCERS
@@ -81,17 +82,20 @@ def _serialize_plan(plan: Plan) -> bytes:
 
 @lru_cache(256)
 def parse_plan(data: bytes) -> Plan:
-    """The Plan that _serialize_plan() serialized; called while a message is parsed."""
+    """The Plan from the bytes of _serialize_plan(). pickle calls this function while it loads a message."""
     plan: Plan = pickle.loads(data)  # noqa: S301 - part of a message of the front, see parse_request()
     return plan
 
 
 _REDUCERS = copyreg.dispatch_table | {Plan: lambda plan: (parse_plan, (_serialize_plan(plan),))}
-"""The pickling of the objects in a message: a Plan as bytes that are made once for all tasks with this Plan."""
+"""The functions that pickle the objects in a message.
+
+The bytes of a Plan are made once for all tasks with this Plan.
+"""
 
 
 def parse_prefix(prefix: bytes, max_body_bytes: int) -> tuple[MessageKind, int, int]:
-    """Kind, header length and body length in the prefix of a reply. Raises ProtocolError."""
+    """The kind, the header length and the body length in the prefix of a reply. Raises ProtocolError."""
     mark, kind, header, body = REPLY_PREFIX.unpack(prefix)
     if mark != MARK:
         raise ProtocolError("the reply does not begin with the mark")
@@ -109,15 +113,15 @@ def parse_prefix(prefix: bytes, max_body_bytes: int) -> tuple[MessageKind, int, 
 
 
 def set_idle_time(end: socket.socket, idle_s: float) -> None:
-    """Let receive() call its `on_idle` after each `idle_s` seconds without a message."""
+    """Make receive() call its `on_idle` after each `idle_s` seconds without a message."""
     # Not settimeout(): it would make the socket non-blocking, so that each reply would need a loop around poll().
     end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(round(idle_s * 1e6), 1_000_000)))
 
 
 def receive(end: socket.socket, on_idle: Callable[[], None] = lambda: None) -> tuple[bytes, list[int]] | None:
-    """The front's next message, serialized, and its descriptors; None if the front has closed the socket.
+    """The next message from the front, still serialized, and its descriptors; None if the front has closed the socket.
 
-    `on_idle` is called when no message has begun within the time of set_idle_time().
+    `on_idle` is called after each interval of set_idle_time() in which no message has begun.
     """
     while True:
         try:
@@ -142,12 +146,12 @@ def receive(end: socket.socket, on_idle: Callable[[], None] = lambda: None) -> t
 
 
 def parse_request(data: bytes) -> object:
-    """The message that serialize_request() serialized. May raise any exception, since a pickle can run any code."""
+    """The message from the bytes of serialize_request(). May raise any exception, because a pickle can run any code."""
     return pickle.loads(data)  # noqa: S301 - only the front has the other end of the socket, and it is trusted
 
 
 def send_reply(end: socket.socket, reply: RawReply) -> None:
-    """Send the complete reply."""
+    """Send the complete reply to the front."""
     head = REPLY_PREFIX.pack(MARK, reply.kind, len(reply.header), len(reply.body)) + reply.header
     if len(reply.body) <= CHUNK_BYTES:  # in one piece, which wakes the front once
         end.sendall(head + reply.body)
@@ -157,6 +161,6 @@ def send_reply(end: socket.socket, reply: RawReply) -> None:
 
 
 def open_sources(descriptors: Sequence[int], lengths: Sequence[int | None]) -> list[FileBytes | None]:
-    """The sources behind the descriptors, unread; None for each missing source. The caller closes them."""
+    """The sources that the descriptors refer to, unread; None for each missing source. The caller closes them."""
     rest = iter(descriptors)
     return [None if length is None else FileBytes(next(rest), length) for length in lengths]

@@ -1,6 +1,6 @@
-"""The renderer process: executes tasks from its socket until the front closes it.
+"""The renderer process: executes the tasks that it receives from its socket, until the front closes the socket.
 
-Started as `python -m cropmark.renderers.worker` with the socket as descriptor 0.
+It is started as `python -m cropmark.renderers.worker` with the socket as descriptor 0.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ from cropmark.renderers.transport import RawReply
 from cropmark.runtime.reads import FileBytes
 
 _LARGE_BYTES = 64 * 2**20
-"""After a task with this grant or more, freed memory is returned to the system. After smaller tasks it takes too
-long."""
+"""After a task with at least this grant, freed memory is returned to the system.
+
+For smaller tasks this takes too long.
+"""
 
 LibraryVersions = Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]
 """Returns the versions of the native libraries that decode, and a message for each library that is too old."""
@@ -54,10 +56,10 @@ def main(
     library_versions: LibraryVersions = lambda: ((), ()),
     on_idle: Callable[[], None] = lambda: None,
 ) -> None:
-    """Set up, enter the sandbox, report readiness, then execute one task after another.
+    """Set up the worker, enter the sandbox, report readiness, then execute one task after another.
 
-    `load_handler` must load everything that tasks need: after confine() nothing can be loaded. `on_idle` is called
-    after IDLE_S without a task.
+    `load_handler` must load everything that tasks need, because nothing can be loaded in the sandbox. `on_idle` is
+    called after each IDLE_S without a task.
     """
     end = socket.socket(fileno=0)
     first = transport.receive(end)
@@ -83,10 +85,11 @@ def main(
 
 
 def _serve(end: socket.socket, handler: TaskHandler, on_idle: Callable[[], None]) -> None:
-    """Execute one task after another until the front closes the socket.
+    """Execute one task after another, until the front closes the socket.
 
-    Garbage is collected between tasks only: libvips calls back from its threads, and there a collection could free an
-    image of the running pipeline. Objects that exist at the start are excluded, so a collection takes 0.1 ms.
+    Garbage is collected only between tasks. During a task, libvips calls back from its threads, and a collection there
+    could free an image that the task still uses. Objects that exist at the start are excluded, so a collection takes
+    0.1 ms.
     """
     gc.collect()
     gc.freeze()
@@ -101,7 +104,7 @@ def _serve(end: socket.socket, handler: TaskHandler, on_idle: Callable[[], None]
 
 
 def _reply(handler: TaskHandler, request: bytes, descriptors: Sequence[int]) -> tuple[RawReply, int]:
-    """The reply to a serialized task, and the memory that the task was granted.
+    """The serialized reply to a serialized task, and the memory that the task was granted.
 
     A failure before or after the execution of the task becomes an InternalError.
     """
@@ -125,7 +128,7 @@ def _reply(handler: TaskHandler, request: bytes, descriptors: Sequence[int]) -> 
 
 
 def execute(handler: TaskHandler, task: Task, sources: SourceBytes, grant_bytes: int = UNLIMITED) -> Reply:
-    """The Reply with the handler's result; with a Failure or NeedsMemory if the handler raises."""
+    """The Reply with the result of the handler. If the handler raises, the Reply has a Failure or NeedsMemory."""
     try:
         result = handler(task, sources, grant_bytes)
     except OverGrant as needs:
@@ -145,7 +148,7 @@ def _out_of_memory() -> Reply:
 
 
 def _own_fault() -> Reply:
-    """The Reply for the exception that is being handled: an InternalError with the traceback for the log."""
+    """A Reply with an InternalError, and with the traceback of the current exception for the log."""
     return Reply(Failure(InternalError("the renderer failed"), log=traceback.format_exc()), recycle=True)
 
 
@@ -160,20 +163,20 @@ def _set_limits(setup: Setup) -> None:
 
 
 def _volunteer_for_oom_kill() -> None:
-    """Let the kernel kill this process before any other of the server if memory runs out."""
+    """Make the kernel kill this process before any other process of the server if memory runs out."""
     with suppress(OSError):  # only Linux has this file
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _lower_priority(niceness: int) -> None:
-    """Lower our priority so that waking a worker does not preempt the front process."""
+    """Lower our priority, so that waking a worker does not preempt the front process."""
     os.nice(niceness)
     if hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _decoder_ran(sources: SourceBytes) -> bool:
-    """True if any source has a format that a decoder reads."""
+    """True if a source has a format that a decoder reads, so that a decoder has probably run."""
     return any(source is not None and sniff_format(source[:SNIFF_BYTES]) in READABLE for source in sources)
 
 
