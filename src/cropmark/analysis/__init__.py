@@ -1,1 +1,1 @@
-"""Content analysis: faces and saliency maps of an image given as an array."""
+"""Content analysis: finds faces and salient areas of an image, which is given as an array."""

@@ -1,4 +1,7 @@
-"""Analysis to JSON and back. Parsing validates every value: the JSON comes from an untrusted process or a cache."""
+"""Serializes an Analysis as JSON, and parses it.
+
+Parsing validates every value, because the JSON comes from an untrusted process or from a cache.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from base64 import b64decode, b64encode
 from cropmark.geometry.findings import Analysis, Face, SaliencyMap
 
 VERSION = 3
-"""Part of the cache key of an analysis. Increase it whenever the analysis of the same image changes."""
+"""A part of the cache key of an analysis. Increase it whenever the analysis of the same image changes."""
 
 MAX_BYTES = 4096
 MAX_CELLS_PER_SIDE = 32
@@ -19,14 +22,15 @@ FACE_RANGES = ((-2, 2), (-2, 2), (1e-6, 3), (1e-6, 3), (0, 1))
 
 
 class MalformedAnalysis(ValueError):
-    """Bytes that are not a valid analysis of this version."""
+    """The bytes are not a valid analysis of this version."""
 
 
 def serialize_analysis(analysis: Analysis) -> bytes:
     """The analysis as JSON of at most MAX_BYTES.
 
-    {"version", "grid": [columns, rows], "faces": [[left, top, width, height, score]], "subject", "residual"}.
-    Faces are in shares of the upright source's sides; maps are base64 of one byte per cell, row by row.
+    {"version", "grid": [columns, rows], "faces": [[left, top, width, height, score]], "subject", "residual"}. Faces are
+    in shares of the sides of the upright source. The maps "subject" and "residual" are base64 of one byte per cell, row
+    by row.
     """
     grid = analysis.subject
     form = {
@@ -40,7 +44,7 @@ def serialize_analysis(analysis: Analysis) -> bytes:
 
 
 def parse_analysis(data: bytes) -> Analysis:
-    """The analysis in JSON from serialize_analysis(). Raises MalformedAnalysis at the first invalid value."""
+    """The Analysis from the JSON of serialize_analysis(). Raises MalformedAnalysis at the first invalid value."""
     if len(data) > MAX_BYTES:
         raise MalformedAnalysis(f"an analysis must have at most {MAX_BYTES} bytes, not {len(data)}")
     try:

@@ -1,7 +1,8 @@
-"""Face detection: the YuNet network, run at two sizes.
+"""Detects faces with the neural network YuNet, which runs at two sizes of the image.
 
-The network (https://github.com/opencv/opencv_zoo, models/face_detection_yunet) has outputs on three grids of 8, 16 and
-32 px. For each cell they are the confidence in a face (cls), the confidence in its position (obj), and a box (bbox).
+The network (https://github.com/opencv/opencv_zoo, models/face_detection_yunet) has three grids of cells of 8, 16 and 32
+px. For each cell it returns the confidence that a face is there (cls), the confidence in its position (obj), and its
+box (bbox).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cropmark.geometry.findings import Face
 
 STRIDES = (8, 16, 32)
 MIN_SCORE = 0.6
-"""Lowest score of a face. Of the detections with a lower score, half are false."""
+"""The lowest score of a face. Half of the detections with a lower score are false."""
 
 # The network detects faces of 10 to 300 px. Faces that fill an image of 640 px are detected only in a copy of 192 px.
 SMALL_SIDE = 192
@@ -33,9 +34,9 @@ Boxes = NDArray[np.float32]
 
 
 def detect_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
-    """The faces in an upright image (height x width x 3, at most 640 px), in shares of its sides.
+    """The faces in an upright image, largest first, at most MAX_FACES.
 
-    Sorted by area, largest first; at most MAX_FACES.
+    The image is an array of height x width x 3 with sides of at most 640 px. Faces are in shares of its sides.
     """
     height, width = rgb.shape[:2]
     boxes = merge_boxes(run_detector(network, rgb), detect_large_faces(network, rgb))
@@ -55,7 +56,7 @@ def _face(row: list[float], width: int, height: int) -> Face:
 
 
 def detect_large_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> Boxes:
-    """The faces larger than LARGE_SHARE of the long side, detected in a small copy; in px of the given image."""
+    """The faces larger than LARGE_SHARE of the long side, in px of the image. They are detected in a smaller copy."""
     height, width = rgb.shape[:2]
     scale = SMALL_SIDE / max(height, width)
     if scale >= 1:
@@ -70,18 +71,18 @@ def detect_large_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> Boxes:
 
 
 def merge_boxes(boxes: Boxes, large: Boxes) -> Boxes:
-    """The boxes of large faces, and the other boxes that overlap none of them."""
+    """The boxes of all large faces, and those of `boxes` that are not the same face as a large one."""
     separate = [row for row in boxes if not any(_overlap_of_smaller(row, other) >= SAME_FACE for other in large)]
     return np.array([*separate, *large], np.float32).reshape(-1, 5)
 
 
 def _overlap_of_smaller(one: Boxes, other: Boxes) -> float:
-    """The area of the intersection as a share of the smaller box."""
+    """The area that both boxes share, divided by the area of the smaller box."""
     return float(_shared_area(one, other) / min(_area(one), _area(other)))
 
 
 def _intersection_over_union(one: Boxes, other: Boxes) -> float:
-    """The area of the intersection as a share of the union of both boxes."""
+    """The area that both boxes share, divided by the area that they cover together."""
     shared = _shared_area(one, other)
     return float(shared / (_area(one) + _area(other) - shared))
 
@@ -97,7 +98,7 @@ def _area(box: Boxes) -> float:
 
 
 def run_detector(network: ModelSession, rgb: NDArray[np.uint8] | Tensor) -> Boxes:
-    """The faces from one run of the network at the image's own size, highest score first."""
+    """The faces that one run of the network finds, highest score first. The image is not scaled."""
     pixels = _network_input(rgb)
     names = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox")]
     outputs = network.run(pixels, *names)
@@ -110,7 +111,10 @@ def run_detector(network: ModelSession, rgb: NDArray[np.uint8] | Tensor) -> Boxe
 
 
 def _network_input(rgb: NDArray[np.uint8] | Tensor) -> Tensor:
-    """The image as 1 x 3 x height x width, BGR, 0 to 255, padded with black to multiples of 32."""
+    """The image as an array for the network: 1 x 3 x height x width, BGR, from 0 to 255.
+
+    It is padded with black, so that its sides are multiples of 32 px.
+    """
     height, width = rgb.shape[:2]
     planes = rgb[:, :, ::-1].transpose(2, 0, 1).astype(np.float32)
     padded = np.pad(planes, ((0, 0), (0, -height % 32), (0, -width % 32)))
@@ -119,7 +123,7 @@ def _network_input(rgb: NDArray[np.uint8] | Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _StrideGrid:
-    """The network's outputs for the cells of one stride."""
+    """The network's outputs for one of its grids. `stride` is the side of a cell in px."""
 
     stride: int
     columns: int
@@ -137,7 +141,7 @@ class _StrideGrid:
 
 
 def _suppress_overlaps(boxes: Boxes) -> Boxes:
-    """The boxes, highest score first, without those that overlap a better one too much (non-maximum suppression)."""
+    """The boxes, highest score first, without those that overlap a better box too much (non-maximum suppression)."""
     selected: list[Boxes] = []
     for row in boxes[np.argsort(-boxes[:, 4], kind="stable")]:
         if all(_intersection_over_union(row, other) <= SAME_BOX for other in selected):

@@ -1,4 +1,7 @@
-"""Returns the networks' memory to the system, because glibc's allocator would hold 300 MB of fragmented blocks."""
+"""Returns memory of the neural networks to the system.
+
+Otherwise glibc's allocator would retain 300 MB of free blocks.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _MAPPED_BYTES = 8 * 2**20
 
 
 def map_large_blocks() -> None:
-    """Map each block above 8 MiB separately from now on, so that freeing it returns its memory to the system.
+    """From now on, map each block above 8 MiB separately, so that its memory returns to the system when it is freed.
 
     This lowers the peak by 70 MB.
     """

@@ -20,12 +20,12 @@ RUNTIME = ("numpy", "onnxruntime")
 
 
 class ModelUnusable(Exception):
-    """A network's file is missing or has a wrong hash; the text may be shown to a caller."""
+    """The file of a network is missing or has a wrong hash. The text may be shown to a caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The bytes of the two networks' ONNX files."""
+    """The files of the two neural networks, in the format ONNX."""
 
     face: bytes = field(repr=False)
     subject: bytes = field(repr=False)
@@ -34,15 +34,15 @@ class Models:
 def unavailable_reason() -> str | None:
     """The reason why this installation cannot analyze images; None if it can.
 
-    It only looks for numpy and onnxruntime, without importing them: that takes 50 MB and a third of a second, which
-    only renderers should spend.
+    numpy and onnxruntime are searched but not imported. Importing them takes 50 MB and a third of a second, which only
+    renderers should spend.
     """
     missing = [name for name in RUNTIME if find_spec(name) is None]
     return f"{' and '.join(missing)} not installed" if missing else None
 
 
 def load_models() -> Models:
-    """The bytes of both networks, read from the package.
+    """The files of both networks, read from the package.
 
     Raises ModelUnusable if a file is missing or has a wrong hash.
     """

@@ -1,4 +1,7 @@
-"""Saliency maps: a network that segments the subject, and the spectral residual for images without a clear subject."""
+"""Computes saliency maps of an image.
+
+A neural network segments the subject. The spectral residual is for images without a clear subject.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ GRID_SIDE = 32
 # 250 MB.
 QUICK_SIDE = 192
 CLOSER_SIDES = (256, 320)
-"""The sizes of the larger copies: each is the side of a square with the area of the copy."""
+"""The sizes of the larger copies. A copy has the area of a square with this side."""
 MAX_STRETCH = 1.4
-"""The longest side of a larger copy, relative to the side of the square."""
+"""The longest side of a larger copy, relative to the side of the square with the same area."""
 MAX_UNCERTAINTY = 0.15
 MAX_COVERAGE = 0.7
 MEAN = np.array((0.485, 0.456, 0.406), np.float32)
@@ -33,11 +36,11 @@ DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 RESIDUAL_SIDE = 64
 RESIDUAL_BLUR = 2.5
 MIN_CONTRAST = 1.0
-"""The standard deviation of gray (0 to 255) below which an image counts as one color with noise."""
+"""An image with a lower standard deviation of gray (0 to 255) counts as one color with noise."""
 
 
 def subject_map(network: ModelSession, rgb: NDArray[np.uint8]) -> SaliencyMap:
-    """A map of the confidence, 0 to 255, that each cell of an upright image belongs to its subject."""
+    """The subject map of an upright image: the confidence, from 0 to 255, that a cell belongs to the subject."""
     height, width = rgb.shape[:2]
     plane = run_subject_network(network, rgb, scale=QUICK_SIDE / max(height, width))
     for side in CLOSER_SIDES:
@@ -49,7 +52,7 @@ def subject_map(network: ModelSession, rgb: NDArray[np.uint8]) -> SaliencyMap:
 
 
 def run_subject_network(network: ModelSession, rgb: NDArray[np.uint8], *, scale: float) -> Plane:
-    """The network's output, 0 to 1, for a copy at the scale, with sides rounded to multiples of 32 px.
+    """The output of the network, from 0 to 1, for a scaled copy of the image. Its sides are multiples of 32 px.
 
     Source: U²-Net, https://github.com/xuebinqin/U-2-Net, the small network; its output d0.
     """
@@ -60,18 +63,21 @@ def run_subject_network(network: ModelSession, rgb: NDArray[np.uint8], *, scale:
 
 
 def needs_closer_look(plane: Plane) -> bool:
-    """True if the map shows no clear subject: most values are neither near 0 nor near 1, or nearly all are near 1."""
+    """True if the map shows no clear subject.
+
+    This is so if most values are neither near 0 nor near 1, or if nearly all values are near 1.
+    """
     return uncertainty(plane) > MAX_UNCERTAINTY or float(plane.mean()) > MAX_COVERAGE
 
 
 def uncertainty(plane: Plane) -> float:
-    """The distance of a map from a clear result, 0 to 1: the mean of 1 - v over its cells, weighted by v."""
+    """The uncertainty of a map, from 0 to 1: the mean of 1 - v over all cells with their values v, weighted by v."""
     total = float(plane.sum())
     return float((plane * (1 - plane)).sum()) / total if total > 0 else 0.0
 
 
 def residual_map(rgb: NDArray[np.uint8]) -> SaliencyMap:
-    """A map of the spectral residual of each cell, 0 to 255, with a maximum of 255; all 0 for an image of one color.
+    """The spectral residual of each cell of the image, scaled to a maximum of 255; all 0 for an image of one color.
 
     Source: Hou and Zhang, "Saliency detection: a spectral residual approach", CVPR 2007.
     """
@@ -92,7 +98,10 @@ def _box_mean(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The plane after a Gaussian blur with sigma RESIDUAL_BLUR px; edges are repeated, not wrapped around."""
+    """The plane after a Gaussian blur with a sigma of RESIDUAL_BLUR px.
+
+    Beyond its edges, its edge values are repeated.
+    """
     reach = round(3 * RESIDUAL_BLUR)
     weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * RESIDUAL_BLUR**2))
     weights /= weights.sum()
@@ -102,7 +111,7 @@ def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def saliency_map(plane: Plane, width: int, height: int) -> SaliencyMap:
-    """The plane of values from 0 to 1 as a SaliencyMap for an image of `width` by `height` px."""
+    """The SaliencyMap of an image of `width` by `height` px, from a plane of values from 0 to 1 of any size."""
     scale = GRID_SIDE / max(width, height)
     columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
     cells = resample(np.asarray(plane, np.float32), rows, columns)

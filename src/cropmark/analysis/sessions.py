@@ -1,4 +1,4 @@
-"""onnxruntime sessions for the two networks."""
+"""The onnxruntime sessions of the two neural networks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Tensor = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ModelSession:
-    """A session of one network, with an image of 1 x 3 x height x width as input."""
+    """The session of one network. Its input is an image as 1 x 3 x height x width."""
 
     session: onnxruntime.InferenceSession = field(repr=False)
 
     def run(self, pixels: Tensor, *outputs: str) -> tuple[Tensor, ...]:
-        """The network's outputs with these names, in the order of the names; without names, its first output."""
+        """The network's outputs with these names, in their order. Without names, the first output."""
         names = outputs or (self.session.get_outputs()[0].name,)
         return tuple(self.session.run(list(names), {self.session.get_inputs()[0].name: pixels}))
 
@@ -34,7 +34,7 @@ class ModelSessions:
 
 @lru_cache(maxsize=1)  # a renderer gets one set of models in its lifetime
 def open_sessions(models: Models) -> ModelSessions:
-    """The sessions for these models, created once per process (0.1 s, 40 MB)."""
+    """The sessions of these models. They are created once per process, which takes 0.1 s and 40 MB."""
     return ModelSessions(face=ModelSession(_session(models.face)), subject=ModelSession(_session(models.subject)))
 
 
