@@ -1,4 +1,7 @@
-"""The journal of a manifest, with the keys of stored results, one per line; and the file of the last run's failures."""
+"""The journal of a manifest, and the file with the failures of the last run.
+
+The journal has the keys of stored results, one per line.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ def failures_path(manifest: Path) -> Path:
 def pending_tasks(
     tasks: Mapping[str, Task], journal: Path, present: Callable[[Iterable[str]], set[str]]
 ) -> dict[str, Task]:
-    """The tasks without a stored result: tasks that are not in the journal, and tasks with a result that was removed.
+    """The tasks without a stored result: those that are not in the journal, and those with a result that was removed.
 
-    `present` is a function that returns those of the given output names that are stored. Raises OSError.
+    `present` returns the given output names under which a result is stored. Raises OSError.
     """
     done = tasks.keys() & read_lines(journal)
     if not done:
@@ -35,15 +38,15 @@ def pending_tasks(
 
 
 class Journal:
-    """The open files of a run: successes are appended to the journal; failures replace the failures of the last run."""
+    """The open files of a run. Successes are added to the journal. Failures replace those of the last run."""
 
     def __init__(self, manifest: Path) -> None:
-        """Open both files. Raises OSError."""
+        """Open the journal and the file of failures. Raises OSError."""
         self._done: IO[str] = open_lines(journal_path(manifest))
         self._failed: IO[str] = failures_path(manifest).open("w", encoding="utf-8")
 
     def add(self, task: Task, outcome: Outcome) -> None:
-        """Write one outcome to its file immediately."""
+        """Write the outcome of a task to the journal or to the failures, without delay."""
         if outcome.is_success:
             self._done.write(f"{task.key}\n")
             self._done.flush()

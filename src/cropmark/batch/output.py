@@ -17,19 +17,22 @@ TIMES: Final = StoreTimes(connect_s=5, read_s=30, total_s=120, max_retries=8, re
 
 
 class Output(Protocol):
-    """The place of the results."""
+    """The folder or bucket in which results are stored."""
 
     async def write(self, name: str, body: bytes, media_type: str) -> None:
-        """Store a result, replacing an older one. Raises STORE_ERRORS."""
+        """Store a result in place of an older one. Raises STORE_ERRORS."""
         ...
 
     def present(self, names: Iterable[str]) -> set[str]:
-        """The members of `names` under which a result is stored. Raises STORE_ERRORS."""
+        """Those of the `names` under which a result is stored. Raises STORE_ERRORS."""
         ...
 
 
 def open_output(place: str, *, role: bool) -> Output:
-    """The folder or bucket that `place` names; does not connect. `role`: see open_store(). Raises StoreUnusable."""
+    """The folder or bucket at the path or URL `place`. Does not connect to it.
+
+    For `role`, see open_store(). Raises StoreUnusable.
+    """
     if place.startswith("file://"):
         return FolderOutput(Path(unquote(urlsplit(place).path)))
     if "://" in place:
@@ -38,7 +41,7 @@ def open_output(place: str, *, role: bool) -> Output:
 
 
 class FolderOutput:
-    """Results are files below a folder."""
+    """Stores results as files in a folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -57,7 +60,7 @@ class FolderOutput:
 
 
 class BucketOutput:
-    """Results are objects below the prefix of a bucket, with their media type."""
+    """Stores results as objects below the prefix of a bucket, with their media type."""
 
     def __init__(self, store: Any) -> None:
         self._store = store

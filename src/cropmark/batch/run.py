@@ -1,4 +1,4 @@
-"""The client of a batch: a bounded window of tasks on a Dask cluster, and a report of each outcome."""
+"""The client of a batch: runs a limited number of tasks on a Dask cluster at a time, and reports each outcome."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from cropmark.batch.worker import BatchWorker, make
 from cropmark.model.problems import BadRequest
 
 THREADS: Final = 2
-"""Threads of a worker for each renderer, so that one task is rendered while another task is read or written."""
+"""The threads of a worker for each renderer. So one task is rendered while another task is read or written."""
 _WINDOW: Final = 4
-"""Tasks on the cluster at a time for each thread; a million tasks at a time would fill the scheduler's memory."""
+"""The tasks on the cluster at a time, for each thread. A million tasks would fill the scheduler's memory."""
 _MIN_WINDOW: Final = 32
 CONNECT_S: Final = 10.0
 
 
 @contextmanager
 def open_client(cluster: str | None, workers: int, renderers: int) -> Iterator[Any]:
-    """A client of the Dask scheduler at the address `cluster`, or of a new local cluster if it is not given.
+    """A client of the Dask scheduler at the address `cluster`. Without an address, a local cluster is started.
 
     Raises BadRequest if the scheduler does not respond.
     """
@@ -54,9 +54,9 @@ def open_client(cluster: str | None, workers: int, renderers: int) -> Iterator[A
 
 
 def run_batch(client: Any, tasks: Mapping[str, Task], job: Job, report: Callable[[Task, Outcome], None]) -> float:
-    """Run the tasks; `report` is called with each outcome as soon as it is known.
+    """Run the tasks; returns the seconds from the first task to the last outcome.
 
-    Returns the seconds from the first task to the last outcome. Raises the errors of BatchWorker.setup().
+    `report` is called with each outcome as soon as it is known. Raises the errors of BatchWorker.setup().
     """
     client.register_plugin(BatchWorker(job))
     started_s = time.perf_counter()
@@ -87,7 +87,7 @@ def _submit(client: Any, task: Task, job: Job) -> Any:
 
 
 def _reason(error: Any) -> str:
-    """The reason why Dask could not complete a task. `error` is the type, value and traceback of an exception."""
+    """The reason why Dask could not complete a task. `error` is an exception, or its type, value and traceback."""
     found = error[1] if isinstance(error, tuple) else error
     if isinstance(found, KilledWorker):
         return "worker_lost: each worker that made it was killed"

@@ -1,4 +1,4 @@
-"""The values that travel between the client and the workers."""
+"""The values that travel between the client of a batch and its workers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from cropmark.ports import RENDER_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The settings that all tasks of a run share. It is sent to the workers, which open its source and its output."""
+    """The settings that all tasks of a run share. Workers receive the Job, and open its source and its output."""
 
     settings: Settings
     source: str
-    """The place of the images: a folder, or the URL of an origin or of a bucket, as in the `source` of a site."""
+    """The location of the images: a folder, or the URL of an origin or of a bucket, as in the `source` of a site."""
     output: str
-    """The place of the results: a folder, or the URL of a bucket."""
+    """The location of the results: a folder, or the URL of a bucket."""
     accept: str = ""
     renderers: int = 1
-    """Number of renderer processes of each worker."""
+    """The number of renderer processes of each worker."""
 
     @property
     def name(self) -> str:
-        """The name of the job's plugin on the workers; another job on the same cluster has another name."""
+        """The name of this job's plugin on the workers. Other jobs on the same cluster have other names."""
         text = repr((self.source, self.output, self.accept, self.renderers, self.settings))
         return f"cropmark-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One rendition to make and to store."""
+    """One rendition to make and store."""
 
     key: str
     entry: ManifestEntry
@@ -42,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a task: its rendition is stored, or `reason` has the cause of the failure."""
+    """The outcome of a task: the rendition is stored, or `reason` has the cause of the failure."""
 
     key: str
     worker: str
@@ -56,9 +56,9 @@ class Outcome:
 
 
 def new_tasks(entries: Iterable[ManifestEntry], job: Job) -> dict[str, Task]:
-    """The tasks by key, in the order of the entries; equal entries become one task.
+    """The tasks for the entries, by key, in the order of the entries. Equal entries become one task.
 
-    Raises BadRequest for an entry without an output, and for two different entries with the same output.
+    Raises BadRequest if an entry has no output, or if two different entries have the same output.
     """
     tasks: dict[str, Task] = {}
     by_output: dict[str, Task] = {}
@@ -75,7 +75,7 @@ def new_tasks(entries: Iterable[ManifestEntry], job: Job) -> dict[str, Task]:
 
 
 def task_key(entry: ManifestEntry, job: Job) -> str:
-    """The digest of everything that decides a task's result, except the content of the source."""
+    """The digest of everything that decides the result of a task, except the content of the source."""
     parts = (job.source, job.output, job.accept, entry.dialect, entry.source, entry.query, entry.output)
     settings = (
         getattr(job.settings, entry.dialect),

@@ -1,4 +1,4 @@
-"""The plugin of a Dask worker: a pipeline with renderers of its own, which makes one rendition for each task."""
+"""The plugin of a Dask worker. It has its own pipeline and renderers, and makes one rendition for each task."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ from cropmark.sources.remote import ignore_fetch
 
 _MAX_ATTEMPTS: Final = 5
 _CACHE_BYTES: Final = 4 * 2**20
-"""Size of the memory cache, which stores the analyses of sources that several sizes of an image share."""
+"""The size of the memory cache. It stores the analysis of a source, which several sizes of an image share."""
 
 
 async def make(task: Task, job: str) -> Outcome:
-    """The Dask task: make and store one rendition with the plugin named `job`. Never raises a Problem."""
+    """Make and store the rendition of a task, with the worker's plugin for the job. Dask calls this function.
+
+    Returns an Outcome for a Problem too.
+    """
     worker = get_worker()
     plugin = worker.plugins[job]
     assert isinstance(plugin, BatchWorker)
@@ -41,14 +44,14 @@ async def make(task: Task, job: str) -> Outcome:
 
 
 class BatchWorker(WorkerPlugin):  # type: ignore[misc]  # Any: see pyproject.toml
-    """The plugin that makes renditions on each worker, also on workers that join later or replace a lost worker."""
+    """The plugin that makes renditions on a worker. Dask also adds it to workers that join or replace others later."""
 
     def __init__(self, job: Job) -> None:
         self.name = job.name
         self._job = job
 
     async def setup(self, worker: Any) -> None:
-        """Start the renderers. Raises StartupError, which the client receives."""
+        """Start the pipeline and the renderers. Raises StartupError, which the client receives."""
         self._stack = AsyncExitStack()
         try:
             await self._open(worker)
@@ -79,12 +82,12 @@ class BatchWorker(WorkerPlugin):  # type: ignore[misc]  # Any: see pyproject.tom
         self._stack.push_async_callback(self._pipeline.close)
 
     async def teardown(self, worker: Any) -> None:
-        """Stop the renderers."""
+        """Stop the renderers, and close the pipeline and the source."""
         del worker
         await self._stack.aclose()
 
     async def make(self, task: Task, address: str) -> Outcome:
-        """Make and store one rendition."""
+        """Make and store the rendition of a task."""
         try:
             image = await self._image(task)
             if image.is_fallback:
@@ -97,7 +100,10 @@ class BatchWorker(WorkerPlugin):  # type: ignore[misc]  # Any: see pyproject.tom
         return Outcome(task.key, address, len(image.body))
 
     async def _image(self, task: Task) -> RenderedImage:
-        """The rendition of a task, tried _MAX_ATTEMPTS times while the renderers are overloaded. Raises Problems."""
+        """The rendition of a task. While the renderers are overloaded, it is tried up to _MAX_ATTEMPTS times.
+
+        Raises Problems.
+        """
         entry = task.entry
         dialect = build_dialect(entry.dialect, self._job.settings)
         request = ImageRequest(entry.source, entry.query, {"accept": self._job.accept})

@@ -1,1 +1,1 @@
-"""URL signatures and rate limits."""
+"""Signed URLs and rate limits."""

@@ -1,4 +1,4 @@
-"""Rate limits: counts requests in fixed windows; each window begins with the first request counted in it."""
+"""Rate limits: counts requests in windows of a fixed length. A window begins with the first request that it counts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from cropmark.ports import Quota
 log = structlog.get_logger("cropmark.security.rate_limit")
 
 _REDIS_TIMEOUTS: Final = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25}
-"""Seconds that a request waits for Redis."""
+"""The seconds that a request waits for Redis."""
 _RETRY_REDIS_S: Final = 1.0
-"""Pause after a failure of Redis."""
+"""The pause after a failure of Redis."""
 _LAST_LIMIT: Final = 10_000
-"""Number of keys for which the last count stays in memory. For any other key, peek() returns an unused quota."""
+"""The number of keys for which the last count stays in memory. For other keys, peek() returns an unused quota."""
 
 
 class MemoryLimiter:
     """A Limiter that counts in this process, or in another async storage of the library `limits`.
 
     A window begins with its first request. Contentstack documents windows of one second ("Rate Limiting",
-    https://www.contentstack.com/docs/developers/apis/image-delivery-api) but not the moment at which a window begins.
+    https://www.contentstack.com/docs/developers/apis/image-delivery-api), but not the moment at which a window begins.
     """
 
     def __init__(self, storage: Storage | None = None) -> None:
@@ -40,7 +40,10 @@ class MemoryLimiter:
         window's end."""
 
     async def hit(self, key: str, limit: int, window_s: int) -> Quota:
-        """Count one request. A request above the limit is counted too, and does not extend the window."""
+        """Count one request; returns the new quota.
+
+        Requests above the limit count too, and do not extend the window.
+        """
         if limit <= 0:
             return Quota(0, 0)
         item = _item(limit, window_s)
@@ -51,7 +54,10 @@ class MemoryLimiter:
         return Quota(limit, window.remaining, retry_after_s=0 if is_allowed else wait_s)
 
     def peek(self, key: str, limit: int, window_s: int) -> Quota:
-        """The quota after the last hit in this process. peek() counts no request, so the quota is never exceeded."""
+        """The quota after the last request that this process counted. Counts no request.
+
+        The quota never says that the limit is exceeded.
+        """
         if limit <= 0:
             return Quota(0, 0)
         remaining, ends_s = self._last.get((key, limit, window_s), (limit, 0.0))
@@ -59,7 +65,7 @@ class MemoryLimiter:
 
 
 class RedisLimiter(MemoryLimiter):
-    """A Limiter that counts in Redis. While Redis fails, each server counts its own requests and rejects none."""
+    """A Limiter that counts in Redis. While Redis fails, each server counts its own requests."""
 
     def __init__(self, redis_url: str) -> None:
         from redis.exceptions import RedisError  # noqa: PLC0415 - of the extra `redis`
@@ -75,7 +81,7 @@ class RedisLimiter(MemoryLimiter):
 
     @property
     def available(self) -> bool:
-        """False after a failure of Redis, while this server counts on its own."""
+        """False for a short time after a failure of Redis. Then this server counts only its own requests."""
         return time.monotonic() >= self._failed_until_s
 
     async def hit(self, key: str, limit: int, window_s: int) -> Quota:
@@ -98,5 +104,5 @@ def _item(limit: int, window_s: int) -> RateLimitItem:
 
 
 def new_limiter(redis_url: str = "") -> MemoryLimiter:
-    """A Limiter that counts in this process or, with a `redis_url`, together with all servers that use this Redis."""
+    """A Limiter that counts in Redis, together with other servers; without a `redis_url`, it counts in this process."""
     return RedisLimiter(redis_url) if redis_url else MemoryLimiter()

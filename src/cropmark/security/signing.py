@@ -1,14 +1,17 @@
-"""Signed URLs: which bytes are signed, with which keys, and when a signature expires.
+"""Signs URLs and checks signed URLs.
 
     /shop/blue.jpg?width=300&kid=2026a&exp=1767225600&sig=Vvzc…        kid, exp and sig belong to the signature
     └──────────────────── signed ────────────────────┘
 
-`sig` is the last parameter of the query. The signature covers every byte of path and query before the `&` or `?` of
-`sig`, as received, without any decoding. `kid` and `exp` are optional and directly precede `sig`, in this order. All
-three are removed before a dialect reads the query, so everything that a dialect reads is signed.
+- `sig` is the signature and the last parameter of the query. It covers every byte of path and query before the `&` or
+  `?` of `sig`. The bytes are those received, without any decoding.
+- `kid` names the key, and `exp` is the Unix time at which the URL expires. Both are optional. They directly precede
+  `sig`, in this order.
+- These three parameters are removed before a dialect reads the query. So everything that a dialect reads is signed.
 
-The signature is HMAC-SHA-256 in base64 with `-` and `_` and without padding: 43 characters. It is compared as text:
-the last character has unused bits, so four texts would decode to one signature. docs/signing.md, docs/decisions/0100.
+The signature is HMAC-SHA-256 in base64 with `-` and `_` and without padding: 43 characters. It is compared as text,
+because its last character has unused bits, so four texts would decode to one signature. See docs/signing.md and
+docs/decisions/0100.
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ from typing import Final
 from cropmark.model.problems import Forbidden, SignatureExpired
 
 KEY_BYTES: Final = 32
-"""Minimum length of a key in bytes, which is the length of an HMAC-SHA-256."""
+"""The least length of a key in bytes. It is the length of an HMAC-SHA-256."""
 SKEW_S: Final = 30
-"""Seconds for which a URL stays valid after its `exp`, since the clocks of two machines differ."""
+"""The seconds for which a URL stays valid after its `exp`, because the clocks of two machines differ."""
 NEVER: Final = 0.0
 """The expiry time of a URL that does not expire."""
 
@@ -38,14 +41,17 @@ _OURS = re.compile(rb"(?:\A|[?&])(?:kid|exp|sig)=")
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A secret of at least 32 bytes, and the id by which a URL names it."""
+    """A secret of at least 32 bytes, and the optional id by which a URL names it."""
 
     secret: bytes = field(repr=False)
     id: str | None = None
 
     @classmethod
     def read(cls, text: str) -> SigningKey:
-        """The key written as `SECRET` or `ID:SECRET`. Raises ValueError; its text never contains the secret."""
+        """The key written as `SECRET` or `ID:SECRET`.
+
+        Raises ValueError with a text that does not contain the secret.
+        """
         name, colon, rest = text.partition(":")
         secret = (rest if colon else text).encode()
         if colon and _ID.fullmatch(name) is None:
@@ -57,14 +63,20 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedQuery:
-    """A URL with a valid signature: its query without kid, exp and sig, and the Unix time at which it expires."""
+    """The query of a URL with a valid signature, without kid, exp and sig.
+
+    `expires_s` is the Unix time at which the URL expires.
+    """
 
     query: bytes
     expires_s: float = NEVER
 
 
 class Keyring:
-    """The keys of a site. There can be several, so that a new key can be added before an old one is removed."""
+    """The signing keys of a site.
+
+    A site can have several, so that a new key can be added before an old one is removed.
+    """
 
     def __init__(self, keys: Iterable[SigningKey]) -> None:
         self._keys = tuple(keys)
@@ -75,9 +87,11 @@ class Keyring:
             raise ValueError("expected a different id for each key")
 
     def check(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
-        """The query without its signature, after a check of the signature. `path` and `query` are the bytes received.
+        """Check the signature of a URL; returns its query without the signature.
 
-        Raises Forbidden for a missing or wrong signature, SignatureExpired for a signature that was valid before.
+        `path` and `query` are the bytes received.
+
+        Raises Forbidden if the signature is missing or wrong, and SignatureExpired if it was valid before.
         """
         found = split(query)
         if found is None or not self._matches(found.key_id, target(path, found.signed), found.signature):
@@ -88,9 +102,11 @@ class Keyring:
         return VerifiedQuery(found.query, found.expires_s)
 
     def sign(self, url: str, *, expires_s: int | None = None, key_id: str | None = None) -> str:
-        """The `url` with a signature by the key with this id, or by the first key; `url` is a path and its query.
+        """The URL with a signature.
 
-        Raises ValueError for an unknown `key_id` and for a URL that cannot be signed.
+        `url` is a path with or without a query. `key_id` selects the key, by default the first.
+
+        Raises ValueError for an unknown `key_id`, and for a URL that cannot be signed.
         """
         key = next((k for k in self._keys if key_id in (None, k.id)), None)
         if key is None:
@@ -106,13 +122,13 @@ class Keyring:
 
 
 def url_expired() -> SignatureExpired:
-    """The Problem of a URL past its `exp`."""
+    """The Problem of a URL after its expiry."""
     return SignatureExpired("the URL has expired", fix="request a new one")
 
 
 @dataclass(frozen=True, slots=True)
 class SignedQuery:
-    """A parsed signed query: `signed` is the part that the signature covers, `query` the part that a dialect reads."""
+    """A parsed query with a signature. The signature covers `signed`. A dialect reads only `query`."""
 
     query: bytes
     signed: bytes
@@ -122,7 +138,7 @@ class SignedQuery:
 
 
 def split(query: bytes) -> SignedQuery | None:
-    """The parsed query; None if it does not end in a signature."""
+    """The parsed query; None if the query does not end in a signature."""
     head, joint, given = query.rpartition(b"sig=")
     if len(given) != 43 or not joint or head[-1:] not in (b"", b"&") or head == b"&":
         return None
@@ -136,7 +152,7 @@ def split(query: bytes) -> SignedQuery | None:
 
 
 def target(path: bytes, query: bytes) -> bytes:
-    """Path and query joined by a question mark, as in the first line of a request."""
+    """The path and the query joined by a question mark, as in the first line of a request."""
     return path + b"?" + query if query else path
 
 
@@ -146,13 +162,13 @@ def signature(secret: bytes, signed: bytes) -> bytes:
 
 
 def unsigned(query: bytes) -> bytes:
-    """The query without kid, exp and sig. The signature is not checked."""
+    """The query without kid, exp and sig, if it has a signature. The signature is not checked."""
     found = split(query)
     return query if found is None else found.query
 
 
 def _signable(url: str) -> bytes:
-    """The bytes of a URL to which signing parameters are added. Raises ValueError if the URL cannot be signed."""
+    """The bytes of the URL before signing parameters are added. Raises ValueError if the URL cannot be signed."""
     if not url.startswith("/"):
         raise ValueError("expected a path that begins with a slash, with or without a query")
     if any(not "!" <= c <= "~" for c in url) or "#" in url:
