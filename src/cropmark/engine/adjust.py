@@ -20,8 +20,8 @@ def adjust_color(frame: Image, adjust: ColorAdjust) -> Image:
     Each change clips the levels and rounds them (halves up). The vendor's page gives no formulas. Here:
 
     - Brightness interpolates linearly to white or black.
-    - Contrast multiplies the distance from level 128 by 259 * (c + 255) / (255 * (259 - c)), with c = 2.55 *
-      `contrast`.
+    - Contrast multiplies the distance from level 128 by 259 * (c + 255) / (255 * (259 - c)). c is 2.55 times the
+      percentage.
     - Saturation multiplies the distance from the luminance.
 
     Source: https://www.fastly.com/documentation/reference/io/brightness

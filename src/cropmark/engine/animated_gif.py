@@ -164,7 +164,7 @@ def _changed(frame: _IndexedFrame, shown: _IndexedFrame) -> Mask:
 def _head(frame: _IndexedFrame, loop: int) -> bytes:
     """The start of the GIF file, up to the first frame.
 
-    `loop` is the number of times that it is played (0: forever).
+    `loop` is the number of times that the animation is played (0: forever).
     """
     height, width = frame.indices.shape
     screen = _screen(frame.palette, width, height)

@@ -53,7 +53,7 @@ class _BitReader:
 
 
 def coded_colors(stream: bytes) -> CodedColors | None:
-    """The colors that the first sequence header of the stream declares; None if it is absent or broken."""
+    """The colors that the first sequence header of the stream declares; None without a readable header."""
     try:
         payload = next(body for kind, body in _obus(stream) if kind == _SEQUENCE_HEADER)
         return _sequence_colors(_BitReader(payload[:_MAX_HEADER_BYTES]))
@@ -62,7 +62,7 @@ def coded_colors(stream: bytes) -> CodedColors | None:
 
 
 def _obus(stream: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields the type and the payload of each of the first units of the stream (open bitstream units)."""
+    """Yields the type and the payload of each unit (OBU) at the start of the stream. Long payloads are cut."""
     at = 0
     for _ in range(_MAX_OBUS):
         head = stream[at]

@@ -29,7 +29,7 @@ _BYTE_MASKS: Final = {0xFF << 8 * at: at for at in range(4)}
 
 @dataclass(frozen=True, slots=True)
 class BmpHeader:
-    """The header of a BMP file that contains all its rows."""
+    """The parsed header of a BMP. All rows of pixels are inside the file."""
 
     size: Size
     bits: int

@@ -99,7 +99,7 @@ def _to_lanes(levels: bytes, line: _Wavefront) -> int:
 
 
 def _from_lanes(white: int, line: _Wavefront, lanes: int) -> bytes:
-    """The bytes of the wavefront's pixels, from the integer `white` with a number of `lanes`."""
+    """The bytes of the wavefront's pixels, from an integer with `lanes` lanes."""
     return white.to_bytes(2 * lanes, "little")[2 * (line.first - line.base) : 2 * (line.end - line.base) : 2]
 
 

@@ -62,7 +62,7 @@ class CachedFrames:
 
 
 class FrameCache:
-    """The frames that a renderer has cached, all of the source that it decoded last."""
+    """The frames that a renderer has cached. All are from the source that it decoded last."""
 
     def __init__(self, limit_bytes: int = 0) -> None:
         self.limit_bytes = limit_bytes

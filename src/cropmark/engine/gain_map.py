@@ -74,7 +74,10 @@ def followed(gains: Image, ops: tuple[AnyOp, ...], frame: Size, source: Size) ->
 
 
 def with_gain_map(jpeg: bytes, gains: Image, metadata: tuple[bytes, ...]) -> bytes:
-    """The JPEG file with `gains` added as its gain map. Raises pyvips.Error."""
+    """The JPEG file with `gains` added as its gain map. Raises pyvips.Error.
+
+    `metadata` has the segments with the metadata of the gain map.
+    """
     body = bytes(gains.jpegsave_buffer(Q=_QUALITY, keep="none", optimize_coding=True))
     second = body[:2] + b"".join(metadata) + body[2:]
     has_iso, has_xmp = (any(name in segment for segment in metadata) for name in (_ISO, _HDRGM))
@@ -137,7 +140,10 @@ def _entries(tiff: bytes) -> list[tuple[int, int]]:
 
 
 def _index(first: int, second: int, offset: int) -> bytes:
-    """An MPF segment that lists two images of `first` and `second` bytes. `offset` is that of the second image."""
+    """An MPF segment that lists two images of `first` and `second` bytes.
+
+    `offset` is the distance from the byte order in this segment to the second image.
+    """
     entries = pack(">IIIHH", 0x030000, first, 0, 0, 0) + pack(">IIIHH", 0, second, offset, 0, 0)
     head = b"MM\0*" + pack(">I", 8)
     directory = pack(">H", 3) + pack(">HHI4s", 0xB000, 7, 4, b"0100") + pack(">HHII", 0xB001, 4, 1, 2)

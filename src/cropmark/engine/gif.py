@@ -113,8 +113,7 @@ def decodable(data: bytes, blocks: GifBlocks) -> DecodableGif:
     """The GIF with empty transparent frames added where libvips needs them to decode it as browsers do.
 
     1. Before the first frame: libvips ignores some screen sizes, and makes no alpha channel if no frame has a
-       transparent
-       color. The added frame provides the size and the alpha channel.
+       transparent color. The added frame provides the size and the alpha channel.
     2. After a frame that is to be removed and has no transparent color: libvips would paint the background color in its
        place. The added frame clears its box instead.
 

@@ -4,8 +4,8 @@ Two libraries are used (docs/decisions/0232):
 
 - pylibjxl reads images with their profile, and recompresses JPEGs. Only its C module is loaded. Its Python package
   would load asyncio and Pillow, and each renderer would take 6 MB of memory for it instead of 0.5 MB.
-- imagecodecs writes images. pylibjxl never uses the color space of the format, so its lossy files are 2.8 times as
-  large.
+- imagecodecs writes images, except those with a profile, which it cannot store. Lossy files from pylibjxl are 2.8 times
+  as large, because it never uses the format's own color space.
 """
 
 from __future__ import annotations

@@ -111,9 +111,11 @@ def inspect(data: Data, *, limit_bytes: int = sys.maxsize, reads_svg: bool = Tru
 
     No pixel is decoded. Only the start of a file with more than `limit_bytes` is read.
 
-    The Info has only the format, the length and a size of 1x1 if this process cannot read the format (an extra is
-    missing, or SVG is off), or for an SVG without `reads_svg`. HEIC, JPEG XL and still AVIF count as upright, because
-    their decoders rotate them. If a file has several images, the Info is that of the primary image.
+    If the format is recognized but cannot be read, the Info has only the format, the length, and a size of 1x1. This is
+    so if an extra is missing, if this process does not draw SVGs, or for an SVG without `reads_svg`.
+
+    HEIC, JPEG XL and still AVIF count as upright, because their decoders rotate them. If a file has several images, the
+    Info is that of the primary image.
     Raises SourceUnusable if the format is unknown, the header is broken, or the file is too short for its size.
     """
     source_format = sniff_format(data[:SNIFF_BYTES])
@@ -309,8 +311,8 @@ def gains(jpeg: bytes, info: Info) -> Image | None:
 def _jpeg_by_libvips(data: bytes, size: Size, scale: Fraction) -> Image:
     """The frame of a JPEG, decoded by libvips at `scale`, as an image of `size`.
 
-    At a smaller scale, libvips drops a last row or column that is partly outside the image. It is replaced by a copy of
-    the row or column before it.
+    At a smaller scale, libvips drops a last row or column that is partly outside the image. A copy of the row or column
+    before takes its place.
     """
     frame = _open(data, Format.JPEG, shrink=scale.denominator)
     return frame.embed(0, 0, size.width, size.height, extend="copy")

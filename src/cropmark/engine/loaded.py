@@ -62,7 +62,7 @@ class LoadedSources:
         return {at for at, data in enumerate(self.sources) if data is not None and not load.decodes_fully(data)}
 
     def repaired(self, broken: Collection[int]) -> LoadedSources | None:
-        """The sources after completion of the broken sources that lack only their end or right checksums.
+        """The sources, with each broken source completed if it lacks only its end or has wrong checksums.
 
         None if no source can be completed. A completed source has the same Info as before.
         """
@@ -87,7 +87,7 @@ class LoadedSources:
 
 
 def inspected(sources: Sequence[Data | None], plan: Plan, cached: CachedFrames | None = None) -> LoadedSources:
-    """The sources with their headers. Broken sources are left out; raises SourceUnusable if the first source is broken.
+    """The sources with their headers, without the broken ones. Raises SourceUnusable if the first source is broken.
 
     If a source is larger than the limit, only its start is read: resolve() rejects it by its length. If `cached` has
     the header of the first source, that source is not opened.

@@ -13,7 +13,7 @@ from cropmark.engine.palette import Pixels
 def flat_colors(pixels: Pixels) -> Pixels:
     """The pixels as a list of colors.
 
-    All fully transparent pixels get the same color, to need one palette entry only.
+    All fully transparent pixels get the same color, so that they need only one palette entry.
     """
     flat = pixels.reshape(-1, pixels.shape[-1])
     if flat.shape[1] == 3 or flat[:, 3].all():

@@ -78,9 +78,10 @@ def _base83(value: int, length: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Channel:
-    """A channel of a ThumbHash: its average, the largest amplitude of its waves (`scale`), and its waves.
+    """A channel of a ThumbHash: its average, and its waves.
 
-    A wave is the amplitude of one frequency, mapped from the range -scale to scale to the range 0 to 1.
+    `scale` is the largest amplitude of a wave. `waves` has the amplitudes, mapped so that -scale becomes 0, and scale
+    becomes 1.
     """
 
     average: float

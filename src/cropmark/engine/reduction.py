@@ -1,9 +1,9 @@
 """Shrinks a window with fractional edges exactly, with libvips' reducev and reduceh.
 
-These two operations shrink only whole images. From N pixels and a factor f, they make round(N / f) pixels. The distance
-of these pixels is f, and the middle one is in the middle of the image. Adding pixels before or after the image moves
-them. So pixels are added until some pixels of the result match the window. libvips computes only pixels that are read,
-so added and dropped pixels cost nothing.
+These two operations shrink only whole images. From N pixels and a factor f, they make round(N / f) result pixels. The
+result pixels are f pixels apart, and the middle one is in the middle of the image. Pixels added before or after the
+image move the result pixels. So pixels are added until some result pixels match the window. libvips computes only
+pixels that are read, so added and dropped pixels cost nothing.
 """
 
 from __future__ import annotations
@@ -64,8 +64,10 @@ def grid(start: Fraction, length: Fraction, pixels: int, result: int) -> Grid:
 
     The window is the part of `length` pixels from `start` in a frame of `pixels` pixels. is_reduction() must be true.
 
-    The frame with added pixels has N pixels, its reduction n pixels, and the window begins at s. Then N / 2 + (first -
-    n / 2) * factor = s, and hence factor = (N - 2 * s) / (n - 2 * first).
+    The frame with added pixels has N pixels, its reduction has n pixels, and the window begins at s. Then:
+
+        N / 2 + (first - n / 2) * factor = s
+        factor = (N - 2 * s) / (n - 2 * first)
     """
     distance = float(length) / result
     before = next(n for n in count() if abs(_to_nearest((float(start) + n) / distance)) < 0.2501)

@@ -277,7 +277,7 @@ def _apply_ops(
 ) -> DecodedImage:
     """The image after all Ops, in sRGB, or in the colors of `profile`.
 
-    The first Ops work in any color space (see _geometry_prefix). The colors are converted after them. With
+    The colors are converted after the leading Ops that change only the geometry (see _geometry_prefix). With
     `keep_profile`, the image retains its own profile if possible.
     """
     prefix = _geometry_prefix(ops, Size(start.frames[0].width, start.frames[0].height))
@@ -292,7 +292,7 @@ def _apply_ops(
 
 
 def _geometry_prefix(ops: tuple[AnyOp, ...], size: Size) -> int:
-    """The number of first Ops that only crop, rotate or shrink.
+    """The number of leading Ops that only crop, rotate or shrink.
 
     They work in any color space. Applied first, they leave fewer pixels to convert.
     """

@@ -237,7 +237,7 @@ def natural_size(attributes: dict[str, str]) -> tuple[Fraction, Fraction]:
     """The width and height at which a browser shows an SVG, from the attributes of its root element.
 
     - If one side is missing or a percentage, it follows from the other side and the aspect ratio of the viewBox.
-    - If both are, the size is the largest with this ratio within 300x150.
+    - If both sides are missing or percentages, the size is the largest with this ratio within 300x150.
     - Without a ratio, a missing width is 300 and a missing height is 150.
     - A negative length counts as 0.
 

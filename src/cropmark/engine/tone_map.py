@@ -105,11 +105,10 @@ def _light(transfer: HdrTransfer, sample_format: str) -> Image:
 
 @lru_cache(maxsize=16)
 def _gains(peak_nits: int) -> Image:
-    """A table of gains.
+    """A table of gains, by which tone mapping multiplies the samples of a pixel.
 
-    Tone mapping multiplies all samples of a pixel by the gain for the light of its brightest sample.
-
-    The gain is constant up to reference white, and then falls to 1 / peak.
+    The index is the light of the brightest sample of the pixel. The gain is constant up to reference white, and then
+    falls to 1 / peak.
     """
     light = ramp("ushort") * (LARGEST["ushort"] / _STEPS_PER_WHITE)
     peak = max(1.0, peak_nits / _WHITE_NITS)

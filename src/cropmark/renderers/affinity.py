@@ -38,7 +38,7 @@ def preferred(jobs: Sequence[Job], names: Collection[str]) -> Sequence[Job]:
 
 
 def count_passed(jobs: Iterable[Job], started: Job) -> None:
-    """Count in each job older than `started` that a younger job, `started`, has passed it.
+    """Increase `times_passed` of each job that is older than `started`, the job that starts now.
 
     `jobs` begins with the oldest.
     """

@@ -90,7 +90,7 @@ def cost_name(source: OpenSource) -> str:
 class CostModel:
     """Estimates the costs of tasks, and learns from measured times.
 
-    The least recently used of many keys are dropped.
+    It stores a limited number of keys, and drops the least recently used.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class CostModel:
         return Estimate(key, learned_ms, model_ms, max(needed, self._learned_bytes.get(key, 0)))
 
     def record(self, estimate: Estimate, took_ms: float) -> None:
-        """Learn the time of a finished task, for its key.
+        """Learn the time of a finished task, for later tasks with the same key.
 
         A time above the learned one has less weight, because load on the machine may have caused it.
         """

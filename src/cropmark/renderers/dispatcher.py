@@ -158,7 +158,7 @@ class Dispatcher:
                 group.start_for(waiting[group])
 
     def _has_memory(self, job: Job, group: WorkerGroup) -> bool:
-        """True if there is enough memory to start the job now. Stops idle workers first if they take the memory."""
+        """True if there is enough memory to start the job now. To free memory, idle workers are stopped."""
         needed = job.grant_bytes + (0 if group.has_idle else group.start_bytes)
         if self._memory.has(needed, self._idle_bytes):
             return True
@@ -224,7 +224,7 @@ class Dispatcher:
         return self._config.analysis_timeout_s if isinstance(task, Analyze) else self._config.timeout_s
 
     def _task_for(self, job: Job, worker: WorkerProcess) -> Task:
-        """The task in the form for this worker.
+        """The task of the job, adapted to this worker and to the load.
 
         Under load, a render gets low encoder effort. The first analysis of a worker includes the models.
         """

@@ -203,8 +203,8 @@ class Queue:
 def _victim_among(waiting: dict[Job, asyncio.TimerHandle], job: Job) -> Job | None:
     """The waiting job to reject in favor of the new job; None if the new job must be rejected.
 
-    It is the latest job of the client with the most waiting jobs. The new job's client must still have fewer jobs with
-    the new one. If this gives no job, sources take the place of clients.
+    It is the latest job of the client with the most waiting jobs, if this client has more than the new job's client
+    would have. If not, sources take the place of clients.
     """
     for owner in (_client, _source):
         own = owner(job)
