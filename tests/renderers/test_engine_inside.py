@@ -237,7 +237,7 @@ async def test_check_67_a_result_that_an_encoder_has_no_memory_for_is_refused(op
     await pool.start()
     try:
         plan = replace(to(Format.AVIF), steps=(Resize(Pixels(Fraction(5000)), None, enlarge=True),))
-        with pytest.raises(OutputTooLarge, match=r"5000x5000 need more memory than the limit"):
+        with pytest.raises(OutputTooLarge, match=r"5000x5000 as avif takes more memory than the limit"):
             await pool.render([opens(PHOTO.read_bytes())], replace(plan, limits=replace(plan.limits, avif_area=None)))
     finally:
         await pool.close()

@@ -18,9 +18,9 @@ from cropmark.geometry.findings import SaliencyMap
 GRID_SIDE = 32
 """The number of cells along the long side of a saliency map."""
 
-# A copy of 192 px on the long side takes a third of the time of one of 320 px and is mostly as good. It hardly shows a
-# subject of a tenth of the side: the output is then neither near 0 nor near 1. Of a small subject on a pattern, the
-# network says that the whole image is subject. In both cases it runs again on a larger copy, and at most once more.
+# A copy of 192 px on the long side takes a third of the time of a copy of 320 px, and is mostly as good. But it hardly
+# shows a subject of a tenth of the side: the output is then neither near 0 nor near 1. If a small subject is on a
+# pattern, the network takes the whole image as subject. In both cases it runs again on a larger copy, at most twice.
 # Time and memory grow with the area: 256 by 256 px take 0.2 s and temporarily 160 MB, 320 by 320 px take 0.35 s and
 # 250 MB.
 QUICK_SIDE = 192

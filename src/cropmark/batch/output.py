@@ -69,6 +69,6 @@ class BucketOutput:
         await obstore.put_async(self._store, name, body, attributes={"Content-Type": media_type})
 
     def present(self, names: Iterable[str]) -> set[str]:
-        # One list of all objects: a thousand in a response, where a question for each name costs one request.
+        # All objects are listed: a response has a thousand, but a question for one name would be a request of its own.
         stored = {meta["path"] for page in obstore.list(self._store) for meta in page}
         return stored.intersection(names)

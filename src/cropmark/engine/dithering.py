@@ -74,7 +74,7 @@ def _dither(gray: bytes, width: int, height: int, pitch: int) -> bytearray:
     none = _NO_ERROR * ones
     above_top, above_both = 3 * _NO_ERROR, _NO_ERROR * (1 | 1 << _LANE)
     done = bytearray(len(gray))
-    one = two = three = four = none  # the errors of the lines one to four steps before
+    one = two = three = four = none  # the errors of the wavefronts one to four steps before
     base = 0
     for line in _wavefronts(width, height):
         if line.base > base:

@@ -55,7 +55,7 @@ ROW_READING_LIMIT = Fraction(1, 2)
 
 _UNKNOWN = "the bytes are not in a supported image format"
 _BROKEN = "the image is broken: its data ends early or violates its format"
-_FIX = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that opens elsewhere"
+_FIX = "send a JPEG, PNG, WebP, GIF, AVIF or TIFF that other programs can open"
 
 
 def prepare(cmyk: CmykConversion = CmykConversion.BROWSER, *, reads_svg: bool = False) -> None:

@@ -135,8 +135,8 @@ def _encoder_problem(error: Exception) -> Problem:
     recipe = error.recipe if isinstance(error, _EncoderFailed) else None
     if recipe is None or recipe.size.area * recipe.frames <= _ENCODABLE_PIXELS:
         return InternalError("the image was decoded, but could not be rendered or encoded")
-    what = f"{recipe.frames} frame(s) of {recipe.size} need more memory than the limit to become an"
-    return too_large(f"{what} image in the format {recipe.encoding.format.value}")
+    result = f"{recipe.frames} frame(s) of {recipe.size} as {recipe.encoding.format.value}"
+    return too_large(f"encoding {result} takes more memory than the limit")
 
 
 def _fallback(

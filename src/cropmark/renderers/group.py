@@ -135,7 +135,7 @@ class WorkerGroup:
         A worker that may have cached frames of the source `cached_name` is preferred.
         """
         while self._idle:
-            # Else the most recently used worker: its caches are warm, and the others can stop after IDLE_TIMEOUT_S.
+            # Or the most recently used worker: its caches are warm, and the others can stop after IDLE_TIMEOUT_S.
             recent = tuple(reversed(self._idle))
             process = next((each for each in recent if cached_name and each.cached_name == cached_name), recent[0])
             del self._idle[process]

@@ -36,8 +36,10 @@ class MemoryLimiter:
     def __init__(self, storage: Storage | None = None) -> None:
         self._windows = FixedWindowRateLimiter(storage or MemoryStorage())
         self._last: LRUCache[tuple[str, int, int], tuple[int, float]] = LRUCache(_LAST_LIMIT)
-        """By key, limit and window length: the requests that remained after the last hit, and the Unix time of the
-        window's end."""
+        """The remaining requests after the last hit, and the Unix time of the end of the window.
+
+        By key, limit and length of the window.
+        """
 
     async def hit(self, key: str, limit: int, window_s: int) -> Quota:
         """Count one request; returns the new quota.
