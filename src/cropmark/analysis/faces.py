@@ -71,7 +71,7 @@ def detect_large_faces(network: ModelSession, rgb: NDArray[np.uint8]) -> Boxes:
 
 
 def merge_boxes(boxes: Boxes, large: Boxes) -> Boxes:
-    """The boxes of all large faces, and those of `boxes` that are not the same face as a large one."""
+    """All large boxes, and those of the other `boxes` that do not show the same face as a large one."""
     separate = [row for row in boxes if not any(_overlap_of_smaller(row, other) >= SAME_FACE for other in large)]
     return np.array([*separate, *large], np.float32).reshape(-1, 5)
 

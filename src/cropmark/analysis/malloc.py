@@ -18,7 +18,7 @@ _MAPPED_BYTES = 8 * 2**20
 
 
 def map_large_blocks() -> None:
-    """From now on, map each block above 8 MiB separately, so that its memory returns to the system when it is freed.
+    """Map each block above 8 MiB separately from now on. So its memory returns to the system when the block is freed.
 
     This lowers the peak by 70 MB.
     """

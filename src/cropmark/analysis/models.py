@@ -34,8 +34,8 @@ class Models:
 def unavailable_reason() -> str | None:
     """The reason why this installation cannot analyze images; None if it can.
 
-    numpy and onnxruntime are searched but not imported. Importing them takes 50 MB and a third of a second, which only
-    renderers should spend.
+    It only checks that numpy and onnxruntime are installed. Importing them takes 50 MB and a third of a second, which
+    only renderers should spend.
     """
     missing = [name for name in RUNTIME if find_spec(name) is None]
     return f"{' and '.join(missing)} not installed" if missing else None
@@ -52,7 +52,7 @@ def load_models() -> Models:
 
 
 def verify_hash(name: str, data: bytes) -> bytes:
-    """The data, unchanged. Raises ModelUnusable if it does not have the hash of the network `name`."""
+    """The data, unchanged. Raises ModelUnusable if the data does not have the hash of the network `name`."""
     if sha256(data).hexdigest() != HASHES[name]:
         raise ModelUnusable(f"wrong hash of {name}")
     return data

@@ -40,7 +40,10 @@ MIN_CONTRAST = 1.0
 
 
 def subject_map(network: ModelSession, rgb: NDArray[np.uint8]) -> SaliencyMap:
-    """The subject map of an upright image: the confidence, from 0 to 255, that a cell belongs to the subject."""
+    """The subject map of an upright image.
+
+    The value of a cell is the confidence, from 0 to 255, that it shows the subject.
+    """
     height, width = rgb.shape[:2]
     plane = run_subject_network(network, rgb, scale=QUICK_SIDE / max(height, width))
     for side in CLOSER_SIDES:
@@ -71,7 +74,10 @@ def needs_closer_look(plane: Plane) -> bool:
 
 
 def uncertainty(plane: Plane) -> float:
-    """The uncertainty of a map, from 0 to 1: the mean of 1 - v over all cells with their values v, weighted by v."""
+    """The uncertainty of a map, from 0 (clear) to 1.
+
+    It is the mean of 1 - v over all cells, weighted by v, the value of the cell.
+    """
     total = float(plane.sum())
     return float((plane * (1 - plane)).sum()) / total if total > 0 else 0.0
 
@@ -98,10 +104,7 @@ def _box_mean(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The plane after a Gaussian blur with a sigma of RESIDUAL_BLUR px.
-
-    Beyond its edges, its edge values are repeated.
-    """
+    """The plane after a Gaussian blur with a sigma of RESIDUAL_BLUR px. Its edges are repeated, not wrapped around."""
     reach = round(3 * RESIDUAL_BLUR)
     weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * RESIDUAL_BLUR**2))
     weights /= weights.sum()

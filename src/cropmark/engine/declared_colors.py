@@ -46,7 +46,7 @@ def with_frame_colors(frames: tuple[Image, ...], data: bytes) -> tuple[Image, ..
 
 
 def with_declared_lab(image: Image, data: Data) -> Image:
-    """The image of a TIFF as L*a*b* in floats if the file declares L*a*b* samples of 8 or 16 bits; else unchanged."""
+    """The image of a TIFF converted to L*a*b* in floats, if the file declares its samples as L*a*b*; else unchanged."""
     variant = lab_variant(data)
     is_raw = variant is not None and image.format in ("uchar", "ushort") and image.bands >= 3
     return lab_of_samples(image, variant) if variant and is_raw else image

@@ -45,7 +45,7 @@ def atkinson(gray: bytes, width: int, height: int) -> bytes:
 class _Wavefront:
     """The pixels of the image with x + 2y = step, in the rows from `first` to `end` - 1.
 
-    In an integer with the pixels as lanes, the lowest lane is for row `base`.
+    An integer has a lane for each of these pixels. Its lowest lane is for the row `base`.
     """
 
     step: int

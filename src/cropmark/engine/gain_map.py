@@ -65,7 +65,7 @@ def followed(gains: Image, ops: tuple[AnyOp, ...], frame: Size, source: Size) ->
     """The gain map after the Ops that change the shape of the image, such as a crop.
 
     `gains` is upright. `frame` is the size of the decoded image before the Ops, and `source` the size of the upright
-    source. The new gain map is smaller than the new image by the same ratio as `gains` is smaller than the source.
+    source. The ratio between the sizes of gain map and image stays as it is in the source, but is at most 1.
     """
     ratio = min(1.0, max(gains.width / source.width, gains.height / source.height))
     large = _resized(gains, frame.width, frame.height)

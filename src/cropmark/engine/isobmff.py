@@ -56,7 +56,7 @@ def children(data: bytes, parent: Box) -> Iterator[Box]:
 
 
 def descendant(data: bytes, parent: Box | None, *kinds: bytes) -> Box | None:
-    """The box at the path `kinds` below the parent: the first child of each kind in turn; None if a box is missing."""
+    """The box at the path `kinds` below the parent, by the first box of each kind; None if a box is missing."""
     for kind in kinds:
         parent = child(data, parent, kind)
     return parent

@@ -161,7 +161,7 @@ def _without_metadata(jpeg: bytes) -> bytes:
 
 
 def _kept(segment: Segment, jpeg: bytes) -> bytes:
-    """The segment without metadata: unchanged, reduced to the fields that decide colors or density, or empty."""
+    """The bytes of the segment to copy: none of its metadata, but all that decides colors or density."""
     for kind, name, length in _NEEDED:
         if segment.kind == kind and jpeg.startswith(name, segment.content):
             content = jpeg[segment.content : segment.end][:length]

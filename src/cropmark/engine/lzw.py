@@ -36,7 +36,7 @@ def compressed(strips: Iterable[Indices], depth: int) -> bytes:
 
 
 def _codes(strips: Iterable[Indices]) -> Iterator[list[NDArray[Any]]]:
-    """Yields the LZW codes of each strip, as a list of groups.
+    """Yields the LZW codes of each strip, in groups.
 
     Every strip but the last ends with the clear code in place of the end code.
     """

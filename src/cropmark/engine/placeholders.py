@@ -114,7 +114,7 @@ def thumbhash(pixels: Sequence[Rgba], width: int) -> bytes:
 
 
 def _lpqa(pixels: Sequence[Rgba], opacity: float) -> Iterator[tuple[float, float, float, float]]:
-    """Yields lightness, yellow minus blue, red minus green, and alpha of each pixel.
+    """Yields the four channels of each pixel: lightness, yellow minus blue, red minus green, and alpha.
 
     Transparent pixels are drawn over the average color.
     """

@@ -142,7 +142,7 @@ def _encoder_problem(error: Exception) -> Problem:
 def _fallback(
     plan: Plan, sources: Sequence[Data | None], info: Info | None, timer: _StageTimer, problem: SourceUnusable
 ) -> Passthrough:
-    """The Passthrough that delivers the first source, which is unsupported or broken, unchanged.
+    """The Passthrough that delivers an unsupported or broken first source unchanged.
 
     Raises `problem` if the plan demands an error instead.
     """

@@ -61,7 +61,7 @@ def is_gray(pixels: Pixels) -> bool:
 
 
 def _attempts(pixels: Pixels, plain: bytes) -> Iterator[bytes]:
-    """Yields the frame as a lossless PNG, in one or two ways, and then as PNGs with fewer and fewer colors."""
+    """Yields the frame as lossless PNGs, the best first, and then as PNGs with fewer and fewer colors."""
     exact = _exact(pixels)
     if exact is None:
         yield plain

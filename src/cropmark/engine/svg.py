@@ -217,10 +217,10 @@ class _Scan:
             raise _unusable(f"it draws more than {MAX_ELEMENTS} elements")
 
     def _drawn(self, element: _Element, known: dict[str, int], chain: int) -> int:
-        """The number of elements that are drawn for an element, with the elements to which its references lead.
+        """The number of elements that are drawn for an element. The targets of its references count too.
 
-        `known` has the numbers for earlier targets of references, by their name. `chain` is the number of references
-        that led to this element.
+        `known` has this number for each earlier target, by its id. `chain` is the number of references that led to this
+        element.
         """
         if chain > _MAX_CHAIN:
             raise _unusable(f"more than {_MAX_CHAIN} use elements refer to each other")

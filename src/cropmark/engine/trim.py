@@ -1,4 +1,4 @@
-"""Finds the border around the content of a frame. A border has one color."""
+"""Finds the border around the content of a frame. The border has one color."""
 
 from __future__ import annotations
 

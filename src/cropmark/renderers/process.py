@@ -190,7 +190,7 @@ class WorkerProcess:
             asyncio.get_running_loop().remove_reader(self._socket)
 
     def _extend_cpu_limit(self, timeout_s: float) -> None:
-        """Set the worker's CPU limit to the CPU time that it has used already, plus `timeout_s`.
+        """Allow the worker `timeout_s` more CPU time than it has used already.
 
         Usually the front's timeout ends a slow worker earlier. The CPU limit works even if the front no longer exists.
         """

@@ -72,7 +72,7 @@ def conditional_calls(pid: int) -> Mapping[str, tuple[Conditions, ...]]:
 
 
 def confine(policy: Sandbox) -> tuple[str, ...]:
-    """Enter the sandbox; returns the protections that are missing, none if the policy is OFF.
+    """Enter the sandbox; returns the protections that this system lacks, or nothing if the policy is OFF.
 
     A process cannot leave the sandbox, and cannot load code in it. Entering takes about 5 ms.
     """

@@ -77,7 +77,7 @@ class ForkServer:
         self._one_at_a_time = asyncio.Lock()
 
     async def start(self, end: int, output: int) -> Child:
-        """Start a worker by a fork; see Starter.start()."""
+        """Start a worker by a fork, with copies of the two descriptors; see Starter.start()."""
         # A request that is cancelled must still receive its reply, or the next request would get it.
         request = asyncio.ensure_future(self._fork(os.dup(end), os.dup(output)))
         try:

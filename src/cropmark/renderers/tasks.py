@@ -24,7 +24,7 @@ UNLIMITED = 2**62
 
 
 class Sandbox(Enum):
-    """The policy for the sandbox of a worker, if the system lacks one of its layers."""
+    """The policy for workers if the system lacks a layer of the sandbox. OFF starts workers without a sandbox."""
 
     OFF = "off"
     TRY = "try"

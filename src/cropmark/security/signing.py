@@ -65,7 +65,7 @@ class SigningKey:
 class VerifiedQuery:
     """The query of a URL with a valid signature, without kid, exp and sig.
 
-    `expires_s` is the Unix time at which the URL expires.
+    The URL is accepted until the Unix time `expires_s`; NEVER if it does not expire.
     """
 
     query: bytes
