@@ -205,7 +205,10 @@ def _scored(
 
 
 def _parallel(bench: Bench, started: Sequence[Server], found: Found) -> None:
-    found.srcsets = parallel.srcsets(started, bench.album, rounds=bench.effort.rounds, log=bench.log)
+    with ExitStack() as stack:
+        before = bench.started(stack, peers.BEFORE, peers.BEFORE.name, bench.album.folder)
+        servers = [*started, before] if before else started
+        found.srcsets = parallel.srcsets(servers, bench.album, rounds=bench.effort.rounds, log=bench.log)
     found.levels = parallel.levels(started, bench.album, seconds=bench.effort.seconds, log=bench.log)
 
 

@@ -17,6 +17,8 @@ from bench.servers import Missing, Peer, Started
 
 HERE = ROOT / "benchmarks"
 PLACE = HERE / ".peers"
+EARLIER = "56156be"
+"""The commit that the goal for all sizes of an image refers to."""
 
 
 # ---------------------------------------------------------------------------------------------- cropmark
@@ -36,6 +38,25 @@ def _cropmark_path(wanted: Wanted) -> str:
     quality = "" if wanted.quality is None else f"&quality={wanted.quality}"
     spelling = "jpg" if wanted.format == "jpeg" else wanted.format
     return f"/fastly/{wanted.name}?width={wanted.width}&format={spelling}{quality}"
+
+
+def _earlier_installed() -> str:
+    """Extract and install the commit EARLIER, with the packages that it pins. Raises Missing in a shallow clone."""
+    place = PLACE / EARLIER
+    mark = place / ".venv" / ".ready-run"
+    if not mark.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        archive = place / "archive.tar"
+        _run(["git", "-C", str(ROOT), "archive", "--output", str(archive), EARLIER], ROOT)
+        _run(["tar", "--extract", "--file", str(archive)], place)
+        archive.unlink()
+        _run(["tools/setup", "run"], place)
+    return "before the work on cache misses"
+
+
+def _earlier(images: Path, port: int, place: Path) -> Started:
+    command = [str(PLACE / EARLIER / ".venv" / "bin" / "python"), "-m", "cropmark.cli", "serve", str(images)]
+    return Started([*command, "--port", str(port), "--cache", str(place / "cache"), "--data", str(place / "data")])
 
 
 # ---------------------------------------------------------------------------------------------- node
@@ -204,6 +225,7 @@ def _static_path(wanted: Wanted) -> str:
 
 # fmt: off
 CROPMARK = Peer("cropmark",           _cropmark_version,       _cropmark,                 _cropmark_path)
+BEFORE   = Peer(f"cropmark {EARLIER}", _earlier_installed,     _earlier,                  _cropmark_path)
 SHARP    = Peer("sharp",              _node_package("sharp"),  _sharp(),                  _sharp_path)
 CAREFUL  = Peer("sharp, careful",     _node_package("sharp"),  _sharp("careful"),         _sharp_path)
 IPX      = Peer("IPX",                _node_package("ipx"),    _ipx,                      _ipx_path)

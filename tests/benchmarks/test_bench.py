@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from bench import load, machine, report, results, targets
 from bench.cold import Case, Pace, cases, further_cases
 from bench.images import Album, Kind, Wanted
 from bench.parallel import LEVELS, Level, Srcset
-from bench.peers import CROPMARK, FILTER, IPX, RENDERING, SHARP, THUMBOR
+from bench.peers import BEFORE, CROPMARK, FILTER, IPX, RENDERING, SHARP, THUMBOR
 from bench.quality import Equal, Looks
 from bench.runs import Run
 from bench.servers import Peer
@@ -82,8 +83,8 @@ def _found(*, ours: float, renders: int) -> targets.Found:
 # fmt: off
 VERDICTS = [
     # row begins with                                     measured          met if ours renders 38 images per second
-    ("12 MP → 800 px JPEG, quality 80 against sharp",     "0.95×",          False),
-    ("12 MP → 800 px JPEG, quality 80 against thumbor",   "1.90×",          True),
+    ("12 MP → 800 px JPEG, quality 80 against sharp",     "0.95×, +0.0",    False),
+    ("12 MP → 800 px JPEG, quality 80 against thumbor",   "1.90×, +0.0",    True),
     ("1 MP → 300 px JPEG, processor time",                "52.6 ms",        False),
     ("12 MP → 512 px AVIF against sharp",                 "not measured",   None),
     ("WebP at equal quality",                             "0.95×, bytes +4%", False),
@@ -174,6 +175,30 @@ def test_the_command_knows_its_options() -> None:
 def test_every_goal_has_its_row() -> None:
     titles = {case.title for case in (*further_cases(80), *cases(Kind.MP12, 800, "jpeg", 80))}
     assert {title for title, _, _ in targets.GOALS} <= titles
+
+
+def test_a_goal_counts_time_and_score() -> None:
+    title = "12 MP → 512 px JPEG"
+
+    def measured(ours: Pace, theirs: Pace) -> targets.Target:
+        found = targets.Found(cold={title: {"cropmark": ours, "sharp": theirs}})
+        return next(row for row in targets.targets(found) if row.name.startswith(f"{title} against sharp"))
+
+    fast = Pace(50.0, 20.0, 5_000.0, 10, score=73.0)
+    slow = Pace(40.0, 22.0, 5_000.0, 10, score=73.9)
+    assert (measured(fast, slow).measured, measured(fast, slow).is_met) == ("1.10×, -0.9", True)
+    assert measured(slow, fast).is_met is False
+    assert measured(fast, replace(slow, score=74.1)).is_met is False
+    assert measured(fast, replace(slow, score=None)).is_met is True
+
+
+def test_all_sizes_of_an_image_are_compared_with_the_earlier_code() -> None:
+    def row(earlier_s: float) -> targets.Target:
+        found = targets.Found(srcsets={"cropmark": Srcset(1.6, 2.5, 0), BEFORE.name: Srcset(earlier_s, 3.0, 0)})
+        return next(row for row in targets.targets(found) if row.name.startswith("all sizes of an image"))
+
+    assert (row(2.5).measured, row(2.5).is_met) == ("0.64×", True)
+    assert (row(2.0).measured, row(2.0).is_met) == ("0.80×", False)
 
 
 def test_rows_in_parallel() -> None:
