@@ -131,15 +131,22 @@ def test_every_source_counts() -> None:
     assert CostModel().estimate(task, [MP12, MP12])[1] > CostModel().estimate(task, [MP12])[1] + 40
 
 
-def test_a_measurement_replaces_the_estimate() -> None:
+def test_measurements_correct_the_estimate() -> None:
     costs, task = CostModel(), to(Format.JPEG)
-    key = costs.estimate(task, [MP12])
-    costs.record(key, 300.0)
-    assert costs.estimate(task, [MP12])[1] == 300.0
-    costs.record(key, 100.0)
-    assert costs.estimate(task, [MP12])[1] == 200.0  # faster: half of the difference
-    costs.record(key, 600.0)
-    assert costs.estimate(task, [MP12])[1] == 300.0  # slower: a quarter, since load may be the cause
+    estimate = costs.estimate(task, [MP12])
+    costs.record(estimate, estimate.ms + 80)
+    assert costs.estimate(task, [MP12]).ms == estimate.ms + 20  # slower: a quarter, since load may be the cause
+    costs.record(estimate, estimate.ms - 20)
+    assert costs.estimate(task, [MP12]).ms == estimate.ms  # faster: half of the difference
+    costs.record(estimate, estimate.ms + 40)
+    assert costs.estimate(task, [MP12]).ms == estimate.ms + 10
+
+
+def test_a_burst_on_a_busy_machine_moves_the_estimate_by_a_quarter() -> None:
+    costs, task = CostModel(), to(Format.JPEG)
+    estimate = costs.estimate(task, [MP12])
+    costs.record(estimate, 10 * estimate.ms)
+    assert costs.estimate(task, [MP12]).ms == pytest.approx(3.25 * estimate.ms)
 
 
 # fmt: off
@@ -162,8 +169,8 @@ def test_a_measurement_does_not_apply_to(difference: str, task: Task, source: Co
 def test_measurements_are_bounded() -> None:
     costs = CostModel()
     for i in range(20_000):
-        costs.record(costs.estimate(Inspect(), [CostSource(str(i), 1, None)]), 7.0)
-    assert costs.estimate(Inspect(), [CostSource("19999", 1, None)])[1] == 7.0
+        costs.record(costs.estimate(Inspect(), [CostSource(str(i), 1, None)]), 1.0)
+    assert costs.estimate(Inspect(), [CostSource("19999", 1, None)]).ms == 1.5
     assert costs.estimate(Inspect(), [CostSource("0", 1, None)])[1] == 2.0
 
 

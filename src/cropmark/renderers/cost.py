@@ -113,9 +113,9 @@ class CostModel:
     def record(self, estimate: Estimate, took_ms: float) -> None:
         """Learn the time of a finished task, for later tasks with the same key.
 
-        A time above the learned one has less weight, because load on the machine may have caused it.
+        A time above the estimated one has less weight, because load on the machine may have caused it.
         """
-        before_ms = self._learned.get(estimate.key, took_ms)
+        before_ms = self._learned.get(estimate.key, estimate.ms)
         self._learned[estimate.key] = before_ms + (took_ms - before_ms) / (4 if took_ms > before_ms else 2)
 
     def record_oom(self, estimate: Estimate, granted_bytes: int) -> None:
