@@ -38,10 +38,11 @@ from cropmark.renderers.tasks import (
 from cropmark.renderers.transport import RawReply
 from cropmark.runtime.reads import FileBytes
 
-_LARGE_BYTES = 64 * 2**20
-"""After a task with at least this grant, freed memory is returned to the system.
+_LARGE_BYTES = 256 * 2**20
+"""After a task with this grant or more, freed memory is returned to the system before the next task.
 
-For smaller tasks this takes too long.
+After smaller tasks it is returned when the renderer is idle: returning it, and having it zeroed again for the next
+task, takes 12 ms for a PNG of 3 MP.
 """
 
 LibraryVersions = Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]
@@ -91,15 +92,25 @@ def _serve(end: socket.socket, handler: TaskHandler, on_idle: Callable[[], None]
     could free an image that the task still uses. Objects that exist at the start are excluded, so a collection takes
     0.1 ms.
     """
+    has_freed = False
+
+    def rest() -> None:
+        nonlocal has_freed
+        on_idle()
+        if has_freed:
+            trim_heap()
+            has_freed = False
+
     gc.collect()
     gc.freeze()
     gc.disable()
-    while (received := transport.receive(end, on_idle)) is not None:
+    while (received := transport.receive(end, rest)) is not None:
         reply, grant_bytes = _reply(handler, *received)
         transport.send_reply(end, reply)
         del reply
         gc.collect()
-        if grant_bytes >= _LARGE_BYTES:
+        has_freed = grant_bytes < _LARGE_BYTES
+        if not has_freed:
             trim_heap()
 
 
