@@ -47,7 +47,7 @@ class SourceSpec:
 class Kind(Enum):
     """The sources."""
 
-    MP24 = SourceSpec("24 MP", 6000, 3996)
+    MP24 = SourceSpec("24 MP", 6000, 4050)  # to 1280 px without a remainder: rounding would count as lost quality
     MP12 = SourceSpec("12 MP", 4000, 3000)
     MP1 = SourceSpec("1 MP", 1200, 840)
     P3 = SourceSpec("12 MP P3", 4000, 3000, profile="p3")

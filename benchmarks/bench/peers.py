@@ -219,6 +219,10 @@ def _sharp_path(wanted: Wanted) -> str:
     return f"/{wanted.width}/{wanted.format}/{wanted.quality or 0}/{wanted.name}"
 
 
+def _equal_path(wanted: Wanted) -> str | None:
+    return _sharp_path(wanted) if wanted.format in ("avif", "png") else None
+
+
 def _static_path(wanted: Wanted) -> str:
     return f"/{wanted.name}"
 
@@ -228,13 +232,14 @@ CROPMARK = Peer("cropmark",           _cropmark_version,       _cropmark,       
 BEFORE   = Peer(f"cropmark {EARLIER}", _earlier_installed,     _earlier,                  _cropmark_path)
 SHARP    = Peer("sharp",              _node_package("sharp"),  _sharp(),                  _sharp_path)
 CAREFUL  = Peer("sharp, careful",     _node_package("sharp"),  _sharp("careful"),         _sharp_path)
+EQUAL    = Peer("sharp, equal",       _node_package("sharp"),  _sharp("equal"),           _equal_path)
 IPX      = Peer("IPX",                _node_package("ipx"),    _ipx,                      _ipx_path)
 THUMBOR  = Peer("thumbor",            _thumbor_installed,      _thumbor,                  _thumbor_path)
 FILTER   = Peer("nginx image_filter", _nginx_filter_installed, _nginx(2, resizes=True),   _nginx_path)
 STATIC   = Peer("nginx, one worker",  _nginx_installed,        _nginx(1, resizes=False),  _static_path)
 STATIC_2 = Peer("nginx, two workers", _nginx_installed,        _nginx(2, resizes=False),  _static_path)
 # fmt: on
-RENDERING = (CROPMARK, SHARP, CAREFUL, IPX, THUMBOR, FILTER)
+RENDERING = (CROPMARK, SHARP, CAREFUL, EQUAL, IPX, THUMBOR, FILTER)
 ABSENT = (
     "imgproxy and imagor are not compared: they are Go programs without packages, and must be built from source "
     "against the headers of libvips. sharp and IPX come from npm, thumbor from PyPI, nginx from Debian."
