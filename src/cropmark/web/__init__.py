@@ -1,1 +1,1 @@
-"""The HTTP application."""
+"""Serves images, pages and APIs over HTTP."""

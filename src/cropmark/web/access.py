@@ -1,6 +1,6 @@
-"""A site's access policy: signatures and presets are checked before the dialect reads a query, widths after it.
+"""Applies a site's access rules: signature and preset before the dialect reads the query, allowed widths after it.
 
-raw path, raw query ─keys─▶ signed query ─presets─▶ query for the dialect ─▶ Order ─allowed widths─▶ Order
+path and query ─signature─▶ query without signature ─preset─▶ query for the dialect ─▶ Order ─allowed widths─▶ Order
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PRESET = "preset"
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """A site's rules for requests; the defaults allow every request."""
+    """The access rules of a site. The defaults allow every request."""
 
     keys: Keyring | None = None
     presets: Mapping[str, str] = field(default_factory=dict)
@@ -43,14 +43,17 @@ class AccessPolicy:
     """Largest number of pixels of a source, in all frames together; None: only the dialect's limit applies."""
 
     def reads_image_headers(self, *, from_trusted_proxy: bool) -> bool:
-        """True if the headers that change the image are read from a request; False if they are ignored."""
+        """True if the site reads request headers that change the image; False if it ignores them.
+
+        `from_trusted_proxy`: the request comes from a trusted proxy.
+        """
         is_open = self.keys is None and not (self.presets or self.presets_only or self.allowed_widths)
         return from_trusted_proxy or (self.image_headers_from_anyone and is_open)
 
     def authorize(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
-        """Checks the signature and the preset; returns the query for the dialect.
+        """Check the signature and the preset, and return the query for the dialect.
 
-        Raises Forbidden, SignatureExpired, and BadRequest for an unknown preset.
+        Raises Forbidden and SignatureExpired, and BadRequest for an unknown preset.
         """
         allowed = self.verify_signature(path, query, now_s)
         return (
@@ -60,14 +63,14 @@ class AccessPolicy:
         )
 
     def verify_signature(self, path: bytes, query: bytes, now_s: float) -> VerifiedQuery:
-        """Checks only the signature, as for the document about an image; returns the query without it.
+        """Check the signature only, and return the query without it. Raises Forbidden and SignatureExpired.
 
-        Raises Forbidden and SignatureExpired.
+        URLs below /_info are checked this way: they need no preset.
         """
         return VerifiedQuery(query) if self.keys is None else self.keys.check(path, query, now_s)
 
     def _resolve_preset(self, query: bytes) -> bytes:
-        """The query with the preset's query in place of `preset=NAME`. Raises BadRequest and Forbidden."""
+        """The query with `preset=NAME` replaced by the query of that preset. Raises BadRequest and Forbidden."""
         name, pairs = _split_preset(query)
         rest = tuple(pair for pair in pairs if not self._is_absent(*_split_pair(pair)))
         preset = None if name is None else self._preset(name)
@@ -77,9 +80,10 @@ class AccessPolicy:
         return query if preset is None else b"&".join(text for text in (preset, *rest) if text)
 
     def _allowed_query(self, preset: bytes | None, query: bytes, rest: tuple[bytes, ...]) -> bytes:
-        """The query of the preset that the URL names or spells out, without parameters that the dialect ignores.
+        """The preset's query, for a site that serves presets only.
 
-        Raises Forbidden for any other query.
+        A URL either names a preset or contains the exact query of a preset. Parameters that the dialect ignores are
+        removed. Raises Forbidden for any other query.
         """
         known = tuple(pair for pair in rest if self._is_parameter(_split_pair(pair)[0]))
         if preset is not None and not known:
@@ -98,14 +102,14 @@ class AccessPolicy:
         return self.presets[name].encode()
 
     def _is_absent(self, name: str, value: str) -> bool:
-        """True for a parameter with an empty value, such as `width=` in a template: it does not override the preset."""
+        """True for a parameter with an empty value, such as `width=`. It does not override the preset."""
         return grammar.is_blank(value) and self._is_parameter(name)
 
     def _is_parameter(self, name: str) -> bool:
         return self.parameters is None or name in self.parameters
 
     def constrain(self, order: Order) -> Order:
-        """The order within the site's limits, with a warning for each width that was rounded up."""
+        """The order with the site's allowed widths and limit of source pixels, and a warning for each changed width."""
         if order.plan is None:
             return order
         plan, warnings = self._limit_source_pixels(order.plan), order.warnings
@@ -122,9 +126,9 @@ class AccessPolicy:
         return replace(plan, limits=replace(plan.limits, source_pixels=self.max_source_pixels))
 
     def _at_allowed_width(self, step: AnyStep) -> AnyStep:
-        """The step with its size scaled to the next larger allowed width, or else to the largest allowed width.
+        """The resize step, scaled to the next larger allowed width, or to the largest if none is larger.
 
-        Unchanged if the step has no size in pixels.
+        A resize without a size in pixels, and any other step, is returned unchanged.
         """
         if not isinstance(step, Resize) or (requested := _requested_width(step)) is None:
             return step
@@ -138,7 +142,7 @@ class AccessPolicy:
 
 
 def _split_preset(query: bytes) -> tuple[str | None, tuple[bytes, ...]]:
-    """The name of the last preset in the query, None if it has none; and the other parameters, still encoded."""
+    """The name in the last `preset=NAME` of the query, or None, and the other parameters, still percent-encoded."""
     name: str | None = None
     rest: list[bytes] = []
     for pair in query.lstrip(b"?").split(b"&"):
@@ -164,7 +168,7 @@ def _width_warning(step: AnyStep) -> RequestWarning:
 
 
 def _requested_width(step: Resize) -> Fraction | None:
-    """The requested width in pixels, or the height if no width in pixels is requested; None if both are shares."""
+    """The requested width in pixels, times the dpr; the height if only that is in pixels; None if neither is."""
     sides = [side.count for side in (step.width, step.height) if isinstance(side, Pixels)]
     return sides[0] * step.dpr if sides else None
 

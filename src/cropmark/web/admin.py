@@ -1,4 +1,4 @@
-"""The pages: playground, health, metrics, explanations and purges, as a Starlette app."""
+"""The server's own URLs as a Starlette app: playground, health, metrics, explanations, sign-in and purges."""
 
 from __future__ import annotations
 
@@ -49,20 +49,23 @@ MAX_PURGE_BYTES = 64 * 1024
 
 
 def pages(context: AdminContext) -> Pages:
-    """All pages."""
+    """The app with all pages, for a server that has only one port."""
     return _starlette(context, [*_public_routes(), *_playground_routes(context), *_operator_routes(context)])
 
 
 def public_pages(context: AdminContext) -> Pages:
-    """The pages on the public port if operator paths have a port of their own; every other path is 404.
+    """The app for the public port of a server with a separate admin port: /healthz and static files only.
 
-    The playground is 404 too: it needs both the images of the public port and the explanations of the operators' port.
+    The playground is absent, because it needs the images of the public port and the explanations of the admin port.
     """
     return _starlette(context, _public_routes())
 
 
 def operator_pages(context: AdminContext, sender: BodySender) -> Pages:
-    """The pages on the port of operators: the Host header is checked, and large bodies are bounded, as App does."""
+    """The app for the admin port: all pages except the playground.
+
+    As on the public port, the Host header is checked and large response bodies are limited.
+    """
     pages = _starlette(context, [*_public_routes(), *_operator_routes(context)])
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -159,7 +162,7 @@ async def _readyz(context: AdminContext, request: Request) -> Response:
 
 async def _metrics(context: AdminContext, request: Request) -> Response:
     if not (context.development or has_metrics_token(context, request)):
-        await _authorized(context, request)
+        await _check_admin_token(context, request)
     text = context.metrics.exposition() if context.exposition is None else await context.exposition()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers=PAGE_HEADERS)
 
@@ -168,8 +171,8 @@ async def _metrics(context: AdminContext, request: Request) -> Response:
 
 
 async def _purge(context: AdminContext, request: Request) -> Response:
-    """Remove renditions from the caches by url, source, prefix or tag, or all of them; returns their number."""
-    await _authorized(context, request)
+    """Purge cache entries by url, source, prefix or tag, or all of them. The response has their number."""
+    await _check_admin_token(context, request)
     purge = read_purge(await _json_body(request))
     purges = context.purges or SitePurger(context.sites, context.pipeline)
     result = await purges.purge(purge)
@@ -177,8 +180,11 @@ async def _purge(context: AdminContext, request: Request) -> Response:
     return AsciiJson({"purged": result.purged, **waiting}, headers=PAGE_HEADERS)
 
 
-async def _authorized(context: AdminContext, request: Request) -> None:
-    """Checks the request's admin token. Raises NotFound if the server has none, Unauthorized if the token is wrong."""
+async def _check_admin_token(context: AdminContext, request: Request) -> None:
+    """Check the request's admin token.
+
+    Raises Unauthorized for a wrong token, and NotFound if the server has no admin token.
+    """
     if not has_admins(context):
         raise NotFound("page not found", fix="set CROPMARK_ADMIN_TOKEN to enable /admin")
     if not await has_token(context, request):

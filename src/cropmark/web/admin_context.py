@@ -1,4 +1,4 @@
-"""The dependencies of the pages, which all modules with pages share."""
+"""The dependencies that all pages share, and the types of their data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from cropmark.web.site import Site, Sites
 
 
 class AsciiJson(JSONResponse):
-    """JSON in ASCII: all other characters are escaped, because a path may have bytes that are not UTF-8."""
+    """A JSON response in ASCII.
+
+    Other characters are escaped, because a path may contain bytes that are not UTF-8.
+    """
 
     def render(self, content: object) -> bytes:
         return json.dumps(content).encode("ascii")
@@ -28,7 +31,7 @@ class AsciiJson(JSONResponse):
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """An image that the playground offers: its path below the site, and its name for people."""
+    """An image that the playground offers: its path below the site's prefix, and the name to display."""
 
     path: str
     name: str
@@ -38,7 +41,10 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageList:
-    """The first images of a site, the number of all its images, and the name of the place that has them."""
+    """The first images of a site, and the number of all its images.
+
+    `place` describes their location, such as `the folder photos` or `the library`.
+    """
 
     images: tuple[ListedImage, ...]
     total: int
@@ -49,12 +55,12 @@ class ImageLists(Protocol):
     """Lists the images of sites for the playground."""
 
     async def of(self, sites: Sequence[Site], limit: int) -> list[ImageList | None]:
-        """For each site a list of at most `limit` images; None for a site with a source that cannot be listed."""
+        """One list of at most `limit` images per site; None if the source of a site cannot be listed."""
         ...
 
 
 class Purges(Protocol):
-    """Carries out purges on this server, and on the servers that share purges with it."""
+    """Purges the caches of this server, and of all servers that share purges with it."""
 
     async def purge(self, purge: Purge) -> PurgeResult: ...
 

@@ -1,4 +1,4 @@
-"""The ASGI app: counts requests, serves memory hits, and drains before the server stops.
+"""The ASGI app: passes requests to hit.py, counts those in progress, and drains before the server stops.
 
 request ─hit.py: memo─▶ Order ─▶ pipeline.peek ─▶ cache hit: sent
                  │                     └─ cache miss ─▶ miss.py: pipeline.deliver ─▶ sent
@@ -20,7 +20,7 @@ from cropmark.web.tracing import traced
 
 
 class App:
-    """Serves images by their sites' dialects, endpoints, and pages for all other paths."""
+    """The ASGI app. Serves the images of all sites, the endpoints, and pages for all other paths."""
 
     def __init__(self, deps: AppDeps) -> None:
         responder = Responder(deps)
@@ -44,7 +44,10 @@ class App:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count a request to the operators' port as in progress; __call__ does the same faster."""
+        """Count a request to the admin port as in progress, so that drain() waits for it.
+
+        __call__ counts the requests to the public port without this context manager, which is faster.
+        """
         self._in_progress += 1
         try:
             yield
@@ -54,7 +57,7 @@ class App:
                 self._idle.set()
 
     async def drain(self, timeout_s: float) -> bool:
-        """Reject new work, and wait for the requests in progress; returns False if some still run after the timeout."""
+        """Reject new work and wait for the requests in progress. Returns False if some still run after `timeout_s`."""
         self.shutdown.stopping = True
         if not self._in_progress:
             return True

@@ -14,7 +14,10 @@ IDLE_S: Final = 15.0
 
 
 async def page_body(receive: Receive, limit_bytes: int, too_large: Problem) -> AsyncGenerator[bytes, None]:
-    """The pieces of a body that is sent to a page. Raises `too_large`, ClientDisconnected, BadRequest if it stalls."""
+    """The pieces of the body of a request for a page, as they arrive.
+
+    Raises `too_large` above `limit_bytes`, ClientDisconnected, and BadRequest after IDLE_S without a piece.
+    """
     try:
         async for piece in body_pieces(receive, limit_bytes, too_large):
             yield piece
@@ -23,7 +26,10 @@ async def page_body(receive: Receive, limit_bytes: int, too_large: Problem) -> A
 
 
 async def body_pieces(receive: Receive, limit_bytes: int, too_large: Problem) -> AsyncGenerator[bytes, None]:
-    """The pieces of the body, as they arrive. Raises `too_large` past the limit, ClientDisconnected, TimeoutError."""
+    """The pieces of a request's body, as they arrive.
+
+    Raises `too_large` above `limit_bytes`, ClientDisconnected, and TimeoutError after IDLE_S without a piece.
+    """
     length, more = 0, True
     while more:
         async with asyncio.timeout(IDLE_S):

@@ -1,10 +1,10 @@
-"""The client's IP address, by which requests are counted for fair shares and quotas.
+"""Determines the client's IP address, by which quotas and fair shares count requests.
 
-The client's address is that of the connection, unless the connection comes from a trusted proxy. Then X-Forwarded-For
-is read from the right, where each proxy appended the address that it received the request from: the first address that
-is not a trusted proxy is the client's. Addresses to the left of it were written by the client and are ignored. Without
-trusted proxies the header is ignored. A server that listens on a Unix domain socket trusts all of its connections,
-since the permissions of the socket admit the proxy only.
+A connection that does not come from a trusted proxy has the client's own address, and X-Forwarded-For is ignored.
+If it comes from a trusted proxy, X-Forwarded-For is read from right to left, because each proxy appends the address
+that it received the request from. The first address that is not a trusted proxy is the client's. The addresses further
+left are ignored, because the client can write them. A server that listens on a Unix domain socket trusts all of its
+connections, because the permissions of the socket admit only the proxy.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _CLIENT_NETWORK_BITS: Final = 64
 
 
 class ClientIp:
-    """Resolves the client of a request that may come through trusted proxies."""
+    """Determines the client of a request, directly or through trusted proxies."""
 
     def __init__(self, trusted: Iterable[str] = (), *, trusts_socket: bool = False) -> None:
-        """`trusted` are addresses and networks: `10.0.0.7`, `10.1.0.0/16`, `::1`. Raises ValueError.
+        """`trusted`: addresses and networks of proxies, such as `10.0.0.7`, `10.1.0.0/16`, `::1`. Raises ValueError.
 
-        With `trusts_socket`, connections without an address, over a Unix domain socket, are those of a trusted proxy.
+        `trusts_socket`: connections over a Unix domain socket, which have no address, come from a trusted proxy.
         """
         self._trusts_socket = trusts_socket
         self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in trusted)
@@ -39,12 +39,12 @@ class ClientIp:
         return bool(self._trusted) or self._trusts_socket
 
     def resolve(self, scope: Any) -> str:
-        """The client's IPv4 address or IPv6 network as text."""
+        """The client's IPv4 address, or the /64 network of its IPv6 address; `unknown` if it has no address."""
         client = self._client(scope)
         return UNKNOWN if client is None else _client_key(client)
 
     def address(self, scope: Any) -> str:
-        """The client's whole address as text, for logs."""
+        """The client's full address, for logs; `unknown` if it has none."""
         client = self._client(scope)
         return UNKNOWN if client is None else str(client)
 
@@ -62,7 +62,10 @@ class ClientIp:
         return peer
 
     def of_peer(self, peer: str) -> str | None:
-        """The client of a connection from the address `peer`; None for this machine and for trusted proxies."""
+        """The client of a connection from the address `peer`, in the form that resolve() returns.
+
+        None for loopback addresses, trusted proxies, and texts that are not an address.
+        """
         address = _address(peer)
         return None if address is None or address.is_loopback or self._is_trusted(address) else _client_key(address)
 
@@ -72,7 +75,7 @@ class ClientIp:
         return self._is_proxy(peer)
 
     def is_https(self, scope: Any) -> bool:
-        """True if the client's connection is encrypted, as X-Forwarded-Proto of a trusted proxy says."""
+        """True if a trusted proxy reports in X-Forwarded-Proto that the client uses HTTPS."""
         schemes = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
         return schemes == [b"https"] and self.is_trusted_proxy(scope)
 
@@ -84,13 +87,16 @@ class ClientIp:
 
 
 def _forwarded_hops(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """The addresses in X-Forwarded-For, beginning with the one that the last proxy appended."""
+    """The addresses in X-Forwarded-For from right to left, at most MAX_HOPS of them."""
     text = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
     return [hop.strip() for hop in text.split(",")[: -MAX_HOPS - 1 : -1]] if text else []
 
 
 def _address(text: str) -> Address | None:
-    """An address as a proxy writes it, with or without a port. An IPv4-mapped IPv6 address becomes IPv4."""
+    """The IP address in a text such as `10.0.0.7`, `10.0.0.7:443` or `[::1]:443`; None if the text has none.
+
+    An IPv4-mapped IPv6 address becomes IPv4.
+    """
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -110,4 +116,4 @@ def _client_key(address: Address) -> str:
 
 
 THIS_MACHINE: Final = frozenset(_client_key(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1"))
-"""The clients to which requests from this machine's loopback addresses belong, unless these are trusted proxies."""
+"""The results of resolve() for connections from a loopback address that is not a trusted proxy."""

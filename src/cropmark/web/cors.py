@@ -1,4 +1,4 @@
-"""CORS headers by a list of allowed origins, and Cross-Origin-Resource-Policy.
+"""Adds CORS headers for a site's allowed origins, and Cross-Origin-Resource-Policy.
 
 Sources: https://fetch.spec.whatwg.org/#http-cors-protocol, https://fetch.spec.whatwg.org/#cross-origin-resource-policy-header
 """
@@ -17,7 +17,7 @@ _POLICY: Final = b"cross-origin-resource-policy"
 
 @dataclass(frozen=True, slots=True)
 class CorsPolicy:
-    """The other origins that may read a site's responses or embed its images."""
+    """The origins of web pages that may read a site's responses or embed its images."""
 
     origins: tuple[str, ...] | None = None
     """Allowed origins; `*` allows every origin. None: the dialect's own CORS header is sent, if it has one."""
@@ -30,9 +30,9 @@ class CorsPolicy:
         return bool(self.origins) and "*" not in (self.origins or ())
 
     def apply(self, headers: RawHeaders, origin: str) -> RawHeaders:
-        """The headers of a response with this policy's CORS headers, which replace the dialect's.
+        """The response headers with this policy's headers added. `origin` is the request's Origin.
 
-        `origin` is the request's Origin.
+        A policy with a list of origins replaces the CORS header of the dialect.
         """
         result = headers
         if self.origins is not None:

@@ -19,10 +19,10 @@ Pages = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Endpoint(Protocol):
-    """Serves paths that do not name an image, such as PixLab's endpoints."""
+    """Serves URLs that do not name an image, such as those of PixLab's API."""
 
     def matches(self, host: str, path: str) -> bool:
-        """True if this endpoint serves the URL. `host` is as host_name() returns it, `path` is percent-encoded."""
+        """True if this endpoint serves the URL. `host` has the form of host_name(); `path` is percent-encoded."""
         ...
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
@@ -30,7 +30,7 @@ class Endpoint(Protocol):
 
 @dataclass(slots=True)
 class Shutdown:
-    """The state of a server that will stop."""
+    """The progress of a server's shutdown: first `leaving`, then `stopping`."""
 
     stopping: bool = False
     """True while new work is rejected."""

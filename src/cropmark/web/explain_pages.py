@@ -1,4 +1,4 @@
-"""/_explain and /_explain.png: a URL explained as a page or as JSON, and its analysis as a drawing."""
+"""Serves /_explain, an explanation of an image URL, and /_explain.png, a drawing of the faces and saliency found."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class ExplainedRequest:
 
 
 async def explanation_page(context: AdminContext, request: Request) -> Response:
-    """/_explain?url=/fastly/a.jpg?width=100: a page for a browser, JSON for other clients.
+    """Respond to /_explain?url=/fastly/a.jpg?width=100 with a page for browsers, and with JSON for other clients.
 
-    The response is also JSON if the query begins with `format=json&`.
+    A query that begins with `format=json&` always gets JSON.
     """
     refused = await rejection(context, request)
     if refused is not None:
@@ -70,7 +70,7 @@ async def explanation_page(context: AdminContext, request: Request) -> Response:
 
 
 async def explanation_json(context: AdminContext, asked: ExplainedRequest, told: Explanation) -> dict[str, Any]:
-    """The explanation as a JSON object, with the request in other dialects."""
+    """The explanation as a JSON object, with the translations of the request to other dialects."""
     fields = told.to_json()
     if told.order is not None:
         fields["translations"] = [one.to_json() for one in await _translated(context, asked, told)]
@@ -78,9 +78,9 @@ async def explanation_json(context: AdminContext, asked: ExplainedRequest, told:
 
 
 async def analysis_drawing(context: AdminContext, request: Request) -> Response:
-    """The source with its faces and its saliency drawn on it: /_explain.png?url=/fastly/a.jpg?crop=1:1,smart.
+    """Respond to /_explain.png?url=/fastly/a.jpg?crop=1:1,smart with a PNG of the source, its faces and its saliency.
 
-    If the query begins with `step=2&`, it is a small picture of the frame after the second step, as WebP.
+    A query that begins with `step=2&` gets a small WebP of the frame after the second step instead.
     """
     refused = await rejection(context, request)
     if refused is not None:
@@ -118,7 +118,7 @@ async def _translated(context: AdminContext, asked: ExplainedRequest, told: Expl
 
 
 async def _delivered(context: AdminContext, asked: ExplainedRequest, told: Explanation) -> Delivered | None:
-    """The result of the explained request without its body, for its length and its times; None if the request fails."""
+    """The result of the explained request, without its body; None if the request fails."""
     if told.order is None or told.problem is not None:
         return None
     context_of_request = RequestContext(tags=(url_tag(asked.target.decode("latin-1")),), streams=True)
@@ -133,9 +133,9 @@ async def _delivered(context: AdminContext, asked: ExplainedRequest, told: Expla
 def explained_url(
     context: AdminContext, request: Request, query: bytes, *, endpoints: bool = False
 ) -> ExplainedRequest:
-    """The site and the request of the URL after `url=`. The URL may be percent-encoded, and so may its slashes.
+    """The URL after `url=` in a query, its site, and the request that it makes there.
 
-    With `endpoints`, it may also be the URL of an endpoint.
+    The URL may be percent-encoded as a whole. With `endpoints`, the URL of an endpoint is accepted too.
     """
     name, _, given = query.partition(b"=")
     whole = b"?" not in given and b"%3f" in given.lower()
@@ -164,12 +164,15 @@ def explained_url(
 
 
 def _link(parts: SplitResult) -> str:
-    """Path and query of the URL. A path that begins with two slashes would be another host, so it gets `/.` first."""
+    """The URL's path and query, as a link on this server.
+
+    `/.` is put before a path that begins with two slashes, because a browser would read a host name there.
+    """
     return urlunsplit(("", "", "/." * parts.path.startswith("//") + parts.path, parts.query, ""))
 
 
 def split_url(url: str) -> SplitResult:
-    """The parts of a URL. Raises BadRequest."""
+    """The parts of a URL. Raises BadRequest for an invalid URL."""
     try:
         return urlsplit(url)
     except ValueError as error:
@@ -179,7 +182,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def site_request(site: Site, rest: str, query: bytes, request: Request) -> ImageRequest:
-    """The request that the site's dialect reads, with the headers of the client that requests the explanation."""
+    """A GET request for the site's dialect, with the path and query given, and the headers of `request`."""
     others = tuple((k, v) for k, v in request.headers.items() if k in site.dialect.request_headers)
     accept = canonical_accept(request.headers.get("accept", "")[:4096])
     described = image_request(site, rest, query, RequestHeaders("", accept, "", "", others), request.scope)

@@ -1,6 +1,6 @@
-"""Sends a site's fallback image if the requested one is missing or broken.
+"""Replaces a missing or broken image with the fallback image of its site.
 
-It is rendered by the query of the request, may be cached for a short time only, and is marked by a response header.
+The fallback image is rendered with the query of the request. Its max-age is short, and a response header marks it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ MAX_AGE_S: Final = 60
 
 
 def fallback_request(cached: CachedOrder, problem: Problem) -> CachedOrder | None:
-    """The request with the site's fallback image in place of the requested one.
+    """The request with the site's fallback image in place of the requested image.
 
-    None if the site has no fallback, if facts about the image were requested, or if the problem is not one of a source.
+    None if the site has no fallback image, if the request is for facts about an image, or if `problem` does not
+    concern a source.
     """
     order, fallback = cached.order, cached.site.fallback
     if fallback is None or order.facts is not None or not isinstance(problem, SourceProblem):

@@ -1,8 +1,8 @@
-"""The path of a cache hit: no framework, database or thread; nothing is awaited before the response is sent.
+"""Serves cache hits without a framework, a database or a thread. Nothing is awaited before the response is sent.
 
-Rules: a hit in memory, or on disk if the file is small and in the page cache, parses the headers, looks up the memo and
-peeks into the caches. Everything else (the first request of a URL, a miss, an original, a range) is left to miss.py.
-`python benchmarks/hit_path.py` measures this path.
+Rules: a hit only parses the headers, finds its order in the memo, and peeks into the caches. It is a rendition in
+memory, or a small file on disk that is in the page cache. All else is left to miss.py: the first request of a URL, a
+cache miss, an original, a range. `python benchmarks/hit_path.py` measures this path.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TIMING_OF_HIT = {tier: f"cache;desc=hit-{tier}".encode() for tier in ("memory", 
 
 
 class HitPath:
-    """Serves cache hits of requests that it has seen before; passes all other requests on to the MissPath."""
+    """Serves a cache hit if the same request was made before. Passes all other requests to MissPath."""
 
     def __init__(self, deps: AppDeps, responder: Responder, miss: MissPath) -> None:
         self._pipeline = deps.pipeline
@@ -107,7 +107,7 @@ class HitPath:
             self._responder.log(scope, cached.site.name, 200, f"hit-{tier}", record.length, rid)
 
     def _headers(self, cached: CachedOrder, record: Record, tier: str, rid: str) -> RawHeaders:
-        """The headers of a hit; those that depend only on the rendition are made once for each URL."""
+        """The response headers of a hit. Those that depend only on the rendition are built once and reused."""
         if cached.headers is None or cached.etag != record.etag:
             cached.headers = cached.image_headers(record, cached=True)
             cached.etag = record.etag
@@ -128,7 +128,7 @@ class HitPath:
         *,
         trusted: bool,
     ) -> None:
-        """Read the order of a request, remember it under `memo_key`, and deliver its image."""
+        """Parse a request, store its order in the memo under `memo_key`, and deliver its image."""
         cached = await self._miss.first_request(scope, receive, send, headers, trusted=trusted)
         if cached is not None:
             self._memo[memo_key] = cached

@@ -19,7 +19,10 @@ RequestId = Callable[[Scope], str]
 
 
 def request_ids(client_ip: ClientIp) -> RequestId:
-    """A function that returns a request's id: a well-formed X-Request-Id of a trusted proxy, else a new id."""
+    """A function that returns the id of a request.
+
+    The id is the X-Request-Id of a trusted proxy if that is well-formed, else a new one.
+    """
     if not client_ip.trusts_proxies:
         return _new_id
 
@@ -37,7 +40,7 @@ def _new_id(_: Scope) -> str:
 
 
 def request_fields(scope: Scope, client_ip: ClientIp) -> dict[str, str]:
-    """The client's address, the host and the user agent, and the id of the trace if there is one."""
+    """The log fields of a request: client address, host, user agent, and the trace id if there is one."""
     headers = dict(scope["headers"])
     trace = tracing.trace_id()
     return {
@@ -49,5 +52,5 @@ def request_fields(scope: Scope, client_ip: ClientIp) -> dict[str, str]:
 
 
 def _clean(value: bytes) -> str:
-    """The value with a question mark for each control character and each byte that is not ASCII."""
+    """A header value for the log: at most MAX_FIELD characters, with `?` for each control or non-ASCII byte."""
     return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in value[:MAX_FIELD])

@@ -1,8 +1,9 @@
-"""The path of a cache miss, and of the first request of each URL.
+"""Serves cache misses, and the first request of each URL.
 
-Order of events: operator paths, endpoints, sites, other pages. At a site: method, signature and presets
-(AccessPolicy), the dialect's order, allowed widths. Then the pipeline delivers the image, unless the client
-disconnects first.
+1. The URL is matched with operator paths, then endpoints, then sites. If none matches, a page responds.
+2. At a site, the method, the signature and the preset are checked (AccessPolicy).
+3. The dialect reads the order, and the site's allowed widths are applied.
+4. The pipeline delivers the image. The request is canceled if the client disconnects first.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ log = structlog.get_logger("cropmark.access")
 
 @dataclass(frozen=True, slots=True)
 class _Routed:
-    """A request, the site that serves it, and the path below the site's prefix."""
+    """A request with the site that serves it, and its path below the site's prefix."""
 
     site: Site
     rest: str
@@ -59,7 +60,7 @@ class _Routed:
 
     @property
     def ignored_headers(self) -> tuple[str, ...]:
-        """Names of those headers of the request that would change the image, but that this site ignores."""
+        """Names of the request's headers that could change the image, but are ignored by this site."""
         if self.site.access.reads_image_headers(from_trusted_proxy=self.trusted):
             return ()
         return tuple(name for name, _ in self.headers.others if name in self.site.dialect.image_request_headers)
@@ -69,7 +70,7 @@ class _Routed:
         return dict(self.headers.others).get(ORIGIN, "")
 
     def image_request(self, query: bytes | None = None) -> ImageRequest:
-        """The request as the dialect receives it. A `query` replaces the query of the URL; None replaces nothing."""
+        """The request for the dialect, without ignored headers. `query` replaces the query of the URL, if given."""
         query = self.scope["query_string"] if query is None else query
         headers, ignored = self.headers, self.ignored_headers
         if ignored:
@@ -78,7 +79,7 @@ class _Routed:
 
 
 class MissPath:
-    """Reads the first request of a URL, and delivers what hit.py does not: misses, originals, large bodies, ranges."""
+    """Parses the first request of each URL. Delivers cache misses, originals, large bodies and ranges."""
 
     def __init__(self, deps: AppDeps, responder: Responder) -> None:
         self._sites = deps.sites
@@ -97,7 +98,10 @@ class MissPath:
     async def first_request(
         self, scope: Scope, receive: Receive, send: Send, headers: RequestHeaders, *, trusted: bool = False
     ) -> CachedOrder | None:
-        """The order of a request for an image; None if the request got another response, such as a page or an error."""
+        """Parse a request, and return the order for its image.
+
+        None if a response was sent already: a page, the response of an endpoint, or an error.
+        """
         try:
             check_host(headers.host)
         except Problem as problem:
@@ -124,7 +128,7 @@ class MissPath:
         return await self._read_order(_Routed(*found, scope, headers, trusted, is_info), send)
 
     async def _read_order(self, routed: _Routed, send: Send) -> CachedOrder | None:
-        """The order that the site's dialect reads; None if the request got another response, such as an error."""
+        """The order that the site's dialect reads; None if a response was sent already, such as an error."""
         site, scope, origin = routed.site, routed.scope, routed.origin
         request = routed.image_request()
         try:
@@ -162,7 +166,7 @@ class MissPath:
     async def deliver(
         self, cached: CachedOrder, headers: RequestHeaders, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Get the image from the pipeline and send it. Stops if the client disconnects first."""
+        """Get the image from the pipeline and send it. If the client disconnects first, nothing is sent."""
         if self._shutdown.stopping:
             await self._responder.send_error_of(cached, _stopping_problem(), scope, send)
             return
@@ -190,7 +194,10 @@ class MissPath:
         receive: Receive,
         send: Send,
     ) -> bool:
-        """Send the site's fallback image. Returns False if the site has none for this problem, or if it fails too."""
+        """Send the site's fallback image.
+
+        Returns False if the site has none for this problem, or if it cannot be rendered.
+        """
         replacement = fallback_request(cached, problem)
         if replacement is None:
             return False
@@ -229,7 +236,7 @@ class MissPath:
         return delivered if shared is delivered.body else replace(delivered, body=shared)
 
     async def _count_miss(self, rate: MissRate) -> None:
-        """Count a cache miss. Raises TooManyRequests."""
+        """Count a cache miss. Raises TooManyRequests above the limit `rate`."""
         quota = await self._limiter.hit(rate.key, rate.per_s, 1)
         if quota.exceeded:
             raise TooManyRequests(
@@ -248,7 +255,7 @@ class MissPath:
         *,
         logged: bool = True,
     ) -> None:
-        """Send a result of the pipeline, and close its source."""
+        """Send a result of the pipeline as the response, and close its file."""
         try:
             await self._send(cached, headers, delivered, scope, send, logged=logged)
         except ClientDisconnected:
@@ -294,9 +301,10 @@ class MissPath:
     async def _send_body(
         self, delivered: Delivered, headers: RawHeaders, scope: Scope, send: Send, fallback: Fallback | None
     ) -> tuple[int, int]:
-        """Send an image or an original, or the requested range of a video or an original.
+        """Send the response: a complete body, or the requested range of a video or an original.
 
-        Returns the status and the length. A fallback is sent complete: the requested range is one of another file.
+        Returns the status and the length of the body. A fallback image is always sent complete, because the client
+        requested a range of another file.
         """
         record, status = delivered.record, 200 if fallback is None else fallback.status
         if scope["method"] == "HEAD":
@@ -323,9 +331,9 @@ def _with_ignored_headers(order: Order, names: tuple[str, ...]) -> Order:
 
 
 def _quota_ref(order: Order) -> SourceRef:
-    """The source under which the quota of variants counts a request.
+    """The reference of the source for which the variant quota counts a request.
 
-    It has no query: an image that is requested from its origin with several queries counts as one source.
+    The reference has no query, so that all queries to the origin for one path count as one source.
     """
     ref = order.sources[0].ref
     return replace(ref, query="") if isinstance(ref, SitePath) else ref

@@ -1,4 +1,4 @@
-"""/_playground: its page, and the data from which its script builds the controls."""
+"""Serves /_playground: the page, and the data from which its script builds the controls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_IMAGES: Final = 60
 
 
 async def start_page(context: AdminContext, request: Request) -> Response:
-    """The playground at `/`, in development."""
+    """Respond to `/` with the playground. Raises NotFound in production."""
     if not context.development:
         raise NotFound("page not found", fix="request an image, or read the documentation")
     return await playground_page(context, request)
@@ -46,7 +46,7 @@ async def playground_data(context: AdminContext, request: Request) -> Response:
 
 
 def _open_sites(sites: Sites, host: str) -> Iterator[Site]:
-    """The sites that answer on this host and require neither signatures nor presets."""
+    """The sites that serve this host and require neither signatures nor presets."""
     first: dict[tuple[str, object], Site] = {}
     for site in sites:  # in order of precedence: another one at the same URLs is never reached
         if (not site.hosts or host in site.hosts) and host not in site.mount.excluded_hosts:

@@ -1,6 +1,7 @@
-"""Requests of the playground with the image in the body: rendered, explained, analyzed, and deleted at their end.
+"""Serves the playground's requests with an image in the body. The image is deleted at the end of the request.
 
-Their query is `url=` and a URL of this server: the URL of an image, which the body replaces, or of an endpoint.
+The query of such a request is `url=` and a URL of this server. The image in the body replaces the image at that URL; if
+it is the URL of an endpoint, the image is the endpoint's input.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MAX_UPLOAD_BYTES: Final = 50 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A request with the image in its body. The Order in `told` names the upload, which `source` opens."""
+    """A playground request with its upload. The Order in `told` refers to the upload, and `source` opens it."""
 
     asked: ExplainedRequest
     told: Explanation
@@ -43,7 +44,10 @@ class _Sent:
 
     @property
     def order(self) -> Order:
-        """The Order. Raises the Problem of the explained request, BadRequest if it has a response of its own."""
+        """The Order of the request.
+
+        Raises the Problem of the request, and BadRequest if its response is not an image, such as a redirect.
+        """
         if self.told.problem is not None:
             raise self.told.problem
         if self.told.order is None:
@@ -52,7 +56,7 @@ class _Sent:
 
 
 async def uploaded_rendition(context: AdminContext, request: Request) -> Response:
-    """The rendition: POST /_playground/render?url=/fastly/photo.jpg?width=100."""
+    """Respond to POST /_playground/render?url=/fastly/photo.jpg?width=100 with the rendition."""
     refused = await _refused(context, request)
     if refused is not None:
         return refused
@@ -61,7 +65,7 @@ async def uploaded_rendition(context: AdminContext, request: Request) -> Respons
 
 
 async def uploaded_explanation(context: AdminContext, request: Request) -> Response:
-    """The explanation as JSON: POST /_playground/explain?url=…"""
+    """Respond to POST /_playground/explain?url=… with the explanation as JSON."""
     refused = await _refused(context, request)
     if refused is not None:
         return refused
@@ -71,7 +75,7 @@ async def uploaded_explanation(context: AdminContext, request: Request) -> Respo
 
 
 async def uploaded_analysis(context: AdminContext, request: Request) -> Response:
-    """The image with its faces, its saliency and the crop as a PNG: POST /_playground/analysis?url=…"""
+    """Respond to POST /_playground/analysis?url=… with a PNG of the image, its faces, its saliency and the crop."""
     refused = await _refused(context, request)
     if refused is not None:
         return refused
@@ -81,7 +85,7 @@ async def uploaded_analysis(context: AdminContext, request: Request) -> Response
 
 
 async def uploaded_info(context: AdminContext, request: Request) -> Response:
-    """The facts about the image as /_info returns them: POST /_playground/info?url=…"""
+    """Respond to POST /_playground/info?url=… with the facts about the image, as /_info does."""
     refused = await _refused(context, request)
     if refused is not None:
         return refused
@@ -90,7 +94,10 @@ async def uploaded_info(context: AdminContext, request: Request) -> Response:
 
 
 async def _refused(context: AdminContext, request: Request) -> Response | None:
-    """The response to a client that may not use the page. Raises Forbidden for a request of another site's page."""
+    """The response that rejects the request; None if the client may use the playground.
+
+    Raises like rejection(), and Forbidden if the page of another website made the request.
+    """
     refused = await rejection(context, request)
     if refused is None:
         check_same_origin(request)
@@ -99,7 +106,7 @@ async def _refused(context: AdminContext, request: Request) -> Response | None:
 
 @asynccontextmanager
 async def _sent(context: AdminContext, request: Request) -> AsyncIterator[_Sent]:
-    """The request with its image, which is deleted at the end."""
+    """Store the image in the body, and yield the request. The image is deleted at the end of the block."""
     if context.uploads is None:
         raise NotFound("this server accepts no uploads of the playground", fix="choose an image of the folder")
     asked = explained_url(context, request, request.scope["query_string"], endpoints=True)
@@ -135,7 +142,7 @@ async def _delivered(context: AdminContext, source: Source, order: Order) -> Res
 
 
 class _WithUpload:
-    """Opens an uploaded image from `uploads`, and every other image from the site's source, `others`."""
+    """A source that opens uploads from `uploads`, and all other images from `others`, the source of the site."""
 
     def __init__(self, uploads: Source, others: Source) -> None:
         self._uploads, self._others = uploads, others
@@ -153,7 +160,7 @@ class _WithUpload:
         """Do nothing: the upload ends with its request."""
 
     async def close(self) -> None:
-        """Do nothing: the sources belong to others."""
+        """Do nothing: the sources are closed by their owners."""
 
     def _of(self, ref: SourceRef) -> Source:
         return self._uploads if isinstance(ref, UploadRef) else self._others

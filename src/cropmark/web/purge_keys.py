@@ -1,4 +1,7 @@
-"""Keys by which a CDN purges responses: the site, each source and the folders above it, and the origins' own keys."""
+"""Keys in a response's header, by which a CDN can purge the response.
+
+A response has a key for its site, for each source, and for each folder above a source, and the keys that an origin sent.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _SOURCE_TAG: Final = "source:"
 
 @dataclass(frozen=True, slots=True)
 class CdnPurge:
-    """A purge for a CDN: of keys, of one URL, or of everything."""
+    """A purge to request from a CDN: of keys, of one URL, or of everything."""
 
     keys: tuple[str, ...] = ()
     path: str = ""
@@ -30,7 +33,7 @@ class CdnPurge:
 
 
 def key_header(name: str, site: str, record: Record) -> tuple[bytes, bytes]:
-    """The header with the keys of a response; `name` is one of SEPARATORS."""
+    """The response header with the keys of an image. `name` is one of SEPARATORS."""
     sources = (key for version in record.versions for key in _source_keys(version.identity))
     origins = (key for version in record.versions for key in version.keys.split())
     keys = dict.fromkeys((_key(site), *sources, *origins))
@@ -38,9 +41,9 @@ def key_header(name: str, site: str, record: Record) -> tuple[bytes, bytes]:
 
 
 def cdn_purge(purge: Purge, targets: Iterable[PurgeTarget]) -> CdnPurge:
-    """The purge for a CDN that covers all responses made from the cache entries that `purge` covers.
+    """The purge to request from a CDN for a purge of our own caches.
 
-    `targets` are these cache entries.
+    `targets` are the cache entries that `purge` covers. The CDN's purge covers all responses made from them.
     """
     match purge.kind:
         case PurgeKind.ALL:
@@ -63,14 +66,14 @@ def _source_keys(identity: str) -> list[str]:
 
 
 def _file(identity: str) -> str:
-    """The part of a source's identity, or of a tag with it, before a query, a fragment or a line end."""
+    """The part of a source's identity before the first `?`, `#` or line end."""
     return re.split(r"[?#\n]", identity, maxsplit=1)[0]
 
 
 def _folders(name: str) -> list[str]:
-    """The prefixes of an identity, shortest first: its kind with the colon, then each prefix that ends with a slash.
+    """The prefixes of an identity that end with its first colon or with a slash, shortest first.
 
-    At most sixteen are returned.
+    They are the folders above the source. At most 16 are returned.
     """
     ends = [name.index(":") + 1] if ":" in name else [0]
     ends += [match.end() for match in re.finditer("/", name)]

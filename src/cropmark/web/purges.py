@@ -1,4 +1,4 @@
-"""Purges the cache entries of this server: those of a URL, a path or a tag, or all of them."""
+"""Purges cache entries of this server by URL, source path, path prefix or tag, or all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIX = (
 
 
 class SitePurger:
-    """Purges the entries of the sites of this server."""
+    """Purges the cache entries of this server's sites."""
 
     def __init__(self, sites: Sites, pipeline: Pipeline, purge_originals: PurgeOriginals = lambda _: None) -> None:
         self._sites = sites
@@ -32,16 +32,16 @@ class SitePurger:
         self._purge_originals = purge_originals
 
     async def purge(self, purge: Purge) -> PurgeResult:
-        """Purge the entries of this server only."""
+        """Purge the cache entries of this server. Other servers do not get the purge."""
         return PurgeResult(await self.apply(purge))
 
     async def apply(self, purge: Purge, at: Position | None = None, *, own_only: bool = False) -> int:
-        """Purge the entries of this server that a purge covers; returns their number.
+        """Purge the cache entries of this server that `purge` covers, and return their number.
 
-        `at` is the position of this purge in the stream of all servers' purges. With `own_only`, the entries that the
-        servers share are left to the server that sent the purge.
+        `at` is the position of the purge in the stream of all servers' purges. With `own_only`, the shared cache is not
+        purged, because the server that sent the purge does it.
 
-        Raises the first Problem after everything else has been purged.
+        If some entries fail, all others are purged first; then the first Problem is raised.
         """
         if purge.kind is PurgeKind.TAG:
             self._purge_originals(purge.value)
@@ -49,21 +49,25 @@ class SitePurger:
         return await purge_entries(self.targets(purge), soft=purge.soft, at=at)
 
     async def forget(self, purge: Purge) -> None:
-        """Begin a purge on all fronts of a host: apply() must follow when all have done this. Raises Problems."""
+        """Do the first half of a purge on a host with several fronts. Raises Problems.
+
+        Drops the purged entries in memory and finishes pending writes. After all fronts have done this, all fronts call
+        apply().
+        """
         if purge.kind is PurgeKind.TAG:
             self._purge_originals(purge.value)
         await self._pipeline.forget(self.targets(purge), soft=purge.soft)
 
     async def drop_own(self) -> None:
-        """Drop all entries of this server, because it does not know all purges."""
+        """Drop all entries of this server's own caches, because it may have missed purges."""
         await self._pipeline.purge_own(self.targets(Purge(PurgeKind.ALL)))
 
     def tags(self, purge: Purge) -> list[str]:
-        """The prefixes of the tags of all entries that a purge covers. Raises like targets()."""
+        """The tag prefixes of the cache entries that `purge` covers. Raises like targets()."""
         return [each.tag for each in self.targets(purge)]
 
     def targets(self, purge: Purge) -> list[PurgeTarget]:
-        """The entries that a purge covers. Raises BadRequest for an invalid URL, and SourceProblems."""
+        """The cache entries that `purge` covers. Raises BadRequest for an invalid URL, and SourceProblems."""
         match purge.kind:
             case PurgeKind.URL:
                 return [PurgeTarget(tag) for tag in _url_tags(purge.value)]
@@ -79,12 +83,12 @@ class SitePurger:
                 return [*(PurgeTarget("source:", source) for source in self._sources()), PurgeTarget("")]
 
     def _sources(self) -> list[Source]:
-        """The sources of all sites; a source that several sites share is listed once."""
+        """The sources of all sites. A source that several sites share is returned once."""
         return list({id(site.source): site.source for site in self._sites}.values())
 
 
 def read_purge(body: object) -> Purge:
-    """The purge that a JSON object names. Raises BadRequest."""
+    """The purge that a JSON object requests. Raises BadRequest."""
     match body:
         case {"all": True, **rest}:
             purge = Purge(PurgeKind.ALL)
@@ -109,7 +113,10 @@ def _with_softness(purge: Purge, rest: Mapping[Any, object]) -> Purge:
 
 
 def _url_tags(url: str) -> list[str]:
-    """The tags of a URL with and without its signature: renditions are tagged with the unsigned URL."""
+    """The cache tags of the URL as given, and of the URL without its signature.
+
+    Renditions are tagged with the URL without the signature.
+    """
     parts = split_url(url)
     path, query = parts.path.encode("utf-8", "replace"), parts.query.encode("utf-8", "replace")
     urls = dict.fromkeys((target(path, query), target(path, unsigned(query))))

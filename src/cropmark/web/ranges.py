@@ -1,4 +1,4 @@
-"""Range requests for one range of bytes, as players of video send them.
+"""Reads requests for one range of bytes, as video players send them, and builds the headers of their responses.
 
 Source: https://www.rfc-editor.org/rfc/rfc9110#section-14
 """
@@ -25,7 +25,7 @@ _OF_A_BODY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """A part of a body: the first byte and the byte after the last one."""
+    """A range of a body of `total` bytes, from the byte `start` to the byte before `end`."""
 
     start: int
     end: int
@@ -43,7 +43,7 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Unsatisfiable:
-    """The range begins after the end of the body."""
+    """A requested range that begins after the end of a body of `total` bytes."""
 
     total: int
 
@@ -53,14 +53,14 @@ class Unsatisfiable:
 
 
 def has_ranges(record: Record) -> bool:
-    """True if ranges of the response may be requested: of originals, and of videos, because some players need them."""
+    """True if the server sends ranges of this response: of originals and of videos. Some video players need them."""
     return record.original is not None or record.media_type == _VIDEO
 
 
 def range_of(scope: Scope, headers: RawHeaders, total: int) -> ByteRange | Unsatisfiable | None:
-    """The range that a GET requests from a body of `total` bytes; None if it gets the complete body.
+    """The range that a request asks for in a body of `total` bytes; None if the response is the complete body.
 
-    `headers` are the headers of the response with the complete body.
+    `headers` are those of the complete response.
     """
     given = [(name, value.decode("latin-1")) for name, value in scope["headers"] if name in (b"range", b"if-range")]
     ranges = [value for name, value in given if name == b"range"]
@@ -81,16 +81,16 @@ def partial_headers(headers: RawHeaders, part: ByteRange) -> RawHeaders:
 
 
 def unsatisfiable_headers(headers: RawHeaders, beyond: Unsatisfiable) -> RawHeaders:
-    """The headers of a 416 response, which no cache stores, made from the headers of the complete response."""
+    """The headers of a 416 response, made from the headers of the complete response. No cache may store a 416."""
     others = (header for header in headers if header[0] not in _OF_A_BODY)
     length = (b"content-length", b"0")
     return [*others, length, (b"content-range", beyond.content_range.encode()), (b"cache-control", b"no-store")]
 
 
 def requested_range(text: str, total: int) -> ByteRange | Unsatisfiable | None:
-    """The range of a Range header in a body of `total` bytes; None if the complete body is the response.
+    """The range in the Range header `text`, for a body of `total` bytes; None if the header is to be ignored.
 
-    A header with another unit, several ranges or an error is ignored.
+    A header with another unit than bytes, with several ranges or with an error is ignored.
     """
     found = _ONE_RANGE.fullmatch(text)
     if found is None:
@@ -107,9 +107,9 @@ def requested_range(text: str, total: int) -> ByteRange | Unsatisfiable | None:
 
 
 def is_same_body(if_range: str, etag: str, last_modified: str) -> bool:
-    """True if a range of this body may be sent: the client's If-Range names this body, or is absent.
+    """True if If-Range is empty or matches the current body, so that a range of it may be sent.
 
-    A weak ETag never matches, and a date has to be equal to Last-Modified.
+    A weak ETag never matches. A date matches only if it equals Last-Modified.
     """
     validator = if_range.strip()
     if not validator:

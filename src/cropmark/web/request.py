@@ -1,4 +1,7 @@
-"""Reading an HTTP request: headers, URL, and the client's disconnect. Sizes are bounded; nothing is decoded twice."""
+"""Reads an HTTP request: its headers, its URL, and whether its client disconnects.
+
+Sizes are limited; nothing is decoded twice.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ _count = itertools.count(1)
 
 
 def _begin_run() -> None:
-    """Give this process, which is a fork, request ids of its own."""
+    """Give a forked process request ids that differ from those of its parent."""
     global _run  # noqa: PLW0603 - as the counter, one per process
     _run = secrets.token_hex(4)
 
@@ -83,13 +86,13 @@ class HeadersTooLarge(BadRequest):
 
 
 def request_id() -> str:
-    """A new request id: a random part for this process, then a counter."""
+    """A new request id: the random part that this process uses, then a counter."""
     return f"{_run}-{next(_count):08x}"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHeaders:
-    """The request headers that select a response.
+    """The request headers that affect the response.
 
     Repeated Accept headers are joined; of any other repeated header, the last one counts.
     """
@@ -103,8 +106,9 @@ class RequestHeaders:
 
 
 def parse_headers(scope: Scope, other_names: frozenset[bytes]) -> RequestHeaders:
-    """The request's headers; those with a name in `other_names` are in `others`. Raises HeadersTooLarge and BadRequest.
+    """Parse the headers of a request. Those named in `other_names` are returned in `others`.
 
+    Raises HeadersTooLarge, and BadRequest if there is not exactly one Host header (none is allowed in HTTP/1.0).
     Source: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
     """
     host = accept = none_match = modified_since = ""
@@ -140,8 +144,8 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
     """The result of `work`. Cancels it and raises ClientDisconnected if the client disconnects first.
 
     The HTTP server does not cancel the app when a client disconnects; it only reports the disconnect to receive().
-    receive() is called only after WATCH_AFTER_S: most responses are ready sooner, and the call would add a tenth to the
-    time of a small miss.
+    receive() is called only after WATCH_AFTER_S. Most responses are ready sooner, and the call would take a tenth of
+    the time of a small cache miss.
     """
     task = asyncio.ensure_future(work)
     disconnected: asyncio.Future[None] | None = None
@@ -162,13 +166,13 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
 
 
 async def wait_disconnect(receive: Receive) -> None:
-    """Returns when the client has disconnected."""
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def check_host(host: str) -> None:
-    """Raise BadRequest if a Host header is not a host with an optional port. An empty header (HTTP/1.0) is accepted.
+    """Raise BadRequest if a Host header is not a host with an optional port. An empty text is accepted, for HTTP/1.0.
 
     If the header is missing and the request has an absolute URL, the HTTP server puts the host of the URL in its place.
     Source: https://www.rfc-editor.org/rfc/rfc9112#section-3.2
@@ -178,7 +182,10 @@ def check_host(host: str) -> None:
 
 
 def checked_target(raw_path: bytes, query: bytes) -> str:
-    """The raw path as text. Raises TargetTooLong, and BadRequest for a blank or a control character."""
+    """Check the path and query, and return the raw path as text.
+
+    Raises TargetTooLong, and BadRequest for a blank or a control character.
+    """
     if len(raw_path) + len(query) > MAX_TARGET:
         raise TargetTooLong(
             f"expected at most {MAX_TARGET} bytes of path and query, got {len(raw_path) + len(query)}",
@@ -191,17 +198,18 @@ def checked_target(raw_path: bytes, query: bytes) -> str:
 
 @lru_cache(512)
 def canonical_accept(header: str) -> str:
-    """The media types of an Accept header that a dialect may read, sorted.
+    """The media types of an Accept header that can change a response, sorted.
 
-    Clients write Accept headers with the same meaning in many ways; the memo then needs only one order for all of them.
+    Clients write equivalent Accept headers in many ways. In this form they share one entry of the memo.
     """
     return ",".join(sorted(accepted_types(header) & _NEGOTIATED_TYPES))
 
 
 def image_request(site: Site, rest: str, query: bytes, headers: RequestHeaders, scope: Scope) -> ImageRequest:
-    """The request that the site's dialect reads. `rest`, the path below the site's prefix, is percent-decoded here.
+    """The request in the form that the site's dialect reads.
 
-    `headers` holds no header that the site's access policy ignores.
+    `rest` is the path below the site's prefix, percent-encoded. `headers` must not contain a header that the site's
+    access policy ignores.
     """
     read_by_dialect = {name: value for name, value in headers.others if name in site.dialect.request_headers}
     path = unquote_to_bytes(rest).decode("utf-8", "surrogateescape")

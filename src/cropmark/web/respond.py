@@ -1,4 +1,4 @@
-"""Responses that the hit path and the miss path share: 304, error responses, and the access log."""
+"""Sends the responses that hit.py and miss.py have in common, such as 304 and errors, and writes the access log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = structlog.get_logger("cropmark.access")
 
 @dataclass(slots=True)
 class CachedOrder:
-    """A request that was read before: its order, and the headers of its last response."""
+    """An entry of the memo: a parsed request with its order, and the headers of its last response."""
 
     site: Site
     request: ImageRequest
@@ -45,7 +45,7 @@ class CachedOrder:
 
     @property
     def memo_bytes(self) -> int:
-        """An upper estimate of the memory of this entry and of its key; each text is counted four times."""
+        """An upper estimate of the memory that this entry and its key take: four bytes per character, and 8192."""
         request = self.request
         texts = len(request.query) + len(request.path) + sum(len(k) + len(v) for k, v in request.headers.items())
         return 8192 + 4 * texts
@@ -68,7 +68,7 @@ class CachedOrder:
 
 
 class Responder:
-    """Sends the responses that do not carry an image, and counts and logs requests."""
+    """Sends responses without an image, and counts and logs requests."""
 
     def __init__(self, deps: AppDeps) -> None:
         self._limiter = deps.limiter
@@ -82,7 +82,7 @@ class Responder:
     async def send_not_modified(
         self, cached: CachedOrder, record: Record, cache: str, scope: Scope, send: Send, *, logged: bool
     ) -> None:
-        """Send a 304 response. `logged` is False for a cache hit that the access log leaves out."""
+        """Send a 304 response. `logged` is False for a cache hit if the access log has only misses."""
         rid = self.request_id(scope)
         headers = cached.not_modified_headers(record)
         headers += [(b"x-request-id", rid.encode()), *self.quota_headers(cached.rate)]
@@ -93,7 +93,7 @@ class Responder:
             self.log(scope, cached.site.name, 304, cache, 0, rid)
 
     async def send_error_of(self, cached: CachedOrder, problem: Problem, scope: Scope, send: Send) -> None:
-        """Send the dialect's error response to a request with a known order."""
+        """Send the dialect's error response to a request with a parsed order."""
         await self.send_error(cached.site, cached.request, problem, scope, send, origin=cached.origin, cached=cached)
 
     async def send_error(
@@ -107,7 +107,7 @@ class Responder:
         origin: str,
         cached: CachedOrder | None = None,
     ) -> None:
-        """Send the dialect's error response. `cached` None: the order of the request is not known."""
+        """Send the dialect's error response. `cached` has the request's order; None if the order was not parsed."""
         rate = cached.rate if cached else site.miss_rate
         # Vary: Accept too if the query was not read, since it may select the format by Accept.
         negotiated = cached.order.delivery.negotiated if cached else not isinstance(problem, MethodNotAllowed)
@@ -146,7 +146,7 @@ class Responder:
         self.log(scope, site.name, 204, "none", 0, rid)
 
     async def send_problem(self, problem: Problem, scope: Scope, send: Send) -> None:
-        """Send an error response before the site is known: plain text, or a page for a browser in development."""
+        """Send an error response for a request without a site: plain text, or a page for a browser in development."""
         body, headers = response.problem_response(problem)
         if not self._production and is_navigation(scope):
             shown, headers = _error_page(problem, problem.status, scope, None)
@@ -159,7 +159,7 @@ class Responder:
         self.log(scope, "none", problem.status, "none", len(body), rid, problem=problem.code)
 
     async def send_page(self, pages: Pages, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a URL that no site serves. Error responses are counted and logged, other responses are not."""
+        """Respond to a URL that no site serves. Only error responses are counted and logged."""
         status = length = 0
 
         async def observed(message: Message) -> None:
@@ -217,7 +217,7 @@ def is_navigation(scope: Scope) -> bool:
 
 
 def _error_page(problem: Problem, status: int, scope: Scope, dialect: str | None) -> tuple[Response, RawHeaders]:
-    """The page about an error, for a person who tries URLs in a browser."""
+    """The response with the HTML page about an error, and its headers."""
     url = target(scope["raw_path"], scope["query_string"]).decode("latin-1")
     body = encoded(error_page(problem, status, dialect=dialect, url=url))
     headers = (("content-type", "text/html; charset=utf-8"), ("content-length", str(len(body))), *HTML_HEADERS.items())

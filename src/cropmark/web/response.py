@@ -1,4 +1,4 @@
-"""Responses: headers of an image from its cache record, conditional requests, error responses, and sending."""
+"""Builds responses: the headers of an image from its cache record, 304 responses, and error responses."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def _field(value: str) -> bytes:
 def image_headers(
     site: Site, order: Order, record: Record, *, cached: bool, origin: str = "", expires_in_s: float | None = None
 ) -> RawHeaders:
-    """The headers of an image response that depend on the image and the request's Origin only.
+    """The headers of an image response, without those that differ with each request, such as its id.
 
-    `expires_in_s` is the time until the signed URL expires; None: the URL does not expire.
+    `origin` is the request's Origin. `expires_in_s` is the time until the signed URL expires; None: it does not.
     """
     headers = [
         ("content-type", record.media_type),
@@ -114,7 +114,7 @@ def not_modified_headers(
 def validator_headers(
     site: Site, order: Order, record: Record, expires_in_s: float | None = None
 ) -> list[tuple[str, str]]:
-    """ETag, Cache-Control, Last-Modified and Vary, which a 304 response repeats."""
+    """The headers that a 304 response repeats: ETag, Cache-Control, Last-Modified and Vary."""
     headers = [("etag", record.etag), ("cache-control", cache_control(site, order, record, expires_in_s))]
     modified = record.versions[0].modified_s if record.versions else None
     if modified is not None:
@@ -149,7 +149,7 @@ def cache_control(site: Site, order: Order, record: Record, expires_in_s: float 
 
 
 def _origin_cache_control(order: Order, record: Record, expires_in_s: float | None) -> str:
-    """The origin's Cache-Control if the response repeats it; empty if the response has its own."""
+    """The Cache-Control that the origin sent, if our response repeats it; else empty."""
     if not order.delivery.use_origin_cache_control or record.is_transient or expires_in_s is not None:
         return ""
     values = {version.cache_control for version in record.versions}
@@ -173,7 +173,7 @@ def _result(order: Order, record: Record, *, cached: bool) -> Result:
 
 
 def is_not_modified(request: RequestHeaders, order: Order, record: Record) -> bool:
-    """True if the client has this response already, so that it gets a 304.
+    """True if the response that the client has cached is still current, so that a 304 is sent.
 
     If-Modified-Since is ignored for an image from several sources, because Last-Modified is that of the first source.
     """
@@ -201,7 +201,7 @@ def server_timing(cache: str, timing: Timing) -> bytes:
 
 
 def quota_headers(quota: Quota) -> RawHeaders:
-    """The headers with the rate limit and the number of requests that remain."""
+    """The headers with the rate limit, and with the number of requests left."""
     return [
         (b"x-ratelimit-limit", b"%d" % quota.limit),
         (b"x-ratelimit-remaining", b"%d" % quota.remaining),
@@ -211,9 +211,10 @@ def quota_headers(quota: Quota) -> RawHeaders:
 def error_response(
     dialect: Dialect, problem: Problem, request: ImageRequest, *, negotiated: bool
 ) -> tuple[Response, RawHeaders]:
-    """The dialect's response to a problem, and its headers: `no-store`, unless the dialect sends its own Cache-Control.
+    """The dialect's response to a problem, and its headers.
 
-    `negotiated`: True if Accept may select the format of the image at this URL.
+    Cache-Control is `no-store` unless the dialect sends its own. `negotiated`: Accept can select the format of the
+    image at this URL, so the response has Vary.
     """
     response = dialect.error_response(problem, request)
     if response.media_type.startswith("text/"):
@@ -230,7 +231,7 @@ def error_response(
 
 
 def dialect_headers(response: Response, *headers: tuple[str, str]) -> RawHeaders:
-    """All headers of a response that a dialect made itself, with `headers` added to the security headers."""
+    """All headers of a response that a dialect made: those of the dialect, the security headers, and `headers`."""
     described = (("content-type", response.media_type), ("content-length", str(len(response.body))))
     return encode_headers((*described, *SITE_SECURITY, *headers, *response.headers))
 
@@ -241,7 +242,7 @@ def without_markup(text: bytes) -> bytes:
 
 
 def problem_response(problem: Problem) -> tuple[bytes, RawHeaders]:
-    """A plain text response to a problem that occurs before the site and its dialect are known."""
+    """The body and headers of a plain text response to a problem, for a request without a site."""
     body = without_markup(f"{problem}\n".encode())
     headers = (
         ("content-type", "text/plain; charset=utf-8"),
@@ -253,7 +254,7 @@ def problem_response(problem: Problem) -> tuple[bytes, RawHeaders]:
 
 
 def preflight_headers(site: Site, origin: str) -> RawHeaders:
-    """The headers of the response to a CORS preflight request; they allow the origins that a GET allows."""
+    """The headers of the response to a CORS preflight request. They allow the same origins as those of a GET."""
     headers = (
         ("allow", _METHODS),
         *_vendor_cors(site.dialect),
@@ -274,8 +275,9 @@ async def send_response(send: Send, status: int, headers: RawHeaders, body: byte
 def age_headers(
     site: Site, order: Order, record: Record, now_s: float, expires_in_s: float | None = None
 ) -> RawHeaders:
-    """The Age header if the response repeats the origin's Cache-Control: caches subtract Age from the max-age.
+    """The Age header, if the response repeats the origin's Cache-Control; else no header.
 
+    Age is the time since the origin was last asked. Caches subtract it from max-age.
     Source: https://www.rfc-editor.org/rfc/rfc9111#section-5.1
     """
     if not _origin_cache_control(order, record, expires_in_s):

@@ -1,7 +1,7 @@
-"""Routing: the one rule that decides which site or endpoint serves a URL. Pure.
+"""Decides which site or endpoint serves a URL. Pure functions.
 
-A mount without hosts serves every host. Where several mounts match, the first in this order serves the request:
-mounts with named hosts, then longer prefixes, then mounts with a path pattern.
+A mount without hosts serves every host. If several mounts match a URL, a mount with hosts takes precedence over one
+without hosts; then a longer prefix over a shorter prefix; then a mount with a path pattern over one without.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PREFIXES = (f"{ADMIN_PREFIX}/", "/_static/", "/_playground/")
 
 
 def is_operator_path(raw_path: bytes) -> bool:
-    """True for the paths of monitoring, administration and pages: they are matched before every site, on every host."""
+    """True for the paths of monitoring, administration and pages. On every host, they take precedence over sites."""
     path = raw_path.decode("latin-1")
     return path in OPERATOR_PATHS or path in PAGE_PATHS or path.startswith(_PREFIXES)
 
@@ -46,18 +46,18 @@ class Mount:
 
     @classmethod
     def configured(cls, prefix: str, hosts: Iterable[str] = ()) -> Mount:
-        """The mount of a configured site; its prefix may end with a slash, its hosts may have capitals."""
+        """The mount for a prefix that may end with a slash, and for hosts that may have capitals."""
         return cls(prefix.rstrip("/"), tuple(host.lower() for host in hosts))
 
     @property
     def precedence(self) -> tuple[bool, int, bool]:
-        """Sort key: of all mounts that match a URL, the one with the least key serves it."""
+        """The sort key of mounts. A URL is served by the matching mount with the smallest key."""
         return not self.hosts, -len(self.prefix), self.paths is None
 
     def rest(self, host: str, path: str) -> str | None:
         """The path below the prefix, without a leading slash; None if this mount does not serve the URL.
 
-        `host` is as host_name() returns it; `path` begins with a slash and is percent-encoded.
+        `host` has the form of host_name(); `path` begins with a slash and is percent-encoded.
         """
         if self.hosts and host not in self.hosts:
             return None
@@ -77,7 +77,7 @@ class Router(Generic[T]):
         return (value for _, value in self._mounts)
 
     def find(self, host: str, path: str) -> tuple[T, str] | None:
-        """The site or endpoint that serves the URL, and the path below its mount's prefix; None if no mount matches."""
+        """The site or endpoint that serves the URL, and the path below its prefix; None if no mount matches."""
         for mount, value in self._mounts:
             rest = mount.rest(host, path)
             if rest is not None:

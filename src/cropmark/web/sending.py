@@ -1,8 +1,8 @@
-"""Sends large bodies in pieces, so that a slow client costs the server little memory, and not for long.
+"""Sends large bodies in pieces, so that a slow client costs the server little memory.
 
-The HTTP server copies each piece that it is given, and accepts another one when the client has taken one of the last
-few. So a slow client holds a few pieces, and a client that takes nothing is recognized. Bodies are shared: the bytes of
-one ETag are held once for all responses. Files are read piece by piece.
+The HTTP server copies each piece, and accepts the next piece only after the client has received earlier ones. So a slow
+client costs the memory of a few pieces, and a client that receives nothing is disconnected. All responses with one ETag
+share one copy of the body. Files are read piece by piece.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CutConnection = Callable[[tuple[str, int]], None]
 
 @dataclass(frozen=True, slots=True)
 class SendLimits:
-    """Limits of the large bodies that are being sent."""
+    """Limits on the large bodies that are sent at the same time."""
 
     stall_s: float = 30.0
     """Longest time in which a client may take one piece."""
@@ -49,7 +49,7 @@ class SendLimits:
 
 
 class BodySender:
-    """Sends bodies, and counts the large ones that are being sent."""
+    """Sends the bodies of responses. Large bodies are sent in pieces, within SendLimits."""
 
     def __init__(self, limits: SendLimits, client_ip: ClientIp, cut: CutConnection) -> None:
         self._limits = limits
@@ -77,10 +77,10 @@ class BodySender:
         *,
         status: int = 200,
     ) -> None:
-        """Send a body, or a part of it. Raises Overloaded before it begins, ClientDisconnected if the client reads too
-        slowly.
+        """Send a body, or the range `part` of it.
 
-        Responses with the same strong ETag `etag` share one copy of the body, whatever part of it they send.
+        Raises Overloaded before the response begins, and ClientDisconnected if the client reads too slowly.
+        Responses with the same strong ETag `etag` share one copy of the body, even if they send different ranges.
         """
         at, end = (0, len(body)) if part is None else (part.start, part.end)
         if end - at <= WHOLE_BYTES:
@@ -93,7 +93,7 @@ class BodySender:
     def shared(self, etag: str, body: bytes) -> bytes:
         """The copy of the body that another response with this ETag is sending, or else `body`.
 
-        The caller can then free its own copy, which it read from the disk.
+        The caller can then free its own copy.
         """
         return self._bodies.get(etag, (body, 0))[0]
 
@@ -107,9 +107,9 @@ class BodySender:
         *,
         status: int = 200,
     ) -> None:
-        """Send a file with `status`, or a part of it; the file is read in threads. Raises like send().
+        """Send a file, or the range `part` of it. Reads in threads. Raises like send().
 
-        If the file has become shorter, the connection ends early.
+        If the file is shorter than `opened.bytes`, the response ends early.
         """
         at, end = (0, opened.bytes) if part is None else (part.start, part.end)
         await self._send_part(scope, send, status, headers, opened.descriptor, at, end)
@@ -124,14 +124,14 @@ class BodySender:
         *,
         status: int = 200,
     ) -> None:
-        """Send a rendition, or a part of it, from its open file, as send_file() sends an original."""
+        """Send a rendition, or the range `part` of it, from its open file. Raises like send()."""
         at, end = (0, stored.record.length) if part is None else (part.start, part.end)
         await self._send_part(scope, send, status, headers, stored.descriptor, stored.offset + at, stored.offset + end)
 
     async def _send_part(
         self, scope: Scope, send: Send, status: int, headers: RawHeaders, descriptor: int, at: int, end: int
     ) -> None:
-        """Send the bytes of a file from `at` to `end`."""
+        """Send the bytes of a file from offset `at` to offset `end`, exclusive."""
         if end - at <= WHOLE_BYTES:
             body = b"".join(await asyncio.to_thread(list, read_pieces(descriptor, end - at, start=at)))
             await send_response(send, status, headers, body)
@@ -140,9 +140,10 @@ class BodySender:
             await self._send_pieces(scope, send, status, headers, end - at, _reads(descriptor, at, end))
 
     def bounded(self, scope: Scope, send: Send) -> Send:
-        """A function for the app of a page or an endpoint to send with: bodies in one large message are bounded too.
+        """A function that replaces `send` for pages and endpoints, and applies SendLimits to their responses.
 
-        Beyond a limit, it sends 503 in place of the response. If the client reads too slowly, it is disconnected.
+        It sends a large body in pieces. Above a limit it sends a 503 response instead. A client that reads too slowly
+        is disconnected. Bodies that arrive in several messages are passed on unchanged.
         """
         start: Message = {}
 
@@ -215,9 +216,9 @@ class BodySender:
 
     @contextmanager
     def _held(self, etag: str, body: bytes) -> Iterator[bytes]:
-        """The copy of the body that all responses with this ETag share, which is `body` for the first of them.
+        """The copy of the body that all responses with this ETag share: `body` of the first response.
 
-        Its bytes are counted once.
+        Its bytes count once toward the limit. Raises Overloaded above the limit.
         """
         held, responses = self._bodies.get(etag, (body, 0))
         if not responses:

@@ -1,4 +1,4 @@
-"""Sessions of the pages of a production server: a cookie that proves that its browser sent the admin token."""
+"""Sessions for the pages of a production server. A browser that sends the admin token gets a session cookie."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ PATHS: Final = ("/_explain", "/_explain.png", "/_playground")
 
 @cache
 def session_seed() -> bytes:
-    """The random secret of this process's sessions. Forks share it if it was made before the fork."""
+    """A random secret, created by the first call. Processes that are forked later share it."""
     return secrets.token_bytes(32)
 
 
 class Sessions:
-    """Issues and verifies session cookies. The server stores no sessions; all of them end if the admin token changes.
+    """Issues and verifies signed session cookies. The server stores no sessions.
 
-    Without an admin token in the configuration, all sessions end with the process.
+    The signature depends on the configured admin token, so all sessions end if the token changes. Without a configured
+    token it depends on session_seed(), so all sessions end with the process.
     """
 
     def __init__(self, admin_token: str | None) -> None:
@@ -49,7 +50,7 @@ class Sessions:
             )
 
     def has(self, request: Request, now_s: float) -> bool:
-        """True if the request has the cookie of a session that has not ended."""
+        """True if the request has a valid session cookie that has not expired."""
         expires, _, given = request.cookies.get(COOKIE, "").partition(".")
         if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
             return False

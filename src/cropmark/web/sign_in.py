@@ -1,4 +1,4 @@
-"""Access to the pages: open in development; in production with an admin token, or in a session begun with one."""
+"""Restricts access to the pages: none in development; in production they need an admin token or a session."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_FORM_BYTES: Final = 4096
 
 
 def accepts_html(request: Request) -> bool:
-    """True if the client accepts HTML, as a browser does that opens a page; scripts and curl get JSON."""
+    """True if the client's Accept header contains text/html. Browsers send that; scripts and curl do not."""
     return "text/html" in request.headers.get("accept", "")
 
 
@@ -35,7 +35,7 @@ async def has_token(context: AdminContext, request: Request) -> bool:
 
 
 def has_metrics_token(context: AdminContext, request: Request) -> bool:
-    """True if the request has the token of the metrics in its Authorization header."""
+    """True if the request has the metrics token in its Authorization header."""
     given, token = _bearer(request), context.metrics_token
     return given is not None and token is not None and hmac.compare_digest(given.encode(), token.encode())
 
@@ -46,21 +46,22 @@ def _bearer(request: Request) -> str | None:
 
 
 async def is_token(context: AdminContext, given: str) -> bool:
-    """True for the admin token of the configuration, and for an admin token of the library."""
+    """True if `given` is the configured admin token, or an admin token of the library."""
     if context.admin_token is not None and hmac.compare_digest(given.encode(), context.admin_token.encode()):
         return True
     return context.is_library_admin is not None and await context.is_library_admin(given)
 
 
 def has_admins(context: AdminContext) -> bool:
-    """True if there is a token that opens the pages."""
+    """True if the server has a configured admin token, or a library, which can have admin tokens."""
     return context.admin_token is not None or context.is_library_admin is not None
 
 
 async def rejection(context: AdminContext, request: Request) -> Response | None:
-    """None if the request may see a page; for a browser without access, a redirect to the sign-in page.
+    """None if the client may see the page; a redirect to the sign-in page for a browser without access.
 
-    Raises NotFound if a production server has no admin token, and Unauthorized for clients that are not browsers.
+    Raises Unauthorized for any other client without access, NotFound if a production server has no admin token, and
+    Forbidden if the page of another website made the request.
     """
     if context.development or await has_token(context, request):
         return None
@@ -76,7 +77,10 @@ async def rejection(context: AdminContext, request: Request) -> Response | None:
 
 
 async def page(context: AdminContext, request: Request) -> Response:
-    """Responds to a GET with the sign-in page, and to a POST of its form with a session or the page again."""
+    """Respond to a GET with the sign-in page, and to a POST of its form with a session.
+
+    If the token in the form is wrong, the response is the page again, with an error.
+    """
     if not has_admins(context):
         raise NotFound("page not found", fix="set CROPMARK_ADMIN_TOKEN to enable it")
     if request.method == "GET":
@@ -92,9 +96,9 @@ async def page(context: AdminContext, request: Request) -> Response:
 
 
 def check_same_origin(request: Request) -> None:
-    """Raises Forbidden for a request that the page of another site makes.
+    """Raise Forbidden if the page of another website made the request.
 
-    Browsers send Sec-Fetch-Site over HTTPS and to this machine, and over plain HTTP only Origin, with a POST.
+    Browsers send Sec-Fetch-Site over HTTPS and to localhost. Over plain HTTP they send only Origin, with a POST.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is None and origin is not None:
@@ -105,7 +109,7 @@ def check_same_origin(request: Request) -> None:
 
 
 def _destination(request: Request, given: str) -> str:
-    """The path to show after signing in: one of our pages, never another host."""
+    """The path to show after signing in: `given` if it is one of our pages, else the first page."""
     if given.startswith(tuple(f"{path}{end}" for path in PATHS for end in "?/")):
         return given
     first: str = request.app.state.first_page

@@ -29,7 +29,7 @@ class CacheLifetimes:
 
 @dataclass(frozen=True, slots=True)
 class MissRate:
-    """Limit of cache misses per second, counted under `key`; 0: no limit."""
+    """A limit on cache misses per second; 0: no limit. Misses are counted together if they have the same `key`."""
 
     key: str = ""
     per_s: int = 0
@@ -37,7 +37,7 @@ class MissRate:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """The image that replaces a missing or broken one: its path in the site's source, and the response's status."""
+    """The image that replaces a missing or broken image: its path in the site's source, and the status to send."""
 
     path: str
     status: int = 200
@@ -66,7 +66,7 @@ class Site:
     """True: SVGs are drawn."""
 
     def adapted(self, order: Order) -> Order:
-        """The order within the site's limits and with its settings, with a warning for each width that was rounded."""
+        """The order with the site's limits and settings applied, and a warning for each changed width."""
         order = self.access.constrain(order).with_colors(self.colors, gain_map=self.gain_maps)
         return order.with_svg(is_read=self.reads_svg)
 

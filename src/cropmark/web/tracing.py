@@ -1,4 +1,4 @@
-"""Traces of requests: each call of the app's function gets a span."""
+"""Traces requests: each request to the app gets a span."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ Respond = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def traced(respond: Respond, client_ip: ClientIp, *, from_anyone: bool) -> Respond:
-    """`respond` with a span around each call, or `respond` itself if traces are off.
+    """A function that calls `respond` within a span. It is `respond` itself if tracing is off.
 
-    The span continues a trace that a trusted proxy names in its headers; with `from_anyone`, one that any client names.
+    The span continues the trace named in the request's headers, if the request comes from a trusted proxy. With
+    `from_anyone`, it continues the trace of any client.
     """
     if not tracing.is_on():
         return respond

@@ -1,4 +1,4 @@
-"""A limit on the new renditions of one source that a client can request in a minute."""
+"""Limits the number of new renditions of one source that a client can request in a minute."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from cropmark.ports import Limiter
 
 @dataclass(frozen=True, slots=True)
 class VariantQuota:
-    """Allows `per_minute` new renditions of one source for each client; 0: no limit."""
+    """Allows each client `per_minute` new renditions of one source; 0: no limit."""
 
     limiter: Limiter
     per_minute: int = 0
 
     async def consume(self, source: str, client: str) -> None:
-        """Count a new rendition of `source`, a SourceVersion's identity. Raises TooManyRequests."""
+        """Count a new rendition for a client. Raises TooManyRequests above the limit.
+
+        `source` is the identity of the source.
+        """
         if not self.per_minute:
             return
         # A digest: the name may be a URL with a token, and the limiter's database may be shared.

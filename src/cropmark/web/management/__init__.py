@@ -1,1 +1,1 @@
-"""The management API over HTTP."""
+"""Serves the management API of Contentstack's dialect over HTTP."""

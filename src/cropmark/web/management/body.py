@@ -1,6 +1,7 @@
-"""Reads the body of a management request: a form with a file, or JSON with any Content-Type or none.
+"""Reads the body of a management request: a multipart form with a file, else JSON.
 
-The vendor's own SDKs send JSON without a Content-Type after an upload, and name the file `asset` when they replace one.
+JSON needs no Content-Type, because the vendor's SDKs send none after an upload. The form's file is named
+`asset[upload]`, or `asset` by SDKs that replace a file.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ FILES: Final = ("asset[upload]", "asset")
 
 @dataclass(frozen=True, slots=True)
 class ParsedBody:
-    """The fields of a body, and its file."""
+    """The fields and the file of a request's body."""
 
     fields: Mapping[str, Any]
     file: UploadFile | None = None
@@ -47,7 +48,10 @@ class ParsedBody:
 async def read_body(
     receive: Receive, headers: Mapping[str, str], limit_bytes: int, cleanup: AsyncExitStack
 ) -> ParsedBody:
-    """The parsed body; `cleanup` closes its file. Raises InvalidField, ClientDisconnected, Overloaded."""
+    """Read and parse the body. `cleanup` will close its file.
+
+    Raises InvalidField, ClientDisconnected, and Overloaded if the disk is full.
+    """
     content_type = headers.get("content-type", "")
     try:
         if content_type.lower().startswith("multipart/"):
@@ -58,9 +62,10 @@ async def read_body(
 
 
 async def inspect_upload(file: UploadFile, renderers: Renderers) -> UploadedFile:
-    """The file with the facts that its bytes show. Raises InvalidField for a broken image, Overloaded.
+    """The uploaded file with its name, format and size, or with its media type if it is not an image.
 
-    A file of an unknown type is accepted: it is delivered as an attachment.
+    A file of an unknown type is accepted; it will be delivered as an attachment. Raises InvalidField for a broken
+    image, and Overloaded.
     """
     with _report_full_disk():
         source = await asyncio.to_thread(_on_disk, file.file)
@@ -94,13 +99,13 @@ async def _form(receive: Receive, content_type: str, limit_bytes: int, cleanup: 
 
 
 def _fields(form: FormData) -> dict[str, str]:
-    """The text fields of a form; `asset[title]` is named `title`."""
+    """The text fields of a form by name. The field `asset[title]` gets the name `title`."""
     named = ((name.removeprefix("asset[").removesuffix("]"), value) for name, value in form.items())
     return {name: value for name, value in named if isinstance(value, str)}
 
 
 def _object(text: bytes) -> Mapping[str, Any]:
-    """The JSON object; an empty body is an empty object."""
+    """The JSON object in a body; `{}` for an empty body. Raises InvalidField."""
     if not text.strip():
         return {}
     try:
@@ -121,7 +126,7 @@ async def _parser_pieces(receive: Receive, limit_bytes: int) -> AsyncGenerator[b
 
 @contextmanager
 def _report_full_disk() -> Iterator[None]:
-    """Turns an OSError of its block into Overloaded: the upload cannot be written to disk."""
+    """Raise Overloaded in place of an OSError of the block: the disk has no space for the upload."""
     try:
         yield
     except TimeoutError:  # also an OSError, but caused by the client
@@ -140,13 +145,13 @@ def _on_disk(file: Any) -> OpenSource:  # typed as BinaryIO; it is a SpooledTemp
     length = os.fstat(file.fileno()).st_size
 
     def close() -> None:
-        """Does nothing: the form closes the file."""
+        """Do nothing: the form closes the file."""
 
     return OpenSource(file.fileno(), length, SourceVersion("upload:", ""), close)
 
 
 def _safe_name(name: str) -> str:
-    """The file name as the last segment of a URL: without folders and control characters, with a limited length."""
+    """A file name that can end a URL: without folders and control characters, and of at most MAX_NAME_CHARS."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     clean = "".join(c for c in last if c.isprintable()).encode("utf-8", "replace").decode("utf-8").strip(". ")
     return clean[-MAX_NAME_CHARS:] or "file"

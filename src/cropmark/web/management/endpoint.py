@@ -1,7 +1,7 @@
-"""The vendor's management API over HTTP: keys, rate limit, body, and every response as JSON.
+"""Serves Contentstack's management API: checks key and rate limit, reads the body, responds with JSON.
 
-The response to an upload is sent when the file is stored; a renderer has read only its header by then, because clients
-wait for two seconds.
+The response to an upload is sent when the file is stored. Only the file's header has been read by then, because
+clients wait for two seconds.
 Source: https://www.contentstack.com/docs/developers/apis/content-management-api/assets
 """
 
@@ -80,7 +80,7 @@ _STATUSES: Final[StatusTable] = (
 
 @dataclass(frozen=True, slots=True)
 class ManagementContext:
-    """The dependencies of the API. `base_url` is the server's own URL, without a trailing slash."""
+    """The dependencies and settings of the API. `base_url` is the server's own URL, without a trailing slash."""
 
     library: LibraryAccess
     renderers: Renderers
@@ -143,7 +143,7 @@ class ManagementEndpoint:
         self._log(scope, reply.status, rid, started_s)
 
     async def _reply(self, scope: Scope, receive: Receive, cleanup: AsyncExitStack) -> _Reply:
-        """The result of the request, after its checks. Raises Problems and ClientDisconnected."""
+        """Check and run the request, and return the reply. Raises Problems and ClientDisconnected."""
         context = self._context
         if context.shutdown.stopping:
             raise Overloaded("the server is stopping", fix="try again", retry_after_s=1)
@@ -161,7 +161,7 @@ class ManagementEndpoint:
     async def _management_request(
         self, route: Route, names: Mapping[str, str], headers: Mapping[str, str], scope: Scope
     ) -> ManagementRequest:
-        """The request without its body. Raises UnknownStack, Unauthorized, Forbidden."""
+        """The parsed request, without its body. Raises UnknownStack, InvalidField, Unauthorized, Forbidden."""
         context = self._context
         api_key = headers.get("api_key", "")
         if not UID.fullmatch(api_key) or await context.library.read(lambda lib: lib.stack(api_key)) is None:
@@ -186,7 +186,7 @@ class ManagementEndpoint:
         return _as_reader(request, key, route, await context.library.read(lambda lib: lib.environments(api_key)))
 
     async def _key(self, headers: Mapping[str, str], api_key: str) -> tuple[LibraryKey, bool]:
-        """The request's key, and True if it is a delivery token. Raises Unauthorized."""
+        """The key that the request sent, and True if that key is a delivery token. Raises Unauthorized."""
         library = self._context.library
         secret = headers.get("authtoken") or headers.get("authorization", "").removeprefix("Bearer ")
         key = await library.key(KeyKind.MANAGEMENT, secret) if secret else None
@@ -198,7 +198,7 @@ class ManagementEndpoint:
         return key, is_reader
 
     async def _check_rate(self, route: Route) -> None:
-        """Count the request. Raises TooManyRequests."""
+        """Count the request. Raises TooManyRequests above the rate limit."""
         context = self._context
         quota = await context.limiter.hit(self._rate_key(route.method), context.requests_per_s, window_s=1)
         if quota.exceeded:
@@ -216,7 +216,7 @@ class ManagementEndpoint:
         receive: Receive,
         cleanup: AsyncExitStack,
     ) -> ManagementRequest:
-        """The request with its body; `cleanup` closes an uploaded file."""
+        """Read the body, and return the request with it. `cleanup` will close an uploaded file."""
         if not route.body:
             return request
         context = self._context
@@ -268,9 +268,9 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _requested_base_url(headers: Mapping[str, str]) -> str:
-    """The server's base URL as the Host header names it, for a server without a configured base URL.
+    """The server's base URL, built from the Host header; empty for an invalid one.
 
-    It is used only in the response to the client that sent the header.
+    Used if no base URL is configured, and only in the response to the client that sent the header.
     """
     host = headers.get("host", "")
     return f"http://{host}" if re.fullmatch(r"[A-Za-z0-9.\-\[\]:]{1,255}", host) else ""
@@ -279,9 +279,10 @@ def _requested_base_url(headers: Mapping[str, str]) -> str:
 def _as_reader(
     request: ManagementRequest, key: LibraryKey, route: Route, known: Iterable[Environment]
 ) -> ManagementRequest:
-    """The request with the rights of a delivery token, which reads assets published in one of its environments.
+    """The request, limited to the rights of a delivery token.
 
-    Raises Forbidden, and InvalidField if the query names no environment.
+    Such a token only reads assets, and only those that are published in one of its environments. Raises Forbidden, and
+    InvalidField if the query does not name an environment.
     """
     environment = request.query.get("environment", "")
     if route.access is not RouteAccess.READ:
@@ -315,7 +316,7 @@ _PREFLIGHT: Final = (
 
 
 def _error_reply(problem: Problem) -> _Reply:
-    """The vendor's response to a problem."""
+    """The vendor's error response for a problem."""
     vendor = vendor_status(problem, _STATUSES)
     errors = {}
     if problem.parameter:

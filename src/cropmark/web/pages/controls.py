@@ -1,4 +1,4 @@
-"""The controls of the playground, derived from the documentation of a dialect's parameters."""
+"""Derives the playground's controls from the documentation of a dialect's parameters."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ SELECTIONS: Final[dict[str, dict[str, dict[str, str]]]] = {
 
 
 def dialect_controls(entry: DialectEntry) -> list[dict[str, Any]]:
-    """A control for each parameter of the dialect.
+    """The controls for all parameters of the dialect.
 
-    Parameters that the dialect's samples or SELECTIONS use come first, in that order, and are marked as `common`.
+    The parameters in the dialect's samples are first, then those in SELECTIONS; both are marked as `common`.
     """
     used = [pair.partition("=")[0] for sample in entry.samples for pair in sample.query.split("&")]
     common = list(dict.fromkeys((*used, *(name for tool in SELECTIONS.get(entry.name, {}).values() for name in tool))))
@@ -61,7 +61,7 @@ def dialect_controls(entry: DialectEntry) -> list[dict[str, Any]]:
 
 
 def request_controls(entry: DialectEntry) -> dict[str, list[dict[str, Any]]]:
-    """The controls by endpoint, for each endpoint of the dialect that renders an image."""
+    """The controls for each endpoint that renders an image, by the endpoint's name."""
     by_name = {doc.name: doc for doc in entry.cls.params}
     return {
         endpoint: [{**control(by_name[name]), "common": True} for name in names]
@@ -70,7 +70,7 @@ def request_controls(entry: DialectEntry) -> dict[str, list[dict[str, Any]]]:
 
 
 def control(doc: ParameterDoc) -> dict[str, Any]:
-    """The kind of the control (`choice`, `range`, `color` or `text`) with the texts to show."""
+    """The control for a parameter: its kind (`choice`, `range`, `color` or `text`), and the texts to show."""
     example = doc.example.removeprefix(f"{doc.name}=")
     shown = {"name": doc.name, "about": doc.about, "default": doc.default, "example": example, "source": doc.source}
     shown["grammar"] = doc.grammar

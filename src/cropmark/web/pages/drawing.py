@@ -1,4 +1,4 @@
-"""Small drawings of the frame before and after an operation, as inline SVG without styles of their own."""
+"""Small drawings of the frame before and after an operation, as inline SVG. The page's style sheet has the styles."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _GAP: Final = 14
 
 
 def frame_drawing(size: Size) -> str:
-    """The drawing of one frame."""
+    """An SVG drawing of one frame."""
     scale = min((_WIDTH - 2 * _MARGIN) / size.width, (_HEIGHT - 2 * _MARGIN) / size.height)
     return _svg([_rectangle("after", _MARGIN, _top(size, scale), size.width * scale, size.height * scale)])
 
 
 def step_drawing(step: StepInWords) -> str:
-    """The drawing of an operation: the dashed frame before it, with the part that it takes, and the frame after it.
+    """An SVG drawing of an operation: the frame before and after it, at the same scale.
 
-    Both frames have the same scale.
+    A crop marks its part of the frame before, and padding marks the original part of the frame after.
     """
     half = (_WIDTH - 2 * _MARGIN - _GAP) / 2
     scale = min(
@@ -39,9 +39,9 @@ def step_drawing(step: StepInWords) -> str:
 
 
 def _part(step: StepInWords, scale: float, left: float) -> list[str]:
-    """A rectangle for the part of the old frame that becomes the new frame; empty for operations on whole frames.
+    """The rectangle that marks the part that the frames before and after the operation have in common.
 
-    For padding, the rectangle is the place of the old frame in the new frame.
+    It is drawn in the frame before for a crop, and in the frame after for padding. Empty for any other operation.
     """
     match step.op:
         case Extract(box):

@@ -1,4 +1,4 @@
-"""The page that explains a URL: each parameter, each step as a drawing, the format and its reason, cache and cost."""
+"""The page that explains a URL: its parameters, its steps with drawings, the format, the cache and the cost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cropmark.web.pages.layout import document
 
 @dataclass(frozen=True, slots=True)
 class ExplainedUrl:
-    """The content of the page. If the explained request fails, it has no `delivered`."""
+    """The data of the page. `delivered` is the result of the explained request, None if the request fails."""
 
     url: str
     link: str
@@ -127,7 +127,7 @@ def _default_row(row: ParameterReading) -> str:
 
 
 def _prose(text: str) -> str:
-    """The text as HTML, with `words` in backticks as code."""
+    """The text as HTML. Words in backticks become <code> elements."""
     parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
 
@@ -138,7 +138,7 @@ def _name(row: ParameterReading) -> str:
 
 
 def _steps(told: ExplainedUrl) -> str:
-    """Each operation in words, as a drawing, and as a picture of the frame after it."""
+    """The section about the operations: each in words, with a drawing and a picture of the resulting frame."""
     explanation, infos = told.explanation, told.explanation.infos
     if not infos or infos[0] is None:
         return ""
@@ -156,7 +156,10 @@ def _steps(told: ExplainedUrl) -> str:
 
 
 def _picture(told: ExplainedUrl, count: int | None, size: Size) -> str:
-    """The picture of the frame, which has `size`, after this number of steps; empty for None."""
+    """The <img> of the frame after `count` steps; empty for None, or if the explained request fails.
+
+    `size` is the size of that frame.
+    """
     if count is None or told.delivered is None:
         return ""
     scale = min(1, PICTURE.width / size.width, PICTURE.height / size.height)
@@ -177,7 +180,10 @@ def _format(explanation: Explanation) -> str:
 
 
 def _smart_crop(told: ExplainedUrl) -> str:
-    """The placement of a smart crop, with its source, faces and subject as a drawing."""
+    """The section about a smart crop: its placement in words, and a drawing of the faces and the subject.
+
+    Empty if the request has no smart crop.
+    """
     resolved = told.explanation.resolved
     if not isinstance(resolved, Recipe) or not resolved.focus:
         return ""

@@ -1,4 +1,4 @@
-"""The frame of every HTML page, its headers, and the static files. Pages load nothing from other hosts."""
+"""The HTML document around every page, its headers, and the static files. Pages load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ HTML_HEADERS: Final[Mapping[str, str]] = {**PAGE_HEADERS, "content-security-poli
 
 
 class HtmlPage(Response):
-    """An HTML page in ASCII: all other characters are escaped, because a path may have bytes that are not UTF-8."""
+    """An HTML response in ASCII.
+
+    Other characters are escaped, because a path may contain bytes that are not UTF-8.
+    """
 
     media_type = "text/html"
 
@@ -38,12 +41,15 @@ class HtmlPage(Response):
 
 
 def encoded(html: str) -> bytes:
-    """The page as bytes."""
+    """The HTML in ASCII, with character references for other characters."""
     return html.encode("ascii", "xmlcharrefreplace")
 
 
 def document(title: str, body: str, *, styles: Iterable[str] = (), scripts: Iterable[str] = ()) -> str:
-    """The page as HTML. `body` is HTML, `title` is text."""
+    """A complete HTML document. `title` is text, `body` is HTML.
+
+    `styles` and `scripts` are names of static files.
+    """
     sheets = "".join(f'<link rel="stylesheet" href="{STATIC_PREFIX}/{name}">' for name in ("pages.css", *styles))
     modules = "".join(f'<script type="module" src="{STATIC_PREFIX}/{name}"></script>' for name in scripts)
     return f"""<!doctype html>
@@ -58,7 +64,7 @@ def document(title: str, body: str, *, styles: Iterable[str] = (), scripts: Iter
 
 @cache
 def static_file(name: str) -> bytes | None:
-    """The content of a static file; None for any other name."""
+    """The content of a file named in STATIC_FILES; None for any other name."""
     return static_text(name).encode() if name in STATIC_FILES else None
 
 

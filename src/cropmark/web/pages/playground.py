@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def data(sites: Iterable[tuple[Site, ImageList | None]], endpoints: Iterable[Site]) -> dict[str, Any]:
-    """The data for the playground's script: the sites with their controls and images, then those with endpoints."""
+    """The data for the playground's script, for encoding as JSON.
+
+    Contains the `sites` with their controls and images, then the sites `endpoints` with the controls of their requests.
+    """
     order = registry.names()
     # A folder first: the library's default sites have the prefixes of the folder's.
     shown = sorted(sites, key=lambda each: (order.index(each[0].dialect.name), each[0].mount.paths is not None))
@@ -39,7 +42,7 @@ def _site(site: Site, listed: ImageList | None) -> dict[str, Any]:
 
 
 def _endpoints(site: Site) -> dict[str, Any]:
-    """A site with endpoints: a request names the image in a parameter, or has it in the body."""
+    """The data of a site with endpoints. Their requests name an image in a parameter, or contain it in the body."""
     entry = registry.entry(site.dialect.name)
     return {**_shared(site, entry), "requests": request_controls(entry), "width": None, "images": []}
 

@@ -1,4 +1,4 @@
-"""The page about an error, for a browser in development: cause, fix, and where to read on."""
+"""The error page for browsers in development: the error, its fix, and links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from cropmark.web.pages.layout import document
 
 
 def page(problem: Problem, status: int, *, dialect: str | None, url: str) -> str:
-    """The page. `url` is the path and query of the request, `dialect` the name of its site's dialect, if any."""
+    """The page as HTML. `url` is the path and query of the request.
+
+    `dialect` is the name of the dialect of its site; None if the request belongs to no site.
+    """
     phrase = HTTPStatus(status).phrase
     fix = f"<p><strong>Fix:</strong> {escape(problem.fix)}</p>" if problem.fix else ""
     links = "".join(f"<li>{link}</li>" for link in _links(problem, dialect, url))

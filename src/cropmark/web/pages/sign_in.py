@@ -8,7 +8,10 @@ from cropmark.web.pages.layout import document
 
 
 def page(destination: str, *, failed: bool = False) -> str:
-    """The form. `destination` is the path to show after signing in."""
+    """The page as HTML. `destination` is the path to show after signing in.
+
+    `failed`: the last token was wrong, so the page shows an error.
+    """
     error = '<p class="problem" role="alert" id="error">This is not the admin token.</p>' if failed else ""
     described = ' aria-invalid="true" aria-describedby="error"' if failed else ""
     return document(

@@ -1,1 +1,1 @@
-"""PixLab's endpoints over HTTP."""
+"""Serves PixLab's endpoints over HTTP."""

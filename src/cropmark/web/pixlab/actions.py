@@ -1,6 +1,6 @@
-"""The actions of PixLab's endpoints: render an image, find faces, store an upload, delete a stored result.
+"""Runs checked PixLab requests: renders an image, finds faces, stores an upload, or deletes a stored result.
 
-The caller has checked the key and the fields; the image's bytes are uploaded or can be fetched.
+The caller has checked the key and the fields, and has stored an image from the request's body as an upload.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ KeyOwners = Callable[[str], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class PixLabContext:
-    """The dependencies of the endpoints. `source` opens uploads and web URLs."""
+    """The dependencies and settings of PixLab's endpoints. `source` opens uploads and web URLs."""
 
     dialect: PixLab
     pipeline: Pipeline
@@ -66,7 +66,7 @@ class PixLabContext:
 
 @dataclass(slots=True)
 class PixLabCall:
-    """A request in progress."""
+    """A PixLab request in progress, with the values for its log line."""
 
     scope: Scope
     receive: Receive
@@ -87,7 +87,10 @@ class Actions:
         self._context = context
 
     async def run(self, call: PixLabCall, request: PixLabRequest, owner: str) -> Response:
-        """Run the request. Raises Problems and ClientDisconnected."""
+        """Run the request and return its response. Raises Problems and ClientDisconnected.
+
+        `owner` is the owner of the API key: stored results belong to it.
+        """
         match request:
             case RenderImage(order, blob):
                 return await self._render(call, order, owner, blob=blob)
@@ -116,7 +119,10 @@ class Actions:
         return self._context.client_ip.resolve(call.scope)
 
     async def _rendered(self, call: PixLabCall, order: Order) -> tuple[bytes, Format, tuple[RequestWarning, ...]]:
-        """The rendered image, or the unchanged original if the pipeline returns it; its format, and the warnings."""
+        """The bytes of the result, its format, and the warnings.
+
+        The bytes are those of the rendered image, or of the original if the pipeline returns that unchanged.
+        """
         context = RequestContext(client=self._client(call))
         delivered = await self._context.pipeline.deliver(self._context.source, order, context)
         call.cache, call.timing = delivered.cache_status, delivered.timing
@@ -151,7 +157,7 @@ class Actions:
         return responses.faces_response(boxes, count=count)
 
     async def _checked_size(self, call: PixLabCall, opened: OpenSource, plan: Plan) -> Size:
-        """The size of the upright image. Raises SourceUnusable, SourceTooLarge."""
+        """The size of the upright image, within the limits of `plan`. Raises SourceUnusable, SourceTooLarge."""
         info = await self._context.pipeline.renderers.inspect(opened, untrusted=True, client=self._client(call))
         check_source(info, plan)
         return info.size
@@ -182,7 +188,7 @@ class Actions:
 
 
 def _box(face: Face, size: Size) -> Box:
-    """The face in whole pixels of the upright image."""
+    """The box of a face, in whole pixels of the upright image."""
     left, width = Fraction(face.left) * size.width, Fraction(face.width) * size.width
     top, height = Fraction(face.top) * size.height, Fraction(face.height) * size.height
     return Box(round_half_up(left), round_half_up(top), round_side(width), round_side(height))

@@ -1,7 +1,7 @@
-"""Reads the body of a PixLab request in pieces: JSON, multipart and URL-encoded forms, each with its own parser.
+"""Parses the body of a PixLab request as it arrives: JSON, a multipart form, or a URL-encoded form.
 
-The parsers find the beginning and end of each field; a FieldReader stores its bytes. An image of 25 MB, also as base64,
-is never in memory as a whole, and no step blocks the event loop for longer than 64 KiB take.
+A parser finds the beginning and end of each field, and a FieldReader stores the field's bytes. So even a base64 image
+of 25 MB is never completely in memory. The event loop can run other requests after each FEED_BYTES.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOTAL_S: Final = 120.0
 
 
 async def read_fields(receive: Receive, reader: BodyReader, limit_bytes: int) -> ParsedFields:
-    """The fields of the body. Raises ClientDisconnected; all other errors are in ParsedFields.problem."""
+    """Parse the body and return its fields. Raises ClientDisconnected; ParsedFields.problem holds any other error."""
     try:
         async with asyncio.timeout(TOTAL_S):
             await _feed(receive, reader, limit_bytes)
@@ -51,7 +51,7 @@ async def _feed(receive: Receive, reader: BodyReader, limit_bytes: int) -> None:
 
 
 class BodyReader(Protocol):
-    """Parses a body. Both methods raise BadRequest for a malformed body."""
+    """Parses a body into `fields`. feed() and end() raise BadRequest for a malformed body."""
 
     fields: FieldReader
 

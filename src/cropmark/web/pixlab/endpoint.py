@@ -1,8 +1,8 @@
-"""PixLab's endpoints: the order of their checks, and the response as JSON.
+"""Serves PixLab's endpoints: checks a request in this order, runs it, and sends the response.
 
 endpoint, method ─▶ rate limit ─▶ early key ─▶ body, files to disk ─▶ key ─▶ fields ─▶ image ─▶ render, store ─▶ JSON
 
-An early key is one in the query or in a header.
+The early key is a key in the query or in a header. The key that counts may also be in the body.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ BODY_BYTES: Final = 30 * 2**20
 
 
 def single_key(secret: str) -> KeyOwners:
-    """A KeyOwners function that knows one key, which it compares in constant time."""
+    """A function that returns the owner of the only key, `secret`, and None for any other key.
+
+    Keys are compared in constant time.
+    """
     owner = hashlib.sha256(b"cropmark pixlab owner\n" + secret.encode()).hexdigest()[:32]
 
     async def owner_of(given: str) -> str | None:
@@ -63,7 +66,7 @@ def single_key(secret: str) -> KeyOwners:
 
 
 def either_keys(first: KeyOwners, second: KeyOwners) -> KeyOwners:
-    """A KeyOwners function that knows the keys of `first` and those of `second`."""
+    """A function that returns the owner of a key from `first`, or else from `second`."""
 
     async def owner_of(given: str) -> str | None:
         return await first(given) or await second(given)
@@ -72,7 +75,7 @@ def either_keys(first: KeyOwners, second: KeyOwners) -> KeyOwners:
 
 
 class PixLabEndpoint:
-    """The endpoints at one mount."""
+    """Serves PixLab's endpoints at one mount."""
 
     def __init__(self, context: PixLabContext, *, name: str = "pixlab", mount: Mount) -> None:
         self._context = context
@@ -112,7 +115,10 @@ class PixLabEndpoint:
         return ImageRequest(path, scope["query_string"].decode("utf-8", "surrogateescape"), headers, scope["method"])
 
     async def _reply(self, call: PixLabCall) -> Response:
-        """The response, after the checks in the vendor's order. Raises Problems and ClientDisconnected."""
+        """Check the request in the vendor's order, run it, and return the response.
+
+        Raises Problems and ClientDisconnected.
+        """
         context = self._context
         if context.shutdown.stopping:
             raise Overloaded("the server is stopping", fix="try again", retry_after_s=1)
@@ -137,7 +143,7 @@ class PixLabEndpoint:
         return await self._actions.run(call, context.dialect.parse_request(call.request), owner)
 
     async def _check_rate(self, scope: Scope) -> None:
-        """Count the request. Raises TooManyRequests."""
+        """Count the request. Raises TooManyRequests above the rate limit."""
         client = self._context.client_ip.resolve(scope)
         quota = await self._context.limiter.hit(f"pixlab {client}", self._context.requests_per_minute, window_s=60)
         if quota.exceeded:
@@ -148,7 +154,7 @@ class PixLabEndpoint:
             )
 
     async def _body(self, call: PixLabCall, endpoint: EndpointName) -> ParsedFields:
-        """The body's fields, and the first problem in it. Raises ClientDisconnected."""
+        """The fields of the body, and its first error in `problem`. Raises ClientDisconnected."""
         if call.request.method != "POST":
             return ParsedFields({})
         content_type = _header(call.scope, b"content-type")
@@ -172,14 +178,17 @@ class PixLabEndpoint:
         return upload_writer
 
     async def _owner(self, key: str | None) -> str:
-        """The owner of the key. Raises Unauthorized."""
+        """The owner of the key. Raises Unauthorized for an unknown key, or None."""
         owner = None if key is None else await self._context.owner_of_key(key)
         if owner is None:
             raise self._context.dialect.unauthorized(key)
         return owner
 
     def _add_image(self, call: PixLabCall, endpoint: EndpointName, body: ParsedFields) -> None:
-        """Add an image that the request contains to it: a file, or base64 text. Raises BadRequest."""
+        """Set the request's `upload` to the image that it contains as a file or as base64 text, if any.
+
+        Also describes the image for the log. Raises BadRequest.
+        """
         upload = body.file
         if upload is not None:
             call.logged_image = "upload"
@@ -191,7 +200,7 @@ class PixLabEndpoint:
             call.request = replace(call.request, upload=upload.digest)
 
     def _image_in_text(self, call: PixLabCall, body: ParsedFields) -> UploadRef | None:
-        """The image that `img` contains as base64 text; None if `img` is a URL or absent."""
+        """The upload decoded from base64 text in `img`; None if `img` is a URL or absent."""
         call.logged_image = "base64"
         text = query.parse_fields(call.request).get(params.IMG.name)
         if body.text is not None or text is None:
@@ -248,7 +257,7 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _origin(url: str) -> str:
-    """The scheme and host of a URL, which are the only parts of it that are logged."""
+    """The scheme and host of a URL. Its other parts are not logged."""
     try:
         address = urlsplit(url)
         return f"{address.scheme}://{address.hostname or ''}"

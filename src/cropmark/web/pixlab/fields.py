@@ -1,4 +1,4 @@
-"""The fields of a body in any format: short fields as text, an image written to a file as it arrives."""
+"""Stores the fields of a PixLab body as they arrive: short fields as text, images in files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ NewUpload = Callable[[], UploadWriter]
 
 @dataclass(frozen=True, slots=True)
 class ParsedFields:
-    """The fields of a body, and its first error as `problem`.
+    """The fields of a body, and its first error.
 
-    `problem` is raised only after the key is checked, because the key may be one of the fields.
+    The caller raises `problem` only after it has checked the key, because the key may be one of the fields.
     """
 
     fields: Mapping[str, str]
@@ -48,7 +48,7 @@ class _Sink(Protocol):
 
 
 class FieldReader:
-    """Collects the fields of a body: for each field begin(), any number of add(), then end()."""
+    """Collects the fields of a body. A parser calls begin(), add() for each piece, and end() for each field."""
 
     def __init__(self, new_upload: NewUpload) -> None:
         self.new_upload = new_upload
@@ -62,7 +62,7 @@ class FieldReader:
         self._sink: _Sink = _DiscardSink()
 
     def begin(self, name: str, *, is_file: bool) -> None:
-        """Begin a field. Raises BadRequest for too many fields."""
+        """Begin the field `name`. Raises BadRequest above MAX_FIELDS or MAX_TEXT_BYTES."""
         self._count += 1
         if self._count > MAX_FIELDS:
             raise BadRequest(f"the body has more than {MAX_FIELDS} fields", fix="remove the fields without effect")
@@ -75,7 +75,7 @@ class FieldReader:
             self._sink = _ImageSink(self) if name == IMAGE_FIELD else _TextSink(self, name)
 
     def add(self, piece: bytes) -> None:
-        """Add bytes of the field. After an error, which is recorded, the rest of the field is discarded."""
+        """Add bytes to the current field. After an error, record it and discard the rest of the field."""
         try:
             self._sink.add(piece)
         except Problem as problem:
@@ -83,7 +83,7 @@ class FieldReader:
             self._sink = _DiscardSink()
 
     def end(self) -> None:
-        """End the field."""
+        """End the current field and store its value."""
         try:
             self._sink.end()
         except Problem as problem:
@@ -91,7 +91,7 @@ class FieldReader:
         self._sink = _DiscardSink()
 
     def count_bytes(self, count: int) -> None:
-        """Count bytes of names and texts. Raises BadRequest above MAX_TEXT_BYTES."""
+        """Count bytes of field names and texts. Raises BadRequest above MAX_TEXT_BYTES in total."""
         self._bytes_left -= count
         if self._bytes_left < 0:
             raise BadRequest(
@@ -100,11 +100,11 @@ class FieldReader:
             )
 
     def add_problem(self, problem: Problem) -> None:
-        """Record an error; only the first one is reported."""
+        """Record an error. Only the first error of a body is reported."""
         self._problem = self._problem or problem
 
     def abort(self, problem: Problem) -> None:
-        """Record an error after which the rest of the body cannot be read."""
+        """Record an error, and that the rest of the body was not read."""
         self.add_problem(problem)
         self._incomplete = True
 
@@ -115,10 +115,10 @@ class FieldReader:
 
 class _DiscardSink:
     def add(self, piece: bytes) -> None:
-        """Discards the bytes."""
+        """Discard the bytes."""
 
     def end(self) -> None:
-        """Stores nothing."""
+        """Store nothing."""
 
 
 class _TextSink:
@@ -138,7 +138,7 @@ class _TextSink:
 
 
 class _FileSink:
-    """Writes an upload. An empty one is ignored: a browser sends it if no file was selected."""
+    """Writes an uploaded file to disk. An empty file is ignored: browsers send it if no file was selected."""
 
     def __init__(self, fields: FieldReader, name: str) -> None:
         self._fields = fields
@@ -154,7 +154,10 @@ class _FileSink:
 
 
 class _ImageSink:
-    """Reads the text of `img`: a short one, such as a URL, becomes a field; a long one is decoded as base64."""
+    """Reads the text of `img`.
+
+    A text of at most MAX_FIELD_BYTES, such as a URL, is stored as a field. A longer text is decoded as base64.
+    """
 
     def __init__(self, fields: FieldReader) -> None:
         self._fields = fields
@@ -181,7 +184,7 @@ class _ImageSink:
     def _begin_base64(self) -> bytes:
         """Begin to decode `img` as base64, and return the base64 text received so far.
 
-        Raises BadRequest if the text is a URL: it is longer than MAX_FIELD_BYTES.
+        Raises BadRequest if the text is a URL, which may have at most MAX_FIELD_BYTES.
         """
         found = read_image(self._head.decode("utf-8", "replace"))
         if not isinstance(found, Base64Text):

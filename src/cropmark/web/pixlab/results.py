@@ -1,4 +1,4 @@
-"""Downloads of stored results. They need no key: the id in the URL is a secret."""
+"""Serves the downloads of stored results. A download needs no key, because the id in its URL is a secret."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ _MAX_AGE_S = 365 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class ResultUrls:
-    """The URLs of stored results. `base` is the server's own URL, `https://img.example`, without a trailing slash."""
+    """Writes and reads the URLs of stored results.
+
+    `base` is the server's own URL without a trailing slash, such as `https://img.example`.
+    """
 
     base: str
 
@@ -43,7 +46,7 @@ class ResultUrls:
         return f"{self.base}/media/{result.id}.{TRAITS[result.format].extension}"
 
     def id_from(self, link: str) -> str | None:
-        """The id in the URL of a result, with any scheme and host; None for a URL that is not that of a result."""
+        """The id in the URL of a result; None for any other URL. The scheme and the host are ignored."""
         try:
             found = _PATH.search(urlsplit(link).path)
         except ValueError:
@@ -56,7 +59,10 @@ class ResultUrls:
 
 
 class ResultDownloads:
-    """Serves stored results at /media/{id}.{extension}, unless a site on another host serves that path."""
+    """Serves stored results at /media/{id}.{extension}.
+
+    On a host other than the server's own, a site that serves such a path takes precedence.
+    """
 
     def __init__(
         self,
